@@ -54,7 +54,7 @@ NO_END: Final = 1 << 61
 
 @mypyc_attr(acyclic=True)
 class Pause:
-    """A pause of a body: the frames, times and TSvals of the packets before and after it, and the round trip known then (ns)."""
+    """A pause in a body: the frames, times and TSvals of the packets before and after it, and the connection's round trip."""
 
     def __init__(self, frame: i64, time: i64, end_frame: i64, end: i64, rtt: i64, stamp: i64, end_stamp: i64) -> None:
         self.frame: i64 = frame
@@ -68,11 +68,11 @@ class Pause:
 
 @mypyc_attr(acyclic=True)
 class Pauses:
-    """The pauses of one body.
+    """The pauses between the bursts of one body.
 
-    `bursts` counts the bursts. `application` counts the pauses that the application caused; `total` is their sum in ns.
-    `frames` and `times`: the frame numbers and times (ns) of the packets around the first three of these pauses. `open`
-    contains pauses that count unless the sender's clock, once known, shows a delay in transit.
+    `bursts`: the number of bursts. `application`: the number of pauses that the application caused. `total`: the sum of these
+    pauses in ns. `frames` and `times`: the frame numbers and times (ns) of the packets before and after the first three of them.
+    `open`: pauses that may have been delays in transit; the sender's clock, once it is known, decides.
     """
 
     def __init__(self) -> None:
@@ -92,7 +92,7 @@ class Message:
     """The captured part of a message.
 
     `begin`, `head_end` and `end` are offsets in the bytes that the reader gets. `offset` and `end_offset` are offsets in the
-    TCP stream, like ACK numbers. Over plain TCP, the two are the same.
+    TCP stream, like ACK numbers. Over plain TCP, both count the same bytes.
     """
 
     def __init__(self, number: i64, head: Head, target: bytes, length: i64) -> None:
@@ -135,9 +135,10 @@ class Message:
         """Measures what limits the body, if the body is long."""
 
     def reaches(self, frame: i64, time: i64) -> None:
-        """Record that a packet contains a part of the message. The message lasts until the newest of these packets.
+        """Record that a packet contains a part of the message.
 
-        That packet need not contain the last byte: packets may come out of order.
+        The message ends with the newest of these packets. This need not be the one with the last byte: packets may be out of
+        order.
         """
         if frame > self.last_frame:
             self.last_frame = frame
@@ -213,7 +214,7 @@ class Exchange:
         return self.request_done and self.response_done
 
     def has_seen(self, ack: i64) -> bool:
-        """Return whether the server had received the beginning of the request when it acknowledged `ack` (NEVER: true)."""
+        """Return whether the server had received the beginning of the request when it acknowledged `ack`; true for NEVER."""
         request = self.request
         return ack == NEVER or request is None or request.offset < ack
 
@@ -236,7 +237,7 @@ class Exchange:
         return last
 
     def last_time(self) -> i64:
-        """Return the time at which both messages had ended; NEVER if none was captured."""
+        """Return the time at which both messages had ended; NEVER if neither was captured."""
         last: i64 = NEVER
         request, response = self.request, self.response
         if request is not None:
@@ -254,7 +255,7 @@ class Exchange:
             interim.times.pop()
 
     def leave_unanswered(self) -> None:
-        """Drop the response of an exchange, because reading of the connection stopped before it was complete."""
+        """Drop the incomplete response of an exchange, because the connection is no longer read."""
         self.response = None
         self.interim = None
         self.upgraded = True

@@ -19,7 +19,7 @@ from wiredoctor.core.waits import Claim, Nagle
 
 SWAPPED: Final = MILLISECOND
 CLOSE: Final = 2 * MILLISECOND
-"""The maximum gap in ns between two small segments that no timer can cause; it must not exceed a round trip either."""
+"""A gap between two small segments is too short for a timer if it is at most this long (ns), and at most a round trip."""
 ALONE: Final = 150 * MILLISECOND
 """The gap in ns after a lone segment in flight below which Linux's tail loss probe and cork timer (200 ms) do not fire."""
 MAX_CLAIMS: Final = 1_024
@@ -36,10 +36,11 @@ def nagle_of(own: Side) -> Nagle:
 
 
 def settle_claims(nagle: Nagle, acknowledged: i64, clock: i64) -> None:
-    """Accept the first claim that Nagle is off if it is proved. Drop the claims whose ACK came within a millisecond.
+    """Accept the first claim that Nagle is off if it is proved; drop claims that an ACK refutes.
 
-    A claim is proved when its millisecond has passed, or when one ACK covers both of its segments. `clock` is the watermark,
-    which never decreases.
+    A claim says that a small segment was sent while an earlier small one was unacknowledged. It is proved if one ACK covers both,
+    or if no ACK of the earlier one comes for a millisecond. An ACK of only the earlier one within that time refutes it. `clock`
+    is the watermark.
     """
     if nagle.claim_time == NEVER:
         return
@@ -52,7 +53,10 @@ def settle_claims(nagle: Nagle, acknowledged: i64, clock: i64) -> None:
 
 
 def drop_claims(nagle: Nagle, acknowledged: i64) -> None:
-    """Drop the claims whose data was acknowledged, and make the first remaining claim the current one."""
+    """Drop the claims that Nagle is off whose earlier small segment was acknowledged; the first remaining claim is checked next.
+
+    `acknowledged`: the offset up to which the peer has acknowledged data.
+    """
     nagle.claim_time = NEVER
     later = nagle.later_claims
     if later is None:
@@ -71,7 +75,7 @@ def drop_claims(nagle: Nagle, acknowledged: i64) -> None:
 
 
 def claim_nagle_off(own: Side, peer: Side, packet: Packet, segment: Segment, clock: i64) -> None:
-    """Add a claim that Nagle is off if a small segment follows an unacknowledged small one and no timer can have sent it."""
+    """If a small segment follows an unacknowledged small one, and no timer can have sent it, claim that Nagle is disabled."""
     data = own.previous
     if data is None or not data.small or segment.fills_gap or segment.opens_gap or packet.flags & FIN:
         return
@@ -109,7 +113,7 @@ def is_off(nagle: Nagle, clock: i64) -> bool:
 def watch_probe(own: Side, peer: Side, packet: Packet, segment: Segment, least: i64, longest: i64) -> None:
     """Store a small segment if it may be a tail loss probe of its sender.
 
-    A probe follows a small segment that is alone in flight, `least` to `longest` ns plus one round trip later (RFC 8985 section
+    A probe is sent one round trip plus `least` to `longest` ns after a small segment that is alone in flight (RFC 8985 section
     7.2; tcp_send_loss_probe in net/ipv4/tcp_output.c of Linux).
     """
     data = own.previous
@@ -127,9 +131,10 @@ def watch_probe(own: Side, peer: Side, packet: Packet, segment: Segment, least: 
 
 
 def answer_probe(nagle: Nagle, acknowledged: i64, segment: Segment) -> i64:
-    """Return the frame number of the probe if a packet of the receiver acknowledges it together with the data before it.
+    """Return the frame number of a possible tail loss probe if one packet acknowledges the probe and the data before it.
 
-    Otherwise return 0. A retransmission of either segment, or an ACK of the data alone, shows that it was not a probe.
+    Otherwise return 0. If either is retransmitted, or if only the data is acknowledged, the segment was not a probe and is
+    forgotten.
     """
     if nagle.probe_frame == NEVER:
         return 0

@@ -39,9 +39,9 @@ def number(own: Side, peer: Side, packet: Packet, segment: Segment) -> None:
 def unwrap(number: i64, base: i64, newest: i64, jump: i64, leads: bool) -> tuple[i64, i64, i64]:
     """Return the stream offset of a sequence or acknowledgment number, and the next values of `newest` and `jump`.
 
-    Numbers are modulo 2**32 (RFC 9293 section 3.4); the offset nearest to `newest` is returned. A distant number is first kept as
-    `jump`, and becomes the newest one if the next number is near it. `base`: the number before offset 0. `leads`: the packet may
-    change `newest`.
+    Numbers are modulo 2**32 (RFC 9293 section 3.4); of the possible offsets, the one nearest to `newest` is returned. An offset
+    far from `newest` is first kept as `jump`. It becomes the newest one if the next offset is near it. `base`: the number before
+    offset 0. `leads`: the packet may change `newest`.
     """
     step = wrap(number - base - 1 - newest)
     offset = newest + step

@@ -1,6 +1,6 @@
-"""The functions of librt.strings that the core uses, in Python, for an interpreted core without librt.
+"""Python versions of the functions of librt.strings that the core uses.
 
-A test compares the two.
+The interpreted core uses them if librt is not installed. A test compares them with those of librt.
 """
 
 from __future__ import annotations

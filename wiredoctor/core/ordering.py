@@ -26,15 +26,15 @@ from wiredoctor.core.records import ACROSS, LATEST, LEAST, SHUFFLED, Records
 from wiredoctor.core.segment import ACK, FIN, SYN
 
 FEW: Final = 5
-"""The number of packets with continuing earlier times that show a clock set back, if no connection contradicts."""
+"""If at least this many packets in a row have earlier times, the clock was set back, unless connections show otherwise."""
 LONG: Final = 10_000_000
-"""The minimum time span in ns of these packets, for the same conclusion."""
+"""If packets with earlier times span at least this time in ns, the clock was set back, unless connections show otherwise."""
 COMPARED: Final = 256
 """The maximum number of packets with later timestamps that one packet is compared with."""
 
 
 class HeldPacket:
-    """A packet that is held until others have been read, and its TCP numbers if its headers were read."""
+    """A packet that is held until later records have been read, with its sequence numbers if its headers were read."""
 
     def __init__(self) -> None:
         self.packet: Packet = Packet()
@@ -57,7 +57,7 @@ class HeldPacket:
 class Ordering:
     """Reads records ahead, and returns them sorted by time.
 
-    `is_growing`: more records may be written, so nothing is held before the first packet that is out of order.
+    `is_growing`: the file is still being written. To avoid a delay, packets are then returned at once until one is out of order.
     """
 
     def __init__(self, records: Records, flows: Flows, copies: Copies, share: Share | None, is_growing: bool) -> None:
@@ -96,7 +96,7 @@ class Ordering:
         """True if it is proved, not only assumed, that packets were out of order."""
 
     def next(self, packet: Packet) -> bool:
-        """Fill the packet with the next one in time order; return False if there is none."""
+        """Fill the packet from the record that comes next in time order. Return False if there is none."""
         if self.sleeps:
             if not self.records.next(packet):
                 return False
@@ -121,7 +121,7 @@ class Ordering:
                 return False
 
     def wake(self, packet: Packet, step: Step) -> bool:
-        """Start holding packets, because the clock went back at this one.
+        """Start holding packets, because the clock went back at this packet by `step`.
 
         Return False if it went back too far for mere disorder.
         """
@@ -146,9 +146,10 @@ class Ordering:
         return True
 
     def compare_past(self, held: HeldPacket, newest: i64, is_turned: bool) -> None:
-        """Compare a held packet with packets of its connection that were returned within the last 100 ms (see `weigh`).
+        """Compare a held packet with recently returned packets that one side of its connection sent (see `weigh`).
 
-        `newest`: the number in copies.py of one side's newest packet. `is_turned`: the direction of that side.
+        `newest`: the number of that side's newest packet in `Copies.ring`. `is_turned`: the value of Packet.is_turned for that
+        side.
         """
         copies = self.copies
         while newest >= copies.oldest:
@@ -189,7 +190,10 @@ class Ordering:
             self.gone = 0
 
     def take(self) -> bool:
-        """Read a record and put it into the queue or among the late ones. Return False if there is no record."""
+        """Read a record, and put its packet into the queue. If its time shows disorder, put it among the late packets instead.
+
+        Return False if there is no record.
+        """
         held = self.free.pop() if self.free else HeldPacket()
         packet, times = held.packet, self.records.times
         if not self.records.next(packet):
@@ -268,7 +272,7 @@ class Ordering:
             self.queue += late
 
     def set_back(self, held: HeldPacket) -> None:
-        """Add a packet before which the clock of its own or of another interface was set back."""
+        """Queue a packet just before which a clock was set back: the clock of its own interface, or of another one."""
         step = held.step
         if step is not None:
             self.records.times.steps.add(step)
@@ -300,7 +304,7 @@ class Ordering:
         self.queue[first:] = rest
 
     def read(self, held: HeldPacket) -> None:
-        """Read the headers of a packet. If it may begin a connection, reserve an id now, so ids follow the file order."""
+        """Read the headers of a packet. If it may open a connection, reserve the connection id now: ids follow the file order."""
         scratch = self.scratch
         copy_record(held.packet, scratch)
         scratch.frame, scratch.clock = held.packet.frame, held.packet.clock
@@ -323,9 +327,9 @@ class Ordering:
         held.size = scratch.length + (i64(1) if scratch.flags & (SYN | FIN) else i64(0))
 
     def is_reuse(self, connection: Connection, packet: Packet) -> bool:
-        """Return whether a SYN opens a later connection on the same ports: its side's newest SYN has another sequence number.
+        """Return whether a SYN opens a later connection on the same ports: the previous SYN has a different sequence number.
 
-        That SYN may be among the held packets.
+        That previous SYN of the same side may still be among the held packets.
         """
         base = (connection.first if packet.is_turned == connection.is_turned else connection.second).base
         frame: i64 = -1
@@ -348,10 +352,9 @@ class Ordering:
                 self.weigh(other, held)
 
     def weigh(self, first: HeldPacket, second: HeldPacket) -> None:
-        """Count whether the sequence and ACK numbers of two packets confirm the order of the file or the order of the
-        timestamps.
+        """Count two packets of a connection as evidence for the order of the file or for the order of the timestamps.
 
-        `first` comes first in the file, and `second` has the earlier timestamp.
+        Their sequence and acknowledgment numbers decide. `first` comes first in the file, but `second` has the earlier timestamp.
         """
         order = order_of(first, second)
         if order > 0:
@@ -394,12 +397,15 @@ class Ordering:
 
 
 def time_of(held: HeldPacket) -> int:
-    """Return the time of a held packet, to sort by it."""
+    """Return the time of a held packet, as a sort key."""
     return held.packet.time
 
 
 def order_of(first: HeldPacket, second: HeldPacket) -> i64:
-    """Return 1 if the numbers of two packets of a connection show that `second` is later, -1 if earlier, 0 if unknown."""
+    """Return 1 if sequence and acknowledgment numbers show that `second` was sent after `first`, -1 if before, 0 if unknown.
+
+    Both packets belong to one connection.
+    """
     if first.addresses == 0:
         return 0
     if first.is_turned == second.is_turned:

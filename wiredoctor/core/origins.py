@@ -1,12 +1,12 @@
 """Determine who ended a connection: the host in the source address of a FIN or RST, or a device on the path.
 
-An intrusion prevention system, a firewall or a load balancer can send a FIN or RST in the name of either end. These signs show
-it: the time to live or IP identification does not fit the host; the host continues to send; the packet came too early for a
-reply of the host; a FIN lacks the timestamps option; the sequence number is ahead of the host's data. Two of the signs are
-required, because each may occur by itself.
+An intrusion prevention system, a firewall or a load balancer can send a FIN or RST with the address of either host. There are six
+signs: the time to live does not fit the host; the IP identification does not fit; the host continues to send; the packet came too
+early for a reply of the host; a FIN lacks the timestamps option; the sequence number is ahead of the host's data. Each sign may
+occur by chance, so two are required.
 
-The usual IP properties of a side's packets are in `Side.ip`, so that checking a packet takes one comparison; changes are in
-`Side.path`.
+`Side.ip` holds the newest time to live and IP identification of a side, so that checking a packet takes one comparison.
+`Side.path` holds unusual changes of them.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ SHORTEST_RTT: Final = 2 * MILLISECOND
 OVERTAKEN: Final = MILLISECOND
 """The maximum time in ns for which two packets of one host may be captured in the wrong order."""
 REST: Final = 1_000 * MILLISECOND
-"""The maximum age in ns of a packet to which an RST responds, or that it overtakes; a longer round trip allows up to four."""
+"""An RST responds to, or overtakes, only packets that are at most this old in ns, or four round trips if these are longer."""
 BURST: Final = 20 * MILLISECOND
 """The time in ns within which a device that injects an RST often sends several."""
 
@@ -101,7 +101,7 @@ def note_rest(own: Side, time: i64, rest: i64) -> None:
 def add_signs(connection: Connection, own: Side, packet: Packet, segment: Segment, known: Signs | None) -> Signs | None:
     """Return the signs that a FIN or RST was not sent by the host in its source address; None if there are none.
 
-    `known`: the signs of packets that were sent with it; new ones are added.
+    `known`: the signs of earlier packets of the same burst, to which those of this packet are added; None if there are none.
     """
     peer = connection.second if own is connection.first else connection.first
     found: i64 = 0
@@ -136,9 +136,9 @@ def ip_id_signs(own: Side, peer: Side, packet: Packet, is_ahead: bool) -> i64:
     """Return the bit IP_ID if the IP identification of a packet does not fit its sender; otherwise 0.
 
     It does not fit if it is 0 although the sender increments it with every packet. Nor does it fit if it is far from the
-    sender's newest value, and either the sender increments it or the value equals the peer's newest one (or that plus one). If
-    packets before it were not captured (`is_ahead`), the sender may have incremented it in between. A host with one counter for
-    all its connections is far ahead after an idle time.
+    sender's newest value and equals the peer's newest value, or is one higher. For a sender that increments it, being far from
+    the newest value is enough, except after uncaptured packets (`is_ahead`) or an idle time: a host with one counter for all its
+    connections may have advanced it meanwhile.
     """
     identification, last, other = packet.ip_id, id_of(own), id_of(peer)
     if last < 0 or identification < 0:
@@ -160,7 +160,7 @@ def ip_id_signs(own: Side, peer: Side, packet: Packet, is_ahead: bool) -> i64:
 
 
 def newest_time(own: Side) -> i64:
-    """Return the time of a side's newest data or pure ACK; NEVER, which is long ago, if it has sent none."""
+    """Return the time of a side's newest data or pure ACK. If it has sent none, return NEVER, which is before all times."""
     previous = own.previous
     return NEVER if previous is None else max(previous.time, previous.ack_time)
 
@@ -181,7 +181,7 @@ def find_trigger(own: Side, peer: Side, packet: Packet, segment: Segment) -> i64
 
 
 def first_sent(flight: Flight, ack: i64) -> i64:
-    """Return the capture time of the first segment with the last byte that an ACK covers; NEVER if it was not captured."""
+    """Return the time at which the last byte that an ACK covers was first captured; NEVER if it was not captured."""
     at: i64 = len(flight.segments) - 1
     while at >= 0:
         sent = flight.segments[at]
@@ -194,10 +194,10 @@ def first_sent(flight: Flight, ack: i64) -> i64:
 
 
 def acknowledged_since(own: Side, peer: Side, offset: i64) -> i64:
-    """Return the time since which all packets of the peer have acknowledged `offset`; NEVER if it is unknown.
+    """Return the earliest time from which on every packet of the peer acknowledges exactly `offset`; NEVER if it is unknown.
 
-    Packets before an idle time are ignored. An RST without the ACK flag responds to one of the other packets (RFC 9293 section
-    3.5.2).
+    An RST without the ACK flag has the acknowledgment number of the packet to which it responds as its sequence number (RFC 9293
+    section 3.5.2), so it responds to one of these packets. After a long idle time, only the packets since then count.
     """
     if peer.acknowledged != offset:
         return NEVER
@@ -265,7 +265,7 @@ def note_later(closing: Close, packet: Packet) -> None:
 
 
 def forget_rst(closing: Close) -> None:
-    """Drop an RST that closed nothing."""
+    """Forget a side's RST, because it did not close the connection."""
     closing.rst_frame = closing.rst_time = closing.rst_ack = closing.rst_offset = closing.rst_ip = NEVER
     closing.rst_signs = None
 
@@ -287,8 +287,9 @@ def ttl_range(own: Side) -> tuple[i64, i64]:
 
 
 def signs_of(own: Side, ip: i64, signs: Signs | None) -> i64:
-    """Return all signs that a FIN or RST of a side is not from its host, as bits; `ip`: the properties of the packet, packed as
-    in Side.ip.
+    """Return all signs that a FIN or RST of a side is not from its host, as bits.
+
+    `ip`: the time to live and the IP identification of that packet, packed as in Side.ip.
     """
     found: i64 = 0 if signs is None else signs.found
     if own.ip != NEVER:
@@ -300,7 +301,7 @@ def signs_of(own: Side, ip: i64, signs: Signs | None) -> i64:
 
 
 def origin_of(own: Side, ip: i64, signs: Signs | None) -> i64:
-    """Return who sent a FIN or RST of a side: ENDPOINT or BETWEEN, or UNKNOWN if there is only one sign."""
+    """Return who sent a FIN or RST of a side: its host (ENDPOINT) or a device on the path (BETWEEN); UNKNOWN if undecided."""
     found = signs_of(own, ip, signs)
     if found & (found - 1):
         return BETWEEN
@@ -308,7 +309,7 @@ def origin_of(own: Side, ip: i64, signs: Signs | None) -> i64:
 
 
 def fin_origin(own: Side, peer: Side, closing: Close) -> i64:
-    """Return who sent the first FIN of a side: ENDPOINT, BETWEEN or UNKNOWN.
+    """Return who sent the first FIN of a side: its host (ENDPOINT), a device on the path (BETWEEN), or UNKNOWN.
 
     Bytes after the FIN show that the side continued. If the peer acknowledges them, it did not receive the FIN, which then ended
     nothing.
@@ -324,19 +325,19 @@ def fin_origin(own: Side, peer: Side, closing: Close) -> i64:
 
 
 def has_signs(own: Side, closing: Close) -> bool:
-    """Return whether there may be signs other than the time to live that a side's FIN or RST is not from its host."""
+    """Return whether something other than the time to live may indicate that a side's FIN or RST is not from its host."""
     if closing.rst_signs is not None or closing.fin_signs is not None:
         return True
     return closing.fin_frame != NEVER and own.reached > closing.fin_offset + 1
 
 
 def rst_origin(own: Side, closing: Close) -> i64:
-    """Return who sent the first RST of a side: ENDPOINT, BETWEEN or UNKNOWN."""
+    """Return who sent the first RST of a side: its host (ENDPOINT), a device on the path (BETWEEN), or UNKNOWN."""
     return origin_of(own, closing.rst_ip, closing.rst_signs)
 
 
 def is_doubtful(own: Side) -> bool:
-    """Return whether one sign, but not a second, shows that a side's first RST is not from its host."""
+    """Return whether exactly one sign indicates that another device sent a side's first RST; only two signs are conclusive."""
     closing = own.close
     if closing is None or closing.rst_frame == NEVER:
         return False
@@ -344,15 +345,15 @@ def is_doubtful(own: Side) -> bool:
 
 
 class ForeignCloses:
-    """Writes the table `foreign_closes`. Such closes are few, so each row is a tuple in column order."""
+    """Writes the table `foreign_closes`: FINs and RSTs that a device on the path sent. They are few, so each row is a tuple."""
 
     def __init__(self) -> None:
         self.rows: list[tuple[object, ...]] = []
 
     def write_rest(self, connection: Connection, client: i64) -> None:
-        """Write the foreign closes of an ended connection that have no row yet because they ended no exchange.
+        """Write the FINs and RSTs of an ended connection that a device on the path sent and that ended no exchange.
 
-        `client`: the direction of the client.
+        The others already have rows. `client`: the direction of the client.
         """
         direction: i64 = 0
         while direction < 2:
@@ -371,17 +372,17 @@ class ForeignCloses:
             direction += 1
 
     def write_new(self, connection: Connection, direction: i64, client: i64, is_fin: bool, signs: Signs | None) -> None:
-        """Write a foreign close that ended no exchange, unless it already has a row.
+        """Write a row for a FIN (`is_fin`) or RST that a device on the path sent and that ended no exchange, unless it has a row.
 
-        `signs` is None if the close is not foreign.
+        `signs` is None if the host itself sent it.
         """
         if signs is not None and not signs.is_written:
             self.write(connection, NONE, direction, client, is_fin)
 
     def write(self, connection: Connection, exchange: i64, direction: i64, client: i64, is_fin: bool) -> None:
-        """Write the row for a direction's FIN (`is_fin`) or RST. `exchange`: the exchange that it ended, or NONE.
+        """Write a row of `foreign_closes` for a direction's FIN (`is_fin`) or RST.
 
-        `client`: the direction of the client.
+        `exchange`: the exchange that it ended, or NONE. `client`: the direction of the client.
         """
         own, peer = connection.first, connection.second
         if direction == 1:

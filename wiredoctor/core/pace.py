@@ -1,15 +1,15 @@
-"""Decide whether a program writes at regular times, so a segment sent when a delayed ACK arrives need not have waited for it.
+"""Decide whether a segment that was sent when a delayed ACK arrived had waited for that ACK, or was written at that time.
 
-A gap is the time between two segments with new data of one side. If a pure ACK acknowledged the first one promptly, nothing held
-the second one back, so the program chose the length of the gap. A segment that may have waited for an ACK comes after a gap, too.
-If several gaps that the program chose are equally long, the program chose this one as well. On a single host this is common: a
-processor that wakes up for the program first sends the overdue ACK.
+A gap is the time between two segments with new data of one side. If a pure ACK promptly acknowledged the first segment, nothing
+held the second one back, so the program chose the length of the gap. If a program chose several equally long gaps, it writes at
+regular times. Then a segment after a gap of the same length had not waited, even if it was sent when a delayed ACK arrived.
+Within one host, the two often coincide: when a processor wakes up for the program, it first sends the overdue ACK.
 
 A side uses Nagle's algorithm if its small segments are sent as soon as prompt ACKs of other small segments arrive. Then its gaps
-do not matter: data that it writes during a delayed ACK waits.
+do not matter, because data that it writes during a delayed ACK waits.
 
-A segment did not wait for an ACK either if the receiving program had answered the previous data on another connection. The
-program's read triggered the ACK, and its answer let the sender continue (queues, control channels).
+Nor did a segment wait for the ACK if the receiving program had answered the previous data on another connection, as with queues
+and control channels. The program's read triggered the ACK, and the answer let the sender continue.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ AT_ONCE: Final = MILLISECOND // 4
 A tenth of the time from the capture point is added. The number comes from the same recordings as OFTEN.
 """
 QUICKEST: Final = MILLISECOND // 10
-"""The time in ns that, with twice the mean of the side's prompt releases, replaces AT_ONCE if it is shorter.
+"""The kernel sends held-back data within this time (ns) plus twice the mean of earlier releases, or AT_ONCE if that is shorter.
 
 If a processor wakes up for a program, it first sends an overdue ACK, and the program writes 0.13 ms later or more. Released
 segments followed within 0.1 ms. Both numbers come from the same recordings as OFTEN.
@@ -81,10 +81,10 @@ def pace_of(own: Side) -> Pace:
 
 
 def note_gap(own: Side, gap: i64, after_ack: i64, segment: Segment) -> None:
-    """Record the gap before a segment whose previous segment was acknowledged promptly.
+    """Record the gap between two segments of a side, the first of which was acknowledged promptly.
 
-    `gap`: the time since the previous segment, `after_ack`: the time since its ACK, both in ns. The ACK let the segment go if it
-    came just before; otherwise the program chose the gap.
+    `gap`: the time in ns between the segments. `after_ack`: the time in ns from the ACK to the second segment. If the second
+    segment came just after the ACK, the ACK triggered it; otherwise the program chose the gap.
     """
     if gap - whole_round_trip(segment) < SHORTEST and leaves_at_once(after_ack, segment):
         if own.previous is not None and own.previous.small:
@@ -109,7 +109,7 @@ def note_gap(own: Side, gap: i64, after_ack: i64, segment: Segment) -> None:
 
 
 def count_alike(own: Side, gap: i64) -> i64:
-    """Return how many recent gaps that the program chose are as long as `gap` (ns)."""
+    """Return how many recent gaps between segments are about as long as `gap` (ns), if the program chose their lengths."""
     count: i64 = 0
     if own.waits is not None and own.waits.pace is not None and not uses_nagle(own.waits.pace):
         for one in own.waits.pace.gaps:
@@ -156,11 +156,10 @@ def leaves_as_usual(pace: Pace, after_ack: i64, segment: Segment) -> bool:
 
 
 def may_be_chance(own: Side, after_ack: i64, segment: Segment) -> bool:
-    """Return whether it may be chance that a segment was sent just then, `after_ack` ns after a delayed ACK.
+    """Return whether a segment sent `after_ack` ns after a delayed ACK may have followed that ACK only by chance.
 
-    If a side uses Nagle's algorithm, its kernel sends held-back data at once; a segment that comes later is chance. If a side
-    often wrote without waiting and no prompt ACK triggered a segment, the first few such segments are chance; this function
-    counts them.
+    If the sender uses Nagle's algorithm, its kernel sends held-back data at once, so a later segment came by chance. Otherwise,
+    if the sender has often written without waiting for an ACK, the first FEW segments just after a delayed ACK count as chance.
     """
     pace = pace_of(own)
     if uses_nagle(pace):
@@ -178,26 +177,26 @@ def are_alike(gap: i64, other: i64) -> bool:
 
 
 def is_decided(held: HeldRelease) -> bool:
-    """Return whether further gaps cannot change whether a held row is written."""
+    """Return whether enough gaps are known to decide whether a held row is written."""
     return held.alike >= ALIKE or held.later >= AFTER
 
 
 def is_paced(held: HeldRelease) -> bool:
-    """Return whether the gaps known so far show that the program sent the segment of a held row at its regular time."""
+    """Return whether the gaps known so far show that the program sent the segment of a held row at regular times."""
     return held.alike >= ALIKE or (held.later >= ALL_ALIKE and held.alike - held.alike_before == held.later)
 
 
 def watch(sender: Side, packet: Packet) -> Watch:
-    """Begin to watch for an answer on another connection, after the delayed ACK `packet` of data of `sender`."""
+    """Begin to watch for an answer on another connection. `packet`: the delayed ACK of data that `sender` had sent."""
     pace = pace_of(sender)
     pace.watch = made = Watch(packet.addresses, packet.ports, packet.is_turned, packet.time + ANSWERED_WITHIN)
     return made
 
 
 def is_answer(watch: Watch, packet: Packet) -> bool:
-    """Return whether a packet with payload is the watched answer.
+    """Return whether a packet with payload is the answer on another connection for which `watch` waits.
 
-    That is the case if it goes from the sender of the ACK to the receiver of the ACK, on another connection.
+    It must go from the sender of the delayed ACK to that ACK's receiver, soon after the ACK.
     """
     if packet.addresses != watch.addresses or packet.ports == watch.ports or packet.time > watch.until:
         return False
@@ -207,7 +206,7 @@ def is_answer(watch: Watch, packet: Packet) -> bool:
 
 
 def was_answered(sender: Side) -> bool:
-    """Return whether the receiver of this side's newest data answered on another connection just after its ACK."""
+    """Return whether the receiver of the newest data of `sender` answered on another connection just after its ACK."""
     return (
         sender.waits is not None
         and sender.waits.pace is not None

@@ -40,8 +40,8 @@ class Packet:
     `block` contains the bytes of the file around the packet: the record is block[at:end], the TCP header begins at block[tcp],
     the payload at block[payload]. For a reassembled datagram, `block` contains the addresses and the datagram instead, between
     `at` and `end`. `place` is the position of the payload in the capture, `block_place` the position of the block. A position
-    is an offset in the file, or from SCRATCH on an offset in the buffer of reassembled datagrams. Times are nanoseconds since
-    the first packet, lengths are bytes.
+    below SCRATCH is an offset in the file; a higher one is an offset in the buffer of reassembled datagrams. Times are in
+    nanoseconds since the first packet, lengths are in bytes.
     """
 
     def __init__(self) -> None:
@@ -130,9 +130,9 @@ def name_ipv6(packet: Packet, block: bytes, addresses: i64, ports: i64) -> None:
 
 
 def hash_pairs(block: bytes, at: i64, secret: i64) -> i64:
-    """Return the hash NH of the 16 bytes at block[at:] (RFC 4418 section 5.2.2), of which only 62 bits are used.
+    """Return the NH hash (RFC 4418 section 5.2.2) of the 16 bytes at block[at:]. Callers keep only its low 62 bits.
 
-    `secret`: the index in SECRET of the words to use.
+    `secret`: the index in SECRET of the hash key.
     """
     total: i64 = 0
     end = at + 16

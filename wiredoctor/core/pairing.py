@@ -49,7 +49,7 @@ CLOSE_FRAME: Final = 0x88
 
 @mypyc_attr(acyclic=True)
 class HttpConnection:
-    """The HTTP state of one connection. `client` is the direction of the requests, or -1 until a head was read.
+    """The HTTP state of one connection. `client` is the direction of the requests, or -1 until a head has been read.
 
     `take_apart` breaks the reference cycles.
     """
@@ -206,7 +206,7 @@ class HttpConnection:
     # segments
 
     def describe(self, reader: Reader, segment: Segment, part: MessagePart) -> None:
-        """Set in `part` to which messages the first and the last byte of a packet belong."""
+        """Store in `part` the messages to which the first and the last new byte of a packet belong."""
         start = segment.new_start
         end = reader.packet_end
         partial = reader.partial if reader.mode == HEAD and not reader.waits else None
@@ -384,12 +384,12 @@ class HttpConnection:
         return exchange
 
     def find_request(self, client: Reader, server: Reader, message: Message) -> Exchange | None:
-        """Return the exchange of a response if messages may be missing, and make it the first waiting one.
+        """Find the request of a response if messages may be missing. Return its exchange, or None if the request is missing.
 
-        Return None if its request is missing. A response can answer a request that the server had received (`message.ack`) if the
-        client had not received the response when it sent the request (`request.ack`). The answered request is certain if it was
-        sent when all earlier requests had their responses (`is_fresh`), and if the response begins at the ACK number of that
-        request. Then no response between them is missing.
+        The server must have received the request before it sent the response (`message.ack`). The client must have sent the
+        request before it received the response (`request.ack`). The match is certain if all earlier requests had been answered
+        when the request was sent (`is_fresh`), and the response begins at the request's ACK number, so no response in between is
+        missing. The exchange becomes the first in the list of waiting exchanges.
         """
         ack, offset = message.ack, message.offset
         newest: Exchange | None = None
@@ -419,11 +419,11 @@ class HttpConnection:
         return found
 
     def is_fresh(self, exchange: Exchange, server: Reader) -> bool:
-        """Return whether all earlier requests had their responses when the request of this exchange was sent.
+        """Return whether all earlier requests had been answered when the request of this exchange was sent.
 
         Unless a client is known to do otherwise, it sends a request or a pipeline only after it has received all responses. After
-        a gap in the client's stream, an earlier response must show it: the server sent it after receiving the gap, and the client
-        had received it.
+        a gap in the client's stream, a response must confirm it: the server sent that response after receiving the bytes of the
+        gap, and the client received it before it sent the request.
         """
         request = exchange.request
         if request is None or self.is_sliding:
@@ -520,14 +520,14 @@ class HttpConnection:
     def stop(self, upgraded: Exchange | None) -> None:
         """Stop reading both directions, because the connection no longer carries HTTP/1.x.
 
-        Only the end of the upgrade request is still read (RFC 9110 section 7.8).
+        `upgraded`: the exchange with the upgrade, if there is one. The end of its request is still read (RFC 9110 section 7.8).
         """
         for reader in (self.first, self.second):
             if upgraded is None or reader.message is None or reader.exchange is not upgraded:
                 reader.switch_off()
 
     def stop_reading(self, last: Exchange) -> None:
-        """Stop reading after the request head of `last`, because too many requests wait for a response."""
+        """Stop reading the connection after the request head of exchange `last`: too many requests wait for a response."""
         self.http.met.add(limits.PIPELINED)
         self.stop(None)
         self.next_index = last.index + 1
@@ -561,7 +561,7 @@ class HttpConnection:
         self.write_closes(rtt_client, rtt_server, False)
 
     def write_final(self, rtt_client: i64, rtt_server: i64) -> None:
-        """Write the rows of `exchanges` for final exchanges, in their order. The round trips are in ns."""
+        """Write the rows of `exchanges`, in order, up to the first exchange that is not final. The round trips are in ns."""
         exchange = self.unwritten
         while exchange is not None and exchange.is_final():
             self.write_exchange(exchange, exchange.last_frame(), rtt_client, rtt_server)
@@ -569,7 +569,7 @@ class HttpConnection:
         self.unwritten = exchange
 
     def write_closes(self, rtt_client: i64, rtt_server: i64, with_last: bool) -> None:
-        """Write the rows of `closes` for written exchanges that another exchange follows.
+        """Write the rows of `closes` for exchanges that have a row of `exchanges` and are followed by another exchange.
 
         `with_last`: also write the row for the last exchange. The round trips are in ns.
         """
@@ -647,7 +647,7 @@ def answers_missing(newest: Exchange, client: Reader, ack: i64) -> bool:
 
 
 def clear(part: MessagePart) -> None:
-    """Set the fields for a packet that contains no new bytes of a message."""
+    """Set the fields to the values for a packet without new bytes of a message."""
     part.message = NEVER
     part.last_message = NEVER
     part.exchange = -1
@@ -661,7 +661,7 @@ def clear(part: MessagePart) -> None:
 
 
 def clear_unread(part: MessagePart) -> None:
-    """Set the fields for a packet of a connection whose payload is not read."""
+    """Set the fields to the values for a packet of a connection whose payload is not read."""
     clear(part)
     part.http = False
     part.is_incomplete = True

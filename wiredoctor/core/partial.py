@@ -14,7 +14,7 @@ KEPT: Final = 64
 
 @mypyc_attr(acyclic=True)
 class Partial:
-    """The bytes so far of an incomplete head or line of chunk framing. No byte is searched twice for the end."""
+    """The bytes so far of an incomplete head or line of chunk framing. Added bytes are checked without reading earlier ones."""
 
     def __init__(self, found: Range, offset: i64) -> None:
         self.parts: list[bytes] = []

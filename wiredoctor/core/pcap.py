@@ -1,7 +1,7 @@
 """Read the records of classic pcap files and of snoop files.
 
-Timestamps of pcap files have microseconds or nanoseconds. Numbers have either byte order, and some files have longer record
-headers.
+In pcap files, timestamps are in microseconds or nanoseconds, numbers are in either byte order, and some variants have longer
+record headers.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class PcapRecords(Records):
         """The offset of the first nonzero byte after an empty record; -1 before the first such record."""
 
     def count_from(self, time: int) -> None:
-        """Count times from `time` (ns since 1970) instead of the first packet."""
+        """Count times from `time` (ns since 1970), not from the first packet."""
         super().count_from(time)
         self.first_time = time
 
@@ -134,7 +134,7 @@ class SnoopRecords(Records):
         self.first_time: i64 = -1
 
     def count_from(self, time: int) -> None:
-        """Count times from `time` (ns since 1970) instead of the first packet."""
+        """Count times from `time` (ns since 1970), not from the first packet."""
         super().count_from(time)
         self.first_time = time
 

@@ -110,16 +110,16 @@ class PcapngRecords(Records):
         return False
 
     def state(self) -> tuple[int, int, bool]:
-        """Return the index of the section's first interface and the number of interfaces known in it, and the byte order."""
+        """Return the index of the section's first interface, the number of interfaces so far, and whether it is big-endian."""
         return int(self.base), int(self.known), self.big
 
     def restore(self, state: tuple[int, int, bool]) -> None:
-        """Set what `state` returned."""
+        """Restore a state that `state` returned."""
         super().restore(state)
         self.base, self.known = state[0], state[1]
 
     def is_whole(self, length: i64) -> bool:
-        """Return whether the block at `at` is complete and its lengths are valid; if they are not, report it as damage."""
+        """Return whether the block at `at` is complete and its lengths are valid. Report invalid lengths as damage."""
         if length < SMALLEST or length > self.longest_block:
             self.damage = words.impossible_block(self.position, length)
             return False

@@ -1,4 +1,4 @@
-"""Parse rare link layers. Each function reads one header and returns the number of the next (layers.py)."""
+"""Parse rare link layers. Each function reads one header and returns the next one, as a constant of layers.py."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ PKTAP: Final = 258
 
 
 def rare_link(layers: Layers, block: bytes) -> i64:
-    """Read the header of the current link type; return the number of the next header."""
+    """Read the header of the current link type. Return the next header, as a constant of layers.py."""
     kind = layers.type
     if kind == TOKEN_RING:
         return token_ring(layers, block)
@@ -84,7 +84,7 @@ def rare_link(layers: Layers, block: bytes) -> i64:
 
 
 def skip_fixed(layers: Layers, kind: i64) -> i64:
-    """Skip a header of fixed size that has no relevant fields; return the number of the next header."""
+    """Skip a header of fixed size that has no relevant fields. Return the next header, as a constant of layers.py."""
     if kind == ENC:  # OpenBSD: family (in host byte order), SPI and flags
         return layers.past(12, RAW)
     if kind == IP_OVER_FC:
@@ -132,7 +132,7 @@ def old_pflog(layers: Layers, block: bytes) -> i64:
 
 
 def frame_relay(layers: Layers, block: bytes) -> i64:
-    """Read a Frame Relay header with an NLPID (RFC 2427), or Cisco's, in which the EtherType follows the address."""
+    """Read a Frame Relay header with an NLPID (RFC 2427), or a Cisco header, in which the EtherType follows the address."""
     if not layers.has(5):
         return layers.refuse(CUT_LINK)
     at = layers.at
@@ -194,9 +194,9 @@ def juniper_ethernet(layers: Layers, block: bytes) -> i64:
 
 
 def read_linked(layers: Layers, block: bytes, kind: i64) -> i64:
-    """Read a Per-Packet Information header or Apple's PKTAP header, which contain their length and the inner link type.
+    """Read a Per-Packet Information (PPI) header, or a PKTAP header, which Apple's systems use for captures on all interfaces.
 
-    PKTAP is used for captures on all interfaces.
+    Both contain their own length and the link type of the packet.
     """
     least: i64 = 8 if kind == PPI else 12
     if not layers.has(least):

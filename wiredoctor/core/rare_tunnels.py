@@ -1,4 +1,4 @@
-"""Parse rare tunnels in UDP and GRE. Each function reads one header and returns the number of the next (layers.py).
+"""Parse rare tunnels in UDP and GRE. Each function reads one header and returns the next one, as a constant of layers.py.
 
 If the header of a tunnel is invalid, the packet counts as plain UDP.
 """
@@ -55,7 +55,7 @@ def is_rare_tunnel(port: i64) -> bool:
 
 
 def rare_tunnel(layers: Layers, block: bytes, port: i64) -> i64:
-    """Read the header of the tunnel that uses this port; return the number of the next header."""
+    """Read the header of the tunnel that uses this port. Return the next header, as a constant of layers.py."""
     if port == TEREDO:
         following = teredo(layers, block)
     elif port == LISP:
@@ -157,7 +157,7 @@ def tzsp(layers: Layers, block: bytes) -> i64:
 
 
 def capwap(layers: Layers, block: bytes) -> i64:
-    """Read a CAPWAP data header (RFC 5415 section 4.3), from an access point to its controller, unless it is encrypted."""
+    """Read an unencrypted CAPWAP data header between a Wi-Fi access point and its controller (RFC 5415 section 4.3)."""
     layers.names |= NAMED_CAPWAP
     if not layers.has(4) or block[layers.at] != 0:
         return layers.refuse(UDP_PROTOCOL)
@@ -182,5 +182,5 @@ def skip_routes(layers: Layers, block: bytes) -> bool:
 
 
 def is_aruba(kind: i64) -> bool:
-    """Return whether this GRE protocol type is one of Aruba's access points, which use one type per queue for 802.11 frames."""
+    """Return whether Aruba's access points use this GRE protocol type for 802.11 frames. They use one type per queue."""
     return kind == 0x9000 or (0x8200 <= kind < 0x8380 and not kind & 0x0F)

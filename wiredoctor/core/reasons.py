@@ -89,9 +89,9 @@ def reason_words(reason: int) -> str:
 
 
 def count_encapsulations(names: Tally) -> dict[str, int]:
-    """Return the number of packets in each encapsulation.
+    """Return the number of packets in each encapsulation, by its name.
 
-    The keys are their names; `names` counts combinations of them as bits.
+    `names` counts packets by their combination of encapsulations, each of which is a bit.
     """
     from wiredoctor.protocols.ip.encapsulations import names_of
 

@@ -57,10 +57,9 @@ def add_bytes(talk: HttpConnection, reader: Reader, packet: Packet, segment: Seg
 def add_range(
     talk: HttpConnection, reader: Reader, packet: Packet, segment: Segment, start: i64, end: i64, is_captured: bool
 ) -> bool:  # fmt: skip
-    """Add the new bytes [start, end) of a packet. `is_captured`: all of them were captured; otherwise none was. Store them if
-    earlier bytes are missing.
+    """Pass the new bytes [start, end) of a packet to their reader, or store them if earlier bytes are missing.
 
-    Return whether all bytes before them were available.
+    `is_captured`: all of these bytes were captured; otherwise none was. Return whether all bytes before them were available.
     """
     found = talk.http.range
     if start < reader.reached:
@@ -133,7 +132,7 @@ def skip_gap(talk: HttpConnection, reader: Reader) -> None:
 
 
 def skip_gaps_before(talk: HttpConnection, reader: Reader, offset: i64) -> None:
-    """Skip the gaps of a direction after which there are stored bytes below `offset`."""
+    """Skip gaps of a direction until all stored bytes below `offset` have been read."""
     while reader.has_before(offset):
         skip_gap(talk, reader)
 
@@ -159,7 +158,7 @@ def resume(talk: HttpConnection) -> None:
 
 
 def may_go_on(talk: HttpConnection, server: Reader) -> bool:
-    """Return whether the waiting response can be read now. Force reading if the stored bytes exceed a limit."""
+    """Return whether the response that waits for its request can be read now. If the stored bytes exceed a limit, do not wait."""
     held = server.held
     if held is not None and (len(held) > limits.WAITING.value or server.held_bytes > limits.AHEAD.value):
         skip_gaps_before(talk, talk.peer_of(server), server.waits_ack)

@@ -1,4 +1,4 @@
-"""The properties of a packet that are kept for a while, to find second copies of the packet."""
+"""The properties of recent packets, which are kept to recognize second copies of these packets."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from wiredoctor.core.unsigned import u32
 
 OPTIONS: Final = (1 << 22) - 1
 IP_ID_AND_OPTIONS: Final = (1 << 17) - 1 | OPTIONS << 41
-"""The bits of Recent.ip that are equal in duplicate copies."""
+"""The bits of RecentPacket.ip that are equal in duplicate copies."""
 TIMESTAMPS: Final = 12
 """The size in bytes of options that consist of timestamps only (RFC 7323 appendix A); the last eight bytes differ."""
 LENGTH: Final = (1 << 19) - 1
@@ -21,7 +21,10 @@ LENGTH: Final = (1 << 19) - 1
 
 @mypyc_attr(acyclic=True)
 class RecentPacket:
-    """A packet of the last 100 ms or 10 s, as copies.py needs it. The objects of a ring buffer are reused in turn."""
+    """The properties of a recent packet that copies.py compares with those of later packets. It is an entry of a ring buffer.
+
+    Packets are kept for 100 ms, or for 10 s once a connection was captured on both sides of a router.
+    """
 
     def __init__(self) -> None:
         self.before: i64 = -1

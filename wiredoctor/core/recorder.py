@@ -1,4 +1,4 @@
-"""Record all packets: rows of the tables `records` and `packets`, for outputs that need every packet."""
+"""Write the tables `records` and `packets`, which have rows for every packet, if they were requested."""
 
 from __future__ import annotations
 
@@ -32,7 +32,10 @@ MAX_OPTIONS: Final = 40
 
 
 class Extras:
-    """Writes the optional cells of a packet, if `columns` need them; reading the headers again doubles the time for a row."""
+    """Writes the cells of a packet that only some columns need. These are optional, because they double the time for a row.
+
+    `columns`: the requested columns.
+    """
 
     def __init__(self, columns: list[str]) -> None:
         self.options: bool = "options_hash" in columns
@@ -40,7 +43,7 @@ class Extras:
         self.identity: Identity = Identity()
 
     def names(self) -> list[str]:
-        """Return the names of the optional cells that are written."""
+        """Return the names of the optional cells that are written, in order."""
         names: list[str] = []
         if self.options:
             names += OPTIONS
@@ -75,8 +78,8 @@ class Selection:
 class PacketRecorder:
     """Writes rows for all packets, or only for those in `selection`.
 
-    `columns` are the requested columns of `packets`; `names` are the names of the cells that are written for them. `records` and
-    `packets` are None if the table was not requested.
+    `columns` are the requested columns of `packets`. `names` are the columns that are written for them; the engine computes the
+    requested columns from these. `records` and `packets` are None if the table was not requested.
     """
 
     def __init__(self, selection: Selection | None, with_records: bool, columns: list[str]) -> None:

@@ -22,7 +22,7 @@ LATEST: Final = (1 << 61) - 1
 """The maximum time in ns (73 years) between a packet and the first one, so sums of three times fit in 64 bits."""
 
 LEAST: Final = 1_000_000
-"""The minimum time in ns by which a clock is set back in a step; several processors or queues cause smaller disorder."""
+"""In a clock step, times go back by more than this many ns; several processors or queues cause smaller disorder."""
 
 SHUFFLED: Final = 50_000_000
 """The maximum time in ns by which threads of a capture program write late; a clock that is off by less is slewed instead."""
@@ -106,9 +106,10 @@ class Times:
         self.is_stamped = False
 
     def is_confirmed(self, frame: i64, time: i64) -> bool:
-        """Return whether a time far ahead of all others is right: it is the first time, or the previous packet's time is near it.
+        """Return whether a time that is far ahead of all earlier ones can be trusted.
 
-        An equal time does not confirm it: a packet without a timestamp gets the time of the previous packet.
+        The first time is trusted. A later one is trusted if the previous packet has a time near it, but not exactly the same
+        time: a packet without a timestamp gets the time of the previous packet.
         """
         apart = time - self.ahead
         is_similar = frame == self.ahead_frame + 1 and apart != 0 and -AHEAD <= apart <= AHEAD
@@ -116,7 +117,7 @@ class Times:
         return is_similar or self.earliest == LATEST
 
     def watch(self, packet: Packet) -> None:
-        """Record a step if the clock of the packet's interface went back at this packet."""
+        """Record a clock step if this packet's time is more than 1 ms before that of the previous packet of its interface."""
         if packet.interface != self.interface:
             self.change_interface(packet)
         self.is_stamped = True
@@ -127,7 +128,7 @@ class Times:
         newest.time = packet.time
 
     def add_step(self, step: Step) -> None:
-        """Count a step; if records are being sorted, keep it for ordering.py instead."""
+        """Count a step by which a clock went back. If records are being sorted, keep it for ordering.py instead."""
         if self.is_ordered:
             self.newest_step = step
             return
@@ -199,15 +200,19 @@ class Records:
         return None
 
     def count_from(self, time: int) -> None:
-        """Count times from `time` (ns since 1970) instead of the first packet. Call this before the first record is read."""
+        """Count times from `time` (ns since 1970), not from the first packet. Call this before the first record is read."""
         self.times.first = time
 
     def state(self) -> tuple[int, int, bool]:
-        """Return what reading needs besides an offset: the index and number of the section's interfaces, and the byte order."""
+        """Return the state that reading needs in order to continue at another offset.
+
+        It consists of the index of the section's first interface, the number of the section's interfaces, and whether numbers are
+        big-endian.
+        """
         return 0, 0, self.big
 
     def restore(self, state: tuple[int, int, bool]) -> None:
-        """Set what `state` returned."""
+        """Restore a state that `state` returned."""
         self.big = state[2]
 
     def go_on_at(self, offset: i64) -> None:
@@ -216,7 +221,7 @@ class Records:
         self.block, self.size = b"", 0
 
     def has(self, size: i64) -> bool:
-        """Return whether the file has `size` bytes from `at` on. If the block ends before, read the next one."""
+        """Return whether the file has `size` bytes from `at` on. If the current block does not contain them, read a new block."""
         return self.at + size <= self.size or self.read_on(size)
 
     def read_on(self, size: i64) -> bool:

@@ -1,8 +1,8 @@
-"""Find times without progress that a retransmission ended; they are known at the first ACK after the retransmission.
+"""Find stalls: times without progress that a retransmission ended.
 
-Progress is new data, a FIN, or an ACK of more bytes. A retransmission of the bytes for which the peer's ACKs wait may end a time
-without progress. The next ACK of more bytes confirms it. A first copy that comes late counts like a retransmission if ACKs wait
-for it: the first transmission was lost before the capture point.
+Progress is new data, a FIN, or an ACK of more bytes. A retransmission of the first bytes that the peer has not acknowledged may
+end a stall; the next ACK of more bytes confirms that. If the first captured copy of these bytes comes late, it counts like a
+retransmission, because an earlier one was lost before the capture point.
 """
 
 from __future__ import annotations
@@ -47,9 +47,9 @@ def take_recovery(waits: Waits) -> Stall | None:
 def try_again(
     connection: Connection, own: Side, peer: Side, packet: Packet, segment: Segment, least: i64, places: Places | None
 ) -> None:  # fmt: skip
-    """Record a retransmission, or late first copy, of the byte for which the peer's ACKs wait.
+    """Record a retransmission, or late first copy, of the first byte that the peer has not acknowledged.
 
-    It counts if it comes at least `least` ns after the last progress.
+    It counts if it comes at least `least` ns after the last progress: new data, a FIN, or an ACK of more bytes.
     """
     waited_for = peer.acknowledged
     if segment.fills_gap:
@@ -100,7 +100,10 @@ def is_spurious(stall: Stall, packet: Packet) -> bool:
 
 
 def answers_retransmission(stall: Stall, packet: Packet) -> bool:
-    """Return whether an ACK echoes a timestamp not older than the newest retransmission, so it was sent after that arrived."""
+    """Return whether an ACK was sent after the newest retransmission had arrived.
+
+    Its timestamp echo (TSecr) shows this: it is not older than the TSval of that retransmission.
+    """
     echo = clocks.echo_of(packet)
     return echo != NEVER and stall.last_stamp != NEVER and clocks.ticks(stall.last_stamp, echo) >= 0
 
@@ -108,8 +111,8 @@ def answers_retransmission(stall: Stall, packet: Packet) -> bool:
 def count_duplicate_acks(connection: Connection, own: Side, packet: Packet, segment: Segment, options: i64) -> None:
     """Record the SACK blocks of a pure ACK. Count a duplicate ACK, unless it is a copy made by a mirror port.
 
-    Such a copy equals the previous packet and has the same time. An ACK with SACK blocks counts even if it changes the window:
-    Linux enlarges the window while the receiver holds data after a gap (RFC 6675 section 2).
+    Such a copy equals the previous packet and follows it within 1 ms. An ACK with SACK blocks counts even if it changes the
+    window, because Linux enlarges the window while data after a gap arrives (RFC 6675 section 2).
     """
     waits = own.waits
     if packet.sack and not packet.dsack:
@@ -143,7 +146,7 @@ def note_sack(waits: Waits, packet: Packet, segment: Segment) -> None:
 
 
 def note_progress(connection: Connection, packet: Packet, segment: Segment) -> None:
-    """Record the frame and time of a packet if it makes progress."""
+    """Record the frame and time of a packet if it makes progress: new data, a FIN, or an ACK of more bytes."""
     if segment.new_bytes > 0 or segment.acked_bytes > 0 or (packet.flags & FIN and not segment.retransmission):
         connection.progress_frame = packet.frame
         connection.progress_time = packet.time

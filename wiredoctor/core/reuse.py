@@ -25,7 +25,7 @@ captured).
 FAR: Final = 1 << 20
 """The minimum jump in bytes between two connections; the clock of Linux advances this far in 67 ms."""
 LEAST: Final = MILLISECOND
-"""The minimum time in ns between two connections: a handshake, and usually a close, takes place in it."""
+"""The minimum time in ns between two connections, in which a handshake, and usually a close, must take place."""
 PART: Final = 8
 """If each direction had sent an eighth of a jump before, the connection may have continued while packets were lost."""
 
@@ -39,8 +39,9 @@ def is_near(connection: Connection, packet: Packet) -> bool:
 def is_another(connection: Connection, packet: Packet) -> bool:
     """Return whether a packet other than a client's SYN belongs to a later connection on the same ports.
 
-    Both of its numbers must have jumped. An RST shows nothing, because its numbers may be arbitrary, nor does a packet captured
-    out of order, because it repeats old numbers. Since the previous packet there must have been time for a handshake.
+    Both its sequence and its acknowledgment number must have jumped, and the time since the previous packet must suffice for a
+    handshake. An RST does not count, because its numbers may be arbitrary. Nor does a packet captured out of order, because it
+    has old numbers.
     """
     if packet.flags & (ACK | RST) != ACK or packet.time - connection.end < LEAST:
         if packet.flags & (ACK | RST) == ACK:
@@ -67,11 +68,10 @@ def is_another(connection: Connection, packet: Packet) -> bool:
 
 
 def distances(own: Side, peer: Side, packet: Packet) -> tuple[i64, i64]:
-    """Return how many bytes the sequence number of a packet is ahead of its side's newest byte, and how many its ACK is ahead
-    of the peer's.
+    """Return how many bytes a packet's sequence number is ahead of its sender's data, and its ACK ahead of the peer's data.
 
-    Each is negative if the number is behind, and 0 if unknown. The distance from the newest numbers is used if it is shorter,
-    because a damaged packet may have moved the newest byte.
+    Each distance is negative if the number is behind; both are 0 if one of them is unknown. A damaged packet may have moved the
+    end of the data, so distances from the newest sequence and acknowledgment numbers are used if they are shorter.
     """
     if own.base == NO_BASE or peer.base == NO_BASE:
         return 0, 0
@@ -85,7 +85,7 @@ def distances(own: Side, peer: Side, packet: Packet) -> tuple[i64, i64]:
 
 
 def nearest(number: i64, highest: i64, sequence: i64, acknowledgment: i64) -> i64:
-    """Return the signed distance of a number from the nearest of the three offsets."""
+    """Return the signed distance of a number from the nearest of three: `highest`, `sequence` and `acknowledgment`."""
     first, second, third = wrap(number - highest), wrap(number - sequence), wrap(number - acknowledgment)
     if max(second, -second) < max(first, -first):
         first = second
@@ -101,7 +101,10 @@ def newest(side: Side, other: Side) -> i64:
 
 
 def window_of(receiver: Side, sender: Side) -> i64:
-    """Return a number of bytes by which no valid sequence number goes back: at least the receiver's window."""
+    """Return by how many bytes, at most, the sequence number of a valid packet may be behind the newest data of `sender`.
+
+    The result is at least the receiver's window, and at least FAR.
+    """
     if receiver.window_edge == NEVER or receiver.acknowledged == NEVER:
         return FAR
     return max(FAR, receiver.window_edge - receiver.acknowledged, sender.highest - receiver.acknowledged)
@@ -123,8 +126,7 @@ def follows_time_wait(distance: i64) -> bool:
 
 
 def is_of_former(connection: Connection, packet: Packet) -> bool:
-    """Return whether a packet continues the previous connection on the ports. If it does, store its numbers as the numbers of
-    that connection.
+    """Return whether a packet continues the previous connection on the same ports. If so, store its numbers for later packets.
 
     The packet may be late, or the connection may have been captured on both sides of a firewall that changes its numbers.
     """
@@ -146,9 +148,10 @@ def is_of_former(connection: Connection, packet: Packet) -> bool:
 
 
 def note_changed_copy(connection: Connection, packet: Packet) -> bool:
-    """Return whether a packet is a copy of its side's newest packet with other numbers. If so, store the numbers of both sides.
+    """Return whether a packet is a copy of its side's newest packet with different sequence and acknowledgment numbers.
 
-    Such a connection was captured on both sides of a firewall that changes the numbers, and packets continue from both.
+    This happens if a connection was captured on both sides of a firewall that changes the numbers. Packets with either numbers
+    will follow, so store the old numbers of both sides.
     """
     is_first = packet.is_turned == connection.is_turned
     if packet.ip_id <= 0 or connection.last_packet != packet.ip_id << 1 | (0 if is_first else 1):

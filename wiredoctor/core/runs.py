@@ -13,8 +13,8 @@ from wiredoctor.core.waits import Run
 def continue_run(own: Side, peer: Side, packet: Packet, segment: Segment, longest: i64, flush_gap: i64) -> Run | None:
     """Return the run that a segment continues, including this segment; None if it continues none.
 
-    The segment must come at most `longest` ns after the previous one. If it comes at least `flush_gap` ns after it, the
-    application flushed the previous one on purpose; such segments are counted in `flushes`.
+    The segment must come at most `longest` ns after the previous one. If at least `flush_gap` ns passed between them, the
+    application flushed the previous segment on purpose; `Run.flushes` counts this.
     """
     data = own.previous
     if data is None or not data.small or not segment.small_start or segment.fills_gap or segment.opens_gap:

@@ -1,4 +1,4 @@
-"""Facts about the current segment that depend on its connection, and its content. Objects are reused for each packet."""
+"""The current segment: facts that depend on its connection, and its part of a message. All packets share these objects."""
 
 from __future__ import annotations
 
@@ -89,9 +89,9 @@ class Segment:
         self.in_flight_before: i64 = 0
         self.window_room: i64 = NEVER
         self.mss: i64 = 0
-        """The size in bytes of its sender's longest segment, without the timestamps option."""
+        """The payload size in bytes of a full segment of its sender: the MSS without the timestamps option."""
         self.peer_mss: i64 = 0
-        """The size in bytes of the peer's longest segment, without the timestamps option."""
+        """The payload size in bytes of a full segment of the peer: the MSS without the timestamps option."""
         self.full: bool = False
         self.is_even: bool = False
         """True unless this is a super-segment with a small end."""

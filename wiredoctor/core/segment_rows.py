@@ -1,4 +1,4 @@
-"""Record all segments: rows of the tables `segments` and `pieces`, on request."""
+"""Write the tables `segments` and `pieces`, which have rows for every segment, if they were requested."""
 
 from __future__ import annotations
 
@@ -62,8 +62,8 @@ MAX_ENDPOINTS: Final = 65_536
 class SegmentRecorder:
     """Writes rows for all segments, or only for those in `selection`.
 
-    `columns` are the requested columns of `segments`; `names` are the names of the cells that are written for them. `rows` and
-    `pieces` are None if the table was not requested.
+    `columns` are the requested columns of `segments`. `names` are the columns that are written for them; the engine computes
+    the requested columns from these. `rows` (for `segments`) and `pieces` are None if the table was not requested.
     """
 
     def __init__(self, selection: Selection | None, columns: list[str], with_pieces: bool) -> None:
@@ -88,7 +88,7 @@ class SegmentRecorder:
     def write(
         self, connection: Connection, own: Side, peer: Side, packet: Packet, segment: Segment, events: Events
     ) -> None:  # fmt: skip
-        """Write the rows of a segment, before the segment changes the state of its side."""
+        """Write the rows of a segment. `own`: the state of its sender before the segment."""
         if self.selection is not None and not self.selection.has(connection.id, packet.frame):
             return
         role = sender_role(connection, segment)
@@ -122,7 +122,7 @@ class SegmentRecorder:
             write_piece(rows, connection, role, packet, segment, piece.start, piece.end)
 
     def write_packet(self, out: BytesWriter, connection: Connection, role: i64, packet: Packet, segment: Segment) -> None:
-        """Write the cells with fields of the headers."""
+        """Write the cells that contain header fields."""
         write_i64_le(out, packet.frame)
         write_i64_le(out, packet.time)
         write_i64_le(out, packet.interface)
@@ -198,7 +198,7 @@ def write_sizes(out: BytesWriter, own: Side, peer: Side, packet: Packet, segment
 
 
 def write_data(out: BytesWriter, own: Side) -> None:
-    """Write the cells that describe this side's previous segment with new data."""
+    """Write the cells that describe the sender's previous segment with new data."""
     data = own.previous or NOTHING
     length: i64 = data.length if data.frame != NEVER else -1
     write_i64_le(out, data.frame)
@@ -216,7 +216,10 @@ def write_data(out: BytesWriter, own: Side) -> None:
 
 
 def write_acks(out: BytesWriter, own: Side, peer: Side) -> None:
-    """Write the cells that describe the peer's pure ACK since that data, and other events since then."""
+    """Write the cells that describe what happened since the sender's previous segment with new data.
+
+    That is the peer's newest pure ACK, and flags for other events.
+    """
     since = (own.previous or NOTHING).frame
     ack = peer.previous or NOTHING
     if since == NEVER or ack.ack_frame <= since:

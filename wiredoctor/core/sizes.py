@@ -1,10 +1,10 @@
 """Determine which segments are full or small, the bytes in flight, and the room left in the receiver's window.
 
-A segment smaller than the MSS may be full, because the path carries no longer one. Its size counts as full after it occurred
-three times, if each time more data of the same message followed immediately, it did not end a head, and its side had sent no
-longer segment. Segments of a program that writes blocks look the same. Therefore nothing is learned on loopback, where no path is
-narrow, from jumbo frames on, or from multiples of 256, which are typical sizes of buffers rather than of paths. A longer segment
-that no such path carries reverts the decision.
+A segment smaller than the MSS may be full, because the path carries no larger segments. Its size counts as full after three
+segments of this size if, each time, more data of the same message followed immediately, the segment did not end a head, and its
+sender had sent no longer segment. Segments of a program that writes blocks look the same. Therefore nothing is learned from
+multiples of 256 bytes, which are typical sizes of buffers rather than of paths, nor on loopback or with jumbo frames, where no
+path is narrow. A longer segment that such a path would not carry reverts the decision.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from wiredoctor.core.packet import Packet
 from wiredoctor.core.segment import ACK, FIN, MILLISECOND, NEVER, RST, SYN, Segment
 
 AT_ONCE: Final = MILLISECOND
-"""The maximum time in ns to a segment whose data was ready when the previous one was sent, so the size limit ended that one."""
+"""If the next segment follows within this many ns, its data was already waiting, so a size limit ended the previous segment."""
 OCCURRENCES: Final = 3
 LARGEST_PATH: Final = 9_000
 """The size in bytes of a jumbo frame: a host that announces more is not on a physical network."""
 BLOCK: Final = 256
-"""The divisor in bytes of the sizes of typical program buffers."""
+"""The sizes of typical program buffers are multiples of this many bytes."""
 
 
 def measure_flight(own: Side, peer: Side, packet: Packet, segment: Segment) -> None:
-    """Set the bytes in flight before a packet, the room in the peer's newest window, and the packet's own window (scaled).
+    """Set the bytes in flight before a packet, the room in the peer's newest window, and the window that the packet announces.
 
-    All are those at the capture point.
+    Only packets that have passed the capture point count. The announced window is scaled.
     """
     before, start = segment.highest_before, segment.offset
     segment.in_flight_before = 0
@@ -79,7 +79,7 @@ def measure_size(connection: Connection, own: Side, peer: Side, packet: Packet, 
 def learn_path_mss(connection: Connection, own: Side, packet: Packet, segment: Segment) -> None:
     """Count how often the path seems to limit a side's longest segment, to learn the largest segment that the path carries.
 
-    The message of the segment must be known by now.
+    Call this after the segment's message was determined.
     """
     # every host accepts segments of the default MSS, so no path needs smaller ones
     least: i64 = DEFAULT_MSS
@@ -108,16 +108,20 @@ def learn_path_mss(connection: Connection, own: Side, packet: Packet, segment: S
 
 
 def may_be_narrow(connection: Connection, segment: Segment) -> bool:
-    """Return whether the path of a connection may carry less than its ends accept; not on loopback or with jumbo frames."""
+    """Return whether the path may carry only smaller segments than both hosts accept.
+
+    This is impossible on loopback, and assumed to be impossible with jumbo frames.
+    """
     key = connection.key
     is_loopback = key[0] == 127 if len(key) == 12 else key[:16] == key[16:32]
     return not is_loopback and segment.mss <= LARGEST_PATH
 
 
 def judge_size(own: Side, packet: Packet, segment: Segment) -> tuple[i64, bool, bool, bool]:
-    """Return the MSS for a segment, and whether it is full, small, or small at its start.
+    """Return the MSS for a segment, and whether the segment is full, whether it is small, and whether it is shorter than the MSS.
 
-    If the path carries less than the MSS, the size that the path carries is used instead.
+    A super-segment with a short remainder counts as small, too. If the path carries less than the MSS, the size that it carries
+    is used instead of the MSS.
     """
     if own.previous is None or not own.previous.path_mss:
         return segment.mss, segment.full, segment.small, segment.small_start
@@ -127,7 +131,10 @@ def judge_size(own: Side, packet: Packet, segment: Segment) -> tuple[i64, bool, 
 
 
 def is_full_data(data: Previous) -> bool:
-    """Return whether the previous data of a side was a full segment, of the size that the path carries if it is known."""
+    """Return whether the previous data of a side was a full segment.
+
+    If the path carries less than the MSS, and its limit is known, a segment of that size is full.
+    """
     size = data.path_mss
     if not size:
         return data.full
@@ -135,6 +142,9 @@ def is_full_data(data: Previous) -> bool:
 
 
 def is_small_data(data: Previous) -> bool:
-    """Return whether the previous data of a side was a small segment, by the size that the path carries if it is known."""
+    """Return whether the previous data of a side was a small segment.
+
+    If the path carries less than the MSS, and its limit is known, a segment of that size is not small.
+    """
     size = data.path_mss
     return data.small and (not size or data.length < size or data.length % size != 0)

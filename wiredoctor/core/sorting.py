@@ -1,7 +1,8 @@
-"""Read a file that is far from time order sorted by time, like reordercap(1), in bounded memory.
+"""Sort a file whose packets are far out of time order, like reordercap(1), but in bounded memory.
 
-The packets are divided into lanes, each of them in time order, as few as possible: one for each appended part or each interface
-that was written late. A lane is a list of runs of consecutive packets. The lanes are merged like the files of a chain.
+The packets are divided into as few lanes as possible, each of which is in time order. Usually there is one for each appended
+part, or for each interface that was written late. A lane is a list of runs of consecutive packets. The lanes are merged by time,
+like the files of a chain.
 """
 
 from __future__ import annotations
@@ -25,9 +26,10 @@ NONE: Final = -1
 
 
 class Lanes:
-    """The lanes of a file, which are numbered in the order of their first packets.
+    """The lanes of a file: disjoint lists of its packets, each of which is in time order.
 
-    `set_back`: the frames before which a clock was set back, ascending. Packets are not sorted across these places.
+    Lanes are numbered in the order of their first packets. `set_back`: the frames before which a clock was set back, ascending.
+    Packets are not sorted across these places.
     """
 
     def __init__(self, records: Records, set_back: list[int]) -> None:
@@ -47,10 +49,10 @@ class Lanes:
         self.first_times: list[int] = []
         """The first time of each lane, in ns since the first packet of the file."""
         self.sections: list[int] = []
-        """The section between two places where a clock was set back, of each lane."""
+        """The number of each lane's section. Between two sections, a clock was set back."""
         self.states: list[tuple[int, int, bool]] = []
         self.state_frames: list[int] = []
-        """The state of the records (see Records.state), and the frames from which on it was so."""
+        """The frames from which on each of `states` (see Records.state) holds."""
         self.late: i64 = 0
         """The number of packets whose time is more than 1 ms earlier than that of a packet before them in the file."""
         self.worst: i64 = 0
@@ -110,7 +112,7 @@ class Lanes:
         return count
 
     def begin_section(self) -> None:
-        """Begin with new lanes, because a clock was set back."""
+        """Begin new lanes for the following packets, because a clock was set back."""
         self.end_run()
         self.section += 1
         self.tails, self.open, self.current = [], [], NONE
@@ -123,7 +125,7 @@ class Lanes:
             self.tails[self.current] = self.tail
 
     def begin_run(self, frame: i64, start: i64, time: i64) -> None:
-        """Begin a run in the lane with the latest last time that is not after `time`, or in a new lane."""
+        """Begin a run with a packet of time `time`, in the lane whose last time precedes it most closely, or in a new lane."""
         self.end_run()
         run = len(self.starts)
         self.starts.append(start)
@@ -147,14 +149,14 @@ class Lanes:
         self.next_tail = self.tails[at + 1] if at + 1 < len(self.tails) else LATEST + 1
 
     def note_state(self, frame: i64) -> None:
-        """Store the state of the records if it has changed."""
+        """Store the state of the file's records (see Records.state) if it has changed."""
         state = self.records.state()
         if not self.states or self.states[len(self.states) - 1] != state:
             self.states.append(state)
             self.state_frames.append(frame)
 
     def state_at(self, frame: i64) -> tuple[int, int, bool]:
-        """Return the state of the records at a frame."""
+        """Return the stored state of the file's records (see Records.state) at a frame."""
         return self.states[bisect_right(self.state_frames, frame) - 1]
 
     def finish(self) -> None:
@@ -164,13 +166,13 @@ class Lanes:
 
     @property
     def first_time(self) -> int | None:
-        """The earliest time in ns since 1970; None without any timestamp."""
+        """The earliest time in ns since 1970; None if no packet has a timestamp."""
         first = self.records.times.first
         return None if first is None else first + min(self.first_times)
 
 
 class LaneRecords(Records):
-    """The records of one lane. `inner`: the file's records, which no other lane uses."""
+    """The records of one lane. `inner`: records of the file that were opened for this lane only."""
 
     def __init__(self, inner: Records, lanes: Lanes, lane: i64) -> None:
         super().__init__(inner.source)
@@ -211,11 +213,14 @@ class LaneRecords(Records):
         self.left, self.run = lanes.counts[self.run], lanes.following[self.run]
 
     def end(self) -> None:
-        """Do nothing: damage was found when the lanes were made."""
+        """Do nothing: damage was found when the lanes were built."""
 
 
 class LaneFiles(Files):
-    """Opens lanes as files of a chain. Of packets with equal times, the first one in the file comes first."""
+    """Gives a chain the lanes of one file, as if they were separate files.
+
+    If packets have equal times, the one that comes first in the file is returned first.
+    """
 
     def __init__(self, source: Source, name: str, lanes: Lanes) -> None:
         super().__init__()
@@ -224,17 +229,17 @@ class LaneFiles(Files):
         self.lanes: Lanes = lanes
 
     def open(self, number: i64) -> Records | None:
-        """Return the records of a lane. The last number is that of the first lane, because a chain begins with the last file."""
+        """Return the records of a lane. Lanes are numbered backwards, because a chain begins with its last file."""
         inner = open_records(self.source, self.name)
         return LaneRecords(inner, self.lanes, len(self.lanes.first_runs) - 1 - number)
 
     def close(self, number: i64, records: Records | None) -> str | None:
-        """Return None: damage was found when the lanes were made."""
+        """Return None: damage was found when the lanes were built."""
         del number, records
         return None
 
     def size(self, number: i64) -> i64:
-        """Return 0: SortedRecords tells the position itself."""
+        """Return 0, because SortedRecords computes the position itself."""
         del number
         return 0
 
@@ -267,7 +272,7 @@ class SortedRecords(ChainRecords):
 
     @property
     def position(self) -> int:
-        """The share of the file's bytes that the packets read so far have, if all packets have the same size."""
+        """The number of bytes that the packets read so far would occupy in the file if all packets had the same size."""
         return int(self.frame) * int(self.file_size) // max(int(self.total), 1)
 
     def activate(self) -> ChainFile | None:
@@ -279,7 +284,7 @@ class SortedRecords(ChainRecords):
         return file
 
     def hand_out(self, packet: Packet, file: ChainFile) -> None:
-        """Set frame number and time, and record a place where packets were moved."""
+        """Set the packet's frame number and time. Record a place where the order differs from that of the file."""
         if file.records.frame < self.own_frame:
             self.moved = self.frame + 1
             self.times.shuffled.keep(Step(self.frame, self.times.last, self.moved, packet.time))
@@ -287,7 +292,7 @@ class SortedRecords(ChainRecords):
         super().hand_out(packet, file)
 
     def number_of(self, file: ChainFile, own: i64) -> i64:
-        """Return the number of an interface, which is that in the file."""
+        """Return the interface number `own` unchanged, because all lanes are from one file."""
         del file
         return own
 

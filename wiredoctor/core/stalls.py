@@ -1,7 +1,8 @@
-"""Write the rows of `releases`, `recoveries`, `closures` and `runs`, and decide which segments may have waited.
+"""Write the rows of `releases`, `recoveries`, `closures` and `runs`.
 
-Most events are detected elsewhere (recoveries.py, closed_windows.py, runs.py, nagle.py); they are only written here, if they are
-within the cutoffs. `find_release` decides whether a segment may have waited for an ACK or for a timer. Rules decide the rest.
+`find_release` finds segments that may have waited for an ACK or a timer. The other events are detected elsewhere (recoveries.py,
+closed_windows.py, runs.py, nagle.py) and are only written here. Events that no rule could report (cutoffs.py) get no row; the
+rest is decided by rules.
 """
 
 from __future__ import annotations
@@ -84,7 +85,7 @@ class Stalls:
         """The watermark at which the first held row is written even without further gaps."""
 
     def write(self, connection: Connection, own: Side, peer: Side, packet: Packet, segment: Segment, events: Events) -> None:
-        """Write the rows of the events that a segment ends, before the segment changes the state of its side."""
+        """Write the rows of the events that a segment ends. `own`: the state of its sender before the segment."""
         sort: i64 = ANSWERS_PROBE if events.probe_frame else 0
         data = own.previous
         if segment.new_bytes > 0 and data is not None and data.last_in_flight and peer.payload_frame <= data.frame:
@@ -107,10 +108,10 @@ class Stalls:
     def find_release(
         self, own: Side, peer: Side, data: Previous, packet: Packet, segment: Segment, events: Events
     ) -> i64:  # fmt: skip
-        """Return how a segment may have waited: for an ACK (WAITED, PROMPT), for a timer (PROBE, CORKED), or not at all (0).
+        """Return for what a segment may have waited: a delayed ACK (WAITED), a prompt ACK (PROMPT), or a timer (PROBE, CORKED).
 
-        PROMPT means that the ACK of the previous data came at once. The result is 0 if the peer sent data, something was
-        retransmitted, or the sender had nothing left to send.
+        Return 0 otherwise: for instance, if the sender had nothing left to send, the peer sent data, or something was
+        retransmitted.
         """
         if segment.opens_gap:
             pace.note_loss(own)
@@ -168,9 +169,10 @@ class Stalls:
     def shows_lateness(
         self, data: Previous, packet: Packet, segment: Segment, events: Events, small_start: bool
     ) -> bool:  # fmt: skip
-        """Return whether a segment after a prompt ACK shows how late the program writes when no delayed ACK is involved.
+        """Return whether a segment after a prompt ACK gets a row, so rules can compare it with segments after delayed ACKs.
 
-        After full data only a late segment counts, because every download has prompt ones.
+        It shows how late the program writes if no delayed ACK is involved. After a full segment, only the late end of a message
+        gets a row: in every download, many segments follow full segments and prompt ACKs.
         """
         if not (segment.part.http or is_unread(packet, segment)) or not small_start or events.nagle_off:
             return False
@@ -182,9 +184,10 @@ class Stalls:
     def hold_release(
         self, connection: Connection, own: Side, peer: Side, packet: Packet, segment: Segment, events: Events, data: Previous
     ) -> None:  # fmt: skip
-        """Hold the row of a segment that may have waited after a small write, until it is known when its program writes.
+        """Hold the row of a small segment that may have waited for a delayed ACK of a small segment.
 
-        Write no row if the program is known to write at regular times, or if the receiver answered on another connection.
+        Later gaps between segments may show that the program writes at regular times. There is no row if this is already known,
+        or if the receiver answered on another connection.
         """
         gap = packet.time - data.time
         alike = pace.count_alike(own, gap)
@@ -207,7 +210,7 @@ class Stalls:
         self.due = min(self.due, held.due)
 
     def watch_ack(self, sender: Side, packet: Packet, segment: Segment) -> None:
-        """Begin to watch for an answer on another connection, after a delayed ACK of a small write of `sender`."""
+        """If a packet is a delayed ACK of a small write of `sender`, begin to watch for an answer on another connection."""
         data = sender.previous
         if data is None or segment.ack != data.end or not sizes.is_small_data(data):
             return
@@ -215,7 +218,7 @@ class Stalls:
             self.watches.append(pace.watch(sender, packet))
 
     def note_payload(self, packet: Packet) -> None:
-        """Record which watches a packet with payload answers, and drop expired watches."""
+        """Record the watches for which a packet with payload is the expected answer, and drop expired watches."""
         left: list[Watch] = []
         for watch in self.watches:
             if pace.is_answer(watch, packet):
@@ -225,7 +228,11 @@ class Stalls:
         self.watches = left
 
     def settle_held(self, own: Side, frame: i64, is_over: bool) -> None:
-        """Write the held rows of a side that are decided. If `is_over` is true, write all, because no more gaps will come."""
+        """Write the held rows of a side that are decided, whatever gaps between its segments follow.
+
+        If `is_over` is true, decide all rows now, because no more gaps will come. Rows of segments that a program sent at regular
+        times are dropped.
+        """
         if own.waits is None or own.waits.pace is None or not own.waits.pace.held:
             return
         left: list[HeldRelease] = []
@@ -237,7 +244,10 @@ class Stalls:
         own.waits.pace.held = left
 
     def write_held(self, held: HeldRelease, frame: i64) -> None:
-        """Write a held row unless its program writes at regular times. `frame`: the frame up to which this is known."""
+        """Write a row of `releases` that was held, unless a program sent the segment at regular times.
+
+        `frame`: the packet that decides this.
+        """
         if not held.is_over and not pace.is_paced(held):
             self.releases.begin().write(held.cells)
             self.releases.put(frame)
@@ -245,7 +255,7 @@ class Stalls:
         held.is_over = True
 
     def pass_time(self, clock: i64, frame: i64) -> None:
-        """Write the held rows that are due at the watermark `clock`. `frame`: the number of the current frame."""
+        """Write the held rows of `releases` whose waiting time has ended at the watermark `clock`. `frame`: the current frame."""
         left: list[HeldRelease] = []
         self.due = FOREVER
         for held in self.held:
@@ -257,7 +267,7 @@ class Stalls:
         self.held = left
 
     def end(self, connection: Connection, frame: i64) -> None:
-        """Write the held rows of a connection that has ended or gets no more packets."""
+        """Write the rows held for a connection, because no more packets of it will come."""
         if not connection.closed:
             pace.note_end(connection.first)
             pace.note_end(connection.second)
@@ -268,7 +278,7 @@ class Stalls:
         self, put: Rows, connection: Connection, own: Side, peer: Side, packet: Packet, segment: Segment, events: Events,
         sort: i64,
     ) -> None:  # fmt: skip
-        """Write a row of `releases`, except its last two cells: the frame that decided it, and whether it is sure."""
+        """Write a row of `releases`, except its last two cells, `final_frame` and `pace_seen`, which may be known only later."""
         part = segment.part
         mss, full, _, small_start = sizes.judge_size(own, packet, segment)
         syn = own.syn
@@ -312,7 +322,7 @@ class Stalls:
         put.put(sort)
 
     def put_data(self, put: Rows, data: Previous) -> None:
-        """Write the cells that describe the data before a segment."""
+        """Write the cells that describe the sender's previous segment with new data."""
         put.put(data.frame)
         put.put(data.time)
         put.put(data.length if data.frame != NEVER else -1)
@@ -422,7 +432,7 @@ class Stalls:
 def may_be_paced(data: Previous, segment: Segment) -> bool:
     """Return whether a segment after a small write may have been sent because its program writes at regular times.
 
-    After a head this is only possible for the first part of a longer body, because a complete body was ready with its head.
+    This is excluded for a complete body after a head, because the program had both ready at the same time.
     """
     whole = data.ends_head and not data.ends_message and segment.part.ends_message
     return sizes.is_small_data(data) and not whole
@@ -435,7 +445,5 @@ def is_http(segment: Segment) -> bool:
 
 
 def is_unread(packet: Packet, segment: Segment) -> bool:
-    """Return whether the snap length cut off the bytes that show to which message a segment belongs, and where this message
-    ends.
-    """
+    """Return whether the snap length cut off the bytes that show to which message a segment belongs and where it ends."""
     return segment.part.unread or (not segment.part.http and packet.captured < packet.length)

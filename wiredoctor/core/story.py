@@ -1,7 +1,7 @@
 """Analyze a packet within its connection, in a fixed order of steps.
 
-`follow` sets the facts about a packet that depend on its connection. Then http.py reads the new bytes and sets to which message
-they belong. `write_events` writes the events that the packet ends, and stores what later packets need.
+`follow` sets the facts about a packet that depend on its connection. Then http.py reads the new bytes and records the message to
+which they belong. `write_events` writes the events that the packet ends, and stores what later packets need.
 """
 
 from __future__ import annotations
@@ -68,12 +68,12 @@ class Story:
         self.next_forgetting: i64 = FORGET_EVERY
 
     def follow(self, connection: Connection, packet: Packet) -> None:
-        """Set the facts about a packet that depend on its connection; each step sets other fields of `segment`.
+        """Set the facts about a packet that depend on its connection. Each field of `segment` is set by exactly one step.
 
-        number: stream offsets and acknowledged offset. read_syn, agree, find_client: what SYNs determine. deliver: new bytes.
-        learn: the sender's clock, from its timestamp. see_acknowledged: bytes that were not captured. acknowledge: newly
-        acknowledged data, and its delay. measure_flight: bytes in flight, and the window. recognize_retransmission: sent before.
-        measure_size: full, small, or a pure ACK. announce_window: window update, or duplicate ACK. close: FIN, RST.
+        The steps are: `number` (stream offset and acknowledged offset), `read_handshake` (SYNs), `deliver` (new bytes), `learn`
+        (the clock behind the sender's timestamps), `see_acknowledged` (acknowledged bytes that were not captured), `acknowledge`
+        (newly acknowledged data and its delay), `measure_flight` (bytes in flight and the window), `recognize_retransmission`,
+        `measure_size` (full, small, or a pure ACK), `announce_window` (window update or duplicate ACK), and `close` (FIN or RST).
         """
         if packet.frame > self.next_forgetting:
             self.forget(packet.frame)
@@ -115,7 +115,10 @@ class Story:
                 self.repetitions.close(connection, packet.clock)
 
     def forget(self, frame: i64) -> None:
-        """Drop old first copies as of a multiple of FORGET_EVERY frames, so every process drops them at the same frame."""
+        """Drop old first copies of data from `flights`.
+
+        Their age is counted from a multiple of FORGET_EVERY frames, so every process drops the same ones.
+        """
         newest = (frame - 1) // FORGET_EVERY * FORGET_EVERY
         self.flights = flight.forget_old(self.flights, newest) + self.new_flights
         self.new_flights = []
@@ -124,9 +127,10 @@ class Story:
     def write_events(self, connection: Connection, packet: Packet) -> None:
         """Write the events that a packet ends, and store what later packets need.
 
-        prove: Nagle off, tail loss probe. find_stalls: end of a stall, closed window, run of small segments. count: packets,
-        bytes, history. compare_copies: retransmissions with different bytes. learn_path_mss: length of full segments.
-        stalls.write: waits for an ACK or timer. recorder.write: the row of `segments`, if requested.
+        `prove` finds evidence about Nagle's algorithm, and tail loss probes. `find_stalls` finds ended stalls, closed windows and
+        runs of small segments. `count` updates the totals of packets and bytes. `compare_copies` finds retransmissions with
+        different bytes. `learn_path_mss` learns the size of full segments. `stalls.write` writes the rows of stalls, and
+        `recorder.write` those of `segments` and `pieces`, if they were requested.
         """
         segment = self.segment
         if segment.direction == 0:
@@ -148,7 +152,7 @@ class Story:
         self.remember(own, peer, packet)
 
     def prove(self, own: Side, peer: Side, packet: Packet) -> None:
-        """Set what a packet proves about Nagle's algorithm and tail loss probes, on its own side and on the peer's."""
+        """Update the states of both sides with what a packet proves about Nagle's algorithm and tail loss probes."""
         segment, events, cutoffs, clock = self.segment, self.events, self.cutoffs, packet.clock
         events.nagle_off = False
         events.probe_frame = 0
@@ -167,7 +171,7 @@ class Story:
             events.nagle_off = nagle.is_off(own.waits.nagle, clock)
 
     def find_stalls(self, connection: Connection, own: Side, peer: Side, packet: Packet) -> None:
-        """Set the stall, the closed window and the run of small segments that a packet ends or continues."""
+        """Set in `events` the stall, the closed window and the run of small segments that a packet ends or continues."""
         segment, events, cutoffs = self.segment, self.events, self.cutoffs
         events.stall = None
         if peer.waits is not None:
@@ -207,7 +211,7 @@ class Story:
             events.run = runs.continue_run(own, peer, packet, segment, cutoffs.max_run_interval, cutoffs.min_flush_gap)
 
     def follow_windows(self, connection: Connection, own: Side, peer: Side, packet: Packet) -> None:
-        """Set the closed window that a packet ends, and update the windows of both sides."""
+        """Set in `events` the closed window that a packet ends, and update the windows of both sides."""
         segment, events, stalls = self.segment, self.events, self.window_stalls
         waits = peer.waits
         if waits is not None:
@@ -226,7 +230,7 @@ class Story:
             stalls.close(connection, packet)
 
     def end(self, connection: Connection, frame: i64, clock: i64) -> None:
-        """Write the rows of an ended connection that were held back: releases, repeated data and window stalls."""
+        """Write the rows of an ended connection that were held back, in `releases`, `unacknowledged` and `window_stalls`."""
         if connection.first.waits is None and connection.second.waits is None:
             return
         self.stalls.end(connection, frame)

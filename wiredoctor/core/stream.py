@@ -32,9 +32,9 @@ request that it acknowledges (`HttpConnection.may_answer`).
 
 
 class Range:
-    """The bytes [start, end) of a direction, for its reader. They begin at block[at], unless `at` is GAP, CUT or BODY_ONLY.
+    """The bytes [start, end) of a direction, as passed to its reader. One object is reused for all ranges.
 
-    One object is reused for all ranges.
+    The bytes begin at block[at], unless `at` is GAP, CUT or BODY_ONLY: then the bytes are not available.
     """
 
     def __init__(self) -> None:
@@ -63,7 +63,7 @@ class Range:
 
 @mypyc_attr(acyclic=True)
 class Piece:
-    """A range that waits, with a copy of its bytes."""
+    """A range of the stream that cannot be read yet. If `keeps` is true, it has a copy of the bytes."""
 
     def __init__(self, found: Range, start: i64, end: i64, keeps: bool) -> None:
         self.data: bytes = b""
@@ -99,7 +99,7 @@ class Piece:
 
 @mypyc_attr(acyclic=True)
 class Waiting:
-    """The pieces after the first gap in ascending order, and what the receiver has acknowledged since that gap opened."""
+    """The pieces of the stream after the first gap, in ascending order, and the receiver's ACKs since that gap opened."""
 
     def __init__(self) -> None:
         self.pieces: list[Piece] = []
@@ -127,7 +127,10 @@ class Waiting:
         self.times.append(clock)
 
     def acknowledged_at(self) -> i64:
-        """Return the time since when the first gap is both acknowledged and followed by captured bytes; NEVER if it is not."""
+        """Return the time from which on the first gap was both acknowledged and followed by captured bytes.
+
+        Return NEVER if the gap is not acknowledged.
+        """
         first = self.pieces[0]
         low: i64 = 0
         high: i64 = len(self.acks)
@@ -163,7 +166,10 @@ class Stream:
         self.held_bytes += found.end - start
 
     def insert(self, piece: Piece, acknowledged: i64, clock: i64) -> None:
-        """Store a piece until the gap before it is filled or skipped."""
+        """Store a piece of the stream until the gap before it is filled or skipped.
+
+        At the watermark `clock`, the receiver had acknowledged everything before offset `acknowledged`.
+        """
         waiting = self.waiting
         if waiting is None:
             waiting = self.waiting = Waiting()
@@ -209,7 +215,7 @@ class Stream:
         self.reached = first.start
 
     def next_piece(self, found: Range) -> bool:
-        """Remove the next waiting piece that is in order, and set `found` to it. Return False if there is none."""
+        """Remove the next stored piece if no gap precedes it, and set `found` to its bytes. Return False if there is none."""
         waiting = self.waiting
         while waiting is not None:
             first = waiting.pieces[0]

@@ -1,4 +1,4 @@
-"""Parse rare headers between Ethernet and IP. Each function reads one header and returns the number of the next (layers.py)."""
+"""Parse rare headers between Ethernet and IP. Each function reads one and returns the next, as a constant of layers.py."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ MACSEC_UNREADABLE: Final = 0x0C
 
 
 def tag(layers: Layers, block: bytes) -> i64:
-    """Read the header that the current EtherType (one of links.TAGS) announces; return the number of the next header."""
+    """Read the header of the current EtherType (one of links.TAGS). Return the next header, as a constant of layers.py."""
     kind = layers.type
     if kind == VN_TAG:
         layers.names |= NAMED_VN_TAG
@@ -128,7 +128,7 @@ def service_header(layers: Layers, block: bytes) -> i64:
 
 
 def service_protocol(layers: Layers, protocol: i64) -> i64:
-    """Return the number of the header for a protocol number of NSH or VXLAN-GPE; NOT_TCP if it is not supported."""
+    """Return the header for a protocol number of NSH or VXLAN-GPE, as a constant of layers.py; NOT_TCP if it is not supported."""
     if protocol == 1:
         return IPV4
     if protocol == 2:

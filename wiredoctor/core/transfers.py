@@ -3,8 +3,8 @@
 The time of the body is divided among the receiver's window, the sender's buffer, loss, the applications and the path. These are
 the classes of Zhang et al., "On the Characteristics and Origins of Internet Flow Rates" (SIGCOMM 2002). The unit is the round
 trip: it begins with a segment and ends with the first segment that the sender could send after its ACK. Each round trip counts
-completely for one class. Times are those at the sender, wherever the capture was made: an ACK counts one round trip between
-capture point and sender after its capture.
+completely for one class. If the capture point is far from the sender, an ACK takes effect later than it was captured, by the
+round trip between the two.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from wiredoctor.core.pairing import HttpConnection
 
 BEGINS: Final = 10
-"""The number of segments, and the fraction (1/10) of a long body's time, after which tracking begins.
+"""Tracking begins after this many segments of a body, and after this fraction (1/10) of the minimum time of a long body.
 
 This many segments are sent without an ACK (RFC 6928). Shorter bodies need no state; the earlier time counts as the first tracked
 round trip.
@@ -37,12 +37,12 @@ NO_WAY: Final = 200_000
 FINENESS: Final = 256
 """The number of parts of a round trip; ACKs in transit within one part count as one."""
 MAX_ROUNDS: Final = 1024
-"""The maximum number of round trips whose bytes in flight are compared; of more, every second, fourth, ... one."""
+"""The maximum number of round trips whose bytes in flight are compared. If there are more, every second, fourth, ... one is."""
 FEWEST_ROUNDS: Final = 10
 SELDOM: Final = 4
 """In one of this many round trips a sender may exceed its send buffer a little: kernels count memory, not bytes."""
 SHORTEST_GAP: Final = MILLISECOND // 2
-"""The minimum time in ns after the previous data of a segment that an ACK, or new data, triggered."""
+"""A segment at least this many ns after the previous one did not simply follow it: an ACK, or new data, triggered it."""
 SHORTEST_PAUSE: Final = 10 * MILLISECOND
 LONGEST: Final = 1 << 40
 """The maximum of a body's time in us, and of a round trip in ns: products with bytes must fit in 64 bits."""
@@ -59,7 +59,10 @@ TRANSFERS: Final = (
 
 @mypyc_attr(acyclic=True)
 class Ack:
-    """What an ACK acknowledges and permits. If several ACKs count as one, `time` is the time of the first."""
+    """An ACK: the offsets up to which it acknowledges data (`ack`) and permits the sender to send (`edge`).
+
+    Several ACKs in quick succession count as one, whose `time` is that of the first.
+    """
 
     def __init__(self, frame: i64, time: i64, ack: i64, edge: i64) -> None:
         self.frame: i64 = frame
@@ -104,7 +107,10 @@ class KnownWindow:
             self.coming.append(last)
 
     def wait(self, now: i64, way: i64) -> None:
-        """Count the ACKs as known that have reached the sender at time `now`."""
+        """Move the ACKs that have reached the sender by `now` from those in transit to those that the sender knows.
+
+        `way`: the round trip in ns from the capture point to the sender, after which an ACK counts as received.
+        """
         coming = self.coming
         i, count = self.first, i64(len(coming))
         while i < count and coming[i].time + way <= now:
@@ -112,7 +118,10 @@ class KnownWindow:
         self.take(i, way)
 
     def take(self, count: i64, way: i64) -> None:
-        """Count the ACKs before index `count` as known to the sender."""
+        """Move the ACKs before index `count` from those in transit to those that the sender knows.
+
+        `way`: the time in ns from the capture of the newest of them until data sent in response passed the capture point.
+        """
         if count == self.first:
             return
         coming = self.coming
@@ -132,9 +141,10 @@ class KnownWindow:
             self.first = 0
 
     def allow(self, end: i64, now: i64) -> i64:
-        """Count the ACKs as known up to the first one that permits the sender to send up to offset `end`.
+        """Record that the sender has sent up to offset `end`, so it must know the first ACK in transit whose window permits that.
 
-        Return the time in ns since that ACK was captured, or NEVER if no ACK permits it.
+        That ACK and earlier ones are no longer in transit. Return the time in ns from its capture to `now`, or NEVER if no ACK
+        permits it.
         """
         coming = self.coming
         i, count = self.first, i64(len(coming))
@@ -147,7 +157,10 @@ class KnownWindow:
         return way
 
     def releases(self, now: i64, way: i64) -> bool:
-        """Return whether an ACK reached the sender just before `now`, when it sent the current packet."""
+        """Return whether an ACK seems to have triggered the packet captured at `now`, because it reached the sender just before.
+
+        `way`: the round trip in ns from the capture point to the sender.
+        """
         near = max(MILLISECOND, way // 64)
         if now - self.reached <= near:
             return True
@@ -167,7 +180,7 @@ class Round:
         self.flight: i64 = 0
         """The maximum number of bytes in flight."""
         self.room: i64 = NEVER
-        """The room in the window in bytes when `flight` was reached; NEVER if unknown."""
+        """The minimum room left in the window, in bytes; NEVER if unknown."""
         self.is_filled: bool = False
         """True if the receiver's window was full."""
         self.is_unread: bool = False
@@ -199,7 +212,10 @@ class Round:
 
 @mypyc_attr(acyclic=True)
 class Transfer:
-    """A long body, and how many ns of its round trips each class limited. `close` sets `send_buffer` and `path`."""
+    """A long body, and for how many ns each possible limit (window, buffer, loss, application, path) determined its rate.
+
+    `close` sets `send_buffer` and `path`; the others are updated at the end of each round trip.
+    """
 
     def __init__(self) -> None:
         self.known: KnownWindow = KnownWindow()
@@ -286,7 +302,7 @@ class Transfer:
             self.fill(packet, segment, end)
 
     def measure(self, segment: Segment) -> None:
-        """Set the round trips of the connection to those known now."""
+        """Set the round trips to those that the connection has now."""
         if segment.rtt_own != NEVER and segment.rtt_peer != NEVER:
             self.way = min(max(segment.rtt_own, 0), self.longest_way)
             self.rtt = min(add_round_trips(self.way, segment.rtt_peer), LONGEST)
@@ -351,12 +367,12 @@ class Transfer:
             self.filled_frame, self.filled_time = packet.frame, packet.time
 
     def blur(self, window: i64) -> i64:
-        """Return how uncertain the use of a window is, in bytes, because the travel times of its ACKs vary."""
+        """Return the uncertainty, in bytes, of how much of the window was in use, because the travel times of ACKs vary."""
         varies = min(self.way, max(MILLISECOND, self.way // 10))
         return min(window * (varies // 1000) // max(self.rtt // 1000, 1), window // 4)
 
     def end_round(self, end: i64) -> None:
-        """Add the time of the round trip that ends at `end` (ns) to the class that limited it."""
+        """Charge the time of the round trip that ends at `end` (ns) to what limited the sender, such as loss or the window."""
         now = self.round
         time = max(end - now.start, 0)
         # while queues are full, a larger window or buffer would only make them longer
@@ -387,13 +403,13 @@ class Transfer:
     def has_rest(self, now: Round) -> bool:
         """Return whether no segment passed for a considerable part of a round trip.
 
-        If a queue on the path is never empty, segments follow each other continuously. The capture may not show that such a queue
-        grows.
+        If segments follow each other continuously instead, there may be a queue on the path that is never empty, even if the
+        capture does not show that it grows.
         """
         return now.gap >= max(self.rtt // 8, 4 * self.rtt // max(now.flight // self.mss, 1))
 
     def keep_flight(self, flight: i64) -> None:
-        """Store the bytes in flight in a round trip; of many round trips, only every second, fourth, ... one is stored."""
+        """Store the bytes in flight in a round trip. If there are many round trips, store only every second, fourth, ... one."""
         self.skipped += 1
         if self.skipped < self.stride:
             return
@@ -442,7 +458,10 @@ class Transfer:
         return self.steady // count * kept
 
     def is_clocked(self, count: i64) -> bool:
-        """Return whether ACKs triggered the data. If not, the application may have written it at regular times."""
+        """Return whether ACKs triggered most of the data. If not, the application may have written it at regular times.
+
+        `count`: the number of round trips without an apparent limit.
+        """
         return self.bursts >= count and self.released * 5 >= self.bursts * 4
 
     def is_capped(self, middle: i64) -> bool:
@@ -460,8 +479,9 @@ class Transfer:
 
 
 def watch(message: Message, own: Side, peer: Side, packet: Packet, segment: Segment, least: i64) -> None:
-    """Begin to track a body if it has many segments, has lasted long enough (a fraction of `least` ns), and round trips are
-    known.
+    """Begin to track a body if it is long so far, and the round trips are known.
+
+    It must have had BEGINS segments, and must have lasted for the fraction 1/BEGINS of `least` ns.
     """
     if message.body_bytes < BEGINS * segment.mss:
         return

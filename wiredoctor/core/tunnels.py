@@ -1,6 +1,6 @@
-"""Parse tunnels (IP inside IP), and find the function that reads a header, given the header's number (`step`).
+"""Parse tunnels (IP inside IP), and find the function that reads a header (`step`).
 
-Each function reads one header and returns the number of the next (layers.py).
+Each function reads one header and returns the next one, as a constant of layers.py.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ L2TP_VERSION: Final = 0x000F
 
 
 def step(layers: Layers, block: bytes, header: i64) -> i64:
-    """Read the header with this number; return the number of the next header."""
+    """Read the header for which the constant `header` stands. Return the next header, as a constant of layers.py."""
     if header == ETHERNET:
         return ethernet(layers, block)
     if header == VLAN:
@@ -105,7 +105,7 @@ def step(layers: Layers, block: bytes, header: i64) -> i64:
 
 
 def link(layers: Layers, block: bytes, header: i64) -> i64:
-    """Read a header with which the packets of a capture usually begin; return the number of the next header."""
+    """Read a header with which the packets of a capture usually begin. Return the next header, as a constant of layers.py."""
     if header == COOKED:
         return read_cooked(layers, block)
     if header == COOKED_2:
@@ -147,7 +147,7 @@ def gre(layers: Layers, block: bytes) -> i64:
 
 
 def in_gre(layers: Layers, block: bytes, flags: i64, kind: i64) -> i64:
-    """Return the number of the header that a GRE header announces by its protocol type `kind`."""
+    """Return the header that a GRE header announces by its protocol type `kind`, as a constant of layers.py."""
     if kind in (0x0800, 0x86DD):
         return IPV4 if kind == 0x0800 else IPV6
     if kind in (0x88BE, 0x22EB):
@@ -209,7 +209,7 @@ def udp(layers: Layers, block: bytes) -> i64:
 
 
 def vxlan(layers: Layers, block: bytes, port: i64) -> i64:
-    """Read a VXLAN header (RFC 7348). On a nonstandard port, every byte must match the standard."""
+    """Read a VXLAN header (RFC 7348). On Linux's nonstandard port, all reserved bits must be 0."""
     layers.names |= NAMED_VXLAN
     at = layers.at
     if not block[at] & 0x08:

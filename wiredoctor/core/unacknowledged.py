@@ -1,11 +1,11 @@
 """Find data that a side sends repeatedly because it is not acknowledged, or because the ACKs do not arrive.
 
-A row is written if the lowest unacknowledged data was sent often enough. This happens when the data is acknowledged after all, or
-when the connection or the capture ends. State is created at the first retransmission of that data; earlier facts come from state
-that is stored anyway.
+If a side's lowest unacknowledged data was sent often enough, a row is written when the data is acknowledged after all, or when
+the connection or the capture ends. State is created at the first retransmission of that data; facts about earlier packets come
+from state that is stored anyway.
 
 Data may also be lost before the capture point every time it is sent. Then the capture has no copy, but the sequence numbers of
-other packets show that the data was sent. Its row has 0 copies.
+other packets show that the data was sent. The row of such data has 0 copies.
 """
 
 from __future__ import annotations
@@ -55,9 +55,9 @@ NO_ERROR: Final = DataError(NEVER, NEVER, NEVER)
 
 
 class Repetitions:
-    """Tracks the repeated data of all connections.
+    """Tracks data that is sent repeatedly or is missing from the capture, in all connections.
 
-    If `is_early` is true, a row is also written some time after the fourth copy.
+    If `is_early` is true, a row about such data is written after a few seconds, before it is known whether it is acknowledged.
     """
 
     def __init__(self, cutoffs: Cutoffs) -> None:
@@ -65,7 +65,7 @@ class Repetitions:
         self.rows: Rows = Rows(len(UNACKNOWLEDGED))
         self.is_early: bool = False
         self.pending: list[Pending] = []
-        """The early rows that are still to be written, in the order of their times."""
+        """The rows that are to be written before their connections end, in the order of their times."""
 
     def note_copy(self, connection: Connection, own: Side, peer: Side, packet: Packet, segment: Segment) -> None:
         """Count a segment that repeats its side's lowest unacknowledged data, or data that was acknowledged before."""
@@ -87,7 +87,7 @@ class Repetitions:
             self.pending.append(Pending(packet.clock + WAITS_FOR_ACK, connection, repetition, segment.direction))
 
     def note_missing(self, connection: Connection, own: Side, peer: Side, packet: Packet, segment: Segment) -> None:
-        """Record a packet that shows that its side had sent data which the capture does not contain."""
+        """Record a packet that shows that its sender had sent earlier data which the capture does not contain."""
         waits = waits_of(own)
         missing = waits.missing
         start, end = find_missing(own)
@@ -109,9 +109,9 @@ class Repetitions:
     def note_peer_packet(
         self, connection: Connection, side: Side, repetition: Repetition, packet: Packet, segment: Segment
     ) -> None:
-        """Record a packet of the peer of a side that repeats data.
+        """Record a packet that the peer of a side sent while that side repeats data.
 
-        If it acknowledges the data, write the row and drop the state.
+        If the packet acknowledges the data, write the row and forget the repetition.
         """
         repetition.peer_frame, repetition.peer_time = packet.frame, packet.time
         if packet.length == 0 and repetition.copies_before_ack == 0:
@@ -123,7 +123,7 @@ class Repetitions:
             side.waits.repetition = None
 
     def close(self, connection: Connection, clock: i64) -> None:
-        """Make the early rows of a reset connection due now, because they need not wait any longer."""
+        """Make the rows about unacknowledged data of a reset connection due now, because no ACK will follow."""
         for direction in range(2):
             side = connection.first if direction == 0 else connection.second
             if side.waits is not None and side.waits.repetition is not None:
@@ -139,11 +139,11 @@ class Repetitions:
         self.write_missing(connection, 1, clock)
 
     def due(self) -> i64:
-        """Return the time at which the next early row is due; FOREVER if there is none."""
+        """Return the time at which the next row about still unacknowledged data is due; FOREVER if none is."""
         return self.pending[0].time if self.pending else FOREVER
 
     def pass_time(self, clock: i64) -> None:
-        """Write the early rows that are due at the watermark `clock`."""
+        """Write the rows about still unacknowledged data that are due at the watermark `clock`, before the connection ends."""
         while self.pending and self.pending[0].time <= clock:
             pending = self.pending.pop(0)
             connection = pending.connection
@@ -171,7 +171,7 @@ class Repetitions:
         self.put_row(connection, direction, own, peer, repetition, frame, clock)
 
     def write_missing(self, connection: Connection, direction: i64, clock: i64) -> None:
-        """Write the row for data of a direction that is not in the capture and that the peer has not acknowledged."""
+        """Write a direction's row for data that was neither captured nor acknowledged by the peer."""
         own, peer = connection.first, connection.second
         if direction == 1:
             own, peer = peer, own
@@ -188,9 +188,10 @@ class Repetitions:
         self.put_row(connection, direction, own, peer, missing, NEVER, clock)
 
     def withdraw(self, connection: Connection, direction: i64, missing: Repetition, frame: i64, clock: i64) -> None:
-        """Write a row with an ACK, which withdraws an early row of missing data that arrived or was acknowledged after all.
+        """If an early row reported missing data that arrived or was acknowledged later, write a row that withdraws it.
 
-        `frame`: the packet that shows that the data arrived; if none does, the last packet that showed that it is missing.
+        The new row says that packet `frame` acknowledged the data: the packet that shows that the data arrived. If there is none,
+        `frame` is the last packet that showed that the data was missing.
         """
         if not missing.has_early_row:
             return
@@ -297,7 +298,7 @@ class Repetitions:
 
 
 class Pending:
-    """An early row that is written at `time` unless the data is acknowledged before."""
+    """A row about unacknowledged data that is written at the watermark `time` unless the data has been acknowledged by then."""
 
     def __init__(self, time: i64, connection: Connection, repetition: Repetition, direction: i64) -> None:
         self.time: i64 = time
@@ -309,9 +310,9 @@ class Pending:
 def begin(
     connection: Connection, own: Side, peer: Side, packet: Packet, segment: Segment, start: i64, was_acknowledged: bool
 ) -> Repetition:  # fmt: skip
-    """Return the state of repeated data, created at the second copy.
+    """Create and return the state of repeated data, when its second copy is captured.
 
-    `start`: the offset of the data. `was_acknowledged`: an ACK of the data was captured before.
+    `start`: the offset of the data. `was_acknowledged`: an ACK of the data was captured before this copy.
     """
     repetition = Repetition(start, was_acknowledged)
     sent = None if own.flight is None else find_first(own.flight, start)
@@ -355,7 +356,7 @@ def find_missing(own: Side) -> tuple[i64, i64]:
 
 
 def begin_missing(connection: Connection, packet: Packet, segment: Segment, start: i64) -> Repetition:
-    """Return the state of missing data, created at the first packet that shows that the data was sent."""
+    """Create and return the state of missing data, at the first packet that shows that the data was sent."""
     missing = Repetition(start, False)
     missing.copies = 0
     missing.mss = segment.mss
@@ -423,9 +424,9 @@ def note_earlier_peer_packet(connection: Connection, peer: Side, repetition: Rep
 
 
 def first_of_flight(flight: Flight | None, repetition: Repetition) -> i64:
-    """Return the frame number of the first unacknowledged segment.
+    """Return the frame number of a side's first unacknowledged segment, or of the repeated data if that came first.
 
-    It may precede the repeated data, which later bytes overtook.
+    The two may differ if bytes that follow the repeated data in the stream were captured before it.
     """
     first = repetition.first_frame
     if flight is None or repetition.was_acknowledged or flight.unacknowledged >= len(flight.segments):
@@ -434,7 +435,11 @@ def first_of_flight(flight: Flight | None, repetition: Repetition) -> i64:
 
 
 def find_rest(connection: Connection, own: Previous, peer: Previous | None, repetition: Repetition, first: i64) -> i64:
-    """Return for how many ns no payload was sent before packet `first`, or before the peer's message to which it responds."""
+    """Return the idle time in ns before the repeated data: the longest time without payload from either side.
+
+    It ends at the first copy of the data, or at the beginning of the peer's message to which the data responds. `first`: the
+    frame number of the first unacknowledged segment.
+    """
     own_end = own.pause_start if own.pause_frame == first else own.time
     if own.pause_frame != first and own.frame >= first:
         own_end = repetition.first_time
@@ -473,7 +478,7 @@ def describe(content: HttpConnection, repetition: Repetition, direction: i64) ->
 
 
 def segment_sizes(own: Side, repetition: Repetition, sack_start: i64, sack_end: i64) -> tuple[i64, i64]:
-    """Return the payload sizes in bytes of the shortest unacknowledged and the longest acknowledged segment; 0 if there is none.
+    """Return the payload sizes in bytes of the shortest unacknowledged and the longest acknowledged segment; 0 means none.
 
     Data between `sack_start` and `sack_end` counts as acknowledged. An offload super-segment counts as several full segments and
     a remainder.
@@ -527,9 +532,9 @@ def role_of(connection: Connection, direction: i64) -> i64:
 
 
 def is_reset_unknown(close: Close | None, own: Side, repetition: Repetition) -> bool:
-    """Return whether the peer replied to a copy with an RST like that for an unknown connection.
+    """Return whether the peer replied to a copy of the data with the RST that a host sends if it does not know the connection.
 
-    Such an RST has no ACK flag, and its sequence number is the acknowledgment number of the copies.
+    That RST has no ACK flag, and its sequence number is the acknowledgment number of the copies.
     """
     if close is None or close.rst_frame == NEVER or close.rst_frame < repetition.first_frame:
         return False

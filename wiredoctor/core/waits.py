@@ -98,9 +98,9 @@ class Watch:
 
 @mypyc_attr(acyclic=True)
 class Pace:
-    """The newest gaps before segments of a side that did not wait for an ACK, and rows that need more of these gaps.
+    """The regularity of a side's writes: the newest gaps between segments that did not wait for an ACK.
 
-    A gap is the time between two segments with new data (pace.py).
+    A gap is the time between two segments with new data (pace.py). `held` are rows that later gaps will decide.
     """
 
     def __init__(self) -> None:
@@ -142,7 +142,7 @@ class Stall:
         self.first_stamp: i64 = NEVER
         """The TSval of the first retransmission of the missing segment."""
         self.last_stamp: i64 = NEVER
-        """The TSval of its newest retransmission."""
+        """The TSval of the newest retransmission of the missing segment."""
 
 
 @mypyc_attr(acyclic=True)
@@ -171,7 +171,7 @@ class ClosedWindow:
         self.copies: i64 = 0
         """The number of refused segments that were retransmitted while the window was closed."""
         self.copy_frame: i64 = NEVER
-        """The frame number of the first such retransmission."""
+        """The frame number of the first refused segment that was retransmitted while the window was closed."""
         self.copy_time: i64 = NEVER
         self.resumed_frame: i64 = NEVER
         """The frame number of the first refused segment that was retransmitted after the window had opened."""
@@ -257,7 +257,7 @@ class Repetition:
         """The frame number of the peer's newest packet."""
         self.peer_time: i64 = NEVER
         self.copies_before_ack: i64 = 0
-        """The copies when the peer first sent an ACK without data; 0 if it has not."""
+        """The number of copies when the peer first sent an ACK without data; 0 if it has not."""
         self.rest: i64 = 0
         """The time in ns without payload before the first copy, or before the message to which it responds."""
         self.unseen_bytes: i64 = 0
@@ -276,7 +276,7 @@ class Repetition:
 
 @mypyc_attr(acyclic=True)
 class Waits:
-    """The state that only few sides need.
+    """State that few sides of connections need, so it is created on first use.
 
     It consists of evidence about Nagle's algorithm, a run of small segments, a stall, repeated data, and windows that this side
     closed.

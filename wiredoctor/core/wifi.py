@@ -1,6 +1,6 @@
 """Parse unencrypted IEEE 802.11 data frames, with or without a radiotap header.
 
-Functions return the number of the next header.
+Functions return the next header, as a constant of layers.py.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def swapped_wifi(layers: Layers, block: bytes) -> i64:
 def wifi(layers: Layers, block: bytes, is_padded: bool, is_swapped: bool) -> i64:
     """Read an 802.11 header (IEEE 802.11-2020 section 9.3.2).
 
-    `is_padded`: the driver aligned the bytes after the header to 4 bytes.
+    `is_padded`: the driver aligned the bytes after the header to 4 bytes. `is_swapped`: the first two bytes are swapped.
     """
     if not layers.has(2):
         return layers.refuse(CUT_LINK)

@@ -1,8 +1,8 @@
 """Find window stalls: times in which a receiver's small or closed window delayed the sender for longer than it was closed.
 
-The sender's timer causes the additional delay, or the window never opens. SORTS lists the kinds. Consecutive stalls of one kind
-are one row. It is written when the sender continues without a stall, when the message ends, or when the connection or the capture
-ends.
+Either a timer of the sender causes the additional delay, or the window never opens. SORTS lists the kinds. Consecutive stalls of
+one kind share a row, which is written when the sender continues without a stall, or when the message, the connection or the
+capture ends.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ WINDOW_STALLS: Final = (
 """The cell names of `window_stalls`."""
 
 ANSWER: Final = 50 * MILLISECOND
-"""The maximum delay of an ACK in ns, plus a round trip; a later one means that a segment with room was lost."""
+"""If an ACK comes later than a round trip plus this time in ns, a segment that fit in the window was lost."""
 IN_A_ROW: Final = 1_000 * MILLISECOND
 """The maximum time in ns between consecutive stalls of one row."""
 LARGE_WINDOW: Final = 2
@@ -59,7 +59,7 @@ NO_WINDOW: Final = ClosedWindow()
 
 
 class WindowStalls:
-    """Tracks the receive windows of all connections that are closed or have no room for a full segment."""
+    """Tracks receive windows that are closed or have no room for a full segment, in all connections."""
 
     def __init__(self, cutoffs: Cutoffs) -> None:
         self.cutoffs: Cutoffs = cutoffs
@@ -91,9 +91,9 @@ class WindowStalls:
         return True
 
     def note_new_data(self, connection: Connection, own: Side, waits: Waits, packet: Packet, segment: Segment) -> None:
-        """Record new data that does not fit in the peer's window, or that the sender's timer sent to fill that window.
+        """Record new data that exceeds the peer's window, or that a timer of the sender sent to fill a small window.
 
-        `waits`: the state of the peer, whose window it is.
+        `waits`: the state of the peer.
         """
         if waits.refused_end != NEVER and segment.window_room < packet.length:
             waits.refused_end = max(waits.refused_end, own.highest)
@@ -112,10 +112,10 @@ class WindowStalls:
     def add_timer(
         self, connection: Connection, data: Previous, waits: Waits, short: ClosedWindow, packet: Packet, segment: Segment
     ) -> None:  # fmt: skip
-        """Add the time that a segment waited before it filled a window with less room than a full segment.
+        """If a timer sent a segment that fills a window smaller than a full segment, add the segment's wait to a row.
 
-        It counts only if the sender had more to send all the time: the previous data had filled the window too, and nothing was
-        in flight.
+        It counts only if the previous data had filled the window too, so the sender had more to send all the time, and if nothing
+        was in flight.
         """
         fills = segment.window_room == packet.length and packet.length < segment.mss and data.room <= 0
         if not fills or packet.length <= 1 or segment.in_flight_before != 0 or segment.fills_gap or data.ends_message:
@@ -137,7 +137,7 @@ class WindowStalls:
         add(stall, waited, 0, packet.frame, packet.time)
 
     def note_refusal(self, own: Side, peer: Side, segment: Segment) -> None:
-        """Record that a side announces a window of 0 while data is unacknowledged; it discards that data."""
+        """Record that a side announces a window of 0 without acknowledging data in flight: it probably discards that data."""
         waits = own.waits
         if waits is None or waits.zero_window is None or not waits.zero_window.is_closed:
             return
@@ -148,7 +148,10 @@ class WindowStalls:
         waits.resumed_end = own.acknowledged
 
     def end_refusal(self, connection: Connection, waits: Waits, packet: Packet, segment: Segment) -> None:
-        """Add the time for which a side refused data, when it acknowledges some of that data. `waits`: the state of that side."""
+        """When a side acknowledges some of the data that it had discarded, add the stall since it closed its window to a row.
+
+        `waits`: the state of that side.
+        """
         if segment.ack >= waits.refused_end:
             waits.refused_end = waits.resumed_end = NEVER
         window = waits.zero_window
@@ -178,9 +181,10 @@ class WindowStalls:
         add(stall, end - window.closed_time, opened - window.closed_time, end_frame, end)
 
     def find_stall(self, connection: Connection, waits: Waits, sort: i64, receiver: i64, start: i64, frame: i64) -> WindowStall:
-        """Return the row to which a stall belongs that began at `start` (ns). Write the previous row if its stalls are over.
+        """Return the row for a stall that began at time `start` (ns): a new row, or the current one if it can be continued.
 
-        `sort`: the kind of stall. `receiver`: the direction whose window it is.
+        If it cannot, write the current row first. `sort`: the kind of stall. `receiver`: the direction whose window stalled the
+        sender.
         """
         stall = waits.window_stall
         if stall is not None and (stall.sort != sort or start - stall.end_time > IN_A_ROW):
@@ -196,7 +200,7 @@ class WindowStalls:
         self.write(connection, 1, packet.frame)
 
     def end(self, connection: Connection) -> None:
-        """Write the rows of an ended connection: the current ones, and one for each window that is still closed."""
+        """Write the rows of an ended connection: those of current stalls, and one for each window that is still closed."""
         for receiver in range(2):
             self.write(connection, receiver, connection.last_frame)
             own = connection.first if receiver == 0 else connection.second
@@ -216,7 +220,7 @@ class WindowStalls:
     def write(self, connection: Connection, receiver: i64, frame: i64, window: ClosedWindow = NO_WINDOW) -> None:
         """Write the row about the windows of direction `receiver`, if there is one, and drop it.
 
-        `window`: the window if it is still closed at the end of the connection.
+        `window`: that direction's window, if it was still closed when the connection ended.
         """
         peer, own = connection.first, connection.second
         if receiver == 1:

@@ -1,4 +1,4 @@
-"""The tables by name: for reports, for rules, and for a second pass."""
+"""The tables by name: those that reports read, those that rules read, and those that a second pass returns."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The tables about exchanges: for reports, for rules, and as they are stored."""
+"""The tables about exchanges, in the forms that reports read, that rules read, and that are stored."""
 
 from __future__ import annotations
 

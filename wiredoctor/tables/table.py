@@ -1,4 +1,4 @@
-"""What a table consists of: columns with their types, and the conversion of rows to Polars frames."""
+"""The classes `Table` and `Column`, which describe tables and convert their rows to Polars frames."""
 
 from __future__ import annotations
 
@@ -64,9 +64,10 @@ def _without_rows(dtype: pl.DataType) -> pl.Series:
 class Table:
     """A table: its name, the meaning of a row, and its columns in order.
 
-    `at_packet`: a row is final when its packet was read; later events of its exchange do not change it. `exchange_by_time`:
-    candidates from rows without an exchange belong to the exchange that waited at that time. `writer`: the function below
-    wiredoctor/ that decides what becomes a row, or describes it: "core/stalls.py:Stalls.write_release".
+    `at_packet`: a row is final as soon as its packet has been read; later events of its exchange do not change it.
+    `exchange_by_time`: if a row names no exchange, a finding from it belongs to the exchange that was waiting at the row's time.
+    `writer`: the function that decides what becomes a row, or whose docstring explains it, with its path below wiredoctor/, such
+    as "core/stalls.py:Stalls.write_release".
     """
 
     name: str
@@ -98,7 +99,7 @@ class Table:
         return tuple(c.sentinel for c in self.columns)
 
     def empty(self) -> pl.DataFrame:
-        """Return a frame of the table without rows."""
+        """Return a data frame with the columns of the table and no rows."""
         return self._empty.clone()
 
     def frame(self, columns: Mapping[str, Any]) -> pl.DataFrame:
@@ -114,9 +115,9 @@ class Table:
         return self.lazy(columns, free).collect()
 
     def _small(self, columns: Mapping[str, Any]) -> pl.DataFrame:
-        """Return the frame of a few rows, made without a query plan and without numpy.ma, which Polars imports for arrays.
+        """Return the frame of a few rows. Avoid query plans and numpy.ma, which Polars imports if it gets arrays.
 
-        For a capture of a hundred packets, both would take longer than everything else.
+        For a small capture, these would take most of the time.
         """
         lists: list[list[Any]] = []
         for c, sentinel in zip(self.columns, self._sentinels, strict=True):
