@@ -1,4 +1,6 @@
-"""Determine from each ACK which data it acknowledges, its round trip, how long it was delayed, and which window it announces."""
+"""Determine from each ACK which data it acknowledges, its round-trip time, how long it was delayed, and which window it
+announces.
+"""
 
 from __future__ import annotations
 

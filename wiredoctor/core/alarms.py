@@ -94,7 +94,7 @@ class Alarms:
         return alarm.connection
 
     def forget(self) -> None:
-        """Drop the alarms of ended connections, and alarms that an earlier one replaced."""
+        """Drop alarms that will not go off: those of ended connections, and those for which the connection has an earlier one."""
         self.queue = [alarm for alarm in self.queue[self.queue_first :] if alarm.is_due()]
         self.queue_first = 0
         self.heap = [alarm for alarm in self.heap if alarm.is_due()]

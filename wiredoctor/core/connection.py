@@ -39,10 +39,10 @@ class Clock:
 
 @mypyc_attr(acyclic=True)
 class Previous:
-    """The newest segment with new data of a side, its newest pure ACK, and the longest segments that it sent.
+    """The newest segment with new data of a side, its newest pure ACK that acknowledged new data, and its longest segments.
 
-    Only an ACK that acknowledges new data and does not widen a short window is kept. The longest segments count as full if the
-    path carries no longer ones.
+    A pure ACK that widens a short window is not recorded. If the path carries no segments of the MSS, the longest segments count
+    as full.
     """
 
     def __init__(self) -> None:
@@ -93,7 +93,7 @@ class Previous:
 
 @mypyc_attr(acyclic=True)
 class Syn:
-    """The newest SYN of a side; only `frame` is from the side's first SYN."""
+    """The newest SYN of a side. Only `frame` is that of the side's first SYN."""
 
     def __init__(self, frame: i64 = NEVER) -> None:
         self.frame: i64 = frame
@@ -112,7 +112,8 @@ class Syn:
 
 @mypyc_attr(acyclic=True)
 class Gap:
-    """Bytes [start, end) of a stream that were not captured although later bytes were captured, or these bytes were acknowledged.
+    """Bytes [start, end) of a stream that were not captured, although later bytes were captured or the missing ones were
+    acknowledged.
 
     `most`: the maximum number of bytes that can have been sent during the time in which the gap arose.
     """
@@ -146,7 +147,7 @@ class FirstCopy:
 
 @mypyc_attr(acyclic=True)
 class Flight:
-    """The newest segments of a side that contain bytes for the first time, in stream order."""
+    """The newest segments of a side that had new data, in stream order."""
 
     def __init__(self, side: Side) -> None:
         self.side: Side | None = side
@@ -209,11 +210,12 @@ class Signs:
 class Close:
     """The first FIN and the first RST of a side.
 
-    Both have a frame number, a time, the offset that they acknowledge (`*_ack`), a stream offset, and the evidence that another
-    host sent them (`*_signs`). `*_ip`: the time to live and IP identification, as in Side.ip.
+    Each has a frame number, a time, the offset that it acknowledges (`*_ack`), a stream offset, and the evidence that another
+    host sent it (`*_signs`). `*_ip`: the time to live and IP identification, as in Side.ip.
 
-    `rest_frame` and `rest_time` describe the newest payload of either side before the earlier of the two, if that payload had
-    arrived and the connection had been idle since. `rest_is_own`: this side sent that payload.
+    `rest_frame` and `rest_time` describe the last payload of either side before the close (FIN or RST, whichever came first).
+    They are only set if that payload had arrived, and the connection had been idle since. `rest_is_own`: this side sent that
+    payload.
     """
 
     def __init__(self) -> None:
@@ -308,7 +310,7 @@ def waits_of(own: Side) -> Waits:
 
 @mypyc_attr(acyclic=True)
 class RepeatedSyn:
-    """The SYNs that the client sent after its first one."""
+    """The second, the third and the last SYN that a client sent on one connection."""
 
     def __init__(self) -> None:
         self.second_frame: i64 = NEVER
@@ -431,7 +433,7 @@ class SecondCopies:
 class Connection:
     """A TCP connection; `first` is the side that sent its first packet.
 
-    Core.end breaks the reference cycle with its HTTP state.
+    The connection and its HTTP state refer to each other; Core.end removes these references.
     """
 
     def __init__(self, number: i64, key: bytes) -> None:
@@ -482,7 +484,10 @@ class Connection:
         self.http: object | None = None
 
     def strip(self) -> None:
-        """Drop what only further packets would need; tables, alarms and queues may still refer to the ended connection."""
+        """Drop the state that only further packets would need.
+
+        Tables, alarms and queues may still refer to the ended connection.
+        """
         if self.first.flight is not None:
             self.first.flight.clear()
         if self.second.flight is not None:

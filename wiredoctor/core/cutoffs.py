@@ -1,6 +1,7 @@
-"""The least strict thresholds of the enabled rules: the core writes no event row beyond them.
+"""The least strict thresholds of the enabled rules. The core writes no event row that misses them, because no rule could use it.
 
-The fields equal those of wiredoctor.rule_engine.cutoffs.Cutoffs; the values for all rows follow from tables.SEGMENTS.
+The fields equal those of wiredoctor.rule_engine.cutoffs.Cutoffs. The values for tables with a row for every segment follow from
+tables.SEGMENTS.
 """
 
 from __future__ import annotations
@@ -19,7 +20,9 @@ BURST_GAP: Final = 10 * MILLISECOND
 
 
 class Cutoffs:
-    """The least strict thresholds, as minimums and maximums for columns of event rows. Times are in nanoseconds."""
+    """The least strict thresholds of the enabled rules: minimums and maximums of columns of event tables. Times are in
+    nanoseconds.
+    """
 
     def __init__(self) -> None:
         self.min_ack_delay: i64 = UNREACHABLE

@@ -65,7 +65,7 @@ def most_since(connection: Connection, sender: Side, packet: Packet) -> i64:
 
 
 def add_gap(own: Side, gap: Gap, met: LimitsReached) -> None:
-    """Append a gap after all others of its side."""
+    """Append a gap that lies after all other gaps of the stream."""
     gaps = own.gaps
     if gaps is None:
         own.gaps = gaps = []

@@ -1,7 +1,8 @@
 """Find out why timestamps of a file go back: its packets are not in time order, or a clock was set back.
 
-Connections with packets before and after such a place show it. If none has, a clock may have been set back where the times after
-it overlap those before it; otherwise it makes no difference, and the packets can be sorted by time.
+Connections show which, if they have packets before and after the place where the timestamps go back. If there are no such
+connections, a clock may have been set back if the times after this place overlap those before it. Otherwise it makes no
+difference, and the packets can be sorted by time.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ HALF: Final = 1 << 31
 
 
 class Part:
-    """The packets of an interface from one far step back (more than 50 ms) to the next."""
+    """The packets of an interface between two places where its timestamps go back by more than 50 ms."""
 
     def __init__(self, first_frame: i64, time: i64, before: Part | None) -> None:
         self.first_frame: i64 = first_frame
@@ -143,7 +144,7 @@ class Disorder:
         return count
 
     def add(self, packet: Packet) -> None:
-        """Compare a packet with the previous ones."""
+        """Compare a packet with the previous ones in the file, in time order and as a part of its connection."""
         time = min(packet.time, packet.clock)
         self.earliest = min(self.earliest, time)
         part = self.newest.get(packet.interface)
@@ -200,9 +201,9 @@ class Disorder:
         own.sequence, own.acknowledgment, own.size = packet.sequence, acknowledgment, size
 
     def vote(self, seen: NewestOfSide, packet: Packet, part: Part, is_clock: bool) -> None:
-        """Count a packet that has an earlier time than `seen`, which comes before it in the file.
+        """Count a packet that comes after `seen` in the file but has an earlier time, as evidence about the order of the file.
 
-        `is_clock`: their numbers show that the order of the file is right.
+        `is_clock`: sequence and acknowledgment numbers show that the order of the file is right, so a clock was set back.
         """
         newest = self.parts[len(self.parts) - 1] if self.parts else None
         if part.first_frame > seen.frame and part.latest_before > -LATEST:
@@ -223,7 +224,7 @@ class Disorder:
             self.slight_order += 1
 
     def forget(self) -> None:
-        """Forget the half of the connections whose newest packets are the oldest."""
+        """Forget the least recently active half of the connections."""
         newest = {key: max(flow.first.frame, flow.second.frame) for key, flow in self.flows.items()}
         limit = sorted(newest.values())[len(newest) // 2]
         self.flows = {key: flow for key, flow in self.flows.items() if newest[key] > limit}
@@ -237,7 +238,9 @@ class Disorder:
         return sorted(int(part.first_frame) for part in clock)
 
     def is_proved(self) -> bool:
-        """Return whether connections show that packets are slightly out of order, and none that it is the right order."""
+        """Return whether packets are slightly out of order: at least one connection shows it, and none shows that their order is
+        right.
+        """
         return self.across_order + self.slight_order > 0 and self.across_clock + self.slight_clock == 0
 
     def is_unsorted(self) -> bool:
@@ -253,7 +256,8 @@ def signed(number: i64) -> i64:
 
 
 def order_after(first: NewestOfSide, is_own: bool, sequence: i64, acknowledgment: i64, size: i64) -> i64:
-    """Return 1 if the numbers of a packet show that it is later than `first`, -1 if it is earlier, 0 if unknown.
+    """Return 1 if sequence and acknowledgment numbers show that a packet is later than `first`, -1 if it is earlier, 0 if
+    unknown.
 
     `is_own`: both packets come from the same side.
     """

@@ -83,7 +83,9 @@ def answers_at(talk: HttpConnection) -> i64:
 
 
 def write_known(talk: HttpConnection) -> None:
-    """Write the rows of exchanges that are final now, with the current round trips of the connection."""
+    """Write the rows of `exchanges` and `closes` that later packets cannot change, with the connection's present round-trip
+    times.
+    """
     client = max(talk.client, 0)
     rtt_client, rtt_server = talk.side_of(client).rtt, talk.side_of(1 - client).rtt
     talk.write_final(rtt_client, rtt_server)
@@ -196,7 +198,9 @@ def give_up_waiting(talk: HttpConnection, clock: i64) -> None:
 
 
 def write_ended(talk: HttpConnection, deadline: i64, at_capture_end: bool) -> None:
-    """Write the rows of `exchanges` and `closes` for exchanges that had ended by the deadline, in order."""
+    """Write the rows of `exchanges` and `closes` for exchanges whose requests had ended by the deadline, the oldest exchange
+    first.
+    """
     client = max(talk.client, 0)
     rtt_client, rtt_server = talk.side_of(client).rtt, talk.side_of(1 - client).rtt
     exchange = talk.oldest
@@ -238,7 +242,9 @@ def may_lack_response(talk: HttpConnection, request: Message | None) -> bool:
 
 
 def is_over_by(exchange: Exchange, deadline: i64) -> bool:
-    """Return whether the request of an exchange had ended by the deadline, so only its response can be missing."""
+    """Return whether an exchange has no request, or one that had ended by the deadline, so that only its response may be
+    incomplete.
+    """
     if not exchange.request_done or exchange.began > deadline:
         return False
     request = exchange.request

@@ -1,7 +1,7 @@
 """Write rows of `exchanges`, `closes`, `messages` and `faults`.
 
 A row of `exchanges` is written when an exchange is final. Its row of `closes` follows once it is known how the connection
-continued, and begins with the same cells. Cells contain no text: a head is an index into a list of distinct heads, and targets
+continued, and begins with the same columns. Rows contain no text: a head is an index into a list of distinct heads, and targets
 are in a separate list.
 """
 
@@ -72,7 +72,7 @@ NOBODY_CLOSED: Final = pack_cells(
 
 
 class HeadCodes:
-    """The distinct heads of the rows being written; rows refer to a head by its index."""
+    """The distinct header sections of the rows being written. Each row refers to its header section by an index."""
 
     def __init__(self) -> None:
         self.heads: list[Head] = []
@@ -108,7 +108,7 @@ class Extra:
 
 
 class ExchangeRows:
-    """Writes a table whose rows begin with the cells of EXCHANGE: the base of the tables `exchanges` and `closes`."""
+    """Writes a table whose rows begin with the columns EXCHANGE: the base of the tables `exchanges` and `closes`."""
 
     def __init__(self, codes: HeadCodes, width: i64) -> None:
         self.codes: HeadCodes = codes
@@ -118,7 +118,7 @@ class ExchangeRows:
         self.request_ids: list[bytes] = []
 
     def write(self, talk: HttpConnection, exchange: Exchange) -> None:
-        """Begin a row, and write the cells of EXCHANGE."""
+        """Begin a row, and write the columns EXCHANGE."""
         out = self.rows.begin()
         request, response = exchange.request, exchange.response
         write_i64_le(out, talk.number)
@@ -160,7 +160,7 @@ class ExchangeRows:
             self.request_ids.append(request_id)
 
     def take_texts(self) -> tuple[list[bytes], list[Extra], list[bytes]]:
-        """Return the targets, the extras and the request ids to which the rows refer by index, and begin new lists."""
+        """Return the request targets, the `Extra` objects and the request ids to which rows refer by index. Begin new lists."""
         targets, extras, request_ids = self.targets, self.extras, self.request_ids
         self.targets, self.extras, self.request_ids = [], [], []
         return targets, extras, request_ids
@@ -191,8 +191,9 @@ def write_message(out: BytesWriter, codes: HeadCodes, message: Message | None) -
 
 
 def write_parts(out: BytesWriter, request: Message | None) -> None:
-    """Write the frames and times of the head and of the first body byte, and the longest early pause; write NEVER if there is
-    no body.
+    """Write when the head of a request ended and its body began (frame and time each), and the longest early pause in the body.
+
+    Write NEVER for each of these if there is no request, or if it has no body.
     """
     if request is not None and request.body_bytes > 0:
         write_i64_le(out, request.head_last_frame)
@@ -209,7 +210,7 @@ def write_parts(out: BytesWriter, request: Message | None) -> None:
 
 
 def write_known(out: BytesWriter, known: i64, rtt_client: i64, rtt_server: i64) -> None:
-    """Write what was known about a connection: the bits from `find_known`, and the round trips to both sides (ns)."""
+    """Write what was known about a connection: the bits that `find_known` returned as three columns, and two round trips (ns)."""
     write_i64_le(out, i64(known & HANDSHAKE != 0))
     write_i64_le(out, i64(known & BOTH_DIRECTIONS != 0))
     write_i64_le(out, i64(known & HAS_GAP != 0))
@@ -218,7 +219,10 @@ def write_known(out: BytesWriter, known: i64, rtt_client: i64, rtt_server: i64) 
 
 
 def find_known(talk: HttpConnection, frame: i64, time: i64) -> i64:
-    """Return as bits what was known about a connection: HANDSHAKE and BOTH_DIRECTIONS up to a frame, HAS_GAP up to a time."""
+    """Return bits for what was known about a connection at a moment, which is given as a frame and a time (ns).
+
+    HANDSHAKE: both SYNs were captured. BOTH_DIRECTIONS: both sides had sent packets. HAS_GAP: bytes had not been captured.
+    """
     known: i64 = 0
     first, second = talk.connection.first, talk.connection.second
     if first.syn is not None and second.syn is not None and max(first.syn.frame, second.syn.frame) <= frame:
@@ -260,7 +264,10 @@ class SideClose:
         self.has_rst: bool = close.rst_frame != NEVER
 
     def keep_until(self, frame: i64, deadline: i64) -> None:
-        """Ignore the close and the RST if they came with the next exchange (at `frame`) or later, or after the deadline."""
+        """Ignore this side's close if it came after the beginning of the next exchange (at `frame`), or after the deadline.
+
+        The same applies to the side's RST.
+        """
         if (deadline != NEVER and self.time > deadline) or (frame != NEVER and self.frame > frame):
             self.frame = self.time = self.ack = self.offset = NEVER
             self.is_fin = self.is_contradicted = False
@@ -292,9 +299,10 @@ class CloseRows(ExchangeRows):
         self, talk: HttpConnection, exchange: Exchange, following: Exchange | None, rtt_client: i64, rtt_server: i64,
         decided: i64, at_capture_end: bool,
     ) -> None:  # fmt: skip
-        """Write a row of `closes`: the state of the connection when only the next exchange, `following`, could still come.
+        """Write a row of `closes`, which describes how a connection continued or closed after an exchange.
 
-        `decided` is the deadline after a close at which this became final, or NEVER if it became final for another reason.
+        `following`: the next exchange, if there is one. `decided`: the deadline after a close, if the row is final because it has
+        passed; NEVER if the row is final for another reason.
         """
         self.write(talk, exchange)
         if following is not None and answers_rest(exchange, following):
@@ -353,7 +361,7 @@ class CloseRows(ExchangeRows):
         self, talk: HttpConnection, exchange: Exchange, following: Exchange | None, rtt_client: i64, rtt_server: i64,
         at_capture_end: bool,
     ) -> None:  # fmt: skip
-        """Write the cells of CLOSE for a connection that neither side has closed."""
+        """Write the columns that describe the close, for a connection that neither side has closed."""
         out = self.rows.cells
         known_time = exchange.last_time()
         known_frame: i64 = FOREVER
@@ -373,7 +381,10 @@ def answers_rest(exchange: Exchange, following: Exchange) -> bool:
 
 
 def write_rest(out: BytesWriter, client: SideClose, server: SideClose, exchange: Exchange) -> None:
-    """Write the frame, time and sender of the newest payload before the first close, and whether a Close frame preceded it."""
+    """Write the frame, time and sender of the last payload before the first close.
+
+    Then write whether the side that closed first had sent a WebSocket Close frame.
+    """
     is_client = server.frame == NEVER or NEVER < client.frame < server.frame
     first = client if is_client else server
     rest = first.rst
@@ -391,8 +402,8 @@ def write_rest(out: BytesWriter, client: SideClose, server: SideClose, exchange:
 def find_final_at(talk: HttpConnection, following: Exchange | None, known_time: i64, deadline: i64, at_capture_end: bool) -> i64:
     """Return the time up to which a row of `closes` describes the connection.
 
-    That is the end of the capture, the beginning of the next exchange, the deadline after a close, or the connection's last
-    packet.
+    The first that applies: the current time at the end of the capture; the beginning of the next exchange; the deadline after a
+    close, if it has passed; the connection's last packet.
     """
     if at_capture_end:
         return talk.clock
@@ -453,7 +464,7 @@ class MessageRows:
         write_message(out, self.codes, message)
 
     def take_targets(self) -> list[bytes]:
-        """Return the targets of the rows, and begin a new list."""
+        """Return the request targets collected for the rows so far, and begin a new list."""
         targets = self.targets
         self.targets = []
         return targets

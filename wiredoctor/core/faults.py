@@ -107,10 +107,10 @@ def find_contradiction(reader: Reader, message: Message, exchange: Exchange, how
 
 
 def check_chunk(reader: Reader, line: bytes, frame: i64, time: i64, offset: i64) -> None:
-    """Report a line that is not a chunk size line, or bytes after a chunk that are not CRLF.
+    """Report as a fault a line that is not a chunk size line, or bytes after a chunk that are not CRLF.
 
-    Report nothing if the request is uncertain. It may be a HEAD, and then the framing fields of the response describe a body that
-    does not exist.
+    Report nothing if it is uncertain which request the response answers. The request may be a HEAD, and then the framing fields
+    of the response describe a body that does not exist.
     """
     message, exchange = reader.message, reader.exchange
     if message is None or exchange is None or reader.has_fault or reader.is_unsure:
@@ -200,10 +200,11 @@ def resembles_response(data: bytes) -> bool:
 
 
 def settle_answer(reader: Reader, exchange: Exchange | None, is_answer: bool) -> None:
-    """Report bytes other than HTTP, now that it is known whether they are the response to a request (`is_answer`).
+    """Decide about bytes that are not HTTP, now that it is known whether they are the response to a request (`is_answer`).
 
-    If they are not, they are excess bytes of the previous response. Report nothing if the connection may carry another protocol:
-    both sides sent data that is not HTTP, and there was no valid response.
+    If they are, report that. Otherwise report them as excess bytes of the previous response. Report nothing if they are a
+    response but the connection may carry another protocol: both sides sent data that is not HTTP, and there was no valid
+    response.
     """
     answer = None if exchange is None else exchange.answer
     if exchange is None or answer is None:
@@ -217,7 +218,10 @@ def settle_answer(reader: Reader, exchange: Exchange | None, is_answer: bool) ->
 
 
 def find_response_excess(reader: Reader, exchange: Exchange) -> str:
-    """Return the name of a response's fault if excess bytes follow it; "" if the bytes may have another reason."""
+    """Return the fault of a complete response after which the server sends bytes that begin no new response.
+
+    Return "" if there may be another reason for these bytes.
+    """
     response = exchange.response
     if response is None or response.reason != COMPLETE:
         return ""
@@ -229,9 +233,9 @@ def find_response_excess(reader: Reader, exchange: Exchange) -> str:
 
 
 def find_request_excess(request: Message | None, ack: i64) -> str:
-    """Return the name of a request's fault if excess bytes follow it; "" if it has no fault.
+    """Return the fault of a complete request after which the client sends bytes that begin no new request; "" if it is no fault.
 
-    `ack`: the offset that the packet with these bytes acknowledges.
+    `ack`: the acknowledgment of the packet with these bytes, as an offset.
     """
     if request is None or request.reason != COMPLETE:
         return ""

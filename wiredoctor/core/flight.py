@@ -13,7 +13,7 @@ from wiredoctor.core.segment import SYN, Segment
 
 
 def remember_sent(own: Side, packet: Packet, segment: Segment, new_flights: list[Flight]) -> None:
-    """Keep a segment with new bytes as their first copy. If the side has no flight, create one and add it to `new_flights`."""
+    """Store a segment with new bytes for later comparisons. If the side has no flight, create one and add it to `new_flights`."""
     flight = own.flight
     if flight is None:
         own.flight = flight = Flight(own)
@@ -50,9 +50,10 @@ def find_sent(sent: list[FirstCopy], start: i64) -> i64:
 
 
 def forget_old(flights: list[Flight], frame: i64) -> list[Flight]:
-    """Drop first copies that are older than limits.FIRST_COPIES frames and that no ACK can match.
+    """Drop segments that are older than limits.FIRST_COPIES frames and that no ACK can match, from the lists of first-captured
+    data.
 
-    Return the flights that still have first copies.
+    Return the flights that still contain segments.
     """
     oldest = frame - limits.FIRST_COPIES.value
     most: i64 = limits.UNACKNOWLEDGED.value

@@ -47,7 +47,7 @@ class Share:
         """The frame number at which each connection began, by connection id, as little-endian 64-bit integers."""
 
     def has(self, packet: Packet) -> bool:
-        """Return whether the connection of a packet belongs to the share."""
+        """Return whether the connection of a packet is one of those that this process analyzes."""
         return bucket_of(packet) % self.count == self.number
 
 
@@ -156,14 +156,16 @@ class Flows:
         return connection
 
     def number(self, packet: Packet) -> i64:
-        """Return the id for a connection that begins with this packet."""
+        """Return a new id for a connection that begins with this packet."""
         if self.share is not None:
             write_i64_le(self.share.opened, packet.frame)
         self.next_id += 1
         return self.next_id - 1
 
     def promise(self, packet: Packet) -> None:
-        """Reserve the next id for the connection that this packet will open, although another one still uses its ports."""
+        """Reserve the next id for the connection that this packet will open once the connection that still uses its ports is
+        over.
+        """
         if self.promises >= limits.PROMISED.value:
             self.promised_id(next(iter(self.promised)))
             self.met.add(limits.PROMISED)
@@ -171,7 +173,7 @@ class Flows:
         self.promised.setdefault(key_of(packet), []).append(self.number(packet))
 
     def promised_id(self, key: bytes) -> i64:
-        """Remove and return the first id that was reserved for these endpoints."""
+        """Remove and return the first id that was reserved for a later connection between these endpoints."""
         ids = self.promised[key]
         number: i64 = ids.pop(0)
         self.promises -= 1
@@ -246,7 +248,11 @@ class Flows:
         self.most_closing = max(FEWEST_CHAINS, 2 * len(self.closing))
 
     def pass_time(self, frame: i64, clock: i64) -> None:
-        """After a record, retire closed connections whose retention time is over, and the longest idle ones of full buckets."""
+        """Retire closed connections whose retention time is over. If a hash bucket has too many connections, retire the longest
+        idle ones.
+
+        `frame` and `clock` are those of the record that was read.
+        """
         if clock >= self.due:
             self.expire(frame, clock)
         if frame == self.next_check:
@@ -323,7 +329,10 @@ def connection_id(connection: Connection) -> int:
 
 
 def eviction_rank(connection: Connection) -> int:
-    """Return the sort key by which connections of a full bucket are evicted."""
+    """Return a sort key: if a hash bucket has too many connections, those with the smallest keys are dropped.
+
+    Closed connections come first, then those idle for longest.
+    """
     rank: i64 = 0
     if connection.last_frame != NEVER:
         rank = connection.last_frame
@@ -344,7 +353,8 @@ def secret_factor() -> i64:
 def bucket(key: bytes) -> i64:
     """Return the bucket of a connection, from 0 to BUCKETS - 1; the same for both directions.
 
-    The number of the bucket is bits 40 to 45 of a product modulo 2**64, which depend on the low 46 bits of both factors.
+    It consists of bits 40 to 45 of the product of a mix of addresses and ports and a constant, modulo 2**64. These bits depend on
+    the low 46 bits of both factors.
     """
     size = len(key) - 4
     ports = u16(key, size) * u16(key, size + 2)

@@ -100,7 +100,7 @@ def announce_mss(connection: Connection, sender: Side, receiver: Side) -> None:
 def accepted_size(connection: Connection, receiver: Side) -> i64:
     """Return the segment size in bytes that a side accepts, as announced in its SYN.
 
-    Return Ethernet's if no SYN was captured, and the default of TCP if the SYN does not announce a size.
+    If no SYN was captured, return the usual size on Ethernet. If the SYN does not announce a size, return TCP's default.
     """
     syn = receiver.syn
     if syn is None or syn.mss == NOT_CAPTURED:

@@ -239,7 +239,7 @@ class Headers:
         self.addresses = addresses
 
     def protocol(self, block: bytes, protocol: i64) -> i64:
-        """Return the number of the header that follows an IP header with protocol number `protocol`."""
+        """Return the internal number (layers.py) of the header that follows an IP header with protocol number `protocol`."""
         layers = self.layers
         if protocol == TCP_PROTOCOL:
             return TCP
@@ -364,7 +364,7 @@ class Headers:
         return self.move(packet, content, datagrams.place, len(content))
 
     def move(self, packet: Packet, content: bytes, place: i64, limit: i64) -> i64:
-        """Continue in `content`, which begins with the addresses of the current IP header.
+        """Continue reading in `content`, which begins with the addresses of the current IP header.
 
         `place`: the position of `content` in the capture. `limit`: its length on the network.
         """
@@ -491,9 +491,9 @@ def is_error(protocol: i64, kind: i64) -> bool:
 
 
 def without_all_options(packet: Packet, size: i64) -> None:
-    """Mark the options that the snap length may have cut off from a TCP header of `size` bytes.
+    """Mark options as unknown that were not found in a TCP header of `size` bytes: the snap length may have cut them off.
 
-    Data packets with such a long header have timestamps: no other option of that size occurs with data.
+    A data packet with such a long header is assumed to have timestamps, because no other option that long occurs with data.
     """
     if packet.mss == NO_OPTION:
         packet.mss = NOT_CAPTURED

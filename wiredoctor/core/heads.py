@@ -264,7 +264,8 @@ class HeadReader:
         return found
 
     def follow_field(self, lines: Lines, line: bytes, size: i64) -> Lines:
-        """Return the node for a field line after the node `lines`. `size` is the length of the field name.
+        """Return the node for a field line in the tree of cached lines, below the node `lines`. `size` is the length of the field
+        name.
 
         Return `lines` itself if the field is not relevant.
         """

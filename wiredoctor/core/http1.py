@@ -64,10 +64,10 @@ MESSAGE_BITS: Final = 26
 
 @mypyc_attr(acyclic=True)
 class Reader(Stream):
-    """The reader of one direction. `kind`: REQUEST or RESPONSE; -1 until a head was read.
+    """Reads the HTTP messages of one direction. `kind`: REQUEST or RESPONSE; -1 until a head was read.
 
-    `pos` is the offset up to which it has read. While `waits` is true, it only continues after the other direction. Examples are
-    a response whose request is missing, or the bytes after a request for another protocol.
+    `pos`: the offset in the stream up to which bytes were read. `waits`: bytes are only read after more bytes of the other
+    direction. For example, a response waits for its request.
     """
 
     def __init__(self, connection: HttpConnection | None, direction: i64) -> None:
@@ -343,7 +343,9 @@ class Reader(Stream):
         return self.message is message
 
     def may_be_rest(self, message: Message, kind: i64) -> bool:
-        """Return whether the first request of a direction may be the end of a line whose beginning was not captured."""
+        """Return whether what was read as the first request of a direction may be the end of a line that began before the
+        capture.
+        """
         if kind == RESPONSE or message.head.has_known_method:
             return False
         self.strayed = min(self.strayed, message.begin - 1)
@@ -445,7 +447,7 @@ class Reader(Stream):
         return message
 
     def cut_head(self, reason: i64) -> None:
-        """End an incomplete head for `reason`. It becomes a message if its first line is a start line."""
+        """End an incomplete head for `reason`. The head becomes a message if it has a valid start line."""
         partial = self.partial
         if partial is None:
             return
@@ -610,14 +612,15 @@ class Reader(Stream):
     def lose_in_gap(self, found: Range) -> None:
         """Record that it is unknown where the next message begins, because bytes were not captured.
 
-        These bytes may contain requests. Bytes that the snap length cut off, however, count as the rest of one request.
+        Packets that were not captured may contain whole requests. If only the snap length cut off the bytes, assume that they
+        belong to one request.
         """
         self.lose()
         if found.at == GAP:
             self.is_lost = True
 
     def seek(self, found: Range) -> None:
-        """If the range begins like a head, read it as a head; otherwise skip the range."""
+        """Start to read a range as a head if it begins like one and none of it was read before. Otherwise, skip the range."""
         at = found.at
         if self.pos > found.start or at < 0 or found.block[at : at + min(4, found.end - found.start)] not in STARTS:
             # its beginning was read, and the rest of it comes after bytes that are not a message

@@ -27,7 +27,9 @@ LISTED: Final = 2_000
 
 
 class Keeping:
-    """Counts the waiting bytes. If `is_full` is true, some bucket may have too many, and `relieve` must be called."""
+    """Counts the bytes of stored stream data. If `is_full` is true, some hash bucket may have too many, and `relieve` must be
+    called.
+    """
 
     def __init__(self, met: LimitsReached) -> None:
         self.met: LimitsReached = met
@@ -53,14 +55,15 @@ class Keeping:
             self.is_full = True
 
     def forget(self, talk: HttpConnection) -> None:
-        """Remove an ended connection from the connections with waiting bytes."""
+        """Stop counting the stored bytes of an ended connection."""
         if talk.is_kept:
             self.connections[bucket(talk.connection.key)].pop(talk.number, None)
 
     def relieve(self, clock: i64) -> None:
-        """Count the bytes of full buckets again.
+        """Count again the stored bytes of full hash buckets. In buckets that are indeed full, free memory.
 
-        Then read the bytes of the longest waiting connections until a quarter is free.
+        Bytes are freed by reading them although bytes before them are missing, until a quarter of the bucket is free. Connections
+        whose bytes have waited longest come first.
         """
         self.is_full = False
         for part in range(BUCKETS):
@@ -68,9 +71,11 @@ class Keeping:
                 self.bytes[part] = self.relieve_part(part, clock)
 
     def relieve_part(self, part: i64, clock: i64) -> i64:
-        """Count the bytes of a bucket again, free a quarter of it, and return the number of bytes left.
+        """Count the stored bytes of a bucket again. If more than three quarters are in use, free some. Return the number of bytes
+        left.
 
-        Bytes are freed by reading them without further waiting, the longest waiting connection first.
+        Bytes are freed by reading them although bytes before them are missing. Connections whose bytes have waited longest come
+        first.
         """
         left: dict[int, HttpConnection] = {}
         total: i64 = 0
@@ -92,7 +97,7 @@ class Keeping:
 
 
 def count_kept(talk: HttpConnection) -> i64:
-    """Return the memory in bytes that the waiting bytes of a connection take."""
+    """Return the memory in bytes of a connection's stored stream data, which HTTP has not read yet."""
     total: i64 = 0
     for reader in (talk.first, talk.second):
         if reader.waiting is not None:

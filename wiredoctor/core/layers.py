@@ -168,7 +168,9 @@ class Layers:
         return self.at + size <= self.stop
 
     def past(self, size: i64, header: i64) -> i64:
-        """Skip a link header of `size` bytes. Return `header`, the number of the next header, or NOT_TCP if it was cut off."""
+        """Skip a link header of `size` bytes. Return `header`, the internal number of the next header, or NOT_TCP if it was cut
+        off.
+        """
         if not self.has(size):
             return self.refuse(CUT_LINK)
         self.at += size

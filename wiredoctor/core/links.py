@@ -1,6 +1,6 @@
 """Parse link layers and the headers between Ethernet and IP.
 
-Each function reads one header and returns the number of the next (layers.py).
+Each function reads one header and returns the internal number of the next header, as defined in layers.py.
 """
 
 from __future__ import annotations
@@ -110,7 +110,9 @@ def ether_type(layers: Layers) -> i64:
 
 
 def read_typed(layers: Layers, block: bytes, size: i64) -> i64:
-    """Skip a header of `size` bytes that ends with an EtherType. Return the number of the header that the EtherType announces."""
+    """Skip a header of `size` bytes that ends with an EtherType. Return the internal number (layers.py) of the header that
+    follows.
+    """
     if not layers.has(size):
         return layers.refuse(CUT_LINK)
     layers.at += size
@@ -242,7 +244,7 @@ def multilink(layers: Layers, block: bytes) -> i64:
 
 
 def raw(layers: Layers, block: bytes) -> i64:
-    """Return the number of the IPv4 or IPv6 header, according to the version in the first half byte."""
+    """Return the internal number (layers.py) of the IPv4 or IPv6 header, according to the version in the first half byte."""
     if not layers.has(1):
         return layers.refuse(CUT_LINK)
     version = i64(block[layers.at]) >> 4
@@ -294,7 +296,10 @@ def loopback(layers: Layers, block: bytes) -> i64:
 
 
 def by_family(layers: Layers, family: i64) -> i64:
-    """Return the number of the header for an address family. Numbers from FIRST_TYPE on are EtherTypes."""
+    """Return the internal number (layers.py) of the IPv4 or IPv6 header for an address family.
+
+    A `family` from FIRST_TYPE up is an EtherType.
+    """
     if family == 2:
         return IPV4
     if family in (10, 24, 28, 30):
@@ -333,6 +338,8 @@ def nflog(layers: Layers, block: bytes) -> i64:
 
 
 def is_frame(block: bytes, at: i64) -> bool:
-    """Return whether the EtherType at block[at:] is plausible for an Ethernet frame that no header announces."""
+    """Return whether an Ethernet frame may begin before block[at:], judging by the EtherType there; no header announces such a
+    frame.
+    """
     kind = u16(block, at)
     return kind in (0x0800, 0x86DD, 0x8100, 0x88A8, 0x9100)

@@ -129,7 +129,7 @@ class Core:
         return i64(NEVER) if connection is None else connection.id
 
     def retire(self, clock: i64) -> None:
-        """End the connections that get no more packets."""
+        """End the connections that can no longer get packets."""
         for connection in self.flows.retired:
             self.http.retire(connection, clock)
             self.end(connection, clock)

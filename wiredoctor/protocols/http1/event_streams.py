@@ -47,7 +47,7 @@ class Counter(Protocol):
 
 
 class Lines:
-    """Counts events that end with at least `least` line ends (LF or CR LF). Empty events do not count."""
+    """Counts events, each of which ends with at least `least` line ends (LF or CR LF). Empty events do not count."""
 
     __slots__ = ("_begun", "_ends", "_least", "_pattern")
 
@@ -92,7 +92,7 @@ class Parts:
         """Do nothing, because there are no resources."""
 
     def count(self, data: bytes) -> int:
-        """Return how many events end in these bytes."""
+        """Return how many parts of the multipart body end in these bytes."""
         if self._delimiter is None:
             return 0
         data = self._rest + data
@@ -114,7 +114,7 @@ class Parts:
 class Coded:
     """Counts the events of a stream with gzip or deflate coding.
 
-    Many servers send deflate without the zlib header (RFC 9110 section 8.4.1).
+    Deflate is accepted without the zlib header too, because many servers omit it (RFC 9110 section 8.4.1).
     """
 
     __slots__ = ("__weakref__", "_events", "_inflate", "_is_gzip", "_made", "_read", "_start")

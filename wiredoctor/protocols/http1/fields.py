@@ -44,7 +44,7 @@ CONTROLS = bytes((*range(9), *range(10, 32), 127))
 
 @dataclass(slots=True)
 class Fields:
-    """The content of header fields, limited to what framing, lifetime and rules need. `number` is unique per instance."""
+    """The content of the header fields that framing, connection handling and rules need. `number` is unique per instance."""
 
     number: int
     content_length: int | None = None
@@ -159,7 +159,7 @@ _STALE = Regex(r"\bstale\s*=\s*\"?true\b", re.IGNORECASE)
 
 
 def _accept(fields: Fields, values: list[str]) -> None:
-    """Detect that a page is requested, because only then do browsers list HTML first in Accept."""
+    """Record whether the request is for a page: only then do browsers list HTML first in Accept."""
     fields.navigation |= values[0].lower().startswith("text/html")
 
 
@@ -236,7 +236,7 @@ _CONTROL = Regex(r"[\x00-\x08\x0a-\x1f\x7f]")
 
 
 def bound_text(text: str) -> str:
-    """Return the beginning of a text, at most limits.TEXT characters, which is stored."""
+    """Return at most the first limits.TEXT characters of a text; no more than that is stored."""
     return text[: limits.TEXT.value]
 
 
@@ -272,7 +272,7 @@ def _forwarded_server(fields: Fields, _values: list[str]) -> None:
 
 
 def _read_forwarded_for(fields: Fields, values: list[str]) -> None:
-    """Parse X-Forwarded-For. It overrides Forwarded, because a sender of both writes the same addresses to both."""
+    """Parse X-Forwarded-For. It overrides Forwarded: a gateway that sends both writes the same addresses to both."""
     fields.forwarded = True
     fields.forwarded_for = _addresses(item for value in values for item in value.split(","))
 

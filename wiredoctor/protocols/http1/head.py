@@ -117,7 +117,7 @@ class HeadParser:
         return fields if whole == lines else self._broken(fields, find_folding_faults(lines))
 
     def _broken(self, fields: Fields, wrong: int) -> Fields:
-        """Return the fields of a header section with additional faults, which its lines alone do not show."""
+        """Return a copy of `fields` with additional grammar faults (bits), which parsing single lines cannot find."""
         self.met += 1
         return replace(fields, number=self.met - 1, malformed=fields.malformed | wrong)
 
@@ -226,7 +226,8 @@ def find_folding_faults(lines: list[bytes]) -> int:
 def unfold(lines: list[bytes]) -> list[bytes]:
     """Return the lines with folded ones joined by a space (RFC 9112 section 5.2).
 
-    A folded line is ignored before the first field, and after a field whose value reports may show.
+    A folded line is dropped if no field precedes it, or if reports may show the field's value, because the line may contain
+    anything.
     """
     if not any(line.startswith((b" ", b"\t")) for line in lines):
         return lines
