@@ -99,7 +99,7 @@ def keep_round_trip(own: Side, sample: i64, is_guess: bool) -> None:
 
 
 def whole_round_trip(segment: Segment) -> i64:
-    """Return the round trip between both ends of the connection in ns; 0 if that to either end is still unknown."""
+    """Return the round trip between both ends of the connection in ns; 0 if the part to one of the ends is still unknown."""
     if segment.rtt_own == NEVER or segment.rtt_peer == NEVER:
         return 0
     return add_round_trips(segment.rtt_own, segment.rtt_peer)

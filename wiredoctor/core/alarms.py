@@ -72,7 +72,7 @@ class Alarms:
         return len(self.queue) - self.queue_first + len(self.heap)
 
     def take(self, clock: i64) -> HttpConnection | None:
-        """Remove the first alarm that is due at the watermark `clock`, and return its connection; None if no alarm is due."""
+        """Remove the first alarm that is due at time `clock` (ns), and return its connection; None if no alarm is due."""
         queue, heap, first = self.queue, self.heap, self.queue_first
         is_queued = first < len(queue)
         if is_queued and heap:

@@ -1,4 +1,4 @@
-"""Track the bursts of a message body, and the evidence why the sender paused before each burst.
+"""Track the bursts of a message body, and the evidence for why the sender paused before each burst.
 
 A burst is a series of packets of one body without a long pause between them (Cutoffs.burst_gap).
 """
@@ -123,7 +123,7 @@ def join_flights(
 
 
 def overtakes_body(reader: Reader, segment: Segment, previous: Previous) -> bool:
-    """Return whether a body packet was captured before data that precedes it in the body. It ends a pause like a packet in order."""
+    """Return whether a body packet was captured before data that precedes it in the body. Such a packet ends a pause as well."""
     is_ahead = segment.opens_gap and previous.message != NEVER and not previous.ends_message
     return is_ahead and previous.message == reader.burst_message
 

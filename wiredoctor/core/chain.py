@@ -38,7 +38,7 @@ class Files:
     def close(self, number: i64, records: Records | None) -> str | None:
         """Close a file after reading its records.
 
-        Return a message that names the file and what was lost, or None if nothing was lost.
+        Return a message that names the file and describes the missing data, or None if no data is missing.
         """
         raise NotImplementedError(number, records)
 
@@ -62,7 +62,7 @@ class FrameRuns:
         """The first frame number that belongs to no run, because there are too many runs; 0 if every frame belongs to one."""
 
     def add(self, frame: i64, file: i64, own_frame: i64) -> None:
-        """Begin a run: frame `frame` of the chain is frame `own_frame` of `file`."""
+        """Begin a run of consecutive frames: frame `frame` of the capture is frame `own_frame` of `file`."""
         if self.end:
             return
         if len(self.files) >= self.most:
@@ -73,7 +73,10 @@ class FrameRuns:
         self.first_own_frames.append(own_frame)
 
     def locate(self, frame: i64) -> tuple[int, int] | None:
-        """Return the number of the file with this frame, and the frame number in that file; None if there were too many runs."""
+        """Return the number of the file that contains this frame, and the frame number in that file.
+
+        Return None if the frame came after the maximum number of runs was reached.
+        """
         if not self.files or frame < 1 or 0 < self.end <= frame:
             return None
         run = bisect_right(self.first_frames, frame) - 1
@@ -194,7 +197,9 @@ class ChainRecords(Records):
         return None
 
     def note_due(self) -> None:
-        """Store the time of the earliest packet in the other files, and the rank of its file."""
+        """Store the time of the earliest packet in the other files, and the rank of its file: at equal times, the lower rank goes
+        first.
+        """
         if self.due:
             self.due_time, self.due_rank = self.due[0]
         else:

@@ -168,9 +168,9 @@ def elapsed(own: Side, since: i64, until: i64) -> i64:
 
 
 def lateness(own: Side, packet: Packet) -> i64:
-    """Return how many ns longer a data packet was in transit than its side's previous data or SYN, accurate to one tick.
+    """Return how many ns longer a data packet was in transit than the previous data, or the SYN, from the same side.
 
-    Return NEVER if the side's clock is unknown.
+    The result is accurate to one tick of the side's clock. Return NEVER if that clock is unknown.
     """
     data, syn = own.previous, own.syn
     if data is None or data.clock is None:
@@ -183,10 +183,11 @@ def lateness(own: Side, packet: Packet) -> i64:
 
 
 def has_waited(own: Side, packet: Packet, pause: i64, rtt: i64) -> bool:
-    """Return whether the sender's clock shows at least half of the pause before a data packet, or is unknown.
+    """Return whether at least half of the pause before a data packet also passed by its sender's clock. Return True if that is
+    unknown.
 
-    The pause is `pause` minus the round trip `rtt` (ns). If the clock shows less, the packet was sent earlier and delayed in
-    transit.
+    The pause is `pause` minus the round trip `rtt` (ns). If less time passed by the sender's clock, the packet was sent earlier
+    and delayed in transit.
     """
     late = lateness(own, packet)
     return agrees(own, i64(NEVER) if late == NEVER else pause - late, pause, rtt)

@@ -62,7 +62,10 @@ def find_conflict(sent: list[FirstCopy], key: bytes, packet: Packet, segment: Se
 
 
 def is_conflict(first: FirstCopy, key: bytes, packet: Packet, segment: Segment, places: Places) -> bool:
-    """Return whether a packet has other bytes than a first copy although the checksums of both are correct."""
+    """Return whether a packet has other bytes than the first-captured segment `first` at the same offsets of the stream.
+
+    Return False unless the checksums of both are correct.
+    """
     start = max(segment.offset, first.start)
     end = min(segment.offset + packet.captured, first.end, first.offset + first.captured)
     is_recent = packet.frame - first.frame < limits.FIRST_COPIES.value and first.place != NEVER

@@ -168,7 +168,7 @@ class Flight:
 
 @mypyc_attr(acyclic=True)
 class Path:
-    """Changes in the IP headers of a side, and idle times of its connection; see origins.py."""
+    """How the IP headers of a side changed, and how long its connection was last idle; used in origins.py."""
 
     def __init__(self, ttl: i64) -> None:
         self.lowest_ttl: i64 = ttl
@@ -374,7 +374,10 @@ class Handshake:
 
 @mypyc_attr(acyclic=True)
 class Former:
-    """The previous connection on the same ports: the sequence number after each side's last byte, modulo 2**32."""
+    """The previous connection on the same ports.
+
+    `first` and `second`: the sequence number after the last byte of each side, modulo 2**32.
+    """
 
     def __init__(self, first: i64, second: i64, is_turned: bool) -> None:
         self.first: i64 = first
@@ -414,7 +417,7 @@ class Oddities:
 
 @mypyc_attr(acyclic=True)
 class SecondCopies:
-    """The packets of a connection that were captured twice: their number, and the facts about the first one."""
+    """How many packets of a connection were captured twice, and the facts about the first of them."""
 
     def __init__(self) -> None:
         self.count: i64 = 0

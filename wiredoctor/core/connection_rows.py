@@ -67,7 +67,8 @@ class ConnectionRows:
         self.hellos: list[TlsFacts] = []
 
     def write(self, connection: Connection, speaker: i64, content: HttpConnection | None, clock: i64) -> None:
-        """Write the row of a connection, final at the watermark `clock`.
+        """Write the row of a connection. `clock`: the time (ns) at which it became certain that no more packets belong to the
+        connection.
 
         `speaker` is the direction of the HTTP client, or -1. It only decides who the client is if no SYN was captured.
         """
@@ -209,7 +210,7 @@ def sender_role(connection: Connection, segment: Segment) -> i64:
 
 
 def write_handshake(out: BytesWriter, handshake: Handshake) -> None:
-    """Write the cells that describe how a connection was established."""
+    """Write the columns that describe how a connection was established."""
     repeated = NO_REPETITION if handshake.repeated is None else handshake.repeated
     last_frame, last_time, data_rtt = handshake.syn_frame, handshake.syn_time, i64(NEVER)
     if handshake.repeated is not None:

@@ -122,10 +122,11 @@ class Copies:
         self.mask = mask
 
     def alike(self, newest: i64, wanted: RecentPacket, packet: Packet) -> RecentPacket | None:
-        """Return the newest earlier packet of the side with the same numbers and options as `wanted`; None if there is none.
+        """Return the last earlier packet of a side with the same sequence number, acknowledgment number and options; None if
+        there is none.
 
-        The search goes backwards from packet number `newest` of the ring buffer. `packet` is the current packet, which `wanted`
-        describes.
+        `packet`: the packet to compare with. `wanted`: its description. The search goes backwards from packet number `newest` of
+        the ring buffer.
         """
         steps: i64 = 0
         while newest >= self.oldest and steps < SEARCHED:

@@ -187,7 +187,9 @@ def see_acknowledged(connection: Connection, peer: Side, packet: Packet, segment
 
 
 def acknowledge_gaps(peer: Side, ack: i64, segment: Segment, met: LimitsReached) -> None:
-    """Mark the gaps below an ACK as acknowledged. ACKs are cumulative, so the first gaps are marked first."""
+    """Mark the gaps below an ACK as acknowledged; a gap that is only partly acknowledged is divided. The gaps are in stream
+    order.
+    """
     gaps = peer.gaps
     if gaps is None:
         return
@@ -209,7 +211,7 @@ def acknowledge_gaps(peer: Side, ack: i64, segment: Segment, met: LimitsReached)
 
 
 def count_acknowledged(gaps: list[Gap]) -> i64:
-    """Return how many gaps are acknowledged; these are the first ones."""
+    """Return how many gaps are acknowledged. In stream order, the acknowledged gaps come first."""
     low: i64 = 0
     high: i64 = len(gaps)
     while low < high:

@@ -61,7 +61,10 @@ class Part:
                 self.is_behind = False
 
     def may_be_clock(self) -> bool:
-        """Return whether the clock may have been set back before this part, if no connection shows what happened."""
+        """Return whether the overlap in time with the part before suggests that a clock was set back before this part.
+
+        This is only used if no connection has packets on both sides of that place.
+        """
         overlap = min(self.latest, self.latest_before) - max(self.earliest, self.earliest_before)
         longer = max(self.latest - self.earliest, self.latest_before - self.earliest_before)
         is_late = not self.is_behind and self.behind < FEW

@@ -167,7 +167,7 @@ class ExchangeRows:
 
 
 def write_message(out: BytesWriter, codes: HeadCodes, message: Message | None) -> None:
-    """Write the cells of MESSAGE. `message` is None if the message was not captured."""
+    """Write the columns MESSAGE. `message` is None if the message was not captured."""
     if message is None:
         out.write(NO_MESSAGE)
         return

@@ -43,8 +43,8 @@ class Fault:
 class Answer:
     """Bytes other than HTTP that a server sends while a request is outstanding.
 
-    If no header section follows, `fault` of the response to that request is reported, otherwise `excess` of the previous
-    response.
+    If a header section follows them, they were excess bytes of the previous response, and the fault `excess` is reported.
+    Otherwise they are the response to the outstanding request, and `fault` is reported.
     """
 
     def __init__(self, fault: Fault, excess: Fault | None) -> None:
@@ -90,7 +90,10 @@ def check_announced(reader: Reader, message: Message, exchange: Exchange, data: 
 
 
 def find_contradiction(reader: Reader, message: Message, exchange: Exchange, how: i64) -> str:
-    """Return the kind of fault in a message's framing fields; "" if there is none, or if they have no effect in a response."""
+    """Return the kind of fault in a message's framing fields; "" if there is none.
+
+    In a response without a body, or to CONNECT, these fields have no effect, so nothing in them is a fault.
+    """
     fields, request = message.head.fields, exchange.request
     is_response = message.head.status >= 0
     method = "" if request is None else request.head.method

@@ -1,5 +1,6 @@
-"""Keep the segments that contain bytes for the first time: until they are acknowledged, and the newest segments for later
-comparisons.
+"""Keep the segments that had new data until they are acknowledged.
+
+The newest of them are kept longer, to compare retransmissions with them.
 """
 
 from __future__ import annotations

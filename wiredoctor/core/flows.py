@@ -182,7 +182,7 @@ class Flows:
         return number
 
     def insert(self, connection: Connection) -> None:
-        """Add a connection to the chain of its hash."""
+        """Add a connection to the chain of connections with the same hash."""
         chain = self.hash(connection.addresses, connection.ports)
         connection.next = self.chains[chain]
         self.chains[chain] = connection
@@ -285,7 +285,10 @@ class Flows:
         self.closing_first = at
 
     def is_over(self, last_frame: i64, last_clock: i64, frame: i64, clock: i64) -> bool:
-        """Return whether the retention time since the last packet of a closed connection is over. If it is not, update `due`."""
+        """Return whether a closed connection can be retired: its last packet is long enough ago in time and in frames.
+
+        If not, ensure that the connection is checked again later.
+        """
         if clock - last_clock >= self.retention and frame - last_frame >= self.retained_packets:
             return True
         self.due = min(self.due, max(last_clock + self.retention, clock))
@@ -301,7 +304,7 @@ class Flows:
             self.retire(connection)
 
     def make_room(self) -> None:
-        """Retire connections in buckets with too many of them: first closed ones, then those idle for longest."""
+        """Retire connections in hash buckets with too many of them: first closed connections, then those idle for longest."""
         crowded: dict[int, list[Connection]] = {}
         for number, held in enumerate(self.held):
             if held > self.most:
@@ -351,11 +354,7 @@ def secret_factor() -> i64:
 
 
 def bucket(key: bytes) -> i64:
-    """Return the bucket of a connection, from 0 to BUCKETS - 1; the same for both directions.
-
-    It consists of bits 40 to 45 of the product of a mix of addresses and ports and a constant, modulo 2**64. These bits depend on
-    the low 46 bits of both factors.
-    """
+    """Return the bucket of a connection, from 0 to BUCKETS - 1; the same for both directions."""
     size = len(key) - 4
     ports = u16(key, size) * u16(key, size + 2)
     if size == 8:

@@ -192,9 +192,11 @@ def refuse_syn(handshake: Handshake, packet: Packet, segment: Segment) -> None:
 
 
 def reopen(connection: Connection, handshake: Handshake, packet: Packet) -> None:
-    """Drop RSTs that refused a SYN, because the SYN is answered now and they closed nothing (Windows sends the same SYN again).
+    """Drop the RST that refused a SYN, because a later SYN is answered, so the RST closed nothing (Windows retries a refused
+    SYN).
 
-    If the client sent no other SYN in between, a device on the path may have sent the RST; then it is kept as evidence.
+    If the client sent no SYN after the RST, a device on the path may have sent the RST. In that case, the RST is kept as
+    evidence.
     """
     server = connection.second if connection.client == 0 else connection.first
     repeated = handshake.repeated

@@ -297,7 +297,7 @@ class Headers:
         return route if route > 0 else self.addresses + 4
 
     def reroute(self, packet: Packet, block: bytes) -> i64:
-        """Continue in a copy of the packet in which the final destination is in the header, where `key_of` expects it."""
+        """Continue reading in a copy of the packet in which the final destination replaces the next hop of a source route."""
         layers = self.layers
         if not layers.hashing:
             return AGAIN
@@ -346,10 +346,10 @@ class Headers:
     def join(
         self, packet: Packet, block: bytes, addresses: bytes, key: tuple[int, int, int], first: i64, more: bool, whole: i64
     ) -> i64:  # fmt: skip
-        """Add a fragment to its datagram. It begins with byte `first` of the datagram.
+        """Add a fragment to its datagram, in which it begins with byte `first`, and continue with the datagram if it is complete.
 
-        `whole`: the index in the block at which the complete fragment ends. A fragment that was not captured completely cannot
-        be reassembled, but the first fragment contains the TCP header.
+        `whole`: the index in the block at which the complete fragment ends. A fragment that was not captured completely cannot be
+        reassembled; of such fragments, only the first one is read, because it contains the TCP header.
         """
         layers, datagrams = self.layers, self.datagrams
         if layers.stop < whole or whole <= layers.at or datagrams is None:

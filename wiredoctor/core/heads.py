@@ -108,10 +108,10 @@ class Head:
 
 
 class Lines:
-    """A node in the tree of cached lines: a sequence of relevant lines that begins with a start line.
+    """A node in the tree of cached lines. The path to it is a sequence of relevant lines that begins with a start line.
 
-    `text` is the last of these lines with its CRLF, or only its name and colon if the value differs between heads. Of a request
-    line, it is the part after the target. `value`: FIXED, LENGTH, or the rank of a request id (request_ids.py).
+    `text` is the last of these lines with its CRLF, or only its name and colon if the value differs between heads. For a request
+    line, `text` is the part after the target. `value`: FIXED, LENGTH, or the rank of a request id (request_ids.py).
     """
 
     def __init__(self, text: bytes, value: i64) -> None:
@@ -251,10 +251,10 @@ class HeadReader:
         return at + 2
 
     def follow(self, lines: Lines, name: bytes, text: bytes, value: i64) -> Lines:
-        """Return the node for a line after the node `lines`; create it if it is missing. The next line after `lines` is
-        compared with it first.
+        """Return the node for a line below the node `lines` in the tree of cached lines; create it if it is missing.
 
-        `name` is the key of the line. `text` and `value`: the attributes of the node.
+        It becomes `lines.newest`, with which the next line at this place is compared first. `name` is the key of the line. `text`
+        and `value`: the attributes of the node.
         """
         found = lines.following.get(name)
         if found is None:
@@ -285,7 +285,7 @@ class HeadReader:
     def remember(self, lines: Lines, head: bytes) -> Head | None:
         """Parse a complete head, store the result at the node of its last line, and return it.
 
-        The attributes for values that differ between equal heads (target, length, request id) do not change.
+        `target`, `length` and `request_id`, which were already read, do not change.
         """
         target, length, request_id = self.target, self.length, self.request_id
         lines.head = self.parse(head, head[:5] == b"HTTP/")

@@ -192,7 +192,7 @@ class Reader(Stream):
         self.pos = found.end
 
     def keep(self, partial: Partial, data: bytes) -> None:
-        """Store more bytes of an incomplete head, and count them as waiting bytes."""
+        """Store more bytes of an incomplete head, and count them in `Http.keeping`."""
         partial.add(data)
         talk = self.talk()
         talk.http.keeping.add(talk, len(data))
@@ -391,7 +391,7 @@ class Reader(Stream):
         self.pos = found.start if was_partial else found.end
 
     def abandon_head(self) -> None:
-        """Drop bytes that looked like the beginning of a head but are none."""
+        """Drop bytes that looked like the beginning of a head but are not."""
         self.announced = None
         if self.partial is not None:
             self.count += 1
@@ -412,9 +412,10 @@ class Reader(Stream):
         self.pos = found.end
 
     def note_gap_in_framing(self, found: Range, is_expected: bool) -> None:
-        """Record that a head or chunk framing is in a gap, or was cut off by the snap length.
+        """Record that bytes are missing where a head or chunk framing may be: they were not captured, or the snap length cut them
+        off.
 
-        `is_expected`: these bytes must contain framing.
+        `is_expected`: the missing bytes certainly contain a part of a head or of chunk framing.
         """
         talk = self.talk()
         talk.note_gap(found.time)

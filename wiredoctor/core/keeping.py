@@ -1,8 +1,8 @@
-"""Limit the total size of waiting bytes, over all connections.
+"""Limit the total size of stored stream data, over all connections.
 
-Bytes wait for missing bytes, for the other direction, or for the end of a head. They are copies, so they take memory. They are
-counted per bucket of flows.py, so the result does not depend on which process analyzes which bucket. Bytes that were read in the
-meantime are only subtracted when a bucket seems full: then its bytes are counted again.
+Data is stored while bytes before it are missing, while it has to wait for the other direction, or while a head is incomplete.
+Sizes are counted per hash bucket of flows.py, so the result does not depend on which process analyzes which bucket. Bytes that
+were read in the meantime are only subtracted when a bucket seems full: then its bytes are counted again.
 """
 
 from __future__ import annotations

@@ -79,7 +79,7 @@ WHOLE: Final = 0xC0
 
 
 def first_header(layers: Layers, link_type: i64) -> i64:
-    """Return the number (in layers.py) of the header with which packets of this link type begin."""
+    """Return the internal number (layers.py) of the header with which packets of this link type begin."""
     header: i64 = LINKS.get(link_type, NOT_TCP)
     if header == NOT_TCP:
         return layers.refuse(OF_LINK + link_type)
@@ -277,7 +277,10 @@ def cooked_2(layers: Layers, block: bytes) -> i64:
 
 
 def cooked_type(layers: Layers, kind: i64) -> i64:
-    """Return the number of the header for a protocol number of Linux. Numbers below FIRST_TYPE are not EtherTypes; 4 is LLC."""
+    """Return the internal number (layers.py) of the header for a Linux protocol number.
+
+    Numbers below FIRST_TYPE are not EtherTypes; 4 is LLC.
+    """
     if kind < FIRST_TYPE:
         return LLC if kind == 4 else layers.refuse(OF_TYPE + NOT_IP)
     layers.type = kind
@@ -338,8 +341,6 @@ def nflog(layers: Layers, block: bytes) -> i64:
 
 
 def is_frame(block: bytes, at: i64) -> bool:
-    """Return whether an Ethernet frame may begin before block[at:], judging by the EtherType there; no header announces such a
-    frame.
-    """
+    """Return whether block[at:] contains the EtherType of IP or a VLAN tag, which suggests that an Ethernet header ends there."""
     kind = u16(block, at)
     return kind in (0x0800, 0x86DD, 0x8100, 0x88A8, 0x9100)

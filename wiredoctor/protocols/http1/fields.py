@@ -169,7 +169,9 @@ def _fetch_mode(fields: Fields, values: list[str]) -> None:
 
 
 def _range(fields: Fields, values: list[str]) -> None:
-    """Parse the first range of bytes (RFC 9110 section 14.1.2). Of a range counted from the end, the first byte is unknown."""
+    """Parse the start of the first byte range (RFC 9110 section 14.1.2). It stays unknown if the range counts from the end of the
+    content.
+    """
     unit, _, ranges = values[0].partition("=")
     first = ranges.partition("-")[0].strip()
     if unit.strip().lower() == "bytes" and first.isascii() and first.isdigit() and len(first) <= 18:
@@ -177,7 +179,7 @@ def _range(fields: Fields, values: list[str]) -> None:
 
 
 def _credentials(fields: Fields, values: list[str]) -> None:
-    """Parse credentials (RFC 9110 section 11.4). Of a user name, store only a checksum.
+    """Parse credentials (RFC 9110 section 11.4). If they contain a user name, only its checksum is stored.
 
     User names are defined in RFC 7617 section 2 and RFC 7616 section 3.4.
     """
@@ -291,7 +293,9 @@ _ADDRESS = Regex(r"(?:\d{1,3}(?:\.\d{1,3}){3}|\[[0-9a-f:.]*:[0-9a-f:.]*\])(?::\d
 
 
 def _addresses(items: Iterable[str]) -> str:
-    """Return addresses, with or without ports, separated by commas. Names and tokens become "unknown"."""
+    """Return the items as one text, separated by commas. Items that are not IP addresses (with or without ports) become
+    "unknown".
+    """
     texts = (item.strip().lower() for item in items)
     return bound_text(", ".join(text if _ADDRESS.fullmatch(text) else "unknown" for text in texts))
 
@@ -383,8 +387,9 @@ def collect(lines: list[Line], number: int) -> Fields:
 
 
 def _is_event_stream(fields: Fields) -> bool:
-    """Return whether the response is an event stream according to its media type. Lines of JSON with a length or a file name
-    are a file instead.
+    """Return whether a response is an event stream according to its media type.
+
+    Newline-delimited JSON with a length or a file name counts as a file, not as a stream.
     """
     is_file = fields.content_type == "application/x-ndjson" and (fields.has_content_length or fields.attachment)
     return fields.content_type in EVENT_STREAMS and not is_file

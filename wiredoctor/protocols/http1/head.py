@@ -219,7 +219,9 @@ def head_lines(head: bytes) -> tuple[list[bytes], int]:
 
 
 def find_folding_faults(lines: list[bytes]) -> int:
-    """Return the faults of a header section with folded lines, as bits; some no longer show after `unfold`."""
+    """Return the faults of a header section with folded lines, as bits. It must be called with the lines as sent, not after
+    `unfold`.
+    """
     return FOLDING | (CONTROL_BYTE if any(map(has_controls, lines)) else 0)
 
 

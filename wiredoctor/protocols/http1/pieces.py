@@ -240,9 +240,9 @@ class Pieces:
         self.flights.clear()
 
     def paused(self, frame: int, before: tuple[int, int], *, emptied: bool) -> None:
-        """Record that the application had paused for long before frame `frame`.
+        """Record that the application had paused for a long time before frame `frame`.
 
-        `before`: the frame and time of the previous packet. `emptied`: that packet was small.
+        `before`: the frame and time of the previous packet. `emptied`: that packet was small, so nothing was left to send.
         """
         flight = self.flights.get(frame)
         if flight is not None:
