@@ -1,6 +1,4 @@
-"""Determine from each ACK which data it acknowledges, its round-trip time, how long it was delayed, and which window it
-announces.
-"""
+"""Determine which data each ACK acknowledges, its round-trip time, how long it was delayed, and which window it announces."""
 
 from __future__ import annotations
 
@@ -106,7 +104,7 @@ def whole_round_trip(segment: Segment) -> i64:
 
 
 def add_round_trips(first: i64, second: i64) -> i64:
-    """Return the sum of two round trips in ns. An unknown round trip is negative and counts as 0."""
+    """Return the sum of two round trips in ns. A negative value means that the round trip is unknown, and counts as 0."""
     return min(max(first, 0), LONGEST) + min(max(second, 0), LONGEST)
 
 

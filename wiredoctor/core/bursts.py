@@ -160,11 +160,10 @@ def explain_pause(pause: i64, segment: Segment, previous: Previous, own: Side, p
 def note_pause(
     message: Message, own: Side, previous: Previous, packet: Packet, pause: i64, rtt: i64, reasons: i64, cutoffs: Cutoffs
 ) -> None:  # fmt: skip
-    """Count a burst of a response body: packets without a long pause between them. Record the pause before it if the application
-    paused.
+    """Count a burst (packets without a long pause between them) of a response body.
 
-    `pause` and `rtt` are in ns. `reasons` is the result of `explain_pause`; all of its bits are needed to show that the
-    application paused.
+    Record the pause before it if the application paused. `pause` and `rtt` are in ns. `reasons` is the result of `explain_pause`;
+    all of its bits are needed to show that the application paused.
     """
     pauses = message.pauses
     if pauses is None:

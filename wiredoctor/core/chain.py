@@ -32,7 +32,7 @@ class Files:
     """Opens and closes the files of a chain (a capture of several files). `number` is the index of a file in the chain."""
 
     def open(self, number: i64) -> Records | None:
-        """Return the records of a file; None if the file can no longer be read."""
+        """Open a file. Return the reader of its records, or None if the file can no longer be read."""
         raise NotImplementedError(number)
 
     def close(self, number: i64, records: Records | None) -> str | None:
@@ -197,8 +197,9 @@ class ChainRecords(Records):
         return None
 
     def note_due(self) -> None:
-        """Store the time of the earliest packet in the other files, and the rank of its file: at equal times, the lower rank goes
-        first.
+        """Store the time of the earliest packet in the other files, and the rank of its file.
+
+        At equal times, the file with the lower rank goes first.
         """
         if self.due:
             self.due_time, self.due_rank = self.due[0]
@@ -218,9 +219,7 @@ class ChainRecords(Records):
         return ChainFile(number, records)
 
     def shift(self, file: ChainFile) -> None:
-        """Compute the time from the capture's first packet to the file's first packet. It is unknown until a packet has a
-        timestamp.
-        """
+        """Compute the time from the capture's first packet to that of the file, once a packet of the file has a timestamp."""
         own = file.records.times.first
         if own is None:
             return
@@ -231,7 +230,7 @@ class ChainRecords(Records):
         file.is_shifted = True
 
     def hold(self, packet: Packet, file: ChainFile) -> None:
-        """Store the current packet of the active file, which is returned later because another file has an earlier one."""
+        """Store the current packet of the active file until no other file has an earlier one."""
         if file.kept is None:
             file.kept = Packet()
         copy_record(packet, file.kept)

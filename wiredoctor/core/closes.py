@@ -101,7 +101,7 @@ def last_payload(side: Side) -> i64:
 
 
 def grace_period(first_rtt: i64, second_rtt: i64) -> i64:
-    """Return the time in ns for which packets may still arrive after a close: two round trips, at least one second."""
+    """Return the time in ns for which packets may still arrive after a close: two round trips, but at least one second."""
     return max(SHORTEST_GRACE_PERIOD, 2 * add_round_trips(first_rtt, second_rtt))
 
 
@@ -135,7 +135,7 @@ def who_closed(client: Close | None, server: Close | None) -> tuple[i64, i64]:
 def is_over(closing: Close) -> bool:
     """Return whether a side has sent a FIN, or an RST that still counts.
 
-    An RST that refused a SYN may have been dropped since.
+    An RST that refused a SYN no longer counts if a later SYN was answered.
     """
     return closing.fin_frame != NEVER or closing.rst_frame != NEVER
 
@@ -151,7 +151,7 @@ def closing_frame(closing: Close) -> i64:
 
 
 def knew(one: Close, other: Close) -> bool:
-    """Return whether a side that closed (`one`) had by then received its peer's close (`other`)."""
+    """Return whether one side (`one`) had received its peer's close (`other`) when it closed."""
     if other.fin_frame != NEVER:
         ack = one.fin_ack if one.fin_frame != NEVER else one.rst_ack
         return ack != NEVER and ack > other.fin_offset

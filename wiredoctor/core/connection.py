@@ -41,8 +41,8 @@ class Clock:
 class Previous:
     """The newest segment with new data of a side, its newest pure ACK that acknowledged new data, and its longest segments.
 
-    A pure ACK that widens a short window is not recorded. If the path carries no segments of the MSS, the longest segments count
-    as full.
+    A pure ACK that widens a short window is not recorded. If the path carries no segments as long as the MSS, the longest
+    segments count as full.
     """
 
     def __init__(self) -> None:

@@ -148,8 +148,9 @@ def write_ends(out: BytesWriter, key: bytes, direction: i64) -> None:
 
 
 def write_end(out: BytesWriter, key: bytes, size: i64, end: i64) -> None:
-    """Write an address (`size` bytes, in two halves) and a port of `key`: those of the source if `end` is 0, else of the
-    destination.
+    """Write an address (`size` bytes, in two halves) and a port of `key`.
+
+    They are those of the source if `end` is 0, otherwise those of the destination.
     """
     at = end * size
     if size == 4:
@@ -180,8 +181,9 @@ def port_of(key: bytes, is_source: bool) -> i64:
 
 
 def is_server_second(connection: Connection) -> i64:
-    """Return 1 if the second endpoint of the connection's key is assumed to be the server, because its port is not higher;
-    otherwise 0.
+    """Return 1 if the second endpoint is assumed to be the server, otherwise 0.
+
+    It is if its port is not higher than that of the first endpoint.
     """
     return 1 if port_of(connection.key, False) <= port_of(connection.key, True) else 0
 

@@ -122,11 +122,11 @@ class Copies:
         self.mask = mask
 
     def alike(self, newest: i64, wanted: RecentPacket, packet: Packet) -> RecentPacket | None:
-        """Return the last earlier packet of a side with the same sequence number, acknowledgment number and options; None if
-        there is none.
+        """Return the most recent packet of a side with the same sequence number, acknowledgment number and options as another
+        packet.
 
-        `packet`: the packet to compare with. `wanted`: its description. The search goes backwards from packet number `newest` of
-        the ring buffer.
+        Return None if there is none. `packet`: the packet to compare with. `wanted`: its description. The search goes backwards
+        from packet number `newest` of the ring buffer.
         """
         steps: i64 = 0
         while newest >= self.oldest and steps < SEARCHED:
@@ -159,8 +159,9 @@ class Copies:
         return self.places.read(place, size)
 
     def judge(self, first: RecentPacket, connection: Connection, packet: Packet) -> bool:
-        """Return whether a packet is a second copy of `first`, which has equal sequence and acknowledgment numbers. If so, count
-        it.
+        """Return whether a packet is a second copy of `first`, and count it if it is.
+
+        Both have equal sequence and acknowledgment numbers.
         """
         apart = packet.time - first.time
         copies = connection.copies
@@ -179,7 +180,7 @@ class Copies:
         return True
 
     def note(self, connection: Connection, packet: Packet, first_frame: i64, difference: i64, is_routed: bool) -> None:
-        """Count a second copy; `first_frame` is the frame number of the first copy.
+        """Count a packet that was captured twice; `first_frame` is the frame number of its first copy.
 
         `difference` is as in SecondCopies. `is_routed`: the copies have different times to live.
         """
@@ -295,7 +296,8 @@ def answers_another_syn(connection: Connection, first: RecentPacket, packet: Pac
 
 
 def may_be_repeated(packet: Packet) -> bool:
-    """Return whether the packet is an RST without IP identification: a host may send several identical ones in reply to several
-    packets.
+    """Return whether the packet is an RST without IP identification.
+
+    Such RSTs may be identical without being copies, because a host may send one in reply to each of several packets.
     """
     return packet.length == 0 and packet.flags & RST != 0 and packet.ip_id <= 0

@@ -20,9 +20,7 @@ BURST_GAP: Final = 10 * MILLISECOND
 
 
 class Cutoffs:
-    """The least strict thresholds of the enabled rules: minimums and maximums of columns of event tables. Times are in
-    nanoseconds.
-    """
+    """The least strict thresholds of the enabled rules: minimums and maximums of columns of event tables. Times are in ns."""
 
     def __init__(self) -> None:
         self.min_ack_delay: i64 = UNREACHABLE
@@ -67,5 +65,5 @@ class Cutoffs:
         """The minimum duration of a body whose limiting factors are determined."""
 
     def burst_gap(self) -> i64:
-        """Return the shortest pause (ns) that separates two bursts. Callers use two round trips instead if they are longer."""
+        """Return the shortest pause (ns) that separates two bursts. Callers use two round trips instead if that is longer."""
         return min(BURST_GAP, self.min_pause)

@@ -24,7 +24,7 @@ LONGEST_GAP: Final = 1 << 32
 
 
 def deliver(connection: Connection, own: Side, packet: Packet, segment: Segment, met: LimitsReached) -> None:
-    """Set which bytes of a segment are new. All are new if the side has sent none with a higher sequence number."""
+    """Set which bytes of a segment are new. All are new if the side has not sent any byte at their offsets or after them."""
     segment.highest_before = own.highest
     segment.new_start = segment.offset
     segment.new_bytes = 0
@@ -74,7 +74,7 @@ def add_gap(own: Side, gap: Gap, met: LimitsReached) -> None:
 
 
 def forget_gaps(gaps: list[Gap], met: LimitsReached) -> None:
-    """Drop the first gaps of a side if it has more than the limit."""
+    """Drop the first gaps of a side if it has more than limits.HOLES."""
     excess: i64 = len(gaps) - limits.HOLES.value
     if excess > 0:
         del gaps[:excess]
@@ -187,9 +187,7 @@ def see_acknowledged(connection: Connection, peer: Side, packet: Packet, segment
 
 
 def acknowledge_gaps(peer: Side, ack: i64, segment: Segment, met: LimitsReached) -> None:
-    """Mark the gaps below an ACK as acknowledged; a gap that is only partly acknowledged is divided. The gaps are in stream
-    order.
-    """
+    """Mark the gaps below an ACK as acknowledged. A gap that is only partly acknowledged is divided."""
     gaps = peer.gaps
     if gaps is None:
         return

@@ -147,7 +147,7 @@ class Disorder:
         return count
 
     def add(self, packet: Packet) -> None:
-        """Compare a packet with the previous ones in the file, in time order and as a part of its connection."""
+        """Compare a packet with the previous ones of its interface and of its connection, to notice timestamps that go back."""
         time = min(packet.time, packet.clock)
         self.earliest = min(self.earliest, time)
         part = self.newest.get(packet.interface)
@@ -241,7 +241,7 @@ class Disorder:
         return sorted(int(part.first_frame) for part in clock)
 
     def is_proved(self) -> bool:
-        """Return whether packets are slightly out of order: at least one connection shows it, and none shows that their order is
+        """Return whether connections show that packets are slightly out of order, and no connection shows that their order is
         right.
         """
         return self.across_order + self.slight_order > 0 and self.across_clock + self.slight_clock == 0

@@ -39,9 +39,9 @@ def watch_close(talk: HttpConnection, clock: i64) -> None:
 
 
 def wake(talk: HttpConnection, clock: i64) -> None:
-    """Process everything that is due at `clock`, before the next packet.
+    """Process everything that is due at `clock` (ns), before the next packet.
 
-    That is: skip gaps, read waiting bytes, and end messages after a close.
+    This means to stop waiting for bytes that were not captured, to read what waited for them, and to end messages after a close.
     """
     talk.wakes_at = NEVER
     while decide_next(talk, clock):
@@ -83,8 +83,9 @@ def answers_at(talk: HttpConnection) -> i64:
 
 
 def write_known(talk: HttpConnection) -> None:
-    """Write the rows of `exchanges` and `closes` that later packets cannot change, with the connection's present round-trip
-    times.
+    """Write the rows of `exchanges` and `closes` that are final now, with the connection's present round-trip times.
+
+    A row is final if later packets cannot change it.
     """
     client = max(talk.client, 0)
     rtt_client, rtt_server = talk.side_of(client).rtt, talk.side_of(1 - client).rtt
@@ -188,7 +189,7 @@ def forget_ended(talk: HttpConnection) -> None:
 
 
 def give_up_waiting(talk: HttpConnection, clock: i64) -> None:
-    """Read all waiting bytes of a connection now, including incomplete header sections, to free memory."""
+    """Read all stored stream data of a connection now, including incomplete header sections, to free memory."""
     talk.clock = clock
     reassembly.flush(talk)
     talk.is_forced = False
@@ -198,9 +199,7 @@ def give_up_waiting(talk: HttpConnection, clock: i64) -> None:
 
 
 def write_ended(talk: HttpConnection, deadline: i64, at_capture_end: bool) -> None:
-    """Write the rows of `exchanges` and `closes` for exchanges whose requests had ended by the deadline, the oldest exchange
-    first.
-    """
+    """Write the rows of `exchanges` and `closes` for exchanges whose requests had ended by the deadline, oldest first."""
     client = max(talk.client, 0)
     rtt_client, rtt_server = talk.side_of(client).rtt, talk.side_of(1 - client).rtt
     exchange = talk.oldest
@@ -242,8 +241,9 @@ def may_lack_response(talk: HttpConnection, request: Message | None) -> bool:
 
 
 def is_over_by(exchange: Exchange, deadline: i64) -> bool:
-    """Return whether an exchange has no request, or one that had ended by the deadline, so that only its response may be
-    incomplete.
+    """Return whether only the response of an exchange may be incomplete at the deadline.
+
+    This is so if the exchange has no request, or one that had ended by then.
     """
     if not exchange.request_done or exchange.began > deadline:
         return False

@@ -108,7 +108,7 @@ class Extra:
 
 
 class ExchangeRows:
-    """Writes a table whose rows begin with the columns EXCHANGE: the base of the tables `exchanges` and `closes`."""
+    """Writes a table whose rows begin with the columns in EXCHANGE: the base of the tables `exchanges` and `closes`."""
 
     def __init__(self, codes: HeadCodes, width: i64) -> None:
         self.codes: HeadCodes = codes
@@ -118,7 +118,7 @@ class ExchangeRows:
         self.request_ids: list[bytes] = []
 
     def write(self, talk: HttpConnection, exchange: Exchange) -> None:
-        """Begin a row, and write the columns EXCHANGE."""
+        """Begin a row, and write the columns in EXCHANGE."""
         out = self.rows.begin()
         request, response = exchange.request, exchange.response
         write_i64_le(out, talk.number)
@@ -167,7 +167,7 @@ class ExchangeRows:
 
 
 def write_message(out: BytesWriter, codes: HeadCodes, message: Message | None) -> None:
-    """Write the columns MESSAGE. `message` is None if the message was not captured."""
+    """Write the columns in MESSAGE. `message` is None if the message was not captured."""
     if message is None:
         out.write(NO_MESSAGE)
         return
@@ -210,7 +210,10 @@ def write_parts(out: BytesWriter, request: Message | None) -> None:
 
 
 def write_known(out: BytesWriter, known: i64, rtt_client: i64, rtt_server: i64) -> None:
-    """Write what was known about a connection: the bits that `find_known` returned as three columns, and two round trips (ns)."""
+    """Write what was known about a connection: three columns for the bits in `known`, and two round trips (ns).
+
+    The bits are those of `find_known`.
+    """
     write_i64_le(out, i64(known & HANDSHAKE != 0))
     write_i64_le(out, i64(known & BOTH_DIRECTIONS != 0))
     write_i64_le(out, i64(known & HAS_GAP != 0))
@@ -238,9 +241,9 @@ def find_known(talk: HttpConnection, frame: i64, time: i64) -> i64:
 
 @mypyc_attr(acyclic=True, free_list_len=1)
 class SideClose:
-    """The first close and the first RST of a side.
+    """A side's close, and its first RST.
 
-    The close is the FIN. If there is no FIN, or if a device on the path sent the RST before the FIN, it is the RST.
+    The close is the side's FIN. If there is no FIN, or if a device on the path sent the RST before the FIN, the close is the RST.
     """
 
     def __init__(self, side: Side, peer: Side) -> None:

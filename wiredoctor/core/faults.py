@@ -23,7 +23,7 @@ ANNOUNCED: Final = 1 << 16
 
 
 class Fault:
-    """A fault of a message. `frame`, `time`, `offset` and `excerpt` describe the faulty bytes."""
+    """A fault in the framing or the grammar of a message. `frame`, `time`, `offset` and `excerpt` describe the faulty bytes."""
 
     def __init__(
         self, name: str, role: i64, exchange: Exchange, message: Message, frame: i64, time: i64, offset: i64, excerpt: str
@@ -236,9 +236,9 @@ def find_response_excess(reader: Reader, exchange: Exchange) -> str:
 
 
 def find_request_excess(request: Message | None, ack: i64) -> str:
-    """Return the fault of a complete request after which the client sends bytes that begin no new request; "" if it is no fault.
+    """Return the name of the fault if a client sends bytes after a complete request that begin no new request.
 
-    `ack`: the acknowledgment of the packet with these bytes, as an offset.
+    Return "" if this is not a fault. `ack`: the acknowledgment of the packet with these bytes, as an offset.
     """
     if request is None or request.reason != COMPLETE:
         return ""
@@ -268,7 +268,7 @@ def has_none(reader: Reader) -> bool:
 
 
 def report(reader: Reader, fault: Fault) -> None:
-    """Report a fault. Hold a fault of a request until a response shows that the connection carries HTTP."""
+    """Report a fault. A fault of a request is held back until a response shows that the connection carries HTTP."""
     talk = reader.talk()
     if reader.kind == REQUEST and has_none(talk.peer_of(reader)):
         if talk.doubted is None:

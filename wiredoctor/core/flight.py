@@ -14,7 +14,10 @@ from wiredoctor.core.segment import SYN, Segment
 
 
 def remember_sent(own: Side, packet: Packet, segment: Segment, new_flights: list[Flight]) -> None:
-    """Store a segment with new bytes for later comparisons. If the side has no flight, create one and add it to `new_flights`."""
+    """Store a segment with new bytes for later comparisons.
+
+    Create the side's `Flight` if it has none, and add it to `new_flights`.
+    """
     flight = own.flight
     if flight is None:
         own.flight = flight = Flight(own)
@@ -51,8 +54,8 @@ def find_sent(sent: list[FirstCopy], start: i64) -> i64:
 
 
 def forget_old(flights: list[Flight], frame: i64) -> list[Flight]:
-    """Drop segments that are older than limits.FIRST_COPIES frames and that no ACK can match, from the lists of first-captured
-    data.
+    """Drop first-captured segments that are older than limits.FIRST_COPIES frames, except those that an ACK may still
+    acknowledge.
 
     Return the flights that still contain segments.
     """

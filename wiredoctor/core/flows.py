@@ -2,7 +2,7 @@
 
 Packets between the same two endpoints belong to one connection until a packet opens another one. A SYN does that if its initial
 sequence number differs from the one that is known for its side (tshark 4.0, packet-tcp.c). So does a packet long after the last
-one of a closed connection, or a packet whose numbers show that a SYN was not captured (reuse.py).
+one of a closed connection, or a packet whose sequence numbers show that a SYN was not captured (reuse.py).
 """
 
 from __future__ import annotations
@@ -163,9 +163,7 @@ class Flows:
         return self.next_id - 1
 
     def promise(self, packet: Packet) -> None:
-        """Reserve the next id for the connection that this packet will open once the connection that still uses its ports is
-        over.
-        """
+        """Reserve the next id for a connection that this packet will open, once the present connection on its ports is over."""
         if self.promises >= limits.PROMISED.value:
             self.promised_id(next(iter(self.promised)))
             self.met.add(limits.PROMISED)
@@ -239,10 +237,7 @@ class Flows:
             self.due = connection.last_clock + self.retention
 
     def drop_retired(self) -> None:
-        """Remove retired connections from the queue of closed ones.
-
-        They were retired early, because their ports were used again.
-        """
+        """Remove connections from the queue of closed ones that were retired early, because their ports were used again."""
         self.closing = [connection for connection in self.closing[self.closing_first :] if connection.is_followed]
         self.closing_first = 0
         self.most_closing = max(FEWEST_CHAINS, 2 * len(self.closing))
@@ -295,7 +290,7 @@ class Flows:
         return False
 
     def retire_closed(self, connection: Connection, last_frame: i64) -> None:
-        """Retire a closed connection, unless it has had packets since frame `last_frame`; then queue it again."""
+        """Retire a closed connection. If it has had packets since frame `last_frame`, check it again later instead."""
         if not connection.closed or not connection.is_followed:
             return
         if connection.last_frame > last_frame:
@@ -354,7 +349,7 @@ def secret_factor() -> i64:
 
 
 def bucket(key: bytes) -> i64:
-    """Return the bucket of a connection, from 0 to BUCKETS - 1; the same for both directions."""
+    """Return the hash bucket of a connection, from 0 to BUCKETS - 1; the same for both directions."""
     size = len(key) - 4
     ports = u16(key, size) * u16(key, size + 2)
     if size == 8:
@@ -369,7 +364,7 @@ def bucket(key: bytes) -> i64:
 
 
 def bucket_of(packet: Packet) -> i64:
-    """Return the bucket of the connection of a packet."""
+    """Return the hash bucket of a packet's connection."""
     if packet.ports >= IPV6:
         return bucket(key_of(packet))
     addresses, ports = packet.addresses, packet.ports
@@ -377,7 +372,7 @@ def bucket_of(packet: Packet) -> i64:
 
 
 def spread(mixed: i64) -> i64:
-    """Return the bucket for a number that combines the addresses and ports."""
+    """Return the hash bucket for a number that combines the addresses and ports."""
     low, high = mixed & BITS_23, mixed >> 23 & BITS_23
     cross = (low * FACTOR_HIGH + high * FACTOR_LOW) & BITS_23
     return (low * FACTOR_LOW + (cross << 23)) >> 40 & (BUCKETS - 1)

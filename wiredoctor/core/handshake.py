@@ -192,8 +192,7 @@ def refuse_syn(handshake: Handshake, packet: Packet, segment: Segment) -> None:
 
 
 def reopen(connection: Connection, handshake: Handshake, packet: Packet) -> None:
-    """Drop the RST that refused a SYN, because a later SYN is answered, so the RST closed nothing (Windows retries a refused
-    SYN).
+    """Drop the RST that refused a SYN: a later SYN is answered now, so the RST closed nothing (Windows retries a refused SYN).
 
     If the client sent no SYN after the RST, a device on the path may have sent the RST. In that case, the RST is kept as
     evidence.

@@ -311,8 +311,9 @@ class Headers:
         return block[self.addresses : self.addresses + 4] + block[destination : destination + 4]
 
     def fragment(self, packet: Packet, block: bytes, whole: i64) -> i64:
-        """Read an IPv4 fragment, unless it certainly contains no TCP. `whole`: the index in the block at which the complete
-        fragment ends, even if it was not captured up to there.
+        """Read an IPv4 fragment, unless it certainly contains no TCP.
+
+        `whole`: the index in the block at which the complete fragment ends, even if it was not captured up to there.
         """
         layers, datagrams = self.layers, self.datagrams
         at = self.addresses - ADDRESSES

@@ -332,10 +332,7 @@ def find_request_id(head: bytes) -> bytes:
 
 
 def begins(block: bytes, at: i64, stop: i64, text: bytes) -> bool:
-    """Return whether block[at:stop] begins with a text.
-
-    Eight bytes are compared at a time; the last ones may be compared twice.
-    """
+    """Return whether block[at:stop] begins with `text`."""
     last: i64 = len(text) - 8
     if at + last + 8 > stop:
         return False

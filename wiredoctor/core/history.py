@@ -31,7 +31,7 @@ FIRST_WORD: Final = 12
 
 
 def count(connection: Connection, own: Side, packet: Packet, segment: Segment) -> None:
-    """Count a packet, and add to the connection's history each kind of packet that is the first of its kind from this side."""
+    """Count a packet, and append to the connection's history those of its kinds that this side had not sent before."""
     own.packets += 1
     own.bytes += segment.new_bytes
     flags = packet.flags

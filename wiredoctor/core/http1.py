@@ -339,13 +339,11 @@ class Reader(Stream):
                 self.first = message
 
     def is_reading(self, message: Message) -> bool:
-        """Return whether the reader has not finished this message yet."""
+        """Return whether the reader is still reading this message."""
         return self.message is message
 
     def may_be_rest(self, message: Message, kind: i64) -> bool:
-        """Return whether what was read as the first request of a direction may be the end of a line that began before the
-        capture.
-        """
+        """Return whether the first request of a direction may in fact be the end of a line that began before the capture."""
         if kind == RESPONSE or message.head.has_known_method:
             return False
         self.strayed = min(self.strayed, message.begin - 1)

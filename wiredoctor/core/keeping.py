@@ -27,8 +27,9 @@ LISTED: Final = 2_000
 
 
 class Keeping:
-    """Counts the bytes of stored stream data. If `is_full` is true, some hash bucket may have too many, and `relieve` must be
-    called.
+    """Counts the bytes of stored stream data.
+
+    If `is_full` is true, some hash bucket may have too many, and `relieve` must be called.
     """
 
     def __init__(self, met: LimitsReached) -> None:
@@ -71,7 +72,7 @@ class Keeping:
                 self.bytes[part] = self.relieve_part(part, clock)
 
     def relieve_part(self, part: i64, clock: i64) -> i64:
-        """Count the stored bytes of a bucket again. If more than three quarters are in use, free some. Return the number of bytes
+        """Count the stored bytes of a hash bucket again. If more than three quarters are in use, free some. Return the bytes
         left.
 
         Bytes are freed by reading them although bytes before them are missing. Connections whose bytes have waited longest come

@@ -168,8 +168,9 @@ class Layers:
         return self.at + size <= self.stop
 
     def past(self, size: i64, header: i64) -> i64:
-        """Skip a link header of `size` bytes. Return `header`, the internal number of the next header, or NOT_TCP if it was cut
-        off.
+        """Skip a link header of `size` bytes. Return NOT_TCP if it was cut off, otherwise `header`.
+
+        `header`: the internal number of the next header.
         """
         if not self.has(size):
             return self.refuse(CUT_LINK)

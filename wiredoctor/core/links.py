@@ -110,9 +110,7 @@ def ether_type(layers: Layers) -> i64:
 
 
 def read_typed(layers: Layers, block: bytes, size: i64) -> i64:
-    """Skip a header of `size` bytes that ends with an EtherType. Return the internal number (layers.py) of the header that
-    follows.
-    """
+    """Skip a header of `size` bytes that ends with an EtherType. Return the internal number (layers.py) of the next header."""
     if not layers.has(size):
         return layers.refuse(CUT_LINK)
     layers.at += size

@@ -1,7 +1,7 @@
 """Determine whether the sender of an event stream had to wait for its receiver: for ACKs, or for room in the window.
 
-As in transfers.py, times are those at the sender: an ACK counts one round trip between capture point and sender after its
-capture.
+Data that the sender sends when it receives an ACK is captured one round trip (between capture point and sender) after the ACK. As
+in transfers.py, times of ACKs are converted accordingly.
 """
 
 from __future__ import annotations

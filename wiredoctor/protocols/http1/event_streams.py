@@ -190,7 +190,7 @@ def make_counter(fields: Fields) -> Counter | None:
 
 
 def _event_counter(fields: Fields) -> Counter:
-    """Return a counter for the events of a response with these fields, given the body without its content coding."""
+    """Return a counter for the events of a response with these fields. It expects the body without its content coding."""
     if fields.content_type == "multipart/x-mixed-replace":
         return Parts()
     return Lines(1 if fields.content_type == "application/x-ndjson" else 2)

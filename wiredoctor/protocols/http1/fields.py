@@ -159,7 +159,7 @@ _STALE = Regex(r"\bstale\s*=\s*\"?true\b", re.IGNORECASE)
 
 
 def _accept(fields: Fields, values: list[str]) -> None:
-    """Record whether the request is for a page: only then do browsers list HTML first in Accept."""
+    """Record that the request is for a page if HTML comes first in Accept, as browsers do only for pages."""
     fields.navigation |= values[0].lower().startswith("text/html")
 
 
@@ -169,9 +169,7 @@ def _fetch_mode(fields: Fields, values: list[str]) -> None:
 
 
 def _range(fields: Fields, values: list[str]) -> None:
-    """Parse the start of the first byte range (RFC 9110 section 14.1.2). It stays unknown if the range counts from the end of the
-    content.
-    """
+    """Parse the start of the first byte range (RFC 9110 section 14.1.2). Leave it unknown if the range counts from the end."""
     unit, _, ranges = values[0].partition("=")
     first = ranges.partition("-")[0].strip()
     if unit.strip().lower() == "bytes" and first.isascii() and first.isdigit() and len(first) <= 18:
@@ -293,8 +291,9 @@ _ADDRESS = Regex(r"(?:\d{1,3}(?:\.\d{1,3}){3}|\[[0-9a-f:.]*:[0-9a-f:.]*\])(?::\d
 
 
 def _addresses(items: Iterable[str]) -> str:
-    """Return the items as one text, separated by commas. Items that are not IP addresses (with or without ports) become
-    "unknown".
+    """Return the items as one text, separated by commas.
+
+    Items that are not IP addresses (with or without ports) become "unknown".
     """
     texts = (item.strip().lower() for item in items)
     return bound_text(", ".join(text if _ADDRESS.fullmatch(text) else "unknown" for text in texts))
@@ -372,7 +371,7 @@ def has_controls(line: bytes) -> bool:
 def collect(lines: list[Line], number: int) -> Fields:
     """Return the fields of a header section from its field lines; lines with equal names form a list (RFC 9110 section 5.3).
 
-    `number`: the number of the new object.
+    `number`: the `Fields.number` of the result.
     """
     values: dict[bytes, list[str]] = {}
     fields = Fields(number)

@@ -75,7 +75,7 @@ class StatusLine(NamedTuple):
 class HeadParser:
     """Parses header sections, and caches what repeats.
 
-    Lines are numbered: 0 is an irrelevant line, other numbers are indexes of `_entries`. A set of fields is a tuple of such
+    Each distinct line has a number: 0 if it is irrelevant, otherwise its index in `_entries`. A set of fields is a tuple of such
     numbers.
     """
 
@@ -219,9 +219,7 @@ def head_lines(head: bytes) -> tuple[list[bytes], int]:
 
 
 def find_folding_faults(lines: list[bytes]) -> int:
-    """Return the faults of a header section with folded lines, as bits. It must be called with the lines as sent, not after
-    `unfold`.
-    """
+    """Return the faults of a header section with folded lines, as bits. `lines`: the lines as sent, without `unfold`."""
     return FOLDING | (CONTROL_BYTE if any(map(has_controls, lines)) else 0)
 
 

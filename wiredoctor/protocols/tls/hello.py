@@ -178,8 +178,9 @@ def _number(data: bytes, at: int, size: int) -> int:
 
 
 def _vector(data: bytes, size: int) -> bytes:
-    """Return the bytes of a TLS vector, which begins with its length in `size` bytes. Raise ValueError if the length is not that
-    of the rest.
+    """Return the content of a TLS vector, which begins with the length of its content in `size` bytes.
+
+    Raise ValueError unless the length equals that of the remaining bytes.
     """
     if size + _number(data, 0, size) != len(data):
         raise ValueError
