@@ -42,7 +42,7 @@ COLUMNS: Final = (
     *("connection", "direction", "message", "exchange", "index", "first_frame", "last_frame", "start", "end", "bytes"),
     *("segments", "largest_segment", "pause", "pause_frame", "reasons", "pause_late", "span"),
 )
-"""The column names of `bursts`, in the order of the cells."""
+"""The column names of `bursts`, in the order in which they are written."""
 
 
 class Burst:

@@ -74,14 +74,14 @@ class Previous:
         self.longest_occurred: i64 = 0
         """The number of times that more of a message immediately followed a segment of the longest size."""
         self.path_mss: i64 = 0
-        """The size in bytes from which on segments count as full; 0 while the MSS is used."""
+        """The minimum size in bytes of a segment that counts as full; 0 while the MSS is used."""
         self.pause_start: i64 = NEVER
         """The time of the last data before the newest pause of at least one second; NEVER without such a pause."""
         self.pause_end: i64 = NEVER
         self.pause_frame: i64 = NEVER
         """The frame number of the segment that ended the newest pause of at least one second."""
         self.longest_forgotten: i64 = 0
-        """The size in bytes of the longest acknowledged segment whose first copy was already dropped."""
+        """The size in bytes of the longest acknowledged segment that was already dropped from the `Flight`."""
         self.repeated_time: i64 = NEVER
         """The time of the newest retransmission of this side."""
         self.stamp: i64 = NEVER
@@ -404,7 +404,7 @@ class Oddities:
         self.super_time: i64 = NEVER
         self.super_mss: i64 = -1
         self.conflicts: i64 = 0
-        """The number of packets with other bytes than were sent before."""
+        """The number of packets with other bytes than were first sent at the same offsets."""
         self.conflict_frame: i64 = NEVER
         self.conflict_time: i64 = NEVER
         self.conflict_first_frame: i64 = NEVER
@@ -436,7 +436,7 @@ class SecondCopies:
 class Connection:
     """A TCP connection; `first` is the side that sent its first packet.
 
-    The connection and its HTTP state refer to each other; Core.end removes these references.
+    The connection and its HTTP state refer to each other; Core.end breaks this reference cycle.
     """
 
     def __init__(self, number: i64, key: bytes) -> None:
@@ -464,7 +464,7 @@ class Connection:
         """The source of the client's direction. 3: its SYN, 2: the peer's SYN-ACK, 1: what the client sends, 0: unknown."""
         self.handshake: Handshake | None = None
         self.timestamps: i64 = -1
-        """True if timestamps are used. 1: both SYNs had the option, 0: not both, -1: unknown."""
+        """Whether timestamps are used. 1: both SYNs had the option, 0: not both, -1: unknown."""
         self.first_frame: i64 = NEVER
         self.second_frame: i64 = NEVER
         """The frame number of the first packet of the second side."""

@@ -56,7 +56,7 @@ NO_HANDSHAKE: Final = Handshake()
 NO_REPETITION: Final = RepeatedSyn()
 NO_ERROR: Final = SynError(NEVER, NEVER, -1, -1, 0, 0)
 NO_CONTENT: Final = pack_cells([0, 0, 0, NEVER, NEVER, -1])
-"""The cells from `protocol` on for a connection without content."""
+"""The columns CONTENT for a connection without content."""
 
 
 class ConnectionRows:
@@ -183,7 +183,7 @@ def port_of(key: bytes, is_source: bool) -> i64:
 def is_server_second(connection: Connection) -> i64:
     """Return 1 if the second endpoint is assumed to be the server, otherwise 0.
 
-    It is if its port is not higher than that of the first endpoint.
+    The endpoint with the lower port counts as the server; if the ports are equal, the second endpoint does.
     """
     return 1 if port_of(connection.key, False) <= port_of(connection.key, True) else 0
 

@@ -41,7 +41,7 @@ Such copies come from a mirror port; equal packets further apart may be retransm
 SEARCHED: Final = 1_024
 """The maximum number of a side's packets compared with one packet: 1 ms of a link with 10 Gbit/s."""
 UNEQUAL: Final = 16
-"""The number of comparisons that a packet with equal numbers and different options counts as: reading it takes as long."""
+"""A packet with equal numbers and different options counts as this many comparisons, because reading it takes as long."""
 HALF: Final = 1 << 31
 
 
@@ -161,7 +161,7 @@ class Copies:
     def judge(self, first: RecentPacket, connection: Connection, packet: Packet) -> bool:
         """Return whether a packet is a second copy of `first`, and count it if it is.
 
-        Both have equal sequence and acknowledgment numbers.
+        `first`: an earlier packet with the same sequence and acknowledgment numbers.
         """
         apart = packet.time - first.time
         copies = connection.copies

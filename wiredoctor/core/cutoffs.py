@@ -36,7 +36,7 @@ class Cutoffs:
         self.min_cork_wait: i64 = UNREACHABLE
         """The minimum time between the ACK of full segments and the small end of their message, minus round trips."""
         self.max_cork_wait: i64 = -UNREACHABLE
-        """The maximum time between the two; a quarter of a round trip is added as tolerance."""
+        """The maximum of the time in `min_cork_wait`; a quarter of a round trip is added as tolerance."""
         self.min_stall: i64 = UNREACHABLE
         """The minimum time without progress before the retransmission that ended it."""
         self.min_retransmission_delay: i64 = 50 * MILLISECOND

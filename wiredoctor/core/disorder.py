@@ -19,7 +19,7 @@ from wiredoctor.core.records import ACROSS, AHEAD, LATEST, LEAST, SHUFFLED, Reco
 from wiredoctor.core.segment import ACK, FIN, SYN
 
 FEW: Final = 5
-"""With fewer packets behind the latest time, these were only late; with as many, their clock may have been set back."""
+"""If fewer packets are behind the latest time, they were only late. Otherwise their clock may have been set back."""
 OFTEN: Final = 8
 """A clock is not set back more often than this."""
 MAX_PARTS: Final = 1 << 16
@@ -47,7 +47,7 @@ class Part:
         self.is_behind: bool = before is not None
         self.for_order: i64 = 0
         self.for_clock: i64 = 0
-        """The number of packet pairs that confirm the timestamps. `for_order` counts those that confirm the file order."""
+        """The number of packet pairs that show that the file order is right. `for_order` counts those that show it is wrong."""
 
     def add(self, time: i64) -> None:
         """Add the time of the next packet."""
@@ -137,7 +137,7 @@ class Disorder:
             count += 1
             if not records.times.is_stamped:
                 continue
-            # the time stamp of a packet that is alone in being so old may be damaged
+            # a single packet that is much older than those around it may have a damaged timestamp
             is_old = packet.clock - packet.time > AHEAD
             if is_old and not self.was_old:
                 self.was_old, self.old_frame, self.old_time = True, packet.frame, packet.time

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 LATE_RESPONSE: Final = 60_000_000_000
-"""The time in ns after an RST of doubtful origin in which its host may go on: the default of nginx's proxy_read_timeout."""
+"""The time in ns after an RST of doubtful origin in which its host may continue: the default of nginx's proxy_read_timeout."""
 
 
 def watch_close(talk: HttpConnection, clock: i64) -> None:

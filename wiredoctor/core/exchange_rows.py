@@ -31,7 +31,7 @@ MESSAGE: Final = (
     *("message", "frame", "last_frame", "start", "end", "head_bytes", "body_bytes", "body_due", "framing", "end_reason"),
     *("last_body_time", "has_gap", "chunks", "offset", "end_offset", "ack", "head"),
 )
-"""The cell names of a message."""
+"""The names of the columns that describe a message."""
 
 EXCHANGE: Final = (
     *("connection", "exchange", "upgraded", "pairing_assumed"),
@@ -42,7 +42,7 @@ EXCHANGE: Final = (
     *("target", "extra", "request_id"),
     *("handshake", "both_directions", "gap_before", "rtt_client", "rtt_server", "finished_at"),
 )
-"""The cell names of `exchanges`; the last six hold what was known about the connection when the exchange ended."""
+"""The column names of `exchanges`; the last six hold what was known about the connection when the exchange ended."""
 
 CLOSE: Final = (
     *("at_close_handshake", "at_close_both_directions", "at_close_gap_before", "at_close_rtt_client", "at_close_rtt_server"),
@@ -52,10 +52,10 @@ CLOSE: Final = (
     *("client_rst_frame", "client_rst_time", "client_rst_ack", "client_close_origin", "server_close_origin"),
     *("accepted_frame", "accepted_time", "last_payload_frame", "last_payload_time", "last_payload_role", "says_goodbye"),
 )
-"""The cell names of `closes` after those of EXCHANGE."""
+"""The column names of `closes` after those of EXCHANGE."""
 
 MESSAGE_ROW: Final = ("connection", "direction", "role", "exchange", "target", *MESSAGE)
-"""The cell names of `messages`."""
+"""The column names of `messages`."""
 
 
 HANDSHAKE: Final = 1
@@ -64,11 +64,11 @@ HAS_GAP: Final = 4
 """The highest of three bits: both SYNs were captured (1), both sides sent packets (2), bytes are missing from the capture (4)."""
 NO_CLOSE: Final = Close()
 NO_MESSAGE: Final = pack_cells([NEVER] * 8 + [0, 0, NEVER, 0, -1, NEVER, NEVER, NEVER, -1])
-"""The cells of a message that was not captured."""
+"""The columns MESSAGE for a message that was not captured."""
 NOBODY_CLOSED: Final = pack_cells(
     [NEVER] * 3 + [-1] + [NEVER] * 3 + [-1, NEVER, 0] + [NEVER] * 5 + [UNKNOWN] * 2 + [NEVER] * 4 + [-1, 0]
 )
-"""The cells of CLOSE from client_close_frame on, for an open connection."""
+"""The columns CLOSE, beginning with client_close_frame, for an open connection."""
 
 
 class HeadCodes:

@@ -82,7 +82,7 @@ class Flows:
         self.most_closing: i64 = FEWEST_CHAINS
         """The length of `closing` at which retired connections are removed from it."""
         self.closed_before: list[tuple[int, int, Connection]] = []
-        """A heap of closed connections with later packets than when they were queued: (last frame, watermark, connection)."""
+        """A heap of closed connections that had more packets after they were queued: (last frame, watermark, connection)."""
         self.due: i64 = NEVER_DUE
         """The watermark at which the first connection of that heap may be dropped."""
         self.met: LimitsReached = met
@@ -237,7 +237,10 @@ class Flows:
             self.due = connection.last_clock + self.retention
 
     def drop_retired(self) -> None:
-        """Remove connections from the queue of closed ones that were retired early, because their ports were used again."""
+        """Remove connections that were retired early from the queue of closed connections.
+
+        A connection is retired early if its ports are used again.
+        """
         self.closing = [connection for connection in self.closing[self.closing_first :] if connection.is_followed]
         self.closing_first = 0
         self.most_closing = max(FEWEST_CHAINS, 2 * len(self.closing))

@@ -109,7 +109,7 @@ class Reader(Stream):
         """The number of messages so far, including rejected heads."""
         self.abandoned: i64 = 0
         self.strayed: i64 = NO_END
-        """The stream offset from which on messages may be missing."""
+        """The lowest stream offset at which messages may be missing."""
         self.malformed: i64 = 0
         """The grammar faults that were already reported, as bits."""
         self.previous_end: i64 = NEVER

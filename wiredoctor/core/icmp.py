@@ -27,7 +27,7 @@ ICMP_ERRORS: Final = (
     *("frame", "time", "address_bytes", "router_high", "router_low", "ip_version", "type", "code", "mtu", "connection"),
     *("direction", "offset", "syn"),
 )
-"""The cell names of `icmp_errors`."""
+"""The column names of `icmp_errors`, in the order in which they are written."""
 
 UNKNOWN: Final = "ICMP error about a connection that is not in the capture"
 """The reason why an error is not analyzed: its packet took another path, or the router saw other addresses (NAT)."""

@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from wiredoctor.core.stream import Piece
 
 PIECE: Final = 200
-"""The memory in bytes that a waiting range takes besides its content."""
+"""The memory in bytes that a stored range takes besides its content."""
 LISTED: Final = 2_000
-"""The memory in bytes of a connection's lists, if it has waiting bytes."""
+"""The memory in bytes of a connection's lists, if stream data of it is stored."""
 
 
 class Keeping:
@@ -37,7 +37,7 @@ class Keeping:
         self.most: i64 = max(limits.KEPT.value // BUCKETS, 1)
         self.bytes: list[int] = [0] * BUCKETS
         self.connections: list[dict[int, HttpConnection]] = []
-        """The connections with waiting bytes, by bucket; the longest waiting first."""
+        """The connections with stored stream data, by hash bucket; the longest waiting first."""
         for _ in range(BUCKETS):
             self.connections.append({})
         self.is_full: bool = False

@@ -109,7 +109,7 @@ NAMED_LISP: Final = 1 << 21
 NAMED_TZSP: Final = 1 << 22
 NAMED_CAPWAP: Final = 1 << 23
 NAMED_AYIYA: Final = 1 << 24
-"""The highest of the bits for encapsulations, which are in the order of decode.names."""
+"""The highest of the bits for encapsulations, which are in the order of NAMES in protocols/ip/encapsulations.py."""
 
 UDP_PROTOCOL: Final = 17
 

@@ -70,7 +70,7 @@ LINKS: Final = {
         (6, 10, 17, 106, 107, 109, 119, 122, 129, 138, 163, 166, 178, 192, 204, 205, 206, 226, 240, 242, 258), RARE_LINK
     ),
 }
-"""The number of the first header, by LINKTYPE_ number."""
+"""The internal number (layers.py) of the first header, by LINKTYPE_ number."""
 
 TAGS: Final = frozenset((0x8903, 0x88E7, 0x893F, 0x22F3, 0x8870, 0x88E5, 0x8909, 0x8926, 0x892F, 0x894F, 0xF1C1))
 """The EtherTypes that tags.py reads."""

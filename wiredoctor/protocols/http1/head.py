@@ -219,7 +219,7 @@ def head_lines(head: bytes) -> tuple[list[bytes], int]:
 
 
 def find_folding_faults(lines: list[bytes]) -> int:
-    """Return the faults of a header section with folded lines, as bits. `lines`: the lines as sent, without `unfold`."""
+    """Return the faults of a header section with folded lines, as bits. `lines`: the lines as sent, not unfolded."""
     return FOLDING | (CONTROL_BYTE if any(map(has_controls, lines)) else 0)
 
 

@@ -15,9 +15,9 @@ from wiredoctor.protocols.http1.framing import CHUNKED, LENGTH, UNTIL_CLOSE
 from wiredoctor.tables import MILLISECOND, NEVER, NONE
 
 GAP = 5 * MILLISECOND
-"""The time in ns between packets below which they were sent together."""
+"""Packets of a body that are less than this time (ns) apart were sent together."""
 CHUNK_GAP = 10 * MILLISECOND
-"""The time in ns between chunks below which they were sent together; only their number matters."""
+"""Chunks that are less than this time (ns) apart were sent together; only their number matters."""
 LONGEST = 20 * MILLISECOND
 """The maximum duration of a lump in ns, without gaps that do not count: less than 5 % of any wait before it."""
 MAX_PER_PACKET = MILLISECOND // 2
@@ -28,7 +28,7 @@ FEWEST_AT_ONCE = 4
 LARGE = 10
 """The minimum number of events in a lump that is not a single step of a program."""
 LARGEST = 1024
-"""The size in bytes at which larger chunks count: the median of small chunks stays exact, and memory is bounded."""
+"""The size in bytes as which larger chunks are counted: the median of small chunks stays exact, and memory is bounded."""
 SHOWN = 3
 """The maximum number of lumps whose packets are stored."""
 EARLY = 2
@@ -40,9 +40,9 @@ class Flight:
     them.
 
     `bytes`: the number of content bytes. `ticks`: by how much the sender's clock advanced over the packets. `inside`: the flight
-    ends inside an event. `pause`: the frame and time of the last packet before the flight, if the application then paused long.
-    `emptied`: that packet was small, so nothing was left to send. `gap`: the time in ns before the flight. `gap_ticks`: by how
-    much the sender's clock advanced in this time; NEVER if unknown.
+    ends inside an event. `pause`: the frame and time of the last packet before the flight, if the application paused for a long
+    time after it. `emptied`: that packet was small, so nothing was left to send. `gap`: the time in ns before the flight.
+    `gap_ticks`: by how much the sender's clock advanced in this time; NEVER if unknown.
     """
 
     __slots__ = (
