@@ -1,6 +1,6 @@
 """Recognize packets that were captured twice. The second copy keeps its frame number and is not analyzed further.
 
-A mirror port for both directions of a switch, or a capture on two interfaces, records a packet twice. The rule
+A switch that mirrors both received and sent packets, or a capture on two interfaces, records a packet twice. The rule
 `duplicate-packets` defines which packets are equal. A packet is not a copy if it has data or an acknowledgment beyond what its
 side sent within the last 100 ms. Two comparisons decide this for almost every packet. Otherwise the earlier packets of the side
 are searched, newest first. Those with the same sequence and acknowledgment numbers are compared completely.

@@ -38,7 +38,7 @@ MASK: Final = (1 << HASHED) - 1
 
 
 class Share:
-    """The connections that one of several processes analyzes: the connections in every `count`th bucket."""
+    """The connections that one of several processes analyzes: those in every `count`th hash bucket."""
 
     def __init__(self, number: i64, count: i64) -> None:
         self.number: i64 = number
@@ -237,9 +237,9 @@ class Flows:
             self.due = connection.last_clock + self.retention
 
     def drop_retired(self) -> None:
-        """Remove connections that were retired early from the queue of closed connections.
+        """Remove retired connections from the queue of closed connections.
 
-        A connection is retired early if its ports are used again.
+        A connection is retired before its turn in the queue if its ports are used again.
         """
         self.closing = [connection for connection in self.closing[self.closing_first :] if connection.is_followed]
         self.closing_first = 0

@@ -2,8 +2,8 @@
 
 Header sections repeat. The relevant lines of a header section form a path in a tree of cached lines. At the end of the path is
 the Head object that all equal header sections share. At each node, the line that followed last time is tried first. For any other
-line, the length of its name and two of its letters show whether it may be relevant; only then a bytes object is created. A header
-section with unusual syntax is parsed by wiredoctor.protocols.http1.head.
+line, the length of its name and two of its letters show whether it may be relevant; a bytes object is only created if it may be.
+A header section with unusual syntax is parsed by wiredoctor.protocols.http1.head.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Read HTTP/1.x in one direction: turn ranges of its stream into messages (RFC 9112).
+"""Read HTTP/1.x in one direction: turn ranges of the stream into messages (RFC 9112).
 
 Header sections are parsed, bodies are skipped, and the lines between chunks are read. `begin_message` creates a message from its
 header section, whose framing determines where the body ends (`frame_body`). `finish` ends the message, complete or not. After a

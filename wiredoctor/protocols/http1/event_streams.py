@@ -1,8 +1,8 @@
 """Count the events of a stream that arrives in pieces of any size.
 
-An event ends with an empty line (text/event-stream, WHATWG HTML section 9.2), with its line (application/x-ndjson), or where the
-next delimiter begins (multipart/x-mixed-replace, RFC 2046 section 5.1). Compressed events are decoded if zlib supports their
-coding.
+An event ends with an empty line (text/event-stream, WHATWG HTML section 9.2), at the end of a line (application/x-ndjson), or
+where the next delimiter begins (multipart/x-mixed-replace, RFC 2046 section 5.1). Compressed events are decoded if zlib supports
+their coding.
 """
 
 from __future__ import annotations

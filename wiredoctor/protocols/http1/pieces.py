@@ -166,8 +166,8 @@ class Pieces:
         return flight
 
     def waited(self, gap: int, *, if_quick: bool) -> bool:
-        """Return whether to ignore the gap before the newest packet, because the sender waited for the receiver; if so, do not
-        count it.
+        """Ignore the gap before the newest packet, in which the sender waited for the receiver. Return whether the gap is
+        ignored.
 
         `gap`: its length in ns. `if_quick`: ignore the gap only if the packets before it were sent in quick succession.
         """
