@@ -169,7 +169,9 @@ class Reader(Stream):
             self.read_unusual_head(found, at, stop)
 
     def continue_head(self, partial: Partial, found: Range) -> None:
-        """Read more bytes of an incomplete head. Parse the head if they complete it, or reject it if it cannot become one."""
+        """Read more bytes of an incomplete head. Parse the head if it is complete, or reject the bytes if they cannot become a
+        head.
+        """
         at = found.place(self.pos)
         data = found.block[at : min(found.place(found.end), at + limits.HEAD.value)]
         end: i64 = find_head_end(partial.tail + data)

@@ -88,7 +88,7 @@ def first_header(layers: Layers, link_type: i64) -> i64:
 
 
 def ether_type(layers: Layers) -> i64:
-    """Return the number (in layers.py) of the header that the current EtherType announces."""
+    """Return the internal number (layers.py) of the header that the current EtherType announces."""
     kind = layers.type
     if kind == 0x0800:
         return IPV4

@@ -109,7 +109,7 @@ class HeadParser:
         return fields
 
     def _many(self, lines: list[bytes]) -> Fields:
-        """Return the fields in many lines, or long ones, without caching them."""
+        """Return the fields in these lines without caching them, because they are many or long."""
         whole = unfold(lines)
         read = {line: field_line(line) for line in set(whole)}
         fields = collect([entry for line in whole if (entry := read[line]) is not None], self.met)
