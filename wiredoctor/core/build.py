@@ -1,6 +1,6 @@
-"""Compile the core with mypyc. `python -m wiredoctor.core.build` compiles in place; hatchling calls the hook for a wheel.
+"""Compile the core with mypyc. `python -m wiredoctor.core.build` compiles in place; hatchling calls the build hook for a wheel.
 
-The hook also adds man pages and completion for shells to the wheel (wiredoctor/cli/manual_pages.py).
+The build hook also adds man pages and completion for shells to the wheel (wiredoctor/cli/manual_pages.py).
 
 This file imports nothing from wiredoctor: the build backend loads it by its path, before the package is installed.
 """
