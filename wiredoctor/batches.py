@@ -63,7 +63,7 @@ Maker = Callable[["Batch"], "pl.Series | Array"]
 
 
 class Kind(NamedTuple):
-    """The conversion of the cells of a table to its columns."""
+    """How the columns of a table are made from the arrays (cells) that the core writes."""
 
     columns: Mapping[str, Column]
     makers: Mapping[str, Maker]
@@ -207,9 +207,9 @@ class StoredBatch(NamedTuple):
 
 
 class Renumbered(NamedTuple):
-    """Rows of a share of a capture, with the ids that their connections have in the complete capture.
+    """Rows from a part of a capture, whose connections get their ids in the complete capture.
 
-    `ids`: these ids, by the connection ids of the share.
+    `ids`: the ids in the complete capture, at the positions of the ids in that part.
     """
 
     batch: Part

@@ -91,10 +91,10 @@ def diagnose(
     capture: Captured, analysis: Analysis, rules: RuleSet, found: CandidateStore, connections: Spill, exchanges: Spill,
     judge: Callable[[Candidates], Candidates], *, live: bool = False,
 ) -> Done:  # fmt: skip
-    """Return the results for a capture that was read to its end.
+    """Build the results for a capture that has been read to its end.
 
-    `found` contains the candidates of the event rules. `judge` is called with those of the summary rules. `live`: findings were
-    already reported when they became final, and do not change.
+    `found` contains the candidates of the event rules. `judge` is called with the candidates of the summary rules, and returns
+    those to report. `live`: findings were already reported as soon as they were final, so they do not change.
     """
     totals: dict[str, RuleTotal] = {}
     findings, explained, known, uncompared = _resolve(
@@ -260,9 +260,10 @@ def _delay_beyond_limit(done: Sequence[Done]) -> float:
 
 
 class Scan(NamedTuple):
-    """The rows of one table of all captures; they are read on demand. Without `secrets`, values that may be secret are masked.
+    """The rows of one table in all captures; they are read on demand. If `secrets` is false, values that may be secret are
+    masked.
 
-    `people`: use masks that people cannot confuse with text that was sent.
+    `people`: mask for human readers, who must not mistake a mask for text that was sent.
     """
 
     parts: Sequence[tuple[str, Spill]]

@@ -159,16 +159,16 @@ def _walk(path: str) -> Target:
 
 
 def _names(path: str) -> list[str]:
-    """Return the components of a path, the last component first.
+    """Return the components of a path in reverse order.
 
-    The last component is "." if the path ends with a slash.
+    If the path ends with a slash, the result begins with ".".
     """
     *folders, last = path.split("/")
     return [last or ".", *reversed([name for name in folders if name not in ("", ".")])]
 
 
 def _descend(folder: int, name: str, flags: int) -> int:
-    """Return the open folder `name` inside `folder`, and close `folder`."""
+    """Open the folder `name` inside the open folder `folder`, and close `folder`. Return the descriptor."""
     inner = os.open(name, flags, dir_fd=folder)
     os.close(folder)
     return inner

@@ -202,7 +202,8 @@ class BatchSpill(Spill):
 class SpillWindow(Spill):
     """The newer rows of a growing capture; old ones are dropped.
 
-    `kinds`: the columns by which dropped rows are counted in `tally`; its column `rows` has the number of equal rows.
+    `tally` counts the dropped rows: its column `rows` has the number of rows for each combination of values in the columns
+    `kinds`.
     """
 
     kinds: tuple[pl.Expr, ...] = ()

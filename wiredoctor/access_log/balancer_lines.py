@@ -1,4 +1,6 @@
-"""Read the lines of proxies that log more than combined: Envoy's default format, and AWS Application Load Balancer."""
+"""Read the log lines of proxies with more fields than the combined format: Envoy's default format and AWS Application Load
+Balancer.
+"""
 
 from __future__ import annotations
 

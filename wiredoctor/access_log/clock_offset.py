@@ -1,4 +1,7 @@
-"""Determine how far the clock of a log is ahead of a capture's: the most frequent time difference of lines that match."""
+"""Determine how many ns the clock of a log is ahead of that of a capture.
+
+This is the most frequent difference between the times of a line and of a matching exchange.
+"""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ FORMATS: Mapping[str, str] = {
 
 
 class ReadLog:
-    """Reads a log. `total`: the number of lines that are not blank. `unknown`: the number of such lines that are in no known
+    """Reads a log, and counts its lines. `total`: all lines that are not blank. `unknown`: those of them that are in no known
     format.
     """
 

@@ -94,7 +94,7 @@ class SameRequest:
         self._longest = max(self._longest, one.end - one.start)
 
     def between(self, first: int, last: int) -> list[CapturedExchange]:
-        """Return the exchanges that were active in a time span."""
+        """Return the exchanges that were active at some time between `first` and `last` (ns)."""
         places = bisect_left(self._starts, first - self._longest), bisect_right(self._starts, last)
         return [one for one in self.exchanges[slice(*places)] if one.end >= first]
 

@@ -53,7 +53,7 @@ class Threshold:
 
     @property
     def value(self) -> int:
-        """The threshold as a whole number: in nanoseconds for times, otherwise in the unit of the text."""
+        """The threshold as a whole number: times in nanoseconds, other values in the unit that the text names ("25 %" is 25)."""
         return _value(self.current)
 
     def parse(self, text: str) -> str:

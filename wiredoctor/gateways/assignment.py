@@ -180,7 +180,7 @@ class _Unassigned:
             self._single.sort()
 
     def is_one_to_one(self) -> bool:
-        """Return whether no front can have two backs."""
+        """Return whether no exchange on a gateway's client side (front) can belong to two on its server side (backs)."""
         return not any(_are_tries(one, other, self.times) for some in self.backs.values() for one, other in combinations(some, 2))
 
     def _take(self, b: int) -> None:
@@ -225,7 +225,11 @@ class _Unassigned:
 
 
 def _common_matches(fronts: dict[int, set[int]]) -> list[tuple[int, int]]:
-    """Return the pairs that all maximum matchings have in common; an empty list if a matching cannot cover every back."""
+    """Return the pairs (front, back) that occur in every matching in which each back has a front; empty if there is no such
+    matching.
+
+    `fronts`: the possible fronts of each back.
+    """
     owner: dict[int, int] = {}
     for b in fronts:
         if not _grow(b, fronts, owner, set()):

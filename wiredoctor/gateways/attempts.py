@@ -25,10 +25,10 @@ RELAY = 50 * MILLISECOND
 
 
 class Attempt(NamedTuple):
-    """A connection without a request whose SYN was refused or never answered.
+    """A failed attempt to connect: its SYN was refused or never answered, so the connection has no request.
 
-    Hosts and endpoints are numbers, as in Rows. time: of the first SYN, in ns since the first packet. refused: of the RST that
-    answered it, or LATE.
+    Hosts and endpoints are numbers, as in Rows. `time`: when the first SYN was sent, in ns since the first packet. `refused`:
+    when the RST came that refused it (ns); LATE if no RST came.
     """
 
     connection: int

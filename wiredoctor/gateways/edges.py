@@ -1,4 +1,7 @@
-"""Find the possible pairs of an exchange at the front and an exchange at the back: the pairs that nothing contradicts."""
+"""Find the possible pairs of an exchange on a gateway's client side (front) and one on its server side (back).
+
+A pair is possible if nothing contradicts it.
+"""
 
 from __future__ import annotations
 
@@ -56,7 +59,10 @@ class Fronts:
         self._by_end = codes * (len(self._ends) + 1) + np.searchsorted(self._ends, last)
 
     def around(self, rows: Rows, key: Array, back: Array) -> tuple[Array, Array]:
-        """Return for each back the range in `front` of exchanges with the same key that began earlier and may still be open."""
+        """Return the first row and the end of a range in `front` for each exchange in `back`.
+
+        The range contains the exchanges with the same key that began earlier and may still be open. There may be none.
+        """
         code = np.minimum(np.searchsorted(self.known, key), max(len(self.known) - 1, 0))
         exists = self.known[code] == key
         begun = np.searchsorted(self._starts, rows.start[back] + SLACK, side="right")

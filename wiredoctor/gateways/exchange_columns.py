@@ -150,7 +150,7 @@ def host_of(column: str) -> pl.Expr:
 
 
 def host_code(host: pl.Expr) -> pl.Expr:
-    """Return an expression for a host as a number; it is the same for 127.0.0.1 and ::1."""
+    """Return an expression for the hash of a host's address. 127.0.0.1 and ::1 have the same hash."""
     return pl.when(host == "::1").then(pl.lit("127.0.0.1")).otherwise(host).hash()
 
 
@@ -163,7 +163,7 @@ def origin_form() -> pl.Expr:
 
 
 def _text(name: str) -> pl.Expr:
-    """Return an expression for a text as a number, 0 if it is empty."""
+    """Return an expression for the hash of the texts in a column; 0 for an empty text."""
     return pl.when(pl.col(name) != "").then(pl.col(name).hash()).otherwise(pl.lit(0, pl.UInt64))
 
 

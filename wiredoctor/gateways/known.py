@@ -1,4 +1,4 @@
-"""The data types for what is known about gateways."""
+"""Data types for known gateways, and for their tries to serve a request."""
 
 from __future__ import annotations
 

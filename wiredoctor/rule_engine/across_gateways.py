@@ -170,10 +170,10 @@ def _promised_by_itself(rows: pl.DataFrame, sure: pl.DataFrame, closes: pl.LazyF
 class _Try(NamedTuple):
     """A try of a gateway: a request to a server, or an attempt to connect to it.
 
-    `front`: the exchange at the front. `place`: the connection and exchange at the back (no exchange for an attempt). `start`
-    and `end`: ns; it ended when the response began, or, if there was none, at the close. `over`: the time (ns) at which the
-    response ended, or the connection if the response never did. `last`: the time (ns) of the last byte of the response, or of
-    the RST that refused an attempt; None if there is neither.
+    `front`: the exchange on the gateway's client side. `place`: the connection and exchange on its server side; None as exchange
+    for an attempt. All times are in ns. `start`: when the try began. `end`: when the response began; without a response, when
+    the connection closed. `over`: when the response ended; without such an end, when the connection closed. `last`: when the
+    last byte of the response came, or the RST that refused an attempt; None if there is neither.
     """
 
     front: tuple[int, int]
@@ -418,7 +418,8 @@ def _counted_once(rows: pl.DataFrame, known: _Tries) -> pl.DataFrame:
 def _open(tries: Sequence[_Try], start: int, end: int, *, whole: bool = False) -> int:
     """Return for how many ns between `start` and `end` at least one of the tries was open.
 
-    A try is open until its response began; if `whole` is true, until it ended, because a gateway may wait for that.
+    A try is open until its response begins. If `whole` is true, it is open until its response ends, because a gateway may wait
+    for the complete response.
     """
     covered, until = 0, start
     for number, one in enumerate(tries):

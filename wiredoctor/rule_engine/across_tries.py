@@ -22,14 +22,15 @@ class CertainTries:
     """
 
     def __init__(self, tries: pl.DataFrame | None) -> None:
-        """Keep the certain rows of `tries` (tables.TRIES)."""
+        """Keep those rows of `tries` (tables.TRIES) whose column `certain` is true."""
         known = TRIES.empty() if tries is None else tries
         self.tries = known if known.is_empty() else known.filter("certain").select(*TRIES.schema)
 
     def of_front(self, mine: pl.DataFrame, causes: pl.DataFrame) -> pl.DataFrame:
-        """Return the candidates in `mine` (at the back of a gateway) that candidates in `causes` (at its front) explain.
+        """Return the candidates in `mine` that candidates in `causes` explain.
 
-        A candidate of the same rule only explains others that ended later.
+        Those in `mine` are on the server side of a gateway, those in `causes` on its client side. A candidate explains
+        candidates of its own rule only if they did not end before it.
         """
         said = causes.select("connection", "exchange", "rule", "end").rename(
             {"connection": _FRONT[0], "exchange": _FRONT[1], "rule": "rule_of_cause", "end": "end_of_cause"}
@@ -39,9 +40,10 @@ class CertainTries:
         return self._with_front(mine, self.tries).join(said, on=[*_FRONT]).filter(first).unique("id")
 
     def causes(self, mine: pl.DataFrame, cause: pl.DataFrame) -> set[tuple[int, int, int]]:
-        """Return (candidate id, start of a try, id of the cause) for candidates in `mine`, which are at a front.
+        """Return (candidate id, start of a try, id of the cause) for candidates about exchanges on the client side of a gateway.
 
-        The cause is the first candidate in `cause` that belongs to the try.
+        A try is a connection or request of the gateway for such an exchange. The cause is the first candidate in `cause` that
+        belongs to the try. `mine`: the candidates.
         """
         if self.tries.is_empty():
             return set()
@@ -51,7 +53,11 @@ class CertainTries:
         return {*found.iter_rows()}
 
     def whole_chain(self) -> pl.DataFrame:
-        """Return all tries with the exchange at their front; behind several gateways, with one at the front of each gateway."""
+        """Return the tries, each with the exchange on the client side of its gateway.
+
+        If that exchange is itself a try of another gateway, the try is repeated with the exchange on that gateway's client side,
+        and so on.
+        """
         found, last = [self.tries], self.tries
         for _ in range(_CHAIN):
             last = (

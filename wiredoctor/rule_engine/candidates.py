@@ -149,7 +149,10 @@ def _join_neighbors(parts: list[pl.DataFrame | Slice]) -> list[pl.DataFrame | Sl
 
 
 class StoredCandidates:
-    """The candidates of a rule, some of them in files, with the methods of a data frame that `resolve` needs."""
+    """The candidates of a rule, some of them in files.
+
+    It has those methods and properties of a data frame that `resolve` needs.
+    """
 
     def __init__(self, parts: list[pl.DataFrame | Slice]) -> None:
         self._parts = parts

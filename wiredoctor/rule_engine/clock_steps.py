@@ -78,10 +78,10 @@ def _is_timeless(module: RuleModule, rows: pl.DataFrame) -> pl.Series:
 def split_at_clock_steps(
     tables: Mapping[str, pl.LazyFrame], modules: Mapping[str, RuleModule], steps: Sequence[int]
 ) -> list[tuple[dict[str, RuleModule], dict[str, pl.LazyFrame]]]:
-    """Return the rules in two parts, each with the tables for its summaries.
+    """Return the rules about the capture with `tables`, and all other rules with tables that omit connections across a step.
 
-    Rules about the capture get all rows. The other rules count and compare times of many packets, so they get no connection that
-    continued across a step. `steps` is as in `drop_across_clock_steps`.
+    The other rules count packets and compare their times, so a connection that continued across a step would mislead them.
+    `steps` is as in `drop_across_clock_steps`.
     """
     frames = np.asarray(steps, dtype=np.int64)
     spans = tables["connections"].select("connection", "first_frame", "last_frame").collect()
@@ -96,7 +96,9 @@ def split_at_clock_steps(
 
 
 def _is_raw(module: RuleModule) -> bool:
-    """Return whether a rule makes its final candidates only later, from the idle times of all connections."""
+    """Return whether the rule only collects raw candidates, and later derives the final ones from the idle times of all
+    connections.
+    """
     return module.rule.summary and module.by_limits is not None
 
 

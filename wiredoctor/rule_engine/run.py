@@ -39,10 +39,10 @@ Tables = Mapping[str, Table | pl.LazyFrame]
 
 
 def find_candidates(modules: Mapping[str, RuleModule], tables: Tables) -> dict[str, pl.DataFrame]:
-    """Return the unjudged candidates of the event rules in one batch, by rule name. Rules without candidates are omitted.
+    """Return the candidates that the event rules find in one batch, by rule name. They have not been judged yet.
 
-    `tables`: the batch's event tables and its finished bursts, messages, exchanges and connections. A rule runs only if its first
-    table has rows. A missing table counts as empty; a lazy frame always counts as having rows.
+    Rules without candidates are omitted. `tables`: the batch's event tables and its finished bursts, messages, exchanges and
+    connections. A rule runs only if its first table has rows. A missing table counts as empty, a lazy frame as not empty.
     """
     present = {name for name, frame in tables.items() if isinstance(frame, pl.LazyFrame) or frame.height}
     running = [m for m in enabled(modules.values()) if not m.rule.summary and _has_rows(m, present)]

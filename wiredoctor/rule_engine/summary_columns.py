@@ -53,10 +53,10 @@ class Rows(Protocol):
 
 
 def candidate_frame(candidates: Mapping[str, Rows], met: LimitsReached | None) -> pl.DataFrame:
-    """Return all candidates in one frame: `rule`, `row` in that rule's rows, a unique `id`, and the columns of _CORE.
+    """Return the candidates of all rules in one data frame.
 
-    If there are too many, some are left out and counted in `met`. Which ones depends only on the values of the candidates, not on
-    their order.
+    Its columns are `rule`, `row` (the row number among the candidates of that rule), a unique `id`, and those of _CORE. If there
+    are too many candidates, some are left out and counted in `met`. Which ones depends only on their values, not on their order.
     """
     most, kept = limits.CANDIDATES.value, pl.DataFrame()
     for rule, rows in sorted(candidates.items()):

@@ -159,7 +159,9 @@ def _is_closed() -> pl.Expr:
 
 
 def _is_left() -> pl.Expr:
-    """Return whether the response has no end of its own, and the client closed first, or nobody did."""
+    """Return whether the response is a tunnel or stream that has no end of its own, and that the server was not the first to
+    close.
+    """
     client, server = c("client_close_frame").is_not_null(), c("server_close_frame").is_not_null()
     client_first = client & (~server | (c("client_close_time") <= c("server_close_time")).fill_null(value=True))
     return (c("upgraded") | (c("response_framing") == "tunnel") | streams()) & (client_first | ~_is_closed())
@@ -401,9 +403,9 @@ def _repeated(
 ) -> pl.LazyFrame:  # fmt: skip
     """Return the requests after an announced close that the client soon repeated successfully on another connection.
 
-    RFC 9112 section 9.3.2 requires a client to do that, so nothing is wrong. Only the next response on another connection
-    matters, because the capture may contain the same request very often. `connections`: the connections of `left`. `hosts`: the
-    connections of `answers`, which may be healthy.
+    RFC 9112 section 9.3.2 requires a client to do that, so nothing is wrong. Only the next response to the same request counts,
+    because the capture may contain that request very often. `left`: the unjudged requests, on `connections`. `answers`: all
+    exchanges, on `hosts`, which may also be connections without an unjudged request.
     """
     key = ["request_method", "request_target", "client_host", "server"]
     waiting = left.filter(c("reason") == "after-close-announced").select("connection", "exchange", "time", "over", *key[:2])

@@ -125,10 +125,11 @@ def candidates(releases: pl.LazyFrame, shortest: int, longest: int, quick: int) 
 
 
 def text_columns() -> list[pl.Expr]:
-    """Return the columns for the texts of stalls that these rules share.
+    """Return the text columns that these rules share.
 
-    `timer`: the systems with such a timer. `receiver`: a remedy at the receiver. `inferred`: what is unknown without HTTP
-    messages. `ack_delay`, `release`: durations.
+    `timer`: the operating systems whose delayed-ACK timer matches the delay. `receiver`: advice for the receiving system.
+    `inferred`: what has been inferred, if the ends of messages are unknown, or S may have been written later than D.
+    `ack_delay`, `release`: durations.
     """
     whose = delayed_ack_timer_name(pl.col("ack_delay"))
     windows = pl.when(whose.str.contains("Windows", literal=True)).then(pl.lit(_WINDOWS)).otherwise(pl.lit(""))

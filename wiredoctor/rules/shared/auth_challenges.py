@@ -77,7 +77,9 @@ class Pair:
             _remember(self._places, place, self._places.get(place, row.response_end))
 
     def _needless(self, refused: Row, again: Row) -> bool:
-        """Return whether the client had used these credentials successfully before it sent the request without them."""
+        """Return whether the request without credentials was needless: the client had already used these credentials with
+        success.
+        """
         now = refused.request_start
         if again.scheme in BOUND:
             return self._connections.get(refused.connection, now + 1) <= now

@@ -124,7 +124,10 @@ def grace_period(at_least: int) -> pl.Expr:
 
 
 def ended_within_grace_period(since: str, at_least: int) -> pl.Expr:
-    """Return whether the capture ended within the grace period after the time in column `since`."""
+    """Return whether the capture ended soon after the time in column `since`, so that an expected packet may have come later.
+
+    `at_least`: the minimum of this grace period (ns).
+    """
     c = pl.col
     return c("at_capture_end") & (c("final_at") - c(since) < grace_period(at_least))
 

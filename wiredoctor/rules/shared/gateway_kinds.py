@@ -122,7 +122,7 @@ class Attempt:
     """A connection that was opened for an exchange at the front but carried no request."""
 
     def __init__(self, values: Mapping[str, Any], prefix: str) -> None:
-        """Read `values`, as for Exchange."""
+        """Read `values`: the columns OF_CONNECTION and `connection`, each name with `prefix`."""
         self.values = {name: values[prefix + name] for name in OF_CONNECTION} | {"connection": values[prefix + "connection"]}
         self.server, self.client = str(self.values["server"]), str(self.values["client"])
         self.refused = LATE if self.values["refused_time"] is None else self.values["refused_time"]
@@ -229,9 +229,10 @@ def _may_belong(front: Exchange, one: Try) -> bool:
 
 
 def last_of(tries: Sequence[Try]) -> Try | None:
-    """Return the last try, which decides; None if there is none.
+    """Return the try that decided the outcome; None if there are no tries.
 
-    A refused connection does not count if the request has just crashed that server. Then the try that crashed it decides.
+    This is the last one. But if the request had just crashed the server that refused the last connection, it is the try that
+    crashed it.
     """
     if not tries:
         return None
@@ -344,14 +345,15 @@ def shared_out(
     fronts: Mapping[Key, Front], loose: Mapping[str, Sequence[Attempt]], routes: Mapping[Key, str],
     known: Mapping[Route, Set[str]] | None = None,
 ) -> dict[Key, Front]:  # fmt: skip
-    """Return `fronts`, with the attempts that may have been made for the exchanges without a try.
+    """Return `fronts`, with attempts assigned to those exchanges that have no try.
 
-    `loose`: the attempts of each gateway for which it is unknown which request they were made for. `routes`: the part of each
-    exchange's request by which the gateway chooses a server. `known`: the servers to which a route has led.
+    An attempt is a connection of a gateway that carried no request. `loose`: for each gateway, the attempts whose request is
+    unknown. `routes`: for each exchange, the part of its request by which the gateway chooses a server. `known`: the servers to
+    which a route has led.
 
     If there were fewer attempts than exchanges, the gateway forwarded some requests to no server. Then each attempt is assigned
-    to one exchange, preferably one whose route leads to that server: the one with the next response or, if the attempt was never
-    refused, the newest one.
+    to one exchange, preferably one whose route leads to that server. Among these, it is the one whose response came next after
+    the refusal; if the attempt was never refused, it is the newest one.
     """
     without = {key: front.exchange for key, front in fronts.items() if not front.tries}
     some = {key: _possible_attempts(one, loose.get(one.server, ())) for key, one in without.items()}

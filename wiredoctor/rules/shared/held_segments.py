@@ -35,9 +35,9 @@ _KINDS = {"head": "head-body-split", "full": "tail", "small": "write-write-read"
 
 @dataclass
 class _Side:
-    """The state of one side of a connection.
+    """The state of one direction of a connection.
 
-    `run`: the last full segment that had to wait for an ACK, as its message and frame. `whole`: True if there was one.
+    `run`: the message and frame of the last full segment that waited for an ACK. `whole`: a full segment has waited for an ACK.
     """
 
     narrow: bool = False
@@ -55,10 +55,11 @@ class _Side:
 
 @dataclass
 class _Endpoint:
-    """The state of one side of an endpoint: the numbers of stalls and of opportunities to stall, and more.
+    """The state of the clients or of the server of an endpoint.
 
     `late`: the exchange, frame and lateness (ns) of segments without a delayed ACK, by the part of the message before them.
-    `first`: the first stall, if it came between head and body, until a second one shows that it was not a coincidence.
+    `first`: the first stall, if it came between head and body. It is kept until a second one shows that it was not a
+    coincidence. `stalls`, `opportunities`: how many stalls there were, and how many segments could have been one.
     """
 
     late: dict[str | None, list[tuple[tuple[int, int | None], int, int]]] = field(
@@ -275,7 +276,10 @@ def _is_released(row: Row, cause: Cause, side: _Side, endpoint: _Endpoint) -> bo
 
 
 def _clock_error(row: Row) -> int:
-    """Return the possible error (ns) of the time from the ACK's arrival to S: 1 ms if the clock counts milliseconds, or 0."""
+    """Return the possible error (ns) of the time from an ACK to the segment that it released.
+
+    It is 1 ms if all times are whole milliseconds, otherwise 0.
+    """
     return MILLISECOND if all(time % MILLISECOND == 0 for time in (row.after, row.gap, row.release)) else 0
 
 

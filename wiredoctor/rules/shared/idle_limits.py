@@ -159,7 +159,9 @@ def limit_near(rest: pl.Expr) -> pl.Expr:
 
 
 def names_of_limit(limit: pl.Expr) -> pl.Expr:
-    """Return the products with this default (ns) as text: "nginx (proxy_read_timeout) and Apache httpd (ProxyTimeout)"."""
+    """Return the products whose default idle timeout this is (ns), as text: "nginx (proxy_read_timeout) and Apache httpd
+    (ProxyTimeout)".
+    """
     named = {seconds * SECOND: _list_names(seconds) for seconds in {limit.seconds for limit in IDLE_LIMITS if limit.closes}}
     return limit.replace_strict(named, default=None, return_dtype=pl.String)
 

@@ -39,7 +39,10 @@ _EVER = 1 << 62
 
 @dataclass(slots=True)
 class _CloseMoment:
-    """Closes within STRAGGLERS: the time of the first (ns), the idle times (ns) by connection, and whether one came early."""
+    """Closes that followed each other within STRAGGLERS.
+
+    `start`: the time of the first (ns). `rests`: the idle times (ns) by connection. `has_early`: at least one close was early.
+    """
 
     start: int
     rests: dict[int, int]
@@ -244,7 +247,7 @@ def _time(end: End) -> int:
 
 
 def nothing_known() -> IdleTimes:
-    """Return an object without any closes. It is created on demand: nothing may run in Polars before processes are forked."""
+    """Return an object without any closes. It is created only when needed, because Polars must not run before a process forks."""
     ends = pl.DataFrame(schema=_ENDS)
     said = pl.DataFrame(schema={"connection": pl.Int64(), "said": pl.Int32(), "software": pl.String()})
     used = pl.DataFrame(schema=dict.fromkeys(("endpoint", "rest", "known"), pl.Int64()))
@@ -281,7 +284,7 @@ def known_rests(
 
 
 def _syns(connections: pl.LazyFrame, wanted: pl.DataFrame) -> pl.LazyFrame:
-    """Return the answered SYNs to those wanted endpoints that refused at least one SYN, with the columns _SYNS."""
+    """Return the answered SYNs to each endpoint in `wanted` that refused at least one SYN, with the columns _SYNS."""
     c = pl.col
     answered = pl.coalesce("refused_time", "newest_answer_time")
     syns = connections.filter(c("syn_time").is_not_null() & answered.is_not_null())

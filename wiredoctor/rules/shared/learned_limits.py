@@ -74,10 +74,10 @@ class Limit(NamedTuple):
 class End(NamedTuple):
     """A close by the server. Times are in ns.
 
-    `rest`: the idle time before the close; None if there is none. `known`: when the row became final. `teaches`: a timeout can be
-    learned from the close, because the server had answered everything that the close acknowledges. `reset`: an RST that
-    acknowledges an unanswered request. `waited`: how long that request had been at the server. `said`: the idle timeout (s) that
-    the last response announced. `frame`: the FIN or RST.
+    `rest`: the idle time before the close; None if the connection was not idle. `known`: when the row became final. `teaches`: a
+    timeout can be learned from the close, because the server had answered everything that the close acknowledges. `reset`: the
+    close is an RST that acknowledges an unanswered request. `waited`: how long that request had been at the server. `said`: the
+    idle timeout (s) that the last response announced. `frame`: the FIN or RST.
 
     `sort` is one of
     idle: no request was unanswered;
@@ -99,7 +99,9 @@ class End(NamedTuple):
     frame: int = 0
 
     def is_early(self) -> bool:
-        """Return whether the server closed after less than a second, or more than a second before the announced idle time."""
+        """Return whether the server closed after at most a second of idle time, or over a second before the announced idle
+        timeout.
+        """
         return self.rest is not None and (self.rest <= SECOND or (self.said is not None and self.rest < (self.said - 1) * SECOND))
 
 
@@ -147,7 +149,7 @@ def _learned_from_lost(ends: list[End]) -> Limit | None:
 
 
 def _near_median(rests: list[int]) -> list[int]:
-    """Return the sorted idle times that are near their median."""
+    """Return the idle times that are similar to their median. `rests`: all idle times, sorted."""
     median = rests[len(rests) // 2]
     return [rest for rest in rests if is_similar(median, rest)]
 

@@ -139,14 +139,14 @@ def early(rows: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def _timeout_start_text(wait: pl.Expr, asked: pl.Expr, connecting: pl.Expr) -> pl.Expr:
-    """Return the text that the matching timeout counts from the SYN, or from the last byte; "" if it counts from the request."""
+    """Return the words that say where the matching timeout began: at the SYN, or at the last byte; "" if at the request."""
     soon = pl.coalesce(_timeout(wait), _timeout(asked)).is_not_null()
     opened = pl.when(_timeout(connecting).is_not_null()).then(pl.lit(", counted from its SYN,"))
     return pl.when(soon).then(pl.lit("")).otherwise(opened.otherwise(pl.lit(", counted from the last byte,")))
 
 
 def _half_closed() -> pl.Expr:
-    """Return whether the client sent only a FIN, with its request, and the server closed without sending a byte."""
+    """Return whether the client sent only a FIN, at once after its request, and the server closed without sending a byte."""
     c = pl.col
     with_it = (c("client_close_rst") == 0) & (c("client_close_time") - c("request_end") <= AT_ONCE.value)
     alone = c("client_rst_time").is_null() | (c("client_rst_time") - c("client_close_time") > GONE.value)
@@ -235,10 +235,11 @@ def _reset() -> pl.Expr:
 
 
 def _left_early() -> pl.Expr:
-    """Return whether the client sent a FIN, and then the response was never completed, or the client rejected it with an RST.
+    """Return whether the client ended an exchange early with a FIN.
 
-    The exchange is over if the server has closed, too, or the client has sent an RST. Otherwise a client whose FIN came soon
-    after its request may still be waiting, unless nothing followed for a long time.
+    After the FIN, the response was never completed, or the client rejected it with an RST. A FIN soon after the request may be
+    only a half-close: then the server must have closed, the client must have sent an RST, or nothing must have followed for a
+    long time.
     """
     c = pl.col
     over = c("server_close_frame").is_not_null() | c("client_rst_frame").is_not_null()
@@ -407,10 +408,12 @@ def _closed_by_program(connection: int, moment: int, timeout: int | None, client
 
 
 def _interrupted(connection: int, moment: int, to_client: int, clients: Clients) -> tuple[Close, ...]:
-    """Return the closes of a client that was interrupted, as by Ctrl-C, though it goes on later; empty if it was not.
+    """Return the closes of a client that the user interrupted, as with Ctrl-C, but that went on later; empty if it was not
+    interrupted.
 
-    It was waiting on several connections to one server, and no timeout expired: it had waited as long for each of these
-    responses before. `to_client`: the round trip (ns) to the client, for which it waits beyond the start of a response.
+    As evidence, the client closed several connections to one server while it was waiting for responses. It had waited as long
+    for similar responses before, so no timeout expired. `to_client`: the round trip (ns) between capture point and client; a
+    wait may exceed the earlier ones by this time.
     """
     near = clients.closes(connection, moment - TOGETHER.value, moment + TOGETHER.value)
     server = next((close.server for close in near if close.connection == connection), None)

@@ -179,8 +179,8 @@ def _had_previous_response() -> pl.Expr:
 def _client_first() -> pl.Expr:
     """Return whether the client closed before it knew of the server's close.
 
-    RSTs are never acknowledged, so a client that closed after the server's RST counts as first. An RST without ACK flag after
-    the server's RST is no close: the client's host has dropped the connection and rejects a segment that the RST overtook.
+    No ACK shows whether the client received an RST, so a client that closed after the server's RST counts as first. One case is
+    excluded: a client's RST without ACK flag after the server's RST. The client had already dropped the connection then.
     """
     c = pl.col
     knew = ((c("client_close_ack") > c("server_close_offset")) & (c("server_close_rst") == 0)).fill_null(value=False)

@@ -8,13 +8,14 @@ _HOSTS = ("client_host", "server_host")
 
 
 def compare_neighbors(rows: pl.DataFrame, connections: pl.LazyFrame, exchanges: pl.LazyFrame) -> pl.DataFrame:
-    """Add columns to rows about unacknowledged data: the facts that other connections of the two hosts show.
+    """Add columns that show what other connections of the same two hosts reveal about unacknowledged data.
 
-    `rows` have `number`, `connection`, `exchange`, `sender_direction`, and the times of the first, second and last copy of the
-    data. Added columns, besides those of the connection itself: `alive_elsewhere`: the receiver sent a packet on another
-    connection during the retransmissions. `answered_later`: the server answered on a connection that was opened after the first
-    copy. `repeated`: a connection that was opened after the first copy carries the same request. `survived_rest`: the longest
-    idle time (ns) after which this server answered a request of the client; null if there is none.
+    `rows` describe the data: `number`, `connection`, `exchange`, `sender_direction`, `first_time`, `second_time` and `last_time`
+    (of the first, second and last copy). The added columns include those of the connection, and:
+    `alive_elsewhere`: the receiver sent a packet on another connection during the retransmissions;
+    `answered_later`: the server answered on a connection that was opened after the first copy;
+    `repeated`: a connection that was opened after the first copy carries the same request;
+    `survived_rest`: the longest idle time (ns) after which this server still answered a request of the client; null if unknown.
     """
     c = pl.col
     ends = _of_the_same_hosts(rows, connections)
@@ -87,5 +88,5 @@ def _rests(said: pl.DataFrame) -> pl.DataFrame:
 
 
 def _among(found: pl.DataFrame) -> pl.Expr:
-    """Return whether the row's number occurs in `found`."""
+    """Return whether the row's value of `number` occurs in the column `number` of `found`."""
     return pl.col("number").is_in(found["number"].unique().implode())

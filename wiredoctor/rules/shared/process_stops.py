@@ -33,7 +33,9 @@ APART = 5 * MILLISECOND
 
 
 class Syn(NamedTuple):
-    """A SYN to an endpoint: when it and its answer passed (ns), whether the answer refused it, and the packet of the answer."""
+    """A SYN to an endpoint. `time`, `answered`: when the SYN and its answer passed the capture point (ns). `refused`: the answer
+    was an RST. `frame`: the answer.
+    """
 
     time: int
     answered: int
@@ -77,7 +79,7 @@ class Stops(NamedTuple):
 
     @property
     def connections(self) -> set[int]:
-        """Return the idle connections from whose closes no timeout is learned."""
+        """The idle connections whose closes say nothing about an idle timeout."""
         return {end.connection for stop in self.stops for end in stop.resting} | self.late
 
 
@@ -202,8 +204,10 @@ def _is_close(moment: list[End]) -> bool:
 
 
 def _is_last(moment: list[End], uses: Uses) -> bool:
-    """Return whether no connection from before these closes is used again, and a later connection stays open although it is
-    idle for as long.
+    """Return whether the server no longer uses an idle timeout that would explain these closes.
+
+    No connection from before the closes is used again. A newer connection was idle for at least their shortest idle time, and
+    was then used successfully or stayed open.
     """
     c = pl.col
     start, end, shortest = moment[0].time, moment[-1].time, _rests(moment)[0]
@@ -249,7 +253,10 @@ def _is_unexplained(moment: list[End], uses: Uses) -> bool:
 
 
 def _is_due(form: str, moment: list[End], limit: Limit | None) -> bool:
-    """Return whether an idle timeout of the server had expired on all closed connections, so no process ended."""
+    """Return whether the closes are due to an idle timeout: it had expired on all of these connections. Then no process ended.
+
+    `form`: the form of the end (see `Stop`). `limit`: the idle timeout learned from other closes.
+    """
     said = max((end.said for end in moment if end.said is not None), default=None)
     known = [Limit("announced", said * SECOND, (said + 1) * SECOND, said=said)] if said is not None else []
     known += [limit] if limit is not None and limit.how in ("sharp", "coarse") else []

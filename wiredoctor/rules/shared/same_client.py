@@ -168,10 +168,10 @@ class Clients:
         return closed[bisect_left(closed, (since,)) : bisect_right(closed, (until + 1,))]
 
     def went_on(self, connection: int, since: int, until: int) -> bool:
-        """Return whether the connection's client opened another connection to the same server, or sent a request, from `since`
-        to `until`.
+        """Return whether the client of a connection contacted the same server again between `since` and `until` (ns).
 
-        A connection from the same host whose User-Agent is unknown counts as the client's.
+        A new connection and a request both count. A connection from the same host counts as the client's if its User-Agent is
+        unknown.
         """
         sent = self._sent.get((self._who.get(connection, ""), self._server.get(connection, "")), [])
         some = sent[bisect_left(sent, (since,)) : bisect_right(sent, (until + 1,))]
@@ -203,7 +203,7 @@ def beside_repetitions(rows: pl.DataFrame, clients: Clients) -> pl.DataFrame:
     to repeat: a second POST may be a second order. `rows` have `ended_at` and `round_trip` (ns).
 
     `severity` and `addition` (a sentence) are null if there is no such repetition; `evidence` includes its frames.
-    `pending_until`: if a repetition still waits for a response, the time (ns) by which this must begin; otherwise null.
+    `pending_until`: if a repetition has no response yet, the time (ns) until which one would count; otherwise null.
     """
     severities: list[str | None] = []
     pending: list[int | None] = []
