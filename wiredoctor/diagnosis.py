@@ -125,7 +125,8 @@ def _resolve(
     capture: Captured, analysis: Analysis, rules: RuleSet, found: CandidateStore, connections: Spill, exchanges: Spill,
     judge: Callable[[Candidates], Candidates], totals: dict[str, RuleTotal], *, live: bool,
 ) -> tuple[list[Finding], rule_engine.Explained, gateways.Gateways, int]:  # fmt: skip
-    """Return the findings (one per cause), what all candidates explain, the gateways, and the number of uncompared connections.
+    """Return four results: the findings (one per cause), what all candidates explain, the gateways, and the number of uncompared
+    connections.
 
     Summary rules run here, over the complete capture or over the end of a long one. `totals` receives what each rule found.
     """
@@ -251,7 +252,7 @@ def _join_reports(done: list[Done], checked: dict[str, Checked], unasked: dict[s
 
 
 def _delay_beyond_limit(done: Sequence[Done]) -> float:
-    """Return the time in seconds that is lost by problems which a limit kept out of the findings."""
+    """Return the time (s) that was lost to problems that are not among the findings, because a limit was reached."""
     beyond = 0.0
     for one in done:
         if sum(total.findings for total in one.totals.values()) > len(one.findings):
@@ -280,7 +281,9 @@ class Scan(NamedTuple):
         return self.slice(0, sum(map(_height, [rows for _, rows in self.parts])))
 
     def slice(self, first: int, count: int) -> pl.LazyFrame:
-        """Return `count` rows from row `first` on. Reading all slices in order takes no longer than reading all rows."""
+        """Return `count` rows, beginning with row `first`. Reading all slices in order takes no longer than reading all rows at
+        once.
+        """
         some: list[pl.LazyFrame] = []
         for file, rows in self.parts:
             height = _height(rows)

@@ -69,7 +69,7 @@ class LimitsReached:
             self.counts[limit.name] = self.counts.get(limit.name, 0) + count
 
     def join(self, others: Iterable[Mapping[str, int]]) -> None:
-        """Add the counts of other processes that read the same capture."""
+        """Add the counts from other processes that read the same capture; `others` has the counts of each process."""
         for counts in others:
             for name, count in counts.items():
                 self.counts[name] = self.counts.get(name, 0) + count

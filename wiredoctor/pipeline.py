@@ -165,9 +165,9 @@ def _part(progress: Progress | None, number: int, count: int) -> Progress:
 
 
 def _shareable_bytes(capture: CaptureFiles) -> int:
-    """Return the number of bytes that each of several processes would read.
+    """Return how many bytes each process would have to read if several processes analyzed the capture.
 
-    Return 0 if each process would have to decompress several files, so one process is faster.
+    Return 0 if each process would have to decompress several files. Then a single process is faster.
     """
     if len(capture.members) == 1:
         return capture.members[0].open().size

@@ -43,8 +43,8 @@ _ACL = "system.posix_acl_access"
 class Target(NamedTuple):
     """A file that may not exist yet: its name in a folder that stays open until `close`.
 
-    `path` is the user's name for the file. `is_open_file`: the name links to an open file of a process (/dev/fd/1), a link that
-    only the kernel can follow. Without a `folder` (on Windows) the name is a path.
+    `path` is the user's name for the file. `is_open_file`: the name links to an open file of a process (/dev/fd/1); only the
+    kernel can follow this link. If `folder` is None (on Windows), `name` is a path.
     """
 
     folder: int | None

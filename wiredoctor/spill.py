@@ -1,7 +1,7 @@
 """Store the finished rows of a long capture: a few in memory, many in temporary Arrow files.
 
-The files are compressed. Most columns of ordinary traffic are null or nearly constant, so they shrink to a seventh and are
-written faster.
+The files are compressed, because most columns of ordinary traffic are null or nearly constant. They take a seventh of the space,
+and are written faster.
 """
 
 from __future__ import annotations
@@ -218,7 +218,9 @@ class SpillWindow(Spill):
         self._stored[path] = rows.height
 
     def forget(self, most: int, needed: Collection[int]) -> None:
-        """Drop the files with `most` newer rows. Rows of the connections in `needed` (ids) are kept."""
+        """Drop the oldest files, as long as at least `most` newer rows remain. Rows of the connections in `needed` (ids) are
+        kept.
+        """
         newer = self._held_rows + sum(self._stored.values())
         for path, rows in list(self._stored.items()):
             newer -= rows

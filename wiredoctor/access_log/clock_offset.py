@@ -31,7 +31,9 @@ NEGLIGIBLE = SECOND // 20
 
 
 class Offset(NamedTuple):
-    """The log's clock minus the capture's, in ns: between `least` and `most`. `lines`: the number of lines that agree on it."""
+    """The clock of a log minus that of the capture, in ns: at least `least`, at most `most`. `lines`: how many lines agree with
+    that.
+    """
 
     least: int
     most: int
@@ -44,10 +46,11 @@ class Offset(NamedTuple):
 
 
 def find_offset(lines: Sequence[int], differences: Sequence[int], unit: int) -> Offset | None:
-    """Return the most frequent offset; if several are equally frequent, the one nearest to 0; None if no line supports one.
+    """Return the most frequent offset of a log's clock; None if no line supports one. If several are equally frequent, return
+    the one nearest to 0.
 
     `lines` and `differences`: for each pair of a line and an exchange that may be the same request, the number of the line, and
-    its time minus that of the exchange. `unit`: the precision of the log's times in ns; smaller digits are cut off.
+    the line's time minus the exchange's (ns). `unit`: the precision of the log's times in ns; smaller digits are cut off.
     """
     if not len(lines):
         return None
@@ -92,10 +95,11 @@ def _zone_offset(differences: IntArray, numbers: IntArray, unit: int) -> Offset 
 
 
 def _most_agreed(differences: IntArray, numbers: IntArray, unit: int) -> tuple[int, int]:
-    """Return the bounds (ns) of the offsets that the most lines support; of several ranges, the one nearest to 0.
+    """Return the bounds (ns) of the range of offsets that most lines support; of several such ranges, of the one nearest to 0.
 
-    A line supports the offsets from its time difference to `unit` ns above it. If its request repeats, it has several
-    differences, and all but one of them belong to other requests.
+    `differences` and `numbers`: for each possible match, the time difference and the number of its line. A line supports the
+    offsets from its difference to `unit` ns above it. If the same request was sent several times, a line has several
+    differences; at most one of them is right.
     """
     order = np.lexsort((differences, numbers))
     starts, lines = differences[order], numbers[order]

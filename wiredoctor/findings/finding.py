@@ -42,7 +42,7 @@ class Cause(NamedTuple):
 
 
 class MaskedTexts(NamedTuple):
-    """The texts of a finding with (masked) in place of masked parts. `notes`: the notes of its evidence."""
+    """The texts of a finding in which "(masked)" replaces what may be secret. `notes`: the notes of its evidence."""
 
     title: str
     message: str
@@ -122,7 +122,7 @@ class Finding:
 
     @property
     def place(self) -> tuple[str, Cause]:
-        """The capture, and the Cause with which another finding's `caused_by` refers to this one."""
+        """The name of the capture, and the Cause by which another finding refers to this one in `caused_by`."""
         frame = self.evidence[0].frame if self.evidence else 0
         return self.capture, Cause(self.rule, frame, self.kind, self.connection, self.exchange)
 
@@ -152,9 +152,9 @@ def causes_first(ordered: Sequence[T], findings: Callable[[T], Iterable[Finding]
 
 
 def total_delay(findings: Iterable[Finding]) -> float:
-    """Return the sum of all delays in seconds. Time that several findings of one waiting client share counts once.
+    """Return the sum of all delays in seconds. Time counts once if a client waited in several findings at the same time.
 
-    The client waits on the finding's connection, or on another connection at the front of a gateway.
+    The client waits on the connection of the finding, or on the connection `front` if a gateway is in between.
     """
     covered: dict[tuple[str, int | None], float] = {}
     total = 0.0

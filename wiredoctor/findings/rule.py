@@ -33,9 +33,9 @@ def _value(text: str) -> int:
 class Threshold:
     """A threshold of a rule, such as "30 ms", "8 segments" or "25 %", and the reason for its value.
 
-    `value` is in nanoseconds for times (ns, us, ms, s), otherwise in the unit of the text. Within `configured`, `value` and
-    `current` are those of the user's configuration. Therefore `find` and `judge` must read them each time they run, and must not
-    store them. `most`: the largest value that has an effect, because the core does not record what lies beyond it.
+    `value` is in nanoseconds for times (ns, us, ms, s), otherwise in the unit that the text names. Within `configured`, `value`
+    and `current` are those of the user's configuration. Therefore `find` and `judge` must read them each time they run, and must
+    not store them. `most`: the largest value that has an effect, because the core does not record what lies beyond it.
     """
 
     text: str

@@ -28,9 +28,10 @@ class Pair(NamedTuple):
 
 
 class Assigned(NamedTuple):
-    """The pairs, as row numbers of fronts and backs, with whether each pair is certain; and the doubts.
+    """Pairs of an exchange on a gateway's client side (front) and one on its server side (back), as row numbers.
 
-    A doubt is a set of connected fronts and backs that cannot be paired with certainty.
+    `certain`: for each pair, whether no other pairing is possible. `doubts`: sets (fronts, backs) of exchanges that are
+    connected by possible pairs, but cannot be paired with certainty.
     """
 
     front: Array
@@ -150,7 +151,7 @@ def _answers(b: int, t: _Times) -> bool:
 
 
 def _are_tries(one: int, other: int, t: _Times) -> bool:
-    """Return whether two exchanges can be tries of one front: the earlier one had failed before the later one began."""
+    """Return whether two exchanges can be tries for the same request: the earlier one had failed before the later one began."""
     first, second = sorted((one, other))
     return not _answers(first, t) and t.over[first] <= t.start[second] + SLACK
 
@@ -171,7 +172,7 @@ class _Unassigned:
         self._done: set[int] = set()
 
     def assign_forced(self) -> None:
-        """Assign everything that follows from earlier assignments."""
+        """Make all assignments that are the only possible ones after the earlier assignments."""
         while self._single or self._changed:
             for b in self._single:
                 self._take(b)

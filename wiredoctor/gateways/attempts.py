@@ -40,7 +40,7 @@ class Attempt(NamedTuple):
 
 
 def attempts(failed: pl.DataFrame) -> list[Attempt]:
-    """Return the first MAX_ATTEMPTS of these connections, in time order."""
+    """Return the first MAX_ATTEMPTS of these failed connections, in time order."""
     c = pl.col
     made = failed.sort("syn_time", "connection").head(MAX_ATTEMPTS).select(
         "connection",
@@ -93,10 +93,11 @@ def owners(found: Sequence[Attempt], rows: Rows, gateway: Gateway) -> dict[int, 
 
 
 def other_addresses(found: Sequence[Attempt], rows: Rows) -> dict[int, set[int]]:
-    """Return, by endpoint, the hosts that are other addresses of its gateway, although no request at the back shows them.
+    """Return the further hosts (addresses) from which gateways connect, by the endpoint of the gateway.
 
-    All attempts of such a host began while the endpoint failed to answer exchanges. At least one began soon after such a request,
-    and if it was refused, the response came soon after that: other hosts may connect in vain by chance.
+    No request from such a host was captured behind the gateway. All attempts of the host began while that one endpoint had
+    requests that it later answered with an error of gateways. As other hosts may fail to connect at the same time by chance, one
+    attempt must have begun soon after such a request. If it was refused, the error must also have followed soon.
     """
     failed = np.flatnonzero(np.isin(rows.status, GATEWAY))
     known = {*rows.client_host.tolist(), *rows.server_host.tolist()}
@@ -132,7 +133,7 @@ def _of_host(one: Attempt, rows: Rows, some: Array, hosts: Mapping[int, frozense
 
 
 def _is_free(one: Attempt, rows: Rows, tries: Sequence[int]) -> bool:
-    """Return whether no try of this front was open at the time of the attempt: a gateway tries one server at a time."""
+    """Return whether none of the tries was open at the time of the attempt. A gateway has only one try open for an exchange."""
     return not any(rows.start[b] <= one.time < rows.over[b] for b in tries)
 
 

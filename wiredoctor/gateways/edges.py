@@ -47,7 +47,10 @@ class Edges(NamedTuple):
 
 
 class Fronts:
-    """The exchanges at fronts by key, in time order. An exchange whose path may be rewritten has several keys."""
+    """The exchanges on the client sides of gateways (fronts), sorted by key and then by time.
+
+    A key stands for the method and the target. An exchange whose path the gateway may rewrite has several keys.
+    """
 
     def __init__(self, rows: Rows, key: Array, front: Array) -> None:
         place = np.lexsort((rows.start[front], key))
@@ -89,7 +92,9 @@ class Allowed:
         return code, exists
 
     def among(self, rows: Rows, back: Array, front: Array) -> Array:
-        """Return for each pair whether the front's endpoint may be a gateway for the back's, with the back's client host."""
+        """Return for each pair whether the endpoint of `front` may be a gateway that connects to that of `back` from the back's
+        client host.
+        """
         code, exists = self._code([rows.server[front], rows.server[back], rows.client_host[back]])
         return exists & np.isin(code, self._triples)
 
@@ -113,7 +118,12 @@ def edges(rows: Rows, fronts: Fronts, key: Array, back: Array, allowed: Allowed)
 
 
 def possible_pairs(rows: Rows, fronts: Fronts, key: Array, back: Array, allowed: Allowed) -> Iterator[tuple[Array, Array]]:
-    """Yield the backs and the fronts (row numbers) of pairs that nothing contradicts, all pairs of a back together."""
+    """Yield the possible pairs (nothing contradicts them), many at a time: the row numbers of the backs, and those of their
+    fronts.
+
+    A back is an exchange on the server side of a gateway, a front one on its client side. All pairs of a back are yielded
+    together.
+    """
     first, stop = fronts.around(rows, key, back)
     counts = np.maximum(stop - first, 0)
     upto = np.cumsum(counts)

@@ -137,7 +137,7 @@ def _end_at_next(rows: Rows) -> None:
 
 
 def _numbers(column: pl.Series) -> Array:
-    """Return a column as signed numbers; hashes are unsigned."""
+    """Return a column as an array of signed 64-bit numbers; unsigned hashes keep their bits."""
     values: Array = column.to_numpy()
     return values.view(np.int64) if values.dtype == np.uint64 else values.astype(np.int64)
 

@@ -1,4 +1,4 @@
-"""Find the exchanges at the front and at the back of gateways in one capture."""
+"""Pair the exchanges on the client side and on the server side of gateways in one capture."""
 
 from __future__ import annotations
 

@@ -26,10 +26,10 @@ _Vote = tuple[int, int, int]
 
 
 def order(rows: Rows) -> Order:
-    """Return the hosts from which each gateway connects to each endpoint behind it (see Order).
+    """Return which endpoints are behind which gateway, and from which hosts the gateway connects to them (see Order).
 
-    If paths are rewritten, only their last segments are equal. Such exchanges only count for endpoints without any votes from
-    complete targets.
+    Exchanges with the same target show that. If a gateway rewrites paths, only the last segments are equal: these count only for
+    endpoints about which the complete targets show nothing.
     """
     if len(np.unique(rows.server)) < 2:
         return {}
@@ -53,9 +53,10 @@ def order(rows: Rows) -> Order:
 
 
 def _votes(rows: Rows, group: Array) -> tuple[Counter[_Vote], Counter[_Vote]]:
-    """Count votes: each exchange votes for the newest enclosing exchange in its group at another endpoint.
+    """Count how often an exchange at one endpoint lies within an exchange at another endpoint, in the same group.
 
-    Pairs that are both open at the end of the capture are counted separately, because their ends are unknown.
+    Each exchange counts for the newest one that encloses it. Pairs that are both open at the end of the capture are counted
+    separately (second result), because their ends are unknown.
     """
     place = np.argsort(group, kind="stable")
     r, group = rows.select(place), group[place]

@@ -100,8 +100,8 @@ def add_streaming_behind(found: Mapping[str, Rows], tries: pl.DataFrame, exchang
 def given_up_by_gateways(found: Mapping[str, Rows], clients: Collection[int]) -> dict[str, Rows]:
     """Change the text of candidates in which a client gave up, if this client is a gateway.
 
-    `clients` are the connections whose client is a gateway. It is known as one because its other side was captured, or because
-    its requests contain fields that only gateways add.
+    `clients` are the connections whose client is a gateway. Either the other side of this gateway was captured, or its requests
+    contain fields that only gateways add.
     """
     whole = {**found}
     if clients and "zero-window-stall" in whole:
@@ -156,9 +156,9 @@ def _passed_on_nothing(rows: pl.DataFrame, found: Mapping[str, Rows]) -> pl.Data
 
 
 def _promised_by_itself(rows: pl.DataFrame, sure: pl.DataFrame, closes: pl.LazyFrame) -> pl.DataFrame:
-    """Drop candidates about a broken Keep-Alive promise that a gateway only forwarded from the server behind it.
+    """Drop candidates about a broken Keep-Alive promise if the gateway only forwarded the promise of the server behind it.
 
-    haproxy and node's http-proxy forward the Keep-Alive field, although it does not apply to the connections at the front.
+    haproxy and node's http-proxy forward the Keep-Alive field, although it does not apply to the connections of their clients.
     """
     said = closes.select(*KEY, pl.col("response_keep_alive_timeout").alias("timeout"))
     front = rows.select(KEY).unique().lazy().join(said, on=KEY)
@@ -189,7 +189,7 @@ class _Try(NamedTuple):
 
 
 class _FrontExchange(NamedTuple):
-    """An exchange at the front of a gateway: its client, when it was asked and answered (ns), and its response."""
+    """An exchange between a client and a gateway. `asked`, `began`: when the request was sent and the response began (ns)."""
 
     client: str
     asked: int | None
@@ -199,7 +199,9 @@ class _FrontExchange(NamedTuple):
 
 
 class _Tries:
-    """The tries that concern some connections, by exchange at the front and by exchange at the back."""
+    """The tries of gateways that concern some connections. They are found by the client's exchange or by the try's own
+    connection.
+    """
 
     def __init__(
         self, tries: pl.DataFrame, some: pl.Series, closes: pl.LazyFrame, connections: pl.LazyFrame
@@ -234,9 +236,9 @@ class _Tries:
         return self.by_place.get((row["connection"], row["exchange"])) or self.by_place.get((row["connection"], None))
 
     def later(self, one: _Try) -> tuple[_Try, _FrontExchange] | None:
-        """Return the later try that gave the client its response, and the exchange at the front.
+        """Return the later try whose response the client got, and the client's exchange with the gateway.
 
-        Return None if the client got no response, or got it from this try.
+        Return None if the client got no response, or got that of `one`.
         """
         front = self.fronts.get(one.front)
         if front is None or front.status is None or not 200 <= front.status < 500:
@@ -288,9 +290,9 @@ _TEXT = {"severity": pl.String(), "addition": pl.String(), "delay": pl.Int64(), 
 
 
 def _answered_by_retry(module: RuleModule, rows: pl.DataFrame, known: _Tries) -> pl.DataFrame:
-    """Reduce the severity of failed tries whose client got the response of a later try.
+    """Reduce the severity of a gateway's failed tries if the client got the response of a later try.
 
-    If a response was truncated at the back but looks complete at the front, add a sentence about that.
+    If a server's response was truncated, but the gateway's own response looks complete, add a sentence about that.
     """
     changes: dict[int, dict[str, Any]] = {}
     for number, row in enumerate(rows.iter_rows(named=True)):
@@ -317,7 +319,7 @@ def _answered_by_retry(module: RuleModule, rows: pl.DataFrame, known: _Tries) ->
 
 
 def _made_whole(one: _Try, known: _Tries) -> bool:
-    """Return whether the response was cut off at the back but is complete at the front."""
+    """Return whether the server cut off its response to the gateway, but the gateway's response to the client looks complete."""
     front = known.fronts.get(one.front)
     return front is not None and front.whole and front.status == one.status and not one.whole
 
@@ -353,7 +355,10 @@ def _given_up(rows: pl.DataFrame, known: _Tries) -> pl.DataFrame:
 
 
 def _waited_for(last: _Try, left: int) -> str | None:
-    """Return the text about the server for which a gateway still waited when its client left; None if it did not wait."""
+    """Return a sentence about the server for which a gateway was still waiting when its client left.
+
+    If the gateway was not waiting, return None. `last`: its last try. `left`: the time (ns) at which the client left.
+    """
     attempt = last.place[1] is None
     over = last.last if attempt else last.over  # after its last SYN, a gateway still waits for an answer
     if last.whole or (over is not None and over < left):

@@ -71,7 +71,11 @@ class CertainTries:
         return pl.concat(found)
 
     def with_fronts(self, core: pl.DataFrame) -> pl.DataFrame:
-        """Add the column `front` to candidates: the connection of the first client that waited, if they are behind a gateway."""
+        """Add the column `front` to candidates: the connection of the outermost client, if the candidate is behind a gateway.
+
+        This is the connection on the client side of the gateway; with several gateways in a row, of the first. It is null for
+        others.
+        """
         if self.tries.is_empty():
             return core.with_columns(pl.lit(None, pl.Int64).alias("front"))
         chain = self.whole_chain()

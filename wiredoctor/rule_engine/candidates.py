@@ -53,7 +53,7 @@ class CandidateStore:
             self._join()
 
     def _join(self) -> None:
-        """Join the newest batches, rule by rule, because a live capture adds only a few rows at a time."""
+        """Join the newest batches, rule by rule: a live capture adds many batches that contain only a few rows."""
         loose, joined = self._batches[self._joined :], Candidates()
         for name in dict.fromkeys(name for batch in loose for name in batch):
             having = [batch for batch in loose if name in batch]

@@ -46,9 +46,9 @@ def _unsure_since(rows: pl.DataFrame, steps: Array) -> pl.DataFrame:
 def unsure_across(
     found: Mapping[str, pl.DataFrame], modules: Mapping[str, RuleModule], shuffled: Sequence[int]
 ) -> dict[str, pl.DataFrame]:
-    """Return the candidates, with at most medium confidence if they depend on times of packets that were out of order.
+    """Return the candidates. The confidence is at most medium if it depends on times of packets that were out of order.
 
-    `shuffled`: the numbers of the frames that were sorted, ascending.
+    `shuffled`: the numbers of the frames that had to be sorted, in ascending order.
     """
     if not shuffled:
         return {**found}

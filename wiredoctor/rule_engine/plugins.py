@@ -81,9 +81,9 @@ def plugin_rules(load: Callable[[str], RuleModule], own: Iterable[RuleModule]) -
 
 
 def _entries() -> list[tuple[str, EntryPoint]]:
-    """Return pairs of package name and entry point.
+    """Return pairs (package name, entry point) for the entry points of rules.
 
-    Most packages have no entry points of this group. They are skipped before their entry points are parsed.
+    Most packages have none. These are skipped before their entry points are parsed.
     """
     having = [d for d in distributions() if ENTRY_POINTS in (d.read_text("entry_points.txt") or "")]
     found = {(e.name, e.value): (_distribution_name(d), e) for d in having for e in d.entry_points if e.group == ENTRY_POINTS}
@@ -125,9 +125,10 @@ def run_guarded(module: RuleModule, work: Callable[[], T]) -> T | None:
 def collect_guarded(
     asked: list[tuple[RuleModule | None, pl.LazyFrame]], how: pl.QueryOptFlags, engine: EngineType = "auto"
 ) -> list[pl.DataFrame | None]:
-    """Return the results of several queries, which run together; each belongs to a rule, or to wiredoctor itself (None).
+    """Return the results of several queries, which run together.
 
-    If a query of a rule from another package fails, its result is None. If one of wiredoctor fails, the error is raised.
+    Each query belongs to a rule, or to wiredoctor itself (None). If a query of a rule from another package fails, its result is
+    None. If one of wiredoctor's own queries fails, the error is raised.
     """
     queries = [query for _, query in asked]
     try:

@@ -1,4 +1,4 @@
-"""Turn the remaining candidates into Finding objects: fill in templates, escape text from packets, and sort."""
+"""Turn the candidates that remain after `resolve` into Finding objects: fill in templates, escape text from packets, and sort."""
 
 from __future__ import annotations
 
@@ -123,7 +123,11 @@ def _findings_of_rule(module: RuleModule, settled: pl.DataFrame, candidates: Row
 def _each_finding(
     module: RuleModule, settled: pl.DataFrame, candidates: Rows, file: str, first_time: int
 ) -> Iterator[tuple[Finding, int | None]]:
-    """Yield each finding with its delay (ns) before overlaps with other findings were removed; None if it has no delay."""
+    """Yield each finding with the delay (ns) of its candidate, None if that has no delay. The finding's own delay may be
+    shorter.
+
+    Time that an earlier finding covers is subtracted from it.
+    """
     times = {"delay", *(name for name, dtype in candidates.schema.items() if dtype == DURATION)}
     # cast, because a Duration would lose its nanoseconds as a Python value
     rows = candidates[settled["row"]].with_columns(pl.col(DURATION).cast(pl.Int64))
@@ -239,8 +243,8 @@ def _format_counts(text: str) -> str:
 def _agree_in_number(text: str) -> str:
     """Return a text with the singular after 1, because templates use plurals: "1 bytes were" becomes "1 byte was".
 
-    "1 of 1 connections" becomes "the only connection". A verb after "3 of 5 connections" would stay plural, but no template has
-    one there.
+    "1 of 1 connections" becomes "the only connection". No template has a verb after a count such as "1 of 5 connections"; it
+    would stay in the plural.
     """
     if "1 " not in text:
         return text

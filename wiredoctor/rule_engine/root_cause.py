@@ -49,14 +49,14 @@ def resolve(
 ) -> list[Finding]:
     """Return the findings of one capture, sorted by severity (worst first), delay and frame number.
 
-    `modules` are the rules that ran and `candidates` all their candidates. `only` names the rules to report; the others only
-    explain. `connections` and `exchanges` are the finished rows of the capture; only the needed ones are read. `met` counts the
-    candidates and findings that a limit omits. `keep` splits the resolved candidates into those to report now and those that were
-    reported earlier. `totals` receives what each rule found, before any limit applies. `losses`: the times in which packets were
-    dropped, from capture.drops.spans. A candidate that relies on an absence during them has at most medium confidence, or is
-    dropped. `explains` is called with all candidates, with their exchanges and endpoints. `tries`: rows of tables.TRIES. `known`:
-    all known gateways. `passed`: the Server fields that gateways forwarded, if `exchanges` is not complete. `file` is the
-    capture's name, `first_time` the time of its first packet in ns since 1970.
+    `modules` are the rules that ran and `candidates` all their candidates. `only` names the rules to report; candidates of other
+    rules only explain theirs. `connections` and `exchanges` are the finished rows of the capture; only the needed ones are read.
+    `met` counts the candidates and findings that a limit omits. `keep` splits the resolved candidates into those to report now
+    and those that were reported earlier. `totals` receives what each rule found, before any limit applies. `losses`: the times
+    in which packets were dropped, from capture.drops.spans. A candidate that relies on an absence during them has at most medium
+    confidence, or is dropped. `explains` is called with all candidates, with their exchanges and endpoints. `tries`: rows of
+    tables.TRIES. `known`: all known gateways. `passed`: the Server fields that gateways forwarded, if `exchanges` is not
+    complete. `file` is the capture's name, `first_time` the time of its first packet in ns since 1970.
     """
     core = summary_columns.candidate_frame(candidates, met)
     if core.is_empty():
@@ -92,9 +92,9 @@ def resolve(
 def _one_per_cause(
     core: pl.DataFrame, modules: Mapping[str, RuleModule], behind: CertainTries, losses: Sequence[tuple[int | None, int]]
 ) -> pl.DataFrame:
-    """Return the candidates that no other one explains or repeats, with no time counted twice.
+    """Return the candidates that no other candidate explains or repeats; no time is counted in two of them.
 
-    A candidate that relies on the silence until the end of the capture is dropped if packets were lost meanwhile.
+    A candidate that depends on silence until the end of the capture is dropped if packets were lost in that time.
     """
     told = ~pl.col("silent").fill_null(value=False)
     core = core.filter(told & ~pl.col("id").is_in(_explained_ids(core, modules, behind).implode())).drop("silent")
@@ -191,8 +191,9 @@ def _explained_ids(core: pl.DataFrame, modules: Mapping[str, RuleModule], behind
 def _causes(parts: list[pl.DataFrame], modules: Mapping[str, RuleModule], behind: CertainTries) -> list[tuple[int, int]]:
     """Return pairs (candidate id, id of its cause) for candidates that are reported together with their cause.
 
-    The cause is the first candidate of each rule in the same scope. In the scope "tries" it is the first one of each try, ordered
-    by the starts of the tries.
+    A scope says what a candidate and its cause must have in common. For each rule that can be the cause, it is the first
+    candidate in the same scope. In the scope "tries" (tries of a gateway) it is the first one of each try, in the order in which
+    the tries began.
     """
     pairs: set[tuple[int, int]] = set()
     tried: set[tuple[int, int, int]] = set()
@@ -219,7 +220,11 @@ def _causes(parts: list[pl.DataFrame], modules: Mapping[str, RuleModule], behind
 
 
 def _until(mine: pl.DataFrame, cause: pl.DataFrame) -> set[tuple[int, int]]:
-    """Return (candidate id, id of its cause) for responses that the server cut off while the client did not read."""
+    """Return (candidate id, id of its cause) for responses that were cut off while the client did not read.
+
+    `mine`: the candidates, about responses that the server cut off. `cause`: candidates about stalls due to a full receive
+    window.
+    """
     c, key = pl.col, _KEYS["exchange"]
     stalls = cause.filter(c("direction") == c("client_direction")).select(*key, "frame", cause="id", begun="start", over="end")
     found = mine.select(*key, "id", "end").join(stalls, on=key).filter(until_close("begun", "over"))
@@ -244,7 +249,7 @@ _KEYS = {"exchange": ["connection", "exchange"], "connection": ["connection"], "
 def _same(*columns: str) -> Callable[[pl.DataFrame, pl.DataFrame], pl.DataFrame]:
     """Return a function (candidates, causes) that selects the candidates whose values in these columns equal those of a cause.
 
-    Null equals nothing.
+    A null never counts as equal.
     """
     return lambda mine, causes: mine.join(causes, on=list(columns), how="semi")
 

@@ -80,9 +80,10 @@ def _with_gateways(
 def passed_on(
     known: Gateways, connections: pl.LazyFrame, exchanges: pl.LazyFrame, some: pl.Series | None = None
 ) -> pl.DataFrame:  # fmt: skip
-    """Return the fronts of gateways (`server`) with each Server field that they forwarded (`server_software`).
+    """Return the Server fields that gateways forwarded from the servers behind them.
 
-    If `some` is given, only these values of the field are examined.
+    `server`: the gateway, as an endpoint. `server_software`: a field that it forwarded. If `some` is given, only these values of
+    the field are examined.
     """
     c = pl.col
     wanted = c("response_server").fill_null("") != "" if some is None else c("response_server").is_in(some.unique().implode())
@@ -100,7 +101,7 @@ def passed_on(
 
 
 def _without_forwarded_servers(core: pl.DataFrame, passed: pl.DataFrame) -> pl.DataFrame:
-    """Remove the Server field from candidates at the front of a gateway if the gateway forwarded it.
+    """Remove the Server field from candidates about a gateway's responses if the gateway forwarded that field from a server.
 
     `passed`: the result of `passed_on`.
     """

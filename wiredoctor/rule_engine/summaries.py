@@ -24,9 +24,9 @@ Parts = list[tuple[dict[str, RuleModule], dict[str, pl.LazyFrame]]]
 
 
 def window_start(connections: pl.LazyFrame, exchanges: pl.LazyFrame, counts: tuple[int, int]) -> int | None:
-    """Return the frame number from which on connections are compared; None if the whole capture can be compared.
+    """Return the frame number of the first connection that is compared; None if all connections can be compared.
 
-    `counts`: the number of rows of `connections` and of `exchanges`. Frame numbers are compared instead of times, because a clock
+    `counts`: the number of rows of `connections` and of `exchanges`. Frame numbers are used instead of times, because a clock
     may be set back.
     """
     most = limits.COMPARED_ROWS.value

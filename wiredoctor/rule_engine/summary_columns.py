@@ -101,7 +101,7 @@ def _longest(core: pl.DataFrame, most: int) -> pl.DataFrame:
 
 
 def without_too_many(core: pl.DataFrame, limit: Limit, met: LimitsReached | None) -> pl.DataFrame:
-    """Return at most `limit` candidates, which become findings. Count the others in `met`."""
+    """Return at most `limit` candidates, which become findings: those with the longest delays. Count the others in `met`."""
     if core.height > limit.value and met is not None:
         met.counts[limit.name] = core.height - limit.value
     return _longest(core, limit.value)

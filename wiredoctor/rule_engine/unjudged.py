@@ -96,7 +96,7 @@ _NO_ENDPOINTS = pl.DataFrame(schema={"client_host": pl.String(), "server": pl.St
 
 
 def _host(endpoint: str) -> pl.Expr:
-    """Return an expression for an endpoint's address without its port, or for an address as it is."""
+    """Return an expression for an endpoint's address without its port; an address without a port stays as it is."""
     return c(endpoint).str.replace(r"^\[([^\]]*)\](?::\d+)?$", "${1}").str.replace(r"^([\d.]+):\d+$", "${1}")
 
 
@@ -338,7 +338,7 @@ def _filter_unexplained(lost: pl.LazyFrame, broken: pl.LazyFrame, connections: p
 
 
 def _as_of_the_end() -> pl.Expr:
-    """Return an expression for the reason why an exchange was not judged, revised by what is known at the end of the capture.
+    """Return an expression for the reason why an exchange was not judged, with what only the end of the capture shows.
 
     Later packets of the connection, and other requests in its pipeline, may show a gap or a close.
     """

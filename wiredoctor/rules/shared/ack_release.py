@@ -196,14 +196,17 @@ def _cap() -> pl.Expr:
 
 
 def _after_ack() -> pl.Expr:
-    """Return the time (ns) from the ACK's arrival at the sender to S; null if the sender's round trip is unknown."""
+    """Return the time (ns) from the arrival of the ACK at the sender to S, the segment that the ACK may have released.
+
+    Null if the round trip between capture point and sender is unknown.
+    """
     return pl.col("time") - pl.col("previous_ack_time") - pl.col("rtt_own")
 
 
 def _is_released() -> pl.Expr:
-    """Return whether the ACK released S: the kernel sent S when the ACK arrived.
+    """Return whether the ACK released S, the held-back segment: the kernel sent S when the ACK arrived.
 
-    Without a handshake, the round trip may include the server's computing time, so S may seem to precede the ACK.
+    Without a captured handshake, the round trip may include the server's computing time. Then S may seem to precede the ACK.
     """
     rtt = pl.col("rtt_own")
     earliest = pl.when(pl.col("handshake")).then(-pl.max_horizontal(pl.lit(_EARLY), rtt // _TOLERANCE)).otherwise(-rtt)

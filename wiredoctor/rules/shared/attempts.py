@@ -25,13 +25,17 @@ def _on_loopback() -> pl.Expr:
 
 
 def _place_columns() -> list[pl.Expr]:
-    """Return the columns of _PLACE. Two addresses can belong to one server only if `port` and `loopback` are equal."""
+    """Return the columns of _PLACE for each connection: the port of its server, and whether it uses IPv6 and loopback.
+
+    Two addresses can belong to one server only if `port` and `loopback` are equal.
+    """
     port = c("server").str.extract(r":(\d+)$").cast(pl.UInt32)
     return [port.alias("port"), c("server").str.starts_with("[").alias("ipv6"), _on_loopback().alias("loopback")]
 
 
 def other_refusals(refused: pl.LazyFrame, within: int) -> pl.LazyFrame:
-    """Return both rows of each pair of attempts at 127.0.0.1 and ::1 that were refused within `within` ns of each other.
+    """Return pairs of refused attempts: a client tried 127.0.0.1 and ::1 within `within` ns. Both rows of each pair are
+    returned.
 
     `superseded`: True for the first attempt of the pair; only the second counts. `other_frame`, `other_time`: the RST of the
     first attempt, in the row of the second. `within` must be shorter than the pause before a client retries.

@@ -40,10 +40,10 @@ close_confidence = confidence
 
 
 def server_closed_first() -> pl.Expr:
-    """Return whether, in a row of `closes`, the server itself, not a device on the path, closed before the client did.
+    """Return whether the server closed before the client, and no device on the path did so in its name. For rows of `closes`.
 
-    ACK numbers decide, not clocks: a FIN or RST of the client that does not acknowledge the server's FIN was sent without
-    knowledge of it. RSTs are never acknowledged, so the result is false if the server sent an RST and the client closed, too.
+    ACK numbers decide, not clocks: a client's FIN or RST that does not acknowledge the server's FIN was sent without knowledge
+    of that FIN. RSTs are never acknowledged, so the result is false if the server sent an RST and the client closed, too.
     """
     c = pl.col
     knew = ((c("client_close_ack") > c("server_close_offset")) & (c("server_close_rst") == 0)).fill_null(False)

@@ -119,7 +119,7 @@ class Exchange:
 
 
 class Attempt:
-    """A connection that was opened for an exchange at the front but carried no request."""
+    """A connection that a gateway opened for an exchange of its client, but that carried no request."""
 
     def __init__(self, values: Mapping[str, Any], prefix: str) -> None:
         """Read `values`: the columns OF_CONNECTION and `connection`, each name with `prefix`."""
@@ -216,10 +216,10 @@ def _common_failure(front: Front) -> Failure | None:
 
 
 def _may_belong(front: Exchange, one: Try) -> bool:
-    """Return whether a try may belong to this exchange: it began while the exchange waited, and did not fail after the
-    response.
+    """Return whether a try may belong to the exchange `front`. An attempt to connect always may.
 
-    A gateway that has responded waits for no server, so a later failure is not the reason. An attempt always may.
+    A request must have been sent while the exchange waited for its response. It must not have failed after that response,
+    because a gateway that has responded waits for no server.
     """
     if isinstance(one, Attempt):
         return True
@@ -248,7 +248,10 @@ def _gone(one: Exchange) -> bool:
 
 
 def kind_of(front: Exchange, tries: Sequence[Try]) -> str | None:
-    """Return the kind of failure of this exchange; None if it did not fail, or if the failure was forwarded."""
+    """Return the kind of failure of this exchange with a gateway.
+
+    None if it did not fail, or if the gateway only forwarded a server's failure.
+    """
     last = last_of(tries)
     if front.begun and (front.status or 0) < 500:
         return _truncation_kind(front, last)
@@ -283,9 +286,9 @@ def _failed_before(last: Try | None, left: int) -> bool:
 
 
 def _truncation_kind(front: Exchange, last: Try | None) -> str | None:
-    """Return "truncated" if the response was cut off because the server's response was; otherwise None.
+    """Return "truncated" if a gateway's response was cut off because the response of its server was cut off; otherwise None.
 
-    It is not truncated if the client left first.
+    If the client left first, the result is None. `front`: the exchange of the gateway's client. `last`: the gateway's last try.
     """
     if front.whole or not isinstance(last, Exchange) or front.values["upgraded"]:
         return None
@@ -323,7 +326,7 @@ def _of_exchange(front: Exchange, last: Exchange) -> str | None:
 def _is_rejected_while_reading(front: Exchange, last: Exchange) -> bool:
     """Return whether the gateway responded or closed while the head of the server's response was arriving.
 
-    A gateway that waits for the rest of the head gives up later.
+    Then it rejected that head. If it had waited for the end of the head, it would have given up later.
     """
     came = last.values["response_end"]
     if came is None or last.server_first or front.status == GATEWAY_TIMEOUT:
@@ -410,9 +413,9 @@ def _distance(front: Exchange, one: Attempt, servers: set[str] | None) -> tuple[
 
 
 def _tried_later(front: Exchange, some: Sequence[Attempt]) -> bool:
-    """Return whether the exchange waited long, and a failed attempt began while it waited, long before the response.
+    """Return whether an attempt of the gateway may belong to this exchange, although the attempt began late.
 
-    Such an attempt may belong to the exchange although it began late.
+    The exchange waited long for its response, and the attempt began while it waited, long before the response.
     """
     slow = front.answered - front.asked >= LONE_SYN
     return slow and any(front.asked <= one.values["syn_time"] <= front.answered - LONE_SYN for one in some)

@@ -125,9 +125,9 @@ class Stalls:
                     yield from self._with_first(row, verdict, candidates)
 
     def _with_first(self, row: Row, verdict: Verdict, candidates: pl.DataFrame) -> Iterator[Verdict]:
-        """Yield `verdict`, or hold it until the endpoint's next stall.
+        """Yield `verdict`, or keep it until the next stall at this endpoint.
 
-        The first stall after a head is held, because the program may just have been busy before it wrote the body.
+        The first stall between head and body is kept, because the program may just have been busy before it wrote the body.
         """
         endpoint = self._endpoints[(row.endpoint, row.role)]
         is_after_head = row.http and row.part == "head" and row.sent_bytes < row.mss and row.room
@@ -141,7 +141,10 @@ class Stalls:
         yield verdict
 
     def _judge_probe(self, row: Row, values: dict[str, Any], answer: dict[str, Any]) -> Iterator[Verdict]:
-        """Yield a verdict if a segment that a tail loss probe carried was late. `answer` is the row of its ACK."""
+        """Yield a verdict if a tail loss probe released a held-back segment later than the program usually writes.
+
+        `row`, `values`: the row of the segment. `answer`: the row of the ACK that answers it.
+        """
         endpoint = self._endpoints[(row.endpoint, row.role)]
         usual = self._usual_delay(endpoint, row)
         shortest, longest = self._limits.probe
@@ -240,9 +243,9 @@ def _cause(row: Row, side: _Side) -> Cause | None:
 
 
 def _may_be_chance(row: Row, endpoint: _Endpoint) -> bool:
-    """Return whether the ACK may have arrived by chance at the moment at which the program wrote S.
+    """Return whether the program may have written the segment S at the moment of the ACK by chance.
 
-    More than a few stalls, or proof that Nagle's algorithm is in use, exclude chance.
+    Chance is excluded by more than a few stalls, or by proof that Nagle's algorithm is in use.
     """
     if row.nagle_seen or endpoint.stalls > FEW:
         return False
@@ -252,15 +255,15 @@ def _may_be_chance(row: Row, endpoint: _Endpoint) -> bool:
 
 
 def _no_small_in_flight(row: Row) -> bool:
-    """Return whether no small segment was in flight; then Linux would not have held back the end of a message."""
+    """Return whether no small segment was in flight. In that case Linux would have sent the end of a message at once."""
     return row.part == "full" and (row.in_flight <= row.sent_bytes or row.in_flight % row.mss == 0)
 
 
 def _is_released(row: Row, cause: Cause, side: _Side, endpoint: _Endpoint) -> bool:
-    """Return whether the ACK released S.
+    """Return whether the ACK released the held-back segment.
 
-    Without a handshake, at least half of the side's recent candidates must have come as soon after their ACKs. Full segments are
-    numerous and are sent at any time, so a fraction of the round trip would be too large a tolerance for them.
+    If the handshake was not captured, at least half of this direction's recent held-back segments must have followed their ACKs
+    equally soon. For full segments the tolerance is small: they are numerous and are sent at any time.
     """
     near = row.sharp or not row.handshake
     if not (row.narrow and near if cause == "whole" else row.narrow or (row.wide and side.narrow)):

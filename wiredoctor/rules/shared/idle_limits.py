@@ -11,10 +11,10 @@ from wiredoctor.tables import MILLISECOND, SECOND
 
 
 class IdleLimit(NamedTuple):
-    """A default: its product, the seconds without payload, the name of the setting, and the vendor's page about it.
+    """The default idle limit of a product: the seconds without payload, the name of the setting, and the vendor's page about it.
 
-    `closes`: the product ends the connection with a FIN or RST. `forgets`: it drops the connection silently, so later packets are
-    lost or answered with an RST.
+    `closes`: the product ends the connection with a FIN or RST. `forgets`: it drops the connection silently, so later packets
+    are lost or answered with an RST.
     """
 
     name: str

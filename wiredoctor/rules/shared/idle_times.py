@@ -50,7 +50,9 @@ class _CloseMoment:
 
 
 class IdleTimes:
-    """The idle timeouts of the servers of some candidates, and the ends of their processes (see `known_rests`)."""
+    """What closes show about the servers of some candidates: their idle timeouts, and when their processes ended (see
+    `known_rests`).
+    """
 
     def __init__(
         self, ends: pl.DataFrame, said: pl.DataFrame, used: pl.DataFrame, syns: pl.DataFrame, exchanges: pl.LazyFrame
@@ -150,10 +152,10 @@ class IdleTimes:
         return rows.filter(~pl.Series(ended, dtype=pl.Boolean))
 
     def with_single_closes(self, rows: pl.DataFrame, single: pl.Expr, *, live: bool) -> pl.DataFrame:
-        """Return the candidates; those that are `single` and whose close the endpoint did not repeat have the kind "once".
+        """Return the candidates; the kind becomes "once" if the row is `single` and the endpoint did not close like this again.
 
-        Their confidence is medium at most. Candidates have `endpoint`, `connection` and `end`, the time of the close (ns); `live`
-        as in `without_stopped`.
+        The confidence of these is at most medium. Candidates have `endpoint`, `connection` and `end`, the time of the close
+        (ns). `live` is as in `without_stopped`.
         """
         places = rows.select("endpoint", "connection", "end", "final_at").iter_rows()
         repeated = [
@@ -226,10 +228,10 @@ class IdleTimes:
         return self._said.get(connection, (None, ""))[1]
 
     def closed_together(self, endpoint: int, connection: int, time: int, until: int | None = None, since: int = 0) -> list[int]:
-        """Return the idle times (ns) of the endpoint's other connections that the server closed at about `time` (ns).
+        """Return the idle times (ns) of other connections that the server at this endpoint closed at about `time` (ns).
 
-        An idle time is 0 if a request or response was in progress. A connection does not count if it was last used after
-        `time`, or closed before `since` (ns), the start of `connection`. `until` as in `limits`.
+        An idle time is 0 if a request or response was in progress. Connections do not count if they were last used after `time`,
+        or closed before `since` (ns), the start of `connection`. `until` is as in `limits`.
         """
         ends = self._closes_of(endpoint)
         first = bisect_left(ends, max(time - TOGETHER, since), key=_time)

@@ -59,7 +59,7 @@ class Limit(NamedTuple):
         return low if low == high else f"{low} to {high}"
 
     def origin(self) -> str:
-        """Return the source of the timeout as text."""
+        """Return a text that says where the timeout comes from: announced, learned from closes, or assumed."""
         closes = "one close" if self.closes == 1 else f"{self.closes:,} closes"
         if self.how == "announced":
             beyond = "" if self.low == (self.said or 0) * SECOND else "; it closes a second after that, as Node does"
@@ -132,7 +132,7 @@ def closes_soon(ends: list[End]) -> bool:
 
 
 def _count_immediate(ends: list[End], rests: list[int]) -> int:
-    """Return the number of closes immediately after a response; 0 if they are less than half of all closes.
+    """Return the number of closes immediately after a response; 0 if fewer than half of all closes were immediate.
 
     `rests`: the sorted idle times from which a timeout can be learned.
     """
@@ -141,7 +141,11 @@ def _count_immediate(ends: list[End], rests: list[int]) -> int:
 
 
 def _learned_from_lost(ends: list[End]) -> Limit | None:
-    """Return the timeout at which requests arrived, if at least half of the closes reset a request after similar idle times."""
+    """Return the idle timeout that requests met: the server reset them because they arrived as the timeout expired. None if
+    unclear.
+
+    At least half of all closes must be such resets, after similar idle times.
+    """
     rests = sorted(end.rest for end in ends if end.reset and end.rest is not None and end.rest >= EARLIEST)
     if len(rests) < 3 or 2 * len(rests) < len(ends) or len(_near_median(rests)) < len(rests):
         return None
@@ -155,7 +159,10 @@ def _near_median(rests: list[int]) -> list[int]:
 
 
 def is_similar(rest: int, other: int) -> bool:
-    """Return whether one timeout may have ended both idle times (ns): they differ by 5 % of the first, and NEAR, at most."""
+    """Return whether two idle times (ns) are so close that one timeout may have ended both.
+
+    They may differ by 5 % of the first, plus NEAR.
+    """
     return abs(rest - other) <= rest * 5 // 100 + NEAR
 
 

@@ -92,17 +92,18 @@ FACTS = (
 def early(rows: pl.LazyFrame) -> pl.LazyFrame:
     """Return the rows of `closes` in which the client ended an exchange early, with the columns FACTS.
 
-    `ended_at`: the client's close. `waited`: the time since the first byte of its request. `due`: the time until which other
-    packets can show the reason (all in ns). `timeout`: the common timeout (s) that the wait matches. `half_closed`: the FIN
-    came with the request, and the server closed without sending a byte. `uploading`: the request was not complete, and no final
-    response had begun.
+    All times are in ns. `ended_at`: when the client closed. `waited`: the time since the first byte of its request. `due`:
+    packets until this time may still show why it closed. `timeout`: the common timeout (s) that the wait matches. `half_closed`:
+    the FIN came with the request, and the server closed without sending a byte. `uploading`: the request was not complete, and
+    no final response had begun.
 
     `begun`: a final response had begun. `head_only`: the client closed at once after it had received the head. `in_pieces`: the
-    response is a stream. `stood_still`: no data was sent for seconds before the close. `partial`: the request asked for a range,
-    or a 200 or 206 had begun. `round_trip` (ns): 0 if unknown; `to_client` is its part between capture point and client.
-    `media`: the response is audio or video. `opens`: it is the first exchange of a connection with a captured handshake.
-    `unsized`: the length of the response is not known before its end. `received`: a part of the response had come when the
-    client closed. `at_end`: the FIN came with the end of the request, and acknowledges nothing of the response.
+    server streamed the body in pieces. `stood_still`: no data was sent for seconds before the close. `partial`: the client may
+    have wanted only a part, because the request had a Range field, or a 200 or 206 had begun. `round_trip`: 0 if unknown;
+    `to_client` is its part between capture point and client. `media`: the response is audio or video. `opens`: this is the first
+    exchange of a connection with a captured handshake. `unsized`: the length of the response is not known before its end.
+    `received`: part of the response had come when the client closed. `at_end`: the FIN came with the end of the request, and
+    acknowledges nothing of the response.
     """
     c = pl.col
     wait, asked = c("client_close_time") - c("request_start"), c("client_close_time") - c("request_end")
@@ -225,8 +226,8 @@ def _by_the_client() -> pl.Expr:
 def _reset() -> pl.Expr:
     """Return whether the client reset the connection without acknowledging the end of the response.
 
-    An RST without ACK flag and without an earlier FIN does not count, because programs do not close like this. A host that does
-    not know the connection, such as a restarted one, answers a segment with it, or a router does so in the host's name.
+    An RST without ACK flag and without an earlier FIN does not count, because programs do not close like this. It is the reply
+    to a segment of an unknown connection, by a restarted host for example, or by a router in the name of the host.
     """
     c = pl.col
     short = (c("client_close_ack") < c("response_end_offset")) & (c("client_close_ack") >= c("request_ack"))
@@ -310,13 +311,15 @@ def timeout_near(wait: int, share: int, most: int) -> int | None:
 
 
 class Ended(NamedTuple):
-    """The reason for an early end: a kind of client-abort, "half-closed", or None for an unfinished upload without a reason.
+    """Why a client ended an exchange early.
 
-    `other`: the request that replaced this one, or of the page that the user left. `closed`: the user closed that page. `others`:
-    the connections that the same client closed at that moment. `silent`: True if the finding about one of `others` covers this
-    end. `longest` (ns): the client's longest earlier wait for a similar response. `not_awaited`: the client closed with the end
-    of its request. `hedged`: `other` is the same request, and got its response. `plays`: the client is a media player that was
-    receiving data. `from_syn` (s): the timeout, if it is measured from a SYN that was retransmitted.
+    `kind`: a kind of client-abort, "half-closed", or None for an unfinished upload without a known reason. `other`: the request
+    that replaced this one, or the request for the page that the user left. `closed`: the user closed that page. `others`: the
+    connections that the same client closed at that moment. `silent`: the finding about one of `others` covers this end.
+    `longest`: the client's longest earlier wait (ns) for a similar response. `not_awaited`: the client closed together with the
+    end of its request, so it did not wait for a response. `hedged`: `other` is the same request, and got its response. `plays`:
+    the client is a media player that was receiving data. `from_syn`: the timeout (s), if it is measured from a SYN that was
+    retransmitted.
     """
 
     kind: str | None
@@ -394,7 +397,11 @@ def _longest_wait(own: Request, row: Mapping[str, Any], clients: Clients) -> int
 
 
 def _closed_by_program(connection: int, moment: int, timeout: int | None, clients: Clients) -> tuple[Close, ...]:
-    """Return the connections that a program closed when it ended; empty if it did not end."""
+    """Return the connections that a program closed at about `moment` (ns) because it ended; empty if there is no evidence of
+    that.
+
+    `timeout`: the common timeout (s) that the client's wait on `connection` matches.
+    """
     near = clients.closes(connection, moment - TOGETHER.value, moment + TOGETHER.value)
     waits = [close.waited for close in near if close.waited is not None]
     if len(waits) >= SEVERAL.value and max(waits) - min(waits) > max(waits) // 10 + 20 * MILLISECOND:
@@ -431,7 +438,7 @@ def _interrupted(connection: int, moment: int, to_client: int, clients: Clients)
 
 
 def _timer(wait: int) -> int | None:
-    """Return the timeout (s) that a wait (ns) since the first SYN matches: any whole number of seconds; None if none is near."""
+    """Return the number of whole seconds that a wait (ns) matches, as a timeout since the first SYN; None if it is not near any."""
     seconds = (wait + SECOND // 2) // SECOND
     return seconds if abs(wait - seconds * SECOND) <= TIMER.value else None
 
@@ -457,7 +464,7 @@ def _next_question(own: Request, row: Mapping[str, Any], clients: Clients) -> Re
 
 
 def _same_elsewhere(own: Request, row: Mapping[str, Any], clients: Clients) -> Request | None:
-    """Return the same request on another connection, whose response the client got just before it closed; None without one.
+    """Return the same request on another connection, if the client got its response just before it closed; otherwise None.
 
     It must be the only such response during this wait: a client that repeats a request all the time often gets one.
     """

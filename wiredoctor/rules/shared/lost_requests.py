@@ -1,4 +1,4 @@
-"""Determine what happened to a request that ended without a response when the server closed: one cause for each close.
+"""Determine what happened to a request without a response on a connection that the server closed: one cause for each close.
 
 Each cause belongs either to `keep-alive-race` or to `no-response`. Most facts are in the packets of the connection; other closes
 of the server show whether an idle timeout caused the close (idle_times.py).
@@ -81,7 +81,9 @@ def find_lost(closes: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def repetition_columns() -> list[pl.Expr]:
-    """Return the columns that same_client.beside_repetitions needs. `due`: the time (ns) by which a repetition must begin."""
+    """Return the columns that same_client.beside_repetitions needs, and `due`: the time (ns) until which a repetition may be
+    sent.
+    """
     moment = pl.max_horizontal("server_close_time", "request_end")
     return [
         moment.alias("ended_at"),
@@ -149,9 +151,10 @@ def _interim() -> pl.Expr:
 
 
 def _error_sent_before() -> pl.Expr:
-    """Return whether the server sent a 408 or 400 and closed before the request arrived, so the 408 or 400 is no response to it.
+    """Return whether the server sent a 408 or 400 before the request arrived, and closed. Then this is no response to the
+    request.
 
-    Neither acknowledges any byte of the request.
+    Neither the 408 or 400 nor the close acknowledges any byte of the request.
     """
     c = pl.col
     unasked = c("response_status").is_in([400, 408]) & (c("response_ack") <= c("request_offset"))

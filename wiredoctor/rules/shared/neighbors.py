@@ -48,7 +48,7 @@ def compare_neighbors(rows: pl.DataFrame, connections: pl.LazyFrame, exchanges: 
 
 
 def _of_the_same_hosts(rows: pl.DataFrame, connections: pl.LazyFrame) -> pl.DataFrame:
-    """Return the connections between the two hosts of each row."""
+    """Return the connections between hosts that are the client and the server of a connection in `rows`."""
     ends = connections.select(
         *("connection", "client_host", "server", "client_direction", "start", "server_bytes", "first_answer_frame"),
         *("first_answer_time", "syn_time"),
@@ -80,7 +80,7 @@ def _meanwhile(of_server: str, of_client: str) -> pl.Expr:
 
 
 def _rests(said: pl.DataFrame) -> pl.DataFrame:
-    """Return for each row the longest idle time (ns, `survived_rest`) after which this server answered on a connection."""
+    """Return for each row the longest idle time (ns) after which its server still answered on a connection, as `survived_rest`."""
     c = pl.col
     rest = c("request_start") - c("previous_end") - c("rtt_client").fill_null(0)
     answered = said.filter(c("server") == c("server_other"), c("response_frame").is_not_null())

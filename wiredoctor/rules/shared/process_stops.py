@@ -44,15 +44,16 @@ class Syn(NamedTuple):
 
 
 class Stop(NamedTuple):
-    """The end of a process at an endpoint: the proof (`form`), and the times of its first and last close (ns).
+    """The end of a process at an endpoint.
 
-    `resting`: the closes of idle connections. `lost`, `cut`: the numbers of lost requests, and of truncated responses and
-    tunnels. `refused`: the refused SYNs. `form` is the proof, one of
-    a: three idle times or more, and the longest is more than twice the shortest;
-    b: two idle times, and a SYN was refused within a second;
-    c: one idle time, and an exchange was cut off at the same moment;
-    d: one idle time, and the next SYN was refused;
-    e: three idle times that are closer together, and no older connection is used again;
+    `start`, `end`: the times of the first and last close (ns). `resting`: the closes of idle connections. `lost`: the number of
+    lost requests. `cut`: the number of truncated responses and tunnels. `refused`: the refused SYNs. `form`: the proof, which is
+    one of
+    a: three or more idle times, of which the longest is more than twice the shortest;
+    b: two or more idle times, and a SYN was refused within a second;
+    c: one or more idle times, and an exchange was cut off at the same moment;
+    d: one or more idle times, and the next SYN was refused;
+    e: three or more idle times that are closer together, and no older connection is used again;
     f: two idle times, no older connection is used again, and neither a timeout nor the responses explain the closes.
     """
 
@@ -169,7 +170,10 @@ def _rests(moment: Iterable[End]) -> list[int]:
 
 
 def _form(moment: list[End], syns: Sequence[Syn]) -> str | None:
-    """Return the form (see `Stop`) of the end of a process that the closes of one moment and the SYNs show, or None."""
+    """Return in which form (see `Stop`) these closes and SYNs show that a process ended; None if they do not show it.
+
+    `moment`: closes that followed one another immediately.
+    """
     rests = _rests(moment)
     if not rests:
         return None

@@ -132,7 +132,7 @@ class Clients:
         return self._by_place[one.connection, one.exchange][0][1]
 
     def repeated_syn(self, connection: int) -> int | None:
-        """Return when the first SYN of a connection was sent (ns); None if there was only one."""
+        """Return when the first of several SYNs of a connection was sent (ns); None if there was only one SYN."""
         return self._repeated_syn.get(connection)
 
     def other_requests(self, one: Request, since: int, until: int) -> Iterator[Request]:
@@ -180,7 +180,7 @@ class Clients:
 
 
 def nobody() -> Clients:
-    """Return an object without clients. It is created on demand: nothing may run in Polars before processes are forked."""
+    """Return an object without clients. It is created only when needed, because Polars must not run before a process forks."""
     requests = _requests(EXCHANGES.empty().lazy()).collect()
     closes = _closes(CLOSES.empty().lazy()).collect()
     return Clients(requests, closes, CONNECTIONS.empty().select("connection", "client_host", "server", "start", "syns"), ())
@@ -250,10 +250,12 @@ def known_clients(
     closes: pl.LazyFrame, exchanges: pl.LazyFrame, connections: pl.LazyFrame, candidates: Iterable[pl.DataFrame],
     gateways: Collection[int],
 ) -> Clients:  # fmt: skip
-    """Return what the clients of these candidates did at about the same time, and their requests that waited as long.
+    """Return what the clients of these candidates did shortly before and after they closed, and their other requests that are
+    needed.
 
-    Candidates have the columns `connection`, `ended_at` and `waited` (ns); `exchanges` has the columns tables.ASKED. `gateways`
-    are the connections whose client is a gateway, which forwards requests of others.
+    Other requests are those that may have waited as long for a response. `candidates` have the columns `connection`, `ended_at`
+    and `waited` (ns), `exchanges` has the columns tables.ASKED. `gateways`: the connections whose client is a gateway, which
+    forwards requests of others.
     """
     c = pl.col
     wanted = pl.concat([rows.select("connection", "ended_at", "waited") for rows in candidates])
@@ -285,7 +287,7 @@ def _one_host() -> pl.Expr:
 
 
 def _requests(exchanges: pl.LazyFrame) -> pl.LazyFrame:
-    """Return the columns of `exchanges` that Clients needs, with final responses only."""
+    """Return the columns of `exchanges` that Clients needs. Responses count only if they are final."""
     c = pl.col
     final = c("response_status") >= 200
     return exchanges.select(
