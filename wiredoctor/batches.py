@@ -23,7 +23,7 @@ Cells = dict[str, Array]
 
 
 def take_cells(rows: Rows, names: Sequence[str]) -> Cells:
-    """Take the rows of a table from the core, and return their cells by name."""
+    """Take the rows of a table out of `rows`, and return their cells by name."""
     count = int(rows.count)
     columns = np.empty((len(names), count), dtype=np.int64)
     first = 0

@@ -69,7 +69,7 @@ class Done:
 def without_collector() -> Generator[None]:
     """Suspend the garbage collector in the block, because it would scan the open connections again and again.
 
-    The block creates no lasting reference cycles.
+    The code in the block must not create reference cycles that last.
     """
     enabled = gc.isenabled()
     gc.disable()

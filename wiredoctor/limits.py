@@ -18,7 +18,7 @@ _HOUR = 3_600 * SECOND
 
 @dataclass(eq=False)
 class Limit:
-    """A limit. `value` counts `unit`; times (unit "ns") are in nanoseconds.
+    """A limit on memory or work. `unit` says what `value` counts; times (unit "ns") are in nanoseconds.
 
     stage: where the limit applies. sentence: the text for the report when the limit was reached, with {limit} and {count},
     written as `{count:head was|heads were}` for one and for several. It is "" if nothing is lost, or if the result itself shows

@@ -200,9 +200,10 @@ def _proc() -> int | None:
 class Replacement:
     """The future content of a target: write to `file`, then call `commit` or `discard`.
 
-    Until then the old file stays as it is. Afterwards, the new one has its mode and owner. Pipes and devices, which cannot be
-    replaced, are written directly. If no new file can be created in the folder, or the old one cannot be replaced (a single file
-    that is mounted into a container), the content is stored elsewhere until it is complete, and then copied over the old file.
+    Until `commit`, the old file stays as it is. Afterwards, the new one has its mode and owner. Pipes and devices, which cannot
+    be replaced, are written directly. If no new file can be created in the folder, or the old one cannot be replaced (a single
+    file that is mounted into a container), the content is stored elsewhere until it is complete, and then copied over the old
+    file.
     """
 
     def __init__(self, target: Target) -> None:
@@ -258,7 +259,10 @@ class Replacement:
         return file
 
     def _open_existing(self) -> int:
-        """Return the open file that is to be replaced. Raise OSError if it may not be written: then it is not replaced either."""
+        """Open the file that is to be replaced, and return its descriptor.
+
+        Raise OSError if the file may not be written: then it must not be replaced either.
+        """
         flags = os.O_WRONLY | _NOFOLLOW | _NONBLOCK | _NOCTTY | _BINARY
         existing = self._existing = self._keep(os.open(self._target.name, flags, dir_fd=self._target.folder))
         if not stat.S_ISREG(os.fstat(existing).st_mode):

@@ -174,9 +174,9 @@ class BatchSpill(Spill):
     def scan_as(
         self, table: Table, names: Mapping[str, str] | None = None, first: int = 0, count: int | None = None
     ) -> pl.LazyFrame:
-        """Return all rows, or `count` rows from row `first` on, as rows of another table.
+        """Return `count` rows (None: all), beginning with row `first`, as rows of another table.
 
-        `names`: for each column of that table, the name of the column in the rows.
+        `names`: for each column of that table, the name of the column in these rows.
         """
         if self.rows <= SMALL:
             return self._small_table(table, names).slice(first, count).lazy()

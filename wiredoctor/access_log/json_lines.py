@@ -102,7 +102,7 @@ def _request(values: dict[str, Any], names: Mapping[str, tuple[str, ...]]) -> tu
 
 
 def _latin(text: str) -> str:
-    """Return the UTF-8 bytes of a text as one character each, like the targets of captures."""
+    """Return a text in which each byte of the UTF-8 encoding is one character (Latin-1), as in the targets of captures."""
     return text.encode("utf-8", "replace").decode("latin-1")
 
 

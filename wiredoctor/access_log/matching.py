@@ -103,7 +103,7 @@ NONE = SameRequest()
 
 
 class ExchangeIndex:
-    """Exchanges by method and target, with and without the query. Targets are redacted as in reports."""
+    """Finds exchanges by method and target, even if the target is known without its query. Targets are redacted as in reports."""
 
     def __init__(self, exchanges: Iterable[CapturedExchange]) -> None:
         self._by_request: dict[tuple[str, str], SameRequest] = {}
@@ -117,7 +117,7 @@ class ExchangeIndex:
             self.last = one.end if self.last is None else max(self.last, one.end)
 
     def of_line(self, line: LogLine) -> SameRequest:
-        """Return the exchanges with the same request as a line; a log may omit the query."""
+        """Return the exchanges with the same method and target as a line. If the line has no query, the query does not count."""
         target = _origin_form(masked_target(line.target)) if line.target else ""
         known = self._by_request.get((line.method, target))
         return known or (NONE if "?" in target else self._by_request.get((line.method, f"{target}?"), NONE))
@@ -130,7 +130,7 @@ def _origin_form(target: str) -> str:
 
 
 def match_lines(lines: Iterable[LogLine], index: ExchangeIndex, slow: int) -> Matches:
-    """Match lines with exchanges: lines with a status of 500 or above, and lines with a duration of `slow` ns or more."""
+    """Find the exchanges that belong to lines with a status of 500 or above, or with a duration of at least `slow` ns."""
     chosen: list[LogLine] = []
     compared: list[LogLine] = []
     for line in lines:
@@ -210,9 +210,9 @@ def _cost(line: LogLine, one: CapturedExchange, time: int, moment: Moment) -> tu
 
 
 def _is_inner(some: Sequence[CapturedExchange], place: int) -> bool:
-    """Return whether this is probably a proxy's exchange with a server: another exchange encloses it. Logs name the outer one.
+    """Return whether this is probably a proxy's exchange with a server, because another exchange encloses it.
 
-    `some` are the exchanges with the same request, sorted by start.
+    Logs have a line for the enclosing one. `some` are the exchanges with the same request, sorted by start.
     """
     one = some[place]
     for other in reversed(some[max(place - MAX_OUTER, 0) : place]):

@@ -53,7 +53,7 @@ class MaskedTexts(NamedTuple):
 
 @dataclass(frozen=True)
 class Finding:
-    """A diagnosis with its evidence. The fields have the names and meanings of `findings` in the JSON format, schema 1."""
+    """A diagnosis with its evidence. Each field has the name and meaning of a key of `findings` in the JSON report (schema 1)."""
 
     rule: str
     family: str
@@ -102,7 +102,7 @@ class Finding:
     """
 
     def for_people(self) -> Finding:
-        """Return the finding with (masked) in place of masked parts of its texts."""
+        """Return the finding with texts in which "(masked)" replaces what may be secret."""
         if self.masked is None:
             return self
         title, message, request, remedy, notes = self.masked
@@ -111,7 +111,9 @@ class Finding:
 
     @property
     def first_seen(self) -> float:
-        """The time of its request, or of its first evidence if it has no request, in seconds since the first packet."""
+        """The time of the finding's request, in seconds since the first packet. Without a request, the time of the first
+        evidence.
+        """
         return self.elapsed if self.request_elapsed is None else self.request_elapsed
 
     @property
@@ -131,7 +133,7 @@ T = TypeVar("T")
 
 
 def causes_first(ordered: Sequence[T], findings: Callable[[T], Iterable[Finding]]) -> list[T]:
-    """Return findings, or groups of them, in the same order, except that each cause comes before its first effect."""
+    """Return findings, or groups of them, in almost the same order: only a cause is moved before its first effect."""
     holders: dict[tuple[str, Cause], int] = {}
     for number, one in enumerate(ordered):
         for finding in findings(one):

@@ -22,8 +22,8 @@ LEFT_OUT_BY: tuple[LeftOutBy, ...] = ("ignore", "baseline", "confidence")
 class LeftOut(NamedTuple):
     """Findings that were left out of the report: their number and their rules.
 
-    `by` is ignore (`reason` comes from the configuration's entry), baseline (`reason` names the file), or confidence (lower than
-    requested; `reason` names the level). `failures`: the findings of rules that report failed requests or connections.
+    `by` says why, and `reason` gives the details: "ignore" (an entry of the configuration), "baseline" (the name of the file) or
+    "confidence" (the required level). `failures`: the findings of rules that report failed requests or connections.
     """
 
     by: LeftOutBy
@@ -96,7 +96,7 @@ class Unjudged:
     """The request with (masked) in place of masked parts; None if nothing in it is masked."""
 
     def for_people(self) -> Unjudged:
-        """Return a copy with (masked) in place of masked parts of the request."""
+        """Return a copy in which "(masked)" replaces the parts of the request that may be secret."""
         return self if self.masked_request is None else replace(self, request=self.masked_request, masked_request=None)
 
 

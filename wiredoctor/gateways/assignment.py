@@ -1,4 +1,7 @@
-"""Select the right pairs among the possible pairs of fronts and backs, separately for each connected part of their graph."""
+"""Select the right pairs among the possible pairs of a front (exchange with a client) and a back (exchange with a server).
+
+The pairs form a graph. Each connected part of it is solved separately.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,7 @@ Part = dict[int, list[int]]
 
 
 class Pair(NamedTuple):
-    """A front and a back that belong together, as row numbers."""
+    """A pair, as row numbers: `front` is an exchange with a gateway's client, `back` the gateway's own request for it."""
 
     front: int
     back: int
@@ -256,7 +259,11 @@ def _grow(b: int, fronts: dict[int, set[int]], owner: dict[int, int], seen: set[
 
 
 def _by_order(rest: Part, taken: set[int]) -> list[Pair]:
-    """Pair by time order: the front that has waited longest was forwarded first."""
+    """Pair exchanges by time order: a gateway's request to a server belongs to the client's request that has waited longest.
+
+    `rest`: for each back (exchange with a server), the possible fronts (exchanges with clients). `taken`: the fronts that are
+    already paired.
+    """
     pairs: list[Pair] = []
     used = set(taken)
     for b in sorted(rest):

@@ -54,10 +54,10 @@ def attempts(failed: pl.DataFrame) -> list[Attempt]:
 
 
 class Gateway(NamedTuple):
-    """The facts about gateways that are known when attempts are assigned.
+    """What is known about gateways before failed attempts are assigned to exchanges.
 
-    front: the rows at fronts. hosts: by endpoint, the hosts from which its gateway connects to servers. tries: the tries of each
-    row at a front.
+    `front`: the rows of exchanges with the gateways' clients. `hosts`: for each endpoint of a gateway, the hosts from which it
+    connects to servers. `tries`: for each row in `front`, the rows of the gateway's requests for it.
     """
 
     front: Array
@@ -66,7 +66,10 @@ class Gateway(NamedTuple):
 
 
 def owners(found: Sequence[Attempt], rows: Rows, gateway: Gateway) -> dict[int, int]:
-    """Return the row at a front to which each attempt belongs, by the attempt's index; unclear attempts are left out."""
+    """Return for each attempt the row of the client's exchange for which the gateway made it; the keys are indexes of `found`.
+
+    Attempts for which that is not clear are left out.
+    """
     front = np.sort(gateway.front)
     starts, last = rows.start[front], np.maximum.accumulate(rows.answered[front])
     first = front[rows.opened[front] < LATE]
@@ -123,7 +126,9 @@ def other_addresses(found: Sequence[Attempt], rows: Rows) -> dict[int, set[int]]
 
 
 def _of_host(one: Attempt, rows: Rows, some: Array, hosts: Mapping[int, frozenset[int]]) -> list[int]:
-    """Return the rows whose gateway may have made this attempt."""
+    """Return those rows in `some` whose gateway may have made this attempt. `hosts`: from where each gateway connects to
+    servers.
+    """
     return [
         row
         for row in some.tolist()

@@ -118,7 +118,10 @@ def _choose_orders(votes: Counter[_Vote], asked: Counter[tuple[int, int]]) -> Co
 
 
 def _of_most(votes: Counter[_Vote], rows: Rows) -> set[int]:
-    """Return the endpoints of which at least two exchanges, and at least half, are enclosed: a few may be enclosed by chance."""
+    """Return the endpoints most of whose exchanges are enclosed by an exchange at another endpoint.
+
+    At least two, and at least half, must be enclosed, because a few may be enclosed by chance.
+    """
     servers, counts = np.unique(rows.server, return_counts=True)
     asked = dict(zip(servers.tolist(), counts.tolist(), strict=True))
     inside: Counter[int] = Counter()
@@ -149,7 +152,7 @@ def _without_siblings(elected: Counter[tuple[int, int]]) -> Counter[tuple[int, i
 
 
 def _without_chains(elected: Counter[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Drop pairs whose requests pass through a third endpoint."""
+    """Return the pairs (gateway, endpoint behind it) without those whose requests pass through a third endpoint in between."""
     behind: dict[int, list[int]] = {}
     for a, b in elected:
         behind.setdefault(a, []).append(b)

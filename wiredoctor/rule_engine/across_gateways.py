@@ -232,7 +232,9 @@ class _Tries:
             self.by_place[one.place] = one
 
     def at(self, row: Mapping[str, Any]) -> _Try | None:
-        """Return the try to which a candidate at the back belongs; None if it belongs to none."""
+        """Return the try (request or attempt to connect) to which a candidate behind a gateway belongs; None if it belongs to
+        none.
+        """
         return self.by_place.get((row["connection"], row["exchange"])) or self.by_place.get((row["connection"], None))
 
     def later(self, one: _Try) -> tuple[_Try, _FrontExchange] | None:
@@ -330,10 +332,10 @@ def _took(one: _Try, last: _Try) -> int:
 
 
 def _given_up(rows: pl.DataFrame, known: _Tries) -> pl.DataFrame:
-    """Change the text of client aborts at a gateway.
+    """Change the text of client aborts if a gateway was involved.
 
-    Either its client left while the gateway waited for a server, or the gateway gave up a try and sent the request to another
-    server.
+    Either the client left while the gateway waited for a server, or the gateway itself gave up a try and sent the request to
+    another server.
     """
     changes: dict[int, dict[str, Any]] = {}
     for number, row in enumerate(rows.iter_rows(named=True)):

@@ -16,9 +16,9 @@ _CHAIN = 8
 
 
 class CertainTries:
-    """The tries whose exchange at the front is certain.
+    """The tries of gateways for which it is certain to which exchange of a client they belong.
 
-    An attempt to connect has no exchange at the back, so it matches every candidate of its connection.
+    An attempt to connect carries no exchange of its own, so it matches every candidate of its connection.
     """
 
     def __init__(self, tries: pl.DataFrame | None) -> None:
@@ -94,9 +94,9 @@ class CertainTries:
 
 
 def tries_of(known: Gateways) -> pl.DataFrame:
-    """Return the known tries as rows of tables.TRIES.
+    """Return the tries of gateways as rows of tables.TRIES.
 
-    These are the certain tries, and for the doubtful ones each possible pair of an exchange at the front and one at the back.
+    A try that belongs to one of several exchanges has a row for each of them, in which `certain` is false.
     """
     if known.tries.is_empty() and not known.doubtful:
         return TRIES.empty()
@@ -109,6 +109,6 @@ def tries_of(known: Gateways) -> pl.DataFrame:
 
 
 def fronts_of(known: Gateways) -> pl.DataFrame:
-    """Return the known fronts of gateways and the servers behind them as rows of tables.FRONTS."""
+    """Return pairs (endpoint of a gateway, endpoint of a server behind it) as rows of tables.FRONTS."""
     rows = [(front, behind) for front, several in known.fronts.items() for behind in several]
     return pl.DataFrame(rows, schema=FRONTS.schema, orient="row") if rows else FRONTS.empty()

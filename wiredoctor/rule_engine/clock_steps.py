@@ -33,9 +33,9 @@ def drop_across_clock_steps(
 
 
 def _unsure_since(rows: pl.DataFrame, steps: Array) -> pl.DataFrame:
-    """Set low confidence for candidates if a step lies between `since_frame` and their first packet.
+    """Set low confidence for candidates if a clock step lies between the frame `since_frame` and their first packet.
 
-    Their smallest round trip was measured from `since_frame` on, so it may be wrong.
+    Their smallest round trip was measured in these frames, so it may be wrong.
     """
     if "since_frame" not in rows.columns:
         return rows

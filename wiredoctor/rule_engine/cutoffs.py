@@ -74,7 +74,7 @@ class Cutoffs(NamedTuple):
         return Cutoffs(**wide)
 
     def of_all_segments(self) -> Cutoffs:
-        """Return these cutoffs, widened so that the columns of `segments` have all their events, whichever rules run."""
+        """Return cutoffs that are wide enough for the columns of `segments` to contain all their events, whichever rules run."""
         return self.widened([_SEGMENTS])
 
 

@@ -188,7 +188,7 @@ def _finding(module: RuleModule, texts: _Texts, values: dict[str, Any], times: s
 def separate_masks(finding: Finding) -> Finding:
     """Return the finding with `*` in place of MASK in its texts.
 
-    Its field `masked` contains the same texts with marks that people cannot confuse with sent text.
+    Its field `masked` has the same texts with marks that people cannot mistake for text that was sent.
     """
     texts = [finding.title, finding.message, finding.request, finding.remedy, *(step.note for step in finding.evidence)]
     if not any(text is not None and redact.MASK in text for text in texts):

@@ -105,7 +105,7 @@ def _one_per_cause(
 
 
 def _within_losses(modules: Mapping[str, RuleModule], losses: Sequence[tuple[int | None, int]]) -> pl.Expr:
-    """Return an expression `in_loss`: true if a candidate relies on the absence of packets that may only have been dropped."""
+    """Return an expression `in_loss`: whether packets were dropped while the candidate relies on the absence of packets."""
     absent = pl.col("rule").is_in([name for name, module in modules.items() if module.rule.absence])
     return (absent & _during(losses)).alias("in_loss")
 
@@ -137,7 +137,7 @@ def _totals(core: pl.DataFrame) -> dict[str, RuleTotal]:
 def _with_endpoints(core: pl.DataFrame, connections: pl.LazyFrame) -> pl.DataFrame:
     """Add the columns `client`, `server` and `client_direction` from the connections.
 
-    A candidate's own client and server stay.
+    If a candidate already has a client or server, that value is kept.
     """
     needed = core.select("connection").drop_nulls().unique()
     known = (

@@ -68,10 +68,10 @@ def are_few(tables: Tables) -> bool:
 def find_summaries(
     modules: Mapping[str, RuleModule], scan: Mapping[str, pl.LazyFrame], *, few: bool = False, many: bool = False
 ) -> Iterator[dict[str, pl.DataFrame]]:
-    """Yield the candidates of the summary rules in the complete tables, which are read lazily; a missing table counts as empty.
+    """Yield the candidates that the summary rules find in the complete tables, by rule name.
 
-    `few`: see `are_few`. `many`: stream the rows where their order does not matter, and yield the candidates of each rule before
-    the next one runs.
+    The tables are read lazily; a missing table counts as empty. `few`: see `are_few`. `many`: stream the rows where their order
+    does not matter, and yield the candidates of each rule before the next one runs.
     """
     running = [m for m in enabled(modules.values()) if m.rule.summary]
     lazy = {name: scan[name] if name in scan else RULE_TABLES[name].empty().lazy() for m in running for name in m.tables}
@@ -112,7 +112,7 @@ def _judge_rows(module: RuleModule, rows: pl.DataFrame, state: dict[str, Any]) -
 def join_batches(modules: Mapping[str, RuleModule], all_of: Mapping[str, Callable[[], Rows]]) -> dict[str, Rows]:
     """Return the candidates of all batches by rule name. Rules that have failed are omitted.
 
-    `all_of`: for each rule name, a function that returns its candidates of all batches.
+    `all_of`: for each rule name, a function that returns the candidates.
     """
     whole: dict[str, Rows] = {}
     for name, give in all_of.items():
@@ -126,7 +126,8 @@ def judge_idle_limits(
     modules: Mapping[str, RuleModule], found: Mapping[str, Rows], closes: pl.LazyFrame, connections: pl.LazyFrame,
     *, live: bool = False,
 ) -> dict[str, Rows]:  # fmt: skip
-    """Judge the candidates of rules about idle timeouts, given how their servers closed and refused connections.
+    """Judge the candidates of rules about idle timeouts by the times at which their servers closed and refused other
+    connections.
 
     Return the candidates of all rules. With `live`, only facts that are known soon after each close are used.
     """

@@ -80,7 +80,10 @@ def _summary_tables(modules: Mapping[str, RuleModule]) -> set[str]:
 
 
 def _of_connections(tables: Mapping[str, pl.LazyFrame], which: pl.Expr, names: set[str]) -> dict[str, pl.LazyFrame]:
-    """Return the tables with only the connections that match `which`; tables of exchanges are restricted if `names` has them."""
+    """Return the tables with only the connections for which `which` is true.
+
+    Tables of exchanges are only restricted to these connections if they are in `names`, because that takes time.
+    """
     connections = tables["connections"].filter(which)
     if not names & _OF_EXCHANGES:
         return {**tables, "connections": connections}
@@ -100,6 +103,6 @@ def _of_connections(tables: Mapping[str, pl.LazyFrame], which: pl.Expr, names: s
 def _filter_by(rows: pl.LazyFrame, holds: pl.Expr) -> pl.LazyFrame:
     """Return the rows for which an expression that calls Python is true.
 
-    It is computed as a column first: Polars would pickle such a filter for the source of `View.lazy`, which needs cloudpickle.
+    It is computed as a column first. As a filter, Polars would pickle it for the source of `View.lazy`, which needs cloudpickle.
     """
     return rows.with_columns(holds.alias("_holds")).filter("_holds").drop("_holds")

@@ -168,7 +168,7 @@ def _is_left() -> pl.Expr:
 
 
 def _has_gap() -> pl.Expr:
-    """Return whether packets of the exchange, or before it on the connection, are missing from the capture."""
+    """Return whether packets are missing from the capture, in the exchange or earlier on its connection."""
     return c("gap_before") | c("request_has_gap") | c("response_has_gap") | (c("response_end_reason") == "hole")
 
 

@@ -178,7 +178,9 @@ def _head_only() -> pl.Expr:
 
 
 def _part() -> pl.Expr:
-    """Return what the first write was: a head, a small segment or a full segment; null if it filled the receiver's window."""
+    """Return what kind of data the first write was: "head", "small" or "full" (segment); null if it filled the receiver's
+    window.
+    """
     parts = {"head": _head_only(), "small": pl.col("previous_data_small"), "full": pl.col("previous_data_full")}
     named = [pl.when(is_one).then(pl.lit(name)) for name, is_one in parts.items()]
     return pl.coalesce(*named, pl.lit(None, pl.String))

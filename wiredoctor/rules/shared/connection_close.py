@@ -39,7 +39,7 @@ ENDLESS = ("text/event-stream", "application/x-ndjson", "multipart/x-mixed-repla
 
 
 def streams() -> pl.Expr:
-    """Return whether the response has a media type of ENDLESS, or is endless for another reason (`response_endless`)."""
+    """Return whether the response is an endless stream: its media type is in ENDLESS, or `response_endless` is true."""
     return pl.col("response_endless") | pl.col("response_content_type").is_in(ENDLESS)
 
 

@@ -148,10 +148,10 @@ class Front(NamedTuple):
 
 
 class Failure(NamedTuple):
-    """The reason for a failure: the kind, the try that shows it, all tries, and the gateways that forwarded it.
+    """Why a gateway failed its client.
 
-    `through` starts at the outermost gateway. `whole`: it is certain that these tries belong to the exchange. `guessed`: as in
-    Front.
+    `last` is the try that shows the `kind`; `tries` are all tries. `through`: the gateways that forwarded the failure, beginning
+    with the outermost. `whole`: it is certain that these tries belong to the exchange. `guessed`: as in Front.
     """
 
     kind: str
@@ -163,9 +163,9 @@ class Failure(NamedTuple):
 
 
 def failures(fronts: Mapping[Key, Front]) -> dict[Key, Failure]:
-    """Return the reason for each failure of an exchange at a front, by connection and exchange.
+    """Return why a gateway failed its client, for each exchange of a client that failed. The keys are (connection, exchange).
 
-    Exchanges without a failure are left out. A failure that a gateway only forwarded counts if another gateway caused it.
+    If a gateway only forwarded a failure that another gateway behind it had caused, that failure is returned for the exchange.
     """
     found: dict[Key, Failure | None] = {}
 
@@ -394,7 +394,11 @@ def _servers_of_routes(
     maybe: Mapping[Key, Sequence[Attempt]],
     known: Mapping[Route, Set[str]],
 ) -> dict[Route, set[str]]:
-    """Return the servers to which each route is known to lead; an empty set if the gateway answered those requests itself."""
+    """Return the servers to which each route is known to lead; an empty set if the gateway itself answered the requests of a
+    route.
+
+    A route is an endpoint of a gateway and the part of the request by which it chooses a server.
+    """
     servers = {route: {*some} for route, some in known.items()}
     for key, front in fronts.items():
         if front.certain and not maybe.get(key):

@@ -91,8 +91,8 @@ class Verdict(NamedTuple):
 def stalls_with_texts(candidates: pl.DataFrame, verdicts: list[Verdict]) -> pl.DataFrame:
     """Return the candidates that are stalls, with the kind, delay (ns) and confidence of their verdicts.
 
-    Added columns: `answer_frame` and `answer_time` of the ACK of a probe (null for others), `ack_delay` (the original `delay` in
-    ns), and `prompt_before` (`prompt` of the verdict).
+    Added columns: `answer_frame` and `answer_time` (the ACK of a tail loss probe; null for other stalls), `ack_delay` (the
+    original `delay`, ns), and `prompt_before` (`prompt` of the verdict).
     """
     if not verdicts and candidates.height:
         return candidates.clear()

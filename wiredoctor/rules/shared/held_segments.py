@@ -207,7 +207,7 @@ class Stalls:
         return Verdict(index, {}, kind, max(0, row.delay - usual), confidence, side.prompt)
 
     def _remember(self, endpoint: _Endpoint, row: Row) -> None:
-        """Record the lateness of a segment. An exchange counts once, with its latest segment."""
+        """Record the lateness of a segment. An exchange counts once, with the greatest lateness of its segments."""
         late = endpoint.late.setdefault(row.part, [])
         exchange = (row.connection, row.frame if row.unread else row.exchange)
         for i, (known, frame, lateness) in enumerate(late):
@@ -306,7 +306,9 @@ def _spread(values: list[int]) -> float:
 
 
 def _is_counted(row: Row, side: _Side, short: bool) -> bool:
-    """Return whether a stall counts. A delay too short for most timers counts if at least five are similar."""
+    """Return whether a stall counts. A delay that is too short for most delayed-ACK timers counts only if at least five are
+    similar.
+    """
     if not short:
         return True
     side.short.append(row.delay)

@@ -147,7 +147,7 @@ A fraction of the limit is allowed if that is more.
 
 
 def limit_near(rest: pl.Expr) -> pl.Expr:
-    """Return the idle timeout (ns) in IDLE_LIMITS that matches this idle time (ns), of products with `closes`; null if there is
+    """Return the idle timeout (ns) of a product with `closes` in IDLE_LIMITS that matches this idle time (ns); null if there is
     none.
     """
     found = pl.lit(None, pl.Int64)

@@ -76,10 +76,10 @@ class IdleTimes:
         self._exchanges = exchanges
 
     def limits(self, endpoint: int, connection: int, until: int | None = None) -> list[Limit]:
-        """Return the idle timeouts of an endpoint from the best source; empty if no source has one.
+        """Return the idle timeouts of an endpoint from the best source that has any; empty if none has.
 
-        The sources are its closes, then its announcement on this connection, then the defaults of its software. `until`: use only
-        what was known at this time (ns); None for everything.
+        The best source is its closes, then its announcement on this connection, then the defaults of its software. `until`: use
+        only what was known at this time (ns); None for everything.
         """
         learned = self.learned_timeout(endpoint, until)
         said, server = self._said.get(connection, (None, ""))
@@ -94,7 +94,8 @@ class IdleTimes:
     def _is_refuted(self, limit: Limit, endpoint: int, until: int | None) -> bool:
         """Return whether enough requests were answered after a longer idle time.
 
-        Then this is not the timeout of the endpoint but the regular interval of a client, or the default of other servers.
+        If so, this is not the timeout of the endpoint. It may be the regular interval of a client, or the default of other
+        servers.
         """
         if limit.how == "soon":
             return False
@@ -134,13 +135,14 @@ class IdleTimes:
         return self._stops[endpoint]
 
     def all_stops(self) -> dict[int, Stops]:
-        """Return the ends of processes, by endpoint."""
+        """Return for each endpoint the times at which its processes ended."""
         return {endpoint: stops for endpoint in sorted(self._suspicious) if (stops := self.stops(endpoint)) != NONE}
 
     def without_stopped(self, rows: pl.DataFrame, *, live: bool) -> pl.DataFrame:
-        """Drop candidates whose connections were closed because the server's process ended, or late after it was suspended.
+        """Drop candidates whose connections were closed because a process of the server ended.
 
-        `live`: use only what was known when the candidate became final.
+        Also drop those that the server closed late, because its process had been suspended. `live`: use only what was known when
+        the candidate became final.
         """
         if rows.filter(pl.col("endpoint").is_in([*self._suspicious])).is_empty():
             return rows
@@ -307,7 +309,9 @@ def _syns(connections: pl.LazyFrame, wanted: pl.DataFrame) -> pl.LazyFrame:
 
 
 def _ends(closes: pl.LazyFrame) -> pl.LazyFrame:
-    """Return the columns _ENDS for each connection that the server closed first, unless a message had announced the close."""
+    """Return the columns _ENDS for each connection that the server closed first. Closes that a message had announced are left
+    out.
+    """
     c = pl.col
     flagged = (c("server_close_rst") == 0) | c("server_close_ack").is_not_null()
     rows = closes.filter(c("server_close_frame").is_not_null() & flagged & c("has_request"))

@@ -1,7 +1,7 @@
-"""Find clients that closed before they had their response, and the reason if packets show it.
+"""Find clients that closed before they had received their response, and find out why if packets show the reason.
 
-The code is shared by `client-abort` and `no-response`, which reports clients that only half-closed. Most facts are in the packets
-of the connection. The client's other connections show what else it did at that moment (same_client.py).
+The code is shared by `client-abort` and `no-response`, which reports clients that only half-closed. Most facts are in the
+packets of the connection. The client's other connections show what else it did at that moment (same_client.py).
 """
 
 from __future__ import annotations
@@ -156,7 +156,9 @@ def _half_closed() -> pl.Expr:
 
 
 def _received() -> pl.Expr:
-    """Return whether a part of the response had come when the client closed, and the close does not show the opposite."""
+    """Return whether a part of the response had come when the client closed. It had not come if the close does not acknowledge
+    it.
+    """
     c = pl.col
     seen = (c("client_close_ack") > c("response_offset")).fill_null(value=True)
     return (begun() & seen & (c("response_start") <= c("client_close_time"))).fill_null(value=False)
@@ -257,9 +259,10 @@ def _left_early() -> pl.Expr:
 
 
 def _fin_with_request() -> pl.Expr:
-    """Return whether the FIN came with the request or as the response began, and the client acknowledged everything sent.
+    """Return whether the client closed only its own direction, because it had no more to send.
 
-    Such a client has only closed its half. A FIN later in a response may be due to a timeout that expired between two segments.
+    Its FIN came with the request or when the response began, and it acknowledged everything that the server sent. A FIN later in
+    a response may be due to a timeout that expired between two segments.
     """
     c = pl.col
     asked = c("client_close_time") - c("request_end")
@@ -438,7 +441,9 @@ def _interrupted(connection: int, moment: int, to_client: int, clients: Clients)
 
 
 def _timer(wait: int) -> int | None:
-    """Return the number of whole seconds that a wait (ns) matches, as a timeout since the first SYN; None if it is not near any."""
+    """Return the whole number of seconds near a wait (ns) since the first SYN, because it may be a timeout; None if none is
+    near.
+    """
     seconds = (wait + SECOND // 2) // SECOND
     return seconds if abs(wait - seconds * SECOND) <= TIMER.value else None
 
@@ -512,9 +517,10 @@ def _closed_page(own: Request, row: Mapping[str, Any], clients: Clients) -> Requ
 
 
 def _other_part(own: Request, row: Mapping[str, Any], clients: Clients) -> Request | None:
-    """Return the request for another part of the same resource; None if there is none.
+    """Return the client's request for another part of the same resource; None if there is none.
 
-    A request for all of it counts only if it is later: a part that is requested after it continues a download that broke off.
+    A request for the complete resource counts only if it is newer than this one. If it is older, this one only continues a
+    download that broke off.
     """
     since, until = min(own.start, row["ended_at"] - WINDOW), row["ended_at"] + WINDOW
     for other in clients.other_requests(own, since, until):

@@ -80,7 +80,7 @@ def _meanwhile(of_server: str, of_client: str) -> pl.Expr:
 
 
 def _rests(said: pl.DataFrame) -> pl.DataFrame:
-    """Return for each row the longest idle time (ns) after which its server still answered on a connection, as `survived_rest`."""
+    """Return for each row `survived_rest`: the longest idle time (ns) after which its server still answered on a connection."""
     c = pl.col
     rest = c("request_start") - c("previous_end") - c("rtt_client").fill_null(0)
     answered = said.filter(c("server") == c("server_other"), c("response_frame").is_not_null())

@@ -1,7 +1,7 @@
-"""Find when a process of a server ended: closes at one moment that no idle timeout explains.
+"""Find when a process of a server ended: it closed connections at one moment, and no idle timeout explains these closes.
 
-All rules about closes share this code. The steps are: leave out closes right after responses; find possible ends of processes by
-their packets; learn idle timeouts from all other closes; and drop the ends that these timeouts explain. No step changes an
+All rules about closes share this code. The steps are: leave out closes right after responses; find moments at which a process
+may have ended; learn idle timeouts from all other closes; and drop the moments that these timeouts explain. No step changes an
 earlier one.
 """
 
@@ -88,10 +88,10 @@ NONE = Stops()
 
 
 class Uses(NamedTuple):
-    """The exchanges of an endpoint.
+    """The exchanges of an endpoint, with the columns of tables.CLOSES and two more.
 
-    Columns: as in tables.CLOSES, and `answered`: a final response was captured; `closed`: the server closed. `final_at` (ns) is
-    the time until which the exchange was observed.
+    `answered`: a final response was captured. `closed`: the server closed. `final_at` (ns) is the time until which the exchange
+    was observed.
     """
 
     rows: pl.DataFrame
@@ -202,7 +202,7 @@ def _is_under_way(end: End, shortest: int) -> bool:
 
 
 def _is_close(moment: list[End]) -> bool:
-    """Return whether a server that checks its connections only now and then would close like this."""
+    """Return whether these may be the closes of a server that has an idle timeout, but checks its connections only now and then."""
     rests = _rests(moment)
     return len(rests) > 2 and rests[-1] - rests[0] > SPREAD and rests[-1] <= 2 * rests[0]
 

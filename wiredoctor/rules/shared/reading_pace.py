@@ -26,18 +26,19 @@ _OF_RESPONSE = ["connection", "response"]
 
 
 def with_pace(rows: pl.DataFrame, connections: pl.LazyFrame, exchanges: pl.LazyFrame, most: int) -> pl.DataFrame:
-    """Add columns to the rows, each about a closed window, which show that the client reads at its own pace.
+    """Add columns that show whether a client reads at its own pace. Each row is about one time for which a receive window was
+    closed.
 
     `period`: the time (ns) between two openings of the window. `rate`: the bytes per second between them. A value is null unless
     it is similar for at least half of the closed windows of the response. It is also null for a window that was closed for more
-    than two periods. Only the first window may be closed longer if the client had read ahead so much that the rate explains it.
+    than two periods. Only the first window may be closed longer, if the client had read ahead so much that the rate explains it.
 
-    `plays`: the response is audio or video, or its client is a player. `of_client`: the window belongs to a client. Only openings
-    at most `most` ns apart count. `period`, `rate` and `plays` are only for HTTP clients that are not gateways, because a gateway
-    may wait for a client of its own.
+    `plays`: the response is audio or video, or its client is a player. `of_client`: the window belongs to a client. Only
+    openings at most `most` ns apart count. `period`, `rate` and `plays` are only for HTTP clients that are not gateways, because
+    a gateway may wait for a client of its own.
 
-    `rows` have `connection`, the `direction` of the receiver, `http`, and `start` (ns). They also have `opened` (ns) and `offset`
-    of the next data (null if the window never opened), and `closed`, the time (ns) for which the window was closed.
+    `rows` have `connection`, the `direction` of the receiver, `http`, and `start` (ns). They also have `opened` (ns) and
+    `offset` of the next data (null if the window never opened), and `closed`, the time (ns) for which the window was closed.
     """
     c = pl.col
     clients = connections.select("connection", "client_direction").join(

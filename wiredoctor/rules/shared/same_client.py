@@ -66,7 +66,7 @@ class Request(NamedTuple):
 class Close(NamedTuple):
     """A close by a client: its time (ns), connection and frame, and how long (ns) the client had waited for a response.
 
-    `waited` is None if no response was due.
+    `waited` is None if the client was not waiting for a response.
     """
 
     time: int
@@ -119,7 +119,7 @@ class Clients:
             self._asked.setdefault(who, []).append(request)
 
     def request(self, connection: int, exchange: int) -> Request | None:
-        """Return the request of a candidate; None if it is unknown."""
+        """Return an exchange's request; None if it is unknown."""
         found = self._by_place.get((connection, exchange))
         return None if found is None else found[1]
 
@@ -232,7 +232,7 @@ def beside_repetitions(rows: pl.DataFrame, clients: Clients) -> pl.DataFrame:
 
 
 def _repetitions(own: Request | None, moment: int, trip: int, clients: Clients) -> list[Request]:
-    """Return the repetitions of a request that have no response yet, or got a timely one that was not a failure."""
+    """Return the repetitions of a GET or HEAD request. They got no response yet, or a timely response that was not an error."""
     if own is None or own.method not in ("GET", "HEAD"):
         return []
     return [
