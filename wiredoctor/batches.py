@@ -312,7 +312,7 @@ class View:
         return self.select([*self.names]).rechunk() if self.height else self.table.empty()
 
     def slice(self, first: int, height: int) -> View:
-        """Return the `height` rows from row `first` on. Columns are only created for these rows."""
+        """Return `height` rows, beginning with row `first`. Columns are only created for these rows."""
         cut: list[_BatchSlice] = []
         begin = 0
         for batch in self.batches:
@@ -344,7 +344,7 @@ class View:
         return pl.DataFrame([*tested, *rest]).select(names).filter(kept)
 
     def lazy(self) -> pl.LazyFrame:
-        """Return all rows as a lazy frame. Unless there are few rows, it only creates the columns that a query uses."""
+        """Return all rows as a lazy frame. If there are many rows, only the columns that a query uses are created."""
         if self.height <= SMALL:
             return self.all_columns().lazy()
         everything = [*self.names]

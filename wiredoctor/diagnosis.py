@@ -204,7 +204,7 @@ def _add_file(finding: Finding, capture: Captured) -> Finding:
 
 
 def report(done: list[Done], rules: RuleSet, *, secrets: bool) -> Report:
-    """Return the report on all captures. Unless `secrets` is true, tables in it are masked."""
+    """Return the report on all captures. If `secrets` is false, its tables show masks instead of values that may be secret."""
     failed = rule_engine.failures(rules.modules)
     every = {
         name: Checked(module.family, module.tables[0], module.rule.ends)

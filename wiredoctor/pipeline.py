@@ -70,20 +70,20 @@ def analyze(
     capture, and a connection may continue in the next file. With `merge`, all files are one capture with packets in time order;
     frame numbers and ids are those of mergecap(1).
 
-    `select` and `ignore` name rules or families. `thresholds` overrides defaults by rule and name:
-    {"nagle-delayed-ack": {"min-ack-delay": "20 ms"}}. Unknown names and invalid thresholds raise ValueError.
+    `select` and `ignore` name rules or families. `thresholds` overrides defaults by rule and name: {"nagle-delayed-ack":
+    {"min-ack-delay": "20 ms"}}. Unknown names and invalid thresholds raise ValueError.
 
     An input that cannot be read raises CaptureError. With `on_error`, this function is called with one line about it instead,
     and the input is skipped. `progress` is called with the completed fraction, 0 to 1. `epoch_packets` limits the memory and
     changes nothing else.
 
     `max_spool`: the number of bytes that compressed captures and standard input may use in the temporary folder at the same
-    time. The rest is not read, and the report says so (`Report.incomplete`). None: 2 GB or half of the free space, whichever
-    is less; for uncompressed standard input, nine tenths of the free space. Several calls can share a Budget.
+    time. What needs more is not read, and the report says so (`Report.incomplete`). None: 2 GB or half of the free space,
+    whichever is less; for uncompressed standard input, nine tenths of the free space. Several calls can share a Budget.
 
-    With `keep`, the captures stay open while the report exists, and can be read again: `report.packets`. With
-    `show_secrets`, nothing is masked in the report: request targets, names, and payload in the evidence. `jobs`: the number of
-    processes for a large first capture; more than 1 only in a program that has not used Polars yet.
+    With `keep`, the captures stay open while the report exists, and can be read again: `report.packets`. With `show_secrets`,
+    nothing is masked in the report: request targets, names, and payload in the evidence. `jobs`: the number of processes for the
+    first capture, if it is large. Use more than 1 only in a program that has not used Polars yet.
     """
     budget, most = (max_spool, None) if isinstance(max_spool, Budget) else (None, max_spool)
     settings = Settings(
@@ -103,7 +103,7 @@ def run(
     on_note: Callable[[str], None] = lambda _: None,
     is_stopped: Stopping = never,
 ) -> Report:
-    """Analyze captures like `analyze`. `budget`: disk space shared with other runs; it replaces `max_spool`.
+    """Analyze captures like `analyze`. `budget`: disk space shared with other runs; if given, `settings.max_spool` is not used.
 
     `on_note` is called with one line about the files of a folder that are not captures. `is_stopped` is called often while
     packets are read. When it returns True, the report covers what was read until then.

@@ -227,7 +227,9 @@ class Replacement:
         self.discard()
 
     def commit(self) -> None:
-        """Put the content in its place. Raise OSError with the final path if that fails; then nothing has changed."""
+        """Give the new content to the target. Raise OSError with the target's path if that fails; the old file is then
+        unchanged.
+        """
         if self._is_done:
             return
         with _naming(self._target.path):

@@ -248,12 +248,15 @@ class SpillWindow(Spill):
         self.tally = alike.group_by(pl.exclude("rows")).agg(pl.col("rows").sum()).collect()
 
     def scan(self) -> pl.LazyFrame:
-        """Return all rows that were kept as a lazy frame."""
+        """Return all rows that have not been dropped, as a lazy frame."""
         return pl.concat([*(rows.lazy() for rows in self._needed), super().scan()])
 
 
 def renumber(rows: pl.LazyFrame, number: pl.Series, names: list[str]) -> pl.LazyFrame:
-    """Return rows of a share with the connection ids and message ids of the complete capture."""
+    """Return rows from a part of the capture with the connection ids and message ids of the complete capture.
+
+    `number`: for each connection id in that part, the id in the complete capture.
+    """
     ids = pl.lit(number)
     fresh = [ids.gather(pl.col("connection")).alias("connection")] if "connection" in names else []
     for name in ("request_message", "response_message"):

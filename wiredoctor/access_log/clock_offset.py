@@ -41,7 +41,7 @@ class Offset(NamedTuple):
 
     @property
     def middle(self) -> int:
-        """The best estimate; 0 if 0 is possible or nearly possible."""
+        """The best estimate of the offset in ns. It is 0 if 0 is in the range or very near it."""
         return 0 if self.least - NEGLIGIBLE <= 0 <= self.most + NEGLIGIBLE else (self.least + self.most) // 2
 
 

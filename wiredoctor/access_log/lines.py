@@ -64,7 +64,7 @@ class ReadLog:
 
 
 def parse_line(raw: bytes, number: int = 1, keys: Mapping[str, str] | None = None) -> LogLine | None:
-    """Parse one line; return None if it is in no known format. `keys`: role -> name of the key, for JSON."""
+    """Parse one line; return None if it is in no known format. `keys`: see `read_json`."""
     if raw.lstrip()[:1] == b"{":
         return read_json(raw, number, keys or {})
     text = raw.decode("latin-1")

@@ -61,7 +61,10 @@ class CapturedExchange(NamedTuple):
 
 
 class Match(NamedTuple):
-    """A line and its exchange; None if no exchange matches. `outside`: the line is not from the time of the captures."""
+    """A line of a log and the exchange that it describes, which is None if there is no match.
+
+    `outside`: the line is not from the time of the captures.
+    """
 
     line: LogLine
     exchange: CapturedExchange | None
@@ -69,9 +72,10 @@ class Match(NamedTuple):
 
 
 class Matches(NamedTuple):
-    """The lines to explain, in order.
+    """The lines to explain, in order, each with its exchange.
 
-    For all lines: the event (start or end of an exchange) whose time they give, and the offset of their clock.
+    `moment`: which event the times in the log mean, the start or the end of an exchange. `offset`: how far the log's clock is
+    ahead.
     """
 
     matches: list[Match]
@@ -143,7 +147,10 @@ def match_lines(lines: Iterable[LogLine], index: ExchangeIndex, slow: int) -> Ma
 
 
 def _find_clock(lines: Sequence[LogLine], index: ExchangeIndex) -> tuple[Moment, Offset | None]:
-    """Return whether lines without a known event have the time of the start or of the end, and the offset of their clock."""
+    """Return which moment the times in the log mean, the start or the end of an exchange, and the offset of the log's clock.
+
+    The moment holds for lines whose format does not define it. The offset is None if no line matches an exchange.
+    """
     found: list[tuple[Moment, Offset]] = []
     for moment in ("end", "start"):
         numbers, differences, unit = list[int](), list[int](), 0
@@ -173,7 +180,7 @@ def _status_difference(line: LogLine, one: CapturedExchange) -> int | None:
 
 
 def _assign(lines: Sequence[LogLine], index: ExchangeIndex, moment: Moment, offset: int) -> list[Match]:
-    """Assign the best exchange to each line; each exchange belongs to one line at most."""
+    """Assign to each line the exchange that fits it best. No exchange is assigned to two lines."""
     pairs: list[tuple[tuple[int, bool, bool, int], int, CapturedExchange]] = []
     for place, line in enumerate(lines):
         time = line.time - offset
@@ -194,7 +201,9 @@ def _assign(lines: Sequence[LogLine], index: ExchangeIndex, moment: Moment, offs
 
 
 def _cost(line: LogLine, one: CapturedExchange, time: int, moment: Moment) -> tuple[int, bool, int] | None:
-    """Return how badly an exchange fits, the most important difference first; None if it cannot be the right one."""
+    """Return how badly an exchange fits a line, as a tuple that sorts the best exchange first; None if it cannot be the right
+    one.
+    """
     status = _status_difference(line, one)
     ends = [one.at(moment)] if one.has_end else [one.start, one.end]
     # the time of a line stands for all times with the same leading digits

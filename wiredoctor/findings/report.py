@@ -152,7 +152,7 @@ def sum_totals(parts: Iterable[Mapping[str, RuleTotal]]) -> dict[str, RuleTotal]
 
 
 class Checked(NamedTuple):
-    """A rule that ran: its family, the table that it reads first, and whether it reports requests or connections that failed."""
+    """A rule that ran. `table`: the table that it reads first. `ends`: it reports requests or connections that failed."""
 
     family: str
     table: str
@@ -209,12 +209,16 @@ class Report:
 
     @property
     def connections(self) -> pl.DataFrame:
-        """One row per connection, with the columns of tables.CONNECTIONS, and with their earlier names."""
+        """One row per connection, with the columns of tables.CONNECTIONS. Renamed columns are also present under their earlier
+        names.
+        """
         return _collect(self.scan_connections, "connections")
 
     @property
     def exchanges(self) -> pl.DataFrame:
-        """One row per exchange, with the columns of tables.EXCHANGES, and with their earlier names."""
+        """One row per exchange, with the columns of tables.EXCHANGES. Renamed columns are also present under their earlier
+        names.
+        """
         return _collect(self.scan_exchanges, "exchanges")
 
 

@@ -24,7 +24,7 @@ _CONFIGURED: ContextVar[Mapping[ThresholdKey, str]] = ContextVar("configured thr
 
 
 def _value(text: str) -> int:
-    """Return a quantity as a whole number: in nanoseconds for times, otherwise in its unit."""
+    """Return a quantity as a whole number: times in nanoseconds, others in the unit that the text names."""
     number, _, unit = text.partition(" ")
     return round(float(number) * _UNITS.get(unit, 1))
 
@@ -94,13 +94,13 @@ class Reference(NamedTuple):
 
 
 class Advice(NamedTuple):
-    """A sentence at the end of a remedy, given if the side that has to change something is `side` and runs `software`.
+    """A sentence at the end of a remedy. It is given if the side that has to change something is `side` and runs `software`.
 
     `software` is a regular expression that is searched, ignoring case, in the Server field (side server) or the User-Agent field
-    (side client). "" always matches; "^$" matches if the software is unknown. A client that is a gateway gets the advice for side
-    "gateway", because it forwards the User-Agent of others; only "httpd" can be recognized there. Advice for the software of a
-    client begins with "If the client is", because an invisible gateway may be the client. `where` may name a column of the
-    candidates: the advice is then only given if that column is not null, 0, false or empty.
+    (side client). "" always matches; "^$" matches if the software is unknown. A client that is a gateway gets the advice for
+    side "gateway", because it forwards the User-Agent of others; only "httpd" can be recognized there. Advice for the software
+    of a client begins with "If the client is", because an unknown gateway may have forwarded the User-Agent. `where` may name a
+    column of the candidates: the advice is then only given if that column is not null, 0, false or empty.
     """
 
     side: Side | Literal["gateway"]

@@ -58,7 +58,7 @@ class _Times(NamedTuple):
 
 
 def assign(rows: Rows, edges: Edges) -> Assigned:
-    """Decide to which front each back belongs."""
+    """Decide to which front (exchange of a gateway's client) each back (request of the gateway) belongs."""
     # fast path: most parts have one front and one back
     of_back, of_front = (np.bincount(some, minlength=len(rows)) for some in (edges.back, edges.front))
     alone = (of_back[edges.back] == 1) & (of_front[edges.front] == 1)
@@ -133,7 +133,10 @@ def _assign_part(part: Part, times: _Times, made: _Edges, doubted: set[int]) -> 
 
 
 def _contradicted_fronts(sure: list[tuple[int, int]], t: _Times) -> set[int]:
-    """Return the fronts whose tries contradict each other: one began during another, or after a response."""
+    """Return the fronts (exchanges of a gateway's clients) whose tries contradict each other.
+
+    In a contradiction, a try began before the previous one had failed.
+    """
     backs: dict[int, list[int]] = {}
     for f, b in sorted(sure):
         backs.setdefault(f, []).append(b)
@@ -149,7 +152,7 @@ def _one_after_the_other(f: int, tries: list[int], t: _Times) -> bool:
 
 
 def _answers(b: int, t: _Times) -> bool:
-    """Return whether this try has a final status below 500: its front received this response, and no other try followed."""
+    """Return whether this try has a final status below 500. The gateway forwards such a response, and makes no other try."""
     return 0 <= t.status[b] < OWN
 
 
@@ -160,7 +163,11 @@ def _are_tries(one: int, other: int, t: _Times) -> bool:
 
 
 class _Unassigned:
-    """The backs and fronts of a part that are not assigned yet, and the assigned `pairs` (front, back)."""
+    """Those exchanges in a connected part of the graph that are not paired yet, and the `pairs` (front, back) that were
+    assigned.
+
+    A front is an exchange with a gateway's client; a back is the gateway's own request for it.
+    """
 
     def __init__(self, part: Part, times: _Times) -> None:
         self.times = times
@@ -188,7 +195,10 @@ class _Unassigned:
         return not any(_are_tries(one, other, self.times) for some in self.backs.values() for one, other in combinations(some, 2))
 
     def _take(self, b: int) -> None:
-        """Assign a back to its only possible front, and remove that front from backs that were open at the same time."""
+        """Pair a back (a gateway's request) with its only possible front (the client's exchange for which it was made).
+
+        Remove that front from other backs that cannot be tries of the same front, because they were open at the same time.
+        """
         if b not in self.fronts:
             return
         (f,) = self.fronts.pop(b)
@@ -209,9 +219,10 @@ class _Unassigned:
             self._single.append(b)
 
     def _give(self) -> None:
-        """If only one back can have sent a front's final response below 500, exclude the other fronts of that back.
+        """Exclude wrong pairs of a back (a gateway's request) by the responses that the fronts (its clients' exchanges) got.
 
-        Do nothing if another front claims that back.
+        If only one back can have delivered the final response of a front (status below 500), that back belongs to no other
+        front. Nothing is excluded if this is true of two fronts for the same back.
         """
         t = self.times
         wanted: dict[int, list[int]] = {}
@@ -248,7 +259,11 @@ def _common_matches(fronts: dict[int, set[int]]) -> list[tuple[int, int]]:
 
 
 def _grow(b: int, fronts: dict[int, set[int]], owner: dict[int, int], seen: set[int]) -> bool:
-    """Find a front for one more back by reassigning others (Berge's augmenting path). Return whether that succeeded."""
+    """Find a front for one more back, if necessary by changing the fronts of others (Berge's augmenting path). Return whether
+    there is one.
+
+    `owner`: the back to which each front is assigned; changed in place.
+    """
     for f in sorted(fronts[b]):
         if f not in seen:
             seen.add(f)

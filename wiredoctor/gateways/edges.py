@@ -34,10 +34,10 @@ _HEAD, _GET = pl.Series(["HEAD", "GET"]).hash().to_numpy().view(np.int64).tolist
 
 
 class Edges(NamedTuple):
-    """The possible pairs: the row numbers of a back and of a front, in order.
+    """The possible pairs: the row numbers of a back (a gateway's request) and of a front (its client's exchange), in order.
 
-    `crowded`: the backs with too many possible fronts, which are in no pair. `doubted`: for each row, whether it is a possible
-    front of a crowded back.
+    `crowded`: the backs with too many possible fronts; they are left out of the pairs. `doubted`: for each row, whether it is a
+    possible front of a crowded back.
     """
 
     back: Array
@@ -100,7 +100,10 @@ class Allowed:
 
 
 def edges(rows: Rows, fronts: Fronts, key: Array, back: Array, allowed: Allowed) -> Edges:
-    """Return the possible pairs. `key` is the method and target of each back as a number."""
+    """Return the possible pairs of a back (a gateway's request) and a front (its client's exchange).
+
+    `key`: for each row in `back`, its method and target as a number.
+    """
     ones: list[tuple[Array, Array]] = []
     crowded: list[Array] = [back[:0]]
     doubted = np.zeros(len(rows), bool)
@@ -145,7 +148,9 @@ def possible_pairs(rows: Rows, fronts: Fronts, key: Array, back: Array, allowed:
 
 
 def possible(r: Rows, b: Array, f: Array) -> Array:
-    """Return for each pair whether the back may have been sent for the front; targets are not compared."""
+    """Return for each pair whether the gateway may have sent the request `b` for the client's request `f`. Targets are not
+    compared.
+    """
     asked = (r.method[f] == r.method[b]) | ((r.method[f] == _HEAD) & (r.method[b] == _GET))
     inside = (r.head[f] - SLACK <= r.start[b]) & (r.start[b] <= r.answered[f] + SLACK)
     good = asked & inside & (r.connection[b] != r.connection[f])

@@ -1,4 +1,4 @@
-"""Represent exchanges as columns of numbers: when each was open, and what must be equal at front and back."""
+"""Represent exchanges as columns of numbers: when each was open, and what is equal on both sides of a gateway."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ def read(exchanges: pl.LazyFrame, connections: pl.LazyFrame, most: int | None = 
 
 
 def _end_at_next(rows: Rows) -> None:
-    """End an exchange whose end was not captured when the next one on its connection begins."""
+    """Set the end of each exchange whose end was not captured: it ends when the next one on its connection begins."""
     open_ = np.flatnonzero(rows.answered == LATE)
     if not len(open_):
         return

@@ -1,4 +1,4 @@
-"""Determine which endpoint is a gateway for which other endpoint, by counting exchanges that enclose another."""
+"""Determine which endpoint is a gateway for which other endpoint: its exchanges often enclose exchanges of the other one."""
 
 from __future__ import annotations
 
@@ -82,7 +82,10 @@ def _votes(rows: Rows, group: Array) -> tuple[Counter[_Vote], Counter[_Vote]]:
 
 
 def running_most(values: Array, group: Array) -> Array:
-    """Return for each value the greatest one so far in its group; group numbers ascend."""
+    """Return for each value the greatest of the values in its group up to its position.
+
+    `group`: the number of the group of each value, in ascending order.
+    """
     known, codes = np.unique(values, return_inverse=True)
     base = group * len(known)
     return known[np.maximum.accumulate(base + codes) - base]
@@ -104,10 +107,12 @@ def _lies_in(r: Rows, x: Array, y: Array) -> Array:
 
 
 def _choose_orders(votes: Counter[_Vote], asked: Counter[tuple[int, int]]) -> Counter[tuple[int, int]]:
-    """Return pairs of endpoints with their votes, in the direction with the larger share of possible votes.
+    """Return pairs (gateway, endpoint behind it) with their votes.
 
-    Each of several servers behind a busy gateway has fewer exchanges than the front, and many exchanges of the front begin while
-    such a server works.
+    A vote is an exchange at one endpoint that lies within an exchange at the other. If there are votes in both directions, the
+    direction counts in which a larger share of the possible votes was given. Their number would mislead: each of several servers
+    behind a busy gateway has fewer exchanges than the gateway, and many exchanges of the gateway begin while such a server
+    works.
     """
     total: Counter[tuple[int, int]] = Counter()
     could: Counter[tuple[int, int]] = Counter()
@@ -138,9 +143,10 @@ Few are less than 1/SIBLINGS of the votes that say that the gateway is in front 
 
 
 def _without_siblings(elected: Counter[tuple[int, int]]) -> Counter[tuple[int, int]]:
-    """Drop pairs of servers behind the same gateway.
+    """Drop pairs of endpoints that are servers of the same gateway.
 
-    A gateway that gives up on a server may send the request to a second one while the first is still processing it.
+    Their exchanges may enclose each other: a gateway that gives up on a server may send the request to a second one while the
+    first is still processing it.
     """
     return Counter(
         {

@@ -1,8 +1,8 @@
 """Change candidates according to the events on the other side of a gateway.
 
-A gateway has a front, where clients connect to it, and a back, where it connects to servers. A try is a request, or an attempt to
-connect, that the gateway made at the back for an exchange at the front. The client may never have seen a failure at the back, and
-lost time must not be counted on both sides.
+A gateway has a front, where clients connect to it, and a back, where it connects to servers. A try is a request that the gateway
+sent to a server for a client's exchange, or an attempt to connect for it. The client may never have seen a failure at the back.
+Lost time must not be counted on both sides.
 """
 
 from __future__ import annotations
@@ -45,9 +45,10 @@ def through_gateways(
     modules: Mapping[str, RuleModule], found: Mapping[str, Rows], tries: pl.DataFrame, closes: pl.LazyFrame,
     connections: pl.LazyFrame,
 ) -> dict[str, Rows]:  # fmt: skip
-    """Return the candidates of all rules, after dropping or changing those that the other side of a gateway explains.
+    """Return the candidates of all rules, adapted to what happened on the other side of gateways.
 
-    `tries` has rows of tables.TRIES; `closes` and `connections` are the capture's tables.
+    Candidates that it explains are dropped or changed. `tries` has rows of tables.TRIES; `closes` and `connections` are the
+    capture's tables.
     """
     whole = {**found}
     if "gateway-error" in whole:
@@ -72,10 +73,10 @@ def through_gateways(
 
 
 def add_streaming_behind(found: Mapping[str, Rows], tries: pl.DataFrame, exchanges: pl.LazyFrame) -> dict[str, Rows]:
-    """Add to `buffered-stream` candidates at a front the time at which the gateway received the first body byte.
+    """Add to `buffered-stream` candidates about a gateway when the gateway itself received the first byte of the body.
 
-    That body belongs to the response to the exchange's last try. Its frame and time are in the columns `earlier_frame` and
-    `earlier_time`. `exchanges` is the capture's table.
+    This is the first body byte of the last try. The columns are `earlier_frame` and `earlier_time` (ns). `exchanges` is the
+    capture's table.
     """
     whole = {**found}
     if tries.is_empty() or "buffered-stream" not in whole:
@@ -327,7 +328,7 @@ def _made_whole(one: _Try, known: _Tries) -> bool:
 
 
 def _took(one: _Try, last: _Try) -> int:
-    """Return how long (ns) a failed try took: until it failed, or until the last try began if that was earlier."""
+    """Return how long (ns) a failed try took. It lasted until it failed, or until the last try began if that was earlier."""
     return max(min(last.start, last.start if one.end is None else one.end) - one.start, 0)
 
 
@@ -376,10 +377,9 @@ def _waited_for(last: _Try, left: int) -> str | None:
 
 
 def _counted_once(rows: pl.DataFrame, known: _Tries) -> pl.DataFrame:
-    """Count the time of waits only once, although they may be seen at the front and at the back of a gateway.
+    """Count time only once if a client waited for a gateway while the gateway waited for a server.
 
-    Subtract the time of the tries from a wait at the front. Mention the waits of the client and of the gateway in the text of one
-    at the back.
+    Subtract the time of the tries from the client's wait. In the text about the gateway's wait, mention both waits.
     """
     gone: list[int] = []
     changes: dict[int, dict[str, Any]] = {}

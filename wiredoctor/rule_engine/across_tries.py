@@ -1,4 +1,5 @@
-"""Relate the candidates of an exchange at the front of a gateway to the candidates of its tries at the back.
+"""Find the candidates about a client's exchange with a gateway, and those about the gateway's tries for it, that belong
+together.
 
 The words are explained in across_gateways.py.
 """
@@ -85,7 +86,10 @@ class CertainTries:
 
     @staticmethod
     def _with_front(core: pl.DataFrame, tries: pl.DataFrame) -> pl.DataFrame:
-        """Return the candidates that belong to one of `tries`, with the columns of that try's front and start."""
+        """Return the candidates that belong to one of `tries`.
+
+        The exchange of the gateway's client, and the start of the try, are added as columns.
+        """
         place = ["connection", "exchange"]
         wanted = tries.select(*place, *_FRONT, "started")
         carried = core.join(wanted.drop_nulls("exchange"), on=place)

@@ -19,7 +19,7 @@ Candidates = dict[str, pl.DataFrame]
 
 
 class Slice(NamedTuple):
-    """Candidates of one rule that are stored in a file: `height` rows from row `first` on."""
+    """Candidates of one rule that are stored in a file: `height` rows, beginning with row `first`."""
 
     path: Path
     first: int
@@ -33,7 +33,7 @@ class Slice(NamedTuple):
 
 @dataclass(eq=False, repr=False)
 class CandidateStore:
-    """The candidates of all batches, in order. Unless `apart` is true, batches are joined to save memory."""
+    """The candidates of all batches, in order. If `apart` is false, candidates of several batches are joined to save memory."""
 
     folder: Folder
     apart: bool = True

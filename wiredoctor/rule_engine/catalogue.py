@@ -199,7 +199,7 @@ def set_thresholds(modules: Mapping[str, RuleModule], wanted: Mapping[str, Mappi
 
 
 def cutoffs(modules: Mapping[str, RuleModule]) -> Cutoffs:
-    """Return the least strict of the cutoffs that these rules declare with their configured thresholds.
+    """Return the combined cutoffs of these rules, with their configured thresholds: of each limit, the least strict value.
 
     A rule that reads `segments` gets all rows that the descriptions of its columns mention.
     """

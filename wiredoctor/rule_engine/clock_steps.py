@@ -1,7 +1,7 @@
 """Drop or weaken candidates if the capture's clock was set back, or if its packets were out of order.
 
-A connection with packets before and after a clock step gets no findings that depend on times between them. If packets were
-sorted, their order is only as reliable as their timestamps: findings that depend on times then have at most medium confidence.
+If a connection has packets before and after a clock step, it gets no findings that depend on times. If packets had to be sorted,
+their order is only as reliable as their timestamps: findings that depend on times then have at most medium confidence.
 """
 
 from __future__ import annotations

@@ -49,7 +49,7 @@ class Plugin:
 
 
 def _line(error: Exception) -> str:
-    """Return the first line of an error's text, without control characters; Polars appends the whole query."""
+    """Return the first line of an error's text, without control characters. The other lines may be a complete query of Polars."""
     return printable(" ".join(str(error).strip().partition("\n")[0].split()))[:300]
 
 

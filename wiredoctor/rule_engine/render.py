@@ -80,10 +80,10 @@ def build_findings(
     parts: Sequence[tuple[RuleModule, pl.DataFrame, Rows]], causes: Sequence[tuple[int, int]], file: str, first_time: int,
     before: Collection[int] = (),
 ) -> list[Finding]:  # fmt: skip
-    """Return the findings of all rules, worst first, but each cause before its effects.
+    """Return the findings of all rules, worst first; but a cause always precedes its effects.
 
-    `parts`: for each rule, its resolved candidates and all its candidates. `causes`: pairs of the ids of a candidate and of its
-    cause. `before`: the ids of candidates that were reported earlier and are only present as causes.
+    `parts`: for each rule, its resolved candidates and all its candidates. `causes`: pairs (id of a candidate, id of its cause).
+    `before`: the ids of candidates that were reported earlier and are only present as causes.
     """
     told: dict[int, Finding] = {}
     for module, settled, candidates in parts:
@@ -109,7 +109,7 @@ NOTICED = SECOND // 1000
 
 
 def _findings_of_rule(module: RuleModule, settled: pl.DataFrame, candidates: Rows, file: str, first_time: int) -> list[Finding]:
-    """Return the findings of a rule. The findings of one problem become notes if together they cost next to nothing."""
+    """Return the findings of a rule. If all findings of one problem together cost next to nothing, they become notes."""
     told = [*_each_finding(module, settled, candidates, file, first_time)]
     costs: dict[tuple[str | None, ...], list[int | None]] = {}
     for one, cost in told:
@@ -258,7 +258,7 @@ def _close_gaps(text: str) -> str:
 
 
 def _side(values: Mapping[str, Any]) -> Side | None:
-    """Return the side that a candidate names; if it names none, the role of the candidate's direction, or None if it has none."""
+    """Return the side that a candidate names. If it names none, return the side that sent in the candidate's direction, or None."""
     if values["side"] is not None or values["direction"] is None or values["client_direction"] is None:
         return values["side"]
     return "client" if values["direction"] == values["client_direction"] else "server"

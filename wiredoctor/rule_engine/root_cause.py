@@ -129,7 +129,7 @@ _MAX_LOSSES = 100
 
 
 def _totals(core: pl.DataFrame) -> dict[str, RuleTotal]:
-    """Return for each rule the number of its candidates and the time in seconds that they cost."""
+    """Return for each rule the number of its candidates and the sum of their delays in seconds."""
     sums = core.group_by("rule").agg(pl.len(), pl.col("delay").sum())
     return {rule: RuleTotal(findings, delay / SECOND) for rule, findings, delay in sums.sort("rule").iter_rows()}
 
@@ -234,7 +234,7 @@ def _until(mine: pl.DataFrame, cause: pl.DataFrame) -> set[tuple[int, int]]:
 def _causes_among(
     told: pl.DataFrame, core: pl.DataFrame, modules: Mapping[str, RuleModule], behind: CertainTries
 ) -> pl.DataFrame:  # fmt: skip
-    """Return the candidates in `told`, reported earlier, that are causes of a candidate in `core`."""
+    """Return those of the candidates in `told`, which were reported earlier, that are the cause of a candidate in `core`."""
     if not any(modules[rule].rule.caused_by for rule in core["rule"].unique()):
         return told.clear()
     pairs = _causes(pl.concat([core, told]).partition_by("rule", maintain_order=True), modules, behind)

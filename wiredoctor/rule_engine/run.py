@@ -52,9 +52,10 @@ def find_candidates(modules: Mapping[str, RuleModule], tables: Tables) -> dict[s
 
 
 def _has_rows(module: RuleModule, present: set[str]) -> bool:
-    """Return whether a rule has to run: its first table has rows, or that is an event table and another of its event tables has.
+    """Return whether a rule has to run, because its first table has rows.
 
-    `present`: the names of the tables with rows.
+    If the first table is an event table, it is sufficient that any event table of the rule has rows. `present`: the names of the
+    tables with rows.
     """
     first, *others = module.tables
     return first in present or (first in EVENT_TABLES and any(name in EVENT_TABLES and name in present for name in others))
@@ -86,7 +87,8 @@ def judge(
     """Judge the candidates of a batch in the order of their frame numbers; return the remaining candidates.
 
     `state` is the memory of the rules between batches, changed in place: rule name -> the state that its `judge` returned.
-    Candidates of rules with `judge_all` are returned unchanged, because they are judged together at the end, unless `live`.
+    Candidates of rules with `judge_all` are returned unchanged, because they are judged together at the end. If `live` is true,
+    they are judged now.
     """
     left: dict[str, pl.DataFrame] = {}
     for name, rows in found.items():
@@ -188,7 +190,8 @@ def conclude_all(
     modules: Mapping[str, RuleModule], found: Mapping[str, Rows], connections: pl.LazyFrame, exchanges: pl.LazyFrame,
     closes: pl.LazyFrame | None = None, *, live: bool = False, clients: Collection[int] = (),
 ) -> dict[str, Rows]:  # fmt: skip
-    """Judge candidates by all known connections and exchanges, and (unless `live`) all candidates of a rule together.
+    """Judge candidates by all known connections and exchanges. Rules with `judge_all` judge all their candidates together,
+    unless `live`.
 
     Return the remaining candidates by rule name. `clients`: the connections whose client is a gateway.
     """
@@ -222,7 +225,7 @@ def _conclude_rule(module: RuleModule, connections: pl.LazyFrame, exchanges: pl.
 
 
 class _LazyTables(dict[str, pl.LazyFrame]):
-    """Tables by name for queries. A table's columns are only made when a rule requests them, because few batches need them."""
+    """Tables by name for queries. A column is only created when a rule requests it, because few batches need all columns."""
 
     def __init__(self, tables: Tables) -> None:
         super().__init__()

@@ -58,11 +58,12 @@ def _start_of_last(frames: pl.LazyFrame, count: int) -> int | None:
 def restrict_to_window(
     tables: Mapping[str, pl.LazyFrame], modules: Mapping[str, RuleModule], start: int, forgotten: int = 0
 ) -> tuple[Parts, int]:
-    """Return the rules in two parts, each with its tables restricted to the window, and the number of omitted connections.
+    """Restrict rules that compare connections to the last part of a long capture, the window, which begins with frame `start`.
 
-    `start`: the first frame of the window. Rules about the capture get every connection with a packet in the window. The others
-    get the connections that began in it with all of their exchanges, because a connection looks different without its first
-    exchanges. The number includes the connections that a live capture has `forgotten`; it is 0 if no rule needed them.
+    Return the rules in two groups, each with its tables, and the number of omitted connections. Rules about the capture get
+    every connection with a packet in the window. The other rules get only connections that began in the window, with all their
+    exchanges, because a connection looks different without its first ones. The number includes the connections that a live
+    capture has `forgotten`; it is 0 if no rule needs connections.
     """
     about = {name: module for name, module in modules.items() if module.is_about_capture}
     others = {name: module for name, module in modules.items() if name not in about}

@@ -90,7 +90,10 @@ _ORDER = ("frame", "connection", "exchange", "start", "end", "row")
 
 
 def _longest(core: pl.DataFrame, most: int) -> pl.DataFrame:
-    """Return at most `most` candidates, equally many of each rule: the ones with the longest delays, then the earliest."""
+    """Return at most `most` candidates: those with the longest delays, and of equal delays the earliest.
+
+    Rules with many candidates lose candidates first: what remains is shared evenly among the rules.
+    """
     if core.height <= most:
         return core
     order = core.with_row_index("at").sort(

@@ -64,10 +64,10 @@ c = pl.col
 
 
 class Explained(NamedTuple):
-    """What findings explain: ends of connections and exchanges.
+    """The ends of connections and exchanges that findings explain.
 
-    `connections`: for each connection, from which exchange on all are explained (`since`; -1 if all are). `endpoints`:
-    endpoints of connections that summaries explain: the client, the server, or both.
+    `connections`: for each connection, the first exchange that is explained, together with all later ones (`since`; -1 for all).
+    `endpoints`: rows with a client, a server or both; all connections of these endpoints are explained.
     """
 
     connections: pl.DataFrame
@@ -75,7 +75,10 @@ class Explained(NamedTuple):
 
 
 def explained_keys(core: pl.DataFrame, modules: Mapping[str, RuleModule]) -> Explained:
-    """Return what the candidates of these rules explain. `core` has the columns of `resolve`, with the endpoints of each one."""
+    """Return the connections and exchanges whose ends these candidates explain.
+
+    `core` has the columns that `resolve` adds, including the client and the server of each candidate.
+    """
     if core.is_empty():
         return Explained(_NO_CONNECTIONS, _NO_ENDPOINTS)
     those = core.lazy().filter(c("rule").is_in([name for name, module in modules.items() if module.rule.ends]))
@@ -109,7 +112,7 @@ def suspect_exchanges() -> pl.Expr:
 def _met_no_connection() -> pl.Expr:
     """Return whether the client's host answered a response with an RST without ACK flag: it no longer knew the connection.
 
-    Whether the response had been acknowledged before, only the connection's row shows.
+    It may have acknowledged the response before that; only the row of the connection shows whether it did.
     """
     flagless = (c("client_close_rst") == 1) & c("client_close_ack").is_null() & c("server_close_frame").is_null()
     answer = c("client_close_time") - c("response_end")
@@ -175,7 +178,7 @@ def _has_gap() -> pl.Expr:
 def _may_be_lost() -> pl.Expr:
     """Return whether the exchange is complete, but the client's host no longer knew the connection when the response came.
 
-    It was lost if it was not acknowledged, which only the connection's row shows.
+    The response was lost if it had not been acknowledged before; only the row of the connection shows that.
     """
     ends = (c("response_end_reason") == "complete") & (c("request_end_reason") == "complete")
     return _is_answered() & ends & ~_is_left() & c("both_directions") & ~_has_gap() & _met_no_connection()
@@ -222,7 +225,7 @@ def _reason() -> pl.Expr:
 
 
 def _is_doubted(answered: pl.Expr) -> pl.Expr:
-    """Return an expression that is true if an RST ended the exchange and its host may not have sent it.
+    """Return an expression that is true if an RST ended the exchange, but the host in its source address may not have sent it.
 
     There are two signs. The server continues the response after an RST with its address. Or the client's first close is an RST
     without the ACK flag: hosts answer a segment of an unknown connection like that, but programs do not close like that.
@@ -311,8 +314,8 @@ _ENDS = (
 def _filter_unexplained(lost: pl.LazyFrame, broken: pl.LazyFrame, connections: pl.LazyFrame, by: Explained) -> pl.LazyFrame:
     """Return the rows of exchanges (`lost`) and connections (`broken`) that no finding explains.
 
-    If an exchange of a connection has a row, the connection gets none. A finding on the end of a connection explains all of its
-    exchanges without a response. In a pipeline, only the last request shows whether the connection was closed.
+    If a row for an exchange remains, there is none for its connection. A finding about the end of a connection explains all of
+    its exchanges without a response. In a pipeline, only the last request shows whether the connection was closed.
     """
     known = by.connections.lazy()
     closed = c("closed_by").is_in(["server", "both"]) | (c("close") == "rst")
@@ -363,10 +366,10 @@ def unjudged(
     exchanges: pl.LazyFrame, connections: pl.LazyFrame, by: Explained, *, answers: pl.LazyFrame, hosts: pl.LazyFrame,
     latest: int, most: int, file: str, first_time: int, many: bool = False,
 ) -> Remainder:  # fmt: skip
-    """Return the exchanges and connections that no finding explains: at most `most`, the worst reasons first, then by frame.
+    """Return the exchanges and connections that no finding explains: at most `most`, sorted by reason (worst first) and frame.
 
-    `exchanges`, `connections`: the finished rows, or those selected by `suspect_exchanges` and `suspect_connections`. `answers`:
-    all finished rows of `exchanges` that are kept, and `hosts` of `connections`. `latest`: the end of the capture (ns). `file`
+    `exchanges`, `connections`: the finished rows, or those selected by `suspect_exchanges` and `suspect_connections`. `answers`,
+    `hosts`: all finished rows of `exchanges` and of `connections` that were kept. `latest`: the end of the capture (ns). `file`
     and `first_time`: as in `resolve`. `many`: stream the rows.
     """
     engine = "streaming" if many else "auto"

@@ -74,7 +74,8 @@ _UNKNOWN_TIMER = "it is unknown which system has this timer; Linux's grows up to
 def candidates(releases: pl.LazyFrame, shortest: int, longest: int, quick: int) -> pl.LazyFrame:
     """Return a row for each segment S after a delayed ACK (`shortest` to `longest` ns) or a prompt one (up to `quick` ns).
 
-    Also return a row for each S that may be a tail loss probe, each ACK that proves one, and each S that a cork held back.
+    S is the segment that may have been held back until the ACK. Also return a row for each S that may be a tail loss probe, each
+    ACK that proves one, and each S that a cork held back.
     """
     c = pl.col
     late = c("previous_ack_delay").is_between(shortest, longest)
@@ -151,7 +152,7 @@ def _inferred_text() -> pl.Expr:
 
 
 def data_note(told: pl.Expr) -> pl.Expr:
-    """Return the evidence note of the first write: the text `told`, and ", more data pending" if that is known."""
+    """Return the evidence note of the first write: the text `told`. For HTTP, ", more data pending" is added."""
     return told + pl.when(pl.col("http")).then(pl.lit(", more data pending")).otherwise(pl.lit(""))
 
 
@@ -187,12 +188,15 @@ def _part() -> pl.Expr:
 
 
 def _had_room() -> pl.Expr:
-    """Return whether the receiver's window had room for S when D was sent; true if the window is unknown."""
+    """Return whether the receiver's window had room for the held-back segment when the first write was sent.
+
+    True if the window is unknown.
+    """
     return (pl.col("previous_data_room") >= pl.col("length")).fill_null(True)
 
 
 def _cap() -> pl.Expr:
-    """Return the maximum confidence of a finding: medium if something had to be inferred."""
+    """Return the maximum confidence of a finding: "medium" if something had to be inferred, otherwise "high"."""
     inferred = ~pl.col("http") | ~pl.col("handshake") | pl.col("previous_data_room").is_null()
     return pl.when(inferred).then(pl.lit("medium")).otherwise(pl.lit("high"))
 
@@ -217,9 +221,9 @@ def _is_released() -> pl.Expr:
 
 
 def _wide() -> pl.Expr:
-    """Return whether S came soon enough after the ACK to count as released, if `_is_released` held for an earlier S.
+    """Return whether the held-back segment S came soon enough after the ACK to count as released by it.
 
-    The earlier S must be of the same side.
+    The limit is wide, so this only counts if an earlier segment of the same side met the strict limit of `_is_released`.
     """
     rtt = pl.col("rtt_own")
     latest = pl.max_horizontal(pl.lit(_WIDE_LEAST), pl.min_horizontal(rtt * _WIDE_SHARE // 100, pl.lit(_WIDE_MOST)))

@@ -67,10 +67,10 @@ def _key(of: str, name: str) -> pl.Expr:
 
 
 def next_addresses(failed: pl.LazyFrame, connections: pl.LazyFrame, within: int) -> pl.LazyFrame:
-    """Return a row for each attempt whose client got an answer on the same port from an address of the other IP version.
+    """Return a row for each attempt whose client soon got an answer on the same port from an address of the other IP version.
 
-    The answer came during the attempt or within `within` ns after it. For an answer that took longer than `within`, because a
-    SYN was lost or the server is far away, the time of its SYN counts instead. Columns: `next_server`, `next_syn_time`, and
+    "Soon" means during the attempt or up to `within` ns after it. If the answer itself took longer than `within`, because a SYN
+    was lost or the server is far away, the time of its SYN counts instead. Columns: `next_server`, `next_syn_time`, and
     `next_frame` and `next_time` (ns) of the SYN-ACK. On the loopback interface, two addresses certainly belong to one host.
     Elsewhere that is assumed only if no other client got an answer from that IP version on that port in that time.
     """
@@ -107,12 +107,12 @@ def next_addresses(failed: pl.LazyFrame, connections: pl.LazyFrame, within: int)
 
 
 def acceptances(refused: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
-    """Return a row for each refused attempt at a server that accepted a connection of any client at another time.
+    """Return a row for each refused attempt if the server accepted a connection, from any client, at another time.
 
-    `before_frame`, `before_time`: the first accepted connection, null if it came after the attempt. `accepted_frame`,
-    `accepted_time`: the next accepted connection, null if there is none. `down_since`: the time (ns) of the first refusal with
-    the same next accepted connection. If both addresses of a host refused (`other_frame`), a connection to either one counts. A
-    connection that was open when the capture began was accepted before the capture.
+    `before_frame`, `before_time`: the first accepted connection; null if it came after the attempt. `accepted_frame`,
+    `accepted_time`: the next accepted connection; null if there is none. `down_since`: when the first attempt was refused (ns)
+    since which no connection was accepted. If a client tried both addresses of a host (`other_frame`), connections to both
+    count. A connection that was open when the capture began counts as accepted before.
     """
     own, either = c("server").hash(), one_host("server").hash()
     places = refused.select(

@@ -62,7 +62,9 @@ class Pair:
     _refused: dict[tuple[str, str, str], Row] = field(default_factory=dict[tuple[str, str, str], Row])
 
     def follow(self, row: Row) -> None:
-        """Process the next request in the order of time, and add it to `repeated` if its challenge was needless."""
+        """Process the next request, in order of time. Add the challenged request and this one to `repeated` if the challenge was
+        needless.
+        """
         key = row.host, row.method, row.target
         if not row.scheme:
             _remember(self._refused, key, row)

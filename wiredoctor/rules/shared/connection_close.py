@@ -133,9 +133,9 @@ def ended_within_grace_period(since: str, at_least: int) -> pl.Expr:
 
 
 def closed_as_announced() -> pl.Expr:
-    """Return whether the server closed no sooner than announced with Keep-Alive: timeout=N, within the accuracy of timers.
+    """Return whether the server kept the connection for as long as it had announced with Keep-Alive: timeout=N.
 
-    False if the response announced no timeout.
+    Timers are not exact, so a slightly earlier close counts, too. False if the response announced no timeout.
     """
     c = pl.col
     announced = c("response_keep_alive_timeout").cast(pl.Int64) * SECOND

@@ -135,10 +135,10 @@ Try = Exchange | Attempt
 
 
 class Front(NamedTuple):
-    """An exchange at the front with its tries.
+    """An exchange of a gateway's client, with the tries that the gateway made for it.
 
-    `certain`: all of these tries were made for the exchange, in this order; otherwise, at most one of them was, and it is unknown
-    which. `guessed`: more requests waited than there were attempts, so each attempt was assigned by route and time.
+    `certain`: all of these tries were made for the exchange, in this order; otherwise, at most one of them was, and it is
+    unknown which. `guessed`: more requests waited than there were attempts, so each attempt was assigned by route and time.
     """
 
     exchange: Exchange
@@ -277,7 +277,7 @@ def kind_of(front: Exchange, tries: Sequence[Try]) -> str | None:
 
 
 def _failed_before(last: Try | None, left: int) -> bool:
-    """Return whether the last try had failed before the client left."""
+    """Return whether the last try had failed before the client left at the time `left` (ns)."""
     if last is None or left == LATE:
         return False
     if isinstance(last, Attempt):
@@ -407,7 +407,7 @@ def _servers_of_routes(
 
 
 def _distance(front: Exchange, one: Attempt, servers: set[str] | None) -> tuple[int, int]:
-    """Return a sort key that is lowest for the exchange that fits an attempt best.
+    """Return a sort key: of several exchanges, the attempt was probably made for the one with the lowest key.
 
     First come exchanges whose route leads to the attempt's server, then those whose `servers` are unknown (None). Among these,
     the nearest in time comes first.

@@ -73,10 +73,10 @@ class Row(NamedTuple):
 
 
 class Verdict(NamedTuple):
-    """A stall.
+    """A stall that a rule reports.
 
     `row`: its index in the candidates, or None if the verdict had to wait for later rows; then `values` has the columns of the
-    stall. `delay`: in ns. `prompt`: True if an earlier segment of the same side did not wait, because the data before it was
+    stall. `delay`: in ns. `prompt`: earlier on this side, a segment did not have to wait, because the data before it was
     acknowledged promptly.
     """
 

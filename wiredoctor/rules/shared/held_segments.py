@@ -74,11 +74,11 @@ class _Endpoint:
 
 @dataclass(frozen=True)
 class Limits:
-    """The limits of a rule.
+    """The limits of a rule about held-back segments.
 
-    `shortest`: the shortest ACK delay (ns) that counts by itself. `probe`: the shortest and longest lateness (ns) of a probe.
-    `exchanges`: the number of exchanges from which the usual lateness is computed. `endpoints`, `sides`: the maximum numbers of
-    endpoint sides and connection sides in memory.
+    `shortest`: the shortest ACK delay (ns) that counts even if it occurs once. `probe`: the shortest and longest lateness (ns)
+    of a segment that a tail loss probe released. `exchanges`: from how many exchanges the usual lateness is computed.
+    `endpoints`, `sides`: for how many clients and servers, and directions of connections, state is kept.
     """
 
     shortest: int
@@ -157,9 +157,9 @@ class Stalls:
         yield Verdict(None, values, "probe-released", row.lateness - usual, confidence, prompt=False)
 
     def _judge_corked(self, row: Row, values: dict[str, Any]) -> Iterator[Verdict]:
-        """Yield verdicts on small last segments that a cork (TCP_CORK) held back.
+        """Yield verdicts on small segments at the end of a message that a cork (TCP_CORK) held back.
 
-        The first verdicts wait until several exchanges in a row show the same; later verdicts are yielded immediately.
+        The first verdicts are kept until several exchanges in a row show this. From then on, verdicts are yielded immediately.
         """
         side = self._sides[(row.connection, row.direction)]
         if row.exchange is None:
@@ -287,10 +287,11 @@ def _clock_error(row: Row) -> int:
 
 
 def _program_paces(row: Row, side: _Side) -> bool:
-    """Return whether the program may choose when S is sent; for connections without a captured handshake.
+    """Return whether the program itself may choose when the held-back segment S is sent. Only for connections without a captured
+    handshake.
 
-    If S usually comes some time after the ACK, the program may have chosen that time. Then the time from the previous data D to S
-    varies less than the time from the ACK to S.
+    If S usually comes some time after the ACK, the program may choose that time. In that case the time from the previous data to
+    S varies less than the time from the ACK to S.
     """
     side.late.append((row.after, row.gap))
     after, gaps = [a for a, _ in side.late], [g for _, g in side.late]

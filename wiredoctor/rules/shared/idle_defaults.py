@@ -77,9 +77,10 @@ def is_default(limit: pl.Expr) -> pl.Expr:
 
 
 def _near(limit: int | None) -> list[tuple[int, str, str]]:
-    """Return the defaults near a timeout (ns).
+    """Return the default idle timeouts near a measured one (ns): seconds, a pattern for the Server field, and the product.
 
-    Timers are late, or seem early if the response was still in the server's buffers.
+    A timer may expire late. It may seem to expire early if the end of the response was still in the server's buffers when it
+    started.
     """
     if limit is None:
         return []

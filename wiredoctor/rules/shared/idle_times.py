@@ -123,7 +123,7 @@ class IdleTimes:
         return limit
 
     def stops(self, endpoint: int, until: int | None = None) -> Stops:
-        """Return the ends of processes at an endpoint; `until` as in `limits`."""
+        """Return when processes at an endpoint ended; `until` is as in `limits`."""
         if endpoint not in self._suspicious:
             return NONE
         if until is not None:
@@ -172,7 +172,10 @@ class IdleTimes:
         )
 
     def _is_repeated(self, endpoint: int, connection: int, time: int, until: int | None) -> bool:
-        """Return whether the server closed at another moment, too, after a similar idle time, or early at MANY moments."""
+        """Return whether the server seems to close like this regularly.
+
+        It closed at another moment after a similar idle time, or it closed early at MANY moments. `until` is as in `limits`.
+        """
         moments = self._close_moments(endpoint, until)
         if sum(moment.has_early for moment in moments) >= MANY:
             return True
@@ -183,7 +186,9 @@ class IdleTimes:
         )
 
     def _close_moments(self, endpoint: int, until: int | None) -> list[_CloseMoment]:
-        """Return the moments at which the endpoint closed connections, without process ends; `until` as in `limits`."""
+        """Return the moments at which the endpoint closed idle connections, except when a process ended. `until` is as in
+        `limits`.
+        """
         if until is None and endpoint in self._moments:
             return self._moments[endpoint]
         stopped = self.stops(endpoint, until).connections
@@ -273,7 +278,8 @@ _SYNS = {**dict.fromkeys(("endpoint", "time", "answered"), pl.Int64()), "refused
 def known_rests(
     closes: pl.LazyFrame, candidates: Iterable[pl.DataFrame], connections: pl.LazyFrame | None = None
 ) -> IdleTimes:  # fmt: skip
-    """Return the idle times of the endpoints of these candidates, from all their closes and the SYNs to them.
+    """Return what is known about the idle timeouts of these candidates' endpoints, from all their closes and from the SYNs to
+    them.
 
     `candidates` have `endpoint` and `connection`. Without `connections`, no SYNs are used.
     """

@@ -167,7 +167,7 @@ def is_similar(rest: int, other: int) -> bool:
 
 
 def _one_per_decision(ends: list[End]) -> list[End]:
-    """Return the closes, but of several that came together after similar idle times only the first."""
+    """Return the closes without repetitions: of closes that came together after similar idle times, only the first remains."""
     kept: list[End] = []
     for end in ends:
         if not any(_is_again(end, other) for other in _newest(kept, end.time)):

@@ -181,7 +181,7 @@ def _head_only() -> pl.Expr:
 
 
 def _in_pieces() -> pl.Expr:
-    """Return whether a response without a length was sent in pieces, or has a media type of streams."""
+    """Return whether a response without a length was sent in pieces, or has a media type that is used for streams."""
     c = pl.col
     named = c("response_content_type").is_in(_STREAMS) | c("response_content_type").str.contains(_LOGS)
     return (begun() & _unsized() & (named | (c("response_application_pauses") >= PAUSES.value))).fill_null(value=False)
@@ -215,9 +215,9 @@ def _endless() -> pl.Expr:
 
 
 def _by_the_client() -> pl.Expr:
-    """Return whether the client left before the server closed.
+    """Return whether the client closed before it knew that the server had closed.
 
-    ACK numbers decide. RSTs are never acknowledged, so an RST from the server counts from when it was captured.
+    ACK numbers decide this. RSTs are never acknowledged, so if the server sent an RST, the capture times decide.
     """
     c = pl.col
     reset = ((c("server_close_rst") == 1) & (c("server_close_frame") < c("client_close_frame"))).fill_null(False)
@@ -276,7 +276,9 @@ def _fin_with_request() -> pl.Expr:
 
 
 def _unfinished() -> pl.Expr:
-    """Return whether the end of the response is missing, and not only from the capture."""
+    """Return whether the server did not send the end of the response. It may not be missing just because the capture lacks
+    packets.
+    """
     c = pl.col
     # bytes that are not a response count: another protocol, or a response with missing packets
     known = pl.when(c("has_response")).then("response_end_offset").otherwise("request_ack")
@@ -306,7 +308,9 @@ def _timeout(wait: pl.Expr) -> pl.Expr:
 
 
 def timeout_near(wait: int, share: int, most: int) -> int | None:
-    """Return the common timeout (s) within `share` % and `most` ns of a wait (ns); None if there is none."""
+    """Return the common timeout (s) nearest to a wait (ns): they differ by at most `share` % and at most `most` ns. None if
+    there is none.
+    """
     return next((s for s in _TIMEOUTS if abs(wait - s * SECOND) <= min(s * SECOND * share // 100, most)), None)
 
 
@@ -391,8 +395,8 @@ def decide(row: Mapping[str, Any], clients: Clients) -> Ended:
 def _longest_wait(own: Request, row: Mapping[str, Any], clients: Clients) -> int:
     """Return the client's longest earlier wait (ns) for a similar response; 0 if there is none, or if it would prove nothing.
 
-    A long poll may begin its response at once and end it when there is news; then the wait lasts until the end. Timeouts between
-    two segments start again with each segment, so a long response does not show that a client has no common timeout.
+    A long poll may begin its response at once and end it when there is news. Its wait lasts until the end. Other long responses
+    prove nothing: a timeout between two segments starts again with each segment.
     """
     if row["uploading"] or (row["begun"] and (not row["unsized"] or row["timeout"] is not None)):
         return 0
@@ -453,7 +457,9 @@ def _is_timeout(wait: int) -> bool:
 
 
 def _first(group: tuple[Close, ...]) -> Close | None:
-    """Return the close whose finding covers the group: the first during which the client was waiting; None if there is none."""
+    """Return the close whose finding stands for the whole group: the first one while the client was waiting. None if there is
+    none.
+    """
     return next((close for close in group if close.waited is not None), None)
 
 

@@ -42,7 +42,9 @@ def candidates() -> pl.Expr:
 
 
 def screen() -> pl.Expr:
-    """Return a cheaper filter that is true for the same rows and others; it is used to skip batches without candidates."""
+    """Return a cheap filter that is true for every row that `find_lost` may return; it is used to skip batches without
+    candidates.
+    """
     c = pl.col
     return c("server_close_frame").is_not_null() & (
         ~c("has_response") | (c("response_status") < 200) | c("response_status").is_in([400, 408])
@@ -104,7 +106,7 @@ def also_lost_text() -> pl.Expr:
 
 
 def _cause() -> pl.Expr:
-    """Return the cause of a lost request; null if these rules do not cover it."""
+    """Return the cause of a lost request; null if neither `keep-alive-race` nor `no-response` reports it."""
     c = pl.col
     against, client_first = closed_against_request(), _client_first()
     unaware = c("server_close_time") - c("request_start") <= UNAWARE.value + _round_trip()
@@ -193,7 +195,7 @@ def _client_first() -> pl.Expr:
 
 
 def _forgotten() -> pl.Expr:
-    """Return whether the request was sent after an idle time, and rejected with the RST of a host without this connection."""
+    """Return whether the server's host no longer knew the idle connection: an RST without ACK flag answered the request."""
     c = pl.col
     alone = (c("server_close_rst") == 1) & c("server_close_ack").is_null() & (c("server_close_offset") == c("request_ack"))
     answers = (c("server_close_frame") > c("request_frame")) & (client_idle_time() >= REST.value)

@@ -68,10 +68,10 @@ def _talks(exchanges: pl.LazyFrame, ends: pl.DataFrame) -> pl.DataFrame:
 
 
 def _meanwhile(of_server: str, of_client: str) -> pl.Expr:
-    """Return whether the receiver sent a packet between the second copy and the time when another copy was due.
+    """Return whether the receiver of the data sent a packet between its second copy and the time when the next copy was due.
 
-    The receiver is the server if the client sends the data. `of_server` and `of_client`: the columns with the time (ns) of a
-    packet from each. Each pause is twice the previous one, so the next pause is about as long as all earlier ones together.
+    `of_server` and `of_client`: the columns with the time (ns) of a packet from each; that of the receiver is used. A sender
+    doubles its pauses, so the next pause would be about as long as all earlier ones together.
     """
     c = pl.col
     time = pl.when("is_client").then(of_server).otherwise(of_client)

@@ -67,8 +67,9 @@ class Stop(NamedTuple):
 
 
 class Stops(NamedTuple):
-    """The ends of processes at an endpoint, in order, and the connections that the endpoint closed late because its process
-    was suspended.
+    """The times at which processes ended at an endpoint, in order.
+
+    `late`: the connections that the endpoint closed late because its process had been suspended.
     """
 
     stops: tuple[Stop, ...] = ()
@@ -123,9 +124,9 @@ def suspicious(ends: pl.DataFrame, syns: pl.DataFrame) -> set[int]:
 
 
 def stops_of(ends: Sequence[End], syns: Sequence[Syn], uses: Callable[[], Uses] | None = None) -> Stops:
-    """Return the ends of processes at one endpoint, from its closes and the SYNs to it, both in time order.
+    """Return when processes ended at one endpoint, as shown by its closes (`ends`) and by the SYNs to it, both in time order.
 
-    `uses` returns the endpoint's exchanges. It is called only if closes and SYNs do not decide.
+    `uses` returns the endpoint's exchanges. It is called only if closes and SYNs are not sufficient to decide.
     """
     soon = closes_soon([end for end in ends if end.sort != "open"])
     counting = [end for end in ends if not (soon and end.rest is not None and end.rest <= AT_ONCE)]
@@ -165,7 +166,7 @@ def _moments(ends: Iterable[End]) -> list[list[End]]:
 
 
 def _rests(moment: Iterable[End]) -> list[int]:
-    """Return the sorted idle times (ns) of those closes that have no request in progress."""
+    """Return the idle times (ns), in ascending order, of those closes from which a timeout can be learned."""
     return sorted(end.rest for end in moment if end.teaches and end.rest is not None)
 
 
@@ -191,8 +192,8 @@ def _form(moment: list[End], syns: Sequence[Syn]) -> str | None:
 def _is_under_way(end: End, shortest: int) -> bool:
     """Return whether a close ended an exchange that an idle timeout would not have ended.
 
-    A request does not count if it may just have arrived at the timeout that closed the others. `shortest`: their shortest idle
-    time (ns).
+    A request does not count if it may just have arrived when the timeout expired that closed the other connections. `shortest`:
+    the shortest idle time (ns) of these.
     """
     if end.sort in ("broken", "open"):
         return True
@@ -202,7 +203,7 @@ def _is_under_way(end: End, shortest: int) -> bool:
 
 
 def _is_close(moment: list[End]) -> bool:
-    """Return whether these may be the closes of a server that has an idle timeout, but checks its connections only now and then."""
+    """Return whether the closes fit a server with an idle timeout that checks its connections only now and then."""
     rests = _rests(moment)
     return len(rests) > 2 and rests[-1] - rests[0] > SPREAD and rests[-1] <= 2 * rests[0]
 
@@ -224,9 +225,9 @@ def _is_last(moment: list[End], uses: Uses) -> bool:
 
 
 def _lone(moments: list[list[End]]) -> int | None:
-    """Return the index of the only moment at which the server closed idle connections together; None if it is not the only one.
+    """Return the index of the moment at which the server closed idle connections, if there is only one; otherwise None.
 
-    The responses on these connections must have ended at different times.
+    The responses on these connections must have ended at different times, much further apart than the closes.
     """
     closing = [number for number, moment in enumerate(moments) if _rests(moment)]
     if len(closing) != 1:
@@ -238,10 +239,10 @@ def _lone(moments: list[list[End]]) -> int | None:
 
 
 def _is_unexplained(moment: list[End], uses: Uses) -> bool:
-    """Return whether no connection from before these closes is used again, and the idle times match no timeout.
+    """Return whether only the end of a process explains these closes.
 
-    They match none if the shortest is shorter than any timeout, if all are shorter than announced, or if another connection
-    stayed open after a much longer idle time.
+    No older connection is used again, and the idle times match no timeout. They match none if the shortest is shorter than any
+    timeout, if all are shorter than announced, or if another connection stayed open after a much longer idle time.
     """
     c = pl.col
     start, end, rested = moment[0].time, moment[-1].time, _rests(moment)
@@ -284,7 +285,10 @@ def _stop(form: str, moment: list[End], syns: Sequence[Syn]) -> Stop:
 
 
 def _refused_syns(syns: Iterable[Syn], until: int) -> Iterator[Syn]:
-    """Yield the SYNs that were refused by `until` (ns), and those refused later if none had been accepted before them."""
+    """Yield the refused SYNs that the end of a process explains.
+
+    These are the SYNs that were refused by `until` (ns). Later ones count only if no SYN had been accepted before them.
+    """
     accepted = False
     for syn in syns:
         if syn.refused and (not accepted or syn.answered <= until):
@@ -297,7 +301,9 @@ def _answered(syn: Syn) -> int:
 
 
 def _with_stragglers(stop: Stop, ends: Iterable[End], inside: set[int], limit: Limit | None) -> Stop:
-    """Return the end of a process with the connections that other processes closed a little earlier or later."""
+    """Return the end of a process, extended by closes of idle connections that other processes of the server made shortly before
+    or after.
+    """
     some = [
         end
         for end in ends

@@ -1,6 +1,6 @@
 """Collect what a client did on its other connections: its requests and its closes.
 
-Rules about a client that left, or that repeats lost requests, share this code: the requests of these hosts are examined once for
+Rules about a client that left, or that repeats lost requests, share this code, so the requests of a host are examined once for
 all of them. The same client is the same host with the same User-Agent; 127.0.0.1 and ::1 are one host. Behind a gateway,
 X-Forwarded-For must be the same, too; a gateway that does not send it has many users, who cannot be distinguished.
 """
@@ -143,11 +143,11 @@ class Clients:
         return (other for other in asked[first:last] if (other.connection, other.exchange) != one[1:3])
 
     def longest_wait(self, one: Request, until: int, *, whole: bool = False) -> int:
-        """Return the longest wait (ns) of the same client for the response to a similar request; 0 if there is none.
+        """Return the client's longest wait (ns) for the response to a similar request; 0 if there is none.
 
-        Only responses count that began by `until` (ns), and of which the client acknowledged something. `whole`: return the wait
-        for the end of a response, if it came by then.
-        Requests are similar if they have the same method and host, and their paths differ only in numbers.
+        Requests are similar if they have the same method and host, and their paths differ only in numbers. The wait ends when
+        the response begins, or if `whole` is true, when it is complete. Only responses count for which it ended by `until` (ns),
+        and of which the client acknowledged a part.
         """
         if whole not in self._longest:
             longest = self._longest.setdefault(whole, {})
@@ -312,8 +312,8 @@ def _requests(exchanges: pl.LazyFrame) -> pl.LazyFrame:
 def _closes(closes: pl.LazyFrame) -> pl.LazyFrame:
     """Return a row for each connection that its client closed.
 
-    `time`, `frame`, `waited` are null if the server closed first. `unseen`: the first exchange with a response of which the
-    client's close acknowledges nothing; null if there is none.
+    `time`, `frame` and `waited` are null if the server closed first. `unseen`: the first exchange of which the client had not
+    seen the response, because its close acknowledges nothing of it; null if there is none.
     """
     c = pl.col
     # the server's FIN may have been on its way
