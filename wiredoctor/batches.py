@@ -245,7 +245,7 @@ Part = Batch | StoredBatch | Renumbered
 
 
 class _BatchSlice(NamedTuple):
-    """The `height` rows of a batch from row `first` on."""
+    """The `height` rows of a batch that begin with row `first`."""
 
     batch: Part
     first: int

@@ -37,7 +37,9 @@ MAX_OUTER = 50
 
 
 class CapturedExchange(NamedTuple):
-    """An exchange. Times are in ns since 1970; `status` is None if no response was captured; `frame` is its first packet."""
+    """An exchange in a capture. Times are in ns since 1970. `status`: None if no response was captured. `frame`: its first
+    packet.
+    """
 
     capture: str
     connection: int
@@ -128,7 +130,7 @@ class ExchangeIndex:
 
 
 def _origin_form(target: str) -> str:
-    """Return a target without scheme and host, because proxies log absolute targets."""
+    """Return a target without scheme and host. Logs of proxies contain absolute targets."""
     scheme, separator, rest = target.partition("://")
     return target if not separator or not scheme.isalpha() else f"/{rest.partition('/')[2]}"
 

@@ -38,8 +38,9 @@ class PacketAccess(Protocol):
         """Yield the rows of the tables `names` (from tables.READ_AGAIN), batch by batch.
 
         `connections` and `frames` restrict the rows; if both are None, all rows are read. `frames` applies to records, packets,
-        segments and pieces. Tables without a column in tables.HTTP_COLUMNS only need TCP and are read many times as fast; only
-        these can be restricted by frame. Ids and frame numbers equal those of the report, and texts are masked as in the report.
+        segments and pieces. Tables without a column in tables.HTTP_COLUMNS need no HTTP, so they are read many times faster;
+        only these can be restricted by frame. Ids and frame numbers are those of the report, and texts are masked as in the
+        report.
         """
         ...
 

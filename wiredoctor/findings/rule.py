@@ -118,22 +118,22 @@ class Rule(NamedTuple):
 
     severity, title, message and remedy are one value for all kinds, or a mapping by kind (None: the rule has no kinds).
     explained_by: pairs of a name (rule, family or rule/kind) and a scope. A candidate is dropped in favor of one so named in the
-    same scope: "time" (same connection, overlapping start..end), "exchange", "previous" (the next exchange on its connection),
-    "connection", "endpoint" (the server) or "front" (the exchange of the gateway's client for which this one was made; of the
-    same rule, one that ended first).
+    same scope: "time" (same connection, overlapping start..end), "exchange", "previous" (the exchange before this one on its
+    connection), "connection", "endpoint" (the server) or "front" (the exchange of a gateway's client for which this one was made;
+    if both candidates are of one rule, the other one must have ended first).
     unexplained: the kinds to which explained_by does not apply.
     caused_by: like explained_by, but both are reported, and the cause comes first. "rule/" means candidates of the rule without a
     kind. Instead of "time" and "front" there are "tries" (what a gateway did at its back for this exchange, in order) and "until"
-    (the same exchange, whose client did not read until its server closed).
+    (the same exchange, whose client did not read until the server closed).
     summary: the rule has one finding per endpoint or capture, reported at the end; otherwise its findings are events, each final
     once its evidence was read.
     timeless: packet order and sequence numbers alone prove the finding, so it holds even if the capture's clock was set back. A
     tuple names the kinds for which that is true.
     absence: the proof includes something that is not in the capture (a response, an ACK, a close, a packet within a pause). If
     packets were dropped, it may have existed, so confidence is medium at most.
-    ends: the rule explains why a request got no response, a message was truncated, or a connection ended. What its findings
-    name is then not listed as not judged: an exchange with the later ones on its connection, a connection, or the connections of
-    an endpoint.
+    ends: the rule explains why a request got no response, a message was truncated, or a connection ended. The report does not list
+    as "not judged" what its findings explain: an exchange with the later ones on its connection, a connection, or the connections
+    of an endpoint.
     any_order: the result does not depend on the order of rows in the tables, or in the result of `find` that `judge` receives.
     Many rows can then be streamed in any order, which takes less memory.
     symptom: what a user notices, for the list of rules; Markdown.

@@ -197,7 +197,8 @@ class _Unassigned:
     def _take(self, b: int) -> None:
         """Pair a back (a gateway's request) with its only possible front (the client's exchange for which it was made).
 
-        Remove that front from other backs that cannot be tries of the same front, because they were open at the same time.
+        A gateway tries one server at a time: other backs that were open at the same time no longer count as possible for that
+        front.
         """
         if b not in self.fronts:
             return

@@ -76,7 +76,7 @@ class Fronts:
 
 
 class Allowed:
-    """The pairs of endpoints that may be front and back, and the hosts of each gateway."""
+    """Which endpoint may be a gateway for which other endpoint, and from which hosts each gateway connects."""
 
     def __init__(self, order: Order) -> None:
         triples = [(a, b, host) for (a, b), hosts in order.items() for host in hosts]

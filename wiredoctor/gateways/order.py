@@ -28,8 +28,8 @@ _Vote = tuple[int, int, int]
 def order(rows: Rows) -> Order:
     """Return which endpoints are behind which gateway, and from which hosts the gateway connects to them (see Order).
 
-    Exchanges with the same target show that. If a gateway rewrites paths, only the last segments are equal: these count only for
-    endpoints about which the complete targets show nothing.
+    An endpoint is behind a gateway if requests with the same target lie within the gateway's exchanges. If a gateway rewrites
+    paths, only the last segments are equal: these count only for endpoints about which the complete targets show nothing.
     """
     if len(np.unique(rows.server)) < 2:
         return {}

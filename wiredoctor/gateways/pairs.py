@@ -23,11 +23,11 @@ FIRST = 10_000
 def pairs(
     asked: pl.LazyFrame, connections: pl.LazyFrame, tried: list[Attempt], clients: frozenset[int], *, possible: bool = False
 ) -> Gateways:  # fmt: skip
-    """Pair the exchanges on both sides of the gateways in one capture, which has one clock.
+    """Pair the exchanges of gateways' clients with the requests that the gateways made for them, in a capture with one clock.
 
     `asked`: rows of tables.EXCHANGES with a request. `connections`: rows of tables.CONNECTIONS. `tried`: the failed connections
     that may belong to a gateway (see `attempts`). `clients`: the connections whose requests show that the client is a gateway.
-    `possible`: see `find`.
+    `possible`: also return every pair that nothing contradicts.
     """
     rows = read(asked, connections, FIRST)
     before = order(rows)

@@ -72,10 +72,9 @@ class CertainTries:
         return pl.concat(found)
 
     def with_fronts(self, core: pl.DataFrame) -> pl.DataFrame:
-        """Add the column `front` to candidates: the connection of the outermost client, if the candidate is behind a gateway.
+        """Add the column `front` to candidates behind a gateway: the connection of the client that was waiting for the gateway.
 
-        This is the connection on the client side of the gateway; with several gateways in a row, of the first. It is null for
-        others.
+        If there are several gateways in a row, it is the connection of the outermost client. For other candidates it is null.
         """
         if self.tries.is_empty():
             return core.with_columns(pl.lit(None, pl.Int64).alias("front"))

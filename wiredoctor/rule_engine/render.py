@@ -258,7 +258,7 @@ def _close_gaps(text: str) -> str:
 
 
 def _side(values: Mapping[str, Any]) -> Side | None:
-    """Return the side that a candidate names. If it names none, return the side that sent in the candidate's direction, or None."""
+    """Return the side that a candidate names. If it names none, return the sender in the candidate's direction; None if unknown."""
     if values["side"] is not None or values["direction"] is None or values["client_direction"] is None:
         return values["side"]
     return "client" if values["direction"] == values["client_direction"] else "server"

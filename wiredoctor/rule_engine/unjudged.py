@@ -162,9 +162,7 @@ def _is_closed() -> pl.Expr:
 
 
 def _is_left() -> pl.Expr:
-    """Return whether the response is a tunnel or stream that has no end of its own, and that the server was not the first to
-    close.
-    """
+    """Return whether the response is a tunnel or stream without an end of its own, and the server was not the first to close."""
     client, server = c("client_close_frame").is_not_null(), c("server_close_frame").is_not_null()
     client_first = client & (~server | (c("client_close_time") <= c("server_close_time")).fill_null(value=True))
     return (c("upgraded") | (c("response_framing") == "tunnel") | streams()) & (client_first | ~_is_closed())
@@ -314,8 +312,9 @@ _ENDS = (
 def _filter_unexplained(lost: pl.LazyFrame, broken: pl.LazyFrame, connections: pl.LazyFrame, by: Explained) -> pl.LazyFrame:
     """Return the rows of exchanges (`lost`) and connections (`broken`) that no finding explains.
 
-    If a row for an exchange remains, there is none for its connection. A finding about the end of a connection explains all of
-    its exchanges without a response. In a pipeline, only the last request shows whether the connection was closed.
+    If a connection has a row in the result for one of its exchanges, it gets no row of its own. A finding about the end of a
+    connection explains all of its exchanges without a response. In a pipeline, only the last request shows whether the
+    connection was closed.
     """
     known = by.connections.lazy()
     closed = c("closed_by").is_in(["server", "both"]) | (c("close") == "rst")

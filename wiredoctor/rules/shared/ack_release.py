@@ -126,11 +126,11 @@ def candidates(releases: pl.LazyFrame, shortest: int, longest: int, quick: int) 
 
 
 def text_columns() -> list[pl.Expr]:
-    """Return the text columns that these rules share.
+    """Return the text columns that the rules about held-back segments share.
 
     `timer`: the operating systems whose delayed-ACK timer matches the delay. `receiver`: advice for the receiving system.
-    `inferred`: what has been inferred, if the ends of messages are unknown, or S may have been written later than D.
-    `ack_delay`, `release`: durations.
+    `inferred`: what the finding has to assume because the ends of messages are unknown, or because the program may have written
+    the held-back segment late. `ack_delay`, `release`: durations.
     """
     whose = delayed_ack_timer_name(pl.col("ack_delay"))
     windows = pl.when(whose.str.contains("Windows", literal=True)).then(pl.lit(_WINDOWS)).otherwise(pl.lit(""))
@@ -210,7 +210,7 @@ def _after_ack() -> pl.Expr:
 
 
 def _is_released() -> pl.Expr:
-    """Return whether the ACK released S, the held-back segment: the kernel sent S when the ACK arrived.
+    """Return whether the ACK released the held-back segment S, which means that the kernel sent S when the ACK arrived.
 
     Without a captured handshake, the round trip may include the server's computing time. Then S may seem to precede the ACK.
     """

@@ -34,8 +34,8 @@ def _place_columns() -> list[pl.Expr]:
 
 
 def other_refusals(refused: pl.LazyFrame, within: int) -> pl.LazyFrame:
-    """Return pairs of refused attempts: a client tried 127.0.0.1 and ::1 within `within` ns. Both rows of each pair are
-    returned.
+    """Return the refused attempts in pairs in which a client tried 127.0.0.1 and ::1 within `within` ns: one row for each
+    attempt.
 
     `superseded`: True for the first attempt of the pair; only the second counts. `other_frame`, `other_time`: the RST of the
     first attempt, in the row of the second. `within` must be shorter than the pause before a client retries.
@@ -69,10 +69,11 @@ def _key(of: str, name: str) -> pl.Expr:
 def next_addresses(failed: pl.LazyFrame, connections: pl.LazyFrame, within: int) -> pl.LazyFrame:
     """Return a row for each attempt whose client soon got an answer on the same port from an address of the other IP version.
 
-    "Soon" means during the attempt or up to `within` ns after it. If the answer itself took longer than `within`, because a SYN
-    was lost or the server is far away, the time of its SYN counts instead. Columns: `next_server`, `next_syn_time`, and
-    `next_frame` and `next_time` (ns) of the SYN-ACK. On the loopback interface, two addresses certainly belong to one host.
-    Elsewhere that is assumed only if no other client got an answer from that IP version on that port in that time.
+    "Soon" means during the attempt or up to `within` ns after it. If the answer came more than `within` after its SYN, because a
+    SYN was lost or the server is far away, the SYN has to be in this time, not the answer. Columns: `next_server`,
+    `next_syn_time`, and `next_frame` and `next_time` (ns) of the SYN-ACK. On the loopback interface, two addresses certainly
+    belong to one host. Elsewhere that is assumed only if no other client got an answer from that IP version on that port during
+    this time.
     """
     ports = failed.select(_place_columns()[0]).unique()
     slow = c("first_answer_time") - c("syn_time") > within

@@ -348,15 +348,15 @@ def shared_out(
     fronts: Mapping[Key, Front], loose: Mapping[str, Sequence[Attempt]], routes: Mapping[Key, str],
     known: Mapping[Route, Set[str]] | None = None,
 ) -> dict[Key, Front]:  # fmt: skip
-    """Return `fronts`, with attempts assigned to those exchanges that have no try.
+    """Return `fronts` (clients' exchanges with gateways), with attempts assigned to those exchanges that have no try.
 
     An attempt is a connection of a gateway that carried no request. `loose`: for each gateway, the attempts whose request is
     unknown. `routes`: for each exchange, the part of its request by which the gateway chooses a server. `known`: the servers to
     which a route has led.
 
     If there were fewer attempts than exchanges, the gateway forwarded some requests to no server. Then each attempt is assigned
-    to one exchange, preferably one whose route leads to that server. Among these, it is the one whose response came next after
-    the refusal; if the attempt was never refused, it is the newest one.
+    to one exchange, preferably one whose route leads to that server. Of these exchanges, it is the one that got its response
+    next after the refusal; if the attempt was never refused, it is the newest one.
     """
     without = {key: front.exchange for key, front in fronts.items() if not front.tries}
     some = {key: _possible_attempts(one, loose.get(one.server, ())) for key, one in without.items()}

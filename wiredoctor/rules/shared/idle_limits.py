@@ -147,8 +147,9 @@ A fraction of the limit is allowed if that is more.
 
 
 def limit_near(rest: pl.Expr) -> pl.Expr:
-    """Return the idle timeout (ns) of a product with `closes` in IDLE_LIMITS that matches this idle time (ns); null if there is
-    none.
+    """Return the idle timeout (ns) in IDLE_LIMITS that matches this idle time (ns); null if there is none.
+
+    Only products that end idle connections with a FIN or RST are considered.
     """
     found = pl.lit(None, pl.Int64)
     for seconds in sorted({limit.seconds for limit in IDLE_LIMITS if limit.closes}):

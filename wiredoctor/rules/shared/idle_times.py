@@ -92,10 +92,10 @@ class IdleTimes:
         return [limit for limit in limits if not self._is_refuted(limit, endpoint, until)]
 
     def _is_refuted(self, limit: Limit, endpoint: int, until: int | None) -> bool:
-        """Return whether enough requests were answered after a longer idle time.
+        """Return whether enough requests were answered after an idle time longer than this timeout.
 
-        If so, this is not the timeout of the endpoint. It may be the regular interval of a client, or the default of other
-        servers.
+        If so, the endpoint has no such timeout. The closes may have another reason, such as a client that sends a request at
+        regular intervals, or `limit` may be the default of other servers.
         """
         if limit.how == "soon":
             return False

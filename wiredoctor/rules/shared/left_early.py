@@ -147,7 +147,7 @@ def _timeout_start_text(wait: pl.Expr, asked: pl.Expr, connecting: pl.Expr) -> p
 
 
 def _half_closed() -> pl.Expr:
-    """Return whether the client sent only a FIN, at once after its request, and the server closed without sending a byte."""
+    """Return whether the client sent a FIN (and no RST) right after its request, and the server closed without sending a byte."""
     c = pl.col
     with_it = (c("client_close_rst") == 0) & (c("client_close_time") - c("request_end") <= AT_ONCE.value)
     alone = c("client_rst_time").is_null() | (c("client_rst_time") - c("client_close_time") > GONE.value)
@@ -308,8 +308,9 @@ def _timeout(wait: pl.Expr) -> pl.Expr:
 
 
 def timeout_near(wait: int, share: int, most: int) -> int | None:
-    """Return the common timeout (s) nearest to a wait (ns): they differ by at most `share` % and at most `most` ns. None if
-    there is none.
+    """Return a common timeout (s) near a wait (ns); None if none is near.
+
+    They may differ by at most `share` % of the timeout, and by at most `most` ns.
     """
     return next((s for s in _TIMEOUTS if abs(wait - s * SECOND) <= min(s * SECOND * share // 100, most)), None)
 
@@ -457,8 +458,8 @@ def _is_timeout(wait: int) -> bool:
 
 
 def _first(group: tuple[Close, ...]) -> Close | None:
-    """Return the close whose finding stands for the whole group: the first one while the client was waiting. None if there is
-    none.
+    """Return the close whose finding stands for the whole group: the first one while the client was waiting. None if it never
+    was.
     """
     return next((close for close in group if close.waited is not None), None)
 

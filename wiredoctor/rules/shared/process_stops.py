@@ -171,7 +171,7 @@ def _rests(moment: Iterable[End]) -> list[int]:
 
 
 def _form(moment: list[End], syns: Sequence[Syn]) -> str | None:
-    """Return in which form (see `Stop`) these closes and SYNs show that a process ended; None if they do not show it.
+    """Return the form of the end of a process (see `Stop`), as shown by closes and SYNs; None if they do not show one.
 
     `moment`: closes that followed one another immediately.
     """
