@@ -264,7 +264,7 @@ class Scan(NamedTuple):
     """The rows of one table in all captures; they are read on demand. If `secrets` is false, values that may be secret are
     masked.
 
-    `people`: mask for human readers, who must not mistake a mask for text that was sent.
+    `people`: use masks that a human reader cannot take for text that was sent.
     """
 
     parts: Sequence[tuple[str, Spill]]

@@ -175,7 +175,7 @@ def _descend(folder: int, name: str, flags: int) -> int:
 
 
 def _read_link(folder: int, name: str) -> tuple[int, str]:
-    """Return the owner and the text of a symbolic link. Raise OSError if the link is replaced in between."""
+    """Return the owner and the text of a symbolic link. Raise OSError if the link is replaced while it is read."""
     if _PATH:
         link = os.open(name, _PATH | _NOFOLLOW, dir_fd=folder)
         try:

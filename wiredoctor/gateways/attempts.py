@@ -1,4 +1,4 @@
-"""Find failed connections that a gateway opened for an exchange at its front."""
+"""Find failed connections that a gateway opened to serve an exchange of its client."""
 
 from __future__ import annotations
 

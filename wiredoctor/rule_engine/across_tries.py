@@ -54,10 +54,10 @@ class CertainTries:
         return {*found.iter_rows()}
 
     def whole_chain(self) -> pl.DataFrame:
-        """Return the tries, each with the exchange on the client side of its gateway.
+        """Return the tries, each with the exchange of the gateway's client for which it was made.
 
-        If that exchange is itself a try of another gateway, the try is repeated with the exchange on that gateway's client side,
-        and so on.
+        If that client is a gateway itself, its exchange is a try as well. Then the first try is returned again with the exchange
+        of the outer gateway's client, and so on.
         """
         found, last = [self.tries], self.tries
         for _ in range(_CHAIN):

@@ -78,10 +78,11 @@ def _is_timeless(module: RuleModule, rows: pl.DataFrame) -> pl.Series:
 def split_at_clock_steps(
     tables: Mapping[str, pl.LazyFrame], modules: Mapping[str, RuleModule], steps: Sequence[int]
 ) -> list[tuple[dict[str, RuleModule], dict[str, pl.LazyFrame]]]:
-    """Return the rules about the capture with `tables`, and all other rules with tables that omit connections across a step.
+    """Return the rules about the capture with `tables`, and all other rules with tables that omit connections across a clock
+    step.
 
-    The other rules count packets and compare their times, so a connection that continued across a step would mislead them.
-    `steps` is as in `drop_across_clock_steps`.
+    The other rules count packets and compare their times, so a connection with packets before and after a step would mislead
+    them. `steps` is as in `drop_across_clock_steps`.
     """
     frames = np.asarray(steps, dtype=np.int64)
     spans = tables["connections"].select("connection", "first_frame", "last_frame").collect()

@@ -243,8 +243,8 @@ def _format_counts(text: str) -> str:
 def _agree_in_number(text: str) -> str:
     """Return a text with the singular after 1, because templates use plurals: "1 bytes were" becomes "1 byte was".
 
-    "1 of 1 connections" becomes "the only connection". No template has a verb after a count such as "1 of 5 connections"; it
-    would stay in the plural.
+    "1 of 1 connections" becomes "the only connection". Templates must not have a verb after a count such as "1 of 5
+    connections", because it would stay in the plural.
     """
     if "1 " not in text:
         return text
@@ -258,7 +258,7 @@ def _close_gaps(text: str) -> str:
 
 
 def _side(values: Mapping[str, Any]) -> Side | None:
-    """Return the side that a candidate names. If it names none, return the sender in the candidate's direction; None if unknown."""
+    """Return the side that a candidate names. If it names none, return the side that sent in its direction, or None."""
     if values["side"] is not None or values["direction"] is None or values["client_direction"] is None:
         return values["side"]
     return "client" if values["direction"] == values["client_direction"] else "server"

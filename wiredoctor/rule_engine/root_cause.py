@@ -111,9 +111,9 @@ def _within_losses(modules: Mapping[str, RuleModule], losses: Sequence[tuple[int
 
 
 def _during(losses: Sequence[tuple[int | None, int]]) -> pl.Expr:
-    """Return an expression that is true if packets were dropped during a candidate.
+    """Return an expression that is true if packets were dropped in the time between a candidate's start and end.
 
-    For a candidate without times, every loss counts.
+    A candidate without these times counts as affected by every loss.
     """
     during = [
         pl.col("end").fill_null(until).ge(-1 if since is None else since) & pl.col("start").fill_null(until).le(until)

@@ -82,8 +82,8 @@ def passed_on(
 ) -> pl.DataFrame:  # fmt: skip
     """Return the Server fields that gateways forwarded from the servers behind them.
 
-    `server`: the gateway, as an endpoint. `server_software`: a field that it forwarded. If `some` is given, only these values of
-    the field are examined.
+    The columns are `server`, the endpoint of the gateway, and `server_software`, a field that it forwarded. If `some` is given,
+    only these values of the field are examined.
     """
     c = pl.col
     wanted = c("response_server").fill_null("") != "" if some is None else c("response_server").is_in(some.unique().implode())

@@ -406,8 +406,8 @@ def _repeated(
     """Return the requests after an announced close that the client soon repeated successfully on another connection.
 
     RFC 9112 section 9.3.2 requires a client to do that, so nothing is wrong. Only the next response to the same request counts,
-    because the capture may contain that request very often. `left`: the unjudged requests, on `connections`. `answers`: all
-    exchanges, on `hosts`, which may also be connections without an unjudged request.
+    because the capture may contain that request very often. `left`: the unjudged requests. `connections`: their connections.
+    `answers`: all exchanges, which may have the repetitions. `hosts`: the connections of these.
     """
     key = ["request_method", "request_target", "client_host", "server"]
     waiting = left.filter(c("reason") == "after-close-announced").select("connection", "exchange", "time", "over", *key[:2])

@@ -66,7 +66,7 @@ class Exchange:
     """
 
     def __init__(self, values: Mapping[str, Any], prefix: str = "") -> None:
-        """Read `values`: COLUMNS and OF_CONNECTION, each name with `prefix`."""
+        """Read COLUMNS and OF_CONNECTION from `values`, in which each name begins with `prefix`."""
         v = {name: values[prefix + name] for name in (*COLUMNS, *OF_CONNECTION)}
         self.values = v
         self.key: Key = (v["connection"], v["exchange"])
@@ -122,7 +122,7 @@ class Attempt:
     """A connection that a gateway opened for an exchange of its client, but that carried no request."""
 
     def __init__(self, values: Mapping[str, Any], prefix: str) -> None:
-        """Read `values`: the columns OF_CONNECTION and `connection`, each name with `prefix`."""
+        """Read the columns OF_CONNECTION and `connection` from `values`, in which each name begins with `prefix`."""
         self.values = {name: values[prefix + name] for name in OF_CONNECTION} | {"connection": values[prefix + "connection"]}
         self.server, self.client = str(self.values["server"]), str(self.values["client"])
         self.refused = LATE if self.values["refused_time"] is None else self.values["refused_time"]

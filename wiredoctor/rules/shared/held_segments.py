@@ -55,7 +55,7 @@ class _Side:
 
 @dataclass
 class _Endpoint:
-    """The state of the clients or of the server of an endpoint.
+    """What is remembered about an endpoint, separately for the clients and for the server.
 
     `late`: the exchange, frame and lateness (ns) of segments without a delayed ACK, by the part of the message before them.
     `first`: the first stall, if it came between head and body. It is kept until a second one shows that it was not a
@@ -243,7 +243,7 @@ def _cause(row: Row, side: _Side) -> Cause | None:
 
 
 def _may_be_chance(row: Row, endpoint: _Endpoint) -> bool:
-    """Return whether the program may have written the segment S at the moment of the ACK by chance.
+    """Return whether the ACK may have arrived by chance just when the program wrote the segment after it.
 
     Chance is excluded by more than a few stalls, or by proof that Nagle's algorithm is in use.
     """

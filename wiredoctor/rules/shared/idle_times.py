@@ -39,7 +39,7 @@ _EVER = 1 << 62
 
 @dataclass(slots=True)
 class _CloseMoment:
-    """Closes that followed each other within STRAGGLERS.
+    """Closes that came at most STRAGGLERS (ns) after the first of them.
 
     `start`: the time of the first (ns). `rests`: the idle times (ns) by connection. `has_early`: at least one close was early.
     """
@@ -294,7 +294,7 @@ def known_rests(
 
 
 def _syns(connections: pl.LazyFrame, wanted: pl.DataFrame) -> pl.LazyFrame:
-    """Return the answered SYNs to each endpoint in `wanted` that refused at least one SYN, with the columns _SYNS."""
+    """For each endpoint in `wanted` that refused at least one SYN, return the answered SYNs to it, with the columns _SYNS."""
     c = pl.col
     answered = pl.coalesce("refused_time", "newest_answer_time")
     syns = connections.filter(c("syn_time").is_not_null() & answered.is_not_null())

@@ -99,7 +99,7 @@ class End(NamedTuple):
     frame: int = 0
 
     def is_early(self) -> bool:
-        """Return whether the server closed after at most a second of idle time, or over a second before the announced idle
+        """Return whether the server closed after at most a second of idle time, or more than a second before the announced
         timeout.
         """
         return self.rest is not None and (self.rest <= SECOND or (self.said is not None and self.rest < (self.said - 1) * SECOND))
@@ -153,7 +153,7 @@ def _learned_from_lost(ends: list[End]) -> Limit | None:
 
 
 def _near_median(rests: list[int]) -> list[int]:
-    """Return the idle times that are similar to their median. `rests`: all idle times, sorted."""
+    """Return the idle times that are similar to their median. `rests`: all idle times, in ascending order."""
     median = rests[len(rests) // 2]
     return [rest for rest in rests if is_similar(median, rest)]
 

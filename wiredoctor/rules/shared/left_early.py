@@ -423,8 +423,7 @@ def _closed_by_program(connection: int, moment: int, timeout: int | None, client
 
 
 def _interrupted(connection: int, moment: int, to_client: int, clients: Clients) -> tuple[Close, ...]:
-    """Return the closes of a client that the user interrupted, as with Ctrl-C, but that went on later; empty if it was not
-    interrupted.
+    """Return the closes of a client that the user interrupted (as with Ctrl-C) and that went on later; otherwise an empty tuple.
 
     As evidence, the client closed several connections to one server while it was waiting for responses. It had waited as long
     for similar responses before, so no timeout expired. `to_client`: the round trip (ns) between capture point and client; a
@@ -446,7 +445,7 @@ def _interrupted(connection: int, moment: int, to_client: int, clients: Clients)
 
 
 def _timer(wait: int) -> int | None:
-    """Return the whole number of seconds near a wait (ns) since the first SYN, because it may be a timeout; None if none is
+    """Return the timeout (s) that a wait (ns) since the first SYN suggests: a whole number of seconds near it; None if none is
     near.
     """
     seconds = (wait + SECOND // 2) // SECOND

@@ -170,8 +170,8 @@ class Clients:
     def went_on(self, connection: int, since: int, until: int) -> bool:
         """Return whether the client of a connection contacted the same server again between `since` and `until` (ns).
 
-        A new connection and a request both count. A connection from the same host counts as the client's if its User-Agent is
-        unknown.
+        A new connection and a request both count. If the User-Agent on another connection from the same host is unknown, that
+        connection counts as the client's.
         """
         sent = self._sent.get((self._who.get(connection, ""), self._server.get(connection, "")), [])
         some = sent[bisect_left(sent, (since,)) : bisect_right(sent, (until + 1,))]
@@ -250,12 +250,11 @@ def known_clients(
     closes: pl.LazyFrame, exchanges: pl.LazyFrame, connections: pl.LazyFrame, candidates: Iterable[pl.DataFrame],
     gateways: Collection[int],
 ) -> Clients:  # fmt: skip
-    """Return what the clients of these candidates did shortly before and after they closed, and their other requests that are
-    needed.
+    """Return the requests and closes of these candidates' clients that the rules may need.
 
-    Other requests are those that may have waited as long for a response. `candidates` have the columns `connection`, `ended_at`
-    and `waited` (ns), `exchanges` has the columns tables.ASKED. `gateways`: the connections whose client is a gateway, which
-    forwards requests of others.
+    They are those shortly before and after a candidate's client closed, and those requests that may have waited as long for a
+    response as the candidate's. `candidates` have the columns `connection`, `ended_at` and `waited` (ns), `exchanges` has the
+    columns tables.ASKED. `gateways`: the connections whose client is a gateway, which forwards requests of others.
     """
     c = pl.col
     wanted = pl.concat([rows.select("connection", "ended_at", "waited") for rows in candidates])
