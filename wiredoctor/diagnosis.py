@@ -273,7 +273,7 @@ class Scan(NamedTuple):
     people: bool = False
 
     def for_people(self) -> Scan:
-        """Return the same rows, masked for people."""
+        """Return the same rows, with masks that a human reader cannot take for text that was sent."""
         return self._replace(people=True)
 
     def __call__(self) -> pl.LazyFrame:

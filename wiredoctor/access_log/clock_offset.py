@@ -79,11 +79,10 @@ def find_offset(lines: Sequence[int], differences: Sequence[int], unit: int) -> 
 
 
 def _zone_offset(differences: IntArray, numbers: IntArray, unit: int) -> Offset | None:
-    """Return the offset on which all lines agree, if there are only a few lines and it is the offset of a time zone; otherwise
-    None.
+    """Return the offset on which all lines agree if it is the offset of a time zone; otherwise None.
 
-    Each line must match only one exchange. Another offset of so few lines may be chance, because requests repeat. `differences`
-    are sorted in ascending order.
+    Used if only a few lines match: any other offset may be chance, because requests repeat. Each line must match only one
+    exchange. `differences` are sorted in ascending order.
     """
     low, high, lines = int(differences[0]), int(differences[-1]), len(np.unique(numbers))
     if lines != len(numbers) or high - low > unit + LOOSE:

@@ -117,8 +117,8 @@ def _status(value: Any) -> int:
 def _duration(name: str, value: Any) -> int | None:
     """Return a duration in ns; None if the value is not a duration.
 
-    The unit is taken from the text or from the name of the key. Without a unit, a whole number counts milliseconds, any other
-    number seconds.
+    The unit is taken from the text or from the name of the key. If neither has a unit, a whole number is in milliseconds, any
+    other number in seconds.
     """
     text = value.strip() if isinstance(value, str) else ""
     if found := _TEXT.fullmatch(text) if text else None:

@@ -1,4 +1,4 @@
-"""Declare a line of an access log, and parse its numbers and times."""
+"""The data type for a line of an access log, and functions that parse its numbers and times."""
 
 from __future__ import annotations
 

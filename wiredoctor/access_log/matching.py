@@ -149,9 +149,9 @@ def match_lines(lines: Iterable[LogLine], index: ExchangeIndex, slow: int) -> Ma
 
 
 def _find_clock(lines: Sequence[LogLine], index: ExchangeIndex) -> tuple[Moment, Offset | None]:
-    """Return which moment the times in the log mean, the start or the end of an exchange, and the offset of the log's clock.
+    """Return what the times in the log mean (the start or the end of an exchange), and the offset of the log's clock.
 
-    The moment holds for lines whose format does not define it. The offset is None if no line matches an exchange.
+    The meaning is for lines whose format does not define it. The offset is None if no line matches an exchange.
     """
     found: list[tuple[Moment, Offset]] = []
     for moment in ("end", "start"):
@@ -223,7 +223,7 @@ def _cost(line: LogLine, one: CapturedExchange, time: int, moment: Moment) -> tu
 def _is_inner(some: Sequence[CapturedExchange], place: int) -> bool:
     """Return whether this is probably a proxy's exchange with a server, because another exchange encloses it.
 
-    Logs have a line for the enclosing one. `some` are the exchanges with the same request, sorted by start.
+    The line in the proxy's log belongs to the enclosing one. `some` are the exchanges with the same request, sorted by start.
     """
     one = some[place]
     for other in reversed(some[max(place - MAX_OUTER, 0) : place]):

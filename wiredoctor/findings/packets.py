@@ -63,7 +63,8 @@ class PacketAccess(Protocol):
         comments: Iterable[tuple[int, Sequence[str]]],
         only: Sequence[int] | None = None,
     ) -> None:
-        """Write the first `packets` readable packets of the capture as pcapng, or only the frames in `only` (ascending).
+        """Write the first `packets` readable packets of the capture as pcapng. If `only` (ascending) is given, write only those
+        frames of them.
 
         `comments` are texts by frame number, ascending; `about` describes the file. Bytes are copied unchanged.
         """

@@ -34,7 +34,7 @@ class LeftOut(NamedTuple):
 
 
 class Ending(NamedTuple):
-    """A reason why something did not end normally. `what`: what did not end normally. `reason`: the text in reports."""
+    """A reason why exchanges or connections (`what`) did not end normally. `reason`: the text in reports."""
 
     what: Literal["exchanges", "connections"]
     reason: str

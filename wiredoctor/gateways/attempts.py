@@ -96,11 +96,11 @@ def owners(found: Sequence[Attempt], rows: Rows, gateway: Gateway) -> dict[int, 
 
 
 def other_addresses(found: Sequence[Attempt], rows: Rows) -> dict[int, set[int]]:
-    """Return the further hosts (addresses) from which gateways connect, by the endpoint of the gateway.
+    """Return for each endpoint of a gateway further hosts (addresses) from which this gateway probably connects to servers.
 
-    No request from such a host was captured behind the gateway. All attempts of the host began while that one endpoint had
-    requests that it later answered with an error of gateways. As other hosts may fail to connect at the same time by chance, one
-    attempt must have begun soon after such a request. If it was refused, the error must also have followed soon.
+    Only failed attempts were captured from such a host. All of them began while the endpoint had open requests that it later
+    answered with 502, 503 or 504. Another host may fail to connect at the same time by chance. Therefore at least one attempt
+    must have begun soon after such a request, and if it was refused, the endpoint must have answered soon after that.
     """
     failed = np.flatnonzero(np.isin(rows.status, GATEWAY))
     known = {*rows.client_host.tolist(), *rows.server_host.tolist()}
@@ -126,8 +126,9 @@ def other_addresses(found: Sequence[Attempt], rows: Rows) -> dict[int, set[int]]
 
 
 def _of_host(one: Attempt, rows: Rows, some: Array, hosts: Mapping[int, frozenset[int]]) -> list[int]:
-    """Return those rows in `some` whose gateway may have made this attempt. `hosts`: from where each gateway connects to
-    servers.
+    """Return those rows in `some` whose gateway may have made this attempt.
+
+    `hosts`: for each endpoint of a gateway, the hosts from which it connects to servers.
     """
     return [
         row

@@ -200,8 +200,9 @@ class _FrontExchange(NamedTuple):
 
 
 class _Tries:
-    """The tries of gateways that concern some connections. They are found by the client's exchange or by the try's own
-    connection.
+    """The tries of gateways that concern some connections.
+
+    A try can be looked up by the exchange of the gateway's client, or by its own connection.
     """
 
     def __init__(

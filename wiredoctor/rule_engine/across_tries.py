@@ -99,7 +99,7 @@ class CertainTries:
 def tries_of(known: Gateways) -> pl.DataFrame:
     """Return the tries of gateways as rows of tables.TRIES.
 
-    A try that belongs to one of several exchanges has a row for each of them, in which `certain` is false.
+    A try that may belong to any of several exchanges has a row for each of them, in which `certain` is false.
     """
     if known.tries.is_empty() and not known.doubtful:
         return TRIES.empty()

@@ -35,7 +35,7 @@ def drop_across_clock_steps(
 def _unsure_since(rows: pl.DataFrame, steps: Array) -> pl.DataFrame:
     """Set low confidence for candidates if a clock step lies between the frame `since_frame` and their first packet.
 
-    Their smallest round trip was measured in these frames, so it may be wrong.
+    Their smallest round trip was measured between these two, so it may be wrong.
     """
     if "since_frame" not in rows.columns:
         return rows
@@ -46,7 +46,7 @@ def _unsure_since(rows: pl.DataFrame, steps: Array) -> pl.DataFrame:
 def unsure_across(
     found: Mapping[str, pl.DataFrame], modules: Mapping[str, RuleModule], shuffled: Sequence[int]
 ) -> dict[str, pl.DataFrame]:
-    """Return the candidates. The confidence is at most medium if it depends on times of packets that were out of order.
+    """Return the candidates. Those that depend on times of packets that were out of order get at most medium confidence.
 
     `shuffled`: the numbers of the frames that had to be sorted, in ascending order.
     """

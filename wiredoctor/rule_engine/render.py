@@ -123,10 +123,9 @@ def _findings_of_rule(module: RuleModule, settled: pl.DataFrame, candidates: Row
 def _each_finding(
     module: RuleModule, settled: pl.DataFrame, candidates: Rows, file: str, first_time: int
 ) -> Iterator[tuple[Finding, int | None]]:
-    """Yield each finding with the delay (ns) of its candidate, None if that has no delay. The finding's own delay may be
-    shorter.
+    """Yield each finding with the delay (ns) of its candidate, None if that has no delay.
 
-    Time that an earlier finding covers is subtracted from it.
+    The finding's own delay may be shorter, because time that several findings cover counts only once.
     """
     times = {"delay", *(name for name, dtype in candidates.schema.items() if dtype == DURATION)}
     # cast, because a Duration would lose its nanoseconds as a Python value

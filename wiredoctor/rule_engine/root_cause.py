@@ -105,7 +105,9 @@ def _one_per_cause(
 
 
 def _within_losses(modules: Mapping[str, RuleModule], losses: Sequence[tuple[int | None, int]]) -> pl.Expr:
-    """Return an expression `in_loss`: whether packets were dropped while the candidate relies on the absence of packets."""
+    """Return an expression `in_loss`: true if a candidate relies on the absence of packets at a time in which packets were
+    dropped.
+    """
     absent = pl.col("rule").is_in([name for name, module in modules.items() if module.rule.absence])
     return (absent & _during(losses)).alias("in_loss")
 
@@ -191,9 +193,9 @@ def _explained_ids(core: pl.DataFrame, modules: Mapping[str, RuleModule], behind
 def _causes(parts: list[pl.DataFrame], modules: Mapping[str, RuleModule], behind: CertainTries) -> list[tuple[int, int]]:
     """Return pairs (candidate id, id of its cause) for candidates that are reported together with their cause.
 
-    A scope says what a candidate and its cause must have in common. For each rule that can be the cause, it is the first
-    candidate in the same scope. In the scope "tries" (tries of a gateway) it is the first one of each try, in the order in which
-    the tries began.
+    A scope says what a candidate and its cause must have in common. For each rule that can be the cause, the first of its
+    candidates in the same scope is the cause. In the scope "tries" (tries of a gateway), the first one of each try is, in the
+    order in which the tries began.
     """
     pairs: set[tuple[int, int]] = set()
     tried: set[tuple[int, int, int]] = set()

@@ -104,6 +104,7 @@ def _of_connections(tables: Mapping[str, pl.LazyFrame], which: pl.Expr, names: s
 def _filter_by(rows: pl.LazyFrame, holds: pl.Expr) -> pl.LazyFrame:
     """Return the rows for which an expression that calls Python is true.
 
-    It is computed as a column first. As a filter, Polars would pickle it for the source of `View.lazy`, which needs cloudpickle.
+    It is computed as a column first. If it were a filter, Polars would pickle it for the source of `View.lazy`, which needs
+    cloudpickle.
     """
     return rows.with_columns(holds.alias("_holds")).filter("_holds").drop("_holds")

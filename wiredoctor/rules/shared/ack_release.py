@@ -210,7 +210,7 @@ def _after_ack() -> pl.Expr:
 
 
 def _is_released() -> pl.Expr:
-    """Return whether the ACK released the held-back segment S, which means that the kernel sent S when the ACK arrived.
+    """Return whether the ACK released the held-back segment S. This is so if the kernel sent S when the ACK arrived.
 
     Without a captured handshake, the round trip may include the server's computing time. Then S may seem to precede the ACK.
     """

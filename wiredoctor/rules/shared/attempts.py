@@ -1,8 +1,8 @@
 """Find out what followed a failed connection attempt: another address answered, or the server accepted later.
 
-Failed attempts are rows with `connection`, `client_host`, `server`, `syn_time` and `over`: the time (ns) when the client
-learned of the failure, or sent its last SYN. There may be a million of them. Only few share a port with an accepted connection;
-these are selected first.
+Failed attempts are rows with `connection`, `client_host`, `server`, `syn_time` and `over`: the time (ns) when the client learned
+of the failure, or sent its last SYN. There may be a million of them. Only a few share a port with an accepted connection; these
+are selected first.
 """
 
 from __future__ import annotations

@@ -475,7 +475,8 @@ def _next_question(own: Request, row: Mapping[str, Any], clients: Clients) -> Re
 
 
 def _same_elsewhere(own: Request, row: Mapping[str, Any], clients: Clients) -> Request | None:
-    """Return the same request on another connection, if the client got its response just before it closed; otherwise None.
+    """Return the same request on another connection if its response arrived just before the client closed this one; otherwise
+    None.
 
     It must be the only such response during this wait: a client that repeats a request all the time often gets one.
     """

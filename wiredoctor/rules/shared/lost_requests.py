@@ -204,7 +204,7 @@ def _forgotten() -> pl.Expr:
 
 
 def fresh() -> pl.Expr:
-    """Return whether this is the first request of a connection that the server closed as soon as it had accepted it."""
+    """Return whether this is the first request of a connection that the server closed right after the handshake."""
     c = pl.col
     first = c("handshake") & (c("exchange") == 0) & c("previous_end").is_null()
     return (first & (c("server_close_time") - c("accepted_time") < ACCEPTED.value)).fill_null(value=False)

@@ -163,7 +163,7 @@ class Clients:
         return known[place - 1][1] if place else 0
 
     def closes(self, connection: int, since: int, until: int) -> list[Close]:
-        """Return the connections that the host of a connection's client closed between `since` and `until` (ns)."""
+        """Return the closes between `since` and `until` (ns) by the host that is the client of this connection."""
         closed = self._closed.get(self._who.get(connection, ""), [])
         return closed[bisect_left(closed, (since,)) : bisect_right(closed, (until + 1,))]
 
@@ -232,7 +232,10 @@ def beside_repetitions(rows: pl.DataFrame, clients: Clients) -> pl.DataFrame:
 
 
 def _repetitions(own: Request | None, moment: int, trip: int, clients: Clients) -> list[Request]:
-    """Return the repetitions of a GET or HEAD request. They got no response yet, or a timely response that was not an error."""
+    """Return the repetitions of a GET or HEAD request.
+
+    A repetition counts if it has no response yet, or got a timely response that was not an error.
+    """
     if own is None or own.method not in ("GET", "HEAD"):
         return []
     return [
@@ -252,9 +255,9 @@ def known_clients(
 ) -> Clients:  # fmt: skip
     """Return the requests and closes of these candidates' clients that the rules may need.
 
-    They are those shortly before and after a candidate's client closed, and those requests that may have waited as long for a
-    response as the candidate's. `candidates` have the columns `connection`, `ended_at` and `waited` (ns), `exchanges` has the
-    columns tables.ASKED. `gateways`: the connections whose client is a gateway, which forwards requests of others.
+    A candidate is about a client that closed at `ended_at` after it had `waited` (ns). What the client did shortly before and
+    after that is returned, and its requests that may have waited at least as long for a response. `exchanges` has the columns
+    tables.ASKED. `gateways`: the connections whose client is a gateway, which forwards requests of others.
     """
     c = pl.col
     wanted = pl.concat([rows.select("connection", "ended_at", "waited") for rows in candidates])
