@@ -131,8 +131,9 @@ class Batch:
         return values[series(numbers.astype(np.int64) - first).cast(pl.UInt32)]
 
     def of_part(self, part: str, name: str, cell: str) -> pl.Series:
-        """Return for each row a value of column `name` in the data frame `part`: the value in the row whose number is in the
-        cell `cell`.
+        """Return for each row a value of column `name` in the data frame `part`, from the row to which the cell `cell` refers.
+
+        The cell has the number of that row minus one: -1 refers to the first row, which means "no value".
         """
         return self.gather(self.parts[part][name], cell, -1)
 

@@ -70,15 +70,15 @@ def analyze(
     capture, and a connection may continue in the next file. With `merge`, all files are one capture with packets in time order;
     frame numbers and ids are those of mergecap(1).
 
-    `select` and `ignore` name rules or families. `thresholds` overrides defaults by rule and name: {"nagle-delayed-ack":
-    {"min-ack-delay": "20 ms"}}. Unknown names and invalid thresholds raise ValueError.
+    `select` and `ignore` name rules or families. `thresholds` overrides defaults by rule and name:
+    {"nagle-delayed-ack": {"min-ack-delay": "20 ms"}}. Unknown names and invalid thresholds raise ValueError.
 
     An input that cannot be read raises CaptureError. With `on_error`, this function is called with one line about it instead,
     and the input is skipped. `progress` is called with the completed fraction, 0 to 1. `epoch_packets` limits the memory and
     changes nothing else.
 
     `max_spool`: the number of bytes that compressed captures and standard input may use in the temporary folder at the same
-    time. What needs more is not read, and the report says so (`Report.incomplete`). None: 2 GB or half of the free space,
+    time. Data beyond this limit is not read, and the report says so (`Report.incomplete`). None: 2 GB or half of the free space,
     whichever is less; for uncompressed standard input, nine tenths of the free space. Several calls can share a Budget.
 
     With `keep`, the captures stay open while the report exists, and can be read again: `report.packets`. With `show_secrets`,

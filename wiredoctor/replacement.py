@@ -227,8 +227,9 @@ class Replacement:
         self.discard()
 
     def commit(self) -> None:
-        """Give the new content to the target. Raise OSError with the target's path if that fails; the old file is then
-        unchanged.
+        """Replace the content of the target with the new content.
+
+        Raise OSError with the target's path if that fails; the old file is then unchanged.
         """
         if self._is_done:
             return

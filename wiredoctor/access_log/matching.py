@@ -56,7 +56,7 @@ class CapturedExchange(NamedTuple):
     answered: int | None = None
 
     def at(self, moment: Moment) -> int:
-        """Return the time at which it started, was answered, or ended."""
+        """Return when the exchange started, was answered or ended (ns since 1970), depending on `moment`."""
         if moment == "response" and self.answered is not None:
             return self.answered
         return self.start if moment == "start" else self.end

@@ -163,8 +163,8 @@ def _are_tries(one: int, other: int, t: _Times) -> bool:
 
 
 class _Unassigned:
-    """Those exchanges in a connected part of the graph that are not paired yet, and the `pairs` (front, back) that were
-    assigned.
+    """The exchanges in one connected part of the graph of possible pairs: those not paired yet, and the assigned `pairs` (front,
+    back).
 
     A front is an exchange with a gateway's client; a back is the gateway's own request for it.
     """

@@ -61,11 +61,12 @@ class Gateways(NamedTuple):
     """The known facts about the gateways in a capture. The front of a gateway is where its clients connect, the back where it
     connects to servers.
 
-    tries: rows of TRIES, sorted by front and start; no exchange or connection at the back occurs twice. fronts: for each
-    endpoint (address:port) of a gateway, the endpoints behind it, in order. doubtful: exchanges that cannot be paired with
-    certainty. clients: the connections whose client is a gateway. Either they belong to a try, from a host with at least one
-    certain try, or their requests contain fields such as X-Forwarded-For. possible, crowded: if requested, the rows of POSSIBLE,
-    and the exchanges with too many possible pairs.
+    tries: rows of TRIES, sorted by front and start; no exchange or connection at the back occurs twice.
+    fronts: for each endpoint (address:port) of a gateway, the endpoints behind it, in order.
+    doubtful: exchanges that cannot be paired with certainty.
+    clients: the connections whose client is a gateway. Either they belong to a try, from a host with at least one certain try, or
+    their requests contain fields such as X-Forwarded-For.
+    possible, crowded: if requested, the rows of POSSIBLE, and the exchanges with too many possible pairs.
     """
 
     tries: pl.DataFrame = TRIES.to_frame()

@@ -110,9 +110,9 @@ def _choose_orders(votes: Counter[_Vote], asked: Counter[tuple[int, int]]) -> Co
     """Return pairs (gateway, endpoint behind it) with their votes.
 
     A vote is an exchange at one endpoint that lies within an exchange at the other. If there are votes in both directions, the
-    direction counts in which a larger share of the possible votes was given. Their number would mislead: each of several servers
-    behind a busy gateway has fewer exchanges than the gateway, and many exchanges of the gateway begin while such a server
-    works.
+    direction counts in which a larger share of the possible votes was given. The number of votes alone would mislead: each of
+    several servers behind a busy gateway has fewer exchanges than the gateway, and many exchanges of the gateway begin while
+    such a server works.
     """
     total: Counter[tuple[int, int]] = Counter()
     could: Counter[tuple[int, int]] = Counter()

@@ -22,10 +22,10 @@ LEAST = 2
 
 
 def fronts_by_target(rows: Rows, exchanges: pl.LazyFrame, front: Array, back: Array, order: Order) -> Fronts:
-    """Return the exchanges of gateways' clients by target. Each is also found by targets to which its gateway may rewrite its
-    target.
+    """Return the exchanges of gateways' clients by target.
 
-    `front`: the rows of exchanges with gateways' clients. `back`: the rows of the gateways' own requests.
+    An exchange can be looked up by its own target, and by each target to which its gateway may rewrite it. `front`: the rows of
+    these exchanges. `back`: the rows of the gateways' own requests.
     """
     key, more = [rows.target[front]], [front]
     for server in sorted({before for before, _ in order}):

@@ -47,8 +47,8 @@ def through_gateways(
 ) -> dict[str, Rows]:  # fmt: skip
     """Return the candidates of all rules, adapted to what happened on the other side of gateways.
 
-    Candidates that it explains are dropped or changed. `tries` has rows of tables.TRIES; `closes` and `connections` are the
-    capture's tables.
+    A candidate is dropped or changed if the events on the other side explain it. `tries` has rows of tables.TRIES; `closes` and
+    `connections` are the capture's tables.
     """
     whole = {**found}
     if "gateway-error" in whole:
@@ -73,7 +73,8 @@ def through_gateways(
 
 
 def add_streaming_behind(found: Mapping[str, Rows], tries: pl.DataFrame, exchanges: pl.LazyFrame) -> dict[str, Rows]:
-    """Add to `buffered-stream` candidates about a gateway when the gateway itself received the first byte of the body.
+    """Add to `buffered-stream` candidates about a gateway the time at which the gateway itself received the first byte of the
+    body.
 
     This is the first body byte of the last try. The columns are `earlier_frame` and `earlier_time` (ns). `exchanges` is the
     capture's table.

@@ -1,5 +1,5 @@
-"""Find the candidates about a client's exchange with a gateway, and those about the gateway's tries for it, that belong
-together.
+"""Find candidates that belong together: those about a client's exchange with a gateway, and those about the gateway's tries for
+it.
 
 The words are explained in across_gateways.py.
 """

@@ -20,8 +20,8 @@ def drop_across_clock_steps(
 ) -> dict[str, pl.DataFrame]:
     """Return the candidates (rule name -> rows), except candidates with packets before and after a clock step.
 
-    `steps`: the numbers of the frames with an earlier time than the frame before, ascending. Candidates that packet order alone
-    proves are kept.
+    `steps`: the numbers of the frames whose time is earlier than that of the previous frame, in ascending order. Candidates that
+    packet order alone proves are kept.
     """
     frames = np.asarray(steps, dtype=np.int64)
     return {

@@ -236,7 +236,7 @@ def _until(mine: pl.DataFrame, cause: pl.DataFrame) -> set[tuple[int, int]]:
 def _causes_among(
     told: pl.DataFrame, core: pl.DataFrame, modules: Mapping[str, RuleModule], behind: CertainTries
 ) -> pl.DataFrame:  # fmt: skip
-    """Return those of the candidates in `told`, which were reported earlier, that are the cause of a candidate in `core`."""
+    """Return the candidates in `told` (reported earlier) that are the cause of a candidate in `core`."""
     if not any(modules[rule].rule.caused_by for rule in core["rule"].unique()):
         return told.clear()
     pairs = _causes(pl.concat([core, told]).partition_by("rule", maintain_order=True), modules, behind)

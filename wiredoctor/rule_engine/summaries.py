@@ -62,7 +62,7 @@ def restrict_to_window(
 
     Return the rules in two groups, each with its tables, and the number of omitted connections. Rules about the capture get
     every connection with a packet in the window. The other rules get only connections that began in the window, with all their
-    exchanges, because a connection looks different without its first ones. The number includes the connections that a live
+    exchanges, because a connection looks different without its first exchanges. The number includes the connections that a live
     capture has `forgotten`; it is 0 if no rule needs connections.
     """
     about = {name: module for name, module in modules.items() if module.is_about_capture}

@@ -111,9 +111,9 @@ def acceptances(refused: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFram
     """Return a row for each refused attempt if the server accepted a connection, from any client, at another time.
 
     `before_frame`, `before_time`: the first accepted connection; null if it came after the attempt. `accepted_frame`,
-    `accepted_time`: the next accepted connection; null if there is none. `down_since`: when the first attempt was refused (ns)
-    since which no connection was accepted. If a client tried both addresses of a host (`other_frame`), connections to both
-    count. A connection that was open when the capture began counts as accepted before.
+    `accepted_time`: the next accepted connection; null if there is none. `down_since`: the time (ns) of the first refused
+    attempt with the same next accepted connection. If a client tried both addresses of a host (`other_frame`), connections to
+    both count. A connection that was open when the capture began counts as accepted before.
     """
     own, either = c("server").hash(), one_host("server").hash()
     places = refused.select(

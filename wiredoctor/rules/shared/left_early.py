@@ -276,9 +276,7 @@ def _fin_with_request() -> pl.Expr:
 
 
 def _unfinished() -> pl.Expr:
-    """Return whether the server did not send the end of the response. It may not be missing just because the capture lacks
-    packets.
-    """
+    """Return whether the server did not send the end of the response. False if only the capture may lack it."""
     c = pl.col
     # bytes that are not a response count: another protocol, or a response with missing packets
     known = pl.when(c("has_response")).then("response_end_offset").otherwise("request_ack")

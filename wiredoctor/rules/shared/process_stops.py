@@ -54,7 +54,7 @@ class Stop(NamedTuple):
     c: one or more idle times, and an exchange was cut off at the same moment;
     d: one or more idle times, and the next SYN was refused;
     e: three or more idle times that are closer together, and no older connection is used again;
-    f: two idle times, no older connection is used again, and neither a timeout nor the responses explain the closes.
+    f: two or more idle times, no older connection is used again, and neither a timeout nor the responses explain the closes.
     """
 
     form: str
@@ -89,7 +89,7 @@ NONE = Stops()
 
 
 class Uses(NamedTuple):
-    """The exchanges of an endpoint, with the columns of tables.CLOSES and two more.
+    """The exchanges of an endpoint, with some columns of tables.CLOSES and two more.
 
     `answered`: a final response was captured. `closed`: the server closed. `final_at` (ns) is the time until which the exchange
     was observed.

@@ -314,8 +314,8 @@ def _requests(exchanges: pl.LazyFrame) -> pl.LazyFrame:
 def _closes(closes: pl.LazyFrame) -> pl.LazyFrame:
     """Return a row for each connection that its client closed.
 
-    `time`, `frame` and `waited` are null if the server closed first. `unseen`: the first exchange of which the client had not
-    seen the response, because its close acknowledges nothing of it; null if there is none.
+    `time`, `frame` and `waited` are null if the server closed first. `unseen`: the first exchange whose response the client had
+    not seen, because its close acknowledges nothing of that response; null if there is none.
     """
     c = pl.col
     # the server's FIN may have been on its way
