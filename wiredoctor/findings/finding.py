@@ -154,7 +154,7 @@ def causes_first(ordered: Sequence[T], findings: Callable[[T], Iterable[Finding]
 
 
 def total_delay(findings: Iterable[Finding]) -> float:
-    """Return the sum of all delays in seconds. Time counts once if a client waited in several findings at the same time.
+    """Return the sum of all delays in seconds. Time that a client spent waiting counts once, even if several findings cover it.
 
     The client waits on the connection of the finding, or on the connection `front` if a gateway is in between.
     """

@@ -63,9 +63,9 @@ class PacketAccess(Protocol):
         comments: Iterable[tuple[int, Sequence[str]]],
         only: Sequence[int] | None = None,
     ) -> None:
-        """Write the first `packets` readable packets of the capture as pcapng. If `only` (ascending) is given, write only those
-        frames of them.
+        """Write the first `packets` readable packets of the capture as pcapng.
 
-        `comments` are texts by frame number, ascending; `about` describes the file. Bytes are copied unchanged.
+        If `only` is given, write only those of them whose frame numbers it contains, in ascending order. `comments` are texts by
+        frame number, ascending; `about` describes the file. Bytes are copied unchanged.
         """
         ...

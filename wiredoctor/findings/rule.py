@@ -186,5 +186,5 @@ dropped then.
 
 
 def by_kind(text: Any, kind: str | None) -> Any:
-    """Return the entry for this kind of a rule's severity, title, message or remedy."""
+    """Return the value of a rule's severity, title, message or remedy for candidates of this kind."""
     return text if isinstance(text, str) else text[kind]

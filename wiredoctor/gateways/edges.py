@@ -121,10 +121,10 @@ def edges(rows: Rows, fronts: Fronts, key: Array, back: Array, allowed: Allowed)
 
 
 def possible_pairs(rows: Rows, fronts: Fronts, key: Array, back: Array, allowed: Allowed) -> Iterator[tuple[Array, Array]]:
-    """Yield the possible pairs (nothing contradicts them), many at a time: the row numbers of the backs, and those of their
-    fronts.
+    """Yield possible pairs, many at a time: the row numbers of the backs, and those of their fronts. Nothing contradicts these
+    pairs.
 
-    A back is an exchange on the server side of a gateway, a front one on its client side. All pairs of a back are yielded
+    A back is an exchange on the server side of a gateway, a front is one on its client side. All pairs of a back are yielded
     together.
     """
     first, stop = fronts.around(rows, key, back)

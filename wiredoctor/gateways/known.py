@@ -77,7 +77,9 @@ class Gateways(NamedTuple):
     crowded: frozenset[Place] = frozenset()
 
     def with_tries(self, told: pl.DataFrame) -> Gateways:
-        """Return a copy with the rows `told` of TRIES, which are certain. They replace all rows that contradict them."""
+        """Return a copy in which the rows `told` replace all rows that contradict them. `told` are rows of TRIES, and all are
+        certain.
+        """
         if told.join(self.tries, on=[*TRIES], how="anti", nulls_equal=True).is_empty():
             return self
         front, back = ["front_connection", "front_exchange"], ["connection", "exchange"]

@@ -191,7 +191,7 @@ class _Try(NamedTuple):
 
 
 class _FrontExchange(NamedTuple):
-    """An exchange between a client and a gateway. `asked`, `began`: when the request was sent and the response began (ns)."""
+    """An exchange between a client and a gateway. `asked`: the end of the request (ns). `began`: the start of the response (ns)."""
 
     client: str
     asked: int | None

@@ -1,6 +1,7 @@
-"""Load and run the rules of other packages, which are found by entry point. An error in a rule disables only that rule.
+"""Load and run the rules of other packages, which are registered as entry points. An error in a rule disables only that rule.
 
-Their queries run together with wiredoctor's own, because that is faster. Only if that fails does each query run alone.
+The queries of these rules run together with wiredoctor's own, because that is faster. Only if that fails does each query run
+alone.
 """
 
 from __future__ import annotations

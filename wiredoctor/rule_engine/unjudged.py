@@ -112,7 +112,7 @@ def suspect_exchanges() -> pl.Expr:
 def _met_no_connection() -> pl.Expr:
     """Return whether the client's host answered a response with an RST without ACK flag: it no longer knew the connection.
 
-    It may have acknowledged the response before that; only the row of the connection shows whether it did.
+    The client may have acknowledged the response before that; only the row of the connection shows whether it did.
     """
     flagless = (c("client_close_rst") == 1) & c("client_close_ack").is_null() & c("server_close_frame").is_null()
     answer = c("client_close_time") - c("response_end")

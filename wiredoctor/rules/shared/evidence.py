@@ -43,7 +43,7 @@ close_confidence = confidence
 
 
 def server_closed_first() -> pl.Expr:
-    """Return whether the server closed before the client, and no device on the path did so in its name. For rows of `closes`.
+    """Return for rows of `closes` whether the server itself closed before the client, and not a device on the path in its name.
 
     ACK numbers decide, not clocks: a client's FIN or RST that does not acknowledge the server's FIN was sent without knowledge
     of that FIN. RSTs are never acknowledged, so the result is false if the server sent an RST and the client closed, too.

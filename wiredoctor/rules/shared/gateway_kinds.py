@@ -104,7 +104,7 @@ class Exchange:
 
     @property
     def kept(self) -> bool:
-        """True if the server announced a closed window and did not receive the complete request."""
+        """True if the server held up the request: it announced a closed window, and did not receive the complete request."""
         v = self.values
         return "w" in (v["history"] or "") and (bool(v["client_unacknowledged"]) or v["request_end_reason"] != "complete")
 
@@ -277,7 +277,7 @@ def kind_of(front: Exchange, tries: Sequence[Try]) -> str | None:
 
 
 def _failed_before(last: Try | None, left: int) -> bool:
-    """Return whether the last try had failed before the client left at the time `left` (ns)."""
+    """Return whether the last try had failed before the client left. `left`: when the client left (ns), or LATE."""
     if last is None or left == LATE:
         return False
     if isinstance(last, Attempt):

@@ -143,7 +143,7 @@ class Stalls:
     def _judge_probe(self, row: Row, values: dict[str, Any], answer: dict[str, Any]) -> Iterator[Verdict]:
         """Yield a verdict if a tail loss probe released a held-back segment later than the program usually writes.
 
-        `row`, `values`: the row of the segment. `answer`: the row of the ACK that answers it.
+        `row`, `values`: the row of the segment. `answer`: the row of the ACK for the segment.
         """
         endpoint = self._endpoints[(row.endpoint, row.role)]
         usual = self._usual_delay(endpoint, row)

@@ -154,10 +154,10 @@ class IdleTimes:
         return rows.filter(~pl.Series(ended, dtype=pl.Boolean))
 
     def with_single_closes(self, rows: pl.DataFrame, single: pl.Expr, *, live: bool) -> pl.DataFrame:
-        """Return the candidates; the kind becomes "once" if the row is `single` and the endpoint did not close like this again.
+        """Return the candidates; the kind becomes "once" if `single` is true and the endpoint did not close like this again.
 
-        The confidence of these is at most medium. Candidates have `endpoint`, `connection` and `end`, the time of the close
-        (ns). `live` is as in `without_stopped`.
+        The confidence of a candidate of this kind is at most medium. Candidates have `endpoint`, `connection` and `end`, the
+        time of the close (ns). `live` is as in `without_stopped`.
         """
         places = rows.select("endpoint", "connection", "end", "final_at").iter_rows()
         repeated = [

@@ -161,7 +161,7 @@ def _near_median(rests: list[int]) -> list[int]:
 def is_similar(rest: int, other: int) -> bool:
     """Return whether two idle times (ns) are so close that one timeout may have ended both.
 
-    They may differ by 5 % of the first, plus NEAR.
+    They may differ by at most 5 % of the first, plus NEAR.
     """
     return abs(rest - other) <= rest * 5 // 100 + NEAR
 

@@ -74,7 +74,7 @@ _TIMEOUTS = (1, 2, 3, 5, 10, 15, 20, 30, 45, 60, 90, 100, 120, 180, 300, 600)
 
 
 def screen() -> pl.Expr:
-    """Return whether a row may become a candidate."""
+    """Return a filter of `closes` that is true for every row that `early` may return."""
     c = pl.col
     closed = (c("client_close_frame") > c("request_frame")) & c("has_request") & c("both_directions")
     taken = (c("client_close_ack") >= c("response_end_offset")).fill_null(False) & (c("response_end_reason") == "complete")
@@ -217,7 +217,7 @@ def _endless() -> pl.Expr:
 def _by_the_client() -> pl.Expr:
     """Return whether the client closed before it knew that the server had closed.
 
-    ACK numbers decide this. RSTs are never acknowledged, so if the server sent an RST, the capture times decide.
+    ACK numbers decide this. RSTs are never acknowledged, so if the server sent an RST, the order of frames decides.
     """
     c = pl.col
     reset = ((c("server_close_rst") == 1) & (c("server_close_frame") < c("client_close_frame"))).fill_null(False)

@@ -192,8 +192,8 @@ def _form(moment: list[End], syns: Sequence[Syn]) -> str | None:
 def _is_under_way(end: End, shortest: int) -> bool:
     """Return whether a close ended an exchange that an idle timeout would not have ended.
 
-    A request does not count if it may just have arrived when the timeout expired that closed the other connections. `shortest`:
-    the shortest idle time (ns) of these.
+    The other connections may have been closed by an idle timeout. A request does not count if it may just have arrived when that
+    timeout expired. `shortest`: the shortest idle time (ns) of the other connections.
     """
     if end.sort in ("broken", "open"):
         return True
