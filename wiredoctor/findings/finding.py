@@ -42,7 +42,7 @@ class Cause(NamedTuple):
 
 
 class MaskedTexts(NamedTuple):
-    """The texts of a finding with (masked) in place of masked parts. `notes`: the notes of its evidence."""
+    """The texts of a finding in which "(masked)" replaces what may be secret. `notes`: the notes of its evidence."""
 
     title: str
     message: str
@@ -53,7 +53,7 @@ class MaskedTexts(NamedTuple):
 
 @dataclass(frozen=True)
 class Finding:
-    """A diagnosis with its evidence. The fields have the names and meanings of `findings` in the JSON format, schema 1."""
+    """A diagnosis with its evidence. Each field has the name and meaning of a key of `findings` in the JSON report (schema 1)."""
 
     rule: str
     family: str
@@ -102,7 +102,7 @@ class Finding:
     """
 
     def for_people(self) -> Finding:
-        """Return the finding with (masked) in place of masked parts of its texts."""
+        """Return the finding with texts in which "(masked)" replaces what may be secret."""
         if self.masked is None:
             return self
         title, message, request, remedy, notes = self.masked
@@ -111,7 +111,9 @@ class Finding:
 
     @property
     def first_seen(self) -> float:
-        """The time of its request, or of its first evidence if it has no request, in seconds since the first packet."""
+        """The time of the finding's request, in seconds since the first packet. Without a request, the time of the first
+        evidence.
+        """
         return self.elapsed if self.request_elapsed is None else self.request_elapsed
 
     @property
@@ -122,7 +124,7 @@ class Finding:
 
     @property
     def place(self) -> tuple[str, Cause]:
-        """The capture, and the Cause with which another finding's `caused_by` refers to this one."""
+        """The name of the capture, and the Cause by which another finding refers to this one in `caused_by`."""
         frame = self.evidence[0].frame if self.evidence else 0
         return self.capture, Cause(self.rule, frame, self.kind, self.connection, self.exchange)
 
@@ -131,7 +133,7 @@ T = TypeVar("T")
 
 
 def causes_first(ordered: Sequence[T], findings: Callable[[T], Iterable[Finding]]) -> list[T]:
-    """Return findings, or groups of them, in the same order, except that each cause comes before its first effect."""
+    """Return findings, or groups of them, in almost the same order: only a cause is moved before its first effect."""
     holders: dict[tuple[str, Cause], int] = {}
     for number, one in enumerate(ordered):
         for finding in findings(one):
@@ -152,9 +154,9 @@ def causes_first(ordered: Sequence[T], findings: Callable[[T], Iterable[Finding]
 
 
 def total_delay(findings: Iterable[Finding]) -> float:
-    """Return the sum of all delays in seconds. Time that several findings of one waiting client share counts once.
+    """Return the sum of all delays in seconds. Time that a client spent waiting counts once, even if several findings cover it.
 
-    The client waits on the finding's connection, or on another connection at the front of a gateway.
+    The client waits on the connection of the finding, or on the connection `front` if a gateway is in between.
     """
     covered: dict[tuple[str, int | None], float] = {}
     total = 0.0

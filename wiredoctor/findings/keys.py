@@ -36,7 +36,7 @@ class Key(NamedTuple):
 
     @property
     def unit(self) -> str:
-        """The unit of the key's column: "s" or an empty text."""
+        """The unit of the values in the key's column: "s" for seconds, otherwise ""."""
         return "s" if self.kind == "seconds" else ""
 
     @property
