@@ -36,7 +36,7 @@ class Capture(TypedDict):
 
 @_whole
 class Paged(TypedDict):
-    """The number of rows and the position of the next page, for answers that return a list page by page."""
+    """What every answer with a page of a list contains: the number of all rows, and the position of the next page."""
 
     total: Annotated[int, Field(description="number of all rows, including those left out", ge=0)]
     next_offset: NotRequired[Annotated[int, Field(description="offset of the next page")]]

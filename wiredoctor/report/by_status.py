@@ -25,9 +25,9 @@ FINAL = 200
 class Failures:
     """Responses of one server with one status of 500 or above.
 
-    `own`: the server is a gateway and generated them; counted by kind of `gateway-error`. `passed_on`: the server is a gateway
-    and forwarded them; counted by upstream server. `repeated`: the server is behind a gateway, which repeated the request, so the
-    gateway's client never saw these responses.
+    `own`: if the server is a gateway, the responses that it generated, by kind of `gateway-error`. `passed_on`: if the server is
+    a gateway, the responses that it forwarded, by upstream server. `repeated`: the responses after which a gateway repeated the
+    request to this server, so the gateway's client never saw them.
     """
 
     status: int

@@ -90,7 +90,7 @@ def batches(scan: Scan | None, columns: list[str]) -> Iterator[pl.DataFrame]:
 
 
 def with_divisor(frame: pl.DataFrame) -> pl.DataFrame:
-    """Return the table with the column by which `seconds` divides."""
+    """Return the table with the column that `seconds` needs: 1e9 in every row."""
     return frame.with_columns(pl.Series(_NANOSECONDS, np.full(frame.height, 1e9)))
 
 

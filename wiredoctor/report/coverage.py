@@ -45,9 +45,10 @@ class CheckedCount(NamedTuple):
 
 @dataclass(frozen=True)
 class NotJudged:
-    """The number of connections, exchanges or rules that could not be judged, or only in part, for one reason.
+    """How many things could not be judged completely, and one reason for all of them.
 
-    `ending`: the key in UNJUDGED if the exchanges or connections ended abnormally, otherwise "".
+    `what` says whether connections, exchanges or rules are counted. `ending`: the key in UNJUDGED if exchanges or connections
+    ended abnormally, otherwise "".
     """
 
     what: Thing
@@ -254,7 +255,7 @@ def _reach(
 
 
 def _snap_lengths(report: Report) -> dict[str, int | None]:
-    """Return the snap length of each capture in bytes, or None if it cannot hide the protocol of a connection."""
+    """Return the snap length in bytes by capture; None stands for a length that cannot hide the protocol of a connection."""
     if report.scan_captures is None:
         return {}
     rows = report.scan_captures().select("capture", "snap_length").collect().iter_rows()
@@ -305,10 +306,10 @@ def _count_checked(report: Report, carried: dict[str, int], exchanges: int, capt
 
 
 def _protocol_reasons() -> list[str]:
-    """Return the names of all counts of connections.
+    """Return the keys under which connections are counted.
 
-    They are the keys of _CONNECTIONS, "none", the protocols of connections captured in both directions (such as "both_http"), and
-    "rows" for all connections.
+    The keys are those of _CONNECTIONS; "none"; "both_" and a protocol (such as "both_http") for connections captured in both
+    directions; and "rows" for all connections.
     """
     return [*_CONNECTIONS, "none", *(f"both_{name}" for name in _CARRIED), "rows"]
 
@@ -405,7 +406,7 @@ def _exchanges(report: Report) -> dict[str, int]:
 
 
 def _each_exchanges(report: Report) -> dict[str, dict[str, int]]:
-    """Return the numbers of `_exchanges` for each capture."""
+    """Return the numbers that `_exchanges` returns, counted for each capture."""
     if report.scan_exchanges is None or not report.exchange_count:
         return {}
     if len(report.captures) == 1:
@@ -424,7 +425,10 @@ def _of_exchanges() -> dict[str, pl.Expr]:
 
 
 def _with_explained(answers: dict[str, Answers], report: Report) -> dict[str, Answers]:
-    """Return the answers with the numbers of responses that findings about gateways explain; as there, only at the outermost."""
+    """Return the answers, and in them how many responses of each status are explained by findings about gateways.
+
+    If several gateways passed on the same response, only the exchange nearest to the client counts.
+    """
     found = {
         (one.capture, one.connection, one.exchange): one.status
         for one in findings_with_failures(report)

@@ -24,7 +24,7 @@ _COLUMNS = (
 
 
 class ExplainedLine(NamedTuple):
-    """A log line with its exchange, and the findings about it: first those about the exchange itself."""
+    """A log line, the exchange that it describes, and findings: first those about the exchange itself."""
 
     match: Match
     findings: list[Finding]

@@ -182,7 +182,7 @@ def _idle_timeouts(findings: Iterable[Finding]) -> dict[tuple[str, str | None], 
 
 
 class _Causes:
-    """Follows the causes of findings back to the first one."""
+    """Follow `caused_by` from a finding back to its first cause."""
 
     def __init__(self, findings: Iterable[Finding]) -> None:
         self._at = {f.place: f for f in findings}
@@ -190,9 +190,9 @@ class _Causes:
     def most_frequent(self, failures: Iterable[tuple[Finding, int]]) -> tuple[Finding, int] | None:
         """Return a finding with the most frequent first cause of these failures, and the number of failures with this cause.
 
-        `failures`: each finding with the number of failures that it stands for. Causes with the same rule, kind and server
-        count together; the most expensive one is returned. Of equally frequent causes, the first one counts. Return None if
-        there are no failures.
+        `failures`: each finding with the number of failures that it stands for. Causes with the same rule, kind and server are
+        counted together; the finding with the longest delay represents them. If causes are equally frequent, the earlier one is
+        returned. Return None if there are no failures.
         """
         number: Counter[tuple[str | None, ...]] = Counter()
         example: dict[tuple[str | None, ...], Finding] = {}

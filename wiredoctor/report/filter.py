@@ -65,7 +65,10 @@ class Moment(NamedTuple):
         return moment - (first or 0)
 
     def around(self, skew: int) -> tuple[Moment, Moment]:
-        """Return the first and last moments that this bound may mean at its precision, each moved outward by `skew` ns."""
+        """Return the earliest and the latest time that this moment can mean, because it was given with limited precision.
+
+        The interval is extended by `skew` ns at each end.
+        """
         first = self._replace(nanoseconds=self.nanoseconds - skew)
         return first, self._replace(nanoseconds=self.nanoseconds + self.unit + skew)
 

@@ -80,7 +80,7 @@ class Group:
         return sum(delays) if delays else None
 
     def badness(self) -> tuple[int, float, int, float]:
-        """Return a sort key that puts the worst first."""
+        """Return a sort key that puts the worst group first."""
         worst = self.worst
         return SEVERITIES.index(worst.severity), -(self.delay or 0.0), -self.count, worst.first_seen
 

@@ -242,8 +242,9 @@ def _by_reason(number: Mapping[LeftOutBy, int]) -> str:
 
 
 def _not_http(report: Report, groups: Sequence[Group], reach: Coverage) -> str:
-    """Return a sentence on why no connection has readable HTTP, and on what was judged; empty if one has, or if the reasons
-    differ.
+    """Return a sentence on why no connection has readable HTTP, and on what could be judged instead.
+
+    Return "" if there are exchanges, or if the reason is not the same for all connections.
     """
     protocol = next((name for name in _NO_HTTP if reach.connections and reach.carried.get(name) == reach.connections), "")
     if reach.exchanges or not protocol:

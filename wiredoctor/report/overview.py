@@ -65,7 +65,7 @@ class Row:
 
     @property
     def cells(self) -> tuple[str, ...]:
-        """The cells in the order of HEADINGS."""
+        """The texts of the row, in the order of HEADINGS."""
         group = self.group
         return (
             group.worst.severity, group.worst.rule, self.place, f"{group.count:,}",

@@ -47,7 +47,10 @@ class Grouping(StrEnum):
 
 
 class ServerOrder(StrEnum):
-    """The order of lines; in an order by p50 to max, lines without enough responses come last, ordered by the longest time."""
+    """The order of the lines of servers.
+
+    If lines are sorted by a time (`p50` to `max`), those without enough responses come last, sorted by their longest time.
+    """
 
     failed = "failed"
     requests = "requests"
@@ -60,16 +63,16 @@ class ServerOrder(StrEnum):
 
 
 class ServerStatistics(NamedTuple):
-    """The statistics of the exchanges of a group.
+    """The statistics of a group of exchanges.
 
     `names`: the most frequent values of Host; for connections without HTTP, the TLS server names (SNI). `failed`: requests that
-    failed according to the findings, as in the headline; a status of 500 or above alone does not count. If a gateway
-    forwarded such a request, its attempts without a complete response, or with an error of another gateway, count at their
-    servers, too. `unanswered`: requests without a final response, if a finding of severity error is about them, or if their
-    connection ended and was captured in both directions, without a gap that may hide the response. `incomplete`: responses
-    that were cut off, unless a finding of severity note shows that the client had received all it wanted. `p50` to `longest`:
-    of the server time in seconds, from the end of a request to the beginning of its response; None if no response was
-    captured. `timed`: the number of server times. `lost`: the seconds that the findings of each rule cost.
+    failed according to the findings, as in the headline; a status of 500 or above alone is not a failure. If a gateway forwarded
+    a failed request, its server also counts the gateway's attempts without a complete response, or with an error of another
+    gateway. `unanswered`: requests without a final response, if a finding of severity error is about them, or if their
+    connection ended and was captured in both directions, without a gap that may hide the response. `incomplete`: responses that
+    were cut off, unless a finding of severity note shows that the client had received all it wanted. `p50`, `p95`, `p99` and
+    `longest` describe the server time in seconds, from the end of a request to the beginning of its response; None if no
+    response was captured. `timed`: the number of server times. `lost`: the seconds lost according to the findings of each rule.
     """
 
     key: str
@@ -374,9 +377,9 @@ def _count(rows: pl.LazyFrame, *, connections: bool) -> tuple[dict[str, Counts],
 
 
 def _add_silent_servers(counted: dict[str, Counts], connections: pl.LazyFrame) -> dict[str, tuple[str, ...]]:
-    """Count the connections of each server, with HTTP or without, and return the names of servers from TLS (SNI).
+    """Add the number of connections of each server to `counted`, and return the server names from TLS (SNI) by server.
 
-    Connections that were never established do not count.
+    Connections without HTTP count, too; connections that were never established do not.
     """
     import polars as pl
 

@@ -108,9 +108,9 @@ _FREQUENCY = {"more-often": " (more often, significant)", "less-often": " (less 
 
 
 def format_hits(hits: int, chances: int | None, of: str) -> str:
-    """Format a number of occurrences: "3 in 12 exchanges", or only "3" if `chances` is unknown or counts captures.
+    """Format a number of occurrences as "3 in 12 exchanges", or as "3" if `chances` is None or `of` is "captures".
 
-    `of`: the noun for the chances, in the plural.
+    `chances`: how many exchanges or other things could have been affected; `of` is their name, in the plural.
     """
     if chances is None or of == "captures":
         return f"{hits:,}"
@@ -201,7 +201,7 @@ def endpoint_row(one: EndpointChange) -> tuple[str, ...]:
 
 
 def rule_rows(changes: Changes) -> Iterator[tuple[str, ...]]:
-    """Yield the cells of each rule, in the order of RULE_HEADINGS."""
+    """Yield a row of texts for each rule, in the order of RULE_HEADINGS."""
     for one in changes.rules:
         before = _rate(one.before, changes.before, judged=one.judged_before)
         after = _rate(one.after, changes.after, judged=one.judged_after)

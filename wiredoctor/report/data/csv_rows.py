@@ -72,7 +72,7 @@ def _join_fields(value: pl.Expr, dtype: pl.Struct) -> pl.Expr:
 
 
 def _harmless(texts: pl.Series) -> pl.Series:
-    """Return the texts, escaped by `csv.harmless` where a spreadsheet could execute them."""
+    """Apply `csv.harmless` to the texts that need it, so that spreadsheets do not take them for formulas."""
     signs = "".join(f"\\x{ord(sign):02x}" for sign in FORMULA)
     needs = texts.str.contains(rf"^[{signs}]|[^\x20-\x7e]").fill_null(value=False)
     if not needs.any():

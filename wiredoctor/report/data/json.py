@@ -92,7 +92,7 @@ def _without_findings(report: Report, shown: str) -> dict[str, Any]:
 
 
 def write_one_table(report: Report, out: Sink, table: str, spool: Spool = in_memory) -> None:
-    """Write only "connections" or "exchanges", with the keys of the complete report."""
+    """Write a report with only one table ("connections" or "exchanges"), which has the same keys as in the complete report."""
     out.write(report_head(report))
     write_table(report, out, table, spool)
     out.write(b"\n}\n")
@@ -122,7 +122,7 @@ class Comma:
         self.written = False
 
     def write(self, piece: bytes) -> None:
-        """Write lines; the last one may continue in the next call."""
+        """Write lines as elements of the array. The last line may be incomplete: the next call continues it."""
         if not piece:
             return
         body = piece[:-1] if (ends := piece.endswith(b"\n")) else piece

@@ -141,9 +141,9 @@ def _exchange_columns() -> list[str]:
 
 
 def _exchange(ends: CaptureEnds) -> list[pl.Expr]:
-    """Return the columns of an exchange in JSON schema 1; all times are in seconds.
+    """Return the columns of an exchange in JSON schema 1, with all times in seconds.
 
-    The last of these columns have the names of columns of the table `exchanges`, where times are in ns.
+    The last of these columns have the same names as columns of the table `exchanges`, whose times are in ns.
     """
     return [
         pl.col("capture"),

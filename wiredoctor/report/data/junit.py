@@ -207,7 +207,7 @@ def _paragraphs(groups: list[Group]) -> str:
 
 
 def _closing(report: Report, capture: CaptureSummary, first: list[str]) -> Iterator[str]:
-    """Yield the `first` lines, then lines about the capture that was read, limits that were reached, and excluded findings."""
+    """Yield the `first` lines, then lines about the capture, about limits that were reached, and about excluded findings."""
     yield from first
     if report.secrets:
         yield SECRETS
@@ -233,5 +233,5 @@ def _text(name: str, text: str, attributes: dict[str, str] | None = None) -> str
 
 
 def _lines(text: str) -> str:
-    """Escape control characters except line ends, because XML 1.0 forbids most of them (section 2.2)."""
+    """Escape control characters except line feeds, because XML 1.0 (section 2.2) forbids most control characters."""
     return "\n".join(clean(line) for line in text.split("\n"))

@@ -108,7 +108,9 @@ class _RowFilter:
             self.connections = ids.unique().sort().to_list()
 
     def of(self, name: str, rows: pl.DataFrame) -> pl.DataFrame:
-        """Return the rows of a table that the report covers; `rows` are already limited to its connections."""
+        """Return the rows of table `name` that belong to the report. `rows` must already be limited to the connections of the
+        report.
+        """
         if name == "exchanges" and self._exchanges is not None:
             return rows.join(self._exchanges, on=["connection", "exchange"], how="semi", maintain_order="left")
         return rows

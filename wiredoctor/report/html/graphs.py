@@ -162,7 +162,7 @@ def _add_sacks(
     graphs: dict[int, Graph], segments: pl.DataFrame, packets: pl.DataFrame,
     blocks: Callable[[dict[str, Any]], list[tuple[int, int]]],
 ) -> None:  # fmt: skip
-    """Add SACK blocks to the lanes; their stream offsets are computed from the acknowledgment of the same packet."""
+    """Add SACK blocks to the graphs; convert their sequence numbers to stream offsets with the ACK of the same packet."""
     ours = packets.filter("sack", ~pl.col("quoted"), pl.col("connection").is_in(list(graphs))).select(_PACKET)
     if not ours.height:
         return

@@ -1,4 +1,4 @@
-"""Build the page: fixed content in a template, and data for the script at the end."""
+"""Build the page from a template with the fixed content and the data that the page's script reads."""
 
 from __future__ import annotations
 
@@ -95,7 +95,9 @@ def _time_of_day(time: str) -> str:
 
 
 def _moment(time: str | None) -> int | None:
-    """Convert RFC 3339 to ns since 1970; None if `time` is not a time, as in a forged report, or not a time of day."""
+    """Convert RFC 3339 to ns since 1970. Return None if `time` is not RFC 3339 (for instance, in a forged report) or before
+    1971.
+    """
     try:
         moment = nanoseconds(time or None)
     except ValueError:
@@ -104,7 +106,7 @@ def _moment(time: str | None) -> int | None:
 
 
 def _final(value: Any) -> Any:
-    """Escape invisible characters in a text, and characters that change the direction of neighboring text."""
+    """Escape invisible characters, and characters that change the text direction; return markup and other types unchanged."""
     return clean(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 

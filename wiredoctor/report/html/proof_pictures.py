@@ -122,7 +122,7 @@ class Section:
 
     @property
     def other_occurrences(self) -> str:
-        """The heading above the list of occurrences, which has all but the worst."""
+        """The heading above the list of all occurrences but the worst."""
         number = len(self.others) + self.not_listed
         return "The other occurrence" if number == 1 else f"The other {number:,} occurrences"
 

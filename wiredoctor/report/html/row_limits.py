@@ -63,10 +63,10 @@ class LimitedRows(NamedTuple):
 
 
 def exchanges(report: Report, most: int = MAX_EXCHANGES) -> LimitedRows:
-    """Return the columns EXCHANGE of at most `most` exchanges, and the columns `start`, `until` and `wait`.
+    """Return at most `most` exchanges with the columns listed in EXCHANGE, and the columns `start`, `until` and `wait`.
 
-    `start`: the time of the first byte (ns). `until`: ns from there to the last byte, or to the end of the wait for a response
-    that never came or broke off. `wait`: COMPLETE, CLOSED, WAITING or UNKNOWN.
+    `start`: the time of the first byte, in ns since the first packet. `until`: ns from `start` to the last byte, or to the end
+    of the wait if the response never came or broke off. `wait`: COMPLETE, CLOSED, WAITING or UNKNOWN.
     """
     told = _finding_keys(report.findings, ["connection", "exchange"])
     ends = row_choice.capture_ends(report)
@@ -156,7 +156,7 @@ def _worst(
 
 
 def _order_rows(report: Report, rows: pl.DataFrame, keys: list[str]) -> pl.DataFrame:
-    """Return the rows sorted by capture in report order, then by `keys`, with the index of the capture instead of its name."""
+    """Sort the rows by capture, in the order of the report, then by `keys`; replace the name of the capture with its index."""
     places = {name: place for place, name in enumerate(dict.fromkeys(c.file for c in report.captures))}
     place = pl.col("capture").replace_strict(places, default=len(places), return_dtype=pl.Int32)
     return rows.with_columns(place.alias("capture")).sort("capture", *keys, nulls_last=True)

@@ -56,7 +56,7 @@ class Lane:
             self._runs = _merge_neighbors(self._runs, self._run_bin)
 
     def add_acks(self, time: Array, ack: Array, edge: Array) -> None:
-        """Add acknowledgments of the peer, and the right edges of its window (-1: unknown)."""
+        """Add acknowledgments sent by the receiver of this direction, and the right edges of its receive window (-1: unknown)."""
         made = np.empty(len(time), _ACK)
         made["time"], made["ack"], made["edge"] = time, ack, edge
         self.acks += len(made)

@@ -147,8 +147,8 @@ def of_connection(
 ) -> Ladder:
     """Return the ladder of a connection, or of its part in `frames` (both included) or `span` (seconds since the first packet).
 
-    If there are more than `most` packets, it has the first, the last and notable ones. If `connection` is None, it has the first
-    `most` packets in `frames`, whatever their connection. `findings`: their notes are attached to the packets.
+    If there are more than `most` packets, the ladder shows the first, the last and the notable ones. If `connection` is None, it
+    shows the first `most` packets in `frames` of whatever connections. `findings`: their notes are attached to the packets.
     """
     wanted = frozenset(e.frame for f in findings if f.capture == capture for e in f.evidence)
     if connection is None and frames:

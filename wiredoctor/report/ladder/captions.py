@@ -195,7 +195,7 @@ class LadderMessages:
 
 
 def _packet_captions(segments: list[dict[str, Any]]) -> dict[tuple[int, int], PacketCaption]:
-    """Return the facts about each segment that follow from earlier ones, by frame and connection."""
+    """Return the facts about each segment that depend on earlier segments; the keys are frame and connection."""
     captions: dict[tuple[int, int], PacketCaption] = {}
     windows: dict[tuple[int, int], int] = {}
     sent: dict[tuple[int, int, int], tuple[int, int, int]] = {}

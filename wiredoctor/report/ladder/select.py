@@ -95,7 +95,7 @@ class Choice:
         return rows, over
 
     def chosen(self) -> list[dict[str, Any]]:
-        """Return the most important of the kept rows, at most `most`, in frame order."""
+        """Return the most important of the rows kept so far, at most as many as the plan permits, in frame order."""
         import polars as pl
 
         parts = [*self._kept, *([self._tail] if self._tail is not None else [])]

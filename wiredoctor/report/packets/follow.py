@@ -22,7 +22,7 @@ _PIECE = 4096
 class Window(NamedTuple):
     """The part of a connection that was requested: ranges of frames and of times (ns), both ends included, and a direction.
 
-    None means no limit.
+    A field that is None does not limit the part.
     """
 
     frames: tuple[int, int] | None = None

@@ -40,9 +40,9 @@ class Head(NamedTuple):
 
 
 def head_lines(data: bytes, start_line: str, *, people: bool = False) -> tuple[list[str], int]:
-    """Return the redacted lines of a header section, and the number of lines that are omitted; `start_line` is redacted already.
+    """Return the redacted lines of a header section, and the number of lines omitted from its end.
 
-    `people`: mask with "(masked)" instead of `*`.
+    `start_line` must already be redacted. `people`: mask with "(masked)" instead of `*`.
     """
     said = [start_line]
     mask = partial(redact.mask_for_people, masked_field) if people else masked_field

@@ -66,7 +66,10 @@ class ByteStore:
         self._windows: deque[tuple[int, bytes]] = deque(maxlen=_WINDOWS)
 
     def fill(self, capture: int, access: PacketAccess, connections: Collection[int] | None) -> None:
-        """Read the ranges in the capture with this number; `connections`: the only ones that have any, or None for all."""
+        """Read the requested ranges of the capture with this number.
+
+        `connections`: the connections that have requested ranges; None reads all connections.
+        """
         order = self._order[self._capture[self._order] == capture]
         if len(order):
             for portion in access.portions({"pieces": _PIECE}, connections):

@@ -52,8 +52,9 @@ def write_as(report: Report, out: BinaryIO, options: Options) -> None:
 def write(report: Report, out: BinaryIO, *, only_findings: bool = False, shown: str = "") -> None:
     """Write the capture of the report as pcapng.
 
-    only_findings: only packets of connections with findings, and those of the evidence; comments then have the original frame
-    numbers. shown: as in formats.Options. Raises NotWritable unless the report has exactly one capture, which was kept.
+    If `only_findings` is true, write only packets of connections with findings and packets that are evidence; comments then
+    contain the original frame numbers. `shown`: as in formats.Options. Raise NotWritable unless the report has exactly one
+    capture, and its packets were kept.
     """
     if len(report.captures) != 1 or report.captures[0].file not in report.packets:
         raise NotWritable("copying packets needs exactly one capture, which must be kept")

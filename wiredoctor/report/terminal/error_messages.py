@@ -58,7 +58,7 @@ class Message(NamedTuple):
 
     @property
     def kinds(self) -> dict[str, str]:
-        """The matching kinds by rule, as in Case."""
+        """The matching kinds by rule; "" stands for all kinds."""
         return {name: kinds for case in self.cases for name, kinds in case.rules}
 
 

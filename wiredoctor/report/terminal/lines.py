@@ -58,18 +58,18 @@ def names_of_captures(report: Report, order: Order) -> dict[str, str]:
 
 
 def capture_field(names: Mapping[str, str]) -> dict[str, Field]:
-    """Return the column for the names of captures by its key; empty if there are no names."""
+    """Return the column that shows names of captures, under the key "capture"; an empty dictionary if `names` is empty."""
     return {"capture": Field("capture", min(max(7, *map(len, names.values())), _MAX_NAME), right=False)} if names else {}
 
 
 def add_titles(
     lines: Ordered, report: Report, headings: Mapping[str, str], keys: int, paper: Terminal, *, together: bool
 ) -> dict[str, int]:  # fmt: skip
-    """Add a title above the lines of each capture, or one above all lines if they are sorted `together`.
+    """Add a title above the lines of each capture, or one title above all lines if they are sorted `together`.
 
-    Return the position of each capture, which is the most significant sort key of its lines. A title is a line of headings, below
-    the name of the capture if there are several; a capture without headings gets none. `keys`: the number of sort keys of a line,
-    including the position of its capture.
+    Return the position of each capture, which is the most significant sort key of its lines. A title consists of the `headings`
+    of its capture; if there are several captures, the name of the capture is above them. A capture without headings gets no
+    title. `keys`: the number of sort keys of a line, including the position of its capture.
     """
     if together:
         title = f"{next(iter(headings.values()))}\n"

@@ -43,7 +43,11 @@ class LiveStatus(Protocol):
 
 @dataclass
 class Running:
-    """A problem of a running capture: its most expensive finding, its number of findings, and the seconds lost (None: none)."""
+    """A problem during a live capture.
+
+    `worst`: its most expensive finding. `count`: its number of findings. `delay`: the seconds lost; None if no finding has a
+    delay.
+    """
 
     worst: Finding
     count: int = 0
@@ -179,7 +183,7 @@ def extent_of(group: Running) -> str:
 
 
 def place_line(finding: Finding) -> str:
-    """Format rule, both endpoints, connection and request on one line."""
+    """Format the rule, both endpoints, the connection and the request of a finding on one line."""
     name = finding.rule + (f" ({finding.kind})" if finding.kind else "")
     ends = " -> ".join(end for end in (host(finding.client), finding.server) if end)
     place = "" if finding.connection is None else f"connection {finding.connection}"

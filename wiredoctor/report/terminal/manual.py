@@ -58,7 +58,7 @@ def write_list(entries: Iterable[Entry], out: TextIO, paper: Terminal, *, ignore
 
 
 def write_found(entries: Iterable[Entry], words: str, out: TextIO, paper: Terminal, *, more: int = 0) -> None:
-    """Write the rules that a search found, best match first; `more` rules are not named."""
+    """Write the rules that a search found, best match first. `more`: how many rules were found beyond `entries`."""
     writer, found = TerminalWriter(out, paper), [*entries]
     named = f" of {len(found) + more}" if more else ""
     writer.paragraph(f'{count(len(found), "rule")}{named} for "{words}", best match first:')

@@ -39,7 +39,7 @@ _FLAGS = re.compile(r"(?:(?<![\w.:])(?:0|[1-5][0-9]{2})\s+\"?|flags?\W{1,5})((?:
 
 
 class _Text(NamedTuple):
-    """A pasted text in two forms: as one line, and as lower-case words between single spaces."""
+    """A text pasted by the user in two forms: as one line, and as lower-case words separated by single spaces."""
 
     line: str
     words: str
@@ -50,9 +50,9 @@ class _Text(NamedTuple):
 
 
 def search(text: str) -> tuple[Message, int] | None:
-    """Return the most specific message in a text, and its length, or None if there is none.
+    """Return the most specific known message in a text and the length of the match, or None if there is no known message.
 
-    The longest message is the most specific one; messages that quote another one rank last.
+    The longest match is the most specific one; messages that quote another message rank last.
     """
     _, size, row = max(search_all(text), key=lambda one: one[:2], default=(False, 0, None))
     return (row, size) if row else None

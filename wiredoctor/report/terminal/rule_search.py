@@ -99,9 +99,10 @@ def _text(entry: Entry) -> RuleText:
 
 
 def message(entries: Mapping[str, E], words: str) -> Message | None:
-    """Return the known error message that the words contain, or the only message that contains the words.
+    """Return the known error message that `words` contain; otherwise, the message that contains `words`, if only one does.
 
-    Return None if there is none, if rules match better, or if the message has rules and none of them is in `entries`.
+    Return None if no message was found, if rules match `words` better, or if none of the message's rules is in `entries`. A
+    message without rules is returned anyway.
     """
     if words.strip().lower().replace("_", "-") in entries:
         return None
@@ -201,7 +202,7 @@ def _size(words: str) -> int:
 
 
 def _has(text: str, words: str) -> bool:
-    """Return whether the text has these complete words in order."""
+    """Return whether these whole words occur in the text, one directly after another."""
     return f" {words} " in f" {text} "
 
 

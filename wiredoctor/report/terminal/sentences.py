@@ -58,7 +58,10 @@ def opening(report: Report) -> list[str]:
 
 
 def unordered(captures: Iterable[CaptureSummary]) -> list[str]:
-    """Return a sentence for each capture that is far from time order, and what to do; too many are counted."""
+    """Return a sentence for each capture that is not in time order, with the remedy.
+
+    If there are too many captures, the last sentence counts the others.
+    """
     lines = [
         f"{capture.file} is not in time order, so its packets were sorted: frame and connection numbers are those of the file "
         "that reordercap IN OUT writes."
@@ -269,7 +272,9 @@ _ELSEWHERE = {
 
 
 def change(finding: Finding) -> str:
-    """Return the heading of a remedy: "What to do on the server", or "What to do" unless only one side has to change."""
+    """Return the heading of a remedy: "What to do on the server" (or client) if only that side has to change, otherwise "What to
+    do".
+    """
     side, remedy = finding.side, finding.remedy
     is_alone = side and not _ELSEWHERE[side].search(remedy) and not remedy.startswith("Nothing has to change")
     return f"What to do on the {side}" if is_alone else "What to do"
@@ -372,7 +377,7 @@ def rules_without_findings(report: Report, reach: Coverage) -> list[str]:
 
 
 def count_of_rules_without_findings(report: Report, reach: Coverage) -> str:
-    """Return "41 of 44 rules found nothing"; empty if the lines about checks name each rule."""
+    """Return a text such as "41 of 44 rules found nothing"; "" if other lines already name each of these rules."""
     if not any(one.families for one in reach.checked):
         return ""
     return f"{len(reach.healthy):,} of {count(len(report.checked), 'rule')} found nothing"

@@ -47,7 +47,7 @@ class ShowRequest(NamedTuple):
 
 
 class Related(NamedTuple):
-    """Another connection that a finding involves: its row, its ladder, and its role in words."""
+    """Another connection that is involved in a finding: its row, its ladder, and a description of its role."""
 
     row: dict[str, Any] | None
     ladder: Ladder
@@ -78,7 +78,7 @@ class ShownPackets(NamedTuple):
 
 
 def look(report: Report, asked: ShowRequest) -> ShownPackets:
-    """Load what was requested; the ladder has no steps if the capture cannot be read again."""
+    """Load the packets and header sections that `asked` requests; the ladder has no steps if the capture cannot be read again."""
     here = [f for f in report.findings if f.capture == asked.capture]
     beside = [f for f in here if f.connection is not None and f.connection == asked.connection]
     most = EVERY_STEP if asked.everything else MAX_STEPS

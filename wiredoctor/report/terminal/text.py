@@ -287,7 +287,9 @@ def _write_references(writer: TerminalWriter, worst: Finding, *, opened: bool) -
 
 
 def _extent(group: Group) -> str:
-    """Return the number of occurrences and the time lost; for a single finding only the time, unless its title has it."""
+    """Return the number of occurrences and the time lost; for a single finding, return only the time, unless its title contains
+    it.
+    """
     if group.count == 1:
         delay = duration(group.delay) if group.delay else ""
         return f"  {delay}" if delay and delay not in group.worst.title else ""
