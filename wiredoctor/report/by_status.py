@@ -110,7 +110,7 @@ def count_by_status(report: Report) -> list[Answered]:
 
 
 def _with_server_names(report: Report, rows: pl.DataFrame) -> pl.DataFrame:
-    """Return the rows with the name of each server instead of its hash (`endpoint`); null if the connection is not known."""
+    """Replace the hash of the server (column `endpoint`) with its name (column `server`); null if its connection is not known."""
     import polars as pl
 
     key = ["capture", "connection"]
@@ -209,7 +209,7 @@ class _Blamed:
                 self._passed_on.setdefault((server, status), Counter())[failed[behind[0], behind[1]][0]] += 1
 
     def failures(self, server: str | None, status: int, number: int) -> Failures:
-        """Return the failures of a server with this status, `number` in total."""
+        """Return the failed responses of a server with this status; `number` is how many there are."""
         place = server, status
         own, passed_on = self._own.get(place, Counter[str]()), self._passed_on.get(place, Counter[str]())
         return Failures(status, number, {**own}, {**passed_on}, self._repeated[place])

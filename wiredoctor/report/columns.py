@@ -118,7 +118,7 @@ def printable_texts(text: pl.Series) -> pl.Series:
 
 
 def _patch(text: pl.Series, result: pl.Series, where: pl.Series, repair: Callable[[str], str]) -> pl.Series:
-    """Return `result` with repair(text) in the rows where `where` is true."""
+    """Return `result`, but with repair(text) in each row in which `where` is true."""
     if not where.any():
         return result
     repaired = pl.Series(result.name, [repair(t) for t in text.filter(where).to_list()], dtype=pl.String)

@@ -43,7 +43,7 @@ def show_place_command(report: Report, file: str, options: str) -> str:
 
 
 def show_any_command(report: Report) -> str:
-    """Return the command that shows a finding, with N for its number; "" if the packets were not kept in files."""
+    """Return the command that shows a finding, with N in place of its number; "" if no capture was kept in a file."""
     if not any(map(_is_file, report.captures)):
         return ""
     captures = _name(report.captures[0]) if len(report.captures) == 1 else _PLACEHOLDER + "..."

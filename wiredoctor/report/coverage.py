@@ -156,7 +156,7 @@ _EXCHANGES = {"unasked": "request not captured"}
 
 
 def find_coverage(report: Report) -> Coverage:
-    """Return the coverage of a report; rules whose findings were excluded do not count as healthy."""
+    """Return the coverage of a report. A rule counts as healthy if it found nothing, not if its findings were excluded."""
     found = {f.rule for f in report.findings}.union(*(left.rules for left in report.left_out))
     rows = count_by_status(report)
     answers = _with_explained(_each_answers(rows), report)

@@ -119,9 +119,9 @@ def findings_with_failures(report: Report) -> list[Finding]:
 
 
 def failed_exchanges(report: Report) -> dict[Place, Finding]:
-    """Return the failed exchanges, each with the first finding about its failure; findings that were left out come last.
+    """Return the failed exchanges, each with the first finding about its failure; findings that the report leaves out come last.
 
-    If a gateway forwarded a request, the exchanges on both sides of the gateway count.
+    A failed request that a gateway forwarded appears twice: with its exchange on each side of the gateway.
     """
     failed: dict[Place, Finding] = {}
     for f in findings_with_failures(report):

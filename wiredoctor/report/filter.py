@@ -199,7 +199,7 @@ def _filter_by_confidence(report: Report, least: Confidence) -> Report:
 
 
 def _narrow_tables(report: Report, narrowed: Report, wanted: Filter, spans: dict[str, Span], named: Named) -> None:
-    """Set the scans of `narrowed` to the filtered scans of `report`, and set its counts of rows."""
+    """Give `narrowed` the filtered tables of `report`, and the numbers of their rows."""
     import polars as pl
 
     from wiredoctor.report.columns import Filtered
@@ -246,9 +246,11 @@ def _servers_of(report: Report, connections: tuple[int, ...]) -> set[str]:
 
 
 class Named(NamedTuple):
-    """The exchanges that the requested names select by Host field, and the connections that they select by TLS name or endpoint.
+    """The exchanges and connections that the requested names select.
 
-    A connection has a null `exchange`. All fields are empty, and `rows` is None, if no names were requested.
+    `rows` and `exchanges`: exchanges selected by Host, and connections selected by TLS name or endpoint (their `exchange` is
+    null). `connections` and `servers`: those to which they belong. If no names were requested, `rows` is None and the others are
+    empty.
     """
 
     rows: pl.DataFrame | None

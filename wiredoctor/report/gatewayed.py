@@ -47,9 +47,10 @@ class Roles:
 
 
 def front_ids(report: Report) -> pl.DataFrame | None:
-    """Return the client's exchange of each exchange that a gateway sent: `front` as "7#2", "7#2?" if the pair is uncertain.
+    """Return, for each exchange of a gateway with an upstream server, the client's exchange that caused it.
 
-    Only exchanges that the report contains are in the result; it is None if there are none.
+    The column `front` is "7#2" (exchange 2 of connection 7), or "7#2?" if the match is uncertain. The result contains only
+    exchanges in the report; if there are none, it is None.
     """
     tries = [
         known.tries.filter(pl.col("exchange").is_not_null()).with_columns(pl.lit(file).alias("capture"))

@@ -127,7 +127,7 @@ def headline(report: Report, groups: Sequence[Group], reach: Coverage, shown: st
 
 
 def missing(report: Report) -> list[str]:
-    """Return sentences about inputs that could not be read completely, then one about packets missing from captures."""
+    """Return sentences about inputs that could not be read completely; a last sentence says whether captures lack packets."""
     lines = list(report.incomplete[:1])
     if rest := len(report.incomplete) - 1 if report.incomplete else 0:
         lines.append(f"{count(rest, 'more input')} could not be read completely.")
@@ -321,7 +321,9 @@ def _because(finding: Finding, title: str, idle_timeouts: Mapping[tuple[str, str
 
 
 def _idle_timeout(finding: Finding, idle_timeouts: Mapping[tuple[str, str | None], float]) -> float:
-    """Return the idle timeout (s) that the server is known to have, or that this close shows; 0 if neither is certain."""
+    """Return the idle timeout (s) known for the server of a finding; otherwise, the one that the finding shows; 0 if there is
+    neither.
+    """
     known = idle_timeouts.get((finding.capture, finding.server))
     shown = float(finding.measures.get("limit", 0.0)) if finding.kind != "forgotten" else 0.0
     return known if known is not None else shown if shown >= LEAST_IDLE_TIMEOUT else 0.0

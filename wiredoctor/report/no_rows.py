@@ -106,7 +106,7 @@ def _longest(nanoseconds: int | None) -> str:
 
 
 def _most_frequent(scan: Scan | None, value: pl.Expr) -> list[str]:
-    """Return the most frequent values of a column; if there are others, the last text is their number, such as "3 more"."""
+    """Return the most frequent values of a column; if some values are omitted, the last text counts them, as in "3 more"."""
     import polars as pl
 
     if scan is None:

@@ -59,7 +59,7 @@ class Row:
 
     @property
     def place(self) -> str:
-        """Host and path, with the number of other paths and the mark, such as "10.0.0.2:80 /items +3 paths (too-large)"."""
+        """Host, path, number of other paths, and `mark`, such as "10.0.0.2:80 /items +3 paths (too-large)"."""
         more = f"+{count(self.other_paths, 'path')}" if self.other_paths else ""
         return " ".join(part for part in (self.host, self.path, more, self.mark) if part)
 

@@ -41,7 +41,7 @@ def capture_ends(report: Report) -> CaptureEnds:
 
 
 class Order(StrEnum):
-    """The order of lines: by time, or by another value, the largest first. Connections have no status."""
+    """The order of lines: by time, or by another value, with the largest first. Order by status applies to exchanges only."""
 
     time = "time"
     duration = "duration"
@@ -224,8 +224,9 @@ def is_faulty(report: Report) -> pl.Expr:
 def rank(table: TableName, order: Order, ends: CaptureEnds, faulty: pl.Expr | None = None) -> pl.Expr:
     """Return an expression for an integer by which rows are sorted in ascending order; rows without a value come last.
 
-    By duration, exchanges that were still waiting at the end of the capture come after all with a known duration, except
-    `faulty` ones: an idle long poll says nothing, but a request that hangs is what its user looks for.
+    In order of duration, exchanges that were still waiting when the capture ended come after those with a known duration,
+    because an idle long poll is no sign of a fault. Exchanges selected by `faulty` are the exception: users search for requests
+    that hang.
     """
     import polars as pl
 

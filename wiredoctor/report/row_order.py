@@ -70,7 +70,7 @@ class Ordered:
 
 
 def _runs(starts: Array, ends: Array) -> Iterator[tuple[int, int]]:
-    """Yield ranges of the spool; lines that are neighbors in the spool and in the sorted order are copied together."""
+    """Yield the ranges of the spool to copy, in sorted order; lines that are adjacent in both orders form one range."""
     breaks = np.flatnonzero(starts[1:] != ends[:-1])
     first = np.concatenate((starts[:1], starts[1:][breaks]))
     last = np.concatenate((ends[:-1][breaks], ends[-1:]))

@@ -121,7 +121,11 @@ def worth_listing(lost: Mapping[str, float], whole: float) -> dict[str, float]:
 
 
 def server_statistics(report: Report, by: Grouping = Grouping.server) -> list[ServerStatistics]:
-    """Return a row per group, worst first: by failed requests and connections, responses with 500 and above, and time lost."""
+    """Return the statistics of each group, worst first.
+
+    The worst group has the most failed requests and connections, then the most responses with 500 and above, then the most time
+    lost.
+    """
     if report.scan_connections is None or report.scan_exchanges is None:
         return []
     rows = _rows(report, report.scan_exchanges(), report.scan_connections(), by)
@@ -269,7 +273,7 @@ def _tries_for(failed: Iterable[Place], report: Report) -> Iterator[Place]:
 
 
 def _rows(report: Report, exchanges: pl.LazyFrame, connections: pl.LazyFrame, by: Grouping | None) -> pl.LazyFrame:
-    """Return the exchanges with their group in `key`, its name in `name`, and the columns to count.
+    """Return the exchanges with the key of their group in `key`, its name in `name`, and the columns that are counted per group.
 
     If `by` is None, all exchanges are in one group.
     """
@@ -306,9 +310,9 @@ def _rows(report: Report, exchanges: pl.LazyFrame, connections: pl.LazyFrame, by
 
 
 def _flags() -> list[pl.Expr]:
-    """Return the columns that depend only on the row of an exchange: flags, and `wait`, the server time in ns.
+    """Return the columns that need no other table than the exchanges: a flag for each count, and `wait`.
 
-    `wait` is null if there is no final response. The flags say in which counts the exchange may belong.
+    `wait` is the server time in ns; null if there is no final response.
     """
     import polars as pl
 

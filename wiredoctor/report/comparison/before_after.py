@@ -158,7 +158,10 @@ def _request_first(one: EndpointChange, heading: str) -> str:
 
 
 def endpoint_sentences(one: EndpointChange, verdict: str) -> Iterator[str]:
-    """Yield a sentence for each time in which an endpoint became slower, or faster (`verdict`), with the difference."""
+    """Yield a sentence for each kind of time that became slower or faster at an endpoint, with the difference.
+
+    `verdict`: whether to describe the times that became slower, or those that became faster.
+    """
     parts = {
         "total": one.total,
         "until the response began": one.server_time,

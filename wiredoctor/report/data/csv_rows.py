@@ -66,7 +66,7 @@ def _one(dtype: Any) -> pl.Expr:
 
 
 def _join_fields(value: pl.Expr, dtype: pl.Struct) -> pl.Expr:
-    """Return an expression that joins the fields of a struct that are not null, for example "3: 0" for an exchange."""
+    """Return an expression that joins all fields of a struct except null, as in "3: 0" for a connection and its exchange."""
     fields = [value.struct.field(field.name).cast(pl.String) for field in dtype.fields]
     return pl.when(value.is_not_null()).then(pl.concat_str(fields, separator=": ", ignore_nulls=True))
 

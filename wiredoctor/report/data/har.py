@@ -1,7 +1,7 @@
 """Write exchanges as HAR 1.2 (HTTP Archive, softwareishard.com/blog/har-12-spec), for the network panels of browsers.
 
-Every exchange with a captured request becomes an entry. Lines are made in batches and sorted in a spool, because there may be a
-million. Fields whose names begin with an underscore are extensions of wiredoctor, as the format permits.
+Every exchange with a captured request becomes an entry. Entries are built in batches and sorted in a spool, because there may be
+a million. Fields whose names begin with an underscore are extensions of wiredoctor, as the format permits.
 """
 
 from __future__ import annotations
@@ -101,7 +101,9 @@ def _comment(report: Report, entries: int, *, bodies: bool) -> str:
 
 
 def _batches(report: Report) -> Iterator[tuple[str, pl.DataFrame]]:
-    """Yield the exchanges whose request was captured, in batches of one capture each; repeated calls yield the same order."""
+    """Yield the name of a capture and a batch of its exchanges whose request was captured; every call yields them in the same
+    order.
+    """
     if report.scan_exchanges is None:
         return
     for batch in batches(report.scan_exchanges, COLUMNS):

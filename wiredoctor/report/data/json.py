@@ -114,7 +114,7 @@ def write_table_lines(report: Report, out: Sink, table: str, spool: Spool = in_m
 
 
 class Comma:
-    """Turns lines into list elements: a comma and a line end go before each line except the first."""
+    """Turns lines into the elements of a JSON array: writes a comma between lines."""
 
     def __init__(self, out: Sink) -> None:
         self._out = out

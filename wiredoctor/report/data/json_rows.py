@@ -49,9 +49,9 @@ def write_exchanges(report: Report, out: Sink, spool: Spool = in_memory) -> int:
 
 
 def write_as(report: Report, out: Sink, table: str, text: Text, spool: Spool = in_memory) -> int:
-    """Write "connections" or "exchanges" with the columns of JSON, in order of capture and ids; return the number of rows.
+    """Write "connections" or "exchanges" with the columns of the JSON report; return the number of rows.
 
-    `text` converts the rows of a batch to lines.
+    Rows are sorted by capture and ids. `text` converts a batch of rows to lines.
     """
     lines = Ordered(spool)
     if table == "connections":

@@ -1,4 +1,4 @@
-"""Describe rules in SARIF (reportingDescriptor, SARIF section 3.49): name, summary, page, level."""
+"""Describe rules in SARIF (reportingDescriptor, SARIF section 3.49): name, summary, manual page and level."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def _pascal(name: str) -> str:
 
 
 def _meaning(entry: Entry) -> str:
-    """Return the first paragraph of a rule's manual page after its summary, without the heading."""
+    """Return the first paragraph that follows the summary on a rule's manual page, without its heading."""
     paragraphs = [" ".join(part.split()) for part in entry.doc.partition("\n")[2].split("\n\n") if part.strip()]
     return clean(paragraphs[0].removeprefix("What it means").strip(" :")) if paragraphs else ""
 

@@ -48,7 +48,9 @@ def schema(name: str) -> pl.Schema:
 
 
 def metadata(name: str, report: Report) -> dict[str, str]:
-    """Return the metadata of a Parquet file: the name of the table, and unit and meaning of each column."""
+    """Return the metadata of a Parquet file: version, name of the table, meaning of a row, unit and meaning of each column, and
+    whether secrets are shown.
+    """
     described = [{"name": c.name, "unit": c.unit, "meaning": c.meaning, "nullable": c.nullable} for c in columns(name)]
     return {
         "wiredoctor.version": report.version,

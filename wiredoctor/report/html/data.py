@@ -121,7 +121,7 @@ def failed_rows(report: Report, rows: pl.DataFrame, names: Sequence[str]) -> lis
 
 
 def connection_columns(kept: LimitedRows) -> Columns:
-    """Return the columns of connections; times in ns since the first packet of the capture."""
+    """Return the columns of the connections; times are in ns since the first packet of the capture."""
     rows = kept.rows
     texts = ("client", "server", "protocol", "history", "closed_by", "close")
     return {

@@ -180,7 +180,7 @@ def _apart(one: int, other: int) -> int:
 
 
 def _fewer(parts: list[tuple[int, int, int]]) -> list[tuple[int, int, int]]:
-    """Return at most MAX_BURSTS bursts; neighbors are merged across the shortest pauses."""
+    """Return at most MAX_BURSTS bursts: if there are more, merge those with the shortest pauses between them."""
     if len(parts) <= MAX_BURSTS:
         return parts
     pauses = [after[0] - before[0] - before[1] for before, after in pairwise(parts)]
@@ -196,7 +196,9 @@ def _fewer(parts: list[tuple[int, int, int]]) -> list[tuple[int, int, int]]:
 
 
 def graph_json(graph: Graph, report: Report, connections: LimitedRows, names: list[str]) -> dict[str, Any]:
-    """Return a graph for the page: the lanes (client's data first), endpoints, and the time lost by findings (seconds)."""
+    """Return a graph for the page: endpoints, one lane per direction (client's data first), and the seconds lost by each
+    finding.
+    """
     rows = connections.rows.filter(pl.col("capture") == names.index(graph.capture), pl.col("connection") == graph.connection)
     facts = rows.select("client", "server", "client_direction", "start", "end").rows()
     client, server, direction, start, end = facts[0] if facts else ("", "", 0, None, None)

@@ -56,7 +56,7 @@ def write_as(report: Report, out: Sink, options: Options) -> None:
 
 
 def write(report: Report, out: Sink, *, quiet: bool = False, shown: str = "") -> None:
-    """Write the page in UTF-8. `quiet` omits inputs and coverage; `shown` describes the filter."""
+    """Write the page in UTF-8. If `quiet` is true, omit inputs and coverage. `shown` describes the filter."""
     groups = group_findings(report.findings)
     names = [*dict.fromkeys(c.file for c in report.captures)]
     exchanges, connections = row_limits.exchanges(report), row_limits.connections(report)
@@ -95,9 +95,7 @@ def _time_of_day(time: str) -> str:
 
 
 def _moment(time: str | None) -> int | None:
-    """Convert RFC 3339 to ns since 1970. Return None if `time` is not RFC 3339 (for instance, in a forged report) or before
-    1971.
-    """
+    """Convert RFC 3339 to ns since 1970; None if `time` is invalid, as in a forged report, or before January 2, 1970."""
     try:
         moment = nanoseconds(time or None)
     except ValueError:
@@ -215,7 +213,7 @@ def _page_texts(report: Report, groups: list[Group], shown: str, *, quiet: bool)
 
 
 def _cause(report: Report, groups: list[Group], far: Coverage) -> int:
-    """Return the number of the card of the cause that the headline names, if it is not the first; 0 otherwise."""
+    """Return the number of the card whose problem the headline names as the cause; 0 if this is the first card or has no card."""
     cause = find_failed(report, far).cause
     if cause is None:
         return 0

@@ -59,7 +59,7 @@ class RenderedFinding:
 
     @property
     def elapsed(self) -> str:
-        """The time at which the finding was first seen, in seconds since the first packet."""
+        """The time at which the finding was first seen, in seconds since the first packet of its capture."""
         return f"{self.finding.first_seen:.6f}"
 
     def time_at(self, elapsed: float) -> str:

@@ -56,7 +56,7 @@ _BADNESS = "_badness"
 
 
 class LimitedRows(NamedTuple):
-    """Rows in the order of captures and, within a capture, of time. `of`: the number of rows in the report."""
+    """The rows that fit on the page, in the order of captures and, within a capture, of time. `of`: how many the report has."""
 
     rows: pl.DataFrame
     of: int

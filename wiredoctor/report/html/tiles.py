@@ -99,9 +99,10 @@ def find_tiles(report: Report, servers: Sequence[ServerStatistics]) -> Tiles | N
 
 
 def _times(one: ServerStatistics) -> tuple[tuple[str, str], ...]:
-    """Return the names and values of the percentiles for which there are enough server times, and of the slowest one.
+    """Return names and values: the percentiles for which there are enough server times, and the slowest time.
 
-    If there are too few for a median, return the fastest and the slowest, or the only one.
+    If there are too few server times for a median, return the fastest and the slowest time. If there are fewer than two, return
+    the number of responses and the slowest time.
     """
     if one.timed < 2:
         return ((count(one.timed, "response"), _time(one.longest)),)

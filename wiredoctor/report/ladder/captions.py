@@ -57,7 +57,7 @@ class PacketCaption(NamedTuple):
 
 
 def marks(row: dict[str, Any], caption: PacketCaption) -> tuple[str, ...]:
-    """Return the marks of a segment, from MARKS; a window update counts only if it widens the window."""
+    """Return the marks of a segment, from MARKS; a window update is marked only if it makes the window larger."""
     return tuple(mark for name, mark in MARKS.items() if row[name] and (caption.wider or name != "window_update"))
 
 

@@ -243,7 +243,7 @@ def _sides(ladder: Ladder, height: int, columns: _Columns) -> str:
 
 
 def _gap(place: _Place, columns: _Columns) -> str:
-    """Draw the wait before a step, and the number of packets omitted in it."""
+    """Draw the wait before a step, and write how many packets are omitted there."""
     wait, made = place.step.before, list[str]()
     if place.wait:
         kind = "shade" if wait.of_finding else "idle"

@@ -99,7 +99,7 @@ def _end(connections: list[dict[str, Any]], side: str) -> str:
 
 
 def _exchanges(report: Report, here: pl.Expr, rows: Rows) -> Iterator[dict[str, Any]]:
-    """Yield the exchanges that have a segment of the ladder between their first and last frames (both included)."""
+    """Yield the exchanges that a segment of the ladder falls into, from the exchange's first to its last frame, both included."""
     import numpy as np
     import polars as pl
 

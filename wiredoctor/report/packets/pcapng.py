@@ -133,7 +133,9 @@ def _about(report: Report, capture: CaptureSummary, only: list[int] | None, show
 
 
 def _frames_of_findings(report: Report, access: PacketAccess) -> list[int]:
-    """Return, in order, all evidence, and all frames of the connections with findings or with evidence of findings."""
+    """Return the sorted frame numbers of all evidence, and of all packets of the connections to which findings or evidence
+    belong.
+    """
     frames = {e.frame for f in report.findings for e in f.evidence}
     connections = {f.connection for f in report.findings if f.connection is not None}
     elsewhere = {e.frame for f in report.findings if f.connection is None for e in f.evidence}

@@ -27,7 +27,7 @@ _ACK = ["direction", "frame", "time", "ack"]
 
 
 class Run(NamedTuple):
-    """Bytes of one side, from `offset` in its stream. `late`: bytes that follow them in the stream were yielded before them."""
+    """Bytes that one side sent, from `offset` in its stream. `late`: bytes after them in the stream were yielded earlier."""
 
     direction: int
     frame: int
@@ -63,9 +63,9 @@ class _Side:
         self._given_up: deque[tuple[int, int]] = deque()
 
     def add(self, frame: int, time: int, offset: int, length: int, data: bytes) -> Iterator[Run | Hole]:
-        """Add a piece of the stream; yield the data that can now be yielded in order.
+        """Add captured bytes at `offset` of the stream; yield the data that is now in order.
 
-        If too many bytes wait, the first gap is given up and yielded as a Hole.
+        If too many bytes wait for an earlier gap to be filled, the first gap is no longer waited for and is yielded as a Hole.
         """
         if offset < self.next:
             yield Run(self.direction, frame, time, offset, data, late=True)
@@ -82,7 +82,7 @@ class _Side:
         yield from self._take_ready()
 
     def acknowledged(self, offset: int, time: int) -> None:
-        """Record that the peer acknowledged everything before this offset; gaps before it are given up LATE ns later."""
+        """Record that the peer acknowledged all bytes before this offset. After LATE ns, missing bytes among them count as lost."""
         if offset > self.next:
             self._given_up.append((time + LATE, offset))
 

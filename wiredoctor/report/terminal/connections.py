@@ -1,4 +1,4 @@
-"""List connections, one per line: endpoints, bytes, times, how each ended, and when its exchanges were, on a time axis."""
+"""List connections, one per line: endpoints, bytes, times, how it ended, and a bar that shows when it had exchanges."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ _ENDS = {"fin": "|", "rst": "x", "": ">"}
 class _Layout:
     """The layout of the list: the columns in order, and the time axis and clock of each capture.
 
-    With `relative`, all captures have the same axis.
+    If `relative` is true, all captures have the same axis, and each bar begins with its connection.
     """
 
     fields: dict[str, Field]
@@ -321,7 +321,7 @@ def _line(
 
 
 def _bar(row: Mapping[str, Any], layout: _Layout, exchanges: list[tuple[int, int]]) -> str:
-    """Return the bar of a connection, which shows when it had exchanges, and the character for how it ended."""
+    """Return the bar that shows when a connection had exchanges, followed by the character for how it ended."""
     axis, color = layout.axes[row["capture"]], layout.paper.color
     offset = row["start"] if layout.relative else 0
     first, last = axis.cell(row["start"] - offset), axis.cell(row["end"] - offset)

@@ -41,7 +41,7 @@ class Line(NamedTuple):
 
 
 class Grid(NamedTuple):
-    """A table. The first column is text, aligned left and shortened if necessary; the others are numbers."""
+    """A table whose first column is text, aligned left and shortened if necessary; the other columns are numbers."""
 
     headings: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]

@@ -27,8 +27,8 @@ _RULE = re.compile(r"([a-z0-9-]+)(?: \(([^)]*)\))?")
 class Case(NamedTuple):
     """The rules that explain a message in one case, the likeliest first, each with its matching kinds.
 
-    Kinds are a text such as "refused, unreachable", or "" for all. `when`: the case, as REUSED, CAUSE or "if ..."; "" for any
-    other case.
+    Kinds are a text such as "refused, unreachable", or "" for all. `when`: REUSED, CAUSE, or a condition that begins with "if ";
+    "" stands for all other cases.
     """
 
     when: str

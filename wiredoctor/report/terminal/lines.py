@@ -43,9 +43,9 @@ class Encoded:
 
 
 def names_of_captures(report: Report, order: Order) -> dict[str, str]:
-    """Return the texts for the column with the name of the capture: file names without their common folders.
+    """Return the text that names each capture in a column of its own: its file name without the folders that all captures share.
 
-    There is no such column, and the result is empty, unless rows of several captures are sorted together: in any order but time.
+    The result is empty if no such column is needed: with one capture, or in order of time, when each capture has its own title.
     """
     files = [*dict.fromkeys(one.file for one in report.captures)]
     if order is Order.time or len(files) < 2:

@@ -54,7 +54,7 @@ class Running:
     delay: float | None = None
 
     def add(self, finding: Finding) -> None:
-        """Count a finding of this problem."""
+        """Count a finding of this problem, add its delay, and keep it if it is the most expensive one."""
         if (finding.delay or 0.0) > (self.worst.delay or 0.0):
             self.worst = finding
         self.count += 1
@@ -161,7 +161,7 @@ def _clock(seconds: float) -> str:
 
 
 def _group(group: Running, paper: Terminal) -> list[Text]:
-    """Return the lines for a problem: title and place of its worst finding."""
+    """Return the lines that show a problem: the title of its worst finding, then when and where this finding began."""
     from rich.console import Console
     from rich.text import Text
 

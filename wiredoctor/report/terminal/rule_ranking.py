@@ -96,9 +96,10 @@ def _weight(stem: str, rules: int, of: int) -> float:
 
 
 def _score(texts: Iterable[_Stems], weights: Mapping[str, float]) -> float:
-    """Add up the best weight of each word, and the value of the single text that fits best.
+    """Return how well a rule's texts match a question.
 
-    A text fits well if it has much of the question and little else.
+    Each word of the question counts with the best weight among the texts that contain it. The text that fits best adds to the
+    score: it fits well if it contains many words of the question and few others.
     """
     best: dict[str, float] = {}
     fit = 0.0

@@ -122,7 +122,7 @@ def message(entries: Mapping[str, E], words: str) -> Message | None:
 
 
 def at_once(found: list[E], words: str) -> list[E]:
-    """Return the rules to show at once: all if the words are the name of a family, otherwise at most MAX_RULES."""
+    """Return the rules to show at once: all of them if `words` name a family, otherwise at most MAX_RULES."""
     return found if _plain(words) in {_plain(entry.family) for entry in found} else found[:MAX_RULES]
 
 
@@ -157,7 +157,7 @@ def _by_words(page: str, wanted: str) -> Match:
 
 
 def _nearness(entry: Entry, wanted: str) -> float:
-    """Return the similarity (0 to 1) of the words to the phrase of this rule that is most similar to them."""
+    """Return how similar (0 to 1) the wanted words are to the most similar phrase of this rule."""
     meant = _stems(wanted)
     said = [_stems(_plain(text)) for text in (*_search_words(entry), *_each_title(entry.rule), _first_line(entry))]
     return max(2 * len(meant & words) / (len(meant) + len(words)) for words in said if words)

@@ -281,7 +281,7 @@ def change(finding: Finding) -> str:
 
 
 def totals(report: Report, shown: str = "") -> str:
-    """Return the numbers of a report: "3 TCP connections, 7 HTTP exchanges"; `shown` describes its filter."""
+    """Return the numbers of connections and exchanges: "3 TCP connections, 7 HTTP exchanges"; `shown` describes the filter."""
     text = f"{count(report.connection_count, 'TCP connection')}, {count(report.exchange_count, 'HTTP exchange')}"
     return f"{text} shown (only {shown}; all was read)" if shown else text
 

@@ -129,7 +129,7 @@ def _cells(one: ServerStatistics) -> dict[str, str]:
 
 
 def _names(one: ServerStatistics) -> list[str]:
-    """Return the names that say more than the key, which is an address with its port."""
+    """Return the names of a server, except those that only repeat its address."""
     return [clean(name) for name in one.names if name != one.key and name.strip("[]") != host(one.key)]
 
 

@@ -84,10 +84,10 @@ def write(
     quiet: bool = False,
     shown: str = "",
 ) -> None:
-    """Write the report.
+    """Write the report for people.
 
-    `everything`: all groups and all frames. `quiet`: only findings, missing data and what no finding explains. `shown`:
-    describes the filter.
+    `everything`: show all groups and all frames. `quiet`: show only findings, missing data, and failures that no finding
+    explains. `shown`: a description of the filter.
     """
     writer = TerminalWriter(out, paper)
     groups = group_findings(report.findings)
