@@ -63,7 +63,7 @@ def analyze_command(report: Report) -> str:
 
 
 def was_kept(file: str) -> bool:
-    """Return whether the packets of a capture are in a file that can be opened again, or were piped in by the user."""
+    """Return whether the packets of a capture can be read again: false if a live capture was not kept in a file."""
     return not file.startswith(_LIVE)
 
 

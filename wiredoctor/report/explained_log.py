@@ -92,7 +92,7 @@ class _Findings:
     def of(self, one: CapturedExchange) -> list[Finding]:
         """Return the findings about an exchange, then the findings about its connection that overlap the exchange in time.
 
-        Findings about a gateway's connections to upstream servers count, too, if they name this connection as their front.
+        The latter include findings about a gateway's connections to upstream servers, if this connection is their `front`.
         """
         first = self._starts[one.capture]
         begin, end = (one.start - first) / SECOND, (one.end - first) / SECOND

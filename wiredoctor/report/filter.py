@@ -259,7 +259,7 @@ class Named(NamedTuple):
     servers: frozenset[str] = frozenset()
 
     def concerns(self, one: Finding | Unjudged) -> bool:
-        """Return whether a finding is about one of these exchanges, connections, or their servers."""
+        """Return whether a finding is about one of the selected exchanges or connections, or about a server of them."""
         if one.connection is None:
             return one.server in self.servers
         if one.exchange is None or (one.capture, one.connection, None) in self.exchanges:
@@ -313,7 +313,10 @@ def _concerns(
 
 
 def _split(endpoint: str) -> tuple[str, int | None]:
-    """Split an endpoint, such as "10.0.0.1:80" or "[2001:db8::1]:80", or an address alone, into address and port (or None)."""
+    """Split an endpoint, such as "10.0.0.1:80" or "[2001:db8::1]:80", into address and port.
+
+    An address alone is accepted, too; its port is None.
+    """
     if endpoint.count(":") > 1 and not endpoint.startswith("["):
         return endpoint, None
     host, _, port = endpoint.rpartition(":") if ":" in endpoint else (endpoint, "", "")

@@ -105,7 +105,7 @@ def problem_key(f: Finding) -> ProblemKey:
 
 
 def group_findings(findings: Iterable[Finding]) -> list[Group]:
-    """Return the problems, sorted by severity, time lost and number of occurrences, worst first.
+    """Group findings into problems; return the problems sorted by severity, time lost and number of occurrences, worst first.
 
     Among problems of the same severity, a cause precedes its effects.
     """

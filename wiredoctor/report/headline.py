@@ -127,7 +127,9 @@ def headline(report: Report, groups: Sequence[Group], reach: Coverage, shown: st
 
 
 def missing(report: Report) -> list[str]:
-    """Return sentences about inputs that could not be read completely; a last sentence says whether captures lack packets."""
+    """Return sentences about inputs that could not be read completely, and a sentence about packets missing from captures, if
+    any are.
+    """
     lines = list(report.incomplete[:1])
     if rest := len(report.incomplete) - 1 if report.incomplete else 0:
         lines.append(f"{count(rest, 'more input')} could not be read completely.")
@@ -137,7 +139,9 @@ def missing(report: Report) -> list[str]:
 
 
 def doubts(report: Report, reach: Coverage, shown: str = "") -> list[str]:
-    """Return the sentences of a quiet report without findings; empty if nothing is missing and nothing is left unexplained."""
+    """Return sentences about what is missing or unexplained, for a quiet report without findings; empty if there is nothing to
+    say.
+    """
     lines = [*incomplete(report), *lacking(report)]
     if not unexplained(reach) and reach.exchanges:
         return lines
@@ -335,7 +339,7 @@ def _lower(title: str) -> str:
 
 
 def _title_and_place(group: Group) -> str:
-    """Return title, place and count of the worst occurrence: "... (10.0.0.2:80, 12 times)"."""
+    """Return the title of a problem, with its server and number of occurrences: "... (10.0.0.2:80, 12 times)"."""
     number = f"{group.count:,} times" if group.count > 1 else ""
     place = group.worst.server if group.worst.server and group.worst.server not in group.title else ""
     where = ", ".join(part for part in (place, number) if part)

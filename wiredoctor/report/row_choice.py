@@ -207,7 +207,7 @@ def duration(table: TableName) -> pl.Expr:
 
 
 def time_taken(table: TableName, ends: CaptureEnds) -> pl.Expr:
-    """Return an expression for the ns that an exchange took, including the client's wait, or that a connection lasted."""
+    """Return an expression for the ns that an exchange or a connection lasted; an exchange includes the wait for its response."""
     return took_until(ends) - exchange_start() if table == "exchanges" else duration(table)
 
 

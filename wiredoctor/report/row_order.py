@@ -39,7 +39,10 @@ class Ordered:
         self._starts: list[Array] = []
 
     def add(self, keys: tuple[Array, ...], lines: bytes | memoryview) -> None:
-        r"""Add lines, each with a line end and integer keys; the first key is the most significant."""
+        """Add lines and their sort keys; every line ends with a line feed.
+
+        `keys`: arrays of integers with a value per line; the first array is the most significant key.
+        """
         ends = np.flatnonzero(np.frombuffer(lines, np.uint8) == 0x0A) + 1
         if not len(ends):
             return

@@ -234,8 +234,9 @@ def source_sentence(name: str, source: Source) -> str:
 def got_worse(changes: Changes, what: str) -> bool:
     """Return whether something got worse.
 
-    `what`: "slower" asks for slower endpoints, "new" for new findings, anything else for findings that became more frequent or
-    more expensive. Notes and findings about the captures themselves do not count, because they need no action.
+    If `what` is "slower", only endpoints that became slower count; if it is "new", only new findings. Otherwise, findings that
+    became more frequent or more expensive count. Notes and findings about the captures themselves never count, because they need
+    no action.
     """
     if what == "slower":
         return any(is_(one, "slower") for one in changes.endpoints)

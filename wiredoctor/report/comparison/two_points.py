@@ -130,7 +130,7 @@ def _was(number: int) -> str:
 
 
 def _remarks(way: Way) -> Iterator[str]:
-    """Yield remarks on a direction that are not in its table."""
+    """Yield sentences about one direction that explain values in the table of directions or add to them."""
     to = f"To the {_OTHER[way.sender]}"
     if way.retransmissions:
         why = [

@@ -112,7 +112,9 @@ def _batches(report: Report) -> Iterator[tuple[str, pl.DataFrame]]:
 
 
 def _store_messages(report: Report, places: Mapping[str, int], spool: Spool, *, bodies: bool) -> Bytes:
-    """Read the captures again; return the header sections and, with `bodies`, the bodies of all exchanges in `_batches`."""
+    """Read the captures again; return the header sections of all exchanges that become entries and, if `bodies` is true, their
+    bodies.
+    """
     ranges = Ranges()
     connections: dict[str, set[int]] = {}
     for name, batch in _batches(report):

@@ -158,7 +158,9 @@ class Entries:
 
 
 def _timings(row: Row) -> tuple[int, dict[str, int]]:
-    """Return the start of an entry (ns since the capture's first packet) and its phases (ns; -1 for one that does not apply)."""
+    """Return the start of an entry (ns since the capture's first packet) and the ns of each phase; -1 means that it does not
+    apply.
+    """
     start = row["request_start"] or 0
     end = start if row["request_end"] is None else row["request_end"]
     first, last = end, end

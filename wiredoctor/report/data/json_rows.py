@@ -190,7 +190,8 @@ def _response() -> pl.Expr:
 
 
 def _extent(side: str) -> list[pl.Expr]:
-    """Return the columns for the frames and times at which a message begins and ends, its lengths in bytes, and its framing.
+    """Return the columns of a message for its first and last frame, its start and end (seconds), its lengths (bytes) and its
+    framing.
 
     `side`: "request" or "response".
     """

@@ -44,7 +44,7 @@ _PAPER = Terminal(width=100, unicode=True)
 
 
 class _Suite:
-    """The test suite of a capture: its encoded cases and their counts."""
+    """The test suite of a capture: its test cases as XML, and their numbers by result."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -194,7 +194,7 @@ def _unread(lines: list[str]) -> _Suite:
 
 
 def _paragraphs(groups: list[Group]) -> str:
-    """Return the paragraphs of the text report, for at most MAX_GROUPS problems."""
+    """Return at most MAX_GROUPS problems as paragraphs of plain text, then the numbers of the others."""
     out = io.StringIO()
     writer = TerminalWriter(out, _PAPER)
     for number, group in enumerate(groups[:MAX_GROUPS]):

@@ -88,7 +88,8 @@ def exchange_columns(kept: LimitedRows, connections: pl.DataFrame) -> Columns:
 
 
 def front_rows(report: Report, rows: pl.DataFrame, names: Sequence[str]) -> list[int]:
-    """Return for each exchange that a gateway sent the index of its client's exchange in `rows`; -1 for all other exchanges.
+    """Return, for each row, the index in `rows` of the client's exchange for which a gateway sent this exchange; -1 for other
+    exchanges.
 
     The list is empty if all values would be -1.
     """

@@ -1,5 +1,6 @@
-"""Choose the exchanges and connections of a page: all of them, or first the ones with findings or failures, then the slowest or
-largest.
+"""Choose the exchanges and connections that a page shows.
+
+If there are too many, those with findings or failures come first, then the slowest exchanges and the largest connections.
 """
 
 from __future__ import annotations

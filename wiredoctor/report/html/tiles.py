@@ -27,7 +27,9 @@ class Cause(NamedTuple):
 
 
 class ServerRow(NamedTuple):
-    """A line of the table of servers. `cells`: texts by heading. `bad`: the headings of the cells that count failures."""
+    """A line of the table of servers. `cells`: the text below each heading. `bad`: the headings whose texts are shown as
+    failures.
+    """
 
     name: str
     names: str

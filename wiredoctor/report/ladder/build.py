@@ -42,9 +42,9 @@ class Wait(NamedTuple):
 class Step(NamedTuple):
     """A packet in a ladder.
 
-    `elapsed`: seconds since the first packet of the capture. `flags`: for example "SYN" or "PSH ACK". `length`: bytes of payload.
-    `text`: its content in words. `notes`: notes of the finding. `marks`: names from captions.MARKS. `before`: the wait that it
-    ended. `evidence`: whether it is evidence of the finding.
+    `elapsed`: seconds since the first packet of the capture. `flags`: for example "SYN" or "PSH ACK". `length`: bytes of
+    payload. `text`: a description of the packet. `notes`: what the finding says about the packet. `marks`: names from
+    captions.MARKS. `before`: the wait before the packet. `evidence`: whether the packet is evidence of the finding.
     """
 
     frame: int
@@ -169,7 +169,8 @@ def _plan(report: Report, finding: Finding, most: int) -> Plan:
 
 
 def _exchange_frames(report: Report, finding: Finding) -> frozenset[int]:
-    """Return the first and last frames of the request and the response in the finding's exchange; empty without one."""
+    """Return the first and last frames of request and response in the finding's exchange; empty if the finding has no exchange.
+    """
     return _frames_of(report, finding.capture, finding.connection, finding.exchange)
 
 

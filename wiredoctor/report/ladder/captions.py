@@ -229,7 +229,7 @@ def _response(exchange: dict[str, Any]) -> str:
 
 
 def _message_parts(message: Message, begin: int, end: int) -> Iterator[str]:
-    """Yield descriptions of the parts of a message in bytes `begin` to `end` of its stream."""
+    """Describe which parts of a message are in bytes `begin` to `end` of its stream."""
     if begin < message.head_end:
         head = min(end, message.head_end) - begin
         whole = begin == message.start and end >= message.head_end

@@ -37,7 +37,10 @@ _SHORTEST_WAIT = 1e-6
 
 
 class _Note(NamedTuple):
-    """A frame that is evidence of a finding: the index of the finding, and the index of the frame in its evidence (`place`)."""
+    """A frame that is evidence of a finding.
+
+    `finding`: the index of the finding in the report. `place`: the index of the frame in the finding's evidence.
+    """
 
     frame: int
     finding: int

@@ -135,7 +135,7 @@ class _Side:
 
 
 def follow(access: PacketAccess, connection: int) -> Iterator[Run | Hole]:
-    """Yield the bytes that both sides of a connection sent, and the gaps, in order of time."""
+    """Yield the bytes that both sides of a connection sent, and the gaps in them, in order of time."""
     sides: list[_Side] = [_Side(0), _Side(1)]
     frame = time = 0
     for portion in access.portions({"pieces": PIECE, "segments": [*_ACK, "acked_unseen"]}, [connection]):

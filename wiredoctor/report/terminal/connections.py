@@ -62,7 +62,7 @@ _ENDS = {"fin": "|", "rst": "x", "": ">"}
 class _Layout:
     """The layout of the list: the columns in order, and the time axis and clock of each capture.
 
-    If `relative` is true, all captures have the same axis, and each bar begins with its connection.
+    If `relative` is true, all captures have the same axis, and the bar of each connection begins at its left end.
     """
 
     fields: dict[str, Field]

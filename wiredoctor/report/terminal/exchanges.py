@@ -239,7 +239,7 @@ def _layout(
     report: Report, facts: _Facts, paper: Terminal, names: Mapping[str, str], fronts: pl.DataFrame | None, order: Order,
     *, relative: bool,
 ) -> tuple[_Layout, list[str]]:  # fmt: skip
-    """Return the layout, and a sentence about columns that do not fit; the column of the order always fits."""
+    """Return the layout, and sentences about columns that do not fit; the column by which the list is sorted always fits."""
     room, latest = max(paper.width, _NARROWEST), max(end for _, end in facts.spans.values())
     least = min(_LEAST_REQUEST, max(facts.texts["request"], len(_NO_REQUEST)))
     took = (11 if facts.longest >= _LONG else 7) + facts.has_waiting

@@ -105,8 +105,8 @@ def write_as(report: Report, out: Sink, options: Options) -> None:
 def write(report: Report, out: Sink, *, everything: bool = False, quiet: bool = False, shown: str = "") -> None:
     """Write the report in UTF-8.
 
-    `everything`: as many problems in full as fit. `quiet`: only findings, missing data and what no finding explains. `shown`
-    describes the filter.
+    `everything`: describe as many problems in full as fit. `quiet`: write only findings, missing data, and failures that no
+    finding explains. `shown` describes the filter.
     """
     groups = group_findings(report.findings)
     far = find_coverage(report)

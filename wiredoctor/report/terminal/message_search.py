@@ -79,9 +79,10 @@ def plain(text: str) -> str:
 
 
 class _Sign(NamedTuple):
-    """A pattern that finds a message: its mark in error_messages.txt, and the parts of its text between gaps.
+    """A pattern that finds a message.
 
-    Marks are "~", "=", "%", "-" for a termination state, or "".
+    `mark`: "~", "=" or "%" as in error_messages.txt, "-" for a termination state, or "". `parts`: the texts before and after
+    each "..." of the message.
     """
 
     mark: str

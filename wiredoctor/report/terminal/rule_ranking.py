@@ -72,7 +72,7 @@ def rank(rules: Mapping[str, RuleText], question: str) -> list[str]:
 
 
 def covers(phrase: str, question: str) -> bool:
-    """Return whether a phrase has all words of the question that say something."""
+    """Return whether a phrase contains all words of the question, except fillers."""
     return _stems(question) - _FILLERS <= _stems(phrase)
 
 

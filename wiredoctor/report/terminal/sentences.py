@@ -393,7 +393,7 @@ def reasons(report: Report, reach: Coverage) -> list[str]:
 
 
 def _examples(report: Report, of: NotJudged) -> str:
-    """Return the first exchanges or connections that ended abnormally for this reason, or "".
+    """Return a list of the first exchanges or connections that ended abnormally for this reason; "" if there are none.
 
     For example ": GET /a (frame 12, 3.2 s before the end), GET /b (frame 31, 7 ms before the end) and 38 more".
     """

@@ -214,7 +214,10 @@ def _fields(lines: Sequence[Mapping[str, str]], by: Grouping, order: ServerOrder
 
 
 def _shrunk(fields: Mapping[str, Field], room: int, least: Mapping[str, int]) -> dict[str, Field]:
-    """Return the columns, those of texts narrower so that all fit in `room`, but not narrower than `least`."""
+    """Return the columns, with columns of texts made narrower until all fit in `room`.
+
+    `least`: the columns that may become narrower, and the minimum width of each.
+    """
     fields = dict(fields)
     while (excess := width(list(fields.values())) - room) > 0:
         longer = [name for name in least if name in fields and fields[name].width > least[name]]

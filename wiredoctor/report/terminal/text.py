@@ -273,7 +273,7 @@ def write_group(
 
 
 def _write_references(writer: TerminalWriter, worst: Finding, *, opened: bool) -> None:
-    """Write the display filter, if the capture can be `opened` in Wireshark, and where the standard is."""
+    """Write the first reference, and, if the capture can be `opened` in Wireshark, the display filter."""
     if worst.display_filter and opened:
         writer.unbroken(("Wireshark: ", "bold"), worst.display_filter, indent=2)
     for reference in worst.references[:1]:
