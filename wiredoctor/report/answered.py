@@ -1,7 +1,7 @@
-"""The answers of mcp/answers.py as types; the tools of `wiredoctor mcp` publish them as schemas.
+"""The types of the answers in mcp/answers.py; `wiredoctor mcp` publishes them as the output schemas of its tools.
 
-pydantic reads these types. The command line does not need it, so mcp/answers.py imports them for type checkers only. Below Python
-3.12, pydantic requires TypedDict from typing_extensions.
+Only pydantic reads these types. The command line works without pydantic, so mcp/answers.py imports them for type checkers only.
+Below Python 3.12, pydantic requires TypedDict from typing_extensions.
 """
 
 from __future__ import annotations
@@ -258,7 +258,7 @@ class OtherFinding(TypedDict):
 
 @_whole
 class RelatedConnection(TypedDict):
-    """Another connection that a finding involves."""
+    """A connection that a finding involves in addition to its own."""
 
     connection: ConnectionFacts | None
     role: Annotated[str, Field(description="why it is shown, such as 'behind the gateway (exchange 0)' or 'of finding 2'")]

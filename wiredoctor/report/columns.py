@@ -26,7 +26,7 @@ class Sliceable(Protocol):
     """A scan that can return some rows without reading all rows before them."""
 
     def slice(self, first: int, count: int) -> pl.LazyFrame:
-        """Return `count` rows from `first` on."""
+        """Return `count` rows, beginning with row `first`."""
         ...
 
 
@@ -40,7 +40,7 @@ class Redacted(Protocol):
 
 
 def masked_for_people(scan: Scan) -> Scan:
-    """Return a scan of the same rows with "(masked)" instead of `*`; a scan that masks nothing is returned unchanged."""
+    """Return the same scan, but with "(masked)" instead of `*` if the scan redacts values."""
     return scan.for_people() if isinstance(scan, Redacted) else scan
 
 

@@ -58,10 +58,10 @@ class NotJudged:
 
 
 class Answers(NamedTuple):
-    """The number of requests, of requests with a final response (`answered`), and of final responses by status.
+    """The number of requests (`requests`), of requests with a final response (`answered`), and of final responses by status.
 
-    Statuses below 500 are counted by class: 200, 300 or 400. `explained`: the number of those from 500 on that findings about
-    gateways explain, including findings that were left out of the report.
+    Statuses below 500 are counted by class: 200, 300 or 400. `explained`: how many responses with a status of 500 or above are
+    explained by findings about gateways, by status. Findings that were left out of the report count, too.
     """
 
     requests: int
@@ -327,10 +327,10 @@ def _connections(report: Report) -> dict[str, int]:
 
 
 def _marked_connections(report: Report) -> pl.LazyFrame:
-    """Return the connections with the column `explained`: true if a finding about a failure says how the connection ended.
+    """Return the connections with the column `explained`: true if a finding about a failure explains the connection's end.
 
-    A finding about many connections explains the connections of its client and server that were never established, or were
-    reset at once.
+    A finding about many connections explains those of its client, its server, or both, that were never established or were reset
+    at once.
     """
     import polars as pl
 

@@ -1,4 +1,4 @@
-"""Decide whether a report fails the command."""
+"""Decide whether a report makes the command fail (exit code 1)."""
 
 from __future__ import annotations
 

@@ -57,7 +57,10 @@ class Moment(NamedTuple):
         return cls(time.nanoseconds, "1970" if time.has_date else "midnight", time.unit, time.offset)
 
     def since(self, first: int | None) -> int:
-        """Return the ns since `first`, the time of a capture's first packet; for a time of day, use the day nearest to it."""
+        """Return the ns from `first`, the time of a capture's first packet, to this moment.
+
+        A time of day without a date means the day on which it is nearest to `first`.
+        """
         if self.base == "first packet":
             return self.nanoseconds
         of_day = self.base == "midnight"
@@ -176,7 +179,7 @@ def _misses_bytes(finding: Finding) -> bool:
 
 
 def _loses_bytes(report: Report) -> bool:
-    """Return whether bytes or a handshake of a connection in the report are missing from the capture."""
+    """Return whether connections in the report have bytes or a handshake that the capture lacks."""
     if report.scan_connections is None:
         return True
     import polars as pl

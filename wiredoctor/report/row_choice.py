@@ -247,7 +247,7 @@ def rank(table: TableName, order: Order, ends: CaptureEnds, faulty: pl.Expr | No
 
 
 def choose_rows(report: Report, table: TableName, choice: RowChoice) -> Report:
-    """Return the report with only the chosen rows of a table; everything else is unchanged."""
+    """Return the report, but with only the chosen rows of `table`."""
     import polars as pl
 
     from wiredoctor.report.columns import Filtered

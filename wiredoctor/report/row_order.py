@@ -25,7 +25,7 @@ _AT_ONCE = 1 << 14
 
 
 def in_memory() -> BinaryIO:
-    """Return a spool in memory, for reports that are known to be small."""
+    """Return a spool that is kept in memory, for small reports."""
     return BytesIO()
 
 

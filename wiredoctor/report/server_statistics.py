@@ -231,7 +231,7 @@ def overall_statistics(report: Report) -> ServerStatistics | None:
 
 
 def _judged(report: Report) -> pl.LazyFrame | None:
-    """Return the exchanges with findings that affect the counts, and the attempts of gateways for them; None if there are none.
+    """Return the exchanges that count differently because of findings, with four flags; None if there are none.
 
     `is_failed`: the exchange failed. `is_error`: a finding of severity error is about it. `is_left`: the client closed the
     connection early and lost nothing (a note of client-abort). `is_try`: a gateway sent it for a client request that failed.
@@ -258,7 +258,7 @@ _JUDGED = ("is_failed", "is_error", "is_left", "is_try")
 
 
 def _tries_for(failed: Iterable[Place], report: Report) -> Iterator[Place]:
-    """Yield the exchanges that gateways certainly sent for client exchanges in `failed`."""
+    """Yield the exchanges with upstream servers that certainly belong to the client exchanges in `failed`."""
     import polars as pl
 
     c = pl.col

@@ -48,7 +48,7 @@ def page(changes: Changes, *, everything: bool = False, quiet: bool = False) -> 
 
 
 def other_notes(changes: Changes) -> list[str]:
-    """Return the notes that are not in the headline."""
+    """Return the notes except the one that is shown as the headline."""
     return [note for note in changes.notes if note != changes.mismatch]
 
 
@@ -187,7 +187,7 @@ _WORDS = {"same": "-", "too-few": "too few", "unknown": "", "slower": "slower", 
 
 
 def endpoint_row(one: EndpointChange) -> tuple[str, ...]:
-    """Return the cells of an endpoint, in the order of ENDPOINT_HEADINGS."""
+    """Return the texts in the line of an endpoint, in the order of ENDPOINT_HEADINGS."""
     before, after = one.total.before, one.total.after
     verdict = next((v for v in _CHANGED if is_(one, v)), one.total.verdict)
     return (

@@ -1,4 +1,4 @@
-"""Build the entries of a HAR file from rows of exchanges: connection, times and messages (har_messages.py)."""
+"""Build the entries of a HAR file from rows of exchanges: connection, times, and messages (from har_messages.py)."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Bytes:
         self.bytes, self.kept, self.bodies, self.read = stored, kept, bodies, 0
 
     def place(self, rows: int, row: int, part: int) -> int:
-        """Return the index of the range with a header section in `bytes`; the range of its body is `rows` places after it.
+        """Return the index of a message's header section in `bytes`; the index of its body is larger by `rows`.
 
         `rows`: the number of rows in the batch. `row`: the index of the row. `part`: 0 for the request, 1 for the response.
         """
@@ -177,8 +177,9 @@ def _timings(row: Row) -> tuple[int, dict[str, int]]:
 def _connecting(row: Row, start: int) -> tuple[int, int]:
     """Return how long a new connection was idle before its first request, and how long it took to open it, in ns.
 
-    Opening lasts from the first SYN to the last SYN-ACK, plus the round trip between capture point and client. Both are -1 unless
-    the exchange is the first one on a connection with a captured handshake; an idle time over PRECONNECTED is -1, too.
+    Both values are -1 unless the exchange is the first one on a connection with a captured handshake. The idle time is also -1
+    if it exceeds PRECONNECTED. Opening a connection lasts from the first SYN to the last SYN-ACK, plus the round trip between
+    capture point and client.
     """
     if row["exchange"] != 0 or not row["handshake"] or row["syn_time"] is None or row["answered"] is None:
         return -1, -1

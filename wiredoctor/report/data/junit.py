@@ -79,9 +79,9 @@ def write(
 ) -> None:  # fmt: skip
     """Write the complete report.
 
-    The case of a rule fails if one of its findings fails the command with this `fail_on` and these rules `selected`. `unread`:
-    one line for each input that could not be read. These, and the sentences in `report.incomplete`, are errors. `shown`: as in
-    formats.Options.
+    The test case of a rule fails if one of its findings makes the command fail with this `fail_on` and these `selected` rules.
+    `unread`: one line for each input that could not be read; these lines and those of `report.incomplete` become errors.
+    `shown`: as in formats.Options.
     """
     far = coverage_by_capture(report)
     findings: dict[str, dict[str, list[Finding]]] = {name: {} for name in far}
@@ -101,7 +101,9 @@ def write(
 
 
 def _first_lines(report: Report, capture: CaptureSummary, far: Coverage, shown: str) -> list[str]:
-    """Return the headline and the counts of one capture, and a line for each server with statuses of 500 or above."""
+    """Return the headline and the counts of one capture, shared conversations, and a line per server with statuses of 500 or
+    above.
+    """
     found = [one for one in report.findings if one.capture == capture.file]
     delay = report.delay if len(report.captures) == 1 else total_delay(found)
     alone = replace(

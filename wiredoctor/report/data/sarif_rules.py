@@ -77,7 +77,7 @@ def _meaning(entry: Entry) -> str:
 
 
 def _page(entry: Entry) -> str:
-    """Return the manual page of a rule as Markdown; its docstring is Markdown except for the headings."""
+    """Return the manual page of a rule as Markdown. It is the rule's docstring, in which only the headings have to be converted."""
     from wiredoctor.report.terminal.manual import HEADINGS
 
     lines = [f"# {entry.name}", "", summary(entry)]

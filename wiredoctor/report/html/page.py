@@ -243,7 +243,7 @@ def _of_capture(capture: CaptureSummary) -> list[str]:
 def _omissions(
     report: Report, exchanges: row_limits.LimitedRows, connections: row_limits.LimitedRows, packets: graphs.Packets
 ) -> dict[str, str]:
-    """Return for each part of the page a clause about what it omits, or "" if it omits nothing."""
+    """Return, for each part of the page, a text that says what is omitted from it; "" if nothing is."""
     findings = len(report.findings)
     of_exchanges = (
         f"{exchanges.rows.height:,} of {count(exchanges.of, 'exchange')}: those with findings, of status 5xx or without "

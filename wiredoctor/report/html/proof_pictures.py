@@ -40,7 +40,7 @@ MAX_HELD = 50_000
 
 @dataclass
 class RenderedFinding:
-    """A finding and its picture, in a wide and a narrow version.
+    """A finding and the picture of its evidence, in a wide and a narrow version.
 
     `place`: the index of the finding in the report, from 0. `missing`: why there is no picture. `graph`: the number of the graph
     of its connection, or None.
@@ -161,7 +161,9 @@ def sections(report: Report, groups: Sequence[Group]) -> list[Section]:
 
 
 def _choose_pictures(made: list[Section]) -> list[RenderedFinding]:
-    """Return the findings that get a picture: the worst of each problem, then the next listed one of each, until the limit."""
+    """Return the findings that get a picture, up to a limit: the worst of every problem, then the second of every problem, and
+    so on.
+    """
     turns = [[section.worst, *section.others[: MAX_IN_GROUP - 1]] for section in made]
     order = [turn[rank] for rank in range(MAX_IN_GROUP) for turn in turns if rank < len(turn)]
     return order[: max(MAX_PICTURES, len(made))]
@@ -192,9 +194,10 @@ def _in_memory(report: Report) -> Report:
 
 
 def _about(report: Report, told: list[RenderedFinding]) -> Report:
-    """Return the report with the rows of these findings' connections in memory; unchanged if they have too many exchanges.
+    """Return the report with only the connections of these findings, and their exchanges, in memory.
 
-    A ladder requests the rows several times, and each request would search the tables of a large capture.
+    A ladder reads these rows several times, and each time it would have to search the tables of a large capture. If there are
+    too many exchanges, the report is returned unchanged.
     """
     scan_connections, scan_exchanges = report.scan_connections, report.scan_exchanges
     if scan_connections is None or scan_exchanges is None or not told:

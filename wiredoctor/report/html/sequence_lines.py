@@ -23,10 +23,10 @@ _ACK = np.dtype([("time", "i8"), ("ack", "i8"), ("edge", "i8")])
 
 
 class Lane:
-    """The segments of one direction, and the ACKs and windows that the peer sent in reply.
+    """The segments that one side sent, and the ACKs and windows with which the other side replied.
 
-    Stream offsets are in bytes, times in ns since the first packet of the capture. `bins`: width (ns) of the intervals in which
-    neighbors were merged (0: not merged).
+    Stream offsets are in bytes, times in ns since the first packet of the capture. If there are too many points, those within
+    the same interval are merged; `bins` are the widths of the intervals in ns (0: not merged).
     """
 
     def __init__(self) -> None:
@@ -37,7 +37,7 @@ class Lane:
         self.segments = self.acks = self.marked_left_out = self.sacks_left_out = self.marked = 0
 
     def add_segments(self, rows: dict[str, Array]) -> None:
-        """Add rows of tables.SEGMENTS with payload, SYN, FIN or RST, in frame order."""
+        """Add the rows of the table `segments` that have payload, SYN, FIN or RST, in frame order."""
         kind = _kinds(rows)
         self.segments += len(kind)
         marked = (kind != PLAIN) & (kind != SYN_FIN)
@@ -68,7 +68,7 @@ class Lane:
             self._acks = self._acks[np.append(bins[1:] != bins[:-1], True)]
 
     def add_sack(self, time: int, low: int, high: int) -> None:
-        """Add a SACK block: at this time, the peer had received the bytes from `low` to `high`, after a gap."""
+        """Add a SACK block: at `time`, the receiver reported that it had the bytes from `low` to `high` of this stream."""
         if len(self._sacks) < MAX_MARKED:
             self._sacks.append((time, low, high))
         else:

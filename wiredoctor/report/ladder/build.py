@@ -83,18 +83,18 @@ NO_SEGMENTS = "the connection has no packets in this range"
 
 
 def of_findings(report: Report, findings: Sequence[Finding], most: int = MAX_STEPS) -> list[Ladder]:
-    """Return a ladder for each finding, with at most `most` packets: its evidence, its request, and packets in between.
+    """Return a ladder for each finding: its evidence, its request, and packets in between; at most `most` packets.
 
-    The ladder of a finding without a connection has only its evidence, from any connections.
+    The ladder of a finding without a connection contains only its evidence, which may come from several connections.
     """
     plans = [_plan(report, finding, most) for finding in findings]
     return [_ladder(rows, finding) for rows, finding in zip(read(report, plans), findings, strict=True)]
 
 
 def of_finding(report: Report, finding: Finding, causes: Sequence[Finding], most: int = MAX_STEPS) -> list[Ladder]:
-    """Return the ladder of a finding with the evidence of its causes, then those of the other connections that it involves.
+    """Return the ladder of a finding with the evidence of its causes, then ladders of other connections that it involves.
 
-    These are the connections on which a gateway sent the finding's request, and those of the causes, at most MAX_RELATED.
+    The other connections are those on which a gateway sent the finding's request, and those of the causes; at most MAX_RELATED.
     """
     plan = _plan(report, finding, most)
     frames = {e.frame for one in causes if one.connection == finding.connection for e in one.evidence}
@@ -169,8 +169,7 @@ def _plan(report: Report, finding: Finding, most: int) -> Plan:
 
 
 def _exchange_frames(report: Report, finding: Finding) -> frozenset[int]:
-    """Return the first and last frames of request and response in the finding's exchange; empty if the finding has no exchange.
-    """
+    """Return the first and last frames of request and response in the finding's exchange; empty if the finding has no exchange."""
     return _frames_of(report, finding.capture, finding.connection, finding.exchange)
 
 

@@ -185,7 +185,9 @@ class LadderMessages:
         return "; ".join([*parts, *(["FIN"] if row["flags"] & FIN else [])])
 
     def _foreign(self, row: dict[str, Any], length: int) -> str:
-        """Describe `length` bytes of a segment's payload that are not part of a known message."""
+        """Describe `length` bytes of payload that do not belong to the messages of an exchange: an interim response or another
+        protocol.
+        """
         status = self._interim.get((row["connection"], row["time"]))
         what = count(length, "byte")
         if status is not None:

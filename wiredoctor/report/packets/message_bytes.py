@@ -118,7 +118,10 @@ class ByteStore:
             end = at + len(data)
 
     def _wanted_pieces(self, order: Array, pieces: pl.DataFrame) -> Iterator[tuple[int, int, int, int]]:
-        """Yield the overlaps of ranges and pieces: range, position in the spool, position in the portion, and length in bytes."""
+        """Yield where a requested range and the captured bytes of a packet overlap.
+
+        Each result is the index of the range, the position in the spool, the position in the portion, and the length in bytes.
+        """
         stream = pieces.get_column("connection").to_numpy() << 1 | pieces.get_column("direction").to_numpy().astype(np.int64)
         begin, length = pieces.get_column("offset").to_numpy(), pieces.get_column("captured").to_numpy()
         payload = pieces.get_column("payload").to_numpy()
@@ -136,9 +139,9 @@ class ByteStore:
 
 
 def _below(keys: Array, values: Array, of_keys: Array, of_values: Array, *, equal: bool) -> Array:
-    """Return for each pair (of_key, of_value) the number of pairs (key, value) that are smaller or, with `equal`, equal.
+    """Return, for each pair (of_key, of_value), how many pairs (key, value) are smaller.
 
-    `keys` and `values` must be sorted as pairs.
+    If `equal` is true, equal pairs count as well. The pairs (key, value) must already be sorted.
     """
     # sort both together: packing two numbers into one would fail for large offsets
     side = np.concatenate((np.zeros(len(keys), np.int8), np.full(len(of_keys), 1 if equal else -1, np.int8)))

@@ -29,7 +29,9 @@ def write_as(report: Report, out: BinaryIO, options: Options) -> None:
 
 
 def lines(report: Report, *, quiet: bool = False, shown: str = "") -> Iterator[str]:
-    """Yield a line for each finding, in report order, then the headline, the counts and shared conversations unless `quiet`."""
+    """Yield a line for each finding, in report order. Unless `quiet`, then yield the headline, the counts, and shared
+    conversations.
+    """
     for finding in report.findings:
         yield finding_line(finding)
     if not quiet:

@@ -83,8 +83,9 @@ def write(
 ) -> None:  # fmt: skip
     """Write one line per connection.
 
-    In the order of time, the lines of each capture are in order of ids; in any other order, lines of several captures are sorted
-    together. `relative` draws each bar from the start of its own connection; this is always done if captures are sorted together.
+    In order of time, captures follow one another, each with its connections in order of ids. In any other order, the connections
+    of all captures are sorted together. `relative` draws every bar from the start of its own connection; it is implied if
+    captures are sorted together.
     """
     names = names_of_captures(report, order)
     made = _layout(report, paper, names, order, relative=relative or bool(names))
@@ -245,7 +246,10 @@ def _legend(layout: _Layout) -> str:
 
 
 def _busy(report: Report, layout: _Layout) -> dict[tuple[str, int], list[tuple[int, int]]]:
-    """Return the start and end (ns) of exchanges by (capture, connection); of those drawn in the same characters only one."""
+    """Return the start and end (ns) of exchanges by (capture, connection).
+
+    If several exchanges would be drawn in the same characters, only one of them is returned.
+    """
     if report.scan_exchanges is None:
         return {}
     begin, end = row_choice.exchange_start(), row_choice.drawn_until(row_choice.capture_ends(report))

@@ -68,8 +68,8 @@ _CLOSED = "x"
 class _Facts(NamedTuple):
     """Facts about all exchanges on which the layout depends.
 
-    `spans`: the first and last times (ns) of exchanges in each capture. `ends`: the time of each capture's last packet. `texts`:
-    the maximum widths of texts. `common`: the texts of columns that have the same text in all lines.
+    `spans`: by capture, the time (ns) of the first exchange's start and of the last one's end. `ends`: the time of each
+    capture's last packet. `texts`: the maximum widths of texts. `common`: texts that all lines have in common, by column.
     """
 
     spans: Mapping[str, tuple[int, int]]
@@ -225,7 +225,7 @@ def _facts(report: Report) -> _Facts | None:
 
 
 def _common_texts(report: Report) -> dict[str, str]:
-    """Return the texts of columns that have the same text in all lines, by column; empty if there is only one line."""
+    """Return the client, server and host that all lines have in common, by column; empty if there is only one line."""
     if report.scan_exchanges is None or report.scan_connections is None or report.exchange_count < 2:
         return {}
     ends = report.scan_connections().select(_ENDPOINTS)

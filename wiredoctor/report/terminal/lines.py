@@ -31,7 +31,7 @@ _FINE_BELOW = 100 * SECOND
 
 
 class Encoded:
-    """Decodes lines for a text output; they come in pieces, which may even end within a character."""
+    """Decodes pieces of UTF-8 for a text output; a piece may end within a line, and even within a character."""
 
     def __init__(self, out: TextIO) -> None:
         self._out = out

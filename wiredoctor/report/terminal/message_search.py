@@ -65,7 +65,9 @@ def search_all(text: str) -> list[tuple[bool, int, Message]]:
 
 
 def search_whole(text: str) -> Message | None:
-    """Return the message that contains this text as a part; None if none or several do, or if the text is too short."""
+    """Return the only known message that contains the complete text; None if no or several messages do, or the text is too
+    short.
+    """
     part = f" {plain(text)} "
     if len(part) < SHORTEST_PIECE + 2:
         return None

@@ -44,7 +44,7 @@ _SAME = (
 
 
 class RuleText(NamedTuple):
-    """What is written about a rule: what users type, its name and titles, and its page."""
+    """The searchable texts of a rule: phrases that users type, its titles, and its manual page."""
 
     phrases: tuple[str, ...]
     titles: tuple[str, ...]
@@ -57,9 +57,10 @@ class _Stems(NamedTuple):
 
 
 def rank(rules: Mapping[str, RuleText], question: str) -> list[str]:
-    """Return the names of the rules that fit the words of the question, best first; empty if no word says which rule is meant.
+    """Return the names of the rules that fit the words of the question, best first.
 
-    Rules with the same score stay in the order of `rules`.
+    Rules with the same score stay in the order of `rules`. The result is empty if the question has only fillers and unknown
+    words.
     """
     texts = {name: [*_texts(name, rule)] for name, rule in rules.items()}
     used = Counter(stem for some in texts.values() for stem in frozenset[str]().union(*(text.stems for text in some)))

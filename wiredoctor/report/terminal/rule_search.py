@@ -82,7 +82,7 @@ def find(entries: Mapping[str, E], words: str) -> SearchResult[E]:
 
 
 def _is_question(wanted: str) -> bool:
-    """Return whether words are several, but so few that a person typed them: a longer text was pasted."""
+    """Return whether a text has several words, but at most LONGEST_QUESTION: longer texts are pasted, not typed."""
     return 1 < len(wanted.split()) <= LONGEST_QUESTION
 
 

@@ -80,7 +80,9 @@ def _times(number: int) -> str:
 
 
 def lacking(report: Report) -> list[str]:
-    """Return a sentence for each capture with dropped packets; if there are too many, the last one counts the others."""
+    """Return a sentence for each capture with dropped packets; if there are too many captures, the last sentence counts the
+    others.
+    """
     lines = [
         f"{capture.dropped:,} of {count(capture.dropped_of, 'packet')} were dropped while {capture.file} was captured. "
         "Packets that seem lost may only be missing from the capture."
@@ -99,8 +101,8 @@ _WAITING = ("no-answer", "request-unfinished")
 def unexplained(reach: Coverage) -> list[str]:
     """Return clauses about failures that no finding explains, and about exchanges whose result is unknown.
 
-    For example "2 of 5 requests were never answered" or "6 of 40 responses have status 503". If a rule that reports failures did
-    not run, which may explain them, one clause counts the failures.
+    For example "2 of 5 requests were never answered" or "6 of 40 responses have status 503". If some rules that might explain
+    the failures did not run, only one clause is returned, which counts the failures.
     """
     if not reach.knows_failures and (clause := _not_checked(reach)):
         return [clause]
@@ -244,7 +246,7 @@ def product(software: str) -> str:
 
 
 def example(group: Group, *, when: bool = True) -> str:
-    """Describe the finding that is shown for a problem. `when`: include the time at which it began.
+    """Describe which of a problem's findings is shown, and where it is. `when`: also say when it began.
 
     For example "worst of 38: finding 7 (3f2a91c0), connection 3, exchange 2, GET /items, status 200, TIME".
     """

@@ -113,7 +113,9 @@ def _related(report: Report, asked: ShowRequest, ladder: Ladder, causes: Sequenc
 
 
 def _request_id(report: Report, asked: ShowRequest) -> str:
-    """Return the request id of the requested exchange, or of the finding's exchange; "" if there is none."""
+    """Return the request id of the requested finding's exchange or, without a finding, of the requested exchange; "" if it has
+    none.
+    """
     exchange = asked.finding.exchange if asked.finding else asked.exchange
     if exchange is None or asked.connection is None or report.scan_exchanges is None:
         return ""

@@ -54,7 +54,10 @@ class Terminal(NamedTuple):
 
 
 class TextOutput:
-    """A text stream over a binary one in the terminal's encoding; characters that the encoding lacks are escaped."""
+    """A context in which a binary stream accepts text.
+
+    The text has the encoding of the terminal; characters that the encoding lacks are escaped.
+    """
 
     def __init__(self, out: BinaryIO, paper: Terminal) -> None:
         encoding = "utf-8" if paper.unicode else "ascii"

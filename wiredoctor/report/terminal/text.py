@@ -297,7 +297,7 @@ def _extent(group: Group) -> str:
 
 
 def _write_brief(writer: TerminalWriter, report: Report, far: Coverage, shown: str) -> None:
-    """Write a summary for many captures: a line for what was read, failures, limits, coverage and excluded findings."""
+    """Write a summary for many captures, with one line each for the input, failures, limits, coverage and excluded findings."""
     damaged = sum(capture.damage is not None for capture in report.captures)
     packets = count(sum(capture.packets for capture in report.captures), "packet")
     captures = count(len(report.captures), "capture") + (f" ({damaged:,} damaged)" if damaged else "")

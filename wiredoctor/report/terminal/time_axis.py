@@ -78,9 +78,10 @@ class TimeAxis:
         return [round(number * apart) for number in range(first, min(last, first + self.width) + 1)]
 
     def bar(self, begin: float, parts: Sequence[Stretch], thin: str, *, color: bool) -> str:
-        """Draw a bar that begins at the time `begin`; the end of each part is rounded separately, so errors do not add up.
+        """Draw a bar that begins at the time `begin`.
 
-        A bar shorter than half a character is drawn as `thin`, in the style of its longest part.
+        The end of each part is rounded independently, so rounding errors do not add up. A bar shorter than half a character is
+        drawn as `thin`, in the style of its longest part.
         """
         edges = [round(min(max(self.at(time), 0), self.width)) for time in (begin, *(end for end, _, _ in parts))]
         if edges[-1] <= edges[0]:
