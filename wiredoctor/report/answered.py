@@ -318,7 +318,7 @@ class RuleName(TypedDict):
 
 @_whole
 class Explained(TypedDict):
-    """The page of a rule, or a list of possible rules if the searched words do not identify exactly one."""
+    """The manual page of a rule, or a list of possible rules if the words do not identify exactly one rule."""
 
     rule: NotRequired[str]
     page: NotRequired[str]

@@ -126,7 +126,10 @@ def _with_server_names(report: Report, rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def find_backs(report: Report) -> pl.DataFrame | None:
-    """Return the capture, connection and exchange of each exchange that a gateway certainly sent, or None if there are none."""
+    """Return the capture, connection and exchange of each exchange that a gateway certainly had with an upstream server.
+
+    Return None if there are none.
+    """
     import polars as pl
 
     c = pl.col
@@ -216,7 +219,7 @@ class _Blamed:
 
 
 def _near(tries: pl.DataFrame, failed: Iterable[Place]) -> pl.DataFrame:
-    """Return the certain tries of gateways for client requests, if the client's request or one of the tries failed."""
+    """Return a gateway's certain attempts for those client requests of which the exchange itself or an attempt is in `failed`."""
     import polars as pl
 
     front, back = ["front_connection", "front_exchange"], ["connection", "exchange"]

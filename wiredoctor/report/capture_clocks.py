@@ -33,7 +33,7 @@ def zone_line(report: Report) -> str:
 
 
 def has_times_of_day(report: Report) -> bool:
-    """Return whether packets have times of day; the times of synthetic captures may count from 0."""
+    """Return whether packets have times of day. The clock of a synthetic capture may begin at 0 instead."""
     first = overall(report).first
     return first is not None and first >= DAY
 

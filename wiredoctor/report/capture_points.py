@@ -26,7 +26,7 @@ _SIZE = ["client_bytes", "server_bytes", "exchanges"]
 
 
 class SharedConversations(NamedTuple):
-    """The number of conversations that several captures contain, and the most captures (`points`) that contain the same one."""
+    """How many conversations were captured at several points, and at how many points at most (`points`)."""
 
     conversations: int
     points: int

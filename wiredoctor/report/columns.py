@@ -35,7 +35,7 @@ class Redacted(Protocol):
     """A scan that masks secrets: with `*`, or with "(masked)" in reports for people."""
 
     def for_people(self) -> Scan:
-        """Return a scan of the same rows that masks with "(masked)"."""
+        """Return a scan of the same rows, with masked values shown as "(masked)"."""
         ...
 
 
@@ -49,9 +49,9 @@ _NANOSECONDS = "_nanoseconds_per_second"
 
 @dataclass(frozen=True)
 class Filtered:
-    """A filtered scan. Batches are cut from the unfiltered table and then filtered.
+    """A filtered scan. Batches are slices of the unfiltered table, which are filtered afterwards.
 
-    A slice of a filtered table would filter all previous rows again.
+    Slicing the filtered table instead would filter all previous rows again for each batch.
     """
 
     base: Scan
@@ -76,7 +76,7 @@ def endpoints(report: Report) -> pl.DataFrame:
 
 
 def batches(scan: Scan | None, columns: list[str]) -> Iterator[pl.DataFrame]:
-    """Yield the columns of a lazy table in batches, with the extra column that `seconds` needs."""
+    """Yield the `columns` of a lazy table in batches, together with the column that `seconds` needs."""
     if scan is None:
         return
     filtered = scan if isinstance(scan, Filtered) else Filtered(scan, lambda table: table)
@@ -104,7 +104,7 @@ def seconds(value: str | pl.Expr) -> pl.Expr:
 
 
 def escape_column(column: str) -> pl.Expr:
-    """Return an expression that escapes a column like `text.printable`."""
+    """Return an expression for a column whose texts are escaped as by `text.printable`."""
     return pl.col(column).map_batches(printable_texts, return_dtype=pl.String)
 
 
@@ -113,7 +113,7 @@ def _needs_escape(text: pl.Series) -> pl.Series:
 
 
 def printable_texts(text: pl.Series) -> pl.Series:
-    """Escape each text like `text.printable`."""
+    """Escape each text as `text.printable` does."""
     return _patch(text, text, _needs_escape(text), printable)
 
 

@@ -72,5 +72,5 @@ def _is_file(capture: CaptureSummary) -> bool:
 
 
 def _name(capture: CaptureSummary) -> str:
-    """Return the name of a capture, quoted for a shell, or a placeholder if it consists of several files."""
+    """Return the name of a capture, quoted for a shell; if it consists of several files, return a placeholder."""
     return _PLACEHOLDER if capture.files else clean(shlex.quote(capture.file))

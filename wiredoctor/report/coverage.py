@@ -175,7 +175,10 @@ def find_coverage(report: Report) -> Coverage:
 
 
 def coverage_by_capture(report: Report) -> dict[str, Coverage]:
-    """Return the coverage of each capture by name, ignoring excluded findings; tables are read once for all captures."""
+    """Return the coverage of each capture by name. A rule counts as healthy even if its findings were excluded.
+
+    The tables are read only once for all captures.
+    """
     connections, exchanges = _each_connections(report), _each_exchanges(report)
     found: dict[str, set[str]] = {}
     for one in report.findings:
@@ -368,7 +371,7 @@ def _one_host(endpoint: str) -> str:
 
 
 def _each_connections(report: Report) -> dict[str, dict[str, int]]:
-    """Return the numbers of `_connections` for each capture."""
+    """Return the numbers that `_connections` returns, counted for each capture."""
     if report.scan_connections is None or not report.connection_count:
         return {}
     if len(report.captures) == 1:

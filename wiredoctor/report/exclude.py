@@ -70,7 +70,7 @@ def without_ignored(report: Report, entries: Sequence[Ignore]) -> Report:
 
 
 def without_known(report: Report, fingerprints: Collection[str], baseline: str) -> Report:
-    """Return the report without findings whose fingerprint is in the baseline of that name."""
+    """Return the report without the findings whose fingerprint is in `fingerprints`; `baseline` is the name of their file."""
     return _leave_out(report, "baseline", baseline, lambda finding: finding.fingerprint in fingerprints)
 
 

@@ -33,10 +33,10 @@ _HOST_NAME = Regex(r"([\w.~!$&'()*+,;=%-]{1,255}|\[[0-9A-Fa-f:.]{2,45}\])(:[0-9]
 
 
 class Moment(NamedTuple):
-    """A bound of a time span, in ns since the first packet of a capture, since 1970, or since midnight.
+    """A bound of a time span, in ns since `base`: the first packet of a capture, 1970, or midnight.
 
-    `unit`: the precision in ns, given by the last digit; 0 for seconds since the first packet. `offset`: the ns by which the zone
-    that a time of day or date names is ahead of UTC; 0 for a number of seconds; None if it names none.
+    `unit`: the precision in ns, from the number of digits given; 0 for seconds since the first packet. `offset`: how many ns the
+    given time zone is ahead of UTC; 0 for a number of seconds; None if no zone is given.
     """
 
     nanoseconds: int
@@ -142,7 +142,7 @@ def host_name(text: str) -> str:
 
 
 def filter_report(report: Report, wanted: Filter) -> Report:
-    """Return the requested part of a report, with the counts and the time lost of this part only."""
+    """Return the requested part of a report; its counts and its time lost cover only this part."""
     if not wanted.places:
         return _filter_by_confidence(report, wanted.confidence)
     spans = {c.file: _span(c, wanted) for c in report.captures}
@@ -239,7 +239,7 @@ def seconds_in(capture: CaptureSummary, wanted: Filter) -> tuple[float, float] |
 
 
 def _servers_of(report: Report, connections: tuple[int, ...]) -> set[str]:
-    """Return the servers of the requested connections, because findings about these servers concern the connections."""
+    """Return the servers of the requested connections, so that findings about these servers are kept, too."""
     if not connections or report.scan_connections is None:
         return set()
     import polars as pl

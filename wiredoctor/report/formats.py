@@ -80,7 +80,7 @@ class Options(NamedTuple):
 
 
 class NotWritable(ValueError):
-    """A report cannot be written in this format; the text says why."""
+    """The report cannot be written in the requested format; the message says why."""
 
 
 def write(report: Report, name: str, out: BinaryIO, options: Options) -> None:

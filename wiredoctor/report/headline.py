@@ -279,7 +279,11 @@ def _cut(reach: Coverage) -> str:
 
 
 def _unread(reach: Coverage) -> list[str]:
-    """Return clauses about connections whose HTTP cannot be read: "3 of 6 connections are encrypted (TLS, not decrypted)"."""
+    """Return a clause about connections whose HTTP is encrypted, such as "3 of 6 connections are encrypted (TLS, not
+    decrypted)".
+
+    The result is an empty list if there are none.
+    """
     tls = reach.carried.get("tls", 0)
     verb = "is" if tls == 1 else "are"
     return [f"{part_of(tls, reach.connections, 'connection')} {verb} encrypted (TLS, not decrypted)"] if tls else []

@@ -150,7 +150,10 @@ def _request_ids(report: Report) -> str:
 
 
 def packet_times(report: Report) -> str:
-    """Return a sentence on the times of the packets, with their time zone if they have times of day; "" without timestamps."""
+    """Return a sentence on when the packets were captured; "" without timestamps.
+
+    The sentence has the time zone, or only a duration if the packets have no times of day.
+    """
     span = _first_and_last(report)
     if span is None:
         return ""

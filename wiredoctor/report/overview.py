@@ -114,8 +114,10 @@ def split_rows(report: Report, groups: Sequence[Group]) -> tuple[list[Row], Sequ
 
 
 def notes_on_times(report: Report, groups: Sequence[Group]) -> str:
-    """Return a sentence if a problem precedes one of the same severity that cost more, and one if the times lost add up to more
-    than the total; otherwise an empty string. The first is omitted if there are too many problems to compare their order.
+    """Return a sentence or two that explain the times lost; "" if nothing has to be explained.
+
+    The first is needed if a problem precedes one of the same severity that cost more, because it is the cause; it is omitted if
+    there are more than MAX_ROWS problems. The second is needed if the times of all problems add up to more than the total.
     """
     costs = [(SEVERITIES.index(group.worst.severity), -(group.delay or 0.0)) for group in groups]
     notes = [] if costs == sorted(costs) or len(groups) > MAX_ROWS else [CAUSES_FIRST]
@@ -161,9 +163,9 @@ def _with_kind(row: Row) -> Row:
 
 
 def _with_side(row: Row) -> Row:
-    """Return the row with kind and side as its mark or, for a problem without a server, with the capture.
+    """Return the row with a mark that tells it from rows of the same rule and place: kind and side of its problem.
 
-    Nothing else distinguishes problems of the same kind.
+    For a problem without a server, the mark is the capture.
     """
     worst = row.group.worst
     if worst.server is None:

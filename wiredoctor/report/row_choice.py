@@ -63,7 +63,9 @@ class RowChoice(NamedTuple):
 
 
 def parse_statuses(texts: list[str]) -> tuple[str, ...]:
-    """Split comma-separated lists of "502", "5xx", "any" and "none"; raise ValueError with the first other part."""
+    """Split comma-separated lists of "502", "5xx", "any" and "none"; raise ValueError with the first part that is something
+    else.
+    """
     parts = [part.strip().lower() for text in texts for part in text.split(",")]
     for part in parts:
         if not _STATUS.fullmatch(part):
@@ -285,7 +287,7 @@ def _filtered(scan: Scan, keep: Callable[[pl.LazyFrame], pl.LazyFrame]) -> Scan:
 
 
 def matches(table: TableName, choice: RowChoice, ends: CaptureEnds) -> pl.Expr:
-    """Return an expression for whether a row has one of the chosen statuses and took at least the chosen time."""
+    """Return an expression for whether a row has one of the statuses in `choice`, and took at least the time in `choice`."""
     import polars as pl
 
     wanted = pl.lit(value=True)

@@ -30,7 +30,7 @@ def in_memory() -> BinaryIO:
 
 
 class Ordered:
-    """A spool of lines with sort keys; each key of a line takes 8 bytes of memory, the text is in the spool."""
+    """Lines with sort keys: the text is in a spool, and each key takes 8 bytes of memory."""
 
     def __init__(self, spool: Spool = in_memory) -> None:
         self._file = spool()
@@ -55,7 +55,7 @@ class Ordered:
         return sum(len(s) for s in self._starts)
 
     def write(self, out: Sink) -> None:
-        """Write all lines sorted, and close the spool."""
+        """Write all lines in the order of their keys, and close the spool."""
         with self._file:
             if self._starts:
                 for start, end in _runs(*self._sorted()):

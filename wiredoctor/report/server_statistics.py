@@ -105,7 +105,7 @@ class ServerStatistics(NamedTuple):
 
     @property
     def percentiles(self) -> dict[str, float | None]:
-        """The percentiles that people see, by name: those for which there are enough times."""
+        """The percentiles of the server time (s) by name; only those for which there are enough server times."""
         values = {"p50": self.p50, "p95": self.p95, "p99": self.p99}
         return {name: value for name, value in values.items() if self.timed >= FEWEST[name]}
 
@@ -335,9 +335,11 @@ def _flags() -> list[pl.Expr]:
 
 
 def _nearest_rank(values: pl.Expr, percent: int) -> pl.Expr:
-    """Return the smallest value in sorted lists that `percent` of the values do not exceed; null for an empty list.
+    """Return the percentile of sorted lists by nearest rank: the smallest value that at least `percent` % of the values do not
+    exceed.
 
-    The quantile that Polars calls nearest rounds the rank instead, which hides the slowest requests.
+    The result is null for an empty list. The interpolation "nearest" of Polars rounds the rank instead, which hides the slowest
+    requests.
     """
     rank = (values.list.len().cast(int) * percent + 99) // 100
     return values.list.get(rank - 1, null_on_oob=True)

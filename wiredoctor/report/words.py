@@ -1,4 +1,4 @@
-"""Format numbers and foreign text for people; no control character passes through."""
+"""Format numbers for people, and escape control characters in text from outside."""
 
 from __future__ import annotations
 

@@ -152,7 +152,11 @@ def _place(one: EndpointChange) -> str:
 
 
 def _request_first(one: EndpointChange, heading: str) -> str:
-    """Return the cell of an endpoint in a narrow table, which keeps the method if the cell is shortened."""
+    """Return the name of an endpoint for a narrow table, beginning with the method, which must remain visible if the name is
+    cut.
+
+    The server follows only if it is not in the `heading`.
+    """
     request = (one.request_for_people or f"{one.method} {one.path}").strip()
     return request if heading or not one.server else f"{request} ({one.server})"
 
@@ -223,7 +227,9 @@ def _lost_times(one: RuleChange) -> tuple[str, str]:
 
 
 def source_sentence(name: str, source: Source) -> str:
-    """Describe one of the two inputs: its name and kind, and its numbers of connections, exchanges and occurrences."""
+    """Describe one of the two inputs: its name, its kind, its numbers of connections, exchanges and occurrences, and the time
+    lost.
+    """
     files = f" of {count(len(source.captures), 'capture')}" if len(source.captures) != 1 else ""
     kind = "JSON report" if source.kind == "report" else "analyzed"
     lost = f", {duration(source.delay)} lost to waiting" if source.delay else ""

@@ -40,7 +40,9 @@ def column_names(table: str) -> list[str]:
 
 
 def _flat(batch: pl.DataFrame) -> list[pl.Expr]:
-    """Return an expression for each cell of a line: the JSON columns, flattened, so `request.method` becomes request_method."""
+    """Return an expression for each column of the CSV: the JSON columns, with request.method flattened to request_method, and so
+    on.
+    """
     made: list[pl.Expr] = []
     for name, dtype in batch.schema.items():
         if isinstance(dtype, pl.Struct):

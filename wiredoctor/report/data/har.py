@@ -129,7 +129,7 @@ def _store_messages(report: Report, places: Mapping[str, int], spool: Spool, *, 
 
 
 def _ask(ranges: Ranges, capture: int, batch: pl.DataFrame, part: str, *, bodies: bool) -> None:
-    """Add the ranges of one message per row to `ranges`: first all header sections, then, with `bodies`, all bodies.
+    """Add ranges for one message of each row to `ranges`: all header sections first and then, if `bodies` is true, all bodies.
 
     `part`: "request" or "response". A body that is too long gets an empty range.
     """

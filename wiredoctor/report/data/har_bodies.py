@@ -62,7 +62,10 @@ def content_text(content: bytes) -> dict[str, str]:
 
 
 def without_chunks(raw: bytes) -> tuple[bytes, bool]:
-    """Remove chunk framing (RFC 9112 section 7.1) up to the first invalid chunk; return the content and whether it is complete."""
+    """Remove chunk framing (RFC 9112 section 7.1) up to the first invalid chunk.
+
+    Return the content, and whether it is complete.
+    """
     parts: list[bytes] = []
     place = 0
     while (line := _SIZE.match(raw, place)) is not None:

@@ -65,7 +65,7 @@ class Bytes:
 
 
 def all_entries(report: Report, places: Mapping[str, int], stored: Bytes) -> dict[str, Entries]:
-    """Return the builder of entries for each capture, by its name. `places`: the index of each capture."""
+    """Return, by name of capture, the object that builds its entries. `places`: the index of each capture."""
     opened: dict[str, pl.DataFrame] = {}
     if report.scan_connections is not None:
         answered = pl.coalesce("newest_answer_time", "first_answer_time").alias("answered")

@@ -81,7 +81,10 @@ def schema(table: str) -> pl.Schema:
 
 
 def _add(lines: Ordered, report: Report, batch: pl.DataFrame, keys: list[str], columns: list[pl.Expr], text: Text) -> None:
-    """Add the rows of a batch in sorted order, so that most can be read from the spool in long sequential runs."""
+    """Sort the rows of a batch and add them to `lines`.
+
+    Adding them in sorted order lets most of them be read from the spool in long sequential runs.
+    """
     place = pl.Series("capture", [c.file for c in report.captures], dtype=pl.String).unique(maintain_order=True).to_frame()
     if place.height == 1:
         placed = batch.with_columns(pl.lit(0).alias(_CAPTURE_ORDER))

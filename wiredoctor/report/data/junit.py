@@ -170,7 +170,10 @@ def _ends(suite: _Suite, report: Report, capture: CaptureSummary, far: Coverage,
 def suite_case(
     suite: _Suite, family: str, rule: str, found: list[Finding], bad: Callable[[Finding], bool], *, judged: bool
 ) -> None:
-    """Add the case of a rule. `bad`: whether a finding makes it fail. `judged`: false if the rule had nothing to check."""
+    """Add the test case of a rule to the suite.
+
+    `bad`: returns whether a finding makes the case fail. `judged`: false if the capture has nothing for the rule to check.
+    """
     time = sum(one.delay or 0.0 for one in found)
     attributes = {"classname": family, "name": rule, "time": f"{time:.9f}", "file": suite.name}
     failing, others = [one for one in found if bad(one)], [one for one in found if not bad(one)]

@@ -177,7 +177,9 @@ def _step(e: Evidence, capture: str, places: Mapping[str, int]) -> Json:
 
 
 def _plain(text: str) -> str:
-    """Return a plain-text message with brackets escaped, because `[x](y)` would be a link (SARIF section 3.11)."""
+    """Return the text with brackets escaped where they would form a link, because SARIF messages may contain `[x](y)` (section
+    3.11).
+    """
     return clean(text).replace("](", "]\\(")
 
 

@@ -18,7 +18,7 @@ _PROBLEM = {"error": "error", "warning": "warning", "note": "recommendation"}
 
 
 class Descriptors:
-    """The rules that a log names: first the rules of the catalogue in its order, then the others."""
+    """The list of rules that a SARIF log describes: first those of the catalogue, in its order, then others."""
 
     def __init__(self, rules: Mapping[str, Entry], named: Iterable[str]) -> None:
         wanted = dict.fromkeys(named)
@@ -77,7 +77,10 @@ def _meaning(entry: Entry) -> str:
 
 
 def _page(entry: Entry) -> str:
-    """Return the manual page of a rule as Markdown. It is the rule's docstring, in which only the headings have to be converted."""
+    """Return the manual page of a rule as Markdown.
+
+    The page is the rule's docstring, in which only the headings have to be converted.
+    """
     from wiredoctor.report.terminal.manual import HEADINGS
 
     lines = [f"# {entry.name}", "", summary(entry)]

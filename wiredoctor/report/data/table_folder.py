@@ -33,7 +33,7 @@ _WITHHELD = {"credentials_user": "a checksum with which names could be guessed"}
 
 
 def columns(name: str) -> list[Column]:
-    """Return the columns of the file for this table: withheld columns are left out, earlier names of columns are included."""
+    """Return the columns of the file for this table, without withheld ones; columns that were renamed appear under both names."""
     declared = (*TABLES[name].columns, *DERIVED.get(name, ()))
     own = [c for c in declared if not any(c.name.endswith(withheld) for withheld in _WITHHELD)]
     old = OLD_NAMES.get(name, {})
@@ -68,7 +68,7 @@ def written(report: Report) -> list[str]:
 
 
 def portions(report: Report) -> Iterator[tuple[str, pl.DataFrame]]:
-    """Yield the rows of each table in `written` with all columns, in portions that fit in memory."""
+    """Yield table names and rows with all columns, in portions that fit in memory, for all tables that `written` returns."""
     names, times = written(report), capture_ends(report)
     if report.scan_captures is not None:
         yield "captures", _safe("captures", None, report.scan_captures().collect())

@@ -53,10 +53,11 @@ def unpack(text: str) -> Any:
 
 
 def exchange_columns(kept: LimitedRows, connections: pl.DataFrame) -> Columns:
-    """Return the columns of exchanges; times are in ns, and `start` is relative to the previous row.
+    """Return the columns of exchanges; times are in ns.
 
-    `request_at`, `response_at`, `until` and `connect_at` (the first SYN, usually negative) are relative to the start of the same
-    row. `connect` is the time from the first SYN to the last SYN-ACK.
+    `start` is the difference from the start of the previous row. `request_at`, `response_at`, `until` and `connect_at` (the
+    first SYN, usually negative) are relative to the exchange's own start. `connect` is the time from the first SYN to the last
+    SYN-ACK.
     """
     rows = kept.rows
     opened = connections.select(

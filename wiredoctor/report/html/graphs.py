@@ -72,8 +72,8 @@ class Packets:
 def chosen(groups: list[Group], connections: LimitedRows, names: list[str]) -> list[Place]:
     """Return the connections that get graphs, at most MAX_GRAPHS.
 
-    First come the connections of the worst finding of each group, then the connections of the second worst and of the third
-    worst. The rest are the largest connections that end within the first FAR packets.
+    First come the connections of the worst finding of each group, then those of the second and the third worst. The remaining
+    graphs show the largest connections; only those that end within the first FAR packets are considered.
     """
     wanted: dict[Place, None] = {}
     per_group = [sorted(group.findings, key=lambda f: (-(f.delay or 0.0), f.elapsed)) for group in groups]

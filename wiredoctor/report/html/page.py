@@ -129,7 +129,7 @@ def _hash(text: str) -> str:
 
 
 def _link(sections: list[proof_pictures.Section], packets: graphs.Packets) -> None:
-    """Set the number of the graph that shows the connection of each finding."""
+    """Store in each finding the number of the graph that shows its connection."""
     places = {(graph.capture, graph.connection): number for number, graph in enumerate(packets.graphs)}
     for section in sections:
         for told in (section.worst, *section.others):

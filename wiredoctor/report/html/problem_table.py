@@ -34,7 +34,7 @@ class ProblemRow(NamedTuple):
 
 
 class RuleLink(NamedTuple):
-    """A rule with problems that are not in the table. `has_card`: whether the page has a card for a problem of this rule."""
+    """A rule that has problems beyond those in the table. `has_card`: whether the page has a card for a problem of this rule."""
 
     rule: str
     occurrences: int

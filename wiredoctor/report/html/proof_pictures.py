@@ -99,7 +99,7 @@ class Section:
 
     @property
     def extent(self) -> str:
-        """The number of occurrences and the time lost; for a single finding only the time, unless its title has it."""
+        """The number of occurrences and the time lost; for a single finding, only the time, unless its title contains it."""
         if self.group.count > 1:
             return times(self.group)
         delay = duration(self.group.delay) if self.group.delay else ""

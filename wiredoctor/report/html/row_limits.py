@@ -92,7 +92,7 @@ def exchanges(report: Report, most: int = MAX_EXCHANGES) -> LimitedRows:
 
 
 def connections(report: Report, most: int = MAX_CONNECTIONS) -> LimitedRows:
-    """Return the columns CONNECTION of at most `most` connections."""
+    """Return at most `most` connections with the columns listed in CONNECTION."""
     told = _finding_keys(report.findings, ["connection"])
     rows = _worst(report.scan_connections, CONNECTION, told, pl.col("client_bytes") + pl.col("server_bytes"), most)
     return LimitedRows(_order_rows(report, rows, ["start", "connection"]), report.connection_count)

@@ -1,4 +1,4 @@
-"""Prepare one direction of a connection for a time-sequence graph; neighboring segments are merged to bound memory."""
+"""Prepare the data of a time-sequence graph for one direction of a connection; merge neighboring segments to limit its size."""
 
 from __future__ import annotations
 
@@ -75,7 +75,9 @@ class Lane:
             self.sacks_left_out += 1
 
     def as_json(self) -> dict[str, Any]:
-        """Return columns for the page; times and offsets are differences to the previous row, which take less space."""
+        """Return the lane as columns for the page. Times and offsets are differences from the previous row, which take less
+        space.
+        """
         runs, acks = self._runs, self._acks
         sacks = np.array(self._sacks, np.int64).reshape(-1, 3)
         return {
@@ -98,7 +100,7 @@ def _kinds(rows: dict[str, Array]) -> Array:
 
 
 def _merge_neighbors(runs: Array, width: int) -> Array:
-    """Merge consecutive lines of kind PLAIN that begin in the same interval of `width` ns, unless the offset decreases."""
+    """Merge consecutive runs of kind PLAIN that begin in the same interval of `width` ns, unless the stream offset decreases."""
     plain = runs["kind"] == PLAIN
     some = runs[plain]
     bins = some["begin"] // width

@@ -111,7 +111,7 @@ MAX_RELATED = 4
 
 
 def places_behind(report: Report, finding: Finding) -> list[tuple[int, int | None]]:
-    """Return the connections and exchanges with which a gateway tried to get a response to the finding's request."""
+    """Return the connections and exchanges of the gateway's attempts to forward the finding's request to upstream servers."""
     known = report.gateways.get(finding.capture)
     if known is None or finding.exchange is None:
         return []
@@ -169,7 +169,7 @@ def _plan(report: Report, finding: Finding, most: int) -> Plan:
 
 
 def _exchange_frames(report: Report, finding: Finding) -> frozenset[int]:
-    """Return the first and last frames of request and response in the finding's exchange; empty if the finding has no exchange."""
+    """Return the first and last frames of request and response in the finding's exchange; empty if there is no exchange."""
     return _frames_of(report, finding.capture, finding.connection, finding.exchange)
 
 

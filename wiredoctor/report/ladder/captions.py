@@ -148,7 +148,7 @@ class LadderMessages:
     def _close_after(self, connection: int, frame: int) -> int:
         """Return the frame of the first FIN or RST after this frame, or this frame if there is none.
 
-        Until then, the client waited for the rest of a response that broke off.
+        For a response that broke off, this is how long the client waited for the rest.
         """
         closes = (
             row["frame"]
@@ -158,12 +158,12 @@ class LadderMessages:
         return next(closes, frame)
 
     def open_between(self, connection: int, first: int, last: int) -> bool:
-        """Return whether an exchange was open all the time from frame `first` to frame `last`."""
+        """Return whether a single exchange was open from frame `first` to frame `last`."""
         begun = bisect_right(self._open.get(connection, []), (first, 1 << 62))
         return begun > 0 and last <= self._ends[connection][begun - 1]
 
     def text(self, row: dict[str, Any], side: Side) -> str:
-        """Describe the payload of a segment, and its FIN; `side`: the sender."""
+        """Describe what a segment that `side` sent carries: its payload and its FIN."""
         connection, begin, end = row["connection"], row["offset"], row["offset"] + row["length"]
         messages = self._messages.get((connection, side), [])
         parts: list[str] = []

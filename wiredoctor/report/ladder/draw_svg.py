@@ -118,10 +118,10 @@ def _widest(ladder: Ladder) -> tuple[int, int]:
 
 
 class _Place(NamedTuple):
-    """A step and its position in pixels: `top` and height (`wait`) of the preceding wait, and `y` of the arrow.
+    """Where a step is drawn, in pixels: its preceding wait begins at `top` and is `wait` high; its arrow is at `y`.
 
-    `compressed`: the wait is drawn shorter than to scale. `time`: the time of day, in RFC 3339 and as text. `shows_time`: whether
-    the picture shows it.
+    `compressed`: the wait is drawn shorter than to scale. `time`: the time of day, in RFC 3339 and as text. `shows_time`:
+    whether the picture shows it.
     """
 
     step: Step

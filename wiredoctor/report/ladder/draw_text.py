@@ -101,8 +101,8 @@ def _lanes(ladder: Ladder, width: int, clock: int) -> Lanes:
 def _longest(steps: tuple[Step, ...]) -> float:
     """Return the length in seconds of the wait that fills the width.
 
-    It is the longest wait that the finding counts as lost, that one side ended, or that is neither idle nor contains omitted
-    packets. If there is none, it is the longest of all waits.
+    It is the longest of the waits that a finding counts as lost, that one side ended by sending, or that contain neither idle
+    time nor omitted packets. If there are none, it is the longest of all waits.
     """
     waits = [step.before for step in steps if step.before.seconds is not None]
     meant = [w.seconds or 0.0 for w in waits if w.of_finding or w.waited_for or (not w.idle and not w.left_out)]

@@ -32,7 +32,7 @@ _PIECE = ["connection", "direction", "offset", "captured", "payload"]
 
 
 class Ranges:
-    """Ranges of bytes in the streams of captures, in the order in which they were added."""
+    """The ranges of stream bytes to read, in the order in which they were added."""
 
     def __init__(self) -> None:
         self._parts: list[tuple[Array, Array, Array, Array]] = []
@@ -40,8 +40,8 @@ class Ranges:
     def add(self, capture: int, stream: Array, start: Array, length: Array) -> None:
         """Add ranges, given as arrays of equal length.
 
-        `capture`: the number of their capture. `stream`: connection << 1 | direction. `start`: offset in the stream. `length`: in
-        bytes; a range of length 0 requests nothing.
+        `capture`: the number of the capture. `stream`: connection << 1 | direction. `start`: the offset in the stream. `length`:
+        the length in bytes; 0 if nothing has to be read.
         """
         self._parts.append((np.full(len(stream), capture), stream, start, length))
 
@@ -109,7 +109,7 @@ class ByteStore:
         self._store(waiting)
 
     def _store(self, waiting: list[tuple[int, bytes]]) -> None:
-        """Write (position, data) pairs to the spool; adjacent data is written together."""
+        """Write (position, data) pairs to the spool, in order of position, so that adjacent data needs no seek."""
         end = -1
         for at, data in sorted(waiting, key=itemgetter(0)):
             if at != end:

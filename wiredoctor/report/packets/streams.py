@@ -38,9 +38,9 @@ class Run(NamedTuple):
 
 
 class Hole(NamedTuple):
-    """Bytes of one side that were not captured; `cut`: because the snap length cut them off.
+    """Bytes that one side sent and that were not captured. `cut`: the snap length cut them off.
 
-    Frame and time belong to the packet that reveals the gap.
+    `frame` and `time` belong to the packet that reveals the gap.
     """
 
     direction: int
@@ -52,7 +52,7 @@ class Hole(NamedTuple):
 
 
 class _Side:
-    """The reassembly of one direction: the next offset to yield, and the data that waits after a gap."""
+    """One direction of a connection during reassembly. `next`: the stream offset up to which everything was yielded."""
 
     def __init__(self, direction: int) -> None:
         self.direction = direction
@@ -82,7 +82,10 @@ class _Side:
         yield from self._take_ready()
 
     def acknowledged(self, offset: int, time: int) -> None:
-        """Record that the peer acknowledged all bytes before this offset. After LATE ns, missing bytes among them count as lost."""
+        """Record that the peer acknowledged all bytes before `offset`.
+
+        After LATE ns, those of them that are still missing are yielded as a gap.
+        """
         if offset > self.next:
             self._given_up.append((time + LATE, offset))
 
@@ -152,7 +155,9 @@ def follow(access: PacketAccess, connection: int) -> Iterator[Run | Hole]:
 
 
 def _events(portion: Portion) -> Iterator[tuple[dict[str, Any], bytes | None]]:
-    """Yield, in frame order, the rows of stream pieces with their bytes, and the rows of ACKs of uncaptured data with None."""
+    """Yield, in frame order, the rows of stream pieces, each with its bytes, and the rows of ACKs of uncaptured data, each with
+    None.
+    """
     import polars as pl
 
     pieces = portion.tables["pieces"].select(PIECE).sort("frame", "offset", maintain_order=True)
@@ -169,8 +174,9 @@ def _events(portion: Portion) -> Iterator[tuple[dict[str, Any], bytes | None]]:
 def spans(
     access: PacketAccess, connection: int, wanted: Collection[tuple[int, int, int]]
 ) -> dict[tuple[int, int, int], bytes | None]:
-    """Return the bytes of each `wanted` part, given as (direction, offset, end offset); None for a part that was not captured
-    completely.
+    """Return the bytes of each `wanted` part, given as (direction, offset, end offset).
+
+    The bytes are None if the part was not captured completely.
     """
     import polars as pl
 

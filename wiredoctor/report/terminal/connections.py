@@ -160,7 +160,7 @@ def _layout(
 
 
 def _extremes(connections: pl.LazyFrame) -> pl.DataFrame:
-    """Return a row for each capture: its first and last time, its largest numbers and its longest texts."""
+    """Return a row for each capture: its first and last time, its largest numbers, and the lengths of its longest texts."""
     return (
         connections.group_by("capture")
         .agg(

@@ -285,7 +285,10 @@ def _layout(
 
 
 def _fitting(base: Mapping[str, Field], optional: Mapping[str, Field], room: int) -> list[str]:
-    """Return the first optional columns that fit; all but the server must leave room for a bar of readable length."""
+    """Return the names of the optional columns that fit, from the first on.
+
+    All of them except the server must leave room for a bar of readable length.
+    """
     server = [*optional][:1] if [*optional][:1] == ["server"] else []
     if len(fitting([*base.values()], [optional[name] for name in server], room)) < len(server):
         return []
@@ -302,7 +305,10 @@ _TIME_HEADINGS = ("req time", "server time", "resp time")
 
 
 def _optional(report: Report, facts: _Facts, took: int) -> dict[str, Field]:
-    """Return the optional columns, in the order in which they are added as the width grows. `took`: the width of times."""
+    """Return the optional columns, most important first: they are shown in this order as far as the width permits.
+
+    `took`: the width of a column of times.
+    """
     ends = [0, 0]
     if report.scan_connections is not None:
         lengths = report.scan_connections().select(pl.col("client", "server").str.len_chars().max()).collect().row(0)

@@ -87,9 +87,9 @@ def add_titles(
 
 
 def common_texts(common: Mapping[str, str]) -> list[str]:
-    """Return a line with the texts of columns that are left out because all lines have the same text in them, or nothing.
+    """Return a sentence with the texts that all lines have in common, because their columns are left out.
 
-    `common`: the texts by column.
+    `common`: the texts by column. The result is an empty list if there are none.
     """
     texts = {name: clean(text) for name, text in common.items() if text}
     if texts.get("host") == texts.get("server"):
@@ -125,7 +125,7 @@ def worst_severities(report: Report, table: TableName) -> dict[tuple[str, int, i
 
 
 def severity_sign(severity: str | None, *, color: bool) -> str:
-    """Return the character in the first column for the worst severity of a line; a space for None."""
+    """Return the character that shows the worst severity among a line's findings; a space if there are none."""
     return paint(SEVERITY_SIGNS[severity], _SEVERITY_STYLES[severity], color=color) if severity else " "
 
 

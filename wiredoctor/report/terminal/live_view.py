@@ -19,7 +19,7 @@ MAX_GROUPS = 1_000
 
 
 class LiveStatus(Protocol):
-    """The state of a live capture, with the properties of live.Status that the screen shows."""
+    """The state of a live capture: those properties of live.Status that the screen shows."""
 
     @property
     def backend(self) -> str: ...

@@ -72,7 +72,7 @@ def escape_markdown(text: str) -> str:
 
 
 def _mark_references(text: str) -> str:
-    """Insert a mark where a mention, link or issue number must be broken, so that GitHub does not recognize it.
+    """Mark the places where mentions, links and issue numbers must be interrupted so that GitHub does not recognize them.
 
     The mark is a character that cannot occur otherwise, because `clean` escapes it.
     """

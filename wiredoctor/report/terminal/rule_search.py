@@ -87,7 +87,10 @@ def _is_question(wanted: str) -> bool:
 
 
 def _answers(entry: Entry, wanted: str) -> bool:
-    """Return whether a text about a rule has these words in order, or a known phrase has all that they say."""
+    """Return whether a text about a rule contains these words.
+
+    The text may be the rule's name, a title, its first line or a search phrase. A shorter phrase counts if it covers the words.
+    """
     texts = (_plain(f"{entry.name} {entry.family}"), *map(_plain, _each_title(entry.rule)), _plain(_first_line(entry)))
     return any(_has(text, wanted) for text in texts) or any(
         _has(known, wanted) or (_has(wanted, known) and covers(known, wanted)) for known in _search_phrases(entry)
@@ -127,7 +130,10 @@ def at_once(found: list[E], words: str) -> list[E]:
 
 
 def _least(best: Match, *, sure: bool) -> Match:
-    """Return the worst match that is still shown if `best` is the best one; weaker matches would be noise."""
+    """Return the weakest kind of match that is still shown if the best match is `best`.
+
+    `sure`: exactly one rule matches at least as well as SEARCHED.
+    """
     if best >= Match.SEARCHED and not sure:
         return Match.TITLE
     return Match.ALL_WORDS if best >= Match.ALL_WORDS else best
@@ -207,5 +213,5 @@ def _has(text: str, words: str) -> bool:
 
 
 def _plain(text: str) -> str:
-    """Return words in lower case without punctuation; a number with its unit is one word."""
+    """Return the text in lower case without punctuation; a number and its unit become one word."""
     return _UNIT.sub("", " ".join(re.findall(r"[a-z0-9]+", text.lower())))

@@ -47,7 +47,7 @@ MAX_INCOMPLETE = 3
 
 
 def incomplete(report: Report) -> list[str]:
-    """Return sentences about why the report is incomplete; if there are too many, the last one counts the others."""
+    """Return sentences about why the report is incomplete; if there are too many, the last sentence counts the other inputs."""
     shown, rest = report.incomplete[:MAX_INCOMPLETE], report.incomplete[MAX_INCOMPLETE:]
     return [*shown, *([f"{count(len(rest), 'more input')} could not be read completely."] if rest else [])]
 
@@ -320,7 +320,9 @@ def not_analysed(capture: CaptureSummary) -> list[str]:
 
 
 def checked_lines(reach: Coverage) -> list[str]:
-    """Return a line for each subject that was checked: "12 exchanges on 3 connections: stalls, connection attempts, closes"."""
+    """Return a line for each kind of connection that was checked: "12 exchanges on 3 connections: stalls, connection
+    attempts".
+    """
     lines = [_checked_line(one) for one in reach.checked]
     if reach.snap_length is None:
         return lines
@@ -360,10 +362,10 @@ def _checked_line(one: CheckedCount) -> str:
 
 
 def checked_heading(report: Report, reach: Coverage) -> str:
-    """Return the heading of `checked_lines`.
+    """Return the heading of `checked_lines`: "Checked and healthy", or "Checked" if health is not certain.
 
-    It says "healthy" only if there was a connection, nothing raises a doubt, no response had a status of 500 or above, and no
-    finding and no rule that reports failures was left out.
+    It is certain if there was a connection, nothing was found, left out or unexplained, no response had a status of 500 or
+    above, the snap length hid nothing, and all rules that report failures ran.
     """
     known = report.left_out or reach.answers.failures
     doubts = report.findings or known or not report.connection_count or unexplained(reach) or reach.snap_length is not None

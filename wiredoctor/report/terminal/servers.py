@@ -134,7 +134,10 @@ def _names(one: ServerStatistics) -> list[str]:
 
 
 def _fitting_names(one: ServerStatistics, room: int, paper: Terminal) -> tuple[str, int]:
-    """Return the names that fit in full, with the number of others, and this number; the first name is shortened if necessary."""
+    """Return as many names as fit, followed by the number of the others, as in "a.example +2"; also return this number.
+
+    At least one name is returned, shortened if necessary; without names, return "" and 0.
+    """
     names = _names(one)
     for number in range(len(names), 0, -1):
         left = len(names) - number
@@ -165,7 +168,7 @@ def _without_values(lines: Sequence[Mapping[str, str]]) -> list[str]:
 
 
 def _all_causes(one: ServerStatistics, room: int, paper: Terminal) -> list[str]:
-    """Return lines with the time lost to each cause of one server, costliest first."""
+    """Return wrapped lines with the time that each cause cost at one server, costliest cause first."""
     causes = ", ".join(f"{rule} {duration(seconds)}".replace(" ", _TIED) for rule, seconds in one.lost.items())
     start = f"  {shorten(clean(one.key), room // 2, paper.gap)}: "
     lines = textwrap.wrap(causes, room, initial_indent=start, subsequent_indent=" " * 4, break_on_hyphens=False)
@@ -188,9 +191,9 @@ def _causes(lost: Mapping[str, float]) -> str:
 
 
 def _fields(lines: Sequence[Mapping[str, str]], by: Grouping, order: ServerOrder, room: int) -> dict[str, Field]:
-    """Return the columns that fit in `room`: texts are shortened first, down to a minimum; then columns are left out.
+    """Return the columns that fit in `room`: first shorten texts, down to a minimum; then leave out columns.
 
-    The column of the order is never left out.
+    The column by which the list is sorted is never left out.
     """
     left = {"key": by.value, "name": _NAMES.get(by, ""), "lost to": "lost to"}
     headings = {**left, "lost": "time lost"}

@@ -57,9 +57,10 @@ class Related(NamedTuple):
 class ShownPackets(NamedTuple):
     """The packets to show, and facts about them.
 
-    `connection`: the row of the connection, or None if there is no single one. `heads_left`: the number of omitted header
-    sections. `findings`: other findings about the connection. `causes`: the findings that caused the shown one. `related`: other
-    connections that the finding involves, with their ladders: those behind a gateway, and those of the causes.
+    `connection`: the row of the connection; None if several connections or none are shown. `heads_left`: the number of omitted
+    header sections. `findings`: other findings about the connection. `causes`: the findings that caused the shown one.
+    `related`: other connections that the finding involves, with their ladders: a gateway's connections to upstream servers, and
+    those of the causes.
     """
 
     asked: ShowRequest

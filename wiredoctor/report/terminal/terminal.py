@@ -49,7 +49,7 @@ class Terminal(NamedTuple):
 
     @property
     def line(self) -> str:
-        """The character that joins two frames of evidence."""
+        """The character for the vertical line between two frames of evidence."""
         return "│" if self.unicode else "|"
 
 

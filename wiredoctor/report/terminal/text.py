@@ -119,9 +119,9 @@ def write(
 
 
 def _hidden(report: Report, groups: list[Group]) -> int:
-    """Return the number of problems that a report does not show in full, unless all are requested.
+    """Return the number of problems that the report does not describe in full, unless the user asks for all of them.
 
-    If the packets were not kept, the report cannot be printed again, so it shows up to MAX_ROWS in full.
+    If the packets were not kept, the user cannot ask again, so the report describes up to MAX_ROWS problems in full.
     """
     if len(groups) <= MAX_ROWS and not any(was_kept(one.file) for one in report.captures):
         return 0
@@ -169,7 +169,7 @@ class Detail(IntEnum):
 
 
 def _fitting_detail(writer: TerminalWriter, group: Group, report: Report, *, several: bool) -> Detail:
-    """Return the greatest detail with which a problem fits in the rest of MAX_LINES; PLACE if none does."""
+    """Return the greatest detail with which a problem fits in the lines that are left of MAX_LINES; PLACE if it does not fit."""
     for detail in (Detail.FULL, Detail.REMEDY):
         trial = TerminalWriter(io.StringIO(), writer.paper)
         write_group(trial, group, report=report, several=several, everything=False, detail=detail)

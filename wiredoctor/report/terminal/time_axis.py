@@ -109,7 +109,10 @@ def _round_up(least: float) -> float:
 
 
 def _label(time: int, apart: float, begin: int) -> str:
-    """Format a time (ns) for an axis from `begin` with ticks `apart` ns from each other; these decide unit and precision."""
+    """Format the time (ns) of a tick.
+
+    `apart` (ns between ticks) and `begin` (the beginning of the axis, in ns) decide the unit and the precision.
+    """
     size, unit = next((size, unit) for least, size, unit in _UNITS if apart >= least or begin >= _MAX_UNITS * size)
     digits = 0 if not time else max(0, -math.floor(math.log10(apart / size) + 1e-9))
     return f"{time / size:,.{digits}f} {unit}"
