@@ -277,7 +277,7 @@ class ShowAnswer(Answer):
 
 
 def _type(key: Key) -> Any:
-    """Return the type of the values of a key."""
+    """Return the type of the values that a key of the report can have."""
     match key.kind:
         case "whole":
             plain: Any = Annotated[int, Field(ge=key.least)]

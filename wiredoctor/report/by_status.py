@@ -1,4 +1,4 @@
-"""Count each server's final responses by status class, and attribute responses with 500 and above."""
+"""Count each server's final responses by status class, and find out which server caused responses of 500 and above."""
 
 from __future__ import annotations
 
@@ -65,10 +65,10 @@ class ServerAnswers(NamedTuple):
 
 
 class Answered(NamedTuple):
-    """The number of exchanges (`rows`) of one server that are equal in all other fields.
+    """The number of exchanges (`rows`) that are equal in all other fields.
 
-    `status`: exact from 500 on, otherwise the first status of its class, such as 200. `is_back`: a gateway sent these exchanges
-    for exchanges with its clients that the capture contains, too.
+    `status`: the exact status if it is 500 or above, otherwise the first status of its class, such as 200. `is_back`: a gateway
+    had these exchanges with upstream servers, and the capture also contains the exchanges with its clients.
     """
 
     capture: str
@@ -81,7 +81,7 @@ class Answered(NamedTuple):
 
 
 def count_by_status(report: Report) -> list[Answered]:
-    """Count the exchanges by server and status; read the table of exchanges once, then the connections that name the servers."""
+    """Count the exchanges by server and status. To save time, the table of exchanges is read only once."""
     import polars as pl
 
     if report.scan_exchanges is None or not report.exchange_count:
@@ -152,7 +152,10 @@ def _mark_passed_on(rows: pl.LazyFrame, backs: pl.DataFrame) -> pl.LazyFrame:
 
 
 def by_server(report: Report, rows: Iterable[Answered], capture: str | None = None) -> tuple[ServerAnswers, ...]:
-    """Return the final responses of each server, in `capture` or in all captures, sorted by failures, then by responses."""
+    """Return the final responses of each server, sorted by failures, then by responses, with the largest numbers first.
+
+    `capture`: the only capture to count; None for all.
+    """
     counts: dict[str | None, Counter[int]] = {}
     for row in rows:
         if row.is_final and row.status is not None and capture in (None, row.capture):
@@ -235,7 +238,7 @@ def _near(tries: pl.DataFrame, failed: Iterable[Place]) -> pl.DataFrame:
 
 
 def _failed_exchanges(report: Report, capture: str) -> dict[tuple[int, int], tuple[str, int]]:
-    """Return (server, status) of each exchange with a status of 500 or above, by (connection, exchange)."""
+    """Return the exchanges with a status of 500 or above: (server, status) by (connection, exchange)."""
     import polars as pl
 
     if report.scan_exchanges is None or report.scan_connections is None:

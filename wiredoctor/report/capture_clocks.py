@@ -39,9 +39,7 @@ def has_times_of_day(report: Report) -> bool:
 
 
 def capture_start(finding: Finding) -> int | None:
-    """Return when the capture of a finding began, in ns since 1970, or None if its packets have no time of day and count from
-    0.
-    """
+    """Return when the capture of a finding began, in ns since 1970; None if its packets have no times of day."""
     moment = nanoseconds(finding.time)
     return None if moment is None or moment < DAY else moment - round(finding.elapsed * SECOND)
 

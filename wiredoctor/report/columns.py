@@ -62,7 +62,7 @@ class Filtered:
         return self.keep(self.base())
 
     def for_people(self) -> Filtered:
-        """Return a scan of the same rows that masks with "(masked)"."""
+        """Return a scan of the same rows, with masked values shown as "(masked)"."""
         return Filtered(masked_for_people(self.base), self.keep)
 
 

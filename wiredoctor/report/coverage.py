@@ -31,9 +31,10 @@ SUBJECTS: tuple[Subject, ...] = ("http", "tls", "http2", "unknown", "none", "cap
 
 
 class CheckedCount(NamedTuple):
-    """The number of connections and exchanges of one subject that were checked.
+    """How many connections and exchanges of one protocol were checked, and by which rules.
 
-    `families`: the families whose rules all checked them. `rules`: the rules of other families that checked them.
+    `what`: the protocol of the connections, "none" for connections without data, or "capture" for the captures themselves.
+    `families`: the families of which all rules checked them. `rules`: the rules of other families that checked them.
     """
 
     what: Subject
@@ -464,7 +465,7 @@ def _each_answers(rows: Iterable[Answered]) -> dict[str, Answers]:
 
 
 def _counts_each(table: pl.LazyFrame, flags: dict[str, pl.Expr]) -> dict[str, dict[str, int]]:
-    """Return for each capture the number of rows in which each flag is true, and of all rows ("rows")."""
+    """Return, for each capture, the number of all rows ("rows"), and the number of rows in which each flag is true."""
     import polars as pl
 
     sums = [flag.sum().alias(name) for name, flag in flags.items()]

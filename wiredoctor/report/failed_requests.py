@@ -96,7 +96,7 @@ def find_failed(report: Report, reach: Coverage) -> FailedRequests:
 
 
 def _has_hidden_failures(report: Report) -> bool:
-    """Return whether a limit left findings about failures out of the report."""
+    """Return whether findings about failures are missing from the report because a limit was reached."""
     number = Counter(f.rule for f in findings_with_failures(report))
     return any(report.totals[rule].findings > number[rule] for rule in FAILURES if rule in report.totals)
 
@@ -158,7 +158,9 @@ def _is_failure(f: Finding) -> bool:
 
 
 def _backs(report: Report, failures: Iterable[Finding]) -> set[Place]:
-    """Return the exchanges that a gateway certainly sent for its clients, on the connections of these failures."""
+    """Return the exchanges that a gateway certainly had with upstream servers for its clients, on the connections of these
+    failures.
+    """
     import polars as pl
 
     backs: set[Place] = set()

@@ -36,7 +36,7 @@ class Field:
     right: bool = True
 
     def pad(self, text: str) -> str:
-        """Pad text to the width of the column; longer text is never cut."""
+        """Pad text to the width of the column; longer text remains complete."""
         return text.rjust(self.width) if self.right else text.ljust(self.width)
 
 

@@ -112,7 +112,7 @@ def count_problems(groups: Iterable[Group]) -> dict[str, int]:
 
 
 def counts(report: Report, groups: Sequence[Group]) -> Counts:
-    """Return the numbers of a report, which are the same in all formats."""
+    """Return the numbers of problems and occurrences, and the time lost, as all formats show them."""
     return Counts(count_problems(groups), len(report.findings), report.delay)
 
 
@@ -290,7 +290,7 @@ def _unread(reach: Coverage) -> list[str]:
 
 
 def _other_protocol(reach: Coverage) -> str:
-    """Return a clause saying that no connection carries HTTP/1.x or TLS, or "" if one does or carries no data."""
+    """Return a clause saying that all connections carry a protocol other than HTTP/1.x and TLS; "" if this is not so."""
     if not reach.connections or reach.carried.get("unknown") != reach.connections:
         return ""
     return _OTHER[reach.connections > 1].format(f"{reach.connections:,}")

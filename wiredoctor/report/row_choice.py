@@ -52,8 +52,8 @@ class Order(StrEnum):
 class RowChoice(NamedTuple):
     """The choice of the rows to print, and their order.
 
-    `statuses`: "502", "5xx", "any" or "none" (a final response, or none). `slow`: the minimum duration in ns. `top`: the maximum
-    number of rows.
+    `statuses`: texts such as "502" and "5xx"; "any" stands for any final response, "none" for no final response. `slow`: the
+    minimum duration in ns. `top`: the maximum number of rows.
     """
 
     statuses: tuple[str, ...] = ()
@@ -190,7 +190,9 @@ def took_until(ends: CaptureEnds) -> pl.Expr:
 
 
 def drawn_until(ends: CaptureEnds) -> pl.Expr:
-    """Return an expression for the time (ns) at which the bar of an exchange ends: `took_until`, otherwise its last byte."""
+    """Return an expression for the time (ns) at which the bar of an exchange ends: `took_until` or, if that is null, the last
+    byte.
+    """
     import polars as pl
 
     return pl.coalesce(took_until(ends), pl.max_horizontal(_last_byte(), exchange_start()))
@@ -277,7 +279,7 @@ def choose_rows(report: Report, table: TableName, choice: RowChoice) -> Report:
 
 
 def _filtered(scan: Scan, keep: Callable[[pl.LazyFrame], pl.LazyFrame]) -> Scan:
-    """Return a scan with one more filter; batches are still cut from its unfiltered base."""
+    """Return a scan with one more filter, so that batches are still slices of the unfiltered table (see columns.Filtered)."""
     from wiredoctor.report.columns import Filtered
 
     if isinstance(scan, Filtered):

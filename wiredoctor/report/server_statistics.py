@@ -175,7 +175,7 @@ _VALUES: Mapping[ServerOrder, Callable[[ServerStatistics], tuple[float, ...]]] =
 
 
 def unusable_connections(report: Report) -> Counter[str]:
-    """Return the number of connections to each server that were not established, or that failed before a request."""
+    """Return, for each server, the number of connections that were never established, or that failed before a request."""
     unusable = _never_established(report, "server")
     for server, number in failed_connections_by_server(report, established=True).items():
         unusable[server] += number
@@ -201,7 +201,7 @@ def _never_established(report: Report, key: str) -> Counter[str]:
 
 
 def forwarded_requests(report: Report) -> int:
-    """Return the number of requests that a gateway certainly sent for requests of its clients.
+    """Return the number of requests that gateways certainly sent to upstream servers for requests of their clients.
 
     The statistics count such a request twice: at the gateway and at the upstream server.
     """
@@ -350,7 +350,10 @@ Counts = dict[str, int | None]
 
 
 def _count(rows: pl.LazyFrame, *, connections: bool) -> tuple[dict[str, Counts], dict[str, tuple[str, ...]]]:
-    """Return the counts of each group, and its most frequent names. `connections`: count connections, too."""
+    """Return two dictionaries by group: the counts of each group, and its most frequent names.
+
+    `connections`: whether to count connections as well.
+    """
     import polars as pl
 
     c = pl.col

@@ -53,7 +53,10 @@ def other_notes(changes: Changes) -> list[str]:
 
 
 def headline(changes: Changes) -> str:
-    """Return a headline such as "2 new problems, 3 stayed, 1 fixed; 1 endpoint slower.", after why no request matches, if so."""
+    """Return a headline such as "2 new problems, 3 stayed, 1 fixed; 1 endpoint slower."
+
+    If no requests can be compared, the headline begins with the reason.
+    """
     first = f"{changes.mismatch[0].upper()}{changes.mismatch[1:]}. " if changes.mismatch else ""
     numbers = {status: len(changes.of(status)) for status in ("new", "stayed", "fixed", "not-seen-again")}
     parts = [f"{n:,} {_STATUS.get(status, status)}" for status, n in numbers.items() if n]
@@ -83,7 +86,7 @@ def _too_few(changes: Changes) -> str:
 
 
 def is_(one: EndpointChange, verdict: str) -> bool:
-    """Return whether an endpoint is "slower", or "faster" (`verdict`), in any of the reported times."""
+    """Return whether any of an endpoint's reported times has this verdict, "slower" or "faster"."""
     return verdict in (one.total.verdict, one.total.tail, one.server_time.verdict, one.server_time.tail)
 
 

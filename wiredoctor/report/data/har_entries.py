@@ -44,9 +44,10 @@ PRECONNECTED = 1_000_000_000
 
 
 class Bytes:
-    """The header sections and bodies of all entries, read batch by batch in the order in which they were stored.
+    """The header sections and bodies of all entries.
 
-    `kept`: the captures that can be read again. `read`: the index of the current batch's first range.
+    They are read batch by batch, in the order in which they were stored. `kept`: the captures that can be read again. `read`:
+    the index of the current batch's first range.
     """
 
     def __init__(self, stored: ByteStore, kept: Collection[str], *, bodies: bool) -> None:

@@ -70,7 +70,7 @@ def write_as(report: Report, out: Sink, table: str, text: Text, spool: Spool = i
 
 
 def schema(table: str) -> pl.Schema:
-    """Return the columns that `write_as` passes to `text`."""
+    """Return the columns of the rows that the function `text` of `write_as` receives."""
     empty = pl.DataFrame(schema={"capture": pl.String(), **TABLES[table].schema})
     if table == "connections":
         return with_divisor(empty.select(_CONNECTION_COLUMNS)).select(_connection()).schema

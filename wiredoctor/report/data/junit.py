@@ -156,7 +156,7 @@ def _capture(
 
 
 def _ends(suite: _Suite, report: Report, capture: CaptureSummary, far: Coverage, *, failing: bool) -> None:
-    """Add the case of dropped packets and unexplained endings, if there are any. `failing`: --fail-on makes it fail."""
+    """Add a test case for dropped packets and unexplained endings, if there are any. `failing`: whether this case fails."""
     alone = replace(report, captures=[capture], not_judged=[one for one in report.not_judged if one.capture == capture.file])
     said = [*lacking(alone), *(f"{clause}." for clause in unexplained(far))]
     if not said:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def write(report: Report, statistics: Sequence[ServerStatistics], out: Sink, by: Grouping) -> None:
-    """Write one JSON object with the list `servers`, one element per line."""
+    """Write one JSON object with the list `servers`, each element on a line of its own."""
     out.write(report_head(report))
     write_list(out, "servers", (server(one, by) for one in statistics), last=True)
     out.write(b"}\n")

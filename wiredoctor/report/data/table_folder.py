@@ -1,4 +1,4 @@
-"""Provide the tables of `-o tables/` for other programs. Each file has the column `capture`, then the columns of its table."""
+"""Write the tables of `-o tables/` for other programs, one file per table; each file begins with the column `capture`."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def columns(name: str) -> list[Column]:
 
 @cache
 def schema(name: str) -> pl.Schema:
-    """Return the Polars type of each column."""
+    """Return the columns of the file for this table, with their Polars types."""
     return pl.Schema({c.name: c.dtype for c in columns(name)})
 
 
@@ -121,9 +121,10 @@ class _RowFilter:
 def _with_derived(
     name: str, rows: pl.DataFrame, ends: pl.DataFrame, times: CaptureEnds, capture: str | None = None
 ) -> pl.DataFrame:
-    """Return the rows with the columns tables.DERIVED.
+    """Return the rows with the columns that DERIVED declares for this table.
 
-    `ends`: the result of `columns.endpoints`. `capture`: the name of the capture, given if the rows do not contain it.
+    `ends`: the result of `columns.endpoints`. `times`: the result of `capture_ends`. `capture`: the name of the capture, if the
+    rows do not contain it.
     """
     if name not in DERIVED:
         return rows
@@ -155,7 +156,7 @@ def _safe(name: str, capture: str | None, rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def findings(some: list[Finding]) -> pl.DataFrame:
-    """Return findings as rows of tables.FINDINGS."""
+    """Return findings as rows of the table `findings`."""
     return pl.DataFrame([_row(one) for one in some], schema=FINDINGS.schema, orient="row")
 
 

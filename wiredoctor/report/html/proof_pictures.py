@@ -112,12 +112,12 @@ class Section:
 
     @property
     def ends(self) -> str:
-        """Client and server, with their software."""
+        """Client and server of the problem, with their software."""
         return client_and_server(self.group)
 
     @property
     def example(self) -> str:
-        """The text that identifies the finding that is shown, such as its number, connection and request."""
+        """The text that identifies the section's finding, such as its number, connection and request."""
         return example(self.group, when=False)
 
     @property
@@ -185,7 +185,10 @@ def _draw(report: Report, told: list[RenderedFinding]) -> None:
 
 
 def _in_memory(report: Report) -> Report:
-    """Return the report with all rows for ladders in memory, which is faster than reading the files of many small captures."""
+    """Return the report with all connections and exchanges in memory, in the columns that ladders need.
+
+    With many small captures, this is faster than reading their files for each ladder.
+    """
     if report.scan_connections is None or report.scan_exchanges is None:
         return report
     connections = report.scan_connections().select("capture", "exchanges", *CONNECTION).collect()

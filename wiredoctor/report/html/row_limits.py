@@ -130,10 +130,9 @@ def _worst(
     scan: Scan | None, columns: list[str], told: pl.DataFrame, size: pl.Expr, most: int,
     needed: Sequence[str] = (), made: Sequence[pl.Expr] = (),
 ) -> pl.DataFrame:  # fmt: skip
-    """Return at most `most` rows with `columns` and `made`: first the rows in `told` (rows with findings), then the largest by
-    `size`.
+    """Return at most `most` rows: first those with findings, whose keys are in `told`, then those with the largest `size`.
 
-    `made`: additional columns, computed from the columns `needed`.
+    The result has the columns `columns` and `made`; `made` are expressions of the columns `needed`.
     """
     keys = told.columns
     told = told.with_columns(pl.lit(value=True).alias("_told"))

@@ -129,7 +129,7 @@ def _time(seconds: float | None) -> str:
 
 
 def _causes(whole: ServerStatistics) -> tuple[Cause, ...]:
-    """Return the rules that cost most time, with all others combined in the last element."""
+    """Return the rules that cost most time; the last element combines all others."""
     costs = [*worth_listing(whole.lost, whole.time_lost).items()]
     shown = costs[:MAX_CAUSES] if len(costs) > MAX_CAUSES + 1 else costs
     rest = sum(lost for _, lost in costs[len(shown) :])

@@ -232,10 +232,11 @@ def _notes(findings: Sequence[Finding]) -> dict[int, tuple[str, ...]]:
 
 
 def _counted_time(finding: Finding) -> tuple[float, float] | None:
-    """Return the span of time that the finding counts as lost, in seconds since the first packet, or None.
+    """Return the start and end of the time that the finding counts as lost, in seconds since the first packet; None if there is
+    none.
 
-    It lies between two packets of the evidence. Of all pairs that are at least as far apart as the delay, the closest pair is
-    used. If no two packets are that far apart, it is the time from the first to the last packet of the evidence.
+    Start and end are times of two packets of the evidence. They are at least as far apart as the delay; of several such pairs,
+    the closest one is used. If no two packets are that far apart, the first and the last packet of the evidence are used.
     """
     if not finding.delay or finding.connection is None:
         return None

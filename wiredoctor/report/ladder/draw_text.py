@@ -47,7 +47,7 @@ _ASCII = Characters("|", "-", ">", "<", "//", "^ ")
 
 
 class Lanes(NamedTuple):
-    """Column widths: frame, time, space between the sides, text, and time of day (0: not shown)."""
+    """The widths of the columns in characters: frame, time, space between the two sides, text, and time of day (0: not shown)."""
 
     frame: int
     time: int

@@ -82,7 +82,7 @@ class Choice:
             self._tail = (inside if self._tail is None else pl.concat([self._tail, inside])).tail(self.plan.most)
 
     def _within(self, rows: pl.DataFrame) -> tuple[pl.DataFrame, bool]:
-        """Return the rows inside the requested range, and whether the range of frames ends with these rows."""
+        """Return the rows inside the requested range, and whether these rows reach the end of the range of frames."""
         import polars as pl
 
         frames, times = self.plan.frames, self.plan.times

@@ -104,7 +104,11 @@ def _missing(hole: Hole) -> str:
 
 
 def raw(events: Iterable[Run | Hole], out: BinaryIO, window: Window) -> tuple[int, int, int]:
-    """Write the requested bytes unchanged; return the numbers of bytes written, missing, and left out because they came late."""
+    """Write the requested bytes unchanged; return the numbers of bytes that were written, that are missing, and that came too
+    late.
+
+    Bytes come too late if bytes that follow them in the stream were already written; they are left out.
+    """
     written = missing = late = 0
     for event in events:
         if not window.has(event):

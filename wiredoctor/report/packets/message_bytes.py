@@ -53,7 +53,7 @@ class Ranges:
 
 
 class ByteStore:
-    """The bytes of ranges, stored in a spool."""
+    """The bytes of the requested ranges, kept in a spool."""
 
     def __init__(self, ranges: Ranges, spool: Spool = in_memory) -> None:
         self._capture, self._stream, self._start, self._length = ranges.columns()

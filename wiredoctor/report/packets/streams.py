@@ -65,7 +65,7 @@ class _Side:
     def add(self, frame: int, time: int, offset: int, length: int, data: bytes) -> Iterator[Run | Hole]:
         """Add captured bytes at `offset` of the stream; yield the data that is now in order.
 
-        If too many bytes wait for an earlier gap to be filled, the first gap is no longer waited for and is yielded as a Hole.
+        If too many bytes wait for an earlier gap to be filled, the first gap is yielded as a Hole, and then the bytes after it.
         """
         if offset < self.next:
             yield Run(self.direction, frame, time, offset, data, late=True)
@@ -90,7 +90,7 @@ class _Side:
             self._given_up.append((time + LATE, offset))
 
     def pass_time(self, frame: int, time: int) -> Iterator[Run | Hole]:
-        """Yield the gaps that can no longer be filled at this time (ns), and the data after them."""
+        """Yield the gaps that count as final at this time (ns), and the data after them."""
         while self._given_up and self._given_up[0][0] <= time:
             _, offset = self._given_up.popleft()
             while self.next < offset and self._waiting and self._first() < offset:
@@ -106,7 +106,7 @@ class _Side:
             yield from self._release(offset, *self._waiting[offset][:2])
 
     def _first(self) -> int:
-        """Return the lowest offset of waiting data."""
+        """Return the lowest stream offset among the data that waits after a gap."""
         while self._order[0] not in self._waiting:
             heappop(self._order)
         return self._order[0]

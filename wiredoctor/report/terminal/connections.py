@@ -123,9 +123,9 @@ _LEGENDS = {
 def _layout(
     report: Report, paper: Terminal, names: Mapping[str, str], order: Order, *, relative: bool
 ) -> tuple[_Layout, list[str]] | None:  # fmt: skip
-    """Return the layout, and a sentence about columns that do not fit; None if there are no connections.
+    """Return the layout, and sentences about columns that do not fit; None if there are no connections.
 
-    The columns of the order always fit.
+    The columns by which the list is sorted always fit.
     """
     if report.scan_connections is None:
         return None
@@ -205,7 +205,7 @@ def _columns(
 
 
 def _common_texts(report: Report) -> dict[str, str]:
-    """Return the texts of columns that have the same text in all lines, by column; empty if there is only one line."""
+    """Return the server and protocol that all lines have in common, by column; empty if there is only one line."""
     if report.scan_connections is None or report.connection_count < 2:
         return {}
     columns = pl.col("server", "protocol")

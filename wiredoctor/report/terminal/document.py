@@ -95,7 +95,7 @@ def _table_lines(grid: Grid, room: int, paper: Terminal) -> Iterator[str]:
 
 
 def _stacked_rows(rows: list[tuple[str, ...]], room: int, paper: Terminal) -> Iterator[str]:
-    """Yield each row as several lines: its first cell, then a line for each other cell, with the heading before the cell."""
+    """Yield each row as several lines: the first cell, then one line with heading and text for each other cell."""
     headings, *others = rows
     yield shorten(headings[0], room, paper.gap)
     widest = max(map(len, headings[1:]), default=0)

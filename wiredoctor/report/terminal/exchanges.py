@@ -89,7 +89,7 @@ class _Facts(NamedTuple):
 class _Layout:
     """The layout of the list: the columns in order, and the time axis and clock of each capture.
 
-    With `relative`, all captures have the same axis.
+    If `relative` is true, all captures have the same axis, and the bar of each exchange begins at its left end.
     """
 
     fields: dict[str, Field]
@@ -120,9 +120,10 @@ def write(
 ) -> None:  # fmt: skip
     """Write one line per exchange.
 
-    In the order of time, the lines of each capture are in order of first frames; in any other order, lines of several captures
-    are sorted together. `relative` draws each bar from the start of its own exchange; this is always done if captures are sorted
-    together. `waiting_left_out`: the number of exchanges that --top leaves out only because they were still waiting.
+    In order of time, captures follow one another, each with its exchanges in order of first frames. In any other order, the
+    exchanges of all captures are sorted together. `relative` draws every bar from the start of its own exchange; it is implied
+    if captures are sorted together. `waiting_left_out`: the number of exchanges that --top leaves out only because they were
+    still waiting.
     """
     if report.secrets:
         out.write(f"{SECRETS}\n")

@@ -63,7 +63,7 @@ class Running:
 
     @property
     def badness(self) -> tuple[int, float, int, float]:
-        """A sort key that puts the worst first."""
+        """A sort key that puts the worst problem first."""
         return SEVERITIES.index(self.worst.severity), -(self.delay or 0.0), -self.count, self.worst.first_seen
 
 

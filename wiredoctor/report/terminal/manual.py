@@ -118,10 +118,9 @@ def write_message(told: Message, entries: Iterable[Entry], out: TextIO, paper: T
 
 
 def in_cases(told: Message, names: Mapping[str, str]) -> str:
-    """Describe which rules apply in which cases: "if the request was not the first of its connection: keep-alive-race; otherwise:
-    ...".
+    """Describe which rules apply in which case, such as "if the request was not the first of its connection: keep-alive-race".
 
-    `names`: the text for each rule; rules without a text are omitted.
+    Cases are separated by ";". `names`: the text for each rule; rules without a text are omitted.
     """
     said: list[str] = []
     decided = False

@@ -59,7 +59,9 @@ def search(text: str) -> tuple[Message, int] | None:
 
 
 def search_all(text: str) -> list[tuple[bool, int, Message]]:
-    """Return all messages in a text as tuples: whether the message quotes no other one, its length, and its row."""
+    """Return all known messages in a text as tuples: false if the message quotes another one; the length of the match; the
+    message.
+    """
     pasted = _Text(" ".join(text.split()), f" {plain(text)} ")
     return [(not row.quotes, size, row) for row, sign, size in _signs() if _has(pasted, sign)]
 
@@ -93,7 +95,10 @@ class _Sign(NamedTuple):
 
 @cache
 def _signs() -> tuple[tuple[Message, _Sign, int], ...]:
-    """Return for each text of each message its row, its pattern, and its length in characters without spaces and gaps."""
+    """Return the message, the pattern, and the length of every text in error_messages.txt.
+
+    The length is in characters, without spaces and without "...".
+    """
     signs = [(row, _sign(said)) for row in messages() for said in row.said]
     return tuple((row, sign, sum(len(part.replace(" ", "")) for part in sign.parts)) for row, sign in signs)
 

@@ -320,8 +320,8 @@ def not_analysed(capture: CaptureSummary) -> list[str]:
 
 
 def checked_lines(reach: Coverage) -> list[str]:
-    """Return a line for each kind of connection that was checked: "12 exchanges on 3 connections: stalls, connection
-    attempts".
+    """Return lines on what was checked, one per protocol: "12 exchanges on 3 connections: stalls, connection attempts,
+    closes".
     """
     lines = [_checked_line(one) for one in reach.checked]
     if reach.snap_length is None:

@@ -176,7 +176,7 @@ def _all_causes(one: ServerStatistics, room: int, paper: Terminal) -> list[str]:
 
 
 def _fitting_causes(one: ServerStatistics, room: int, paper: Terminal) -> str:
-    """Name the costliest causes that fit on a line, and the number of others."""
+    """Return a line with the costliest causes that fit, and the number of the others."""
     causes = [f"{rule} {duration(seconds)}" for rule, seconds in one.lost.items()]
     start = f"  {shorten(clean(one.key), room // 2, paper.gap)}: "
     for shown in range(len(causes), 0, -1):

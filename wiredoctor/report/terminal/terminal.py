@@ -73,7 +73,7 @@ class TextOutput:
 
 
 def _raise_broken_pipe() -> None:
-    """Raise BrokenPipeError for a closed pipe; Rich would exit with 1, which is the code of --fail-on."""
+    """Raise BrokenPipeError for a closed pipe, in place of Rich's own handler, which would exit with 1: the code of --fail-on."""
     raise BrokenPipeError
 
 
