@@ -176,7 +176,9 @@ def _of_server(server: str | None, statuses: Mapping[int, int], blamed: _Blamed 
 
 
 class _Blamed:
-    """Attributes failures to gateways and their upstream servers, by server and status, if the capture shows the cause."""
+    """Finds out which failures a gateway generated, passed on or hid by repeating the request; counts them by server and
+    status.
+    """
 
     def __init__(self, report: Report, only: str | None) -> None:
         self._own: dict[tuple[str | None, int], Counter[str]] = {}

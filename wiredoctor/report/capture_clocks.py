@@ -17,13 +17,13 @@ WIDE = 120
 
 
 def clocks(report: Report) -> dict[str, Clock]:
-    """Return the clock of each capture by its name; all clocks show dates if one of them must."""
+    """Return the clock of each capture by its name. If the captures do not all lie on one day, all clocks show dates."""
     dates = overall(report).dates
     return {c.file: Clock(nanoseconds(c.first_time), dates) for c in report.captures}
 
 
 def overall(report: Report) -> Clock:
-    """Return a clock that begins with the earliest packet of all captures."""
+    """Return a clock for all captures together, which begins with the earliest packet."""
     return Clock.of((c.first_time, c.last_time) for c in report.captures)
 
 

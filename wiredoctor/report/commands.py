@@ -56,7 +56,7 @@ def next_commands(report: Report, finding: Finding) -> list[str]:
 
 
 def analyze_command(report: Report) -> str:
-    """Return the command that analyzes the same captures with --all."""
+    """Return the command that analyzes the same captures again and lists everything (--all)."""
     names = [_name(one) if _is_file(one) else _PLACEHOLDER for one in report.captures]
     shown = names if 0 < len(names) <= MAX_NAMED else [_PLACEHOLDER + "..."]
     return f"wiredoctor analyze {' '.join(dict.fromkeys(shown))} --all"

@@ -34,7 +34,7 @@ class CheckedCount(NamedTuple):
     """How many connections and exchanges of one protocol were checked, and by which rules.
 
     `what`: the protocol of the connections, "none" for connections without data, or "capture" for the captures themselves.
-    `families`: the families of which all rules checked them. `rules`: the rules of other families that checked them.
+    `families`: the families all of whose rules checked them. `rules`: the rules of other families that checked them.
     """
 
     what: Subject
@@ -100,8 +100,8 @@ class Coverage(NamedTuple):
     """The coverage of a report.
 
     `checked`: what was checked, and by which rules. `healthy`: rules that had something to judge and found nothing, in catalogue
-    order. `not_judged`: first exchanges and connections that ended abnormally, worst first; then connections, exchanges and rules
-    that could not be judged for other reasons, or only in part.
+    order. `not_judged`: what could not be judged. First come exchanges and connections that ended abnormally, worst first; then
+    connections, exchanges and rules that could not be judged, or not completely, for other reasons.
     """
 
     checked: tuple[CheckedCount, ...]
@@ -284,7 +284,7 @@ def _nothing_for(connections: int, exchanges: int) -> str:
 
 
 def _count_checked(report: Report, carried: dict[str, int], exchanges: int, captures: int) -> list[CheckedCount]:
-    """Return the counts for each subject that at least one rule checked."""
+    """Return the counts for each protocol, and for the captures themselves, that at least one rule checked."""
 
     partly = {rule.family for rule in report.unasked.values()}
 
@@ -319,7 +319,7 @@ def _protocol_reasons() -> list[str]:
 
 
 def _connections(report: Report) -> dict[str, int]:
-    """Return the number of connections for each name in `_protocol_reasons`; empty if there are no connections."""
+    """Return the number of connections for each key that `_protocol_reasons` returns; empty if there are no connections."""
     import polars as pl
 
     if report.scan_connections is None or not report.connection_count:
@@ -448,7 +448,9 @@ def _with_explained(answers: dict[str, Answers], report: Report) -> dict[str, An
 
 
 def _each_answers(rows: Iterable[Answered]) -> dict[str, Answers]:
-    """Count requests and final responses by capture; a request that a gateway forwarded counts once, as its client saw it."""
+    """Count requests and final responses by capture. A request that a gateway forwarded counts once, as the gateway's client saw
+    it.
+    """
     answers: dict[str, Answers] = {}
     for row in rows:
         if row.is_back:

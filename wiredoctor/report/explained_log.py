@@ -31,7 +31,7 @@ class ExplainedLine(NamedTuple):
 
 
 class ExplainedLog(NamedTuple):
-    """The explanation of an access log. `name`: the name of the log. `lines`: the lines that were explained."""
+    """The explanation of an access log. `name`: the name of the log. `lines`: the explained lines."""
 
     name: str
     log: ReadLog

@@ -96,7 +96,7 @@ class Filter(NamedTuple):
 
     @property
     def places(self) -> bool:
-        """Whether connections or exchanges are filtered: by host, port, id, time or request id."""
+        """Whether the filter restricts connections or exchanges, by host, port, id, time or request id."""
         wanted = self.hosts or self.names or self.ports or self.connections or self.begin or self.end or self.request_id
         return bool(wanted)
 
@@ -296,7 +296,7 @@ def _concerns(
     f: Finding | Unjudged, wanted: Filter, spans: dict[str, Span], servers: set[str], named: Named,
     active: frozenset[tuple[str, int, int | None]],
 ) -> bool:  # fmt: skip
-    """Return whether a finding concerns the requested part; findings about the complete capture always do.
+    """Return whether a finding concerns the requested part; findings that name no connection and no endpoint always do.
 
     A finding about an exchange in `active` concerns the requested time span even if its packets are outside of it.
     """

@@ -19,7 +19,7 @@ DTYPE = pl.Struct(_MEMBERS)
 
 
 class Roles:
-    """Adds the column `gateway` to batches of exchanges, which must have the columns KEY."""
+    """Adds the column `gateway` to batches of exchanges. A batch must have the columns listed in KEY."""
 
     def __init__(self, report: Report) -> None:
         known = {file: one for file, one in report.gateways.items() if one.fronts}

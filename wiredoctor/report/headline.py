@@ -81,7 +81,7 @@ _BEHIND = Regex(r": the server behind it (?P<did>.*)$")
 
 
 class Counts(NamedTuple):
-    """The numbers of a report: problems by severity, occurrences (findings), and seconds lost."""
+    """The numbers in a headline: problems by severity, occurrences (findings), and seconds lost."""
 
     problems: dict[str, int]
     occurrences: int
@@ -314,7 +314,7 @@ def _failed(failed: FailedRequests, cause: tuple[Finding, int], groups: Sequence
 
 
 def _because(finding: Finding, title: str, idle_timeouts: Mapping[tuple[str, str | None], float]) -> str:
-    """Return the cause of failures like `finding`: " because 10.0.0.2:80 closes idle connections after 2 s"."""
+    """Return the cause of failures like `finding` as a clause: " because 10.0.0.2:80 closes idle connections after 2 s"."""
     server = finding.server or "the server"
     if finding.rule == "keep-alive-race" and finding.kind != "stale-pool" and (limit := _idle_timeout(finding, idle_timeouts)):
         return f" because {server} closes idle connections after {duration(limit)}"

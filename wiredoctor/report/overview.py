@@ -74,7 +74,9 @@ class Row:
 
     @property
     def least_place(self) -> int:
-        """The width of host and mark, which must be shown because they distinguish the row from others; 0 if there is no mark."""
+        """The width of host and mark; 0 if there is no mark. A mark must remain visible, because it distinguishes the row from
+        others.
+        """
         return len(self.host) + 1 + len(self.mark) if self.mark else 0
 
     def shortened_place(self, width: int, gap: str) -> str:
@@ -175,9 +177,10 @@ def _with_side(row: Row) -> Row:
 
 
 def _first_seen(group: Group, *, dates: bool) -> tuple[str, str]:
-    """Return when a problem was first seen, twice: "2026-01-31 10:42:16.123", and shorter, "01-31 10:42:16".
+    """Return when a problem was first seen, as two texts: "2026-01-31 10:42:16.123" and the shorter "01-31 10:42:16".
 
-    Without `dates`, both have only the time. In a capture without times of day, both are the time since the first packet.
+    If `dates` is false, both texts have only the time. In a capture without times of day, both are the time since the first
+    packet.
     """
     moments = [moment for f in group.findings if (moment := nanoseconds(f.first_seen_time)) is not None]
     if not moments or min(moments) < DAY:

@@ -180,7 +180,8 @@ def count_waiting(report: Report) -> int:
 
 
 def took_until(ends: CaptureEnds) -> pl.Expr:
-    """Return an expression for the time (ns) of an exchange's last byte, or of the end of its client's wait.
+    """Return an expression for the time (ns) of an exchange's last byte; if the response never came or broke off, of the wait's
+    end.
 
     It is null if neither is known.
     """

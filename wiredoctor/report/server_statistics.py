@@ -1,6 +1,6 @@
 """Compute statistics of each server: requests, failures, distribution of its response time, and time lost by cause.
 
-The same can be computed per host, path or client.
+The statistics can also be computed for each host, path or client.
 """
 
 from __future__ import annotations
@@ -214,7 +214,7 @@ def forwarded_requests(report: Report) -> int:
 
 
 def overall_statistics(report: Report) -> ServerStatistics | None:
-    """Return the statistics of all exchanges except those that a gateway certainly made for its clients.
+    """Return the statistics of all exchanges except those that a gateway certainly had with an upstream server for its clients.
 
     Return None if the report has no tables.
     """
@@ -426,9 +426,9 @@ def _time_lost(report: Report, rows: pl.LazyFrame, by: Grouping) -> dict[str, Co
 
 
 def _keys_of(places: set[tuple[str, int]], rows: pl.LazyFrame) -> dict[tuple[str, int, int], str]:
-    """Return the group of each exchange on these connections.
+    """Return the group of each exchange on these connections, by (capture, connection, exchange).
 
-    The key with exchange -1 stands for the connection; it exists if all exchanges of the connection are in one group.
+    If all exchanges of a connection are in one group, this group is also stored with -1 as the exchange.
     """
     import polars as pl
 

@@ -98,7 +98,7 @@ def _clock(clock: Clock) -> Iterator[Line]:
 
 
 def _precise(seconds: float) -> str:
-    """Format seconds to the microsecond, the precision of captures."""
+    """Format seconds with a precision of at least a microsecond, which is the precision of most captures."""
     return f"{seconds:.6f} s" if seconds >= 1 else duration(seconds)
 
 

@@ -67,7 +67,7 @@ def _creator(report: Report) -> dict[str, str]:
 
 
 def _once(report: Report) -> list[CaptureSummary]:
-    """Return the captures with timestamps; if several have the same file name, only the last of them."""
+    """Return the captures that have timestamps; of captures with the same file name, return only the last."""
     return [c for c in {c.file: c for c in report.captures}.values() if c.first_time is not None]
 
 

@@ -106,7 +106,7 @@ _BEYOND = re.compile("[\x7f-\U0010ffff]")
 
 
 def _ascii(lines: memoryview) -> memoryview | bytes:
-    """Return JSON in ASCII, with all other characters escaped: names of captures may contain terminal control characters."""
+    """Return JSON with all characters beyond ASCII escaped, because names of captures may contain control characters."""
     text = str(lines, "utf-8")
     if text.isascii() and "\x7f" not in text:
         return lines

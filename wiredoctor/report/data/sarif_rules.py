@@ -91,5 +91,5 @@ def _page(entry: Entry) -> str:
 
 
 def clean_lines(text: str) -> str:
-    """Escape control characters in each line of a text, but keep its line ends."""
+    """Escape control characters in each line of a text; line ends become line feeds, and tabs become spaces."""
     return "\n".join(clean(line) for line in text.expandtabs().splitlines())

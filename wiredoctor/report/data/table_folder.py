@@ -92,7 +92,7 @@ def portions(report: Report) -> Iterator[tuple[str, pl.DataFrame]]:
 
 
 class _RowFilter:
-    """The rows of a capture that the report covers: all rows, or the rows that passed a filter.
+    """Selects the rows of a capture that belong to the report: all rows, or those that passed the report's filter.
 
     `connections`: ids of the connections, or None for all.
     """

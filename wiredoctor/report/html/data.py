@@ -1,4 +1,4 @@
-"""Encode the tables of a page as columns for its script: compact, ASCII, and without characters of markup."""
+"""Encode the tables of a page as columns for its script: compact, in ASCII, and without characters that HTML could interpret."""
 
 from __future__ import annotations
 

@@ -79,7 +79,7 @@ def write(report: Report, out: Sink, *, quiet: bool = False, shown: str = "") ->
 
 @cache
 def environment() -> Environment:
-    """Return the template environment, which escapes all texts for HTML, and characters that could mislead a reader."""
+    """Return the template environment. It escapes all texts for HTML, and also characters that could mislead a reader."""
     made = Environment(
         loader=PackageLoader("wiredoctor.report.html", "page"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
         lstrip_blocks=True, finalize=_final,
@@ -110,8 +110,9 @@ def _final(value: Any) -> Any:
 
 @cache
 def assets(scripts: tuple[str, ...]) -> dict[str, Any]:
-    """Return the style, the script (all files in `scripts` together), and a content security policy that permits only these two
-    (CSP level 3).
+    """Return the style, the script, and a content security policy (CSP level 3) that permits only this style and this script.
+
+    The script consists of all files in `scripts`.
     """
     folder = files("wiredoctor.report.html") / "page"
     style = (folder / "style.css").read_text("utf-8") + RULES
@@ -222,7 +223,10 @@ def _cause(report: Report, groups: list[Group], far: Coverage) -> int:
 
 
 def zone_of(times: Iterable[str | None]) -> str:
-    """Return the text for the report's time zone at the earliest of these times (RFC 3339); "" if there is no time of day."""
+    """Return a text for the time zone of the report; "" if none of the `times` (RFC 3339) is a time of day.
+
+    A zone's offset may change with summer time, so the offset at the earliest time is used.
+    """
     first = min((moment for moment in map(_moment, times) if moment is not None), default=None)
     return "" if first is None else zone_text(first)
 

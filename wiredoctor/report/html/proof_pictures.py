@@ -1,4 +1,4 @@
-"""Group the findings of a page as in all reports for people, and draw the evidence of each."""
+"""Build the sections of a page: the findings grouped into problems, with pictures of their evidence."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ class Section:
 
     @property
     def rule_and_confidence(self) -> str:
-        """The rule, the confidence and the cause of the finding."""
+        """The rule, the confidence, and the finding that caused this one, if any."""
         return rule_and_confidence(self.group)
 
     @property

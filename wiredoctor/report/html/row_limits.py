@@ -119,7 +119,7 @@ def _failed() -> pl.Expr:
 
 
 def _finding_keys(findings: Iterable[Finding], keys: list[str]) -> pl.DataFrame:
-    """Return the capture and these `keys` of each row that a finding is about."""
+    """Return the `capture` and the `keys` of each row that has a finding."""
     places = {(f.capture, *(getattr(f, key) for key in keys)) for f in findings}
     rows = sorted(place for place in places if None not in place)
     types = {"connection": pl.Int64, "exchange": pl.Int32}

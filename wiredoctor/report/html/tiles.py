@@ -39,9 +39,7 @@ class ServerRow(NamedTuple):
 
 @dataclass(frozen=True)
 class Servers:
-    """The table of servers. `headings`: the columns in order; columns that have no values are left out. `left_out`: servers
-    omitted.
-    """
+    """The table of servers. `headings`: the columns that have values, in order. `left_out`: the number of servers omitted."""
 
     headings: tuple[str, ...]
     rows: tuple[ServerRow, ...]

@@ -93,8 +93,8 @@ def _ack(row: dict[str, Any], caption: PacketCaption) -> str:
 class Message(NamedTuple):
     """The position of a message in its stream, as offsets in bytes.
 
-    `start`: its first byte. `head_end`: the end of its header section. `end`: its end, or None if unknown. `title`: its start
-    line in words.
+    `start`: its first byte. `head_end`: the end of its header section. `end`: its end, or None if unknown. `title`: a
+    description of its start line.
     """
 
     start: int
@@ -106,7 +106,7 @@ class Message(NamedTuple):
 
 
 class LadderMessages:
-    """Describes segments by the messages that they carry. `captions`: facts about segments, by frame and connection."""
+    """Describes segments by the HTTP messages that they carry. `captions`: facts about segments, by frame and connection."""
 
     def __init__(self, rows: Rows) -> None:
         self._rows = rows

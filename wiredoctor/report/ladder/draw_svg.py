@@ -1,4 +1,4 @@
-"""Draw a ladder as SVG: packets between both sides, time downward, and waits at scaled heights."""
+"""Draw a ladder as SVG: packets as arrows between client and server, with time running downward and waits drawn to scale."""
 
 from __future__ import annotations
 

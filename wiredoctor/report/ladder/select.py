@@ -1,4 +1,4 @@
-"""Choose the packets of a ladder while reading, in bounded memory."""
+"""Choose the packets of a ladder while a capture is read, in bounded memory."""
 
 from __future__ import annotations
 

@@ -38,9 +38,9 @@ class Window(NamedTuple):
         )
 
     def over(self, event: Run | Hole) -> bool:
-        """Return whether everything after this event is outside the requested frames or times.
+        """Return whether this event lies beyond the requested frames or times, so that nothing after it was requested.
 
-        For times, a second is added, because packets may have been captured out of order.
+        A second is added to the times, because packets may have been captured out of order.
         """
         return bool((self.frames and event.frame > self.frames[1]) or (self.times and event.time > self.times[1] + SECOND))
 
@@ -53,10 +53,10 @@ def escape_bytes(data: bytes) -> str:
 
 
 def text(events: Iterable[Run | Hole], ends: dict[int, tuple[str, str]], window: Window) -> Iterator[tuple[str, str]]:
-    """Yield lines with their styles: a header whenever the sender changes, then the data.
+    """Yield pairs of a line and its style: a header whenever the sender changes, then the data.
 
-    Each line has a prefix that the data cannot imitate: `#` header, `>` client, `<` server, `!` missing bytes. `ends`: the side
-    and endpoint that send in each direction.
+    Each line begins with a character that shows what it is, so the data cannot imitate a header: `#` header, `>` client, `<`
+    server, `!` missing bytes. `ends`: the sender's side and endpoint, by direction.
     """
     speaker: int | None = None
     rest = b""

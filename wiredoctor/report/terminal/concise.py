@@ -43,7 +43,7 @@ def lines(report: Report, *, quiet: bool = False, shown: str = "") -> Iterator[s
 
 
 def finding_line(finding: Finding) -> str:
-    """Format as "trace.pcap:53: error[keep-alive-race] A request was lost (GET /items, 10.0.0.2:80, 3f2a91c0)"."""
+    """Format a finding as "trace.pcap:53: error[keep-alive-race] A request was lost (GET /items, 10.0.0.2:80, 3f2a91c0)"."""
     frame = f":{finding.evidence[0].frame}" if finding.evidence else ""
     place = [shorten(finding.request or "", REQUEST_LENGTH), finding.server or finding.client or "", short_fingerprint(finding)]
     where = ", ".join(part for part in place if part)

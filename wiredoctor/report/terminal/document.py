@@ -78,7 +78,7 @@ def _line(writer: TerminalWriter, line: Line) -> None:
 
 
 def _table_lines(grid: Grid, room: int, paper: Terminal) -> Iterator[str]:
-    """Yield the lines of a table, headings first; if it is too wide, each row becomes several lines."""
+    """Yield the lines of a table, headings first; if the table is too wide, each row becomes several lines."""
     rows = [tuple(clean(cell) for cell in row) for row in (grid.headings, *grid.rows)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(grid.headings))]
     least = min(widths[0], _LEAST_COLUMN)

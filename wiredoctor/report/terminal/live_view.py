@@ -69,7 +69,7 @@ class Running:
 
 @dataclass
 class Tally:
-    """All problems so far; only MAX_GROUPS are kept."""
+    """The problems of a live capture so far; if there are more than MAX_GROUPS, the least serious are dropped."""
 
     groups: dict[ProblemKey, Running] = field(default_factory=dict[ProblemKey, Running])
 
@@ -109,7 +109,8 @@ class Rates:
 
 
 def lines(title: str, running: float, status: LiveStatus, rates: Rates, tally: Tally, paper: Terminal, height: int) -> list[Text]:
-    """Return the lines of the screen, at most `height`, but with at least one problem.
+    """Return the lines of the screen. They are at most `height`, unless there is no room for a single problem: one is always
+    shown.
 
     `title`: what is captured. `running`: seconds since the start.
     """

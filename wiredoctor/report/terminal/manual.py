@@ -39,9 +39,10 @@ def severities(rule: Rule) -> list[Severity]:
 
 
 def write_list(entries: Iterable[Entry], out: TextIO, paper: Terminal, *, ignored: Collection[str] = ()) -> None:
-    """Write one line per rule, grouped by family, with changed settings below it.
+    """Write one line per rule, grouped by family. Below a rule, write what the configuration changes: thresholds, or its
+    exclusion.
 
-    `ignored`: names of rules that the configuration excludes.
+    `ignored`: names of the rules that the configuration excludes.
     """
     writer = TerminalWriter(out, paper)
     families: dict[str, list[Entry]] = {}
@@ -154,7 +155,7 @@ def _write_page(writer: TerminalWriter, entry: Entry) -> None:
 
 
 def _write_others(writer: TerminalWriter, heading: str, entries: Mapping[str, Entry]) -> None:
-    """Write a heading, then one line for each rule. `entries`: rules by the name to write for them."""
+    """Write a heading, then one line for each rule. `entries`: the rules by the name under which they are written."""
     if not entries:
         return
     writer.blank()

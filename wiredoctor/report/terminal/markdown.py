@@ -143,7 +143,7 @@ def _first_lines(report: Report, groups: list[Group], far: Coverage, shown: str)
 
 
 def _table(report: Report, groups: list[Group]) -> list[str]:
-    """Return the table of problems, and the rules of the problems that do not fit."""
+    """Return the table of problems, and the rules of the problems that do not fit in it."""
     rows, left = split_rows(report, groups)
     lines = [f"| {' | '.join(HEADINGS)} |", f"|{'---|' * 3}{'--:|' * 2}---|--:|", *map(_row, rows)] if rows else []
     if rows and (note := notes_on_times(report, groups)):

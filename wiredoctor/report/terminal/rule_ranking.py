@@ -1,4 +1,4 @@
-"""Rank rules by the words of a question: rare words count more, and words that occur together in one text about a rule."""
+"""Rank rules by the words of a question. Rare words count more, and so do words that occur together in one text about a rule."""
 
 from __future__ import annotations
 

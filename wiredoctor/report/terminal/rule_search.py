@@ -37,7 +37,7 @@ MAX_RULES = 5
 
 
 class Match(IntEnum):
-    """The quality of a match between searched words and a rule, worst first."""
+    """The quality of a match between a rule and the words of a search, worst first."""
 
     NOWHERE = 0
     SOME_WORDS = 1
@@ -49,7 +49,7 @@ class Match(IntEnum):
 
 
 class SearchResult(NamedTuple, Generic[E]):
-    """The matching rules, best first. `sure`: whether the user can only mean the first one."""
+    """The matching rules, best first. `sure`: the user certainly means the first one."""
 
     entries: list[E]
     sure: bool
@@ -178,7 +178,7 @@ def _first_line(entry: Entry) -> str:
 
 
 def _stem(word: str) -> str:
-    """Return a word without its ending: "clos" for closed, closes and closing, because pages may use other forms of a word."""
+    """Return a word without its ending, such as "clos" for closed, closes and closing, so that all forms of a word match."""
     return re.sub(r"(?<=\w{3})(ing|ed|es|s|e)$", "", word)
 
 

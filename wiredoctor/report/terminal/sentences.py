@@ -137,7 +137,7 @@ def unexplained(reach: Coverage) -> list[str]:
 
 
 def _not_checked(reach: Coverage) -> str:
-    """Return a clause with the number of requests that failed, or of connections if no request did; empty without failures."""
+    """Return a clause that counts the failed requests or, if no request failed, the failed connections; "" without failures."""
     answers, endings = reach.answers, reach.endings
     unanswered = sum(endings.get(reason, 0) for reason in (*_LOST, *_BROKEN_OFF, "cut-short", "reset-doubted", "unreadable"))
     errors = sum(answers.unexplained.values())
@@ -195,7 +195,7 @@ def _count_by_status(failures: Mapping[int, int]) -> str:
 
 
 def other_packets(report: Report) -> str:
-    """Describe the packets of captures without TCP: " in 3 packets: ARP", " in 9 packets: UDP (6), ICMP (2), ARP (1)"."""
+    """Describe the packets of captures that have no TCP: " in 3 packets: ARP", " in 9 packets: UDP (6), ICMP (2), ARP (1)"."""
     reasons: dict[str, int] = {}
     for capture in report.captures:
         for reason, packets in capture.not_analysed.items():
@@ -300,7 +300,7 @@ def capture_contents(capture: CaptureSummary) -> str:
 
 
 def encapsulated(capture: CaptureSummary) -> list[str]:
-    """Return a line with the encapsulations of TCP in a capture, or nothing."""
+    """Return a line that names the encapsulations of TCP in a capture; an empty list if there are none."""
     inside = sorted(capture.encapsulations.items(), key=lambda e: (-e[1], e[0]))
     parts = [f"{name} ({count(packets, 'packet')})" for name, packets in inside]
     return [f"TCP inside {', '.join(parts)}"] if parts else []

@@ -159,8 +159,8 @@ def exchange_frames(report: Report, capture: str, connection: int, exchange: int
 def _heads(report: Report, asked: ShowRequest, ladder: Ladder) -> tuple[list[Head], int]:
     """Return header sections, and the number of those that are omitted.
 
-    They belong to the requested exchange or, if a connection was requested, to the exchanges with a message that begins within
-    the ladder. There are none for a finding without an exchange.
+    For a finding, they belong to its exchange; there are none without an exchange. For a connection, they belong to the
+    requested exchange or, without one, to all exchanges with a message that begins within the ladder.
     """
     import polars as pl
 

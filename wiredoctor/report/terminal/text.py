@@ -181,7 +181,7 @@ def _fitting_detail(writer: TerminalWriter, group: Group, report: Report, *, sev
 def write_table(writer: TerminalWriter, rows: Sequence[Row]) -> None:
     """Write the table of problems, no wider than the terminal.
 
-    If hosts and paths do not fit, times are shortened first, then severities, then paths; then columns are omitted.
+    If it is too wide, times are shortened first, then severities, then hosts and paths; columns are omitted last.
     """
     gap, width = writer.paper.gap, min(writer.width, MAX_TABLE)
     for short_time, sign in ((False, False), (True, False), (True, True)):

@@ -26,7 +26,7 @@ Stretch = tuple[float, str, str]
 
 @dataclass(frozen=True)
 class TimeAxis:
-    """A time axis: `width` characters that represent `step` ns each, from the time `begin` (ns)."""
+    """A time axis of `width` characters, which begins at the time `begin` (ns); each character stands for `step` ns."""
 
     begin: int
     step: float
@@ -48,7 +48,7 @@ class TimeAxis:
         return (time - self.begin) / self.step
 
     def cell(self, time: float) -> int:
-        """Return the index of the character that shows this time."""
+        """Return the index of the character that shows this time; times outside the axis get the first or the last one."""
         return min(max(math.floor(self.at(time)), 0), self.width - 1)
 
     def heading(self) -> str:
