@@ -26,8 +26,8 @@ class Failures:
     """Responses of one server with one status of 500 or above.
 
     `own`: if the server is a gateway, the responses that it generated, by kind of `gateway-error`. `passed_on`: if the server is
-    a gateway, the responses that it forwarded, by upstream server. `repeated`: the responses after which a gateway repeated the
-    request to this server, so the gateway's client never saw them.
+    a gateway, the responses that it forwarded, by upstream server. `repeated`: if the server is behind a gateway, the responses
+    after which the gateway repeated the request, so the gateway's client never saw these responses.
     """
 
     status: int
@@ -176,7 +176,7 @@ def _of_server(server: str | None, statuses: Mapping[int, int], blamed: _Blamed 
 
 
 class _Blamed:
-    """Finds out which failures a gateway generated, passed on or hid by repeating the request; counts them by server and
+    """Finds out which failures a gateway generated, passed on, or hid by repeating the request; counts them by server and
     status.
     """
 
@@ -224,7 +224,10 @@ class _Blamed:
 
 
 def _near(tries: pl.DataFrame, failed: Iterable[Place]) -> pl.DataFrame:
-    """Return a gateway's certain attempts for those client requests of which the exchange itself or an attempt is in `failed`."""
+    """Return the certain attempts of gateways for client requests that failed, or for which at least one attempt failed.
+
+    `failed`: the failed exchanges as (connection, exchange). An attempt is an exchange of the gateway with an upstream server.
+    """
     import polars as pl
 
     front, back = ["front_connection", "front_exchange"], ["connection", "exchange"]

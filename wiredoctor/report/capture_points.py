@@ -26,7 +26,7 @@ _SIZE = ["client_bytes", "server_bytes", "exchanges"]
 
 
 class SharedConversations(NamedTuple):
-    """How many conversations were captured at several points, and at how many points at most (`points`)."""
+    """How many conversations were captured at several points, and the largest number of points for a conversation (`points`)."""
 
     conversations: int
     points: int

@@ -46,10 +46,9 @@ class CheckedCount(NamedTuple):
 
 @dataclass(frozen=True)
 class NotJudged:
-    """How many things could not be judged completely, and one reason for all of them.
+    """How many connections, exchanges or rules (`what`) could not be judged, or not completely, for one reason.
 
-    `what` says whether connections, exchanges or rules are counted. `ending`: the key in UNJUDGED if exchanges or connections
-    ended abnormally, otherwise "".
+    `ending`: the key in UNJUDGED if exchanges or connections ended abnormally, otherwise "".
     """
 
     what: Thing
@@ -157,7 +156,9 @@ _EXCHANGES = {"unasked": "request not captured"}
 
 
 def find_coverage(report: Report) -> Coverage:
-    """Return the coverage of a report. A rule counts as healthy if it found nothing, not if its findings were excluded."""
+    """Return the coverage of a report. A rule counts as healthy if it found nothing; a rule whose findings were excluded does
+    not.
+    """
     found = {f.rule for f in report.findings}.union(*(left.rules for left in report.left_out))
     rows = count_by_status(report)
     answers = _with_explained(_each_answers(rows), report)
@@ -429,7 +430,7 @@ def _of_exchanges() -> dict[str, pl.Expr]:
 
 
 def _with_explained(answers: dict[str, Answers], report: Report) -> dict[str, Answers]:
-    """Return the answers, and in them how many responses of each status are explained by findings about gateways.
+    """Return the answers with `explained`: how many responses of each status are explained by findings about gateways.
 
     If several gateways passed on the same response, only the exchange nearest to the client counts.
     """

@@ -1,4 +1,4 @@
-"""Exclude known findings: findings in a baseline, and findings that a configuration ignores for a reason."""
+"""Exclude known findings: those in a baseline, and those that a configuration ignores, with the reason that it gives."""
 
 from __future__ import annotations
 
@@ -70,7 +70,9 @@ def without_ignored(report: Report, entries: Sequence[Ignore]) -> Report:
 
 
 def without_known(report: Report, fingerprints: Collection[str], baseline: str) -> Report:
-    """Return the report without the findings whose fingerprint is in `fingerprints`; `baseline` is the name of their file."""
+    """Return the report without the findings whose fingerprint is in `fingerprints`; these come from the file named
+    `baseline`.
+    """
     return _leave_out(report, "baseline", baseline, lambda finding: finding.fingerprint in fingerprints)
 
 

@@ -24,7 +24,7 @@ _COLUMNS = (
 
 
 class ExplainedLine(NamedTuple):
-    """A log line, the exchange that it describes, and findings: first those about the exchange itself."""
+    """A log line with its exchange, and the findings about it; those about the exchange itself come first."""
 
     match: Match
     findings: list[Finding]

@@ -184,7 +184,7 @@ def _idle_timeouts(findings: Iterable[Finding]) -> dict[tuple[str, str | None], 
 
 
 class _Causes:
-    """Follow `caused_by` from a finding back to its first cause."""
+    """Follows `caused_by` from a finding back to its first cause."""
 
     def __init__(self, findings: Iterable[Finding]) -> None:
         self._at = {f.place: f for f in findings}

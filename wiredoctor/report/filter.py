@@ -68,9 +68,9 @@ class Moment(NamedTuple):
         return moment - (first or 0)
 
     def around(self, skew: int) -> tuple[Moment, Moment]:
-        """Return the earliest and the latest time that this moment can mean, because it was given with limited precision.
+        """Return the earliest and the latest time that this moment can mean, given its precision.
 
-        The interval is extended by `skew` ns at each end.
+        Both are moved outward by `skew` ns.
         """
         first = self._replace(nanoseconds=self.nanoseconds - skew)
         return first, self._replace(nanoseconds=self.nanoseconds + self.unit + skew)
@@ -179,7 +179,7 @@ def _misses_bytes(finding: Finding) -> bool:
 
 
 def _loses_bytes(report: Report) -> bool:
-    """Return whether connections in the report have bytes or a handshake that the capture lacks."""
+    """Return whether the capture lacks bytes, or the beginning, of a connection in the report."""
     if report.scan_connections is None:
         return True
     import polars as pl
@@ -190,7 +190,7 @@ def _loses_bytes(report: Report) -> bool:
 
 
 def _filter_by_confidence(report: Report, least: Confidence) -> Report:
-    """Return the report without findings of lower confidence."""
+    """Return the report without findings whose confidence is lower than `least`."""
     sure = CONFIDENCES[: CONFIDENCES.index(least) + 1]
     unsure = [f for f in report.findings if f.confidence not in sure]
     if not unsure:
@@ -252,8 +252,8 @@ class Named(NamedTuple):
     """The exchanges and connections that the requested names select.
 
     `rows` and `exchanges`: exchanges selected by Host, and connections selected by TLS name or endpoint (their `exchange` is
-    null). `connections` and `servers`: those to which they belong. If no names were requested, `rows` is None and the others are
-    empty.
+    null). `connections` and `servers`: the connections and servers of these rows. If no names were requested, `rows` is None and
+    the other fields are empty.
     """
 
     rows: pl.DataFrame | None

@@ -1,4 +1,4 @@
-"""The formats of reports, and the module that writes each; it is imported only when needed."""
+"""The formats of reports, each with the module that writes it. A module is imported only when it is needed."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ class Format(NamedTuple):
 
     `suffix`: the suffix of an -o file that selects this format; "/" for a folder, "" if no suffix does. `writer`: the module
     below wiredoctor.report and its function that writes the format; it takes a report, a binary file and Options. `printed`:
-    whether the format may be written to standard output. `packets`: "needed" if the format is impossible unless the capture can
-    be read again, "wanted" if it then contains more. `people`: whether people read the format, not programs.
+    whether the format may be written to standard output. `packets`: "needed" if the format can be written only while the capture
+    can be read again; "wanted" if it then contains more. `people`: whether people read the format, not programs.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""Find the role of each exchange at a gateway: `gateway` in JSON and CSV."""
+"""Find the role of each exchange at a gateway, which JSON and CSV show as `gateway`."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def _connections(report: Report, file: str, servers: list[str]) -> pl.LazyFrame:
 
 
 def _roles(file: str, known: Gateways) -> pl.DataFrame:
-    """Return one row for each exchange at a gateway: the exchanges of its clients, and its attempts, including uncertain ones."""
+    """Return one row for each exchange of a gateway, with clients and with upstream servers, including uncertain ones."""
     c = pl.col
     tries = known.tries.lazy()
     doubts = pl.DataFrame(

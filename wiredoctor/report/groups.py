@@ -1,4 +1,4 @@
-"""Group findings into problems: one for each rule, kind, side, severity and server."""
+"""Group findings into problems: findings with the same rule, kind, side, severity and server are one problem."""
 
 from __future__ import annotations
 

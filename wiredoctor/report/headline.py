@@ -119,9 +119,9 @@ def counts(report: Report, groups: Sequence[Group]) -> Counts:
 def headline(report: Report, groups: Sequence[Group], reach: Coverage, shown: str = "") -> str:
     """Return the most important fact of a report.
 
-    What is missing from the report or its captures comes first. Then comes the first of these that applies: nothing could be
-    judged, requests failed, another error, time lost, a warning, and last the sentence of `health`. Unanswered requests and
-    statuses of 500 and above that no finding explains are added to the sentence.
+    The first sentences say what is missing from the report or its captures. Then comes the first of these that applies: nothing
+    could be judged, requests failed, another error, time lost, a warning, or else the text that `health` returns. It also counts
+    unanswered requests, and statuses of 500 and above, that no finding explains.
     """
     return " ".join([*missing(report), _finding_or_health(report, groups, reach, shown)])
 

@@ -154,7 +154,7 @@ def _request_ids(report: Report) -> str:
 def packet_times(report: Report) -> str:
     """Return a sentence on when the packets were captured; "" without timestamps.
 
-    The sentence has the time zone, or only a duration if the packets have no times of day.
+    The sentence names the time zone. If the packets have no times of day, it contains only their duration.
     """
     span = _first_and_last(report)
     if span is None:

@@ -38,10 +38,10 @@ HEADINGS = ("severity", "rule", "where", "count", "time lost", "first seen", "fi
 class Row:
     """A problem in the table.
 
-    `host`: the server, or the client or capture of a problem without a server. `other_paths`: the number of paths besides `path`.
-    `first_seen`: the time of day or, in a capture without times of day, the time since the first packet.
-    `first_seen_to_seconds`: the same, but shorter. `mark`: a word that distinguishes the problem from others with the same
-    severity, rule, host and path, such as "(mid-message)".
+    `host`: the server, or the client or capture of a problem without a server. `other_paths`: the number of paths besides
+    `path`. `first_seen`: the time of day or, in a capture without times of day, the time since the first packet.
+    `first_seen_to_seconds`: `first_seen`, shortened by the fraction of a second and the year. `mark`: a word that distinguishes
+    the problem from others with the same severity, rule, host and path, such as "(mid-message)".
     """
 
     group: Group

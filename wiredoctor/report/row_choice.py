@@ -147,9 +147,9 @@ def is_final() -> pl.Expr:
 def wait_end(ends: CaptureEnds) -> pl.Expr:
     """Return an expression for the time (ns) until which a client waited for a response that never came or broke off.
 
-    The wait ends with the first FIN or RST of either side after the last byte or, if the connection stayed open, with the
-    capture. The value is null for all other exchanges, including tunnels and endless streams. It is also null in two cases of
-    an incomplete capture. If only one direction was captured, the response may merely be missing from the capture. If bytes are
+    The wait ends with the first FIN or RST of either side after the last byte; if the connection stayed open, it ends with the
+    capture. The value is null for all other exchanges, including tunnels and endless streams. It is also null in two cases of an
+    incomplete capture. If only one direction was captured, the response may merely be missing from the capture. If bytes are
     missing and no close was captured, the close may be missing, too.
     """
     import polars as pl
@@ -180,10 +180,10 @@ def count_waiting(report: Report) -> int:
 
 
 def took_until(ends: CaptureEnds) -> pl.Expr:
-    """Return an expression for the time (ns) of an exchange's last byte; if the response never came or broke off, of the wait's
-    end.
+    """Return an expression for the time (ns) at which an exchange was over.
 
-    It is null if neither is known.
+    This is the time of its last byte or, if the response never came or broke off, the end of the client's wait. It is null if
+    neither is known.
     """
     import polars as pl
 

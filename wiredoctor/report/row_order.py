@@ -73,7 +73,10 @@ class Ordered:
 
 
 def _runs(starts: Array, ends: Array) -> Iterator[tuple[int, int]]:
-    """Yield the ranges of the spool to copy, in sorted order; lines that are adjacent in both orders form one range."""
+    """Yield the ranges of the spool to copy, in sorted order.
+
+    Lines that are adjacent both in the spool and in the sorted order form one range.
+    """
     breaks = np.flatnonzero(starts[1:] != ends[:-1])
     first = np.concatenate((starts[:1], starts[1:][breaks]))
     last = np.concatenate((ends[:-1][breaks], ends[-1:]))

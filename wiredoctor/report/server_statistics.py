@@ -116,7 +116,7 @@ class ServerStatistics(NamedTuple):
 
 
 def worth_listing(lost: Mapping[str, float], whole: float) -> dict[str, float]:
-    """Return the causes that cost at least a millisecond, or 1 % of all time lost (`whole`, s)."""
+    """Return the causes that cost at least a millisecond, or at least 1 % of `whole`, which is all time lost (s)."""
     return {rule: seconds for rule, seconds in lost.items() if seconds >= LEAST_LOST or seconds >= whole / 100}
 
 

@@ -235,8 +235,9 @@ def _change_text(one: Changed) -> str:
 
 
 def _packets(result: TwoPoints, *, everything: bool) -> Iterator[Part]:
-    """Yield the packets that only one capture has, without those from times when the other was not capturing, which prove
-    nothing.
+    """Yield the packets that only one capture has.
+
+    Packets from times when the other point was not capturing are left out, because they prove nothing.
     """
     telling = [one for one in result.packets if one.kind != "outside"]
     if not telling:

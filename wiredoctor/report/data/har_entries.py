@@ -159,8 +159,9 @@ class Entries:
 
 
 def _timings(row: Row) -> tuple[int, dict[str, int]]:
-    """Return the start of an entry (ns since the capture's first packet) and the ns of each phase; -1 means that it does not
-    apply.
+    """Return the start of an entry (ns since the capture's first packet), and the length of each phase in ns.
+
+    The length is -1 for phases that do not apply.
     """
     start = row["request_start"] or 0
     end = start if row["request_end"] is None else row["request_end"]

@@ -34,7 +34,7 @@ class Message:
 def body_of(stored: ByteStore, place: int, row: Row, part: str) -> Body:
     """Return the decoded body, or a `Body` with the reason why it is omitted.
 
-    `place`: the index of its range in `stored`. `part`: "request" or "response".
+    `place`: the index of the body's range in `stored`. `part`: "request" or "response".
     """
     if row[f"{part}_end_offset"] is None:
         return Body(None, "not complete in the capture") if row[f"{part}_body_bytes"] else Body(b"")

@@ -59,7 +59,7 @@ def write(report: Report, out: Sink, *, full: bool = False, spool: Spool = in_me
 
 
 def write_lines(report: Report, out: Sink, shown: str = "") -> None:
-    """Write JSON Lines: one finding per line, then a line with everything else, which has the key `summary`."""
+    """Write JSON Lines: one finding per line, then a line with the key `summary`, which contains everything else."""
     for one in report.findings:
         out.write(line(one))
     out.write(summary_line(report, shown))
@@ -107,7 +107,7 @@ def write_table(report: Report, out: Sink, table: str, spool: Spool = in_memory)
 
 
 def write_table_lines(report: Report, out: Sink, table: str, spool: Spool = in_memory) -> None:
-    """Write "connections" or "exchanges" as JSON Lines."""
+    """Write the table "connections" or "exchanges" as JSON Lines."""
     from wiredoctor.report.data import json_rows
 
     (json_rows.write_connections if table == "connections" else json_rows.write_exchanges)(report, out, spool)
@@ -160,7 +160,7 @@ def separate(elements: Iterable[dict[str, Any]]) -> Iterator[bytes]:
 
 
 def ascii_text(value: Any) -> str:
-    """Encode JSON in ASCII, so no character can be a terminal command."""
+    """Encode JSON in ASCII, so that no character of it can control a terminal."""
     return json.dumps(value, ensure_ascii=True, allow_nan=False).replace("\x7f", "\\u007f")
 
 

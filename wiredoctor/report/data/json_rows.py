@@ -39,12 +39,17 @@ Text = Callable[[pl.DataFrame], "bytes | memoryview"]
 
 
 def write_connections(report: Report, out: Sink, spool: Spool = in_memory) -> int:
-    """Write one JSON object per connection and line, in order of capture and id; return their number."""
+    """Write a JSON object for each connection, on a line of its own, in order of capture and id; return the number of
+    connections.
+    """
     return write_as(report, out, "connections", _ndjson, spool)
 
 
 def write_exchanges(report: Report, out: Sink, spool: Spool = in_memory) -> int:
-    """Write one JSON object per exchange and line, in order of capture, connection and index; return their number."""
+    """Write a JSON object for each exchange, on a line of its own, in order of capture, connection and index.
+
+    Return the number of exchanges.
+    """
     return write_as(report, out, "exchanges", _ndjson, spool)
 
 

@@ -31,7 +31,7 @@ class Descriptors:
         return self._places[name]
 
     def rules(self, findings: Iterable[Finding]) -> Iterator[Json]:
-        """Yield the descriptors; a rule outside the catalogue is described from its findings."""
+        """Yield the SARIF descriptor of each rule; a rule outside the catalogue is described by means of its findings."""
         strangers = {one.rule: one for one in findings if one.rule not in self._rules}
         for name in self._names:
             if name in self._rules:

@@ -23,7 +23,7 @@ def write(report: Report, statistics: Sequence[ServerStatistics], out: Sink, by:
 
 
 def write_lines(statistics: Sequence[ServerStatistics], out: Sink, by: Grouping) -> None:
-    """Write one JSON object per line."""
+    """Write the statistics of each server as a JSON object on a line of its own."""
     for one in statistics:
         out.write(ascii_text(server(one, by)).encode() + b"\n")
 

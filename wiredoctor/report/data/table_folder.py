@@ -33,7 +33,10 @@ _WITHHELD = {"credentials_user": "a checksum with which names could be guessed"}
 
 
 def columns(name: str) -> list[Column]:
-    """Return the columns of the file for this table, without withheld ones; columns that were renamed appear under both names."""
+    """Return the columns of the file for this table.
+
+    Columns that no report may contain are left out. Columns that were renamed appear under both names.
+    """
     declared = (*TABLES[name].columns, *DERIVED.get(name, ()))
     own = [c for c in declared if not any(c.name.endswith(withheld) for withheld in _WITHHELD)]
     old = OLD_NAMES.get(name, {})

@@ -89,8 +89,8 @@ def exchange_columns(kept: LimitedRows, connections: pl.DataFrame) -> Columns:
 
 
 def front_rows(report: Report, rows: pl.DataFrame, names: Sequence[str]) -> list[int]:
-    """Return, for each row, the index in `rows` of the client's exchange for which a gateway sent this exchange; -1 for other
-    exchanges.
+    """Return, for each row, the index in `rows` of the client's exchange for which a gateway sent this request; -1 for other
+    rows.
 
     The list is empty if all values would be -1.
     """

@@ -59,7 +59,7 @@ class Graph:
 class Packets:
     """What was read from the packets: graphs in the requested order, and bursts of bodies by (capture, connection, exchange).
 
-    A burst is a tuple of start (ns), length (ns) and bytes. `unread`: names of captures that cannot be read again.
+    A burst is a tuple of start (ns), length (ns) and number of bytes. `unread`: names of captures that cannot be read again.
     `bursts_left_out`: the number of bodies whose bursts were not read.
     """
 

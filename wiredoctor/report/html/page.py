@@ -89,7 +89,7 @@ def environment() -> Environment:
 
 
 def _time_of_day(time: str) -> str:
-    """Format RFC 3339 in the zone of the report; empty if there is no time of day."""
+    """Format a time (RFC 3339) in the time zone of the report; return "" if it is not a time of day."""
     moment = _moment(time)
     return "" if moment is None else time_text(moment, date=True)
 

@@ -25,8 +25,8 @@ _ACK = np.dtype([("time", "i8"), ("ack", "i8"), ("edge", "i8")])
 class Lane:
     """The segments that one side sent, and the ACKs and windows with which the other side replied.
 
-    Stream offsets are in bytes, times in ns since the first packet of the capture. If there are too many points, those within
-    the same interval are merged; `bins` are the widths of the intervals in ns (0: not merged).
+    Stream offsets are in bytes, times in ns since the first packet of the capture. If there are too many segments or ACKs, those
+    within the same interval of time are merged.
     """
 
     def __init__(self) -> None:

@@ -94,7 +94,7 @@ def of_findings(report: Report, findings: Sequence[Finding], most: int = MAX_STE
 def of_finding(report: Report, finding: Finding, causes: Sequence[Finding], most: int = MAX_STEPS) -> list[Ladder]:
     """Return the ladder of a finding with the evidence of its causes, then ladders of other connections that it involves.
 
-    The other connections are those on which a gateway sent the finding's request, and those of the causes; at most MAX_RELATED.
+    The others are connections on which a gateway sent the finding's request, and connections of its causes; at most MAX_RELATED.
     """
     plan = _plan(report, finding, most)
     frames = {e.frame for one in causes if one.connection == finding.connection for e in one.evidence}
@@ -111,7 +111,7 @@ MAX_RELATED = 4
 
 
 def places_behind(report: Report, finding: Finding) -> list[tuple[int, int | None]]:
-    """Return the connections and exchanges of the gateway's attempts to forward the finding's request to upstream servers."""
+    """Return the connections and exchanges by which a gateway tried to forward the finding's request to upstream servers."""
     known = report.gateways.get(finding.capture)
     if known is None or finding.exchange is None:
         return []

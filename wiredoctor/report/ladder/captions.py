@@ -148,7 +148,7 @@ class LadderMessages:
     def _close_after(self, connection: int, frame: int) -> int:
         """Return the frame of the first FIN or RST after this frame, or this frame if there is none.
 
-        For a response that broke off, this is how long the client waited for the rest.
+        If a response broke off, the client waited for the rest until then.
         """
         closes = (
             row["frame"]

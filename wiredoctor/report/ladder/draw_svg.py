@@ -73,8 +73,8 @@ RULES = (
 class _Columns(NamedTuple):
     """Positions in pixels.
 
-    `frame`, `time`: the right edges of frame numbers and times. `client`, `server`: the lines of both sides. `notes`: the left
-    edge of notes. `width`: the picture's width. `top`: the position of the first step.
+    `frame`, `time`: the right edges of frame numbers and times. `client`, `server`: the vertical lines of client and server.
+    `notes`: the left edge of notes. `width`: the picture's width. `top`: the position of the first step.
 
     In a narrow picture, which fits a phone, times are below frame numbers, and notes are below arrows.
     """
@@ -148,10 +148,10 @@ def svg(
 ) -> str:
     """Return the picture, or "" if there are no steps; `title` describes it to readers who cannot see it.
 
-    `name`: the prefix of its ids, which must be unique on a page. `alone`: include style and background, for a separate file or a
-    page without that style. `narrow`: draw it for a phone; it has no description of its own, but refers to that of the wide
-    picture with the same name. `clock`: each step has its time of day as `data-time`; the first step and those that are evidence
-    show it.
+    `name`: the prefix of all ids in the picture, which must be unique on a page. `alone`: include style and background, for a
+    separate file or a page without that style. `narrow`: draw the picture for a phone, without a description of its own; it
+    refers to the description of the wide picture with the same name. `clock`: gives each step its time of day, in the attribute
+    `data-time`. Only the first step and those that are evidence show it.
     """
     if not ladder.steps:
         return ""

@@ -99,7 +99,7 @@ def _end(connections: list[dict[str, Any]], side: str) -> str:
 
 
 def _exchanges(report: Report, here: pl.Expr, rows: Rows) -> Iterator[dict[str, Any]]:
-    """Yield the exchanges that a segment of the ladder falls into, from the exchange's first to its last frame, both included."""
+    """Yield the exchanges during which a packet of the ladder was captured: from an exchange's first to its last frame."""
     import numpy as np
     import polars as pl
 

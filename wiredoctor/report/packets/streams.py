@@ -38,7 +38,7 @@ class Run(NamedTuple):
 
 
 class Hole(NamedTuple):
-    """Bytes that one side sent and that were not captured. `cut`: the snap length cut them off.
+    """Bytes that one side sent and that were not captured. `cut`: whether the snap length cut them off.
 
     `frame` and `time` belong to the packet that reveals the gap.
     """
@@ -90,7 +90,7 @@ class _Side:
             self._given_up.append((time + LATE, offset))
 
     def pass_time(self, frame: int, time: int) -> Iterator[Run | Hole]:
-        """Yield the gaps that count as final at this time (ns), and the data after them."""
+        """Yield the gaps that are no longer expected to be filled at this time (ns), and the data after them."""
         while self._given_up and self._given_up[0][0] <= time:
             _, offset = self._given_up.popleft()
             while self.next < offset and self._waiting and self._first() < offset:

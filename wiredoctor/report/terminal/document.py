@@ -21,7 +21,7 @@ _FULL = "\n(The rest does not fit and was omitted.)\n"
 
 
 class Title(NamedTuple):
-    """The summary of the page, one sentence."""
+    """The summary of the page, in one sentence."""
 
     text: str
 

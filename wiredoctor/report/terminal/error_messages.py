@@ -38,9 +38,9 @@ class Case(NamedTuple):
 class Message(NamedTuple):
     """A group of error messages with the same meaning: a row of error_messages.txt.
 
-    `software`: the program or library that prints them; "" if many do. `said`: their texts, in the notation of that file.
-    `means`: their meaning. `cases`: the rules that explain them; empty if no rule does. `read`: how the source was verified (s,
-    d, i or u, as in that file) or "". `quotes`: the messages quote another, more specific one.
+    `software`: the program or library that prints them; "" if many do. `said`: the texts of the messages, in the notation of
+    that file. `means`: their meaning. `cases`: the rules that explain them; empty if no rule does. `read`: how the source was
+    verified (s, d, i or u, as in that file) or "". `quotes`: whether the messages quote a more specific message.
     """
 
     software: str

@@ -130,7 +130,7 @@ def severity_sign(severity: str | None, *, color: bool) -> str:
 
 
 def signs_explained(severities: Iterable[str]) -> list[str]:
-    """Return a sentence that explains the characters of these severities; an empty list if there are none."""
+    """Return a sentence that explains the characters that mark these severities; an empty list if there are none."""
     there = set(severities)
     shown = [name for name in SEVERITY_SIGNS if name in there]
     if not shown:

@@ -198,8 +198,9 @@ def plain(finding: Finding, *, date: bool = False) -> str:
 
 
 def recurrence(finding: Finding, group: Running, *, date: bool = False) -> str:
-    """Format on one line that a problem occurred again: when, its severity, rule and server, and how often it has occurred so
-    far.
+    """Format a line that reports another occurrence of a problem.
+
+    It contains the time, the severity, the rule, the server, and the number of occurrences so far.
     """
     name = f"{finding.rule} ({finding.kind})" if finding.kind else finding.rule
     place = ", ".join(part for part in (name, finding.server or host(finding.client) or "") if part)

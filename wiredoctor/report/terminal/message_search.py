@@ -67,8 +67,9 @@ def search_all(text: str) -> list[tuple[bool, int, Message]]:
 
 
 def search_whole(text: str) -> Message | None:
-    """Return the only known message that contains the complete text; None if no or several messages do, or the text is too
-    short.
+    """Return the only known message that contains the complete text.
+
+    Return None if no message or more than one contains it, or if the text is too short.
     """
     part = f" {plain(text)} "
     if len(part) < SHORTEST_PIECE + 2:
@@ -85,8 +86,8 @@ def plain(text: str) -> str:
 class _Sign(NamedTuple):
     """A pattern that finds a message.
 
-    `mark`: "~", "=" or "%" as in error_messages.txt, "-" for a termination state, or "". `parts`: the texts before and after
-    each "..." of the message.
+    `mark`: "~", "=" or "%" as in error_messages.txt, "-" for a termination state of HAProxy, or "". `parts`: the texts before
+    and after each "..." of the message.
     """
 
     mark: str

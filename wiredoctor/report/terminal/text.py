@@ -161,7 +161,7 @@ def _write_problems(writer: TerminalWriter, report: Report, groups: list[Group],
 
 
 class Detail(IntEnum):
-    """The amount of text about a problem: only its title and place, also its message and remedy, or everything."""
+    """How much is written about a problem: only title and place; title, place, message and remedy; or everything."""
 
     PLACE = 0
     REMEDY = 1
