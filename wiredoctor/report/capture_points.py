@@ -84,7 +84,7 @@ def _is_same(before: int) -> pl.Expr:
 
 
 def shared_sentence(report: Report) -> list[str]:
-    """Return a sentence if conversations were captured at several points, otherwise nothing."""
+    """Return a sentence if conversations were captured at several points, otherwise an empty list."""
     conversations, points = shared_conversations(report)
     if not conversations:
         return []

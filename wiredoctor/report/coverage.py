@@ -313,8 +313,8 @@ def _count_checked(report: Report, carried: dict[str, int], exchanges: int, capt
 def _protocol_reasons() -> list[str]:
     """Return the keys under which connections are counted.
 
-    The keys are those of _CONNECTIONS; "none"; "both_" and a protocol (such as "both_http") for connections captured in both
-    directions; and "rows" for all connections.
+    The keys are those of _CONNECTIONS; "none" for connections without data; "both_" and a protocol (such as "both_http") for
+    connections captured in both directions; and "rows" for all connections.
     """
     return [*_CONNECTIONS, "none", *(f"both_{name}" for name in _CARRIED), "rows"]
 

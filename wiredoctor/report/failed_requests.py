@@ -175,7 +175,7 @@ def _backs(report: Report, failures: Iterable[Finding]) -> set[Place]:
 
 
 def _idle_timeouts(findings: Iterable[Finding]) -> dict[tuple[str, str | None], float]:
-    """Return the idle timeout of each server for which a finding of idle-close measured it."""
+    """Return the idle timeouts (s) that findings of idle-close measured, by capture and server."""
     return {
         (f.capture, f.server): float(f.measures["limit"])
         for f in findings

@@ -28,7 +28,7 @@ class Roles:
         self._fronts = pl.concat(fronts).with_columns(pl.lit(value=True).alias("at_front")).collect() if fronts else None
 
     def add(self, rows: pl.DataFrame) -> pl.DataFrame:
-        """Return the rows with the column `gateway`: the role of each exchange, null if no gateway is involved."""
+        """Return the rows with the column `gateway`, which is the role of each exchange; null if no gateway is involved."""
         if self._of is None or self._fronts is None:
             return rows.with_columns(pl.lit(None, DTYPE).alias("gateway"))
         placed = rows.join(self._of, on=KEY, how="left", maintain_order="left")

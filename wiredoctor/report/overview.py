@@ -118,8 +118,9 @@ def split_rows(report: Report, groups: Sequence[Group]) -> tuple[list[Row], Sequ
 def notes_on_times(report: Report, groups: Sequence[Group]) -> str:
     """Return a sentence or two that explain the times lost; "" if nothing has to be explained.
 
-    The first is needed if a problem precedes one of the same severity that cost more, because it is the cause; it is omitted if
-    there are more than MAX_ROWS problems. The second is needed if the times of all problems add up to more than the total.
+    The first explains why a problem precedes another one of the same severity that cost more: it is the cause of the other. This
+    sentence is omitted if there are more than MAX_ROWS problems. The second explains why the times of all problems add up to
+    more than the total.
     """
     costs = [(SEVERITIES.index(group.worst.severity), -(group.delay or 0.0)) for group in groups]
     notes = [] if costs == sorted(costs) or len(groups) > MAX_ROWS else [CAUSES_FIRST]

@@ -217,7 +217,7 @@ def time_taken(table: TableName, ends: CaptureEnds) -> pl.Expr:
 
 
 def is_faulty(report: Report) -> pl.Expr:
-    """Return an expression for whether an exchange is part of an error or a warning."""
+    """Return an expression for whether an error or a warning is about an exchange."""
     import polars as pl
 
     keys = {"capture": pl.String(), "connection": pl.Int64(), "exchange": pl.Int64()}
@@ -290,7 +290,9 @@ def _filtered(scan: Scan, keep: Callable[[pl.LazyFrame], pl.LazyFrame]) -> Scan:
 
 
 def matches(table: TableName, choice: RowChoice, ends: CaptureEnds) -> pl.Expr:
-    """Return an expression for whether a row has one of the statuses in `choice`, and took at least the time in `choice`."""
+    """Return an expression for whether a row has one of the statuses in `choice`, and lasted at least as long as `choice`
+    requires.
+    """
     import polars as pl
 
     wanted = pl.lit(value=True)

@@ -258,7 +258,7 @@ _JUDGED = ("is_failed", "is_error", "is_left", "is_try")
 
 
 def _tries_for(failed: Iterable[Place], report: Report) -> Iterator[Place]:
-    """Yield the exchanges with upstream servers that certainly belong to the client exchanges in `failed`."""
+    """Yield the exchanges by which gateways certainly forwarded the requests of the exchanges in `failed`."""
     import polars as pl
 
     c = pl.col

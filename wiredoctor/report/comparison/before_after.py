@@ -165,9 +165,8 @@ def _request_first(one: EndpointChange, heading: str) -> str:
 
 
 def endpoint_sentences(one: EndpointChange, verdict: str) -> Iterator[str]:
-    """Yield a sentence for each kind of time that became slower or faster at an endpoint, with the difference.
-
-    `verdict`: whether to describe the times that became slower, or those that became faster.
+    """Yield a sentence for each kind of time that became slower (or faster, see `verdict`) at an endpoint, with the
+    difference.
     """
     parts = {
         "total": one.total,

@@ -71,7 +71,7 @@ def written(report: Report) -> list[str]:
 
 
 def portions(report: Report) -> Iterator[tuple[str, pl.DataFrame]]:
-    """Yield table names and rows with all columns, in portions that fit in memory, for all tables that `written` returns."""
+    """Yield the rows of every table that `written` returns, in portions that fit in memory, each with the name of its table."""
     names, times = written(report), capture_ends(report)
     if report.scan_captures is not None:
         yield "captures", _safe("captures", None, report.scan_captures().collect())
@@ -181,5 +181,5 @@ def _row(one: Finding) -> tuple[Any, ...]:
 
 
 def empty(name: str) -> pl.DataFrame:
-    """Return the table of a file without rows."""
+    """Return the table of a file with its columns, but without rows."""
     return pl.DataFrame(schema=schema(name))

@@ -142,7 +142,7 @@ def _is_link(url: str) -> bool:
 
 
 def sections(report: Report, groups: Sequence[Group]) -> list[Section]:
-    """Return the sections of a page, with as many pictures as the limits permit."""
+    """Return the sections of a page, one per problem, with as many pictures as the limits permit."""
     places = {id(f): place for place, f in enumerate(report.findings)}
     made: list[Section] = []
     room = _ALL_LISTED

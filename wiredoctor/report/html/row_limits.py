@@ -57,7 +57,9 @@ _BADNESS = "_badness"
 
 
 class LimitedRows(NamedTuple):
-    """The rows that fit on the page, in the order of captures and, within a capture, of time. `of`: how many the report has."""
+    """The rows that fit on the page, in the order of captures and, within a capture, of time. `of`: the number of rows in the
+    report.
+    """
 
     rows: pl.DataFrame
     of: int

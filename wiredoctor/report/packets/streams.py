@@ -27,7 +27,9 @@ _ACK = ["direction", "frame", "time", "ack"]
 
 
 class Run(NamedTuple):
-    """Bytes that one side sent, from `offset` in its stream. `late`: bytes after them in the stream were yielded earlier."""
+    """Bytes that one side sent, from `offset` in its stream. `late`: whether bytes after them in the stream were yielded
+    earlier.
+    """
 
     direction: int
     frame: int

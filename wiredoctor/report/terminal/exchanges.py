@@ -286,9 +286,9 @@ def _layout(
 
 
 def _fitting(base: Mapping[str, Field], optional: Mapping[str, Field], room: int) -> list[str]:
-    """Return the names of the optional columns that fit, from the first on.
+    """Return the names of the optional columns to show: as many as fit, in the order of `optional`.
 
-    All of them except the server must leave room for a bar of readable length.
+    The server may take the room of the bar, down to its minimum length; the other columns must leave a bar of readable length.
     """
     server = [*optional][:1] if [*optional][:1] == ["server"] else []
     if len(fitting([*base.values()], [optional[name] for name in server], room)) < len(server):

@@ -92,8 +92,9 @@ def _of_message(row: Message) -> Iterable[str]:
 
 
 def _weight(stem: str, rules: int, of: int) -> float:
-    """Return the weight of a word of the question: a word in the texts of fewer rules weighs more. Fillers and statuses
-    differ.
+    """Return the weight of a word of the question, which occurs in texts about `rules` rules: a rare word weighs more.
+
+    Fillers weigh less than other words, and status codes more.
     """
     return math.log((of + 1) / rules) * (_FILLER if stem in _FILLERS else _STATUS if re.fullmatch("[45][0-9]{2}", stem) else 1.0)
 

@@ -89,7 +89,8 @@ def _is_question(wanted: str) -> bool:
 def _answers(entry: Entry, wanted: str) -> bool:
     """Return whether a text about a rule contains these words.
 
-    The text may be the rule's name, a title, its first line or a search phrase. A shorter phrase counts if it covers the words.
+    The text may be the rule's name, a title, its first line or a search phrase. A search phrase also counts if the words contain
+    it and nothing else that matters (see `covers`).
     """
     texts = (_plain(f"{entry.name} {entry.family}"), *map(_plain, _each_title(entry.rule)), _plain(_first_line(entry)))
     return any(_has(text, wanted) for text in texts) or any(

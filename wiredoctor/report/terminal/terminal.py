@@ -118,7 +118,7 @@ class TerminalWriter:
             self._print(line)
 
     def unbroken(self, *parts: str | tuple[str, str], indent: int = 0) -> None:
-        """Write one line without wrapping, because users copy it or it is a drawing."""
+        """Write one line without wrapping it, for text that users copy and for drawings."""
         line = _assemble(parts)
         line.pad_left(indent)
         self._print(line)

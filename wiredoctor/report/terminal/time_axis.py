@@ -52,7 +52,7 @@ class TimeAxis:
         return min(max(math.floor(self.at(time)), 0), self.width - 1)
 
     def heading(self) -> str:
-        """Return the axis as text: ticks at round times, each followed by its time; ticks without room are omitted."""
+        """Return the axis as text: ticks at round times, each followed by its time; ticks whose times do not fit are omitted."""
         shown = [" "] * self.width
         for tick in self._ticks():
             place = self.cell(tick)
