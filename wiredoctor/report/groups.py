@@ -1,4 +1,4 @@
-"""Group findings into problems: one for each rule, kind, side, severity and server."""
+"""Group findings into problems: findings with the same rule, kind, side, severity and server are one problem."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ class Group:
         return sum(delays) if delays else None
 
     def badness(self) -> tuple[int, float, int, float]:
-        """Return a sort key that puts the worst first."""
+        """Return a sort key that puts the worst group first."""
         worst = self.worst
         return SEVERITIES.index(worst.severity), -(self.delay or 0.0), -self.count, worst.first_seen
 
@@ -105,7 +105,7 @@ def problem_key(f: Finding) -> ProblemKey:
 
 
 def group_findings(findings: Iterable[Finding]) -> list[Group]:
-    """Return the problems, sorted by severity, time lost and number of occurrences, worst first.
+    """Group findings into problems; return the problems sorted by severity, time lost and number of occurrences, worst first.
 
     Among problems of the same severity, a cause precedes its effects.
     """

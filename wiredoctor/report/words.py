@@ -1,4 +1,4 @@
-"""Format numbers and foreign text for people; no control character passes through."""
+"""Format numbers for people, and escape control characters in text from outside."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def join_words(parts: Sequence[str]) -> str:
 
 
 def scale(length: float, longest: float, width: int) -> int:
-    """Return the length of a bar in characters, if `longest` fills `width`; less than half a character becomes 0."""
+    """Return the length of a bar in characters, if a bar for `longest` has `width` characters; round to whole characters."""
     if not math.isfinite(length) or length <= 0 or longest <= 0:
         return 0
     return min(width, round(length / longest * width))
