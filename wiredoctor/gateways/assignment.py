@@ -75,7 +75,7 @@ def assign(rows: Rows, edges: Edges) -> Assigned:
 
 
 def with_pairs(assigned: Assigned, pairs: list[Pair]) -> Assigned:
-    """Return `assigned` with more pairs."""
+    """Return `assigned` with `pairs` added."""
     more = np.array(pairs, np.int64).reshape(-1, 3)
     front, back = np.concatenate([assigned.front, more[:, 0]]), np.concatenate([assigned.back, more[:, 1]])
     return Assigned(front, back, np.concatenate([assigned.certain, more[:, 2].astype(bool)]), assigned.doubts)

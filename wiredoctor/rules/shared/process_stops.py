@@ -156,7 +156,7 @@ def stops_of(ends: Sequence[End], syns: Sequence[Syn], uses: Callable[[], Uses] 
 
 
 def _moments(ends: Iterable[End]) -> list[list[End]]:
-    """Return the closes in groups in which they follow one another immediately. Such a group is called a moment."""
+    """Return the closes in groups. The closes of a group, which is called a moment, follow one another immediately."""
     moments: list[list[End]] = []
     for end in ends:
         if not moments or end.time - moments[-1][-1].time > TOGETHER:
