@@ -67,9 +67,9 @@ class Kind(NamedTuple):
 
     columns: Mapping[str, Column]
     makers: Mapping[str, Maker]
-    """The functions that compute columns which are not a cell of the same name."""
+    """The functions that compute those columns that are not simply the cell of the same name."""
     places: Mapping[str, str]
-    """The cells that contain a row number in a part, minus one: cell -> part."""
+    """The cells that refer to a row of a part, by its number minus one: cell -> part."""
 
     @classmethod
     def of(cls, table: Table, makers: Mapping[str, Maker], places: Mapping[str, str]) -> Kind:
@@ -240,7 +240,7 @@ _KEPT = "is this row kept?"
 """A name that no column has."""
 
 FEW_OF = 4
-"""If fewer than one in this many rows are needed, they are picked before their columns are made."""
+"""If fewer than one row in this many is needed, the rows are picked before their columns are made."""
 
 Part = Batch | StoredBatch | Renumbered
 

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from typing import BinaryIO, NamedTuple, cast
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-"""The error numbers of a write without free space."""
+"""The error numbers of a write for which there is no free space."""
 
 _RELATIVE = {os.open, os.stat, os.readlink, os.rename, os.unlink, os.access} <= os.supports_dir_fd
 """True if the system can open files relative to an open folder. Windows cannot, so paths are used unchanged."""

@@ -133,11 +133,11 @@ class BatchSpill(Spill):
     """The rows of one table as written by the core; their columns are computed on demand."""
 
     renumbered: list[Renumbered] = field(default_factory=list[Renumbered])
-    """The rows of several shares of the capture."""
+    """The rows of those parts of the capture that other processes analyzed."""
     stored: list[StoredBatch] = field(default_factory=list[StoredBatch])
     _batches: list[Batch] = field(default_factory=list[Batch])
     _whole: pl.DataFrame | None = None
-    """All columns of the rows, once they were read while they were few."""
+    """All columns, kept since they were first read while there were few rows."""
 
     @property
     def batches(self) -> list[Part]:

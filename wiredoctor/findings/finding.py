@@ -92,11 +92,11 @@ class Finding:
     masks.
     """
     masked: MaskedTexts | None = field(default=None, compare=False, repr=False, metadata={"private": True})
-    """The texts for people; None if they are equal to those for programs."""
+    """The texts for human readers; None if they are the same as for programs."""
     front: int | None = field(default=None, compare=False, repr=False, metadata={"private": True})
     """The connection on which the gateway's client waited, if `connection` is behind a gateway; the delay counts there."""
     request_elapsed: float | None = field(default=None, compare=False, repr=False, metadata={"private": True})
-    """The time at which the request of its exchange began, in seconds since the first packet; None if it has no request.
+    """The time at which the request of the finding's exchange began, in seconds since the first packet; None without a request.
 
     Logs have this time. The evidence may begin earlier (a FIN that crossed the request) or later (a stall in the response).
     """

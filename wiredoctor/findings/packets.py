@@ -65,7 +65,7 @@ class PacketAccess(Protocol):
     ) -> None:
         """Write the first `packets` readable packets of the capture as pcapng.
 
-        If `only` is given, write only those of them whose frame numbers it contains, in ascending order. `comments` are texts by
-        frame number, ascending; `about` describes the file. Bytes are copied unchanged.
+        If `only` (frame numbers in ascending order) is given, write only those of these packets. `comments` are texts by frame
+        number, ascending; `about` describes the file. Bytes are copied unchanged.
         """
         ...

@@ -129,9 +129,9 @@ class CaptureSummary(NamedTuple):
     dropped_of: int = 0
     """The number of captured and dropped packets together."""
     sorted: bool = False
-    """True if the file is far from time order and was sorted: frames and connections have the numbers after reordercap(1)."""
+    """True if the file was far from time order and was sorted. Frames and connections are numbered as after reordercap(1)."""
     clock_steps: int = 0
-    """The number of packets with an earlier timestamp than the previous one on their interface that were not sorted."""
+    """The number of packets whose timestamp is earlier than the previous one on their interface, and that were not sorted."""
 
 
 class RuleTotal(NamedTuple):

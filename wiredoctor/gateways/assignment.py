@@ -16,10 +16,10 @@ from wiredoctor.gateways.exchange_columns import NO_STATUS, OWN, SLACK, Rows
 from wiredoctor.tables import Array
 
 MAX_COMPARED = 64
-"""The maximum number of unassigned backs in a part for which all possible matchings are compared."""
+"""The maximum number of unassigned backs in a connected part of the graph for which all possible matchings are compared."""
 
 Part = dict[int, list[int]]
-"""The possible fronts of each back; both in time order."""
+"""The possible fronts (clients' exchanges) of each back (a gateway's request); both are in time order."""
 
 
 class Pair(NamedTuple):
@@ -75,7 +75,7 @@ def assign(rows: Rows, edges: Edges) -> Assigned:
 
 
 def with_pairs(assigned: Assigned, pairs: list[Pair]) -> Assigned:
-    """Return `assigned` with more pairs."""
+    """Return `assigned` with `pairs` added."""
     more = np.array(pairs, np.int64).reshape(-1, 3)
     front, back = np.concatenate([assigned.front, more[:, 0]]), np.concatenate([assigned.back, more[:, 1]])
     return Assigned(front, back, np.concatenate([assigned.certain, more[:, 2].astype(bool)]), assigned.doubts)

@@ -12,7 +12,7 @@ from wiredoctor.gateways.exchange_columns import LATE, NO_STATUS, OWN, SLACK, Ro
 from wiredoctor.tables import MILLISECOND, Array
 
 MAX_OPEN = 400
-"""The maximum number of exchanges at fronts, newest first, among which the owner of an attempt is sought."""
+"""The maximum number of exchanges of gateways' clients, newest first, that are examined to find the one for an attempt."""
 
 GATEWAY = (502, 503, 504)
 """The statuses with which gateways respond after failed attempts."""

@@ -16,13 +16,13 @@ from wiredoctor.gateways.order import Order, running_most
 from wiredoctor.tables import Array
 
 MAX_OPEN = 400
-"""The maximum number of exchanges at the front with one method and target that are compared with one at the back."""
+"""The maximum number of clients' exchanges (fronts) with one method and target that are compared with a request of a gateway."""
 
 MAX_POSSIBLE = 64
-"""The maximum number of possible fronts of a back; with more, the right one cannot be determined."""
+"""The maximum number of possible fronts of a gateway's request (back); with more, the right one cannot be determined."""
 
 MAX_EDGES = 300_000
-"""The maximum number of possible pairs of backs with several possible fronts; later backs are paired by time order."""
+"""The maximum number of possible pairs of backs with several possible fronts; all later backs are paired by time order."""
 
 AT_ONCE = 1_000_000
 """The number of pairs that are compared at a time."""

@@ -13,7 +13,7 @@ MAX_OPEN = 400
 """The maximum number of earlier exchanges with one method and target among which an enclosing one is sought."""
 
 SHARE = 10
-"""A host is the gateway if it has at least 1/SHARE of the votes of the busiest host; others use the server directly."""
+"""A host belongs to the gateway if it has at least 1/SHARE of the votes of the busiest host; others use the server directly."""
 
 END_TO_END = ("agent", "referer", "content_type", "credentials")
 """The fields in tables.EXCHANGES that gateways forward unchanged."""

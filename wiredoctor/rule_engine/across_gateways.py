@@ -76,8 +76,8 @@ def add_streaming_behind(found: Mapping[str, Rows], tries: pl.DataFrame, exchang
     """Add to `buffered-stream` candidates about a gateway the time at which the gateway itself received the first byte of the
     body.
 
-    This is the first body byte of the last try. The columns are `earlier_frame` and `earlier_time` (ns). `exchanges` is the
-    capture's table.
+    This is the first body byte of the response to the gateway's last try. The columns are `earlier_frame` and `earlier_time`
+    (ns). `exchanges` is the capture's table.
     """
     whole = {**found}
     if tries.is_empty() or "buffered-stream" not in whole:
@@ -191,7 +191,7 @@ class _Try(NamedTuple):
 
 
 class _FrontExchange(NamedTuple):
-    """An exchange between a client and a gateway. `asked`: the end of the request (ns). `began`: the start of the response (ns)."""
+    """An exchange between a client and a gateway. `asked`, `began`: the end of the request and the start of the response (ns)."""
 
     client: str
     asked: int | None

@@ -13,7 +13,7 @@ from wiredoctor.tables import FRONTS, TRIES
 
 _FRONT = ("front_connection", "front_exchange")
 _CHAIN = 8
-"""The maximum number of gateways in a chain that is followed from the client."""
+"""The maximum number of gateways, one behind the other, that are followed from the client."""
 
 
 class CertainTries:

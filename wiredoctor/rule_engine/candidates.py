@@ -111,7 +111,7 @@ class CandidateStore:
         return len(self._batches)
 
     def __iter__(self) -> Iterator[Candidates]:
-        """Yield the candidates batch by batch; a batch is only read from files when it is due."""
+        """Yield the candidates batch by batch. Each batch is read from its files only at its turn."""
         for batch in self._batches:
             yield {name: rows.load() if isinstance(rows, Slice) else rows for name, rows in batch.items()}
 

@@ -68,7 +68,7 @@ def unsure_across(
 
 
 def _is_timeless(module: RuleModule, rows: pl.DataFrame) -> pl.Series:
-    """Return for each candidate whether packet order alone proves it."""
+    """Return for each candidate whether the order of packets alone proves its finding."""
     kinds = module.rule.timeless
     if isinstance(kinds, bool):
         return pl.repeat(kinds, rows.height, dtype=pl.Boolean, eager=True)

@@ -17,7 +17,7 @@ _OF_EXCHANGES = {"exchanges", "closes"}
 """The tables with one row per exchange."""
 
 _FRAMES = 1 << 16
-"""The frames that are counted together to find the start of the window."""
+"""The number of frames in each of the ranges that are counted to find the start of the window."""
 
 Parts = list[tuple[dict[str, RuleModule], dict[str, pl.LazyFrame]]]
 """Rules, and the tables for their summaries."""

@@ -35,13 +35,13 @@ GOODBYE = 85
 """The bytes of the longest TLS alert record (5 header, 16 IV, 64 encrypted).
 
 A client answers the server's close with an alert (close_notify, RFC 8446 section 6.1), or with less in HTTP/2 (GOAWAY): nothing
-is lost with that.
+is lost if it is not read.
 """
 
 REPLY = 50 * MILLISECOND
 """The maximum time in ns, plus a round trip, in which a host answers a segment of a connection that it does not know."""
 AT_ONCE = SECOND
-"""The time in ns after the SYN-ACK within which a host that closes an unused connection did not wait for a request."""
+"""The maximum time in ns from the SYN-ACK to the close of an unused connection by a host that did not wait for a request."""
 
 AGAIN = 5 * SECOND
 """The time in ns within which a client repeats a request, even if it pauses for a second or two.

@@ -36,13 +36,13 @@ MAX_KERNEL_RESPONSE = 3 * MILLISECOND // 2
 """The maximum time in ns in which a kernel reacts to an ACK without waiting for an application."""
 
 _TOLERANCE = 10
-"""The divisor of the round trip that gives the tolerance for the time of a released segment, because round trips vary."""
+"""Round trips vary: a released segment may come a round trip divided by this number too early or too late after its ACK."""
 
 _EARLY = MILLISECOND
-"""The minimum of that tolerance in ns for early segments, because the capture's clock may be coarse."""
+"""The minimum time in ns by which a released segment may come too early, because the capture's clock may be coarse."""
 
 _WIDE_SHARE, _WIDE_LEAST, _WIDE_MOST = 30, 5 * MILLISECOND, 15 * MILLISECOND
-"""The tolerance after an earlier segment of the side was released by an ACK: percent of a round trip; its limits in ns."""
+"""The tolerance once an ACK has released an earlier segment of the same side: % of a round trip, and its limits in ns."""
 
 _TIMERS = (
     (8, 12, "10 ms is the timer of Windows' datacenter profile"),
@@ -66,7 +66,10 @@ _UNREAD = (
 )
 
 _AT_MOST = " If they were written some time after the first write, they waited for less time."
-"""The text for data without known ends of messages, event streams and small writes: S may have been written later than D."""
+"""The text if the held-back segment may have been written later than the first write.
+
+This is so for event streams, for small writes, and if the ends of messages are unknown.
+"""
 
 _UNKNOWN_TIMER = "it is unknown which system has this timer; Linux's grows up to 200 ms"
 

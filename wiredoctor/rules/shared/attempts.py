@@ -34,8 +34,7 @@ def _place_columns() -> list[pl.Expr]:
 
 
 def other_refusals(refused: pl.LazyFrame, within: int) -> pl.LazyFrame:
-    """Return the refused attempts in pairs in which a client tried 127.0.0.1 and ::1 within `within` ns: one row for each
-    attempt.
+    """Return pairs of refused attempts: a client tried 127.0.0.1 and ::1 within `within` ns. Each attempt has a row of its own.
 
     `superseded`: True for the first attempt of the pair; only the second counts. `other_frame`, `other_time`: the RST of the
     first attempt, in the row of the second. `within` must be shorter than the pause before a client retries.

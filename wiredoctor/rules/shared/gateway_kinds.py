@@ -49,7 +49,7 @@ COLUMNS = (
     *("server_close_rst", "server_close_ack", "server_close_offset", "gap_before", "request_has_gap", "response_has_gap"),
     "handshake",
 )
-"""The columns of tables.CLOSES that are read, for the exchange at the front and for those at the back."""
+"""The columns of tables.CLOSES that are read for the exchange of a gateway's client, and for the gateway's own requests."""
 
 OF_CONNECTION = (
     *("client", "server", "syns", "syn_frame", "syn_time", "last_syn_frame", "last_syn_time", "first_answer_time"),
@@ -66,7 +66,7 @@ class Exchange:
     """
 
     def __init__(self, values: Mapping[str, Any], prefix: str = "") -> None:
-        """Read COLUMNS and OF_CONNECTION from `values`, in which each name begins with `prefix`."""
+        """Read the columns COLUMNS and OF_CONNECTION from `values`, in which each name begins with `prefix`."""
         v = {name: values[prefix + name] for name in (*COLUMNS, *OF_CONNECTION)}
         self.values = v
         self.key: Key = (v["connection"], v["exchange"])
@@ -335,7 +335,7 @@ def _is_rejected_while_reading(front: Exchange, last: Exchange) -> bool:
 
 
 LONG_HEAD = 4_096
-"""The size in bytes from which a gateway may reject a head as too long: the smallest default limit is one page (nginx)."""
+"""The minimum size in bytes of a head that a gateway may reject as too long: the smallest default limit is one page (nginx)."""
 
 AT_ONCE = 25_000_000
 """The maximum time in ns in which a gateway opens a connection for a request, and responds when that has failed.

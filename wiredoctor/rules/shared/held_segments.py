@@ -22,13 +22,16 @@ Either it was small (nagle), or every segment had to wait for a buffer, congesti
 """
 
 FIRST_AT_ONCE = 600_000
-"""The maximum time in ns from the ACK's arrival to the first S that proves its side's behavior without messages."""
+"""The maximum time in ns from an ACK to the first segment that proves, if no messages are known, that ACKs release segments."""
 FEW = 2
-"""Up to this number of candidates of a side may be coincidences: a program wrote as the ACK arrived. More are proof."""
+"""The number of stalls that may be coincidences, because a program happened to write when the ACK arrived. More are proof."""
 CORKED_IN_A_ROW = 3
-"""The number of consecutive small ends sent by a timer that prove a cork; a single one may be a program that was late."""
+"""A timer must have sent the small end of this many messages in a row to prove a cork; once, the program may have been late."""
 LATE_STARTS = 4
-"""The number of candidates before the first verdict if there is no handshake, so the round trip may include computing time."""
+"""The number of candidates before the first verdict if the handshake was not captured.
+
+Without a handshake, the measured round trip may include the server's computing time.
+"""
 
 _KINDS = {"head": "head-body-split", "full": "tail", "small": "write-write-read"}
 

@@ -23,17 +23,17 @@ __all__ = ["LATE", "NEAR", "TOGETHER", "End", "IdleTimes", "Limit", "Stop", "Sto
 
 SURVIVED = 2
 SURVIVED_SHARE = 4
-"""The maximum number of closes at a timeout per request that was answered after a longer idle time.
+"""A timeout is refuted by requests that were answered after a longer idle time.
 
-A timeout is refuted if there are SURVIVED such requests or more, and at least one for this many closes.
+There must be at least SURVIVED such requests, and at least one for every SURVIVED_SHARE closes at the timeout.
 """
 LEARNED_SHARE = 2
-"""The number of requests answered after a longer idle time, per close, above which a timeout that closes show is refuted.
+"""A timeout learned from closes is refuted by more than this number of requests per close that were answered after a longer time.
 
 Then processes ended, and the client sends at a regular interval (22 per close in a recording; at most 1 for 46 real timeouts).
 """
 MANY = 3
-"""The number of moments from which early closes are a habit although their idle times differ; fewer may be restarts."""
+"""The minimum number of moments with early closes that are a habit although their idle times differ; fewer may be restarts."""
 _EVER = 1 << 62
 
 

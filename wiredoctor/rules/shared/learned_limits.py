@@ -10,19 +10,19 @@ from wiredoctor.tables import MILLISECOND, SECOND
 from wiredoctor.text.durations import duration_text
 
 TOGETHER = 50 * MILLISECOND
-"""The maximum time in ns between closes of one host that are a single event: a process ended."""
+"""The maximum time in ns between closes of one host that count as a single event: the end of a process."""
 DECIDED_ONCE = 20 * MILLISECOND
-"""The maximum time in ns between closes after similar idle times that count once, because one process decided once."""
+"""The maximum time in ns between closes after similar idle times that count as one, because one process closed them together."""
 EARLIEST = 950 * MILLISECOND
 """The shortest idle time in ns from which a timeout is learned; shorter ones come from workers that end."""
 AT_ONCE = 20 * MILLISECOND
-"""The maximum time in ns after a response for a close that belongs to that response."""
+"""The maximum time in ns from the end of a response to a close that belongs to it."""
 NEAR = 20 * MILLISECOND
 """The tolerance in ns for late timers on a busy machine; a fraction of their time is added."""
 LATE = 300 * MILLISECOND
 """The maximum time in ns after a timeout at which a process checks its connections."""
 MAX_CLOSES = 4096
-"""The maximum number of closes of an endpoint from which its timeout is learned; older ones may have another configuration."""
+"""The maximum number of closes from which an endpoint's timeout is learned; before them, its configuration may have differed."""
 
 
 class Limit(NamedTuple):

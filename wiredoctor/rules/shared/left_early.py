@@ -276,7 +276,10 @@ def _fin_with_request() -> pl.Expr:
 
 
 def _unfinished() -> pl.Expr:
-    """Return whether the server did not send the end of the response. False if only the capture may lack it."""
+    """Return whether the server did not send the end of the response.
+
+    False if the server may have sent it in packets that are missing from the capture.
+    """
     c = pl.col
     # bytes that are not a response count: another protocol, or a response with missing packets
     known = pl.when(c("has_response")).then("response_end_offset").otherwise("request_ack")

@@ -21,15 +21,15 @@ SPREAD = 100 * MILLISECOND
 REFUSED = SECOND
 """The maximum time in ns from the end of a process to a SYN that is refused because no other process takes over."""
 LAIN = 1_500 * MILLISECOND
-"""The maximum time in ns that a request waited for the close if it arrived at the timeout that closed other connections."""
+"""The maximum time in ns from a request to the close if the request may have arrived just when an idle timeout expired."""
 STRAGGLERS = 500 * MILLISECOND
 """The maximum time in ns between the end of a process and the closes by other processes of the server."""
 AGAIN = SECOND
 """The maximum time in ns between ends of processes that are merged into one."""
 CLOSER = 4
-"""The minimum factor between the differences of idle times and of close times. Then the responses did not cause the closes."""
+"""If idle times differ by more than this many times as much as the closes do, the responses did not cause the closes."""
 APART = 5 * MILLISECOND
-"""The minimum difference in ns between those idle times: one process closes several connections in less time."""
+"""The minimum difference in ns between idle times that shows this: one process closes several connections in less time."""
 
 
 class Syn(NamedTuple):
@@ -156,7 +156,7 @@ def stops_of(ends: Sequence[End], syns: Sequence[Syn], uses: Callable[[], Uses] 
 
 
 def _moments(ends: Iterable[End]) -> list[list[End]]:
-    """Return groups of closes that follow one another immediately. Each group is a moment."""
+    """Return the closes in groups. The closes of a group, which is called a moment, follow one another immediately."""
     moments: list[list[End]] = []
     for end in ends:
         if not moments or end.time - moments[-1][-1].time > TOGETHER:

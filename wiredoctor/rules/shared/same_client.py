@@ -145,9 +145,9 @@ class Clients:
     def longest_wait(self, one: Request, until: int, *, whole: bool = False) -> int:
         """Return the client's longest wait (ns) for the response to a similar request; 0 if there is none.
 
-        Requests are similar if they have the same method and host, and their paths differ only in numbers. The wait ends when
-        the response begins, or if `whole` is true, when it is complete. Only responses count for which it ended by `until` (ns),
-        and of which the client acknowledged a part.
+        Requests are similar if they have the same method and host, and their paths differ only in numbers. The client waits
+        until the response begins; if `whole` is true, until it is complete. A wait counts only if it ended by `until` (ns), and
+        if the client acknowledged a part of the response.
         """
         if whole not in self._longest:
             longest = self._longest.setdefault(whole, {})
