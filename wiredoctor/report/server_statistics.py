@@ -67,8 +67,8 @@ class ServerStatistics(NamedTuple):
 
     `names`: the most frequent values of Host; for connections without HTTP, the TLS server names (SNI). `failed`: requests that
     failed according to the findings, as in the headline; a status of 500 or above alone is not a failure. If a gateway forwarded
-    a failed request, its server also counts the gateway's attempts without a complete response, or with an error of another
-    gateway. `unanswered`: requests without a final response, if a finding of severity error is about them, or if their
+    a failed request, the upstream server also counts the gateway's attempts without a complete response, or with an error of
+    another gateway. `unanswered`: requests without a final response, if a finding of severity error is about them, or if their
     connection ended and was captured in both directions, without a gap that may hide the response. `incomplete`: responses that
     were cut off, unless a finding of severity note shows that the client had received all it wanted. `p50`, `p95`, `p99` and
     `longest` describe the server time in seconds, from the end of a request to the beginning of its response; None if no
