@@ -45,7 +45,7 @@ class Paged(TypedDict):
 
 @_whole
 class Answer(TypedDict):
-    """The keys that all answers about a capture share."""
+    """The keys that all answers about a capture have in common."""
 
     note: str
     incomplete: NotRequired[

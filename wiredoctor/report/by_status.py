@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from wiredoctor.gateways import Gateways, Place
 
 SERVER_ERROR = 500
-"""Status codes from here on report an error of the server (RFC 9110 section 15.6)."""
+"""Status codes of 500 and above report a server error (RFC 9110 section 15.6)."""
 
 FINAL = 200
 """Lower status codes are interim responses, except 101 (Switching Protocols), which is final."""

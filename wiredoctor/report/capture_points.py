@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from wiredoctor.findings import Report
 
 CLOCK_OFFSET = 60 * SECOND
-"""The maximum difference in ns between the clocks of two points; ports of a closed connection stay unused as long (TIME_WAIT)."""
+"""The maximum difference in ns between the clocks of two points; a host does not use the ports of a closed connection again
+for as long (TIME_WAIT).
+"""
 
 MAX_POINTS = 4
 """The maximum number of points of one conversation that are compared: client, server, and both sides of a router."""

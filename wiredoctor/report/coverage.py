@@ -144,7 +144,7 @@ _CUT = (
     "packets were cut after {} bytes, in which neither HTTP/1.x nor TLS was recognized: "
     "only stalls and connection attempts were checked",
 )
-"""Why connections in cut packets have an unknown protocol: packets below _TOO_SHORT bytes, and longer ones."""
+"""Why the protocol of connections is unknown: packets were cut to less than _TOO_SHORT bytes, or to more."""
 
 _SHORT = 128
 """A snap length up to this many bytes may hide whether a connection is HTTP or TLS."""

@@ -28,7 +28,7 @@ FAILURES: Mapping[str, tuple[str | None, ...] | None] = {
 """Rules whose errors mean that a request, or a connection, failed for the client, with the kinds that count (None: all)."""
 
 _CHUNKS = "invalid-chunk"
-"""Counts only in a response, which its client cannot read; a server answers such a request."""
+"""A rule that counts only for responses: a client cannot read such a response, but a server answers such a request."""
 
 _GAVE_UP = "client-abort"
 """A rule whose warnings count, too: the client did not get its response, although nothing violated the protocol."""

@@ -73,7 +73,7 @@ def _connections(report: Report, file: str, servers: list[str]) -> pl.LazyFrame:
 
 
 def _roles(file: str, known: Gateways) -> pl.DataFrame:
-    """Return one row for each exchange of a gateway, with clients and with upstream servers, including uncertain ones."""
+    """Return one row for each exchange that a gateway forwarded or sent itself, including uncertain ones."""
     c = pl.col
     tries = known.tries.lazy()
     doubts = pl.DataFrame(

@@ -19,10 +19,10 @@ _UNITS = {unit: seconds * SECOND for seconds, unit in LONG_UNITS} | {unit: size 
 _TIME = rf"\d[\d.]* (?:{'|'.join(_UNITS)})\b(?: \d+ (?:{'|'.join(_UNITS)})\b)*"
 
 _LASTED = Regex(rf"(?P<lead>^After| for| took| waited| complete, after) (?P<time>{_TIME})")
-"""How long one occurrence lasted, in its title."""
+"""Matches the part of a title that says how long one occurrence lasted."""
 
 _AFTER = Regex(rf",? {_TIME} after (?:the|its) request(?:,(?= before))?| after {_TIME}(?=$|[;,])")
-"""When one occurrence ended, in its title, which is complete without it."""
+"""Matches the part of a title that says when one occurrence ended; the title is complete without it."""
 
 _REQUESTS = (
     (Regex(r" to start answering (?P<request>.+)$"), r" to start answering requests such as \g<request>"),

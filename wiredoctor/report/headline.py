@@ -37,7 +37,7 @@ _UNREADABLE = ("tls", "http2")
 """Protocols whose connections may carry HTTP, and whose connection attempts and stalls are judged."""
 
 _OTHER = ("the only connection carries neither HTTP/1.x nor TLS", "each of the {} connections carries neither HTTP/1.x nor TLS")
-"""What connections of other protocols carry, whose stalls and connection attempts are judged; for one and for several."""
+"""Clauses about connections of other protocols, of which stalls and connection attempts are judged: for one, and for several."""
 
 _CLAUSES: Mapping[tuple[str, str | None], str] = {
     ("connect-failed", "refused"): "{server} refused the connection",
@@ -52,7 +52,7 @@ _CLAUSES: Mapping[tuple[str, str | None], str] = {
 """Causes as clauses, for findings whose title does not begin with "The server"."""
 
 _LEFT_OUT: Mapping[LeftOutBy, str] = {"baseline": "known", "ignore": "ignored", "confidence": "of lower confidence"}
-"""What is said of findings that were left out, by the reason."""
+"""The word for findings that were left out, by reason."""
 
 _LOSS = "capture-loss"
 

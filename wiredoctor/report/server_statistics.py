@@ -32,7 +32,7 @@ LEAST_LOST = 0.001
 """Less time (s) than this, lost to one cause, is not listed beside much longer times."""
 
 FEWEST = {"p50": 3, "p95": 20, "p99": 100}
-"""The minimum number of times for a percentile that people see; by nearest rank, that of fewer times is simply the longest."""
+"""The minimum number of times for a percentile that people see; with fewer times, the nearest rank is simply the longest one."""
 
 _KEY = ["capture", "connection"]
 
@@ -67,8 +67,8 @@ class ServerStatistics(NamedTuple):
 
     `names`: the most frequent values of Host; for connections without HTTP, the TLS server names (SNI). `failed`: requests that
     failed according to the findings, as in the headline; a status of 500 or above alone is not a failure. If a gateway forwarded
-    a failed request, its server also counts the gateway's attempts without a complete response, or with an error of another
-    gateway. `unanswered`: requests without a final response, if a finding of severity error is about them, or if their
+    a failed request, the upstream server also counts the gateway's attempts without a complete response, or with an error of
+    another gateway. `unanswered`: requests without a final response, if a finding of severity error is about them, or if their
     connection ended and was captured in both directions, without a gap that may hide the response. `incomplete`: responses that
     were cut off, unless a finding of severity note shows that the client had received all it wanted. `p50`, `p95`, `p99` and
     `longest` describe the server time in seconds, from the end of a request to the beginning of its response; None if no
@@ -92,7 +92,7 @@ class ServerStatistics(NamedTuple):
     failed_connections: int = 0
     """The connections that failed without a request according to the findings; only counted for servers."""
     unusable_connections: int = 0
-    """These, and all others that were never established, for example because the SYN got no answer.
+    """Failed connections, and all others that were never established, for example because the SYN got no answer.
 
     Only counted for servers and clients.
     """
@@ -310,7 +310,7 @@ def _rows(report: Report, exchanges: pl.LazyFrame, connections: pl.LazyFrame, by
 
 
 def _flags() -> list[pl.Expr]:
-    """Return the columns that need no other table than the exchanges: a flag for each count, and `wait`.
+    """Return the columns that need no table but the exchanges: a flag for each number that is counted, and `wait`.
 
     `wait` is the server time in ns; null if there is no final response.
     """

@@ -10,8 +10,6 @@ from wiredoctor.text.durations import SECOND, duration_text
 
 __all__ = ["SECOND", "clean", "count", "duration", "join_words", "part_of", "scale", "shorten", "size"]
 
-"""The number of ns in a second."""
-
 
 def clean(text: str) -> str:
     r"""Escape text for terminals: controls, format characters and lone surrogates become \xNN or \uNNNN."""

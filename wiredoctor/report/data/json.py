@@ -92,14 +92,16 @@ def _without_findings(report: Report, shown: str) -> dict[str, Any]:
 
 
 def write_one_table(report: Report, out: Sink, table: str, spool: Spool = in_memory) -> None:
-    """Write a report with only one table ("connections" or "exchanges"), which has the same keys as in the complete report."""
+    """Write a JSON report with only one table ("connections" or "exchanges"); its rows have the same keys as in the complete
+    report.
+    """
     out.write(report_head(report))
     write_table(report, out, table, spool)
     out.write(b"\n}\n")
 
 
 def write_table(report: Report, out: Sink, table: str, spool: Spool = in_memory) -> None:
-    """Write the key "connections" or "exchanges" with its list."""
+    """Write the list of rows under the key "connections" or "exchanges" (`table`)."""
     comma = Comma(out)
     out.write(f' "{table}": ['.encode())
     write_table_lines(report, comma, table, spool)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from wiredoctor.report.terminal.document import Part
 
 MAX_CARDS, MAX_ENDPOINTS = 200, 1_000
-"""The findings of a page with one status, and its endpoints."""
+"""The maximum numbers of findings with one status, and of endpoints, on a page."""
 
 SCRIPTS = ("base", "theme", "findings", "compare_page")
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 MAX_FINDINGS = 20_000
 
 MAX_TEXT = 6_000_000
-"""The characters that all targets of a page may have; if there are many long ones, each gets an equal share."""
+"""The maximum number of characters in all targets of a page together; if there are many long ones, each gets an equal share."""
 _LONGEST, _SHORTEST = 500, 48
 
 _WORDS = ["request_method", "request_host", "response_reason", "response_content_type", "response_framing", "response_end_reason"]

@@ -21,12 +21,12 @@ MAX_GRAPHS = 24
 FAR = 1_000_000
 """The frame number up to which packets are read for connections without findings.
 
-A second pass over this many packets takes a fifth of the analysis time; it goes further only for connections with findings.
+A second pass over this many packets takes a fifth of the analysis time. Beyond them, only connections with findings are read.
 """
 
 MAX_BURST_CONNECTIONS = 2_000
 MAX_BURSTS = 64
-"""The number of bursts per body; further ones are merged across the shortest pauses."""
+"""The maximum number of bursts per body; if there are more, those with the shortest pauses between them are merged."""
 MAX_BODIES = 5_000
 MAX_STALLS = 200
 

@@ -32,7 +32,7 @@ TALLEST = 150
 _TALL = 84
 """Height in pixels of the longest wait that the finding counts as lost or, if it counts none, of the longest wait."""
 _LEAST = 7
-"""Lower waits (in pixels) are not drawn; a drawn one has room for a line of text."""
+"""The minimum height of a wait in pixels, which leaves room for a line of text; lower waits are not drawn."""
 
 _CLOCK_SIGNS = 12
 """The length of a time of day without its date."""

@@ -288,7 +288,7 @@ def _layout(
 def _fitting(base: Mapping[str, Field], optional: Mapping[str, Field], room: int) -> list[str]:
     """Return the names of the optional columns to show: as many as fit, in the order of `optional`.
 
-    The server may take the room of the bar, down to its minimum length; the other columns must leave a bar of readable length.
+    The column of servers may shorten the bar to its minimum length. With any other column, the bar must keep a readable length.
     """
     server = [*optional][:1] if [*optional][:1] == ["server"] else []
     if len(fitting([*base.values()], [optional[name] for name in server], room)) < len(server):

@@ -19,7 +19,7 @@ LONGEST_GAP = 300
 """The maximum length of a host with its path in characters."""
 
 SHORTEST_PIECE = 12
-"""A part of a message is unambiguous from this many characters on."""
+"""A part of a message with at least this many characters is unambiguous."""
 
 SMALL_WORDS = re.compile(
     r"\b(a|an|and|are|as|at|be|but|by|for|from|has|have|in|is|it|my|not|of|on|or|so|that|the|to|was|when|why|with)\b"

@@ -28,7 +28,7 @@ MAX_SERVERS = 10
 MAX_EXAMPLES = 3
 MAX_EXAMPLE = 40
 WORTH_TELLING = 0.001
-"""The headline reports waiting from this many seconds on; local handshakes take microseconds."""
+"""The headline reports the time lost if it is at least this many seconds; local handshakes take microseconds."""
 SOFTWARE_LENGTH = 40
 
 _BROWSERS = tuple(
@@ -151,7 +151,9 @@ def _not_checked(reach: Coverage) -> str:
 
 
 def failing(reach: Coverage) -> list[str]:
-    """Return a line for each server with statuses of 500 or above, with their known reasons; the last line counts the others."""
+    """Return a line for each server with statuses of 500 or above, with their known reasons; a last line counts the omitted
+    servers.
+    """
     failed = [one for one in reach.servers if one.failed]
     lines = [_failing(one, "not explained" if reach.knows_failures else "not checked") for one in failed[:MAX_SERVERS]]
     if rest := failed[MAX_SERVERS:]:

@@ -217,7 +217,7 @@ def _fields(lines: Sequence[Mapping[str, str]], by: Grouping, order: ServerOrder
 
 
 def _shrunk(fields: Mapping[str, Field], room: int, least: Mapping[str, int]) -> dict[str, Field]:
-    """Return the columns, with columns of texts made narrower until all fit in `room`.
+    """Return the columns, with some of them made narrower until all fit in `room`.
 
     `least`: the columns that may become narrower, and the minimum width of each.
     """

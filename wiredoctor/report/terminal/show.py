@@ -79,7 +79,7 @@ class ShownPackets(NamedTuple):
 
 
 def look(report: Report, asked: ShowRequest) -> ShownPackets:
-    """Load the packets and header sections that `asked` requests; the ladder has no steps if the capture cannot be read again."""
+    """Load what `asked` requests: packets and header sections. The ladder has no steps if the capture cannot be read again."""
     here = [f for f in report.findings if f.capture == asked.capture]
     beside = [f for f in here if f.connection is not None and f.connection == asked.connection]
     most = EVERY_STEP if asked.everything else MAX_STEPS

@@ -60,7 +60,9 @@ LEAST_PLACE = 14
 """The minimum width of a server with its path in the table of problems."""
 
 MAX_LEAST_PLACE = 34
-"""The upper limit of this minimum if rows need their mark to differ: room for an IPv4 address with port, and for most kinds."""
+"""The largest minimum width of a server with its path, for rows that need their mark to differ: room for an IPv4 address with
+its port, and for most kinds.
+"""
 
 MAX_TABLE = 140
 """The maximum width of the table of problems."""

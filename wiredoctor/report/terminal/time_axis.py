@@ -15,7 +15,9 @@ _UNITS = ((100_000_000, 1_000_000_000, "s"), (100_000, 1_000_000, "ms"), (100, 1
 """For ticks at least this far apart (ns): a unit in ns, and its name."""
 
 _MAX_UNITS = 10
-"""An axis that begins at this many seconds is labeled in seconds, however close its ticks are; so for the other units."""
+"""An axis that begins at this many seconds is labeled in seconds, however close its ticks are. The same applies to the other
+units.
+"""
 
 _SHORTEST = 1_000_000
 """The minimum length of an axis in ns: all events may be at the same time."""
