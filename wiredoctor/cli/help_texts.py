@@ -37,7 +37,7 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("sudo wiredoctor run -- curl http://app1:8080/", "find out why a request was slow or failed"),
         (
             "sudo wiredoctor run -o report.html -- pytest tests/e2e",
-            "find out what went wrong in a test run, as a page for the browser",
+            "write a page for the browser that says what went wrong in a test run",
         ),
     ),
     "compare": (

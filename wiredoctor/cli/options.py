@@ -192,8 +192,8 @@ FailOn = Annotated[
     Failing | None,
     typer.Option(
         "--fail-on",
-        help="Exit with 1 if a finding has at least this severity; with any, also if a failure has no explanation or packets "
-        "were dropped.",
+        help="Exit with 1 if a finding has at least this severity. The value any also counts failures without an explanation and "
+        "dropped packets.",
         show_default=False,
     ),
 ]

@@ -359,6 +359,6 @@ def _time_lost(report: Report, groups: Sequence[Group], reach: Coverage) -> str:
     if not costly:
         return lost
     most = max(costly, key=lambda group: group.delay or 0.0)
-    share = "" if len(costly) == 1 else f", {duration(min(most.delay or 0.0, report.delay))} of it here"
+    share = "" if len(costly) == 1 else f", {duration(min(most.delay or 0.0, report.delay))} of it to one problem"
     title = _title_and_place(most)
     return f"{lost}{share}. {title}" if ": " in title else f"{lost}{share}: {_lower(title)}"

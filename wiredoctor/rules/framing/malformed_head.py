@@ -11,8 +11,8 @@ What it means
     a program that failed before it had written a head.
 
 Why it hurts
-    Readers treat such heads differently: some reject the message (400, "invalid header"), some skip the field, some correct
-    it. If one reader skips a field and the next one uses it, requests can be smuggled and responses split. If Content-Length
+    Recipients treat such heads differently: some reject the message (400, "invalid header"), some skip the field, some correct
+    it. If one recipient skips a field and the next one uses it, requests can be smuggled and responses split. If Content-Length
     is not a number, the end of the message is unknown, too. A request whose response has no status line has failed. Clients
     report an invalid response, and most proxies answer 502. nginx forwards such bytes unchanged, and Apache httpd sends them
     as the body of a 200.
@@ -115,7 +115,7 @@ RULE = Rule(
 
 CONNECTIONS = Threshold(
     "16384 connections",
-    "the number of connections whose reported kinds are remembered, which bounds the memory; the least recently used is dropped",
+    "each kind is reported once per connection; this many connections are remembered, and the least recently used is dropped",
 )
 
 

@@ -22,10 +22,10 @@ How it is proved
 What it is not
     Browsers and pools open connections side by side. If the server closes after each response, keep-alive-disabled or
     premature-close reports it. HTTP/1.0 without keep-alive cannot reuse connections. If more than 5 s pass between two
-    requests, the program with the connection may have ended. A client may reuse connections in most cases, and open some for
-    requests that must not be repeated. A pool may have opened several connections and not come back to them yet. This is
-    assumed if they are still open and have been idle for less than three times the longest pause between the pool's
-    requests. A client may also open a new connection because it checked its own and found it closed by the server.
+    requests, the program that had the connection may have ended. A client may reuse connections in most cases, and open some
+    for requests that must not be repeated. A pool may have opened several connections and not come back to them yet. This is
+    assumed if they are still open and have been idle for less than three times the longest pause between the pool's requests.
+    A client may also open a new connection because it checked its own and found it closed by the server.
 
 What to do
     Let the client use a pool (a session, an agent, one HttpClient for all requests), and let it read responses to their end.
@@ -124,7 +124,7 @@ SPAN_SHARE = Threshold(
     "something else most of the time",
 )
 DENSE = Threshold(
-    "10 exchanges", "if this many exchanges begin within a second, a pool is worthwhile however cheap a handshake is"
+    "10 exchanges", "if this many exchanges begin within a second, SPAN_SHARE does not make a finding cheap: a pool is worthwhile"
 )
 UNUSED = Threshold(
     "3 times",
@@ -132,7 +132,10 @@ UNUSED = Threshold(
     "a pool would have used it by then",
 )
 ABANDONED = Threshold(
-    "75 %", "at least this share of the open connections must be unused; in a pool that grows, more of them were used recently"
+    "75 %",
+    
+    "a finding needs at least this share of the open connections to be unused; in a pool that grows, more were used recently",
+,
 )
 LOOKED = Threshold(
     "50 ms",
