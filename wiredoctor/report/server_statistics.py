@@ -37,6 +37,10 @@ FEWEST = {"p50": 3, "p95": 20, "p99": 100}
 _KEY = ["capture", "connection"]
 
 
+_VERSION = r"^v[0-9]+(?:\.[0-9]+)*$"
+"""A segment of a path that names the version of an API, and no resource."""
+
+
 class Grouping(StrEnum):
     """The criterion by which the rows of the statistics are grouped."""
 
@@ -280,7 +284,9 @@ def _rows(report: Report, exchanges: pl.LazyFrame, connections: pl.LazyFrame, by
     import polars as pl
 
     c = pl.col
-    path = c("request_target").str.replace(r"[?#].*$", "").str.replace_all(r"\d+", "#")
+    segment = pl.when(~pl.element().str.contains(_VERSION)).then(pl.element().str.replace_all("[0-9]+", "#"))
+    path = c("request_target").str.replace(r"[?#].*$", "").str.split("/")
+    path = path.list.eval(segment.otherwise(pl.element())).list.join("/")
     own = {Grouping.host: c("request_host"), Grouping.path: c("request_method") + " " + path}.get(by) if by else None
     narrow = exchanges.select(  # before the joins, which copy each column
         *_KEY, "exchange", c("request_host").alias("host"), *_flags(), *([] if own is None else [own.alias("own")])

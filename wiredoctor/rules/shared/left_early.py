@@ -38,6 +38,11 @@ TIMEOUT_NEAR = Threshold("200 ms", "the maximum of that tolerance: for long time
 
 STOOD_STILL = Threshold("5 s", "the time without data after which a download was given up; a client requests another part sooner")
 GONE = Threshold("1 s", "the time within which a closed socket answers data with an RST; a half-closed one accepts the data")
+SEGMENT = 1000
+"""Bytes: less than the payload of a full segment on any usual path, and less than the largest median of chunks (1,024)."""
+PIECES = Threshold("20 chunks", "at least this many chunks, of 1,000 bytes at most (the median), are a stream without pauses")
+TRICKLED = Threshold("2 s", "the minimum time of such a stream: in less, slow start sends little per round trip, too")
+RECENT = Threshold("1 s", "the last data of such a stream must have come this shortly before the close: it had not stopped")
 PAUSES = Threshold("2 pauses", "the application must have paused at least this often: the response came in three pieces or more")
 TOGETHER = Threshold("50 ms", "closes that one host begins within this time are one event: a program ended")
 SEVERAL = Threshold(
@@ -184,7 +189,22 @@ def _in_pieces() -> pl.Expr:
     """Return whether a response without a length was sent in pieces, or has a media type that is used for streams."""
     c = pl.col
     named = c("response_content_type").is_in(_STREAMS) | c("response_content_type").str.contains(_LOGS)
-    return (begun() & _unsized() & (named | (c("response_application_pauses") >= PAUSES.value))).fill_null(value=False)
+    paused = c("response_application_pauses") >= PAUSES.value
+    return (begun() & _unsized() & (named | paused | _trickled())).fill_null(value=False)
+
+
+def _trickled() -> pl.Expr:
+    """Return whether small chunks came until the client closed, with less than a segment per round trip.
+
+    A sender with more data would have sent more. With Nagle's algorithm on, the pauses of such a program do not show: the next
+    chunk is already waiting for the ACK.
+    """
+    c = pl.col
+    time = c("response_last_body_time") - c("response_start")
+    slow = c("response_body_bytes") * _round_trip() < SEGMENT * time
+    small = (c("response_chunks") >= PIECES.value) & (c("response_median_chunk") <= SEGMENT)
+    coming = c("client_close_time") - c("response_last_body_time") <= RECENT.value
+    return small & slow & coming & (time >= TRICKLED.value)
 
 
 def _unsized() -> pl.Expr:

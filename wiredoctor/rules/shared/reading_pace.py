@@ -38,6 +38,9 @@ def with_pace(rows: pl.DataFrame, connections: pl.LazyFrame, exchanges: pl.LazyF
     openings at most `most` ns apart count. `period`, `rate` and `plays` are only for HTTP clients that are not gateways, because
     a gateway may wait for a client of its own.
 
+    `longest_pause`: the longest time (ns) for which such a client closed its window in the response. `paused_percent`: the part
+    of the response's time that all these windows took, null unless the response is complete.
+
     `rows` have `connection`, the `direction` of the receiver, `http`, and `start` (ns). They also have `opened` (ns) and
     `offset` of the next data (null if the window never opened), and `closed`, the time (ns) for which the window was closed.
     """
@@ -52,6 +55,7 @@ def with_pace(rows: pl.DataFrame, connections: pl.LazyFrame, exchanges: pl.LazyF
         .select(
             *("connection", "request_forwarded", "request_start", "response_start", "response_offset"),
             c("exchange").alias("response"),
+            pl.when(c("response_end_reason") == "complete").then(c("response_end") - c("response_start")).alias("response_time"),
             media(c("response_content_type"), c("request_user_agent")).alias("media"),
         )
         .drop_nulls("request_start")
@@ -68,6 +72,8 @@ def with_pace(rows: pl.DataFrame, connections: pl.LazyFrame, exchanges: pl.LazyF
     found = _with_periods(held, most).select(
         "number",
         *(pl.when(within).then(name).alias(name) for name in ("period", "rate")),
+        _closed().max().over(_OF_RESPONSE).alias("longest_pause"),
+        (_closed().sum().over(_OF_RESPONSE) * 100 / c("response_time")).ceil().alias("paused_percent"),
         (c("media") & (_closed() <= most) & (c("opened").is_not_null() | c("opened_before"))).alias("plays"),
     )
     made = numbered.join(found, on="number", how="left").sort("number").collect()
