@@ -70,8 +70,9 @@ __all__ = [
 
 
 def capture(text: str, at: str | None = None) -> bytes:
-    """Return a pcap file with the packets of a ladder, as bytes. `at`: client, middle or server; None for the ladder's own.
+    """Return a pcap file with the packets of a ladder, as bytes.
 
-    Raise LadderError if a line is invalid, or if a packet is faster than the round trip allows.
+    `at`: the capture point (client, middle or server); None for the point at which the ladder is written. Raise LadderError if a
+    line is invalid, or if a packet is faster than the round trip allows.
     """
     return to_pcap(ladder_packets(text, at))

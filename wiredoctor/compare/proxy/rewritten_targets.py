@@ -90,7 +90,7 @@ def _commonest(front: Mapping[Kind, int], back: Mapping[Kind, int]) -> Prefix | 
 
 
 def _renaming(prefix: Prefix, front: Mapping[Kind, int], back: Mapping[Kind, int]) -> list[tuple[Kind, Kind]]:
-    """Return pairs of (method, target) at the front and at the back, where replacing this path prefix turns one into the other."""
+    """Return pairs of (method, target) at the front and at the back; replacing this path prefix turns one into the other."""
     named = (
         ((method, target), (method, prefix.back + target[len(prefix.front) :]))
         for method, target in front
