@@ -49,7 +49,7 @@ def _ignore(number: int, frame: FrameType | None) -> None:
 
 @contextlib.contextmanager
 def paged() -> Generator[BinaryIO]:
-    """Yield a stream to write to: the pager if there is one, otherwise standard output. At the end, wait for the pager to exit."""
+    """Yield a stream to write to: the pager if there is one, otherwise standard output. At the end, wait for the pager."""
     called = command()
     if not called:
         yield sys.stdout.buffer
