@@ -119,7 +119,7 @@ def exchange_batch(rows: ExchangeRows, heads: pl.DataFrame) -> Batch:
 
 
 def _request_id_part(values: Sequence[bytes]) -> pl.DataFrame:
-    """Return a data frame with the request ids as they were sent. The first row is empty, for exchanges that have no request id."""
+    """Return a data frame with the request ids as they were sent. The first row is empty, for exchanges without a request id."""
     return pl.DataFrame([_texts([b"", *values]).alias("request_id")]) if values else _no_request_ids()
 
 

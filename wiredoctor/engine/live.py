@@ -77,7 +77,7 @@ class LiveAnalysis(Analysis):
 
     @property
     def deadline(self) -> int | None:
-        """The time (ns since the first packet) at which something becomes final even if no packet arrives; None if nothing will."""
+        """The time (ns since the first packet) at which something becomes final even if no packet arrives, or None."""
         story, ordering = self.core.story, self.core.ordering
         held = FOREVER if ordering is None or ordering.due_at() == LATEST else ordering.due_at()
         alarm = min(self.core.http.alarms.next, story.repetitions.due(), story.stalls.due, held)

@@ -87,7 +87,7 @@ class CaptureFiles:
 
     @property
     def lost(self) -> str | None:
-        """If the capture is a single file: a description of what could not be read when it was opened; None if it was undamaged."""
+        """For a single file: a description of what could not be read when it was opened; None if it was undamaged."""
         return self.members[0].lost if len(self.members) == 1 else None
 
     @property

@@ -57,7 +57,7 @@ class Result:
 
 @dataclass
 class Worker:
-    """A process that analyzes a share of the connections, and the path of the file to which it writes its Result or a traceback."""
+    """A process that analyzes a share of the connections, and the file to which it writes its Result or a traceback."""
 
     process: int
     outcome: Path

@@ -206,7 +206,7 @@ def _makers() -> dict[str, Maker]:
 
 
 def _name_maker(cell: str, names: Sequence[str]) -> Maker:
-    """Return a function that makes a column of names: it looks up each number in the core's column `cell` as an index in `names`."""
+    """Return a function that makes a column of names; the core's column `cell` has their indexes in `names`."""
     values = pl.Series(names)
     return lambda batch: batch.gather(values, cell)
 

@@ -155,7 +155,7 @@ class GatewaySearch:
 
 
 class _Pairing:
-    """The newest exchanges of a capture, and how they may be paired: an exchange with a gateway, and the gateway's with a server."""
+    """The newest exchanges of a capture: which may be a request to a gateway, and which the gateway's request to a server for it."""
 
     def __init__(
         self, known: Gateways, exchanges: pl.DataFrame, now: pl.DataFrame, ends: pl.DataFrame, servers: Mapping[int, str]
@@ -340,7 +340,7 @@ class AtGateways:
         self._add(failed.iter_rows(), clock)
 
     def take(self, clock: int) -> None:
-        """Record the failures that the analysis has found since the last call, and drop failures that have waited for too long."""
+        """Record the failures found by the analysis since the last call, and drop failures that have waited for too long."""
         self._add(self._analysis.failures if self._module is not None else (), clock)
         self._analysis.failures.clear()
         for place in [place for place, noted in self._waiting.items() if is_left(noted, clock)]:

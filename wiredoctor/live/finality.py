@@ -106,7 +106,7 @@ class PendingFindings:
         self._watch({int(i) for rows in events.values() for i in rows["connection"].unique().to_list()} - self._known.keys())
 
     def finish(self, exchanges: pl.DataFrame, connections: pl.DataFrame) -> None:
-        """Store the finished rows of exchanges and connections if their connection has a candidate. Record exchanges that failed."""
+        """Store finished rows of exchanges and connections if their connection has a candidate. Record failed exchanges."""
         self._failed.note(exchanges, self.analysis.analyzed_until)
         if not self._known:
             return
@@ -247,7 +247,7 @@ class PendingFindings:
         return pl.concat([self._connections, open_exchanges.rows_as_of(connections, self.analysis.latest)])
 
     def _state(self, number: int, connection: Connection | None) -> tuple[int, int, int, bool, bool]:
-        """Return the state of a connection as a row with the schema _STATES. `number`: its id. `connection`: None if it is over."""
+        """Return the state of the connection with id `number` as a row with the schema _STATES. `connection`: None if it is over."""
         if connection is None:
             return number, FOREVER, FOREVER, True, True
         since, unknown = open_exchanges.undecided_since(connection)
@@ -414,7 +414,7 @@ class PendingFindings:
         return self._at_gateways
 
     def gateway_clients(self, *, at_end: bool) -> frozenset[int]:
-        """Return the ids of the connections whose client is a gateway. Without `at_end`, these are the connections known so far."""
+        """Return the ids of the connections whose client is a gateway; without `at_end`, only those known so far."""
         return self._gateways(at_end=at_end)[0].clients
 
     def _with_theirs(self, connections: pl.Series) -> dict[str, pl.DataFrame]:

@@ -287,7 +287,7 @@ def _forget(watched: select.poll, control: _Control) -> None:
 
 
 def _forward(control: _Control, child: int) -> bool:
-    """Forward the requested signals to the program. Return False if the requesting process has ended; the program then continues."""
+    """Forward requested signals to the program. Return False if the requesting process has ended; the program then continues."""
     data = control.read()
     for word in (data or b"").split():
         with contextlib.suppress(ProcessLookupError):
