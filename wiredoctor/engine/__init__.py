@@ -1,5 +1,6 @@
 """Run the core over a capture and pass its tables to the rules.
 
-`Analysis` in run.py does it batch by batch, processes.py in several processes, live.py while the capture grows. second_pass.py
-reads the capture again for views of packets. `wiredoctor.pipeline` calls all of it.
+`Analysis` in run.py reads a capture batch by batch. processes.py divides this work among several processes, and live.py analyzes
+a capture while it grows. second_pass.py reads a capture again for outputs that show packets. `wiredoctor.pipeline` uses all of
+them.
 """

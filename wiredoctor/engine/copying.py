@@ -46,7 +46,7 @@ Comments = Iterable[tuple[int, Sequence[str]]]
 
 
 class _Notes:
-    """The comments of frames, which must be requested in frame order."""
+    """The comments on frames. They must be requested in ascending order of frames."""
 
     def __init__(self, comments: Comments) -> None:
         self._rest = iter(comments)
@@ -54,7 +54,7 @@ class _Notes:
 
     @property
     def frame(self) -> int:
-        """The number of the next frame with comments; larger than any frame number if there is none."""
+        """The number of the next frame that has comments; if there is none, a number larger than any frame number."""
         return self._next[0] if self._next is not None else 1 << 62
 
     def of(self, frame: int) -> Sequence[str]:
@@ -68,7 +68,7 @@ class _Notes:
 
 
 class _Selection:
-    """The frames that are copied, by ascending number; None means all."""
+    """The frames to be copied. `only`: their numbers in ascending order; None means all frames."""
 
     def __init__(self, only: Array | None) -> None:
         self._only = only
@@ -91,7 +91,7 @@ def copy(
 ) -> None:
     """Write the first `frames` packets of a capture, or as many as can be read, to `out`.
 
-    `about` is a comment on the file; none is written if it is empty. `comments` are those on frames. `only` has the ascending
+    `about` is a comment on the file; none is written if it is empty. `comments`: the comments on frames. `only`: the ascending
     numbers of the frames to copy; None copies all of them, so frame numbers stay the same. `program` is named as the writer.
     """
     notes, selection = _Notes(comments), _Selection(only)
@@ -138,7 +138,7 @@ def _packets_of_files(capture: CaptureFiles) -> tuple[list[int] | None, Sequence
 
 
 class _BlockCopy:
-    """Copies `frames` packets of a pcapng file block by block. `first` is the frame number of its first packet."""
+    """Copies `frames` packets of a pcapng file block by block. `first` is the frame number of the file's first packet."""
 
     def __init__(self, content: Content, first: int, frames: int, notes: _Notes, selection: _Selection) -> None:
         self._content = content
@@ -160,7 +160,8 @@ class _BlockCopy:
             out.write(self._content.read(at, min(PIECE, end - at)))
 
     def _changed_blocks(self, about: Sequence[str]) -> Iterator[tuple[int, int, bytes]]:
-        """Yield the start and end offset of each block to be changed, and the block that replaces it (empty: none).
+        """Yield each block that is not copied unchanged: its start and end offsets, and the bytes that replace it (empty if it is
+        dropped).
 
         `about`: the comments on the file.
         """
@@ -195,8 +196,8 @@ def _copy_packets(
 ) -> None:  # fmt: skip
     """Write the interfaces and packets of a capture as new blocks.
 
-    `seconds`: added to the timestamps by each interface. `fcs`: the length in bits of the frame check sequences, if known.
-    `own_options`: the packets come from pcapng blocks, whose options are copied.
+    `seconds`: the offset that each interface description adds to the timestamps of its packets. `fcs`: the length in bits of the
+    frame check sequences, if known. `own_options`: the packets come from pcapng blocks, whose options are copied.
     """
     records, packet = open_capture_records(capture), Packet()
     described = 0
@@ -219,7 +220,7 @@ def _copy_packets(
 
 
 def _with_packets(one: Interface) -> Interface:
-    """Return the interface with LINKTYPE_USER0 if it has no link type, because no program could read its packets otherwise."""
+    """Return an interface whose packets programs can read: with LINKTYPE_USER0 if it has no link type, otherwise unchanged."""
     return one._replace(link_type=147) if one.link_type == NO_PACKET else one
 
 
@@ -236,12 +237,14 @@ def _own_options(packet: Packet) -> bytes:
 
 
 def _join_options(options: bytes, more: bytes) -> bytes:
-    """Return encoded options followed by more encoded options."""
+    """Return one list of encoded options from two."""
     return options[:-4] + more if options.endswith(bytes(4)) else options + more
 
 
 def _fcs_bits(content: Content) -> int | None:
-    """Return the length in bits of the frame check sequences if the header of a pcap file contains it; otherwise None."""
+    """Return the length of the frame check sequences in bits, as recorded in the header of a pcap file; None if it is not
+    recorded.
+    """
     head = content.read(0, 24)
     if detect_format(head) != "pcap":
         return None

@@ -73,7 +73,8 @@ Columns = dict[str, Any]
 
 
 def head_part(heads: Sequence[Head]) -> pl.DataFrame:
-    """Return a frame with one row per header section, and the columns of messages that depend only on it.
+    """Return a data frame with one row per header section. Its columns are those of MESSAGES that depend only on the header
+    section.
 
     The first row is for messages without a header section.
     """
@@ -100,7 +101,7 @@ def _make_head_part(heads: Sequence[Head]) -> pl.DataFrame:
 
 
 def _part_column(column: Column, values: Sequence[Any]) -> pl.Series:
-    """Return a column whose first row is for messages without a header section; the other rows have `values`."""
+    """Return a column that begins with an empty value, to which rows without this data refer. The other rows have `values`."""
     sentinel, dtype = column.sentinel, column.dtype
     none: Any = "" if dtype == pl.String else [] if dtype == pl.List else False if dtype == pl.Boolean else sentinel or 0
     series = pl.Series(column.name, [none, *values], dtype=dtype, strict=False)
@@ -108,7 +109,9 @@ def _part_column(column: Column, values: Sequence[Any]) -> pl.Series:
 
 
 def exchange_batch(rows: ExchangeRows, heads: pl.DataFrame) -> Batch:
-    """Take the rows of `exchanges` or `closes` from the core. Return them with the columns of STORED_EXCHANGES that they have."""
+    """Take the rows of `exchanges` or `closes` from the core. Return them with those columns of STORED_EXCHANGES that they
+    contain.
+    """
     cells = take_cells(rows.rows, EXCHANGE if rows.rows.width == len(EXCHANGE) else (*EXCHANGE, *CLOSE))
     targets, extras, request_ids = rows.take_texts()
     parts = {"heads": heads, "extras": _extra_part(extras), "request_ids": _request_id_part(request_ids)}
@@ -116,7 +119,7 @@ def exchange_batch(rows: ExchangeRows, heads: pl.DataFrame) -> Batch:
 
 
 def _request_id_part(values: Sequence[bytes]) -> pl.DataFrame:
-    """Return a frame with the request ids as they were sent. The first row is for exchanges without one."""
+    """Return a data frame with the request ids as they were sent. The first row is empty, for exchanges without a request id."""
     return pl.DataFrame([_texts([b"", *values]).alias("request_id")]) if values else _no_request_ids()
 
 
@@ -126,7 +129,10 @@ def _no_request_ids() -> pl.DataFrame:
 
 
 def _request_id(batch: Batch) -> pl.Series:
-    """Return the request id of each exchange; empty if it is not well-formed. The check takes time, and few readers need it."""
+    """Return the request id of each exchange; empty if it is not well-formed.
+
+    The check takes time and the column is seldom used, so it is computed only on demand.
+    """
     texts = batch.parts["request_ids"]["request_id"].str.strip_chars(" \t")
     return batch.gather(texts.set(~texts.str.contains(WELL_FORMED), ""), "request_id", -1)
 
@@ -141,7 +147,7 @@ def _texts(values: Sequence[bytes]) -> pl.Series:
 def _persistent(batch: Batch) -> Array:
     """Return for each exchange whether both messages leave the connection open (RFC 9112 section 9.3).
 
-    If a header section was truncated, the result is False, because the missing part may announce a close. A request that was not
+    The result is False if a header section was truncated, because the missing part may announce a close. A request that was not
     captured is assumed not to announce one.
     """
     heads = batch.parts["heads"]
@@ -159,9 +165,10 @@ def _persistent(batch: Batch) -> Array:
 
 
 def _between(first: str, second: str, needed: Sequence[str], least: int | None = None) -> Maker:
-    """Return a function that computes the time in ns from cell `first` to cell `second`, for each row.
+    """Return a function that computes the time in ns between the values `first` and `second` of the core's rows, for each row.
 
-    The result is at least `least`, if given. It is null if a head is missing; `needed` are the cells of these heads.
+    If `least` is given, smaller results are raised to it. A result is null if one of the header sections named in `needed` is
+    missing.
     """
 
     def make(batch: Batch) -> Array:
@@ -188,7 +195,7 @@ def _has(head: str) -> Maker:
 
 
 def _makers() -> dict[str, Maker]:
-    """Return functions that compute the columns of STORED_EXCHANGES that are not cells. The keys are the columns' names."""
+    """Return the functions that compute those columns of STORED_EXCHANGES that the core does not write, by column name."""
     makers: dict[str, Maker] = {
         "request_target": lambda batch: batch.texts["request_target"],
         "request_id": _request_id,
@@ -221,7 +228,7 @@ _EXTRAS = (
 
 
 def _extra_part(extras: Sequence[Extra]) -> pl.DataFrame:
-    """Return a frame with one row per Extra: interim responses, pauses, streamed events, and what limited a long body.
+    """Return a data frame with one row per Extra: interim responses, pauses, streamed events, and what limited a long body.
 
     The first row is for exchanges without any of these.
     """
@@ -276,7 +283,7 @@ def _piece_numbers(extra: Extra) -> tuple[Any, ...]:
 
 
 def _lump_numbers(pieces: Pieces) -> tuple[Any, ...]:
-    """Return the values of the columns about events that arrived together because a buffer held them back."""
+    """Return the values of the columns about events that a buffer held back, so that they arrived together."""
     first = pieces.first.events if pieces.first is not None and pieces.first.is_lump(1, pieces.tick) else 0
     large = pieces.large, pieces.large_events
     return (first, pieces.held, pieces.held_events, *large, pieces.cut, pieces.first_cut)
@@ -321,7 +328,7 @@ def _by_application(batch: Batch) -> Array:
 
 
 def _message_makers() -> dict[str, Maker]:
-    """Return functions that compute the columns of MESSAGES that are not cells. The keys are the columns' names."""
+    """Return the functions that compute those columns of MESSAGES that the core does not write, by column name."""
     makers: dict[str, Maker] = {"target": lambda batch: batch.texts["target"]}
     for cell, names in (("head", _OF_HEADS), ("request_head", _OF_REQUESTS), ("response_head", _OF_RESPONSES)):
         for name in names:

@@ -15,7 +15,7 @@ from wiredoctor.core.records import Source
 
 @dataclass
 class _Part:
-    """A file of the stream: its descriptor, and its start offset in the stream."""
+    """A file that is part of the stream: the offset in the stream at which it begins, and its descriptor."""
 
     begin: int
     file: int
@@ -99,7 +99,7 @@ class GrowingCapture:
         return self._stream.parts[0].file if self._stream.parts else None
 
     def extend(self, end: int) -> None:
-        """Set the offset up to which the stream was written; it must be the end of a block."""
+        """Set the offset at which the stream ends now; it must be the end of a block."""
         if not self._stream.is_cut:
             self._stream.end = max(self._stream.end, end)
 
@@ -120,7 +120,7 @@ class GrowingCapture:
 
     @property
     def ending(self) -> Ending | None:
-        """When capturing ended, according to the last block; None if the recorder has not written it."""
+        """When capturing ended, according to the last block; None if the recorder has not written this block."""
         try:
             tail = self._stream.read(max(self.size - LONGEST, 0), LONGEST)
         except CaptureError:  # the bytes no longer exist
@@ -131,7 +131,10 @@ class GrowingCapture:
         """Return None: all frames belong to a single capture."""
 
     def close_before(self, end: int, needed: int) -> None:
-        """Close files that end before offset `end`, unless they have unread bytes or bytes from offset `needed` on."""
+        """Close the files that end at or before offset `end`.
+
+        Files with unread bytes stay open, and so do files with bytes from offset `needed` on, which may be read again.
+        """
         parts = self._stream.parts
         last = min(end, needed, self.records.position)
         while len(parts) > 1 and parts[1].begin <= last:

@@ -36,7 +36,7 @@ _OF_EXCHANGES = (
 
 
 class LiveAnalysis(Analysis):
-    """Analyzes the packets written so far, again and again while a capture grows.
+    """Analyzes a growing capture step by step; each step analyzes packets written since the previous one.
 
     `listener` is called with each batch of finished exchanges and connections.
     """
@@ -67,7 +67,7 @@ class LiveAnalysis(Analysis):
     def pass_time(self, clock: int) -> Candidates:
         """Return the candidates that became final because no packet arrived until `clock` (ns since the first packet).
 
-        This does not change packet counts or comparisons of timestamps.
+        Unlike an arriving packet, this changes no packet counts, and later timestamps are not compared with `clock`.
         """
         self.release(clock)
         self.core.http.pass_time(clock)
@@ -77,7 +77,7 @@ class LiveAnalysis(Analysis):
 
     @property
     def deadline(self) -> int | None:
-        """The time (ns since the first packet) at which something becomes final even without a packet; None if nothing waits."""
+        """The time (ns since the first packet) at which something becomes final even if no packet arrives, or None."""
         story, ordering = self.core.story, self.core.ordering
         held = FOREVER if ordering is None or ordering.due_at() == LATEST else ordering.due_at()
         alarm = min(self.core.http.alarms.next, story.repetitions.due(), story.stalls.due, held)
@@ -91,7 +91,9 @@ class LiveAnalysis(Analysis):
 
     @property
     def analyzed_until(self) -> int:
-        """The time (ns) up to which all packets were analyzed: `clock`, or the newest packet's time if the clock was set back."""
+        """The time (ns) up to which all packets were analyzed: `clock`, or an earlier time if the clock of the capture was set
+        back.
+        """
         if not self.steps.count:
             return self.clock
         ordering = self.core.ordering
@@ -99,7 +101,7 @@ class LiveAnalysis(Analysis):
         return min(self.clock, self.records.times.last - held)
 
     def needed_from(self) -> int:
-        """Return the lowest offset in the stream from which bytes may be read again."""
+        """Return the lowest offset in the stream of bytes that may be read again."""
         ordering = self.core.ordering
         held = LATEST if ordering is None else ordering.first_place()
         return min(self.core.copies.first_place(), held)
@@ -110,9 +112,9 @@ class LiveAnalysis(Analysis):
         return self.core.flows.count - self.core.flows.closed
 
     def forget(self, needed: Collection[int]) -> None:
-        """Drop the oldest candidates and rows that no rule needs, except rows of the connections in `needed`.
+        """Drop the oldest stored candidates and rows, except the rows of the connections in `needed`.
 
-        Twice as many are kept as rules compare, because rows are in the order of their ends, not of their starts.
+        Twice as many rows are kept as rules compare, because they are stored in the order of their ends, not of their starts.
         """
         for rows in (self.connections, self.exchanges):
             rows.forget(2 * limits.COMPARED_ROWS.value, needed)
@@ -134,7 +136,9 @@ class LiveAnalysis(Analysis):
                 self.failures += exchanges.select(["connection", "exchange"]).filter(failed).iter_rows()
 
     def _keep_names(self, connections: pl.DataFrame) -> None:
-        """Keep the address of each server by its hash in `exchanges`, because the rows of connections may be dropped earlier."""
+        """Keep the address of each server by the hash that identifies it in `exchanges`; rows of connections may be dropped
+        earlier.
+        """
         names = self.exchanges.names
         for server in connections.filter(pl.col("protocol") == "http")["server"].unique():
             if len(names) < limits.SUSPECTS.value:
@@ -155,9 +159,9 @@ class LiveAnalysis(Analysis):
             self._suspected.difference_update(connections["connection"])
 
     def suspects(self, exchanges: Spill, connections: Spill) -> tuple[pl.LazyFrame, pl.LazyFrame]:
-        """Return the rows of exchanges and connections that may have failed.
+        """Return the rows of exchanges and of connections that may have failed.
 
-        They include rows that were dropped from `exchanges` and `connections`.
+        These rows are stored separately, so they include rows that were dropped from `exchanges` and `connections`.
         """
         del exchanges, connections
         return self._suspects[0].scan(), self._suspects[1].scan()

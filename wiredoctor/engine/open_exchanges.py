@@ -1,4 +1,4 @@
-"""Examine open connections: which of their parts may still change, and which exchanges have no row of `closes` yet."""
+"""Examine connections that are still open: what may still change on them, and which exchanges have no row of `closes` yet."""
 
 from __future__ import annotations
 
@@ -39,10 +39,10 @@ def http_of(connection: Connection) -> HttpConnection | None:
 
 
 def undecided_since(connection: Connection) -> tuple[int, int]:
-    """Return the start of the oldest exchange that is not final, and of the oldest one that is not answered, in ns.
+    """Return two times in ns: the start of the oldest exchange that is not final, and of the oldest one that is not answered.
 
-    Findings on exchanges before these times cannot change. Each is FOREVER if there is no such exchange. Bytes that cannot be
-    parsed yet count as an exchange: an incomplete header section, or bytes after a gap.
+    Findings on earlier exchanges cannot change. A time is FOREVER if there is no such exchange. Bytes that cannot be parsed yet
+    count as an exchange: an incomplete header section, or bytes after a gap.
     """
     http = http_of(connection)
     if http is None:
@@ -54,15 +54,18 @@ def undecided_since(connection: Connection) -> tuple[int, int]:
 
 
 def unread_since(connection: Connection) -> int:
-    """Return the time (ns) of the oldest bytes that cannot be read yet; -FOREVER if unknown, FOREVER if there are none."""
+    """Return the capture time (ns) of the oldest bytes that cannot be parsed yet.
+
+    Return FOREVER if there are no such bytes, and -FOREVER if their time is unknown.
+    """
     http = http_of(connection)
     return FOREVER if http is None else min((time for reader in _readers(http) for time in _lacking(reader)), default=FOREVER)
 
 
 def window_closed_since(connection: Connection) -> int:
-    """Return the start (ns) of the earliest zero or short window that may still become a row; FOREVER if there is none.
+    """Return the start (ns) of the earliest stall that may still become a row; FOREVER if there is none.
 
-    Data counts as well, with its time, if it is not known yet whether a later segment waited for its ACK.
+    It may be a zero window, a short window, another stall of the window, or a segment that was held back until an ACK.
     """
     since = [held.start for waits in _waits(connection) if waits.pace is not None for held in waits.pace.held]
     closures: list[ClosedWindow | None] = []
@@ -77,8 +80,8 @@ def window_closed_since(connection: Connection) -> int:
 def stalled_since(connection: Connection) -> int:
     """Return the start (ns) of the earliest stall that a later ACK may confirm.
 
-    Return FOREVER if there is none, and NEVER if its start is unknown. The ACK confirms that a retransmission ended the stall, or
-    that the held-back segment was a tail loss probe.
+    Return FOREVER if there is no such stall, and NEVER if its start is unknown. The ACK shows that a retransmission ended the
+    stall, or that the held-back segment was a tail loss probe.
     """
     if any(waits.nagle is not None and waits.nagle.probe_frame != NEVER for waits in _waits(connection)):
         return NEVER
@@ -97,7 +100,7 @@ def has_begun(connection: Connection) -> bool:
 
 
 def is_not_http(connection: Connection) -> bool:
-    """Return whether a connection will probably carry no HTTP: it began with something else, or HTTP is no longer read."""
+    """Return whether a connection probably carries no HTTP: it began with other data, or HTTP is no longer parsed."""
     http = http_of(connection)
     if http is None or http.next_index:
         return False
@@ -144,10 +147,10 @@ def open_requests(connections: Iterable[Connection]) -> pl.DataFrame:
 
 
 def asked_between(connections: Iterable[Connection], start: int, end: int, of: Connection | None) -> bool:
-    """Return whether a server other than that of `of` received a request, or a failed connection attempt, between `start` and
-    `end` (ns).
+    """Return whether a request to another server was open, or a connection attempt failed, between `start` and `end` (ns).
 
-    Only exchanges without a row of `closes` are examined.
+    `of`: the connection whose server is not another one; None if every server counts. Only exchanges without a row of `closes`
+    are examined.
     """
     mine = None if of is None else http_of(of)
     for connection in connections:
@@ -224,7 +227,7 @@ def _waits(connection: Connection) -> list[Waits]:
 
 
 def _open(http: HttpConnection) -> Iterator[Exchange]:
-    """Yield the exchanges of a connection that have no row of `closes`."""
+    """Yield the exchanges of a connection that have no row of `closes` yet."""
     exchange = http.oldest
     while exchange is not None:
         yield exchange
@@ -232,7 +235,10 @@ def _open(http: HttpConnection) -> Iterator[Exchange]:
 
 
 def _lacking(reader: Reader) -> Iterator[int]:
-    """Yield the times of bytes that a reader cannot parse yet; -FOREVER if the reader waits although it has no such bytes."""
+    """Yield the capture times (ns) of the bytes that a reader cannot parse yet.
+
+    Yield -FOREVER if the reader waits for the other direction of the connection and holds no such bytes.
+    """
     if reader.partial is not None:
         yield reader.partial.time
     if reader.waiting is not None:

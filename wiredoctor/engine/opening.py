@@ -34,8 +34,8 @@ _PAGE = 1 << 12
 class CaptureFiles:
     """An open capture: one file, or several that are read as one.
 
-    `name` is its name in reports. Equal interfaces of a `rotation` count as one. Use the object as a context manager; its
-    records can be read until the context ends.
+    `name` is the capture's name in reports. With `rotation`, one program wrote the files one after the other, so equal interfaces
+    count as one. Use the object as a context manager; its records can be read until the context ends.
     """
 
     def __init__(self, name: str, members: Sequence[CaptureFile], opened: OpenFiles, *, rotation: bool = False) -> None:
@@ -62,7 +62,7 @@ class CaptureFiles:
 
     @property
     def is_sorted(self) -> bool:
-        """True if the file, or one of the files, is read sorted by time, so its frames have other numbers than in the file."""
+        """True if at least one file is sorted by time while it is read, so its frame numbers differ from those in the file."""
         return any(lanes is not None for lanes in self.lanes)
 
     @property
@@ -77,7 +77,7 @@ class CaptureFiles:
 
     @property
     def size(self) -> int:
-        """The total size of all files in bytes; of compressed files, the compressed size."""
+        """The total size of all files in bytes; for a compressed file, its compressed size."""
         return sum(one.size for one in self.members)
 
     @property
@@ -87,26 +87,26 @@ class CaptureFiles:
 
     @property
     def lost(self) -> str | None:
-        """A description of what was lost from a single file before its packets were read; None if nothing was lost."""
+        """For a single file: a description of what could not be read when it was opened; None if it was undamaged."""
         return self.members[0].lost if len(self.members) == 1 else None
 
     @property
     def incomplete(self) -> list[str]:
-        """One sentence for each file that was truncated so far because of a limit or a full disk."""
+        """One sentence for each file that was read only in part, or not at all, because of a limit or a full disk."""
         return [*(one.cut for one in self.members if one.cut is not None), *self.unread]
 
     @property
     def ending(self) -> Ending | None:
-        """When capturing ended, according to the last block; None if the last file does not contain it."""
+        """When capturing ended, according to the last block of the last file; None if that block does not say so."""
         try:
             return self.members[-1].open().ending()
         except CaptureError:  # the file was removed in the meantime
             return None
 
     def locate(self, frame: int) -> tuple[str, int] | None:
-        """Return the name of the file that contains a frame, and the frame number in that file; None if there is only one file.
+        """Return the name of the file that contains a frame, and the frame's number in that file; None if there is only one file.
 
-        The name is as in `files`.
+        The name is one of `files`.
         """
         found = None if self.first_pass is None else self.first_pass.locate(frame)
         return None if found is None else (readable(self.members[found[0]].name), found[1])
@@ -137,7 +137,7 @@ def open_capture_records(capture: CaptureFiles) -> Records:
 
 
 def _open_file(source: Source, name: str, lanes: Lanes | None) -> Records:
-    """Return the records of a file, sorted if there are lanes. Raise CaptureError if the format is unknown."""
+    """Return the records of a file, sorted by time if `lanes` are given. Raise CaptureError if the format is unknown."""
     return open_records(source, name) if lanes is None else SortedRecords(source, name, lanes)
 
 
@@ -145,7 +145,7 @@ def open_capture_files(what: Input, opened: OpenFiles, on_error: Callable[[str],
     """Return an open capture of one or several files.
 
     If one of several files cannot be read, it is left out, and `on_error` is called with one line about it. Raise CaptureError if
-    no file remains, and NoRoom if there is no space to unpack any.
+    no file can be read; NoRoom, a subclass, if disk space for unpacking was missing.
     """
     if len(what.files) == 1:
         return _one_file(find_file(what.files[0], opened), opened)
@@ -218,7 +218,10 @@ def _unpacked_records(file: CaptureFile, size: int) -> tuple[Records, str | None
 
 
 def _check_first(records: Records, file: CaptureFile, lost: str | None) -> None:
-    """Read the first packet. Raise CaptureError if the file is damaged before that packet."""
+    """Read the first packet. Raise CaptureError if damage makes that impossible.
+
+    `lost`: a description of the damage if it was found while unpacking, otherwise None.
+    """
     if records.damage is not None:  # the header alone shows that no packet can be read
         return
     records.block_size = _FIRST_BLOCK
@@ -231,9 +234,9 @@ def _check_first(records: Records, file: CaptureFile, lost: str | None) -> None:
 
 
 class ContentSource(Source):
-    """Reads the content of a capture file.
+    """Reads the content of one capture file.
 
-    `place`: the position of its first byte among the bytes of all files of the capture.
+    `place`: the position of the file's first byte; positions number the bytes of all files of a capture.
     """
 
     def __init__(self, content: Content, place: int) -> None:
@@ -257,7 +260,10 @@ class _Memory(Source):
 
 
 class ChainSource(Source):
-    """Reads bytes of all files of a capture by position, including files that were already read completely."""
+    """Reads bytes of any file of a capture, including files that were already read completely.
+
+    `add` assigns positions to the bytes of a file; `read` finds them by position.
+    """
 
     def __init__(self, capture: CaptureFiles) -> None:
         super().__init__(-1, 0)
@@ -313,11 +319,11 @@ class _Members(Files):
             return None
 
     def close(self, number: int, records: Records | None) -> str | None:
-        """Return a sentence that names a file and what was lost while reading it; None if nothing was lost."""
+        """Return a line that names a file and what could not be read of it; None if it was read completely."""
         member = self._members[number]
         damage = member.lost or (None if records is None else records.damage)
         return None if damage is None else f"{member.name}: {damage}"
 
     def size(self, number: int) -> int:
-        """Return the size of a file in bytes; of a compressed file, the compressed size."""
+        """Return the size of a file in bytes; for a compressed file, its compressed size."""
         return self._members[number].size

@@ -1,4 +1,4 @@
-"""Convert the core's rows about packets and segments to frames with the columns of wiredoctor.tables."""
+"""Convert the core's rows about packets and segments to data frames with the columns of wiredoctor.tables."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SEGMENTS_AT_ONCE = 32_768
 
 
 def take_packet_tables(recorder: PacketRecorder, tables: dict[str, Table]) -> dict[str, pl.DataFrame]:
-    """Take the rows of `records` and `packets` from the core, and return them as frames with the columns of `tables`."""
+    """Take the rows of `records` and `packets` from the core, and return them as data frames with the columns of `tables`."""
     taken: dict[str, pl.DataFrame] = {}
     if recorder.records is not None:
         taken["records"] = _frame(tables["records"], recorder.records, RECORDS)
@@ -27,7 +27,7 @@ def take_packet_tables(recorder: PacketRecorder, tables: dict[str, Table]) -> di
 
 
 def take_segment_tables(recorder: SegmentRecorder, tables: dict[str, Table]) -> dict[str, pl.DataFrame]:
-    """Take the rows of `segments` and `pieces` from the core, and return them as frames with the columns of `tables`."""
+    """Take the rows of `segments` and `pieces` from the core, and return them as data frames with the columns of `tables`."""
     taken: dict[str, pl.DataFrame] = {}
     if recorder.rows is not None:
         taken["segments"] = _frame(tables["segments"], recorder.rows, recorder.names)
@@ -37,7 +37,7 @@ def take_segment_tables(recorder: SegmentRecorder, tables: dict[str, Table]) -> 
 
 
 def _frame(table: Table, rows: Rows, names: Sequence[str]) -> pl.DataFrame:
-    """Take the rows of a table from the core, and return them as a data frame. `names`: the names of the cells."""
+    """Take the rows of a table from the core, and return them as a data frame. `names`: the names of the values in each row."""
     if not rows.count:
         return table.empty()
     cells = np.frombuffer(b"".join(rows.take()), dtype="<i8").reshape(-1, rows.width)
@@ -53,7 +53,7 @@ def _frame(table: Table, rows: Rows, names: Sequence[str]) -> pl.DataFrame:
 
 
 def _make_frame(table: Table, columns: dict[str, Array]) -> pl.DataFrame:
-    """Return a data frame with the columns of a table; sentinels become null."""
+    """Return a data frame with the columns of a table; each column's sentinel value becomes null."""
     series: list[pl.Series] = []
     nulls: list[pl.Expr] = []
     for column in table.columns:
@@ -71,7 +71,9 @@ def _make_frame(table: Table, columns: dict[str, Array]) -> pl.DataFrame:
 
 
 def _hash_options(cells: Array) -> Array:
-    """Return a hash for each row of cells, which contain the number of option bytes and five words with these bytes."""
+    """Return a hash of each packet's TCP options. A row of `cells` has the number of option bytes and five words with these
+    bytes.
+    """
     size, words = cells[:, 0], cells.view(np.uint64)
     state = words[:, 0]
     for number in range(5):

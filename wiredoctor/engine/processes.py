@@ -1,8 +1,8 @@
 """Analyze one capture in several processes, each with a share of the connections, and join the results.
 
-Each process reads all records and headers, so no packets pass between processes, and each finds what a single process would find
-for its connections. Processes are forked before Polars is used, because its threads do not survive a fork. They write their rows
-to a shared temporary folder.
+Each process reads all records and headers, so no packets pass between processes. For its connections, each process finds what a
+single process would find. Processes are forked before Polars is used, because the threads of Polars do not survive a fork. They
+write their rows to a shared temporary folder.
 """
 
 from __future__ import annotations
@@ -39,9 +39,10 @@ FAILED = 1
 
 @dataclass
 class Result:
-    """The result of a process for its share: its candidates batch by batch, the files with its rows, and its counts.
+    """The result of a process for its share of the connections: its candidates batch by batch, the files with its rows, and its
+    counts.
 
-    `opened`: the frame number at which each of its connections began.
+    `opened`: the number of the frame at which each connection of the share began.
     """
 
     opened: bytes
@@ -56,7 +57,7 @@ class Result:
 
 @dataclass
 class Worker:
-    """A process that analyzes a share, and the path of the file to which it writes its Result or a traceback."""
+    """A process that analyzes a share of the connections, and the file to which it writes its Result or a traceback."""
 
     process: int
     outcome: Path
@@ -100,18 +101,18 @@ class CommonEnd:
         self._end = memoryview(mmap.mmap(-1, 8)).cast("q")
 
     def is_before(self, process: int, batch: int) -> bool:
-        """Return whether processes must stop before this batch. Record that this process has reached the batch."""
+        """Record that a process has reached a batch; return whether the process must stop before this batch."""
         self._batches[process] = batch
         return 0 < self._end[0] <= batch
 
     def set(self) -> None:
-        """Set the end: the first batch that no process can begin without seeing that the end was set."""
+        """Make all processes stop before the same batch, which none of them can have begun yet."""
         if not self._end[0]:
             self._end[0] = max(self._batches) + 2
 
 
 def _with_note(reason: str) -> RuntimeError:
-    """Return a RuntimeError that prints the reason in its traceback. The reason contains no bytes of the capture."""
+    """Return a RuntimeError whose traceback shows the reason. The reason contains no bytes of the capture."""
     error = RuntimeError(reason)
     error.add_note(reason)
     return error
@@ -123,8 +124,8 @@ def analyze(
 ) -> tuple[Analysis, Iterator[Candidates], BatchSpill, BatchSpill]:  # fmt: skip
     """Analyze a capture in `settings.jobs` processes, including this one.
 
-    Return the analysis of this process, the unjudged candidates of all processes by batch, and all rows of connections and
-    exchanges with their ids in the complete capture. Raise RuntimeError if another process fails.
+    Return four values: the analysis of this process; the unjudged candidates of all processes, batch by batch; and all rows of
+    connections and all rows of exchanges, with their ids in the complete capture. Raise RuntimeError if another process fails.
     """
     parent, count = os.getpid(), min(settings.jobs, BUCKETS)
     end = CommonEnd(count)
@@ -181,7 +182,7 @@ def _unjudged(found: Candidates) -> Candidates:
 
 
 def start(folder: Folder, number: int, work: Callable[[int], Result]) -> Worker:
-    """Fork a process that calls `work` and writes its result, or a traceback, to a file. Return the process."""
+    """Fork a process that calls `work` and writes the result, or a traceback, to a file. Return the process as a Worker."""
     folder.make()
     outcome = folder.new_file(f"share-{number}")
     # block signals during the fork: an exception in Python code around a fork would be printed and ignored
@@ -228,7 +229,7 @@ def _write(path: Path, outcome: Result | str) -> None:
 def _join(
     analysis: Analysis, modules: Mapping[str, RuleModule], results: list[Result]
 ) -> tuple[Analysis, Iterator[Candidates], BatchSpill, BatchSpill]:
-    """Join the results of the other processes with the analysis of this one. Return the same values as `analyze`."""
+    """Join the results of the other processes with `analysis`, which is this process's. Return the same values as `analyze`."""
     assert analysis.core.share is not None
     ids = number_connections([analysis.core.share.opened.getvalue(), *(result.opened for result in results)])
     for result in results:
@@ -245,9 +246,9 @@ def _join(
 
 
 def number_connections(opened: Sequence[bytes]) -> list[pl.Series]:
-    """Return for each share the ids that its connections have in the complete capture, where ids follow the first frames.
+    """Return for each process the ids that its connections have in the complete capture: their ranks by first frame.
 
-    `opened`: for each share, the frame numbers at which its connections began.
+    `opened`: for each process, the number of the frame at which each of its connections began, as 64-bit integers.
     """
     shares = [np.frombuffer(frames, dtype="<i8") for frames in opened]
     order = np.argsort(np.concatenate(shares), kind="stable")
@@ -259,7 +260,7 @@ def number_connections(opened: Sequence[bytes]) -> list[pl.Series]:
 def _join_batches(
     modules: Mapping[str, RuleModule], shares: Sequence[Iterable[Candidates]], ids: Sequence[pl.Series]
 ) -> Iterator[Candidates]:
-    """Yield the candidates of all shares batch by batch. All processes end their batches at the same packets."""
+    """Yield the candidates of all processes, batch by batch. All processes end their batches at the same packets."""
     for batches in zip(*shares, strict=True):
         parts = zip(batches, ids, strict=True)
         yield merge_candidates(modules, [{name: _with_ids(rows, own) for name, rows in found.items()} for found, own in parts])
@@ -270,7 +271,7 @@ def _with_ids(rows: pl.DataFrame, ids: pl.Series) -> pl.DataFrame:
 
 
 def _join_rows(own: BatchSpill, others: Sequence[Sequence[StoredBatch]], ids: Sequence[pl.Series]) -> BatchSpill:
-    """Return the rows of all shares with their ids in the complete capture; this process's rows come first."""
+    """Return the rows of all processes with their ids in the complete capture; this process's rows come first."""
     shares = [own.batches, *others]
     parts = [Renumbered(batch, numbers, batch.height) for share, numbers in zip(shares, ids, strict=True) for batch in share]
     return BatchSpill(own.table, own.folder, rows=sum(part.height for part in parts), renumbered=parts)

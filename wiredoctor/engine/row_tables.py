@@ -56,7 +56,9 @@ _PROTOCOLS = ("unknown", "http", "tls", "http2")
 
 
 def take_tables(core: Core) -> tuple[Tables, Batch, Batch]:
-    """Take all new rows from the core. Return the tables for rules, and the rows of exchanges and connections to keep."""
+    """Take all new rows from the core. Return the tables for rules, the rows of exchanges to keep, and the rows of connections to
+    keep.
+    """
     http = core.http
     heads = head_part(http.codes.take())
     exchanges, stored = exchange_batch(http.exchanges, heads), exchange_batch(http.closes, heads)
@@ -90,7 +92,7 @@ def count_rows(core: Core) -> int:
 
 
 def _event_rows(core: Core) -> tuple[tuple[Table, Rows, Sequence[str]], ...]:
-    """Return for each event table its description, the rows that the core has for it, and the names of their cells."""
+    """Return for each event table: the table, the core's new rows for it, and the names of the values in each row."""
     story = core.story
     return (
         (RELEASES, story.stalls.releases, RELEASE_CELLS),
@@ -105,7 +107,7 @@ def _event_rows(core: Core) -> tuple[tuple[Table, Rows, Sequence[str]], ...]:
 
 
 def _events(table: Table, rows: Rows, names: Sequence[str]) -> pl.DataFrame | View:
-    """Take the rows of an event table from the core. `names`: the names of the cells."""
+    """Take the rows of an event table from the core. `names`: the names of the values in each row."""
     return View([Batch(table.name, int(rows.count), take_cells(rows, names), {}, {})], table) if rows.count else table.empty()
 
 
@@ -123,7 +125,10 @@ _SILENT = pl.DataFrame([SILENT], schema=_HELLO, orient="row")
 
 
 def _of_cells(batch: Batch, names: Sequence[str], make: Callable[..., str]) -> pl.Series:
-    """Return for each row the result of `make` for the cells `names`. It is called only once for equal cells."""
+    """Return a column of the texts that `make` returns for the columns `names` of each row.
+
+    `make` is called only once for each distinct combination of values.
+    """
     if all(len(batch.cells[name]) == 1 for name in names):
         return pl.Series([make(*(batch.cells[name].item() for name in names))]).new_from_index(0, batch.height)
     numbers = np.zeros(batch.height, np.int64)
@@ -139,7 +144,7 @@ def _of_cells(batch: Batch, names: Sequence[str], make: Callable[..., str]) -> p
 
 
 def _address_cells(side: str) -> tuple[str, str, str]:
-    """Return the names of the three cells with a side's address: its length and its two halves."""
+    """Return the names of the three columns with a side's address: the length of the address and its two halves."""
     return "address_bytes", f"{side}_high", f"{side}_low"
 
 
@@ -185,7 +190,7 @@ def _history(batch: Batch) -> pl.Series:
 
 
 def _makers() -> dict[str, Maker]:
-    """Return functions that compute the columns of CONNECTIONS that are not cells. The keys are the columns' names."""
+    """Return the functions that compute those columns of CONNECTIONS that the core does not write, by column name."""
     makers: dict[str, Maker] = {
         "client_host": lambda batch: _host(batch, "client", in_brackets=False),
         "syn_error_router": _syn_error_router,
@@ -201,7 +206,7 @@ def _makers() -> dict[str, Maker]:
 
 
 def _name_maker(cell: str, names: Sequence[str]) -> Maker:
-    """Return a function that replaces the numbers in a cell by the names with these indexes."""
+    """Return a function that makes a column of names; the core's column `cell` has their indexes in `names`."""
     values = pl.Series(names)
     return lambda batch: batch.gather(values, cell)
 

@@ -96,10 +96,11 @@ class Analysis:
     def run(
         self, batch_packets: int, progress: Progress, judge: Callable[[Candidates], Candidates], is_stopped: Stopping = never
     ) -> None:
-        """Analyze the capture in batches of `batch_packets` packets. `judge` is called with the candidates of each batch.
+        """Analyze the capture in batches of `batch_packets` packets.
 
-        `progress` is called with the fraction that was read. If `is_stopped` returns True, the analysis ends as if the capture
-        ended there. Raise OutOfOrder if the order of the records must be examined.
+        `progress` is called with the fraction that was read. `judge` is called with the candidates of each batch and returns
+        those to keep. If `is_stopped` returns True, the analysis ends as if the capture ended there. Raise OutOfOrder if the
+        order of the records must be examined.
         """
         size = max(self.capture.size, 1)
         if self.core.story.recorder is not None:
@@ -119,9 +120,9 @@ class Analysis:
         self.finish(judge, parts)
 
     def _read(self, most: int, is_stopped: Stopping) -> tuple[int, list[Candidates]]:
-        """Read at most `most` packets. Return how many were read, and candidates that were found before the end of the batch.
+        """Read at most `most` packets. Return the number of packets read, and the candidates found before the end of the batch.
 
-        Rules run before the end of the batch if many rows wait, because one packet may end dozens of exchanges.
+        Rules run before the end of the batch if many rows wait for them: one packet may end dozens of exchanges.
         """
         parts: list[Candidates] = []
         read, count = 0, 1
@@ -140,7 +141,7 @@ class Analysis:
     def finish(self, judge: Callable[[Candidates], Candidates], parts: Sequence[Candidates] = ()) -> None:
         """Analyze what becomes final at the end of the capture.
 
-        `judge` is called with the new candidates and those in `parts`.
+        `judge` is called with the candidates found then together with those in `parts`.
         """
         if not self.is_stopped:  # otherwise there is more to read, and the file may be complete
             self.release(LATEST)
@@ -152,16 +153,16 @@ class Analysis:
         self.found.append(judge(merge_candidates(self.modules, last)))
 
     def release(self, clock: int) -> None:
-        """Analyze the packets that were held back for sorting, up to time `clock` (ns since the first packet)."""
+        """Analyze the packets before `clock` (ns since the first packet) that were held back for sorting."""
         if self.core.ordering is not None:
             self.core.ordering.silent_until = clock
             while self.core.run(STEP):
                 pass
 
     def _find(self) -> Candidates:
-        """Return the candidates that the rules find in the core's new rows.
+        """Take the core's new rows, and return the candidates that the rules find in them.
 
-        Keep the rows of finished exchanges and connections.
+        The rows of finished exchanges and connections are also stored.
         """
         tables, exchanges, connections = take_tables(self.core)
         self._keep(exchanges, connections)
@@ -178,7 +179,7 @@ class Analysis:
         self.connections.add(connections)
 
     def _see(self, exchanges: pl.DataFrame | View) -> None:
-        """Do nothing. A live analysis records here which of the ended exchanges failed."""
+        """Do nothing. A live analysis overrides this method to record which exchanges failed."""
 
     def suspects(self, exchanges: Spill, connections: Spill) -> tuple[pl.LazyFrame, pl.LazyFrame]:
         """Return the rows of exchanges and connections that may have failed; here, all rows."""
@@ -196,7 +197,7 @@ class Analysis:
 
     @property
     def shuffled(self) -> ClockSteps:
-        """The packets that were out of order and were sorted."""
+        """The packets that were out of order and were sorted, described like steps of the clock."""
         return self.records.times.shuffled
 
     def limits_reached(self) -> list[str]:
@@ -208,7 +209,7 @@ class Analysis:
         return [*said, *met.messages()]
 
     def capture_table(self) -> pl.DataFrame:
-        """Return a frame with the one row of this capture in tables.CAPTURES."""
+        """Return a data frame with this capture's row of tables.CAPTURES."""
         records, steps, shuffled = self.records, self.steps, self.shuffled
         cut = max(records.snap_length, mirrored if (mirrored := self.core.headers.layers.longest_cut) >= 0 else NEVER)
         return CAPTURES.frame({
@@ -261,7 +262,7 @@ class Analysis:
         )  # fmt: skip
 
     def _not_analyzed(self) -> dict[str, int]:
-        """Return the number of packets that were not analyzed for each reason."""
+        """Return the number of packets that were not analyzed, by reason."""
         unknown = int(self.core.icmp.unknown)
         return describe_reasons(self.core.headers.not_analyzed) | ({UNKNOWN: unknown} if unknown else {})
 
@@ -295,7 +296,7 @@ def open_at_end(core: Core, capture: Captured) -> Iterator[list[Connection]]:
 
 
 def core_cutoffs(cutoffs: Cutoffs) -> CoreCutoffs:
-    """Return the rule engine's cutoffs as an object of the core."""
+    """Return the rule engine's cutoffs in the form that the core reads."""
     made = CoreCutoffs()
     for name, value in cutoffs._asdict().items():
         setattr(made, name, value)

@@ -1,4 +1,4 @@
-"""Read a capture a second time for outputs that draw, export or copy packets, because the report does not keep their rows.
+"""Read a capture a second time for outputs that draw, export or copy packets: the report keeps no rows of packets.
 
 No rule runs. Ids, frame numbers and rows equal those of the first pass.
 """
@@ -43,9 +43,9 @@ _OF_TCP = _OF_PACKETS | {"oddities", "icmp_errors", "captures"}
 
 
 class End(NamedTuple):
-    """The last requested packet: its frame number and its time.
+    """The last requested packet: its frame number, and its time in ns since the first packet.
 
-    The time is in ns since the first packet, or NEVER if second copies of the packet do not matter.
+    The time is NEVER if reading need not continue after this packet to find later copies of it.
     """
 
     frame: int
@@ -63,7 +63,10 @@ class Request(NamedTuple):
     def of(
         cls, tables: Mapping[str, Table], connections: Collection[int] | None, frames: Collection[int] | None
     ) -> Request:  # fmt: skip
-        """Return a request. Raise ValueError if rows are requested by frame and have columns that need complete connections."""
+        """Return a request for rows of these tables, connections and frames.
+
+        Raise ValueError if rows are requested by frame but have columns that can only be computed from complete connections.
+        """
         if frames is None:
             return cls(dict(tables), None if connections is None else frozenset(connections), None)
         if any(name in tables and _needs_http(tables[name]) for name in _OF_PACKETS):
@@ -77,14 +80,14 @@ class Request(NamedTuple):
 
     @property
     def http_of(self) -> set[int] | None:
-        """The ids of the connections whose HTTP must be read; None means all."""
+        """The ids of the connections whose HTTP must be parsed; None means all connections."""
         if any(name not in _OF_TCP or _needs_http(table) for name, table in self.tables.items()):
             return None if self.connections is None else {*self.connections}
         return set()
 
     @property
     def selection(self) -> Selection | None:
-        """The connections and frames whose rows are recorded; None means all."""
+        """The connections and frames whose rows the core records; None means all."""
         return None if self.connections is None else Selection({*self.connections}, {*(self.frames or ())})
 
 
@@ -93,11 +96,11 @@ def _needs_http(table: Table) -> bool:
 
 
 class SecondPass:
-    """Reads a capture again that was kept open; implements findings.PacketAccess.
+    """Reads an open capture again; implements findings.PacketAccess.
 
     `connections` returns the rows of tables.CONNECTIONS, so reading can stop after the last packet of the requested connections.
     `cutoffs` are those of the first pass. With `secrets`, nothing is redacted. With `people`, secrets are replaced by marks that
-    people cannot confuse with sent text.
+    people cannot mistake for sent text.
     """
 
     def __init__(
@@ -108,7 +111,7 @@ class SecondPass:
         self._secrets, self._people = secrets, people
 
     def for_people(self) -> SecondPass:
-        """Return an object that reads the same packets and redacts them for people."""
+        """Return a second pass over the same capture that redacts secrets for people."""
         return SecondPass(self._capture, self._connections, self._cutoffs, secrets=self._secrets, people=True)
 
     def tables(
@@ -153,9 +156,9 @@ class SecondPass:
         comments: Iterable[tuple[int, Sequence[str]]],
         only: Sequence[int] | None = None,
     ) -> None:
-        """Write the first `packets` packets to `out` as pcapng with comments on frames, or only the frames in `only`.
+        """Write the first `packets` packets to `out` as pcapng, with `comments` on frames.
 
-        `about` is a comment on the file.
+        `about` is a comment on the file. `only`: the ascending numbers of the frames to write; None writes all of them.
         """
         from wiredoctor.engine.copying import copy
 
@@ -163,7 +166,9 @@ class SecondPass:
         copy(self._capture, packets, out, about, comments, frames, f"wiredoctor {__version__}")
 
     def _end(self, connections: Collection[int], frames: Collection[int] | None) -> End | None:
-        """Return the last packet of these connections and frames; None if it is unknown because a connection has no row."""
+        """Return the last packet that must be read for these connections and frames; None if a connection has no row, so it is
+        unknown.
+        """
         last = max(frames or (), default=0)
         if not connections:
             return End(last, NEVER)
@@ -179,7 +184,7 @@ class SecondPass:
 
 
 class Reading:
-    """One pass over a capture, which reads the tables of a request."""
+    """One pass over a capture, which yields the rows of a request."""
 
     def __init__(self, capture: CaptureFiles, request: Request, cutoffs: Cutoffs) -> None:
         tables, selection = request.tables, request.selection
@@ -196,7 +201,10 @@ class Reading:
             core.story.recorder = SegmentRecorder(selection, _columns(tables, "segments"), "pieces" in tables)
 
     def steps(self, end: End | None) -> Iterator[dict[str, pl.DataFrame]]:
-        """Yield new rows by table name, until the packet `end` and all its copies were read (None: to the capture's end)."""
+        """Yield new rows by table name until the packet `end` and all its copies were read.
+
+        If `end` is None, read to the end of the capture.
+        """
         core, times = self.core, self.core.records.times
         while core.run(STEP):
             yield self.take()

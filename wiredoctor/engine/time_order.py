@@ -1,4 +1,4 @@
-"""Find out why the timestamps of a capture go back, and how it must be read."""
+"""Find out why the timestamps of a capture go back, and decide how the capture must be read."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ _STEP = 10_000
 
 
 def examine(capture: CaptureFiles, is_stopped: Callable[[], bool]) -> list[str]:
-    """Read the files of a capture, set how it is to be read from now on, and return the sentences about limits.
+    """Examine the files of a capture, and set how they are read from now on. Return a sentence for each limit that was reached.
 
-    A file that is far from time order is sorted; where a clock was set back, the order of the file is kept.
+    A file that is far from time order will be sorted. If the order is due to a clock that was set back, it is kept.
     """
     met = LimitsReached()
     capture.is_order_known, capture.first_pass = True, None

@@ -1,11 +1,12 @@
 """Decide which failures at gateways are final during a live capture.
 
-A front is an exchange of a client with a gateway. Its tries are the exchanges of the gateway with servers behind it.
+A front is an exchange of a client with a gateway. Its tries are the exchanges in which the gateway forwards the request to
+servers.
 
-The newest exchanges, including open ones, are paired as if the capture ended now. An open exchange may still get a response, be
-repeated or be given up, so its findings may change. A finished exchange is final if every exchange that may be paired with it,
-directly or through others, is finished too: these exchanges form a group. A request that has not begun when all fronts of a group
-had their responses does not belong to the group.
+Fronts and tries are paired as if the capture ended now; only the newest exchanges are searched, including open ones. An open
+exchange may still get a response, be repeated or be given up, so its findings may change. Exchanges that may be paired with one
+another, directly or through others, form a group. A finished exchange is final when its group is finished. A request does not
+belong to a group if it began after all fronts of the group had their responses.
 """
 
 from __future__ import annotations
@@ -72,10 +73,10 @@ Places = set[tuple[int, int | None]]
 
 
 def is_left(time: int, clock: int) -> bool:
-    """Return whether a failure or candidate at `time` that is undecided at `clock` (both in ns) is left to the final report.
+    """Return whether a failure or candidate at `time`, undecided at `clock` (both in ns), is left to the final report.
 
-    This includes a time far after `clock`, which occurs if the clock was set back: it may take hours until `clock` reaches it
-    again.
+    It is if the two times are far apart. `time` may be far after `clock` if the clock was set back; `clock` may then reach it
+    only hours later.
     """
     return abs(clock - time) > HELD
 
@@ -84,8 +85,9 @@ def is_left(time: int, clock: int) -> bool:
 class Group:
     """Exchanges that may be paired with one another.
 
-    `start`: the earliest start in ns. `end`: the latest end of a front, or start of a try, in ns. `servers`: pairs of a gateway's
-    endpoint and the endpoint of a server behind it.
+    `places`: all of them. `fronts`: those of clients with gateways. `start`: the earliest start in ns. `end`: the latest time in
+    ns at which a front ended or a try (an exchange of a gateway with a server) began. `servers`: pairs of endpoints, of a gateway
+    and of a server behind it.
     """
 
     places: Places
@@ -95,7 +97,7 @@ class Group:
     servers: set[tuple[str, str]] = field(default_factory=set[tuple[str, str]])
 
     def add(self, place: tuple[int, int | None], start: int, end: int, *, front: bool) -> None:
-        """Add an exchange that started at `start`, and ended, for a front, at `end` (ns)."""
+        """Add an exchange that started at `start` (ns). `end` (ns) is the end of a front, or the start of any other exchange."""
         self.places.add(place)
         if front and place[1] is not None:
             self.fronts.add((place[0], place[1]))
@@ -108,7 +110,11 @@ class Group:
 
 
 class Until(NamedTuple):
-    """Times in ns. Before `read`, all packets were read; from `complete_from` on, all exchanges are stored; `clock` is now."""
+    """How far the capture is known; times in ns.
+
+    `read`: all packets before this time were read. `clock`: the current capture time. `complete_from`: all exchanges that were
+    open at this time or later are stored.
+    """
 
     read: int
     clock: int
@@ -119,8 +125,8 @@ class Until(NamedTuple):
 class GatewaySearch:
     """The result of a search among the newest exchanges.
 
-    `groups`: the final group of each exchange, if it belongs to one. `failures`: the new candidates of the rule gateway-error
-    in these groups. `servers`: the server's endpoint by connection id.
+    `groups`: the final group of each exchange that belongs to one. `failures`: the new candidates of the rule gateway-error in
+    these groups. `servers`: the server's endpoint by connection id.
     """
 
     known: Gateways
@@ -134,7 +140,7 @@ class GatewaySearch:
 
     @cached_property
     def tries(self) -> pl.DataFrame:
-        """The tries that the search found, as rows of tables.TRIES."""
+        """The exchanges of gateways with servers that the search found, as rows of tables.TRIES."""
         return tries_of(self.known)
 
     @cached_property
@@ -143,21 +149,21 @@ class GatewaySearch:
         return frozenset((*(front for front, _ in fronts), *(one for _, behind in fronts for one in behind)))
 
     def is_at_gateway(self, connection: int) -> bool:
-        """Return whether a connection is at the front or the back of a gateway."""
+        """Return whether a connection leads to a gateway, or from a gateway to a server."""
         clients = self.known.clients, self.whole.clients
         return self.servers.get(connection) in self._endpoints or any(connection in some for some in clients)
 
 
 class _Pairing:
-    """The newest exchanges of a capture, and their possible pairs."""
+    """The newest exchanges of a capture: which may be a request to a gateway, and which the gateway's request to a server for it."""
 
     def __init__(
         self, known: Gateways, exchanges: pl.DataFrame, now: pl.DataFrame, ends: pl.DataFrame, servers: Mapping[int, str]
     ) -> None:
         """Index the exchanges.
 
-        `now`: the exchanges whose connection is still open, which have no stored row yet. `ends`: rows of tables.CONNECTIONS.
-        `servers`: the server's endpoint by connection id.
+        `exchanges`: all of them. `now`: those without a stored row, because their connection is still open. `ends`: rows of
+        tables.CONNECTIONS. `servers`: the server's endpoint by connection id.
         """
         c = pl.col
         self._known, self._servers = known, servers
@@ -209,7 +215,7 @@ class _Pairing:
     def final_groups(
         self, of: Collection[tuple[int, int | None]], until: Until, whole: Gateways | None
     ) -> dict[tuple[int, int | None], Group]:
-        """Return the final and proven groups that contain one of the exchanges `of`, by each exchange of the group."""
+        """Return the final and proven groups that contain one of the exchanges `of`. Each exchange of these groups is a key."""
         found: dict[tuple[int, int | None], Group] = {}
         for group in self._groups(of):
             if self._is_final(group, until) and self._is_proven(group, whole):
@@ -269,7 +275,9 @@ class _Pairing:
         return all(front in self._tries or self._made_no_try(front, group, until) for front in group.fronts)
 
     def _is_over(self, group: Group) -> bool:
-        """Return whether all exchanges of a group are over; the last try of a single front may be open if it was given up."""
+        """Return whether all exchanges of a group are over. If the group has a single front, its last try may be open but given
+        up.
+        """
         left = {place for place in group.places if place in self._open}
         if not left:
             return True
@@ -281,7 +289,10 @@ class _Pairing:
         return last and place in self._given_up and self._servers[place[0]] not in self._known.fronts
 
     def _made_no_try(self, front: Place, group: Group, until: Until) -> bool:
-        """Return whether a front has no try because the gateway made none, rather than because the try is ambiguous."""
+        """Return whether the gateway certainly sent no request to a server for the request `front`.
+
+        Otherwise it may have sent one that cannot be assigned to a single front.
+        """
         if group.start - MEMORY <= until.complete_from:
             return False
         behind = self._known.fronts.get(self._servers[front[0]])
@@ -292,7 +303,7 @@ class _Pairing:
         return not any(server in behind for _, server in self._unpaired[first:last])
 
     def _is_proven(self, group: Group, whole: Gateways | None) -> bool:
-        """Return whether the endpoints of a group are certainly a gateway and the servers behind it."""
+        """Return whether it is certain that the endpoints of a group are a gateway and the servers behind it."""
         if whole is not None and any(behind not in whole.fronts.get(front, ()) for front, behind in group.servers):
             return False
         pairs = group.servers or {
@@ -311,7 +322,7 @@ _FAILED = pl.col("has_request") & _CLOSED & ~_WHOLE.fill_null(value=False)
 
 
 class AtGateways:
-    """The failures at gateways that wait for a decision. `search` decides them."""
+    """The failed exchanges that may be failures at a gateway and wait for a decision. `search` decides them."""
 
     def __init__(self, analysis: LiveAnalysis, modules: Mapping[str, RuleModule]) -> None:
         self._analysis, self._module = analysis, modules.get(RULE)
@@ -322,14 +333,14 @@ class AtGateways:
         self._apart = APART
 
     def note(self, exchanges: pl.DataFrame, clock: int) -> None:
-        """Record failures among finished rows of tables.STORED_EXCHANGES."""
+        """Record the failed exchanges among newly finished rows of tables.STORED_EXCHANGES."""
         if self._module is None:
             return
         failed = exchanges.filter(_FAILED).select("connection", "exchange") if exchanges.height else exchanges
         self._add(failed.iter_rows(), clock)
 
     def take(self, clock: int) -> None:
-        """Record the failures that the analysis has found, and drop failures that have waited for too long."""
+        """Record the failures found by the analysis since the last call, and drop failures that have waited for too long."""
         self._add(self._analysis.failures if self._module is not None else (), clock)
         self._analysis.failures.clear()
         for place in [place for place, noted in self._waiting.items() if is_left(noted, clock)]:
@@ -354,14 +365,14 @@ class AtGateways:
 
     @property
     def waits(self) -> bool:
-        """True if any failure waits for a decision."""
+        """True if it is undecided for any failed exchange whether it is a final failure at a gateway."""
         return bool(self._waiting)
 
     def search(self, clock: int, whole: Gateways | None, of: Collection[tuple[int, int | None]]) -> GatewaySearch:
-        """Pair the newest exchanges, and return the result.
+        """Pair the newest exchanges of clients with gateways and of gateways with servers; return the result.
 
-        `whole`: the gateways according to all exchanges; None if the search covers all of them. `of`: exchanges to decide
-        besides the failures that wait.
+        `clock`: the current capture time (ns). `whole`: the gateways according to all exchanges; None if the search covers all of
+        them. `of`: exchanges to decide in addition to the waiting failures.
         """
         a = self._analysis
         open_ones = a.core.flows.open_connections()
@@ -386,7 +397,7 @@ class AtGateways:
         return GatewaySearch(known, exchanges, connections, servers, groups, failures, whole or Gateways())
 
     def _complete_from(self, stored: pl.DataFrame, ends: pl.DataFrame) -> int:
-        """Return the time (ns) from which on all exchanges that were open then or later are stored."""
+        """Return a time (ns) that is late enough: all exchanges that were open at that time or later are stored."""
         end = pl.max_horizontal(FINISHED_AT, "final_at").max()
         a = self._analysis
         complete = stored.height == a.exchanges.rows

@@ -1,8 +1,9 @@
 """Report the findings of a live capture as soon as they are final, which means that no later packet can change them.
 
-A later finding of another rule may explain a candidate; its exchange only has a row after the response was captured; and an
-earlier stall may overlap its time. All of that happens on one connection. Therefore a candidate is resolved together with all
-others of its connection, and is reported when nothing that overlaps its time is open there.
+A candidate is a possible finding of a rule. Until it is final, a later candidate of another rule may explain it, a response may
+complete its exchange, or an earlier stall may turn out to overlap its time. All of this happens on one connection. Therefore a
+candidate is resolved together with all others of its connection. It is reported when nothing that overlaps its time is open
+there.
 """
 
 from __future__ import annotations
@@ -46,7 +47,8 @@ The columns are: the time from which on exchanges are not over; the time from wh
 
 @dataclass
 class PendingFindings:
-    """The candidates of event rules that are not reported yet, and reported ones that may explain later candidates.
+    """The candidates of all rules except summary rules: those that are not reported yet, and reported ones that may explain later
+    ones.
 
     `modules`: the rules that run. `chosen`: the rules whose findings are reported.
     """
@@ -82,7 +84,7 @@ class PendingFindings:
 
     @property
     def due(self) -> int | None:
-        """The time (ns) at which to check again even without new packets; None if no decision depends on time."""
+        """The time (ns) at which to check again even if no packet arrives; None if no decision depends on time."""
         return self._failed.due if self._failed.waits or self._undecided else None
 
     @property
@@ -104,7 +106,7 @@ class PendingFindings:
         self._watch({int(i) for rows in events.values() for i in rows["connection"].unique().to_list()} - self._known.keys())
 
     def finish(self, exchanges: pl.DataFrame, connections: pl.DataFrame) -> None:
-        """Store those finished rows of exchanges and of connections that belong to connections with candidates."""
+        """Store finished rows of exchanges and connections if their connection has a candidate. Record failed exchanges."""
         self._failed.note(exchanges, self.analysis.analyzed_until)
         if not self._known:
             return
@@ -118,7 +120,7 @@ class PendingFindings:
             self._known.update(dict.fromkeys(over["connection"].to_list()))
 
     def _watch(self, fresh: set[int]) -> None:
-        """Add the existing rows of these connections; `finish` adds the later ones."""
+        """Begin to collect the rows of these connections: add the rows that exist already. `finish` adds later ones."""
         if not fresh:
             return
         a = self.analysis
@@ -182,9 +184,9 @@ class PendingFindings:
     def _through(
         self, candidates: Mapping[str, Rows], seen: GatewaySearch | None, groups: Collection[Group]
     ) -> tuple[Mapping[str, Rows], pl.DataFrame | None]:
-        """Return the candidates after taking gateways and stalls into account, and the rows of tables.TRIES of these groups.
+        """Return the candidates as changed by gateways and stalls, and the rows of tables.TRIES for these groups.
 
-        Without groups, only stalls change candidates, and the second value is None.
+        If there are no groups, only stalls change candidates, and the second value is None.
         """
         if seen is None or not groups:
             return rule_engine.after_stalls(candidates), None
@@ -200,7 +202,7 @@ class PendingFindings:
         return rule_engine.after_stalls(rule_engine.given_up_by_gateways(whole, seen.known.clients)), tries
 
     def _software(self, seen: GatewaySearch | None) -> tuple[gateways.Gateways, pl.DataFrame | None]:
-        """Return the gateways that `_gateways` and this search have found, and the Server fields that they forwarded."""
+        """Return the gateways found by `_gateways` or by this search, and the Server fields that these gateways forwarded."""
         known, passed = self._gateways()
         if seen is None or not seen.known.fronts:
             return known, passed
@@ -210,7 +212,9 @@ class PendingFindings:
         return known, more if passed is None else pl.concat([passed, more]).unique()
 
     def _remember(self, tries: pl.DataFrame | None, groups: Collection[Group], ready: pl.DataFrame) -> None:
-        """Store the facts on which findings at gateways are based, so the final report agrees with them."""
+        """Store the tries and failures on which the findings reported now are based, so the final report agrees with these
+        findings.
+        """
         self._failed.mark_reported(groups)
         if tries is None:
             return
@@ -237,13 +241,13 @@ class PendingFindings:
         return pl.concat([rows["connection"] for rows in candidates.values()]).unique()
 
     def _connection_rows(self, connections: list[Connection]) -> pl.DataFrame:
-        """Return rows of connections that are over, and of `connections` in their current state."""
+        """Return the stored rows of ended connections, and rows of `connections` in their current state."""
         if not connections:
             return self._connections
         return pl.concat([self._connections, open_exchanges.rows_as_of(connections, self.analysis.latest)])
 
     def _state(self, number: int, connection: Connection | None) -> tuple[int, int, int, bool, bool]:
-        """Return the state of a connection, a row with the schema _STATES."""
+        """Return the state of the connection with id `number` as a row with the schema _STATES. `connection`: None if it is over."""
         if connection is None:
             return number, FOREVER, FOREVER, True, True
         since, unknown = open_exchanges.undecided_since(connection)
@@ -257,9 +261,9 @@ class PendingFindings:
         return number, min(since, shut), min(unknown, shut), over, no_http
 
     def _final_keys(self, of: pl.DataFrame) -> pl.DataFrame:
-        """Return the keys (rule, connection, frame) of unresolved candidates that nothing on their connection can still change.
+        """Return the keys (rule, connection, frame) of candidates that are unresolved but can no longer change.
 
-        `of`: the states of the connections.
+        Only changes on their own connection are considered. `of`: the states of the connections.
         """
         c = pl.col
         whole = [n for n, m in self.modules.items() if any(scope == "connection" for _, scope in m.rule.explained_by)]
@@ -279,8 +283,7 @@ class PendingFindings:
         return pl.concat([sure.filter("over").select(_KEY), sure.select(_KEY).join(self._held, on=_KEY, how="anti")]).unique()
 
     def _without_concurrent_requests(self, ready: pl.DataFrame) -> pl.DataFrame:
-        """Return the keys in `ready`, except those of slow-response candidates during whose time a request to another server
-        was open.
+        """Return the keys in `ready`, but leave out slow responses during which a request to another server was open.
 
         The slow response may depend on that other request.
         """
@@ -300,11 +303,11 @@ class PendingFindings:
         ])  # fmt: skip
 
     def _beside_gateways(self, ready: pl.DataFrame) -> tuple[pl.DataFrame, GatewaySearch | None, list[Group]]:
-        """Search for gateways if candidates depend on them. `ready`: the keys of candidates that are final on their connection.
+        """Search for gateways if candidates depend on them, and return what can be reported now.
 
-        Return the keys of candidates that gateways cannot change any more, including failures at gateways; the search, None if
-        there was none; and the groups of exchanges that are reported now. Candidates that wait for too long are left to the
-        final report.
+        `ready`: the keys of candidates that are final on their own connection. Return three values: the keys of the candidates
+        that gateways can no longer change, including failures at gateways; the search, or None if there was none; and the groups
+        of exchanges that are reported now. Candidates that have waited for too long are left to the final report.
         """
         mine = ready.filter(pl.col("rule").is_in([*rule_engine.ACROSS_GATEWAYS]))
         self._undecided = False
@@ -332,7 +335,9 @@ class PendingFindings:
         return pl.concat([ready, self._with_failures(seen, groups)]), seen, groups
 
     def _with_places(self, keys: pl.DataFrame) -> pl.DataFrame:
-        """Return the columns rule, connection, frame, exchange and end (ns) of the candidates with these keys."""
+        """Return the columns rule, connection, frame, exchange and end (ns) of candidates. `keys`: their rule, connection and
+        frame.
+        """
         c = pl.col
         return pl.concat([
             self._candidates[name]
@@ -345,8 +350,9 @@ class PendingFindings:
         ] or [pl.DataFrame(schema=_PLACED)])  # fmt: skip
 
     def _complete(self, seen: GatewaySearch, ready: pl.DataFrame) -> list[Group]:
-        """Return the groups of a search, except those with an undecided candidate on their connections that may be the cause of
-        a failure.
+        """Return the groups of a search whose failures have no undecided cause.
+
+        A group is left out if one of its connections has an undecided candidate that may be the cause of a failure.
         """
         groups = {id(group): group for group in seen.groups.values()}
         if not groups:
@@ -370,7 +376,7 @@ class PendingFindings:
         ]
 
     def _with_failures(self, seen: GatewaySearch, groups: Collection[Group]) -> pl.DataFrame:
-        """Add the failures of these groups to the candidates, and return their keys."""
+        """Add the failures that a search found in these groups to the candidates. Return the keys of the added candidates."""
         fronts = {front for group in groups for front in group.fronts}
         rows = seen.failures
         if rows.is_empty() or not fronts:
@@ -384,14 +390,15 @@ class PendingFindings:
         return rows.select(pl.lit(RULE).alias("rule"), "connection", "frame")
 
     def _of_all(self) -> gateways.Gateways | None:
-        """Return the gateways according to all exchanges if one search does not cover all of them; otherwise None."""
+        """Return the gateways according to all exchanges; None if a single search covers all exchanges anyway."""
         return self._gateways()[0] if self.analysis.exchanges.rows > limits.LIVE_PAIRED.value else None
 
     def _gateways(self, *, at_end: bool = False) -> tuple[gateways.Gateways, pl.DataFrame | None]:
-        """Return the gateways that all exchanges show so far, even open ones, and the Server fields that they forwarded.
+        """Return the gateways according to all exchanges so far, including open ones, and the Server fields that these gateways
+        forwarded.
 
-        The second value is None if there are no gateways. The result is cached until the number of rows has grown. With `at_end`,
-        all rows are finished, and are searched again.
+        The second value is None if there are no gateways. The result is cached until the number of rows has grown by a few
+        percent. With `at_end`, all exchanges have ended, and the search is repeated.
         """
         a = self.analysis
         rows = a.exchanges.rows + a.connections.rows
@@ -407,7 +414,7 @@ class PendingFindings:
         return self._at_gateways
 
     def gateway_clients(self, *, at_end: bool) -> frozenset[int]:
-        """Return the ids of the connections whose client is a gateway: those known so far, or with `at_end` all."""
+        """Return the ids of the connections whose client is a gateway; without `at_end`, only those known so far."""
         return self._gateways(at_end=at_end)[0].clients
 
     def _with_theirs(self, connections: pl.Series) -> dict[str, pl.DataFrame]:
@@ -417,7 +424,11 @@ class PendingFindings:
         return {name: rows for name, rows in some.items() if rows.height}
 
     def _forget(self, of: pl.DataFrame) -> None:
-        """Drop resolved candidates of connections that are over, and the oldest of the other candidates."""
+        """Drop resolved candidates of connections that ended a while ago. If too many others are resolved, drop the oldest of
+        these.
+
+        `of`: the states of the connections.
+        """
         most = limits.SETTLED_CANDIDATES.value
         since = {number: self._over.get(number, self.clock) for number in of.filter("over")["connection"]}
         self._over = {number: time for number, time in since.items() if not is_left(time, self.clock)}

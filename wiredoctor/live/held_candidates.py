@@ -1,6 +1,7 @@
-"""Hold candidates of a live capture until the other events around their connection's close are known.
+"""Hold candidates of a live capture until other events that may change them are known.
 
-These are other closes by its server, and activity of its client on other connections.
+These events are closes of other connections by the same server at about the same time, and activity of the same client on other
+connections.
 """
 
 from __future__ import annotations
@@ -24,18 +25,19 @@ _PLACE = ("connection", "exchange")
 
 
 class Clients(Protocol):
-    """A function that returns the ids of the connections whose client is a gateway: those known so far; at the end, all of
-    them.
+    """A function that returns the ids of the connections whose client is a gateway.
+
+    Without `at_end`, these are the connections known so far.
     """
 
     def __call__(self, *, at_end: bool) -> Collection[int]: ...
 
 
 class HeldCandidates:
-    """The held candidates of rules about idle timeouts or about clients.
+    """The candidates of rules about idle timeouts or about clients that wait for a decision.
 
-    Each is decided once: soon after the close, or when everything that its client began by then has ended. Later events do not
-    change the decision.
+    Each candidate is decided once: soon after the close of its connection, or when everything has ended that its client had begun
+    by then. Later events do not change the decision.
     """
 
     def __init__(
@@ -48,22 +50,22 @@ class HeldCandidates:
 
     @property
     def due(self) -> int | None:
-        """The time of the next decision (ns since the first packet), or None."""
+        """The time (ns since the first packet) at which the next held candidate can be decided, or None."""
         times = [rows.select(_due(rows).min()).item() for rows in self._held.values()]
         return min((time + 1 for time in times if isinstance(time, int)), default=None)
 
     @property
     def connections(self) -> frozenset[int]:
-        """The ids of the connections of all held candidates, which may explain other candidates."""
+        """The ids of the connections of all held candidates; these candidates may explain other candidates."""
         return self.connections_of(self._held)
 
     def connections_of(self, rules: Collection[str]) -> frozenset[int]:
-        """Return the ids of the connections with held candidates of these rules."""
+        """Return the ids of the connections that have a held candidate of one of these rules."""
         held = (rows for name, rows in self._held.items() if name in rules)
         return frozenset(number for rows in held for number in rows["connection"].to_list())
 
     def keep(self, found: Candidates) -> Candidates:
-        """Hold the candidates that must wait; return the others."""
+        """Hold the candidates of rules about idle timeouts or about clients; return the other candidates."""
         passed: Candidates = {}
         for name, rows in found.items():
             module = self._modules[name]
@@ -75,8 +77,8 @@ class HeldCandidates:
         return passed
 
     def take(self, clock: int | None) -> Candidates:
-        """Decide the candidates that are due at `clock` (ns), or all of them at the end (None); return the candidates that are
-        kept.
+        """Decide the held candidates that are due at `clock` (ns), or all of them if `clock` is None. Return those that their
+        rules keep.
         """
         if not self._held:
             return {}
@@ -103,7 +105,11 @@ class HeldCandidates:
         return frames if clock is None else self._put_back(frames, ready, clock)
 
     def _put_back(self, told: Candidates, ready: Candidates, clock: int) -> Candidates:
-        """Hold the candidates in `told` that may still change again, in the form that they have in `ready`; return the others."""
+        """Return the candidates of `told` that can no longer change; hold the others again.
+
+        `told`: the candidates that their rules have just kept. `ready`: the same candidates as they were before; they are held in
+        this form.
+        """
         sure: Candidates = {}
         for name, rows in told.items():
             waits = (pl.col(_PENDING) >= clock).fill_null(value=False) if _PENDING in rows.columns else pl.lit(value=False)
@@ -118,6 +124,6 @@ class HeldCandidates:
 
 
 def _due(rows: pl.DataFrame) -> pl.Expr:
-    """Return an expression for the time (ns) at which a candidate can be decided."""
+    """Return an expression for the time (ns) at which each candidate can be decided."""
     due = [pl.col("due")] if "due" in rows.columns else []
     return pl.max_horizontal(*due, *([pl.col("final_at") + rule_engine.TOGETHER] if "final_at" in rows.columns else []))

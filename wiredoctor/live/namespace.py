@@ -24,10 +24,10 @@ LOOPBACK = "lo"
 
 
 def enter_own_network() -> None:
-    """Move this process, which must have a single thread, into a new namespace, and bring its loopback interface up.
+    """Move this process into a new network namespace, and bring its loopback interface up. The process must have a single thread.
 
-    The kernel removes the namespace when its last process ends. Raise OSError if that fails, PermissionError without
-    CAP_SYS_ADMIN.
+    The kernel removes the namespace when its last process ends. Raise PermissionError without CAP_SYS_ADMIN, and OSError if it
+    fails for another reason.
     """
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.unshare(_NEW_NETWORK):

@@ -1,4 +1,4 @@
-"""Separate privileges: start the recorder with the ones it needs, then drop all privileges of this process."""
+"""Separate privileges: start the recorder with the privileges it needs, then drop all privileges of this process."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ from wiredoctor.recording.folder import PrivateFolder
 
 
 class Started(NamedTuple):
-    """A recorder that waits for `begin`.
+    """A recorder that waits for `begin`, and the state of this process after it dropped its privileges.
 
-    `rows`: the path of the folder for rows. `rights`: what this process dropped. `was_root`: this process was started by root.
+    `rows`: the path of the folder for rows that do not fit into memory. `rights`: what was dropped. `was_root`: true if this
+    process was started by root.
     """
 
     recorder: Recorder
@@ -28,7 +29,8 @@ class Started(NamedTuple):
 
 @contextmanager
 def start(order: Order) -> Generator[Started]:
-    """Start a recorder, then drop the privileges of this process, which must still have a single thread; yield the recorder.
+    """Start a recorder, then drop the privileges of this process; yield the recorder. The process must still have a single
+    thread.
 
     Raise OSError if the recorder or its private folder cannot be created.
     """

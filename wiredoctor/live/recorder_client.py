@@ -56,11 +56,12 @@ TEMPORARY = Ring(8, 256 << 20)
 class Order:
     """A request to capture: the interfaces, and the destination of the packets.
 
-    `folder`: the private folder. `file`: None for a ring of files without names in that folder. `snaplen` (bytes), `duration`
-    (seconds) and `packets` are limits; None means no limit. `buffer`: the kernel memory for packets in MiB per interface; None
-    for the default. `backend`: dumpcap, tcpdump or raw; None for the first that works. `outputs`: the files that the recorder
-    opens on request, as path and names; if there are names, the path is a folder and they are its files. `stream`: the descriptor
-    of a capture that another program is writing, instead of interfaces; `stream_name` is its name in messages.
+    `folder`: the private folder of the capture. `file`: None for a ring of files without names in that folder. `snaplen` (bytes),
+    `duration` (seconds) and `packets` are limits; None means no limit. `buffer`: the kernel memory for packets in MiB per
+    interface; None for the default. `backend`: dumpcap, tcpdump or raw; None for the first that works. `outputs`: pairs of a path
+    and names. Without names, the path is a file that the recorder opens on request; otherwise it is a folder, and the names are
+    files in it. `stream`: the descriptor of a capture that another program is writing and that is read instead of interfaces.
+    `stream_name`: the name of the stream in messages.
     """
 
     interfaces: tuple[str, ...]
@@ -82,9 +83,9 @@ class Order:
 class Progress:
     """The progress of the recorder according to its last event.
 
-    `bytes`: the number of bytes written, in complete blocks, to all files together. `packets`: the number of packets in them.
+    `bytes`: the total size of the complete blocks written to all files. `packets`: the number of packets in these blocks.
     `dropped`: the number of packets dropped by the kernel; None if it is not known yet. `restarts`: how often the backend ended
-    unexpectedly and was restarted. `ended`: why capturing ended; None while it runs. `text`: a line about that, or "".
+    unexpectedly and was restarted. `ended`: why capturing ended; None while it runs. `text`: a line that explains `ended`, or "".
     """
 
     bytes: int = 0
@@ -101,9 +102,9 @@ Event = dict[str, Any]
 
 
 class Recorder:
-    """A running recorder. At the end of its context, it is stopped, and terminated if it does not end in time.
+    """A running recorder process. At the end of its context, it is asked to stop, and terminated if it does not end in time.
 
-    With `waits`, it begins to capture after `begin`, stays until the socket is closed, and then removes `order.folder`.
+    With `waits`, it begins to capture after `begin`, runs until its socket is closed, and then removes `order.folder`.
     """
 
     def __init__(self, order: Order, *, waits: bool = False) -> None:
@@ -129,7 +130,8 @@ class Recorder:
         self._send(do="begin")
 
     def events(self, timeout: float) -> list[Event]:
-        """Wait up to `timeout` seconds for events, and return the events that arrived. Progress events only update `progress`.
+        """Wait up to `timeout` seconds for events, and return the events that arrived, except progress events, which only update
+        `progress`.
 
         Raise RecorderError if capturing could not begin.
         """
@@ -155,18 +157,19 @@ class Recorder:
         self._send(do="stop")
 
     def open_output(self, number: int, name: str = "") -> int:
-        """Return the descriptor of a new file that is to replace output `number` of the order, or the file `name` in that folder.
+        """Create a file that is to replace an output, and return its descriptor. Raise OSError if it cannot be created.
 
-        `commit_output` moves the new file to its place, `discard_output` removes it. Raise OSError if it cannot be opened.
+        `number`: the index of the output in `order.outputs`. `name`: the file in the output, if the output is a folder.
+        `commit_output` moves the new file to its place, `discard_output` removes it.
         """
         return int(self._ask("open", number, name)["descriptor"])
 
     def commit_output(self, number: int, name: str = "") -> None:
-        """Move the file from `open_output` to its place. Raise OSError if that fails."""
+        """Move the file that `open_output` created to its place. Raise OSError if that fails."""
         self._ask("commit", number, name)
 
     def discard_output(self, number: int, name: str = "") -> None:
-        """Remove the file from `open_output`. Raise OSError if that fails."""
+        """Delete the file that `open_output` created. Raise OSError if that fails."""
         self._ask("discard", number, name)
 
     def remove_output(self, number: int, name: str) -> None:

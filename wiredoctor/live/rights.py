@@ -35,7 +35,7 @@ _READABLE = (
 
 
 class User(NamedTuple):
-    """The user as which the analysis runs."""
+    """The user that the analysis runs as."""
 
     uid: int
     gid: int
@@ -45,9 +45,9 @@ class User(NamedTuple):
 class Rights(NamedTuple):
     """The result of dropping privileges.
 
-    `user`: the new user, or None if unchanged. `note`: a sentence about privileges that were kept, or a confinement that is
-    missing; empty if nothing is wrong. `detail`: why root did not become another user, if nothing else is missing. Only --verbose
-    shows it, because it would appear in every capture on such a system.
+    `user`: the user that the process became; None if it did not change. `note`: a sentence about privileges that could not be
+    dropped, or about a missing confinement; empty if nothing is wrong. `detail`: the reason why root did not become another user,
+    if this is the only problem. It is shown only with --verbose, because it would appear in every capture on such a system.
     """
 
     user: User | None
@@ -60,7 +60,7 @@ class Rights(NamedTuple):
 
 
 def target_user(environment: Mapping[str, str] = os.environ) -> User | None:
-    """Return the user for an analysis started by root: the caller of sudo, or nobody.
+    """Return the user for an analysis started by root: the caller of sudo, otherwise nobody.
 
     Return None if this process is not root, or the system is not Linux.
     """
@@ -91,8 +91,8 @@ def drop(user: User | None, folder: int) -> Rights:
     """Drop all capabilities. Unless `user` is None, also become this user, and confine the process with Landlock and seccomp.
 
     The confined process can only read the installation and files that libraries need, and can only write in the folder with the
-    descriptor `folder`. `user`: from `target_user`. If this user cannot read the installation, or a container refuses the change,
-    the process stays root without capabilities.
+    descriptor `folder`. `user`: the result of `target_user`. If this user cannot read the installation, or a container refuses
+    the change, the process stays root without capabilities.
     """
     if user is None:
         refused = keep_only(())
@@ -166,10 +166,10 @@ def _change_groups(user: User) -> None:
 
 
 def _rehearse(user: User, confinement: Confinement | None) -> tuple[str, str]:
-    """Test in a child process whether a user can work with this installation.
+    """Test in a child process whether the analysis can run as a user with this installation.
 
-    Return two texts: why the analysis cannot run as this user, and the path of a file of the installation that the confinement
-    makes unreadable. Each is "" if there is none.
+    Return two texts: the reason why it cannot, and the path of a file of the installation that the confinement makes unreadable.
+    Each is "" if there is none.
     """
     origins = _origins()
     reader, writer = os.pipe()
@@ -199,7 +199,9 @@ def _attempt(user: User, origins: list[str]) -> str:
 
 
 def _find_uncovered(origins: list[str], confinement: Confinement | None) -> str:
-    """Confine this process; return a file of `origins` that it can no longer read, such as a link's target; "" if none."""
+    """Confine this process. Return one of the files `origins` that it can no longer read, such as a link's target; "" if there is
+    none.
+    """
     readable = [file for file in origins if os.access(file, os.R_OK)]
     if confinement is not None:
         keep_only(())
@@ -237,14 +239,14 @@ def _search_path() -> list[str]:
 
 
 def _nearest_folder(place: str) -> str:
-    """Return the folder of an entry in sys.path, which may be an archive or missing."""
+    """Return the nearest existing folder at or above an entry of sys.path, which may be an archive or be missing."""
     while not os.path.isdir(place) and place != os.path.dirname(place):
         place = os.path.dirname(place)
     return place
 
 
 def _unreadable_below(place: str) -> Iterator[str]:
-    """Yield the unreadable ones among a folder, its subfolders and its files.
+    """Yield those folders and files at or below `place` that this process cannot read.
 
     Only one file per folder is checked, because checking all of them would be slow.
     """

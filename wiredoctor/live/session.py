@@ -57,10 +57,10 @@ LATE = {"tcpdump": 2.5}
 class Status:
     """The state of a live capture.
 
-    `captured`, `analysed`: numbers of packets; `dropped`: the number of packets dropped by the kernel, None if not known yet.
-    `connections` counts all connections, `open` those still open, `exchanges` the finished exchanges. `lag`: by how many seconds
-    the analysis is behind the capture; `unread_bytes`: the number of bytes not read yet. `waiting`: the number of candidates
-    that may still change.
+    `captured`, `analysed`: numbers of packets. `dropped`: the number of packets dropped by the kernel; None if it is not known
+    yet. `connections` counts all connections, `open` those still open, and `exchanges` the finished exchanges. `lag`: by how many
+    seconds the analysis is behind the capture. `unread_bytes`: the number of bytes not read yet. `waiting`: the number of
+    possible findings that may still change.
     """
 
     backend: str = ""
@@ -77,7 +77,10 @@ class Status:
 
 @dataclass
 class News:
-    """The result of one step: the findings that became final, lines about the capture (`notes`), and the state."""
+    """The result of one call of `Session.look`.
+
+    `findings`: the findings that became final. `notes`: lines of text about the capture. `status`: the state of the capture.
+    """
 
     findings: list[Finding] = field(default_factory=list[Finding])
     notes: list[str] = field(default_factory=list[str])
@@ -91,8 +94,8 @@ def watch(
     """Capture and analyze; yield the session. `name`: the name of the capture in reports.
 
     If `order` has no file, packets are written to a ring of files without names. `recorder`: a waiting recorder that was started
-    with this order; `rows`: the path of a folder for rows that do not fit into memory. Without a recorder, both are created.
-    Session.look raises RecorderError if capturing cannot begin.
+    with this order. `rows`: the path of a folder for rows that do not fit into memory. If `recorder` is None, a recorder and a
+    folder are created. Session.look raises RecorderError if capturing cannot begin.
     """
     rules = rule_engine.load(settings)
     with ExitStack() as stack:
@@ -114,7 +117,9 @@ def watch(
 
 
 class Session:
-    """A running live capture. `clock`: a function that returns the time in ns since 1970, by the clock of the timestamps."""
+    """A running live capture. `clock`: a function that returns the current time in ns since 1970, from the same clock as the
+    packets' timestamps.
+    """
 
     def __init__(
         self,
@@ -164,7 +169,7 @@ class Session:
         self._recorder.stop()
 
     def look(self, patience: float) -> News:
-        """Wait up to `patience` seconds for packets, analyze those that arrived, and return the news.
+        """Wait up to `patience` seconds for packets, analyze those that arrived, and return what is new.
 
         Raise RecorderError if capturing could not begin.
         """
@@ -216,9 +221,9 @@ class Session:
                 news.notes.append(str(event["text"]))
 
     def _remove(self, end: int, news: News) -> None:
-        """Handle the removal of a file that ended at offset `end` of the stream.
+        """Handle the removal of the ring's oldest file, which ended at offset `end` of the stream.
 
-        Its unread data can still be read until the analysis is a whole ring behind; data before that is skipped.
+        Unread data in it can still be read until the analysis is a complete ring behind. Data beyond that is skipped.
         """
         ring = self._recorder.order.ring
         least = 0 if ring is None else end - ring.files * ring.bytes
@@ -250,10 +255,10 @@ class Session:
         return found
 
     def _silent_until(self) -> int | None:
-        """Return the time up to which all packets have arrived (ns since the first packet).
+        """Return the time (ns since the first packet) before which all packets must have arrived.
 
-        Return None before the first packet, after damage, and for a stream, whose clock and delay are unknown: only its packets
-        move its time.
+        Return None before the first packet, after damage, and for a stream. The clock and delay of a stream are unknown, so its
+        time only advances with its packets.
         """
         is_known = self._capture.records.damage is None and self._recorder.order.stream is None
         first = self._capture.first_time if is_known else None
@@ -261,12 +266,14 @@ class Session:
         return None if first is None else self._clock() - first - round(late * SECOND)
 
     def _due_in(self) -> float:
-        """Return the time in seconds until something becomes final if no packet arrives; infinite if nothing does."""
+        """Return the time in seconds until something becomes final if no packet arrives; infinity if nothing does."""
         clock, deadline = self._silent_until(), self._deadline()
         return inf if clock is None or deadline is None else max(deadline - clock, 0) / SECOND
 
     def _deadline(self) -> int | None:
-        """Return the time (ns since the first packet) at which something becomes final without another packet, or None."""
+        """Return the next time (ns since the first packet) at which something may become final even if no packet arrives, or
+        None.
+        """
         times = [time for time in (self._analysis.deadline, self._held.due, self._pending.due) if time is not None]
         return min(times, default=None)
 
@@ -279,7 +286,7 @@ class Session:
         self._steps = len(steps.first)
 
     def _pass_time(self) -> list[Finding]:
-        """If something is due although no packets arrive, move the time on; return the findings that became final."""
+        """Advance the time if a decision is due although no packet arrived; return the findings that became final."""
         clock, deadline = self._silent_until(), self._deadline()
         if clock is None or deadline is None or deadline > clock:
             return []

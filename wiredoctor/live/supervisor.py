@@ -1,13 +1,13 @@
-"""Run a program, and record which TCP connections its processes open, by every connect(2) and listen(2) that they call.
+"""Run a program, and record the TCP connections and listening ports that its processes open.
 
-A seccomp filter reports these two system calls to the supervisor before the kernel executes them (seccomp_unotify(2)). The
-supervisor reads the destination and lets the call continue unchanged. It then reads the socket's address and port, which the
-kernel has assigned, from a copy of the socket's descriptor, and closes the copy. So even a connection that lasts a millisecond is
-recorded, which a list of open sockets would miss. A connection that is refused at once has lost its port by then; it is
-identified by its destination and the time of the call.
+A seccomp filter reports each connect(2) and listen(2) to the supervisor before the kernel executes the call (seccomp_unotify(2)).
+The supervisor copies the socket's descriptor, reads the destination, and lets the call continue unchanged. From the copy, it then
+reads the local address and port that the kernel has assigned. So even connections that last only a millisecond are recorded; a
+list of open sockets would miss them. The socket of a connection that is refused at once has lost its port by then. Such a
+connection is identified by its destination and the time of the call.
 
-Not recorded: connections that were opened earlier and inherited, connections of other processes that the program asked to connect
-(a daemon), and connections opened with io_uring.
+Not recorded: connections that were opened earlier and inherited, connections that another process (a daemon) opens on behalf of
+the program, and connections opened with io_uring.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from typing import Any, NamedTuple, NoReturn
 
 
 class _Machine(NamedTuple):
-    """The numbers of system calls (asm/unistd.h), and `audit`: AUDIT_ARCH_* of linux/audit.h."""
+    """The numbers of system calls on one type of processor (asm/unistd.h); `audit` is its AUDIT_ARCH_* value (linux/audit.h)."""
 
     audit: int
     connect: int
@@ -89,7 +89,8 @@ class Attempt(NamedTuple):
 class Supervisor:
     """A process that runs the program on request, and reports over a socket. Start it before giving up any privileges.
 
-    `limits`: after how many seconds it sends which signals to the program and its descendants, in order of time.
+    `limits`: pairs of a time in seconds and a signal, in order of time. If the program still runs after that time, it and its
+    descendants get the signal.
     """
 
     def __init__(self, command: Sequence[str], limits: Sequence[tuple[float, signal.Signals]] = ()) -> None:
@@ -161,7 +162,7 @@ class Supervisor:
             self.ended, self.failure = event["code"], event["text"]
 
     def close(self) -> None:
-        """Close the socket to the supervisor, which ends if the program was not started."""
+        """Close the socket to the supervisor. If the program was not started, the supervisor then ends."""
         self._socket.close()
 
 
@@ -179,7 +180,9 @@ def _supervise(control: socket.socket, command: Sequence[str], limits: Sequence[
 
 
 class _Control:
-    """The socket to the process that started the supervisor. Reports never block, because the program would wait, too."""
+    """The supervisor's socket to the process that started it. Sending a report never blocks, because the program would have to
+    wait too.
+    """
 
     def __init__(self, connected: socket.socket) -> None:
         connected.setblocking(False)
@@ -198,7 +201,7 @@ class _Control:
         self.flush()
 
     def flush(self) -> None:
-        """Send as much as the socket accepts; drop the rest if the other end is closed."""
+        """Send as many bytes as the socket accepts; drop all unsent bytes if the other end is closed."""
         try:
             while self._unsent:
                 del self._unsent[: self._socket.send(self._unsent)]
@@ -208,7 +211,7 @@ class _Control:
             self._unsent.clear()
 
     def read(self) -> bytes | None:
-        """Return the received bytes: empty at the end, None if nothing has arrived."""
+        """Return the received bytes: empty if the other end is closed, None if nothing has arrived."""
         try:
             return self._socket.recv(4096)
         except BlockingIOError:
@@ -261,7 +264,7 @@ def _run(control: _Control, command: Sequence[str], limits: Sequence[tuple[float
 
 
 def _signal_all(child: int, number: signal.Signals) -> None:
-    """Send a signal to the program and all its descendants: a shell does not forward SIGTERM to what it runs."""
+    """Send a signal to the program and all its descendants: a shell does not forward SIGTERM to the programs that it runs."""
     processes = [child]
     for one in processes:  # the list grows by their children
         with contextlib.suppress(OSError):
@@ -274,7 +277,7 @@ def _signal_all(child: int, number: signal.Signals) -> None:
 
 
 def _milliseconds_until(moment: float) -> int:
-    """Return the time until `moment` (time.monotonic()), at most the maximum of poll(2)."""
+    """Return the time in ms until `moment` (of time.monotonic()), limited to the maximum that poll(2) accepts."""
     return min(max(0, math.ceil((moment - time.monotonic()) * 1000)), 2**31 - 1)
 
 
@@ -284,7 +287,7 @@ def _forget(watched: select.poll, control: _Control) -> None:
 
 
 def _forward(control: _Control, child: int) -> bool:
-    """Forward requested signals to the program; return False if the requesting process has ended. The program then continues."""
+    """Forward requested signals to the program. Return False if the requesting process has ended; the program then continues."""
     data = control.read()
     for word in (data or b"").split():
         with contextlib.suppress(ProcessLookupError):
@@ -293,7 +296,10 @@ def _forward(control: _Control, child: int) -> bool:
 
 
 def _stay(listener: int | None, control: _Control) -> None:
-    """Let the calls of processes that the program left behind continue until all have ended; send the remaining reports."""
+    """Serve the processes that the program left behind: let their reported calls continue until all have ended.
+
+    The remaining reports are sent in the meantime.
+    """
     while listener is not None or control.is_behind:
         watched = select.poll()
         if listener is not None:
@@ -310,9 +316,10 @@ def _stay(listener: int | None, control: _Control) -> None:
 
 
 def _leave_streams(keep: Sequence[int]) -> None:
-    """Close the standard streams, because a reader of them waits for their end.
+    """Replace the standard streams by /dev/null, because their readers wait until every process has closed them.
 
-    Processes that the program left behind keep the supervisor running, so it would keep the streams open.
+    The supervisor runs as long as processes that the program left behind, so it would keep the streams open. `keep`: descriptors
+    that are not replaced.
     """
     nothing = os.open(os.devnull, os.O_RDWR)
     for number in {0, 1, 2}.difference(keep):  # a socket may have the number of a stream that was closed
@@ -322,7 +329,7 @@ def _leave_streams(keep: Sequence[int]) -> None:
 
 
 def _become(command: Sequence[str], parent: socket.socket) -> NoReturn:
-    """Install the filter, pass its listener to the supervisor, and execute the program."""
+    """Install the filter in this process, pass its descriptor to the supervisor, and execute the program."""
     code = NOT_FOUND
     try:
         for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE):
@@ -346,8 +353,8 @@ class _Program(ctypes.Structure):
 
 
 def _install() -> int | None:
-    """Install the filter in this thread. Return the descriptor that reports its calls, or None if the kernel does not support
-    that.
+    """Install the seccomp filter in this thread. Return the descriptor that reports the filtered calls, or None if the kernel
+    does not support the filter.
     """
     machine = _MACHINES.get(platform.machine())
     if sys.platform != "linux" or machine is None or not hasattr(os, "pidfd_open"):
@@ -374,8 +381,9 @@ def _install() -> int | None:
 
 
 def _receive(ours: socket.socket) -> tuple[int | None, str]:
-    """Return the listener from the program's process and an empty error message. The listener is None if the filter was not
-    installed.
+    """Return the filter's descriptor, as sent by the program's process, and an empty error message.
+
+    The descriptor is None if the filter was not installed.
     """
     _, rights, _, _ = ours.recvmsg(1, socket.CMSG_SPACE(4), getattr(socket, "MSG_CMSG_CLOEXEC", 0))
     for level, kind, data in rights:
@@ -406,7 +414,7 @@ class _Pending(NamedTuple):
 
 
 def _answer(listener: int) -> _Pending | None:
-    """Let the reported call continue; return a copy of its socket, None if it is not a TCP socket or cannot be copied."""
+    """Let one reported call continue. Return a copy of its socket, or None if it is not a TCP socket or cannot be copied."""
     buffer = bytearray(_NOTICE.size)
     try:
         fcntl.ioctl(listener, _RECEIVE, buffer)
@@ -433,7 +441,10 @@ def _answer(listener: int) -> _Pending | None:
 
 
 def _memory(thread: int, address: int, length: int) -> bytes:
-    """Return bytes from the memory of a thread of another process. Raise OSError, or ValueError for an impossible address."""
+    """Return `length` bytes at `address` in the memory of a thread of another process.
+
+    Raise OSError if they cannot be read, and ValueError if the address is impossible.
+    """
     with open(f"/proc/{thread}/mem", "rb", buffering=0) as memory:
         memory.seek(address)
         return memory.read(length)
@@ -442,7 +453,7 @@ def _memory(thread: int, address: int, length: int) -> bytes:
 def _destination(data: bytes) -> tuple[str, int] | None:
     """Return the address and port in a struct sockaddr_in or sockaddr_in6; None for any other struct.
 
-    The loopback address replaces the unspecified one, as in the kernel.
+    For the unspecified address, the loopback address is returned, because the kernel connects to it instead.
     """
     family = int.from_bytes(data[:2], sys.byteorder)
     if family == socket.AF_INET and len(data) >= _IN:
@@ -477,9 +488,7 @@ def _copy(thread: int, file: int) -> socket.socket:
 
 
 def _report_port(one: _Pending, control: _Control) -> bool:
-    """Report the local port of a socket, or that the socket has none, and close the copy. Return False if it may still get a
-    port.
-    """
+    """Report the local port of a socket, or that it has none, and close the copy. Return False if it may still get a port."""
     address, port = "", 0
     with contextlib.suppress(OSError):
         address, port = one.copy.getsockname()[:2]

@@ -1,8 +1,8 @@
 """Refuse system calls that an analysis does not need (seccomp(2)): Linux on x86-64 and 64-bit ARM.
 
-Landlock does not cover these. Without capabilities, the owner of a file may still change its mode. A process may connect to a
-socket of its user, signal the user's other processes or change their limits, write into the input of its terminal, and leave a
-child process running.
+Landlock does not cover these calls. Even without capabilities, a process may change the mode of its user's files, connect to its
+user's sockets, and signal its user's other processes or change their limits. It may also write into the input of its terminal,
+and leave a child process running.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 
 class _Machine(NamedTuple):
-    """The system call numbers of a machine (asm/unistd.h), and `audit`: its AUDIT_ARCH_* value (linux/audit.h)."""
+    """The numbers of system calls on one type of processor (asm/unistd.h); `audit` is its AUDIT_ARCH_* value (linux/audit.h)."""
 
     audit: int
     clone: int
@@ -120,10 +120,10 @@ class _Program(ctypes.Structure):
 
 
 def refuse_system_calls() -> None:
-    """Make the kernel refuse the calls listed here with EPERM, permanently, in the calling thread and everything it starts.
+    """Make the kernel refuse the system calls listed in this module, permanently, in this thread and everything it starts.
 
-    New threads can be started, but no processes. The thread must have no_new_privs. Raise OSError if the kernel cannot do that,
-    or if the processor is not supported.
+    Refused calls fail with EPERM. New threads can be started, but no processes. The thread must have no_new_privs. Raise OSError
+    if the kernel has no seccomp filters, or if the processor is not supported.
     """
     machine = _MACHINES.get(platform.machine())
     if sys.platform != "linux" or machine is None:
@@ -140,7 +140,7 @@ _REFUSED: _Step = (_RETURN, 0, 0, _REFUSE)
 
 
 def _program(machine: _Machine, process: int) -> list[_Step]:
-    """Return the filter: a block of instructions for each restricted system call, which all other calls skip.
+    """Return the instructions of the filter, with one block for each restricted system call; all other calls skip the block.
 
     `process`: the id of the process, which may signal and limit only itself.
     """

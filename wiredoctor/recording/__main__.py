@@ -1,4 +1,4 @@
-"""Run `python -m wiredoctor.recording REQUEST` until standard input ends; see `request.py` and `control.py`."""
+"""Run `python -m wiredoctor.recording REQUEST`: capture, and obey requests on standard input (`request.py`, `control.py`)."""
 
 from __future__ import annotations
 

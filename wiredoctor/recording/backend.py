@@ -46,7 +46,7 @@ class Backend:
         self._ends: list[float] = []
 
     def first(self) -> Source | str:
-        """Start the backends in order until one captures, and return it; return an error message if none does.
+        """Try the backends in order, and return the first that captures; if none does, return an error message.
 
         Raise StoppedError if a stop is requested.
         """
@@ -68,7 +68,8 @@ class Backend:
         return "; ".join(found.text for found in troubles)
 
     def restart(self) -> Trouble | None:
-        """Restart the backend on the interfaces that are up. Return the reason if it fails; None if it works or none is up.
+        """Restart the backend on the interfaces that are up. Return the reason if that fails; otherwise None, even if no
+        interface is up.
 
         Raise StoppedError if a stop is requested.
         """
@@ -122,7 +123,7 @@ class Backend:
         self._guard.dismiss()
 
     def ended_too_often(self) -> bool:
-        """Count an end of the backend without a known cause; return whether it has ended too often to be restarted."""
+        """Count an unexplained end of the backend; return whether there were too many of them to restart it again."""
         now = time.monotonic()
         self._ends = [end for end in self._ends if now - end < _TRIES_WITHIN] + [now]
         return len(self._ends) >= _TRIES

@@ -40,7 +40,7 @@ class Piece(NamedTuple):
 
 
 class Blocks:
-    """Collects a stream and returns complete blocks."""
+    """Collects the bytes of a pcapng stream and returns complete blocks."""
 
     def __init__(self) -> None:
         self._buffer = bytearray(2 * _ROOM)
@@ -54,7 +54,7 @@ class Blocks:
         """The number of dropped packets, by interface number, to add to later statistics blocks, which do not count them."""
 
     def restart(self) -> None:
-        """Drop the incomplete block, because a new stream begins with its own section."""
+        """Drop the incomplete block and all that is known of the section; a new stream begins with its own section."""
         self._start = self._end = 0
         self._order, self.preamble, self.dropped, self.dropped_before = "", b"", {}, {}
 
@@ -111,13 +111,13 @@ class Blocks:
         return piece
 
     def skip_packets(self) -> None:
-        """Drop the next packets that are complete."""
+        """Drop the complete packet blocks that come next."""
         self._start, _ = self._packets(self._start, LARGEST, self._end)
 
     def _packets(self, at: int, most: int, stop: int) -> tuple[int, int]:
         """Find up to `most` complete Enhanced Packet Blocks between the offsets `at` and `stop`.
 
-        Return the offset after the last of them, and their number. This runs for every packet.
+        Return the offset after the last of these blocks, and their number. The loop runs for every packet, so it must be short.
         """
         if not self._order:
             return at, 0
@@ -134,9 +134,10 @@ class Blocks:
         return at, count
 
     def _other_block_length(self, at: int, stop: int) -> int:
-        """Return the size of the block at `at` if it is complete, valid, not a packet, and ends before `stop`; otherwise 0.
+        """Return the size of the block at `at`, or 0 if this method does not accept the block.
 
-        Raise StreamError if it is invalid and nothing valid precedes it.
+        It accepts a complete, valid block that is not a packet and ends at `stop` or before. Raise StreamError if the block is
+        invalid and nothing valid precedes it.
         """
         left = self._end - at
         if left < 12:
@@ -154,9 +155,10 @@ class Blocks:
         return length
 
     def _damage(self, at: int, left: int) -> tuple[str, int, int]:
-        """Return what is wrong with the block at `at`, its type and its size in bytes. `left`: the bytes that have arrived.
+        """Examine the block at `at`, of which `left` bytes have arrived. Return a description of damage, its type and its size in
+        bytes.
 
-        The text is empty if these bytes show no fault.
+        The description is empty if these bytes show no damage.
         """
         order = self._order
         if self._buffer.startswith(_SECTION_BYTES, at):
@@ -171,7 +173,9 @@ class Blocks:
         return "", kind, length
 
     def _add_drops(self, at: int, length: int) -> None:
-        """Add `dropped_before` of an interface to its statistics block at `at`, and delete it so that it is added only once."""
+        """Add an interface's count in `dropped_before` to its statistics block at `at`. Remove the count, so it is added only
+        once.
+        """
         block = bytes(memoryview(self._buffer)[at : at + length])
         (interface,) = struct.unpack_from(self._order + "I", block, 8)
         places = _drop_options(block, self._order)

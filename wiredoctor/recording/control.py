@@ -1,4 +1,4 @@
-"""Read requests of the analysis from standard input, as lines of JSON, while the recorder runs.
+"""Read requests of the analysis from standard input, one JSON object per line, while the recorder runs.
 
 The end of standard input means that the analysis has ended.
 """
@@ -35,7 +35,10 @@ class Control:
         self._partial = b""
 
     def messages(self, ready: set[int]) -> list[Message]:
-        """Return the messages that arrived on these files; invalid input counts as a stop request."""
+        """Read and return the requests that have arrived on those of `files` that are `ready`.
+
+        A signal or invalid input counts as a stop request.
+        """
         found: list[Message] = []
         if self._woken in ready:
             os.read(self._woken, 4096)
@@ -56,7 +59,7 @@ class Control:
 
     @property
     def open_files(self) -> list[int]:
-        """The descriptors to wait for: `woken` and, until it has ended, `file`."""
+        """The descriptors to wait for: `woken`, and also `file` until that has ended."""
         return [self._woken] if self.closed else [*self.files]
 
 

@@ -25,7 +25,7 @@ def is_pcap(data: bytes) -> bool:
 
 
 class PcapStream:
-    """Converts the packets of one interface. The constructor takes the interface's number in the section."""
+    """Converts the pcap stream of one interface to pcapng blocks. `number`: the interface's number in the pcapng section."""
 
     def __init__(self, number: int) -> None:
         self.link_type: int | None = None

@@ -1,4 +1,4 @@
-"""Read how many packets the kernel dropped, for a backend that reports that only at its end.
+"""Read how many packets the kernel has dropped, for a backend that reports drops only when it ends.
 
 The counters are read from the backend's sockets. This needs Linux 5.6 and permission to trace the backend (pidfd_getfd(2)), which
 root has. Otherwise drops are only known at the end.
@@ -24,9 +24,9 @@ _SOL_PACKET, _STATISTICS = 263, 6
 
 
 class Counters:
-    """Counts the packets that the kernel dropped for a process.
+    """Counts the packets that the kernel dropped for a backend process.
 
-    Reading a counter resets it, so the process does not count these drops in its own statistics; add them there.
+    Reading a counter resets it, so the backend's own statistics lack the drops counted here; the caller adds them there.
     """
 
     def __init__(self, process: int, interfaces: Sequence[str]) -> None:
@@ -37,8 +37,8 @@ class Counters:
         self._files: dict[int, int] | None = None  # interface by file descriptor of the process
 
     def read(self) -> None:
-        """Add the packets dropped since the last call to `dropped`; do nothing if this is not permitted, or not supported by
-        the system.
+        """Add the packets dropped since the last call to `dropped`. Do nothing if this is not permitted, or not supported by the
+        system.
         """
         if sys.platform != "linux":
             return
@@ -75,5 +75,5 @@ def _copy_socket(process: int, file: int) -> socket.socket:
 
 
 def _drops(tap: socket.socket) -> int:
-    """Return the number of packets dropped since the last call: tp_drops of struct tpacket_stats, or of its version 3."""
+    """Return the number of packets dropped on a socket since the last call (tp_drops of struct tpacket_stats)."""
     return struct.unpack_from("=II", tap.getsockopt(_SOL_PACKET, _STATISTICS, 8))[1]

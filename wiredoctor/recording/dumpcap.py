@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Dumpcap:
-    """A running dumpcap. It delivers packets at least every 250 ms, and writes statistics blocks when it is interrupted."""
+    """A running dumpcap. It delivers packets at least every 250 ms, and writes statistics blocks when it is stopped."""
 
     backend = "dumpcap"
     linger = 0.26
@@ -65,7 +65,9 @@ class Dumpcap:
 
     @property
     def dropped(self) -> Mapping[int, int]:
-        """The number of packets dropped until `ask_for_drops`, by interface number; dumpcap's last blocks report later ones."""
+        """The number of packets dropped up to the last `ask_for_drops`, by interface number. dumpcap's last blocks report later
+        drops.
+        """
         return self._counters.dropped
 
     def ask_for_drops(self) -> None:
@@ -86,5 +88,5 @@ class Dumpcap:
 
 
 def _needed_capabilities(path: str) -> frozenset[int]:
-    """Return the capabilities that dumpcap needs: NET_RAW, and NET_ADMIN if the kernel would not execute its file without."""
+    """Return the capabilities that dumpcap needs: NET_RAW, and NET_ADMIN if the kernel does not execute the file without it."""
     return frozenset((NET_RAW, NET_ADMIN) if required_capabilities(path) >> NET_ADMIN & 1 else (NET_RAW,))

@@ -1,4 +1,4 @@
-"""Write pcapng blocks in native byte order, for backends that do not. Times are ns since 1970."""
+"""Write pcapng blocks in native byte order, for backends that do not write pcapng themselves. Times are ns since 1970."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def packet(number: int, stamp: int, data: bytes, length: int) -> bytes:
 def ending(until: int, packets: int) -> bytes:
     """Return an Interface Statistics Block with the end time of the capture (ns since 1970) and the number of packets.
 
-    It tells a reader that no packet came after the last one in the file, unless packets were removed from the file.
+    If the file still has all these packets, a reader knows that none was captured between the last one and the end time.
     """
     fixed = struct.pack("=III", 0, until >> 32, until & 0xFFFFFFFF)
     comment = f"captured until {until} ns since 1970: {packets} packets".encode()
@@ -55,7 +55,8 @@ def ending(until: int, packets: int) -> bytes:
 def statistics(number: int, received: int | None, dropped: int | None, since: int | None = None) -> bytes:
     """Return an Interface Statistics Block of interface `number` with the current time; a count of None is omitted.
 
-    `dropped` is written as isb_ifdrop, as dumpcap does. `since`: the time (ns since 1970) of the previous, lower count.
+    `dropped` is written as isb_ifdrop, as dumpcap does. `since`: the time (ns since 1970) after which the count increased to
+    `dropped`.
     """
     stamp = time.time_ns()
     fixed = struct.pack("=III", number, stamp >> 32, stamp & 0xFFFFFFFF)

@@ -55,7 +55,8 @@ class Events:
         return len(self._waiting) > _MANY
 
     def send_event(self, event: str, *, descriptor: int | None = None, **what: object) -> None:
-        """Queue an event that must arrive, and send what the pipe accepts. `what`: the other keys of its JSON object.
+        """Queue an event that must not be lost, and send what the pipe accepts. `what`: the other keys of the event's JSON
+        object.
 
         `descriptor` is closed after it was sent, or at once if the reader cannot receive descriptors.
         """
@@ -74,7 +75,7 @@ class Events:
         self.send()
 
     def send(self) -> None:
-        """Send as many of the waiting events as the pipe accepts."""
+        """Send as many of the queued events as the pipe accepts."""
         while self.waiting:
             if not self._waiting:
                 self._waiting.append(_Piece(self._progress))

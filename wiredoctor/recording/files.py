@@ -47,22 +47,22 @@ class Output(Protocol):
 
     @property
     def fresh(self) -> bool:
-        """True if the current file of a ring has no packets yet: its first packet may be larger than the room."""
+        """True if the current file of a ring has no packets yet; then a packet is written even if it is larger than `room`."""
         ...
 
     def begin(self) -> None:
-        """Send the event that names the first file. Call this once the backend captures."""
+        """Send the event that names the first file. Call this when the backend has begun to capture."""
         ...
 
     def write(self, piece: Piece) -> int:
         """Write complete blocks, and return the number of bytes for which there was space.
 
-        If there was not enough space, nothing of the piece counts as written, and a regular file is truncated to its old size.
+        If there was not enough space, none of the blocks count as written, and a regular file is truncated to its old size.
         """
         ...
 
     def next_file(self, preamble: bytes) -> None:
-        """Continue in another file that begins with these blocks. Raise FullError or OSError if that fails."""
+        """Continue in another file, which begins with the blocks `preamble`. Raise FullError or OSError if that fails."""
         ...
 
     def free_space(self) -> None:
@@ -75,7 +75,7 @@ class Output(Protocol):
 
 
 def open_output(request: Request, events: Events) -> Output:
-    """Return the output of a request, with its first file open, so a name that cannot be written is reported at once.
+    """Return the output of a request. Its first file is opened here, so a name that cannot be written is reported at once.
 
     Raise OSError if the file cannot be opened.
     """
@@ -110,7 +110,7 @@ def _write(file: int, data: memoryview) -> int:
 
 
 class Single:
-    """Writes one file with exactly this name. Its old content is kept until there are packets to replace it."""
+    """Writes one file with exactly this name. An existing file keeps its content until capturing begins."""
 
     def __init__(self, path: str, events: Events) -> None:
         self.written = 0
@@ -160,7 +160,7 @@ class Single:
         raise FullError(f"no space left for -w {self._path}; the packets up to then are in {kept}")
 
     def _rename(self) -> str:
-        """Rename the file to STEM.incomplete.SUFFIX, because its name means a complete capture.
+        """Rename the file to STEM.incomplete.SUFFIX: under its own name, it would be taken for a complete capture.
 
         Return the new path; "" if that is impossible.
         """

@@ -1,8 +1,8 @@
 """Manage the private folder of a live capture, which holds rows that do not fit into memory.
 
-Packets are in files without a name. The folder belongs to the user who started the capture, and only that user may enter it. The
-subfolder `rows` is open to the user as which the analysis runs. The analysis reaches it through a descriptor, so no other process
-of that user can enter it.
+Packets are in files whose names were removed. The folder belongs to the user who started the capture, and only that user may
+enter it. The subfolder `rows` is also open to the user that the analysis runs as. The analysis reaches the subfolder through a
+descriptor; other processes of that user cannot, because the folder is closed to them.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ _AT_MOST = 10.0
 
 
 class PrivateFolder:
-    """A temporary folder that is removed with this object. `gid`: the group of the analyzing user, if the analysis runs as
-    another user.
+    """A temporary folder that is removed with this object. The constructor raises OSError.
 
-    `lock`: the descriptor of `path`, locked while a process has it open. `rows`: the descriptor of the folder for rows.
-    `rows_path`: a path to that folder that works for this process as any user. The constructor raises OSError.
+    `gid`: the group of the user that the analysis runs as; None if the user does not change. `path`: the folder. `lock`: a
+    descriptor of the folder, which is locked while a process has it open. `rows`: a descriptor of the subfolder for rows.
+    `rows_path`: a path to the subfolder that this process can use as any user.
     """
 
     def __init__(self, gid: int | None = None) -> None:
@@ -88,7 +88,8 @@ def _remove(path: str, rows: int, lock: int) -> None:
 def remove_tree(path: str) -> None:
     """Remove as much of a folder and its contents as possible, without following links.
 
-    A process with write access may have nested folders very deeply, so the contents of each folder are first moved to the top.
+    Another process may have nested folders very deeply, so the contents of each subfolder are moved to the top before it is
+    removed.
     """
     with contextlib.suppress(OSError):
         top = os.open(path, _FOLDER)
@@ -119,7 +120,8 @@ def _empty(top: int) -> None:
 
 
 def remove_abandoned(place: str) -> None:
-    """Remove from `place` the folders of captures whose processes were all killed, including folders of older versions.
+    """Remove abandoned folders of captures from `place`: those whose processes were all killed, including folders of older
+    versions.
 
     Remove nothing if another user could rename entries of `place`.
     """
@@ -151,7 +153,10 @@ def _is_private(folder: int) -> bool:
 
 
 def _is_old_ring(folder: int) -> bool:
-    """Return whether this folder of an older version has only packets left, and no process has one of its files open."""
+    """Return whether this folder of an older version is abandoned: it has packet files, and no process has one of them open.
+
+    Apart from these files, it may only contain temporary folders.
+    """
     names = os.listdir(folder)
     files = [*filter(_RING_FILE.fullmatch, names)]
     rest = set(names) - set(files)

@@ -1,4 +1,4 @@
-"""End the backends when this program is killed. A shell process waits for that and does nothing else."""
+"""End the backends when this program is killed. A shell process waits until that happens."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ _SCRIPT = 'read -r line; kill -TERM "$@"; sleep 1; kill -KILL "$@"'
 
 
 class Guard:
-    """Ends these processes when this process ends.
+    """Ends backend processes when this process ends, even if it is killed.
 
-    A backend without traffic does not notice a closed pipe. A backend that has file capabilities, or that changes its user, loses
-    PR_SET_PDEATHSIG (prctl(2)).
+    Otherwise they might continue: a backend without traffic does not notice a closed pipe. A backend that has file capabilities,
+    or that changes its user, loses PR_SET_PDEATHSIG (prctl(2)).
     """
 
     def __init__(self, processes: Sequence[int]) -> None:
@@ -30,7 +30,7 @@ class Guard:
                 )  # fmt: skip
 
     def dismiss(self) -> None:
-        """End the shell, because the processes have ended."""
+        """End the shell; call this when the backend processes have ended."""
         if self._shell is not None:
             self._shell.kill()
             self._shell.wait()

@@ -1,8 +1,8 @@
 """Run the recorder from the package that contains this file: `python -I isolated.py REQUEST`.
 
 With -I, Python ignores the current folder, the environment and the user's site-packages when it looks for modules. Therefore the
-package is loaded from the folder of this file. If that is in a site-packages or dist-packages folder, even one of a user, other
-packages are found there too.
+package is loaded from the folder that contains it. If that is a site-packages or dist-packages folder, even a user's, other
+packages are loaded from there too.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Read the state of network interfaces in this namespace, and watch them for changes."""
+"""Read the state of network interfaces in the current network namespace, and watch them for changes."""
 
 from __future__ import annotations
 
@@ -52,7 +52,9 @@ def is_up(name: str) -> bool:
 
 
 class Links:
-    """Watches interfaces. `file` becomes readable when something may have changed; -1 if the system has no notification."""
+    """Watches network interfaces. `file` becomes readable when something may have changed; -1 if the system sends no
+    notifications.
+    """
 
     def __init__(self, names: list[str]) -> None:
         self._news: socket.socket | None = None
@@ -73,9 +75,10 @@ class Links:
         return [name for name in self._names if is_up(name)]
 
     def changes(self) -> list[tuple[str, str]]:
-        """Return (name, "up" | "down" | "gone") for changes since the last call; before the first, all interfaces count as up.
+        """Return (name, "up" | "down" | "gone") for changes since the last call. Before the first call, all interfaces count as
+        up.
 
-        An interface without carrier is "down". One that was replaced by another of the same name is first "gone".
+        An interface without carrier is "down". One that was replaced by another of the same name is first reported as "gone".
         """
         if self._news is not None:
             with contextlib.suppress(OSError):

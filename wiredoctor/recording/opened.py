@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Outputs:
-    """The files that the analysis may replace: their folders are opened at once, the files on request.
+    """The files that the analysis may replace. The constructor opens their folders; the files are opened on request.
 
     The constructor raises OSError if a folder cannot be opened, or a file is a pipe or a device.
     """
@@ -32,7 +32,7 @@ class Outputs:
     def capabilities(self, kept: Collection[int], folders: Collection[str]) -> set[int]:
         """Return the capabilities that root needs besides `kept` to replace these files and to change files in `folders`.
 
-        Usually there are none, unless a folder or file belongs to another user.
+        None are needed unless a folder or file belongs to another user.
         """
         wanted: set[int] = set()
         with only_effective(kept):
@@ -43,7 +43,7 @@ class Outputs:
         return wanted
 
     def answer(self, message: Message, events: Events) -> None:
-        """Open, commit, discard or remove the file that the message names, and send an `output` event with the result."""
+        """Open, commit, discard or remove a file as `message` requests, and send an `output` event with the result."""
         descriptor = None
         try:
             number, name = int(message["output"]), str(message.get("name") or "")
@@ -82,7 +82,7 @@ class Outputs:
 
 
 def _targets(file: OutputFile) -> dict[str, Target]:
-    """Return the target of each file in a folder of tables by its name; for a single file, its target with the name ""."""
+    """Return the targets of an output by file name. If the output is a single file, the name is ""."""
     if not file.names:
         return {"": _regular(resolve(file.path))}
     make_folder(file.path)
@@ -90,7 +90,9 @@ def _targets(file: OutputFile) -> dict[str, Target]:
 
 
 def _regular(target: Target) -> Target:
-    """Return the target. Raise OSError for a pipe or a device: opening it may block, or open a file of this process."""
+    """Return the target. Raise OSError if it is a pipe or a device: opening one may block, or duplicate a descriptor of this
+    process.
+    """
     mode = target.existing_mode() if not target.is_open_file else 0
     if mode is not None and not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
         raise OSError(errno.EINVAL, "is a pipe or a device; as root, live writes reports to regular files only", target.path)

@@ -26,7 +26,7 @@ class _Header(ctypes.Structure):
 
 
 class _Sets(ctypes.Structure):
-    """One half of the three capability sets, with 32 capabilities each."""
+    """One half (32 capabilities) of each of the three capability sets, as capset(2) reads them."""
 
     _fields_ = [("effective", ctypes.c_uint32), ("permitted", ctypes.c_uint32), ("inheritable", ctypes.c_uint32)]
 
@@ -42,7 +42,7 @@ def end_with_parent(signal: int) -> None:
 
 
 def effective() -> int:
-    """Return the effective capabilities of this process as bits; 0 if the system has none."""
+    """Return the effective capabilities of this process as a bit mask; 0 if the system does not report any."""
     with contextlib.suppress(OSError, ValueError, IndexError):
         # as bytes, because a user who cannot read the installation cannot load an encoding either
         for line in Path("/proc/self/status").read_bytes().splitlines():
@@ -59,11 +59,11 @@ def has(capability: int) -> bool:
 def keep_only(
     capabilities: Collection[int], *, gained: Collection[int] | None = None, no_new_privileges: bool = True
 ) -> list[str]:
-    """Remove all other capabilities from all five sets of the calling thread; return a phrase for each refusal of the kernel.
+    """Remove all capabilities except `capabilities` from the five sets of the calling thread.
 
-    Capabilities that the process does not have are not added. Ambient ones stay ambient if they are kept, so executed programs
-    have them too. `gained`: the capabilities that stay in the bounding set, by default `capabilities`. With `no_new_privileges`,
-    executed programs cannot gain others.
+    Return a phrase for each step that the kernel refused. No capability is added that the process does not have. Ambient
+    capabilities that are kept stay ambient, so executed programs have them too. `gained`: the capabilities that stay in the
+    bounding set, by default `capabilities`. With `no_new_privileges`, executed programs cannot gain others.
     """
     if sys.platform != "linux":
         return []
@@ -83,7 +83,7 @@ def keep_only(
 
 @contextlib.contextmanager
 def only_effective(capabilities: Collection[int]) -> Generator[None]:
-    """Leave only these capabilities in effect within the context."""
+    """Within the context, disable all capabilities except these. They stay permitted, so the end of the context restores them."""
     if sys.platform != "linux":
         yield
         return

@@ -22,15 +22,15 @@ _SAID = 16_384
 
 
 def program(name: str) -> str | None:
-    """Return the path of a program that this process may execute, or None."""
+    """Return the path of a program; None if it is not installed or this process may not execute it."""
     path = find(name)
     return path if path is not None and os.access(path, os.X_OK) else None
 
 
 class Process:
-    """A program that writes to a pipe, in its own session, so Ctrl-C in a terminal does not reach it.
+    """A program that writes to a pipe. It runs in its own session, so Ctrl-C in a terminal does not reach it.
 
-    If root starts it, it has `capabilities` and no others.
+    If root starts the program, it has `capabilities` and no others.
     """
 
     def __init__(self, words: list[str], capabilities: Collection[int]) -> None:
@@ -77,7 +77,9 @@ class Process:
             self._process.send_signal(number)
 
     def end(self) -> int:
-        """Wait 1 s for the process to end, then kill it; close its pipes. Return its exit code, or minus the signal's number."""
+        """Wait 1 s for the process to end, then kill it; close its pipes. Return its exit code, or minus the number of the signal
+        that killed it.
+        """
         try:
             code = self._process.wait(timeout=1)
         except subprocess.TimeoutExpired:
@@ -98,6 +100,6 @@ class Process:
         return code
 
     def complaint(self) -> str:
-        """Return what the process wrote to standard error; after a kill, the signal instead of an incomplete last line."""
+        """Return what the process wrote to standard error. If a signal killed it, the signal replaces an incomplete last line."""
         said = self.said.rpartition("\n")[0] if self._killed else self.said
         return f"{said}\n{self._killed}"

@@ -1,4 +1,4 @@
-"""Capture with raw sockets, for machines without dumpcap and tcpdump. scapy opens them, this module reads them."""
+"""Capture with raw sockets, for machines without dumpcap and tcpdump. scapy opens the sockets, and this module reads them."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ _timespec = struct.Struct("=qq").unpack_from
 
 
 class Raw:
-    """Captures with one socket per interface. The kernel buffers unread packets in the sockets and counts those it drops."""
+    """Captures with one socket per interface. The kernel buffers unread packets in the sockets, and counts dropped packets."""
 
     backend = "raw"
     linger = 0.0
@@ -148,7 +148,7 @@ class Raw:
 
 
 class _Tap:
-    """The socket of one interface. The constructor raises OSError, or ValueError with one line of text."""
+    """The socket that captures on one interface. The constructor raises OSError, or ValueError with one line of text."""
 
     def __init__(self, name: str, request: Request) -> None:
         from scapy.arch.linux import L2ListenSocket
@@ -180,7 +180,7 @@ class _Tap:
             self.socket.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, struct.pack("HP", 1, ctypes.addressof(nothing)))
 
     def read(self, number: int, buffer: bytearray) -> list[bytes]:
-        """Return up to _TURN packets as blocks of interface `number`. The kernel copies each packet to `buffer`."""
+        """Return up to _TURN packets as pcapng blocks of interface `number`. `buffer`: memory for one packet."""
         receive, view, buffers = self.socket.recvmsg_into, memoryview(buffer), [buffer]
         blocks: list[bytes] = []
         for _ in range(_TURN):
@@ -204,9 +204,9 @@ class _Tap:
         return blocks
 
     def statistics(self) -> tuple[int, int]:
-        """Return the total number of packets that passed the filter, and of those dropped.
+        """Return the total number of packets that passed the filter, and the total number of dropped packets.
 
-        The kernel resets its counters when they are read, so this method adds them up.
+        Reading the kernel's counters resets them, so this method adds them up.
         """
         with contextlib.suppress(OSError):
             received, dropped = struct.unpack("=II", self.socket.getsockopt(_SOL_PACKET, _STATISTICS, 8))

@@ -1,4 +1,4 @@
-"""Run a capture from beginning to end: pass on the packets of the backend, and restart it if it ends."""
+"""Run a capture from beginning to end: write the packets of the backend to the output, and restart the backend if it fails."""
 
 from __future__ import annotations
 
@@ -131,9 +131,9 @@ class Recorder:
         return 0
 
     def _check_end(self) -> None:
-        """Change the reason to "backend" if the capture missed packets at its end.
+        """Change the reason why capturing ended to "backend" if packets are missing at the end of the capture.
 
-        This is so if the backend had to be killed, or if an interface was gone or down.
+        They are missing if the backend had to be killed, or if an interface was gone or down.
         """
         gone = [name for name in self._request.interfaces if name not in self._links.usable()]
         if self._reason not in ("stopped", "duration", "packets", "signal"):
@@ -160,7 +160,7 @@ class Recorder:
             self._events.send_event("note", text=f"the recorder could not drop {' and '.join(refused)}")
 
     def _serve(self) -> None:
-        """Handle requests for report files after the capture: open, commit, discard and remove them, until the analysis ends."""
+        """Handle requests to open, commit, discard or remove report files after the capture, until the analysis ends."""
         keep_only(self._for_outputs)
         while self._request.waits and not self._control.closed and os.getppid() == self._parent:
             out = self._events.file if self._events.waiting else -1
@@ -196,7 +196,7 @@ class Recorder:
     # while it runs
 
     def _step(self) -> None:
-        """Wait for packets, messages, changes of interfaces or the next due time, and handle them."""
+        """Wait for packets, requests, changes of interfaces or the next due time; then handle what has happened."""
         now = time.monotonic()
         source = self._backend.source
         napping = now < self._nap_until
@@ -218,7 +218,7 @@ class Recorder:
         self._by_the_clock(time.monotonic())
 
     def _obey(self, ready: set[int]) -> None:
-        """Handle requests of the analysis and signals; stop when the analysis ends."""
+        """Handle the requests and signals that have arrived on the descriptors `ready`; stop if the analysis has ended."""
         for message in self._control.messages(ready):
             self._obey_one(message)
         if self._control.closed or self._events.closed:
@@ -288,7 +288,7 @@ class Recorder:
                 self._asked_for_drops.append(time.time_ns())
 
     def _report_interface_changes(self) -> None:
-        """Report changes of interfaces; stop the backend if one of its interfaces is gone or another came up.
+        """Report changes of interfaces. Stop the backend if one of its interfaces is gone, or an interface that it lacks came up.
 
         The backend is then restarted on the interfaces that are up.
         """
@@ -319,7 +319,7 @@ class Recorder:
         self._stop_at, self._kill_at, self._killed = _NEVER, time.monotonic() + _GRACE, False
 
     def _handle_end(self, source: Source) -> None:
-        """Write the last blocks of a backend that has ended, and restart it unless the capture is to end."""
+        """Write the last blocks of a backend that has ended. Restart the backend unless the capture is to end."""
         self._backend.clean_up()
         self._note_drops(source)
         self._writing.section_over()
@@ -340,7 +340,7 @@ class Recorder:
             self._resume()
 
     def _report_problem(self, text: str, *, counts: bool) -> None:
-        """Report why nothing is captured at the moment, and stop after too many failures."""
+        """Report why nothing is captured at the moment. If `counts` is true, stop after too many such problems."""
         if counts and self._backend.ended_too_often():
             self._stop("backend", f"{text} repeatedly")
         else:

@@ -1,4 +1,4 @@
-"""Define the argument of the program: what to capture, and into which files."""
+"""Define the request, the argument of the recorder program: what to capture, and into which files."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Ring(NamedTuple):
 
 
 class OutputFile(NamedTuple):
-    """A file at `path`; if there are `names`, a folder and the names of the files in it."""
+    """A file at `path`. If `names` are given, `path` is a folder instead, and `names` are files in it."""
 
     path: str
     names: list[str]
@@ -30,10 +30,10 @@ class Request(NamedTuple):
     """What to capture, and into which files.
 
     `file` is None for a ring of files without names in `folder`. `snaplen` (bytes), `duration` (seconds) and `packets` are
-    limits; None means no limit. `buffer`: the kernel memory for packets in MiB per interface. `backend`: one of BACKENDS, or
-    None to try all. `outputs`: files that may be opened for the analysis. `waits`: the recorder begins on request, stays until
-    no more requests can come, and then removes `folder`. `stream`: the descriptor of a capture that another program is writing,
-    instead of interfaces; `stream_name` is its name in messages.
+    limits; None means no limit. `buffer`: the kernel memory for packets in MiB per interface. `backend`: one of BACKENDS, or None
+    to try all. `outputs`: files that the analysis may ask the recorder to open. `waits`: the recorder begins on request, runs
+    until the analysis has ended, and then removes `folder`. `stream`: the descriptor of a capture that another program is
+    writing, which is read instead of capturing on interfaces. `stream_name`: the name of the stream in messages.
     """
 
     interfaces: list[str]

@@ -1,4 +1,4 @@
-"""Declare the interface of all backends, as the recorder uses them."""
+"""Declare the interface that the recorder expects of every backend."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class NotThereError(Exception):
 
 
 class Source(Protocol):
-    """A running backend, with files from which packets are read as blocks."""
+    """A running backend, with files from which its packets are read, as blocks."""
 
     backend: str
     version: str
@@ -25,15 +25,15 @@ class Source(Protocol):
 
     @property
     def capabilities(self) -> frozenset[int]:
-        """The capabilities needed to stop the backend and to restart it when an interface comes back.
+        """The capabilities needed to stop the backend, and to restart it when an interface comes back.
 
-        They include NET_ADMIN for a receive buffer larger than net.core.rmem_max.
+        They include NET_ADMIN if the backend uses a receive buffer larger than net.core.rmem_max.
         """
         ...
 
     @property
     def processes(self) -> Sequence[int]:
-        """The ids of the processes that capture; none if this process does."""
+        """The ids of the processes that capture; empty if this process captures itself."""
         ...
 
     @property
@@ -48,7 +48,7 @@ class Source(Protocol):
 
     @property
     def dropped(self) -> Mapping[int, int]:
-        """The number of packets that the kernel dropped, by interface number, if known."""
+        """The number of packets that the kernel dropped, by interface number, as far as known."""
         ...
 
     def files(self) -> list[int]:
@@ -56,7 +56,7 @@ class Source(Protocol):
         ...
 
     def read(self, file: int, blocks: Blocks) -> int:
-        """Read from `file`, one of `files`, into `blocks`; return the number of bytes, 0 if it has no packets."""
+        """Read from `file`, one of `files`, into `blocks`. Return the number of bytes; 0 if the file carries no packets."""
         ...
 
     def ask_for_drops(self) -> None:
@@ -64,7 +64,7 @@ class Source(Protocol):
         ...
 
     def stop(self) -> None:
-        """Ask the backend to end. It still delivers its statistics, and packets captured at least `linger` seconds ago."""
+        """Ask the backend to end. It still delivers its statistics and all packets captured at least `linger` seconds ago."""
         ...
 
     def kill(self) -> None:
@@ -100,7 +100,10 @@ _CHATTER = re.compile(
 
 
 def trouble(backend: str, complaint: str) -> Trouble:
-    """Return the kind and the first line of a backend's error messages, `complaint`; a filter's error keeps all lines."""
+    """Return a backend's problem according to its error messages, `complaint`.
+
+    The text is the first line of the messages; all lines if the capture filter is invalid.
+    """
     lines = [line.strip() for line in complaint.replace("\r", "\n").splitlines()]
     lines = [line.removeprefix(f"{backend}: ") for line in lines if not _CHATTER.match(line)]
     said = " ".join(lines)

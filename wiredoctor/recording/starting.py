@@ -33,7 +33,7 @@ _ADVICE = (
 
 
 def start(backend: str, interfaces: Sequence[str], request: Request) -> Source:
-    """Start a backend. Raise NotThereError if it is not available, ValueError with the backend's message, or OSError."""
+    """Start a backend. Raise NotThereError if it is not available, and OSError or ValueError if it cannot start."""
     if backend == STREAM:
         return Stream(request.stream or 0, request.stream_name)
     if backend == "raw":

@@ -1,6 +1,7 @@
 """Read a capture that another program is writing, as a backend: pcap or pcapng from an open file.
 
-This backend does not capture, so a stream has no interfaces of this machine, no drop counts on request, and its own clock.
+This backend does not capture itself. So it has no interfaces of this machine, reports no drops on request, and its packets have
+times of another clock.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ _MAGIC = 4
 
 
 class Stream:
-    """A capture in an open file. The file may be shared with other processes, so it stays in blocking mode."""
+    """A capture in an open file, as a backend. The file stays in blocking mode, because other processes may share it."""
 
     backend = STREAM
     version = ""
@@ -59,9 +60,9 @@ class Stream:
         return len(data)
 
     def _begin(self, data: bytes, blocks: Blocks) -> None:
-        """Determine the format from the first bytes, and pass them on once it is known.
+        """Determine the format from the first bytes of the stream. Once it is known, pass these bytes on to `blocks`.
 
-        Raise StreamError if it is neither pcap nor pcapng.
+        Raise StreamError if the format is neither pcap nor pcapng.
         """
         self._first += data
         if len(self._first) < _MAGIC:
@@ -84,7 +85,7 @@ class Stream:
         return {}
 
     def ask_for_drops(self) -> None:
-        """Do nothing; a pcapng stream may report drops itself."""
+        """Do nothing: drops cannot be requested, but a pcapng stream may report them."""
 
     def stop(self) -> None:
         self.ended = True

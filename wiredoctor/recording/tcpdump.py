@@ -47,8 +47,9 @@ _STARTS_WITH = frozenset((NET_RAW, SETGID, SETUID))
 class Tcpdump:
     """Running tcpdump processes. Packets of several interfaces are in order of arrival, which is nearly time order.
 
-    tcpdump delivers packets in blocks, within a second. Immediate mode would not wait, but it reserves room for the longest
-    possible packet for each packet. Then 64 MiB hold only 256 packets: in a test with 50,000 packets/s, a fifth was lost.
+    tcpdump delivers packets in blocks, each within a second. Immediate mode would deliver packets at once, but its buffer
+    reserves space for the longest possible packet each time. Then 64 MiB hold only 256 packets: in a test with 50,000 packets/s,
+    a fifth was lost.
     """
 
     backend = "tcpdump"
@@ -114,7 +115,7 @@ class Tcpdump:
 
     @property
     def dropped(self) -> Mapping[int, int]:
-        """The number of dropped packets by interface number, as the processes reported it last."""
+        """The number of dropped packets by interface number, according to the last report of each process."""
         return self._dropped
 
     def _count_drops(self, number: int) -> int | None:
@@ -156,10 +157,10 @@ def _count(process: Process, what: str) -> int | None:
 
 
 def _user() -> str:
-    """Return the user that a tcpdump started by root changes to after opening its socket: tcpdump, otherwise nobody.
+    """Return the user that tcpdump, if root starts it, becomes after opening its socket: tcpdump, otherwise nobody.
 
-    Without CAP_KILL, which stopping another user's process needs, the user is root. Raise NotThereError without CAP_SETUID or
-    CAP_SETGID: as root, tcpdump must be able to change its user, even to root.
+    Without CAP_KILL, the user is root, because tcpdump could not be stopped as another user. Raise NotThereError without
+    CAP_SETUID or CAP_SETGID: as root, tcpdump must be able to change its user, even to root.
     """
     import pwd
 

@@ -20,7 +20,7 @@ PROGRESS = 0.04
 
 
 class Writing:
-    """Writes blocks to the output. `packets`: the number of packets written, at most `limit` (None: no limit)."""
+    """Writes blocks to the output. `packets`: the number of packets written, which is at most `limit` (None: no limit)."""
 
     output: Output
 
@@ -44,16 +44,16 @@ class Writing:
 
     @property
     def dropped(self) -> int | None:
-        """The number of packets dropped by the kernel, None while it is not known; it never decreases."""
+        """The number of packets dropped by the kernel; None while it is not known. It never decreases."""
         current = max(sum(self.blocks.dropped.values()), self._live or 0)
         known = bool(self.blocks.dropped) or self._live is not None or self._earlier is not None
         return (self._earlier or 0) + current if known else None
 
     def live_drops(self, dropped: Mapping[int, int], since: int | None) -> None:
-        """Record the number of packets dropped in this section, by interface number, while the backend runs.
+        """Record the number of packets dropped in the current section so far, by interface number.
 
-        Each increase is written as a statistics block, so a report can state its time. `since`: the time (ns since 1970) of the
-        previous, lower counts. Raise OSError if writing fails.
+        Each increase is written as a statistics block, so a report can say when packets were dropped. `since`: the time (ns since
+        1970) after which the counts increased; None if unknown. Raise OSError if writing fails.
         """
         if not dropped:
             return
@@ -65,7 +65,10 @@ class Writing:
                     self.output.write(Piece(memoryview(statistics(number, None, count, since)), 0))
 
     def section_over(self) -> None:
-        """End a section, possibly inside a block; the next stream begins with its own section. Raise OSError if writing fails."""
+        """End the current section when its backend has ended, and drop an incomplete block. Raise OSError if writing fails.
+
+        The next backend's stream begins with its own section.
+        """
         with contextlib.suppress(StreamError):
             self.write()
         self._earlier, self._live, self._counted = self.dropped, None, {}
@@ -81,7 +84,10 @@ class Writing:
                 self._write(piece)
 
     def _next(self) -> Piece:
-        """Return the next piece that fits into this file or a new one; an empty piece if none is complete."""
+        """Return the next complete blocks that fit into the current file, or into a new one if none fit there.
+
+        The piece is empty if no block is complete.
+        """
         blocks, output = self.blocks, self.output
         while True:
             left = self._limit - self.packets
