@@ -144,7 +144,7 @@ def exchanges(
     report: Report, page: Page, *, connection: int | None = None, method: str | None = None, status: int | None = None,
     status_class: int | None = None, target: str | None = None, slower_than: float | None = None, slowest_first: bool = False,
 ) -> Exchanges:  # fmt: skip
-    """Return one row per exchange that passes every filter, sorted by connection and index, or by time taken if `slowest_first`."""
+    """Return one row per exchange that passes every filter, sorted by connection and index, or slowest first."""
     import polars as pl
 
     if report.scan_exchanges is None:

@@ -50,7 +50,7 @@ def _clear(data: bytes, made: bytearray, header: Frame) -> None:
 
 
 def _error_data(data: bytes, frame: Frame) -> bytes:
-    """Return bytes 4 to 7 of an ICMP error: the MTU (RFC 1191 section 4, RFC 4443 section 3.2), or zeros if the error has no MTU."""
+    """Return bytes 4 to 7 of an ICMP error: the MTU (RFC 1191 section 4, RFC 4443 section 3.2), or zeros if there is none."""
     type_code, field = (data[frame.tcp], data[frame.tcp + 1]), data[frame.tcp + 4 : frame.tcp + 8]
     if frame.version == 6:
         return field if type_code[0] == _PACKET_TOO_BIG else bytes(4)
