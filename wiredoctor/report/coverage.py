@@ -43,7 +43,7 @@ class CheckedCount(NamedTuple):
     rules: tuple[str, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class NotJudged:
     """The number of connections, exchanges or rules that could not be judged, or only in part, for one reason.
 

@@ -37,7 +37,7 @@ MANY = 3
 _EVER = 1 << 62
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class _CloseMoment:
     """Closes within STRAGGLERS: the time of the first (ns), the idle times (ns) by connection, and whether one came early."""
 
