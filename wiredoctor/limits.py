@@ -16,7 +16,7 @@ _KIB, _MIB, _GB = 1 << 10, 1 << 20, 10**9
 _HOUR = 3_600 * SECOND
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class Limit:
     """A limit on memory or work. `unit` says what `value` counts; times (unit "ns") are in nanoseconds.
 

@@ -29,7 +29,7 @@ def _value(text: str) -> int:
     return round(float(number) * _UNITS.get(unit, 1))
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class Threshold:
     """A threshold of a rule, such as "30 ms", "8 segments" or "25 %", and the reason for its value.
 

@@ -21,7 +21,7 @@ FINAL = 200
 """Lower status codes are interim responses, except 101 (Switching Protocols), which is final."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Failures:
     """Responses of one server with one status of 500 or above.
 

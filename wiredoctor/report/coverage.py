@@ -44,7 +44,7 @@ class CheckedCount(NamedTuple):
     rules: tuple[str, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class NotJudged:
     """How many connections, exchanges or rules (`what`) could not be judged, or not completely, for one reason.
 

@@ -37,7 +37,7 @@ _REQUESTS = (
 """For titles that name the request of one occurrence: a pattern, and its replacement if the requests differ."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Group:
     """A problem: findings that one change would fix, in report order. Each finding is an occurrence of it."""
 

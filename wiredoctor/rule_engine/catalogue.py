@@ -61,7 +61,7 @@ class RuleModule(NamedTuple):
     name: str
     family: str
     rule: Rule
-    doc: str
+    docstring: str
     thresholds: Mapping[str, Threshold]
     find: Find
     judge: Judge | None
@@ -73,6 +73,11 @@ class RuleModule(NamedTuple):
     judge_all: JudgeAll | None = None
     by_limits: ByLimits | None = None
     by_clients: ByClients | None = None
+
+    @property
+    def doc(self) -> str:
+        """The manual page: the module's docstring without its indentation."""
+        return inspect.cleandoc(self.docstring)
 
     @property
     def is_about_capture(self) -> bool:
@@ -138,7 +143,7 @@ def _describe(module: ModuleType) -> RuleModule:
         name=name,
         family=family.replace("_", "-"),
         rule=rule,
-        doc=inspect.cleandoc(module.__doc__ or ""),
+        docstring=module.__doc__ or "",
         thresholds=thresholds,
         find=cast(Find, find),
         judge=getattr(module, "judge", None),

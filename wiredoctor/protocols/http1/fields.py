@@ -42,7 +42,7 @@ CONTROLS = bytes((*range(9), *range(10, 32), 127))
 """The bytes that no line may contain, including CR; the tab is the only control byte allowed (RFC 9110 section 5.5)."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Fields:
     """The content of the header fields that framing, connection handling and rules need. `number` is unique per instance."""
 

@@ -45,7 +45,7 @@ TlsFacts = tuple[str, str, str, str, bool]
 SILENT: TlsFacts = ("", "", "", "", False)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Side:
     """The TLS records that one side has sent, until its hello is complete.
 
@@ -111,7 +111,7 @@ class Side:
         return False
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Handshake:
     """The TLS handshake of a connection: the records of both sides."""
 

@@ -37,7 +37,7 @@ MANY = 3
 _EVER = 1 << 62
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class _CloseMoment:
     """Closes that came at most STRAGGLERS (ns) after the first of them.
 
