@@ -155,7 +155,7 @@ class GatewaySearch:
 
 
 class _Pairing:
-    """The newest exchanges of a capture: which may be a request to a gateway, and which the gateway's request to a server for it."""
+    """The newest exchanges of a capture: those that may be requests to a gateway, and those that a gateway may have sent for them."""
 
     def __init__(
         self, known: Gateways, exchanges: pl.DataFrame, now: pl.DataFrame, ends: pl.DataFrame, servers: Mapping[int, str]
