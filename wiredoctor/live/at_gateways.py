@@ -155,7 +155,7 @@ class GatewaySearch:
 
 
 class _Pairing:
-    """The newest exchanges of a capture: those that may be requests to a gateway, and those that a gateway may have sent for them."""
+    """The newest exchanges of a capture: requests that may be to a gateway, and those that a gateway may have sent for them."""
 
     def __init__(
         self, known: Gateways, exchanges: pl.DataFrame, now: pl.DataFrame, ends: pl.DataFrame, servers: Mapping[int, str]

@@ -247,7 +247,7 @@ class PendingFindings:
         return pl.concat([self._connections, open_exchanges.rows_as_of(connections, self.analysis.latest)])
 
     def _state(self, number: int, connection: Connection | None) -> tuple[int, int, int, bool, bool]:
-        """Return the state of the connection with id `number` as a row of the schema _STATES. `connection`: None if it is over."""
+        """Return the state of the connection with id `number` as a row of the schema _STATES. `connection`: None if over."""
         if connection is None:
             return number, FOREVER, FOREVER, True, True
         since, unknown = open_exchanges.undecided_since(connection)
