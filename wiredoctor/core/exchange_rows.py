@@ -304,7 +304,7 @@ class CloseRows(ExchangeRows):
     ) -> None:  # fmt: skip
         """Write a row of `closes`, which describes how a connection continued or closed after an exchange.
 
-        `following`: the next exchange, if any. `decided`: the deadline after a close if its expiry made the row final, else NEVER.
+        `following`: the next exchange, if any. `decided`: the deadline after a close if that made the row final, else NEVER.
         """
         self.write(talk, exchange)
         if following is not None and answers_rest(exchange, following):
