@@ -105,10 +105,9 @@ class HeldCandidates:
         return frames if clock is None else self._put_back(frames, ready, clock)
 
     def _put_back(self, told: Candidates, ready: Candidates, clock: int) -> Candidates:
-        """Return the candidates of `told` that can no longer change; hold the others again.
+        """Return the judged candidates `told` that can no longer change; hold the others again.
 
-        `told`: the candidates that their rules have just kept. `ready`: the same candidates as they were before; they are held in
-        this form.
+        `ready`: the same candidates before their rules judged them, which is the form in which they are held.
         """
         sure: Candidates = {}
         for name, rows in told.items():
