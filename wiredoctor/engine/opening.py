@@ -236,7 +236,7 @@ def _check_first(records: Records, file: CaptureFile, lost: str | None) -> None:
 class ContentSource(Source):
     """Reads the content of one capture file.
 
-    `place`: the position of the file's first byte; positions number the bytes of all files of a capture.
+    `place`: the position of the file's first byte if the bytes of all files of a capture are numbered together.
     """
 
     def __init__(self, content: Content, place: int) -> None:

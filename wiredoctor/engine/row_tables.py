@@ -144,7 +144,9 @@ def _of_cells(batch: Batch, names: Sequence[str], make: Callable[..., str]) -> p
 
 
 def _address_cells(side: str) -> tuple[str, str, str]:
-    """Return the names of the three columns with an address: its length and its two halves. `side`: whose address it is."""
+    """Return the names of the three columns with an address: its length and its two halves. `side`: its
+    owner, such as "client".
+    """
     return "address_bytes", f"{side}_high", f"{side}_low"
 
 

@@ -226,7 +226,7 @@ class _Pairing:
         return found
 
     def _groups(self, of: Collection[tuple[int, int | None]]) -> list[Group]:
-        """Return the groups that contain one of the exchanges `of`."""
+        """Return the groups of exchanges that may be paired with one another and include one of the exchanges `of`."""
         up: dict[tuple[int, int | None], tuple[int, int | None]] = {}
 
         def root(place: tuple[int, int | None]) -> tuple[int, int | None]:

@@ -34,7 +34,7 @@ class Clients(Protocol):
 
 
 class HeldCandidates:
-    """The candidates of rules about idle timeouts or about clients that wait for a decision.
+    """The candidates that wait for a decision, all of them from rules about idle timeouts or about clients.
 
     Each candidate is decided once: soon after the close of its connection, or when everything has ended that its client had begun
     by then. Later events do not change the decision.

@@ -223,7 +223,7 @@ class Session:
     def _remove(self, end: int, news: News) -> None:
         """Handle the removal of the ring's oldest file, which ended at offset `end` of the stream.
 
-        Unread data in it can still be read until the analysis is a complete ring behind. Data beyond that is skipped.
+        Its unread data can still be read until the analysis is a complete ring behind. Older data than that is skipped.
         """
         ring = self._recorder.order.ring
         least = 0 if ring is None else end - ring.files * ring.bytes

@@ -1,4 +1,4 @@
-"""End the backends when this program is killed: a shell process waits for its end, and then ends them."""
+"""End the backends when this program is killed. A shell process waits for the program's end, and then kills the backends."""
 
 from __future__ import annotations
 
