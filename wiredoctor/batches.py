@@ -23,7 +23,7 @@ Cells = dict[str, Array]
 
 
 def take_cells(rows: Rows, names: Sequence[str]) -> Cells:
-    """Take the rows of a table from the core, and return their cells by name."""
+    """Take the rows of a table out of `rows`, and return their cells by name."""
     count = int(rows.count)
     columns = np.empty((len(names), count), dtype=np.int64)
     first = 0
@@ -63,13 +63,13 @@ Maker = Callable[["Batch"], "pl.Series | Array"]
 
 
 class Kind(NamedTuple):
-    """The conversion of the cells of a table to its columns."""
+    """How the columns of a table are made from the arrays (cells) that the core writes."""
 
     columns: Mapping[str, Column]
     makers: Mapping[str, Maker]
-    """The functions that compute columns which are not a cell of the same name."""
+    """The functions that compute those columns that are not simply the cell of the same name."""
     places: Mapping[str, str]
-    """The cells that contain a row number in a part, minus one: cell -> part."""
+    """The cells that refer to a row of a part, by its number minus one: cell -> part."""
 
     @classmethod
     def of(cls, table: Table, makers: Mapping[str, Maker], places: Mapping[str, str]) -> Kind:
@@ -82,10 +82,10 @@ KINDS: dict[str, Kind] = {}
 
 
 class Batch:
-    """Rows of one table, stored as cells.
+    """Rows of one table, stored as cells: for each name, an array with one number per row, or a single number for all rows.
 
-    `kind` is the name of the table. `texts` has one value per row. `parts` has values that several rows share; its first row
-    stands for "no value".
+    `kind`: the name of the table. `texts`: columns that are not numbers, with one value per row. `parts`: data frames with
+    values that several rows share; the first row of each means "no value".
     """
 
     def __init__(self, kind: str, height: int, cells: Cells, texts: dict[str, pl.Series], parts: dict[str, pl.DataFrame]) -> None:
@@ -96,11 +96,14 @@ class Batch:
         self.parts = parts
 
     def cell(self, name: str) -> Array:
-        """Return the values of a cell in all rows."""
+        """Return the numbers that the core wrote into the cell `name`, one for each row."""
         return np.broadcast_to(self.cells[name].astype(np.int64), self.height)
 
     def column(self, name: str) -> pl.Series:
-        """Return a column, with null for sentinels. It is not cached, because columns take more memory than all cells."""
+        """Return a column, with null in place of the values that mean "unknown".
+
+        It is not cached, because columns take more memory than all cells.
+        """
         kind = KINDS[self.kind]
         values = kind.makers[name](self) if name in kind.makers else self.cells[name]
         return values if isinstance(values, pl.Series) else self._series(kind.columns[name], values)
@@ -119,14 +122,19 @@ class Batch:
         return made if made.dtype == column.dtype else made.cast(column.dtype, strict=False)
 
     def gather(self, values: pl.Series, cell: str, first: int = 0) -> pl.Series:
-        """Return for each row the element of `values` to which the cell `cell` refers: number n is element n - `first`."""
+        """Return for each row one element of `values`: the one whose number is in the cell `cell`. `first`: the number of the
+        first element.
+        """
         numbers = self.cells[cell]
         if len(numbers) == 1:
             return values.new_from_index(numbers.item() - first, self.height)
         return values[series(numbers.astype(np.int64) - first).cast(pl.UInt32)]
 
     def of_part(self, part: str, name: str, cell: str) -> pl.Series:
-        """Return for each row the value of column `name` in the row of a part to which the cell refers."""
+        """Return for each row a value of column `name` in the data frame `part`, from the row to which the cell `cell` refers.
+
+        The cell has the number of that row minus one: -1 refers to the first row, which means "no value".
+        """
         return self.gather(self.parts[part][name], cell, -1)
 
     def estimated_size(self) -> int:
@@ -140,7 +148,7 @@ class Batch:
         return self
 
     def slice(self, first: int, height: int) -> Batch:
-        """Return the `height` rows from row `first` on."""
+        """Return `height` rows, beginning with row `first`."""
         cells = {name: values[first : first + height] if len(values) > 1 else values for name, values in self.cells.items()}
         texts = _Unread(lambda name: self.texts[name].slice(first, height))
         return Batch(self.kind, height, cells, texts, self.parts)
@@ -207,9 +215,9 @@ class StoredBatch(NamedTuple):
 
 
 class Renumbered(NamedTuple):
-    """Rows of a share of a capture, with the ids that their connections have in the complete capture.
+    """Rows from a part of a capture, whose connections get their ids in the complete capture.
 
-    `ids`: these ids, by the connection ids of the share.
+    `ids`: the ids in the complete capture, at the positions of the ids in that part.
     """
 
     batch: Part
@@ -232,13 +240,13 @@ _KEPT = "is this row kept?"
 """A name that no column has."""
 
 FEW_OF = 4
-"""If fewer than one in this many rows are needed, they are picked before their columns are made."""
+"""If fewer than one row in this many is needed, the rows are picked before their columns are made."""
 
 Part = Batch | StoredBatch | Renumbered
 
 
 class _BatchSlice(NamedTuple):
-    """The `height` rows of a batch from row `first` on."""
+    """The `height` rows of a batch that begin with row `first`."""
 
     batch: Part
     first: int
@@ -305,7 +313,7 @@ class View:
         return self.select([*self.names]).rechunk() if self.height else self.table.empty()
 
     def slice(self, first: int, height: int) -> View:
-        """Return the `height` rows from row `first` on. Columns are only created for these rows."""
+        """Return `height` rows, beginning with row `first`. Columns are only created for these rows."""
         cut: list[_BatchSlice] = []
         begin = 0
         for batch in self.batches:
@@ -337,7 +345,7 @@ class View:
         return pl.DataFrame([*tested, *rest]).select(names).filter(kept)
 
     def lazy(self) -> pl.LazyFrame:
-        """Return all rows as a lazy frame. Unless there are few rows, it only creates the columns that a query uses."""
+        """Return all rows as a lazy frame. If there are many rows, only the columns that a query uses are created."""
         if self.height <= SMALL:
             return self.all_columns().lazy()
         everything = [*self.names]

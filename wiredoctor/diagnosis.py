@@ -69,7 +69,7 @@ class Done:
 def without_collector() -> Generator[None]:
     """Suspend the garbage collector in the block, because it would scan the open connections again and again.
 
-    The block creates no lasting reference cycles.
+    The code in the block must not create reference cycles that last.
     """
     enabled = gc.isenabled()
     gc.disable()
@@ -91,10 +91,10 @@ def diagnose(
     capture: Captured, analysis: Analysis, rules: RuleSet, found: CandidateStore, connections: Spill, exchanges: Spill,
     judge: Callable[[Candidates], Candidates], *, live: bool = False,
 ) -> Done:  # fmt: skip
-    """Return the results for a capture that was read to its end.
+    """Build the results for a capture that has been read to its end.
 
-    `found` contains the candidates of the event rules. `judge` is called with those of the summary rules. `live`: findings were
-    already reported when they became final, and do not change.
+    `found` contains the candidates of the event rules. `judge` is called with the candidates of the summary rules, and returns
+    those to report. `live`: findings were already reported as soon as they were final, so they do not change.
     """
     totals: dict[str, RuleTotal] = {}
     findings, explained, known, uncompared = _resolve(
@@ -125,7 +125,8 @@ def _resolve(
     capture: Captured, analysis: Analysis, rules: RuleSet, found: CandidateStore, connections: Spill, exchanges: Spill,
     judge: Callable[[Candidates], Candidates], totals: dict[str, RuleTotal], *, live: bool,
 ) -> tuple[list[Finding], rule_engine.Explained, gateways.Gateways, int]:  # fmt: skip
-    """Return the findings (one per cause), what all candidates explain, the gateways, and the number of uncompared connections.
+    """Return four results: the findings (one per cause), what all candidates explain, the gateways, and the number of uncompared
+    connections.
 
     Summary rules run here, over the complete capture or over the end of a long one. `totals` receives what each rule found.
     """
@@ -203,7 +204,7 @@ def _add_file(finding: Finding, capture: Captured) -> Finding:
 
 
 def report(done: list[Done], rules: RuleSet, *, secrets: bool) -> Report:
-    """Return the report on all captures. Unless `secrets` is true, tables in it are masked."""
+    """Return the report on all captures. If `secrets` is false, its tables show masks instead of values that may be secret."""
     failed = rule_engine.failures(rules.modules)
     every = {
         name: Checked(module.family, module.tables[0], module.rule.ends)
@@ -251,7 +252,7 @@ def _join_reports(done: list[Done], checked: dict[str, Checked], unasked: dict[s
 
 
 def _delay_beyond_limit(done: Sequence[Done]) -> float:
-    """Return the time in seconds that is lost by problems which a limit kept out of the findings."""
+    """Return the time (s) that was lost to problems that are not among the findings, because a limit was reached."""
     beyond = 0.0
     for one in done:
         if sum(total.findings for total in one.totals.values()) > len(one.findings):
@@ -260,9 +261,10 @@ def _delay_beyond_limit(done: Sequence[Done]) -> float:
 
 
 class Scan(NamedTuple):
-    """The rows of one table of all captures; they are read on demand. Without `secrets`, values that may be secret are masked.
+    """The rows of one table in all captures; they are read on demand. If `secrets` is false, values that may be secret are
+    masked.
 
-    `people`: use masks that people cannot confuse with text that was sent.
+    `people`: use masks that a human reader cannot take for text that was sent.
     """
 
     parts: Sequence[tuple[str, Spill]]
@@ -271,7 +273,7 @@ class Scan(NamedTuple):
     people: bool = False
 
     def for_people(self) -> Scan:
-        """Return the same rows, masked for people."""
+        """Return the same rows, with masks that a human reader cannot take for text that was sent."""
         return self._replace(people=True)
 
     def __call__(self) -> pl.LazyFrame:
@@ -279,7 +281,9 @@ class Scan(NamedTuple):
         return self.slice(0, sum(map(_height, [rows for _, rows in self.parts])))
 
     def slice(self, first: int, count: int) -> pl.LazyFrame:
-        """Return `count` rows from row `first` on. Reading all slices in order takes no longer than reading all rows."""
+        """Return `count` rows, beginning with row `first`. Reading all slices in order takes no longer than reading all rows at
+        once.
+        """
         some: list[pl.LazyFrame] = []
         for file, rows in self.parts:
             height = _height(rows)

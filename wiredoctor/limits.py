@@ -16,9 +16,9 @@ _KIB, _MIB, _GB = 1 << 10, 1 << 20, 10**9
 _HOUR = 3_600 * SECOND
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class Limit:
-    """A limit. `value` counts `unit`; times (unit "ns") are in nanoseconds.
+    """A limit on memory or work. `unit` says what `value` counts; times (unit "ns") are in nanoseconds.
 
     stage: where the limit applies. sentence: the text for the report when the limit was reached, with {limit} and {count},
     written as `{count:head was|heads were}` for one and for several. It is "" if nothing is lost, or if the result itself shows
@@ -69,7 +69,7 @@ class LimitsReached:
             self.counts[limit.name] = self.counts.get(limit.name, 0) + count
 
     def join(self, others: Iterable[Mapping[str, int]]) -> None:
-        """Add the counts of other processes that read the same capture."""
+        """Add the counts from other processes that read the same capture; `others` has the counts of each process."""
         for counts in others:
             for name, count in counts.items():
                 self.counts[name] = self.counts.get(name, 0) + count

@@ -78,12 +78,12 @@ def analyze(
     changes nothing else.
 
     `max_spool`: the number of bytes that compressed captures and standard input may use in the temporary folder at the same
-    time. The rest is not read, and the report says so (`Report.incomplete`). None: 2 GB or half of the free space, whichever
-    is less; for uncompressed standard input, nine tenths of the free space. Several calls can share a Budget.
+    time. Data beyond this limit is not read, and the report says so (`Report.incomplete`). None: 2 GB or half of the free space,
+    whichever is less; for uncompressed standard input, nine tenths of the free space. Several calls can share a Budget.
 
-    With `keep`, the captures stay open while the report exists, and can be read again: `report.packets`. With
-    `show_secrets`, nothing is masked in the report: request targets, names, and payload in the evidence. `jobs`: the number of
-    processes for a large first capture; more than 1 only in a program that has not used Polars yet.
+    With `keep`, the captures stay open while the report exists, and can be read again: `report.packets`. With `show_secrets`,
+    nothing is masked in the report: request targets, names, and payload in the evidence. `jobs`: the number of processes for the
+    first capture, if it is large. Use more than 1 only in a program that has not used Polars yet.
     """
     budget, most = (max_spool, None) if isinstance(max_spool, Budget) else (None, max_spool)
     settings = Settings(
@@ -103,7 +103,7 @@ def run(
     on_note: Callable[[str], None] = lambda _: None,
     is_stopped: Stopping = never,
 ) -> Report:
-    """Analyze captures like `analyze`. `budget`: disk space shared with other runs; it replaces `max_spool`.
+    """Analyze captures like `analyze`. `budget`: disk space shared with other runs; if given, `settings.max_spool` is not used.
 
     `on_note` is called with one line about the files of a folder that are not captures. `is_stopped` is called often while
     packets are read. When it returns True, the report covers what was read until then.
@@ -165,9 +165,9 @@ def _part(progress: Progress | None, number: int, count: int) -> Progress:
 
 
 def _shareable_bytes(capture: CaptureFiles) -> int:
-    """Return the number of bytes that each of several processes would read.
+    """Return how many bytes each process would have to read if several processes analyzed the capture.
 
-    Return 0 if each process would have to decompress several files, so one process is faster.
+    Return 0 if each process would have to decompress several files. Then a single process is faster.
     """
     if len(capture.members) == 1:
         return capture.members[0].open().size

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from typing import BinaryIO, NamedTuple, cast
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-"""The error numbers of a write without free space."""
+"""The error numbers of a write for which there is no free space."""
 
 _RELATIVE = {os.open, os.stat, os.readlink, os.rename, os.unlink, os.access} <= os.supports_dir_fd
 """True if the system can open files relative to an open folder. Windows cannot, so paths are used unchanged."""
@@ -43,8 +43,8 @@ _ACL = "system.posix_acl_access"
 class Target(NamedTuple):
     """A file that may not exist yet: its name in a folder that stays open until `close`.
 
-    `path` is the user's name for the file. `is_open_file`: the name links to an open file of a process (/dev/fd/1), a link that
-    only the kernel can follow. Without a `folder` (on Windows) the name is a path.
+    `path` is the user's name for the file. `is_open_file`: the name links to an open file of a process (/dev/fd/1); only the
+    kernel can follow this link. If `folder` is None (on Windows), `name` is a path.
     """
 
     folder: int | None
@@ -159,23 +159,23 @@ def _walk(path: str) -> Target:
 
 
 def _names(path: str) -> list[str]:
-    """Return the components of a path, the last component first.
+    """Return the components of a path in reverse order.
 
-    The last component is "." if the path ends with a slash.
+    If the path ends with a slash, the result begins with ".".
     """
     *folders, last = path.split("/")
     return [last or ".", *reversed([name for name in folders if name not in ("", ".")])]
 
 
 def _descend(folder: int, name: str, flags: int) -> int:
-    """Return the open folder `name` inside `folder`, and close `folder`."""
+    """Open the folder `name` inside the open folder `folder`, and close `folder`. Return the descriptor."""
     inner = os.open(name, flags, dir_fd=folder)
     os.close(folder)
     return inner
 
 
 def _read_link(folder: int, name: str) -> tuple[int, str]:
-    """Return the owner and the text of a symbolic link. Raise OSError if the link is replaced in between."""
+    """Return the owner and the text of a symbolic link. Raise OSError if the link is replaced while it is read."""
     if _PATH:
         link = os.open(name, _PATH | _NOFOLLOW, dir_fd=folder)
         try:
@@ -200,9 +200,10 @@ def _proc() -> int | None:
 class Replacement:
     """The future content of a target: write to `file`, then call `commit` or `discard`.
 
-    Until then the old file stays as it is. Afterwards, the new one has its mode and owner. Pipes and devices, which cannot be
-    replaced, are written directly. If no new file can be created in the folder, or the old one cannot be replaced (a single file
-    that is mounted into a container), the content is stored elsewhere until it is complete, and then copied over the old file.
+    Until `commit`, the old file stays as it is. Afterwards, the new one has its mode and owner. Pipes and devices, which cannot
+    be replaced, are written directly. If no new file can be created in the folder, or the old one cannot be replaced (a single
+    file that is mounted into a container), the content is stored elsewhere until it is complete, and then copied over the old
+    file.
     """
 
     def __init__(self, target: Target) -> None:
@@ -226,7 +227,10 @@ class Replacement:
         self.discard()
 
     def commit(self) -> None:
-        """Put the content in its place. Raise OSError with the final path if that fails; then nothing has changed."""
+        """Replace the content of the target with the new content.
+
+        Raise OSError with the target's path if that fails; the old file is then unchanged.
+        """
         if self._is_done:
             return
         with _naming(self._target.path):
@@ -258,7 +262,10 @@ class Replacement:
         return file
 
     def _open_existing(self) -> int:
-        """Return the open file that is to be replaced. Raise OSError if it may not be written: then it is not replaced either."""
+        """Open the file that is to be replaced, and return its descriptor.
+
+        Raise OSError if the file may not be written: then it must not be replaced either.
+        """
         flags = os.O_WRONLY | _NOFOLLOW | _NONBLOCK | _NOCTTY | _BINARY
         existing = self._existing = self._keep(os.open(self._target.name, flags, dir_fd=self._target.folder))
         if not stat.S_ISREG(os.fstat(existing).st_mode):

@@ -1,7 +1,7 @@
 """Store the finished rows of a long capture: a few in memory, many in temporary Arrow files.
 
-The files are compressed. Most columns of ordinary traffic are null or nearly constant, so they shrink to a seventh and are
-written faster.
+The files are compressed, because most columns of ordinary traffic are null or nearly constant. They take a seventh of the space,
+and are written faster.
 """
 
 from __future__ import annotations
@@ -133,11 +133,11 @@ class BatchSpill(Spill):
     """The rows of one table as written by the core; their columns are computed on demand."""
 
     renumbered: list[Renumbered] = field(default_factory=list[Renumbered])
-    """The rows of several shares of the capture."""
+    """The rows of those parts of the capture that other processes analyzed."""
     stored: list[StoredBatch] = field(default_factory=list[StoredBatch])
     _batches: list[Batch] = field(default_factory=list[Batch])
     _whole: pl.DataFrame | None = None
-    """All columns of the rows, once they were read while they were few."""
+    """All columns, kept since they were first read while there were few rows."""
 
     @property
     def batches(self) -> list[Part]:
@@ -174,9 +174,9 @@ class BatchSpill(Spill):
     def scan_as(
         self, table: Table, names: Mapping[str, str] | None = None, first: int = 0, count: int | None = None
     ) -> pl.LazyFrame:
-        """Return all rows, or `count` rows from row `first` on, as rows of another table.
+        """Return `count` rows (None: all), beginning with row `first`, as rows of another table.
 
-        `names`: for each column of that table, the name of the column in the rows.
+        `names`: for each column of that table, the name of the column in these rows.
         """
         if self.rows <= SMALL:
             return self._small_table(table, names).slice(first, count).lazy()
@@ -202,7 +202,8 @@ class BatchSpill(Spill):
 class SpillWindow(Spill):
     """The newer rows of a growing capture; old ones are dropped.
 
-    `kinds`: the columns by which dropped rows are counted in `tally`; its column `rows` has the number of equal rows.
+    `tally` counts the dropped rows: its column `rows` has the number of rows for each combination of values in the columns
+    `kinds`.
     """
 
     kinds: tuple[pl.Expr, ...] = ()
@@ -217,7 +218,9 @@ class SpillWindow(Spill):
         self._stored[path] = rows.height
 
     def forget(self, most: int, needed: Collection[int]) -> None:
-        """Drop the files with `most` newer rows. Rows of the connections in `needed` (ids) are kept."""
+        """Drop the oldest files, as long as at least `most` newer rows remain. Rows of the connections in `needed` (ids) are
+        kept.
+        """
         newer = self._held_rows + sum(self._stored.values())
         for path, rows in list(self._stored.items()):
             newer -= rows
@@ -245,12 +248,15 @@ class SpillWindow(Spill):
         self.tally = alike.group_by(pl.exclude("rows")).agg(pl.col("rows").sum()).collect()
 
     def scan(self) -> pl.LazyFrame:
-        """Return all rows that were kept as a lazy frame."""
+        """Return all rows that have not been dropped, as a lazy frame."""
         return pl.concat([*(rows.lazy() for rows in self._needed), super().scan()])
 
 
 def renumber(rows: pl.LazyFrame, number: pl.Series, names: list[str]) -> pl.LazyFrame:
-    """Return rows of a share with the connection ids and message ids of the complete capture."""
+    """Return rows from a part of the capture with the connection ids and message ids of the complete capture.
+
+    `number`: for each connection id in that part, the id in the complete capture.
+    """
     ids = pl.lit(number)
     fresh = [ids.gather(pl.col("connection")).alias("connection")] if "connection" in names else []
     for name in ("request_message", "response_message"):

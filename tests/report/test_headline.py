@@ -86,10 +86,10 @@ def test_of_one_cause_the_longest_occurrence_is_shown() -> None:
 
 def test_the_cause_of_a_cause_is_named() -> None:
     back = lost(5, rule="no-response", kind="at-once", server="10.0.9.9:8001", exchange=None,
-                title="The server closed the connection without an answer, at once")  # fmt: skip
+                title="The server closed the connection at once, without an answer")  # fmt: skip
     front = lost(1, rule="gateway-error", family="gateways", kind="closed", caused_by=(back.place[1],),
                  title="The gateway answered 502: the server behind it closed the connection without a response")  # fmt: skip
-    expected = "1 of 33 requests failed because 10.0.9.9:8001 closed the connection without an answer, at once."
+    expected = "1 of 33 requests failed because 10.0.9.9:8001 closed the connection at once, without an answer."
     assert said(of(front, back)) == expected
     alone = lost(1, rule="gateway-error", family="gateways", kind="closed", title=front.title)
     assert said(of(alone)).endswith(" because the server behind 10.0.0.2:80 closed the connection without a response.")

@@ -182,6 +182,31 @@ def test_requests_by_client_host_and_path(report: Report, by: Grouping, expected
     assert {one.key: one.requests for one in server_statistics(report, by)} == expected
 
 
+def test_versions_in_paths_are_no_numbers_of_resources(tmp_path: Path) -> None:
+    targets = ("/v1/users/7", "/v1/users/8", "/v2/users/7", "/v2.1/users/7", "/v3", "/v3d/1", "http://a:80/v1/users/9?v2")
+    path = tmp_path / "some.pcap"
+    lines = [
+        "connection 1, start 0, client 10.0.0.1:4001, server 10.0.0.2:80",
+        "  0.000  >  S",
+        "  0.001  <  S.",
+        "  0.001  >  .",
+        *(
+            rf'  {number}.0  >  P.  "GET {target} HTTP/1.1\r\nHost: a\r\n\r\n"' + "\n"
+            rf'  {number}.1  <  P.  "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"'
+            for number, target in enumerate(targets, start=1)
+        ),
+    ]
+    path.write_bytes(capture("\n".join(lines) + "\n"))
+    assert {one.key: one.requests for one in server_statistics(wiredoctor.analyze(path), Grouping.path)} == {
+        "GET /v1/users/#": 2,
+        "GET /v2/users/#": 1,
+        "GET /v2.1/users/#": 1,
+        "GET /v3": 1,
+        "GET /v#d/#": 1,
+        "GET http://a:#/v1/users/#": 1,
+    }
+
+
 def test_the_time_lost_is_that_of_the_findings(report: Report) -> None:
     for by in Grouping:
         lost: dict[str, float] = {}

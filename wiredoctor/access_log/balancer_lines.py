@@ -1,4 +1,6 @@
-"""Read the lines of proxies that log more than combined: Envoy's default format, and AWS Application Load Balancer."""
+"""Read the log lines of proxies with more fields than the combined format: Envoy's default format and AWS Application Load
+Balancer.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,7 @@ request_creation_time ("Access log entries" in the user guide for Application Lo
 
 
 def read_balancer(text: str, number: int) -> LogLine | None:
-    """Parse a line of Envoy or AWS ALB; return None for any other line, and for a connection without HTTP."""
+    """Parse a log line of Envoy or AWS ALB. Return None for any other line, and for a connection without HTTP."""
     if found := _ENVOY.match(text):
         return _envoy(number, *found.groups())
     if found := _ALB.match(text):

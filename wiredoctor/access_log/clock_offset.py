@@ -1,4 +1,7 @@
-"""Determine how far the clock of a log is ahead of a capture's: the most frequent time difference of lines that match."""
+"""Determine how many ns the clock of a log is ahead of that of a capture.
+
+This is the most frequent difference between the times of a line and of a matching exchange.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +31,9 @@ NEGLIGIBLE = SECOND // 20
 
 
 class Offset(NamedTuple):
-    """The log's clock minus the capture's, in ns: between `least` and `most`. `lines`: the number of lines that agree on it."""
+    """The clock of a log minus that of the capture, in ns: at least `least`, at most `most`. `lines`: how many lines agree with
+    that.
+    """
 
     least: int
     most: int
@@ -36,15 +41,16 @@ class Offset(NamedTuple):
 
     @property
     def middle(self) -> int:
-        """The best estimate; 0 if 0 is possible or nearly possible."""
+        """The best estimate of the offset in ns. It is 0 if 0 is in the range or very near it."""
         return 0 if self.least - NEGLIGIBLE <= 0 <= self.most + NEGLIGIBLE else (self.least + self.most) // 2
 
 
 def find_offset(lines: Sequence[int], differences: Sequence[int], unit: int) -> Offset | None:
-    """Return the most frequent offset; if several are equally frequent, the one nearest to 0; None if no line supports one.
+    """Return the most frequent offset of a log's clock; None if no line supports one. If several are equally frequent, return
+    the one nearest to 0.
 
     `lines` and `differences`: for each pair of a line and an exchange that may be the same request, the number of the line, and
-    its time minus that of the exchange. `unit`: the precision of the log's times in ns; smaller digits are cut off.
+    the line's time minus the exchange's (ns). `unit`: the precision of the log's times in ns; smaller digits are cut off.
     """
     if not len(lines):
         return None
@@ -73,10 +79,10 @@ def find_offset(lines: Sequence[int], differences: Sequence[int], unit: int) -> 
 
 
 def _zone_offset(differences: IntArray, numbers: IntArray, unit: int) -> Offset | None:
-    """Return the offset on which all of a few lines agree if it is the offset of a time zone; otherwise None.
+    """Return the offset on which all lines agree if it is the offset of a time zone; otherwise None.
 
-    Each line must match only one exchange. Other offsets of so few lines may be chance, because requests repeat. `differences`
-    are sorted.
+    Used if only a few lines match: any other offset may be chance, because requests repeat. Each line must match only one
+    exchange. `differences` are sorted in ascending order.
     """
     low, high, lines = int(differences[0]), int(differences[-1]), len(np.unique(numbers))
     if lines != len(numbers) or high - low > unit + LOOSE:
@@ -89,10 +95,11 @@ def _zone_offset(differences: IntArray, numbers: IntArray, unit: int) -> Offset 
 
 
 def _most_agreed(differences: IntArray, numbers: IntArray, unit: int) -> tuple[int, int]:
-    """Return the bounds (ns) of the offsets that the most lines support; of several ranges, the one nearest to 0.
+    """Return the bounds (ns) of the range of offsets that most lines support; of several such ranges, of the one nearest to 0.
 
-    A line supports the offsets from its time difference to `unit` ns above it. If its request repeats, it has several
-    differences, and all but one of them belong to other requests.
+    `differences` and `numbers`: for each possible match, the time difference and the number of its line. A line supports the
+    offsets from its difference to `unit` ns above it. If the same request was sent several times, a line has several
+    differences; at most one of them is right.
     """
     order = np.lexsort((differences, numbers))
     starts, lines = differences[order], numbers[order]

@@ -48,7 +48,10 @@ DEEPEST = 3
 
 
 def read_json(raw: bytes, number: int, keys: Mapping[str, str]) -> LogLine | None:
-    """Parse an object; return None if it has no time, or neither a status nor a request. `keys`: role -> name of its key."""
+    """Parse a log line that is a JSON object. Return None if it has no time, or neither a status nor a request.
+
+    `keys`: the configured key of each role, such as "time" or "status"; other roles have well-known keys.
+    """
     try:
         found: dict[str, Any] | None = json.loads(raw)
     except (ValueError, RecursionError):
@@ -102,7 +105,7 @@ def _request(values: dict[str, Any], names: Mapping[str, tuple[str, ...]]) -> tu
 
 
 def _latin(text: str) -> str:
-    """Return the UTF-8 bytes of a text as one character each, like the targets of captures."""
+    """Return a text in which each byte of the UTF-8 encoding is one character (Latin-1), as in the targets of captures."""
     return text.encode("utf-8", "replace").decode("latin-1")
 
 
@@ -114,7 +117,8 @@ def _status(value: Any) -> int:
 def _duration(name: str, value: Any) -> int | None:
     """Return a duration in ns; None if the value is not a duration.
 
-    The unit is in the text or in the name of the key. If neither has one, fractions are seconds, and whole numbers milliseconds.
+    The unit is taken from the text or from the name of the key. If neither has a unit, a whole number is in milliseconds, any
+    other number in seconds.
     """
     text = value.strip() if isinstance(value, str) else ""
     if found := _TEXT.fullmatch(text) if text else None:

@@ -38,7 +38,7 @@ FORMATS: Mapping[str, str] = {
 
 
 class ReadLog:
-    """Reads a log. `total`: the number of lines that are not blank. `unknown`: the number of such lines that are in no known
+    """Reads a log, and counts its lines. `total`: all lines that are not blank. `unknown`: those of them that are in no known
     format.
     """
 
@@ -64,7 +64,7 @@ class ReadLog:
 
 
 def parse_line(raw: bytes, number: int = 1, keys: Mapping[str, str] | None = None) -> LogLine | None:
-    """Parse one line; return None if it is in no known format. `keys`: role -> name of the key, for JSON."""
+    """Parse one line; return None if it is in no known format. `keys`: see `read_json`."""
     if raw.lstrip()[:1] == b"{":
         return read_json(raw, number, keys or {})
     text = raw.decode("latin-1")

@@ -1,4 +1,4 @@
-"""Declare a line of an access log, and parse its numbers and times."""
+"""The data type for a line of an access log, and functions that parse its numbers and times."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class LogLine(NamedTuple):
 
 
 def read_time(text: str) -> LogTime | None:
-    """Parse a time with a date; return None if the text is not such a time, or if it is too far away for 64 bits."""
+    """Parse a time with a date. Return None if the text is not such a time, or if it does not fit into 64 bits as nanoseconds."""
     try:
         time = parse_log_time(text)
     except ValueError:

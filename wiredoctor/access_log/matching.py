@@ -37,7 +37,9 @@ MAX_OUTER = 50
 
 
 class CapturedExchange(NamedTuple):
-    """An exchange. Times are in ns since 1970; `status` is None if no response was captured; `frame` is its first packet."""
+    """An exchange in a capture. Times are in ns since 1970. `status`: None if no response was captured. `frame`: its first
+    packet.
+    """
 
     capture: str
     connection: int
@@ -54,14 +56,17 @@ class CapturedExchange(NamedTuple):
     answered: int | None = None
 
     def at(self, moment: Moment) -> int:
-        """Return the time at which it started, was answered, or ended."""
+        """Return when the exchange started, was answered or ended (ns since 1970), depending on `moment`."""
         if moment == "response" and self.answered is not None:
             return self.answered
         return self.start if moment == "start" else self.end
 
 
 class Match(NamedTuple):
-    """A line and its exchange; None if no exchange matches. `outside`: the line is not from the time of the captures."""
+    """A line of a log and the exchange that it describes, which is None if there is no match.
+
+    `outside`: the line is not from the time of the captures.
+    """
 
     line: LogLine
     exchange: CapturedExchange | None
@@ -69,9 +74,10 @@ class Match(NamedTuple):
 
 
 class Matches(NamedTuple):
-    """The lines to explain, in order.
+    """The lines to explain, in order, each with its exchange.
 
-    For all lines: the event (start or end of an exchange) whose time they give, and the offset of their clock.
+    `moment`: which event the times in the log mean, the start or the end of an exchange. `offset`: how far the log's clock is
+    ahead.
     """
 
     matches: list[Match]
@@ -94,7 +100,7 @@ class SameRequest:
         self._longest = max(self._longest, one.end - one.start)
 
     def between(self, first: int, last: int) -> list[CapturedExchange]:
-        """Return the exchanges that were active in a time span."""
+        """Return the exchanges that were active at some time between `first` and `last` (ns)."""
         places = bisect_left(self._starts, first - self._longest), bisect_right(self._starts, last)
         return [one for one in self.exchanges[slice(*places)] if one.end >= first]
 
@@ -103,7 +109,7 @@ NONE = SameRequest()
 
 
 class ExchangeIndex:
-    """Exchanges by method and target, with and without the query. Targets are redacted as in reports."""
+    """Finds exchanges by method and target, even if the target is known without its query. Targets are redacted as in reports."""
 
     def __init__(self, exchanges: Iterable[CapturedExchange]) -> None:
         self._by_request: dict[tuple[str, str], SameRequest] = {}
@@ -117,20 +123,20 @@ class ExchangeIndex:
             self.last = one.end if self.last is None else max(self.last, one.end)
 
     def of_line(self, line: LogLine) -> SameRequest:
-        """Return the exchanges with the same request as a line; a log may omit the query."""
+        """Return the exchanges with the same method and target as a line. If the line has no query, the query does not count."""
         target = _origin_form(masked_target(line.target)) if line.target else ""
         known = self._by_request.get((line.method, target))
         return known or (NONE if "?" in target else self._by_request.get((line.method, f"{target}?"), NONE))
 
 
 def _origin_form(target: str) -> str:
-    """Return a target without scheme and host, because proxies log absolute targets."""
+    """Return a target without scheme and host. Logs of proxies contain absolute targets."""
     scheme, separator, rest = target.partition("://")
     return target if not separator or not scheme.isalpha() else f"/{rest.partition('/')[2]}"
 
 
 def match_lines(lines: Iterable[LogLine], index: ExchangeIndex, slow: int) -> Matches:
-    """Match lines with exchanges: lines with a status of 500 or above, and lines with a duration of `slow` ns or more."""
+    """Find the exchanges that belong to lines with a status of 500 or above, or with a duration of at least `slow` ns."""
     chosen: list[LogLine] = []
     compared: list[LogLine] = []
     for line in lines:
@@ -143,7 +149,10 @@ def match_lines(lines: Iterable[LogLine], index: ExchangeIndex, slow: int) -> Ma
 
 
 def _find_clock(lines: Sequence[LogLine], index: ExchangeIndex) -> tuple[Moment, Offset | None]:
-    """Return whether lines without a known event have the time of the start or of the end, and the offset of their clock."""
+    """Return what the times in the log mean (the start or the end of an exchange), and the offset of the log's clock.
+
+    The meaning is for lines whose format does not define it. The offset is None if no line matches an exchange.
+    """
     found: list[tuple[Moment, Offset]] = []
     for moment in ("end", "start"):
         numbers, differences, unit = list[int](), list[int](), 0
@@ -173,7 +182,7 @@ def _status_difference(line: LogLine, one: CapturedExchange) -> int | None:
 
 
 def _assign(lines: Sequence[LogLine], index: ExchangeIndex, moment: Moment, offset: int) -> list[Match]:
-    """Assign the best exchange to each line; each exchange belongs to one line at most."""
+    """Assign to each line the exchange that fits it best. No exchange is assigned to two lines."""
     pairs: list[tuple[tuple[int, bool, bool, int], int, CapturedExchange]] = []
     for place, line in enumerate(lines):
         time = line.time - offset
@@ -194,7 +203,9 @@ def _assign(lines: Sequence[LogLine], index: ExchangeIndex, moment: Moment, offs
 
 
 def _cost(line: LogLine, one: CapturedExchange, time: int, moment: Moment) -> tuple[int, bool, int] | None:
-    """Return how badly an exchange fits, the most important difference first; None if it cannot be the right one."""
+    """Return how badly an exchange fits a line, as a tuple that sorts the best exchange first; None if it cannot be the right
+    one.
+    """
     status = _status_difference(line, one)
     ends = [one.at(moment)] if one.has_end else [one.start, one.end]
     # the time of a line stands for all times with the same leading digits
@@ -210,9 +221,9 @@ def _cost(line: LogLine, one: CapturedExchange, time: int, moment: Moment) -> tu
 
 
 def _is_inner(some: Sequence[CapturedExchange], place: int) -> bool:
-    """Return whether this is probably a proxy's exchange with a server: another exchange encloses it. Logs name the outer one.
+    """Return whether this is probably a proxy's exchange with a server, because another exchange encloses it.
 
-    `some` are the exchanges with the same request, sorted by start.
+    The line in the proxy's log belongs to the enclosing one. `some` are the exchanges with the same request, sorted by start.
     """
     one = some[place]
     for other in reversed(some[max(place - MAX_OUTER, 0) : place]):

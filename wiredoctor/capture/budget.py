@@ -18,9 +18,9 @@ SHARE_OF_FREE_SPACE = 0.9
 
 
 class Room(NamedTuple):
-    """The number of bytes that may be unpacked, with texts for the case that more are needed.
+    """The number of bytes that may be unpacked, with texts for inputs that need more.
 
-    `over` and `why` name the limit, and `remedy` says how to raise it.
+    `over` and `why` are descriptions of the limit, and `remedy` says how to raise it.
     """
 
     bytes: int
@@ -36,7 +36,7 @@ class Room(NamedTuple):
 
 
 def disk(bytes: int, why: str = "there is no more space") -> Room:
-    """Return the limit that a disk with `bytes` bytes of free space sets."""
+    """Return the limit due to free disk space of `bytes` bytes. `why` begins the text that describes this limit."""
     where = f"{why} in {tempfile.gettempdir()}"
     return Room(bytes, f"{where} (TMPDIR names another folder)", where, "TMPDIR names another folder.")
 
@@ -58,11 +58,11 @@ class Budget:
         return most if isinstance(most, Budget) else cls(most)
 
     def counts(self, *, compressed: bool) -> bool:
-        """Return whether the limit applies to a compressed input or, if `compressed` is false, to one from a pipe."""
+        """Return whether a limit applies to inputs that are compressed or, if `compressed` is false, that come from a pipe."""
         return compressed or self.most is not None
 
     def room(self, *, compressed: bool) -> Room:
-        """Return how many bytes the next input may use, with the texts about the limit."""
+        """Return how many more bytes an input may use on disk, with texts about the limit that applies."""
         free = shutil.disk_usage(tempfile.gettempdir()).free
         most = disk(int(free * SHARE_OF_FREE_SPACE))
         if not self.counts(compressed=compressed):

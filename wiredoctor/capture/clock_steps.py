@@ -23,9 +23,9 @@ class Step(NamedTuple):
 
 @dataclass(eq=False, repr=False)
 class ClockSteps:
-    """The steps at which the clock went back so far: their number, the largest (ns), and the first SHOWN of them.
+    """The backward steps of the clock seen so far: their number, the largest (ns), and the first SHOWN of them.
 
-    `frames`: the numbers of the frames at which it went back, at most MAX_KEPT.
+    `frames`: the numbers of the first MAX_KEPT frames whose timestamp is earlier than the previous one.
     """
 
     count: int = 0

@@ -1,4 +1,4 @@
-"""Describe the damage of a capture file and its position, for all file formats."""
+"""Describe damage to capture files of all formats and the offset at which it was found."""
 
 from __future__ import annotations
 
@@ -6,100 +6,100 @@ from wiredoctor import limits
 
 
 def cut_header(number: int, offset: int, size: int, left: int) -> str:
-    """Return the sentence for a file that ends inside the header of packet `number`."""
+    """Describe a file that ends inside the header of packet `number`."""
     return f"the file ends inside the header of packet {number} (offset {offset}: {size:,} bytes expected, {left:,} found)"
 
 
 def cut_packet(number: int, offset: int, size: int, left: int) -> str:
-    """Return the sentence for a file that ends inside packet `number`."""
+    """Describe a file that ends inside packet `number`."""
     return f"the file ends inside packet {number} (offset {offset}: {size:,} bytes announced, {left:,} found)"
 
 
 def too_long(number: int, offset: int, size: int) -> str:
-    """Return the sentence for a record that announces more bytes than any packet has."""
+    """Describe a record of packet `number` that announces more bytes than any packet can have."""
     return f"packet {number} announces {size:,} bytes, more than the {limits.PACKET.value:,} of any packet (offset {offset})"
 
 
 def zeros(number: int, offset: int) -> str:
-    """Return the sentence for a pcap file that contains only zeros from packet `number` on."""
+    """Describe a pcap file that contains only zeros from packet `number` on."""
     return f"the file contains only zeros from packet {number} on (offset {offset}): it was not written to its end"
 
 
 def unknown_link_type(link_type: int) -> str:
-    """Return the sentence for a pcap file with an undefined link type."""
+    """Describe a pcap file with an undefined link type."""
     return f"packets of link type {link_type} cannot be read (offset 20: unknown link type)"
 
 
 def snoop_cut_header(number: int, offset: int) -> str:
-    """Return the sentence for a snoop file that ends inside the header of packet `number`."""
+    """Describe a snoop file that ends inside the header of packet `number`."""
     return f"the file ends inside the header of packet {number} (offset {offset})"
 
 
 def snoop_short_record(number: int, offset: int, record: int) -> str:
-    """Return the sentence for a snoop record that is shorter than its packet."""
+    """Describe a snoop record that is shorter than its packet."""
     return f"packet {number} is longer than its record of {record:,} bytes (offset {offset})"
 
 
 def impossible_block(offset: int, length: int) -> str:
-    """Return the sentence for a pcapng block that is shorter or longer than a block can be."""
+    """Describe a pcapng block that is shorter or longer than a block can be."""
     return f"a block with an impossible length of {length:,} bytes (offset {offset})"
 
 
 def cut_block(offset: int, length: int, left: int) -> str:
-    """Return the sentence for a file that ends inside a pcapng block."""
+    """Describe a file that ends inside a pcapng block."""
     return f"the file ends inside a block (offset {offset}: {length:,} bytes announced, {left:,} found)"
 
 
 def cut_block_header(offset: int, size: int, left: int) -> str:
-    """Return the sentence for a file that ends before the type and length of a pcapng block."""
+    """Describe a file that ends inside the type or length at the start of a pcapng block."""
     return f"the file ends inside the header of a block (offset {offset}: {size:,} bytes expected, {left:,} found)"
 
 
 def unequal_lengths(offset: int, length: int, again: int) -> str:
-    """Return the sentence for a pcapng block whose two lengths differ."""
+    """Describe a pcapng block whose length fields at its start and end differ."""
     return f"a block of {length:,} bytes by its first length field and {again:,} by its second (offset {offset})"
 
 
 def short_block(offset: int) -> str:
-    """Return the sentence for a packet block that is shorter than its fixed part."""
+    """Describe a packet block that is shorter than its fixed part."""
     return f"a block too short for its type (offset {offset})"
 
 
 def unknown_interface(offset: int, interface: int) -> str:
-    """Return the sentence about a packet whose interface is not described in the packet's section."""
+    """Describe a packet whose interface is not described in the packet's section."""
     return f"interface {interface} was never described (offset {offset})"
 
 
 def too_long_in_block(offset: int, size: int) -> str:
-    """Return the sentence for a packet block that announces more bytes than any packet has."""
+    """Describe a packet block that announces more bytes than any packet can have."""
     return f"announces {size:,} bytes, more than the {limits.PACKET.value:,} of any packet (offset {offset})"
 
 
 def longer_than_block(offset: int, size: int) -> str:
-    """Return the sentence for a packet that is longer than its block."""
+    """Describe a packet block that announces more packet bytes than it contains."""
     return f"announces {size:,} bytes, more than its block holds (offset {offset})"
 
 
 def no_byte_order(offset: int) -> str:
-    """Return the sentence for a section header without a byte-order magic."""
+    """Describe a section header without a byte-order magic."""
     return f"a section without a byte-order mark (offset {offset})"
 
 
 def bad_interface(offset: int) -> str:
-    """Return the sentence for an interface description that is too short or has broken options."""
+    """Describe an interface description that is too short or has broken options."""
     return f"an interface description that cannot be read (offset {offset})"
 
 
 def short_section(offset: int, size: int) -> str:
-    """Return the sentence for a section header that is too short."""
+    """Describe a pcapng section header that is too short."""
     return f"a section header of {size:,} bytes (offset {offset})"
 
 
 def unsupported_section(offset: int, major: int, minor: int) -> str:
-    """Return the sentence for a section of another version of pcapng."""
+    """Describe a section of an unsupported version of pcapng."""
     return f"a section of pcapng version {major}.{minor}, which is not supported (offset {offset})"
 
 
 def bad_section_options(offset: int) -> str:
-    """Return the sentence for a section header with broken options."""
+    """Describe a section header with options that reach beyond its end."""
     return f"a section header whose options reach beyond its end (offset {offset})"

@@ -42,7 +42,7 @@ class Count(NamedTuple):
 class Dropped(NamedTuple):
     """The number of packets dropped on an interface between `since` and `until` (ns since the first packet).
 
-    `since` is None if counting began with the capture.
+    `since` is None if the drops may have begun with the capture.
     """
 
     interface: int
@@ -54,8 +54,8 @@ class Dropped(NamedTuple):
 class Statistics(NamedTuple):
     """The contents of an Interface Statistics Block.
 
-    `interface`: its number in the section. `total`: the number of packets dropped so far. `since`: the time of the previous total
-    (ns since 1970), or None. `received`: the number of captured packets.
+    `interface`: the number of the interface in its section. `total`: the number of packets dropped so far. `since`: the time at
+    which the previous total was read (ns since 1970), or None. `received`: the number of captured packets.
     """
 
     interface: int
@@ -95,16 +95,16 @@ class Drops:
         return None if dropped is None else sum(one.packets for one in dropped)
 
     def packets_with_drops(self, packets: int) -> int:
-        """Return how many packets there would be without drops. `packets`: the number of packets in the file.
+        """Return how many packets the capture would have if none had been dropped. `packets`: the number of packets in the file.
 
-        A file may contain only some of the captured packets, because programs that export packets copy the statistics of the
-        original file. Then the number of captured packets in the statistics is used.
+        An exported file may contain fewer packets than were captured, but still carry the statistics of the original file. Then
+        the number of captured packets is taken from these statistics.
         """
         received, dropped = sum(self._received.values()), self.total() or 0
         return dropped + (received if received > packets + dropped else packets)
 
     def dropped(self) -> list[Dropped] | None:
-        """Return the drops with their times; None if the capture has no totals."""
+        """Return the drops with their times; None if the capture does not count them."""
         if not self.counts:
             return None
         found: list[Dropped] = []
@@ -119,7 +119,7 @@ class Drops:
 
 
 def read_statistics(block: bytes, order: str) -> Statistics | None:
-    """Return the totals in an Interface Statistics Block; None if it has none."""
+    """Return the contents of an Interface Statistics Block; None if it does not count dropped packets."""
     if len(block) < _FIXED + 4:
         return None
     (interface,) = struct.unpack_from(order + "I", block, 8)

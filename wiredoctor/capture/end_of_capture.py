@@ -1,8 +1,8 @@
-"""Read from the last block when capturing ended, so the time after the last packet is known to be silence.
+"""Determine when capturing ended, so the time after the last packet is known to be silence.
 
-The recorder of a live capture ends its file with an Interface Statistics Block that carries a comment of the recorder. Times from
-other programs are not used, because programs that remove packets from a file copy its statistics. For the same reason, the
-comment contains the number of packets and is only valid for a capture with that many packets.
+The recorder of a live capture ends its file with an Interface Statistics Block, and writes the time into a comment of this block.
+Times from other programs are not used, because programs that remove packets from a file copy its statistics. For the same reason,
+the comment contains the number of packets and is only valid for a capture with that many packets.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ class Ending(NamedTuple):
 
 
 def ending(tail: bytes) -> Ending | None:
-    """Return when capturing ended, according to the last block of a pcapng file; None if another program wrote the block.
+    """Return when capturing ended, according to the last block of a pcapng file; None unless wiredoctor's recorder wrote that
+    block.
 
     `tail`: the last LONGEST bytes of the file.
     """

@@ -56,7 +56,9 @@ class OpenFiles:
         self._spools: OrderedDict[object, Spooled] = OrderedDict()
 
     def plain(self, one: CaptureFile) -> BinaryIO:
-        """Return an open file without unpacking it. Raise OSError if it cannot be opened or was replaced."""
+        """Return the file opened for reading its raw (possibly compressed) bytes. Raise OSError if it cannot be opened or was
+        replaced.
+        """
         found = self._plain.get(one.key)
         if found is None:
             found = one.reopen()
@@ -104,8 +106,8 @@ class OpenFiles:
 class CaptureFile:
     """A capture file.
 
-    `size`: its size on disk in bytes (the compressed size of a compressed file). `lost`: what could not be read, and why.
-    `cut`: the first sentence of the report if this is due to a limit or a full disk.
+    `size`: its size on disk in bytes (the compressed size of a compressed file). `lost`: what could not be read, and why; None if
+    all was read. `cut`: a sentence for the start of the report if something could not be read because of a limit or a full disk.
     """
 
     def __init__(self, name: str, opened: OpenFiles) -> None:
@@ -160,18 +162,20 @@ class CaptureFile:
         return os.pread(self.plain().fileno(), size, offset)
 
     def plain(self) -> BinaryIO:
-        """Return the open file without unpacking it. Raise OSError if it cannot be opened or was replaced."""
+        """Return the file opened for reading its raw (possibly compressed) bytes. Raise OSError if it cannot be opened or was
+        replaced.
+        """
         return self._opened.plain(self)
 
     def head(self, size: int) -> tuple[bytes, str | None]:
-        """Return the first `size` unpacked bytes and None. If damage leaves fewer, return these and a description of the
-        damage.
+        """Return the first `size` unpacked bytes and None. If damage makes fewer bytes available, return those and a description
+        of the damage.
         """
         with self.reopen() as file:
             return decompressed_head(file, size)
 
     def keep(self, file: BinaryIO, size: int) -> None:
-        """Use `file`, which is open and has `size` bytes, from now on, instead of opening the file by its name."""
+        """From now on, read from `file`, which is open and has `size` bytes, instead of opening the file by name."""
         self._content = Content(self, size, file)
 
     def spool_now(self, source: BinaryIO) -> None:
@@ -213,7 +217,7 @@ class Content:
             return b""
 
     def ending(self) -> Ending | None:
-        """Return when capturing ended; None if the file does not contain it."""
+        """Return the time at which capturing ended; None if the file does not contain that time."""
         if detect_format(self.read(0, HEAD)) != "pcapng":
             return None
         return ending(self.read(max(self.size - LONGEST, 0), LONGEST))
@@ -249,7 +253,7 @@ def find_file(name: str, opened: OpenFiles) -> CaptureFile:
 
 
 def find_descriptor(descriptor: int, name: str, opened: OpenFiles) -> CaptureFile:
-    """Return the capture file with this descriptor, which is duplicated. The file is not compressed.
+    """Return a capture file for an open descriptor of an uncompressed file. The descriptor is duplicated.
 
     Raise CaptureError if it cannot be read.
     """
@@ -275,7 +279,7 @@ def reason(error: OSError) -> str:
 
 
 def _check_descriptors(newest: int, name: str) -> None:
-    """Raise TooManyFiles if few descriptors are left. The system assigns the lowest free number, which is `newest` here."""
+    """Raise TooManyFiles if few descriptors are left. `newest`: the newest descriptor, which shows how many are used."""
     try:
         import resource
     except ImportError:  # this system has no such limit

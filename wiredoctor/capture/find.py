@@ -56,7 +56,7 @@ def find_inputs(
 
     A folder stands for the captures in it and its subfolders. Files whose names differ only in the number, date or time of a
     rotation by tcpdump or dumpcap are one capture; with `merge`, all files are one. `on_error` is called with one line for each
-    folder that cannot be used, and `on_note` with one line for each folder that has other files.
+    folder that cannot be used, and `on_note` with one line for each folder that contains files other than captures.
     """
     files = list(_files(paths, on_error, on_note))
     if merge or len(files) == 1:
@@ -73,7 +73,7 @@ def find_inputs(
 
 
 class _Name(NamedTuple):
-    """The name of a file, split into what all files of its rotation share (`template`) and what differs."""
+    """A file name split into `template`, which all files of a rotation have in common, and the times and counters that differ."""
 
     template: tuple[str, ...]
     times: tuple[str, ...]
@@ -99,7 +99,7 @@ def _split(name: str) -> _Name:
 
 
 def _is_rotation(members: Sequence[str]) -> bool:
-    """Return whether files whose names have the same template are one capture.
+    """Return whether files with the same name template are one capture.
 
     They are not if a file is named twice or together with its compressed copy. If names have a counter of five digits or more and
     no time, the counters must follow each other without a gap.
@@ -146,9 +146,9 @@ def _files(
 
 
 def _search(top: str, on_error: Callable[[str], None]) -> list[str]:
-    """Return the files in a folder and its subfolders, in order: those of a folder before those of its subfolders.
+    """Return the files in a folder and its subfolders. The files of each folder come before those of its subfolders.
 
-    Hidden files and folders are left out, and so are links to folders, and links to files that are found without them.
+    Hidden files, hidden folders and links to folders are left out. A link to a file is left out if the file itself is found.
     """
     files: list[tuple[os.DirEntry[str], tuple[int, int]]] = []
     folders, seen = [top], 0

@@ -77,9 +77,9 @@ def section_order(block: bytes) -> str | None:
 class FileHeader(NamedTuple):
     """The header of a pcap file.
 
-    order: the byte order, "<" or ">". tick: the number of nanoseconds per tick of the fraction of a second. record_header: the
-    size of a record header in bytes. first_record: the offset of the first record. exchanged, perhaps_exchanged: the two lengths
-    of a record are, or may be, in reverse order.
+    order: the byte order, "<" or ">". tick: ns per unit of a timestamp's fraction of a second. record_header: the size of a
+    record header in bytes. first_record: the offset of the first record. exchanged: True if each record contains its captured and
+    original lengths in reverse order; perhaps_exchanged: True if that has to be checked for each record.
     """
 
     order: str
@@ -129,7 +129,7 @@ def describe_snoop(head: bytes, name: str) -> Interface:
 def _record_header(
     read: Callable[[int, int], bytes], position: int, order: str, snaplen: int, candidates: tuple[int, ...]
 ) -> int:
-    """Return which of the `candidates`, sizes of a record header in bytes, best fits the records at `position`.
+    """Return the record header size in bytes, out of `candidates`, that best fits the records at `position`.
 
     Some systems of 1999 wrote longer record headers with the standard magic number, others wrote standard ones with the modified
     magic number. As in Wireshark 4.0, the first three headers are parsed with each size, and the size with the fewest absurd

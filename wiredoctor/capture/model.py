@@ -1,4 +1,4 @@
-"""A capture as the analysis sees it, its interfaces, and the exceptions for unreadable files."""
+"""Declare what the analysis knows about a capture besides its packets, its interfaces, and exceptions for unreadable files."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class CaptureError(Exception):
 
 
 class NoRoom(CaptureError):
-    """There is no disk space to unpack any of the input. `sentences` are those for a report on other inputs."""
+    """There is no disk space to unpack any part of the input. `sentences` say so in reports on the other inputs."""
 
     def __init__(self, text: str, sentences: Sequence[str]) -> None:
         super().__init__(text)
@@ -77,7 +77,7 @@ class Captured(Protocol):
 
     @property
     def is_disorder_proved(self) -> bool:
-        """True if connections show that packets are slightly out of order, so this need not be found out again."""
+        """True if connections have already shown that packets are slightly out of order, so this check can be skipped."""
         ...
 
     @property
@@ -87,12 +87,14 @@ class Captured(Protocol):
 
     @property
     def is_sorted(self) -> bool:
-        """True if the records are read sorted by time, so frames have other numbers than in the file."""
+        """True if the records are sorted by time as they are read, so frame numbers differ from those in the file."""
         ...
 
     @property
     def lost(self) -> str | None:
-        """A description of what was lost from a file before it could be read, or None."""
+        """A description of the data that could not be read from the input when it was opened; None for several files, or if
+        nothing is missing.
+        """
         ...
 
     def locate(self, frame: int) -> tuple[str, int] | None:
@@ -114,7 +116,7 @@ def readable(name: str) -> str:
 class Interface(NamedTuple):
     """An interface on which packets were captured.
 
-    A timestamp in the file counts `ticks` per second; `seconds` are to be added to it.
+    Timestamps in the file count `ticks` per second, and `seconds` must be added to them.
     """
 
     link_type: int

@@ -101,7 +101,7 @@ class _Slowly:
         return piece
 
     def begin(self, held: bytes) -> bytes:
-        """Return `held` and as many further bytes as are needed to recognize a compressed stream."""
+        """Return the bytes already read (`held`), and read more if they are too few to recognize a compression."""
         while len(held) < _LONGEST_MAGIC and (more := self.read(_INPUT)):
             held += more
         return held
@@ -133,9 +133,9 @@ class Spooled(NamedTuple):
 
 
 def spool(source: Source, name: str, is_capture: Callable[[bytes], bool], budget: Budget) -> Spooled:
-    """Copy `source` to a temporary file and decompress it. Return that file, with what was lost and why.
+    """Copy `source` to a temporary file, decompressing it. Return the file and, if data is missing from it, the reason.
 
-    Raise CaptureError, before anything is written, if the first bytes are not those of a capture.
+    Raise CaptureError, before anything is written, if the content does not begin like a capture.
     """
     head = source.read(CHUNK) or b""
     method = compression(head)
@@ -170,7 +170,7 @@ def not_a_capture(name: str, head: bytes, method: str | None = None) -> str:
 
 
 def _first(chunks: Iterator[bytes], method: str | None, size: int = _HEAD) -> tuple[bytes, str | None]:
-    """Return the first bytes, at least `size`, and None. If there are fewer, return the error instead of None."""
+    """Return the first bytes (at least `size`, if there are so many) and a description of damage found while reading, or None."""
     head = b""
     try:
         for chunk in chunks:
@@ -185,7 +185,11 @@ def _first(chunks: Iterator[bytes], method: str | None, size: int = _HEAD) -> tu
 def _write(
     file: BinaryIO, first: bytes, chunks: Iterator[bytes], method: str | None, room: Room
 ) -> tuple[str | None, Room | None]:
-    """Write as much as fits. Return a description of what was lost, or None, and the limit that was reached, or None."""
+    """Write as much as fits into `room`. Return two values.
+
+    The first describes the data that could not be unpacked; the second is the limit that was reached. Each is None if there is
+    none.
+    """
     written = 0
     chunk: bytes | None = first
     while chunk is not None:

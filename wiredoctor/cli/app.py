@@ -1,4 +1,4 @@
-"""The list of commands, and what they share."""
+"""The list of commands, and the code that all commands share."""
 
 from __future__ import annotations
 
@@ -52,7 +52,10 @@ _MODULES = {"run": "run_program"}
 
 
 class _CloseSuggestions:
-    """Makes the error for an unknown option name only similar options; click finds all similar because each begins with "--"."""
+    """Limits the suggestions in the error for an unknown option to options with similar names.
+
+    click suggests them all, because they all begin with "--".
+    """
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         try:
@@ -101,8 +104,9 @@ class Command(_CloseSuggestions, TyperCommand):
 
 
 def application(words: Sequence[str] = ()) -> typer.Typer:
-    """Create the app with all commands, or with only the command that `words` begins with: creating all takes longer than running
-    one.
+    """Create the app with all commands, or with only the command that `words` begins with.
+
+    Creating all commands takes longer than running one.
     """
     single = bool(words) and words[0] in COMMANDS
     app = typer.Typer(
@@ -176,8 +180,9 @@ def _write_plainly(argument: Any) -> None:
 def with_command(words: list[str]) -> list[str]:
     """Return the arguments of the command line with the command first; `analyze` if they name a capture but no command.
 
-    Without either, only an option for the help or the version stays. Options may come before the command or the capture, and
-    --no-pager anywhere. The arguments after `--` and those of `run` belong to another program, so they stay unchanged.
+    If they name neither, an option for the help or the version replaces them all. Options may come before the command or the
+    capture, and --no-pager anywhere. The arguments after `--` and those of `run` belong to another program, so they stay
+    unchanged.
     """
     own = words[: words.index("--")] if "--" in words else words
     if pager.OPTION in own and "run" not in own:
@@ -194,14 +199,17 @@ def with_command(words: list[str]) -> list[str]:
 
 
 def _is_capture(word: str) -> bool:
-    """Return whether a word is an existing file or folder, "-", or cannot be a command because it has a dot or a slash."""
+    """Return whether a word names a capture: it is "-" or an existing file or folder, or it has a dot or a slash, unlike a
+    command.
+    """
     return word not in COMMANDS and (word == "-" or "." in word or "/" in word or os.path.exists(word))
 
 
 def _options_last(words: list[str]) -> list[str]:
-    """Return arguments that begin with an option, with the command in front; `analyze` if only a capture or its options occur.
+    """Return arguments that begin with an option with the command moved to the front.
 
-    Return them unchanged if they contain no command, no capture and no option of `analyze`.
+    If they contain no command but a capture or an option of `analyze`, the command is `analyze`. If they contain none of these,
+    return them unchanged.
     """
     analyze: Any = getattr(typer.main.get_command(application(["analyze"])), "commands")["analyze"]  # noqa: B009
     context = typer.Context(analyze, resilient_parsing=True, ignore_unknown_options=True, help_option_names=[])

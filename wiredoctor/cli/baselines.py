@@ -1,4 +1,4 @@
-"""Read the fingerprints in the earlier report given by --baseline."""
+"""Read the fingerprints of the findings in an earlier report (--baseline)."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def fingerprints(path: str) -> frozenset[str]:
 
 
 def _findings(text: str) -> Iterator[Any]:
-    """Yield the findings of a JSON report, or of JSON Lines, whose last line is the summary."""
+    """Yield the findings of a JSON report or of JSON Lines, in which the summary is the last line."""
     try:
         report: Any = json.loads(text)
     except json.JSONDecodeError:

@@ -32,7 +32,7 @@ def capture_order(
     interfaces: Sequence[str], filter: str | None, write: str | None, ring: str | None, duration: str | None,
     packets: int | None, snaplen: int | None, buffer: int | None, backend: Backend | None, outputs: Sequence[Output],
 ) -> Order:  # fmt: skip
-    """Return the order that the command line describes; raise UsageError if it is not valid."""
+    """Return the order for the recorder that the command line describes; raise UsageError if it is not valid."""
     from wiredoctor.live import Order
 
     if doubled := [name for name in interfaces if interfaces.count(name) > 1]:
@@ -91,9 +91,9 @@ def _ring(text: str) -> Ring:
 
 
 def with_ports(filter: str | None, ports: Sequence[int] | None) -> str | None:
-    """Return the BPF filter for packets that match `filter`, and are of these TCP ports or ICMP.
+    """Return a BPF filter for packets that match `filter` and either use one of these TCP ports or are ICMP.
 
-    ICMP errors may tell why a connection failed. Without ports, return `filter`.
+    ICMP errors may explain why a connection failed. Without ports, return `filter`.
     """
     if not ports:
         return filter

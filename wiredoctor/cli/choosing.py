@@ -28,10 +28,10 @@ Findings = Annotated[
 
 
 def chosen_finding(report: Report, name: str) -> Finding:
-    """Return the finding that --finding names by its number or by the first digits of its fingerprint.
+    """Return the finding that --finding names, by its number or by the first digits of its fingerprint.
 
-    If several findings share the fingerprint, return the first one in the report. Raise UsageError if there is none, or if the
-    digits fit different fingerprints.
+    If several findings have the same fingerprint, return the first one in the report. Raise UsageError if no finding matches, or
+    if the digits match several fingerprints.
     """
     if found := next((f for f in report.findings if str(f.number) == name.lstrip("0")), None):
         return found
@@ -61,7 +61,7 @@ def check_connection(report: Report, capture: str, connection: int) -> None:
 
 
 def check_connections(report: Report, connections: Sequence[int]) -> None:
-    """Raise UsageError if no capture has a connection with one of these ids."""
+    """Raise UsageError unless each of these ids belongs to a connection in at least one capture."""
     from wiredoctor.report.terminal.show import has_connection
 
     for connection in connections:
@@ -80,10 +80,10 @@ MAX_CHOICES = 5
 
 
 def connection_at(report: Report, span: Filter, option: str) -> int:
-    """Return the id of the only connection with an exchange in a time span; if there are no exchanges, the id of the only
-    active connection.
+    """Return the id of the only connection with an exchange in a time span.
 
-    Raise UsageError if there is none, or more than one. `option`: the name of the option, for the message.
+    If the span has no exchange, return the id of the only connection that was active in it. Raise UsageError if there is no such
+    connection, or more than one. `option`: the name of the option, for the message.
     """
     from wiredoctor.report.filter import filter_report
 

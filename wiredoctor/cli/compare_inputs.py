@@ -1,4 +1,4 @@
-"""Load the inputs of compare: captures, folders of captures, or JSON reports."""
+"""Read the inputs of compare: captures, folders of captures, or JSON reports."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class CompareInput(NamedTuple):
-    """The settings for reading the captures to compare. `budget`: the disk space that they share."""
+    """The settings for reading the captures to compare. `budget`: the disk space that all of them may use together."""
 
     request: Request
     budget: Budget
@@ -26,9 +26,10 @@ class CompareInput(NamedTuple):
 
 
 def open_capture(name: str, asked: CompareInput) -> Report | None:
-    """Return the report on a capture, and keep the capture open for a second pass.
+    """Analyze a capture and return the report, through which its packets can be read again.
 
-    Return None, after an error message, if it could not be read completely. Raise UsageError for a report or several captures.
+    Return None, after an error message, if the capture could not be read completely. Raise UsageError if `name` is a JSON report,
+    or stands for several captures.
     """
     if _is_report(name):
         raise UsageError(f"{name}: --both-sides compares packets, so it needs a capture")
@@ -42,7 +43,7 @@ def open_capture(name: str, asked: CompareInput) -> Report | None:
 
 
 def read_side(name: str, asked: CompareInput) -> ComparedSide | None:
-    """Return what a JSON report, a capture or a folder of captures contributes to a comparison of before and after.
+    """Return the data of one side of a before-after comparison, from a JSON report, a capture or a folder of captures.
 
     Return None, after an error message, if a capture could not be read completely. Raise UsageError for an invalid report.
     """

@@ -1,4 +1,4 @@
-"""Propose completions for a shell. The user is waiting, so no rule and no analysis library is loaded."""
+"""Propose completions for a shell. Rules and analysis libraries are not loaded, because the user is waiting."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Proposal = tuple[str, str]
 
 
 def complete_words() -> list[str]:
-    """Return the words before the one that is being completed, without the program."""
+    """Return the words of the command line before the one that is being completed, without the name of the program."""
     if "COMP_WORDS" in os.environ:
         given, cursor = os.environ["COMP_WORDS"].split("\n"), os.environ.get("COMP_CWORD", "")
         return given[1 : int(cursor) if cursor.isdecimal() else None]
@@ -32,14 +32,14 @@ def complete_words() -> list[str]:
 
 
 def rules(incomplete: str) -> list[Proposal]:
-    """Return the rules and families that begin with the last item of a comma-separated list; earlier items are kept."""
+    """Return the rules and families that begin with the last item of a comma-separated list, each after the earlier items."""
     before, comma, last = incomplete.rpartition(",")
     known = {**dict(_own_rules()), **dict(_plugin_rules())}
     return [(f"{before}{comma}{name}", meaning) for name, meaning in known.items() if name.startswith(last)]
 
 
 def rule_names(incomplete: str) -> list[Proposal]:
-    """Return the rules, but not the families, that begin with this text."""
+    """Return the rules whose names begin with this text, without families."""
     families = {name for name, meaning in _own_rules() if meaning == _FAMILY}
     return [one for one in rules(incomplete) if one[0] not in families]
 
@@ -48,7 +48,10 @@ _FAMILY = "all rules of the family"
 
 
 def _own_rules() -> Iterator[Proposal]:
-    """Yield the families and rules of wiredoctor. A rule has the name of its file, whose first line is the description."""
+    """Yield the families and rules of wiredoctor, each with a description.
+
+    A rule is named like its file, and described by the first line of that file.
+    """
     package = Path(wiredoctor.__file__).parent / "rules"
     for family in sorted(path for path in package.iterdir() if (path / "__init__.py").exists() and path.name != "shared"):
         yield _rule_name(family.name), _FAMILY
@@ -58,7 +61,7 @@ def _own_rules() -> Iterator[Proposal]:
 
 
 def _plugin_rules() -> Iterator[Proposal]:
-    """Yield rules of other packages, whose entry points name modules <...>.<family>.<name>."""
+    """Yield the rules of other packages. Their entry points name modules of the form <...>.<family>.<name>."""
     from importlib.metadata import entry_points
 
     for entry in entry_points(group=_RULES):
@@ -70,7 +73,7 @@ def _rule_name(stem: str) -> str:
 
 
 def interfaces(incomplete: str) -> list[str]:
-    """Return the capture interfaces that begin with this text; on systems other than Linux, only `any`."""
+    """Return the capture interfaces whose names begin with this text; on systems other than Linux, only `any` is known."""
     try:
         there = sorted(os.listdir(_NETWORK))
     except OSError:

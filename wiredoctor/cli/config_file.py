@@ -32,10 +32,11 @@ Catalogue = Mapping[str, Any]
 
 
 class Configuration(NamedTuple):
-    """The content of a configuration file; everything is empty if there is no file.
+    """The content of a configuration file, after checks. Everything is empty if there is no file.
 
-    `select`, `ignore`: names of rules and families. `entries`: the [[ignore]] tables that have not expired. `expired`: a line
-    about each that has. `baseline`: a path. `thresholds`: the thresholds of each rule by name, as in the file.
+    `select`, `ignore`: names of rules and families. `entries`: the [[ignore]] tables that have not expired. `expired`: one
+    message for each [[ignore]] table that has expired. `baseline`: the path of the baseline. `thresholds`: for each rule, its
+    thresholds by name, as written in the file.
     """
 
     file: str = ""
@@ -50,7 +51,7 @@ class Configuration(NamedTuple):
 
 
 class Source(NamedTuple):
-    """A configuration that is not checked yet: the name of its file, and its keys. Both are empty if there is no file."""
+    """A configuration before it is checked: the name of its file, and its keys. Both are empty if there is no file."""
 
     file: str = ""
     table: Mapping[str, Any] = MappingProxyType({})
@@ -71,14 +72,14 @@ def read_file(path: str | None) -> Source:
 
 
 def configuration(path: str | None, catalogue: Catalogue) -> Configuration:
-    """Return the configuration from `read_file`, checked."""
+    """Return the configuration that `read_file` finds, checked against the rules of `catalogue`."""
     return check_configuration(read_file(path), catalogue)
 
 
 def check_configuration(source: Source, catalogue: Catalogue) -> Configuration:
-    """Check the configuration against the rules of this catalogue, and return it.
+    """Check a configuration against the rules of `catalogue`, and return its content.
 
-    Print a line for each expired entry. Raise UsageError, with one line of text, at the first error.
+    Print a line for each expired [[ignore]] table. Raise UsageError, with a one-line text, at the first error.
     """
     if not source.file:
         return Configuration()
@@ -110,7 +111,10 @@ def _short(file: Path) -> str:
 
 
 def nearest(folder: Path) -> Path | None:
-    """Return wiredoctor.toml, or pyproject.toml with [tool.wiredoctor], from the nearest folder that has one of them."""
+    """Return the nearest configuration file, searching the folder and then its parents.
+
+    That is a wiredoctor.toml, or a pyproject.toml with [tool.wiredoctor]. Return None if there is none.
+    """
     for place in (folder, *folder.parents):
         if (place / OWN).is_file():
             return place / OWN
@@ -120,7 +124,7 @@ def nearest(folder: Path) -> Path | None:
 
 
 def _table(file: Path) -> dict[str, Any] | None:
-    """Return the keys of a configuration file; None if a pyproject.toml has no table for wiredoctor.
+    """Return the keys of a configuration file; None for a pyproject.toml without a table for wiredoctor.
 
     Raise UsageError if the file is not TOML.
     """
@@ -147,9 +151,10 @@ def _parse(text: str) -> dict[str, Any]:
 
 
 def read_table(table: Mapping[str, Any], file: str, catalogue: Catalogue, today: date) -> Configuration:
-    """Return the configuration in these keys. Raise UsageError, which names the file and the key, for an invalid value.
+    """Return the configuration that these keys describe.
 
-    `file`: the name of the file in messages. `today`: the day that decides which [[ignore]] tables have expired.
+    `file`: the name of the file in messages. `today`: the day that decides which [[ignore]] tables have expired. Raise
+    UsageError, which names the file and the key, for an invalid value.
     """
     _check_keys(table, KEYS, file)
     given = _list(table.get("ignore", []), f"{file}: ignore: must be a list of names, or [[ignore]] tables")
@@ -169,7 +174,10 @@ def read_table(table: Mapping[str, Any], file: str, catalogue: Catalogue, today:
 
 
 def _entry(table: dict[str, Any], place: str, catalogue: Catalogue) -> tuple[Ignore, date | None]:
-    """Parse an [[ignore]] table; return it and its last valid day, None if it never expires. `place`: its name in messages."""
+    """Parse an [[ignore]] table; return it with the last day on which it is valid, or None if it never expires.
+
+    `place`: the name of the table in messages.
+    """
     _check_keys(table, ENTRY, place)
     values = {key: _text(table[key], f"{place}: {key}") for key in ENTRY if key in table and key != "until"}
     _must(bool(values.get("reason", "").strip()), f"{place}: needs a reason")
@@ -213,7 +221,7 @@ def _thresholds(value: Any, file: str) -> dict[str, Mapping[str, str | int]]:
 
 
 def check_thresholds(read: Configuration, catalogue: Catalogue) -> dict[ThresholdKey, str]:
-    """Check the thresholds in a configuration, and return them as `pipeline.configured` takes them.
+    """Check the thresholds in a configuration, and return them in the form that `pipeline.configured` takes.
 
     Print a line for each threshold that also applies to rules which the file does not name. Raise UsageError, which names the
     file, if a threshold is invalid.
@@ -264,7 +272,7 @@ def _text(value: Any, place: str) -> str:
 
 
 def _resolve_path(file: str, name: str) -> str:
-    """Return the path of a file named in a configuration, relative to its folder; "" for an empty name."""
+    """Return the path of a file named in a configuration, relative to the folder of the configuration; "" for an empty name."""
     return os.path.join(os.path.dirname(file), name) if name else ""
 
 

@@ -1,8 +1,8 @@
 """Convert words of the command line to values, without pydantic.
 
 Typer (0.29 and later) converts every parameter through pydantic, whose import takes 50 ms of CPU: a third of the budget for a
-small capture. Here a parameter is text, a choice or an integer, which is quick to convert. A Typer that works differently, and
-parameters of other types, stay unchanged.
+small capture. Here every parameter is text, a choice or an integer, which is quick to convert. Typer itself still converts
+parameters of other types, and all parameters if its version works differently.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _READY = "_runtime_param"
 
 
 def without_pydantic(command: Any, help_names: list[str]) -> Any:
-    """Make `Converter` convert the parameters of a command, its subcommands and its help options."""
+    """Make `Converter` convert the parameters of a command, its subcommands and its help options; return the command."""
     for parameter in command.get_params(typer.Context(command, help_option_names=help_names)):
         annotation = getattr(getattr(parameter, "type_descriptor", None), "annotation", None)
         several = get_origin(annotation) is list
@@ -31,9 +31,9 @@ def without_pydantic(command: Any, help_names: list[str]) -> Any:
 
 
 class Converter(NamedTuple):
-    """Converts the words given for a parameter to values of type `kind`: one value or, with `several`, a list.
+    """Converts the words of a parameter to values of type `kind`: to a single value or, with `several`, to a list.
 
-    `least` and `most`: the limits of a number.
+    `least`, `most`: the limits of a number.
     """
 
     kind: Any
@@ -42,7 +42,10 @@ class Converter(NamedTuple):
     most: float | None = None
 
     def coerce(self, value: Any, param: Any, ctx: Any) -> Any:
-        """Return the value, or Typer's placeholder for a missing one; raise typer.BadParameter."""
+        """Convert the words given for a parameter. Without any, return what Typer expects then: None or an empty tuple.
+
+        Raise typer.BadParameter if a word is invalid.
+        """
         if value is None:
             return () if self.several else None
         try:

@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 
 
 def check_copies(files: Sequence[Output], captures: Sequence[str], *, merge: bool, only_findings: bool) -> None:
-    """Raise UsageError if a copy is requested of several captures, or would overwrite an input.
+    """Raise UsageError if a requested copy would have several captures as its source, or would overwrite an input.
 
-    Also raise it if `only_findings` is set, which limits a copy, and no copy is requested.
+    Also raise it if `only_findings` is set but no copy is requested, because this option only limits copies.
     """
     copies = [file.path for file in files if file.format == "pcapng"]
     if only_findings and not copies:

@@ -41,7 +41,7 @@ class Exit(IntEnum):
 class _WaitingFile(io.FileIO):
     """A file that waits while a pipe or terminal is full, even if another program made it non-blocking (O_NONBLOCK).
 
-    The flag belongs to all programs that share the pipe or terminal, so this one may not remove it.
+    All programs that share the pipe or terminal share that flag, so it must not be cleared here.
     """
 
     def write(self, data: Any, /) -> int:
@@ -51,7 +51,7 @@ class _WaitingFile(io.FileIO):
 
 
 def open_streams() -> None:
-    """Open /dev/null in place of standard streams that the shell closed (>&-); make the others wait while they are full."""
+    """Open /dev/null in place of standard streams that the shell closed (>&-). Make the other ones wait while they are full."""
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is None:
@@ -63,11 +63,11 @@ def open_streams() -> None:
 
 
 class UsageError(Exception):
-    """The command line is invalid; the text is one line with the reason."""
+    """The command line is invalid. The text of the error is one line with the reason."""
 
 
 def reason(error: OSError, path: str = "") -> str:
-    """Return the text of an error, and the name of its file unless that is `path`."""
+    """Return the text of an error, followed by the name of its file unless that is `path`."""
     text = error.strerror or str(error)
     file = "" if error.filename is None or error.filename == path else f": {error.filename}"
     return f"{text[:1].lower()}{text[1:]}{file}"
@@ -79,7 +79,7 @@ def print_message(line: str) -> None:
 
 
 def run_command(command: Callable[..., int]) -> Callable[..., None]:
-    """Return a function that calls a command, and exits with the exit code of the command or of a signal."""
+    """Return a function that runs a command and then exits, with the exit code of the command or of the signal that ended it."""
 
     @functools.wraps(command)
     def run(*args: Any, **options: Any) -> None:
@@ -97,7 +97,7 @@ def run_command(command: Callable[..., int]) -> Callable[..., None]:
 
 
 def exit_code(command: Callable[..., int], /, *args: Any, **options: Any) -> int:
-    """Call a command and return its exit code; for an error or a signal, print one line and return the exit code for it."""
+    """Call a command and return its exit code. For an error or a signal, print one line and return the exit code for it."""
     try:
         code = command(*args, **options)
         sys.stdout.flush()
@@ -115,7 +115,9 @@ def exit_code(command: Callable[..., int], /, *args: Any, **options: Any) -> int
 
 
 def exit_on_broken_pipe(call: Callable[[], Any]) -> Any:
-    """Return what the call returns. If standard output is closed, exit with the code of SIGPIPE; Typer would exit with 1."""
+    """Return the result of the call. If standard output is closed, exit with the code of SIGPIPE, because Typer would exit with
+    1.
+    """
     try:
         return call()
     except BrokenPipeError:

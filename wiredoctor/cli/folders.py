@@ -1,6 +1,7 @@
-"""Write tables as files of a folder (-o tables/): Parquet or Arrow, one per table, completely or not at all.
+"""Write tables as files of a folder (-o tables/): Parquet or Arrow, one file per table, completely or not at all.
 
-Rows wait in temporary files and are then written in one pass, so memory holds only about TOGETHER rows of each table.
+The rows of a table first go to temporary files, and are then written in one pass. Memory therefore holds only about TOGETHER rows
+of each table.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ TOGETHER = 65_536
 
 
 class _Waiting:
-    """Rows of a table that are not in their file yet."""
+    """Collects the rows of a table in temporary files until the table is written."""
 
     def __init__(self, folder: Path, name: str) -> None:
         self._folder, self._name = folder, name
@@ -49,16 +50,16 @@ class _Waiting:
 
 
 class Written(NamedTuple):
-    """The names of the tables that the folder now has, and of those it lacks because the packets were not kept."""
+    """The tables that the folder now has, and those that it lacks because the packets were not kept, by name."""
 
     tables: list[str]
     missing: list[str]
 
 
 def write_tables(report: Report, folder: Path, form: str, access: FileAccess = DIRECT) -> Written:
-    """Write a file of `form` (parquet or arrow) for each table. Earlier files are replaced only when all are complete.
+    """Write a file for each table. `form`: parquet or arrow.
 
-    Earlier files of tables that this report lacks are removed.
+    Earlier files are replaced only when all new ones are complete. Earlier files of tables that this report lacks are removed.
     """
     from tempfile import TemporaryDirectory
 

@@ -34,7 +34,7 @@ def print_stream(report: Report, asked: ShowRequest, side: str, paper: Terminal)
 
 
 def _about(report: Report, asked: ShowRequest) -> Iterator[str]:
-    """Yield lines that say which part of a connection is printed for a finding, and where the rest is."""
+    """Yield lines that say which part of a connection is printed for a finding, and which options print other parts."""
     from wiredoctor.report.ladder.build import places_behind
 
     if asked.finding is None:
@@ -50,7 +50,10 @@ def _about(report: Report, asked: ShowRequest) -> Iterator[str]:
 
 
 def write_raw(report: Report, asked: ShowRequest, side: str) -> None:
-    """Write the bytes of one side unchanged to standard output; report their number and missing bytes on standard error."""
+    """Write the bytes of one side unchanged to standard output.
+
+    Report on standard error how many bytes were written, and how many are missing.
+    """
     from wiredoctor.report.packets.follow import raw
     from wiredoctor.report.words import count
 

@@ -37,7 +37,7 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("sudo wiredoctor run -- curl http://app1:8080/", "find out why a request was slow or failed"),
         (
             "sudo wiredoctor run -o report.html -- pytest tests/e2e",
-            "find out what went wrong in a test run, as a page for the browser",
+            "write a page for the browser that says what went wrong in a test run",
         ),
     ),
     "compare": (
@@ -102,7 +102,7 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
 
 
 def write_commands(summaries: Mapping[str, str], formatter: Any) -> None:
-    """Write the commands by task; commands without a task come last."""
+    """Write the commands, grouped by task. Commands without a task come last."""
     named = {name for names in TASKS.values() for name in names}
     tasks = {**TASKS, "Other commands": tuple(name for name in summaries if name not in named)}
     width = max(map(len, summaries))
@@ -114,7 +114,7 @@ def write_commands(summaries: Mapping[str, str], formatter: Any) -> None:
 
 
 def write_examples(examples: Sequence[tuple[str, str]], formatter: Any) -> None:
-    """Write command lines with their meaning, and the address of the documentation."""
+    """Write example command lines with their meaning, and the address of the documentation."""
     with formatter.section("Examples"):
         for line in example_lines(examples):
             formatter.write(" " * formatter.current_indent + line + "\n")

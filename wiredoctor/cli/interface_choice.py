@@ -45,9 +45,10 @@ def _print_choices(choices: list[str], counts: dict[str, int], silent: list[str]
 
 
 def _ask(choices: list[str], names: list[str]) -> str:
-    """Return the interface with the number (in `choices`) or name that the user enters; `any` for an empty line.
+    """Ask the user for an interface, and return its name. The answer is a number in `choices` or a name; an empty line means
+    `any`.
 
-    Raise UsageError for another answer.
+    Raise UsageError for any other answer.
     """
     sys.stderr.write(f"Capture on which interface (number or name)? [{ALL}] ")
     sys.stderr.flush()

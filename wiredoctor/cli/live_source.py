@@ -29,9 +29,10 @@ _PARENT_ENDED = 1
 
 
 class Source(NamedTuple):
-    """The origin of the packets: interfaces of this machine, or `stream`, the descriptor of a capture with this `name`.
+    """The origin of the packets: interfaces of this machine, or a stream, such as the output of tcpdump on another host.
 
-    `process`: the program that writes the stream; None for standard input.
+    `stream`: the file descriptor of the stream. `name`: its name in messages. `process`: the program that writes it; None for
+    standard input.
     """
 
     interfaces: Sequence[str]
@@ -40,7 +41,7 @@ class Source(NamedTuple):
     process: subprocess.Popen[bytes] | None = None
 
     def hand_over(self) -> None:
-        """Close this process's copy of the stream. Call this once the recorder has its own copy.
+        """Close this process's copy of the stream. Call this as soon as the recorder has its own copy.
 
         The program that writes the stream then ends when the recorder closes its copy.
         """
@@ -48,7 +49,7 @@ class Source(NamedTuple):
             os.close(self.stream)
 
     def end(self) -> None:
-        """End the program that writes the stream, if there is one."""
+        """End the program that writes the stream, if this process started one."""
         if self.process is None:
             return
         if self.process.stdin is not None:
@@ -64,9 +65,9 @@ def find_source(
     given: str | None, interfaces: Sequence[str] | None, ssh: str | None, kubectl: str | None, image: str | None,
     filter: str | None, snaplen: int | None, duration: float | None, local: Sequence[str], *, sudo: bool,
 ) -> Source:  # fmt: skip
-    """Return the source that the command line describes, and start its program; raise UsageError.
+    """Return the source that the command line describes, and start its program. Raise UsageError if the options are not valid.
 
-    `local`: the options given that apply to a capture on this machine only.
+    `local`: the given options that apply only to a capture on this machine.
     """
     if given is not None and given.isdecimal() and len(given) <= 5 and 0 < int(given) < 1 << 16:
         raise UsageError(f"live captures on interfaces (-i) or reads standard input (-); to watch a port: --port {given}")
@@ -125,9 +126,10 @@ def _tcpdump(device: str, snaplen: int | None) -> list[str]:
 def ssh_command(host: str, device: str, filter: str | None, snaplen: int | None, *, sudo: bool) -> list[str]:
     """Return the command that captures on a host over SSH; raise UsageError if `host` looks like an option.
 
-    The packets of the SSH connection itself are not captured: sshd puts its ports into SSH_CONNECTION. When standard input ends,
-    the script kills tcpdump, which would otherwise notice the end of the connection only with its next packet. Killing it takes
-    the same rights, so sudo runs the whole script. sudo does not pass on variables, so the script gets SSH_CONNECTION from env.
+    The packets of the SSH connection itself are not captured: sshd passes its ports in SSH_CONNECTION. When standard input ends,
+    the script kills tcpdump, which would otherwise notice the end of the connection only when it writes its next packet. Killing
+    tcpdump takes the same privileges as starting it, so sudo runs the whole script. sudo does not pass on variables, so `env`
+    gives SSH_CONNECTION to the script.
     """
     if host.startswith("-"):
         raise UsageError(f"--ssh: {host!r} is not a host")
@@ -149,10 +151,10 @@ def _in_double_quotes(text: str) -> str:
 def kubectl_command(
     pod: str, image: str, device: str, filter: str | None, snaplen: int | None, seconds: int
 ) -> list[str]:  # fmt: skip
-    """Return the command that captures in a pod, from an ephemeral container that ends after this time.
+    """Return the command that captures in a pod, from an ephemeral container that ends after `seconds`.
 
-    The container waits for a line on standard input, because its output before kubectl is attached, such as the file header,
-    would be lost. Raise UsageError if `pod` is not NAMESPACE/POD.
+    What the container writes before kubectl is attached would be lost, including the file header. It therefore first waits for a
+    line on standard input. Raise UsageError if `pod` is not NAMESPACE/POD.
     """
     namespace, _, name = pod.rpartition("/")
     if not all(re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9.-]*", part) for part in (name, *([namespace] if namespace else []))):
@@ -165,7 +167,7 @@ def kubectl_command(
 
 
 def _start(command: list[str], name: str) -> Source:
-    """Print the command, start it, and return its output as a source; its messages go to standard error.
+    """Print a command, start it, and return its output as a source. The command's messages go to standard error.
 
     Raise UsageError if the command is not installed.
     """
@@ -182,7 +184,7 @@ def _start(command: list[str], name: str) -> Source:
 
 
 def _quote(word: str) -> str:
-    """Quote a word for a shell. If it is quoted already, this is shorter and easier to read than shlex.quote."""
+    """Quote a word for a shell. For a word that is already in single quotes, the result is shorter than that of shlex.quote."""
     inner = word[1:-1]
     if word[:1] == word[-1:] == "'" and "'" not in inner:
         return rf"\''{inner}'\'"

@@ -2,7 +2,7 @@
 
     python -m wiredoctor.cli.manual_pages FOLDER
 
-The build calls this (wiredoctor/core/build.py). Of the dependencies it needs typer only, and no command loads it.
+The build calls this (wiredoctor/core/build.py). The only dependency that it needs is typer. No command loads this module.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ def _paragraphs(text: str | None) -> list[str]:
 
 
 def _end(lines: list[str], command: Any, examples: Iterable[tuple[str, str]], others: Iterable[str]) -> str:
-    """Return the man page that begins with `lines`, followed by options, examples, the documentation and `others` (see also)."""
+    """Return the man page that begins with `lines`; add options, examples, the documentation and `others` (SEE ALSO)."""
     with _context(command) as context:
         options = [one for one in command.get_params(context) if one.param_type_name == "option"]
     lines += [".SH OPTIONS", *_described(command, options), ".SH EXAMPLES"]
@@ -107,13 +107,13 @@ def _described(command: Any, parameters: Iterable[Any]) -> Iterator[str]:
 
 
 def _roff(text: str) -> str:
-    """Return a text that roff prints as it is."""
+    """Return a text in the form that roff prints unchanged."""
     escaped = text.replace("\\", "\\e").replace("-", "\\-").replace("'", "\\(aq").replace('"', "\\(dq").replace("`", "\\(ga")
     return f"\\&{escaped}" if escaped.startswith(".") else escaped
 
 
 def write(folder: Path) -> None:
-    """Write all files below a folder."""
+    """Write all man pages and completion scripts below a folder."""
     for name, text in shared_files():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)

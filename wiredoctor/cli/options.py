@@ -192,8 +192,8 @@ FailOn = Annotated[
     Failing | None,
     typer.Option(
         "--fail-on",
-        help="Exit with 1 if a finding has at least this severity; with any, also if a failure has no explanation or packets "
-        "were dropped.",
+        help="Exit with 1 if a finding has at least this severity. The value any also counts failures without an explanation and "
+        "dropped packets.",
         show_default=False,
     ),
 ]
@@ -253,12 +253,18 @@ def parse_filter(
 
 
 def parse_confidence(option: Confidence | None, configured: str) -> Confidence:
-    """Return the value of --min-confidence or, without the option, the configured one ("" if there is none)."""
+    """Return the value of --min-confidence or, if the option is missing, the configured value.
+
+    `configured`: "" if the configuration has no value; the result is then "low".
+    """
     return option or Confidence(configured or Confidence.low)
 
 
 def parse_level(option: Failing | None, configured: str) -> Failing | None:
-    """Return the value of --fail-on or, without the option, the configured one ("" if there is none)."""
+    """Return the value of --fail-on or, if the option is missing, the configured value.
+
+    `configured`: "" if the configuration has no value; the result is then None.
+    """
     return option or (Failing(configured) if configured else None)
 
 
@@ -280,8 +286,9 @@ _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "ki": 1 << 10,
 
 
 def parse_size(option: str, text: str | None) -> int | None:
-    """Parse a size such as "10GB", "1.5 GiB" or "100000", and return bytes; return None for None; raise UsageError if it is not
-    a size.
+    """Convert a size such as "10GB", "1.5 GiB" or "100000" to bytes. None stays None.
+
+    Raise UsageError, which names the option, if the text is not a size.
     """
     if text is None:
         return None
@@ -297,8 +304,9 @@ _SECONDS = {"": 1, "us": 1e-6, "ms": 1e-3, "s": 1, "min": 60, "h": 3600}
 
 
 def parse_duration(option: str, text: str | None) -> int | None:
-    """Parse a duration such as "500ms", "1.5 s" or "2" (seconds), and return ns; return None for None; raise UsageError if it
-    is not one.
+    """Convert a duration such as "500ms", "1.5 s" or "2" (seconds) to ns. None stays None.
+
+    Raise UsageError, which names the option, if the text is not a duration.
     """
     if text is None:
         return None
@@ -309,7 +317,7 @@ def parse_duration(option: str, text: str | None) -> int | None:
 
 
 def parse_status(values: list[str] | None) -> tuple[str, ...]:
-    """Return the values of --status in their checked form; raise UsageError if one is not a status."""
+    """Check the values of --status, and return them in normalized form; raise UsageError if one is not a status."""
     try:
         return parse_statuses(values or [])
     except ValueError as error:
@@ -329,7 +337,10 @@ def _moment(option: str, text: str | None) -> Moment | None:
 
 
 def parse_rule_names(option: str, values: Iterable[str] | None, catalogue: Mapping[str, Any]) -> list[str]:
-    """Return the rules or families of --select or --ignore, also from comma-separated lists; raise UsageError on unknown ones."""
+    """Return the names of rules and families given with --select or --ignore. Raise UsageError if one is unknown.
+
+    `values`: names, or comma-separated lists of names.
+    """
     known = {*catalogue, *(module.family for module in catalogue.values())}
     values = [*(values or ())]
     given = [name.strip() for value in values for name in value.split(",") if name.strip()]
@@ -342,7 +353,7 @@ def parse_rule_names(option: str, values: Iterable[str] | None, catalogue: Mappi
 
 
 def suggestion(name: str, known: Collection[str]) -> str:
-    """Return the end of an error message: "; did you mean ...?" if a known name is similar, or where to look."""
+    """Return the end of an error message: "; did you mean ...?" with a similar known name, or else where to find the names."""
     from wiredoctor.text.suggestion import suggestion
 
     return suggestion(name, known, " (wiredoctor rules lists them)")
@@ -369,7 +380,7 @@ class TableOptions(NamedTuple):
 
     @property
     def filter(self) -> Filter:
-        """The filter that the options describe; raises UsageError."""
+        """The filter that the options describe. Raises UsageError if one of them is not valid."""
         return parse_filter(self.host, self.port, self.connection, self.begin, self.end, at=self.at)
 
 
@@ -390,7 +401,7 @@ class LiveOptions(NamedTuple):
 
 
 def with_shared_options(command: Callable[..., int]) -> Callable[..., int]:
-    """Return the command with its first parameter, such as a TableOptions, replaced by one parameter for each of its fields."""
+    """Return a command whose first parameter, such as a TableOptions, is replaced by one parameter for each of its fields."""
     first, *own = inspect.signature(command).parameters
     own_hints = get_type_hints(command, include_extras=True)
     group = own_hints[first]

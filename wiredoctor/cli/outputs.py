@@ -27,7 +27,7 @@ Write = Callable[[str, BinaryIO, Terminal], None]
 
 
 class Output(NamedTuple):
-    """A file of -o and the format given by its suffix; a folder has the format "tables"."""
+    """A file given with -o, and the format that its suffix names. A folder has the format "tables"."""
 
     path: Path
     format: str
@@ -51,7 +51,7 @@ DIRECT = FileAccess()
 
 
 def outputs(paths: list[str] | None, captures: Sequence[str], forms: Collection[str] = FORMATS.keys()) -> list[Output]:
-    """Return the files of -o; raise UsageError if one cannot be written or is one of the captures.
+    """Return the outputs given with -o; raise UsageError if one cannot be written or is one of the captures.
 
     `forms`: the names of the available formats.
     """
@@ -67,7 +67,7 @@ def outputs(paths: list[str] | None, captures: Sequence[str], forms: Collection[
 
 
 def _folder(path: Path, forms: Collection[str]) -> Output:
-    """Return a folder as an output for tables. Raise UsageError if tables are not available, or it cannot be written."""
+    """Return a folder as an output for tables. Raise UsageError if it cannot be written, or if tables are not available here."""
     if "tables" not in forms:
         raise UsageError(f"-o {path}{os.sep}: {_known_suffixes(forms)}")
     if path.exists() and not path.is_dir():
@@ -93,7 +93,10 @@ def _known_suffixes(forms: Collection[str]) -> str:
 
 
 def writable(path: Path, file: Path | None = None) -> Path:
-    """Return the path; raise UsageError if it cannot be written. `file`: the file to check instead, if `path` is a folder."""
+    """Return the path of an output; raise UsageError if it cannot be written.
+
+    `file`: the path to check instead, if the output is a folder.
+    """
     try:
         with resolve(file or path) as target:
             target.check_writable()
@@ -118,13 +121,16 @@ def write_each(files: Iterable[Output], write: Callable[[Output], None]) -> bool
 
 
 def write_file(output: Output, write: Write, access: FileAccess = DIRECT) -> None:
-    """Write a file of -o. Raise OSError if that fails."""
+    """Write one output given with -o. Raise OSError if that fails."""
     with access.replacing(output.path) as out:
         write(output.format, out, Terminal(width=PIPE_WIDTH, unicode=True))
 
 
 def write_stdout(output: str, write: Write, color: Color, *, pages: bool = True) -> None:
-    """Write to standard output in the format `output`; with `pages`, through a pager if it is a terminal."""
+    """Write a report to standard output. `output`: its format.
+
+    With `pages`, it goes through a pager if standard output is a terminal.
+    """
     paper = stdout_paper(color)
     sys.stdout.flush()
     with paged() if pages else contextlib.nullcontext(sys.stdout.buffer) as out:
@@ -133,12 +139,12 @@ def write_stdout(output: str, write: Write, color: Color, *, pages: bool = True)
 
 
 def stdout_paper(color: Color) -> Terminal:
-    """Return the width of standard output, and whether it shows color, Unicode and hyperlinks."""
+    """Return the properties of standard output: its width, and whether it shows color, Unicode and hyperlinks."""
     return _paper(color, sys.stdout)
 
 
 def stderr_paper(color: Color) -> Terminal:
-    """Return the width of standard error, and whether it shows color, Unicode and hyperlinks."""
+    """Return the properties of standard error: its width, and whether it shows color, Unicode and hyperlinks."""
     return _paper(color, sys.stderr)
 
 
@@ -164,7 +170,7 @@ def _uses_links(stream: TextIO) -> bool:
 
 
 def spool() -> BinaryIO:
-    """Open a temporary file for rows that wait to be sorted."""
+    """Open a temporary file for rows that must be sorted before they are written."""
     import tempfile
 
     with tempfile.TemporaryFile(buffering=0) as file:
@@ -172,7 +178,7 @@ def spool() -> BinaryIO:
 
 
 class _Temporary(io.FileIO):
-    """A temporary file whose error names its folder if the disk is full, because the report may be on another disk."""
+    """A temporary file. If the disk is full, its error names the folder, because the report may be on another disk."""
 
     def write(self, data: object, /) -> int:
         import tempfile

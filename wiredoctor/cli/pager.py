@@ -1,4 +1,7 @@
-"""Show output on a terminal through a pager, like git: PAGER, or less, which exits at once if one screen is enough."""
+"""Show output on a terminal through a pager, like git.
+
+The pager is that of WIREDOCTOR_PAGER or PAGER, otherwise less, which exits at once if one screen is enough.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +35,7 @@ def turn_off() -> None:
 
 
 def command() -> str:
-    """Return the command line of the pager; empty if none is to be used."""
+    """Return the command line of the pager; empty if no pager is to be used."""
     if _State.is_off or os.name != "posix" or not sys.stdout.isatty() or os.environ.get("TERM", "dumb") == "dumb":
         return ""
     chosen = os.environ.get("WIREDOCTOR_PAGER", os.environ.get("PAGER", DEFAULT)).strip()
@@ -41,12 +44,12 @@ def command() -> str:
 
 
 def _ignore(number: int, frame: FrameType | None) -> None:
-    """Do nothing; unlike an ignored signal, a signal with this handler has its default action again in the pager."""
+    """Do nothing. The pager, as a child process, gets the default action for this signal, but would inherit an ignored signal."""
 
 
 @contextlib.contextmanager
 def paged() -> Generator[BinaryIO]:
-    """Yield a stream to write to: the pager if there is one, otherwise standard output. Wait at the end for the pager to exit."""
+    """Yield a stream to write to: the pager if there is one, otherwise standard output. At the end, wait for the pager."""
     called = command()
     if not called:
         yield sys.stdout.buffer

@@ -71,7 +71,7 @@ def print_table(asked: TableRequest) -> int:
 
 
 def analyze(options: TableOptions, *, show_secrets: bool = False, request_id: str = "") -> tuple[Report, bool]:
-    """Analyze the captures of a command that prints a table; return the report, and whether it covers all of them."""
+    """Analyze the captures of a command that prints a table; return the report, and whether all captures were read completely."""
     use_utc(options.utc)
     wanted, spool_size = options.filter._replace(request_id=request_id), parse_size("--max-spool", options.max_spool)
     rules = every_rule()

@@ -17,7 +17,7 @@ PATIENCE = 1.0
 
 
 class Bar:
-    """A progress bar, called with the fraction done. It appears after PATIENCE seconds, and only on a terminal."""
+    """A progress bar. Call it with the fraction done. It appears after PATIENCE seconds, and only on a terminal."""
 
     def __init__(self, *, quiet: bool = False) -> None:
         self._wanted = not quiet and sys.stderr.isatty()
@@ -44,7 +44,7 @@ class Bar:
             progress.update(task, completed=fraction)
 
     def print_line(self, line: str) -> None:
-        """Print a message in place of the bar, which appears again below it."""
+        """Print a message. A progress bar is removed first, and appears again below the message."""
         if self._shown:
             self._shown[0].stop()
             self._shown = None

@@ -1,4 +1,4 @@
-"""Write the files of -o through the recorder, for an analysis that has given up its rights."""
+"""Write the files of -o through the recorder, for an analysis that has given up its privileges."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def file_access(recorder: Recorder, files: Sequence[Output]) -> FileAccess:
     """Return functions that write the files of -o through the recorder, because this process has given up its privileges.
 
-    They accept only `files`, in the order in which the recorder knows them; for a folder, the files in it.
+    They accept only the paths in `files` and, for a folder, the files in it. `files` must be in the order known to the recorder.
     """
     numbers = {file.path: number for number, file in enumerate(files)}
 

@@ -1,4 +1,4 @@
-"""Call the analysis, for all commands."""
+"""Run the analysis, for all commands."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ MAX_FILES = 65_536
 class Request(NamedTuple):
     """The settings of an analysis and the filters of its report, from the command line and the configuration file.
 
-    `wanted`: what to report. `entries`: the [[ignore]] tables. `baseline`: the path of the baseline, and `known`: the
-    fingerprints in it, which are not reported.
+    `wanted`: the filter of the report. `entries`: the [[ignore]] tables. `baseline`: the path of the baseline. `known`: the
+    fingerprints in the baseline, whose findings are not reported.
     """
 
     settings: Settings
@@ -50,7 +50,7 @@ def combine_request(
     baseline: str | None = None,
     known: frozenset[str] | None = None,
 ) -> Request:
-    """Combine command line and configuration: the command line takes precedence, but a rule that either excludes is excluded.
+    """Combine the command line with the configuration. The command line takes precedence, but each may exclude rules.
 
     `settings`: all settings except the rules and their thresholds. `known`: the fingerprints of the baseline, if they were
     already read. Raise UsageError if a rule, a threshold or the baseline is invalid.
@@ -75,11 +75,11 @@ def run(
     unread: list[str] | None = None,
     can_stop: bool = False,
 ) -> tuple[Report, bool]:
-    """Return the report on the readable captures, filtered and without known findings, and whether it covers all captures.
+    """Analyze captures; return the filtered report on the readable ones, and whether all captures were read completely.
 
-    Each unreadable input gets a line on standard error and in `unread`; each reason why the report is incomplete gets a line on
-    standard error. `budget`: disk space that is shared with other runs. `can_stop`: SIGINT only ends reading, and the report
-    covers what was read (`signals.stopped_reading`).
+    Each unreadable input gets a line on standard error and in `unread`. Each reason why the report is incomplete gets a line on
+    standard error. `budget`: disk space that is shared with other runs. `can_stop`: SIGINT only ends the reading of packets, and
+    the report covers the packets read so far (`signals.stopped_reading`).
     """
     from wiredoctor import core
     from wiredoctor.pipeline import run as analyze
@@ -118,8 +118,9 @@ def run(
 
 
 def allow_many_files() -> None:
-    """Raise the soft limit of open files, because the files of a rotation or ring, and captures that are kept, are open at the
-    same time.
+    """Raise the soft limit of open files.
+
+    All files of a rotated capture or a ring are open at the same time, and so are captures that are kept for a second reading.
     """
     try:
         import resource
@@ -142,7 +143,7 @@ def apply_filter(report: Report, request: Request) -> Report:
 
 
 def report_exit(report: Report, fail_on: Failing | None, selected: Sequence[str], *, complete: bool) -> int:
-    """Return the exit code for a report. `complete`: everything was read. `selected`: the rules of --select."""
+    """Return the exit code for a report. `complete`: all captures were read completely. `selected`: the rules of --select."""
     from wiredoctor.report.fail_on import reaches_level
 
     if not complete:

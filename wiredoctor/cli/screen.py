@@ -1,4 +1,4 @@
-"""Show a live capture while it runs: in place on a terminal, elsewhere line by line, or as JSON lines."""
+"""Show findings during a live capture: on a screen that is redrawn if there is a terminal, otherwise as lines or JSON Lines."""
 
 from __future__ import annotations
 
@@ -37,24 +37,25 @@ REMEMBERED = 1_000_000
 
 
 class View(Protocol):
-    """A display of the running capture."""
+    """A display that shows findings while a capture runs."""
 
     def note(self, line: str) -> None:
         """Show a line about the capture."""
         ...
 
     def show(self, findings: Sequence[Finding], status: LiveStatus) -> None:
-        """Show findings that became final, and the state."""
+        """Show the findings that have become final, and the state of the capture."""
         ...
 
     def close(self) -> None:
-        """Clear the display for the report."""
+        """Clear the display, to make room for the report."""
         ...
 
 
 class Lines:
-    """Prints a line for each problem as soon as its first finding is final, and from time to time how often it has occurred
-    again.
+    """Prints one line for each problem, as soon as its first finding is final.
+
+    From time to time, another line says how often the problem has occurred again.
     """
 
     def __init__(self, *, quiet: bool) -> None:
@@ -68,7 +69,7 @@ class Lines:
         self._again: dict[ProblemKey, Finding] = {}
 
     def _report_lag(self, status: LiveStatus) -> None:
-        """Report from time to time how far the analysis lags behind the capture."""
+        """Print a note if the analysis lags far behind the capture, at most one per minute."""
         now = time.monotonic()
         if status.lag >= LONG and now >= self._next_word:
             from wiredoctor.report.terminal.live_view import lag_text
@@ -82,7 +83,7 @@ class Lines:
             print_message(line)
 
     def show(self, findings: Sequence[Finding], status: LiveStatus) -> None:
-        """Print one line per new problem, and at most one per AGAIN seconds for a problem that occurs again."""
+        """Print one line for each new problem. A problem that occurs again gets another line, at most one per AGAIN seconds."""
         from wiredoctor.report.capture_clocks import other_day
         from wiredoctor.report.groups import problem_key
         from wiredoctor.report.terminal.live_view import plain, recurrence
@@ -115,7 +116,7 @@ class Lines:
 
 
 class JsonLines(Lines):
-    """Prints each final finding as a JSON object; at the end, the remaining findings and the summary."""
+    """Prints each finding as a JSON object when it becomes final; at the end, the remaining findings and the summary."""
 
     def __init__(self, *, quiet: bool) -> None:
         super().__init__(quiet=quiet)
@@ -147,12 +148,12 @@ class JsonLines(Lines):
 
 
 def _sign(finding: Finding) -> int:
-    """Return a hash that identifies a finding. It ignores `caused_by`, which may be added at the end."""
+    """Return a hash that identifies a finding. `caused_by` is not part of it, because that may change at the end."""
     return hash((finding.place, finding.connection, finding.kind, finding.client, finding.server))
 
 
 class Screen:
-    """A part of the terminal that is redrawn repeatedly."""
+    """A screen on the terminal that is redrawn repeatedly."""
 
     def __init__(self, title: str, color: Color) -> None:
         from rich.console import Console
@@ -180,7 +181,7 @@ class Screen:
         self._console.print(Text(clean(line)), soft_wrap=True)
 
     def show(self, findings: Sequence[Finding], status: LiveStatus) -> None:
-        """Redraw the screen if there are findings, and otherwise once per REFRESH seconds."""
+        """Redraw the screen: at once if there are findings, otherwise once per REFRESH seconds."""
         from rich.console import Group
 
         from wiredoctor.report.terminal.live_view import lines

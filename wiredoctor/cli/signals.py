@@ -1,4 +1,4 @@
-"""End on a signal in any state, with one line on standard error and exit code 128 plus its number.
+"""End on a signal in any state, with one line on standard error, and with 128 plus the signal's number as the exit code.
 
 `watch` is called before any large import. While modules load, there is nothing to clean up, and the import could swallow an
 exception, so the process ends immediately. While a command runs, a signal raises Interrupted, so temporary folders, files and
@@ -35,8 +35,8 @@ class Interrupted(KeyboardInterrupt):
 class _State:
     """The state of signal handling.
 
-    `is_running`: a command runs. `number`: the first signal that asked the command to end. `time`: when it came, in seconds of
-    time.monotonic(). `is_reported`: a line has named the signal.
+    `is_running`: a command runs. `number`: the first signal that asked the command to end. `time`: when that signal came, in
+    seconds of time.monotonic(). `is_reported`: the line that names the signal was written.
     """
 
     is_running = False
@@ -48,10 +48,10 @@ class _State:
 
 
 class StopReading:
-    """While packets are read, let the first SIGINT end only the reading, so a report can follow; any other signal ends the
-    command.
+    """While packets are read, let the first SIGINT end only the reading, so a report can follow.
 
-    The reader calls an instance to learn whether to stop; the first call shows that reading has begun.
+    A second SIGINT, or any other signal, ends the command. The reader calls an instance to learn whether to stop. Before its
+    first call, SIGINT ends the command, too.
     """
 
     def __init__(self) -> None:
@@ -85,17 +85,17 @@ class StopReading:
 
 
 def watch() -> None:
-    """End on the signals STOPPING from now on; an ignored one (nohup) stays ignored."""
+    """From now on, end on the signals in STOPPING, except those that are ignored (nohup)."""
     for one in STOPPING:
         if signal.getsignal(one) in (signal.SIG_DFL, signal.default_int_handler):
             signal.signal(one, stop)
 
 
 def stop(number: int, _frame: object = None) -> None:
-    """Handle a signal: raise Interrupted at the first one while a command runs; end the process if no command runs.
+    """Handle a signal: while a command runs, the first signal raises Interrupted; otherwise it ends the process.
 
-    A second exception would interrupt the cleanup, so later signals are ignored. After PATIENCE seconds, the first exception
-    seems to have been swallowed, and a signal ends the process.
+    Another exception would interrupt the cleanup, so later signals are ignored. If the command still runs PATIENCE seconds after
+    the first signal, the exception was probably swallowed, and the next signal ends the process.
     """
     if not _State.is_running:
         end(number)
@@ -120,7 +120,7 @@ def finish() -> None:
 
 
 def number_of(error: BaseException | None) -> int | None:
-    """Return the number of the signal that ended a command; None if no signal did. `error`: the exception of the command."""
+    """Return the number of the signal that ended a command; None if no signal did. `error`: the exception that ended it."""
     if _State.number is not None:
         return _State.number
     return getattr(error, "number", int(signal.SIGINT)) if isinstance(error, KeyboardInterrupt) else None
@@ -148,7 +148,7 @@ def end(number: int) -> None:
 
 
 def _unraisable(what: sys.UnraisableHookArgs) -> None:
-    """Raise Interrupted again, after a moment, if Python had to discard it because it was raised in a finalizer or callback."""
+    """Raise Interrupted again after a moment, if Python discarded it because it came in a finalizer or a callback."""
     if not isinstance(what.exc_value, Interrupted):
         sys.__unraisablehook__(what)
     elif hasattr(signal, "setitimer"):

@@ -24,7 +24,7 @@ def write_report(report: Report, form: str, out: BinaryIO, paper: Terminal, opti
 
 
 def write_files(report: Report, files: Iterable[Output], options: Options, access: FileAccess = DIRECT) -> bool:
-    """Write the files of -o; print a line for each that cannot be written. Return whether all were written."""
+    """Write the outputs given with -o; print a line for each that cannot be written. Return whether all were written."""
 
     def write(form: str, out: BinaryIO, paper: Terminal) -> None:
         write_report(report, form, out, paper, options)

@@ -25,9 +25,9 @@ COLUMNS = ["connection", "exchange", "request_offset", "server_time"]
 
 @dataclass
 class ComparedCapture:
-    """A capture: its findings and its packets.
+    """One of the two captures of a comparison: its findings and its packets.
 
-    exchanges: the columns COLUMNS of tables.EXCHANGES. packets: reads the packets a second time.
+    exchanges: the columns COLUMNS of tables.EXCHANGES. packets: gives access to the packets for a second reading.
     """
 
     summary: CaptureSummary
@@ -41,7 +41,8 @@ class ComparedCapture:
 class ProxySide:
     """A capture made on one side of a proxy: its exchanges, connections and findings.
 
-    exchanges: the columns in compare.proxy.nesting, and FOR_PEOPLE. first_time: the time of the first packet, ns since 1970.
+    exchanges: the columns COLUMNS of compare.proxy.nesting, and those named in FOR_PEOPLE. first_time: the time of the first
+    packet, ns since 1970.
     """
 
     name: str

@@ -44,10 +44,10 @@ def spread(values: Array) -> Spread | None:
 
 
 def mann_whitney(before: Array, after: Array) -> float:
-    """Return the two-sided p-value of the U test (Mann and Whitney 1947): normal approximation, corrected for ties.
+    """Return the two-sided p-value of the Mann-Whitney U test (1947).
 
-    The correction for continuity is applied too. Both samples are sorted. From 8 values per sample on, the result is accurate to
-    a few thousandths.
+    The normal approximation is used, with corrections for ties and for continuity. With at least 8 values per sample, the result
+    is accurate to a few thousandths.
     """
     n, m = len(before), len(after)
     both = np.concatenate([before, after])
@@ -68,8 +68,8 @@ def mann_whitney(before: Array, after: Array) -> float:
 def interval(values: Array, quantile: float, error: float) -> tuple[float, float]:
     """Return bounds that contain a quantile of the distribution, except with probability `error`.
 
-    The bounds are order statistics with binomial ranks (David and Nagaraja, Order Statistics, section 7.1). `values` are sorted;
-    the bounds never lie outside of the sample.
+    The bounds are order statistics with binomial ranks (David and Nagaraja, Order Statistics, section 7.1), so they never lie
+    outside of the sample. `values` must be sorted.
     """
     n = len(values)
     reach = NormalDist().inv_cdf(1 - error / 2) * math.sqrt(n * quantile * (1 - quantile))
@@ -79,9 +79,10 @@ def interval(values: Array, quantile: float, error: float) -> tuple[float, float
 
 
 def difference(before: Array, after: Array, quantile: float, error: float) -> tuple[float, float]:
-    """Return bounds for the difference of a quantile, after minus before.
+    """Return bounds for the quantile of `after` minus the quantile of `before`, which hold except with probability `error`.
 
-    Because both intervals are combined, the result is wider than necessary.
+    They are the extreme differences between the two quantiles' intervals, so they are wider than necessary. Both samples must be
+    sorted.
     """
     low_before, high_before = interval(before, quantile, error / 2)
     low_after, high_after = interval(after, quantile, error / 2)
@@ -91,8 +92,8 @@ def difference(before: Array, after: Array, quantile: float, error: float) -> tu
 def shift(before: Array, after: Array, tolerance: float, tests: int = 1) -> Shift:
     """Compare two sorted samples of times in ns. `tests`: the number of comparisons that share the error probability.
 
-    The verdict is "slower" or "faster" if the U test and the interval agree that the medians differ. The difference must be at
-    least 1 ms, and at least the fraction `tolerance` of the median of `before`.
+    The verdict is "slower" or "faster" if both the U test and the confidence interval show that the medians differ. The medians
+    must also differ by at least 1 ms, and by at least the fraction `tolerance` of the median of `before`.
     """
     one, two = spread(before), spread(after)
     if one is None or two is None:
@@ -119,9 +120,10 @@ def _verdict(difference: float, before: float, tolerance: float, *, sure: bool) 
 
 
 def all_on_one_side(hits: int, there: int, elsewhere: int) -> float:
-    """Return the probability that all `hits` fall on the side with `there` chances and none on the side with `elsewhere`.
+    """Return the probability that chance alone puts all `hits` on one side.
 
-    This is Fisher's one-sided test (1922) for equal rates. Several hits of one chance count once.
+    That side has `there` chances, and the other has `elsewhere`. This is Fisher's one-sided test (1922) for equal rates. At most
+    `there` hits count.
     """
     hits = min(hits, there)
     if hits <= 0 or there <= 0:
@@ -130,9 +132,10 @@ def all_on_one_side(hits: int, there: int, elsewhere: int) -> float:
 
 
 def rates_differ(hits_one: int, one: int, hits_two: int, two: int) -> float:
-    """Return the probability that chance alone makes two rates differ this much.
+    """Return the probability that chance alone makes two rates differ at least this much.
 
-    Fisher's exact test is used, two-sided; for large counts its normal approximation.
+    Each rate is a number of hits out of a number of chances (`one`, `two`). The test is Fisher's exact test, two-sided. If there
+    are more than 4,000 hits in total, its normal approximation is used.
     """
     hits_one, hits_two = min(hits_one, one), min(hits_two, two)
     hits, chances = hits_one + hits_two, one + two
@@ -149,5 +152,5 @@ def rates_differ(hits_one: int, one: int, hits_two: int, two: int) -> float:
 
 
 def _choose(n: int, k: int) -> float:
-    """Return the logarithm of the binomial coefficient."""
+    """Return the natural logarithm of the binomial coefficient "n choose k"."""
     return math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1)

@@ -1,4 +1,4 @@
-"""Determine from each ACK which data it acknowledges, its round trip, how long it was delayed, and which window it announces."""
+"""Determine which data each ACK acknowledges, its round-trip time, how long it was delayed, and which window it announces."""
 
 from __future__ import annotations
 
@@ -97,14 +97,14 @@ def keep_round_trip(own: Side, sample: i64, is_guess: bool) -> None:
 
 
 def whole_round_trip(segment: Segment) -> i64:
-    """Return the round trip between both ends of the connection in ns; 0 if that to either end is still unknown."""
+    """Return the round trip between both ends of the connection in ns; 0 if the part to one of the ends is still unknown."""
     if segment.rtt_own == NEVER or segment.rtt_peer == NEVER:
         return 0
     return add_round_trips(segment.rtt_own, segment.rtt_peer)
 
 
 def add_round_trips(first: i64, second: i64) -> i64:
-    """Return the sum of two round trips in ns. An unknown round trip is negative and counts as 0."""
+    """Return the sum of two round trips in ns. A negative value means that the round trip is unknown, and counts as 0."""
     return min(max(first, 0), LONGEST) + min(max(second, 0), LONGEST)
 
 

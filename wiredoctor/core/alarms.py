@@ -72,7 +72,7 @@ class Alarms:
         return len(self.queue) - self.queue_first + len(self.heap)
 
     def take(self, clock: i64) -> HttpConnection | None:
-        """Remove the first alarm that is due at the watermark `clock`, and return its connection; None if no alarm is due."""
+        """Remove the first alarm that is due at time `clock` (ns), and return its connection; None if no alarm is due."""
         queue, heap, first = self.queue, self.heap, self.queue_first
         is_queued = first < len(queue)
         if is_queued and heap:
@@ -94,7 +94,7 @@ class Alarms:
         return alarm.connection
 
     def forget(self) -> None:
-        """Drop the alarms of ended connections, and alarms that an earlier one replaced."""
+        """Drop alarms that will not go off: those of ended connections, and those for which the connection has an earlier one."""
         self.queue = [alarm for alarm in self.queue[self.queue_first :] if alarm.is_due()]
         self.queue_first = 0
         self.heap = [alarm for alarm in self.heap if alarm.is_due()]

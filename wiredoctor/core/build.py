@@ -1,6 +1,6 @@
-"""Compile the core with mypyc. `python -m wiredoctor.core.build` compiles in place; hatchling calls the hook for a wheel.
+"""Compile the core with mypyc. `python -m wiredoctor.core.build` compiles in place; hatchling calls the build hook for a wheel.
 
-The hook also adds man pages and completion for shells to the wheel (wiredoctor/cli/manual_pages.py).
+The build hook also adds man pages and completion for shells to the wheel (wiredoctor/cli/manual_pages.py).
 
 This file imports nothing from wiredoctor: the build backend loads it by its path, before the package is installed.
 """
@@ -12,7 +12,7 @@ import sys
 from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 
-TYPE_CHECKING = False  # the core computes the digest at each start, so imports that only a build needs are inside functions
+TYPE_CHECKING = False  # the core computes the checksum at each start, so imports that only a build needs are inside functions
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
@@ -42,21 +42,24 @@ class BuildError(Exception):
 
 def sources(folder: Path = FOLDER) -> list[Path]:
     """Return the paths of the modules that are compiled, sorted by name."""
-    return sorted(path for path in folder.glob("*.py") if path.stem not in NOT_COMPILED)
+    names = sorted(name for name in os.listdir(folder) if name.endswith(".py") and name[:-3] not in NOT_COMPILED)
+    return [folder / name for name in names]
 
 
 def library(folder: Path = FOLDER) -> str:
     """Return the name of the module that contains all compiled code.
 
-    The name contains a digest of the sources, so a library compiled from older sources is not found.
+    The name contains a checksum of the sources, so a library compiled from older sources is not found.
     """
-    from hashlib import blake2b
+    from zlib import crc32
 
-    digest = blake2b(digest_size=8)
+    total = checksum = 0
     for path in sources(folder):
-        content = path.read_bytes()
-        digest.update(f"{path.name} {len(content)}\n".encode() + content)
-    return f"compiled_{digest.hexdigest()}__mypyc"
+        with open(path, "rb", buffering=0) as file:
+            content = file.read()
+        total += len(content)
+        checksum = crc32(content, crc32(path.name.encode(), checksum))
+    return f"compiled_{total:x}_{checksum:08x}__mypyc"
 
 
 def check_platform() -> None:

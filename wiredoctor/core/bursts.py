@@ -1,4 +1,4 @@
-"""Track the bursts of a message body, and the evidence why the sender paused before each burst.
+"""Track the bursts of a message body, and the evidence for why the sender paused before each burst.
 
 A burst is a series of packets of one body without a long pause between them (Cutoffs.burst_gap).
 """
@@ -42,7 +42,7 @@ COLUMNS: Final = (
     *("connection", "direction", "message", "exchange", "index", "first_frame", "last_frame", "start", "end", "bytes"),
     *("segments", "largest_segment", "pause", "pause_frame", "reasons", "pause_late", "span"),
 )
-"""The column names of `bursts`, in the order of the cells."""
+"""The column names of `bursts`, in the order in which they are written."""
 
 
 class Burst:
@@ -123,13 +123,13 @@ def join_flights(
 
 
 def overtakes_body(reader: Reader, segment: Segment, previous: Previous) -> bool:
-    """Return whether a body packet arrived before an earlier part of the body. Such a packet ends a pause, too."""
+    """Return whether a body packet was captured before data that precedes it in the body. Such a packet ends a pause as well."""
     is_ahead = segment.opens_gap and previous.message != NEVER and not previous.ends_message
     return is_ahead and previous.message == reader.burst_message
 
 
 def find_pause(packet: Packet, segment: Segment, previous: Previous, shortest: i64) -> i64:
-    """Return the time in ns since the side's previous data. Return NEVER if it is less than `shortest` or two round trips."""
+    """Return the time in ns since the sender's previous data. Return NEVER if it is less than `shortest` or two round trips."""
     pause = packet.time - previous.time
     if segment.rtt_own != NEVER and segment.rtt_peer != NEVER:
         shortest = max(shortest, 2 * add_round_trips(segment.rtt_own, segment.rtt_peer))
@@ -160,9 +160,10 @@ def explain_pause(pause: i64, segment: Segment, previous: Previous, own: Side, p
 def note_pause(
     message: Message, own: Side, previous: Previous, packet: Packet, pause: i64, rtt: i64, reasons: i64, cutoffs: Cutoffs
 ) -> None:  # fmt: skip
-    """Count a burst of a response, and record the pause before it if all evidence shows that the application paused.
+    """Count a burst (packets without a long pause between them) of a response body.
 
-    `pause` and `rtt` are in ns; `reasons` is the result of `explain_pause`.
+    Record the pause before it if the application paused. `pause` and `rtt` are in ns. `reasons` is the result of `explain_pause`;
+    all of its bits are needed to show that the application paused.
     """
     pauses = message.pauses
     if pauses is None:
@@ -223,7 +224,7 @@ def continue_burst(
 
 
 def write_last(http: Http, reader: Reader) -> None:
-    """Write the row of a direction's last burst if it has not ended with its message."""
+    """Write the row of the burst with which a direction ended, if that row has not been written yet."""
     if reader.burst is not None:
         connection = reader.talk().connection
         write_burst(http, reader, reader.burst, connection.first if reader.direction == 0 else connection.second)

@@ -29,16 +29,16 @@ BLOCKS: Final = 1 << 24
 
 @mypyc_attr(allow_interpreted_subclasses=True)
 class Files:
-    """Opens and closes the files of a chain, which are identified by their position in it."""
+    """Opens and closes the files of a chain (a capture of several files). `number` is the index of a file in the chain."""
 
     def open(self, number: i64) -> Records | None:
-        """Return the records of a file; None if the file can no longer be read."""
+        """Open a file. Return the reader of its records, or None if the file can no longer be read."""
         raise NotImplementedError(number)
 
     def close(self, number: i64, records: Records | None) -> str | None:
         """Close a file after reading its records.
 
-        Return a message that names the file and what was lost, or None if nothing was lost.
+        Return a message that names the file and describes the missing data, or None if no data is missing.
         """
         raise NotImplementedError(number, records)
 
@@ -62,7 +62,7 @@ class FrameRuns:
         """The first frame number that belongs to no run, because there are too many runs; 0 if every frame belongs to one."""
 
     def add(self, frame: i64, file: i64, own_frame: i64) -> None:
-        """Begin a run: frame `frame` of the chain is frame `own_frame` of `file`."""
+        """Begin a run of consecutive frames: frame `frame` of the capture is frame `own_frame` of `file`."""
         if self.end:
             return
         if len(self.files) >= self.most:
@@ -73,7 +73,10 @@ class FrameRuns:
         self.first_own_frames.append(own_frame)
 
     def locate(self, frame: i64) -> tuple[int, int] | None:
-        """Return the number of the file with this frame, and the frame number in that file; None if there were too many runs."""
+        """Return the number of the file that contains this frame, and the frame number in that file.
+
+        Return None if the frame came after the maximum number of runs was reached.
+        """
         if not self.files or frame < 1 or 0 < self.end <= frame:
             return None
         run = bisect_right(self.first_frames, frame) - 1
@@ -177,7 +180,7 @@ class ChainRecords(Records):
                 return True
 
     def end(self) -> None:
-        """Do nothing: when the last packet of a file was read, `finish` reports what the file lost."""
+        """Do nothing: the damage of each file is recorded when its last packet has been read (`finish`)."""
 
     def locate(self, frame: i64) -> tuple[int, int] | None:
         """Return the number of the file with this frame, and the frame number in that file; None if they are unknown."""
@@ -194,7 +197,10 @@ class ChainRecords(Records):
         return None
 
     def note_due(self) -> None:
-        """Store the time of the earliest packet in the other files, and the rank of its file."""
+        """Store the time of the earliest packet in the other files, and the rank of its file.
+
+        At equal times, the file with the lower rank goes first.
+        """
         if self.due:
             self.due_time, self.due_rank = self.due[0]
         else:
@@ -213,7 +219,7 @@ class ChainRecords(Records):
         return ChainFile(number, records)
 
     def shift(self, file: ChainFile) -> None:
-        """Compute the time from the chain's first packet to the file's, once a packet of the file has a timestamp."""
+        """Compute the time from the capture's first packet to that of the file, once a packet of the file has a timestamp."""
         own = file.records.times.first
         if own is None:
             return
@@ -224,7 +230,7 @@ class ChainRecords(Records):
         file.is_shifted = True
 
     def hold(self, packet: Packet, file: ChainFile) -> None:
-        """Keep a packet of the active file until no other file has an earlier one."""
+        """Store the current packet of the active file until no other file has an earlier one."""
         if file.kept is None:
             file.kept = Packet()
         copy_record(packet, file.kept)
@@ -234,7 +240,7 @@ class ChainRecords(Records):
         self.active = None
 
     def hand_out(self, packet: Packet, file: ChainFile) -> None:
-        """Set the frame number, time and interface number that the packet has in the chain."""
+        """Set the frame number, time and interface number that the packet has in the combined capture."""
         self.frame += 1
         packet.frame = self.frame
         records = file.records
@@ -254,7 +260,7 @@ class ChainRecords(Records):
             self.snap_length = records.snap_length
 
     def number_of(self, file: ChainFile, own: i64) -> i64:
-        """Return the number, in the chain, of the interface that has number `own` in its file."""
+        """Return the number, in the combined capture, of the interface that has number `own` in its file."""
         found = file.numbers.get(own)
         if found is not None:
             return found
@@ -282,7 +288,7 @@ class ChainRecords(Records):
         self.active = None
 
     def place(self, count: Count, file: ChainFile) -> Count:
-        """Return a drop count of a file with the interface number and times that it has in the chain."""
+        """Return a drop count of a file, with the interface number and the times converted to those of the combined capture."""
         since = None if count.since is None else clip(count.since + int(file.shift))
         until = clip(count.until + int(file.shift))
         return Count(int(self.number_of(file, count.interface)), since, until, count.total, count.received)

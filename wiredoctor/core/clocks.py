@@ -65,7 +65,10 @@ def stamp_before(options: bytes) -> i64:
 
 
 def find_option(packet: Packet, kind: i64, length: i64 = 0) -> i64:
-    """Return the index in `packet.block` of an option with this kind and length (0: any); -1 if it was not captured."""
+    """Return the index in `packet.block` of a TCP option; -1 if it was not captured.
+
+    `kind` and `length` are those of the option; with `length` 0, any length matches.
+    """
     block, at, end = packet.block, packet.tcp + HEADER, min(packet.payload, packet.end)
     while at + LENGTH <= end and block[at] != 0:
         size: i64 = block[at + 1]
@@ -113,7 +116,10 @@ def learn(own: Side, time: i64, stamp: i64) -> None:
 
 
 def is_too_long(clock: Clock, unit: i64, time: i64, stamp: i64) -> bool:
-    """Return whether a tick length of `unit` ns is too long: then a segment would have arrived before it was sent."""
+    """Return whether a tick length of `unit` ns is too long.
+
+    With such a tick length, more time would have passed by the sender's clock than between packets in the capture.
+    """
     passed = time - clock.first_time
     return ticks(clock.first_stamp, stamp) * unit > passed + passed // 4 + SHORTEST + unit
 
@@ -129,7 +135,7 @@ def find_unit(passed: i64, count: i64) -> i64:
 
 
 def fits(passed: i64, by_clock: i64, part: i64) -> bool:
-    """Return whether two times in ns differ by at most `passed` divided by `part`.
+    """Return whether two durations in ns differ by at most `passed` divided by `part`.
 
     `passed`: the time between two packets in the capture. `by_clock`: the time between them by the sender's clock.
     """
@@ -163,9 +169,9 @@ def elapsed(own: Side, since: i64, until: i64) -> i64:
 
 
 def lateness(own: Side, packet: Packet) -> i64:
-    """Return how many ns longer a data packet was in transit than its side's previous data or SYN, accurate to one tick.
+    """Return how many ns longer a data packet was in transit than the previous data, or the SYN, from the same side.
 
-    Return NEVER if the side's clock is unknown.
+    The result is accurate to one tick of the side's clock. Return NEVER if that clock is unknown.
     """
     data, syn = own.previous, own.syn
     if data is None or data.clock is None:
@@ -178,19 +184,20 @@ def lateness(own: Side, packet: Packet) -> i64:
 
 
 def has_waited(own: Side, packet: Packet, pause: i64, rtt: i64) -> bool:
-    """Return whether the sender's clock shows at least half of the pause before a data packet, or is unknown.
+    """Return whether at least half of the pause before a data packet also passed by its sender's clock. Return True if that is
+    unknown.
 
-    The pause is `pause` minus the round trip `rtt` (ns). If the clock shows less, the packet was sent earlier and delayed in
-    transit.
+    The pause is `pause` minus the round trip `rtt` (ns). If less time passed by the sender's clock, the packet was sent earlier
+    and delayed in transit.
     """
     late = lateness(own, packet)
     return agrees(own, i64(NEVER) if late == NEVER else pause - late, pause, rtt)
 
 
 def agrees(own: Side, by_clock: i64, pause: i64, rtt: i64) -> bool:
-    """Return whether the sender's clock shows at least half of a captured pause, or is unknown.
+    """Return whether at least half of a captured pause also passed by the sender's clock. Return True if that is unknown.
 
     `by_clock`: the pause by the sender's clock in ns, or NEVER. The captured pause is `pause` minus the round trip `rtt` (ns).
-    A difference of one tick is accepted.
+    `by_clock` may be one tick too short.
     """
     return by_clock == NEVER or 2 * (by_clock + unit_of(own)) >= pause - rtt

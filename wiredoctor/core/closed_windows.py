@@ -15,7 +15,7 @@ from wiredoctor.core.waits import ClosedWindow, Waits
 
 
 def follow_window(own: Side, packet: Packet, segment: Segment, least: i64) -> None:
-    """Update the closed window of a side from the window that a packet announces."""
+    """Update the state of a side's closed window when its peer announces a window."""
     if packet.flags & (ACK | RST | SYN) != ACK or segment.ack < own.acknowledged:
         return
     is_zero = packet.window == 0
@@ -31,11 +31,11 @@ def follow_window(own: Side, packet: Packet, segment: Segment, least: i64) -> No
 def change_window(
     window: ClosedWindow | None, is_closed: bool, packet: Packet, segment: Segment, least: i64
 ) -> ClosedWindow | None:
-    """Return the state of a closed window after an announcement; None if the window is open and delayed no data.
+    """Return the closed window after the receiver announced a window; None if the window is open and delayed no data.
 
-    A window that opens again is dropped if it was closed for less than `least` ns. If it closes again before the sender
-    continued, the new closed window replaces it. If the sender had sent data into the closed window, however, the window is
-    kept: the retransmission timer then determines when the data is sent again.
+    `window`: the closed window before the announcement, if any. `is_closed`: the new window counts as closed. A window that was
+    closed for less than `least` ns delayed no data, unless the receiver discarded data. A new closed window replaces an earlier
+    one.
     """
     if is_closed:
         if window is not None and window.is_refusing and not window.is_closed:
@@ -59,7 +59,7 @@ def change_window(
 
 
 def close_again(window: ClosedWindow) -> None:
-    """Close a window again that had opened but accepted none of the data that it had refused."""
+    """Mark a window as closed again: it was announced as open, but the receiver accepted none of the data that it had refused."""
     window.is_closed = True
     window.opened_frame = window.opened_time = NEVER
     if window.resumed_frame != NEVER:
@@ -106,6 +106,6 @@ def take_closed_window(own: Side, waits: Waits, packet: Packet, segment: Segment
 
 
 def has_waited(own: Side, window: ClosedWindow) -> bool:
-    """Return whether a side has sent nothing but window probes since a window was closed."""
+    """Return whether a side has sent nothing but window probes since its peer closed the window."""
     data = own.previous
     return data is None or data.frame < window.closed_frame or data.length <= 1

@@ -61,9 +61,10 @@ def close(connection: Connection, own: Side, packet: Packet, segment: Segment) -
 
 
 def is_of_first_rst(closing: Close, packet: Packet, ip: i64) -> bool:
-    """Return whether a packet is the first RST of its side, or another RST of the same sender within a short time.
+    """Return whether a side's first RST is this packet, or was sent by the same host shortly before it.
 
-    Later RSTs do not count, because kernels and firewalls may send them with the address of either host.
+    RSTs of another host, or long after the first, do not count: kernels and firewalls may send them with the address of either
+    host.
     """
     if closing.rst_frame == NEVER:
         return True
@@ -101,7 +102,7 @@ def last_payload(side: Side) -> i64:
 
 
 def grace_period(first_rtt: i64, second_rtt: i64) -> i64:
-    """Return the time in ns for which packets may still arrive after a close: two round trips, at least one second."""
+    """Return the time in ns for which packets may still arrive after a close: two round trips, but at least one second."""
     return max(SHORTEST_GRACE_PERIOD, 2 * add_round_trips(first_rtt, second_rtt))
 
 
@@ -133,7 +134,10 @@ def who_closed(client: Close | None, server: Close | None) -> tuple[i64, i64]:
 
 
 def is_over(closing: Close) -> bool:
-    """Return whether a side has sent a FIN, or an RST that still counts: handshake.py may have dropped one that refused a SYN."""
+    """Return whether a side has sent a FIN, or an RST that still counts.
+
+    An RST that refused a SYN no longer counts if a later SYN was answered.
+    """
     return closing.fin_frame != NEVER or closing.rst_frame != NEVER
 
 
@@ -148,7 +152,7 @@ def closing_frame(closing: Close) -> i64:
 
 
 def knew(one: Close, other: Close) -> bool:
-    """Return whether the side of `one` had received the close of `other`, its peer, when it closed."""
+    """Return whether one side (`one`) had received its peer's close (`other`) when it closed."""
     if other.fin_frame != NEVER:
         ack = one.fin_ack if one.fin_frame != NEVER else one.rst_ack
         return ack != NEVER and ack > other.fin_offset

@@ -1,8 +1,9 @@
 """Detect bytes of a stream that were sent twice with different content.
 
-Causes are evasion of inspection, a faulty middlebox, or two networks in one capture. Retransmitted data is compared with the
-first copies among the last limits.FIRST_COPIES frames. A difference only counts if the checksums of both packets are correct.
-Data that was damaged in transit, or captured before the network card filled in the checksum, differs for harmless reasons.
+Causes are evasion of inspection, a faulty middlebox, or two networks in one capture. Retransmitted data is compared with the data
+as it was first sent, if that was within the last limits.FIRST_COPIES frames. A difference only counts if the checksums of both
+packets are correct. Data that was damaged in transit, or captured before the network card filled in the checksum, differs for
+harmless reasons.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ LONGEST_HEADER: Final = 60
 
 
 def compare_copies(connection: Connection, flight: Flight, packet: Packet, segment: Segment, places: Places) -> None:
-    """Count a segment as abnormal if its bytes differ from their first copies."""
+    """Count a segment as abnormal if its bytes differ from those first captured for the same offsets of the stream."""
     if packet.length < LEAST or segment.new_bytes >= packet.length or segment.keep_alive_probe or packet.flags & (SYN | RST):
         return
     key = connection.key if segment.direction == 0 else reverse(connection.key)
@@ -46,7 +47,7 @@ def compare_copies(connection: Connection, flight: Flight, packet: Packet, segme
 
 
 def find_conflict(sent: list[FirstCopy], key: bytes, packet: Packet, segment: Segment, places: Places) -> FirstCopy | None:
-    """Return the first copy in `sent` whose bytes differ from a packet's; None if there is none.
+    """Return an element of `sent` (data as first captured) whose bytes differ from those of a packet; None if there is none.
 
     `key` contains the addresses and ports in the direction of the packet.
     """
@@ -61,7 +62,10 @@ def find_conflict(sent: list[FirstCopy], key: bytes, packet: Packet, segment: Se
 
 
 def is_conflict(first: FirstCopy, key: bytes, packet: Packet, segment: Segment, places: Places) -> bool:
-    """Return whether a packet has other bytes than a first copy although the checksums of both are correct."""
+    """Return whether a packet has other bytes than the first-captured segment `first` at the same offsets of the stream.
+
+    Return False unless the checksums of both are correct.
+    """
     start = max(segment.offset, first.start)
     end = min(segment.offset + packet.captured, first.end, first.offset + first.captured)
     is_recent = packet.frame - first.frame < limits.FIRST_COPIES.value and first.place != NEVER
@@ -78,8 +82,9 @@ def is_conflict(first: FirstCopy, key: bytes, packet: Packet, segment: Segment, 
 def is_sound(key: bytes, place: i64, length: i64, places: Places) -> bool:
     """Return whether the TCP checksum of a packet is correct (RFC 9293 section 3.1).
 
-    `place` and `length`: the position and the length of its payload in the capture. The header is searched backwards from
-    there: it contains the ports of `key`, and a data offset that leads to the payload. Return False if it is not found.
+    `place` and `length`: the position and the length of the TCP payload in the capture. The TCP header is searched for backwards
+    from there. It has the ports of `key`, and a data offset that equals its distance from the payload. Return False if no header
+    is found.
     """
     size: i64 = (len(key) - 4) // 2
     ports = key[2 * size : 2 * size + 4]

@@ -39,10 +39,10 @@ class Clock:
 
 @mypyc_attr(acyclic=True)
 class Previous:
-    """The newest segment with new data of a side, its newest pure ACK, and the longest segments that it sent.
+    """The newest segment with new data of a side, its newest pure ACK that acknowledged new data, and its longest segments.
 
-    Only an ACK that acknowledges new data and does not widen a short window is kept. The longest segments count as full if the
-    path carries no longer ones.
+    A pure ACK that widens a short window is not recorded. If the path carries no segments as long as the MSS, the longest
+    segments count as full.
     """
 
     def __init__(self) -> None:
@@ -74,14 +74,14 @@ class Previous:
         self.longest_occurred: i64 = 0
         """The number of times that more of a message immediately followed a segment of the longest size."""
         self.path_mss: i64 = 0
-        """The size in bytes from which on segments count as full; 0 while the MSS is used."""
+        """The minimum size in bytes of a segment that counts as full; 0 while the MSS is used."""
         self.pause_start: i64 = NEVER
         """The time of the last data before the newest pause of at least one second; NEVER without such a pause."""
         self.pause_end: i64 = NEVER
         self.pause_frame: i64 = NEVER
         """The frame number of the segment that ended the newest pause of at least one second."""
         self.longest_forgotten: i64 = 0
-        """The size in bytes of the longest acknowledged segment whose first copy was already dropped."""
+        """The size in bytes of the longest acknowledged segment that was already dropped from the `Flight`."""
         self.repeated_time: i64 = NEVER
         """The time of the newest retransmission of this side."""
         self.stamp: i64 = NEVER
@@ -93,7 +93,7 @@ class Previous:
 
 @mypyc_attr(acyclic=True)
 class Syn:
-    """The newest SYN of a side; only `frame` is from the side's first SYN."""
+    """The newest SYN of a side. Only `frame` is that of the side's first SYN."""
 
     def __init__(self, frame: i64 = NEVER) -> None:
         self.frame: i64 = frame
@@ -112,7 +112,8 @@ class Syn:
 
 @mypyc_attr(acyclic=True)
 class Gap:
-    """Bytes [start, end) of a stream that were not captured although later bytes were captured, or these bytes were acknowledged.
+    """Bytes [start, end) of a stream that were not captured, although later bytes were captured or the missing ones were
+    acknowledged.
 
     `most`: the maximum number of bytes that can have been sent during the time in which the gap arose.
     """
@@ -146,7 +147,7 @@ class FirstCopy:
 
 @mypyc_attr(acyclic=True)
 class Flight:
-    """The newest segments of a side that contain bytes for the first time, in stream order."""
+    """The newest segments of a side that had new data, in stream order."""
 
     def __init__(self, side: Side) -> None:
         self.side: Side | None = side
@@ -167,7 +168,7 @@ class Flight:
 
 @mypyc_attr(acyclic=True)
 class Path:
-    """Changes in the IP headers of a side, and idle times of its connection; see origins.py."""
+    """How the IP headers of a side changed, and how long its connection was last idle; used in origins.py."""
 
     def __init__(self, ttl: i64) -> None:
         self.lowest_ttl: i64 = ttl
@@ -209,11 +210,12 @@ class Signs:
 class Close:
     """The first FIN and the first RST of a side.
 
-    Both have a frame number, a time, the offset that they acknowledge (`*_ack`), a stream offset, and the evidence that another
-    host sent them (`*_signs`). `*_ip`: the time to live and IP identification, as in Side.ip.
+    Each has a frame number, a time, the offset that it acknowledges (`*_ack`), a stream offset, and the evidence that another
+    host sent it (`*_signs`). `*_ip`: the time to live and IP identification, as in Side.ip.
 
-    `rest_frame` and `rest_time` describe the newest payload of either side before the earlier of the two, if that payload had
-    arrived and the connection had been idle since. `rest_is_own`: this side sent that payload.
+    `rest_frame` and `rest_time` describe the last payload of either side before the close (FIN or RST, whichever came first).
+    They are only set if that payload had arrived, and the connection had been idle since. `rest_is_own`: this side sent that
+    payload.
     """
 
     def __init__(self) -> None:
@@ -308,7 +310,7 @@ def waits_of(own: Side) -> Waits:
 
 @mypyc_attr(acyclic=True)
 class RepeatedSyn:
-    """The SYNs that the client sent after its first one."""
+    """The second, the third and the last SYN that a client sent on one connection."""
 
     def __init__(self) -> None:
         self.second_frame: i64 = NEVER
@@ -372,7 +374,10 @@ class Handshake:
 
 @mypyc_attr(acyclic=True)
 class Former:
-    """The previous connection on the same ports: the sequence number after each side's last byte, modulo 2**32."""
+    """The previous connection on the same ports.
+
+    `first` and `second`: the sequence number after the last byte of each side, modulo 2**32.
+    """
 
     def __init__(self, first: i64, second: i64, is_turned: bool) -> None:
         self.first: i64 = first
@@ -399,7 +404,7 @@ class Oddities:
         self.super_time: i64 = NEVER
         self.super_mss: i64 = -1
         self.conflicts: i64 = 0
-        """The number of packets with other bytes than were sent before."""
+        """The number of packets with other bytes than were first sent at the same offsets."""
         self.conflict_frame: i64 = NEVER
         self.conflict_time: i64 = NEVER
         self.conflict_first_frame: i64 = NEVER
@@ -412,7 +417,7 @@ class Oddities:
 
 @mypyc_attr(acyclic=True)
 class SecondCopies:
-    """The packets of a connection that were captured twice: their number, and the facts about the first one."""
+    """How many packets of a connection were captured twice, and the facts about the first of them."""
 
     def __init__(self) -> None:
         self.count: i64 = 0
@@ -431,7 +436,7 @@ class SecondCopies:
 class Connection:
     """A TCP connection; `first` is the side that sent its first packet.
 
-    Core.end breaks the reference cycle with its HTTP state.
+    The connection and its HTTP state refer to each other; Core.end breaks this reference cycle.
     """
 
     def __init__(self, number: i64, key: bytes) -> None:
@@ -459,7 +464,7 @@ class Connection:
         """The source of the client's direction. 3: its SYN, 2: the peer's SYN-ACK, 1: what the client sends, 0: unknown."""
         self.handshake: Handshake | None = None
         self.timestamps: i64 = -1
-        """True if timestamps are used. 1: both SYNs had the option, 0: not both, -1: unknown."""
+        """Whether timestamps are used. 1: both SYNs had the option, 0: not both, -1: unknown."""
         self.first_frame: i64 = NEVER
         self.second_frame: i64 = NEVER
         """The frame number of the first packet of the second side."""
@@ -482,7 +487,10 @@ class Connection:
         self.http: object | None = None
 
     def strip(self) -> None:
-        """Drop what only further packets would need; tables, alarms and queues may still refer to the ended connection."""
+        """Drop the state that only further packets would need.
+
+        Tables, alarms and queues may still refer to the ended connection.
+        """
         if self.first.flight is not None:
             self.first.flight.clear()
         if self.second.flight is not None:

@@ -56,7 +56,7 @@ NO_HANDSHAKE: Final = Handshake()
 NO_REPETITION: Final = RepeatedSyn()
 NO_ERROR: Final = SynError(NEVER, NEVER, -1, -1, 0, 0)
 NO_CONTENT: Final = pack_cells([0, 0, 0, NEVER, NEVER, -1])
-"""The cells from `protocol` on for a connection without content."""
+"""The columns CONTENT for a connection without content."""
 
 
 class ConnectionRows:
@@ -67,7 +67,8 @@ class ConnectionRows:
         self.hellos: list[TlsFacts] = []
 
     def write(self, connection: Connection, speaker: i64, content: HttpConnection | None, clock: i64) -> None:
-        """Write the row of a connection, final at the watermark `clock`.
+        """Write the row of a connection. `clock`: the time (ns) at which it became certain that no more packets belong to the
+        connection.
 
         `speaker` is the direction of the HTTP client, or -1. It only decides who the client is if no SYN was captured.
         """
@@ -117,7 +118,7 @@ class ConnectionRows:
         self.write_content(content)
 
     def write_content(self, content: HttpConnection | None) -> None:
-        """Write the cells about the content of a connection: protocol, number of exchanges, packets cut off, and TLS hellos."""
+        """Write the columns about the content of a connection: protocol, number of exchanges, packets cut off, and TLS hellos."""
         out = self.rows.cells
         if content is None:
             out.write(NO_CONTENT)
@@ -147,7 +148,10 @@ def write_ends(out: BytesWriter, key: bytes, direction: i64) -> None:
 
 
 def write_end(out: BytesWriter, key: bytes, size: i64, end: i64) -> None:
-    """Write the address (`size` bytes) in two halves, and the port, of end 0 (the source in `key`) or 1."""
+    """Write an address (`size` bytes, in two halves) and a port of `key`.
+
+    They are those of the source if `end` is 0, otherwise those of the destination.
+    """
     at = end * size
     if size == 4:
         write_i64_le(out, 0)
@@ -159,9 +163,10 @@ def write_end(out: BytesWriter, key: bytes, size: i64, end: i64) -> None:
 
 
 def client_direction(connection: Connection, speaker: i64) -> i64:
-    """Return the direction of the client (0 or 1).
+    """Return the direction in which the client sends (0 or 1).
 
-    The first of these decides: a SYN or SYN-ACK, the direction `speaker` of the HTTP client if it is not -1, the higher port.
+    A SYN or SYN-ACK decides. Without one, the client is the sender of the HTTP requests (in direction `speaker`, if it is not
+    -1). Otherwise, the client is the endpoint with the higher port.
     """
     if connection.client_certainty > 0:
         return connection.client
@@ -176,7 +181,10 @@ def port_of(key: bytes, is_source: bool) -> i64:
 
 
 def is_server_second(connection: Connection) -> i64:
-    """Return 1 if the second end has the lower port or both are equal, and is thus assumed to be the server; otherwise 0."""
+    """Return 1 if the second endpoint is assumed to be the server, otherwise 0.
+
+    The endpoint with the lower port counts as the server; if the ports are equal, the second endpoint does.
+    """
     return 1 if port_of(connection.key, False) <= port_of(connection.key, True) else 0
 
 
@@ -204,7 +212,7 @@ def sender_role(connection: Connection, segment: Segment) -> i64:
 
 
 def write_handshake(out: BytesWriter, handshake: Handshake) -> None:
-    """Write the cells that describe how a connection was established."""
+    """Write the columns that describe how a connection was established."""
     repeated = NO_REPETITION if handshake.repeated is None else handshake.repeated
     last_frame, last_time, data_rtt = handshake.syn_frame, handshake.syn_time, i64(NEVER)
     if handshake.repeated is not None:
@@ -241,7 +249,7 @@ def write_handshake(out: BytesWriter, handshake: Handshake) -> None:
 
 
 def write_oddities(out: BytesWriter, oddities: Oddities) -> None:
-    """Write the cells that count abnormal observations."""
+    """Write the columns that count abnormal observations."""
     write_i64_le(out, oddities.unseen_places)
     write_i64_le(out, oddities.unseen_frame)
     write_i64_le(out, oddities.unseen_time)
@@ -269,8 +277,8 @@ def write_copies(out: BytesWriter, copies: SecondCopies) -> None:
 def is_one_sided(connection: Connection) -> bool:
     """Return whether only one side was captured, although its packets show that the other side replied.
 
-    The ACKs of the captured side advance, or acknowledge the reply to its SYN. If the beginning of the connection was not
-    captured, it suffices that the side sends new data and never retransmits.
+    The evidence is that its ACK numbers advance, or that it acknowledges the reply to its SYN. If the beginning of the connection
+    was not captured, it suffices that the side sends new data and never retransmits.
     """
     side: Side = connection.first if connection.first.packets else connection.second
     if connection.first.packets and connection.second.packets:
@@ -301,14 +309,14 @@ def count_unacknowledged(sender: Side, receiver: Side) -> i64:
 
 
 def cells_of_oddities() -> bytes:
-    """Return the cells for a connection without abnormal observations."""
+    """Return the columns that `write_oddities` writes for a connection in which nothing abnormal was observed."""
     out = BytesWriter()
     write_oddities(out, Oddities())
     return out.getvalue()
 
 
 def cells_of_copies() -> bytes:
-    """Return the cells for a connection without packets that were captured twice."""
+    """Return the columns that `write_copies` writes for a connection without packets that were captured twice."""
     out = BytesWriter()
     write_copies(out, SecondCopies())
     return out.getvalue()

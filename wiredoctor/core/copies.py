@@ -1,9 +1,9 @@
 """Recognize packets that were captured twice. The second copy keeps its frame number and is not analyzed further.
 
-A mirror port for both directions of a switch, or two interfaces, record a packet twice; the rule `duplicate-packets` defines
-which packets are equal. A packet is not a copy if it has data or an acknowledgment beyond what its side sent within the last 100
-ms. Two comparisons decide this for almost every packet. Otherwise the earlier packets of the side are searched, newest first, and
-compared completely if their numbers are equal.
+A switch that mirrors both received and sent packets, or a capture on two interfaces, records a packet twice. The rule
+`duplicate-packets` defines which packets are equal. A packet is not a copy if it has data or an acknowledgment beyond what its
+side sent within the last 100 ms. Two comparisons decide this for almost every packet. Otherwise the earlier packets of the side
+are searched, newest first. Those with the same sequence and acknowledgment numbers are compared completely.
 
 A capture on all interfaces of a router contains each packet before and after a queue, in which it may wait for seconds. After a
 connection has shown a copy with a different time to live, copies of later packets are searched for 10 s. Their IP identification
@@ -41,7 +41,7 @@ Such copies come from a mirror port; equal packets further apart may be retransm
 SEARCHED: Final = 1_024
 """The maximum number of a side's packets compared with one packet: 1 ms of a link with 10 Gbit/s."""
 UNEQUAL: Final = 16
-"""The number of comparisons that a packet with equal numbers and different options counts as: reading it takes as long."""
+"""A packet with equal numbers and different options counts as this many comparisons, because reading it takes as long."""
 HALF: Final = 1 << 31
 
 
@@ -122,10 +122,11 @@ class Copies:
         self.mask = mask
 
     def alike(self, newest: i64, wanted: RecentPacket, packet: Packet) -> RecentPacket | None:
-        """Return the newest earlier packet of the side with the same numbers and options as `wanted`; None if there is none.
+        """Return the most recent packet of a side with the same sequence number, acknowledgment number and options as another
+        packet.
 
-        The search goes backwards from packet number `newest` of the ring buffer. `packet` is the current packet, which `wanted`
-        describes.
+        Return None if there is none. `packet`: the packet to compare with. `wanted`: its description. The search goes backwards
+        from packet number `newest` of the ring buffer.
         """
         steps: i64 = 0
         while newest >= self.oldest and steps < SEARCHED:
@@ -158,7 +159,10 @@ class Copies:
         return self.places.read(place, size)
 
     def judge(self, first: RecentPacket, connection: Connection, packet: Packet) -> bool:
-        """Return whether a packet is a second copy of `first`, a packet with equal numbers. Count it if it is."""
+        """Return whether a packet is a second copy of `first`, and count it if it is.
+
+        `first`: an earlier packet with the same sequence and acknowledgment numbers.
+        """
         apart = packet.time - first.time
         copies = connection.copies
         if apart < 0 or apart > QUEUED or (apart > WITHIN and not may_be_queued(copies, first, packet)):
@@ -176,7 +180,7 @@ class Copies:
         return True
 
     def note(self, connection: Connection, packet: Packet, first_frame: i64, difference: i64, is_routed: bool) -> None:
-        """Count a second copy; `first_frame` is the frame number of the first copy.
+        """Count a packet that was captured twice; `first_frame` is the frame number of its first copy.
 
         `difference` is as in SecondCopies. `is_routed`: the copies have different times to live.
         """
@@ -193,7 +197,8 @@ class Copies:
             copies.has_data = True
 
     def is_queued_syn(self, syn: Syn | None, ip: i64, connection: Connection, packet: Packet) -> bool:
-        """Return whether a SYN is a copy of its side's newest SYN that waited in a router's queue, and count it if it is.
+        """Return whether a SYN is a second copy of the last one from its side, delayed in a router's queue. If so, count it as a
+        copy.
 
         `ip` is as in Side.ip.
         """
@@ -229,9 +234,10 @@ class Copies:
 
 
 def may_be_queued(copies: SecondCopies | None, first: RecentPacket, packet: Packet) -> bool:
-    """Return whether a copy may be late: the connection already had copies from both sides of a router, which has a queue.
+    """Return whether a packet that comes long after `first` may be a copy of it, delayed in the queue of a router.
 
-    The packet must have an IP identification and timestamps; those of `first` are equal to them.
+    The connection must have had copies from both sides of a router before. The packet must have an IP identification and
+    timestamps; those of `first` are equal to them.
     """
     if copies is None or not NEVER < copies.routed_frame < first.frame or first.ttl() == packet.ttl:
         return False
@@ -251,7 +257,10 @@ def brings_new(reached: i64, claimed: i64, packet: Packet) -> bool:
 
 
 def raise_highest(side: Side, packet: Packet) -> bool:
-    """Update the highest numbers that a side has sent. Return whether the packet raised them; an RST never does."""
+    """Update the highest sequence and acknowledgment numbers that a side has sent. Return whether the packet raised one of them.
+
+    An RST never does.
+    """
     if packet.flags & RST:
         return False
     end, is_new = end_of(packet), False
@@ -289,6 +298,6 @@ def answers_another_syn(connection: Connection, first: RecentPacket, packet: Pac
 def may_be_repeated(packet: Packet) -> bool:
     """Return whether the packet is an RST without IP identification.
 
-    A closed host answers several packets with identical ones.
+    Such RSTs may be identical without being copies, because a host may send one in reply to each of several packets.
     """
     return packet.length == 0 and packet.flags & RST != 0 and packet.ip_id <= 0

@@ -1,6 +1,7 @@
-"""The least strict thresholds of the enabled rules: the core writes no event row beyond them.
+"""The least strict thresholds of the enabled rules. The core writes no event row that misses them, because no rule could use it.
 
-The fields equal those of wiredoctor.rule_engine.cutoffs.Cutoffs; the values for all rows follow from tables.SEGMENTS.
+The fields equal those of wiredoctor.rule_engine.cutoffs.Cutoffs. The values for tables with a row for every segment follow from
+tables.SEGMENTS.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ BURST_GAP: Final = 10 * MILLISECOND
 
 
 class Cutoffs:
-    """The least strict thresholds, as minimums and maximums for columns of event rows. Times are in nanoseconds."""
+    """The least strict thresholds of the enabled rules: minimums and maximums of columns of event tables. Times are in ns."""
 
     def __init__(self) -> None:
         self.min_ack_delay: i64 = UNREACHABLE
@@ -35,7 +36,7 @@ class Cutoffs:
         self.min_cork_wait: i64 = UNREACHABLE
         """The minimum time between the ACK of full segments and the small end of their message, minus round trips."""
         self.max_cork_wait: i64 = -UNREACHABLE
-        """The maximum time between the two; a quarter of a round trip is added as tolerance."""
+        """The maximum of the time in `min_cork_wait`; a quarter of a round trip is added as tolerance."""
         self.min_stall: i64 = UNREACHABLE
         """The minimum time without progress before the retransmission that ended it."""
         self.min_retransmission_delay: i64 = 50 * MILLISECOND
@@ -64,5 +65,5 @@ class Cutoffs:
         """The minimum duration of a body whose limiting factors are determined."""
 
     def burst_gap(self) -> i64:
-        """Return the shortest pause (ns) that separates two bursts. Callers use two round trips instead if they are longer."""
+        """Return the shortest pause (ns) that separates two bursts. Callers use two round trips instead if that is longer."""
         return min(BURST_GAP, self.min_pause)

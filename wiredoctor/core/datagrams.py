@@ -49,7 +49,7 @@ class Datagrams:
     def add(self, addresses: bytes, key: tuple[int, int, int], first: i64, more: bool, content: bytes) -> bytes | None:
         """Add a fragment that begins with byte `first` of its datagram; `more`: further fragments follow.
 
-        If the datagram is complete, return the addresses followed by the datagram; otherwise None, and `reason` says why.
+        If the datagram is complete, return the addresses followed by the datagram. Otherwise set `reason` and return None.
         """
         if self.fragments is None:
             from wiredoctor.protocols.ip.fragments import FragmentStore

@@ -24,7 +24,7 @@ LONGEST_GAP: Final = 1 << 32
 
 
 def deliver(connection: Connection, own: Side, packet: Packet, segment: Segment, met: LimitsReached) -> None:
-    """Set which bytes of a segment are new. All are new if the side has sent none with a higher sequence number."""
+    """Set which bytes of a segment are new. All are new if the side has not sent any byte at their offsets or after them."""
     segment.highest_before = own.highest
     segment.new_start = segment.offset
     segment.new_bytes = 0
@@ -65,7 +65,7 @@ def most_since(connection: Connection, sender: Side, packet: Packet) -> i64:
 
 
 def add_gap(own: Side, gap: Gap, met: LimitsReached) -> None:
-    """Append a gap after all others of its side."""
+    """Append a gap that lies after all other gaps of the stream."""
     gaps = own.gaps
     if gaps is None:
         own.gaps = gaps = []
@@ -74,7 +74,7 @@ def add_gap(own: Side, gap: Gap, met: LimitsReached) -> None:
 
 
 def forget_gaps(gaps: list[Gap], met: LimitsReached) -> None:
-    """Drop the first gaps of a side if it has more than the limit."""
+    """Drop the first gaps of a side if it has more than limits.HOLES."""
     excess: i64 = len(gaps) - limits.HOLES.value
     if excess > 0:
         del gaps[:excess]
@@ -187,7 +187,7 @@ def see_acknowledged(connection: Connection, peer: Side, packet: Packet, segment
 
 
 def acknowledge_gaps(peer: Side, ack: i64, segment: Segment, met: LimitsReached) -> None:
-    """Mark the gaps below an ACK as acknowledged. ACKs are cumulative, so the first gaps are marked first."""
+    """Mark the gaps below an ACK as acknowledged. A gap that is only partly acknowledged is divided."""
     gaps = peer.gaps
     if gaps is None:
         return
@@ -209,7 +209,7 @@ def acknowledge_gaps(peer: Side, ack: i64, segment: Segment, met: LimitsReached)
 
 
 def count_acknowledged(gaps: list[Gap]) -> i64:
-    """Return how many gaps are acknowledged; these are the first ones."""
+    """Return how many gaps are acknowledged. In stream order, the acknowledged gaps come first."""
     low: i64 = 0
     high: i64 = len(gaps)
     while low < high:

@@ -1,7 +1,8 @@
 """Find out why timestamps of a file go back: its packets are not in time order, or a clock was set back.
 
-Connections with packets before and after such a place show it. If none has, a clock may have been set back where the times after
-it overlap those before it; otherwise it makes no difference, and the packets can be sorted by time.
+Connections show which, if they have packets before and after the place where the timestamps go back. If there are no such
+connections, a clock may have been set back if the times after this place overlap those before it. Otherwise it makes no
+difference, and the packets can be sorted by time.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from wiredoctor.core.records import ACROSS, AHEAD, LATEST, LEAST, SHUFFLED, Reco
 from wiredoctor.core.segment import ACK, FIN, SYN
 
 FEW: Final = 5
-"""With fewer packets behind the latest time, these were only late; with as many, their clock may have been set back."""
+"""If fewer packets are behind the latest time, they were only late. Otherwise their clock may have been set back."""
 OFTEN: Final = 8
 """A clock is not set back more often than this."""
 MAX_PARTS: Final = 1 << 16
@@ -31,7 +32,7 @@ HALF: Final = 1 << 31
 
 
 class Part:
-    """The packets of an interface from one far step back (more than 50 ms) to the next."""
+    """The packets of an interface between two places where its timestamps go back by more than 50 ms."""
 
     def __init__(self, first_frame: i64, time: i64, before: Part | None) -> None:
         self.first_frame: i64 = first_frame
@@ -46,7 +47,7 @@ class Part:
         self.is_behind: bool = before is not None
         self.for_order: i64 = 0
         self.for_clock: i64 = 0
-        """The number of packet pairs that confirm the timestamps. `for_order` counts those that confirm the file order."""
+        """The number of packet pairs that show that the file order is right. `for_order` counts those that show it is wrong."""
 
     def add(self, time: i64) -> None:
         """Add the time of the next packet."""
@@ -60,7 +61,10 @@ class Part:
                 self.is_behind = False
 
     def may_be_clock(self) -> bool:
-        """Return whether the clock may have been set back before this part, if no connection shows what happened."""
+        """Return whether the overlap in time with the part before suggests that a clock was set back before this part.
+
+        This is only used if no connection has packets on both sides of that place.
+        """
         overlap = min(self.latest, self.latest_before) - max(self.earliest, self.earliest_before)
         longer = max(self.latest - self.earliest, self.latest_before - self.earliest_before)
         is_late = not self.is_behind and self.behind < FEW
@@ -133,7 +137,7 @@ class Disorder:
             count += 1
             if not records.times.is_stamped:
                 continue
-            # the time stamp of a packet that is alone in being so old may be damaged
+            # a single packet that is much older than those around it may have a damaged timestamp
             is_old = packet.clock - packet.time > AHEAD
             if is_old and not self.was_old:
                 self.was_old, self.old_frame, self.old_time = True, packet.frame, packet.time
@@ -143,7 +147,7 @@ class Disorder:
         return count
 
     def add(self, packet: Packet) -> None:
-        """Compare a packet with the previous ones."""
+        """Compare a packet with the previous ones of its interface and of its connection, to notice timestamps that go back."""
         time = min(packet.time, packet.clock)
         self.earliest = min(self.earliest, time)
         part = self.newest.get(packet.interface)
@@ -200,9 +204,9 @@ class Disorder:
         own.sequence, own.acknowledgment, own.size = packet.sequence, acknowledgment, size
 
     def vote(self, seen: NewestOfSide, packet: Packet, part: Part, is_clock: bool) -> None:
-        """Count a packet that has an earlier time than `seen`, which comes before it in the file.
+        """Count a packet that comes after `seen` in the file but has an earlier time, as evidence about the order of the file.
 
-        `is_clock`: their numbers show that the order of the file is right.
+        `is_clock`: sequence and acknowledgment numbers show that the order of the file is right, so a clock was set back.
         """
         newest = self.parts[len(self.parts) - 1] if self.parts else None
         if part.first_frame > seen.frame and part.latest_before > -LATEST:
@@ -223,7 +227,7 @@ class Disorder:
             self.slight_order += 1
 
     def forget(self) -> None:
-        """Forget the half of the connections whose newest packets are the oldest."""
+        """Forget the least recently active half of the connections."""
         newest = {key: max(flow.first.frame, flow.second.frame) for key, flow in self.flows.items()}
         limit = sorted(newest.values())[len(newest) // 2]
         self.flows = {key: flow for key, flow in self.flows.items() if newest[key] > limit}
@@ -237,7 +241,9 @@ class Disorder:
         return sorted(int(part.first_frame) for part in clock)
 
     def is_proved(self) -> bool:
-        """Return whether connections show that packets are slightly out of order, and none that it is the right order."""
+        """Return whether connections show that packets are slightly out of order, and no connection shows that their order is
+        right.
+        """
         return self.across_order + self.slight_order > 0 and self.across_clock + self.slight_clock == 0
 
     def is_unsorted(self) -> bool:
@@ -253,7 +259,8 @@ def signed(number: i64) -> i64:
 
 
 def order_after(first: NewestOfSide, is_own: bool, sequence: i64, acknowledgment: i64, size: i64) -> i64:
-    """Return 1 if the numbers of a packet show that it is later than `first`, -1 if it is earlier, 0 if unknown.
+    """Return 1 if sequence and acknowledgment numbers show that a packet is later than `first`, -1 if it is earlier, 0 if
+    unknown.
 
     `is_own`: both packets come from the same side.
     """

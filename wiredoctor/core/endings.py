@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 LATE_RESPONSE: Final = 60_000_000_000
-"""The time in ns after an RST of doubtful origin in which its host may go on: the default of nginx's proxy_read_timeout."""
+"""The time in ns after an RST of doubtful origin in which its host may continue: the default of nginx's proxy_read_timeout."""
 
 
 def watch_close(talk: HttpConnection, clock: i64) -> None:
@@ -39,9 +39,9 @@ def watch_close(talk: HttpConnection, clock: i64) -> None:
 
 
 def wake(talk: HttpConnection, clock: i64) -> None:
-    """Process everything that is due at `clock`, before the next packet.
+    """Process everything that is due at `clock` (ns), before the next packet.
 
-    That is: skip gaps, read waiting bytes, and end messages after a close.
+    This means to stop waiting for bytes that were not captured, to read what waited for them, and to end messages after a close.
     """
     talk.wakes_at = NEVER
     while decide_next(talk, clock):
@@ -83,7 +83,10 @@ def answers_at(talk: HttpConnection) -> i64:
 
 
 def write_known(talk: HttpConnection) -> None:
-    """Write the rows of exchanges that are final now, with the current round trips of the connection."""
+    """Write the rows of `exchanges` and `closes` that are final now, with the connection's present round-trip times.
+
+    A row is final if later packets cannot change it.
+    """
     client = max(talk.client, 0)
     rtt_client, rtt_server = talk.side_of(client).rtt, talk.side_of(1 - client).rtt
     talk.write_final(rtt_client, rtt_server)
@@ -186,7 +189,7 @@ def forget_ended(talk: HttpConnection) -> None:
 
 
 def give_up_waiting(talk: HttpConnection, clock: i64) -> None:
-    """Read all waiting bytes of a connection now, including incomplete header sections, to free memory."""
+    """Read all stored stream data of a connection now, including incomplete header sections, to free memory."""
     talk.clock = clock
     reassembly.flush(talk)
     talk.is_forced = False
@@ -196,7 +199,7 @@ def give_up_waiting(talk: HttpConnection, clock: i64) -> None:
 
 
 def write_ended(talk: HttpConnection, deadline: i64, at_capture_end: bool) -> None:
-    """Write the rows of `exchanges` and `closes` for exchanges that had ended by the deadline, in order."""
+    """Write the rows of `exchanges` and `closes` for exchanges whose requests had ended by the deadline, oldest first."""
     client = max(talk.client, 0)
     rtt_client, rtt_server = talk.side_of(client).rtt, talk.side_of(1 - client).rtt
     exchange = talk.oldest
@@ -238,7 +241,10 @@ def may_lack_response(talk: HttpConnection, request: Message | None) -> bool:
 
 
 def is_over_by(exchange: Exchange, deadline: i64) -> bool:
-    """Return whether the request of an exchange had ended by the deadline, so only its response can be missing."""
+    """Return whether only the response of an exchange may be incomplete at the deadline.
+
+    This is so if the exchange has no request, or one that had ended by then.
+    """
     if not exchange.request_done or exchange.began > deadline:
         return False
     request = exchange.request

@@ -1,4 +1,4 @@
-"""The events that the current segment ends or proves, such as a stall. One object is reused for all packets."""
+"""Events that the current segment completes or proves, such as the end of a stall. One object is reused for all packets."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Write rows of `exchanges`, `closes`, `messages` and `faults`.
 
 A row of `exchanges` is written when an exchange is final. Its row of `closes` follows once it is known how the connection
-continued, and begins with the same cells. Cells contain no text: a head is an index into a list of distinct heads, and targets
+continued, and begins with the same columns. Rows contain no text: a head is an index into a list of distinct heads, and targets
 are in a separate list.
 """
 
@@ -31,7 +31,7 @@ MESSAGE: Final = (
     *("message", "frame", "last_frame", "start", "end", "head_bytes", "body_bytes", "body_due", "framing", "end_reason"),
     *("last_body_time", "has_gap", "chunks", "offset", "end_offset", "ack", "head"),
 )
-"""The cell names of a message."""
+"""The names of the columns that describe a message."""
 
 EXCHANGE: Final = (
     *("connection", "exchange", "upgraded", "pairing_assumed"),
@@ -42,7 +42,7 @@ EXCHANGE: Final = (
     *("target", "extra", "request_id"),
     *("handshake", "both_directions", "gap_before", "rtt_client", "rtt_server", "finished_at"),
 )
-"""The cell names of `exchanges`; the last six hold what was known about the connection when the exchange ended."""
+"""The column names of `exchanges`; the last six hold what was known about the connection when the exchange ended."""
 
 CLOSE: Final = (
     *("at_close_handshake", "at_close_both_directions", "at_close_gap_before", "at_close_rtt_client", "at_close_rtt_server"),
@@ -52,10 +52,10 @@ CLOSE: Final = (
     *("client_rst_frame", "client_rst_time", "client_rst_ack", "client_close_origin", "server_close_origin"),
     *("accepted_frame", "accepted_time", "last_payload_frame", "last_payload_time", "last_payload_role", "says_goodbye"),
 )
-"""The cell names of `closes` after those of EXCHANGE."""
+"""The column names of `closes` after those of EXCHANGE."""
 
 MESSAGE_ROW: Final = ("connection", "direction", "role", "exchange", "target", *MESSAGE)
-"""The cell names of `messages`."""
+"""The column names of `messages`."""
 
 
 HANDSHAKE: Final = 1
@@ -64,15 +64,15 @@ HAS_GAP: Final = 4
 """The highest of three bits: both SYNs were captured (1), both sides sent packets (2), bytes are missing from the capture (4)."""
 NO_CLOSE: Final = Close()
 NO_MESSAGE: Final = pack_cells([NEVER] * 8 + [0, 0, NEVER, 0, -1, NEVER, NEVER, NEVER, -1])
-"""The cells of a message that was not captured."""
+"""The columns MESSAGE for a message that was not captured."""
 NOBODY_CLOSED: Final = pack_cells(
     [NEVER] * 3 + [-1] + [NEVER] * 3 + [-1, NEVER, 0] + [NEVER] * 5 + [UNKNOWN] * 2 + [NEVER] * 4 + [-1, 0]
 )
-"""The cells of CLOSE from client_close_frame on, for an open connection."""
+"""The columns CLOSE, beginning with client_close_frame, for an open connection."""
 
 
 class HeadCodes:
-    """The distinct heads of the rows being written; rows refer to a head by its index."""
+    """The distinct header sections of the rows being written. Each row refers to its header section by an index."""
 
     def __init__(self) -> None:
         self.heads: list[Head] = []
@@ -108,7 +108,7 @@ class Extra:
 
 
 class ExchangeRows:
-    """Writes a table whose rows begin with the cells of EXCHANGE: the base of the tables `exchanges` and `closes`."""
+    """Writes a table whose rows begin with the columns in EXCHANGE: the base of the tables `exchanges` and `closes`."""
 
     def __init__(self, codes: HeadCodes, width: i64) -> None:
         self.codes: HeadCodes = codes
@@ -118,7 +118,7 @@ class ExchangeRows:
         self.request_ids: list[bytes] = []
 
     def write(self, talk: HttpConnection, exchange: Exchange) -> None:
-        """Begin a row, and write the cells of EXCHANGE."""
+        """Begin a row, and write the columns in EXCHANGE."""
         out = self.rows.begin()
         request, response = exchange.request, exchange.response
         write_i64_le(out, talk.number)
@@ -160,14 +160,14 @@ class ExchangeRows:
             self.request_ids.append(request_id)
 
     def take_texts(self) -> tuple[list[bytes], list[Extra], list[bytes]]:
-        """Return the targets, the extras and the request ids to which the rows refer by index, and begin new lists."""
+        """Return the request targets, the `Extra` objects and the request ids to which rows refer by index. Begin new lists."""
         targets, extras, request_ids = self.targets, self.extras, self.request_ids
         self.targets, self.extras, self.request_ids = [], [], []
         return targets, extras, request_ids
 
 
 def write_message(out: BytesWriter, codes: HeadCodes, message: Message | None) -> None:
-    """Write the cells of MESSAGE. `message` is None if the message was not captured."""
+    """Write the columns in MESSAGE. `message` is None if the message was not captured."""
     if message is None:
         out.write(NO_MESSAGE)
         return
@@ -191,8 +191,9 @@ def write_message(out: BytesWriter, codes: HeadCodes, message: Message | None) -
 
 
 def write_parts(out: BytesWriter, request: Message | None) -> None:
-    """Write the frames and times of the head and of the first body byte, and the longest early pause; write NEVER if there is
-    no body.
+    """Write when the head of a request ended and its body began (frame and time each), and the longest early pause in the body.
+
+    Write NEVER for each of these if there is no request, or if it has no body.
     """
     if request is not None and request.body_bytes > 0:
         write_i64_le(out, request.head_last_frame)
@@ -209,7 +210,10 @@ def write_parts(out: BytesWriter, request: Message | None) -> None:
 
 
 def write_known(out: BytesWriter, known: i64, rtt_client: i64, rtt_server: i64) -> None:
-    """Write what was known about a connection: the bits from `find_known`, and the round trips to both sides (ns)."""
+    """Write what was known about a connection: three columns for the bits in `known`, and two round trips (ns).
+
+    The bits are those of `find_known`.
+    """
     write_i64_le(out, i64(known & HANDSHAKE != 0))
     write_i64_le(out, i64(known & BOTH_DIRECTIONS != 0))
     write_i64_le(out, i64(known & HAS_GAP != 0))
@@ -218,7 +222,10 @@ def write_known(out: BytesWriter, known: i64, rtt_client: i64, rtt_server: i64) 
 
 
 def find_known(talk: HttpConnection, frame: i64, time: i64) -> i64:
-    """Return as bits what was known about a connection: HANDSHAKE and BOTH_DIRECTIONS up to a frame, HAS_GAP up to a time."""
+    """Return bits for what was known about a connection at a moment, which is given as a frame and a time (ns).
+
+    HANDSHAKE: both SYNs were captured. BOTH_DIRECTIONS: both sides had sent packets. HAS_GAP: bytes had not been captured.
+    """
     known: i64 = 0
     first, second = talk.connection.first, talk.connection.second
     if first.syn is not None and second.syn is not None and max(first.syn.frame, second.syn.frame) <= frame:
@@ -234,9 +241,9 @@ def find_known(talk: HttpConnection, frame: i64, time: i64) -> i64:
 
 @mypyc_attr(acyclic=True, free_list_len=1)
 class SideClose:
-    """The first close and the first RST of a side.
+    """A side's close, and its first RST.
 
-    The close is the FIN. If there is no FIN, or if a device on the path sent the RST before the FIN, it is the RST.
+    The close is the side's FIN. If there is no FIN, or if a device on the path sent the RST before the FIN, the close is the RST.
     """
 
     def __init__(self, side: Side, peer: Side) -> None:
@@ -260,7 +267,10 @@ class SideClose:
         self.has_rst: bool = close.rst_frame != NEVER
 
     def keep_until(self, frame: i64, deadline: i64) -> None:
-        """Ignore the close and the RST if they came with the next exchange (at `frame`) or later, or after the deadline."""
+        """Ignore this side's close if it came after the beginning of the next exchange (at `frame`), or after the deadline.
+
+        The same applies to the side's RST.
+        """
         if (deadline != NEVER and self.time > deadline) or (frame != NEVER and self.frame > frame):
             self.frame = self.time = self.ack = self.offset = NEVER
             self.is_fin = self.is_contradicted = False
@@ -292,9 +302,9 @@ class CloseRows(ExchangeRows):
         self, talk: HttpConnection, exchange: Exchange, following: Exchange | None, rtt_client: i64, rtt_server: i64,
         decided: i64, at_capture_end: bool,
     ) -> None:  # fmt: skip
-        """Write a row of `closes`: the state of the connection when only the next exchange, `following`, could still come.
+        """Write a row of `closes`, which describes how a connection continued or closed after an exchange.
 
-        `decided` is the deadline after a close at which this became final, or NEVER if it became final for another reason.
+        `following`: the next exchange, if any. `decided`: the deadline after a close if its expiry made the row final, else NEVER.
         """
         self.write(talk, exchange)
         if following is not None and answers_rest(exchange, following):
@@ -353,7 +363,7 @@ class CloseRows(ExchangeRows):
         self, talk: HttpConnection, exchange: Exchange, following: Exchange | None, rtt_client: i64, rtt_server: i64,
         at_capture_end: bool,
     ) -> None:  # fmt: skip
-        """Write the cells of CLOSE for a connection that neither side has closed."""
+        """Write the columns that describe the close, for a connection that neither side has closed."""
         out = self.rows.cells
         known_time = exchange.last_time()
         known_frame: i64 = FOREVER
@@ -373,7 +383,10 @@ def answers_rest(exchange: Exchange, following: Exchange) -> bool:
 
 
 def write_rest(out: BytesWriter, client: SideClose, server: SideClose, exchange: Exchange) -> None:
-    """Write the frame, time and sender of the newest payload before the first close, and whether a Close frame preceded it."""
+    """Write the frame, time and sender of the last payload before the first close.
+
+    Then write whether the side that closed first had sent a WebSocket Close frame.
+    """
     is_client = server.frame == NEVER or NEVER < client.frame < server.frame
     first = client if is_client else server
     rest = first.rst
@@ -391,8 +404,8 @@ def write_rest(out: BytesWriter, client: SideClose, server: SideClose, exchange:
 def find_final_at(talk: HttpConnection, following: Exchange | None, known_time: i64, deadline: i64, at_capture_end: bool) -> i64:
     """Return the time up to which a row of `closes` describes the connection.
 
-    That is the end of the capture, the beginning of the next exchange, the deadline after a close, or the connection's last
-    packet.
+    The first that applies: the current time at the end of the capture; the beginning of the next exchange; the deadline after a
+    close, if it has passed; the connection's last packet.
     """
     if at_capture_end:
         return talk.clock
@@ -453,7 +466,7 @@ class MessageRows:
         write_message(out, self.codes, message)
 
     def take_targets(self) -> list[bytes]:
-        """Return the targets of the rows, and begin a new list."""
+        """Return the request targets collected for the rows so far, and begin a new list."""
         targets = self.targets
         self.targets = []
         return targets

@@ -23,7 +23,7 @@ ANNOUNCED: Final = 1 << 16
 
 
 class Fault:
-    """A fault of a message. `frame`, `time`, `offset` and `excerpt` describe the faulty bytes."""
+    """A fault in the framing or the grammar of a message. `frame`, `time`, `offset` and `excerpt` describe the faulty bytes."""
 
     def __init__(
         self, name: str, role: i64, exchange: Exchange, message: Message, frame: i64, time: i64, offset: i64, excerpt: str
@@ -43,8 +43,8 @@ class Fault:
 class Answer:
     """Bytes other than HTTP that a server sends while a request is outstanding.
 
-    If no header section follows, `fault` of the response to that request is reported, otherwise `excess` of the previous
-    response.
+    If a header section follows them, they were excess bytes of the previous response, and the fault `excess` is reported.
+    Otherwise they are the response to the outstanding request, and `fault` is reported.
     """
 
     def __init__(self, fault: Fault, excess: Fault | None) -> None:
@@ -90,7 +90,10 @@ def check_announced(reader: Reader, message: Message, exchange: Exchange, data: 
 
 
 def find_contradiction(reader: Reader, message: Message, exchange: Exchange, how: i64) -> str:
-    """Return the kind of fault in a message's framing fields; "" if there is none, or if they have no effect in a response."""
+    """Return the kind of fault in a message's framing fields; "" if there is none.
+
+    In a response without a body, or to CONNECT, these fields have no effect, so nothing in them is a fault.
+    """
     fields, request = message.head.fields, exchange.request
     is_response = message.head.status >= 0
     method = "" if request is None else request.head.method
@@ -107,10 +110,10 @@ def find_contradiction(reader: Reader, message: Message, exchange: Exchange, how
 
 
 def check_chunk(reader: Reader, line: bytes, frame: i64, time: i64, offset: i64) -> None:
-    """Report a line that is not a chunk size line, or bytes after a chunk that are not CRLF.
+    """Report as a fault a line that is not a chunk size line, or bytes after a chunk that are not CRLF.
 
-    Report nothing if the request is uncertain. It may be a HEAD, and then the framing fields of the response describe a body that
-    does not exist.
+    Report nothing if it is uncertain which request the response answers. The request may be a HEAD, and then the framing fields
+    of the response describe a body that does not exist.
     """
     message, exchange = reader.message, reader.exchange
     if message is None or exchange is None or reader.has_fault or reader.is_unsure:
@@ -200,10 +203,11 @@ def resembles_response(data: bytes) -> bool:
 
 
 def settle_answer(reader: Reader, exchange: Exchange | None, is_answer: bool) -> None:
-    """Report bytes other than HTTP, now that it is known whether they are the response to a request (`is_answer`).
+    """Decide about bytes that are not HTTP, now that it is known whether they are the response to a request (`is_answer`).
 
-    If they are not, they are excess bytes of the previous response. Report nothing if the connection may carry another protocol:
-    both sides sent data that is not HTTP, and there was no valid response.
+    If they are, report that. Otherwise report them as excess bytes of the previous response. Report nothing if they are a
+    response but the connection may carry another protocol: both sides sent data that is not HTTP, and there was no valid
+    response.
     """
     answer = None if exchange is None else exchange.answer
     if exchange is None or answer is None:
@@ -217,7 +221,10 @@ def settle_answer(reader: Reader, exchange: Exchange | None, is_answer: bool) ->
 
 
 def find_response_excess(reader: Reader, exchange: Exchange) -> str:
-    """Return the name of a response's fault if excess bytes follow it; "" if the bytes may have another reason."""
+    """Return the fault of a complete response after which the server sends bytes that begin no new response.
+
+    Return "" if there may be another reason for these bytes.
+    """
     response = exchange.response
     if response is None or response.reason != COMPLETE:
         return ""
@@ -229,9 +236,9 @@ def find_response_excess(reader: Reader, exchange: Exchange) -> str:
 
 
 def find_request_excess(request: Message | None, ack: i64) -> str:
-    """Return the name of a request's fault if excess bytes follow it; "" if it has no fault.
+    """Return the name of the fault if a client sends bytes after a complete request that begin no new request.
 
-    `ack`: the offset that the packet with these bytes acknowledges.
+    Return "" if this is not a fault. `ack`: the acknowledgment of the packet with these bytes, as an offset.
     """
     if request is None or request.reason != COMPLETE:
         return ""
@@ -261,7 +268,7 @@ def has_none(reader: Reader) -> bool:
 
 
 def report(reader: Reader, fault: Fault) -> None:
-    """Report a fault. Hold a fault of a request until a response shows that the connection carries HTTP."""
+    """Report a fault. A fault of a request is held back until a response shows that the connection carries HTTP."""
     talk = reader.talk()
     if reader.kind == REQUEST and has_none(talk.peer_of(reader)):
         if talk.doubted is None:

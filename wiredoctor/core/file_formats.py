@@ -12,7 +12,7 @@ HEAD: Final = 64
 
 
 def open_records(source: Source, name: str) -> Records:
-    """Return the records of a capture file. Raise CaptureError, with the file's name `name`, if its format is unknown."""
+    """Return the reader of a capture file's records. Raise CaptureError if its format is unknown; the message contains `name`."""
     head = source.read(0, HEAD)
     file_format = detect_format(head)
     if file_format == "pcapng":

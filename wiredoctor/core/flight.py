@@ -1,5 +1,6 @@
-"""Keep the segments that contain bytes for the first time: until they are acknowledged, and the newest segments for later
-comparisons.
+"""Keep the segments that had new data until they are acknowledged.
+
+The newest of them are kept longer, to compare retransmissions with them.
 """
 
 from __future__ import annotations
@@ -13,7 +14,10 @@ from wiredoctor.core.segment import SYN, Segment
 
 
 def remember_sent(own: Side, packet: Packet, segment: Segment, new_flights: list[Flight]) -> None:
-    """Keep a segment with new bytes as their first copy. If the side has no flight, create one and add it to `new_flights`."""
+    """Store a segment with new bytes for later comparisons.
+
+    Create the side's `Flight` if it has none, and add it to `new_flights`.
+    """
     flight = own.flight
     if flight is None:
         own.flight = flight = Flight(own)
@@ -50,9 +54,10 @@ def find_sent(sent: list[FirstCopy], start: i64) -> i64:
 
 
 def forget_old(flights: list[Flight], frame: i64) -> list[Flight]:
-    """Drop first copies that are older than limits.FIRST_COPIES frames and that no ACK can match.
+    """Drop first-captured segments that are older than limits.FIRST_COPIES frames, except those that an ACK may still
+    acknowledge.
 
-    Return the flights that still have first copies.
+    Return the flights that still contain segments.
     """
     oldest = frame - limits.FIRST_COPIES.value
     most: i64 = limits.UNACKNOWLEDGED.value

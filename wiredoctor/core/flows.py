@@ -2,7 +2,7 @@
 
 Packets between the same two endpoints belong to one connection until a packet opens another one. A SYN does that if its initial
 sequence number differs from the one that is known for its side (tshark 4.0, packet-tcp.c). So does a packet long after the last
-one of a closed connection, or a packet whose numbers show that a SYN was not captured (reuse.py).
+one of a closed connection, or a packet whose sequence numbers show that a SYN was not captured (reuse.py).
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ MASK: Final = (1 << HASHED) - 1
 
 
 class Share:
-    """The connections that one of several processes analyzes: the connections in every `count`th bucket."""
+    """The connections that one of several processes analyzes: those in every `count`th hash bucket."""
 
     def __init__(self, number: i64, count: i64) -> None:
         self.number: i64 = number
@@ -47,7 +47,7 @@ class Share:
         """The frame number at which each connection began, by connection id, as little-endian 64-bit integers."""
 
     def has(self, packet: Packet) -> bool:
-        """Return whether the connection of a packet belongs to the share."""
+        """Return whether the connection of a packet is one of those that this process analyzes."""
         return bucket_of(packet) % self.count == self.number
 
 
@@ -82,7 +82,7 @@ class Flows:
         self.most_closing: i64 = FEWEST_CHAINS
         """The length of `closing` at which retired connections are removed from it."""
         self.closed_before: list[tuple[int, int, Connection]] = []
-        """A heap of closed connections with later packets than when they were queued: (last frame, watermark, connection)."""
+        """A heap of closed connections that had more packets after they were queued: (last frame, watermark, connection)."""
         self.due: i64 = NEVER_DUE
         """The watermark at which the first connection of that heap may be dropped."""
         self.met: LimitsReached = met
@@ -156,14 +156,14 @@ class Flows:
         return connection
 
     def number(self, packet: Packet) -> i64:
-        """Return the id for a connection that begins with this packet."""
+        """Return a new id for a connection that begins with this packet."""
         if self.share is not None:
             write_i64_le(self.share.opened, packet.frame)
         self.next_id += 1
         return self.next_id - 1
 
     def promise(self, packet: Packet) -> None:
-        """Reserve the next id for the connection that this packet will open, although another one still uses its ports."""
+        """Reserve the next id for a connection that this packet will open, once the present connection on its ports is over."""
         if self.promises >= limits.PROMISED.value:
             self.promised_id(next(iter(self.promised)))
             self.met.add(limits.PROMISED)
@@ -171,7 +171,7 @@ class Flows:
         self.promised.setdefault(key_of(packet), []).append(self.number(packet))
 
     def promised_id(self, key: bytes) -> i64:
-        """Remove and return the first id that was reserved for these endpoints."""
+        """Remove and return the first id that was reserved for a later connection between these endpoints."""
         ids = self.promised[key]
         number: i64 = ids.pop(0)
         self.promises -= 1
@@ -180,7 +180,7 @@ class Flows:
         return number
 
     def insert(self, connection: Connection) -> None:
-        """Add a connection to the chain of its hash."""
+        """Add a connection to the chain of connections with the same hash."""
         chain = self.hash(connection.addresses, connection.ports)
         connection.next = self.chains[chain]
         self.chains[chain] = connection
@@ -237,16 +237,20 @@ class Flows:
             self.due = connection.last_clock + self.retention
 
     def drop_retired(self) -> None:
-        """Remove retired connections from the queue of closed ones.
+        """Remove retired connections from the queue of closed connections.
 
-        They were retired early, because their ports were used again.
+        A connection is retired before its turn in the queue if its ports are used again.
         """
         self.closing = [connection for connection in self.closing[self.closing_first :] if connection.is_followed]
         self.closing_first = 0
         self.most_closing = max(FEWEST_CHAINS, 2 * len(self.closing))
 
     def pass_time(self, frame: i64, clock: i64) -> None:
-        """After a record, retire closed connections whose retention time is over, and the longest idle ones of full buckets."""
+        """Retire closed connections whose retention time is over. If a hash bucket has too many connections, retire the longest
+        idle ones.
+
+        `frame` and `clock` are those of the record that was read.
+        """
         if clock >= self.due:
             self.expire(frame, clock)
         if frame == self.next_check:
@@ -279,14 +283,17 @@ class Flows:
         self.closing_first = at
 
     def is_over(self, last_frame: i64, last_clock: i64, frame: i64, clock: i64) -> bool:
-        """Return whether the retention time since the last packet of a closed connection is over. If it is not, update `due`."""
+        """Return whether a closed connection can be retired: its last packet is long enough ago in time and in frames.
+
+        If not, ensure that the connection is checked again later.
+        """
         if clock - last_clock >= self.retention and frame - last_frame >= self.retained_packets:
             return True
         self.due = min(self.due, max(last_clock + self.retention, clock))
         return False
 
     def retire_closed(self, connection: Connection, last_frame: i64) -> None:
-        """Retire a closed connection, unless it has had packets since frame `last_frame`; then queue it again."""
+        """Retire a closed connection. If it has had packets since frame `last_frame`, check it again later instead."""
         if not connection.closed or not connection.is_followed:
             return
         if connection.last_frame > last_frame:
@@ -295,7 +302,7 @@ class Flows:
             self.retire(connection)
 
     def make_room(self) -> None:
-        """Retire connections in buckets with too many of them: first closed ones, then those idle for longest."""
+        """Retire connections in hash buckets with too many of them: first closed connections, then those idle for longest."""
         crowded: dict[int, list[Connection]] = {}
         for number, held in enumerate(self.held):
             if held > self.most:
@@ -323,7 +330,10 @@ def connection_id(connection: Connection) -> int:
 
 
 def eviction_rank(connection: Connection) -> int:
-    """Return the sort key by which connections of a full bucket are evicted."""
+    """Return a sort key: if a hash bucket has too many connections, those with the smallest keys are dropped.
+
+    Closed connections come first, then those idle for longest.
+    """
     rank: i64 = 0
     if connection.last_frame != NEVER:
         rank = connection.last_frame
@@ -342,10 +352,7 @@ def secret_factor() -> i64:
 
 
 def bucket(key: bytes) -> i64:
-    """Return the bucket of a connection, from 0 to BUCKETS - 1; the same for both directions.
-
-    The number of the bucket is bits 40 to 45 of a product modulo 2**64, which depend on the low 46 bits of both factors.
-    """
+    """Return the hash bucket of a connection, from 0 to BUCKETS - 1; the same for both directions."""
     size = len(key) - 4
     ports = u16(key, size) * u16(key, size + 2)
     if size == 8:
@@ -360,7 +367,7 @@ def bucket(key: bytes) -> i64:
 
 
 def bucket_of(packet: Packet) -> i64:
-    """Return the bucket of the connection of a packet."""
+    """Return the hash bucket of a packet's connection."""
     if packet.ports >= IPV6:
         return bucket(key_of(packet))
     addresses, ports = packet.addresses, packet.ports
@@ -368,7 +375,7 @@ def bucket_of(packet: Packet) -> i64:
 
 
 def spread(mixed: i64) -> i64:
-    """Return the bucket for a number that combines the addresses and ports."""
+    """Return the hash bucket for a number that combines the addresses and ports."""
     low, high = mixed & BITS_23, mixed >> 23 & BITS_23
     cross = (low * FACTOR_HIGH + high * FACTOR_LOW) & BITS_23
     return (low * FACTOR_LOW + (cross << 23)) >> 40 & (BUCKETS - 1)

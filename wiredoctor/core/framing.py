@@ -48,7 +48,7 @@ def response_framing(head: Head, length: i64, method: str) -> i64:
 
 
 def request_framing(head: Head, length: i64) -> i64:
-    """Return the framing of a request, by the same steps of RFC 9112 section 6.3.
+    """Return the framing of a request by RFC 9112 section 6.3.
 
     `length`: the value of Content-Length, NO_LENGTH or BAD_LENGTH.
     """

@@ -100,7 +100,7 @@ def announce_mss(connection: Connection, sender: Side, receiver: Side) -> None:
 def accepted_size(connection: Connection, receiver: Side) -> i64:
     """Return the segment size in bytes that a side accepts, as announced in its SYN.
 
-    Return Ethernet's if no SYN was captured, and the default of TCP if the SYN does not announce a size.
+    If no SYN was captured, return the usual size on Ethernet. If the SYN does not announce a size, return TCP's default.
     """
     syn = receiver.syn
     if syn is None or syn.mss == NOT_CAPTURED:
@@ -192,9 +192,10 @@ def refuse_syn(handshake: Handshake, packet: Packet, segment: Segment) -> None:
 
 
 def reopen(connection: Connection, handshake: Handshake, packet: Packet) -> None:
-    """Drop RSTs that refused a SYN, because the SYN is answered now and they closed nothing (Windows sends the same SYN again).
+    """Drop the RST that refused a SYN: a later SYN is answered now, so the RST closed nothing (Windows retries a refused SYN).
 
-    If the client sent no other SYN in between, a device on the path may have sent the RST; then it is kept as evidence.
+    If the client sent no SYN after the RST, a device on the path may have sent the RST. In that case, the RST is kept as
+    evidence.
     """
     server = connection.second if connection.client == 0 else connection.first
     repeated = handshake.repeated

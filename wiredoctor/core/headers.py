@@ -239,7 +239,7 @@ class Headers:
         self.addresses = addresses
 
     def protocol(self, block: bytes, protocol: i64) -> i64:
-        """Return the number of the header that follows an IP header with protocol number `protocol`."""
+        """Return the internal number (layers.py) of the header that follows an IP header with protocol number `protocol`."""
         layers = self.layers
         if protocol == TCP_PROTOCOL:
             return TCP
@@ -297,7 +297,7 @@ class Headers:
         return route if route > 0 else self.addresses + 4
 
     def reroute(self, packet: Packet, block: bytes) -> i64:
-        """Continue in a copy of the packet in which the final destination is in the header, where `key_of` expects it."""
+        """Continue reading in a copy of the packet in which the final destination replaces the next hop of a source route."""
         layers = self.layers
         if not layers.hashing:
             return AGAIN
@@ -311,8 +311,9 @@ class Headers:
         return block[self.addresses : self.addresses + 4] + block[destination : destination + 4]
 
     def fragment(self, packet: Packet, block: bytes, whole: i64) -> i64:
-        """Read an IPv4 fragment, unless it certainly contains no TCP. `whole`: the index in the block at which the complete
-        fragment ends, even if it was not captured up to there.
+        """Read an IPv4 fragment, unless it certainly contains no TCP.
+
+        `whole`: the index in the block at which the complete fragment ends, even if it was not captured up to there.
         """
         layers, datagrams = self.layers, self.datagrams
         at = self.addresses - ADDRESSES
@@ -346,10 +347,10 @@ class Headers:
     def join(
         self, packet: Packet, block: bytes, addresses: bytes, key: tuple[int, int, int], first: i64, more: bool, whole: i64
     ) -> i64:  # fmt: skip
-        """Add a fragment to its datagram. It begins with byte `first` of the datagram.
+        """Add a fragment to its datagram, in which it begins with byte `first`, and continue with the datagram if it is complete.
 
-        `whole`: the index in the block at which the complete fragment ends. A fragment that was not captured completely cannot
-        be reassembled, but the first fragment contains the TCP header.
+        `whole`: the index in the block at which the complete fragment ends. A fragment that was not captured completely cannot be
+        reassembled; of such fragments, only the first one is read, because it contains the TCP header.
         """
         layers, datagrams = self.layers, self.datagrams
         if layers.stop < whole or whole <= layers.at or datagrams is None:
@@ -364,7 +365,7 @@ class Headers:
         return self.move(packet, content, datagrams.place, len(content))
 
     def move(self, packet: Packet, content: bytes, place: i64, limit: i64) -> i64:
-        """Continue in `content`, which begins with the addresses of the current IP header.
+        """Continue reading in `content`, which begins with the addresses of the current IP header.
 
         `place`: the position of `content` in the capture. `limit`: its length on the network.
         """
@@ -491,9 +492,9 @@ def is_error(protocol: i64, kind: i64) -> bool:
 
 
 def without_all_options(packet: Packet, size: i64) -> None:
-    """Mark the options that the snap length may have cut off from a TCP header of `size` bytes.
+    """Mark options as unknown that were not found in a TCP header of `size` bytes: the snap length may have cut them off.
 
-    Data packets with such a long header have timestamps: no other option of that size occurs with data.
+    A data packet with such a long header is assumed to have timestamps, because no other option that long occurs with data.
     """
     if packet.mss == NO_OPTION:
         packet.mss = NOT_CAPTURED

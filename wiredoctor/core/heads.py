@@ -2,8 +2,8 @@
 
 Header sections repeat. The relevant lines of a header section form a path in a tree of cached lines. At the end of the path is
 the Head object that all equal header sections share. At each node, the line that followed last time is tried first. For any other
-line, the length of its name and two of its letters show whether it may be relevant; only then a bytes object is created. A header
-section with unusual syntax is parsed by wiredoctor.protocols.http1.head.
+line, the length of its name and two of its letters show whether it may be relevant; a bytes object is only created if it may be.
+A header section with unusual syntax is parsed by wiredoctor.protocols.http1.head.
 """
 
 from __future__ import annotations
@@ -108,10 +108,10 @@ class Head:
 
 
 class Lines:
-    """A node in the tree of cached lines: a sequence of relevant lines that begins with a start line.
+    """A node in the tree of cached lines. The path to it is a sequence of relevant lines that begins with a start line.
 
-    `text` is the last of these lines with its CRLF, or only its name and colon if the value differs between heads. Of a request
-    line, it is the part after the target. `value`: FIXED, LENGTH, or the rank of a request id (request_ids.py).
+    `text` is the last of these lines with its CRLF, or only its name and colon if the value differs between heads. For a request
+    line, `text` is the part after the target. `value`: FIXED, LENGTH, or the rank of a request id (request_ids.py).
     """
 
     def __init__(self, text: bytes, value: i64) -> None:
@@ -251,10 +251,10 @@ class HeadReader:
         return at + 2
 
     def follow(self, lines: Lines, name: bytes, text: bytes, value: i64) -> Lines:
-        """Return the node for a line after the node `lines`; create it if it is missing. The next line after `lines` is
-        compared with it first.
+        """Return the node for a line below the node `lines` in the tree of cached lines; create it if it is missing.
 
-        `name` is the key of the line. `text` and `value`: the attributes of the node.
+        It becomes `lines.newest`, with which the next line at this place is compared first. `name` is the key of the line. `text`
+        and `value`: the attributes of the node.
         """
         found = lines.following.get(name)
         if found is None:
@@ -264,7 +264,8 @@ class HeadReader:
         return found
 
     def follow_field(self, lines: Lines, line: bytes, size: i64) -> Lines:
-        """Return the node for a field line after the node `lines`. `size` is the length of the field name.
+        """Return the node for a field line in the tree of cached lines, below the node `lines`. `size` is the length of the field
+        name.
 
         Return `lines` itself if the field is not relevant.
         """
@@ -284,7 +285,7 @@ class HeadReader:
     def remember(self, lines: Lines, head: bytes) -> Head | None:
         """Parse a complete head, store the result at the node of its last line, and return it.
 
-        The attributes for values that differ between equal heads (target, length, request id) do not change.
+        `target`, `length` and `request_id`, which were already read, do not change.
         """
         target, length, request_id = self.target, self.length, self.request_id
         lines.head = self.parse(head, head[:5] == b"HTTP/")
@@ -331,10 +332,7 @@ def find_request_id(head: bytes) -> bytes:
 
 
 def begins(block: bytes, at: i64, stop: i64, text: bytes) -> bool:
-    """Return whether block[at:stop] begins with a text.
-
-    Eight bytes are compared at a time; the last ones may be compared twice.
-    """
+    """Return whether block[at:stop] begins with `text`."""
     last: i64 = len(text) - 8
     if at + last + 8 > stop:
         return False

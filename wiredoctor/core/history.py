@@ -31,7 +31,7 @@ FIRST_WORD: Final = 12
 
 
 def count(connection: Connection, own: Side, packet: Packet, segment: Segment) -> None:
-    """Count a packet, and record its kinds (letters) that occur for the first time in its direction."""
+    """Count a packet, and append to the connection's history those of its kinds that this side had not sent before."""
     own.packets += 1
     own.bytes += segment.new_bytes
     flags = packet.flags
@@ -59,7 +59,7 @@ def count(connection: Connection, own: Side, packet: Packet, segment: Segment) -
 
 
 def note_letters(connection: Connection, direction: i64, fresh: i64) -> None:
-    """Append the new letters of a packet to the history of its connection, in the order of LETTERS."""
+    """Append the packet kinds in `fresh` (bits SAW_...) to the history of a connection, in the order of LETTERS."""
     letter: i64 = 1
     while fresh:
         if fresh & 1:
@@ -88,7 +88,7 @@ def in_letters(first: i64, more: i64, client: i64) -> str:
 
 
 def note_super_segment(connection: Connection, peer: Side, packet: Packet) -> None:
-    """Count a segment that is longer than its receiver's MSS. Only an offloading network card makes it; no network carries it."""
+    """Count a segment that is longer than its receiver's MSS. Such segments exist only in captures on a host with offloading."""
     syn = peer.syn
     if not connection.has_both_syns or syn is None or syn.mss <= 0 or packet.length <= syn.mss:
         return

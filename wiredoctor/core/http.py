@@ -61,7 +61,7 @@ class Http:
             endings.watch_close(talk, packet.clock)
 
     def pass_time(self, clock: i64) -> None:
-        """Process what is due at the watermark `clock`, before a packet is read or while no packet comes."""
+        """Process everything that is due at time `clock` (ns), before a packet is read or while no packet comes."""
         talk = self.alarms.take(clock)
         while talk is not None:
             if not talk.is_over:

@@ -1,4 +1,4 @@
-"""Read HTTP/1.x in one direction: turn ranges of its stream into messages (RFC 9112).
+"""Read HTTP/1.x in one direction: turn ranges of the stream into messages (RFC 9112).
 
 Header sections are parsed, bodies are skipped, and the lines between chunks are read. `begin_message` creates a message from its
 header section, whose framing determines where the body ends (`frame_body`). `finish` ends the message, complete or not. After a
@@ -64,10 +64,10 @@ MESSAGE_BITS: Final = 26
 
 @mypyc_attr(acyclic=True)
 class Reader(Stream):
-    """The reader of one direction. `kind`: REQUEST or RESPONSE; -1 until a head was read.
+    """Reads the HTTP messages of one direction. `kind`: REQUEST or RESPONSE; -1 until a head was read.
 
-    `pos` is the offset up to which it has read. While `waits` is true, it only continues after the other direction. Examples are
-    a response whose request is missing, or the bytes after a request for another protocol.
+    `pos`: the offset in the stream up to which bytes were read. `waits`: bytes are only read after more bytes of the other
+    direction. For example, a response waits for its request.
     """
 
     def __init__(self, connection: HttpConnection | None, direction: i64) -> None:
@@ -109,7 +109,7 @@ class Reader(Stream):
         """The number of messages so far, including rejected heads."""
         self.abandoned: i64 = 0
         self.strayed: i64 = NO_END
-        """The stream offset from which on messages may be missing."""
+        """The lowest stream offset at which messages may be missing."""
         self.malformed: i64 = 0
         """The grammar faults that were already reported, as bits."""
         self.previous_end: i64 = NEVER
@@ -169,7 +169,9 @@ class Reader(Stream):
             self.read_unusual_head(found, at, stop)
 
     def continue_head(self, partial: Partial, found: Range) -> None:
-        """Read more bytes of an incomplete head. Parse the head if they complete it, or reject it if it cannot become one."""
+        """Read more bytes of an incomplete head. Parse the head if it is complete, or reject the bytes if they cannot become a
+        head.
+        """
         at = found.place(self.pos)
         data = found.block[at : min(found.place(found.end), at + limits.HEAD.value)]
         end: i64 = find_head_end(partial.tail + data)
@@ -192,7 +194,7 @@ class Reader(Stream):
         self.pos = found.end
 
     def keep(self, partial: Partial, data: bytes) -> None:
-        """Store more bytes of an incomplete head, and count them as waiting bytes."""
+        """Store more bytes of an incomplete head, and count them in `Http.keeping`."""
         partial.add(data)
         talk = self.talk()
         talk.http.keeping.add(talk, len(data))
@@ -339,11 +341,11 @@ class Reader(Stream):
                 self.first = message
 
     def is_reading(self, message: Message) -> bool:
-        """Return whether the reader has not finished this message yet."""
+        """Return whether the reader is still reading this message."""
         return self.message is message
 
     def may_be_rest(self, message: Message, kind: i64) -> bool:
-        """Return whether the first request of a direction may be the end of a line whose beginning was not captured."""
+        """Return whether the first request of a direction may in fact be the end of a line that began before the capture."""
         if kind == RESPONSE or message.head.has_known_method:
             return False
         self.strayed = min(self.strayed, message.begin - 1)
@@ -389,7 +391,7 @@ class Reader(Stream):
         self.pos = found.start if was_partial else found.end
 
     def abandon_head(self) -> None:
-        """Drop bytes that looked like the beginning of a head but are none."""
+        """Drop bytes that looked like the beginning of a head but are not."""
         self.announced = None
         if self.partial is not None:
             self.count += 1
@@ -410,9 +412,10 @@ class Reader(Stream):
         self.pos = found.end
 
     def note_gap_in_framing(self, found: Range, is_expected: bool) -> None:
-        """Record that a head or chunk framing is in a gap, or was cut off by the snap length.
+        """Record that bytes are missing where a head or chunk framing may be: they were not captured, or the snap length cut them
+        off.
 
-        `is_expected`: these bytes must contain framing.
+        `is_expected`: the missing bytes certainly contain a part of a head or of chunk framing.
         """
         talk = self.talk()
         talk.note_gap(found.time)
@@ -445,7 +448,7 @@ class Reader(Stream):
         return message
 
     def cut_head(self, reason: i64) -> None:
-        """End an incomplete head for `reason`. It becomes a message if its first line is a start line."""
+        """End an incomplete head for `reason`. The head becomes a message if it has a valid start line."""
         partial = self.partial
         if partial is None:
             return
@@ -610,14 +613,15 @@ class Reader(Stream):
     def lose_in_gap(self, found: Range) -> None:
         """Record that it is unknown where the next message begins, because bytes were not captured.
 
-        These bytes may contain requests. Bytes that the snap length cut off, however, count as the rest of one request.
+        Packets that were not captured may contain whole requests. If only the snap length cut off the bytes, assume that they
+        belong to one request.
         """
         self.lose()
         if found.at == GAP:
             self.is_lost = True
 
     def seek(self, found: Range) -> None:
-        """If the range begins like a head, read it as a head; otherwise skip the range."""
+        """Start to read a range as a head if it begins like one and none of it was read before. Otherwise, skip the range."""
         at = found.at
         if self.pos > found.start or at < 0 or found.block[at : at + min(4, found.end - found.start)] not in STARTS:
             # its beginning was read, and the rest of it comes after bytes that are not a message

@@ -27,7 +27,7 @@ ICMP_ERRORS: Final = (
     *("frame", "time", "address_bytes", "router_high", "router_low", "ip_version", "type", "code", "mtu", "connection"),
     *("direction", "offset", "syn"),
 )
-"""The cell names of `icmp_errors`."""
+"""The column names of `icmp_errors`, in the order in which they are written."""
 
 UNKNOWN: Final = "ICMP error about a connection that is not in the capture"
 """The reason why an error is not analyzed: its packet took another path, or the router saw other addresses (NAT)."""
@@ -84,7 +84,8 @@ class IcmpErrors:
         """The number of errors that quote no captured connection."""
 
     def add(self, message: Message, packet: Packet, connection: Connection | None, flags_known: bool) -> None:
-        """Add an error that quotes the TCP header in `packet`. If `flags_known` is false, only the first half was quoted.
+        """Add an error that quotes the TCP header in `packet`. `flags_known` is false if only the first half of that header was
+        quoted.
 
         `connection` is None if no connection has the quoted addresses and ports.
         """
@@ -119,7 +120,7 @@ class IcmpErrors:
             waiting.append(cells)
 
     def end(self, connection: Connection) -> None:
-        """Write the rows about an ended connection."""
+        """Write the ICMP errors about a connection that has ended."""
         waiting = self.waiting.pop(connection.id, [])
         if connection.first_frame == NEVER:
             self.unknown += len(waiting)
@@ -161,7 +162,10 @@ def note_error(own: Side, acknowledged: i64, offset: i64, packet: Packet, messag
 
 
 def offset_of(own: Side, packet: Packet) -> i64:
-    """Return the stream offset of a quoted sequence number, nearest to the side's newest one; NEVER if the side has none."""
+    """Return the stream offset of the sequence number that an ICMP error quotes; NEVER if the stream's beginning is unknown.
+
+    Sequence numbers repeat every 4 GiB: of the possible offsets, the one nearest to the side's newest data is returned.
+    """
     if own.base == NO_BASE:
         return NEVER
     return own.sequence + wrap(packet.sequence - own.base - 1 - own.sequence)

@@ -1,6 +1,6 @@
-"""Compute how two copies of a packet may differ outside their innermost IP and TCP headers.
+"""Compute hashes that show in what two copies of a packet differ, besides their innermost IP and TCP headers.
 
-They may differ in MAC addresses, encapsulation, and TCP option bytes.
+Copies may differ in MAC addresses, in encapsulation, and in TCP options.
 """
 
 from __future__ import annotations

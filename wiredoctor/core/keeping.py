@@ -1,8 +1,8 @@
-"""Limit the total size of waiting bytes, over all connections.
+"""Limit the total size of stored stream data, over all connections.
 
-Bytes wait for missing bytes, for the other direction, or for the end of a head. They are copies, so they take memory. They are
-counted per bucket of flows.py, so the result does not depend on which process analyzes which bucket. Bytes that were read in the
-meantime are only subtracted when a bucket seems full: then its bytes are counted again.
+Data is stored while bytes before it are missing, while it has to wait for the other direction, or while a head is incomplete.
+Sizes are counted per hash bucket of flows.py, so the result does not depend on which process analyzes which bucket. Bytes that
+were read in the meantime are only subtracted when a bucket seems full: then its bytes are counted again.
 """
 
 from __future__ import annotations
@@ -21,20 +21,23 @@ if TYPE_CHECKING:
     from wiredoctor.core.stream import Piece
 
 PIECE: Final = 200
-"""The memory in bytes that a waiting range takes besides its content."""
+"""The memory in bytes that a stored range takes besides its content."""
 LISTED: Final = 2_000
-"""The memory in bytes of a connection's lists, if it has waiting bytes."""
+"""The memory in bytes of a connection's lists, if stream data of it is stored."""
 
 
 class Keeping:
-    """Counts the waiting bytes. If `is_full` is true, some bucket may have too many, and `relieve` must be called."""
+    """Counts the bytes of stored stream data.
+
+    If `is_full` is true, some hash bucket may have too many, and `relieve` must be called.
+    """
 
     def __init__(self, met: LimitsReached) -> None:
         self.met: LimitsReached = met
         self.most: i64 = max(limits.KEPT.value // BUCKETS, 1)
         self.bytes: list[int] = [0] * BUCKETS
         self.connections: list[dict[int, HttpConnection]] = []
-        """The connections with waiting bytes, by bucket; the longest waiting first."""
+        """The connections with stored stream data, by hash bucket; the longest waiting first."""
         for _ in range(BUCKETS):
             self.connections.append({})
         self.is_full: bool = False
@@ -53,14 +56,15 @@ class Keeping:
             self.is_full = True
 
     def forget(self, talk: HttpConnection) -> None:
-        """Remove an ended connection from the connections with waiting bytes."""
+        """Stop counting the stored bytes of an ended connection."""
         if talk.is_kept:
             self.connections[bucket(talk.connection.key)].pop(talk.number, None)
 
     def relieve(self, clock: i64) -> None:
-        """Count the bytes of full buckets again.
+        """Count again the stored bytes of full hash buckets. In buckets that are indeed full, free memory.
 
-        Then read the bytes of the longest waiting connections until a quarter is free.
+        Bytes are freed by reading them although bytes before them are missing, until a quarter of the bucket is free. Connections
+        whose bytes have waited longest come first.
         """
         self.is_full = False
         for part in range(BUCKETS):
@@ -68,9 +72,11 @@ class Keeping:
                 self.bytes[part] = self.relieve_part(part, clock)
 
     def relieve_part(self, part: i64, clock: i64) -> i64:
-        """Count the bytes of a bucket again, free a quarter of it, and return the number of bytes left.
+        """Count the stored bytes of a hash bucket again. If it is more than three quarters full, free some. Return the bytes
+        left.
 
-        Bytes are freed by reading them without further waiting, the longest waiting connection first.
+        Bytes are freed by reading them although bytes before them are missing. Connections whose bytes have waited longest come
+        first.
         """
         left: dict[int, HttpConnection] = {}
         total: i64 = 0
@@ -92,7 +98,7 @@ class Keeping:
 
 
 def count_kept(talk: HttpConnection) -> i64:
-    """Return the memory in bytes that the waiting bytes of a connection take."""
+    """Return the memory in bytes of a connection's stored stream data, which HTTP has not read yet."""
     total: i64 = 0
     for reader in (talk.first, talk.second):
         if reader.waiting is not None:

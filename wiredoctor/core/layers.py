@@ -109,7 +109,7 @@ NAMED_LISP: Final = 1 << 21
 NAMED_TZSP: Final = 1 << 22
 NAMED_CAPWAP: Final = 1 << 23
 NAMED_AYIYA: Final = 1 << 24
-"""The highest of the bits for encapsulations, which are in the order of decode.names."""
+"""The highest of the bits for encapsulations, which are in the order of NAMES in protocols/ip/encapsulations.py."""
 
 UDP_PROTOCOL: Final = 17
 
@@ -168,7 +168,10 @@ class Layers:
         return self.at + size <= self.stop
 
     def past(self, size: i64, header: i64) -> i64:
-        """Skip a link header of `size` bytes. Return `header`, the number of the next header, or NOT_TCP if it was cut off."""
+        """Skip a link header of `size` bytes. Return NOT_TCP if it was cut off, otherwise `header`.
+
+        `header`: the internal number of the next header.
+        """
         if not self.has(size):
             return self.refuse(CUT_LINK)
         self.at += size

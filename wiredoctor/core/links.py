@@ -1,6 +1,6 @@
 """Parse link layers and the headers between Ethernet and IP.
 
-Each function reads one header and returns the number of the next (layers.py).
+Each function reads one header and returns the internal number of the next header, as defined in layers.py.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ LINKS: Final = {
         (6, 10, 17, 106, 107, 109, 119, 122, 129, 138, 163, 166, 178, 192, 204, 205, 206, 226, 240, 242, 258), RARE_LINK
     ),
 }
-"""The number of the first header, by LINKTYPE_ number."""
+"""The internal number (layers.py) of the first header, by LINKTYPE_ number."""
 
 TAGS: Final = frozenset((0x8903, 0x88E7, 0x893F, 0x22F3, 0x8870, 0x88E5, 0x8909, 0x8926, 0x892F, 0x894F, 0xF1C1))
 """The EtherTypes that tags.py reads."""
@@ -79,7 +79,7 @@ WHOLE: Final = 0xC0
 
 
 def first_header(layers: Layers, link_type: i64) -> i64:
-    """Return the number (in layers.py) of the header with which packets of this link type begin."""
+    """Return the internal number (layers.py) of the header with which packets of this link type begin."""
     header: i64 = LINKS.get(link_type, NOT_TCP)
     if header == NOT_TCP:
         return layers.refuse(OF_LINK + link_type)
@@ -88,7 +88,7 @@ def first_header(layers: Layers, link_type: i64) -> i64:
 
 
 def ether_type(layers: Layers) -> i64:
-    """Return the number (in layers.py) of the header that the current EtherType announces."""
+    """Return the internal number (layers.py) of the header that the current EtherType announces."""
     kind = layers.type
     if kind == 0x0800:
         return IPV4
@@ -110,7 +110,7 @@ def ether_type(layers: Layers) -> i64:
 
 
 def read_typed(layers: Layers, block: bytes, size: i64) -> i64:
-    """Skip a header of `size` bytes that ends with an EtherType. Return the number of the header that the EtherType announces."""
+    """Skip a header of `size` bytes that ends with an EtherType. Return the internal number (layers.py) of the next header."""
     if not layers.has(size):
         return layers.refuse(CUT_LINK)
     layers.at += size
@@ -242,7 +242,7 @@ def multilink(layers: Layers, block: bytes) -> i64:
 
 
 def raw(layers: Layers, block: bytes) -> i64:
-    """Return the number of the IPv4 or IPv6 header, according to the version in the first half byte."""
+    """Return the internal number (layers.py) of the IPv4 or IPv6 header, according to the version in the first half byte."""
     if not layers.has(1):
         return layers.refuse(CUT_LINK)
     version = i64(block[layers.at]) >> 4
@@ -275,7 +275,10 @@ def cooked_2(layers: Layers, block: bytes) -> i64:
 
 
 def cooked_type(layers: Layers, kind: i64) -> i64:
-    """Return the number of the header for a protocol number of Linux. Numbers below FIRST_TYPE are not EtherTypes; 4 is LLC."""
+    """Return the internal number (layers.py) of the header for a Linux protocol number.
+
+    Numbers below FIRST_TYPE are not EtherTypes; 4 is LLC.
+    """
     if kind < FIRST_TYPE:
         return LLC if kind == 4 else layers.refuse(OF_TYPE + NOT_IP)
     layers.type = kind
@@ -294,7 +297,10 @@ def loopback(layers: Layers, block: bytes) -> i64:
 
 
 def by_family(layers: Layers, family: i64) -> i64:
-    """Return the number of the header for an address family. Numbers from FIRST_TYPE on are EtherTypes."""
+    """Return the internal number (layers.py) of the IPv4 or IPv6 header for an address family.
+
+    A `family` from FIRST_TYPE up is an EtherType.
+    """
     if family == 2:
         return IPV4
     if family in (10, 24, 28, 30):
@@ -333,6 +339,6 @@ def nflog(layers: Layers, block: bytes) -> i64:
 
 
 def is_frame(block: bytes, at: i64) -> bool:
-    """Return whether the EtherType at block[at:] is plausible for an Ethernet frame that no header announces."""
+    """Return whether block[at:] contains the EtherType of IP or a VLAN tag, which suggests that an Ethernet header ends there."""
     kind = u16(block, at)
     return kind in (0x0800, 0x86DD, 0x8100, 0x88A8, 0x9100)

@@ -90,8 +90,8 @@ class Core:
     def put_in_order(self, is_growing: bool, is_proved: bool = False) -> None:
         """Sort records by time: from now on, hold each back until no earlier one can follow.
 
-        A growing capture cannot be read again. Its records are sorted from the first one that is out of order. `is_proved`: it is
-        proved that records are out of order.
+        A growing capture cannot be read again. Its records are sorted from the first one that is out of order. `is_proved`:
+        connections have shown that the packets are out of order.
         """
         self.records.times.is_ordered = True
         self.ordering = Ordering(self.records, self.flows, self.copies, self.share, is_growing)
@@ -129,7 +129,7 @@ class Core:
         return i64(NEVER) if connection is None else connection.id
 
     def retire(self, clock: i64) -> None:
-        """End the connections that get no more packets."""
+        """End the connections that can no longer get packets."""
         for connection in self.flows.retired:
             self.http.retire(connection, clock)
             self.end(connection, clock)

@@ -1,7 +1,7 @@
 """Determine whether the sender of an event stream had to wait for its receiver: for ACKs, or for room in the window.
 
-As in transfers.py, times are those at the sender: an ACK counts one round trip between capture point and sender after its
-capture.
+Data that the sender sends when it receives an ACK is captured one round trip (between capture point and sender) after the ACK. As
+in transfers.py, times of ACKs are converted accordingly.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ delayed the segment.
 
 @mypyc_attr(acyclic=True)
 class Releases:
-    """The receiver's ACKs for which the sender may have waited.
+    """The receiver's recent ACKs, to decide whether the sender waited for one of them.
 
     `ack` and `edge`: the offsets up to which the receiver had acknowledged and permitted data before the first of these ACKs.
     """
@@ -45,7 +45,7 @@ class Releases:
         self.acks: list[Ack] = []
 
     def passes(self, own: Side, packet: Packet) -> None:
-        """Record a packet of the receiver; `own` is the receiver's side."""
+        """Record the acknowledgment and the window of a packet that the receiver sent; `own` is the receiver's side."""
         last = self.acks[len(self.acks) - 1] if self.acks else None
         if last is not None and last.ack == own.acknowledged and last.edge == own.window_edge:
             return

@@ -1,8 +1,8 @@
-"""Find the smallest capture that still shows a finding, by removing packets while an analysis gives the same finding.
+"""Find the smallest capture that still shows a finding: remove packets as long as an analysis gives the same finding.
 
-The attempts are those that people would try: the connection alone, fewer connections, then without the packets before and after.
-Each attempt is analyzed like any capture, and the number of attempts is limited (delta debugging: Zeller, Hildebrandt,
-"Simplifying and Isolating Failure-Inducing Input", 2002).
+The attempts are those that people would make: the finding's connection alone, fewer connections, then no packets before or after
+the finding. Each attempt is analyzed like any capture, and the number of attempts is limited (delta debugging: Zeller,
+Hildebrandt, "Simplifying and Isolating Failure-Inducing Input", 2002).
 """
 
 from __future__ import annotations
@@ -40,7 +40,8 @@ class NotShown(Exception):
 class Extract:
     """An extracted capture, and the original frame number of each of its frames.
 
-    found: the finding that it must show. invented: its errors and warnings that the complete capture does not show.
+    found: the finding that the extract was made for. invented: errors and warnings in the extract that are absent from the
+    complete capture.
     """
 
     report: Report
@@ -54,7 +55,7 @@ class Extract:
 
 
 class Difference(NamedTuple):
-    """A number of a finding that differs in an extract: its values in the complete capture and in the extract."""
+    """A number in a finding that differs between the complete capture (`whole`) and the extract (`cut`)."""
 
     name: str
     whole: float
@@ -62,19 +63,19 @@ class Difference(NamedTuple):
 
 
 def differences(whole: Finding, cut: Finding) -> list[Difference]:
-    """Return the numbers of a finding that differ in the extract, where only the extracted packets count."""
+    """Return the numbers in a finding that differ between the complete capture (`whole`) and the extract (`cut`)."""
     here, there = _numbers(cut), _numbers(whole)
     return [Difference(name, there[name], here[name]) for name in there if name in here and there[name] != here[name]]
 
 
 def causes_not_shown(whole: Finding, cut: Finding) -> list[str]:
-    """Return the rules that explain a finding in the complete capture but not in an extract."""
+    """Return the rules that explain a finding in the complete capture but do not explain it in the extract."""
     there = {cause.rule for cause in cut.caused_by}
     return sorted({cause.rule for cause in whole.caused_by} - there)
 
 
 def not_shown(report: Report, extract: Extract) -> list[Finding]:
-    """Return findings with packets in the extract that the extract does not show, because they need other packets too."""
+    """Return the findings whose evidence is partly in the extract, but which are absent from the report on the extract."""
     kept, shown = set(extract.frames), {_about(finding) for finding in extract.report.findings}
     touched = [finding for finding in report.findings if not kept.isdisjoint(e.frame for e in finding.evidence)]
     return [finding for finding in touched if _about(finding) not in shown]
@@ -83,7 +84,7 @@ def not_shown(report: Report, extract: Extract) -> list[Finding]:
 class Cutter:
     """Extracts parts of an analyzed capture, in a temporary folder.
 
-    `summaries` are the rules that judge several connections together; in a smaller capture their counts may be lower.
+    `summaries`: the rules that judge several connections together. Their findings may cover fewer connections in an extract.
     """
 
     def __init__(self, report: Report, analyse: Analyse, folder: Path, summaries: Collection[str]) -> None:
@@ -96,9 +97,10 @@ class Cutter:
         return self._extract_frames(self._whole, _frames(self._whole.report, connections))
 
     def of_finding(self, finding: Finding) -> Extract:
-        """Return the smallest capture found that shows the finding, and if possible no error or warning that is not there.
+        """Return the smallest extract that was found to show the finding. If possible, it shows no error or warning that the
+        complete capture does not show.
 
-        Raise NotShown if no capture shows it.
+        Raise NotShown if no extract shows the finding.
         """
         own = _connections_of(self._whole.report, {e.frame for e in finding.evidence})
         own |= set() if finding.connection is None else {finding.connection}
@@ -116,10 +118,11 @@ class Cutter:
         return extract
 
     def _around_gateways(self, own: set[int]) -> Iterator[list[int]]:
-        """Yield growing parts of the capture with the connections `own` and what gateways sent for their requests.
+        """Yield the frames of ever larger parts of the capture: the connections `own`, then what gateways sent to serve their
+        requests.
 
-        Without the latter, a gateway would seem to have sent requests to no server. They are no connections at first, then the
-        packets in which other findings about `own` show it, then all its connections.
+        Without the latter, a gateway would seem to have forwarded nothing. The second result adds only the packets near evidence
+        of findings about `own`, the third all packets of the connections that gateways used.
         """
         if not own:
             return
@@ -137,9 +140,10 @@ class Cutter:
         yield _frames(report, own | {*sent})
 
     def _circles(self, finding: Finding, own: set[int]) -> Iterator[list[int]]:
-        """Yield growing parts of the capture that may show a finding of the connections `own`.
+        """Yield the frames of ever more connections, because a finding may depend on connections other than its own (`own`).
 
-        They are the connections of the same two hosts, of the same server, and all connections.
+        The first result adds the other connections between the same client and server, the next all those of the server, the last
+        all connections.
         """
         report = self._whole.report
         rows = report.connections
@@ -213,7 +217,9 @@ class Cutter:
         return extract
 
     def _invented(self, extract: Extract) -> Iterator[Finding]:
-        """Yield the errors and warnings of an extract that the complete capture does not show in the same packets."""
+        """Yield the errors and warnings of an extract that are absent from the complete capture, or that have other packets
+        there.
+        """
         there: dict[tuple[str | None, ...], set[int]] = {}
         for finding in self._whole.report.findings:
             there.setdefault(_about(finding), set()).update(e.frame for e in finding.evidence)
@@ -225,7 +231,9 @@ class Cutter:
                 yield finding
 
     def _shows_no_more(self, smaller: Extract, finding: Finding, extract: Extract) -> bool:
-        """Return whether a smaller extract shows the finding, and invents nothing that `extract` does not invent."""
+        """Return whether a smaller extract shows the finding, and shows no error or warning that is absent from both the complete
+        capture and `extract`.
+        """
         return self._shows(smaller, finding) and {*map(_about, smaller.invented)} <= {*map(_about, extract.invented)}
 
     def _shows(self, extract: Extract, finding: Finding) -> bool:
@@ -241,7 +249,7 @@ def write(report: Report, out: BinaryIO, frames: Sequence[int], about: str) -> N
 
 
 def temporary() -> tempfile.TemporaryDirectory[str]:
-    """Return a temporary folder for attempts."""
+    """Return a temporary folder for the extracts that are tried."""
     return tempfile.TemporaryDirectory(prefix="wiredoctor-", ignore_cleanup_errors=True)
 
 
@@ -278,7 +286,7 @@ def _frames(report: Report, connections: Collection[int]) -> list[int]:
 
 
 def _between(frames: Sequence[int], about: Collection[int]) -> list[int]:
-    """Return the frames of one connection from its first to its last frame in `about`."""
+    """Return those of a connection's frames that lie between its first and its last frame in `about`."""
     marked = [frame for frame in frames if frame in about]
     return [frame for frame in frames if marked[0] <= frame <= marked[-1]]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -42,7 +41,7 @@ class Cause(NamedTuple):
 
 
 class MaskedTexts(NamedTuple):
-    """The texts of a finding with (masked) in place of masked parts. `notes`: the notes of its evidence."""
+    """The texts of a finding in which "(masked)" replaces what may be secret. `notes`: the notes of its evidence."""
 
     title: str
     message: str
@@ -53,7 +52,7 @@ class MaskedTexts(NamedTuple):
 
 @dataclass(frozen=True)
 class Finding:
-    """A diagnosis with its evidence. The fields have the names and meanings of `findings` in the JSON format, schema 1."""
+    """A diagnosis with its evidence. Each field has the name and meaning of a key of `findings` in the JSON report (schema 1)."""
 
     rule: str
     family: str
@@ -92,17 +91,17 @@ class Finding:
     masks.
     """
     masked: MaskedTexts | None = field(default=None, compare=False, repr=False, metadata={"private": True})
-    """The texts for people; None if they are equal to those for programs."""
+    """The texts for human readers; None if they are the same as for programs."""
     front: int | None = field(default=None, compare=False, repr=False, metadata={"private": True})
     """The connection on which the gateway's client waited, if `connection` is behind a gateway; the delay counts there."""
     request_elapsed: float | None = field(default=None, compare=False, repr=False, metadata={"private": True})
-    """The time at which the request of its exchange began, in seconds since the first packet; None if it has no request.
+    """The time at which the request of the finding's exchange began, in seconds since the first packet; None without a request.
 
     Logs have this time. The evidence may begin earlier (a FIN that crossed the request) or later (a stall in the response).
     """
 
     def for_people(self) -> Finding:
-        """Return the finding with (masked) in place of masked parts of its texts."""
+        """Return the finding with texts in which "(masked)" replaces what may be secret."""
         if self.masked is None:
             return self
         title, message, request, remedy, notes = self.masked
@@ -111,7 +110,9 @@ class Finding:
 
     @property
     def first_seen(self) -> float:
-        """The time of its request, or of its first evidence if it has no request, in seconds since the first packet."""
+        """The time of the finding's request, in seconds since the first packet. Without a request, the time of the first
+        evidence.
+        """
         return self.elapsed if self.request_elapsed is None else self.request_elapsed
 
     @property
@@ -122,7 +123,7 @@ class Finding:
 
     @property
     def place(self) -> tuple[str, Cause]:
-        """The capture, and the Cause with which another finding's `caused_by` refers to this one."""
+        """The name of the capture, and the Cause by which another finding refers to this one in `caused_by`."""
         frame = self.evidence[0].frame if self.evidence else 0
         return self.capture, Cause(self.rule, frame, self.kind, self.connection, self.exchange)
 
@@ -131,7 +132,7 @@ T = TypeVar("T")
 
 
 def causes_first(ordered: Sequence[T], findings: Callable[[T], Iterable[Finding]]) -> list[T]:
-    """Return findings, or groups of them, in the same order, except that each cause comes before its first effect."""
+    """Return findings, or groups of them, in almost the same order: only a cause is moved before its first effect."""
     holders: dict[tuple[str, Cause], int] = {}
     for number, one in enumerate(ordered):
         for finding in findings(one):
@@ -152,9 +153,9 @@ def causes_first(ordered: Sequence[T], findings: Callable[[T], Iterable[Finding]
 
 
 def total_delay(findings: Iterable[Finding]) -> float:
-    """Return the sum of all delays in seconds. Time that several findings of one waiting client share counts once.
+    """Return the sum of all delays in seconds. Time that a client spent waiting counts once, even if several findings cover it.
 
-    The client waits on the finding's connection, or on another connection at the front of a gateway.
+    The client waits on the connection of the finding, or on the connection `front` if a gateway is in between.
     """
     covered: dict[tuple[str, int | None], float] = {}
     total = 0.0
@@ -173,6 +174,8 @@ def fingerprint(rule: str, kind: str | None, side: str | None, server: str | Non
     They depend on the path without digits, but not on connection or time. The target is taken from `identity_target`, so a
     fingerprint cannot be used to guess passwords.
     """
+    import hashlib  # not at the start, because it loads OpenSSL
+
     path = re.sub(r"[0-9]+", "", identity_target((target or "").partition("?")[0]))
     text = "\0".join(("1", rule, kind or "", side or "", server or "", masked_method(method or ""), path))
     return hashlib.sha256(text.encode("utf-8", "backslashreplace")).hexdigest()[:16]

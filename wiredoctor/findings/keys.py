@@ -20,7 +20,9 @@ ENDPOINT = r"^(\[[0-9A-Fa-f:.%]+\]|[0-9.]+)(:[0-9]+)?$|^[0-9A-Fa-f:.]+$"
 
 
 class Key(NamedTuple):
-    """A key, with the type and meaning of its value. `pattern` (for texts), `choices` and `least` restrict the value."""
+    """A key of a finding, with the type and meaning of its value. `pattern` (for texts), `choices` and `least` restrict the
+    value.
+    """
 
     name: str
     kind: Kind
@@ -36,7 +38,7 @@ class Key(NamedTuple):
 
     @property
     def unit(self) -> str:
-        """The unit of the key's column: "s" or an empty text."""
+        """The unit of the values in the key's column: "s" for seconds, otherwise ""."""
         return "s" if self.kind == "seconds" else ""
 
     @property

@@ -12,8 +12,9 @@ if TYPE_CHECKING:
 class Portion(NamedTuple):
     """Rows of some tables, from one batch of a capture.
 
-    `read(place, length)` returns bytes of packets by position (packets.payload, records.offset) until the next portion is
-    requested. `sack_blocks(row)` returns the blocks of a packet's SACK option as sequence numbers; `row` is a row of packets.
+    `read(place, length)` returns bytes of the capture from a position in it, such as packets.payload or records.offset. It may
+    only be called until the next portion is requested. `sack_blocks(row)` returns the blocks of a packet's SACK option as
+    sequence numbers; `row` is a row of packets.
     """
 
     tables: dict[str, pl.DataFrame]
@@ -34,11 +35,12 @@ class PacketAccess(Protocol):
         connections: Collection[int] | None = None,
         frames: Collection[int] | None = None,
     ) -> Iterator[Portion]:
-        """Yield the rows of these tables (in tables.READ_AGAIN), batch by batch.
+        """Yield the rows of the tables `names` (from tables.READ_AGAIN), batch by batch.
 
-        `connections` and `frames` (of records, packets, segments and pieces) restrict the rows; without both, all rows are read.
-        Tables without a column in tables.HTTP_COLUMNS only need TCP and are read many times as fast; only these can be restricted
-        by frame. Ids and frame numbers equal those of the report, and texts are masked as in the report.
+        `connections` and `frames` restrict the rows; if both are None, all rows are read. `frames` applies to records, packets,
+        segments and pieces. Tables without a column in tables.HTTP_COLUMNS need no HTTP, so they are read many times faster;
+        only these can be restricted by frame. Ids and frame numbers are those of the report, and texts are masked as in the
+        report.
         """
         ...
 
@@ -48,7 +50,9 @@ class PacketAccess(Protocol):
         connections: Collection[int] | None = None,
         frames: Collection[int] | None = None,
     ) -> dict[str, pl.DataFrame]:
-        """Return in memory, by table, all rows that `portions` would yield; use it for few connections."""
+        """Return the rows that `portions` would yield as one data frame per table. They are all in memory: use it for few
+        connections.
+        """
         ...
 
     def copy(
@@ -59,8 +63,9 @@ class PacketAccess(Protocol):
         comments: Iterable[tuple[int, Sequence[str]]],
         only: Sequence[int] | None = None,
     ) -> None:
-        """Write the first `packets` readable packets of the capture as pcapng, or only the frames in `only` (ascending).
+        """Write the first `packets` readable packets of the capture as pcapng.
 
-        `comments` are texts by frame number, ascending; `about` describes the file. Bytes are copied unchanged.
+        If `only` (frame numbers in ascending order) is given, write only those of these packets. `comments` are texts by frame
+        number, ascending; `about` describes the file. Bytes are copied unchanged.
         """
         ...

@@ -22,8 +22,8 @@ LEFT_OUT_BY: tuple[LeftOutBy, ...] = ("ignore", "baseline", "confidence")
 class LeftOut(NamedTuple):
     """Findings that were left out of the report: their number and their rules.
 
-    `by` is ignore (`reason` comes from the configuration's entry), baseline (`reason` names the file), or confidence (lower than
-    requested; `reason` names the level). `failures`: the findings of rules that report failed requests or connections.
+    `by` says why, and `reason` gives the details: "ignore" (an entry of the configuration), "baseline" (the name of the file) or
+    "confidence" (the required level). `failures`: the findings of rules that report failed requests or connections.
     """
 
     by: LeftOutBy
@@ -34,7 +34,7 @@ class LeftOut(NamedTuple):
 
 
 class Ending(NamedTuple):
-    """A reason why something did not end normally: what ended (exchanges or connections), and the text in reports."""
+    """A reason why exchanges or connections (`what`) did not end normally. `reason`: the text in reports."""
 
     what: Literal["exchanges", "connections"]
     reason: str
@@ -96,7 +96,7 @@ class Unjudged:
     """The request with (masked) in place of masked parts; None if nothing in it is masked."""
 
     def for_people(self) -> Unjudged:
-        """Return a copy with (masked) in place of masked parts of the request."""
+        """Return a copy in which "(masked)" replaces the parts of the request that may be secret."""
         return self if self.masked_request is None else replace(self, request=self.masked_request, masked_request=None)
 
 
@@ -129,9 +129,9 @@ class CaptureSummary(NamedTuple):
     dropped_of: int = 0
     """The number of captured and dropped packets together."""
     sorted: bool = False
-    """True if the file is far from time order and was sorted: frames and connections have the numbers after reordercap(1)."""
+    """True if the file was far from time order and was sorted. Frames and connections are numbered as after reordercap(1)."""
     clock_steps: int = 0
-    """The number of packets with an earlier timestamp than the previous one on their interface that were not sorted."""
+    """The number of packets whose timestamp is earlier than the previous one on their interface, and that were not sorted."""
 
 
 class RuleTotal(NamedTuple):
@@ -152,7 +152,7 @@ def sum_totals(parts: Iterable[Mapping[str, RuleTotal]]) -> dict[str, RuleTotal]
 
 
 class Checked(NamedTuple):
-    """A rule that ran: its family, the table that it reads first, and whether it reports requests or connections that failed."""
+    """A rule that ran. `table`: the table that it reads first. `ends`: it reports requests or connections that failed."""
 
     family: str
     table: str
@@ -209,12 +209,16 @@ class Report:
 
     @property
     def connections(self) -> pl.DataFrame:
-        """One row per connection, with the columns of tables.CONNECTIONS, and with their earlier names."""
+        """One row per connection, with the columns of tables.CONNECTIONS. Renamed columns are also present under their earlier
+        names.
+        """
         return _collect(self.scan_connections, "connections")
 
     @property
     def exchanges(self) -> pl.DataFrame:
-        """One row per exchange, with the columns of tables.EXCHANGES, and with their earlier names."""
+        """One row per exchange, with the columns of tables.EXCHANGES. Renamed columns are also present under their earlier
+        names.
+        """
         return _collect(self.scan_exchanges, "exchanges")
 
 

@@ -24,18 +24,18 @@ _CONFIGURED: ContextVar[Mapping[ThresholdKey, str]] = ContextVar("configured thr
 
 
 def _value(text: str) -> int:
-    """Return a quantity as a whole number: in nanoseconds for times, otherwise in its unit."""
+    """Return a quantity as a whole number: times in nanoseconds, others in the unit that the text names."""
     number, _, unit = text.partition(" ")
     return round(float(number) * _UNITS.get(unit, 1))
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class Threshold:
     """A threshold of a rule, such as "30 ms", "8 segments" or "25 %", and the reason for its value.
 
-    `value` is in nanoseconds for times (ns, us, ms, s), otherwise in the unit of the text. Within `configured`, `value` and
-    `current` are those of the user's configuration. Therefore `find` and `judge` must read them each time they run, and must not
-    store them. `most`: the largest value that has an effect, because the core does not record what lies beyond it.
+    `value` is in nanoseconds for times (ns, us, ms, s), otherwise in the unit that the text names. Within `configured`, `value`
+    and `current` are those of the user's configuration. Therefore `find` and `judge` must read them each time they run, and must
+    not store them. `most`: the largest value that has an effect, because the core does not record what lies beyond it.
     """
 
     text: str
@@ -53,7 +53,7 @@ class Threshold:
 
     @property
     def value(self) -> int:
-        """The threshold as a whole number: in nanoseconds for times, otherwise in the unit of the text."""
+        """The threshold as a whole number: times in nanoseconds, other values in the unit that the text names ("25 %" is 25)."""
         return _value(self.current)
 
     def parse(self, text: str) -> str:
@@ -94,13 +94,13 @@ class Reference(NamedTuple):
 
 
 class Advice(NamedTuple):
-    """A sentence at the end of a remedy, given if the side that has to change something is `side` and runs `software`.
+    """A sentence at the end of a remedy. It is given if the side that has to change something is `side` and runs `software`.
 
     `software` is a regular expression that is searched, ignoring case, in the Server field (side server) or the User-Agent field
-    (side client). "" always matches; "^$" matches if the software is unknown. A client that is a gateway gets the advice for side
-    "gateway", because it forwards the User-Agent of others; only "httpd" can be recognized there. Advice for the software of a
-    client begins with "If the client is", because an invisible gateway may be the client. `where` may name a column of the
-    candidates: the advice is then only given if that column is not null, 0, false or empty.
+    (side client). "" always matches; "^$" matches if the software is unknown. A client that is a gateway gets the advice for
+    side "gateway", because it forwards the User-Agent of others; only "httpd" can be recognized there. Advice for the software
+    of a client begins with "If the client is", because an unknown gateway may have forwarded the User-Agent. `where` may name a
+    column of the candidates: the advice is then only given if that column is not null, 0, false or empty.
     """
 
     side: Side | Literal["gateway"]
@@ -118,13 +118,13 @@ class Rule(NamedTuple):
 
     severity, title, message and remedy are one value for all kinds, or a mapping by kind (None: the rule has no kinds).
     explained_by: pairs of a name (rule, family or rule/kind) and a scope. A candidate is dropped in favor of one so named in the
-    same scope: "time" (same connection, overlapping start..end), "exchange", "previous" (the next exchange on its connection),
-    "connection", "endpoint" (the server) or "front" (the exchange of the gateway's client for which this one was made; of the
-    same rule, one that ended first).
+    same scope: "time" (same connection, overlapping start..end), "exchange", "previous" (the exchange before this one on its
+    connection), "connection", "endpoint" (the server) or "front" (the exchange of a gateway's client for which this one was made;
+    if both candidates are of one rule, the other one must have ended first).
     unexplained: the kinds to which explained_by does not apply.
     caused_by: like explained_by, but both are reported, and the cause comes first. "rule/" means candidates of the rule without a
     kind. Instead of "time" and "front" there are "tries" (what a gateway did at its back for this exchange, in order) and "until"
-    (the same exchange, whose client did not read until its server closed).
+    (the same exchange, whose client did not read until the server closed).
     summary: the rule has one finding per endpoint or capture, reported at the end; otherwise its findings are events, each final
     once its evidence was read.
     timeless: packet order and sequence numbers alone prove the finding, so it holds even if the capture's clock was set back. A
@@ -132,7 +132,7 @@ class Rule(NamedTuple):
     absence: the proof includes something that is not in the capture (a response, an ACK, a close, a packet within a pause). If
     packets were dropped, it may have existed, so confidence is medium at most.
     ends: the rule explains why a request got no response, a message was truncated, or a connection ended. What its findings
-    name is then not listed as not judged: an exchange with the later ones on its connection, a connection, or the connections of
+    explain is not listed as "not judged": an exchange with the later ones on its connection, a connection, or all connections of
     an endpoint.
     any_order: the result does not depend on the order of rows in the tables, or in the result of `find` that `judge` receives.
     Many rows can then be streamed in any order, which takes less memory.
@@ -186,5 +186,5 @@ dropped then.
 
 
 def by_kind(text: Any, kind: str | None) -> Any:
-    """Return the entry for this kind of a rule's severity, title, message or remedy."""
+    """Return the value of a rule's severity, title, message or remedy for candidates of this kind."""
     return text if isinstance(text, str) else text[kind]

@@ -1,4 +1,7 @@
-"""Select the right pairs among the possible pairs of fronts and backs, separately for each connected part of their graph."""
+"""Select the right pairs among the possible pairs of a front (exchange with a client) and a back (exchange with a server).
+
+The pairs form a graph. Each connected part of it is solved separately.
+"""
 
 from __future__ import annotations
 
@@ -13,14 +16,14 @@ from wiredoctor.gateways.exchange_columns import NO_STATUS, OWN, SLACK, Rows
 from wiredoctor.tables import Array
 
 MAX_COMPARED = 64
-"""The maximum number of unassigned backs in a part for which all possible matchings are compared."""
+"""The maximum number of unassigned backs in a connected part of the graph for which all possible matchings are compared."""
 
 Part = dict[int, list[int]]
-"""The possible fronts of each back; both in time order."""
+"""The possible fronts (clients' exchanges) of each back (a gateway's request); both are in time order."""
 
 
 class Pair(NamedTuple):
-    """A front and a back that belong together, as row numbers."""
+    """A pair, as row numbers: `front` is an exchange with a gateway's client, `back` the gateway's own request for it."""
 
     front: int
     back: int
@@ -28,9 +31,10 @@ class Pair(NamedTuple):
 
 
 class Assigned(NamedTuple):
-    """The pairs, as row numbers of fronts and backs, with whether each pair is certain; and the doubts.
+    """Pairs of an exchange on a gateway's client side (front) and one on its server side (back), as row numbers.
 
-    A doubt is a set of connected fronts and backs that cannot be paired with certainty.
+    `certain`: for each pair, whether no other pairing is possible. `doubts`: sets (fronts, backs) of exchanges that are
+    connected by possible pairs, but cannot be paired with certainty.
     """
 
     front: Array
@@ -54,7 +58,7 @@ class _Times(NamedTuple):
 
 
 def assign(rows: Rows, edges: Edges) -> Assigned:
-    """Decide to which front each back belongs."""
+    """Decide to which front (exchange of a gateway's client) each back (request of the gateway) belongs."""
     # fast path: most parts have one front and one back
     of_back, of_front = (np.bincount(some, minlength=len(rows)) for some in (edges.back, edges.front))
     alone = (of_back[edges.back] == 1) & (of_front[edges.front] == 1)
@@ -71,7 +75,7 @@ def assign(rows: Rows, edges: Edges) -> Assigned:
 
 
 def with_pairs(assigned: Assigned, pairs: list[Pair]) -> Assigned:
-    """Return `assigned` with more pairs."""
+    """Return `assigned` with `pairs` added."""
     more = np.array(pairs, np.int64).reshape(-1, 3)
     front, back = np.concatenate([assigned.front, more[:, 0]]), np.concatenate([assigned.back, more[:, 1]])
     return Assigned(front, back, np.concatenate([assigned.certain, more[:, 2].astype(bool)]), assigned.doubts)
@@ -129,7 +133,10 @@ def _assign_part(part: Part, times: _Times, made: _Edges, doubted: set[int]) -> 
 
 
 def _contradicted_fronts(sure: list[tuple[int, int]], t: _Times) -> set[int]:
-    """Return the fronts whose tries contradict each other: one began during another, or after a response."""
+    """Return the fronts (exchanges of a gateway's clients) whose tries contradict each other.
+
+    In a contradiction, a try began before the previous one had failed.
+    """
     backs: dict[int, list[int]] = {}
     for f, b in sorted(sure):
         backs.setdefault(f, []).append(b)
@@ -145,18 +152,22 @@ def _one_after_the_other(f: int, tries: list[int], t: _Times) -> bool:
 
 
 def _answers(b: int, t: _Times) -> bool:
-    """Return whether this try has a final status below 500: its front received this response, and no other try followed."""
+    """Return whether this try has a final status below 500. The gateway forwards such a response, and makes no other try."""
     return 0 <= t.status[b] < OWN
 
 
 def _are_tries(one: int, other: int, t: _Times) -> bool:
-    """Return whether two exchanges can be tries of one front: the earlier one had failed before the later one began."""
+    """Return whether two exchanges can be tries for the same request: the earlier one had failed before the later one began."""
     first, second = sorted((one, other))
     return not _answers(first, t) and t.over[first] <= t.start[second] + SLACK
 
 
 class _Unassigned:
-    """The backs and fronts of a part that are not assigned yet, and the assigned `pairs` (front, back)."""
+    """The exchanges in one connected part of the graph of possible pairs: those not paired yet, and the assigned `pairs` (front,
+    back).
+
+    A front is an exchange with a gateway's client; a back is the gateway's own request for it.
+    """
 
     def __init__(self, part: Part, times: _Times) -> None:
         self.times = times
@@ -171,7 +182,7 @@ class _Unassigned:
         self._done: set[int] = set()
 
     def assign_forced(self) -> None:
-        """Assign everything that follows from earlier assignments."""
+        """Make all assignments that are the only possible ones after the earlier assignments."""
         while self._single or self._changed:
             for b in self._single:
                 self._take(b)
@@ -180,11 +191,15 @@ class _Unassigned:
             self._single.sort()
 
     def is_one_to_one(self) -> bool:
-        """Return whether no front can have two backs."""
+        """Return whether no exchange on a gateway's client side (front) can belong to two on its server side (backs)."""
         return not any(_are_tries(one, other, self.times) for some in self.backs.values() for one, other in combinations(some, 2))
 
     def _take(self, b: int) -> None:
-        """Assign a back to its only possible front, and remove that front from backs that were open at the same time."""
+        """Pair a back (a gateway's request) with its only possible front (the client's exchange for which it was made).
+
+        A gateway tries one server at a time: other backs that were open at the same time no longer count as possible for that
+        front.
+        """
         if b not in self.fronts:
             return
         (f,) = self.fronts.pop(b)
@@ -205,9 +220,10 @@ class _Unassigned:
             self._single.append(b)
 
     def _give(self) -> None:
-        """If only one back can have sent a front's final response below 500, exclude the other fronts of that back.
+        """Exclude wrong pairs of a back (a gateway's request) by the responses that the fronts (its clients' exchanges) got.
 
-        Do nothing if another front claims that back.
+        If only one back can have delivered the final response of a front (status below 500), that back belongs to no other
+        front. Nothing is excluded if this is true of two fronts for the same back.
         """
         t = self.times
         wanted: dict[int, list[int]] = {}
@@ -225,7 +241,11 @@ class _Unassigned:
 
 
 def _common_matches(fronts: dict[int, set[int]]) -> list[tuple[int, int]]:
-    """Return the pairs that all maximum matchings have in common; an empty list if a matching cannot cover every back."""
+    """Return the pairs (front, back) that occur in every matching in which each back has a front; empty if there is no such
+    matching.
+
+    `fronts`: the possible fronts of each back.
+    """
     owner: dict[int, int] = {}
     for b in fronts:
         if not _grow(b, fronts, owner, set()):
@@ -240,7 +260,11 @@ def _common_matches(fronts: dict[int, set[int]]) -> list[tuple[int, int]]:
 
 
 def _grow(b: int, fronts: dict[int, set[int]], owner: dict[int, int], seen: set[int]) -> bool:
-    """Find a front for one more back by reassigning others (Berge's augmenting path). Return whether that succeeded."""
+    """Find a front for one more back, if necessary by changing the fronts of others (Berge's augmenting path). Return whether
+    there is one.
+
+    `owner`: the back to which each front is assigned; changed in place.
+    """
     for f in sorted(fronts[b]):
         if f not in seen:
             seen.add(f)
@@ -251,7 +275,11 @@ def _grow(b: int, fronts: dict[int, set[int]], owner: dict[int, int], seen: set[
 
 
 def _by_order(rest: Part, taken: set[int]) -> list[Pair]:
-    """Pair by time order: the front that has waited longest was forwarded first."""
+    """Pair exchanges by time order: a gateway's request to a server belongs to the client's request that has waited longest.
+
+    `rest`: for each back (exchange with a server), the possible fronts (exchanges with clients). `taken`: the fronts that are
+    already paired.
+    """
     pairs: list[Pair] = []
     used = set(taken)
     for b in sorted(rest):

@@ -1,4 +1,4 @@
-"""Find failed connections that a gateway opened for an exchange at its front."""
+"""Find failed connections that a gateway opened to serve an exchange of its client."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from wiredoctor.gateways.exchange_columns import LATE, NO_STATUS, OWN, SLACK, Ro
 from wiredoctor.tables import MILLISECOND, Array
 
 MAX_OPEN = 400
-"""The maximum number of exchanges at fronts, newest first, among which the owner of an attempt is sought."""
+"""The maximum number of exchanges of gateways' clients, newest first, that are examined to find the one for an attempt."""
 
 GATEWAY = (502, 503, 504)
 """The statuses with which gateways respond after failed attempts."""
@@ -25,10 +25,10 @@ RELAY = 50 * MILLISECOND
 
 
 class Attempt(NamedTuple):
-    """A connection without a request whose SYN was refused or never answered.
+    """A failed attempt to connect: its SYN was refused or never answered, so the connection has no request.
 
-    Hosts and endpoints are numbers, as in Rows. time: of the first SYN, in ns since the first packet. refused: of the RST that
-    answered it, or LATE.
+    Hosts and endpoints are numbers, as in Rows. `time`: when the first SYN was sent, in ns since the first packet. `refused`:
+    when the RST came that refused it (ns); LATE if no RST came.
     """
 
     connection: int
@@ -40,7 +40,7 @@ class Attempt(NamedTuple):
 
 
 def attempts(failed: pl.DataFrame) -> list[Attempt]:
-    """Return the first MAX_ATTEMPTS of these connections, in time order."""
+    """Return the first MAX_ATTEMPTS of these failed connections, in time order."""
     c = pl.col
     made = failed.sort("syn_time", "connection").head(MAX_ATTEMPTS).select(
         "connection",
@@ -54,10 +54,10 @@ def attempts(failed: pl.DataFrame) -> list[Attempt]:
 
 
 class Gateway(NamedTuple):
-    """The facts about gateways that are known when attempts are assigned.
+    """What is known about gateways before failed attempts are assigned to exchanges.
 
-    front: the rows at fronts. hosts: by endpoint, the hosts from which its gateway connects to servers. tries: the tries of each
-    row at a front.
+    `front`: the rows of exchanges with the gateways' clients. `hosts`: for each endpoint of a gateway, the hosts from which it
+    connects to servers. `tries`: for each row in `front`, the rows of the gateway's requests for it.
     """
 
     front: Array
@@ -66,7 +66,10 @@ class Gateway(NamedTuple):
 
 
 def owners(found: Sequence[Attempt], rows: Rows, gateway: Gateway) -> dict[int, int]:
-    """Return the row at a front to which each attempt belongs, by the attempt's index; unclear attempts are left out."""
+    """Return for each attempt the row of the client's exchange for which the gateway made it; the keys are indexes of `found`.
+
+    Attempts for which that is not clear are left out.
+    """
     front = np.sort(gateway.front)
     starts, last = rows.start[front], np.maximum.accumulate(rows.answered[front])
     first = front[rows.opened[front] < LATE]
@@ -93,10 +96,11 @@ def owners(found: Sequence[Attempt], rows: Rows, gateway: Gateway) -> dict[int, 
 
 
 def other_addresses(found: Sequence[Attempt], rows: Rows) -> dict[int, set[int]]:
-    """Return, by endpoint, the hosts that are other addresses of its gateway, although no request at the back shows them.
+    """Return for each endpoint of a gateway further hosts (addresses) from which this gateway probably connects to servers.
 
-    All attempts of such a host began while the endpoint failed to answer exchanges. At least one began soon after such a request,
-    and if it was refused, the response came soon after that: other hosts may connect in vain by chance.
+    Only failed attempts were captured from such a host. All of them began while the endpoint had open requests that it later
+    answered with 502, 503 or 504. Another host may fail to connect at the same time by chance. Therefore at least one attempt
+    must have begun soon after such a request, and if it was refused, the endpoint must have answered soon after that.
     """
     failed = np.flatnonzero(np.isin(rows.status, GATEWAY))
     known = {*rows.client_host.tolist(), *rows.server_host.tolist()}
@@ -122,7 +126,10 @@ def other_addresses(found: Sequence[Attempt], rows: Rows) -> dict[int, set[int]]
 
 
 def _of_host(one: Attempt, rows: Rows, some: Array, hosts: Mapping[int, frozenset[int]]) -> list[int]:
-    """Return the rows whose gateway may have made this attempt."""
+    """Return those rows in `some` whose gateway may have made this attempt.
+
+    `hosts`: for each endpoint of a gateway, the hosts from which it connects to servers.
+    """
     return [
         row
         for row in some.tolist()
@@ -132,7 +139,7 @@ def _of_host(one: Attempt, rows: Rows, some: Array, hosts: Mapping[int, frozense
 
 
 def _is_free(one: Attempt, rows: Rows, tries: Sequence[int]) -> bool:
-    """Return whether no try of this front was open at the time of the attempt: a gateway tries one server at a time."""
+    """Return whether none of the tries was open at the time of the attempt. A gateway has only one try open for an exchange."""
     return not any(rows.start[b] <= one.time < rows.over[b] for b in tries)
 
 

@@ -1,4 +1,7 @@
-"""Find the possible pairs of an exchange at the front and an exchange at the back: the pairs that nothing contradicts."""
+"""Find the possible pairs of an exchange on a gateway's client side (front) and one on its server side (back).
+
+A pair is possible if nothing contradicts it.
+"""
 
 from __future__ import annotations
 
@@ -13,13 +16,13 @@ from wiredoctor.gateways.order import Order, running_most
 from wiredoctor.tables import Array
 
 MAX_OPEN = 400
-"""The maximum number of exchanges at the front with one method and target that are compared with one at the back."""
+"""The maximum number of clients' exchanges (fronts) with one method and target that are compared with a request of a gateway."""
 
 MAX_POSSIBLE = 64
-"""The maximum number of possible fronts of a back; with more, the right one cannot be determined."""
+"""The maximum number of possible fronts of a gateway's request (back); with more, the right one cannot be determined."""
 
 MAX_EDGES = 300_000
-"""The maximum number of possible pairs of backs with several possible fronts; later backs are paired by time order."""
+"""The maximum number of possible pairs of backs with several possible fronts; all later backs are paired by time order."""
 
 AT_ONCE = 1_000_000
 """The number of pairs that are compared at a time."""
@@ -31,10 +34,10 @@ _HEAD, _GET = pl.Series(["HEAD", "GET"]).hash().to_numpy().view(np.int64).tolist
 
 
 class Edges(NamedTuple):
-    """The possible pairs: the row numbers of a back and of a front, in order.
+    """The possible pairs: the row numbers of a back (a gateway's request) and of a front (its client's exchange), in order.
 
-    `crowded`: the backs with too many possible fronts, which are in no pair. `doubted`: for each row, whether it is a possible
-    front of a crowded back.
+    `crowded`: the backs with too many possible fronts; they are left out of the pairs. `doubted`: for each row, whether it is a
+    possible front of a crowded back.
     """
 
     back: Array
@@ -44,7 +47,10 @@ class Edges(NamedTuple):
 
 
 class Fronts:
-    """The exchanges at fronts by key, in time order. An exchange whose path may be rewritten has several keys."""
+    """The exchanges on the client sides of gateways (fronts), sorted by key and then by time.
+
+    A key stands for the method and the target. An exchange whose path the gateway may rewrite has several keys.
+    """
 
     def __init__(self, rows: Rows, key: Array, front: Array) -> None:
         place = np.lexsort((rows.start[front], key))
@@ -56,7 +62,10 @@ class Fronts:
         self._by_end = codes * (len(self._ends) + 1) + np.searchsorted(self._ends, last)
 
     def around(self, rows: Rows, key: Array, back: Array) -> tuple[Array, Array]:
-        """Return for each back the range in `front` of exchanges with the same key that began earlier and may still be open."""
+        """Return the first row and the end of a range in `front` for each exchange in `back`.
+
+        The range contains the exchanges with the same key that began earlier and may still be open. There may be none.
+        """
         code = np.minimum(np.searchsorted(self.known, key), max(len(self.known) - 1, 0))
         exists = self.known[code] == key
         begun = np.searchsorted(self._starts, rows.start[back] + SLACK, side="right")
@@ -67,7 +76,7 @@ class Fronts:
 
 
 class Allowed:
-    """The pairs of endpoints that may be front and back, and the hosts of each gateway."""
+    """Which endpoint may be a gateway for which other endpoint, and from which hosts each gateway connects."""
 
     def __init__(self, order: Order) -> None:
         triples = [(a, b, host) for (a, b), hosts in order.items() for host in hosts]
@@ -83,13 +92,18 @@ class Allowed:
         return code, exists
 
     def among(self, rows: Rows, back: Array, front: Array) -> Array:
-        """Return for each pair whether the front's endpoint may be a gateway for the back's, with the back's client host."""
+        """Return for each pair whether the endpoint of `front` may be a gateway that connects to that of `back` from the back's
+        client host.
+        """
         code, exists = self._code([rows.server[front], rows.server[back], rows.client_host[back]])
         return exists & np.isin(code, self._triples)
 
 
 def edges(rows: Rows, fronts: Fronts, key: Array, back: Array, allowed: Allowed) -> Edges:
-    """Return the possible pairs. `key` is the method and target of each back as a number."""
+    """Return the possible pairs of a back (a gateway's request) and a front (its client's exchange).
+
+    `key`: for each row in `back`, its method and target as a number.
+    """
     ones: list[tuple[Array, Array]] = []
     crowded: list[Array] = [back[:0]]
     doubted = np.zeros(len(rows), bool)
@@ -107,7 +121,12 @@ def edges(rows: Rows, fronts: Fronts, key: Array, back: Array, allowed: Allowed)
 
 
 def possible_pairs(rows: Rows, fronts: Fronts, key: Array, back: Array, allowed: Allowed) -> Iterator[tuple[Array, Array]]:
-    """Yield the backs and the fronts (row numbers) of pairs that nothing contradicts, all pairs of a back together."""
+    """Yield possible pairs, many at a time: the row numbers of the backs, and those of their fronts. Nothing contradicts these
+    pairs.
+
+    A back is an exchange on the server side of a gateway, a front is one on its client side. All pairs of a back are yielded
+    together.
+    """
     first, stop = fronts.around(rows, key, back)
     counts = np.maximum(stop - first, 0)
     upto = np.cumsum(counts)
@@ -129,7 +148,9 @@ def possible_pairs(rows: Rows, fronts: Fronts, key: Array, back: Array, allowed:
 
 
 def possible(r: Rows, b: Array, f: Array) -> Array:
-    """Return for each pair whether the back may have been sent for the front; targets are not compared."""
+    """Return for each pair whether the gateway may have sent the request `b` for the client's request `f`. Targets are not
+    compared.
+    """
     asked = (r.method[f] == r.method[b]) | ((r.method[f] == _HEAD) & (r.method[b] == _GET))
     inside = (r.head[f] - SLACK <= r.start[b]) & (r.start[b] <= r.answered[f] + SLACK)
     good = asked & inside & (r.connection[b] != r.connection[f])

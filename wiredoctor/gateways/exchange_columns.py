@@ -1,4 +1,4 @@
-"""Represent exchanges as columns of numbers: when each was open, and what must be equal at front and back."""
+"""Represent exchanges as columns of numbers: when each was open, and what is equal on both sides of a gateway."""
 
 from __future__ import annotations
 
@@ -37,12 +37,13 @@ EXCHANGES = [
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Rows:
-    """Exchanges in time order. Equal texts are equal numbers; 0 is the empty text. Times are in ns; LATE means never.
+    """Exchanges in time order. Texts are represented by numbers: equal texts by equal ones, the empty text by 0. Times are in
+    ns; LATE means never.
 
-    `head`: the complete request head was received. `answered`: the final response began, or the exchange was given up; nothing is
-    forwarded after that. `began`: the first response began, including interim ones. `silent`: the server sent no byte. `left`,
-    `dropped`: the client or the server closed before the response was complete. `gone`: the client closed. `over`: the response
-    was complete, or a side closed. `opened`: the connection was opened; for its first exchange only.
+    `head`: the complete request head was received. `answered`: the final response began, or the exchange was given up; nothing
+    is forwarded after that. `began`: the first response began, including interim ones. `silent`: the server sent no byte.
+    `left`, `dropped`: the client or the server closed before the response was complete. `gone`: the client closed. `over`: the
+    response was complete, or a side closed. `opened`: the connection was opened; for its first exchange only.
 
     `length`, `content`: the size in bytes of the request and response bodies if a gateway must keep it, otherwise -1.
     `forwarded`: the last client address in the request; `forwarded_host`: its host; `forwarded_end`: the address with its port,
@@ -124,7 +125,7 @@ def read(exchanges: pl.LazyFrame, connections: pl.LazyFrame, most: int | None = 
 
 
 def _end_at_next(rows: Rows) -> None:
-    """End an exchange whose end was not captured when the next one on its connection begins."""
+    """Set the end of each exchange whose end was not captured: it ends when the next one on its connection begins."""
     open_ = np.flatnonzero(rows.answered == LATE)
     if not len(open_):
         return
@@ -137,7 +138,7 @@ def _end_at_next(rows: Rows) -> None:
 
 
 def _numbers(column: pl.Series) -> Array:
-    """Return a column as signed numbers; hashes are unsigned."""
+    """Return a column as an array of signed 64-bit numbers; unsigned hashes keep their bits."""
     values: Array = column.to_numpy()
     return values.view(np.int64) if values.dtype == np.uint64 else values.astype(np.int64)
 
@@ -150,7 +151,7 @@ def host_of(column: str) -> pl.Expr:
 
 
 def host_code(host: pl.Expr) -> pl.Expr:
-    """Return an expression for a host as a number; it is the same for 127.0.0.1 and ::1."""
+    """Return an expression for the hash of a host's address. 127.0.0.1 and ::1 have the same hash."""
     return pl.when(host == "::1").then(pl.lit("127.0.0.1")).otherwise(host).hash()
 
 
@@ -163,7 +164,7 @@ def origin_form() -> pl.Expr:
 
 
 def _text(name: str) -> pl.Expr:
-    """Return an expression for a text as a number, 0 if it is empty."""
+    """Return an expression for the hash of the texts in a column; 0 for an empty text."""
     return pl.when(pl.col(name) != "").then(pl.col(name).hash()).otherwise(pl.lit(0, pl.UInt64))
 
 

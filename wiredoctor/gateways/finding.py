@@ -1,4 +1,4 @@
-"""Find the exchanges at the front and at the back of gateways in one capture."""
+"""Pair the exchanges on the client side and on the server side of gateways in one capture."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from wiredoctor.gateways.known import Gateways
 
 
 def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame, *, possible: bool = False) -> Gateways:
-    """Pair the exchanges of a capture with one clock; the arguments are rows of tables.EXCHANGES and tables.CONNECTIONS.
+    """Pair the exchanges of gateways' clients with the requests that the gateways made for them.
 
-    With `possible`, also return every pair that nothing contradicts. Most captures contain no gateway, so the pairing code is
-    only imported if there may be one.
+    The arguments are rows of tables.EXCHANGES and tables.CONNECTIONS of one capture, whose times come from one clock. With
+    `possible`, also return every pair that nothing contradicts. Most captures contain no gateway, so the pairing code is only
+    imported if there may be one.
     """
     asked = exchanges.filter("has_request")
     facts = asked.select(

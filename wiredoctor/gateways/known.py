@@ -1,4 +1,4 @@
-"""The data types for what is known about gateways."""
+"""Data types for known gateways, and for their tries to serve a request."""
 
 from __future__ import annotations
 
@@ -48,20 +48,24 @@ Place = tuple[int, int]
 
 
 class Doubt(NamedTuple):
-    """Exchanges that cannot be paired with certainty: each of `backs` belongs to one of `fronts`."""
+    """Exchanges that cannot be paired with certainty.
+
+    Each of `backs` (the gateway's own requests) was made for one of `fronts` (exchanges with the gateway's clients).
+    """
 
     fronts: tuple[Place, ...]
     backs: tuple[Place, ...]
 
 
 class Gateways(NamedTuple):
-    """The known facts about the gateways in a capture.
+    """The known facts about the gateways in a capture. The front of a gateway is where its clients connect, the back where it
+    connects to servers.
 
     tries: rows of TRIES, sorted by front and start; no exchange or connection at the back occurs twice.
     fronts: for each endpoint (address:port) of a gateway, the endpoints behind it, in order.
     doubtful: exchanges that cannot be paired with certainty.
-    clients: the connections whose client is a gateway: connections of tries from a host with a certain try, and connections with
-    fields such as X-Forwarded-For.
+    clients: the connections whose client is a gateway. Either they belong to a try, from a host with at least one certain try, or
+    their requests contain fields such as X-Forwarded-For.
     possible, crowded: if requested, the rows of POSSIBLE, and the exchanges with too many possible pairs.
     """
 
@@ -73,7 +77,9 @@ class Gateways(NamedTuple):
     crowded: frozenset[Place] = frozenset()
 
     def with_tries(self, told: pl.DataFrame) -> Gateways:
-        """Return a copy in which the given rows of TRIES, which are certain, replace all rows that contradict them."""
+        """Return a copy in which the rows `told` replace all rows that contradict them. `told` are rows of TRIES, and all are
+        certain.
+        """
         if told.join(self.tries, on=[*TRIES], how="anti", nulls_equal=True).is_empty():
             return self
         front, back = ["front_connection", "front_exchange"], ["connection", "exchange"]

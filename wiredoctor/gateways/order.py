@@ -1,4 +1,4 @@
-"""Determine which endpoint is a gateway for which other endpoint, by counting exchanges that enclose another."""
+"""Determine which endpoint is a gateway for which other endpoint: its exchanges often enclose exchanges of the other one."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ MAX_OPEN = 400
 """The maximum number of earlier exchanges with one method and target among which an enclosing one is sought."""
 
 SHARE = 10
-"""A host is the gateway if it has at least 1/SHARE of the votes of the busiest host; others use the server directly."""
+"""A host belongs to the gateway if it has at least 1/SHARE of the votes of the busiest host; others use the server directly."""
 
 END_TO_END = ("agent", "referer", "content_type", "credentials")
 """The fields in tables.EXCHANGES that gateways forward unchanged."""
@@ -26,10 +26,10 @@ _Vote = tuple[int, int, int]
 
 
 def order(rows: Rows) -> Order:
-    """Return the hosts from which each gateway connects to each endpoint behind it (see Order).
+    """Return which endpoints are behind which gateway, and from which hosts the gateway connects to them (see Order).
 
-    If paths are rewritten, only their last segments are equal. Such exchanges only count for endpoints without any votes from
-    complete targets.
+    An endpoint is behind a gateway if requests with the same target lie within the gateway's exchanges. If a gateway rewrites
+    paths, only the last segments are equal: these count only for endpoints about which the complete targets show nothing.
     """
     if len(np.unique(rows.server)) < 2:
         return {}
@@ -53,9 +53,10 @@ def order(rows: Rows) -> Order:
 
 
 def _votes(rows: Rows, group: Array) -> tuple[Counter[_Vote], Counter[_Vote]]:
-    """Count votes: each exchange votes for the newest enclosing exchange in its group at another endpoint.
+    """Count how often an exchange at one endpoint lies within an exchange at another endpoint, in the same group.
 
-    Pairs that are both open at the end of the capture are counted separately, because their ends are unknown.
+    Each exchange counts for the newest one that encloses it. Pairs that are both open at the end of the capture are counted
+    separately (second result), because their ends are unknown.
     """
     place = np.argsort(group, kind="stable")
     r, group = rows.select(place), group[place]
@@ -81,7 +82,10 @@ def _votes(rows: Rows, group: Array) -> tuple[Counter[_Vote], Counter[_Vote]]:
 
 
 def running_most(values: Array, group: Array) -> Array:
-    """Return for each value the greatest one so far in its group; group numbers ascend."""
+    """Return for each value the greatest of the values in its group up to its position.
+
+    `group`: the number of the group of each value, in ascending order.
+    """
     known, codes = np.unique(values, return_inverse=True)
     base = group * len(known)
     return known[np.maximum.accumulate(base + codes) - base]
@@ -103,9 +107,11 @@ def _lies_in(r: Rows, x: Array, y: Array) -> Array:
 
 
 def _choose_orders(votes: Counter[_Vote], asked: Counter[tuple[int, int]]) -> Counter[tuple[int, int]]:
-    """Return pairs of endpoints with their votes, in the direction with the larger share of possible votes.
+    """Return pairs (gateway, endpoint behind it) with their votes.
 
-    Each of several servers behind a busy gateway has fewer exchanges than the front, and many exchanges of the front begin while
+    A vote is an exchange at one endpoint that lies within an exchange at the other. If there are votes in both directions, the
+    direction counts in which a larger share of the possible votes was given. The number of votes alone would mislead: each of
+    several servers behind a busy gateway has fewer exchanges than the gateway, and many exchanges of the gateway begin while
     such a server works.
     """
     total: Counter[tuple[int, int]] = Counter()
@@ -117,7 +123,10 @@ def _choose_orders(votes: Counter[_Vote], asked: Counter[tuple[int, int]]) -> Co
 
 
 def _of_most(votes: Counter[_Vote], rows: Rows) -> set[int]:
-    """Return the endpoints of which at least two exchanges, and at least half, are enclosed: a few may be enclosed by chance."""
+    """Return the endpoints most of whose exchanges are enclosed by an exchange at another endpoint.
+
+    At least two, and at least half, must be enclosed, because a few may be enclosed by chance.
+    """
     servers, counts = np.unique(rows.server, return_counts=True)
     asked = dict(zip(servers.tolist(), counts.tolist(), strict=True))
     inside: Counter[int] = Counter()
@@ -134,9 +143,10 @@ Few are less than 1/SIBLINGS of the votes that say that the gateway is in front 
 
 
 def _without_siblings(elected: Counter[tuple[int, int]]) -> Counter[tuple[int, int]]:
-    """Drop pairs of servers behind the same gateway.
+    """Drop pairs of endpoints that are servers of the same gateway.
 
-    A gateway that gives up on a server may send the request to a second one while the first is still processing it.
+    Their exchanges may enclose each other: a gateway that gives up on a server may send the request to a second one while the
+    first is still processing it.
     """
     return Counter(
         {
@@ -148,7 +158,7 @@ def _without_siblings(elected: Counter[tuple[int, int]]) -> Counter[tuple[int, i
 
 
 def _without_chains(elected: Counter[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Drop pairs whose requests pass through a third endpoint."""
+    """Return the pairs (gateway, endpoint behind it) without those whose requests pass through a third endpoint in between."""
     behind: dict[int, list[int]] = {}
     for a, b in elected:
         behind.setdefault(a, []).append(b)

@@ -1,4 +1,4 @@
-"""Pair the exchanges at the back of a gateway with those at its front."""
+"""Pair the exchanges of gateways' clients with the requests that the gateways made for them."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ FIRST = 10_000
 def pairs(
     asked: pl.LazyFrame, connections: pl.LazyFrame, tried: list[Attempt], clients: frozenset[int], *, possible: bool = False
 ) -> Gateways:  # fmt: skip
-    """Pair the exchanges on both sides of the gateways in one capture, which has one clock.
+    """Pair the exchanges of gateways' clients with the requests that the gateways made for them, in a capture with one clock.
 
     `asked`: rows of tables.EXCHANGES with a request. `connections`: rows of tables.CONNECTIONS. `tried`: the failed connections
     that may belong to a gateway (see `attempts`). `clients`: the connections whose requests show that the client is a gateway.
-    `possible`: see `find`.
+    `possible`: also return every pair that nothing contradicts.
     """
     rows = read(asked, connections, FIRST)
     before = order(rows)
@@ -62,9 +62,10 @@ def _find_gateways(
 
 
 def _strangers(rows: Rows, assigned: Assigned) -> frozenset[int]:
-    """Return the connections in uncertain pairs from hosts that no certain pair proves to be a gateway.
+    """Return the connections that form uncertain pairs, and whose client host is in no certain pair.
 
-    A request that is never answered may look like the front of each later request with the same target.
+    Their client may not be a gateway: a request without a response may look like the cause of each later request with the same
+    target.
     """
     back, certain = assigned.back, assigned.certain
     known = np.isin(rows.client_host[back], rows.client_host[back[certain]])
@@ -87,7 +88,9 @@ def _distinct(one: Array, other: Array) -> set[tuple[int, int]]:
 
 
 def _owners(rows: Rows, assigned: Assigned, tried: list[Attempt]) -> dict[int, int]:
-    """Call `attempts.owners` with the facts from the assigned pairs, and return its result."""
+    """Return for each attempt the client's exchange for which the gateway made it (see `attempts.owners`), based on the assigned
+    pairs.
+    """
     hosts: dict[int, set[int]] = {}
     for server, host in _distinct(rows.server[assigned.front], rows.client_host[assigned.back]):
         hosts.setdefault(server, set()).add(host)
@@ -121,7 +124,11 @@ def _pair(asked: pl.LazyFrame, rows: Rows, before: Order) -> tuple[Assigned, Edg
 def _crowd(
     rows: Rows, fronts: Fronts, found: Edges, allowed: Allowed, taken: set[int]
 ) -> tuple[list[Pair], list[tuple[list[int], list[int]]]]:
-    """Pair backs with too many possible fronts by time order: each gets the front that has waited longest. Also return doubts."""
+    """Pair the backs with too many possible fronts in order of time: each gets the front that has waited longest.
+
+    A back is a gateway's request, a front its client's exchange. Return the pairs, and the sets (fronts, backs) that remain in
+    doubt.
+    """
     back = np.sort(found.crowded)
     first, stop = fronts.around(rows, rows.target[back], back)
     over, front = rows.answered.tolist(), fronts.front.tolist()

@@ -22,7 +22,11 @@ LEAST = 2
 
 
 def fronts_by_target(rows: Rows, exchanges: pl.LazyFrame, front: Array, back: Array, order: Order) -> Fronts:
-    """Return the fronts by target, and by each target that a rewriting may produce from it."""
+    """Return the exchanges of gateways' clients by target.
+
+    An exchange can be looked up by its own target, and by each target to which its gateway may rewrite it. `front`: the rows of
+    these exchanges. `back`: the rows of the gateways' own requests.
+    """
     key, more = [rows.target[front]], [front]
     for server in sorted({before for before, _ in order}):
         own = front[rows.server[front] == server]
@@ -36,7 +40,7 @@ def fronts_by_target(rows: Rows, exchanges: pl.LazyFrame, front: Array, back: Ar
 
 
 def _rewritten(rows: Rows, exchanges: pl.LazyFrame, front: Array, back: Array, allowed: Allowed) -> list[tuple[int, int]]:
-    """Return pairs of a target at a front and the rewritten target at the back."""
+    """Return pairs of targets that a gateway rewrote: the client's target, and the gateway's target for the same request."""
     here, there = np.unique(rows.target[front]), np.unique(rows.target[back])
     strange = back[~np.isin(rows.target[back], here)]
     if not len(strange):
@@ -76,7 +80,7 @@ def _credible_prefixes(votes: Mapping[Prefix, set[int]]) -> list[Prefix]:
 
 
 def _texts(exchanges: pl.LazyFrame, targets: Array) -> dict[int, str]:
-    """Return the targets with these numbers, by number."""
+    """Return the texts of those targets whose numbers (hashes) are in `targets`, by number."""
     wanted = pl.Series(targets.view(np.uint64))
     text = origin_form().alias("text")
     found = exchanges.select(text).unique().with_columns(number=pl.col("text").hash())

@@ -15,7 +15,7 @@ _ABSOLUTE = re.compile(ABSOLUTE)
 
 
 class Prefix(NamedTuple):
-    """The prefix of a path at the front, and the prefix that replaces it at the back."""
+    """A prefix of paths (`front`) that a gateway replaces by another one (`back`) in its own requests."""
 
     front: str
     back: str
@@ -31,7 +31,10 @@ def origin(target: str) -> str:
 
 
 def rewriting(front: str, back: str) -> Prefix | None:
-    """Return how the path was rewritten; None if it was not, or if the last segments or the queries differ."""
+    """Return how a gateway rewrote the path of the target `front` to that of `back`.
+
+    None if it did not rewrite the path, or if the last segments or the queries differ.
+    """
     (one, mark, query), (two, other_mark, other_query) = origin(front).partition("?"), origin(back).partition("?")
     if (mark, query) != (other_mark, other_query) or one == two:
         return None

@@ -28,7 +28,10 @@ _SUDO = "Or run wiredoctor as root: sudo wiredoctor live ..."
 
 
 def permission() -> Permission:
-    """Return whether and how this process may capture. This checks its privileges, and opens a socket that gets no packets."""
+    """Return whether this process may capture, and with which programs or sockets.
+
+    To find out, it checks its privileges and opens a socket that receives no packets.
+    """
     mine = read_privileges()
     refused = _refusal_reason(mine)
     programs = [_program(name, mine, refused) for name in _PROGRAMS]
@@ -106,7 +109,10 @@ def _check_backend(name: BackendName, path: str, mine: Privileges, refused: str)
 
 
 def _advice(dumpcap: Backend, mine: Privileges, refused: str) -> tuple[str, ...]:
-    """Return advice on getting permission, one sentence each, the easiest way first. `refused`: from `_refusal_reason`."""
+    """Return advice on getting permission, one sentence each, the easiest way first.
+
+    `refused`: the reason why the kernel refuses packet sockets, or an empty text.
+    """
     if refused:
         return (_REFUSED,)
     if not mine.bounding & NET_RAW:

@@ -36,7 +36,8 @@ class Privileges(NamedTuple):
 class Granted(NamedTuple):
     """The capabilities of a file as bits (getcap(8)).
 
-    With `forced`, the permitted ones are in effect when the program starts, and it only starts with all of them.
+    If `forced` is true, the permitted capabilities become effective when the program starts, and it does not start unless it gets
+    all of them.
     """
 
     permitted: int
@@ -108,7 +109,8 @@ def required_capabilities(program: str) -> int:
 def parse_capabilities(raw: bytes) -> Granted:
     """Parse struct vfs_cap_data of linux/capability.h; return NOTHING if it is too short.
 
-    A word with revision and flags is followed by the lower halves of both sets (permitted, inheritable), then the upper halves.
+    The first word contains revision and flags. Then come the lower halves of the permitted and inheritable sets, then their upper
+    halves.
     """
     if len(raw) < 12:
         return NOTHING

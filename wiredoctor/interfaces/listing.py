@@ -1,4 +1,4 @@
-"""List the interfaces of this network namespace, and `any`."""
+"""List the interfaces of this network namespace, and the pseudo-interface `any`."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ _ROOM = 1 << 17
 
 
 class Link(NamedTuple):
-    """A network interface; its name and description have one character per byte."""
+    """A network interface. Each byte of its name and alias is one character."""
 
     ifindex: int
     hardware: int

@@ -59,7 +59,7 @@ class Page(NamedTuple):
 
 
 class WrongQuestion(ValueError):
-    """The request names something that does not exist. The text is one line."""
+    """The request names something that does not exist. The text of the exception is one line."""
 
 
 def diagnosis(report: Report, page: Page) -> Diagnosis:
@@ -144,7 +144,7 @@ def exchanges(
     report: Report, page: Page, *, connection: int | None = None, method: str | None = None, status: int | None = None,
     status_class: int | None = None, target: str | None = None, slower_than: float | None = None, slowest_first: bool = False,
 ) -> Exchanges:  # fmt: skip
-    """Return one row per exchange that passes every filter, by connection and index, or the slowest ones first."""
+    """Return one row per exchange that passes every filter, sorted by connection and index, or slowest first."""
     import polars as pl
 
     if report.scan_exchanges is None:
@@ -188,7 +188,7 @@ def _exchange(row: dict[str, Any]) -> ExchangeRow:
 
 
 def connection(report: Report, number: int, frames: tuple[int, int] | None) -> ShowAnswer:
-    """Return a connection as a ladder with its header sections. `frames`: the first and the last one to show; None for all."""
+    """Return a connection as a ladder with its header sections. `frames`: the first and last frame to show; None for all."""
     _check_connection(report, number)
     if frames is not None and frames[0] > frames[1]:
         raise WrongQuestion(f"first_frame ({frames[0]}) is after last_frame ({frames[1]})")
@@ -232,7 +232,7 @@ def _show_answer(report: Report, asked: ShowRequest) -> ShowAnswer:
 
 
 def take_page(answer: List, name: str, page: Page, *, cut_out: bool = False) -> List:
-    """Return an answer with as many of the requested rows of its list `name` as fit.
+    """Return a copy of an answer whose list `name` contains only the requested rows, and only as many of them as fit.
 
     `cut_out`: the list already begins at the offset.
     """

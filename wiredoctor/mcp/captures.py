@@ -38,7 +38,7 @@ class Bounds(NamedTuple):
 
 
 class Listed(NamedTuple):
-    """A capture: its name for requests, its size in bytes, and its last change (seconds since 1970)."""
+    """A capture: its name in requests, its size in bytes, and the time of its last change (seconds since 1970)."""
 
     name: str
     bytes: int

@@ -39,7 +39,7 @@ MAX_DIGITS = 19
 
 
 class Server(MCPServer[Any]):
-    """A server that answers unreadable messages too: the SDK drops them, and the sender would wait forever."""
+    """An MCP server that also answers unreadable messages. The SDK drops them, and the sender would wait forever."""
 
     async def call_tool(self, name: str, arguments: dict[str, Any] | None, *words: Any, **options: Any) -> Any:
         await self._check_names(name, arguments or {})
@@ -52,7 +52,10 @@ class Server(MCPServer[Any]):
             raise
 
     async def _check_names(self, name: str, arguments: dict[str, Any]) -> None:
-        """Raise ToolError for arguments that the tool does not have. The SDK ignores them, and would answer another question."""
+        """Raise ToolError if the tool has no argument with one of these names.
+
+        The SDK would silently ignore the argument, and the tool would answer a different question.
+        """
         known = next((list(tool.input_schema["properties"]) for tool in await self.list_tools() if tool.name == name), None)
         wrong = [] if known is None else [given for given in arguments if given not in known]
         if wrong:
@@ -85,9 +88,9 @@ def _wrong_arguments(error: ValidationError) -> str:
 
 
 def refusal(error: Exception) -> JSONRPCError | None:
-    """Return the answer to an unreadable message, with the id of the message if that is readable.
+    """Return the error response to an unreadable message; None if it is a notification, a response or an empty line.
 
-    Return None for notifications, responses and empty lines.
+    The response contains the id of the message if that is readable.
     """
     problems = error.errors(include_url=False) if isinstance(error, ValidationError) else []
     inputs: list[Any] = [one["input"] for one in problems]

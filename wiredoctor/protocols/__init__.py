@@ -1,4 +1,4 @@
-"""Parse the text of protocols and rare structures; one folder per protocol. The core calls these parsers.
+"""Parsers of text and of rare structures, one folder per protocol. The core calls these parsers.
 
 They keep no state per packet.
 """

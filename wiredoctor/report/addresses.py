@@ -1,4 +1,4 @@
-"""Addresses of the documentation."""
+"""The URLs of documentation pages."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""The answers of mcp/answers.py as types; the tools of `wiredoctor mcp` publish them as schemas.
+"""The types of the answers in mcp/answers.py; `wiredoctor mcp` publishes them as the output schemas of its tools.
 
-pydantic reads these types. The command line does not need it, so mcp/answers.py imports them for type checkers only. Below Python
-3.12, pydantic requires TypedDict from typing_extensions.
+Only pydantic reads these types. The command line works without pydantic, so mcp/answers.py imports them for type checkers only.
+Below Python 3.12, pydantic requires TypedDict from typing_extensions.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Capture(TypedDict):
 
 @_whole
 class Paged(TypedDict):
-    """The number of rows and the position of the next page, for answers that return a list page by page."""
+    """What every answer with a page of a list contains: the number of all rows, and the position of the next page."""
 
     total: Annotated[int, Field(description="number of all rows, including those left out", ge=0)]
     next_offset: NotRequired[Annotated[int, Field(description="offset of the next page")]]
@@ -45,7 +45,7 @@ class Paged(TypedDict):
 
 @_whole
 class Answer(TypedDict):
-    """The keys that all answers about a capture share."""
+    """The keys that all answers about a capture have in common."""
 
     note: str
     incomplete: NotRequired[
@@ -258,7 +258,7 @@ class OtherFinding(TypedDict):
 
 @_whole
 class RelatedConnection(TypedDict):
-    """Another connection that a finding involves."""
+    """A connection that a finding involves in addition to its own."""
 
     connection: ConnectionFacts | None
     role: Annotated[str, Field(description="why it is shown, such as 'behind the gateway (exchange 0)' or 'of finding 2'")]
@@ -277,7 +277,7 @@ class ShowAnswer(Answer):
 
 
 def _type(key: Key) -> Any:
-    """Return the type of the values of a key."""
+    """Return the type of the values that a key of the report can have."""
     match key.kind:
         case "whole":
             plain: Any = Annotated[int, Field(ge=key.least)]
@@ -318,7 +318,7 @@ class RuleName(TypedDict):
 
 @_whole
 class Explained(TypedDict):
-    """The page of a rule, or a list of possible rules if the searched words do not identify exactly one."""
+    """The manual page of a rule, or a list of possible rules if the words do not identify exactly one rule."""
 
     rule: NotRequired[str]
     page: NotRequired[str]

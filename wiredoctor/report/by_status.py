@@ -1,4 +1,4 @@
-"""Count each server's final responses by status class, and attribute responses with 500 and above."""
+"""Count each server's final responses by status class, and find out which server caused responses of 500 and above."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ if TYPE_CHECKING:
     from wiredoctor.gateways import Gateways, Place
 
 SERVER_ERROR = 500
-"""Status codes from here on report an error of the server (RFC 9110 section 15.6)."""
+"""Status codes of 500 and above report a server error (RFC 9110 section 15.6)."""
 
 FINAL = 200
 """Lower status codes are interim responses, except 101 (Switching Protocols), which is final."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Failures:
     """Responses of one server with one status of 500 or above.
 
-    `own`: the server is a gateway and generated them; counted by kind of `gateway-error`. `passed_on`: the server is a gateway
-    and forwarded them; counted by upstream server. `repeated`: the server is behind a gateway, which repeated the request, so the
-    gateway's client never saw these responses.
+    `own`: if the server is a gateway, the responses that it generated, by kind of `gateway-error`. `passed_on`: if the server is
+    a gateway, the responses that it forwarded, by upstream server. `repeated`: if the server is behind a gateway, the responses
+    after which the gateway repeated the request, so the gateway's client never saw these responses.
     """
 
     status: int
@@ -65,10 +65,10 @@ class ServerAnswers(NamedTuple):
 
 
 class Answered(NamedTuple):
-    """The number of exchanges (`rows`) of one server that are equal in all other fields.
+    """The number of exchanges (`rows`) that are equal in all other fields.
 
-    `status`: exact from 500 on, otherwise the first status of its class, such as 200. `is_back`: a gateway sent these exchanges
-    for exchanges with its clients that the capture contains, too.
+    `status`: the exact status if it is 500 or above, otherwise the first status of its class, such as 200. `is_back`: a gateway
+    had these exchanges with upstream servers, and the capture also contains the exchanges with its clients.
     """
 
     capture: str
@@ -81,7 +81,7 @@ class Answered(NamedTuple):
 
 
 def count_by_status(report: Report) -> list[Answered]:
-    """Count the exchanges by server and status; read the table of exchanges once, then the connections that name the servers."""
+    """Count the exchanges by server and status. To save time, the table of exchanges is read only once."""
     import polars as pl
 
     if report.scan_exchanges is None or not report.exchange_count:
@@ -110,7 +110,7 @@ def count_by_status(report: Report) -> list[Answered]:
 
 
 def _with_server_names(report: Report, rows: pl.DataFrame) -> pl.DataFrame:
-    """Return the rows with the name of each server instead of its hash (`endpoint`); null if the connection is not known."""
+    """Replace the hash of the server (column `endpoint`) with its name (column `server`); null if its connection is not known."""
     import polars as pl
 
     key = ["capture", "connection"]
@@ -126,7 +126,10 @@ def _with_server_names(report: Report, rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def find_backs(report: Report) -> pl.DataFrame | None:
-    """Return the capture, connection and exchange of each exchange that a gateway certainly sent, or None if there are none."""
+    """Return the capture, connection and exchange of each exchange that a gateway certainly had with an upstream server.
+
+    Return None if there are none.
+    """
     import polars as pl
 
     c = pl.col
@@ -149,7 +152,10 @@ def _mark_passed_on(rows: pl.LazyFrame, backs: pl.DataFrame) -> pl.LazyFrame:
 
 
 def by_server(report: Report, rows: Iterable[Answered], capture: str | None = None) -> tuple[ServerAnswers, ...]:
-    """Return the final responses of each server, in `capture` or in all captures, sorted by failures, then by responses."""
+    """Return the final responses of each server, sorted by failures, then by responses, with the largest numbers first.
+
+    `capture`: the only capture to count; None for all.
+    """
     counts: dict[str | None, Counter[int]] = {}
     for row in rows:
         if row.is_final and row.status is not None and capture in (None, row.capture):
@@ -170,7 +176,9 @@ def _of_server(server: str | None, statuses: Mapping[int, int], blamed: _Blamed 
 
 
 class _Blamed:
-    """Attributes failures to gateways and their upstream servers, by server and status, if the capture shows the cause."""
+    """Finds out which failures a gateway generated, passed on, or hid by repeating the request; counts them by server and
+    status.
+    """
 
     def __init__(self, report: Report, only: str | None) -> None:
         self._own: dict[tuple[str | None, int], Counter[str]] = {}
@@ -209,14 +217,17 @@ class _Blamed:
                 self._passed_on.setdefault((server, status), Counter())[failed[behind[0], behind[1]][0]] += 1
 
     def failures(self, server: str | None, status: int, number: int) -> Failures:
-        """Return the failures of a server with this status, `number` in total."""
+        """Return the failed responses of a server with this status; `number` is how many there are."""
         place = server, status
         own, passed_on = self._own.get(place, Counter[str]()), self._passed_on.get(place, Counter[str]())
         return Failures(status, number, {**own}, {**passed_on}, self._repeated[place])
 
 
 def _near(tries: pl.DataFrame, failed: Iterable[Place]) -> pl.DataFrame:
-    """Return the certain tries of gateways for client requests, if the client's request or one of the tries failed."""
+    """Return the certain attempts of gateways for client requests that failed, or for which at least one attempt failed.
+
+    `failed`: the failed exchanges as (connection, exchange). An attempt is an exchange of the gateway with an upstream server.
+    """
     import polars as pl
 
     front, back = ["front_connection", "front_exchange"], ["connection", "exchange"]
@@ -232,7 +243,7 @@ def _near(tries: pl.DataFrame, failed: Iterable[Place]) -> pl.DataFrame:
 
 
 def _failed_exchanges(report: Report, capture: str) -> dict[tuple[int, int], tuple[str, int]]:
-    """Return (server, status) of each exchange with a status of 500 or above, by (connection, exchange)."""
+    """Return the exchanges with a status of 500 or above: (server, status) by (connection, exchange)."""
     import polars as pl
 
     if report.scan_exchanges is None or report.scan_connections is None:

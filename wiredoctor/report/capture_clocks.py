@@ -17,13 +17,13 @@ WIDE = 120
 
 
 def clocks(report: Report) -> dict[str, Clock]:
-    """Return the clock of each capture by its name; all clocks show dates if one of them must."""
+    """Return the clock of each capture by its name. If the captures do not all lie on one day, all clocks show dates."""
     dates = overall(report).dates
     return {c.file: Clock(nanoseconds(c.first_time), dates) for c in report.captures}
 
 
 def overall(report: Report) -> Clock:
-    """Return a clock that begins with the earliest packet of all captures."""
+    """Return a clock for all captures together, which begins with the earliest packet."""
     return Clock.of((c.first_time, c.last_time) for c in report.captures)
 
 
@@ -33,15 +33,13 @@ def zone_line(report: Report) -> str:
 
 
 def has_times_of_day(report: Report) -> bool:
-    """Return whether packets have times of day; the times of synthetic captures may count from 0."""
+    """Return whether packets have times of day. The clock of a synthetic capture may begin at 0 instead."""
     first = overall(report).first
     return first is not None and first >= DAY
 
 
 def capture_start(finding: Finding) -> int | None:
-    """Return when the capture of a finding began, in ns since 1970, or None if its packets have no time of day and count from
-    0.
-    """
+    """Return when the capture of a finding began, in ns since 1970; None if its packets have no times of day."""
     moment = nanoseconds(finding.time)
     return None if moment is None or moment < DAY else moment - round(finding.elapsed * SECOND)
 

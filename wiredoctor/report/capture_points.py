@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from wiredoctor.findings import Report
 
 CLOCK_OFFSET = 60 * SECOND
-"""The maximum difference in ns between the clocks of two points; ports of a closed connection stay unused as long (TIME_WAIT)."""
+"""The maximum difference in ns between the clocks of two points; a host does not use the ports of a closed connection again
+for as long (TIME_WAIT).
+"""
 
 MAX_POINTS = 4
 """The maximum number of points of one conversation that are compared: client, server, and both sides of a router."""
@@ -26,7 +28,7 @@ _SIZE = ["client_bytes", "server_bytes", "exchanges"]
 
 
 class SharedConversations(NamedTuple):
-    """The number of conversations that several captures contain, and the most captures (`points`) that contain the same one."""
+    """How many conversations were captured at several points, and the largest number of points for a conversation (`points`)."""
 
     conversations: int
     points: int
@@ -36,10 +38,10 @@ def shared_conversations(report: Report) -> SharedConversations:
     """Return how many conversations were captured at several points.
 
     Two connections of different captures are one conversation if their addresses and ports are equal, and one of two conditions
-    holds. First: they sent the same number of bytes in each direction in the same number of exchanges, and began within
-    CLOCK_OFFSET of each other, the later one with a SYN or before the end of the other. Second, for conversations that look
-    different at both points because of losses: they existed at the same time for most of the shorter one. Loopback addresses
-    belong to each host, so only the first condition counts there.
+    holds. First: they transferred the same number of bytes in each direction and the same number of exchanges, and began within
+    CLOCK_OFFSET of each other; the later one began with a SYN, or before the earlier one ended. Second: they existed at the same
+    time for most of the shorter one's life; this recognizes conversations that look different at both points because of losses.
+    Loopback addresses belong to each host, so only the first condition counts there.
     """
     if report.scan_connections is None or len(report.captures) < 2:
         return SharedConversations(0, 0)
@@ -84,7 +86,7 @@ def _is_same(before: int) -> pl.Expr:
 
 
 def shared_sentence(report: Report) -> list[str]:
-    """Return a sentence if conversations were captured at several points, otherwise nothing."""
+    """Return a sentence if conversations were captured at several points, otherwise an empty list."""
     conversations, points = shared_conversations(report)
     if not conversations:
         return []

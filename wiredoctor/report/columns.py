@@ -26,7 +26,7 @@ class Sliceable(Protocol):
     """A scan that can return some rows without reading all rows before them."""
 
     def slice(self, first: int, count: int) -> pl.LazyFrame:
-        """Return `count` rows from `first` on."""
+        """Return `count` rows, beginning with row `first`."""
         ...
 
 
@@ -35,12 +35,12 @@ class Redacted(Protocol):
     """A scan that masks secrets: with `*`, or with "(masked)" in reports for people."""
 
     def for_people(self) -> Scan:
-        """Return a scan of the same rows that masks with "(masked)"."""
+        """Return a scan of the same rows, with masked values shown as "(masked)"."""
         ...
 
 
 def masked_for_people(scan: Scan) -> Scan:
-    """Return a scan of the same rows with "(masked)" instead of `*`; a scan that masks nothing is returned unchanged."""
+    """Return the same scan, but with "(masked)" instead of `*` if the scan redacts values."""
     return scan.for_people() if isinstance(scan, Redacted) else scan
 
 
@@ -49,9 +49,9 @@ _NANOSECONDS = "_nanoseconds_per_second"
 
 @dataclass(frozen=True)
 class Filtered:
-    """A filtered scan. Batches are cut from the unfiltered table and then filtered.
+    """A filtered scan. Batches are slices of the unfiltered table, which are filtered afterwards.
 
-    A slice of a filtered table would filter all previous rows again.
+    Slicing the filtered table instead would filter all previous rows again for each batch.
     """
 
     base: Scan
@@ -62,7 +62,7 @@ class Filtered:
         return self.keep(self.base())
 
     def for_people(self) -> Filtered:
-        """Return a scan of the same rows that masks with "(masked)"."""
+        """Return a scan of the same rows, with masked values shown as "(masked)"."""
         return Filtered(masked_for_people(self.base), self.keep)
 
 
@@ -76,7 +76,7 @@ def endpoints(report: Report) -> pl.DataFrame:
 
 
 def batches(scan: Scan | None, columns: list[str]) -> Iterator[pl.DataFrame]:
-    """Yield the columns of a lazy table in batches, with the extra column that `seconds` needs."""
+    """Yield the `columns` of a lazy table in batches, together with the column that `seconds` needs."""
     if scan is None:
         return
     filtered = scan if isinstance(scan, Filtered) else Filtered(scan, lambda table: table)
@@ -90,7 +90,7 @@ def batches(scan: Scan | None, columns: list[str]) -> Iterator[pl.DataFrame]:
 
 
 def with_divisor(frame: pl.DataFrame) -> pl.DataFrame:
-    """Return the table with the column by which `seconds` divides."""
+    """Return the table with the column that `seconds` needs: 1e9 in every row."""
     return frame.with_columns(pl.Series(_NANOSECONDS, np.full(frame.height, 1e9)))
 
 
@@ -104,7 +104,7 @@ def seconds(value: str | pl.Expr) -> pl.Expr:
 
 
 def escape_column(column: str) -> pl.Expr:
-    """Return an expression that escapes a column like `text.printable`."""
+    """Return an expression for a column whose texts are escaped as by `text.printable`."""
     return pl.col(column).map_batches(printable_texts, return_dtype=pl.String)
 
 
@@ -113,12 +113,12 @@ def _needs_escape(text: pl.Series) -> pl.Series:
 
 
 def printable_texts(text: pl.Series) -> pl.Series:
-    """Escape each text like `text.printable`."""
+    """Escape each text as `text.printable` does."""
     return _patch(text, text, _needs_escape(text), printable)
 
 
 def _patch(text: pl.Series, result: pl.Series, where: pl.Series, repair: Callable[[str], str]) -> pl.Series:
-    """Return `result` with repair(text) in the rows where `where` is true."""
+    """Return `result`, but with repair(text) in each row in which `where` is true."""
     if not where.any():
         return result
     repaired = pl.Series(result.name, [repair(t) for t in text.filter(where).to_list()], dtype=pl.String)

@@ -43,7 +43,7 @@ def show_place_command(report: Report, file: str, options: str) -> str:
 
 
 def show_any_command(report: Report) -> str:
-    """Return the command that shows a finding, with N for its number; "" if the packets were not kept in files."""
+    """Return the command that shows a finding, with N in place of its number; "" if no capture was kept in a file."""
     if not any(map(_is_file, report.captures)):
         return ""
     captures = _name(report.captures[0]) if len(report.captures) == 1 else _PLACEHOLDER + "..."
@@ -64,14 +64,14 @@ def rest_in_full(report: Report, rest: int) -> tuple[str, str]:
 
 
 def analyze_command(report: Report) -> str:
-    """Return the command that analyzes the same captures with --all."""
+    """Return the command that analyzes the same captures again and lists everything (--all)."""
     names = [_name(one) if _is_file(one) else _PLACEHOLDER for one in report.captures]
     shown = names if 0 < len(names) <= MAX_NAMED else [_PLACEHOLDER + "..."]
     return f"wiredoctor analyze {' '.join(dict.fromkeys(shown))} --all"
 
 
 def was_kept(file: str) -> bool:
-    """Return whether the packets of a capture are in a file that can be opened again, or were piped in by the user."""
+    """Return whether the packets of a capture can be read again: false if a live capture was not kept in a file."""
     return not file.startswith(_LIVE)
 
 
@@ -85,5 +85,5 @@ def _is_file(capture: CaptureSummary) -> bool:
 
 
 def _name(capture: CaptureSummary) -> str:
-    """Return the name of a capture, quoted for a shell, or a placeholder if it consists of several files."""
+    """Return the name of a capture, quoted for a shell; if it consists of several files, return a placeholder."""
     return _PLACEHOLDER if capture.files else clean(shlex.quote(capture.file))

@@ -31,9 +31,10 @@ SUBJECTS: tuple[Subject, ...] = ("http", "tls", "http2", "unknown", "none", "cap
 
 
 class CheckedCount(NamedTuple):
-    """The number of connections and exchanges of one subject that were checked.
+    """How many connections and exchanges of one protocol were checked, and by which rules.
 
-    `families`: the families whose rules all checked them. `rules`: the rules of other families that checked them.
+    `what`: the protocol of the connections, "none" for connections without data, or "capture" for the captures themselves.
+    `families`: the families all of whose rules checked them. `rules`: the rules of other families that checked them.
     """
 
     what: Subject
@@ -43,11 +44,11 @@ class CheckedCount(NamedTuple):
     rules: tuple[str, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class NotJudged:
-    """The number of connections, exchanges or rules that could not be judged, or only in part, for one reason.
+    """How many connections, exchanges or rules (`what`) could not be judged, or not completely, for one reason.
 
-    `ending`: the key in UNJUDGED if the exchanges or connections ended abnormally, otherwise "".
+    `ending`: the key in UNJUDGED if exchanges or connections ended abnormally, otherwise "".
     """
 
     what: Thing
@@ -57,10 +58,10 @@ class NotJudged:
 
 
 class Answers(NamedTuple):
-    """The number of requests, of requests with a final response (`answered`), and of final responses by status.
+    """The number of requests (`requests`), of requests with a final response (`answered`), and of final responses by status.
 
-    Statuses below 500 are counted by class: 200, 300 or 400. `explained`: the number of those from 500 on that findings about
-    gateways explain, including findings that were left out of the report.
+    Statuses below 500 are counted by class: 200, 300 or 400. `explained`: how many responses with a status of 500 or above are
+    explained by findings about gateways, by status. Findings that were left out of the report count, too.
     """
 
     requests: int
@@ -98,8 +99,8 @@ class Coverage(NamedTuple):
     """The coverage of a report.
 
     `checked`: what was checked, and by which rules. `healthy`: rules that had something to judge and found nothing, in catalogue
-    order. `not_judged`: first exchanges and connections that ended abnormally, worst first; then connections, exchanges and rules
-    that could not be judged for other reasons, or only in part.
+    order. `not_judged`: what could not be judged. First come exchanges and connections that ended abnormally, worst first; then
+    connections, exchanges and rules that could not be judged, or not completely, for other reasons.
     """
 
     checked: tuple[CheckedCount, ...]
@@ -143,7 +144,7 @@ _CUT = (
     "packets were cut after {} bytes, in which neither HTTP/1.x nor TLS was recognized: "
     "only stalls and connection attempts were checked",
 )
-"""Why connections in cut packets have an unknown protocol: packets below _TOO_SHORT bytes, and longer ones."""
+"""Why the protocol of connections is unknown: packets were cut to less than _TOO_SHORT bytes, or to more."""
 
 _SHORT = 128
 """A snap length up to this many bytes may hide whether a connection is HTTP or TLS."""
@@ -155,7 +156,9 @@ _EXCHANGES = {"unasked": "request not captured"}
 
 
 def find_coverage(report: Report) -> Coverage:
-    """Return the coverage of a report; rules whose findings were excluded do not count as healthy."""
+    """Return the coverage of a report. A rule counts as healthy if it found nothing; a rule whose findings were excluded does
+    not.
+    """
     found = {f.rule for f in report.findings}.union(*(left.rules for left in report.left_out))
     rows = count_by_status(report)
     answers = _with_explained(_each_answers(rows), report)
@@ -174,7 +177,10 @@ def find_coverage(report: Report) -> Coverage:
 
 
 def coverage_by_capture(report: Report) -> dict[str, Coverage]:
-    """Return the coverage of each capture by name, ignoring excluded findings; tables are read once for all captures."""
+    """Return the coverage of each capture by name. A rule counts as healthy even if its findings were excluded.
+
+    The tables are read only once for all captures.
+    """
     connections, exchanges = _each_connections(report), _each_exchanges(report)
     found: dict[str, set[str]] = {}
     for one in report.findings:
@@ -254,7 +260,7 @@ def _reach(
 
 
 def _snap_lengths(report: Report) -> dict[str, int | None]:
-    """Return the snap length of each capture in bytes, or None if it cannot hide the protocol of a connection."""
+    """Return the snap length in bytes by capture; None stands for a length that cannot hide the protocol of a connection."""
     if report.scan_captures is None:
         return {}
     rows = report.scan_captures().select("capture", "snap_length").collect().iter_rows()
@@ -279,7 +285,7 @@ def _nothing_for(connections: int, exchanges: int) -> str:
 
 
 def _count_checked(report: Report, carried: dict[str, int], exchanges: int, captures: int) -> list[CheckedCount]:
-    """Return the counts for each subject that at least one rule checked."""
+    """Return the counts for each protocol, and for the captures themselves, that at least one rule checked."""
 
     partly = {rule.family for rule in report.unasked.values()}
 
@@ -305,16 +311,16 @@ def _count_checked(report: Report, carried: dict[str, int], exchanges: int, capt
 
 
 def _protocol_reasons() -> list[str]:
-    """Return the names of all counts of connections.
+    """Return the keys under which connections are counted.
 
-    They are the keys of _CONNECTIONS, "none", the protocols of connections captured in both directions (such as "both_http"), and
-    "rows" for all connections.
+    The keys are those of _CONNECTIONS; "none" for connections without data; "both_" and a protocol (such as "both_http") for
+    connections captured in both directions; and "rows" for all connections.
     """
     return [*_CONNECTIONS, "none", *(f"both_{name}" for name in _CARRIED), "rows"]
 
 
 def _connections(report: Report) -> dict[str, int]:
-    """Return the number of connections for each name in `_protocol_reasons`; empty if there are no connections."""
+    """Return the number of connections for each key that `_protocol_reasons` returns; empty if there are no connections."""
     import polars as pl
 
     if report.scan_connections is None or not report.connection_count:
@@ -326,10 +332,10 @@ def _connections(report: Report) -> dict[str, int]:
 
 
 def _marked_connections(report: Report) -> pl.LazyFrame:
-    """Return the connections with the column `explained`: true if a finding about a failure says how the connection ended.
+    """Return the connections with the column `explained`: true if a finding about a failure explains the connection's end.
 
-    A finding about many connections explains the connections of its client and server that were never established, or were
-    reset at once.
+    A finding about many connections explains those of its client, its server, or both, that were never established or were reset
+    at once.
     """
     import polars as pl
 
@@ -367,7 +373,7 @@ def _one_host(endpoint: str) -> str:
 
 
 def _each_connections(report: Report) -> dict[str, dict[str, int]]:
-    """Return the numbers of `_connections` for each capture."""
+    """Return the numbers that `_connections` returns, counted for each capture."""
     if report.scan_connections is None or not report.connection_count:
         return {}
     if len(report.captures) == 1:
@@ -405,7 +411,7 @@ def _exchanges(report: Report) -> dict[str, int]:
 
 
 def _each_exchanges(report: Report) -> dict[str, dict[str, int]]:
-    """Return the numbers of `_exchanges` for each capture."""
+    """Return the numbers that `_exchanges` returns, counted for each capture."""
     if report.scan_exchanges is None or not report.exchange_count:
         return {}
     if len(report.captures) == 1:
@@ -424,7 +430,10 @@ def _of_exchanges() -> dict[str, pl.Expr]:
 
 
 def _with_explained(answers: dict[str, Answers], report: Report) -> dict[str, Answers]:
-    """Return the answers with the numbers of responses that findings about gateways explain; as there, only at the outermost."""
+    """Return the answers with `explained`: how many responses of each status are explained by findings about gateways.
+
+    If several gateways passed on the same response, only the exchange nearest to the client counts.
+    """
     found = {
         (one.capture, one.connection, one.exchange): one.status
         for one in findings_with_failures(report)
@@ -440,7 +449,9 @@ def _with_explained(answers: dict[str, Answers], report: Report) -> dict[str, An
 
 
 def _each_answers(rows: Iterable[Answered]) -> dict[str, Answers]:
-    """Count requests and final responses by capture; a request that a gateway forwarded counts once, as its client saw it."""
+    """Count requests and final responses by capture. A request that a gateway forwarded counts once, as the gateway's client saw
+    it.
+    """
     answers: dict[str, Answers] = {}
     for row in rows:
         if row.is_back:
@@ -457,7 +468,7 @@ def _each_answers(rows: Iterable[Answered]) -> dict[str, Answers]:
 
 
 def _counts_each(table: pl.LazyFrame, flags: dict[str, pl.Expr]) -> dict[str, dict[str, int]]:
-    """Return for each capture the number of rows in which each flag is true, and of all rows ("rows")."""
+    """Return, for each capture, the number of all rows ("rows"), and the number of rows in which each flag is true."""
     import polars as pl
 
     sums = [flag.sum().alias(name) for name, flag in flags.items()]

@@ -1,4 +1,4 @@
-"""Exclude known findings: findings in a baseline, and findings that a configuration ignores for a reason."""
+"""Exclude known findings: those in a baseline, and those that a configuration ignores, with the reason that it gives."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
 
 class Ignore(NamedTuple):
-    """An entry of a configuration that excludes findings. "" matches everything.
+    """An entry of a configuration that excludes findings. An empty field matches everything.
 
-    `rule` is a rule or a family. `client` and `server` are globs for an endpoint or its address; `target` is a glob for a request
-    target as shown in reports, redacted or not. In a glob, * matches any text and ? any character. `fingerprint` is the beginning
-    of a fingerprint.
+    `rule` is a rule or a family. `client` and `server` are globs for an endpoint or its address; `target` is a glob for a
+    request target as shown in reports, redacted or not. In a glob, * matches any text and ? any character. `fingerprint` is the
+    beginning of a fingerprint.
     """
 
     reason: str
@@ -61,14 +61,18 @@ def _glob(text: str) -> re.Pattern[str]:
 
 
 def without_ignored(report: Report, entries: Sequence[Ignore]) -> Report:
-    """Return the report without ignored findings; each finding counts for the first entry that matches it."""
+    """Return the report without the findings that `entries` exclude. A finding that several entries match is counted for the
+    first.
+    """
     for entry in entries:
         report = _leave_out(report, "ignore", entry.reason, entry.fits)
     return report
 
 
 def without_known(report: Report, fingerprints: Collection[str], baseline: str) -> Report:
-    """Return the report without findings whose fingerprint is in the baseline of that name."""
+    """Return the report without the findings whose fingerprint is in `fingerprints`; these come from the file named
+    `baseline`.
+    """
     return _leave_out(report, "baseline", baseline, lambda finding: finding.fingerprint in fingerprints)
 
 

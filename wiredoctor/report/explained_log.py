@@ -24,14 +24,14 @@ _COLUMNS = (
 
 
 class ExplainedLine(NamedTuple):
-    """A log line with its exchange, and the findings about it: first those about the exchange itself."""
+    """A log line with its exchange, and the findings about it; those about the exchange itself come first."""
 
     match: Match
     findings: list[Finding]
 
 
 class ExplainedLog(NamedTuple):
-    """The explanation of an access log. `name`: the name of the log. `lines`: the lines that were explained."""
+    """The explanation of an access log. `name`: the name of the log. `lines`: the explained lines."""
 
     name: str
     log: ReadLog
@@ -92,7 +92,7 @@ class _Findings:
     def of(self, one: CapturedExchange) -> list[Finding]:
         """Return the findings about an exchange, then the findings about its connection that overlap the exchange in time.
 
-        Findings about a gateway's connections to upstream servers count, too, if they name this connection as their front.
+        The latter include findings about a gateway's connections to upstream servers, if this connection is their `front`.
         """
         first = self._starts[one.capture]
         begin, end = (one.start - first) / SECOND, (one.end - first) / SECOND

@@ -1,4 +1,4 @@
-"""Decide whether a report fails the command."""
+"""Decide whether a report makes the command fail (exit code 1)."""
 
 from __future__ import annotations
 
@@ -17,9 +17,10 @@ Least = Literal["error", "warning", "note", "any"]
 
 
 def reaches_level(report: Report, least: Least, selected: Collection[str] = ()) -> bool:
-    """Return whether a report fails the command, because it has a finding that does (see `fails`).
+    """Return whether the report makes the command fail: it has a finding for which `fails` is true.
 
-    With `any`, unexplained endings, uncompared connections, statuses of 500 or above and dropped packets fail it, too.
+    If `least` is "any", dropped packets and everything unexplained count as well: abnormal endings, connections that could not
+    be compared, and statuses of 500 or above.
     """
     if any(fails(one, least, selected) for one in report.findings):
         return True

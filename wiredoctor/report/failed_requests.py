@@ -28,7 +28,7 @@ FAILURES: Mapping[str, tuple[str | None, ...] | None] = {
 """Rules whose errors mean that a request, or a connection, failed for the client, with the kinds that count (None: all)."""
 
 _CHUNKS = "invalid-chunk"
-"""Counts only in a response, which its client cannot read; a server answers such a request."""
+"""A rule that counts only for responses: a client cannot read such a response, but a server answers such a request."""
 
 _GAVE_UP = "client-abort"
 """A rule whose warnings count, too: the client did not get its response, although nothing violated the protocol."""
@@ -43,11 +43,11 @@ Place = tuple[str, int, int]
 class FailedRequests(NamedTuple):
     """The number of failed requests as clients saw them, and of connections that failed without a request.
 
-    `noun`: "request", or "connection" if no finding of the report is about a failed request; `left_out` and `cause` count these.
-    `left_out`: the number of failures whose findings were left out of the report, by reason. `cause`: a finding with the most
-    frequent cause of the other failures, and the number of failures with this cause; None if there are no other failures.
-    `at_least`: the true number may be higher, because a limit left out findings or some rules did not run. `idle_timeouts`:
-    seconds by capture and server, if known.
+    `noun`: what failed: "request", or "connection" if no finding of the report is about a failed request. `left_out`: the number
+    of these failures whose findings were left out of the report, by reason. `cause`: a finding with the most frequent cause of
+    the other failures, and the number of failures with this cause; None if there are no other failures. `at_least`: the true
+    number may be higher, because a limit left out findings or some rules did not run. `idle_timeouts`: the idle timeouts that
+    are known, in seconds, by capture and server.
     """
 
     requests: int
@@ -67,7 +67,7 @@ def knows_failures(report: Report) -> bool:
 
 
 def find_failed(report: Report, reach: Coverage) -> FailedRequests:
-    """Count the failures of a report; a request that a gateway forwarded counts once, as the gateway's client saw it."""
+    """Count the failures of a report. A request that a gateway forwarded counts once, as the gateway's client experienced it."""
     failed = failed_exchanges(report)
     backs = _backs(report, failed.values())
     requests = [(f, 1) for place, f in failed.items() if place not in backs]
@@ -96,7 +96,7 @@ def find_failed(report: Report, reach: Coverage) -> FailedRequests:
 
 
 def _has_hidden_failures(report: Report) -> bool:
-    """Return whether a limit left findings about failures out of the report."""
+    """Return whether findings about failures are missing from the report because a limit was reached."""
     number = Counter(f.rule for f in findings_with_failures(report))
     return any(report.totals[rule].findings > number[rule] for rule in FAILURES if rule in report.totals)
 
@@ -119,9 +119,9 @@ def findings_with_failures(report: Report) -> list[Finding]:
 
 
 def failed_exchanges(report: Report) -> dict[Place, Finding]:
-    """Return the failed exchanges, each with the first finding about its failure; findings that were left out come last.
+    """Return the failed exchanges, each with the first finding about its failure; findings that the report leaves out come last.
 
-    If a gateway forwarded a request, the exchanges on both sides of the gateway count.
+    A failed request that a gateway forwarded appears twice: with its exchange on each side of the gateway.
     """
     failed: dict[Place, Finding] = {}
     for f in findings_with_failures(report):
@@ -131,7 +131,7 @@ def failed_exchanges(report: Report) -> dict[Place, Finding]:
 
 
 def failed_connections_by_server(report: Report, *, established: bool = False) -> Counter[str]:
-    """Return the number of connections to each server that failed without a request.
+    """Return, for each server, the number of connections that failed without a request.
 
     `established`: count only connections that failed after a SYN-ACK.
     """
@@ -158,7 +158,9 @@ def _is_failure(f: Finding) -> bool:
 
 
 def _backs(report: Report, failures: Iterable[Finding]) -> set[Place]:
-    """Return the exchanges that a gateway certainly sent for its clients, on the connections of these failures."""
+    """Return the exchanges that a gateway certainly had with upstream servers for its clients, on the connections of these
+    failures.
+    """
     import polars as pl
 
     backs: set[Place] = set()
@@ -173,7 +175,7 @@ def _backs(report: Report, failures: Iterable[Finding]) -> set[Place]:
 
 
 def _idle_timeouts(findings: Iterable[Finding]) -> dict[tuple[str, str | None], float]:
-    """Return the idle timeout of each server for which a finding of idle-close measured it."""
+    """Return the idle timeouts (s) that findings of idle-close measured, by capture and server."""
     return {
         (f.capture, f.server): float(f.measures["limit"])
         for f in findings
@@ -182,7 +184,7 @@ def _idle_timeouts(findings: Iterable[Finding]) -> dict[tuple[str, str | None], 
 
 
 class _Causes:
-    """Follows the causes of findings back to the first one."""
+    """Follows `caused_by` from a finding back to its first cause."""
 
     def __init__(self, findings: Iterable[Finding]) -> None:
         self._at = {f.place: f for f in findings}
@@ -190,9 +192,9 @@ class _Causes:
     def most_frequent(self, failures: Iterable[tuple[Finding, int]]) -> tuple[Finding, int] | None:
         """Return a finding with the most frequent first cause of these failures, and the number of failures with this cause.
 
-        `failures`: each finding with the number of failures that it stands for. Causes with the same rule, kind and server
-        count together; the most expensive one is returned. Of equally frequent causes, the first one counts. Return None if
-        there are no failures.
+        `failures`: each finding with the number of failures that it stands for. Causes with the same rule, kind and server are
+        counted together; the finding with the longest delay represents them. If causes are equally frequent, the earlier one is
+        returned. Return None if there are no failures.
         """
         number: Counter[tuple[str | None, ...]] = Counter()
         example: dict[tuple[str | None, ...], Finding] = {}

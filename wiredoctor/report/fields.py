@@ -36,7 +36,7 @@ class Field:
     right: bool = True
 
     def pad(self, text: str) -> str:
-        """Pad text to the width of the column; longer text is never cut."""
+        """Pad text to the width of the column; longer text remains complete."""
         return text.rjust(self.width) if self.right else text.ljust(self.width)
 
 
@@ -63,12 +63,15 @@ def fitting(fixed: Sequence[Field], optional: Sequence[Field], room: int) -> lis
 
 
 def squeeze(fields: dict[str, Field], least: Mapping[str, int], room: int) -> None:
-    """Make columns narrower in place, one after the other, until all fit in `room` or each has its width in `least`."""
+    """Make the columns in `least` narrower, one after the other, until all columns fit in `room` characters.
+
+    `least`: the minimum width by column. The dictionary `fields` is changed.
+    """
     for name, size in least.items():
         if name in fields and (excess := width([*fields.values()]) - room) > 0:
             fields[name] = replace(fields[name], width=min(fields[name].width, max(size, fields[name].width - excess)))
 
 
 def footer(sentences: Sequence[str], room: int) -> str:
-    """Return the lines below a table: each sentence begins a new line and is wrapped at `room` characters."""
+    """Return sentences as lines for below a table: each sentence begins a new line and is wrapped at `room` characters."""
     return "".join(line + "\n" for one in sentences for line in textwrap.wrap(one, room, break_on_hyphens=False))

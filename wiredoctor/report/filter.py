@@ -33,10 +33,10 @@ _HOST_NAME = Regex(r"([\w.~!$&'()*+,;=%-]{1,255}|\[[0-9A-Fa-f:.]{2,45}\])(:[0-9]
 
 
 class Moment(NamedTuple):
-    """A bound of a time span, in ns since the first packet of a capture, since 1970, or since midnight.
+    """A bound of a time span, in ns since `base`: the first packet of a capture, 1970, or midnight.
 
-    `unit`: the precision in ns, given by the last digit; 0 for seconds since the first packet. `offset`: the ns by which the zone
-    that a time of day or date names is ahead of UTC; 0 for a number of seconds; None if it names none.
+    `unit`: the precision in ns, from the number of digits given; 0 for seconds since the first packet. `offset`: how many ns the
+    given time zone is ahead of UTC; 0 for a number of seconds; None if no zone is given.
     """
 
     nanoseconds: int
@@ -57,7 +57,10 @@ class Moment(NamedTuple):
         return cls(time.nanoseconds, "1970" if time.has_date else "midnight", time.unit, time.offset)
 
     def since(self, first: int | None) -> int:
-        """Return the ns since `first`, the time of a capture's first packet; for a time of day, use the day nearest to it."""
+        """Return the ns from `first`, the time of a capture's first packet, to this moment.
+
+        A time of day without a date means the day on which it is nearest to `first`.
+        """
         if self.base == "first packet":
             return self.nanoseconds
         of_day = self.base == "midnight"
@@ -65,7 +68,10 @@ class Moment(NamedTuple):
         return moment - (first or 0)
 
     def around(self, skew: int) -> tuple[Moment, Moment]:
-        """Return the first and last moments that this bound may mean at its precision, each moved outward by `skew` ns."""
+        """Return the earliest and the latest time that this moment can mean, given its precision.
+
+        Both are moved outward by `skew` ns.
+        """
         first = self._replace(nanoseconds=self.nanoseconds - skew)
         return first, self._replace(nanoseconds=self.nanoseconds + self.unit + skew)
 
@@ -90,7 +96,7 @@ class Filter(NamedTuple):
 
     @property
     def places(self) -> bool:
-        """Whether connections or exchanges are filtered: by host, port, id, time or request id."""
+        """Whether the filter restricts connections or exchanges, by host, port, id, time or request id."""
         wanted = self.hosts or self.names or self.ports or self.connections or self.begin or self.end or self.request_id
         return bool(wanted)
 
@@ -136,7 +142,7 @@ def host_name(text: str) -> str:
 
 
 def filter_report(report: Report, wanted: Filter) -> Report:
-    """Return the requested part of a report, with the counts and the time lost of this part only."""
+    """Return the requested part of a report; its counts and its time lost cover only this part."""
     if not wanted.places:
         return _filter_by_confidence(report, wanted.confidence)
     spans = {c.file: _span(c, wanted) for c in report.captures}
@@ -173,7 +179,7 @@ def _misses_bytes(finding: Finding) -> bool:
 
 
 def _loses_bytes(report: Report) -> bool:
-    """Return whether bytes or a handshake of a connection in the report are missing from the capture."""
+    """Return whether the capture lacks bytes, or the beginning, of a connection in the report."""
     if report.scan_connections is None:
         return True
     import polars as pl
@@ -184,7 +190,7 @@ def _loses_bytes(report: Report) -> bool:
 
 
 def _filter_by_confidence(report: Report, least: Confidence) -> Report:
-    """Return the report without findings of lower confidence."""
+    """Return the report without findings whose confidence is lower than `least`."""
     sure = CONFIDENCES[: CONFIDENCES.index(least) + 1]
     unsure = [f for f in report.findings if f.confidence not in sure]
     if not unsure:
@@ -196,7 +202,7 @@ def _filter_by_confidence(report: Report, least: Confidence) -> Report:
 
 
 def _narrow_tables(report: Report, narrowed: Report, wanted: Filter, spans: dict[str, Span], named: Named) -> None:
-    """Set the scans of `narrowed` to the filtered scans of `report`, and set its counts of rows."""
+    """Give `narrowed` the filtered tables of `report`, and the numbers of their rows."""
     import polars as pl
 
     from wiredoctor.report.columns import Filtered
@@ -233,7 +239,7 @@ def seconds_in(capture: CaptureSummary, wanted: Filter) -> tuple[float, float] |
 
 
 def _servers_of(report: Report, connections: tuple[int, ...]) -> set[str]:
-    """Return the servers of the requested connections, because findings about these servers concern the connections."""
+    """Return the servers of the requested connections, so that findings about these servers are kept, too."""
     if not connections or report.scan_connections is None:
         return set()
     import polars as pl
@@ -243,9 +249,11 @@ def _servers_of(report: Report, connections: tuple[int, ...]) -> set[str]:
 
 
 class Named(NamedTuple):
-    """The exchanges that the requested names select by Host field, and the connections that they select by TLS name or endpoint.
+    """The exchanges and connections that the requested names select.
 
-    A connection has a null `exchange`. All fields are empty, and `rows` is None, if no names were requested.
+    `rows` and `exchanges`: exchanges selected by Host, and connections selected by TLS name or endpoint (their `exchange` is
+    null). `connections` and `servers`: the connections and servers of these rows. If no names were requested, `rows` is None and
+    the other fields are empty.
     """
 
     rows: pl.DataFrame | None
@@ -254,7 +262,7 @@ class Named(NamedTuple):
     servers: frozenset[str] = frozenset()
 
     def concerns(self, one: Finding | Unjudged) -> bool:
-        """Return whether a finding is about one of these exchanges, connections, or their servers."""
+        """Return whether a finding is about one of the selected exchanges or connections, or about a server of them."""
         if one.connection is None:
             return one.server in self.servers
         if one.exchange is None or (one.capture, one.connection, None) in self.exchanges:
@@ -288,7 +296,7 @@ def _concerns(
     f: Finding | Unjudged, wanted: Filter, spans: dict[str, Span], servers: set[str], named: Named,
     active: frozenset[tuple[str, int, int | None]],
 ) -> bool:  # fmt: skip
-    """Return whether a finding concerns the requested part; findings about the complete capture always do.
+    """Return whether a finding concerns the requested part; findings that name no connection and no endpoint always do.
 
     A finding about an exchange in `active` concerns the requested time span even if its packets are outside of it.
     """
@@ -308,7 +316,10 @@ def _concerns(
 
 
 def _split(endpoint: str) -> tuple[str, int | None]:
-    """Split an endpoint, such as "10.0.0.1:80" or "[2001:db8::1]:80", or an address alone, into address and port (or None)."""
+    """Split an endpoint, such as "10.0.0.1:80" or "[2001:db8::1]:80", into address and port.
+
+    An address alone is accepted, too; its port is None.
+    """
     if endpoint.count(":") > 1 and not endpoint.startswith("["):
         return endpoint, None
     host, _, port = endpoint.rpartition(":") if ":" in endpoint else (endpoint, "", "")

@@ -1,4 +1,4 @@
-"""Prepare a report for people: mask with "(masked)" instead of `*`, because a `*` may be part of what was sent."""
+"""Prepare a report for people: write "(masked)" for masked values, because a `*` may be part of what was sent."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ class _Redacted(Protocol):
 
 
 def for_people(report: Report) -> Report:
-    """Return the report with "(masked)" instead of the `*` that masks secrets; unchanged if it shows secrets."""
+    """Return the report with masked values shown as "(masked)" instead of `*`; a report that shows secrets is returned
+    unchanged.
+    """
     from wiredoctor.report.columns import masked_for_people
 
     if report.secrets or report.for_people:

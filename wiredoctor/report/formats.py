@@ -1,4 +1,4 @@
-"""The formats of reports, and the module that writes each; it is imported only when needed."""
+"""The formats of reports, each with the module that writes it. A module is imported only when it is needed."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ class Format(NamedTuple):
 
     `suffix`: the suffix of an -o file that selects this format; "/" for a folder, "" if no suffix does. `writer`: the module
     below wiredoctor.report and its function that writes the format; it takes a report, a binary file and Options. `printed`:
-    whether the format may be written to standard output. `packets`: "needed" if the format is impossible unless the capture can
-    be read again, "wanted" if it then contains more. `people`: whether people read the format, not programs.
+    whether the format may be written to standard output. `packets`: "needed" if the format can be written only while the capture
+    can be read again; "wanted" if it then contains more. `people`: whether people read the format, not programs.
     """
 
     name: str
@@ -54,12 +54,12 @@ FORMATS = {
 class Options(NamedTuple):
     """The options of a command that affect its reports.
 
-    `full`: JSON with tables. `everything`: shorten no list. `quiet`: only the result. `shown`: a description of the report's
-    filter. `fail_on` and the `selected` rules: the condition for the exit code 1. `unread`: a line for each
-    input that could not be read. `code`: the exit code of the command. `bodies`: HAR with bodies. `tables_format`: the format
-    of the table files. `only_findings`: copy only packets of connections with findings. `rules`: all rules by name. `note`
-    prints a line for people. `paper` is the terminal for text. `spool` makes a temporary file; without it, rows are sorted in
-    memory.
+    `full`: whether JSON contains the tables. `everything`: whether all lists are complete. `quiet`: whether only the result is
+    written. `shown`: a description of the report's filter. `fail_on` and the `selected` rules: the condition for exit code 1.
+    `unread`: a line for each input that could not be read. `code`: the exit code of the command. `bodies`: whether HAR contains
+    bodies. `tables_format`: the format of the table files. `only_findings`: whether pcapng contains only packets of connections
+    with findings. `rules`: all rules by name. `note` prints a line for people. `paper` is the terminal for text. `spool` makes a
+    temporary file; if it is None, rows are sorted in memory.
     """
 
     full: bool = False
@@ -80,7 +80,7 @@ class Options(NamedTuple):
 
 
 class NotWritable(ValueError):
-    """A report cannot be written in this format; the text says why."""
+    """The report cannot be written in the requested format; the message says why."""
 
 
 def write(report: Report, name: str, out: BinaryIO, options: Options) -> None:

@@ -1,4 +1,4 @@
-"""Find the role of each exchange at a gateway: `gateway` in JSON and CSV."""
+"""Find the role of each exchange at a gateway, which JSON and CSV show as `gateway`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ DTYPE = pl.Struct(_MEMBERS)
 
 
 class Roles:
-    """Adds the column `gateway` to batches of exchanges, which must have the columns KEY."""
+    """Adds the column `gateway` to batches of exchanges. A batch must have the columns listed in KEY."""
 
     def __init__(self, report: Report) -> None:
         known = {file: one for file, one in report.gateways.items() if one.fronts}
@@ -28,7 +28,7 @@ class Roles:
         self._fronts = pl.concat(fronts).with_columns(pl.lit(value=True).alias("at_front")).collect() if fronts else None
 
     def add(self, rows: pl.DataFrame) -> pl.DataFrame:
-        """Return the rows with the column `gateway`: the role of each exchange, null if no gateway is involved."""
+        """Return the rows with the column `gateway`, which is the role of each exchange; null if no gateway is involved."""
         if self._of is None or self._fronts is None:
             return rows.with_columns(pl.lit(None, DTYPE).alias("gateway"))
         placed = rows.join(self._of, on=KEY, how="left", maintain_order="left")
@@ -47,9 +47,10 @@ class Roles:
 
 
 def front_ids(report: Report) -> pl.DataFrame | None:
-    """Return the client's exchange of each exchange that a gateway sent: `front` as "7#2", "7#2?" if the pair is uncertain.
+    """Return, for each exchange of a gateway with an upstream server, the client's exchange that caused it.
 
-    Only exchanges that the report contains are in the result; it is None if there are none.
+    The column `front` is "7#2" (exchange 2 of connection 7), or "7#2?" if the match is uncertain. The result contains only
+    exchanges in the report; if there are none, it is None.
     """
     tries = [
         known.tries.filter(pl.col("exchange").is_not_null()).with_columns(pl.lit(file).alias("capture"))
@@ -72,7 +73,7 @@ def _connections(report: Report, file: str, servers: list[str]) -> pl.LazyFrame:
 
 
 def _roles(file: str, known: Gateways) -> pl.DataFrame:
-    """Return one row for each exchange at a gateway: the exchanges of its clients, and its attempts, including uncertain ones."""
+    """Return one row for each exchange that a gateway forwarded or sent itself, including uncertain ones."""
     c = pl.col
     tries = known.tries.lazy()
     doubts = pl.DataFrame(

@@ -1,4 +1,4 @@
-"""Group findings into problems: one for each rule, kind, side, severity and server."""
+"""Group findings into problems: findings with the same rule, kind, side, severity and server are one problem."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _UNITS = {unit: seconds * SECOND for seconds, unit in LONG_UNITS} | {unit: size 
 _TIME = rf"\d[\d.]* (?:{'|'.join(_UNITS)})\b(?: \d+ (?:{'|'.join(_UNITS)})\b)*"
 
 _LASTED = Regex(rf"(?P<lead>^After| for| took| waited| complete, after) (?P<time>{_TIME})")
-"""How long one occurrence lasted, in its title."""
+"""Matches the part of a title that says how long one occurrence lasted."""
 
 _AFTER = Regex(rf",? {_TIME} after (?:the|its) request(?:,(?= before))?| after {_TIME}(?=$|[;,])")
-"""When one occurrence ended, in its title, which is complete without it."""
+"""Matches the part of a title that says when one occurrence ended; the title is complete without it."""
 
 _REQUESTS = (
     (Regex(r" to start answering (?P<request>.+)$"), r" to start answering requests such as \g<request>"),
@@ -37,7 +37,7 @@ _REQUESTS = (
 """For titles that name the request of one occurrence: a pattern, and its replacement if the requests differ."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Group:
     """A problem: findings that one change would fix, in report order. Each finding is an occurrence of it."""
 
@@ -80,7 +80,7 @@ class Group:
         return sum(delays) if delays else None
 
     def badness(self) -> tuple[int, float, int, float]:
-        """Return a sort key that puts the worst first."""
+        """Return a sort key that puts the worst group first."""
         worst = self.worst
         return SEVERITIES.index(worst.severity), -(self.delay or 0.0), -self.count, worst.first_seen
 
@@ -105,7 +105,7 @@ def problem_key(f: Finding) -> ProblemKey:
 
 
 def group_findings(findings: Iterable[Finding]) -> list[Group]:
-    """Return the problems, sorted by severity, time lost and number of occurrences, worst first.
+    """Group findings into problems; return the problems sorted by severity, time lost and number of occurrences, worst first.
 
     Among problems of the same severity, a cause precedes its effects.
     """

@@ -37,7 +37,7 @@ _UNREADABLE = ("tls", "http2")
 """Protocols whose connections may carry HTTP, and whose connection attempts and stalls are judged."""
 
 _OTHER = ("the only connection carries neither HTTP/1.x nor TLS", "each of the {} connections carries neither HTTP/1.x nor TLS")
-"""What connections of other protocols carry, whose stalls and connection attempts are judged; for one and for several."""
+"""Clauses about connections of other protocols, of which stalls and connection attempts are judged: for one, and for several."""
 
 _CLAUSES: Mapping[tuple[str, str | None], str] = {
     ("connect-failed", "refused"): "{server} refused the connection",
@@ -52,7 +52,7 @@ _CLAUSES: Mapping[tuple[str, str | None], str] = {
 """Causes as clauses, for findings whose title does not begin with "The server"."""
 
 _LEFT_OUT: Mapping[LeftOutBy, str] = {"baseline": "known", "ignore": "ignored", "confidence": "of lower confidence"}
-"""What is said of findings that were left out, by the reason."""
+"""The word for findings that were left out, by reason."""
 
 _LOSS = "capture-loss"
 
@@ -81,7 +81,7 @@ _BEHIND = Regex(r": the server behind it (?P<did>.*)$")
 
 
 class Counts(NamedTuple):
-    """The numbers of a report: problems by severity, occurrences (findings), and seconds lost."""
+    """The numbers in a headline: problems by severity, occurrences (findings), and seconds lost."""
 
     problems: dict[str, int]
     occurrences: int
@@ -112,22 +112,24 @@ def count_problems(groups: Iterable[Group]) -> dict[str, int]:
 
 
 def counts(report: Report, groups: Sequence[Group]) -> Counts:
-    """Return the numbers of a report, which are the same in all formats."""
+    """Return the numbers of problems and occurrences, and the time lost, as all formats show them."""
     return Counts(count_problems(groups), len(report.findings), report.delay)
 
 
 def headline(report: Report, groups: Sequence[Group], reach: Coverage, shown: str = "") -> str:
     """Return the most important fact of a report.
 
-    What is missing from the report or its captures comes first. Then comes the first of these that applies: nothing could be
-    judged, requests failed, another error, time lost, a warning, and last the sentence of `health`. Unanswered requests and
-    statuses of 500 and above that no finding explains are added to the sentence.
+    The first sentences say what is missing from the report or its captures. Then comes the first of these that applies: nothing
+    could be judged, requests failed, another error, time lost, a warning, or else the text that `health` returns. It also counts
+    unanswered requests, and statuses of 500 and above, that no finding explains.
     """
     return " ".join([*missing(report), _finding_or_health(report, groups, reach, shown)])
 
 
 def missing(report: Report) -> list[str]:
-    """Return sentences about inputs that could not be read completely, then one about packets missing from captures."""
+    """Return sentences about inputs that could not be read completely, and a sentence about packets missing from captures, if
+    any are.
+    """
     lines = list(report.incomplete[:1])
     if rest := len(report.incomplete) - 1 if report.incomplete else 0:
         lines.append(f"{count(rest, 'more input')} could not be read completely.")
@@ -137,7 +139,9 @@ def missing(report: Report) -> list[str]:
 
 
 def doubts(report: Report, reach: Coverage, shown: str = "") -> list[str]:
-    """Return the sentences of a quiet report without findings; empty if nothing is missing and nothing is left unexplained."""
+    """Return sentences about what is missing or unexplained, for a quiet report without findings; empty if there is nothing to
+    say.
+    """
     lines = [*incomplete(report), *lacking(report)]
     if not unexplained(reach) and reach.exchanges:
         return lines
@@ -242,8 +246,9 @@ def _by_reason(number: Mapping[LeftOutBy, int]) -> str:
 
 
 def _not_http(report: Report, groups: Sequence[Group], reach: Coverage) -> str:
-    """Return a sentence on why no connection has readable HTTP, and on what was judged; empty if one has, or if the reasons
-    differ.
+    """Return a sentence on why no connection has readable HTTP, and on what could be judged instead.
+
+    Return "" if there are exchanges, or if the reason is not the same for all connections.
     """
     protocol = next((name for name in _NO_HTTP if reach.connections and reach.carried.get(name) == reach.connections), "")
     if reach.exchanges or not protocol:
@@ -274,14 +279,18 @@ def _cut(reach: Coverage) -> str:
 
 
 def _unread(reach: Coverage) -> list[str]:
-    """Return clauses about connections whose HTTP cannot be read: "3 of 6 connections are encrypted (TLS, not decrypted)"."""
+    """Return a clause about connections whose HTTP is encrypted, such as "3 of 6 connections are encrypted (TLS, not
+    decrypted)".
+
+    The result is an empty list if there are none.
+    """
     tls = reach.carried.get("tls", 0)
     verb = "is" if tls == 1 else "are"
     return [f"{part_of(tls, reach.connections, 'connection')} {verb} encrypted (TLS, not decrypted)"] if tls else []
 
 
 def _other_protocol(reach: Coverage) -> str:
-    """Return a clause saying that no connection carries HTTP/1.x or TLS, or "" if one does or carries no data."""
+    """Return a clause saying that all connections carry a protocol other than HTTP/1.x and TLS; "" if this is not so."""
     if not reach.connections or reach.carried.get("unknown") != reach.connections:
         return ""
     return _OTHER[reach.connections > 1].format(f"{reach.connections:,}")
@@ -305,7 +314,7 @@ def _failed(failed: FailedRequests, cause: tuple[Finding, int], groups: Sequence
 
 
 def _because(finding: Finding, title: str, idle_timeouts: Mapping[tuple[str, str | None], float]) -> str:
-    """Return the cause of failures like `finding`: " because 10.0.0.2:80 closes idle connections after 2 s"."""
+    """Return the cause of failures like `finding` as a clause: " because 10.0.0.2:80 closes idle connections after 2 s"."""
     server = finding.server or "the server"
     if finding.rule == "keep-alive-race" and finding.kind != "stale-pool" and (limit := _idle_timeout(finding, idle_timeouts)):
         return f" because {server} closes idle connections after {duration(limit)}"
@@ -320,7 +329,9 @@ def _because(finding: Finding, title: str, idle_timeouts: Mapping[tuple[str, str
 
 
 def _idle_timeout(finding: Finding, idle_timeouts: Mapping[tuple[str, str | None], float]) -> float:
-    """Return the idle timeout (s) that the server is known to have, or that this close shows; 0 if neither is certain."""
+    """Return the idle timeout (s) known for the server of a finding; otherwise, the one that the finding shows; 0 if there is
+    neither.
+    """
     known = idle_timeouts.get((finding.capture, finding.server))
     shown = float(finding.measures.get("limit", 0.0)) if finding.kind != "forgotten" else 0.0
     return known if known is not None else shown if shown >= LEAST_IDLE_TIMEOUT else 0.0
@@ -332,7 +343,7 @@ def _lower(title: str) -> str:
 
 
 def _title_and_place(group: Group) -> str:
-    """Return title, place and count of the worst occurrence: "... (10.0.0.2:80, 12 times)"."""
+    """Return the title of a problem, with its server and number of occurrences: "... (10.0.0.2:80, 12 times)"."""
     number = f"{group.count:,} times" if group.count > 1 else ""
     place = group.worst.server if group.worst.server and group.worst.server not in group.title else ""
     where = ", ".join(part for part in (place, number) if part)
@@ -348,6 +359,6 @@ def _time_lost(report: Report, groups: Sequence[Group], reach: Coverage) -> str:
     if not costly:
         return lost
     most = max(costly, key=lambda group: group.delay or 0.0)
-    share = "" if len(costly) == 1 else f", {duration(min(most.delay or 0.0, report.delay))} of it here"
+    share = "" if len(costly) == 1 else f", {duration(min(most.delay or 0.0, report.delay))} of it to one problem"
     title = _title_and_place(most)
     return f"{lost}{share}. {title}" if ": " in title else f"{lost}{share}: {_lower(title)}"

@@ -22,7 +22,7 @@ _LIMITED = pl.List(pl.Struct({"by": pl.String, "time": pl.Float64}))
 
 
 def parts() -> pl.Expr:
-    """Return an expression for the causes that limited a response, each with its seconds, in the order of LIMITS.
+    """Return an expression for a list of what limited a response: each cause with its seconds, in the order of LIMITS.
 
     The list is empty for responses that are too short to judge.
     """

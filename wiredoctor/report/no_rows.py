@@ -64,7 +64,9 @@ def _height(rows: pl.LazyFrame) -> int:
 
 
 def _conditions(report: Report, table: TableName, wanted: Filter, choice: RowChoice) -> Iterator[tuple[str, int, str]]:
-    """Yield for each condition its option, the number of rows that meet it, and a sentence on the values that rows have."""
+    """Yield, for each condition of the filter, its option, the number of rows that meet it, and a sentence on the values in the
+    table.
+    """
     if wanted.hosts or wanted.names:
         hosts = [*wanted.hosts, *(name for name in wanted.names if name not in wanted.hosts)]
         part = Filter(hosts=wanted.hosts, names=wanted.names)
@@ -106,7 +108,7 @@ def _longest(nanoseconds: int | None) -> str:
 
 
 def _most_frequent(scan: Scan | None, value: pl.Expr) -> list[str]:
-    """Return the most frequent values of a column; if there are others, the last text is their number, such as "3 more"."""
+    """Return the most frequent values of a column; if some values are omitted, the last text counts them, as in "3 more"."""
     import polars as pl
 
     if scan is None:
@@ -150,7 +152,10 @@ def _request_ids(report: Report) -> str:
 
 
 def packet_times(report: Report) -> str:
-    """Return a sentence on the times of the packets, with their time zone if they have times of day; "" without timestamps."""
+    """Return a sentence on when the packets were captured; "" without timestamps.
+
+    The sentence names the time zone. If the packets have no times of day, it contains only their duration.
+    """
     span = _first_and_last(report)
     if span is None:
         return ""
@@ -162,7 +167,7 @@ def packet_times(report: Report) -> str:
 
 
 def _first_and_last(report: Report) -> tuple[int, int] | None:
-    """Return the earliest and the latest time of all captures in ns since 1970; None without timestamps."""
+    """Return the earliest and the latest time of all captures, in ns since 1970; None if no capture has times of day."""
     moments = [
         moment for c in report.captures for time in (c.first_time, c.last_time) if (moment := nanoseconds(time)) is not None
     ]

@@ -38,10 +38,10 @@ HEADINGS = ("severity", "rule", "where", "count", "time lost", "first seen", "fi
 class Row:
     """A problem in the table.
 
-    `host`: the server, or the client or capture of a problem without a server. `other_paths`: the number of paths besides `path`.
-    `first_seen`: the time of day or, in a capture without times of day, the time since the first packet.
-    `first_seen_to_seconds`: the same, but shorter. `mark`: a word that distinguishes the problem from others with the same
-    severity, rule, host and path, such as "(mid-message)".
+    `host`: the server, or the client or capture of a problem without a server. `other_paths`: the number of paths besides
+    `path`. `first_seen`: the time of day or, in a capture without times of day, the time since the first packet.
+    `first_seen_to_seconds`: `first_seen`, shortened by the fraction of a second and the year. `mark`: a word that distinguishes
+    the problem from others with the same severity, rule, host and path, such as "(mid-message)".
     """
 
     group: Group
@@ -59,13 +59,13 @@ class Row:
 
     @property
     def place(self) -> str:
-        """Host and path, with the number of other paths and the mark, such as "10.0.0.2:80 /items +3 paths (too-large)"."""
+        """Host, path, number of other paths, and `mark`, such as "10.0.0.2:80 /items +3 paths (too-large)"."""
         more = f"+{count(self.other_paths, 'path')}" if self.other_paths else ""
         return " ".join(part for part in (self.host, self.path, more, self.mark) if part)
 
     @property
     def cells(self) -> tuple[str, ...]:
-        """The cells in the order of HEADINGS."""
+        """The texts of the row, in the order of HEADINGS."""
         group = self.group
         return (
             group.worst.severity, group.worst.rule, self.place, f"{group.count:,}",
@@ -74,7 +74,9 @@ class Row:
 
     @property
     def least_place(self) -> int:
-        """The width of host and mark, which must be shown because they distinguish the row from others; 0 if there is no mark."""
+        """The width of host and mark; 0 if there is no mark. A mark must remain visible, because it distinguishes the row from
+        others.
+        """
         return len(self.host) + 1 + len(self.mark) if self.mark else 0
 
     def shortened_place(self, width: int, gap: str) -> str:
@@ -114,8 +116,11 @@ def split_rows(report: Report, groups: Sequence[Group]) -> tuple[list[Row], Sequ
 
 
 def notes_on_times(report: Report, groups: Sequence[Group]) -> str:
-    """Return a sentence if a problem precedes one of the same severity that cost more, and one if the times lost add up to more
-    than the total; otherwise an empty string. The first is omitted if there are too many problems to compare their order.
+    """Return a sentence or two that explain the times lost; "" if nothing has to be explained.
+
+    The first explains why a problem precedes another one of the same severity that cost more: it is the cause of the other. This
+    sentence is omitted if there are more than MAX_ROWS problems. The second explains why the times of all problems add up to
+    more than the total.
     """
     costs = [(SEVERITIES.index(group.worst.severity), -(group.delay or 0.0)) for group in groups]
     notes = [] if costs == sorted(costs) or len(groups) > MAX_ROWS else [CAUSES_FIRST]
@@ -161,9 +166,9 @@ def _with_kind(row: Row) -> Row:
 
 
 def _with_side(row: Row) -> Row:
-    """Return the row with kind and side as its mark or, for a problem without a server, with the capture.
+    """Return the row with a mark that tells it from rows of the same rule and place: kind and side of its problem.
 
-    Nothing else distinguishes problems of the same kind.
+    For a problem without a server, the mark is the capture.
     """
     worst = row.group.worst
     if worst.server is None:
@@ -173,9 +178,10 @@ def _with_side(row: Row) -> Row:
 
 
 def _first_seen(group: Group, *, dates: bool) -> tuple[str, str]:
-    """Return when a problem was first seen, twice: "2026-01-31 10:42:16.123", and shorter, "01-31 10:42:16".
+    """Return when a problem was first seen, as two texts: "2026-01-31 10:42:16.123" and the shorter "01-31 10:42:16".
 
-    Without `dates`, both have only the time. In a capture without times of day, both are the time since the first packet.
+    If `dates` is false, both texts have only the time. In a capture without times of day, both are the time since the first
+    packet.
     """
     moments = [moment for f in group.findings if (moment := nanoseconds(f.first_seen_time)) is not None]
     if not moments or min(moments) < DAY:

@@ -41,7 +41,7 @@ def capture_ends(report: Report) -> CaptureEnds:
 
 
 class Order(StrEnum):
-    """The order of lines: by time, or by another value, the largest first. Connections have no status."""
+    """The order of lines: by time, or by another value, with the largest first. Order by status applies to exchanges only."""
 
     time = "time"
     duration = "duration"
@@ -52,8 +52,8 @@ class Order(StrEnum):
 class RowChoice(NamedTuple):
     """The choice of the rows to print, and their order.
 
-    `statuses`: "502", "5xx", "any" or "none" (a final response, or none). `slow`: the minimum duration in ns. `top`: the maximum
-    number of rows.
+    `statuses`: texts such as "502" and "5xx"; "any" stands for any final response, "none" for no final response. `slow`: the
+    minimum duration in ns. `top`: the maximum number of rows.
     """
 
     statuses: tuple[str, ...] = ()
@@ -63,7 +63,9 @@ class RowChoice(NamedTuple):
 
 
 def parse_statuses(texts: list[str]) -> tuple[str, ...]:
-    """Split comma-separated lists of "502", "5xx", "any" and "none"; raise ValueError with the first other part."""
+    """Split comma-separated lists of "502", "5xx", "any" and "none"; raise ValueError with the first part that is something
+    else.
+    """
     parts = [part.strip().lower() for text in texts for part in text.split(",")]
     for part in parts:
         if not _STATUS.fullmatch(part):
@@ -145,9 +147,9 @@ def is_final() -> pl.Expr:
 def wait_end(ends: CaptureEnds) -> pl.Expr:
     """Return an expression for the time (ns) until which a client waited for a response that never came or broke off.
 
-    The wait ends with the first FIN or RST of either side after the last byte or, if the connection stayed open, with the
-    capture. The value is null for all other exchanges, including tunnels and endless streams. It is also null in two cases of
-    an incomplete capture. If only one direction was captured, the response may merely be missing from the capture. If bytes are
+    The wait ends with the first FIN or RST of either side after the last byte; if the connection stayed open, it ends with the
+    capture. The value is null for all other exchanges, including tunnels and endless streams. It is also null in two cases of an
+    incomplete capture. If only one direction was captured, the response may merely be missing from the capture. If bytes are
     missing and no close was captured, the close may be missing, too.
     """
     import polars as pl
@@ -178,9 +180,10 @@ def count_waiting(report: Report) -> int:
 
 
 def took_until(ends: CaptureEnds) -> pl.Expr:
-    """Return an expression for the time (ns) of an exchange's last byte, or of the end of its client's wait.
+    """Return an expression for the time (ns) at which an exchange was over.
 
-    It is null if neither is known.
+    This is the time of its last byte or, if the response never came or broke off, the end of the client's wait. It is null if
+    neither is known.
     """
     import polars as pl
 
@@ -188,7 +191,9 @@ def took_until(ends: CaptureEnds) -> pl.Expr:
 
 
 def drawn_until(ends: CaptureEnds) -> pl.Expr:
-    """Return an expression for the time (ns) at which the bar of an exchange ends: `took_until`, otherwise its last byte."""
+    """Return an expression for the time (ns) at which the bar of an exchange ends: `took_until` or, if that is null, the last
+    byte.
+    """
     import polars as pl
 
     return pl.coalesce(took_until(ends), pl.max_horizontal(_last_byte(), exchange_start()))
@@ -207,12 +212,12 @@ def duration(table: TableName) -> pl.Expr:
 
 
 def time_taken(table: TableName, ends: CaptureEnds) -> pl.Expr:
-    """Return an expression for the ns that an exchange took, including the client's wait, or that a connection lasted."""
+    """Return an expression for the ns that an exchange or a connection lasted; an exchange includes the wait for its response."""
     return took_until(ends) - exchange_start() if table == "exchanges" else duration(table)
 
 
 def is_faulty(report: Report) -> pl.Expr:
-    """Return an expression for whether an exchange is part of an error or a warning."""
+    """Return an expression for whether an error or a warning is about an exchange."""
     import polars as pl
 
     keys = {"capture": pl.String(), "connection": pl.Int64(), "exchange": pl.Int64()}
@@ -224,8 +229,9 @@ def is_faulty(report: Report) -> pl.Expr:
 def rank(table: TableName, order: Order, ends: CaptureEnds, faulty: pl.Expr | None = None) -> pl.Expr:
     """Return an expression for an integer by which rows are sorted in ascending order; rows without a value come last.
 
-    By duration, exchanges that were still waiting at the end of the capture come after all with a known duration, except
-    `faulty` ones: an idle long poll says nothing, but a request that hangs is what its user looks for.
+    In order of duration, exchanges that were still waiting when the capture ended come after those with a known duration,
+    because an idle long poll is no sign of a fault. Exchanges selected by `faulty` are the exception: users search for requests
+    that hang.
     """
     import polars as pl
 
@@ -246,7 +252,7 @@ def rank(table: TableName, order: Order, ends: CaptureEnds, faulty: pl.Expr | No
 
 
 def choose_rows(report: Report, table: TableName, choice: RowChoice) -> Report:
-    """Return the report with only the chosen rows of a table; everything else is unchanged."""
+    """Return the report, but with only the chosen rows of `table`."""
     import polars as pl
 
     from wiredoctor.report.columns import Filtered
@@ -274,7 +280,7 @@ def choose_rows(report: Report, table: TableName, choice: RowChoice) -> Report:
 
 
 def _filtered(scan: Scan, keep: Callable[[pl.LazyFrame], pl.LazyFrame]) -> Scan:
-    """Return a scan with one more filter; batches are still cut from its unfiltered base."""
+    """Return a scan with one more filter, so that batches are still slices of the unfiltered table (see columns.Filtered)."""
     from wiredoctor.report.columns import Filtered
 
     if isinstance(scan, Filtered):
@@ -284,7 +290,9 @@ def _filtered(scan: Scan, keep: Callable[[pl.LazyFrame], pl.LazyFrame]) -> Scan:
 
 
 def matches(table: TableName, choice: RowChoice, ends: CaptureEnds) -> pl.Expr:
-    """Return an expression for whether a row has one of the chosen statuses and took at least the chosen time."""
+    """Return an expression for whether a row has one of the statuses in `choice`, and lasted at least as long as `choice`
+    requires.
+    """
     import polars as pl
 
     wanted = pl.lit(value=True)

@@ -25,12 +25,12 @@ _AT_ONCE = 1 << 14
 
 
 def in_memory() -> BinaryIO:
-    """Return a spool in memory, for reports that are known to be small."""
+    """Return a spool that is kept in memory, for small reports."""
     return BytesIO()
 
 
 class Ordered:
-    """A spool of lines with sort keys; each key of a line takes 8 bytes of memory, the text is in the spool."""
+    """Lines with sort keys: the text is in a spool, and each key takes 8 bytes of memory."""
 
     def __init__(self, spool: Spool = in_memory) -> None:
         self._file = spool()
@@ -39,7 +39,10 @@ class Ordered:
         self._starts: list[Array] = []
 
     def add(self, keys: tuple[Array, ...], lines: bytes | memoryview) -> None:
-        r"""Add lines, each with a line end and integer keys; the first key is the most significant."""
+        """Add lines and their sort keys; every line ends with a line feed.
+
+        `keys`: arrays of integers with a value per line; the first array is the most significant key.
+        """
         ends = np.flatnonzero(np.frombuffer(lines, np.uint8) == 0x0A) + 1
         if not len(ends):
             return
@@ -52,7 +55,7 @@ class Ordered:
         return sum(len(s) for s in self._starts)
 
     def write(self, out: Sink) -> None:
-        """Write all lines sorted, and close the spool."""
+        """Write all lines in the order of their keys, and close the spool."""
         with self._file:
             if self._starts:
                 for start, end in _runs(*self._sorted()):
@@ -70,7 +73,10 @@ class Ordered:
 
 
 def _runs(starts: Array, ends: Array) -> Iterator[tuple[int, int]]:
-    """Yield ranges of the spool; lines that are neighbors in the spool and in the sorted order are copied together."""
+    """Yield the ranges of the spool to copy, in sorted order.
+
+    Lines that are adjacent both in the spool and in the sorted order form one range.
+    """
     breaks = np.flatnonzero(starts[1:] != ends[:-1])
     first = np.concatenate((starts[:1], starts[1:][breaks]))
     last = np.concatenate((ends[:-1][breaks], ends[-1:]))

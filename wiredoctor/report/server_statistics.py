@@ -1,6 +1,6 @@
 """Compute statistics of each server: requests, failures, distribution of its response time, and time lost by cause.
 
-The same can be computed per host, path or client.
+The statistics can also be computed for each host, path or client.
 """
 
 from __future__ import annotations
@@ -32,9 +32,13 @@ LEAST_LOST = 0.001
 """Less time (s) than this, lost to one cause, is not listed beside much longer times."""
 
 FEWEST = {"p50": 3, "p95": 20, "p99": 100}
-"""The minimum number of times for a percentile that people see; by nearest rank, that of fewer times is simply the longest."""
+"""The minimum number of times for a percentile that people see; with fewer times, the nearest rank is simply the longest one."""
 
 _KEY = ["capture", "connection"]
+
+
+_VERSION = r"^v[0-9]+(?:\.[0-9]+)*$"
+"""A segment of a path that names the version of an API, and no resource."""
 
 
 class Grouping(StrEnum):
@@ -47,7 +51,10 @@ class Grouping(StrEnum):
 
 
 class ServerOrder(StrEnum):
-    """The order of lines; in an order by p50 to max, lines without enough responses come last, ordered by the longest time."""
+    """The order of the lines of servers.
+
+    If lines are sorted by a time (`p50` to `max`), those without enough responses come last, sorted by their longest time.
+    """
 
     failed = "failed"
     requests = "requests"
@@ -60,16 +67,16 @@ class ServerOrder(StrEnum):
 
 
 class ServerStatistics(NamedTuple):
-    """The statistics of the exchanges of a group.
+    """The statistics of a group of exchanges.
 
     `names`: the most frequent values of Host; for connections without HTTP, the TLS server names (SNI). `failed`: requests that
-    failed according to the findings, as in the headline; a status of 500 or above alone does not count. If a gateway
-    forwarded such a request, its attempts without a complete response, or with an error of another gateway, count at their
-    servers, too. `unanswered`: requests without a final response, if a finding of severity error is about them, or if their
-    connection ended and was captured in both directions, without a gap that may hide the response. `incomplete`: responses
-    that were cut off, unless a finding of severity note shows that the client had received all it wanted. `p50` to `longest`:
-    of the server time in seconds, from the end of a request to the beginning of its response; None if no response was
-    captured. `timed`: the number of server times. `lost`: the seconds that the findings of each rule cost.
+    failed according to the findings, as in the headline; a status of 500 or above alone is not a failure. If a gateway forwarded
+    a failed request, the upstream server also counts the gateway's attempts without a complete response, or with an error of
+    another gateway. `unanswered`: requests without a final response, if a finding of severity error is about them, or if their
+    connection ended and was captured in both directions, without a gap that may hide the response. `incomplete`: responses that
+    were cut off, unless a finding of severity note shows that the client had received all it wanted. `p50`, `p95`, `p99` and
+    `longest` describe the server time in seconds, from the end of a request to the beginning of its response; None if no
+    response was captured. `timed`: the number of server times. `lost`: the seconds lost according to the findings of each rule.
     """
 
     key: str
@@ -89,7 +96,7 @@ class ServerStatistics(NamedTuple):
     failed_connections: int = 0
     """The connections that failed without a request according to the findings; only counted for servers."""
     unusable_connections: int = 0
-    """These, and all others that were never established, for example because the SYN got no answer.
+    """Failed connections, and all others that were never established, for example because the SYN got no answer.
 
     Only counted for servers and clients.
     """
@@ -102,7 +109,7 @@ class ServerStatistics(NamedTuple):
 
     @property
     def percentiles(self) -> dict[str, float | None]:
-        """The percentiles that people see, by name: those for which there are enough times."""
+        """The percentiles of the server time (s) by name; only those for which there are enough server times."""
         values = {"p50": self.p50, "p95": self.p95, "p99": self.p99}
         return {name: value for name, value in values.items() if self.timed >= FEWEST[name]}
 
@@ -113,12 +120,16 @@ class ServerStatistics(NamedTuple):
 
 
 def worth_listing(lost: Mapping[str, float], whole: float) -> dict[str, float]:
-    """Return the causes that cost at least a millisecond, or 1 % of all time lost (`whole`, s)."""
+    """Return the causes that cost at least a millisecond, or at least 1 % of `whole`, which is all time lost (s)."""
     return {rule: seconds for rule, seconds in lost.items() if seconds >= LEAST_LOST or seconds >= whole / 100}
 
 
 def server_statistics(report: Report, by: Grouping = Grouping.server) -> list[ServerStatistics]:
-    """Return a row per group, worst first: by failed requests and connections, responses with 500 and above, and time lost."""
+    """Return the statistics of each group, worst first.
+
+    The worst group has the most failed requests and connections, then the most responses with 500 and above, then the most time
+    lost.
+    """
     if report.scan_connections is None or report.scan_exchanges is None:
         return []
     rows = _rows(report, report.scan_exchanges(), report.scan_connections(), by)
@@ -168,7 +179,7 @@ _VALUES: Mapping[ServerOrder, Callable[[ServerStatistics], tuple[float, ...]]] =
 
 
 def unusable_connections(report: Report) -> Counter[str]:
-    """Return the number of connections to each server that were not established, or that failed before a request."""
+    """Return, for each server, the number of connections that were never established, or that failed before a request."""
     unusable = _never_established(report, "server")
     for server, number in failed_connections_by_server(report, established=True).items():
         unusable[server] += number
@@ -194,7 +205,7 @@ def _never_established(report: Report, key: str) -> Counter[str]:
 
 
 def forwarded_requests(report: Report) -> int:
-    """Return the number of requests that a gateway certainly sent for requests of its clients.
+    """Return the number of requests that gateways certainly sent to upstream servers for requests of their clients.
 
     The statistics count such a request twice: at the gateway and at the upstream server.
     """
@@ -207,7 +218,7 @@ def forwarded_requests(report: Report) -> int:
 
 
 def overall_statistics(report: Report) -> ServerStatistics | None:
-    """Return the statistics of all exchanges except those that a gateway certainly made for its clients.
+    """Return the statistics of all exchanges except those that a gateway certainly had with an upstream server for its clients.
 
     Return None if the report has no tables.
     """
@@ -224,7 +235,7 @@ def overall_statistics(report: Report) -> ServerStatistics | None:
 
 
 def _judged(report: Report) -> pl.LazyFrame | None:
-    """Return the exchanges with findings that affect the counts, and the attempts of gateways for them; None if there are none.
+    """Return the exchanges that count differently because of findings, with four flags; None if there are none.
 
     `is_failed`: the exchange failed. `is_error`: a finding of severity error is about it. `is_left`: the client closed the
     connection early and lost nothing (a note of client-abort). `is_try`: a gateway sent it for a client request that failed.
@@ -251,7 +262,7 @@ _JUDGED = ("is_failed", "is_error", "is_left", "is_try")
 
 
 def _tries_for(failed: Iterable[Place], report: Report) -> Iterator[Place]:
-    """Yield the exchanges that gateways certainly sent for client exchanges in `failed`."""
+    """Yield the exchanges by which gateways certainly forwarded the requests of the exchanges in `failed`."""
     import polars as pl
 
     c = pl.col
@@ -266,14 +277,16 @@ def _tries_for(failed: Iterable[Place], report: Report) -> Iterator[Place]:
 
 
 def _rows(report: Report, exchanges: pl.LazyFrame, connections: pl.LazyFrame, by: Grouping | None) -> pl.LazyFrame:
-    """Return the exchanges with their group in `key`, its name in `name`, and the columns to count.
+    """Return the exchanges with the key of their group in `key`, its name in `name`, and the columns that are counted per group.
 
     If `by` is None, all exchanges are in one group.
     """
     import polars as pl
 
     c = pl.col
-    path = c("request_target").str.replace(r"[?#].*$", "").str.replace_all(r"\d+", "#")
+    segment = pl.when(~pl.element().str.contains(_VERSION)).then(pl.element().str.replace_all("[0-9]+", "#"))
+    path = c("request_target").str.replace(r"[?#].*$", "").str.split("/")
+    path = path.list.eval(segment.otherwise(pl.element())).list.join("/")
     own = {Grouping.host: c("request_host"), Grouping.path: c("request_method") + " " + path}.get(by) if by else None
     narrow = exchanges.select(  # before the joins, which copy each column
         *_KEY, "exchange", c("request_host").alias("host"), *_flags(), *([] if own is None else [own.alias("own")])
@@ -303,9 +316,9 @@ def _rows(report: Report, exchanges: pl.LazyFrame, connections: pl.LazyFrame, by
 
 
 def _flags() -> list[pl.Expr]:
-    """Return the columns that depend only on the row of an exchange: flags, and `wait`, the server time in ns.
+    """Return the columns that need no table but the exchanges: a flag for each number that is counted, and `wait`.
 
-    `wait` is null if there is no final response. The flags say in which counts the exchange may belong.
+    `wait` is the server time in ns; null if there is no final response.
     """
     import polars as pl
 
@@ -328,9 +341,11 @@ def _flags() -> list[pl.Expr]:
 
 
 def _nearest_rank(values: pl.Expr, percent: int) -> pl.Expr:
-    """Return the smallest value in sorted lists that `percent` of the values do not exceed; null for an empty list.
+    """Return the percentile of sorted lists by nearest rank: the smallest value that at least `percent` % of the values do not
+    exceed.
 
-    The quantile that Polars calls nearest rounds the rank instead, which hides the slowest requests.
+    The result is null for an empty list. The interpolation "nearest" of Polars rounds the rank instead, which hides the slowest
+    requests.
     """
     rank = (values.list.len().cast(int) * percent + 99) // 100
     return values.list.get(rank - 1, null_on_oob=True)
@@ -341,7 +356,10 @@ Counts = dict[str, int | None]
 
 
 def _count(rows: pl.LazyFrame, *, connections: bool) -> tuple[dict[str, Counts], dict[str, tuple[str, ...]]]:
-    """Return the counts of each group, and its most frequent names. `connections`: count connections, too."""
+    """Return two dictionaries by group: the counts of each group, and its most frequent names.
+
+    `connections`: whether to count connections as well.
+    """
     import polars as pl
 
     c = pl.col
@@ -374,9 +392,9 @@ def _count(rows: pl.LazyFrame, *, connections: bool) -> tuple[dict[str, Counts],
 
 
 def _add_silent_servers(counted: dict[str, Counts], connections: pl.LazyFrame) -> dict[str, tuple[str, ...]]:
-    """Count the connections of each server, with HTTP or without, and return the names of servers from TLS (SNI).
+    """Add the number of connections of each server to `counted`, and return the server names from TLS (SNI) by server.
 
-    Connections that were never established do not count.
+    Connections without HTTP count, too; connections that were never established do not.
     """
     import polars as pl
 
@@ -414,9 +432,9 @@ def _time_lost(report: Report, rows: pl.LazyFrame, by: Grouping) -> dict[str, Co
 
 
 def _keys_of(places: set[tuple[str, int]], rows: pl.LazyFrame) -> dict[tuple[str, int, int], str]:
-    """Return the group of each exchange on these connections.
+    """Return the group of each exchange on these connections, by (capture, connection, exchange).
 
-    The key with exchange -1 stands for the connection; it exists if all exchanges of the connection are in one group.
+    If all exchanges of a connection are in one group, this group is also stored with -1 as the exchange.
     """
     import polars as pl
 

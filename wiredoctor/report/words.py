@@ -1,4 +1,4 @@
-"""Format numbers and foreign text for people; no control character passes through."""
+"""Format numbers for people, and escape control characters in text from outside."""
 
 from __future__ import annotations
 
@@ -9,8 +9,6 @@ from wiredoctor.findings import shorten
 from wiredoctor.text.durations import SECOND, duration_text
 
 __all__ = ["SECOND", "clean", "count", "duration", "join_words", "part_of", "scale", "shorten", "size"]
-
-"""The number of ns in a second."""
 
 
 def clean(text: str) -> str:
@@ -67,7 +65,7 @@ def join_words(parts: Sequence[str]) -> str:
 
 
 def scale(length: float, longest: float, width: int) -> int:
-    """Return the length of a bar in characters, if `longest` fills `width`; less than half a character becomes 0."""
+    """Return the length of a bar in characters, if a bar for `longest` has `width` characters; round to whole characters."""
     if not math.isfinite(length) or length <= 0 or longest <= 0:
         return 0
     return min(width, round(length / longest * width))

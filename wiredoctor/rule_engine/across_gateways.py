@@ -1,8 +1,8 @@
 """Change candidates according to the events on the other side of a gateway.
 
-A gateway has a front, where clients connect to it, and a back, where it connects to servers. A try is a request, or an attempt to
-connect, that the gateway made at the back for an exchange at the front. The client may never have seen a failure at the back, and
-lost time must not be counted on both sides.
+A gateway has a front, where clients connect to it, and a back, where it connects to servers. A try is a request that the gateway
+sent to a server for a client's exchange, or an attempt to connect for it. The client may never have seen a failure at the back.
+Lost time must not be counted on both sides.
 """
 
 from __future__ import annotations
@@ -45,9 +45,10 @@ def through_gateways(
     modules: Mapping[str, RuleModule], found: Mapping[str, Rows], tries: pl.DataFrame, closes: pl.LazyFrame,
     connections: pl.LazyFrame,
 ) -> dict[str, Rows]:  # fmt: skip
-    """Return the candidates of all rules, after dropping or changing those that the other side of a gateway explains.
+    """Return the candidates of all rules, adapted to what happened on the other side of gateways.
 
-    `tries` has rows of tables.TRIES; `closes` and `connections` are the capture's tables.
+    A candidate is dropped or changed if the events on the other side explain it. `tries` has rows of tables.TRIES; `closes` and
+    `connections` are the capture's tables.
     """
     whole = {**found}
     if "gateway-error" in whole:
@@ -72,10 +73,11 @@ def through_gateways(
 
 
 def add_streaming_behind(found: Mapping[str, Rows], tries: pl.DataFrame, exchanges: pl.LazyFrame) -> dict[str, Rows]:
-    """Add to `buffered-stream` candidates at a front the time at which the gateway received the first body byte.
+    """Add to `buffered-stream` candidates about a gateway the time at which the gateway itself received the first byte of the
+    body.
 
-    That body belongs to the response to the exchange's last try. Its frame and time are in the columns `earlier_frame` and
-    `earlier_time`. `exchanges` is the capture's table.
+    This is the first body byte of the response to the gateway's last try. The columns are `earlier_frame` and `earlier_time`
+    (ns). `exchanges` is the capture's table.
     """
     whole = {**found}
     if tries.is_empty() or "buffered-stream" not in whole:
@@ -100,8 +102,8 @@ def add_streaming_behind(found: Mapping[str, Rows], tries: pl.DataFrame, exchang
 def given_up_by_gateways(found: Mapping[str, Rows], clients: Collection[int]) -> dict[str, Rows]:
     """Change the text of candidates in which a client gave up, if this client is a gateway.
 
-    `clients` are the connections whose client is a gateway. It is known as one because its other side was captured, or because
-    its requests contain fields that only gateways add.
+    `clients` are the connections whose client is a gateway. Either the other side of this gateway was captured, or its requests
+    contain fields that only gateways add.
     """
     whole = {**found}
     if clients and "zero-window-stall" in whole:
@@ -156,9 +158,9 @@ def _passed_on_nothing(rows: pl.DataFrame, found: Mapping[str, Rows]) -> pl.Data
 
 
 def _promised_by_itself(rows: pl.DataFrame, sure: pl.DataFrame, closes: pl.LazyFrame) -> pl.DataFrame:
-    """Drop candidates about a broken Keep-Alive promise that a gateway only forwarded from the server behind it.
+    """Drop candidates about a broken Keep-Alive promise if the gateway only forwarded the promise of the server behind it.
 
-    haproxy and node's http-proxy forward the Keep-Alive field, although it does not apply to the connections at the front.
+    haproxy and node's http-proxy forward the Keep-Alive field, although it does not apply to the connections of their clients.
     """
     said = closes.select(*KEY, pl.col("response_keep_alive_timeout").alias("timeout"))
     front = rows.select(KEY).unique().lazy().join(said, on=KEY)
@@ -168,12 +170,12 @@ def _promised_by_itself(rows: pl.DataFrame, sure: pl.DataFrame, closes: pl.LazyF
 
 
 class _Try(NamedTuple):
-    """A try of a gateway: a request to a server, or an attempt to connect to it.
+    """A try of a gateway: a request to a server, or an attempt to connect to it. All times are in ns.
 
-    `front`: the exchange at the front. `place`: the connection and exchange at the back (no exchange for an attempt). `start`
-    and `end`: ns; it ended when the response began, or, if there was none, at the close. `over`: the time (ns) at which the
-    response ended, or the connection if the response never did. `last`: the time (ns) of the last byte of the response, or of
-    the RST that refused an attempt; None if there is neither.
+    `front`: the connection and exchange of the gateway's client. `place`: the connection and exchange of the try; an attempt has
+    no exchange. `start`: when the try began. `end`: when the response began; without a response, when the connection closed.
+    `over`: when the response ended; if it never did, when the connection closed. `last`: for a request, when the last byte of
+    the response came; for an attempt, when it was refused by an RST; None if that never happened.
     """
 
     front: tuple[int, int]
@@ -189,7 +191,7 @@ class _Try(NamedTuple):
 
 
 class _FrontExchange(NamedTuple):
-    """An exchange at the front of a gateway: its client, when it was asked and answered (ns), and its response."""
+    """An exchange between a client and a gateway. `asked`, `began`: the end of the request and the start of the response (ns)."""
 
     client: str
     asked: int | None
@@ -199,7 +201,10 @@ class _FrontExchange(NamedTuple):
 
 
 class _Tries:
-    """The tries that concern some connections, by exchange at the front and by exchange at the back."""
+    """The tries of gateways that concern some connections.
+
+    A try can be looked up by the exchange of the gateway's client, or by its own connection.
+    """
 
     def __init__(
         self, tries: pl.DataFrame, some: pl.Series, closes: pl.LazyFrame, connections: pl.LazyFrame
@@ -230,13 +235,15 @@ class _Tries:
             self.by_place[one.place] = one
 
     def at(self, row: Mapping[str, Any]) -> _Try | None:
-        """Return the try to which a candidate at the back belongs; None if it belongs to none."""
+        """Return the try (request or attempt to connect) to which a candidate behind a gateway belongs; None if it belongs to
+        none.
+        """
         return self.by_place.get((row["connection"], row["exchange"])) or self.by_place.get((row["connection"], None))
 
     def later(self, one: _Try) -> tuple[_Try, _FrontExchange] | None:
-        """Return the later try that gave the client its response, and the exchange at the front.
+        """Return the later try whose response the client got, and the client's exchange with the gateway.
 
-        Return None if the client got no response, or got it from this try.
+        Return None if the client got no response, or got that of `one`.
         """
         front = self.fronts.get(one.front)
         if front is None or front.status is None or not 200 <= front.status < 500:
@@ -288,9 +295,9 @@ _TEXT = {"severity": pl.String(), "addition": pl.String(), "delay": pl.Int64(), 
 
 
 def _answered_by_retry(module: RuleModule, rows: pl.DataFrame, known: _Tries) -> pl.DataFrame:
-    """Reduce the severity of failed tries whose client got the response of a later try.
+    """Reduce the severity of a gateway's failed tries if the client got the response of a later try.
 
-    If a response was truncated at the back but looks complete at the front, add a sentence about that.
+    If a server's response was truncated, but the gateway's own response looks complete, add a sentence about that.
     """
     changes: dict[int, dict[str, Any]] = {}
     for number, row in enumerate(rows.iter_rows(named=True)):
@@ -317,21 +324,21 @@ def _answered_by_retry(module: RuleModule, rows: pl.DataFrame, known: _Tries) ->
 
 
 def _made_whole(one: _Try, known: _Tries) -> bool:
-    """Return whether the response was cut off at the back but is complete at the front."""
+    """Return whether the server cut off its response to the gateway, but the gateway's response to the client looks complete."""
     front = known.fronts.get(one.front)
     return front is not None and front.whole and front.status == one.status and not one.whole
 
 
 def _took(one: _Try, last: _Try) -> int:
-    """Return how long (ns) a failed try took: until it failed, or until the last try began if that was earlier."""
+    """Return how long (ns) a failed try took. It lasted until it failed, or until the last try began if that was earlier."""
     return max(min(last.start, last.start if one.end is None else one.end) - one.start, 0)
 
 
 def _given_up(rows: pl.DataFrame, known: _Tries) -> pl.DataFrame:
-    """Change the text of client aborts at a gateway.
+    """Change the text of client aborts if a gateway was involved.
 
-    Either its client left while the gateway waited for a server, or the gateway gave up a try and sent the request to another
-    server.
+    Either the client left while the gateway waited for a server, or the gateway itself gave up a try and sent the request to
+    another server.
     """
     changes: dict[int, dict[str, Any]] = {}
     for number, row in enumerate(rows.iter_rows(named=True)):
@@ -353,7 +360,10 @@ def _given_up(rows: pl.DataFrame, known: _Tries) -> pl.DataFrame:
 
 
 def _waited_for(last: _Try, left: int) -> str | None:
-    """Return the text about the server for which a gateway still waited when its client left; None if it did not wait."""
+    """Return a sentence about the server for which a gateway was still waiting when its client left.
+
+    If the gateway was not waiting, return None. `last`: its last try. `left`: the time (ns) at which the client left.
+    """
     attempt = last.place[1] is None
     over = last.last if attempt else last.over  # after its last SYN, a gateway still waits for an answer
     if last.whole or (over is not None and over < left):
@@ -369,10 +379,9 @@ def _waited_for(last: _Try, left: int) -> str | None:
 
 
 def _counted_once(rows: pl.DataFrame, known: _Tries) -> pl.DataFrame:
-    """Count the time of waits only once, although they may be seen at the front and at the back of a gateway.
+    """Count time only once if a client waited for a gateway while the gateway waited for a server.
 
-    Subtract the time of the tries from a wait at the front. Mention the waits of the client and of the gateway in the text of one
-    at the back.
+    Subtract the time of the tries from the client's wait. In the text about the gateway's wait, mention both waits.
     """
     gone: list[int] = []
     changes: dict[int, dict[str, Any]] = {}
@@ -418,7 +427,8 @@ def _counted_once(rows: pl.DataFrame, known: _Tries) -> pl.DataFrame:
 def _open(tries: Sequence[_Try], start: int, end: int, *, whole: bool = False) -> int:
     """Return for how many ns between `start` and `end` at least one of the tries was open.
 
-    A try is open until its response began; if `whole` is true, until it ended, because a gateway may wait for that.
+    A try is open until its response begins. If `whole` is true, it is open until its response ends, because a gateway may wait
+    for the complete response.
     """
     covered, until = 0, start
     for number, one in enumerate(tries):

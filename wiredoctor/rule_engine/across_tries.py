@@ -1,4 +1,5 @@
-"""Relate the candidates of an exchange at the front of a gateway to the candidates of its tries at the back.
+"""Find candidates that belong together: those about a client's exchange with a gateway, and those about the gateway's tries for
+it.
 
 The words are explained in across_gateways.py.
 """
@@ -12,24 +13,25 @@ from wiredoctor.tables import FRONTS, TRIES
 
 _FRONT = ("front_connection", "front_exchange")
 _CHAIN = 8
-"""The maximum number of gateways in a chain that is followed from the client."""
+"""The maximum number of gateways, one behind the other, that are followed from the client."""
 
 
 class CertainTries:
-    """The tries whose exchange at the front is certain.
+    """The tries of gateways for which it is certain to which exchange of a client they belong.
 
-    An attempt to connect has no exchange at the back, so it matches every candidate of its connection.
+    An attempt to connect carries no exchange of its own, so it matches every candidate of its connection.
     """
 
     def __init__(self, tries: pl.DataFrame | None) -> None:
-        """Keep the certain rows of `tries` (tables.TRIES)."""
+        """Keep those rows of `tries` (tables.TRIES) whose column `certain` is true."""
         known = TRIES.empty() if tries is None else tries
         self.tries = known if known.is_empty() else known.filter("certain").select(*TRIES.schema)
 
     def of_front(self, mine: pl.DataFrame, causes: pl.DataFrame) -> pl.DataFrame:
-        """Return the candidates in `mine` (at the back of a gateway) that candidates in `causes` (at its front) explain.
+        """Return the candidates in `mine` that candidates in `causes` explain.
 
-        A candidate of the same rule only explains others that ended later.
+        Those in `mine` are on the server side of a gateway, those in `causes` on its client side. A candidate explains
+        candidates of its own rule only if they did not end before it.
         """
         said = causes.select("connection", "exchange", "rule", "end").rename(
             {"connection": _FRONT[0], "exchange": _FRONT[1], "rule": "rule_of_cause", "end": "end_of_cause"}
@@ -39,9 +41,10 @@ class CertainTries:
         return self._with_front(mine, self.tries).join(said, on=[*_FRONT]).filter(first).unique("id")
 
     def causes(self, mine: pl.DataFrame, cause: pl.DataFrame) -> set[tuple[int, int, int]]:
-        """Return (candidate id, start of a try, id of the cause) for candidates in `mine`, which are at a front.
+        """Return (candidate id, start of a try, id of the cause) for candidates about exchanges on the client side of a gateway.
 
-        The cause is the first candidate in `cause` that belongs to the try.
+        A try is a connection or request of the gateway for such an exchange. The cause is the first candidate in `cause` that
+        belongs to the try. `mine`: the candidates.
         """
         if self.tries.is_empty():
             return set()
@@ -51,7 +54,11 @@ class CertainTries:
         return {*found.iter_rows()}
 
     def whole_chain(self) -> pl.DataFrame:
-        """Return all tries with the exchange at their front; behind several gateways, with one at the front of each gateway."""
+        """Return the tries, each with the exchange of the gateway's client for which it was made.
+
+        If that client is a gateway itself, its exchange is a try as well. Then the first try is returned again with the exchange
+        of the outer gateway's client, and so on.
+        """
         found, last = [self.tries], self.tries
         for _ in range(_CHAIN):
             last = (
@@ -65,7 +72,10 @@ class CertainTries:
         return pl.concat(found)
 
     def with_fronts(self, core: pl.DataFrame) -> pl.DataFrame:
-        """Add the column `front` to candidates: the connection of the first client that waited, if they are behind a gateway."""
+        """Add the column `front` to candidates behind a gateway: the connection of the client that was waiting for the gateway.
+
+        If there are several gateways in a row, it is the connection of the outermost client. For other candidates it is null.
+        """
         if self.tries.is_empty():
             return core.with_columns(pl.lit(None, pl.Int64).alias("front"))
         chain = self.whole_chain()
@@ -75,7 +85,10 @@ class CertainTries:
 
     @staticmethod
     def _with_front(core: pl.DataFrame, tries: pl.DataFrame) -> pl.DataFrame:
-        """Return the candidates that belong to one of `tries`, with the columns of that try's front and start."""
+        """Return the candidates that belong to one of `tries`.
+
+        The exchange of the gateway's client, and the start of the try, are added as columns.
+        """
         place = ["connection", "exchange"]
         wanted = tries.select(*place, *_FRONT, "started")
         carried = core.join(wanted.drop_nulls("exchange"), on=place)
@@ -84,9 +97,9 @@ class CertainTries:
 
 
 def tries_of(known: Gateways) -> pl.DataFrame:
-    """Return the known tries as rows of tables.TRIES.
+    """Return the tries of gateways as rows of tables.TRIES.
 
-    These are the certain tries, and for the doubtful ones each possible pair of an exchange at the front and one at the back.
+    A try that may belong to any of several exchanges has a row for each of them, in which `certain` is false.
     """
     if known.tries.is_empty() and not known.doubtful:
         return TRIES.empty()
@@ -99,6 +112,6 @@ def tries_of(known: Gateways) -> pl.DataFrame:
 
 
 def fronts_of(known: Gateways) -> pl.DataFrame:
-    """Return the known fronts of gateways and the servers behind them as rows of tables.FRONTS."""
+    """Return pairs (endpoint of a gateway, endpoint of a server behind it) as rows of tables.FRONTS."""
     rows = [(front, behind) for front, several in known.fronts.items() for behind in several]
     return pl.DataFrame(rows, schema=FRONTS.schema, orient="row") if rows else FRONTS.empty()

@@ -19,7 +19,7 @@ Candidates = dict[str, pl.DataFrame]
 
 
 class Slice(NamedTuple):
-    """Candidates of one rule that are stored in a file: `height` rows from row `first` on."""
+    """Candidates of one rule that are stored in a file: `height` rows, beginning with row `first`."""
 
     path: Path
     first: int
@@ -33,7 +33,7 @@ class Slice(NamedTuple):
 
 @dataclass(eq=False, repr=False)
 class CandidateStore:
-    """The candidates of all batches, in order. Unless `apart` is true, batches are joined to save memory."""
+    """The candidates of all batches, in order. If `apart` is false, candidates of several batches are joined to save memory."""
 
     folder: Folder
     apart: bool = True
@@ -53,7 +53,7 @@ class CandidateStore:
             self._join()
 
     def _join(self) -> None:
-        """Join the newest batches, rule by rule, because a live capture adds only a few rows at a time."""
+        """Join the newest batches, rule by rule: a live capture adds many batches that contain only a few rows."""
         loose, joined = self._batches[self._joined :], Candidates()
         for name in dict.fromkeys(name for batch in loose for name in batch):
             having = [batch for batch in loose if name in batch]
@@ -111,7 +111,7 @@ class CandidateStore:
         return len(self._batches)
 
     def __iter__(self) -> Iterator[Candidates]:
-        """Yield the candidates batch by batch; a batch is only read from files when it is due."""
+        """Yield the candidates batch by batch. Each batch is read from its files only at its turn."""
         for batch in self._batches:
             yield {name: rows.load() if isinstance(rows, Slice) else rows for name, rows in batch.items()}
 
@@ -149,7 +149,10 @@ def _join_neighbors(parts: list[pl.DataFrame | Slice]) -> list[pl.DataFrame | Sl
 
 
 class StoredCandidates:
-    """The candidates of a rule, some of them in files, with the methods of a data frame that `resolve` needs."""
+    """The candidates of a rule, some of them in files.
+
+    It has those methods and properties of a data frame that `resolve` needs.
+    """
 
     def __init__(self, parts: list[pl.DataFrame | Slice]) -> None:
         self._parts = parts

@@ -61,7 +61,7 @@ class RuleModule(NamedTuple):
     name: str
     family: str
     rule: Rule
-    doc: str
+    docstring: str
     thresholds: Mapping[str, Threshold]
     find: Find
     judge: Judge | None
@@ -73,6 +73,11 @@ class RuleModule(NamedTuple):
     judge_all: JudgeAll | None = None
     by_limits: ByLimits | None = None
     by_clients: ByClients | None = None
+
+    @property
+    def doc(self) -> str:
+        """The manual page: the module's docstring without its indentation."""
+        return inspect.cleandoc(self.docstring)
 
     @property
     def is_about_capture(self) -> bool:
@@ -138,7 +143,7 @@ def _describe(module: ModuleType) -> RuleModule:
         name=name,
         family=family.replace("_", "-"),
         rule=rule,
-        doc=inspect.cleandoc(module.__doc__ or ""),
+        docstring=module.__doc__ or "",
         thresholds=thresholds,
         find=cast(Find, find),
         judge=getattr(module, "judge", None),
@@ -173,9 +178,10 @@ def _selected_names(modules: Mapping[str, RuleModule], names: Sequence[str]) -> 
 
 
 def set_thresholds(modules: Mapping[str, RuleModule], wanted: Mapping[str, Mapping[str, str | int]]) -> dict[ThresholdKey, str]:
-    """Check configured thresholds as users write them ("min-ack-delay": "40 ms"); return them for `findings.configured`.
+    """Check thresholds from the configuration, and return them as `findings.configured` needs them.
 
-    Raise ValueError with a one-line message if a rule, a name or a value is wrong.
+    `wanted`: rule -> name -> value, as users write them ("min-ack-delay": "40 ms"). Raise ValueError with a one-line message if
+    a rule, a name or a value is wrong.
     """
     texts: dict[ThresholdKey, str] = {}
     named: dict[ThresholdKey, str] = {}
@@ -199,7 +205,7 @@ def set_thresholds(modules: Mapping[str, RuleModule], wanted: Mapping[str, Mappi
 
 
 def cutoffs(modules: Mapping[str, RuleModule]) -> Cutoffs:
-    """Return the least strict of the cutoffs that these rules declare with their configured thresholds.
+    """Return the combined cutoffs of these rules, with their configured thresholds: of each limit, the least strict value.
 
     A rule that reads `segments` gets all rows that the descriptions of its columns mention.
     """

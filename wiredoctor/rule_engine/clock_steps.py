@@ -1,7 +1,7 @@
 """Drop or weaken candidates if the capture's clock was set back, or if its packets were out of order.
 
-A connection with packets before and after a clock step gets no findings that depend on times between them. If packets were
-sorted, their order is only as reliable as their timestamps: findings that depend on times then have at most medium confidence.
+If a connection has packets before and after a clock step, it gets no findings that depend on times. If packets had to be sorted,
+their order is only as reliable as their timestamps: findings that depend on times then have at most medium confidence.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ def drop_across_clock_steps(
 ) -> dict[str, pl.DataFrame]:
     """Return the candidates (rule name -> rows), except candidates with packets before and after a clock step.
 
-    `steps`: the numbers of the frames with an earlier time than the frame before, ascending. Candidates that packet order alone
-    proves are kept.
+    `steps`: the numbers of the frames whose time is earlier than that of the previous frame, in ascending order. Candidates that
+    packet order alone proves are kept.
     """
     frames = np.asarray(steps, dtype=np.int64)
     return {
@@ -33,9 +33,9 @@ def drop_across_clock_steps(
 
 
 def _unsure_since(rows: pl.DataFrame, steps: Array) -> pl.DataFrame:
-    """Set low confidence for candidates if a step lies between `since_frame` and their first packet.
+    """Set low confidence for candidates if a clock step lies between the frame `since_frame` and their first packet.
 
-    Their smallest round trip was measured from `since_frame` on, so it may be wrong.
+    Their smallest round trip was measured between these two, so it may be wrong.
     """
     if "since_frame" not in rows.columns:
         return rows
@@ -46,9 +46,9 @@ def _unsure_since(rows: pl.DataFrame, steps: Array) -> pl.DataFrame:
 def unsure_across(
     found: Mapping[str, pl.DataFrame], modules: Mapping[str, RuleModule], shuffled: Sequence[int]
 ) -> dict[str, pl.DataFrame]:
-    """Return the candidates, with at most medium confidence if they depend on times of packets that were out of order.
+    """Return the candidates. Those that depend on times of packets that were out of order get at most medium confidence.
 
-    `shuffled`: the numbers of the frames that were sorted, ascending.
+    `shuffled`: the numbers of the frames that had to be sorted, in ascending order.
     """
     if not shuffled:
         return {**found}
@@ -68,7 +68,7 @@ def unsure_across(
 
 
 def _is_timeless(module: RuleModule, rows: pl.DataFrame) -> pl.Series:
-    """Return for each candidate whether packet order alone proves it."""
+    """Return for each candidate whether the order of packets alone proves its finding."""
     kinds = module.rule.timeless
     if isinstance(kinds, bool):
         return pl.repeat(kinds, rows.height, dtype=pl.Boolean, eager=True)
@@ -78,10 +78,11 @@ def _is_timeless(module: RuleModule, rows: pl.DataFrame) -> pl.Series:
 def split_at_clock_steps(
     tables: Mapping[str, pl.LazyFrame], modules: Mapping[str, RuleModule], steps: Sequence[int]
 ) -> list[tuple[dict[str, RuleModule], dict[str, pl.LazyFrame]]]:
-    """Return the rules in two parts, each with the tables for its summaries.
+    """Return the rules about the capture with `tables`, and all other rules with tables that omit connections across a clock
+    step.
 
-    Rules about the capture get all rows. The other rules count and compare times of many packets, so they get no connection that
-    continued across a step. `steps` is as in `drop_across_clock_steps`.
+    The other rules count packets and compare their times, so a connection with packets before and after a step would mislead
+    them. `steps` is as in `drop_across_clock_steps`.
     """
     frames = np.asarray(steps, dtype=np.int64)
     spans = tables["connections"].select("connection", "first_frame", "last_frame").collect()
@@ -96,7 +97,9 @@ def split_at_clock_steps(
 
 
 def _is_raw(module: RuleModule) -> bool:
-    """Return whether a rule makes its final candidates only later, from the idle times of all connections."""
+    """Return whether the rule only collects raw candidates, and later derives the final ones from the idle times of all
+    connections.
+    """
     return module.rule.summary and module.by_limits is not None
 
 

@@ -8,11 +8,11 @@ from wiredoctor.tables import NEVER
 
 
 def with_exchanges(core: pl.DataFrame, timed: pl.Expr, exchanges: pl.LazyFrame) -> pl.DataFrame:
-    """Assign an exchange to candidates that have none and for which `timed` is true: the exchange that waited at that time.
+    """Assign an exchange to those candidates that have none and for which `timed` is true.
 
-    It is the exchange whose request was first captured during the candidate's time, because the original request was lost
-    before the capture point. Otherwise it is the first exchange that had begun but not ended at the candidate's start. If
-    neither exists, the column stays null.
+    This is the exchange that was waiting at the candidate's time: the last one whose request was first captured during that
+    time, because the original request may have been lost before the capture point. Otherwise it is the first exchange that had
+    begun but not ended at the candidate's start. If there is neither, the column stays null.
     """
     open_ones = core.filter(timed, pl.col("exchange").is_null()).drop_nulls(["connection", "start", "end"])
     if open_ones.is_empty():
@@ -37,9 +37,10 @@ def with_exchanges(core: pl.DataFrame, timed: pl.Expr, exchanges: pl.LazyFrame) 
 
 
 def _spans(exchanges: pl.LazyFrame, asked: pl.DataFrame) -> pl.DataFrame:
-    """Return the exchanges on the connections of `asked`: `connection`, `index`, `begin` and `over` (ns).
+    """Return the exchanges on the connections of `asked`: `connection`, `index` (in the connection), `begin` and `over` (ns).
 
-    `over` is the latest time at which the exchange, or an earlier one, may have ended; FOREVER if its response is not complete.
+    `over` is when this exchange and all earlier ones of its connection had ended; FOREVER if one of them has no complete
+    response.
     """
     c = pl.col
     over = pl.when(c("response_end_reason") == "complete").then("response_end").fill_null(-NEVER)

@@ -1,4 +1,4 @@
-"""The least strict thresholds of the selected rules: the engine writes no event row beyond them.
+"""The cutoffs of the selected rules: limits beyond which the engine writes no event rows, because no rule needs them.
 
 Rule files declare thresholds. The function `cutoffs` of a rule returns the limits beyond which the engine may omit rows, and
 `RuleSet.cutoffs` combines them. Each rule then applies its own thresholds to the rows within the cutoffs.
@@ -74,7 +74,7 @@ class Cutoffs(NamedTuple):
         return Cutoffs(**wide)
 
     def of_all_segments(self) -> Cutoffs:
-        """Return these cutoffs, widened so that the columns of `segments` have all their events, whichever rules run."""
+        """Return cutoffs that are wide enough for the columns of `segments` to contain all their events, whichever rules run."""
         return self.widened([_SEGMENTS])
 
 

@@ -1,6 +1,7 @@
-"""Load and run the rules of other packages, which are found by entry point. An error in a rule disables only that rule.
+"""Load and run the rules of other packages, which are registered as entry points. An error in a rule disables only that rule.
 
-Their queries run together with wiredoctor's own, because that is faster. Only if that fails does each query run alone.
+The queries of these rules run together with wiredoctor's own, because that is faster. Only if that fails does each query run
+alone.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ class Plugin:
 
 
 def _line(error: Exception) -> str:
-    """Return the first line of an error's text, without control characters; Polars appends the whole query."""
+    """Return the first line of an error's text, without control characters. The other lines may be a complete query of Polars."""
     return printable(" ".join(str(error).strip().partition("\n")[0].split()))[:300]
 
 
@@ -81,9 +82,9 @@ def plugin_rules(load: Callable[[str], RuleModule], own: Iterable[RuleModule]) -
 
 
 def _entries() -> list[tuple[str, EntryPoint]]:
-    """Return pairs of package name and entry point.
+    """Return pairs (package name, entry point) for the entry points of rules.
 
-    Most packages have no entry points of this group. They are skipped before their entry points are parsed.
+    Most packages have none. These are skipped before their entry points are parsed.
     """
     having = [d for d in distributions() if ENTRY_POINTS in (d.read_text("entry_points.txt") or "")]
     found = {(e.name, e.value): (_distribution_name(d), e) for d in having for e in d.entry_points if e.group == ENTRY_POINTS}
@@ -125,9 +126,10 @@ def run_guarded(module: RuleModule, work: Callable[[], T]) -> T | None:
 def collect_guarded(
     asked: list[tuple[RuleModule | None, pl.LazyFrame]], how: pl.QueryOptFlags, engine: EngineType = "auto"
 ) -> list[pl.DataFrame | None]:
-    """Return the results of several queries, which run together; each belongs to a rule, or to wiredoctor itself (None).
+    """Return the results of several queries, which run together.
 
-    If a query of a rule from another package fails, its result is None. If one of wiredoctor fails, the error is raised.
+    Each query belongs to a rule, or to wiredoctor itself (None). If a query of a rule from another package fails, its result is
+    None. If one of wiredoctor's own queries fails, the error is raised.
     """
     queries = [query for _, query in asked]
     try:

@@ -1,4 +1,4 @@
-"""Turn the remaining candidates into Finding objects: fill in templates, escape text from packets, and sort."""
+"""Turn the candidates that remain after `resolve` into Finding objects: fill in templates, escape text from packets, and sort."""
 
 from __future__ import annotations
 
@@ -80,10 +80,10 @@ def build_findings(
     parts: Sequence[tuple[RuleModule, pl.DataFrame, Rows]], causes: Sequence[tuple[int, int]], file: str, first_time: int,
     before: Collection[int] = (),
 ) -> list[Finding]:  # fmt: skip
-    """Return the findings of all rules, worst first, but each cause before its effects.
+    """Return the findings of all rules, worst first; but a cause always precedes its effects.
 
-    `parts`: for each rule, its resolved candidates and all its candidates. `causes`: pairs of the ids of a candidate and of its
-    cause. `before`: the ids of candidates that were reported earlier and are only present as causes.
+    `parts`: for each rule, its resolved candidates and all its candidates. `causes`: pairs (id of a candidate, id of its cause).
+    `before`: the ids of candidates that were reported earlier and are only present as causes.
     """
     told: dict[int, Finding] = {}
     for module, settled, candidates in parts:
@@ -109,7 +109,7 @@ NOTICED = SECOND // 1000
 
 
 def _findings_of_rule(module: RuleModule, settled: pl.DataFrame, candidates: Rows, file: str, first_time: int) -> list[Finding]:
-    """Return the findings of a rule. The findings of one problem become notes if together they cost next to nothing."""
+    """Return the findings of a rule. If all findings of one problem together cost next to nothing, they become notes."""
     told = [*_each_finding(module, settled, candidates, file, first_time)]
     costs: dict[tuple[str | None, ...], list[int | None]] = {}
     for one, cost in told:
@@ -123,7 +123,10 @@ def _findings_of_rule(module: RuleModule, settled: pl.DataFrame, candidates: Row
 def _each_finding(
     module: RuleModule, settled: pl.DataFrame, candidates: Rows, file: str, first_time: int
 ) -> Iterator[tuple[Finding, int | None]]:
-    """Yield each finding with its delay (ns) before overlaps with other findings were removed; None if it has no delay."""
+    """Yield each finding with the delay (ns) of its candidate, None if that has no delay.
+
+    The finding's own delay may be shorter, because time that several findings cover counts only once.
+    """
     times = {"delay", *(name for name, dtype in candidates.schema.items() if dtype == DURATION)}
     # cast, because a Duration would lose its nanoseconds as a Python value
     rows = candidates[settled["row"]].with_columns(pl.col(DURATION).cast(pl.Int64))
@@ -184,7 +187,7 @@ def _finding(module: RuleModule, texts: _Texts, values: dict[str, Any], times: s
 def separate_masks(finding: Finding) -> Finding:
     """Return the finding with `*` in place of MASK in its texts.
 
-    Its field `masked` contains the same texts with marks that people cannot confuse with sent text.
+    Its field `masked` has the same texts with marks that people cannot mistake for text that was sent.
     """
     texts = [finding.title, finding.message, finding.request, finding.remedy, *(step.note for step in finding.evidence)]
     if not any(text is not None and redact.MASK in text for text in texts):
@@ -239,8 +242,8 @@ def _format_counts(text: str) -> str:
 def _agree_in_number(text: str) -> str:
     """Return a text with the singular after 1, because templates use plurals: "1 bytes were" becomes "1 byte was".
 
-    "1 of 1 connections" becomes "the only connection". A verb after "3 of 5 connections" would stay plural, but no template has
-    one there.
+    "1 of 1 connections" becomes "the only connection". Templates must not have a verb after a count such as "1 of 5
+    connections", because it would stay in the plural.
     """
     if "1 " not in text:
         return text
@@ -254,7 +257,7 @@ def _close_gaps(text: str) -> str:
 
 
 def _side(values: Mapping[str, Any]) -> Side | None:
-    """Return the side that a candidate names; if it names none, the role of the candidate's direction, or None if it has none."""
+    """Return the side that a candidate names. If it names none, return the side that sent in its direction, or None."""
     if values["side"] is not None or values["direction"] is None or values["client_direction"] is None:
         return values["side"]
     return "client" if values["direction"] == values["client_direction"] else "server"

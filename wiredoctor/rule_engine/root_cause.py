@@ -49,14 +49,14 @@ def resolve(
 ) -> list[Finding]:
     """Return the findings of one capture, sorted by severity (worst first), delay and frame number.
 
-    `modules` are the rules that ran and `candidates` all their candidates. `only` names the rules to report; the others only
-    explain. `connections` and `exchanges` are the finished rows of the capture; only the needed ones are read. `met` counts the
-    candidates and findings that a limit omits. `keep` splits the resolved candidates into those to report now and those that were
-    reported earlier. `totals` receives what each rule found, before any limit applies. `losses`: the times in which packets were
-    dropped, from capture.drops.spans. A candidate that relies on an absence during them has at most medium confidence, or is
-    dropped. `explains` is called with all candidates, with their exchanges and endpoints. `tries`: rows of tables.TRIES. `known`:
-    all known gateways. `passed`: the Server fields that gateways forwarded, if `exchanges` is not complete. `file` is the
-    capture's name, `first_time` the time of its first packet in ns since 1970.
+    `modules` are the rules that ran and `candidates` all their candidates. `only` names the rules to report; candidates of other
+    rules only explain theirs. `connections` and `exchanges` are the finished rows of the capture; only the needed ones are read.
+    `met` counts the candidates and findings that a limit omits. `keep` splits the resolved candidates into those to report now
+    and those that were reported earlier. `totals` receives what each rule found, before any limit applies. `losses`: the times
+    in which packets were dropped, from capture.drops.spans. A candidate that relies on an absence during them has at most medium
+    confidence, or is dropped. `explains` is called with all candidates, with their exchanges and endpoints. `tries`: rows of
+    tables.TRIES. `known`: all known gateways. `passed`: the Server fields that gateways forwarded, if `exchanges` is not
+    complete. `file` is the capture's name, `first_time` the time of its first packet in ns since 1970.
     """
     core = summary_columns.candidate_frame(candidates, met)
     if core.is_empty():
@@ -92,9 +92,9 @@ def resolve(
 def _one_per_cause(
     core: pl.DataFrame, modules: Mapping[str, RuleModule], behind: CertainTries, losses: Sequence[tuple[int | None, int]]
 ) -> pl.DataFrame:
-    """Return the candidates that no other one explains or repeats, with no time counted twice.
+    """Return the candidates that no other candidate explains or repeats; no time is counted in two of them.
 
-    A candidate that relies on the silence until the end of the capture is dropped if packets were lost meanwhile.
+    A candidate that depends on silence until the end of the capture is dropped if packets were lost in that time.
     """
     told = ~pl.col("silent").fill_null(value=False)
     core = core.filter(told & ~pl.col("id").is_in(_explained_ids(core, modules, behind).implode())).drop("silent")
@@ -105,15 +105,17 @@ def _one_per_cause(
 
 
 def _within_losses(modules: Mapping[str, RuleModule], losses: Sequence[tuple[int | None, int]]) -> pl.Expr:
-    """Return an expression `in_loss`: true if a candidate relies on the absence of packets that may only have been dropped."""
+    """Return an expression `in_loss`: true if a candidate relies on the absence of packets at a time in which packets were
+    dropped.
+    """
     absent = pl.col("rule").is_in([name for name, module in modules.items() if module.rule.absence])
     return (absent & _during(losses)).alias("in_loss")
 
 
 def _during(losses: Sequence[tuple[int | None, int]]) -> pl.Expr:
-    """Return an expression that is true if packets were dropped during a candidate.
+    """Return an expression that is true if packets were dropped in the time between a candidate's start and end.
 
-    For a candidate without times, every loss counts.
+    A candidate without these times counts as affected by every loss.
     """
     during = [
         pl.col("end").fill_null(until).ge(-1 if since is None else since) & pl.col("start").fill_null(until).le(until)
@@ -129,7 +131,7 @@ _MAX_LOSSES = 100
 
 
 def _totals(core: pl.DataFrame) -> dict[str, RuleTotal]:
-    """Return for each rule the number of its candidates and the time in seconds that they cost."""
+    """Return for each rule the number of its candidates and the sum of their delays in seconds."""
     sums = core.group_by("rule").agg(pl.len(), pl.col("delay").sum())
     return {rule: RuleTotal(findings, delay / SECOND) for rule, findings, delay in sums.sort("rule").iter_rows()}
 
@@ -137,7 +139,7 @@ def _totals(core: pl.DataFrame) -> dict[str, RuleTotal]:
 def _with_endpoints(core: pl.DataFrame, connections: pl.LazyFrame) -> pl.DataFrame:
     """Add the columns `client`, `server` and `client_direction` from the connections.
 
-    A candidate's own client and server stay.
+    If a candidate already has a client or server, that value is kept.
     """
     needed = core.select("connection").drop_nulls().unique()
     known = (
@@ -191,8 +193,9 @@ def _explained_ids(core: pl.DataFrame, modules: Mapping[str, RuleModule], behind
 def _causes(parts: list[pl.DataFrame], modules: Mapping[str, RuleModule], behind: CertainTries) -> list[tuple[int, int]]:
     """Return pairs (candidate id, id of its cause) for candidates that are reported together with their cause.
 
-    The cause is the first candidate of each rule in the same scope. In the scope "tries" it is the first one of each try, ordered
-    by the starts of the tries.
+    A scope says what a candidate and its cause must have in common. For each rule that can be the cause, the first of its
+    candidates in the same scope is the cause. In the scope "tries" (tries of a gateway), the first one of each try is, in the
+    order in which the tries began.
     """
     pairs: set[tuple[int, int]] = set()
     tried: set[tuple[int, int, int]] = set()
@@ -219,7 +222,11 @@ def _causes(parts: list[pl.DataFrame], modules: Mapping[str, RuleModule], behind
 
 
 def _until(mine: pl.DataFrame, cause: pl.DataFrame) -> set[tuple[int, int]]:
-    """Return (candidate id, id of its cause) for responses that the server cut off while the client did not read."""
+    """Return (candidate id, id of its cause) for responses that were cut off while the client did not read.
+
+    `mine`: the candidates, about responses that the server cut off. `cause`: candidates about stalls due to a full receive
+    window.
+    """
     c, key = pl.col, _KEYS["exchange"]
     stalls = cause.filter(c("direction") == c("client_direction")).select(*key, "frame", cause="id", begun="start", over="end")
     found = mine.select(*key, "id", "end").join(stalls, on=key).filter(until_close("begun", "over"))
@@ -229,7 +236,7 @@ def _until(mine: pl.DataFrame, cause: pl.DataFrame) -> set[tuple[int, int]]:
 def _causes_among(
     told: pl.DataFrame, core: pl.DataFrame, modules: Mapping[str, RuleModule], behind: CertainTries
 ) -> pl.DataFrame:  # fmt: skip
-    """Return the candidates in `told`, reported earlier, that are causes of a candidate in `core`."""
+    """Return the candidates in `told` (reported earlier) that are the cause of a candidate in `core`."""
     if not any(modules[rule].rule.caused_by for rule in core["rule"].unique()):
         return told.clear()
     pairs = _causes(pl.concat([core, told]).partition_by("rule", maintain_order=True), modules, behind)
@@ -244,7 +251,7 @@ _KEYS = {"exchange": ["connection", "exchange"], "connection": ["connection"], "
 def _same(*columns: str) -> Callable[[pl.DataFrame, pl.DataFrame], pl.DataFrame]:
     """Return a function (candidates, causes) that selects the candidates whose values in these columns equal those of a cause.
 
-    Null equals nothing.
+    A null never counts as equal.
     """
     return lambda mine, causes: mine.join(causes, on=list(columns), how="semi")
 

@@ -32,7 +32,7 @@ class RuleSet(NamedTuple):
         return configured(self.thresholds)
 
     def cutoffs(self) -> Cutoffs:
-        """Return the least strict of the cutoffs that the rules need."""
+        """Return the combined cutoffs of the rules: of each limit, the least strict value that a rule needs."""
         with self.configured():
             return cutoffs(self.modules)
 

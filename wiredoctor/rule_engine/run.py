@@ -39,10 +39,10 @@ Tables = Mapping[str, Table | pl.LazyFrame]
 
 
 def find_candidates(modules: Mapping[str, RuleModule], tables: Tables) -> dict[str, pl.DataFrame]:
-    """Return the unjudged candidates of the event rules in one batch, by rule name. Rules without candidates are omitted.
+    """Return the candidates that the event rules find in one batch, by rule name. They have not been judged yet.
 
-    `tables`: the batch's event tables and its finished bursts, messages, exchanges and connections. A rule runs only if its first
-    table has rows. A missing table counts as empty; a lazy frame always counts as having rows.
+    Rules without candidates are omitted. `tables`: the batch's event tables and its finished bursts, messages, exchanges and
+    connections. A rule runs only if its first table has rows. A missing table counts as empty, a lazy frame as not empty.
     """
     present = {name for name, frame in tables.items() if isinstance(frame, pl.LazyFrame) or frame.height}
     running = [m for m in enabled(modules.values()) if not m.rule.summary and _has_rows(m, present)]
@@ -52,9 +52,10 @@ def find_candidates(modules: Mapping[str, RuleModule], tables: Tables) -> dict[s
 
 
 def _has_rows(module: RuleModule, present: set[str]) -> bool:
-    """Return whether a rule has to run: its first table has rows, or that is an event table and another of its event tables has.
+    """Return whether a rule has to run, because its first table has rows.
 
-    `present`: the names of the tables with rows.
+    If the first table is an event table, it is sufficient that any event table of the rule has rows. `present`: the names of the
+    tables with rows.
     """
     first, *others = module.tables
     return first in present or (first in EVENT_TABLES and any(name in EVENT_TABLES and name in present for name in others))
@@ -68,10 +69,10 @@ def are_few(tables: Tables) -> bool:
 def find_summaries(
     modules: Mapping[str, RuleModule], scan: Mapping[str, pl.LazyFrame], *, few: bool = False, many: bool = False
 ) -> Iterator[dict[str, pl.DataFrame]]:
-    """Yield the candidates of the summary rules in the complete tables, which are read lazily; a missing table counts as empty.
+    """Yield the candidates that the summary rules find in the complete tables, by rule name.
 
-    `few`: see `are_few`. `many`: stream the rows where their order does not matter, and yield the candidates of each rule before
-    the next one runs.
+    The tables are read lazily; a missing table counts as empty. `few`: see `are_few`. `many`: stream the rows where their order
+    does not matter, and yield the candidates of each rule before the next one runs.
     """
     running = [m for m in enabled(modules.values()) if m.rule.summary]
     lazy = {name: scan[name] if name in scan else RULE_TABLES[name].empty().lazy() for m in running for name in m.tables}
@@ -86,7 +87,8 @@ def judge(
     """Judge the candidates of a batch in the order of their frame numbers; return the remaining candidates.
 
     `state` is the memory of the rules between batches, changed in place: rule name -> the state that its `judge` returned.
-    Candidates of rules with `judge_all` are returned unchanged, because they are judged together at the end, unless `live`.
+    Candidates of rules with `judge_all` are returned unchanged, because they are judged together at the end. If `live` is true,
+    they are judged now.
     """
     left: dict[str, pl.DataFrame] = {}
     for name, rows in found.items():
@@ -112,7 +114,7 @@ def _judge_rows(module: RuleModule, rows: pl.DataFrame, state: dict[str, Any]) -
 def join_batches(modules: Mapping[str, RuleModule], all_of: Mapping[str, Callable[[], Rows]]) -> dict[str, Rows]:
     """Return the candidates of all batches by rule name. Rules that have failed are omitted.
 
-    `all_of`: for each rule name, a function that returns its candidates of all batches.
+    `all_of`: for each rule name, a function that returns the candidates.
     """
     whole: dict[str, Rows] = {}
     for name, give in all_of.items():
@@ -126,7 +128,8 @@ def judge_idle_limits(
     modules: Mapping[str, RuleModule], found: Mapping[str, Rows], closes: pl.LazyFrame, connections: pl.LazyFrame,
     *, live: bool = False,
 ) -> dict[str, Rows]:  # fmt: skip
-    """Judge the candidates of rules about idle timeouts, given how their servers closed and refused connections.
+    """Judge the candidates of rules about idle timeouts by the times at which their servers closed and refused other
+    connections.
 
     Return the candidates of all rules. With `live`, only facts that are known soon after each close are used.
     """
@@ -187,7 +190,8 @@ def conclude_all(
     modules: Mapping[str, RuleModule], found: Mapping[str, Rows], connections: pl.LazyFrame, exchanges: pl.LazyFrame,
     closes: pl.LazyFrame | None = None, *, live: bool = False, clients: Collection[int] = (),
 ) -> dict[str, Rows]:  # fmt: skip
-    """Judge candidates by all known connections and exchanges, and (unless `live`) all candidates of a rule together.
+    """Judge candidates by all known connections and exchanges. Rules with `judge_all` judge all their candidates together,
+    unless `live`.
 
     Return the remaining candidates by rule name. `clients`: the connections whose client is a gateway.
     """
@@ -221,7 +225,7 @@ def _conclude_rule(module: RuleModule, connections: pl.LazyFrame, exchanges: pl.
 
 
 class _LazyTables(dict[str, pl.LazyFrame]):
-    """Tables by name for queries. A table's columns are only made when a rule requests them, because few batches need them."""
+    """Tables by name for queries. A column is only created when a rule requests it, because few batches need all columns."""
 
     def __init__(self, tables: Tables) -> None:
         super().__init__()

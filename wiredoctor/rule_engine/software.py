@@ -26,13 +26,14 @@ def with_software(
     core: pl.DataFrame, connections: pl.LazyFrame, exchanges: pl.LazyFrame, known: Gateways | None = None,
     passed: pl.DataFrame | None = None,
 ) -> pl.DataFrame:  # fmt: skip
-    """Add the columns of FIELDS to candidates, and `client_is_gateway` and `gateway_software`.
+    """Add the columns of FIELDS to candidates (the software of client and server), and `client_is_gateway` and
+    `gateway_software`.
 
-    The field in the message of the candidate's own exchange is used. If that message is missing (a lost request has no response),
-    the last exchange of the connection with the field is used. For a candidate about an endpoint, it is the last exchange of that
-    server, and that client's last exchange with it. A message without the field counts as unknown software. `gateway_software` is
-    known from the gateway's own requests. `known`: the gateways of the capture. `passed`: the result of `passed_on`, if
-    `exchanges` is not complete.
+    The software is taken from the message in the candidate's own exchange. If that message is missing (a lost request has no
+    response), the last exchange of the connection that has the field is used. For a candidate without a connection, the last
+    exchange of its server is used, and for the User-Agent the last one between its client and its server. A message without the
+    field counts as unknown software. `gateway_software` is known from the gateway's own requests. `known`: the gateways of the
+    capture. `passed`: the result of `passed_on`, required if `exchanges` is not complete.
     """
     core = core.with_columns(pl.col(field).alias(name) for name, (field, _) in FIELDS.items())
     for name in FIELDS:
@@ -53,7 +54,9 @@ def with_software(
 def _with_gateways(
     core: pl.DataFrame, connections: pl.LazyFrame, exchanges: pl.LazyFrame, known: Gateways
 ) -> pl.DataFrame:  # fmt: skip
-    """Mark candidates whose client is a gateway, and remove the User-Agent field that the gateway forwarded."""
+    """Mark candidates whose client is a gateway, and remove their `client_software`, because a gateway forwards its clients'
+    User-Agent.
+    """
     c = pl.col
     if not known.clients:
         return core.with_columns(pl.lit(value=False).alias("client_is_gateway"), pl.lit("").alias("gateway_software"))
@@ -77,9 +80,10 @@ def _with_gateways(
 def passed_on(
     known: Gateways, connections: pl.LazyFrame, exchanges: pl.LazyFrame, some: pl.Series | None = None
 ) -> pl.DataFrame:  # fmt: skip
-    """Return the fronts of gateways (`server`) with each Server field that they forwarded (`server_software`).
+    """Return the Server fields that gateways forwarded from the servers behind them.
 
-    If `some` is given, only these values of the field are examined.
+    The columns are `server`, the endpoint of the gateway, and `server_software`, a field that it forwarded. If `some` is given,
+    only these values of the field are examined.
     """
     c = pl.col
     wanted = c("response_server").fill_null("") != "" if some is None else c("response_server").is_in(some.unique().implode())
@@ -97,7 +101,7 @@ def passed_on(
 
 
 def _without_forwarded_servers(core: pl.DataFrame, passed: pl.DataFrame) -> pl.DataFrame:
-    """Remove the Server field from candidates at the front of a gateway if the gateway forwarded it.
+    """Remove the Server field from candidates about a gateway's responses if the gateway forwarded that field from a server.
 
     `passed`: the result of `passed_on`.
     """

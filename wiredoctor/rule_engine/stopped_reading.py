@@ -20,7 +20,8 @@ DRAINED = 5 * SECOND
 def until_close(start: str, end: str) -> pl.Expr:
     """Return an expression that is true if a stall may be the reason why the server closed.
 
-    `start` and `end` name the columns with the times of the stall; the column `end` has the time of the close (ns).
+    `start` and `end` are the names of the columns with the times of the stall. The rows also need a column named "end" with the
+    time of the close. All times are in ns.
     """
     c = pl.col
     lasted = c(end) - c(start) >= LEAST

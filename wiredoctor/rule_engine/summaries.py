@@ -17,16 +17,16 @@ _OF_EXCHANGES = {"exchanges", "closes"}
 """The tables with one row per exchange."""
 
 _FRAMES = 1 << 16
-"""The frames that are counted together to find the start of the window."""
+"""The number of frames in each of the ranges that are counted to find the start of the window."""
 
 Parts = list[tuple[dict[str, RuleModule], dict[str, pl.LazyFrame]]]
 """Rules, and the tables for their summaries."""
 
 
 def window_start(connections: pl.LazyFrame, exchanges: pl.LazyFrame, counts: tuple[int, int]) -> int | None:
-    """Return the frame number from which on connections are compared; None if the whole capture can be compared.
+    """Return the frame number of the first connection that is compared; None if all connections can be compared.
 
-    `counts`: the number of rows of `connections` and of `exchanges`. Frame numbers are compared instead of times, because a clock
+    `counts`: the number of rows of `connections` and of `exchanges`. Frame numbers are used instead of times, because a clock
     may be set back.
     """
     most = limits.COMPARED_ROWS.value
@@ -58,11 +58,12 @@ def _start_of_last(frames: pl.LazyFrame, count: int) -> int | None:
 def restrict_to_window(
     tables: Mapping[str, pl.LazyFrame], modules: Mapping[str, RuleModule], start: int, forgotten: int = 0
 ) -> tuple[Parts, int]:
-    """Return the rules in two parts, each with its tables restricted to the window, and the number of omitted connections.
+    """Restrict rules that compare connections to the last part of a long capture, the window, which begins with frame `start`.
 
-    `start`: the first frame of the window. Rules about the capture get every connection with a packet in the window. The others
-    get the connections that began in it with all of their exchanges, because a connection looks different without its first
-    exchanges. The number includes the connections that a live capture has `forgotten`; it is 0 if no rule needed them.
+    Return the rules in two groups, each with its tables, and the number of omitted connections. Rules about the capture get
+    every connection with a packet in the window. The other rules get only connections that began in the window, with all their
+    exchanges, because a connection looks different without its first exchanges. The number includes the connections that a live
+    capture has `forgotten`; it is 0 if no rule needs connections.
     """
     about = {name: module for name, module in modules.items() if module.is_about_capture}
     others = {name: module for name, module in modules.items() if name not in about}
@@ -80,7 +81,10 @@ def _summary_tables(modules: Mapping[str, RuleModule]) -> set[str]:
 
 
 def _of_connections(tables: Mapping[str, pl.LazyFrame], which: pl.Expr, names: set[str]) -> dict[str, pl.LazyFrame]:
-    """Return the tables with only the connections that match `which`; tables of exchanges are restricted if `names` has them."""
+    """Return the tables with only the connections for which `which` is true.
+
+    Tables of exchanges are only restricted to these connections if they are in `names`, because that takes time.
+    """
     connections = tables["connections"].filter(which)
     if not names & _OF_EXCHANGES:
         return {**tables, "connections": connections}
@@ -100,6 +104,7 @@ def _of_connections(tables: Mapping[str, pl.LazyFrame], which: pl.Expr, names: s
 def _filter_by(rows: pl.LazyFrame, holds: pl.Expr) -> pl.LazyFrame:
     """Return the rows for which an expression that calls Python is true.
 
-    It is computed as a column first: Polars would pickle such a filter for the source of `View.lazy`, which needs cloudpickle.
+    It is computed as a column first. If it were a filter, Polars would pickle it for the source of `View.lazy`, which needs
+    cloudpickle.
     """
     return rows.with_columns(holds.alias("_holds")).filter("_holds").drop("_holds")

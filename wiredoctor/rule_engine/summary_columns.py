@@ -53,10 +53,10 @@ class Rows(Protocol):
 
 
 def candidate_frame(candidates: Mapping[str, Rows], met: LimitsReached | None) -> pl.DataFrame:
-    """Return all candidates in one frame: `rule`, `row` in that rule's rows, a unique `id`, and the columns of _CORE.
+    """Return the candidates of all rules in one data frame.
 
-    If there are too many, some are left out and counted in `met`. Which ones depends only on the values of the candidates, not on
-    their order.
+    Its columns are `rule`, `row` (the row number among the candidates of that rule), a unique `id`, and those of _CORE. If there
+    are too many candidates, some are left out and counted in `met`. Which ones depends only on their values, not on their order.
     """
     most, kept = limits.CANDIDATES.value, pl.DataFrame()
     for rule, rows in sorted(candidates.items()):
@@ -90,7 +90,10 @@ _ORDER = ("frame", "connection", "exchange", "start", "end", "row")
 
 
 def _longest(core: pl.DataFrame, most: int) -> pl.DataFrame:
-    """Return at most `most` candidates, equally many of each rule: the ones with the longest delays, then the earliest."""
+    """Return at most `most` candidates: those with the longest delays, and of equal delays the earliest.
+
+    Rules with many candidates lose candidates first: what remains is shared evenly among the rules.
+    """
     if core.height <= most:
         return core
     order = core.with_row_index("at").sort(
@@ -101,7 +104,7 @@ def _longest(core: pl.DataFrame, most: int) -> pl.DataFrame:
 
 
 def without_too_many(core: pl.DataFrame, limit: Limit, met: LimitsReached | None) -> pl.DataFrame:
-    """Return at most `limit` candidates, which become findings. Count the others in `met`."""
+    """Return at most `limit` candidates, which become findings: those with the longest delays. Count the others in `met`."""
     if core.height > limit.value and met is not None:
         met.counts[limit.name] = core.height - limit.value
     return _longest(core, limit.value)

@@ -35,13 +35,13 @@ GOODBYE = 85
 """The bytes of the longest TLS alert record (5 header, 16 IV, 64 encrypted).
 
 A client answers the server's close with an alert (close_notify, RFC 8446 section 6.1), or with less in HTTP/2 (GOAWAY): nothing
-is lost with that.
+is lost if it is not read.
 """
 
 REPLY = 50 * MILLISECOND
 """The maximum time in ns, plus a round trip, in which a host answers a segment of a connection that it does not know."""
 AT_ONCE = SECOND
-"""The time in ns after the SYN-ACK within which a host that closes an unused connection did not wait for a request."""
+"""The maximum time in ns from the SYN-ACK to the close of an unused connection by a host that did not wait for a request."""
 
 AGAIN = 5 * SECOND
 """The time in ns within which a client repeats a request, even if it pauses for a second or two.
@@ -64,10 +64,10 @@ c = pl.col
 
 
 class Explained(NamedTuple):
-    """What findings explain: ends of connections and exchanges.
+    """The ends of connections and exchanges that findings explain.
 
-    `connections`: for each connection, from which exchange on all are explained (`since`; -1 if all are). `endpoints`:
-    endpoints of connections that summaries explain: the client, the server, or both.
+    `connections`: for each connection, the first exchange that is explained, together with all later ones (`since`; -1 for all).
+    `endpoints`: rows with a client, a server or both; all connections of these endpoints are explained.
     """
 
     connections: pl.DataFrame
@@ -75,7 +75,10 @@ class Explained(NamedTuple):
 
 
 def explained_keys(core: pl.DataFrame, modules: Mapping[str, RuleModule]) -> Explained:
-    """Return what the candidates of these rules explain. `core` has the columns of `resolve`, with the endpoints of each one."""
+    """Return the connections and exchanges whose ends these candidates explain.
+
+    `core` has the columns that `resolve` adds, including the client and the server of each candidate.
+    """
     if core.is_empty():
         return Explained(_NO_CONNECTIONS, _NO_ENDPOINTS)
     those = core.lazy().filter(c("rule").is_in([name for name, module in modules.items() if module.rule.ends]))
@@ -96,7 +99,7 @@ _NO_ENDPOINTS = pl.DataFrame(schema={"client_host": pl.String(), "server": pl.St
 
 
 def _host(endpoint: str) -> pl.Expr:
-    """Return an expression for an endpoint's address without its port, or for an address as it is."""
+    """Return an expression for an endpoint's address without its port; an address without a port stays as it is."""
     return c(endpoint).str.replace(r"^\[([^\]]*)\](?::\d+)?$", "${1}").str.replace(r"^([\d.]+):\d+$", "${1}")
 
 
@@ -109,7 +112,7 @@ def suspect_exchanges() -> pl.Expr:
 def _met_no_connection() -> pl.Expr:
     """Return whether the client's host answered a response with an RST without ACK flag: it no longer knew the connection.
 
-    Whether the response had been acknowledged before, only the connection's row shows.
+    The client may have acknowledged the response before that; only the row of the connection shows whether it did.
     """
     flagless = (c("client_close_rst") == 1) & c("client_close_ack").is_null() & c("server_close_frame").is_null()
     answer = c("client_close_time") - c("response_end")
@@ -159,21 +162,21 @@ def _is_closed() -> pl.Expr:
 
 
 def _is_left() -> pl.Expr:
-    """Return whether the response has no end of its own, and the client closed first, or nobody did."""
+    """Return whether the response is a tunnel or stream without an end of its own, and the server was not the first to close."""
     client, server = c("client_close_frame").is_not_null(), c("server_close_frame").is_not_null()
     client_first = client & (~server | (c("client_close_time") <= c("server_close_time")).fill_null(value=True))
     return (c("upgraded") | (c("response_framing") == "tunnel") | streams()) & (client_first | ~_is_closed())
 
 
 def _has_gap() -> pl.Expr:
-    """Return whether packets of the exchange, or before it on the connection, are missing from the capture."""
+    """Return whether packets are missing from the capture, in the exchange or earlier on its connection."""
     return c("gap_before") | c("request_has_gap") | c("response_has_gap") | (c("response_end_reason") == "hole")
 
 
 def _may_be_lost() -> pl.Expr:
     """Return whether the exchange is complete, but the client's host no longer knew the connection when the response came.
 
-    It was lost if it was not acknowledged, which only the connection's row shows.
+    The response was lost if it had not been acknowledged before; only the row of the connection shows that.
     """
     ends = (c("response_end_reason") == "complete") & (c("request_end_reason") == "complete")
     return _is_answered() & ends & ~_is_left() & c("both_directions") & ~_has_gap() & _met_no_connection()
@@ -220,7 +223,7 @@ def _reason() -> pl.Expr:
 
 
 def _is_doubted(answered: pl.Expr) -> pl.Expr:
-    """Return an expression that is true if an RST ended the exchange and its host may not have sent it.
+    """Return an expression that is true if an RST ended the exchange, but the host in its source address may not have sent it.
 
     There are two signs. The server continues the response after an RST with its address. Or the client's first close is an RST
     without the ACK flag: hosts answer a segment of an unknown connection like that, but programs do not close like that.
@@ -309,8 +312,9 @@ _ENDS = (
 def _filter_unexplained(lost: pl.LazyFrame, broken: pl.LazyFrame, connections: pl.LazyFrame, by: Explained) -> pl.LazyFrame:
     """Return the rows of exchanges (`lost`) and connections (`broken`) that no finding explains.
 
-    If an exchange of a connection has a row, the connection gets none. A finding on the end of a connection explains all of its
-    exchanges without a response. In a pipeline, only the last request shows whether the connection was closed.
+    If a connection has a row in the result for one of its exchanges, it gets no row of its own. A finding about the end of a
+    connection explains all of its exchanges without a response. In a pipeline, only the last request shows whether the
+    connection was closed.
     """
     known = by.connections.lazy()
     closed = c("closed_by").is_in(["server", "both"]) | (c("close") == "rst")
@@ -336,7 +340,7 @@ def _filter_unexplained(lost: pl.LazyFrame, broken: pl.LazyFrame, connections: p
 
 
 def _as_of_the_end() -> pl.Expr:
-    """Return an expression for the reason why an exchange was not judged, revised by what is known at the end of the capture.
+    """Return an expression for the reason why an exchange was not judged, with what only the end of the capture shows.
 
     Later packets of the connection, and other requests in its pipeline, may show a gap or a close.
     """
@@ -361,10 +365,10 @@ def unjudged(
     exchanges: pl.LazyFrame, connections: pl.LazyFrame, by: Explained, *, answers: pl.LazyFrame, hosts: pl.LazyFrame,
     latest: int, most: int, file: str, first_time: int, many: bool = False,
 ) -> Remainder:  # fmt: skip
-    """Return the exchanges and connections that no finding explains: at most `most`, the worst reasons first, then by frame.
+    """Return the exchanges and connections that no finding explains: at most `most`, sorted by reason (worst first) and frame.
 
-    `exchanges`, `connections`: the finished rows, or those selected by `suspect_exchanges` and `suspect_connections`. `answers`:
-    all finished rows of `exchanges` that are kept, and `hosts` of `connections`. `latest`: the end of the capture (ns). `file`
+    `exchanges`, `connections`: the finished rows, or those selected by `suspect_exchanges` and `suspect_connections`. `answers`,
+    `hosts`: all finished rows of `exchanges` and of `connections` that were kept. `latest`: the end of the capture (ns). `file`
     and `first_time`: as in `resolve`. `many`: stream the rows.
     """
     engine = "streaming" if many else "auto"
@@ -401,9 +405,9 @@ def _repeated(
 ) -> pl.LazyFrame:  # fmt: skip
     """Return the requests after an announced close that the client soon repeated successfully on another connection.
 
-    RFC 9112 section 9.3.2 requires a client to do that, so nothing is wrong. Only the next response on another connection
-    matters, because the capture may contain the same request very often. `connections`: the connections of `left`. `hosts`: the
-    connections of `answers`, which may be healthy.
+    RFC 9112 section 9.3.2 requires a client to do that, so nothing is wrong. Only the next response to the same request counts,
+    because the capture may contain that request very often. `left`: the unjudged requests. `connections`: their connections.
+    `answers`: all exchanges, which may have the repetitions. `hosts`: the connections of these.
     """
     key = ["request_method", "request_target", "client_host", "server"]
     waiting = left.filter(c("reason") == "after-close-announced").select("connection", "exchange", "time", "over", *key[:2])

@@ -282,6 +282,7 @@ _OF_CLOSES = {
     *("response_endless", "request_endless"),
     *("response_keep_alive_timeout", "response_keep_alive_max", "response_auth_scheme", "response_auth_token"),
     *("request_framing", "response_server", "response_upgrade", "response_application_pauses", "request_range_start"),
+    *("response_chunks", "response_median_chunk"),
 }
 
 CLOSES = Table(

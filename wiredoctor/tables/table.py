@@ -60,7 +60,7 @@ def _without_rows(dtype: pl.DataType) -> pl.Series:
     return pl.Series(dtype=dtype)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Table:
     """A table: its name, the meaning of a row, and its columns in order.
 

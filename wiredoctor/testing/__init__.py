@@ -1,11 +1,11 @@
-r"""Test rules, yours or the project's, on conversations written as text together with the expected findings.
+r"""Test rules, yours or the project's, on connections written as text together with the expected findings.
 
     from wiredoctor.testing import check_everywhere, findings
 
     check_everywhere(LADDER)                    # the findings are exactly those of the ladder, at every capture point
     findings(LADDER, select=["my-rule"])        # the findings, for other checks
 
-A ladder is a conversation drawn as text, one line per packet. It becomes a capture that passes through the complete analysis:
+A ladder describes one or more connections, with one line per packet. It becomes a capture, which is analyzed completely:
 
     speaks: head and body in two writes, 200 ms receiver
       0.000  >  S    win 64240 mss 1460
@@ -17,35 +17,37 @@ A ladder is a conversation drawn as text, one line per packet. It becomes a capt
       0.232  <  P.   "hello"
       => nagle-delayed-ack, side server, kind head-body-split, delay 0.200, frames 5 6 7
 
-A line is a packet: time in seconds (`+0.010`: after the previous packet), direction (`>` from the client), flags (S F R P and
-`.` for ACK), and optional parts in any order:
+A line describes a packet: its time in seconds (`+0.010`: after the previous packet), its direction (`>` from the client, `<`
+from the server), its flags (S F R P and `.` for ACK), and optional parts in any order:
 
-    "text\r\n"   payload, with Python's escapes; "ab"*50 and body*5000 repeat (a bare word stands for its first letter);
-                 parts are joined by +
-    1:1461(1460) sequence numbers from : to, 0 being the SYN (by default the next unsent bytes of the side); without payload
-                 the bytes are x
-    ack 39       acknowledgment number (by default everything received in order from the other side)
-    win mss wscale   the window is in bytes, after scaling; it applies until the next one
-    ts           has timestamps;   sack 101:201   has a SACK block;   ttl 64;   id 7 (IPv4)
-    left 0.031   its TSval is the sender's clock at that time, so it was in transit longer (by default at its own time)
-    echo 0.020   its TSecr is the other side's clock at that time (by default as in RFC 7323 section 4.3)
-    snap 100     the capture has this many bytes of the packet, from its Ethernet header on
+    "text\r\n"   the payload, with Python's escapes. "ab"*50 repeats a text, and body*5000 the first letter of a word.
+                 + joins parts.
+    1:1461(1460) the sequence numbers of the first byte and after the last one; the SYN has the number 0. By default, these are
+                 the next unsent bytes of the side. If no payload is given, all bytes are x.
+    ack 39       the acknowledgment number; by default, everything received in order from the other side
+    win 65535    the window in bytes, after scaling; it applies until the side gives another one
+    mss 1460     the option for the maximum segment size;   wscale 7   the option for the window scale
+    ts           has timestamps;   sack 101:201   has a SACK block;   ttl 64   the time to live;   id 7   the IPv4 identification
+    left 0.031   its TSval shows that it was sent at this time; by default, at the time of its line
+    echo 0.020   its TSecr shows the other side's clock at this time; by default as in RFC 7323 section 4.3
+    snap 100     only this many bytes were captured, counted from the Ethernet header
     uncaptured   reached the other side but was not captured
 
 Other lines:
 
     connection 2, start 0.5, client 10.0.0.1:4001, server 10.0.0.2:80, isn 4294967000 7, tick 0.001 0.010, stamp 0 4294967290
-                             the next lines belong to another connection with its own clock; only the number is required. Of
-                             client and server: the initial sequence number, the unit of timestamps in seconds, the timestamp at 0
-    client acks after 0.040  each data packet of the server is acknowledged alone after this time, unless the client
-                             sends something before (also: server acks after)
+                             the following lines belong to this connection, and count their times from `start`. Only the
+                             number is required. For client and server: isn, the initial sequence number; tick, the unit of
+                             timestamps in seconds; stamp, the timestamp at time 0.
+    client acks after 0.040  the client acknowledges each data packet of the server with a pure ACK after this time, unless it
+                             sends another ACK before. The same line exists for the server.
     repeat 5 ... end         repeats the lines in between five times
-    => nothing               the expected findings: none, or one line for each, with any of side, kind, delay (within
-                             1 ms, or `within 0.020`), frames (numbers of lines), confidence, severity, and x 3
-                             for three equal ones
+    => nothing               the expected findings: none. Otherwise one line for each: its rule and any of side, kind, delay
+                             (within 1 ms, or `within 0.020`), frames (numbers of lines), confidence, severity, and `x 3` for
+                             three equal ones.
 
-Times are those of a capture point, whose position follows from the handshake; `at` ("client", "middle", "server") moves it.
-A ladder with replies faster than the round trip of its handshake is rejected.
+The times are those at one capture point, whose position follows from the handshake; `at` ("client", "middle", "server") moves
+it. A ladder in which a reply comes sooner than the round trip of the handshake allows is rejected.
 """
 
 from __future__ import annotations
@@ -70,8 +72,9 @@ __all__ = [
 
 
 def capture(text: str, at: str | None = None) -> bytes:
-    """Return a pcap file with the packets of a ladder, as bytes. `at`: client, middle or server; None for the ladder's own.
+    """Return a pcap file with the packets of a ladder, as bytes.
 
-    Raise LadderError if a line is invalid, or if a packet is faster than the round trip allows.
+    `at`: the capture point (client, middle or server); None for the point at which the ladder is written. Raise LadderError if a
+    line is invalid, or if a packet is faster than the round trip allows.
     """
     return to_pcap(ladder_packets(text, at))

@@ -17,7 +17,7 @@ from wiredoctor.testing.wire import Packet, to_pcap
 
 @dataclass(frozen=True)
 class Expected:
-    """An expected finding; None matches any value."""
+    """A finding that a ladder expects; an attribute that is None is not compared."""
 
     rule: str
     side: str | None = None
@@ -29,7 +29,7 @@ class Expected:
     frames: tuple[int, ...] | None = None
 
     def fits(self, finding: Any) -> bool:
-        """Return whether a finding of the report matches."""
+        """Return whether this finding is as expected."""
         said = [(getattr(self, n), getattr(finding, n)) for n in ("rule", "side", "kind", "severity", "confidence")]
         if any(mine is not None and mine != theirs for mine, theirs in said):
             return False
@@ -39,7 +39,7 @@ class Expected:
 
 
 def expectations(text: str, packets: list[Packet]) -> list[Expected]:
-    """Parse the lines `=> ...` of a ladder, and convert their line numbers to frame numbers."""
+    """Parse the lines `=> ...` of a ladder. The line numbers in them become frame numbers."""
     lines = [line.strip().removeprefix("=>").strip() for line in text.splitlines() if line.strip().startswith("=>")]
     if not lines:
         raise LadderError("a ladder must state what is found, even if nothing is")
@@ -74,10 +74,10 @@ EPOCHS = (1, 3)
 
 
 def check(text: str, at: str | None = None, **how: Any) -> None:
-    """Raise AssertionError unless the findings are exactly those in the ladder.
+    """Raise AssertionError unless the findings are exactly those that the ladder expects.
 
-    `at`: the capture point (client, middle or server); None for the ladder's own. `how` is passed to `wiredoctor.analyze`:
-    `select=["my-rule"]` tests one rule only.
+    `at`: the capture point (client, middle or server); None for the point at which the ladder is written. `how`: options for
+    `wiredoctor.analyze`; `select=["my-rule"]` tests one rule only.
     """
     packets = ladder_packets(text, at)
     compare(expectations(text, packets), _findings(packets, how))
@@ -96,7 +96,7 @@ def compare(expected: list[Expected], found: list[Finding]) -> None:
 
 
 def check_everywhere(text: str, **how: Any) -> None:
-    """Run `check` at every capture point and with small batches."""
+    """Check the ladder at every capture point, and with batches of one and of three packets (see `check`)."""
     for at in POINTS:
         check(text, at, **how)
     for epoch_packets in EPOCHS:
@@ -104,7 +104,10 @@ def check_everywhere(text: str, **how: Any) -> None:
 
 
 def findings(text: str, at: str | None = None, **how: Any) -> list[Finding]:
-    """Return the findings of a ladder, whose expectations are ignored. `how` is passed to `wiredoctor.analyze`."""
+    """Return what wiredoctor finds in the traffic of a ladder. The ladder's expectations are ignored.
+
+    `at`: the capture point, as for `check`. `how`: options for `wiredoctor.analyze`.
+    """
     return _findings(ladder_packets(text, at), how)
 
 
@@ -125,7 +128,7 @@ def _brief(findings: list[Any]) -> str:
 
 
 def ladders_in(path: Path) -> Iterator[tuple[str, str]]:
-    """Yield the title and text of each ladder in a file; each begins with a line `speaks: title` or `silent: title`."""
+    """Yield the title and the text of each ladder in a file. A title is a line `speaks: title` or `silent: title`."""
     shared, *parts = re.split(r"^(?=(?:speaks|silent)\b.*:)", path.read_text(), flags=re.MULTILINE)
     if re.sub(r"^#.*$", "", shared, flags=re.MULTILINE).strip():
         raise LadderError(f"{path}: text before the first title")

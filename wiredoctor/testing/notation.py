@@ -22,9 +22,10 @@ __all__ = ["LadderError", "Packet", "ladder_packets", "packet_lines"]
 
 @dataclass
 class _Conversation:
-    """A connection that is being parsed: its times (ns), and the state of each side (0 client, 1 server).
+    """The state of a connection while its lines are parsed; lists have the client's value first.
 
-    sent: the next sequence number. window: in bytes. shift: the window scale.
+    start: the time that is 0 in its lines (ns). now: the time of its latest line (ns). sent: the next sequence number of each
+    side. window: each side's window in bytes. shift: each side's window scale.
     """
 
     peers: Peers
@@ -36,9 +37,10 @@ class _Conversation:
 
 
 def ladder_packets(text: str, at: str | None = None) -> list[Packet]:
-    """Return the packets of a ladder as captured, in time order. `at`: client, middle or server; None for the ladder's own.
+    """Return the packets of a ladder as captured, in time order.
 
-    Raise LadderError if a line is invalid, or if a packet is faster than the round trip allows.
+    `at`: the capture point (client, middle or server); None for the point at which the ladder is written. Raise LadderError if a
+    line is invalid, or if a packet is faster than the round trip allows.
     """
     packets: list[Packet] = []
     conversations: dict[int, _Conversation] = {}
@@ -69,7 +71,7 @@ def ladder_packets(text: str, at: str | None = None) -> list[Packet]:
 
 
 def packet_lines(text: str) -> Iterator[str]:
-    """Yield the lines that describe packets, with repetitions expanded, without title, comments and expectations."""
+    """Yield the lines of a ladder with its repetitions expanded, without its title, comments and expectations."""
     lines = [line.strip() for line in text.strip().splitlines()]
     lines = [line for line in lines if line and not re.match(r"#|=>|(speaks|silent)\b.*:", line)]
     while lines:
@@ -82,7 +84,7 @@ def packet_lines(text: str) -> Iterator[str]:
 
 
 def _conversation(known: dict[int, _Conversation], line: str) -> _Conversation:
-    """Return the conversation named by a line `connection 2, start 0.5, ...`; create it if it is new."""
+    """Return the connection named by a line `connection 2, start 0.5, ...`; create it if it is new."""
     first, *settings = (part.strip() for part in line.split(","))
     number = int(first.removeprefix("connection "))
     given = {name: value for name, _, value in (s.partition(" ") for s in settings)}
@@ -135,7 +137,10 @@ def _packet(current: _Conversation, match: re.Match[str], row: int) -> Packet:
 
 
 def _read(rest: str) -> tuple[dict[str, int], dict[str, tuple[int, int]], bytes, set[str], dict[str, int]]:
-    """Parse what follows time, direction and flags of a packet: numbers, ranges, payload, words and times, by name."""
+    """Parse what follows the time, direction and flags of a packet.
+
+    Return the numbers by name, the ranges by name, the payload, the words, and the times (ns) by name.
+    """
     pieces = _PIECE.findall(rest)
     if re.sub(r"\s", "", "".join(pieces)) != re.sub(r"\s", "", rest):
         raise LadderError(f"cannot read: {rest}")

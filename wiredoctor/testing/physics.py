@@ -1,4 +1,4 @@
-"""Model the network of one connection: acknowledgments, travel times, and the capture point."""
+"""Model the network path of one connection: when data arrives, what is acknowledged, and where packets are captured."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ class LadderError(ValueError):
 def acknowledge(packets: Sequence[Packet], patience: Mapping[int, int]) -> list[Packet]:
     """Return the packets of a connection with all acknowledgment numbers filled in.
 
-    A side acknowledges what can have reached it. `patience`: for sides that also send pure ACKs, their delay in ns.
+    Each packet acknowledges the data that can have reached its sender by then. `patience`: for each side that also sends pure
+    ACKs, the delay in ns after which it does so.
     """
     waiting = sorted(packets, key=lambda p: p.time)
     trips = round_trips(waiting) or (0, 0)
@@ -38,7 +39,9 @@ def acknowledge(packets: Sequence[Packet], patience: Mapping[int, int]) -> list[
 
 
 def _with_ack(packet: Packet, before: Sequence[Packet], trips: tuple[int, int]) -> Packet:
-    """Return the packet with an acknowledgment of what its side has received in order."""
+    """Return the packet with an acknowledgment of everything that its sender has received in order. `before`: the earlier
+    packets.
+    """
     arrived = [p for p in before if p.side != packet.side and p.time + trips[packet.side] <= packet.time + TOLERANCE]
     if packet.timestamps and packet.echo is None and packet.flags & ACK:
         packet = replace(packet, echo=_echo(packet, arrived, before, trips))
@@ -52,9 +55,10 @@ def _with_ack(packet: Packet, before: Sequence[Packet], trips: tuple[int, int]) 
 
 
 def _echo(packet: Packet, arrived: Sequence[Packet], before: Sequence[Packet], trips: tuple[int, int]) -> int | None:
-    """Return the time (ns) whose timestamp is echoed; None if the peer has sent no timestamp.
+    """Return the time (ns) whose timestamp the packet echoes; None if the peer has sent no timestamp.
 
-    It is the timestamp of the newest segment whose sequence number is at most the last ACK number sent (RFC 7323 section 4.3).
+    The echoed timestamp is that of the newest segment whose sequence number is at most the last ACK number sent (RFC 7323 section
+    4.3).
     """
     recent: int | None = None
     for received in arrived:
@@ -75,7 +79,7 @@ def _pure_ack(of: Packet, packets: Sequence[Packet], time: int) -> Packet:
 def round_trips(packets: Sequence[Packet]) -> tuple[int, int] | None:
     """Return the round-trip times (ns) from the capture point to the client and to the server; None if there is no handshake.
 
-    If SYNs or SYN-ACKs were retransmitted, the shortest time from the newest SYN to a SYN-ACK is used.
+    The round-trip time to the server is the shortest time between a SYN-ACK and the newest SYN before it.
     """
     syns = [p for p in packets if p.flags & SYN and p.side == 0]
     answers = [p for p in packets if p.flags & SYN and p.flags & ACK and p.side == 1]
@@ -88,7 +92,7 @@ def round_trips(packets: Sequence[Packet]) -> tuple[int, int] | None:
 
 
 def reject_the_impossible(packets: Sequence[Packet]) -> None:
-    """Raise LadderError if a side acknowledges data that cannot have reached it yet."""
+    """Raise LadderError if a side acknowledges data before that data can have reached it."""
     trips = round_trips(packets)
     if trips is None:
         return
@@ -115,9 +119,9 @@ def reject_the_impossible(packets: Sequence[Packet]) -> None:
 
 
 def move(packets: Sequence[Packet], at: str | None) -> list[Packet]:
-    """Return the packets as captured at the client, in the middle, or at the server; unchanged if `at` is None.
+    """Return the packets as captured at the client, in the middle of the path, or at the server; unchanged if `at` is None.
 
-    Nearer to the server, packets of the client are captured later and packets of the server earlier.
+    At a point nearer to the server, packets of the client are captured later, and packets of the server earlier.
     """
     trips = round_trips(packets)
     if at is None or trips is None:

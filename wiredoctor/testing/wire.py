@@ -14,7 +14,7 @@ FLAGS = {"F": FIN, "S": SYN, "R": RST, "P": PSH, ".": ACK, "U": URG, "E": ECE, "
 
 @dataclass(frozen=True)
 class Peers:
-    """Both ends of a connection as address:port, and the initial sequence number of each."""
+    """Both ends of a connection as address:port, and the initial sequence number of each (client first)."""
 
     client: str
     server: str
@@ -25,17 +25,17 @@ class Peers:
     """The value of each side's timestamp clock at time 0."""
 
     def clock(self, side: int, time: int) -> int:
-        """Return the timestamp of a side at this time."""
+        """Return the value of a side's timestamp clock at a time (ns)."""
         return (self.stamps[side] + time // self.ticks[side]) & 0xFFFFFFFF
 
 
 @dataclass(frozen=True)
 class Packet:
-    """A packet as captured. Sequence and acknowledgment numbers are relative: 0 is the SYN of that side.
+    """A packet as captured. Sequence and acknowledgment numbers are relative to the SYN of their side, which has the number 0.
 
-    time: nanoseconds. side: 0 from the client, 1 from the server. window: as in the header. snap: captured bytes (None: all).
-    row: the number of its line, or 0. left: the sender's time in its TSval (None: its own time). echo: the peer's time in its
-    TSecr (None: no echo).
+    time: in ns. side: 0 if the client sent it, 1 if the server did. window: as in the TCP header. snap: the number of captured
+    bytes; None for all. row: the number of its line in the ladder; 0 if it has none. left: the sender's time (ns) that its TSval
+    shows; None for `time`. echo: the peer's time (ns) that its TSecr shows; None if it echoes nothing.
     """
 
     peers: Peers
@@ -60,12 +60,12 @@ class Packet:
 
     @property
     def end(self) -> int:
-        """The sequence number after the packet; SYN and FIN count."""
+        """The sequence number that follows the packet; SYN and FIN count as one each."""
         return self.seq + len(self.payload) + bool(self.flags & SYN) + bool(self.flags & FIN)
 
 
 def to_pcap(packets: Sequence[Packet], first_time: int = 1_700_000_000) -> bytes:
-    """Return a pcap file. `first_time`: the time 0 of the ladder, in seconds since 1970."""
+    """Return a pcap file with these packets. `first_time`: the time 0 of the ladder, in seconds since 1970."""
     records = [struct.pack("<IHHiIII", 0xA1B23C4D, 2, 4, 0, 0, 262144, 1)]
     for number, packet in enumerate(packets):
         frame = frame_bytes(packet, number)
@@ -76,7 +76,7 @@ def to_pcap(packets: Sequence[Packet], first_time: int = 1_700_000_000) -> bytes
 
 
 def frame_bytes(packet: Packet, number: int = 0) -> bytes:
-    """Return the packet as an Ethernet frame. `number`: the IPv4 identification if the ladder has none."""
+    """Return a packet as an Ethernet frame. `number`: its IPv4 identification, unless the ladder sets one."""
     from dpkt.ethernet import ETH_TYPE_IP, ETH_TYPE_IP6, Ethernet
     from dpkt.ip import IP
     from dpkt.ip6 import IP6

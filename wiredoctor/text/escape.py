@@ -8,7 +8,7 @@ _ESCAPED = re.compile(r"[^\x20-\x7e]")
 
 
 def printable(text: str) -> str:
-    r"""Return text from packets as safe ASCII, with other bytes as \xNN and other characters as \uNNNN.
+    r"""Return text from packets as printable ASCII, with other bytes as \xNN and other characters as \uNNNN.
 
     Text from packets is decoded as Latin-1, one character per byte.
     """
@@ -30,7 +30,10 @@ SHORT_REQUEST_LENGTH = 60
 
 
 def shorten(text: str, width: int, mark: str = "...") -> str:
-    """Shorten a text to `width` characters in the middle: both ends distinguish targets and addresses."""
+    """Shorten a text to `width` characters by cutting out its middle.
+
+    Both ends are kept, because they distinguish targets and addresses.
+    """
     if len(text) <= width:
         return text
     if width <= len(mark) + 1:

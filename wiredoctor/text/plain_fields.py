@@ -1,4 +1,4 @@
-"""Recognize what cannot be a secret in the values of header fields, by the grammar of each field (RFC 9110, 9111)."""
+"""Recognize values of header fields that cannot contain a secret, by the grammar of each field (RFC 9110, 9111)."""
 
 from __future__ import annotations
 
@@ -44,7 +44,10 @@ VALUES: Mapping[str, Regex[str]] = {
 
 
 def plain_value(name: str, value: str) -> str | None:
-    """Return the value of a field (name in lower case) with `*` for what may be a secret; None if the field is not known here."""
+    """Return the value of a field with `*` for each part that may be a secret; None if this module does not know the field.
+
+    `name`: the field name in lower case.
+    """
     if name in VALUES:
         return value if VALUES[name].fullmatch(value.replace(SENT, "*")) else "*"
     if name not in LISTS:

@@ -1,8 +1,8 @@
-"""Redact text from packets for reports: known names and forms are kept, everything else becomes `*`.
+"""Redact text from packets for reports: known names and forms are kept, and everything else becomes `*`.
 
-People see (masked) instead, because a `*` may have been sent. Within `showing_secrets(True)`, nothing is redacted. Fingerprints
-always use `identity_target`. Text is Latin-1, one character per byte. No input raises an error, and the run time is linear in the
-length.
+People see (masked) instead of `*`, because a `*` may have been sent. Within `showing_secrets(True)`, nothing is redacted.
+Fingerprints always use `identity_target`. Text is decoded as Latin-1, one character per byte. No input raises an error, and the
+run time is linear in the length of the text.
 """
 
 from __future__ import annotations
@@ -22,7 +22,10 @@ _SHOWING: ContextVar[bool] = ContextVar("secrets are shown", default=False)
 
 @contextmanager
 def showing_secrets(shown: bool) -> Generator[None]:
-    """Show targets, names and payload as they were sent, in this thread while the context is active; not if `shown` is False."""
+    """While the context is active, show targets, names and payload as they were sent, in this thread only.
+
+    If `shown` is False, they are redacted as usual.
+    """
     token = _SHOWING.set(shown)
     try:
         yield
@@ -64,17 +67,17 @@ MASKED = "(masked)"
 
 
 def mark(mask: Callable[[str], str], text: str) -> str:
-    """Return the result of `mask` with MASK in place of the `*` that it inserts."""
+    """Return the result of `mask`, with MASK in place of each `*` that `mask` inserts. A `*` in `text` itself stays."""
     return mask(text.replace("*", SENT)).replace("*", MASK).replace(SENT, "*")
 
 
 def mask_for_people(mask: Callable[[str], str], text: str) -> str:
-    """Return the result of `mask` with MASKED in place of the `*` that it inserts."""
+    """Return the result of `mask`, with (masked) in place of each `*` that `mask` inserts. A `*` in `text` itself stays."""
     return mark(mask, text).replace(MASK, MASKED)
 
 
 def escape_around_masks(text: str) -> str:
-    """Escape a text like `printable`, but keep MASK."""
+    """Escape a text like `printable`, but keep each MASK in it."""
     return MASK.join(map(printable, text.split(MASK)))
 
 
@@ -143,19 +146,22 @@ _END = Regex(r"[\x00-\x20\x7f]")
 def masked_target(target: str) -> str:
     """Return a request target without secrets: its path, and the names in its query.
 
-    Values in the query become `*`, and so does a part of it without `=`. User information becomes `*@`; a fragment is removed.
-    Except for secrets, the path is kept, because requests cannot be distinguished without it. Secrets are recognized by name
-    (`;jsessionid=`, /token/...), by form (JSON Web Tokens, RFC 7519; user information of a URI; keys of known issuers), or as the
-    end of a link (/verify/..., webhooks). The number and the names of query parameters are kept (RFC 3986 sections 3.2.1 and
-    3.4). Masking a masked target changes nothing.
+    Values in the query become `*`, and so does any part of the query without `=`. User information becomes `*@`. A fragment is
+    removed. The number and the names of query parameters are kept (RFC 3986 sections 3.2.1 and 3.4). The rest of the path is kept
+    as well, because requests cannot be distinguished without it.
+
+    Secrets in the path become `*`. They are recognized by name (`;jsessionid=`, /token/...), by form (JSON Web Tokens, RFC 7519;
+    user information of a URI; keys of known issuers), or as the end of a link (/verify/..., webhooks). Masking a masked target
+    again changes nothing.
     """
     return _masked_target(target, _masked_path)
 
 
 def identity_target(target: str) -> str:
-    """Return a request target as used by fingerprints and `[[ignore]]` entries: keys and links in its path are not masked.
+    """Return a request target in the form that fingerprints and `[[ignore]]` entries use: keys and links in its path are not
+    masked.
 
-    This masking must never change, because baselines would lose their findings.
+    This form must never change, because the findings in existing baselines would no longer match.
     """
     return _masked_target(target, _identity_path)
 
@@ -180,7 +186,7 @@ def _masked_target(target: str, mask_path: Callable[[str], str]) -> str:
 def masked_host(host: str) -> str:
     """Mask a Host field or an authority.
 
-    User information becomes `*@`. An invalid host becomes `*`, and so does a name without a domain that looks like a token.
+    User information becomes `*@`. An invalid host becomes `*`. A host name without a dot becomes `*` where it looks like a token.
     """
     user, at, name = host.rpartition("@")
     del user
@@ -230,14 +236,14 @@ def _identity_path(path: str) -> str:
 
 
 def without_tokens(text: str) -> str:
-    """Replace the parts of a text that look like tokens by `*`."""
+    """Replace the parts of a text that look like tokens with `*`."""
     return _RUN.sub(lambda run: "*" if _random(run[0]) else run[0], text)
 
 
 def _random(run: str) -> bool:
     """Return whether a run of letters, digits and `_+%-` looks random.
 
-    That is the case if digits and letters alternate repeatedly in one word, or if the case changes often in a long word.
+    It does if letters and digits alternate repeatedly in one word, or if upper and lower case alternate often in a long word.
     """
     for word in _WORDS.findall(run):
         if len(_TURN.findall(word)) > 1 or (len(word) >= 20 and 3 * len(_CASE.findall(word)) >= len(word)):
@@ -287,7 +293,7 @@ def masked_method(method: str) -> str:
 
 
 def masked_reason(reason: str) -> str:
-    """Mask the unknown words of a reason phrase; keep at most 16 words."""
+    """Replace the unknown words of a reason phrase with `*`, and everything after its first 16 words with one `*`."""
     words = (reason if len(reason) <= 200 else reason[:198]).split(" ")
     more = ["*"] if len(reason) > 200 or len(words) > 16 else []
     return " ".join([*(_WORD.sub(_keep_usual_word, word) for word in words[:16]), *more])
@@ -340,9 +346,9 @@ FIELD_NAMES = frozenset(_FIELDS.split())
 
 
 def field_name(name: str) -> str:
-    """Return a field name if it is common, if it consists of words joined by hyphens, or if secrets are shown; otherwise "".
+    """Return a field name if it is certainly a name; otherwise "", because it may be a part of a value.
 
-    Any other name may be a part of a value.
+    A name is certain if it is common or consists of words joined by hyphens. If secrets are shown, every name is returned.
     """
     return name if name.lower() in FIELD_NAMES or _FIELD.fullmatch(name) or secrets_are_shown() else ""
 
@@ -365,7 +371,7 @@ _ITEM = Regex(r"[^ \t,]+(?:[ \t]+[^ \t,]+)*")
 
 
 def redact_words(field: str, value: str) -> str:
-    """Replace the unknown words of a field (a key of WORDS) by `*`."""
+    """Replace the unknown words in the value of a field with `*`. `field`: a key of WORDS."""
     return _ITEM.sub(lambda item: item[0] if item[0].lower() in WORDS[field] else "*", value)
 
 
@@ -379,7 +385,7 @@ _STRUCTURE = Regex(
 
 
 def payload(data: bytes) -> str:
-    """Mask payload unless secrets are shown, because a body may contain a password or token.
+    """Mask payload, because a body may contain a password or token. If secrets are shown, return it unchanged.
 
     Letters, digits and non-ASCII bytes become `x`. The names of HTML elements, a status line and a chunk size of 0 are kept.
     """

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 
 def suggestion(name: str, known: Iterable[str], otherwise: str = "") -> str:
-    """Return "; did you mean X?", or `otherwise` if no known name is similar."""
+    """Return "; did you mean X?" with the most similar known name, or `otherwise` if no name is similar."""
     import difflib  # few runs suggest a name
 
     close = difflib.get_close_matches(name, sorted(known), n=1, cutoff=0.5)

@@ -1,6 +1,6 @@
-"""Convert capture times to the time of day for people, in the local time zone (TZ) or in UTC, and parse the times in logs.
+"""Convert capture times to the time of day, in the local time zone (TZ) or in UTC, and parse the times in logs.
 
-Times of captures are nanoseconds since 1970. The time of day is truncated to milliseconds, not rounded, like the times in logs.
+Capture times are nanoseconds since 1970. The time of day is truncated to milliseconds, not rounded, like the times in logs.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def is_utc() -> bool:
 
 
 def nanoseconds(time: str | None) -> int | None:
-    """Convert RFC 3339 in UTC, with any number of decimals, to nanoseconds since 1970. None stays None."""
+    """Convert a UTC time in RFC 3339, with any number of decimals, to nanoseconds since 1970. None stays None."""
     if time is None:
         return None
     whole, _, fraction = time.removesuffix("Z").partition(".")
@@ -70,14 +70,14 @@ def local(moment: int) -> datetime:
 
 
 def time_text(moment: int, *, date: bool = False) -> str:
-    """Format a time as "10:42:16.123" or "2026-01-31 10:42:16.123"."""
+    """Format a time (ns since 1970) as "10:42:16.123" or, with `date`, as "2026-01-31 10:42:16.123"."""
     at = local(moment)
     day = f"{at.year:04}-{at.month:02}-{at.day:02} " if date else ""
     return f"{day}{at.hour:02}:{at.minute:02}:{at.second:02}.{moment // 1_000_000 % 1000:03}"
 
 
 def zone_name(moment: int) -> str:
-    """Return the name of the zone at a time: "CET", "UTC", or "UTC-03:00" if it has no name."""
+    """Return the name of the report's time zone at a time (ns since 1970): "CET", "UTC", or "UTC-03:00" if it has no name."""
     at = local(moment)
     name = at.tzname() or ""
     if name.isalpha() and not at.utcoffset() and name not in _WITHOUT_OFFSET:
@@ -86,24 +86,24 @@ def zone_name(moment: int) -> str:
 
 
 def zone_text(moment: int) -> str:
-    """Return the zone at a time with its offset, such as "CET (UTC+01:00)"; for UTC only "UTC"."""
+    """Return the report's time zone with its offset at a time (ns since 1970), such as "CET (UTC+01:00)"; for UTC, only "UTC"."""
     name, offset = zone_name(moment), f"UTC{_offset(local(moment))}"
     return name if name in ("UTC", offset) else f"{name} ({offset})"
 
 
 def zone_suffix(moment: int) -> str:
-    """Return the zone suffix of ISO 8601: "Z" or "+01:00"."""
+    """Return the time zone suffix of ISO 8601 for a time (ns since 1970): "Z", or an offset such as "+01:00"."""
     at = local(moment)
     return _offset(at) if at.utcoffset() else "Z"
 
 
 def offset(moment: int) -> int:
-    """Return the ns by which the report's time zone is ahead of UTC at a time (ns since 1970)."""
+    """Return by how many ns the report's time zone is ahead of UTC at a time (ns since 1970)."""
     return (local(moment).utcoffset() or timedelta()) // _SECOND * SECOND
 
 
 def offset_text(ahead: int) -> str:
-    """Return a UTC offset (ns ahead of UTC) as logs write it, such as "+0100"."""
+    """Return a UTC offset (ns ahead of UTC) in the format of logs, such as "+0100"."""
     minutes = abs(ahead) // (60 * SECOND)
     return f"{'-' if ahead < 0 else '+'}{minutes // 60:02}{minutes % 60:02}"
 
@@ -114,9 +114,9 @@ def _offset(at: datetime) -> str:
 
 
 class Clock(NamedTuple):
-    """Converts the times of a capture. `first`: the time of its first packet (ns since 1970); None if there are no timestamps.
+    """Converts the times of a capture to the time of day.
 
-    `dates`: times are shown with dates.
+    `first`: the time of the first packet (ns since 1970); None if the capture has no timestamps. `dates`: show dates, too.
     """
 
     first: int | None
@@ -124,7 +124,10 @@ class Clock(NamedTuple):
 
     @classmethod
     def of(cls, spans: Iterable[tuple[str | None, str | None]]) -> Clock:
-        """Return the clock that begins with the earliest of some captures, given their first and last times in RFC 3339."""
+        """Return the clock for some captures, which starts at the earliest of them.
+
+        `spans`: the first and the last time of each capture, in RFC 3339.
+        """
         moments = [moment for span in spans for time in span if (moment := nanoseconds(time)) is not None]
         if not moments:
             return cls(None)
@@ -132,21 +135,22 @@ class Clock(NamedTuple):
 
     @property
     def width(self) -> int:
-        """The width of a column of times in characters; 0 if there are no times."""
+        """The width of a column of times, in characters; 0 if there are no timestamps."""
         return 0 if self.first is None else 23 if self.dates else 12
 
     def at(self, elapsed: float | None) -> str:
-        """Return the time of day of a packet, `elapsed` ns after the first one; empty if it is unknown."""
+        """Return the time of day of a packet, `elapsed` ns after the first packet; empty if the time is unknown."""
         return "" if self.first is None or elapsed is None else time_text(self.first + round(elapsed), date=self.dates)
 
     def rfc3339(self, elapsed: float) -> str:
-        """Return the time of a packet, `elapsed` ns after the first one, in RFC 3339 (UTC, six decimals); empty if it is
-        unknown.
+        """Return the time of a packet in RFC 3339 (UTC, six decimals); empty if the time is unknown.
+
+        `elapsed`: the ns since the first packet.
         """
         return "" if self.first is None else f"{rfc3339(self.first + round(elapsed))[:-4]}Z"
 
     def heading(self) -> str:
-        """Return the sentence at the top of a report: "Times are CET (UTC+01:00); ..."; empty if there are no times."""
+        """Return the sentence at the top of a report: "Times are CET (UTC+01:00); ..."; empty if there are no timestamps."""
         if self.first is None:
             return ""
         return f"Times are {zone_text(self.first)}; the first packet is from {time_text(self.first, date=True)}."
@@ -155,7 +159,8 @@ class Clock(NamedTuple):
 class LogTime(NamedTuple):
     """A time from a log: nanoseconds since 1970, or since midnight if it has no date.
 
-    `unit`: its precision in ns. `offset`: the ns by which the zone that it names is ahead of UTC; None if it names none.
+    `unit`: the precision of the time in ns. `offset`: by how many ns its time zone is ahead of UTC; None if the log names no
+    zone.
     """
 
     nanoseconds: int
@@ -183,9 +188,10 @@ _BLANK_BEFORE_ZONE = Regex(r"(?<=\d)\s+(?=(?:Z|[+-]\d\d:?\d\d)$)", re.IGNORECASE
 
 
 def parse_log_time(text: str) -> LogTime:
-    """Parse a time in the format of nginx, Apache, haproxy, Envoy, AWS ALB, Python's logging or ISO 8601, or a time of day alone.
+    """Parse the time in a line of a log.
 
-    A time without a zone is in the zone of the report. Raise ValueError on anything else.
+    Known are the formats of nginx, Apache, haproxy, Envoy, AWS ALB, Python's logging and ISO 8601, and a time of day without a
+    date. A time without a zone is in the zone of the report. Raise ValueError for any other text.
     """
     text = text.strip().strip("[]").strip()
     fraction = _FRACTION.search(text)
@@ -205,7 +211,7 @@ def parse_log_time(text: str) -> LogTime:
 
 
 def _offset_of(zone: str) -> int:
-    """Return the ns by which a zone such as "+0100" or "Z" is ahead of UTC."""
+    """Return by how many ns a zone such as "+0100" or "Z" is ahead of UTC."""
     if zone[0] not in "+-":
         return 0
     minutes = int(zone[1:3]) * 60 + int(zone[-2:])
@@ -231,7 +237,10 @@ def _parsed(text: str) -> datetime:
 
 
 def _since_epoch(moment: datetime) -> int:
-    """Return nanoseconds since 1970. A time without a zone is in the report's. Raise ValueError if that is impossible."""
+    """Return a time as nanoseconds since 1970, without its fraction of a second. Raise ValueError if it cannot be converted.
+
+    A time without a zone is in the report's time zone.
+    """
     try:
         if moment.tzinfo is None:
             moment = moment.replace(tzinfo=UTC) if _UTC.get() else moment.astimezone(UTC)
@@ -242,9 +251,9 @@ def _since_epoch(moment: datetime) -> int:
 
 
 def nearest_on_day(of_day: int, moment: int, offset: int | None = None) -> int:
-    """Return the time nearest to `moment` that has this time of day (ns since midnight).
+    """Return the time (ns since 1970) nearest to `moment` that has this time of day (ns since midnight).
 
-    `offset`: the ns by which the zone of the time of day is ahead of UTC, or None for the zone of the report.
+    `offset`: by how many ns the zone of the time of day is ahead of UTC; None for the zone of the report.
     """
     if offset is not None:
         midnight_utc = (moment + offset) // DAY * DAY - offset

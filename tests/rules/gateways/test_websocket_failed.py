@@ -50,9 +50,9 @@ def test_versions_are_named() -> None:
 @pytest.mark.parametrize(
     ("words", "how", "setting"),
     [
-        ("asks in HTTP/1.0, and says nothing", "in HTTP/1.0 and without Upgrade: ", "nginx: proxy_http_version 1.1"),
+        ("asks in HTTP/1.0, and says nothing", "as HTTP/1.0 and without Upgrade: ", "nginx: proxy_http_version 1.1"),
         ("asks in HTTP/1.1, without Upgrade", "to 10.0.0.3:8001 without Upgrade: ", "HAProxy and Caddy forward it"),
-        ("in HTTP/1.0, which has none", "to 10.0.0.3:8001 in HTTP/1.0: ", "nginx: proxy_http_version 1.1"),
+        ("in HTTP/1.0, which has none", "to 10.0.0.3:8001 as HTTP/1.0: ", "nginx: proxy_http_version 1.1"),
     ],
 )
 def test_what_the_gateway_did_and_what_sets_it_right(words: str, how: str, setting: str) -> None:

@@ -129,7 +129,7 @@ def test_the_limit_of_the_pool_is_of_use_where_an_idle_limit_was_met() -> None:
         (2 * S + MS, False, "its end 1 ms after the previous response: that is not an idle timeout"),
         (2 * S + MS, True, "its end 1 ms after the previous response, which had announced the close"),
         (7 * S, True, "its end 5 s after the previous response, which had announced the close"),
-        (7 * S, False, "its end after 5 s idle, which is probably its idle timeout"),
+        (7 * S, False, "its end 5 s after the previous response, which is probably its idle timeout"),
     ],
 )
 def test_when_the_server_closed_is_a_sentence(at: int, announced: bool, said: str) -> None:

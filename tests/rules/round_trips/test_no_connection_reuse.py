@@ -43,3 +43,27 @@ def test_a_leak_goes_on_while_the_capture_ends() -> None:
     """Of thirty the three newest have only just been used."""
     text = left_open(*(0.5 * n for n in range(30)), until=14.6)
     check(text + "\n  => no-connection-reuse, side client, severity warning")
+
+
+def closed_each(count: int, apart: float) -> str:
+    """The client closes each connection with its answer, and opens the next one `apart` seconds later."""
+    lines = [
+        f"connection {n}, start {n * (0.022 + apart):g}, client 10.0.0.1:{41000 + n}, server 10.0.0.2:80{EXCHANGE}"
+        "  0.022  >  F.\n  0.032  <  F.\n  0.032  >  ."
+        for n in range(count)
+    ]
+    return "\n".join(["speaks: it", *lines])
+
+
+@pytest.mark.parametrize(
+    ("count", "apart", "found"),
+    [
+        (4, 0.0610, "severity note, confidence medium"),
+        (4, 0.0590, "severity warning, confidence high"),
+        (9, 0.3, "severity note, confidence medium"),
+        (10, 0.3, "severity warning, confidence medium"),
+    ],
+)
+def test_processes_may_make_one_request_each_if_there_is_time_to_start_them(count: int, apart: float, found: str) -> None:
+    """A process needs 50 ms; of the time between two connections 10 ms may be a round trip."""
+    check(closed_each(count, apart) + f"\n  => no-connection-reuse, side client, {found}")

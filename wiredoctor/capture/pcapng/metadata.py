@@ -36,7 +36,7 @@ class Blocks:
         self.order = "<"
 
     def next(self) -> bool:
-        """Read the type and length of the block at `at`.
+        """Go to the block at offset `at`, and read its type and length.
 
         Return False at the end of the file, or at a section header without byte-order magic.
         """
@@ -100,9 +100,9 @@ def to_little_endian(block: bytes, order: str) -> bytes:
 
 
 def _secrets(body: bytes) -> bytes | None:
-    """Return the body of a big-endian secrets block in little-endian order: type, length, the secrets, and options.
+    """Return the body of a decryption secrets block, converted from big-endian to little-endian; None if it is malformed.
 
-    Return None if its structure is invalid.
+    The body consists of type, length, secrets and options.
     """
     if len(body) < 8:
         return None
@@ -113,7 +113,7 @@ def _secrets(body: bytes) -> bytes | None:
 
 
 def _entries(entries: bytes) -> bytes | None:
-    """Return big-endian name records or options, which have the same form, in little-endian order.
+    """Convert big-endian name records or options to little-endian order (both consist of type, length and value).
 
     Return None if their structure is invalid.
     """

@@ -1,4 +1,4 @@
-"""Write pcapng blocks (draft-ietf-opsawg-pcapng), or add options to them. `order` is the byte order, "<" or ">"."""
+"""Write pcapng blocks (draft-ietf-opsawg-pcapng), or add options to them. Parameters named `order` are "<" or ">" (struct)."""
 
 from __future__ import annotations
 
@@ -54,9 +54,10 @@ def interface(described: Interface, seconds: int = 0, fcs: int | None = None) ->
 
 
 def packet(number: int, ticks: int, data: bytes, length: int, options: bytes = b"") -> bytes:
-    """Return an Enhanced Packet Block. `number`: the number of its interface. `length`: its length on the network in bytes.
+    """Return an Enhanced Packet Block.
 
-    `ticks`: the timestamp in ns, as counted by the interface. `options` are already encoded.
+    `number`: the number of the interface. `ticks`: the timestamp in ns, before the interface's offset in seconds is added.
+    `length`: the length of the packet on the network in bytes. `options` are already encoded.
     """
     high, low, padding = ticks >> 32 & 0xFFFFFFFF, ticks & 0xFFFFFFFF, -len(data) & 3
     total = ENHANCED_FIXED + len(data) + padding + len(options)
@@ -97,7 +98,7 @@ def find_options(block: bytes, order: str, kind: int) -> int | None:
 
 
 def _options_end(block: bytes, order: str, at: int) -> int:
-    """Return the offset after the last option of a block, before opt_endofopt; `at` if the options are malformed.
+    """Return the offset at which a block's options end, not counting opt_endofopt; `at` if they are malformed.
 
     `at`: the offset at which the options begin.
     """

@@ -60,9 +60,10 @@ class Worse(StrEnum):
 
 
 class Comparison(NamedTuple):
-    """A finished comparison, as functions: `json` and `html` write it, `page` yields it as parts of text.
+    """A finished comparison, as functions that write it.
 
-    `worse` tells whether something got worse in the way that a value of --fail-on names.
+    `json` and `html` write it to a stream. `page` yields it as parts of a text. `worse` returns whether something got worse in
+    the way that a value of --fail-on names.
     """
 
     json: Callable[[BinaryIO], None]
@@ -183,7 +184,7 @@ def _check(inputs: list[str], *, both_sides: bool, proxy: bool, fail_on: list[Wo
 def _before_after(
     inputs: list[str], asked: CompareInput, rules: Catalogue, *, any_server: bool, tolerance: float, everything: bool
 ) -> Comparison | None:
-    """Compare captures or reports from before and after a change. Return None, after an error message, if one is unreadable."""
+    """Compare captures or reports from before and after a change. Return None, after an error message, if one cannot be read."""
     from wiredoctor import __version__
     from wiredoctor.compare import compare as hold
     from wiredoctor.report.comparison import before_after
@@ -203,7 +204,10 @@ def _before_after(
 
 
 def _both_sides(inputs: list[str], asked: CompareInput, *, proxy: bool, everything: bool) -> Comparison | None:
-    """Compare two points of a path, or the two sides of a proxy. Return None, after an error message, if one is unreadable."""
+    """Compare two points of a path, or the two sides of a proxy.
+
+    Return None, after an error message, if a capture cannot be read completely.
+    """
     from wiredoctor import __version__
     from wiredoctor.compare import collect_capture, two_points
     from wiredoctor.report.comparison import json as comparison_json
@@ -230,8 +234,9 @@ def _both_sides(inputs: list[str], asked: CompareInput, *, proxy: bool, everythi
 
 
 def _compare_proxy(reports: list[Report], asked: CompareInput, *, everything: bool, surely: bool = False) -> Comparison | None:
-    """Compare the sides of a proxy. Return None if no exchange was captured on both or, with `surely`, if the matches may be
-    chance.
+    """Compare the two sides of a proxy. Return None if no exchange was captured on both.
+
+    `surely`: also return None if the matches of exchanges may be due to chance.
     """
     from wiredoctor import __version__
     from wiredoctor.compare import collect_proxy_side, compare_proxy, is_significant
@@ -267,7 +272,7 @@ def _write_parts(page: Callable[[], Iterator[Part]], title: str, out: BinaryIO) 
 
 
 def _without_shared(reports: list[Report], front: ProxySide, back: ProxySide) -> tuple[ProxySide, ProxySide]:
-    """Return both sides without the connections that are in both captures; raise UsageError if these are all connections."""
+    """Return both sides without the connections that are in both captures. Raise UsageError if no other connections are left."""
     from wiredoctor.compare import collect_capture, without_shared_connections
 
     sides = without_shared_connections(front, back, *(collect_capture(report).point for report in reports))

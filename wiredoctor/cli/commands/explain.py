@@ -29,7 +29,7 @@ def _misspelt(word: str, rules: Collection[str]) -> str:
 
 
 def _suggestion(words: str, rules: Collection[str]) -> str:
-    """Return the end of an error message: a rule with a similar name, or where to look for rules and error messages."""
+    """Return the end of an error message: a rule with a similar name, or where to find the rules and which messages are known."""
     from wiredoctor.report.terminal.error_messages import messages
 
     near = suggestion(words, rules)
@@ -40,7 +40,7 @@ def _suggestion(words: str, rules: Collection[str]) -> str:
 
 
 def _question(words: list[str]) -> str:
-    """Return the words of the command line, or of standard input: at most its first MAX_INPUT bytes."""
+    """Return the words of the command line or, if they are missing or "-", the first MAX_INPUT bytes of standard input."""
     if words not in ([], ["-"]):
         return " ".join(words)
     if sys.stdin is None or (not words and sys.stdin.isatty()):  # pyright: ignore[reportUnnecessaryComparison]

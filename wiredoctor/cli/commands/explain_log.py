@@ -123,7 +123,7 @@ def explain_log(
 def _write(
     result: ExplainedLog, report: Report, slow: float, everything: bool, form: str, out: BinaryIO, paper: Terminal
 ) -> None:  # fmt: skip
-    """Write the explanations of the lines. `slow`: the duration in seconds from which a request counted as slow."""
+    """Write the explanations of the lines. `slow`: the minimum duration in seconds of a slow request."""
     if form == "json":
         from wiredoctor.report.data import log_json
 
@@ -137,7 +137,7 @@ def _write(
 
 
 def _unreadable(result: ExplainedLog) -> str:
-    """Return the sentence for a log in which no line has a known format."""
+    """Return the error message for a log in which no line has a known format."""
     log = result.log
     lines = f"{log.total:,} lines, the first is line {log.first_unknown}" if log.total > 1 else f"line {log.first_unknown}"
     return f"{result.name}: no line has a known format ({lines}); --help lists the formats, --key names the keys of JSON lines"
@@ -165,7 +165,7 @@ def _parse_keys(values: Iterable[str]) -> dict[str, str]:
 
 @contextlib.contextmanager
 def _open_log(path: str) -> Generator[Iterable[bytes]]:
-    """Open a log before the captures are read, so a wrong name is reported at once; yield its lines."""
+    """Open a log and yield its lines. Used before the captures are read, so that a wrong name is reported at once."""
     if path == "-":
         yield _lines(sys.stdin.buffer)
         return
@@ -184,7 +184,7 @@ def _open_log(path: str) -> Generator[Iterable[bytes]]:
 
 
 def _lines(file: BinaryIO) -> Iterable[bytes]:
-    """Yield the lines of a file, each cut off after LONGEST_LINE bytes."""
+    """Yield the lines of a file. A line is cut off after LONGEST_LINE bytes."""
     while piece := file.readline(LONGEST_LINE):
         yield piece
         while len(piece) == LONGEST_LINE and not piece.endswith(b"\n") and (piece := file.readline(LONGEST_LINE)):

@@ -127,7 +127,7 @@ def _extract(report: Report, cutter: Cutter, finding: str | None, connections: l
 
 
 def _write(path: Path, report: Report, cut: Extract) -> None:
-    """Write the extract, with the packets copied from the capture."""
+    """Write the extract to `path`, with packets copied from the capture."""
     from wiredoctor.extract.minimize import write
 
     [capture] = report.captures
@@ -146,9 +146,9 @@ def _replacing(path: Path) -> Generator[BinaryIO]:
 
 
 def _anonymous(cut: Extract, path: Path, attempt: Path, analyse: Callable[[Path], Report]) -> Checked:
-    """Write the extract in anonymized form to `path`, and return the result of its checks.
+    """Write an anonymized form of the extract to `path`, and return the result of its checks.
 
-    The file is written to `attempt` first. If it fails a check, raise UsageError and leave `path` unchanged.
+    The file is first written to `attempt`. If it fails a check, raise UsageError and leave `path` unchanged.
     """
     from wiredoctor.extract.anonymize.checked import NotAnonymous, write_anonymous
 
@@ -201,7 +201,7 @@ def _report_extract(output: str, report: Report, cut: Extract, anonymous: Checke
 
 
 def _changed_numbers(whole: Finding, cut: Finding) -> str:
-    """Return the numbers of a finding that differ in the extract, such as "closes 1 instead of 3"; "" if none differ."""
+    """Return how the numbers of a finding differ in the extract, such as "closes 1 instead of 3"; "" if they do not differ."""
     from wiredoctor.extract.minimize import differences
 
     written = [(one.name.replace("_", " "), _number(one.cut), _number(one.whole)) for one in differences(whole, cut)]
@@ -215,7 +215,7 @@ def _number(value: float) -> str:
 
 
 def _gone(report: Report, cut: Extract) -> list[str]:
-    """Return one line that names the findings that need packets outside the extract; no line if there are none."""
+    """Return a line that names the findings that need packets outside the extract, as a list; empty if there are none."""
     from wiredoctor.extract.minimize import not_shown
     from wiredoctor.report.words import count
 
@@ -224,7 +224,7 @@ def _gone(report: Report, cut: Extract) -> list[str]:
 
 
 def _invented(cut: Extract) -> list[str]:
-    """Return one line that names the errors and warnings that the whole capture does not show; no line if there are none."""
+    """Return a line that names the errors and warnings that only the extract shows, as a list; empty if there are none."""
     names = sorted({_rule(finding) for finding in cut.invented})
     return [f"only the extract shows {', '.join(names)}, because other packets are missing from it"] if names else []
 

@@ -274,7 +274,10 @@ def _drops(session: Session, view: View) -> None:
 
 @contextlib.contextmanager
 def _ended_by_signals(session: Session) -> Generator[list[int]]:
-    """Yield a list. The first signal of STOPPING stops the capture and is added to the list; the second ends the process."""
+    """Stop the capture at the first signal in `signals.STOPPING`; end the process at the second one.
+
+    Yield a list to which the number of the first signal is added.
+    """
     before: dict[int, Any] = {}
     first: list[int] = []
     came = 0.0
@@ -302,7 +305,7 @@ def _ended_by_signals(session: Session) -> Generator[list[int]]:
 def _write(
     report: Report, files: Sequence[Output], format: LiveFormat, view: View, color: Color, options: Options, access: FileAccess
 ) -> bool:
-    """Write the report to the files of -o and standard output. Return whether all files of -o could be written."""
+    """Write the report to standard output and to the files of -o. Return whether all of these files could be written."""
     from wiredoctor.cli.screen import JsonLines
 
     def write(form: str, out: BinaryIO, paper: Terminal) -> None:

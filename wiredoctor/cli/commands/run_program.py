@@ -173,7 +173,7 @@ def run(
 
 
 def _write_requests(report: Report, out: BinaryIO, paper: Terminal, file: str | None) -> None:
-    """Write where the time of the slowest request went, and how to see all requests."""
+    """Write where the time of the slowest request went, and which command shows all requests."""
     from wiredoctor.report.terminal.slowest_request import slowest_request
     from wiredoctor.report.terminal.terminal import TerminalWriter, TextOutput
 
@@ -189,9 +189,9 @@ def _write_requests(report: Report, out: BinaryIO, paper: Terminal, file: str | 
 
 @contextlib.contextmanager
 def _keeping_code(program: Supervisor) -> Generator[list[int]]:
-    """Yield a list. If capturing or the analysis fails while the program runs, let the program finish.
+    """If capturing or the analysis fails while the program runs, let the program finish; then raise the error.
 
-    If the program fails, too, print the error and add the program's exit code to the list; otherwise raise the error.
+    If the program failed as well, print the error instead. Yield a list, to which the program's exit code is then added.
     """
     kept: list[int] = []
     try:
@@ -208,9 +208,9 @@ def _keeping_code(program: Supervisor) -> Generator[list[int]]:
 
 @contextlib.contextmanager
 def _forwarded(program: Supervisor) -> Generator[None]:
-    """Forward the signals of STOPPING to the program while it runs.
+    """Forward the signals in `signals.STOPPING` to the program while it runs.
 
-    The first SIGINT is not forwarded, because the program itself gets Ctrl-C from the terminal. A second one may come from
+    The first SIGINT is not forwarded, because Ctrl-C in the terminal reaches the program directly. A second SIGINT may come from
     kill -INT.
     """
     before: dict[int, Any] = {}
@@ -235,7 +235,7 @@ def _forwarded(program: Supervisor) -> Generator[None]:
 
 
 def _watch(started: Started, program: Supervisor, name: str, settings: Settings, *, quiet: bool, verbose: bool) -> Report:
-    """Start to capture, run the program, and stop when its connections are closed; return the report on all packets."""
+    """Capture, run the program, and stop capturing shortly after it has ended. Return the report on all captured packets."""
     from wiredoctor.live import RecorderError, watch
     from wiredoctor.pipeline import CaptureError
 
@@ -272,7 +272,10 @@ def _begin(session: Session) -> None:
 
 
 def _of_program(report: Report, program: Supervisor) -> Report:
-    """Return the report without the connections of other programs; if they are unknown, print that, and return all of it."""
+    """Return the report without the connections of other programs.
+
+    If the system does not show which connections belong to the program, print that and return the report unchanged.
+    """
     from wiredoctor.report.filter import Filter, filter_report
 
     if not program.is_supported:
@@ -310,10 +313,10 @@ def _no_connection(program: Supervisor, *, isolate: bool) -> str:
 
 
 def _own_connections(report: Report, program: Supervisor) -> tuple[int, ...]:
-    """Return the ids of the connections of the program.
+    """Return the ids of the program's connections.
 
-    A connect(2) call whose local port is unknown is matched to the next connection to its destination that belongs to no other
-    call.
+    If the local port of a connect(2) call is unknown, the call is matched to the next connection to its destination that is not
+    matched yet.
     """
     assert report.scan_connections is not None
     columns = ("connection", "client", "server", "start")

@@ -144,7 +144,7 @@ def show(
 
 
 def _connection_and_exchange(place: str | None, exchange: int | None) -> tuple[int | None, int | None]:
-    """Return the connection and the exchange that --connection and --exchange name."""
+    """Return the numbers of the connection and the exchange that --connection and --exchange name."""
     if place is None:
         return None, exchange
     parts = place.split("#")
@@ -204,7 +204,10 @@ def _show_request(
     *,
     follow: bool,
 ) -> ShowRequest:
-    """Return what to show; raise UsageError if it does not exist. With `follow`, a finding's exchange is its range of frames."""
+    """Return what to show; raise UsageError if the command line names something that does not exist.
+
+    With `follow`, a finding stands for its exchange only, if it has one.
+    """
     from wiredoctor.report.filter import seconds_in
     from wiredoctor.report.terminal.show import ShowRequest, exchange_frames
 

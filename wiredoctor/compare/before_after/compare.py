@@ -1,4 +1,4 @@
-"""Match the findings of two captures by fingerprint, and their times by endpoint, and determine what changed."""
+"""Compare two captures, or two reports: match findings by fingerprint and times by endpoint, and determine what changed."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ Chance is considered for these, because a request that failed once may succeed t
 
 
 class _Sides(NamedTuple):
-    """The two sides and the options of the comparison."""
+    """The data of both sides (before and after), and the options of the comparison."""
 
     before: ComparedSide
     after: ComparedSide
@@ -52,10 +52,10 @@ def compare(
     tolerance: float = 0.1,
     summaries: Collection[str] = (),
 ) -> Changes:
-    """Compare two sides.
+    """Compare the state before a change with the state after it.
 
-    `any_server` ignores the addresses and ports of servers. `tolerance` is the smallest relative difference in time that is
-    reported. `summaries` are the rules that report once for all exchanges of an endpoint.
+    `any_server`: ignore the addresses and ports of servers. `tolerance`: the smallest relative difference in time that is
+    reported. `summaries`: the rules that report one finding for all exchanges with an endpoint.
     """
     one, two = times_of(before, any_server=any_server), times_of(after, any_server=any_server)
     findings = _findings(_Sides(before, after, one, two, any_server, tolerance, summaries))
@@ -89,7 +89,7 @@ def _importance(one: FindingChange) -> tuple[int, int, float, str, str, str]:
 
 
 def _change(mark: str, a: list[Finding], b: list[Finding], both: _Sides) -> FindingChange:
-    """Compare the findings with one fingerprint: `a` from before, `b` from after."""
+    """Compare the findings with the fingerprint `mark`: `a` from before, `b` from after."""
     first = (a or b)[0]
     counts = _hits(a), _hits(b)
     of, place, chances = _chances(first, counts, both)
@@ -117,7 +117,7 @@ def _worst(findings: Iterable[Finding]) -> Severity:
 
 
 def _generalize(request: str | None) -> str | None:
-    """Replace digits and remove the query: "GET /items/12?a=1" becomes "GET /items/#"."""
+    """Remove the query of a request and replace numbers in its path: "GET /items/12?a=1" becomes "GET /items/#"."""
     if not request:
         return None
     method, _, target = request.partition(" ")
@@ -127,8 +127,8 @@ def _generalize(request: str | None) -> str | None:
 def _for_people(findings: list[Finding]) -> tuple[str, str]:
     """Return the title and the generalized request of the findings, with (masked) in place of masked parts.
 
-    The title is empty if nothing is masked. Findings of a JSON report do not show what is masked: their title is empty, and `*`
-    in their request counts as a mask if it is in the place of a token.
+    The title is empty if nothing is masked, or if the findings come from a JSON report, which does not say what was masked. In
+    the request of such a report, `*` counts as a mask if it is in the place of a token.
     """
     title = findings[0].masked.title if findings[0].masked else ""
     if not findings[0].request:
@@ -146,19 +146,22 @@ Of = Literal["exchanges", "connections", "captures"]
 
 
 def _hits(findings: Iterable[Finding]) -> int:
-    """Return the number of occurrences; for the rules in FAILURES, the number of failures."""
+    """Return how often the findings occurred; for the rules in FAILURES, the number of failures."""
     return sum(int(f.measures.get(FAILURES.get(f.rule, ""), f.count)) for f in findings)
 
 
 class _Place(NamedTuple):
-    """The words for what is counted, such as "exchange" and "with that endpoint"."""
+    """The words that describe where a finding could have occurred, such as "exchange" and "with that endpoint"."""
 
     noun: str
     where: str
 
 
 def _chances(finding: Finding, hits: tuple[int, int], both: _Sides) -> tuple[Of, _Place, tuple[int, int]]:
-    """Return what is counted, the words for it, and its number before and after: how often the finding could have occurred."""
+    """Return what is counted, the words for it, and how often the finding could have occurred before and after.
+
+    hits: the number of its occurrences before and after.
+    """
     if finding.server is None and finding.connection is None:
         return "captures", _Place("capture", ""), (len(both.before.source.captures), len(both.after.source.captures))
     sides = ((both.before, both.one), (both.after, both.two))
@@ -196,7 +199,10 @@ def _status(
     *,
     summary: bool,
 ) -> tuple[Status, str]:
-    """Return the status of a finding, and the reason if the status is uncertain; otherwise an empty text."""
+    """Return the status of a finding, and why that status is uncertain; the text is empty if it is certain.
+
+    counts: the occurrences before and after. chances: how often the finding could have occurred before and after.
+    """
     if all(counts):
         return "stayed", ""
     gone = counts[0] > 0
@@ -211,10 +217,11 @@ def _status(
 def _excuse(
     rule: str, hits: int, there: int, elsewhere: int, place: _Place, other: ComparedSide, name: str, *, summary: bool
 ) -> str:  # fmt: skip
-    """Return why the finding may be missing on the other side although nothing changed, or an empty text.
+    """Return why a finding that only one side has may be missing on the other although nothing changed; empty if there is no
+    reason.
 
-    hits: how often it occurred on its own side. there, elsewhere: how often it could have occurred on its own and the other side.
-    other, name: the other side, and "before" or "after".
+    hits: how often it occurred on the side that has it. there: how often it could have occurred on that side. elsewhere: how
+    often it could have occurred on the other side. other, name: the other side, and its name ("before" or "after").
     """
     if rule not in other.checked:
         return f"{name} was not checked by this rule, or had nothing to check"
@@ -239,7 +246,7 @@ def _frequency(status: Status, counts: tuple[int, int], chances: tuple[int, int]
 
 
 def _rules(before: ComparedSide, after: ComparedSide) -> list[RuleChange]:
-    """Return the rules with findings on either side, sorted by delay, the longest first."""
+    """Return the rules with findings on either side, those with the longest delay first."""
     families: dict[str, str] = {}
     counts: dict[str, list[float]] = {}
     for side, findings in enumerate((before.findings, after.findings)):
@@ -256,9 +263,9 @@ def _rules(before: ComparedSide, after: ComparedSide) -> list[RuleChange]:
 
 
 def _mismatch(before: ComparedSide, after: ComparedSide, one: Times, two: Times, *, any_server: bool) -> str:
-    """Return why no request of one side can be compared with one of the other, and whether --any-server helps.
+    """Return a sentence saying why no request before can be compared with one after, and how many --any-server would match.
 
-    Return "" if requests can be compared, or the sides do not have all requests.
+    Return "" if requests can be compared, or if that is unknown because a side does not have all its requests.
     """
     sides = (("before", before), ("after", after))
     if any(seen.exchanges is None for _, seen in sides) or one.left_out or two.left_out or one.endpoints.keys() & two.endpoints:
@@ -280,7 +287,7 @@ def _mismatch(before: ComparedSide, after: ComparedSide, one: Times, two: Times,
 
 
 def _stayed(before: ComparedSide, after: ComparedSide, *, any_server: bool) -> set[str]:
-    """Return the fingerprints that both sides have."""
+    """Return the fingerprints of the findings that both sides have."""
     one, two = ({_fingerprint(each, any_server=any_server) for each in side.findings} for side in (before, after))
     return one & two
 

@@ -29,7 +29,7 @@ Place = tuple[str | None, str, str]
 
 
 class Pair(NamedTuple):
-    """The sorted times of an endpoint on one side (ns), and its number of requests."""
+    """The times of the exchanges with one endpoint, on one side (ns, sorted), and the number of its requests."""
 
     total: Array
     server_time: Array
@@ -38,10 +38,10 @@ class Pair(NamedTuple):
 
 @dataclass
 class Times:
-    """The data of one side: the times of each endpoint, and the numbers of requests and of upgrades to each server.
+    """The data of one side: the times of each endpoint, and the numbers of requests and of upgrades for each server.
 
-    shown: the path with `#` for numbers, by method and path without digits. for_people: the request with (masked) in place of
-    masked parts, by the same. left_out: the number of endpoints that are not compared.
+    shown, for_people: texts for each pair of method and path without digits. shown: the path with `#` for numbers. for_people:
+    the request with (masked) in place of masked parts. left_out: the number of endpoints that are not compared.
     """
 
     endpoints: dict[Place, Pair]
@@ -89,7 +89,10 @@ def _text(value: object) -> str | None:
 
 
 def place_of(method: str | None, target: str | None) -> tuple[str, str, str]:
-    """Return the method, the path without digits, and the path with `#` for numbers, all masked and without the query."""
+    """Return the method, the path without its numbers, and the path with `#` in place of them.
+
+    All are masked, and the paths have no query.
+    """
     path = printable(masked_target((target or "").partition("?")[0]))
     return printable(masked_method(method or "")), replace_numbers(path, ""), replace_numbers(path)
 
@@ -97,7 +100,7 @@ def place_of(method: str | None, target: str | None) -> tuple[str, str, str]:
 def request_for_people(method: str | None, target: str | None, shown: str | None = None) -> str:
     """Return the method and the path, with `#` for numbers and with (masked) in place of masked parts.
 
-    `shown`: the target for people, if known. Without it, a `*` in the place of a token counts as a mask.
+    `shown`: the target with (masked) in place of masked parts. If it is unknown, a `*` in the place of a token counts as a mask.
     """
     path = (mask_for_people(masked_target, target or "") if shown is None else shown).partition("?")[0]
     return printable(f"{mask_for_people(masked_method, method or '')} {replace_numbers(path)}")
@@ -109,7 +112,7 @@ def replace_numbers(path: str, by: str = "#") -> str:
 
 
 def endpoints(one: Times, two: Times, tolerance: float) -> tuple[list[EndpointChange], int]:
-    """Return the endpoints that either side has, those with the greatest change first, and the number of omitted endpoints."""
+    """Return the endpoints of both sides, those with the greatest change first, and the number of endpoints left out."""
     empty = Pair(np.empty(0, np.int64), np.empty(0, np.int64), 0)
     requests = {
         place: one.endpoints.get(place, empty).requests + two.endpoints.get(place, empty).requests
@@ -137,7 +140,7 @@ def endpoints(one: Times, two: Times, tolerance: float) -> tuple[list[EndpointCh
 def _weight(one: EndpointChange) -> tuple[int, float]:
     """Return a sort key: endpoints that became slower, then those that became faster, then the others.
 
-    The first two groups are sorted by the total time gained or lost, the others by the number of exchanges after the change.
+    The first two groups are sorted by the total time lost or gained, the others by the number of exchanges after the change.
     """
     verdicts = (one.total.verdict, one.total.tail, one.server_time.verdict, one.server_time.tail)
     rank = 0 if "slower" in verdicts else 1 if "faster" in verdicts else 2
@@ -145,7 +148,7 @@ def _weight(one: EndpointChange) -> tuple[int, float]:
 
 
 def _shifts(pairs: list[tuple[Array, Array]], tolerance: float) -> list[Shift]:
-    """Compare all pairs of samples. All tests share the error probability of a single test (Bonferroni)."""
+    """Compare the samples of each pair. The probability of any false result is that of a single test (Bonferroni correction)."""
     first = [shift(a, b, tolerance) for a, b in pairs]
     tests = sum(one.probability is not None for one in first)
     if tests < 2:

@@ -1,4 +1,4 @@
-"""Read a JSON or JSON Lines report for a comparison."""
+"""Read a wiredoctor report in JSON or JSON Lines as one side of a comparison."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ MAX_SECONDS = 4e9
 
 
 class NoReport(ValueError):
-    """The input is not a wiredoctor report. The text gives the reason in a few words."""
+    """The input is not a wiredoctor report. The error text says why, and continues a sentence that begins with the file name."""
 
 
 def from_json(name: str, lines: Callable[[], Iterator[bytes]]) -> ComparedSide:
-    """Read a JSON report or JSON Lines. `lines` reads the input from its beginning.
+    """Read a JSON report or JSON Lines. `lines`: returns the lines of the input, each time from the beginning.
 
     The result has exchanges only if the report was written with --full. Raise NoReport if the input is not a report.
     """
@@ -42,10 +42,10 @@ Rows = list[tuple[Any, ...]]
 
 
 def _parts(lines: Callable[[], Iterator[bytes]]) -> tuple[dict[str, Any], Rows | None, Rows | None]:
-    """Return the top level of a report, and the rows of its connections and of its exchanges (None if it has none).
+    """Return the top-level object of a report without its tables, the rows of its connections, and the rows of its exchanges.
 
-    A connection is (capture, id, server), an exchange the result of `_exchange`. wiredoctor writes one element per line, so a
-    report with a million exchanges is read line by line.
+    Rows are None if the report does not have the table. A row for a connection is (capture, id, server), a row for an exchange
+    the result of `_exchange`. wiredoctor writes one row per line, so a report with a million exchanges is read line by line.
     """
     try:
         taken, rest = _by_line(lines)
@@ -65,7 +65,9 @@ def _parts(lines: Callable[[], Iterator[bytes]]) -> tuple[dict[str, Any], Rows |
 
 
 def _by_line(lines: Callable[[], Iterator[bytes]]) -> tuple[dict[str, Rows], Iterator[bytes]]:
-    """Return the rows of each table by name, and the lines outside the tables. Raise ValueError if a row spans several lines."""
+    """Return the rows of each table by its name, and the lines outside of the tables. Raise ValueError if a row spans several
+    lines.
+    """
     taken: dict[str, Rows] = {}
     rest: list[bytes] = []
     table: str | None = None
@@ -85,7 +87,9 @@ def _by_line(lines: Callable[[], Iterator[bytes]]) -> tuple[dict[str, Rows], Ite
 
 
 def _read_document(text: bytes) -> dict[str, Any]:
-    """Parse a JSON report, or combine the lines of JSON Lines. Raise JSONDecodeError, IndexError or TypeError for other input."""
+    """Parse a JSON report, or combine the lines of JSON Lines into one. Raise JSONDecodeError, IndexError or TypeError for other
+    input.
+    """
     try:
         report: Any = json.loads(text, parse_constant=_no_number)
     except json.JSONDecodeError:
@@ -104,7 +108,7 @@ def _connection(one: Mapping[str, Any]) -> tuple[Any, ...]:
 
 
 def _exchange(one: Mapping[str, Any]) -> tuple[Any, ...]:
-    """Return the capture and connection of an exchange, and its values of the columns in TIMES except the server."""
+    """Return the capture and the connection of an exchange, followed by the columns of TIMES except `server`."""
     request, response = one["request"], one["response"]
     if request is None:
         return one["capture"], one["connection"], None, None, None, None, None
@@ -152,7 +156,7 @@ def _read_side(name: str, top: dict[str, Any], connections: Rows | None, exchang
 
 
 def _finding(one: dict[str, Any]) -> Finding:
-    """Build a finding from the keys that are compared; keys that an older version did not write stay empty."""
+    """Build a finding from the keys that a comparison uses. What an older version of wiredoctor did not write stays empty."""
     if one["severity"] not in SEVERITIES:
         raise NoReport("has findings of an unknown severity")
     return Finding(
@@ -167,7 +171,7 @@ def _finding(one: dict[str, Any]) -> Finding:
 
 
 def _failures(one: dict[str, Any]) -> dict[str, int | float]:
-    """Return the measure that counts the failures of this finding, if any."""
+    """Return the measure that counts the failures of this finding, by its name; empty if the finding has none."""
     name = FAILURES.get(one["rule"])
     measures = cast("dict[str, Any]", one.get("measures") or {})
     return {name: _count(measures[name])} if name in measures else {}

@@ -1,4 +1,4 @@
-"""Take the data for a comparison from a Report; from_json.py does the same for a report written as JSON."""
+"""Take the data of one side of a comparison from a Report. from_json.py takes them from a report in JSON."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ upgraded: the response was 101.
 
 @dataclass
 class ComparedSide:
-    """One side of a comparison.
+    """One side of a comparison: the state before or after a change.
 
     exchanges: the columns of TIMES; None if the side has no exchanges. connections: the number of connections by server; None if
-    unknown. judged: the rules that had something to judge. checked: the rules that ran. notes: other limitations of this side.
+    unknown. checked: the rules that ran. judged: those of them that had something to judge. notes: limitations of this side.
     for_people: for each target with `*` in its path, the same target with (masked) in place of masked parts.
     """
 
@@ -44,7 +44,7 @@ class ComparedSide:
 
 
 def from_report(report: Report, name: str, healthy: Iterable[str]) -> ComparedSide:
-    """Return one side of a comparison. `healthy`: the rules that had something to judge but found nothing."""
+    """Return one side of a comparison. `healthy`: the rules that had something to judge and found nothing wrong."""
     rows, servers = _tables(report)
     found = {one.rule for one in report.findings}
     notes = [f"{sum(one.findings for one in report.left_out):,} occurrences were left out"] if report.left_out else []
@@ -61,7 +61,10 @@ def from_report(report: Report, name: str, healthy: Iterable[str]) -> ComparedSi
 
 
 def _targets_for_people(report: Report) -> dict[str, str]:
-    """Return each target with `*` in its path (a mask, or as sent), and the same target with (masked) for masked parts."""
+    """Return a mapping from each target with `*` in its path to the same target with (masked) in place of masked parts.
+
+    A `*` may be a mask, or the client may have sent it; the second form shows which.
+    """
     scan_for_people: Callable[[], Callable[[], pl.LazyFrame]] | None = getattr(report.scan_exchanges, "for_people", None)
     if report.secrets or report.scan_exchanges is None or scan_for_people is None:
         return {}

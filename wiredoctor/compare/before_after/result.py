@@ -1,6 +1,6 @@
-"""Data types for the result of comparing two reports.
+"""Data types for the result of comparing a first input ("before") with a second one ("after").
 
-Times are in seconds. "Before" and "after" are the first and the second input.
+Times are in seconds.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ FAILURES = {"gateway-error": "responses", "websocket-failed": "requests"}
 
 @dataclass(frozen=True)
 class Spread:
-    """A summary of durations: their number, median and 95th percentile (None for fewer than 20)."""
+    """A summary of durations: their number, median and 95th percentile (None if there are fewer than 20)."""
 
     count: int
     median: float
@@ -38,11 +38,11 @@ class Spread:
 
 @dataclass(frozen=True)
 class Shift:
-    """The times after, compared with the times before.
+    """How times changed from before to after.
 
-    difference: the median after minus the median before; low and high are the bounds of its 99 % confidence interval.
-    probability: the probability that chance alone causes such a difference (Mann-Whitney, two-sided). verdict: the verdict on
-    the medians. tail: the verdict on the 95th percentiles.
+    difference: the median after minus the median before. low, high: the bounds of its 99 % confidence interval. probability: the
+    probability that chance alone causes at least such a difference (Mann-Whitney test, two-sided). verdict: the verdict on the
+    medians. tail: the verdict on the 95th percentiles.
     """
 
     before: Spread | None
@@ -57,12 +57,12 @@ class Shift:
 
 @dataclass(frozen=True)
 class FindingChange:
-    """The findings with one fingerprint on both sides.
+    """The findings with one fingerprint, before and after.
 
-    before, after: the number of occurrences; for the rules in FAILURES, the number of failures. chances: how often the finding
-    could have occurred; None if unknown. of: what the chances count: exchanges with the endpoint (with the server if there is
-    no request), connections with the server, or captures. delay_before, delay_after: the total time lost. why: the reason if
-    the status is uncertain.
+    before, after: the number of occurrences; for the rules in FAILURES, the number of failures. chances_before, chances_after:
+    how often the finding could have occurred; None if unknown. of: what the chances count. They count exchanges with the
+    endpoint, or with the server if the finding has no request; connections with the server; or captures. delay_before,
+    delay_after: the total time lost. why: the reason if the status is uncertain, otherwise empty.
     """
 
     status: Status
@@ -91,10 +91,10 @@ class FindingChange:
 
 @dataclass(frozen=True)
 class EndpointChange:
-    """The exchanges with one endpoint: server, method, and path with `#` for digits.
+    """How the exchanges with one endpoint changed. An endpoint is a server, a method, and a path with `#` in place of numbers.
 
-    total: from the first byte of the request to the last byte of the response. server_time: from the last byte of the request to
-    the first byte of the response.
+    total: the time from the first byte of the request to the last byte of the response. server_time: the time from the last byte
+    of the request to the first byte of the response.
     """
 
     server: str | None
@@ -110,10 +110,10 @@ class EndpointChange:
 
 @dataclass(frozen=True)
 class RuleChange:
-    """All findings of one rule.
+    """The findings of one rule, before and after.
 
-    judged: the rule had something to judge on this side. before, after: the number of occurrences or failures. delay: the total
-    time lost.
+    judged_before, judged_after: True if the capture contained something that the rule could judge. before, after: the number of
+    occurrences; for the rules in FAILURES, the number of failures. delay_before, delay_after: the total time lost.
     """
 
     rule: str
@@ -128,7 +128,10 @@ class RuleChange:
 
 @dataclass(frozen=True)
 class Source:
-    """One of the two sides: its name, and the size of its contents. delay: the total time lost. Timestamps are in RFC 3339."""
+    """One of the two inputs: its name, its captures, and the number of its connections, exchanges and findings.
+
+    delay: the total time lost. first_time, last_time: in RFC 3339.
+    """
 
     name: str
     kind: Literal["captures", "report"]
@@ -145,7 +148,7 @@ class Source:
 
 @dataclass(frozen=True)
 class Changes:
-    """The result of the comparison. findings: the most important first. notes: sentences about its limitations."""
+    """The result of the comparison. findings: the most important first. notes: texts about its limitations."""
 
     version: str
     before: Source

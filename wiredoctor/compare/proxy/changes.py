@@ -26,7 +26,8 @@ Ends = dict[int, list[Any]]
 def changes(pairs: Pairs, recorded: tuple[ProxySide, ProxySide], ends: tuple[Ends, Ends]) -> list[Rewritten]:
     """Return one row per kind of change, the most frequent first.
 
-    pairs: the matched exchanges, front and back. recorded, ends: one for each side.
+    pairs: returns the matched exchanges as (front row, back row). recorded, ends: the captures of the front and the back, and the
+    endpoints of their connections.
     """
     fields = _fields(pairs, recorded, ends)
     found: dict[tuple[str, str, str, str], list[tuple[Row, Row]]] = {}
@@ -56,7 +57,7 @@ Fields = dict[tuple[int, int, str], tuple[str, ...]]
 
 
 def _fields(pairs: Pairs, recorded: tuple[ProxySide, ProxySide], ends: tuple[Ends, Ends]) -> tuple[Fields, Fields]:
-    """Return the field names of the first MAX_HEADS matched exchanges, for both sides."""
+    """Return the field names at the front and at the back, for the first MAX_HEADS matched exchanges."""
     chosen: tuple[dict[Head, tuple[int, int, str]], ...] = ({}, {})
     for number, rows in enumerate(pairs()):
         if number >= MAX_HEADS:
@@ -73,7 +74,10 @@ def _fields(pairs: Pairs, recorded: tuple[ProxySide, ProxySide], ends: tuple[End
 
 
 def _values_for_people(what: str, received: str, passed_on: str, here: Row, there: Row) -> tuple[str, str]:
-    """Return the two values of a change, with (masked) in place of masked parts, because a `*` may also have been sent."""
+    """Return the received and the forwarded value of a change, with (masked) in place of masked parts.
+
+    A `*` would be ambiguous, because the message itself may contain one.
+    """
     if "*" not in received + passed_on:
         return received, passed_on
     one, two = (

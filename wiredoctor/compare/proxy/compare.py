@@ -1,4 +1,4 @@
-"""Compare captures made in front of and behind a proxy: what it did with each exchange, and how long that took."""
+"""Compare captures made on both sides of a proxy: what it did with each exchange, and how long that took."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ MAX_LISTED = 1_000
 def compare_proxy(front: ProxySide, back: ProxySide | None, version: str) -> Proxied | None:
     """Compare the two sides of a proxy. `back` is None if one capture has both sides.
 
-    Return None if no exchange is on both sides, or if the times contradict most matches.
+    Return None if no exchange was captured on both sides, or if the captured times contradict most matches.
     """
     sides = _Sides(front, back)
     if not sides.found.front.size or (sides.found.front < 0).all() or sides.contradicted:
@@ -70,7 +70,9 @@ def _spread(values: list[float | None]) -> Delays | None:
 
 
 class _Sides:
-    """The rows of both sides, and how they match. `found.front` has the front row of each back row, or -1."""
+    """The exchanges of both sides, and their matches. `found.front` has the index of the matching front row for each back row, or
+    -1.
+    """
 
     def __init__(self, front: ProxySide, back: ProxySide | None) -> None:
         self.recorded = (front, back or front)
@@ -89,17 +91,17 @@ class _Sides:
             self.found.front[wrong] = -1
 
     def pairs(self) -> Iterator[tuple[Row, Row]]:
-        """Yield the matched rows as (front, back), in the order of the back."""
+        """Yield the matched exchanges as (front row, back row), in the order of the back rows."""
         rows = np.flatnonzero(self.found.front >= 0)
         here, there = self.front[self.found.front[rows]], self.back[rows]
         yield from zip(here.iter_rows(named=True), there.iter_rows(named=True), strict=True)
 
     def at_front(self, time: int | None) -> float | None:
-        """Convert a time of the back (ns) to the clock of the front."""
+        """Convert a time in the back capture (ns) to the clock of the front capture."""
         return None if time is None else time + self.apart - self.found.ahead
 
     def connects(self) -> list[float | None]:
-        """Return the handshake times (s, SYN to SYN-ACK) of connections that the proxy opened after their request had arrived."""
+        """Return the times from SYN to SYN-ACK (s) of connections that the proxy opened after their first request had arrived."""
         shaken = self.recorded[1].connections.select("connection", "syn_time", "newest_answer_time")
         times = {number: (syn, answer) for number, syn, answer in shaken.iter_rows()}
         made: list[float | None] = []
@@ -159,7 +161,10 @@ class _Sides:
         )  # fmt: skip
 
     def findings(self) -> list[Any]:
-        """Return (side, rule, occurrences). If one capture has both sides, the finding's connection determines the side."""
+        """Return (side, rule, number of occurrences) for each rule with findings on a side.
+
+        If one capture has both sides, each finding counts for the side of its connection.
+        """
         made: dict[tuple[str, str], int] = {}
         for number, rows in enumerate((self.front, self.back)):
             own = set(rows["connection"].to_list())

@@ -1,4 +1,4 @@
-"""Read the names of fields in header sections from the packets, without storing any value."""
+"""Read the names of header fields from the packets, without storing any value."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _PIECE = ("connection", "direction", "offset", "captured", "payload")
 
 
 class Head(NamedTuple):
-    """The position of a header section: connection, direction, stream offset of its first byte, and length."""
+    """The position of a header section: connection, direction, offset of its first byte in the stream, and length in bytes."""
 
     connection: int
     direction: int
@@ -30,7 +30,9 @@ class Head(NamedTuple):
 
 
 def names_of_heads(access: PacketAccess, heads: Iterable[Head]) -> dict[Head, tuple[str, ...]]:
-    """Return the field names of each header section that was captured completely, in lower case and in order."""
+    """Return the field names of each header section that was captured completely, in lower case and in the order in which they
+    were sent.
+    """
     wanted: dict[tuple[int, int], list[Head]] = {}
     for head in heads:
         wanted.setdefault((head.connection, head.direction), []).append(head)

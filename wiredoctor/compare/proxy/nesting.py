@@ -1,4 +1,4 @@
-"""Match exchanges in front of a proxy with those behind it, by method, target and time."""
+"""Match the exchanges in front of a proxy with those behind it, by method, target and time."""
 
 from __future__ import annotations
 
@@ -44,7 +44,9 @@ SLACK = 2_000_000
 
 @dataclass
 class Nested:
-    """The result of matching. front: the front row of each back row, or -1. ahead: by how much (ns) the back's clock is ahead."""
+    """The result of matching. front: for each back row, the index of its front row, or -1. ahead: by how much (ns) the clock of
+    the back is ahead.
+    """
 
     front: Array
     ahead: float
@@ -53,10 +55,10 @@ class Nested:
 def match_nested(front: pl.DataFrame, back: pl.DataFrame, apart: int) -> Nested:
     """Match the exchanges at the back with those at the front; both have the columns COLUMNS.
 
-    apart: the time (ns) of the first packet at the back minus that of the first packet at the front, each by its own clock. A
-    back row matches the oldest unmatched front row with the same method and target that was open when the back row began. If all
-    of these are matched, the back row is a retry of the newest one. Targets that the proxy rewrote in the same way count as
-    equal.
+    apart: the time (ns) of the first packet at the back minus that of the first packet at the front, each by its own clock. The
+    candidates for a back exchange are the front exchanges with the same method and target that were open when the back exchange
+    began. Targets that the proxy rewrote in the same way count as equal. The match is the oldest candidate that has no match yet.
+    If all candidates have one, the back exchange counts as a retry of the newest candidate.
     """
     groups = _groups(front, back)
     times_front, times_back = _times(front), tuple(times + apart for times in _times(back))
@@ -87,7 +89,7 @@ def _groups(front: pl.DataFrame, back: pl.DataFrame) -> Groups:
 def _times(rows: pl.DataFrame) -> tuple[Array, Array]:
     """Return the start of each request and the end of its exchange (ns).
 
-    Without a response, the end is the server's close, or LATE if it did not close.
+    If there is no response, the exchange ends when the server closes the connection, or never (LATE) if it does not close.
     """
     begin = rows["request_start"].fill_null(0).to_numpy()
     unanswered = pl.max_horizontal(pl.col("server_close_time").fill_null(LATE), "request_start")
@@ -97,7 +99,10 @@ def _times(rows: pl.DataFrame) -> tuple[Array, Array]:
 
 
 def _rough(groups: Groups, front: Array, back: Array) -> float:
-    """Return the most frequent time difference (ns, back minus front) of requests that may match; 0 if there are none."""
+    """Return the most frequent time difference (ns, back minus front) between requests with the same method and target.
+
+    Differences are counted in bins of 50 ms. Return 0 if there are no such requests.
+    """
     differences = [
         (back[b[:MAX_OF_A_KIND]][:, None] - front[a[:MAX_OF_A_KIND]][None, :]).ravel() for a, b in groups[:MAX_OF_A_KIND]
     ]
@@ -133,10 +138,11 @@ def _assign(groups: Groups, front: tuple[Array, ...], back: tuple[Array, ...], a
 
 
 def _precise(owner: Array, front: pl.DataFrame, back: pl.DataFrame, apart: int, rough: float) -> float:
-    """Return by how much (ns) the back's clock is ahead, from the matched rows; `rough` if no single line fits them.
+    """Return by how much (ns) the clock of the back is ahead, or `rough` if the times of the matched exchanges fit no single
+    line.
 
-    A request reaches the back after the front, and a response reaches the front after the back. The result is 0 if the captured
-    times permit it, because both sides are mostly captured on the proxy itself, with the same clock.
+    A request passes the front before the back, and a response passes the back before the front. If the captured times are
+    possible with equal clocks, the result is 0, because usually both sides are captured on the proxy itself, with one clock.
     """
     rows = np.flatnonzero(owner >= 0)
     times: list[Array] = []
@@ -160,7 +166,7 @@ def _precise(owner: Array, front: pl.DataFrame, back: pl.DataFrame, apart: int, 
 
 
 class Sides(NamedTuple):
-    """The rows of both sides in one capture. owner: for each row in `back`, the index in `front` of its match, or -1."""
+    """The rows of both sides in one capture. owner: for each row in `back`, the position of its match in `front`, or -1."""
 
     front: Array
     back: Array
@@ -168,9 +174,11 @@ class Sides(NamedTuple):
 
 
 def sides(rows: pl.DataFrame, servers: Mapping[int, str], known: Gateways) -> Sides:
-    """Return the two sides of a proxy in one capture; for a chain of proxies, the sides of the outermost one.
+    """Return the two sides of a proxy in one capture. If the capture has a chain of proxies, these are the sides of the outermost
+    one.
 
-    rows: exchanges with the columns COLUMNS. servers: the server endpoint of each connection.
+    rows: exchanges with the columns COLUMNS. servers: the server endpoint of each connection. known: the gateways found in the
+    capture.
     """
     behind = {server for some in known.fronts.values() for server in some}
     outer = {front: some for front, some in known.fronts.items() if front not in behind}

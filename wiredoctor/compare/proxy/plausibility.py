@@ -1,4 +1,7 @@
-"""Check whether two captures can be the two sides of a proxy: contradictions, and agreement beyond chance."""
+"""Check whether two captures can be the two sides of a proxy.
+
+The times must not contradict that, and they must agree better than chance alone would explain.
+"""
 
 from __future__ import annotations
 
@@ -27,10 +30,10 @@ CHANCE = 1e-6
 
 
 def without_shared_connections(front: ProxySide, back: ProxySide, one: Point, two: Point) -> tuple[ProxySide, ProxySide] | None:
-    """Return both sides, one of them without the connections that both captures have.
+    """Return both sides of a proxy after removing the connections that both captures have.
 
-    These passed two points of one path on the same side of the proxy. They are removed from the front, or from the back if the
-    front has no other exchanges. Return None if neither side has others.
+    Both capture points saw these connections, so they belong to one side only. They are removed from the front or, if the front
+    has no other exchanges, from the back. Return None if neither side has other exchanges.
     """
     pairs = pair(one, two)
     if not len(pairs):
@@ -47,9 +50,11 @@ def _without_connections(side: ProxySide, connections: Array) -> ProxySide:
 
 
 def find_contradictions(front: pl.DataFrame, back: pl.DataFrame, owner: Array, shift: float) -> Array:
-    """Return the back rows whose match is wrong: the request or the response would be forwarded before it was received.
+    """Return the back rows whose match is wrong, because the proxy would have forwarded the request or the response before
+    receiving it.
 
-    owner: the front row of each back row, or -1. shift: the time (ns) to add to times at the back to get times at the front.
+    owner: for each back row, the index of its front row, or -1. shift: the time (ns) to add to times at the back to get times at
+    the front.
     """
     rows = np.flatnonzero(owner >= 0)
     here, there = front[owner[rows]], back[rows]
@@ -63,10 +68,11 @@ def find_contradictions(front: pl.DataFrame, back: pl.DataFrame, owner: Array, s
 def is_significant(result: Proxied, front: ProxySide, back: ProxySide) -> bool:
     """Return whether these are certainly two sides of a proxy although the user did not state that.
 
-    Equal methods and targets are not enough, and neither are matching times if one clock may be shifted freely. Therefore the
-    clocks must agree without a shift, and each exchange must lie within its match at the front. In unrelated traffic, the
-    probability of that is the time by which the exchange at the back could be moved without leaving its match, divided by the
-    mean time between equal requests at the front.
+    Equal methods and targets are not enough. Matching times are not enough either if one clock may be shifted freely. Therefore
+    the clocks must agree without a shift, and each exchange at the back must lie within its match at the front.
+
+    In unrelated traffic, the probability of that is the slack divided by the mean time between equal requests at the front. The
+    slack is the time by which the exchange at the back could be moved without leaving its match.
     """
     pairs = result.exchanges
     if result.offset != 0.0 or result.matched < LEAST_EXCHANGES or any(change.what in (FORM, PATH) for change in result.changes):

@@ -1,7 +1,7 @@
 """Data types for the result of comparing captures from both sides of a proxy.
 
-`front` is the side of the clients, `back` the side of the servers. Times are in seconds. Connections and exchanges have the
-numbers of their capture.
+`front` is the side of the clients, `back` the side of the servers. Times are in seconds. Connections and exchanges are numbered
+as in their own capture.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ MAX_APART = 3600.0
 
 @dataclass(frozen=True)
 class Side:
-    """One side of the proxy: the capture, and how much of it belongs to this side."""
+    """One side of the proxy: the name of its capture, and the connections, exchanges and servers on this side."""
 
     name: str
     point: Literal["front", "back"]
@@ -42,10 +42,9 @@ class Side:
 
 @dataclass(frozen=True)
 class Rewritten:
-    """A kind of change that the proxy makes to messages: the received value and the forwarded value.
+    """A kind of change that the proxy makes to messages, with the received and the forwarded value.
 
-    exchanges: the number of exchanges with this change; the connections and exchanges named belong to the first of these
-    exchanges.
+    exchanges: the number of exchanges with this change. The connections and exchanges named belong to the first of them.
     """
 
     message: Literal["request", "response"]
@@ -63,7 +62,7 @@ class Rewritten:
 
 @dataclass(frozen=True)
 class OwnAnswer:
-    """A response that the proxy generated, or that differs from the server's. `backend`: what the server did."""
+    """A response that the proxy generated, or that differs from the server's. `backend`: a text that says what the server did."""
 
     connection: int
     exchange: int
@@ -79,12 +78,15 @@ class OwnAnswer:
 
 @dataclass(frozen=True)
 class Passed:
-    """An exchange on both sides.
+    """An exchange that was captured on both sides.
 
-    request_lag, response_lag: the time until the proxy forwarded the first byte; None if it is unknown, or if the proxy replaced
-    the response. in_proxy: the sum of both, by which the proxy delayed the first byte of the response. collected: the message
-    took 50 ms or more to arrive, and the proxy forwarded its first byte only after the last one. reused: the connection to the
-    server had been used before.
+    request_lag: the time from the first byte of the request at the front to its first byte at the back. response_lag: the time
+    from the first byte of the response at the back to its first byte at the front. A lag is None if it is unknown; response_lag
+    is also None if the proxy replaced the response. in_proxy: the sum of both lags, by which the proxy delayed the first byte of
+    the response.
+
+    request_collected, response_collected: the message took at least 50 ms to arrive, and the proxy forwarded its first byte only
+    after its last byte had arrived. reused: the connection to the server had been used before.
     """
 
     request: str
@@ -105,10 +107,13 @@ class Passed:
 class Proxied:
     """What a proxy did, according to the captures of both sides.
 
-    offset: seconds by which the clock of the back is ahead; None if one capture has both sides. retried: requests that were
-    forwarded more than once. own: exchanges that the proxy answered itself; `answers` has those with errors. unasked: exchanges
-    at the back without a request at the front. reused: matched exchanges on a connection that was used before. connect: the time
-    that requests waited for the handshake with a server; it is part of the time in the proxy.
+    offset: by how many seconds the clock of the back is ahead; None if one capture has both sides. matched: the number of
+    exchanges that the proxy forwarded. retried: how many of them it forwarded more than once. reused: how many it forwarded on a
+    connection that it had used before. own: the number of exchanges at the front that the proxy answered itself; `answers` lists
+    those with errors. unasked: the number of exchanges at the back without a request at the front.
+
+    request_lag, response_lag, in_proxy: see `Passed`. connect: the time that requests waited for the handshake with a server,
+    which is a part of `in_proxy`.
     """
 
     version: str
@@ -137,5 +142,5 @@ class Proxied:
 
     @property
     def apart(self) -> bool:
-        """True if the clocks differ by more than usual, as for captures made at different times."""
+        """True if the clocks differ by more than an hour, as with different time zones or captures made at different times."""
         return abs(self.offset or 0.0) > MAX_APART

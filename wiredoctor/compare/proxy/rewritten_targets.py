@@ -27,7 +27,10 @@ Kind = tuple[str, str]
 
 
 def alike(front: pl.DataFrame, back: pl.DataFrame) -> tuple[pl.Series, pl.Series]:
-    """Return the target of each row in origin form; at the front, a rewritten target is replaced by its form at the back."""
+    """Return the targets of all front rows and of all back rows in origin form.
+
+    A front target that the proxy rewrote is replaced by its form at the back.
+    """
     here, there = _kinds(front), _kinds(back)
     renamed = _renamed_kinds(here, there)
     methods = front["request_method"].to_list()
@@ -47,7 +50,10 @@ def _kinds(rows: pl.DataFrame) -> Counter[Kind]:
 
 
 def _renamed_kinds(front: Mapping[Kind, int], back: Mapping[Kind, int]) -> dict[Kind, str]:
-    """Return the target at the back for each kind at the front whose prefix the proxy replaced."""
+    """Return a mapping from each (method, target) at the front whose path prefix the proxy replaced to its target at the back.
+
+    front, back: the number of requests for each (method, target).
+    """
     lost = {kind: count for kind, count in front.items() if kind not in back}
     new = {kind: count for kind, count in back.items() if kind not in front}
     renamed: dict[Kind, str] = {}
@@ -62,7 +68,10 @@ def _renamed_kinds(front: Mapping[Kind, int], back: Mapping[Kind, int]) -> dict[
 
 
 def _commonest(front: Mapping[Kind, int], back: Mapping[Kind, int]) -> Prefix | None:
-    """Return the replaced prefix that explains the most targets (then the most requests); None if none explains enough."""
+    """Return the prefix replacement that explains the most targets, and among equal ones the most requests.
+
+    Return None if no replacement explains enough targets or requests.
+    """
     ends: dict[tuple[str, str], list[tuple[str, int]]] = defaultdict(list)
     for method, target in sorted(front, key=lambda kind: -front[kind])[:MAX_KINDS]:
         ends[method, last(target)].append((target, front[method, target]))
@@ -81,7 +90,7 @@ def _commonest(front: Mapping[Kind, int], back: Mapping[Kind, int]) -> Prefix | 
 
 
 def _renaming(prefix: Prefix, front: Mapping[Kind, int], back: Mapping[Kind, int]) -> list[tuple[Kind, Kind]]:
-    """Return pairs of a kind at the front and the kind at the back that results if this prefix is replaced."""
+    """Return pairs of (method, target) at the front and at the back; replacing this path prefix turns one into the other."""
     named = (
         ((method, target), (method, prefix.back + target[len(prefix.front) :]))
         for method, target in front

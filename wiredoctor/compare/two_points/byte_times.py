@@ -1,4 +1,4 @@
-"""Find when a byte first passed a point and when it was first acknowledged there, for a few of many packets."""
+"""Find when a byte of a stream first passed a point, and when it was first acknowledged there."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ MAX_LOOKED_AT = 4096
 
 
 class _Segments(NamedTuple):
-    """The segments of one direction of a connection at a point.
+    """The segments of one direction of a connection at one point.
 
-    starts, ends: the distinct ranges of the stream, sorted by start. times: when each first passed the point (ns). longest: the
-    length of the longest range. acks: the highest acknowledged offset after each ACK of the peer; ack_times: the times of the
-    ACKs.
+    starts, ends: the distinct ranges of the stream that segments cover, sorted by start. times: when each range first passed the
+    point (ns). longest: the length of the longest range. acks: the highest offset that the peer had acknowledged after each of
+    its ACKs. ack_times: the times of these ACKs.
     """
 
     starts: Array
@@ -34,10 +34,10 @@ class _Segments(NamedTuple):
 
 
 class Streams:
-    """The packets at one point, by group (pair * 2 + forward). Offsets are converted to the first capture's.
+    """The packets at one point, by group. A group is one direction of a pair of connections: pair * 2 + forward (see Rows).
 
-    start, end: the range of the stream that each packet covers, including SYN and FIN (RFC 9293 section 3.4). ack: the
-    acknowledged offset of the other direction, or NEVER. group: the group of each packet.
+    All offsets are converted to those of the first capture. start, end: the range of the stream that each packet covers,
+    including SYN and FIN (RFC 9293 section 3.4). ack: the offset that each packet acknowledges in the other direction, or NEVER.
     """
 
     def __init__(self, wire: Wire, second: bool) -> None:
@@ -60,11 +60,11 @@ class Streams:
         self._made: dict[int, _Segments] = {}
 
     def rows_in(self, group: int) -> Array:
-        """Return the rows of the packets of a group."""
+        """Return the rows of the packets of a group, in capture order."""
         return self._order[self._bounds[group] : self._bounds[group + 1]]
 
     def first_with(self, group: int, place: int) -> int | None:
-        """Return the time (ns of this clock) of the first packet with the byte at `place`, or None."""
+        """Return when the byte at offset `place` first passed this point (ns of its clock); None if it never did."""
         s = self._segments(group)
         low = int(np.searchsorted(s.starts, place - s.longest + 1))
         high = min(int(np.searchsorted(s.starts, place, side="right")), low + MAX_LOOKED_AT)
@@ -72,7 +72,7 @@ class Streams:
         return int(times.min()) if len(times) else None
 
     def first_acknowledging(self, group: int, place: int) -> int | None:
-        """Return the time (ns of this clock) at which the peer first acknowledged everything up to `place`, or None."""
+        """Return when an ACK that covers all bytes before `place` first passed this point (ns of its clock); None if none did."""
         s = self._segments(group)
         at = int(np.searchsorted(s.acks, place))
         return int(s.ack_times[at]) if at < len(s.acks) else None

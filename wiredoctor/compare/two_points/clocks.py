@@ -1,13 +1,13 @@
 """Align the clocks of two captures by the packets that passed both points.
 
-Delays are not negative, so a packet that is sent at one point and received at the other limits the difference of the clocks. The
-smallest delays of the two directions form envelopes, and the true difference lies between them. It lies in the middle if the
-shortest delay is equal in both directions, which two captures cannot show (Paxson, On Calibrating Measurements of Packet Transit
-Times, SIGMETRICS 1998).
+Delays are not negative, so each packet that is sent at one point and received at the other limits the difference of the clocks.
+The packets with the smallest delays in each direction set the tightest limits, and the true difference lies between them. It lies
+in the middle if the shortest delay is equal in both directions, which two captures cannot show (Paxson, On Calibrating
+Measurements of Packet Transit Times, SIGMETRICS 1998).
 
-The line closest to both envelopes is the one of Moon, Skelly and Towsley (Estimation and Removal of Clock Skew from Network Delay
-Measurements, INFOCOM 1999), a linear program. For both directions together it has a single unknown, the drift, in which it is
-convex.
+For one direction, a linear program finds the line that is closest to the limits (Moon, Skelly and Towsley, Estimation and Removal
+of Clock Skew from Network Delay Measurements, INFOCOM 1999). For both directions together, the only unknown is the drift, and the
+distance from the limits is a convex function of it.
 """
 
 from __future__ import annotations
@@ -40,10 +40,10 @@ _STUDENT = (0.0, 636.6, 31.6, 12.92, 8.61, 6.87, 5.96, 5.41, 5.04, 4.78, 4.59, 4
 
 @dataclass(frozen=True)
 class Line:
-    """A line: from `start` on (ns of the first clock), the second clock is ahead by offset + drift * time (ns).
+    """The relation of two clocks: at `time` (ns of the first clock), the second clock is ahead by offset + drift * time (ns).
 
-    gap: the shortest observed round trip between the points. drift_error: the error of the drift (99.9 %), or None if the drift
-    cannot be distinguished from 0 and is set to 0.
+    start: the time from which the line is valid. gap: the shortest observed round trip between the points (ns). drift_error: the
+    drift is known to plus or minus this value (99.9 % confidence); None if it cannot be distinguished from 0 and is set to 0.
     """
 
     start: int
@@ -55,7 +55,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Points:
-    """Packets in the order of the first clock.
+    """The times of packets that passed both points, in the order of the first clock.
 
     time: ns of the first clock. ahead: the timestamp of the second clock minus that of the first (ns). forward: True if the
     packet passed the first point first.
@@ -70,7 +70,7 @@ class Points:
 
 
 class _Envelopes:
-    """The points that can touch a line with all forward points above it and all others below it."""
+    """The points that limit the line of the clocks (see Line): it lies below all forward packets and above all others."""
 
     def __init__(self, points: Points, origin: float, slope: float = 0.0) -> None:
         self.sides: list[tuple[Array, Array, float, float]] = []
@@ -82,24 +82,27 @@ class _Envelopes:
             self.sides.append((time[kept], ahead[kept], float(time.mean()), float(ahead.mean())))
 
     def offsets(self, drift: float) -> tuple[float, float]:
-        """Return the heights (ns) of the lowest forward point and the highest other point over the line through 0."""
+        """Return the highest and the lowest offset (ns) that a line with this drift may have.
+
+        The highest is limited by the forward packets, the lowest by the others.
+        """
         (t, a, _, _), (u, b, _, _) = self.sides
         return float((a - drift * t).min()), float((b - drift * u).max())
 
     def gap(self, drift: float) -> float:
-        """Return the distance of the envelopes; negative if no line with this slope fits between them."""
+        """Return by how much (ns) the offset of a line with this drift may vary; negative if no such line is possible."""
         low, high = self.offsets(drift)
         return low - high
 
     def slack(self, drift: float) -> float:
-        """Return the mean distance (ns) of the points from their envelope, summed over both directions."""
+        """Return the mean distance (ns) of the points from the limits of a line with this drift, summed over both directions."""
         low, high = self.offsets(drift)
         (_, _, t, a), (_, _, u, b) = self.sides
         return (a - drift * t - low) + (high - b + drift * u)
 
 
 def _lowest(time: Array, height: Array) -> Array:
-    """Return the index of the lowest point in each of BINS intervals."""
+    """Return the index of the lowest point in each of BINS equal intervals of time."""
     if len(time) <= BINS:
         return np.arange(len(time))
     span = float(time[-1] - time[0]) or 1.0
@@ -110,7 +113,7 @@ def _lowest(time: Array, height: Array) -> Array:
 
 
 def _minimum(function: Callable[[float], float]) -> float:
-    """Return the drift at which a convex function has its minimum."""
+    """Return the drift at which a convex function of the drift has its minimum."""
     low, high = -MAX_DRIFT, MAX_DRIFT
     for _ in range(_TURNS):
         one, two = low + (high - low) / 3, high - (high - low) / 3
@@ -122,9 +125,9 @@ def _minimum(function: Callable[[float], float]) -> float:
 
 
 def fit_lines(points: Points) -> list[Line]:
-    """Return the successive lines that the second clock follows; several if the clock was set.
+    """Return the lines that relate the second clock to the first, in order of time; more than one if a clock was set.
 
-    The list is empty if the packets that passed both points have only one direction, or if they need more than MAX_STEPS lines.
+    The list is empty if all packets that passed both points went in one direction, or if more than MAX_STEPS lines are needed.
     """
     lines: list[Line] = []
     begin, total = 0, len(points.time)
@@ -140,7 +143,7 @@ def fit_lines(points: Points) -> list[Line]:
 
 
 def _reach(points: Points, begin: int) -> int:
-    """Return the index after the last of the points, from `begin` on, to which a single line fits."""
+    """Return the index after the last point that a single line can reach if it fits all points from `begin` on."""
     total = len(points.time)
     if _fits(points.part(begin, total)):
         return total
@@ -178,9 +181,10 @@ def _line(points: Points) -> Line | None:
 
 
 def _drift_error(points: Points, origin: float, drift: float) -> float | None:
-    """Return the error of the drift (99.9 %), or None if there are fewer than four usable intervals.
+    """Return the error of the drift at 99.9 % confidence, or None if it cannot be estimated.
 
-    The error is estimated from the distances between the line and the middles of WINDOWS intervals.
+    The time is divided into WINDOWS intervals. The error follows from the scatter of their middles around the line. At least four
+    intervals need packets in both directions.
     """
     begin, end = float(points.time[0]), float(points.time[-1])
     if end <= begin:
@@ -200,7 +204,7 @@ def _drift_error(points: Points, origin: float, drift: float) -> float | None:
 
 
 def ahead_at(lines: list[Line], time: Array) -> Array:
-    """Return by how much (ns) the second clock is ahead at these times of the first."""
+    """Return by how much (ns) the second clock is ahead at each of these times of the first clock."""
     made = np.zeros(len(time))
     starts = np.array([line.start for line in lines], np.float64)
     which = np.maximum(np.searchsorted(starts, time, side="right") - 1, 0)

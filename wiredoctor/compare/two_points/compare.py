@@ -43,7 +43,10 @@ _HOW: tuple[HowMatched, HowMatched, HowMatched] = ("addresses", "rewritten-addre
 
 
 def two_points(one: ComparedCapture, two: ComparedCapture, version: str) -> TwoPoints:
-    """Compare two captures. `one` was made nearer to the client unless the round-trip times show the opposite."""
+    """Compare two captures of one network path.
+
+    `one` should have been made nearer to the client. The two are swapped if the round-trip times show the opposite.
+    """
     held = wire(one.point, two.point)
     swapped = bool(len(held.pairs)) and int(held.turned.sum()) * 2 > len(held.pairs)
     if swapped:
@@ -94,7 +97,7 @@ def _clock(held: Wire) -> Clock | None:
 
 
 def spread(values: Array) -> Delays | None:
-    """Summarize times in ns; return None if there are no times."""
+    """Summarize times in ns; return None if there are none."""
     if not len(values):
         return None
     numbers = np.quantile(values, (0.0, 0.5, 0.95)) / SECOND
@@ -102,7 +105,7 @@ def spread(values: Array) -> Delays | None:
 
 
 def _way(held: Wire, near: Streams, far: Streams, verdicts: tuple[list[Verdict], list[Verdict]], *, forward: bool) -> Way:
-    """Summarize one direction, from the point that its packets pass first to the other."""
+    """Summarize one direction of the path. `forward`: the direction of packets that pass the point of the first capture first."""
     mine, theirs = (0, 1) if forward else (1, 0)
     here, there = (near, far) if forward else (far, near)
     sent = held.a if forward else held.b
@@ -147,7 +150,7 @@ def _one_sided(held: Wire, verdicts: list[Verdict], *, second: bool) -> list[One
 
 
 def _packet_label(flags: int, length: int) -> str:
-    """Return a short name for a packet."""
+    """Return a short description of a packet, such as "SYN" or "FIN, 120 bytes of data"."""
     names = [name for bit, name in ((SYN, "SYN"), (FIN, "FIN"), (RST, "RST")) if flags & bit]
     if flags & SYN and flags & ACK:
         names = ["SYN-ACK"]
@@ -183,7 +186,10 @@ def _alone(point: Point, paired: Array, where: Where) -> list[Alone]:
 
 
 def _waiting(held: Wire, one: pl.DataFrame, two: pl.DataFrame) -> Waiting | None:
-    """Compare the server times of exchanges whose requests begin at the same byte in both captures; None if there are none."""
+    """Compare the server times of exchanges that both captures have; None if there are none.
+
+    Exchanges correspond if their requests begin at the same byte of the connection.
+    """
     keys: list[Array] = []
     times: list[Array] = []
     for second, rows in enumerate((one, two)):
@@ -215,7 +221,7 @@ def _waiting(held: Wire, one: pl.DataFrame, two: pl.DataFrame) -> Waiting | None
 
 
 def copies(held: Wire) -> bool:
-    """Return whether all packets took no time between the points, so one capture is a copy of the other."""
+    """Return whether one capture is a copy of the other: no packet took any time between the points."""
     return bool(len(held.pairs)) and not any(held.delays(forward).any() for forward in (True, False))
 
 

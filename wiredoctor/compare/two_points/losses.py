@@ -1,6 +1,6 @@
 """Judge packets that only one of two captures has.
 
-They were lost between the points, not captured, injected, or outside of the other capture.
+Such a packet was lost between the points, not captured or injected, or the other capture does not cover its time.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ LEAST_OTHERS = 3
 
 
 class Verdict(NamedTuple):
-    """The verdict on a packet. `row`: its row in the Rows of its capture."""
+    """The verdict on a packet. `row`: the packet's row in the Rows of its capture."""
 
     row: int
     kind: OneSidedKind
@@ -37,7 +37,7 @@ class Verdict(NamedTuple):
 def only_at(wire: Wire, near: Streams, far: Streams, second: bool) -> list[Verdict]:
     """Return verdicts on the packets that only one capture has, in capture order. `second` selects the second capture.
 
-    near, far: the streams at the point of that capture and at the other point.
+    near: the streams at the point of that capture. far: the streams at the other point.
     """
     rows = wire.b if second else wire.a
     # forward packets pass the first point first
@@ -70,10 +70,10 @@ MARGIN = SECOND // 100
 
 
 def _beyond(wire: Wire, second: bool, chosen: Array, moment: Array) -> tuple[Array, Array]:
-    """Return which packets may have passed the other point before its capture began, and which after it ended.
+    """Return which packets may have passed the other point before its capture began, and which after its capture ended.
 
-    That is possible if no earlier (or later) packet of their direction is in the other capture, and if the observed delays allow
-    it. moment: the times at which the packets passed this point, by the clock of the other one.
+    That is possible if the other capture has no earlier (or no later) packet of the same direction, and if the observed delays
+    allow it. moment: the times at which the packets passed this point, by the clock of the other one.
     """
     rows, other = (wire.b, wire.one) if second else (wire.a, wire.two)
     matched = (wire.back if second else wire.partner) != NOBODY
@@ -92,7 +92,7 @@ def _beyond(wire: Wire, second: bool, chosen: Array, moment: Array) -> tuple[Arr
 
 
 class _Judge:
-    """Judges a packet by the packets after it. near: the point that has the packet; far: the point that does not."""
+    """Judges a packet that only one capture has. near: the point that captured it; far: the point that did not."""
 
     def __init__(self, wire: Wire, near: Streams, far: Streams, second: bool) -> None:
         self.wire, self.near, self.far = wire, near, far
@@ -106,7 +106,9 @@ class _Judge:
         self._usual: dict[int, tuple[int, int, int]] = {}
 
     def judge_sent(self, row: int, expected: float) -> Verdict:
-        """Return the verdict on a packet that left for the other point, where it was due at `expected` (ns of its clock)."""
+        """Return the verdict on a packet that was sent toward the other point. `expected`: when it was due there (ns of the clock
+        there).
+        """
         group, start, end = int(self.near.group[row]), int(self.near.start[row]), int(self.near.end[row])
         if end <= start:
             return Verdict(row, "lost-or-not-recorded", "later packets do not show which")
@@ -127,12 +129,12 @@ class _Judge:
         return Verdict(row, "lost", "only its retransmission arrived")
 
     def _answered_since(self, group: int, row: int) -> bool:
-        """Return whether the receiver of a packet later sent one that could have acknowledged it."""
+        """Return whether the receiver later sent a packet that could have acknowledged this one."""
         theirs = self.near.rows_in(group ^ 1)
         return bool((self.rows.time[theirs] > self.rows.time[row] + self.trip).any())
 
     def judge_received(self, row: int) -> Verdict:
-        """Return the verdict on a packet that comes from the other point, although the other capture does not have it."""
+        """Return the verdict on a packet that must have passed the other point before, although it was not captured there."""
         group = int(self.near.group[row])
         ttl, count, last = self._usual_ttl(group)
         continued = int(self.rows.time[row]) < last
@@ -147,7 +149,10 @@ class _Judge:
         return Verdict(row, "not-recorded", "it must have passed the other point, but that capture does not have it")
 
     def _usual_ttl(self, group: int) -> tuple[int, int, int]:
-        """Return the usual time to live of the group's packets in both captures, their number, and the time of the last one."""
+        """Return the usual time to live of a group's packets at this point, their number, and the time of the last one (ns).
+
+        Only packets that are in both captures count. A group is one direction of a connection.
+        """
         if group not in self._usual:
             rows = self.near.rows_in(group)
             rows = rows[self.matched[rows]]
@@ -157,7 +162,7 @@ class _Judge:
         return self._usual[group]
 
     def _has_all_others(self, group: int) -> bool:
-        """Return whether both captures have all packets of the group except resets."""
+        """Return whether both captures have all packets of the group except resets. A group is one direction of a connection."""
         rows = self.near.rows_in(group)
         return bool(self.matched[rows[(self.flags[rows] & RST) == 0]].all())
 
@@ -168,14 +173,14 @@ class _Judge:
 
 
 def _reset(streams: Streams, flags: Array) -> set[int]:
-    """Return the pairs in which an endpoint sent a reset."""
+    """Return the indexes of the paired connections in which an endpoint sent a reset."""
     return set(np.unique(streams.rows.pair[(flags & RST) != 0]).tolist())
 
 
 class Repeats(NamedTuple):
-    """Retransmissions of payload that left a point.
+    """The retransmissions of payload that passed a point on their way to the other one.
 
-    The counters give the reasons for needless retransmissions, whose payload the receiver had already acknowledged.
+    needless: those that arrived after the receiver had acknowledged their payload. The counters divide them by reason (see Way).
     """
 
     rows: Array
@@ -222,13 +227,16 @@ def retransmissions(wire: Wire, near: Streams, far: Streams, forward: bool) -> R
 
 
 def _own_arrival(wire: Wire, row: int, second: bool) -> int | None:
-    """Return the time at which this packet passed the other point (ns of the clock there), or None."""
+    """Return when a packet passed the other point (ns of the clock there); None if it was not captured there."""
     other = int((wire.back if second else wire.partner)[row])
     return None if other == NOBODY else int((wire.a if second else wire.b).time[other])
 
 
 def _is_first_ack_lost(wire: Wire, far: Streams, group: int, end: int, left: int, second: bool) -> bool:
-    """Return whether the first ACK of `end`, which passed the far point at `left`, did not reach the near point."""
+    """Return whether the first ACK that covers all bytes before `end` was lost on its way from the far point to the near point.
+
+    left: the time at which that ACK passed the far point (ns of the clock there).
+    """
     rows = far.rows_in(group ^ 1)
     first = rows[(far.rows.time[rows] == left) & (far.ack[rows] >= end)]
     partner = wire.partner if second else wire.back

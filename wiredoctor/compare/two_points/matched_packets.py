@@ -1,4 +1,4 @@
-"""Match the packets of two captures of one network path, on which all other comparisons are based."""
+"""Match the packets of two captures of one network path. All other comparisons of the two captures use these matches."""
 
 from __future__ import annotations
 
@@ -16,13 +16,16 @@ from wiredoctor.tables import Array
 
 @dataclass
 class Wire:
-    """Two captures, the first nearer to the client. `a` and `b`: the packets of their paired connections.
+    """Two captures, the first nearer to the client, and the matches of their packets. a, b: the packets of their paired
+    connections.
 
-    partner: the row in b of each row of a, or NOBODY; back: the reverse. part_a, part_b: how many bytes of a row without a
-    partner arrived in other segments: 0 none, 1 some, 2 all. lines: the clock of the second capture relative to the first; empty
-    if unknown. typical: the median delay of each direction, forward first (ns). shift: by group (pair and direction), the number
-    to add to offsets of the second capture to get those of the first. turned: for each pair, whether its client is nearer to the
-    second point.
+    partner: for each row of a, the matching row of b, or NOBODY. back: the reverse. part_a, part_b: for each row without a
+    partner, how many of its bytes arrived in other segments: 0 none, 1 some, 2 all. lines: the clock of the second capture
+    relative to the first; empty if unknown. typical: the median delay (ns) of packets that pass the first point first, and of
+    those that pass the second point first.
+
+    shift: for each group, the number to add to stream offsets of the second capture to get those of the first. A group is one
+    direction of a pair of connections. turned: for each pair, whether its client is nearer to the second point.
     """
 
     one: Point
@@ -40,7 +43,7 @@ class Wire:
     turned: Array
 
     def ahead(self, times: Array) -> Array:
-        """Return by how much (ns) the second clock is ahead at times of the first."""
+        """Return by how much (ns) the second clock is ahead at each of these times of the first clock."""
         return clocks.ahead_at(self.lines, times)
 
     @property
@@ -49,23 +52,23 @@ class Wire:
         return apart(self.one.first_time, self.two.first_time)
 
     def on_first(self, times: Array) -> Array:
-        """Convert times of the second capture to the clock of the first (ns since its first packet)."""
+        """Convert times of the second capture to the clock of the first; each in ns since the first packet of its own capture."""
         rough = times + self.apart
         return rough - self.ahead(rough - self.ahead(rough))
 
     def on_second(self, times: Array) -> Array:
-        """Convert times of the first capture to the clock of the second (ns since its first packet)."""
+        """Convert times of the first capture to the clock of the second; each in ns since the first packet of its own capture."""
         return times + self.ahead(times) - self.apart
 
     def delays(self, forward: bool) -> Array:
-        """Return the transit times (ns) of all packets of a direction that have a partner."""
+        """Return the transit times (ns) between the points of all packets of one direction that are in both captures."""
         rows = np.flatnonzero((self.partner != NOBODY) & (self.a.forward == forward))
         took = self.b.time[self.partner[rows]] - self.on_second(self.a.time[rows])
         return took if forward else -took
 
 
 def wire(one: Point, two: Point) -> Wire:
-    """Match connections and packets, and align the clocks."""
+    """Match the connections and packets of two captures, and align the clocks."""
     pairs = pair(one, two)
     a, b = rows_of(one, pairs, second=False), rows_of(two, pairs, second=True)
     partner = match_alone(a, b)
@@ -92,10 +95,12 @@ def _reverse(partner: Array, length: int) -> Array:
 
 
 def _set_directions(a: Rows, b: Rows, partner: Array, pairs: int) -> Array:
-    """Set `forward` to whether a packet passes the first point first. Return for each pair whether it is turned (see Wire).
+    """Set `forward` for each packet to whether it passes the first point first. Return for each pair whether it is turned (see
+    Wire).
 
-    Usually the packets of the client pass the first point first. If the first point sees the server's replies sooner than the
-    second, it is nearer to the server. One path may have both cases, because the two sides of a proxy may share it.
+    Usually the client's packets pass the first point first. If the server's replies reach the first point before the second, the
+    first point is nearer to the server. One pair of captures may contain both kinds of connection, because both sides of a proxy
+    may pass the two points.
     """
     rows = np.flatnonzero(partner != NOBODY)
     there = partner[rows]
@@ -114,10 +119,10 @@ def _set_directions(a: Rows, b: Rows, partner: Array, pairs: int) -> Array:
 
 
 def _clock(a: Rows, b: Rows, partner: Array, begun: int) -> list[clocks.Line]:
-    """Return lines that map one clock to the other, fitted to packets that are unique in both captures, because these match
-    beyond doubt.
+    """Return lines that map one clock to the other.
 
-    If no line fits, return one with the median difference, whose `gap` is NaN.
+    They are fitted to packets that are unique in both captures, because the matches of these are certain. If no line fits, return
+    one with the median difference, whose `gap` is NaN.
     """
     rows = np.flatnonzero(partner != NOBODY)
     rows = rows[np.argsort(a.time[rows], kind="stable")]
@@ -130,9 +135,9 @@ def _clock(a: Rows, b: Rows, partner: Array, begun: int) -> list[clocks.Line]:
 
 
 def _shift(wire: Wire) -> Array:
-    """Return the shift of each group (see Wire), from packets with partners.
+    """Return the shift of each group (see Wire), measured on packets that are in both captures.
 
-    If there are no such packets, the shift is the difference of the sequence numbers, which is assumed to be less than half of
+    If a group has no such packet, its shift is the difference of the sequence numbers, which is assumed to be less than half of
     their range.
     """
     bases: list[Array] = []

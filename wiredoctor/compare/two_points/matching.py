@@ -1,8 +1,8 @@
 """Match the packets of two captures within paired connections.
 
-Packets are identified by fields that routers do not change: sequence and acknowledgment number, flags and length. The IP
-identification, and then the time, distinguish packets with equal fields. Addresses are not compared, so a NAT between the points
-does not matter.
+Packets are identified by fields that routers do not change: sequence number, acknowledgment number, flags and length. Packets for
+which these are equal are told apart by their IP identification, and then by time. Addresses are not compared, so a NAT between
+the points does not matter.
 """
 
 from __future__ import annotations
@@ -28,8 +28,9 @@ NOBODY = -1
 class Rows:
     """The packets of paired connections in one capture.
 
-    row: the row in the Point. pair: the index in Pairs. seq, ack: the numbers, as in the first capture. key: the hash that
-    identifies a packet. time: ns of its own clock. forward: True if it passes the first capture's point first.
+    row: the packet's row in the Point. pair: the index of its connection in Pairs. seq, ack: its numbers, converted to those of
+    the first capture. key: a hash of the fields that identify it. time: in ns, by the clock of this capture. forward: True if it
+    passes the point of the first capture first.
     """
 
     row: Array
@@ -47,7 +48,7 @@ class Rows:
 
 
 def rows_of(point: Point, pairs: Pairs, second: bool) -> Rows:
-    """Return the packets of the paired connections. At this stage `forward` still means "from the client"."""
+    """Return the packets of the paired connections. Their `forward` is preliminary: it means "from the client"."""
     ids = pairs.two if second else pairs.one
     p = point.packets
     place = np.full(max(int(p["connection"].max(initial=-1)), int(ids.max(initial=-1))) + 1, NOBODY, np.int64)
@@ -66,9 +67,9 @@ def rows_of(point: Point, pairs: Pairs, second: bool) -> Rows:
 
 
 def match_alone(one: Rows, two: Rows) -> Array:
-    """Match packets that are unique in both captures, without assumptions about time.
+    """Match packets that are unique in both captures, without using their times.
 
-    Return the row in the second capture for each row of the first, or NOBODY.
+    Return the matching row of the second capture for each row of the first, or NOBODY.
     """
     partner = np.full(len(one), NOBODY, np.int64)
     taken = np.zeros(len(two), bool)
@@ -88,10 +89,11 @@ def _alone(keys: Array) -> Array:
 
 
 def match_rest(one: Rows, two: Rows, partner: Array, expected: Array) -> None:
-    """Match packets that have identical copies, in their order and as near to their expected times as possible.
+    """Match packets that have identical copies. Copies keep their order and are matched as near to their expected times as
+    possible.
 
-    `partner` is filled in: the row in the second capture for each row of the first, or NOBODY. `expected`: the time at which
-    each packet would pass the other point, in ns of the clock there.
+    `partner` is filled in: for each row of the first capture, the matching row of the second, or NOBODY. `expected`: when each
+    packet of the first capture should pass the other point, in ns of the clock there.
     """
     for keys_one, keys_two in ((one.sure, two.sure), (one.key, two.key)):
         left = np.flatnonzero(partner == NOBODY)
@@ -121,9 +123,10 @@ def _starts(keys: Array) -> Array:
 
 
 def _in_order(expected: Array, seen: Array) -> list[tuple[int, int]]:
-    """Return index pairs that match each time of the shorter of two sorted lists with one of the longer list.
+    """Match each time of the shorter of two sorted lists with a time of the longer one; return the pairs of indexes.
 
-    The order is kept and the differences are minimal. In very long lists, each time is matched with the nearest remaining one.
+    The order is kept, and the sum of the differences is minimal. In very long lists, each time is matched with the nearest
+    remaining one.
     """
     short, long = (expected, seen) if len(expected) <= len(seen) else (seen, expected)
     made = (_nearest if len(short) * len(long) > MAX_CELLS else _least)(short, long)
@@ -131,7 +134,10 @@ def _in_order(expected: Array, seen: Array) -> list[tuple[int, int]]:
 
 
 def _least(short: Array, long: Array) -> list[tuple[int, int]]:
-    """Return the index pairs with the smallest sum of differences, by dynamic programming."""
+    """Match each time of `short` with one of `long` in order; return the index pairs with the smallest sum of differences.
+
+    The algorithm is dynamic programming.
+    """
     apart = np.abs(short[:, None].astype(np.float64) - long[None, :])
     cost = np.full((len(short) + 1, len(long) + 1), np.inf)
     cost[0] = 0

@@ -60,7 +60,7 @@ def _describe_change(wire: Wire, key: tuple[str, bool, str, str], rows: list[int
 
 
 def _handshakes(wire: Wire) -> Iterator[_One]:
-    """Yield changes in the options of SYNs, and in the request for ECN (RFC 3168)."""
+    """Yield changes in the options of SYNs, and changes in the request for ECN (RFC 3168)."""
     for at, options in wire.one.syns.items():
         row = int(np.searchsorted(wire.a.row, at))
         if row >= len(wire.a) or wire.a.row[row] != at or wire.partner[row] == NOBODY:
@@ -96,7 +96,7 @@ def _value(kind: int, value: bytes | None) -> str:
 
 
 def _later(wire: Wire) -> Iterator[_One]:
-    """Yield differences between matched packets after the handshake."""
+    """Yield changes in packets after the handshake: timestamps, SACK blocks, windows and urgent data."""
     rows = np.flatnonzero(wire.partner != NOBODY)
     one, two = wire.a.row[rows], wire.b.row[wire.partner[rows]]
     p, q = wire.one.packets, wire.two.packets
@@ -117,7 +117,7 @@ def _later(wire: Wire) -> Iterator[_One]:
 
 
 def _addresses(wire: Wire) -> Iterator[Changed]:
-    """Yield rewritten addresses and sequence numbers."""
+    """Yield rewritten addresses, ports and sequence numbers of connections."""
     ends = [
         dict(zip(point.connections["connection"], point.connections.select("client", "server").iter_rows(), strict=True))
         for point in (wire.one, wire.two)
@@ -147,7 +147,7 @@ def _addresses(wire: Wire) -> Iterator[Changed]:
 
 
 def hops(wire: Wire, forward: bool) -> tuple[int | None, int]:
-    """Return by how much most packets' time to live decreases between the points, and how many packets differ from that.
+    """Return by how much the time to live of most packets decreases between the points, and how many packets differ from that.
 
     Return (None, 0) if no packet of this direction passed both points.
     """

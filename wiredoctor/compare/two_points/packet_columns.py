@@ -1,4 +1,4 @@
-"""Store the packets of a capture as columns: everything that a comparison needs."""
+"""Store what a comparison needs to know about the packets of a capture, as columns."""
 
 from __future__ import annotations
 
@@ -53,11 +53,11 @@ Options = tuple[tuple[int, bytes], ...]
 
 @dataclass
 class Point:
-    """The packets that passed a point.
+    """The packets captured at one point of the network path.
 
-    packets: the columns of KEPT and from_client, in frame order, without duplicate copies. first_time: the time of the first
-    packet, ns since 1970. last: the time of the last packet, ns since the first. syns: the options of SYNs, by row.
-    connections: rows of tables.CONNECTIONS.
+    packets: the columns of KEPT and `from_client`, in frame order, without duplicate copies. first_time: the time of the first
+    packet, ns since 1970. last: the time of the last packet, ns since the first. syns: the TCP options of each SYN, by its row in
+    `packets`. connections: rows of tables.CONNECTIONS.
     """
 
     packets: Columns
@@ -71,12 +71,15 @@ class Point:
 
 
 def apart(one: int, two: int) -> int:
-    """Return the time in ns from one time to another, within MAX_APART; pcapng files may contain absurd years."""
+    """Return `two` minus `one` (ns), limited to plus or minus MAX_APART because pcapng files may contain absurd years."""
     return max(-MAX_APART, min(MAX_APART, two - one))
 
 
 def gather(access: PacketAccess, connections: pl.DataFrame, first_time: int, last: int) -> Point:
-    """Read a capture again and return its packets. `connections`: its rows of tables.CONNECTIONS. For the times, see Point."""
+    """Read the packets of a capture again and return them.
+
+    connections: the capture's rows of tables.CONNECTIONS. first_time, last: as in Point.
+    """
     parts: list[Columns] = []
     syns: dict[int, Options] = {}
     for portion in access.portions(_READ):
@@ -111,7 +114,7 @@ def _present(frames: Array, wanted: Iterable[int]) -> set[int]:
 
 
 def _join_columns(packets: pl.DataFrame, segments: pl.DataFrame) -> tuple[Columns, Array]:
-    """Return the columns of KEPT, and the position of each packet's payload."""
+    """Return the columns of KEPT, and the position of each packet's payload in the capture."""
     packets = packets.filter(~pl.col("quoted"))
     frames = packets["frame"].to_numpy()
     segments = segments.sort("frame")
@@ -128,9 +131,10 @@ def _join_columns(packets: pl.DataFrame, segments: pl.DataFrame) -> tuple[Column
 
 
 def _options(read: Callable[[int, int], bytes], payload: int, seq: int, ack: int) -> Options | None:
-    """Return the TCP options of the header before this payload; None for a fragment or a truncated header.
+    """Return the TCP options of the header that ends where the payload begins; None for a fragment or a truncated header.
 
-    The length of the header is not known, so each length is tried until the sequence numbers match.
+    payload: the position of the payload, for `read`. The length of the header is not known, so each length is tried until the
+    sequence numbers match.
     """
     numbers = struct.pack("!II", seq, ack)
     before = read(max(payload - 60, 0), min(payload, 60))

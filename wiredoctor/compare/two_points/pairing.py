@@ -23,7 +23,9 @@ _MIX = np.uint64(0xBF58476D1CE4E5B9)
 
 
 def hash_rows(*columns: Array) -> Array:
-    """Return a 64-bit hash of each row; among a million rows, two collide once in 30 million runs."""
+    """Return a 64-bit hash of each row. The probability that any two of a million rows have the same hash is about 1 in 37
+    million.
+    """
     with np.errstate(over="ignore"):
         total = np.zeros(len(columns[0]), np.uint64)
         for column in columns:
@@ -35,9 +37,9 @@ def hash_rows(*columns: Array) -> Array:
 
 @dataclass
 class Pairs:
-    """Connections that match: their ids in the first and in the second capture, and how each pair was found.
+    """The pairs of matching connections: their ids in the first and in the second capture, and how each pair was found.
 
-    shifts: for each pair and direction (client first), the number to add to a sequence number of the second capture to get that
+    shifts: for each pair and direction (client first), the number to add to sequence numbers of the second capture to get those
     of the first.
     """
 
@@ -51,7 +53,7 @@ class Pairs:
 
 
 def pair(one: Point, two: Point) -> Pairs:
-    """Pair the connections of both captures, each at most once."""
+    """Pair the connections of both captures; each connection is in at most one pair."""
     votes = _votes(_signatures(one.packets), one.packets["connection"], _signatures(two.packets), two.packets["connection"])
     same = _same_addresses(one, two)
     found = _best_partners(votes, same, len(one.connections), len(two.connections))
@@ -67,12 +69,12 @@ def pair(one: Point, two: Point) -> Pairs:
 
 
 def _signatures(p: Columns) -> Array:
-    """Return a hash for each packet that distinguishes it from packets of other connections."""
+    """Return a hash for each packet that packets of other connections are unlikely to share."""
     return hash_rows(p["seq"], p["ack"], p["flags"] & (SYN | FIN | RST))
 
 
 def _votes(sign_one: Array, of_one: Array, sign_two: Array, of_two: Array) -> list[tuple[int, int, int]]:
-    """Return (number of shared packets, connection of the first, connection of the second), the largest number first."""
+    """Return (number of packets in both, connection in the first capture, connection in the second), the largest number first."""
     a, b = _identifying_signatures(sign_one, of_one), _identifying_signatures(sign_two, of_two)
     starts, ends = np.searchsorted(b[0], a[0], side="left"), np.searchsorted(b[0], a[0], side="right")
     there = ends - starts
@@ -86,7 +88,7 @@ def _votes(sign_one: Array, of_one: Array, sign_two: Array, of_two: Array) -> li
 
 
 def _identifying_signatures(signatures: Array, connections: Array) -> tuple[Array, Array]:
-    """Return the sorted signatures and their connections, without signatures that too many connections share."""
+    """Return the sorted signatures and the connection of each, without signatures that too many connections share."""
     order = np.lexsort((connections, signatures))
     signs, owners = signatures[order], connections[order]
     new = np.ones(len(signs), bool)
@@ -98,7 +100,7 @@ def _identifying_signatures(signatures: Array, connections: Array) -> tuple[Arra
 
 
 def _same_addresses(one: Point, two: Point) -> set[tuple[int, int]]:
-    """Return pairs of connections with equal addresses and ports, at most MAX_ALIKE for each."""
+    """Return pairs of connections with equal addresses and ports, at most MAX_ALIKE for each connection of the first capture."""
     known: dict[tuple[str, str], list[int]] = {}
     for number, client, server in two.connections.select("connection", "client", "server").iter_rows():
         known.setdefault((client, server), []).append(number)
@@ -110,8 +112,9 @@ def _same_addresses(one: Point, two: Point) -> set[tuple[int, int]]:
 
 
 def _best_partners(votes: list[tuple[int, int, int]], same: set[tuple[int, int]], ones: int, twos: int) -> list[tuple[int, int]]:
-    """Return pairs of connections, each at most once. The connections of a pair share two packets, or one if their addresses
-    are equal.
+    """Return pairs of connections; each connection is in at most one pair.
+
+    Two connections are paired if they have at least two packets in common; one is enough if their addresses are equal.
     """
     del ones, twos
     left, right, found = set[int](), set[int](), list[tuple[int, int]]()
@@ -151,7 +154,9 @@ def _by_offsets(one: Point, two: Point, candidates: set[tuple[int, int]]) -> lis
 
 
 def _set_shifts(pairs: Pairs, one: Point, two: Point) -> None:
-    """Set the differences of rewritten sequence numbers, measured at offset 0."""
+    """Set `shifts` for the pairs whose sequence numbers were rewritten: the difference of the sequence numbers at stream offset
+    0.
+    """
     for row in np.flatnonzero(pairs.how == OFFSETS).tolist():
         for direction, from_client in enumerate((True, False)):
             bases = [_base(point.packets, int(ids[row]), from_client) for point, ids in ((one, pairs.one), (two, pairs.two))]

@@ -1,7 +1,8 @@
 """Data types for the result of comparing two captures of the same traffic.
 
-The capture nearer to the client is called `client`, the other one `server`, wherever the hosts are. Times are in seconds since
-the first packet of their capture, by its own clock. Frames and connections have the numbers of their capture.
+The capture nearer to the client is called `client`, the other one `server`, even if neither was made on that host. Times are in
+seconds since the first packet of their capture, by the clock of that capture. Frames and connections are numbered as in their own
+capture.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ class ComparedFile:
 
 @dataclass(frozen=True)
 class Delays:
-    """The transit times of packets between the points."""
+    """A summary of times, in seconds: their number, minimum, median and 95th percentile."""
 
     count: int
     least: float
@@ -56,7 +57,7 @@ class Delays:
 
 @dataclass(frozen=True)
 class Step:
-    """A clock step: from `elapsed` on (clock of the client's capture), the other clock is `by` further ahead."""
+    """A clock step: from `elapsed` on (clock of the client's capture), the other clock is ahead by another `by` seconds."""
 
     elapsed: float
     by: float
@@ -66,10 +67,10 @@ class Step:
 class Clock:
     """The clock of the server's capture relative to the clock of the client's.
 
-    offset: by how much it is ahead at the first packet of the client's capture. It may be wrong by half of `round_trip` if the
-    two directions take different times. drift: in ppm, plus or minus `drift_error`; None if the captures are too short or too
-    noisy to distinguish it from 0. round_trip: the shortest observed one between the points. packets: the number of compared
-    packets.
+    offset: by how much it is ahead at the first packet of the client's capture. The offset may be wrong by half of `round_trip`
+    if the two directions take different times. drift: in ppm, plus or minus `drift_error`; None if the captures are too short or
+    too noisy to distinguish the drift from 0. round_trip: the shortest round trip observed between the points. packets: the
+    number of packets whose times were compared.
     """
 
     offset: float
@@ -82,14 +83,16 @@ class Clock:
 
 @dataclass(frozen=True)
 class Way:
-    """One direction: the packets that passed its first point, and those that arrived at the other.
+    """One direction of the path: the packets that passed its first point, and those that arrived at its second point.
 
-    sent: without packets outside the other capture. retransmissions: of payload that had passed the first point before. needless:
-    those whose payload the receiver acknowledged before they could arrive; each has one of four reasons. ack_lost: the ACK was
-    lost between the points. ack_late: it passed the first point after the retransmission. ack_not_sent: the retransmission was
-    sent first. ack_beyond: it passed the first point before the retransmission, and was lost or late after that. hops: the number
-    of routers between the points, from the time to live; None if no packet passed. not_recorded_here: packets that the second
-    point has but the first does not.
+    sent: packets that passed the first point, except those that the capture at the second point does not cover in time.
+    not_recorded_here, not_recorded_there: packets that the capture at the first or at the second point lacks although they passed
+    it. hops: the number of routers between the points, from the time to live; None if no packet passed both points.
+
+    retransmissions: packets that repeat payload which had passed the first point before. needless: retransmissions whose payload
+    the receiver had acknowledged before they could arrive. Each is counted under one reason. ack_lost: the ACK was lost between
+    the points. ack_late: the ACK passed the first point after the retransmission. ack_not_sent: the retransmission was sent
+    before the ACK. ack_beyond: the ACK passed the first point before the retransmission, and was lost or late after that.
     """
 
     sender: Where
@@ -130,8 +133,8 @@ class OneSided:
 class Pair:
     """A connection that passed both points.
 
-    client, server: its endpoints in the client's capture; client_there, server_there: its endpoints in the server's capture.
-    packets: the number in both captures; only_client, only_server: the numbers in one capture only.
+    client, server: its endpoints in the client's capture. client_there, server_there: its endpoints in the server's capture.
+    packets: the number of packets in both captures. only_client, only_server: the number of packets in one capture only.
     """
 
     client_id: int
@@ -175,7 +178,7 @@ class Changed:
 
 @dataclass(frozen=True)
 class Shares:
-    """The parts of a time: at or beyond the client's point, between the points, at or beyond the server's point."""
+    """How a time is divided: at or beyond the client's point, between the points, and at or beyond the server's point (s)."""
 
     client: float
     between: float
@@ -184,11 +187,12 @@ class Shares:
 
 @dataclass(frozen=True)
 class SideFinding:
-    """A finding and the captures that have it. `connection`, `exchange` and `frames` have the numbers of the first of these
-    captures.
+    """A finding, and which captures have it. `connection`, `exchange` and `frames` are numbered as in the first capture that has
+    it.
 
-    delay_there: the delay in the second capture that has it. shares: the parts of the time from the first to the last packet of
-    the evidence, if both captures have these packets. lost: the frames of packets that were lost during the finding.
+    delay: the delay in that capture. delay_there: the delay in the second capture, if both have the finding. shares: where the
+    time from the first to the last packet of the evidence was spent; None unless both captures have these packets. lost: the
+    frames of packets that were lost during the finding.
     """
 
     rule: str
@@ -212,9 +216,10 @@ class SideFinding:
 
 @dataclass(frozen=True)
 class Waiting:
-    """The time from the end of a request to the start of its response, over the exchanges in both captures.
+    """The times from the end of a request to the start of its response, for the exchanges in both captures.
 
-    seen_by_client: at the client's point. beyond_server: beyond the server's point. between: the difference.
+    seen_by_client: at the client's point. beyond_server: at the server's point, so without the path between the points. between:
+    the differences.
     """
 
     exchanges: int

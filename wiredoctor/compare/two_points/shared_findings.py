@@ -1,4 +1,4 @@
-"""Pair the findings of two captures of one network path, and divide their time among the parts of the path."""
+"""Find which findings both captures of a network path have, and divide their time among the parts of the path."""
 
 from __future__ import annotations
 
@@ -23,10 +23,14 @@ NEAR = SECOND // 100
 
 
 class Shared:
-    """Pairs findings by rule, kind, connection and time."""
+    """Matches the findings of two captures by rule, kind, connection and time."""
 
     def __init__(self, wire: Wire, one: list[Finding], two: list[Finding], lost: list[tuple[int, int, int]]) -> None:
-        """Prepare the pairing. lost: lost packets as (pair, time by the first clock, frame in its own capture)."""
+        """Prepare for matching the findings `one` and `two`.
+
+        lost: the lost packets, each as (index of its pair of connections, time by the first clock in ns, frame in its own
+        capture).
+        """
         self.wire, self.findings = wire, (one, two)
         self.lost: dict[int, list[tuple[int, int]]] = {}
         for pair, time, frame in lost:
@@ -40,7 +44,7 @@ class Shared:
         self.near = NEAR + int(max(trip, 0.0, sum(wire.typical)))
 
     def findings_of_sides(self) -> list[SideFinding]:
-        """Return the findings, the most severe first, then by delay."""
+        """Return the findings of both captures, the most severe first, then those with the longest delay."""
         made = [*self._findings_of_sides()]
         return sorted(made, key=lambda f: (SEVERITIES.index(f.severity), -(f.delay or 0.0), f.rule, f.connection or 0, f.frames))
 
@@ -65,7 +69,7 @@ class Shared:
         return None if finding.connection is None else self.pair_of[side].get(finding.connection)
 
     def _start(self, finding: Finding, side: int) -> float:
-        """Return when a finding starts, by the first clock (ns)."""
+        """Return when a finding starts (ns of the first clock). `side`: 0 if the first capture has it, 1 for the second."""
         time = np.array([finding.elapsed * SECOND])
         return float((self.wire.on_first(time.astype(np.int64)) if side else time)[0])
 
@@ -89,7 +93,10 @@ class Shared:
         )  # fmt: skip
 
     def _lost_within(self, finding: Finding, pair: int, side: int) -> list[int]:
-        """Return the frame numbers of lost packets of a finding's connection during the finding."""
+        """Return the frame numbers of packets that the finding's connection lost between the start and the end of the finding.
+
+        pair: the index of the connection in Pairs. side: 0 if the first capture has the finding, 1 for the second.
+        """
         begin = self._start(finding, side)
         span = max([finding.delay or 0.0, *(e.elapsed - finding.elapsed for e in finding.evidence)])
         end = begin + span * SECOND + self.near
@@ -98,9 +105,9 @@ class Shared:
     def _shares(self, finding: Finding, *, second: bool) -> Shares | None:
         """Return how much of the time from the first to the last packet of the evidence was spent on each part of the path.
 
-        Time between two packets of one sender belongs to the sender's side. Between packets of different senders, the first
-        packet was in transit, and then the other side took its time to send. If the last packet came from the other point, its
-        transit counts too. Return None if a capture lacks one of the packets, or if there are fewer than two.
+        The time between two packets of one sender counts for the side of that sender. Between packets of different senders, the
+        first packet was in transit, and then the receiver took its time to send the next one. The transit of the last packet also
+        counts if it came from the other point. Return None if a capture lacks one of the packets, or if there are fewer than two.
         """
         if len(finding.evidence) < 2:
             return None
@@ -125,9 +132,10 @@ class Shared:
         return Shares(*(max(0.0, round(passed[name] / SECOND, 9)) for name in ("client", "between", "server")))
 
     def _times_at_points(self, frame: int, *, second: bool) -> tuple[bool, float, float] | None:
-        """Return whether a packet is forward, and when it passed its sender's point and the other (ns of the first clock).
+        """Return whether a packet passed the first point first, when it passed the point of its sender, and when it passed the
+        other one.
 
-        Return None if only one capture has the packet.
+        The times are in ns of the first clock. Return None if only one capture has the packet.
         """
         frames, rows = self.frames[int(second)]
         at = int(np.searchsorted(frames, frame))
@@ -144,12 +152,12 @@ class Shared:
 
 
 def _rows_by_frame(frames: Array, rows: Array) -> tuple[Array, Array]:
-    """Return the frame numbers of these rows, and the indexes of the rows."""
+    """Return the frame number of each of these packets, and its index in `rows`."""
     return frames[rows], np.arange(len(rows))
 
 
 def lost_packets(wire: Wire, verdicts: tuple[list[Verdict], list[Verdict]]) -> list[tuple[int, int, int]]:
-    """Return lost packets as (pair, time by the first clock, frame in its own capture)."""
+    """Return the lost packets as (index of the pair of connections, time by the first clock in ns, frame in its own capture)."""
     made: list[tuple[int, int, int]] = []
     for second, some in enumerate(verdicts):
         rows, point = (wire.b, wire.two) if second else (wire.a, wire.one)

@@ -1,7 +1,7 @@
 """Match segments that were split or joined between the points, by the bytes that they carry.
 
-With segmentation offload, one large segment at the sender is several segments on the network, and several become one at the
-receiver.
+With segmentation offload, a large segment that is captured at the sender is several segments on the network. At the receiver,
+several segments of the network may be captured as one.
 """
 
 from __future__ import annotations
@@ -22,7 +22,10 @@ MAX_PIECES = 4_000_000
 
 
 def match_ranges(wire: Wire, expected: Array) -> None:
-    """Set part_a and part_b: how many bytes of unmatched segments arrived in other segments at the other point."""
+    """Set part_a and part_b of `wire` for segments without a partner: how many of their bytes arrived in other segments.
+
+    expected: when each packet of the first capture should pass the other point, in ns of the clock there.
+    """
     left = np.flatnonzero((wire.partner == NOBODY) & (wire.one.packets["length"][wire.a.row] > 0))
     right = np.flatnonzero((wire.back == NOBODY) & (wire.two.packets["length"][wire.b.row] > 0))
     if not len(left) or not len(right):
@@ -43,7 +46,11 @@ def match_ranges(wire: Wire, expected: Array) -> None:
 
 
 def _edges(groups: Array, places: Array) -> tuple[Array, Array]:
-    """Return the distinct edges of segments among `places`, sorted by group, and for each place the index of its edge."""
+    """Return the distinct positions among `places`, sorted by group and position, and for each place its index among them.
+
+    groups: the group of each place, which is one direction of a connection. places: the stream offsets at which segments begin or
+    end.
+    """
     order = np.lexsort((places, groups))
     new = np.ones(len(groups), bool)
     new[1:] = (groups[order][1:] != groups[order][:-1]) | (places[order][1:] != places[order][:-1])
@@ -53,7 +60,11 @@ def _edges(groups: Array, places: Array) -> tuple[Array, Array]:
 
 
 def _pieces(groups: Array, first: Array, last: Array, edges: Array) -> tuple[Array, Array]:
-    """Return (segment, hash of group and range) for each piece into which the edges cut the segments."""
+    """Cut segments at all edges inside them; return for each piece its segment and a hash of its group and its range of bytes.
+
+    groups: the group of each segment, which is one direction of a connection. first, last: the indexes in `edges` of its begin
+    and end.
+    """
     counts = np.maximum(last - first, 0)
     counts = np.where(np.cumsum(counts) <= MAX_PIECES, counts, 0)
     segment = np.repeat(np.arange(len(groups)), counts)
@@ -63,9 +74,10 @@ def _pieces(groups: Array, first: Array, last: Array, edges: Array) -> tuple[Arr
 
 
 def _pair_pieces(a: tuple[Array, Array], b: tuple[Array, Array], expected: Array, seen: Array) -> tuple[Array, Array]:
-    """Return for each piece of either side whether it has a match on the other side.
+    """Return for each piece on either side whether it has a match on the other side.
 
-    If one side has more copies of a piece than the other, its last copies match.
+    a, b: the segment and the hash of each piece, from `_pieces`. expected, seen: the times of the segments, by one clock. If one
+    side has more copies of a piece than the other, its last copies have the matches.
     """
     order_a = np.lexsort((expected[a[0]], a[1]))
     order_b = np.lexsort((seen[b[0]], b[1]))
@@ -87,6 +99,6 @@ def _ranks(keys: Array) -> Array:
 
 
 def _parts(segment: Array, found: Array, segments: int) -> Array:
-    """Return for each segment 0 if none of its pieces was found, 1 if some were, and 2 if all were."""
+    """Return for each segment 0 if none of its pieces has a match, 1 if some have one, and 2 if all have one."""
     every, there = np.bincount(segment, minlength=segments), np.bincount(segment, found, minlength=segments)
     return np.where((there > 0) & (there == every), 2, np.where(there > 0, 1, 0)).astype(np.int8)

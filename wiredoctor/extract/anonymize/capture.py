@@ -53,8 +53,8 @@ class Packet(NamedTuple):
 class Original:
     """The contents of a capture in memory.
 
-    `left_out`: the number of packets left out, by reason. `base`: the stream offset of each side's sequence number 0. `sender`:
-    the side that sent each frame.
+    `left_out`: the number of packets left out, by reason. `base`: the offset in the stream that corresponds to sequence number 0,
+    for each direction of each connection. `sender`: the connection and direction of each frame.
     """
 
     tables: dict[str, pl.DataFrame]
@@ -103,7 +103,7 @@ def read_original(access: PacketAccess) -> Original:
 
 
 def _unwrap(decoded: pl.DataFrame, others: list[tuple[dict[str, Any], bytes, str]]) -> Iterator[Packet | str]:
-    """Yield, for each of `others`, the packet inside its tunnel, or the reason why it is not understood."""
+    """Yield, for each packet in `others`, the packet inside its tunnel, or the given reason if that cannot be parsed."""
     columns = ("frame", "payload", "source_port", "destination_port", "seq")
     frames = [row["frame"] for row, _, _ in others]
     rows = decoded.filter(pl.col("frame").is_in(frames) & ~pl.col("quoted") & (pl.col("payload") < SCRATCH)).select(columns)
@@ -159,13 +159,13 @@ def _sequence(packet: Packet) -> int:
 
 
 def addresses_of(original: Original, seed: bytes) -> Addresses:
-    """Return the replacements for addresses, none of which is an address of the packets."""
+    """Return a mapping from the addresses of the packets to replacements. No replacement is itself an address of the packets."""
     given = {packet.data[a:b] for packet in original.packets for a, b in (*packet.parts.all_addresses, *packet.parts.macs)}
     return Addresses(seed, given | {address[:6] for address in given})
 
 
 def replace(original: Original, seed: bytes, said: Collection[bytes], addresses: Addresses) -> Heads:
-    """Fill the streams with replacements, and return the Heads with the words that were kept.
+    """Write replacements into all streams. Return the Heads used for this, which know the words that were kept.
 
     `said`: original words in lower case that are not used as replacements.
     """

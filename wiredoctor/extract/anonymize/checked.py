@@ -46,16 +46,16 @@ class Checked:
     left_out: Mapping[str, int]
 
     def like(self, finding: Finding) -> Finding | None:
-        """Return the finding that corresponds to one of the original capture, or None."""
+        """Return the finding in the anonymized capture that corresponds to `finding` in the original; None if there is none."""
         wanted = finding_facts(finding, None)
         return next((found for found in self.report.findings if finding_facts(found, self.frames) == wanted), None)
 
 
 def write_anonymous(report: Report, path: Path, analyse: Callable[[Path], Report], seed: bytes) -> Checked:
-    """Write an anonymized copy of a report's only capture, and compare the findings of both.
+    """Write an anonymized copy of a report's only capture, and check that an analysis finds the same in both.
 
     analyse: reads a capture with the rules and thresholds of the report. seed: at most 64 bytes; anyone who knows it can guess
-    and check addresses and words. Raise NotAnonymous if the comparison fails; the file at `path` must not be published then.
+    and check addresses and words. Raise NotAnonymous if a check fails; the file at `path` must not be published then.
     """
     [capture] = report.captures
     access = report.packets[capture.file]
@@ -80,7 +80,7 @@ def write_anonymous(report: Report, path: Path, analyse: Callable[[Path], Report
 
 
 def write(out: BinaryIO, packets: Sequence[Packet]) -> None:
-    """Write the packets as pcapng with times from `BEGIN` on, and without details of the capturing host."""
+    """Write the packets as a pcapng file whose times begin at `BEGIN`, without details of the capturing host."""
     out.write(making.section(f"wiredoctor {__version__}"))
     numbers = {link: number for number, link in enumerate(sorted({packet.parts.link for packet in packets}))}
     for link in numbers:

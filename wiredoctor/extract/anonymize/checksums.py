@@ -19,7 +19,7 @@ def ones_complement_sum(data: bytes) -> int:
 
 
 def renew(before: bytes, after: bytearray, frame: Frame) -> None:
-    """Write the IP checksum and the TCP or ICMP checksum of a packet whose other bytes are final."""
+    """Write the IP checksum and the TCP or ICMP checksum of a packet. All other bytes of the packet must be final."""
     if frame.quoted is not None:
         _renew_quoted(before, after, frame.quoted)
     if frame.version == 4:

@@ -1,4 +1,4 @@
-"""Anonymize TLS and HTTP/2, but keep the framing, and the versions and protocols in a hello that rules need."""
+"""Anonymize TLS and HTTP/2 streams. Framing is kept, and so are the TLS versions and protocol names that rules need."""
 
 from __future__ import annotations
 
@@ -73,7 +73,10 @@ def hello(data: bytes, tokens: Tokens) -> bytes:
 
 
 def _opaque(data: bytes, made: bytearray, at: int, length: int, end: int) -> int:
-    """Keep the length of a vector, and return the offset after it."""
+    """Copy only the length of a TLS vector to `made`, and return the offset after the vector.
+
+    `length` is the size of the length field in bytes, and `end` the limit for both offsets.
+    """
     made[at : min(at + length, end)] = data[at : min(at + length, end)]
     return min(at + length + int.from_bytes(data[at : at + length], "big"), end)
 
@@ -90,7 +93,7 @@ def _extension(number: int, content: bytes, tokens: Tokens) -> bytes:
 
 
 def _version(number: bytes) -> bytes:
-    """Return a TLS version or a reserved GREASE value (RFC 8701); replace any other value."""
+    """Return a version number unchanged if it is a TLS version or a GREASE value (RFC 8701), otherwise replace it with filler."""
     greased = number[0] == number[1] and number[0] & 15 == 10
     return number if greased or (number[0] == 3 and number[1] <= 4) else bytes([NEUTRAL, NEUTRAL])
 

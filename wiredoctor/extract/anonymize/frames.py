@@ -26,9 +26,9 @@ _PORTS, _HEADER = 8, 20
 class Frame:
     """The positions of a packet's parts, in bytes from its start.
 
-    `macs`: the ranges of link addresses. `end`: the end of the captured IP datagram. `payload`: the end of TCP's options, which
-    begin at byte 20 of the TCP header. `whole`: the datagram was captured completely. For an ICMP error, `tcp` is the start of
-    the ICMP header, and `payload` the end of the fixed part of the `quoted` TCP header.
+    `macs`: the start and end of each link-layer address. `tcp`: the start of the TCP or ICMP header. `payload`: the end of the
+    TCP options. `end`: the end of the captured IP datagram. `whole`: True if the datagram was captured completely. In an ICMP
+    error, `quoted` describes the quoted packet, and `payload` is the end of the fixed part of its TCP header.
     """
 
     link: int
@@ -54,7 +54,7 @@ class Frame:
 
 
 def frame_of(data: bytes, link: int) -> Frame | str:
-    """Return the parts of a packet, or the reason why it is not understood, for example inconsistent lengths."""
+    """Return the positions of a packet's parts, or the reason why it cannot be parsed, for example inconsistent lengths."""
     found = _network(data, link)
     if isinstance(found, str):
         return found
@@ -70,9 +70,10 @@ def frame_of(data: bytes, link: int) -> Frame | str:
 
 
 def inside(data: bytes, payload: int, ports: tuple[int, int], seq: int) -> int | str:
-    """Return the offset of the IP datagram inside a tunnel whose TCP payload begins at `payload`, or why it is not found.
+    """Return the offset of the IP header of a tunneled TCP packet; a description of the packet if that is not found.
 
-    The decoder parsed the outer headers, but their positions are not stored.
+    The decoder only stores where the TCP payload begins (`payload`), so the headers before it are recognized by `ports` and
+    `seq`.
     """
     for size in range(20, 61, 4):
         tcp = payload - size
@@ -145,7 +146,7 @@ def _tcp(data: bytes, link: int, macs: tuple[tuple[int, int], ...], version: int
 
 
 def _error(data: bytes, link: int, macs: tuple[tuple[int, int], ...], version: int, ip: int, icmp: int, end: int) -> Frame | str:
-    """Return the parts of an ICMP error that quotes TCP, or the reason why it is not understood."""
+    """Return the positions of the parts of an ICMP error that quotes TCP, or the reason why it cannot be parsed."""
     stop, quoted = min(end, len(data)), icmp + 8
     fixed = quoted + (20 if version == 4 else 40)
     if stop < fixed + _PORTS or data[icmp] not in _ERRORS[_ICMP if version == 4 else _ICMPV6] or data[quoted] >> 4 != version:

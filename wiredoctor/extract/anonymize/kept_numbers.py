@@ -1,4 +1,4 @@
-"""Decide which numbers in field values are kept: plausible lengths, limits and versions where the grammar has them."""
+"""Decide which numbers in field values are kept: plausible lengths, limits and versions in the places where HTTP has them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,10 @@ NEAR = 64
 
 
 def length(word: bytes, before: bytes, _stays: Collection[bytes]) -> bytes:
-    """Return a length in Content-Length (RFC 9110 section 8.6). Of an implausible one, only the number of digits is kept."""
+    """Return the word if it is a plausible length in Content-Length (RFC 9110 section 8.6).
+
+    An implausible length is replaced by a number with as many digits; nothing is returned for other words.
+    """
     found = _LENGTH.fullmatch(word) if _LENGTHS.fullmatch(before) else None
     if found is None or len(found[1]) <= _SURE:
         return word if found else b""
@@ -34,7 +37,7 @@ def length(word: bytes, before: bytes, _stays: Collection[bytes]) -> bytes:
 
 
 def limit(word: bytes, before: bytes, _stays: Collection[bytes]) -> bytes:
-    """Return the word if it is the value of the timeout or max parameter of Keep-Alive."""
+    """Return the word if it is the value of the timeout or max parameter of Keep-Alive, otherwise nothing."""
     return word if _LIMIT.fullmatch(word) and _LIMITED.search(before) else b""
 
 

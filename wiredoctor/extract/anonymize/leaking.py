@@ -24,9 +24,10 @@ _MAX_LEAKS = 20
 
 
 def leaks(original: Original, made: Iterable[Packet], kept: set[bytes], said: set[bytes]) -> list[str]:
-    """Describe original content found in the result: addresses (binary and text), and words, also in base64.
+    """Describe original content that occurs in the anonymized packets: addresses (binary or text) and words (also in base64).
 
-    Words have six bytes or more. `kept`: words of header sections that are kept on purpose. `said`: the words of the original.
+    Only words of six bytes or more are searched. `kept`: words of header sections that are kept on purpose. `said`: the words of
+    the original.
     """
     found: list[str] = []
     words, binary = set[bytes](), bytearray()
@@ -51,7 +52,7 @@ def leaks(original: Original, made: Iterable[Packet], kept: set[bytes], said: se
 
 
 def collect_words(original: Original) -> set[bytes]:
-    """Return all words of six bytes or more in a capture, in lower case, also decoded from base64."""
+    """Return all words of six bytes or more in a capture, in lower case. This includes words in text encoded as base64."""
     said = set[bytes]()
     for stream in original.streams.values():
         said |= _find_words(stream.before)
@@ -61,7 +62,7 @@ def collect_words(original: Original) -> set[bytes]:
 
 
 def _is_meaningful(word: bytes, usual: bytes) -> bool:
-    """Return whether a word is more than filler and not just a part of a common word.
+    """Return whether a word has enough characters besides filler, and is not a part of a common word.
 
     Filler may follow a start line, and a segment may end inside a common word.
     """

@@ -52,14 +52,14 @@ def _without_words(value: bytes) -> bytes:
 
 
 class Heads:
-    """Replaces header sections. `words` collects the words that were kept, in lower case."""
+    """Anonymizes header sections. `words` collects the words that were kept, in lower case."""
 
     def __init__(self, tokens: Tokens, addresses: Addresses) -> None:
         self._tokens, self._addresses = tokens, addresses
         self.words: set[bytes] = set()
 
     def head(self, data: bytes) -> bytes:
-        """Replace a start line and fields, complete or not."""
+        """Replace a start line and the field lines after it. The header section may be incomplete."""
         made: list[bytes] = []
         name, started = b"", False
         for line in _LINE.findall(data):
@@ -97,7 +97,7 @@ class Heads:
         return said + space + self.uri(target) + blank + version
 
     def uri(self, target: bytes) -> bytes:
-        """Replace a target or a reference, but keep scheme and port."""
+        """Replace a request target or URI reference, but keep its scheme and port."""
         scheme = _SCHEME.match(target)
         if scheme is None:
             return self._authority(target) if _PORT.search(target) else self._tokens.plain(target)
@@ -113,8 +113,8 @@ class Heads:
         return self._with_addresses(text[: port.start()], self._tokens.text) + text[port.start() :]
 
     def _with_addresses(self, text: bytes, replace: Callable[[bytes], bytes]) -> bytes:
-        """Replace IP addresses in a text with the same ones as in the packets if the lengths are equal, and all other text with
-        `replace`.
+        """Replace an IP address in a text with its replacement in packet headers if that has the same length. Replace all other
+        text with `replace`.
         """
         made, at = b"", 0
         for found in _ADDRESS.finditer(text):
@@ -187,9 +187,9 @@ class Heads:
         return text if text.strip(b'"').lower() in (b"true", b"false") else self._tokens.plain(text)
 
     def _basic(self, text: bytes) -> bytes:
-        """Replace Basic credentials (RFC 7617): the user name word by word, the password by filler of the same length.
+        """Replace Basic credentials (RFC 7617): the user name word by word, the password with filler of the same length.
 
-        Text that cannot be decoded is replaced by the same filler for all users.
+        Text that cannot be decoded is replaced with the same filler for all users.
         """
         nobody = (base64.b64encode(b"xxx") * len(text))[: len(text)]
         try:

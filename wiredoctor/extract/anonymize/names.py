@@ -28,8 +28,8 @@ def digest(seed: bytes, *parts: bytes, size: int = 16) -> bytes:
 class Tokens:
     """Maps words of letters and digits to others with the same length and character classes, ignoring case.
 
-    `originals`: words in lower case that are not used as replacements if others are left, because a search for leaks would find
-    them.
+    `originals`: words in lower case that a search for leaks would report. They are used as replacements only if no others are
+    left.
     """
 
     def __init__(self, seed: bytes, originals: Collection[bytes] = ()) -> None:
@@ -42,7 +42,7 @@ class Tokens:
         return _TOKEN.sub(lambda found: self.token(found[0]), data)
 
     def plain(self, data: bytes) -> bytes:
-        """Replace each word of a text, and replace characters that no grammar of HTTP needs by `-`."""
+        """Replace each word of a text. Also replace characters that do not belong to HTTP syntax with `-`."""
         return self.text(data).translate(_SIGNS)
 
     def token(self, word: bytes) -> bytes:
@@ -79,8 +79,8 @@ class Addresses:
     """Maps IP and MAC addresses to others that are not among `originals`.
 
     If possible, a replacement has as many characters as its original, so it also fits into header sections. It comes from a range
-    for documentation or tests, or from a private range if no address of the former has this length. An IPv4 loopback address is
-    replaced by another one.
+    for documentation or tests, or from a private range if documentation ranges have no address of this length. An IPv4 loopback
+    address is replaced by another one.
     """
 
     def __init__(self, seed: bytes, originals: Collection[bytes]) -> None:
@@ -106,7 +106,9 @@ class Addresses:
         return made
 
     def text(self, written: bytes) -> bytes | None:
-        """Return the replacement for an address in text form; None if it is not an address, or its length does not allow it."""
+        """Return the replacement for an address in text form. Return None if the text is no address, or if the replacement has
+        another length.
+        """
         try:
             address = ipaddress.ip_address(written.decode("ascii"))
         except (UnicodeDecodeError, ValueError):
@@ -140,7 +142,9 @@ class Addresses:
 
 
 def _ipv4(prefix: tuple[int, ...], length: int, chance: bytes) -> bytes | None:
-    """Return an address that begins with these bytes and has this many characters; None if there is none."""
+    """Return an IPv4 address that begins with the numbers `prefix` and is `length` characters long as text; None if there is
+    none.
+    """
     count = 4 - len(prefix)
     digits = _split(length - sum(len(f"{one}.") for one in prefix) - (count - 1), count, 3, chance)
     bounds = ((0, 9), (10, 99), (100, 255))
@@ -174,7 +178,7 @@ def _word(digits: int, chance: bytes) -> int:
 
 
 def _split(whole: int, count: int, most: int, chance: bytes) -> list[int]:
-    """Split a number into `count` numbers from 1 to `most`; return an empty list if that is impossible."""
+    """Split a number into a sum of `count` numbers from 1 to `most`; return an empty list if that is impossible."""
     if not count <= whole <= count * most:
         return []
     parts = [1] * count

@@ -1,4 +1,4 @@
-"""Anonymize one packet: link and IP addresses, options and padding. The payload is taken from the anonymized stream."""
+"""Anonymize the link and IP addresses, options and padding of a packet, and insert the payload from the anonymized stream."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def _clear(data: bytes, made: bytearray, header: Frame) -> None:
 
 
 def _error_data(data: bytes, frame: Frame) -> bytes:
-    """Return the second word of an ICMP header: the MTU (RFC 1191 section 4, RFC 4443 section 3.2), or zeros without one."""
+    """Return bytes 4 to 7 of an ICMP error: the MTU (RFC 1191 section 4, RFC 4443 section 3.2), or zeros if there is none."""
     type_code, field = (data[frame.tcp], data[frame.tcp + 1]), data[frame.tcp + 4 : frame.tcp + 8]
     if frame.version == 6:
         return field if type_code[0] == _PACKET_TOO_BIG else bytes(4)

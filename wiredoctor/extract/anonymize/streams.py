@@ -1,4 +1,4 @@
-"""The bytes of one direction of a connection, and the bytes that replace them."""
+"""Store the bytes of one direction of a connection, and the bytes that replace them."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ BODY = bytes(b if b in b"\r\n" else ord("x") for b in range(256))
 
 
 class Stream:
-    """The captured bytes of one direction.
+    """The captured bytes of one direction of a connection.
 
-    `before`, `after`: the original and the anonymized bytes from stream offset `low` on. `known`: which of them were captured. If
-    the range is longer than `room` bytes, the stream stays empty.
+    `before`: the original bytes, beginning at stream offset `low`. `after`: the anonymized bytes. `known`: whether each byte was
+    captured. If the range is longer than `room` bytes, the stream stays empty.
     """
 
     def __init__(self, pieces: list[tuple[int, bytes]], room: int) -> None:
@@ -55,7 +55,7 @@ class Stream:
         return self.before[begin : begin + int(missing[0])] if len(missing) else self.before[begin:end]
 
     def overwrite(self, offset: int, data: bytes) -> None:
-        """Replace bytes from a stream offset on, and ignore bytes outside the stream."""
+        """Replace the anonymized bytes from stream offset `offset` on with `data`, and ignore what lies outside the stream."""
         begin = offset - self.low
         data = data[max(-begin, 0) :]
         begin = max(begin, 0)
@@ -64,14 +64,15 @@ class Stream:
             self.after[begin : begin + size] = data[:size]
 
     def body(self, begin: int, end: int) -> None:
-        """Replace a part of a message body by filler."""
+        """Replace a part of a message body with filler."""
         begin, end = max(begin, self.low) - self.low, min(end, self.high) - self.low
         if begin < end:
             self.after[begin:end] = self.before[begin:end].translate(BODY)
 
     def packet(self, offset: int, payload: bytes) -> bytes:
-        """Return the anonymized payload of a packet at this offset. If a copy differed from the first one, the anonymized
-        copies differ, too.
+        """Return the anonymized payload of a packet that begins at stream offset `offset`.
+
+        If a retransmission differs from the first copy, the anonymized copies also differ.
         """
         made: Array = np.frombuffer(payload.translate(KEEP), np.uint8).copy()
         begin, end = max(offset, self.low), min(offset + len(payload), self.high)

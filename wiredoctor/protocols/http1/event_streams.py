@@ -1,8 +1,8 @@
 """Count the events of a stream that arrives in pieces of any size.
 
-An event ends with an empty line (text/event-stream, WHATWG HTML section 9.2), with its line (application/x-ndjson), or where the
-next delimiter begins (multipart/x-mixed-replace, RFC 2046 section 5.1). Compressed events are decoded if zlib supports their
-coding.
+An event ends with an empty line (text/event-stream, WHATWG HTML section 9.2), at the end of a line (application/x-ndjson), or
+where the next delimiter begins (multipart/x-mixed-replace, RFC 2046 section 5.1). Compressed events are decoded if zlib supports
+their coding.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Counter(Protocol):
 
 
 class Lines:
-    """Counts events that end with at least `least` line ends (LF or CR LF). Empty events do not count."""
+    """Counts events, each of which ends with at least `least` line ends (LF or CR LF). Empty events do not count."""
 
     __slots__ = ("_begun", "_ends", "_least", "_pattern")
 
@@ -92,7 +92,7 @@ class Parts:
         """Do nothing, because there are no resources."""
 
     def count(self, data: bytes) -> int:
-        """Return how many events end in these bytes."""
+        """Return how many parts of the multipart body end in these bytes."""
         if self._delimiter is None:
             return 0
         data = self._rest + data
@@ -114,7 +114,7 @@ class Parts:
 class Coded:
     """Counts the events of a stream with gzip or deflate coding.
 
-    Many servers send deflate without the zlib header (RFC 9110 section 8.4.1).
+    Deflate is accepted without the zlib header too, because many servers omit it (RFC 9110 section 8.4.1).
     """
 
     __slots__ = ("__weakref__", "_events", "_inflate", "_is_gzip", "_made", "_read", "_start")
@@ -190,7 +190,7 @@ def make_counter(fields: Fields) -> Counter | None:
 
 
 def _event_counter(fields: Fields) -> Counter:
-    """Return the counter for events after decoding."""
+    """Return a counter for the events of a response with these fields. It expects the body without its content coding."""
     if fields.content_type == "multipart/x-mixed-replace":
         return Parts()
     return Lines(1 if fields.content_type == "application/x-ndjson" else 2)

@@ -58,7 +58,7 @@ def framing_lines(head: bytes) -> str:
 def find_place(head: bytes, kind: int) -> str:
     """Return where a grammar fault is, as text: a field name, the start line or a line number.
 
-    For an invalid Content-Length, return the field. `kind`: the bit of the fault.
+    For an invalid Content-Length, return the whole field. `kind`: the bit of the fault.
     """
     start, *lines = head.removesuffix(b"\n").split(b"\n")
     if kind == NO_NUMBER:
@@ -88,9 +88,10 @@ def find_place(head: bytes, kind: int) -> str:
 
 
 def _field(name: bytes, line: bytes) -> str:
-    """Return how reports name an invalid field: only by its name, because the value may contain secrets.
+    """Return how reports name an invalid field: by its name, because the value may contain secrets.
 
-    A truncated name may contain secrets too, so it is replaced. If secrets are shown, return the complete field.
+    If the line was truncated within the name, the name is replaced, because it may contain secrets too. If secrets are shown,
+    return the complete field.
     """
     if secrets_are_shown():
         return line[:MAX_OF_A_FIELD].removesuffix(b"\r").decode("latin-1")

@@ -42,9 +42,9 @@ CONTROLS = bytes((*range(9), *range(10, 32), 127))
 """The bytes that no line may contain, including CR; the tab is the only control byte allowed (RFC 9110 section 5.5)."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Fields:
-    """The content of header fields, limited to what framing, lifetime and rules need. `number` is unique per instance."""
+    """The content of the header fields that framing, connection handling and rules need. `number` is unique per instance."""
 
     number: int
     content_length: int | None = None
@@ -159,7 +159,7 @@ _STALE = Regex(r"\bstale\s*=\s*\"?true\b", re.IGNORECASE)
 
 
 def _accept(fields: Fields, values: list[str]) -> None:
-    """Detect that a page is requested, because only then do browsers list HTML first in Accept."""
+    """Record that the request is for a page if HTML comes first in Accept, as browsers do only for pages."""
     fields.navigation |= values[0].lower().startswith("text/html")
 
 
@@ -169,7 +169,7 @@ def _fetch_mode(fields: Fields, values: list[str]) -> None:
 
 
 def _range(fields: Fields, values: list[str]) -> None:
-    """Parse the first range of bytes (RFC 9110 section 14.1.2). Of a range counted from the end, the first byte is unknown."""
+    """Parse the start of the first byte range (RFC 9110 section 14.1.2). Leave it unknown if the range counts from the end."""
     unit, _, ranges = values[0].partition("=")
     first = ranges.partition("-")[0].strip()
     if unit.strip().lower() == "bytes" and first.isascii() and first.isdigit() and len(first) <= 18:
@@ -177,7 +177,7 @@ def _range(fields: Fields, values: list[str]) -> None:
 
 
 def _credentials(fields: Fields, values: list[str]) -> None:
-    """Parse credentials (RFC 9110 section 11.4). Of a user name, store only a checksum.
+    """Parse credentials (RFC 9110 section 11.4). If they contain a user name, only its checksum is stored.
 
     User names are defined in RFC 7617 section 2 and RFC 7616 section 3.4.
     """
@@ -236,7 +236,7 @@ _CONTROL = Regex(r"[\x00-\x08\x0a-\x1f\x7f]")
 
 
 def bound_text(text: str) -> str:
-    """Return the beginning of a text, at most limits.TEXT characters, which is stored."""
+    """Return at most the first limits.TEXT characters of a text; no more than that is stored."""
     return text[: limits.TEXT.value]
 
 
@@ -272,7 +272,7 @@ def _forwarded_server(fields: Fields, _values: list[str]) -> None:
 
 
 def _read_forwarded_for(fields: Fields, values: list[str]) -> None:
-    """Parse X-Forwarded-For. It overrides Forwarded, because a sender of both writes the same addresses to both."""
+    """Parse X-Forwarded-For. It overrides Forwarded: a gateway that sends both writes the same addresses to both."""
     fields.forwarded = True
     fields.forwarded_for = _addresses(item for value in values for item in value.split(","))
 
@@ -291,7 +291,10 @@ _ADDRESS = Regex(r"(?:\d{1,3}(?:\.\d{1,3}){3}|\[[0-9a-f:.]*:[0-9a-f:.]*\])(?::\d
 
 
 def _addresses(items: Iterable[str]) -> str:
-    """Return addresses, with or without ports, separated by commas. Names and tokens become "unknown"."""
+    """Return the items as one text, separated by commas.
+
+    Items that are not IP addresses (with or without ports) become "unknown".
+    """
     texts = (item.strip().lower() for item in items)
     return bound_text(", ".join(text if _ADDRESS.fullmatch(text) else "unknown" for text in texts))
 
@@ -368,7 +371,7 @@ def has_controls(line: bytes) -> bool:
 def collect(lines: list[Line], number: int) -> Fields:
     """Return the fields of a header section from its field lines; lines with equal names form a list (RFC 9110 section 5.3).
 
-    `number`: the number of the new object.
+    `number`: the `Fields.number` of the result.
     """
     values: dict[bytes, list[str]] = {}
     fields = Fields(number)
@@ -383,8 +386,9 @@ def collect(lines: list[Line], number: int) -> Fields:
 
 
 def _is_event_stream(fields: Fields) -> bool:
-    """Return whether the response is an event stream according to its media type. Lines of JSON with a length or a file name
-    are a file instead.
+    """Return whether a response is an event stream according to its media type.
+
+    Newline-delimited JSON with a length or a file name counts as a file, not as a stream.
     """
     is_file = fields.content_type == "application/x-ndjson" and (fields.has_content_length or fields.attachment)
     return fields.content_type in EVENT_STREAMS and not is_file

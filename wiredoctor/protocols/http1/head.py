@@ -75,7 +75,7 @@ class StatusLine(NamedTuple):
 class HeadParser:
     """Parses header sections, and caches what repeats.
 
-    Lines are numbered: 0 is an irrelevant line, other numbers are indexes of `_entries`. A set of fields is a tuple of such
+    Each distinct line has a number: 0 if it is irrelevant, otherwise its index in `_entries`. A set of fields is a tuple of such
     numbers.
     """
 
@@ -109,7 +109,7 @@ class HeadParser:
         return fields
 
     def _many(self, lines: list[bytes]) -> Fields:
-        """Return the fields in many lines, or long ones, without caching them."""
+        """Return the fields in these lines without caching them, because they are many or long."""
         whole = unfold(lines)
         read = {line: field_line(line) for line in set(whole)}
         fields = collect([entry for line in whole if (entry := read[line]) is not None], self.met)
@@ -117,7 +117,7 @@ class HeadParser:
         return fields if whole == lines else self._broken(fields, find_folding_faults(lines))
 
     def _broken(self, fields: Fields, wrong: int) -> Fields:
-        """Return the fields of a header section with additional faults, which its lines alone do not show."""
+        """Return a copy of `fields` with additional grammar faults (bits), which parsing single lines cannot find."""
         self.met += 1
         return replace(fields, number=self.met - 1, malformed=fields.malformed | wrong)
 
@@ -219,14 +219,15 @@ def head_lines(head: bytes) -> tuple[list[bytes], int]:
 
 
 def find_folding_faults(lines: list[bytes]) -> int:
-    """Return the faults of a header section with folded lines, as bits; some no longer show after `unfold`."""
+    """Return the faults of a header section with folded lines, as bits. `lines`: the lines as sent, not unfolded."""
     return FOLDING | (CONTROL_BYTE if any(map(has_controls, lines)) else 0)
 
 
 def unfold(lines: list[bytes]) -> list[bytes]:
     """Return the lines with folded ones joined by a space (RFC 9112 section 5.2).
 
-    A folded line is ignored before the first field, and after a field whose value reports may show.
+    A folded line is dropped if no field precedes it, or if reports may show the field's value, because the line may contain
+    anything.
     """
     if not any(line.startswith((b" ", b"\t")) for line in lines):
         return lines

@@ -15,9 +15,9 @@ from wiredoctor.protocols.http1.framing import CHUNKED, LENGTH, UNTIL_CLOSE
 from wiredoctor.tables import MILLISECOND, NEVER, NONE
 
 GAP = 5 * MILLISECOND
-"""The time in ns between packets below which they were sent together."""
+"""Packets of a body that are less than this time (ns) apart were sent together."""
 CHUNK_GAP = 10 * MILLISECOND
-"""The time in ns between chunks below which they were sent together; only their number matters."""
+"""Chunks that are less than this time (ns) apart were sent together; only their number matters."""
 LONGEST = 20 * MILLISECOND
 """The maximum duration of a lump in ns, without gaps that do not count: less than 5 % of any wait before it."""
 MAX_PER_PACKET = MILLISECOND // 2
@@ -28,7 +28,7 @@ FEWEST_AT_ONCE = 4
 LARGE = 10
 """The minimum number of events in a lump that is not a single step of a program."""
 LARGEST = 1024
-"""The size in bytes at which larger chunks count: the median of small chunks stays exact, and memory is bounded."""
+"""The size in bytes as which larger chunks are counted: the median of small chunks stays exact, and memory is bounded."""
 SHOWN = 3
 """The maximum number of lumps whose packets are stored."""
 EARLY = 2
@@ -36,12 +36,13 @@ EARLY = 2
 
 
 class Flight:
-    """Packets of a body sent together: the frame and time of the first, their number, and how many events ended in them.
+    """Packets of a body sent together: the frame and time of the first packet, how many there are, and how many events ended in
+    them.
 
     `bytes`: the number of content bytes. `ticks`: by how much the sender's clock advanced over the packets. `inside`: the flight
-    ends inside an event. `pause`: the frame and time of the packet before, if the application had paused for long. `emptied`:
-    that packet was small, so nothing was left to send. `gap`, `gap_ticks`: the time in ns before the flight, and by how much the
-    sender's clock advanced in it; NEVER if unknown.
+    ends inside an event. `pause`: the frame and time of the last packet before the flight, if the application paused for a long
+    time after it. `emptied`: that packet was small, so nothing was left to send. `gap`: the time in ns before the flight.
+    `gap_ticks`: by how much the sender's clock advanced in this time; NEVER if unknown.
     """
 
     __slots__ = (
@@ -66,7 +67,8 @@ class Flight:
         return self.span <= LONGEST and self.ticks * tick <= LONGEST
 
     def is_lump(self, least: int, tick: int) -> bool:
-        """Return whether at least `least` events arrived so fast that they were ready before. The wait before is not checked.
+        """Return whether at least `least` events arrived faster than a program generates them. The time before the flight is not
+        checked.
 
         `tick` is as in `took`.
         """
@@ -77,14 +79,15 @@ class Flight:
 class Pieces:
     """The chunks, flights and events of one response so far. Flights and lumps are explained at the beginning of this module.
 
-    `early`: the number of data chunks that began before the first gap of 10 ms, at most EARLY. `alone`: the number of chunk
-    size lines in packets without content. `apart`: the number of chunks that began some time after the previous one. `began`:
-    the time at which the newest chunk began. `lines`: every data chunk ended with a newline. `counter`: counts the events; None
-    if events are not counted. `is_timed`: flights are tracked. `full`: the number of flights with content.
+    `early`: the number of data chunks that began before the first gap of 10 ms, at most EARLY. `alone`: the number of chunk size
+    lines in packets without content. `apart`: the number of chunks that began some time (`flush_gap`) after the previous one.
+    `began`: the time at which the newest chunk began. `lines`: every data chunk ended with a newline. `counter`: counts the
+    events; None if events are not counted. `is_timed`: flights are tracked. `full`: the number of flights with content.
 
     `held`: the number of lumps after a long pause of the application; `held_events`: the number of their events. `large`,
     `large_events`: the same for lumps with LARGE events or more. `cut`: the number of lumps that end inside an event and are
-    followed by another lump. `first_cut`: whether the first flight is such a lump. `shown`: the first lumps.
+    followed by another lump. `first_cut`: whether the first flight ends inside an event and is followed by a lump. `shown`: the
+    first lumps.
     """
 
     __slots__ = (
@@ -163,10 +166,10 @@ class Pieces:
         return flight
 
     def waited(self, gap: int, *, if_quick: bool) -> bool:
-        """Do not count the gap before the newest packet, because the sender waited for the receiver.
+        """Ignore the gap before the newest packet, in which the sender waited for the receiver. Return whether the gap is
+        ignored.
 
-        Return whether the gap is ignored. `gap`: its length in ns. `if_quick`: ignore it only if the previous packets were sent
-        together.
+        `gap`: its length in ns. `if_quick`: ignore the gap only if the packets before it were sent in quick succession.
         """
         flight, before = self.newest, self.newest if gap < GAP else self.before
         if not self.is_timed or before.frame == NEVER:
@@ -197,7 +200,7 @@ class Pieces:
             flight.ticks += max(ticks, 0)
 
     def chunk(self, size: int, time: int, flush_gap: int, *, alone: bool) -> None:
-        """Record a chunk size line. If at least `flush_gap` ns passed since the previous one, that chunk was flushed on purpose.
+        """Record a chunk size line. `apart` counts it if at least `flush_gap` ns passed since the previous chunk began.
 
         `alone`: the line is in a packet without content.
         """
@@ -237,19 +240,20 @@ class Pieces:
         self.flights.clear()
 
     def paused(self, frame: int, before: tuple[int, int], *, emptied: bool) -> None:
-        """Record that the application had paused for long before frame `frame`.
+        """Record that the application had paused for a long time before frame `frame`.
 
-        `before`: the frame and time of the previous packet. `emptied`: that packet was small.
+        `before`: the frame and time of the previous packet. `emptied`: that packet was small, so nothing was left to send.
         """
         flight = self.flights.get(frame)
         if flight is not None:
             flight.pause, flight.emptied = before, emptied
 
     def count_lumps(self, least: int, tick: int = 0, *, over: bool = False) -> None:
-        """Count the lumps of `least` events or more after long pauses.
+        """Count the lumps of `least` events or more after long pauses. A lump is a series of events that a buffer released
+        together.
 
-        `tick`: the length of a tick of the sender's clock in ns, 0 if unknown. The pauses before all flights must be known. The
-        newest flight is only counted if the body is `over`, because it may get more events.
+        `tick`: the length of a tick of the sender's clock in ns, 0 if unknown. The pauses before all flights must be known.
+        `over`: the body has ended. Before that, the newest flight is not counted, because more events may belong to it.
         """
         self.tick = tick
         first = self.first
@@ -281,7 +285,10 @@ class Pieces:
 
 
 def pieces_of(fields: Fields, framing: int) -> Pieces | None:
-    """Return a new Pieces for a response with these fields and this framing; None if its pieces do not matter."""
+    """Return a new Pieces for a response with these fields and this framing.
+
+    Return None if the response is neither chunked nor an event stream.
+    """
     if fields.event_stream and framing in (LENGTH, CHUNKED, UNTIL_CLOSE):
         return Pieces(make_counter(fields), is_timed=True)
     return Pieces(None) if framing == CHUNKED else None

@@ -27,8 +27,9 @@ _NO_RECORD = -1
 class Hello(NamedTuple):
     """The content of a hello, as text with one character per byte.
 
-    version: the one that the server chose, or the highest that the client offers. name: the server_name. protocols: those of
-    ALPN, such as "h2,http/1.1". hides: a part of the ClientHello is encrypted, so the true name may differ.
+    version: the TLS version that the server chose, or the highest one that the client offers. name: the server name (SNI).
+    protocols: the ALPN protocols, such as "h2,http/1.1". hides: a part of the ClientHello is encrypted, so the true name may
+    differ.
     """
 
     version: str = ""
@@ -44,7 +45,7 @@ TlsFacts = tuple[str, str, str, str, bool]
 SILENT: TlsFacts = ("", "", "", "", False)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Side:
     """The TLS records that one side has sent, until its hello is complete.
 
@@ -110,7 +111,7 @@ class Side:
         return False
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Handshake:
     """The TLS handshake of a connection: the records of both sides."""
 
@@ -128,7 +129,7 @@ def may_begin(data: bytes) -> bool:
 
 
 def _read(body: bytes, kind: int) -> Hello:
-    """Return a parsed hello, given without its handshake header; NOTHING if its lengths are inconsistent."""
+    """Parse the body of a handshake message (a hello) of this kind. Return NOTHING if its lengths are inconsistent."""
     try:
         extensions = dict(_extensions(body, kind))
         name, protocols = extensions.get(_SERVER_NAME, b""), extensions.get(_PROTOCOLS, b"")
@@ -143,9 +144,10 @@ def _read(body: bytes, kind: int) -> Hello:
 
 
 def _extensions(body: bytes, kind: int) -> Iterator[tuple[int, bytes]]:
-    """Yield the number and content of each extension; of equal numbers only the first.
+    """Yield the number and content of each extension, without repetitions of a number. Raise ValueError if lengths are
+    inconsistent.
 
-    tshark shows both, and servers reject such a hello. Raise ValueError if lengths are inconsistent.
+    tshark shows repetitions too, but servers reject a hello that has any.
     """
     at = 2 + 32
     at += 1 + _number(body, at, 1)
@@ -176,7 +178,10 @@ def _number(data: bytes, at: int, size: int) -> int:
 
 
 def _vector(data: bytes, size: int) -> bytes:
-    """Return the content after a length of `size` bytes. Raise ValueError unless it has this length."""
+    """Return the content of a TLS vector, which begins with the length of its content in `size` bytes.
+
+    Raise ValueError unless the length equals that of the remaining bytes.
+    """
     if size + _number(data, 0, size) != len(data):
         raise ValueError
     return data[size:]

@@ -48,12 +48,15 @@ def page(changes: Changes, *, everything: bool = False, quiet: bool = False) -> 
 
 
 def other_notes(changes: Changes) -> list[str]:
-    """Return the notes that are not in the headline."""
+    """Return the notes except the one that is shown as the headline."""
     return [note for note in changes.notes if note != changes.mismatch]
 
 
 def headline(changes: Changes) -> str:
-    """Return a headline such as "2 new problems, 3 stayed, 1 fixed; 1 endpoint slower.", after why no request matches, if so."""
+    """Return a headline such as "2 new problems, 3 stayed, 1 fixed; 1 endpoint slower."
+
+    If no requests can be compared, the headline begins with the reason.
+    """
     first = f"{changes.mismatch[0].upper()}{changes.mismatch[1:]}. " if changes.mismatch else ""
     numbers = {status: len(changes.of(status)) for status in ("new", "stayed", "fixed", "not-seen-again")}
     parts = [f"{n:,} {_STATUS.get(status, status)}" for status, n in numbers.items() if n]
@@ -83,7 +86,7 @@ def _too_few(changes: Changes) -> str:
 
 
 def is_(one: EndpointChange, verdict: str) -> bool:
-    """Return whether an endpoint is "slower", or "faster" (`verdict`), in any of the reported times."""
+    """Return whether any of an endpoint's reported times has this verdict, "slower" or "faster"."""
     return verdict in (one.total.verdict, one.total.tail, one.server_time.verdict, one.server_time.tail)
 
 
@@ -108,9 +111,9 @@ _FREQUENCY = {"more-often": " (more often, significant)", "less-often": " (less 
 
 
 def format_hits(hits: int, chances: int | None, of: str) -> str:
-    """Format a number of occurrences: "3 in 12 exchanges", or only "3" if `chances` is unknown or counts captures.
+    """Format a number of occurrences as "3 in 12 exchanges", or as "3" if `chances` is None or `of` is "captures".
 
-    `of`: the noun for the chances, in the plural.
+    `chances`: how many exchanges or other things could have been affected; `of` is their name, in the plural.
     """
     if chances is None or of == "captures":
         return f"{hits:,}"
@@ -152,13 +155,19 @@ def _place(one: EndpointChange) -> str:
 
 
 def _request_first(one: EndpointChange, heading: str) -> str:
-    """Return the cell of an endpoint in a narrow table, which keeps the method if the cell is shortened."""
+    """Return the name of an endpoint for a narrow table, beginning with the method, which must remain visible if the name is
+    cut.
+
+    The server follows only if it is not in the `heading`.
+    """
     request = (one.request_for_people or f"{one.method} {one.path}").strip()
     return request if heading or not one.server else f"{request} ({one.server})"
 
 
 def endpoint_sentences(one: EndpointChange, verdict: str) -> Iterator[str]:
-    """Yield a sentence for each time in which an endpoint became slower, or faster (`verdict`), with the difference."""
+    """Yield a sentence for each kind of time that became slower (or faster, see `verdict`) at an endpoint, with the
+    difference.
+    """
     parts = {
         "total": one.total,
         "until the response began": one.server_time,
@@ -184,7 +193,7 @@ _WORDS = {"same": "-", "too-few": "too few", "unknown": "", "slower": "slower", 
 
 
 def endpoint_row(one: EndpointChange) -> tuple[str, ...]:
-    """Return the cells of an endpoint, in the order of ENDPOINT_HEADINGS."""
+    """Return the texts in the line of an endpoint, in the order of ENDPOINT_HEADINGS."""
     before, after = one.total.before, one.total.after
     verdict = next((v for v in _CHANGED if is_(one, v)), one.total.verdict)
     return (
@@ -201,7 +210,7 @@ def endpoint_row(one: EndpointChange) -> tuple[str, ...]:
 
 
 def rule_rows(changes: Changes) -> Iterator[tuple[str, ...]]:
-    """Yield the cells of each rule, in the order of RULE_HEADINGS."""
+    """Yield a row of texts for each rule, in the order of RULE_HEADINGS."""
     for one in changes.rules:
         before = _rate(one.before, changes.before, judged=one.judged_before)
         after = _rate(one.after, changes.after, judged=one.judged_after)
@@ -220,7 +229,9 @@ def _lost_times(one: RuleChange) -> tuple[str, str]:
 
 
 def source_sentence(name: str, source: Source) -> str:
-    """Describe one of the two inputs: its name and kind, and its numbers of connections, exchanges and occurrences."""
+    """Describe one of the two inputs: its name, its kind, its numbers of connections, exchanges and occurrences, and the time
+    lost.
+    """
     files = f" of {count(len(source.captures), 'capture')}" if len(source.captures) != 1 else ""
     kind = "JSON report" if source.kind == "report" else "analyzed"
     lost = f", {duration(source.delay)} lost to waiting" if source.delay else ""
@@ -231,8 +242,9 @@ def source_sentence(name: str, source: Source) -> str:
 def got_worse(changes: Changes, what: str) -> bool:
     """Return whether something got worse.
 
-    `what`: "slower" asks for slower endpoints, "new" for new findings, anything else for findings that became more frequent or
-    more expensive. Notes and findings about the captures themselves do not count, because they need no action.
+    If `what` is "slower", only endpoints that became slower count; if it is "new", only new findings. Otherwise, findings that
+    became more frequent or more expensive count. Notes and findings about the captures themselves never count, because they need
+    no action.
     """
     if what == "slower":
         return any(is_(one, "slower") for one in changes.endpoints)

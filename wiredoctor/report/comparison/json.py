@@ -12,7 +12,7 @@ from wiredoctor.report.row_order import Sink
 
 
 def write(comparison: Any, kind: str, out: Sink) -> None:
-    """Write a dataclass as one JSON object, with one list element per line."""
+    """Write a comparison as one JSON object, with a line for each element of a list."""
     values = cast("dict[str, Any]", _plain(comparison))
     head = {
         "schema_version": SCHEMA_VERSION,

@@ -98,7 +98,7 @@ def _clock(clock: Clock) -> Iterator[Line]:
 
 
 def _precise(seconds: float) -> str:
-    """Format seconds to the microsecond, the precision of captures."""
+    """Format seconds with a precision of at least a microsecond, which is the precision of most captures."""
     return f"{seconds:.6f} s" if seconds >= 1 else duration(seconds)
 
 
@@ -130,7 +130,7 @@ def _was(number: int) -> str:
 
 
 def _remarks(way: Way) -> Iterator[str]:
-    """Yield remarks on a direction that are not in its table."""
+    """Yield sentences about one direction that explain values in the table of directions or add to them."""
     to = f"To the {_OTHER[way.sender]}"
     if way.retransmissions:
         why = [
@@ -235,7 +235,10 @@ def _change_text(one: Changed) -> str:
 
 
 def _packets(result: TwoPoints, *, everything: bool) -> Iterator[Part]:
-    """Yield the packets that only one capture has, except those outside the time of the other capture, which prove nothing."""
+    """Yield the packets that only one capture has.
+
+    Packets from times when the other point was not capturing are left out, because they prove nothing.
+    """
     telling = [one for one in result.packets if one.kind != "outside"]
     if not telling:
         return

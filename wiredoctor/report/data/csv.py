@@ -42,7 +42,7 @@ def write(report: Report, out: Sink) -> None:
 
 
 def lines(out: Sink, rows: Iterable[Iterable[Any]], *, safe: bool = True) -> None:
-    """Write one line per row of cells; `safe`: escape texts with `harmless`."""
+    """Write each row as one line of CSV. `safe`: escape texts with `harmless`."""
     for row in rows:
         line = io.StringIO()
         csv.writer(line).writerow([harmless(cell) if safe and isinstance(cell, str) else cell for cell in row])

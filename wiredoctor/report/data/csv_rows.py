@@ -40,7 +40,9 @@ def column_names(table: str) -> list[str]:
 
 
 def _flat(batch: pl.DataFrame) -> list[pl.Expr]:
-    """Return an expression for each cell of a line: the JSON columns, flattened, so `request.method` becomes request_method."""
+    """Return an expression for each column of the CSV: the JSON columns, with request.method flattened to request_method, and so
+    on.
+    """
     made: list[pl.Expr] = []
     for name, dtype in batch.schema.items():
         if isinstance(dtype, pl.Struct):
@@ -66,13 +68,13 @@ def _one(dtype: Any) -> pl.Expr:
 
 
 def _join_fields(value: pl.Expr, dtype: pl.Struct) -> pl.Expr:
-    """Return an expression that joins the fields of a struct that are not null, for example "3: 0" for an exchange."""
+    """Return an expression that joins all fields of a struct except null, as in "3: 0" for a connection and its exchange."""
     fields = [value.struct.field(field.name).cast(pl.String) for field in dtype.fields]
     return pl.when(value.is_not_null()).then(pl.concat_str(fields, separator=": ", ignore_nulls=True))
 
 
 def _harmless(texts: pl.Series) -> pl.Series:
-    """Return the texts, escaped by `csv.harmless` where a spreadsheet could execute them."""
+    """Apply `csv.harmless` to the texts that need it, so that spreadsheets do not take them for formulas."""
     signs = "".join(f"\\x{ord(sign):02x}" for sign in FORMULA)
     needs = texts.str.contains(rf"^[{signs}]|[^\x20-\x7e]").fill_null(value=False)
     if not needs.any():

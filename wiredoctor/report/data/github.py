@@ -1,6 +1,6 @@
-"""Write problems as annotations of GitHub Actions: workflow commands, which the job's log shows with the capture.
+"""Write problems as annotations of GitHub Actions: workflow commands, which GitHub shows in the job's log.
 
-Texts are escaped like in GitHub's toolkit (actions/toolkit, packages/core/src/command.ts).
+Texts are escaped as in GitHub's toolkit (actions/toolkit, packages/core/src/command.ts).
 """
 
 from __future__ import annotations

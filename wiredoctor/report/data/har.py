@@ -1,7 +1,7 @@
 """Write exchanges as HAR 1.2 (HTTP Archive, softwareishard.com/blog/har-12-spec), for the network panels of browsers.
 
-Every exchange with a captured request becomes an entry. Lines are made in batches and sorted in a spool, because there may be a
-million. Fields whose names begin with an underscore are extensions of wiredoctor, as the format permits.
+Every exchange with a captured request becomes an entry. Entries are built in batches and sorted in a spool, because there may be
+a million. Fields whose names begin with an underscore are extensions of wiredoctor, as the format permits.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def _creator(report: Report) -> dict[str, str]:
 
 
 def _once(report: Report) -> list[CaptureSummary]:
-    """Return the captures with timestamps; if several have the same file name, only the last of them."""
+    """Return the captures that have timestamps; of captures with the same file name, return only the last."""
     return [c for c in {c.file: c for c in report.captures}.values() if c.first_time is not None]
 
 
@@ -101,7 +101,9 @@ def _comment(report: Report, entries: int, *, bodies: bool) -> str:
 
 
 def _batches(report: Report) -> Iterator[tuple[str, pl.DataFrame]]:
-    """Yield the exchanges whose request was captured, in batches of one capture each; repeated calls yield the same order."""
+    """Yield the name of a capture and a batch of its exchanges whose request was captured; every call yields them in the same
+    order.
+    """
     if report.scan_exchanges is None:
         return
     for batch in batches(report.scan_exchanges, COLUMNS):
@@ -110,7 +112,9 @@ def _batches(report: Report) -> Iterator[tuple[str, pl.DataFrame]]:
 
 
 def _store_messages(report: Report, places: Mapping[str, int], spool: Spool, *, bodies: bool) -> Bytes:
-    """Read the captures again; return the header sections and, with `bodies`, the bodies of all exchanges in `_batches`."""
+    """Read the captures again; return the header sections of all exchanges that become entries and, if `bodies` is true, their
+    bodies.
+    """
     ranges = Ranges()
     connections: dict[str, set[int]] = {}
     for name, batch in _batches(report):
@@ -125,7 +129,7 @@ def _store_messages(report: Report, places: Mapping[str, int], spool: Spool, *, 
 
 
 def _ask(ranges: Ranges, capture: int, batch: pl.DataFrame, part: str, *, bodies: bool) -> None:
-    """Add the ranges of one message per row to `ranges`: first all header sections, then, with `bodies`, all bodies.
+    """Add ranges for one message of each row to `ranges`: all header sections first and then, if `bodies` is true, all bodies.
 
     `part`: "request" or "response". A body that is too long gets an empty range.
     """

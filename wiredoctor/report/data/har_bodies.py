@@ -62,7 +62,10 @@ def content_text(content: bytes) -> dict[str, str]:
 
 
 def without_chunks(raw: bytes) -> tuple[bytes, bool]:
-    """Remove the valid part of the chunk framing (RFC 9112 section 7.1); return the content and whether it is complete."""
+    """Remove chunk framing (RFC 9112 section 7.1) up to the first invalid chunk.
+
+    Return the content, and whether it is complete.
+    """
     parts: list[bytes] = []
     place = 0
     while (line := _SIZE.match(raw, place)) is not None:
@@ -84,9 +87,9 @@ _CODINGS = {"gzip": (47,), "x-gzip": (47,), "deflate": (zlib.MAX_WBITS, -zlib.MA
 
 
 def _inflate(data: bytes, windows: tuple[int, ...], most: int, *, whole: bool) -> bytes | None:
-    """Decompress data with the first of these zlib windows that works; stop at `most` + 1 bytes.
+    """Decompress data with the first of these zlib windows that works; stop after `most` + 1 bytes of output.
 
-    Return None if no window works. With `whole`, data without its end counts as an error, too.
+    Return None if no window works. If `whole` is true, a window also fails if the compressed data is cut off.
     """
     for window in windows:
         out: list[bytes] = []

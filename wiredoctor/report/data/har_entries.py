@@ -1,4 +1,4 @@
-"""Build the entries of a HAR file from rows of exchanges: connection, times and messages (har_messages.py)."""
+"""Build the entries of a HAR file from rows of exchanges: connection, times, and messages (from har_messages.py)."""
 
 from __future__ import annotations
 
@@ -44,16 +44,17 @@ PRECONNECTED = 1_000_000_000
 
 
 class Bytes:
-    """The header sections and bodies of all entries, read batch by batch in the order in which they were stored.
+    """The header sections and bodies of all entries.
 
-    `kept`: the captures that can be read again. `read`: the index of the current batch's first range.
+    They are read batch by batch, in the order in which they were stored. `kept`: the captures that can be read again. `read`:
+    the index of the current batch's first range.
     """
 
     def __init__(self, stored: ByteStore, kept: Collection[str], *, bodies: bool) -> None:
         self.bytes, self.kept, self.bodies, self.read = stored, kept, bodies, 0
 
     def place(self, rows: int, row: int, part: int) -> int:
-        """Return the index of the range with a header section in `bytes`; the range of its body is `rows` places after it.
+        """Return the index of a message's header section in `bytes`; the index of its body is larger by `rows`.
 
         `rows`: the number of rows in the batch. `row`: the index of the row. `part`: 0 for the request, 1 for the response.
         """
@@ -65,7 +66,7 @@ class Bytes:
 
 
 def all_entries(report: Report, places: Mapping[str, int], stored: Bytes) -> dict[str, Entries]:
-    """Return the builder of entries for each capture, by its name. `places`: the index of each capture."""
+    """Return, by name of capture, the object that builds its entries. `places`: the index of each capture."""
     opened: dict[str, pl.DataFrame] = {}
     if report.scan_connections is not None:
         answered = pl.coalesce("newest_answer_time", "first_answer_time").alias("answered")
@@ -158,7 +159,10 @@ class Entries:
 
 
 def _timings(row: Row) -> tuple[int, dict[str, int]]:
-    """Return the start of an entry (ns since the capture's first packet) and its phases (ns; -1 for one that does not apply)."""
+    """Return the start of an entry (ns since the capture's first packet), and the length of each phase in ns.
+
+    The length is -1 for phases that do not apply.
+    """
     start = row["request_start"] or 0
     end = start if row["request_end"] is None else row["request_end"]
     first, last = end, end
@@ -175,8 +179,9 @@ def _timings(row: Row) -> tuple[int, dict[str, int]]:
 def _connecting(row: Row, start: int) -> tuple[int, int]:
     """Return how long a new connection was idle before its first request, and how long it took to open it, in ns.
 
-    Opening lasts from the first SYN to the last SYN-ACK, plus the round trip between capture point and client. Both are -1 unless
-    the exchange is the first one on a connection with a captured handshake; an idle time over PRECONNECTED is -1, too.
+    Both values are -1 unless the exchange is the first one on a connection with a captured handshake. The idle time is also -1
+    if it exceeds PRECONNECTED. Opening a connection lasts from the first SYN to the last SYN-ACK, plus the round trip between
+    capture point and client.
     """
     if row["exchange"] != 0 or not row["handshake"] or row["syn_time"] is None or row["answered"] is None:
         return -1, -1

@@ -56,7 +56,7 @@ def _redact_field(name: str, value: str) -> tuple[str, str]:
 
 @lru_cache(4_096)
 def _redact_repeated(name: str, value: str) -> tuple[str, str]:
-    """Redact a field; results are cached, because most fields are the same in many messages."""
+    """Redact a field line. Results are cached, because most field lines occur in many messages."""
     return _redact_field(name, value)
 
 

@@ -21,9 +21,9 @@ _UNSAFE = re.compile(r"[^!#$&-;=?-Z_a-z~%\[\]*]")
 
 @dataclass
 class Message:
-    """The content of a message that was read from the packets.
+    """The content of one HTTP message, read from the packets.
 
-    `headers`: its fields, or None if its header section was not captured completely or the packets were not kept. `body`: None if
+    `headers`: its fields; None if the header section was not captured completely or the packets were not kept. `body`: None if
     bodies were not requested or nothing could be read.
     """
 
@@ -34,7 +34,7 @@ class Message:
 def body_of(stored: ByteStore, place: int, row: Row, part: str) -> Body:
     """Return the decoded body, or a `Body` with the reason why it is omitted.
 
-    `place`: the index of its range in `stored`. `part`: "request" or "response".
+    `place`: the index of the body's range in `stored`. `part`: "request" or "response".
     """
     if row[f"{part}_end_offset"] is None:
         return Body(None, "not complete in the capture") if row[f"{part}_body_bytes"] else Body(b"")

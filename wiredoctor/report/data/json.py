@@ -59,7 +59,7 @@ def write(report: Report, out: Sink, *, full: bool = False, spool: Spool = in_me
 
 
 def write_lines(report: Report, out: Sink, shown: str = "") -> None:
-    """Write JSON Lines: one finding per line, then a line with everything else, which has the key `summary`."""
+    """Write JSON Lines: one finding per line, then a line with the key `summary`, which contains everything else."""
     for one in report.findings:
         out.write(line(one))
     out.write(summary_line(report, shown))
@@ -92,14 +92,16 @@ def _without_findings(report: Report, shown: str) -> dict[str, Any]:
 
 
 def write_one_table(report: Report, out: Sink, table: str, spool: Spool = in_memory) -> None:
-    """Write only "connections" or "exchanges", with the keys of the complete report."""
+    """Write a JSON report with only one table ("connections" or "exchanges"); its rows have the same keys as in the complete
+    report.
+    """
     out.write(report_head(report))
     write_table(report, out, table, spool)
     out.write(b"\n}\n")
 
 
 def write_table(report: Report, out: Sink, table: str, spool: Spool = in_memory) -> None:
-    """Write the key "connections" or "exchanges" with its list."""
+    """Write the list of rows under the key "connections" or "exchanges" (`table`)."""
     comma = Comma(out)
     out.write(f' "{table}": ['.encode())
     write_table_lines(report, comma, table, spool)
@@ -107,14 +109,14 @@ def write_table(report: Report, out: Sink, table: str, spool: Spool = in_memory)
 
 
 def write_table_lines(report: Report, out: Sink, table: str, spool: Spool = in_memory) -> None:
-    """Write "connections" or "exchanges" as JSON Lines."""
+    """Write the table "connections" or "exchanges" as JSON Lines."""
     from wiredoctor.report.data import json_rows
 
     (json_rows.write_connections if table == "connections" else json_rows.write_exchanges)(report, out, spool)
 
 
 class Comma:
-    """Turns lines into list elements: a comma and a line end go before each line except the first."""
+    """Turns lines into the elements of a JSON array: writes a comma between lines."""
 
     def __init__(self, out: Sink) -> None:
         self._out = out
@@ -122,7 +124,7 @@ class Comma:
         self.written = False
 
     def write(self, piece: bytes) -> None:
-        """Write lines; the last one may continue in the next call."""
+        """Write lines as elements of the array. The last line may be incomplete: the next call continues it."""
         if not piece:
             return
         body = piece[:-1] if (ends := piece.endswith(b"\n")) else piece
@@ -160,7 +162,7 @@ def separate(elements: Iterable[dict[str, Any]]) -> Iterator[bytes]:
 
 
 def ascii_text(value: Any) -> str:
-    """Encode JSON in ASCII, so no character can be a terminal command."""
+    """Encode JSON in ASCII, so that no character of it can control a terminal."""
     return json.dumps(value, ensure_ascii=True, allow_nan=False).replace("\x7f", "\\u007f")
 
 
@@ -234,7 +236,7 @@ def worst_servers(report: Report, most: int) -> list[dict[str, Any]]:
 
 
 def server(one: ServerStatistics, by: Grouping) -> dict[str, Any]:
-    """Return the statistics of a server, or of another group, as a JSON object; times in seconds."""
+    """Return the statistics of a server, or of another group, as a JSON object; times are in seconds."""
     return {
         "by": by.value,
         "name": printable(one.key),

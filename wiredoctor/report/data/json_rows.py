@@ -39,19 +39,24 @@ Text = Callable[[pl.DataFrame], "bytes | memoryview"]
 
 
 def write_connections(report: Report, out: Sink, spool: Spool = in_memory) -> int:
-    """Write one JSON object per connection and line, in order of capture and id; return their number."""
+    """Write a JSON object for each connection, on a line of its own, in order of capture and id; return the number of
+    connections.
+    """
     return write_as(report, out, "connections", _ndjson, spool)
 
 
 def write_exchanges(report: Report, out: Sink, spool: Spool = in_memory) -> int:
-    """Write one JSON object per exchange and line, in order of capture, connection and index; return their number."""
+    """Write a JSON object for each exchange, on a line of its own, in order of capture, connection and index.
+
+    Return the number of exchanges.
+    """
     return write_as(report, out, "exchanges", _ndjson, spool)
 
 
 def write_as(report: Report, out: Sink, table: str, text: Text, spool: Spool = in_memory) -> int:
-    """Write "connections" or "exchanges" with the columns of JSON, in order of capture and ids; return the number of rows.
+    """Write "connections" or "exchanges" with the columns of the JSON report; return the number of rows.
 
-    `text` converts the rows of a batch to lines.
+    Rows are sorted by capture and ids. `text` converts a batch of rows to lines.
     """
     lines = Ordered(spool)
     if table == "connections":
@@ -70,7 +75,7 @@ def write_as(report: Report, out: Sink, table: str, text: Text, spool: Spool = i
 
 
 def schema(table: str) -> pl.Schema:
-    """Return the columns that `write_as` passes to `text`."""
+    """Return the columns of the rows that the function `text` of `write_as` receives."""
     empty = pl.DataFrame(schema={"capture": pl.String(), **TABLES[table].schema})
     if table == "connections":
         return with_divisor(empty.select(_CONNECTION_COLUMNS)).select(_connection()).schema
@@ -81,7 +86,10 @@ def schema(table: str) -> pl.Schema:
 
 
 def _add(lines: Ordered, report: Report, batch: pl.DataFrame, keys: list[str], columns: list[pl.Expr], text: Text) -> None:
-    """Add the rows of a batch in sorted order, so that most can be read from the spool in long sequential runs."""
+    """Sort the rows of a batch and add them to `lines`.
+
+    Adding them in sorted order lets most of them be read from the spool in long sequential runs.
+    """
     place = pl.Series("capture", [c.file for c in report.captures], dtype=pl.String).unique(maintain_order=True).to_frame()
     if place.height == 1:
         placed = batch.with_columns(pl.lit(0).alias(_CAPTURE_ORDER))
@@ -103,7 +111,7 @@ _BEYOND = re.compile("[\x7f-\U0010ffff]")
 
 
 def _ascii(lines: memoryview) -> memoryview | bytes:
-    """Return JSON in ASCII, with all other characters escaped: names of captures may contain terminal control characters."""
+    """Return JSON with all characters beyond ASCII escaped, because names of captures may contain control characters."""
     text = str(lines, "utf-8")
     if text.isascii() and "\x7f" not in text:
         return lines
@@ -141,9 +149,9 @@ def _exchange_columns() -> list[str]:
 
 
 def _exchange(ends: CaptureEnds) -> list[pl.Expr]:
-    """Return the columns of an exchange in JSON schema 1; all times are in seconds.
+    """Return the columns of an exchange in JSON schema 1, with all times in seconds.
 
-    The last of these columns have the names of columns of the table `exchanges`, where times are in ns.
+    The last of these columns have the same names as columns of the table `exchanges`, whose times are in ns.
     """
     return [
         pl.col("capture"),
@@ -190,7 +198,8 @@ def _response() -> pl.Expr:
 
 
 def _extent(side: str) -> list[pl.Expr]:
-    """Return the columns for the frames and times at which a message begins and ends, its lengths in bytes, and its framing.
+    """Return the columns of a message for its first and last frame, its start and end (seconds), its lengths (bytes) and its
+    framing.
 
     `side`: "request" or "response".
     """

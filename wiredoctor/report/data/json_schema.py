@@ -1,4 +1,4 @@
-"""JSON Schema (draft 2020-12) of the report's JSON, version 1: what `wiredoctor schema` prints."""
+"""Build the JSON Schema (draft 2020-12) of JSON reports, version 1, which `wiredoctor schema` prints."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ _PAPER = Terminal(width=100, unicode=True)
 
 
 class _Suite:
-    """The test suite of a capture: its encoded cases and their counts."""
+    """The test suite of a capture: its test cases as XML, and their numbers by result."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -79,9 +79,9 @@ def write(
 ) -> None:  # fmt: skip
     """Write the complete report.
 
-    The case of a rule fails if one of its findings fails the command with this `fail_on` and these rules `selected`. `unread`:
-    one line for each input that could not be read. These, and the sentences in `report.incomplete`, are errors. `shown`: as in
-    formats.Options.
+    The test case of a rule fails if one of its findings makes the command fail with this `fail_on` and these `selected` rules.
+    `unread`: one line for each input that could not be read; these lines and those of `report.incomplete` become errors.
+    `shown`: as in formats.Options.
     """
     far = coverage_by_capture(report)
     findings: dict[str, dict[str, list[Finding]]] = {name: {} for name in far}
@@ -101,7 +101,9 @@ def write(
 
 
 def _first_lines(report: Report, capture: CaptureSummary, far: Coverage, shown: str) -> list[str]:
-    """Return the headline and the counts of one capture, and a line for each server with statuses of 500 or above."""
+    """Return the headline and the counts of one capture, shared conversations, and a line per server with statuses of 500 or
+    above.
+    """
     found = [one for one in report.findings if one.capture == capture.file]
     delay = report.delay if len(report.captures) == 1 else total_delay(found)
     alone = replace(
@@ -154,7 +156,7 @@ def _capture(
 
 
 def _ends(suite: _Suite, report: Report, capture: CaptureSummary, far: Coverage, *, failing: bool) -> None:
-    """Add the case of dropped packets and unexplained endings, if there are any. `failing`: --fail-on makes it fail."""
+    """Add a test case for dropped packets and unexplained endings, if there are any. `failing`: whether this case fails."""
     alone = replace(report, captures=[capture], not_judged=[one for one in report.not_judged if one.capture == capture.file])
     said = [*lacking(alone), *(f"{clause}." for clause in unexplained(far))]
     if not said:
@@ -168,7 +170,10 @@ def _ends(suite: _Suite, report: Report, capture: CaptureSummary, far: Coverage,
 def suite_case(
     suite: _Suite, family: str, rule: str, found: list[Finding], bad: Callable[[Finding], bool], *, judged: bool
 ) -> None:
-    """Add the case of a rule. `bad`: whether a finding makes it fail. `judged`: false if the rule had nothing to check."""
+    """Add the test case of a rule to the suite.
+
+    `bad`: returns whether a finding makes the case fail. `judged`: false if the capture has nothing for the rule to check.
+    """
     time = sum(one.delay or 0.0 for one in found)
     attributes = {"classname": family, "name": rule, "time": f"{time:.9f}", "file": suite.name}
     failing, others = [one for one in found if bad(one)], [one for one in found if not bad(one)]
@@ -194,7 +199,7 @@ def _unread(lines: list[str]) -> _Suite:
 
 
 def _paragraphs(groups: list[Group]) -> str:
-    """Return the paragraphs of the text report, for at most MAX_GROUPS problems."""
+    """Return at most MAX_GROUPS problems as paragraphs of plain text, then the numbers of the others."""
     out = io.StringIO()
     writer = TerminalWriter(out, _PAPER)
     for number, group in enumerate(groups[:MAX_GROUPS]):
@@ -207,7 +212,7 @@ def _paragraphs(groups: list[Group]) -> str:
 
 
 def _closing(report: Report, capture: CaptureSummary, first: list[str]) -> Iterator[str]:
-    """Yield the `first` lines, then lines about the capture that was read, limits that were reached, and excluded findings."""
+    """Yield the `first` lines, then lines about the capture, about limits that were reached, and about excluded findings."""
     yield from first
     if report.secrets:
         yield SECRETS
@@ -233,5 +238,5 @@ def _text(name: str, text: str, attributes: dict[str, str] | None = None) -> str
 
 
 def _lines(text: str) -> str:
-    """Escape control characters except line ends, because XML 1.0 forbids most of them (section 2.2)."""
+    """Escape control characters except line feeds, because XML 1.0 (section 2.2) forbids most control characters."""
     return "\n".join(clean(line) for line in text.split("\n"))

@@ -65,7 +65,7 @@ def write(
     report: Report, out: Sink, rules: Mapping[str, Entry],
     *, unread: Iterable[str] = (), code: int | None = None, shown: str = "",
 ) -> None:  # fmt: skip
-    """Write a log with one run, and one result per line.
+    """Write a SARIF log file with one run; each result is on a line of its own.
 
     `rules`: all existing rules by name. `unread`: one line for each input that could not be read. `code`: the exit code of the
     command. `shown`: as in formats.Options.
@@ -177,7 +177,9 @@ def _step(e: Evidence, capture: str, places: Mapping[str, int]) -> Json:
 
 
 def _plain(text: str) -> str:
-    """Return a plain-text message with brackets escaped, because `[x](y)` would be a link (SARIF section 3.11)."""
+    """Return the text with brackets escaped where they would form a link, because SARIF messages may contain `[x](y)` (section
+    3.11).
+    """
     return clean(text).replace("](", "]\\(")
 
 

@@ -1,4 +1,4 @@
-"""Describe rules in SARIF (reportingDescriptor, SARIF section 3.49): name, summary, page, level."""
+"""Describe rules in SARIF (reportingDescriptor, SARIF section 3.49): name, summary, manual page and level."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _PROBLEM = {"error": "error", "warning": "warning", "note": "recommendation"}
 
 
 class Descriptors:
-    """The rules that a log names: first the rules of the catalogue in its order, then the others."""
+    """The list of rules that a SARIF log describes: first those of the catalogue, in its order, then others."""
 
     def __init__(self, rules: Mapping[str, Entry], named: Iterable[str]) -> None:
         wanted = dict.fromkeys(named)
@@ -31,7 +31,7 @@ class Descriptors:
         return self._places[name]
 
     def rules(self, findings: Iterable[Finding]) -> Iterator[Json]:
-        """Yield the descriptors; a rule outside the catalogue is described from its findings."""
+        """Yield the SARIF descriptor of each rule; a rule outside the catalogue is described by means of its findings."""
         strangers = {one.rule: one for one in findings if one.rule not in self._rules}
         for name in self._names:
             if name in self._rules:
@@ -71,13 +71,16 @@ def _pascal(name: str) -> str:
 
 
 def _meaning(entry: Entry) -> str:
-    """Return the first paragraph of a rule's manual page after its summary, without the heading."""
+    """Return the first paragraph that follows the summary on a rule's manual page, without its heading."""
     paragraphs = [" ".join(part.split()) for part in entry.doc.partition("\n")[2].split("\n\n") if part.strip()]
     return clean(paragraphs[0].removeprefix("What it means").strip(" :")) if paragraphs else ""
 
 
 def _page(entry: Entry) -> str:
-    """Return the manual page of a rule as Markdown; its docstring is Markdown except for the headings."""
+    """Return the manual page of a rule as Markdown.
+
+    The page is the rule's docstring, in which only the headings have to be converted.
+    """
     from wiredoctor.report.terminal.manual import HEADINGS
 
     lines = [f"# {entry.name}", "", summary(entry)]
@@ -88,5 +91,5 @@ def _page(entry: Entry) -> str:
 
 
 def clean_lines(text: str) -> str:
-    """Escape control characters in each line of a text, but keep its line ends."""
+    """Escape control characters in each line of a text; line ends become line feeds, and tabs become spaces."""
     return "\n".join(clean(line) for line in text.expandtabs().splitlines())

@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
 
 def write(report: Report, statistics: Sequence[ServerStatistics], out: Sink, by: Grouping) -> None:
-    """Write one JSON object with the list `servers`, one element per line."""
+    """Write one JSON object with the list `servers`, each element on a line of its own."""
     out.write(report_head(report))
     write_list(out, "servers", (server(one, by) for one in statistics), last=True)
     out.write(b"}\n")
 
 
 def write_lines(statistics: Sequence[ServerStatistics], out: Sink, by: Grouping) -> None:
-    """Write one JSON object per line."""
+    """Write the statistics of each server as a JSON object on a line of its own."""
     for one in statistics:
         out.write(ascii_text(server(one, by)).encode() + b"\n")
 

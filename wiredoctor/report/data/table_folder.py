@@ -1,4 +1,4 @@
-"""Provide the tables of `-o tables/` for other programs. Each file has the column `capture`, then the columns of its table."""
+"""Write the tables of `-o tables/` for other programs, one file per table; each file begins with the column `capture`."""
 
 from __future__ import annotations
 
@@ -33,7 +33,10 @@ _WITHHELD = {"credentials_user": "a checksum with which names could be guessed"}
 
 
 def columns(name: str) -> list[Column]:
-    """Return the columns of the file for this table: withheld columns are left out, earlier names of columns are included."""
+    """Return the columns of the file for this table.
+
+    Columns that no report may contain are left out. Columns that were renamed appear under both names.
+    """
     declared = (*TABLES[name].columns, *DERIVED.get(name, ()))
     own = [c for c in declared if not any(c.name.endswith(withheld) for withheld in _WITHHELD)]
     old = OLD_NAMES.get(name, {})
@@ -43,12 +46,14 @@ def columns(name: str) -> list[Column]:
 
 @cache
 def schema(name: str) -> pl.Schema:
-    """Return the Polars type of each column."""
+    """Return the columns of the file for this table, with their Polars types."""
     return pl.Schema({c.name: c.dtype for c in columns(name)})
 
 
 def metadata(name: str, report: Report) -> dict[str, str]:
-    """Return the metadata of a Parquet file: the name of the table, and unit and meaning of each column."""
+    """Return the metadata of a Parquet file: version, name of the table, meaning of a row, unit and meaning of each column, and
+    whether secrets are shown.
+    """
     described = [{"name": c.name, "unit": c.unit, "meaning": c.meaning, "nullable": c.nullable} for c in columns(name)]
     return {
         "wiredoctor.version": report.version,
@@ -66,7 +71,7 @@ def written(report: Report) -> list[str]:
 
 
 def portions(report: Report) -> Iterator[tuple[str, pl.DataFrame]]:
-    """Yield the rows of each table in `written` with all columns, in portions that fit in memory."""
+    """Yield the rows of every table that `written` returns, in portions that fit in memory, each with the name of its table."""
     names, times = written(report), capture_ends(report)
     if report.scan_captures is not None:
         yield "captures", _safe("captures", None, report.scan_captures().collect())
@@ -90,7 +95,7 @@ def portions(report: Report) -> Iterator[tuple[str, pl.DataFrame]]:
 
 
 class _RowFilter:
-    """The rows of a capture that the report covers: all rows, or the rows that passed a filter.
+    """Selects the rows of a capture that belong to the report: all rows, or those that passed the report's filter.
 
     `connections`: ids of the connections, or None for all.
     """
@@ -108,7 +113,9 @@ class _RowFilter:
             self.connections = ids.unique().sort().to_list()
 
     def of(self, name: str, rows: pl.DataFrame) -> pl.DataFrame:
-        """Return the rows of a table that the report covers; `rows` are already limited to its connections."""
+        """Return the rows of table `name` that belong to the report. `rows` must already be limited to the connections of the
+        report.
+        """
         if name == "exchanges" and self._exchanges is not None:
             return rows.join(self._exchanges, on=["connection", "exchange"], how="semi", maintain_order="left")
         return rows
@@ -117,9 +124,10 @@ class _RowFilter:
 def _with_derived(
     name: str, rows: pl.DataFrame, ends: pl.DataFrame, times: CaptureEnds, capture: str | None = None
 ) -> pl.DataFrame:
-    """Return the rows with the columns tables.DERIVED.
+    """Return the rows with the columns that DERIVED declares for this table.
 
-    `ends`: the result of `columns.endpoints`. `capture`: the name of the capture, given if the rows do not contain it.
+    `ends`: the result of `columns.endpoints`. `times`: the result of `capture_ends`. `capture`: the name of the capture, if the
+    rows do not contain it.
     """
     if name not in DERIVED:
         return rows
@@ -151,7 +159,7 @@ def _safe(name: str, capture: str | None, rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def findings(some: list[Finding]) -> pl.DataFrame:
-    """Return findings as rows of tables.FINDINGS."""
+    """Return findings as rows of the table `findings`."""
     return pl.DataFrame([_row(one) for one in some], schema=FINDINGS.schema, orient="row")
 
 
@@ -173,5 +181,5 @@ def _row(one: Finding) -> tuple[Any, ...]:
 
 
 def empty(name: str) -> pl.DataFrame:
-    """Return the table of a file without rows."""
+    """Return the table of a file with its columns, but without rows."""
     return pl.DataFrame(schema=schema(name))

@@ -19,13 +19,13 @@ if TYPE_CHECKING:
     from wiredoctor.report.terminal.document import Part
 
 MAX_CARDS, MAX_ENDPOINTS = 200, 1_000
-"""The findings of a page with one status, and its endpoints."""
+"""The maximum numbers of findings with one status, and of endpoints, on a page."""
 
 SCRIPTS = ("base", "theme", "findings", "compare_page")
 
 
 class Pair(NamedTuple):
-    """A line of a card that compares one value: its texts before and after, and the lengths of their bars (0 to 100)."""
+    """A line of a card that compares a value before and after: both values as text, and the lengths of their bars (0 to 100)."""
 
     name: str
     before: str
@@ -45,7 +45,7 @@ class Card(NamedTuple):
 
 
 class Group(NamedTuple):
-    """The findings with one status; `left`: a sentence with the number of findings that are not on the page, or ""."""
+    """The findings with the same status. `left`: a sentence that counts the findings omitted from the page, or ""."""
 
     status: str
     heading: str
@@ -54,7 +54,7 @@ class Group(NamedTuple):
 
 
 class Row(NamedTuple):
-    """An endpoint: the texts of its line, and the lengths of the bars for its median and 95th percentile (0 to 100).
+    """An endpoint in the table: its texts, and the lengths of the bars for its median and its 95th percentile (0 to 100).
 
     `verdict`: "slower", "faster" or "".
     """

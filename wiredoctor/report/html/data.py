@@ -1,4 +1,4 @@
-"""Encode the tables of a page as columns for its script: compact, ASCII, and without characters of markup."""
+"""Encode the tables of a page as columns for its script: compact, in ASCII, and without characters that HTML could interpret."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 MAX_FINDINGS = 20_000
 
 MAX_TEXT = 6_000_000
-"""The characters that all targets of a page may have; if there are many long ones, each gets an equal share."""
+"""The maximum number of characters in all targets of a page together; if there are many long ones, each gets an equal share."""
 _LONGEST, _SHORTEST = 500, 48
 
 _WORDS = ["request_method", "request_host", "response_reason", "response_content_type", "response_framing", "response_end_reason"]
@@ -53,10 +53,11 @@ def unpack(text: str) -> Any:
 
 
 def exchange_columns(kept: LimitedRows, connections: pl.DataFrame) -> Columns:
-    """Return the columns of exchanges; times are in ns, and `start` is relative to the previous row.
+    """Return the columns of exchanges; times are in ns.
 
-    `request_at`, `response_at`, `until` and `connect_at` (the first SYN, usually negative) are relative to the start of the same
-    row. `connect` is the time from the first SYN to the last SYN-ACK.
+    `start` is the difference from the start of the previous row. `request_at`, `response_at`, `until` and `connect_at` (the
+    first SYN, usually negative) are relative to the exchange's own start. `connect` is the time from the first SYN to the last
+    SYN-ACK.
     """
     rows = kept.rows
     opened = connections.select(
@@ -88,7 +89,8 @@ def exchange_columns(kept: LimitedRows, connections: pl.DataFrame) -> Columns:
 
 
 def front_rows(report: Report, rows: pl.DataFrame, names: Sequence[str]) -> list[int]:
-    """Return for each exchange that a gateway sent the index of its client's exchange in `rows`; -1 for all other exchanges.
+    """Return, for each row, the index in `rows` of the client's exchange for which a gateway sent this request; -1 for other
+    rows.
 
     The list is empty if all values would be -1.
     """
@@ -121,7 +123,7 @@ def failed_rows(report: Report, rows: pl.DataFrame, names: Sequence[str]) -> lis
 
 
 def connection_columns(kept: LimitedRows) -> Columns:
-    """Return the columns of connections; times in ns since the first packet of the capture."""
+    """Return the columns of the connections; times are in ns since the first packet of the capture."""
     rows = kept.rows
     texts = ("client", "server", "protocol", "history", "closed_by", "close")
     return {

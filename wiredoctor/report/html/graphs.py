@@ -21,12 +21,12 @@ MAX_GRAPHS = 24
 FAR = 1_000_000
 """The frame number up to which packets are read for connections without findings.
 
-A second pass over this many packets takes a fifth of the analysis time; it goes further only for connections with findings.
+A second pass over this many packets takes a fifth of the analysis time. Beyond them, only connections with findings are read.
 """
 
 MAX_BURST_CONNECTIONS = 2_000
 MAX_BURSTS = 64
-"""The number of bursts per body; further ones are merged across the shortest pauses."""
+"""The maximum number of bursts per body; if there are more, those with the shortest pauses between them are merged."""
 MAX_BODIES = 5_000
 MAX_STALLS = 200
 
@@ -57,9 +57,9 @@ class Graph:
 
 @dataclass
 class Packets:
-    """The data that was read: graphs in the requested order, and bursts of bodies by (capture, connection, exchange).
+    """What was read from the packets: graphs in the requested order, and bursts of bodies by (capture, connection, exchange).
 
-    A burst is a tuple of start (ns), length (ns) and bytes. `unread`: names of captures that cannot be read again.
+    A burst is a tuple of start (ns), length (ns) and number of bytes. `unread`: names of captures that cannot be read again.
     `bursts_left_out`: the number of bodies whose bursts were not read.
     """
 
@@ -72,8 +72,8 @@ class Packets:
 def chosen(groups: list[Group], connections: LimitedRows, names: list[str]) -> list[Place]:
     """Return the connections that get graphs, at most MAX_GRAPHS.
 
-    First come the connections of the worst finding of each group, then the connections of the second worst and of the third
-    worst. The rest are the largest connections that end within the first FAR packets.
+    First come the connections of the worst finding of each group, then those of the second and the third worst. The remaining
+    graphs show the largest connections; only those that end within the first FAR packets are considered.
     """
     wanted: dict[Place, None] = {}
     per_group = [sorted(group.findings, key=lambda f: (-(f.delay or 0.0), f.elapsed)) for group in groups]
@@ -90,7 +90,7 @@ def chosen(groups: list[Group], connections: LimitedRows, names: list[str]) -> l
 
 
 def read(report: Report, places: list[Place], exchanges: LimitedRows, names: list[str]) -> Packets:
-    """Read the graphs of the connections in `places`, and the bursts of response bodies that arrived in several."""
+    """Read the graphs of the connections in `places`, and the bursts of those response bodies that arrived in several bursts."""
     found = Packets()
     graphs = {place: Graph(*place, (Lane(), Lane())) for place in places}
     bodies = _streamed_bodies(exchanges, names)
@@ -162,7 +162,7 @@ def _add_sacks(
     graphs: dict[int, Graph], segments: pl.DataFrame, packets: pl.DataFrame,
     blocks: Callable[[dict[str, Any]], list[tuple[int, int]]],
 ) -> None:  # fmt: skip
-    """Add SACK blocks to the lanes; their stream offsets are computed from the acknowledgment of the same packet."""
+    """Add SACK blocks to the graphs; convert their sequence numbers to stream offsets with the ACK of the same packet."""
     ours = packets.filter("sack", ~pl.col("quoted"), pl.col("connection").is_in(list(graphs))).select(_PACKET)
     if not ours.height:
         return
@@ -180,7 +180,7 @@ def _apart(one: int, other: int) -> int:
 
 
 def _fewer(parts: list[tuple[int, int, int]]) -> list[tuple[int, int, int]]:
-    """Return at most MAX_BURSTS bursts; neighbors are merged across the shortest pauses."""
+    """Return at most MAX_BURSTS bursts: if there are more, merge those with the shortest pauses between them."""
     if len(parts) <= MAX_BURSTS:
         return parts
     pauses = [after[0] - before[0] - before[1] for before, after in pairwise(parts)]
@@ -196,7 +196,9 @@ def _fewer(parts: list[tuple[int, int, int]]) -> list[tuple[int, int, int]]:
 
 
 def graph_json(graph: Graph, report: Report, connections: LimitedRows, names: list[str]) -> dict[str, Any]:
-    """Return a graph for the page: the lanes (client's data first), endpoints, and the time lost by findings (seconds)."""
+    """Return a graph for the page: endpoints, one lane per direction (client's data first), and the seconds lost by each
+    finding.
+    """
     rows = connections.rows.filter(pl.col("capture") == names.index(graph.capture), pl.col("connection") == graph.connection)
     facts = rows.select("client", "server", "client_direction", "start", "end").rows()
     client, server, direction, start, end = facts[0] if facts else ("", "", 0, None, None)

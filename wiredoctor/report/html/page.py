@@ -1,4 +1,4 @@
-"""Build the page: fixed content in a template, and data for the script at the end."""
+"""Build the page from a template with the fixed content and the data that the page's script reads."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def write_as(report: Report, out: Sink, options: Options) -> None:
 
 
 def write(report: Report, out: Sink, *, quiet: bool = False, shown: str = "") -> None:
-    """Write the page in UTF-8. `quiet` omits inputs and coverage; `shown` describes the filter."""
+    """Write the page in UTF-8. If `quiet` is true, omit inputs and coverage. `shown` describes the filter."""
     groups = group_findings(report.findings)
     names = [*dict.fromkeys(c.file for c in report.captures)]
     exchanges, connections = row_limits.exchanges(report), row_limits.connections(report)
@@ -79,7 +79,7 @@ def write(report: Report, out: Sink, *, quiet: bool = False, shown: str = "") ->
 
 @cache
 def environment() -> Environment:
-    """Return the template environment, which escapes all texts for HTML, and characters that could mislead a reader."""
+    """Return the template environment. It escapes all texts for HTML, and also characters that could mislead a reader."""
     made = Environment(
         loader=PackageLoader("wiredoctor.report.html", "page"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
         lstrip_blocks=True, finalize=_final,
@@ -89,13 +89,13 @@ def environment() -> Environment:
 
 
 def _time_of_day(time: str) -> str:
-    """Format RFC 3339 in the zone of the report; empty if there is no time of day."""
+    """Format a time (RFC 3339) in the time zone of the report; return "" if it is not a time of day."""
     moment = _moment(time)
     return "" if moment is None else time_text(moment, date=True)
 
 
 def _moment(time: str | None) -> int | None:
-    """Convert RFC 3339 to ns since 1970; None if `time` is not a time, as in a forged report, or not a time of day."""
+    """Convert RFC 3339 to ns since 1970; None if `time` is invalid, as in a forged report, or before January 2, 1970."""
     try:
         moment = nanoseconds(time or None)
     except ValueError:
@@ -104,14 +104,15 @@ def _moment(time: str | None) -> int | None:
 
 
 def _final(value: Any) -> Any:
-    """Escape invisible characters in a text, and characters that change the direction of neighboring text."""
+    """Escape invisible characters, and characters that change the text direction; return markup and other types unchanged."""
     return clean(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 @cache
 def assets(scripts: tuple[str, ...]) -> dict[str, Any]:
-    """Return the style, the script (all files in `scripts` together), and a content security policy that permits only these two
-    (CSP level 3).
+    """Return the style, the script, and a content security policy (CSP level 3) that permits only this style and this script.
+
+    The script consists of all files in `scripts`.
     """
     folder = files("wiredoctor.report.html") / "page"
     style = (folder / "style.css").read_text("utf-8") + RULES
@@ -129,7 +130,7 @@ def _hash(text: str) -> str:
 
 
 def _link(sections: list[proof_pictures.Section], packets: graphs.Packets) -> None:
-    """Set the number of the graph that shows the connection of each finding."""
+    """Store in each finding the number of the graph that shows its connection."""
     places = {(graph.capture, graph.connection): number for number, graph in enumerate(packets.graphs)}
     for section in sections:
         for told in (section.worst, *section.others):
@@ -213,7 +214,7 @@ def _page_texts(report: Report, groups: list[Group], shown: str, *, quiet: bool)
 
 
 def _cause(report: Report, groups: list[Group], far: Coverage) -> int:
-    """Return the number of the card of the cause that the headline names, if it is not the first; 0 otherwise."""
+    """Return the number of the card whose problem the headline names as the cause; 0 if this is the first card or has no card."""
     cause = find_failed(report, far).cause
     if cause is None:
         return 0
@@ -222,7 +223,10 @@ def _cause(report: Report, groups: list[Group], far: Coverage) -> int:
 
 
 def zone_of(times: Iterable[str | None]) -> str:
-    """Return the text for the report's time zone at the earliest of these times (RFC 3339); "" if there is no time of day."""
+    """Return a text for the time zone of the report; "" if none of the `times` (RFC 3339) is a time of day.
+
+    A zone's offset may change with summer time, so the offset at the earliest time is used.
+    """
     first = min((moment for moment in map(_moment, times) if moment is not None), default=None)
     return "" if first is None else zone_text(first)
 
@@ -243,7 +247,7 @@ def _of_capture(capture: CaptureSummary) -> list[str]:
 def _omissions(
     report: Report, exchanges: row_limits.LimitedRows, connections: row_limits.LimitedRows, packets: graphs.Packets
 ) -> dict[str, str]:
-    """Return for each part of the page a clause about what it omits, or "" if it omits nothing."""
+    """Return, for each part of the page, a text that says what is omitted from it; "" if nothing is."""
     findings = len(report.findings)
     of_exchanges = (
         f"{exchanges.rows.height:,} of {count(exchanges.of, 'exchange')}: those with findings, of status 5xx or without "

@@ -34,7 +34,7 @@ class ProblemRow(NamedTuple):
 
 
 class RuleLink(NamedTuple):
-    """A rule with problems that are not in the table. `has_card`: whether the page has a card for a problem of this rule."""
+    """A rule that has problems beyond those in the table. `has_card`: whether the page has a card for a problem of this rule."""
 
     rule: str
     occurrences: int
@@ -44,8 +44,8 @@ class RuleLink(NamedTuple):
 class ProblemTable(NamedTuple):
     """The rows of the table, and the problems that do not fit.
 
-    `overlap`: a note if the times lost overlap. `number_of_others`: the number of problems that do not fit; `others`: the same in
-    words; `rules`: their rules.
+    `overlap`: a note if the times lost overlap. The other fields describe the problems that do not fit: `number_of_others` is
+    their number, `others` describes them in words, and `rules` are their rules.
     """
 
     rows: tuple[ProblemRow, ...]

@@ -1,4 +1,4 @@
-"""Group the findings of a page as in all reports for people, and draw the evidence of each."""
+"""Build the sections of a page: the findings grouped into problems, with pictures of their evidence."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ MAX_HELD = 50_000
 
 @dataclass
 class RenderedFinding:
-    """A finding and its picture, in a wide and a narrow version.
+    """A finding and the picture of its evidence, in a wide and a narrow version.
 
     `place`: the index of the finding in the report, from 0. `missing`: why there is no picture. `graph`: the number of the graph
     of its connection, or None.
@@ -59,7 +59,7 @@ class RenderedFinding:
 
     @property
     def elapsed(self) -> str:
-        """The time at which the finding was first seen, in seconds since the first packet."""
+        """The time at which the finding was first seen, in seconds since the first packet of its capture."""
         return f"{self.finding.first_seen:.6f}"
 
     def time_at(self, elapsed: float) -> str:
@@ -99,7 +99,7 @@ class Section:
 
     @property
     def extent(self) -> str:
-        """The number of occurrences and the time lost; for a single finding only the time, unless its title has it."""
+        """The number of occurrences and the time lost; for a single finding, only the time, unless its title contains it."""
         if self.group.count > 1:
             return times(self.group)
         delay = duration(self.group.delay) if self.group.delay else ""
@@ -107,22 +107,22 @@ class Section:
 
     @property
     def rule_and_confidence(self) -> str:
-        """The rule, the confidence and the cause of the finding."""
+        """The rule, the confidence, and the finding that caused this one, if any."""
         return rule_and_confidence(self.group)
 
     @property
     def ends(self) -> str:
-        """Client and server, with their software."""
+        """Client and server of the problem, with their software."""
         return client_and_server(self.group)
 
     @property
     def example(self) -> str:
-        """The text that identifies the finding that is shown, such as its number, connection and request."""
+        """The text that identifies the section's finding, such as its number, connection and request."""
         return example(self.group, when=False)
 
     @property
     def other_occurrences(self) -> str:
-        """The heading above the list of occurrences, which has all but the worst."""
+        """The heading above the list of all occurrences but the worst."""
         number = len(self.others) + self.not_listed
         return "The other occurrence" if number == 1 else f"The other {number:,} occurrences"
 
@@ -142,7 +142,7 @@ def _is_link(url: str) -> bool:
 
 
 def sections(report: Report, groups: Sequence[Group]) -> list[Section]:
-    """Return the sections of a page, with as many pictures as the limits permit."""
+    """Return the sections of a page, one per problem, with as many pictures as the limits permit."""
     places = {id(f): place for place, f in enumerate(report.findings)}
     made: list[Section] = []
     room = _ALL_LISTED
@@ -161,7 +161,9 @@ def sections(report: Report, groups: Sequence[Group]) -> list[Section]:
 
 
 def _choose_pictures(made: list[Section]) -> list[RenderedFinding]:
-    """Return the findings that get a picture: the worst of each problem, then the next listed one of each, until the limit."""
+    """Return the findings that get a picture, up to a limit: the worst of every problem, then the second of every problem, and
+    so on.
+    """
     turns = [[section.worst, *section.others[: MAX_IN_GROUP - 1]] for section in made]
     order = [turn[rank] for rank in range(MAX_IN_GROUP) for turn in turns if rank < len(turn)]
     return order[: max(MAX_PICTURES, len(made))]
@@ -183,7 +185,10 @@ def _draw(report: Report, told: list[RenderedFinding]) -> None:
 
 
 def _in_memory(report: Report) -> Report:
-    """Return the report with all rows for ladders in memory, which is faster than reading the files of many small captures."""
+    """Return the report with all connections and exchanges in memory, in the columns that ladders need.
+
+    With many small captures, this is faster than reading their files for each ladder.
+    """
     if report.scan_connections is None or report.scan_exchanges is None:
         return report
     connections = report.scan_connections().select("capture", "exchanges", *CONNECTION).collect()
@@ -192,9 +197,10 @@ def _in_memory(report: Report) -> Report:
 
 
 def _about(report: Report, told: list[RenderedFinding]) -> Report:
-    """Return the report with the rows of these findings' connections in memory; unchanged if they have too many exchanges.
+    """Return the report with only the connections of these findings, and their exchanges, in memory.
 
-    A ladder requests the rows several times, and each request would search the tables of a large capture.
+    A ladder reads these rows several times, and each time it would have to search the tables of a large capture. If there are
+    too many exchanges, the report is returned unchanged.
     """
     scan_connections, scan_exchanges = report.scan_connections, report.scan_exchanges
     if scan_connections is None or scan_exchanges is None or not told:

@@ -1,5 +1,6 @@
-"""Choose the exchanges and connections of a page: all of them, or first the ones with findings or failures, then the slowest or
-largest.
+"""Choose the exchanges and connections that a page shows.
+
+If there are too many, those with findings or failures come first, then the slowest exchanges and the largest connections.
 """
 
 from __future__ import annotations
@@ -56,17 +57,19 @@ _BADNESS = "_badness"
 
 
 class LimitedRows(NamedTuple):
-    """Rows in the order of captures and, within a capture, of time. `of`: the number of rows in the report."""
+    """The rows that fit on the page, in the order of captures and, within a capture, of time. `of`: the number of rows in the
+    report.
+    """
 
     rows: pl.DataFrame
     of: int
 
 
 def exchanges(report: Report, most: int = MAX_EXCHANGES) -> LimitedRows:
-    """Return the columns EXCHANGE of at most `most` exchanges, and the columns `start`, `until` and `wait`.
+    """Return at most `most` exchanges with the columns listed in EXCHANGE, and the columns `start`, `until` and `wait`.
 
-    `start`: the time of the first byte (ns). `until`: ns from there to the last byte, or to the end of the wait for a response
-    that never came or broke off. `wait`: COMPLETE, CLOSED, WAITING or UNKNOWN.
+    `start`: the time of the first byte, in ns since the first packet. `until`: ns from `start` to the last byte, or to the end
+    of the wait if the response never came or broke off. `wait`: COMPLETE, CLOSED, WAITING or UNKNOWN.
     """
     told = _finding_keys(report.findings, ["connection", "exchange"])
     ends = row_choice.capture_ends(report)
@@ -91,7 +94,7 @@ def exchanges(report: Report, most: int = MAX_EXCHANGES) -> LimitedRows:
 
 
 def connections(report: Report, most: int = MAX_CONNECTIONS) -> LimitedRows:
-    """Return the columns CONNECTION of at most `most` connections."""
+    """Return at most `most` connections with the columns listed in CONNECTION."""
     told = _finding_keys(report.findings, ["connection"])
     rows = _worst(report.scan_connections, CONNECTION, told, pl.col("client_bytes") + pl.col("server_bytes"), most)
     return LimitedRows(_order_rows(report, rows, ["start", "connection"]), report.connection_count)
@@ -118,7 +121,7 @@ def _failed() -> pl.Expr:
 
 
 def _finding_keys(findings: Iterable[Finding], keys: list[str]) -> pl.DataFrame:
-    """Return the capture and these `keys` of each row that a finding is about."""
+    """Return the `capture` and the `keys` of each row that has a finding."""
     places = {(f.capture, *(getattr(f, key) for key in keys)) for f in findings}
     rows = sorted(place for place in places if None not in place)
     types = {"connection": pl.Int64, "exchange": pl.Int32}
@@ -129,10 +132,9 @@ def _worst(
     scan: Scan | None, columns: list[str], told: pl.DataFrame, size: pl.Expr, most: int,
     needed: Sequence[str] = (), made: Sequence[pl.Expr] = (),
 ) -> pl.DataFrame:  # fmt: skip
-    """Return at most `most` rows with `columns` and `made`: first the rows in `told` (rows with findings), then the largest by
-    `size`.
+    """Return at most `most` rows: first those with findings, whose keys are in `told`, then those with the largest `size`.
 
-    `made`: additional columns, computed from the columns `needed`.
+    The result has the columns `columns` and `made`; `made` are expressions of the columns `needed`.
     """
     keys = told.columns
     told = told.with_columns(pl.lit(value=True).alias("_told"))
@@ -156,7 +158,7 @@ def _worst(
 
 
 def _order_rows(report: Report, rows: pl.DataFrame, keys: list[str]) -> pl.DataFrame:
-    """Return the rows sorted by capture in report order, then by `keys`, with the index of the capture instead of its name."""
+    """Sort the rows by capture, in the order of the report, then by `keys`; replace the name of the capture with its index."""
     places = {name: place for place, name in enumerate(dict.fromkeys(c.file for c in report.captures))}
     place = pl.col("capture").replace_strict(places, default=len(places), return_dtype=pl.Int32)
     return rows.with_columns(place.alias("capture")).sort("capture", *keys, nulls_last=True)

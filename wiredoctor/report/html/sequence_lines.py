@@ -1,4 +1,4 @@
-"""Prepare one direction of a connection for a time-sequence graph; neighboring segments are merged to bound memory."""
+"""Prepare the data of a time-sequence graph for one direction of a connection; merge neighboring segments to limit its size."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ _ACK = np.dtype([("time", "i8"), ("ack", "i8"), ("edge", "i8")])
 
 
 class Lane:
-    """The segments of one direction, and the ACKs and windows that the peer sent in reply.
+    """The segments that one side sent, and the ACKs and windows with which the other side replied.
 
-    Stream offsets are in bytes, times in ns since the first packet of the capture. `bins`: width (ns) of the intervals in which
-    neighbors were merged (0: not merged).
+    Stream offsets are in bytes, times in ns since the first packet of the capture. If there are too many segments or ACKs, those
+    within the same interval of time are merged.
     """
 
     def __init__(self) -> None:
@@ -37,7 +37,7 @@ class Lane:
         self.segments = self.acks = self.marked_left_out = self.sacks_left_out = self.marked = 0
 
     def add_segments(self, rows: dict[str, Array]) -> None:
-        """Add rows of tables.SEGMENTS with payload, SYN, FIN or RST, in frame order."""
+        """Add the rows of the table `segments` that have payload, SYN, FIN or RST, in frame order."""
         kind = _kinds(rows)
         self.segments += len(kind)
         marked = (kind != PLAIN) & (kind != SYN_FIN)
@@ -56,7 +56,7 @@ class Lane:
             self._runs = _merge_neighbors(self._runs, self._run_bin)
 
     def add_acks(self, time: Array, ack: Array, edge: Array) -> None:
-        """Add acknowledgments of the peer, and the right edges of its window (-1: unknown)."""
+        """Add acknowledgments sent by the receiver of this direction, and the right edges of its receive window (-1: unknown)."""
         made = np.empty(len(time), _ACK)
         made["time"], made["ack"], made["edge"] = time, ack, edge
         self.acks += len(made)
@@ -68,14 +68,16 @@ class Lane:
             self._acks = self._acks[np.append(bins[1:] != bins[:-1], True)]
 
     def add_sack(self, time: int, low: int, high: int) -> None:
-        """Add a SACK block: at this time, the peer had received the bytes from `low` to `high`, after a gap."""
+        """Add a SACK block: at `time`, the receiver reported that it had the bytes from `low` to `high` of this stream."""
         if len(self._sacks) < MAX_MARKED:
             self._sacks.append((time, low, high))
         else:
             self.sacks_left_out += 1
 
     def as_json(self) -> dict[str, Any]:
-        """Return columns for the page; times and offsets are differences to the previous row, which take less space."""
+        """Return the lane as columns for the page. Times and offsets are differences from the previous row, which take less
+        space.
+        """
         runs, acks = self._runs, self._acks
         sacks = np.array(self._sacks, np.int64).reshape(-1, 3)
         return {
@@ -98,7 +100,7 @@ def _kinds(rows: dict[str, Array]) -> Array:
 
 
 def _merge_neighbors(runs: Array, width: int) -> Array:
-    """Merge consecutive lines of kind PLAIN that begin in the same interval of `width` ns, unless the offset decreases."""
+    """Merge consecutive runs of kind PLAIN that begin in the same interval of `width` ns, unless the stream offset decreases."""
     plain = runs["kind"] == PLAIN
     some = runs[plain]
     bins = some["begin"] // width

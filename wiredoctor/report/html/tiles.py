@@ -27,7 +27,9 @@ class Cause(NamedTuple):
 
 
 class ServerRow(NamedTuple):
-    """A line of the table of servers. `cells`: texts by heading. `bad`: the headings of the cells that count failures."""
+    """A line of the table of servers. `cells`: the text below each heading. `bad`: the headings whose texts are shown as
+    failures.
+    """
 
     name: str
     names: str
@@ -37,9 +39,7 @@ class ServerRow(NamedTuple):
 
 @dataclass(frozen=True)
 class Servers:
-    """The table of servers. `headings`: the columns in order; columns that have no values are left out. `left_out`: servers
-    omitted.
-    """
+    """The table of servers. `headings`: the columns that have values, in order. `left_out`: the number of servers omitted."""
 
     headings: tuple[str, ...]
     rows: tuple[ServerRow, ...]
@@ -99,9 +99,10 @@ def find_tiles(report: Report, servers: Sequence[ServerStatistics]) -> Tiles | N
 
 
 def _times(one: ServerStatistics) -> tuple[tuple[str, str], ...]:
-    """Return the names and values of the percentiles for which there are enough server times, and of the slowest one.
+    """Return names and values: the percentiles for which there are enough server times, and the slowest time.
 
-    If there are too few for a median, return the fastest and the slowest, or the only one.
+    If there are too few server times for a median, return the fastest and the slowest time. If there are fewer than two, return
+    the number of responses and the slowest time.
     """
     if one.timed < 2:
         return ((count(one.timed, "response"), _time(one.longest)),)
@@ -126,7 +127,7 @@ def _time(seconds: float | None) -> str:
 
 
 def _causes(whole: ServerStatistics) -> tuple[Cause, ...]:
-    """Return the rules that cost most time, with all others combined in the last element."""
+    """Return the rules that cost most time; the last element combines all others."""
     costs = [*worth_listing(whole.lost, whole.time_lost).items()]
     shown = costs[:MAX_CAUSES] if len(costs) > MAX_CAUSES + 1 else costs
     rest = sum(lost for _, lost in costs[len(shown) :])

@@ -42,9 +42,9 @@ class Wait(NamedTuple):
 class Step(NamedTuple):
     """A packet in a ladder.
 
-    `elapsed`: seconds since the first packet of the capture. `flags`: for example "SYN" or "PSH ACK". `length`: bytes of payload.
-    `text`: its content in words. `notes`: notes of the finding. `marks`: names from captions.MARKS. `before`: the wait that it
-    ended. `evidence`: whether it is evidence of the finding.
+    `elapsed`: seconds since the first packet of the capture. `flags`: for example "SYN" or "PSH ACK". `length`: bytes of
+    payload. `text`: a description of the packet. `notes`: what the finding says about the packet. `marks`: names from
+    captions.MARKS. `before`: the wait before the packet. `evidence`: whether the packet is evidence of the finding.
     """
 
     frame: int
@@ -83,18 +83,18 @@ NO_SEGMENTS = "the connection has no packets in this range"
 
 
 def of_findings(report: Report, findings: Sequence[Finding], most: int = MAX_STEPS) -> list[Ladder]:
-    """Return a ladder for each finding, with at most `most` packets: its evidence, its request, and packets in between.
+    """Return a ladder for each finding: its evidence, its request, and packets in between; at most `most` packets.
 
-    The ladder of a finding without a connection has only its evidence, from any connections.
+    The ladder of a finding without a connection contains only its evidence, which may come from several connections.
     """
     plans = [_plan(report, finding, most) for finding in findings]
     return [_ladder(rows, finding) for rows, finding in zip(read(report, plans), findings, strict=True)]
 
 
 def of_finding(report: Report, finding: Finding, causes: Sequence[Finding], most: int = MAX_STEPS) -> list[Ladder]:
-    """Return the ladder of a finding with the evidence of its causes, then those of the other connections that it involves.
+    """Return the ladder of a finding with the evidence of its causes, then ladders of other connections that it involves.
 
-    These are the connections on which a gateway sent the finding's request, and those of the causes, at most MAX_RELATED.
+    The others are connections on which a gateway sent the finding's request, and connections of its causes; at most MAX_RELATED.
     """
     plan = _plan(report, finding, most)
     frames = {e.frame for one in causes if one.connection == finding.connection for e in one.evidence}
@@ -111,7 +111,7 @@ MAX_RELATED = 4
 
 
 def places_behind(report: Report, finding: Finding) -> list[tuple[int, int | None]]:
-    """Return the connections and exchanges with which a gateway tried to get a response to the finding's request."""
+    """Return the connections and exchanges by which a gateway tried to forward the finding's request to upstream servers."""
     known = report.gateways.get(finding.capture)
     if known is None or finding.exchange is None:
         return []
@@ -147,8 +147,8 @@ def of_connection(
 ) -> Ladder:
     """Return the ladder of a connection, or of its part in `frames` (both included) or `span` (seconds since the first packet).
 
-    If there are more than `most` packets, it has the first, the last and notable ones. If `connection` is None, it has the first
-    `most` packets in `frames`, whatever their connection. `findings`: their notes are attached to the packets.
+    If there are more than `most` packets, the ladder shows the first, the last and the notable ones. If `connection` is None, it
+    shows the first `most` packets in `frames` of whatever connections. `findings`: their notes are attached to the packets.
     """
     wanted = frozenset(e.frame for f in findings if f.capture == capture for e in f.evidence)
     if connection is None and frames:
@@ -169,7 +169,7 @@ def _plan(report: Report, finding: Finding, most: int) -> Plan:
 
 
 def _exchange_frames(report: Report, finding: Finding) -> frozenset[int]:
-    """Return the first and last frames of the request and the response in the finding's exchange; empty without one."""
+    """Return the first and last frames of request and response in the finding's exchange; empty if there is no exchange."""
     return _frames_of(report, finding.capture, finding.connection, finding.exchange)
 
 
@@ -232,10 +232,11 @@ def _notes(findings: Sequence[Finding]) -> dict[int, tuple[str, ...]]:
 
 
 def _counted_time(finding: Finding) -> tuple[float, float] | None:
-    """Return the span of time that the finding counts as lost, in seconds since the first packet, or None.
+    """Return the start and end of the time that the finding counts as lost, in seconds since the first packet; None if there is
+    none.
 
-    It lies between two packets of the evidence. Of all pairs that are at least as far apart as the delay, the closest pair is
-    used. If no two packets are that far apart, it is the time from the first to the last packet of the evidence.
+    Start and end are times of two packets of the evidence. They are at least as far apart as the delay; of several such pairs,
+    the closest one is used. If no two packets are that far apart, the first and the last packet of the evidence are used.
     """
     if not finding.delay or finding.connection is None:
         return None

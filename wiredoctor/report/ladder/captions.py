@@ -57,7 +57,7 @@ class PacketCaption(NamedTuple):
 
 
 def marks(row: dict[str, Any], caption: PacketCaption) -> tuple[str, ...]:
-    """Return the marks of a segment, from MARKS; a window update counts only if it widens the window."""
+    """Return the marks of a segment, from MARKS; a window update is marked only if it makes the window larger."""
     return tuple(mark for name, mark in MARKS.items() if row[name] and (caption.wider or name != "window_update"))
 
 
@@ -93,8 +93,8 @@ def _ack(row: dict[str, Any], caption: PacketCaption) -> str:
 class Message(NamedTuple):
     """The position of a message in its stream, as offsets in bytes.
 
-    `start`: its first byte. `head_end`: the end of its header section. `end`: its end, or None if unknown. `title`: its start
-    line in words.
+    `start`: its first byte. `head_end`: the end of its header section. `end`: its end, or None if unknown. `title`: a
+    description of its start line.
     """
 
     start: int
@@ -106,7 +106,7 @@ class Message(NamedTuple):
 
 
 class LadderMessages:
-    """Describes segments by the messages that they carry. `captions`: facts about segments, by frame and connection."""
+    """Describes segments by the HTTP messages that they carry. `captions`: facts about segments, by frame and connection."""
 
     def __init__(self, rows: Rows) -> None:
         self._rows = rows
@@ -148,7 +148,7 @@ class LadderMessages:
     def _close_after(self, connection: int, frame: int) -> int:
         """Return the frame of the first FIN or RST after this frame, or this frame if there is none.
 
-        Until then, the client waited for the rest of a response that broke off.
+        If a response broke off, the client waited for the rest until then.
         """
         closes = (
             row["frame"]
@@ -158,12 +158,12 @@ class LadderMessages:
         return next(closes, frame)
 
     def open_between(self, connection: int, first: int, last: int) -> bool:
-        """Return whether an exchange was open all the time from frame `first` to frame `last`."""
+        """Return whether a single exchange was open from frame `first` to frame `last`."""
         begun = bisect_right(self._open.get(connection, []), (first, 1 << 62))
         return begun > 0 and last <= self._ends[connection][begun - 1]
 
     def text(self, row: dict[str, Any], side: Side) -> str:
-        """Describe the payload of a segment, and its FIN; `side`: the sender."""
+        """Describe what a segment that `side` sent carries: its payload and its FIN."""
         connection, begin, end = row["connection"], row["offset"], row["offset"] + row["length"]
         messages = self._messages.get((connection, side), [])
         parts: list[str] = []
@@ -185,7 +185,9 @@ class LadderMessages:
         return "; ".join([*parts, *(["FIN"] if row["flags"] & FIN else [])])
 
     def _foreign(self, row: dict[str, Any], length: int) -> str:
-        """Describe `length` bytes of a segment's payload that are not part of a known message."""
+        """Describe `length` bytes of payload that do not belong to the messages of an exchange: an interim response or another
+        protocol.
+        """
         status = self._interim.get((row["connection"], row["time"]))
         what = count(length, "byte")
         if status is not None:
@@ -195,7 +197,7 @@ class LadderMessages:
 
 
 def _packet_captions(segments: list[dict[str, Any]]) -> dict[tuple[int, int], PacketCaption]:
-    """Return the facts about each segment that follow from earlier ones, by frame and connection."""
+    """Return the facts about each segment that depend on earlier segments; the keys are frame and connection."""
     captions: dict[tuple[int, int], PacketCaption] = {}
     windows: dict[tuple[int, int], int] = {}
     sent: dict[tuple[int, int, int], tuple[int, int, int]] = {}
@@ -229,7 +231,7 @@ def _response(exchange: dict[str, Any]) -> str:
 
 
 def _message_parts(message: Message, begin: int, end: int) -> Iterator[str]:
-    """Yield descriptions of the parts of a message in bytes `begin` to `end` of its stream."""
+    """Describe which parts of a message are in bytes `begin` to `end` of its stream."""
     if begin < message.head_end:
         head = min(end, message.head_end) - begin
         whole = begin == message.start and end >= message.head_end

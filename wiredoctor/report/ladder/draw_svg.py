@@ -1,4 +1,4 @@
-"""Draw a ladder as SVG: packets between both sides, time downward, and waits at scaled heights."""
+"""Draw a ladder as SVG: packets as arrows between client and server, with time running downward and waits drawn to scale."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ TALLEST = 150
 _TALL = 84
 """Height in pixels of the longest wait that the finding counts as lost or, if it counts none, of the longest wait."""
 _LEAST = 7
-"""Lower waits (in pixels) are not drawn; a drawn one has room for a line of text."""
+"""The minimum height of a wait in pixels, which leaves room for a line of text; lower waits are not drawn."""
 
 _CLOCK_SIGNS = 12
 """The length of a time of day without its date."""
@@ -73,8 +73,8 @@ RULES = (
 class _Columns(NamedTuple):
     """Positions in pixels.
 
-    `frame`, `time`: the right edges of frame numbers and times. `client`, `server`: the lines of both sides. `notes`: the left
-    edge of notes. `width`: the picture's width. `top`: the position of the first step.
+    `frame`, `time`: the right edges of frame numbers and times. `client`, `server`: the vertical lines of client and server.
+    `notes`: the left edge of notes. `width`: the picture's width. `top`: the position of the first step.
 
     In a narrow picture, which fits a phone, times are below frame numbers, and notes are below arrows.
     """
@@ -118,10 +118,10 @@ def _widest(ladder: Ladder) -> tuple[int, int]:
 
 
 class _Place(NamedTuple):
-    """A step and its position in pixels: `top` and height (`wait`) of the preceding wait, and `y` of the arrow.
+    """Where a step is drawn, in pixels: its preceding wait begins at `top` and is `wait` high; its arrow is at `y`.
 
-    `compressed`: the wait is drawn shorter than to scale. `time`: the time of day, in RFC 3339 and as text. `shows_time`: whether
-    the picture shows it.
+    `compressed`: the wait is drawn shorter than to scale. `time`: the time of day, in RFC 3339 and as text. `shows_time`:
+    whether the picture shows it.
     """
 
     step: Step
@@ -148,10 +148,10 @@ def svg(
 ) -> str:
     """Return the picture, or "" if there are no steps; `title` describes it to readers who cannot see it.
 
-    `name`: the prefix of its ids, which must be unique on a page. `alone`: include style and background, for a separate file or a
-    page without that style. `narrow`: draw it for a phone; it has no description of its own, but refers to that of the wide
-    picture with the same name. `clock`: each step has its time of day as `data-time`; the first step and those that are evidence
-    show it.
+    `name`: the prefix of all ids in the picture, which must be unique on a page. `alone`: include style and background, for a
+    separate file or a page without that style. `narrow`: draw the picture for a phone, without a description of its own; it
+    refers to the description of the wide picture with the same name. `clock`: gives each step its time of day, in the attribute
+    `data-time`. Only the first step and those that are evidence show it.
     """
     if not ladder.steps:
         return ""
@@ -208,7 +208,7 @@ def _places(ladder: Ladder, columns: _Columns, clock: Clock) -> tuple[list[_Plac
 
 
 def _height(wait: Wait, longest: float, tallest: int) -> tuple[int, bool]:
-    """Return the height of a wait in pixels (0: it is not drawn), and whether it is shorter than to scale."""
+    """Return the height of a wait in pixels (0: not drawn), and whether this is less than the scale requires."""
     if not wait.seconds or not (wait.of_finding or wait.waited_for or wait.seconds >= max(longest / 8, _REST)):
         return 0, False
     share = wait.seconds / longest * tallest
@@ -243,7 +243,7 @@ def _sides(ladder: Ladder, height: int, columns: _Columns) -> str:
 
 
 def _gap(place: _Place, columns: _Columns) -> str:
-    """Draw the wait before a step, and the number of packets omitted in it."""
+    """Draw the wait before a step, and write how many packets are omitted there."""
     wait, made = place.step.before, list[str]()
     if place.wait:
         kind = "shade" if wait.of_finding else "idle"

@@ -47,7 +47,7 @@ _ASCII = Characters("|", "-", ">", "<", "//", "^ ")
 
 
 class Lanes(NamedTuple):
-    """Column widths: frame, time, space between the sides, text, and time of day (0: not shown)."""
+    """The widths of the columns in characters: frame, time, space between the two sides, text, and time of day (0: not shown)."""
 
     frame: int
     time: int
@@ -64,7 +64,8 @@ class Lanes(NamedTuple):
 def write_ladder(writer: TerminalWriter, ladder: Ladder, clock: Clock = NO_CLOCK) -> None:
     """Write the ladder, or the reason why there is none; if the terminal is wide enough, it has times of day from `clock`.
 
-    The longest wait of one side for the other fills the width; a longer idle time between two exchanges is drawn shorter.
+    Waits are drawn to scale: the longest wait of one side for the other fills the width. A longer idle time between two
+    exchanges is cut to that width.
     """
     if not ladder.steps:
         writer.paragraph(f"No packets to show: {ladder.missing}.")
@@ -100,8 +101,8 @@ def _lanes(ladder: Ladder, width: int, clock: int) -> Lanes:
 def _longest(steps: tuple[Step, ...]) -> float:
     """Return the length in seconds of the wait that fills the width.
 
-    It is the longest wait that the finding counts as lost, that one side ended, or that is neither idle nor contains omitted
-    packets. If there is none, it is the longest of all waits.
+    It is the longest of the waits that a finding counts as lost, that one side ended by sending, or that contain neither idle
+    time nor omitted packets. If there are none, it is the longest of all waits.
     """
     waits = [step.before for step in steps if step.before.seconds is not None]
     meant = [w.seconds or 0.0 for w in waits if w.of_finding or w.waited_for or (not w.idle and not w.left_out)]

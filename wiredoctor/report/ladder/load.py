@@ -38,8 +38,9 @@ class Rows(NamedTuple):
     """The rows read for a plan.
 
     `segments`: the columns SEGMENT and `position` (the index in the connection), in frame order. `exchanges`: the columns
-    EXCHANGE of the exchanges to which segments may belong. By connection: `clients`, the direction in which the client sends;
-    `packets`, the number of packets; `protocols`. `client`, `server`, `missing`: as in Ladder.
+    EXCHANGE of the exchanges to which segments may belong. Three dictionaries have the connection as key: `clients` (the
+    direction in which the client sends), `packets` (the number of packets) and `protocols`. `client`, `server`, `missing`: as in
+    Ladder.
     """
 
     plan: Plan
@@ -91,14 +92,14 @@ def _rows(report: Report, plan: Plan, segments: list[dict[str, Any]] | None) -> 
 
 
 def _end(connections: list[dict[str, Any]], side: str) -> str:
-    """Return the endpoint that all connections share on one side, or their common host, or "" if the hosts differ."""
+    """Return the endpoint that all connections share on this side; otherwise, the host they share; "" if the hosts differ."""
     ends = {c[side] for c in connections}
     hosts = {host(end) or "" for end in ends}
     return ends.pop() if len(ends) == 1 else hosts.pop() if len(hosts) == 1 else ""
 
 
 def _exchanges(report: Report, here: pl.Expr, rows: Rows) -> Iterator[dict[str, Any]]:
-    """Yield the exchanges that have a segment of the ladder between their first and last frames (both included)."""
+    """Yield the exchanges during which a packet of the ladder was captured: from an exchange's first to its last frame."""
     import numpy as np
     import polars as pl
 

@@ -1,4 +1,4 @@
-"""Choose the packets of a ladder while reading, in bounded memory."""
+"""Choose the packets of a ladder while a capture is read, in bounded memory."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ class Plan(NamedTuple):
 class Choice:
     """Chooses the rows for a plan while a capture is read.
 
-    It keeps the first `most` rows, with `ends` also the last `most`, wanted frames with their neighbors, and some notable
-    packets. `over`: no further row can be needed.
+    It keeps the first `most` rows (and the last `most`, if the plan has `ends`), the wanted frames with their neighbors, and
+    some remarkable packets. `over`: true once no further row can be needed.
     """
 
     def __init__(self, plan: Plan) -> None:
@@ -82,7 +82,7 @@ class Choice:
             self._tail = (inside if self._tail is None else pl.concat([self._tail, inside])).tail(self.plan.most)
 
     def _within(self, rows: pl.DataFrame) -> tuple[pl.DataFrame, bool]:
-        """Return the rows inside the requested range, and whether the range of frames ends with these rows."""
+        """Return the rows inside the requested range, and whether these rows reach the end of the range of frames."""
         import polars as pl
 
         frames, times = self.plan.frames, self.plan.times
@@ -95,7 +95,7 @@ class Choice:
         return rows, over
 
     def chosen(self) -> list[dict[str, Any]]:
-        """Return the most important of the kept rows, at most `most`, in frame order."""
+        """Return the most important of the rows kept so far, at most as many as the plan permits, in frame order."""
         import polars as pl
 
         parts = [*self._kept, *([self._tail] if self._tail is not None else [])]

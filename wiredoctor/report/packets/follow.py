@@ -16,13 +16,13 @@ UNMASKED = "the following bytes are shown as sent, without masking"
 _SHOWN = [chr(code) if 0x20 <= code < 0x7F else f"\\x{code:02x}" for code in range(256)]
 _LINES = re.compile(rb"[^\n]*\n?")
 _PIECE = 4096
-"""The length in bytes from which a line without a line end is broken."""
+"""A line without a line end is broken after this many bytes."""
 
 
 class Window(NamedTuple):
     """The part of a connection that was requested: ranges of frames and of times (ns), both ends included, and a direction.
 
-    None means no limit.
+    A field that is None does not limit the part.
     """
 
     frames: tuple[int, int] | None = None
@@ -38,9 +38,9 @@ class Window(NamedTuple):
         )
 
     def over(self, event: Run | Hole) -> bool:
-        """Return whether everything after this event is outside the requested frames or times.
+        """Return whether this event lies beyond the requested frames or times, so that nothing after it was requested.
 
-        For times, a second is added, because packets may have been captured out of order.
+        A second is added to the times, because packets may have been captured out of order.
         """
         return bool((self.frames and event.frame > self.frames[1]) or (self.times and event.time > self.times[1] + SECOND))
 
@@ -53,10 +53,10 @@ def escape_bytes(data: bytes) -> str:
 
 
 def text(events: Iterable[Run | Hole], ends: dict[int, tuple[str, str]], window: Window) -> Iterator[tuple[str, str]]:
-    """Yield lines with their styles: a header whenever the sender changes, then the data.
+    """Yield pairs of a line and its style: a header whenever the sender changes, then the data.
 
-    Each line has a prefix that the data cannot imitate: `#` header, `>` client, `<` server, `!` missing bytes. `ends`: the side
-    and endpoint that send in each direction.
+    Each line begins with a character that shows what it is, so the data cannot imitate a header: `#` header, `>` client, `<`
+    server, `!` missing bytes. `ends`: the sender's side and endpoint, by direction.
     """
     speaker: int | None = None
     rest = b""
@@ -104,7 +104,11 @@ def _missing(hole: Hole) -> str:
 
 
 def raw(events: Iterable[Run | Hole], out: BinaryIO, window: Window) -> tuple[int, int, int]:
-    """Write the requested bytes unchanged; return the numbers of bytes written, missing, and left out because they came late."""
+    """Write the requested bytes unchanged; return the numbers of bytes that were written, that are missing, and that came too
+    late.
+
+    Bytes come too late if bytes that follow them in the stream were already written; they are left out.
+    """
     written = missing = late = 0
     for event in events:
         if not window.has(event):

@@ -27,8 +27,8 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 class Head(NamedTuple):
     """A header section, for people.
 
-    `message`: "request" or "response". `exchange`: the index of its exchange. `frame`: the frame of its first byte. `bytes`: its
-    length. `lines`: its redacted lines, or None if it was not captured completely. `more`: the number of omitted lines.
+    `message`: "request" or "response". `exchange`: the index of its exchange. `frame`: the packet with its first byte. `bytes`:
+    its length. `lines`: its redacted lines, or None if it was not captured completely. `more`: the number of omitted lines.
     """
 
     message: str
@@ -40,9 +40,9 @@ class Head(NamedTuple):
 
 
 def head_lines(data: bytes, start_line: str, *, people: bool = False) -> tuple[list[str], int]:
-    """Return the redacted lines of a header section, and the number of lines that are omitted; `start_line` is redacted already.
+    """Return the redacted lines of a header section, and the number of lines omitted from its end.
 
-    `people`: mask with "(masked)" instead of `*`.
+    `start_line` must already be redacted. `people`: mask with "(masked)" instead of `*`.
     """
     said = [start_line]
     mask = partial(redact.mask_for_people, masked_field) if people else masked_field
@@ -56,7 +56,7 @@ def head_lines(data: bytes, start_line: str, *, people: bool = False) -> tuple[l
 
 
 def masked_field(line: str) -> str:
-    """Redact a field line: keep the name if it is valid, the value if the field is on the allow-list."""
+    """Redact a field line: keep the name if it is valid, and the value if the field is on the allow-list."""
     if line.startswith((" ", "\t")):
         return "  *"
     name, colon, value = line.partition(":")

@@ -32,7 +32,7 @@ _PIECE = ["connection", "direction", "offset", "captured", "payload"]
 
 
 class Ranges:
-    """Ranges of bytes in the streams of captures, in the order in which they were added."""
+    """The ranges of stream bytes to read, in the order in which they were added."""
 
     def __init__(self) -> None:
         self._parts: list[tuple[Array, Array, Array, Array]] = []
@@ -40,8 +40,8 @@ class Ranges:
     def add(self, capture: int, stream: Array, start: Array, length: Array) -> None:
         """Add ranges, given as arrays of equal length.
 
-        `capture`: the number of their capture. `stream`: connection << 1 | direction. `start`: offset in the stream. `length`: in
-        bytes; a range of length 0 requests nothing.
+        `capture`: the number of the capture. `stream`: connection << 1 | direction. `start`: the offset in the stream. `length`:
+        the length in bytes; 0 if nothing has to be read.
         """
         self._parts.append((np.full(len(stream), capture), stream, start, length))
 
@@ -53,7 +53,7 @@ class Ranges:
 
 
 class ByteStore:
-    """The bytes of ranges, stored in a spool."""
+    """The bytes of the requested ranges, kept in a spool."""
 
     def __init__(self, ranges: Ranges, spool: Spool = in_memory) -> None:
         self._capture, self._stream, self._start, self._length = ranges.columns()
@@ -66,7 +66,10 @@ class ByteStore:
         self._windows: deque[tuple[int, bytes]] = deque(maxlen=_WINDOWS)
 
     def fill(self, capture: int, access: PacketAccess, connections: Collection[int] | None) -> None:
-        """Read the ranges in the capture with this number; `connections`: the only ones that have any, or None for all."""
+        """Read the requested ranges of the capture with this number.
+
+        `connections`: the connections that have requested ranges; None reads all connections.
+        """
         order = self._order[self._capture[self._order] == capture]
         if len(order):
             for portion in access.portions({"pieces": _PIECE}, connections):
@@ -106,7 +109,7 @@ class ByteStore:
         self._store(waiting)
 
     def _store(self, waiting: list[tuple[int, bytes]]) -> None:
-        """Write (position, data) pairs to the spool; adjacent data is written together."""
+        """Write (position, data) pairs to the spool, in order of position, so that adjacent data needs no seek."""
         end = -1
         for at, data in sorted(waiting, key=itemgetter(0)):
             if at != end:
@@ -115,7 +118,10 @@ class ByteStore:
             end = at + len(data)
 
     def _wanted_pieces(self, order: Array, pieces: pl.DataFrame) -> Iterator[tuple[int, int, int, int]]:
-        """Yield the overlaps of ranges and pieces: range, position in the spool, position in the portion, and length in bytes."""
+        """Yield where a requested range and the captured bytes of a packet overlap.
+
+        Each result is the index of the range, the position in the spool, the position in the portion, and the length in bytes.
+        """
         stream = pieces.get_column("connection").to_numpy() << 1 | pieces.get_column("direction").to_numpy().astype(np.int64)
         begin, length = pieces.get_column("offset").to_numpy(), pieces.get_column("captured").to_numpy()
         payload = pieces.get_column("payload").to_numpy()
@@ -133,9 +139,9 @@ class ByteStore:
 
 
 def _below(keys: Array, values: Array, of_keys: Array, of_values: Array, *, equal: bool) -> Array:
-    """Return for each pair (of_key, of_value) the number of pairs (key, value) that are smaller or, with `equal`, equal.
+    """Return, for each pair (of_key, of_value), how many pairs (key, value) are smaller.
 
-    `keys` and `values` must be sorted as pairs.
+    If `equal` is true, equal pairs count as well. The pairs (key, value) must already be sorted.
     """
     # sort both together: packing two numbers into one would fail for large offsets
     side = np.concatenate((np.zeros(len(keys), np.int8), np.full(len(of_keys), 1 if equal else -1, np.int8)))

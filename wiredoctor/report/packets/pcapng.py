@@ -37,7 +37,10 @@ _SHORTEST_WAIT = 1e-6
 
 
 class _Note(NamedTuple):
-    """A frame that is evidence of a finding: the index of the finding, and the index of the frame in its evidence (`place`)."""
+    """A frame that is evidence of a finding.
+
+    `finding`: the index of the finding in the report. `place`: the index of the frame in the finding's evidence.
+    """
 
     frame: int
     finding: int
@@ -52,8 +55,9 @@ def write_as(report: Report, out: BinaryIO, options: Options) -> None:
 def write(report: Report, out: BinaryIO, *, only_findings: bool = False, shown: str = "") -> None:
     """Write the capture of the report as pcapng.
 
-    only_findings: only packets of connections with findings, and those of the evidence; comments then have the original frame
-    numbers. shown: as in formats.Options. Raises NotWritable unless the report has exactly one capture, which was kept.
+    If `only_findings` is true, write only packets of connections with findings and packets that are evidence; comments then
+    contain the original frame numbers. `shown`: as in formats.Options. Raise NotWritable unless the report has exactly one
+    capture, and its packets were kept.
     """
     if len(report.captures) != 1 or report.captures[0].file not in report.packets:
         raise NotWritable("copying packets needs exactly one capture, which must be kept")
@@ -132,7 +136,9 @@ def _about(report: Report, capture: CaptureSummary, only: list[int] | None, show
 
 
 def _frames_of_findings(report: Report, access: PacketAccess) -> list[int]:
-    """Return, in order, all evidence, and all frames of the connections with findings or with evidence of findings."""
+    """Return the sorted frame numbers of all evidence, and of all packets of the connections to which findings or evidence
+    belong.
+    """
     frames = {e.frame for f in report.findings for e in f.evidence}
     connections = {f.connection for f in report.findings if f.connection is not None}
     elsewhere = {e.frame for f in report.findings if f.connection is None for e in f.evidence}

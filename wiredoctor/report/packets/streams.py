@@ -27,7 +27,9 @@ _ACK = ["direction", "frame", "time", "ack"]
 
 
 class Run(NamedTuple):
-    """Bytes of one side, from `offset` in its stream. `late`: bytes that follow them in the stream were yielded before them."""
+    """Bytes that one side sent, from `offset` in its stream. `late`: whether bytes after them in the stream were yielded
+    earlier.
+    """
 
     direction: int
     frame: int
@@ -38,9 +40,9 @@ class Run(NamedTuple):
 
 
 class Hole(NamedTuple):
-    """Bytes of one side that were not captured; `cut`: because the snap length cut them off.
+    """Bytes that one side sent and that were not captured. `cut`: whether the snap length cut them off.
 
-    Frame and time belong to the packet that reveals the gap.
+    `frame` and `time` belong to the packet that reveals the gap.
     """
 
     direction: int
@@ -52,7 +54,7 @@ class Hole(NamedTuple):
 
 
 class _Side:
-    """The reassembly of one direction: the next offset to yield, and the data that waits after a gap."""
+    """One direction of a connection during reassembly. `next`: the stream offset up to which everything was yielded."""
 
     def __init__(self, direction: int) -> None:
         self.direction = direction
@@ -63,9 +65,9 @@ class _Side:
         self._given_up: deque[tuple[int, int]] = deque()
 
     def add(self, frame: int, time: int, offset: int, length: int, data: bytes) -> Iterator[Run | Hole]:
-        """Add a piece of the stream; yield the data that can now be yielded in order.
+        """Add captured bytes at `offset` of the stream; yield the data that is now in order.
 
-        If too many bytes wait, the first gap is given up and yielded as a Hole.
+        If too many bytes wait for an earlier gap to be filled, the first gap is yielded as a Hole, and then the bytes after it.
         """
         if offset < self.next:
             yield Run(self.direction, frame, time, offset, data, late=True)
@@ -82,12 +84,15 @@ class _Side:
         yield from self._take_ready()
 
     def acknowledged(self, offset: int, time: int) -> None:
-        """Record that the peer acknowledged everything before this offset; gaps before it are given up LATE ns later."""
+        """Record that the peer acknowledged all bytes before `offset`.
+
+        After LATE ns, those of them that are still missing are yielded as a gap.
+        """
         if offset > self.next:
             self._given_up.append((time + LATE, offset))
 
     def pass_time(self, frame: int, time: int) -> Iterator[Run | Hole]:
-        """Yield the gaps that can no longer be filled at this time (ns), and the data after them."""
+        """Yield the gaps that are no longer expected to be filled at this time (ns), and the data after them."""
         while self._given_up and self._given_up[0][0] <= time:
             _, offset = self._given_up.popleft()
             while self.next < offset and self._waiting and self._first() < offset:
@@ -103,7 +108,7 @@ class _Side:
             yield from self._release(offset, *self._waiting[offset][:2])
 
     def _first(self) -> int:
-        """Return the lowest offset of waiting data."""
+        """Return the lowest stream offset among the data that waits after a gap."""
         while self._order[0] not in self._waiting:
             heappop(self._order)
         return self._order[0]
@@ -135,7 +140,7 @@ class _Side:
 
 
 def follow(access: PacketAccess, connection: int) -> Iterator[Run | Hole]:
-    """Yield the bytes that both sides of a connection sent, and the gaps, in order of time."""
+    """Yield the bytes that both sides of a connection sent, and the gaps in them, in order of time."""
     sides: list[_Side] = [_Side(0), _Side(1)]
     frame = time = 0
     for portion in access.portions({"pieces": PIECE, "segments": [*_ACK, "acked_unseen"]}, [connection]):
@@ -152,7 +157,9 @@ def follow(access: PacketAccess, connection: int) -> Iterator[Run | Hole]:
 
 
 def _events(portion: Portion) -> Iterator[tuple[dict[str, Any], bytes | None]]:
-    """Yield, in frame order, the rows of stream pieces with their bytes, and the rows of ACKs of uncaptured data with None."""
+    """Yield, in frame order, the rows of stream pieces, each with its bytes, and the rows of ACKs of uncaptured data, each with
+    None.
+    """
     import polars as pl
 
     pieces = portion.tables["pieces"].select(PIECE).sort("frame", "offset", maintain_order=True)
@@ -169,8 +176,9 @@ def _events(portion: Portion) -> Iterator[tuple[dict[str, Any], bytes | None]]:
 def spans(
     access: PacketAccess, connection: int, wanted: Collection[tuple[int, int, int]]
 ) -> dict[tuple[int, int, int], bytes | None]:
-    """Return the bytes of each `wanted` part, given as (direction, offset, end offset); None for a part that was not captured
-    completely.
+    """Return the bytes of each `wanted` part, given as (direction, offset, end offset).
+
+    The bytes are None if the part was not captured completely.
     """
     import polars as pl
 

@@ -29,7 +29,9 @@ def write_as(report: Report, out: BinaryIO, options: Options) -> None:
 
 
 def lines(report: Report, *, quiet: bool = False, shown: str = "") -> Iterator[str]:
-    """Yield a line for each finding, in report order, then the headline, the counts and shared conversations unless `quiet`."""
+    """Yield a line for each finding, in report order. Unless `quiet`, then yield the headline, the counts, and shared
+    conversations.
+    """
     for finding in report.findings:
         yield finding_line(finding)
     if not quiet:
@@ -41,7 +43,7 @@ def lines(report: Report, *, quiet: bool = False, shown: str = "") -> Iterator[s
 
 
 def finding_line(finding: Finding) -> str:
-    """Format as "trace.pcap:53: error[keep-alive-race] A request was lost (GET /items, 10.0.0.2:80, 3f2a91c0)"."""
+    """Format a finding as "trace.pcap:53: error[keep-alive-race] A request was lost (GET /items, 10.0.0.2:80, 3f2a91c0)"."""
     frame = f":{finding.evidence[0].frame}" if finding.evidence else ""
     place = [shorten(finding.request or "", REQUEST_LENGTH), finding.server or finding.client or "", short_fingerprint(finding)]
     where = ", ".join(part for part in place if part)

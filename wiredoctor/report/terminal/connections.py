@@ -1,4 +1,4 @@
-"""List connections, one per line: endpoints, bytes, times, how each ended, and when its exchanges were, on a time axis."""
+"""List connections, one per line: endpoints, bytes, times, how it ended, and a bar that shows when it had exchanges."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ _ENDS = {"fin": "|", "rst": "x", "": ">"}
 class _Layout:
     """The layout of the list: the columns in order, and the time axis and clock of each capture.
 
-    With `relative`, all captures have the same axis.
+    If `relative` is true, all captures have the same axis, and the bar of each connection begins at its left end.
     """
 
     fields: dict[str, Field]
@@ -83,8 +83,9 @@ def write(
 ) -> None:  # fmt: skip
     """Write one line per connection.
 
-    In the order of time, the lines of each capture are in order of ids; in any other order, lines of several captures are sorted
-    together. `relative` draws each bar from the start of its own connection; this is always done if captures are sorted together.
+    In order of time, captures follow one another, each with its connections in order of ids. In any other order, the connections
+    of all captures are sorted together. `relative` draws every bar from the start of its own connection; it is implied if
+    captures are sorted together.
     """
     names = names_of_captures(report, order)
     made = _layout(report, paper, names, order, relative=relative or bool(names))
@@ -122,9 +123,9 @@ _LEGENDS = {
 def _layout(
     report: Report, paper: Terminal, names: Mapping[str, str], order: Order, *, relative: bool
 ) -> tuple[_Layout, list[str]] | None:  # fmt: skip
-    """Return the layout, and a sentence about columns that do not fit; None if there are no connections.
+    """Return the layout, and sentences about columns that do not fit; None if there are no connections.
 
-    The columns of the order always fit.
+    The columns by which the list is sorted always fit.
     """
     if report.scan_connections is None:
         return None
@@ -159,7 +160,7 @@ def _layout(
 
 
 def _extremes(connections: pl.LazyFrame) -> pl.DataFrame:
-    """Return a row for each capture: its first and last time, its largest numbers and its longest texts."""
+    """Return a row for each capture: its first and last time, its largest numbers, and the lengths of its longest texts."""
     return (
         connections.group_by("capture")
         .agg(
@@ -204,7 +205,7 @@ def _columns(
 
 
 def _common_texts(report: Report) -> dict[str, str]:
-    """Return the texts of columns that have the same text in all lines, by column; empty if there is only one line."""
+    """Return the server and protocol that all lines have in common, by column; empty if there is only one line."""
     if report.scan_connections is None or report.connection_count < 2:
         return {}
     columns = pl.col("server", "protocol")
@@ -245,7 +246,10 @@ def _legend(layout: _Layout) -> str:
 
 
 def _busy(report: Report, layout: _Layout) -> dict[tuple[str, int], list[tuple[int, int]]]:
-    """Return the start and end (ns) of exchanges by (capture, connection); of those drawn in the same characters only one."""
+    """Return the start and end (ns) of exchanges by (capture, connection).
+
+    If several exchanges would be drawn in the same characters, only one of them is returned.
+    """
     if report.scan_exchanges is None:
         return {}
     begin, end = row_choice.exchange_start(), row_choice.drawn_until(row_choice.capture_ends(report))
@@ -321,7 +325,7 @@ def _line(
 
 
 def _bar(row: Mapping[str, Any], layout: _Layout, exchanges: list[tuple[int, int]]) -> str:
-    """Return the bar of a connection, which shows when it had exchanges, and the character for how it ended."""
+    """Return the bar that shows when a connection had exchanges, followed by the character for how it ended."""
     axis, color = layout.axes[row["capture"]], layout.paper.color
     offset = row["start"] if layout.relative else 0
     first, last = axis.cell(row["start"] - offset), axis.cell(row["end"] - offset)

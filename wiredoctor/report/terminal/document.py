@@ -21,7 +21,7 @@ _FULL = "\n(The rest does not fit and was omitted.)\n"
 
 
 class Title(NamedTuple):
-    """The summary of the page, one sentence."""
+    """The summary of the page, in one sentence."""
 
     text: str
 
@@ -41,7 +41,7 @@ class Line(NamedTuple):
 
 
 class Grid(NamedTuple):
-    """A table. The first column is text, aligned left and shortened if necessary; the others are numbers."""
+    """A table whose first column is text, aligned left and shortened if necessary; the other columns are numbers."""
 
     headings: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
@@ -78,7 +78,7 @@ def _line(writer: TerminalWriter, line: Line) -> None:
 
 
 def _table_lines(grid: Grid, room: int, paper: Terminal) -> Iterator[str]:
-    """Yield the lines of a table, headings first; if it is too wide, each row becomes several lines."""
+    """Yield the lines of a table, headings first; if the table is too wide, each row becomes several lines."""
     rows = [tuple(clean(cell) for cell in row) for row in (grid.headings, *grid.rows)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(grid.headings))]
     least = min(widths[0], _LEAST_COLUMN)
@@ -95,7 +95,7 @@ def _table_lines(grid: Grid, room: int, paper: Terminal) -> Iterator[str]:
 
 
 def _stacked_rows(rows: list[tuple[str, ...]], room: int, paper: Terminal) -> Iterator[str]:
-    """Yield each row as several lines: its first cell, then a line for each other cell, with the heading before the cell."""
+    """Yield each row as several lines: the first cell, then one line with heading and text for each other cell."""
     headings, *others = rows
     yield shorten(headings[0], room, paper.gap)
     widest = max(map(len, headings[1:]), default=0)

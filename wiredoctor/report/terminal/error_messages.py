@@ -27,8 +27,8 @@ _RULE = re.compile(r"([a-z0-9-]+)(?: \(([^)]*)\))?")
 class Case(NamedTuple):
     """The rules that explain a message in one case, the likeliest first, each with its matching kinds.
 
-    Kinds are a text such as "refused, unreachable", or "" for all. `when`: the case, as REUSED, CAUSE or "if ..."; "" for any
-    other case.
+    Kinds are a text such as "refused, unreachable", or "" for all. `when`: REUSED, CAUSE, or a condition that begins with "if ";
+    "" stands for all other cases.
     """
 
     when: str
@@ -38,9 +38,9 @@ class Case(NamedTuple):
 class Message(NamedTuple):
     """A group of error messages with the same meaning: a row of error_messages.txt.
 
-    `software`: the program or library that prints them; "" if many do. `said`: their texts, in the notation of that file.
-    `means`: their meaning. `cases`: the rules that explain them; empty if no rule does. `read`: how the source was verified (s,
-    d, i or u, as in that file) or "". `quotes`: the messages quote another, more specific one.
+    `software`: the program or library that prints them; "" if many do. `said`: the texts of the messages, in the notation of
+    that file. `means`: their meaning. `cases`: the rules that explain them; empty if no rule does. `read`: how the source was
+    verified (s, d, i or u, as in that file) or "". `quotes`: whether the messages quote a more specific message.
     """
 
     software: str
@@ -58,7 +58,7 @@ class Message(NamedTuple):
 
     @property
     def kinds(self) -> dict[str, str]:
-        """The matching kinds by rule, as in Case."""
+        """The matching kinds by rule; "" stands for all kinds."""
         return {name: kinds for case in self.cases for name, kinds in case.rules}
 
 

@@ -24,7 +24,7 @@ _SHORTEST_SCALE = 1e-3
 
 
 def write_proof(writer: TerminalWriter, finding: Finding, *, everything: bool = False, indent: int = 2) -> None:
-    """Write one line per frame, and one bar per wait between two frames; the bars are to scale.
+    """Write one line per frame of the evidence, and between two lines a bar whose length shows the wait.
 
     A finding without a connection has no bars, because its frames belong to different connections.
     """
@@ -61,9 +61,9 @@ def proof_lines(finding: Finding, paper: Terminal) -> list[str]:
 
 
 def in_file(step: Evidence) -> str:
-    """Return the file of a packet and its frame number in that file: " (trace.pcap3 #118)".
+    """Return the file of a packet and its frame number in that file, such as " (trace.pcap3 #118)".
 
-    Return "" unless the capture is a set of rotated files.
+    Return "" unless the capture consists of several files.
     """
     return "" if step.file is None else f" ({clean(os.path.basename(step.file))} #{step.file_frame:,})"
 

@@ -68,8 +68,8 @@ _CLOSED = "x"
 class _Facts(NamedTuple):
     """Facts about all exchanges on which the layout depends.
 
-    `spans`: the first and last times (ns) of exchanges in each capture. `ends`: the time of each capture's last packet. `texts`:
-    the maximum widths of texts. `common`: the texts of columns that have the same text in all lines.
+    `spans`: by capture, the time (ns) of the first exchange's start and of the last one's end. `ends`: the time of each
+    capture's last packet. `texts`: the maximum widths of texts. `common`: texts that all lines have in common, by column.
     """
 
     spans: Mapping[str, tuple[int, int]]
@@ -89,7 +89,7 @@ class _Facts(NamedTuple):
 class _Layout:
     """The layout of the list: the columns in order, and the time axis and clock of each capture.
 
-    With `relative`, all captures have the same axis.
+    If `relative` is true, all captures have the same axis, and the bar of each exchange begins at its left end.
     """
 
     fields: dict[str, Field]
@@ -120,9 +120,10 @@ def write(
 ) -> None:  # fmt: skip
     """Write one line per exchange.
 
-    In the order of time, the lines of each capture are in order of first frames; in any other order, lines of several captures
-    are sorted together. `relative` draws each bar from the start of its own exchange; this is always done if captures are sorted
-    together. `waiting_left_out`: the number of exchanges that --top leaves out only because they were still waiting.
+    In order of time, captures follow one another, each with its exchanges in order of first frames. In any other order, the
+    exchanges of all captures are sorted together. `relative` draws every bar from the start of its own exchange; it is implied
+    if captures are sorted together. `waiting_left_out`: the number of exchanges that --top leaves out only because they were
+    still waiting.
     """
     if report.secrets:
         out.write(f"{SECRETS}\n")
@@ -225,7 +226,7 @@ def _facts(report: Report) -> _Facts | None:
 
 
 def _common_texts(report: Report) -> dict[str, str]:
-    """Return the texts of columns that have the same text in all lines, by column; empty if there is only one line."""
+    """Return the client, server and host that all lines have in common, by column; empty if there is only one line."""
     if report.scan_exchanges is None or report.scan_connections is None or report.exchange_count < 2:
         return {}
     ends = report.scan_connections().select(_ENDPOINTS)
@@ -239,7 +240,7 @@ def _layout(
     report: Report, facts: _Facts, paper: Terminal, names: Mapping[str, str], fronts: pl.DataFrame | None, order: Order,
     *, relative: bool,
 ) -> tuple[_Layout, list[str]]:  # fmt: skip
-    """Return the layout, and a sentence about columns that do not fit; the column of the order always fits."""
+    """Return the layout, and sentences about columns that do not fit; the column by which the list is sorted always fits."""
     room, latest = max(paper.width, _NARROWEST), max(end for _, end in facts.spans.values())
     least = min(_LEAST_REQUEST, max(facts.texts["request"], len(_NO_REQUEST)))
     took = (11 if facts.longest >= _LONG else 7) + facts.has_waiting
@@ -285,7 +286,10 @@ def _layout(
 
 
 def _fitting(base: Mapping[str, Field], optional: Mapping[str, Field], room: int) -> list[str]:
-    """Return the first optional columns that fit; all but the server must leave room for a bar of readable length."""
+    """Return the names of the optional columns to show: as many as fit, in the order of `optional`.
+
+    The column of servers may shorten the bar to its minimum length. With any other column, the bar must keep a readable length.
+    """
     server = [*optional][:1] if [*optional][:1] == ["server"] else []
     if len(fitting([*base.values()], [optional[name] for name in server], room)) < len(server):
         return []
@@ -302,7 +306,10 @@ _TIME_HEADINGS = ("req time", "server time", "resp time")
 
 
 def _optional(report: Report, facts: _Facts, took: int) -> dict[str, Field]:
-    """Return the optional columns, in the order in which they are added as the width grows. `took`: the width of times."""
+    """Return the optional columns, most important first: they are shown in this order as far as the width permits.
+
+    `took`: the width of a column of times.
+    """
     ends = [0, 0]
     if report.scan_connections is not None:
         lengths = report.scan_connections().select(pl.col("client", "server").str.len_chars().max()).collect().row(0)

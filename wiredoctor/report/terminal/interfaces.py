@@ -50,7 +50,10 @@ def _write_interface(interface: Interface, cells: Sequence[str], out: TextIO, pa
 
 
 def _address_lines(interface: Interface, room: int) -> Iterator[str]:
-    """Yield lines with as many addresses as fit, then the description; at least one line, which may be empty."""
+    """Yield lines with as many addresses as fit into `room` characters, then a line with the description.
+
+    Yield at least one line, which may be empty.
+    """
     line = ""
     for address in interface.addresses:
         if line and len(line) + len(address) + 3 > room:

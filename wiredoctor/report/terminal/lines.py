@@ -31,7 +31,7 @@ _FINE_BELOW = 100 * SECOND
 
 
 class Encoded:
-    """Decodes lines for a text output; they come in pieces, which may even end within a character."""
+    """Decodes pieces of UTF-8 for a text output; a piece may end within a line, and even within a character."""
 
     def __init__(self, out: TextIO) -> None:
         self._out = out
@@ -43,9 +43,9 @@ class Encoded:
 
 
 def names_of_captures(report: Report, order: Order) -> dict[str, str]:
-    """Return the texts for the column with the name of the capture: file names without their common folders.
+    """Return the text that names each capture in a column of its own: its file name without the folders that all captures share.
 
-    There is no such column, and the result is empty, unless rows of several captures are sorted together: in any order but time.
+    The result is empty if no such column is needed: with one capture, or in order of time, when each capture has its own title.
     """
     files = [*dict.fromkeys(one.file for one in report.captures)]
     if order is Order.time or len(files) < 2:
@@ -58,18 +58,18 @@ def names_of_captures(report: Report, order: Order) -> dict[str, str]:
 
 
 def capture_field(names: Mapping[str, str]) -> dict[str, Field]:
-    """Return the column for the names of captures by its key; empty if there are no names."""
+    """Return the column that shows names of captures, under the key "capture"; an empty dictionary if `names` is empty."""
     return {"capture": Field("capture", min(max(7, *map(len, names.values())), _MAX_NAME), right=False)} if names else {}
 
 
 def add_titles(
     lines: Ordered, report: Report, headings: Mapping[str, str], keys: int, paper: Terminal, *, together: bool
 ) -> dict[str, int]:  # fmt: skip
-    """Add a title above the lines of each capture, or one above all lines if they are sorted `together`.
+    """Add a title above the lines of each capture, or one title above all lines if they are sorted `together`.
 
-    Return the position of each capture, which is the most significant sort key of its lines. A title is a line of headings, below
-    the name of the capture if there are several; a capture without headings gets none. `keys`: the number of sort keys of a line,
-    including the position of its capture.
+    Return the position of each capture, which is the most significant sort key of its lines. A title consists of the `headings`
+    of its capture; if there are several captures, the name of the capture is above them. A capture without headings gets no
+    title. `keys`: the number of sort keys of a line, including the position of its capture.
     """
     if together:
         title = f"{next(iter(headings.values()))}\n"
@@ -87,9 +87,9 @@ def add_titles(
 
 
 def common_texts(common: Mapping[str, str]) -> list[str]:
-    """Return a line with the texts of columns that are left out because all lines have the same text in them, or nothing.
+    """Return a sentence with the texts that all lines have in common, because their columns are left out.
 
-    `common`: the texts by column.
+    `common`: the texts by column. The result is an empty list if there are none.
     """
     texts = {name: clean(text) for name, text in common.items() if text}
     if texts.get("host") == texts.get("server"):
@@ -125,12 +125,12 @@ def worst_severities(report: Report, table: TableName) -> dict[tuple[str, int, i
 
 
 def severity_sign(severity: str | None, *, color: bool) -> str:
-    """Return the character in the first column for the worst severity of a line; a space for None."""
+    """Return the character that shows the worst severity among a line's findings; a space if there are none."""
     return paint(SEVERITY_SIGNS[severity], _SEVERITY_STYLES[severity], color=color) if severity else " "
 
 
 def signs_explained(severities: Iterable[str]) -> list[str]:
-    """Return a sentence that explains the characters of these severities; an empty list if there are none."""
+    """Return a sentence that explains the characters that mark these severities; an empty list if there are none."""
     there = set(severities)
     shown = [name for name in SEVERITY_SIGNS if name in there]
     if not shown:

@@ -19,7 +19,7 @@ MAX_GROUPS = 1_000
 
 
 class LiveStatus(Protocol):
-    """The state of a live capture, with the properties of live.Status that the screen shows."""
+    """The state of a live capture: those properties of live.Status that the screen shows."""
 
     @property
     def backend(self) -> str: ...
@@ -43,14 +43,18 @@ class LiveStatus(Protocol):
 
 @dataclass
 class Running:
-    """A problem of a running capture: its most expensive finding, its number of findings, and the seconds lost (None: none)."""
+    """A problem during a live capture.
+
+    `worst`: its most expensive finding. `count`: its number of findings. `delay`: the seconds lost; None if no finding has a
+    delay.
+    """
 
     worst: Finding
     count: int = 0
     delay: float | None = None
 
     def add(self, finding: Finding) -> None:
-        """Count a finding of this problem."""
+        """Count a finding of this problem, add its delay, and keep it if it is the most expensive one."""
         if (finding.delay or 0.0) > (self.worst.delay or 0.0):
             self.worst = finding
         self.count += 1
@@ -59,13 +63,13 @@ class Running:
 
     @property
     def badness(self) -> tuple[int, float, int, float]:
-        """A sort key that puts the worst first."""
+        """A sort key that puts the worst problem first."""
         return SEVERITIES.index(self.worst.severity), -(self.delay or 0.0), -self.count, self.worst.first_seen
 
 
 @dataclass
 class Tally:
-    """All problems so far; only MAX_GROUPS are kept."""
+    """The problems of a live capture so far; if there are more than MAX_GROUPS, the least serious are dropped."""
 
     groups: dict[ProblemKey, Running] = field(default_factory=dict[ProblemKey, Running])
 
@@ -105,7 +109,8 @@ class Rates:
 
 
 def lines(title: str, running: float, status: LiveStatus, rates: Rates, tally: Tally, paper: Terminal, height: int) -> list[Text]:
-    """Return the lines of the screen, at most `height`, but with at least one problem.
+    """Return the lines of the screen. They are at most `height`, unless there is no room for a single problem: one is always
+    shown.
 
     `title`: what is captured. `running`: seconds since the start.
     """
@@ -157,7 +162,7 @@ def _clock(seconds: float) -> str:
 
 
 def _group(group: Running, paper: Terminal) -> list[Text]:
-    """Return the lines for a problem: title and place of its worst finding."""
+    """Return the lines that show a problem: the title of its worst finding, then when and where this finding began."""
     from rich.console import Console
     from rich.text import Text
 
@@ -179,7 +184,7 @@ def extent_of(group: Running) -> str:
 
 
 def place_line(finding: Finding) -> str:
-    """Format rule, both endpoints, connection and request on one line."""
+    """Format the rule, both endpoints, the connection and the request of a finding on one line."""
     name = finding.rule + (f" ({finding.kind})" if finding.kind else "")
     ends = " -> ".join(end for end in (host(finding.client), finding.server) if end)
     place = "" if finding.connection is None else f"connection {finding.connection}"
@@ -193,8 +198,9 @@ def plain(finding: Finding, *, date: bool = False) -> str:
 
 
 def recurrence(finding: Finding, group: Running, *, date: bool = False) -> str:
-    """Format on one line that a problem occurred again: when, its severity, rule and server, and how often it has occurred so
-    far.
+    """Format a line that reports another occurrence of a problem.
+
+    It contains the time, the severity, the rule, the server, and the number of occurrences so far.
     """
     name = f"{finding.rule} ({finding.kind})" if finding.kind else finding.rule
     place = ", ".join(part for part in (name, finding.server or host(finding.client) or "") if part)

@@ -39,9 +39,10 @@ def severities(rule: Rule) -> list[Severity]:
 
 
 def write_list(entries: Iterable[Entry], out: TextIO, paper: Terminal, *, ignored: Collection[str] = ()) -> None:
-    """Write one line per rule, grouped by family, with changed settings below it.
+    """Write one line per rule, grouped by family. Below a rule, write what the configuration changes: thresholds, or its
+    exclusion.
 
-    `ignored`: names of rules that the configuration excludes.
+    `ignored`: names of the rules that the configuration excludes.
     """
     writer = TerminalWriter(out, paper)
     families: dict[str, list[Entry]] = {}
@@ -58,7 +59,7 @@ def write_list(entries: Iterable[Entry], out: TextIO, paper: Terminal, *, ignore
 
 
 def write_found(entries: Iterable[Entry], words: str, out: TextIO, paper: Terminal, *, more: int = 0) -> None:
-    """Write the rules that a search found, best match first; `more` rules are not named."""
+    """Write the rules that a search found, best match first. `more`: how many rules were found beyond `entries`."""
     writer, found = TerminalWriter(out, paper), [*entries]
     named = f" of {len(found) + more}" if more else ""
     writer.paragraph(f'{count(len(found), "rule")}{named} for "{words}", best match first:')
@@ -118,10 +119,9 @@ def write_message(told: Message, entries: Iterable[Entry], out: TextIO, paper: T
 
 
 def in_cases(told: Message, names: Mapping[str, str]) -> str:
-    """Describe which rules apply in which cases: "if the request was not the first of its connection: keep-alive-race; otherwise:
-    ...".
+    """Describe which rules apply in which case, such as "if the request was not the first of its connection: keep-alive-race".
 
-    `names`: the text for each rule; rules without a text are omitted.
+    Cases are separated by ";". `names`: the text for each rule; rules without a text are omitted.
     """
     said: list[str] = []
     decided = False
@@ -155,7 +155,7 @@ def _write_page(writer: TerminalWriter, entry: Entry) -> None:
 
 
 def _write_others(writer: TerminalWriter, heading: str, entries: Mapping[str, Entry]) -> None:
-    """Write a heading, then one line for each rule. `entries`: rules by the name to write for them."""
+    """Write a heading, then one line for each rule. `entries`: the rules by the name under which they are written."""
     if not entries:
         return
     writer.blank()

@@ -72,7 +72,7 @@ def escape_markdown(text: str) -> str:
 
 
 def _mark_references(text: str) -> str:
-    """Insert a mark where a mention, link or issue number must be broken, so that GitHub does not recognize it.
+    """Mark the places where mentions, links and issue numbers must be interrupted so that GitHub does not recognize them.
 
     The mark is a character that cannot occur otherwise, because `clean` escapes it.
     """
@@ -105,8 +105,8 @@ def write_as(report: Report, out: Sink, options: Options) -> None:
 def write(report: Report, out: Sink, *, everything: bool = False, quiet: bool = False, shown: str = "") -> None:
     """Write the report in UTF-8.
 
-    `everything`: as many problems in full as fit. `quiet`: only findings, missing data and what no finding explains. `shown`
-    describes the filter.
+    `everything`: describe as many problems in full as fit. `quiet`: write only findings, missing data, and failures that no
+    finding explains. `shown` describes the filter.
     """
     groups = group_findings(report.findings)
     far = find_coverage(report)
@@ -144,7 +144,7 @@ def _first_lines(report: Report, groups: list[Group], far: Coverage, shown: str)
 
 
 def _table(report: Report, groups: list[Group]) -> list[str]:
-    """Return the table of problems, and the rules of the problems that do not fit."""
+    """Return the table of problems, and the rules of the problems that do not fit in it."""
     rows, left = split_rows(report, groups)
     lines = [f"| {' | '.join(HEADINGS)} |", f"|{'---|' * 3}{'--:|' * 2}---|--:|", *map(_row, rows)] if rows else []
     if rows and (note := notes_on_times(report, groups)):

@@ -19,7 +19,7 @@ LONGEST_GAP = 300
 """The maximum length of a host with its path in characters."""
 
 SHORTEST_PIECE = 12
-"""A part of a message is unambiguous from this many characters on."""
+"""A part of a message with at least this many characters is unambiguous."""
 
 SMALL_WORDS = re.compile(
     r"\b(a|an|and|are|as|at|be|but|by|for|from|has|have|in|is|it|my|not|of|on|or|so|that|the|to|was|when|why|with)\b"
@@ -39,7 +39,7 @@ _FLAGS = re.compile(r"(?:(?<![\w.:])(?:0|[1-5][0-9]{2})\s+\"?|flags?\W{1,5})((?:
 
 
 class _Text(NamedTuple):
-    """A pasted text in two forms: as one line, and as lower-case words between single spaces."""
+    """A text pasted by the user in two forms: as one line, and as lower-case words separated by single spaces."""
 
     line: str
     words: str
@@ -50,22 +50,27 @@ class _Text(NamedTuple):
 
 
 def search(text: str) -> tuple[Message, int] | None:
-    """Return the most specific message in a text, and its length, or None if there is none.
+    """Return the most specific known message in a text and the length of the match, or None if there is no known message.
 
-    The longest message is the most specific one; messages that quote another one rank last.
+    The longest match is the most specific one; messages that quote another message rank last.
     """
     _, size, row = max(search_all(text), key=lambda one: one[:2], default=(False, 0, None))
     return (row, size) if row else None
 
 
 def search_all(text: str) -> list[tuple[bool, int, Message]]:
-    """Return all messages in a text as tuples: whether the message quotes no other one, its length, and its row."""
+    """Return all known messages in a text as tuples: false if the message quotes another one; the length of the match; the
+    message.
+    """
     pasted = _Text(" ".join(text.split()), f" {plain(text)} ")
     return [(not row.quotes, size, row) for row, sign, size in _signs() if _has(pasted, sign)]
 
 
 def search_whole(text: str) -> Message | None:
-    """Return the message that contains this text as a part; None if none or several do, or if the text is too short."""
+    """Return the only known message that contains the complete text.
+
+    Return None if no message or more than one contains it, or if the text is too short.
+    """
     part = f" {plain(text)} "
     if len(part) < SHORTEST_PIECE + 2:
         return None
@@ -79,9 +84,10 @@ def plain(text: str) -> str:
 
 
 class _Sign(NamedTuple):
-    """A pattern that finds a message: its mark in error_messages.txt, and the parts of its text between gaps.
+    """A pattern that finds a message.
 
-    Marks are "~", "=", "%", "-" for a termination state, or "".
+    `mark`: "~", "=" or "%" as in error_messages.txt, "-" for a termination state of HAProxy, or "". `parts`: the texts before
+    and after each "..." of the message.
     """
 
     mark: str
@@ -90,7 +96,10 @@ class _Sign(NamedTuple):
 
 @cache
 def _signs() -> tuple[tuple[Message, _Sign, int], ...]:
-    """Return for each text of each message its row, its pattern, and its length in characters without spaces and gaps."""
+    """Return the message, the pattern, and the length of every text in error_messages.txt.
+
+    The length is in characters, without spaces and without "...".
+    """
     signs = [(row, _sign(said)) for row in messages() for said in row.said]
     return tuple((row, sign, sum(len(part.replace(" ", "")) for part in sign.parts)) for row, sign in signs)
 

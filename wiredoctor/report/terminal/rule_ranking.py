@@ -1,4 +1,4 @@
-"""Rank rules by the words of a question: rare words count more, and words that occur together in one text about a rule."""
+"""Rank rules by the words of a question. Rare words count more, and so do words that occur together in one text about a rule."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ _SAME = (
 
 
 class RuleText(NamedTuple):
-    """What is written about a rule: what users type, its name and titles, and its page."""
+    """The searchable texts of a rule: phrases that users type, its titles, and its manual page."""
 
     phrases: tuple[str, ...]
     titles: tuple[str, ...]
@@ -57,9 +57,10 @@ class _Stems(NamedTuple):
 
 
 def rank(rules: Mapping[str, RuleText], question: str) -> list[str]:
-    """Return the names of the rules that fit the words of the question, best first; empty if no word says which rule is meant.
+    """Return the names of the rules that fit the words of the question, best first.
 
-    Rules with the same score stay in the order of `rules`.
+    Rules with the same score stay in the order of `rules`. The result is empty if the question has only fillers and unknown
+    words.
     """
     texts = {name: [*_texts(name, rule)] for name, rule in rules.items()}
     used = Counter(stem for some in texts.values() for stem in frozenset[str]().union(*(text.stems for text in some)))
@@ -72,7 +73,7 @@ def rank(rules: Mapping[str, RuleText], question: str) -> list[str]:
 
 
 def covers(phrase: str, question: str) -> bool:
-    """Return whether a phrase has all words of the question that say something."""
+    """Return whether a phrase contains all words of the question, except fillers."""
     return _stems(question) - _FILLERS <= _stems(phrase)
 
 
@@ -91,14 +92,18 @@ def _of_message(row: Message) -> Iterable[str]:
 
 
 def _weight(stem: str, rules: int, of: int) -> float:
-    """Return the weight of a word that occurs in texts about this many rules."""
+    """Return the weight of a word of the question, which occurs in texts about `rules` rules: a rare word weighs more.
+
+    Fillers weigh less than other words, and status codes more.
+    """
     return math.log((of + 1) / rules) * (_FILLER if stem in _FILLERS else _STATUS if re.fullmatch("[45][0-9]{2}", stem) else 1.0)
 
 
 def _score(texts: Iterable[_Stems], weights: Mapping[str, float]) -> float:
-    """Add up the best weight of each word, and the value of the single text that fits best.
+    """Return how well a rule's texts match a question.
 
-    A text fits well if it has much of the question and little else.
+    Each word of the question counts with the best weight among the texts that contain it. The text that fits best adds to the
+    score: it fits well if it contains many words of the question and few others.
     """
     best: dict[str, float] = {}
     fit = 0.0

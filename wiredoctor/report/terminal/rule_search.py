@@ -37,7 +37,7 @@ MAX_RULES = 5
 
 
 class Match(IntEnum):
-    """The quality of a match between searched words and a rule, worst first."""
+    """The quality of a match between a rule and the words of a search, worst first."""
 
     NOWHERE = 0
     SOME_WORDS = 1
@@ -49,7 +49,7 @@ class Match(IntEnum):
 
 
 class SearchResult(NamedTuple, Generic[E]):
-    """The matching rules, best first. `sure`: whether the user can only mean the first one."""
+    """The matching rules, best first. `sure`: the user certainly means the first one."""
 
     entries: list[E]
     sure: bool
@@ -82,12 +82,16 @@ def find(entries: Mapping[str, E], words: str) -> SearchResult[E]:
 
 
 def _is_question(wanted: str) -> bool:
-    """Return whether words are several, but so few that a person typed them: a longer text was pasted."""
+    """Return whether a text has several words, but at most LONGEST_QUESTION: longer texts are pasted, not typed."""
     return 1 < len(wanted.split()) <= LONGEST_QUESTION
 
 
 def _answers(entry: Entry, wanted: str) -> bool:
-    """Return whether a text about a rule has these words in order, or a known phrase has all that they say."""
+    """Return whether a text about a rule contains these words.
+
+    The text may be the rule's name, a title, its first line or a search phrase. A search phrase also counts if the words contain
+    it and nothing else that matters (see `covers`).
+    """
     texts = (_plain(f"{entry.name} {entry.family}"), *map(_plain, _each_title(entry.rule)), _plain(_first_line(entry)))
     return any(_has(text, wanted) for text in texts) or any(
         _has(known, wanted) or (_has(wanted, known) and covers(known, wanted)) for known in _search_phrases(entry)
@@ -99,9 +103,10 @@ def _text(entry: Entry) -> RuleText:
 
 
 def message(entries: Mapping[str, E], words: str) -> Message | None:
-    """Return the known error message that the words contain, or the only message that contains the words.
+    """Return the known error message that `words` contain; otherwise, the message that contains `words`, if only one does.
 
-    Return None if there is none, if rules match better, or if the message has rules and none of them is in `entries`.
+    Return None if no message was found, if rules match `words` better, or if none of the message's rules is in `entries`. A
+    message without rules is returned anyway.
     """
     if words.strip().lower().replace("_", "-") in entries:
         return None
@@ -121,12 +126,15 @@ def message(entries: Mapping[str, E], words: str) -> Message | None:
 
 
 def at_once(found: list[E], words: str) -> list[E]:
-    """Return the rules to show at once: all if the words are the name of a family, otherwise at most MAX_RULES."""
+    """Return the rules to show at once: all of them if `words` name a family, otherwise at most MAX_RULES."""
     return found if _plain(words) in {_plain(entry.family) for entry in found} else found[:MAX_RULES]
 
 
 def _least(best: Match, *, sure: bool) -> Match:
-    """Return the worst match that is still shown if `best` is the best one; weaker matches would be noise."""
+    """Return the weakest kind of match that is still shown if the best match is `best`.
+
+    `sure`: exactly one rule matches at least as well as SEARCHED.
+    """
     if best >= Match.SEARCHED and not sure:
         return Match.TITLE
     return Match.ALL_WORDS if best >= Match.ALL_WORDS else best
@@ -156,7 +164,7 @@ def _by_words(page: str, wanted: str) -> Match:
 
 
 def _nearness(entry: Entry, wanted: str) -> float:
-    """Return the similarity (0 to 1) of the words to the phrase of this rule that is most similar to them."""
+    """Return how similar (0 to 1) the wanted words are to the most similar phrase of this rule."""
     meant = _stems(wanted)
     said = [_stems(_plain(text)) for text in (*_search_words(entry), *_each_title(entry.rule), _first_line(entry))]
     return max(2 * len(meant & words) / (len(meant) + len(words)) for words in said if words)
@@ -171,7 +179,7 @@ def _first_line(entry: Entry) -> str:
 
 
 def _stem(word: str) -> str:
-    """Return a word without its ending: "clos" for closed, closes and closing, because pages may use other forms of a word."""
+    """Return a word without its ending, such as "clos" for closed, closes and closing, so that all forms of a word match."""
     return re.sub(r"(?<=\w{3})(ing|ed|es|s|e)$", "", word)
 
 
@@ -201,10 +209,10 @@ def _size(words: str) -> int:
 
 
 def _has(text: str, words: str) -> bool:
-    """Return whether the text has these complete words in order."""
+    """Return whether these whole words occur in the text, one directly after another."""
     return f" {words} " in f" {text} "
 
 
 def _plain(text: str) -> str:
-    """Return words in lower case without punctuation; a number with its unit is one word."""
+    """Return the text in lower case without punctuation; a number and its unit become one word."""
     return _UNIT.sub("", " ".join(re.findall(r"[a-z0-9]+", text.lower())))

@@ -1,7 +1,7 @@
 """The search words of each rule: error messages and descriptions that users type.
 
-A rule's page is searched, too, so its words are not repeated here. If several rules match, the first one in this list is
-likelier.
+The search also reads each rule's manual page, so words of the page are not repeated here. If several rules match equally well,
+the first one in this list is preferred.
 """
 
 from __future__ import annotations

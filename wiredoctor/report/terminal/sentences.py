@@ -28,7 +28,7 @@ MAX_SERVERS = 10
 MAX_EXAMPLES = 3
 MAX_EXAMPLE = 40
 WORTH_TELLING = 0.001
-"""The headline reports waiting from this many seconds on; local handshakes take microseconds."""
+"""The headline reports the time lost if it is at least this many seconds; local handshakes take microseconds."""
 SOFTWARE_LENGTH = 40
 
 _BROWSERS = tuple(
@@ -47,7 +47,7 @@ MAX_INCOMPLETE = 3
 
 
 def incomplete(report: Report) -> list[str]:
-    """Return sentences about why the report is incomplete; if there are too many, the last one counts the others."""
+    """Return sentences about why the report is incomplete; if there are too many, the last sentence counts the other inputs."""
     shown, rest = report.incomplete[:MAX_INCOMPLETE], report.incomplete[MAX_INCOMPLETE:]
     return [*shown, *([f"{count(len(rest), 'more input')} could not be read completely."] if rest else [])]
 
@@ -58,7 +58,10 @@ def opening(report: Report) -> list[str]:
 
 
 def unordered(captures: Iterable[CaptureSummary]) -> list[str]:
-    """Return a sentence for each capture that is far from time order, and what to do; too many are counted."""
+    """Return a sentence for each capture that is not in time order, with the remedy.
+
+    If there are too many captures, the last sentence counts the others.
+    """
     lines = [
         f"{capture.file} is not in time order, so its packets were sorted: frame and connection numbers are those of the file "
         "that reordercap IN OUT writes."
@@ -77,7 +80,9 @@ def _times(number: int) -> str:
 
 
 def lacking(report: Report) -> list[str]:
-    """Return a sentence for each capture with dropped packets; if there are too many, the last one counts the others."""
+    """Return a sentence for each capture with dropped packets; if there are too many captures, the last sentence counts the
+    others.
+    """
     lines = [
         f"{capture.dropped:,} of {count(capture.dropped_of, 'packet')} were dropped while {capture.file} was captured. "
         "Packets that seem lost may only be missing from the capture."
@@ -96,8 +101,8 @@ _WAITING = ("no-answer", "request-unfinished")
 def unexplained(reach: Coverage) -> list[str]:
     """Return clauses about failures that no finding explains, and about exchanges whose result is unknown.
 
-    For example "2 of 5 requests were never answered" or "6 of 40 responses have status 503". If a rule that reports failures did
-    not run, which may explain them, one clause counts the failures.
+    For example "2 of 5 requests were never answered" or "6 of 40 responses have status 503". If some rules that might explain
+    the failures did not run, only one clause is returned, which counts the failures.
     """
     if not reach.knows_failures and (clause := _not_checked(reach)):
         return [clause]
@@ -132,7 +137,7 @@ def unexplained(reach: Coverage) -> list[str]:
 
 
 def _not_checked(reach: Coverage) -> str:
-    """Return a clause with the number of requests that failed, or of connections if no request did; empty without failures."""
+    """Return a clause that counts the failed requests or, if no request failed, the failed connections; "" without failures."""
     answers, endings = reach.answers, reach.endings
     unanswered = sum(endings.get(reason, 0) for reason in (*_LOST, *_BROKEN_OFF, "cut-short", "reset-doubted", "unreadable"))
     errors = sum(answers.unexplained.values())
@@ -146,7 +151,9 @@ def _not_checked(reach: Coverage) -> str:
 
 
 def failing(reach: Coverage) -> list[str]:
-    """Return a line for each server with statuses of 500 or above, with their known reasons; the last line counts the others."""
+    """Return a line for each server with statuses of 500 or above, with their known reasons; a last line counts the omitted
+    servers.
+    """
     failed = [one for one in reach.servers if one.failed]
     lines = [_failing(one, "not explained" if reach.knows_failures else "not checked") for one in failed[:MAX_SERVERS]]
     if rest := failed[MAX_SERVERS:]:
@@ -190,7 +197,7 @@ def _count_by_status(failures: Mapping[int, int]) -> str:
 
 
 def other_packets(report: Report) -> str:
-    """Describe the packets of captures without TCP: " in 3 packets: ARP", " in 9 packets: UDP (6), ICMP (2), ARP (1)"."""
+    """Describe the packets of captures that have no TCP: " in 3 packets: ARP", " in 9 packets: UDP (6), ICMP (2), ARP (1)"."""
     reasons: dict[str, int] = {}
     for capture in report.captures:
         for reason, packets in capture.not_analysed.items():
@@ -241,7 +248,7 @@ def product(software: str) -> str:
 
 
 def example(group: Group, *, when: bool = True) -> str:
-    """Describe the finding that is shown for a problem. `when`: include the time at which it began.
+    """Describe which of a problem's findings is shown, and where it is. `when`: also say when it began.
 
     For example "worst of 38: finding 7 (3f2a91c0), connection 3, exchange 2, GET /items, status 200, TIME".
     """
@@ -269,14 +276,16 @@ _ELSEWHERE = {
 
 
 def change(finding: Finding) -> str:
-    """Return the heading of a remedy: "What to do on the server", or "What to do" unless only one side has to change."""
+    """Return the heading of a remedy: "What to do on the server" (or client) if only that side has to change, otherwise "What to
+    do".
+    """
     side, remedy = finding.side, finding.remedy
     is_alone = side and not _ELSEWHERE[side].search(remedy) and not remedy.startswith("Nothing has to change")
     return f"What to do on the {side}" if is_alone else "What to do"
 
 
 def totals(report: Report, shown: str = "") -> str:
-    """Return the numbers of a report: "3 TCP connections, 7 HTTP exchanges"; `shown` describes its filter."""
+    """Return the numbers of connections and exchanges: "3 TCP connections, 7 HTTP exchanges"; `shown` describes the filter."""
     text = f"{count(report.connection_count, 'TCP connection')}, {count(report.exchange_count, 'HTTP exchange')}"
     return f"{text} shown (only {shown}; all was read)" if shown else text
 
@@ -293,7 +302,7 @@ def capture_contents(capture: CaptureSummary) -> str:
 
 
 def encapsulated(capture: CaptureSummary) -> list[str]:
-    """Return a line with the encapsulations of TCP in a capture, or nothing."""
+    """Return a line that names the encapsulations of TCP in a capture; an empty list if there are none."""
     inside = sorted(capture.encapsulations.items(), key=lambda e: (-e[1], e[0]))
     parts = [f"{name} ({count(packets, 'packet')})" for name, packets in inside]
     return [f"TCP inside {', '.join(parts)}"] if parts else []
@@ -313,7 +322,9 @@ def not_analysed(capture: CaptureSummary) -> list[str]:
 
 
 def checked_lines(reach: Coverage) -> list[str]:
-    """Return a line for each subject that was checked: "12 exchanges on 3 connections: stalls, connection attempts, closes"."""
+    """Return lines on what was checked, one per protocol: "12 exchanges on 3 connections: stalls, connection attempts,
+    closes".
+    """
     lines = [_checked_line(one) for one in reach.checked]
     if reach.snap_length is None:
         return lines
@@ -353,10 +364,10 @@ def _checked_line(one: CheckedCount) -> str:
 
 
 def checked_heading(report: Report, reach: Coverage) -> str:
-    """Return the heading of `checked_lines`.
+    """Return the heading of `checked_lines`: "Checked and healthy", or "Checked" if health is not certain.
 
-    It says "healthy" only if there was a connection, nothing raises a doubt, no response had a status of 500 or above, and no
-    finding and no rule that reports failures was left out.
+    It is certain if there was a connection, nothing was found, left out or unexplained, no response had a status of 500 or
+    above, the snap length hid nothing, and all rules that report failures ran.
     """
     known = report.left_out or reach.answers.failures
     doubts = report.findings or known or not report.connection_count or unexplained(reach) or reach.snap_length is not None
@@ -372,7 +383,7 @@ def rules_without_findings(report: Report, reach: Coverage) -> list[str]:
 
 
 def count_of_rules_without_findings(report: Report, reach: Coverage) -> str:
-    """Return "41 of 44 rules found nothing"; empty if the lines about checks name each rule."""
+    """Return a text such as "41 of 44 rules found nothing"; "" if other lines already name each of these rules."""
     if not any(one.families for one in reach.checked):
         return ""
     return f"{len(reach.healthy):,} of {count(len(report.checked), 'rule')} found nothing"
@@ -388,7 +399,7 @@ def reasons(report: Report, reach: Coverage) -> list[str]:
 
 
 def _examples(report: Report, of: NotJudged) -> str:
-    """Return the first exchanges or connections that ended abnormally for this reason, or "".
+    """Return a list of the first exchanges or connections that ended abnormally for this reason; "" if there are none.
 
     For example ": GET /a (frame 12, 3.2 s before the end), GET /b (frame 31, 7 ms before the end) and 38 more".
     """

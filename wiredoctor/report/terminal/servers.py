@@ -129,12 +129,15 @@ def _cells(one: ServerStatistics) -> dict[str, str]:
 
 
 def _names(one: ServerStatistics) -> list[str]:
-    """Return the names that say more than the key, which is an address with its port."""
+    """Return the names of a server, except those that only repeat its address."""
     return [clean(name) for name in one.names if name != one.key and name.strip("[]") != host(one.key)]
 
 
 def _fitting_names(one: ServerStatistics, room: int, paper: Terminal) -> tuple[str, int]:
-    """Return the names that fit in full, with the number of others, and this number; the first name is shortened if necessary."""
+    """Return as many names as fit, followed by the number of the others, as in "a.example +2"; also return this number.
+
+    At least one name is returned, shortened if necessary; without names, return "" and 0.
+    """
     names = _names(one)
     for number in range(len(names), 0, -1):
         left = len(names) - number
@@ -165,7 +168,7 @@ def _without_values(lines: Sequence[Mapping[str, str]]) -> list[str]:
 
 
 def _all_causes(one: ServerStatistics, room: int, paper: Terminal) -> list[str]:
-    """Return lines with the time lost to each cause of one server, costliest first."""
+    """Return wrapped lines with the time that each cause cost at one server, costliest cause first."""
     causes = ", ".join(f"{rule} {duration(seconds)}".replace(" ", _TIED) for rule, seconds in one.lost.items())
     start = f"  {shorten(clean(one.key), room // 2, paper.gap)}: "
     lines = textwrap.wrap(causes, room, initial_indent=start, subsequent_indent=" " * 4, break_on_hyphens=False)
@@ -173,7 +176,7 @@ def _all_causes(one: ServerStatistics, room: int, paper: Terminal) -> list[str]:
 
 
 def _fitting_causes(one: ServerStatistics, room: int, paper: Terminal) -> str:
-    """Name the costliest causes that fit on a line, and the number of others."""
+    """Return a line with the costliest causes that fit, and the number of the others."""
     causes = [f"{rule} {duration(seconds)}" for rule, seconds in one.lost.items()]
     start = f"  {shorten(clean(one.key), room // 2, paper.gap)}: "
     for shown in range(len(causes), 0, -1):
@@ -188,9 +191,9 @@ def _causes(lost: Mapping[str, float]) -> str:
 
 
 def _fields(lines: Sequence[Mapping[str, str]], by: Grouping, order: ServerOrder, room: int) -> dict[str, Field]:
-    """Return the columns that fit in `room`: texts are shortened first, down to a minimum; then columns are left out.
+    """Return the columns that fit in `room`: first shorten texts, down to a minimum; then leave out columns.
 
-    The column of the order is never left out.
+    The column by which the list is sorted is never left out.
     """
     left = {"key": by.value, "name": _NAMES.get(by, ""), "lost to": "lost to"}
     headings = {**left, "lost": "time lost"}
@@ -214,7 +217,10 @@ def _fields(lines: Sequence[Mapping[str, str]], by: Grouping, order: ServerOrder
 
 
 def _shrunk(fields: Mapping[str, Field], room: int, least: Mapping[str, int]) -> dict[str, Field]:
-    """Return the columns, those of texts narrower so that all fit in `room`, but not narrower than `least`."""
+    """Return the columns, with some of them made narrower until all fit in `room`.
+
+    `least`: the columns that may become narrower, and the minimum width of each.
+    """
     fields = dict(fields)
     while (excess := width(list(fields.values())) - room) > 0:
         longer = [name for name in least if name in fields and fields[name].width > least[name]]

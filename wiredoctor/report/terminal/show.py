@@ -47,7 +47,7 @@ class ShowRequest(NamedTuple):
 
 
 class Related(NamedTuple):
-    """Another connection that a finding involves: its row, its ladder, and its role in words."""
+    """Another connection that is involved in a finding: its row, its ladder, and a description of its role."""
 
     row: dict[str, Any] | None
     ladder: Ladder
@@ -57,9 +57,10 @@ class Related(NamedTuple):
 class ShownPackets(NamedTuple):
     """The packets to show, and facts about them.
 
-    `connection`: the row of the connection, or None if there is no single one. `heads_left`: the number of omitted header
-    sections. `findings`: other findings about the connection. `causes`: the findings that caused the shown one. `related`: other
-    connections that the finding involves, with their ladders: those behind a gateway, and those of the causes.
+    `connection`: the row of the connection; None if several connections or none are shown. `heads_left`: the number of omitted
+    header sections. `findings`: other findings about the connection. `causes`: the findings that caused the shown one.
+    `related`: other connections that the finding involves, with their ladders: a gateway's connections to upstream servers, and
+    those of the causes.
     """
 
     asked: ShowRequest
@@ -78,7 +79,7 @@ class ShownPackets(NamedTuple):
 
 
 def look(report: Report, asked: ShowRequest) -> ShownPackets:
-    """Load what was requested; the ladder has no steps if the capture cannot be read again."""
+    """Load what `asked` requests: packets and header sections. The ladder has no steps if the capture cannot be read again."""
     here = [f for f in report.findings if f.capture == asked.capture]
     beside = [f for f in here if f.connection is not None and f.connection == asked.connection]
     most = EVERY_STEP if asked.everything else MAX_STEPS
@@ -113,7 +114,9 @@ def _related(report: Report, asked: ShowRequest, ladder: Ladder, causes: Sequenc
 
 
 def _request_id(report: Report, asked: ShowRequest) -> str:
-    """Return the request id of the requested exchange, or of the finding's exchange; "" if there is none."""
+    """Return the request id of the requested finding's exchange or, without a finding, of the requested exchange; "" if it has
+    none.
+    """
     exchange = asked.finding.exchange if asked.finding else asked.exchange
     if exchange is None or asked.connection is None or report.scan_exchanges is None:
         return ""
@@ -156,8 +159,8 @@ def exchange_frames(report: Report, capture: str, connection: int, exchange: int
 def _heads(report: Report, asked: ShowRequest, ladder: Ladder) -> tuple[list[Head], int]:
     """Return header sections, and the number of those that are omitted.
 
-    They belong to the requested exchange or, if a connection was requested, to the exchanges with a message that begins within
-    the ladder. There are none for a finding without an exchange.
+    For a finding, they belong to its exchange; there are none without an exchange. For a connection, they belong to the
+    requested exchange or, without one, to all exchanges with a message that begins within the ladder.
     """
     import polars as pl
 

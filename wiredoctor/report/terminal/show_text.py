@@ -23,7 +23,7 @@ MAX_NUMBERS = 10
 
 
 def write(shown: ShownPackets, writer: TerminalWriter, *, secrets: bool) -> None:
-    """Write the packets and what is known about them. `secrets`: warn that nothing is masked."""
+    """Write the packets of a finding or connection, and what is known about it. `secrets`: warn that nothing is masked."""
     if secrets:
         writer.paragraph((SECRETS, "bold"))
         writer.blank()
@@ -62,7 +62,7 @@ def write(shown: ShownPackets, writer: TerminalWriter, *, secrets: bool) -> None
 
 
 def _write_others(writer: TerminalWriter, findings: list[Finding]) -> None:
-    """Write one line per rule, with the numbers of its findings and the title of the first."""
+    """Write one line per rule, with the numbers of its findings, the time lost, and the title of the first finding."""
     rules: dict[str, list[Finding]] = {}
     for one in findings:
         rules.setdefault(one.rule, []).append(one)

@@ -1,4 +1,4 @@
-"""Write a line per rule: the number of occurrences and problems it found, and the time that they cost."""
+"""Write a line per rule: how many occurrences and problems it found, and how much time they cost."""
 
 from __future__ import annotations
 

@@ -49,12 +49,15 @@ class Terminal(NamedTuple):
 
     @property
     def line(self) -> str:
-        """The character that joins two frames of evidence."""
+        """The character for the vertical line between two frames of evidence."""
         return "│" if self.unicode else "|"
 
 
 class TextOutput:
-    """A text stream over a binary one in the terminal's encoding; characters that the encoding lacks are escaped."""
+    """A context in which a binary stream accepts text.
+
+    The text has the encoding of the terminal; characters that the encoding lacks are escaped.
+    """
 
     def __init__(self, out: BinaryIO, paper: Terminal) -> None:
         encoding = "utf-8" if paper.unicode else "ascii"
@@ -70,7 +73,7 @@ class TextOutput:
 
 
 def _raise_broken_pipe() -> None:
-    """Raise BrokenPipeError for a closed pipe; Rich would exit with 1, which is the code of --fail-on."""
+    """Raise BrokenPipeError for a closed pipe, in place of Rich's own handler, which would exit with 1: the code of --fail-on."""
     raise BrokenPipeError
 
 
@@ -115,7 +118,7 @@ class TerminalWriter:
             self._print(line)
 
     def unbroken(self, *parts: str | tuple[str, str], indent: int = 0) -> None:
-        """Write one line without wrapping, because users copy it or it is a drawing."""
+        """Write one line without wrapping it, for text that users copy and for drawings."""
         line = _assemble(parts)
         line.pad_left(indent)
         self._print(line)

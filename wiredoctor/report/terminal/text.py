@@ -60,7 +60,9 @@ LEAST_PLACE = 14
 """The minimum width of a server with its path in the table of problems."""
 
 MAX_LEAST_PLACE = 34
-"""The upper limit of this minimum if rows need their mark to differ: room for an IPv4 address with port, and for most kinds."""
+"""The largest minimum width of a server with its path, for rows that need their mark to differ: room for an IPv4 address with
+its port, and for most kinds.
+"""
 
 MAX_TABLE = 140
 """The maximum width of the table of problems."""
@@ -84,10 +86,10 @@ def write(
     quiet: bool = False,
     shown: str = "",
 ) -> None:
-    """Write the report.
+    """Write the report for people.
 
-    `everything`: all groups and all frames. `quiet`: only findings, missing data and what no finding explains. `shown`:
-    describes the filter.
+    `everything`: show all groups and all frames. `quiet`: show only findings, missing data, and failures that no finding
+    explains. `shown`: a description of the filter.
     """
     writer = TerminalWriter(out, paper)
     groups = group_findings(report.findings)
@@ -119,9 +121,9 @@ def write(
 
 
 def _hidden(report: Report, groups: list[Group]) -> int:
-    """Return the number of problems that a report does not show in full, unless all are requested.
+    """Return the number of problems that the report does not describe in full, unless the user asks for all of them.
 
-    If the packets were not kept, the report cannot be printed again, so it shows up to MAX_ROWS in full.
+    If the packets were not kept, the user cannot ask again, so the report describes up to MAX_ROWS problems in full.
     """
     if len(groups) <= MAX_ROWS and not are_kept(report):
         return 0
@@ -160,7 +162,7 @@ def _write_problems(writer: TerminalWriter, report: Report, groups: list[Group],
 
 
 class Detail(IntEnum):
-    """The amount of text about a problem: only its title and place, also its message and remedy, or everything."""
+    """How much is written about a problem: only title and place; title, place, message and remedy; or everything."""
 
     PLACE = 0
     REMEDY = 1
@@ -168,7 +170,7 @@ class Detail(IntEnum):
 
 
 def _fitting_detail(writer: TerminalWriter, group: Group, report: Report, *, several: bool) -> Detail:
-    """Return the greatest detail with which a problem fits in the rest of MAX_LINES; PLACE if none does."""
+    """Return the greatest detail with which a problem fits in the lines that are left of MAX_LINES; PLACE if it does not fit."""
     for detail in (Detail.FULL, Detail.REMEDY):
         trial = TerminalWriter(io.StringIO(), writer.paper)
         write_group(trial, group, report=report, several=several, everything=False, detail=detail)
@@ -180,7 +182,7 @@ def _fitting_detail(writer: TerminalWriter, group: Group, report: Report, *, sev
 def write_table(writer: TerminalWriter, rows: Sequence[Row]) -> None:
     """Write the table of problems, no wider than the terminal.
 
-    If hosts and paths do not fit, times are shortened first, then severities, then paths; then columns are omitted.
+    If it is too wide, times are shortened first, then severities, then hosts and paths; columns are omitted last.
     """
     gap, width = writer.paper.gap, min(writer.width, MAX_TABLE)
     for short_time, sign in ((False, False), (True, False), (True, True)):
@@ -272,7 +274,7 @@ def write_group(
 
 
 def _write_references(writer: TerminalWriter, worst: Finding, *, opened: bool) -> None:
-    """Write the display filter, if the capture can be `opened` in Wireshark, and where the standard is."""
+    """Write the first reference, and, if the capture can be `opened` in Wireshark, the display filter."""
     if worst.display_filter and opened:
         writer.unbroken(("Wireshark: ", "bold"), worst.display_filter, indent=2)
     for reference in worst.references[:1]:
@@ -286,7 +288,9 @@ def _write_references(writer: TerminalWriter, worst: Finding, *, opened: bool) -
 
 
 def _extent(group: Group) -> str:
-    """Return the number of occurrences and the time lost; for a single finding only the time, unless its title has it."""
+    """Return the number of occurrences and the time lost; for a single finding, return only the time, unless its title contains
+    it.
+    """
     if group.count == 1:
         delay = duration(group.delay) if group.delay else ""
         return f"  {delay}" if delay and delay not in group.worst.title else ""
@@ -294,7 +298,7 @@ def _extent(group: Group) -> str:
 
 
 def _write_brief(writer: TerminalWriter, report: Report, far: Coverage, shown: str) -> None:
-    """Write a summary for many captures: a line for what was read, failures, limits, coverage and excluded findings."""
+    """Write a summary for many captures, with one line each for the input, failures, limits, coverage and excluded findings."""
     damaged = sum(capture.damage is not None for capture in report.captures)
     packets = count(sum(capture.packets for capture in report.captures), "packet")
     captures = count(len(report.captures), "capture") + (f" ({damaged:,} damaged)" if damaged else "")

@@ -15,7 +15,9 @@ _UNITS = ((100_000_000, 1_000_000_000, "s"), (100_000, 1_000_000, "ms"), (100, 1
 """For ticks at least this far apart (ns): a unit in ns, and its name."""
 
 _MAX_UNITS = 10
-"""An axis that begins at this many seconds is labeled in seconds, however close its ticks are; so for the other units."""
+"""An axis that begins at this many seconds is labeled in seconds, however close its ticks are. The same applies to the other
+units.
+"""
 
 _SHORTEST = 1_000_000
 """The minimum length of an axis in ns: all events may be at the same time."""
@@ -26,7 +28,7 @@ Stretch = tuple[float, str, str]
 
 @dataclass(frozen=True)
 class TimeAxis:
-    """A time axis: `width` characters that represent `step` ns each, from the time `begin` (ns)."""
+    """A time axis of `width` characters, which begins at the time `begin` (ns); each character stands for `step` ns."""
 
     begin: int
     step: float
@@ -34,7 +36,7 @@ class TimeAxis:
 
     @classmethod
     def spanning(cls, begin: int, end: int, width: int) -> TimeAxis:
-        """Return the axis from `begin` to `end`; it begins at 0 if that makes it only a little longer."""
+        """Return the axis from `begin` to `end`. It begins at 0 instead of `begin` if that makes it at most 10 % longer."""
         begin = 0 if 0 < begin <= (end - begin) / 10 else begin
         return cls(begin, max(end - begin, _SHORTEST) / max(width, 1), width)
 
@@ -48,11 +50,11 @@ class TimeAxis:
         return (time - self.begin) / self.step
 
     def cell(self, time: float) -> int:
-        """Return the index of the character that shows this time."""
+        """Return the index of the character that shows this time; times outside the axis get the first or the last one."""
         return min(max(math.floor(self.at(time)), 0), self.width - 1)
 
     def heading(self) -> str:
-        """Return the axis as text: ticks at round times, each followed by its time; ticks without room are omitted."""
+        """Return the axis as text: ticks at round times, each followed by its time; ticks whose times do not fit are omitted."""
         shown = [" "] * self.width
         for tick in self._ticks():
             place = self.cell(tick)
@@ -78,9 +80,10 @@ class TimeAxis:
         return [round(number * apart) for number in range(first, min(last, first + self.width) + 1)]
 
     def bar(self, begin: float, parts: Sequence[Stretch], thin: str, *, color: bool) -> str:
-        """Draw a bar that begins at the time `begin`; the end of each part is rounded separately, so errors do not add up.
+        """Draw a bar that begins at the time `begin`.
 
-        A bar shorter than half a character is drawn as `thin`, in the style of its longest part.
+        The end of each part is rounded independently, so rounding errors do not add up. A bar shorter than half a character is
+        drawn as `thin`, in the style of its longest part.
         """
         edges = [round(min(max(self.at(time), 0), self.width)) for time in (begin, *(end for end, _, _ in parts))]
         if edges[-1] <= edges[0]:
@@ -108,7 +111,10 @@ def _round_up(least: float) -> float:
 
 
 def _label(time: int, apart: float, begin: int) -> str:
-    """Format a time (ns) for an axis from `begin` with ticks `apart` ns from each other; these decide unit and precision."""
+    """Format the time (ns) of a tick.
+
+    `apart` (ns between ticks) and `begin` (the beginning of the axis, in ns) decide the unit and the precision.
+    """
     size, unit = next((size, unit) for least, size, unit in _UNITS if apart >= least or begin >= _MAX_UNITS * size)
     digits = 0 if not time else max(0, -math.floor(math.log10(apart / size) + 1e-9))
     return f"{time / size:,.{digits}f} {unit}"

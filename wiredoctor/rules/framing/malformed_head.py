@@ -8,11 +8,12 @@ What it means
     a line of the head is not a field.
 
     Kind no-status-line, an error: the response to a request begins with bytes that are not HTTP. An example is the traceback of
-    a program that failed before it had written a head.
+    a program that failed before it had written a head. Others are a TLS alert, from a port that expects TLS, and a frame of
+    HTTP/2.
 
 Why it hurts
-    Readers treat such heads differently: some reject the message (400, "invalid header"), some skip the field, some correct
-    it. If one reader skips a field and the next one uses it, requests can be smuggled and responses split. If Content-Length
+    Recipients treat such heads differently: some reject the message (400, "invalid header"), some skip the field, some correct
+    it. If one recipient skips a field and the next one uses it, requests can be smuggled and responses split. If Content-Length
     is not a number, the end of the message is unknown, too. A request whose response has no status line has failed. Clients
     report an invalid response, and most proxies answer 502. nginx forwards such bytes unchanged, and Apache httpd sends them
     as the body of a 200.
@@ -92,8 +93,12 @@ _REMEDIES: dict[str | None, str] = {
 _ONCE = "{also} Only the first such fault on each connection is reported."
 _ANSWER = (
     "The server acknowledged {request}, but the first bytes that it sent after that, {place}, are not a status line. The "
-    "client cannot read them as a response, so the request has failed. No head followed them on this connection."
+    "client cannot read them as a response, so the request has failed. No head followed them on this connection.{spoken}"
 )
+_TLS, _HTTP2 = r"^[\x15\x16]\x03[\x00-\x04]", r"(?s)^\x00\x00.\x04\x00\x00{4}"
+"""The first bytes of a TLS record (RFC 8446 section 5.1: alert, handshake), and of the SETTINGS frame with which a server's
+HTTP/2 begins (RFC 9113 section 3.4).
+"""
 
 RULE = Rule(
     symptom="400 from one server and none from another, fields that get lost",
@@ -115,7 +120,7 @@ RULE = Rule(
 
 CONNECTIONS = Threshold(
     "16384 connections",
-    "the number of connections whose reported kinds are remembered, which bounds the memory; the least recently used is dropped",
+    "each kind is reported once per connection; this many connections are remembered, and the least recently used is dropped",
 )
 
 
@@ -128,8 +133,17 @@ def find(faults: pl.LazyFrame) -> pl.LazyFrame:
     also = pl.lit("", pl.String).alias("also")
     told = candidates(rows, c("fault"), begins, head, c("excerpt").alias("place"), also, _answer().alias("answer"))
     answered = c("kind") == _NO_STATUS
+    spoken = (
+        pl.when(c("place").str.contains(_TLS))
+        .then(pl.lit(" They begin a TLS record: the server expects TLS on this port, so the URL must begin with https://."))
+        .when(c("place").str.contains(_HTTP2))
+        .then(pl.lit(" They begin a frame of HTTP/2: the server expects HTTP/2 on this port."))
+        .otherwise(pl.lit(""))
+    )
     place = pl.when(answered).then(pl.format('"{}"', "place")).otherwise("place")
-    told = told.with_columns(pl.when(answered).then("answer").otherwise("evidence").alias("evidence"), place.alias("place"))
+    told = told.with_columns(
+        pl.when(answered).then("answer").otherwise("evidence").alias("evidence"), place.alias("place"), spoken.alias("spoken")
+    )
     return told.drop("answer")
 
 

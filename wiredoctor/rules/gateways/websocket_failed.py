@@ -245,9 +245,9 @@ def _evidence() -> pl.Expr:
 
 
 def _forwarding_text() -> pl.Expr:
-    """Return the text about how a gateway forwarded the request: in HTTP/1.0, without Upgrade, or both."""
+    """Return the text about how a gateway forwarded the request: as HTTP/1.0, without Upgrade, or both."""
     c = pl.col
-    old = pl.when(c("behind_asks")).then(pl.lit("in HTTP/1.0")).otherwise(pl.lit("in HTTP/1.0 and without Upgrade"))
+    old = pl.when(c("behind_asks")).then(pl.lit("as HTTP/1.0")).otherwise(pl.lit("as HTTP/1.0 and without Upgrade"))
     return pl.when(c("behind_can")).then(pl.lit("without Upgrade")).otherwise(old)
 
 

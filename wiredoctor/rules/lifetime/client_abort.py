@@ -41,7 +41,8 @@ How it is proved
     seek: within five seconds the client requested another range of the same resource, or all of it instead of a range.
 
     stream: the response has no Content-Length, and the application paused between its parts, or the media type is one of a
-    stream.
+    stream. Or small chunks (20 or more, 1,000 bytes at most) came for 2 s or longer until the client closed, with less than
+    1,000 bytes per round trip.
 
     timeout: the time since the request, since the SYN, or since the last byte is a common timeout. If the SYN had to be
     repeated, any whole number of seconds since the first SYN counts as a timeout.
@@ -83,6 +84,8 @@ from wiredoctor.rules.shared.left_early import (
     MOVED,
     PAIR,
     PAUSES,
+    PIECES,
+    RECENT,
     REFUSED,
     REPLACED,
     RETRIED,
@@ -94,6 +97,7 @@ from wiredoctor.rules.shared.left_early import (
     TIMEOUT_SHARE,
     TIMER,
     TOGETHER,
+    TRICKLED,
     Ended,
     begun,
     decide,
@@ -267,6 +271,8 @@ __all__ = [
     "MOVED",
     "PAIR",
     "PAUSES",
+    "PIECES",
+    "RECENT",
     "REFUSED",
     "REPLACED",
     "RETRIED",
@@ -278,6 +284,7 @@ __all__ = [
     "TIMEOUT_SHARE",
     "TIMER",
     "TOGETHER",
+    "TRICKLED",
 ]
 """The thresholds of this rule; they are defined in left_early.py."""
 

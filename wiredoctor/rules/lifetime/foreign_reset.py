@@ -101,7 +101,7 @@ def find(foreign_closes: pl.LazyFrame, closes: pl.LazyFrame) -> pl.LazyFrame:
         evidence(
             ("request_frame", "request_start", "the request"),
             ("response_frame", "response_start", pl.format("the response begins: {}", "response_status")),
-            ("frame", "time", pl.format("the {} in the name of the {}: {}", "close", "sender", "signs")),
+            ("frame", "time", pl.format("the {} sent in the {}'s name: {}", "close", "sender", "signs")),
             ("later_frame", "later_time", pl.format("the {} itself goes on sending as if it had sent no {}", "sender", "close")),
         ),
     )

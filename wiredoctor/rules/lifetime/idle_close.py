@@ -16,9 +16,9 @@ How it is proved
     The server sent the first FIN or RST more than a second after a complete response that had left the connection open, and
     no request came in between. If the server announced 1 s, a close after one second counts, too.
 
-    inverted: a client used another connection again after an idle time beyond the timeout. The timeout was observed at two
-    moments, or matches the announcement or a common default. A client that does not react to the server's FIN proves
-    nothing: many pools check a connection only before they use it.
+    inverted: a client used another connection to this server again, after an idle time beyond the timeout. The timeout was
+    observed at two moments, or matches the announcement or a common default. A client that does not react to the server's FIN
+    proves nothing: many pools check a connection only before they use it.
 
     stop: within 50 ms the server closed connections without a request in progress, and one of these facts shows a stop:
 
@@ -31,12 +31,12 @@ How it is proved
 
     4. The server refused the next SYN, whenever it came.
 
-    5. There are three or more, no older connection was used again, and a later connection stays idle for as long without a
-    close.
+    5. There are three or more, no older connection was used again, and a later connection stayed idle for as long and was not
+    closed.
 
     6. There are two or more, their responses had ended at different times, the server closed no other connections, and no
-    older connection was used again. In addition, they were idle for less than a second, or for more than a second less than
-    announced. Or another connection was idle for more than twice as long and stayed open.
+    older connection was used again. In addition, one of these is true: they were idle for less than a second; they were closed
+    more than a second before the announced timeout; another connection was idle for more than twice as long and stayed open.
 
     It is not a stop if an announced or otherwise known idle timeout had expired on all of them. A stop is not reported as
     premature-close or as a broken promise, and no timeout is learned from it.
@@ -125,7 +125,7 @@ SPREAD = Threshold(
     "if idle times differ by more than this, no timeout closed the connections: the server was stopped, or closed "
     "them to free resources",
 )
-APART = Threshold("100 ms", "closes within this time may be one stop of the server; closes further apart come from two timers")
+APART = Threshold("100 ms", "closes further apart show a timer that expired at two moments; closer ones may have one cause")
 SHOWN = Threshold("3 connections", "the maximum number of connections shown as evidence; the message has the totals")
 
 
@@ -275,7 +275,9 @@ def _candidate_columns(servers: pl.DataFrame) -> pl.DataFrame:
     """Return a candidate for each row of `servers`."""
     c = pl.col
     inverted = c("clients").is_not_null()
-    survived = pl.format("a connection was used again after {} idle.", duration(c("survived")))
+    survived = pl.format(
+        "it used another connection, which the server had left open, again after {} idle.", duration(c("survived"))
+    )
     one = pl.when(c("clients") == 1)
     several = c("closes") > 1
     again = pl.format("connection {} is used again after {} idle", "connection", duration(c("survived")))

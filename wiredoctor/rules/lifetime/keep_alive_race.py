@@ -368,11 +368,9 @@ def _at_limit(row: Mapping[str, Any], limit: Limit, rests: IdleTimes) -> _Explan
         times = f"{limit.closes:,} of its closes came within {duration_text(limit.high)} of the previous response"
         means = f" after the previous response, as it often does without announcing it ({times})."
         return _Explanation(_SURE[limit.how], "The server closed its end ", row["rested"] or None, means, _ANNOUNCE)
-    means = f" idle: its idle timeout is {_timeout_text(limit, row, rests)}."
+    means = f" after the previous response: its idle timeout is {_timeout_text(limit, row, rests)}."
     shorter = _SHORTER.format(f" (here {limit.as_text()})")
-    return _Explanation(
-        _SURE.get(limit.how, "low"), "The server closed its end after ", row["rested"], means, shorter, limit.low, True
-    )
+    return _Explanation(_SURE.get(limit.how, "low"), "The server closed its end ", row["rested"], means, shorter, limit.low, True)
 
 
 def _timeout_text(limit: Limit, row: Mapping[str, Any], rests: IdleTimes) -> str:
@@ -415,7 +413,7 @@ def _on_waking(
         f"it sent nothing on any connection, while requests were waiting on {connections:,}."
     )
     return _Explanation(
-        "high" if lives else "medium", "The server closed its end after ", rested, means, _AWAKE, limit.low, False, "server",
+        "high" if lives else "medium", "The server closed its end ", rested, means, _AWAKE, limit.low, False, "server",
         "A request was lost: the server was paused and closed the idle connection when it resumed",
         "the process was paused, and when it resumed, it closed the connection before reading",
     )  # fmt: skip
@@ -446,8 +444,11 @@ def _explain_close(
             "high", "The server closed its end ", rested or None, _stop_text(rested, row["connection"], stop), _DRAIN
         )
     if together := _closed_together_text(limits, rested, others):
-        means = f" idle, and within {duration_text(TOGETHER)} it also closed {together}: a process of the server ended then."
-        return _Explanation("high", "The server closed its end after ", rested, means, _DRAIN)
+        within = duration_text(TOGETHER)
+        means = (
+            f" after the previous response, and within {within} it also closed {together}: a process of the server ended then."
+        )
+        return _Explanation("high", "The server closed its end ", rested, means, _DRAIN)
     if rested <= IMMEDIATE.value and not any(limit.how == "announced" and limit.has(rested) for limit in limits):
         return _Explanation(
             "high", "The server closed its end ", rested or None, _after_previous_response(rested) + _UNANNOUNCED, _ANNOUNCE
@@ -455,13 +456,13 @@ def _explain_close(
     limit = next((one for one in limits if one.has(rested)), None)
     known = limits[0] if limits and limits[0].how != "usual" else None
     if limit is None and known is not None:
-        means = f" idle. That is not its idle timeout, which is {_timeout_text(known, row, rests)}."
-        return _Explanation("high", "The server closed its end after ", rested, means, _SHORTER.format(""), pool_limit=True)
+        means = f" after the previous response. That is not its idle timeout, which is {_timeout_text(known, row, rests)}."
+        return _Explanation("high", "The server closed its end ", rested, means, _SHORTER.format(""), pool_limit=True)
     if limit is None or limit.how in ("single", "usual"):
         return _single(row, rests, others)
-    means = f" idle: its idle timeout is {_timeout_text(limit, row, rests)}."
+    means = f" after the previous response: its idle timeout is {_timeout_text(limit, row, rests)}."
     shorter = _SHORTER.format(f" (here {limit.as_text()})")
-    return _Explanation("high", "The server closed its end after ", rested, means, shorter, rested, pool_limit=True)
+    return _Explanation("high", "The server closed its end ", rested, means, shorter, rested, pool_limit=True)
 
 
 def _stop_text(rested: int, connection: int, stop: Stop) -> str:
@@ -481,19 +482,21 @@ def _single(row: Mapping[str, Any], rests: IdleTimes, others: list[int]) -> _Exp
     """Return the explanation of a close if closes at other moments show no idle timeout."""
     rested, said, server = row["rested"], rests.announced_timeout(row["connection"]), rests.server(row["connection"])
     whose = default_of_server(rested, server)
-    means = f" idle, which is probably its idle timeout{whose}."
+    means = f" after the previous response, which is probably its idle timeout{whose}."
     if said is None and others and not (server and whose):
         count = f"{_connections(others)} after the same idle time"
         means = (
-            f" idle. It also closed {count}: a process of the server ended then, or the same idle timeout expired on all of them."
+            f" after the previous response. It also closed {count}: a process of the server ended then, or the same idle "
+            "timeout expired on all of them."
         )
-        return _Explanation("high", "The server closed its end after ", rested, means, _DRAIN + _SHORTER.format(""))
+        return _Explanation("high", "The server closed its end ", rested, means, _DRAIN + _SHORTER.format(""))
     if said is not None:
         promised = [Limit("announced", n * SECOND, n * SECOND, said=said) for n in (said, said + 1)]
         kept = next((one for one in promised if one.has(rested)), None)
-        means = f" idle, its idle timeout, {kept.origin()}." if kept else f" idle, although it had announced {said} s."
+        after = " after the previous response"
+        means = f"{after}, its idle timeout, {kept.origin()}." if kept else f"{after}, although it had announced {said} s."
     shorter = _SHORTER.format(f" (here {duration_text(rested)})")
-    return _Explanation("high", "The server closed its end after ", rested, means, shorter, rested, pool_limit=True)
+    return _Explanation("high", "The server closed its end ", rested, means, shorter, rested, pool_limit=True)
 
 
 def _closed_together_text(limits: list[Limit], rested: int, others: list[int]) -> str:

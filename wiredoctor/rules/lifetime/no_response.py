@@ -97,7 +97,7 @@ RULE = Rule(
         "on-arrival": "The server closed a fresh connection as soon as it had accepted it, without a response",
         "mid-request": "The server closed the connection in the middle of a request, without a response",
         "unread": "The server reset the connection instead of responding",
-        "at-once": "The server closed the connection without an answer, at once",
+        "at-once": "The server closed the connection at once, without an answer",
         "later": "The server closed the connection without an answer, {wait} after the request",
         "half-closed": "The server closed the connection without an answer after the client's FIN",
     },

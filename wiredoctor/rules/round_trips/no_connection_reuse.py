@@ -19,13 +19,18 @@ How it is proved
     they took less than 1 % of the time from the first exchange to the last, and fewer than ten exchanges began in any
     second.
 
+    No packet shows which process opened a connection. Processes that run one after the other, and make one request each,
+    look like a program that does not reuse connections. But a process needs time to start, and its end closes its
+    connection. So if the client closed each connection, and 50 ms or more (the median) passed between an exchange and the
+    next connection, the confidence is medium. With fewer than ten such exchanges, the severity is note.
+
 What it is not
     Browsers and pools open connections side by side. If the server closes after each response, keep-alive-disabled or
     premature-close reports it. HTTP/1.0 without keep-alive cannot reuse connections. If more than 5 s pass between two
-    requests, the program with the connection may have ended. A client may reuse connections in most cases, and open some for
-    requests that must not be repeated. A pool may have opened several connections and not come back to them yet. This is
-    assumed if they are still open and have been idle for less than three times the longest pause between the pool's
-    requests. A client may also open a new connection because it checked its own and found it closed by the server.
+    requests, the program that had the connection may have ended. A client may reuse connections in most cases, and open some
+    for requests that must not be repeated. A pool may have opened several connections and not come back to them yet. This is
+    assumed if they are still open and have been idle for less than three times the longest pause between the pool's requests.
+    A client may also open a new connection because it checked its own and found it closed by the server.
 
 What to do
     Let the client use a pool (a session, an agent, one HttpClient for all requests), and let it read responses to their end.
@@ -46,6 +51,11 @@ from wiredoctor.tables import SECOND
 
 _EACH = "{client} sent {exchanges:,} requests to {server} one after the other, each on a new connection"
 _COST = " {wasted:,} handshakes took {delay}, plus the slow start of new connections."
+
+_PROCESSES = (
+    "Several processes that each make one request (commands in a shell, scheduled jobs) would look the same: there was time to "
+    "start one before each connection."
+)
 
 RULE = Rule(
     symptom="a handshake before every request; a client that runs out of ports",
@@ -124,7 +134,7 @@ SPAN_SHARE = Threshold(
     "something else most of the time",
 )
 DENSE = Threshold(
-    "10 exchanges", "if this many exchanges begin within a second, a pool is worthwhile however cheap a handshake is"
+    "10 exchanges", "if this many exchanges begin within a second, SPAN_SHARE does not make a finding cheap: a pool is worthwhile"
 )
 UNUSED = Threshold(
     "3 times",
@@ -132,12 +142,19 @@ UNUSED = Threshold(
     "a pool would have used it by then",
 )
 ABANDONED = Threshold(
-    "75 %", "at least this share of the open connections must be unused; in a pool that grows, more of them were used recently"
+    "75 %",
+    "a finding needs at least this share of the open connections to be unused; in a pool that grows, more were used recently",
 )
 LOOKED = Threshold(
     "50 ms",
     "a client that checks its connection and finds it closed by the server sends its FIN and the next SYN within "
     "this time, plus a round trip",
+)
+START = Threshold(
+    "50 ms", "with longer pauses between an exchange and the next connection, each connection may be of another process"
+)
+SEVERAL = Threshold(
+    "10 exchanges", "if processes may have made them, fewer exchanges are a note: somebody may have typed the commands"
 )
 SHOWN = Threshold("3 connections", "the maximum number of connections shown as evidence; the message has the totals")
 
@@ -212,6 +229,7 @@ def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
     counted = runs.select(
         "pair",
         "follows",
+        "pause",
         *(rows[name].gather(runs["row"]) for name in ("kind", "frame", "opened", "over", "rtt", "doubtful")),
     )
     groups = counted.group_by("pair", "kind").agg(
@@ -222,6 +240,7 @@ def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
         c("opened").min().alias("start"),
         c("over").max().alias("end"),
         c("doubtful").any(),
+        (c("pause").filter("follows").median() >= START.value).fill_null(value=False).alias("apart"),
         _cheap().alias("cheap"),
     )
     # only connections that are shown get texts; the others may be a million
@@ -246,8 +265,9 @@ def _cheap() -> pl.Expr:
 def _runs(rows: pl.DataFrame) -> pl.DataFrame:
     """Return the connections in runs of ENOUGH or more successive exchanges, each on a connection of its own.
 
-    `row`: the connection's index in `rows`. `follows`: True if it follows another one in its run. `pair`: a hash of its client
-    host and server. Only the needed columns are sorted, which takes a third of the memory.
+    `row`: the connection's index in `rows`. `follows`: True if it follows another one in its run. `pause`: the time (ns) that a
+    process had to start between the two, 0 if the client had not closed the first. `pair`: a hash of its client host and server.
+    Only the needed columns are sorted, which takes a third of the memory.
     """
     c = pl.col
     order = rows.select(pl.arg_sort_by("opened", "frame", "exchange"))["opened"]
@@ -261,12 +281,15 @@ def _runs(rows: pl.DataFrame) -> pl.DataFrame:
     counts = (c("kind") == "asked") | ((c("kind") == "kept") & ~_checks_connections(lean) & ~_used_again() & ~_still_open())
     kind = pl.when(counts).then(c("kind") == "asked").alias("kind")
     lean = lean.with_columns(kind).sort("program", maintain_order=True)
-    before = {name: c(name).shift(1) for name in ("program", "kind", "over", "keeps", "closed")}
+    before = {name: c(name).shift(1) for name in ("program", "kind", "over", "keeps", "closed", "left")}
     free = c("opened") >= c("over").cum_max().over("program").shift(1)
     usable = before["closed"].is_null() | (before["closed"] > c("opened")) | c("kind")
     soon = c("opened") - before["over"] <= before["keeps"]
     follows = (c("program") == before["program"]) & (c("kind") == before["kind"]) & free & usable & soon
-    runs = lean.select("row", "pair", "kind", follows.fill_null(value=False).alias("follows"))
+    # a process that ends closes its connection; the time includes a round trip if the capture point is near the server
+    ended = (before["left"] <= c("opened")).fill_null(value=False)
+    pause = pl.when(ended).then(c("opened") - before["over"] - c("rtt")).otherwise(0).alias("pause")
+    runs = lean.select("row", "pair", "kind", pause, follows.fill_null(value=False).alias("follows"))
     run = (~runs["follows"]).cast(pl.UInt32).cum_sum()
     long = pl.DataFrame({"run": run}).select(pl.len().over("run") >= ENOUGH.value).to_series()
     return runs.filter(long & runs["kind"].is_not_null()).drop("kind")
@@ -325,12 +348,20 @@ def _evidence() -> pl.Expr:
 def _candidate_columns(pairs: pl.DataFrame) -> pl.DataFrame:
     """Return a candidate for each row of `pairs`."""
     c = pl.col
+    separate = c("apart") & (c("kind") == "kept") & ~c("cheap")
     return pairs.select(
         pl.lit(None, pl.Int64).alias("connection"),
         pl.lit(None, pl.Int32).alias("exchange"),
         pl.when(c("kind") == "asked").then(pl.lit("asked")).when("cheap").then(pl.lit("cheap")).alias("kind"),
         pl.lit("client").alias("side"),
-        pl.when("doubtful").then(pl.lit("low")).otherwise(pl.lit("high")).alias("confidence"),
+        pl.when("doubtful")
+        .then(pl.lit("low"))
+        .when(separate)
+        .then(pl.lit("medium"))
+        .otherwise(pl.lit("high"))
+        .alias("confidence"),
+        pl.when(separate & (c("exchanges") < SEVERAL.value)).then(pl.lit("note")).alias("severity"),
+        pl.when(separate).then(pl.lit(_PROCESSES)).alias("addition"),
         c("first").alias("frame"),
         "start",
         "end",

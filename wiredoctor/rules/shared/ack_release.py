@@ -36,13 +36,13 @@ MAX_KERNEL_RESPONSE = 3 * MILLISECOND // 2
 """The maximum time in ns in which a kernel reacts to an ACK without waiting for an application."""
 
 _TOLERANCE = 10
-"""The divisor of the round trip that gives the tolerance for the time of a released segment, because round trips vary."""
+"""Round trips vary: a released segment may come a round trip divided by this number too early or too late after its ACK."""
 
 _EARLY = MILLISECOND
-"""The minimum of that tolerance in ns for early segments, because the capture's clock may be coarse."""
+"""The minimum time in ns by which a released segment may come too early, because the capture's clock may be coarse."""
 
 _WIDE_SHARE, _WIDE_LEAST, _WIDE_MOST = 30, 5 * MILLISECOND, 15 * MILLISECOND
-"""The tolerance after an earlier segment of the side was released by an ACK: percent of a round trip; its limits in ns."""
+"""The tolerance once an ACK has released an earlier segment of the same side: % of a round trip, and its limits in ns."""
 
 _TIMERS = (
     (8, 12, "10 ms is the timer of Windows' datacenter profile"),
@@ -66,7 +66,10 @@ _UNREAD = (
 )
 
 _AT_MOST = " If they were written some time after the first write, they waited for less time."
-"""The text for data without known ends of messages, event streams and small writes: S may have been written later than D."""
+"""The text if the held-back segment may have been written later than the first write.
+
+This is so for event streams, for small writes, and if the ends of messages are unknown.
+"""
 
 _UNKNOWN_TIMER = "it is unknown which system has this timer; Linux's grows up to 200 ms"
 
@@ -74,7 +77,8 @@ _UNKNOWN_TIMER = "it is unknown which system has this timer; Linux's grows up to
 def candidates(releases: pl.LazyFrame, shortest: int, longest: int, quick: int) -> pl.LazyFrame:
     """Return a row for each segment S after a delayed ACK (`shortest` to `longest` ns) or a prompt one (up to `quick` ns).
 
-    Also return a row for each S that may be a tail loss probe, each ACK that proves one, and each S that a cork held back.
+    S is the segment that may have been held back until the ACK. Also return a row for each S that may be a tail loss probe, each
+    ACK that proves one, and each S that a cork held back.
     """
     c = pl.col
     late = c("previous_ack_delay").is_between(shortest, longest)
@@ -125,10 +129,11 @@ def candidates(releases: pl.LazyFrame, shortest: int, longest: int, quick: int) 
 
 
 def text_columns() -> list[pl.Expr]:
-    """Return the columns for the texts of stalls that these rules share.
+    """Return the text columns that the rules about held-back segments share.
 
-    `timer`: the systems with such a timer. `receiver`: a remedy at the receiver. `inferred`: what is unknown without HTTP
-    messages. `ack_delay`, `release`: durations.
+    `timer`: the operating systems whose delayed-ACK timer matches the delay. `receiver`: advice for the receiving system.
+    `inferred`: what the finding has to assume because the ends of messages are unknown, or because the program may have written
+    the held-back segment late. `ack_delay`, `release`: durations.
     """
     whose = delayed_ack_timer_name(pl.col("ack_delay"))
     windows = pl.when(whose.str.contains("Windows", literal=True)).then(pl.lit(_WINDOWS)).otherwise(pl.lit(""))
@@ -150,7 +155,7 @@ def _inferred_text() -> pl.Expr:
 
 
 def data_note(told: pl.Expr) -> pl.Expr:
-    """Return the evidence note of the first write: the text `told`, and ", more data pending" if that is known."""
+    """Return the evidence note of the first write: the text `told`. For HTTP, ", more data pending" is added."""
     return told + pl.when(pl.col("http")).then(pl.lit(", more data pending")).otherwise(pl.lit(""))
 
 
@@ -177,32 +182,40 @@ def _head_only() -> pl.Expr:
 
 
 def _part() -> pl.Expr:
-    """Return what the first write was: a head, a small segment or a full segment; null if it filled the receiver's window."""
+    """Return what kind of data the first write was: "head", "small" or "full" (segment); null if it filled the receiver's
+    window.
+    """
     parts = {"head": _head_only(), "small": pl.col("previous_data_small"), "full": pl.col("previous_data_full")}
     named = [pl.when(is_one).then(pl.lit(name)) for name, is_one in parts.items()]
     return pl.coalesce(*named, pl.lit(None, pl.String))
 
 
 def _had_room() -> pl.Expr:
-    """Return whether the receiver's window had room for S when D was sent; true if the window is unknown."""
+    """Return whether the receiver's window had room for the held-back segment when the first write was sent.
+
+    True if the window is unknown.
+    """
     return (pl.col("previous_data_room") >= pl.col("length")).fill_null(True)
 
 
 def _cap() -> pl.Expr:
-    """Return the maximum confidence of a finding: medium if something had to be inferred."""
+    """Return the maximum confidence of a finding: "medium" if something had to be inferred, otherwise "high"."""
     inferred = ~pl.col("http") | ~pl.col("handshake") | pl.col("previous_data_room").is_null()
     return pl.when(inferred).then(pl.lit("medium")).otherwise(pl.lit("high"))
 
 
 def _after_ack() -> pl.Expr:
-    """Return the time (ns) from the ACK's arrival at the sender to S; null if the sender's round trip is unknown."""
+    """Return the time (ns) from the arrival of the ACK at the sender to S, the segment that the ACK may have released.
+
+    Null if the round trip between capture point and sender is unknown.
+    """
     return pl.col("time") - pl.col("previous_ack_time") - pl.col("rtt_own")
 
 
 def _is_released() -> pl.Expr:
-    """Return whether the ACK released S: the kernel sent S when the ACK arrived.
+    """Return whether the ACK released the held-back segment S. This is so if the kernel sent S when the ACK arrived.
 
-    Without a handshake, the round trip may include the server's computing time, so S may seem to precede the ACK.
+    Without a captured handshake, the round trip may include the server's computing time. Then S may seem to precede the ACK.
     """
     rtt = pl.col("rtt_own")
     earliest = pl.when(pl.col("handshake")).then(-pl.max_horizontal(pl.lit(_EARLY), rtt // _TOLERANCE)).otherwise(-rtt)
@@ -211,9 +224,9 @@ def _is_released() -> pl.Expr:
 
 
 def _wide() -> pl.Expr:
-    """Return whether S came soon enough after the ACK to count as released, if `_is_released` held for an earlier S.
+    """Return whether the held-back segment S came soon enough after the ACK to count as released by it.
 
-    The earlier S must be of the same side.
+    The limit is wide, so this only counts if an earlier segment of the same side met the strict limit of `_is_released`.
     """
     rtt = pl.col("rtt_own")
     latest = pl.max_horizontal(pl.lit(_WIDE_LEAST), pl.min_horizontal(rtt * _WIDE_SHARE // 100, pl.lit(_WIDE_MOST)))

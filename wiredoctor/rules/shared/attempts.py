@@ -1,8 +1,8 @@
 """Find out what followed a failed connection attempt: another address answered, or the server accepted later.
 
-Failed attempts are rows with `connection`, `client_host`, `server`, `syn_time` and `over`: the time (ns) when the client
-learned of the failure, or sent its last SYN. There may be a million of them. Only few share a port with an accepted connection;
-these are selected first.
+Failed attempts are rows with `connection`, `client_host`, `server`, `syn_time` and `over`: the time (ns) when the client learned
+of the failure, or sent its last SYN. There may be a million of them. Only a few share a port with an accepted connection; these
+are selected first.
 """
 
 from __future__ import annotations
@@ -25,13 +25,16 @@ def _on_loopback() -> pl.Expr:
 
 
 def _place_columns() -> list[pl.Expr]:
-    """Return the columns of _PLACE. Two addresses can belong to one server only if `port` and `loopback` are equal."""
+    """Return the columns of _PLACE for each connection: the port of its server, and whether it uses IPv6 and loopback.
+
+    Two addresses can belong to one server only if `port` and `loopback` are equal.
+    """
     port = c("server").str.extract(r":(\d+)$").cast(pl.UInt32)
     return [port.alias("port"), c("server").str.starts_with("[").alias("ipv6"), _on_loopback().alias("loopback")]
 
 
 def other_refusals(refused: pl.LazyFrame, within: int) -> pl.LazyFrame:
-    """Return both rows of each pair of attempts at 127.0.0.1 and ::1 that were refused within `within` ns of each other.
+    """Return pairs of refused attempts: a client tried 127.0.0.1 and ::1 within `within` ns. Each attempt has a row of its own.
 
     `superseded`: True for the first attempt of the pair; only the second counts. `other_frame`, `other_time`: the RST of the
     first attempt, in the row of the second. `within` must be shorter than the pause before a client retries.
@@ -63,12 +66,13 @@ def _key(of: str, name: str) -> pl.Expr:
 
 
 def next_addresses(failed: pl.LazyFrame, connections: pl.LazyFrame, within: int) -> pl.LazyFrame:
-    """Return a row for each attempt whose client got an answer on the same port from an address of the other IP version.
+    """Return a row for each attempt whose client soon got an answer on the same port from an address of the other IP version.
 
-    The answer came during the attempt or within `within` ns after it. For an answer that took longer than `within`, because a
-    SYN was lost or the server is far away, the time of its SYN counts instead. Columns: `next_server`, `next_syn_time`, and
-    `next_frame` and `next_time` (ns) of the SYN-ACK. On the loopback interface, two addresses certainly belong to one host.
-    Elsewhere that is assumed only if no other client got an answer from that IP version on that port in that time.
+    "Soon" means during the attempt or up to `within` ns after it. If the answer came more than `within` after its SYN, because a
+    SYN was lost or the server is far away, the SYN has to be in this time, not the answer. Columns: `next_server`,
+    `next_syn_time`, and `next_frame` and `next_time` (ns) of the SYN-ACK. On the loopback interface, two addresses certainly
+    belong to one host. Elsewhere that is assumed only if no other client got an answer from that IP version on that port during
+    this time.
     """
     ports = failed.select(_place_columns()[0]).unique()
     slow = c("first_answer_time") - c("syn_time") > within
@@ -103,12 +107,12 @@ def next_addresses(failed: pl.LazyFrame, connections: pl.LazyFrame, within: int)
 
 
 def acceptances(refused: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
-    """Return a row for each refused attempt at a server that accepted a connection of any client at another time.
+    """Return a row for each refused attempt if the server accepted a connection, from any client, at another time.
 
-    `before_frame`, `before_time`: the first accepted connection, null if it came after the attempt. `accepted_frame`,
-    `accepted_time`: the next accepted connection, null if there is none. `down_since`: the time (ns) of the first refusal with
-    the same next accepted connection. If both addresses of a host refused (`other_frame`), a connection to either one counts. A
-    connection that was open when the capture began was accepted before the capture.
+    `before_frame`, `before_time`: the first accepted connection; null if it came after the attempt. `accepted_frame`,
+    `accepted_time`: the next accepted connection; null if there is none. `down_since`: the time (ns) of the first refused
+    attempt with the same next accepted connection. If a client tried both addresses of a host (`other_frame`), connections to
+    both count. A connection that was open when the capture began counts as accepted before.
     """
     own, either = c("server").hash(), one_host("server").hash()
     places = refused.select(

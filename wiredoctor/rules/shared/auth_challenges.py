@@ -62,7 +62,9 @@ class Pair:
     _refused: dict[tuple[str, str, str], Row] = field(default_factory=dict[tuple[str, str, str], Row])
 
     def follow(self, row: Row) -> None:
-        """Process the next request in the order of time, and add it to `repeated` if its challenge was needless."""
+        """Process the next request, in order of time. Add the challenged request and this one to `repeated` if the challenge was
+        needless.
+        """
         key = row.host, row.method, row.target
         if not row.scheme:
             _remember(self._refused, key, row)
@@ -77,7 +79,9 @@ class Pair:
             _remember(self._places, place, self._places.get(place, row.response_end))
 
     def _needless(self, refused: Row, again: Row) -> bool:
-        """Return whether the client had used these credentials successfully before it sent the request without them."""
+        """Return whether the request without credentials was needless: the client had already used these credentials with
+        success.
+        """
         now = refused.request_start
         if again.scheme in BOUND:
             return self._connections.get(refused.connection, now + 1) <= now

@@ -39,7 +39,7 @@ ENDLESS = ("text/event-stream", "application/x-ndjson", "multipart/x-mixed-repla
 
 
 def streams() -> pl.Expr:
-    """Return whether the response has a media type of ENDLESS, or is endless for another reason (`response_endless`)."""
+    """Return whether the response is an endless stream: its media type is in ENDLESS, or `response_endless` is true."""
     return pl.col("response_endless") | pl.col("response_content_type").is_in(ENDLESS)
 
 
@@ -124,15 +124,18 @@ def grace_period(at_least: int) -> pl.Expr:
 
 
 def ended_within_grace_period(since: str, at_least: int) -> pl.Expr:
-    """Return whether the capture ended within the grace period after the time in column `since`."""
+    """Return whether the capture ended soon after the time in column `since`, so that an expected packet may have come later.
+
+    `at_least`: the minimum of this grace period (ns).
+    """
     c = pl.col
     return c("at_capture_end") & (c("final_at") - c(since) < grace_period(at_least))
 
 
 def closed_as_announced() -> pl.Expr:
-    """Return whether the server closed no sooner than announced with Keep-Alive: timeout=N, within the accuracy of timers.
+    """Return whether the server kept the connection for as long as it had announced with Keep-Alive: timeout=N.
 
-    False if the response announced no timeout.
+    Timers are not exact, so a slightly earlier close counts, too. False if the response announced no timeout.
     """
     c = pl.col
     announced = c("response_keep_alive_timeout").cast(pl.Int64) * SECOND

@@ -23,7 +23,10 @@ def packet(frame: str, time: str, note: pl.Expr) -> pl.Expr:
 
 
 def confidence(inferred: pl.Expr | None = None) -> pl.Expr:
-    """Return the confidence for a row of `exchanges` or `closes`: low after a gap, medium without handshake or if `inferred`."""
+    """Return the confidence for a row of `exchanges` or `closes`.
+
+    It is low after a gap. It is medium if the handshake was not captured or `inferred` is true, otherwise high.
+    """
     c = pl.col
     guessed = ~c("handshake") if inferred is None else ~c("handshake") | inferred
     return (
@@ -40,10 +43,10 @@ close_confidence = confidence
 
 
 def server_closed_first() -> pl.Expr:
-    """Return whether, in a row of `closes`, the server itself, not a device on the path, closed before the client did.
+    """Return for rows of `closes` whether the server itself closed before the client, and not a device on the path in its name.
 
-    ACK numbers decide, not clocks: a FIN or RST of the client that does not acknowledge the server's FIN was sent without
-    knowledge of it. RSTs are never acknowledged, so the result is false if the server sent an RST and the client closed, too.
+    ACK numbers decide, not clocks: a client's FIN or RST that does not acknowledge the server's FIN was sent without knowledge
+    of that FIN. RSTs are never acknowledged, so the result is false if the server sent an RST and the client closed, too.
     """
     c = pl.col
     knew = ((c("client_close_ack") > c("server_close_offset")) & (c("server_close_rst") == 0)).fill_null(False)
@@ -54,7 +57,7 @@ def server_closed_first() -> pl.Expr:
 
 
 def close_origin(side: str) -> pl.Expr:
-    """Return the column `origin` of a candidate: the origin of this side's FIN or RST in `closes`, or null if that is empty."""
+    """Return the column `origin` of a candidate: where the FIN or RST of this side came from, as in `closes`; null if unknown."""
     origin = pl.col(f"{side}_close_origin")
     return pl.when(origin != "").then(origin).alias("origin")
 
@@ -65,7 +68,11 @@ def fin_or_rst(rst: str) -> pl.Expr:
 
 
 def capture_columns() -> list[pl.Expr]:
-    """Return the columns that are equal in all candidates about the capture: null places and delays, and high confidence."""
+    """Return the columns that are equal in all candidates about a capture: high confidence, and null for what such a candidate
+    lacks.
+
+    It has no connection, exchange, kind, side or delay.
+    """
     nothing = {"connection": pl.Int64(), "exchange": pl.Int32(), "kind": pl.String(), "side": pl.String(), "delay": pl.Int64()}
     return [*(pl.lit(None, dtype).alias(name) for name, dtype in nothing.items()), pl.lit("high").alias("confidence")]
 
@@ -75,12 +82,13 @@ def one_capture_candidate(
 ) -> pl.LazyFrame:
     """Return one row about the capture if any of its connections is affected; otherwise no row.
 
-    `touched`: an expression that is true for affected connections. `frame`, `start`: the columns of a connection with its first
-    affected packet and that packet's time (ns). `place`: an item of evidence for one connection. `more`: additional aggregates.
+    `touched`: an expression that is true for affected connections. `frame`, `start`: the names of the columns with the first
+    affected packet of a connection, and with its time (ns). `place`: an item of evidence for one connection. `more`: additional
+    aggregates.
 
-    The row has the number of `connections` and of affected ones (`touched`), the first frame and time, and the end of the last
-    affected connection. Its evidence is `place` for the first `most` affected connections. Only these get texts, because there
-    may be a million.
+    The row has the number of connections (`connections`) and of affected ones (`touched`), the first frame and time, and the end
+    of the last affected connection. Its evidence is `place` for the first `most` affected connections. Texts are only made for
+    these, because there may be a million.
     """
     c = pl.col
     those = connections.filter(touched)

@@ -59,7 +59,7 @@ def message_label() -> pl.Expr:
 
 
 def message_begins() -> pl.Expr:
-    """Return the note of a message's first packet: "the request begins", "the response, 200, begins"."""
+    """Return the note for a message's first packet: "the request begins", "the response, 200, begins"."""
     what = request_or_response()
     return pl.coalesce(pl.format("the {}, {}, begins", what, "status"), pl.format("the {} begins", what))
 

@@ -49,7 +49,7 @@ COLUMNS = (
     *("server_close_rst", "server_close_ack", "server_close_offset", "gap_before", "request_has_gap", "response_has_gap"),
     "handshake",
 )
-"""The columns of tables.CLOSES that are read, for the exchange at the front and for those at the back."""
+"""The columns of tables.CLOSES that are read for the exchange of a gateway's client, and for the gateway's own requests."""
 
 OF_CONNECTION = (
     *("client", "server", "syns", "syn_frame", "syn_time", "last_syn_frame", "last_syn_time", "first_answer_time"),
@@ -66,7 +66,7 @@ class Exchange:
     """
 
     def __init__(self, values: Mapping[str, Any], prefix: str = "") -> None:
-        """Read `values`: COLUMNS and OF_CONNECTION, each name with `prefix`."""
+        """Read the columns COLUMNS and OF_CONNECTION from `values`, in which each name begins with `prefix`."""
         v = {name: values[prefix + name] for name in (*COLUMNS, *OF_CONNECTION)}
         self.values = v
         self.key: Key = (v["connection"], v["exchange"])
@@ -104,7 +104,7 @@ class Exchange:
 
     @property
     def kept(self) -> bool:
-        """True if the server announced a closed window and did not receive the complete request."""
+        """True if the server held up the request: it announced a closed window, and did not receive the complete request."""
         v = self.values
         return "w" in (v["history"] or "") and (bool(v["client_unacknowledged"]) or v["request_end_reason"] != "complete")
 
@@ -119,10 +119,10 @@ class Exchange:
 
 
 class Attempt:
-    """A connection that was opened for an exchange at the front but carried no request."""
+    """A connection that a gateway opened for an exchange of its client, but that carried no request."""
 
     def __init__(self, values: Mapping[str, Any], prefix: str) -> None:
-        """Read `values`, as for Exchange."""
+        """Read the columns OF_CONNECTION and `connection` from `values`, in which each name begins with `prefix`."""
         self.values = {name: values[prefix + name] for name in OF_CONNECTION} | {"connection": values[prefix + "connection"]}
         self.server, self.client = str(self.values["server"]), str(self.values["client"])
         self.refused = LATE if self.values["refused_time"] is None else self.values["refused_time"]
@@ -135,10 +135,10 @@ Try = Exchange | Attempt
 
 
 class Front(NamedTuple):
-    """An exchange at the front with its tries.
+    """An exchange of a gateway's client, with the tries that the gateway made for it.
 
-    `certain`: all of these tries were made for the exchange, in this order; otherwise, at most one of them was, and it is unknown
-    which. `guessed`: more requests waited than there were attempts, so each attempt was assigned by route and time.
+    `certain`: all of these tries were made for the exchange, in this order; otherwise, at most one of them was, and it is
+    unknown which. `guessed`: more requests waited than there were attempts, so each attempt was assigned by route and time.
     """
 
     exchange: Exchange
@@ -148,10 +148,10 @@ class Front(NamedTuple):
 
 
 class Failure(NamedTuple):
-    """The reason for a failure: the kind, the try that shows it, all tries, and the gateways that forwarded it.
+    """Why a gateway failed its client.
 
-    `through` starts at the outermost gateway. `whole`: it is certain that these tries belong to the exchange. `guessed`: as in
-    Front.
+    `last` is the try that shows the `kind`; `tries` are all tries. `through`: the gateways that forwarded the failure, beginning
+    with the outermost. `whole`: it is certain that these tries belong to the exchange. `guessed`: as in Front.
     """
 
     kind: str
@@ -163,9 +163,9 @@ class Failure(NamedTuple):
 
 
 def failures(fronts: Mapping[Key, Front]) -> dict[Key, Failure]:
-    """Return the reason for each failure of an exchange at a front, by connection and exchange.
+    """Return why a gateway failed its client, for each exchange of a client that failed. The keys are (connection, exchange).
 
-    Exchanges without a failure are left out. A failure that a gateway only forwarded counts if another gateway caused it.
+    If a gateway only forwarded a failure that another gateway behind it had caused, that failure is returned for the exchange.
     """
     found: dict[Key, Failure | None] = {}
 
@@ -216,10 +216,10 @@ def _common_failure(front: Front) -> Failure | None:
 
 
 def _may_belong(front: Exchange, one: Try) -> bool:
-    """Return whether a try may belong to this exchange: it began while the exchange waited, and did not fail after the
-    response.
+    """Return whether a try may belong to the exchange `front`. An attempt to connect always may.
 
-    A gateway that has responded waits for no server, so a later failure is not the reason. An attempt always may.
+    A request must have been sent while the exchange waited for its response. It must not have failed after that response,
+    because a gateway that has responded waits for no server.
     """
     if isinstance(one, Attempt):
         return True
@@ -229,9 +229,10 @@ def _may_belong(front: Exchange, one: Try) -> bool:
 
 
 def last_of(tries: Sequence[Try]) -> Try | None:
-    """Return the last try, which decides; None if there is none.
+    """Return the try that decided the outcome; None if there are no tries.
 
-    A refused connection does not count if the request has just crashed that server. Then the try that crashed it decides.
+    This is the last one. But if the request had just crashed the server that refused the last connection, it is the try that
+    crashed it.
     """
     if not tries:
         return None
@@ -247,7 +248,10 @@ def _gone(one: Exchange) -> bool:
 
 
 def kind_of(front: Exchange, tries: Sequence[Try]) -> str | None:
-    """Return the kind of failure of this exchange; None if it did not fail, or if the failure was forwarded."""
+    """Return the kind of failure of this exchange with a gateway.
+
+    None if it did not fail, or if the gateway only forwarded a server's failure.
+    """
     last = last_of(tries)
     if front.begun and (front.status or 0) < 500:
         return _truncation_kind(front, last)
@@ -273,7 +277,7 @@ def kind_of(front: Exchange, tries: Sequence[Try]) -> str | None:
 
 
 def _failed_before(last: Try | None, left: int) -> bool:
-    """Return whether the last try had failed before the client left."""
+    """Return whether the last try had failed before the client left. `left`: when the client left (ns), or LATE."""
     if last is None or left == LATE:
         return False
     if isinstance(last, Attempt):
@@ -282,9 +286,9 @@ def _failed_before(last: Try | None, left: int) -> bool:
 
 
 def _truncation_kind(front: Exchange, last: Try | None) -> str | None:
-    """Return "truncated" if the response was cut off because the server's response was; otherwise None.
+    """Return "truncated" if a gateway's response was cut off because the response of its server was cut off; otherwise None.
 
-    It is not truncated if the client left first.
+    If the client left first, the result is None. `front`: the exchange of the gateway's client. `last`: the gateway's last try.
     """
     if front.whole or not isinstance(last, Exchange) or front.values["upgraded"]:
         return None
@@ -322,7 +326,7 @@ def _of_exchange(front: Exchange, last: Exchange) -> str | None:
 def _is_rejected_while_reading(front: Exchange, last: Exchange) -> bool:
     """Return whether the gateway responded or closed while the head of the server's response was arriving.
 
-    A gateway that waits for the rest of the head gives up later.
+    Then it rejected that head. If it had waited for the end of the head, it would have given up later.
     """
     came = last.values["response_end"]
     if came is None or last.server_first or front.status == GATEWAY_TIMEOUT:
@@ -331,7 +335,7 @@ def _is_rejected_while_reading(front: Exchange, last: Exchange) -> bool:
 
 
 LONG_HEAD = 4_096
-"""The size in bytes from which a gateway may reject a head as too long: the smallest default limit is one page (nginx)."""
+"""The minimum size in bytes of a head that a gateway may reject as too long: the smallest default limit is one page (nginx)."""
 
 AT_ONCE = 25_000_000
 """The maximum time in ns in which a gateway opens a connection for a request, and responds when that has failed.
@@ -344,14 +348,15 @@ def shared_out(
     fronts: Mapping[Key, Front], loose: Mapping[str, Sequence[Attempt]], routes: Mapping[Key, str],
     known: Mapping[Route, Set[str]] | None = None,
 ) -> dict[Key, Front]:  # fmt: skip
-    """Return `fronts`, with the attempts that may have been made for the exchanges without a try.
+    """Return `fronts` (clients' exchanges with gateways), with attempts assigned to those exchanges that have no try.
 
-    `loose`: the attempts of each gateway for which it is unknown which request they were made for. `routes`: the part of each
-    exchange's request by which the gateway chooses a server. `known`: the servers to which a route has led.
+    An attempt is a connection of a gateway that carried no request. `loose`: for each gateway, the attempts whose request is
+    unknown. `routes`: for each exchange, the part of its request by which the gateway chooses a server. `known`: the servers to
+    which a route has led.
 
     If there were fewer attempts than exchanges, the gateway forwarded some requests to no server. Then each attempt is assigned
-    to one exchange, preferably one whose route leads to that server: the one with the next response or, if the attempt was never
-    refused, the newest one.
+    to one exchange, preferably one whose route leads to that server. Of these exchanges, it is the one that got its response
+    next after the refusal; if the attempt was never refused, it is the newest one.
     """
     without = {key: front.exchange for key, front in fronts.items() if not front.tries}
     some = {key: _possible_attempts(one, loose.get(one.server, ())) for key, one in without.items()}
@@ -389,7 +394,11 @@ def _servers_of_routes(
     maybe: Mapping[Key, Sequence[Attempt]],
     known: Mapping[Route, Set[str]],
 ) -> dict[Route, set[str]]:
-    """Return the servers to which each route is known to lead; an empty set if the gateway answered those requests itself."""
+    """Return the servers to which each route is known to lead; an empty set if the gateway itself answered the requests of a
+    route.
+
+    A route is an endpoint of a gateway and the part of the request by which it chooses a server.
+    """
     servers = {route: {*some} for route, some in known.items()}
     for key, front in fronts.items():
         if front.certain and not maybe.get(key):
@@ -398,7 +407,7 @@ def _servers_of_routes(
 
 
 def _distance(front: Exchange, one: Attempt, servers: set[str] | None) -> tuple[int, int]:
-    """Return a sort key that is lowest for the exchange that fits an attempt best.
+    """Return a sort key: of several exchanges, the attempt was probably made for the one with the lowest key.
 
     First come exchanges whose route leads to the attempt's server, then those whose `servers` are unknown (None). Among these,
     the nearest in time comes first.
@@ -408,9 +417,9 @@ def _distance(front: Exchange, one: Attempt, servers: set[str] | None) -> tuple[
 
 
 def _tried_later(front: Exchange, some: Sequence[Attempt]) -> bool:
-    """Return whether the exchange waited long, and a failed attempt began while it waited, long before the response.
+    """Return whether an attempt of the gateway may belong to this exchange, although the attempt began late.
 
-    Such an attempt may belong to the exchange although it began late.
+    The exchange waited long for its response, and the attempt began while it waited, long before the response.
     """
     slow = front.answered - front.asked >= LONE_SYN
     return slow and any(front.asked <= one.values["syn_time"] <= front.answered - LONE_SYN for one in some)

@@ -73,10 +73,10 @@ class Row(NamedTuple):
 
 
 class Verdict(NamedTuple):
-    """A stall.
+    """A stall that a rule reports.
 
     `row`: its index in the candidates, or None if the verdict had to wait for later rows; then `values` has the columns of the
-    stall. `delay`: in ns. `prompt`: True if an earlier segment of the same side did not wait, because the data before it was
+    stall. `delay`: in ns. `prompt`: earlier on this side, a segment did not have to wait, because the data before it was
     acknowledged promptly.
     """
 
@@ -91,8 +91,8 @@ class Verdict(NamedTuple):
 def stalls_with_texts(candidates: pl.DataFrame, verdicts: list[Verdict]) -> pl.DataFrame:
     """Return the candidates that are stalls, with the kind, delay (ns) and confidence of their verdicts.
 
-    Added columns: `answer_frame` and `answer_time` of the ACK of a probe (null for others), `ack_delay` (the original `delay` in
-    ns), and `prompt_before` (`prompt` of the verdict).
+    Added columns: `answer_frame` and `answer_time` (the ACK of a tail loss probe; null for other stalls), `ack_delay` (the
+    original `delay`, ns), and `prompt_before` (`prompt` of the verdict).
     """
     if not verdicts and candidates.height:
         return candidates.clear()

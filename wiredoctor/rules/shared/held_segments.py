@@ -22,22 +22,25 @@ Either it was small (nagle), or every segment had to wait for a buffer, congesti
 """
 
 FIRST_AT_ONCE = 600_000
-"""The maximum time in ns from the ACK's arrival to the first S that proves its side's behavior without messages."""
+"""The maximum time in ns from an ACK to the first segment that proves, if no messages are known, that ACKs release segments."""
 FEW = 2
-"""Up to this number of candidates of a side may be coincidences: a program wrote as the ACK arrived. More are proof."""
+"""The number of stalls that may be coincidences, because a program happened to write when the ACK arrived. More are proof."""
 CORKED_IN_A_ROW = 3
-"""The number of consecutive small ends sent by a timer that prove a cork; a single one may be a program that was late."""
+"""A timer must have sent the small end of this many messages in a row to prove a cork; once, the program may have been late."""
 LATE_STARTS = 4
-"""The number of candidates before the first verdict if there is no handshake, so the round trip may include computing time."""
+"""The number of candidates before the first verdict if the handshake was not captured.
+
+Without a handshake, the measured round trip may include the server's computing time.
+"""
 
 _KINDS = {"head": "head-body-split", "full": "tail", "small": "write-write-read"}
 
 
 @dataclass
 class _Side:
-    """The state of one side of a connection.
+    """The state of one direction of a connection.
 
-    `run`: the last full segment that had to wait for an ACK, as its message and frame. `whole`: True if there was one.
+    `run`: the message and frame of the last full segment that waited for an ACK. `whole`: a full segment has waited for an ACK.
     """
 
     narrow: bool = False
@@ -55,10 +58,11 @@ class _Side:
 
 @dataclass
 class _Endpoint:
-    """The state of one side of an endpoint: the numbers of stalls and of opportunities to stall, and more.
+    """What is remembered about an endpoint, separately for the clients and for the server.
 
     `late`: the exchange, frame and lateness (ns) of segments without a delayed ACK, by the part of the message before them.
-    `first`: the first stall, if it came between head and body, until a second one shows that it was not a coincidence.
+    `first`: the first stall, if it came between head and body. It is kept until a second one shows that it was not a
+    coincidence. `stalls`, `opportunities`: how many stalls there were, and how many segments could have been one.
     """
 
     late: dict[str | None, list[tuple[tuple[int, int | None], int, int]]] = field(
@@ -73,11 +77,11 @@ class _Endpoint:
 
 @dataclass(frozen=True)
 class Limits:
-    """The limits of a rule.
+    """The limits of a rule about held-back segments.
 
-    `shortest`: the shortest ACK delay (ns) that counts by itself. `probe`: the shortest and longest lateness (ns) of a probe.
-    `exchanges`: the number of exchanges from which the usual lateness is computed. `endpoints`, `sides`: the maximum numbers of
-    endpoint sides and connection sides in memory.
+    `shortest`: the shortest ACK delay (ns) that counts even if it occurs once. `probe`: the shortest and longest lateness (ns)
+    of a segment that a tail loss probe released. `exchanges`: from how many exchanges the usual lateness is computed.
+    `endpoints`, `sides`: for how many clients and servers, and directions of connections, state is kept.
     """
 
     shortest: int
@@ -124,9 +128,9 @@ class Stalls:
                     yield from self._with_first(row, verdict, candidates)
 
     def _with_first(self, row: Row, verdict: Verdict, candidates: pl.DataFrame) -> Iterator[Verdict]:
-        """Yield `verdict`, or hold it until the endpoint's next stall.
+        """Yield `verdict`, or keep it until the next stall at this endpoint.
 
-        The first stall after a head is held, because the program may just have been busy before it wrote the body.
+        The first stall between head and body is kept, because the program may just have been busy before it wrote the body.
         """
         endpoint = self._endpoints[(row.endpoint, row.role)]
         is_after_head = row.http and row.part == "head" and row.sent_bytes < row.mss and row.room
@@ -140,7 +144,10 @@ class Stalls:
         yield verdict
 
     def _judge_probe(self, row: Row, values: dict[str, Any], answer: dict[str, Any]) -> Iterator[Verdict]:
-        """Yield a verdict if a segment that a tail loss probe carried was late. `answer` is the row of its ACK."""
+        """Yield a verdict if a tail loss probe released a held-back segment later than the program usually writes.
+
+        `row`, `values`: the row of the segment. `answer`: the row of the ACK for the segment.
+        """
         endpoint = self._endpoints[(row.endpoint, row.role)]
         usual = self._usual_delay(endpoint, row)
         shortest, longest = self._limits.probe
@@ -153,9 +160,9 @@ class Stalls:
         yield Verdict(None, values, "probe-released", row.lateness - usual, confidence, prompt=False)
 
     def _judge_corked(self, row: Row, values: dict[str, Any]) -> Iterator[Verdict]:
-        """Yield verdicts on small last segments that a cork (TCP_CORK) held back.
+        """Yield verdicts on small segments at the end of a message that a cork (TCP_CORK) held back.
 
-        The first verdicts wait until several exchanges in a row show the same; later verdicts are yielded immediately.
+        The first verdicts are kept until several exchanges in a row show this. From then on, verdicts are yielded immediately.
         """
         side = self._sides[(row.connection, row.direction)]
         if row.exchange is None:
@@ -203,7 +210,7 @@ class Stalls:
         return Verdict(index, {}, kind, max(0, row.delay - usual), confidence, side.prompt)
 
     def _remember(self, endpoint: _Endpoint, row: Row) -> None:
-        """Record the lateness of a segment. An exchange counts once, with its latest segment."""
+        """Record the lateness of a segment. An exchange counts once, with the greatest lateness of its segments."""
         late = endpoint.late.setdefault(row.part, [])
         exchange = (row.connection, row.frame if row.unread else row.exchange)
         for i, (known, frame, lateness) in enumerate(late):
@@ -239,9 +246,9 @@ def _cause(row: Row, side: _Side) -> Cause | None:
 
 
 def _may_be_chance(row: Row, endpoint: _Endpoint) -> bool:
-    """Return whether the ACK may have arrived by chance at the moment at which the program wrote S.
+    """Return whether the ACK may have arrived by chance just when the program wrote the segment after it.
 
-    More than a few stalls, or proof that Nagle's algorithm is in use, exclude chance.
+    Chance is excluded by more than a few stalls, or by proof that Nagle's algorithm is in use.
     """
     if row.nagle_seen or endpoint.stalls > FEW:
         return False
@@ -251,15 +258,15 @@ def _may_be_chance(row: Row, endpoint: _Endpoint) -> bool:
 
 
 def _no_small_in_flight(row: Row) -> bool:
-    """Return whether no small segment was in flight; then Linux would not have held back the end of a message."""
+    """Return whether no small segment was in flight. In that case Linux would have sent the end of a message at once."""
     return row.part == "full" and (row.in_flight <= row.sent_bytes or row.in_flight % row.mss == 0)
 
 
 def _is_released(row: Row, cause: Cause, side: _Side, endpoint: _Endpoint) -> bool:
-    """Return whether the ACK released S.
+    """Return whether the ACK released the held-back segment.
 
-    Without a handshake, at least half of the side's recent candidates must have come as soon after their ACKs. Full segments are
-    numerous and are sent at any time, so a fraction of the round trip would be too large a tolerance for them.
+    If the handshake was not captured, at least half of this direction's recent held-back segments must have followed their ACKs
+    equally soon. For full segments the tolerance is small: they are numerous and are sent at any time.
     """
     near = row.sharp or not row.handshake
     if not (row.narrow and near if cause == "whole" else row.narrow or (row.wide and side.narrow)):
@@ -275,15 +282,19 @@ def _is_released(row: Row, cause: Cause, side: _Side, endpoint: _Endpoint) -> bo
 
 
 def _clock_error(row: Row) -> int:
-    """Return the possible error (ns) of the time from the ACK's arrival to S: 1 ms if the clock counts milliseconds, or 0."""
+    """Return the possible error (ns) of the time from an ACK to the segment that it released.
+
+    It is 1 ms if all times are whole milliseconds, otherwise 0.
+    """
     return MILLISECOND if all(time % MILLISECOND == 0 for time in (row.after, row.gap, row.release)) else 0
 
 
 def _program_paces(row: Row, side: _Side) -> bool:
-    """Return whether the program may choose when S is sent; for connections without a captured handshake.
+    """Return whether the program itself may choose when the held-back segment S is sent. Only for connections without a captured
+    handshake.
 
-    If S usually comes some time after the ACK, the program may have chosen that time. Then the time from the previous data D to S
-    varies less than the time from the ACK to S.
+    If S usually comes some time after the ACK, the program may choose that time. In that case the time from the previous data to
+    S varies less than the time from the ACK to S.
     """
     side.late.append((row.after, row.gap))
     after, gaps = [a for a, _ in side.late], [g for _, g in side.late]
@@ -299,7 +310,9 @@ def _spread(values: list[int]) -> float:
 
 
 def _is_counted(row: Row, side: _Side, short: bool) -> bool:
-    """Return whether a stall counts. A delay too short for most timers counts if at least five are similar."""
+    """Return whether a stall counts. A delay that is too short for most delayed-ACK timers counts only if at least five are
+    similar.
+    """
     if not short:
         return True
     side.short.append(row.delay)

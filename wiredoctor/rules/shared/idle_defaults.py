@@ -49,9 +49,10 @@ _IDLE_LIMITS: tuple[tuple[int, tuple[tuple[str, str], ...]], ...] = (
 
 
 def default_of_server(limit: int | None, server: str) -> str:
-    """Return the software with this default idle timeout (ns): "; 5 s is the default of Apache httpd (...)", or "" if none.
+    """Return the software whose default idle timeout (ns) this is: "; 5 s is the default of Apache httpd (...)", or "" if there
+    is none.
 
-    `server`: the Server field. Only that product is named; if the field is empty, all products with this default are.
+    `server`: the Server field. If it is not empty, only the product that it names can be returned.
     """
     whose = [(s, name) for s, pattern, name in _near(limit) if not server or _is(server, pattern)]
     if not whose:
@@ -76,9 +77,10 @@ def is_default(limit: pl.Expr) -> pl.Expr:
 
 
 def _near(limit: int | None) -> list[tuple[int, str, str]]:
-    """Return the defaults near a timeout (ns).
+    """Return the default idle timeouts near a measured one (ns): seconds, a pattern for the Server field, and the product.
 
-    Timers are late, or seem early if the response was still in the server's buffers.
+    A timer may expire late. It may seem to expire early if the end of the response was still in the server's buffers when it
+    started.
     """
     if limit is None:
         return []

@@ -11,10 +11,10 @@ from wiredoctor.tables import MILLISECOND, SECOND
 
 
 class IdleLimit(NamedTuple):
-    """A default: its product, the seconds without payload, the name of the setting, and the vendor's page about it.
+    """The default idle limit of a product: the seconds without payload, the name of the setting, and the vendor's page about it.
 
-    `closes`: the product ends the connection with a FIN or RST. `forgets`: it drops the connection silently, so later packets are
-    lost or answered with an RST.
+    `closes`: the product ends the connection with a FIN or RST. `forgets`: it drops the connection silently, so later packets
+    are lost or answered with an RST.
     """
 
     name: str
@@ -147,8 +147,9 @@ A fraction of the limit is allowed if that is more.
 
 
 def limit_near(rest: pl.Expr) -> pl.Expr:
-    """Return the idle timeout (ns) in IDLE_LIMITS that matches this idle time (ns), of products with `closes`; null if there is
-    none.
+    """Return the idle timeout (ns) in IDLE_LIMITS that matches this idle time (ns); null if there is none.
+
+    Only products that end idle connections with a FIN or RST are considered.
     """
     found = pl.lit(None, pl.Int64)
     for seconds in sorted({limit.seconds for limit in IDLE_LIMITS if limit.closes}):
@@ -159,7 +160,9 @@ def limit_near(rest: pl.Expr) -> pl.Expr:
 
 
 def names_of_limit(limit: pl.Expr) -> pl.Expr:
-    """Return the products with this default (ns) as text: "nginx (proxy_read_timeout) and Apache httpd (ProxyTimeout)"."""
+    """Return the products whose default idle timeout this is (ns), as text: "nginx (proxy_read_timeout) and Apache httpd
+    (ProxyTimeout)".
+    """
     named = {seconds * SECOND: _list_names(seconds) for seconds in {limit.seconds for limit in IDLE_LIMITS if limit.closes}}
     return limit.replace_strict(named, default=None, return_dtype=pl.String)
 

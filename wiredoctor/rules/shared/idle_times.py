@@ -23,23 +23,26 @@ __all__ = ["LATE", "NEAR", "TOGETHER", "End", "IdleTimes", "Limit", "Stop", "Sto
 
 SURVIVED = 2
 SURVIVED_SHARE = 4
-"""The maximum number of closes at a timeout per request that was answered after a longer idle time.
+"""A timeout is refuted by requests that were answered after a longer idle time.
 
-A timeout is refuted if there are SURVIVED such requests or more, and at least one for this many closes.
+There must be at least SURVIVED such requests, and at least one for every SURVIVED_SHARE closes at the timeout.
 """
 LEARNED_SHARE = 2
-"""The number of requests answered after a longer idle time, per close, above which a timeout that closes show is refuted.
+"""A timeout learned from closes is refuted by more than this number of requests per close that were answered after a longer time.
 
 Then processes ended, and the client sends at a regular interval (22 per close in a recording; at most 1 for 46 real timeouts).
 """
 MANY = 3
-"""The number of moments from which early closes are a habit although their idle times differ; fewer may be restarts."""
+"""The minimum number of moments with early closes that are a habit although their idle times differ; fewer may be restarts."""
 _EVER = 1 << 62
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class _CloseMoment:
-    """Closes within STRAGGLERS: the time of the first (ns), the idle times (ns) by connection, and whether one came early."""
+    """Closes that came at most STRAGGLERS (ns) after the first of them.
+
+    `start`: the time of the first (ns). `rests`: the idle times (ns) by connection. `has_early`: at least one close was early.
+    """
 
     start: int
     rests: dict[int, int]
@@ -47,7 +50,9 @@ class _CloseMoment:
 
 
 class IdleTimes:
-    """The idle timeouts of the servers of some candidates, and the ends of their processes (see `known_rests`)."""
+    """What closes show about the servers of some candidates: their idle timeouts, and when their processes ended (see
+    `known_rests`).
+    """
 
     def __init__(
         self, ends: pl.DataFrame, said: pl.DataFrame, used: pl.DataFrame, syns: pl.DataFrame, exchanges: pl.LazyFrame
@@ -71,10 +76,10 @@ class IdleTimes:
         self._exchanges = exchanges
 
     def limits(self, endpoint: int, connection: int, until: int | None = None) -> list[Limit]:
-        """Return the idle timeouts of an endpoint from the best source; empty if no source has one.
+        """Return the idle timeouts of an endpoint from the best source that has any; empty if none has.
 
-        The sources are its closes, then its announcement on this connection, then the defaults of its software. `until`: use only
-        what was known at this time (ns); None for everything.
+        The best source is its closes, then its announcement on this connection, then the defaults of its software. `until`: use
+        only what was known at this time (ns); None for everything.
         """
         learned = self.learned_timeout(endpoint, until)
         said, server = self._said.get(connection, (None, ""))
@@ -87,9 +92,10 @@ class IdleTimes:
         return [limit for limit in limits if not self._is_refuted(limit, endpoint, until)]
 
     def _is_refuted(self, limit: Limit, endpoint: int, until: int | None) -> bool:
-        """Return whether enough requests were answered after a longer idle time.
+        """Return whether enough requests were answered after an idle time longer than this timeout.
 
-        Then this is not the timeout of the endpoint but the regular interval of a client, or the default of other servers.
+        If so, the endpoint has no such timeout. The closes may have another reason, such as a client that sends a request at
+        regular intervals, or `limit` may be the default of other servers.
         """
         if limit.how == "soon":
             return False
@@ -117,7 +123,7 @@ class IdleTimes:
         return limit
 
     def stops(self, endpoint: int, until: int | None = None) -> Stops:
-        """Return the ends of processes at an endpoint; `until` as in `limits`."""
+        """Return when processes at an endpoint ended; `until` is as in `limits`."""
         if endpoint not in self._suspicious:
             return NONE
         if until is not None:
@@ -129,13 +135,14 @@ class IdleTimes:
         return self._stops[endpoint]
 
     def all_stops(self) -> dict[int, Stops]:
-        """Return the ends of processes, by endpoint."""
+        """Return for each endpoint the times at which its processes ended."""
         return {endpoint: stops for endpoint in sorted(self._suspicious) if (stops := self.stops(endpoint)) != NONE}
 
     def without_stopped(self, rows: pl.DataFrame, *, live: bool) -> pl.DataFrame:
-        """Drop candidates whose connections were closed because the server's process ended, or late after it was suspended.
+        """Drop candidates whose connections were closed because a process of the server ended.
 
-        `live`: use only what was known when the candidate became final.
+        Also drop those that the server closed late, because its process had been suspended. `live`: use only what was known when
+        the candidate became final.
         """
         if rows.filter(pl.col("endpoint").is_in([*self._suspicious])).is_empty():
             return rows
@@ -147,10 +154,10 @@ class IdleTimes:
         return rows.filter(~pl.Series(ended, dtype=pl.Boolean))
 
     def with_single_closes(self, rows: pl.DataFrame, single: pl.Expr, *, live: bool) -> pl.DataFrame:
-        """Return the candidates; those that are `single` and whose close the endpoint did not repeat have the kind "once".
+        """Return the candidates; the kind becomes "once" if `single` is true and the endpoint did not close like this again.
 
-        Their confidence is medium at most. Candidates have `endpoint`, `connection` and `end`, the time of the close (ns); `live`
-        as in `without_stopped`.
+        The confidence of a candidate of this kind is at most medium. Candidates have `endpoint`, `connection` and `end`, the
+        time of the close (ns). `live` is as in `without_stopped`.
         """
         places = rows.select("endpoint", "connection", "end", "final_at").iter_rows()
         repeated = [
@@ -165,7 +172,10 @@ class IdleTimes:
         )
 
     def _is_repeated(self, endpoint: int, connection: int, time: int, until: int | None) -> bool:
-        """Return whether the server closed at another moment, too, after a similar idle time, or early at MANY moments."""
+        """Return whether the server seems to close like this regularly.
+
+        It closed at another moment after a similar idle time, or it closed early at MANY moments. `until` is as in `limits`.
+        """
         moments = self._close_moments(endpoint, until)
         if sum(moment.has_early for moment in moments) >= MANY:
             return True
@@ -176,7 +186,9 @@ class IdleTimes:
         )
 
     def _close_moments(self, endpoint: int, until: int | None) -> list[_CloseMoment]:
-        """Return the moments at which the endpoint closed connections, without process ends; `until` as in `limits`."""
+        """Return the moments at which the endpoint closed idle connections, except when a process ended. `until` is as in
+        `limits`.
+        """
         if until is None and endpoint in self._moments:
             return self._moments[endpoint]
         stopped = self.stops(endpoint, until).connections
@@ -223,10 +235,10 @@ class IdleTimes:
         return self._said.get(connection, (None, ""))[1]
 
     def closed_together(self, endpoint: int, connection: int, time: int, until: int | None = None, since: int = 0) -> list[int]:
-        """Return the idle times (ns) of the endpoint's other connections that the server closed at about `time` (ns).
+        """Return the idle times (ns) of other connections that the server at this endpoint closed at about `time` (ns).
 
-        An idle time is 0 if a request or response was in progress. A connection does not count if it was last used after
-        `time`, or closed before `since` (ns), the start of `connection`. `until` as in `limits`.
+        An idle time is 0 if a request or response was in progress. Connections do not count if they were last used after `time`,
+        or closed before `since` (ns), the start of `connection`. `until` is as in `limits`.
         """
         ends = self._closes_of(endpoint)
         first = bisect_left(ends, max(time - TOGETHER, since), key=_time)
@@ -244,7 +256,7 @@ def _time(end: End) -> int:
 
 
 def nothing_known() -> IdleTimes:
-    """Return an object without any closes. It is created on demand: nothing may run in Polars before processes are forked."""
+    """Return an object without any closes. It is created only when needed, because Polars must not run before a process forks."""
     ends = pl.DataFrame(schema=_ENDS)
     said = pl.DataFrame(schema={"connection": pl.Int64(), "said": pl.Int32(), "software": pl.String()})
     used = pl.DataFrame(schema=dict.fromkeys(("endpoint", "rest", "known"), pl.Int64()))
@@ -266,7 +278,8 @@ _SYNS = {**dict.fromkeys(("endpoint", "time", "answered"), pl.Int64()), "refused
 def known_rests(
     closes: pl.LazyFrame, candidates: Iterable[pl.DataFrame], connections: pl.LazyFrame | None = None
 ) -> IdleTimes:  # fmt: skip
-    """Return the idle times of the endpoints of these candidates, from all their closes and the SYNs to them.
+    """Return what is known about the idle timeouts of these candidates' endpoints, from all their closes and from the SYNs to
+    them.
 
     `candidates` have `endpoint` and `connection`. Without `connections`, no SYNs are used.
     """
@@ -281,7 +294,7 @@ def known_rests(
 
 
 def _syns(connections: pl.LazyFrame, wanted: pl.DataFrame) -> pl.LazyFrame:
-    """Return the answered SYNs to those wanted endpoints that refused at least one SYN, with the columns _SYNS."""
+    """For each endpoint in `wanted` that refused at least one SYN, return the answered SYNs to it, with the columns _SYNS."""
     c = pl.col
     answered = pl.coalesce("refused_time", "newest_answer_time")
     syns = connections.filter(c("syn_time").is_not_null() & answered.is_not_null())
@@ -302,7 +315,9 @@ def _syns(connections: pl.LazyFrame, wanted: pl.DataFrame) -> pl.LazyFrame:
 
 
 def _ends(closes: pl.LazyFrame) -> pl.LazyFrame:
-    """Return the columns _ENDS for each connection that the server closed first, unless a message had announced the close."""
+    """Return the columns _ENDS for each connection that the server closed first. Closes that a message had announced are left
+    out.
+    """
     c = pl.col
     flagged = (c("server_close_rst") == 0) | c("server_close_ack").is_not_null()
     rows = closes.filter(c("server_close_frame").is_not_null() & flagged & c("has_request"))

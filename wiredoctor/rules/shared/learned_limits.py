@@ -10,19 +10,19 @@ from wiredoctor.tables import MILLISECOND, SECOND
 from wiredoctor.text.durations import duration_text
 
 TOGETHER = 50 * MILLISECOND
-"""The maximum time in ns between closes of one host that are a single event: a process ended."""
+"""The maximum time in ns between closes of one host that count as a single event: the end of a process."""
 DECIDED_ONCE = 20 * MILLISECOND
-"""The maximum time in ns between closes after similar idle times that count once, because one process decided once."""
+"""The maximum time in ns between closes after similar idle times that count as one, because one process closed them together."""
 EARLIEST = 950 * MILLISECOND
 """The shortest idle time in ns from which a timeout is learned; shorter ones come from workers that end."""
 AT_ONCE = 20 * MILLISECOND
-"""The maximum time in ns after a response for a close that belongs to that response."""
+"""The maximum time in ns from the end of a response to a close that belongs to it."""
 NEAR = 20 * MILLISECOND
 """The tolerance in ns for late timers on a busy machine; a fraction of their time is added."""
 LATE = 300 * MILLISECOND
 """The maximum time in ns after a timeout at which a process checks its connections."""
 MAX_CLOSES = 4096
-"""The maximum number of closes of an endpoint from which its timeout is learned; older ones may have another configuration."""
+"""The maximum number of closes from which an endpoint's timeout is learned; before them, its configuration may have differed."""
 
 
 class Limit(NamedTuple):
@@ -59,7 +59,7 @@ class Limit(NamedTuple):
         return low if low == high else f"{low} to {high}"
 
     def origin(self) -> str:
-        """Return the source of the timeout as text."""
+        """Return a text that says where the timeout comes from: announced, learned from closes, or assumed."""
         closes = "one close" if self.closes == 1 else f"{self.closes:,} closes"
         if self.how == "announced":
             beyond = "" if self.low == (self.said or 0) * SECOND else "; it closes a second after that, as Node does"
@@ -74,10 +74,10 @@ class Limit(NamedTuple):
 class End(NamedTuple):
     """A close by the server. Times are in ns.
 
-    `rest`: the idle time before the close; None if there is none. `known`: when the row became final. `teaches`: a timeout can be
-    learned from the close, because the server had answered everything that the close acknowledges. `reset`: an RST that
-    acknowledges an unanswered request. `waited`: how long that request had been at the server. `said`: the idle timeout (s) that
-    the last response announced. `frame`: the FIN or RST.
+    `rest`: the idle time before the close; None if the connection was not idle. `known`: when the row became final. `teaches`: a
+    timeout can be learned from the close, because the server had answered everything that the close acknowledges. `reset`: the
+    close is an RST that acknowledges an unanswered request. `waited`: how long that request had been at the server. `said`: the
+    idle timeout (s) that the last response announced. `frame`: the FIN or RST.
 
     `sort` is one of
     idle: no request was unanswered;
@@ -99,7 +99,9 @@ class End(NamedTuple):
     frame: int = 0
 
     def is_early(self) -> bool:
-        """Return whether the server closed after less than a second, or more than a second before the announced idle time."""
+        """Return whether the server closed after at most a second of idle time, or more than a second before the announced
+        timeout.
+        """
         return self.rest is not None and (self.rest <= SECOND or (self.said is not None and self.rest < (self.said - 1) * SECOND))
 
 
@@ -130,7 +132,7 @@ def closes_soon(ends: list[End]) -> bool:
 
 
 def _count_immediate(ends: list[End], rests: list[int]) -> int:
-    """Return the number of closes immediately after a response; 0 if they are less than half of all closes.
+    """Return the number of closes immediately after a response; 0 if fewer than half of all closes were immediate.
 
     `rests`: the sorted idle times from which a timeout can be learned.
     """
@@ -139,7 +141,11 @@ def _count_immediate(ends: list[End], rests: list[int]) -> int:
 
 
 def _learned_from_lost(ends: list[End]) -> Limit | None:
-    """Return the timeout at which requests arrived, if at least half of the closes reset a request after similar idle times."""
+    """Return the idle timeout that requests met: the server reset them because they arrived as the timeout expired. None if
+    unclear.
+
+    At least half of all closes must be such resets, after similar idle times.
+    """
     rests = sorted(end.rest for end in ends if end.reset and end.rest is not None and end.rest >= EARLIEST)
     if len(rests) < 3 or 2 * len(rests) < len(ends) or len(_near_median(rests)) < len(rests):
         return None
@@ -147,18 +153,21 @@ def _learned_from_lost(ends: list[End]) -> Limit | None:
 
 
 def _near_median(rests: list[int]) -> list[int]:
-    """Return the sorted idle times that are near their median."""
+    """Return the idle times that are similar to their median. `rests`: all idle times, in ascending order."""
     median = rests[len(rests) // 2]
     return [rest for rest in rests if is_similar(median, rest)]
 
 
 def is_similar(rest: int, other: int) -> bool:
-    """Return whether one timeout may have ended both idle times (ns): they differ by 5 % of the first, and NEAR, at most."""
+    """Return whether two idle times (ns) are so close that one timeout may have ended both.
+
+    They may differ by at most 5 % of the first, plus NEAR.
+    """
     return abs(rest - other) <= rest * 5 // 100 + NEAR
 
 
 def _one_per_decision(ends: list[End]) -> list[End]:
-    """Return the closes, but of several that came together after similar idle times only the first."""
+    """Return the closes without repetitions: of closes that came together after similar idle times, only the first remains."""
     kept: list[End] = []
     for end in ends:
         if not any(_is_again(end, other) for other in _newest(kept, end.time)):

@@ -1,7 +1,7 @@
-"""Find clients that closed before they had their response, and the reason if packets show it.
+"""Find clients that closed before they had received their response, and find out why if packets show the reason.
 
-The code is shared by `client-abort` and `no-response`, which reports clients that only half-closed. Most facts are in the packets
-of the connection. The client's other connections show what else it did at that moment (same_client.py).
+The code is shared by `client-abort` and `no-response`, which reports clients that only half-closed. Most facts are in the
+packets of the connection. The client's other connections show what else it did at that moment (same_client.py).
 """
 
 from __future__ import annotations
@@ -38,6 +38,11 @@ TIMEOUT_NEAR = Threshold("200 ms", "the maximum of that tolerance: for long time
 
 STOOD_STILL = Threshold("5 s", "the time without data after which a download was given up; a client requests another part sooner")
 GONE = Threshold("1 s", "the time within which a closed socket answers data with an RST; a half-closed one accepts the data")
+SEGMENT = 1000
+"""Bytes: less than the payload of a full segment on any usual path, and less than the largest median of chunks (1,024)."""
+PIECES = Threshold("20 chunks", "at least this many chunks, of 1,000 bytes at most (the median), are a stream without pauses")
+TRICKLED = Threshold("2 s", "the minimum time of such a stream: in less, slow start sends little per round trip, too")
+RECENT = Threshold("1 s", "the last data of such a stream must have come this shortly before the close: it had not stopped")
 PAUSES = Threshold("2 pauses", "the application must have paused at least this often: the response came in three pieces or more")
 TOGETHER = Threshold("50 ms", "closes that one host begins within this time are one event: a program ended")
 SEVERAL = Threshold(
@@ -74,7 +79,7 @@ _TIMEOUTS = (1, 2, 3, 5, 10, 15, 20, 30, 45, 60, 90, 100, 120, 180, 300, 600)
 
 
 def screen() -> pl.Expr:
-    """Return whether a row may become a candidate."""
+    """Return a filter of `closes` that is true for every row that `early` may return."""
     c = pl.col
     closed = (c("client_close_frame") > c("request_frame")) & c("has_request") & c("both_directions")
     taken = (c("client_close_ack") >= c("response_end_offset")).fill_null(False) & (c("response_end_reason") == "complete")
@@ -92,17 +97,18 @@ FACTS = (
 def early(rows: pl.LazyFrame) -> pl.LazyFrame:
     """Return the rows of `closes` in which the client ended an exchange early, with the columns FACTS.
 
-    `ended_at`: the client's close. `waited`: the time since the first byte of its request. `due`: the time until which other
-    packets can show the reason (all in ns). `timeout`: the common timeout (s) that the wait matches. `half_closed`: the FIN
-    came with the request, and the server closed without sending a byte. `uploading`: the request was not complete, and no final
-    response had begun.
+    All times are in ns. `ended_at`: when the client closed. `waited`: the time since the first byte of its request. `due`:
+    packets until this time may still show why it closed. `timeout`: the common timeout (s) that the wait matches. `half_closed`:
+    the FIN came with the request, and the server closed without sending a byte. `uploading`: the request was not complete, and
+    no final response had begun.
 
     `begun`: a final response had begun. `head_only`: the client closed at once after it had received the head. `in_pieces`: the
-    response is a stream. `stood_still`: no data was sent for seconds before the close. `partial`: the request asked for a range,
-    or a 200 or 206 had begun. `round_trip` (ns): 0 if unknown; `to_client` is its part between capture point and client.
-    `media`: the response is audio or video. `opens`: it is the first exchange of a connection with a captured handshake.
-    `unsized`: the length of the response is not known before its end. `received`: a part of the response had come when the
-    client closed. `at_end`: the FIN came with the end of the request, and acknowledges nothing of the response.
+    server streamed the body in pieces. `stood_still`: no data was sent for seconds before the close. `partial`: the client may
+    have wanted only a part, because the request had a Range field, or a 200 or 206 had begun. `round_trip`: 0 if unknown;
+    `to_client` is its part between capture point and client. `media`: the response is audio or video. `opens`: this is the first
+    exchange of a connection with a captured handshake. `unsized`: the length of the response is not known before its end.
+    `received`: part of the response had come when the client closed. `at_end`: the FIN came with the end of the request, and
+    acknowledges nothing of the response.
     """
     c = pl.col
     wait, asked = c("client_close_time") - c("request_start"), c("client_close_time") - c("request_end")
@@ -139,14 +145,14 @@ def early(rows: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def _timeout_start_text(wait: pl.Expr, asked: pl.Expr, connecting: pl.Expr) -> pl.Expr:
-    """Return the text that the matching timeout counts from the SYN, or from the last byte; "" if it counts from the request."""
+    """Return the words that say where the matching timeout began: at the SYN, or at the last byte; "" if at the request."""
     soon = pl.coalesce(_timeout(wait), _timeout(asked)).is_not_null()
     opened = pl.when(_timeout(connecting).is_not_null()).then(pl.lit(", counted from its SYN,"))
     return pl.when(soon).then(pl.lit("")).otherwise(opened.otherwise(pl.lit(", counted from the last byte,")))
 
 
 def _half_closed() -> pl.Expr:
-    """Return whether the client sent only a FIN, with its request, and the server closed without sending a byte."""
+    """Return whether the client sent a FIN (and no RST) right after its request, and the server closed without sending a byte."""
     c = pl.col
     with_it = (c("client_close_rst") == 0) & (c("client_close_time") - c("request_end") <= AT_ONCE.value)
     alone = c("client_rst_time").is_null() | (c("client_rst_time") - c("client_close_time") > GONE.value)
@@ -155,7 +161,9 @@ def _half_closed() -> pl.Expr:
 
 
 def _received() -> pl.Expr:
-    """Return whether a part of the response had come when the client closed, and the close does not show the opposite."""
+    """Return whether a part of the response had come when the client closed. It had not come if the close does not acknowledge
+    it.
+    """
     c = pl.col
     seen = (c("client_close_ack") > c("response_offset")).fill_null(value=True)
     return (begun() & seen & (c("response_start") <= c("client_close_time"))).fill_null(value=False)
@@ -178,10 +186,25 @@ def _head_only() -> pl.Expr:
 
 
 def _in_pieces() -> pl.Expr:
-    """Return whether a response without a length was sent in pieces, or has a media type of streams."""
+    """Return whether a response without a length was sent in pieces, or has a media type that is used for streams."""
     c = pl.col
     named = c("response_content_type").is_in(_STREAMS) | c("response_content_type").str.contains(_LOGS)
-    return (begun() & _unsized() & (named | (c("response_application_pauses") >= PAUSES.value))).fill_null(value=False)
+    paused = c("response_application_pauses") >= PAUSES.value
+    return (begun() & _unsized() & (named | paused | _trickled())).fill_null(value=False)
+
+
+def _trickled() -> pl.Expr:
+    """Return whether small chunks came until the client closed, with less than a segment per round trip.
+
+    A sender with more data would have sent more. With Nagle's algorithm on, the pauses of such a program do not show: the next
+    chunk is already waiting for the ACK.
+    """
+    c = pl.col
+    time = c("response_last_body_time") - c("response_start")
+    slow = c("response_body_bytes") * _round_trip() < SEGMENT * time
+    small = (c("response_chunks") >= PIECES.value) & (c("response_median_chunk") <= SEGMENT)
+    coming = c("client_close_time") - c("response_last_body_time") <= RECENT.value
+    return small & slow & coming & (time >= TRICKLED.value)
 
 
 def _unsized() -> pl.Expr:
@@ -212,9 +235,9 @@ def _endless() -> pl.Expr:
 
 
 def _by_the_client() -> pl.Expr:
-    """Return whether the client left before the server closed.
+    """Return whether the client closed before it knew that the server had closed.
 
-    ACK numbers decide. RSTs are never acknowledged, so an RST from the server counts from when it was captured.
+    ACK numbers decide this. RSTs are never acknowledged, so if the server sent an RST, the order of frames decides.
     """
     c = pl.col
     reset = ((c("server_close_rst") == 1) & (c("server_close_frame") < c("client_close_frame"))).fill_null(False)
@@ -225,8 +248,8 @@ def _by_the_client() -> pl.Expr:
 def _reset() -> pl.Expr:
     """Return whether the client reset the connection without acknowledging the end of the response.
 
-    An RST without ACK flag and without an earlier FIN does not count, because programs do not close like this. A host that does
-    not know the connection, such as a restarted one, answers a segment with it, or a router does so in the host's name.
+    An RST without ACK flag and without an earlier FIN does not count, because programs do not close like this. It is the reply
+    to a segment of an unknown connection, by a restarted host for example, or by a router in the name of the host.
     """
     c = pl.col
     short = (c("client_close_ack") < c("response_end_offset")) & (c("client_close_ack") >= c("request_ack"))
@@ -235,10 +258,11 @@ def _reset() -> pl.Expr:
 
 
 def _left_early() -> pl.Expr:
-    """Return whether the client sent a FIN, and then the response was never completed, or the client rejected it with an RST.
+    """Return whether the client ended an exchange early with a FIN.
 
-    The exchange is over if the server has closed, too, or the client has sent an RST. Otherwise a client whose FIN came soon
-    after its request may still be waiting, unless nothing followed for a long time.
+    After the FIN, the response was never completed, or the client rejected it with an RST. A FIN soon after the request may be
+    only a half-close: then the server must have closed, the client must have sent an RST, or nothing must have followed for a
+    long time.
     """
     c = pl.col
     over = c("server_close_frame").is_not_null() | c("client_rst_frame").is_not_null()
@@ -255,9 +279,10 @@ def _left_early() -> pl.Expr:
 
 
 def _fin_with_request() -> pl.Expr:
-    """Return whether the FIN came with the request or as the response began, and the client acknowledged everything sent.
+    """Return whether the client closed only its own direction, because it had no more to send.
 
-    Such a client has only closed its half. A FIN later in a response may be due to a timeout that expired between two segments.
+    Its FIN came with the request or when the response began, and it acknowledged everything that the server sent. A FIN later in
+    a response may be due to a timeout that expired between two segments.
     """
     c = pl.col
     asked = c("client_close_time") - c("request_end")
@@ -271,7 +296,10 @@ def _fin_with_request() -> pl.Expr:
 
 
 def _unfinished() -> pl.Expr:
-    """Return whether the end of the response is missing, and not only from the capture."""
+    """Return whether the server did not send the end of the response.
+
+    False if the server may have sent it in packets that are missing from the capture.
+    """
     c = pl.col
     # bytes that are not a response count: another protocol, or a response with missing packets
     known = pl.when(c("has_response")).then("response_end_offset").otherwise("request_ack")
@@ -301,7 +329,10 @@ def _timeout(wait: pl.Expr) -> pl.Expr:
 
 
 def timeout_near(wait: int, share: int, most: int) -> int | None:
-    """Return the common timeout (s) within `share` % and `most` ns of a wait (ns); None if there is none."""
+    """Return a common timeout (s) near a wait (ns); None if none is near.
+
+    They may differ by at most `share` % of the timeout, and by at most `most` ns.
+    """
     return next((s for s in _TIMEOUTS if abs(wait - s * SECOND) <= min(s * SECOND * share // 100, most)), None)
 
 
@@ -309,13 +340,15 @@ def timeout_near(wait: int, share: int, most: int) -> int | None:
 
 
 class Ended(NamedTuple):
-    """The reason for an early end: a kind of client-abort, "half-closed", or None for an unfinished upload without a reason.
+    """Why a client ended an exchange early.
 
-    `other`: the request that replaced this one, or of the page that the user left. `closed`: the user closed that page. `others`:
-    the connections that the same client closed at that moment. `silent`: True if the finding about one of `others` covers this
-    end. `longest` (ns): the client's longest earlier wait for a similar response. `not_awaited`: the client closed with the end
-    of its request. `hedged`: `other` is the same request, and got its response. `plays`: the client is a media player that was
-    receiving data. `from_syn` (s): the timeout, if it is measured from a SYN that was retransmitted.
+    `kind`: a kind of client-abort, "half-closed", or None for an unfinished upload without a known reason. `other`: the request
+    that replaced this one, or the request for the page that the user left. `closed`: the user closed that page. `others`: the
+    connections that the same client closed at that moment. `silent`: the finding about one of `others` covers this end.
+    `longest`: the client's longest earlier wait (ns) for a similar response. `not_awaited`: the client closed together with the
+    end of its request, so it did not wait for a response. `hedged`: `other` is the same request, and got its response. `plays`:
+    the client is a media player that was receiving data. `from_syn`: the timeout (s), if it is measured from a SYN that was
+    retransmitted.
     """
 
     kind: str | None
@@ -384,8 +417,8 @@ def decide(row: Mapping[str, Any], clients: Clients) -> Ended:
 def _longest_wait(own: Request, row: Mapping[str, Any], clients: Clients) -> int:
     """Return the client's longest earlier wait (ns) for a similar response; 0 if there is none, or if it would prove nothing.
 
-    A long poll may begin its response at once and end it when there is news; then the wait lasts until the end. Timeouts between
-    two segments start again with each segment, so a long response does not show that a client has no common timeout.
+    A long poll may begin its response at once and end it when there is news. Its wait lasts until the end. Other long responses
+    prove nothing: a timeout between two segments starts again with each segment.
     """
     if row["uploading"] or (row["begun"] and (not row["unsized"] or row["timeout"] is not None)):
         return 0
@@ -393,7 +426,11 @@ def _longest_wait(own: Request, row: Mapping[str, Any], clients: Clients) -> int
 
 
 def _closed_by_program(connection: int, moment: int, timeout: int | None, clients: Clients) -> tuple[Close, ...]:
-    """Return the connections that a program closed when it ended; empty if it did not end."""
+    """Return the connections that a program closed at about `moment` (ns) because it ended; empty if there is no evidence of
+    that.
+
+    `timeout`: the common timeout (s) that the client's wait on `connection` matches.
+    """
     near = clients.closes(connection, moment - TOGETHER.value, moment + TOGETHER.value)
     waits = [close.waited for close in near if close.waited is not None]
     if len(waits) >= SEVERAL.value and max(waits) - min(waits) > max(waits) // 10 + 20 * MILLISECOND:
@@ -407,10 +444,11 @@ def _closed_by_program(connection: int, moment: int, timeout: int | None, client
 
 
 def _interrupted(connection: int, moment: int, to_client: int, clients: Clients) -> tuple[Close, ...]:
-    """Return the closes of a client that was interrupted, as by Ctrl-C, though it goes on later; empty if it was not.
+    """Return the closes of a client that the user interrupted (as with Ctrl-C) and that went on later; otherwise an empty tuple.
 
-    It was waiting on several connections to one server, and no timeout expired: it had waited as long for each of these
-    responses before. `to_client`: the round trip (ns) to the client, for which it waits beyond the start of a response.
+    As evidence, the client closed several connections to one server while it was waiting for responses. It had waited as long
+    for similar responses before, so no timeout expired. `to_client`: the round trip (ns) between capture point and client; a
+    wait may exceed the earlier ones by this time.
     """
     near = clients.closes(connection, moment - TOGETHER.value, moment + TOGETHER.value)
     server = next((close.server for close in near if close.connection == connection), None)
@@ -434,7 +472,9 @@ def _awaits(close: Close, clients: Clients) -> bool:
 
 
 def _timer(wait: int) -> int | None:
-    """Return the timeout (s) that a wait (ns) since the first SYN matches: any whole number of seconds; None if none is near."""
+    """Return the timeout (s) that a wait (ns) since the first SYN suggests: a whole number of seconds near it; None if none is
+    near.
+    """
     seconds = (wait + SECOND // 2) // SECOND
     return seconds if abs(wait - seconds * SECOND) <= TIMER.value else None
 
@@ -444,7 +484,9 @@ def _is_timeout(wait: int) -> bool:
 
 
 def _first(group: tuple[Close, ...]) -> Close | None:
-    """Return the close whose finding covers the group: the first during which the client was waiting; None if there is none."""
+    """Return the close whose finding stands for the whole group: the first one while the client was waiting. None if it never
+    was.
+    """
     return next((close for close in group if close.waited is not None), None)
 
 
@@ -460,7 +502,8 @@ def _next_question(own: Request, row: Mapping[str, Any], clients: Clients) -> Re
 
 
 def _same_elsewhere(own: Request, row: Mapping[str, Any], clients: Clients) -> Request | None:
-    """Return the same request on another connection, whose response the client got just before it closed; None without one.
+    """Return the same request on another connection if its response arrived just before the client closed this one; otherwise
+    None.
 
     It must be the only such response during this wait: a client that repeats a request all the time often gets one.
     """
@@ -508,9 +551,10 @@ def _closed_page(own: Request, row: Mapping[str, Any], clients: Clients) -> Requ
 
 
 def _other_part(own: Request, row: Mapping[str, Any], clients: Clients) -> Request | None:
-    """Return the request for another part of the same resource; None if there is none.
+    """Return the client's request for another part of the same resource; None if there is none.
 
-    A request for all of it counts only if it is later: a part that is requested after it continues a download that broke off.
+    A request for the complete resource counts only if it is newer than this one. If it is older, this one only continues a
+    download that broke off.
     """
     since, until = min(own.start, row["ended_at"] - WINDOW), row["ended_at"] + WINDOW
     for other in clients.other_requests(own, since, until):

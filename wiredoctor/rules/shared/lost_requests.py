@@ -1,4 +1,4 @@
-"""Determine what happened to a request that ended without a response when the server closed: one cause for each close.
+"""Determine what happened to a request without a response on a connection that the server closed: one cause for each close.
 
 Each cause belongs either to `keep-alive-race` or to `no-response`. Most facts are in the packets of the connection; other closes
 of the server show whether an idle timeout caused the close (idle_times.py).
@@ -42,7 +42,9 @@ def candidates() -> pl.Expr:
 
 
 def screen() -> pl.Expr:
-    """Return a cheaper filter that is true for the same rows and others; it is used to skip batches without candidates."""
+    """Return a cheap filter that is true for every row that `find_lost` may return; it is used to skip batches without
+    candidates.
+    """
     c = pl.col
     return c("server_close_frame").is_not_null() & (
         ~c("has_response") | (c("response_status") < 200) | c("response_status").is_in([400, 408])
@@ -81,7 +83,9 @@ def find_lost(closes: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def repetition_columns() -> list[pl.Expr]:
-    """Return the columns that same_client.beside_repetitions needs. `due`: the time (ns) by which a repetition must begin."""
+    """Return the columns that same_client.beside_repetitions needs, and `due`: the time (ns) until which a repetition may be
+    sent.
+    """
     moment = pl.max_horizontal("server_close_time", "request_end")
     return [
         moment.alias("ended_at"),
@@ -102,7 +106,7 @@ def also_lost_text() -> pl.Expr:
 
 
 def _cause() -> pl.Expr:
-    """Return the cause of a lost request; null if these rules do not cover it."""
+    """Return the cause of a lost request; null if neither `keep-alive-race` nor `no-response` reports it."""
     c = pl.col
     against, client_first = closed_against_request(), _client_first()
     unaware = c("server_close_time") - c("request_start") <= UNAWARE.value + _round_trip()
@@ -149,9 +153,10 @@ def _interim() -> pl.Expr:
 
 
 def _error_sent_before() -> pl.Expr:
-    """Return whether the server sent a 408 or 400 and closed before the request arrived, so the 408 or 400 is no response to it.
+    """Return whether the server sent a 408 or 400 before the request arrived, and closed. Then this is no response to the
+    request.
 
-    Neither acknowledges any byte of the request.
+    Neither the 408 or 400 nor the close acknowledges any byte of the request.
     """
     c = pl.col
     unasked = c("response_status").is_in([400, 408]) & (c("response_ack") <= c("request_offset"))
@@ -179,8 +184,8 @@ def _had_previous_response() -> pl.Expr:
 def _client_first() -> pl.Expr:
     """Return whether the client closed before it knew of the server's close.
 
-    RSTs are never acknowledged, so a client that closed after the server's RST counts as first. An RST without ACK flag after
-    the server's RST is no close: the client's host has dropped the connection and rejects a segment that the RST overtook.
+    No ACK shows whether the client received an RST, so a client that closed after the server's RST counts as first. One case is
+    excluded: a client's RST without ACK flag after the server's RST. The client had already dropped the connection then.
     """
     c = pl.col
     knew = ((c("client_close_ack") > c("server_close_offset")) & (c("server_close_rst") == 0)).fill_null(value=False)
@@ -190,7 +195,7 @@ def _client_first() -> pl.Expr:
 
 
 def _forgotten() -> pl.Expr:
-    """Return whether the request was sent after an idle time, and rejected with the RST of a host without this connection."""
+    """Return whether the server's host no longer knew the idle connection: an RST without ACK flag answered the request."""
     c = pl.col
     alone = (c("server_close_rst") == 1) & c("server_close_ack").is_null() & (c("server_close_offset") == c("request_ack"))
     answers = (c("server_close_frame") > c("request_frame")) & (client_idle_time() >= REST.value)
@@ -199,7 +204,7 @@ def _forgotten() -> pl.Expr:
 
 
 def fresh() -> pl.Expr:
-    """Return whether the server closed as soon as it had accepted the connection of this first request."""
+    """Return whether this is the first request of a connection that the server closed right after the handshake."""
     c = pl.col
     first = c("handshake") & (c("exchange") == 0) & c("previous_end").is_null()
     return (first & (c("server_close_time") - c("accepted_time") < ACCEPTED.value)).fill_null(value=False)

@@ -8,13 +8,14 @@ _HOSTS = ("client_host", "server_host")
 
 
 def compare_neighbors(rows: pl.DataFrame, connections: pl.LazyFrame, exchanges: pl.LazyFrame) -> pl.DataFrame:
-    """Add columns to rows about unacknowledged data: the facts that other connections of the two hosts show.
+    """Add columns that show what other connections of the same two hosts reveal about unacknowledged data.
 
-    `rows` have `number`, `connection`, `exchange`, `sender_direction`, and the times of the first, second and last copy of the
-    data. Added columns, besides those of the connection itself: `alive_elsewhere`: the receiver sent a packet on another
-    connection during the retransmissions. `answered_later`: the server answered on a connection that was opened after the first
-    copy. `repeated`: a connection that was opened after the first copy carries the same request. `survived_rest`: the longest
-    idle time (ns) after which this server answered a request of the client; null if there is none.
+    `rows` describe the data: `number`, `connection`, `exchange`, `sender_direction`, `first_time`, `second_time` and `last_time`
+    (of the first, second and last copy). The added columns include those of the connection, and:
+    `alive_elsewhere`: the receiver sent a packet on another connection during the retransmissions;
+    `answered_later`: the server answered on a connection that was opened after the first copy;
+    `repeated`: a connection that was opened after the first copy carries the same request;
+    `survived_rest`: the longest idle time (ns) after which this server still answered a request of the client; null if unknown.
     """
     c = pl.col
     ends = _of_the_same_hosts(rows, connections)
@@ -47,7 +48,7 @@ def compare_neighbors(rows: pl.DataFrame, connections: pl.LazyFrame, exchanges: 
 
 
 def _of_the_same_hosts(rows: pl.DataFrame, connections: pl.LazyFrame) -> pl.DataFrame:
-    """Return the connections between the two hosts of each row."""
+    """Return the connections between hosts that are the client and the server of a connection in `rows`."""
     ends = connections.select(
         *("connection", "client_host", "server", "client_direction", "start", "server_bytes", "first_answer_frame"),
         *("first_answer_time", "syn_time"),
@@ -67,10 +68,10 @@ def _talks(exchanges: pl.LazyFrame, ends: pl.DataFrame) -> pl.DataFrame:
 
 
 def _meanwhile(of_server: str, of_client: str) -> pl.Expr:
-    """Return whether the receiver sent a packet between the second copy and the time when another copy was due.
+    """Return whether the receiver of the data sent a packet after the second copy of the data, before the next copy was due.
 
-    The receiver is the server if the client sends the data. `of_server` and `of_client`: the columns with the time (ns) of a
-    packet from each. Each pause is twice the previous one, so the next pause is about as long as all earlier ones together.
+    `of_server` and `of_client`: the columns with the time (ns) of a packet from that side; the one of the receiver is used. A
+    sender doubles its pauses, so the next pause would be about as long as all earlier ones together.
     """
     c = pl.col
     time = pl.when("is_client").then(of_server).otherwise(of_client)
@@ -79,7 +80,7 @@ def _meanwhile(of_server: str, of_client: str) -> pl.Expr:
 
 
 def _rests(said: pl.DataFrame) -> pl.DataFrame:
-    """Return for each row the longest idle time (ns, `survived_rest`) after which this server answered on a connection."""
+    """Return for each row `survived_rest`: the longest idle time (ns) after which its server still answered on a connection."""
     c = pl.col
     rest = c("request_start") - c("previous_end") - c("rtt_client").fill_null(0)
     answered = said.filter(c("server") == c("server_other"), c("response_frame").is_not_null())
@@ -87,5 +88,5 @@ def _rests(said: pl.DataFrame) -> pl.DataFrame:
 
 
 def _among(found: pl.DataFrame) -> pl.Expr:
-    """Return whether the row's number occurs in `found`."""
+    """Return whether the row's value of `number` occurs in the column `number` of `found`."""
     return pl.col("number").is_in(found["number"].unique().implode())

@@ -1,7 +1,7 @@
-"""Find when a process of a server ended: closes at one moment that no idle timeout explains.
+"""Find when a process of a server ended: it closed connections at one moment, and no idle timeout explains these closes.
 
-All rules about closes share this code. The steps are: leave out closes right after responses; find possible ends of processes by
-their packets; learn idle timeouts from all other closes; and drop the ends that these timeouts explain. No step changes an
+All rules about closes share this code. The steps are: leave out closes right after responses; find moments at which a process
+may have ended; learn idle timeouts from all other closes; and drop the moments that these timeouts explain. No step changes an
 earlier one.
 """
 
@@ -21,19 +21,21 @@ SPREAD = 100 * MILLISECOND
 REFUSED = SECOND
 """The maximum time in ns from the end of a process to a SYN that is refused because no other process takes over."""
 LAIN = 1_500 * MILLISECOND
-"""The maximum time in ns that a request waited for the close if it arrived at the timeout that closed other connections."""
+"""The maximum time in ns from a request to the close if the request may have arrived just when an idle timeout expired."""
 STRAGGLERS = 500 * MILLISECOND
 """The maximum time in ns between the end of a process and the closes by other processes of the server."""
 AGAIN = SECOND
 """The maximum time in ns between ends of processes that are merged into one."""
 CLOSER = 4
-"""The minimum factor between the differences of idle times and of close times. Then the responses did not cause the closes."""
+"""If idle times differ by more than this many times as much as the closes do, the responses did not cause the closes."""
 APART = 5 * MILLISECOND
-"""The minimum difference in ns between those idle times: one process closes several connections in less time."""
+"""The minimum difference in ns between idle times that shows this: one process closes several connections in less time."""
 
 
 class Syn(NamedTuple):
-    """A SYN to an endpoint: when it and its answer passed (ns), whether the answer refused it, and the packet of the answer."""
+    """A SYN to an endpoint. `time`, `answered`: when the SYN and its answer passed the capture point (ns). `refused`: the answer
+    was an RST. `frame`: the answer.
+    """
 
     time: int
     answered: int
@@ -42,16 +44,17 @@ class Syn(NamedTuple):
 
 
 class Stop(NamedTuple):
-    """The end of a process at an endpoint: the proof (`form`), and the times of its first and last close (ns).
+    """The end of a process at an endpoint.
 
-    `resting`: the closes of idle connections. `lost`, `cut`: the numbers of lost requests, and of truncated responses and
-    tunnels. `refused`: the refused SYNs. `form` is the proof, one of
-    a: three idle times or more, and the longest is more than twice the shortest;
-    b: two idle times, and a SYN was refused within a second;
-    c: one idle time, and an exchange was cut off at the same moment;
-    d: one idle time, and the next SYN was refused;
-    e: three idle times that are closer together, and no older connection is used again;
-    f: two idle times, no older connection is used again, and neither a timeout nor the responses explain the closes.
+    `start`, `end`: the times of the first and last close (ns). `resting`: the closes of idle connections. `lost`: the number of
+    lost requests. `cut`: the number of truncated responses and tunnels. `refused`: the refused SYNs. `form`: the proof, which is
+    one of
+    a: three or more idle times, of which the longest is more than twice the shortest;
+    b: two or more idle times, and a SYN was refused within a second;
+    c: one or more idle times, and an exchange was cut off at the same moment;
+    d: one or more idle times, and the next SYN was refused;
+    e: three or more idle times that are closer together, and no older connection is used again;
+    f: two or more idle times, no older connection is used again, and neither a timeout nor the responses explain the closes.
     """
 
     form: str
@@ -64,8 +67,9 @@ class Stop(NamedTuple):
 
 
 class Stops(NamedTuple):
-    """The ends of processes at an endpoint, in order, and the connections that the endpoint closed late because its process
-    was suspended.
+    """The times at which processes ended at an endpoint, in order.
+
+    `late`: the connections that the endpoint closed late because its process had been suspended.
     """
 
     stops: tuple[Stop, ...] = ()
@@ -77,7 +81,7 @@ class Stops(NamedTuple):
 
     @property
     def connections(self) -> set[int]:
-        """Return the idle connections from whose closes no timeout is learned."""
+        """The idle connections whose closes say nothing about an idle timeout."""
         return {end.connection for stop in self.stops for end in stop.resting} | self.late
 
 
@@ -85,10 +89,10 @@ NONE = Stops()
 
 
 class Uses(NamedTuple):
-    """The exchanges of an endpoint.
+    """The exchanges of an endpoint, with some columns of tables.CLOSES and two more.
 
-    Columns: as in tables.CLOSES, and `answered`: a final response was captured; `closed`: the server closed. `final_at` (ns) is
-    the time until which the exchange was observed.
+    `answered`: a final response was captured. `closed`: the server closed. `final_at` (ns) is the time until which the exchange
+    was observed.
     """
 
     rows: pl.DataFrame
@@ -120,9 +124,9 @@ def suspicious(ends: pl.DataFrame, syns: pl.DataFrame) -> set[int]:
 
 
 def stops_of(ends: Sequence[End], syns: Sequence[Syn], uses: Callable[[], Uses] | None = None) -> Stops:
-    """Return the ends of processes at one endpoint, from its closes and the SYNs to it, both in time order.
+    """Return when processes ended at one endpoint, as shown by its closes (`ends`) and by the SYNs to it, both in time order.
 
-    `uses` returns the endpoint's exchanges. It is called only if closes and SYNs do not decide.
+    `uses` returns the endpoint's exchanges. It is called only if closes and SYNs are not sufficient to decide.
     """
     soon = closes_soon([end for end in ends if end.sort != "open"])
     counting = [end for end in ends if not (soon and end.rest is not None and end.rest <= AT_ONCE)]
@@ -152,7 +156,7 @@ def stops_of(ends: Sequence[End], syns: Sequence[Syn], uses: Callable[[], Uses] 
 
 
 def _moments(ends: Iterable[End]) -> list[list[End]]:
-    """Return groups of closes that follow one another immediately. Each group is a moment."""
+    """Return the closes in groups. The closes of a group, which is called a moment, follow one another immediately."""
     moments: list[list[End]] = []
     for end in ends:
         if not moments or end.time - moments[-1][-1].time > TOGETHER:
@@ -162,12 +166,15 @@ def _moments(ends: Iterable[End]) -> list[list[End]]:
 
 
 def _rests(moment: Iterable[End]) -> list[int]:
-    """Return the sorted idle times (ns) of those closes that have no request in progress."""
+    """Return the idle times (ns), in ascending order, of those closes from which a timeout can be learned."""
     return sorted(end.rest for end in moment if end.teaches and end.rest is not None)
 
 
 def _form(moment: list[End], syns: Sequence[Syn]) -> str | None:
-    """Return the form (see `Stop`) of the end of a process that the closes of one moment and the SYNs show, or None."""
+    """Return the form of the end of a process (see `Stop`), as shown by closes and SYNs; None if they do not show one.
+
+    `moment`: closes that followed one another immediately.
+    """
     rests = _rests(moment)
     if not rests:
         return None
@@ -185,8 +192,8 @@ def _form(moment: list[End], syns: Sequence[Syn]) -> str | None:
 def _is_under_way(end: End, shortest: int) -> bool:
     """Return whether a close ended an exchange that an idle timeout would not have ended.
 
-    A request does not count if it may just have arrived at the timeout that closed the others. `shortest`: their shortest idle
-    time (ns).
+    The other connections may have been closed by an idle timeout. A request does not count if it may just have arrived when that
+    timeout expired. `shortest`: the shortest idle time (ns) of the other connections.
     """
     if end.sort in ("broken", "open"):
         return True
@@ -196,14 +203,16 @@ def _is_under_way(end: End, shortest: int) -> bool:
 
 
 def _is_close(moment: list[End]) -> bool:
-    """Return whether a server that checks its connections only now and then would close like this."""
+    """Return whether the closes fit a server with an idle timeout that checks its connections only now and then."""
     rests = _rests(moment)
     return len(rests) > 2 and rests[-1] - rests[0] > SPREAD and rests[-1] <= 2 * rests[0]
 
 
 def _is_last(moment: list[End], uses: Uses) -> bool:
-    """Return whether no connection from before these closes is used again, and a later connection stays open although it is
-    idle for as long.
+    """Return whether the server no longer uses an idle timeout that would explain these closes.
+
+    No connection from before the closes is used again. A newer connection was idle for at least their shortest idle time, and
+    was then used successfully or stayed open.
     """
     c = pl.col
     start, end, shortest = moment[0].time, moment[-1].time, _rests(moment)[0]
@@ -216,9 +225,9 @@ def _is_last(moment: list[End], uses: Uses) -> bool:
 
 
 def _lone(moments: list[list[End]]) -> int | None:
-    """Return the index of the only moment at which the server closed idle connections together; None if it is not the only one.
+    """Return the index of the moment at which the server closed idle connections, if there is only one; otherwise None.
 
-    The responses on these connections must have ended at different times.
+    The responses on these connections must have ended at different times, much further apart than the closes.
     """
     closing = [number for number, moment in enumerate(moments) if _rests(moment)]
     if len(closing) != 1:
@@ -230,10 +239,10 @@ def _lone(moments: list[list[End]]) -> int | None:
 
 
 def _is_unexplained(moment: list[End], uses: Uses) -> bool:
-    """Return whether no connection from before these closes is used again, and the idle times match no timeout.
+    """Return whether only the end of a process explains these closes.
 
-    They match none if the shortest is shorter than any timeout, if all are shorter than announced, or if another connection
-    stayed open after a much longer idle time.
+    No older connection is used again, and the idle times match no timeout. They match none if the shortest is shorter than any
+    timeout, if all are shorter than announced, or if another connection stayed open after a much longer idle time.
     """
     c = pl.col
     start, end, rested = moment[0].time, moment[-1].time, _rests(moment)
@@ -249,7 +258,10 @@ def _is_unexplained(moment: list[End], uses: Uses) -> bool:
 
 
 def _is_due(form: str, moment: list[End], limit: Limit | None) -> bool:
-    """Return whether an idle timeout of the server had expired on all closed connections, so no process ended."""
+    """Return whether the closes are due to an idle timeout: it had expired on all of these connections. Then no process ended.
+
+    `form`: the form of the end (see `Stop`). `limit`: the idle timeout learned from other closes.
+    """
     said = max((end.said for end in moment if end.said is not None), default=None)
     known = [Limit("announced", said * SECOND, (said + 1) * SECOND, said=said)] if said is not None else []
     known += [limit] if limit is not None and limit.how in ("sharp", "coarse") else []
@@ -273,7 +285,10 @@ def _stop(form: str, moment: list[End], syns: Sequence[Syn]) -> Stop:
 
 
 def _refused_syns(syns: Iterable[Syn], until: int) -> Iterator[Syn]:
-    """Yield the SYNs that were refused by `until` (ns), and those refused later if none had been accepted before them."""
+    """Yield the refused SYNs that the end of a process explains.
+
+    These are the SYNs that were refused by `until` (ns). Later ones count only if no SYN had been accepted before them.
+    """
     accepted = False
     for syn in syns:
         if syn.refused and (not accepted or syn.answered <= until):
@@ -286,7 +301,9 @@ def _answered(syn: Syn) -> int:
 
 
 def _with_stragglers(stop: Stop, ends: Iterable[End], inside: set[int], limit: Limit | None) -> Stop:
-    """Return the end of a process with the connections that other processes closed a little earlier or later."""
+    """Return the end of a process, extended by closes of idle connections that other processes of the server made shortly before
+    or after.
+    """
     some = [
         end
         for end in ends

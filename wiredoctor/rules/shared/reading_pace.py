@@ -1,9 +1,10 @@
 """Find clients that close their window because they read at their own pace: a rate limit, or a player with a full buffer.
 
-Such a program may always sleep for the same time (wget, players, loops with a pause); then its window opens at regular times.
-Or it sleeps until the amount that it has read fits its rate (curl); then the amount between two openings is proportional to the
-time between them. The amount alone shows less, because the kernel opens a window early or late. The pauses of players (ffplay)
-vary, and so do the pauses of a slow disk. Therefore players are recognized by what they read, or by their User-Agent.
+Some of these programs always sleep for the same time (wget, players, loops with a pause), so their window opens at regular
+times. Others sleep until the amount that they have read fits their rate (curl); then the amount between two openings is
+proportional to the time between them. The amount alone shows less, because the kernel opens a window early or late. The pauses
+of players (ffplay) vary, and so do the pauses of a slow disk. Therefore players are recognized by what they read, or by their
+User-Agent.
 """
 
 from __future__ import annotations
@@ -26,18 +27,22 @@ _OF_RESPONSE = ["connection", "response"]
 
 
 def with_pace(rows: pl.DataFrame, connections: pl.LazyFrame, exchanges: pl.LazyFrame, most: int) -> pl.DataFrame:
-    """Add columns to the rows, each about a closed window, which show that the client reads at its own pace.
+    """Add columns that show whether a client reads at its own pace. Each row is about one time for which a receive window was
+    closed.
 
     `period`: the time (ns) between two openings of the window. `rate`: the bytes per second between them. A value is null unless
     it is similar for at least half of the closed windows of the response. It is also null for a window that was closed for more
-    than two periods. Only the first window may be closed longer if the client had read ahead so much that the rate explains it.
+    than two periods. Only the first window may be closed longer, if the client had read ahead so much that the rate explains it.
 
-    `plays`: the response is audio or video, or its client is a player. `of_client`: the window belongs to a client. Only openings
-    at most `most` ns apart count. `period`, `rate` and `plays` are only for HTTP clients that are not gateways, because a gateway
-    may wait for a client of its own.
+    `plays`: the response is audio or video, or its client is a player. `of_client`: the window belongs to a client. Only
+    openings at most `most` ns apart count. `period`, `rate` and `plays` are only for HTTP clients that are not gateways, because
+    a gateway may wait for a client of its own.
 
-    `rows` have `connection`, the `direction` of the receiver, `http`, and `start` (ns). They also have `opened` (ns) and `offset`
-    of the next data (null if the window never opened), and `closed`, the time (ns) for which the window was closed.
+    `longest_pause`: the longest time (ns) for which such a client closed its window in the response. `paused_percent`: the part
+    of the response's time that all these windows took, null unless the response is complete.
+
+    `rows` have `connection`, the `direction` of the receiver, `http`, and `start` (ns). They also have `opened` (ns) and
+    `offset` of the next data (null if the window never opened), and `closed`, the time (ns) for which the window was closed.
     """
     c = pl.col
     clients = connections.select("connection", "client_direction").join(
@@ -50,6 +55,7 @@ def with_pace(rows: pl.DataFrame, connections: pl.LazyFrame, exchanges: pl.LazyF
         .select(
             *("connection", "request_forwarded", "request_start", "response_start", "response_offset"),
             c("exchange").alias("response"),
+            pl.when(c("response_end_reason") == "complete").then(c("response_end") - c("response_start")).alias("response_time"),
             media(c("response_content_type"), c("request_user_agent")).alias("media"),
         )
         .drop_nulls("request_start")
@@ -66,6 +72,8 @@ def with_pace(rows: pl.DataFrame, connections: pl.LazyFrame, exchanges: pl.LazyF
     found = _with_periods(held, most).select(
         "number",
         *(pl.when(within).then(name).alias(name) for name in ("period", "rate")),
+        _closed().max().over(_OF_RESPONSE).alias("longest_pause"),
+        (_closed().sum().over(_OF_RESPONSE) * 100 / c("response_time")).ceil().alias("paused_percent"),
         (c("media") & (_closed() <= most) & (c("opened").is_not_null() | c("opened_before"))).alias("plays"),
     )
     made = numbered.join(found, on="number", how="left").sort("number").collect()
@@ -83,7 +91,10 @@ def _closed() -> pl.Expr:
 
 
 def _read_ahead() -> pl.Expr:
-    """Return whether the average rate up to this opening is at least the later rate, so the pause follows from that rate."""
+    """Return whether the client had read ahead, so that its pace explains why the window was closed for so long.
+
+    The average rate up to this opening of the window must be at least the later rate.
+    """
     c = pl.col
     sent, time = c("offset") - c("response_offset"), c("opened") - c("response_start")
     later_sent, later_time = ((c(name).max() - c(name).min()).over(_OF_RESPONSE) for name in ("offset", "opened"))
@@ -91,10 +102,13 @@ def _read_ahead() -> pl.Expr:
 
 
 def _with_periods(held: pl.LazyFrame, most: int) -> pl.LazyFrame:
-    """Add columns with the pace of each response, and `opened_before`: an earlier window of the response opened.
+    """Add columns with the pace at which a client reads each response. A window that was closed opens again when the client
+    reads.
 
-    `period`: the longest time (ns) between openings at regular times. `rate`: bytes per second. `while_paced`: the longest time
-    (ns) between openings at regular times or at one rate. They are null if less than half of the closed windows follow a pace.
+    `period`: the longest time (ns) between openings that come at regular times. `rate`: the bytes per second if the amount of
+    data between openings is proportional to the time. `while_paced`: the longest time (ns) between openings to which one of the
+    two applies. They are null if less than half of the closed windows follow a pace. `opened_before`: an earlier window of the
+    response has opened.
     """
     c = pl.col
     period, rate = c("opened").diff(), c("offset").diff() * SECOND // c("opened").diff()
@@ -129,7 +143,10 @@ def _with_periods(held: pl.LazyFrame, most: int) -> pl.LazyFrame:
 
 
 def _alike(of: str, count: int, percent: int, tolerance: int = 0) -> pl.Expr:
-    """Return the largest of `count` columns if they are positive and differ by at most `percent` + `tolerance`; else null."""
+    """Return the largest of the columns `of`_0, `of`_1, ... (`count` columns); null if they are not alike.
+
+    They are alike if they are positive, and differ by at most `percent` of the largest plus `tolerance`.
+    """
     names = [f"{of}_{n}" for n in range(count)]
     largest = pl.max_horizontal(names)
     # horizontally, the maximum of null and a number is the number

@@ -1,6 +1,6 @@
 """Collect what a client did on its other connections: its requests and its closes.
 
-Rules about a client that left, or that repeats lost requests, share this code: the requests of these hosts are examined once for
+Rules about a client that left, or that repeats lost requests, share this code, so the requests of a host are examined once for
 all of them. The same client is the same host with the same User-Agent; 127.0.0.1 and ::1 are one host. Behind a gateway,
 X-Forwarded-For must be the same, too; a gateway that does not send it has many users, who cannot be distinguished.
 """
@@ -66,7 +66,7 @@ class Request(NamedTuple):
 class Close(NamedTuple):
     """A close by a client: its time (ns), connection and frame, and how long (ns) the client had waited for a response.
 
-    `waited` is None if no response was due.
+    `waited` is None if the client was not waiting for a response.
     """
 
     time: int
@@ -119,7 +119,7 @@ class Clients:
             self._asked.setdefault(who, []).append(request)
 
     def request(self, connection: int, exchange: int) -> Request | None:
-        """Return the request of a candidate; None if it is unknown."""
+        """Return an exchange's request; None if it is unknown."""
         found = self._by_place.get((connection, exchange))
         return None if found is None else found[1]
 
@@ -132,7 +132,7 @@ class Clients:
         return self._by_place[one.connection, one.exchange][0][1]
 
     def repeated_syn(self, connection: int) -> int | None:
-        """Return when the first SYN of a connection was sent (ns); None if there was only one."""
+        """Return when the first of several SYNs of a connection was sent (ns); None if there was only one SYN."""
         return self._repeated_syn.get(connection)
 
     def other_requests(self, one: Request, since: int, until: int) -> Iterator[Request]:
@@ -143,11 +143,11 @@ class Clients:
         return (other for other in asked[first:last] if (other.connection, other.exchange) != one[1:3])
 
     def longest_wait(self, one: Request, until: int, *, whole: bool = False) -> int:
-        """Return the longest wait (ns) of the same client for the response to a similar request; 0 if there is none.
+        """Return the client's longest wait (ns) for the response to a similar request; 0 if there is none.
 
-        Only responses count that began by `until` (ns), and of which the client acknowledged something. `whole`: return the wait
-        for the end of a response, if it came by then.
-        Requests are similar if they have the same method and host, and their paths differ only in numbers.
+        Requests are similar if they have the same method and host, and their paths differ only in numbers. The client waits
+        until the response begins; if `whole` is true, until it is complete. A wait counts only if it ended by `until` (ns), and
+        if the client acknowledged a part of the response.
         """
         if whole not in self._longest:
             longest = self._longest.setdefault(whole, {})
@@ -163,15 +163,15 @@ class Clients:
         return known[place - 1][1] if place else 0
 
     def closes(self, connection: int, since: int, until: int) -> list[Close]:
-        """Return the connections that the host of a connection's client closed between `since` and `until` (ns)."""
+        """Return the closes between `since` and `until` (ns) by the host that is the client of this connection."""
         closed = self._closed.get(self._who.get(connection, ""), [])
         return closed[bisect_left(closed, (since,)) : bisect_right(closed, (until + 1,))]
 
     def went_on(self, connection: int, since: int, until: int) -> bool:
-        """Return whether the connection's client opened another connection to the same server, or sent a request, from `since`
-        to `until`.
+        """Return whether the client of a connection contacted the same server again between `since` and `until` (ns).
 
-        A connection from the same host whose User-Agent is unknown counts as the client's.
+        A new connection and a request both count. If the User-Agent on another connection from the same host is unknown, that
+        connection counts as the client's.
         """
         sent = self._sent.get((self._who.get(connection, ""), self._server.get(connection, "")), [])
         some = sent[bisect_left(sent, (since,)) : bisect_right(sent, (until + 1,))]
@@ -180,7 +180,7 @@ class Clients:
 
 
 def nobody() -> Clients:
-    """Return an object without clients. It is created on demand: nothing may run in Polars before processes are forked."""
+    """Return an object without clients. It is created only when needed, because Polars must not run before a process forks."""
     requests = _requests(EXCHANGES.empty().lazy()).collect()
     closes = _closes(CLOSES.empty().lazy()).collect()
     return Clients(requests, closes, CONNECTIONS.empty().select("connection", "client_host", "server", "start", "syns"), ())
@@ -203,7 +203,7 @@ def beside_repetitions(rows: pl.DataFrame, clients: Clients) -> pl.DataFrame:
     to repeat: a second POST may be a second order. `rows` have `ended_at` and `round_trip` (ns).
 
     `severity` and `addition` (a sentence) are null if there is no such repetition; `evidence` includes its frames.
-    `pending_until`: if a repetition still waits for a response, the time (ns) by which this must begin; otherwise null.
+    `pending_until`: if a repetition has no response yet, the time (ns) until which one would count; otherwise null.
     """
     severities: list[str | None] = []
     pending: list[int | None] = []
@@ -232,7 +232,10 @@ def beside_repetitions(rows: pl.DataFrame, clients: Clients) -> pl.DataFrame:
 
 
 def _repetitions(own: Request | None, moment: int, trip: int, clients: Clients) -> list[Request]:
-    """Return the repetitions of a request that have no response yet, or got a timely one that was not a failure."""
+    """Return the repetitions of a GET or HEAD request.
+
+    A repetition counts if it has no response yet, or got a timely response that was not an error.
+    """
     if own is None or own.method not in ("GET", "HEAD"):
         return []
     return [
@@ -250,10 +253,11 @@ def known_clients(
     closes: pl.LazyFrame, exchanges: pl.LazyFrame, connections: pl.LazyFrame, candidates: Iterable[pl.DataFrame],
     gateways: Collection[int],
 ) -> Clients:  # fmt: skip
-    """Return what the clients of these candidates did at about the same time, and their requests that waited as long.
+    """Return the requests and closes of these candidates' clients that the rules may need.
 
-    Candidates have the columns `connection`, `ended_at` and `waited` (ns); `exchanges` has the columns tables.ASKED. `gateways`
-    are the connections whose client is a gateway, which forwards requests of others.
+    A candidate is about a client that closed at `ended_at` after it had `waited` (ns). What the client did shortly before and
+    after that is returned, and its requests that may have waited at least as long for a response. `exchanges` has the columns
+    tables.ASKED. `gateways`: the connections whose client is a gateway, which forwards requests of others.
     """
     c = pl.col
     wanted = pl.concat([rows.select("connection", "ended_at", "waited") for rows in candidates])
@@ -285,7 +289,7 @@ def _one_host() -> pl.Expr:
 
 
 def _requests(exchanges: pl.LazyFrame) -> pl.LazyFrame:
-    """Return the columns of `exchanges` that Clients needs, with final responses only."""
+    """Return the columns of `exchanges` that Clients needs. Responses count only if they are final."""
     c = pl.col
     final = c("response_status") >= 200
     return exchanges.select(
@@ -310,8 +314,8 @@ def _requests(exchanges: pl.LazyFrame) -> pl.LazyFrame:
 def _closes(closes: pl.LazyFrame) -> pl.LazyFrame:
     """Return a row for each connection that its client closed.
 
-    `time`, `frame`, `waited` are null if the server closed first. `unseen`: the first exchange with a response of which the
-    client's close acknowledges nothing; null if there is none.
+    `time`, `frame` and `waited` are null if the server closed first. `unseen`: the first exchange whose response the client had
+    not seen, because its close acknowledges nothing of that response; null if there is none.
     """
     c = pl.col
     # the server's FIN may have been on its way

@@ -3,7 +3,7 @@
 What it means
     A sender may have no more bytes in flight than the receiver's window allows. It also keeps sent data in its own send
     buffer until the data is acknowledged. Either way at most one buffer is transferred per round trip, whatever the network
-    could carry: 64 kB per 80 ms are 0.8 MB/s. Here such a buffer was full most of the time.
+    could carry: 64 kB per 80 ms is 0.8 MB/s. Here the sender was at such a limit most of the time.
 
     Kind receive-window: the limit is the window that the receiver announced. Kind no-window-scaling: the window cannot grow
     beyond 65,535 bytes, because a SYN lacks the window scale option (RFC 7323). Kind send-buffer: the bytes in flight reached a
@@ -18,23 +18,23 @@ How it is proved
 
     A round trip counts as limited by the receiver's window on three conditions. The sender had less than a segment of the
     window left. The window was as large as it had ever been. And the round-trip time did not grow: if it grows, queues are
-    full, and a larger window only makes them longer.
+    building up, and a larger window only makes them longer.
 
-    A round trip counts as limited by the send buffer if the bytes in flight stay at the same maximum. That maximum was
-    reached in most of ten round trips or more, does not grow, is seldom exceeded, and leaves room for two segments in the
-    window. The sender may wait longer than a round trip: Linux fills a send buffer again when a third of it is free.
+    A round trip counts as limited by the send buffer if the bytes in flight stay at the same ceiling. There are at least ten
+    round trips, and most of them reach this ceiling. It does not grow, is seldom exceeded, and leaves room for two segments in
+    the window. The sender may wait longer than a round trip: Linux fills a send buffer again when a third of it is free.
 
     Together, the limited round trips take at least 60 % of the time, and the round trip is at least 5 ms. For send-buffer,
     confidence is low: a congestion window that does not grow, and a program that writes at a steady pace, can look the same.
 
 What it is not
-    Slow start, a growing congestion window and losses are other limits. A program may have nothing to send; if segments
-    carry timestamps, they must confirm that, because otherwise the path stalled. A receiver that does not read shrinks its
-    window (if it closes, that is zero-window-stall). Full queues on the path lengthen the round trip. Without the handshake
-    in the capture, the scale of the windows is unknown.
+    Slow start, a growing congestion window and losses are other limits. A program may have nothing to send. If segments carry
+    timestamps, a pause counts as that only if they show that the next segment was sent late; otherwise the path stalled. A
+    receiver that does not read shrinks its window (if it closes, that is zero-window-stall). Full queues on the path lengthen
+    the round trip. Without the handshake in the capture, the scale of the windows is unknown.
 
 What to do
-    receive-window, send-buffer: let the kernel size the buffers: a program that sets SO_RCVBUF or SO_SNDBUF turns that off.
+    receive-window, send-buffer: let the kernel size the buffers. A program that sets SO_RCVBUF or SO_SNDBUF turns that off.
     If bandwidth x round trip is larger than the kernel's limits allow, raise the limits. no-window-scaling: turn window
     scaling on, and check that nothing removes the window scale option from SYNs.
 
@@ -104,16 +104,19 @@ RULE = Rule(
     explained_by=(("zero-window-stall", "time"), ("delayed-ack-stall", "time"), ("nagle-delayed-ack", "time")),
 )
 
-MIN_TIME = Threshold("1 s", "the minimum duration: users notice this as slow; shorter transfers end in slow start")
+MIN_TIME = Threshold("1 s", "the minimum duration: users notice this as slow; shorter transfers end while still in slow start")
 MIN_SHARE = Threshold(
     "60 %", "the limited round trips must take at least this share of the body's time; otherwise the buffer is not the main limit"
 )
 MIN_RTT = Threshold(
     "5 ms",
-    "the minimum round trip: with a shorter one even 64 kB per round trip are 13 MB/s, and scheduling delays are as long as "
+    "the minimum round trip: with a shorter one even 64 kB per round trip is 13 MB/s, and scheduling delays are as long as "
     "round trips",
 )
-MIN_UNSCALED = Threshold("32768 bytes", "a window below half of the maximum without scaling is small for another reason")
+MIN_UNSCALED = Threshold(
+    "32768 bytes",
+    "the largest window without scaling is 65,535 bytes; one below half of that is small for another reason",
+)
 LARGEST_UNSCALED = 65_535
 """The largest value of the window field, in bytes."""
 EXAMPLE = 12_500_000
@@ -240,7 +243,7 @@ def _evidence() -> pl.Expr:
         (
             "filled_frame",
             "filled_time",
-            pl.format("the window is full: more data has to wait for an ACK ({})", duration(pl.col("rtt"))),
+            pl.format("the window is full: more data has to wait a round trip ({}) for an ACK", duration(pl.col("rtt"))),
         ),
         ("in_flight_frame", "in_flight_time", pl.format("{} bytes are in flight, the maximum", "in_flight")),
         ("frame", "time", pl.format("the body ends, {} after it began", duration(pl.col("took")))),

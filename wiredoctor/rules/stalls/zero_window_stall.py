@@ -39,11 +39,16 @@ How it is proved
     end of that window was at least the client's rate afterwards. Or the response is audio or video, or the client is a player
     (User-Agent), and the window opens again within 60 s. Gateways are excluded, because their own clients may be the reason.
 
+    Severity note: the pauses of a client cannot have cost its user much. The response is complete, no window of it was closed
+    for more than 500 ms, and together they were closed for 25 % of its time at most. That is common where a program
+    processes what it reads, and reads on when it has room (backpressure). Gateways are excluded here, too.
+
 What it is not
     Not reported: a small window that opens at once, a sender that has nothing to send or whose message is complete, and
     keep-alive probes. A full window with data in flight empties within a round trip. A segment that is lost while the window
-    is open is a retransmission-stall. The first pauses of a client that limits its rate show no pace yet, so they are
-    reported as a warning: Linux opens a full receive buffer only after the application has read much of it.
+    is open is a retransmission-stall. One or two long pauses of a client that limits its rate show no pace, so they are
+    reported as a warning: a process that was stopped looks the same. Linux opens a full receive buffer only after the
+    application has read much of it, and on a fast network the buffer is megabytes large.
 
 What to do
     Find out what the receiving process does during the stall. A larger receive buffer helps only against short
@@ -118,6 +123,10 @@ FIRST_PROBE = Threshold(
 OWN_PACE = Threshold(
     "60 s", "a player that reads 2 MB of 256 kbit/s audio at a time pauses for this long; a longer pause may be a fault"
 )
+BRIEF_PAUSE = Threshold(
+    "500 ms", "the maximum pause of a client for severity note: in a longer one, people see that nothing moves"
+)
+BRIEF_SHARE = Threshold("25 %", "for severity note, all pauses of a response together take at most this part of its time")
 TIMERS = Threshold(
     "2 waits",
     "the minimum number of consecutive waits for the override timer; a single segment may have been delayed on the "
@@ -229,11 +238,15 @@ def conclude(rows: pl.DataFrame, connections: pl.LazyFrame, exchanges: pl.LazyFr
     known = with_pace(rows.drop("of_client"), connections, exchanges, OWN_PACE.value)
     timed = c("period").is_not_null()
     paced = (timed | c("rate").is_not_null() | c("plays")) & c("may_pause")
+    brief = (c("longest_pause") <= BRIEF_PAUSE.value) & (c("paused_percent") <= BRIEF_SHARE.value) & c("may_pause")
+    cost = pl.format("The closed windows of this response took at most {} % of its time.", c("paused_percent").cast(pl.Int64))
     every, rate = duration(c("period")), pl.format("{} kB/s", c("rate") // 1000)
     return (
         known.with_columns(
             pl.when(paced).then(pl.lit("own-pace")).otherwise("kind").alias("kind"),
             pl.when(~paced).then("held_up").alias("delay"),
+            pl.when(~paced & brief).then(pl.lit("note")).alias("severity"),
+            pl.when(~paced & brief).then(cost).alias("addition"),
             pl.when(timed)
             .then(pl.format(": every {}", every))
             .when(c("rate").is_not_null())
@@ -248,7 +261,7 @@ def conclude(rows: pl.DataFrame, connections: pl.LazyFrame, exchanges: pl.LazyFr
             .alias("paced"),
         )
         .filter(c("held_up") >= MIN_WAIT.value)
-        .select(rows.columns)
+        .select(*rows.columns, "severity", "addition")
     )
 
 

@@ -1,0 +1,37 @@
+"""Test what malformed-head says of a server that expects another protocol on its port."""
+
+from __future__ import annotations
+
+import pytest
+
+from wiredoctor.testing import findings
+
+LADDER = r"""
+  0.000  >  S
+  0.010  <  S.
+  0.010  >  .
+  0.011  >  P.  "GET /a HTTP/1.1\r\nHost: a\r\n\r\n"
+  0.022  <  P.  "{}"
+  0.023  <  F.
+  0.024  >  F.
+"""
+TLS = "expects TLS on this port"
+HTTP2 = "expects HTTP/2 on this port"
+
+
+@pytest.mark.parametrize(
+    ("sent", "said"),
+    [
+        pytest.param(r"\x15\x03\x01\x00\x02\x02\x46", TLS, id="an alert, RFC 8446 section 6"),
+        pytest.param(r"\x15\x03\x03\x00\x02\x02\x0a", TLS, id="the same of TLS 1.2"),
+        pytest.param(r"\x00\x00\x12\x04\x00\x00\x00\x00\x00\x00\x03\x00\x00\x00d", HTTP2, id="SETTINGS, RFC 9113 section 6.5"),
+        pytest.param(r"\x00\x00\x00\x04\x00\x00\x00\x00\x00", HTTP2, id="empty SETTINGS"),
+        pytest.param(r"\x15\x04\x01\x00\x02\x02\x46", None, id="no version of TLS"),
+        pytest.param(r"\x00\x00\x12\x00\x00\x00\x00\x00\x01abc", None, id="another frame"),
+        pytest.param(r"Traceback (most recent call last):", None, id="a traceback"),
+    ],
+)
+def test_a_server_that_expects_another_protocol(sent: str, said: str | None) -> None:
+    [one] = findings(LADDER.format(sent))
+    assert (one.rule, one.kind) == ("malformed-head", "no-status-line")
+    assert [text for text in (TLS, HTTP2) if text in one.message] == ([said] if said else [])
