@@ -46,7 +46,7 @@ Comments = Iterable[tuple[int, Sequence[str]]]
 
 
 class _Notes:
-    """The comments on frames. They must be requested in ascending order of frames."""
+    """The comments on frames. They must be requested in ascending order of frame numbers."""
 
     def __init__(self, comments: Comments) -> None:
         self._rest = iter(comments)
@@ -160,8 +160,7 @@ class _BlockCopy:
             out.write(self._content.read(at, min(PIECE, end - at)))
 
     def _changed_blocks(self, about: Sequence[str]) -> Iterator[tuple[int, int, bytes]]:
-        """Yield each block that is not copied unchanged: its start and end offsets, and the bytes that replace it (empty if it is
-        dropped).
+        """Yield each block to be changed: its start and end offsets, and the bytes that replace it (empty to drop the block).
 
         `about`: the comments on the file.
         """
@@ -220,7 +219,9 @@ def _copy_packets(
 
 
 def _with_packets(one: Interface) -> Interface:
-    """Return an interface whose packets programs can read: with LINKTYPE_USER0 if it has no link type, otherwise unchanged."""
+    """Return an interface with LINKTYPE_USER0 if it has no link type, otherwise unchanged. Programs cannot read packets without
+    one.
+    """
     return one._replace(link_type=147) if one.link_type == NO_PACKET else one
 
 
@@ -237,7 +238,7 @@ def _own_options(packet: Packet) -> bytes:
 
 
 def _join_options(options: bytes, more: bytes) -> bytes:
-    """Return one list of encoded options from two."""
+    """Join two lists of encoded options."""
     return options[:-4] + more if options.endswith(bytes(4)) else options + more
 
 

@@ -101,7 +101,7 @@ class LiveAnalysis(Analysis):
         return min(self.clock, self.records.times.last - held)
 
     def needed_from(self) -> int:
-        """Return the lowest offset in the stream of bytes that may be read again."""
+        """Return the offset in the stream of the first byte that may be read again."""
         ordering = self.core.ordering
         held = LATEST if ordering is None else ordering.first_place()
         return min(self.core.copies.first_place(), held)
@@ -114,7 +114,7 @@ class LiveAnalysis(Analysis):
     def forget(self, needed: Collection[int]) -> None:
         """Drop the oldest stored candidates and rows, except the rows of the connections in `needed`.
 
-        Twice as many rows are kept as rules compare, because they are stored in the order of their ends, not of their starts.
+        Twice as many rows are kept as rules compare: rows are in the order in which exchanges and connections ended, not began.
         """
         for rows in (self.connections, self.exchanges):
             rows.forget(2 * limits.COMPARED_ROWS.value, needed)
@@ -136,7 +136,7 @@ class LiveAnalysis(Analysis):
                 self.failures += exchanges.select(["connection", "exchange"]).filter(failed).iter_rows()
 
     def _keep_names(self, connections: pl.DataFrame) -> None:
-        """Keep the address of each server by the hash that identifies it in `exchanges`; rows of connections may be dropped
+        """Store each server's address by the hash that identifies it in `exchanges`, because its connections' rows may be dropped
         earlier.
         """
         names = self.exchanges.names

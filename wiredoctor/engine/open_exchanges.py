@@ -65,7 +65,7 @@ def unread_since(connection: Connection) -> int:
 def window_closed_since(connection: Connection) -> int:
     """Return the start (ns) of the earliest stall that may still become a row; FOREVER if there is none.
 
-    It may be a zero window, a short window, another stall of the window, or a segment that was held back until an ACK.
+    This may be a receive window that is closed or too small, or a segment that was held back until an ACK arrived.
     """
     since = [held.start for waits in _waits(connection) if waits.pace is not None for held in waits.pace.held]
     closures: list[ClosedWindow | None] = []
@@ -100,7 +100,7 @@ def has_begun(connection: Connection) -> bool:
 
 
 def is_not_http(connection: Connection) -> bool:
-    """Return whether a connection probably carries no HTTP: it began with other data, or HTTP is no longer parsed."""
+    """Return whether a connection probably carries no HTTP: its first bytes were not HTTP, or parsing was given up."""
     http = http_of(connection)
     if http is None or http.next_index:
         return False
@@ -149,8 +149,8 @@ def open_requests(connections: Iterable[Connection]) -> pl.DataFrame:
 def asked_between(connections: Iterable[Connection], start: int, end: int, of: Connection | None) -> bool:
     """Return whether a request to another server was open, or a connection attempt failed, between `start` and `end` (ns).
 
-    `of`: the connection whose server is not another one; None if every server counts. Only exchanges without a row of `closes`
-    are examined.
+    `of`: a connection; other servers are all except its server. If it is None, every server counts. Only exchanges without a row
+    of `closes` are examined.
     """
     mine = None if of is None else http_of(of)
     for connection in connections:
@@ -252,7 +252,7 @@ def _lacking(reader: Reader) -> Iterator[int]:
 def _is_answered(exchange: Exchange) -> bool:
     """Return whether an exchange is final, or its request is complete and its response has begun.
 
-    After Expect: 100-continue only a final exchange is answered.
+    If the request has Expect: 100-continue, the exchange only counts as answered when it is final.
     """
     if exchange.is_final():
         return True

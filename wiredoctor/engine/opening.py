@@ -145,7 +145,7 @@ def open_capture_files(what: Input, opened: OpenFiles, on_error: Callable[[str],
     """Return an open capture of one or several files.
 
     If one of several files cannot be read, it is left out, and `on_error` is called with one line about it. Raise CaptureError if
-    no file can be read; NoRoom, a subclass, if disk space for unpacking was missing.
+    no file can be read; the error is NoRoom if there was not enough disk space for unpacking.
     """
     if len(what.files) == 1:
         return _one_file(find_file(what.files[0], opened), opened)
@@ -236,7 +236,7 @@ def _check_first(records: Records, file: CaptureFile, lost: str | None) -> None:
 class ContentSource(Source):
     """Reads the content of one capture file.
 
-    `place`: the position of the file's first byte; positions number the bytes of all files of a capture.
+    `place`: the position of the file's first byte if the bytes of all files of a capture are numbered together.
     """
 
     def __init__(self, content: Content, place: int) -> None:

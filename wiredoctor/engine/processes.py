@@ -229,7 +229,7 @@ def _write(path: Path, outcome: Result | str) -> None:
 def _join(
     analysis: Analysis, modules: Mapping[str, RuleModule], results: list[Result]
 ) -> tuple[Analysis, Iterator[Candidates], BatchSpill, BatchSpill]:
-    """Join the results of the other processes with `analysis`, which is this process's. Return the same values as `analyze`."""
+    """Join the results of the other processes with this process's `analysis`. Return the same values as `analyze`."""
     assert analysis.core.share is not None
     ids = number_connections([analysis.core.share.opened.getvalue(), *(result.opened for result in results)])
     for result in results:
@@ -246,7 +246,7 @@ def _join(
 
 
 def number_connections(opened: Sequence[bytes]) -> list[pl.Series]:
-    """Return for each process the ids that its connections have in the complete capture: their ranks by first frame.
+    """Return for each process the ids of its connections in the complete capture, which numbers connections by their first frame.
 
     `opened`: for each process, the number of the frame at which each of its connections began, as 64-bit integers.
     """

@@ -144,12 +144,14 @@ def _of_cells(batch: Batch, names: Sequence[str], make: Callable[..., str]) -> p
 
 
 def _address_cells(side: str) -> tuple[str, str, str]:
-    """Return the names of the three columns with a side's address: the length of the address and its two halves."""
+    """Return the names of the three columns with an address: its length and its two halves. `side`: its
+    owner, such as "client".
+    """
     return "address_bytes", f"{side}_high", f"{side}_low"
 
 
 def _host(batch: Batch, side: str, *, in_brackets: bool) -> pl.Series:
-    """Return for each row the address of a side as text (IPv6 as in RFC 5952)."""
+    """Return for each row an address as text (IPv6 as in RFC 5952). `side`: whose address it is, such as "client"."""
     return _of_cells(batch, _address_cells(side), partial(_address, in_brackets=in_brackets))
 
 
@@ -163,7 +165,7 @@ _WORD = (1 << 64) - 1
 
 
 def _syn_error_router(batch: Batch) -> pl.Series:
-    """Return for each row the sender's address of the ICMP error about the SYN; null if there was no such error."""
+    """Return for each connection the sender's address of the ICMP error about its SYN; null if there was no such error."""
     frame = batch.cells["syn_error_frame"]
     if len(frame) == 1 and frame.item() == NEVER:
         return pl.Series([None], dtype=pl.String).new_from_index(0, batch.height)
@@ -172,7 +174,7 @@ def _syn_error_router(batch: Batch) -> pl.Series:
 
 
 def _endpoint(batch: Batch, side: str) -> pl.Series:
-    """Return for each row the address and port of a side as text."""
+    """Return for each row the address and port of a side (client or server) as text."""
     names = (*_address_cells(side), f"{side}_port")
     if batch.height <= SMALL or all(len(batch.cells[name]) == 1 for name in names):
         return _of_cells(batch, names, _address_and_port)

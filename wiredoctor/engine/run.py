@@ -141,7 +141,7 @@ class Analysis:
     def finish(self, judge: Callable[[Candidates], Candidates], parts: Sequence[Candidates] = ()) -> None:
         """Analyze what becomes final at the end of the capture.
 
-        `judge` is called with the candidates found then together with those in `parts`.
+        `judge` is called once, with the new candidates and those in `parts`.
         """
         if not self.is_stopped:  # otherwise there is more to read, and the file may be complete
             self.release(LATEST)
@@ -197,7 +197,7 @@ class Analysis:
 
     @property
     def shuffled(self) -> ClockSteps:
-        """The packets that were out of order and were sorted, described like steps of the clock."""
+        """The packets that were out of order and were sorted. Each is described as a step back of the clock."""
         return self.records.times.shuffled
 
     def limits_reached(self) -> list[str]:
@@ -283,7 +283,7 @@ _OF_STEPS = ("frame", "time", "frame_before", "time_before")
 
 
 def open_at_end(core: Core, capture: Captured) -> Iterator[list[Connection]]:
-    """Yield the connections that are open at the end of a capture, in groups that are ended together."""
+    """Yield the connections that are open at the end of a capture, in groups of limited size."""
     records = core.records
     if (ending := capture.ending) is not None and records.times.first is not None:
         until = ending.time - records.times.first

@@ -45,7 +45,8 @@ _OF_TCP = _OF_PACKETS | {"oddities", "icmp_errors", "captures"}
 class End(NamedTuple):
     """The last requested packet: its frame number, and its time in ns since the first packet.
 
-    The time is NEVER if reading need not continue after this packet to find later copies of it.
+    The time is NEVER if reading can stop at this packet. Otherwise it continues for a while, because copies of the packet may
+    follow.
     """
 
     frame: int
@@ -166,8 +167,8 @@ class SecondPass:
         copy(self._capture, packets, out, about, comments, frames, f"wiredoctor {__version__}")
 
     def _end(self, connections: Collection[int], frames: Collection[int] | None) -> End | None:
-        """Return the last packet that must be read for these connections and frames; None if a connection has no row, so it is
-        unknown.
+        """Return the last packet that must be read for these connections and frames; None (unknown) if a
+        connection has no row.
         """
         last = max(frames or (), default=0)
         if not connections:
@@ -184,7 +185,7 @@ class SecondPass:
 
 
 class Reading:
-    """One pass over a capture, which yields the rows of a request."""
+    """One pass over a capture, which yields the rows that a Request asks for."""
 
     def __init__(self, capture: CaptureFiles, request: Request, cutoffs: Cutoffs) -> None:
         tables, selection = request.tables, request.selection

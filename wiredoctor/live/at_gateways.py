@@ -110,7 +110,7 @@ class Group:
 
 
 class Until(NamedTuple):
-    """How far the capture is known; times in ns.
+    """The limits of what is known when a search begins, as times in ns.
 
     `read`: all packets before this time were read. `clock`: the current capture time. `complete_from`: all exchanges that were
     open at this time or later are stored.
@@ -155,7 +155,7 @@ class GatewaySearch:
 
 
 class _Pairing:
-    """The newest exchanges of a capture: requests that may be to a gateway, and those that a gateway may have sent for them."""
+    """The newest exchanges of a capture, and which of them may be a front (client to gateway) and its try (gateway to server)."""
 
     def __init__(
         self, known: Gateways, exchanges: pl.DataFrame, now: pl.DataFrame, ends: pl.DataFrame, servers: Mapping[int, str]
@@ -215,7 +215,10 @@ class _Pairing:
     def final_groups(
         self, of: Collection[tuple[int, int | None]], until: Until, whole: Gateways | None
     ) -> dict[tuple[int, int | None], Group]:
-        """Return the final and proven groups that contain one of the exchanges `of`. Each exchange of these groups is a key."""
+        """Return the groups that contain one of the exchanges `of`, if they are final and certainly at a gateway.
+
+        Each exchange of these groups is a key of the result.
+        """
         found: dict[tuple[int, int | None], Group] = {}
         for group in self._groups(of):
             if self._is_final(group, until) and self._is_proven(group, whole):
@@ -223,7 +226,7 @@ class _Pairing:
         return found
 
     def _groups(self, of: Collection[tuple[int, int | None]]) -> list[Group]:
-        """Return the groups that contain one of the exchanges `of`."""
+        """Return the groups of exchanges that may be paired with one another and include one of the exchanges `of`."""
         up: dict[tuple[int, int | None], tuple[int, int | None]] = {}
 
         def root(place: tuple[int, int | None]) -> tuple[int, int | None]:
@@ -259,7 +262,7 @@ class _Pairing:
         return [*groups.values()]
 
     def _is_final(self, group: Group, until: Until) -> bool:
-        """Return whether no later packet can change the pairs of a group."""
+        """Return whether no later packet can change how the exchanges of a group are paired."""
         if group.end + SLACK >= until.read or group.start - SLACK <= until.complete_from:
             return False
         if any(place in self._known.crowded for place in group.places) or not self._is_over(group):
@@ -275,8 +278,9 @@ class _Pairing:
         return all(front in self._tries or self._made_no_try(front, group, until) for front in group.fronts)
 
     def _is_over(self, group: Group) -> bool:
-        """Return whether all exchanges of a group are over. If the group has a single front, its last try may be open but given
-        up.
+        """Return whether all exchanges of a group are over.
+
+        An open last try counts as over if the gateway gave it up and the group has only one front.
         """
         left = {place for place in group.places if place in self._open}
         if not left:
@@ -365,7 +369,7 @@ class AtGateways:
 
     @property
     def waits(self) -> bool:
-        """True if it is undecided for any failed exchange whether it is a final failure at a gateway."""
+        """True if any failed exchange still waits for the decision whether it failed at a gateway."""
         return bool(self._waiting)
 
     def search(self, clock: int, whole: Gateways | None, of: Collection[tuple[int, int | None]]) -> GatewaySearch:
@@ -397,7 +401,7 @@ class AtGateways:
         return GatewaySearch(known, exchanges, connections, servers, groups, failures, whole or Gateways())
 
     def _complete_from(self, stored: pl.DataFrame, ends: pl.DataFrame) -> int:
-        """Return a time (ns) that is late enough: all exchanges that were open at that time or later are stored."""
+        """Return a time (ns) such that all exchanges that were open at that time or later are stored."""
         end = pl.max_horizontal(FINISHED_AT, "final_at").max()
         a = self._analysis
         complete = stored.height == a.exchanges.rows

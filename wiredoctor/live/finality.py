@@ -247,7 +247,7 @@ class PendingFindings:
         return pl.concat([self._connections, open_exchanges.rows_as_of(connections, self.analysis.latest)])
 
     def _state(self, number: int, connection: Connection | None) -> tuple[int, int, int, bool, bool]:
-        """Return the state of the connection with id `number` as a row of the schema _STATES. `connection`: None if over."""
+        """Return the state of the connection `number` as a row with the schema _STATES. `connection`: None if it is over."""
         if connection is None:
             return number, FOREVER, FOREVER, True, True
         since, unknown = open_exchanges.undecided_since(connection)
@@ -283,7 +283,7 @@ class PendingFindings:
         return pl.concat([sure.filter("over").select(_KEY), sure.select(_KEY).join(self._held, on=_KEY, how="anti")]).unique()
 
     def _without_concurrent_requests(self, ready: pl.DataFrame) -> pl.DataFrame:
-        """Return the keys in `ready`, but leave out slow responses during which a request to another server was open.
+        """Return `ready`, the keys of candidates, without slow responses during which a request to another server was open.
 
         The slow response may depend on that other request.
         """
@@ -424,8 +424,7 @@ class PendingFindings:
         return {name: rows for name, rows in some.items() if rows.height}
 
     def _forget(self, of: pl.DataFrame) -> None:
-        """Drop resolved candidates of connections that ended a while ago. If too many others are resolved, drop the oldest of
-        these.
+        """Drop resolved candidates of connections that ended a while ago, and the oldest of the others if there are too many.
 
         `of`: the states of the connections.
         """

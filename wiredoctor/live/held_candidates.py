@@ -34,7 +34,7 @@ class Clients(Protocol):
 
 
 class HeldCandidates:
-    """The candidates of rules about idle timeouts or about clients that wait for a decision.
+    """The candidates that wait for a decision, all of them from rules about idle timeouts or about clients.
 
     Each candidate is decided once: soon after the close of its connection, or when everything has ended that its client had begun
     by then. Later events do not change the decision.
@@ -105,10 +105,9 @@ class HeldCandidates:
         return frames if clock is None else self._put_back(frames, ready, clock)
 
     def _put_back(self, told: Candidates, ready: Candidates, clock: int) -> Candidates:
-        """Return the candidates of `told` that can no longer change; hold the others again.
+        """Return the judged candidates `told` that can no longer change; hold the others again.
 
-        `told`: the candidates that their rules have just kept. `ready`: the same candidates as they were before; they are held in
-        this form.
+        `ready`: the same candidates before their rules judged them, which is the form in which they are held.
         """
         sure: Candidates = {}
         for name, rows in told.items():

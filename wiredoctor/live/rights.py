@@ -239,7 +239,7 @@ def _search_path() -> list[str]:
 
 
 def _nearest_folder(place: str) -> str:
-    """Return the nearest existing folder at or above an entry of sys.path, which may be an archive or be missing."""
+    """Return an entry of sys.path if it is a folder; otherwise (an archive, or missing) the nearest existing folder above it."""
     while not os.path.isdir(place) and place != os.path.dirname(place):
         place = os.path.dirname(place)
     return place

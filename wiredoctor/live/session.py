@@ -1,7 +1,7 @@
 """Analyze a live capture as it grows, with the same core as for a file.
 
 The final report equals that of `analyze` for the captured file. Before the end, findings are reported as soon as nothing can
-change them (`finality`).
+change them (see finality.py).
 """
 
 from __future__ import annotations
@@ -223,7 +223,7 @@ class Session:
     def _remove(self, end: int, news: News) -> None:
         """Handle the removal of the ring's oldest file, which ended at offset `end` of the stream.
 
-        Unread data in it can still be read until the analysis is a complete ring behind. Data beyond that is skipped.
+        Its unread data can still be read until the analysis is a complete ring behind. Older data than that is skipped.
         """
         ring = self._recorder.order.ring
         least = 0 if ring is None else end - ring.files * ring.bytes
@@ -271,9 +271,7 @@ class Session:
         return inf if clock is None or deadline is None else max(deadline - clock, 0) / SECOND
 
     def _deadline(self) -> int | None:
-        """Return the next time (ns since the first packet) at which something may become final even if no packet arrives, or
-        None.
-        """
+        """Return when something may next become final even if no packet arrives (ns since the first packet), or None."""
         times = [time for time in (self._analysis.deadline, self._held.due, self._pending.due) if time is not None]
         return min(times, default=None)
 

@@ -172,10 +172,10 @@ def _block(number: int, steps: list[_Step]) -> list[_Step]:
 
 
 def _only(values: tuple[int, ...]) -> list[_Step]:
-    """Return instructions that allow these values of the loaded argument and refuse all others."""
+    """Return filter instructions that allow these values of the argument loaded before, and refuse all others."""
     return [*((_EQUAL, len(values) - i, 0, value) for i, value in enumerate(values)), _REFUSED, _ALLOWED]
 
 
 def _unless(values: tuple[int, ...]) -> list[_Step]:
-    """Return instructions that refuse these values of the loaded argument and allow all others."""
+    """Return filter instructions that refuse these values of the argument loaded before, and allow all others."""
     return [*((_EQUAL, len(values) - i, 0, value) for i, value in enumerate(values)), _ALLOWED, _REFUSED]

@@ -78,7 +78,7 @@ class Backend:
         return found if isinstance(found, Trouble) else None
 
     def _start(self, name: str, interfaces: Sequence[str]) -> Source | Trouble:
-        """Start a backend, wait until it captures, and return it; return the reason if it fails.
+        """Start a backend, wait until it captures, and return it. If that fails, return the reason.
 
         Raise StoppedError if a stop is requested.
         """

@@ -155,10 +155,9 @@ class Blocks:
         return length
 
     def _damage(self, at: int, left: int) -> tuple[str, int, int]:
-        """Examine the block at `at`, of which `left` bytes have arrived. Return a description of damage, its type and its size in
-        bytes.
+        """Return three facts about the block at `at`: a description of its damage, its type, and its size in bytes.
 
-        The description is empty if these bytes show no damage.
+        `left`: the number of bytes that have arrived from there on. The description is empty if these bytes show no damage.
         """
         order = self._order
         if self._buffer.startswith(_SECTION_BYTES, at):

@@ -24,7 +24,7 @@ _SOL_PACKET, _STATISTICS = 263, 6
 
 
 class Counters:
-    """Counts the packets that the kernel dropped for a backend process.
+    """Counts the packets that the kernel dropped before a backend process could read them.
 
     Reading a counter resets it, so the backend's own statistics lack the drops counted here; the caller adds them there.
     """

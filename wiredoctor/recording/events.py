@@ -28,7 +28,7 @@ class _Piece(NamedTuple):
 
 
 class Events:
-    """Writes events to `file`. While the pipe is full, the newest progress event and all other events are kept.
+    """Writes events to `file`. While the pipe is full, events are queued; of progress events, only the newest is kept.
 
     If `file` is a Unix socket, an event can include a descriptor.
     """

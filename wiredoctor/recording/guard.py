@@ -1,4 +1,4 @@
-"""End the backends when this program is killed. A shell process waits until that happens."""
+"""End the backends when this program is killed. A shell process waits for the program's end, and then kills the backends."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ _SCRIPT = 'read -r line; kill -TERM "$@"; sleep 1; kill -KILL "$@"'
 class Guard:
     """Ends backend processes when this process ends, even if it is killed.
 
-    Otherwise they might continue: a backend without traffic does not notice a closed pipe. A backend that has file capabilities,
-    or that changes its user, loses PR_SET_PDEATHSIG (prctl(2)).
+    Otherwise they might continue. A backend without traffic does not notice a closed pipe. A backend that has file capabilities,
+    or that changes its user, gets no signal when its parent dies (PR_SET_PDEATHSIG of prctl(2)).
     """
 
     def __init__(self, processes: Sequence[int]) -> None:

@@ -302,7 +302,7 @@ class Recorder:
                 self._look_at = 0.0
 
     def _stop(self, reason: str, text: str = "") -> None:
-        """Stop cleanly. If there are several reasons, the first one counts."""
+        """Stop the capture cleanly for this reason, unless it is being stopped already."""
         if self._reason:
             return
         self._reason, self._text = reason, text

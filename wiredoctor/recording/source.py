@@ -15,7 +15,7 @@ class NotThereError(Exception):
 
 
 class Source(Protocol):
-    """A running backend, with files from which its packets are read, as blocks."""
+    """A running backend. Its packets are read from `files`, as pcapng blocks."""
 
     backend: str
     version: str

@@ -1,7 +1,7 @@
 """Read a capture that another program is writing, as a backend: pcap or pcapng from an open file.
 
-This backend does not capture itself. So it has no interfaces of this machine, reports no drops on request, and its packets have
-times of another clock.
+This backend does not capture itself. So it has no interfaces of this machine, reports no drops on request, and its timestamps
+come from another clock.
 """
 
 from __future__ import annotations

@@ -117,7 +117,7 @@ class Writing:
         self.packets += piece.packets
 
     def report_progress(self) -> float:
-        """Send a progress event if it is due. Return the time in seconds until it is due; ENDLESS if nothing is new."""
+        """Send a progress event if one is due. Return the time in seconds until the next is due; ENDLESS if nothing is new."""
         said = (self.output.written, self.dropped)
         if said == self._said:
             return ENDLESS
