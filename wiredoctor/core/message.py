@@ -64,6 +64,8 @@ class Pause:
         self.rtt: i64 = rtt
         self.stamp: i64 = stamp
         self.end_stamp: i64 = end_stamp
+        self.after_head: bool = False
+        """True if it is the pause between head and body, which is no pause between bursts of the body."""
 
 
 @mypyc_attr(acyclic=True)
@@ -71,7 +73,8 @@ class Pauses:
     """The pauses of one body.
 
     `bursts` counts the bursts. `application` counts the pauses that the application caused; `total` is their sum in ns.
-    `frames` and `times`: the frame numbers and times (ns) of the packets around the first three of these pauses. `open`
+    `frames` and `times`: the frame numbers and times (ns) of the packets around the first three of these pauses, and before them
+    around a long one between head and body, which does not count. `open`
     contains pauses that count unless the sender's clock, once known, shows a delay in transit.
     """
 
