@@ -104,6 +104,12 @@ def held(wait: float, events: int = 3, bursts: int = 3) -> str:
     return f"  0.011 {GET}  0.022 {head}  0.022 >  .\n{burst}  +0.001 <  F.\n  +0.000 >  F.\n"
 
 
+def after_head(wait: float) -> str:
+    """A response whose body comes that many seconds after its head."""
+    head = r'<  P.   "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n"'
+    return f'  0.011 {GET}  0.022 {head}\n  0.022 >  .\n  +{wait} <  P.   "ok"\n  +0 >  .\n'
+
+
 def repeated(*times: float, gives_up: bool = False) -> str:
     """A request that is sent at these times and never acknowledged; the capture goes on for 10 s, or the client resets."""
     get = '>  P.   1:28 "GET / HTTP/1.1\\r\\nHost: a\\r\\n\\r\\n"\n'
@@ -120,7 +126,7 @@ def limited(rounds: int) -> str:
 
 NAGLE, WHOLE, RETRANSMISSION, WINDOW = "nagle-delayed-ack", "delayed-ack-stall", "retransmission-stall", "zero-window-stall"
 TINY, UNCHUNKED, BUFFERED, LIMITED = "tinygrams", "unchunked-streaming", "buffered-stream", "limited-transfer"
-UNANSWERED = "unanswered"
+UNANSWERED, SLOW = "unanswered", "slow-response"
 COUNTER_EVIDENCE = split(0.002, 0.060, 3) + split(0.041)
 
 CASES: list[tuple[str, str, float, str, int, int]] = [
@@ -167,6 +173,7 @@ CASES: list[tuple[str, str, float, str, int, int]] = [
     (BUFFERED, "MIN_WAIT", 0.1, held(0.060), 0, 1),
     (BUFFERED, "MIN_EVENTS", 10, held(0.600), 1, 0),
     (BUFFERED, "MIN_EVENTS", 0.1, held(0.600, events=1), 0, 1),
+    (SLOW, "MIN_WAIT", 0.1, after_head(0.5), 0, 1),
     (UNANSWERED, "COPIES", 0.1, repeated(1, 3), 0, 1),
     (UNANSWERED, "GAVE_UP", 10, repeated(1, 1.2, 1.6, gives_up=True), 1, 0),
     (UNANSWERED, "GAVE_UP", 0.1, repeated(1, 1.2, gives_up=True), 0, 1),

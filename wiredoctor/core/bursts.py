@@ -89,6 +89,8 @@ def describe_body(
             reasons = explain_pause(pause, segment, previous, own, peer, packet)
             if reader.kind == RESPONSE and message is not None and message.id == number:
                 note_pause(message, own, previous, packet, pause, whole_round_trip(segment), reasons, http.cutoffs)
+    elif previous is not None and reader.kind == RESPONSE and previous.ends_head and previous.message == number:
+        note_pause_after_head(message, segment, previous, own, peer, packet, http.cutoffs)
     reader.burst_message = number
     if message is not None and message.pieces is not None and message.pieces.is_timed:
         join_flights(message, message.pieces, previous, own, peer, packet, segment)
@@ -180,14 +182,33 @@ def note_pause(
         message.pieces.paused(packet.frame, (previous.frame, previous.time), emptied=previous.small)
 
 
+def note_pause_after_head(
+    message: Message | None, segment: Segment, previous: Previous, own: Side, peer: Side, packet: Packet, cutoffs: Cutoffs
+) -> None:
+    """Record a long pause between the head and the body of a response if all evidence shows that the application paused."""
+    pause = packet.time - previous.time
+    if message is None or pause < cutoffs.min_pause_after_head or message.id != previous.message:
+        return
+    if explain_pause(pause, segment, previous, own, peer, packet) != APPLICATION:
+        return
+    pauses = message.pauses
+    if pauses is None:
+        pauses = message.pauses = Pauses()
+    stamp, rtt = clocks.stamp_of(packet), whole_round_trip(segment)
+    found = Pause(previous.frame, previous.time, packet.frame, packet.time, rtt, previous.stamp, stamp)
+    found.after_head = True
+    pauses.open.append(found)
+
+
 def settle_pauses(pauses: Pauses, own: Side) -> None:
     """Count the undecided pauses, except those that the sender's clock shows to be delays in transit."""
     for pause in pauses.open:
         length = pause.end - pause.time
         if not clocks.agrees(own, clocks.elapsed(own, pause.stamp, pause.end_stamp), length, pause.rtt):
             continue
-        pauses.application += 1
-        pauses.total = min(pauses.total + length, FOREVER)
+        if not pause.after_head:
+            pauses.application += 1
+            pauses.total = min(pauses.total + length, FOREVER)
         if len(pauses.frames) < 6:
             pauses.frames += [pause.frame, pause.end_frame]
             pauses.times += [pause.time, pause.end]

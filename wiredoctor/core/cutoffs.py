@@ -56,6 +56,8 @@ class Cutoffs:
         """The minimum time between two small segments after which the first counts as flushed on purpose."""
         self.min_pause: i64 = 50 * MILLISECOND
         """The minimum length of the application's pauses within a body that are counted."""
+        self.min_pause_after_head: i64 = 1000 * MILLISECOND
+        """The minimum length of a pause between the head and the body of a response that is recorded."""
         self.min_event_pause: i64 = 500 * MILLISECOND
         """The minimum length of a pause before a burst of held-back events."""
         self.min_held_events: i64 = 3

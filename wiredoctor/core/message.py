@@ -64,6 +64,8 @@ class Pause:
         self.rtt: i64 = rtt
         self.stamp: i64 = stamp
         self.end_stamp: i64 = end_stamp
+        self.after_head: bool = False
+        """True if it is the pause between head and body, which is no pause between bursts of the body."""
 
 
 @mypyc_attr(acyclic=True)
@@ -71,8 +73,9 @@ class Pauses:
     """The pauses between the bursts of one body.
 
     `bursts`: the number of bursts. `application`: the number of pauses that the application caused. `total`: the sum of these
-    pauses in ns. `frames` and `times`: the frame numbers and times (ns) of the packets before and after the first three of them.
-    `open`: pauses that may have been delays in transit; the sender's clock, once it is known, decides.
+    pauses in ns. `frames` and `times`: the frame numbers and times (ns) of the packets before and after the first three of them;
+    those of a long pause between head and body, which is not counted, come first. `open`: pauses that may have been delays in
+    transit; the sender's clock, once it is known, decides.
     """
 
     def __init__(self) -> None:

@@ -58,6 +58,8 @@ class Cutoffs(NamedTuple):
 
     A rule may only lower the default, because several rules rely on it.
     """
+    min_pause_after_head: int = SECOND
+    """`exchanges`: the minimum length of a pause between the head and the body of a response that is recorded."""
     min_event_pause: int = 500 * MILLISECOND
     """`exchanges`: the minimum length of a pause before a burst of held-back events."""
     min_held_events: int = 3

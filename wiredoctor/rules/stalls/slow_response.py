@@ -13,8 +13,9 @@ How it is proved
     and server, is at least 1 s. For pipelined requests the time counts from the end of the previous response. After an
     interim response such as 102 or 103 it counts from that response.
 
-    mid-response: one pause of the server of 1 s or more in the middle of a response, at least three times as long as all its
-    other pauses together. All earlier data was acknowledged, the client's window had room, and nothing was retransmitted.
+    mid-response: one pause of the server of 1 s or more between head and body, or in the body. It is at least three times as
+    long as all the other pauses together. All earlier data was acknowledged, the client's window had room, and nothing was
+    retransmitted.
 
     If a capture holds both sides of a gateway, the time that the server behind it needs belongs to that server. The rest is
     the gateway's own. If it is 1 s or more, the kind is in-gateway.
@@ -49,14 +50,14 @@ RULE = Rule(
     title={
         None: "The server took {wait} to start answering {request}",
         "in-gateway": "The gateway itself took {wait} to start answering {request}",
-        "mid-response": "The server paused for {wait} in the middle of its response to {request}",
+        "mid-response": "The server paused for {wait} {where} its response to {request}",
     },
     message={
         None: "{since}. The response ({status}) began {wait} later{uncounted}. The capture shows no segment that was lost or "
         "held back in between, so the time was probably spent in the server or behind it.",
         "in-gateway": "{since}. Before the response ({status}) began, the gateway spent {wait} without waiting for a server "
         "behind it.",
-        "mid-response": "The response ({status}) had begun; then the server sent nothing for {wait}. The client had acknowledged "
+        "mid-response": "{begun}; then the server sent nothing for {wait}. The client had acknowledged "
         "all earlier data, its window had room, and nothing was retransmitted, so the time was probably spent in the server or "
         "behind it.",
     },
@@ -97,6 +98,11 @@ STREAM_PAUSES = 4
 """The number of pauses of the application from which a chunked response is a stream."""
 
 MIN_WAIT = Threshold("1 s", "users notice a wait of this length and rarely complain about a shorter one")
+
+
+def cutoffs() -> dict[str, int]:
+    """Return the shortest pause (ns) between the head and the body of a response that the core records."""
+    return {"min_pause_after_head": MIN_WAIT.value}
 
 
 def screen() -> pl.Expr:
@@ -157,7 +163,7 @@ def _paused() -> pl.Expr:
     known = (framing == "content-length") | ((framing == "chunked") & (c("response_application_pauses") < STREAM_PAUSES))
     stream = c("response_content_type").is_in(ENDLESS) | c("response_endless")
     return (
-        ((_longest_pause() >= MIN_WAIT.value) & (4 * _longest_pause() >= 3 * c("response_pause_total")))
+        ((_longest_pause() >= MIN_WAIT.value) & (_longest_pause() >= 3 * _other_pauses()))
         & (known & ~stream & ~c("upgraded") & (c("response_end_reason") == "complete"))
     ).fill_null(False)
 
@@ -170,6 +176,16 @@ def _pause(number: int) -> pl.Expr:
 
 def _longest_pause() -> pl.Expr:
     return pl.max_horizontal(_pause(0), _pause(1), _pause(2))
+
+
+def _after_head() -> pl.Expr:
+    """Return whether the longest pause was the one between head and body, which the total does not include."""
+    c = pl.col
+    return (_pause(0) == _longest_pause()) & (c("response_pause_times").list.len() > 2 * c("response_application_pauses"))
+
+
+def _other_pauses() -> pl.Expr:
+    return pl.col("response_pause_total") - pl.when(_after_head()).then(0).otherwise(_longest_pause())
 
 
 def _pauses(exchanges: pl.LazyFrame) -> pl.LazyFrame:
@@ -192,6 +208,11 @@ def _pauses(exchanges: pl.LazyFrame) -> pl.LazyFrame:
         c("next_time").alias("end"),
         longest.alias("delay"),
         longest.cast(DURATION).alias("wait"),
+        pl.when(_after_head()).then(pl.lit("between head and body of")).otherwise(pl.lit("in the middle of")).alias("where"),
+        pl.when(_after_head())
+        .then(pl.format("The server had sent the head of its response ({})", "response_status"))
+        .otherwise(pl.format("The response ({}) had begun", "response_status"))
+        .alias("begun"),
         evidence(
             ("response_frame", "response_start", "the response begins"),
             ("last_frame", "last_time", "the last packet before the pause"),
