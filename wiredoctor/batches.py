@@ -49,8 +49,23 @@ def _smallest(low: int, high: int) -> type[np.signedinteger[Any]]:
 
 
 def series(values: Array) -> pl.Series:
-    """Return an array as a series. Short ones are converted without numpy.ma, which Polars imports for the first array."""
-    return pl.Series(values.tolist() if len(values) <= SMALL else values)
+    """Return an array as a series, without numpy.ma, which pl.Series imports for the first array: that takes 5 ms."""
+    if len(values) <= SMALL:
+        return pl.Series(values.tolist())
+    make = _CONSTRUCTORS.get(values.dtype)
+    return pl.Series(values) if make is None else _SERIES._from_pyseries(make("", np.ascontiguousarray(values), True))
+
+
+def _find_constructors() -> dict[np.dtype[Any], Callable[[str, Array, bool], Any]]:
+    """Return the functions with which pl.Series converts arrays, by type. They are not public: another Polars may lack them."""
+    native: Any = getattr(pl.Series(), "_s", None)
+    names = {np.bool_: "bool", np.int8: "i8", np.int16: "i16", np.int32: "i32", np.int64: "i64"}
+    found = {np.dtype(kind): getattr(native, f"new_{name}", None) for kind, name in names.items()}
+    return {kind: make for kind, make in found.items() if make is not None and hasattr(pl.Series, "_from_pyseries")}
+
+
+_SERIES: Any = pl.Series
+_CONSTRUCTORS = _find_constructors()
 
 
 @lru_cache(maxsize=1024)

@@ -11,8 +11,8 @@ import pytest
 
 from tests.support.recordings import PATHS, find_recording
 from tests.support.sweeps import sweep
-from wiredoctor import limits, pipeline, spill
-from wiredoctor.batches import Batch, View, join, take_cells
+from wiredoctor import batches, limits, pipeline, spill
+from wiredoctor.batches import Batch, View, join, series, take_cells
 from wiredoctor.core.loop import Core
 from wiredoctor.core.rows import Rows
 from wiredoctor.engine import row_tables, run
@@ -30,6 +30,20 @@ def written(rows: list[tuple[int, ...]]) -> Rows:
         for value in row:
             made.put(value)
     return made
+
+
+@pytest.mark.parametrize("is_public", [False, True])
+@pytest.mark.parametrize("kind", [np.bool_, np.int8, np.int16, np.int32, np.int64, np.uint32])
+def test_an_array_of_any_type_and_layout_becomes_a_series(
+    kind: type[np.generic], is_public: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if is_public:  # a Polars without the functions that are not public
+        monkeypatch.setattr(batches, "_CONSTRUCTORS", {})
+    many = (np.arange(10_000) * 7919 - 4000).astype(kind)
+    for values in (many, many[1:], many[::2], many[::-1], np.broadcast_to(many[:1], 5000)):
+        made = series(values)
+        assert made.dtype == pl.Series(values).dtype
+        assert made.to_list() == values.tolist()
 
 
 def test_cells_take_few_bytes_and_what_is_the_same_in_all_rows_one() -> None:

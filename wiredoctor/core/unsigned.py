@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from mypy_extensions import i64
 
-from wiredoctor.core.octets import read_i32_be, read_i32_le
+from wiredoctor.core.octets import read_i16_be, read_i32_be, read_i32_le
 
 
 def u16(block: bytes, at: i64) -> i64:
     """Return the 16-bit number in network byte order at `at`."""
-    return i64(block[at]) << 8 | i64(block[at + 1])
+    return i64(read_i16_be(block, at)) & 0xFFFF
 
 
 def u32(block: bytes, at: i64) -> i64:
