@@ -242,7 +242,7 @@ _CANDIDATE = {
 
 
 def _came_late(row: dict[str, Any], least: Threshold = MIN_WAIT) -> bool:
-    """Return whether the body came at least `least` later than expected, and was in transit for at most half of that time."""
+    """Return whether the client waited at least `least` for the body, and at most half of that was extra transit time."""
     late = row["response_first_late"] or 0
     return row["wait"] is not None and row["wait"] >= least.value and 2 * late <= row["wait"]
 
