@@ -80,7 +80,7 @@ SHOWN = Threshold("5 places", "the maximum number of places shown as evidence; t
 
 
 def screen() -> dict[str, pl.Expr]:
-    """Return a cheap test of a row for each table: a batch in which no row passes has no candidate."""
+    """Return a cheap condition for each table: if no row of a batch meets it, the batch has no candidate findings."""
     return {"connections": (_missing() > 0) | pl.col("reuse_frame").is_not_null(), "captures": pl.col("dropped") > 0}
 
 

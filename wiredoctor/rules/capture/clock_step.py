@@ -90,7 +90,7 @@ RULE = Rule(
 
 
 def screen() -> pl.Expr:
-    """Return a cheap test of a row: a batch in which no row passes has no candidate."""
+    """Return a cheap condition: if no row of a batch meets it, the batch has no candidate findings."""
     return (pl.col("clock_steps") > 0) | (pl.col("shuffled") > 0)
 
 

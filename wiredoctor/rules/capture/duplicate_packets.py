@@ -73,7 +73,7 @@ _CURES = (
 
 
 def screen() -> pl.Expr:
-    """Return a cheap test of a row: a batch in which no row passes has no candidate."""
+    """Return a cheap condition: if no row of a batch meets it, the batch has no candidate findings."""
     return pl.col("duplicates") > 0
 
 

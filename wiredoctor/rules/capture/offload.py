@@ -48,7 +48,7 @@ SHOWN = Threshold("5 connections", "the maximum number of connections shown as e
 
 
 def screen() -> pl.Expr:
-    """Return a cheap test of a row: a batch in which no row passes has no candidate."""
+    """Return a cheap condition: if no row of a batch meets it, the batch has no candidate findings."""
     return pl.col("super_segments") > 0
 
 

@@ -49,7 +49,7 @@ SLICE = Threshold("1 s", "a running peer answers within this time, which is a fe
 
 
 def screen() -> pl.Expr:
-    """Return a cheap test of a row: a batch in which no row passes has no candidate."""
+    """Return a cheap condition: if no row of a batch meets it, the batch has no candidate findings."""
     return pl.col("one_sided")
 
 

@@ -155,7 +155,7 @@ def _answer() -> pl.Expr:
 
 
 def judge(rows: pl.DataFrame, said: BoundedMap[set[str]] | None) -> tuple[pl.DataFrame, BoundedMap[set[str]]]:
-    """Keep each kind of fault once per connection, and merge several kinds in one head into the first."""
+    """Keep only the first row per connection and kind of fault. If one head has several kinds, merge them into one row."""
     memory = BoundedMap[set[str]](set, CONNECTIONS.value) if said is None else said
     kept: dict[tuple[int, int], int] = {}
     also: dict[int, list[str]] = {}

@@ -170,7 +170,7 @@ _SETTINGS = {
 
 
 def screen() -> Mapping[str, pl.Expr]:
-    """Return a cheap test of a row for each table: a batch in which no row passes has no candidate."""
+    """Return a cheap condition for each table: if no row of a batch meets it, the batch has no candidate findings."""
     c = pl.col
     return {"closes": _may_have_failed(), "exchanges": c("response_status") >= 500}
 
@@ -277,7 +277,7 @@ def _remembering(
 
 
 def _status_passed_on(tries: pl.LazyFrame, closes: pl.LazyFrame) -> pl.LazyFrame:
-    """Return the exchanges of gateways with servers that cannot be paired with certainty, and `given`.
+    """Return exchanges of gateways with servers that cannot be paired with client requests for certain.
 
     `given`: true if clients received this status at least as often as servers sent it, so the gateway forwarded all these
     responses.
@@ -326,9 +326,9 @@ def _failed_connections(tries: pl.LazyFrame, connections: pl.LazyFrame) -> pl.La
 def _unassigned_attempts(
     tries: pl.LazyFrame, connections: pl.LazyFrame, vain: pl.LazyFrame, likely: pl.LazyFrame
 ) -> pl.LazyFrame:  # fmt: skip
-    """Return a row for each failed connection (`vain`) that a gateway opened for an unknown request; `loose_of`: the gateway.
+    """Return a row for each failed connection (`vain`) of a host that is probably a gateway, if its request is unknown.
 
-    `likely`: exchanges with servers that are probably gateways (`_likely_fronts`).
+    `loose_of`: the gateway's address and port as a server. `likely`: exchanges with servers that are probably gateways.
     """
     c = pl.col
     sides = connections.select("connection", "client_host", "server")
@@ -357,7 +357,9 @@ MAX_LOOSE = 10_000
 def _unseen(
     exchanges: pl.LazyFrame, connections: pl.LazyFrame, tries: pl.LazyFrame, fronts: pl.LazyFrame
 ) -> pl.LazyFrame:  # fmt: skip
-    """Return a row for each server and status if the capture contains no gateway; otherwise no rows."""
+    """Return a row for each server and error status that suggests a gateway. If the capture shows connections of gateways, return
+    none.
+    """
     c = pl.col
     status = c("response_status")
     server = c("response_server").cast(pl.String)
@@ -385,10 +387,11 @@ def _unseen(
 
 
 def _hidden(some: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
-    """Return for each server and status the servers to which hosts other than its clients connected.
+    """Return for each gateway and status the servers that may be behind the gateway.
 
-    These connections may be those of the gateway. `failed`: servers to which connection attempts failed that began while a
-    response with this status was due. `encrypted`: servers with a TLS connection that was open while such a response was due.
+    They are servers to which hosts other than the gateway's clients connected, because such a host may be another address of the
+    gateway. `failed`: servers to which a connection failed while a response with this status was due. `encrypted`: servers with a
+    TLS connection that was open at such a time.
     """
     c = pl.col
     key = ["server", c("response_status").cast(pl.Int64).alias("code")]
@@ -475,9 +478,9 @@ def _same_status(one: Attempt | Exchange, front: Exchange) -> bool:
 
 
 def _outermost(fronts: Mapping[Key, Front], found: Mapping[Key, Failure]) -> dict[Key, int]:
-    """Return the exchanges that a failure at a gateway nearer to the client explains, with the time (ns) of that failure.
+    """Map each exchange that is explained by a failure at a gateway nearer to the client to the time (ns) of that failure.
 
-    Only the failure at the outermost gateway is reported.
+    Only the failure at the gateway nearest to the client is reported.
     """
     until: dict[Key, int] = {}
     for key, failure in found.items():
@@ -625,7 +628,9 @@ def _waits_for_a_neighbor(wait: int) -> bool:
 
 
 def _tries_text(failure: Failure) -> str:
-    """Return the text about the other tries, and about gateways in between."""
+    """Return sentences about the gateway's other tries, gateways in between, and doubts about which try belongs to which
+    request.
+    """
     said: list[str] = []
     if failure.whole and len(failure.tries) > 1:
         others = [one.server for one in failure.tries if one is not failure.last]

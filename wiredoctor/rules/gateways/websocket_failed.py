@@ -102,7 +102,7 @@ _HAS_ONE = (
 
 
 def screen() -> pl.Expr:
-    """Return a cheap test of a row: a batch in which no row passes has no candidate."""
+    """Return a cheap condition: if no row of a batch meets it, the batch has no candidate findings."""
     return _is_refused()
 
 
@@ -255,7 +255,7 @@ def _forwarding_text() -> pl.Expr:
 
 
 def _setting() -> pl.Expr:
-    """Return the text with the setting of the gateway's software.
+    """Return advice on the setting to change in the gateway, depending on the gateway's software.
 
     Apache httpd adds X-Forwarded-Server. Only nginx uses HTTP/1.0 by default, and it replaces the Server field of responses.
     """

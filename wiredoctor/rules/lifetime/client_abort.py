@@ -465,7 +465,7 @@ def _timeout_texts() -> list[pl.Expr]:
 
 
 def _from_syn(seconds: list[int | None]) -> list[pl.Expr]:
-    """Return the texts about timeouts (s) that count from the first of several SYNs; other rows keep their texts."""
+    """Return texts about timeouts, given in seconds since the first of several SYNs. Rows without a number keep their texts."""
     texts = {
         "timeout_named": ": a timeout of {} s",
         "timeout_means": " It had sent its first SYN {} s before it closed, and had to retransmit it: a timeout expired.",

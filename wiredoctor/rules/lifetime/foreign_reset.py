@@ -108,9 +108,9 @@ def find(foreign_closes: pl.LazyFrame, closes: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def _confidence() -> pl.Expr:
-    """Return the confidence: high if there is no exchange; otherwise the confidence that this exchange was lost.
+    """Return the confidence: high if no exchange is concerned, otherwise the confidence that the close lost the exchange.
 
-    The evidence that a device sent the packet does not depend on exchanges.
+    That another device sent the packet is shown by evidence which does not depend on exchanges.
     """
     return pl.when(pl.col("exchange").is_null()).then(pl.lit("high")).otherwise(close_confidence(pl.lit(value=False)))
 
@@ -145,7 +145,7 @@ def _is_lost() -> pl.Expr:
 
 
 def _texts() -> list[pl.Expr]:
-    """Return the texts about the truncated response and about the evidence."""
+    """Return the texts about what was lost and how the connection ended."""
     c = pl.col
     sized = (c("response_framing") == "content-length") & c("response_body_due").is_not_null()
     left = c("response_body_due") - _bytes_passed()

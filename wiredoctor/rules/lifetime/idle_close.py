@@ -130,7 +130,7 @@ SHOWN = Threshold("3 connections", "the maximum number of connections shown as e
 
 
 def screen() -> pl.Expr:
-    """Return a cheap test of a row: a batch in which no row passes has no candidate."""
+    """Return a cheap condition: if no row of a batch meets it, the batch has no candidate findings."""
     return pl.col("last_on_connection") & pl.col("persistent") & pl.col("server_close_frame").is_not_null()
 
 

@@ -113,7 +113,7 @@ _WHOLE_EARLY, _WHOLE_LATE = 300 * MILLISECOND, 120 * MILLISECOND
 
 
 def screen() -> pl.Expr:
-    """Return a cheap test of a row: a batch in which no row passes has no candidate."""
+    """Return a cheap condition: if no row of a batch meets it, the batch has no candidate findings."""
     c = pl.col
     closed = pl.coalesce("server_close_time", "client_close_time")
     return ((closed - c("last_payload_time")) >= REST.value - SECOND) & ~c("says_goodbye") & c("last_on_connection")
@@ -149,7 +149,7 @@ def _ended_by_close() -> pl.Expr:
 
 
 def _stream() -> pl.Expr:
-    """Return whether the response streams with idle times between its parts, and only the close has ended it."""
+    """Return whether an open-ended stream, which may be idle between its parts, was ended only by the close of its connection."""
     c = pl.col
     open_end = (c("response_framing") == "close-delimited") | c("response_end_reason").is_in(["fin", "rst"])
     return _ended_by_close() & c("stream") & open_end
@@ -253,7 +253,9 @@ class _IdleClose(NamedTuple):
 
 
 def judge(rows: pl.DataFrame, state: BoundedMap[deque[_IdleClose]] | None) -> tuple[pl.DataFrame, BoundedMap[deque[_IdleClose]]]:
-    """Return the candidates, judged by their own idle times and by the idle times of connections that were closed earlier."""
+    """Return the candidates with counts and texts, based on their own idle time and those of earlier closes of the same
+    endpoint.
+    """
     memory = BoundedMap(lambda: deque[_IdleClose](maxlen=REMEMBERED.value), ENDPOINTS.value) if state is None else state
     rows = rows.sort("final_at", "frame")
     counts: list[tuple[int, ...]] = []
@@ -266,7 +268,7 @@ def judge(rows: pl.DataFrame, state: BoundedMap[deque[_IdleClose]] | None) -> tu
 
 
 def _count(known: Iterable[_IdleClose], own: _IdleClose) -> tuple[int, ...]:
-    """Return the values of the columns _COUNTS for a close, compared with all known closes of its endpoint."""
+    """Compare a close with all known closes of its endpoint; return the values of the columns _COUNTS."""
     mine = sorted(one.rest for one in known if one.side == own.side)
     median = mine[len(mine) // 2]
     alike = [rest for rest in mine if abs(rest - median) <= max(_same(median), EARLY.value)]
@@ -290,7 +292,7 @@ of different ones that ended at the same moment.
 
 
 def judge_all(rows: pl.DataFrame) -> pl.DataFrame:
-    """Return the final candidates, from all connections that were closed while idle."""
+    """Return the candidates with counts and texts, based on all connections that were closed while idle."""
     c = pl.col
     place = ["endpoint", "side"]
     middle = c("rest_ns").sort().get(pl.len() // 2).over(place)
@@ -377,7 +379,7 @@ def _whole_second(rest: pl.Expr) -> pl.Expr:
 
 
 def _keep_alive_interval() -> pl.Expr:
-    """Return the interval (ns) at which data has to pass: half of the timeout in whole seconds, at most a minute."""
+    """Return the interval (ns) at which data should be sent: half the idle timeout in whole seconds, at most a minute."""
     half = pl.col("limit_ns") // (2 * SECOND) * SECOND
     return pl.min_horizontal(half, pl.lit(60 * SECOND))
 

@@ -88,7 +88,7 @@ EARLY = Threshold(
 
 
 def screen() -> pl.Expr:
-    """Return a cheap test of a row: a batch in which no row passes has no candidate."""
+    """Return a cheap condition: if no row of a batch meets it, the batch has no candidate findings."""
     return pl.col("server_close_frame").is_not_null() & pl.col("response_keep_alive_timeout").is_not_null()
 
 
@@ -133,9 +133,10 @@ def find(closes: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def by_limits(rows: pl.DataFrame, rests: IdleTimes, *, live: bool) -> pl.DataFrame:
-    """Drop the closes that happened when a server process ended, and set the kind of those that may have.
+    """Drop closes that happened when a server process ended.
 
-    Closes at a single moment are of the kind "once", with at most medium confidence.
+    If an endpoint closed like this at only one moment, a process may have ended then: the kind is "once", with at most medium
+    confidence.
     """
     return rests.with_single_closes(rests.without_stopped(rows, live=live), pl.lit(value=True), live=live)
 

@@ -81,7 +81,7 @@ SHOWN = Threshold("3 connections", "the maximum number of connections shown as e
 
 
 def screen() -> pl.Expr:
-    """Return a cheap test of all rows together: if it fails, there is no candidate."""
+    """Return a cheap condition on all rows together: if it is false, there are no candidate findings."""
     closes = pl.col("response_connection_close") & ~pl.col("request_connection_close") & (pl.col("exchange") == 0)
     return closes.sum() >= ENOUGH.value
 
@@ -119,8 +119,8 @@ def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
 def _pairs(answers: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
     """Return for each client host and server the numbers for the message, and the frames of the first responses.
 
-    `every`: True if each response closes its own connection. `pair` is a hash, because a million names would take a third more
-    memory.
+    `every`: True if each response closes its own connection. `pair`: a hash of the two names; storing a million names would take
+    a third more memory.
     """
     c = pl.col
     rtt = c("rtt_client").fill_null(0) + c("rtt_server").fill_null(0)

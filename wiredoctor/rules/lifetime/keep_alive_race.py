@@ -192,7 +192,9 @@ def screen() -> pl.Expr:
 
 
 def find(closes: pl.LazyFrame, foreign_closes: pl.LazyFrame) -> pl.LazyFrame:
-    """Return a row for each request that arrived after a close, or at the server's idle timeout (`by_limits` decides)."""
+    """Return a row for each request that arrived after a close, or when the idle timeout may have expired (`by_limits`
+    decides).
+    """
     c = pl.col
     before = c("server_close_time") - c("request_end")
     forgotten = c("kind") == "forgotten"
@@ -236,7 +238,7 @@ def find(closes: pl.LazyFrame, foreign_closes: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def _lost_by_kind(closes: pl.LazyFrame, foreign_closes: pl.LazyFrame) -> pl.LazyFrame:
-    """Return the rows of `closes` at which a request was lost, with the kind and with the TTLs if the RST is foreign."""
+    """Return the rows of `closes` at which a request was lost, with the kind. If the RST is foreign, its TTLs are added."""
     c = pl.col
     covers = ((c("request_ack") > c("server_close_offset")) & (c("server_close_rst") == 0)).fill_null(value=False)
     # the close was announced, but it acknowledges the request: the FIN may have come later
@@ -479,7 +481,7 @@ def _stop_text(rested: int, connection: int, stop: Stop) -> str:
 
 
 def _single(row: Mapping[str, Any], rests: IdleTimes, others: list[int]) -> _Explanation:
-    """Return the explanation of a close if closes at other moments show no idle timeout."""
+    """Return the explanation of a close if no closes at other moments show what the server's idle timeout is."""
     rested, said, server = row["rested"], rests.announced_timeout(row["connection"]), rests.server(row["connection"])
     whose = default_of_server(rested, server)
     means = f" after the previous response, which is probably its idle timeout{whose}."
@@ -562,7 +564,7 @@ _SAID = (
 
 
 def _elsewhere() -> pl.Expr:
-    """Return the text that the RST did not come from the server; "" unless packets show that."""
+    """Return a sentence saying that another device sent the RST, if packets show this; otherwise ""."""
     c = pl.col
     ttl = pl.format(
         " It was not the server: the RST has TTL {}, and the server's packets have {}.",

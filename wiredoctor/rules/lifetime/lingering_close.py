@@ -81,7 +81,7 @@ LINGERS = Threshold(
 
 
 def screen() -> pl.Expr:
-    """Return a cheap test of a row: a batch in which no row passes has no candidate."""
+    """Return a cheap condition: if no row of a batch meets it, the batch has no candidate findings."""
     late = pl.col("final_at") - pl.coalesce("response_last_body_time", "response_start") >= LINGERS.value
     return late & ~pl.col("persistent")
 

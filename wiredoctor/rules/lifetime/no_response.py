@@ -265,7 +265,7 @@ def _unanswered(closes: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def _half_closed(closes: pl.LazyFrame) -> pl.LazyFrame:
-    """Return the rows of `closes` whose clients had half-closed, with the columns of `find_lost` and FACTS."""
+    """Return the rows of `closes` whose client half-closed and got no response, with the columns of `find_lost` and FACTS."""
     nothing = [pl.lit(None, pl.Int64).alias(name) for name in ("idle", "rested", "later")]
     rows = early(closes.filter(may_be_early() & ~pl.col("has_response"))).filter("half_closed")
     return rows.with_columns(
@@ -276,7 +276,7 @@ def _half_closed(closes: pl.LazyFrame) -> pl.LazyFrame:
 def by_clients(rows: pl.DataFrame, clients: Clients) -> pl.DataFrame:
     """Reduce the severity of requests that the client repeated successfully.
 
-    Drop half-closed candidates to which a kind of client-abort applies.
+    Drop half-closed candidates that client-abort reports with another kind.
     """
     kept = [row["kind"] != "half-closed" or decide(row, clients).kind == "half-closed" for row in rows.iter_rows(named=True)]
     return beside_repetitions(rows.filter(pl.Series(kept, dtype=pl.Boolean)), clients)
@@ -295,7 +295,10 @@ def by_limits(rows: pl.DataFrame, rests: IdleTimes, *, live: bool) -> pl.DataFra
 
 
 def _process_end_text(row: Mapping[str, Any], rests: IdleTimes, *, live: bool) -> str:
-    """Return the text that a process ended, if the server closed other connections, or refused SYNs, at the same moment."""
+    """Return a sentence saying that a server process ended, or "".
+
+    It needs evidence: at the same moment, the server closed other connections, or it refused SYNs.
+    """
     until = row["final_at"] + TOGETHER if live else None
     since = row["start"] if row["exchange"] == 0 else 0
     others = len(rests.closed_together(row["endpoint"], row["connection"], row["server_close_time"], until, since))

@@ -159,9 +159,10 @@ def find(closes: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def by_limits(rows: pl.DataFrame, rests: IdleTimes, *, live: bool) -> pl.DataFrame:
-    """Drop the closes that happened when a server process ended, and set the kind of those that may have.
+    """Drop closes that happened when a server process ended.
 
-    Closes at a single moment, longer than AT_ONCE after the response, are of the kind "once", with at most medium confidence.
+    If an endpoint closed like this at only one moment, and longer than AT_ONCE after the response, a process may have ended then:
+    the kind is "once", with at most medium confidence.
     """
     later = pl.col("gap").cast(pl.Int64).fill_null(0) > AT_ONCE
     return rests.with_single_closes(rests.without_stopped(rows, live=live), later, live=live)

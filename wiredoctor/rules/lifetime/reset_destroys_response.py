@@ -78,7 +78,7 @@ AT_ONCE = Threshold(
 
 
 def screen() -> pl.Expr:
-    """Return a cheap test of a row: a batch in which no row passes has no candidate."""
+    """Return a cheap condition: if no row of a batch meets it, the batch has no candidate findings."""
     return pl.col("server_rst_frame").is_not_null() & (pl.col("request_body_bytes") > 0)
 
 

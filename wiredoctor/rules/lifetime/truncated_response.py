@@ -109,7 +109,7 @@ REMEMBERED = Threshold(
 
 
 def screen() -> pl.Expr:
-    """Return a cheap test of a row: a batch in which no row passes has no candidate."""
+    """Return a cheap condition: if no row of a batch meets it, the batch has no candidate findings."""
     c = pl.col
     cut = c("response_end_reason").is_in(["fin", "rst"]) & c("server_close_frame").is_not_null()
     # an RST after which its host continues the response may not come from that host

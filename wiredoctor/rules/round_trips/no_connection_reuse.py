@@ -163,7 +163,7 @@ _KINDS = pl.Enum(["kept", "asked"])
 
 
 def screen() -> pl.Expr:
-    """Return a cheap test of all rows together: if it fails, there is no candidate."""
+    """Return a cheap condition on all rows together: if it is false, there are no candidate findings."""
     alone = pl.col("last_on_connection") & (pl.col("exchange") == 0) & (pl.col("persistent") | pl.col("request_connection_close"))
     return alone.sum() >= ENOUGH.value
 
@@ -223,7 +223,7 @@ def find(closes: pl.LazyFrame, connections: pl.LazyFrame, exchanges: pl.LazyFram
 
 
 def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
-    """Return a row for each client host, server and kind with enough successive connections for single exchanges."""
+    """Return a row for each client host, server and kind that has enough successive connections with only one exchange each."""
     c = pl.col
     runs = _runs(rows)
     counted = runs.select(
@@ -263,11 +263,11 @@ def _cheap() -> pl.Expr:
 
 
 def _runs(rows: pl.DataFrame) -> pl.DataFrame:
-    """Return the connections in runs of ENOUGH or more successive exchanges, each on a connection of its own.
+    """Return the connections that belong to runs of ENOUGH or more successive connections with one exchange each.
 
-    `row`: the connection's index in `rows`. `follows`: True if it follows another one in its run. `pause`: the time (ns) that a
-    process had to start between the two, 0 if the client had not closed the first. `pair`: a hash of its client host and server.
-    Only the needed columns are sorted, which takes a third of the memory.
+    `row`: the connection's index in `rows`. `follows`: True if it is not the first of its run. `pause`: the time (ns) that a
+    process had to start between this connection and the previous one; 0 if the client had not closed the previous one. `pair`: a
+    hash of its client host and server. Only the needed columns are sorted, which takes a third of the memory.
     """
     c = pl.col
     order = rows.select(pl.arg_sort_by("opened", "frame", "exchange"))["opened"]
@@ -296,9 +296,10 @@ def _runs(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def _checks_connections(lean: pl.DataFrame) -> pl.Series:
-    """Return for each connection whether the server closed it first and its client is one that checks connections before use.
+    """Return for each connection whether the server closed it first and its client usually checks connections before use.
 
-    Such a client closes most of the connections that the server has closed just before it opens another one.
+    A client that checks its connections, and finds one closed by the server, closes it just before it opens another one. It must
+    have done so for at least half of these connections.
     """
     c = pl.col
     given_up = lean.select("pair", "closed", "left", "rtt").with_row_index("at").filter(c("closed").is_not_null())
@@ -312,7 +313,7 @@ def _checks_connections(lean: pl.DataFrame) -> pl.Series:
 
 
 def _used_again() -> pl.Expr:
-    """Return whether the program usually reuses connections, so it has a pool and a reason for single exchanges."""
+    """Return whether the program usually reuses connections, so it probably has a pool and does not cause the fault."""
     alone = (pl.col("kind") == "kept").sum().over("program")
     return (pl.col("exchanges") - 1).clip(0).sum().over("program") > alone
 
@@ -320,7 +321,7 @@ def _used_again() -> pl.Expr:
 def _still_open() -> pl.Expr:
     """Return whether a connection is open at the end of the capture, so the program may still reuse it.
 
-    This is false if the program has left it unused for a long time, like many of its other open connections.
+    This is false if it has been idle for a long time, and so have most other open connections of the program.
     """
     c = pl.col
     is_open = c("closed").is_null() & c("left").is_null() & (c("kind") == "kept")
@@ -331,7 +332,7 @@ def _still_open() -> pl.Expr:
 
 
 def _evidence() -> pl.Expr:
-    """Return packets of the connections as evidence. All of the connections have the same kind."""
+    """Return packets of the connections as evidence. All of these connections must have the same kind."""
     c = pl.col
     asked = c("kind") == "asked"
     shown = (

@@ -86,7 +86,7 @@ _CONNECTION_BOUND = (
 
 
 def screen() -> pl.Expr:
-    """Return a cheap test of all rows together: if it fails, there is no candidate."""
+    """Return a cheap condition on all rows together: if it is false, there are no candidate findings."""
     return _is_refused().sum() >= ENOUGH.value
 
 

@@ -83,7 +83,7 @@ def cutoffs() -> dict[str, int]:
 
 
 def find(runs: pl.LazyFrame) -> pl.LazyFrame:
-    """Return a row for each small segment that may prove a run (see `judge`), or that begins another message in a run."""
+    """Return a row for each small segment that may prove a run of tinygrams, or that begins another message in a run."""
     c = pl.col
     run = c("small_run")
     boundary = c("message") != c("previous_data_message")

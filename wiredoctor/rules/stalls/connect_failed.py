@@ -231,7 +231,7 @@ SOON = Threshold("60 s", "a server that starts or restarts accepts connections w
 
 
 def screen() -> Mapping[str, pl.Expr]:
-    """Return a cheap test of a row for each table: a batch in which no row passes has no candidate."""
+    """Return a cheap condition for each table: if no row of a batch meets it, the batch has no candidate findings."""
     told = pl.col("refused_frame").is_not_null() | pl.col("syn_error_frame").is_not_null() | _closed_at_once()
     return {"connections": told | (pl.col("syns") >= SYNS.value), "tries": pl.col("exchange").is_null()}
 
@@ -524,8 +524,8 @@ def _counted_once(found: pl.DataFrame, key: list[str]) -> pl.DataFrame:
 def _both_counted_once(found: pl.DataFrame) -> pl.DataFrame:
     """Shorten `lost` where a client tried both IP versions at once (RFC 8305), so that no time counts twice.
 
-    Packets do not show which IPv4 and IPv6 addresses are one client, so no other client may have failed on that port. `found` is
-    sorted by `syn_time`.
+    Packets do not show which IPv4 and IPv6 addresses belong to one client. So this applies only if no other client failed on the
+    port. `found` must be sorted by `syn_time`.
     """
     c = pl.col
     before = {name: c(name).shift(1).over("port") for name in ("ipv6", "syn_time", "lost")}
@@ -545,9 +545,10 @@ def _numbers(values: pl.Series) -> Array:
 
 
 def _shared_counts(found: pl.DataFrame) -> tuple[Array, Array, Array]:
-    """Return three counts for each failure, among the failures of its kind.
+    """Return three arrays with a value for each failure; only failures of the same kind are counted.
 
-    They are the number of servers of its client, of clients of its server, and of failures of the pair.
+    They are the number of servers that failed for its client, of clients that failed at its server, and of failures between the
+    two.
     """
     group = found["group"].to_numpy()
     client, server = (found[name].to_numpy().astype(np.int64) * (2 * len(_KINDS)) + group for name in ("client", "server"))

@@ -75,7 +75,7 @@ MIN_WAIT = Threshold(
 
 
 def screen() -> pl.Expr:
-    """Return a cheap test of a row: a batch in which no row passes has no candidate."""
+    """Return a cheap condition: if no row of a batch meets it, the batch has no candidate findings."""
     return pl.col("syns") > 1
 
 
@@ -128,7 +128,7 @@ def find(connections: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def _answer_lost() -> pl.Expr:
-    """Return whether the server had received the first SYN, as the timestamp that it echoes shows."""
+    """Return whether the server had received the first SYN: the timestamp that its answer echoes shows this."""
     return pl.col("answer_echoes_first_syn") & pl.col("refused_frame").is_null() & pl.col("syn_error_frame").is_null()
 
 

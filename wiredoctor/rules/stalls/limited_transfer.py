@@ -124,12 +124,12 @@ EXAMPLE = 12_500_000
 
 
 def cutoffs() -> dict[str, int]:
-    """Return the shortest time (ns) of a body for which the core writes a row of `transfers`."""
+    """Return the minimum transfer time (ns) of a body for which the core writes a row of `transfers`."""
     return {"min_transfer": MIN_TIME.value}
 
 
 def find(transfers: pl.LazyFrame) -> pl.LazyFrame:
-    """Return a row for each long body that a buffer limited."""
+    """Return a row for each long body whose rate was limited by the receive window or the send buffer."""
     c = pl.col
     took = c("time") - c("start")
     window, buffer = (c(name) * 100 >= MIN_SHARE.value * took for name in ("receive_window", "send_buffer"))
@@ -189,7 +189,7 @@ def _kind(is_window: pl.Expr) -> pl.Expr:
 
 
 def _side() -> pl.Expr:
-    """Return the side that must change. A server only sends the window scale option if the client does."""
+    """Return the side that must change. Without window scaling it is the client, unless the client offers the option."""
     c = pl.col
     is_server = c("role") == SERVER
     sender, receiver = (pl.when(is_server == flag).then(pl.lit("server")).otherwise(pl.lit("client")) for flag in (True, False))

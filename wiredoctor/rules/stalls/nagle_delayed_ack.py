@@ -226,7 +226,8 @@ def cutoffs() -> dict[str, int]:
 def find(releases: pl.LazyFrame) -> pl.LazyFrame:
     """Return a row for each held-back segment, with the ACK of the first write.
 
-    A prompt pure ACK is evidence against stalls; a late one is an opportunity for a stall. There may be no ACK.
+    If that pure ACK came promptly, the row is evidence against stalls; if it came late, the segment may have stalled. There may
+    be no ACK.
     """
     shortest = min(MIN_ACK_DELAY.value, MIN_SHORT_ACK_DELAY.value)
     rows = ack_release.candidates(releases, shortest, MAX_ACK_DELAY.value, QUICK_ACK.value)

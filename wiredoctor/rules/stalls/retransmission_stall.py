@@ -105,7 +105,7 @@ def cutoffs() -> dict[str, int]:
 
 
 def find(recoveries: pl.LazyFrame) -> pl.LazyFrame:
-    """Return a row for each ACK which shows that a retransmission ended a time without forward progress."""
+    """Return a row for each ACK that ended a stall because it acknowledged a retransmission."""
     c = pl.col
     gap = c("retransmitted_time") - c("stall_time")
     # the timer causes a second retransmission, and one that comes much later than the duplicate ACKs
@@ -171,7 +171,7 @@ def _confidence() -> pl.Expr:
 
 
 def _lost_text() -> pl.Expr:
-    """Return the text about what the capture shows of the loss. The row belongs to the receiver."""
+    """Return the text about what the capture shows of the loss. The role in the row is that of the receiver."""
     message = pl.when(pl.col("role") == SERVER).then(pl.lit("request")).otherwise(pl.lit("response"))
     what = pl.when(pl.col("http")).then(message).otherwise(pl.lit("data"))
     return (

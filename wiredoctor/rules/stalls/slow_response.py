@@ -106,7 +106,7 @@ def cutoffs() -> dict[str, int]:
 
 
 def screen() -> pl.Expr:
-    """Return a cheap test of a row: a batch in which no row passes has no candidate."""
+    """Return a cheap condition: if no row of a batch meets it, the batch has no candidate findings."""
     return (pl.col("response_start") - pl.col("request_end") >= MIN_WAIT.value) | _paused()
 
 
@@ -156,7 +156,7 @@ def _begun_late(exchanges: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def _paused() -> pl.Expr:
-    """Return whether one pause of the application makes up most of the pauses of a response that is no stream."""
+    """Return whether a single pause makes up most of the time that the server paused in a response that is not a stream."""
     c = pl.col
     framing = c("response_framing")
     # a chunked response in many pieces is a stream
@@ -169,7 +169,7 @@ def _paused() -> pl.Expr:
 
 
 def _pause(number: int) -> pl.Expr:
-    """Return the duration (ns) of one of the first pauses; null if there are not so many."""
+    """Return the duration (ns) of one of the first pauses; null if there are fewer."""
     times = pl.col("response_pause_times").list
     return times.get(2 * number + 1, null_on_oob=True) - times.get(2 * number, null_on_oob=True)
 

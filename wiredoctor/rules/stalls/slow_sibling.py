@@ -92,7 +92,7 @@ def _least() -> int:
 
 
 def screen() -> pl.Expr:
-    """Return a cheap test of all rows together: if it fails, there is no candidate."""
+    """Return a cheap condition on all rows together: if it is false, there are no candidate findings."""
     several = pl.col("endpoint").min() != pl.col("endpoint").max()
     return several & (_slow().sum() >= _least())
 
@@ -149,7 +149,7 @@ def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
 
 
 def _pairs(groups: pl.DataFrame, slow: pl.DataFrame) -> pl.DataFrame:
-    """Pair each row of `slow` with the other servers of the same requests, whose columns end with `_other`."""
+    """Pair each row of `slow` with each other server that got the same requests. The other server's columns end with `_other`."""
     return slow.join(groups, on="key", suffix="_other").filter(pl.col("server") != pl.col("server_other"))
 
 
@@ -173,9 +173,10 @@ def _slower(groups: pl.DataFrame) -> pl.DataFrame:
 
 
 def _above(rows: pl.DataFrame, slow: pl.DataFrame) -> pl.DataFrame:
-    """Return for each slow server the fraction of its responses that took longer than nearly all of the other servers'.
+    """Return for each slow server how many of its responses were unusually slow for the other servers.
 
-    The columns are `share_above` (0 to 1), and `cost`, the lost time (ns).
+    `share_above`: the fraction (0 to 1) that took longer than nearly all responses of the other servers. `cost`: the time lost
+    (ns).
     """
     c = pl.col
     some = rows.select("key", "server", "time")
@@ -244,7 +245,7 @@ def _candidate_columns(rows: pl.DataFrame, slow: pl.DataFrame, groups: pl.DataFr
 
 
 def _any_number(request: str) -> str:
-    """Return a request whose digits are all 0 with # instead of numbers."""
+    """Return a request line with # in place of each 0, and explain the #. Rows have 0 in place of each digit."""
     return f"{request.replace('0', '#')} (# is any digit)" if "0" in request else request
 
 
@@ -259,7 +260,7 @@ def _evidence() -> pl.Expr:
 
 
 def _list_medians(slow: pl.DataFrame, groups: pl.DataFrame) -> pl.DataFrame:
-    """Format the medians of the other servers."""
+    """Return for each slow server a text that lists the medians of the other servers."""
     c = pl.col
     pairs = _pairs(groups, slow.select("key", "server")).sort("median", "server_other")
     one = pl.format("{} took {} ({} times)", "server_other", duration(c("median").cast(pl.Int64)), "requests")

@@ -207,7 +207,9 @@ def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
 
 
 def conclude(rows: pl.DataFrame, connections: pl.LazyFrame, exchanges: pl.LazyFrame) -> pl.DataFrame:
-    """Return the candidates that all connections of the two hosts confirm, at most one per connection."""
+    """Return the candidates that remain after a comparison with the other connections of the two hosts, at most one per
+    connection.
+    """
     key = ["connection", "sender_direction", "first_frame"]
     last = rows.unique(key, keep="last", maintain_order=True).filter(pl.col("acknowledged_frame").is_null())
     raw = last.select([name for name in rows.columns if name not in _COMPUTED])
@@ -271,7 +273,7 @@ def _taken_by_others() -> pl.Expr:
     """Return whether another fact explains the missing ACK.
 
     Requests are left to keep-alive-race if an RST without ACK flag rejected them, or if the server had closed before the last
-    copy. In both directions, a receiver that has reset the connection acknowledges no more data.
+    copy. If a receiver has reset the connection, it acknowledges no more data, whether it is the client or the server.
     """
     c = pl.col
     asks = c("http") & (c("role") == CLIENT).fill_null(value=False)
@@ -281,9 +283,9 @@ def _taken_by_others() -> pl.Expr:
 
 
 def _sent_often_enough(*, repeated: pl.Expr) -> pl.Expr:
-    """Return whether the data was sent often enough over enough time.
+    """Return whether enough copies of the data were sent, spread over enough time.
 
-    `repeated`: an expression that is true if the same request may have come on a new connection.
+    `repeated`: true if the client may have repeated the request on a new connection.
     """
     c = pl.col
     # the last copy may still be answered
@@ -299,7 +301,9 @@ def _sent_often_enough(*, repeated: pl.Expr) -> pl.Expr:
 
 
 def _alive() -> pl.Expr:
-    """Return whether the receiver sent a packet after the first copy should have arrived, or a SACK for later data."""
+    """Return whether the receiver was running: it acknowledged later data by SACK, or sent a packet after the first copy should
+    have arrived.
+    """
     c = pl.col
     later = c("peer_time") - c("first_time") > c("rtt_peer").fill_null(0).clip(0) + ALIVE.value
     return c("sack_frame").is_not_null() | later.fill_null(value=False)
@@ -349,7 +353,7 @@ def _confidence() -> pl.Expr:
 
 
 def _candidate_columns(rows: pl.DataFrame) -> pl.DataFrame:
-    """Add the columns of candidates and of texts."""
+    """Add the columns that candidates need, including their texts."""
     c = pl.col
     role = (
         pl.when(c("client_direction").is_null())
@@ -504,7 +508,7 @@ def _last_packet_text() -> pl.Expr:
 
 
 def _broken_path_text() -> pl.Expr:
-    """Return the text about the broken part of the path."""
+    """Return the text stating which direction of the path broke, as far as the packets show it."""
     back = pl.format("The path from the {} to the {} is broken beyond the capture point.", "receiver", "sender")
     one_way = pl.format(
         "The {} is alive: it retransmits acknowledged data. So only the path from the {} to the {} is broken.",
@@ -525,7 +529,7 @@ def _icmp_text() -> pl.Expr:
 
 
 def _extra_evidence() -> list[pl.Expr]:
-    """Return the evidence packets that not every candidate has."""
+    """Return the frames that are evidence only in some candidates; null in the others."""
     c = pl.col
     large = c("kind") == "large-only"
     return [

@@ -148,7 +148,7 @@ def cutoffs() -> dict[str, int]:
 def find(closures: pl.LazyFrame, window_stalls: pl.LazyFrame) -> pl.LazyFrame:
     """Return a row for each closed window that delayed the other side's data, and for each longer stall (`window_stalls`).
 
-    Short ones are included, because they show a client's pace.
+    Delays too short to report are included, because they show at which pace a client reads.
     """
     return pl.concat([_closures(closures), _stalls(window_stalls)])
 
@@ -226,14 +226,14 @@ def _stalls(rows: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def _is_scaled(window: pl.Expr) -> pl.Expr:
-    """Return whether this window (bytes) is that of the receiver's SYN divided by a power of two, rounded up or down."""
+    """Return whether this window (bytes), rounded up or down, is the window of the receiver's SYN divided by a power of two."""
     unscaled = pl.col("unscaled_window")
     divided = pl.any_horizontal((window - unscaled / 2**shift).abs() < 1 for shift in SHIFTS)
     return ((window >= MIN_SCALED) & divided).fill_null(value=False)
 
 
 def conclude(rows: pl.DataFrame, connections: pl.LazyFrame, exchanges: pl.LazyFrame) -> pl.DataFrame:
-    """Set the kind of the candidates whose client reads at its own pace, and drop the short ones, which only show the pace."""
+    """Give candidates the kind own-pace if the client reads at its own pace. Then drop those that are too short to report."""
     c = pl.col
     known = with_pace(rows.drop("of_client"), connections, exchanges, OWN_PACE.value)
     timed = c("period").is_not_null()
@@ -268,8 +268,8 @@ def conclude(rows: pl.DataFrame, connections: pl.LazyFrame, exchanges: pl.LazyFr
 def _pace_columns(opened: pl.Expr, offset: pl.Expr, may_pause: pl.Expr) -> list[pl.Expr]:
     """Return the columns from which `conclude` recognizes a client that reads at its own pace.
 
-    `opened`: the time (ns) when the window opened. `offset`: the stream offset of the next data. `may_pause`: the window may
-    have been closed on purpose.
+    `opened`: the time (ns) when the window opened. `offset`: the stream offset of the next data. `may_pause`: true if the client
+    may have closed the window on purpose.
     """
     return [
         pl.col("http"),
@@ -286,7 +286,7 @@ _READS_NOT = "its application read nothing in that time, or too little"
 
 
 def _of_receiver(exchange: pl.Expr | None = None, kind: pl.Expr | None = None) -> list[pl.Expr]:
-    """Return the connection, the exchange, and the receiver's direction, because the receiver is the side that must change."""
+    """Return the columns that identify the receiver of the data, because the receiver is the side that must change."""
     return [
         pl.col("connection"),
         pl.col("exchange") if exchange is None else exchange.alias("exchange"),
@@ -297,7 +297,7 @@ def _of_receiver(exchange: pl.Expr | None = None, kind: pl.Expr | None = None) -
 
 
 def _text_columns(*texts: str | pl.Expr) -> list[pl.Expr]:
-    """Return the columns `did` to `buffer` with these texts."""
+    """Return the text columns, from `did` to `buffer`, with these texts."""
     names = ("did", "window", "then", "why", "had", "buffer")
     return [(pl.lit(t) if isinstance(t, str) else t).alias(name) for name, t in zip(names, texts, strict=True)]
 
@@ -351,7 +351,7 @@ _BUFFER = (
 
 
 def _never_opened() -> pl.Expr:
-    """Return whether the sender had data to send when its receiver's window never opened."""
+    """Return whether the window never opened although the sender had data to send and tried often or long enough."""
     c = pl.col
     again = c("copies") > 0
     first = c("window_probe_time") - c("start_time") <= FIRST_PROBE.value
@@ -391,7 +391,7 @@ def _closed_time() -> pl.Expr:
 
 
 def _at_once() -> pl.Expr:
-    """Return whether the sender sent as soon as the window update arrived, so it had waited only for that."""
+    """Return whether the sender sent as soon as the window update arrived, so it had been waiting only for the update."""
     rtt = pl.col("rtt_own")
     after = pl.col("time") - pl.col("opened_time") - rtt
     earliest = pl.when(pl.col("handshake")).then(-pl.max_horizontal(pl.lit(MILLISECOND), rtt // 10)).otherwise(-rtt)

@@ -176,7 +176,7 @@ def _is_streamed() -> pl.Expr:
 
 
 def screen() -> pl.Expr:
-    """Return a cheap test of a row: a batch in which no row passes has no candidate."""
+    """Return a cheap condition: if no row of a batch meets it, the batch has no candidate findings."""
     return _is_late().fill_null(False) | (pl.col("response_held_bursts") > 0) | _is_streamed().fill_null(False)
 
 
@@ -242,7 +242,7 @@ _CANDIDATE = {
 
 
 def _came_late(row: dict[str, Any], least: Threshold = MIN_WAIT) -> bool:
-    """Return whether the body came `least` late, and was in transit for at most half of that time."""
+    """Return whether the client waited at least `least` for the body, and at most half of that was extra transit time."""
     late = row["response_first_late"] or 0
     return row["wait"] is not None and row["wait"] >= least.value and 2 * late <= row["wait"]
 
@@ -269,7 +269,7 @@ def _events(row: dict[str, Any], before: _Streamed | None) -> list[dict[str, Any
 
 
 def _proof(row: dict[str, Any], before: _Streamed | None, *, at_first: bool) -> str:
-    """Return the proof that events were held back, or LIKELY, or OTHER_SIDE if only the other side of a gateway can prove it."""
+    """Return which proof exists that events were held back: CUT, EARLIER, LIKELY or OTHER_SIDE."""
     events, first = row["response_events"], row["response_first_events"] if at_first else 0
     if row["response_cut_lumps"] or (at_first and row["response_first_cut"]):
         return CUT
@@ -287,7 +287,7 @@ _LARGE = 10
 
 
 def _waits(row: dict[str, Any], word: str, *, at_first: bool) -> list[list[dict[str, Any]]]:
-    """Return the packets before and after the wait for each of the first bursts of held-back events."""
+    """Return, for each of the first waits for held-back events, the packets before and after the wait."""
     frames, times = row["response_held_frames"], row["response_held_times"]
     waits = [_pause(frames[i : i + 2], times[i : i + 2], word) for i in range(0, len(frames), 2)]
     if at_first:
@@ -331,7 +331,10 @@ def _compressed_candidate(row: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _chunks(row: dict[str, Any], before: _Streamed | None) -> list[dict[str, Any]]:
-    """Return a candidate of kind chunked if all chunks of the body came late, in one burst; otherwise []."""
+    """Return a candidate of kind chunked if all chunks of the body came late, in one burst; otherwise [].
+
+    `before`: an earlier response of the server that was streamed, or None.
+    """
     several = (row["response_chunks"] or 0) >= MIN_CHUNKS.value and row["response_early_chunks"] >= MIN_CHUNKS.value
     if not (several and row["whole"] and row["response_bursts"] == 1 and _came_late(row)):
         return []
@@ -344,7 +347,7 @@ def _chunks(row: dict[str, Any], before: _Streamed | None) -> list[dict[str, Any
 
 
 def conclude(rows: pl.DataFrame, _connections: pl.LazyFrame, _exchanges: pl.LazyFrame) -> pl.DataFrame:
-    """Add proof from the other side of a gateway. Drop candidates that nothing else proves or makes likely."""
+    """Use packets from the other side of a gateway as proof. Drop candidates that need this proof if it is missing."""
     if not {LIKELY, OTHER_SIDE} & {*rows["proof"]}:
         return rows
     told: list[dict[str, Any]] = []
@@ -391,7 +394,7 @@ def _candidate(
     row: dict[str, Any], kind: str, word: str, wait: list[dict[str, Any]], *, evidence: list[dict[str, Any]], proof: str,
     how: str = "", why: str = "",
 ) -> dict[str, Any]:  # fmt: skip
-    """Return a candidate. `wait`: the packets around the pause that it covers. `evidence`: the packets of all pauses."""
+    """Return a candidate. `wait`: the packets before and after its pause. `evidence`: the packets of all pauses."""
     server, via = row["response_server"] or "", row["response_via"] or ""
     asked = " This response has that field already, so something other than nginx holds it back, or also holds it back."
     likely = proof == LIKELY

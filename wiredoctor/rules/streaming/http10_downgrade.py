@@ -64,7 +64,7 @@ SHOWN = Threshold("3 responses", "the maximum number of responses shown as evide
 
 
 def screen() -> pl.Expr:
-    """Return a cheap test of a row: a batch in which no row passes has no candidate."""
+    """Return a cheap condition: if no row of a batch meets it, the batch has no candidate findings."""
     return pl.col("response_version") == "HTTP/1.0"
 
 

@@ -77,7 +77,7 @@ HTML = ("text/html", "application/xhtml+xml")
 
 
 def screen() -> pl.Expr:
-    """Return a cheap test of a row: a batch in which no row passes has no candidate."""
+    """Return a cheap condition: if no row of a batch meets it, the batch has no candidate findings."""
     return _is_late() & pl.col("response_content_type").is_in(HTML)
 
 
@@ -86,7 +86,7 @@ def _is_late() -> pl.Expr:
 
 
 def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
-    """Return a row for each pair of a late page and a request with a Referer that its client sent soon after."""
+    """Return a row for each page that came late and each request with a Referer that the same client sent soon after it."""
     c = pl.col
     wait = pl.min_horizontal(c("response_start") - c("request_end") - c("rtt_server"), c("response_start") - c("previous_end"))
     whole = (c("response_end_reason") == "complete") & (c("response_bursts") == 1) & (c("response_status") >= 200)
