@@ -14,7 +14,9 @@ How it is proved
     interim response such as 102 or 103 it counts from that response.
 
     mid-response: one pause of the server of 1 s or more in the middle of a response, at least three times as long as all its
-    other pauses together. All earlier data was acknowledged, the client's window had room, and nothing was retransmitted.
+    other pauses together. If the response has a Content-Length, two such pauses count, but not if they are about equally long,
+    as those of a server that limits its rate are. All earlier data was acknowledged, the client's window had room, and nothing
+    was retransmitted.
 
     If a capture holds both sides of a gateway, the time that the server behind it needs belongs to that server. The rest is
     the gateway's own. If it is 1 s or more, the kind is in-gateway.
@@ -150,14 +152,19 @@ def _begun_late(exchanges: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def _paused() -> pl.Expr:
-    """Return whether one pause of the application makes up most of the pauses of a response that is no stream."""
+    """Return whether one or two pauses of the application make up most of the pauses of a response that is no stream."""
     c = pl.col
     framing = c("response_framing")
     # a chunked response in many pieces is a stream
     known = (framing == "content-length") | ((framing == "chunked") & (c("response_application_pauses") < STREAM_PAUSES))
     stream = c("response_content_type").is_in(ENDLESS) | c("response_endless")
+    longest, total = _longest_pause(), c("response_pause_total")
+    stops = [pl.when(_pause(number) >= MIN_WAIT.value).then(_pause(number)) for number in range(3)]
+    # a server that limits its rate pauses again and again for the same time, and the source of a chunked body at any time
+    second = pl.sum_horizontal(stops) - longest
+    twice = (framing == "content-length") & (10 * second < 9 * longest) & pl.any_horizontal(one.is_null() for one in stops)
     return (
-        ((_longest_pause() >= MIN_WAIT.value) & (4 * _longest_pause() >= 3 * c("response_pause_total")))
+        ((longest >= MIN_WAIT.value) & ((4 * longest >= 3 * total) | (twice & (4 * (longest + second) >= 3 * total))))
         & (known & ~stream & ~c("upgraded") & (c("response_end_reason") == "complete"))
     ).fill_null(False)
 
@@ -174,9 +181,15 @@ def _longest_pause() -> pl.Expr:
 
 def _pauses(exchanges: pl.LazyFrame) -> pl.LazyFrame:
     c = pl.col
-    longest = _longest_pause()
-    number = pl.when(_pause(0) == longest).then(0).when(_pause(1) == longest).then(1).otherwise(2)
-    found = exchanges.filter(_paused() & c("has_request") & c("has_response") & ~c("pairing_assumed")).with_columns(
+    found = exchanges.filter(_paused() & c("has_request") & c("has_response") & ~c("pairing_assumed"))
+    return pl.concat([_long_pauses(found, number) for number in range(3)])
+
+
+def _long_pauses(exchanges: pl.LazyFrame, number: int) -> pl.LazyFrame:
+    """Return a row for each response whose pause of this number is long."""
+    c = pl.col
+    wait = _pause(number)
+    found = exchanges.filter(wait >= MIN_WAIT.value).with_columns(
         *(c(f"response_pause_{what}s").list.get(2 * number).alias(f"last_{what}") for what in ("frame", "time")),
         *(c(f"response_pause_{what}s").list.get(2 * number + 1).alias(f"next_{what}") for what in ("frame", "time")),
     )
@@ -190,12 +203,12 @@ def _pauses(exchanges: pl.LazyFrame) -> pl.LazyFrame:
         c("next_frame").alias("frame"),
         c("last_time").alias("start"),
         c("next_time").alias("end"),
-        longest.alias("delay"),
-        longest.cast(DURATION).alias("wait"),
+        wait.alias("delay"),
+        wait.cast(DURATION).alias("wait"),
         evidence(
             ("response_frame", "response_start", "the response begins"),
             ("last_frame", "last_time", "the last packet before the pause"),
-            ("next_frame", "next_time", pl.format("the response goes on, {} later", duration(longest))),
+            ("next_frame", "next_time", pl.format("the response goes on, {} later", duration(wait))),
         ),
     )
 
