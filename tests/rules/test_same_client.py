@@ -23,8 +23,8 @@ def clients(*asked: dict[str, Any], hosts: tuple[str, ...] = (), gateways: tuple
     exchanges = pl.DataFrame(
         [[row[name] for name in ASKED] for row in rows], EXCHANGES.empty().select(ASKED).schema, orient="row"
     )
-    places = [(number, hosts[number] if hosts else "10.0.0.1", "10.0.0.2:80", 0, 1) for number in range(len(asked))]
-    names = ("connection", "client_host", "server", "start", "syns")
+    places = [(number, hosts[number] if hosts else "10.0.0.1", "10.0.0.2:80", 0, 1, 80, "client") for number in range(len(asked))]
+    names = ("connection", "client_host", "server", "start", "syns", "client_bytes", "closed_by")
     connections = pl.DataFrame(places, CONNECTIONS.empty().select(names).schema, orient="row")
     candidates = pl.DataFrame({"connection": [0], "ended_at": [20 * SECOND], "waited": [2 * SECOND]})
     return known_clients(CLOSES.empty().lazy(), exchanges.lazy(), connections.lazy(), [candidates], gateways)
@@ -80,3 +80,12 @@ def test_the_longest_wait_for_the_end_of_a_response() -> None:
     assert known.longest_wait(own, 20 * SECOND, whole=True) == 9 * SECOND
     assert known.longest_wait(own, 19 * SECOND - 2, whole=True) == 0
     assert clients(UNANSWERED, {"response_end_reason": "fin"}).longest_wait(own, 20 * SECOND, whole=True) == 0
+
+
+def test_two_programs_may_have_one_user_agent() -> None:
+    other = clients(UNANSWERED, {})
+    same = clients(UNANSWERED, {"request_target": UNANSWERED["request_target"]})
+    for known, longest in ((other, 0), (same, 8 * SECOND)):
+        own = known.request(0, 0)
+        assert own is not None
+        assert known.longest_wait(own, 20 * SECOND, same_program=True) == longest

@@ -209,7 +209,7 @@ def settle_pauses(pauses: Pauses, own: Side) -> None:
         if not pause.after_head:
             pauses.application += 1
             pauses.total = min(pauses.total + length, FOREVER)
-        if len(pauses.frames) < 6:
+        if pauses.application <= 3:
             pauses.frames += [pause.frame, pause.end_frame]
             pauses.times += [pause.time, pause.end]
     pauses.open = []

@@ -256,9 +256,12 @@ def answers_its_request(reader: Reader, exchange: Exchange) -> bool:
 
 
 def begins_message(reader: Reader, data: bytes) -> bool:
-    """Return whether bytes look like the beginning of a message that cannot be parsed: truncated, or of another HTTP version."""
+    """Return whether bytes look like the beginning of a message that cannot be parsed: truncated, or of another HTTP version.
+
+    A HomeKit accessory sends EVENT/1.0 messages, which no request asked for.
+    """
     if reader.kind == RESPONSE:
-        return data[:5] == b"HTTP/"[: len(data)]
+        return data[:5] == b"HTTP/"[: len(data)] or data[:6] == b"EVENT/"[: len(data)]
     return is_method(data) or data[:10] == HTTP2_PREFACE[: len(data)]
 
 

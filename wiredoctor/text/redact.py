@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from functools import cache
+from functools import cache, partial
 
 from wiredoctor.text.escape import printable
 from wiredoctor.text.plain_fields import SENT
@@ -373,6 +373,11 @@ _ITEM = Regex(r"[^ \t,]+(?:[ \t]+[^ \t,]+)*")
 def redact_words(field: str, value: str) -> str:
     """Replace the unknown words in the value of a field with `*`. `field`: a key of WORDS."""
     return _ITEM.sub(lambda item: item[0] if item[0].lower() in WORDS[field] else "*", value)
+
+
+def words(field: str, value: str) -> str:
+    """Return the value of a field for the text of a finding; MASK replaces unknown words unless secrets are shown."""
+    return value if secrets_are_shown() else mark(partial(redact_words, field), value)
 
 
 # payload

@@ -23,7 +23,8 @@ How it is proved
 
     stopped: within 50 ms the same host closed three or more connections on which it had waited for different times. Two
     connections to one server are enough if no wait matches a common timeout and the same client requested nothing more from
-    it. Three are enough, even if it went on, if it had waited as long for each of these responses before.
+    it; connections that it opened and closed unused do not count. Three are enough, even if it went on, if it had waited as
+    long for each of these responses before.
 
     unread: the close acknowledges the head of the response and came as soon as the client could have received the head. Or
     the FIN came with the end of the request, and the client had never waited for such a response before.
@@ -36,7 +37,8 @@ How it is proved
     requested a page at most 4 s before, and then requested nothing for 5 s. Or it had waited longer for the same response
     before, which a client with a timeout does not do. If the response had begun, as in a long poll, the wait for its end
     counts; then the response must have no Content-Length, and the wait must match no common timeout. Or the client plays
-    audio or video (media type, User-Agent), and data was coming.
+    audio or video (media type, User-Agent), and data was coming. If the wait matches a common timeout, only longer waits on
+    the same connection or for the same target count: several programs of a host may have one User-Agent.
 
     seek: within five seconds the client requested another range of the same resource, or all of it instead of a range.
 

@@ -417,12 +417,13 @@ def decide(row: Mapping[str, Any], clients: Clients) -> Ended:
 def _longest_wait(own: Request, row: Mapping[str, Any], clients: Clients) -> int:
     """Return the client's longest earlier wait (ns) for a similar response; 0 if there is none, or if it would prove nothing.
 
-    A long poll may begin its response at once and end it when there is news. Its wait lasts until the end. Other long responses
-    prove nothing: a timeout between two segments starts again with each segment.
+    If the present wait is as long as a common timeout, waits of another program on the same host prove nothing. A long poll may
+    begin its response at once and end it when there is news. Its wait lasts until the end. Other long responses prove nothing: a
+    timeout between two segments starts again with each segment.
     """
     if row["uploading"] or (row["begun"] and (not row["unsized"] or row["timeout"] is not None)):
         return 0
-    return clients.longest_wait(own, row["ended_at"], whole=row["begun"])
+    return clients.longest_wait(own, row["ended_at"], whole=row["begun"], same_program=row["timeout"] is not None)
 
 
 def _closed_by_program(connection: int, moment: int, timeout: int | None, clients: Clients) -> tuple[Close, ...]:

@@ -90,12 +90,13 @@ class Clients:
         self._sent: dict[tuple[str, str], list[tuple[int, int]]] = {}
         self._closed: dict[str, list[Close]] = {}
         self._unseen = dict(closes.drop_nulls("unseen").select("connection", "unseen").iter_rows())
-        self._longest: dict[bool, dict[tuple[Who, str, str, str], list[tuple[int, int]]]] = {}
-        for connection, host, server, start, syns in opened.iter_rows():
+        self._longest: dict[bool, dict[tuple[Who, str, str, str, int | None], list[tuple[int, int]]]] = {}
+        for connection, host, server, start, syns, is_unused in opened.iter_rows():
             self._who[connection], self._server[connection] = host, server
             if syns > 1:
                 self._repeated_syn[connection] = start
-            self._sent.setdefault((host, server), []).append((start, connection))
+            if not is_unused:
+                self._sent.setdefault((host, server), []).append((start, connection))
         for agent, forwarded, via_gateway, *row in requests.iter_rows():
             self._add(Request(*row), agent, forwarded, many=via_gateway or row[1] in gateways)
         for times in self._sent.values():
@@ -142,12 +143,13 @@ class Clients:
         first, last = bisect_left(asked, (since,)), bisect_right(asked, (until + 1,))
         return (other for other in asked[first:last] if (other.connection, other.exchange) != one[1:3])
 
-    def longest_wait(self, one: Request, until: int, *, whole: bool = False) -> int:
+    def longest_wait(self, one: Request, until: int, *, whole: bool = False, same_program: bool = False) -> int:
         """Return the client's longest wait (ns) for the response to a similar request; 0 if there is none.
 
         Requests are similar if they have the same method and host, and their paths differ only in numbers. The client waits
         until the response begins; if `whole` is true, until it is complete. A wait counts only if it ended by `until` (ns), and
-        if the client acknowledged a part of the response.
+        if the client acknowledged a part of the response. If `same_program` is true, only requests on the same connection or for
+        the same target count: two programs on a host often have the same User-Agent, and different timeouts.
         """
         if whole not in self._longest:
             longest = self._longest.setdefault(whole, {})
@@ -155,12 +157,16 @@ class Clients:
                 seen = [r for r in asked if r.exchange < self._unseen.get(r.connection, r.exchange + 1)]
                 waits = [(time, r) for r in seen if (time := r.completed if whole else r.answered) is not None]
                 for time, other in sorted(waits, key=itemgetter(0)):
-                    known = longest.setdefault((who, other.method, other.host, _pattern(other)), [])
-                    known.append((time, max(time - other.start, known[-1][1] if known else 0)))
+                    for key in _alike(who, other):
+                        known = longest.setdefault(key, [])
+                        known.append((time, max(time - other.start, known[-1][1] if known else 0)))
         who, _ = self._by_place[one.connection, one.exchange]
-        known = self._longest[whole].get((who, one.method, one.host, _pattern(one)), [])
-        place = bisect_right(known, (until + 1,))
-        return known[place - 1][1] if place else 0
+        found = 0
+        for key in _alike(who, one)[1 if same_program else 0 :]:
+            known = self._longest[whole].get(key, [])
+            place = bisect_right(known, (until + 1,))
+            found = max(found, known[place - 1][1] if place else 0)
+        return found
 
     def closes(self, connection: int, since: int, until: int) -> list[Close]:
         """Return the closes between `since` and `until` (ns) by the host that is the client of this connection."""
@@ -171,7 +177,8 @@ class Clients:
         """Return whether the client of a connection contacted the same server again between `since` and `until` (ns).
 
         A new connection and a request both count. If the User-Agent on another connection from the same host is unknown, that
-        connection counts as the client's.
+        connection counts as the client's. A connection that the client closed without having sent anything does not count: a
+        browser that is closed first opens connections for the requests in its queue.
         """
         sent = self._sent.get((self._who.get(connection, ""), self._server.get(connection, "")), [])
         some = sent[bisect_left(sent, (since,)) : bisect_right(sent, (until + 1,))]
@@ -183,14 +190,22 @@ def nobody() -> Clients:
     """Return an object without clients. It is created only when needed, because Polars must not run before a process forks."""
     requests = _requests(EXCHANGES.empty().lazy()).collect()
     closes = _closes(CLOSES.empty().lazy()).collect()
-    return Clients(requests, closes, CONNECTIONS.empty().select("connection", "client_host", "server", "start", "syns"), ())
+    return Clients(
+        requests,
+        closes,
+        CONNECTIONS.empty().select("connection", "client_host", "server", "start", "syns", is_unused=pl.lit(value=False)),
+        (),
+    )
 
 
 _DIGITS = Regex(r"\d+")
 
 
-def _pattern(one: Request) -> str:
-    return _DIGITS.sub("0", one.path)
+def _alike(who: Who, one: Request) -> list[tuple[Who, str, str, str, int | None]]:
+    """Return three keys: of all similar requests, of those on the same connection, and of requests for the same target."""
+    path = _DIGITS.sub("0", one.path)
+    general = (who, one.method, one.host)
+    return [(*general, path, None), (*general, path, one.connection), (*general, f"= {one.target}", None)]
 
 
 # lost and repeated requests
@@ -261,7 +276,8 @@ def known_clients(
     """
     c = pl.col
     wanted = pl.concat([rows.select("connection", "ended_at", "waited") for rows in candidates])
-    places = connections.select("connection", _one_host().alias("host"), "server", "start", "syns")
+    is_unused = ((c("client_bytes") == 0) & (c("closed_by") == "client")).fill_null(value=False)
+    places = connections.select("connection", _one_host().alias("host"), "server", "start", "syns", is_unused.alias("is_unused"))
     hosts = places.filter(c("connection").is_in(wanted["connection"].unique().implode())).select(c("host").unique())
     opened = places.join(hosts, on="host", how="semi").collect()
     ids = opened["connection"].implode()

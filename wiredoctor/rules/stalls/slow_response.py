@@ -14,8 +14,9 @@ How it is proved
     interim response such as 102 or 103 it counts from that response.
 
     mid-response: one pause of the server of 1 s or more between head and body, or in the body. It is at least three times as
-    long as all the other pauses together. All earlier data was acknowledged, the client's window had room, and nothing was
-    retransmitted.
+    long as all the other pauses together. If the response has a Content-Length, two such pauses count together, unless they are
+    about equally long: a server that limits its rate pauses like that. All earlier data was acknowledged, the client's window
+    had room, and nothing was retransmitted.
 
     If a capture holds both sides of a gateway, the time that the server behind it needs belongs to that server. The rest is
     the gateway's own. If it is 1 s or more, the kind is in-gateway.
@@ -97,6 +98,9 @@ RULE = Rule(
 STREAM_PAUSES = 4
 """The number of pauses of the application from which a chunked response is a stream."""
 
+RECORDED = 4
+"""The maximum number of recorded pauses of a response: the one between head and body, and three in the body."""
+
 MIN_WAIT = Threshold("1 s", "users notice a wait of this length and rarely complain about a shorter one")
 
 
@@ -156,14 +160,25 @@ def _begun_late(exchanges: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def _paused() -> pl.Expr:
-    """Return whether a single pause makes up most of the time that the server paused in a response that is not a stream."""
+    """Return whether one or two pauses make up most of the time that the server paused in a response that is not a stream."""
     c = pl.col
     framing = c("response_framing")
     # a chunked response in many pieces is a stream
     known = (framing == "content-length") | ((framing == "chunked") & (c("response_application_pauses") < STREAM_PAUSES))
     stream = c("response_content_type").is_in(ENDLESS) | c("response_endless")
+    pauses = [_pause(number) for number in range(RECORDED)]
+    longest, total = (
+        pl.max_horizontal(pauses),
+        c("response_pause_total") + pl.when(_paused_after_head()).then(pauses[0]).otherwise(0),
+    )
+    stops = [pl.when(pause >= MIN_WAIT.value).then(pause) for pause in pauses]
+    # a server that limits its rate pauses again and again for the same time, and the source of a chunked body at any time
+    second = pl.sum_horizontal(stops) - longest
+    twice = (
+        (framing == "content-length") & (10 * second < 9 * longest) & (pl.sum_horizontal(one.is_not_null() for one in stops) == 2)
+    )
     return (
-        ((_longest_pause() >= MIN_WAIT.value) & (_longest_pause() >= 3 * _other_pauses()))
+        ((longest >= MIN_WAIT.value) & ((4 * longest >= 3 * total) | (twice & (4 * (longest + second) >= 3 * total))))
         & (known & ~stream & ~c("upgraded") & (c("response_end_reason") == "complete"))
     ).fill_null(False)
 
@@ -174,25 +189,24 @@ def _pause(number: int) -> pl.Expr:
     return times.get(2 * number + 1, null_on_oob=True) - times.get(2 * number, null_on_oob=True)
 
 
-def _longest_pause() -> pl.Expr:
-    return pl.max_horizontal(_pause(0), _pause(1), _pause(2))
-
-
-def _after_head() -> pl.Expr:
-    """Return whether the longest pause was the one between head and body, which the total does not include."""
+def _paused_after_head() -> pl.Expr:
+    """Return whether the first of the recorded pauses is between head and body; `response_pause_total` does not include it."""
     c = pl.col
-    return (_pause(0) == _longest_pause()) & (c("response_pause_times").list.len() > 2 * c("response_application_pauses"))
-
-
-def _other_pauses() -> pl.Expr:
-    return pl.col("response_pause_total") - pl.when(_after_head()).then(0).otherwise(_longest_pause())
+    return c("response_pause_times").list.len() > 2 * pl.min_horizontal("response_application_pauses", RECORDED - 1)
 
 
 def _pauses(exchanges: pl.LazyFrame) -> pl.LazyFrame:
     c = pl.col
-    longest = _longest_pause()
-    number = pl.when(_pause(0) == longest).then(0).when(_pause(1) == longest).then(1).otherwise(2)
-    found = exchanges.filter(_paused() & c("has_request") & c("has_response") & ~c("pairing_assumed")).with_columns(
+    found = exchanges.filter(_paused() & c("has_request") & c("has_response") & ~c("pairing_assumed"))
+    return pl.concat([_long_pauses(found, number) for number in range(RECORDED)])
+
+
+def _long_pauses(exchanges: pl.LazyFrame, number: int) -> pl.LazyFrame:
+    """Return a row for each response whose pause of this number is long."""
+    c = pl.col
+    wait = _pause(number)
+    after_head = _paused_after_head() if number == 0 else pl.lit(value=False)
+    found = exchanges.filter(wait >= MIN_WAIT.value).with_columns(
         *(c(f"response_pause_{what}s").list.get(2 * number).alias(f"last_{what}") for what in ("frame", "time")),
         *(c(f"response_pause_{what}s").list.get(2 * number + 1).alias(f"next_{what}") for what in ("frame", "time")),
     )
@@ -206,17 +220,17 @@ def _pauses(exchanges: pl.LazyFrame) -> pl.LazyFrame:
         c("next_frame").alias("frame"),
         c("last_time").alias("start"),
         c("next_time").alias("end"),
-        longest.alias("delay"),
-        longest.cast(DURATION).alias("wait"),
-        pl.when(_after_head()).then(pl.lit("between head and body of")).otherwise(pl.lit("in the middle of")).alias("where"),
-        pl.when(_after_head())
+        wait.alias("delay"),
+        wait.cast(DURATION).alias("wait"),
+        pl.when(after_head).then(pl.lit("between head and body of")).otherwise(pl.lit("in the middle of")).alias("where"),
+        pl.when(after_head)
         .then(pl.format("The server had sent the head of its response ({})", "response_status"))
         .otherwise(pl.format("The response ({}) had begun", "response_status"))
         .alias("begun"),
         evidence(
             ("response_frame", "response_start", "the response begins"),
             ("last_frame", "last_time", "the last packet before the pause"),
-            ("next_frame", "next_time", pl.format("the response goes on, {} later", duration(longest))),
+            ("next_frame", "next_time", pl.format("the response goes on, {} later", duration(wait))),
         ),
     )
 

@@ -60,6 +60,7 @@ from wiredoctor.rules.shared.bounded_memory import BoundedMap
 from wiredoctor.rules.shared.evidence import EVIDENCE, confidence
 from wiredoctor.rules.shared.numbers import DURATION
 from wiredoctor.tables import NEVER
+from wiredoctor.text import redact
 from wiredoctor.text.durations import duration_text
 
 _CAPTURE = " A capture on each side of every proxy shows which of them holds them back."
@@ -315,7 +316,8 @@ _WHY = {
 
 def _cause_text(row: dict[str, Any], proof: str) -> str:
     coding = row["response_content_encoding"]
-    filters = f" They are compressed ({shorten(coding, MAX_NAMED)}): a compression filter that does not flush holds data back."
+    named = redact.words("content-encoding", shorten(coding, MAX_NAMED))
+    filters = f" They are compressed ({named}): a compression filter that does not flush holds data back."
     return _WHY[proof] + (filters if coding not in IDENTITY else "")
 
 
