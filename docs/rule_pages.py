@@ -84,14 +84,17 @@ def _sections(body: str) -> Iterator[str]:
 
 
 def severities(rule: Rule) -> str:
-    """Format the severities with their kinds: "error (left-waiting); warning (closed)", "note (without a kind, stop)"."""
+    """Format the severities with their kinds: "error (kind left-waiting); warning (kinds closed, reset)", "note"."""
     kinds = next((list(texts) for texts in (rule.severity, rule.title, rule.message) if not isinstance(texts, str)), [None])
-    named: dict[str, list[str]] = {}
+    named: dict[str, list[str | None]] = {}
     for kind in kinds:
-        named.setdefault(by_kind(rule.severity, kind), []).append(kind or "without a kind")
-    return "; ".join(
-        severity if names == ["without a kind"] else f"{severity} ({', '.join(names)})" for severity, names in named.items()
-    )
+        named.setdefault(by_kind(rule.severity, kind), []).append(kind)
+    return "; ".join(severity if these == [None] else f"{severity} ({_kinds(these)})" for severity, these in named.items())
+
+
+def _kinds(kinds: list[str | None]) -> str:
+    names = [kind for kind in kinds if kind is not None]
+    return f"kind{'s' * (len(names) > 1)} {', '.join(names)}{', or no kind' if None in kinds else ''}"
 
 
 def _thresholds(module: RuleModule) -> list[str]:

@@ -164,8 +164,8 @@ def failing(reach: Coverage) -> list[str]:
 def _failing(one: ServerAnswers, unknown: str) -> str:
     """Describe the responses of a server with status 500 or above. `unknown` describes those without a known reason.
 
-    For example "10.0.0.2:80: 4 of 60 responses have status 500 or above: 3 x 502 (2 from the gateway itself, gateway-error:
-    2 closed; 1 not explained), 1 x 503 (...)".
+    For example "10.0.0.2:80: 4 of 60 responses have status 500 or above: 3 x 502 (2 from the gateway itself, gateway-error
+    of kind closed; 1 not explained), 1 x 503 (...)".
     """
     most = sorted(one.failures, key=lambda failed: (-failed.count, failed.status))
     shown = [f"{failed.count:,} x {failed.status} ({_failure_counts(failed, unknown)})" for failed in most[:MAX_KINDS]]
@@ -179,8 +179,9 @@ def _failing(one: ServerAnswers, unknown: str) -> str:
 def _failure_counts(failed: Failures, unknown: str) -> str:
     parts: list[str] = []
     if failed.own:
-        kinds = ", ".join(f"{number:,} {kind}" for kind, number in failed.own.items())
-        parts.append(f"{sum(failed.own.values()):,} from the gateway itself, gateway-error: {kinds}")
+        several = len(failed.own) > 1
+        kinds = " and ".join(f"{kind} ({number:,})" if several else str(kind) for kind, number in failed.own.items())
+        parts.append(f"{sum(failed.own.values()):,} from the gateway itself, gateway-error of kind {kinds}")
     parts += [f"{number:,} passed on from {server}" for server, number in failed.passed_on.items()]
     if failed.repeated:
         parts.append(f"{failed.repeated:,} repeated on another server")
