@@ -19,6 +19,8 @@ from wiredoctor.rule_engine.across_tries import CertainTries, tries_of
 
 SHORT = 600
 """Packets up to which a capture is also read in small steps, and its tables are checked."""
+SAME_CLIENT = ("client-abort", "keep-alive-race")
+"""Rules whose proof may include other connections of the client, which it closed at once or on which it repeated a request."""
 
 
 def run(data: bytes, thorough: int | None = None) -> None:
@@ -56,18 +58,24 @@ def _same_report(whole: bytes, parts: bytes, step: int) -> None:
 
 
 def _check_tables(path: Path, packets: int, parsed: dict[str, object]) -> None:
-    """Check the tables, with and without that of messages, and that evidence is in the connection that it is about; of what
-    went wrong at a gateway, in that or one of its tries."""
+    """Check the tables, with and without that of messages, and that evidence is on the connection that it is about.
+
+    It may also be on the other side of a gateway, or on another connection of the client (see SAME_CLIENT)."""
     seen = tables(path, messages=False, in_order=True)
     check_tables(seen, packets)
     detailed = tables(path, in_order=True)
     same_tables({name: frame for name, frame in seen.items() if name != "messages"}, detailed, "with messages")
     connection_of = {**frames_of(seen["segments"]), **frames_of(seen["icmp_errors"])}
     behind = _behind(seen)
+    clients = dict(seen["connections"].select("connection", "client_host").iter_rows())
     for finding in parsed["findings"]:  # type: ignore[attr-defined]
         if finding["connection"] is None or finding["rule"] == "duplicate-packets":
             continue
-        mine = {finding["connection"], *(behind.get(finding["connection"], ()) if finding["rule"] == "gateway-error" else ())}
+        mine = {finding["connection"]}
+        if finding["rule"] in ("gateway-error", "buffered-stream"):
+            mine |= behind.get(finding["connection"], set())
+        if finding["rule"] in SAME_CLIENT:
+            mine |= {connection for connection, client in clients.items() if client == clients[finding["connection"]]}
         outside = [e["frame"] for e in finding["evidence"] if connection_of.get(e["frame"]) not in mine]
         must(not outside, f"evidence of {finding['rule']} is of its connection", outside, finding["connection"])
 
