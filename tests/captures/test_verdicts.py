@@ -204,7 +204,9 @@ def contradictions(report: Report) -> list[str]:
     both = [row for row in rows if row["client_packets"] and row["server_packets"] and row["protocol"] == "http"]
     most = {
         "carried no data": sum(row["protocol"] == "none" for row in rows),
-        "still open when the capture ended: the close was not captured": sum(row["closed_by"] == "" for row in both),
+        "no close was captured: the connection may still have been open when the capture ended": sum(
+            row["closed_by"] == "" for row in both
+        ),
     }
     listed = {one.reason: one.count for one in find_coverage(report).not_judged}
     return [reason for reason, number in most.items() if listed.get(reason, 0) > number]

@@ -71,10 +71,10 @@ def test_of_an_open_connection_the_close_is_unknown() -> None:
     still = connection(1, closed_by="", close="")
     assert told(of(still, connection(2, protocol="tls", closed_by="", close=""))) == [
         ("connections", 1, "TLS"),
-        ("connections", 1, "still"),
+        ("connections", 1, "no"),
     ]
     cut = report([], [still], [exchange(1)], not_judged_counts={("trace.pcap", "response-unfinished"): 1})
-    assert told(cut) == [("exchanges", 1, "the"), ("connections", 1, "still")]
+    assert told(cut) == [("exchanges", 1, "the"), ("connections", 1, "no")]
 
 
 def test_one_direction_is_no_proof_of_health() -> None:

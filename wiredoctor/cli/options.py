@@ -100,7 +100,7 @@ MaxSpool = Annotated[
     typer.Option(
         "--max-spool",
         metavar="SIZE",
-        help="Disk space for unpacking a compressed capture or standard input, such as 10GiB (default: 2GB, or half the free "
+        help="Disk space for a compressed capture or standard input, such as 10GiB (default: 2GB, or half the free "
         "space if that is less).",
         show_default=False,
     ),

@@ -92,7 +92,7 @@ def check_announced(reader: Reader, message: Message, exchange: Exchange, data: 
 def find_contradiction(reader: Reader, message: Message, exchange: Exchange, how: i64) -> str:
     """Return the kind of fault in a message's framing fields; "" if there is none.
 
-    In a response without a body, or to CONNECT, these fields have no effect, so nothing in them is a fault.
+    In a response without a body, or to a CONNECT request, these fields are not checked.
     """
     fields, request = message.head.fields, exchange.request
     is_response = message.head.status >= 0

@@ -272,7 +272,7 @@ class Ordering:
             self.queue += late
 
     def set_back(self, held: HeldPacket) -> None:
-        """Queue a packet just before which a clock was set back: the clock of its own interface, or of another one."""
+        """Queue the first packet after a clock was set back: the clock of its own interface, or of another one."""
         step = held.step
         if step is not None:
             self.records.times.steps.add(step)

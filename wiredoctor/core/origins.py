@@ -196,8 +196,9 @@ def first_sent(flight: Flight, ack: i64) -> i64:
 def acknowledged_since(own: Side, peer: Side, offset: i64) -> i64:
     """Return the earliest time from which on every packet of the peer acknowledges exactly `offset`; NEVER if it is unknown.
 
-    An RST without the ACK flag has the acknowledgment number of the packet to which it responds as its sequence number (RFC 9293
-    section 3.5.2), so it responds to one of these packets. After a long idle time, only the packets since then count.
+    An RST without the ACK flag takes its sequence number from the acknowledgment number of the packet to which it responds (RFC
+    9293 section 3.5.2), so one with the sequence number `offset` responds to one of these packets. After a long idle time, only
+    the packets after it count.
     """
     if peer.acknowledged != offset:
         return NEVER

@@ -141,10 +141,10 @@ class KnownWindow:
             self.first = 0
 
     def allow(self, end: i64, now: i64) -> i64:
-        """Record that the sender has sent up to offset `end`, so it must know the first ACK in transit whose window permits that.
+        """Record that the sender has sent up to offset `end`: an ACK in transit whose window permits that has reached it.
 
-        That ACK and earlier ones are no longer in transit. Return the time in ns from its capture to `now`, or NEVER if no ACK
-        permits it.
+        The first such ACK and earlier ones are no longer in transit. Return the time in ns from its capture to `now`, or NEVER if
+        no ACK permits it.
         """
         coming = self.coming
         i, count = self.first, i64(len(coming))
@@ -403,8 +403,7 @@ class Transfer:
     def has_rest(self, now: Round) -> bool:
         """Return whether no segment passed for a considerable part of a round trip.
 
-        If segments follow each other continuously instead, there may be a queue on the path that is never empty, even if the
-        capture does not show that it grows.
+        Without such a pause the path may have a standing queue, even if the round-trip times in the capture do not grow.
         """
         return now.gap >= max(self.rtt // 8, 4 * self.rtt // max(now.flight // self.mss, 1))
 

@@ -271,7 +271,7 @@ def _with_ids(rows: pl.DataFrame, ids: pl.Series) -> pl.DataFrame:
 
 
 def _join_rows(own: BatchSpill, others: Sequence[Sequence[StoredBatch]], ids: Sequence[pl.Series]) -> BatchSpill:
-    """Return the rows of all processes with their ids in the complete capture; this process's rows come first."""
+    """Return the rows of all processes with the connection ids of the complete capture; this process's rows come first."""
     shares = [own.batches, *others]
     parts = [Renumbered(batch, numbers, batch.height) for share, numbers in zip(shares, ids, strict=True) for batch in share]
     return BatchSpill(own.table, own.folder, rows=sum(part.height for part in parts), renumbered=parts)

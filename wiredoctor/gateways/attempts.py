@@ -66,7 +66,7 @@ class Gateway(NamedTuple):
 
 
 def owners(found: Sequence[Attempt], rows: Rows, gateway: Gateway) -> dict[int, int]:
-    """Return for each attempt the row of the client's exchange for which the gateway made it; the keys are indexes of `found`.
+    """Return for each attempt the row of the client's exchange for which the gateway made it; the keys are indexes into `found`.
 
     Attempts for which that is not clear are left out.
     """

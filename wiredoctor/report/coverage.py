@@ -137,7 +137,7 @@ _CONNECTIONS = {
     "one_sided": "only one direction was captured: rules that need both did not run",
     "unseen": "bytes are missing from the capture: findings near a gap have low confidence",
     "late": "began before the capture, without a handshake: round trips are less certain, and confidence is at most medium",
-    "open": "still open when the capture ended: the close was not captured",
+    "open": "no close was captured: the connection may still have been open when the capture ended",
 }
 _CUT = (
     "packets were cut after {} bytes, so the protocol is unknown: only stalls and connection attempts were checked",

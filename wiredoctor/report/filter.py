@@ -202,7 +202,7 @@ def _filter_by_confidence(report: Report, least: Confidence) -> Report:
 
 
 def _narrow_tables(report: Report, narrowed: Report, wanted: Filter, spans: dict[str, Span], named: Named) -> None:
-    """Give `narrowed` the filtered tables of `report`, and the numbers of their rows."""
+    """Store the filtered tables of `report` in `narrowed`, and how many rows each has."""
     import polars as pl
 
     from wiredoctor.report.columns import Filtered

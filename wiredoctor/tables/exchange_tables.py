@@ -319,7 +319,7 @@ def finished_exchanges(stored: Rows) -> Rows:
 
 
 def closes(stored: Rows) -> Rows:
-    """Return the rows of CLOSES that are contained in rows of STORED_EXCHANGES."""
+    """Return the columns of CLOSES of rows of STORED_EXCHANGES that have them."""
     return _part(stored, CLOSES_OF_STORED)
 
 

@@ -49,7 +49,7 @@ _MASKS: dict[str, _Masks] = {
 
 
 def redact_table(table: str, rows: pl.LazyFrame, *, people: bool = False) -> pl.LazyFrame:
-    """Return the rows of a table with `*` (for people: MASKED) in place of secrets. Masking is lazy."""
+    """Return the rows of a table with `*` (MASKED in output for people) in place of secrets. Masking is lazy."""
     masks = _MASKS.get(table, {})
     return rows.with_columns(_column(name, mask, people=people) for name, mask in masks.items()) if masks else rows
 

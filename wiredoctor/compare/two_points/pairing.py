@@ -88,7 +88,7 @@ def _votes(sign_one: Array, of_one: Array, sign_two: Array, of_two: Array) -> li
 
 
 def _identifying_signatures(signatures: Array, connections: Array) -> tuple[Array, Array]:
-    """Return the sorted signatures and the connection of each, without signatures that too many connections share."""
+    """Return the sorted signatures and their connections, without signatures that too many connections share."""
     order = np.lexsort((connections, signatures))
     signs, owners = signatures[order], connections[order]
     new = np.ones(len(signs), bool)

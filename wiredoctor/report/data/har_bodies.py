@@ -87,7 +87,7 @@ _CODINGS = {"gzip": (47,), "x-gzip": (47,), "deflate": (zlib.MAX_WBITS, -zlib.MA
 
 
 def _inflate(data: bytes, windows: tuple[int, ...], most: int, *, whole: bool) -> bytes | None:
-    """Decompress data with the first of these zlib windows that works; stop after `most` + 1 bytes of output.
+    """Decompress data with the first of these zlib window sizes that works; stop after `most` + 1 bytes of output.
 
     Return None if no window works. If `whole` is true, a window also fails if the compressed data is cut off.
     """

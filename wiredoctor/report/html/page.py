@@ -214,7 +214,7 @@ def _page_texts(report: Report, groups: list[Group], shown: str, *, quiet: bool)
 
 
 def _cause(report: Report, groups: list[Group], far: Coverage) -> int:
-    """Return the number of the card whose problem the headline names as the cause; 0 if this is the first card or has no card."""
+    """Return the number of the card for the problem that the headline names as the cause; 0 if it has none or is the first."""
     cause = find_failed(report, far).cause
     if cause is None:
         return 0

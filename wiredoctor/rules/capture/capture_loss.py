@@ -8,27 +8,29 @@ What it means
 
 Why it hurts
     The contents of the missing packets are unknown. Findings that depend on such a gap have low confidence, and faults
-    inside it are not found. If packets were dropped at that time, a response, an ACK or a close that seems to be absent may
-    just not have been captured. Findings about missing packets then have medium confidence at most.
+    inside it are not found. If packets were dropped while a connection was open, a response, an ACK or a close that
+    seems to be absent may just not have been captured. Findings that something is absent then have medium confidence at
+    most.
 
 How it is proved
-    An acknowledgment number covers bytes that were never captured, after the first packet of the connection, and both
-    directions are in the capture. The number of missing bytes is at most 1.25 GB per second since the last captured data (10
-    Gbit/s).
+    An acknowledgment number covers bytes that were never captured. These bytes come after the first captured packet of
+    the connection, and both directions are in the capture. No more bytes are missing than 10 Gbit/s could have carried
+    since the last captured data (1.25 GB per second).
 
-    The handshake of a connection on reused ports is missing: after the end of a connection (the FINs of both sides, or an
-    RST), the sequence numbers of both directions lie outside the open windows. Without such an end, the numbers of both
-    directions jump, and one goes back by more than the window. Or both go forward by 1 MiB or more (one of them may go
-    forward by only 65,538 or 65,539, because Linux begins 65,537 after the FIN of a connection in TIME_WAIT). No byte is
-    missing between the numbers: each connection has its own initial sequence number (RFC 9293).
+    The handshake of a connection on reused ports is missing: after the end of a connection (the FINs of both sides, or
+    an RST), the sequence numbers of both directions lie outside the receive windows that were announced last. Without
+    such an end, the numbers of both directions jump, and one goes back by more than the window. Or both go forward by 1
+    MiB or more. One of them may go forward by only 65,538 or 65,539: when Linux reuses the ports of a connection in
+    TIME_WAIT, its initial sequence number is the one after the old FIN plus 65,537. The jump itself does not count as
+    missing bytes, because each connection has its own initial sequence number (RFC 9293).
 
     dropped: isb_ifdrop and isb_osdrop in the last Interface Statistics Block of each interface.
 
 What it is not
-    A segment that was lost on the network is retransmitted. If the capture has only one direction, one-sided reports it. The
-    part of a connection before the capture began does not count. Neither does a keep-alive probe (one old byte or none) as
-    the first packet of an idle connection. An interface may have received more packets than the file contains, because
-    filters leave packets out.
+    A segment that was lost on the network is retransmitted. If the capture has only one direction, the rule one-sided
+    reports that. The part of a connection before the capture began does not count. Neither does a keep-alive probe (one
+    old byte or none) as the first packet of an idle connection. An interface may have received more packets than the
+    file contains, because filters leave packets out.
 
 What to do
     Use a larger capture buffer and a sufficient snap length, and capture only the packets that you need.

@@ -39,8 +39,8 @@ RULE = Rule(
     severity="warning",
     title="The server closes the connection after every response: {exchanges:,} requests needed {exchanges:,} connections",
     message="Each of {exchanges:,} exchanges of {client} with {server} had its own connection: every response says "
-    "Connection: close, although the client did not ask for that. {wasted:,} handshakes took {delay}, plus the slow start of "
-    "new connections.",
+    "Connection: close, although the client did not ask for that. The {wasted:,} handshakes that keep-alive would have saved "
+    "took {delay} in total; each new connection also begins with slow start.",
     remedy="Turn keep-alive on in the server, or in the proxy or balancer that talks to the client. Some servers close after "
     "every response by design (gunicorn's sync worker, Flask's development server): use another worker or server, or put a "
     "proxy with keep-alive in front of them.",

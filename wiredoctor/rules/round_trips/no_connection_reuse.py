@@ -50,7 +50,10 @@ from wiredoctor.rules.shared.evidence import EVIDENCE, packet, server_closed_fir
 from wiredoctor.tables import SECOND
 
 _EACH = "{client} sent {exchanges:,} requests to {server} one after the other, each on a new connection"
-_COST = " {wasted:,} handshakes took {delay}, plus the slow start of new connections."
+_COST = (
+    " The {wasted:,} handshakes that reuse would have saved took {delay} in total; each new connection also begins with slow "
+    "start."
+)
 
 _PROCESSES = (
     "Several processes that each make one request (commands in a shell, scheduled jobs) would look the same: there was time to "

@@ -18,10 +18,13 @@ MIN_ACK_DELAY = Threshold(
 MAX_ACK_DELAY = Threshold(
     "510 ms", "RFC 9293 section 3.8.6.3 allows less than 500 ms; 10 ms are added for the clock of the capture"
 )
-MIN_SHORT_ACK_DELAY = Threshold("8 ms", "Windows' datacenter profile waits 10 ms; a busy host causes shorter delays, too")
+MIN_SHORT_ACK_DELAY = Threshold(
+    "8 ms", "below the shortest common timer (10 ms, Windows' datacenter profile); shorter delays may come from a busy host"
+)
 QUICK_ACK = Threshold(
     "5 ms",
-    "an ACK that arrives within this time was not delayed by a timer; if the data that follows is late, the application was",
+    "an ACK that arrives within this time was not delayed by a timer; if the data that follows is late, that is due to the "
+    "application",
 )
 ENDPOINTS = Threshold(
     "4096 endpoint sides",

@@ -42,7 +42,7 @@ RULE = Rule(
     severity="warning",
     title="Connecting took {delay} longer because {why}",
     message=(
-        "The client sent its SYN {syns} times until it was connected to {server}: {cause}. The successful SYN left "
+        "The client had to send its SYN {syns} times to connect to {server}: {cause}. The successful SYN left "
         "{lost_time} after the first, when the client's timer expired (1 s on common systems, doubled with each "
         "try).{plainer}"
     ),

@@ -2,37 +2,40 @@
 
 What it means
     One side had more to send, enough for full segments, but sent only one or two before it stopped to wait for their
-    acknowledgment. The other side's TCP delays acknowledgments until it has data to send with them, or until a second full
-    segment comes (RFC 9293 section 3.8.6.3). So both waited until the delayed-ACK timer expired.
+    acknowledgment. The other side's TCP delays an ACK until it has data to send with it, or until a second full segment
+    comes (RFC 9293 section 3.8.6.3); of two segments, the first may be the second of an earlier pair. So both waited
+    until the delayed-ACK timer expired.
 
     Nagle's algorithm is not the reason: it never holds back a full segment. The segments wait because the
     sender's send buffer, its congestion window, or the receiver's window has room for only one write.
 
 Why it hurts
-    The transfer carries one write per 40 or 200 ms, whatever the network could carry: 8 kB per 200 ms are 40 kB/s.
+    The transfer carries one write per 40 or 200 ms, whatever the network could carry: two full segments (2.9 kB) per 200
+    ms are 15 kB/s.
 
 How it is proved
     At most two full segments are in flight. A pure ACK acknowledges the last of them after a delay that only a timer
     explains. The sender had not finished its message, and its next full segment leaves as soon as that ACK arrives.
-    Meanwhile the receiver sent no data, and nothing was retransmitted. If a smaller segment follows such a stall in the same
-    message, it counts too, as the end of the data that was sent in this way. It does not matter whether Nagle's algorithm is
-    off.
+    Meanwhile the receiver sent no data, and nothing was retransmitted. A stall before the last, smaller segment of a
+    message counts too if there was one before a full segment of that message. It does not matter whether Nagle's
+    algorithm is off.
 
     If the receiver's window had no room for the next segment, the window is the reason. Otherwise the packets do not show
     whether it is the send buffer or the congestion window. A small send buffer delays the sender through the whole transfer. A
     congestion window grows, and the stalls soon end.
 
 What it is not
-    Slow start waits for one round trip after a burst, not for a timer. A busy server sends its next segment some time after
-    the ACK, not as it arrives. A program that is busy between head and body may write at that moment by chance, so the first
-    stall there is reported only when the endpoint has a second one. With pipelined requests, a response may begin late
-    because the server computes it, so the ACK of the previous response does not count. If the delayed ACK announces a window
-    without room for a full segment, the window update releases the next one. After a retransmission timeout the sender
-    repeats earlier data. A small segment that waits after a small one is nagle-delayed-ack.
+    Slow start waits for one round trip after a burst, not for a timer. A busy server sends its next segment some time
+    after the ACK, not as it arrives. A program that is busy between head and body may happen to write the body just as
+    the ACK arrives, so one stall between head and body is reported only if the endpoint has another. With pipelined
+    requests, a response may begin late because the server computes it, so the ACK of the previous response does not
+    count. If the delayed ACK announces a window without room for a full segment, the next segment waits for the window
+    update, not for that ACK. After a retransmission timeout the sender repeats earlier data. A small segment that waits
+    after a small one is nagle-delayed-ack.
 
 What to do
-    Give the sender a larger send buffer, or let it write again before the first write is acknowledged: several overlapped
-    sends on Windows, one large write elsewhere. If the receiver's window was the reason, enlarge the receive buffer.
+    Give the sender a larger send buffer, or let it write more before it waits: with several overlapped sends on Windows,
+    with one large write elsewhere. If the receiver's window was the reason, enlarge the receive buffer.
 
 References
     RFC 9293 sections 3.8.6.2 and 3.8.6.3, RFC 5681 sections 3.1 and 4.2, Microsoft Q214397.

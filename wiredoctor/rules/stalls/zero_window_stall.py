@@ -172,7 +172,7 @@ def _closures(closures: pl.LazyFrame) -> pl.LazyFrame:
         wait.alias("held_up"),
         *_pace_columns(c("opened_time"), c("offset"), pl.lit(value=True)),
         *_text_columns(
-            *("did not read enough", "closed window", " and opened it", " later: " + _READS_NOT, "had data to send for", "")
+            *("did not read fast enough", "closed window", " and opened it", " later: " + _READS_NOT, "had data to send for", "")
         ),
         _counted_text().alias("shown"),
         pl.lit(None, pl.Int64).alias("unscaled_window"),

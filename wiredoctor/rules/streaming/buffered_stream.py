@@ -208,7 +208,7 @@ def find(exchanges: pl.LazyFrame) -> pl.LazyFrame:
 
 @dataclass(eq=False, repr=False)
 class _Streamed:
-    """The first streamed response of an endpoint: the times (ns) when it became known and when it ended, and its first frame."""
+    """The first streamed response of an endpoint: when streaming was recognized and when it ended (ns), and its first frame."""
 
     known: int = NEVER
     end: int = NEVER

@@ -1,8 +1,8 @@
 """A body was streamed without Transfer-Encoding: chunked.
 
 What it means
-    The server sent a response whose body has neither a length nor chunks, so it ends when the connection closes. The server
-    sent it in pieces, with its own pauses in between. To an HTTP/1.1 client it could have sent chunks.
+    The server sent a response whose body has neither a length nor chunks, so it ends when the connection closes. The
+    server sent it in pieces and paused between them. The client spoke HTTP/1.1, so the server could have sent chunks.
 
 Why it hurts
     An intermediary (balancer, proxy, cache) sees a body of unknown length. Many forward it only when the connection closes, so
@@ -10,17 +10,16 @@ Why it hurts
     costs a connection.
 
 How it is proved
-    The request was HTTP/1.1, and the response has neither Content-Length nor a transfer coding. Its body came in two or more
-    bursts with a pause of the application of 50 ms or more between them. A single pause in a body of 64 kB or more must be
-    at least 200 ms long. During the pause all earlier data was acknowledged, the receiver's window was open, and nothing was
-    lost. If segments carry timestamps (RFC 7323), the server's clock must show the pause, too: at least half of it, less a
-    round trip, lies between the segments before and after it.
+    The request was HTTP/1.1, and the response has neither Content-Length nor a transfer coding. Its body came in two or
+    more bursts with a pause of the application of 50 ms or more between them. A single pause in a body of 64 kB or more
+    must be at least 200 ms long. During the pause all earlier data was acknowledged, the receiver's window was open, and
+    nothing was lost. If segments carry timestamps (RFC 7323), the server's clock must show the pause, too: between the
+    segments before and after it at least pause / 2 - round trip passed.
 
 What it is not
-    A slow reader, a lost packet or a stall in the middle of a body are not pauses of the application. Neither are a path
-    that stalls and the slow start of a connection. A response to HTTP/1.0 cannot be chunked. Endless media (column endless
-    of the table exchanges), such as the pictures of a camera, are left out: their clients show each part as it comes, and
-    need no complete body.
+    A pause that comes from a slow reader, a lost packet, a stalled path or the slow start of a connection is not a pause
+    of the application. A response to HTTP/1.0 cannot be chunked. Endless media (column endless of the table exchanges),
+    such as the pictures of a camera, are left out: their clients show each part as it comes, and need no complete body.
 
 What to do
     Let the server use Transfer-Encoding: chunked. IIS stops using it when HTTP keep-alive is turned off.
