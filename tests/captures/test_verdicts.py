@@ -42,7 +42,10 @@ LONG = 3_000_000_000
 
 
 def failed(exchange: dict[str, Any]) -> bool:
-    """Whether an exchange has no final response, or lacks the end of a message that has one."""
+    """Whether an exchange has no final response, lacks the end of a message that has one, or is a WebSocket that was cut."""
+    if exchange["upgraded"] and exchange["response_upgrade"] == "websocket":
+        server, client = exchange["server_close_frame"], exchange["client_close_frame"]
+        return server is not None and (client is None or server < client) and not exchange["says_goodbye"]
     if exchange["upgraded"] or exchange["response_framing"] == "tunnel":
         return False
     final = exchange["has_response"] and exchange["response_status"] >= 200

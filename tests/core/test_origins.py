@@ -80,6 +80,7 @@ def test_an_identification_that_is_copied_from_the_client(ip_id: int, found: int
     ("ids", "ip_id", "found"),
     [
         pytest.param((7_001, 7_002), 40_000, origins.IP_ID, id="far from a server that counts"),
+        pytest.param((*range(7_001, 7_021), 7_022), 1_600, origins.IP_ID, id="far below all its packets"),
         pytest.param((7_001,), 40_000, 0, id="two packets do not count"),
         pytest.param((7_001, 9_000, 20_000), 40_000, 0, id="random numbers"),
         pytest.param((7_001, 7_002), 7_200, 0, id="packets to others in between"),
@@ -91,6 +92,17 @@ def test_an_identification_far_from_those_of_the_server(flags: str, ids: tuple[i
     talk = asked(*ids)
     talk.server(1_500, flags, FIVE, ONE + 100, ip_id=ip_id, ttl=52)
     assert signs(talk) == found
+
+
+def test_each_segment_of_a_super_segment_has_an_identification() -> None:
+    """After 20 of them with 45 segments each, an RST may have overtaken any of the 900."""
+    talk = asked(7_001)
+    for number in range(20):
+        talk.server(
+            1_030 + number, ".", FIVE + number * 64_800, ONE + 100, 64_800, window=60_000, ip_id=7_002 + number * 45, ttl=52
+        )
+    talk.server(1_500, "R.", FIVE + 20 * 64_800, ONE + 100, ip_id=7_010, ttl=52)
+    assert signs(talk) == 0
 
 
 def test_packets_that_were_not_captured_count_too() -> None:

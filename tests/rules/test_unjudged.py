@@ -48,6 +48,12 @@ def case(packets: str, *listed: tuple[str, int | None], opened: bool = True) -> 
     return Case((OPEN if opened else "\n") + packets + "\n", listed)
 
 
+WEBSOCKET = r"""
+  0.011  >  P.  "GET /a HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
+  0.022  <  P.  "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: WebSocket\r\n\r\n"
+  0.023  >  .
+"""
+
 LISTED = {
     "a request that nobody answers": case(f"  0.011  >  P.  {GET}\n  0.030  <  .", ("no-answer", 0)),
     "two in a pipeline, of which the second has no answer": case(
@@ -72,6 +78,22 @@ LISTED = {
     ),
     "a response that reaches a host which no longer knows the connection": case(
         f"  0.011  >  P.  {GET}\n  6.022  <  P.  {OK}\n  6.022  >  R", ("reset-doubted", 0)
+    ),
+    "a WebSocket that the server resets": case(
+        WEBSOCKET
+        + r"""  1.000  <  P.  "\x81\x02hi"
+  1.001  >  .
+  2.000  <  R.""",
+        ("websocket-cut", 0),
+    ),
+    "a WebSocket of a server that ends": case(WEBSOCKET + "  2.000  <  F.\n  2.001  >  F.\n  2.012  <  .", ("websocket-cut", 0)),
+    "a WebSocket that ends with a message that resembles a Close frame": case(
+        WEBSOCKET
+        + r"""  1.000  <  P.  "\x81\x02\x88\x00"
+  1.001  >  .
+  2.000  <  F.
+  2.001  >  F.""",
+        ("websocket-cut", 0),
     ),
     "a response that goes on after an RST of the server": case(
         rf"""  0.011  >  P.  {GET}
@@ -220,6 +242,27 @@ NORMAL = {
   0.022  <  P.  "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n8\r\ndata: 1\n\r\n"
   0.023  >  ."""
     ),
+    "a WebSocket whose server says goodbye behind messages in the same segment": case(
+        WEBSOCKET
+        + r"""  1.000  <  P.  "\x81\x02hi\x81\x7e\x00\x80"+x*128+"\x88\x02\x03\xe8"
+  1.001  >  .
+  1.010  <  F.
+  1.011  >  F."""
+    ),
+    "a WebSocket whose server says goodbye without a reason": case(
+        WEBSOCKET
+        + r"""  1.000  <  P.  "\x88\x00"
+  1.001  >  .
+  1.010  <  F.
+  1.011  >  F."""
+    ),
+    "a WebSocket whose client says goodbye, and the server closes": case(
+        WEBSOCKET
+        + r"""  1.000  >  P.  "\x88\x82\x01\x02\x03\x04\x02\xea"
+  1.011  <  F.
+  1.011  >  F."""
+    ),
+    "a WebSocket that its client leaves": case(WEBSOCKET + "  2.000  >  F.\n  2.011  <  F."),
     "a tunnel that is reset": case(
         r"""  0.011  >  P.  "GET /a HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
   0.022  <  P.  "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"

@@ -204,9 +204,9 @@ class Exchange:
         self.previous_close: bool = False
         """True if the previous response announced the close."""
         self.client_says_goodbye: bool = False
-        """True if the client's newest segment on an upgraded connection is a WebSocket close frame."""
+        """True if the client's newest segment on an upgraded connection ends with a WebSocket Close frame."""
         self.server_says_goodbye: bool = False
-        """True if the server's newest segment on an upgraded connection is a WebSocket close frame."""
+        """True if the server's newest segment on an upgraded connection ends with a WebSocket Close frame."""
         self.next: Exchange | None = None
         """The next exchange of the connection."""
         self.next_waiting: Exchange | None = None

@@ -38,6 +38,8 @@ ID_BITS: Final = 17
 ID_MASK: Final = (1 << ID_BITS) - 1
 NEAR: Final = 256
 """The maximum difference of IP identifications between two packets of one host; a super-segment counts as up to 45."""
+SMALL_SEGMENT: Final = 536
+"""The size in bytes of the smallest usual segments (RFC 9293 section 3.7.1)."""
 NEAR_TTL: Final = 2
 """The maximum difference in hops between packets of one host, because the path of a connection may change."""
 COUNTED: Final = 3
@@ -153,8 +155,8 @@ def ip_id_signs(own: Side, peer: Side, packet: Packet, is_ahead: bool) -> i64:
     is_copy = other > 0 and (identification - other) & 0xFFFF <= 1
     if not is_copy and (is_ahead or not counts or packet.time - newest_time(own) >= REST):
         return 0
-    # the packets counted so far have identifications from `last - reach` to `last`
-    reach = min(NEAR * (own.packets - earlier), i64(0x7FFF)) if last > 0 else i64(0)
+    # the packets counted so far have identifications from `last - reach` to `last`: one for each segment of a super-segment
+    reach = min(own.packets - earlier + own.bytes // SMALL_SEGMENT, i64(0x7FFF)) if last > 0 else i64(0)
     is_own = (identification - last + reach + NEAR) & 0xFFFF <= reach + 2 * NEAR
     return 0 if is_own else IP_ID
 

@@ -2,9 +2,10 @@
 
 These are exchanges without a response, truncated messages, and connections that ended by a reset or without a close.
 
-The following is normal and not reported: resets after all responses, idle connections at the end of the capture, and endless
-streams (event streams, tunnels) whose client leaves. In protocols that cannot be read (TLS and others), a client's close or
-reset after the server has sent data is not reported either: the packets do not show whether the client still waited.
+The following is normal and not reported: resets after all responses, idle connections at the end of the capture, endless
+streams (event streams, tunnels) whose client leaves, and tunnels other than WebSockets that the server closes. In protocols that
+cannot be read (TLS and others), a client's close or reset after the server has sent data is not reported either: the packets do
+not show whether the client still waited.
 """
 
 from __future__ import annotations
@@ -106,7 +107,7 @@ def _host(endpoint: str) -> pl.Expr:
 def suspect_exchanges() -> pl.Expr:
     """Return a cheap filter of `exchanges` that is true for every row that `_exchanges` may report."""
     unread = ~c("has_response") | (c("response_end_reason") != "complete") | (c("request_end_reason") != "complete")
-    return unread | ((c("response_status") < 200) & ~c("upgraded")) | _met_no_connection()
+    return unread | ((c("response_status") < 200) & ~c("upgraded")) | _met_no_connection() | _is_cut_websocket()
 
 
 def _met_no_connection() -> pl.Expr:
@@ -117,6 +118,13 @@ def _met_no_connection() -> pl.Expr:
     flagless = (c("client_close_rst") == 1) & c("client_close_ack").is_null() & c("server_close_frame").is_null()
     answer = c("client_close_time") - c("response_end")
     return (flagless & (answer >= 0) & (answer <= c("rtt_client") + REPLY)).fill_null(value=False)
+
+
+def _is_cut_websocket() -> pl.Expr:
+    """Return whether the server was the first to close a WebSocket, and neither side had ended it with a Close frame."""
+    is_websocket = c("upgraded") & (c("response_upgrade").str.to_lowercase() == "websocket")
+    by_server = c("client_close_frame").is_null() | (c("server_close_frame") < c("client_close_frame"))
+    return (is_websocket & c("server_close_frame").is_not_null() & by_server & ~c("says_goodbye")).fill_null(value=False)
 
 
 def suspect_connections() -> pl.Expr:
@@ -192,12 +200,14 @@ def _reason() -> pl.Expr:
     had = pl.max_horizontal("request_ack", "previous_end_offset", pl.when(c("has_response")).then("response_end_offset"))
     unread = ~answered & (c("server_close_offset") > had).fill_null(value=False)
     return (
-        pl.when(((answered & ended & asked) | (left & asked)) & ~_may_be_lost())
+        pl.when(((answered & ended & asked) | (left & asked)) & ~_may_be_lost() & ~_is_cut_websocket())
         .then(None)
         .when(~c("both_directions"))
         .then(pl.lit("one-sided"))
         .when(gap)
         .then(pl.lit("gap"))
+        .when(_is_cut_websocket())
+        .then(pl.lit("websocket-cut"))
         .when(c("request_end_reason") == "error")
         .then(pl.lit("request-unreadable"))
         .when(unread)
@@ -346,7 +356,7 @@ def _as_of_the_end() -> pl.Expr:
     """
     waiting = c("reason") == "no-answer"
     return (
-        pl.when((waiting | (c("reason") == "response-unfinished")) & c("unseen").fill_null(value=False))
+        pl.when((waiting | c("reason").is_in(["response-unfinished", "websocket-cut"])) & c("unseen").fill_null(value=False))
         .then(pl.lit("gap", _REASONS))
         .when(waiting & c("closed").fill_null(value=False))
         .then(pl.lit("closed", _REASONS))
@@ -476,6 +486,7 @@ def _bytes(number: int) -> str:
 _MESSAGES: Mapping[str, str | Callable[[int, int], str]] = {
     "closed": "the connection was closed before a response came",
     "cut-short": "the response broke off when the connection was closed",
+    "websocket-cut": "the server closed the WebSocket without a Close frame, which programs report as code 1006",
     "reset-doubted": "reset, but perhaps not by that host: it goes on sending, or the RST has no ACK flag. This is one sign of "
     "a device on the path, and foreign-reset needs two",
     "request-cut-short": "the request broke off when the connection was closed",

@@ -230,7 +230,7 @@ EXCHANGES = Table(
             "says_goodbye",
             BOOL,
             "",
-            "the connection was upgraded, and the last segment of the side that closed first is a WebSocket close frame",
+            "the connection was upgraded, and the last segment of either side ends with a WebSocket Close frame",
         ),
         _c("final_at", I64, "ns", "capture time as of which the row holds"),
         _c("at_capture_end", BOOL, "", "the row was written only because the capture ended"),

@@ -116,6 +116,13 @@ def unexplained(reach: Coverage) -> list[str]:
         (0 if lost else waiting, answers.requests, "request", *(["had no answer yet when the capture ended"] * 2)),
         (off, answers.requests, "request", *(["broke off"] * 2)),
         (endings.get("cut-short", 0), answers.responses, "response", *(["broke off"] * 2)),
+        (
+            endings.get("websocket-cut", 0),
+            reach.exchanges,
+            "exchange",
+            "is a WebSocket that was cut",
+            "are WebSockets that were cut",
+        ),
         (endings.get("reset-doubted", 0), reach.exchanges, "exchange", "was reset", "were reset"),
         (endings.get("response-unfinished", 0), answers.responses, "response", *(["had not ended when the capture did"] * 2)),
         (partly, reach.exchanges, "exchange", "was captured only in part", "were captured only in part"),
