@@ -167,7 +167,7 @@ def _label(content: dict[str, Any], one: dict[str, Any], deaths: list[float]) ->
     near = (one["rest"] or 0.0) >= content["limit"] - 0.1
     if not dies:
         return ("race", "idle limit") if near else ("unknown", "")
-    if near and how == "recycle":
+    if near and how in ("recycle", "restart"):
         return "unknown", "either"
     label = "crash" if one["acknowledged"] != "none" else "fin-race-of-dying-worker"
     return label, kind if kind in ("die", "shot") else how
