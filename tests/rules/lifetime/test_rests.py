@@ -7,6 +7,7 @@ import pytest
 from tests.rules.frames import MS, S
 from wiredoctor.rules.shared.idle_defaults import usual_limits
 from wiredoctor.rules.shared.idle_times import End, learn
+from wiredoctor.rules.shared.learned_limits import follow_requests
 
 
 def idle(*rests: int) -> list[End]:
@@ -72,6 +73,41 @@ def test_a_coarse_limit_needs_three_closes_and_no_short_one() -> None:
 def test_a_single_one() -> None:
     assert known(idle(5 * S)) == ("single", 5 * S, 5 * S, 1)
     assert known(idle(5 * S, 100 * MS, 400 * MS)) is None
+
+
+def waiting(*times: tuple[int, int]) -> list[End]:
+    """Closes that reset a request: the idle time at the close, and the time since the request came."""
+    rests = met(*(rest for rest, _ in times))
+    return [end._replace(waited=waited) for end, (_, waited) in zip(rests, times, strict=True)]
+
+
+ASKED = [2 * S + n * 8 * MS for n in range(6)]
+"""Idle times at which a client asks, every two seconds."""
+
+
+def test_closes_of_a_handler_that_gives_up_follow_requests() -> None:
+    """The handler resets 100 ms after its request, and up to 5 ms more."""
+    assert follow_requests(waiting(*((rest + (100 + n) * MS, (100 + n) * MS) for n, rest in enumerate(ASKED))))
+
+
+def test_closes_at_a_limit_do_not() -> None:
+    """A limit of 2.1 s: the later the request, the shorter its wait."""
+    assert not follow_requests(waiting(*((2_100 * MS, 2_100 * MS - rest) for rest in ASKED)))
+
+
+def test_nor_do_closes_of_a_busy_server() -> None:
+    """Waits of 10 to 60 ms, and timers that are late by that."""
+    assert not follow_requests(waiting(*((rest + (10 + n * 10) * MS, (10 + n * 10) * MS) for n, rest in enumerate(ASKED))))
+
+
+@pytest.mark.parametrize(("waited", "how"), [(5, True), (4, False)])
+def test_a_short_wait_proves_nothing(waited: int, how: bool) -> None:
+    """A request that comes in the last moment waits that long at any limit."""
+    assert follow_requests(waiting(*((rest + waited * MS, waited * MS) for rest in ASKED))) is how
+
+
+def test_two_closes_prove_nothing() -> None:
+    assert not follow_requests(waiting(*((rest + 100 * MS, 100 * MS) for rest in ASKED[:2])))
 
 
 def test_closes_at_one_moment_after_rests_that_are_alike_count_once() -> None:

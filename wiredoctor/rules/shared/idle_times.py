@@ -15,7 +15,7 @@ import polars as pl
 from wiredoctor.rules.shared.connection_close import ENDLESS, SELF_FRAMED
 from wiredoctor.rules.shared.evidence import server_closed_first
 from wiredoctor.rules.shared.idle_defaults import usual_limits
-from wiredoctor.rules.shared.learned_limits import EARLIEST, LATE, NEAR, TOGETHER, End, Limit, is_similar, learn
+from wiredoctor.rules.shared.learned_limits import EARLIEST, LATE, NEAR, TOGETHER, End, Limit, follow_requests, is_similar, learn
 from wiredoctor.rules.shared.process_stops import NONE, REFUSED, STRAGGLERS, Stop, Stops, Syn, Uses, stops_of, suspicious
 from wiredoctor.tables import CLOSES, SECOND
 
@@ -67,6 +67,7 @@ class IdleTimes:
         for endpoint, rest, known in used.sort("rest").iter_rows():
             self._used.setdefault(endpoint, []).append((rest, known))
         self._learned: dict[int, Limit | None] = {}
+        self._following: dict[int, bool] = {}
         self._suspicious = suspicious(ends, syns)
         self._syns: dict[int, list[Syn]] = {}
         for endpoint, *syn in syns.sort("answered").iter_rows():
@@ -83,6 +84,8 @@ class IdleTimes:
         """
         learned = self.learned_timeout(endpoint, until)
         said, server = self._said.get(connection, (None, ""))
+        if (learned is None or learned.how == "met") and self._closes_follow_requests(endpoint, until):
+            return []
         if learned is not None:
             limits = [learned]
         elif said is not None:
@@ -111,16 +114,26 @@ class IdleTimes:
         """Return the timeout that the closes of an endpoint show, or None; `until` as in `limits`."""
         if until is None and endpoint in self._learned:
             return self._learned[endpoint]
+        limit = learn(self._ordinary_closes(endpoint, until))
+        if until is None:
+            self._learned[endpoint] = limit
+        return limit
+
+    def _closes_follow_requests(self, endpoint: int, until: int | None) -> bool:
+        if until is not None:
+            return follow_requests(self._ordinary_closes(endpoint, until))
+        if endpoint not in self._following:
+            self._following[endpoint] = follow_requests(self._ordinary_closes(endpoint, None))
+        return self._following[endpoint]
+
+    def _ordinary_closes(self, endpoint: int, until: int | None) -> list[End]:
+        """Return the closes of an endpoint without those of tunnels and of processes that ended; `until` as in `limits`."""
         nothing = self.stops(endpoint, until).connections
-        ends = [
+        return [
             end
             for end in self._closes_of(endpoint)
             if end.sort != "open" and end.connection not in nothing and (until is None or end.known <= until)
         ]
-        limit = learn(ends)
-        if until is None:
-            self._learned[endpoint] = limit
-        return limit
 
     def stops(self, endpoint: int, until: int | None = None) -> Stops:
         """Return when processes at an endpoint ended; `until` is as in `limits`."""

@@ -21,6 +21,8 @@ NEAR = 20 * MILLISECOND
 """The tolerance in ns for late timers on a busy machine; a fraction of their time is added."""
 LATE = 300 * MILLISECOND
 """The maximum time in ns after a timeout at which a process checks its connections."""
+LONG_WAIT = 5 * MILLISECOND
+"""The shortest time in ns from a request to the close after which the close may be a handler's."""
 MAX_CLOSES = 4096
 """The maximum number of closes from which an endpoint's timeout is learned; before them, its configuration may have differed."""
 
@@ -131,6 +133,19 @@ def closes_soon(ends: list[End]) -> bool:
     return bool(_count_immediate(ends, sorted(end.rest for end in ends if end.teaches and end.rest is not None)))
 
 
+def follow_requests(ends: list[End]) -> bool:
+    """Return whether closes came after a constant time with a request, but not after a constant idle time.
+
+    Then a handler gave up, and the regular interval of a client makes the idle times alike.
+    """
+    ends = _one_per_decision(ends[-MAX_CLOSES:])
+    reset = [(end.waited, end.rest) for end in ends if end.reset and end.waited is not None and end.rest is not None]
+    if len(reset) < 3:
+        return False
+    wait, spread = _median_and_deviation([waited for waited, _ in reset])
+    return wait >= LONG_WAIT and spread <= wait // 8 and 2 * spread < _median_and_deviation([rest for _, rest in reset])[1]
+
+
 def _count_immediate(ends: list[End], rests: list[int]) -> int:
     """Return the number of closes immediately after a response; 0 if fewer than half of all closes were immediate.
 
@@ -150,6 +165,12 @@ def _learned_from_lost(ends: list[End]) -> Limit | None:
     if len(rests) < 3 or 2 * len(rests) < len(ends) or len(_near_median(rests)) < len(rests):
         return None
     return Limit("met", rests[0], rests[-1], len(rests))
+
+
+def _median_and_deviation(times: list[int]) -> tuple[int, int]:
+    """Return the median and the median absolute deviation."""
+    median = sorted(times)[len(times) // 2]
+    return median, sorted(abs(time - median) for time in times)[len(times) // 2]
 
 
 def _near_median(rests: list[int]) -> list[int]:
