@@ -179,7 +179,7 @@ def test_nor_if_requests_are_always_outstanding(draw: random.Random, share: floa
     assert wrong(talk, lose(talk.packets, draw, share, shown)) == []
 
 
-@pytest.mark.parametrize("seed", (10416, 19461, 21827, 33648, 36269))
+@pytest.mark.parametrize("seed", [10416, 19461, 21827, 33648, 36269])
 def test_a_response_may_have_no_body_if_the_start_of_its_request_is_missing(seed: int) -> None:
     """In each conversation the response to HEAD has a length but no body, and the capture lacks the start of that request."""
     draw = random.Random(seed)
@@ -188,6 +188,20 @@ def test_a_response_may_have_no_body_if_the_start_of_its_request_is_missing(seed
         talk.pipeline(draw.choice((1, 2, 3)))
     talk.close()
     assert wrong(talk, lose(talk.packets, draw, draw.choice((0.1, 0.25)))) == []
+
+
+def test_a_response_may_begin_before_the_first_captured_byte_of_the_server() -> None:
+    """The capture lacks the server's SYN and the first part of its response."""
+    talk = Conversation(random.Random(0))
+    talk.add(CLIENT, ACK | PSH, b"GET /0 HTTP/1.1\r\nHost: a\r\n\r\n")
+    talk.received[SERVER] = talk.sent[CLIENT]
+    talk.begins[talk.sent[SERVER] - 1] = 0
+    talk.add(SERVER, ACK | PSH, b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nrr")
+    first = talk.packets[-1]
+    talk.add(SERVER, ACK | PSH, b"rrr")
+    talk.received[CLIENT] = talk.sent[SERVER]
+    talk.close()
+    assert wrong(talk, [packet for i, packet in enumerate(talk.packets) if i not in (1, 2) and packet is not first]) == []
 
 
 @pytest.mark.parametrize("seed", range(60))

@@ -233,10 +233,12 @@ def may_lack_response(talk: HttpConnection, request: Message | None) -> bool:
     if request is None:
         return False
     client = max(talk.client, 0)
+    server = talk.reader_of(1 - client)
     reached = talk.reached_offset(1 - client)
     # a FIN adds one to the number
     acknowledged = talk.side_of(client).acknowledged - 1
-    is_lost = talk.reader_of(1 - client).is_lost or reached < acknowledged
+    begins_late = server.previous is None and talk.side_of(1 - client).syn is None
+    is_lost = server.is_lost or begins_late or reached < acknowledged
     return is_lost and max(reached, acknowledged) > request.ack
 
 
