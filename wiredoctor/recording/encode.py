@@ -55,8 +55,8 @@ def ending(until: int, packets: int) -> bytes:
 def statistics(number: int, received: int | None, dropped: int | None, since: int | None = None) -> bytes:
     """Return an Interface Statistics Block of interface `number` with the current time; a count of None is omitted.
 
-    `dropped` is written as isb_ifdrop, as dumpcap does. `since`: the time (ns since 1970) after which the count increased to
-    `dropped`.
+    As dumpcap does, `received` is written as isb_ifrecv, without the dropped packets, and `dropped` as isb_ifdrop. `since`: the
+    time (ns since 1970) after which the count increased to `dropped`.
     """
     stamp = time.time_ns()
     fixed = struct.pack("=III", number, stamp >> 32, stamp & 0xFFFFFFFF)
