@@ -510,6 +510,6 @@ _MESSAGES: Mapping[str, str | Callable[[int, int], str]] = {
     "no-answer": lambda waited, _: f"no answer for {duration_text(waited)} when the capture ended",
     "request-unfinished": "the capture ended before the request did",
     "response-unfinished": "the capture ended before the response did",
-    "gap": "some of its packets are missing from the capture",
+    "gap": "some of its packets are not in the capture: they were lost on the path or while capturing",
     "one-sided": "only one of its directions was captured",
 }
