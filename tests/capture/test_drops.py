@@ -23,11 +23,12 @@ BY_INTERFACE, BY_SYSTEM, RECEIVED = 5, 7, 4
 
 
 def statistics(order: str, interface: int, **counts: int) -> bytes:
-    """`comment`: the time of the recorder's comment, in ns since 1970."""
+    """`after`, `until`: the times of the recorder's comment, in ns since 1970."""
     codes = {"dropped": BY_INTERFACE, "by_system": BY_SYSTEM, "received": RECEIVED}
     options = b"".join(files.option(order, codes[n], struct.pack(order + "Q", v)) for n, v in counts.items() if n in codes)
-    if "comment" in counts:
-        options += files.option(order, 1, b"dropped after %d ns since 1970" % counts["comment"])
+    said = b" and ".join(b"%s %d" % (word.encode(), counts[word]) for word in ("after", "until") if word in counts)
+    if said:
+        options += files.option(order, 1, b"dropped %s ns since 1970" % said)
     return files.block(order, 5, struct.pack(order + "III", interface, 0, 0) + options + bytes(4))
 
 
@@ -99,8 +100,22 @@ def test_a_rotation_counts_on(tmp_path: Path) -> None:
 
 def test_the_recorder_says_when_it_looked_before(tmp_path: Path) -> None:
     content = files.section("<") + files.interface("<") + b"".join(at("<", n) for n in range(1, 9))
-    found = drops_of(tmp_path, content + statistics("<", 0, dropped=7, comment=6 * SECOND))
+    found = drops_of(tmp_path, content + statistics("<", 0, dropped=7, after=6 * SECOND))
     assert found == [Dropped(0, 5 * SECOND, 7 * SECOND, 7)]
+
+
+@pytest.mark.parametrize(
+    ("said", "until"),
+    [
+        pytest.param({"until": 6 * SECOND}, 5 * SECOND, id="its packets came later than the count"),
+        pytest.param({"after": SECOND, "until": 6 * SECOND}, 5 * SECOND, id="and it had looked before"),
+        pytest.param({"until": 2 * SECOND}, 3 * SECOND, id="a packet was newer"),
+    ],
+)
+def test_the_recorder_says_when_it_looked(said: dict[str, int], until: int, tmp_path: Path) -> None:
+    content = files.section("<") + files.interface("<") + b"".join(at("<", n) for n in range(1, 5))
+    found = drops_of(tmp_path, content + statistics("<", 0, dropped=7, **said) + at("<", 5) + at("<", 9))
+    assert found == [Dropped(0, 0 if "after" in said else None, until, 7)]
 
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 50), st.booleans()), max_size=40))

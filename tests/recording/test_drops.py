@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import time
 from pathlib import Path
@@ -70,6 +71,26 @@ def test_a_backend_that_gets_no_time(backend: str, cable: Cable, tmp_path: Path)
     for stop, (since, until) in zip(stops, times, strict=True):
         assert since is None or first + since < stop
         assert stop < first + until
+
+
+@needs_root
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_packets_of_the_loopback_interface_count_once(backend: str, tmp_path: Path) -> None:
+    """The kernel counts each of them as sent and as received."""
+    file = tmp_path / "a.pcapng"
+    with Recording(interfaces=["lo"], filter="udp port 9", file=str(file), backend=backend) as recording:
+        recording.until("started")
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as out:
+            for _ in range(50):
+                out.sendto(b"a", ("127.0.0.1", 9))
+        recording.until("progress", packets=50)
+        ended = recording.stop()
+    with open_capture_files(Input(str(file), (str(file),)), OpenFiles(Budget()), print) as capture:
+        records = open_capture_records(capture)
+        packet = Packet()
+        while records.next(packet):
+            pass
+        assert records.drops.packets_with_drops(50) == ended["packets"] == 50
 
 
 def read_drops(file: Path) -> tuple[list[Dropped], int]:

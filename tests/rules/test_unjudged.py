@@ -26,6 +26,7 @@ OPEN = """
 GET = r'"GET /a HTTP/1.1\r\nHost: a\r\n\r\n"'
 POST = r'"POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\n"'
 OK = r'"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"'
+HEAD = r'"HTTP/1.1 200 OK\r\nContent-Length: 2000\r\n\r\n"'
 LATER = f"""
   connection 9, start 0, client 10.0.0.1:4009, server 10.0.0.9:80
   20.000  >  S    win 64240 mss 1460
@@ -128,6 +129,16 @@ LISTED = {
   0.022  <  P.  "HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\n"+body*1000
   0.0225 <  .   1461:2921(1460) uncaptured
   0.040  >  .   ack 4000""",
+        ("gap", 0),
+    ),
+    "a response whose head the capture lacks": case(
+        rf"""  0.011  >  P.  {GET}
+  0.022  <  P.  {HEAD} uncaptured
+  0.023  >  .
+  0.024  <  P.  x*2000
+  0.025  >  .
+  0.026  <  F.
+  0.027  >  F.""",
         ("gap", 0),
     ),
     "one direction": Case(

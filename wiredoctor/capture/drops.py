@@ -2,7 +2,8 @@
 
 A pcapng file has these counts in Interface Statistics Blocks (draft-ietf-opsawg-pcapng, section 4.6). They are running totals of
 the interface (isb_ifdrop) and of the operating system (isb_osdrop). A total below the previous one means that counting restarted.
-The recorder of `live` writes a block whenever a total rises, with a comment that contains the time of the previous total.
+The recorder of `live` writes a block whenever a total rises, with a comment that contains the times of the previous total and of
+this one. Packets that were captured before the total was read may follow the block.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Literal, NamedTuple
 from wiredoctor.capture.pcapng.blocks import read_options
 
 _COMMENT, _RECEIVED, _DROPPED_BY_INTERFACE, _DROPPED_BY_SYSTEM = 1, 4, 5, 7
-_SAID = re.compile(rb"dropped after (\d{1,19}) ns since 1970")
+_SAID = re.compile(rb"dropped (?:after (\d{1,19}))?(?: and )?(?:until (\d{1,19}))? ns since 1970")
 _WORD: dict[str, Literal["little", "big"]] = {"<": "little", ">": "big"}
 _FIXED = 20
 """The size of the block in bytes without its options."""
@@ -28,8 +29,9 @@ _LARGEST = 1 << 48
 class Count(NamedTuple):
     """A running total of packets dropped on an interface.
 
-    `until`: the time of the newest packet when the total was read. `since`: the time of the previous total; None for the first.
-    Times are ns since the first packet. `received`: the number of captured packets; 0 if unknown.
+    `since`: the time of the previous total; None for the first. `until`: the time of the newest packet when the total was read,
+    or that time itself if it is known and later. Times are ns since the first packet. `received`: the number of captured packets;
+    0 if unknown.
     """
 
     interface: int
@@ -54,13 +56,14 @@ class Dropped(NamedTuple):
 class Statistics(NamedTuple):
     """The contents of an Interface Statistics Block.
 
-    `interface`: the number of the interface in its section. `total`: the number of packets dropped so far. `since`: the time at
-    which the previous total was read (ns since 1970), or None. `received`: the number of captured packets.
+    `interface`: the number of the interface in its section. `total`: the number of packets dropped so far. `since`, `until`: the
+    times at which the previous total and this one were read (ns since 1970), or None. `received`: the number of captured packets.
     """
 
     interface: int
     total: int
     since: int | None
+    until: int | None
     received: int
 
 
@@ -129,12 +132,13 @@ def read_statistics(block: bytes, order: str) -> Statistics | None:
         for code, value in options
         if code in (_DROPPED_BY_INTERFACE, _DROPPED_BY_SYSTEM) and len(value) == 8
     ]
-    said = [int(found[1]) for code, value in options if code == _COMMENT and (found := _SAID.fullmatch(value))]
+    said = [found.groups() for code, value in options if code == _COMMENT and (found := _SAID.fullmatch(value))]
     received = [int.from_bytes(value, _WORD[order]) for code, value in options if code == _RECEIVED and len(value) == 8]
     total, captured = sum(dropped), sum(received)
     if not dropped or max(total, captured) >= _LARGEST:
         return None
-    return Statistics(interface, total, said[0] if said else None, captured)
+    since, until = (None if one is None else int(one) for one in (said[0] if said else (None, None)))
+    return Statistics(interface, total, since, until, captured)
 
 
 def spans(dropped: Sequence[Dropped]) -> list[tuple[int | None, int]]:

@@ -279,7 +279,10 @@ class PcapngRecords(Records):
             return
         first = self.times.first
         since = None if said.since is None or first is None else min(max(said.since - first, -LATEST), LATEST)
-        self.drops.add(drops.Count(int(self.base + said.interface), since, int(self.times.latest), said.total, said.received))
+        until = int(self.times.latest)
+        if said.until is not None and first is not None:
+            until = max(until, min(said.until - first, LATEST))
+        self.drops.add(drops.Count(int(self.base + said.interface), since, until, said.total, said.received))
 
     def section_damage(self, block: bytes) -> str | None:
         """Return a sentence about what is wrong with a section header, or None."""

@@ -62,7 +62,7 @@ UNJUDGED: dict[str, Ending] = {
     "no-answer": Ending("exchanges", "no answer yet when the capture ended"),
     "request-unfinished": Ending("exchanges", "the capture ended before the request did"),
     "response-unfinished": Ending("exchanges", "the capture ended before the response did"),
-    "gap": Ending("exchanges", "not answered, or not completely, but packets are missing from the capture"),
+    "gap": Ending("exchanges", "not answered, or not completely, and packets were lost on the path or while capturing"),
     "one-sided": Ending("exchanges", "only one direction was captured"),
     "breaks-off": Ending("connections", "data was neither acknowledged nor sent again: packets are missing, or a host is gone"),
     "not-compared": Ending(

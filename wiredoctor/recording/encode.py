@@ -52,18 +52,22 @@ def ending(until: int, packets: int) -> bytes:
     return _block(STATISTICS, fixed + _options((_COMMENT, comment)))
 
 
-def statistics(number: int, received: int | None, dropped: int | None, since: int | None = None) -> bytes:
+def statistics(
+    number: int, received: int | None, dropped: int | None, *, is_live: bool = False, since: int | None = None
+) -> bytes:
     """Return an Interface Statistics Block of interface `number` with the current time; a count of None is omitted.
 
-    `dropped` is written as isb_ifdrop, as dumpcap does. `since`: the time (ns since 1970) after which the count increased to
-    `dropped`.
+    As dumpcap does, `received` is written as isb_ifrecv, without the dropped packets, and `dropped` as isb_ifdrop. A comment says
+    when packets were dropped if the capture is still running (`is_live`): after `since` (ns since 1970), if that is known, and
+    until now.
     """
     stamp = time.time_ns()
     fixed = struct.pack("=III", number, stamp >> 32, stamp & 0xFFFFFFFF)
     counts = ((_RECEIVED, received), (_DROPPED, dropped))
     options = [(code, struct.pack("=Q", count)) for code, count in counts if count is not None]
-    if since is not None:
-        options.append((_COMMENT, f"dropped after {since} ns since 1970".encode()))
+    if is_live:
+        after = "" if since is None else f"after {since} and "
+        options.append((_COMMENT, f"dropped {after}until {stamp} ns since 1970".encode()))
     return _block(STATISTICS, fixed + _options(*options))
 
 

@@ -120,7 +120,7 @@ class Raw:
         return came
 
     def ask_for_drops(self) -> None:
-        self.dropped = {number: tap.statistics()[1] for number, tap in enumerate(self._taps)}
+        self.dropped = {number: tap.count_drops() for number, tap in enumerate(self._taps)}
 
     def stop(self) -> None:
         self._stopping = True
@@ -132,7 +132,7 @@ class Raw:
     def close(self, blocks: Blocks) -> None:
         self.ask_for_drops()
         for number, tap in enumerate(self._taps):
-            blocks.add(encode.statistics(number, *tap.statistics()))
+            blocks.add(encode.statistics(number, tap.packets, self.dropped[number]))
         self.ended = True
         self._release()
 
@@ -171,7 +171,9 @@ class _Tap:
                 self.socket.setsockopt(socket.SOL_SOCKET, option, request.buffer << 20)
                 break
         self._loopback = hardware == _LOOPBACK
-        self._received = self._dropped = 0
+        self.packets = 0
+        """The number of packets that were read."""
+        self._dropped = 0
 
     def shut(self) -> None:
         """Make the socket accept no more packets; those already received can still be read."""
@@ -201,18 +203,15 @@ class _Tap:
                     seconds, nanoseconds = _timespec(value)
                     stamp = seconds * 1_000_000_000 + nanoseconds
             blocks.append(encode.packet(number, stamp or time.time_ns(), data, length))
+        self.packets += len(blocks)
         return blocks
 
-    def statistics(self) -> tuple[int, int]:
-        """Return the total number of packets that passed the filter, and the total number of dropped packets.
-
-        Reading the kernel's counters resets them, so this method adds them up.
-        """
+    def count_drops(self) -> int:
+        """Return the total number of dropped packets. Reading the kernel's counter resets it, so this method adds them up."""
         with contextlib.suppress(OSError):
-            received, dropped = struct.unpack("=II", self.socket.getsockopt(_SOL_PACKET, _STATISTICS, 8))
-            self._received += received
+            _, dropped = struct.unpack("=II", self.socket.getsockopt(_SOL_PACKET, _STATISTICS, 8))
             self._dropped += dropped
-        return self._received, self._dropped
+        return self._dropped
 
     def close(self) -> None:
         self._opened.close()

@@ -145,7 +145,8 @@ class Tcpdump:
             process.end()
             dropped = self._count_drops(number)
             if self.begun:
-                blocks.add(encode.statistics(number, _count(process, "received by filter"), dropped))
+                # the number received by the filter includes dropped packets, and those of the loopback interface twice
+                blocks.add(encode.statistics(number, _count(process, "captured"), dropped))
 
     def complaint(self) -> str:
         return "\n".join(process.complaint() for process in self._processes)

@@ -52,17 +52,20 @@ class Writing:
     def live_drops(self, dropped: Mapping[int, int], since: int | None) -> None:
         """Record the number of packets dropped in the current section so far, by interface number.
 
-        Each increase is written as a statistics block, so a report can say when packets were dropped. `since`: the time (ns since
-        1970) after which the counts increased; None if unknown. Raise OSError if writing fails.
+        Each increase is written as a statistics block, so a report can say when packets were dropped; but after the first packet,
+        because a reader counts times from there. `since`: the time (ns since 1970) after which the counts increased; None if
+        unknown. Raise OSError if writing fails.
         """
         if not dropped:
             return
         self._live = max(sum(dropped.values()), self._live or 0)
+        if self.packets == 0:
+            return
         for number, count in dropped.items():
             if count > self._counted.get(number, 0):
                 self._counted[number] = count
                 if not self.full:
-                    self.output.write(Piece(memoryview(statistics(number, None, count, since)), 0))
+                    self.output.write(Piece(memoryview(statistics(number, None, count, is_live=True, since=since)), 0))
 
     def section_over(self) -> None:
         """End the current section when its backend has ended, and drop an incomplete block. Raise OSError if writing fails.

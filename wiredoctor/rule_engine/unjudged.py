@@ -355,8 +355,9 @@ def _as_of_the_end() -> pl.Expr:
     Later packets of the connection, and other requests in its pipeline, may show a gap or a close.
     """
     waiting = c("reason") == "no-answer"
+    may_be_lost = c("reason").is_in(["no-answer", "response-unfinished", "unreadable", "websocket-cut"])
     return (
-        pl.when((waiting | c("reason").is_in(["response-unfinished", "websocket-cut"])) & c("unseen").fill_null(value=False))
+        pl.when(may_be_lost & c("unseen").fill_null(value=False))
         .then(pl.lit("gap", _REASONS))
         .when(waiting & c("closed").fill_null(value=False))
         .then(pl.lit("closed", _REASONS))
@@ -509,6 +510,6 @@ _MESSAGES: Mapping[str, str | Callable[[int, int], str]] = {
     "no-answer": lambda waited, _: f"no answer for {duration_text(waited)} when the capture ended",
     "request-unfinished": "the capture ended before the request did",
     "response-unfinished": "the capture ended before the response did",
-    "gap": "some of its packets are missing from the capture",
+    "gap": "some of its packets are not in the capture: they were lost on the path or while capturing",
     "one-sided": "only one of its directions was captured",
 }
