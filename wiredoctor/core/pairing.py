@@ -44,7 +44,26 @@ if TYPE_CHECKING:
     from wiredoctor.core.http import Http
 
 CLOSE_FRAME: Final = 0x88
-"""The first octet of a WebSocket close frame: opcode 8, last fragment."""
+"""The first octet of a WebSocket Close frame: opcode 8, last fragment."""
+
+
+def ends_with_close_frame(packet: Packet) -> bool:
+    """Return whether a segment begins with a WebSocket frame (RFC 6455 section 5.2) and ends with a Close frame."""
+    block, payload, captured = packet.block, packet.payload, packet.captured
+    at: i64 = 0
+    while at + 2 <= captured:
+        second = i64(block[payload + at + 1])
+        size = second & 0x7F
+        if size > 126 or (size == 126 and at + 4 > captured):
+            return False
+        head = 2 + (second >> 7) * 4
+        if i64(block[payload + at]) == CLOSE_FRAME:
+            return at + head + size == packet.length
+        if size == 126:
+            size = i64(block[payload + at + 2]) << 8 | i64(block[payload + at + 3])
+            head += 2
+        at += head + size
+    return False
 
 
 @mypyc_attr(acyclic=True)
@@ -188,20 +207,11 @@ class HttpConnection:
             reassembly.wake_for_gap(self, awaited)
 
     def note_goodbye(self, exchange: Exchange, direction: i64, packet: Packet) -> None:
-        """Record whether the newest segment of an upgraded connection is a WebSocket Close frame (RFC 6455 section 5.5.1).
-
-        The first octet must be the one of a Close frame, and the length in the second octet must fit the segment. The high bit
-        of the second octet adds a masking key of four bytes.
-        """
-        at, captured = packet.payload, packet.captured
-        is_goodbye = captured > 1 and i64(packet.block[at]) == CLOSE_FRAME
-        if is_goodbye:
-            second = i64(packet.block[at + 1])
-            is_goodbye = packet.length == 2 + (second & 0x7F) + (i64(4) if second & 0x80 else i64(0))
+        """Record whether the newest segment of an upgraded connection ends with a WebSocket Close frame."""
         if direction == self.client:
-            exchange.client_says_goodbye = is_goodbye
+            exchange.client_says_goodbye = ends_with_close_frame(packet)
         else:
-            exchange.server_says_goodbye = is_goodbye
+            exchange.server_says_goodbye = ends_with_close_frame(packet)
 
     # segments
 
