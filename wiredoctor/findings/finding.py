@@ -155,17 +155,27 @@ def causes_first(ordered: Sequence[T], findings: Callable[[T], Iterable[Finding]
 def total_delay(findings: Iterable[Finding]) -> float:
     """Return the sum of all delays in seconds. Time that a client spent waiting counts once, even if several findings cover it.
 
-    The client waits on the connection of the finding, or on the connection `front` if a gateway is in between.
+    The client waits on the connection of the finding, or on the connection `front` if a gateway is in between. There its wait
+    ends with the gateway's error, although the cause of the error may last longer.
     """
+    delayed = [f for f in findings if f.delay]
+    errors = {(f.capture, cause): _delay_end(f) for f in delayed for cause in f.caused_by}
     covered: dict[tuple[str, int | None], float] = {}
     total = 0.0
-    for f in sorted((f for f in findings if f.delay), key=lambda f: (f.elapsed, -(f.delay or 0))):
+    for f in sorted(delayed, key=lambda f: (f.elapsed, -(f.delay or 0))):
         delay, place = f.delay or 0.0, (f.capture, f.connection if f.front is None else f.front)
-        end = max([f.elapsed + delay, *(e.elapsed for e in f.evidence)])
+        end = _delay_end(f)
+        if f.front is not None:
+            end = min(end, errors.get(f.place, end))
         free = end - max(f.elapsed, covered.get(place, f.elapsed)) if f.connection is not None else delay
         total += max(0.0, min(delay, free))
         covered[place] = max(end, covered.get(place, end))
     return round(total, 9)
+
+
+def _delay_end(f: Finding) -> float:
+    """Return the end of a finding's delay, in seconds since the first packet."""
+    return max([f.elapsed + (f.delay or 0.0), *(e.elapsed for e in f.evidence)])
 
 
 def fingerprint(rule: str, kind: str | None, side: str | None, server: str | None, method: str | None, target: str | None) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 
 import wiredoctor
 from tests.ladders import ladder_packets, ladders_in, to_pcap
-from wiredoctor.findings import Finding
+from wiredoctor.findings import Cause, Evidence, Finding, total_delay
 from wiredoctor.report.data import json as report_json
 from wiredoctor.rule_engine.across_tries import CertainTries
 from wiredoctor.rules.shared.gateway_kinds import COLUMNS, OF_CONNECTION, Attempt, Exchange, Front, failures, kind_of, shared_out
@@ -364,3 +365,21 @@ def test_a_client_that_left_while_the_gateway_was_not_connected(last: str, waits
 
 def test_a_gateway_that_gave_up_is_called_so_where_only_its_back_was_captured() -> None:
     assert of("only the back", "client-abort").title.startswith("The gateway gave up 2 s after its request")
+
+
+def test_the_time_lost_behind_a_gateway_ends_with_its_error() -> None:
+    """The gateway's client had its 504 1 s after the request; the window behind stayed closed for another second."""
+    told = of("closed, and 502 in front")
+
+    def found(rule: str, elapsed: float, end: float, front: int | None, caused_by: tuple[Cause, ...] = ()) -> Finding:
+        evidence = (Evidence(1, elapsed, "the first packet"), Evidence(2, end, "the last packet"))
+        return replace(
+            told, rule=rule, kind=None, connection=0 if front is None else 1, exchange=0, elapsed=elapsed,
+            delay=end - elapsed, evidence=evidence, front=front, caused_by=caused_by,
+        )  # fmt: skip
+
+    window = found("zero-window-stall", 0.5, 2.0, front=0)
+    error = found("gateway-error", 0.0, 1.0, None, (window.place[1],))
+    assert total_delay([window, error]) == pytest.approx(1.0)
+    alone = found("slow-response", 0.0, 1.0, None)
+    assert total_delay([window, alone]) == pytest.approx(2.0)
