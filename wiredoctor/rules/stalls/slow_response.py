@@ -111,7 +111,9 @@ def cutoffs() -> dict[str, int]:
 
 def screen() -> pl.Expr:
     """Return a cheap condition: if no row of a batch meets it, the batch has no candidate findings."""
-    return (pl.col("response_start") - pl.col("request_end") >= MIN_WAIT.value) | _paused()
+    c = pl.col
+    waits = (c("response_start") - c("request_end"), c("response_end") - c("response_start"))
+    return pl.any_horizontal(wait >= MIN_WAIT.value for wait in waits)
 
 
 def find(exchanges: pl.LazyFrame) -> pl.LazyFrame:
