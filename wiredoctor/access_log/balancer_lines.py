@@ -13,16 +13,23 @@ _ENVOY = Regex(
     rf"\[([^\]]{{8,40}})\] {QUOTED} (\d{{1,3}}|-) [-A-Za-z,]{{1,80}} (?:\S{{1,200}} \S{{1,200}} {_UNREAD} )?"
     rf"(?:\d+|-) (?:\d+|-) (\d{{1,15}}|-) (?:\d+|-) {_UNREAD}"
 )
-"""%START_TIME%, request, status, flags, bytes received and sent, %DURATION% in ms, time of the server behind (Envoy's
-documentation, "Default format string"). Istio's has details of the response, its end and a failed connection after the flags."""
+"""A line in Envoy's default format ("Default format string" in its documentation), or in Istio's, which has more fields.
+
+The fields are: start time, request, status, flags, bytes received and sent, duration in ms, and time of the upstream server.
+Istio's format has three more after the flags: details of the response, details of the connection's end, and why the upstream
+connection failed.
+"""
 
 _ALB = Regex(
     r"(?:https?|h2|grpcs|wss?) (\S{8,40}) \S{1,255} (\S{1,60}) \S{1,60} "
     rf"(-1|\d{{1,6}}\.\d{{1,6}}) (-1|\d{{1,6}}\.\d{{1,6}}) (-1|\d{{1,6}}\.\d{{1,6}}) (\d{{3}}|-) (\d{{3}}|-) \d+ \d+ {QUOTED}"
     rf"(?: {_UNREAD} \S+ \S+ \S+ {_UNREAD} {_UNREAD} {_UNREAD} \S+ (\S{{8,40}}))?"
 )
-"""Type, time, name, client, target, three times in seconds, status of the load balancer and of the target, bytes, request; up to
-request_creation_time ("Access log entries" in the user guide for Application Load Balancers)."""
+"""A line of an Application Load Balancer, up to request_creation_time ("Access log entries" in its user guide).
+
+The fields are: type, time, name, client, target, three durations in seconds, status of the load balancer and of the target, bytes
+received and sent, request, and more.
+"""
 
 
 def read_balancer(text: str, number: int) -> LogLine | None:

@@ -1,6 +1,6 @@
 """Determine how many ns the clock of a log is ahead of that of a capture.
 
-This is the most frequent difference between the times of a line and of a matching exchange.
+This offset is the most frequent difference between the time of a line and that of a matching exchange.
 """
 
 from __future__ import annotations
@@ -19,7 +19,9 @@ LOOSE = SECOND // 4
 """The tolerance in ns for lines that are written late, and for clocks that drift; a larger difference is another offset."""
 
 SAME_CLOCK = 5 * SECOND
-"""Offsets above this (ns) need ENOUGH lines as evidence, because requests repeat; fewer suffice for that of a time zone."""
+"""The offset in ns above which ENOUGH lines must agree, because requests repeat. Fewer lines suffice for the offset of a time
+zone.
+"""
 
 ENOUGH = 3
 

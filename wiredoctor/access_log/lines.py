@@ -22,7 +22,9 @@ _HAPROXY = Regex(
     r"(\S{1,255}):(\d{1,5}) \[([^\]]{8,40})\] \S+ \S+/\S+ (?:[+-]?\d+/){4}([+-]?\d+) (-?\d+) [+-]?\d+ .{0,2000}?"
     r' [-\w]{4} (?:\+?\d+/){4}\+?\d+ \+?\d+/\+?\d+ (?:\{[^{}]*\} )*+"(.*)"'
 )
-"""HTTP log format: client, accept date, frontend, backend, five timers, status, bytes, cookies, flags, counts, queues."""
+"""A line in haproxy's HTTP log format: client, accept date, frontend, backend, five timers, status, bytes, cookies, flags,
+counts, queues.
+"""
 
 _SECONDS = Regex(r"(?:[A-Za-z_]{1,30}[=:])?(\d{1,9}\.\d{1,6})")
 _MICROSECONDS = Regex(r"\d{1,15}")

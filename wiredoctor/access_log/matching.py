@@ -15,7 +15,9 @@ SKEW = SECOND
 """The maximum difference in ns between the time of a line and that of its exchange."""
 
 MAX_LINES = 1_000_000
-"""The maximum number of lines that are compared with the capture; later ones are only compared if they are to be explained."""
+"""The maximum number of lines from which the clock offset is determined. Later lines are only matched if they are to be
+explained.
+"""
 
 MAX_PAIRS = 200_000
 MAX_PAIRS_IN_ALL = 4_000_000
@@ -27,7 +29,9 @@ LATE = SECOND // 10
 """The maximum time in ns between the end of a request and its line in the log, in either direction."""
 
 _MAX_OUTSIDE = SECOND // 10
-"""The maximum time in ns from the start of a proxy's exchange with its client to that with its server, and between their ends."""
+"""The maximum time in ns between the starts of a proxy's exchanges with its client and with its server, and between their
+ends.
+"""
 
 _CLIENT_CLOSED = (0, 499, 460)
 """The statuses in logs if the client closed before the response: of haproxy and Envoy, of nginx, and of AWS ALB."""
@@ -149,9 +153,9 @@ def match_lines(lines: Iterable[LogLine], index: ExchangeIndex, slow: int) -> Ma
 
 
 def _find_clock(lines: Sequence[LogLine], index: ExchangeIndex) -> tuple[Moment, Offset | None]:
-    """Return what the times in the log mean (the start or the end of an exchange), and the offset of the log's clock.
+    """Return which event the times in the log mean (the start or the end of an exchange), and the offset of the log's clock.
 
-    The meaning is for lines whose format does not define it. The offset is None if no line matches an exchange.
+    The event applies only to lines whose format does not define it. The offset is None if no line matches an exchange.
     """
     found: list[tuple[Moment, Offset]] = []
     for moment in ("end", "start"):

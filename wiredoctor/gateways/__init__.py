@@ -1,8 +1,9 @@
 """Pair requests at the front and the back of a reverse proxy (RFC 9110 section 3.7) within one capture.
 
-The entry point is `find`. The front is the side of the gateway's clients, the back the side of its servers; a front or a back is
-also an exchange there. An exchange at the front has tries: exchanges at the back that carry the same request, and attempts,
-which are connections that were opened for it but carried no request.
+The entry point is `find`. The front of a gateway is the side of its clients, the back the side of its servers. "A front" and "a
+back" also mean an exchange on that side.
+The tries of a front are what the gateway did at its back to serve it: requests to servers, and attempts. An attempt is a
+connection that was opened for the front but carried no request.
 """
 
 from __future__ import annotations

@@ -16,7 +16,9 @@ from wiredoctor.gateways.exchange_columns import NO_STATUS, OWN, SLACK, Rows
 from wiredoctor.tables import Array
 
 MAX_COMPARED = 64
-"""The maximum number of unassigned backs in a connected part of the graph for which all possible matchings are compared."""
+"""The maximum number of unassigned backs in a connected part of the graph. If there are more, the possible matchings are not
+compared.
+"""
 
 Part = dict[int, list[int]]
 """The possible fronts (clients' exchanges) of each back (a gateway's request); both are in time order."""
@@ -49,7 +51,7 @@ class _Edges(NamedTuple):
 
 
 class _Times(NamedTuple):
-    """The columns of Rows that are read one element at a time, as lists."""
+    """Some columns of Rows as lists, because lists are faster than arrays if single elements are read."""
 
     start: list[int]
     began: list[int]
@@ -133,9 +135,9 @@ def _assign_part(part: Part, times: _Times, made: _Edges, doubted: set[int]) -> 
 
 
 def _contradicted_fronts(sure: list[tuple[int, int]], t: _Times) -> set[int]:
-    """Return the fronts (exchanges of a gateway's clients) whose tries contradict each other.
+    """Return the fronts (exchanges of a gateway's clients) whose backs (the gateway's requests for them) contradict each other.
 
-    In a contradiction, a try began before the previous one had failed.
+    Backs of one front contradict each other if one of them began before the previous one had failed.
     """
     backs: dict[int, list[int]] = {}
     for f, b in sorted(sure):
@@ -144,7 +146,7 @@ def _contradicted_fronts(sure: list[tuple[int, int]], t: _Times) -> set[int]:
 
 
 def _one_after_the_other(f: int, tries: list[int], t: _Times) -> bool:
-    """Return whether each try except the last had failed before the next one began."""
+    """Return whether each of these requests of a gateway, except the last one, had failed before the next one began."""
     return all(
         t.status[b] == NO_STATUS or (t.over[b] <= t.start[after] + SLACK and (t.status[b] >= OWN or t.status[b] != t.status[f]))
         for b, after in pairwise(tries)
@@ -152,7 +154,9 @@ def _one_after_the_other(f: int, tries: list[int], t: _Times) -> bool:
 
 
 def _answers(b: int, t: _Times) -> bool:
-    """Return whether this try has a final status below 500. The gateway forwards such a response, and makes no other try."""
+    """Return whether a gateway's request got a final status below 500. The gateway forwards such a response, and does not try
+    again.
+    """
     return 0 <= t.status[b] < OWN
 
 
@@ -163,8 +167,8 @@ def _are_tries(one: int, other: int, t: _Times) -> bool:
 
 
 class _Unassigned:
-    """The exchanges in one connected part of the graph of possible pairs: those not paired yet, and the assigned `pairs` (front,
-    back).
+    """The exchanges in one connected part of the graph of possible pairs that are not paired yet, and the assigned `pairs`
+    (front, back).
 
     A front is an exchange with a gateway's client; a back is the gateway's own request for it.
     """
@@ -182,7 +186,7 @@ class _Unassigned:
         self._done: set[int] = set()
 
     def assign_forced(self) -> None:
-        """Make all assignments that are the only possible ones after the earlier assignments."""
+        """Pair each back that has only one possible front, and exclude the pairs that this contradicts, until nothing changes."""
         while self._single or self._changed:
             for b in self._single:
                 self._take(b)
@@ -197,8 +201,8 @@ class _Unassigned:
     def _take(self, b: int) -> None:
         """Pair a back (a gateway's request) with its only possible front (the client's exchange for which it was made).
 
-        A gateway tries one server at a time: other backs that were open at the same time no longer count as possible for that
-        front.
+        A gateway tries one server at a time. Therefore the front is no longer a possible one for other backs that were open at
+        the same time.
         """
         if b not in self.fronts:
             return
@@ -220,10 +224,10 @@ class _Unassigned:
             self._single.append(b)
 
     def _give(self) -> None:
-        """Exclude wrong pairs of a back (a gateway's request) by the responses that the fronts (its clients' exchanges) got.
+        """Exclude wrong fronts (clients' exchanges) of a back (a gateway's request) by comparing the responses.
 
-        If only one back can have delivered the final response of a front (status below 500), that back belongs to no other
-        front. Nothing is excluded if this is true of two fronts for the same back.
+        If only one back can have delivered the final response of a front (status below 500), that back belongs to no other front.
+        Nothing is excluded if this is true of two fronts for the same back.
         """
         t = self.times
         wanted: dict[int, list[int]] = {}

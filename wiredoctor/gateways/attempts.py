@@ -12,7 +12,7 @@ from wiredoctor.gateways.exchange_columns import LATE, NO_STATUS, OWN, SLACK, Ro
 from wiredoctor.tables import MILLISECOND, Array
 
 MAX_OPEN = 400
-"""The maximum number of exchanges of gateways' clients, newest first, that are examined to find the one for an attempt."""
+"""The maximum number of clients' exchanges that are examined to find the one for which an attempt was made, newest first."""
 
 GATEWAY = (502, 503, 504)
 """The statuses with which gateways respond after failed attempts."""
@@ -21,7 +21,9 @@ MAX_ATTEMPTS = 10_000
 """The maximum number of attempts that are examined per capture."""
 
 RELAY = 50 * MILLISECOND
-"""The maximum time in ns from a client's connection to that of a TCP relay, which connects before a request arrives."""
+"""The maximum time in ns between a client's connection to a TCP relay and the relay's connection to a server. A relay connects
+before it gets a request.
+"""
 
 
 class Attempt(NamedTuple):
@@ -54,7 +56,7 @@ def attempts(failed: pl.DataFrame) -> list[Attempt]:
 
 
 class Gateway(NamedTuple):
-    """What is known about gateways before failed attempts are assigned to exchanges.
+    """The facts about gateways that are known before failed attempts are assigned to exchanges.
 
     `front`: the rows of exchanges with the gateways' clients. `hosts`: for each endpoint of a gateway, the hosts from which it
     connects to servers. `tries`: for each row in `front`, the rows of the gateway's requests for it.

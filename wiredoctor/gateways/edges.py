@@ -34,7 +34,8 @@ _HEAD, _GET = pl.Series(["HEAD", "GET"]).hash().to_numpy().view(np.int64).tolist
 
 
 class Edges(NamedTuple):
-    """The possible pairs: the row numbers of a back (a gateway's request) and of a front (its client's exchange), in order.
+    """The possible pairs as row numbers: `back` (a gateway's request) and `front` (an exchange of its client that may be the
+    reason).
 
     `crowded`: the backs with too many possible fronts; they are left out of the pairs. `doubted`: for each row, whether it is a
     possible front of a crowded back.
@@ -62,9 +63,9 @@ class Fronts:
         self._by_end = codes * (len(self._ends) + 1) + np.searchsorted(self._ends, last)
 
     def around(self, rows: Rows, key: Array, back: Array) -> tuple[Array, Array]:
-        """Return the first row and the end of a range in `front` for each exchange in `back`.
+        """Return for each exchange in `back` where its range in `front` starts and ends.
 
-        The range contains the exchanges with the same key that began earlier and may still be open. There may be none.
+        The range contains the exchanges with the same key that began earlier and may still be open. It may be empty.
         """
         code = np.minimum(np.searchsorted(self.known, key), max(len(self.known) - 1, 0))
         exists = self.known[code] == key

@@ -13,7 +13,7 @@ from wiredoctor.gateways.targets import ABSOLUTE
 from wiredoctor.tables import Array
 
 SLACK = 50_000
-"""The tolerance for times in ns: with one clock, a message is received before it is forwarded.
+"""The tolerance for times in ns. It can be small, because one clock stamped both the received and the forwarded message.
 
 With a tolerance of a millisecond, a busy client's next request would seem to belong to the previous exchange.
 """
@@ -21,7 +21,7 @@ With a tolerance of a millisecond, a busy client's next request would seem to be
 NO_STATUS = -1
 
 OWN = 500
-"""The lowest status that a gateway may generate itself; it may also forward one."""
+"""The lowest status that a gateway may generate itself. A gateway may also forward a status in this range."""
 
 EXCHANGES = [
     *("connection", "exchange", "has_response", "endpoint", "request_start", "request_end", "request_head_time"),

@@ -64,8 +64,8 @@ class Gateways(NamedTuple):
     tries: rows of TRIES, sorted by front and start; no exchange or connection at the back occurs twice.
     fronts: for each endpoint (address:port) of a gateway, the endpoints behind it, in order.
     doubtful: exchanges that cannot be paired with certainty.
-    clients: the connections whose client is a gateway. Either they belong to a try, from a host with at least one certain try, or
-    their requests contain fields such as X-Forwarded-For.
+    clients: the connections whose client is a gateway. Each of them belongs to a try, or its requests contain fields such as
+    X-Forwarded-For. In the first case, at least one try of the client's host is certain.
     possible, crowded: if requested, the rows of POSSIBLE, and the exchanges with too many possible pairs.
     """
 

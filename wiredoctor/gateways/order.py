@@ -13,7 +13,9 @@ MAX_OPEN = 400
 """The maximum number of earlier exchanges with one method and target among which an enclosing one is sought."""
 
 SHARE = 10
-"""A host belongs to the gateway if it has at least 1/SHARE of the votes of the busiest host; others use the server directly."""
+"""The share of the busiest host's votes that a host needs to count as the gateway: 1/SHARE. Other hosts use the server
+directly.
+"""
 
 END_TO_END = ("agent", "referer", "content_type", "credentials")
 """The fields in tables.EXCHANGES that gateways forward unchanged."""
@@ -22,14 +24,17 @@ Order = dict[tuple[int, int], frozenset[int]]
 """The hosts from which a gateway connects to an endpoint behind it, by (gateway's endpoint, endpoint behind it)."""
 
 _Vote = tuple[int, int, int]
-"""A vote: the gateway's endpoint, the endpoint behind it, and the client host at the latter."""
+"""A vote: the gateway's endpoint, the endpoint behind it, and the host that connected to the latter. Each enclosed exchange is
+one vote.
+"""
 
 
 def order(rows: Rows) -> Order:
     """Return which endpoints are behind which gateway, and from which hosts the gateway connects to them (see Order).
 
-    An endpoint is behind a gateway if requests with the same target lie within the gateway's exchanges. If a gateway rewrites
-    paths, only the last segments are equal: these count only for endpoints about which the complete targets show nothing.
+    An endpoint is behind a gateway if its requests lie within the gateway's exchanges with the same target. If a gateway rewrites
+    paths, only the last path segments are equal. These are compared only for endpoints that the complete targets assign to no
+    gateway.
     """
     if len(np.unique(rows.server)) < 2:
         return {}
@@ -110,9 +115,9 @@ def _choose_orders(votes: Counter[_Vote], asked: Counter[tuple[int, int]]) -> Co
     """Return pairs (gateway, endpoint behind it) with their votes.
 
     A vote is an exchange at one endpoint that lies within an exchange at the other. If there are votes in both directions, the
-    direction counts in which a larger share of the possible votes was given. The number of votes alone would mislead: each of
-    several servers behind a busy gateway has fewer exchanges than the gateway, and many exchanges of the gateway begin while
-    such a server works.
+    direction with the larger share of the possible votes is chosen. The number of votes alone would mislead: each of several
+    servers behind a busy gateway has fewer exchanges than the gateway, and many exchanges of the gateway begin while such a
+    server works.
     """
     total: Counter[tuple[int, int]] = Counter()
     could: Counter[tuple[int, int]] = Counter()
@@ -138,7 +143,7 @@ def _of_most(votes: Counter[_Vote], rows: Rows) -> set[int]:
 SIBLINGS = 4
 """Two servers A and B behind one gateway are siblings, not a chain, if few votes say that A is in front of B.
 
-Few are less than 1/SIBLINGS of the votes that say that the gateway is in front of B.
+"Few" means less than 1/SIBLINGS of the votes that say that the gateway is in front of B.
 """
 
 

@@ -17,7 +17,9 @@ from wiredoctor.gateways.rewriting import fronts_by_target
 from wiredoctor.tables import Array
 
 FIRST = 10_000
-"""The number of first exchanges among which one must enclose another; otherwise the capture has no gateway."""
+"""The number of exchanges at the start of a capture that are examined first. If none of them encloses another, the capture has no
+gateway.
+"""
 
 
 def pairs(
@@ -62,10 +64,10 @@ def _find_gateways(
 
 
 def _strangers(rows: Rows, assigned: Assigned) -> frozenset[int]:
-    """Return the connections that form uncertain pairs, and whose client host is in no certain pair.
+    """Return the connections in uncertain pairs whose client host occurs in no certain pair.
 
-    Their client may not be a gateway: a request without a response may look like the cause of each later request with the same
-    target.
+    That client may not be a gateway: if a request gets no response, it stays open, so each later request with the same target
+    seems to lie within it.
     """
     back, certain = assigned.back, assigned.certain
     known = np.isin(rows.client_host[back], rows.client_host[back[certain]])

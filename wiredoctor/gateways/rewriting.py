@@ -18,7 +18,9 @@ MAX_TARGETS = 10_000
 """The maximum number of pairs of different targets from which rewritings are learned."""
 
 LEAST = 2
-"""The minimum number of different targets that prove a rewriting if the same prefix may also be replaced by another one."""
+"""The minimum number of different targets that prove a rewriting, if other targets suggest that the same prefix is replaced by
+another one.
+"""
 
 
 def fronts_by_target(rows: Rows, exchanges: pl.LazyFrame, front: Array, back: Array, order: Order) -> Fronts:

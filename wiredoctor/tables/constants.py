@@ -17,7 +17,7 @@ MILLISECOND = 1_000_000
 """The number of nanoseconds in a millisecond."""
 
 CLIENT, SERVER = 0, 1
-"""The roles of the sides of a connection; NONE while only ports and order indicate the role."""
+"""The roles of the two sides of a connection. A role is NONE if only the ports and the order of packets suggest it."""
 
 NONE = -1
 """The sentinel for "no value" in integer columns of less than 64 bits."""

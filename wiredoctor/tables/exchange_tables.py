@@ -256,7 +256,9 @@ _CLOSE = (
 """The columns of EXCHANGES about events after an exchange."""
 
 AS_OF = ("handshake", "both_directions", "gap_before", "rtt_client", "rtt_server")
-"""The columns of EXCHANGES about the state of the connection at the end of the exchange, or at its close."""
+"""The columns of EXCHANGES about the state of the connection: at the end of the exchange in `exchanges`, at the close in
+`closes`.
+"""
 
 _FINAL_AT = _c("final_at", I64, "ns", "capture time as of which the row holds")
 
@@ -293,7 +295,7 @@ CLOSES = Table(
 )
 
 AT_CLOSE = "at_close_"
-"""The prefix of columns in STORED_EXCHANGES for columns of AS_OF at the close."""
+"""The prefix of the columns in STORED_EXCHANGES that hold the values of AS_OF at the close."""
 
 STORED_EXCHANGES = Table(
     "exchanges",
@@ -319,7 +321,7 @@ def finished_exchanges(stored: Rows) -> Rows:
 
 
 def closes(stored: Rows) -> Rows:
-    """Return the columns of CLOSES of rows of STORED_EXCHANGES that have them."""
+    """Return the rows of CLOSES that are contained in rows of STORED_EXCHANGES."""
     return _part(stored, CLOSES_OF_STORED)
 
 

@@ -51,7 +51,9 @@ FEW = 64
 
 
 Subject = Literal["exchanges", "segments", "connections", "captures"]
-"""What the rows of a table describe. A capture without any of these gives the rules that read the table nothing to check."""
+"""The things that the rows of a table describe. If a capture has none of them, rules that read the table have nothing to
+check.
+"""
 
 
 @cache

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from wiredoctor.text.regex import Regex
 
 SENT = "\ue002"
-"""Stands for a `*` that was sent, in a text in which each `*` is a mask."""
+"""The character that replaces a `*` that was sent, in texts in which a `*` means a masked part."""
 
 _QUALITY = r"(?:[ \t]*;[ \t]*q=[01](?:\.[0-9]{0,3})?)?"
 _TYPE = r"(?:\*|application|audio|font|image|message|model|multipart|text|video)"

@@ -132,7 +132,7 @@ _LINK = Regex(
 """Path segments of links sent by mail: the next segment proves who received the mail."""
 
 _PLAIN = Regex(r"[A-Za-z._-]*|v[0-9]{1,2}")
-"""A word, file name or version after such a segment, which is not redacted."""
+"""A segment after one of _LINK that is not redacted: a word, a file name or a version."""
 
 _OF_DJANGO = Regex(r"[0-9a-z]{1,13}-[0-9a-f]{20,64}")
 """A token of Django's PasswordResetTokenGenerator. The segment before it is the user's number in Base64, often only letters."""
@@ -327,7 +327,7 @@ SCHEMES = frozenset(
         *("apikey", "api-key", "token", "jwt", "sharedkey", "sharedkeylite", "signature", "wsse", "googlelogin", "tls"),
     )
 )
-"""Authentication schemes of IANA's registry, and others in use. Any other word at the place of a scheme may be a token."""
+"""Authentication schemes of IANA's registry, and others in use. Any other word in place of a scheme may be a token."""
 
 _FIELDS = """
 accept accept-charset accept-encoding accept-language accept-ranges age allow alt-svc authorization cache-control connection
@@ -365,7 +365,7 @@ WORDS: Mapping[str, frozenset[str]] = {
     ),
     "x-accel-buffering": frozenset(["yes", "no"]),
 }
-"""The fields that are lists of words, and the words that are shown."""
+"""The fields whose values are lists of words, and for each field the words that are not redacted."""
 
 _ITEM = Regex(r"[^ \t,]+(?:[ \t]+[^ \t,]+)*")
 

@@ -19,7 +19,7 @@ from wiredoctor.text.redact import (
 
 _PAIR = r"(?:[A-Za-z0-9_.\[\]$-]{1,15}(?:=[!-%'-~]*)?)?"
 _PLAIN = rf"^/[!\"$->@-~]*(?:\?{_PAIR}(?:&{_PAIR})*)?$"
-"""A target whose path needs no masking unless it matches _KEYS, and in whose query only values need masking."""
+"""Matches a simple target: its path needs masking only if it matches _KEYS, and its query only in the values of parameters."""
 
 _KEYS = (
     r"(?i)session-?id|sids?(?:/|=|%3D)|token|pass|pwd|secret|key|otp|sig|magic|eyJ|/bot|//.*@|(?:AKI|ASI|AIz)A|gh[a-z]_|_pat_|lpat-"
@@ -75,9 +75,9 @@ def _map_distinct(mask: Callable[[str], str], texts: pl.Series) -> pl.Series:
 
 
 def _query(query: pl.Series) -> pl.Series:
-    """Mask the values in queries, and the parts of queries that have no name.
+    """Mask the values in queries, and the parts of queries without `=`.
 
-    If every part has a name, a simpler regular expression is enough and takes a quarter of the time.
+    If no part is without `=`, a simpler regular expression is enough and takes a quarter of the time.
     """
     if query.str.contains(_NAMELESS).any():
         return query.str.replace_all(r"([^&=]*=)?[^&]*", "${1}*")

@@ -22,7 +22,9 @@ _UTC: ContextVar[bool] = ContextVar("times are in UTC", default=False)
 _SECOND = timedelta(seconds=1)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _WITHOUT_OFFSET = frozenset(("UTC", "GMT", "WET"))
-"""The names of zones at UTC. The system takes an unknown TZ, such as Nowhere/City, for the name of another one."""
+"""The names of zones that equal UTC. The system treats an unknown TZ as UTC too, but names it differently: Nowhere/City becomes
+"Nowhere".
+"""
 _FIRST, _LAST = ((one.replace(tzinfo=UTC) - _EPOCH) // timedelta(seconds=1) for one in (datetime.min, datetime.max))
 """The first and the last second that Python's datetime supports; 64-bit times in pcapng may be later."""
 
@@ -47,7 +49,9 @@ def nanoseconds(time: str | None) -> int | None:
 
 
 def rfc3339(nanoseconds: int) -> str:
-    """Return a time (ns since 1970) in RFC 3339 format, in UTC with nine decimals. Years outside of 1 to 9999 are limited."""
+    """Return a time (ns since 1970) in RFC 3339 format, in UTC with nine decimals. A time outside of the years 1 to 9999 becomes
+    the nearest time within them.
+    """
     seconds, rest = divmod(nanoseconds, 1_000_000_000)
     try:
         moment = datetime(1970, 1, 1) + timedelta(seconds=seconds)
@@ -190,8 +194,8 @@ _BLANK_BEFORE_ZONE = Regex(r"(?<=\d)\s+(?=(?:Z|[+-]\d\d:?\d\d)$)", re.IGNORECASE
 def parse_log_time(text: str) -> LogTime:
     """Parse the time in a line of a log.
 
-    Known are the formats of nginx, Apache, haproxy, Envoy, AWS ALB, Python's logging and ISO 8601, and a time of day without a
-    date. A time without a zone is in the zone of the report. Raise ValueError for any other text.
+    The known formats are those of nginx, Apache, haproxy, Envoy, AWS ALB, Python's logging and ISO 8601, and a time of day
+    without a date. A time without a zone is in the zone of the report. Raise ValueError for any other text.
     """
     text = text.strip().strip("[]").strip()
     fraction = _FRACTION.search(text)
