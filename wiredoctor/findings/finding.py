@@ -132,7 +132,7 @@ T = TypeVar("T")
 
 
 def causes_first(ordered: Sequence[T], findings: Callable[[T], Iterable[Finding]]) -> list[T]:
-    """Return findings, or groups of them, in almost the same order: only a cause is moved before its first effect."""
+    """Return findings, or groups of them, in the same order, except that each cause is moved before its first effect."""
     holders: dict[tuple[str, Cause], int] = {}
     for number, one in enumerate(ordered):
         for finding in findings(one):

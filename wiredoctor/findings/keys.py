@@ -13,7 +13,9 @@ from wiredoctor.findings.levels import CONFIDENCES, SEVERITIES
 from wiredoctor.tables import I64, TEXT, Column, Table
 
 Kind = Literal["text", "packet text", "whole", "seconds", "choice", "objects", "numbers"]
-"""The type of a key's value: `packet text` comes from packets; `objects` is a list; `numbers` maps names to numbers."""
+"""The type of a key's value. `packet text` is text that packets contain, `objects` a list of objects, `numbers` a mapping from
+names to numbers.
+"""
 
 UTC = r"^[0-9]{4,}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{9}Z$"
 ENDPOINT = r"^(\[[0-9A-Fa-f:.%]+\]|[0-9.]+)(:[0-9]+)?$|^[0-9A-Fa-f:.]+$"

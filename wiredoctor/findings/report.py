@@ -69,7 +69,9 @@ UNJUDGED: dict[str, Ending] = {
         "connections", "rules that compare connections, such as gateway-error, see only the end of so long a capture"
     ),
 }
-"""The reasons why something is not judged, worst first. All but the last one are about what did not end normally."""
+"""The reasons why something is not judged, worst first. Each except the last one is a way in which something did not end
+normally.
+"""
 
 
 @dataclass(frozen=True)
@@ -136,7 +138,9 @@ class CaptureSummary(NamedTuple):
 
 
 class RuleTotal(NamedTuple):
-    """The number of findings of a rule in all captures, including those beyond limits.FINDINGS, and their cost in seconds."""
+    """The number of findings of a rule in all captures, including those beyond limits.FINDINGS, and the sum of their delays in
+    seconds.
+    """
 
     findings: int
     delay: float

@@ -117,16 +117,16 @@ class Rule(NamedTuple):
     last_frame. Columns of type Duration("ns"), and delay, are formatted as durations ("44.1 ms").
 
     severity, title, message and remedy are one value for all kinds, or a mapping by kind (None: the rule has no kinds).
-    explained_by: pairs of a name (rule, family or rule/kind) and a scope. A candidate is dropped in favor of one so named in the
-    same scope: "time" (same connection, overlapping start..end), "exchange", "previous" (the exchange before this one on its
-    connection), "connection", "endpoint" (the server) or "front" (the exchange of a gateway's client for which this one was made;
-    if both candidates are of one rule, the other one must have ended first).
+    explained_by: pairs of a name (rule, family or rule/kind) and a scope. A candidate is dropped if the named rule, family or
+    kind has a candidate in the same scope. Scopes are "time" (same connection, overlapping start..end), "exchange", "previous"
+    (the exchange before this one on its connection), "connection", "endpoint" (the server) and "front" (the exchange of a
+    gateway's client for which this one was made; if both candidates are of one rule, the other one must have ended first).
     unexplained: the kinds to which explained_by does not apply.
     caused_by: like explained_by, but both are reported, and the cause comes first. "rule/" means candidates of the rule without a
     kind. Instead of "time" and "front" there are "tries" (what a gateway did at its back for this exchange, in order) and "until"
     (the same exchange, whose client did not read until the server closed).
-    summary: the rule has one finding per endpoint or capture, reported at the end; otherwise its findings are events, each final
-    once its evidence was read.
+    summary: the rule has one finding per endpoint or capture, reported at the end. Otherwise its findings are events, each of
+    which is final once its evidence was read.
     timeless: packet order and sequence numbers alone prove the finding, so it holds even if the capture's clock was set back. A
     tuple names the kinds for which that is true.
     absence: the proof includes something that is not in the capture (a response, an ACK, a close, a packet within a pause). If
@@ -178,10 +178,11 @@ Optional columns:
 `severity`, `title` and `message`: replace those of the rule. `addition`: a sentence appended to the message. `events`: the number
 of occurrences, if not one.
 `silent`: true if another candidate is reported instead of this one; this one still explains others.
-`until_end`: true if the candidate lasts until the end of the capture only because nothing ended it; it is dropped if packets were
-dropped then.
+`until_end`: true if the candidate lasts until the end of the capture only because nothing ended it. Such a candidate is dropped
+if packets were dropped in its time.
 `direction`: the direction of the sender that has to change something; `build_findings` derives the side from it.
-`last_frame`: the newest evidence. `judge` receives rows in its order (without it, in the order of `frame`), unless `any_order`.
+`last_frame`: the frame number of the newest evidence. `judge` receives the rows in the order of this column, or of `frame` if it
+is missing. With `any_order`, it receives them in any order.
 """
 
 

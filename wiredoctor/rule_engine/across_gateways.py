@@ -35,7 +35,7 @@ ACROSS_GATEWAYS = (
 """The rules whose findings depend on what happened on the other side of a gateway."""
 
 IN_GATEWAY = SECOND
-"""The minimum time in ns that a gateway itself takes (its wait minus the time of its tries) to be reported as slow.
+"""The minimum time in ns that a gateway itself must take to be reported as slow: its wait minus the time of its tries.
 
 It equals the shortest wait that `slow-response` reports.
 """

@@ -37,8 +37,8 @@ ByClients = Callable[..., pl.DataFrame]
 """Judges candidates by what their clients did on other connections: (candidates, same_client.Clients) -> candidates.
 
 The candidates need the columns `ended_at` (the time around which to look), `waited`, and `due` (when all relevant facts are
-known), all in ns. The rule adds `pending_until` (ns; null: never) if something that has begun by then can still change a
-candidate.
+known), all in ns. The rule adds the column `pending_until` (ns): until then, something that has already begun can still change
+the candidate. It is null if nothing can.
 """
 DeclareCutoffs = Callable[[], Mapping[str, int]]
 """Returns the fields of cutoffs.Cutoffs that the rule needs, with values derived from its configured thresholds."""
@@ -205,9 +205,9 @@ def set_thresholds(modules: Mapping[str, RuleModule], wanted: Mapping[str, Mappi
 
 
 def cutoffs(modules: Mapping[str, RuleModule]) -> Cutoffs:
-    """Return the combined cutoffs of these rules, with their configured thresholds: of each limit, the least strict value.
+    """Return the combined cutoffs of these rules, with their configured thresholds: for each limit, the least strict value.
 
-    A rule that reads `segments` gets all rows that the descriptions of its columns mention.
+    If a rule reads `segments`, the cutoffs are also wide enough for all events in the columns of that table.
     """
     found = least_demanding([run_guarded(m, partial(_declared_cutoffs, m)) or {} for m in enabled(modules.values()) if m.cutoffs])
     return found.of_all_segments() if any("segments" in m.tables for m in modules.values()) else found

@@ -21,7 +21,9 @@ class Cutoffs(NamedTuple):
     min_ack_delay: int = UNREACHABLE
     """`releases`: the minimum delay of the ACK for which a segment waited."""
     max_ack_delay: int = -UNREACHABLE
-    """`releases`: the maximum delay of an ACK that a segment waited for. A segment later than that is not taken for a probe."""
+    """`releases`: the maximum delay of an ACK that a segment waited for, and the maximum wait (without the round trip) of a
+    segment that may be a tail loss probe.
+    """
     max_quick_ack: int = -UNREACHABLE
     """`releases`: the maximum delay of an ACK that counts as prompt."""
     min_lateness: int = UNREACHABLE
@@ -34,7 +36,7 @@ class Cutoffs(NamedTuple):
     min_cork_wait: int = UNREACHABLE
     """`releases`: the minimum time between the ACK of full segments and the small end of their message, minus round trips."""
     max_cork_wait: int = -UNREACHABLE
-    """`releases`: the maximum for the time of min_cork_wait; a quarter of a round trip is added as tolerance."""
+    """`releases`: the maximum of the time that `min_cork_wait` limits; a quarter of a round trip is added as tolerance."""
     min_stall: int = UNREACHABLE
     """`recoveries`: the minimum time without progress before the retransmission that ended it."""
     min_retransmission_delay: int = UNREACHABLE
@@ -44,7 +46,7 @@ class Cutoffs(NamedTuple):
     min_closed_window: int = UNREACHABLE
     """`closures`: the minimum time for which the window was closed."""
     min_window_wait: int = UNREACHABLE
-    """`window_stalls`: the minimum time for which refused data, or an override timer, kept the sender waiting."""
+    """`window_stalls`: the minimum time that a sender waited because its data was refused, or for its override timer."""
     min_run: int = UNREACHABLE
     """`runs`: the minimum number of segments in a run of small segments; 2 suffice if another message continues the run."""
     max_run: int = -UNREACHABLE
@@ -89,7 +91,9 @@ _SEGMENTS = {
 }
 
 _OF_ONE_RULE = ("min_event_pause", "min_held_events", "min_flush_gap")
-"""The fields whose default only applies if no rule declares them: a column with a count cannot be filtered afterwards."""
+"""The fields whose default applies only if no rule declares them. One rule alone must set them, because the column holds a count
+that the rule cannot filter.
+"""
 
 
 def least_demanding(declared: Sequence[Mapping[str, int]]) -> Cutoffs:

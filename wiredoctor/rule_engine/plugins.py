@@ -26,10 +26,10 @@ ENTRY_POINTS = "wiredoctor.rules"
 """The group of entry points by which other packages add rules; each names a module <...>.<family>.<name>."""
 
 SCOPES = ("exchange", "connection", "endpoint", "tries", "until")
-"""The properties that a candidate may share with a cause if both are reported."""
+"""The scopes of Rule.caused_by: what a candidate and its cause must have in common if both are reported."""
 
 EXPLAINING = ("exchange", "previous", "connection", "endpoint", "time", "front")
-"""The properties that a candidate may share with a cause that is reported in its place."""
+"""The scopes of Rule.explained_by: what a candidate and the one that is reported in its place must have in common."""
 
 log = logging.getLogger("wiredoctor")
 

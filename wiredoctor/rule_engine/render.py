@@ -231,7 +231,7 @@ _LARGE = re.compile(
     r'"[^"]*"|(?<![\w.,:/-])(?<!\bRFC )(?<!\bframe )(?<!\bpacket )(?<!\bport )'
     rf"(?P<number>[0-9]{{4,}})(?= {_NOUN}\b| (?:in flight|missing|more)\b| of [0-9,]+ {_NOUN}\b)"
 )
-"""A number of something that has no commas between thousands. What is in quotes was sent, and stays as it is."""
+"""Matches a count of something without commas between thousands. It also matches quoted text, which is to be left unchanged."""
 
 
 def _format_counts(text: str) -> str:

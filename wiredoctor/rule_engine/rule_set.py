@@ -19,11 +19,11 @@ class RuleSet(NamedTuple):
     everything: Mapping[str, RuleModule]
     """All rules, by name."""
     modules: Mapping[str, RuleModule]
-    """The rules that run, by name: those that are reported, those that may explain their candidates, and those that are known."""
+    """The rules that run, by name: the rules in `chosen` and `known`, and those that may explain their candidates."""
     chosen: list[str]
     """The names of the rules that are reported."""
     known: list[str]
-    """The names of rules that are ignored: what they explain is known, so it is neither reported nor unexplained."""
+    """The names of ignored rules. What they explain is not reported, and does not count as unexplained either."""
     thresholds: Mapping[ThresholdKey, str]
     """The configured thresholds as text."""
 
@@ -32,7 +32,7 @@ class RuleSet(NamedTuple):
         return configured(self.thresholds)
 
     def cutoffs(self) -> Cutoffs:
-        """Return the combined cutoffs of the rules: of each limit, the least strict value that a rule needs."""
+        """Return the combined cutoffs of the rules: for each limit, the least strict value that a rule needs."""
         with self.configured():
             return cutoffs(self.modules)
 

@@ -16,9 +16,9 @@ FIELDS = {
     "client_software": ("request_user_agent", "request_method"),
     "server_software": ("response_server", "response_status"),
 }
-"""Columns of a candidate, and for each two columns of tables.EXCHANGES.
+"""For each software column of a candidate, two columns of tables.EXCHANGES.
 
-The first has the User-Agent or Server field; the second is set if the message exists.
+The first of them holds the User-Agent or Server field. The second has a value if that message exists.
 """
 
 

@@ -27,22 +27,22 @@ FIRST_REPETITION = SECOND
 """The maximum time in ns until a SYN is retransmitted for the first time (RFC 6298 section 2)."""
 
 SILENCE = 3 * SECOND
-"""The time in ns between a connection's last packet and the end of the capture after which no ACK is expected.
+"""The minimum time in ns between a connection's last packet and the end of the capture if data counts as never acknowledged.
 
-A sender would have retransmitted by then (RFC 6298); if it has not, packets are missing from the capture, or the sender is gone.
+A sender would have retransmitted by then (RFC 6298). If it has not, packets are missing from the capture, or the sender is gone.
 """
 
 GOODBYE = 85
-"""The bytes of the longest TLS alert record (5 header, 16 IV, 64 encrypted).
+"""The length of the longest TLS alert record in bytes (5 header, 16 IV, 64 encrypted).
 
-A client answers the server's close with an alert (close_notify, RFC 8446 section 6.1), or with less in HTTP/2 (GOAWAY): nothing
-is lost if it is not read.
+A client responds to the server's close with an alert (close_notify, RFC 8446 section 6.1), or in HTTP/2 with an even shorter
+GOAWAY frame. Nothing is lost if the server does not read it.
 """
 
 REPLY = 50 * MILLISECOND
 """The maximum time in ns, plus a round trip, in which a host answers a segment of a connection that it does not know."""
 AT_ONCE = SECOND
-"""The maximum time in ns from the SYN-ACK to the close of an unused connection by a host that did not wait for a request."""
+"""The maximum time in ns from the SYN-ACK until a host closes an unused connection, if it did not wait for a request."""
 
 AGAIN = 5 * SECOND
 """The time in ns within which a client repeats a request, even if it pauses for a second or two.
@@ -52,10 +52,12 @@ new one.
 """
 
 PROBES = 2
-"""The minimum number of unanswered probes of a connection without data: a single one, or its answer, may be lost."""
+"""The minimum number of unanswered probes of a connection without data. A single probe, or its answer, may be lost."""
 
 HELD = 20_000
-"""The maximum number of exchanges or connections held in memory, which saves scans; if there are more, queries scan all rows."""
+"""The maximum number of exchanges or connections that are held in memory to avoid further scans. More rows are scanned by each
+query.
+"""
 
 MAX_REQUEST = 200
 """The maximum number of characters of a request, as in findings."""
