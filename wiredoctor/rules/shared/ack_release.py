@@ -39,13 +39,18 @@ MAX_KERNEL_RESPONSE = 3 * MILLISECOND // 2
 """The maximum time in ns in which a kernel reacts to an ACK without waiting for an application."""
 
 _TOLERANCE = 10
-"""Round trips vary: a released segment may come a round trip divided by this number too early or too late after its ACK."""
+"""The divisor of the round trip that gives the tolerance for the time from an ACK to the segment that it released, because round
+trips vary.
+"""
 
 _EARLY = MILLISECOND
-"""The minimum time in ns by which a released segment may come too early, because the capture's clock may be coarse."""
+"""The least tolerance in ns for a released segment that seems to precede its ACK, because the capture's clock may be coarse."""
 
 _WIDE_SHARE, _WIDE_LEAST, _WIDE_MOST = 30, 5 * MILLISECOND, 15 * MILLISECOND
-"""The tolerance once an ACK has released an earlier segment of the same side: % of a round trip, and its limits in ns."""
+"""The wide tolerance for the time from an ACK to the segment that it released: % of a round trip, at least and at most (ns).
+
+It is used once an ACK has released an earlier segment of the same side within the strict tolerance.
+"""
 
 _TIMERS = (
     (8, 12, "10 ms is the timer of Windows' datacenter profile"),
@@ -69,7 +74,7 @@ _UNREAD = (
 )
 
 _AT_MOST = " If they were written some time after the first write, they waited for less time."
-"""The text if the held-back segment may have been written later than the first write.
+"""The text that is used if the held-back segment may have been written later than the first write.
 
 This is so for event streams, for small writes, and if the ends of messages are unknown.
 """

@@ -68,8 +68,8 @@ def _key(of: str, name: str) -> pl.Expr:
 def next_addresses(failed: pl.LazyFrame, connections: pl.LazyFrame, within: int) -> pl.LazyFrame:
     """Return a row for each attempt whose client soon got an answer on the same port from an address of the other IP version.
 
-    "Soon" means during the attempt or up to `within` ns after it. If the answer came more than `within` after its SYN, because a
-    SYN was lost or the server is far away, the SYN has to be in this time, not the answer. Columns: `next_server`,
+    "Soon" means that the answer came during the attempt or up to `within` ns after it. If the answer took more than `within` ns,
+    because a SYN was lost or the server is far away, the SYN must have been sent in this time instead. Columns: `next_server`,
     `next_syn_time`, and `next_frame` and `next_time` (ns) of the SYN-ACK. On the loopback interface, two addresses certainly
     belong to one host. Elsewhere that is assumed only if no other client got an answer from that IP version on that port during
     this time.

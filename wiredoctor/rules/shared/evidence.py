@@ -39,7 +39,7 @@ def confidence(inferred: pl.Expr | None = None) -> pl.Expr:
 
 
 close_confidence = confidence
-"""The same function for rows of `closes`, which have these columns, too."""
+"""The name of `confidence` in rules that read `closes`."""
 
 
 def server_closed_first() -> pl.Expr:
@@ -68,10 +68,9 @@ def fin_or_rst(rst: str) -> pl.Expr:
 
 
 def capture_columns() -> list[pl.Expr]:
-    """Return the columns that are equal in all candidates about a capture: high confidence, and null for what such a candidate
-    lacks.
+    """Return the columns that are equal in all candidates about a capture.
 
-    It has no connection, exchange, kind, side or delay.
+    The confidence is high. The connection, exchange, kind, side and delay are null, because such a candidate has none.
     """
     nothing = {"connection": pl.Int64(), "exchange": pl.Int32(), "kind": pl.String(), "side": pl.String(), "delay": pl.Int64()}
     return [*(pl.lit(None, dtype).alias(name) for name, dtype in nothing.items()), pl.lit("high").alias("confidence")]

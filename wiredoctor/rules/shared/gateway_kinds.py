@@ -355,8 +355,9 @@ def shared_out(
     which a route has led.
 
     If there were fewer attempts than exchanges, the gateway forwarded some requests to no server. Then each attempt is assigned
-    to one exchange, preferably one whose route leads to that server. Of these exchanges, it is the one that got its response
-    next after the refusal; if the attempt was never refused, it is the newest one.
+    to one exchange, preferably to one whose route leads to that server. If several exchanges are left, a refused attempt is
+    assigned to the one whose response came soonest after the refusal. An attempt that was never refused is assigned to the newest
+    one.
     """
     without = {key: front.exchange for key, front in fronts.items() if not front.tries}
     some = {key: _possible_attempts(one, loose.get(one.server, ())) for key, one in without.items()}

@@ -22,13 +22,17 @@ Either it was small (nagle), or every segment had to wait for a buffer, congesti
 """
 
 FIRST_AT_ONCE = 600_000
-"""The maximum time in ns from an ACK to the first segment that proves, if no messages are known, that ACKs release segments."""
+"""The maximum time in ns from an ACK to the next segment that proves that ACKs release segments. It is used if the payload is not
+HTTP.
+"""
 FEW = 2
 """The number of stalls that may be coincidences, because a program happened to write when the ACK arrived. More are proof."""
 CORKED_IN_A_ROW = 3
-"""A timer must have sent the small end of this many messages in a row to prove a cork; once, the program may have been late."""
+"""The number of successive messages whose small end must have been sent late to prove a cork. After one message, the program may
+have been late.
+"""
 LATE_STARTS = 4
-"""The number of candidates before the first verdict if the handshake was not captured.
+"""The number of candidates that must be known before a stall is reported on a connection without a captured handshake.
 
 Without a handshake, the measured round trip may include the server's computing time.
 """
@@ -58,11 +62,11 @@ class _Side:
 
 @dataclass
 class _Endpoint:
-    """What is remembered about an endpoint, separately for the clients and for the server.
+    """The state that is kept for an endpoint, separately for its clients and for the server.
 
     `late`: the exchange, frame and lateness (ns) of segments without a delayed ACK, by the part of the message before them.
-    `first`: the first stall, if it came between head and body. It is kept until a second one shows that it was not a
-    coincidence. `stalls`, `opportunities`: how many stalls there were, and how many segments could have been one.
+    `first`: the first stall, if it came between head and body. It is kept until a second one shows that it was not a coincidence.
+    `stalls`, `opportunities`: how many stalls there were, and how many segments could have been one.
     """
 
     late: dict[str | None, list[tuple[tuple[int, int | None], int, int]]] = field(
@@ -79,9 +83,9 @@ class _Endpoint:
 class Limits:
     """The limits of a rule about held-back segments.
 
-    `shortest`: the shortest ACK delay (ns) that counts even if it occurs once. `probe`: the shortest and longest lateness (ns)
-    of a segment that a tail loss probe released. `exchanges`: from how many exchanges the usual lateness is computed.
-    `endpoints`, `sides`: for how many clients and servers, and directions of connections, state is kept.
+    `shortest`: the shortest ACK delay (ns) that counts even if it occurs once. `probe`: the shortest and longest lateness (ns) of
+    a segment that a tail loss probe released. `exchanges`: the number of exchanges from which the usual lateness is computed.
+    `endpoints`, `sides`: the number of clients and servers, and of directions of connections, whose state is kept.
     """
 
     shortest: int
@@ -290,11 +294,10 @@ def _clock_error(row: Row) -> int:
 
 
 def _program_paces(row: Row, side: _Side) -> bool:
-    """Return whether the program itself may choose when the held-back segment S is sent. Only for connections without a captured
-    handshake.
+    """Return whether the program, and not the ACK, may decide when the held-back segment S is sent.
 
-    If S usually comes some time after the ACK, the program may choose that time. In that case the time from the previous data to
-    S varies less than the time from the ACK to S.
+    This is only called for connections without a captured handshake. If S usually comes some time after the ACK, the program may
+    choose that time. In that case the time from the previous data to S varies less than the time from the ACK to S.
     """
     side.late.append((row.after, row.gap))
     after, gaps = [a for a, _ in side.late], [g for _, g in side.late]

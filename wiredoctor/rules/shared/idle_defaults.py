@@ -9,7 +9,7 @@ import polars as pl
 from wiredoctor.tables import SECOND
 
 ANY = ""
-"""The pattern for an intermediary, which forwards the Server field of any product below."""
+"""A pattern that matches every Server field, for intermediaries: they forward the field of the server behind them."""
 
 _IDLE_LIMITS: tuple[tuple[int, tuple[tuple[str, str], ...]], ...] = (
     (2, (("gunicorn", "gunicorn (--keep-alive)"),)),

@@ -28,12 +28,13 @@ SURVIVED_SHARE = 4
 There must be at least SURVIVED such requests, and at least one for every SURVIVED_SHARE closes at the timeout.
 """
 LEARNED_SHARE = 2
-"""A timeout learned from closes is refuted by more than this number of requests per close that were answered after a longer time.
+"""The maximum number of requests per close that were answered after a longer idle time, if a timeout was learned from the closes.
 
-Then processes ended, and the client sends at a regular interval (22 per close in a recording; at most 1 for 46 real timeouts).
+With more such requests, processes ended, and the client sends at a regular interval. A recording of this has 22 per close; 46
+real timeouts have at most 1.
 """
 MANY = 3
-"""The minimum number of moments with early closes that are a habit although their idle times differ; fewer may be restarts."""
+"""The minimum number of moments with early closes that prove a habit, even if the idle times differ. Fewer may be restarts."""
 _EVER = 1 << 62
 
 
@@ -50,8 +51,9 @@ class _CloseMoment:
 
 
 class IdleTimes:
-    """What closes show about the servers of some candidates: their idle timeouts, and when their processes ended (see
-    `known_rests`).
+    """The idle timeouts of some candidates' servers, and the times at which their processes ended, as their closes show them.
+
+    See `known_rests`.
     """
 
     def __init__(

@@ -22,9 +22,9 @@ NEAR = 20 * MILLISECOND
 LATE = 300 * MILLISECOND
 """The maximum time in ns after a timeout at which a process checks its connections."""
 LONG_WAIT = 5 * MILLISECOND
-"""The shortest time in ns from a request to the close after which the close may be a handler's."""
+"""The minimum median time in ns from requests to the closes after them, if handlers that gave up closed the connections."""
 MAX_CLOSES = 4096
-"""The maximum number of closes from which an endpoint's timeout is learned; before them, its configuration may have differed."""
+"""The maximum number of closes from which an endpoint's timeout is learned. Older closes may be due to another configuration."""
 
 
 class Limit(NamedTuple):
@@ -134,9 +134,9 @@ def closes_soon(ends: list[End]) -> bool:
 
 
 def follow_requests(ends: list[End]) -> bool:
-    """Return whether closes came after a constant time with a request, but not after a constant idle time.
+    """Return whether closes came a constant time after a request, but not after a constant idle time.
 
-    Then a handler gave up, and the regular interval of a client makes the idle times alike.
+    This means that a handler gave up. The idle times may be similar only because the client sends requests at a regular interval.
     """
     ends = _one_per_decision(ends[-MAX_CLOSES:])
     reset = [(end.waited, end.rest) for end in ends if end.reset and end.waited is not None and end.rest is not None]

@@ -1,7 +1,7 @@
 """Find clients that closed before they had received their response, and find out why if packets show the reason.
 
-The code is shared by `client-abort` and `no-response`, which reports clients that only half-closed. Most facts are in the
-packets of the connection. The client's other connections show what else it did at that moment (same_client.py).
+The code is shared by `client-abort` and `no-response`, which reports clients that only half-closed. Most facts are in the packets
+of the connection. The client's other connections show what else it did when it closed (same_client.py).
 """
 
 from __future__ import annotations
@@ -39,7 +39,9 @@ TIMEOUT_NEAR = Threshold("200 ms", "the maximum of that tolerance: for long time
 STOOD_STILL = Threshold("5 s", "the time without data after which a download was given up; a client requests another part sooner")
 GONE = Threshold("1 s", "the time within which a closed socket answers data with an RST; a half-closed one accepts the data")
 SEGMENT = 1000
-"""Bytes: less than the payload of a full segment on any usual path, and less than the largest median of chunks (1,024)."""
+"""A size in bytes: less than the payload of a full segment on any usual path, and less than the largest recorded median of chunk
+sizes (1,024).
+"""
 PIECES = Threshold("20 chunks", "at least this many chunks, of 1,000 bytes at most (the median), are a stream without pauses")
 TRICKLED = Threshold("2 s", "the minimum time of such a stream: in less, slow start sends little per round trip, too")
 RECENT = Threshold("1 s", "the last data of such a stream must have come this shortly before the close: it had not stopped")
@@ -418,8 +420,8 @@ def _longest_wait(own: Request, row: Mapping[str, Any], clients: Clients) -> int
     """Return the client's longest earlier wait (ns) for a similar response; 0 if there is none, or if it would prove nothing.
 
     If the present wait is as long as a common timeout, waits of another program on the same host prove nothing. A long poll may
-    begin its response at once and end it when there is news. Its wait lasts until the end. Other long responses prove nothing: a
-    timeout between two segments starts again with each segment.
+    begin its response at once and end it when there is news, so its wait lasts until the end of the response. Waits for the end
+    of other long responses prove nothing, because a timeout between two segments starts again with each segment.
     """
     if row["uploading"] or (row["begun"] and (not row["unsized"] or row["timeout"] is not None)):
         return 0

@@ -70,8 +70,8 @@ def _talks(exchanges: pl.LazyFrame, ends: pl.DataFrame) -> pl.DataFrame:
 def _meanwhile(of_server: str, of_client: str) -> pl.Expr:
     """Return whether the receiver of the data sent a packet after the second copy of the data, before the next copy was due.
 
-    `of_server` and `of_client`: the columns with the time (ns) of a packet from that side; the one of the receiver is used. A
-    sender doubles its pauses, so the next pause would be about as long as all earlier ones together.
+    `of_server` and `of_client`: the columns with the time (ns) of a packet from the server and from the client. The one for the
+    receiver is used. Because a sender doubles its pauses, the next pause would be about as long as all earlier ones together.
     """
     c = pl.col
     time = pl.when("is_client").then(of_server).otherwise(of_client)

@@ -17,19 +17,27 @@ from wiredoctor.rules.shared.learned_limits import AT_ONCE, EARLIEST, NEAR, TOGE
 from wiredoctor.tables import MILLISECOND, SECOND
 
 SPREAD = 100 * MILLISECOND
-"""The maximum difference in ns between idle times that may end at one timeout, because the requests came together."""
+"""The maximum difference in ns between idle times that one timeout ends at the same moment, because the last requests came
+together.
+"""
 REFUSED = SECOND
 """The maximum time in ns from the end of a process to a SYN that is refused because no other process takes over."""
 LAIN = 1_500 * MILLISECOND
-"""The maximum time in ns from a request to the close if the request may have arrived just when an idle timeout expired."""
+"""The maximum time in ns that an unanswered request had waited at the close, if it may have arrived just when an idle timeout
+expired.
+"""
 STRAGGLERS = 500 * MILLISECOND
 """The maximum time in ns between the end of a process and the closes by other processes of the server."""
 AGAIN = SECOND
 """The maximum time in ns between ends of processes that are merged into one."""
 CLOSER = 4
-"""If idle times differ by more than this many times as much as the closes do, the responses did not cause the closes."""
+"""Idle times must differ by more than this factor times the time between the closes. Otherwise each response may have caused its
+close.
+"""
 APART = 5 * MILLISECOND
-"""The minimum difference in ns between idle times that shows this: one process closes several connections in less time."""
+"""The minimum difference in ns between these idle times, because a process may take a few milliseconds to close several
+connections.
+"""
 
 
 class Syn(NamedTuple):

@@ -14,8 +14,11 @@ import polars as pl
 from wiredoctor.tables import MILLISECOND, SECOND
 
 _PERIODS, _RATES, _FEW = 3, 4, 2
-"""The number of consecutive similar values that show a regular time, or a rate. Two may be a coincidence, unless the response has
-no more rates, and these are equal."""
+"""The number of consecutive similar periods, and of similar rates, that show a pace.
+
+_FEW nearly equal rates suffice if the response has no more than _RATES windows that opened. In longer responses, so few may be a
+coincidence.
+"""
 
 MEDIA = r"^(?:audio|video)/"
 PLAYERS = (

@@ -177,8 +177,8 @@ class Clients:
         """Return whether the client of a connection contacted the same server again between `since` and `until` (ns).
 
         A new connection and a request both count. If the User-Agent on another connection from the same host is unknown, that
-        connection counts as the client's. A connection that the client closed without having sent anything does not count: a
-        browser that is closed first opens connections for the requests in its queue.
+        connection counts as the client's. A connection that the client closed without having sent anything does not count: when a
+        browser is closed, it first opens connections for the requests in its queue.
         """
         sent = self._sent.get((self._who.get(connection, ""), self._server.get(connection, "")), [])
         some = sent[bisect_left(sent, (since,)) : bisect_right(sent, (until + 1,))]
@@ -202,7 +202,9 @@ _DIGITS = Regex(r"\d+")
 
 
 def _alike(who: Who, one: Request) -> list[tuple[Who, str, str, str, int | None]]:
-    """Return three keys: of all similar requests, of those on the same connection, and of requests for the same target."""
+    """Return the three keys under which a wait is stored: for similar requests, for those on the same connection, and for the
+    same target.
+    """
     path = _DIGITS.sub("0", one.path)
     general = (who, one.method, one.host)
     return [(*general, path, None), (*general, path, one.connection), (*general, f"= {one.target}", None)]
@@ -270,9 +272,9 @@ def known_clients(
 ) -> Clients:  # fmt: skip
     """Return the requests and closes of these candidates' clients that the rules may need.
 
-    A candidate is about a client that closed at `ended_at` after it had `waited` (ns). What the client did shortly before and
-    after that is returned, and its requests that may have waited at least as long for a response. `exchanges` has the columns
-    tables.ASKED. `gateways`: the connections whose client is a gateway, which forwards requests of others.
+    A candidate is about a client that closed at `ended_at` after it had `waited` (ns). The result contains what this client did
+    shortly before and after that, and its requests that may have waited at least as long for a response. `exchanges` has the
+    columns tables.ASKED. `gateways`: the connections whose client is a gateway, which forwards requests of others.
     """
     c = pl.col
     wanted = pl.concat([rows.select("connection", "ended_at", "waited") for rows in candidates])
