@@ -24,13 +24,13 @@ How it is proved
     TIME_WAIT, its initial sequence number is the one after the old FIN plus 65,537. The jump itself does not count as
     missing bytes, because each connection has its own initial sequence number (RFC 9293).
 
-    dropped: isb_ifdrop and isb_osdrop in the last Interface Statistics Block of each interface.
+    dropped: the last Interface Statistics Block of each interface counts the dropped packets (isb_ifdrop, isb_osdrop).
 
 What it is not
-    A segment that was lost on the network is retransmitted. If the capture has only one direction, the rule one-sided
-    reports that. The part of a connection before the capture began does not count. Neither does a keep-alive probe (one
-    old byte or none) as the first packet of an idle connection. An interface may have received more packets than the
-    file contains, because filters leave packets out.
+    A segment that was lost on the network is retransmitted. If the capture has only one direction, the rule one-sided reports
+    that. Bytes that were sent before the capture began do not count, not even the old byte of a keep-alive probe that is the
+    first packet of an idle connection. An interface may have received more packets than the file contains, because filters
+    leave packets out.
 
 What to do
     Use a larger capture buffer and a sufficient snap length, and capture only the packets that you need.

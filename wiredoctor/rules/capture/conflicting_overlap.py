@@ -7,7 +7,8 @@ What it means
 
 Why it hurts
     It is unknown which of the two packets the receiver accepted, because systems decide differently. Attackers use that to
-    show a firewall other bytes than the server behind it. Other findings on this connection are based on the first packet.
+    let a firewall see different bytes than the server behind it. Other findings on this connection are based on the first
+    packet.
 
 How it is proved
     A packet overlaps earlier data of its side, at least two bytes of the overlap are different, and the checksums of both packets

@@ -14,8 +14,8 @@ How it is proved
 
 What it is not
     Not reported: a SYN without an answer, a side that sends to a peer that is gone, and a capture that lacks only some
-    packets of a connection. Nor is a connection of which the capture contains less than a second, without its beginning, at
-    the start or end of the capture: the other side's packets may come before or after the capture.
+    packets of a connection. A connection without its beginning is not reported either if its packets span less than a second
+    at the start or end of the capture. The other side's packets may have come before or after the capture.
 
 What to do
     Capture at a place that both directions pass.
