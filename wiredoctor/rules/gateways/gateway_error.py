@@ -19,11 +19,11 @@ How it is proved
 
     A try is one attempt of the gateway to get the response from a server. The last try decides the kind. refused: an RST
     answers the SYN. unreachable: nothing answers it, or only an ICMP error does. closed: a FIN or RST came before any byte of
-    a response, and before the gateway's own close. timed-out: the gateway closed its connection to the server, or answered
-    its client, first. unsent: as timed-out, but the server's window was closed before it had the complete request.
-    rejected-response: the server had sent a complete or partial response, or bytes that are not HTTP, and the gateway did not
-    forward them. truncated: the server's response broke off, and the gateway's response broke off too or never began.
-    not-passed-on: there was no try.
+    a response, and before the gateway's own close. timed-out: before the server responded or closed, the gateway closed its
+    connection to the server or answered its client. unsent: as timed-out, but the server had closed its receive window before
+    it had the complete request. rejected-response: the server had sent a complete or partial response, or bytes that are not
+    HTTP, and the gateway did not forward them. truncated: the server's response broke off, and the gateway's response broke
+    off too or never began. not-passed-on: there was no try.
 
     unseen: the client got a 502 or 504 (or a 503 from Varnish or Squid, or in response to CONNECT), but the capture does not
     contain the other side of the gateway. There is one finding per gateway and status. It names servers that may be behind
@@ -31,11 +31,10 @@ How it is proved
     due.
 
 What it is not
-    Not reported: a gateway that forwards an error of the server, a client that leaves while the try is still open, and an
-    event stream that ends. If a request arrived as the gateway itself closed an idle connection, and was never forwarded,
-    keep-alive-race reports it. If a try failed and a later one succeeded, the client noticed nothing, and the finding of the
-    failed try becomes a warning. Nor is a request reported whose head or body never arrived completely: a gateway does not
-    forward it.
+    Not reported: a gateway that forwards an error of the server, a client that leaves while the try is still open, an event
+    stream that ends, and a request whose head or body never arrived completely (a gateway does not forward it). If a request
+    arrived as the gateway itself closed an idle connection, and was never forwarded, keep-alive-race reports it. If a try
+    failed and a later one succeeded, the client noticed nothing, and the finding of the failed try becomes a warning.
 
 What to do
     If the finding names its cause, a finding on the connection behind the gateway, follow that one. refused, unreachable:
@@ -277,10 +276,10 @@ def _remembering(
 
 
 def _status_passed_on(tries: pl.LazyFrame, closes: pl.LazyFrame) -> pl.LazyFrame:
-    """Return exchanges of gateways with servers that cannot be paired with client requests for certain.
+    """Return the gateways' own exchanges that cannot be paired with client requests for certain.
 
-    `given`: true if clients received this status at least as often as servers sent it, so the gateway forwarded all these
-    responses.
+    `given`: true if clients received the status of this exchange at least as often as servers sent it. Then the gateway forwarded
+    all responses with this status.
     """
     c = pl.col
     whole = c("response_end_reason") == "complete"
@@ -478,7 +477,8 @@ def _same_status(one: Attempt | Exchange, front: Exchange) -> bool:
 
 
 def _outermost(fronts: Mapping[Key, Front], found: Mapping[Key, Failure]) -> dict[Key, int]:
-    """Map each exchange that is explained by a failure at a gateway nearer to the client to the time (ns) of that failure.
+    """Return the exchanges whose failure is due to a failure at a gateway nearer to the client, each with the time (ns) of the
+    latter.
 
     Only the failure at the gateway nearest to the client is reported.
     """
@@ -680,7 +680,9 @@ def _evidence(front: Exchange, failure: Failure, lost: Mapping[str, Any] | None)
 
 
 def _of_try(one: Attempt | Exchange, passed_on: bool, until: int) -> Iterator[dict[str, Any]]:
-    """Yield the evidence of a try; an ICMP error that came after the time `until` (ns) did not decide anything."""
+    """Yield the evidence of a try. An ICMP error is left out if it came after the time `until` (ns), because the gateway did not
+    wait for it.
+    """
     v = one.values
     if isinstance(one, Attempt):
         rejected = one.rejected <= until
@@ -766,7 +768,7 @@ def _hidden_text(row: Mapping[str, Any]) -> str:
 
 
 def _of_endpoint(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a candidate from a row about a server and a status, if no connection of a gateway was captured."""
+    """Return the candidate for a server and a status in a capture that has no connections of gateways to servers."""
     software = _software(row)
     median = row["median"] or 0
     seconds = round(median / SECOND)
