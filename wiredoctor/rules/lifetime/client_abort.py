@@ -23,22 +23,22 @@ How it is proved
 
     stopped: within 50 ms the same host closed three or more connections on which it had waited for different times. Two
     connections to one server are enough if no wait matches a common timeout and the same client requested nothing more from
-    it; connections that it opened and closed unused do not count. Three are enough, even if it went on, if it had waited as
-    long for each of these responses before.
+    that server. Connections that the client opened and closed unused do not count as requests. If the client did request
+    more, three connections are enough if it had waited as long for each of these responses before.
 
     unread: the close acknowledges the head of the response and came as soon as the client could have received the head. Or
     the FIN came with the end of the request, and the client had never waited for such a response before.
 
-    superseded: at that moment the same client (host and User-Agent) requested the same path with another query. Or it had
-    sent the same request on another connection, and the response to that copy, the only such response during this wait, had
-    just come.
+    superseded: when the client closed, the same client (host and User-Agent) requested the same path with another query. Or
+    it had sent the same request on another connection, and the response to that copy had just come. No other response to the
+    same request may have come during this wait.
 
     left: the client had waited less than 4 s, and within half a second it requested a page or received one. Or it had
     requested a page at most 4 s before, and then requested nothing for 5 s. Or it had waited longer for the same response
-    before, which a client with a timeout does not do. If the response had begun, as in a long poll, the wait for its end
-    counts; then the response must have no Content-Length, and the wait must match no common timeout. Or the client plays
-    audio or video (media type, User-Agent), and data was coming. If the wait matches a common timeout, only longer waits on
-    the same connection or for the same target count: several programs of a host may have one User-Agent.
+    before, which a client with a timeout does not do. If the wait matches a common timeout, only longer waits on the same
+    connection or for the same target count, because several programs of a host may have one User-Agent. If the response had
+    begun, as in a long poll, the wait lasts until its end. Such a wait counts only if the response has no Content-Length and
+    the wait matches no common timeout. Or the client plays audio or video (media type, User-Agent), and data was coming.
 
     seek: within five seconds the client requested another range of the same resource, or all of it instead of a range.
 
@@ -318,7 +318,10 @@ def by_clients(rows: pl.DataFrame, clients: Clients) -> pl.DataFrame:
 
 
 def _texts_of_others(one: Ended, proof: list[dict[str, Any]], connection: int) -> dict[str, Any]:
-    """Return the columns _WORDS and `evidence`, from what the client's other connections show."""
+    """Return the columns that depend on the client's other connections: `evidence`, and the texts in _WORDS.
+
+    `proof`: the evidence so far. `connection`: the candidate's connection.
+    """
     own = f"tcp.stream == {connection} && "
     told: dict[str, Any] = {**dict.fromkeys(_WORDS, ""), "filter": own, "evidence": proof}
     if one.other is not None:
@@ -355,7 +358,7 @@ def _texts_of_others(one: Ended, proof: list[dict[str, Any]], connection: int) -
 
 
 def _unread_texts(one: Ended, status: int | None, read: int | None) -> dict[str, str]:
-    """Return the texts of the kind unread. `read`: ns since the response began."""
+    """Return the texts for the kind unread. `read`: the time (ns) from the start of the response to the client's close."""
     if one.not_awaited:
         return {
             "unread": "right after its request, without waiting for the response",
@@ -372,7 +375,7 @@ def _unread_texts(one: Ended, status: int | None, read: int | None) -> dict[str,
 
 
 def _superseded_texts(one: Ended, ended_at: int) -> dict[str, str]:
-    """Return the texts of the kind superseded; `ended_at` (ns) is the time of the client's close."""
+    """Return the texts for the kind superseded; empty texts for other kinds. `ended_at`: the time (ns) of the client's close."""
     if one.other is None:
         return dict.fromkeys(("superseded", "superseded_means", "superseded_remedy"), "")
     if one.hedged:
@@ -467,7 +470,10 @@ def _timeout_texts() -> list[pl.Expr]:
 
 
 def _from_syn(seconds: list[int | None]) -> list[pl.Expr]:
-    """Return texts about timeouts, given in seconds since the first of several SYNs. Rows without a number keep their texts."""
+    """Return the texts about timeouts that began with the first of several SYNs.
+
+    `seconds`: for each row such a timeout; None if there is none, which leaves the row's texts unchanged.
+    """
     texts = {
         "timeout_named": ": a timeout of {} s",
         "timeout_means": " It had sent its first SYN {} s before it closed, and had to retransmit it: a timeout expired.",

@@ -28,8 +28,8 @@ How it is proved
 What it is not
     A reset with only one of these signs is not reported, because each sign also occurs in genuine resets. A kernel answers
     packets of an unknown connection with an RST without ACK flag and with IP identification 0. After a change of route all
-    later packets have another TTL. If both sides keep sending after an RST, neither of them accepted it. An RST that answers
-    a request on a forgotten idle connection is keep-alive-race, forgotten.
+    later packets have another TTL. If both sides keep sending after an RST, neither of them accepted it. If an RST answers a
+    request on an idle connection that the server has forgotten, keep-alive-race reports it as kind forgotten.
 
 What to do
     Find the device: its TTL shows how many hops away it is. Let it drop packets or answer with ICMP instead of forging resets,
@@ -110,7 +110,7 @@ def find(foreign_closes: pl.LazyFrame, closes: pl.LazyFrame) -> pl.LazyFrame:
 def _confidence() -> pl.Expr:
     """Return the confidence: high if no exchange is concerned, otherwise the confidence that the close lost the exchange.
 
-    That another device sent the packet is shown by evidence which does not depend on exchanges.
+    The exchange does not matter for the claim that another device sent the packet: that is shown by other evidence.
     """
     return pl.when(pl.col("exchange").is_null()).then(pl.lit("high")).otherwise(close_confidence(pl.lit(value=False)))
 

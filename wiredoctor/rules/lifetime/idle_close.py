@@ -77,7 +77,7 @@ _OBSERVED = (
 )
 
 _SPREAD = {"from_": " (median; shortest ", "to": ", longest ", "closing": ")"}
-"""The text around the shortest and longest time if there was more than one close."""
+"""The parts of the message around the shortest and the longest idle time. They are used if there was more than one close."""
 
 RULE = Rule(
     symptom="nothing yet; with *inverted*, requests that will fail",
@@ -214,7 +214,7 @@ def _limits(rows: pl.DataFrame) -> pl.DataFrame:
 def _inverted_timeouts(rows: pl.DataFrame, closes: pl.DataFrame, servers: pl.DataFrame) -> pl.DataFrame:
     """Return for each server the number of clients that keep connections longer than the server does.
 
-    `survived`: the longest idle time (ns) after which such a client used a connection again. The other columns are of this use.
+    `survived`: the longest idle time (ns) after which such a client used a connection again. The other columns describe that use.
     """
     c = pl.col
     pair = ["server", "client_host"]

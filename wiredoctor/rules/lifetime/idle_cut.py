@@ -14,11 +14,11 @@ How it is proved
     All data is acknowledged, the window is open, no byte of payload passes for 5 s or longer, and the next event is the FIN or
     RST.
 
-    Confidence is high if the server closed and the idle time is the default of a common proxy or balancer (within 0.5 % or
-    50 ms). It is also high if three or more connections that one side closed had the same idle time. They must be three
-    quarters of the connections that this side closed while idle. The same means within 1 % plus 20 ms, or within 300 ms, by
-    which nginx and HAProxy may be early. Confidence is medium if only two connections were closed and both had the same idle
-    time (within 1 % plus 20 ms). A single one is a note.
+    Confidence is high if the server closed and the idle time is the default of a common proxy or balancer (within 0.5 % or 50
+    ms). It is also high if three or more connections that one side closed had the same idle time, and these are at least
+    three quarters of the connections that this side closed while idle. Idle times count as the same if they differ by at most
+    1 % plus 20 ms, or by at most 300 ms, because nginx and HAProxy may close that much early. Confidence is medium if only
+    two connections were closed and both had the same idle time (within 1 % plus 20 ms). A single one is a note.
 
 What it is not
     If a user leaves a page, the client closes after a time that no other connection shares. A WebSocket close frame or a
@@ -109,7 +109,7 @@ REMEMBERED = Threshold(
 )
 
 _WHOLE_EARLY, _WHOLE_LATE = 300 * MILLISECOND, 120 * MILLISECOND
-"""The tolerances in ns for early and for late timers of proxies."""
+"""The tolerances in ns for timers of whole seconds: how much earlier and how much later a proxy may close."""
 
 
 def screen() -> pl.Expr:
@@ -283,11 +283,12 @@ def _same(rest: int) -> int:
 
 
 _COUNTS = ("rests", "all_rests", "alike_rests", "median", "shortest_ns", "longest_ns", "near", "others")
-"""The names of statistics about an idle time.
+"""The names of statistics about an idle time and the other idle times of the same endpoint.
 
-In order: the number of idle times that this side ended, and that both sides ended; then, if this idle time is near their median,
-the number of such idle times, the median, and the shortest and longest of these; then the number of idle times near this one, and
-of different ones that ended at the same moment.
+`rests`, `all_rests`: the number of idle times that this side ended, and that both sides ended. `alike_rests`: the number of this
+side's idle times near their median; 0 if this idle time is not one of these. `median`, and `shortest_ns` and `longest_ns` of
+those near it: in ns. `near`: the number of this side's idle times near this one. `others`: the number of different idle times
+that ended at the same moment.
 """
 
 

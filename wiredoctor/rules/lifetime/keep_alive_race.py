@@ -362,7 +362,7 @@ def _is_younger(rest: int, limit: Limit) -> bool:
 
 
 _SURE = {"sharp": "high", "coarse": "high", "soon": "high", "single": "medium", "announced": "medium", "met": "medium"}
-"""The confidence by source of an idle timeout; low for all other sources."""
+"""The confidence that an idle timeout gives, by its source (`Limit.how`). It is low for sources that are not listed."""
 
 
 def _at_limit(row: Mapping[str, Any], limit: Limit, rests: IdleTimes) -> _Explanation:
@@ -388,7 +388,9 @@ def _timeout_text(limit: Limit, row: Mapping[str, Any], rests: IdleTimes) -> str
 def _on_waking(
     row: Mapping[str, Any], rests: IdleTimes, limits: list[Limit], others: list[int], until: int | None
 ) -> _Explanation | None:  # fmt: skip
-    """Return the explanation of a request that waited while the server's process was suspended; None if that is not proved."""
+    """Return the explanation of a request that waited while the server's process was suspended; None if the suspension is not
+    proved.
+    """
     rested, later, closed = row["rested"], row["later"], row["server_close_time"]
     if later is None or later <= STILL.value or rests.is_refused(row["endpoint"], closed):
         return None
@@ -481,7 +483,7 @@ def _stop_text(rested: int, connection: int, stop: Stop) -> str:
 
 
 def _single(row: Mapping[str, Any], rests: IdleTimes, others: list[int]) -> _Explanation:
-    """Return the explanation of a close if no closes at other moments show what the server's idle timeout is."""
+    """Return the explanation of a close by a server whose closes at other moments do not show its idle timeout."""
     rested, said, server = row["rested"], rests.announced_timeout(row["connection"]), rests.server(row["connection"])
     whose = default_of_server(rested, server)
     means = f" after the previous response, which is probably its idle timeout{whose}."

@@ -19,11 +19,11 @@ How it is proved
     Otherwise the kind is once.
 
 What it is not
-    Not reported: a close more than a second after the response, which ends an idle connection, or a close one second after
-    it if the server announced that timeout (Keep-Alive: timeout=1). Nor is a response that says `Connection: close`, or
-    whose body ends with the connection, nor a close that the client began or that both sides began at once. Closes after an
-    upgrade or of a tunnel are not judged. If a process of the server ended with all its idle connections, idle-close reports
-    it as kind stop.
+    A close more than a second after the response ends an idle connection and is not reported. If the server announced a
+    timeout of one second (Keep-Alive: timeout=1), a close after one second is not reported either. The same is true of a
+    response that says `Connection: close`, of a body that ends with the connection, and of a close that the client began or
+    that both sides began at once. Closes after an upgrade or of a tunnel are not judged. If a process of the server ended
+    with all its idle connections, idle-close reports it as kind stop.
 
 What to do
     Send `Connection: close` in the response that ends a connection, or keep the connection open. once: check whether the
