@@ -25,10 +25,10 @@ How it is proved
     refused: an RST acknowledges only the SYN, and no SYN-ACK came before or after it.
 
     prohibited and unreachable: an ICMP or ICMPv6 error quotes the SYN (addresses, ports and sequence number), and the
-    connection has no packets except SYNs of the client. It is of kind prohibited if the error is destination unreachable
-    with code 3, 9, 10 or 13, or in ICMPv6 with code 1, 4, 5 or 6. "Port unreachable" (code 3, in ICMPv6 code 4) is among
-    them: a host itself answers a SYN to a closed port with an RST, so this error comes from a firewall. All other errors are
-    of kind unreachable. Confidence is lower within 3 s of the last SYN, because some clients try again.
+    connection has no packets except SYNs of the client. It is of kind prohibited if the error is destination unreachable with
+    code 3, 9, 10 or 13, or in ICMPv6 with code 1, 4, 5 or 6. "Port unreachable" (code 3, in ICMPv6 code 4) is among them: a
+    host itself answers a SYN to a closed port with an RST, so this error comes from a firewall. All other errors are of kind
+    unreachable. Their confidence is lower if the capture ends within 3 s of the last SYN, because some clients try again.
 
     timed-out: at least three SYNs have the same sequence number, the server sent no packet, and nothing followed for 30 s
     after the last SYN. If the capture ends sooner, or the ports were used again, 3 s after the third SYN are enough, with
@@ -71,11 +71,12 @@ What it is not
     and redirects are not failures. If NAT changed the addresses in an ICMP error, it matches no connection and is counted
     under "not analyzed". A SYN-ACK may come after the client has given up. If the capture lacks the server's packets on
     another connection of the same client or server, SYNs without an answer are not reported. A client that only checks
-    whether a port is open closes first. A server that closes with a FIN may have nothing to send (FTP, an empty file), and
-    the client's program reads an end of file, not an error. If neither side sent anything, packets do not show whether the
-    client expected more: the report lists such a connection under "Not judged". If the client had sent an HTTP request,
-    no-response reports the close. If the server did not send the reset, foreign-reset reports it. The attempt of a gateway
-    keeps its kind, such as refused, even if another one succeeds: the result of its client's request is more important.
+    whether a port is open closes the connection itself, so it is not reported. A server that closes with a FIN may have
+    nothing to send (FTP, an empty file), and the client's program reads an end of file, not an error. If neither side sent
+    anything, packets do not show whether the client expected more: the report lists such a connection under "Not judged". If
+    the client had sent an HTTP request, no-response reports the close. If the server did not send the reset, foreign-reset
+    reports it. The attempt of a gateway keeps its kind, such as refused, even if another one succeeds: the result of its
+    client's request is more important.
 
 What to do
     refused: start the service, or let the client use the port on which it listens. tried-next: let the server listen on both
@@ -226,7 +227,10 @@ POLLS = Threshold(
 )
 AT_ONCE = Threshold("1 s", "the reset must come this soon after the SYN-ACK; a server that waits for a request closes later")
 NOTICED = 1_000_000
-"""The time in ns from which a failed attempt has cost time: as in the engine, which makes cheaper findings notes."""
+"""The minimum time in ns that a failed attempt must have cost to count as lost time.
+
+It equals NOTICED in rule_engine/render.py, below which findings become notes.
+"""
 SOON = Threshold("60 s", "a server that starts or restarts accepts connections within this time")
 
 

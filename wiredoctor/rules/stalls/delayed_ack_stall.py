@@ -2,9 +2,9 @@
 
 What it means
     One side had more to send, enough for full segments, but sent only one or two before it stopped to wait for their
-    acknowledgment. The other side's TCP delays an ACK until it has data to send with it, or until a second full segment
-    comes (RFC 9293 section 3.8.6.3); of two segments, the first may be the second of an earlier pair. So both waited
-    until the delayed-ACK timer expired.
+    acknowledgment. The other side's TCP delays an ACK until it has data to send with it, or until a second full segment comes
+    (RFC 9293 section 3.8.6.3). Even after two segments it may wait: if the first of them completes an earlier pair, the
+    second is alone. So both sides waited until the delayed-ACK timer expired.
 
     Nagle's algorithm is not the reason: it never holds back a full segment. The segments wait because the
     sender's send buffer, its congestion window, or the receiver's window has room for only one write.

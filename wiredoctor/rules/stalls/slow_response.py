@@ -13,20 +13,20 @@ How it is proved
     and server, is at least 1 s. For pipelined requests the time counts from the end of the previous response. After an
     interim response such as 102 or 103 it counts from that response.
 
-    mid-response: one pause of the server of 1 s or more between head and body, or in the body. It is at least three times as
-    long as all the other pauses together. If the response has a Content-Length, two such pauses count together, unless they are
-    about equally long: a server that limits its rate pauses like that. All earlier data was acknowledged, the client's window
-    had room, and nothing was retransmitted.
+    mid-response: the server paused for 1 s or more, between head and body or in the body. This pause is at least three times
+    as long as all its other pauses together. If the response has a Content-Length, two such pauses count together, unless
+    they are about equally long: a server that limits its rate pauses like that. All earlier data was acknowledged, the
+    client's window had room, and nothing was retransmitted.
 
     If a capture holds both sides of a gateway, the time that the server behind it needs belongs to that server. The rest is
     the gateway's own. If it is 1 s or more, the kind is in-gateway.
 
 What it is not
     If the connection stalled in that time, the rule for the stall reports it instead. A long upload is not a slow response.
-    Nor is a response that comes in many pieces, such as an event stream or a throttled download. Nor is a response before
-    which the server reports every half second that it is still working. An exchange is ignored if messages are missing from
-    the capture, so that request and response are paired only by assumption. If the first copy of a response was lost before
-    the capture point, the loss looks like a slow server.
+    Nor is a response that comes in many pieces, such as an event stream or a throttled download. Nor is a late response that
+    follows an interim response, such as 102, by less than a second. An exchange is ignored if messages are missing from the
+    capture, so that request and response are paired only by assumption. If the first copy of a response was lost before the
+    capture point, the loss looks like a slow server.
 
 What to do
     Examine the server: its access log with times, a trace of the request, and the slow query log of its database.

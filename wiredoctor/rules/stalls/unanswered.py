@@ -28,9 +28,9 @@ How it is proved
 
     A capture beyond a path MTU black hole, such as at the client of a download, contains none of the copies. Then sequence
     numbers show the loss: those of the sender's small packets (its ACKs, the end of the message) are ahead of all data that
-    arrived. The kind is large-only with medium confidence if four conditions hold. At least two full segments are missing,
-    or one for at least a second. No full segment arrived before. The receiver acknowledged none of the missing data. And it
-    closed the connection after a second without data, or packets ahead of the gap were seen for at least 3 s.
+    arrived. The kind is large-only with medium confidence if four conditions hold. At least two full segments are missing, or
+    one is missing for at least a second. No full segment arrived before. The receiver acknowledged none of the missing data.
+    And it closed the connection after a second without data, or packets ahead of the gap were seen for at least 3 s.
 
 What it is not
     If the server is only slow, its kernel has acknowledged the request. Data that is acknowledged in the end is

@@ -10,9 +10,9 @@ Why it hurts
     stopped: a client that writes to a slow disk, or a server that forwards an upload to something slower.
 
 How it is proved
-    The receiver announced a window of 0, or of less than one MSS with a full segment sent when it opened. It opened the
-    window at least 100 ms later. The sender had data to send: its next segment leaves as soon as the window update reaches
-    it, or it sent probes. Without either, nobody waited.
+    The receiver announced a window of 0. Or it announced less than one MSS, and a full segment was sent when the window
+    opened. It opened the window at least 100 ms later. The sender had data to send: its next segment leaves as soon as the
+    window update reaches it, or it sent probes. Without either, nobody waited.
 
     A kernel whose receive buffer is exhausted discards data that was on its way, and answers each copy with the same ACK
     number and window 0. Such copies are probes, not losses. The wait lasts until one of them is acknowledged, because the
@@ -137,7 +137,7 @@ TIMERS = Threshold(
 SHIFTS = range(1, 15)
 """The window scale shifts of RFC 7323, except 0."""
 MIN_SCALED = 16
-"""The smallest window (bytes) that is compared: smaller ones are near a power of two of many windows."""
+"""The smallest window (bytes) that is compared. A smaller one is near some power-of-two fraction of almost any window."""
 
 
 def cutoffs() -> dict[str, int]:
