@@ -1,6 +1,6 @@
 """The rules: a folder per family, a file per rule. `shared` holds what several rules need; `wiredoctor.rule_engine` runs them.
 
-Rules of other packages import from here what they declare and use (docs/pages/writing-a-rule.md).
+Rules of other packages import the classes and functions that they need from here (docs/pages/writing-a-rule.md).
 """
 
 from __future__ import annotations

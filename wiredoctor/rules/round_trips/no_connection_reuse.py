@@ -268,8 +268,8 @@ def _cheap() -> pl.Expr:
 def _runs(rows: pl.DataFrame) -> pl.DataFrame:
     """Return the connections that belong to runs of ENOUGH or more successive connections with one exchange each.
 
-    `row`: the connection's index in `rows`. `follows`: True if it is not the first of its run. `pause`: the time (ns) that a
-    process had to start between this connection and the previous one; 0 if the client had not closed the previous one. `pair`: a
+    `row`: the connection's index in `rows`. `follows`: true if it is not the first of its run. `pause`: the time (ns) since the
+    previous connection, in which another process may have started; 0 if the client had not closed the previous one. `pair`: a
     hash of its client host and server. Only the needed columns are sorted, which takes a third of the memory.
     """
     c = pl.col
@@ -316,7 +316,9 @@ def _checks_connections(lean: pl.DataFrame) -> pl.Series:
 
 
 def _used_again() -> pl.Expr:
-    """Return whether the program usually reuses connections, so it probably has a pool and does not cause the fault."""
+    """Return whether the program usually reuses connections. Then it probably has a pool, and its other connections are not
+    reported.
+    """
     alone = (pl.col("kind") == "kept").sum().over("program")
     return (pl.col("exchanges") - 1).clip(0).sum().over("program") > alone
 

@@ -154,9 +154,9 @@ _FACTS = (
 LIKELY, OTHER_SIDE, CUT, EARLIER, BEHIND = "likely", "other-side", "cut", "earlier-stream", "behind"
 """The proof of a candidate.
 
-LIKELY: nothing proves it, but it is likely. OTHER_SIDE: none; `conclude` drops the candidate unless the other side of a gateway
-proves it. CUT: a burst of held-back events ends inside an event. EARLIER: an earlier response of the server was streamed. BEHIND:
-the data was seen earlier on the other side of a gateway.
+LIKELY: nothing proves it, but it is likely. OTHER_SIDE: there is no proof yet, and `conclude` drops the candidate unless the
+other side of a gateway proves it. CUT: a burst of held-back events ends inside an event. EARLIER: an earlier response of the
+server was streamed. BEHIND: the data was seen earlier on the other side of a gateway.
 """
 
 
@@ -170,7 +170,9 @@ def _is_late() -> pl.Expr:
 
 
 def _is_streamed() -> pl.Expr:
-    """Return whether the response was streamed: in chunks with pauses, or as many events, two or fewer per flight."""
+    """Return whether the response was streamed: in chunks with pauses, or as many events with at most two per flight on
+    average.
+    """
     c = pl.col
     one_by_one = (c("response_events") >= MANY_EVENTS.value) & (2 * c("response_flights") >= c("response_events"))
     return ((c("response_application_pauses") > 0) & (c("response_chunks") > 0)) | one_by_one.fill_null(value=False)
@@ -284,7 +286,7 @@ def _proof(row: dict[str, Any], before: _Streamed | None, *, at_first: bool) -> 
 
 
 _LARGE = 10
-"""The value of protocols.http1.pieces.LARGE."""
+"""The minimum number of events in a lump that is not a single step of a program; equals LARGE of protocols.http1.pieces."""
 
 
 def _waits(row: dict[str, Any], word: str, *, at_first: bool) -> list[list[dict[str, Any]]]:
