@@ -16,7 +16,7 @@ from wiredoctor.tables import MILLISECOND, SECOND
 _PERIODS, _RATES, _FEW = 3, 4, 2
 """The number of consecutive similar periods, and of similar rates, that show a pace.
 
-_FEW nearly equal rates suffice if the response has no more than _RATES windows that opened. In longer responses, so few may be a
+_FEW nearly equal rates suffice if the response has no more than _RATES closed windows. In longer responses, so few may be a
 coincidence.
 """
 
