@@ -318,7 +318,7 @@ def test_a_rule_that_reads_an_event_table_declares_cutoffs() -> None:
 
     module = ModuleType("acme.stalls.crumbs")
     module.__dict__.update(RULE=catalogue()[TINY].rule, find=find)
-    with pytest.raises(RuleError, match="find asks for runs, but the module has no function cutoffs"):
+    with pytest.raises(RuleError, match="find requests runs, but the module has no function cutoffs"):
         modules._describe(module)
     module.__dict__.update(cutoffs=lambda: {"min_run": 3})
     assert modules._describe(module).tables == ("runs",)

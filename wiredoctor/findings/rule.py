@@ -165,10 +165,10 @@ CANDIDATE_COLUMNS = {
     "kind": "name of the kind, or null",
     "side": "client, server or null: who has to change something",
     "confidence": "high, medium or low",
-    "frame": "where to look first; with rule and connection the key of the candidate",
+    "frame": "the packet to look at first; with rule and connection, the key of the candidate",
     "start": "ns; with end the time that the candidate explains",
     "end": "ns",
-    "delay": "ns, or null: the time that the user lost, at most",
+    "delay": "ns, or null: the maximum time that the user lost",
     "evidence": "list of {frame, time, note}, in order of frames",
 }
 """The columns of every candidate (at the latest after `judge`), besides the names in the rule's texts.

@@ -352,7 +352,7 @@ def _given_up(rows: pl.DataFrame, known: _Tries) -> pl.DataFrame:
             changes[number] = {
                 "severity": "warning", "side": "server", "delay": _took(one, last),
                 "end": max(one.start + _took(one, last), row["end"]),
-                "title": f"The gateway gave up after {after} and asked another server",
+                "title": f"The gateway gave up after {after} and tried another server",
                 "addition": "This client is a gateway, and its own client did not notice the failure: the gateway repeated "
                 f"the request on {last.server} and answered {front.status}.",
             }  # fmt: skip

@@ -127,11 +127,11 @@ def _describe(module: ModuleType) -> RuleModule:
     unknown = [t for t in tables if t not in RULE_TABLES]
     if unknown or not tables:
         raise RuleError(
-            f"{module.__name__}: find asks for {', '.join(unknown) or 'nothing'}; tables are {', '.join(RULE_TABLES)}"
+            f"{module.__name__}: find requests {', '.join(unknown) or 'no table'}; the tables are {', '.join(RULE_TABLES)}"
         )
     declare = getattr(module, "cutoffs", None)
     if declare is None and (events := EVENT_TABLES.keys() & set(tables)):
-        raise RuleError(f"{module.__name__}: find asks for {', '.join(sorted(events))}, but the module has no function cutoffs")
+        raise RuleError(f"{module.__name__}: find requests {', '.join(sorted(events))}, but the module has no function cutoffs")
     name = name.replace("_", "-")
     thresholds = {n: t for n, t in vars(module).items() if isinstance(t, Threshold)}
     for constant, threshold in thresholds.items():

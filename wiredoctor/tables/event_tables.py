@@ -12,7 +12,7 @@ _WHERE = (
         "direction", I8, "", "direction of the packet: 0 if sent by the side that sent the connection's first packet, otherwise 1"
     ),
 )
-_ROLE = _n("role", I8, "", "role of the packet's sender: 0 client, 1 server; null while only ports and order indicate it")
+_ROLE = _n("role", I8, "", "role of the packet's sender: 0 client, 1 server; null while only ports and packet order suggest it")
 _EXCHANGE = _n(
     "exchange", I32, "", "index of the exchange in its connection; null until the header section of the message is complete"
 )
@@ -213,9 +213,9 @@ CLOSURES = Table(
 
 WINDOW_STALLS = Table(
     "window_stalls",
-    "a window stall, or several in a row: a time in which a small or closed window delayed its sender longer than it was "
-    "closed, because the sender's timer decided when to continue, or nothing did. Written when the sender continues without "
-    "such a time, when the message ends, or when the connection or the capture ends",
+    "a window stall, or several in a row: a time in which a small or closed window delayed the sender for longer than the "
+    "window was closed, because the sender's timer decided when to continue, or nothing did. Written when the sender continues "
+    "without such a time, when the message ends, or when the connection or the capture ends",
     (
         *_WHERE,
         _c("frame", I64, "", "packet at which the stalls are known to have ended; otherwise the last packet of the connection"),

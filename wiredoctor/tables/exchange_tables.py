@@ -28,8 +28,8 @@ _RESPONSE_BURSTS = (
         "pause_frames",
         LIST64,
         "",
-        "last packet before and first packet after: of a pause of at least 1 s between head and body, and of the first of these "
-        "pauses (at most 6 frames)",
+        "last packet before and first packet after a pause: first those of a pause of at least 1 s between head and body, then "
+        "those of the first pauses in the body (at most 6 frames)",
     ),
     _c("pause_times", LIST64, "ns", "times of these packets"),
 )

@@ -14,9 +14,9 @@ END_REASONS = ("complete", "fin", "rst", "error", "hole", "capture-end")
 
 MESSAGE_COLUMNS = (
     _n("frame", I64, "", "packet with the first byte of the message"),
-    _n("last_frame", I64, "", "packet with the last missing byte of the message"),
+    _n("last_frame", I64, "", "last packet that added bytes to the message"),
     _n("start", I64, "ns", "time of the first byte of the message"),
-    _n("end", I64, "ns", "time of the last missing byte of the message"),
+    _n("end", I64, "ns", "time of the last packet that added bytes to the message"),
     _n("head_bytes", I64, "bytes", "length of the start line and header section with the empty line"),
     _n("body_bytes", I64, "bytes", "captured length of the content, without chunk framing"),
     _n("body_due", I64, "bytes", "Content-Length as announced, if it determines the body length"),
@@ -125,7 +125,8 @@ BURSTS = Table(
             "pause_acknowledged",
             BOOL,
             "",
-            "all earlier data was acknowledged before the burst (or < 2 full segments in flight, pause < 510 ms)",
+            "all earlier data was acknowledged before the burst, or less than two full segments were in flight and the pause was "
+            "shorter than 510 ms",
         ),
         _c("pause_window_open", BOOL, "", "the receiver's window had room for a full segment throughout the pause"),
         _c("pause_clean", BOOL, "", "nothing was retransmitted in the pause"),

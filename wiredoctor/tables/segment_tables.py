@@ -15,7 +15,7 @@ SEGMENTS = Table(
         _c("interface", I32, "", "index in the capture's list of interfaces"),
         _c("connection", I64, "", "connection id, equal to tcp.stream"),
         _c("direction", I8, "", "0: sent by the side that sent the connection's first packet; 1: the opposite direction"),
-        _n("role", I8, "", "role of the sender: 0 client, 1 server; null while only ports and order indicate it"),
+        _n("role", I8, "", "role of the sender: 0 client, 1 server; null while only ports and packet order suggest it"),
         _c("endpoint", I64, "", "hash of the server's address and port, equal on all its connections (as certain as the role)"),
         _c("flags", U8, "", "control bits, FIN = 1 ... CWR = 128"),
         _c("offset", I64, "bytes", "stream offset of the first payload byte (without payload: of the FIN)"),
@@ -251,7 +251,7 @@ PIECES = Table(
     (
         _c("connection", I64, "", "connection id"),
         _c("direction", I8, "", "direction in which the bytes were sent"),
-        _n("role", I8, "", "role of the sender: 0 client, 1 server; null while only ports and order indicate it"),
+        _n("role", I8, "", "role of the sender: 0 client, 1 server; null while only ports and packet order suggest it"),
         _c("frame", I64, "", "number of the packet"),
         _c("time", I64, "ns", "timestamp"),
         _c("offset", I64, "bytes", "stream offset of the first byte"),

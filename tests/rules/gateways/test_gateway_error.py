@@ -91,7 +91,7 @@ def test_what_the_client_never_saw_says_so() -> None:
         "The gateway's own client noticed nothing: the gateway repeated the request on 10.0.0.4:8001 and answered 200."
     )
     told = of("a gateway that gave up one server", "client-abort")
-    assert told.title == "The gateway gave up after 2 s and asked another server"
+    assert told.title == "The gateway gave up after 2 s and tried another server"
 
 
 def test_the_limit_of_the_gateway_is_named_with_its_setting() -> None:

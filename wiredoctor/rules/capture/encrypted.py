@@ -73,7 +73,7 @@ def find(connections: pl.LazyFrame) -> pl.LazyFrame:
         connections, c("protocol") == "tls", place, "first_frame", "start", SHOWN.value,
         c("connection").min().alias("first_connection"),
         pl.len().cast(pl.Int64).alias("encrypted"),
-        _most(" Names asked for (SNI): {}.", "server_name").alias("names"),
+        _most(" Requested server names (SNI): {}.", "server_name").alias("names"),
         _most(" Protocols offered (ALPN): {}.", "alpn_offered").alias("offered"),
         _most(" Protocols selected (ALPN): {}.", "alpn_chosen").alias("chosen"),
         pl.when(unsure > 0).then(hidden).otherwise(pl.lit("")).alias("hidden"),

@@ -75,7 +75,9 @@ RULE = Rule(
     ends=True,
 )
 
-WAITING = Threshold("1 s", "a server that ends a response by closing closes at once; a second is longer than any round trip")
+WAITING = Threshold(
+    "1 s", "a server that marks the end of a response by closing does so at once; a second is longer than any round trip"
+)
 
 
 def screen() -> pl.Expr:

@@ -157,7 +157,7 @@ MEMORY = Threshold(
 NO_NEIGHBOR = Threshold(
     "3060 ms", "Linux asks for a neighbor's address (ARP) for this long, and then gives up without having sent a SYN"
 )
-NEAR = Threshold("2 %", "a wait counts as a timeout if it differs from it by at most this much; timers are late by less")
+NEAR = Threshold("2 %", "the tolerance for a wait that matches a timeout of whole seconds; timers are late by less")
 
 _UNSEEN = (502, 504)
 _SETTINGS = {

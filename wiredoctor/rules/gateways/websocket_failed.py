@@ -63,8 +63,8 @@ RULE = Rule(
     },
     remedy={
         "dropped": "Let the gateway forward the upgrade. {setting}",
-        "version": "Let both sides use version 13 (RFC 6455), the only one in use: replace the library of the side "
-        "that does not.",
+        "version": "Let both sides use version 13 (RFC 6455), the only one in use. Replace the library on the side "
+        "that uses another one.",
         "unsupported": "Check whether the server has a WebSocket on this path. If a proxy is in front of it, let it forward the "
         'upgrade: nginx needs proxy_http_version 1.1, proxy_set_header Upgrade $http_upgrade and Connection "upgrade"; Apache '
         "httpd upgrade=websocket with mod_proxy_http (2.4.47 and later), or mod_proxy_wstunnel; HAProxy and Caddy need nothing.",

@@ -200,7 +200,7 @@ def _signs() -> list[pl.Expr]:
     )
     zero = pl.format("IP identification 0, although the {} increments it with every packet (last: {})", "sender", "last_ip_id")
     copied = pl.format(
-        "IP identification {}, next to the {}'s ({}) and not to the {}'s own ({})",
+        "IP identification {}, which continues the {}'s ({}) and not the {}'s own ({})",
         *("ip_id", peer, "peer_ip_id", "sender", "last_ip_id"),
     )
     far = pl.format("IP identification {}, far from the {}'s own ({})", "ip_id", "sender", "last_ip_id")

@@ -84,7 +84,7 @@ _LISTEN = (
     "Check whether a program listens at the target of the relay, on that address and not only on 127.0.0.1. Check whether the "
     "server is at its connection limit. "
 )
-_LOG = "Look into the logs of the server and of the program behind it at that time: "
+_LOG = "Look into the logs of the server and of the program behind it at that time for "
 _SAY = "A server that cannot answer should send a status (500, 503, 504) before it closes."
 
 RULE = Rule(
@@ -131,15 +131,15 @@ RULE = Rule(
         "mid-request": "{body_remedy}",
         "unread": "{listen}"
         + _LOG
-        + "what ends or restarts its processes (a limit of requests per worker, a reload, memory exhaustion)? "
+        + "what ends or restarts its processes (a limit of requests per worker, a reload, memory exhaustion). "
         "Let a process answer all accepted requests before it ends. Let the client repeat a request if the log shows that "
         "it was not read.",
-        "at-once": "{listen}" + _LOG + "a rule that drops requests on purpose, or a process that ended? " + _SAY,
+        "at-once": "{listen}" + _LOG + "a rule that drops requests on purpose, or a process that ended. " + _SAY,
         "half-closed": "If the client wants the response, let it keep its side of the connection open until it has it (nc "
         "without -N; no shutdown(SHUT_WR) after a request). Or let the server go on when the client half-closes: nginx "
         "proxy_ignore_client_abort on, haproxy no option abortonclose.",
-        "later": _LOG + "a process that ended, a worker that was killed for taking too long or too much memory, a handler that "
-        "closed? " + _SAY,
+        "later": _LOG + "a process that ended, a worker that was killed for taking too long or too much memory, or a handler "
+        "that closed. " + _SAY,
     },
     display_filter="tcp.stream == {connection} && frame.number in {{{frames}}}",
     references=(
@@ -170,7 +170,7 @@ RULE = Rule(
 
 PAUSE = Threshold(
     "1 s",
-    "a body that is still being sent has no longer pause; after a longer one, the client or the path has stopped",
+    "pauses in a body that is still being sent are shorter; after a longer one, the client or the path has stopped",
 )
 
 _KINDS = {
@@ -425,8 +425,8 @@ _CONTINUE = (
     "response comes within a second."
 )
 _LOG_OF_BODY = (
-    _LOG + "a process that ended, was restarted or killed; a limit on memory or on the size of bodies; a handler that closed "
-    "before it had read everything? " + _SAY
+    _LOG + "a process that ended, was restarted or killed, a limit on memory or on the size of bodies, or a handler that "
+    "closed before it had read everything. " + _SAY
 )
 
 

@@ -104,7 +104,7 @@ RULE = Rule(
 
 ENDPOINTS = Threshold("10000 endpoints", "the number of endpoints whose ended streams are remembered, which bounds the memory")
 REMEMBERED = Threshold(
-    "16 closes", "the number of closes that are remembered per endpoint with ended streams, whose rows are not in time order"
+    "16 closes", "the number of closes that are remembered for each endpoint, because rows about closes are not in time order"
 )
 
 

@@ -154,10 +154,11 @@ LOOKED = Threshold(
     "this time, plus a round trip",
 )
 START = Threshold(
-    "50 ms", "with longer pauses between an exchange and the next connection, each connection may be of another process"
+    "50 ms", "with longer pauses between an exchange and the next connection, each connection may be from another process"
 )
 SEVERAL = Threshold(
-    "10 exchanges", "if processes may have made them, fewer exchanges are a note: somebody may have typed the commands"
+    "10 exchanges",
+    "if each exchange may be from another process, fewer of them are only a note: somebody may have typed the commands",
 )
 SHOWN = Threshold("3 connections", "the maximum number of connections shown as evidence; the message has the totals")
 

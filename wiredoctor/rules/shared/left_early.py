@@ -42,8 +42,10 @@ SEGMENT = 1000
 """A size in bytes: less than the payload of a full segment on any usual path, and less than the largest recorded median of chunk
 sizes (1,024).
 """
-PIECES = Threshold("20 chunks", "at least this many chunks, of 1,000 bytes at most (the median), are a stream without pauses")
-TRICKLED = Threshold("2 s", "the minimum time of such a stream: in less, slow start sends little per round trip, too")
+PIECES = Threshold(
+    "20 chunks", "the minimum number of chunks of a stream without pauses; their median size is at most 1,000 bytes"
+)
+TRICKLED = Threshold("2 s", "the minimum time of such a stream: in a shorter time, slow start sends little per round trip, too")
 RECENT = Threshold("1 s", "the last data of such a stream must have come this shortly before the close: it had not stopped")
 PAUSES = Threshold("2 pauses", "the application must have paused at least this often: the response came in three pieces or more")
 TOGETHER = Threshold("50 ms", "closes that one host begins within this time are one event: a program ended")

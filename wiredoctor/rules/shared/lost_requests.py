@@ -12,16 +12,14 @@ from wiredoctor.findings import Threshold
 from wiredoctor.rules.shared.connection_close import client_idle_time, closed_against_request
 from wiredoctor.rules.shared.same_client import AGAIN
 
-REST = Threshold("1 s", "the minimum idle time of a forgotten connection, longer than any round trip; after less it was cut off")
+REST = Threshold("1 s", "the minimum idle time of a forgotten connection; one that was idle for less was cut off")
 ACCEPTED = Threshold(
-    "1 s", "the maximum time after which a relay closes whose target does not listen; a server waits longer for a first request"
+    "1 s", "a relay whose target does not listen closes within this time; a server waits longer for a first request"
 )
 UNAWARE = Threshold(
-    "1 s", "the time, plus a round trip, after the request within which a close may have left before the request arrived"
+    "1 s", "a close within this time (plus a round trip) after the request may have been sent before the request arrived"
 )
-AT_ONCE = Threshold(
-    "10 ms", "the time, plus the round trip to the server, which is too short for the server to have computed anything"
-)
+AT_ONCE = Threshold("10 ms", "in this time (plus the round trip to the server), a server cannot have computed anything")
 
 FORGOTTEN, WARNED, ON_ARRIVAL, MET, NOT_READ, IMMEDIATE, AFTER_A_WHILE, IN_PART, HALF_CLOSED = range(9)
 """The causes of a lost request.

@@ -90,7 +90,8 @@ EARLIEST_RETRANSMISSION = Threshold(
 )
 MAX_ANSWER = Threshold(
     "5 s",
-    "an ACK takes a round trip and a timer below 500 ms; a later one, even on the slowest path, answers another segment",
+    "an ACK takes a round trip plus a delayed-ACK timer below 500 ms; a later one, even on the slowest path, answers "
+    "another segment",
 )
 DUPLICATE_ACKS = Threshold("3 ACKs", "this many make a sender retransmit before its timer expires (RFC 5681 section 3.2)")
 FAST = Threshold(

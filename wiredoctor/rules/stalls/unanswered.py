@@ -155,7 +155,7 @@ AGAIN_SPAN = Threshold(
 )
 REST = Threshold(
     "5 s",
-    "an idle time counts from this length; NATs hardly forget a connection sooner (RFC 5382 demands more than two "
+    "the minimum idle time that counts; NATs hardly forget a connection sooner (RFC 5382 demands more than two "
     "hours), and the shortest observed times were a few seconds",
 )
 ALIVE = Threshold(
