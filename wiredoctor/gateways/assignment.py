@@ -189,16 +189,16 @@ class _Unassigned:
         """Pair each back that has only one possible front, and exclude the pairs that this contradicts, until nothing changes."""
         while self._single or self._changed:
             for b in self._single:
-                self._take(b)
+                self._pair_with_only_front(b)
             self._single = list[int]()
-            self._give()
+            self._exclude_by_responses()
             self._single.sort()
 
     def is_one_to_one(self) -> bool:
         """Return whether no exchange on a gateway's client side (front) can belong to two on its server side (backs)."""
         return not any(_are_tries(one, other, self.times) for some in self.backs.values() for one, other in combinations(some, 2))
 
-    def _take(self, b: int) -> None:
+    def _pair_with_only_front(self, b: int) -> None:
         """Pair a back (a gateway's request) with its only possible front (the client's exchange for which it was made).
 
         A gateway tries one server at a time. Therefore the front is no longer a possible one for other backs that were open at
@@ -223,7 +223,7 @@ class _Unassigned:
         if len(self.fronts[b]) == 1:
             self._single.append(b)
 
-    def _give(self) -> None:
+    def _exclude_by_responses(self) -> None:
         """Exclude wrong fronts (clients' exchanges) of a back (a gateway's request) by comparing the responses.
 
         If only one back can have delivered the final response of a front (status below 500), that back belongs to no other front.

@@ -24,7 +24,7 @@ def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame, *, possible: bool =
     several, forwarded, agents = seen.row(0)
     if several is None:
         return Gateways()
-    clients = _speak_for_several(asked) if forwarded or agents else frozenset[int]()
+    clients = _forwarding_clients(asked) if forwarded or agents else frozenset[int]()
     if not several and failed.is_empty():
         return Gateways(clients=clients)
     from wiredoctor.gateways.attempts import attempts
@@ -41,7 +41,7 @@ def _failed_attempts(connections: pl.LazyFrame) -> pl.LazyFrame:
     return some.select("connection", "server", "client_host", "syn_time", "refused_time")
 
 
-def _speak_for_several(asked: pl.LazyFrame) -> frozenset[int]:
+def _forwarding_clients(asked: pl.LazyFrame) -> frozenset[int]:
     """Return the connections whose requests show that their client forwards requests of others."""
     agent = pl.col("request_user_agent")
     several = (agent.filter(agent != "").n_unique() > 1) | pl.col("request_forwarded").any()

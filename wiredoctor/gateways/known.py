@@ -76,15 +76,15 @@ class Gateways(NamedTuple):
     possible: pl.DataFrame = POSSIBLE.to_frame()
     crowded: frozenset[Place] = frozenset()
 
-    def with_tries(self, told: pl.DataFrame) -> Gateways:
-        """Return a copy in which the rows `told` replace all rows that contradict them. `told` are rows of TRIES, and all are
+    def with_tries(self, certain: pl.DataFrame) -> Gateways:
+        """Return a copy in which `certain` replaces all rows that contradict it. `certain` has rows of TRIES whose pairing is
         certain.
         """
-        if told.join(self.tries, on=[*TRIES], how="anti", nulls_equal=True).is_empty():
+        if certain.join(self.tries, on=[*TRIES], how="anti", nulls_equal=True).is_empty():
             return self
         front, back = ["front_connection", "front_exchange"], ["connection", "exchange"]
-        others = self.tries.join(told, on=front, how="anti").join(told, on=back, how="anti", nulls_equal=True)
-        made = pl.concat([others, told]).sort(*front, "started", *back)
-        places = {*told.select(front).iter_rows(), *told.select(back).iter_rows()}
+        others = self.tries.join(certain, on=front, how="anti").join(certain, on=back, how="anti", nulls_equal=True)
+        made = pl.concat([others, certain]).sort(*front, "started", *back)
+        places = {*certain.select(front).iter_rows(), *certain.select(back).iter_rows()}
         doubtful = tuple(one for one in self.doubtful if places.isdisjoint((*one.fronts, *one.backs)))
-        return self._replace(tries=made, doubtful=doubtful, clients=self.clients | {*told["connection"]})
+        return self._replace(tries=made, doubtful=doubtful, clients=self.clients | {*certain["connection"]})

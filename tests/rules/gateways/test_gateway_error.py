@@ -16,7 +16,16 @@ from tests.ladders import ladder_packets, ladders_in, to_pcap
 from wiredoctor.findings import Cause, Evidence, Finding, total_delay
 from wiredoctor.report.data import json as report_json
 from wiredoctor.rule_engine.across_tries import CertainTries
-from wiredoctor.rules.shared.gateway_kinds import COLUMNS, OF_CONNECTION, Attempt, Exchange, Front, failures, kind_of, shared_out
+from wiredoctor.rules.shared.gateway_kinds import (
+    COLUMNS,
+    OF_CONNECTION,
+    Attempt,
+    Exchange,
+    Front,
+    assign_attempts,
+    failures,
+    kind_of,
+)
 from wiredoctor.tables import TRIES
 from wiredoctor.testing import findings
 
@@ -224,7 +233,7 @@ def test_doubtful_tries_tell_a_kind_only_where_all_failed_alike() -> None:
 
 def test_attempts_of_nobody_belong_to_those_that_were_answered_next() -> None:
     fronts = {(n, 0): Front(answered(503, (5 + n) * MS, connection=n)) for n in (1, 2, 3)}
-    made = shared_out(fronts, {"10.0.0.2:80": [attempt(MS, refused=5 * MS)]}, {})
+    made = assign_attempts(fronts, {"10.0.0.2:80": [attempt(MS, refused=5 * MS)]}, {})
     assert [front.certain for front in made.values()] == [False, True, True]
 
 
@@ -238,7 +247,7 @@ def test_attempts_of_nobody_belong_to_those_whose_route_leads_to_that_server() -
     one = {"10.0.0.2:80": [attempt(MS, refused=5 * MS)]}
 
     def owners(*routes: str) -> list[int]:
-        made = shared_out(fronts, one, {(number, 0): route for number, route in enumerate(routes, start=1)})
+        made = assign_attempts(fronts, one, {(number, 0): route for number, route in enumerate(routes, start=1)})
         return [number for number, _ in waiting if not made[number, 0].certain]
 
     assert owners("/gone", "/refused", "/gone", "/gone", "/refused") == [5]
@@ -260,15 +269,15 @@ def test_who_owns_an_attempt_that_several_requests_may_own_is_told_as_a_guess() 
     routes = {(1, 0): "/refused", (2, 0): "/up"}
     attempts = {"10.0.0.2:80": [attempt(MS, refused=5 * MS)]}
     up = {("10.0.0.2:80", "/up"): {"10.0.0.4:8001"}}
-    found = failures(shared_out(fronts, attempts, routes, up))
+    found = failures(assign_attempts(fronts, attempts, routes, up))
     assert {key: (one.kind, one.guessed) for key, one in found.items()} == {
         (1, 0): ("refused", True),
         (2, 0): ("not-passed-on", True),
     }
-    [alone] = failures(shared_out({(1, 0): fronts[1, 0]}, attempts, routes, up)).values()
+    [alone] = failures(assign_attempts({(1, 0): fronts[1, 0]}, attempts, routes, up)).values()
     assert (alone.kind, alone.guessed) == ("refused", False)
     lead = {("10.0.0.2:80", "/up"): {"10.0.0.3:8001"}, ("10.0.0.2:80", "/refused"): {"10.0.0.4:8001"}}
-    assert failures(shared_out(fronts, attempts, routes, lead))[2, 0].kind == "refused"
+    assert failures(assign_attempts(fronts, attempts, routes, lead))[2, 0].kind == "refused"
 
 
 def test_a_chain_is_followed_to_its_end() -> None:

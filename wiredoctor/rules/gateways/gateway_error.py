@@ -69,8 +69,8 @@ from wiredoctor.rules.shared.gateway_kinds import (
     Front,
     Key,
     Route,
+    assign_attempts,
     failures,
-    shared_out,
 )
 from wiredoctor.rules.shared.numbers import DURATION
 from wiredoctor.tables import MESSAGE_BITS, SECOND
@@ -210,7 +210,7 @@ def find(
     )
     told = at_front.join(behind, left_on=["connection", "exchange"], right_on=["of", "of_exchange"], how="left")
     seen = told.filter(pl.col("known") | pl.col("try_connection").is_not_null())
-    seen = _remembering(seen, tries, closes, connections)
+    seen = _with_last_contacts(seen, tries, closes, connections)
     vain = _failed_connections(tries, connections)
     likely = _likely_fronts(told, vain)
     loose = _unassigned_attempts(tries, connections, vain, likely)
@@ -251,7 +251,7 @@ def _known_routes(tries: pl.LazyFrame, exchanges: pl.LazyFrame, connections: pl.
     )
 
 
-def _remembering(
+def _with_last_contacts(
     told: pl.LazyFrame, tries: pl.LazyFrame, closes: pl.LazyFrame, connections: pl.LazyFrame
 ) -> pl.LazyFrame:  # fmt: skip
     """Add the last server that the gateway had failed to reach before the request, and the time at which a server last answered
@@ -382,10 +382,10 @@ def _unseen(
     )
     nothing = pl.concat([tries.select(pl.len()), fronts.select(pl.len())]).select(c("len").sum().alias("gateways"))
     unseen = many.join(totals, on="server").join(nothing, how="cross").filter(c("gateways") == 0).drop("gateways")
-    return unseen.join(_hidden(some, connections), on=["server", "code"], how="left")
+    return unseen.join(_servers_of_other_hosts(some, connections), on=["server", "code"], how="left")
 
 
-def _hidden(some: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
+def _servers_of_other_hosts(some: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
     """Return for each gateway and status the servers that may be behind the gateway.
 
     They are servers to which hosts other than the gateway's clients connected, because such a host may be another address of the
@@ -431,9 +431,9 @@ def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
         elif row["code"] is None:
             by_front.setdefault((row["connection"], row["exchange"]), []).append(row)
         else:
-            told.append(_of_endpoint(row))
+            told.append(_endpoint_candidate(row))
     routes = {key: str(some[0]["route"]) for key, some in by_front.items()}
-    fronts = shared_out({key: _front(some) for key, some in by_front.items()}, loose, routes, known)
+    fronts = assign_attempts({key: _front(some) for key, some in by_front.items()}, loose, routes, known)
     # without a failed connection, nothing shows that the server of a `likely` exchange is a gateway
     fronts = {key: front for key, front in fronts.items() if front.tries or not by_front[key][0]["likely"]}
     found = failures(fronts)
@@ -675,11 +675,11 @@ def _evidence(front: Exchange, failure: Failure, lost: Mapping[str, Any] | None)
             lost["lost_frame"], lost["lost_time"], f"the SYN to {lost['lost_server']}, which the gateway could not reach"
         )
     for one in [*failure.through, *(failure.tries if failure.whole else ())][: 2 * _SHOWN]:
-        yield from _of_try(one, one in failure.through, front.answered + SLACK)
+        yield from _try_evidence(one, one in failure.through, front.answered + SLACK)
     yield from _end_evidence(front, "the gateway's", "the client's")
 
 
-def _of_try(one: Attempt | Exchange, passed_on: bool, until: int) -> Iterator[dict[str, Any]]:
+def _try_evidence(one: Attempt | Exchange, passed_on: bool, until: int) -> Iterator[dict[str, Any]]:
     """Yield the evidence of a try. An ICMP error is left out if it came after the time `until` (ns), because the gateway did not
     wait for it.
     """
@@ -757,7 +757,7 @@ def _software(row: Mapping[str, Any]) -> str:
     return "haproxy" if not server and reason == "Gateway Time-out" else ""
 
 
-def _hidden_text(row: Mapping[str, Any]) -> str:
+def _servers_of_other_hosts_text(row: Mapping[str, Any]) -> str:
     """Return the text about connections of other hosts, which may be the gateway's connections to the servers behind it."""
     said = [
         f"but {text} {_list_servers(sorted(row[name]))}"
@@ -767,7 +767,7 @@ def _hidden_text(row: Mapping[str, Any]) -> str:
     return "".join(f" ({one})" for one in said)
 
 
-def _of_endpoint(row: Mapping[str, Any]) -> dict[str, Any]:
+def _endpoint_candidate(row: Mapping[str, Any]) -> dict[str, Any]:
     """Return the candidate for a server and a status in a capture that has no connections of gateways to servers."""
     software = _software(row)
     median = row["median"] or 0
@@ -782,7 +782,7 @@ def _of_endpoint(row: Mapping[str, Any]) -> dict[str, Any]:
         **dict.fromkeys(_TEXTS, ""), "server": row["server"],
         "looks": f" The response looks like one of {software}." if software else "",
         "limit": limit if row["code"] == 504 and round_number else "",
-        "behind": _hidden_text(row),
+        "behind": _servers_of_other_hosts_text(row),
         "filter": f"http.response.code == {row['code']}",
         "wait": median, "waited": median, "code": row["code"], "responses": row["responses"], "total": row["total"], "own": False,
     }  # fmt: skip

@@ -326,7 +326,7 @@ def _judge(row: Mapping[str, Any], rests: IdleTimes, *, live: bool) -> _Explanat
         if stop is not None and stop.form in ("a", "b", "c"):
             limits = [limit for limit in limits if limit.how == "soon"]
         met = next((limit for limit in limits if _is_at(limit, row, others)), None)
-        return _on_waking(row, rests, limits, others, until) if met is None else _at_limit(row, met, rests)
+        return _explain_suspension(row, rests, limits, others, until) if met is None else _at_limit(row, met, rests)
     return _explain_close(row, rests, limits, others, stop)
 
 
@@ -385,7 +385,7 @@ def _timeout_text(limit: Limit, row: Mapping[str, Any], rests: IdleTimes) -> str
 # on resuming
 
 
-def _on_waking(
+def _explain_suspension(
     row: Mapping[str, Any], rests: IdleTimes, limits: list[Limit], others: list[int], until: int | None
 ) -> _Explanation | None:  # fmt: skip
     """Return the explanation of a request that waited while the server's process was suspended; None if the suspension is not

@@ -100,7 +100,7 @@ def candidates(releases: pl.LazyFrame, shortest: int, longest: int, quick: int) 
     return releases.filter(waited | probe | corked | (c("probe_frame") > 0)).select(
         *("connection", "exchange", "direction", "endpoint", "role", "http", "unread", "message", "handshake", "mss"),
         pl.lit(None, pl.String).alias("side"),
-        _cap().alias("confidence"),
+        _max_confidence().alias("confidence"),
         c("previous_data_frame").alias("frame"),
         c("final_frame").alias("last_frame"),
         c("frame").alias("held_frame"),
@@ -206,7 +206,7 @@ def _had_room() -> pl.Expr:
     return (pl.col("previous_data_room") >= pl.col("length")).fill_null(True)
 
 
-def _cap() -> pl.Expr:
+def _max_confidence() -> pl.Expr:
     """Return the maximum confidence of a finding: "medium" if something had to be inferred, otherwise "high"."""
     inferred = ~pl.col("http") | ~pl.col("handshake") | pl.col("previous_data_room").is_null()
     return pl.when(inferred).then(pl.lit("medium")).otherwise(pl.lit("high"))

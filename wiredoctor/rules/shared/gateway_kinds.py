@@ -344,7 +344,7 @@ The longest measured time is 21 ms.
 """
 
 
-def shared_out(
+def assign_attempts(
     fronts: Mapping[Key, Front], loose: Mapping[str, Sequence[Attempt]], routes: Mapping[Key, str],
     known: Mapping[Route, Set[str]] | None = None,
 ) -> dict[Key, Front]:  # fmt: skip

@@ -385,9 +385,9 @@ def decide(row: Mapping[str, Any], clients: Clients) -> Ended:
     if row["head_only"]:
         return Ended("unread")
     if own is not None:
-        if (other := _next_question(own, row, clients)) is not None:
+        if (other := _replacing_request(own, row, clients)) is not None:
             return Ended("superseded", other)
-        if (other := _same_elsewhere(own, row, clients)) is not None:
+        if (other := _answered_copy(own, row, clients)) is not None:
             return Ended("superseded", other, hedged=True)
         if (other := _next_page(own, row, clients)) is not None:
             return Ended("left", other)
@@ -495,7 +495,7 @@ def _first(group: tuple[Close, ...]) -> Close | None:
     return next((close for close in group if close.waited is not None), None)
 
 
-def _next_question(own: Request, row: Mapping[str, Any], clients: Clients) -> Request | None:
+def _replacing_request(own: Request, row: Mapping[str, Any], clients: Clients) -> Request | None:
     """Return the request that replaced this one: the same path with another query; None if there is none."""
     until = row["ended_at"] + REPLACED.value + 2 * row["round_trip"]
     since = max(row["ended_at"] - REPLACED.value, own.start + 1)
@@ -506,7 +506,7 @@ def _next_question(own: Request, row: Mapping[str, Any], clients: Clients) -> Re
     return None
 
 
-def _same_elsewhere(own: Request, row: Mapping[str, Any], clients: Clients) -> Request | None:
+def _answered_copy(own: Request, row: Mapping[str, Any], clients: Clients) -> Request | None:
     """Return the same request on another connection if its response arrived just before the client closed this one; otherwise
     None.
 

@@ -25,7 +25,7 @@ def compare_neighbors(rows: pl.DataFrame, connections: pl.LazyFrame, exchanges: 
         *("number", *_HOSTS, "server", "connection", "exchange", "first_time", "second_time", "last_time"),
         (c("sender_direction") == c("client_direction")).alias("is_client"),
     )
-    talks = _talks(exchanges, ends)
+    talks = _exchanges_on(exchanges, ends)
     others = asked.join(ends, on=_HOSTS, suffix="_other").filter(c("connection") != c("connection_other"))
     said = asked.join(talks, on=_HOSTS, suffix="_other")
     elsewhere = said.filter(c("connection") != c("connection_other"))
@@ -37,14 +37,14 @@ def compare_neighbors(rows: pl.DataFrame, connections: pl.LazyFrame, exchanges: 
     )
     repeated = asked_again.filter(pl.all_horizontal(c(name) == c(f"{name}_own") for name in same))
     alive = pl.concat([
-        others.filter(_meanwhile("first_answer_time", "syn_time")).select("number"),
-        elsewhere.filter(_meanwhile("response_start", "request_start")).select("number"),
+        others.filter(_receiver_sent_meanwhile("first_answer_time", "syn_time")).select("number"),
+        elsewhere.filter(_receiver_sent_meanwhile("response_start", "request_start")).select("number"),
     ])  # fmt: skip
     return rows.with_columns(
         _among(alive).alias("alive_elsewhere"),
         _among(answered).alias("answered_later"),
         _among(repeated).alias("repeated"),
-    ).join(_rests(said), on="number", how="left", maintain_order="left")
+    ).join(_survived_idle_times(said), on="number", how="left", maintain_order="left")
 
 
 def _of_the_same_hosts(rows: pl.DataFrame, connections: pl.LazyFrame) -> pl.DataFrame:
@@ -58,7 +58,7 @@ def _of_the_same_hosts(rows: pl.DataFrame, connections: pl.LazyFrame) -> pl.Data
     return ends.join(mine, on=_HOSTS, how="semi").collect().unique("connection", keep="last", maintain_order=True)
 
 
-def _talks(exchanges: pl.LazyFrame, ends: pl.DataFrame) -> pl.DataFrame:
+def _exchanges_on(exchanges: pl.LazyFrame, ends: pl.DataFrame) -> pl.DataFrame:
     """Return the exchanges on the connections in `ends`, with the columns of `ends`."""
     some = exchanges.join(ends.lazy().select("connection"), on="connection", how="semi").select(
         *("connection", "exchange", "request_method", "request_target", "request_start", "response_frame", "response_start"),
@@ -67,7 +67,7 @@ def _talks(exchanges: pl.LazyFrame, ends: pl.DataFrame) -> pl.DataFrame:
     return some.collect().join(ends, on="connection", how="left")
 
 
-def _meanwhile(of_server: str, of_client: str) -> pl.Expr:
+def _receiver_sent_meanwhile(of_server: str, of_client: str) -> pl.Expr:
     """Return whether the receiver of the data sent a packet after the second copy of the data, before the next copy was due.
 
     `of_server` and `of_client`: the columns with the time (ns) of a packet from the server and from the client. The one for the
@@ -79,7 +79,7 @@ def _meanwhile(of_server: str, of_client: str) -> pl.Expr:
     return time.is_between("second_time", due).fill_null(value=False)
 
 
-def _rests(said: pl.DataFrame) -> pl.DataFrame:
+def _survived_idle_times(said: pl.DataFrame) -> pl.DataFrame:
     """Return for each row `survived_rest`: the longest idle time (ns) after which its server still answered on a connection."""
     c = pl.col
     rest = c("request_start") - c("previous_end") - c("rtt_client").fill_null(0)

@@ -140,10 +140,10 @@ def stops_of(ends: Sequence[End], syns: Sequence[Syn], uses: Callable[[], Uses] 
     counting = [end for end in ends if not (soon and end.rest is not None and end.rest <= AT_ONCE)]
     moments = _moments(counting)
     forms = [_form(moment, syns) for moment in moments]
-    swept = [number for number, moment in enumerate(moments) if forms[number] is None and _is_close(moment)]
-    if len(swept) == 1 and uses is not None and _is_last(moments[swept[0]], uses()):
+    swept = [number for number, moment in enumerate(moments) if forms[number] is None and _fits_coarse_timeout(moment)]
+    if len(swept) == 1 and uses is not None and _is_timeout_replaced(moments[swept[0]], uses()):
         forms[swept[0]] = "e"
-    one = _lone(moments)
+    one = _only_closing_moment(moments)
     if one is not None and forms[one] is None and uses is not None and _is_unexplained(moments[one], uses()):
         forms[one] = "f"
     if not any(forms):
@@ -210,17 +210,17 @@ def _is_under_way(end: End, shortest: int) -> bool:
     return end.waited > LAIN or end.rest is None or 2 * (end.rest - end.waited) < shortest
 
 
-def _is_close(moment: list[End]) -> bool:
-    """Return whether the closes fit a server with an idle timeout that checks its connections only now and then."""
+def _fits_coarse_timeout(moment: list[End]) -> bool:
+    """Return whether these closes fit an idle timeout of a server that checks its connections only now and then."""
     rests = _rests(moment)
     return len(rests) > 2 and rests[-1] - rests[0] > SPREAD and rests[-1] <= 2 * rests[0]
 
 
-def _is_last(moment: list[End], uses: Uses) -> bool:
-    """Return whether the server no longer uses an idle timeout that would explain these closes.
+def _is_timeout_replaced(moment: list[End], uses: Uses) -> bool:
+    """Return whether the server no longer uses an idle timeout that would explain these closes, so a process with it ended.
 
-    No connection from before the closes is used again. A newer connection was idle for at least their shortest idle time, and
-    was then used successfully or stayed open.
+    No connection from before the closes is used again. A newer connection was idle for at least their shortest idle time, and was
+    then used successfully or stayed open.
     """
     c = pl.col
     start, end, shortest = moment[0].time, moment[-1].time, _rests(moment)[0]
@@ -232,7 +232,7 @@ def _is_last(moment: list[End], uses: Uses) -> bool:
     return not rows.filter((c("first") > end) & (used | rests).fill_null(value=False)).is_empty()
 
 
-def _lone(moments: list[list[End]]) -> int | None:
+def _only_closing_moment(moments: list[list[End]]) -> int | None:
     """Return the index of the moment at which the server closed idle connections, if there is only one; otherwise None.
 
     The responses on these connections must have ended at different times, much further apart than the closes.

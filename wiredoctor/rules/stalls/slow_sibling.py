@@ -75,7 +75,7 @@ LISTED = Threshold("5 servers", "the maximum number of servers listed; more are 
 _SMALL = 4096
 """The bytes that are added to sizes before they are compared, because the ratio of small sizes means little."""
 
-_WATCHES = "^(Prometheus|kube-probe|ELB-HealthChecker|GoogleHC|Consul Health Check)"
+_MONITORING = "^(Prometheus|kube-probe|ELB-HealthChecker|GoogleHC|Consul Health Check)"
 """A pattern for the User-Agent of programs that send the same requests to different kinds of servers."""
 
 _NO_NAME = r"^(\[|[0-9.]+(:[0-9]+)?$)"
@@ -100,7 +100,9 @@ def screen() -> pl.Expr:
 def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
     """Return a row for each response to requests that some server often answers slowly."""
     c = pl.col
-    answered = c("has_request") & (c("response_status") >= 200) & ~c("upgraded") & ~c("request_user_agent").str.contains(_WATCHES)
+    answered = (
+        c("has_request") & (c("response_status") >= 200) & ~c("upgraded") & ~c("request_user_agent").str.contains(_MONITORING)
+    )
     known = connections.select("connection", "client_host", "server")
     rows = exchanges.filter(answered & c("server_time").is_not_null() & c("rtt_server").is_not_null())
     places = c("client_host").first()

@@ -246,7 +246,7 @@ def _never_acknowledged() -> pl.Expr:
     counts = (c("length") > 1) | (c("fin") & c("message_owed"))
     seen = c("heard_frame").is_not_null() & ~c("window_closed") & ~c("peer_unseen")
     enough = _sent_often_enough(repeated=pl.lit(value=True))
-    return c("acknowledged_frame").is_null() & counts & seen & ~_missing() & ~_taken_by_others() & enough
+    return c("acknowledged_frame").is_null() & counts & seen & ~_missing() & ~_is_explained_otherwise() & enough
 
 
 def _missing() -> pl.Expr:
@@ -269,7 +269,7 @@ def _full_segments_lost() -> pl.Expr:
     return _missing() & full & many & gave_up & (c("rest") >= SPAN.value) & ~c("peer_unseen")
 
 
-def _taken_by_others() -> pl.Expr:
+def _is_explained_otherwise() -> pl.Expr:
     """Return whether another fact explains the missing ACK.
 
     Requests are left to keep-alive-race if an RST without ACK flag rejected them, or if the server had closed before the last
