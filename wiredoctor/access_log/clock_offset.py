@@ -33,8 +33,8 @@ NEGLIGIBLE = SECOND // 20
 
 
 class Offset(NamedTuple):
-    """The clock of a log minus that of the capture, in ns: at least `least`, at most `most`. `lines`: how many lines agree with
-    that.
+    """The clock of a log minus that of the capture, in ns: at least `least`, at most `most`. `lines`: the number of lines that
+    agree with it.
     """
 
     least: int

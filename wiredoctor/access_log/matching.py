@@ -34,7 +34,7 @@ ends.
 """
 
 _CLIENT_CLOSED = (0, 499, 460)
-"""The statuses in logs if the client closed before the response: of haproxy and Envoy, of nginx, and of AWS ALB."""
+"""The statuses in logs if the client closed before the response: 0 (haproxy, Envoy), 499 (nginx), 460 (AWS ALB)."""
 
 MAX_OUTER = 50
 """The maximum number of earlier exchanges that are examined to find the enclosing one."""
@@ -80,7 +80,7 @@ class Match(NamedTuple):
 class Matches(NamedTuple):
     """The lines to explain, in order, each with its exchange.
 
-    `moment`: which event the times in the log mean, the start or the end of an exchange. `offset`: how far the log's clock is
+    `moment`: the event whose time the log contains, the start or the end of an exchange. `offset`: how far the log's clock is
     ahead.
     """
 

@@ -93,7 +93,9 @@ class Finding:
     masked: MaskedTexts | None = field(default=None, compare=False, repr=False, metadata={"private": True})
     """The texts for human readers; None if they are the same as for programs."""
     front: int | None = field(default=None, compare=False, repr=False, metadata={"private": True})
-    """The connection on which the gateway's client waited, if `connection` is behind a gateway; the delay counts there."""
+    """The connection on which the gateway's client waited, if `connection` is behind a gateway. The delay is counted on `front`
+    then.
+    """
     request_elapsed: float | None = field(default=None, compare=False, repr=False, metadata={"private": True})
     """The time at which the request of the finding's exchange began, in seconds since the first packet; None without a request.
 

@@ -195,7 +195,7 @@ class Report:
     forgotten: dict[str, pl.DataFrame] = field(default_factory=dict[str, "pl.DataFrame"])
     """The number of rows of "connections" and "exchanges" that a long live capture has dropped.
 
-    The frames have the columns by which rows are counted, and `rows`, the number of equal rows.
+    The frames have the columns by which the dropped rows are grouped, and `rows`, the number of rows in the group.
     """
     totals: dict[str, RuleTotal] = field(default_factory=dict[str, RuleTotal])
     """The totals by rule, including findings that a limit, a baseline or the configuration left out.

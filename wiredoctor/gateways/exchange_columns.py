@@ -37,14 +37,17 @@ EXCHANGES = [
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Rows:
-    """Exchanges in time order. Texts are represented by numbers: equal texts by equal ones, the empty text by 0. Times are in
-    ns; LATE means never.
+    """Exchanges in time order. Texts are represented by numbers: equal texts by equal ones, the empty text by 0. Times are in ns;
+    LATE means never.
 
-    `head`: the complete request head was received. `answered`: the final response began, or the exchange was given up; nothing
-    is forwarded after that. `began`: the first response began, including interim ones. `silent`: the server sent no byte.
-    `left`, `dropped`: the client or the server closed before the response was complete. `gone`: the client closed. `over`: the
-    response was complete, or a side closed. `opened`: the connection was opened; for its first exchange only.
-
+    `head`: the complete request head was received.
+    `answered`: the final response began, or the exchange was given up; nothing is forwarded after that.
+    `began`: the first response began, including interim ones.
+    `silent`: the server sent no byte.
+    `left`, `dropped`: the client or the server closed before the response was complete.
+    `gone`: the client closed.
+    `over`: the response was complete, or a side closed.
+    `opened`: the connection was opened; only for its first exchange, otherwise LATE.
     `length`, `content`: the size in bytes of the request and response bodies if a gateway must keep it, otherwise -1.
     `forwarded`: the last client address in the request; `forwarded_host`: its host; `forwarded_end`: the address with its port,
     if the field has one.

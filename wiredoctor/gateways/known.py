@@ -44,7 +44,7 @@ LATE = 1 << 62
 """The time of an event that did not happen."""
 
 Place = tuple[int, int]
-"""An exchange: the id of its connection, and its index there."""
+"""An exchange: the id of its connection, and its index in the connection."""
 
 
 class Doubt(NamedTuple):

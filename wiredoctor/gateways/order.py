@@ -24,8 +24,8 @@ Order = dict[tuple[int, int], frozenset[int]]
 """The hosts from which a gateway connects to an endpoint behind it, by (gateway's endpoint, endpoint behind it)."""
 
 _Vote = tuple[int, int, int]
-"""A vote: the gateway's endpoint, the endpoint behind it, and the host that connected to the latter. Each enclosed exchange is
-one vote.
+"""A vote: the gateway's endpoint, the endpoint behind it, and the host that connected to the endpoint behind it. Each enclosed
+exchange is one vote.
 """
 
 

@@ -15,7 +15,7 @@ from wiredoctor.gateways.targets import Prefix, rewriting
 from wiredoctor.tables import Array
 
 MAX_TARGETS = 10_000
-"""The maximum number of pairs of different targets from which rewritings are learned."""
+"""The maximum number of pairs of different targets that are used to learn rewritings."""
 
 LEAST = 2
 """The minimum number of different targets that prove a rewriting, if other targets suggest that the same prefix is replaced by

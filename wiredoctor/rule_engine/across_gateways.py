@@ -172,10 +172,13 @@ def _promised_by_itself(rows: pl.DataFrame, sure: pl.DataFrame, closes: pl.LazyF
 class _Try(NamedTuple):
     """A try of a gateway: a request to a server, or an attempt to connect to it. All times are in ns.
 
-    `front`: the connection and exchange of the gateway's client. `place`: the connection and exchange of the try; an attempt has
-    no exchange. `start`: when the try began. `end`: when the response began; without a response, when the connection closed.
-    `over`: when the response ended; if it never did, when the connection closed. `last`: for a request, when the last byte of
-    the response came; for an attempt, when it was refused by an RST; None if that never happened.
+    `front`: the connection and exchange of the gateway's client.
+    `place`: the connection and exchange of the try; an attempt has no exchange.
+    `start`: when the try began.
+    `end`: when the response began; without a response, when the connection closed.
+    `over`: when the response ended; if it never did, when the connection closed.
+    `last`: for a request, when the last byte of the response came; for an attempt, when an RST refused it; None if that never
+    happened.
     """
 
     front: tuple[int, int]

@@ -40,8 +40,8 @@ def with_exchanges(core: pl.DataFrame, timed: pl.Expr, exchanges: pl.LazyFrame) 
 def _spans(exchanges: pl.LazyFrame, asked: pl.DataFrame) -> pl.DataFrame:
     """Return the exchanges on the connections of `asked`: `connection`, `index` (in the connection), `begin` and `over` (ns).
 
-    `over` is when this exchange and all earlier ones of its connection had ended; FOREVER if one of them has no complete
-    response.
+    `over`: the time by which this exchange and all earlier ones of its connection had ended; FOREVER if any of them has no
+    complete response.
     """
     c = pl.col
     over = pl.when(c("response_end_reason") == "complete").then("response_end").fill_null(-NEVER)

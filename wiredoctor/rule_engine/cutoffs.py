@@ -32,7 +32,7 @@ class Cutoffs(NamedTuple):
     It is the time between the first write and the held-back segment, without round trips.
     """
     min_probe_wait: int = UNREACHABLE
-    """`releases`: the minimum time after which a segment may have been sent by a tail loss probe."""
+    """`releases`: the minimum wait of a segment that a tail loss probe may have sent."""
     min_cork_wait: int = UNREACHABLE
     """`releases`: the minimum time between the ACK of full segments and the small end of their message, minus round trips."""
     max_cork_wait: int = -UNREACHABLE
@@ -91,8 +91,8 @@ _SEGMENTS = {
 }
 
 _OF_ONE_RULE = ("min_event_pause", "min_held_events", "min_flush_gap")
-"""The fields whose default applies only if no rule declares them. One rule alone must set them, because the column holds a count
-that the rule cannot filter.
+"""The fields whose default applies only if no rule declares them. They decide what a column counts, so a default could add to the
+count of the rule that declares another value.
 """
 
 

@@ -29,7 +29,7 @@ SCOPES = ("exchange", "connection", "endpoint", "tries", "until")
 """The scopes of Rule.caused_by: what a candidate and its cause must have in common if both are reported."""
 
 EXPLAINING = ("exchange", "previous", "connection", "endpoint", "time", "front")
-"""The scopes of Rule.explained_by: what a candidate and the one that is reported in its place must have in common."""
+"""The scopes of Rule.explained_by: what a candidate and the one that explains it must have in common."""
 
 log = logging.getLogger("wiredoctor")
 

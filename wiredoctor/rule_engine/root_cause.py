@@ -49,14 +49,18 @@ def resolve(
 ) -> list[Finding]:
     """Return the findings of one capture, sorted by severity (worst first), delay and frame number.
 
-    `modules` are the rules that ran and `candidates` all their candidates. `only` names the rules to report; candidates of other
-    rules only explain theirs. `connections` and `exchanges` are the finished rows of the capture; only the needed ones are read.
-    `met` counts the candidates and findings that a limit omits. `keep` splits the resolved candidates into those to report now
-    and those that were reported earlier. `totals` receives what each rule found, before any limit applies. `losses`: the times
-    in which packets were dropped, from capture.drops.spans. A candidate that relies on an absence during them has at most medium
-    confidence, or is dropped. `explains` is called with all candidates, with their exchanges and endpoints. `tries`: rows of
-    tables.TRIES. `known`: all known gateways. `passed`: the Server fields that gateways forwarded, if `exchanges` is not
-    complete. `file` is the capture's name, `first_time` the time of its first packet in ns since 1970.
+    `modules`, `candidates`: the rules that ran, and all their candidates.
+    `connections`, `exchanges`: the finished rows of the capture; only the needed ones are read.
+    `file`, `first_time`: the capture's name, and the time of its first packet in ns since 1970.
+    `only`: the names of the rules to report. Candidates of other rules are used only to explain theirs.
+    `met`: counts the candidates and findings that a limit omits.
+    `keep`: splits the resolved candidates into those to report now and those that were reported earlier.
+    `totals`: receives what each rule found, before any limit applies.
+    `losses`: the times in which packets were dropped, from capture.drops.spans. A candidate that relies on an absence during them
+    has at most medium confidence, or is dropped.
+    `explains`: is called with all candidates, with their exchanges and endpoints.
+    `tries`, `known`: rows of tables.TRIES, and all known gateways.
+    `passed`: the Server fields that gateways forwarded; needed if `exchanges` is not complete.
     """
     core = summary_columns.candidate_frame(candidates, met)
     if core.is_empty():
@@ -92,7 +96,7 @@ def resolve(
 def _one_per_cause(
     core: pl.DataFrame, modules: Mapping[str, RuleModule], behind: CertainTries, losses: Sequence[tuple[int | None, int]]
 ) -> pl.DataFrame:
-    """Return the candidates that no other candidate explains or repeats; no time is counted in two of them.
+    """Return the candidates that no other candidate explains or repeats. Their delays are shortened so that no time counts twice.
 
     A candidate that depends on silence until the end of the capture is dropped if packets were lost in that time.
     """
@@ -236,7 +240,7 @@ def _until(mine: pl.DataFrame, cause: pl.DataFrame) -> set[tuple[int, int]]:
 def _causes_among(
     told: pl.DataFrame, core: pl.DataFrame, modules: Mapping[str, RuleModule], behind: CertainTries
 ) -> pl.DataFrame:  # fmt: skip
-    """Return the candidates in `told` (reported earlier) that are the cause of a candidate in `core`."""
+    """Return the candidates in `told`, which were reported earlier, that are the cause of a candidate in `core`."""
     if not any(modules[rule].rule.caused_by for rule in core["rule"].unique()):
         return told.clear()
     pairs = _causes(pl.concat([core, told]).partition_by("rule", maintain_order=True), modules, behind)

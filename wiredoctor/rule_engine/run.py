@@ -160,7 +160,7 @@ def beside_others(
 ) -> dict[str, Rows]:  # fmt: skip
     """Judge candidates by what their clients did on other connections. Return the candidates of all rules.
 
-    `clients`: as in `conclude_all`.
+    `clients`: the connections whose client is a gateway.
     """
     asking = {
         name: pl.concat([*rows.iter_slices(rows.height)])

@@ -30,10 +30,12 @@ def with_software(
     `gateway_software`.
 
     The software is taken from the message in the candidate's own exchange. If that message is missing (a lost request has no
-    response), the last exchange of the connection that has the field is used. For a candidate without a connection, the last
-    exchange of its server is used, and for the User-Agent the last one between its client and its server. A message without the
-    field counts as unknown software. `gateway_software` is known from the gateway's own requests. `known`: the gateways of the
-    capture. `passed`: the result of `passed_on`, required if `exchanges` is not complete.
+    response), the last exchange of the connection that has the field is used. A message without the field counts as unknown
+    software.
+    If a candidate has no connection, its server's last exchange is used for the Server field, and the last exchange between its
+    client and its server for the User-Agent.
+    `gateway_software` is known from the gateway's own requests. `known`: the gateways of the capture. `passed`: the result of
+    `passed_on`, required if `exchanges` is not complete.
     """
     core = core.with_columns(pl.col(field).alias(name) for name, (field, _) in FIELDS.items())
     for name in FIELDS:

@@ -20,7 +20,7 @@ _FRAMES = 1 << 16
 """The number of frames in each of the ranges that are counted to find the start of the window."""
 
 Parts = list[tuple[dict[str, RuleModule], dict[str, pl.LazyFrame]]]
-"""Rules, and the tables for their summaries."""
+"""Pairs of rules and the tables that they read."""
 
 
 def window_start(connections: pl.LazyFrame, exchanges: pl.LazyFrame, counts: tuple[int, int]) -> int | None:

@@ -380,9 +380,11 @@ def unjudged(
 ) -> Remainder:  # fmt: skip
     """Return the exchanges and connections that no finding explains: at most `most`, sorted by reason (worst first) and frame.
 
-    `exchanges`, `connections`: the finished rows, or those selected by `suspect_exchanges` and `suspect_connections`. `answers`,
-    `hosts`: all finished rows of `exchanges` and of `connections` that were kept. `latest`: the end of the capture (ns). `file`
-    and `first_time`: as in `resolve`. `many`: stream the rows.
+    `exchanges`, `connections`: the finished rows, or those selected by `suspect_exchanges` and `suspect_connections`.
+    `answers`, `hosts`: all finished rows of `exchanges` and of `connections` that were kept.
+    `latest`: the end of the capture (ns).
+    `file`, `first_time`: as in `resolve`.
+    `many`: stream the rows.
     """
     engine = "streaming" if many else "auto"
     lost, broken = (
@@ -419,8 +421,9 @@ def _repeated(
     """Return the requests after an announced close that the client soon repeated successfully on another connection.
 
     RFC 9112 section 9.3.2 requires a client to do that, so nothing is wrong. Only the next response to the same request counts,
-    because the capture may contain that request very often. `left`: the unjudged requests. `connections`: their connections.
-    `answers`: all exchanges, which may have the repetitions. `hosts`: the connections of these.
+    because the capture may contain that request very often.
+    `left`, `connections`: the unjudged requests, and their connections.
+    `answers`, `hosts`: all exchanges, which may have the repetitions, and the connections of these exchanges.
     """
     key = ["request_method", "request_target", "client_host", "server"]
     waiting = left.filter(c("reason") == "after-close-announced").select("connection", "exchange", "time", "over", *key[:2])

@@ -43,11 +43,13 @@ class Column(NamedTuple):
 
 
 SMALL = 256
-"""The number of rows up to which passing lists to Polars is faster than passing arrays."""
+"""The maximum number of rows for which passing lists to Polars is faster than passing arrays."""
 
 
 FEW = 64
-"""The number of rows up to which passing rows to Polars is faster than passing columns, of which there may be a hundred."""
+"""The maximum number of rows for which passing rows to Polars is faster than passing columns. A table may have a hundred
+columns.
+"""
 
 
 Subject = Literal["exchanges", "segments", "connections", "captures"]

@@ -102,7 +102,7 @@ def zone_suffix(moment: int) -> str:
 
 
 def offset(moment: int) -> int:
-    """Return by how many ns the report's time zone is ahead of UTC at a time (ns since 1970)."""
+    """Return how far the report's time zone is ahead of UTC at a time (ns since 1970), in ns."""
     return (local(moment).utcoffset() or timedelta()) // _SECOND * SECOND
 
 
@@ -163,8 +163,7 @@ class Clock(NamedTuple):
 class LogTime(NamedTuple):
     """A time from a log: nanoseconds since 1970, or since midnight if it has no date.
 
-    `unit`: the precision of the time in ns. `offset`: by how many ns its time zone is ahead of UTC; None if the log names no
-    zone.
+    `unit`: the precision of the time in ns. `offset`: how far its time zone is ahead of UTC (ns); None if the log names no zone.
     """
 
     nanoseconds: int
@@ -215,7 +214,7 @@ def parse_log_time(text: str) -> LogTime:
 
 
 def _offset_of(zone: str) -> int:
-    """Return by how many ns a zone such as "+0100" or "Z" is ahead of UTC."""
+    """Return how far a zone such as "+0100" or "Z" is ahead of UTC, in ns."""
     if zone[0] not in "+-":
         return 0
     minutes = int(zone[1:3]) * 60 + int(zone[-2:])
@@ -257,7 +256,7 @@ def _since_epoch(moment: datetime) -> int:
 def nearest_on_day(of_day: int, moment: int, offset: int | None = None) -> int:
     """Return the time (ns since 1970) nearest to `moment` that has this time of day (ns since midnight).
 
-    `offset`: by how many ns the zone of the time of day is ahead of UTC; None for the zone of the report.
+    `offset`: how far the zone of the time of day is ahead of UTC (ns); None for the zone of the report.
     """
     if offset is not None:
         midnight_utc = (moment + offset) // DAY * DAY - offset

@@ -87,7 +87,10 @@ def screen() -> dict[str, pl.Expr]:
 
 
 def find(connections: pl.LazyFrame, captures: pl.LazyFrame) -> pl.LazyFrame:
-    """Return one row with the number of missing bytes and handshakes, if any, and one for each capture with dropped packets."""
+    """Return one row with the number of missing bytes and handshakes, and one row for each capture with dropped packets.
+
+    The first row is omitted if nothing is missing.
+    """
     return pl.concat([_unseen(connections), _dropped_packets(captures)], how="diagonal_relaxed")
 
 

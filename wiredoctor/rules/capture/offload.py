@@ -53,7 +53,10 @@ def screen() -> pl.Expr:
 
 
 def find(connections: pl.LazyFrame) -> pl.LazyFrame:
-    """Return one row with the numbers of segments longer than their receivers accept and of affected connections, if any."""
+    """Return one row with the number of segments that are longer than their receiver accepts, and of affected connections.
+
+    Return no row if there are none.
+    """
     c = pl.col
     note = pl.format("connection {}: its first segment above the MSS (of {})", "connection", "super_segments")
     place = packet("super_frame", "super_time", note)

@@ -53,7 +53,10 @@ def screen() -> pl.Expr:
 
 
 def find(connections: pl.LazyFrame, captures: pl.LazyFrame) -> pl.LazyFrame:
-    """Return one row with the numbers of heads and chunk-size lines that were cut short and of affected connections, if any."""
+    """Return one row with the number of heads and chunk-size lines that were cut short, and of affected connections.
+
+    Return no row if there are none.
+    """
     c = pl.col
     place = packet("cut_frame", "cut_time", pl.format("connection {}: cut short inside a head or chunk framing", "connection"))
     told = one_capture_candidate(

@@ -356,8 +356,8 @@ MAX_LOOSE = 10_000
 def _unseen(
     exchanges: pl.LazyFrame, connections: pl.LazyFrame, tries: pl.LazyFrame, fronts: pl.LazyFrame
 ) -> pl.LazyFrame:  # fmt: skip
-    """Return a row for each server and error status that suggests a gateway. If the capture shows connections of gateways, return
-    none.
+    """Return a row for each server and error status that suggests a gateway. Return no rows if the capture shows connections of
+    gateways.
     """
     c = pl.col
     status = c("response_status")
@@ -477,10 +477,10 @@ def _same_status(one: Attempt | Exchange, front: Exchange) -> bool:
 
 
 def _outermost(fronts: Mapping[Key, Front], found: Mapping[Key, Failure]) -> dict[Key, int]:
-    """Return the exchanges whose failure is due to a failure at a gateway nearer to the client, each with the time (ns) of the
-    latter.
+    """Return the exchanges that failed because of a failure at a gateway nearer to the client.
 
-    Only the failure at the gateway nearest to the client is reported.
+    For each of them, the value is the time (ns) of that failure. Only the failure at the gateway nearest to the client is
+    reported.
     """
     until: dict[Key, int] = {}
     for key, failure in found.items():

@@ -472,7 +472,7 @@ def _timeout_texts() -> list[pl.Expr]:
 def _from_syn(seconds: list[int | None]) -> list[pl.Expr]:
     """Return the texts about timeouts that began with the first of several SYNs.
 
-    `seconds`: for each row such a timeout; None if there is none, which leaves the row's texts unchanged.
+    `seconds`: the timeout of each row. If it is None, the texts of the row remain unchanged.
     """
     texts = {
         "timeout_named": ": a timeout of {} s",

@@ -269,9 +269,12 @@ def _cheap() -> pl.Expr:
 def _runs(rows: pl.DataFrame) -> pl.DataFrame:
     """Return the connections that belong to runs of ENOUGH or more successive connections with one exchange each.
 
-    `row`: the connection's index in `rows`. `follows`: true if it is not the first of its run. `pause`: the time (ns) since the
-    previous connection, in which another process may have started; 0 if the client had not closed the previous one. `pair`: a
-    hash of its client host and server. Only the needed columns are sorted, which takes a third of the memory.
+    `row`: the connection's index in `rows`.
+    `follows`: true if it is not the first of its run.
+    `pause`: the time (ns) since the previous connection, in which another process may have started; 0 if the client had not
+    closed the previous one.
+    `pair`: a hash of its client host and server.
+    Only the needed columns are sorted, which takes a third of the memory.
     """
     c = pl.col
     order = rows.select(pl.arg_sort_by("opened", "frame", "exchange"))["opened"]

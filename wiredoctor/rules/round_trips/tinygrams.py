@@ -171,10 +171,11 @@ def judge(candidates: pl.DataFrame, state: BoundedMap[_Message] | None) -> tuple
 def _nagle_off() -> pl.Expr:
     """Return whether Nagle's algorithm is proved to be off.
 
-    Any of three facts proves it. Earlier packets of the connection proved it already; half of the run is unacknowledged,
-    although Nagle's algorithm allows only one small segment in flight; or the run took less than half a round trip per segment,
-    although each segment would have waited for a full one. The last fact is a proof even in captures at the receiver, where
-    every segment may be acknowledged as soon as it is captured.
+    Any of three facts proves it:
+    Earlier packets of the connection proved it already.
+    Half of the run is unacknowledged, although Nagle's algorithm allows only one small segment in flight.
+    The run took less than half a round trip per segment, although each segment would have waited for a full one. This is a proof
+    even in captures at the receiver, where every segment may be acknowledged as soon as it is captured.
     """
     c = pl.col
     earlier = c("small_run_bytes") - c("length")

@@ -163,7 +163,7 @@ def _inferred_text() -> pl.Expr:
 
 
 def data_note(told: pl.Expr) -> pl.Expr:
-    """Return the evidence note of the first write: the text `told`. For HTTP, ", more data pending" is added."""
+    """Return the evidence note of the first write: `told`, followed by ", more data pending" for HTTP."""
     return told + pl.when(pl.col("http")).then(pl.lit(", more data pending")).otherwise(pl.lit(""))
 
 

@@ -57,7 +57,9 @@ def server_closed_first() -> pl.Expr:
 
 
 def close_origin(side: str) -> pl.Expr:
-    """Return the column `origin` of a candidate: where the FIN or RST of this side came from, as in `closes`; null if unknown."""
+    """Return the column `origin` of a candidate: who sent the FIN or RST of this side. Its values are as in `closes`; null if
+    unknown.
+    """
     origin = pl.col(f"{side}_close_origin")
     return pl.when(origin != "").then(origin).alias("origin")
 
@@ -81,13 +83,14 @@ def one_capture_candidate(
 ) -> pl.LazyFrame:
     """Return one row about the capture if any of its connections is affected; otherwise no row.
 
-    `touched`: an expression that is true for affected connections. `frame`, `start`: the names of the columns with the first
-    affected packet of a connection, and with its time (ns). `place`: an item of evidence for one connection. `more`: additional
-    aggregates.
+    `touched`: an expression that is true for affected connections.
+    `place`: an item of evidence for one connection.
+    `frame`, `start`: the names of the columns with the first affected packet of a connection, and with its time (ns).
+    `more`: additional aggregates.
 
-    The row has the number of connections (`connections`) and of affected ones (`touched`), the first frame and time, and the end
-    of the last affected connection. Its evidence is `place` for the first `most` affected connections. Texts are only made for
-    these, because there may be a million.
+    The row has the number of all connections (`connections`) and of affected ones (`touched`), the first frame and time, and the
+    end of the last affected connection. Its evidence is `place` for the first `most` affected connections. Texts are only made
+    for these, because there may be a million.
     """
     c = pl.col
     those = connections.filter(touched)

@@ -61,8 +61,10 @@ OF_CONNECTION = (
 class Exchange:
     """An exchange as its client sees it. Times are in ns, and LATE if the event did not happen.
 
-    `asked`: the end of the request. `began`: the start of the final response. `left`: the client's close. `dropped`: the
-    server's close. `answered`: `began`, or the first close if there is no response.
+    `asked`: the end of the request.
+    `began`: the start of the final response.
+    `left`: the client's close. `dropped`: the server's close.
+    `answered`: `began`, or the first close if there is no response.
     """
 
     def __init__(self, values: Mapping[str, Any], prefix: str = "") -> None:
@@ -150,8 +152,10 @@ class Front(NamedTuple):
 class Failure(NamedTuple):
     """Why a gateway failed its client.
 
-    `last` is the try that shows the `kind`; `tries` are all tries. `through`: the gateways that forwarded the failure, beginning
-    with the outermost. `whole`: it is certain that these tries belong to the exchange. `guessed`: as in Front.
+    `last`: the try that shows the `kind`. `tries`: all tries.
+    `through`: the gateways that forwarded the failure, beginning with the outermost.
+    `whole`: it is certain that these tries belong to the exchange.
+    `guessed`: as in Front.
     """
 
     kind: str

@@ -25,7 +25,7 @@ JUDGED_ONLY = (
     *("event_stream", "nagle_seen", "pace_seen"),
     *("after", "gap", "narrow", "sharp", "wide", "lateness", "answer_frame", "answer_time", "prompt_before"),
 )
-"""The columns that no text of a rule needs."""
+"""The columns that only the decision needs, but no text of a rule."""
 
 
 class Row(NamedTuple):
@@ -75,9 +75,10 @@ class Row(NamedTuple):
 class Verdict(NamedTuple):
     """A stall that a rule reports.
 
-    `row`: its index in the candidates, or None if the verdict had to wait for later rows; then `values` has the columns of the
-    stall. `delay`: in ns. `prompt`: earlier on this side, a segment did not have to wait, because the data before it was
-    acknowledged promptly.
+    `row`: its index in the candidates; None if the verdict had to wait for later rows.
+    `values`: the columns of the stall if `row` is None.
+    `delay`: in ns.
+    `prompt`: earlier on this side, a segment did not have to wait, because the data before it was acknowledged promptly.
     """
 
     row: int | None

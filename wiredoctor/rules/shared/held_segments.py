@@ -83,8 +83,9 @@ class _Endpoint:
 class Limits:
     """The limits of a rule about held-back segments.
 
-    `shortest`: the shortest ACK delay (ns) that counts even if it occurs once. `probe`: the shortest and longest lateness (ns) of
-    a segment that a tail loss probe released. `exchanges`: the number of exchanges from which the usual lateness is computed.
+    `shortest`: the shortest ACK delay (ns) that counts even if it occurs once.
+    `probe`: the shortest and longest lateness (ns) of a segment that a tail loss probe released.
+    `exchanges`: the number of exchanges from which the usual lateness is computed.
     `endpoints`, `sides`: the number of clients and servers, and of directions of connections, whose state is kept.
     """
 

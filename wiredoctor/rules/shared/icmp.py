@@ -66,7 +66,7 @@ def key(router: str, type: str, code: str) -> pl.Expr:
 
 
 def number(version: int, type: int, code: int) -> int:
-    """Return the same number as `key`, for one ICMP error."""
+    """Return the number that `key` computes, for one ICMP error."""
     return ((version == 6) * 256 + type) * 256 + code
 
 

@@ -49,7 +49,7 @@ _IDLE_LIMITS: tuple[tuple[int, tuple[tuple[str, str], ...]], ...] = (
 
 
 def default_of_server(limit: int | None, server: str) -> str:
-    """Return the software whose default idle timeout (ns) this is: "; 5 s is the default of Apache httpd (...)", or "" if there
+    """Return the software with this default idle timeout (ns): "; 5 s is the default of Apache httpd (...)". Return "" if there
     is none.
 
     `server`: the Server field. If it is not empty, only the product that it names can be returned.

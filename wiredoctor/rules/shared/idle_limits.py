@@ -160,7 +160,7 @@ def limit_near(rest: pl.Expr) -> pl.Expr:
 
 
 def names_of_limit(limit: pl.Expr) -> pl.Expr:
-    """Return the products whose default idle timeout this is (ns), as text: "nginx (proxy_read_timeout) and Apache httpd
+    """Return the names of the products with this default idle timeout (ns): "nginx (proxy_read_timeout) and Apache httpd
     (ProxyTimeout)".
     """
     named = {seconds * SECOND: _list_names(seconds) for seconds in {limit.seconds for limit in IDLE_LIMITS if limit.closes}}

@@ -25,13 +25,14 @@ SURVIVED = 2
 SURVIVED_SHARE = 4
 """A timeout is refuted by requests that were answered after a longer idle time.
 
-There must be at least SURVIVED such requests, and at least one for every SURVIVED_SHARE closes at the timeout.
+At least SURVIVED of these requests are needed, and at least one for every SURVIVED_SHARE closes at the timeout.
 """
 LEARNED_SHARE = 2
-"""The maximum number of requests per close that were answered after a longer idle time, if a timeout was learned from the closes.
+"""The maximum number of requests per close that were answered after a longer idle time. More refute a timeout learned from the
+closes.
 
-With more such requests, processes ended, and the client sends at a regular interval. A recording of this has 22 per close; 46
-real timeouts have at most 1.
+In that case the closes are due to processes that ended, and the client sends at a regular interval. A recording of this has 22
+requests per close; 46 real timeouts have at most 1.
 """
 MANY = 3
 """The minimum number of moments with early closes that prove a habit, even if the idle times differ. Fewer may be restarts."""
@@ -293,7 +294,7 @@ _SYNS = {**dict.fromkeys(("endpoint", "time", "answered"), pl.Int64()), "refused
 def known_rests(
     closes: pl.LazyFrame, candidates: Iterable[pl.DataFrame], connections: pl.LazyFrame | None = None
 ) -> IdleTimes:  # fmt: skip
-    """Return what is known about the idle timeouts of these candidates' endpoints, from all their closes and from the SYNs to
+    """Return the known facts about the idle timeouts of these candidates' endpoints, from all their closes and from the SYNs to
     them.
 
     `candidates` have `endpoint` and `connection`. Without `connections`, no SYNs are used.

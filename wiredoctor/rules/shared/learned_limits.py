@@ -14,7 +14,7 @@ TOGETHER = 50 * MILLISECOND
 DECIDED_ONCE = 20 * MILLISECOND
 """The maximum time in ns between closes after similar idle times that count as one, because one process closed them together."""
 EARLIEST = 950 * MILLISECOND
-"""The shortest idle time in ns from which a timeout is learned; shorter ones come from workers that end."""
+"""The shortest idle time in ns that is used to learn a timeout. Shorter ones come from workers that end."""
 AT_ONCE = 20 * MILLISECOND
 """The maximum time in ns from the end of a response to a close that belongs to it."""
 NEAR = 20 * MILLISECOND
@@ -76,10 +76,12 @@ class Limit(NamedTuple):
 class End(NamedTuple):
     """A close by the server. Times are in ns.
 
-    `rest`: the idle time before the close; None if the connection was not idle. `known`: when the row became final. `teaches`: a
-    timeout can be learned from the close, because the server had answered everything that the close acknowledges. `reset`: the
-    close is an RST that acknowledges an unanswered request. `waited`: how long that request had been at the server. `said`: the
-    idle timeout (s) that the last response announced. `frame`: the FIN or RST.
+    `rest`: the idle time before the close; None if the connection was not idle.
+    `known`: when the row became final.
+    `teaches`: a timeout can be learned from the close, because the server had answered everything that the close acknowledges.
+    `reset`: the close is an RST that acknowledges an unanswered request. `waited`: how long that request had been at the server.
+    `said`: the idle timeout (s) that the last response announced.
+    `frame`: the FIN or RST.
 
     `sort` is one of
     idle: no request was unanswered;
@@ -156,10 +158,9 @@ def _count_immediate(ends: list[End], rests: list[int]) -> int:
 
 
 def _learned_from_lost(ends: list[End]) -> Limit | None:
-    """Return the idle timeout that requests met: the server reset them because they arrived as the timeout expired. None if
-    unclear.
+    """Return the idle timeout that expired as requests arrived, so the server reset them. None if it is unclear.
 
-    At least half of all closes must be such resets, after similar idle times.
+    At least half of all closes must be resets of this kind, after similar idle times.
     """
     rests = sorted(end.rest for end in ends if end.reset and end.rest is not None and end.rest >= EARLIEST)
     if len(rests) < 3 or 2 * len(rests) < len(ends) or len(_near_median(rests)) < len(rests):

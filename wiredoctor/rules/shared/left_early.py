@@ -101,18 +101,24 @@ FACTS = (
 def early(rows: pl.LazyFrame) -> pl.LazyFrame:
     """Return the rows of `closes` in which the client ended an exchange early, with the columns FACTS.
 
-    All times are in ns. `ended_at`: when the client closed. `waited`: the time since the first byte of its request. `due`:
-    packets until this time may still show why it closed. `timeout`: the common timeout (s) that the wait matches. `half_closed`:
-    the FIN came with the request, and the server closed without sending a byte. `uploading`: the request was not complete, and
-    no final response had begun.
-
-    `begun`: a final response had begun. `head_only`: the client closed at once after it had received the head. `in_pieces`: the
-    server streamed the body in pieces. `stood_still`: no data was sent for seconds before the close. `partial`: the client may
-    have wanted only a part, because the request had a Range field, or a 200 or 206 had begun. `round_trip`: 0 if unknown;
-    `to_client` is its part between capture point and client. `media`: the response is audio or video. `opens`: this is the first
-    exchange of a connection with a captured handshake. `unsized`: the length of the response is not known before its end.
-    `received`: part of the response had come when the client closed. `at_end`: the FIN came with the end of the request, and
-    acknowledges nothing of the response.
+    All times are in ns:
+    `ended_at`: when the client closed.
+    `waited`: the time since the first byte of its request.
+    `due`: the time until which packets may still show why it closed.
+    `timeout`: the common timeout (s) that the wait matches.
+    `half_closed`: the FIN came with the request, and the server closed without sending a byte.
+    `uploading`: the request was not complete, and no final response had begun.
+    `begun`: a final response had begun.
+    `head_only`: the client closed at once after it had received the head.
+    `in_pieces`: the server streamed the body in pieces.
+    `stood_still`: no data was sent for seconds before the close.
+    `partial`: the client may have wanted only a part, because the request had a Range field, or a 200 or 206 had begun.
+    `round_trip`: the round trip between client and server; 0 if unknown. `to_client`: its part between capture point and client.
+    `media`: the response is audio or video.
+    `opens`: this is the first exchange of a connection with a captured handshake.
+    `unsized`: the length of the response is not known before its end.
+    `received`: part of the response had come when the client closed.
+    `at_end`: the FIN came with the end of the request, and acknowledges nothing of the response.
     """
     c = pl.col
     wait, asked = c("client_close_time") - c("request_start"), c("client_close_time") - c("request_end")
@@ -165,7 +171,7 @@ def _half_closed() -> pl.Expr:
 
 
 def _received() -> pl.Expr:
-    """Return whether a part of the response had come when the client closed. It had not come if the close does not acknowledge
+    """Return whether a part of the response had come when the client closed. This is false if the close acknowledges no part of
     it.
     """
     c = pl.col
@@ -346,13 +352,16 @@ def timeout_near(wait: int, share: int, most: int) -> int | None:
 class Ended(NamedTuple):
     """Why a client ended an exchange early.
 
-    `kind`: a kind of client-abort, "half-closed", or None for an unfinished upload without a known reason. `other`: the request
-    that replaced this one, or the request for the page that the user left. `closed`: the user closed that page. `others`: the
-    connections that the same client closed at that moment. `silent`: the finding about one of `others` covers this end.
-    `longest`: the client's longest earlier wait (ns) for a similar response. `not_awaited`: the client closed together with the
-    end of its request, so it did not wait for a response. `hedged`: `other` is the same request, and got its response. `plays`:
-    the client is a media player that was receiving data. `from_syn`: the timeout (s), if it is measured from a SYN that was
-    retransmitted.
+    `kind`: a kind of client-abort, "half-closed", or None for an unfinished upload without a known reason.
+    `other`: the request that replaced this one, or the request for the page that the user left.
+    `closed`: the user closed that page.
+    `others`: the connections that the same client closed at that moment.
+    `silent`: the finding about one of `others` covers this end.
+    `longest`: the client's longest earlier wait (ns) for a similar response.
+    `not_awaited`: the client closed together with the end of its request, so it did not wait for a response.
+    `hedged`: `other` is the same request, and got its response.
+    `plays`: the client is a media player that was receiving data.
+    `from_syn`: the timeout (s), if it is measured from a SYN that was retransmitted.
     """
 
     kind: str | None
@@ -507,10 +516,11 @@ def _replacing_request(own: Request, row: Mapping[str, Any], clients: Clients) -
 
 
 def _answered_copy(own: Request, row: Mapping[str, Any], clients: Clients) -> Request | None:
-    """Return the same request on another connection if its response arrived just before the client closed this one; otherwise
+    """Return the same request on another connection, if its response arrived just before the client closed this one; otherwise
     None.
 
-    It must be the only such response during this wait: a client that repeats a request all the time often gets one.
+    It must be the only copy that was answered during this wait: a client that repeats a request all the time often gets a
+    response.
     """
     moment = row["ended_at"]
     got = [

@@ -24,12 +24,16 @@ AT_ONCE = Threshold("10 ms", "in this time (plus the round trip to the server), 
 FORGOTTEN, WARNED, ON_ARRIVAL, MET, NOT_READ, IMMEDIATE, AFTER_A_WHILE, IN_PART, HALF_CLOSED = range(9)
 """The causes of a lost request.
 
-FORGOTTEN: an RST from a host that does not know the connection. WARNED: a close that the previous response had announced.
-ON_ARRIVAL: a close of a fresh connection. MET: a close before the request arrived.
+FORGOTTEN: an RST from a host that does not know the connection.
+WARNED: a close that the previous response had announced.
+ON_ARRIVAL: a close of a fresh connection.
+MET: a close before the request arrived.
 
-In the other cases, the server's kernel acknowledged the request. NOT_READ: an RST shows that the request was not read. IMMEDIATE,
-AFTER_A_WHILE: a close at once, or later. IN_PART: a close that acknowledges only a part of the request, or came before the
-request was complete. HALF_CLOSED: a close after the client had closed its half (left_early.py).
+In the remaining cases, the server's kernel acknowledged the request:
+NOT_READ: an RST shows that the request was not read.
+IMMEDIATE, AFTER_A_WHILE: a close at once, or later.
+IN_PART: a close that acknowledges only a part of the request, or came before the request was complete.
+HALF_CLOSED: a close after the client had closed its half (left_early.py).
 """
 
 
@@ -50,11 +54,13 @@ def screen() -> pl.Expr:
 
 
 def find_lost(closes: pl.LazyFrame) -> pl.LazyFrame:
-    """Return the rows of `closes` with a lost request; of several requests in a pipeline, only the first.
+    """Return the rows of `closes` with a lost request. Of several lost requests in a pipeline, only the first is returned.
 
-    `took`: the cause, such as FORGOTTEN. `at_limit`: the close may be due to an idle timeout. `idle`, `rested` (ns): how long the
-    connection had been idle when the request reached the server, and when the server closed; null for the first request of a
-    connection. `later` (ns): the time from the request to the close, as seen by the server; null if its round trip is unknown.
+    `took`: the cause, such as FORGOTTEN.
+    `at_limit`: the close may be due to an idle timeout.
+    `idle`: how long (ns) the connection had been idle when the request reached the server; null for the first request.
+    `rested`: how long (ns) it had been idle when the server closed; null for the first request.
+    `later`: the time (ns) from the request to the close, as seen by the server; null if its round trip is unknown.
     `requests`: the number of lost requests, including the later ones in the pipeline.
     """
     c = pl.col

@@ -217,10 +217,10 @@ def _fits_coarse_timeout(moment: list[End]) -> bool:
 
 
 def _is_timeout_replaced(moment: list[End], uses: Uses) -> bool:
-    """Return whether the server no longer uses an idle timeout that would explain these closes, so a process with it ended.
+    """Return whether the server no longer uses an idle timeout that would explain these closes.
 
-    No connection from before the closes is used again. A newer connection was idle for at least their shortest idle time, and was
-    then used successfully or stayed open.
+    No connection from before the closes may have been used again. A newer connection must have been idle for at least their
+    shortest idle time, and must then have been used successfully or stayed open.
     """
     c = pl.col
     start, end, shortest = moment[0].time, moment[-1].time, _rests(moment)[0]

@@ -33,19 +33,19 @@ def with_pace(rows: pl.DataFrame, connections: pl.LazyFrame, exchanges: pl.LazyF
     """Add columns that show whether a client reads at its own pace. Each row is about one time for which a receive window was
     closed.
 
-    `period`: the time (ns) between two openings of the window. `rate`: the bytes per second between them. A value is null unless
-    it is similar for at least half of the closed windows of the response. It is also null for a window that was closed for more
-    than two periods. Only the first window may be closed longer, if the client had read ahead so much that the rate explains it.
+    `period`: the time (ns) between two openings of the window. `rate`: the bytes per second between them.
+    A value is null unless it is similar for at least half of the closed windows of the response. It is also null for a window
+    that was closed for more than two periods. Only the first window may be closed longer, if the client had read ahead so much
+    that the rate explains it.
+    `plays`: the response is audio or video, or its client is a player.
+    `of_client`: the window belongs to a client.
+    Openings count only if they are at most `most` ns apart. `period`, `rate` and `plays` are only for HTTP clients that are not
+    gateways, because a gateway may wait for a client of its own.
+    `longest_pause`: the longest time (ns) for which such a client closed its window in the response.
+    `paused_percent`: the part of the response's time for which its windows were closed; null unless the response is complete.
 
-    `plays`: the response is audio or video, or its client is a player. `of_client`: the window belongs to a client. Only
-    openings at most `most` ns apart count. `period`, `rate` and `plays` are only for HTTP clients that are not gateways, because
-    a gateway may wait for a client of its own.
-
-    `longest_pause`: the longest time (ns) for which such a client closed its window in the response. `paused_percent`: the part
-    of the response's time that all these windows took, null unless the response is complete.
-
-    `rows` have `connection`, the `direction` of the receiver, `http`, and `start` (ns). They also have `opened` (ns) and
-    `offset` of the next data (null if the window never opened), and `closed`, the time (ns) for which the window was closed.
+    `rows` have `connection`, the `direction` of the receiver, `http`, and `start` (ns). They also have `opened` (ns) and `offset`
+    of the next data (null if the window never opened), and `closed`, the time (ns) for which the window was closed.
     """
     c = pl.col
     clients = connections.select("connection", "client_direction").join(

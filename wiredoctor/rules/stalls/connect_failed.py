@@ -455,10 +455,13 @@ def _other_address() -> pl.Expr:
 def _group_failures(rows: pl.DataFrame) -> pl.DataFrame:
     """Group failures into findings.
 
-    `row`: the index of the first failure. `end`: the end of the last failure (ns). `lost`: the time lost (ns), null if none
-    was. `alone`: True if the finding is about a single failure. `failures`, `servers`, `server_hosts`, `clients`, `outages`:
-    the numbers of these in the group. `waited_for`, `down_for`: the longest time (ns) before the other attempt, and of an
-    outage. Hosts are replaced by numbers before sorting, which takes less memory.
+    `row`: the index of the first failure.
+    `end`: the end of the last failure (ns).
+    `lost`: the time lost (ns); null if there was none.
+    `alone`: true if the finding is about a single failure.
+    `failures`, `servers`, `server_hosts`, `clients`, `outages`: the numbers of these in the group.
+    `waited_for`: the longest time (ns) until a client tried another address. `down_for`: the longest outage (ns).
+    Hosts are replaced by numbers before sorting, which takes less memory.
     """
     c = pl.col
     hosts = {"client": c("client_host"), "server": c("server"), "server_host": _host("server")}
@@ -590,7 +593,7 @@ _ERRNO = {
 
 _SYN_OR_RST = "tcp.flags.syn == 1 || tcp.flags.reset == 1"
 _ICMP = "tcp.flags.syn == 1 && (icmp || icmpv6)"
-"""A display filter: Wireshark applies tcp.flags to the SYN quoted in an ICMP error, too."""
+"""The display filter for an ICMP error that quotes a SYN: Wireshark also applies tcp.flags to the quoted header."""
 
 
 def _with_texts(told: pl.DataFrame) -> pl.DataFrame:

@@ -96,7 +96,7 @@ RULE = Rule(
 )
 
 STREAM_PAUSES = 4
-"""The number of pauses of the application from which a chunked response is a stream."""
+"""The minimum number of the application's pauses in a chunked response that counts as a stream."""
 
 RECORDED = 4
 """The maximum number of recorded pauses of a response: the one between head and body, and three in the body."""

@@ -247,7 +247,10 @@ def _candidate_columns(rows: pl.DataFrame, slow: pl.DataFrame, groups: pl.DataFr
 
 
 def _any_number(request: str) -> str:
-    """Return a request line with # in place of each 0, and explain the #. Rows have 0 in place of each digit."""
+    """Return the text of a request line with # in place of each digit, and with an explanation of the #.
+
+    `request` has 0 in place of each digit.
+    """
     return f"{request.replace('0', '#')} (# is any digit)" if "0" in request else request
 
 

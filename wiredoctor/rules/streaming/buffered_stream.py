@@ -154,9 +154,11 @@ _FACTS = (
 LIKELY, OTHER_SIDE, CUT, EARLIER, BEHIND = "likely", "other-side", "cut", "earlier-stream", "behind"
 """The proof of a candidate.
 
-LIKELY: nothing proves it, but it is likely. OTHER_SIDE: there is no proof yet, and `conclude` drops the candidate unless the
-other side of a gateway proves it. CUT: a burst of held-back events ends inside an event. EARLIER: an earlier response of the
-server was streamed. BEHIND: the data was seen earlier on the other side of a gateway.
+LIKELY: nothing proves it, but it is likely.
+OTHER_SIDE: there is no proof yet, and `conclude` drops the candidate unless the other side of a gateway proves it.
+CUT: a burst of held-back events ends inside an event.
+EARLIER: an earlier response of the server was streamed.
+BEHIND: the data was seen earlier on the other side of a gateway.
 """
 
 
@@ -210,7 +212,9 @@ def find(exchanges: pl.LazyFrame) -> pl.LazyFrame:
 
 @dataclass(eq=False, repr=False)
 class _Streamed:
-    """The first streamed response of an endpoint: when streaming was recognized and when it ended (ns), and its first frame."""
+    """The first streamed response of an endpoint: when streaming was recognized (ns), when the response ended (ns), and its first
+    frame.
+    """
 
     known: int = NEVER
     end: int = NEVER

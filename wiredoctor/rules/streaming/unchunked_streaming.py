@@ -76,7 +76,9 @@ LONE_PAUSE = Threshold(
     "200 ms", "the minimum pause if it is the only one in a large body: a busy server pauses once in the middle of a file, too"
 )
 LARGE_BODY = 64_000
-"""The number of bytes from which a body with a single pause may be a file: several times what programs write at once."""
+"""The minimum size in bytes of a body that may be a file if it has a single pause. It is several times what programs write at
+once.
+"""
 
 
 def cutoffs() -> dict[str, int]:
