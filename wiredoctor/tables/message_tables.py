@@ -152,7 +152,7 @@ BURSTS = Table(
 
 FAULTS = Table(
     "faults",
-    "a message that violates HTTP framing (RFC 9112 section 6) or the grammar of its header section, written immediately. "
+    "a message that violates HTTP framing (RFC 9112 section 6) or the grammar of its header section. Written at once. "
     "For each side of a connection there is at most one framing fault, preceded by at most one grammar fault of each kind",
     (
         _c("connection", I64, "", "connection id"),

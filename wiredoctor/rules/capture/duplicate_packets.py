@@ -66,8 +66,8 @@ _TOLD_APART = (
 _CURES = (
     "Let the mirror port copy one direction of each port only (rx or tx, not both).",
     "Capture on one interface instead of all of them (tcpdump -i eth0, not -i any).",
-    "Capture on one side of the router or balancer, or let the mirror port copy one of its ports only.",
-    "Capture on one side of the router, or let the mirror port copy one of its ports only.",
+    "Capture on one side of the router or balancer, or mirror only one of its ports.",
+    "Capture on one side of the router, or mirror only one of its ports.",
     "Capture either inside or outside of the VLAN or tunnel.",
 )
 
