@@ -186,7 +186,7 @@ def fingerprint(rule: str, kind: str | None, side: str | None, server: str | Non
     They depend on the path without digits, but not on connection or time. The target is taken from `identity_target`, so a
     fingerprint cannot be used to guess passwords.
     """
-    import hashlib  # not at the start, because it loads OpenSSL
+    import hashlib  # imported only when needed, because it loads OpenSSL
 
     path = re.sub(r"[0-9]+", "", identity_target((target or "").partition("?")[0]))
     text = "\0".join(("1", rule, kind or "", side or "", server or "", masked_method(method or ""), path))

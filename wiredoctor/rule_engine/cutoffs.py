@@ -56,12 +56,12 @@ class Cutoffs(NamedTuple):
     min_flush_gap: int = 5 * MILLISECOND
     """`runs`, `exchanges`: the minimum time between two small pieces after which the first one counts as flushed on purpose."""
     min_pause: int = 50 * MILLISECOND
-    """`exchanges`: the minimum length of the application's pauses within a body that are counted.
+    """`exchanges`: the minimum length of a pause of the application within a body, for the pause to be counted.
 
     A rule may only lower the default, because several rules rely on it.
     """
     min_pause_after_head: int = SECOND
-    """`exchanges`: the minimum length of a pause between the head and the body of a response that is recorded."""
+    """`exchanges`: the minimum length of a pause between the head and the body of a response, for the pause to be recorded."""
     min_event_pause: int = 500 * MILLISECOND
     """`exchanges`: the minimum length of a pause before a burst of held-back events."""
     min_held_events: int = 3

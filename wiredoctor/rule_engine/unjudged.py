@@ -45,10 +45,9 @@ AT_ONCE = SECOND
 """The maximum time in ns from the SYN-ACK until a host closes an unused connection, if it did not wait for a request."""
 
 AGAIN = 5 * SECOND
-"""The time in ns within which a client repeats a request, even if it pauses for a second or two.
+"""The maximum time in ns until a client repeats a request, even if it pauses for a second or two. A later one is a new request.
 
-It begins at the end of the connection's last response, or at the request if that is later. Later than this, the same request is a
-new one.
+The time counts from the end of the connection's last response, or from the request if that is later.
 """
 
 PROBES = 2

@@ -223,7 +223,7 @@ def _is_plain(part: str) -> bool:
 
 
 def _identity_path(path: str) -> str:
-    # compiling expressions that cannot match takes longer than a small capture
+    # compiling expressions that cannot match takes longer than analyzing a small capture
     if "=" in path or "%" in path:
         path = _PARAMETER.sub(r"\1*", path)
     if "@" in path:

@@ -1,4 +1,4 @@
-"""Compile regular expressions when they are first used: compiling all of them takes longer than a small capture."""
+"""Compile regular expressions when they are first used: compiling all of them takes longer than analyzing a small capture."""
 
 from __future__ import annotations
 

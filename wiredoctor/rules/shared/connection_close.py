@@ -20,7 +20,7 @@ FRAMING_ERRORS = (
     *("chunked-to-http10", "unframed-request-body", "unfinished-transfer-coding"),
     "malformed-head/no-status-line",
 )
-"""The rules that report an unknown end of a message, which explains later events on the connection.
+"""The rules that report a message whose end is unknown. Such a message explains later events on the connection.
 
 "rule/kind" stands for one kind of a rule, and "rule/" for findings without a kind.
 """

@@ -22,8 +22,9 @@ Either it was small (nagle), or every segment had to wait for a buffer, congesti
 """
 
 FIRST_AT_ONCE = 600_000
-"""The maximum time in ns from an ACK to the next segment that proves that ACKs release segments. It is used if the payload is not
-HTTP.
+"""The maximum time in ns from an ACK to the next segment, if this segment is to prove that ACKs release segments.
+
+It is used if the payload is not HTTP.
 """
 FEW = 2
 """The number of stalls that may be coincidences, because a program happened to write when the ACK arrived. More are proof."""
@@ -193,7 +194,7 @@ class Stalls:
         pauses = row.event_stream and row.nagle_seen
         usual = self._usual_delay(endpoint, row) if cause == "nagle" and not pauses else 0
         if row.nagle_seen and row.part == "small" and 2 * usual >= row.delay:
-            # the program pauses between its writes, which says nothing about those that an ACK released
+            # the program pauses between its writes; that does not show how late a released segment would have been
             usual = 0
         short = row.delay < self._limits.shortest
         late_start = cause == "nagle" and not row.handshake and _program_paces(row, side)

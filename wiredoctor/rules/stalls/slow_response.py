@@ -174,7 +174,7 @@ def _paused() -> pl.Expr:
         c("response_pause_total") + pl.when(_paused_after_head()).then(pauses[0]).otherwise(0),
     )
     stops = [pl.when(pause >= MIN_WAIT.value).then(pause) for pause in pauses]
-    # a server that limits its rate pauses again and again for the same time, and the source of a chunked body at any time
+    # a server that limits its rate pauses repeatedly for the same time; the source of a chunked body may pause at any time
     second = pl.sum_horizontal(stops) - longest
     twice = (
         (framing == "content-length") & (10 * second < 9 * longest) & (pl.sum_horizontal(one.is_not_null() for one in stops) == 2)

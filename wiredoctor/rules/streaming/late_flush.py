@@ -109,7 +109,7 @@ def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
         .join(hosts.select("connection", "client_host"), on="connection")
         .drop("connection")
     )
-    # the client has the page when its end has passed the capture point and half of the way back
+    # a request that follows the page passes the capture point a round trip to the client after the page's end
     after = c("asked_start") - c("response_end") - c("way")
     asked_then = (after >= -pl.max_horizontal(pl.lit(MILLISECOND), c("way") // 10)) & (c("asked_start") > c("response_end"))
     return (
