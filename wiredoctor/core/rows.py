@@ -28,7 +28,7 @@ class Rows:
         """Begin a row, and return the buffer to which its cells are written."""
         if self.count & (TOGETHER - 1) == 0 and self.count > 0:
             self.parts.append(self.cells.getvalue())
-            self.cells = BytesWriter()
+            self.cells.truncate(0)  # keeps the memory, which a new buffer would have to allocate again
         self.count += 1
         return self.cells
 
@@ -39,7 +39,7 @@ class Rows:
     def take(self) -> list[bytes]:
         """Return the cells of all rows as little-endian 64-bit integers, in one or more parts. Begin a new table."""
         parts = [*self.parts, self.cells.getvalue()]
-        self.cells = BytesWriter()
+        self.cells.truncate(0)
         self.parts = []
         self.count = 0
         return parts

@@ -108,7 +108,8 @@ def _host(endpoint: str) -> pl.Expr:
 def suspect_exchanges() -> pl.Expr:
     """Return a cheap filter of `exchanges` that is true for every row that `_exchanges` may report."""
     unread = ~c("has_response") | (c("response_end_reason") != "complete") | (c("request_end_reason") != "complete")
-    return unread | ((c("response_status") < 200) & ~c("upgraded")) | _met_no_connection() | _is_cut_websocket()
+    cut = c("upgraded") & c("server_close_frame").is_not_null()  # perhaps a WebSocket; to compare texts is not cheap
+    return unread | ((c("response_status") < 200) & ~c("upgraded")) | _met_no_connection() | cut
 
 
 def _met_no_connection() -> pl.Expr:
