@@ -11,14 +11,14 @@ from wiredoctor.core.packet import Packet
 from wiredoctor.core.segment import ACK, NEVER, RST, Segment
 
 LONGEST: Final = 1 << 60
-"""The upper limit of a time difference in nanoseconds: a sum of three such differences must fit in 64 bits."""
+"""The maximum time difference in nanoseconds. The sum of three of them must fit in 64 bits."""
 
 
 def acknowledge(connection: Connection, own: Side, peer: Side, packet: Packet, segment: Segment, most: i64) -> None:
     """Set the number of bytes that a packet newly acknowledges. Ignore an ACK of data that the peer cannot have sent.
 
-    If the ACK acknowledges captured segments, also set when the newest of them was sent and how long the ACK was delayed. At most
-    `most` of them are examined.
+    If the ACK acknowledges captured segments, also set when the newest of them was sent and how long the ACK was delayed. Only
+    the last `most` segments are examined.
     """
     segment.rtt_own = own.rtt
     segment.rtt_peer = peer.rtt
@@ -97,7 +97,10 @@ def keep_round_trip(own: Side, sample: i64, is_guess: bool) -> None:
 
 
 def whole_round_trip(segment: Segment) -> i64:
-    """Return the round trip between both ends of the connection in ns; 0 if the part to one of the ends is still unknown."""
+    """Return the round trip between both ends of the connection in ns.
+
+    Return 0 until the round trips from the capture point to both ends are known.
+    """
     if segment.rtt_own == NEVER or segment.rtt_peer == NEVER:
         return 0
     return add_round_trips(segment.rtt_own, segment.rtt_peer)
@@ -109,7 +112,10 @@ def add_round_trips(first: i64, second: i64) -> i64:
 
 
 def announce_window(own: Side, peer: Side, packet: Packet, segment: Segment) -> None:
-    """Set the window update, duplicate ACK (RFC 5681 section 2) and full-segment flags of a packet that announces a window."""
+    """Set the window update and duplicate ACK (RFC 5681 section 2) flags of a packet that announces a window.
+
+    Also record whether the window has less room than a full segment.
+    """
     segment.window_update = segment.duplicate_ack = segment.widens_window = False
     if packet.flags & ACK == 0 or packet.flags & RST:
         return

@@ -19,7 +19,7 @@ USUAL_DELAY: Final = 1_000_000_001
 
 @mypyc_attr(acyclic=True)
 class Alarm:
-    """The time at which a connection is woken up. Of alarms with the same time, the one that was set first is processed first."""
+    """The time at which a connection is woken up. Alarms with the same time are processed in the order in which they were set."""
 
     def __init__(self, time: i64, number: i64, connection: HttpConnection) -> None:
         self.time: i64 = time
@@ -94,7 +94,7 @@ class Alarms:
         return alarm.connection
 
     def forget(self) -> None:
-        """Drop alarms that will not go off: those of ended connections, and those for which the connection has an earlier one."""
+        """Drop the alarms of ended connections, and those that an earlier alarm of the same connection replaced."""
         self.queue = [alarm for alarm in self.queue[self.queue_first :] if alarm.is_due()]
         self.queue_first = 0
         self.heap = [alarm for alarm in self.heap if alarm.is_due()]

@@ -105,7 +105,7 @@ def join_flights(
 ) -> None:  # fmt: skip
     """Record how far the sender's clock advanced before a packet, unless the sender waited for its receiver.
 
-    If the sender waited for an ACK or for room in the window, `pieces` ignores the time before the packet.
+    If the sender waited for an ACK or for room in the window, exclude the time before the packet from `pieces`.
     """
     releases, syn = message.releases, own.syn
     if releases is None:
@@ -164,8 +164,8 @@ def note_pause(
 ) -> None:  # fmt: skip
     """Count a burst (packets without a long pause between them) of a response body.
 
-    Record the pause before it if the application paused. `pause` and `rtt` are in ns. `reasons` is the result of `explain_pause`;
-    all of its bits are needed to show that the application paused.
+    Record the pause before the burst if `reasons`, the result of `explain_pause`, has all bits: then the application paused.
+    `pause` and `rtt` are in ns.
     """
     pauses = message.pauses
     if pauses is None:

@@ -109,8 +109,8 @@ class ChainRecords(Records):
     """The packet records of several files.
 
     `first_times`: the time of each file's first packet in ns since 1970, or None. If `one_interface` is true, interfaces of
-    different files with equal numbers and descriptions count as one interface. `origin`: the time from which times count, in ns
-    since 1970; None for that of the first packet.
+    different files with equal numbers and descriptions count as one interface. `origin`: the time that counts as 0, in ns since
+    1970; None means the time of the first packet.
     """
 
     format: str = "pcap"

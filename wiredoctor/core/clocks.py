@@ -22,7 +22,7 @@ PLAIN: Final = 0x0101080A
 """The timestamps option with the usual padding: NOP, NOP, kind 8, length 10 (RFC 7323 appendix A)."""
 HEADER: Final = 20
 OPTION: Final = 12
-"""The size in bytes of a TCP header without options; then the size of the padded timestamps option."""
+"""The size in bytes of the padded timestamps option. HEADER is the size of a TCP header without options."""
 KIND: Final = 8
 LENGTH: Final = 10
 UNITS: Final = [MILLISECOND, 4 * MILLISECOND, 10 * MILLISECOND, 100 * MILLISECOND, MILLISECOND // 1000]
@@ -32,7 +32,7 @@ The first is used by Linux since 4.13, Windows, macOS and FreeBSD; the next thre
 their timer interrupt; the last by Linux since 6.7 for internal paths.
 """
 SHORTEST: Final = 20 * MILLISECOND
-"""The shortest time in ns between two timestamps that are compared; over less, the jitter of the path is too large."""
+"""The shortest time in ns between two timestamps that are compared. Over a shorter time, the path's jitter matters too much."""
 FEWEST: Final = 8
 """The minimum number of ticks between two compared timestamps, because the last tick is incomplete."""
 SURE: Final = 2

@@ -1,7 +1,7 @@
 """Track closed receive windows from the announcement until the sender sends new data into the reopened window.
 
-A window is closed while its receiver announces 0 bytes or less than one MSS. The second kind only counts if a full segment
-follows.
+A window is closed while its receiver announces less than one MSS. If it announces more than 0 bytes, the window only counts as
+closed if a full segment follows.
 """
 
 from __future__ import annotations

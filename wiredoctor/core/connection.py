@@ -282,7 +282,7 @@ class Side:
         self.window: i64 = -1
         """The window field of the newest announcement."""
         self.letters: i64 = 0
-        """The letters of the history that occurred in this direction, as bits."""
+        """The kinds of packets that this side has sent, as bits; each is a letter of the connection's history (history.py)."""
         self.last_frame: i64 = NEVER
         self.payload_frame: i64 = NEVER
         """The frame number of this side's newest packet with payload."""
@@ -291,7 +291,8 @@ class Side:
         self.short_window_frame: i64 = NEVER
         """The frame number of this side's newest packet that announced less room than a full segment."""
         self.recent_packet: i64 = -1
-        """The number in copies.py of this side's newest packet, at which the search for duplicate copies begins."""
+        """The number of this side's newest packet in the ring buffer of copies.py. The search for duplicate copies begins there.
+        """
         self.recent_reached: i64 = 0
         """The highest sequence number of the packets kept by copies.py; a packet not beyond it may be a duplicate copy."""
         self.recent_claimed: i64 = -1
@@ -365,7 +366,7 @@ class Handshake:
         self.answered_syn_time: i64 = NEVER
         self.answered_syn_has_extras: bool = False
         self.echoes_first: bool = False
-        """The newest SYN-ACK echoes the TSval of the first SYN, and not that of the newest SYN before it."""
+        """True if the newest SYN-ACK echoes the TSval of the first SYN, and not that of the last SYN before the SYN-ACK."""
         self.refused_frame: i64 = NEVER
         """The frame number of the first RST that refuses the SYN."""
         self.refused_time: i64 = NEVER
@@ -444,7 +445,7 @@ class Connection:
         """A hash of both addresses, as in Packet."""
         self.ports: i64 = 0
         self.next: Connection | None = None
-        """The next connection in the same chain of Flows, which keeps this one while `is_followed`."""
+        """The next connection in the same chain of `Flows`. A connection stays in its chain while `is_followed` is true."""
         self.is_turned: bool = False
         self.is_followed: bool = True
         self.closed: bool = False

@@ -24,7 +24,7 @@ ENDS: Final = (
     "address_bytes",
     *("client_high", "client_low", "client_port", "server_high", "server_low", "server_port"),
 )
-"""The column names of addresses and ports in `connections`; the upper half of an IPv4 address is 0."""
+"""The column names of addresses and ports in `connections`. An address has two halves; the high half of an IPv4 address is 0."""
 
 CONTENT: Final = ("protocol", "exchanges", "cut_heads", "cut_frame", "cut_time", "hello")
 """The names of the last columns of `connections`, which describe the content of a connection."""

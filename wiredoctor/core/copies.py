@@ -2,8 +2,8 @@
 
 A switch that mirrors both received and sent packets, or a capture on two interfaces, records a packet twice. The rule
 `duplicate-packets` defines which packets are equal. A packet is not a copy if it has data or an acknowledgment beyond what its
-side sent within the last 100 ms. Two comparisons decide this for almost every packet. Otherwise the earlier packets of the side
-are searched, newest first. Those with the same sequence and acknowledgment numbers are compared completely.
+side sent within the last 100 ms. For almost every packet, two comparisons show this. For any other packet, the earlier packets of
+the side are searched, newest first. Those with the same sequence and acknowledgment numbers are compared completely.
 
 A capture on all interfaces of a router contains each packet before and after a queue, in which it may wait for seconds. After a
 connection has shown a copy with a different time to live, copies of later packets are searched for 10 s. Their IP identification
@@ -29,7 +29,7 @@ from wiredoctor.tables import SCRATCH
 WITHIN: Final = 100_000_000
 """The maximum time in ns between two records of one packet; common systems retransmit after at least 200 ms."""
 QUEUED: Final = 10_000_000_000
-"""The maximum time in ns between records of one packet before and after a queue; longer queues are not known."""
+"""The maximum time in ns between records of one packet before and after a queue; no longer queuing delays are known."""
 TTL_AT: Final = 17
 ID: Final = (1 << TTL_AT) - 1
 """A bit mask for Side.ip that selects identification + 1; the time to live is in the bits above it."""
@@ -39,7 +39,7 @@ AT_ONCE: Final = 1_000_000
 Such copies come from a mirror port; equal packets further apart may be retransmissions.
 """
 SEARCHED: Final = 1_024
-"""The maximum number of a side's packets compared with one packet: 1 ms of a link with 10 Gbit/s."""
+"""The maximum number of a side's packets that are compared with one packet. A link with 10 Gbit/s carries as many in 1 ms."""
 UNEQUAL: Final = 16
 """A packet with equal numbers and different options counts as this many comparisons, because reading it takes as long."""
 HALF: Final = 1 << 31
@@ -237,7 +237,7 @@ def may_be_queued(copies: SecondCopies | None, first: RecentPacket, packet: Pack
     """Return whether a packet that comes long after `first` may be a copy of it, delayed in the queue of a router.
 
     The connection must have had copies from both sides of a router before. The packet must have an IP identification and
-    timestamps; those of `first` are equal to them.
+    timestamps, and both must equal those of `first`.
     """
     if copies is None or not NEVER < copies.routed_frame < first.frame or first.ttl() == packet.ttl:
         return False

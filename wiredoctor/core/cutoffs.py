@@ -1,7 +1,6 @@
 """The least strict thresholds of the enabled rules. The core writes no event row that misses them, because no rule could use it.
 
-The fields equal those of wiredoctor.rule_engine.cutoffs.Cutoffs. The values for tables with a row for every segment follow from
-tables.SEGMENTS.
+The fields equal those of wiredoctor.rule_engine.cutoffs.Cutoffs.
 """
 
 from __future__ import annotations
@@ -30,13 +29,13 @@ class Cutoffs:
         self.max_quick_ack: i64 = -UNREACHABLE
         """The maximum delay of an ACK that counts as prompt."""
         self.min_lateness: i64 = UNREACHABLE
-        """The minimum time after which the end of a message counts as late, without a delayed ACK."""
+        """The minimum time, minus round trips, after which the end of a message counts as late although the ACK was prompt."""
         self.min_probe_wait: i64 = 200 * MILLISECOND
         """The minimum time after which a segment may have been sent as a tail loss probe."""
         self.min_cork_wait: i64 = UNREACHABLE
         """The minimum time between the ACK of full segments and the small end of their message, minus round trips."""
         self.max_cork_wait: i64 = -UNREACHABLE
-        """The maximum of the time in `min_cork_wait`; a quarter of a round trip is added as tolerance."""
+        """The maximum for the same time as `min_cork_wait`; a quarter of a round trip is added as tolerance."""
         self.min_stall: i64 = UNREACHABLE
         """The minimum time without progress before the retransmission that ended it."""
         self.min_retransmission_delay: i64 = 50 * MILLISECOND
@@ -46,9 +45,9 @@ class Cutoffs:
         self.min_closed_window: i64 = 20 * MILLISECOND
         """The minimum time for which a window was closed."""
         self.min_window_wait: i64 = UNREACHABLE
-        """The minimum time for which refused data, or an override timer, kept a sender waiting."""
+        """The minimum time for which a sender waited because the receiver refused data, or until its override timer ran out."""
         self.min_run: i64 = UNREACHABLE
-        """The minimum number of segments in a run of small segments; 2 suffice if another message continues the run."""
+        """The minimum number of segments in a run of small segments; 2 are enough if the run continues in another message."""
         self.max_run: i64 = -UNREACHABLE
         self.max_run_interval: i64 = 20 * MILLISECOND
         """The maximum time between two segments of a run."""

@@ -22,7 +22,7 @@ class Datagrams:
 
     def __init__(self) -> None:
         self.scratch: bytearray = bytearray()
-        """A buffer with each datagram after its addresses. Its positions in the capture begin at tables.SCRATCH."""
+        """A buffer with the addresses and the content of each datagram. Its first byte has the position tables.SCRATCH."""
         self.fragments: FragmentStore | None = None
         """The fragments of incomplete datagrams. The module is only loaded when the first fragment arrives."""
         self.tunnels: dict[int, None] = {}

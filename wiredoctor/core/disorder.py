@@ -1,8 +1,8 @@
 """Find out why timestamps of a file go back: its packets are not in time order, or a clock was set back.
 
-Connections show which, if they have packets before and after the place where the timestamps go back. If there are no such
-connections, a clock may have been set back if the times after this place overlap those before it. Otherwise it makes no
-difference, and the packets can be sorted by time.
+A connection with packets before and after the place where the timestamps go back shows which of the two it is. Without one, the
+times before and after this place are compared: if they overlap, a clock may have been set back. If they do not overlap, the cause
+makes no difference, and the packets can be sorted by time.
 """
 
 from __future__ import annotations
@@ -19,9 +19,10 @@ from wiredoctor.core.records import ACROSS, AHEAD, LATEST, LEAST, SHUFFLED, Reco
 from wiredoctor.core.segment import ACK, FIN, SYN
 
 FEW: Final = 5
-"""If fewer packets are behind the latest time, they were only late. Otherwise their clock may have been set back."""
+"""If fewer packets than this are earlier than the latest time, they were only late. If more are, a clock may have been set back.
+"""
 OFTEN: Final = 8
-"""A clock is not set back more often than this."""
+"""The maximum number of times that a clock is assumed to have been set back."""
 MAX_PARTS: Final = 1 << 16
 """The maximum number of steps back that are examined."""
 FLOWS: Final = 1 << 16
@@ -43,11 +44,11 @@ class Part:
         self.earliest_before: i64 = LATEST if before is None else before.earliest
         self.latest_before: i64 = -LATEST if before is None else before.latest
         self.behind: i64 = 0
-        """The number of packets until times are later than `latest_before` again; those after it do not count."""
+        """The number of packets before the first one that is not earlier than `latest_before`."""
         self.is_behind: bool = before is not None
         self.for_order: i64 = 0
         self.for_clock: i64 = 0
-        """The number of packet pairs that show that the file order is right. `for_order` counts those that show it is wrong."""
+        """The number of packet pairs whose file order is right, so a clock was set back. `for_order` counts the other pairs."""
 
     def add(self, time: i64) -> None:
         """Add the time of the next packet."""
@@ -110,10 +111,10 @@ class Disorder:
         """True if packets of different interfaces are further out of order."""
         self.across_order: i64 = 0
         self.across_clock: i64 = 0
-        """The votes (see Part) of packets on different interfaces."""
+        """Like `Part.for_order` and `Part.for_clock`, but for pairs of packets on different interfaces."""
         self.slight_order: i64 = 0
         self.slight_clock: i64 = 0
-        """The votes of packets on one interface without a far step back between them."""
+        """Like `Part.for_order` and `Part.for_clock`, but for pairs on one interface and in the same part."""
         self.newest: dict[int, Part] = {}
         """The newest part of each interface."""
         self.parts: list[Part] = []
@@ -127,7 +128,7 @@ class Disorder:
         """True if the previous packet was more than a day older than the latest one."""
         self.old_frame: i64 = 0
         self.old_time: i64 = 0
-        """The frame and time of the newest packet that was that old, after one that was not."""
+        """The time of the newest packet for which `was_old` became true; `old_frame` is its frame number."""
 
     def read(self, most: i64) -> i64:
         """Read at most `most` packets; return how many were read."""

@@ -23,7 +23,10 @@ if TYPE_CHECKING:
 
 
 LATE_RESPONSE: Final = 60_000_000_000
-"""The time in ns after an RST of doubtful origin in which its host may continue: the default of nginx's proxy_read_timeout."""
+"""How long (ns) to wait after an RST that the host in its source address may not have sent, because that host may continue.
+
+This is the default of nginx's proxy_read_timeout.
+"""
 
 
 def watch_close(talk: HttpConnection, clock: i64) -> None:
@@ -41,7 +44,7 @@ def watch_close(talk: HttpConnection, clock: i64) -> None:
 def wake(talk: HttpConnection, clock: i64) -> None:
     """Process everything that is due at `clock` (ns), before the next packet.
 
-    This means to stop waiting for bytes that were not captured, to read what waited for them, and to end messages after a close.
+    Stop waiting for bytes that were not captured, read the stored bytes after them, and end messages after a close.
     """
     talk.wakes_at = NEVER
     while decide_next(talk, clock):
@@ -227,8 +230,8 @@ def write_ended(talk: HttpConnection, deadline: i64, at_capture_end: bool) -> No
 def may_lack_response(talk: HttpConnection, request: Message | None) -> bool:
     """Return whether a request may have had a response that was not captured.
 
-    Two conditions must hold. Responses, or acknowledged bytes of the server, are missing from the capture. And the server had
-    sent more than the client had received when the client sent the request.
+    Return True if two conditions hold. Responses, or acknowledged bytes of the server, are missing from the capture. The server
+    also sent bytes that the client had not received when it sent the request.
     """
     if request is None:
         return False

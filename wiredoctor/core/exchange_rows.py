@@ -96,7 +96,7 @@ class HeadCodes:
 
 @mypyc_attr(acyclic=True)
 class Extra:
-    """The parts that most exchanges lack: interim responses, pauses and events of the response, and what limited a long body."""
+    """Data that few exchanges have: interim responses, pauses and events of the response, and what limited a long body."""
 
     def __init__(
         self, interim: Interim | None, pauses: Pauses | None, pieces: Pieces | None, transfer: Transfer | None
@@ -191,9 +191,9 @@ def write_message(out: BytesWriter, codes: HeadCodes, message: Message | None) -
 
 
 def write_parts(out: BytesWriter, request: Message | None) -> None:
-    """Write when the head of a request ended and its body began (frame and time each), and the longest early pause in the body.
+    """Write the frame and time at which a request's head ended, then those at which its body began.
 
-    Write NEVER for each of these if there is no request, or if it has no body.
+    After them, write the longest of the body's first pauses (ns). Write NEVER in all columns without a request or a body.
     """
     if request is not None and request.body_bytes > 0:
         write_i64_le(out, request.head_last_frame)
@@ -222,7 +222,7 @@ def write_known(out: BytesWriter, known: i64, rtt_client: i64, rtt_server: i64) 
 
 
 def find_known(talk: HttpConnection, frame: i64, time: i64) -> i64:
-    """Return bits for what was known about a connection at a moment, which is given as a frame and a time (ns).
+    """Return bits for what was known about a connection at a given frame and time (ns).
 
     HANDSHAKE: both SYNs were captured. BOTH_DIRECTIONS: both sides had sent packets. HAS_GAP: bytes had not been captured.
     """
@@ -304,7 +304,8 @@ class CloseRows(ExchangeRows):
     ) -> None:  # fmt: skip
         """Write a row of `closes`, which describes how a connection continued or closed after an exchange.
 
-        `following`: the next exchange, if any. `decided`: the deadline after a close if that made the row final, else NEVER.
+        `following`: the next exchange, if any. `decided`: the deadline after a close if the row became final at that deadline,
+        otherwise NEVER.
         """
         self.write(talk, exchange)
         if following is not None and answers_rest(exchange, following):
@@ -404,8 +405,8 @@ def write_rest(out: BytesWriter, client: SideClose, server: SideClose, exchange:
 def find_final_at(talk: HttpConnection, following: Exchange | None, known_time: i64, deadline: i64, at_capture_end: bool) -> i64:
     """Return the time up to which a row of `closes` describes the connection.
 
-    The first that applies: the current time at the end of the capture; the beginning of the next exchange; the deadline after a
-    close, if it has passed; the connection's last packet.
+    This is the first of these times that applies: the current time at the end of the capture; the beginning of the next exchange;
+    the deadline after a close, if it has passed; the time of the connection's last packet.
     """
     if at_capture_end:
         return talk.clock

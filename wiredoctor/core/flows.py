@@ -59,11 +59,11 @@ class Flows:
         self.chains: list[Connection | None] = [None] * FEWEST_CHAINS
         """A hash table: the first connection for each hash. `Connection.next` leads to the others with the same hash."""
         self.shift: i64 = HASHED - FEWEST_CHAINS.bit_length() + 1
-        """The number of low bits of the product that are not part of the hash."""
+        """The number of low bits that `hash` drops from the product of addresses, ports and factors."""
         self.factors: tuple[i64, i64, i64] = (secret_factor(), secret_factor(), secret_factor())
         self.next_id: i64 = 0
         self.promised: OrderedDict[bytes, list[int]] = OrderedDict()
-        """The ids reserved for later connections on reused ports, by key. Only their first packets were read, in advance.
+        """The ids reserved for later connections on reused ports, by key: their first packets were read ahead of their order.
 
         An OrderedDict finds its first key at once; a dict first skips the slots of all keys that were deleted.
         """
@@ -84,7 +84,7 @@ class Flows:
         self.closed_before: list[tuple[int, int, Connection]] = []
         """A heap of closed connections that had more packets after they were queued: (last frame, watermark, connection)."""
         self.due: i64 = NEVER_DUE
-        """The watermark at which the first connection of that heap may be dropped."""
+        """The watermark at which the first closed connection may be dropped."""
         self.met: LimitsReached = met
         self.retention: i64 = limits.RETENTION.value
         self.retained_packets: i64 = limits.RETAINED_PACKETS.value

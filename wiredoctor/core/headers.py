@@ -44,7 +44,7 @@ from wiredoctor.core.tunnels import is_tunnel, step
 from wiredoctor.core.unsigned import u16, u32
 
 QUOTED_PORTS: Final = 8
-"""The size in bytes of a TCP header's beginning up to the sequence number; an ICMP error quotes at least this (RFC 792)."""
+"""The size in bytes of a TCP header's ports and sequence number. An ICMP error quotes at least these (RFC 792)."""
 JUMBO: Final = 65_535
 """The maximum size in bytes of an IPv6 packet; the length field of a larger one is 0 (segmentation offload)."""
 ADDRESSES: Final = 12
@@ -71,7 +71,7 @@ MORE_FRAGMENTS: Final = 0x2000
 FRAGMENT_OFFSET: Final = 0x1FFF
 TCP_HEADER: Final = 20
 NOT_BEFORE_WINDOW: Final = 16
-"""The size in bytes of a TCP header's beginning up to the window; Wireshark assigns no stream to a shorter one."""
+"""The size in bytes of a TCP header up to the end of the window field; Wireshark assigns no stream to a shorter one."""
 PLAIN_TIMESTAMPS: Final = 0x0101080A
 STAMPED: Final = 32
 """The size in bytes of a TCP header with the padded timestamps option (RFC 7323 appendix A)."""
@@ -123,7 +123,7 @@ class Headers:
     def read_again(self, packet: Packet) -> i64:
         """Read a packet again from its first header, because its TCP segment may be in another buffer.
 
-        The outer headers are hashed in this pass; they cannot be read later.
+        Hash the outer headers in this pass, because they are not in that buffer.
         """
         layers = self.layers
         layers.hashing = True
@@ -347,10 +347,10 @@ class Headers:
     def join(
         self, packet: Packet, block: bytes, addresses: bytes, key: tuple[int, int, int], first: i64, more: bool, whole: i64
     ) -> i64:  # fmt: skip
-        """Add a fragment to its datagram, in which it begins with byte `first`, and continue with the datagram if it is complete.
+        """Add a fragment that begins with byte `first` of its datagram. If the datagram is complete, continue reading in it.
 
-        `whole`: the index in the block at which the complete fragment ends. A fragment that was not captured completely cannot be
-        reassembled; of such fragments, only the first one is read, because it contains the TCP header.
+        `whole`: the index in the block at which the complete fragment ends. A fragment that was not captured completely is not
+        reassembled. It is only read if it is the datagram's first fragment, which contains the TCP header.
         """
         layers, datagrams = self.layers, self.datagrams
         if layers.stop < whole or whole <= layers.at or datagrams is None:
@@ -492,9 +492,10 @@ def is_error(protocol: i64, kind: i64) -> bool:
 
 
 def without_all_options(packet: Packet, size: i64) -> None:
-    """Mark options as unknown that were not found in a TCP header of `size` bytes: the snap length may have cut them off.
+    """Mark the options that were not found in a TCP header as unknown, because the snap length may have cut them off.
 
-    A data packet with such a long header is assumed to have timestamps, because no other option that long occurs with data.
+    If the header (`size` bytes) has room for timestamps and the packet has data, assume timestamps: no other option that long
+    occurs with data.
     """
     if packet.mss == NO_OPTION:
         packet.mss = NOT_CAPTURED

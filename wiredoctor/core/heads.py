@@ -60,7 +60,7 @@ Valid ids are shorter (protocols/http1/request_ids.py).
 
 FIXED: Final = 0
 LENGTH: Final = 1
-"""Values of lines: the same each time; a length."""
+"""Values of `Lines.value`: a line that is always the same (FIXED), or a Content-Length, whose value differs (LENGTH)."""
 
 assert (MAX_LINES, LONGEST) == (grammar.MAX_LINES, grammar.LONGEST)
 
@@ -137,7 +137,7 @@ class HeadReader:
         self.target: bytes = b""
         self.request_id: bytes = b""
         self.id_rank: i64 = FIXED
-        """The value of the Lines that have the request id."""
+        """The rank (request_ids.py) of the field from which `request_id` was read; FIXED without one."""
         self.remembered: i64 = 0
         self.most: i64 = limits.REMEMBERED_HEADS.value
         self.requests: Lines = Lines(b"", FIXED)
@@ -253,8 +253,8 @@ class HeadReader:
     def follow(self, lines: Lines, name: bytes, text: bytes, value: i64) -> Lines:
         """Return the node for a line below the node `lines` in the tree of cached lines; create it if it is missing.
 
-        It becomes `lines.newest`, with which the next line at this place is compared first. `name` is the key of the line. `text`
-        and `value`: the attributes of the node.
+        Store the node in `lines.newest`, because the next line at this place is compared with it first. `name` is the key of the
+        line. `text` and `value` are the attributes of a new node.
         """
         found = lines.following.get(name)
         if found is None:

@@ -31,7 +31,7 @@ FIRST_WORD: Final = 12
 
 
 def count(connection: Connection, own: Side, packet: Packet, segment: Segment) -> None:
-    """Count a packet, and append to the connection's history those of its kinds that this side had not sent before."""
+    """Count a packet. If it is of a kind that this side has not sent before, append the letter to the connection's history."""
     own.packets += 1
     own.bytes += segment.new_bytes
     flags = packet.flags

@@ -66,8 +66,8 @@ MESSAGE_BITS: Final = 26
 class Reader(Stream):
     """Reads the HTTP messages of one direction. `kind`: REQUEST or RESPONSE; -1 until a head was read.
 
-    `pos`: the offset in the stream up to which bytes were read. `waits`: bytes are only read after more bytes of the other
-    direction. For example, a response waits for its request.
+    `pos`: the offset in the stream up to which bytes were read. `waits`: true while a response waits for its request, which may
+    be captured later.
     """
 
     def __init__(self, connection: HttpConnection | None, direction: i64) -> None:
@@ -88,7 +88,7 @@ class Reader(Stream):
         self.newest: Message | None = None
         """The newest message of the current packet."""
         self.dropped: Partial | None = None
-        """The possible beginning of a head that the current packet disproved."""
+        """Bytes that looked like the beginning of a head until the current packet showed that they are not."""
         self.burst: Burst | None = None
         """The burst that the next packet may continue; only if rows of bursts are requested."""
         self.direction: i64 = direction

@@ -51,7 +51,7 @@ class Message:
         """The size of an address in bytes: 4 for IPv4, 16 for IPv6."""
         self.high: i64 = 0
         self.low: i64 = 0
-        """The low 64 bits of the address of the error's sender. The field before has the high 64 bits."""
+        """The low 64 bits of the address of the error's sender; `high` has the high 64 bits."""
 
     def read(self, block: bytes, at: i64, addresses: i64, ip_version: i64) -> None:
         """Read the type, code and MTU from the 8 bytes at block[at:], and the sender's address at block[addresses:]."""

@@ -16,7 +16,7 @@ SEGMENT: Final = 1
 AGAIN: Final = 2
 """A result of reading: the packet must be read a second time, now with hashes."""
 MOVED: Final = 3
-"""A result of reading: continue in another block. Greater numbers stand for the next header."""
+"""A result of reading: continue in another block. A greater result is the number of the next header."""
 
 IPV4: Final = 4
 IPV6: Final = 5

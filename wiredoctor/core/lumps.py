@@ -25,10 +25,10 @@ MAX_ACKS: Final = 1024
 DID_NOT_WAIT: Final = 0
 WAITED: Final = 1
 MAY_HAVE_WAITED: Final = 2
-"""The result for a segment that may have waited if the previous data was sent at once.
+"""The result for a segment that only waited if the previous data was sent as soon as it was written.
 
-Then either little was in flight, so a congestion window delays only a sender of small segments; or no ACK came, so only pacing
-delayed the segment.
+There are two cases. If little data was in flight, a congestion window delays only senders of small segments. If no ACK came, only
+pacing can have delayed the segment.
 """
 
 

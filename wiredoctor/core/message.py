@@ -65,7 +65,7 @@ class Pause:
         self.stamp: i64 = stamp
         self.end_stamp: i64 = end_stamp
         self.after_head: bool = False
-        """True if it is the pause between head and body, which is no pause between bursts of the body."""
+        """True if this is the pause between head and body, not one between bursts of the body."""
 
 
 @mypyc_attr(acyclic=True)
@@ -73,9 +73,9 @@ class Pauses:
     """The pauses between the bursts of one body.
 
     `bursts`: the number of bursts. `application`: the number of pauses that the application caused. `total`: the sum of these
-    pauses in ns. `frames` and `times`: the frame numbers and times (ns) of the packets before and after the first three of them;
-    those of a long pause between head and body, which is not counted, come first. `open`: pauses that may have been delays in
-    transit; the sender's clock, once it is known, decides.
+    pauses in ns. `frames` and `times`: the frame numbers and times (ns) of the packets before and after each of the first three
+    pauses. The list begins with a long pause between head and body, if any, although `application` does not count it. `open`:
+    pauses that may have been delays in transit, which is decided once the sender's clock is known.
     """
 
     def __init__(self) -> None:
@@ -94,8 +94,8 @@ class Pauses:
 class Message:
     """The captured part of a message.
 
-    `begin`, `head_end` and `end` are offsets in the bytes that the reader gets. `offset` and `end_offset` are offsets in the
-    TCP stream, like ACK numbers. Over plain TCP, both count the same bytes.
+    `begin`, `head_end` and `end` are offsets in the bytes that are passed to the reader. `offset` and `end_offset` are offsets in
+    the TCP stream, like ACK numbers. Over plain TCP, both count the same bytes.
     """
 
     def __init__(self, number: i64, head: Head, target: bytes, length: i64) -> None:
@@ -217,7 +217,10 @@ class Exchange:
         return self.request_done and self.response_done
 
     def has_seen(self, ack: i64) -> bool:
-        """Return whether the server had received the beginning of the request when it acknowledged `ack`; true for NEVER."""
+        """Return whether the server had received the beginning of the request when it acknowledged `ack`.
+
+        Return True if `ack` is NEVER.
+        """
         request = self.request
         return ack == NEVER or request is None or request.offset < ack
 

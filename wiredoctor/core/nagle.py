@@ -19,15 +19,15 @@ from wiredoctor.core.waits import Claim, Nagle
 
 SWAPPED: Final = MILLISECOND
 CLOSE: Final = 2 * MILLISECOND
-"""A gap between two small segments is too short for a timer if it is at most this long (ns), and at most a round trip."""
+"""The longest gap in ns between two small segments that is too short for a timer, if it is also at most one round trip."""
 ALONE: Final = 150 * MILLISECOND
-"""The gap in ns after a lone segment in flight below which Linux's tail loss probe and cork timer (200 ms) do not fire."""
+"""The time in ns in which neither Linux's tail loss probe nor its cork timer (200 ms) sends more after a lone segment."""
 MAX_CLAIMS: Final = 1_024
 """The maximum number of claims that wait for a millisecond to pass; it matters if timestamps do not advance."""
 
 
 def nagle_of(own: Side) -> Nagle:
-    """Return the state of a side that nagle.py needs; create it if there is none."""
+    """Return the `Nagle` state of a side; create it if there is none."""
     waits = waits_of(own)
     nagle = waits.nagle
     if nagle is None:
@@ -53,9 +53,9 @@ def settle_claims(nagle: Nagle, acknowledged: i64, clock: i64) -> None:
 
 
 def drop_claims(nagle: Nagle, acknowledged: i64) -> None:
-    """Drop the claims that Nagle is off whose earlier small segment was acknowledged; the first remaining claim is checked next.
+    """Drop the first claim, and later ones whose earlier small segment was acknowledged. The next claim becomes the first one.
 
-    `acknowledged`: the offset up to which the peer has acknowledged data.
+    `acknowledged`: the offset up to which the peer has acknowledged data. A claim is explained at `settle_claims`.
     """
     nagle.claim_time = NEVER
     later = nagle.later_claims

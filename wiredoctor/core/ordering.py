@@ -1,9 +1,9 @@
 """Sort records that are out of order: capturing programs with several threads or processors may write packets late.
 
-Packets are held for 50 ms of capture time, or for 500 ms if the capture has several interfaces. A packet with an earlier
-timestamp than a previous packet is moved to the place of its timestamp. If, however, the clock was set back, the order of the
-file is right. Connections with packets before and after that place show which of the two happened: an ACK comes after the
-segment that it acknowledges, whatever the timestamps are.
+Packets are held for 50 ms of capture time, or for 500 ms if the capture has several interfaces. If a packet has an earlier
+timestamp than a previous one, either the packet is out of order, or the clock was set back and the file order is right. A packet
+that is out of order is moved to the place of its timestamp. Connections with packets on both sides of a step back show which of
+the two happened: an ACK comes after the segment that it acknowledges, whatever the timestamps are.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ class Ordering:
         self.gone: i64 = 0
         self.free: list[HeldPacket] = []
         self.due: i64 = 0
-        """The number of queued packets that are returned whatever their times are: the clock was set back after them."""
+        """The number of queued packets from before the clock was set back, which are returned whatever their times are."""
         self.highest: i64 = -LATEST
         """The latest time since the clock was set back."""
         self.highest_frame: i64 = 0
@@ -89,7 +89,7 @@ class Ordering:
         """Packets with earlier times than those before them; it is not known yet whether the clock or the order is wrong."""
         self.for_order: i64 = 0
         self.for_clock: i64 = 0
-        """The number of packet pairs that confirm the timestamps. `for_order` counts those that confirm the file order."""
+        """The number of packet pairs whose file order is right, so a clock was set back. `for_order` counts the other pairs."""
         self.sorts: bool = False
         """True after a packet was out of order: from then on, headers are read in file order."""
         self.is_known: bool = False
@@ -402,7 +402,7 @@ def time_of(held: HeldPacket) -> int:
 
 
 def order_of(first: HeldPacket, second: HeldPacket) -> i64:
-    """Return 1 if sequence and acknowledgment numbers show that `second` was sent after `first`, -1 if before, 0 if unknown.
+    """Return 1 if `second` was sent after `first`, -1 if before, 0 if sequence and acknowledgment numbers do not show it.
 
     Both packets belong to one connection.
     """

@@ -46,7 +46,7 @@ COUNTED: Final = 3
 """The minimum number of packets with successive identifications; the first may be a SYN-ACK, whose identification is 0 on Linux.
 """
 SHORTEST_RTT: Final = 2 * MILLISECOND
-"""The minimum round trip in ns that is used: half of a shorter one is within the jitter of capturing."""
+"""The minimum round trip in ns that is compared: half of a shorter one is less than the jitter of capture timestamps."""
 OVERTAKEN: Final = MILLISECOND
 """The maximum time in ns for which two packets of one host may be captured in the wrong order."""
 REST: Final = 1_000 * MILLISECOND
@@ -377,7 +377,7 @@ class ForeignCloses:
     def write_new(self, connection: Connection, direction: i64, client: i64, is_fin: bool, signs: Signs | None) -> None:
         """Write a row for a FIN (`is_fin`) or RST that a device on the path sent and that ended no exchange, unless it has a row.
 
-        `signs` is None if the host itself sent it.
+        Do nothing if `signs` is None: then the host itself sent the FIN or RST.
         """
         if signs is not None and not signs.is_written:
             self.write(connection, NONE, direction, client, is_fin)

@@ -3,7 +3,7 @@
 A gap is the time between two segments with new data of one side. If a pure ACK promptly acknowledged the first segment, nothing
 held the second one back, so the program chose the length of the gap. If a program chose several equally long gaps, it writes at
 regular times. Then a segment after a gap of the same length had not waited, even if it was sent when a delayed ACK arrived.
-Within one host, the two often coincide: when a processor wakes up for the program, it first sends the overdue ACK.
+Within one host, the ACK and the write often coincide: when a processor wakes up for the program, it first sends the overdue ACK.
 
 A side uses Nagle's algorithm if its small segments are sent as soon as prompt ACKs of other small segments arrive. Then its gaps
 do not matter, because data that it writes during a delayed ACK waits.
@@ -26,15 +26,15 @@ from wiredoctor.core.waits import HeldRelease, Pace, Watch
 
 BEFORE: Final = 32
 AFTER: Final = 8
-"""The number of gaps after a segment that are compared with its own gap. BEFORE is the number of earlier ones."""
+"""The number of later gaps that are compared with the gap before a segment. BEFORE is the number of earlier gaps."""
 ALIKE: Final = 3
 """The minimum number of equally long gaps that show that a program writes at regular times."""
 ALL_ALIKE: Final = 2
-"""The minimum number of gaps after a segment that suffice if all are equally long: the stream may end after a few segments."""
+"""The minimum number of later gaps if all of them are equally long: fewer than ALIKE, because the stream may end soon."""
 RELEASED: Final = 3
 """The minimum number of segments sent at prompt ACKs that show that their side uses Nagle's algorithm."""
 SHARE: Final = 8
-"""The minimum fraction (1/8) of a side's segments that were sent at prompt ACKs; a program may sometimes write twice at once.
+"""The minimum fraction of a side's segments that were sent at prompt ACKs is 1/SHARE, because any program may do so at times.
 
 The fraction comes from the recordings described at OFTEN.
 """
@@ -72,7 +72,7 @@ ANSWERED_WITHIN: Final = 3 * MILLISECOND // 2
 
 
 def pace_of(own: Side) -> Pace:
-    """Return the state of a side that this module needs; create it if there is none."""
+    """Return the `Pace` state of a side; create it if there is none."""
     waits = waits_of(own)
     pace = waits.pace
     if pace is None:

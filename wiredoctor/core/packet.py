@@ -86,7 +86,8 @@ class Packet:
         self.sack: bool = False
         self.dsack: bool = False
         self.is_quoted: bool = False
-        """True if the header is quoted in an ICMP error: it belongs to a connection id, but is not a packet of the connection."""
+        """True if the TCP header is only quoted in an ICMP error. The packet gets a connection id, but is not one of its packets.
+        """
         self.outer: OuterHeaders | None = None
         """Properties of headers that are not in `block`; None if all headers are."""
 

@@ -658,7 +658,7 @@ def answers_missing(newest: Exchange, client: Reader, ack: i64) -> bool:
 
 
 def clear(part: MessagePart) -> None:
-    """Set the fields to the values for a packet without new bytes of a message."""
+    """Set the fields of `part` to the values for a packet without new bytes of a message."""
     part.message = NEVER
     part.last_message = NEVER
     part.exchange = -1
@@ -672,7 +672,7 @@ def clear(part: MessagePart) -> None:
 
 
 def clear_unread(part: MessagePart) -> None:
-    """Set the fields to the values for a packet of a connection whose payload is not read."""
+    """Set the fields of `part` to the values for a packet of a connection whose payload is not read."""
     clear(part)
     part.http = False
     part.is_incomplete = True

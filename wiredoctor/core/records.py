@@ -22,13 +22,14 @@ LATEST: Final = (1 << 61) - 1
 """The maximum time in ns (73 years) between a packet and the first one, so sums of three times fit in 64 bits."""
 
 LEAST: Final = 1_000_000
-"""In a clock step, times go back by more than this many ns; several processors or queues cause smaller disorder."""
+"""The minimum time in ns by which a clock step goes back; several processors or queues cause smaller disorder."""
 
 SHUFFLED: Final = 50_000_000
-"""The maximum time in ns by which threads of a capture program write late; a clock that is off by less is slewed instead."""
+"""The maximum time in ns by which threads of a capture program write late. A clock that is off by less is slewed, not set back.
+"""
 
 AHEAD: Final = 86_400_000_000_000
-"""The maximum time in ns (a day) by which one packet alone advances the watermark; more may be a damaged time stamp."""
+"""The maximum time in ns (a day) by which one packet alone advances the watermark; more may be a damaged timestamp."""
 
 ACROSS: Final = 500_000_000
 """The maximum disorder in ns between interfaces: dumpcap delivers their packets in blocks; 190 ms were measured."""

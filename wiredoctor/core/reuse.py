@@ -27,7 +27,7 @@ FAR: Final = 1 << 20
 LEAST: Final = MILLISECOND
 """The minimum time in ns between two connections, in which a handshake, and usually a close, must take place."""
 PART: Final = 8
-"""If each direction had sent an eighth of a jump before, the connection may have continued while packets were lost."""
+"""A jump may be due to lost packets if each direction had sent at least 1/PART of its jump before."""
 
 
 def is_near(connection: Connection, packet: Packet) -> bool:
@@ -101,7 +101,7 @@ def newest(side: Side, other: Side) -> i64:
 
 
 def window_of(receiver: Side, sender: Side) -> i64:
-    """Return by how many bytes, at most, the sequence number of a valid packet may be behind the newest data of `sender`.
+    """Return the maximum number of bytes by which a valid packet's sequence number may be behind the newest data of `sender`.
 
     The result is at least the receiver's window, and at least FAR.
     """

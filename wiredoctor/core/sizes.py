@@ -1,10 +1,10 @@
 """Determine which segments are full or small, the bytes in flight, and the room left in the receiver's window.
 
-A segment smaller than the MSS may be full, because the path carries no larger segments. Its size counts as full after three
-segments of this size if, each time, more data of the same message followed immediately, the segment did not end a head, and its
-sender had sent no longer segment. Segments of a program that writes blocks look the same. Therefore nothing is learned from
-multiples of 256 bytes, which are typical sizes of buffers rather than of paths, nor on loopback or with jumbo frames, where no
-path is narrow. A longer segment that such a path would not carry reverts the decision.
+A segment smaller than the MSS may still be full, if the path carries no larger segments. A size counts as full after three
+segments of that size for which three conditions hold. More data of the same message followed immediately, the segment did not end
+a head, and its sender had sent no longer segment. Segments of a program that writes blocks look the same. Therefore multiples of
+256 bytes are ignored, because they are typical sizes of buffers rather than of paths. So are loopback and jumbo frames, where no
+path is narrow. A size no longer counts as full after a longer segment that such a path would not carry.
 """
 
 from __future__ import annotations

@@ -56,7 +56,7 @@ class Lanes:
         self.late: i64 = 0
         """The number of packets whose time is more than 1 ms earlier than that of a packet before them in the file."""
         self.worst: i64 = 0
-        """The largest of these time differences in ns."""
+        """The largest time in ns by which a packet in `late` is earlier than a packet before it in the file."""
         self.limit: limits.Limit | None = None
         """The limit that was reached, because there are too many lanes or runs."""
         self.section: i64 = 0
@@ -71,7 +71,7 @@ class Lanes:
         self.tail: i64 = 0
         """The time of the newest packet."""
         self.next_tail: i64 = 0
-        """A packet that is not before `tail` and earlier than this belongs to the current lane."""
+        """The time before which the next packet must be to belong to the current lane; it must not be before `tail`."""
         self.end: i64 = records.begin
         """The offset after the newest packet."""
         self.count: i64 = 0

@@ -78,9 +78,12 @@ class Stalls:
         self.runs: Rows = Rows(len(RUNS))
         self.scratch: Rows = Rows(len(RELEASES))
         self.held: list[HeldRelease] = []
-        """Rows that wait until later gaps show whether their program writes at regular times."""
+        """Rows of `releases` that wait until later gaps between segments show whether the program writes at regular times."""
         self.watches: list[Watch] = []
-        """Recent watches. While there are any, `note_payload` must be called for each packet."""
+        """Recent delayed ACKs that are watched for an answer on another connection.
+
+        While there are any, `note_payload` must be called for each packet.
+        """
         self.due: i64 = FOREVER
         """The watermark at which the first held row is written even without further gaps."""
 
@@ -171,8 +174,8 @@ class Stalls:
     ) -> bool:  # fmt: skip
         """Return whether a segment after a prompt ACK gets a row, so rules can compare it with segments after delayed ACKs.
 
-        It shows how late the program writes if no delayed ACK is involved. After a full segment, only the late end of a message
-        gets a row: in every download, many segments follow full segments and prompt ACKs.
+        The segment shows how late the program writes if no delayed ACK is involved. After a full segment, only the late end of a
+        message gets a row: in every download, many segments follow full segments and prompt ACKs.
         """
         if not (segment.part.http or is_unread(packet, segment)) or not small_start or events.nagle_off:
             return False
@@ -228,10 +231,10 @@ class Stalls:
         self.watches = left
 
     def settle_held(self, own: Side, frame: i64, is_over: bool) -> None:
-        """Write the held rows of a side that are decided, whatever gaps between its segments follow.
+        """Write or drop the held rows of a side on which later gaps between its segments have no influence.
 
-        If `is_over` is true, decide all rows now, because no more gaps will come. Rows of segments that a program sent at regular
-        times are dropped.
+        Drop a row if the program sent the segment at regular times. If `is_over` is true, decide all rows now, because no more
+        segments will come.
         """
         if own.waits is None or own.waits.pace is None or not own.waits.pace.held:
             return

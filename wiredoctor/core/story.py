@@ -71,7 +71,7 @@ class Story:
         """Set the facts about a packet that depend on its connection. Each field of `segment` is set by exactly one step.
 
         The steps are: `number` (stream offset and acknowledged offset), `read_handshake` (SYNs), `deliver` (new bytes), `learn`
-        (the clock behind the sender's timestamps), `see_acknowledged` (acknowledged bytes that were not captured), `acknowledge`
+        (the clock of the sender's timestamps), `see_acknowledged` (acknowledged bytes that were not captured), `acknowledge`
         (newly acknowledged data and its delay), `measure_flight` (bytes in flight and the window), `recognize_retransmission`,
         `measure_size` (full, small, or a pure ACK), `announce_window` (window update or duplicate ACK), and `close` (FIN or RST).
         """

@@ -3,8 +3,8 @@
 The time of the body is divided among the receiver's window, the sender's buffer, loss, the applications and the path. These are
 the classes of Zhang et al., "On the Characteristics and Origins of Internet Flow Rates" (SIGCOMM 2002). The unit is the round
 trip: it begins with a segment and ends with the first segment that the sender could send after its ACK. Each round trip counts
-completely for one class. If the capture point is far from the sender, an ACK takes effect later than it was captured, by the
-round trip between the two.
+completely for one class. The sender's reaction to an ACK is captured one round trip (between capture point and sender) after the
+ACK, so times of ACKs are moved by that round trip.
 """
 
 from __future__ import annotations
@@ -25,22 +25,23 @@ if TYPE_CHECKING:
     from wiredoctor.core.pairing import HttpConnection
 
 BEGINS: Final = 10
-"""Tracking begins after this many segments of a body, and after this fraction (1/10) of the minimum time of a long body.
+"""Tracking begins after this many segments of a body, and after 1/BEGINS of the minimum duration of a long body.
 
-This many segments are sent without an ACK (RFC 6928). Shorter bodies need no state; the earlier time counts as the first tracked
-round trip.
+A sender may send ten segments before the first ACK (RFC 6928). Shorter bodies need no state. The time before tracking counts as a
+part of the first round trip.
 """
 LEAST: Final = 40
-"""The minimum number of segments of a long body; a smaller one ends in slow start."""
+"""The minimum number of segments of a long body; a body with fewer segments ends in slow start."""
 NO_WAY: Final = 200_000
 """The maximum round trip in ns to a sender that is assumed to receive ACKs at once."""
 FINENESS: Final = 256
 """The number of parts of a round trip; ACKs in transit within one part count as one."""
 MAX_ROUNDS: Final = 1024
-"""The maximum number of round trips whose bytes in flight are compared. If there are more, every second, fourth, ... one is."""
+"""The maximum number of round trips whose bytes in flight are compared. Of more, only every second, fourth, ... one is compared.
+"""
 FEWEST_ROUNDS: Final = 10
 SELDOM: Final = 4
-"""In one of this many round trips a sender may exceed its send buffer a little: kernels count memory, not bytes."""
+"""A sender may exceed its send buffer a little in one of this many round trips, because kernels count memory, not bytes."""
 SHORTEST_GAP: Final = MILLISECOND // 2
 """A segment at least this many ns after the previous one did not simply follow it: an ACK, or new data, triggered it."""
 SHORTEST_PAUSE: Final = 10 * MILLISECOND
@@ -141,10 +142,10 @@ class KnownWindow:
             self.first = 0
 
     def allow(self, end: i64, now: i64) -> i64:
-        """Record that the sender has sent up to offset `end`: an ACK in transit whose window permits that has reached it.
+        """Record that the sender has sent up to offset `end`, so an ACK whose window permits that has reached the sender.
 
-        The first such ACK and earlier ones are no longer in transit. Return the time in ns from its capture to `now`, or NEVER if
-        no ACK permits it.
+        The first ACK in transit with such a window, and all earlier ones, are no longer in transit. Return the time in ns from
+        the capture of that ACK to `now`; NEVER if there is none.
         """
         coming = self.coming
         i, count = self.first, i64(len(coming))
@@ -244,14 +245,14 @@ class Transfer:
         self.way: i64 = 0
         """The round trip in ns from the capture point to the sender."""
         self.longest_way: i64 = LONGEST
-        """The upper bound of `way` in ns: within this time the sender had received an ACK that it needed."""
+        """The upper bound of `way` in ns: within this time, the sender reacted to an ACK without which it could not send."""
         self.has_doubt: bool = False
-        """True if the bound was much less than any measured round trip, so it is uncertain which ACKs the sender had."""
+        """True if `longest_way` was much less than any measured round trip, so it is uncertain which ACKs the sender had."""
         self.rtt: i64 = 0
         """The round trip in ns between both ends."""
         self.mss: i64 = 0
         self.is_first: bool = True
-        """True while the first round trip lasts, which began with the body and may consist of several."""
+        """True during the first tracked period: it began with the body, and may consist of several round trips."""
         self.gap_time: i64 = NEVER
         self.stops: bool = False
         """True if the newest segment was small and left room in the window."""

@@ -48,8 +48,10 @@ WAITS_FOR_ACK: Final = 3_000_000_000
 EARLY_ROW_COPIES: Final = 4
 """The number of copies after which a row may be written early."""
 REPEATS: Final = 3
-"""The number of copies at which a side that repeats acknowledged data seems not to receive the peer's small ACKs either: one
-may be lost."""
+"""The minimum number of copies of acknowledged data that show that a side misses even the peer's small ACKs.
+
+Fewer copies prove nothing, because one ACK may have been lost.
+"""
 NOT_CLOSED: Final = Close()
 NO_ERROR: Final = DataError(NEVER, NEVER, NEVER)
 
@@ -190,8 +192,8 @@ class Repetitions:
     def withdraw(self, connection: Connection, direction: i64, missing: Repetition, frame: i64, clock: i64) -> None:
         """If an early row reported missing data that arrived or was acknowledged later, write a row that withdraws it.
 
-        The new row says that packet `frame` acknowledged the data: the packet that shows that the data arrived. If there is none,
-        `frame` is the last packet that showed that the data was missing.
+        In the new row, `frame` is the packet that acknowledged the data or showed that it arrived. If there is none, `frame` is
+        the last packet that showed that the data was missing.
         """
         if not missing.has_early_row:
             return

@@ -76,7 +76,7 @@ class HeldRelease:
         self.later: i64 = 0
         """The number of gaps after the segment."""
         self.is_message: bool = False
-        """True if the segment is part of an HTTP message other than an event stream; a gap ends with its message."""
+        """True if the segment is part of an HTTP message other than an event stream."""
         self.is_sure: bool = True
         """True if all packets of this side that may show a regular interval were captured."""
         self.is_over: bool = False
@@ -112,7 +112,7 @@ class Pace:
         self.released: i64 = 0
         """The number of small segments that were sent when a prompt ACK of the previous segment arrived."""
         self.release_time: i64 = 0
-        """The sum of the times in ns from these ACKs' arrival to their segments."""
+        """The sum of the times in ns from the arrival of a prompt ACK to the segment, over the segments in `released`."""
         self.is_torn: bool = False
         """True if bytes of this side's stream are missing, so segments that show a regular interval may be lost."""
         self.chances: i64 = 0

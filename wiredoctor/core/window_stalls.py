@@ -48,7 +48,7 @@ ANSWER: Final = 50 * MILLISECOND
 IN_A_ROW: Final = 1_000 * MILLISECOND
 """The maximum time in ns between consecutive stalls of one row."""
 LARGE_WINDOW: Final = 2
-"""The number of full segments for which a receive buffer that is not small has room (zero-window-stall)."""
+"""The minimum window, in full segments, that shows that a receive buffer is not small (see the rule zero-window-stall)."""
 LONGEST_TIMER: Final = 1_000 * MILLISECOND
 """The maximum of the sender's override timer in ns; two round trips are added.
 
