@@ -72,13 +72,13 @@ class GrowingCapture:
     lost = None
     is_growing = True
     is_order_known = True
-    """Always True: the capture cannot be read again."""
+    """Always True: the order of packets is not examined in a pass of its own, because the capture cannot be read again."""
     is_sorted = False
     is_disorder_proved = False
     is_shuffled = True
-    """Always True: whether records are out of order is only known after reading, and records are read only once."""
+    """Always True, because packets may be out of order, which is only known while they are read."""
     files: tuple[str, ...] = ()
-    """Always empty: this is a single capture, whatever the number of files."""
+    """Always empty, because reports show a growing capture as a single file."""
 
     def __init__(self, name: str) -> None:
         self.file = readable(name)
@@ -120,7 +120,7 @@ class GrowingCapture:
 
     @property
     def ending(self) -> Ending | None:
-        """When capturing ended, according to the last block; None if the recorder has not written this block."""
+        """The time at which capturing ended, and the number of packets, from the last block; None if it is not written yet."""
         try:
             tail = self._stream.read(max(self.size - LONGEST, 0), LONGEST)
         except CaptureError:  # the bytes no longer exist

@@ -55,7 +55,7 @@ class LiveAnalysis(Analysis):
         self.core.story.repetitions.is_early = True
         self._suspects = (Spill(STORED_EXCHANGES, folder), Spill(CONNECTIONS, folder))
         self._suspected: set[int] = set()
-        """The ids of the open connections with such an exchange."""
+        """The ids of the open connections with an exchange that may have failed."""
 
     def step(self, most: int) -> Candidates:
         """Analyze at most `most` new packets, and return the candidates of all rules."""
@@ -114,7 +114,8 @@ class LiveAnalysis(Analysis):
     def forget(self, needed: Collection[int]) -> None:
         """Drop the oldest stored candidates and rows, except the rows of the connections in `needed`.
 
-        Twice as many rows are kept as rules compare: rows are in the order in which exchanges and connections ended, not began.
+        Keep twice as many rows as rules compare. Rules compare exchanges and connections in the order in which they began, but
+        rows are in the order in which they ended.
         """
         for rows in (self.connections, self.exchanges):
             rows.forget(2 * limits.COMPARED_ROWS.value, needed)
@@ -136,8 +137,9 @@ class LiveAnalysis(Analysis):
                 self.failures += exchanges.select(["connection", "exchange"]).filter(failed).iter_rows()
 
     def _keep_names(self, connections: pl.DataFrame) -> None:
-        """Store each server's address by the hash that identifies it in `exchanges`, because its connections' rows may be dropped
-        earlier.
+        """Store the address of each server by the hash that identifies it in `exchanges`.
+
+        The rows of the server's connections may be dropped before its exchanges.
         """
         names = self.exchanges.names
         for server in connections.filter(pl.col("protocol") == "http")["server"].unique():

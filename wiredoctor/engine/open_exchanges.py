@@ -25,7 +25,7 @@ ANSWERED = (
     *("response_server", "request_start", "response_start", "response_end", "response_end_reason"),
     *("request_forwarded_server", "request_forwarded", "response_content_type", "response_offset"),
 )
-"""The columns of tables.EXCHANGES with which findings describe an exchange and its time."""
+"""The columns of tables.EXCHANGES that findings use to describe an exchange and when it took place."""
 
 _SCHEMA = EXCHANGES.empty().select(ANSWERED).schema
 _ASKED_SCHEMA = EXCHANGES.empty().select(ASKED).schema

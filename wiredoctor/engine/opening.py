@@ -21,9 +21,9 @@ from wiredoctor.core.sorting import Lanes, SortedRecords
 _FIRST_BLOCK = 1 << 12
 """The number of bytes read from a file to find its first packet."""
 _HEAD, _LONGEST_HEAD = 1 << 16, 1 << 20
-"""The number of bytes unpacked from a compressed file to find its first packet: at first, and if no packet is found in them.
+"""The number of bytes unpacked from a compressed file to find its first packet.
 
-The latter is more than the size of the longest packet.
+_HEAD bytes are tried first, then _LONGEST_HEAD bytes, which is more than the longest packet.
 """
 _LEAST = 24
 """The size in bytes of a pcap file header."""
@@ -55,9 +55,9 @@ class CaptureFiles:
         self.is_disorder_proved = False
         """True if connections show that packets are slightly out of order."""
         self.lanes: list[Lanes | None] = [None] * len(members)
-        """For each file that is far from time order, how it is read sorted."""
+        """For each file: the order in which its packets are read, if they must be sorted by time; otherwise None."""
         self.origin: int | None = None
-        """The time of the earliest packet in ns since 1970, if it is not the first one."""
+        """The time of the earliest packet in ns since 1970, once `time_order.examine` has found it; before that, None."""
         self._opened = opened
 
     @property
@@ -97,7 +97,10 @@ class CaptureFiles:
 
     @property
     def ending(self) -> Ending | None:
-        """When capturing ended, according to the last block of the last file; None if that block does not say so."""
+        """The time at which capturing ended, and the number of packets, from the last block of the last file.
+
+        None if that block does not contain them.
+        """
         try:
             return self.members[-1].open().ending()
         except CaptureError:  # the file was removed in the meantime

@@ -165,7 +165,7 @@ _WORD = (1 << 64) - 1
 
 
 def _syn_error_router(batch: Batch) -> pl.Series:
-    """Return for each connection the sender's address of the ICMP error about its SYN; null if there was no such error."""
+    """Return for each connection the address that sent an ICMP error about its SYN; null if there was no such error."""
     frame = batch.cells["syn_error_frame"]
     if len(frame) == 1 and frame.item() == NEVER:
         return pl.Series([None], dtype=pl.String).new_from_index(0, batch.height)

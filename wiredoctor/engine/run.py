@@ -48,8 +48,9 @@ STEP = 1_000
 """The number of packets between two checks of how many rows wait for the rules."""
 
 ROW_PACKETS = 100
-"""A batch continues if it has fewer than one new row in this many packets: running all rules costs as much as reading
-thousands.
+"""A batch continues while it has fewer than one new row per this many packets.
+
+Running all rules takes as long as reading thousands of packets.
 """
 
 ROWS_AT_ONCE = 1 << 15
@@ -78,7 +79,7 @@ class Analysis:
         self.met = LimitsReached()
         self.found = CandidateStore(folder)
         self.reported_tries: pl.DataFrame | None = None
-        """The rows of gateways.TRIES on which already reported findings of a live capture depend; None if there are none."""
+        """The rows of the table `tries` on which already reported findings of a live capture depend; None if there are none."""
         self.connections = BatchSpill(CONNECTIONS, folder)
         self.exchanges = BatchSpill(STORED_EXCHANGES, folder)
         wanted = {name for module in modules.values() for name in module.tables}

@@ -45,8 +45,8 @@ _OF_TCP = _OF_PACKETS | {"oddities", "icmp_errors", "captures"}
 class End(NamedTuple):
     """The last requested packet: its frame number, and its time in ns since the first packet.
 
-    The time is NEVER if reading can stop at this packet. Otherwise it continues for a while, because copies of the packet may
-    follow.
+    The time is NEVER if reading can stop at this packet. Otherwise reading continues for a while, because copies of the packet
+    may follow.
     """
 
     frame: int

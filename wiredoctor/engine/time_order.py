@@ -25,7 +25,7 @@ _STEP = 10_000
 def examine(capture: CaptureFiles, is_stopped: Callable[[], bool]) -> list[str]:
     """Examine the files of a capture, and set how they are read from now on. Return a sentence for each limit that was reached.
 
-    A file that is far from time order will be sorted. If the order is due to a clock that was set back, it is kept.
+    A file that is far from time order will be sorted by time. Where a clock was set back, the order of the file is kept.
     """
     met = LimitsReached()
     capture.is_order_known, capture.first_pass = True, None
