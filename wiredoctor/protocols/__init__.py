@@ -1,4 +1,4 @@
-"""Parsers of text and of rare structures, one folder per protocol. The core calls these parsers.
+"""Parse the text of protocols, and structures that few packets contain. There is one folder per protocol.
 
-They keep no state per packet.
+The core calls these parsers. They keep no state per packet.
 """

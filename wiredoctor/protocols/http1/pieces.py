@@ -19,16 +19,19 @@ GAP = 5 * MILLISECOND
 CHUNK_GAP = 10 * MILLISECOND
 """Chunks that are less than this time (ns) apart were sent together; only their number matters."""
 LONGEST = 20 * MILLISECOND
-"""The maximum duration of a lump in ns, without gaps that do not count: less than 5 % of any wait before it."""
+"""The maximum duration of a lump in ns. Gaps in which the sender waited for the receiver are subtracted.
+
+This is less than 5 % of any wait before a lump.
+"""
 MAX_PER_PACKET = MILLISECOND // 2
 """The maximum time in ns per packet of a lump with one event per packet: no program generates 2,000 events a second."""
 AT_ONCE = MILLISECOND // 4
 """The maximum time in ns per packet for FEWEST_AT_ONCE or more packets that were ready together."""
 FEWEST_AT_ONCE = 4
 LARGE = 10
-"""The minimum number of events in a lump that is not a single step of a program."""
+"""The minimum number of events in a large lump; a program may generate fewer events in a single step."""
 LARGEST = 1024
-"""The size in bytes as which larger chunks are counted: the median of small chunks stays exact, and memory is bounded."""
+"""Larger chunks are counted as chunks of this size in bytes. This bounds memory and keeps the median of small chunks exact."""
 SHOWN = 3
 """The maximum number of lumps whose packets are stored."""
 EARLY = 2

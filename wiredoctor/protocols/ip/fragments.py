@@ -20,7 +20,7 @@ class _Datagram:
     pieces: list[tuple[int, int, bytes]] = field(default_factory=list[tuple[int, int, bytes]])
     """The fragments as (first byte, number of arrival, content), sorted.
 
-    Of fragments with the same first byte, the first one to arrive comes first.
+    Fragments with the same first byte are in the order of arrival.
     """
     spans: list[tuple[int, int]] = field(default_factory=list[tuple[int, int]])
     """The ranges covered by fragments as (first byte, end), sorted and without overlaps."""
