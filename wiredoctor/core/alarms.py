@@ -44,10 +44,10 @@ class Alarms:
     def __init__(self) -> None:
         self.queue: list[Alarm] = []
         self.queue_first: i64 = 0
-        """Index of the first pending alarm of the queue."""
+        """The index of the first pending alarm of the queue."""
         self.heap: list[Alarm] = []
         self.most: i64 = FEWEST_ALARMS
-        """The number of alarms at which `add` first drops the invalid ones."""
+        """If there are this many alarms, `add` drops those that are no longer valid."""
         self.next: i64 = FOREVER
         self.count: i64 = 0
 

@@ -25,10 +25,10 @@ NOTE = "built.txt"
 
 MYPY = "mypy[mypyc]>=2.4.1,<2.5"
 TYPER = "typer>=0.16,<1"
-"""The requirement for man pages: they are made of the options of the commands."""
+"""The package that generates man pages and shell completion from the commands' options."""
 
 ZIG = "ziglang>=0.14,<1"
-"""The requirement for a C compiler from PyPI, used on machines without one."""
+"""The package on PyPI that contains a C compiler; required on machines without a C compiler."""
 
 FLAGS = ("-O3", "-g0", "-w", "-fPIC", "-fwrapv", "-fvisibility=hidden", "-DNDEBUG")
 """The C compiler flags. Hidden symbols let the compiler inline small functions; symbols that Python loads are still exported."""

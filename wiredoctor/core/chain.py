@@ -138,7 +138,7 @@ class ChainRecords(Records):
         self.waiting: dict[int, ChainFile] = {}
         self.damages: dict[int, str] = {}
         self.alike: dict[tuple[int, Interface], int] = {}
-        """The chain's interface numbers, by number and description; used for rotated captures."""
+        """The chain's interface numbers, by number and description in a file. Only used if `one_interface` is true."""
         self.runs: FrameRuns = FrameRuns()
         self.newest_file: i64 = -1
         self.done: i64 = 0

@@ -118,7 +118,7 @@ def learn(own: Side, time: i64, stamp: i64) -> None:
 def is_too_long(clock: Clock, unit: i64, time: i64, stamp: i64) -> bool:
     """Return whether a tick length of `unit` ns is too long.
 
-    With such a tick length, more time would have passed by the sender's clock than between packets in the capture.
+    It is too long if more time passed by the sender's clock, with ticks of this length, than between the packets in the capture.
     """
     passed = time - clock.first_time
     return ticks(clock.first_stamp, stamp) * unit > passed + passed // 4 + SHORTEST + unit

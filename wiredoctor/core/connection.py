@@ -54,7 +54,7 @@ class Previous:
         """The bytes of the receiver's window that were free after the segment."""
         self.message: i64 = NEVER
         self.full: bool = False
-        """True if the segment was full, and not a super-segment with a small end."""
+        """True if the segment was full. False for a super-segment with a short remainder."""
         self.small: bool = False
         self.push: bool = False
         self.last_in_flight: bool = False
@@ -68,7 +68,7 @@ class Previous:
         self.advance_time: i64 = NEVER
         """The time at which a pure ACK of this side last advanced the acknowledgment number."""
         self.ack_gap: i64 = NEVER
-        """The time in ns between the newest pure ACK and the one before."""
+        """The time in ns between the newest pure ACK and the previous pure ACK."""
         self.longest: i64 = 0
         """The size in bytes of the longest segment of this side."""
         self.longest_occurred: i64 = 0
@@ -112,8 +112,7 @@ class Syn:
 
 @mypyc_attr(acyclic=True)
 class Gap:
-    """Bytes [start, end) of a stream that were not captured, although later bytes were captured or the missing ones were
-    acknowledged.
+    """Bytes [start, end) of a stream that were not captured, although later bytes were captured or these were acknowledged.
 
     `most`: the maximum number of bytes that can have been sent during the time in which the gap arose.
     """
@@ -259,7 +258,10 @@ class Side:
         self.acknowledged: i64 = NEVER
         """The highest offset of the peer's stream that this side has acknowledged."""
         self.ip: i64 = NEVER
-        """The IP identification + 1, and the time to live (from bit 17 on), of this side's newest packet without FIN and RST."""
+        """The IP identification + 1 (bits 0 to 16) and the time to live (higher bits) of this side's newest packet.
+
+        FINs and RSTs do not count.
+        """
         self.highest: i64 = NEVER
         """The stream offset after the highest byte that was captured or that the peer acknowledged."""
         self.reached: i64 = NEVER
@@ -271,7 +273,7 @@ class Side:
         self.sequence_jump: i64 = NEVER
         """The stream offset of a sequence number far from `sequence`; it is used only if the next packet confirms it."""
         self.acknowledgment: i64 = 0
-        """Stream offset of the newest acknowledgment number."""
+        """The stream offset of the newest acknowledgment number."""
         self.acknowledgment_jump: i64 = NEVER
         """The stream offset of an acknowledgment number far from `acknowledgment`; it counts only if the next packet confirms it.
         """
@@ -322,9 +324,9 @@ class RepeatedSyn:
         self.last_has_extras: bool = False
         self.last_stamp: i64 = NEVER
         self.data_rtt_first: i64 = NEVER
-        """The round trip in ns to the first side, measured from data without the handshake."""
+        """The round trip in ns to the first side, measured without the packets of the handshake."""
         self.data_rtt_second: i64 = NEVER
-        """The round trip in ns to the second side, measured from data without the handshake."""
+        """The round trip in ns to the second side, measured without the packets of the handshake."""
 
 
 @mypyc_attr(acyclic=True)
@@ -384,7 +386,7 @@ class Former:
         self.first: i64 = first
         self.second: i64 = second
         self.is_turned: bool = is_turned
-        """Connection.is_turned of the previous connection, which determines the direction of its `first` side."""
+        """The value of Connection.is_turned of the previous connection: it shows which direction the `first` side sends in."""
 
 
 @mypyc_attr(acyclic=True)
@@ -426,7 +428,7 @@ class SecondCopies:
         self.frame: i64 = NEVER
         self.time: i64 = NEVER
         self.first_frame: i64 = NEVER
-        """The frame number of the first copy of the first such packet."""
+        """The frame number of the first copy of the first packet that was captured twice."""
         self.difference: i64 = 0
         """The difference between the copies: 1 interface, 2 link layer, 3 time to live, 4 encapsulation, 0 none."""
         self.routed_frame: i64 = NEVER

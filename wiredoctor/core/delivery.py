@@ -20,7 +20,7 @@ from wiredoctor.limits import LimitsReached
 BURST: Final = 1 << 20
 """The number of bytes that may be sent within one unit of the capture's clock, which may be coarse."""
 LONGEST_GAP: Final = 1 << 32
-"""The longest time in ns for which the size of a gap is unambiguous: then 1.25 GB/s (10 Gbit/s) use all sequence numbers."""
+"""The longest time in ns for which the size of a gap is unambiguous. In a longer time, 10 Gbit/s use all sequence numbers."""
 
 
 def deliver(connection: Connection, own: Side, packet: Packet, segment: Segment, met: LimitsReached) -> None:
@@ -222,7 +222,10 @@ def count_acknowledged(gaps: list[Gap]) -> i64:
 
 
 def extend_gap(peer: Side, ack: i64, segment: Segment, most: i64, met: LimitsReached) -> None:
-    """Record that the peer's bytes up to offset `ack` were sent but not captured; they can be at most `most` bytes."""
+    """Record that the peer's bytes up to offset `ack` were sent but not captured.
+
+    `most`: the maximum number of bytes that the peer can have sent since its newest captured data.
+    """
     segment.acked_unseen += min(ack - peer.highest, most)
     gaps = peer.gaps
     if gaps is not None and gaps[len(gaps) - 1].end == peer.highest and gaps[len(gaps) - 1].acknowledged:

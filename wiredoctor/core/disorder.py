@@ -104,11 +104,11 @@ class Disorder:
         self.headers: Headers = Headers(Datagrams())
         self.flows: dict[tuple[int, int], Flow] = {}
         self.earliest: i64 = LATEST
-        """The earliest time in ns since the first packet of the file, without that of a damaged timestamp."""
+        """The earliest time in ns since the first packet of the file. Timestamps that seem damaged are ignored."""
         self.is_slight: bool = False
         """True if packets are at most 50 ms out of order, or 500 ms between interfaces."""
         self.is_across: bool = False
-        """True if packets of different interfaces are further out of order."""
+        """True if packets of different interfaces are more than 500 ms out of order."""
         self.across_order: i64 = 0
         self.across_clock: i64 = 0
         """Like `Part.for_order` and `Part.for_clock`, but for pairs of packets on different interfaces."""

@@ -61,7 +61,7 @@ MESSAGE_ROW: Final = ("connection", "direction", "role", "exchange", "target", *
 HANDSHAKE: Final = 1
 BOTH_DIRECTIONS: Final = 2
 HAS_GAP: Final = 4
-"""The highest of three bits: both SYNs were captured (1), both sides sent packets (2), bytes are missing from the capture (4)."""
+"""The bit for bytes missing from the capture. HANDSHAKE: both SYNs were captured. BOTH_DIRECTIONS: both sides sent packets."""
 NO_CLOSE: Final = Close()
 NO_MESSAGE: Final = pack_cells([NEVER] * 8 + [0, 0, NEVER, 0, -1, NEVER, NEVER, NEVER, -1])
 """The columns MESSAGE for a message that was not captured."""

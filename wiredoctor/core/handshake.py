@@ -27,7 +27,7 @@ DEFAULT_MSS: Final = 536
 """The MSS in bytes without an MSS option in the SYN (RFC 9293 section 3.7.1): every host accepts it."""
 DEFAULT_MSS_IPV6: Final = 1220
 LONGEST_SYN: Final = 1 << 16
-"""The maximum number of bytes that the reply to a SYN acknowledges: the SYN and any data in it (RFC 7413), one packet."""
+"""The maximum number of bytes that the reply to a SYN acknowledges: the SYN and any data in the same packet (RFC 7413)."""
 
 
 def read_handshake(connection: Connection, own: Side, packet: Packet, segment: Segment) -> None:
@@ -111,7 +111,7 @@ def accepted_size(connection: Connection, receiver: Side) -> i64:
 
 
 def find_client(connection: Connection, packet: Packet, segment: Segment) -> None:
-    """Set the client to the sender of the first SYN. Until a SYN is captured, it is the receiver of the first SYN-ACK."""
+    """Set the client to the sender of the first SYN. Until a SYN is captured, the client is the receiver of the first SYN-ACK."""
     handshake = connection.handshake
     if handshake is None:
         connection.handshake = handshake = Handshake()
@@ -128,9 +128,9 @@ def find_client(connection: Connection, packet: Packet, segment: Segment) -> Non
 
 
 def count_syn(handshake: Handshake, packet: Packet) -> None:
-    """Count a SYN of the client. Record whether it has extras, because middleboxes may drop such SYNs.
+    """Count a SYN of the client. Record whether it requests ECN (RFC 3168 section 6.1.1) or carries data (RFC 7413).
 
-    Extras are ECN (RFC 3168 section 6.1.1) and data (RFC 7413).
+    Middleboxes may drop SYNs that do.
     """
     has_extras = packet.flags & (ECE | CWR) != 0 or packet.length > 0
     handshake.syns += 1

@@ -8,7 +8,10 @@ WORD: Final = (1 << 64) - 1
 STEP: Final = 0x9E3779B97F4A7C15
 FIRST: Final = 0xBF58476D1CE4E5B9
 SECOND: Final = 0x94D049BB133111EB
-"""The second multiplier of SplitMix64 (Steele, Lea and Flood: Fast splittable pseudorandom number generators, 2014)."""
+"""The second of two multipliers. STEP, FIRST and SECOND are the constants of SplitMix64.
+
+Source: Steele, Lea and Flood, Fast splittable pseudorandom number generators, 2014.
+"""
 
 
 def mix(state: int, word: int) -> int:

@@ -91,7 +91,7 @@ class Headers:
         self.not_analyzed: Tally = Tally()
         """The number of packets that are not analyzed, by reason."""
         self.names: Tally = Tally()
-        """The number of packets with TCP inside each combination of encapsulations, as bits."""
+        """The number of packets with TCP for each combination of encapsulations. The keys have one bit per encapsulation."""
         self.oddities: list[tuple[int, str, str]] = []
         """Unexpected headers as (frame, layer, description); at most limits.ODDITIES in the capture."""
         self.noted: i64 = 0

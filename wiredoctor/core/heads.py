@@ -21,14 +21,14 @@ from wiredoctor.protocols.http1.head import KNOWN_METHODS, HeadParser, RequestLi
 from wiredoctor.protocols.http1.request_ids import ID_LINE, REQUEST_IDS
 
 NO_LENGTH: Final = -1
-"""The length of a head without Content-Length."""
+"""The value of `HeadReader.length` for a head without Content-Length."""
 BAD_LENGTH: Final = -2
-"""The length of a head whose Content-Length is not a single number."""
+"""The value of `HeadReader.length` for a head whose Content-Length is not a single number."""
 
 NOT_CODED: Final = 0
 CHUNKED_LAST: Final = 1
 OTHER_LAST: Final = 2
-"""The values of Head.coding: no Transfer-Encoding, chunked as the final coding, or another final coding."""
+"""Values of Head.coding: no Transfer-Encoding (NOT_CODED), chunked is the final coding (CHUNKED_LAST), or another one is."""
 
 LF: Final = 10
 CR: Final = 13
@@ -41,16 +41,16 @@ DELETE: Final = 127
 DIGIT_0: Final = 48
 DIGIT_9: Final = 57
 MAX_DIGITS: Final = 18
-"""The maximum number of digits in a length that certainly fits in 64 bits."""
+"""The maximum number of digits of a Content-Length: any number with this many digits fits in 64 bits."""
 ONES: Final = 0x0101010101010101
 """Eight bytes with the value 1."""
 VERSIONS: Final = (b" HTTP/1.1\r\n", b" HTTP/1.0\r\n")
 REST_OF_LINE: Final = 11
-"""The end of a request line with the usual syntax, and its size in bytes."""
+"""The size in bytes of the end of a usual request line. VERSIONS contains both ends."""
 SLOTS: Final = 32
 MAX_LINES: Final = 256
 LONGEST: Final = 4096
-"""The maximum number of fields in a cached header section, and of bytes in a cached line."""
+"""The maximum number of bytes in a cached line. MAX_LINES is the maximum number of fields in a cached header section."""
 
 LONGEST_ID: Final = 160
 """The maximum number of bytes kept of a request id and the spaces around it.

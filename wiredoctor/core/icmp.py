@@ -30,14 +30,20 @@ ICMP_ERRORS: Final = (
 """The column names of `icmp_errors`, in the order in which they are written."""
 
 UNKNOWN: Final = "ICMP error about a connection that is not in the capture"
-"""The reason why an error is not analyzed: its packet took another path, or the router saw other addresses (NAT)."""
+"""The reason why an ICMP error is not analyzed.
+
+The packet that caused the error took another path, or a NAT changed its addresses before it reached the sender of the error.
+"""
 
 SOURCE_QUENCH: Final = 4
 """The ICMP type Source Quench, which does not report a failure (RFC 6633)."""
 UNREACHABLE: Final = 3
 FRAGMENTATION_NEEDED: Final = 4
 PACKET_TOO_BIG: Final = 2
-"""The ICMP types and the code of errors with an MTU: RFC 1191 section 4, RFC 4443 section 3.2."""
+"""The ICMPv6 type of errors with an MTU (RFC 4443 section 3.2). In ICMP, FRAGMENTATION_NEEDED is the code of type UNREACHABLE.
+
+Source for ICMP: RFC 1191 section 4.
+"""
 
 
 class Message:

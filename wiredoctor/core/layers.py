@@ -22,12 +22,12 @@ IPV4: Final = 4
 IPV6: Final = 5
 TCP: Final = 6
 INSIDE_IP: Final = 7
-"""A header number set by `Headers.inside`: an extension header, or the protocol of an IP packet."""
+"""The number of a header whose kind is in `Headers.inside`: an IPv6 extension header, or what an IP packet contains."""
 AUTHENTICATION: Final = 8
 ETHERNET: Final = 9
 VLAN: Final = 10
 TAG: Final = 11
-"""A header number set by `Layers.type`, for the EtherTypes that tags.py reads."""
+"""The number of all headers that tags.py reads; `Layers.type` has the EtherType, which shows the kind of header."""
 LLC: Final = 12
 MPLS: Final = 13
 PPPOE: Final = 14
@@ -44,7 +44,7 @@ COOKED_2: Final = 24
 LOOPBACK: Final = 25
 CISCO_HDLC: Final = 26
 RARE_LINK: Final = 27
-"""A header number set by `Layers.type`, for the link types that rare_links.py reads."""
+"""The number of all headers that rare_links.py reads; `Layers.type` has the link type, which shows the kind of header."""
 
 CUT_LINK: Final = 0x100
 CUT_IP: Final = 0x101
@@ -75,7 +75,10 @@ NO_ROOM: Final = 0x119
 QUOTED_FRAGMENT: Final = 0x11A
 QUOTED_TOO_LITTLE: Final = 0x11B
 TOO_MANY_HEADERS: Final = 0x11C
-"""The last reason why a packet is not analyzed (texts in reasons.py); smaller numbers are IP protocols."""
+"""The reason why a packet with too many headers is not analyzed.
+
+CUT_LINK to TOO_MANY_HEADERS are such reasons, with texts in reasons.py. A reason below CUT_LINK is an IP protocol number.
+"""
 OF_TYPE: Final = 0x10000
 """The base of reasons for an unsupported EtherType: OF_TYPE + type."""
 OF_LINK: Final = 0x20001
@@ -109,7 +112,7 @@ NAMED_LISP: Final = 1 << 21
 NAMED_TZSP: Final = 1 << 22
 NAMED_CAPWAP: Final = 1 << 23
 NAMED_AYIYA: Final = 1 << 24
-"""The highest of the bits for encapsulations, which are in the order of NAMES in protocols/ip/encapsulations.py."""
+"""The bit for AYIYA. NAMED_PPPOE to NAMED_AYIYA are in the order of NAMES in protocols/ip/encapsulations.py."""
 
 UDP_PROTOCOL: Final = 17
 
@@ -138,12 +141,11 @@ class Layers:
         self.is_quoted: bool = False
         """True if the current header is quoted in an ICMP error."""
         self.is_mirrored: bool = False
-        """True if the packet is in a mirror port's tunnel, which may truncate packets: the inner packet has the original length.
-        """
+        """True if the packet is in a tunnel from a mirror port. The port may have truncated it, but not its length field."""
         self.longest_cut: i64 = -1
         """The length in bytes of the longest record that a mirror port truncated."""
         self.has_aggregates: bool = False
-        """True if a Wi-Fi aggregate of several frames occurred, of which only the first was read."""
+        """True if a Wi-Fi aggregate of several frames was captured. Only the first frame of an aggregate is read."""
         self.hashing: bool = False
         """True if link_hash and encapsulation are requested."""
         self.link_hash: int = 0

@@ -16,7 +16,7 @@ from wiredoctor.core.segment import MILLISECOND, NEVER, Segment
 from wiredoctor.core.transfers import Ack
 
 SHORTEST_GAP: Final = MILLISECOND // 2
-"""The minimum time in ns between two segments after which the second may have waited."""
+"""The minimum time in ns between two segments if the second one waited for an ACK."""
 AT_ONCE: Final = 5 * MILLISECOND
 """The time in ns within which a sender that has more data sends it after an ACK that permits it."""
 MAX_ACKS: Final = 1024

@@ -20,7 +20,7 @@ LENGTH: Final = 1
 CHUNKED: Final = 2
 UNTIL_CLOSE: Final = 3
 TUNNEL: Final = 4
-"""Ways to determine the end of a message; the values are indices of tables.FRAMINGS."""
+"""The framing of a tunnel. NO_BODY to BROKEN are the kinds of framing, as indices of tables.FRAMINGS."""
 
 BROKEN: Final = 5
 """The framing is contradictory or unreadable, so the end of the message is unknown."""
@@ -29,7 +29,11 @@ COMPLETE: Final = 0
 ERROR: Final = 3
 IN_GAP: Final = 4
 AT_CAPTURE_END: Final = 5
-"""The last reason why a message ended; all are indices of tables.END_REASONS. 1 and 2 are BY_FIN and BY_RST of closes.py."""
+"""The message was still open when the capture ended.
+
+COMPLETE, ERROR, IN_GAP and AT_CAPTURE_END are reasons why a message ended, as indices of tables.END_REASONS. So are BY_FIN (1)
+and BY_RST (2) of closes.py.
+"""
 
 REQUEST: Final = 0
 RESPONSE: Final = 1
@@ -42,10 +46,10 @@ CLOSE: Final = 4
 SEEK: Final = 5
 OFF: Final = 6
 TLS: Final = 7
-"""The last of a reader's modes, which determine what comes next.
+"""The mode of a reader in a TLS handshake. The modes HEAD to TLS determine what a reader expects next.
 
-They are, in order: a head; body bytes up to `until`; a chunk size or trailer line; the CRLF after a chunk; body bytes up to the
-close; anything until a head begins; bytes that are not read; a TLS handshake.
+In the order of their values, they expect: a head; body bytes up to `until`; a chunk size or trailer line; the CRLF after a chunk;
+body bytes up to the close; anything until a head begins; bytes that are not read; a TLS handshake.
 """
 
 NO_END: Final = 1 << 61
@@ -140,8 +144,7 @@ class Message:
     def reaches(self, frame: i64, time: i64) -> None:
         """Record that a packet contains a part of the message.
 
-        The message ends with the newest of these packets. This need not be the one with the last byte: packets may be out of
-        order.
+        The message ends with the newest of these packets. If packets are out of order, an earlier one may contain the last byte.
         """
         if frame > self.last_frame:
             self.last_frame = frame
@@ -188,7 +191,7 @@ class Exchange:
         self.rtt_server: i64 = NEVER
         """The round trip to the server that was known before the packet `began_frame`, in ns."""
         self.final_frame: i64 = NEVER
-        """The frame number of the packet that showed that the exchange is final, if it belongs to another exchange."""
+        """The frame number of a packet of another exchange, if that packet showed that this exchange is final."""
         self.known: i64 = 0
         """The facts about the connection when the exchange ended, from find_known; set with its row of `exchanges`."""
         self.known_rtt_client: i64 = NEVER

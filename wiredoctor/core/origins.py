@@ -37,7 +37,7 @@ ORIGINS: Final = ("", "endpoint", "between")
 ID_BITS: Final = 17
 ID_MASK: Final = (1 << ID_BITS) - 1
 NEAR: Final = 256
-"""The maximum difference of IP identifications between two packets of one host; a super-segment counts as up to 45."""
+"""The maximum difference of IP identifications between two packets of one host; a super-segment advances them by up to 45."""
 SMALL_SEGMENT: Final = 536
 """The size in bytes of the smallest usual segments (RFC 9293 section 3.7.1)."""
 NEAR_TTL: Final = 2
@@ -196,11 +196,11 @@ def first_sent(flight: Flight, ack: i64) -> i64:
 
 
 def acknowledged_since(own: Side, peer: Side, offset: i64) -> i64:
-    """Return the earliest time from which on every packet of the peer acknowledges exactly `offset`; NEVER if it is unknown.
+    """Return the earliest time since which every packet of the peer acknowledges exactly `offset`; NEVER if it is unknown.
 
     An RST without the ACK flag takes its sequence number from the acknowledgment number of the packet to which it responds (RFC
-    9293 section 3.5.2), so one with the sequence number `offset` responds to one of these packets. After a long idle time, only
-    the packets after it count.
+    9293 section 3.5.2). If that number is `offset`, the RST responds to one of these packets. Packets before a long idle time do
+    not count.
     """
     if peer.acknowledged != offset:
         return NEVER

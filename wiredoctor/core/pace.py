@@ -39,12 +39,12 @@ SHARE: Final = 8
 The fraction comes from the recordings described at OFTEN.
 """
 OFTEN: Final = 8
-"""The minimum number of writes without waiting after which a side may write by chance when an ACK arrives.
+"""If a side has written this often without waiting for an ACK, its next write may coincide with an ACK by chance.
 
 The number comes from 368 recordings of programs that write at regular times (captures/lab/paces.py).
 """
 FEW: Final = 2
-"""The maximum number of writes that may follow an ACK by chance; from the same recordings as OFTEN."""
+"""The maximum number of writes per side that count as following an ACK by chance; from the same recordings as OFTEN."""
 AT_ONCE: Final = MILLISECOND // 4
 """The maximum time in ns from an ACK's arrival to a segment that the kernel sends at once.
 
@@ -81,7 +81,7 @@ def pace_of(own: Side) -> Pace:
 
 
 def note_gap(own: Side, gap: i64, after_ack: i64, segment: Segment) -> None:
-    """Record the gap between two segments of a side, the first of which was acknowledged promptly.
+    """Record the gap between two segments of a side if the first segment was acknowledged promptly.
 
     `gap`: the time in ns between the segments. `after_ack`: the time in ns from the ACK to the second segment. If the second
     segment came just after the ACK, the ACK triggered it; otherwise the program chose the gap.

@@ -48,7 +48,7 @@ class Packet:
         self.frame: i64 = 0
         self.time: i64 = 0
         self.clock: i64 = 0
-        """The watermark: the latest time up to this packet, without that of one packet far ahead of all others."""
+        """The watermark: the latest time up to this packet. A single packet far ahead of all others is ignored."""
         self.interface: i64 = 0
         self.link_type: i64 = 0
         self.block: bytes = b""

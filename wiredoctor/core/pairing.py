@@ -112,7 +112,7 @@ class HttpConnection:
         self.previous_end_offset: i64 = NEVER
         """The stream offset at which the response of the exchange that was written last ended."""
         self.unanswered: i64 = 0
-        """The number of exchanges without a final response, from `waiting` on."""
+        """The number of exchanges without a final response; `waiting` is the first of them."""
         self.outstanding: i64 = 0
         """The number of ended requests whose responses have not ended."""
         self.clock: i64 = NEVER
@@ -268,7 +268,7 @@ class HttpConnection:
         return SILENT if self.tls is None else self.tls.result()
 
     def note_gap(self, time: i64) -> None:
-        """Record the time from which on it is known that a head or chunk framing is missing from the capture."""
+        """Record when a packet first showed that a head or chunk framing is missing from the capture."""
         self.gap_time = time if self.gap_time == NEVER else min(time, self.gap_time)
 
     def add_fault(self, fault: Fault) -> None:

@@ -42,7 +42,7 @@ class PcapRecords(Records):
         self.begin = header.first_record
         self.first_time: i64 = -1
         self.not_zero: i64 = -1
-        """The offset of the first nonzero byte after an empty record; -1 before the first such record."""
+        """The offset of the first nonzero byte after an empty record; -1 until an empty record was read."""
 
     def count_from(self, time: int) -> None:
         """Count times from `time` (ns since 1970), not from the first packet."""
@@ -83,7 +83,7 @@ class PcapRecords(Records):
         return True
 
     def ends_in_zeros(self) -> bool:
-        """Return whether the file contains only zeros from `at` on: space that was never written, as after a power failure."""
+        """Return whether the file contains only zeros after `at`: space that was never written, as after a power failure."""
         offset = self.begin + self.at
         if offset < self.not_zero:
             return False

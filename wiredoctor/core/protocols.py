@@ -19,7 +19,7 @@ UNKNOWN: Final = 0
 HTTP: Final = 1
 TLS_PROTOCOL: Final = 2
 HTTP2: Final = 3
-"""The highest number of a protocol that a connection with payload has."""
+"""The protocol HTTP/2. UNKNOWN to HTTP2 are the protocols that a connection with payload can have."""
 
 
 class Cuts:

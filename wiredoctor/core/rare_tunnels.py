@@ -38,9 +38,9 @@ AYIYA: Final = 5072
 CAPWAP: Final = 5247
 MPLS_IN_UDP: Final = 6635
 TZSP: Final = 37008
-"""The last of the UDP ports of tunnels (IANA Service Name and Transport Protocol Port Number Registry).
+"""The UDP port of MikroTik's sniffer. TEREDO to TZSP are the ports of tunnels.
 
-This one is the port of MikroTik's sniffer.
+Source: IANA Service Name and Transport Protocol Port Number Registry.
 """
 
 GRE_FLAGS: Final = 0xB000

@@ -91,7 +91,7 @@ def reason_words(reason: int) -> str:
 def count_encapsulations(names: Tally) -> dict[str, int]:
     """Return the number of packets in each encapsulation, by its name.
 
-    `names` counts packets by their combination of encapsulations, each of which is a bit.
+    `names` has the number of packets for each combination of encapsulations; a combination has one bit per encapsulation.
     """
     from wiredoctor.protocols.ip.encapsulations import names_of
 

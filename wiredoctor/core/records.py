@@ -47,7 +47,7 @@ class Source:
         self.place: i64 = place
 
     def read(self, offset: i64, size: i64) -> bytes:
-        """Return `size` bytes of the file from `offset` on, fewer only at the end of the file."""
+        """Return `size` bytes of the file, beginning at `offset`; fewer only at the end of the file."""
         block = os.pread(self.descriptor, size, offset)
         while 0 < len(block) < size:
             more = os.pread(self.descriptor, size - len(block), offset + len(block))
@@ -75,7 +75,7 @@ class Times:
         """The time of the newest packet."""
         self.earliest: i64 = LATEST
         self.latest: i64 = -LATEST
-        """The watermark: the latest time, without that of a packet far ahead of all others."""
+        """The watermark: the latest time so far. A single packet far ahead of all others is ignored."""
         self.ahead: i64 = 0
         """The time of the newest packet that was far ahead of `latest`."""
         self.ahead_frame: i64 = 0
@@ -173,7 +173,7 @@ class Records:
         """The offset after the newest block that is not a record."""
         self.frame: i64 = 0
         self.moved: i64 = 0
-        """The newest frame that was moved in front of others, because the file is not in time order."""
+        """The newest frame that was moved before others, because the file is not in time order."""
         self.longest: i64 = limits.PACKET.value
         self.snap_length: i64 = NEVER
         """The captured length in bytes of the longest truncated packet; NEVER if no packet is truncated."""
@@ -222,7 +222,7 @@ class Records:
         self.block, self.size = b"", 0
 
     def has(self, size: i64) -> bool:
-        """Return whether the file has `size` bytes from `at` on. If the current block does not contain them, read a new block."""
+        """Return whether the file has `size` more bytes after `at`. If they are not in the current block, read a new block."""
         return self.at + size <= self.size or self.read_on(size)
 
     def read_on(self, size: i64) -> bool:

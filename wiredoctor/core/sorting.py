@@ -1,8 +1,8 @@
 """Sort a file whose packets are far out of time order, like reordercap(1), but in bounded memory.
 
-The packets are divided into as few lanes as possible, each of which is in time order. Usually there is one for each appended
-part, or for each interface that was written late. A lane is a list of runs of consecutive packets. The lanes are merged by time,
-like the files of a chain.
+The packets are divided into as few lanes as possible. A lane is a list of runs of consecutive packets, and is in time order.
+Usually there is one lane for each appended part, or for each interface whose packets were written late. The lanes are merged by
+time, like the files of a chain.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Lanes:
         """The number of each lane's section. Between two sections, a clock was set back."""
         self.states: list[tuple[int, int, bool]] = []
         self.state_frames: list[int] = []
-        """The frames from which on each of `states` (see Records.state) holds."""
+        """The first frame for which each of `states` (see Records.state) is valid."""
         self.late: i64 = 0
         """The number of packets whose time is more than 1 ms earlier than that of a packet before them in the file."""
         self.worst: i64 = 0

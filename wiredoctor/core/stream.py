@@ -17,11 +17,11 @@ from wiredoctor import limits
 from wiredoctor.core.segment import FOREVER, NEVER
 
 GAP: Final = -1
-"""Range.at for bytes that were not captured."""
+"""The value of Range.at for bytes that were not captured."""
 CUT: Final = -2
-"""Range.at for bytes that the snap length cut off."""
+"""The value of Range.at for bytes that the snap length cut off."""
 BODY_ONLY: Final = -3
-"""Range.at for body bytes that waited: they were captured, but their content is not needed."""
+"""The value of Range.at for body bytes that were captured but had to wait; their content was not stored."""
 
 GRACE_PERIOD: Final = 1_000_000_000
 """The time in ns to wait for packets that were captured late.
@@ -127,7 +127,7 @@ class Waiting:
         self.times.append(clock)
 
     def acknowledged_at(self) -> i64:
-        """Return the time from which on the first gap was both acknowledged and followed by captured bytes.
+        """Return the earliest time at which the first gap was acknowledged and was followed by captured bytes.
 
         Return NEVER if the gap is not acknowledged.
         """

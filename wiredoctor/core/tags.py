@@ -43,7 +43,10 @@ NSH: Final = 0x894F
 
 MACSEC_SCI: Final = 0x20
 MACSEC_UNREADABLE: Final = 0x0C
-"""The bits of the first byte (IEEE 802.1AE section 9.5) that mark an encrypted or changed payload. MACSEC_SCI: an SCI follows."""
+"""The bits of the first byte that mark an encrypted or changed payload. The bit MACSEC_SCI means that an SCI follows.
+
+Source: IEEE 802.1AE section 9.5.
+"""
 
 
 def tag(layers: Layers, block: bytes) -> i64:

@@ -142,10 +142,10 @@ class KnownWindow:
             self.first = 0
 
     def allow(self, end: i64, now: i64) -> i64:
-        """Record that the sender has sent up to offset `end`, so an ACK whose window permits that has reached the sender.
+        """Record that the sender has sent up to offset `end`, so an ACK with a large enough window must have reached it.
 
-        The first ACK in transit with such a window, and all earlier ones, are no longer in transit. Return the time in ns from
-        the capture of that ACK to `now`; NEVER if there is none.
+        Remove the first ACK in transit whose window ends at `end` or later, and all earlier ones. Return the time in ns from the
+        capture of that ACK to `now`; NEVER if there is none.
         """
         coming = self.coming
         i, count = self.first, i64(len(coming))
@@ -192,11 +192,13 @@ class Round:
         self.has_pause: bool = False
         """True if the sending application paused."""
         self.bursts: i64 = 0
-        """The number of groups of segments without a gap."""
+        """The number of bursts: groups of segments that follow each other without a gap."""
         self.released: i64 = 0
-        """The number of groups of segments without a gap that were sent when an ACK arrived."""
+        """The number of bursts that were sent when an ACK arrived."""
         self.ends: i64 = 0
-        """The number of other groups after a small segment that left room in the window: the sender had nothing more to send."""
+        """The number of other bursts before which the sender had nothing to send: its last segment was small and left room in the
+        window.
+        """
         self.gap: i64 = 0
         """The longest time in ns without a segment."""
 
@@ -229,9 +231,9 @@ class Transfer:
         self.steady: i64 = 0
         """The total time in ns of the round trips without an apparent limit."""
         self.bursts: i64 = 0
-        """The number of groups of segments in the round trips without an apparent limit."""
+        """The number of bursts in the round trips without an apparent limit."""
         self.released: i64 = 0
-        """The number of groups in `bursts` that were sent when an ACK arrived."""
+        """The number of these bursts that were sent when an ACK arrived."""
         self.receive_window: i64 = 0
         self.send_buffer: i64 = 0
         self.ceiling: i64 = 0
@@ -239,7 +241,7 @@ class Transfer:
         self.loss: i64 = 0
         self.application: i64 = 0
         self.not_read: i64 = 0
-        """The part of the applications' time in ns that the receiver caused."""
+        """The part of `application` in ns during which the receiving application did not read."""
         self.path: i64 = NEVER
         """The time limited by the path, in ns; NEVER until the body has ended."""
         self.way: i64 = 0
@@ -404,7 +406,7 @@ class Transfer:
     def has_rest(self, now: Round) -> bool:
         """Return whether no segment passed for a considerable part of a round trip.
 
-        Without such a pause the path may have a standing queue, even if the round-trip times in the capture do not grow.
+        If segments passed all the time, the path may have a standing queue, even if the round-trip times do not grow.
         """
         return now.gap >= max(self.rtt // 8, 4 * self.rtt // max(now.flight // self.mss, 1))
 

@@ -37,7 +37,7 @@ class Stream(Source):
         self.parts: list[_Part] = []
 
     def read(self, offset: int, size: int) -> bytes:
-        """Return `size` bytes from `offset` on, or fewer at the end of the stream. Bytes of removed files are zeros.
+        """Return `size` bytes, beginning at `offset`; fewer at the end of the stream. Bytes of removed files are zeros.
 
         Raise CaptureError if a file became shorter; the stream then ends there.
         """

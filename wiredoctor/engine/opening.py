@@ -126,7 +126,7 @@ class CaptureFiles:
 
 
 def open_capture_records(capture: CaptureFiles) -> Records:
-    """Return the records of an open capture from its first packet on. Raise CaptureError if the format is unknown."""
+    """Return the records of an open capture, beginning with its first packet. Raise CaptureError if the format is unknown."""
     if len(capture.members) > 1:
         source = ChainSource(capture)
         records = ChainRecords(source, _Members(capture, source), capture.first_times, capture.rotation, capture.origin)
@@ -247,7 +247,7 @@ class ContentSource(Source):
         self._content = content
 
     def read(self, offset: int, size: int) -> bytes:
-        """Return `size` bytes of the file from `offset` on; fewer at its end, or if the file cannot be read."""
+        """Return `size` bytes of the file, beginning at `offset`; fewer at its end, or if the file cannot be read."""
         return self._content.read(offset, size)
 
 

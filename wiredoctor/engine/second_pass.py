@@ -167,8 +167,9 @@ class SecondPass:
         copy(self._capture, packets, out, about, comments, frames, f"wiredoctor {__version__}")
 
     def _end(self, connections: Collection[int], frames: Collection[int] | None) -> End | None:
-        """Return the last packet that must be read for these connections and frames; None (unknown) if a
-        connection has no row.
+        """Return the last packet that must be read for these connections and frames.
+
+        Return None if a connection has no row, because its last packet is unknown.
         """
         last = max(frames or (), default=0)
         if not connections:
@@ -185,7 +186,7 @@ class SecondPass:
 
 
 class Reading:
-    """One pass over a capture, which yields the rows that a Request asks for."""
+    """One pass over a capture, which yields the rows that a Request contains."""
 
     def __init__(self, capture: CaptureFiles, request: Request, cutoffs: Cutoffs) -> None:
         tables, selection = request.tables, request.selection

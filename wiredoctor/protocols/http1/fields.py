@@ -346,7 +346,7 @@ TEXTS = frozenset(
         b"x-accel-buffering",
     )
 )
-"""The fields whose value reports may show, without folded continuations."""
+"""The fields whose values reports may show. Lines that continue such a field (obsolete line folding) are not shown."""
 
 
 def field_line(line: bytes) -> Line | None:

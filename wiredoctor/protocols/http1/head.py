@@ -34,7 +34,7 @@ FOLDED = -1
 """The value used instead of a line number for a line that continues the previous field."""
 
 MAX_LINES, LONGEST = 256, 4096
-"""The maximum number of fields of a cached header section, and of bytes of a cached line or response head.
+"""The maximum number of fields in a cached header section, and the maximum size in bytes of a cached line or response head.
 
 Ordinary messages stay below these limits, and the cache stays small.
 """
