@@ -224,7 +224,7 @@ def test_a_wheel_holds_compiled_modules_and_sources(fresh: Path, tmp_path: Path)
     [
         ({"CC": "/nowhere/cc"}, "CC=/nowhere/cc does not work"),
         pytest.param({"CC": "false"}, "CC=false does not work", marks=SLOW),
-        pytest.param({"WIREDOCTOR_CORE": "python"}, "WIREDOCTOR_CORE was python when it was installed", marks=SLOW),
+        pytest.param({"WIREDOCTOR_CORE": "python"}, "WIREDOCTOR_CORE was set to python during installation", marks=SLOW),
         pytest.param(
             {"PATH": "/nowhere"},
             "no C compiler",

@@ -94,7 +94,7 @@ def test_nat_changed_the_addresses(kept: int | None, tmp_path: Path) -> None:
     [
         (Error(0.02, 1, 5, 1), {"ICMP": 1}),
         (Error(0.02, 1, 0, 0), {"ICMP": 1}),
-        (Error(0.02, 1, 3, 1, kept=7), {"ICMP error whose quote of TCP is too short": 1}),
+        (Error(0.02, 1, 3, 1, kept=7), {"ICMP error that quotes too little of a TCP header": 1}),
         (Error(0.02, 1, 3, 1), {}),
         (Error(0.02, 1, 3, 1, kept=8), {}),
     ],

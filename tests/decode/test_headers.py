@@ -122,7 +122,7 @@ REASONS = {
     "ARCnet": (129, b"\1\2\0\0\xdd" + bytes(40)),
     **wifi.REASONS,
     **rare.REASONS,
-    "too many headers inside each other": (101, ipv4(b"", 4)[:20] * 70),
+    "too many nested headers": (101, ipv4(b"", 4)[:20] * 70),
 }
 
 
@@ -141,7 +141,7 @@ def test_source_routes_in_each_other() -> None:
     """Each makes a copy of the packet: there may be only so many."""
     route = b"\x83\x07\x04\x0a\0\0\x09\0"
     packet = b"".join(ipv4(bytes(28 * (70 - i)), 4, options=route)[:28] for i in range(70))
-    assert decoded([Record(packet, 101)])[2].not_analysed == {"too many headers inside each other": 1}
+    assert decoded([Record(packet, 101)])[2].not_analysed == {"too many nested headers": 1}
 
 
 def test_extension_headers_are_not_counted() -> None:

@@ -81,7 +81,7 @@ def test_fragments_of_a_tunnel_are_put_together() -> None:
     answer = decoded(records)
     assert payloads(records, answer) == [b"x" * 60]
     assert answer[0]["frame"].tolist() == [2 * len(tunnel) - 1]
-    assert dict(answer[2].not_analysed) == {"IP fragment waiting for others": len(tunnel) - 1, "UDP": len(ordinary)}
+    assert dict(answer[2].not_analysed) == {"IP fragment before its datagram was complete": len(tunnel) - 1, "UDP": len(ordinary)}
 
 
 def test_known_tunnels_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -75,6 +75,6 @@ def test_datagrams_left_out_are_reported(tmp_path: Path, monkeypatch: pytest.Mon
     report = analyze(path)
     assert report.limits == [limits.SCRATCH.describe(2)]
     assert report.captures[0].not_analysed == {
-        "IP fragment waiting for others": 3,
+        "IP fragment before its datagram was complete": 3,
         "IP fragments beyond the memory limit for fragments": 2,
     }

@@ -225,7 +225,7 @@ def build(target: Path) -> str:
     import tempfile
 
     if os.environ.get("WIREDOCTOR_CORE") == "python":
-        raise BuildError("WIREDOCTOR_CORE was python when it was installed")
+        raise BuildError("WIREDOCTOR_CORE was set to python during installation")
     try:
         with tempfile.TemporaryDirectory() as folder:
             how = compile_into(Path(folder))

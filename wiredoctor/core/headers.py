@@ -432,7 +432,7 @@ class Headers:
         if self.layers.is_quoted or self.noted >= limits.ODDITIES.value:
             return
         self.noted += 1
-        what = f"it must be at least {TCP_HEADER}, and at most {segment}, the length of the segment by the IP header"
+        what = f"it must be at least {TCP_HEADER}, and at most the length of the segment, {segment}"
         self.oddities.append((packet.frame, "tcp", f"data offset of {size} bytes: {what}"))
 
     def options(self, packet: Packet, block: bytes, at: i64, end: i64) -> None:

@@ -36,11 +36,11 @@ WORDS: Final = {
     layers.NO_IP_IN_NSH: "NSH without IP",
     layers.PPP_FRAGMENT: "PPP in fragments",
     layers.CUT_FRAGMENT: "IP fragment cut short",
-    layers.WAITING: "IP fragment waiting for others",
+    layers.WAITING: "IP fragment before its datagram was complete",
     layers.NO_ROOM: "IP fragments beyond the memory limit for fragments",
     layers.QUOTED_FRAGMENT: "ICMP error that quotes an IP fragment",
-    layers.QUOTED_TOO_LITTLE: "ICMP error whose quote of TCP is too short",
-    layers.TOO_MANY_HEADERS: "too many headers inside each other",
+    layers.QUOTED_TOO_LITTLE: "ICMP error that quotes too little of a TCP header",
+    layers.TOO_MANY_HEADERS: "too many nested headers",
 }
 
 
