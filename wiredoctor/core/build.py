@@ -25,7 +25,7 @@ NOTE = "built.txt"
 
 MYPY = "mypy[mypyc]>=2.4.1,<2.5"
 TYPER = "typer>=0.16,<1"
-"""The package that generates man pages and shell completion from the commands' options."""
+"""The package that defines the commands' options. Man pages and shell completion are generated from them."""
 
 ZIG = "ziglang>=0.14,<1"
 """The package on PyPI that contains a C compiler; required on machines without a C compiler."""

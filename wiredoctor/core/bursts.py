@@ -28,7 +28,7 @@ ACK_TIMER: Final = 510 * MILLISECOND
 """The longest delay of an ACK in ns (RFC 1122 section 4.2.3.2: less than 500 ms); no ACK delay causes a longer pause."""
 
 MAX_OPEN: Final = 64
-"""The maximum number of undecided pauses: they wait until their sender's clock is known or their body is complete."""
+"""The maximum number of undecided pauses. Pauses are decided when the sender's clock is known or the body is complete."""
 
 ACKNOWLEDGED: Final = 1
 WINDOW_OPEN: Final = 2
@@ -125,7 +125,7 @@ def join_flights(
 
 
 def overtakes_body(reader: Reader, segment: Segment, previous: Previous) -> bool:
-    """Return whether a body packet was captured before data that precedes it in the body. Such a packet ends a pause as well."""
+    """Return whether a body packet was captured before data that precedes it in the body. It also ends a pause."""
     is_ahead = segment.opens_gap and previous.message != NEVER and not previous.ends_message
     return is_ahead and previous.message == reader.burst_message
 

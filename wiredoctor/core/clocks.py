@@ -34,7 +34,7 @@ their timer interrupt; the last by Linux since 6.7 for internal paths.
 SHORTEST: Final = 20 * MILLISECOND
 """The shortest time in ns between two timestamps that are compared. Over a shorter time, the path's jitter matters too much."""
 FEWEST: Final = 8
-"""The minimum number of ticks between two compared timestamps, because the last tick is incomplete."""
+"""The minimum number of ticks between two compared timestamps, so the incomplete last tick matters little."""
 SURE: Final = 2
 """The number of votes that make a tick length known."""
 MAX_VOTES: Final = 16

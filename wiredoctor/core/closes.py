@@ -63,8 +63,8 @@ def close(connection: Connection, own: Side, packet: Packet, segment: Segment) -
 def is_of_first_rst(closing: Close, packet: Packet, ip: i64) -> bool:
     """Return whether a side's first RST is this packet, or was sent by the same host shortly before it.
 
-    RSTs of another host, or long after the first, do not count: kernels and firewalls may send them with the address of either
-    host.
+    An RST from another host, or long after the first one, does not count: kernels and firewalls may send RSTs with the address of
+    either host.
     """
     if closing.rst_frame == NEVER:
         return True

@@ -34,7 +34,7 @@ class Clock:
         self.unit: i64 = 0
         """The most likely tick length in ns; 0 while no common one fits."""
         self.votes: i64 = 0
-        """The number of observations for this tick length minus those against it."""
+        """The number of observations that fit the tick length `unit`, minus those that do not."""
 
 
 @mypyc_attr(acyclic=True)
@@ -72,7 +72,7 @@ class Previous:
         self.longest: i64 = 0
         """The size in bytes of the longest segment of this side."""
         self.longest_occurred: i64 = 0
-        """The number of times that more of a message immediately followed a segment of the longest size."""
+        """The number of segments of the longest size that more of the same message followed immediately."""
         self.path_mss: i64 = 0
         """The minimum size in bytes of a segment that counts as full; 0 while the MSS is used."""
         self.pause_start: i64 = NEVER
@@ -188,7 +188,7 @@ class Signs:
 
     def __init__(self) -> None:
         self.found: i64 = 0
-        """The evidence as bits, in the order of origins.NAMES. The time to live is also compared with later packets."""
+        """The evidence as bits, in the order of origins.NAMES. The bit for the time to live is not final (see `signs_of`)."""
         self.peer_id: i64 = 0
         """The IP identification of the peer's last packet before the FIN or RST."""
         self.last_id: i64 = 0
@@ -278,7 +278,7 @@ class Side:
         """The stream offset of an acknowledgment number far from `acknowledgment`; it counts only if the next packet confirms it.
         """
         self.mss: i64 = mss
-        """The size in bytes of the longest segment that both SYNs allow, or that of Ethernet; includes the timestamps option."""
+        """The maximum segment size in bytes, including the timestamps option: as negotiated, or that of Ethernet without SYNs."""
         self.window_edge: i64 = NEVER
         """The offset of the peer's stream at which the newest window of this side ends."""
         self.window: i64 = -1

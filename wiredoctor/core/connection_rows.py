@@ -56,7 +56,7 @@ NO_HANDSHAKE: Final = Handshake()
 NO_REPETITION: Final = RepeatedSyn()
 NO_ERROR: Final = SynError(NEVER, NEVER, -1, -1, 0, 0)
 NO_CONTENT: Final = pack_cells([0, 0, 0, NEVER, NEVER, -1])
-"""The columns CONTENT for a connection without content."""
+"""The values of the columns CONTENT for a connection without content."""
 
 
 class ConnectionRows:

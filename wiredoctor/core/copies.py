@@ -41,7 +41,7 @@ Such copies come from a mirror port; equal packets further apart may be retransm
 SEARCHED: Final = 1_024
 """The maximum number of a side's packets that are compared with one packet. A link with 10 Gbit/s carries as many in 1 ms."""
 UNEQUAL: Final = 16
-"""A packet with equal numbers and different options counts as this many comparisons, because reading it takes as long."""
+"""Comparing the TCP options of two packets counts as this many comparisons, because reading them takes as long."""
 HALF: Final = 1 << 31
 
 
@@ -57,7 +57,7 @@ class Copies:
         self.next: i64 = 0
         self.most: i64 = limits.COPIES.value
         self.within: i64 = WITHIN
-        """The time in ns for which packets are kept: QUEUED after a connection had packets from both sides of a router."""
+        """How long packets are kept, in ns: WITHIN, or QUEUED once a connection was captured on both sides of a router."""
         self.identity: Identity = Identity()
 
     def is_second(self, connection: Connection, packet: Packet) -> bool:

@@ -1,4 +1,4 @@
-"""The least strict thresholds of the enabled rules. The core writes no event row that misses them, because no rule could use it.
+"""The least strict thresholds of the enabled rules. The core writes no event rows beyond them, because no rule could use them.
 
 The fields equal those of wiredoctor.rule_engine.cutoffs.Cutoffs.
 """
@@ -25,7 +25,7 @@ class Cutoffs:
         self.min_ack_delay: i64 = UNREACHABLE
         """The minimum delay of the ACK that a segment waited for."""
         self.max_ack_delay: i64 = 510 * MILLISECOND
-        """The maximum delay of an ACK that a segment waited for. A segment later than that is not taken for a probe."""
+        """The maximum delay of an ACK that a segment waited for. A later segment is not taken for a tail loss probe."""
         self.max_quick_ack: i64 = -UNREACHABLE
         """The maximum delay of an ACK that counts as prompt."""
         self.min_lateness: i64 = UNREACHABLE
@@ -54,16 +54,16 @@ class Cutoffs:
         self.min_flush_gap: i64 = 5 * MILLISECOND
         """The minimum time between two small segments after which the first counts as flushed on purpose."""
         self.min_pause: i64 = 50 * MILLISECOND
-        """The minimum length of the application's pauses within a body that are counted."""
+        """The minimum length of a pause of the application within a body; shorter pauses are not counted."""
         self.min_pause_after_head: i64 = 1000 * MILLISECOND
-        """The minimum length of a pause between the head and the body of a response that is recorded."""
+        """The minimum length of a pause between the head and the body of a response; shorter pauses are not recorded."""
         self.min_event_pause: i64 = 500 * MILLISECOND
         """The minimum length of a pause before a burst of held-back events."""
         self.min_held_events: i64 = 3
         """The minimum number of events in a burst of held-back events."""
 
         self.min_transfer: i64 = 1000 * MILLISECOND
-        """The minimum duration of a body whose limiting factors are determined."""
+        """The minimum duration of a body; what limited a shorter body is not determined."""
 
     def burst_gap(self) -> i64:
         """Return the shortest pause (ns) that separates two bursts. Callers use two round trips instead if that is longer."""

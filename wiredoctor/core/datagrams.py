@@ -26,7 +26,9 @@ class Datagrams:
         self.fragments: FragmentStore | None = None
         """The fragments of incomplete datagrams. The module is only loaded when the first fragment arrives."""
         self.tunnels: dict[int, None] = {}
-        """The newest limits.TUNNELS fragmented UDP datagrams to the port of a tunnel, by a hash of addresses and identification.
+        """Fragmented UDP datagrams that belong to tunnels, by a hash of addresses and identification.
+
+        Only the newest limits.TUNNELS datagrams are kept.
         """
         self.met: LimitsReached = LimitsReached()
         self.place: i64 = 0

@@ -20,7 +20,7 @@ from wiredoctor.limits import LimitsReached
 BURST: Final = 1 << 20
 """The number of bytes that may be sent within one unit of the capture's clock, which may be coarse."""
 LONGEST_GAP: Final = 1 << 32
-"""The longest time in ns for which the size of a gap is unambiguous. In a longer time, 10 Gbit/s use all sequence numbers."""
+"""The longest time in ns for which the size of a gap is unambiguous. In this time, 10 Gbit/s use every sequence number once."""
 
 
 def deliver(connection: Connection, own: Side, packet: Packet, segment: Segment, met: LimitsReached) -> None:

@@ -16,7 +16,7 @@ class Events:
         self.probe_frame: i64 = 0
         """The frame number of the tail loss probe that the segment acknowledges."""
         self.stall: Stall | None = None
-        """The stall that the segment ends: it is the first advancing ACK after a retransmission."""
+        """The stall that the segment ends as the first advancing ACK after a retransmission."""
         self.closure: ClosedWindow | None = None
         """The closed window after which the segment is the first new data."""
         self.run: Run | None = None

@@ -64,11 +64,11 @@ HAS_GAP: Final = 4
 """The bit for bytes missing from the capture. HANDSHAKE: both SYNs were captured. BOTH_DIRECTIONS: both sides sent packets."""
 NO_CLOSE: Final = Close()
 NO_MESSAGE: Final = pack_cells([NEVER] * 8 + [0, 0, NEVER, 0, -1, NEVER, NEVER, NEVER, -1])
-"""The columns MESSAGE for a message that was not captured."""
+"""The values of the columns MESSAGE for a message that was not captured."""
 NOBODY_CLOSED: Final = pack_cells(
     [NEVER] * 3 + [-1] + [NEVER] * 3 + [-1, NEVER, 0] + [NEVER] * 5 + [UNKNOWN] * 2 + [NEVER] * 4 + [-1, 0]
 )
-"""The columns CLOSE, beginning with client_close_frame, for an open connection."""
+"""The values of the columns CLOSE, beginning with client_close_frame, for an open connection."""
 
 
 class HeadCodes:
@@ -193,7 +193,7 @@ def write_message(out: BytesWriter, codes: HeadCodes, message: Message | None) -
 def write_parts(out: BytesWriter, request: Message | None) -> None:
     """Write the frame and time at which a request's head ended, then those at which its body began.
 
-    After them, write the longest of the body's first pauses (ns). Write NEVER in all columns without a request or a body.
+    After them, write the longest of the body's first pauses (ns). Write NEVER in all columns if there is no request or no body.
     """
     if request is not None and request.body_bytes > 0:
         write_i64_le(out, request.head_last_frame)

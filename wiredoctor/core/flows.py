@@ -63,7 +63,7 @@ class Flows:
         self.factors: tuple[i64, i64, i64] = (secret_factor(), secret_factor(), secret_factor())
         self.next_id: i64 = 0
         self.promised: OrderedDict[bytes, list[int]] = OrderedDict()
-        """The ids reserved for later connections on reused ports, by key: their first packets were read ahead of their order.
+        """The ids reserved for later connections on reused ports, by key. ordering.py has read their first packets in advance.
 
         An OrderedDict finds its first key at once; a dict first skips the slots of all keys that were deleted.
         """
@@ -227,7 +227,7 @@ class Flows:
         return [connection for connection in self.open_connections() if connection.id in ids]
 
     def keep_closed(self, connection: Connection) -> None:
-        """Track a connection that has just closed until its retention time is over, because packets may still follow."""
+        """Keep tracking a connection that has just closed: packets may follow until its retention time is over."""
         self.closed += 1
         connection.queued_frame, connection.queued_clock = connection.last_frame, connection.last_clock
         if len(self.closing) >= self.most_closing:

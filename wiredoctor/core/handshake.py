@@ -130,7 +130,7 @@ def find_client(connection: Connection, packet: Packet, segment: Segment) -> Non
 def count_syn(handshake: Handshake, packet: Packet) -> None:
     """Count a SYN of the client. Record whether it requests ECN (RFC 3168 section 6.1.1) or carries data (RFC 7413).
 
-    Middleboxes may drop SYNs that do.
+    Middleboxes may drop these SYNs.
     """
     has_extras = packet.flags & (ECE | CWR) != 0 or packet.length > 0
     handshake.syns += 1

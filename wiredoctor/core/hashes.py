@@ -15,7 +15,7 @@ Source: Steele, Lea and Flood, Fast splittable pseudorandom number generators, 2
 
 
 def mix(state: int, word: int) -> int:
-    """Return the hash of a sequence and one more `word`; `state` is the hash of the sequence."""
+    """Return the hash of a sequence that ends with `word`; `state` is the hash of the words before it."""
     x = ((state ^ word) + STEP) & WORD
     x = ((x ^ (x >> 30)) * FIRST) & WORD
     x = ((x ^ (x >> 27)) * SECOND) & WORD

@@ -46,7 +46,7 @@ ONES: Final = 0x0101010101010101
 """Eight bytes with the value 1."""
 VERSIONS: Final = (b" HTTP/1.1\r\n", b" HTTP/1.0\r\n")
 REST_OF_LINE: Final = 11
-"""The size in bytes of the end of a usual request line. VERSIONS contains both ends."""
+"""The size in bytes of each text in VERSIONS, with which request lines usually end."""
 SLOTS: Final = 32
 MAX_LINES: Final = 256
 LONGEST: Final = 4096

@@ -25,7 +25,7 @@ SAW_RETRANSMISSION: Final = 128
 SAW_ZERO_WINDOW: Final = 256
 
 BITS: Final = 5
-"""The number of bits per letter in Connection.history: the letter's index plus 1, and 16 for direction 1."""
+"""The number of bits per letter in Connection.history. They contain the letter's index plus 1, plus 16 for direction 1."""
 FIRST_WORD: Final = 12
 """The number of letters in the first 60 bits of a history."""
 

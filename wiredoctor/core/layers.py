@@ -141,7 +141,9 @@ class Layers:
         self.is_quoted: bool = False
         """True if the current header is quoted in an ICMP error."""
         self.is_mirrored: bool = False
-        """True if the packet is in a tunnel from a mirror port. The port may have truncated it, but not its length field."""
+        """True if the packet is in a tunnel from a mirror port. If the port truncated the packet, its IP header has the original
+        length.
+        """
         self.longest_cut: i64 = -1
         """The length in bytes of the longest record that a mirror port truncated."""
         self.has_aggregates: bool = False

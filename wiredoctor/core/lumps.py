@@ -25,10 +25,10 @@ MAX_ACKS: Final = 1024
 DID_NOT_WAIT: Final = 0
 WAITED: Final = 1
 MAY_HAVE_WAITED: Final = 2
-"""The result for a segment that only waited if the previous data was sent as soon as it was written.
+"""The result for a segment that waited only if the packets before it were sent in quick succession.
 
-There are two cases. If little data was in flight, a congestion window delays only senders of small segments. If no ACK came, only
-pacing can have delayed the segment.
+Either no ACK came, so only pacing can have delayed the segment. Or little data was in flight, so a congestion window can have
+delayed only a sender of small segments.
 """
 
 

@@ -39,7 +39,7 @@ class HeldPacket:
     def __init__(self) -> None:
         self.packet: Packet = Packet()
         self.step: Step | None = None
-        """The time by which the clock of the packet's interface went back at this packet; None if it did not."""
+        """The step by which the clock of the packet's interface went back at this packet; None if it did not go back."""
         self.is_read: bool = False
         """True if its headers were read. The following fields are those of its TCP segment, unless `addresses` is 0."""
         self.addresses: i64 = 0

@@ -34,7 +34,7 @@ ALL_ALIKE: Final = 2
 RELEASED: Final = 3
 """The minimum number of segments sent at prompt ACKs that show that their side uses Nagle's algorithm."""
 SHARE: Final = 8
-"""The minimum fraction of a side's segments that were sent at prompt ACKs is 1/SHARE, because any program may do so at times.
+"""At least 1/SHARE of a side's segments must have been sent at prompt ACKs, because a few may be sent then by chance.
 
 The fraction comes from the recordings described at OFTEN.
 """

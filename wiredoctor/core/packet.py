@@ -27,7 +27,7 @@ NAMED: Final = (1 << 62) - 1
 
 
 class OuterHeaders:
-    """Hashes of the outer headers, as in tables.PACKETS, because `Packet.block` no longer contains these headers."""
+    """Hashes of the outer headers, as in tables.PACKETS, for a packet whose `block` no longer contains these headers."""
 
     def __init__(self, link_hash: int, encapsulation: int) -> None:
         self.link_hash: int = link_hash

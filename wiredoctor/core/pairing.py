@@ -106,11 +106,11 @@ class HttpConnection:
         self.is_forced: bool = False
         """True if messages are read without waiting for bytes of the other direction."""
         self.previous_close: bool = False
-        """True if the response of the exchange that was written last announced the close."""
+        """True if the response of the last exchange with a row announced the close."""
         self.previous_end: i64 = NEVER
-        """The time at which the exchange that was written last ended."""
+        """The time at which the last exchange with a row ended."""
         self.previous_end_offset: i64 = NEVER
-        """The stream offset at which the response of the exchange that was written last ended."""
+        """The stream offset at which the response of the last exchange with a row ended."""
         self.unanswered: i64 = 0
         """The number of exchanges without a final response; `waiting` is the first of them."""
         self.outstanding: i64 = 0
@@ -432,9 +432,9 @@ class HttpConnection:
     def is_fresh(self, exchange: Exchange, server: Reader) -> bool:
         """Return whether all earlier requests had been answered when the request of this exchange was sent.
 
-        Unless a client is known to do otherwise, it sends a request or a pipeline only after it has received all responses. After
-        a gap in the client's stream, a response must confirm it: the server sent that response after receiving the bytes of the
-        gap, and the client received it before it sent the request.
+        A client is assumed to send a request, or a pipeline of requests, only after it has received all responses, unless it is
+        known to do otherwise. After a gap in the client's stream, a response must confirm this: the server sent that response
+        after receiving the bytes of the gap, and the client received it before it sent the request.
         """
         request = exchange.request
         if request is None or self.is_sliding:
@@ -447,7 +447,7 @@ class HttpConnection:
     def pass_over(self, until: Exchange | None, frame: i64) -> None:
         """Mark the waiting exchanges before `until` as done, because their responses were probably not captured.
 
-        `frame`: the packet that shows it.
+        `frame`: the packet that shows this.
         """
         exchange = self.waiting
         while exchange is not None and exchange is not until:
@@ -639,7 +639,7 @@ class HttpConnection:
             self.http.alarms.add(time, self)
 
     def take_apart(self) -> None:
-        """Break the reference cycles, because the garbage collector does not track these objects."""
+        """Break the reference cycles of this object and its readers, because the garbage collector does not track them."""
         self.is_over = True
         self.doubted = None
         self.oldest = self.newest = self.unwritten = self.waiting = self.last_waiting = None

@@ -45,9 +45,9 @@ class InterfaceClock:
         self.ticks: int = interface.ticks
         """The number of ticks per second."""
         self.small: i64 = interface.ticks if interface.ticks <= SECOND else 0
-        """The number of ticks per second if computing nanoseconds fits in 64 bits; otherwise 0."""
+        """The number of ticks per second if nanoseconds can be computed in 64 bits; otherwise 0."""
         self.base: i64 = min(max(first // SECOND - interface.seconds, -FAR), LATEST)
-        """The second of the capture's first packet, by the clock of this interface."""
+        """The time of the capture's first packet in whole seconds, by the clock of this interface."""
         self.rest: i64 = first % SECOND
 
     def time(self, high: i64, low: i64) -> i64:
@@ -110,7 +110,7 @@ class PcapngRecords(Records):
         return False
 
     def state(self) -> tuple[int, int, bool]:
-        """Return the index of the section's first interface, the number of interfaces so far, and whether it is big-endian."""
+        """Return the index of the section's first interface, the number of its interfaces, and whether it is big-endian."""
         return int(self.base), int(self.known), self.big
 
     def restore(self, state: tuple[int, int, bool]) -> None:

@@ -14,7 +14,7 @@ OPTIONS: Final = (1 << 22) - 1
 IP_ID_AND_OPTIONS: Final = (1 << 17) - 1 | OPTIONS << 41
 """The bits of RecentPacket.ip that are equal in duplicate copies."""
 TIMESTAMPS: Final = 12
-"""The size in bytes of options that consist of timestamps only (RFC 7323 appendix A); the last eight bytes differ."""
+"""The size in bytes of options that consist of timestamps only (RFC 7323 appendix A); only the last eight bytes vary."""
 LENGTH: Final = (1 << 19) - 1
 """The mask for the length of a record, which is at most limits.PACKET."""
 

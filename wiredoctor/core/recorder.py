@@ -22,10 +22,10 @@ PACKETS: Final = (
 """The cell names of `packets`."""
 
 OPTIONS: Final = ("options_size", "options_0", "options_8", "options_16", "options_24", "options_32")
-"""The names of optional cells after those of PACKETS or `segments`: the number of captured option bytes, and the bytes."""
+"""The names of the optional cells for TCP options: the number of captured bytes, and the bytes. They follow the usual cells."""
 
 HASHES: Final = ("link_hash", "encapsulation")
-"""The names of optional cells after those of PACKETS, `segments` or OPTIONS."""
+"""The names of the optional cells for hashes of outer headers. They follow the usual cells and those of OPTIONS."""
 
 MAX_OPTIONS: Final = 40
 """The maximum size of TCP options in bytes."""

@@ -83,7 +83,7 @@ class Times:
         self.shuffled: ClockSteps = ClockSteps()
         """The packets that were out of order in the file and were sorted."""
         self.is_ordered: bool = False
-        """True if ordering.py interprets steps; the step is then in `newest_step`."""
+        """True if ordering.py decides why times go back; `newest_step` is then the newest step back."""
         self.newest_step: Step | None = None
         self.is_shuffled: bool = False
         """True if packets may be out of order."""

@@ -19,8 +19,8 @@ from wiredoctor.core.segment import ACK, MILLISECOND, NEVER, RST, SYN
 NEAR: Final = 65_538
 """The distance in bytes within which numbers belong to the same connection.
 
-Linux starts 65,537 after the FIN of a connection in TIME_WAIT, so the first byte is 65,538 after it (one more if the FIN was not
-captured).
+If a connection is in TIME_WAIT, Linux starts the next one 65,537 after its FIN. The first byte is then 65,538 after the FIN (one
+more if the FIN was not captured).
 """
 FAR: Final = 1 << 20
 """The minimum jump in bytes between two connections; the clock of Linux advances this far in 67 ms."""
@@ -148,7 +148,7 @@ def is_of_former(connection: Connection, packet: Packet) -> bool:
 
 
 def note_changed_copy(connection: Connection, packet: Packet) -> bool:
-    """Return whether a packet is a copy of its side's newest packet with different sequence and acknowledgment numbers.
+    """Return whether a packet equals its side's newest packet except for its sequence and acknowledgment numbers.
 
     This happens if a connection was captured on both sides of a firewall that changes the numbers. Packets with either numbers
     will follow, so store the old numbers of both sides.

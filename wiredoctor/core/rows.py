@@ -10,7 +10,7 @@ from mypy_extensions import i64
 from wiredoctor.core.octets import BytesWriter, write_i64_le
 
 TOGETHER: Final = 256
-"""The number of rows per buffer: they fit in a cache, and nothing is copied when the table grows."""
+"""The number of rows per buffer. A buffer fits in the processor's cache, and no rows are copied when the table grows."""
 
 
 class Rows:

@@ -3,8 +3,8 @@
 A segment smaller than the MSS may still be full, if the path carries no larger segments. A size counts as full after three
 segments of that size for which three conditions hold. More data of the same message followed immediately, the segment did not end
 a head, and its sender had sent no longer segment. Segments of a program that writes blocks look the same. Therefore multiples of
-256 bytes are ignored, because they are typical sizes of buffers rather than of paths. So are loopback and jumbo frames, where no
-path is narrow. A size no longer counts as full after a longer segment that such a path would not carry.
+256 bytes are ignored, because they are typical sizes of buffers rather than of paths. Loopback and jumbo frames are ignored too,
+because their paths carry large segments. A size no longer counts as full after a longer segment that such a path would not carry.
 """
 
 from __future__ import annotations

@@ -58,7 +58,7 @@ class Lanes:
         self.worst: i64 = 0
         """The largest time in ns by which a packet in `late` is earlier than a packet before it in the file."""
         self.limit: limits.Limit | None = None
-        """The limit that was reached, because there are too many lanes or runs."""
+        """The limit on lanes or runs that was reached; None if none was."""
         self.section: i64 = 0
         self.tails: list[int] = []
         """The last time of each lane of the current section, ascending."""
@@ -71,7 +71,7 @@ class Lanes:
         self.tail: i64 = 0
         """The time of the newest packet."""
         self.next_tail: i64 = 0
-        """The time before which the next packet must be to belong to the current lane; it must not be before `tail`."""
+        """The next packet belongs to the current lane if its time is at least `tail` and less than `next_tail`."""
         self.end: i64 = records.begin
         """The offset after the newest packet."""
         self.count: i64 = 0

@@ -221,7 +221,7 @@ class Stalls:
             self.watches.append(pace.watch(sender, packet))
 
     def note_payload(self, packet: Packet) -> None:
-        """Record the watches for which a packet with payload is the expected answer, and drop expired watches."""
+        """If a packet with payload is the answer that a watch expects, record this in the watch. Drop expired watches."""
         left: list[Watch] = []
         for watch in self.watches:
             if pace.is_answer(watch, packet):
@@ -231,10 +231,10 @@ class Stalls:
         self.watches = left
 
     def settle_held(self, own: Side, frame: i64, is_over: bool) -> None:
-        """Write or drop the held rows of a side on which later gaps between its segments have no influence.
+        """Decide the held rows of a side that later gaps between its segments cannot influence: write or drop them.
 
-        Drop a row if the program sent the segment at regular times. If `is_over` is true, decide all rows now, because no more
-        segments will come.
+        A row is dropped if the program sent the segment at regular times. If `is_over` is true, decide all rows now, because no
+        more segments will come.
         """
         if own.waits is None or own.waits.pace is None or not own.waits.pace.held:
             return

@@ -41,9 +41,9 @@ from wiredoctor.core.window_stalls import WindowStalls
 from wiredoctor.limits import LimitsReached
 
 SHORTEST_PAUSE: Final = 1_000 * MILLISECOND
-"""The minimum time in ns between two segments with new data of a side that counts as idle."""
+"""A side was idle if it sent no new data for at least this many ns."""
 FORGET_EVERY: Final = 1 << 16
-"""The number of the capture's packets after which old first copies are dropped."""
+"""Old first copies are dropped each time after this many packets of the capture."""
 
 
 class Story:
@@ -64,7 +64,7 @@ class Story:
         self.flights: list[Flight] = []
         """Flights with first copies; old copies are dropped from time to time."""
         self.new_flights: list[Flight] = []
-        """Flights that began since old copies were last dropped, so they have nothing to drop next time."""
+        """Flights that began since old copies were last dropped. They contain no old copies the next time."""
         self.next_forgetting: i64 = FORGET_EVERY
 
     def follow(self, connection: Connection, packet: Packet) -> None:

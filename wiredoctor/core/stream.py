@@ -83,7 +83,7 @@ class Piece:
         self.rtt_peer: i64 = found.rtt_peer
 
     def fill(self, found: Range, start: i64) -> None:
-        """Set `found` to the bytes of this piece from offset `start` on."""
+        """Set `found` to the bytes of this piece, beginning at offset `start`."""
         found.block = self.data
         found.at = self.at if self.at < 0 else start - self.start
         found.start = start
@@ -158,7 +158,7 @@ class Stream:
         self.held_bytes: i64 = 0
 
     def hold(self, found: Range, start: i64) -> None:
-        """Store a range, from offset `start` on, until the reader continues."""
+        """Store the part of a range that begins at offset `start` until the reader continues."""
         held = self.held
         if held is None:
             held = self.held = []

@@ -2,7 +2,7 @@
 
 The time of the body is divided among the receiver's window, the sender's buffer, loss, the applications and the path. These are
 the classes of Zhang et al., "On the Characteristics and Origins of Internet Flow Rates" (SIGCOMM 2002). The unit is the round
-trip: it begins with a segment and ends with the first segment that the sender could send after its ACK. Each round trip counts
+trip: it begins with a segment, and ends with the first segment sent after the ACK of that segment. Each round trip counts
 completely for one class. The sender's reaction to an ACK is captured one round trip (between capture point and sender) after the
 ACK, so times of ACKs are moved by that round trip.
 """
@@ -226,14 +226,14 @@ class Transfer:
         self.flights: list[int] = []
         """The bytes in flight in each round trip without an apparent limit."""
         self.stride: i64 = 1
-        """The step between stored round trips: every first, second, fourth, ... one is stored."""
+        """The distance between round trips in `flights`: 1 if all are stored, 2 if every second one is, then 4, 8, ..."""
         self.skipped: i64 = 0
         self.steady: i64 = 0
         """The total time in ns of the round trips without an apparent limit."""
         self.bursts: i64 = 0
         """The number of bursts in the round trips without an apparent limit."""
         self.released: i64 = 0
-        """The number of these bursts that were sent when an ACK arrived."""
+        """How many of the `bursts` were sent when an ACK arrived."""
         self.receive_window: i64 = 0
         self.send_buffer: i64 = 0
         self.ceiling: i64 = 0
@@ -241,7 +241,7 @@ class Transfer:
         self.loss: i64 = 0
         self.application: i64 = 0
         self.not_read: i64 = 0
-        """The part of `application` in ns during which the receiving application did not read."""
+        """The part of `application` (ns) during which the receiving application did not read."""
         self.path: i64 = NEVER
         """The time limited by the path, in ns; NEVER until the body has ended."""
         self.way: i64 = 0

@@ -29,8 +29,8 @@ class Run:
 class Claim:
     """A small segment that was sent at `time` although small data up to offset `end` was unacknowledged.
 
-    Such a segment proves that Nagle's algorithm is off, unless the ACK of that data was captured too late. `next_end`: the offset
-    at which the segment ends.
+    It proves that Nagle's algorithm is off, unless the ACK of that data was captured too late. `next_end`: the offset at which
+    the segment ends.
     """
 
     def __init__(self, time: i64, end: i64, next_end: i64) -> None:
@@ -46,13 +46,13 @@ class Nagle:
     def __init__(self) -> None:
         self.off_since: i64 = NEVER
         self.claim_time: i64 = NEVER
-        """`time` of the first open claim."""
+        """The `time` of the first undecided claim."""
         self.claim_end: i64 = NEVER
-        """`end` of the first open claim."""
+        """The `end` of the first undecided claim."""
         self.claim_next_end: i64 = NEVER
-        """`next_end` of the first open claim."""
+        """The `next_end` of the first undecided claim."""
         self.later_claims: list[Claim] | None = None
-        """The other open claims, in the order of their times and ends."""
+        """The other undecided claims, in the order of their times and ends."""
         self.probe_frame: i64 = NEVER
         self.probe_data_end: i64 = NEVER
         self.probe_end: i64 = NEVER
@@ -114,7 +114,7 @@ class Pace:
         self.release_time: i64 = 0
         """The sum of the times in ns from the arrival of a prompt ACK to the segment, over the segments in `released`."""
         self.is_torn: bool = False
-        """True if bytes of this side's stream are missing, so segments that show a regular interval may be lost."""
+        """True if bytes of this side's stream were not captured; they may include segments that show a regular interval."""
         self.chances: i64 = 0
         """The number of segments sent at a delayed ACK while it was unknown whether this side uses Nagle's algorithm."""
         self.held: list[HeldRelease] = []
@@ -164,7 +164,7 @@ class ClosedWindow:
         """The frame number of the newest announcement of the closed window."""
         self.announced_time: i64 = NEVER
         self.timers: i64 = 0
-        """The number of late segments that filled the remaining window. `prompt` counts the prompt ones."""
+        """The number of segments that filled a small window only after a wait. `prompt` counts those that filled it at once."""
         self.prompt: i64 = 0
         self.is_refusing: bool = False
         """True if the window was closed while data was unacknowledged, and the announcement acknowledged none of it."""
@@ -193,7 +193,7 @@ class WindowStall:
         self.waited: i64 = 0
         """The sum of the delays in ns."""
         self.shut: i64 = 0
-        """The part of the sum, in ns, during which the window was 0."""
+        """The part of `waited`, in ns, during which the window was 0."""
         self.copies: i64 = 0
         self.copy_frame: i64 = NEVER
         """The frame number of the first segment that was retransmitted while the window was closed."""
@@ -259,7 +259,7 @@ class Repetition:
         self.copies_before_ack: i64 = 0
         """The number of copies when the peer first sent an ACK without data; 0 if it has not."""
         self.rest: i64 = 0
-        """The time in ns without payload before the first copy, or before the message to which it responds."""
+        """The idle time in ns before the first copy, or before the beginning of the peer's message to which the data responds."""
         self.unseen_bytes: i64 = 0
         """The number of the peer's bytes that were not captured before the second copy."""
         self.own_acknowledged: i64 = NEVER
@@ -295,7 +295,7 @@ class Waits:
         """
         self.error: DataError | None = None
         self.duplicate_acks: i64 = 0
-        """Duplicate ACKs of this side since its ACK last advanced."""
+        """The number of duplicate ACKs that this side has sent since its acknowledgment number last advanced."""
         self.sack_frame: i64 = NEVER
         """The frame number of this side's newest packet whose SACK option reports data after a gap."""
         self.sack_time: i64 = NEVER
@@ -307,7 +307,7 @@ class Waits:
         self.short_window: ClosedWindow | None = None
         """The window of less than one MSS that this side announced; None if the window is larger."""
         self.window_stall: WindowStall | None = None
-        """The recent delays of the peer by the windows of this side."""
+        """The recent delays of the peer that the windows of this side caused."""
         self.refused_end: i64 = NEVER
         """The peer's stream offset up to which data arrived while this side announced a window of 0."""
         self.resumed_end: i64 = NEVER

@@ -26,11 +26,17 @@ from wiredoctor.core.segment import MILLISECOND, NEVER, Segment
 from wiredoctor.core.waits import ClosedWindow, Waits, WindowStall
 
 REFUSED: Final = 1
-"""The receiver discarded data and announced a window of 0; the stall lasts until a retransmission was acknowledged."""
+"""The kind of stall in which the receiver discards data and announces a window of 0.
+
+The stall lasts until a retransmission is acknowledged.
+"""
 TIMER: Final = 2
-"""The window had no room for a full segment until the sender's timer sent what fit (RFC 9293 section 3.8.6.2.1)."""
+"""The kind of stall in which the window has no room for a full segment until the sender's timer sends what fits.
+
+See RFC 9293 section 3.8.6.2.1.
+"""
 NEVER_OPENED: Final = 3
-"""The window was 0 when the connection or the capture ended."""
+"""The kind of stall in which the window is still 0 when the connection or the capture ends."""
 SORTS: Final = ("", "refused", "timer", "never_opened")
 """The names of the values of the column `sort`."""
 
@@ -52,7 +58,7 @@ LARGE_WINDOW: Final = 2
 LONGEST_TIMER: Final = 1_000 * MILLISECOND
 """The maximum of the sender's override timer in ns; two round trips are added.
 
-It is 0.1 to 1 s (RFC 9293 section 3.8.6.2.1); Linux uses the retransmission timer.
+The timer is 0.1 to 1 s (RFC 9293 section 3.8.6.2.1); Linux uses the retransmission timer.
 """
 NOT_CLOSED: Final = Close()
 NO_WINDOW: Final = ClosedWindow()

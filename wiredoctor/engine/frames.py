@@ -101,7 +101,7 @@ def _make_head_part(heads: Sequence[Head]) -> pl.DataFrame:
 
 
 def _part_column(column: Column, values: Sequence[Any]) -> pl.Series:
-    """Return a column with an empty first value, for rows without this data, followed by `values`."""
+    """Return a column whose first value is empty, for rows without this data; `values` follow."""
     sentinel, dtype = column.sentinel, column.dtype
     none: Any = "" if dtype == pl.String else [] if dtype == pl.List else False if dtype == pl.Boolean else sentinel or 0
     series = pl.Series(column.name, [none, *values], dtype=dtype, strict=False)

@@ -133,7 +133,7 @@ class GrowingCapture:
     def close_before(self, end: int, needed: int) -> None:
         """Close the files that end at or before offset `end`.
 
-        Files with unread bytes stay open, and so do files with bytes from offset `needed` on, which may be read again.
+        Files with unread bytes stay open, and so do files with bytes at or after offset `needed`, which may be read again.
         """
         parts = self._stream.parts
         last = min(end, needed, self.records.position)

@@ -26,7 +26,7 @@ This is less than 5 % of any wait before a lump.
 MAX_PER_PACKET = MILLISECOND // 2
 """The maximum time in ns per packet of a lump with one event per packet: no program generates 2,000 events a second."""
 AT_ONCE = MILLISECOND // 4
-"""The maximum time in ns per packet for FEWEST_AT_ONCE or more packets that were ready together."""
+"""If FEWEST_AT_ONCE or more packets took at most this many ns per packet, their data was ready at the same time."""
 FEWEST_AT_ONCE = 4
 LARGE = 10
 """The minimum number of events in a large lump; a program may generate fewer events in a single step."""

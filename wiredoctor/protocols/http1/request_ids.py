@@ -12,4 +12,4 @@ ID_LINE = re.compile(
 )
 
 WELL_FORMED = r"^[A-Za-z0-9._:/=;-]{1,128}$"
-"""The form of an id. Any text can be sent as an id; text of another form is not kept, because it may be anything."""
+"""The pattern of a request id. Other text sent as an id is not kept, because it may contain anything."""
