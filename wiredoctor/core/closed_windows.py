@@ -15,7 +15,7 @@ from wiredoctor.core.waits import ClosedWindow, Waits
 
 
 def follow_window(own: Side, packet: Packet, segment: Segment, least: i64) -> None:
-    """Update the state of a side's closed window when its peer announces a window."""
+    """Update the closed windows of the side `own` from the window that its packet announces."""
     if packet.flags & (ACK | RST | SYN) != ACK or segment.ack < own.acknowledged:
         return
     is_zero = packet.window == 0

@@ -272,7 +272,7 @@ class Ordering:
             self.queue += late
 
     def set_back(self, held: HeldPacket) -> None:
-        """Queue the first packet after a clock was set back: the clock of its own interface, or of another one."""
+        """Queue a collected packet, because a clock was set back: that of its interface, or of another one."""
         step = held.step
         if step is not None:
             self.records.times.steps.add(step)

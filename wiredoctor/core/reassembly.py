@@ -111,7 +111,7 @@ def hand_on(talk: HttpConnection, reader: Reader, found: Range) -> None:
 
 
 def hold(talk: HttpConnection, reader: Reader, found: Range, start: i64) -> None:
-    """Store the part of a range that begins at offset `start` until its reader continues."""
+    """Store a range, without its bytes before offset `start`, until its reader continues."""
     reader.hold(found, start)
     talk.http.keeping.add(talk, found.end - start if found.at >= 0 else 0)
 

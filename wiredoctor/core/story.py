@@ -211,7 +211,7 @@ class Story:
             events.run = runs.continue_run(own, peer, packet, segment, cutoffs.max_run_interval, cutoffs.min_flush_gap)
 
     def follow_windows(self, connection: Connection, own: Side, peer: Side, packet: Packet) -> None:
-        """Set in `events` the closed window that a packet ends, and update the windows of both sides."""
+        """Set in `events` the closed window that a packet ends. Update the closed windows of its sender and of the peer."""
         segment, events, stalls = self.segment, self.events, self.window_stalls
         waits = peer.waits
         if waits is not None:

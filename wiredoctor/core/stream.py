@@ -158,7 +158,7 @@ class Stream:
         self.held_bytes: i64 = 0
 
     def hold(self, found: Range, start: i64) -> None:
-        """Store the part of a range that begins at offset `start` until the reader continues."""
+        """Store a range, without its bytes before offset `start`, until the reader continues."""
         held = self.held
         if held is None:
             held = self.held = []
