@@ -30,7 +30,7 @@ class Clock:
         """The first TSval; later ones may differ from it by no more than the elapsed time."""
         self.time: i64 = time
         self.stamp: i64 = stamp
-        """The TSval that the next one is compared with."""
+        """The earlier TSval with which the next TSval is compared."""
         self.unit: i64 = 0
         """The most likely tick length in ns; 0 while no common one fits."""
         self.votes: i64 = 0

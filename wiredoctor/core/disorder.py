@@ -111,10 +111,10 @@ class Disorder:
         """True if packets of different interfaces are more than 500 ms out of order."""
         self.across_order: i64 = 0
         self.across_clock: i64 = 0
-        """Like `Part.for_order` and `Part.for_clock`, but for pairs of packets on different interfaces."""
+        """Like `Part.for_clock`, but for packets on different interfaces; `across_order` is like `Part.for_order`."""
         self.slight_order: i64 = 0
         self.slight_clock: i64 = 0
-        """Like `Part.for_order` and `Part.for_clock`, but for pairs on one interface and in the same part."""
+        """Like `Part.for_clock`, but for packets in the same part; `slight_order` is like `Part.for_order`."""
         self.newest: dict[int, Part] = {}
         """The newest part of each interface."""
         self.parts: list[Part] = []

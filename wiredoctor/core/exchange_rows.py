@@ -304,8 +304,7 @@ class CloseRows(ExchangeRows):
     ) -> None:  # fmt: skip
         """Write a row of `closes`, which describes how a connection continued or closed after an exchange.
 
-        `following`: the next exchange, if any. `decided`: the deadline after a close if the row became final at that deadline,
-        otherwise NEVER.
+        `following`: the next exchange, if any. `decided`: the deadline after a close that made the row final; NEVER if none did.
         """
         self.write(talk, exchange)
         if following is not None and answers_rest(exchange, following):

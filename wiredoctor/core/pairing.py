@@ -70,7 +70,7 @@ def ends_with_close_frame(packet: Packet) -> bool:
 class HttpConnection:
     """The HTTP state of one connection. `client` is the direction of the requests, or -1 until a head has been read.
 
-    `take_apart` breaks the reference cycles.
+    `take_apart` breaks the reference cycles between this object and its readers.
     """
 
     def __init__(self, http: Http, connection: Connection) -> None:

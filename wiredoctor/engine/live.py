@@ -67,7 +67,7 @@ class LiveAnalysis(Analysis):
     def pass_time(self, clock: int) -> Candidates:
         """Return the candidates that became final because no packet arrived until `clock` (ns since the first packet).
 
-        Unlike an arriving packet, this changes no packet counts, and later timestamps are not compared with `clock`.
+        No packet is counted, and the timestamps of later packets are not compared with `clock`.
         """
         self.release(clock)
         self.core.http.pass_time(clock)
