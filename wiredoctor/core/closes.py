@@ -121,7 +121,7 @@ def who_closed(client: Close | None, server: Close | None) -> tuple[i64, i64]:
         return (NOBODY, NOBODY) if server is None or not is_over(server) else (SERVER, fin_or_rst(server))
     if server is None or not is_over(server):
         return CLIENT, fin_or_rst(client)
-    client_knew, server_knew = knew(client, server), knew(server, client)
+    client_knew, server_knew = had_received_close(client, server), had_received_close(server, client)
     if client_knew and not server_knew:
         return SERVER, fin_or_rst(server)
     if server_knew and not client_knew:
@@ -151,9 +151,9 @@ def closing_frame(closing: Close) -> i64:
     return closing.fin_frame if closing.fin_frame != NEVER else closing.rst_frame
 
 
-def knew(one: Close, other: Close) -> bool:
-    """Return whether one side (`one`) had received its peer's close (`other`) when it closed."""
-    if other.fin_frame != NEVER:
-        ack = one.fin_ack if one.fin_frame != NEVER else one.rst_ack
-        return ack != NEVER and ack > other.fin_offset
-    return one.fin_frame == NEVER and one.rst_frame > other.rst_frame
+def had_received_close(own: Close, peer: Close) -> bool:
+    """Return whether a side had received the close of its peer when it closed."""
+    if peer.fin_frame != NEVER:
+        ack = own.fin_ack if own.fin_frame != NEVER else own.rst_ack
+        return ack != NEVER and ack > peer.fin_offset
+    return own.fin_frame == NEVER and own.rst_frame > peer.rst_frame
