@@ -23,7 +23,7 @@ __all__ = ["Finding", "Report", "__version__", "analyze"]
 def __getattr__(name: str) -> Any:
     """Return an attribute of the package.
 
-    The analysis is only loaded when it is requested: `wiredoctor --help` needs no Polars.
+    The modules of the analysis are imported on first use, so `wiredoctor --help` does not load Polars.
     """
     if name == "analyze":
         from wiredoctor.pipeline import analyze

@@ -12,9 +12,10 @@ from wiredoctor import cli
 
 
 def main() -> None:
-    """Run the command line and end the process.
+    """Run the command line, then end the process without freeing its objects.
 
-    Its memory is left to the system: the interpreter would free all objects one by one, which takes as long as a small capture.
+    The operating system frees the memory at once. The interpreter would free every object separately, which takes as long as a
+    small capture.
     """
     try:
         cli.main()

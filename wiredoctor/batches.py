@@ -1,7 +1,8 @@
-"""Keep the rows that the core writes as cells, and create columns only when they are read.
+"""Store the rows that the core writes as cells, and create columns only when they are read.
 
-The core writes a number into each cell. Rules and reports read only some of the hundred columns of a table, so cells are stored
-instead of columns. A cell with the same value in all rows is stored once, other cells in as few bytes as they need.
+A cell is an array with one number per row, from which columns are computed. Rules and reports read only some of the hundred
+columns of a table, so cells are stored instead of columns. A cell with the same value in all rows is stored once, other cells in
+as few bytes as they need.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from wiredoctor.core.rows import Rows
 from wiredoctor.tables import MESSAGE_BITS, SMALL, Array, Column, Table
 
 Cells = dict[str, Array]
-"""The values of a cell in all rows, by cell name; an array with one element if all rows have the same value."""
+"""The arrays of a table by cell name. An array has one number per row, or a single number if it is the same for all rows."""
 
 
 def take_cells(rows: Rows, names: Sequence[str]) -> Cells:
@@ -49,7 +50,10 @@ def _smallest(low: int, high: int) -> type[np.signedinteger[Any]]:
 
 
 def series(values: Array) -> pl.Series:
-    """Return an array as a series, without numpy.ma, which pl.Series imports for the first array: that takes 5 ms."""
+    """Convert an array to a series without importing numpy.ma.
+
+    pl.Series would import it for the first array, which takes 5 ms.
+    """
     if len(values) <= SMALL:
         return pl.Series(values.tolist())
     make = _CONSTRUCTORS.get(values.dtype)
@@ -57,7 +61,10 @@ def series(values: Array) -> pl.Series:
 
 
 def _find_constructors() -> dict[np.dtype[Any], Callable[[str, Array, bool], Any]]:
-    """Return the functions with which pl.Series converts arrays, by type. They are not public: another Polars may lack them."""
+    """Return the functions with which pl.Series converts arrays, by array type.
+
+    They are not public, so another version of Polars may lack them.
+    """
     native: Any = getattr(pl.Series(), "_s", None)
     names = {np.bool_: "bool", np.int8: "i8", np.int16: "i16", np.int32: "i32", np.int64: "i64"}
     found = {np.dtype(kind): getattr(native, f"new_{name}", None) for kind, name in names.items()}
@@ -82,13 +89,13 @@ class Kind(NamedTuple):
 
     columns: Mapping[str, Column]
     makers: Mapping[str, Maker]
-    """The functions that compute those columns that are not simply the cell of the same name."""
+    """The functions that compute columns, for all columns that are not simply the cell of the same name."""
     places: Mapping[str, str]
-    """The cells that refer to a row of a part, by its number minus one: cell -> part."""
+    """For each cell that refers to rows of a part, the name of that part. Such a cell contains the row number minus one."""
 
     @classmethod
     def of(cls, table: Table, makers: Mapping[str, Maker], places: Mapping[str, str]) -> Kind:
-        """Return the Kind of a table, and register it in KINDS."""
+        """Create the Kind of a table, and register it in KINDS."""
         kind = KINDS[table.name] = cls({column.name: column for column in table.columns}, makers, places)
         return kind
 
@@ -137,8 +144,9 @@ class Batch:
         return made if made.dtype == column.dtype else made.cast(column.dtype, strict=False)
 
     def gather(self, values: pl.Series, cell: str, first: int = 0) -> pl.Series:
-        """Return for each row one element of `values`: the one whose number is in the cell `cell`. `first`: the number of the
-        first element.
+        """Return, for each row, the element of `values` whose number is in the cell `cell`.
+
+        `first`: the number of the first element.
         """
         numbers = self.cells[cell]
         if len(numbers) == 1:
@@ -146,9 +154,9 @@ class Batch:
         return values[series(numbers.astype(np.int64) - first).cast(pl.UInt32)]
 
     def of_part(self, part: str, name: str, cell: str) -> pl.Series:
-        """Return for each row a value of column `name` in the data frame `part`, from the row to which the cell `cell` refers.
+        """Return, for each row, the value of column `name` in that row of the data frame `part` to which the cell `cell` refers.
 
-        The cell has the number of that row minus one: -1 refers to the first row, which means "no value".
+        The cell contains the row number minus one: -1 refers to the first row of the part, which means "no value".
         """
         return self.gather(self.parts[part][name], cell, -1)
 
@@ -163,20 +171,23 @@ class Batch:
         return self
 
     def slice(self, first: int, height: int) -> Batch:
-        """Return `height` rows, beginning with row `first`."""
+        """Return `height` rows, starting with row `first`."""
         cells = {name: values[first : first + height] if len(values) > 1 else values for name, values in self.cells.items()}
         texts = _Unread(lambda name: self.texts[name].slice(first, height))
         return Batch(self.kind, height, cells, texts, self.parts)
 
     def pick(self, rows: pl.Series) -> Batch:
-        """Return the rows with these indexes."""
+        """Return the rows with the indexes in `rows`."""
         places = rows.to_numpy()
         cells = {name: values[places] if len(values) > 1 else values for name, values in self.cells.items()}
         texts = _Unread(lambda name: self.texts[name].gather(rows))
         return Batch(self.kind, len(rows), cells, texts, self.parts)
 
     def store(self, path: Path) -> StoredBatch:
-        """Write the rows to files: the cells to `path`, texts and parts to Arrow files next to it. Return the stored rows."""
+        """Write the rows to files, and return them as stored rows.
+
+        The cells are written to `path`, texts and parts to Arrow files next to it.
+        """
         places: dict[str, tuple[int, str, int]] = {}
         with path.open("wb") as file:
             for name, values in self.cells.items():
@@ -206,9 +217,9 @@ class _Unread(dict[str, Value]):
 
 
 class StoredBatch(NamedTuple):
-    """Rows of one table that are stored in files.
+    """The rows of one table, stored in files.
 
-    `places`: for each cell, the offset, the type and the number of its values.
+    `places`: for each cell, the offset, type and number of its values in the file.
     """
 
     path: Path
@@ -217,7 +228,7 @@ class StoredBatch(NamedTuple):
     places: dict[str, tuple[int, str, int]]
 
     def load(self) -> Batch:
-        """Return the rows as a Batch, whose values are read on demand."""
+        """Return the rows as a Batch whose values are read on demand."""
         mapped = np.memmap(self.path, mode="r")
         cells = {name: np.frombuffer(mapped, dtype, count, at) for name, (at, dtype, count) in self.places.items()}
         return Batch(self.kind, self.height, cells, _Unread(self._text), _Unread(self._part))
@@ -230,9 +241,9 @@ class StoredBatch(NamedTuple):
 
 
 class Renumbered(NamedTuple):
-    """Rows from a part of a capture, whose connections get their ids in the complete capture.
+    """Rows from one part of a capture, with the connection ids of the complete capture.
 
-    `ids`: the ids in the complete capture, at the positions of the ids in that part.
+    `ids`: for each connection id in the part, the id in the complete capture.
     """
 
     batch: Part
@@ -252,16 +263,16 @@ class Renumbered(NamedTuple):
 
 
 _KEPT = "is this row kept?"
-"""A name that no column has."""
+"""A temporary column name that no table has: whether a row passes a filter."""
 
 FEW_OF = 4
-"""If fewer than one row in this many is needed, the rows are picked before their columns are made."""
+"""If a filter keeps fewer than 1/FEW_OF of the rows, they are picked before their remaining columns are created."""
 
 Part = Batch | StoredBatch | Renumbered
 
 
 class _BatchSlice(NamedTuple):
-    """The `height` rows of a batch that begin with row `first`."""
+    """`height` rows of a batch, starting with row `first`."""
 
     batch: Part
     first: int
@@ -312,7 +323,7 @@ class View:
         self.names: Mapping[str, str] = {column.name: column.name for column in table.columns} if names is None else names
         self.height = sum(batch.height for batch in batches)
         self._made: dict[str, pl.Series] = {}
-        """The columns that were created so far; kept only for few rows, where creating a column takes longer than a query."""
+        """The columns created so far, kept only for few rows, because then creating a column takes longer than a query."""
 
     def select(self, names: Sequence[str]) -> pl.DataFrame:
         """Return a data frame with these columns."""
@@ -328,7 +339,7 @@ class View:
         return self.select([*self.names]).rechunk() if self.height else self.table.empty()
 
     def slice(self, first: int, height: int) -> View:
-        """Return `height` rows, beginning with row `first`. Columns are only created for these rows."""
+        """Return `height` rows, starting with row `first`. Columns are created for these rows only."""
         cut: list[_BatchSlice] = []
         begin = 0
         for batch in self.batches:
@@ -348,7 +359,7 @@ class View:
     def _filter(self, loaded: Batch, names: Sequence[str], predicate: pl.Expr) -> pl.DataFrame:
         """Return the rows for which the predicate is true, with the columns `names`.
 
-        If they are few, columns that the predicate does not need are only created for them.
+        If few rows pass, the columns that the predicate does not need are created for these rows only.
         """
         asked = [*dict.fromkeys(predicate.meta.root_names())] or [*self.names][:1]
         tested = self._columns(loaded, asked)

@@ -1,4 +1,4 @@
-"""Limit the disk space for unpacking captures, and describe what did not fit."""
+"""Limit the disk space for unpacking captures, and describe which data did not fit."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     from typing import BinaryIO
 
 SHARE_OF_FREE_SPACE = 0.9
-"""The fraction of the temporary directory's free space for unpacked captures; the tables of a long capture need space too."""
+"""The fraction of the temporary folder's free space for unpacked captures; the tables of a long capture need space, too."""
 
 
 class Room(NamedTuple):
-    """The number of bytes that may be unpacked, with texts for inputs that need more.
+    """The number of bytes that may still be unpacked, with texts for an input that needs more.
 
-    `over` and `why` are descriptions of the limit, and `remedy` says how to raise it.
+    `over` and `why` describe which limit applies, as a short and a complete clause. `remedy` says how to raise it.
     """
 
     bytes: int
@@ -29,14 +29,17 @@ class Room(NamedTuple):
     remedy: str
 
     def sentence(self, name: str, read: int) -> str:
-        """Return the first sentence of a report if only `read` bytes of the input `name` could be unpacked."""
+        """Return the sentence for the top of a report on an input of which only the first `read` bytes could be unpacked.
+
+        `name`: the name of the input.
+        """
         name = "standard input" if name == "-" else readable(name)
         what = f"Only the first {_size(read)} of {name} were read" if read else f"Nothing of {name} was read"
         return f"{what}: {self.why}. {self.remedy}"
 
 
 def disk(bytes: int, why: str = "there is no more space") -> Room:
-    """Return the limit due to free disk space of `bytes` bytes. `why` begins the text that describes this limit."""
+    """Return the limit for a disk with `bytes` bytes available. `why`: the beginning of the text that describes this limit."""
     where = f"{why} in {tempfile.gettempdir()}"
     return Room(bytes, f"{where} (TMPDIR names another folder)", where, "TMPDIR names another folder.")
 
@@ -44,8 +47,9 @@ def disk(bytes: int, why: str = "there is no more space") -> Room:
 class Budget:
     """The disk space that all captures of one run together may use for unpacking.
 
-    `most`: the requested limit in bytes; None for limits.UNPACKED or half of the free space, whichever is less. A capture from a
-    pipe cannot be a decompression bomb, so only a requested limit applies to it.
+    `most`: the requested limit in bytes. Without one, compressed captures may use limits.UNPACKED or half of the free space,
+    whichever is less. Captures from a pipe are then limited only by the free space, because a pipe cannot be a decompression
+    bomb.
     """
 
     def __init__(self, most: int | None = None) -> None:
@@ -58,11 +62,14 @@ class Budget:
         return most if isinstance(most, Budget) else cls(most)
 
     def counts(self, *, compressed: bool) -> bool:
-        """Return whether a limit applies to inputs that are compressed or, if `compressed` is false, that come from a pipe."""
+        """Return whether the limit of this budget applies to compressed inputs or, if `compressed` is false, to pipes."""
         return compressed or self.most is not None
 
     def room(self, *, compressed: bool) -> Room:
-        """Return how many more bytes an input may use on disk, with texts about the limit that applies."""
+        """Return how many more bytes an input may use on disk, with texts about the limit that applies.
+
+        `compressed`: whether the input is a compressed file. Otherwise it is a pipe.
+        """
         free = shutil.disk_usage(tempfile.gettempdir()).free
         most = disk(int(free * SHARE_OF_FREE_SPACE))
         if not self.counts(compressed=compressed):
@@ -78,7 +85,10 @@ class Budget:
         return min(bounded, most, key=lambda room: room.bytes)
 
     def hold(self, file: BinaryIO, size: int) -> None:
-        """Count `size` bytes as used until `file` is garbage-collected; a mapped file uses disk space even after it is closed."""
+        """Count `size` bytes as used until `file` is garbage-collected.
+
+        A mapped file uses disk space even after it is closed.
+        """
         self.held += size
         weakref.finalize(file, self._give_back, size)
 

@@ -1,4 +1,4 @@
-"""Record timestamps that go backwards: the capturing host's clock was set back, or files were concatenated."""
+"""Record timestamps that go backwards. They do if the capturing host's clock was set back, or if files were concatenated."""
 
 from __future__ import annotations
 
@@ -7,13 +7,16 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 SHOWN = 5
-"""The maximum number of steps that are described."""
+"""The maximum number of clock steps that a report describes."""
 MAX_KEPT = 1 << 16
-"""The maximum number of steps whose frames are stored: if two captures are mixed, every other packet may step back."""
+"""The maximum number of clock steps whose frames are stored. If two captures are mixed, every other packet may step back."""
 
 
 class Step(NamedTuple):
-    """A packet with an earlier timestamp than the previous packet on its interface, and the previous packet's frame and time."""
+    """A packet whose timestamp is earlier than that of the previous packet on its interface.
+
+    `frame_before` and `time_before` are the frame and the time of that previous packet.
+    """
 
     frame: int
     time: int
@@ -40,7 +43,7 @@ class ClockSteps:
         self.keep(step)
 
     def keep(self, step: Step) -> None:
-        """Store a step that is already counted."""
+        """Store the frame of a step, and the step itself if few are stored, without counting it."""
         if len(self.first) < SHOWN:
             self.first.append(step)
         if len(self.frames) < MAX_KEPT:

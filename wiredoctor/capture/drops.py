@@ -1,9 +1,9 @@
-"""Count the packets that were dropped during capturing, and determine when this happened.
+"""Count the packets that were dropped during capturing, and determine when they were dropped.
 
 A pcapng file has these counts in Interface Statistics Blocks (draft-ietf-opsawg-pcapng, section 4.6). They are running totals of
 the interface (isb_ifdrop) and of the operating system (isb_osdrop). A total below the previous one means that counting restarted.
-The recorder of `live` writes a block whenever a total rises, with a comment that contains the times of the previous total and of
-this one. Packets that were captured before the total was read may follow the block.
+The recorder of `live` writes a block whenever a total rises. A comment in the block contains the times at which the previous
+total and this one were read. The block may precede packets that were captured before the total was read.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ _COMMENT, _RECEIVED, _DROPPED_BY_INTERFACE, _DROPPED_BY_SYSTEM = 1, 4, 5, 7
 _SAID = re.compile(rb"dropped (?:after (\d{1,19}))?(?: and )?(?:until (\d{1,19}))? ns since 1970")
 _WORD: dict[str, Literal["little", "big"]] = {"<": "little", ">": "big"}
 _FIXED = 20
-"""The size of the block in bytes without its options."""
+"""The size in bytes of an Interface Statistics Block without its options."""
 MAX_COUNTS = 10_000
 """The maximum number of counts that are stored separately; after that, a new count replaces the last one of its interface."""
 _LARGEST = 1 << 48
-"""A number of packets that no interface delivers: a larger count is damaged."""
+"""A count of packets that no interface reaches. A block with a count this large is treated as damaged."""
 
 
 class Count(NamedTuple):
     """A running total of packets dropped on an interface.
 
-    `since`: the time of the previous total; None for the first. `until`: the time of the newest packet when the total was read,
-    or that time itself if it is known and later. Times are ns since the first packet. `received`: the number of captured packets;
-    0 if unknown.
+    `since`: the time of the previous total; None for the first. `until`: the time at which the total was read or, if that is
+    unknown or earlier, the time of the newest packet before it. Both times are in ns since the first packet. `received`: the
+    number of captured packets; 0 if unknown.
     """
 
     interface: int
@@ -56,8 +56,9 @@ class Dropped(NamedTuple):
 class Statistics(NamedTuple):
     """The contents of an Interface Statistics Block.
 
-    `interface`: the number of the interface in its section. `total`: the number of packets dropped so far. `since`, `until`: the
-    times at which the previous total and this one were read (ns since 1970), or None. `received`: the number of captured packets.
+    `interface`: the number of the interface in its section. `total`: the number of packets dropped so far. `since` and `until`:
+    the times (ns since 1970) at which the previous total and this one were read, or None. `received`: the number of captured
+    packets.
     """
 
     interface: int
@@ -142,9 +143,9 @@ def read_statistics(block: bytes, order: str) -> Statistics | None:
 
 
 def spans(dropped: Sequence[Dropped]) -> list[tuple[int | None, int]]:
-    """Return the time spans with drops as (since, until) in ns, in order and without overlaps.
+    """Return the time spans with drops as (since, until) in ns, sorted and without overlaps.
 
-    `since` is None for drops whose beginning is unknown.
+    `since` is None for drops whose start is unknown.
     """
     found: list[tuple[int | None, int]] = []
     for since, until in sorted(((one.since, one.until) for one in dropped), key=lambda span: (span[0] is not None, span)):

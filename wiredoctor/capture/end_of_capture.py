@@ -1,8 +1,8 @@
-"""Determine when capturing ended, so the time after the last packet is known to be silence.
+"""Determine when capturing ended: no packet was captured between the last one in the file and that time.
 
 The recorder of a live capture ends its file with an Interface Statistics Block, and writes the time into a comment of this block.
 Times from other programs are not used, because programs that remove packets from a file copy its statistics. For the same reason,
-the comment contains the number of packets and is only valid for a capture with that many packets.
+the comment also contains the number of packets, and is ignored if the file has a different number.
 """
 
 from __future__ import annotations
@@ -15,23 +15,22 @@ from wiredoctor.capture.pcapng.blocks import STATISTICS, read_options
 
 _FIXED, _COMMENT = 24, 1
 LONGEST = 1 << 10
-"""The maximum size of the block in bytes; a larger block was written by another program."""
+"""The maximum size in bytes of a block with the end time. A larger block was written by another program."""
 
 _SAID = re.compile(rb"captured until (\d{1,19}) ns since 1970: (\d{1,15}) packets")
 
 
 class Ending(NamedTuple):
-    """The time at which capturing ended (ns since 1970), and how many packets had been captured by then."""
+    """The time at which capturing ended (ns since 1970), and the number of packets captured by then."""
 
     time: int
     packets: int
 
 
 def ending(tail: bytes) -> Ending | None:
-    """Return when capturing ended, according to the last block of a pcapng file; None unless wiredoctor's recorder wrote that
-    block.
+    """Return when capturing ended, according to the last block of a pcapng file.
 
-    `tail`: the last LONGEST bytes of the file.
+    Return None unless wiredoctor's recorder wrote that block. `tail`: the last LONGEST bytes of the file.
     """
     if len(tail) < _FIXED:
         return None

@@ -1,6 +1,6 @@
-"""Open the files of captures, a few at a time.
+"""Open the files of captures, only a few of them at a time.
 
-A compressed file is unpacked into a temporary file, which is created again when it is needed again.
+A compressed file is unpacked into a temporary file. If it is read again after that file was deleted, it is unpacked again.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ HEAD = 64
 _LEAST = 24
 """The size in bytes of a pcap file header."""
 _SPARE = 32
-"""The number of file descriptors reserved for the rest of the program, which uses 16 for tables, processes and outputs."""
+"""The number of file descriptors left for the rest of the program, which uses 16 for tables, processes and outputs."""
 OPEN = 8
-"""The number of files that stay open, and of temporary files that are kept because they may be read again."""
+"""The number of capture files that stay open, and of temporary files that are kept in case they are read again."""
 _KEPT = 64 << 20
-"""The maximum total size in bytes of these temporary files, besides the two newest."""
+"""The maximum total size in bytes of the temporary files that are kept, not counting the two newest."""
 
 
 class FileState(NamedTuple):
@@ -56,8 +56,9 @@ class OpenFiles:
         self._spools: OrderedDict[object, Spooled] = OrderedDict()
 
     def plain(self, one: CaptureFile) -> BinaryIO:
-        """Return the file opened for reading its raw (possibly compressed) bytes. Raise OSError if it cannot be opened or was
-        replaced.
+        """Return the file opened for reading its raw bytes, which may be compressed.
+
+        Raise OSError if it cannot be opened or was replaced.
         """
         found = self._plain.get(one.key)
         if found is None:
@@ -89,7 +90,7 @@ class OpenFiles:
         return found
 
     def forget(self, files: Sequence[CaptureFile]) -> None:
-        """Close these files."""
+        """Close these files, and stop keeping their temporary files."""
         for one in files:
             if (file := self._plain.pop(one.key, None)) is not None:
                 file.close()
@@ -106,8 +107,9 @@ class OpenFiles:
 class CaptureFile:
     """A capture file.
 
-    `size`: its size on disk in bytes (the compressed size of a compressed file). `lost`: what could not be read, and why; None if
-    all was read. `cut`: a sentence for the start of the report if something could not be read because of a limit or a full disk.
+    `size`: its size on disk in bytes, which is the compressed size of a compressed file. `lost`: a description of the data that
+    could not be read, with the reason; None if all of it was read. `cut`: a sentence for the top of the report if a limit or a
+    full disk cut the data off.
     """
 
     def __init__(self, name: str, opened: OpenFiles) -> None:
@@ -162,14 +164,16 @@ class CaptureFile:
         return os.pread(self.plain().fileno(), size, offset)
 
     def plain(self) -> BinaryIO:
-        """Return the file opened for reading its raw (possibly compressed) bytes. Raise OSError if it cannot be opened or was
-        replaced.
+        """Return the file opened for reading its raw bytes, which may be compressed.
+
+        Raise OSError if it cannot be opened or was replaced.
         """
         return self._opened.plain(self)
 
     def head(self, size: int) -> tuple[bytes, str | None]:
-        """Return the first `size` unpacked bytes and None. If damage makes fewer bytes available, return those and a description
-        of the damage.
+        """Return the first `size` unpacked bytes, and None.
+
+        If damage leaves fewer bytes, return those, and a description of the damage.
         """
         with self.reopen() as file:
             return decompressed_head(file, size)
@@ -279,7 +283,7 @@ def reason(error: OSError) -> str:
 
 
 def _check_descriptors(newest: int, name: str) -> None:
-    """Raise TooManyFiles if few descriptors are left. `newest`: the newest descriptor, which shows how many are used."""
+    """Raise TooManyFiles if few descriptors are left. `newest`: the highest one, which shows how many are in use."""
     try:
         import resource
     except ImportError:  # this system has no such limit

@@ -16,9 +16,10 @@ if TYPE_CHECKING:
 
 _COMPRESSED = r"(?:\.(?:gz|bz2|xz|zst|lz4))?"
 _NAME = re.compile(rf"(?P<stem>.+?)(?:(?P<suffix>\.(?:pcapng|pcap|cap|dmp|dump))(?P<number>\d*))?{_COMPRESSED}", re.DOTALL)
-"""The parts of a file name: tcpdump -C appends a number to the suffix, as in trace.pcap, trace.pcap1, trace.pcap2.
+"""A pattern for the parts of a file name.
 
-With -W, the first file is trace.pcap0 or trace.pcap00 (tcpdump(1)).
+tcpdump -C appends a number to the suffix, as in trace.pcap, trace.pcap1, trace.pcap2. With -W, the first file is trace.pcap0 or
+trace.pcap00 (tcpdump(1)).
 """
 
 _DATE = r"20\d\d-?[01]\d-?[0-3]\d"
@@ -26,18 +27,18 @@ _TIME = r"[0-2]\d[-:.]?[0-5]\d[-:.]?[0-6]\d"
 _RING = r"(?P<counter>\d{5})_(?P<ring>\d{14})"
 _WHEN = rf"(?P<time>{_DATE}(?:[-_T. ]?{_TIME})?|1\d{{9}})"
 _VARYING = re.compile(rf"(?<!\d)(?:{_RING}|{_WHEN}|(?P<long>\d{{5,9}}))(?!\d)")
-"""The part that differs between the names of rotated files, besides a number after the suffix.
+"""A pattern for the part that differs between the names of rotated files, besides a number after the suffix.
 
-It is the counter and start time of dumpcap -b (trace_00001_20240131235959.pcapng, dumpcap(1)); the date, date and time, or
-seconds since 1970 of tcpdump -G, in a format of strftime(3); or a counter of five digits or more. Other digits belong to the
-name: eth0, run2.
+It matches the counter and start time of dumpcap -b (trace_00001_20240131235959.pcapng, dumpcap(1)). It also matches the date,
+date and time, or seconds since 1970 of tcpdump -G, in a format of strftime(3), and a counter of five digits or more. Other digits
+belong to the name, as in eth0 or run2.
 """
 
 
 class Input(NamedTuple):
     """A capture to read: its name in reports, and the names of its files.
 
-    `rotation`: one program wrote the files one after the other. Otherwise several files are separate captures to be merged.
+    `rotation`: one program wrote the files one after the other. If it is false, several files are separate captures to be merged.
     """
 
     name: str
@@ -99,10 +100,10 @@ def _split(name: str) -> _Name:
 
 
 def _is_rotation(members: Sequence[str]) -> bool:
-    """Return whether files with the same name template are one capture.
+    """Return whether files with the same name template are the files of one rotation.
 
-    They are not if a file is named twice or together with its compressed copy. If names have a counter of five digits or more and
-    no time, the counters must follow each other without a gap.
+    They are not if a file is named twice, or together with its compressed copy. If names have a counter of five digits or more
+    and no time, the counters must be consecutive.
     """
     names = [_split(os.path.basename(file)) for file in members]
     if len({(one.times, one.counters, one.number) for one in names}) < len(names):
@@ -146,7 +147,7 @@ def _files(
 
 
 def _search(top: str, on_error: Callable[[str], None]) -> list[str]:
-    """Return the files in a folder and its subfolders. The files of each folder come before those of its subfolders.
+    """Return the files in a folder and its subfolders. The files of a folder precede those of its subfolders.
 
     Hidden files, hidden folders and links to folders are left out. A link to a file is left out if the file itself is found.
     """

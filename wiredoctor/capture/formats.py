@@ -12,7 +12,10 @@ from wiredoctor.capture.link_types import is_known
 from wiredoctor.capture.model import CaptureError, Interface
 
 _PLAIN, _NOKIA, _MODIFIED_HEADER, _OLDER_MODIFIED = 16, 20, 24, 28
-"""The sizes of record headers in bytes. Modified ones add interface, protocol and packet type; Nokia's adds one word."""
+"""The sizes in bytes of the record headers of pcap variants.
+
+Modified headers add interface, protocol and packet type; Nokia's header adds one word.
+"""
 
 _TRIED = 3
 _MAX_LENGTH = 128 * 1024 * 1024
@@ -31,7 +34,7 @@ _HEADERS = {_STANDARD: (_PLAIN, _MODIFIED_HEADER, _NOKIA), _MODIFIED: (_MODIFIED
 
 _FILE_HEADER = 24
 _RESERVED, _FCS = 0x03FF0000, 0xFC000000
-"""The bits of the link type that must be zero; and the bits with the length of the frame check sequence."""
+"""The bits of the link type field that must be zero, and the bits with the length of the frame check sequence."""
 
 _SNOOP = b"snoop\0\0\0"
 SNOOP_HEADER = 16
@@ -44,7 +47,7 @@ _PCAPNG = b"\x0a\x0d\x0d\x0a"
 _BYTE_ORDERS = {b"\x4d\x3c\x2b\x1a": "<", b"\x1a\x2b\x3c\x4d": ">"}
 
 Read = Callable[[int, int], bytes]
-"""A function that returns bytes of a file (offset, size); fewer at its end."""
+"""A function that returns bytes of a file, given offset and size; at the end of the file, it returns fewer bytes."""
 
 
 def detect_format(head: bytes) -> str | None:
@@ -78,8 +81,8 @@ class FileHeader(NamedTuple):
     """The header of a pcap file.
 
     order: the byte order, "<" or ">". tick: ns per unit of a timestamp's fraction of a second. record_header: the size of a
-    record header in bytes. first_record: the offset of the first record. exchanged: True if each record contains its captured and
-    original lengths in reverse order; perhaps_exchanged: True if that has to be checked for each record.
+    record header in bytes. first_record: the offset of the first record. exchanged: True if each record has its original length
+    before its captured length, contrary to the format. perhaps_exchanged: True if that has to be checked for each record.
     """
 
     order: str
@@ -132,7 +135,7 @@ def _record_header(
     """Return the record header size in bytes, out of `candidates`, that best fits the records at `position`.
 
     Some systems of 1999 wrote longer record headers with the standard magic number, others wrote standard ones with the modified
-    magic number. As in Wireshark 4.0, the first three headers are parsed with each size, and the size with the fewest absurd
+    magic number. As in Wireshark 4.0, the first three headers are parsed with each size. The size with the fewest implausible
     values is used.
     """
     return min(candidates, key=lambda size: _absurdities(read, position, order, snaplen, size))

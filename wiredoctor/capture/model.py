@@ -1,4 +1,4 @@
-"""Declare what the analysis knows about a capture besides its packets, its interfaces, and exceptions for unreadable files."""
+"""Types for what the analysis knows about a capture besides its packets, for interfaces, and for unreadable files."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class CaptureError(Exception):
 
 
 class NoRoom(CaptureError):
-    """There is no disk space to unpack any part of the input. `sentences` say so in reports on the other inputs."""
+    """There is no disk space to unpack any part of the input. `sentences`: texts about this for reports on the other inputs."""
 
     def __init__(self, text: str, sentences: Sequence[str]) -> None:
         super().__init__(text)
@@ -72,17 +72,17 @@ class Captured(Protocol):
 
     @property
     def is_shuffled(self) -> bool:
-        """True if the records may be slightly out of order, so they are sorted while they are read."""
+        """True if the records may be slightly out of order. They are then sorted while they are read."""
         ...
 
     @property
     def is_disorder_proved(self) -> bool:
-        """True if connections have already shown that packets are slightly out of order, so this check can be skipped."""
+        """True if connections have already shown that packets are slightly out of order, so this need not be checked again."""
         ...
 
     @property
     def is_order_known(self) -> bool:
-        """True if it was examined whether the records are out of order."""
+        """True if it is already known whether the records are out of order."""
         ...
 
     @property
@@ -92,8 +92,9 @@ class Captured(Protocol):
 
     @property
     def lost(self) -> str | None:
-        """A description of the data that could not be read from the input when it was opened; None for several files, or if
-        nothing is missing.
+        """A description of the data that could not be read from the input when it was opened.
+
+        None if nothing is missing, or if the capture has several files.
         """
         ...
 
@@ -109,7 +110,7 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def readable(name: str) -> str:
-    r"""Return a file name as text that can be encoded. Bytes that are not UTF-8, lone surrogates in Python, become \xNN."""
+    r"""Return a file name as text that can be encoded: bytes that are not UTF-8 (lone surrogates in Python) become \xNN."""
     return _SURROGATE.sub(lambda sign: f"\\x{ord(sign[0]) & 0xFF:02x}", name)
 
 

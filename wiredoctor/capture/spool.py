@@ -24,7 +24,7 @@ _HEAD = 64
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 _INPUT = 1 << 14
-"""The number of compressed bytes read at a time: a library that finds damage loses its output for this input."""
+"""The number of compressed bytes read at a time. A library that finds damage discards its output for the bytes of that read."""
 
 _TAIL = 1 << 6
 """The number of last bytes of a compressed file that are read one by one, so a wrong checksum loses no content."""
@@ -33,7 +33,7 @@ _WINDOW = 1 << 28
 """The maximum memory in bytes for decompression: a malicious header can request gigabytes."""
 
 _PIECE = 1 << 10
-"""The number of zstandard bytes decompressed at a time: 4 bytes can expand to 128 KiB, so this many to 32 MiB."""
+"""The number of zstandard bytes decompressed at a time. Four bytes can expand to 128 KiB, so this many can expand to 32 MiB."""
 
 _MAGIC = (
     (b"\x1f\x8b", "gzip"),
@@ -57,7 +57,10 @@ _OTHERS = (
 """The first bytes of file formats that Wireshark reads but wiredoctor does not, with their names."""
 
 _SKIPPABLE = b"\x2a\x4d\x18"
-"""Bytes 1 to 3 of a skippable frame, after 0x50 to 0x5f; pzstd(1) writes one before each frame (RFC 8878 section 3.1.2)."""
+"""The magic number of a zstandard skippable frame, without its first byte, which is 0x50 to 0x5f.
+
+pzstd(1) writes such a frame before each frame (RFC 8878 section 3.1.2).
+"""
 _LONGEST_MAGIC = max(len(magic) for magic, _ in _MAGIC)
 
 
@@ -84,7 +87,10 @@ class _Pushback:
 
 
 class _Slowly:
-    """A source that returns its last bytes one by one, so a decompressor returns everything before damage at the end."""
+    """A source that returns its last bytes one by one.
+
+    A decompressor then returns all content that precedes damage at the end.
+    """
 
     def __init__(self, source: Source) -> None:
         self._source = source
@@ -115,8 +121,9 @@ def compression(head: bytes) -> str | None:
 
 
 def decompressed_head(source: Source, size: int = _HEAD) -> tuple[bytes, str | None]:
-    """Return the first `size` bytes of the unpacked content, or a few more, and None. If damage leaves fewer, return these and
-    a description of the damage.
+    """Return the first `size` bytes of the unpacked content, or a few more, and None.
+
+    If damage leaves fewer bytes, return those, and a description of the damage.
     """
     head = source.read(size) or b""
     method = compression(head)
@@ -170,7 +177,7 @@ def not_a_capture(name: str, head: bytes, method: str | None = None) -> str:
 
 
 def _first(chunks: Iterator[bytes], method: str | None, size: int = _HEAD) -> tuple[bytes, str | None]:
-    """Return the first bytes (at least `size`, if there are so many) and a description of damage found while reading, or None."""
+    """Return the first bytes (at least `size`, unless there are fewer), and a description of damage found meanwhile, or None."""
     head = b""
     try:
         for chunk in chunks:
@@ -185,10 +192,9 @@ def _first(chunks: Iterator[bytes], method: str | None, size: int = _HEAD) -> tu
 def _write(
     file: BinaryIO, first: bytes, chunks: Iterator[bytes], method: str | None, room: Room
 ) -> tuple[str | None, Room | None]:
-    """Write as much as fits into `room`. Return two values.
+    """Write as much as fits into `room`. Return two values, each of which may be None.
 
-    The first describes the data that could not be unpacked; the second is the limit that was reached. Each is None if there is
-    none.
+    The first describes the data that could not be unpacked; the second is the limit that was reached.
     """
     written = 0
     chunk: bytes | None = first

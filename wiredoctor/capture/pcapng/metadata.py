@@ -1,6 +1,7 @@
 """Read the pcapng blocks that apply to all packets of a file: names and decryption secrets.
 
-When files are merged, these blocks are written to the single section of the result, so Wireshark still shows names and decrypts.
+When files are merged, these blocks are copied to the single section of the result, so Wireshark still shows names and decrypts
+TLS.
 """
 
 from __future__ import annotations

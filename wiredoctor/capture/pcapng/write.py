@@ -15,7 +15,7 @@ LONGEST_OPTION = 0xFFFF
 """The maximum size of an option in bytes: its length field has 16 bits."""
 
 MAX_OPTIONS = 8 << 20
-"""The maximum size in bytes of the options added to a block: Wireshark rejects blocks above 16 MiB."""
+"""The maximum total size in bytes of the options added to a block, because Wireshark rejects blocks above 16 MiB."""
 
 _NAME, _RESOLUTION, _OFFSET, _FCS_LENGTH = 2, 9, 14, 13
 _APPLICATION, _END = 4, 0
@@ -38,7 +38,7 @@ def section(program: str, comments: Sequence[str] = ()) -> bytes:
 
 
 def interface(described: Interface, seconds: int = 0, fcs: int | None = None) -> bytes:
-    """Return an Interface Description Block. Its timestamps count nanoseconds since 1970 plus `seconds`.
+    """Return an Interface Description Block. Timestamps on the interface count nanoseconds from `seconds` after 1970.
 
     fcs: the length in bits of the frame check sequence at the end of each packet, if known.
     """
@@ -84,7 +84,7 @@ def with_comments(block: bytes, order: str, kind: int, texts: Sequence[str]) -> 
 
 
 def with_unknown_length(block: bytes, order: str) -> bytes:
-    """Return a section header with an unknown section length, because the length changes when blocks are added."""
+    """Return a section header with an unknown section length, because adding blocks changes the length."""
     return block[:16] + struct.pack(order + "q", _UNKNOWN_LENGTH) + block[24:] if len(block) >= SECTION_FIXED else block
 
 
