@@ -1,7 +1,7 @@
 """The command line: parse arguments, call the analysis, write reports, return exit codes.
 
-Each command is a module; none of them analyzes. Imports that need NumPy or Polars are inside functions, so `--help` and
-`--version` start quickly.
+Each command is a module. The analysis itself is outside of this package. Imports that need NumPy or Polars are inside functions,
+so `--help` and `--version` start quickly.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ _LIBRARIES = {
 }
 """Environment settings for libraries, applied before they load unless the user has set them.
 
-jemalloc, the allocator of Polars, uses one arena and returns free memory after 1 s. By default it has four arenas per processor,
-and their peaks add up. Returning memory at once would make a run a tenth slower. OpenBLAS, which NumPy loads, starts no threads:
-they would spin while waiting for work that never comes.
+jemalloc, the allocator of Polars, is set to use one arena and to return free memory after 1 s. By default it has four arenas per
+processor, and their peaks add up. Returning memory at once would make a run a tenth slower. OpenBLAS, which NumPy loads, is set
+to start no threads: they would spin while waiting for work that never comes.
 """
 
 

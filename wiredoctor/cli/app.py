@@ -1,4 +1,4 @@
-"""The list of commands, and the code that all commands share."""
+"""The list of commands, and code that all commands share."""
 
 from __future__ import annotations
 
@@ -48,13 +48,13 @@ COMMANDS = {
 """One line of help for each command, by its name."""
 
 _MODULES = {"run": "run_program"}
-"""The module of each command whose module has another name."""
+"""The names of the modules that are not called like their command, by command."""
 
 
 class _CloseSuggestions:
     """Limits the suggestions in the error for an unknown option to options with similar names.
 
-    click suggests them all, because they all begin with "--".
+    By default, click suggests all options, because all of them begin with "--".
     """
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
@@ -178,10 +178,10 @@ def _write_plainly(argument: Any) -> None:
 
 
 def with_command(words: list[str]) -> list[str]:
-    """Return the arguments of the command line with the command first; `analyze` if they name a capture but no command.
+    """Return the arguments with the command first. If they name a capture but no command, the command is `analyze`.
 
-    If they name neither, an option for the help or the version replaces them all. Options may come before the command or the
-    capture, and --no-pager anywhere. The arguments after `--` and those of `run` belong to another program, so they stay
+    An option for the help or the version at the beginning replaces all other arguments. Options may come before the command or
+    the capture, and --no-pager anywhere. The arguments after `--` and those of `run` belong to another program, so they stay
     unchanged.
     """
     own = words[: words.index("--")] if "--" in words else words
@@ -206,7 +206,7 @@ def _is_capture(word: str) -> bool:
 
 
 def _options_last(words: list[str]) -> list[str]:
-    """Return arguments that begin with an option with the command moved to the front.
+    """Move the command to the front of arguments that begin with an option.
 
     If they contain no command but a capture or an option of `analyze`, the command is `analyze`. If they contain none of these,
     return them unchanged.

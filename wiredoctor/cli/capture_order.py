@@ -21,7 +21,7 @@ LEAST_RING = 1 << 20
 
 
 class Backend(StrEnum):
-    """Capture programs."""
+    """The values of --backend: the programs or sockets that can capture."""
 
     dumpcap = "dumpcap"
     tcpdump = "tcpdump"
@@ -47,7 +47,7 @@ def capture_order(
 
 
 def _output(output: Output) -> tuple[str, tuple[str, ...]]:
-    """Return the absolute path of an output and, if it is a folder of tables, the names of all files that may be in it."""
+    """Return the absolute path of an output and, if it is a folder of tables, the names of all files that it may contain."""
     return os.path.abspath(output.path), _TABLE_FILES if output.format == "tables" else ()
 
 
@@ -55,7 +55,10 @@ _TABLES = (
     "captures", "records", "packets", "oddities", "segments", "pieces", "bursts", "messages", "faults", "icmp_errors",
     "exchanges", "connections", "findings",
 )  # fmt: skip
-"""The keys of report.data.table_folder.TABLES, repeated because that module loads Polars, whose threads must not start yet."""
+"""The keys of report.data.table_folder.TABLES.
+
+They are repeated here because that module loads Polars, which would start threads too early.
+"""
 
 _TABLE_FILES = tuple(f"{name}.{form}" for name in _TABLES for form in ("parquet", "arrow"))
 

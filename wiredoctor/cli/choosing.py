@@ -31,7 +31,7 @@ def chosen_finding(report: Report, name: str) -> Finding:
     """Return the finding that --finding names, by its number or by the first digits of its fingerprint.
 
     If several findings have the same fingerprint, return the first one in the report. Raise UsageError if no finding matches, or
-    if the digits match several fingerprints.
+    if the digits are the beginning of several fingerprints.
     """
     if found := next((f for f in report.findings if str(f.number) == name.lstrip("0")), None):
         return found

@@ -9,9 +9,9 @@ from pathlib import Path
 import wiredoctor
 
 VARIABLE = "_WIREDOCTOR_COMPLETE"
-"""The environment variable by which the shell's completion script asks for completions.
+"""The environment variable through which the shell's completion script requests completions.
 
-The value source_bash (source_zsh, source_fish) asks for the script itself.
+With the value source_bash (source_zsh, source_fish), it requests the script itself.
 """
 
 _RULES = "wiredoctor.rules"
@@ -24,7 +24,7 @@ Proposal = tuple[str, str]
 
 
 def complete_words() -> list[str]:
-    """Return the words of the command line before the one that is being completed, without the name of the program."""
+    """Return the words of the command line before the one to complete, without the name of the program."""
     if "COMP_WORDS" in os.environ:
         given, cursor = os.environ["COMP_WORDS"].split("\n"), os.environ.get("COMP_CWORD", "")
         return given[1 : int(cursor) if cursor.isdecimal() else None]
@@ -32,7 +32,7 @@ def complete_words() -> list[str]:
 
 
 def rules(incomplete: str) -> list[Proposal]:
-    """Return the rules and families that begin with the last item of a comma-separated list, each after the earlier items."""
+    """Return completions for the last item of a comma-separated list: rules and families, each preceded by the earlier items."""
     before, comma, last = incomplete.rpartition(",")
     known = {**dict(_own_rules()), **dict(_plugin_rules())}
     return [(f"{before}{comma}{name}", meaning) for name, meaning in known.items() if name.startswith(last)]

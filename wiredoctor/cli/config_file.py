@@ -22,7 +22,7 @@ OWN, SHARED = "wiredoctor.toml", "pyproject.toml"
 
 KEYS = ("select", "ignore", "min-confidence", "fail-on", "baseline", "thresholds")
 _OURS = Regex(r"\btool[\"']?\s*\.\s*[\"']?wiredoctor\b|^\s*(\[\s*tool\s*\]|tool\s*=)", re.MULTILINE)
-"""A pyproject.toml without a match of this pattern has no keys for wiredoctor, so it need not be parsed."""
+"""A pattern that matches every pyproject.toml with keys for wiredoctor. Without a match, the file is not parsed."""
 
 ENTRY = ("rule", "kind", "client", "server", "target", "fingerprint", "reason", "until")
 

@@ -2,7 +2,7 @@
 
 Typer (0.29 and later) converts every parameter through pydantic, whose import takes 50 ms of CPU: a third of the budget for a
 small capture. Here every parameter is text, a choice or an integer, which is quick to convert. Typer itself still converts
-parameters of other types, and all parameters if its version works differently.
+parameters of other types, and it converts all parameters if its version is not supported here.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ def without_pydantic(command: Any, help_names: list[str]) -> Any:
 
 
 class Converter(NamedTuple):
-    """Converts the words of a parameter to values of type `kind`: to a single value or, with `several`, to a list.
+    """Converts the words of a parameter to values of type `kind`.
 
-    `least`, `most`: the limits of a number.
+    The result is one value or, with `several`, a list. `least` and `most`: the limits of a number.
     """
 
     kind: Any
@@ -42,7 +42,7 @@ class Converter(NamedTuple):
     most: float | None = None
 
     def coerce(self, value: Any, param: Any, ctx: Any) -> Any:
-        """Convert the words given for a parameter. Without any, return what Typer expects then: None or an empty tuple.
+        """Convert the words given for a parameter. If there are none, return None or an empty tuple, as Typer expects.
 
         Raise typer.BadParameter if a word is invalid.
         """

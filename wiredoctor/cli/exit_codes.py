@@ -27,13 +27,13 @@ class Exit(IntEnum):
 
     OK = 0
     FINDINGS = 1
-    """`--fail-on` matched, as report/fail_on.py decides."""
+    """A finding matches `--fail-on`; report/fail_on.py decides this."""
     BAD_INPUT = 2
     """The usage is wrong, an input could not be read, or an output could not be written."""
     INTERNAL = 3
     """An internal error."""
     INTERRUPTED = 130
-    """SIGINT ended the command. Other signals give 128 plus their number, as in a shell; a line names the signal."""
+    """SIGINT ended the command. Other signals give 128 plus their number, as in a shell."""
     BROKEN_PIPE = 141
     """Standard output was closed; a shell reports SIGPIPE with the same code."""
 

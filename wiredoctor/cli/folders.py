@@ -26,7 +26,7 @@ TOGETHER = 65_536
 
 
 class _Waiting:
-    """Collects the rows of a table in temporary files until the table is written."""
+    """Collects the rows of a table in temporary files until the table is complete."""
 
     def __init__(self, folder: Path, name: str) -> None:
         self._folder, self._name = folder, name
@@ -50,7 +50,7 @@ class _Waiting:
 
 
 class Written(NamedTuple):
-    """The tables that the folder now has, and those that it lacks because the packets were not kept, by name."""
+    """The names of the tables that the folder has now, and of those that it lacks because the packets were not kept."""
 
     tables: list[str]
     missing: list[str]

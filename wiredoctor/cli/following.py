@@ -34,7 +34,7 @@ def print_stream(report: Report, asked: ShowRequest, side: str, paper: Terminal)
 
 
 def _about(report: Report, asked: ShowRequest) -> Iterator[str]:
-    """Yield lines that say which part of a connection is printed for a finding, and which options print other parts."""
+    """Yield lines that say which part of a connection is printed for a finding, and which options print other parts of it."""
     from wiredoctor.report.ladder.build import places_behind
 
     if asked.finding is None:

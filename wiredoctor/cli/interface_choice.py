@@ -1,4 +1,4 @@
-"""Help the user choose an interface if `live` is given none."""
+"""Help the user choose an interface if `live` was started without one."""
 
 from __future__ import annotations
 
@@ -45,10 +45,9 @@ def _print_choices(choices: list[str], counts: dict[str, int], silent: list[str]
 
 
 def _ask(choices: list[str], names: list[str]) -> str:
-    """Ask the user for an interface, and return its name. The answer is a number in `choices` or a name; an empty line means
-    `any`.
+    """Ask the user for an interface, and return its name.
 
-    Raise UsageError for any other answer.
+    The answer is a number in `choices` or a name; an empty line means `any`. Raise UsageError for any other answer.
     """
     sys.stderr.write(f"Capture on which interface (number or name)? [{ALL}] ")
     sys.stderr.flush()

@@ -17,12 +17,13 @@ IMAGE = "nicolaka/netshoot"
 """The image of the ephemeral container that captures in a pod: it needs sh, timeout and tcpdump."""
 
 LONGEST = 3600
-"""Seconds after which a capture in a pod ends without --duration, because the loss of the connection to the cluster does not end
-it.
+"""The time limit in seconds for a capture in a pod without --duration.
+
+It would not end by itself if the connection to the cluster is lost.
 """
 
 SPARE = 30
-"""Seconds that a capture in a pod may take longer than --duration, which counts from the first packet."""
+"""Seconds by which a capture in a pod may exceed --duration, which counts from the first packet."""
 
 _PARENT_ENDED = 1
 """PR_SET_PDEATHSIG of prctl(2)."""
@@ -31,8 +32,8 @@ _PARENT_ENDED = 1
 class Source(NamedTuple):
     """The origin of the packets: interfaces of this machine, or a stream, such as the output of tcpdump on another host.
 
-    `stream`: the file descriptor of the stream. `name`: its name in messages. `process`: the program that writes it; None for
-    standard input.
+    `stream`: the file descriptor of the stream. `name`: its name in messages. `process`: the program that writes the stream; None
+    for standard input.
     """
 
     interfaces: Sequence[str]
@@ -67,7 +68,7 @@ def find_source(
 ) -> Source:  # fmt: skip
     """Return the source that the command line describes, and start its program. Raise UsageError if the options are not valid.
 
-    `local`: the given options that apply only to a capture on this machine.
+    `local`: those of the given options that apply only to a capture on this machine.
     """
     if given is not None and given.isdecimal() and len(given) <= 5 and 0 < int(given) < 1 << 16:
         raise UsageError(f"live captures on interfaces (-i) or reads standard input (-); to watch a port: --port {given}")
@@ -153,8 +154,8 @@ def kubectl_command(
 ) -> list[str]:  # fmt: skip
     """Return the command that captures in a pod, from an ephemeral container that ends after `seconds`.
 
-    What the container writes before kubectl is attached would be lost, including the file header. It therefore first waits for a
-    line on standard input. Raise UsageError if `pod` is not NAMESPACE/POD.
+    Output that the container writes before kubectl is attached would be lost, including the file header. The container therefore
+    waits for a line on standard input first. Raise UsageError if `pod` is not NAMESPACE/POD.
     """
     namespace, _, name = pod.rpartition("/")
     if not all(re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9.-]*", part) for part in (name, *([namespace] if namespace else []))):
@@ -184,7 +185,10 @@ def _start(command: list[str], name: str) -> Source:
 
 
 def _quote(word: str) -> str:
-    """Quote a word for a shell. For a word that is already in single quotes, the result is shorter than that of shlex.quote."""
+    """Quote a word for a shell.
+
+    If the word is already in single quotes, the result is shorter than that of shlex.quote.
+    """
     inner = word[1:-1]
     if word[:1] == word[-1:] == "'" and "'" not in inner:
         return rf"\''{inner}'\'"

@@ -27,12 +27,12 @@ else:
 """A format for standard output."""
 
 PRINTED = ", ".join(_PRINTED)
-"""The names of these formats, for the help."""
+"""The names of the formats for standard output, as a text for help messages."""
 
 AS_TEXT = Printed("text")
 
 SKEW = SECOND
-"""The maximum difference in ns between the time given with --at and that of a packet: many logs have whole seconds only."""
+"""The maximum difference in ns between the time given with --at and an event, because many logs have whole seconds only."""
 
 _SUFFIXES = ", ".join(form.suffix for form in FORMATS.values() if form.suffix not in ("", "/"))
 
@@ -70,7 +70,7 @@ class Severity(StrEnum):
 
 
 class Failing(StrEnum):
-    """The values of --fail-on: the lowest severity with which a finding makes the command fail."""
+    """The values of --fail-on: the lowest severity of a finding that makes the command fail."""
 
     error = "error"
     warning = "warning"
@@ -353,7 +353,7 @@ def parse_rule_names(option: str, values: Iterable[str] | None, catalogue: Mappi
 
 
 def suggestion(name: str, known: Collection[str]) -> str:
-    """Return the end of an error message: "; did you mean ...?" with a similar known name, or else where to find the names."""
+    """Return the end of an error message: "; did you mean ...?" with a similar name, otherwise where to find the names."""
     from wiredoctor.text.suggestion import suggestion
 
     return suggestion(name, known, " (wiredoctor rules lists them)")

@@ -23,7 +23,7 @@ PIPE_WIDTH = 100
 """The text width if there is no terminal and COLUMNS is not set."""
 
 Write = Callable[[str, BinaryIO, Terminal], None]
-"""A function that writes a report in a format to a stream. Text suits the Terminal: its width, colors and encoding."""
+"""A function that writes a report to a stream. Text formats use the width, colors and encoding of the given Terminal."""
 
 
 class Output(NamedTuple):
@@ -47,7 +47,7 @@ class FileAccess(NamedTuple):
 
 
 DIRECT = FileAccess()
-"""Direct access by this process."""
+"""File access by this process itself, without the recorder."""
 
 
 def outputs(paths: list[str] | None, captures: Sequence[str], forms: Collection[str] = FORMATS.keys()) -> list[Output]:

@@ -1,6 +1,6 @@
 """Show output on a terminal through a pager, like git.
 
-The pager is that of WIREDOCTOR_PAGER or PAGER, otherwise less, which exits at once if one screen is enough.
+The pager is named by WIREDOCTOR_PAGER or PAGER. The default is less, which exits at once if the output fits on one screen.
 """
 
 from __future__ import annotations
@@ -20,7 +20,10 @@ OPTION = "--no-pager"
 
 LESS = "FRX"
 _OPTIONS = {"LESS": LESS, "LV": "-c"}
-"""Settings for pagers, unless the user has set them: exit if one screen is enough, pass colors on, do not clear the screen."""
+"""Settings for pagers, applied unless the user has set them.
+
+They make the pager exit if one screen is enough, pass colors on, and not clear the screen.
+"""
 
 
 class _State:
@@ -44,7 +47,7 @@ def command() -> str:
 
 
 def _ignore(number: int, frame: FrameType | None) -> None:
-    """Do nothing. The pager, as a child process, gets the default action for this signal, but would inherit an ignored signal."""
+    """Do nothing. The pager, a child process, would inherit an ignored signal; a handled one gets its default action there."""
 
 
 @contextlib.contextmanager

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
 PATIENCE = 1.0
-"""Seconds after which a progress bar appears."""
+"""Seconds before a progress bar appears."""
 
 
 class Bar:

@@ -19,7 +19,7 @@ class _Lines(logging.Handler):
 
 
 def every_rule() -> Catalogue:
-    """Return all rules by name; from now on, unusable rules of other packages are reported on standard error."""
+    """Return all rules by name. From this call on, unusable rules of other packages are reported on standard error."""
     from wiredoctor.pipeline import catalogue
 
     log = logging.getLogger("wiredoctor")

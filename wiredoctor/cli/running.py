@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from wiredoctor.report.filter import Filter
 
 SLOW_FROM = 50_000
-"""The number of packets above which a core that is not compiled takes seconds longer."""
+"""The number of packets from which an uncompiled core takes seconds longer than a compiled one."""
 
 MAX_FILES = 65_536
 
@@ -75,7 +75,7 @@ def run(
     unread: list[str] | None = None,
     can_stop: bool = False,
 ) -> tuple[Report, bool]:
-    """Analyze captures; return the filtered report on the readable ones, and whether all captures were read completely.
+    """Analyze captures. Return the filtered report on the readable ones, and whether all captures were read completely.
 
     Each unreadable input gets a line on standard error and in `unread`. Each reason why the report is incomplete gets a line on
     standard error. `budget`: disk space that is shared with other runs. `can_stop`: SIGINT only ends the reading of packets, and

@@ -27,13 +27,13 @@ REFRESH = 1.0
 
 
 LONG, SELDOM = 5.0, 60.0
-"""The minimum lag of the analysis in seconds that is reported, and the minimum seconds between two such messages."""
+"""The lag of the analysis in seconds from which it is reported, and the minimum number of seconds between two such reports."""
 
 AGAIN = 5.0
-"""The minimum number of seconds between two lines about the same problem."""
+"""The minimum number of seconds between two lines about one problem."""
 
 REMEMBERED = 1_000_000
-"""The minimum number of printed findings that are remembered, at 8 bytes each, so that they are not printed again at the end."""
+"""The minimum number of printed findings that are remembered, so they are not printed again at the end. Each takes 8 bytes."""
 
 
 class View(Protocol):
@@ -55,7 +55,7 @@ class View(Protocol):
 class Lines:
     """Prints one line for each problem, as soon as its first finding is final.
 
-    From time to time, another line says how often the problem has occurred again.
+    Further occurrences of the problem are counted in another line from time to time.
     """
 
     def __init__(self, *, quiet: bool) -> None:

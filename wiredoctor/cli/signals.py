@@ -44,14 +44,14 @@ class _State:
     time = 0.0
     is_reported = False
     is_stopped = False
-    """SIGINT ended only the reading of packets; the command continues with those that were read."""
+    """True if SIGINT ended only the reading of packets; the command continues with the packets that were read."""
 
 
 class StopReading:
     """While packets are read, let the first SIGINT end only the reading, so a report can follow.
 
-    A second SIGINT, or any other signal, ends the command. The reader calls an instance to learn whether to stop. Before its
-    first call, SIGINT ends the command, too.
+    A second SIGINT, or any other signal, ends the command. The code that reads packets calls this object, which returns whether
+    to stop. SIGINT before the first call ends the command, too.
     """
 
     def __init__(self) -> None:
@@ -92,10 +92,10 @@ def watch() -> None:
 
 
 def stop(number: int, _frame: object = None) -> None:
-    """Handle a signal: while a command runs, the first signal raises Interrupted; otherwise it ends the process.
+    """Handle a signal. While a command runs, the first signal raises Interrupted; otherwise it ends the process.
 
-    Another exception would interrupt the cleanup, so later signals are ignored. If the command still runs PATIENCE seconds after
-    the first signal, the exception was probably swallowed, and the next signal ends the process.
+    Later signals are ignored, because a second exception would interrupt the cleanup. If the command still runs PATIENCE seconds
+    after the first signal, the exception was probably swallowed, and the next signal ends the process.
     """
     if not _State.is_running:
         end(number)

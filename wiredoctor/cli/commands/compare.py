@@ -48,7 +48,7 @@ class ComparisonFormat(StrEnum):
 
 
 SUFFIXES = ("text", "json", "markdown", "html")
-"""Formats of the files of -o."""
+"""The names of the formats that -o can write."""
 
 
 class Worse(StrEnum):
@@ -184,7 +184,10 @@ def _check(inputs: list[str], *, both_sides: bool, proxy: bool, fail_on: list[Wo
 def _before_after(
     inputs: list[str], asked: CompareInput, rules: Catalogue, *, any_server: bool, tolerance: float, everything: bool
 ) -> Comparison | None:
-    """Compare captures or reports from before and after a change. Return None, after an error message, if one cannot be read."""
+    """Compare captures or reports from before and after a change.
+
+    Return None, after printing an error message, if one of them cannot be read.
+    """
     from wiredoctor import __version__
     from wiredoctor.compare import compare as hold
     from wiredoctor.report.comparison import before_after
@@ -206,7 +209,7 @@ def _before_after(
 def _both_sides(inputs: list[str], asked: CompareInput, *, proxy: bool, everything: bool) -> Comparison | None:
     """Compare two points of a path, or the two sides of a proxy.
 
-    Return None, after an error message, if a capture cannot be read completely.
+    Return None, after printing an error message, if a capture cannot be read completely.
     """
     from wiredoctor import __version__
     from wiredoctor.compare import collect_capture, two_points
@@ -236,7 +239,7 @@ def _both_sides(inputs: list[str], asked: CompareInput, *, proxy: bool, everythi
 def _compare_proxy(reports: list[Report], asked: CompareInput, *, everything: bool, surely: bool = False) -> Comparison | None:
     """Compare the two sides of a proxy. Return None if no exchange was captured on both.
 
-    `surely`: also return None if the matches of exchanges may be due to chance.
+    `surely`: also return None if the exchanges may match by chance.
     """
     from wiredoctor import __version__
     from wiredoctor.compare import collect_proxy_side, compare_proxy, is_significant

@@ -52,7 +52,7 @@ class LogFormat(StrEnum):
 
 
 LONGEST_LINE = 1 << 20
-"""The bytes of a log line that are kept in memory; the rest of a longer line is dropped."""
+"""The maximum number of bytes of a log line that are kept in memory; the rest of a longer line is dropped."""
 
 _ROLES = ("time", "request", "method", "target", "status", "duration", "client")
 
@@ -123,7 +123,7 @@ def explain_log(
 def _write(
     result: ExplainedLog, report: Report, slow: float, everything: bool, form: str, out: BinaryIO, paper: Terminal
 ) -> None:  # fmt: skip
-    """Write the explanations of the lines. `slow`: the minimum duration in seconds of a slow request."""
+    """Write the explanations of the lines. `slow`: the duration in seconds from which a request is slow."""
     if form == "json":
         from wiredoctor.report.data import log_json
 
@@ -165,7 +165,10 @@ def _parse_keys(values: Iterable[str]) -> dict[str, str]:
 
 @contextlib.contextmanager
 def _open_log(path: str) -> Generator[Iterable[bytes]]:
-    """Open a log and yield its lines. Used before the captures are read, so that a wrong name is reported at once."""
+    """Open a log and yield its lines.
+
+    It is opened before the captures are read, so an error in its name is reported at once.
+    """
     if path == "-":
         yield _lines(sys.stdin.buffer)
         return

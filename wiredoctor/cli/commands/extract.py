@@ -215,7 +215,7 @@ def _number(value: float) -> str:
 
 
 def _gone(report: Report, cut: Extract) -> list[str]:
-    """Return a line that names the findings that need packets outside the extract, as a list; empty if there are none."""
+    """Return a list with one line about the findings that need packets outside the extract; empty if there are none."""
     from wiredoctor.extract.minimize import not_shown
     from wiredoctor.report.words import count
 
@@ -224,7 +224,7 @@ def _gone(report: Report, cut: Extract) -> list[str]:
 
 
 def _invented(cut: Extract) -> list[str]:
-    """Return a line that names the errors and warnings that only the extract shows, as a list; empty if there are none."""
+    """Return a list with one line about the errors and warnings that only the extract shows; empty if there are none."""
     names = sorted({_rule(finding) for finding in cut.invented})
     return [f"only the extract shows {', '.join(names)}, because other packets are missing from it"] if names else []
 

@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     from wiredoctor.report.terminal.terminal import Terminal
 
 LOOK = 1.0
-"""Seconds to wait for packets before showing that there are none."""
+"""Seconds without packets after which the display shows that there are none."""
 
 
 _ENDS = ("stopped", "duration", "packets", "end")

@@ -45,19 +45,22 @@ if TYPE_CHECKING:
     from wiredoctor.report.terminal.terminal import Terminal
 
 LEAST_LOOK, LOOK = 0.01, 0.1
-"""The minimum and maximum seconds between two checks whether the program has ended; the interval grows while it runs."""
+"""The minimum and maximum seconds between two checks whether the program has ended; the interval grows over time."""
 
 LAST_PACKETS = 0.3
-"""Seconds to go on capturing after the program ended, while its connections are closed."""
+"""Seconds for which capturing continues after the program has ended, while its connections are closed."""
 
 ATTEMPT_BEFORE, ATTEMPT_WITHIN = 1_000_000, 250_000_000
-"""The maximum time in ns by which a SYN may precede its connect(2), and may follow it: clocks differ, and machines are busy."""
+"""The maximum time in ns by which a SYN may precede its connect(2), and by which it may follow.
+
+Clocks differ, and a busy machine delays packets.
+"""
 
 GRACE = 5
 """Seconds between the SIGTERM of --duration and a SIGKILL."""
 
 _NONE = (-1,)
-"""Connection ids that match nothing: a filter without any ids would match every connection."""
+"""A list of connection ids that matches nothing: a filter without any ids would match every connection."""
 
 FILTER = "tcp or icmp or icmp6"
 """The default capture filter: TCP, and ICMP errors, which explain why a connection fails."""
@@ -189,9 +192,9 @@ def _write_requests(report: Report, out: BinaryIO, paper: Terminal, file: str | 
 
 @contextlib.contextmanager
 def _keeping_code(program: Supervisor) -> Generator[list[int]]:
-    """If capturing or the analysis fails while the program runs, let the program finish; then raise the error.
+    """If capturing or the analysis fails while the program runs, let the program finish, then raise the error.
 
-    If the program failed as well, print the error instead. Yield a list, to which the program's exit code is then added.
+    If the program failed as well, print the error instead of raising it. The yielded list receives the program's exit code.
     """
     kept: list[int] = []
     try:
@@ -315,8 +318,8 @@ def _no_connection(program: Supervisor, *, isolate: bool) -> str:
 def _own_connections(report: Report, program: Supervisor) -> tuple[int, ...]:
     """Return the ids of the program's connections.
 
-    If the local port of a connect(2) call is unknown, the call is matched to the next connection to its destination that is not
-    matched yet.
+    If the local port of a connect(2) call is unknown, the call is matched to the next connection to its destination that no other
+    call is matched to.
     """
     assert report.scan_connections is not None
     columns = ("connection", "client", "server", "start")
