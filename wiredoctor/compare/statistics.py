@@ -17,22 +17,22 @@ from wiredoctor.tables import SECOND, Array
 LEAST = 8
 """The minimum number of values per sample.
 
-With 8 values, the interval of the median is the complete sample. With fewer, it would not reach 99 %.
+With 8 values, the 99 % confidence interval of the median is the complete sample. With fewer, the sample is too small for 99 %.
 """
 
 LEAST_OF_TAIL = 100
-"""The minimum number of values for a statement about the 95th percentile: five of 100 lie above it."""
+"""The minimum number of values for a statement about the 95th percentile; five of 100 values lie above it."""
 
 LEAST_P95 = 20
 
 ERROR = 0.01
-"""The probability of finding at least one difference that does not exist, over all endpoints of a comparison."""
+"""The probability of reporting any difference that does not exist, over all endpoints of a comparison."""
 
 WORTH = 1_000_000
-"""The smallest difference in ns that is reported; changes in the machine's load cause this much."""
+"""The smallest difference in ns that is reported, because changes in the machine's load cause smaller ones."""
 
 _EXACT = 4_000
-"""The maximum sum of counts for which hypergeometric terms are added one by one."""
+"""The largest total of counts for which hypergeometric terms are added one by one."""
 
 
 def spread(values: Array) -> Spread | None:
@@ -81,8 +81,8 @@ def interval(values: Array, quantile: float, error: float) -> tuple[float, float
 def difference(before: Array, after: Array, quantile: float, error: float) -> tuple[float, float]:
     """Return bounds for the quantile of `after` minus the quantile of `before`, which hold except with probability `error`.
 
-    They are the extreme differences between the two quantiles' intervals, so they are wider than necessary. Both samples must be
-    sorted.
+    They are the extreme differences between the intervals of the two quantiles, so they are wider than necessary. Both samples
+    must be sorted.
     """
     low_before, high_before = interval(before, quantile, error / 2)
     low_after, high_after = interval(after, quantile, error / 2)
@@ -122,8 +122,8 @@ def _verdict(difference: float, before: float, tolerance: float, *, sure: bool) 
 def all_on_one_side(hits: int, there: int, elsewhere: int) -> float:
     """Return the probability that chance alone puts all `hits` on one side.
 
-    That side has `there` chances, and the other has `elsewhere`. This is Fisher's one-sided test (1922) for equal rates. At most
-    `there` hits count.
+    That side has `there` chances, and the other has `elsewhere`. This is Fisher's one-sided test (1922) for equal rates. If
+    `hits` exceeds `there`, only `there` of them count.
     """
     hits = min(hits, there)
     if hits <= 0 or there <= 0:

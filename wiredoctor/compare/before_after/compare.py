@@ -16,18 +16,18 @@ from wiredoctor.tables import SECOND, Array
 from wiredoctor.text.redact import masked_target
 
 CHANCE = 0.05
-"""The maximum probability that a side lacks a finding by chance alone; above it, the status of the finding is uncertain."""
+"""The maximum probability that a side lacks a finding by chance; above it, the status of the finding is uncertain."""
 
 ENOUGH = 20
-"""The number of exchanges with an endpoint that suffice for a summary rule to report its finding on the other side, too.
+"""A number of exchanges with an endpoint that is enough for a summary rule to report its finding.
 
-If the side with the finding has fewer exchanges, as many as there suffice.
+If the side with the finding has fewer exchanges, that number is enough for the other side, too.
 """
 
 COUNTED = frozenset(("connect-failed", *FAILURES))
 """Summary rules whose findings count failed requests or connections.
 
-Chance is considered for these, because a request that failed once may succeed the next time.
+Their findings may disappear by chance: a request that failed once may succeed the next time.
 """
 
 
@@ -151,14 +151,14 @@ def _hits(findings: Iterable[Finding]) -> int:
 
 
 class _Place(NamedTuple):
-    """The words that describe where a finding could have occurred, such as "exchange" and "with that endpoint"."""
+    """The words for how often a finding could have occurred, such as "exchange" and "with that endpoint"."""
 
     noun: str
     where: str
 
 
 def _chances(finding: Finding, hits: tuple[int, int], both: _Sides) -> tuple[Of, _Place, tuple[int, int]]:
-    """Return what is counted, the words for it, and how often the finding could have occurred before and after.
+    """Return three values: what is counted, the words for it, and how often the finding could have occurred before and after.
 
     hits: the number of its occurrences before and after.
     """
@@ -217,11 +217,10 @@ def _status(
 def _excuse(
     rule: str, hits: int, there: int, elsewhere: int, place: _Place, other: ComparedSide, name: str, *, summary: bool
 ) -> str:  # fmt: skip
-    """Return why a finding that only one side has may be missing on the other although nothing changed; empty if there is no
-    reason.
+    """Return why a finding may be missing on one side although nothing changed; empty if there is no reason.
 
-    hits: how often it occurred on the side that has it. there: how often it could have occurred on that side. elsewhere: how
-    often it could have occurred on the other side. other, name: the other side, and its name ("before" or "after").
+    hits: how often the finding occurred on the side that has it. there: how often it could have occurred on that side. elsewhere:
+    how often it could have occurred on the other side. other, name: the other side, and its name ("before" or "after").
     """
     if rule not in other.checked:
         return f"{name} was not checked by this rule, or had nothing to check"
@@ -263,9 +262,10 @@ def _rules(before: ComparedSide, after: ComparedSide) -> list[RuleChange]:
 
 
 def _mismatch(before: ComparedSide, after: ComparedSide, one: Times, two: Times, *, any_server: bool) -> str:
-    """Return a sentence saying why no request before can be compared with one after, and how many --any-server would match.
+    """Return a sentence that explains why no request before can be compared with one after; "" if requests can be compared.
 
-    Return "" if requests can be compared, or if that is unknown because a side does not have all its requests.
+    It also says how many endpoints and problems --any-server would match. The result is "" as well if a side does not have all
+    its requests.
     """
     sides = (("before", before), ("after", after))
     if any(seen.exchanges is None for _, seen in sides) or one.left_out or two.left_out or one.endpoints.keys() & two.endpoints:

@@ -19,7 +19,7 @@ from wiredoctor.text.redact import mask_for_people, masked_method, masked_target
 MAX_ENDPOINTS = 10_000
 """The maximum number of endpoints that are compared.
 
-If there are more, their paths hardly ever repeat, so the two sides have few of them in common.
+If there are more, most paths occur only once, so the two sides have few of them in common.
 """
 
 _NUMBERS = re.compile(r"(?P<version>/v[0-9]+(?:\.[0-9]+)*(?=/|$))|[0-9]+")
@@ -29,7 +29,7 @@ Place = tuple[str | None, str, str]
 
 
 class Pair(NamedTuple):
-    """The times of the exchanges with one endpoint, on one side (ns, sorted), and the number of its requests."""
+    """The durations of the exchanges with one endpoint on one side (ns, sorted), and the number of its requests."""
 
     total: Array
     server_time: Array
@@ -38,7 +38,7 @@ class Pair(NamedTuple):
 
 @dataclass
 class Times:
-    """The data of one side: the times of each endpoint, and the numbers of requests and of upgrades for each server.
+    """The durations of one side by endpoint, and the numbers of requests and of upgrades by server.
 
     shown, for_people: texts for each pair of method and path without digits. shown: the path with `#` for numbers. for_people:
     the request with (masked) in place of masked parts. left_out: the number of endpoints that are not compared.
@@ -148,7 +148,10 @@ def _weight(one: EndpointChange) -> tuple[int, float]:
 
 
 def _shifts(pairs: list[tuple[Array, Array]], tolerance: float) -> list[Shift]:
-    """Compare the samples of each pair. The probability of any false result is that of a single test (Bonferroni correction)."""
+    """Compare the samples of each pair.
+
+    With the Bonferroni correction, the probability of any false result is no higher than with a single test.
+    """
     first = [shift(a, b, tolerance) for a, b in pairs]
     tests = sum(one.probability is not None for one in first)
     if tests < 2:

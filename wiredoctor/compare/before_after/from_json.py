@@ -14,10 +14,10 @@ from wiredoctor.findings import SEVERITIES, Finding, Side
 from wiredoctor.tables import SECOND
 
 MAX_TEXT = 256 << 20
-"""The maximum size in bytes of a JSON report that is parsed as a whole because its layout is not wiredoctor's."""
+"""The maximum size in bytes of a JSON report that is parsed as a whole because its lines are not those of wiredoctor."""
 
 MAX_SECONDS = 4e9
-"""The longest accepted delay in seconds: 126 years."""
+"""The longest accepted delay in seconds (126 years)."""
 
 
 class NoReport(ValueError):
@@ -42,10 +42,11 @@ Rows = list[tuple[Any, ...]]
 
 
 def _parts(lines: Callable[[], Iterator[bytes]]) -> tuple[dict[str, Any], Rows | None, Rows | None]:
-    """Return the top-level object of a report without its tables, the rows of its connections, and the rows of its exchanges.
+    """Return three values: the top-level object of a report without its tables, and the rows of its connections and exchanges.
 
-    Rows are None if the report does not have the table. A row for a connection is (capture, id, server), a row for an exchange
-    the result of `_exchange`. wiredoctor writes one row per line, so a report with a million exchanges is read line by line.
+    The rows are None if the report does not have the table. A row for a connection is (capture, id, server), a row for an
+    exchange the result of `_exchange`. wiredoctor writes one row per line, so a report with a million exchanges is read line by
+    line.
     """
     try:
         taken, rest = _by_line(lines)
@@ -87,8 +88,9 @@ def _by_line(lines: Callable[[], Iterator[bytes]]) -> tuple[dict[str, Rows], Ite
 
 
 def _read_document(text: bytes) -> dict[str, Any]:
-    """Parse a JSON report, or combine the lines of JSON Lines into one. Raise JSONDecodeError, IndexError or TypeError for other
-    input.
+    """Parse a JSON report, or combine the lines of JSON Lines into one report.
+
+    Raise JSONDecodeError, IndexError or TypeError for other input.
     """
     try:
         report: Any = json.loads(text, parse_constant=_no_number)
@@ -156,7 +158,7 @@ def _read_side(name: str, top: dict[str, Any], connections: Rows | None, exchang
 
 
 def _finding(one: dict[str, Any]) -> Finding:
-    """Build a finding from the keys that a comparison uses. What an older version of wiredoctor did not write stays empty."""
+    """Build a finding from the keys that a comparison uses. Keys that an older version of wiredoctor did not write stay empty."""
     if one["severity"] not in SEVERITIES:
         raise NoReport("has findings of an unknown severity")
     return Finding(

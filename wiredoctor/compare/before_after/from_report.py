@@ -18,9 +18,9 @@ TIMES = {
     **{"server": pl.String, "method": pl.String, "target": pl.String},
     **{"total": pl.Int64, "server_time": pl.Int64, "upgraded": pl.Boolean},
 }
-"""The columns of `ComparedSide.exchanges`: one row per request; times are in ns, null for an incomplete exchange.
+"""The columns of `ComparedSide.exchanges`, which has one row per request. Times are in ns, null for an incomplete exchange.
 
-upgraded: the response was 101.
+upgraded: True for a response with status 101.
 """
 
 
@@ -63,7 +63,7 @@ def from_report(report: Report, name: str, healthy: Iterable[str]) -> ComparedSi
 def _targets_for_people(report: Report) -> dict[str, str]:
     """Return a mapping from each target with `*` in its path to the same target with (masked) in place of masked parts.
 
-    A `*` may be a mask, or the client may have sent it; the second form shows which.
+    A `*` may be a mask, or the client may have sent it. In the second form, only masks become (masked).
     """
     scan_for_people: Callable[[], Callable[[], pl.LazyFrame]] | None = getattr(report.scan_exchanges, "for_people", None)
     if report.secrets or report.scan_exchanges is None or scan_for_people is None:
@@ -85,7 +85,7 @@ def _source(name: str, report: Report) -> Source:
 
 
 def _tables(report: Report) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Return the exchanges with the columns of TIMES, and the number of connections of each server."""
+    """Return the exchanges with the columns of TIMES, and the number of connections by server."""
     if report.scan_exchanges is None or report.scan_connections is None:
         return pl.DataFrame(schema=TIMES), pl.DataFrame(schema={"server": pl.String, "len": pl.UInt32})
     c = pl.col

@@ -13,8 +13,8 @@ from wiredoctor.findings import Severity
 Verdict = Literal["slower", "faster", "same", "too-few", "unknown"]
 """The result of comparing times.
 
-same: no significant difference was found, although there may be one. too-few: a side has too few exchanges. unknown: a side has
-no times.
+same: no significant difference was found, although one may exist. too-few: a side has too few exchanges. unknown: a side has no
+times.
 """
 
 Status = Literal["fixed", "not-seen-again", "new", "stayed"]
@@ -24,7 +24,7 @@ Frequency = Literal["more-often", "less-often", "same"]
 
 
 FAILURES = {"gateway-error": "responses", "websocket-failed": "requests"}
-"""The measure with the number of failures, for rules with findings that represent all failures of a server."""
+"""For each rule whose findings stand for all failures of a server, the name of the measure that counts these failures."""
 
 
 @dataclass(frozen=True)
@@ -41,8 +41,8 @@ class Shift:
     """How times changed from before to after.
 
     difference: the median after minus the median before. low, high: the bounds of its 99 % confidence interval. probability: the
-    probability that chance alone causes at least such a difference (Mann-Whitney test, two-sided). verdict: the verdict on the
-    medians. tail: the verdict on the 95th percentiles.
+    probability that chance alone causes a difference at least this large (Mann-Whitney test, two-sided). verdict: the result for
+    the medians. tail: the result for the 95th percentiles.
     """
 
     before: Spread | None
@@ -86,7 +86,7 @@ class FindingChange:
     why: str
     title_for_people: str = field(default="", compare=False, repr=False, metadata={"private": True})
     request_for_people: str = field(default="", compare=False, repr=False, metadata={"private": True})
-    """The title and the request with (masked) in place of masked parts; the title is empty if nothing is masked."""
+    """The title and the request with (masked) in place of masked parts. The title is empty if nothing is masked."""
 
 
 @dataclass(frozen=True)
@@ -130,7 +130,7 @@ class RuleChange:
 class Source:
     """One of the two inputs: its name, its captures, and the number of its connections, exchanges and findings.
 
-    delay: the total time lost. first_time, last_time: in RFC 3339.
+    delay: the total time lost in seconds. first_time, last_time: the times of the first and the last packet (RFC 3339).
     """
 
     name: str
@@ -143,12 +143,12 @@ class Source:
     first_time: str | None
     last_time: str | None
     times: bool
-    """True if the side has the times of its exchanges; a JSON report only has them with --full."""
+    """True if the side has the times of its exchanges. A JSON report has them only if it was written with --full."""
 
 
 @dataclass(frozen=True)
 class Changes:
-    """The result of the comparison. findings: the most important first. notes: texts about its limitations."""
+    """The result of the comparison. findings: the most important first. notes: sentences about its limitations."""
 
     version: str
     before: Source
@@ -161,7 +161,7 @@ class Changes:
     notes: list[str] = field(default_factory=list[str])
     endpoints_left_out: int = 0
     mismatch: str = field(default="", metadata={"private": True})
-    """The first note, if it says why no requests can be compared."""
+    """The first note if it explains why no requests can be compared, otherwise empty."""
 
     def of(self, status: Status) -> list[FindingChange]:
         """Return the findings with this status."""

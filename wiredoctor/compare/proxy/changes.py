@@ -26,8 +26,8 @@ Ends = dict[int, list[Any]]
 def changes(pairs: Pairs, recorded: tuple[ProxySide, ProxySide], ends: tuple[Ends, Ends]) -> list[Rewritten]:
     """Return one row per kind of change, the most frequent first.
 
-    pairs: returns the matched exchanges as (front row, back row). recorded, ends: the captures of the front and the back, and the
-    endpoints of their connections.
+    pairs: returns the matched exchanges as (front row, back row). recorded: the data of the front and of the back. ends: the
+    endpoints of the connections at the front and at the back.
     """
     fields = _fields(pairs, recorded, ends)
     found: dict[tuple[str, str, str, str], list[tuple[Row, Row]]] = {}
@@ -53,7 +53,7 @@ def changes(pairs: Pairs, recorded: tuple[ProxySide, ProxySide], ends: tuple[End
 
 
 Fields = dict[tuple[int, int, str], tuple[str, ...]]
-"""The field names by connection, exchange and message."""
+"""The names of a message's header fields, by connection, exchange and message."""
 
 
 def _fields(pairs: Pairs, recorded: tuple[ProxySide, ProxySide], ends: tuple[Ends, Ends]) -> tuple[Fields, Fields]:

@@ -70,8 +70,9 @@ def _spread(values: list[float | None]) -> Delays | None:
 
 
 class _Sides:
-    """The exchanges of both sides, and their matches. `found.front` has the index of the matching front row for each back row, or
-    -1.
+    """The exchanges of both sides, and their matches.
+
+    `found.front`: for each back row, the index of the matching front row, or -1.
     """
 
     def __init__(self, front: ProxySide, back: ProxySide | None) -> None:
@@ -101,7 +102,7 @@ class _Sides:
         return None if time is None else time + self.apart - self.found.ahead
 
     def connects(self) -> list[float | None]:
-        """Return the times from SYN to SYN-ACK (s) of connections that the proxy opened after their first request had arrived."""
+        """Return the times (s) from SYN to SYN-ACK of connections that the proxy opened after their first request arrived."""
         shaken = self.recorded[1].connections.select("connection", "syn_time", "newest_answer_time")
         times = {number: (syn, answer) for number, syn, answer in shaken.iter_rows()}
         made: list[float | None] = []
@@ -140,7 +141,7 @@ class _Sides:
                 yield self._own(row, fate, words + again, last)
 
     def _fate(self, row: Row, last: Row) -> tuple[Fate, str] | None:
-        """Return how the response at the front differs from the server's, as a Fate and its text; None if they are equal."""
+        """Return how the response at the front differs from the server's, as a Fate and a text; None if they are the same."""
         if not last["has_response"] or last["response_status"] is None:
             return "no-answer", f"the server did not answer{_close_text(last)}"
         status = last["response_status"]
@@ -163,7 +164,7 @@ class _Sides:
     def findings(self) -> list[Any]:
         """Return (side, rule, number of occurrences) for each rule with findings on a side.
 
-        If one capture has both sides, each finding counts for the side of its connection.
+        If one capture contains both sides, each finding counts for the side of its connection.
         """
         made: dict[tuple[str, str], int] = {}
         for number, rows in enumerate((self.front, self.back)):

@@ -1,4 +1,4 @@
-"""Match the exchanges in front of a proxy with those behind it, by method, target and time."""
+"""Match the exchanges at the front of a proxy with those at its back, by method, target and time."""
 
 from __future__ import annotations
 
@@ -31,7 +31,11 @@ COLUMNS = [
 """The columns of tables.EXCHANGES that are compared."""
 
 MAX_OF_A_KIND = 400
-"""The maximum number of exchanges with one method and target that are compared, and of such groups for the clock difference."""
+"""The maximum number of front exchanges that are considered for one back exchange.
+
+To find the clock difference, at most this many exchanges with one method and target are compared, and at most this many such
+groups.
+"""
 
 LATE = 1 << 61
 
@@ -39,13 +43,15 @@ BIN = SECOND // 20
 """The width in ns of the bins in which time differences are counted."""
 
 SLACK = 2_000_000
-"""The tolerance in ns for contradictory timestamps of two machines whose clocks are aligned."""
+"""The tolerance in ns for timestamps of two machines that contradict each other although the clocks are aligned."""
 
 
 @dataclass
 class Nested:
-    """The result of matching. front: for each back row, the index of its front row, or -1. ahead: by how much (ns) the clock of
-    the back is ahead.
+    """The result of matching.
+
+    front: for each back row, the index of its front row, or -1. ahead: by how many ns the clock of the back is ahead of the
+    front's.
     """
 
     front: Array
@@ -56,9 +62,9 @@ def match_nested(front: pl.DataFrame, back: pl.DataFrame, apart: int) -> Nested:
     """Match the exchanges at the back with those at the front; both have the columns COLUMNS.
 
     apart: the time (ns) of the first packet at the back minus that of the first packet at the front, each by its own clock. The
-    candidates for a back exchange are the front exchanges with the same method and target that were open when the back exchange
-    began. Targets that the proxy rewrote in the same way count as equal. The match is the oldest candidate that has no match yet.
-    If all candidates have one, the back exchange counts as a retry of the newest candidate.
+    candidates for a back exchange are the front exchanges with the same method and target that were open when it began. Targets
+    are also the same if the proxy rewrote all of them in one way. The match is the oldest candidate that has no match yet. If all
+    candidates have one, the back exchange counts as a retry of the newest candidate.
     """
     groups = _groups(front, back)
     times_front, times_back = _times(front), tuple(times + apart for times in _times(back))
@@ -138,8 +144,7 @@ def _assign(groups: Groups, front: tuple[Array, ...], back: tuple[Array, ...], a
 
 
 def _precise(owner: Array, front: pl.DataFrame, back: pl.DataFrame, apart: int, rough: float) -> float:
-    """Return by how much (ns) the clock of the back is ahead, or `rough` if the times of the matched exchanges fit no single
-    line.
+    """Return by how much (ns) the clock of the back is ahead; `rough` if no single line fits the times of the matched exchanges.
 
     A request passes the front before the back, and a response passes the back before the front. If the captured times are
     possible with equal clocks, the result is 0, because usually both sides are captured on the proxy itself, with one clock.
@@ -166,7 +171,10 @@ def _precise(owner: Array, front: pl.DataFrame, back: pl.DataFrame, apart: int, 
 
 
 class Sides(NamedTuple):
-    """The rows of both sides in one capture. owner: for each row in `back`, the position of its match in `front`, or -1."""
+    """The exchanges of both sides of a proxy, from one capture.
+
+    owner: for each row in `back`, the index of its match in `front`, or -1.
+    """
 
     front: Array
     back: Array

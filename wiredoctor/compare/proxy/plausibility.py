@@ -1,6 +1,6 @@
 """Check whether two captures can be the two sides of a proxy.
 
-The times must not contradict that, and they must agree better than chance alone would explain.
+Their times must not contradict that, and must agree better than chance alone would explain.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
     from wiredoctor.compare.two_points.packet_columns import Point
 
 LEAST_EXCHANGES = 3
-"""The minimum number of exchanges; with fewer, the agreement of their times proves too little."""
+"""The minimum number of matched exchanges; with fewer, the agreement of their times could be chance."""
 
 CHANCE = 1e-6
-"""Two captures are the sides of a proxy if the probability that their times agree by chance is below this."""
+"""The maximum probability that the times of two captures agree by chance if they are to count as the sides of a proxy."""
 
 
 def without_shared_connections(front: ProxySide, back: ProxySide, one: Point, two: Point) -> tuple[ProxySide, ProxySide] | None:
-    """Return both sides of a proxy after removing the connections that both captures have.
+    """Return both sides of a proxy without the connections that both captures have.
 
     Both capture points saw these connections, so they belong to one side only. They are removed from the front or, if the front
     has no other exchanges, from the back. Return None if neither side has other exchanges.
@@ -50,8 +50,7 @@ def _without_connections(side: ProxySide, connections: Array) -> ProxySide:
 
 
 def find_contradictions(front: pl.DataFrame, back: pl.DataFrame, owner: Array, shift: float) -> Array:
-    """Return the back rows whose match is wrong, because the proxy would have forwarded the request or the response before
-    receiving it.
+    """Return the back rows that are matched wrongly: the proxy would have forwarded a request or response before receiving it.
 
     owner: for each back row, the index of its front row, or -1. shift: the time (ns) to add to times at the back to get times at
     the front.
@@ -66,13 +65,13 @@ def find_contradictions(front: pl.DataFrame, back: pl.DataFrame, owner: Array, s
 
 
 def is_significant(result: Proxied, front: ProxySide, back: ProxySide) -> bool:
-    """Return whether these are certainly two sides of a proxy although the user did not state that.
+    """Return whether two captures are certainly the two sides of a proxy. It decides if the user did not say so.
 
     Equal methods and targets are not enough. Matching times are not enough either if one clock may be shifted freely. Therefore
     the clocks must agree without a shift, and each exchange at the back must lie within its match at the front.
 
-    In unrelated traffic, the probability of that is the slack divided by the mean time between equal requests at the front. The
-    slack is the time by which the exchange at the back could be moved without leaving its match.
+    For unrelated traffic, the probability that an exchange lies within its match is the slack divided by the mean time between
+    equal requests at the front. The slack is the time by which the exchange at the back could be moved without leaving its match.
     """
     pairs = result.exchanges
     if result.offset != 0.0 or result.matched < LEAST_EXCHANGES or any(change.what in (FORM, PATH) for change in result.changes):

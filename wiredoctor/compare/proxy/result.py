@@ -23,10 +23,10 @@ FOR_PEOPLE = {
     "request_target": "target_for_people",
     "request_host": "host_for_people",
 }
-"""Columns of exchanges, and the names of their copies with (masked) in place of masked parts."""
+"""Columns of exchanges, each with the name of its copy in which masked parts are shown as (masked)."""
 
 MAX_APART = 3600.0
-"""The maximum clock difference in seconds; larger ones are usually due to a time zone, or to another time of capture."""
+"""The maximum clock difference in seconds. A larger one usually means different time zones or times of capture."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,8 @@ class Side:
 class Rewritten:
     """A kind of change that the proxy makes to messages, with the received and the forwarded value.
 
-    exchanges: the number of exchanges with this change. The connections and exchanges named belong to the first of them.
+    exchanges: the number of exchanges with this change. The connections and exchanges that are named are those of the first
+    change.
     """
 
     message: Literal["request", "response"]
@@ -62,7 +63,7 @@ class Rewritten:
 
 @dataclass(frozen=True)
 class OwnAnswer:
-    """A response that the proxy generated, or that differs from the server's. `backend`: a text that says what the server did."""
+    """A response that the proxy generated, or that differs from the server's. `backend`: a text on what the server did."""
 
     connection: int
     exchange: int

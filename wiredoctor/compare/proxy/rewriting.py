@@ -17,7 +17,10 @@ FORM, PATH = "form of the target", "beginning of the path"
 
 
 class Message(NamedTuple):
-    """The parts of a message that are compared. fields: the names in its header section; None if the names were not read."""
+    """The parts of a message that are compared.
+
+    fields: the names in its header section; None if the names were not read.
+    """
 
     version: str
     framing: str
@@ -34,7 +37,7 @@ class Message(NamedTuple):
 
 
 _FRAMING = ("connection", "content-length", "transfer-encoding", "keep-alive", "content-encoding", "host")
-"""The fields whose presence is not compared, because their meaning is."""
+"""Fields that belong to the framing of a message. Whether they are present is not compared, because their effect is."""
 
 
 def rewritten(received: Message, passed_on: Message) -> Iterator[Change]:

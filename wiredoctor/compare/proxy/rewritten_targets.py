@@ -20,10 +20,13 @@ MAX_PREFIXES = 20
 
 LEAST_KINDS = 2
 LEAST_REQUESTS = 3
-"""A replaced prefix must explain at least this many targets or requests: fewer may be a coincidence, because clocks differ."""
+"""The minimum number of requests that a replaced prefix must explain unless it explains LEAST_KINDS targets.
+
+Fewer may be a coincidence, because the clocks of both sides differ.
+"""
 
 Kind = tuple[str, str]
-"""A method, and a target in origin form."""
+"""A method and a request target in origin form."""
 
 
 def alike(front: pl.DataFrame, back: pl.DataFrame) -> tuple[pl.Series, pl.Series]:
@@ -68,7 +71,7 @@ def _renamed_kinds(front: Mapping[Kind, int], back: Mapping[Kind, int]) -> dict[
 
 
 def _commonest(front: Mapping[Kind, int], back: Mapping[Kind, int]) -> Prefix | None:
-    """Return the prefix replacement that explains the most targets, and among equal ones the most requests.
+    """Return the prefix replacement that explains the most targets; among equal ones, the one that explains the most requests.
 
     Return None if no replacement explains enough targets or requests.
     """
@@ -90,7 +93,7 @@ def _commonest(front: Mapping[Kind, int], back: Mapping[Kind, int]) -> Prefix | 
 
 
 def _renaming(prefix: Prefix, front: Mapping[Kind, int], back: Mapping[Kind, int]) -> list[tuple[Kind, Kind]]:
-    """Return pairs of (method, target) at the front and at the back; replacing this path prefix turns one into the other."""
+    """Return the pairs of (method, target) at the front and at the back that differ only by this replacement of a path prefix."""
     named = (
         ((method, target), (method, prefix.back + target[len(prefix.front) :]))
         for method, target in front

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from wiredoctor.compare.two_points.packet_columns import Point
 
 MAX_LOOKED_AT = 4096
-"""The maximum number of segments that are examined to find the first one with a byte."""
+"""The maximum number of segments that are examined to find the first one that contains a given byte."""
 
 
 class _Segments(NamedTuple):
@@ -64,7 +64,7 @@ class Streams:
         return self._order[self._bounds[group] : self._bounds[group + 1]]
 
     def first_with(self, group: int, place: int) -> int | None:
-        """Return when the byte at offset `place` first passed this point (ns of its clock); None if it never did."""
+        """Return when the byte at offset `place` first passed this point (ns of the point's clock); None if it never did."""
         s = self._segments(group)
         low = int(np.searchsorted(s.starts, place - s.longest + 1))
         high = min(int(np.searchsorted(s.starts, place, side="right")), low + MAX_LOOKED_AT)
@@ -72,7 +72,7 @@ class Streams:
         return int(times.min()) if len(times) else None
 
     def first_acknowledging(self, group: int, place: int) -> int | None:
-        """Return when an ACK that covers all bytes before `place` first passed this point (ns of its clock); None if none did."""
+        """Return when an ACK that covers all bytes before `place` first passed this point (ns of the point's clock), or None."""
         s = self._segments(group)
         at = int(np.searchsorted(s.acks, place))
         return int(s.ack_times[at]) if at < len(s.acks) else None

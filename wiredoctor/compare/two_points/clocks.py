@@ -2,7 +2,7 @@
 
 Delays are not negative, so each packet that is sent at one point and received at the other limits the difference of the clocks.
 The packets with the smallest delays in each direction set the tightest limits, and the true difference lies between them. It lies
-in the middle if the shortest delay is equal in both directions, which two captures cannot show (Paxson, On Calibrating
+in the middle if the shortest delay is equal in both directions. Two captures cannot show whether it is (Paxson, On Calibrating
 Measurements of Packet Transit Times, SIGMETRICS 1998).
 
 For one direction, a linear program finds the line that is closest to the limits (Moon, Skelly and Towsley, Estimation and Removal
@@ -23,19 +23,19 @@ MAX_DRIFT = 1e-3
 """The largest drift as a fraction: adjtime slews a clock by up to 500 ppm, and quartz drifts by a tenth of that."""
 
 BINS = 4096
-"""The number of intervals per capture; the smallest delay in each is used."""
+"""The number of intervals into which a capture is divided; the smallest delay in each interval is used."""
 
 WINDOWS = 16
 """The number of intervals whose offsets are compared to estimate the error of the drift."""
 
 QUANTUM = 2_000
-"""The tolerance in ns for contradictory timestamps: two of them are rounded to microseconds."""
+"""The tolerance in ns for timestamps that contradict each other, for example because two of them are rounded to microseconds."""
 
 MAX_STEPS = 16
 _TURNS = 60
 
 _STUDENT = (0.0, 636.6, 31.6, 12.92, 8.61, 6.87, 5.96, 5.41, 5.04, 4.78, 4.59, 4.44, 4.32, 4.22, 4.14)
-"""Student's t, exceeded on either side with probability 0.001, by degrees of freedom."""
+"""The values that Student's t exceeds on either side with probability 0.001, by degrees of freedom."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,8 @@ class Line:
     """The relation of two clocks: at `time` (ns of the first clock), the second clock is ahead by offset + drift * time (ns).
 
     start: the time from which the line is valid. gap: the shortest observed round trip between the points (ns). drift_error: the
-    drift is known to plus or minus this value (99.9 % confidence); None if it cannot be distinguished from 0 and is set to 0.
+    drift is known to within plus or minus this value (99.9 % confidence); None if the drift cannot be distinguished from 0 and is
+    set to 0.
     """
 
     start: int
@@ -70,7 +71,7 @@ class Points:
 
 
 class _Envelopes:
-    """The points that limit the line of the clocks (see Line): it lies below all forward packets and above all others."""
+    """The points that limit the line of the clocks (see Line): it lies below all forward packets and above all other packets."""
 
     def __init__(self, points: Points, origin: float, slope: float = 0.0) -> None:
         self.sides: list[tuple[Array, Array, float, float]] = []
@@ -143,7 +144,7 @@ def fit_lines(points: Points) -> list[Line]:
 
 
 def _reach(points: Points, begin: int) -> int:
-    """Return the index after the last point that a single line can reach if it fits all points from `begin` on."""
+    """Return the index after the last point that a single line can include if it fits all points from `begin` on."""
     total = len(points.time)
     if _fits(points.part(begin, total)):
         return total
@@ -183,8 +184,8 @@ def _line(points: Points) -> Line | None:
 def _drift_error(points: Points, origin: float, drift: float) -> float | None:
     """Return the error of the drift at 99.9 % confidence, or None if it cannot be estimated.
 
-    The time is divided into WINDOWS intervals. The error follows from the scatter of their middles around the line. At least four
-    intervals need packets in both directions.
+    The capture time is divided into WINDOWS intervals. The error follows from the scatter of their middles around the line. At
+    least four intervals need packets in both directions.
     """
     begin, end = float(points.time[0]), float(points.time[-1])
     if end <= begin:

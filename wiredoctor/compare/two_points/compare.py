@@ -45,7 +45,7 @@ _HOW: tuple[HowMatched, HowMatched, HowMatched] = ("addresses", "rewritten-addre
 def two_points(one: ComparedCapture, two: ComparedCapture, version: str) -> TwoPoints:
     """Compare two captures of one network path.
 
-    `one` should have been made nearer to the client. The two are swapped if the round-trip times show the opposite.
+    `one` should have been made nearer to the client. The two captures are swapped if the round-trip times show the opposite.
     """
     held = wire(one.point, two.point)
     swapped = bool(len(held.pairs)) and int(held.turned.sum()) * 2 > len(held.pairs)
@@ -221,7 +221,7 @@ def _waiting(held: Wire, one: pl.DataFrame, two: pl.DataFrame) -> Waiting | None
 
 
 def copies(held: Wire) -> bool:
-    """Return whether one capture is a copy of the other: no packet took any time between the points."""
+    """Return whether one capture is a copy of the other, because no packet took any time between the points."""
     return bool(len(held.pairs)) and not any(held.delays(forward).any() for forward in (True, False))
 
 

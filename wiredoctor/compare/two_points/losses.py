@@ -21,7 +21,7 @@ MAX_JUDGED = 200_000
 """The maximum number of packets per capture that are judged individually; the others count as "lost-or-not-recorded"."""
 
 HOPS_APART = 2
-"""The minimum difference between the time to live of an injected packet and the usual one: routes change by one hop."""
+"""The minimum difference between the time to live of an injected packet and the usual one; a route change makes it 1."""
 
 LEAST_OTHERS = 3
 
@@ -37,7 +37,7 @@ class Verdict(NamedTuple):
 def only_at(wire: Wire, near: Streams, far: Streams, second: bool) -> list[Verdict]:
     """Return verdicts on the packets that only one capture has, in capture order. `second` selects the second capture.
 
-    near: the streams at the point of that capture. far: the streams at the other point.
+    near: the streams at the capture point of that capture. far: the streams at the other point.
     """
     rows = wire.b if second else wire.a
     # forward packets pass the first point first
@@ -66,7 +66,7 @@ def only_at(wire: Wire, near: Streams, far: Streams, second: bool) -> list[Verdi
 
 
 MARGIN = SECOND // 100
-"""The maximum time in ns, in addition to twice the longest observed delay, that a packet may have been in transit."""
+"""The maximum time in ns for which a packet may have been in transit, beyond twice the longest observed delay."""
 
 
 def _beyond(wire: Wire, second: bool, chosen: Array, moment: Array) -> tuple[Array, Array]:
@@ -106,8 +106,9 @@ class _Judge:
         self._usual: dict[int, tuple[int, int, int]] = {}
 
     def judge_sent(self, row: int, expected: float) -> Verdict:
-        """Return the verdict on a packet that was sent toward the other point. `expected`: when it was due there (ns of the clock
-        there).
+        """Return the verdict on a packet that was sent toward the other point.
+
+        `expected`: when the packet was due at the other point (ns of the clock there).
         """
         group, start, end = int(self.near.group[row]), int(self.near.start[row]), int(self.near.end[row])
         if end <= start:
@@ -180,7 +181,7 @@ def _reset(streams: Streams, flags: Array) -> set[int]:
 class Repeats(NamedTuple):
     """The retransmissions of payload that passed a point on their way to the other one.
 
-    needless: those that arrived after the receiver had acknowledged their payload. The counters divide them by reason (see Way).
+    needless: those that arrived after the receiver had acknowledged their payload. The counters group these by reason (see Way).
     """
 
     rows: Array

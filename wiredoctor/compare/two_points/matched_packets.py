@@ -16,13 +16,12 @@ from wiredoctor.tables import Array
 
 @dataclass
 class Wire:
-    """Two captures, the first nearer to the client, and the matches of their packets. a, b: the packets of their paired
-    connections.
+    """Two captures, the first nearer to the client, and the matches of their packets.
 
-    partner: for each row of a, the matching row of b, or NOBODY. back: the reverse. part_a, part_b: for each row without a
-    partner, how many of its bytes arrived in other segments: 0 none, 1 some, 2 all. lines: the clock of the second capture
-    relative to the first; empty if unknown. typical: the median delay (ns) of packets that pass the first point first, and of
-    those that pass the second point first.
+    a, b: the packets of their paired connections. partner: for each row of a, the matching row of b, or NOBODY. back: the same
+    for each row of b. part_a, part_b: for each row without a partner, how many of its bytes arrived in other segments: 0 none, 1
+    some, 2 all. lines: the clock of the second capture relative to the first; empty if unknown. typical: the median delay (ns) of
+    packets that pass the first point first, and of those that pass the second point first.
 
     shift: for each group, the number to add to stream offsets of the second capture to get those of the first. A group is one
     direction of a pair of connections. turned: for each pair, whether its client is nearer to the second point.
@@ -61,7 +60,7 @@ class Wire:
         return times + self.ahead(times) - self.apart
 
     def delays(self, forward: bool) -> Array:
-        """Return the transit times (ns) between the points of all packets of one direction that are in both captures."""
+        """Return the transit times (ns) between the points of all packets in one direction that both captures have."""
         rows = np.flatnonzero((self.partner != NOBODY) & (self.a.forward == forward))
         took = self.b.time[self.partner[rows]] - self.on_second(self.a.time[rows])
         return took if forward else -took
@@ -95,8 +94,7 @@ def _reverse(partner: Array, length: int) -> Array:
 
 
 def _set_directions(a: Rows, b: Rows, partner: Array, pairs: int) -> Array:
-    """Set `forward` for each packet to whether it passes the first point first. Return for each pair whether it is turned (see
-    Wire).
+    """Set `forward` for each packet to whether it passes the first point first. Return which pairs are turned (see Wire).
 
     Usually the client's packets pass the first point first. If the server's replies reach the first point before the second, the
     first point is nearer to the server. One pair of captures may contain both kinds of connection, because both sides of a proxy

@@ -16,10 +16,10 @@ from wiredoctor.compare.two_points.pairing import Pairs, hash_rows
 from wiredoctor.tables import ACK, FIN, RST, SYN, Array
 
 SHAPE = FIN | SYN | RST | ACK
-"""The flags that stay unchanged: PSH may move when segments are split or joined, and routers may set ECN."""
+"""The flags that must be equal. PSH may move when segments are split or joined, and routers may set the ECN flags."""
 
 MAX_CELLS = 1 << 16
-"""The maximum product of the lengths of two lists of equal packets that are matched optimally."""
+"""The maximum product of the lengths of two lists of equal packets for which the best match is computed."""
 
 NOBODY = -1
 
@@ -41,14 +41,14 @@ class Rows:
     ack: Array
     key: Array
     sure: Array
-    """The hash `key` combined with the IP identification."""
+    """A hash of `key` and the IP identification."""
 
     def __len__(self) -> int:
         return len(self.row)
 
 
 def rows_of(point: Point, pairs: Pairs, second: bool) -> Rows:
-    """Return the packets of the paired connections. Their `forward` is preliminary: it means "from the client"."""
+    """Return the packets of the paired connections. `forward` is preliminary: True if the client sent the packet."""
     ids = pairs.two if second else pairs.one
     p = point.packets
     place = np.full(max(int(p["connection"].max(initial=-1)), int(ids.max(initial=-1))) + 1, NOBODY, np.int64)
@@ -89,8 +89,7 @@ def _alone(keys: Array) -> Array:
 
 
 def match_rest(one: Rows, two: Rows, partner: Array, expected: Array) -> None:
-    """Match packets that have identical copies. Copies keep their order and are matched as near to their expected times as
-    possible.
+    """Match packets that have identical copies, keeping the order of copies, as near to their expected times as possible.
 
     `partner` is filled in: for each row of the first capture, the matching row of the second, or NOBODY. `expected`: when each
     packet of the first capture should pass the other point, in ns of the clock there.

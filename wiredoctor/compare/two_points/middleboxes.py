@@ -1,4 +1,4 @@
-"""Find what changes in packets between two points: addresses, options of the handshake, windows and other fields."""
+"""Find changes to packets between two points: addresses, options of the handshake, windows and other fields."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ def _later(wire: Wire) -> Iterator[_One]:
 
 
 def _addresses(wire: Wire) -> Iterator[Changed]:
-    """Yield rewritten addresses, ports and sequence numbers of connections."""
+    """Yield connections with rewritten addresses, ports or sequence numbers."""
     ends = [
         dict(zip(point.connections["connection"], point.connections.select("client", "server").iter_rows(), strict=True))
         for point in (wire.one, wire.two)
@@ -147,7 +147,7 @@ def _addresses(wire: Wire) -> Iterator[Changed]:
 
 
 def hops(wire: Wire, forward: bool) -> tuple[int | None, int]:
-    """Return by how much the time to live of most packets decreases between the points, and how many packets differ from that.
+    """Return by how much the time to live of most packets decreases between the points, and how many packets are exceptions.
 
     Return (None, 0) if no packet of this direction passed both points.
     """

@@ -1,4 +1,4 @@
-"""Store what a comparison needs to know about the packets of a capture, as columns."""
+"""Store the columns of a capture's packets that a comparison needs."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ KEPT = {
     "has_timestamps": ("packets", "?"),
     "sack": ("packets", "?"),
 }
-"""The table and the type of each stored column: 74 bytes per packet. `ack_offset` is the column `ack` of segments."""
+"""The table and the type of each stored column, 74 bytes per packet in all. `ack_offset` is the column `ack` of segments."""
 
 _READ = {
     "packets": [*(name for name, (table, _) in KEPT.items() if table == "packets"), "frame", "payload", "quoted"],
@@ -48,7 +48,7 @@ _READ = {
 }
 
 Options = tuple[tuple[int, bytes], ...]
-"""TCP options as (kind, value), without padding."""
+"""TCP options as pairs (kind, value), without padding."""
 
 
 @dataclass
@@ -71,7 +71,7 @@ class Point:
 
 
 def apart(one: int, two: int) -> int:
-    """Return `two` minus `one` (ns), limited to plus or minus MAX_APART because pcapng files may contain absurd years."""
+    """Return `two` minus `one` (ns), limited to plus or minus MAX_APART, because pcapng files may contain impossible years."""
     return max(-MAX_APART, min(MAX_APART, two - one))
 
 

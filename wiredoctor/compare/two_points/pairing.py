@@ -10,9 +10,10 @@ from wiredoctor.compare.two_points.packet_columns import Point
 from wiredoctor.tables import FIN, RST, SYN, Array, Columns
 
 MAX_ALIKE = 8
-"""A packet is ignored if more than this many connections of a capture have an equal one: in floods, sequence numbers are often 0.
+"""A limit for connections that are alike.
 
-The maximum also applies to the connections with equal addresses that are considered for one connection.
+A packet is ignored if more than this many connections of a capture have an equal one: in floods, sequence numbers are often 0.
+For one connection, at most this many connections with equal addresses are considered.
 """
 
 ADDRESSES, NUMBERS, OFFSETS = 0, 1, 2
@@ -23,9 +24,7 @@ _MIX = np.uint64(0xBF58476D1CE4E5B9)
 
 
 def hash_rows(*columns: Array) -> Array:
-    """Return a 64-bit hash of each row. The probability that any two of a million rows have the same hash is about 1 in 37
-    million.
-    """
+    """Return a 64-bit hash of each row. Two of a million rows have the same hash with a probability of 1 in 37 million."""
     with np.errstate(over="ignore"):
         total = np.zeros(len(columns[0]), np.uint64)
         for column in columns:
@@ -112,7 +111,7 @@ def _same_addresses(one: Point, two: Point) -> set[tuple[int, int]]:
 
 
 def _best_partners(votes: list[tuple[int, int, int]], same: set[tuple[int, int]], ones: int, twos: int) -> list[tuple[int, int]]:
-    """Return pairs of connections; each connection is in at most one pair.
+    """Return the best pairs of connections; each connection is in at most one pair.
 
     Two connections are paired if they have at least two packets in common; one is enough if their addresses are equal.
     """
@@ -154,9 +153,7 @@ def _by_offsets(one: Point, two: Point, candidates: set[tuple[int, int]]) -> lis
 
 
 def _set_shifts(pairs: Pairs, one: Point, two: Point) -> None:
-    """Set `shifts` for the pairs whose sequence numbers were rewritten: the difference of the sequence numbers at stream offset
-    0.
-    """
+    """Set `shifts` for the pairs with rewritten sequence numbers: the difference of the sequence numbers at stream offset 0."""
     for row in np.flatnonzero(pairs.how == OFFSETS).tolist():
         for direction, from_client in enumerate((True, False)):
             bases = [_base(point.packets, int(ids[row]), from_client) for point, ids in ((one, pairs.one), (two, pairs.two))]

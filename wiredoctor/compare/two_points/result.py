@@ -13,14 +13,14 @@ from typing import Literal
 from wiredoctor.findings import Severity
 
 Where = Literal["client", "server"]
-"""The capture nearer to the client or to the server; for a sender, the side on which it is."""
+"""The side of the client or of the server. For a capture, it is the side that it is nearer to."""
 
 OneSidedKind = Literal["lost", "lost-or-not-recorded", "not-recorded", "injected", "outside"]
 """The reason why a packet is in only one of the captures.
 
-lost: it passed the first point, and later packets show that it did not reach the second. lost-or-not-recorded: one of the two,
-but nothing shows which (an ACK without data). not-recorded: it passed the point whose capture does not have it. injected: its
-apparent sender did not send it. outside: the other capture had not begun, or had ended.
+lost: it passed the first point, and later packets show that it did not reach the second. lost-or-not-recorded: it was lost, or
+the other capture lacks it, and nothing shows which (an ACK without data). not-recorded: it passed the point whose capture does
+not have it. injected: its apparent sender did not send it. outside: the other capture had not begun, or had ended.
 """
 
 HowMatched = Literal["addresses", "rewritten-addresses", "rewritten-numbers"]
@@ -47,7 +47,7 @@ class ComparedFile:
 
 @dataclass(frozen=True)
 class Delays:
-    """A summary of times, in seconds: their number, minimum, median and 95th percentile."""
+    """A summary of times in seconds: how many there are, and their minimum, median and 95th percentile."""
 
     count: int
     least: float
@@ -67,10 +67,10 @@ class Step:
 class Clock:
     """The clock of the server's capture relative to the clock of the client's.
 
-    offset: by how much it is ahead at the first packet of the client's capture. The offset may be wrong by half of `round_trip`
-    if the two directions take different times. drift: in ppm, plus or minus `drift_error`; None if the captures are too short or
-    too noisy to distinguish the drift from 0. round_trip: the shortest round trip observed between the points. packets: the
-    number of packets whose times were compared.
+    offset: by how much the server's clock is ahead at the first packet of the client's capture. The offset may be wrong by half
+    of `round_trip` if the two directions take different times. drift: in ppm, plus or minus `drift_error`; None if the captures
+    are too short or too noisy to distinguish the drift from 0. round_trip: the shortest round trip observed between the points.
+    packets: the number of packets whose times were compared.
     """
 
     offset: float
@@ -178,7 +178,7 @@ class Changed:
 
 @dataclass(frozen=True)
 class Shares:
-    """How a time is divided: at or beyond the client's point, between the points, and at or beyond the server's point (s)."""
+    """The parts of a time (s): spent at or beyond the client's point, between the points, and at or beyond the server's point."""
 
     client: float
     between: float
@@ -187,12 +187,12 @@ class Shares:
 
 @dataclass(frozen=True)
 class SideFinding:
-    """A finding, and which captures have it. `connection`, `exchange` and `frames` are numbered as in the first capture that has
-    it.
+    """A finding, and which captures have it.
 
-    delay: the delay in that capture. delay_there: the delay in the second capture, if both have the finding. shares: where the
-    time from the first to the last packet of the evidence was spent; None unless both captures have these packets. lost: the
-    frames of packets that were lost during the finding.
+    `connection`, `exchange` and `frames` are numbered as in the first capture that has it. delay: the delay in that capture.
+    delay_there: the delay in the second capture, if both have the finding. shares: where the time from the first to the last
+    packet of the evidence was spent; None unless both captures have these packets. lost: the frames of packets that were lost
+    during the finding.
     """
 
     rule: str
@@ -218,8 +218,8 @@ class SideFinding:
 class Waiting:
     """The times from the end of a request to the start of its response, for the exchanges in both captures.
 
-    seen_by_client: at the client's point. beyond_server: at the server's point, so without the path between the points. between:
-    the differences.
+    seen_by_client: at the client's point. beyond_server: at the server's point, which excludes the path between the points.
+    between: the differences of the two.
     """
 
     exchanges: int

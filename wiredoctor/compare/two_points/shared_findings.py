@@ -19,14 +19,14 @@ if TYPE_CHECKING:
     from wiredoctor.compare.two_points.matched_packets import Wire
 
 NEAR = SECOND // 100
-"""The maximum time in ns, in addition to a round trip, between the starts of two findings of the same event."""
+"""The maximum time in ns between the starts of two findings of one event, beyond a round trip."""
 
 
 class Shared:
     """Matches the findings of two captures by rule, kind, connection and time."""
 
     def __init__(self, wire: Wire, one: list[Finding], two: list[Finding], lost: list[tuple[int, int, int]]) -> None:
-        """Prepare for matching the findings `one` and `two`.
+        """Prepare to match the findings `one` and `two`.
 
         lost: the lost packets, each as (index of its pair of connections, time by the first clock in ns, frame in its own
         capture).
@@ -44,7 +44,7 @@ class Shared:
         self.near = NEAR + int(max(trip, 0.0, sum(wire.typical)))
 
     def findings_of_sides(self) -> list[SideFinding]:
-        """Return the findings of both captures, the most severe first, then those with the longest delay."""
+        """Return the findings of both captures, the most severe first. Of equally severe ones, the longest delay comes first."""
         made = [*self._findings_of_sides()]
         return sorted(made, key=lambda f: (SEVERITIES.index(f.severity), -(f.delay or 0.0), f.rule, f.connection or 0, f.frames))
 
@@ -93,7 +93,7 @@ class Shared:
         )  # fmt: skip
 
     def _lost_within(self, finding: Finding, pair: int, side: int) -> list[int]:
-        """Return the frame numbers of packets that the finding's connection lost between the start and the end of the finding.
+        """Return the frame numbers of packets that the finding's connection lost while the finding lasted.
 
         pair: the index of the connection in Pairs. side: 0 if the first capture has the finding, 1 for the second.
         """
@@ -103,11 +103,12 @@ class Shared:
         return [frame for time, frame in self.lost.get(pair, ()) if begin - self.near <= time <= end]
 
     def _shares(self, finding: Finding, *, second: bool) -> Shares | None:
-        """Return how much of the time from the first to the last packet of the evidence was spent on each part of the path.
+        """Return how the time from the first to the last packet of the evidence is divided among the parts of the path.
 
         The time between two packets of one sender counts for the side of that sender. Between packets of different senders, the
-        first packet was in transit, and then the receiver took its time to send the next one. The transit of the last packet also
-        counts if it came from the other point. Return None if a capture lacks one of the packets, or if there are fewer than two.
+        first packet was in transit, and then its receiver took time to send the next one. The transit of the last packet also
+        counts if that packet came from the other point. Return None if a capture lacks one of the packets, or if there are fewer
+        than two.
         """
         if len(finding.evidence) < 2:
             return None
@@ -132,8 +133,7 @@ class Shared:
         return Shares(*(max(0.0, round(passed[name] / SECOND, 9)) for name in ("client", "between", "server")))
 
     def _times_at_points(self, frame: int, *, second: bool) -> tuple[bool, float, float] | None:
-        """Return whether a packet passed the first point first, when it passed the point of its sender, and when it passed the
-        other one.
+        """Return whether a packet passed the first point first, when it passed its sender's point, and when it passed the other.
 
         The times are in ns of the first clock. Return None if only one capture has the packet.
         """
@@ -169,5 +169,5 @@ def lost_packets(wire: Wire, verdicts: tuple[list[Verdict], list[Verdict]]) -> l
 
 
 def without_shares(finding: SideFinding) -> SideFinding:
-    """Return the finding without shares, because the clocks are unknown."""
+    """Return the finding without `shares`, which cannot be computed if the clocks are unknown."""
     return replace(finding, shares=None)

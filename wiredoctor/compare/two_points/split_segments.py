@@ -18,7 +18,10 @@ if TYPE_CHECKING:
     from wiredoctor.compare.two_points.matched_packets import Wire
 
 MAX_PIECES = 4_000_000
-"""The maximum number of pieces into which segments are cut at the edges of the other capture's; the rest stays unmatched."""
+"""The maximum number of pieces into which segments are cut where segments of the other capture begin or end.
+
+Segments beyond it stay unmatched.
+"""
 
 
 def match_ranges(wire: Wire, expected: Array) -> None:
@@ -46,7 +49,7 @@ def match_ranges(wire: Wire, expected: Array) -> None:
 
 
 def _edges(groups: Array, places: Array) -> tuple[Array, Array]:
-    """Return the distinct positions among `places`, sorted by group and position, and for each place its index among them.
+    """Return the distinct positions in `places`, sorted by group and position, and for each place its index among them.
 
     groups: the group of each place, which is one direction of a connection. places: the stream offsets at which segments begin or
     end.
