@@ -1,8 +1,8 @@
-"""Find the smallest capture that still shows a finding: remove packets as long as an analysis gives the same finding.
+"""Find the smallest capture that still shows a finding. Packets are removed as long as an analysis gives the same finding.
 
-The attempts are those that people would make: the finding's connection alone, fewer connections, then no packets before or after
-the finding. Each attempt is analyzed like any capture, and the number of attempts is limited (delta debugging: Zeller,
-Hildebrandt, "Simplifying and Isolating Failure-Inducing Input", 2002).
+The attempts are those that people would make: first the finding's connection alone, then fewer connections, then no packets
+before or after the finding. Each attempt is analyzed like any capture, and the number of attempts is limited (delta debugging:
+Zeller, Hildebrandt, "Simplifying and Isolating Failure-Inducing Input", 2002).
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ Analyse = Callable[[Path], Report]
 _RECORD = {"records": ["frame", "connection"]}
 
 MAX_ATTEMPTS = 60
-"""The maximum number of attempts, each of which analyzes a smaller capture."""
+"""The maximum number of attempts. Each attempt analyzes a smaller capture."""
 
 CLOCK = 1e-8
-"""The maximum difference in seconds between delays that count as equal; delays are written with nine decimals."""
+"""The maximum difference in seconds between two delays that count as equal, because delays are written with nine decimals."""
 
 
 class NotShown(Exception):
-    """Nothing could be extracted. The text is one line with the reason."""
+    """Nothing could be extracted. The text is one line that says why."""
 
 
 @dataclass
@@ -63,7 +63,7 @@ class Difference(NamedTuple):
 
 
 def differences(whole: Finding, cut: Finding) -> list[Difference]:
-    """Return the numbers in a finding that differ between the complete capture (`whole`) and the extract (`cut`)."""
+    """Return the numbers in which a finding differs between the complete capture (`whole`) and the extract (`cut`)."""
     here, there = _numbers(cut), _numbers(whole)
     return [Difference(name, there[name], here[name]) for name in there if name in here and there[name] != here[name]]
 
@@ -75,7 +75,7 @@ def causes_not_shown(whole: Finding, cut: Finding) -> list[str]:
 
 
 def not_shown(report: Report, extract: Extract) -> list[Finding]:
-    """Return the findings whose evidence is partly in the extract, but which are absent from the report on the extract."""
+    """Return the findings that the report on the extract lacks although part of their evidence is in the extract."""
     kept, shown = set(extract.frames), {_about(finding) for finding in extract.report.findings}
     touched = [finding for finding in report.findings if not kept.isdisjoint(e.frame for e in finding.evidence)]
     return [finding for finding in touched if _about(finding) not in shown]
@@ -97,10 +97,10 @@ class Cutter:
         return self._extract_frames(self._whole, _frames(self._whole.report, connections))
 
     def of_finding(self, finding: Finding) -> Extract:
-        """Return the smallest extract that was found to show the finding. If possible, it shows no error or warning that the
-        complete capture does not show.
+        """Return the smallest extract that was found to show the finding.
 
-        Raise NotShown if no extract shows the finding.
+        If possible, it shows no error or warning that the complete capture does not show. Raise NotShown if no extract shows the
+        finding.
         """
         own = _connections_of(self._whole.report, {e.frame for e in finding.evidence})
         own |= set() if finding.connection is None else {finding.connection}
@@ -118,11 +118,10 @@ class Cutter:
         return extract
 
     def _around_gateways(self, own: set[int]) -> Iterator[list[int]]:
-        """Yield the frames of ever larger parts of the capture: the connections `own`, then what gateways sent to serve their
-        requests.
+        """Yield the frames of ever larger parts of the capture: the connections `own`, then what gateways sent for them.
 
-        Without the latter, a gateway would seem to have forwarded nothing. The second result adds only the packets near evidence
-        of findings about `own`, the third all packets of the connections that gateways used.
+        Without these packets, a gateway would seem to have forwarded nothing. The second result adds only the packets near
+        evidence of findings about `own`, the third all packets of the connections that gateways used.
         """
         if not own:
             return
@@ -142,8 +141,8 @@ class Cutter:
     def _circles(self, finding: Finding, own: set[int]) -> Iterator[list[int]]:
         """Yield the frames of ever more connections, because a finding may depend on connections other than its own (`own`).
 
-        The first result adds the other connections between the same client and server, the next all those of the server, the last
-        all connections.
+        The first result adds the other connections between the same client and server. The second adds all connections of the
+        server, the third all connections.
         """
         report = self._whole.report
         rows = report.connections
@@ -157,7 +156,7 @@ class Cutter:
                 yield _frames(report, wider)
 
     def _fewer_connections(self, extract: Extract, finding: Finding) -> Extract:
-        """Remove connections: half of them at a time, then a quarter, and so on."""
+        """Remove connections as long as the finding stays: first half of them at a time, then a quarter, and so on."""
         step = max(extract.report.connection_count // 2, 1)
         while extract.report.connection_count > 1 and self._may_go_on():
             there = extract.report.connections["connection"].sort().to_list()
@@ -217,9 +216,7 @@ class Cutter:
         return extract
 
     def _invented(self, extract: Extract) -> Iterator[Finding]:
-        """Yield the errors and warnings of an extract that are absent from the complete capture, or that have other packets
-        there.
-        """
+        """Yield the errors and warnings of an extract that the complete capture lacks, or for which it shows other packets."""
         there: dict[tuple[str | None, ...], set[int]] = {}
         for finding in self._whole.report.findings:
             there.setdefault(_about(finding), set()).update(e.frame for e in finding.evidence)
@@ -231,8 +228,9 @@ class Cutter:
                 yield finding
 
     def _shows_no_more(self, smaller: Extract, finding: Finding, extract: Extract) -> bool:
-        """Return whether a smaller extract shows the finding, and shows no error or warning that is absent from both the complete
-        capture and `extract`.
+        """Return whether a smaller extract shows the finding, and no new error or warning.
+
+        An error or warning is new if both the complete capture and `extract` lack it.
         """
         return self._shows(smaller, finding) and {*map(_about, smaller.invented)} <= {*map(_about, extract.invented)}
 
@@ -254,9 +252,9 @@ def temporary() -> tempfile.TemporaryDirectory[str]:
 
 
 def _same(one: Finding, other: Finding, extract: Extract, *, lenient: bool) -> bool:
-    """Return whether a finding of the extract equals the original one: same problem, confidence, delay and packets.
+    """Return whether a finding of the extract equals the original one in problem, confidence, delay and packets.
 
-    lenient: a finding that summarizes several connections may have fewer of them.
+    lenient: a finding that summarizes several connections may have fewer of them in the extract.
     """
     alike = (one.rule, one.kind, one.side, one.severity, one.confidence) == (
         other.rule, other.kind, other.side, other.severity, other.confidence,
@@ -286,7 +284,7 @@ def _frames(report: Report, connections: Collection[int]) -> list[int]:
 
 
 def _between(frames: Sequence[int], about: Collection[int]) -> list[int]:
-    """Return those of a connection's frames that lie between its first and its last frame in `about`."""
+    """Return the frames from the first to the last of those that are in `about`."""
     marked = [frame for frame in frames if frame in about]
     return [frame for frame in frames if marked[0] <= frame <= marked[-1]]
 

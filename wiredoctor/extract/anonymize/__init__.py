@@ -1,7 +1,7 @@
 """Anonymize a small capture, so users can attach it to a bug report.
 
 Everything is replaced unless it is known to be harmless, and packets that cannot be parsed are left out. Lengths, times, TCP's
-numbers and options, and the framing of messages are kept, so the diagnosis is the same.
+sequence numbers and options, and the framing of messages are kept, so the diagnosis is the same.
 """
 
 from __future__ import annotations

@@ -50,8 +50,8 @@ def anonymize_chunked(stream: Stream, begin: int, end: int, heads: Heads, tokens
 def _safe_chunk_size(stream: Stream, digits: bytes, begin: int) -> bytes:
     """Return a chunk size that does not reveal content. `begin`: the stream offset of the chunk's data.
 
-    If the data is not followed by a line end, the "chunk size" may be the beginning of a body, because some servers announce
-    chunks but send none. Then all digits but the first become 0. The first is chosen so that the result of `_ends` stays the
+    Some servers announce chunks but send none. Then the "chunk size" may be the beginning of a body. This is assumed if no line
+    end follows the data: all digits but the first become 0. The first digit is chosen so that the result of `_ends` stays the
     same.
     """
     number = digits.lstrip(b"0")
@@ -64,7 +64,7 @@ def _safe_chunk_size(stream: Stream, digits: bytes, begin: int) -> bytes:
 
 
 def _ends(stream: Stream, end: int) -> bytes:
-    """Return the byte after a chunk's data if it begins a line end, otherwise a description of what follows the data."""
+    """Return the byte that follows a chunk's data if it begins a line end; otherwise, return a description of what follows."""
     if end >= stream.high:
         return b"the end of the capture"
     there = stream.part(end, end + 1)
@@ -72,7 +72,10 @@ def _ends(stream: Stream, end: int) -> bytes:
 
 
 def delimiters(stream: Stream, parts: list[tuple[int, int]], tokens: Tokens) -> None:
-    """Replace the boundary in all delimiters of a multipart body. A delimiter may be split over several chunks (`parts`)."""
+    """Replace the boundary in all delimiters of a multipart body.
+
+    `parts`: the start and end of each chunk's data; a delimiter may be split over several chunks.
+    """
     content = b"".join(stream.part(*part) for part in parts)
     line = content.lstrip(b"\r\n").partition(b"\n")[0].rstrip(b"\r \t")
     if line[:2] != b"--" or not 2 < len(line) <= _LONGEST_DELIMITER:

@@ -29,10 +29,10 @@ Side = tuple[int, int]
 
 _STARTS = [*sorted(KNOWN_METHODS), b"HTTP"]
 _BEGINNING = re.compile(rb"(?:%b)[ /][^\r\n]*" % b"|".join(_STARTS))
-"""The beginning of a start line, or a complete start line."""
+"""A pattern that matches the beginning of a start line, or a complete start line."""
 
 _LIMIT = 8192
-"""The number of bytes that are searched for the beginning of a start line."""
+"""The number of bytes in which the beginning of a start line is searched."""
 
 
 class Packet(NamedTuple):
@@ -103,7 +103,7 @@ def read_original(access: PacketAccess) -> Original:
 
 
 def _unwrap(decoded: pl.DataFrame, others: list[tuple[dict[str, Any], bytes, str]]) -> Iterator[Packet | str]:
-    """Yield, for each packet in `others`, the packet inside its tunnel, or the given reason if that cannot be parsed."""
+    """Yield, for each packet in `others`, the packet inside its tunnel or, if that cannot be parsed, the given reason."""
     columns = ("frame", "payload", "source_port", "destination_port", "seq")
     frames = [row["frame"] for row, _, _ in others]
     rows = decoded.filter(pl.col("frame").is_in(frames) & ~pl.col("quoted") & (pl.col("payload") < SCRATCH)).select(columns)
@@ -124,7 +124,7 @@ def _unwrap(decoded: pl.DataFrame, others: list[tuple[dict[str, Any], bytes, str
 
 
 def _find_senders(original: Original) -> None:
-    """Set `base` and `sender`."""
+    """Set `base` and `sender` of `original`."""
     tables, headers = original.tables, {p.frame: p for p in original.packets}
     of_side: dict[tuple[int, bytes], int] = {}
     owners = dict(
@@ -159,15 +159,15 @@ def _sequence(packet: Packet) -> int:
 
 
 def addresses_of(original: Original, seed: bytes) -> Addresses:
-    """Return a mapping from the addresses of the packets to replacements. No replacement is itself an address of the packets."""
+    """Return a mapping from the addresses of the packets to replacements, none of which occurs in the packets."""
     given = {packet.data[a:b] for packet in original.packets for a, b in (*packet.parts.all_addresses, *packet.parts.macs)}
     return Addresses(seed, given | {address[:6] for address in given})
 
 
 def replace(original: Original, seed: bytes, said: Collection[bytes], addresses: Addresses) -> Heads:
-    """Write replacements into all streams. Return the Heads used for this, which know the words that were kept.
+    """Write replacements into all streams. Return the Heads used for this, whose `words` are the words that were kept.
 
-    `said`: original words in lower case that are not used as replacements.
+    `said`: original words in lower case, which are not used as replacements.
     """
     tokens = Tokens(seed, said)
     heads = Heads(tokens, addresses)
@@ -189,7 +189,8 @@ def replace(original: Original, seed: bytes, said: Collection[bytes], addresses:
 def _beginnings(stream: Stream, messages: list[dict[str, Any]], heads: Heads) -> None:
     """Replace incomplete header sections that were not read as messages.
 
-    Rules check whether a packet was cut off inside one, and whether a message begins after a body.
+    They are replaced like complete ones, because rules check whether a packet was cut off inside a header section, and whether a
+    message begins after a body.
     """
     begins = [message["offset"] for message in messages]
     ends = [message["end_offset"] for message in messages if message["end_offset"] is not None]

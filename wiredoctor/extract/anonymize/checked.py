@@ -1,4 +1,4 @@
-"""Write an anonymized capture, but only after searching it for leaks and comparing the findings of its analysis."""
+"""Write an anonymized capture. First search it for leaks, and check that an analysis gives the same findings."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ FindingFacts = tuple[Any, ...]
 
 
 class NotAnonymous(Exception):
-    """No anonymized capture can be published. The text is one line with the reason."""
+    """No anonymized capture can be published. The text is one line that says why."""
 
 
 @dataclass(frozen=True)
 class Checked:
     """The report on the anonymized capture.
 
-    frames: the original frame number of each packet. left_out: the number of packets left out, by reason.
+    frames: for each packet, its frame number in the original. left_out: the number of packets left out, by reason.
     """
 
     report: Report
@@ -92,7 +92,7 @@ def write(out: BinaryIO, packets: Sequence[Packet]) -> None:
 def finding_facts(finding: Finding, frames: Sequence[int] | None) -> FindingFacts:
     """Return the properties of a finding that must be equal in both captures.
 
-    `frames`: the original number of each frame, for a finding in the anonymized capture; otherwise None.
+    `frames`: for a finding in the anonymized capture, the original number of each frame; otherwise None.
     """
     proof = tuple(evidence.frame if frames is None else frames[evidence.frame - 1] for evidence in finding.evidence)
     return (

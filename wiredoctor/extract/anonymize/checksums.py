@@ -7,7 +7,7 @@ import numpy as np
 from wiredoctor.extract.anonymize.frames import Frame
 
 _WRONG = 0x5555
-"""The difference between the correct checksum and the one that replaces a wrong checksum."""
+"""The number that is combined with the correct checksum by XOR to replace a wrong one."""
 
 
 def ones_complement_sum(data: bytes) -> int:

@@ -12,10 +12,10 @@ _CHANGE, _ALERT, _HANDSHAKE, _DATA = 20, 21, 22, 23
 _PROTOCOLS = frozenset((b"h2", b"http/1.1", b"http/1.0", b"http/0.9", b"h3"))
 _LONGEST = 18432
 _VERSIONS = 43
-"""The type of the extension supported_versions (RFC 8446 section 4.2.1)."""
+"""The number of the TLS extension supported_versions (RFC 8446 section 4.2.1)."""
 
 _SETTINGS = b"\x04\x00\x00\x00\x00\x00"
-"""The type, flags and stream of the first frame of each side (RFC 9113 section 3.4)."""
+"""The type, flags and stream id of a SETTINGS frame, with which each side begins (RFC 9113 section 3.4)."""
 
 
 def tls(stream: Stream, tokens: Tokens) -> None:
@@ -36,7 +36,7 @@ def tls(stream: Stream, tokens: Tokens) -> None:
 
 
 def hello(data: bytes, tokens: Tokens) -> bytes:
-    """Return a ClientHello or ServerHello (RFC 8446 section 4.1) with only its structure.
+    """Return a ClientHello or ServerHello (RFC 8446 section 4.1) with its structure, but without other content.
 
     The lengths and types of its parts, versions, cipher suites, compression methods and known protocol names are kept. Each word
     of the host name is replaced.

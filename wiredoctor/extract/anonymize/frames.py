@@ -1,6 +1,6 @@
-"""Locate the parts of a captured packet, if the meaning of every byte of its headers is known.
+"""Locate the parts of a captured packet, provided that every byte of its headers is understood.
 
-Other packets are left out with a reason, so none of their content can leak.
+Other packets are left out, with a reason, so none of their content can leak.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _ERRORS = {_ICMP: (3, 4, 11, 12), _ICMPV6: (1, 2, 3, 4)}
 """The types of ICMP and ICMPv6 messages that quote a packet (RFC 792, RFC 4443)."""
 
 _PORTS, _HEADER = 8, 20
-"""The minimum size in bytes of a quoted TCP header (RFC 792), and the size of a header without options."""
+"""The minimum size in bytes of a quoted TCP header (RFC 792), and the size of a TCP header without options."""
 
 
 @dataclass(frozen=True)
@@ -70,9 +70,9 @@ def frame_of(data: bytes, link: int) -> Frame | str:
 
 
 def inside(data: bytes, payload: int, ports: tuple[int, int], seq: int) -> int | str:
-    """Return the offset of the IP header of a tunneled TCP packet; a description of the packet if that is not found.
+    """Return the offset of the IP header of a tunneled TCP packet; if it is not found, return a description of the packet.
 
-    The decoder only stores where the TCP payload begins (`payload`), so the headers before it are recognized by `ports` and
+    The decoder only stores the offset of the TCP payload (`payload`), so the headers before it are recognized by `ports` and
     `seq`.
     """
     for size in range(20, 61, 4):

@@ -1,4 +1,4 @@
-"""Decide which numbers in field values are kept: plausible lengths, limits and versions in the places where HTTP has them."""
+"""Decide which numbers in field values are kept: plausible lengths, limits and versions where HTTP has them."""
 
 from __future__ import annotations
 
@@ -8,12 +8,15 @@ from collections.abc import Callable, Collection
 from wiredoctor.extract.anonymize.vocabulary import GENERIC
 
 Number = Callable[[bytes, bytes, Collection[bytes]], bytes]
-"""A function of a word, the text before it, and the words that are kept. It returns what is kept of the word, or nothing."""
+"""A function that returns the part of a word that is kept, which may be empty.
+
+It is called with the word, the text before it, and the words that are kept.
+"""
 
 _LENGTH = re.compile(rb"0*([0-9]{0,20})")
 _LENGTHS = re.compile(rb"(?:[ \t]*[0-9]+[ \t]*,)*[ \t]*")
 _SURE = 12
-"""The maximum number of digits of a plausible length."""
+"""The maximum number of digits of a length that is kept."""
 
 _LIMIT = re.compile(rb"[0-9]{1,5}")
 _LIMITED = re.compile(rb"(?:timeout|max)[ \t]*=[ \t]*\Z", re.IGNORECASE)
@@ -28,7 +31,7 @@ NEAR = 64
 def length(word: bytes, before: bytes, _stays: Collection[bytes]) -> bytes:
     """Return the word if it is a plausible length in Content-Length (RFC 9110 section 8.6).
 
-    An implausible length is replaced by a number with as many digits; nothing is returned for other words.
+    For an implausible length, return another number with as many digits; for other words, return nothing.
     """
     found = _LENGTH.fullmatch(word) if _LENGTHS.fullmatch(before) else None
     if found is None or len(found[1]) <= _SURE:

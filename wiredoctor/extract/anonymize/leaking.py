@@ -14,7 +14,7 @@ from wiredoctor.extract.anonymize.vocabulary import FIELD_NAMES, KEPT
 from wiredoctor.protocols.http1.head import KNOWN_METHODS
 
 LEAST = 6
-"""The minimum length in bytes of a word that is searched; shorter words occur by chance."""
+"""The minimum length in bytes of a word for which the capture is searched; shorter words occur by chance."""
 
 _WORD = re.compile(rb"[A-Za-z0-9]{%d,}" % LEAST)
 _FILLING = re.compile(rb"\Ax{4,}|x{4,}\Z")
@@ -62,7 +62,7 @@ def collect_words(original: Original) -> set[bytes]:
 
 
 def _is_meaningful(word: bytes, usual: bytes) -> bool:
-    """Return whether a word has enough characters besides filler, and is not a part of a common word.
+    """Return whether finding a word would be a leak: it has enough characters besides filler, and is not a part of a common word.
 
     Filler may follow a start line, and a segment may end inside a common word.
     """
@@ -76,7 +76,7 @@ def _expected_words() -> frozenset[bytes]:
 
 
 USUAL = _expected_words()
-"""Words that occur in any traffic, in lower case."""
+"""Words in lower case that occur in any traffic, so they are not leaks."""
 
 
 def _find_words(data: bytes) -> set[bytes]:

@@ -41,10 +41,10 @@ _OF_CLIENTS = (b"x-forwarded-for", b"x-real-ip", b"forwarded")
 
 
 _ADDRESS = re.compile(rb"(?<![\w.:])(?:[0-9]{1,3}(?:\.[0-9]{1,3}){3}|[0-9A-Fa-f:]*:[0-9A-Fa-f:]*:[0-9A-Fa-f:]*)(?![\w.])")
-"""A text that may be an IPv4 or IPv6 address."""
+"""A pattern for text that may be an IPv4 or IPv6 address."""
 
 _NAMED = re.compile(rb"(?i)\b(?:for|by|host|proto)(?==)|([^\W_]+)")
-"""A parameter name of Forwarded (RFC 7239 section 4), or any other word."""
+"""A pattern for a parameter name of Forwarded (RFC 7239 section 4), or for any other word."""
 
 
 def _without_words(value: bytes) -> bytes:
@@ -113,8 +113,9 @@ class Heads:
         return self._with_addresses(text[: port.start()], self._tokens.text) + text[port.start() :]
 
     def _with_addresses(self, text: bytes, replace: Callable[[bytes], bytes]) -> bytes:
-        """Replace an IP address in a text with its replacement in packet headers if that has the same length. Replace all other
-        text with `replace`.
+        """Replace an IP address in a text as in packet headers, if its replacement has the same length.
+
+        All other text is replaced with `replace`.
         """
         made, at = b"", 0
         for found in _ADDRESS.finditer(text):
@@ -178,7 +179,7 @@ class Heads:
         return self._tokens.text(word)
 
     def _authentication(self, value: bytes) -> bytes:
-        """Replace quoted text except true and false (values of stale), but keep the scheme and the names of parameters."""
+        """Replace quoted text except true and false (values of `stale`). Keep the scheme and the names of parameters."""
         stays = KEPT[b"authorization"]
         parts = re.split(rb'("[^"]*"?)', value)
         return b"".join(self._replace_quoted(part) if part[:1] == b'"' else self._replace_words(part, stays) for part in parts)

@@ -1,4 +1,4 @@
-"""Choose replacements with a keyed hash: equal words and addresses get equal replacements in the whole capture."""
+"""Choose replacements with a keyed hash, so equal words and addresses get equal replacements in the whole capture."""
 
 from __future__ import annotations
 
@@ -10,11 +10,14 @@ from collections.abc import Collection
 
 _TOKEN = re.compile(rb"[A-Za-z0-9]+|[\x80-\xff]+|[^\t\n\r -\xff]+|\x7f+")
 _SIGNS = bytes(ord("-") if b in b"!#$^`|~{}[]\\'" else b for b in range(256))
-"""A translation table that replaces characters that no grammar needs (RFC 9110 section 5.6.2) by `-`: they may be secret."""
+"""A table for bytes.translate that replaces by `-` those characters that no grammar of HTTP needs (RFC 9110 section 5.6.2).
+
+They may be part of a secret.
+"""
 
 _CLASSES = (string.digits, string.ascii_lowercase)
 TRIES = 200
-"""The maximum number of attempts to find an unused replacement for a word; after these, two words share one."""
+"""The maximum number of attempts to find an unused replacement for a word. If all fail, two words share a replacement."""
 
 
 def digest(seed: bytes, *parts: bytes, size: int = 16) -> bytes:
@@ -106,8 +109,9 @@ class Addresses:
         return made
 
     def text(self, written: bytes) -> bytes | None:
-        """Return the replacement for an address in text form. Return None if the text is no address, or if the replacement has
-        another length.
+        """Return the replacement for an address in text form.
+
+        Return None if the text is not an address, or if the replacement has another length.
         """
         try:
             address = ipaddress.ip_address(written.decode("ascii"))
@@ -117,7 +121,7 @@ class Addresses:
         return made if len(made) == len(written) and any(address.packed) else None
 
     def _resembles_original(self, address: bytes) -> bool:
-        """Return whether a search for the originals would find this address, in binary or text form."""
+        """Return whether a search for the original addresses would find this address, in binary or text form."""
         if address in self._originals:
             return True
         if len(address) == 6:
@@ -142,9 +146,7 @@ class Addresses:
 
 
 def _ipv4(prefix: tuple[int, ...], length: int, chance: bytes) -> bytes | None:
-    """Return an IPv4 address that begins with the numbers `prefix` and is `length` characters long as text; None if there is
-    none.
-    """
+    """Return an IPv4 address that begins with the numbers `prefix` and is `length` characters long as text, or None."""
     count = 4 - len(prefix)
     digits = _split(length - sum(len(f"{one}.") for one in prefix) - (count - 1), count, 3, chance)
     bounds = ((0, 9), (10, 99), (100, 255))
@@ -178,7 +180,7 @@ def _word(digits: int, chance: bytes) -> int:
 
 
 def _split(whole: int, count: int, most: int, chance: bytes) -> list[int]:
-    """Split a number into a sum of `count` numbers from 1 to `most`; return an empty list if that is impossible."""
+    """Split a number into a sum of `count` numbers between 1 and `most`. Return an empty list if that is impossible."""
     if not count <= whole <= count * most:
         return []
     parts = [1] * count

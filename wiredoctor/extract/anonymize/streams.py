@@ -22,7 +22,7 @@ class Stream:
     """The captured bytes of one direction of a connection.
 
     `before`: the original bytes, beginning at stream offset `low`. `after`: the anonymized bytes. `known`: whether each byte was
-    captured. If the range is longer than `room` bytes, the stream stays empty.
+    captured. The stream stays empty if its range is longer than `room` bytes.
     """
 
     def __init__(self, pieces: list[tuple[int, bytes]], room: int) -> None:
@@ -45,7 +45,7 @@ class Stream:
         return [(self.low + int(a), self.low + int(b)) for a, b in zip(edges[::2], edges[1::2], strict=True)]
 
     def part(self, begin: int, end: int) -> bytes:
-        """Return the bytes between two stream offsets, up to the first missing one."""
+        """Return the bytes between two stream offsets, up to the first byte that was not captured."""
         begin, end = max(begin, self.low) - self.low, min(end, self.high) - self.low
         if begin >= end:
             return b""
@@ -55,7 +55,7 @@ class Stream:
         return self.before[begin : begin + int(missing[0])] if len(missing) else self.before[begin:end]
 
     def overwrite(self, offset: int, data: bytes) -> None:
-        """Replace the anonymized bytes from stream offset `offset` on with `data`, and ignore what lies outside the stream."""
+        """Replace the anonymized bytes from stream offset `offset` on with `data`, as far as they lie inside the stream."""
         begin = offset - self.low
         data = data[max(-begin, 0) :]
         begin = max(begin, 0)

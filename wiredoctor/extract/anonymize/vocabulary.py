@@ -1,4 +1,4 @@
-"""List common words that are kept in header sections, because rules and readers of the capture need them."""
+"""Common words that are kept in header sections, because rules and readers of the capture need them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ sec-fetch-site sec-fetch-user server-timing strict-transport-security upgrade-in
 x-forwarded-for x-forwarded-host x-forwarded-proto x-frame-options x-real-ip x-powered-by x-requested-with x-xss-protection
 icy-br icy-genre icy-metaint icy-name icy-pub icy-url
 """)
-"""Field names that may be shown, and other ones that browsers and servers add."""
+"""Field names that are kept: those that reports show, and others that browsers and servers add."""
 
 CODINGS = _word_set("chunked identity gzip x-gzip deflate compress x-compress br zstd")
 _OPTIONS = _word_set("close keep-alive upgrade te http2-settings") | FIELD_NAMES
@@ -44,10 +44,10 @@ webkit applewebkit chrome chromium headlesschrome khtml like webrick websocket w
 httpx jakarta commons asyncio cpython unix linux debian ubuntu windows nt x11 x86_64 win64 x64 http proxy cache
 client protocol compatible goahead boa rompager thttpd mini_httpd httpd wsgi async server
 """)
-"""Names of servers, proxies, clients and systems in Server, Via and User-Agent."""
+"""Names of servers, proxies, clients and systems that are kept in Server, Via and User-Agent."""
 
 GENERIC = _word_set("async cache client commons compatible fetch git like ms nt protocol proxy server services web x11 x64")
-"""Product names that anyone may give to a program. Versions after these are replaced, because they may reveal something."""
+"""Product names that anyone may give to a program. Versions after them are replaced, because they may reveal something."""
 
 KEPT: dict[bytes, frozenset[bytes]] = {
     b"content-length": frozenset(),
