@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 NET_RAW = 1 << 13
-"""The capability CAP_NET_RAW, as a bit: permission to open packet sockets."""
+"""The bit of the capability CAP_NET_RAW, the permission to open packet sockets."""
 
 SETGID = 1 << 6
-"""The capability CAP_SETGID, as a bit: permission to change one's groups."""
+"""The bit of the capability CAP_SETGID, the permission to change the groups of a process."""
 
 _ALL = (1 << 64) - 1
 _ATTRIBUTE = "security.capability"
@@ -36,8 +36,8 @@ class Privileges(NamedTuple):
 class Granted(NamedTuple):
     """The capabilities of a file as bits (getcap(8)).
 
-    If `forced` is true, the permitted capabilities become effective when the program starts, and it does not start unless it gets
-    all of them.
+    If `forced` is true, the permitted capabilities become effective when the program starts. The program then starts only if it
+    gets all of them.
     """
 
     permitted: int
@@ -64,7 +64,7 @@ def is_privileged() -> bool:
 
 
 def after_exec(held: Privileges, program: str) -> int | None:
-    """Return the effective capabilities (bits) that a process with the privileges `held` has after executing `program`.
+    """Return the effective capabilities (bits) of a process with the privileges `held` after it executes `program`.
 
     Return None if the kernel would refuse to execute the file.
     """
@@ -77,8 +77,8 @@ def after_exec(held: Privileges, program: str) -> int | None:
 def effective(held: Privileges, file: Granted, *, becomes_root: bool) -> int | None:
     """Return the effective capabilities (bits) after execve(2), or None if the kernel would refuse to execute the file.
 
-    This is P'(effective) of capabilities(7), section "Transformation of capabilities during execve()". With no_new_privs, a
-    program only gets capabilities that the process has (security/commoncap.c of Linux).
+    The result is P'(effective) of capabilities(7), section "Transformation of capabilities during execve()". With no_new_privs, a
+    program only gets capabilities that the process already has (security/commoncap.c of Linux).
     """
     most = held.permitted if held.no_new_privileges else _ALL
     from_file = (held.inheritable & file.inheritable) | (file.permitted & held.bounding)
@@ -101,7 +101,7 @@ def file_capabilities(program: str) -> Granted:
 
 
 def required_capabilities(program: str) -> int:
-    """Return the capabilities without which the kernel refuses to execute the file, as bits."""
+    """Return, as bits, the capabilities without which the kernel refuses to execute the file."""
     file = file_capabilities(program)
     return file.permitted if file.forced else 0
 

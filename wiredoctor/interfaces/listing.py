@@ -11,7 +11,7 @@ COOKED = "LINUX_SLL"
 """The link type of unknown hardware and of the interface `any`, where libpcap puts its own header before each packet."""
 
 _RAW = (15, 256, 257, 258, 259, 264, 518, 519, 768, 776, 0xFFFE)
-"""The ARPHRD_ numbers of hardware whose packets begin with IP.
+"""The ARPHRD_ numbers of hardware whose packets begin with the IP header.
 
 They are DLCI, SLIP and its variants, raw HDLC, raw IP, IP in IP, SIT, and interfaces without a header (tun, WireGuard).
 """

@@ -1,4 +1,4 @@
-"""Declare data types: an interface, a way to capture, and the permissions of this user."""
+"""Data types for an interface, a way to capture, and the permissions of this user."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class UnsupportedSystemError(Exception):
 
 
 class Interface(NamedTuple):
-    """A network interface. Name and description are untrusted text with one character per byte."""
+    """A network interface. Its name and description are untrusted text, with one character per byte."""
 
     name: str
     ifindex: int | None
@@ -27,7 +27,7 @@ class Interface(NamedTuple):
     link_type: str
     """The link type of captures on the interface: the name of libpcap's LINKTYPE without the prefix."""
     state: State
-    """The state of the interface; "no carrier" means that it is up, but the cable or the other end is missing."""
+    """The state of the interface. "no carrier" means that it is up, but that the cable or the other end is missing."""
     mtu: int | None
     """The maximum packet size in bytes."""
     addresses: tuple[str, ...]
@@ -41,10 +41,10 @@ class Backend(NamedTuple):
 
     name: BackendName
     path: str | None
-    """The path of the program; None if it is not installed. For raw sockets, the path of this Python."""
+    """The path of the program; None if it is not installed. For raw sockets, the path of this Python interpreter."""
     permitted: bool
     reason: str
-    """Why the backend is permitted or not, in words that follow its name: "may not be executed by this user"."""
+    """Why the backend is permitted or not, in words that follow its name, such as "may not be executed by this user"."""
 
 
 class Permission(NamedTuple):

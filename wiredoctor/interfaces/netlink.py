@@ -30,7 +30,7 @@ _MESSAGE, _LINK, _ADDRESSED, _ATTRIBUTE = (
     struct.Struct("=HH"),
 )
 _ROOM = 1 << 17
-"""The number of bytes for one reply of the kernel, which never exceeds 32 kB."""
+"""The size in bytes of the buffer for a reply of the kernel, which never exceeds 32 kB."""
 
 
 class Link(NamedTuple):
@@ -101,7 +101,7 @@ def attributes(raw: bytes) -> Iterator[tuple[int, bytes]]:
 
 
 def _dump(kind: int) -> Iterator[bytes]:
-    """Yield the bodies of all messages in the reply to a dump request. Raise OSError if the kernel refuses."""
+    """Request a dump, and yield the bodies of all messages in the reply. Raise OSError if the kernel refuses."""
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE) as asked:
         asked.settimeout(5)
         asked.bind((0, 0))

@@ -9,11 +9,11 @@ _TABLE = Path("/proc/net/dev")
 """The file with a line for each interface of this network namespace; see proc(5)."""
 
 _RECEIVED, _SENT = 1, 9
-"""The indices of the columns with packet counts; the first column after the name is 0."""
+"""The indexes of the columns with packet counts, not counting the column with the name."""
 
 
 def traffic(seconds: float) -> dict[str, int]:
-    """Wait this time; return how many packets each interface received and sent meanwhile.
+    """Wait for `seconds`, and return how many packets each interface received and sent in this time.
 
     Each packet of the loopback interface counts once. The result is empty if the system does not count packets.
     """
