@@ -1,7 +1,7 @@
 """Diagnose while capturing: one process captures, and another process without privileges analyzes the packets.
 
 `start` starts the capturing process and gives up all privileges; `watch` analyzes. Importing the analysis starts threads, which
-must not exist before the privileges are dropped. Therefore it is imported only when it is used.
+must not exist before the privileges are dropped. Therefore the analysis is imported only on first use.
 """
 
 from __future__ import annotations

@@ -32,38 +32,41 @@ from wiredoctor.tables import FINISHED_AT, MILLISECOND, SECOND, closes, finished
 RULE = "gateway-error"
 
 SLACK = MILLISECOND
-"""The time in ns by which packets of different connections may be captured out of order; only earlier events are final."""
+"""The time in ns by which packets of different connections may be captured out of order. Only events before that are final."""
 
 APART = SECOND // 20
 """The minimum time in ns between two searches, in capture time."""
 PER_EXCHANGE = 100_000
-"""The minimum time in ns between two searches per examined exchange: ten times the time that a search takes."""
+"""The minimum time in ns between two searches, per examined exchange. It is ten times as long as a search takes."""
 
 LATE_ANSWER = 3 * SECOND
-"""The time in ns after the gateway gave up within which a SYN may still be answered."""
+"""The time in ns after a gateway gave up a connection attempt within which its SYN may still be answered."""
 
 HELD = 30 * SECOND
-"""The maximum time in ns for which a failure waits for a decision; after that, it is left to the final report.
+"""The maximum time in ns for which a failure waits for a decision. After that, it is left to the final report.
 
 The server may still work on a request that its gateway gave up, or requests may be too similar to be distinguished.
 """
 
 MEMORY = 10 * SECOND
-"""The maximum age in ns of a gateway's action that may explain a failure without a try; the same as in the rule gateway_error."""
+"""The maximum age in ns of a gateway's action that may explain why it failed a request without forwarding it.
+
+The rule gateway-error uses the same value.
+"""
 
 PROVEN = 2
 """The number of nested pairs of exchanges that prove that one endpoint is a gateway for another.
 
-They are not needed if a front has a status of GATEWAY.
+A response of the gateway to its client with a status of GATEWAY proves it alone.
 """
 
 GATEWAY = (502, 503, 504)
-"""The statuses with which a gateway reports that a server behind it failed."""
+"""The status codes with which a gateway reports that the server behind it failed."""
 
 UNORDERED = 256
-"""The number of oldest stored exchanges whose latest end is taken as the latest end of those that are no longer stored.
+"""The number of oldest stored exchanges that are searched for the latest time at which a dropped exchange may have ended.
 
-The oldest one alone does not suffice, because stored rows are only nearly in order of their end.
+One is not enough, because stored rows are only nearly in order of their end.
 """
 
 _UNKNOWN = -LATE, LATE, None
@@ -75,7 +78,7 @@ Places = set[tuple[int, int | None]]
 def is_left(time: int, clock: int) -> bool:
     """Return whether a failure or candidate at `time`, undecided at `clock` (both in ns), is left to the final report.
 
-    It is if the two times are far apart. `time` may be far after `clock` if the clock was set back; `clock` may then reach it
+    This is so if the two times are far apart. If the clock was set back, `time` may be far after `clock`, which may reach `time`
     only hours later.
     """
     return abs(clock - time) > HELD
@@ -86,8 +89,8 @@ class Group:
     """Exchanges that may be paired with one another.
 
     `places`: all of them. `fronts`: those of clients with gateways. `start`: the earliest start in ns. `end`: the latest time in
-    ns at which a front ended or a try (an exchange of a gateway with a server) began. `servers`: pairs of endpoints, of a gateway
-    and of a server behind it.
+    ns at which a front ended, or at which an exchange of a gateway with a server began. `servers`: pairs of endpoints, of a
+    gateway and of a server behind it.
     """
 
     places: Places
@@ -113,7 +116,7 @@ class Until(NamedTuple):
     """The limits of what is known when a search begins, as times in ns.
 
     `read`: all packets before this time were read. `clock`: the current capture time. `complete_from`: all exchanges that were
-    open at this time or later are stored.
+    open at this time or later are in memory.
     """
 
     read: int
@@ -125,8 +128,8 @@ class Until(NamedTuple):
 class GatewaySearch:
     """The result of a search among the newest exchanges.
 
-    `groups`: the final group of each exchange that belongs to one. `failures`: the new candidates of the rule gateway-error in
-    these groups. `servers`: the server's endpoint by connection id.
+    `groups`: for each exchange in a final group, that group. `failures`: the new candidates of the rule gateway-error in these
+    groups. `servers`: the server's endpoint by connection id.
     """
 
     known: Gateways
@@ -136,7 +139,7 @@ class GatewaySearch:
     groups: Mapping[tuple[int, int | None], Group]
     failures: pl.DataFrame
     whole: Gateways = field(default_factory=Gateways)
-    """The gateways according to all exchanges; empty if the search covered all exchanges."""
+    """The gateways according to all exchanges. It is empty if the search itself covered all exchanges."""
 
     @cached_property
     def tries(self) -> pl.DataFrame:
@@ -155,7 +158,7 @@ class GatewaySearch:
 
 
 class _Pairing:
-    """The newest exchanges of a capture, and which of them may be a front (client to gateway) and its try (gateway to server)."""
+    """The newest exchanges, and which of them may be a front (client to gateway) and its try (gateway to server)."""
 
     def __init__(
         self, known: Gateways, exchanges: pl.DataFrame, now: pl.DataFrame, ends: pl.DataFrame, servers: Mapping[int, str]
@@ -210,7 +213,7 @@ class _Pairing:
             for connection, exchange, start in silent.select("connection", "exchange", "request_start").iter_rows()
             if servers.get(connection) in known.fronts and self._open.isdisjoint(self._tries.get((connection, exchange), ()))
         ]
-        """The start times (ns) of requests to gateways that have neither a final response nor an open try."""
+        """The start times (ns) of requests to gateways that have neither a final response nor an open exchange with a server."""
 
     def final_groups(
         self, of: Collection[tuple[int, int | None]], until: Until, whole: Gateways | None
@@ -280,7 +283,8 @@ class _Pairing:
     def _is_over(self, group: Group) -> bool:
         """Return whether all exchanges of a group are over.
 
-        An open last try counts as over if the gateway gave it up and the group has only one front.
+        If the group has only one request to the gateway, the last exchange with a server may still be open, provided that the
+        gateway gave it up.
         """
         left = {place for place in group.places if place in self._open}
         if not left:
@@ -293,9 +297,9 @@ class _Pairing:
         return last and place in self._given_up and self._servers[place[0]] not in self._known.fronts
 
     def _made_no_try(self, front: Place, group: Group, until: Until) -> bool:
-        """Return whether the gateway certainly sent no request to a server for the request `front`.
+        """Return whether the gateway certainly sent no request to a server for the client's request `front`.
 
-        Otherwise it may have sent one that cannot be assigned to a single front.
+        If the result is false, it may have sent one that cannot be assigned to a single client request.
         """
         if group.start - MEMORY <= until.complete_from:
             return False
@@ -326,12 +330,12 @@ _FAILED = pl.col("has_request") & _CLOSED & ~_WHOLE.fill_null(value=False)
 
 
 class AtGateways:
-    """The failed exchanges that may be failures at a gateway and wait for a decision. `search` decides them."""
+    """The failed exchanges that may be failures at a gateway, as long as that is undecided. `search` decides."""
 
     def __init__(self, analysis: LiveAnalysis, modules: Mapping[str, RuleModule]) -> None:
         self._analysis, self._module = analysis, modules.get(RULE)
         self._waiting: dict[Place, int] = {}
-        """The time (ns) at which each failure was recorded, by connection and exchange."""
+        """The time (ns) at which each undecided failure was recorded, by connection and exchange."""
         self._told: dict[Place, None] = {}
         self._searched: int | None = None
         self._apart = APART
@@ -369,7 +373,7 @@ class AtGateways:
 
     @property
     def waits(self) -> bool:
-        """True if any failed exchange still waits for the decision whether it failed at a gateway."""
+        """True if it is still undecided for any failed exchange whether it failed at a gateway."""
         return bool(self._waiting)
 
     def search(self, clock: int, whole: Gateways | None, of: Collection[tuple[int, int | None]]) -> GatewaySearch:
@@ -401,7 +405,7 @@ class AtGateways:
         return GatewaySearch(known, exchanges, connections, servers, groups, failures, whole or Gateways())
 
     def _complete_from(self, stored: pl.DataFrame, ends: pl.DataFrame) -> int:
-        """Return a time (ns) such that all exchanges that were open at that time or later are stored."""
+        """Return a time (ns) for which this is true: all exchanges that were open then or later are stored."""
         end = pl.max_horizontal(FINISHED_AT, "final_at").max()
         a = self._analysis
         complete = stored.height == a.exchanges.rows

@@ -38,19 +38,19 @@ _PLACED = {**_KEY_SCHEMA, "exchange": pl.Int64(), "end": pl.Int64()}
 _STATES = pl.Schema({
     "connection": pl.Int64(), "since": pl.Int64(), "unknown": pl.Int64(), "over": pl.Boolean(), "no_http": pl.Boolean(),
 })  # fmt: skip
-"""The schema for the states of connections.
+"""The schema for the states of connections. Times are in ns.
 
-The columns are: the time from which on exchanges are not over; the time from which on responses cannot be paired with requests
-(both in ns); whether the connection is closed and all its rows are written; and whether it carries a protocol other than HTTP.
+The columns are: the time from which on exchanges are not over; the time from which on responses cannot be paired with requests;
+whether the connection is closed and all its rows are written; and whether it carries a protocol other than HTTP.
 """
 
 
 @dataclass
 class PendingFindings:
-    """The candidates of all rules except summary rules: those that are not reported yet, and reported ones that may explain later
-    ones.
+    """The candidates of all rules except summary rules that are still needed.
 
-    `modules`: the rules that run. `chosen`: the rules whose findings are reported.
+    They are those that are not reported yet, and reported ones that may explain later candidates. `modules`: the rules that run.
+    `chosen`: the rules whose findings are reported.
     """
 
     analysis: LiveAnalysis
@@ -68,10 +68,10 @@ class PendingFindings:
     clock: int = 0
     """The watermark (ns): everything before it was read. It decreases if the clock is set back."""
     _over: dict[int, int] = field(default_factory=dict[int, int])
-    """The watermark (ns) at which each connection was found to be over, by id."""
+    """The watermark (ns) at the time when each connection was found to be over, by connection id."""
     _looked_at: int = 0
     _at_gateways: tuple[gateways.Gateways, pl.DataFrame | None] = (gateways.Gateways(), None)
-    """The cached result of `_gateways`, computed when there were `_looked_at` finished exchanges and connections."""
+    """The cached result of `_gateways`, from the time when there were `_looked_at` finished exchanges and connections."""
     _settled: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=_KEY_SCHEMA))
     _held: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=_KEY_SCHEMA))
 
@@ -120,7 +120,7 @@ class PendingFindings:
             self._known.update(dict.fromkeys(over["connection"].to_list()))
 
     def _watch(self, fresh: set[int]) -> None:
-        """Begin to collect the rows of these connections: add the rows that exist already. `finish` adds later ones."""
+        """Start to collect the rows of these connections: add the rows that exist already. `finish` adds later ones."""
         if not fresh:
             return
         a = self.analysis
@@ -184,9 +184,9 @@ class PendingFindings:
     def _through(
         self, candidates: Mapping[str, Rows], seen: GatewaySearch | None, groups: Collection[Group]
     ) -> tuple[Mapping[str, Rows], pl.DataFrame | None]:
-        """Return the candidates as changed by gateways and stalls, and the rows of tables.TRIES for these groups.
+        """Return the candidates after the changes that gateways and stalls cause, and the rows of tables.TRIES for these groups.
 
-        If there are no groups, only stalls change candidates, and the second value is None.
+        Without groups, only stalls change candidates, and the second value is None.
         """
         if seen is None or not groups:
             return rule_engine.after_stalls(candidates), None
@@ -202,7 +202,7 @@ class PendingFindings:
         return rule_engine.after_stalls(rule_engine.given_up_by_gateways(whole, seen.known.clients)), tries
 
     def _software(self, seen: GatewaySearch | None) -> tuple[gateways.Gateways, pl.DataFrame | None]:
-        """Return the gateways found by `_gateways` or by this search, and the Server fields that these gateways forwarded."""
+        """Return the gateways found by `_gateways` or by the search `seen`, and the Server fields that they forwarded."""
         known, passed = self._gateways()
         if seen is None or not seen.known.fronts:
             return known, passed
@@ -212,8 +212,9 @@ class PendingFindings:
         return known, more if passed is None else pl.concat([passed, more]).unique()
 
     def _remember(self, tries: pl.DataFrame | None, groups: Collection[Group], ready: pl.DataFrame) -> None:
-        """Store the tries and failures on which the findings reported now are based, so the final report agrees with these
-        findings.
+        """Store the gateways' exchanges and the failures on which the findings reported now are based.
+
+        The final report uses them, so it agrees with these findings.
         """
         self._failed.mark_reported(groups)
         if tries is None:
@@ -247,7 +248,7 @@ class PendingFindings:
         return pl.concat([self._connections, open_exchanges.rows_as_of(connections, self.analysis.latest)])
 
     def _state(self, number: int, connection: Connection | None) -> tuple[int, int, int, bool, bool]:
-        """Return the state of the connection `number` as a row with the schema _STATES. `connection`: None if it is over."""
+        """Return the state of the connection `number`, a row with the schema _STATES. `connection` is None if it is over."""
         if connection is None:
             return number, FOREVER, FOREVER, True, True
         since, unknown = open_exchanges.undecided_since(connection)
@@ -283,9 +284,9 @@ class PendingFindings:
         return pl.concat([sure.filter("over").select(_KEY), sure.select(_KEY).join(self._held, on=_KEY, how="anti")]).unique()
 
     def _without_concurrent_requests(self, ready: pl.DataFrame) -> pl.DataFrame:
-        """Return `ready`, the keys of candidates, without slow responses during which a request to another server was open.
+        """Return `ready`, the keys of candidates, without slow responses that may have waited for another server.
 
-        The slow response may depend on that other request.
+        This is possible if a request to another server was open meanwhile.
         """
         waits = ready.filter(pl.col("rule") == "slow-response")
         if waits.is_empty():
@@ -305,9 +306,9 @@ class PendingFindings:
     def _beside_gateways(self, ready: pl.DataFrame) -> tuple[pl.DataFrame, GatewaySearch | None, list[Group]]:
         """Search for gateways if candidates depend on them, and return what can be reported now.
 
-        `ready`: the keys of candidates that are final on their own connection. Return three values: the keys of the candidates
-        that gateways can no longer change, including failures at gateways; the search, or None if there was none; and the groups
-        of exchanges that are reported now. Candidates that have waited for too long are left to the final report.
+        `ready`: the keys of candidates that are final on their own connection. Return three values: the keys of those that
+        gateways can no longer change, with failures at gateways; the search, or None; and the groups of exchanges that are
+        reported now. Candidates that have waited for too long are left to the final report.
         """
         mine = ready.filter(pl.col("rule").is_in([*rule_engine.ACROSS_GATEWAYS]))
         self._undecided = False
@@ -335,9 +336,7 @@ class PendingFindings:
         return pl.concat([ready, self._with_failures(seen, groups)]), seen, groups
 
     def _with_places(self, keys: pl.DataFrame) -> pl.DataFrame:
-        """Return the columns rule, connection, frame, exchange and end (ns) of candidates. `keys`: their rule, connection and
-        frame.
-        """
+        """Return rule, connection, frame, exchange and end (ns) of candidates. `keys`: their rule, connection and frame."""
         c = pl.col
         return pl.concat([
             self._candidates[name]
@@ -394,8 +393,7 @@ class PendingFindings:
         return self._gateways()[0] if self.analysis.exchanges.rows > limits.LIVE_PAIRED.value else None
 
     def _gateways(self, *, at_end: bool = False) -> tuple[gateways.Gateways, pl.DataFrame | None]:
-        """Return the gateways according to all exchanges so far, including open ones, and the Server fields that these gateways
-        forwarded.
+        """Return the gateways according to all exchanges so far, including open ones, and the Server fields that they forwarded.
 
         The second value is None if there are no gateways. The result is cached until the number of rows has grown by a few
         percent. With `at_end`, all exchanges have ended, and the search is repeated.

@@ -27,16 +27,16 @@ _PLACE = ("connection", "exchange")
 class Clients(Protocol):
     """A function that returns the ids of the connections whose client is a gateway.
 
-    Without `at_end`, these are the connections known so far.
+    With `at_end`, all connections are known. Without it, the result is what is known so far.
     """
 
     def __call__(self, *, at_end: bool) -> Collection[int]: ...
 
 
 class HeldCandidates:
-    """The candidates that wait for a decision, all of them from rules about idle timeouts or about clients.
+    """The candidates that wait for a decision. All are from rules about idle timeouts or about clients.
 
-    Each candidate is decided once: soon after the close of its connection, or when everything has ended that its client had begun
+    Each candidate is decided once: soon after its connection has closed, or when everything has ended that its client had begun
     by then. Later events do not change the decision.
     """
 
@@ -77,8 +77,9 @@ class HeldCandidates:
         return passed
 
     def take(self, clock: int | None) -> Candidates:
-        """Decide the held candidates that are due at `clock` (ns), or all of them if `clock` is None. Return those that their
-        rules keep.
+        """Decide the held candidates that are due at `clock` (ns), or all of them if `clock` is None.
+
+        Return those that their rules keep.
         """
         if not self._held:
             return {}
@@ -105,9 +106,9 @@ class HeldCandidates:
         return frames if clock is None else self._put_back(frames, ready, clock)
 
     def _put_back(self, told: Candidates, ready: Candidates, clock: int) -> Candidates:
-        """Return the judged candidates `told` that can no longer change; hold the others again.
+        """Return those of the judged candidates `told` that can no longer change; hold the others again.
 
-        `ready`: the same candidates before their rules judged them, which is the form in which they are held.
+        `ready`: the same candidates before their rules judged them. They are held in this form.
         """
         sure: Candidates = {}
         for name, rows in told.items():

@@ -18,13 +18,13 @@ _REMOVE_DIR, _REMOVE_FILE, _MAKE_DIR, _MAKE_FILE = 1 << 4, 1 << 5, 1 << 7, 1 << 
 _TRUNCATE = 1 << 14
 
 _RIGHTS_OF_ABI = {1: 13, 2: 14, 3: 15, 4: 15, 5: 16}
-"""The number of file access rights, by version of the interface (linux/landlock.h)."""
+"""The number of file access rights that the kernel knows, by version of the Landlock interface (linux/landlock.h)."""
 
 _TCP = 0b11
-"""The access rights for TCP, bind and connect; since version 4."""
+"""The access rights for binding and connecting TCP sockets, which exist since version 4."""
 
 _SCOPES = 0b11
-"""The scopes, which forbid connections to abstract sockets of other processes and signals to them; since version 6."""
+"""The scopes that forbid connections to abstract sockets of other processes, and signals to them. They exist since version 6."""
 
 _READ = _READ_FILE | _READ_DIR
 _WRITE = _READ | _WRITE_FILE | _REMOVE_DIR | _REMOVE_FILE | _MAKE_DIR | _MAKE_FILE | _TRUNCATE
@@ -43,10 +43,9 @@ class _Beneath(ctypes.Structure):
 class Confinement:
     """The rules that `enforce` applies to the calling thread and everything it starts.
 
-    `readable`: files that may be read, and folders with everything below them; files and folders that cannot be opened are
-    omitted. `writable`: descriptors of files that may also be written, and of folders in which files may be created, changed
-    and removed. Descriptors that are open already are not affected. The constructor raises OSError if the kernel has no
-    Landlock.
+    `readable`: files that may be read, and folders with everything below them. Those that cannot be opened are omitted.
+    `writable`: descriptors of files that may also be written, and of folders in which files may be created, changed and removed.
+    Descriptors that are already open are not affected. The constructor raises OSError if the kernel has no Landlock.
     """
 
     def __init__(self, readable: Iterable[str], writable: Iterable[int]) -> None:

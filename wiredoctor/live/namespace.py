@@ -11,23 +11,23 @@ import socket
 import struct
 
 _NEW_NETWORK = 0x40000000
-"""CLONE_NEWNET of sched.h."""
+"""The flag CLONE_NEWNET of sched.h."""
 
 _GET_FLAGS, _SET_FLAGS = 0x8913, 0x8914
-"""SIOCGIFFLAGS and SIOCSIFFLAGS of linux/sockios.h."""
+"""The ioctl requests SIOCGIFFLAGS and SIOCSIFFLAGS of linux/sockios.h."""
 
 _IS_UP = 0x1
 _REQUEST = struct.Struct("16sh22x")
-"""struct ifreq with flags."""
+"""The layout of struct ifreq with interface flags."""
 
 LOOPBACK = "lo"
 
 
 def enter_own_network() -> None:
-    """Move this process into a new network namespace, and bring its loopback interface up. The process must have a single thread.
+    """Move this process into a new network namespace, and bring up its loopback interface.
 
-    The kernel removes the namespace when its last process ends. Raise PermissionError without CAP_SYS_ADMIN, and OSError if it
-    fails for another reason.
+    The process must have a single thread. The kernel removes the namespace when its last process ends. Raise PermissionError
+    without CAP_SYS_ADMIN, and OSError if it fails for another reason.
     """
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.unshare(_NEW_NETWORK):

@@ -1,4 +1,4 @@
-"""Separate privileges: start the recorder with the privileges it needs, then drop all privileges of this process."""
+"""Separate privileges: start the recorder with the privileges that it needs, then drop all privileges of this process."""
 
 from __future__ import annotations
 
@@ -29,10 +29,9 @@ class Started(NamedTuple):
 
 @contextmanager
 def start(order: Order) -> Generator[Started]:
-    """Start a recorder, then drop the privileges of this process; yield the recorder. The process must still have a single
-    thread.
+    """Start a recorder, then drop the privileges of this process, and yield the recorder.
 
-    Raise OSError if the recorder or its private folder cannot be created.
+    The process must still have a single thread. Raise OSError if the recorder or its private folder cannot be created.
     """
     user = target_user()
     folder = PrivateFolder(None if user is None else user.gid)

@@ -1,6 +1,6 @@
 """Control the recorder, a process that captures into files, reports events, and passes file descriptors.
 
-It is a separate program (`wiredoctor.recording`) that is executed rather than forked. It may have privileges that an analysis of
+It is a separate program (`wiredoctor.recording`) that is executed, not only forked. It may have privileges that an analysis of
 hostile bytes should not have, and it continues capturing while the analysis is slow. A socket connects the two: if the analysis
 ends for any reason, the recorder stops cleanly.
 """
@@ -30,7 +30,7 @@ _KEPT_VARIABLES = ("LANG", "LC_ALL", "LC_CTYPE", "TMPDIR", "TZ")
 """The environment variables passed to a recorder with privileges, besides a PATH of system folders."""
 
 ENDING = 5.0
-"""The time in seconds after which a recorder that was asked to end is terminated."""
+"""The time in seconds that the recorder has to end after a request to end. Then it is terminated."""
 
 _DESCRIPTORS = 16
 """The maximum number of file descriptors received at once."""
@@ -49,19 +49,19 @@ class Ring:
 
 
 TEMPORARY = Ring(8, 256 << 20)
-"""The ring used if packets need not be kept: 2 GiB, a minute of a busy gigabit link."""
+"""The ring for packets that need not be kept: 2 GiB, which is about a minute of traffic on a busy gigabit link."""
 
 
 @dataclass(frozen=True)
 class Order:
     """A request to capture: the interfaces, and the destination of the packets.
 
-    `folder`: the private folder of the capture. `file`: None for a ring of files without names in that folder. `snaplen` (bytes),
-    `duration` (seconds) and `packets` are limits; None means no limit. `buffer`: the kernel memory for packets in MiB per
-    interface; None for the default. `backend`: dumpcap, tcpdump or raw; None for the first that works. `outputs`: pairs of a path
-    and names. Without names, the path is a file that the recorder opens on request; otherwise it is a folder, and the names are
-    files in it. `stream`: the descriptor of a capture that another program is writing and that is read instead of interfaces.
-    `stream_name`: the name of the stream in messages.
+    `folder`: the private folder of the capture. `file`: the path of the capture file; None for a ring of files without names in
+    that folder. `snaplen` (bytes), `duration` (seconds) and `packets` are limits; None means no limit. `buffer`: the kernel
+    memory for packets in MiB per interface; None for the default. `backend`: dumpcap, tcpdump or raw; None for the first that
+    works. `outputs`: pairs of a path and names. Without names, the path is a file that the recorder opens on request; otherwise
+    it is a folder, and the names are files in it. `stream`: the descriptor of a capture that another program is writing and that
+    is read instead of interfaces. `stream_name`: the name of the stream in messages.
     """
 
     interfaces: tuple[str, ...]
@@ -81,11 +81,12 @@ class Order:
 
 @dataclass
 class Progress:
-    """The progress of the recorder according to its last event.
+    """The state of the recorder according to its last event.
 
     `bytes`: the total size of the complete blocks written to all files. `packets`: the number of packets in these blocks.
-    `dropped`: the number of packets dropped by the kernel; None if it is not known yet. `restarts`: how often the backend ended
-    unexpectedly and was restarted. `ended`: why capturing ended; None while it runs. `text`: a line that explains `ended`, or "".
+    `dropped`: the number of packets dropped by the kernel; None if it is not known yet. `restarts`: how often the backend was
+    restarted because it had ended unexpectedly. `ended`: why capturing ended; None while it runs. `text`: a line that explains
+    `ended`, or "".
     """
 
     bytes: int = 0
@@ -104,7 +105,7 @@ Event = dict[str, Any]
 class Recorder:
     """A running recorder process. At the end of its context, it is asked to stop, and terminated if it does not end in time.
 
-    With `waits`, it begins to capture after `begin`, runs until its socket is closed, and then removes `order.folder`.
+    With `waits`, it captures only after `begin`, runs until its socket is closed, and then removes `order.folder`.
     """
 
     def __init__(self, order: Order, *, waits: bool = False) -> None:
@@ -130,10 +131,9 @@ class Recorder:
         self._send(do="begin")
 
     def events(self, timeout: float) -> list[Event]:
-        """Wait up to `timeout` seconds for events, and return the events that arrived, except progress events, which only update
-        `progress`.
+        """Wait up to `timeout` seconds for events, and return those that arrived.
 
-        Raise RecorderError if capturing could not begin.
+        Progress events are not returned; they only update `progress`. Raise RecorderError if capturing could not begin.
         """
         end, found = time.monotonic() + timeout, list[Event]()
         while not self.over and self._wait(max(end - time.monotonic(), 0)):
@@ -157,7 +157,7 @@ class Recorder:
         self._send(do="stop")
 
     def open_output(self, number: int, name: str = "") -> int:
-        """Create a file that is to replace an output, and return its descriptor. Raise OSError if it cannot be created.
+        """Create a new file for an output, and return its descriptor. Raise OSError if it cannot be created.
 
         `number`: the index of the output in `order.outputs`. `name`: the file in the output, if the output is a folder.
         `commit_output` moves the new file to its place, `discard_output` removes it.
@@ -197,7 +197,7 @@ class Recorder:
         return bool(self._events) or bool(select.select([self._socket], [], [], timeout)[0])
 
     def _receive(self) -> bool:
-        """Wait until there are events, and queue them; return False if the recorder has ended.
+        """Wait for events, and queue them. Return False if the recorder has ended.
 
         Raise OSError if this process has too many open files to receive a descriptor.
         """

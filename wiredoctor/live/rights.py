@@ -24,7 +24,7 @@ _PACKAGES = (
     "wiredoctor", "numpy", "polars", "_polars_runtime_32", "jinja2", "markupsafe", "rich", "pygments", "markdown_it", "mdurl",
     "typer", "click", "zstandard", "lz4", "dpkt", "scapy", "encodings", "collections", "importlib", "json", "email",
 )  # fmt: skip
-"""The packages that an analysis imports, some of them late; the new user must be able to read them."""
+"""The packages that an analysis imports, some of them late. The user that the process becomes must be able to read them."""
 
 _READABLE = (
     "/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib", "/usr/share/zoneinfo", "/etc/ld.so.cache", "/etc/localtime",
@@ -47,7 +47,7 @@ class Rights(NamedTuple):
 
     `user`: the user that the process became; None if it did not change. `note`: a sentence about privileges that could not be
     dropped, or about a missing confinement; empty if nothing is wrong. `detail`: the reason why root did not become another user,
-    if this is the only problem. It is shown only with --verbose, because it would appear in every capture on such a system.
+    if that is the only problem. It is shown only with --verbose, because it would appear in every capture on that system.
     """
 
     user: User | None
@@ -55,7 +55,7 @@ class Rights(NamedTuple):
     detail: str = ""
 
     def text(self, *, verbose: bool) -> str:
-        """Return what to show: the note and, if `verbose`, the detail."""
+        """Return the text to show: the note and, if `verbose`, the detail."""
         return "; ".join(part for part in (self.note, self.detail if verbose else "") if part)
 
 
@@ -90,7 +90,7 @@ def _number(text: str | None) -> int:
 def drop(user: User | None, folder: int) -> Rights:
     """Drop all capabilities. Unless `user` is None, also become this user, and confine the process with Landlock and seccomp.
 
-    The confined process can only read the installation and files that libraries need, and can only write in the folder with the
+    The confined process can only read the installation and files that libraries need. It can only write in the folder with the
     descriptor `folder`. `user`: the result of `target_user`. If this user cannot read the installation, or a container refuses
     the change, the process stays root without capabilities.
     """
@@ -130,7 +130,7 @@ def _confinement(folder: int) -> Confinement | None:
 
 
 def _origins() -> list[str]:
-    """Return the path of the __init__.py of each of _PACKAGES that is installed."""
+    """Return, for each of _PACKAGES that is installed, the path of its __init__.py."""
     specs = [importlib.util.find_spec(name) for name in _PACKAGES]
     return [spec.origin for spec in specs if spec is not None and spec.origin]
 
@@ -168,8 +168,8 @@ def _change_groups(user: User) -> None:
 def _rehearse(user: User, confinement: Confinement | None) -> tuple[str, str]:
     """Test in a child process whether the analysis can run as a user with this installation.
 
-    Return two texts: the reason why it cannot, and the path of a file of the installation that the confinement makes unreadable.
-    Each is "" if there is none.
+    Return two texts: why it cannot, and the path of a file of the installation that the confinement makes unreadable. Each is ""
+    if there is no such problem.
     """
     origins = _origins()
     reader, writer = os.pipe()
@@ -199,8 +199,9 @@ def _attempt(user: User, origins: list[str]) -> str:
 
 
 def _find_uncovered(origins: list[str], confinement: Confinement | None) -> str:
-    """Confine this process. Return one of the files `origins` that it can no longer read, such as a link's target; "" if there is
-    none.
+    """Confine this process. Return one of the files `origins` that it can no longer read, or "".
+
+    A file may be unreadable because it is a link to a place outside of the installation.
     """
     readable = [file for file in origins if os.access(file, os.R_OK)]
     if confinement is not None:
@@ -239,14 +240,14 @@ def _search_path() -> list[str]:
 
 
 def _nearest_folder(place: str) -> str:
-    """Return an entry of sys.path if it is a folder; otherwise (an archive, or missing) the nearest existing folder above it."""
+    """Return an entry of sys.path if it is a folder; for an archive or a missing entry, the nearest existing folder above it."""
     while not os.path.isdir(place) and place != os.path.dirname(place):
         place = os.path.dirname(place)
     return place
 
 
 def _unreadable_below(place: str) -> Iterator[str]:
-    """Yield those folders and files at or below `place` that this process cannot read.
+    """Yield the folders and files at or below `place` that this process cannot read.
 
     Only one file per folder is checked, because checking all of them would be slow.
     """

@@ -35,32 +35,32 @@ from wiredoctor.text.durations import duration_text
 from wiredoctor.text.redact import showing_secrets
 
 BATCH = 20_000
-"""The maximum number of packets per step, because other work waits during a step."""
+"""The maximum number of packets per step. Other work waits during a step."""
 
 TICK = 0.2
-"""The minimum time in seconds between two steps that read all packets: a step for one packet costs as much as for a thousand."""
+"""The minimum time in seconds between two steps that read all packets: a step for one packet costs as much as for many."""
 
 BUSY = 0.2
 """The fraction of a processor's time that these steps may use."""
 
 LONGEST_TICK = 0.5
-"""The maximum time in seconds between two steps if packets arrive; it takes precedence over BUSY."""
+"""The maximum time in seconds between two steps while packets arrive. It takes precedence over BUSY."""
 
 CLEANING = 60.0
 """The time in seconds between two removals of old rows."""
 
 LATE = {"tcpdump": 2.5}
-"""The maximum time in seconds by which a backend delays packets, if it is more than one second."""
+"""The maximum time in seconds by which a backend delays packets, by its name; 1 second for backends that are not listed."""
 
 
 @dataclass(frozen=True)
 class Status:
     """The state of a live capture.
 
-    `captured`, `analysed`: numbers of packets. `dropped`: the number of packets dropped by the kernel; None if it is not known
-    yet. `connections` counts all connections, `open` those still open, and `exchanges` the finished exchanges. `lag`: by how many
-    seconds the analysis is behind the capture. `unread_bytes`: the number of bytes not read yet. `waiting`: the number of
-    possible findings that may still change.
+    `captured`, `analysed`: the numbers of captured and of analyzed packets. `dropped`: the number of packets dropped by the
+    kernel; None if it is not known yet. `connections` counts all connections, `open` those still open, and `exchanges` the
+    finished exchanges. `lag`: by how many seconds the analysis is behind the capture. `unread_bytes`: the number of bytes not
+    read yet. `waiting`: the number of possible findings that may still change.
     """
 
     backend: str = ""
@@ -117,8 +117,9 @@ def watch(
 
 
 class Session:
-    """A running live capture. `clock`: a function that returns the current time in ns since 1970, from the same clock as the
-    packets' timestamps.
+    """A running live capture.
+
+    `clock`: a function that returns the current time in ns since 1970, by the clock that also sets the packets' timestamps.
     """
 
     def __init__(
@@ -158,9 +159,10 @@ class Session:
 
     @property
     def ended(self) -> tuple[str, str]:
-        """The reason why capturing ended, and a line about it or "". The reason is "" while capturing goes on.
+        """The reason why capturing ended, and a line about it or "". The reason is "" while capturing continues.
 
-        Reasons: stopped, duration, packets, end (of a stream), full (disk), backend (failed), died (the recorder) and signal.
+        The reasons are: stopped, duration, packets, end (of a stream), full (disk), backend (failed), died (the recorder) and
+        signal.
         """
         return self._recorder.progress.ended or "", self._recorder.progress.text
 
@@ -223,7 +225,8 @@ class Session:
     def _remove(self, end: int, news: News) -> None:
         """Handle the removal of the ring's oldest file, which ended at offset `end` of the stream.
 
-        Its unread data can still be read until the analysis is a complete ring behind. Older data than that is skipped.
+        Unread data of removed files can still be read, unless the analysis is a complete ring behind. Then the oldest data is
+        skipped.
         """
         ring = self._recorder.order.ring
         least = 0 if ring is None else end - ring.files * ring.bytes
@@ -255,7 +258,7 @@ class Session:
         return found
 
     def _silent_until(self) -> int | None:
-        """Return the time (ns since the first packet) before which all packets must have arrived.
+        """Return the time (ns since the first packet) up to which all packets must have arrived.
 
         Return None before the first packet, after damage, and for a stream. The clock and delay of a stream are unknown, so its
         time only advances with its packets.
@@ -266,7 +269,7 @@ class Session:
         return None if first is None else self._clock() - first - round(late * SECOND)
 
     def _due_in(self) -> float:
-        """Return the time in seconds until something becomes final if no packet arrives; infinity if nothing does."""
+        """Return in how many seconds something becomes final if no packet arrives; infinity if nothing does."""
         clock, deadline = self._silent_until(), self._deadline()
         return inf if clock is None or deadline is None else max(deadline - clock, 0) / SECOND
 

@@ -2,8 +2,8 @@
 
 A seccomp filter reports each connect(2) and listen(2) to the supervisor before the kernel executes the call (seccomp_unotify(2)).
 The supervisor copies the socket's descriptor, reads the destination, and lets the call continue unchanged. From the copy, it then
-reads the local address and port that the kernel has assigned. So even connections that last only a millisecond are recorded; a
-list of open sockets would miss them. The socket of a connection that is refused at once has lost its port by then. Such a
+reads the local address and port that the kernel has assigned. Therefore even connections that last only a millisecond are
+recorded; a list of open sockets would miss them. If a connection is refused at once, its socket has already lost its port. Such a
 connection is identified by its destination and the time of the call.
 
 Not recorded: connections that were opened earlier and inherited, connections that another process (a daemon) opens on behalf of
@@ -46,32 +46,32 @@ _MACHINES = {
 
 _PIDFD_GETFD = 438
 _NO_NEW_PRIVILEGES = 38
-"""PR_SET_NO_NEW_PRIVS, which an unprivileged process needs for a filter; as a consequence, sudo does not work in the program."""
+"""PR_SET_NO_NEW_PRIVS, which a process without privileges needs for a filter. It makes sudo fail in the program."""
 
 _SET_FILTER, _NEW_LISTENER = 1, 8
 _LOAD, _EQUAL, _RETURN = 0x20, 0x15, 0x06
 _ALLOW, _NOTIFY = 0x7FFF0000, 0x7FC00000
 _RECEIVE, _SEND = 0xC0502100, 0xC0182101
-"""SECCOMP_IOCTL_NOTIF_RECV and SECCOMP_IOCTL_NOTIF_SEND of linux/seccomp.h."""
+"""The ioctl requests SECCOMP_IOCTL_NOTIF_RECV and SECCOMP_IOCTL_NOTIF_SEND of linux/seccomp.h."""
 _IS_VALID = 0x40082102
-"""SECCOMP_IOCTL_NOTIF_ID_VALID."""
+"""The ioctl request SECCOMP_IOCTL_NOTIF_ID_VALID of linux/seccomp.h."""
 _CONTINUE = 1
 
 _NOTICE = struct.Struct("=QII iIQ 6Q")
-"""struct seccomp_notif: id, pid, flags, then number, architecture, instruction pointer and arguments of the call."""
+"""The layout of struct seccomp_notif: id, pid, flags, then the number, architecture, address and arguments of the call."""
 _ANSWER = struct.Struct("=QqiI")
 
 _PORT_WITHIN = 0.02
-"""Seconds to wait until the kernel has assigned a port to a connecting socket; it does so at once unless the machine is busy."""
+"""Seconds to wait for the kernel to assign a port to a connecting socket. It does so at once unless the machine is busy."""
 
 _LOOK_FOR_PORT = 0.0002
-"""Seconds between two checks for the port."""
+"""Seconds between two checks whether the kernel has assigned a port."""
 
 NOT_FOUND, NOT_EXECUTABLE = 127, 126
 """The exit codes of a shell for a program that is not found, and for one that cannot be executed."""
 
 UNSUPPORTED = "unsupported"
-"""The `event` of the message that the kernel cannot report the calls; no `connect`, `attempt` or `listen` follows."""
+"""The `event` of the message that the kernel cannot report the calls. No `connect`, `attempt` or `listen` event follows it."""
 
 
 _IN, _IN6 = 16, 28
@@ -100,12 +100,12 @@ class Supervisor:
         self.clients: set[tuple[str, int]] = set()
         """The local address and port of each connection that the program opened."""
         self.attempts: list[Attempt] = []
-        """Calls of connect(2) that left the socket without a local port: the connection was refused at once, or had no route."""
+        """Calls of connect(2) after which the socket had no local port: they were refused at once, or had no route."""
         self.servers: set[int] = set()
         """The ports on which the program listened."""
         self.is_supported = True
         self.is_overdue = False
-        """The program was still running at its time limit."""
+        """True if the program was still running at its time limit."""
         self.failure = ""
         """Why the program could not be started; "" if it was."""
         self._partial = b""
@@ -180,8 +180,9 @@ def _supervise(control: socket.socket, command: Sequence[str], limits: Sequence[
 
 
 class _Control:
-    """The supervisor's socket to the process that started it. Sending a report never blocks, because the program would have to
-    wait too.
+    """The supervisor's socket to the process that started it.
+
+    Sending a report never blocks, because the program would have to wait meanwhile.
     """
 
     def __init__(self, connected: socket.socket) -> None:
@@ -287,7 +288,7 @@ def _forget(watched: select.poll, control: _Control) -> None:
 
 
 def _forward(control: _Control, child: int) -> bool:
-    """Forward requested signals to the program. Return False if the requesting process has ended; the program then continues."""
+    """Forward requested signals to the program. Return False if the requesting process has ended; the program continues then."""
     data = control.read()
     for word in (data or b"").split():
         with contextlib.suppress(ProcessLookupError):
@@ -296,9 +297,9 @@ def _forward(control: _Control, child: int) -> bool:
 
 
 def _stay(listener: int | None, control: _Control) -> None:
-    """Serve the processes that the program left behind: let their reported calls continue until all have ended.
+    """Serve the processes that the program left behind: let their reported calls continue until all of them have ended.
 
-    The remaining reports are sent in the meantime.
+    Reports that are still unsent are sent meanwhile.
     """
     while listener is not None or control.is_behind:
         watched = select.poll()
@@ -381,7 +382,7 @@ def _install() -> int | None:
 
 
 def _receive(ours: socket.socket) -> tuple[int | None, str]:
-    """Return the filter's descriptor, as sent by the program's process, and an empty error message.
+    """Return the filter's descriptor, sent by the program's process, and an error message or "".
 
     The descriptor is None if the filter was not installed.
     """

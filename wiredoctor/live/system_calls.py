@@ -30,14 +30,14 @@ class _Machine(NamedTuple):
 _EVERYWHERE = (
     424, 425, 428, 430, 438, 452, 463, 466, 467, 469,
 )  # fmt: skip
-"""The numbers of system calls that are refused on every machine.
+"""The numbers of the system calls that are refused on every machine.
 
 They are pidfd_send_signal, io_uring_setup, open_tree, fsopen, pidfd_getfd, fchmodat2, setxattrat, removexattrat, open_tree_attr
 and file_setattr.
 """
 
 _CLONE3 = 435
-"""The number of clone3. Its flags are in memory, where a filter cannot see them; after ENOSYS, libraries use clone(2)."""
+"""The number of clone3. A filter cannot see its flags, which are in memory. After ENOSYS, libraries use clone(2) instead."""
 
 _MACHINES = {
     "x86_64": _Machine(
@@ -108,7 +108,7 @@ _X32 = 0x40000000
 """The lowest system call number of the x32 interface of x86-64."""
 
 _Step = tuple[int, int, int, int]
-"""An instruction: code, number of instructions to skip if true and if false, and value."""
+"""An instruction of a filter: its code, the numbers of instructions to skip if true and if false, and its value."""
 
 
 class _Instruction(ctypes.Structure):
@@ -172,10 +172,10 @@ def _block(number: int, steps: list[_Step]) -> list[_Step]:
 
 
 def _only(values: tuple[int, ...]) -> list[_Step]:
-    """Return filter instructions that allow these values of the argument loaded before, and refuse all others."""
+    """Return filter instructions that allow these values of the argument that was loaded last, and refuse all others."""
     return [*((_EQUAL, len(values) - i, 0, value) for i, value in enumerate(values)), _REFUSED, _ALLOWED]
 
 
 def _unless(values: tuple[int, ...]) -> list[_Step]:
-    """Return filter instructions that refuse these values of the argument loaded before, and allow all others."""
+    """Return filter instructions that refuse these values of the argument that was loaded last, and allow all others."""
     return [*((_EQUAL, len(values) - i, 0, value) for i, value in enumerate(values)), _ALLOWED, _REFUSED]
