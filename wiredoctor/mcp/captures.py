@@ -1,4 +1,4 @@
-"""Find captures in the folders that the server was started with, and keep the newest reports."""
+"""Find captures in the folders of the server, and keep the newest reports."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ class Refused(ValueError):
 
 
 class Bounds(NamedTuple):
-    """The limits for a capture: the size of the file in bytes, and the time for its analysis in seconds."""
+    """The limits for a capture: the size of its file in bytes, and the time for its analysis in seconds."""
 
     bytes: int
     seconds: float
 
 
 class Listed(NamedTuple):
-    """A capture: its name in requests, its size in bytes, and the time of its last change (seconds since 1970)."""
+    """A capture: its name in requests, its size in bytes, and the time of its last change in seconds since 1970."""
 
     name: str
     bytes: int
@@ -46,9 +46,9 @@ class Listed(NamedTuple):
 
 
 class Archive:
-    """The captures in some folders.
+    """The captures in the folders of the server.
 
-    Names are relative to the folder; if there are several folders, the number of the folder comes first: `2/a.pcap`.
+    Names are relative to their folder. If there are several folders, the number of the folder comes first: `2/a.pcap`.
     """
 
     def __init__(self, folders: Sequence[str], bounds: Bounds) -> None:

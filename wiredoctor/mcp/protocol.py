@@ -32,7 +32,7 @@ _SENTENCES = {
     "too_long": "must have at most {max_length} names",
     "no_number": "must be a number, not true or false",
 }
-"""Sentences about invalid arguments, by pydantic's name of the error; other errors keep pydantic's text."""
+"""Sentences about invalid arguments, by pydantic's name of the error. Other errors are described with pydantic's own text."""
 
 MAX_DIGITS = 19
 """The maximum number of digits of an integer that fits in 64 bits."""
@@ -52,9 +52,9 @@ class Server(MCPServer[Any]):
             raise
 
     async def _check_names(self, name: str, arguments: dict[str, Any]) -> None:
-        """Raise ToolError if the tool has no argument with one of these names.
+        """Raise ToolError if `arguments` has a name that is not an argument of the tool `name`.
 
-        The SDK would silently ignore the argument, and the tool would answer a different question.
+        The SDK would silently ignore it, and the tool would answer a different question.
         """
         known = next((list(tool.input_schema["properties"]) for tool in await self.list_tools() if tool.name == name), None)
         wrong = [] if known is None else [given for given in arguments if given not in known]
@@ -115,7 +115,7 @@ def refusal(error: Exception) -> JSONRPCError | None:
 
 
 def _parse_leniently(text: str) -> Any:
-    """Parse JSON that the SDK refuses (lone surrogates, long integers); return None if that fails too."""
+    """Parse JSON that the SDK refuses (lone surrogates, long integers); return None if that fails as well."""
     try:
         return json.loads(text, parse_int=lambda digits: int(digits) if len(digits) <= MAX_DIGITS else None)
     except (ValueError, RecursionError):

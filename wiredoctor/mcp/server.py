@@ -40,7 +40,7 @@ MAX_INTEGER = 2**53 - 1
 """The largest integer that every JSON parser reads exactly (RFC 8259 section 6)."""
 
 MAX_SECONDS = 1e9
-"""The maximum of a time in seconds: more than 30 years, but in nanoseconds it still fits in 64 bits."""
+"""The maximum of a time in seconds: more than 30 years, but its nanoseconds still fit in 64 bits."""
 
 MAX_NAME = 100
 MAX_WORDS = 4096
@@ -50,7 +50,7 @@ Call = TypeVar("Call", bound=Callable[..., Any])
 
 
 def _no_bool(value: object) -> object:
-    """Return `value`, but refuse a bool, which pydantic would read as 0 or 1."""
+    """Return `value`. Refuse a bool, which pydantic would otherwise read as 0 or 1."""
     if isinstance(value, bool):
         raise PydanticCustomError("no_number", "Input should be a number, not true or false")
     return value
