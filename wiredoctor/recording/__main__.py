@@ -17,11 +17,11 @@ from wiredoctor.recording.recorder import Recorder
 from wiredoctor.recording.request import read_request
 
 PRIORITY = -5
-"""The nice value of this program and its backends: busy machines lose packets, and these processes use little CPU time."""
+"""The nice value of this program and its backends. Busy machines lose packets, and these processes use little CPU time."""
 
 
 def _nothing(number: int, frame: FrameType | None) -> None:
-    """Do nothing: Python writes a byte to the pipe of `_wake` for each signal that has a handler."""
+    """Handle a signal by doing nothing: Python writes a byte to the pipe of `_wake` for each signal that has a handler."""
 
 
 def _wake() -> int:

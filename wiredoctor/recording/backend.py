@@ -22,17 +22,18 @@ _FIRST_WORD = 15.0
 """The time in seconds within which a started backend must begin to capture."""
 
 _TRIES, _TRIES_WITHIN = 4, 60.0
-"""A backend is no longer restarted after it has ended without a known cause this often within this time in seconds."""
+"""The number of ends without a known cause, and the seconds within which they occur, after which a backend is not restarted."""
 
 
 class StoppedError(Exception):
-    """A stop was requested."""
+    """A stop was requested while the backend was started."""
 
 
 class Backend:
-    """Starts the backend that a request needs, and restarts it. `source`: the running backend, or None.
+    """Starts the backend that a request needs, and restarts it.
 
-    The pcapng blocks of the backend go to `blocks`. `control`: the files on which stop requests arrive.
+    `source`: the running backend, or None. The pcapng blocks of the backend go to `blocks`. `control`: the files on which stop
+    requests arrive.
     """
 
     def __init__(self, request: Request, links: Links, blocks: Blocks, control: Sequence[int]) -> None:
@@ -68,10 +69,9 @@ class Backend:
         return "; ".join(found.text for found in troubles)
 
     def restart(self) -> Trouble | None:
-        """Restart the backend on the interfaces that are up. Return the reason if that fails; otherwise None, even if no
-        interface is up.
+        """Restart the backend on the interfaces that are up.
 
-        Raise StoppedError if a stop is requested.
+        Return the reason if that fails; otherwise None, even if no interface is up. Raise StoppedError if a stop is requested.
         """
         interfaces = self._links.usable()  # none for a stream, which cannot begin again
         found = self._start(self._name, interfaces) if interfaces else None
@@ -123,7 +123,7 @@ class Backend:
         self._guard.dismiss()
 
     def ended_too_often(self) -> bool:
-        """Count an unexplained end of the backend; return whether there were too many of them to restart it again."""
+        """Record an unexplained end of the backend. Return whether it ended too often to be restarted again."""
         now = time.monotonic()
         self._ends = [end for end in self._ends if now - end < _TRIES_WITHIN] + [now]
         return len(self._ends) >= _TRIES

@@ -1,4 +1,4 @@
-"""Split a stream of pcapng blocks (draft-ietf-opsawg-pcapng) into complete blocks; input comes in pieces of any size."""
+"""Split a stream of pcapng blocks (draft-ietf-opsawg-pcapng) into complete blocks. The input arrives in pieces of any size."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _LEAST = {SECTION: 28, INTERFACE: 20, STATISTICS: 24, ENHANCED: 32}
 """The minimum size in bytes of each type of block."""
 
 LARGEST = 16 << 20
-"""The maximum size of a block in bytes; a larger one means that block boundaries were lost."""
+"""The maximum size of a block in bytes. A larger size means that the boundaries between blocks were lost."""
 
 _ROOM = 1 << 20
-"""The number of bytes to read at once, and to keep free in the buffer: the capacity of a pipe."""
+"""The number of bytes that are read at once, and kept free in the buffer. It is the capacity of a pipe."""
 
 _ISB_DROPPED, _ISB_OS_DROPPED = 5, 7
 """The options of an Interface Statistics Block with packets dropped by the interface and by the system.
@@ -51,10 +51,10 @@ class Blocks:
         self.dropped: dict[int, int] = {}
         """The number of dropped packets by interface number, as the statistics blocks of the current section report it."""
         self.dropped_before: dict[int, int] = {}
-        """The number of dropped packets, by interface number, to add to later statistics blocks, which do not count them."""
+        """The number of dropped packets, by interface number, to add to later statistics blocks, which do not include them."""
 
     def restart(self) -> None:
-        """Drop the incomplete block and all that is known of the section; a new stream begins with its own section."""
+        """Drop the incomplete block and everything known of the section, because a new stream begins with its own section."""
         self._start = self._end = 0
         self._order, self.preamble, self.dropped, self.dropped_before = "", b"", {}, {}
 
@@ -117,7 +117,7 @@ class Blocks:
     def _packets(self, at: int, most: int, stop: int) -> tuple[int, int]:
         """Find up to `most` complete Enhanced Packet Blocks between the offsets `at` and `stop`.
 
-        Return the offset after the last of these blocks, and their number. The loop runs for every packet, so it must be short.
+        Return the offset after the last of these blocks, and their number. The loop runs once per packet, so it must be short.
         """
         if not self._order:
             return at, 0

@@ -12,7 +12,8 @@ from typing import Any
 Message = dict[str, Any]
 """A request. `do` is begin, stop, open, commit, discard or remove.
 
-The last four also have `output`, an index into `outputs` of the Request, and `name`, a file in that output if it is a folder.
+The last four also have `output`, an index into `outputs` of the Request, and `name`, which is a file in the output if the output
+is a folder.
 """
 
 _LONGEST = 4096
@@ -21,7 +22,7 @@ _LONGEST = 4096
 STOP: Message = {"do": "stop"}
 
 SIGNAL: Message = {"do": "stop"}
-"""A stop request that comes from a signal rather than from the analysis."""
+"""The stop request that stands for a signal, not for a request of the analysis."""
 
 
 class Control:
@@ -59,7 +60,7 @@ class Control:
 
     @property
     def open_files(self) -> list[int]:
-        """The descriptors to wait for: `woken`, and also `file` until that has ended."""
+        """The descriptors to wait for: `woken` and, until it has ended, `file`."""
         return [self._woken] if self.closed else [*self.files]
 
 

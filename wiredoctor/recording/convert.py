@@ -16,7 +16,7 @@ _FORMS = {
     b"\x4d\x3c\xb2\xa1": ("<", 1),
     b"\xa1\xb2\x3c\x4d": (">", 1),
 }
-"""The byte order and the nanoseconds per tick, by magic number."""
+"""The byte order and the nanoseconds per unit of a timestamp's fraction, by magic number."""
 
 
 def is_pcap(data: bytes) -> bool:
