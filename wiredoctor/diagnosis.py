@@ -67,7 +67,7 @@ class Done:
 
 @contextmanager
 def without_collector() -> Generator[None]:
-    """Suspend the garbage collector in the block, because it would scan the open connections again and again.
+    """Suspend the garbage collector in the block. It would scan the open connections again and again.
 
     The code in the block must not create reference cycles that last.
     """
@@ -125,10 +125,10 @@ def _resolve(
     capture: Captured, analysis: Analysis, rules: RuleSet, found: CandidateStore, connections: Spill, exchanges: Spill,
     judge: Callable[[Candidates], Candidates], totals: dict[str, RuleTotal], *, live: bool,
 ) -> tuple[list[Finding], rule_engine.Explained, gateways.Gateways, int]:  # fmt: skip
-    """Return four results: the findings (one per cause), what all candidates explain, the gateways, and the number of uncompared
-    connections.
+    """Return four results: the findings, the ends that they explain, the gateways, and the number of connections not compared.
 
-    Summary rules run here, over the complete capture or over the end of a long one. `totals` receives what each rule found.
+    There is one finding per cause. Summary rules run here, over the complete capture or over the end of a long one, so the oldest
+    connections may not be compared. `totals` is filled with the totals of each rule.
     """
     modules = rules.modules
     scans = {"connections": connections.scan(), "captures": analysis.capture_table().lazy(), **_exchange_tables(exchanges)}
@@ -252,7 +252,7 @@ def _join_reports(done: list[Done], checked: dict[str, Checked], unasked: dict[s
 
 
 def _delay_beyond_limit(done: Sequence[Done]) -> float:
-    """Return the time (s) that was lost to problems that are not among the findings, because a limit was reached."""
+    """Return the time in seconds lost to candidates that are not among the findings because a limit was reached."""
     beyond = 0.0
     for one in done:
         if sum(total.findings for total in one.totals.values()) > len(one.findings):
@@ -261,8 +261,7 @@ def _delay_beyond_limit(done: Sequence[Done]) -> float:
 
 
 class Scan(NamedTuple):
-    """The rows of one table in all captures; they are read on demand. If `secrets` is false, values that may be secret are
-    masked.
+    """The rows of one table in all captures, read on demand. If `secrets` is false, values that may be secret are masked.
 
     `people`: use masks that a human reader cannot take for text that was sent.
     """

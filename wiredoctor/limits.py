@@ -1,6 +1,6 @@
-"""All limits of wiredoctor, which bound memory and work for any capture, each with its reason.
+"""All limits of wiredoctor, each with its reason. They bound memory and work for any capture.
 
-A stage reads `limits.HEAD.value` when it runs, never earlier. It counts in a LimitsReached object what it left out or cut off,
+A stage reads `limits.HEAD.value` when it runs, never earlier. It counts what it left out or cut off in a LimitsReached object,
 and the report has a sentence about it. Thresholds of rules are different: they decide what becomes a finding, and users may
 change them.
 """
@@ -20,9 +20,9 @@ _HOUR = 3_600 * SECOND
 class Limit:
     """A limit on memory or work. `unit` says what `value` counts; times (unit "ns") are in nanoseconds.
 
-    stage: where the limit applies. sentence: the text for the report when the limit was reached, with {limit} and {count},
-    written as `{count:head was|heads were}` for one and for several. It is "" if nothing is lost, or if the result itself shows
-    what was cut off.
+    stage: where the limit applies. sentence: the text for the report if the limit was reached, with the placeholders {limit} and
+    {count}. `{count:head was|heads were}` has one form for a count of one and another for larger counts. The sentence is "" if
+    nothing is lost, or if the result itself shows what was cut off.
     """
 
     name: str
@@ -45,12 +45,12 @@ class Limit:
         return f"{self.value:,} {self.unit}"
 
     def describe(self, count: int) -> str:
-        """Return the sentence for the report if the limit was reached `count` times."""
+        """Return the sentence for a report in which the limit was reached `count` times."""
         return self.sentence.format(limit=self.text, count=_Count(count))
 
 
 class _Count(int):
-    """A number that is formatted with its noun, given as `one|several`."""
+    """A number that is formatted with a noun, given as `one|several`."""
 
     def __format__(self, nouns: str) -> str:
         one, _, several = nouns.partition("|")
@@ -59,7 +59,7 @@ class _Count(int):
 
 @dataclass(eq=False, repr=False)
 class LimitsReached:
-    """The limits that were reached: name -> how often. All stages of an analysis share this object."""
+    """The limits that were reached: how often, by name. All stages of an analysis share this object."""
 
     counts: dict[str, int] = field(default_factory=dict[str, int])
 
@@ -69,7 +69,7 @@ class LimitsReached:
             self.counts[limit.name] = self.counts.get(limit.name, 0) + count
 
     def join(self, others: Iterable[Mapping[str, int]]) -> None:
-        """Add the counts from other processes that read the same capture; `others` has the counts of each process."""
+        """Add the counts of other processes that read the same capture. Each element of `others` comes from one process."""
         for counts in others:
             for name, count in counts.items():
                 self.counts[name] = self.counts.get(name, 0) + count

@@ -29,10 +29,10 @@ from wiredoctor.text.redact import showing_secrets
 Catalogue = Mapping[str, RuleModule]
 
 MAX_JOBS = 8
-"""The maximum useful number of processes: each one reads all records and headers, so more gain little and take memory."""
+"""The maximum number of processes that is useful. Each one reads all records and headers, so more gain little and take memory."""
 
 SHARED_FROM = 32 << 20
-"""The size of a capture in bytes above which a second process saves more time than its start takes."""
+"""The size of a capture in bytes from which a second process saves more time than its start takes."""
 
 __all__ = [
     "Budget",
@@ -106,7 +106,7 @@ def run(
     """Analyze captures like `analyze`. `budget`: disk space shared with other runs; if given, `settings.max_spool` is not used.
 
     `on_note` is called with one line about the files of a folder that are not captures. `is_stopped` is called often while
-    packets are read. When it returns True, the report covers what was read until then.
+    packets are read. When it returns True, the report covers the packets read until then.
     """
     rules = rule_engine.load(settings)
     if not settings.jobs:
@@ -167,7 +167,7 @@ def _part(progress: Progress | None, number: int, count: int) -> Progress:
 def _shareable_bytes(capture: CaptureFiles) -> int:
     """Return how many bytes each process would have to read if several processes analyzed the capture.
 
-    Return 0 if each process would have to decompress several files. Then a single process is faster.
+    Return 0 if each of them would have to decompress several files, because a single process is faster then.
     """
     if len(capture.members) == 1:
         return capture.members[0].open().size
