@@ -1,7 +1,7 @@
-"""Replace a file completely or not at all: write a new file next to it, then rename the new one.
+"""Replace a file completely or not at all: write a new file next to it, then give that file the name of the old one.
 
 A command may run as root while others own the folder that it writes to. Therefore a path is resolved once, one component at a
-time, and only along symbolic links of the effective user or of root. Everything after that is relative to the open folder.
+time, and only along symbolic links of the effective user or of root. All later steps are relative to the open folder.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _MAX_LINKS = 40
 """The maximum number of symbolic links that are followed, as in Linux."""
 
 _NAME_BYTES = 64
-"""The number of bytes of a name that its temporary file's name contains, so even the longest name can have one."""
+"""The number of bytes of a file's name that are used in the name of its temporary file, so that name is never too long."""
 
 _BUFFER = 1 << 16
 _COPIED = 1 << 20
@@ -41,10 +41,10 @@ _ACL = "system.posix_acl_access"
 
 
 class Target(NamedTuple):
-    """A file that may not exist yet: its name in a folder that stays open until `close`.
+    """A file, which may not exist yet: its name in a folder that stays open until `close`.
 
-    `path` is the user's name for the file. `is_open_file`: the name links to an open file of a process (/dev/fd/1); only the
-    kernel can follow this link. If `folder` is None (on Windows), `name` is a path.
+    `path`: the name that the user gave. `is_open_file`: the name links to an open file of a process (/dev/fd/1); only the kernel
+    can follow this link. If `folder` is None (on Windows), `name` is a path.
     """
 
     folder: int | None
@@ -74,7 +74,7 @@ class Target(NamedTuple):
     def existing_mode(self) -> int | None:
         """Return the type and permissions of the file; None if it does not exist.
 
-        Raise IsADirectoryError for a directory, and PermissionError for a file of another user in a shared folder like /tmp,
+        Raise IsADirectoryError for a directory. Raise PermissionError for a file of another user in a shared folder like /tmp,
         because its owner could read what is written.
         """
         try:
@@ -264,7 +264,7 @@ class Replacement:
     def _open_existing(self) -> int:
         """Open the file that is to be replaced, and return its descriptor.
 
-        Raise OSError if the file may not be written: then it must not be replaced either.
+        Raise OSError if the file may not be written, because then it must not be replaced either.
         """
         flags = os.O_WRONLY | _NOFOLLOW | _NONBLOCK | _NOCTTY | _BINARY
         existing = self._existing = self._keep(os.open(self._target.name, flags, dir_fd=self._target.folder))
@@ -410,7 +410,7 @@ class _NamedFile(io.FileIO):
 
 @contextmanager
 def room_needed(folder: str | os.PathLike[str]) -> Generator[None]:
-    """If the disk is full in the block, raise the exception of `no_room` instead of the one that Polars raises."""
+    """If the disk becomes full in the block, raise the exception that `no_room` returns instead of Polars' own."""
     try:
         yield
     except Exception as error:
@@ -428,7 +428,7 @@ def is_full(error: Exception) -> bool:
 
 
 def no_room(folder: str | os.PathLike[str]) -> OSError:
-    """Return an OSError that says that there is no room for temporary files in `folder`."""
+    """Return an OSError for a disk without room for temporary files in `folder`."""
     return OSError(errno.ENOSPC, "no room for temporary files (TMPDIR names another folder)", os.fspath(folder))
 
 

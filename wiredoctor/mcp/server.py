@@ -43,8 +43,9 @@ MAX_SECONDS = 1e9
 """The maximum of a time in seconds: more than 30 years, but its nanoseconds still fit in 64 bits."""
 
 MAX_NAME = 100
+"""The maximum number of characters of a name, such as that of a rule."""
 MAX_WORDS = 4096
-"""The maximum number of characters of a rule or field name, and of a text from a capture."""
+"""The maximum number of characters of a text that is searched in a capture."""
 
 Call = TypeVar("Call", bound=Callable[..., Any])
 

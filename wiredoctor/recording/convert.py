@@ -37,11 +37,11 @@ class PcapStream:
 
     @property
     def has_data(self) -> bool:
-        """True if bytes of an incomplete header or packet are waiting."""
+        """True if the stream contains the beginning of a header or packet that is still incomplete."""
         return bool(self._rest)
 
     def feed(self, data: bytes) -> bytes:
-        """Take the next bytes of the stream; return the blocks of all packets that are now complete.
+        """Add the next bytes of the stream, and return the blocks of all packets that are now complete.
 
         Raise StreamError if the stream is invalid.
         """

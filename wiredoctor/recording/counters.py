@@ -1,7 +1,7 @@
 """Read how many packets the kernel has dropped, for a backend that reports drops only when it ends.
 
 The counters are read from the backend's sockets. This needs Linux 5.6 and permission to trace the backend (pidfd_getfd(2)), which
-root has. Otherwise drops are only known at the end.
+root has. Without it, drops are only known when the backend has ended.
 """
 
 from __future__ import annotations
@@ -26,20 +26,19 @@ _SOL_PACKET, _STATISTICS = 263, 6
 class Counters:
     """Counts the packets that the kernel dropped before a backend process could read them.
 
-    Reading a counter resets it, so the backend's own statistics lack the drops counted here; the caller adds them there.
+    Reading a counter resets it, so the statistics that the backend writes do not include the drops counted here. The caller adds
+    them.
     """
 
     def __init__(self, process: int, interfaces: Sequence[str]) -> None:
         self.dropped: dict[int, int] = {}
-        """The number of dropped packets by index in `interfaces`, for the interfaces whose sockets can be read."""
+        """The number of dropped packets, by index in `interfaces`, for the interfaces whose sockets can be read."""
         self._process = process
         self._interfaces = list(interfaces)
         self._files: dict[int, int] | None = None  # interface by file descriptor of the process
 
     def read(self) -> None:
-        """Add the packets dropped since the last call to `dropped`. Do nothing if this is not permitted, or not supported by the
-        system.
-        """
+        """Add the packets dropped since the last call to `dropped`. Do nothing if this is not permitted or not supported."""
         if sys.platform != "linux":
             return
         with contextlib.suppress(OSError):

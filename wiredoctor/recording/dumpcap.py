@@ -65,8 +65,9 @@ class Dumpcap:
 
     @property
     def dropped(self) -> Mapping[int, int]:
-        """The number of packets dropped up to the last `ask_for_drops`, by interface number. dumpcap's last blocks report later
-        drops.
+        """The number of packets dropped up to the last `ask_for_drops`, by interface number.
+
+        Later drops are reported in the last blocks of dumpcap.
         """
         return self._counters.dropped
 

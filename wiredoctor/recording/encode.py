@@ -17,7 +17,7 @@ _COMMENT, _APPLICATION, _NAME, _RESOLUTION, _RECEIVED, _DROPPED = 1, 4, 2, 9, 4,
 _head = struct.Struct("=IIIIIII").pack
 _LENGTH = struct.Struct("=I")
 _PADDING = [b"", b"\0\0\0", b"\0\0", b"\0"]
-"""The padding after a value, by its length modulo 4."""
+"""The padding bytes after a value, by the length of the value modulo 4."""
 
 
 def section(program: str) -> bytes:
@@ -43,9 +43,9 @@ def packet(number: int, stamp: int, data: bytes, length: int) -> bytes:
 
 
 def ending(until: int, packets: int) -> bytes:
-    """Return an Interface Statistics Block with the end time of the capture (ns since 1970) and the number of packets.
+    """Return an Interface Statistics Block with the time at which capturing ended (ns since 1970) and the number of packets.
 
-    If the file still has all these packets, a reader knows that none was captured between the last one and the end time.
+    If the file still has this number of packets, no packet was captured between the last one and that time.
     """
     fixed = struct.pack("=III", 0, until >> 32, until & 0xFFFFFFFF)
     comment = f"captured until {until} ns since 1970: {packets} packets".encode()
@@ -57,9 +57,9 @@ def statistics(
 ) -> bytes:
     """Return an Interface Statistics Block of interface `number` with the current time; a count of None is omitted.
 
-    As dumpcap does, `received` is written as isb_ifrecv, without the dropped packets, and `dropped` as isb_ifdrop. A comment says
-    when packets were dropped if the capture is still running (`is_live`): after `since` (ns since 1970), if that is known, and
-    until now.
+    As in dumpcap's files, isb_ifrecv has `received`, which does not include dropped packets, and isb_ifdrop has `dropped`. While
+    the capture is still running (`is_live`), a comment says when packets were dropped: after `since` (ns since 1970), if that is
+    known, and until now.
     """
     stamp = time.time_ns()
     fixed = struct.pack("=III", number, stamp >> 32, stamp & 0xFFFFFFFF)

@@ -13,11 +13,11 @@ from collections import deque
 from typing import NamedTuple
 
 _NAP = 0.01
-"""The time in seconds to wait before sending a descriptor again, because the socket does not tell when that is possible."""
+"""The time in seconds before another attempt to send a descriptor, because the socket does not report when that is possible."""
 
 
 _MANY = 256
-"""The number of unread events above which no more requests are read."""
+"""The number of unsent events above which no more requests are read."""
 
 
 class _Piece(NamedTuple):
@@ -28,7 +28,7 @@ class _Piece(NamedTuple):
 
 
 class Events:
-    """Writes events to `file`. While the pipe is full, events are queued; of progress events, only the newest is kept.
+    """Writes events to `file`. While the pipe is full, events are queued. Of queued progress events, only the newest is kept.
 
     If `file` is a Unix socket, an event can include a descriptor.
     """
@@ -51,14 +51,14 @@ class Events:
 
     @property
     def is_behind(self) -> bool:
-        """True if so many events are queued that the reader seems to have stopped."""
+        """True if so many events are queued that the reader seems to have stopped reading."""
         return len(self._waiting) > _MANY
 
     def send_event(self, event: str, *, descriptor: int | None = None, **what: object) -> None:
-        """Queue an event that must not be lost, and send what the pipe accepts. `what`: the other keys of the event's JSON
-        object.
+        """Queue an event that must not be lost, and send what the pipe accepts.
 
-        `descriptor` is closed after it was sent, or at once if the reader cannot receive descriptors.
+        `what`: the other keys of the event's JSON object. `descriptor`: sent with the event and then closed; if the reader cannot
+        receive descriptors, it is closed at once.
         """
         self._progress = b""  # this event is sent after the pending progress, and the next progress is newer
         if descriptor is not None and self._socket is None:

@@ -1,4 +1,4 @@
-"""Write the output: one file with a given name, or a ring from which the oldest file is removed."""
+"""Write the output: one file with a given name, or a ring, whose oldest file is removed when it is full."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ if TYPE_CHECKING:
     from wiredoctor.recording.request import Request, Ring
 
 ENDLESS = 1 << 62
-"""A number of bytes that is never reached."""
+"""A number of bytes or packets that is never reached."""
 
 _NUMBERS = 99_999
 """The highest number in file names of a ring, which have five digits; after that, numbers restart at 1."""
 
 _MAX_INCOMPLETE = 1000
-"""The upper limit of the numbers in the names under which incomplete captures are kept."""
+"""The highest number in the name of an incomplete capture that is kept."""
 
 _CLOSES_WITHIN, _NAP = 1.0, 0.02
 """The maximum time in seconds to wait for the analysis to close a removed file, and the time between two checks.
 
-The file system frees the space only then.
+The file system frees the space of a removed file only when it is closed.
 """
 
 
@@ -36,7 +36,7 @@ class FullError(Exception):
 
 
 class Output(Protocol):
-    """An output for complete blocks. `written` counts the bytes of all files together."""
+    """An output for complete blocks. `written`: the number of bytes written to all of its files together."""
 
     written: int
 
@@ -47,7 +47,7 @@ class Output(Protocol):
 
     @property
     def fresh(self) -> bool:
-        """True if the current file of a ring has no packets yet; then a packet is written even if it is larger than `room`."""
+        """True if the current file of a ring has no packets yet. A packet is then written even if it is larger than `room`."""
         ...
 
     def begin(self) -> None:
@@ -57,7 +57,8 @@ class Output(Protocol):
     def write(self, piece: Piece) -> int:
         """Write complete blocks, and return the number of bytes for which there was space.
 
-        If there was not enough space, none of the blocks count as written, and a regular file is truncated to its old size.
+        If this is less than their size, none of the blocks count as written, and a regular file is truncated to its previous
+        size.
         """
         ...
 
@@ -75,7 +76,7 @@ class Output(Protocol):
 
 
 def open_output(request: Request, events: Events) -> Output:
-    """Return the output of a request. Its first file is opened here, so a name that cannot be written is reported at once.
+    """Return the output of a request. The first file is opened here, so an error in its name is reported at once.
 
     Raise OSError if the file cannot be opened.
     """
@@ -97,7 +98,10 @@ def _open_for_reading(target: Target, name: str, written: int) -> int:
 
 
 def _write(file: int, data: memoryview) -> int:
-    """Write the data; return the number of bytes written, fewer if the file system is full. Raise OSError for other errors."""
+    """Write the data. Return the number of bytes written, which is smaller than requested if the file system is full.
+
+    Raise OSError for other errors.
+    """
     done = 0
     while done < len(data):
         try:

@@ -19,22 +19,22 @@ import weakref
 PREFIX = "wiredoctor-live-"
 
 _NAME = re.compile(r"wiredoctor-(?P<new>live-)?[a-z0-9_]{8}")
-"""A pattern for names that tempfile.mkdtemp makes from the prefixes of this version and older ones."""
+"""A pattern for the names of private folders, which tempfile.mkdtemp makes from the prefixes of this and older versions."""
 
 _RING_FILE = re.compile(r"live_\d{5}_\d{14}\.pcapng")
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 _AT_MOST = 10.0
-"""The maximum time in seconds for removing a folder, because a process that keeps writing there could prolong it forever."""
+"""The maximum time in seconds for removing a folder. Otherwise, a process that keeps writing there could prolong it forever."""
 
 
 class PrivateFolder:
-    """A temporary folder that is removed with this object. The constructor raises OSError.
+    """A temporary folder that is removed with this object. The constructor raises OSError if the folder cannot be created.
 
-    `gid`: the group of the user that the analysis runs as; None if the user does not change. `path`: the folder. `lock`: a
-    descriptor of the folder, which is locked while a process has it open. `rows`: a descriptor of the subfolder for rows.
-    `rows_path`: a path to the subfolder that this process can use as any user.
+    `gid`: the group of the user that the analysis runs as; None if the user does not change. `path`: the path of the folder.
+    `lock`: a descriptor of the folder, which is locked while a process has it open. `rows`: a descriptor of the subfolder for
+    rows. `rows_path`: a path to the subfolder that this process can use as any user.
     """
 
     def __init__(self, gid: int | None = None) -> None:
@@ -88,8 +88,8 @@ def _remove(path: str, rows: int, lock: int) -> None:
 def remove_tree(path: str) -> None:
     """Remove as much of a folder and its contents as possible, without following links.
 
-    Another process may have nested folders very deeply, so the contents of each subfolder are moved to the top before it is
-    removed.
+    Another process may have nested folders very deeply, so the contents of each subfolder are moved to the top before the
+    subfolder is removed.
     """
     with contextlib.suppress(OSError):
         top = os.open(path, _FOLDER)
@@ -120,10 +120,10 @@ def _empty(top: int) -> None:
 
 
 def remove_abandoned(place: str) -> None:
-    """Remove abandoned folders of captures from `place`: those whose processes were all killed, including folders of older
-    versions.
+    """Remove abandoned capture folders, including those of older versions, from the folder `place`.
 
-    Remove nothing if another user could rename entries of `place`.
+    A folder is abandoned if all processes that used it were killed. Remove nothing if another user could rename entries of
+    `place`.
     """
     with contextlib.suppress(OSError):
         status = os.stat(place)
@@ -153,9 +153,10 @@ def _is_private(folder: int) -> bool:
 
 
 def _is_old_ring(folder: int) -> bool:
-    """Return whether this folder of an older version is abandoned: it has packet files, and no process has one of them open.
+    """Return whether this folder of an older version is abandoned.
 
-    Apart from these files, it may only contain temporary folders.
+    It is abandoned if it has packet files, and no process has one of them open. Apart from these files, it may only contain
+    temporary folders.
     """
     names = os.listdir(folder)
     files = [*filter(_RING_FILE.fullmatch, names)]
@@ -164,9 +165,9 @@ def _is_old_ring(folder: int) -> bool:
 
 
 def _is_open(folder: int, name: str) -> bool:
-    """Return whether a process has the file open: the kernel grants a lease for writing only if none has (fcntl(2)).
+    """Return whether a process has the file open. If none has, the kernel grants a lease for writing (fcntl(2)).
 
-    SIGIO must be ignored: the kernel sends it to the holder of a lease when another process opens the file.
+    The caller must ignore SIGIO, which the kernel sends to the holder of a lease when another process opens the file.
     """
     file = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
     try:

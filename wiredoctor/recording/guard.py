@@ -1,4 +1,4 @@
-"""End the backends when this program is killed. A shell process waits for the program's end, and then kills the backends."""
+"""End the backends if this program is killed. A shell process waits until the program ends, and then kills the backends."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from collections.abc import Sequence
 from wiredoctor.recording.privileges import KILL, keep_only
 
 _SCRIPT = 'read -r line; kill -TERM "$@"; sleep 1; kill -KILL "$@"'
-"""A shell script; `read` returns when the other end of its pipe is closed."""
+"""The script of the shell process. Its `read` returns when the other end of the pipe is closed."""
 
 
 class Guard:
     """Ends backend processes when this process ends, even if it is killed.
 
-    Otherwise they might continue. A backend without traffic does not notice a closed pipe. A backend that has file capabilities,
+    They might continue otherwise. A backend without traffic does not notice a closed pipe. A backend that has file capabilities,
     or that changes its user, gets no signal when its parent dies (PR_SET_PDEATHSIG of prctl(2)).
     """
 

@@ -16,7 +16,7 @@ _LONGEST = 15
 """The maximum size in bytes of an interface name: IFNAMSIZ without the terminating zero."""
 
 _PSEUDO = re.compile(r"any|nflog(:.*)?|nfqueue(:.*)?|usbmon\d+|bluetooth.*|dbus-.*")
-"""A pattern for interfaces of libpcap that are not interfaces of the kernel."""
+"""A pattern for the names of libpcap interfaces that are not interfaces of the kernel."""
 
 
 def interface_names() -> list[str]:
@@ -52,8 +52,9 @@ def is_up(name: str) -> bool:
 
 
 class Links:
-    """Watches network interfaces. `file` becomes readable when something may have changed; -1 if the system sends no
-    notifications.
+    """Watches network interfaces. `file` becomes readable when something may have changed.
+
+    `file` is -1 if the system sends no notifications.
     """
 
     def __init__(self, names: list[str]) -> None:
@@ -75,10 +76,10 @@ class Links:
         return [name for name in self._names if is_up(name)]
 
     def changes(self) -> list[tuple[str, str]]:
-        """Return (name, "up" | "down" | "gone") for changes since the last call. Before the first call, all interfaces count as
-        up.
+        """Return (name, "up" | "down" | "gone") for changes since the last call. At first, all interfaces count as up.
 
-        An interface without carrier is "down". One that was replaced by another of the same name is first reported as "gone".
+        An interface without carrier is "down". An interface that was replaced by another of the same name is first reported as
+        "gone".
         """
         if self._news is not None:
             with contextlib.suppress(OSError):

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 class Outputs:
     """The files that the analysis may replace. The constructor opens their folders; the files are opened on request.
 
-    The constructor raises OSError if a folder cannot be opened, or a file is a pipe or a device.
+    The constructor raises OSError if a folder cannot be opened, or if a file is a pipe or a device.
     """
 
     def __init__(self, files: Sequence[OutputFile]) -> None:
@@ -30,9 +30,9 @@ class Outputs:
         self._open: dict[tuple[int, str], Replacement] = {}
 
     def capabilities(self, kept: Collection[int], folders: Collection[str]) -> set[int]:
-        """Return the capabilities that root needs besides `kept` to replace these files and to change files in `folders`.
+        """Return the capabilities, besides `kept`, that root needs to replace these files and to change files in `folders`.
 
-        None are needed unless a folder or file belongs to another user.
+        The result is empty unless a folder or file belongs to another user.
         """
         wanted: set[int] = set()
         with only_effective(kept):
@@ -82,7 +82,7 @@ class Outputs:
 
 
 def _targets(file: OutputFile) -> dict[str, Target]:
-    """Return the targets of an output by file name. If the output is a single file, the name is ""."""
+    """Return the targets of an output by file name. For a single file, the name is ""."""
     if not file.names:
         return {"": _regular(resolve(file.path))}
     make_folder(file.path)
@@ -90,8 +90,9 @@ def _targets(file: OutputFile) -> dict[str, Target]:
 
 
 def _regular(target: Target) -> Target:
-    """Return the target. Raise OSError if it is a pipe or a device: opening one may block, or duplicate a descriptor of this
-    process.
+    """Return the target. Raise OSError if it is a pipe or a device.
+
+    Opening a pipe or a device may block, or duplicate a descriptor of this process.
     """
     mode = target.existing_mode() if not target.is_open_file else 0
     if mode is not None and not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):

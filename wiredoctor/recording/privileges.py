@@ -26,7 +26,7 @@ class _Header(ctypes.Structure):
 
 
 class _Sets(ctypes.Structure):
-    """One half (32 capabilities) of each of the three capability sets, as capset(2) reads them."""
+    """The lower or upper 32 bits of each of the three capability sets, as capset(2) reads them."""
 
     _fields_ = [("effective", ctypes.c_uint32), ("permitted", ctypes.c_uint32), ("inheritable", ctypes.c_uint32)]
 
@@ -63,7 +63,7 @@ def keep_only(
 
     Return a phrase for each step that the kernel refused. No capability is added that the process does not have. Ambient
     capabilities that are kept stay ambient, so executed programs have them too. `gained`: the capabilities that stay in the
-    bounding set, by default `capabilities`. With `no_new_privileges`, executed programs cannot gain others.
+    bounding set; the default is `capabilities`. With `no_new_privileges`, executed programs cannot gain any others.
     """
     if sys.platform != "linux":
         return []
@@ -96,7 +96,7 @@ def only_effective(capabilities: Collection[int]) -> Generator[None]:
 
 
 def _drop_bounding_set(libc: ctypes.CDLL, kept: int) -> bool:
-    """Drop all capabilities except `kept` (bits) from the bounding set; return whether the kernel refused that."""
+    """Drop all capabilities except `kept` (bits) from the bounding set. Return whether the kernel refused."""
     for capability in range(64):
         surplus = not kept >> capability & 1 and libc.prctl(_CAPBSET_READ, capability, 0, 0, 0) == 1
         if surplus and libc.prctl(_CAPBSET_DROP, capability, 0, 0, 0):

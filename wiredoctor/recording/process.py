@@ -15,10 +15,10 @@ from wiredoctor.recording.privileges import end_with_parent, keep_only
 
 _F_SETPIPE_SZ = 1031
 _PIPE = 1 << 20
-"""The capacity of the pipe in bytes: how far a backend may be ahead without waiting."""
+"""The capacity of the pipe in bytes. It is the amount of output that a backend can write before anything is read."""
 
 _SAID = 16_384
-"""The maximum number of bytes kept from standard error."""
+"""The maximum number of bytes that are kept of standard error."""
 
 
 def program(name: str) -> str | None:
@@ -30,7 +30,7 @@ def program(name: str) -> str | None:
 class Process:
     """A program that writes to a pipe. It runs in its own session, so Ctrl-C in a terminal does not reach it.
 
-    If root starts the program, it has `capabilities` and no others.
+    If root starts the program, the program has `capabilities` and no others.
     """
 
     def __init__(self, words: list[str], capabilities: Collection[int]) -> None:
@@ -77,8 +77,9 @@ class Process:
             self._process.send_signal(number)
 
     def end(self) -> int:
-        """Wait 1 s for the process to end, then kill it; close its pipes. Return its exit code, or minus the number of the signal
-        that killed it.
+        """Wait up to 1 s for the process to end, then kill it, and close its pipes.
+
+        Return its exit code, or minus the number of the signal that killed it.
         """
         try:
             code = self._process.wait(timeout=1)

@@ -1,4 +1,4 @@
-"""Capture with raw sockets, for machines without dumpcap and tcpdump. scapy opens the sockets, and this module reads them."""
+"""Capture with raw sockets, on machines without dumpcap and tcpdump. scapy opens the sockets, and this module reads them."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _LAST_TURN = 0.8
 _LINK_TYPES = {1: 1, 772: 1, 519: 101, 768: 101, 776: 101, 65_534: 101, 801: 105, 802: 119, 803: 127}
 """The LINKTYPE_ value of a capture by the ARPHRD_ value of its interface (linux/if_arp.h).
 
-Only hardware is listed whose packets arrive in the format of a LINKTYPE: Ethernet, loopback, raw IP and 802.11.
+The table lists only hardware whose packets arrive in the format of a LINKTYPE: Ethernet, loopback, raw IP and 802.11.
 """
 
 _LOOPBACK = 772
@@ -46,10 +46,10 @@ _aux = struct.Struct("=IIIHHHH").unpack_from
 """The parser of struct tpacket_auxdata (packet(7)): status, len, snaplen, mac, net, vlan_tci, vlan_tpid."""
 
 _CONTROL = socket.CMSG_SPACE(20) + socket.CMSG_SPACE(16)
-"""The number of bytes for the kernel's two control messages per packet: struct tpacket_auxdata and struct timespec."""
+"""The size in bytes of the kernel's two control messages per packet: struct tpacket_auxdata and struct timespec."""
 
 _SO_ATTACH_FILTER, _BPF_RETURN = 26, 6
-"""The numbers of SO_ATTACH_FILTER (socket(7)) and BPF_RET | BPF_K (linux/filter.h).
+"""The numbers of SO_ATTACH_FILTER (socket(7)) and of the instruction BPF_RET | BPF_K (linux/filter.h).
 
 A filter that consists of this instruction alone accepts no packet.
 """
@@ -148,7 +148,11 @@ class Raw:
 
 
 class _Tap:
-    """The socket that captures on one interface. The constructor raises OSError, or ValueError with one line of text."""
+    """The socket that captures on one interface.
+
+    The constructor raises OSError if the interface cannot be opened. It raises ValueError, with one line of text, for an invalid
+    filter or unsupported hardware.
+    """
 
     def __init__(self, name: str, request: Request) -> None:
         from scapy.arch.linux import L2ListenSocket

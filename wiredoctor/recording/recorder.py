@@ -30,22 +30,22 @@ if TYPE_CHECKING:
     from wiredoctor.recording.source import Source
 
 _GRACE = 1.5
-"""The time in seconds that a backend has to end after a stop request, and again after it was killed.
+"""The time in seconds that a backend has to end after a stop request, and once more after it was killed.
 
-Even a killed process ends late if it is blocked in the kernel.
+Even a killed process may end late, because it can be blocked in the kernel.
 """
 
 _NAP, _LITTLE = 0.004, 128 << 10
-"""The time in seconds to wait after a read of fewer than this many bytes.
+"""`_NAP`: the time in seconds to wait after a read of fewer than `_LITTLE` bytes.
 
-A backend that writes each packet separately would otherwise wake this program for each packet.
+Otherwise, a backend that writes each packet separately would wake this program for each packet.
 """
 
 _LOOK = 1.0
 """The time in seconds between two checks of drops, and of interfaces if the system does not report changes."""
 
 _ANSWERED = 3
-"""The number of requests for drop counts after which a backend has answered the first: tcpdump answers with some delay."""
+"""The number of requests for drop counts after which a backend has answered the first; tcpdump answers with some delay."""
 
 _NEVER = float("inf")
 
@@ -131,7 +131,7 @@ class Recorder:
         return 0
 
     def _check_end(self) -> None:
-        """Change the reason why capturing ended to "backend" if packets are missing at the end of the capture.
+        """Set the reason why capturing ended to "backend" if packets are missing at the end of the capture.
 
         They are missing if the backend had to be killed, or if an interface was gone or down.
         """
@@ -340,7 +340,7 @@ class Recorder:
             self._resume()
 
     def _report_problem(self, text: str, *, counts: bool) -> None:
-        """Report why nothing is captured at the moment. If `counts` is true, stop after too many such problems."""
+        """Report why nothing is captured at the moment. If `counts` is true and this happens too often, stop."""
         if counts and self._backend.ended_too_often():
             self._stop("backend", f"{text} repeatedly")
         else:

@@ -13,14 +13,14 @@ DEFAULT_RING = (8, 64 << 20)
 
 
 class Ring(NamedTuple):
-    """A ring of at most `files` files of at most `bytes` bytes each; a file holds at least one block."""
+    """A ring of at most `files` files of at most `bytes` bytes each. Each file has at least one block, even if that is larger."""
 
     files: int
     bytes: int
 
 
 class OutputFile(NamedTuple):
-    """A file at `path`. If `names` are given, `path` is a folder instead, and `names` are files in it."""
+    """A file that the analysis may write, at `path`. If there are `names`, `path` is a folder, and `names` are files in it."""
 
     path: str
     names: list[str]

@@ -21,7 +21,7 @@ class Source(Protocol):
     version: str
     interfaces: Sequence[str]
     linger: float
-    """The maximum delay in seconds between the capture of a packet and its delivery; `stop` loses packets not delivered yet."""
+    """The maximum delay in seconds from the capture of a packet to its delivery; `stop` loses packets not delivered yet."""
 
     @property
     def capabilities(self) -> frozenset[int]:
@@ -56,11 +56,11 @@ class Source(Protocol):
         ...
 
     def read(self, file: int, blocks: Blocks) -> int:
-        """Read from `file`, one of `files`, into `blocks`. Return the number of bytes; 0 if the file carries no packets."""
+        """Read from `file`, one of `files`, into `blocks`. Return the number of bytes; 0 if `file` does not carry packets."""
         ...
 
     def ask_for_drops(self) -> None:
-        """Update `dropped`, now or a little later, if the backend supports that."""
+        """Start to update `dropped`, if the backend supports that. The update may take a moment."""
         ...
 
     def stop(self) -> None:
@@ -81,7 +81,10 @@ class Source(Protocol):
 
 
 class Trouble(NamedTuple):
-    """Why capturing is impossible. `kind`: permission, interface, down, filter, absent or other; `text`: one line."""
+    """The reason why capturing is impossible.
+
+    `kind`: permission, interface, down, filter, absent or other. `text`: one line that describes the problem.
+    """
 
     kind: str
     text: str

@@ -29,7 +29,7 @@ _ADVICE = (
     " (Debian: sudo dpkg-reconfigure wireshark-common, and join the group wireshark)."
     " Or run wiredoctor as root: sudo wiredoctor live ..."
 )
-"""The advice if the check of permissions has none."""
+"""The advice on permissions if the check of permissions gives none."""
 
 
 def start(backend: str, interfaces: Sequence[str], request: Request) -> Source:

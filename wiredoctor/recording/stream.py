@@ -1,7 +1,7 @@
 """Read a capture that another program is writing, as a backend: pcap or pcapng from an open file.
 
-This backend does not capture itself. So it has no interfaces of this machine, reports no drops on request, and its timestamps
-come from another clock.
+This backend does not capture itself. Therefore it has no interfaces of this machine, reports no drops on request, and has
+timestamps of another clock.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Stream:
     def __init__(self, file: int, name: str) -> None:
         self.ended = False
         self.has_header = False
-        """True after the header of a capture was read."""
+        """True after the header of the capture was read."""
         self._file, self._name = file, name
         self._first = b""
         self._pcap: PcapStream | None = None
@@ -60,9 +60,9 @@ class Stream:
         return len(data)
 
     def _begin(self, data: bytes, blocks: Blocks) -> None:
-        """Determine the format from the first bytes of the stream. Once it is known, pass these bytes on to `blocks`.
+        """Determine the format from the first bytes of the stream, then pass these bytes on to `blocks`.
 
-        Raise StreamError if the format is neither pcap nor pcapng.
+        If they are too few, wait for more. Raise StreamError if the format is neither pcap nor pcapng.
         """
         self._first += data
         if len(self._first) < _MAGIC:

@@ -47,9 +47,9 @@ _STARTS_WITH = frozenset((NET_RAW, SETGID, SETUID))
 class Tcpdump:
     """Running tcpdump processes. Packets of several interfaces are in order of arrival, which is nearly time order.
 
-    tcpdump delivers packets in blocks, at most a second late. Immediate mode would deliver packets at once, but its buffer
-    reserves the space of the longest possible packet for each packet. Then 64 MiB hold only 256 packets: in a test with 50,000
-    packets/s, a fifth was lost.
+    tcpdump delivers packets in blocks, at most a second late. In immediate mode, it would deliver them at once, but its buffer
+    reserves the size of the longest possible packet for each packet. A buffer of 64 MiB then holds only 256 packets: in a test
+    with 50,000 packets/s, a fifth was lost.
     """
 
     backend = "tcpdump"
@@ -158,11 +158,10 @@ def _count(process: Process, what: str) -> int | None:
 
 
 def _user() -> str:
-    """Return the user for a tcpdump that root starts; it changes to this user after opening its socket.
+    """Return the user to which a tcpdump started by root changes after opening its socket.
 
     This is tcpdump or, if there is no such user, nobody. Without CAP_KILL, it is root, because a process of another user could
-    not be stopped. Raise NotThereError without CAP_SETUID or CAP_SETGID: if root starts it, tcpdump must be able to change its
-    user, even to root.
+    not be stopped. Raise NotThereError without CAP_SETUID or CAP_SETGID: tcpdump must be able to change its user, even to root.
     """
     import pwd
 

@@ -52,9 +52,9 @@ class Writing:
     def live_drops(self, dropped: Mapping[int, int], since: int | None) -> None:
         """Record the number of packets dropped in the current section so far, by interface number.
 
-        Each increase is written as a statistics block, so a report can say when packets were dropped; but after the first packet,
-        because a reader counts times from there. `since`: the time (ns since 1970) after which the counts increased; None if
-        unknown. Raise OSError if writing fails.
+        Each increase is written as a statistics block, so a report can say when packets were dropped. Before the first packet, no
+        block is written, because readers count times from the first packet. `since`: the time (ns since 1970) after which the
+        counts increased; None if unknown. Raise OSError if writing fails.
         """
         if not dropped:
             return
@@ -68,9 +68,9 @@ class Writing:
                     self.output.write(Piece(memoryview(statistics(number, None, count, is_live=True, since=since)), 0))
 
     def section_over(self) -> None:
-        """End the current section when its backend has ended, and drop an incomplete block. Raise OSError if writing fails.
+        """End the current section after its backend has ended, and drop an incomplete block. Raise OSError if writing fails.
 
-        The next backend's stream begins with its own section.
+        The stream of the next backend begins with its own section.
         """
         with contextlib.suppress(StreamError):
             self.write()
@@ -120,7 +120,7 @@ class Writing:
         self.packets += piece.packets
 
     def report_progress(self) -> float:
-        """Send a progress event if one is due. Return the time in seconds until the next is due; ENDLESS if nothing is new."""
+        """Send a progress event if one is due. Return the seconds until the next one is due, or ENDLESS if nothing is new."""
         said = (self.output.written, self.dropped)
         if said == self._said:
             return ENDLESS
