@@ -1,4 +1,4 @@
-"""Format what changed between two captures for people: fixed, new, stayed, slower and faster."""
+"""Format the changes between two captures for people: fixed, new, stayed, slower and faster."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def _too_few(changes: Changes) -> str:
 
 
 def is_(one: EndpointChange, verdict: str) -> bool:
-    """Return whether any of an endpoint's reported times has this verdict, "slower" or "faster"."""
+    """Return whether any reported time of an endpoint has this verdict, "slower" or "faster"."""
     return verdict in (one.total.verdict, one.total.tail, one.server_time.verdict, one.server_time.tail)
 
 
@@ -155,8 +155,7 @@ def _place(one: EndpointChange) -> str:
 
 
 def _request_first(one: EndpointChange, heading: str) -> str:
-    """Return the name of an endpoint for a narrow table, beginning with the method, which must remain visible if the name is
-    cut.
+    """Return the name of an endpoint for a narrow table. It begins with the method, which stays visible if the name is cut.
 
     The server follows only if it is not in the `heading`.
     """
@@ -165,9 +164,7 @@ def _request_first(one: EndpointChange, heading: str) -> str:
 
 
 def endpoint_sentences(one: EndpointChange, verdict: str) -> Iterator[str]:
-    """Yield a sentence for each kind of time that became slower (or faster, see `verdict`) at an endpoint, with the
-    difference.
-    """
+    """Yield a sentence for each kind of time that became slower or faster (`verdict`) at an endpoint, with the difference."""
     parts = {
         "total": one.total,
         "until the response began": one.server_time,
@@ -193,7 +190,7 @@ _WORDS = {"same": "-", "too-few": "too few", "unknown": "", "slower": "slower", 
 
 
 def endpoint_row(one: EndpointChange) -> tuple[str, ...]:
-    """Return the texts in the line of an endpoint, in the order of ENDPOINT_HEADINGS."""
+    """Return the texts in the row of an endpoint, in the order of ENDPOINT_HEADINGS."""
     before, after = one.total.before, one.total.after
     verdict = next((v for v in _CHANGED if is_(one, v)), one.total.verdict)
     return (
@@ -242,9 +239,8 @@ def source_sentence(name: str, source: Source) -> str:
 def got_worse(changes: Changes, what: str) -> bool:
     """Return whether something got worse.
 
-    If `what` is "slower", only endpoints that became slower count; if it is "new", only new findings. Otherwise, findings that
-    became more frequent or more expensive count. Notes and findings about the captures themselves never count, because they need
-    no action.
+    `what`: "slower" considers only endpoints that became slower, "new" only new findings. Otherwise, findings count that became
+    more frequent or more expensive. Notes and findings about the captures themselves never count, because they need no action.
     """
     if what == "slower":
         return any(is_(one, "slower") for one in changes.endpoints)

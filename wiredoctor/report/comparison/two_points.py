@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 _MAX_SHOWN = 10
 _SHOWN = 5
 _ENOUGH = 20
-"""The minimum number of exchanges for a 95th percentile."""
+"""The minimum number of exchanges for which a 95th percentile is shown."""
 _OTHER: dict[Where, Where] = {"client": "server", "server": "client"}
 
 
@@ -98,7 +98,7 @@ def _clock(clock: Clock) -> Iterator[Line]:
 
 
 def _precise(seconds: float) -> str:
-    """Format seconds with a precision of at least a microsecond, which is the precision of most captures."""
+    """Format seconds with a precision of at least a microsecond, the precision of most captures."""
     return f"{seconds:.6f} s" if seconds >= 1 else duration(seconds)
 
 
@@ -130,7 +130,7 @@ def _was(number: int) -> str:
 
 
 def _remarks(way: Way) -> Iterator[str]:
-    """Yield sentences about one direction that explain values in the table of directions or add to them."""
+    """Yield sentences about one direction that explain values in the table of directions, or that add to them."""
     to = f"To the {_OTHER[way.sender]}"
     if way.retransmissions:
         why = [
@@ -237,7 +237,8 @@ def _change_text(one: Changed) -> str:
 def _packets(result: TwoPoints, *, everything: bool) -> Iterator[Part]:
     """Yield the packets that only one capture has.
 
-    Packets from times when the other point was not capturing are left out, because they prove nothing.
+    Packets from times when the other point was not capturing are left out, because it is normal that the other capture lacks
+    them.
     """
     telling = [one for one in result.packets if one.kind != "outside"]
     if not telling:
