@@ -23,11 +23,14 @@ if TYPE_CHECKING:
     from wiredoctor.report.formats import Options
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
-"""First characters that make a cell a formula (OWASP, CSV Injection)."""
+"""The first characters that make a cell a formula (OWASP, CSV Injection)."""
 
 COLUMNS = [key.name for key in in_order("number", "capture", "severity", "confidence") if key.name != "measures"]
 COLUMNS[COLUMNS.index("evidence") : COLUMNS.index("evidence") + 1] = ["frames", "evidence", "measures"]
-"""Columns of findings: the keys of JSON. `frames`: the frame numbers of the evidence. A list is one cell, joined with "; "."""
+"""The columns of findings. They are the keys of JSON, and `frames`, the frame numbers of the evidence.
+
+A list is one cell, whose elements are joined with "; ".
+"""
 
 
 def write_as(report: Report, out: Sink, _options: Options) -> None:
@@ -42,7 +45,7 @@ def write(report: Report, out: Sink) -> None:
 
 
 def lines(out: Sink, rows: Iterable[Iterable[Any]], *, safe: bool = True) -> None:
-    """Write each row as one line of CSV. `safe`: escape texts with `harmless`."""
+    """Write each row as one line of CSV. With `safe`, texts are escaped by `harmless`."""
     for row in rows:
         line = io.StringIO()
         csv.writer(line).writerow([harmless(cell) if safe and isinstance(cell, str) else cell for cell in row])

@@ -40,9 +40,7 @@ def column_names(table: str) -> list[str]:
 
 
 def _flat(batch: pl.DataFrame) -> list[pl.Expr]:
-    """Return an expression for each column of the CSV: the JSON columns, with request.method flattened to request_method, and so
-    on.
-    """
+    """Return an expression for each column of the CSV file: the JSON columns, with request.method as request_method etc."""
     made: list[pl.Expr] = []
     for name, dtype in batch.schema.items():
         if isinstance(dtype, pl.Struct):

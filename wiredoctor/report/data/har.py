@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 BODIES = "Bodies are included as they were sent, with any secrets they contain."
 _CAPTURE = 1 << 40
-"""More than the number of connections in any capture."""
+"""A factor larger than any connection id, which combines the index of a capture and a connection id into one sort key."""
 
 _PARTS = ("request", "response")
 
@@ -129,7 +129,7 @@ def _store_messages(report: Report, places: Mapping[str, int], spool: Spool, *, 
 
 
 def _ask(ranges: Ranges, capture: int, batch: pl.DataFrame, part: str, *, bodies: bool) -> None:
-    """Add ranges for one message of each row to `ranges`: all header sections first and then, if `bodies` is true, all bodies.
+    """Add the ranges for one message of each row to `ranges`: all header sections first and then, with `bodies`, all bodies.
 
     `part`: "request" or "response". A body that is too long gets an empty range.
     """

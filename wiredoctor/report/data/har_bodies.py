@@ -16,8 +16,8 @@ _PLAIN = frozenset(("", "identity"))
 class Body(NamedTuple):
     """A body, or the reason why it is omitted.
 
-    `content` is None for an omitted body, with the reason in `comment`. Otherwise, `comment` says what could not be decoded, if
-    anything.
+    `content`: None for an omitted body. `comment`: the reason for the omission, or which part could not be decoded; empty if
+    there is nothing to say.
     """
 
     content: bytes | None
@@ -82,14 +82,16 @@ def without_chunks(raw: bytes) -> tuple[bytes, bool]:
 
 
 _CODINGS = {"gzip": (47,), "x-gzip": (47,), "deflate": (zlib.MAX_WBITS, -zlib.MAX_WBITS)}
-"""The zlib windows that decode each content coding: deflate is zlib's format, but many servers send raw deflate (RFC 9110 section
-8.4.1.2)."""
+"""The zlib window sizes with which each content coding is decoded.
+
+deflate has two: its format is zlib's, but many servers send raw deflate data (RFC 9110 section 8.4.1.2).
+"""
 
 
 def _inflate(data: bytes, windows: tuple[int, ...], most: int, *, whole: bool) -> bytes | None:
     """Decompress data with the first of these zlib window sizes that works; stop after `most` + 1 bytes of output.
 
-    Return None if no window works. If `whole` is true, a window also fails if the compressed data is cut off.
+    Return None if no window size works. If `whole` is true, a window size also fails if the compressed data is cut off.
     """
     for window in windows:
         out: list[bytes] = []

@@ -35,19 +35,20 @@ _KINDS = {
     "text/html": "document", "text/css": "stylesheet", "image": "image", "font": "font", "text/javascript": "script",
     "application/javascript": "script", "text/event-stream": "eventsource",
 }  # fmt: skip
-"""Chromium's name (`_resourceType`) by media type or its first half; without this name, Chromium guesses from the order of
-requests.
+"""Chromium's resource type (`_resourceType`) by media type or by its first half.
+
+Without this type, Chromium guesses from the order of requests.
 """
 
 PRECONNECTED = 1_000_000_000
-"""If a connection was idle longer than this (ns) before its first request, it was not opened for that request."""
+"""The maximum time in ns for which a connection was idle before its first request if it was opened for that request."""
 
 
 class Bytes:
     """The header sections and bodies of all entries.
 
-    They are read batch by batch, in the order in which they were stored. `kept`: the captures that can be read again. `read`:
-    the index of the current batch's first range.
+    They are read batch by batch, in the order in which they were stored. `kept`: the captures that can be read again. `read`: the
+    index of the current batch's first range.
     """
 
     def __init__(self, stored: ByteStore, kept: Collection[str], *, bodies: bool) -> None:
@@ -92,8 +93,8 @@ def all_entries(report: Report, places: Mapping[str, int], stored: Bytes) -> dic
 class Entries:
     """Builds the entries of a capture.
 
-    `capture`: its name. `page`: the id of its page. `prefix`: the prefix of its connection ids. `first`: its start (ns since
-    1970). `findings`: its findings by connection and exchange.
+    `capture`: the name of the capture. `page`: the id of its page. `prefix`: the prefix of its connection ids. `first`: its start
+    (ns since 1970). `findings`: its findings by connection and exchange.
     """
 
     capture: str

@@ -13,13 +13,13 @@ from wiredoctor.text.redact import SCHEMES, WORDS, field_name, masked_host, reda
 Header = dict[str, str]
 
 _SHOWN = frozenset(("server", "via", "user-agent"))
-"""Fields whose value is shown unchanged."""
+"""The fields whose value is shown unchanged."""
 
 _PARAMETER = re.compile(r"(?:timeout|max)=\d{1,9}", re.IGNORECASE)
 _MEDIA_TYPE = re.compile(r"[A-Za-z0-9!#$&^_.+-]{1,64}/[A-Za-z0-9!#$&^_.+*-]{1,64}")
 _AUTHENTICATION = frozenset(("authorization", "proxy-authorization", "www-authenticate", "proxy-authenticate"))
 _SHORT = 256
-"""The longest field (characters) that is cached, because a capture may have thousands of different fields."""
+"""The maximum length in characters of a field that is cached, because a capture may have thousands of different fields."""
 
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 

@@ -71,7 +71,7 @@ def line(one: Finding) -> bytes:
 
 
 def summary_line(report: Report, shown: str = "") -> bytes:
-    """Return the last line of JSON Lines, which has everything but the findings."""
+    """Return the last line of JSON Lines, which contains everything except the findings."""
     return ascii_text(_without_findings(report, shown)).encode() + b"\n"
 
 
@@ -162,7 +162,7 @@ def separate(elements: Iterable[dict[str, Any]]) -> Iterator[bytes]:
 
 
 def ascii_text(value: Any) -> str:
-    """Encode JSON in ASCII, so that no character of it can control a terminal."""
+    """Encode JSON in ASCII, so no character of it can control a terminal."""
     return json.dumps(value, ensure_ascii=True, allow_nan=False).replace("\x7f", "\\u007f")
 
 

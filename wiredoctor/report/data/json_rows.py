@@ -35,7 +35,7 @@ _TEXTS = {
 
 
 Text = Callable[[pl.DataFrame], "bytes | memoryview"]
-"""Converts rows to lines."""
+"""A function that converts rows to lines."""
 
 
 def write_connections(report: Report, out: Sink, spool: Spool = in_memory) -> int:
@@ -88,7 +88,7 @@ def schema(table: str) -> pl.Schema:
 def _add(lines: Ordered, report: Report, batch: pl.DataFrame, keys: list[str], columns: list[pl.Expr], text: Text) -> None:
     """Sort the rows of a batch and add them to `lines`.
 
-    Adding them in sorted order lets most of them be read from the spool in long sequential runs.
+    Because they are added in sorted order, most of them are later read from the spool in long sequential runs.
     """
     place = pl.Series("capture", [c.file for c in report.captures], dtype=pl.String).unique(maintain_order=True).to_frame()
     if place.height == 1:
@@ -151,7 +151,7 @@ def _exchange_columns() -> list[str]:
 def _exchange(ends: CaptureEnds) -> list[pl.Expr]:
     """Return the columns of an exchange in JSON schema 1, with all times in seconds.
 
-    The last of these columns have the same names as columns of the table `exchanges`, whose times are in ns.
+    The last ones have the same names as columns of the table `exchanges`, whose times are in ns.
     """
     return [
         pl.col("capture"),
@@ -198,8 +198,7 @@ def _response() -> pl.Expr:
 
 
 def _extent(side: str) -> list[pl.Expr]:
-    """Return the columns of a message for its first and last frame, its start and end (seconds), its lengths (bytes) and its
-    framing.
+    """Return the columns of a message: first and last frame, start and end (s), lengths (bytes) and framing.
 
     `side`: "request" or "response".
     """
@@ -211,7 +210,7 @@ def _extent(side: str) -> list[pl.Expr]:
 
 
 def _stall_findings(findings: list[Finding]) -> pl.DataFrame:
-    """Return a row for each exchange that lost time; `stalled` lists the rule and delay of each finding in order of time."""
+    """Return a row for each exchange that lost time; `stalled` lists rule and delay of each of its findings in time order."""
     costly = [f for f in findings if f.delay is not None and f.connection is not None and f.exchange is not None]
     costly.sort(key=lambda f: (f.elapsed, f.rule))
     frame = pl.DataFrame(

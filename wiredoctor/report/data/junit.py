@@ -1,7 +1,7 @@
 """Write findings as JUnit XML for Jenkins and GitLab: a suite is a capture, a case is a rule.
 
-There is no standard; the output fits the schemas of Jenkins' xUnit plugin, GitLab and pytest's `xunit2`. The time of a case is
-the time lost by its findings in seconds, not how long a check took.
+There is no standard. The output fits the schemas of Jenkins' xUnit plugin, GitLab and pytest's `xunit2`. The time of a case is
+the time in seconds lost by its findings, not the duration of the check.
 """
 
 from __future__ import annotations
@@ -101,8 +101,9 @@ def write(
 
 
 def _first_lines(report: Report, capture: CaptureSummary, far: Coverage, shown: str) -> list[str]:
-    """Return the headline and the counts of one capture, shared conversations, and a line per server with statuses of 500 or
-    above.
+    """Return the first lines about a capture.
+
+    They are its headline and counts, shared conversations, and a line for each server with statuses of 500 or above.
     """
     found = [one for one in report.findings if one.capture == capture.file]
     delay = report.delay if len(report.captures) == 1 else total_delay(found)

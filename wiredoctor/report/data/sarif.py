@@ -30,12 +30,12 @@ if TYPE_CHECKING:
 SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
 
 _BASE = "%SRCROOT%"
-"""The name by which code-scanning pages know the base of relative paths."""
+"""The name that stands for the base of relative paths in SARIF."""
 
 _FRAMES_AS_LINES = "A capture has no lines: startLine is a frame number (frame.number in Wireshark)."
 
 _UNRESERVED = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~/")
-"""Bytes that stay unescaped in a path (RFC 3986 section 2.3), and the separator."""
+"""The characters that stay unescaped in a path: unreserved ones (RFC 3986 section 2.3) and the separator."""
 
 _MEDIA_TYPES = {"pcap": "application/vnd.tcpdump.pcap"}
 
@@ -51,7 +51,7 @@ _NOTIFICATIONS = {
 }
 
 _IN_PROPERTIES_NOT = ("rule", "severity", "title", "message", "evidence", "capture", "fingerprint")
-"""Keys of a JSON finding that have a place of their own in SARIF."""
+"""Keys of a JSON finding that are left out of the SARIF properties, because SARIF has its own place for them."""
 
 Json = dict[str, Any]
 

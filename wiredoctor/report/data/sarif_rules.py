@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 Json = dict[str, Any]
 
 _PROBLEM = {"error": "error", "warning": "warning", "note": "recommendation"}
-"""The severities of GitHub's code scanning (`problem.severity`)."""
+"""The severities of GitHub's code scanning (`problem.severity`), by severity of a finding."""
 
 
 class Descriptors:
-    """The list of rules that a SARIF log describes: first those of the catalogue, in its order, then others."""
+    """The rules that a SARIF log describes: first those of the catalogue, in its order, then others."""
 
     def __init__(self, rules: Mapping[str, Entry], named: Iterable[str]) -> None:
         wanted = dict.fromkeys(named)
@@ -31,7 +31,7 @@ class Descriptors:
         return self._places[name]
 
     def rules(self, findings: Iterable[Finding]) -> Iterator[Json]:
-        """Yield the SARIF descriptor of each rule; a rule outside the catalogue is described by means of its findings."""
+        """Yield the SARIF descriptor of each rule. A rule outside the catalogue is described by its findings."""
         strangers = {one.rule: one for one in findings if one.rule not in self._rules}
         for name in self._names:
             if name in self._rules:

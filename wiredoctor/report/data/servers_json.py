@@ -29,7 +29,7 @@ def write_lines(statistics: Sequence[ServerStatistics], out: Sink, by: Grouping)
 
 
 def write_csv(statistics: Sequence[ServerStatistics], out: Sink, by: Grouping) -> None:
-    """Write the column names, then one line per group; `names` and `time_lost_by_rule` are one cell each."""
+    """Write the column names, then one line per group. The lists `names` and `time_lost_by_rule` are one cell each."""
     rows = [_flat(server(one, by)) for one in statistics]
     if rows:
         csv.lines(out, [rows[0].keys()], safe=False)

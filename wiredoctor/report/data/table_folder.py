@@ -29,7 +29,7 @@ _KEPT = ("connections", "exchanges")
 _CAPTURE = Column("capture", TEXT, "", "the file name as given")
 
 _WITHHELD = {"credentials_user": "a checksum with which names could be guessed"}
-"""Columns that no report contains (docs/pages/secrets.md), and why."""
+"""Columns that no report contains (docs/pages/secrets.md), each with the reason."""
 
 
 def columns(name: str) -> list[Column]:
@@ -65,13 +65,13 @@ def metadata(name: str, report: Report) -> dict[str, str]:
 
 
 def written(report: Report) -> list[str]:
-    """Return the names of the tables that can be written; most need captures that can be read again."""
+    """Return the names of the tables that can be written. Most of them need captures that can be read again."""
     whole = all(c.file in report.packets for c in report.captures)
     return [name for name in TABLES if whole or name in (*_KEPT, "captures", "findings")]
 
 
 def portions(report: Report) -> Iterator[tuple[str, pl.DataFrame]]:
-    """Yield the rows of every table that `written` returns, in portions that fit in memory, each with the name of its table."""
+    """Yield the rows of every table that `written` returns, in portions that fit in memory, as pairs of a table name and rows."""
     names, times = written(report), capture_ends(report)
     if report.scan_captures is not None:
         yield "captures", _safe("captures", None, report.scan_captures().collect())
@@ -113,9 +113,7 @@ class _RowFilter:
             self.connections = ids.unique().sort().to_list()
 
     def of(self, name: str, rows: pl.DataFrame) -> pl.DataFrame:
-        """Return the rows of table `name` that belong to the report. `rows` must already be limited to the connections of the
-        report.
-        """
+        """Return the rows of table `name` that belong to the report. `rows` contains only connections of the report."""
         if name == "exchanges" and self._exchanges is not None:
             return rows.join(self._exchanges, on=["connection", "exchange"], how="semi", maintain_order="left")
         return rows
