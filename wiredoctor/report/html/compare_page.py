@@ -56,7 +56,7 @@ class Group(NamedTuple):
 class Row(NamedTuple):
     """An endpoint in the table: its texts, and the lengths of the bars for its median and its 95th percentile (0 to 100).
 
-    `verdict`: "slower", "faster" or "".
+    `verdict`: "slower", "faster", or "" if neither is significant.
     """
 
     name: str

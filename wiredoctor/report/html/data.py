@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 MAX_FINDINGS = 20_000
 
 MAX_TEXT = 6_000_000
-"""The maximum number of characters in all targets of a page together; if there are many long ones, each gets an equal share."""
+"""The maximum number of characters in all request targets of a page. If there are many, each is cut to an equal share."""
 _LONGEST, _SHORTEST = 500, 48
 
 _WORDS = ["request_method", "request_host", "response_reason", "response_content_type", "response_framing", "response_end_reason"]
@@ -55,8 +55,8 @@ def unpack(text: str) -> Any:
 def exchange_columns(kept: LimitedRows, connections: pl.DataFrame) -> Columns:
     """Return the columns of exchanges; times are in ns.
 
-    `start` is the difference from the start of the previous row. `request_at`, `response_at`, `until` and `connect_at` (the
-    first SYN, usually negative) are relative to the exchange's own start. `connect` is the time from the first SYN to the last
+    `start` is the difference from the start of the previous row. `request_at`, `response_at`, `until` and `connect_at` (the first
+    SYN, usually negative) are relative to the start of the exchange. `connect` is the time from the first SYN to the last
     SYN-ACK.
     """
     rows = kept.rows
@@ -89,8 +89,7 @@ def exchange_columns(kept: LimitedRows, connections: pl.DataFrame) -> Columns:
 
 
 def front_rows(report: Report, rows: pl.DataFrame, names: Sequence[str]) -> list[int]:
-    """Return, for each row, the index in `rows` of the client's exchange for which a gateway sent this request; -1 for other
-    rows.
+    """Return, for each row that a gateway sent, the index in `rows` of the client's exchange that caused it; -1 for others.
 
     The list is empty if all values would be -1.
     """
@@ -135,7 +134,7 @@ def connection_columns(kept: LimitedRows) -> Columns:
 def finding_columns(findings: Sequence[Finding], places: dict[str, int], groups: dict[int, int]) -> Columns:
     """Return the columns of the first MAX_FINDINGS findings in JSON order; times are in seconds.
 
-    `group`: the number of the finding's section on the page, or -1.
+    The column `group` has the number of the finding's section on the page, or -1.
     """
     some = findings[:MAX_FINDINGS]
     numbers = ("connection", "exchange", "status", "elapsed", "delay", "count")
@@ -152,7 +151,7 @@ def finding_columns(findings: Sequence[Finding], places: dict[str, int], groups:
 
 
 def capture_names(report: Report) -> list[str]:
-    """Return the names of captures in report order; the column `capture` has indices into this list."""
+    """Return the names of captures in report order. The column `capture` has indexes into this list."""
     return [clean(name) for name in dict.fromkeys(c.file for c in report.captures)]
 
 

@@ -1,4 +1,4 @@
-"""Read data for graphs from the packets: time sequences of connections and bursts of bodies, in one pass per capture."""
+"""Read the data for graphs from the packets: time sequences of connections, and bursts of bodies. Each capture is read once."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ MAX_GRAPHS = 24
 FAR = 1_000_000
 """The frame number up to which packets are read for connections without findings.
 
-A second pass over this many packets takes a fifth of the analysis time. Beyond them, only connections with findings are read.
+A second pass over this many packets takes a fifth of the analysis time. Later packets are read only for connections with
+findings.
 """
 
 MAX_BURST_CONNECTIONS = 2_000
@@ -37,7 +38,7 @@ _SEGMENT = [
 _PACKET = ["connection", "frame", "source_port", "destination_port", "seq", "ack", "payload"]
 _BURST = ["message", "start", "end", "bytes"]
 _CARRIES = 0x07
-"""The bits of FIN, SYN and RST."""
+"""The TCP flags that occupy sequence numbers or end a connection: FIN, SYN and RST."""
 
 Place = tuple[str, int]
 """The key of a connection: capture, connection."""
@@ -57,10 +58,11 @@ class Graph:
 
 @dataclass
 class Packets:
-    """What was read from the packets: graphs in the requested order, and bursts of bodies by (capture, connection, exchange).
+    """The data that was read from the packets: graphs in the requested order, and bursts of bodies.
 
-    A burst is a tuple of start (ns), length (ns) and number of bytes. `unread`: names of captures that cannot be read again.
-    `bursts_left_out`: the number of bodies whose bursts were not read.
+    `bursts`: lists of bursts by (capture, connection, exchange); a burst is a tuple of start (ns), length (ns) and number of
+    bytes. `unread`: the names of captures that cannot be read again. `bursts_left_out`: the number of bodies whose bursts were
+    not read.
     """
 
     graphs: list[Graph] = field(default_factory=list[Graph])
@@ -73,7 +75,7 @@ def chosen(groups: list[Group], connections: LimitedRows, names: list[str]) -> l
     """Return the connections that get graphs, at most MAX_GRAPHS.
 
     First come the connections of the worst finding of each group, then those of the second and the third worst. The remaining
-    graphs show the largest connections; only those that end within the first FAR packets are considered.
+    graphs show the largest of the connections that end within the first FAR packets.
     """
     wanted: dict[Place, None] = {}
     per_group = [sorted(group.findings, key=lambda f: (-(f.delay or 0.0), f.elapsed)) for group in groups]
@@ -113,7 +115,7 @@ def read(report: Report, places: list[Place], exchanges: LimitedRows, names: lis
 
 
 def _streamed_bodies(exchanges: LimitedRows, names: list[str]) -> Bodies:
-    """Return the response bodies that arrived in several bursts; if there are too many, only the bodies with the most bursts."""
+    """Return the response bodies that arrived in several bursts. If there are too many, return those with the most bursts."""
     several = exchanges.rows.filter(
         pl.col("capture") < len(names), pl.col("response_bursts") > 1, pl.col("response_message").is_not_null()
     )

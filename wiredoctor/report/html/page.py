@@ -34,7 +34,7 @@ SCRIPTS = ("base", "axis", "grid", "exchanges", "connections", "sequence", "them
 
 
 class Capture(NamedTuple):
-    """A capture on the page: its contents, the time of its first packet (RFC 3339, or ""), its length, and lines about it."""
+    """A capture on the page: its contents, the time of its first packet (RFC 3339, or ""), its duration, and lines about it."""
 
     file: str
     contents: str
@@ -104,7 +104,7 @@ def _moment(time: str | None) -> int | None:
 
 
 def _final(value: Any) -> Any:
-    """Escape invisible characters, and characters that change the text direction; return markup and other types unchanged."""
+    """Escape invisible characters, and characters that change the text direction. Return markup and other types unchanged."""
     return clean(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
@@ -130,7 +130,7 @@ def _hash(text: str) -> str:
 
 
 def _link(sections: list[proof_pictures.Section], packets: graphs.Packets) -> None:
-    """Store in each finding the number of the graph that shows its connection."""
+    """Store in each finding the number of the graph that shows its connection, if there is one."""
     places = {(graph.capture, graph.connection): number for number, graph in enumerate(packets.graphs)}
     for section in sections:
         for told in (section.worst, *section.others):
@@ -214,7 +214,7 @@ def _page_texts(report: Report, groups: list[Group], shown: str, *, quiet: bool)
 
 
 def _cause(report: Report, groups: list[Group], far: Coverage) -> int:
-    """Return the number of the card for the problem that the headline names as the cause; 0 if it has none or is the first."""
+    """Return the number of the card for the problem that the headline names as the cause; 0 for none and for the first card."""
     cause = find_failed(report, far).cause
     if cause is None:
         return 0
@@ -225,7 +225,7 @@ def _cause(report: Report, groups: list[Group], far: Coverage) -> int:
 def zone_of(times: Iterable[str | None]) -> str:
     """Return a text for the time zone of the report; "" if none of the `times` (RFC 3339) is a time of day.
 
-    A zone's offset may change with summer time, so the offset at the earliest time is used.
+    A zone's offset may change with daylight saving time, so the offset at the earliest time is used.
     """
     first = min((moment for moment in map(_moment, times) if moment is not None), default=None)
     return "" if first is None else zone_text(first)
@@ -247,7 +247,7 @@ def _of_capture(capture: CaptureSummary) -> list[str]:
 def _omissions(
     report: Report, exchanges: row_limits.LimitedRows, connections: row_limits.LimitedRows, packets: graphs.Packets
 ) -> dict[str, str]:
-    """Return, for each part of the page, a text that says what is omitted from it; "" if nothing is."""
+    """Return, for each part of the page, a text that says what it omits; "" if nothing is omitted."""
     findings = len(report.findings)
     of_exchanges = (
         f"{exchanges.rows.height:,} of {count(exchanges.of, 'exchange')}: those with findings, of status 5xx or without "

@@ -34,7 +34,7 @@ class ProblemRow(NamedTuple):
 
 
 class RuleLink(NamedTuple):
-    """A rule that has problems beyond those in the table. `has_card`: whether the page has a card for a problem of this rule."""
+    """A rule of problems that are not in the table. `has_card`: whether the page has a card for a problem of this rule."""
 
     rule: str
     occurrences: int
@@ -44,8 +44,8 @@ class RuleLink(NamedTuple):
 class ProblemTable(NamedTuple):
     """The rows of the table, and the problems that do not fit.
 
-    `overlap`: a note if the times lost overlap. The other fields describe the problems that do not fit: `number_of_others` is
-    their number, `others` describes them in words, and `rules` are their rules.
+    `overlap`: a note if the lost times of problems overlap. The other fields describe the problems that do not fit:
+    `number_of_others` is their number, `others` describes them in words, and `rules` are their rules.
     """
 
     rows: tuple[ProblemRow, ...]
@@ -56,7 +56,7 @@ class ProblemTable(NamedTuple):
 
 
 def problem_table(report: Report, groups: Sequence[Group]) -> ProblemTable | None:
-    """Return the table of problems; None if there are fewer than two, because the card of a single one says everything."""
+    """Return the table of problems; None if there are fewer than two, because the card of one problem shows everything."""
     rows, left = split_rows(report, groups)
     if not rows:
         return None

@@ -24,26 +24,28 @@ if TYPE_CHECKING:
     from wiredoctor.findings import Finding, Report
 
 MAX_SECTIONS = 200
-"""The number of problems with a section of their own; further ones are only named."""
+"""The maximum number of problems with a section of their own; further ones are only named."""
 
 MAX_LISTED = 200
+"""The maximum number of findings listed below the worst one of a problem."""
 _ALL_LISTED = 5_000
-"""The number of findings listed below the worst one, per problem and per page."""
+"""The maximum number of findings listed on a page below the worst ones of all problems together."""
 
 MAX_PICTURES = 120
+"""The maximum number of pictures on a page, unless there are more problems: the worst finding of each has a picture."""
 MAX_IN_GROUP = 12
-"""The number of pictures per page and per problem; the worst finding of each problem comes first."""
+"""The maximum number of pictures for one problem."""
 
 MAX_HELD = 50_000
-"""The number of exchanges held in memory for pictures."""
+"""The maximum number of exchanges that are held in memory for pictures."""
 
 
 @dataclass
 class RenderedFinding:
     """A finding and the picture of its evidence, in a wide and a narrow version.
 
-    `place`: the index of the finding in the report, from 0. `missing`: why there is no picture. `graph`: the number of the graph
-    of its connection, or None.
+    `place`: the index of the finding in the report, from 0. `missing`: the reason why there is no picture. `graph`: the number of
+    the graph of the finding's connection, or None.
     """
 
     finding: Finding
@@ -81,8 +83,8 @@ class RenderedFinding:
 class Section:
     """A problem on the page: its worst finding, and the others in report order.
 
-    `commands`: commands that show more about the worst finding. `not_listed`: the number of findings that are neither worst nor
-    in `others`.
+    `commands`: commands that show more about the worst finding. `not_listed`: the number of findings that are neither the worst
+    nor in `others`.
     """
 
     number: int
@@ -161,8 +163,9 @@ def sections(report: Report, groups: Sequence[Group]) -> list[Section]:
 
 
 def _choose_pictures(made: list[Section]) -> list[RenderedFinding]:
-    """Return the findings that get a picture, up to a limit: the worst of every problem, then the second of every problem, and
-    so on.
+    """Return the findings that get a picture: the worst of every problem, then the second of every problem, and so on.
+
+    At most MAX_PICTURES get one, but the worst finding of every problem always does.
     """
     turns = [[section.worst, *section.others[: MAX_IN_GROUP - 1]] for section in made]
     order = [turn[rank] for rank in range(MAX_IN_GROUP) for turn in turns if rank < len(turn)]
@@ -185,9 +188,9 @@ def _draw(report: Report, told: list[RenderedFinding]) -> None:
 
 
 def _in_memory(report: Report) -> Report:
-    """Return the report with all connections and exchanges in memory, in the columns that ladders need.
+    """Return the report with all connections and exchanges in memory, with the columns that ladders need.
 
-    With many small captures, this is faster than reading their files for each ladder.
+    If there are many small captures, this is faster than reading their files for each ladder.
     """
     if report.scan_connections is None or report.scan_exchanges is None:
         return report
@@ -199,8 +202,8 @@ def _in_memory(report: Report) -> Report:
 def _about(report: Report, told: list[RenderedFinding]) -> Report:
     """Return the report with only the connections of these findings, and their exchanges, in memory.
 
-    A ladder reads these rows several times, and each time it would have to search the tables of a large capture. If there are
-    too many exchanges, the report is returned unchanged.
+    A ladder reads these rows several times, and would search the tables of a large capture each time. If there are too many
+    exchanges, the report is returned unchanged.
     """
     scan_connections, scan_exchanges = report.scan_connections, report.scan_exchanges
     if scan_connections is None or scan_exchanges is None or not told:

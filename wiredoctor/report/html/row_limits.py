@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 MAX_EXCHANGES = 100_000
 MAX_CONNECTIONS = 50_000
 MAX_BARS = 2_400
-"""The number of time steps in which exchanges are counted if a page does not hold all of them."""
+"""The maximum number of time steps in which exchanges are counted if a page does not show all of them."""
 
 EXCHANGE = [
     *(
@@ -49,17 +49,17 @@ CONNECTION = [
     *("syn_time", "newest_answer_time"),
 ]
 COMPLETE, CLOSED, WAITING, UNKNOWN = range(4)
-"""How an exchange ended: with a response, with a close before the response was complete, not before the end of the capture, or
-unknown because the end was not captured.
+"""How an exchange ended.
+
+COMPLETE: with a response. CLOSED: the connection closed before the response was complete. WAITING: it was still open at the end
+of the capture. UNKNOWN: its end was not captured.
 """
 
 _BADNESS = "_badness"
 
 
 class LimitedRows(NamedTuple):
-    """The rows that fit on the page, in the order of captures and, within a capture, of time. `of`: the number of rows in the
-    report.
-    """
+    """The rows that fit on the page, sorted by capture, then by time. `of`: the number of rows in the report."""
 
     rows: pl.DataFrame
     of: int
@@ -121,7 +121,7 @@ def _failed() -> pl.Expr:
 
 
 def _finding_keys(findings: Iterable[Finding], keys: list[str]) -> pl.DataFrame:
-    """Return the `capture` and the `keys` of each row that has a finding."""
+    """Return the columns `capture` and `keys` of each row that has a finding."""
     places = {(f.capture, *(getattr(f, key) for key in keys)) for f in findings}
     rows = sorted(place for place in places if None not in place)
     types = {"connection": pl.Int64, "exchange": pl.Int32}
@@ -132,9 +132,10 @@ def _worst(
     scan: Scan | None, columns: list[str], told: pl.DataFrame, size: pl.Expr, most: int,
     needed: Sequence[str] = (), made: Sequence[pl.Expr] = (),
 ) -> pl.DataFrame:  # fmt: skip
-    """Return at most `most` rows: first those with findings, whose keys are in `told`, then those with the largest `size`.
+    """Return at most `most` rows: first those with findings, then those with the largest `size`.
 
-    The result has the columns `columns` and `made`; `made` are expressions of the columns `needed`.
+    `told`: the keys of the rows with findings. The result has the columns `columns` and `made`; `made` are expressions of the
+    columns `needed`.
     """
     keys = told.columns
     told = told.with_columns(pl.lit(value=True).alias("_told"))

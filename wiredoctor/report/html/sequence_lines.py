@@ -9,11 +9,12 @@ import numpy as np
 from wiredoctor.tables import FIN, RST, SYN, Array
 
 MAX_RUNS = 4_000
+"""The maximum number of lines for segments, and of lines for ACKs, in each direction."""
 MAX_MARKED = 1_500
-"""Maximum numbers per direction: lines of segments, lines of ACKs, and marked packets, which are never merged."""
+"""The maximum number of marked packets, and of SACK blocks, in each direction. They are never merged."""
 
 _FIRST_BIN = 16_384
-"""A time in ns; lines this close together are merged first."""
+"""The smallest interval in ns whose lines are merged if there are too many."""
 
 PLAIN, RESENT, LATE, PROBE, SYN_FIN, RESET = range(6)
 """Kinds of lines: new data, retransmission, out-of-order data that fill a gap, keep-alive probe, SYN or FIN, RST."""
@@ -26,7 +27,7 @@ class Lane:
     """The segments that one side sent, and the ACKs and windows with which the other side replied.
 
     Stream offsets are in bytes, times in ns since the first packet of the capture. If there are too many segments or ACKs, those
-    within the same interval of time are merged.
+    within an interval of time are merged.
     """
 
     def __init__(self) -> None:
@@ -75,9 +76,7 @@ class Lane:
             self.sacks_left_out += 1
 
     def as_json(self) -> dict[str, Any]:
-        """Return the lane as columns for the page. Times and offsets are differences from the previous row, which take less
-        space.
-        """
+        """Return the lane as columns for the page. Times and offsets are differences from the previous row, to save space."""
         runs, acks = self._runs, self._acks
         sacks = np.array(self._sacks, np.int64).reshape(-1, 3)
         return {

@@ -18,7 +18,7 @@ MAX_CAUSES, MAX_SERVERS, MAX_ROWS = 5, 4, 100
 
 
 class Cause(NamedTuple):
-    """A rule and the time lost by its findings. `percent`: its share of all time lost. `color`: the number of its color."""
+    """A rule and the time lost by its findings. `percent`: its share of all time lost. `color`: the index of its color."""
 
     rule: str
     lost: str
@@ -27,9 +27,7 @@ class Cause(NamedTuple):
 
 
 class ServerRow(NamedTuple):
-    """A line of the table of servers. `cells`: the text below each heading. `bad`: the headings whose texts are shown as
-    failures.
-    """
+    """A row of the table of servers. `cells`: the text for each heading. `bad`: the headings of texts shown as failures."""
 
     name: str
     names: str
@@ -48,10 +46,10 @@ class Servers:
 
 @dataclass(frozen=True)
 class Tiles:
-    """The numbers at the top, as texts.
+    """The numbers at the top of a page, as texts.
 
-    `times`: names and values of server times. `errors`: servers and their numbers of responses with a status of 500 or above;
-    `more_errors`: the number of servers with errors that are not in `errors`.
+    `times`: the names and values of server times. `errors`: servers and their numbers of responses with a status of 500 or above.
+    `more_errors`: the number of servers with such responses that are not in `errors`.
     """
 
     requests: str
