@@ -1,7 +1,7 @@
 """Build ladder diagrams as data: packets of a finding or connection, their contents, and the waits between them.
 
-A report keeps no packets, so each capture is read again (findings.PacketAccess), once for all requested ladders. Texts are safe
-ASCII and redacted like the report.
+A report keeps no packets, so each capture is read again (findings.PacketAccess), once for all requested ladders. Texts are
+printable ASCII, and redacted like the report.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from wiredoctor.findings import Finding, Report, Side
 
 MAX_STEPS = 40
-"""The maximum number of packets in a ladder by default."""
+"""The maximum number of packets in a ladder unless the caller requests more."""
 
 
 class Wait(NamedTuple):
@@ -28,7 +28,7 @@ class Wait(NamedTuple):
 
     `seconds`: None before the first step and between steps of different connections. `left_out`: the number of packets of the
     connection that are omitted here; None if unknown. `of_finding`: the finding counts this time as lost. `waited_for`: the side
-    that ended the wait by sending (for a repeated SYN, the side that did not respond); None if there was no wait, the side is
+    that ended the wait by sending or, for a repeated SYN, the side that did not respond; None if there was no wait, the side is
     unknown, or packets are omitted. `idle`: no exchange was open.
     """
 
@@ -63,9 +63,9 @@ class Step(NamedTuple):
 class Ladder(NamedTuple):
     """A ladder diagram as data, with steps in frame order.
 
-    `client`, `server`: the endpoint; the host alone if there are several ports, and "" if there are several hosts. `connections`:
-    ids in order. `left_out`: the number of packets of the connection after the last step; None if unknown. `missing`: why there
-    are no steps, or "".
+    `client`, `server`: the endpoints. If there are several ports, only the host is given; if there are several hosts, "".
+    `connections`: their ids in order. `left_out`: the number of packets of the connection after the last step; None if unknown.
+    `missing`: the reason why there are no steps, or "".
     """
 
     capture: str
@@ -111,7 +111,7 @@ MAX_RELATED = 4
 
 
 def places_behind(report: Report, finding: Finding) -> list[tuple[int, int | None]]:
-    """Return the connections and exchanges by which a gateway tried to forward the finding's request to upstream servers."""
+    """Return the connections and exchanges with which a gateway tried to forward the finding's request to upstream servers."""
     known = report.gateways.get(finding.capture)
     if known is None or finding.exchange is None:
         return []
@@ -148,7 +148,7 @@ def of_connection(
     """Return the ladder of a connection, or of its part in `frames` (both included) or `span` (seconds since the first packet).
 
     If there are more than `most` packets, the ladder shows the first, the last and the notable ones. If `connection` is None, it
-    shows the first `most` packets in `frames` of whatever connections. `findings`: their notes are attached to the packets.
+    shows the first `most` packets in `frames`, of any connection. `findings`: their notes are added to the packets.
     """
     wanted = frozenset(e.frame for f in findings if f.capture == capture for e in f.evidence)
     if connection is None and frames:
@@ -232,11 +232,10 @@ def _notes(findings: Sequence[Finding]) -> dict[int, tuple[str, ...]]:
 
 
 def _counted_time(finding: Finding) -> tuple[float, float] | None:
-    """Return the start and end of the time that the finding counts as lost, in seconds since the first packet; None if there is
-    none.
+    """Return the start and end of the time that the finding counts as lost, in seconds since the first packet, or None.
 
-    Start and end are times of two packets of the evidence. They are at least as far apart as the delay; of several such pairs,
-    the closest one is used. If no two packets are that far apart, the first and the last packet of the evidence are used.
+    Start and end are the times of two packets of the evidence that are at least as far apart as the delay; of several such pairs,
+    the closest one is used. If no two packets are that far apart, they are the first and the last packet of the evidence.
     """
     if not finding.delay or finding.connection is None:
         return None

@@ -32,7 +32,7 @@ MARKS = {
     "dsack": "reports a duplicate",
     "acked_unseen": "ACKed unseen segment",
 }
-"""The mark of a step for each column of `segments`, if its value is true or nonzero."""
+"""The mark that a step gets if a column of `segments` is true or nonzero, by column."""
 
 _BROKE_OFF = ("fin", "rst")
 
@@ -48,7 +48,7 @@ class PacketCaption(NamedTuple):
     """Facts about a segment that follow from earlier packets of the ladder.
 
     `repeats`: the frame that it retransmits, or None. `closes`: whether it is the first to acknowledge a FIN. `wider`: whether
-    its window is larger than the previous one of the same side.
+    its window is larger than the previous window of the same side.
     """
 
     repeats: int | None
@@ -106,7 +106,7 @@ class Message(NamedTuple):
 
 
 class LadderMessages:
-    """Describes segments by the HTTP messages that they carry. `captions`: facts about segments, by frame and connection."""
+    """Describes segments by the HTTP messages that they carry. `captions`: their PacketCaptions, by frame and connection."""
 
     def __init__(self, rows: Rows) -> None:
         self._rows = rows
@@ -146,9 +146,9 @@ class LadderMessages:
         self._open.setdefault(connection, []).append((min(known, default=0), end))
 
     def _close_after(self, connection: int, frame: int) -> int:
-        """Return the frame of the first FIN or RST after this frame, or this frame if there is none.
+        """Return the frame of the first FIN or RST after this frame; without one, return this frame.
 
-        If a response broke off, the client waited for the rest until then.
+        Until that frame, the client waited for the rest of a response that broke off.
         """
         closes = (
             row["frame"]
@@ -185,9 +185,7 @@ class LadderMessages:
         return "; ".join([*parts, *(["FIN"] if row["flags"] & FIN else [])])
 
     def _foreign(self, row: dict[str, Any], length: int) -> str:
-        """Describe `length` bytes of payload that do not belong to the messages of an exchange: an interim response or another
-        protocol.
-        """
+        """Describe `length` bytes of payload outside of the messages of an exchange: an interim response or another protocol."""
         status = self._interim.get((row["connection"], row["time"]))
         what = count(length, "byte")
         if status is not None:

@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     from wiredoctor.text.time_of_day import Clock
 
 WIDTH = 880
-"""The width in pixels; more if frame numbers or times are long."""
+"""The minimum width of the picture in pixels. It is wider if frame numbers or times are long."""
 _FRAME, _TIME, _CLIENT, _SERVER, _NOTES = 58, 132, 160, 560, 582
 _DIGIT = 8.4
-"""The width in pixels of a digit in the widest common font, DejaVu Sans Bold at 12 px."""
+"""The width in pixels of a digit at 12 px in DejaVu Sans Bold, the widest common font."""
 _APART = 10
 _HEAD, _ROW, _LINE, _FOOT = 46, 30, 15, 16
 _LABEL_SIGNS, _NOTE_SIGNS, _END_SIGNS = 58, 46, 45
@@ -25,23 +25,24 @@ _LABEL_SIGNS, _NOTE_SIGNS, _END_SIGNS = 58, 46, 45
 
 _NARROW_CLIENT, _NARROW_BETWEEN, _NARROW_HEAD = 84, 244, 59
 _NARROW_LABEL_SIGNS, _NARROW_NOTE_SIGNS, _NARROW_END_SIGNS = 34, 34, 30
-"""The same for the narrow picture."""
+"""For the narrow picture: the number of characters that fit on an arrow, in a line of notes, and above a side."""
 
 _MAX_NOTE_LINES = 6
 TALLEST = 150
+"""The height in pixels of the longest wait that the finding counts as lost."""
 _TALL = 84
-"""Height in pixels of the longest wait that the finding counts as lost or, if it counts none, of the longest wait."""
+"""The height in pixels of the longest wait if the finding counts none as lost."""
 _LEAST = 7
-"""The minimum height of a wait in pixels, which leaves room for a line of text; lower waits are not drawn."""
+"""The minimum height in pixels of a wait that is drawn, which leaves room for a line of text."""
 
 _CLOCK_SIGNS = 12
-"""The length of a time of day without its date."""
+"""The number of characters in a time of day without its date."""
 
 _REST = 0.01
-"""Shorter idle times (in seconds) are not drawn."""
+"""The minimum length in seconds of an idle time that is drawn."""
 
 _SHORTEST = 1e-3
-"""The full height is at least this many seconds, so microseconds do not look like waits."""
+"""The minimum length in seconds for which a wait is drawn in full height, so microseconds do not look like long waits."""
 
 COLOURS = {
     "light": {
@@ -67,7 +68,7 @@ RULES = (
     ".ladder .shade{fill:var(--ladder-shade)}.ladder .bar{fill:var(--ladder-wait)}.ladder .idle{fill:var(--ladder-idle)}"
     ".ladder .lost{fill:var(--ladder-wait);font-weight:600;font-size:12.5px}"
 )
-"""The style of the picture's classes; colors are variables."""
+"""The style rules for the picture's classes; colors are variables."""
 
 
 class _Columns(NamedTuple):
@@ -135,7 +136,7 @@ class _Place(NamedTuple):
 
 
 def style() -> str:
-    """Return the style of a standalone picture, which follows the reader's setting for light or dark."""
+    """Return the style of a standalone picture, which follows the reader's preference for light or dark."""
     light, dark = (
         "".join(f"--ladder-{name}:{colour};" for name, colour in COLOURS[theme].items()) for theme in ("light", "dark")
     )
@@ -208,7 +209,7 @@ def _places(ladder: Ladder, columns: _Columns, clock: Clock) -> tuple[list[_Plac
 
 
 def _height(wait: Wait, longest: float, tallest: int) -> tuple[int, bool]:
-    """Return the height of a wait in pixels (0: not drawn), and whether this is less than the scale requires."""
+    """Return the height of a wait in pixels (0: not drawn), and whether it is lower than to scale."""
     if not wait.seconds or not (wait.of_finding or wait.waited_for or wait.seconds >= max(longest / 8, _REST)):
         return 0, False
     share = wait.seconds / longest * tallest

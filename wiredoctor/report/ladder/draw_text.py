@@ -17,14 +17,14 @@ _NARROW, _USUAL, _WIDE = 10, 18, 40
 """The number of characters between the two sides: on a narrow terminal, on one with 80 columns, and at most."""
 
 _READABLE = 35
-"""If less than this many characters remain for text, the sides move closer together."""
+"""The number of characters for text below which the two sides are moved closer together."""
 
 _DRAWN = 0.02
-"""Waits that are a smaller part of the longest wait are not drawn, unless the finding counts them as lost."""
+"""The fraction of the longest wait from which a wait is drawn. Waits that the finding counts as lost are always drawn."""
 
 _SHORTEST = 1e-6
 _SHORTEST_SCALE = 1e-3
-"""The full width is at least this many seconds, so a microsecond does not look like a wait."""
+"""The minimum length in seconds for which a wait is drawn in full width, so a microsecond does not look like a wait."""
 
 _LEAST_TEXT = 20
 
@@ -99,7 +99,7 @@ def _lanes(ladder: Ladder, width: int, clock: int) -> Lanes:
 
 
 def _longest(steps: tuple[Step, ...]) -> float:
-    """Return the length in seconds of the wait that fills the width.
+    """Return the length in seconds of the wait that is drawn in full width.
 
     It is the longest of the waits that a finding counts as lost, that one side ended by sending, or that contain neither idle
     time nor omitted packets. If there are none, it is the longest of all waits.

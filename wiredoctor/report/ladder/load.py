@@ -1,4 +1,4 @@
-"""Collect the rows of a ladder: read the packets again, choose some (select.py), and add known facts."""
+"""Collect the rows of a ladder: read the packets again, choose some of them (select.py), and add known facts."""
 
 from __future__ import annotations
 
@@ -38,9 +38,8 @@ class Rows(NamedTuple):
     """The rows read for a plan.
 
     `segments`: the columns SEGMENT and `position` (the index in the connection), in frame order. `exchanges`: the columns
-    EXCHANGE of the exchanges to which segments may belong. Three dictionaries have the connection as key: `clients` (the
-    direction in which the client sends), `packets` (the number of packets) and `protocols`. `client`, `server`, `missing`: as in
-    Ladder.
+    EXCHANGE of the exchanges to which segments may belong. Three dictionaries are keyed by connection: `clients` (the direction
+    in which the client sends), `packets` (the number of packets) and `protocols`. `client`, `server`, `missing`: as in Ladder.
     """
 
     plan: Plan
@@ -59,7 +58,7 @@ class Rows(NamedTuple):
 
 
 def read(report: Report, plans: Sequence[Plan]) -> list[Rows]:
-    """Return the rows for each plan, in the order of plans; each capture is read only once."""
+    """Return the rows for each plan, in the order of `plans`. Each capture is read only once."""
     found: dict[int, Rows] = {}
     for capture in dict.fromkeys(plan.capture for plan in plans):
         own = [(number, plan) for number, plan in enumerate(plans) if plan.capture == capture]
@@ -99,7 +98,7 @@ def _end(connections: list[dict[str, Any]], side: str) -> str:
 
 
 def _exchanges(report: Report, here: pl.Expr, rows: Rows) -> Iterator[dict[str, Any]]:
-    """Yield the exchanges during which a packet of the ladder was captured: from an exchange's first to its last frame."""
+    """Yield the exchanges during which a packet of the ladder was captured, from an exchange's first frame to its last one."""
     import numpy as np
     import polars as pl
 

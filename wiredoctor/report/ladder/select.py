@@ -8,18 +8,18 @@ if TYPE_CHECKING:
     import polars as pl
 
 NEAR = 2
-"""The number of neighbors shown before and after each packet of the evidence."""
+"""The number of neighboring packets shown before and after each packet of the evidence."""
 
 REMARKABLE = 200
-"""The number of notable packets of a connection that are kept until the best of them are chosen."""
+"""The maximum number of notable packets of a connection that are kept until the best of them are chosen."""
 
 
 class Plan(NamedTuple):
     """The specification of the packets for a ladder.
 
-    `wanted`: frames of the evidence. `around`: other frames that explain it. `frames`, `times` (ns): the range of packets to
-    show, with both ends included; None for all. `most`: the maximum number of packets. `ends`: if there are more packets,
-    prefer the first and the last packets to neighbors of the evidence.
+    `wanted`: the frames of the evidence. `around`: other frames that explain it. `frames`, `times` (ns): the range of packets to
+    show, with both ends included; None for all. `most`: the maximum number of packets. `ends`: if there are more packets, the
+    first and the last packets are preferred to neighbors of the evidence.
     """
 
     capture: str
@@ -35,8 +35,8 @@ class Plan(NamedTuple):
 class Choice:
     """Chooses the rows for a plan while a capture is read.
 
-    It keeps the first `most` rows (and the last `most`, if the plan has `ends`), the wanted frames with their neighbors, and
-    some remarkable packets. `over`: true once no further row can be needed.
+    It keeps the first `most` rows (and the last `most`, if the plan has `ends`), the wanted frames with their neighbors, and some
+    notable packets. `over`: true once no further row can be needed.
     """
 
     def __init__(self, plan: Plan) -> None:
@@ -50,7 +50,7 @@ class Choice:
         self._held: pl.DataFrame | None = None
 
     def add(self, rows: pl.DataFrame) -> None:
-        """Add rows of the connection (or of all, if the plan has no connection), in frame order."""
+        """Add rows of the plan's connection (or of all, if the plan has no connection), in frame order."""
         import numpy as np
         import polars as pl
 
