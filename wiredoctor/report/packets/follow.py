@@ -11,12 +11,12 @@ from wiredoctor.report.words import clean, count
 from wiredoctor.tables import SECOND
 
 UNMASKED = "the following bytes are shown as sent, without masking"
-"""The warning before followed bytes."""
+"""The warning that precedes the bytes of a followed stream."""
 
 _SHOWN = [chr(code) if 0x20 <= code < 0x7F else f"\\x{code:02x}" for code in range(256)]
 _LINES = re.compile(rb"[^\n]*\n?")
 _PIECE = 4096
-"""A line without a line end is broken after this many bytes."""
+"""The number of bytes after which a line without a line end is broken."""
 
 
 class Window(NamedTuple):
@@ -38,15 +38,15 @@ class Window(NamedTuple):
         )
 
     def over(self, event: Run | Hole) -> bool:
-        """Return whether this event lies beyond the requested frames or times, so that nothing after it was requested.
+        """Return whether this event lies beyond the requested frames or times, so no later event was requested either.
 
-        A second is added to the times, because packets may have been captured out of order.
+        One second is added to the times, because packets may have been captured out of order.
         """
         return bool((self.frames and event.frame > self.frames[1]) or (self.times and event.time > self.times[1] + SECOND))
 
 
 def escape_bytes(data: bytes) -> str:
-    r"""Return bytes as text, with all but printable ASCII as \xNN, so that none of them can control a terminal."""
+    r"""Return bytes as text. All except printable ASCII become \xNN, so none of them can control a terminal."""
     if data.isascii() and (plain := data.decode("ascii")).isprintable():
         return plain
     return "".join([_SHOWN[byte] for byte in data])
@@ -104,10 +104,9 @@ def _missing(hole: Hole) -> str:
 
 
 def raw(events: Iterable[Run | Hole], out: BinaryIO, window: Window) -> tuple[int, int, int]:
-    """Write the requested bytes unchanged; return the numbers of bytes that were written, that are missing, and that came too
-    late.
+    """Write the requested bytes unchanged. Return three numbers of bytes: written, missing, and too late.
 
-    Bytes come too late if bytes that follow them in the stream were already written; they are left out.
+    Bytes are too late if bytes that follow them in the stream were already written; they are left out.
     """
     written = missing = late = 0
     for event in events:

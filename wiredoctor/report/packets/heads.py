@@ -1,4 +1,4 @@
-"""Format header sections for people: the start line and the fields, redacted except for values on the allow-list."""
+"""Format header sections for people: the start line and the fields. All values are redacted unless they are on the allow-list."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from wiredoctor.text import redact
 from wiredoctor.text.plain_fields import plain_value
 
 MAX_LINES = 100
+"""The maximum number of lines of a header section that are shown."""
 MAX_LINE = 1000
-"""The number of fields of a header section, and of characters of a line, that are shown."""
+"""The maximum number of characters of a line that are shown."""
 
 WHOLE = frozenset(("server", "via", "user-agent"))
 """Fields whose value is shown unchanged."""
@@ -25,7 +26,7 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
 class Head(NamedTuple):
-    """A header section, for people.
+    """A header section, as shown to people.
 
     `message`: "request" or "response". `exchange`: the index of its exchange. `frame`: the packet with its first byte. `bytes`:
     its length. `lines`: its redacted lines, or None if it was not captured completely. `more`: the number of omitted lines.
@@ -40,7 +41,7 @@ class Head(NamedTuple):
 
 
 def head_lines(data: bytes, start_line: str, *, people: bool = False) -> tuple[list[str], int]:
-    """Return the redacted lines of a header section, and the number of lines omitted from its end.
+    """Return the redacted lines of a header section, and the number of lines omitted at its end.
 
     `start_line` must already be redacted. `people`: mask with "(masked)" instead of `*`.
     """
@@ -68,7 +69,7 @@ def masked_field(line: str) -> str:
 
 
 def masked_value(name: str, value: str) -> str:
-    """Return the redacted value of a field (name in lower case)."""
+    """Return the redacted value of the field `name` (in lower case)."""
     cut = _CONTROL.search(value)
     if cut is not None:
         return f"{masked_value(name, value[: cut.start()])} *"

@@ -1,6 +1,6 @@
-"""Collect the bytes of messages from packets: requested ranges of streams, stored in a spool.
+"""Collect the bytes of messages from packets: requested ranges of streams, which are stored in a spool.
 
-The capture is read again in batches; memory holds a few numbers per range.
+The capture is read again in batches. Memory only holds a few numbers per range.
 """
 
 from __future__ import annotations
@@ -21,12 +21,13 @@ if TYPE_CHECKING:
 Array = np.ndarray[Any, Any]
 
 _WINDOW, _WINDOWS = 1 << 16, 4
-"""The bytes of the spool that are read at once, and the number of such windows. There are several because header sections and
-bodies of both directions alternate.
+"""The number of bytes of the spool that are read at once, and the number of these windows that are kept in memory.
+
+There are several, because header sections and bodies of both directions alternate.
 """
 
 _TOGETHER = 4 << 20
-"""The number of bytes that are sorted before they are written."""
+"""The number of bytes that are sorted by position before they are written."""
 
 _PIECE = ["connection", "direction", "offset", "captured", "payload"]
 
@@ -66,9 +67,9 @@ class ByteStore:
         self._windows: deque[tuple[int, bytes]] = deque(maxlen=_WINDOWS)
 
     def fill(self, capture: int, access: PacketAccess, connections: Collection[int] | None) -> None:
-        """Read the requested ranges of the capture with this number.
+        """Read the requested ranges of the capture with the index `capture`.
 
-        `connections`: the connections that have requested ranges; None reads all connections.
+        `connections`: the connections that have requested ranges. With None, all connections are read.
         """
         order = self._order[self._capture[self._order] == capture]
         if len(order):
@@ -109,7 +110,7 @@ class ByteStore:
         self._store(waiting)
 
     def _store(self, waiting: list[tuple[int, bytes]]) -> None:
-        """Write (position, data) pairs to the spool, in order of position, so that adjacent data needs no seek."""
+        """Write (position, data) pairs to the spool, in order of position, so adjacent data needs no seek."""
         end = -1
         for at, data in sorted(waiting, key=itemgetter(0)):
             if at != end:
@@ -118,7 +119,7 @@ class ByteStore:
             end = at + len(data)
 
     def _wanted_pieces(self, order: Array, pieces: pl.DataFrame) -> Iterator[tuple[int, int, int, int]]:
-        """Yield where a requested range and the captured bytes of a packet overlap.
+        """Yield where the captured bytes of a packet overlap a requested range.
 
         Each result is the index of the range, the position in the spool, the position in the portion, and the length in bytes.
         """

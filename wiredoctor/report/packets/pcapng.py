@@ -1,4 +1,4 @@
-"""Write a copy of the capture with the diagnosis as packet comments, which Wireshark shows with each packet (`frame.comment`).
+"""Write a copy of the capture with the diagnosis as packet comments. Wireshark shows them with each packet (`frame.comment`).
 
 Packets are copied unchanged, so the file contains the same secrets as the capture. Comments are redacted like all reports.
 """
@@ -30,14 +30,14 @@ MAX_LISTED = 200
 _RECORD = {"records": ["frame", "connection"]}
 
 _LONGEST = 4_000
-"""The maximum length of a comment in characters."""
+"""The maximum length of a comment in characters. Longer comments are cut."""
 
 _SHORTEST_WAIT = 1e-6
-"""The shortest wait (in seconds) between two frames of a finding that a comment mentions."""
+"""The minimum length in seconds of a wait between two frames of a finding that a comment mentions."""
 
 
 class _Note(NamedTuple):
-    """A frame that is evidence of a finding.
+    """A frame that is evidence of a finding, and for which a comment is written.
 
     `finding`: the index of the finding in the report. `place`: the index of the frame in the finding's evidence.
     """
@@ -85,7 +85,7 @@ def _comments(report: Report, numbers: bool) -> Iterator[tuple[int, list[str]]]:
 
 
 def _comment_lines(finding: Finding, note: _Note) -> list[str]:
-    """Return the comments on one frame of a finding; the first frame gets all texts, the others only their notes.
+    """Return the comments on one frame of a finding. The first frame gets all texts, the others only their notes.
 
     Wireshark truncates lines in its tree at 240 characters, so the message and the remedy are separate comments.
     """
@@ -107,7 +107,7 @@ def _comment_lines(finding: Finding, note: _Note) -> list[str]:
 
 
 def _name(finding: Finding) -> str:
-    """Return the rule and its kind."""
+    """Return the rule of a finding with its kind."""
     return f"{finding.rule} ({finding.kind})" if finding.kind else finding.rule
 
 
@@ -136,9 +136,7 @@ def _about(report: Report, capture: CaptureSummary, only: list[int] | None, show
 
 
 def _frames_of_findings(report: Report, access: PacketAccess) -> list[int]:
-    """Return the sorted frame numbers of all evidence, and of all packets of the connections to which findings or evidence
-    belong.
-    """
+    """Return the sorted frame numbers of all evidence, and of all packets on connections with findings or evidence."""
     frames = {e.frame for f in report.findings for e in f.evidence}
     connections = {f.connection for f in report.findings if f.connection is not None}
     elsewhere = {e.frame for f in report.findings if f.connection is None for e in f.evidence}

@@ -1,7 +1,8 @@
 """Reassemble what both sides of a connection sent, in order of time and in bounded memory.
 
-The bytes come from findings.Portion; `pieces` are the new bytes of each packet, so nothing is repeated. Data after a gap waits
-until the gap is filled or given up: some time after the peer acknowledged the missing bytes, or because too many bytes wait.
+The bytes come from findings.Portion, whose `pieces` are the new bytes of each packet, so nothing is repeated. Data after a gap
+waits until the gap is filled or given up. A gap is given up some time after the peer acknowledged the missing bytes, or if too
+many bytes wait.
 """
 
 from __future__ import annotations
@@ -17,19 +18,17 @@ if TYPE_CHECKING:
     from wiredoctor.findings import PacketAccess, Portion
 
 MAX_WAITING = 16 << 20
-"""The number of bytes of one side that may wait for a gap to be filled; a receiver's window is rarely larger."""
+"""The maximum number of bytes of one side that wait for a gap to be filled; a receiver's window is rarely larger."""
 
 LATE = SECOND
-"""How long (ns) an acknowledged packet may still appear, in case packets were captured out of order."""
+"""The time in ns within which an acknowledged packet may still appear, because packets may be captured out of order."""
 
 PIECE = ["connection", "direction", "frame", "time", "offset", "length", "captured", "payload"]
 _ACK = ["direction", "frame", "time", "ack"]
 
 
 class Run(NamedTuple):
-    """Bytes that one side sent, from `offset` in its stream. `late`: whether bytes after them in the stream were yielded
-    earlier.
-    """
+    """Bytes that one side sent, starting at `offset` in its stream. `late`: whether later bytes were yielded before."""
 
     direction: int
     frame: int
@@ -42,7 +41,7 @@ class Run(NamedTuple):
 class Hole(NamedTuple):
     """Bytes that one side sent and that were not captured. `cut`: whether the snap length cut them off.
 
-    `frame` and `time` belong to the packet that reveals the gap.
+    `frame` and `time` are those of the packet that reveals the gap.
     """
 
     direction: int
@@ -86,13 +85,13 @@ class _Side:
     def acknowledged(self, offset: int, time: int) -> None:
         """Record that the peer acknowledged all bytes before `offset`.
 
-        After LATE ns, those of them that are still missing are yielded as a gap.
+        Bytes of these that are still missing after LATE ns are yielded as a gap.
         """
         if offset > self.next:
             self._given_up.append((time + LATE, offset))
 
     def pass_time(self, frame: int, time: int) -> Iterator[Run | Hole]:
-        """Yield the gaps that are no longer expected to be filled at this time (ns), and the data after them."""
+        """Yield the gaps that are no longer expected to be filled at this time (ns), each followed by the data after it."""
         while self._given_up and self._given_up[0][0] <= time:
             _, offset = self._given_up.popleft()
             while self.next < offset and self._waiting and self._first() < offset:
@@ -102,7 +101,7 @@ class _Side:
                 yield from self._take_ready()
 
     def end(self) -> Iterator[Run | Hole]:
-        """Yield all data that still waits, and the gaps before it, at the end of the connection."""
+        """Yield all data that still waits, and the gaps before it, because the connection has ended."""
         while self._waiting:
             offset = self._first()
             yield from self._release(offset, *self._waiting[offset][:2])
@@ -157,9 +156,7 @@ def follow(access: PacketAccess, connection: int) -> Iterator[Run | Hole]:
 
 
 def _events(portion: Portion) -> Iterator[tuple[dict[str, Any], bytes | None]]:
-    """Yield, in frame order, the rows of stream pieces, each with its bytes, and the rows of ACKs of uncaptured data, each with
-    None.
-    """
+    """Yield, in frame order, the rows of stream pieces with their bytes, and the rows of ACKs of uncaptured data with None."""
     import polars as pl
 
     pieces = portion.tables["pieces"].select(PIECE).sort("frame", "offset", maintain_order=True)

@@ -1,4 +1,4 @@
-"""Write one line per finding, like a compiler: capture, frame, severity, rule and title, in a stable form for grep."""
+"""Write one line per finding, like a compiler: capture, frame, severity, rule and title. The form is stable, so grep works."""
 
 from __future__ import annotations
 
@@ -29,9 +29,7 @@ def write_as(report: Report, out: BinaryIO, options: Options) -> None:
 
 
 def lines(report: Report, *, quiet: bool = False, shown: str = "") -> Iterator[str]:
-    """Yield a line for each finding, in report order. Unless `quiet`, then yield the headline, the counts, and shared
-    conversations.
-    """
+    """Yield a line for each finding, in report order. Unless `quiet`, add the headline, the counts, and shared conversations."""
     for finding in report.findings:
         yield finding_line(finding)
     if not quiet:

@@ -1,4 +1,4 @@
-"""List connections, one per line: endpoints, bytes, times, how it ended, and a bar that shows when it had exchanges."""
+"""List connections, one per line: endpoints, bytes, times, how each ended, and a bar that shows when it had exchanges."""
 
 from __future__ import annotations
 
@@ -36,15 +36,15 @@ if TYPE_CHECKING:
     from wiredoctor.findings import Report
 
 _LONG = 120 * SECOND
-"""A duration of at least this much may be written with two units: "23 h 59 min"."""
+"""The duration in ns from which a column has room for two units, as in "23 h 59 min"."""
 
 _NARROWEST = 80
 _MAX_ENDPOINT = 21
-"""The width of an IPv4 address with its port."""
+"""The width of the longest IPv4 address with a port."""
 
 _LEAST_BAR, _MAX_BAR = 18, 80
 _SQUEEZED = {"clock": WITHOUT_YEAR, "bar": 12, "server": 15, "capture": 10}
-"""The minimum widths of columns that become narrower if there is no room for all."""
+"""The minimum widths of the columns that become narrower if there is not enough room."""
 
 _COLUMNS = [
     *("capture", "connection", "client", "server", "packets", "client_bytes", "server_bytes", "start", "end"),
@@ -55,14 +55,14 @@ HISTORY = (
     "R RST, G gap, T retransmission, W zero window"
 )
 _ENDS = {"fin": "|", "rst": "x", "": ">"}
-"""The character after a bar, by the way in which the connection ended."""
+"""The character at the end of a bar, by the way in which the connection ended."""
 
 
 @dataclass(frozen=True)
 class _Layout:
     """The layout of the list: the columns in order, and the time axis and clock of each capture.
 
-    If `relative` is true, all captures have the same axis, and the bar of each connection begins at its left end.
+    If `relative` is true, all captures have the same axis, and each bar begins at its left end.
     """
 
     fields: dict[str, Field]
@@ -84,7 +84,7 @@ def write(
     """Write one line per connection.
 
     In order of time, captures follow one another, each with its connections in order of ids. In any other order, the connections
-    of all captures are sorted together. `relative` draws every bar from the start of its own connection; it is implied if
+    of all captures are sorted together. `relative`: draw every bar from the start of its own connection. This is also done if
     captures are sorted together.
     """
     names = names_of_captures(report, order)
@@ -160,7 +160,7 @@ def _layout(
 
 
 def _extremes(connections: pl.LazyFrame) -> pl.DataFrame:
-    """Return a row for each capture: its first and last time, its largest numbers, and the lengths of its longest texts."""
+    """Return a row for each capture with its first and last time, its largest numbers, and the lengths of its longest texts."""
     return (
         connections.group_by("capture")
         .agg(
@@ -177,7 +177,7 @@ def _extremes(connections: pl.LazyFrame) -> pl.DataFrame:
 def _columns(
     most: Mapping[str, Any], known: Mapping[str, Clock], names: Mapping[str, str], *, has_times: bool
 ) -> tuple[dict[str, Field], dict[str, Field]]:  # fmt: skip
-    """Return the columns that are always shown, and those for which there may be no room, by name."""
+    """Return two dictionaries of columns by name: those that are always shown, and those that are shown if there is room."""
     time = Field("time (s)", max(8, len(clock(most["end"], most["end"]))))
     of_day = Field("time of day", max([11, *(one.width for one in known.values())]))
     base = {
@@ -248,7 +248,7 @@ def _legend(layout: _Layout) -> str:
 def _busy(report: Report, layout: _Layout) -> dict[tuple[str, int], list[tuple[int, int]]]:
     """Return the start and end (ns) of exchanges by (capture, connection).
 
-    If several exchanges would be drawn in the same characters, only one of them is returned.
+    If several exchanges would be drawn with the same characters, only one of them is returned.
     """
     if report.scan_exchanges is None:
         return {}

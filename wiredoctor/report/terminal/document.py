@@ -1,4 +1,4 @@
-"""Write a page of headings, lines and tables as text or as Markdown; all texts are escaped here."""
+"""Write a page of headings, lines and tables as text or as Markdown. All texts are escaped in this module."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from wiredoctor.findings import Severity
 
 MAX_ROWS = 20
-"""The number of rows of a table in a page for people, unless all are requested."""
+"""The maximum number of rows of a table in a page for people, unless all rows are requested."""
 
 _LEAST_COLUMN = 16
 _FULL = "\n(The rest does not fit and was omitted.)\n"
@@ -33,7 +33,7 @@ class Heading(NamedTuple):
 
 
 class Line(NamedTuple):
-    """One or more sentences. `severity`: written before them. `below`: further lines about the same subject."""
+    """One or more sentences. `severity`: a word written before them. `below`: further lines about the same subject."""
 
     text: str
     severity: Severity | None = None
@@ -41,7 +41,7 @@ class Line(NamedTuple):
 
 
 class Grid(NamedTuple):
-    """A table whose first column is text, aligned left and shortened if necessary; the other columns are numbers."""
+    """A table. The first column is text, aligned left and shortened if necessary; the other columns are numbers."""
 
     headings: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
@@ -78,7 +78,7 @@ def _line(writer: TerminalWriter, line: Line) -> None:
 
 
 def _table_lines(grid: Grid, room: int, paper: Terminal) -> Iterator[str]:
-    """Yield the lines of a table, headings first; if the table is too wide, each row becomes several lines."""
+    """Yield the lines of a table, headings first. If the table is too wide, each row becomes several lines."""
     rows = [tuple(clean(cell) for cell in row) for row in (grid.headings, *grid.rows)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(grid.headings))]
     least = min(widths[0], _LEAST_COLUMN)
@@ -95,7 +95,7 @@ def _table_lines(grid: Grid, room: int, paper: Terminal) -> Iterator[str]:
 
 
 def _stacked_rows(rows: list[tuple[str, ...]], room: int, paper: Terminal) -> Iterator[str]:
-    """Yield each row as several lines: the first cell, then one line with heading and text for each other cell."""
+    """Yield each row as several lines: its first cell, then one line for each other cell, with heading and text."""
     headings, *others = rows
     yield shorten(headings[0], room, paper.gap)
     widest = max(map(len, headings[1:]), default=0)
@@ -106,7 +106,7 @@ def _stacked_rows(rows: list[tuple[str, ...]], room: int, paper: Terminal) -> It
 
 
 def write_markdown(parts: Iterable[Part], out: Sink) -> None:
-    """Write the page as GitHub Flavored Markdown in UTF-8; omit everything beyond the maximum size of a comment."""
+    """Write the page as GitHub Flavored Markdown in UTF-8. Omit everything beyond the maximum size of a comment."""
     room = MAX_BYTES - len(_FULL)
     before: type[Part] | None = None
     for part in parts:
@@ -136,7 +136,7 @@ def _markdown_lines(part: Part) -> Iterator[str]:
 
 
 def _list_item(text: str) -> str:
-    """Escape the text of a list item; return an invisible placeholder for "", which would turn the line above into a heading."""
+    """Escape the text of a list item; return an invisible placeholder for "", which would make a heading of the line above."""
     return escape_markdown(text) or "&#8203;"
 
 

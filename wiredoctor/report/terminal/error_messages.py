@@ -1,6 +1,6 @@
 """Load error_messages.txt: error messages of programs, what they mean on the network, and the rules that explain them.
 
-Words that lead to one rule only are in rule_search_words.py.
+Words that lead to one rule only are in rule_search_words.py instead.
 """
 
 from __future__ import annotations
@@ -11,24 +11,24 @@ from importlib.resources import files
 from typing import NamedTuple
 
 REUSED = "reused"
-"""The case that the request was not the first one on its connection."""
+"""The case in which the request was not the first one on its connection."""
 
 CAUSE = "cause"
-"""The case of rules that explain why the rules before them applied."""
+"""The case for rules that explain why the rules of the other cases applied."""
 
 _QUOTES = "cause first"
-"""How the list of rules begins if the message quotes another message, which is its cause."""
+"""The text at the start of a list of rules if the message quotes another message, which is its cause."""
 
 
 _RULE = re.compile(r"([a-z0-9-]+)(?: \(([^)]*)\))?")
-"""Matches a rule, and its kinds in brackets."""
+"""A pattern for a rule, and its kinds in brackets."""
 
 
 class Case(NamedTuple):
     """The rules that explain a message in one case, the likeliest first, each with its matching kinds.
 
-    Kinds are a text such as "refused, unreachable", or "" for all. `when`: REUSED, CAUSE, or a condition that begins with "if ";
-    "" stands for all other cases.
+    Kinds are a text such as "refused, unreachable", or "" for all kinds. `when`: REUSED, CAUSE, or a condition that begins with
+    "if "; "" stands for all other cases.
     """
 
     when: str
@@ -38,9 +38,9 @@ class Case(NamedTuple):
 class Message(NamedTuple):
     """A group of error messages with the same meaning: a row of error_messages.txt.
 
-    `software`: the program or library that prints them; "" if many do. `said`: the texts of the messages, in the notation of
-    that file. `means`: their meaning. `cases`: the rules that explain them; empty if no rule does. `read`: how the source was
-    verified (s, d, i or u, as in that file) or "". `quotes`: whether the messages quote a more specific message.
+    `software`: the program or library that prints them; "" if many do. `said`: the texts of the messages, in the notation of that
+    file. `means`: their meaning. `cases`: the rules that explain them; empty if no rule does. `read`: how the source was verified
+    (s, d, i or u, as explained in that file) or "". `quotes`: whether the messages quote a more specific message.
     """
 
     software: str

@@ -1,4 +1,4 @@
-"""Write the evidence of a finding: its frames with their times, and the waits between them to scale."""
+"""Write the evidence of a finding: its frames with their times, and the waits between them, drawn to scale."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ MAX_FRAMES = 12
 _SHORTEST_DRAWN = 1e-6
 
 _SHORTEST_SCALE = 1e-3
-"""The full width is at least this many seconds, so a microsecond does not look like a wait."""
+"""The minimum length in seconds for which a wait is drawn in full width, so a microsecond does not look like a wait."""
 
 
 def write_proof(writer: TerminalWriter, finding: Finding, *, everything: bool = False, indent: int = 2) -> None:
-    """Write one line per frame of the evidence, and between two lines a bar whose length shows the wait.
+    """Write one line per frame of the evidence, and between two lines a bar that is as long as the wait.
 
     A finding without a connection has no bars, because its frames belong to different connections.
     """

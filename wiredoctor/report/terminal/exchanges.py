@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 _PHASES: tuple[str, ...] = ("request", "server", "response")
 _REST = "rest"
-"""The phase in which a client waited for the rest of a response that had broken off."""
+"""The phase in which a client waited for the rest of a response that broke off."""
 _STYLES = {"request": "blue", "server": "yellow", "response": "green", _REST: "red"}
 _TIMES = [f"{phase}_time" for phase in _PHASES]
 _COLUMNS = [
@@ -49,14 +49,14 @@ _ENDPOINTS = ["capture", "connection", "client", "server"]
 
 _NARROWEST = 80
 _LONG = 120 * SECOND
-"""A duration of at least this much may be written with two units: "23 h 59 min"."""
+"""The duration in ns from which a column has room for two units, as in "23 h 59 min"."""
 
 _LEAST_REQUEST, _LEAST_BAR, _READABLE_BAR, _MAX_BAR = 28, 16, 26, 80
 _SQUEEZED = {"clock": WITHOUT_YEAR, "bar": 12, "request": 12, "capture": 10}
-"""The minimum widths of columns that become narrower if there is no room for all."""
+"""The minimum widths of the columns that become narrower if there is not enough room."""
 
 _MAX_ENDPOINT = 21
-"""The width of an IPv4 address with its port."""
+"""The width of the longest IPv4 address with a port."""
 
 _BAD, _FAILED = 400, 500
 """The lowest status codes of a client error and a server error (RFC 9110 section 15)."""
@@ -66,10 +66,10 @@ _CLOSED = "x"
 
 
 class _Facts(NamedTuple):
-    """Facts about all exchanges on which the layout depends.
+    """Facts about all exchanges that determine the layout.
 
-    `spans`: by capture, the time (ns) of the first exchange's start and of the last one's end. `ends`: the time of each
-    capture's last packet. `texts`: the maximum widths of texts. `common`: texts that all lines have in common, by column.
+    `spans`: by capture, the time (ns) of the first exchange's start and of the last one's end. `ends`: the time of each capture's
+    last packet. `texts`: the maximum widths of texts. `common`: texts that all lines have in common, by column.
     """
 
     spans: Mapping[str, tuple[int, int]]
@@ -89,7 +89,7 @@ class _Facts(NamedTuple):
 class _Layout:
     """The layout of the list: the columns in order, and the time axis and clock of each capture.
 
-    If `relative` is true, all captures have the same axis, and the bar of each exchange begins at its left end.
+    If `relative` is true, all captures have the same axis, and each bar begins at its left end.
     """
 
     fields: dict[str, Field]
@@ -111,7 +111,7 @@ class _Layout:
 
 Row = Mapping[str, Any]
 Cell = Callable[[Row, _Layout], str]
-"""Returns the text in one column of an exchange's line."""
+"""A function that returns the text of an exchange's line in one column."""
 
 
 def write(
@@ -121,8 +121,8 @@ def write(
     """Write one line per exchange.
 
     In order of time, captures follow one another, each with its exchanges in order of first frames. In any other order, the
-    exchanges of all captures are sorted together. `relative` draws every bar from the start of its own exchange; it is implied
-    if captures are sorted together. `waiting_left_out`: the number of exchanges that --top leaves out only because they were
+    exchanges of all captures are sorted together. `relative`: draw every bar from the start of its own exchange. This is also
+    done if captures are sorted together. `waiting_left_out`: the number of exchanges that --top leaves out only because they were
     still waiting.
     """
     if report.secrets:
@@ -240,7 +240,7 @@ def _layout(
     report: Report, facts: _Facts, paper: Terminal, names: Mapping[str, str], fronts: pl.DataFrame | None, order: Order,
     *, relative: bool,
 ) -> tuple[_Layout, list[str]]:  # fmt: skip
-    """Return the layout, and sentences about columns that do not fit; the column by which the list is sorted always fits."""
+    """Return the layout, and sentences about columns that do not fit. The column by which the list is sorted always fits."""
     room, latest = max(paper.width, _NARROWEST), max(end for _, end in facts.spans.values())
     least = min(_LEAST_REQUEST, max(facts.texts["request"], len(_NO_REQUEST)))
     took = (11 if facts.longest >= _LONG else 7) + facts.has_waiting
@@ -288,7 +288,8 @@ def _layout(
 def _fitting(base: Mapping[str, Field], optional: Mapping[str, Field], room: int) -> list[str]:
     """Return the names of the optional columns to show: as many as fit, in the order of `optional`.
 
-    The column of servers may shorten the bar to its minimum length. With any other column, the bar must keep a readable length.
+    To make room for the column of servers, the bar is shortened to its minimum length. With any other column, it must stay
+    readable.
     """
     server = [*optional][:1] if [*optional][:1] == ["server"] else []
     if len(fitting([*base.values()], [optional[name] for name in server], room)) < len(server):
@@ -306,7 +307,7 @@ _TIME_HEADINGS = ("req time", "server time", "resp time")
 
 
 def _optional(report: Report, facts: _Facts, took: int) -> dict[str, Field]:
-    """Return the optional columns, most important first: they are shown in this order as far as the width permits.
+    """Return the optional columns, the most important first, in the order in which they are shown if the width permits.
 
     `took`: the width of a column of times.
     """
@@ -432,7 +433,7 @@ def _style(status: int | None) -> str:
 
 
 def _short(request: str, width: int, gap: str) -> str:
-    """Shorten a request to `width` characters: first the query, then the middle of the path."""
+    """Shorten a request to `width` characters. The query is shortened first, then the middle of the path."""
     if len(request) <= width:
         return request
     path, mark, _ = request.partition("?")

@@ -50,7 +50,7 @@ def _write_interface(interface: Interface, cells: Sequence[str], out: TextIO, pa
 
 
 def _address_lines(interface: Interface, room: int) -> Iterator[str]:
-    """Yield lines with as many addresses as fit into `room` characters, then a line with the description.
+    """Yield lines with as many addresses as fit into `room` characters each, then a line with the description.
 
     Yield at least one line, which may be empty.
     """
@@ -89,7 +89,7 @@ def _reason(backend: Backend) -> str:
 
 
 def write_json(interfaces: Sequence[Interface], permission: Permission, out: TextIO, version: str) -> None:
-    """Write one JSON object with one interface or backend per line; texts from outside are printable ASCII, as in reports."""
+    """Write one JSON object with one interface or backend per line. Texts from the system are printable ASCII, as in reports."""
     backends = [{**backend._asdict(), "path": _printable(backend.path)} for backend in permission.backends]
     usable = [backend.name for backend in permission.backends if backend.permitted]
     head = {"schema_version": 1, "tool": {"name": "wiredoctor", "version": version}, "permitted": permission.permitted}

@@ -1,4 +1,4 @@
-"""Write long tables line by line. Lines are stored as encoded text until they are sorted."""
+"""Write long tables line by line. Lines are stored as encoded text until all of them are sorted."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ if TYPE_CHECKING:
     from wiredoctor.report.terminal.terminal import Terminal
 
 SEVERITY_SIGNS: Mapping[str, str] = {"error": "E", "warning": "W", "note": "N"}
-"""The character that marks a line, by the worst severity of the findings about it."""
+"""The character that marks a line with findings, by the worst severity of these findings."""
 
 _SEVERITY_STYLES = {"error": "bold red", "warning": "bold yellow", "note": "bold cyan"}
 _MAX_NAME = 24
 
 _FINE_BELOW = 100 * SECOND
-"""Times are shown in microseconds if all are shorter, otherwise in milliseconds."""
+"""Times are shown in microseconds if the latest one is less than this (ns), otherwise in milliseconds."""
 
 
 class Encoded:
-    """Decodes pieces of UTF-8 for a text output; a piece may end within a line, and even within a character."""
+    """Decodes pieces of UTF-8 for a text output. A piece may end within a line, and even within a character."""
 
     def __init__(self, out: TextIO) -> None:
         self._out = out
@@ -45,7 +45,7 @@ class Encoded:
 def names_of_captures(report: Report, order: Order) -> dict[str, str]:
     """Return the text that names each capture in a column of its own: its file name without the folders that all captures share.
 
-    The result is empty if no such column is needed: with one capture, or in order of time, when each capture has its own title.
+    The result is empty if that column is not needed: with one capture, or in order of time, when each capture has its own title.
     """
     files = [*dict.fromkeys(one.file for one in report.captures)]
     if order is Order.time or len(files) < 2:
@@ -67,9 +67,9 @@ def add_titles(
 ) -> dict[str, int]:  # fmt: skip
     """Add a title above the lines of each capture, or one title above all lines if they are sorted `together`.
 
-    Return the position of each capture, which is the most significant sort key of its lines. A title consists of the `headings`
-    of its capture; if there are several captures, the name of the capture is above them. A capture without headings gets no
-    title. `keys`: the number of sort keys of a line, including the position of its capture.
+    Return the position of each capture, which is the first sort key of its lines. A title consists of the `headings` of its
+    capture; if there are several captures, the name of the capture precedes them. A capture without headings gets no title.
+    `keys`: the number of sort keys of a line, including the position of its capture.
     """
     if together:
         title = f"{next(iter(headings.values()))}\n"
@@ -87,9 +87,9 @@ def add_titles(
 
 
 def common_texts(common: Mapping[str, str]) -> list[str]:
-    """Return a sentence with the texts that all lines have in common, because their columns are left out.
+    """Return a sentence with the texts that are the same in all lines, and whose columns are therefore left out.
 
-    `common`: the texts by column. The result is an empty list if there are none.
+    `common`: the texts by column. The result is a list, which is empty if there are none.
     """
     texts = {name: clean(text) for name, text in common.items() if text}
     if texts.get("host") == texts.get("server"):
@@ -125,12 +125,12 @@ def worst_severities(report: Report, table: TableName) -> dict[tuple[str, int, i
 
 
 def severity_sign(severity: str | None, *, color: bool) -> str:
-    """Return the character that shows the worst severity among a line's findings; a space if there are none."""
+    """Return the character for the worst severity among a line's findings; a space if there are none."""
     return paint(SEVERITY_SIGNS[severity], _SEVERITY_STYLES[severity], color=color) if severity else " "
 
 
 def signs_explained(severities: Iterable[str]) -> list[str]:
-    """Return a sentence that explains the characters that mark these severities; an empty list if there are none."""
+    """Return a sentence that explains the characters for these severities, in a list; the list is empty if there are none."""
     there = set(severities)
     shown = [name for name in SEVERITY_SIGNS if name in there]
     if not shown:
@@ -144,6 +144,6 @@ def _or(names: list[str]) -> str:
 
 
 def clock(nanoseconds: int, longest: int) -> str:
-    """Format ns since the first packet as seconds. `longest`: the latest time in the table, which decides the precision."""
+    """Format ns since the first packet as seconds. `longest`: the latest time in the table, which determines the precision."""
     digits = 6 if longest < _FINE_BELOW else 3
     return f"{nanoseconds / SECOND:.{digits}f}"

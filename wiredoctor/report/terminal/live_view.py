@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 MAX_GROUPS = 1_000
-"""The number of problems that are kept; a further problem replaces the least severe one."""
+"""The maximum number of problems that are kept. A further problem replaces the least severe one."""
 
 
 class LiveStatus(Protocol):
-    """The state of a live capture: those properties of live.Status that the screen shows."""
+    """The part of live.Status that the screen shows: the state of a live capture."""
 
     @property
     def backend(self) -> str: ...
@@ -69,7 +69,7 @@ class Running:
 
 @dataclass
 class Tally:
-    """The problems of a live capture so far; if there are more than MAX_GROUPS, the least serious are dropped."""
+    """The problems of a live capture so far. If there are more than MAX_GROUPS, the least serious ones are dropped."""
 
     groups: dict[ProblemKey, Running] = field(default_factory=dict[ProblemKey, Running])
 
@@ -109,8 +109,7 @@ class Rates:
 
 
 def lines(title: str, running: float, status: LiveStatus, rates: Rates, tally: Tally, paper: Terminal, height: int) -> list[Text]:
-    """Return the lines of the screen. They are at most `height`, unless there is no room for a single problem: one is always
-    shown.
+    """Return the lines of the screen, at most `height` of them. One problem is shown even if there is no room for it.
 
     `title`: what is captured. `running`: seconds since the start.
     """
@@ -162,7 +161,7 @@ def _clock(seconds: float) -> str:
 
 
 def _group(group: Running, paper: Terminal) -> list[Text]:
-    """Return the lines that show a problem: the title of its worst finding, then when and where this finding began."""
+    """Return the lines about a problem: the title of its worst finding, then when and where that finding began."""
     from rich.console import Console
     from rich.text import Text
 

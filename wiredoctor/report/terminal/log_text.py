@@ -21,12 +21,12 @@ if TYPE_CHECKING:
     from wiredoctor.report.explained_log import ExplainedLine, ExplainedLog
 
 MAX_LINES = 50
-"""The lines that are written unless all are requested."""
+"""The maximum number of explained lines that are written unless all are requested."""
 
 MAX_FINDINGS = 3
 _MOMENTS = {"start": "the start of a request", "response": "the start of a response", "end": "the end of a request"}
 _OF_A_ZONE = 900 * SECOND
-"""Offsets of time zones are multiples of this: 15 minutes."""
+"""The smallest difference between offsets of time zones, in ns: 15 minutes."""
 
 
 def write(result: ExplainedLog, report: Report, writer: TerminalWriter, *, slow: float, everything: bool) -> None:
@@ -119,7 +119,7 @@ def _write_line(writer: TerminalWriter, report: Report, one: ExplainedLine) -> N
 
 
 def line_text(line: LogLine) -> str:
-    """Format a log line: "2026-01-31 10:42:16.000 CET, GET /items, 502, 1.2 s"."""
+    """Format a log line as "2026-01-31 10:42:16.000 CET, GET /items, 502, 1.2 s"."""
     time = time_text(line.time, date=True)
     parts = [
         f"{time if line.unit < SECOND else time.partition('.')[0]} {zone_name(line.time)}",

@@ -1,4 +1,4 @@
-"""Write the manual of the rules: the list of all rules, and the page of one rule (its docstring and thresholds)."""
+"""Write the manual of the rules: the list of all rules, and the page of one rule, which is its docstring and thresholds."""
 
 from __future__ import annotations
 
@@ -39,8 +39,7 @@ def severities(rule: Rule) -> list[Severity]:
 
 
 def write_list(entries: Iterable[Entry], out: TextIO, paper: Terminal, *, ignored: Collection[str] = ()) -> None:
-    """Write one line per rule, grouped by family. Below a rule, write what the configuration changes: thresholds, or its
-    exclusion.
+    """Write one line per rule, grouped by family. Below a rule, write what the configuration changes.
 
     `ignored`: names of the rules that the configuration excludes.
     """
@@ -59,7 +58,7 @@ def write_list(entries: Iterable[Entry], out: TextIO, paper: Terminal, *, ignore
 
 
 def write_found(entries: Iterable[Entry], words: str, out: TextIO, paper: Terminal, *, more: int = 0) -> None:
-    """Write the rules that a search found, best match first. `more`: how many rules were found beyond `entries`."""
+    """Write the rules that a search found, the best match first. `more`: the number of rules found but not shown."""
     writer, found = TerminalWriter(out, paper), [*entries]
     named = f" of {len(found) + more}" if more else ""
     writer.paragraph(f'{count(len(found), "rule")}{named} for "{words}", best match first:')
@@ -99,7 +98,7 @@ def threshold_name(constant: str) -> str:
 def write_message(told: Message, entries: Iterable[Entry], out: TextIO, paper: Terminal) -> None:
     """Write the meaning of an error message, the page of its likeliest rule, and one line for each further rule.
 
-    `entries`: the rules to show, the likeliest first; at least one.
+    `entries`: at least one rule to show, the likeliest first.
     """
     writer, found = TerminalWriter(out, paper), [*entries]
     names = {entry.name: entry.name for entry in found}
@@ -121,7 +120,7 @@ def write_message(told: Message, entries: Iterable[Entry], out: TextIO, paper: T
 def in_cases(told: Message, names: Mapping[str, str]) -> str:
     """Describe which rules apply in which case, such as "if the request was not the first of its connection: keep-alive-race".
 
-    Cases are separated by ";". `names`: the text for each rule; rules without a text are omitted.
+    Cases are separated by ";". `names`: the text for each rule. Rules without a text are omitted.
     """
     said: list[str] = []
     decided = False
@@ -155,7 +154,7 @@ def _write_page(writer: TerminalWriter, entry: Entry) -> None:
 
 
 def _write_others(writer: TerminalWriter, heading: str, entries: Mapping[str, Entry]) -> None:
-    """Write a heading, then one line for each rule. `entries`: the rules by the name under which they are written."""
+    """Write a heading, then one line for each rule. `entries`: the rules by the name that is written for them."""
     if not entries:
         return
     writer.blank()
@@ -184,7 +183,7 @@ def _paragraphs(body: str) -> list[list[str]]:
 
 
 def _write_paragraph(writer: TerminalWriter, lines: list[str]) -> None:
-    """Write a paragraph. Headings are bold; deeply indented lines are drawings, which stay unchanged."""
+    """Write a paragraph. Headings are bold. Deeply indented lines are drawings, which stay unchanged."""
     writer.blank()
     if lines[0].strip().rstrip(":") in HEADINGS:
         writer.paragraph((lines[0].strip().rstrip(":"), "bold"))

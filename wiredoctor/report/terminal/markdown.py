@@ -41,10 +41,10 @@ if TYPE_CHECKING:
     from wiredoctor.report.formats import Options
 
 MAX_BYTES = 60_000
-"""A comment on GitHub may have 65,536 characters."""
+"""The maximum size of the output in bytes, because a comment on GitHub may have 65,536 characters."""
 
 MAX_CAPTURES = 40
-"""The number of captures, and of limits, that are named: hundreds would leave no space for findings."""
+"""The maximum number of captures and of limits that are named; hundreds would leave no space for findings."""
 
 MAX_NAME = 200
 
@@ -52,10 +52,10 @@ MAX_CELL = 100
 """The maximum length of a server with its path in the table of problems, in characters."""
 
 IN_FULL = 2
-"""The number of problems shown with message, evidence and remedy, unless all are requested or the packets were not kept."""
+"""The number of problems shown with message, evidence and remedy. All are shown on request, or if the packets were not kept."""
 
 PROOF = Terminal(width=88, unicode=True)
-"""The widest code block that needs no scroll bar, in characters."""
+"""The maximum width in characters of a code block without a scroll bar."""
 
 _SIGNS = re.compile(r"[\\`*_{}\[\]<>|~&$]")
 _AT_THE_START = re.compile(r"^(\d*)([#+=.)-])")
@@ -66,13 +66,13 @@ _NOTHING = "&#8203;"
 
 
 def escape_markdown(text: str) -> str:
-    """Escape text so Markdown shows it literally: as no markup, HTML, table, formula, link, mention or issue number."""
+    """Escape text so Markdown shows it literally: not as markup, HTML, table, formula, link, mention or issue number."""
     safe = _SIGNS.sub(lambda m: f"&#{ord(m[0])};" if m[0] in "<>&$|`" else f"\\{m[0]}", _mark_references(clean(text).strip()))
     return _AT_THE_START.sub(r"\1\\\2", safe).replace("\ue000", _NOTHING)
 
 
 def _mark_references(text: str) -> str:
-    """Mark the places where mentions, links and issue numbers must be interrupted so that GitHub does not recognize them.
+    """Mark the places where mentions, links and issue numbers must be interrupted, so GitHub does not recognize them.
 
     The mark is a character that cannot occur otherwise, because `clean` escapes it.
     """
@@ -80,7 +80,7 @@ def _mark_references(text: str) -> str:
 
 
 def code(text: str) -> str:
-    """Return any text as a code span (GFM section 6.3: the fence is longer than any run of backticks in it)."""
+    """Return a text as a code span, with a fence longer than any run of backticks in it (GFM section 6.3)."""
     text = clean(text)
     fence = "`" * (_longest_run(text) + 1)
     pad = " " if text.startswith("`") or text.endswith("`") else ""
@@ -106,7 +106,7 @@ def write(report: Report, out: Sink, *, everything: bool = False, quiet: bool = 
     """Write the report in UTF-8.
 
     `everything`: describe as many problems in full as fit. `quiet`: write only findings, missing data, and failures that no
-    finding explains. `shown` describes the filter.
+    finding explains. `shown`: a description of the report's filter.
     """
     groups = group_findings(report.findings)
     far = find_coverage(report)
@@ -144,7 +144,7 @@ def _first_lines(report: Report, groups: list[Group], far: Coverage, shown: str)
 
 
 def _table(report: Report, groups: list[Group]) -> list[str]:
-    """Return the table of problems, and the rules of the problems that do not fit in it."""
+    """Return the table of problems, followed by the rules of the problems that do not fit in it."""
     rows, left = split_rows(report, groups)
     lines = [f"| {' | '.join(HEADINGS)} |", f"|{'---|' * 3}{'--:|' * 2}---|--:|", *map(_row, rows)] if rows else []
     if rows and (note := notes_on_times(report, groups)):

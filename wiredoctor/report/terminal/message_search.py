@@ -10,36 +10,36 @@ from typing import NamedTuple
 from wiredoctor.report.terminal.error_messages import Message, messages
 
 GAP = "..."
-"""Stands for hosts, ports, paths and numbers in the text of a message."""
+"""A placeholder for hosts, ports, paths and numbers in the text of a message."""
 
 MAX_WORDS = 3
-"""A common word decides the topic only in texts of at most this many words."""
+"""The maximum number of words of a text in which a common word decides the topic."""
 
 LONGEST_GAP = 300
-"""The maximum length of a host with its path in characters."""
+"""The maximum length in characters of the text in a gap, such as a host with its path."""
 
 SHORTEST_PIECE = 12
-"""A part of a message with at least this many characters is unambiguous."""
+"""The minimum number of characters of a part of a message that is unambiguous by itself."""
 
 SMALL_WORDS = re.compile(
     r"\b(a|an|and|are|as|at|be|but|by|for|from|has|have|in|is|it|my|not|of|on|or|so|that|the|to|was|when|why|with)\b"
 )
 
 _NO_TEXT = re.compile(r"\x1b\[[0-9;]*[A-Za-z]|\\[nrt](?![a-z])")
-"""Text that terminals and JSON insert: colors and line ends."""
+"""A pattern for text that terminals and JSON insert: colors and line ends."""
 _UNSEEN = re.compile("[\u00ad\u200b-\u200d\u2060\ufeff]")
-"""Invisible characters that browsers insert into words."""
+"""A pattern for invisible characters that browsers insert into words."""
 
 _STATE_END = r"(?=[NIDVEOU-][NIUPRD-](?![\w-]))"
-"""The cookie flags at the end of a termination state, haproxy's doc/configuration.txt section 8.5."""
+"""A pattern for the cookie flags at the end of a termination state (haproxy's doc/configuration.txt section 8.5)."""
 _HAPROXY = re.compile(r"haproxy|\d/-?\d+/-?\d", re.IGNORECASE)
-"""The name of haproxy, or the timers in its log; elsewhere, four capital letters are just a word."""
+"""A pattern for the name of haproxy, or the timers in its log. In other text, four capital letters are just a word."""
 _FLAGS = re.compile(r"(?:(?<![\w.:])(?:0|[1-5][0-9]{2})\s+\"?|flags?\W{1,5})((?:[A-Z]{2,5},){0,9}[A-Z]{2,5})(?![\w-])")
-"""Envoy's response flags after a status or a name."""
+"""A pattern for Envoy's response flags after a status or a name."""
 
 
 class _Text(NamedTuple):
-    """A text pasted by the user in two forms: as one line, and as lower-case words separated by single spaces."""
+    """A text pasted by the user, in two forms: as one line, and as lower-case words separated by single spaces."""
 
     line: str
     words: str
@@ -50,24 +50,25 @@ class _Text(NamedTuple):
 
 
 def search(text: str) -> tuple[Message, int] | None:
-    """Return the most specific known message in a text and the length of the match, or None if there is no known message.
+    """Return the most specific known message in a text and the length of the match, or None if the text has no known message.
 
-    The longest match is the most specific one; messages that quote another message rank last.
+    The longest match is the most specific one. Messages that quote another message rank last.
     """
     _, size, row = max(search_all(text), key=lambda one: one[:2], default=(False, 0, None))
     return (row, size) if row else None
 
 
 def search_all(text: str) -> list[tuple[bool, int, Message]]:
-    """Return all known messages in a text as tuples: false if the message quotes another one; the length of the match; the
-    message.
+    """Return all known messages in a text as tuples.
+
+    A tuple consists of three values: false if the message quotes another one; the length of the match; and the message.
     """
     pasted = _Text(" ".join(text.split()), f" {plain(text)} ")
     return [(not row.quotes, size, row) for row, sign, size in _signs() if _has(pasted, sign)]
 
 
 def search_whole(text: str) -> Message | None:
-    """Return the only known message that contains the complete text.
+    """Return the known message that contains the complete text.
 
     Return None if no message or more than one contains it, or if the text is too short.
     """
@@ -96,9 +97,9 @@ class _Sign(NamedTuple):
 
 @cache
 def _signs() -> tuple[tuple[Message, _Sign, int], ...]:
-    """Return the message, the pattern, and the length of every text in error_messages.txt.
+    """Return three values for every text in error_messages.txt: its message, its pattern, and its length.
 
-    The length is in characters, without spaces and without "...".
+    The length is the number of characters without spaces and without "...".
     """
     signs = [(row, _sign(said)) for row in messages() for said in row.said]
     return tuple((row, sign, sum(len(part.replace(" ", "")) for part in sign.parts)) for row, sign in signs)

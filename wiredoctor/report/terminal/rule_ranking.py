@@ -1,4 +1,4 @@
-"""Rank rules by the words of a question. Rare words count more, and so do words that occur together in one text about a rule."""
+"""Rank rules by the words of a question. Rare words count more, and so do words that occur together in one text of a rule."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from wiredoctor.report.terminal.error_messages import Message, messages
 from wiredoctor.report.terminal.message_search import SMALL_WORDS, plain
 
 _PHRASE, _TITLE, _PAGE = 3.0, 2.0, 0.7
-"""The weights of what users type, of names and titles, and of the page."""
+"""The weights of words in a rule's texts: phrases that users type, names and titles, and the manual page."""
 
 _LATER = 0.75
-"""The weight of each further rule of an error message, relative to the one before it."""
+"""The weight of each further rule of an error message, relative to the preceding one."""
 
 _FILLER = 0.2
-"""The weight of words that are in so many questions that they decide nothing."""
+"""The weight of words that occur in so many questions that they say little about the rule."""
 
 _STATUS = 2.0
 """The weight of a status code, which says more than the words around it."""
 
 _LEAST = 0.4
-"""The minimum score of a rule, relative to the best one; others would be noise."""
+"""The minimum score of a rule, relative to the best one. Rules with a lower score are not shown."""
 
 _SAME = (
     (r"\bkeep alives?\b", "keepalive"),
@@ -40,7 +40,7 @@ _SAME = (
     (r"\bdisconnect(?:s|ed|ing|ion)?\b|\bdrop(?:s|ped)? after\b", "idle cut"),
     (r"\bsse\b|\bserver sent events?\b|\beventsource\b", "event stream"),
 )
-"""Patterns with the words that stand for all that they match, both in questions and in texts about rules."""
+"""Patterns, each with the words that replace its matches, both in questions and in texts about rules."""
 
 
 class RuleText(NamedTuple):
@@ -59,8 +59,7 @@ class _Stems(NamedTuple):
 def rank(rules: Mapping[str, RuleText], question: str) -> list[str]:
     """Return the names of the rules that fit the words of the question, best first.
 
-    Rules with the same score stay in the order of `rules`. The result is empty if the question has only fillers and unknown
-    words.
+    Rules with the same score keep the order of `rules`. The result is empty if the question has only fillers and unknown words.
     """
     texts = {name: [*_texts(name, rule)] for name, rule in rules.items()}
     used = Counter(stem for some in texts.values() for stem in frozenset[str]().union(*(text.stems for text in some)))
@@ -92,7 +91,7 @@ def _of_message(row: Message) -> Iterable[str]:
 
 
 def _weight(stem: str, rules: int, of: int) -> float:
-    """Return the weight of a word of the question, which occurs in texts about `rules` rules: a rare word weighs more.
+    """Return the weight of a word of the question that occurs in texts of `rules` rules, out of `of`: a rare word weighs more.
 
     Fillers weigh less than other words, and status codes more.
     """
@@ -103,7 +102,7 @@ def _score(texts: Iterable[_Stems], weights: Mapping[str, float]) -> float:
     """Return how well a rule's texts match a question.
 
     Each word of the question counts with the best weight among the texts that contain it. The text that fits best adds to the
-    score: it fits well if it contains many words of the question and few others.
+    score. It fits well if it contains many words of the question and few others.
     """
     best: dict[str, float] = {}
     fit = 0.0

@@ -24,16 +24,16 @@ _UNIT = re.compile(r"(?<=[0-9]) (?=(?:ns|us|ms|s)\b)")
 _MEANINGFUL = re.compile(r"\w")
 
 SHORTEST_PIECE = 8
-"""A known phrase with at least this many characters, inside a longer text such as a log line, decides the result."""
+"""The minimum length of a known phrase that decides the result if it occurs in a longer text, such as a log line."""
 
 LEAST_COMPLAINT = 12
-"""A description of several words with this many characters ranks above a shorter message."""
+"""The minimum number of characters of a description of several words that ranks above a shorter error message."""
 
 LONGEST_QUESTION = 7
-"""The maximum number of words that are searched one by one, even if some of them are a known phrase."""
+"""The maximum number of words that are searched one by one even if some of them are a known phrase."""
 
 MAX_RULES = 5
-"""The number of rules shown at once, unless a family was requested."""
+"""The maximum number of rules shown at once, unless a family was requested."""
 
 
 class Match(IntEnum):
@@ -49,7 +49,7 @@ class Match(IntEnum):
 
 
 class SearchResult(NamedTuple, Generic[E]):
-    """The matching rules, best first. `sure`: the user certainly means the first one."""
+    """The matching rules, best first. `sure`: the user certainly means the first rule."""
 
     entries: list[E]
     sure: bool
@@ -82,15 +82,15 @@ def find(entries: Mapping[str, E], words: str) -> SearchResult[E]:
 
 
 def _is_question(wanted: str) -> bool:
-    """Return whether a text has several words, but at most LONGEST_QUESTION: longer texts are pasted, not typed."""
+    """Return whether a text has several words, but at most LONGEST_QUESTION. Longer texts are pasted, not typed."""
     return 1 < len(wanted.split()) <= LONGEST_QUESTION
 
 
 def _answers(entry: Entry, wanted: str) -> bool:
-    """Return whether a text about a rule contains these words.
+    """Return whether a text of a rule contains these words.
 
-    The text may be the rule's name, a title, its first line or a search phrase. A search phrase also counts if the words contain
-    it and nothing else that matters (see `covers`).
+    The texts are the rule's name, its titles, its first line and its search phrases. A search phrase also counts if the words
+    contain it and nothing else that matters (see `covers`).
     """
     texts = (_plain(f"{entry.name} {entry.family}"), *map(_plain, _each_title(entry.rule)), _plain(_first_line(entry)))
     return any(_has(text, wanted) for text in texts) or any(
@@ -103,10 +103,10 @@ def _text(entry: Entry) -> RuleText:
 
 
 def message(entries: Mapping[str, E], words: str) -> Message | None:
-    """Return the known error message that `words` contain; otherwise, the message that contains `words`, if only one does.
+    """Return the known error message that `words` contain; without one, the only message that contains `words`.
 
     Return None if no message was found, if rules match `words` better, or if none of the message's rules is in `entries`. A
-    message without rules is returned anyway.
+    message without rules is returned nevertheless.
     """
     if words.strip().lower().replace("_", "-") in entries:
         return None
@@ -131,7 +131,7 @@ def at_once(found: list[E], words: str) -> list[E]:
 
 
 def _least(best: Match, *, sure: bool) -> Match:
-    """Return the weakest kind of match that is still shown if the best match is `best`.
+    """Return the weakest match that is still shown if `best` is the best match.
 
     `sure`: exactly one rule matches at least as well as SEARCHED.
     """
@@ -209,7 +209,7 @@ def _size(words: str) -> int:
 
 
 def _has(text: str, words: str) -> bool:
-    """Return whether these whole words occur in the text, one directly after another."""
+    """Return whether the text contains these words as whole words, one directly after another."""
     return f" {words} " in f" {text} "
 
 

@@ -1,6 +1,6 @@
 """The search words of each rule: error messages and descriptions that users type.
 
-The search also reads each rule's manual page, so words of the page are not repeated here. If several rules match equally well,
+The search also reads each rule's manual page, so words on that page are not repeated here. If several rules match equally well,
 the first one in this list is preferred.
 """
 

@@ -28,14 +28,14 @@ MAX_SERVERS = 10
 MAX_EXAMPLES = 3
 MAX_EXAMPLE = 40
 WORTH_TELLING = 0.001
-"""The headline reports the time lost if it is at least this many seconds; local handshakes take microseconds."""
+"""The time lost in seconds from which the headline reports it. Local handshakes take microseconds."""
 SOFTWARE_LENGTH = 40
 
 _BROWSERS = tuple(
     rf"\b{name}[/ ][\d.]+" for name in ("Edge?", "OPR", "FxiOS", "Firefox", "CriOS", "Chrome", "MSIE", "Trident", "Safari")
 )
 
-"""Browsers whose User-Agent begins with Mozilla, the rarer first, because each also names the browsers that it imitates."""
+"""Browsers whose User-Agent begins with Mozilla, the rarer ones first, because each also names the browsers that it imitates."""
 
 
 SECRETS = "This report contains secrets: nothing in it is masked (--show-secrets)."
@@ -47,13 +47,13 @@ MAX_INCOMPLETE = 3
 
 
 def incomplete(report: Report) -> list[str]:
-    """Return sentences about why the report is incomplete; if there are too many, the last sentence counts the other inputs."""
+    """Return sentences on why the report is incomplete. If there are too many, the last one counts the other inputs."""
     shown, rest = report.incomplete[:MAX_INCOMPLETE], report.incomplete[MAX_INCOMPLETE:]
     return [*shown, *([f"{count(len(rest), 'more input')} could not be read completely."] if rest else [])]
 
 
 def opening(report: Report) -> list[str]:
-    """Return sentences about missing parts of the report and of the captures, and about conversations captured several times."""
+    """Return sentences about missing parts of the report and of the captures, and about conversations with several captures."""
     return [*incomplete(report), *lacking(report), *unordered(report.captures), *shared_sentence(report)]
 
 
@@ -80,9 +80,7 @@ def _times(number: int) -> str:
 
 
 def lacking(report: Report) -> list[str]:
-    """Return a sentence for each capture with dropped packets; if there are too many captures, the last sentence counts the
-    others.
-    """
+    """Return a sentence for each capture with dropped packets. If there are too many, the last sentence counts the others."""
     lines = [
         f"{capture.dropped:,} of {count(capture.dropped_of, 'packet')} were dropped while {capture.file} was captured. "
         "Packets that seem lost may only be missing from the capture."
@@ -158,9 +156,7 @@ def _not_checked(reach: Coverage) -> str:
 
 
 def failing(reach: Coverage) -> list[str]:
-    """Return a line for each server with statuses of 500 or above, with their known reasons; a last line counts the omitted
-    servers.
-    """
+    """Return a line for each server with statuses of 500 or above and the known reasons; a last line counts the others."""
     failed = [one for one in reach.servers if one.failed]
     lines = [_failing(one, "not explained" if reach.knows_failures else "not checked") for one in failed[:MAX_SERVERS]]
     if rest := failed[MAX_SERVERS:]:
@@ -280,7 +276,7 @@ _ELSEWHERE = {
     "client": Regex(r"\b[Ll]et (?:both|one side|the (?:server|proxy|gateway|balancer))\b|\bor the server's\b|^Before a server "),
     "server": Regex(r"\b[Ll]et (?:both|one side|the (?:client|proxy|gateway|balancer))\b|\bof the gateway\b"),
 }
-"""For each side, a pattern for remedies that are not for this side alone."""
+"""By side, a pattern for remedies that are not only for this side."""
 
 
 def change(finding: Finding) -> str:
@@ -299,12 +295,12 @@ def totals(report: Report, shown: str = "") -> str:
 
 
 def capture_facts(capture: CaptureSummary) -> str:
-    """Describe a capture: format, link types, packets, size, start and duration."""
+    """Describe a capture in one line: format, link types, packets, size, start and duration."""
     return ", ".join(part for part in (capture_contents(capture), _span(capture)) if part)
 
 
 def capture_contents(capture: CaptureSummary) -> str:
-    """Describe a capture: format, link types, packets and size."""
+    """Describe a capture in one line: format, link types, packets and size."""
     links = ", ".join(f"link type {name}" if name.isdecimal() else name for name in capture.link_types)
     return ", ".join(part for part in (capture.format, links, count(capture.packets, "packet"), size(capture.bytes)) if part)
 
@@ -330,8 +326,9 @@ def not_analysed(capture: CaptureSummary) -> list[str]:
 
 
 def checked_lines(reach: Coverage) -> list[str]:
-    """Return lines on what was checked, one per protocol: "12 exchanges on 3 connections: stalls, connection attempts,
-    closes".
+    """Return lines on what was checked, one per protocol.
+
+    For example "12 exchanges on 3 connections: stalls, connection attempts, closes".
     """
     lines = [_checked_line(one) for one in reach.checked]
     if reach.snap_length is None:
@@ -348,7 +345,7 @@ _WORDS = {
     "round-trips": "round trips",
     "gateways": "gateways",
 }
-"""Names of families for people, most interesting first."""
+"""Names of families in texts for people, the most interesting first."""
 
 _OTHER = " (neither HTTP/1.x nor TLS)"
 
@@ -372,10 +369,10 @@ def _checked_line(one: CheckedCount) -> str:
 
 
 def checked_heading(report: Report, reach: Coverage) -> str:
-    """Return the heading of `checked_lines`: "Checked and healthy", or "Checked" if health is not certain.
+    """Return the heading of `checked_lines`: "Checked and healthy", or "Checked" if it is not certain that all is healthy.
 
-    It is certain if there was a connection, nothing was found, left out or unexplained, no response had a status of 500 or
-    above, the snap length hid nothing, and all rules that report failures ran.
+    It is certain if there was a connection, nothing was found, left out or unexplained, no response had a status of 500 or above,
+    the snap length hid nothing, and all rules that report failures ran.
     """
     known = report.left_out or reach.answers.failures
     doubts = report.findings or known or not report.connection_count or unexplained(reach) or reach.snap_length is not None
@@ -407,7 +404,7 @@ def reasons(report: Report, reach: Coverage) -> list[str]:
 
 
 def _examples(report: Report, of: NotJudged) -> str:
-    """Return a list of the first exchanges or connections that ended abnormally for this reason; "" if there are none.
+    """Return a list of the first exchanges or connections that ended abnormally for the reason in `of`; "" if there are none.
 
     For example ": GET /a (frame 12, 3.2 s before the end), GET /b (frame 31, 7 ms before the end) and 38 more".
     """

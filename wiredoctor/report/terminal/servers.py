@@ -29,16 +29,14 @@ if TYPE_CHECKING:
 _LEFT_OUT_FIRST = ("lost to", "req/conn", "conns", "p99", "fail%", "4xx", "5xx", "p95", "name", "p50")
 _ONLY_WITH_VALUES = ("fail%", "no conn", "4xx", "5xx", "p50", "p95", "p99", "max", "lost to")
 _LEAST_KEY = {Grouping.server: 21, Grouping.client: 21, Grouping.host: 28, Grouping.path: 32}
+"""The minimum width of the first column: an IPv4 address with its port fits, and a host or a path can be recognized."""
 _READABLE_NAME, _LEAST_NAME = 18, 10
-"""The minimum widths of the texts: an IPv4 address with its port always fits, and a host or a path can be recognized.
-
-Names are readable before any column to the left of theirs in _LEFT_OUT_FIRST is shown.
-"""
+"""The minimum width of the column `name` while columns that precede it in _LEFT_OUT_FIRST are shown, and its width otherwise."""
 
 _NARROWEST = 80
 
 _PAGE = 40
-"""The maximum number of lines about causes."""
+"""The maximum number of lines in which all causes are listed."""
 
 _TIED = "\xa0"
 
@@ -59,9 +57,9 @@ def write(
     report: Report, statistics: Sequence[ServerStatistics], out: TextIO, paper: Terminal,
     *, by: Grouping, top: int | None = None, order: ServerOrder = ServerOrder.failed,
 ) -> None:  # fmt: skip
-    """Write the first `top` lines of the table, then a note on what was omitted.
+    """Write the first `top` rows of the table, then a note about what was omitted.
 
-    `order`: the order in which `statistics` is sorted already.
+    `order`: the order in which `statistics` is already sorted.
     """
     if report.secrets:
         out.write(f"{SECRETS}\n")
@@ -134,9 +132,9 @@ def _names(one: ServerStatistics) -> list[str]:
 
 
 def _fitting_names(one: ServerStatistics, room: int, paper: Terminal) -> tuple[str, int]:
-    """Return as many names as fit, followed by the number of the others, as in "a.example +2"; also return this number.
+    """Return as many names as fit, followed by the number of the others, as in "a.example +2", and that number by itself.
 
-    At least one name is returned, shortened if necessary; without names, return "" and 0.
+    At least one name is returned, shortened if necessary. If there are none, return "" and 0.
     """
     names = _names(one)
     for number in range(len(names), 0, -1):
@@ -163,12 +161,12 @@ def _time(seconds: float | None) -> str:
 
 
 def _without_values(lines: Sequence[Mapping[str, str]]) -> list[str]:
-    """Return the names of the columns that are left out because no line has a value in them."""
+    """Return the names of the columns that are left out because they have no value in any line."""
     return [name for name in _ONLY_WITH_VALUES if all(cells[name] in ("", "-") for cells in lines)]
 
 
 def _all_causes(one: ServerStatistics, room: int, paper: Terminal) -> list[str]:
-    """Return wrapped lines with the time that each cause cost at one server, costliest cause first."""
+    """Return wrapped lines with the time that each cause cost at one server, the costliest cause first."""
     causes = ", ".join(f"{rule} {duration(seconds)}".replace(" ", _TIED) for rule, seconds in one.lost.items())
     start = f"  {shorten(clean(one.key), room // 2, paper.gap)}: "
     lines = textwrap.wrap(causes, room, initial_indent=start, subsequent_indent=" " * 4, break_on_hyphens=False)
@@ -191,7 +189,7 @@ def _causes(lost: Mapping[str, float]) -> str:
 
 
 def _fields(lines: Sequence[Mapping[str, str]], by: Grouping, order: ServerOrder, room: int) -> dict[str, Field]:
-    """Return the columns that fit in `room`: first shorten texts, down to a minimum; then leave out columns.
+    """Return the columns that fit in `room`. Texts are shortened first, down to a minimum; then columns are left out.
 
     The column by which the list is sorted is never left out.
     """

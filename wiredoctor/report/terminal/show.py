@@ -19,22 +19,22 @@ if TYPE_CHECKING:
     from wiredoctor.findings import Finding, Report
 
 EVERY_STEP = 20_000
-"""The number of packets that are shown if all are requested."""
+"""The maximum number of packets that are shown if all are requested."""
 
 MAX_HEADS = 6
-"""The number of header sections that are shown with a ladder, unless all are requested."""
+"""The maximum number of header sections that are shown with a ladder, unless all are requested."""
 
 EVERY_HEAD = 1_000
 LONGEST = 1 << 16
-"""The number of bytes of a header section that are shown."""
+"""The maximum number of bytes of a header section that are shown."""
 
 _MESSAGE = ("offset", "head_bytes", "frame")
 
 
 class ShowRequest(NamedTuple):
-    """A request to show a finding, a connection, or only part of a connection.
+    """A request to show a finding, a connection, or a part of a connection.
 
-    A part is an exchange, a range of frames, or a span in seconds since the first packet of the capture; both ends are included.
+    A part is an exchange, a range of frames, or a span in seconds since the first packet of the capture. Both ends are included.
     """
 
     finding: Finding | None
@@ -47,7 +47,7 @@ class ShowRequest(NamedTuple):
 
 
 class Related(NamedTuple):
-    """Another connection that is involved in a finding: its row, its ladder, and a description of its role."""
+    """Another connection that a finding involves: its row, its ladder, and a description of its role."""
 
     row: dict[str, Any] | None
     ladder: Ladder
@@ -58,7 +58,7 @@ class ShownPackets(NamedTuple):
     """The packets to show, and facts about them.
 
     `connection`: the row of the connection; None if several connections or none are shown. `heads_left`: the number of omitted
-    header sections. `findings`: other findings about the connection. `causes`: the findings that caused the shown one.
+    header sections. `findings`: other findings about the connection. `causes`: the findings that caused the one that is shown.
     `related`: other connections that the finding involves, with their ladders: a gateway's connections to upstream servers, and
     those of the causes.
     """
@@ -75,11 +75,11 @@ class ShownPackets(NamedTuple):
     """The request id of the exchange that is shown, or ""."""
     related: list[Related]
     unordered: Sequence[str] = ()
-    """A sentence if the capture is not in time order."""
+    """A sentence about the time order, in a list; the list is empty if the capture is in time order."""
 
 
 def look(report: Report, asked: ShowRequest) -> ShownPackets:
-    """Load what `asked` requests: packets and header sections. The ladder has no steps if the capture cannot be read again."""
+    """Load the packets and header sections that `asked` requests. The ladder has no steps if the capture cannot be read again."""
     here = [f for f in report.findings if f.capture == asked.capture]
     beside = [f for f in here if f.connection is not None and f.connection == asked.connection]
     most = EVERY_STEP if asked.everything else MAX_STEPS
@@ -114,9 +114,7 @@ def _related(report: Report, asked: ShowRequest, ladder: Ladder, causes: Sequenc
 
 
 def _request_id(report: Report, asked: ShowRequest) -> str:
-    """Return the request id of the requested finding's exchange or, without a finding, of the requested exchange; "" if it has
-    none.
-    """
+    """Return the request id of the requested finding's exchange or, without a finding, of the requested exchange, or ""."""
     exchange = asked.finding.exchange if asked.finding else asked.exchange
     if exchange is None or asked.connection is None or report.scan_exchanges is None:
         return ""
@@ -159,8 +157,8 @@ def exchange_frames(report: Report, capture: str, connection: int, exchange: int
 def _heads(report: Report, asked: ShowRequest, ladder: Ladder) -> tuple[list[Head], int]:
     """Return header sections, and the number of those that are omitted.
 
-    For a finding, they belong to its exchange; there are none without an exchange. For a connection, they belong to the
-    requested exchange or, without one, to all exchanges with a message that begins within the ladder.
+    For a finding, the header sections of its exchange are returned. For a connection, they are those of the requested exchange
+    or, without one, of all exchanges with a message that begins within the ladder.
     """
     import polars as pl
 
@@ -212,7 +210,7 @@ def _start_line(row: dict[str, Any], side: str) -> str:
 
 
 def as_json(shown: ShownPackets, report: Report) -> dict[str, Any]:
-    """Return the result as a JSON object, in the format of `show`."""
+    """Return the shown packets as a JSON object, in the format of `show`."""
     return {
         "schema_version": SCHEMA_VERSION,
         "tool": {"name": "wiredoctor", "version": report.version},

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 MAX_NUMBERS = 10
-"""The number of findings that are listed for each rule of the connection."""
+"""The maximum number of findings that are listed for each rule of the connection."""
 
 
 def write(shown: ShownPackets, writer: TerminalWriter, *, secrets: bool) -> None:
@@ -112,7 +112,7 @@ def _write_place(writer: TerminalWriter, row: dict[str, Any] | None, ladder: Lad
 
 
 def _range(ladder: Ladder, clock: Clock) -> str:
-    """Return the range of the packets shown: "Below: frames 15 to 20, 10:42:16.123 to 10:42:17.001."."""
+    """Return a line with the range of packets that are shown: "Below: frames 15 to 20, 10:42:16.123 to 10:42:17.001."."""
     first, last = ladder.steps[0], ladder.steps[-1]
     one = first.frame == last.frame
     frames = f"frame {first.frame}" if one else f"frames {first.frame} to {last.frame}"

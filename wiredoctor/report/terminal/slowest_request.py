@@ -13,12 +13,13 @@ if TYPE_CHECKING:
 _PHASES = ("request", "server", "response")
 
 _LONGEST_REQUEST = 60
-"""The maximum length of method and target."""
+"""The maximum length in characters of the method and target."""
 
 
 def slowest_request(report: Report) -> str:
-    """Return a sentence with the number of requests, and the phases and total time of the slowest one; "" if there are no
-    requests.
+    """Return a sentence with the number of requests, and the phases and total time of the slowest one.
+
+    The result is "" if there are no requests.
     """
     import polars as pl
 

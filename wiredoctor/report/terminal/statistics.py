@@ -1,4 +1,4 @@
-"""Write a line per rule: how many occurrences and problems it found, and how much time they cost."""
+"""Write a line per rule: its numbers of occurrences and problems, and the time that they cost."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _HEADINGS = ("occurrences", "problems", "severity", "rule", "time lost")
 _NUMBERS = 2
-"""The number of columns that are aligned right."""
+"""The number of columns that are aligned right; they come first."""
 
 
 def write_as(report: Report, out: BinaryIO, options: Options) -> None:

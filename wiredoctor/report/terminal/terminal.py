@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 SEVERITY_STYLE = {"error": "bold red", "warning": "bold yellow", "note": "bold cyan"}
 
 LEAST_WIDTH = 40
-"""On a narrower terminal, lines are not wrapped here, but by the terminal itself."""
+"""The minimum width of a terminal for which lines are wrapped here. On a narrower one, the terminal itself wraps them."""
 
 MAX_PROSE = 110
 """The maximum width of text, because longer lines are hard to read; drawings and tables may be wider."""
@@ -26,7 +26,7 @@ _QUANTITY = Regex(
 )
 
 _TIED = "\ue000"
-"""Stands for a space at which a line must not break; `clean` escapes this character in all texts."""
+"""A placeholder for a space at which a line must not break. `clean` escapes this character in all texts."""
 
 
 class Terminal(NamedTuple):
@@ -54,9 +54,9 @@ class Terminal(NamedTuple):
 
 
 class TextOutput:
-    """A context in which a binary stream accepts text.
+    """A context manager that makes a binary stream accept text.
 
-    The text has the encoding of the terminal; characters that the encoding lacks are escaped.
+    The text has the encoding of the terminal. Characters that the encoding lacks are escaped.
     """
 
     def __init__(self, out: BinaryIO, paper: Terminal) -> None:
@@ -73,7 +73,7 @@ class TextOutput:
 
 
 def _raise_broken_pipe() -> None:
-    """Raise BrokenPipeError for a closed pipe, in place of Rich's own handler, which would exit with 1: the code of --fail-on."""
+    """Raise BrokenPipeError for a closed pipe. Rich's own handler would exit with 1, which is the exit code of --fail-on."""
     raise BrokenPipeError
 
 
@@ -105,7 +105,7 @@ class TerminalWriter:
         self.lines += 1
 
     def paragraph(self, *parts: str | tuple[str, str], indent: int = 0, hang: int = 0) -> None:
-        """Write wrapped text from strings and (text, style) pairs; lines after the first are indented by `hang` more characters.
+        """Write wrapped text from strings and (text, style) pairs. Lines after the first are indented by `hang` more characters.
 
         A line never breaks between a number and its unit, a date and its time, an option and its number, or in "rule-name 12, ".
         """
@@ -128,7 +128,10 @@ class TerminalWriter:
         self.lines += 1
 
     def linked(self, style: str, address: str) -> str:
-        """Return the style with a hyperlink to `address`; unchanged without an address, or if the output has no hyperlinks."""
+        """Return the style with a hyperlink to `address`.
+
+        The style is unchanged if `address` is empty or the output has no hyperlinks.
+        """
         return f"{style} link {address}" if self.paper.links and address else style
 
     def _wrap(self, text: Text, width: int, hang: int) -> list[Text]:

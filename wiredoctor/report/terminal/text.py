@@ -1,4 +1,4 @@
-"""Write the diagnosis for people: what happened, its evidence, the remedy; then inputs and coverage."""
+"""Write the diagnosis for people: what happened, its evidence, the remedy, then inputs and coverage."""
 
 from __future__ import annotations
 
@@ -45,23 +45,24 @@ if TYPE_CHECKING:
     from wiredoctor.report.formats import Options
 
 IN_FULL = 2
-"""The number of problems that a report shows with message, evidence and remedy."""
+"""The maximum number of problems that a report shows with message, evidence and remedy."""
 
 IN_FULL_BESIDE_MANY = 1
-"""The same number for reports with more problems than the table has rows."""
+"""The maximum number of problems shown with message, evidence and remedy if there are more problems than rows in the table."""
 
 MAX_LINES = 55
 """The maximum number of lines of a report above the description of its inputs, unless all problems are requested."""
 
 FEW_CAPTURES = 3
-"""The number of captures that a report describes one by one, unless all are requested."""
+"""The maximum number of captures that a report describes one by one, unless all are requested."""
 
 LEAST_PLACE = 14
 """The minimum width of a server with its path in the table of problems."""
 
 MAX_LEAST_PLACE = 34
-"""The largest minimum width of a server with its path, for rows that need their mark to differ: room for an IPv4 address with
-its port, and for most kinds.
+"""An upper limit for the minimum width of a server with its path and mark, in rows that only the mark distinguishes.
+
+It has room for an IPv4 address with its port, and for most marks.
 """
 
 MAX_TABLE = 140
@@ -89,7 +90,7 @@ def write(
     """Write the report for people.
 
     `everything`: show all groups and all frames. `quiet`: show only findings, missing data, and failures that no finding
-    explains. `shown`: a description of the filter.
+    explains. `shown`: a description of the report's filter.
     """
     writer = TerminalWriter(out, paper)
     groups = group_findings(report.findings)
@@ -121,9 +122,9 @@ def write(
 
 
 def _hidden(report: Report, groups: list[Group]) -> int:
-    """Return the number of problems that the report does not describe in full, unless the user asks for all of them.
+    """Return the number of problems that the report does not describe in full unless the user requests that.
 
-    If the packets were not kept, the user cannot ask again, so the report describes up to MAX_ROWS problems in full.
+    If the packets were not kept, the user cannot request it later, so the report describes up to MAX_ROWS problems in full.
     """
     if len(groups) <= MAX_ROWS and not are_kept(report):
         return 0
@@ -162,7 +163,7 @@ def _write_problems(writer: TerminalWriter, report: Report, groups: list[Group],
 
 
 class Detail(IntEnum):
-    """How much is written about a problem: only title and place; title, place, message and remedy; or everything."""
+    """The amount of text about a problem: only title and place; title, place, message and remedy; or everything."""
 
     PLACE = 0
     REMEDY = 1
@@ -170,7 +171,7 @@ class Detail(IntEnum):
 
 
 def _fitting_detail(writer: TerminalWriter, group: Group, report: Report, *, several: bool) -> Detail:
-    """Return the greatest detail with which a problem fits in the lines that are left of MAX_LINES; PLACE if it does not fit."""
+    """Return the greatest detail with which a problem fits in the rest of MAX_LINES; PLACE if it does not fit."""
     for detail in (Detail.FULL, Detail.REMEDY):
         trial = TerminalWriter(io.StringIO(), writer.paper)
         write_group(trial, group, report=report, several=several, everything=False, detail=detail)
@@ -182,7 +183,7 @@ def _fitting_detail(writer: TerminalWriter, group: Group, report: Report, *, sev
 def write_table(writer: TerminalWriter, rows: Sequence[Row]) -> None:
     """Write the table of problems, no wider than the terminal.
 
-    If it is too wide, times are shortened first, then severities, then hosts and paths; columns are omitted last.
+    If it is too wide, times are shortened first, then severities, then hosts and paths. Columns are omitted last.
     """
     gap, width = writer.paper.gap, min(writer.width, MAX_TABLE)
     for short_time, sign in ((False, False), (True, False), (True, True)):
@@ -215,10 +216,10 @@ def _cells(row: Row, *, short_time: bool, sign: bool) -> list[str]:
 
 
 def _fitting_columns(widths: list[int], width: int, least: int) -> list[int]:
-    """Return the indices of the columns that fit in `width`, and reduce the width of one column in `widths`.
+    """Return the indexes of the columns that fit in `width`, and reduce the width of one column in `widths`.
 
-    The column of servers and paths gets the remaining width, which is at least `least`. If it does not fit either, it is omitted,
-    and the column of rules gets the remaining width.
+    The column of servers and paths gets the remaining width, which is at least `least`. If it does not fit, it is omitted, and
+    the column of rules gets the remaining width.
     """
     columns = list(range(len(widths)))
     for expendable in (_FIRST_SEEN, _TIME_LOST, _COUNT, _WHERE):
@@ -274,7 +275,7 @@ def write_group(
 
 
 def _write_references(writer: TerminalWriter, worst: Finding, *, opened: bool) -> None:
-    """Write the first reference, and, if the capture can be `opened` in Wireshark, the display filter."""
+    """Write the first reference and, if the capture can be `opened` in Wireshark, the display filter."""
     if worst.display_filter and opened:
         writer.unbroken(("Wireshark: ", "bold"), worst.display_filter, indent=2)
     for reference in worst.references[:1]:
@@ -288,8 +289,9 @@ def _write_references(writer: TerminalWriter, worst: Finding, *, opened: bool) -
 
 
 def _extent(group: Group) -> str:
-    """Return the number of occurrences and the time lost; for a single finding, return only the time, unless its title contains
-    it.
+    """Return the number of occurrences and the time lost.
+
+    For a single finding, return only the time, or "" if its title contains the time.
     """
     if group.count == 1:
         delay = duration(group.delay) if group.delay else ""

@@ -9,21 +9,22 @@ from dataclasses import dataclass
 from wiredoctor.report.fields import paint
 
 _LEAST_APART = 8
-"""The minimum number of characters between two ticks."""
+"""The minimum number of characters between two ticks of the axis."""
 
 _UNITS = ((100_000_000, 1_000_000_000, "s"), (100_000, 1_000_000, "ms"), (100, 1_000, "us"), (0, 1, "ns"))
-"""For ticks at least this far apart (ns): a unit in ns, and its name."""
+"""The unit of an axis by the distance of its ticks: the minimum distance in ns, the unit in ns, and its name."""
 
 _MAX_UNITS = 10
-"""An axis that begins at this many seconds is labeled in seconds, however close its ticks are. The same applies to the other
-units.
+"""The number of units from which an axis is labeled in a unit, however close its ticks are.
+
+For example, an axis that begins at this many seconds is labeled in seconds.
 """
 
 _SHORTEST = 1_000_000
-"""The minimum length of an axis in ns: all events may be at the same time."""
+"""The minimum length of an axis in ns, because all events may be at the same time."""
 
 Stretch = tuple[float, str, str]
-"""The end of a part of a bar in ns, its character, and its style."""
+"""A part of a bar: the time at which it ends (ns), its character, and its style."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ class TimeAxis:
         return min(max(math.floor(self.at(time)), 0), self.width - 1)
 
     def heading(self) -> str:
-        """Return the axis as text: ticks at round times, each followed by its time; ticks whose times do not fit are omitted."""
+        """Return the axis as text: ticks at round times, each followed by its time. Ticks whose times do not fit are omitted."""
         shown = [" "] * self.width
         for tick in self._ticks():
             place = self.cell(tick)
@@ -82,8 +83,8 @@ class TimeAxis:
     def bar(self, begin: float, parts: Sequence[Stretch], thin: str, *, color: bool) -> str:
         """Draw a bar that begins at the time `begin`.
 
-        The end of each part is rounded independently, so rounding errors do not add up. A bar shorter than half a character is
-        drawn as `thin`, in the style of its longest part.
+        The end of each part is rounded independently, so rounding errors do not add up. A bar that is shorter than half a
+        character is drawn as `thin`, in the style of its longest part.
         """
         edges = [round(min(max(self.at(time), 0), self.width)) for time in (begin, *(end for end, _, _ in parts))]
         if edges[-1] <= edges[0]:
@@ -113,7 +114,7 @@ def _round_up(least: float) -> float:
 def _label(time: int, apart: float, begin: int) -> str:
     """Format the time (ns) of a tick.
 
-    `apart` (ns between ticks) and `begin` (the beginning of the axis, in ns) decide the unit and the precision.
+    `apart` (ns between ticks) and `begin` (the start of the axis in ns) determine the unit and the precision.
     """
     size, unit = next((size, unit) for least, size, unit in _UNITS if apart >= least or begin >= _MAX_UNITS * size)
     digits = 0 if not time else max(0, -math.floor(math.log10(apart / size) + 1e-9))
