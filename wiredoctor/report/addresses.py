@@ -1,4 +1,4 @@
-"""The URLs of documentation pages."""
+"""URLs of documentation pages."""
 
 from __future__ import annotations
 

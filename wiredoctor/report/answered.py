@@ -16,7 +16,7 @@ from wiredoctor.findings import Confidence, Severity, Side
 from wiredoctor.findings.keys import KEYS, Key
 
 _whole = with_config(ConfigDict(extra="forbid"))
-"""Rejects undeclared keys: they would be missing from the structured content but present in its text copy."""
+"""A setting that rejects undeclared keys: they would be missing from the structured content but not from its text copy."""
 
 Elapsed = Annotated[float, Field(description="seconds since the first packet of the capture")]
 Seconds = Annotated[float, Field(description="seconds")]
@@ -36,7 +36,7 @@ class Capture(TypedDict):
 
 @_whole
 class Paged(TypedDict):
-    """What every answer with a page of a list contains: the number of all rows, and the position of the next page."""
+    """The keys of every answer that contains one page of a list: the number of all rows, and the offset of the next page."""
 
     total: Annotated[int, Field(description="number of all rows, including those left out", ge=0)]
     next_offset: NotRequired[Annotated[int, Field(description="offset of the next page")]]
@@ -60,9 +60,9 @@ class Captures(Paged):
 
 @_whole
 class Cause(TypedDict):
-    """Findings that one change would fix.
+    """A problem: findings that one change would fix.
 
-    Texts, endpoints and status come from the worst finding. `times` and `seconds_lost` are for all of them.
+    Texts, endpoints and status come from the worst finding. `times` and `seconds_lost` count all of them.
     """
 
     rule: str
@@ -277,7 +277,7 @@ class ShowAnswer(Answer):
 
 
 def _type(key: Key) -> Any:
-    """Return the type of the values that a key of the report can have."""
+    """Return the type for the values of a key of the report."""
     match key.kind:
         case "whole":
             plain: Any = Annotated[int, Field(ge=key.least)]

@@ -18,7 +18,7 @@ SERVER_ERROR = 500
 """Status codes of 500 and above report a server error (RFC 9110 section 15.6)."""
 
 FINAL = 200
-"""Lower status codes are interim responses, except 101 (Switching Protocols), which is final."""
+"""The lowest status code of a final response. Lower codes are interim responses, except 101 (Switching Protocols)."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -27,7 +27,7 @@ class Failures:
 
     `own`: if the server is a gateway, the responses that it generated, by kind of `gateway-error`. `passed_on`: if the server is
     a gateway, the responses that it forwarded, by upstream server. `repeated`: if the server is behind a gateway, the responses
-    after which the gateway repeated the request, so the gateway's client never saw these responses.
+    that the gateway's client never saw, because the gateway then repeated the request.
     """
 
     status: int
@@ -65,7 +65,7 @@ class ServerAnswers(NamedTuple):
 
 
 class Answered(NamedTuple):
-    """The number of exchanges (`rows`) that are equal in all other fields.
+    """The number of exchanges (`rows`) with the same values in all other fields.
 
     `status`: the exact status if it is 500 or above, otherwise the first status of its class, such as 200. `is_back`: a gateway
     had these exchanges with upstream servers, and the capture also contains the exchanges with its clients.
@@ -81,7 +81,7 @@ class Answered(NamedTuple):
 
 
 def count_by_status(report: Report) -> list[Answered]:
-    """Count the exchanges by server and status. To save time, the table of exchanges is read only once."""
+    """Count the exchanges by server and status. The table of exchanges is read only once, which saves time."""
     import polars as pl
 
     if report.scan_exchanges is None or not report.exchange_count:
@@ -176,8 +176,9 @@ def _of_server(server: str | None, statuses: Mapping[int, int], blamed: _Blamed 
 
 
 class _Blamed:
-    """Finds out which failures a gateway generated, passed on, or hid by repeating the request; counts them by server and
-    status.
+    """Finds out which failures a gateway generated, passed on, or hid by repeating the request.
+
+    The failures are counted by server and status.
     """
 
     def __init__(self, report: Report, only: str | None) -> None:
@@ -217,16 +218,17 @@ class _Blamed:
                 self._passed_on.setdefault((server, status), Counter())[failed[behind[0], behind[1]][0]] += 1
 
     def failures(self, server: str | None, status: int, number: int) -> Failures:
-        """Return the failed responses of a server with this status; `number` is how many there are."""
+        """Return the failed responses of a server with this status. `number`: how many there are."""
         place = server, status
         own, passed_on = self._own.get(place, Counter[str]()), self._passed_on.get(place, Counter[str]())
         return Failures(status, number, {**own}, {**passed_on}, self._repeated[place])
 
 
 def _near(tries: pl.DataFrame, failed: Iterable[Place]) -> pl.DataFrame:
-    """Return the certain attempts of gateways for client requests that failed, or for which at least one attempt failed.
+    """Return the attempts of gateways for client requests that failed, or for which at least one attempt failed.
 
-    `failed`: the failed exchanges as (connection, exchange). An attempt is an exchange of the gateway with an upstream server.
+    An attempt is an exchange of the gateway with an upstream server. Only certain ones are returned. `failed`: the failed
+    exchanges as (connection, exchange).
     """
     import polars as pl
 

@@ -10,10 +10,10 @@ if TYPE_CHECKING:
     from wiredoctor.findings import Finding, Report
 
 WITHOUT_YEAR = 18
-"""The width of the last characters of a date and time: "01-31 10:42:16.123"."""
+"""The number of characters at the end of a date and time that remain without the year, as in "01-31 10:42:16.123"."""
 
 WIDE = 120
-"""The minimum width at which lines of evidence and of a ladder show the time of day beside the seconds."""
+"""The minimum width of a terminal on which lines of evidence and of a ladder show the time of day beside the seconds."""
 
 
 def clocks(report: Report) -> dict[str, Clock]:
@@ -23,12 +23,12 @@ def clocks(report: Report) -> dict[str, Clock]:
 
 
 def overall(report: Report) -> Clock:
-    """Return a clock for all captures together, which begins with the earliest packet."""
+    """Return a clock for all captures together, which starts at the earliest packet."""
     return Clock.of((c.first_time, c.last_time) for c in report.captures)
 
 
 def zone_line(report: Report) -> str:
-    """Return the sentence on the time zone at the beginning of a report; "" if no capture has times of day."""
+    """Return the sentence about the time zone at the top of a report; "" if no capture has times of day."""
     return overall(report).heading() if report.connection_count else ""
 
 

@@ -16,8 +16,9 @@ if TYPE_CHECKING:
     from wiredoctor.findings import Report
 
 CLOCK_OFFSET = 60 * SECOND
-"""The maximum difference in ns between the clocks of two points; a host does not use the ports of a closed connection again
-for as long (TIME_WAIT).
+"""The maximum difference in ns between the clocks of two points.
+
+A host does not reuse the ports of a closed connection within this time (TIME_WAIT).
 """
 
 MAX_POINTS = 4
@@ -28,7 +29,7 @@ _SIZE = ["client_bytes", "server_bytes", "exchanges"]
 
 
 class SharedConversations(NamedTuple):
-    """How many conversations were captured at several points, and the largest number of points for a conversation (`points`)."""
+    """The number of conversations captured at several points, and the largest number of points for one (`points`)."""
 
     conversations: int
     points: int
@@ -37,11 +38,11 @@ class SharedConversations(NamedTuple):
 def shared_conversations(report: Report) -> SharedConversations:
     """Return how many conversations were captured at several points.
 
-    Two connections of different captures are one conversation if their addresses and ports are equal, and one of two conditions
-    holds. First: they transferred the same number of bytes in each direction and the same number of exchanges, and began within
-    CLOCK_OFFSET of each other; the later one began with a SYN, or before the earlier one ended. Second: they existed at the same
-    time for most of the shorter one's life; this recognizes conversations that look different at both points because of losses.
-    Loopback addresses belong to each host, so only the first condition counts there.
+    Two connections of different captures are one conversation if their addresses and ports are equal, and if one of two
+    conditions holds. First: they transferred the same number of bytes in each direction and the same number of exchanges, and
+    began within CLOCK_OFFSET of each other; the later one began with a SYN, or before the earlier one ended. Second: they existed
+    at the same time for most of the shorter one's life. The second condition recognizes conversations that look different at both
+    points because of losses. Loopback addresses exist on every host, so only the first condition counts for them.
     """
     if report.scan_connections is None or len(report.captures) < 2:
         return SharedConversations(0, 0)
@@ -65,7 +66,7 @@ def shared_conversations(report: Report) -> SharedConversations:
 
 
 def _is_same(before: int) -> pl.Expr:
-    """Return an expression for whether a row is the same conversation as the row `before` rows earlier.
+    """Return an expression that is true for a row of the same conversation as the row `before` rows earlier.
 
     Rows are sorted by addresses and ports, then by time.
     """

@@ -1,4 +1,4 @@
-"""Polars expressions shared by reports: seconds, escaped text, and batches of a lazy table."""
+"""Polars expressions that several reports use: seconds, escaped text, and batches of a lazy table."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from wiredoctor.findings import Report
 
 BATCH = 1 << 14
-"""Rows per batch: enough for Polars to be fast, but few enough that a batch and its JSON take less than 20 MB."""
+"""The number of rows per batch. Polars is fast with this many, and a batch with its JSON takes less than 20 MB."""
 
 Scan = Callable[[], pl.LazyFrame]
 
@@ -40,7 +40,7 @@ class Redacted(Protocol):
 
 
 def masked_for_people(scan: Scan) -> Scan:
-    """Return the same scan, but with "(masked)" instead of `*` if the scan redacts values."""
+    """Return the scan with "(masked)" instead of `*` if it redacts values, otherwise the scan itself."""
     return scan.for_people() if isinstance(scan, Redacted) else scan
 
 
@@ -97,14 +97,14 @@ def with_divisor(frame: pl.DataFrame) -> pl.DataFrame:
 def seconds(value: str | pl.Expr) -> pl.Expr:
     """Return an expression that converts ns (a column or an expression) to seconds, as the nearest double.
 
-    The result prints with at most nine decimals. The divisor is a column, because for a literal one, Polars multiplies by the
-    reciprocal, and two of five results are off by one unit in the last place (0.044123456000000005).
+    The result prints with at most nine decimals. The divisor is a column. Polars would replace a literal divisor by its
+    reciprocal, and two of five results would be off by one unit in the last place (0.044123456000000005).
     """
     return (pl.col(value) if isinstance(value, str) else value).cast(pl.Float64) / pl.col(_NANOSECONDS)
 
 
 def escape_column(column: str) -> pl.Expr:
-    """Return an expression for a column whose texts are escaped as by `text.printable`."""
+    """Return an expression for a column whose texts are escaped as `text.printable` does it."""
     return pl.col(column).map_batches(printable_texts, return_dtype=pl.String)
 
 
@@ -118,7 +118,7 @@ def printable_texts(text: pl.Series) -> pl.Series:
 
 
 def _patch(text: pl.Series, result: pl.Series, where: pl.Series, repair: Callable[[str], str]) -> pl.Series:
-    """Return `result`, but with repair(text) in each row in which `where` is true."""
+    """Return `result`, but with repair(text) in the rows in which `where` is true."""
     if not where.any():
         return result
     repaired = pl.Series(result.name, [repair(t) for t in text.filter(where).to_list()], dtype=pl.String)

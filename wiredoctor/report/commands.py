@@ -14,7 +14,7 @@ SHORT = 8
 """The number of fingerprint digits that reports show, and that `--finding` and `[[ignore]]` accept."""
 
 MAX_NAMED = 3
-"""The number of captures that a command names; for more, it has a placeholder."""
+"""The maximum number of captures that a command names. If there are more, the command has a placeholder."""
 
 _LIVE = ("live: ", "run: ")
 _NOT_FILES = ("-", *_LIVE)
@@ -37,7 +37,10 @@ def show_command(report: Report, finding: Finding) -> str:
 
 
 def show_place_command(report: Report, file: str, options: str) -> str:
-    """Return the command that shows part of a capture packet by packet; empty if the packets were not kept in a file."""
+    """Return the command that shows part of a capture packet by packet; empty if the packets were not kept in a file.
+
+    `options`: the options that select the part.
+    """
     capture = next((one for one in report.captures if one.file == file), None)
     return f"wiredoctor show {_name(capture)} {options}" if capture is not None and _is_file(capture) else ""
 
@@ -56,7 +59,10 @@ def next_commands(report: Report, finding: Finding) -> list[str]:
 
 
 def rest_in_full(report: Report, rest: int) -> tuple[str, str]:
-    """Return how to see the problems that a report does not show in full: the words before the command, and the command."""
+    """Return the words and the command that tell a reader how to see the remaining problems in full.
+
+    `rest`: the number of problems that the report does not show in full.
+    """
     others = f"The other {'problem' if rest == 1 else count(rest, 'problem')} in full:"
     if are_kept(report):
         return others, analyze_command(report)
@@ -71,12 +77,12 @@ def analyze_command(report: Report) -> str:
 
 
 def was_kept(file: str) -> bool:
-    """Return whether the packets of a capture can be read again: false if a live capture was not kept in a file."""
+    """Return whether the packets of a capture can be read again. They cannot if a live capture was not kept in a file."""
     return not file.startswith(_LIVE)
 
 
 def are_kept(report: Report) -> bool:
-    """Return whether the packets of any capture were kept (was_kept)."""
+    """Return whether the packets of any capture were kept (see `was_kept`)."""
     return any(was_kept(one.file) for one in report.captures)
 
 

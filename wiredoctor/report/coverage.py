@@ -1,4 +1,4 @@
-"""Describe the coverage of a report: what was checked, which rules found nothing, what could not be judged and why."""
+"""Describe the coverage of a report: what was checked, which rules found nothing, and what could not be judged and why."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from wiredoctor.tables import Subject as TableSubject
 
 _CARRIED = ("http", "tls", "http2", "unknown")
-"""Protocols of connections that carried data."""
+"""The protocols of connections that carried data."""
 
 Key = TypeVar("Key")
 
@@ -27,7 +27,7 @@ Thing = Literal["connections", "exchanges", "rules"]
 Subject = Literal["http", "tls", "http2", "unknown", "none", "capture"]
 
 SUBJECTS: tuple[Subject, ...] = ("http", "tls", "http2", "unknown", "none", "capture")
-"""Subjects of checks: connections by protocol (tables.PROTOCOLS), and the captures themselves."""
+"""The subjects of checks: connections by protocol (tables.PROTOCOLS), and the captures themselves."""
 
 
 class CheckedCount(NamedTuple):
@@ -46,7 +46,7 @@ class CheckedCount(NamedTuple):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class NotJudged:
-    """How many connections, exchanges or rules (`what`) could not be judged, or not completely, for one reason.
+    """The number of connections, exchanges or rules (`what`) that could not be judged completely, for one reason.
 
     `ending`: the key in UNJUDGED if exchanges or connections ended abnormally, otherwise "".
     """
@@ -58,10 +58,10 @@ class NotJudged:
 
 
 class Answers(NamedTuple):
-    """The number of requests (`requests`), of requests with a final response (`answered`), and of final responses by status.
+    """The numbers of requests (`requests`), of requests with a final response (`answered`), and of final responses by status.
 
-    Statuses below 500 are counted by class: 200, 300 or 400. `explained`: how many responses with a status of 500 or above are
-    explained by findings about gateways, by status. Findings that were left out of the report count, too.
+    Statuses below 500 are counted by class: 200, 300 or 400. `explained`: by status, the number of responses with a status of 500
+    or above that findings about gateways explain. Findings that were left out of the report count, too.
     """
 
     requests: int
@@ -90,7 +90,7 @@ class Answers(NamedTuple):
 
     @property
     def unexplained(self) -> dict[int, int]:
-        """The part of `failures` that no finding explains."""
+        """The number of responses in `failures` that no finding explains, by status."""
         left = {status: number - self.explained.get(status, 0) for status, number in self.failures.items()}
         return {status: number for status, number in left.items() if number > 0}
 
@@ -98,9 +98,9 @@ class Answers(NamedTuple):
 class Coverage(NamedTuple):
     """The coverage of a report.
 
-    `checked`: what was checked, and by which rules. `healthy`: rules that had something to judge and found nothing, in catalogue
-    order. `not_judged`: what could not be judged. First come exchanges and connections that ended abnormally, worst first; then
-    connections, exchanges and rules that could not be judged, or not completely, for other reasons.
+    `checked`: what was checked, and by which rules. `healthy`: the rules that had something to judge and found nothing, in
+    catalogue order. `not_judged`: what could not be judged. Exchanges and connections that ended abnormally come first, worst
+    first. Then come connections, exchanges and rules that could not be judged completely for other reasons.
     """
 
     checked: tuple[CheckedCount, ...]
@@ -113,14 +113,14 @@ class Coverage(NamedTuple):
     carried: Mapping[str, int]
     """The number of connections by protocol (tables.PROTOCOLS)."""
     snap_length: int | None
-    """The bytes after which packets were cut, if that may be too few to see the protocol of a connection."""
+    """The number of bytes after which packets were cut, if that may be too few to recognize the protocol of a connection."""
     servers: tuple[ServerAnswers, ...] = ()
     knows_failures: bool = True
-    """Whether every rule that reports failures ran; otherwise, a rule that did not run may explain a failure."""
+    """True if every rule that reports failures ran. Otherwise, a rule that did not run may explain a failure."""
 
     @property
     def shows_payload(self) -> bool:
-        """Whether the captured packets are long enough to show the protocol of their payload."""
+        """True if the captured packets are long enough to recognize the protocol of their payload."""
         return self.snap_length is None or self.snap_length >= _TOO_SHORT
 
     @property
@@ -144,20 +144,21 @@ _CUT = (
     "packets were cut after {} bytes, in which neither HTTP/1.x nor TLS was recognized: "
     "only stalls and connection attempts were checked",
 )
-"""Why the protocol of connections is unknown: packets were cut to less than _TOO_SHORT bytes, or to more."""
+"""Reasons why the protocol of connections is unknown: for packets cut to less than _TOO_SHORT bytes, and for longer ones."""
 
 _SHORT = 128
-"""A snap length up to this many bytes may hide whether a connection is HTTP or TLS."""
+"""The maximum snap length in bytes that may hide whether a connection is HTTP or TLS."""
 
 _TOO_SHORT = 70
-"""A snap length below this many bytes leaves fewer than 16 bytes of payload after Ethernet, IPv4 and TCP without options."""
+"""The minimum snap length in bytes that leaves 16 bytes of payload after Ethernet, IPv4 and TCP without options."""
 
 _EXCHANGES = {"unasked": "request not captured"}
 
 
 def find_coverage(report: Report) -> Coverage:
-    """Return the coverage of a report. A rule counts as healthy if it found nothing; a rule whose findings were excluded does
-    not.
+    """Return the coverage of a report.
+
+    A rule counts as healthy if it found nothing. A rule whose findings were all excluded does not.
     """
     found = {f.rule for f in report.findings}.union(*(left.rules for left in report.left_out))
     rows = count_by_status(report)
@@ -179,7 +180,7 @@ def find_coverage(report: Report) -> Coverage:
 def coverage_by_capture(report: Report) -> dict[str, Coverage]:
     """Return the coverage of each capture by name. A rule counts as healthy even if its findings were excluded.
 
-    The tables are read only once for all captures.
+    The tables are read only once for all captures together.
     """
     connections, exchanges = _each_connections(report), _each_exchanges(report)
     found: dict[str, set[str]] = {}
@@ -221,9 +222,9 @@ def _reach(
 ) -> Coverage:  # fmt: skip
     """Return the coverage of a report or of one of its captures.
 
-    `counted`, `exchanges`: the results of _connections and _exchanges. `captures`: the number of captures. `found`: the rules
-    with findings. `endings`: the number of abnormal endings by key of UNJUDGED. `cut`: the snap length if it may hide the
-    protocol.
+    `counted` and `exchanges`: the results of _connections and _exchanges. `captures`: the number of captures. `found`: the rules
+    with findings. `endings`: the number of abnormal endings by key of UNJUDGED. `cut`: the snap length if it may hide protocols,
+    or None.
     """
     carried = dict.fromkeys(_protocol_reasons(), 0) | counted
     judged = exchanges.get("judged", 0)
@@ -272,7 +273,7 @@ def _reason(reason: str, report: Report) -> str:
 
 
 def _subject_of(rule: Checked) -> TableSubject:
-    """Return the subject of a rule, such as "connections": what a row of the table that the rule reads stands for."""
+    """Return the subject of a rule, such as "connections". A row of the table that the rule reads represents one of these."""
     from wiredoctor.tables import RULE_TABLES
 
     return RULE_TABLES[rule.table].subject
@@ -334,8 +335,8 @@ def _connections(report: Report) -> dict[str, int]:
 def _marked_connections(report: Report) -> pl.LazyFrame:
     """Return the connections with the column `explained`: true if a finding about a failure explains the connection's end.
 
-    A finding about many connections explains those of its client, its server, or both, that were never established or were reset
-    at once.
+    A finding about many connections explains the end of those that were never established or were reset at once. It applies to
+    the connections of its client, of its server, or of both together.
     """
     import polars as pl
 
@@ -365,7 +366,7 @@ def _marked_connections(report: Report) -> pl.LazyFrame:
 
 
 _LOOPBACK = re.compile(r"^(127\.0\.0\.1|\[::1\]|::1$)")
-"""Both addresses of the local host: a client that tries both is reported with one of them."""
+"""A pattern for the addresses of the local host. They count as one, because a client may try both of them."""
 
 
 def _one_host(endpoint: str) -> str:
@@ -399,8 +400,7 @@ def _of_connections() -> dict[str, pl.Expr]:
 
 
 def _exchanges(report: Report) -> dict[str, int]:
-    """Return the number of exchanges for each key of _EXCHANGES, the number of exchanges that can be judged ("judged"), and the
-    number of all ("rows").
+    """Return the number of exchanges for each key of _EXCHANGES, the number that can be judged ("judged"), and of all ("rows").
 
     The result is empty if there are no exchanges.
     """
@@ -449,8 +449,9 @@ def _with_explained(answers: dict[str, Answers], report: Report) -> dict[str, An
 
 
 def _each_answers(rows: Iterable[Answered]) -> dict[str, Answers]:
-    """Count requests and final responses by capture. A request that a gateway forwarded counts once, as the gateway's client saw
-    it.
+    """Count requests and final responses by capture.
+
+    A request that a gateway forwarded counts once, with the response that the gateway's client saw.
     """
     answers: dict[str, Answers] = {}
     for row in rows:

@@ -1,4 +1,4 @@
-"""Exclude known findings: those in a baseline, and those that a configuration ignores, with the reason that it gives."""
+"""Exclude known findings: those in a baseline, and those that a configuration ignores for a given reason."""
 
 from __future__ import annotations
 
@@ -61,8 +61,9 @@ def _glob(text: str) -> re.Pattern[str]:
 
 
 def without_ignored(report: Report, entries: Sequence[Ignore]) -> Report:
-    """Return the report without the findings that `entries` exclude. A finding that several entries match is counted for the
-    first.
+    """Return the report without the findings that `entries` exclude.
+
+    A finding that several entries match is counted for the first of them.
     """
     for entry in entries:
         report = _leave_out(report, "ignore", entry.reason, entry.fits)
@@ -70,9 +71,7 @@ def without_ignored(report: Report, entries: Sequence[Ignore]) -> Report:
 
 
 def without_known(report: Report, fingerprints: Collection[str], baseline: str) -> Report:
-    """Return the report without the findings whose fingerprint is in `fingerprints`; these come from the file named
-    `baseline`.
-    """
+    """Return the report without the findings whose fingerprints are in `fingerprints`, which come from the file `baseline`."""
     return _leave_out(report, "baseline", baseline, lambda finding: finding.fingerprint in fingerprints)
 
 

@@ -43,7 +43,7 @@ class ExplainedLog(NamedTuple):
 def explain_log(report: Report, name: str, raw: Iterable[bytes], slow: float, keys: Mapping[str, str]) -> ExplainedLog:
     """Explain the lines of a log that have a status of 500 or above, or took at least `slow` seconds.
 
-    `name`: the name of the log. `raw`: its lines. `keys`: as in ReadLog.
+    `name`: the name of the log. `raw`: its lines. `keys`: the names of keys in JSON lines, as in ReadLog.
     """
     log, formats = ReadLog(keys), dict[str, None]()
 

@@ -25,13 +25,13 @@ FAILURES: Mapping[str, tuple[str | None, ...] | None] = {
     "truncated-response": None,
     "unanswered": None,
 }
-"""Rules whose errors mean that a request, or a connection, failed for the client, with the kinds that count (None: all)."""
+"""The rules whose errors mean that a request or a connection failed for the client, with the kinds that count (None: all)."""
 
 _CHUNKS = "invalid-chunk"
-"""A rule that counts only for responses: a client cannot read such a response, but a server answers such a request."""
+"""A rule whose findings count as failures only for responses: servers answer requests with invalid chunks."""
 
 _GAVE_UP = "client-abort"
-"""A rule whose warnings count, too: the client did not get its response, although nothing violated the protocol."""
+"""A rule whose warnings count as failures, too: the client did not get its response, although nothing violated the protocol."""
 
 _IDLE = "idle-close"
 _NO_CONNECTION = "connect-failed"
@@ -43,11 +43,11 @@ Place = tuple[str, int, int]
 class FailedRequests(NamedTuple):
     """The number of failed requests as clients saw them, and of connections that failed without a request.
 
-    `noun`: what failed: "request", or "connection" if no finding of the report is about a failed request. `left_out`: the number
-    of these failures whose findings were left out of the report, by reason. `cause`: a finding with the most frequent cause of
-    the other failures, and the number of failures with this cause; None if there are no other failures. `at_least`: the true
-    number may be higher, because a limit left out findings or some rules did not run. `idle_timeouts`: the idle timeouts that
-    are known, in seconds, by capture and server.
+    `noun`: "request", or "connection" if no finding of the report is about a failed request. `left_out`: by reason, the number of
+    these failures whose findings were left out of the report. `cause`: a finding with the most frequent cause of the other
+    failures, and the number of failures with this cause; None if there are no other failures. `at_least`: the true number may be
+    higher, because a limit left out findings or some rules did not run. `idle_timeouts`: the known idle timeouts in seconds, by
+    capture and server.
     """
 
     requests: int
@@ -62,7 +62,7 @@ class FailedRequests(NamedTuple):
 
 
 def knows_failures(report: Report) -> bool:
-    """Return whether every rule that reports failures ran; otherwise, a report without failures proves nothing."""
+    """Return whether every rule that reports failures ran. If not, a report without failures does not mean that none occurred."""
     return not any(rule.ends for rule in report.unasked.values())
 
 
@@ -113,13 +113,13 @@ def _left_out(report: Report) -> Iterator[tuple[LeftOutBy, Finding]]:
 def findings_with_failures(report: Report) -> list[Finding]:
     """Return the findings of the report, then those about failures that were left out of it.
 
-    A request failed even if the finding about it was left out, for example because a baseline contains it.
+    A request failed even if the finding about it was left out, for example because it is in a baseline.
     """
     return [*report.findings, *(f for _, f in _left_out(report))]
 
 
 def failed_exchanges(report: Report) -> dict[Place, Finding]:
-    """Return the failed exchanges, each with the first finding about its failure; findings that the report leaves out come last.
+    """Return the failed exchanges, each with the first finding about its failure. Findings left out of the report come last.
 
     A failed request that a gateway forwarded appears twice: with its exchange on each side of the gateway.
     """
@@ -158,9 +158,7 @@ def _is_failure(f: Finding) -> bool:
 
 
 def _backs(report: Report, failures: Iterable[Finding]) -> set[Place]:
-    """Return the exchanges that a gateway certainly had with upstream servers for its clients, on the connections of these
-    failures.
-    """
+    """Return the exchanges on the connections of these failures that a gateway certainly had with upstream servers."""
     import polars as pl
 
     backs: set[Place] = set()
@@ -175,7 +173,7 @@ def _backs(report: Report, failures: Iterable[Finding]) -> set[Place]:
 
 
 def _idle_timeouts(findings: Iterable[Finding]) -> dict[tuple[str, str | None], float]:
-    """Return the idle timeouts (s) that findings of idle-close measured, by capture and server."""
+    """Return the idle timeouts (s) that findings of the rule idle-close measured, by capture and server."""
     return {
         (f.capture, f.server): float(f.measures["limit"])
         for f in findings
@@ -192,9 +190,9 @@ class _Causes:
     def most_frequent(self, failures: Iterable[tuple[Finding, int]]) -> tuple[Finding, int] | None:
         """Return a finding with the most frequent first cause of these failures, and the number of failures with this cause.
 
-        `failures`: each finding with the number of failures that it stands for. Causes with the same rule, kind and server are
-        counted together; the finding with the longest delay represents them. If causes are equally frequent, the earlier one is
-        returned. Return None if there are no failures.
+        `failures`: each finding with the number of failures that it represents. Causes with the same rule, kind and server are
+        counted together, and represented by the finding with the longest delay. If causes are equally frequent, the earlier one
+        is returned. Return None if there are no failures.
         """
         number: Counter[tuple[str | None, ...]] = Counter()
         example: dict[tuple[str | None, ...], Finding] = {}

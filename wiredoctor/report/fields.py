@@ -36,7 +36,7 @@ class Field:
     right: bool = True
 
     def pad(self, text: str) -> str:
-        """Pad text to the width of the column; longer text remains complete."""
+        """Pad text to the width of the column. Longer text is not cut."""
         return text.rjust(self.width) if self.right else text.ljust(self.width)
 
 
@@ -51,9 +51,7 @@ def width(fields: Sequence[Field]) -> int:
 
 
 def fitting(fixed: Sequence[Field], optional: Sequence[Field], room: int) -> list[Field]:
-    """Return as many of the optional columns as fit beside the fixed ones; the first that does not fit and all after it are
-    left out.
-    """
+    """Return the first optional columns that fit beside the fixed ones. At the first that does not fit, the rest is left out."""
     shown: list[Field] = []
     for one in optional:
         if width([*fixed, *shown, one]) > room:
@@ -65,7 +63,7 @@ def fitting(fixed: Sequence[Field], optional: Sequence[Field], room: int) -> lis
 def squeeze(fields: dict[str, Field], least: Mapping[str, int], room: int) -> None:
     """Make the columns in `least` narrower, one after the other, until all columns fit in `room` characters.
 
-    `least`: the minimum width by column. The dictionary `fields` is changed.
+    `least`: the minimum width by column. `fields` is changed in place.
     """
     for name, size in least.items():
         if name in fields and (excess := width([*fields.values()]) - room) > 0:
@@ -73,5 +71,5 @@ def squeeze(fields: dict[str, Field], least: Mapping[str, int], room: int) -> No
 
 
 def footer(sentences: Sequence[str], room: int) -> str:
-    """Return sentences as lines for below a table: each sentence begins a new line and is wrapped at `room` characters."""
+    """Return sentences as lines below a table. Each sentence begins a new line and is wrapped at `room` characters."""
     return "".join(line + "\n" for one in sentences for line in textwrap.wrap(one, room, break_on_hyphens=False))

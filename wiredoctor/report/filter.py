@@ -1,6 +1,6 @@
 """Reduce a report to the requested hosts, ports, connections, time span and confidence.
 
-The complete capture was analyzed: ids, frames and findings equal those in the full report.
+The analysis covers the complete capture, so ids, frames and findings are those of the full report.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from wiredoctor.findings import CaptureSummary, Confidence, Report, Unjudged
 
 FAR = 1e9
-"""Seconds from a capture's first packet (31 years); a larger number is seconds since 1970."""
+"""The largest number that means seconds since the first packet (31 years). A larger number means seconds since 1970."""
 
 TIME_SPAN = "the chosen time span"
 
@@ -33,10 +33,10 @@ _HOST_NAME = Regex(r"([\w.~!$&'()*+,;=%-]{1,255}|\[[0-9A-Fa-f:.]{2,45}\])(:[0-9]
 
 
 class Moment(NamedTuple):
-    """A bound of a time span, in ns since `base`: the first packet of a capture, 1970, or midnight.
+    """A limit of a time span, in ns since `base`: the first packet of a capture, 1970, or midnight.
 
-    `unit`: the precision in ns, from the number of digits given; 0 for seconds since the first packet. `offset`: how many ns the
-    given time zone is ahead of UTC; 0 for a number of seconds; None if no zone is given.
+    `unit`: the precision in ns, from the number of digits given; 0 for seconds since the first packet. `offset`: by how many ns
+    the given time zone is ahead of UTC; 0 for a number of seconds; None if no zone is given.
     """
 
     nanoseconds: int
@@ -46,9 +46,9 @@ class Moment(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> Moment:
-        """Parse "12.5" (seconds since the first packet), "1769856136.123" (since 1970), or a time as logs write it.
+        """Parse "12.5" (seconds since the first packet), "1769856136.123" (since 1970), or a time in the format of a log.
 
-        A time without a zone is in the time zone of the report. Raise ValueError on anything else.
+        A time without a zone is in the time zone of the report. Raise ValueError for anything else.
         """
         if _NUMBER.fullmatch(text.strip()):
             number = Fraction(text.strip())
@@ -59,7 +59,7 @@ class Moment(NamedTuple):
     def since(self, first: int | None) -> int:
         """Return the ns from `first`, the time of a capture's first packet, to this moment.
 
-        A time of day without a date means the day on which it is nearest to `first`.
+        For a time of day without a date, the day is chosen so that the time is as near to `first` as possible.
         """
         if self.base == "first packet":
             return self.nanoseconds
@@ -96,7 +96,7 @@ class Filter(NamedTuple):
 
     @property
     def places(self) -> bool:
-        """Whether the filter restricts connections or exchanges, by host, port, id, time or request id."""
+        """True if the filter restricts connections or exchanges, by host, port, id, time or request id."""
         wanted = self.hosts or self.names or self.ports or self.connections or self.begin or self.end or self.request_id
         return bool(wanted)
 
@@ -122,9 +122,9 @@ class Filter(NamedTuple):
 
 
 def address(text: str) -> str:
-    """Return an IP address as reports write it, without a zone (RFC 4007), which is valid only on its own host.
+    """Return an IP address in the form used in reports, without a zone (RFC 4007), because a zone is valid only on its own host.
 
-    Raise ValueError on anything else; names are not resolved.
+    Raise ValueError for anything else; names are not resolved.
     """
     import ipaddress
 
@@ -132,9 +132,9 @@ def address(text: str) -> str:
 
 
 def host_name(text: str) -> str:
-    """Return a host name or an address, perhaps with a port, in lower case.
+    """Return a host name or an address, possibly with a port, in lower case.
 
-    Raise ValueError if it cannot be one (RFC 3986 section 3.2.2).
+    Raise ValueError if it cannot be a host (RFC 3986 section 3.2.2).
     """
     if not _HOST_NAME.fullmatch(text):
         raise ValueError(text)
@@ -251,8 +251,8 @@ def _servers_of(report: Report, connections: tuple[int, ...]) -> set[str]:
 class Named(NamedTuple):
     """The exchanges and connections that the requested names select.
 
-    `rows` and `exchanges`: exchanges selected by Host, and connections selected by TLS name or endpoint (their `exchange` is
-    null). `connections` and `servers`: the connections and servers of these rows. If no names were requested, `rows` is None and
+    `rows` and `exchanges`: exchanges selected by Host, and connections selected by TLS name or endpoint; for these, `exchange` is
+    null. `connections` and `servers`: the connections and servers of these rows. If no names were requested, `rows` is None and
     the other fields are empty.
     """
 
@@ -262,7 +262,7 @@ class Named(NamedTuple):
     servers: frozenset[str] = frozenset()
 
     def concerns(self, one: Finding | Unjudged) -> bool:
-        """Return whether a finding is about one of the selected exchanges or connections, or about a server of them."""
+        """Return whether a finding is about one of the selected exchanges or connections, or about one of their servers."""
         if one.connection is None:
             return one.server in self.servers
         if one.exchange is None or (one.capture, one.connection, None) in self.exchanges:
@@ -296,7 +296,7 @@ def _concerns(
     f: Finding | Unjudged, wanted: Filter, spans: dict[str, Span], servers: set[str], named: Named,
     active: frozenset[tuple[str, int, int | None]],
 ) -> bool:  # fmt: skip
-    """Return whether a finding concerns the requested part; findings that name no connection and no endpoint always do.
+    """Return whether a finding concerns the requested part. A finding without a connection and an endpoint always does.
 
     A finding about an exchange in `active` concerns the requested time span even if its packets are outside of it.
     """

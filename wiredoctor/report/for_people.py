@@ -1,4 +1,4 @@
-"""Prepare a report for people: write "(masked)" for masked values, because a `*` may be part of what was sent."""
+"""Prepare a report for people: write "(masked)" for masked values, because a `*` may also be part of what was sent."""
 
 from __future__ import annotations
 

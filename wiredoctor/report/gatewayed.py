@@ -1,4 +1,4 @@
-"""Find the role of each exchange at a gateway, which JSON and CSV show as `gateway`."""
+"""Find the role of each exchange at a gateway. JSON and CSV have it as `gateway`."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ KEY = ["capture", "connection", "exchange"]
 _PLACE = pl.Struct({"connection": pl.Int64(), "exchange": pl.Int32()})
 _MEMBERS = {"role": pl.String(), "certain": pl.Boolean(), "tries": pl.List(_PLACE), "front": _PLACE}
 DTYPE = pl.Struct(_MEMBERS)
-"""Null, or `gateway` as described in docs/pages/json.md."""
+"""The type of the column `gateway`, which docs/pages/json.md describes. It is null if no gateway is involved."""
 
 
 class Roles:
-    """Adds the column `gateway` to batches of exchanges. A batch must have the columns listed in KEY."""
+    """Adds the column `gateway` to batches of exchanges, which must have the columns listed in KEY."""
 
     def __init__(self, report: Report) -> None:
         known = {file: one for file, one in report.gateways.items() if one.fronts}
@@ -28,7 +28,7 @@ class Roles:
         self._fronts = pl.concat(fronts).with_columns(pl.lit(value=True).alias("at_front")).collect() if fronts else None
 
     def add(self, rows: pl.DataFrame) -> pl.DataFrame:
-        """Return the rows with the column `gateway`, which is the role of each exchange; null if no gateway is involved."""
+        """Return the rows with the column `gateway`: the role of each exchange at a gateway, or null."""
         if self._of is None or self._fronts is None:
             return rows.with_columns(pl.lit(None, DTYPE).alias("gateway"))
         placed = rows.join(self._of, on=KEY, how="left", maintain_order="left")

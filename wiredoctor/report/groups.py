@@ -19,10 +19,10 @@ _UNITS = {unit: seconds * SECOND for seconds, unit in LONG_UNITS} | {unit: size 
 _TIME = rf"\d[\d.]* (?:{'|'.join(_UNITS)})\b(?: \d+ (?:{'|'.join(_UNITS)})\b)*"
 
 _LASTED = Regex(rf"(?P<lead>^After| for| took| waited| complete, after) (?P<time>{_TIME})")
-"""Matches the part of a title that says how long one occurrence lasted."""
+"""A pattern for the part of a title that says how long one occurrence lasted."""
 
 _AFTER = Regex(rf",? {_TIME} after (?:the|its) request(?:,(?= before))?| after {_TIME}(?=$|[;,])")
-"""Matches the part of a title that says when one occurrence ended; the title is complete without it."""
+"""A pattern for the part of a title that says when one occurrence ended; the title is complete without it."""
 
 _REQUESTS = (
     (Regex(r" to start answering (?P<request>.+)$"), r" to start answering requests such as \g<request>"),
@@ -34,7 +34,7 @@ _REQUESTS = (
     ),
 )
 
-"""For titles that name the request of one occurrence: a pattern, and its replacement if the requests differ."""
+"""Patterns for titles that name the request of one occurrence, each with its replacement if the requests differ."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -50,7 +50,7 @@ class Group:
 
     @cached_property
     def title(self) -> str:
-        """The title of the worst finding, changed so that it is true of all: "took up to 9 s", "requests such as GET /a"."""
+        """The title of the worst finding, changed so it is true of all findings: "took up to 9 s", "requests such as GET /a"."""
         title, titles = self.worst.title, {f.title for f in self.findings}
         if len(titles) == 1:
             return title
@@ -96,9 +96,9 @@ def _nanoseconds(time: str) -> float:
 
 
 def problem_key(f: Finding) -> ProblemKey:
-    """Return the key that all occurrences of a problem share, whatever their client, path or capture.
+    """Return a key that is the same for all occurrences of a problem, whatever their client, path or capture.
 
-    A problem without a server belongs to one capture and one client.
+    If a problem has no server, its occurrences have the same capture and client.
     """
     place = (f.server, None) if f.server is not None else (f.capture, host(f.client))
     return f.rule, f.kind, f.side, f.severity, *place

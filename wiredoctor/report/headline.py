@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from wiredoctor.report.coverage import Coverage
 
 LEAST_IDLE_TIMEOUT = 1.0
-"""Seconds; no common server has a shorter idle timeout, so an earlier close had another reason."""
+"""The minimum idle timeout of common servers in seconds. A server that closes a connection earlier has another reason."""
 
 _NO_HTTP = {
     "tls": (
@@ -31,13 +31,16 @@ _NO_HTTP = {
     ),
     "none": ("the only connection carried no data", "none of the {} connections carried data"),
 }
-"""Why no HTTP could be read, by the protocol of all connections: for one connection, and for several."""
+"""Reasons why no HTTP could be read, by the protocol of all connections: for one connection, and for several."""
 
 _UNREADABLE = ("tls", "http2")
-"""Protocols whose connections may carry HTTP, and whose connection attempts and stalls are judged."""
+"""Protocols that may carry HTTP that cannot be read. Only connection attempts and stalls are judged on them."""
 
 _OTHER = ("the only connection carries neither HTTP/1.x nor TLS", "each of the {} connections carries neither HTTP/1.x nor TLS")
-"""Clauses about connections of other protocols, of which stalls and connection attempts are judged: for one, and for several."""
+"""Clauses for captures that have only connections of another protocol: for one connection, and for several.
+
+Stalls and connection attempts are judged on them.
+"""
 
 _CLAUSES: Mapping[tuple[str, str | None], str] = {
     ("connect-failed", "refused"): "{server} refused the connection",
@@ -49,7 +52,7 @@ _CLAUSES: Mapping[tuple[str, str | None], str] = {
     ("keep-alive-race", "stale-pool"): "the client used a connection that {server} had closed",
     ("malformed-head", "no-status-line"): "what {server} sent is not HTTP",
 }
-"""Causes as clauses, for findings whose title does not begin with "The server"."""
+"""Clauses that name a cause, for findings whose title does not begin with "The server"."""
 
 _LEFT_OUT: Mapping[LeftOutBy, str] = {"baseline": "known", "ignore": "ignored", "confidence": "of lower confidence"}
 """The word for findings that were left out, by reason."""
@@ -120,16 +123,14 @@ def headline(report: Report, groups: Sequence[Group], reach: Coverage, shown: st
     """Return the most important fact of a report.
 
     The first sentences say what is missing from the report or its captures. Then comes the first of these that applies: nothing
-    could be judged, requests failed, another error, time lost, a warning, or else the text that `health` returns. It also counts
+    could be judged, requests failed, another error, time lost, a warning, or the text that `health` returns. The text also counts
     unanswered requests, and statuses of 500 and above, that no finding explains.
     """
     return " ".join([*missing(report), _finding_or_health(report, groups, reach, shown)])
 
 
 def missing(report: Report) -> list[str]:
-    """Return sentences about inputs that could not be read completely, and a sentence about packets missing from captures, if
-    any are.
-    """
+    """Return sentences about inputs that could not be read completely, and about packets that are missing from captures."""
     lines = list(report.incomplete[:1])
     if rest := len(report.incomplete) - 1 if report.incomplete else 0:
         lines.append(f"{count(rest, 'more input')} could not be read completely.")
@@ -139,9 +140,7 @@ def missing(report: Report) -> list[str]:
 
 
 def doubts(report: Report, reach: Coverage, shown: str = "") -> list[str]:
-    """Return sentences about what is missing or unexplained, for a quiet report without findings; empty if there is nothing to
-    say.
-    """
+    """Return sentences about what is missing or unexplained, for a quiet report without findings; empty if there is nothing."""
     lines = [*incomplete(report), *lacking(report)]
     if not unexplained(reach) and reach.exchanges:
         return lines
@@ -203,7 +202,7 @@ def nothing_to_diagnose(report: Report, shown: str) -> str:
 
 
 def health(report: Report, reach: Coverage, shown: str = "", *, notes: int = 0, lossy: bool = False) -> str:
-    """Return the sentence for a report without time lost, and without errors and warnings about hosts.
+    """Return the sentence for a report in which no time was lost, and no error or warning is about a host.
 
     It says that nothing is wrong only if every request was answered completely and without a server error, and if every rule that
     reports failures ran. `lossy`: a finding reports that packets are missing from the capture.
@@ -248,7 +247,7 @@ def _by_reason(number: Mapping[LeftOutBy, int]) -> str:
 def _not_http(report: Report, groups: Sequence[Group], reach: Coverage) -> str:
     """Return a sentence on why no connection has readable HTTP, and on what could be judged instead.
 
-    Return "" if there are exchanges, or if the reason is not the same for all connections.
+    Return "" if there are exchanges, or if the connections have different reasons.
     """
     protocol = next((name for name in _NO_HTTP if reach.connections and reach.carried.get(name) == reach.connections), "")
     if reach.exchanges or not protocol:
@@ -270,7 +269,7 @@ def _not_http(report: Report, groups: Sequence[Group], reach: Coverage) -> str:
 
 
 def _cut(reach: Coverage) -> str:
-    """Return a clause with the snap length if this may be why no connection has a known protocol, otherwise ""."""
+    """Return a clause with the snap length if it may hide the protocols of all connections, otherwise ""."""
     with_data = reach.connections - reach.carried.get("none", 0)
     if reach.exchanges or reach.snap_length is None or not with_data or reach.carried.get("unknown") != with_data:
         return ""
@@ -279,10 +278,9 @@ def _cut(reach: Coverage) -> str:
 
 
 def _unread(reach: Coverage) -> list[str]:
-    """Return a clause about connections whose HTTP is encrypted, such as "3 of 6 connections are encrypted (TLS, not
-    decrypted)".
+    """Return a list with a clause about encrypted connections, such as "3 of 6 connections are encrypted (TLS, not decrypted)".
 
-    The result is an empty list if there are none.
+    The list is empty if there are none.
     """
     tls = reach.carried.get("tls", 0)
     verb = "is" if tls == 1 else "are"
@@ -290,7 +288,7 @@ def _unread(reach: Coverage) -> list[str]:
 
 
 def _other_protocol(reach: Coverage) -> str:
-    """Return a clause saying that all connections carry a protocol other than HTTP/1.x and TLS; "" if this is not so."""
+    """Return a clause that says that all connections carry a protocol other than HTTP/1.x and TLS; "" if some do not."""
     if not reach.connections or reach.carried.get("unknown") != reach.connections:
         return ""
     return _OTHER[reach.connections > 1].format(f"{reach.connections:,}")
@@ -329,9 +327,7 @@ def _because(finding: Finding, title: str, idle_timeouts: Mapping[tuple[str, str
 
 
 def _idle_timeout(finding: Finding, idle_timeouts: Mapping[tuple[str, str | None], float]) -> float:
-    """Return the idle timeout (s) known for the server of a finding; otherwise, the one that the finding shows; 0 if there is
-    neither.
-    """
+    """Return the idle timeout (s) known for the server of a finding; otherwise, the one that the finding shows, or 0."""
     known = idle_timeouts.get((finding.capture, finding.server))
     shown = float(finding.measures.get("limit", 0.0)) if finding.kind != "forgotten" else 0.0
     return known if known is not None else shown if shown >= LEAST_IDLE_TIMEOUT else 0.0

@@ -1,4 +1,4 @@
-"""Name the causes that limited the speed of long responses, in the same words for all formats."""
+"""Name the causes that limited the speed of long responses, with the same words in all formats."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _LIMITED = pl.List(pl.Struct({"by": pl.String, "time": pl.Float64}))
 
 
 def parts() -> pl.Expr:
-    """Return an expression for a list of what limited a response: each cause with its seconds, in the order of LIMITS.
+    """Return an expression for a list of the causes that limited a response, each with its seconds, in the order of LIMITS.
 
     The list is empty for responses that are too short to judge.
     """

@@ -1,4 +1,4 @@
-"""Explain why a table has no rows: either the capture has none, or a condition of the filter excludes all of them."""
+"""Explain why a table has no rows: the capture has none, or a condition of the filter excludes all of them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _PROTOCOLS = {"none": "no data", "http": "HTTP", "tls": "TLS", "http2": "HTTP/2"
 _MAX_VALUES = 5
 _HALF_HOUR = HOUR // 2
 _OFFSETS = range(-24, 29)
-"""The UTC offsets of time zones, from -12:00 to +14:00, in half hours."""
+"""The UTC offsets of time zones in half hours, from -12:00 to +14:00."""
 _MAX_TEXT = 40
 
 
@@ -64,9 +64,7 @@ def _height(rows: pl.LazyFrame) -> int:
 
 
 def _conditions(report: Report, table: TableName, wanted: Filter, choice: RowChoice) -> Iterator[tuple[str, int, str]]:
-    """Yield, for each condition of the filter, its option, the number of rows that meet it, and a sentence on the values in the
-    table.
-    """
+    """Yield, for each condition of the filter, its option, the number of rows that meet it, and a sentence about the values."""
     if wanted.hosts or wanted.names:
         hosts = [*wanted.hosts, *(name for name in wanted.names if name not in wanted.hosts)]
         part = Filter(hosts=wanted.hosts, names=wanted.names)
@@ -108,7 +106,7 @@ def _longest(nanoseconds: int | None) -> str:
 
 
 def _most_frequent(scan: Scan | None, value: pl.Expr) -> list[str]:
-    """Return the most frequent values of a column; if some values are omitted, the last text counts them, as in "3 more"."""
+    """Return the most frequent values of a column. If some values are omitted, the last text counts them, as in "3 more"."""
     import polars as pl
 
     if scan is None:
@@ -152,9 +150,9 @@ def _request_ids(report: Report) -> str:
 
 
 def packet_times(report: Report) -> str:
-    """Return a sentence on when the packets were captured; "" without timestamps.
+    """Return a sentence that says when the packets were captured; "" without timestamps.
 
-    The sentence names the time zone. If the packets have no times of day, it contains only their duration.
+    The sentence names the time zone. If the packets have no times of day, it contains only the duration.
     """
     span = _first_and_last(report)
     if span is None:

@@ -21,15 +21,15 @@ MAX_ROWS = 20
 """The number of problems in the table; the others follow as a list of rules."""
 
 MAX_ERRORS = 25
-"""The number of rows if all of them are errors, so that no list hides only a few errors."""
+"""The maximum number of rows if all of them are errors, so no list hides only a few errors."""
 
 LEAST_PATH = 6
-"""The minimum length of a path that was shortened; a shorter one is omitted."""
+"""The minimum length of a shortened path; if there is less room, the path is omitted."""
 
 OVERLAP = "Some of these times overlap; the total counts them once."
 CAUSES_FIRST = "A cause comes before its effects, whatever time they cost."
 LEAST_OVERLAP = 0.001
-"""If the times add up to at most this many seconds more than the total, there is no note: shown times have three digits."""
+"""The excess in seconds of the sum of the times over the total from which a note explains it. Shown times have three digits."""
 
 HEADINGS = ("severity", "rule", "where", "count", "time lost", "first seen", "finding")
 
@@ -38,10 +38,10 @@ HEADINGS = ("severity", "rule", "where", "count", "time lost", "first seen", "fi
 class Row:
     """A problem in the table.
 
-    `host`: the server, or the client or capture of a problem without a server. `other_paths`: the number of paths besides
-    `path`. `first_seen`: the time of day or, in a capture without times of day, the time since the first packet.
-    `first_seen_to_seconds`: `first_seen`, shortened by the fraction of a second and the year. `mark`: a word that distinguishes
-    the problem from others with the same severity, rule, host and path, such as "(mid-message)".
+    `host`: the server, or the client or capture of a problem without a server. `other_paths`: the number of paths besides `path`.
+    `first_seen`: the time of day or, in a capture without times of day, the time since the first packet. `first_seen_to_seconds`:
+    the same without the year and the fraction of a second. `mark`: a word that distinguishes the problem from others with the
+    same severity, rule, host and path, such as "(mid-message)".
     """
 
     group: Group
@@ -74,13 +74,11 @@ class Row:
 
     @property
     def least_place(self) -> int:
-        """The width of host and mark; 0 if there is no mark. A mark must remain visible, because it distinguishes the row from
-        others.
-        """
+        """The width of host and mark; 0 without a mark. The mark must stay visible, because it distinguishes similar rows."""
         return len(self.host) + 1 + len(self.mark) if self.mark else 0
 
     def shortened_place(self, width: int, gap: str) -> str:
-        """Return the place in at most `width` characters: host, end of the path, number of others as "+3", and mark."""
+        """Return the place in at most `width` characters: host, end of the path, number of other paths as "+3", and mark."""
         if len(self.place) <= width:
             return self.place
         mark = f" {self.mark}" if 0 < self.least_place <= width else ""
@@ -100,7 +98,7 @@ def finding_name(finding: Finding) -> str:
 
 
 def split_rows(report: Report, groups: Sequence[Group]) -> tuple[list[Row], Sequence[Group]]:
-    """Return the rows of the table, and the problems that do not fit; both are empty if there are fewer than two problems."""
+    """Return the rows of the table, and the problems that do not fit in it; both are empty for fewer than two problems."""
     if len(groups) < 2:
         return [], ()
     dates = overall(report).dates
@@ -116,11 +114,11 @@ def split_rows(report: Report, groups: Sequence[Group]) -> tuple[list[Row], Sequ
 
 
 def notes_on_times(report: Report, groups: Sequence[Group]) -> str:
-    """Return a sentence or two that explain the times lost; "" if nothing has to be explained.
+    """Return one or two sentences that explain the times lost; "" if nothing has to be explained.
 
     The first explains why a problem precedes another one of the same severity that cost more: it is the cause of the other. This
-    sentence is omitted if there are more than MAX_ROWS problems. The second explains why the times of all problems add up to
-    more than the total.
+    sentence is omitted if there are more than MAX_ROWS problems. The second explains why the times of all problems add up to more
+    than the total.
     """
     costs = [(SEVERITIES.index(group.worst.severity), -(group.delay or 0.0)) for group in groups]
     notes = [] if costs == sorted(costs) or len(groups) > MAX_ROWS else [CAUSES_FIRST]
@@ -166,7 +164,7 @@ def _with_kind(row: Row) -> Row:
 
 
 def _with_side(row: Row) -> Row:
-    """Return the row with a mark that tells it from rows of the same rule and place: kind and side of its problem.
+    """Return the row with a mark that distinguishes it from rows of the same rule and place: the kind and side of its problem.
 
     For a problem without a server, the mark is the capture.
     """

@@ -1,4 +1,4 @@
-"""Choose rows of the tables of exchanges and connections by status, duration and rank, and decide their order."""
+"""Choose rows of the tables of exchanges and connections by status, duration and rank, and determine their order."""
 
 from __future__ import annotations
 
@@ -20,10 +20,13 @@ if TYPE_CHECKING:
 
 _STATUS = Regex(r"[1-5](?:[0-9]{2}|xx)|any|none", re.IGNORECASE)
 _AFTER_ALL = 1000
-"""Sorts requests without a response before all status codes, which are sorted in descending order."""
+"""The sort value of requests without a response. Values are sorted in descending order, so it precedes all status codes."""
 
 _AFTER_KNOWN = 1 << 61
-"""Added to durations of which only a lower bound is known, to sort them last: they depend on when the capture was stopped."""
+"""A number that is added to durations of which only a lower bound is known, to sort them last.
+
+These durations depend on when the capture was stopped.
+"""
 
 TableName = Literal["connections", "exchanges"]
 
@@ -41,7 +44,7 @@ def capture_ends(report: Report) -> CaptureEnds:
 
 
 class Order(StrEnum):
-    """The order of lines: by time, or by another value, with the largest first. Order by status applies to exchanges only."""
+    """The order of lines: by time, or by another value in descending order. Order by status applies to exchanges only."""
 
     time = "time"
     duration = "duration"
@@ -97,7 +100,7 @@ def exchange_end() -> pl.Expr:
 
 
 def _close_after(time: pl.Expr) -> pl.Expr:
-    """Return an expression for the time of the first FIN or RST, of either side, at or after `time`; null if there is none.
+    """Return an expression for the time of the first FIN or RST of either side at or after `time`; null if there is none.
 
     The FIN of a client that half-closes after its request does not count, because the client still waits for the response.
     """
@@ -118,7 +121,10 @@ def _last_byte() -> pl.Expr:
 _CLOSES = ("server_close_time", "client_rst_time", "server_rst_time")
 
 _HALF_CLOSE = 10_000_000
-"""The maximum time in ns from a request to the FIN of a client that half-closes and waits; a timeout is longer."""
+"""The maximum time in ns from a request to the FIN of a client that half-closes the connection and waits for the response.
+
+A client that gives up after a timeout sends its FIN later.
+"""
 
 
 EXCHANGE_COLUMNS = [
@@ -138,7 +144,7 @@ EXCHANGE_COLUMNS = [
 
 
 def is_final() -> pl.Expr:
-    """Return an expression for whether an exchange has a final response (RFC 9110 section 15), including an upgrade (101)."""
+    """Return an expression that is true for exchanges with a final response (RFC 9110 section 15) or an upgrade (101)."""
     import polars as pl
 
     return (pl.col("has_response") & ((pl.col("response_status") >= FINAL) | pl.col("upgraded"))).fill_null(value=False)
@@ -147,10 +153,10 @@ def is_final() -> pl.Expr:
 def wait_end(ends: CaptureEnds) -> pl.Expr:
     """Return an expression for the time (ns) until which a client waited for a response that never came or broke off.
 
-    The wait ends with the first FIN or RST of either side after the last byte; if the connection stayed open, it ends with the
-    capture. The value is null for all other exchanges, including tunnels and endless streams. It is also null in two cases of an
-    incomplete capture. If only one direction was captured, the response may merely be missing from the capture. If bytes are
-    missing and no close was captured, the close may be missing, too.
+    The wait ends with the first FIN or RST of either side after the last byte or, if the connection stayed open, with the
+    capture. The value is null for all other exchanges, including tunnels and endless streams. It is also null if the capture is
+    incomplete in one of two ways: only one direction was captured, so the response may be missing from the capture; or bytes are
+    missing and no close was captured, so the close may be missing, too.
     """
     import polars as pl
 
@@ -165,7 +171,7 @@ def wait_end(ends: CaptureEnds) -> pl.Expr:
 
 
 def is_still_waiting(ends: CaptureEnds) -> pl.Expr:
-    """Return an expression for whether the client still waited for the response when the capture ended."""
+    """Return an expression that is true if the client was still waiting for the response when the capture ended."""
     return wait_end(ends).is_not_null() & _close_after(_last_byte()).is_null()
 
 
@@ -217,7 +223,7 @@ def time_taken(table: TableName, ends: CaptureEnds) -> pl.Expr:
 
 
 def is_faulty(report: Report) -> pl.Expr:
-    """Return an expression for whether an error or a warning is about an exchange."""
+    """Return an expression that is true for exchanges with a finding of severity error or warning."""
     import polars as pl
 
     keys = {"capture": pl.String(), "connection": pl.Int64(), "exchange": pl.Int64()}
@@ -227,10 +233,10 @@ def is_faulty(report: Report) -> pl.Expr:
 
 
 def rank(table: TableName, order: Order, ends: CaptureEnds, faulty: pl.Expr | None = None) -> pl.Expr:
-    """Return an expression for an integer by which rows are sorted in ascending order; rows without a value come last.
+    """Return an expression for an integer by which rows are sorted in ascending order. Rows without a value come last.
 
-    In order of duration, exchanges that were still waiting when the capture ended come after those with a known duration,
-    because an idle long poll is no sign of a fault. Exchanges selected by `faulty` are the exception: users search for requests
+    In order of duration, exchanges that were still waiting when the capture ended come after those with a known duration, because
+    an idle long poll is not a fault. This does not apply to exchanges selected by `faulty`, because users search for requests
     that hang.
     """
     import polars as pl
@@ -280,7 +286,7 @@ def choose_rows(report: Report, table: TableName, choice: RowChoice) -> Report:
 
 
 def _filtered(scan: Scan, keep: Callable[[pl.LazyFrame], pl.LazyFrame]) -> Scan:
-    """Return a scan with one more filter, so that batches are still slices of the unfiltered table (see columns.Filtered)."""
+    """Return a scan with one more filter. Its batches are still slices of the unfiltered table (see columns.Filtered)."""
     from wiredoctor.report.columns import Filtered
 
     if isinstance(scan, Filtered):

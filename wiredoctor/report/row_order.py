@@ -1,4 +1,4 @@
-"""Sort lines on disk: they arrive in any order, and there are too many for memory."""
+"""Sort lines on disk. They arrive in any order, and may be too many for memory."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ import numpy as np
 
 Array = np.ndarray[Any, Any]
 Spool = Callable[[], BinaryIO]
-"""Opens a file for writing and reading that disappears when it is closed: a temporary file, or memory for little data."""
+"""A function that opens a file for writing and reading: a temporary file, or memory for little data.
+
+The file disappears when it is closed.
+"""
 
 
 class Sink(Protocol):
@@ -21,7 +24,7 @@ class Sink(Protocol):
 
 _PIECE = 1 << 20
 _AT_ONCE = 1 << 14
-"""The number of line positions converted to Python integers at once: a million would take 100 MB."""
+"""The number of line positions that are converted to Python integers at once; a million of these would take 100 MB."""
 
 
 def in_memory() -> BinaryIO:
@@ -30,7 +33,7 @@ def in_memory() -> BinaryIO:
 
 
 class Ordered:
-    """Lines with sort keys: the text is in a spool, and each key takes 8 bytes of memory."""
+    """Lines with sort keys. The text is in a spool; each key takes 8 bytes of memory."""
 
     def __init__(self, spool: Spool = in_memory) -> None:
         self._file = spool()
@@ -75,7 +78,7 @@ class Ordered:
 def _runs(starts: Array, ends: Array) -> Iterator[tuple[int, int]]:
     """Yield the ranges of the spool to copy, in sorted order.
 
-    Lines that are adjacent both in the spool and in the sorted order form one range.
+    Lines that are adjacent both in the spool and in the sorted order are one range.
     """
     breaks = np.flatnonzero(starts[1:] != ends[:-1])
     first = np.concatenate((starts[:1], starts[1:][breaks]))

@@ -29,20 +29,20 @@ NAMES = 3
 """The number of names that are kept per server, most frequent first; with virtual hosting, a server may have thousands."""
 
 LEAST_LOST = 0.001
-"""Less time (s) than this, lost to one cause, is not listed beside much longer times."""
+"""The time (s) lost to one cause from which the cause is always listed. Less is listed if it is at least 1 % of all time lost."""
 
 FEWEST = {"p50": 3, "p95": 20, "p99": 100}
-"""The minimum number of times for a percentile that people see; with fewer times, the nearest rank is simply the longest one."""
+"""The minimum number of times for which a percentile is shown to people. With fewer, it would simply be the longest time."""
 
 _KEY = ["capture", "connection"]
 
 
 _VERSION = r"^v[0-9]+(?:\.[0-9]+)*$"
-"""A segment of a path that names the version of an API, and no resource."""
+"""A pattern for a segment of a path that names the version of an API."""
 
 
 class Grouping(StrEnum):
-    """The criterion by which the rows of the statistics are grouped."""
+    """The property of exchanges by which the rows of the statistics are grouped."""
 
     server = "server"
     host = "host"
@@ -51,9 +51,9 @@ class Grouping(StrEnum):
 
 
 class ServerOrder(StrEnum):
-    """The order of the lines of servers.
+    """The order of the rows of servers.
 
-    If lines are sorted by a time (`p50` to `max`), those without enough responses come last, sorted by their longest time.
+    If rows are sorted by a time (`p50` to `max`), those without enough responses come last, sorted by their longest time.
     """
 
     failed = "failed"
@@ -70,13 +70,14 @@ class ServerStatistics(NamedTuple):
     """The statistics of a group of exchanges.
 
     `names`: the most frequent values of Host; for connections without HTTP, the TLS server names (SNI). `failed`: requests that
-    failed according to the findings, as in the headline; a status of 500 or above alone is not a failure. If a gateway forwarded
+    failed according to the findings, as in the headline. A status of 500 or above alone is not a failure. If a gateway forwarded
     a failed request, the upstream server also counts the gateway's attempts without a complete response, or with an error of
-    another gateway. `unanswered`: requests without a final response, if a finding of severity error is about them, or if their
-    connection ended and was captured in both directions, without a gap that may hide the response. `incomplete`: responses that
-    were cut off, unless a finding of severity note shows that the client had received all it wanted. `p50`, `p95`, `p99` and
-    `longest` describe the server time in seconds, from the end of a request to the beginning of its response; None if no
-    response was captured. `timed`: the number of server times. `lost`: the seconds lost according to the findings of each rule.
+    another gateway. `unanswered`: requests without a final response, if one of two conditions holds: a finding of severity error
+    is about them; or their connection ended and was captured in both directions, without a gap that may hide the response.
+    `incomplete`: responses that were cut off, unless a finding of severity note shows that the client had received all it wanted.
+    `p50`, `p95`, `p99` and `longest`: the server time in seconds, from the end of a request to the beginning of its response;
+    None if no response was captured. `timed`: the number of server times. `lost`: the seconds lost according to the findings of
+    each rule.
     """
 
     key: str
@@ -94,11 +95,11 @@ class ServerStatistics(NamedTuple):
     connections: int
     lost: Mapping[str, float] = {}
     failed_connections: int = 0
-    """The connections that failed without a request according to the findings; only counted for servers."""
+    """The number of connections that failed without a request according to the findings. It is counted only for servers."""
     unusable_connections: int = 0
-    """Failed connections, and all others that were never established, for example because the SYN got no answer.
+    """The number of failed connections, and of others that were never established, for example because the SYN was not answered.
 
-    Only counted for servers and clients.
+    It is counted only for servers and clients.
     """
     timed: int = 0
 
@@ -109,7 +110,7 @@ class ServerStatistics(NamedTuple):
 
     @property
     def percentiles(self) -> dict[str, float | None]:
-        """The percentiles of the server time (s) by name; only those for which there are enough server times."""
+        """The percentiles of the server time (s) by name, for which there are enough server times."""
         values = {"p50": self.p50, "p95": self.p95, "p99": self.p99}
         return {name: value for name, value in values.items() if self.timed >= FEWEST[name]}
 
@@ -120,7 +121,7 @@ class ServerStatistics(NamedTuple):
 
 
 def worth_listing(lost: Mapping[str, float], whole: float) -> dict[str, float]:
-    """Return the causes that cost at least a millisecond, or at least 1 % of `whole`, which is all time lost (s)."""
+    """Return the causes that cost at least 1 ms, or at least 1 % of `whole`, which is all time lost (s)."""
     return {rule: seconds for rule, seconds in lost.items() if seconds >= LEAST_LOST or seconds >= whole / 100}
 
 
@@ -189,8 +190,8 @@ def unusable_connections(report: Report) -> Counter[str]:
 def _never_established(report: Report, key: str) -> Counter[str]:
     """Return the number of connections that were never established, by the value of column `key`.
 
-    A connection with only one SYN, sent less than a second before the end of the capture, does not count: the answer may have
-    come later.
+    A connection with only one SYN, sent less than a second before the end of the capture, does not count, because the answer may
+    have come later.
     """
     import polars as pl
 
@@ -205,9 +206,9 @@ def _never_established(report: Report, key: str) -> Counter[str]:
 
 
 def forwarded_requests(report: Report) -> int:
-    """Return the number of requests that gateways certainly sent to upstream servers for requests of their clients.
+    """Return the number of requests that gateways certainly sent to upstream servers to serve requests of their clients.
 
-    The statistics count such a request twice: at the gateway and at the upstream server.
+    The statistics count a request of a client twice in this case: at the gateway and at the upstream server.
     """
     if report.scan_exchanges is None or (backs := find_backs(report)) is None:
         return 0
@@ -238,7 +239,7 @@ def _judged(report: Report) -> pl.LazyFrame | None:
     """Return the exchanges that count differently because of findings, with four flags; None if there are none.
 
     `is_failed`: the exchange failed. `is_error`: a finding of severity error is about it. `is_left`: the client closed the
-    connection early and lost nothing (a note of client-abort). `is_try`: a gateway sent it for a client request that failed.
+    connection early and lost nothing (a note of client-abort). `is_try`: a gateway sent it to serve a client request that failed.
     """
     import polars as pl
 
@@ -316,7 +317,7 @@ def _rows(report: Report, exchanges: pl.LazyFrame, connections: pl.LazyFrame, by
 
 
 def _flags() -> list[pl.Expr]:
-    """Return the columns that need no table but the exchanges: a flag for each number that is counted, and `wait`.
+    """Return the columns that are computed from the exchanges alone: a flag for each number that is counted, and `wait`.
 
     `wait` is the server time in ns; null if there is no final response.
     """
@@ -341,24 +342,23 @@ def _flags() -> list[pl.Expr]:
 
 
 def _nearest_rank(values: pl.Expr, percent: int) -> pl.Expr:
-    """Return the percentile of sorted lists by nearest rank: the smallest value that at least `percent` % of the values do not
-    exceed.
+    """Return the percentile of sorted lists by nearest rank.
 
-    The result is null for an empty list. The interpolation "nearest" of Polars rounds the rank instead, which hides the slowest
-    requests.
+    It is the smallest value that at least `percent` % of the values do not exceed; null for an empty list. The interpolation
+    "nearest" of Polars rounds the rank instead, which hides the slowest requests.
     """
     rank = (values.list.len().cast(int) * percent + 99) // 100
     return values.list.get(rank - 1, null_on_oob=True)
 
 
 Counts = dict[str, int | None]
-"""Counts and server times (ns) of a group by name; one that is missing is None or 0."""
+"""The counts and server times (ns) of a group by name. A value that is missing is None or 0."""
 
 
 def _count(rows: pl.LazyFrame, *, connections: bool) -> tuple[dict[str, Counts], dict[str, tuple[str, ...]]]:
     """Return two dictionaries by group: the counts of each group, and its most frequent names.
 
-    `connections`: whether to count connections as well.
+    `connections`: also count connections.
     """
     import polars as pl
 
@@ -411,7 +411,7 @@ def _add_silent_servers(counted: dict[str, Counts], connections: pl.LazyFrame) -
 
 
 def _time_lost(report: Report, rows: pl.LazyFrame, by: Grouping) -> dict[str, Counter[str]]:
-    """Return for each group the ns that the findings of each rule cost; findings that belong to no group are left out."""
+    """Return for each group the ns that the findings of each rule cost. Findings that belong to no group are left out."""
     costly = [one for one in report.findings if one.delay]
     keys: dict[tuple[str, int, int], str] = {}
     if by in {Grouping.host, Grouping.path} and costly:

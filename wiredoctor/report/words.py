@@ -1,4 +1,4 @@
-"""Format numbers for people, and escape control characters in text from outside."""
+"""Format numbers for people, and escape control characters in text from captures."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def size(number: int, space: str = " ") -> str:
 
 
 def count(number: int, noun: str, plural: str = "") -> str:
-    """Return "1 packet", "1,234 packets"."""
+    """Return a number with its noun: "1 packet", "1,234 packets"."""
     return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
 
 
@@ -60,12 +60,12 @@ def part_of(number: int, whole: int, noun: str) -> str:
 
 
 def join_words(parts: Sequence[str]) -> str:
-    """Return "a", "a and b", "a, b and c"."""
+    """Join words as in a sentence: "a", "a and b", "a, b and c"."""
     return " and ".join(part for part in (", ".join(parts[:-1]), *parts[-1:]) if part)
 
 
 def scale(length: float, longest: float, width: int) -> int:
-    """Return the length of a bar in characters, if a bar for `longest` has `width` characters; round to whole characters."""
+    """Return the length of a bar in whole characters if a bar for `longest` has `width` characters."""
     if not math.isfinite(length) or length <= 0 or longest <= 0:
         return 0
     return min(width, round(length / longest * width))
