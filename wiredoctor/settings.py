@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 BATCH_PACKETS = 100_000
-"""The number of packets after which rules judge the rows that the core has written."""
+"""The number of packets of a batch. After each batch, rules judge the rows that the core has written."""
 
 
 class Settings(NamedTuple):
-    """The settings of an analysis. They are only text and numbers, so they can be sent to another process."""
+    """The settings of an analysis. They contain only text and numbers, so they can be sent to another process."""
 
     select: Sequence[str] = ()
     """The names of rules or families to run; all if empty."""

@@ -1,4 +1,4 @@
-"""Store the finished rows of a long capture: a few in memory, many in temporary Arrow files.
+"""Store the finished rows of a long capture: in memory while they are few, in temporary Arrow files when there are many.
 
 The files are compressed, because most columns of ordinary traffic are null or nearly constant. They take a seventh of the space,
 and are written faster.
@@ -20,16 +20,16 @@ from wiredoctor.replacement import room_needed
 from wiredoctor.tables import MESSAGE_BITS, SMALL, Table
 
 TOGETHER = 4_096
-"""The minimum number of rows per write if there are many.
+"""The minimum number of rows that are written at once if there are many.
 
-A batch usually adds more rows, and is written separately, because joining frames needs twice the memory.
+A batch usually has more rows and is written separately, because joining frames needs twice the memory.
 """
 
 LOOSE = 64
-"""The maximum number of frames that are not joined.
+"""The maximum number of frames that are not joined yet.
 
-A live capture adds a few rows at a time, and such rows take twenty times as much memory in a short frame of a hundred columns as
-in a long one.
+A live capture adds a few rows at a time. In a short frame of a hundred columns, a row takes twenty times as much memory as in a
+long one.
 """
 
 
@@ -37,7 +37,7 @@ in a long one.
 class Folder:
     """A temporary folder that is created on first use and removed with the last reference to this object.
 
-    `inside`: its parent folder; None for the system's temporary folder.
+    `inside`: its parent folder, or None for the system's temporary folder.
     """
 
     inside: str | None = None
@@ -77,7 +77,7 @@ class Spill:
     """The number of rows that were dropped; `rows` includes them."""
 
     def add(self, rows: pl.DataFrame | Batch) -> None:
-        """Add finished rows. If many rows are in memory, write them to a file."""
+        """Add finished rows. If there are many rows in memory now, write them to a file."""
         if not rows.height:
             return
         frame = rows if isinstance(rows, pl.DataFrame) else View([rows], self.table).all_columns()
@@ -137,7 +137,7 @@ class BatchSpill(Spill):
     stored: list[StoredBatch] = field(default_factory=list[StoredBatch])
     _batches: list[Batch] = field(default_factory=list[Batch])
     _whole: pl.DataFrame | None = None
-    """All columns, kept since they were first read while there were few rows."""
+    """All columns of a table with few rows, kept from the first time they were read."""
 
     @property
     def batches(self) -> list[Part]:
@@ -145,7 +145,7 @@ class BatchSpill(Spill):
         return [*self.renumbered, *self.stored, *self._batches]
 
     def add(self, rows: pl.DataFrame | Batch) -> None:
-        """Add finished rows. If the rows in memory are large, write them to a file."""
+        """Add finished rows. If the rows in memory take much space now, write them to a file."""
         assert isinstance(rows, Batch)
         if not rows.height:
             return
@@ -188,7 +188,7 @@ class BatchSpill(Spill):
     def _small_table(self, table: Table, names: Mapping[str, str] | None) -> pl.DataFrame:
         """Return all columns of a table with few rows.
 
-        They are computed once, because a hundred columns take milliseconds and are read a dozen times.
+        They are computed only once, because a hundred columns take milliseconds and are read a dozen times.
         """
         if self._whole is None or self._whole.height != self.rows:
             self._whole = View(self.batches, self.table).all_columns()
@@ -200,7 +200,7 @@ class BatchSpill(Spill):
 
 @dataclass(eq=False, repr=False)
 class SpillWindow(Spill):
-    """The newer rows of a growing capture; old ones are dropped.
+    """The newer rows of a growing capture. Old ones are dropped.
 
     `tally` counts the dropped rows: its column `rows` has the number of rows for each combination of values in the columns
     `kinds`.
@@ -209,7 +209,7 @@ class SpillWindow(Spill):
     kinds: tuple[pl.Expr, ...] = ()
     tally: pl.DataFrame | None = None
     names: dict[int, str] = field(default_factory=dict[int, str])
-    """The address and port for each hash of an endpoint, as used in `tally`."""
+    """The address and port of each endpoint in `tally`, by hash."""
     _stored: dict[Path, int] = field(default_factory=dict[Path, int])
     _needed: list[pl.DataFrame] = field(default_factory=list[pl.DataFrame])
 
@@ -218,9 +218,7 @@ class SpillWindow(Spill):
         self._stored[path] = rows.height
 
     def forget(self, most: int, needed: Collection[int]) -> None:
-        """Drop the oldest files, as long as at least `most` newer rows remain. Rows of the connections in `needed` (ids) are
-        kept.
-        """
+        """Drop the oldest files as long as at least `most` newer rows remain. Keep rows of the connections in `needed` (ids)."""
         newer = self._held_rows + sum(self._stored.values())
         for path, rows in list(self._stored.items()):
             newer -= rows

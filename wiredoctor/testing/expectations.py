@@ -1,4 +1,4 @@
-"""Compare the expectations of a ladder with the findings."""
+"""Compare the findings with those that a ladder expects."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from wiredoctor.testing.wire import Packet, to_pcap
 
 @dataclass(frozen=True)
 class Expected:
-    """A finding that a ladder expects; an attribute that is None is not compared."""
+    """A finding that a ladder expects. An attribute that is None is not compared."""
 
     rule: str
     side: str | None = None
@@ -39,7 +39,7 @@ class Expected:
 
 
 def expectations(text: str, packets: list[Packet]) -> list[Expected]:
-    """Parse the lines `=> ...` of a ladder. The line numbers in them become frame numbers."""
+    """Parse the lines `=> ...` of a ladder. The line numbers in them are converted to frame numbers."""
     lines = [line.strip().removeprefix("=>").strip() for line in text.splitlines() if line.strip().startswith("=>")]
     if not lines:
         raise LadderError("a ladder must state what is found, even if nothing is")
@@ -70,7 +70,7 @@ POINTS = ("client", "middle", "server")
 """The points at which the conversation of a ladder can be captured."""
 
 EPOCHS = (1, 3)
-"""The numbers of packets per batch that are also tested, because the ends of batches must not change the findings."""
+"""The batch sizes in packets that are also tested, because the end of a batch must not change the findings."""
 
 
 def check(text: str, at: str | None = None, **how: Any) -> None:

@@ -22,9 +22,9 @@ __all__ = ["LadderError", "Packet", "ladder_packets", "packet_lines"]
 
 @dataclass
 class _Conversation:
-    """The state of a connection while its lines are parsed; lists have the client's value first.
+    """The state of a connection while its lines are parsed. Lists have the client's value first.
 
-    start: the time that is 0 in its lines (ns). now: the time of its latest line (ns). sent: the next sequence number of each
+    start: the time (ns) that is 0 in its lines. now: the time of its latest line (ns). sent: the next sequence number of each
     side. window: each side's window in bytes. shift: each side's window scale.
     """
 
@@ -137,7 +137,7 @@ def _packet(current: _Conversation, match: re.Match[str], row: int) -> Packet:
 
 
 def _read(rest: str) -> tuple[dict[str, int], dict[str, tuple[int, int]], bytes, set[str], dict[str, int]]:
-    """Parse what follows the time, direction and flags of a packet.
+    """Parse the text after the time, direction and flags of a packet.
 
     Return the numbers by name, the ranges by name, the payload, the words, and the times (ns) by name.
     """

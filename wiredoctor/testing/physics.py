@@ -21,7 +21,7 @@ def acknowledge(packets: Sequence[Packet], patience: Mapping[int, int]) -> list[
     """Return the packets of a connection with all acknowledgment numbers filled in.
 
     Each packet acknowledges the data that can have reached its sender by then. `patience`: for each side that also sends pure
-    ACKs, the delay in ns after which it does so.
+    ACKs, the time in ns from the arrival of data to the ACK.
     """
     waiting = sorted(packets, key=lambda p: p.time)
     trips = round_trips(waiting) or (0, 0)
@@ -39,8 +39,9 @@ def acknowledge(packets: Sequence[Packet], patience: Mapping[int, int]) -> list[
 
 
 def _with_ack(packet: Packet, before: Sequence[Packet], trips: tuple[int, int]) -> Packet:
-    """Return the packet with an acknowledgment of everything that its sender has received in order. `before`: the earlier
-    packets.
+    """Return the packet with an acknowledgment of everything that its sender has received in order.
+
+    `before`: the earlier packets of the connection.
     """
     arrived = [p for p in before if p.side != packet.side and p.time + trips[packet.side] <= packet.time + TOLERANCE]
     if packet.timestamps and packet.echo is None and packet.flags & ACK:
@@ -121,7 +122,7 @@ def reject_the_impossible(packets: Sequence[Packet]) -> None:
 def move(packets: Sequence[Packet], at: str | None) -> list[Packet]:
     """Return the packets as captured at the client, in the middle of the path, or at the server; unchanged if `at` is None.
 
-    At a point nearer to the server, packets of the client are captured later, and packets of the server earlier.
+    Nearer to the server, packets of the client are captured later, and packets of the server earlier.
     """
     trips = round_trips(packets)
     if at is None or trips is None:

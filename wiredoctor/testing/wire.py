@@ -14,7 +14,7 @@ FLAGS = {"F": FIN, "S": SYN, "R": RST, "P": PSH, ".": ACK, "U": URG, "E": ECE, "
 
 @dataclass(frozen=True)
 class Peers:
-    """Both ends of a connection as address:port, and the initial sequence number of each (client first)."""
+    """Both ends of a connection: the address:port and the initial sequence number of each, the client's first."""
 
     client: str
     server: str
