@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from wiredoctor.live import Order, Ring
 
 LEAST_RING = 1 << 20
-"""The minimum size in bytes of each file of a ring; a packet may have 256 KiB."""
+"""The minimum size in bytes of each file of a ring, because a packet may have 256 KiB."""
 
 
 class Backend(StrEnum):

@@ -28,8 +28,8 @@ class CompareInput(NamedTuple):
 def open_capture(name: str, asked: CompareInput) -> Report | None:
     """Analyze a capture and return the report, through which its packets can be read again.
 
-    Return None, after an error message, if the capture could not be read completely. Raise UsageError if `name` is a JSON report,
-    or stands for several captures.
+    Return None, after printing an error message, if the capture could not be read completely. Raise UsageError if `name` is a
+    JSON report, or stands for several captures.
     """
     if _is_report(name):
         raise UsageError(f"{name}: --both-sides compares packets, so it needs a capture")
@@ -45,7 +45,8 @@ def open_capture(name: str, asked: CompareInput) -> Report | None:
 def read_side(name: str, asked: CompareInput) -> ComparedSide | None:
     """Return the data of one side of a before-after comparison, from a JSON report, a capture or a folder of captures.
 
-    Return None, after an error message, if a capture could not be read completely. Raise UsageError for an invalid report.
+    Return None, after printing an error message, if a capture could not be read completely. Raise UsageError for an invalid
+    report.
     """
     from wiredoctor.compare import NoReport, from_json, from_report
     from wiredoctor.report.coverage import find_coverage

@@ -67,7 +67,7 @@ class UsageError(Exception):
 
 
 def reason(error: OSError, path: str = "") -> str:
-    """Return the text of an error, followed by the name of its file unless that is `path`."""
+    """Return the text of an error, followed by the name of the file that it concerns unless that is `path`."""
     text = error.strerror or str(error)
     file = "" if error.filename is None or error.filename == path else f": {error.filename}"
     return f"{text[:1].lower()}{text[1:]}{file}"
@@ -87,7 +87,7 @@ def run_command(command: Callable[..., int]) -> Callable[..., None]:
         try:
             code = exit_code(command, *args, **options)
             signals.finish()
-        except KeyboardInterrupt as error:  # while an error was reported
+        except KeyboardInterrupt as error:  # the signal came while an error was reported
             signals.finish()
             code = _end_by_signal(signals.number_of(error) or signal.SIGINT)
         if code:

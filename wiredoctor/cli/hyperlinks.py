@@ -26,7 +26,7 @@ def has_hyperlinks(environment: Mapping[str, str] | None = None) -> bool:
 
 
 def _terminal_has_them(known: Mapping[str, str]) -> bool:
-    if known.get("TMUX") or known.get("STY"):  # what is around tmux or screen is unknown, and old versions drop them
+    if known.get("TMUX") or known.get("STY"):  # the outer terminal is unknown, and old versions drop hyperlinks
         return False
     if known.get("TERM_PROGRAM") in _PROGRAMS or any(name in known for name in _OTHERS):
         return True

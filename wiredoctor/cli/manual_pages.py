@@ -38,7 +38,7 @@ def shared_files() -> Iterator[tuple[str, str]]:
         yield f"man/man1/wiredoctor-{name}.1", _command_page(name, command)
     for shell, path in SHELLS.items():
         script = get_completion_script(prog_name="wiredoctor", complete_var=VARIABLE, shell=shell)
-        if shell == "zsh":  # which runs the file for the first completion, instead of the function that it defines
+        if shell == "zsh":  # for the first completion, zsh runs the file, not the function in it
             script += '\n_wiredoctor_completion "$@"'
         yield path, f"{script}\n"
 

@@ -360,7 +360,7 @@ def suggestion(name: str, known: Collection[str]) -> str:
 
 
 class TableOptions(NamedTuple):
-    """The options that all commands which print one table share; `with_shared_options` adds them to a command."""
+    """The options that are common to all commands that print one table; `with_shared_options` adds them to a command."""
 
     captures: Captures
     format: PrintedTable = TableFormat.text

@@ -67,7 +67,7 @@ def paged() -> Generator[BinaryIO]:
         if os.geteuid() == 0:  # less could start other programs and write files as root
             environment["LESSSECURE"] = "1"
         process = subprocess.Popen(called, shell=True, stdin=subprocess.PIPE, env=environment)
-        with contextlib.suppress(BrokenPipeError):  # the user has seen enough
+        with contextlib.suppress(BrokenPipeError):  # the user closed the pager
             yield cast("BinaryIO", process.stdin)
     finally:
         if process is not None:

@@ -19,7 +19,10 @@ PATIENCE = 2.0
 """Seconds for cleaning up after the first signal; after that, the next signal ends the process immediately."""
 
 TOGETHER = 0.2
-"""Seconds within which a signal that comes twice counts once: timeout, sudo and terminals may send it to process and group."""
+"""Seconds within which two equal signals count as one.
+
+timeout, sudo and terminals may send a signal both to the process and to its process group.
+"""
 
 _AGAIN = 0.01
 
@@ -133,7 +136,7 @@ def stopped_reading() -> bool:
 
 def report(number: int) -> None:
     """Write the line that names the signal, unless it was already written."""
-    if not _State.is_reported and sys.__stderr__ is not None:  # if it was closed (2>&-), another file may have its number
+    if not _State.is_reported and sys.__stderr__ is not None:  # if it was closed (2>&-), another file may have number 2
         try:  # noqa: SIM105 - contextlib would have to be loaded before the first signal is watched for
             os.write(2, f"wiredoctor: interrupted by {signal.Signals(number).name}\n".encode())
         except OSError:

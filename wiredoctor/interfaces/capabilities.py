@@ -49,7 +49,7 @@ NOTHING = Granted(0, 0, forced=False)
 
 
 def read_privileges(status: str = "") -> Privileges:
-    """Return the privileges of this process or, if `status` is given, of the process with this text in /proc/PID/status."""
+    """Return the privileges of this process or, if `status` is given, of the process whose /proc/PID/status has this text."""
     lines = (line.partition(":") for line in (status or Path("/proc/self/status").read_bytes().decode("latin-1")).splitlines())
     has = {name: value.split() for name, _, value in lines}
     sets = [int(has[name][0], 16) for name in ("CapPrm", "CapEff", "CapInh", "CapBnd", "CapAmb")]

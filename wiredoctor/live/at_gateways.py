@@ -165,7 +165,7 @@ class _Pairing:
     ) -> None:
         """Index the exchanges.
 
-        `exchanges`: all of them. `now`: those without a stored row, because their connection is still open. `ends`: rows of
+        `exchanges`: all exchanges. `now`: those without a stored row, because their connection is still open. `ends`: rows of
         tables.CONNECTIONS. `servers`: the server's endpoint by connection id.
         """
         c = pl.col

@@ -1,4 +1,4 @@
-"""Confine a process to some folders with Landlock (landlock(7)): Linux 5.13 and later, no privileges needed."""
+"""Confine a process to some folders with Landlock (landlock(7)). This needs Linux 5.13 or later, but no privileges."""
 
 from __future__ import annotations
 

@@ -17,8 +17,8 @@ from wiredoctor.recording.folder import PrivateFolder
 class Started(NamedTuple):
     """A recorder that waits for `begin`, and the state of this process after it dropped its privileges.
 
-    `rows`: the path of the folder for rows that do not fit into memory. `rights`: what was dropped. `was_root`: true if this
-    process was started by root.
+    `rows`: the path of the folder for rows that do not fit into memory. `rights`: the result of dropping privileges. `was_root`:
+    true if root started this process.
     """
 
     recorder: Recorder

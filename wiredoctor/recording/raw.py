@@ -194,7 +194,7 @@ class _Tap:
                 count, control, _, address = receive(buffers, _CONTROL)
             except OSError:  # no more packets are there, or the interface was brought down, which `Links` reports
                 break
-            if self._loopback and address[2] == _OUTGOING:  # the packet is received as well
+            if self._loopback and address[2] == _OUTGOING:  # the same packet is also received as an incoming one
                 continue
             data, length, stamp = bytes(view[:count]), count, 0
             for _, kind, value in control:

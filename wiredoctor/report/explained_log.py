@@ -92,7 +92,8 @@ class _Findings:
     def of(self, one: CapturedExchange) -> list[Finding]:
         """Return the findings about an exchange, then the findings about its connection that overlap the exchange in time.
 
-        The latter include findings about a gateway's connections to upstream servers, if this connection is their `front`.
+        If a gateway served the exchange, findings about the gateway's connections to upstream servers belong to its connection,
+        too.
         """
         first = self._starts[one.capture]
         begin, end = (one.start - first) / SECOND, (one.end - first) / SECOND

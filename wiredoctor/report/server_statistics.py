@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from wiredoctor.findings import Report
 
 CLIENT_ERROR = 400
-"""Status codes from here up to 499 mean that the client made an error (RFC 9110 section 15.5)."""
+"""The lowest status code of a client error (RFC 9110 section 15.5); the highest is 499."""
 
 NAMES = 3
 """The number of names that are kept per server, most frequent first; with virtual hosting, a server may have thousands."""

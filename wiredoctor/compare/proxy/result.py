@@ -12,10 +12,10 @@ from typing import Literal
 from wiredoctor.compare.two_points.result import Delays
 
 Fate = Literal["never-passed-on", "no-answer", "late-answer", "other-answer", "unfinished-answer"]
-"""What happened at the back if the client did not get the server's response.
+"""The reason why the client did not get the server's response, as seen at the back.
 
-never-passed-on: no request. no-answer: no response. late-answer: a response after the proxy's own. other-answer: a response with
-another status. unfinished-answer: a truncated response.
+never-passed-on: the proxy sent no request. no-answer: no response came. late-answer: a response came after the proxy's own.
+other-answer: the response had another status. unfinished-answer: the response was truncated.
 """
 
 FOR_PEOPLE = {

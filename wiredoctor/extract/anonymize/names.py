@@ -156,9 +156,9 @@ def _ipv4(prefix: tuple[int, ...], length: int, chance: bytes) -> bytes | None:
 
 
 def _ipv6(length: int, chance: bytes) -> bytes | None:
-    """Return an address with this many characters in its shortest form (RFC 5952); None if there is none.
+    """Return an IPv6 address with this many characters in its shortest form (RFC 5952); None if there is none.
 
-    It is in 2001:db8::/32 or, if no address there has this length, in fd00::/8.
+    The address is in 2001:db8::/32 or, if no address there has this length, in fd00::/8.
     """
     if 7 <= length < 11:
         begin, groups = [0xFD00 | chance[0]], _split(length - 6, 1, 4, chance[1:])

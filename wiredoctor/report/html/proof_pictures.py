@@ -101,7 +101,7 @@ class Section:
 
     @property
     def extent(self) -> str:
-        """The number of occurrences and the time lost; for a single finding, only the time, unless its title contains it."""
+        """The number of occurrences and the time lost. For a single finding, only the time, or "" if its title contains that."""
         if self.group.count > 1:
             return times(self.group)
         delay = duration(self.group.delay) if self.group.delay else ""

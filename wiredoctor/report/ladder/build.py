@@ -42,9 +42,9 @@ class Wait(NamedTuple):
 class Step(NamedTuple):
     """A packet in a ladder.
 
-    `elapsed`: seconds since the first packet of the capture. `flags`: for example "SYN" or "PSH ACK". `length`: bytes of
-    payload. `text`: a description of the packet. `notes`: what the finding says about the packet. `marks`: names from
-    captions.MARKS. `before`: the wait before the packet. `evidence`: whether the packet is evidence of the finding.
+    `elapsed`: seconds since the first packet of the capture. `flags`: for example "SYN" or "PSH ACK". `length`: bytes of payload.
+    `text`: a description of the packet. `notes`: the finding's notes on the packet. `marks`: names from captions.MARKS. `before`:
+    the wait before the packet. `evidence`: whether the packet is evidence of the finding.
     """
 
     frame: int

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from wiredoctor.report.terminal.terminal import TerminalWriter
 
 _NARROW, _USUAL, _WIDE = 10, 18, 40
-"""The number of characters between the two sides: on a narrow terminal, on one with 80 columns, and at most."""
+"""The number of characters between the two sides on a narrow terminal, on one with 80 columns, and at most."""
 
 _READABLE = 35
 """The number of characters for text below which the two sides are moved closer together."""

@@ -140,7 +140,7 @@ class ByteStore:
 
 
 def _below(keys: Array, values: Array, of_keys: Array, of_values: Array, *, equal: bool) -> Array:
-    """Return, for each pair (of_key, of_value), how many pairs (key, value) are smaller.
+    """Return, for each pair (of_key, of_value), how many of the pairs (key, value) are smaller.
 
     If `equal` is true, equal pairs count as well. The pairs (key, value) must already be sorted.
     """

@@ -14,7 +14,7 @@ REUSED = "reused"
 """The case in which the request was not the first one on its connection."""
 
 CAUSE = "cause"
-"""The case for rules that explain why the rules of the other cases applied."""
+"""The case for rules whose findings are the cause of the findings of the preceding rules."""
 
 _QUOTES = "cause first"
 """The text at the start of a list of rules if the message quotes another message, which is its cause."""

@@ -18,7 +18,7 @@ LEAST_WIDTH = 40
 """The minimum width of a terminal for which lines are wrapped here. On a narrower one, the terminal itself wraps them."""
 
 MAX_PROSE = 110
-"""The maximum width of text, because longer lines are hard to read; drawings and tables may be wider."""
+"""The maximum width of text in characters, because longer lines are hard to read; drawings and tables may be wider."""
 
 _QUANTITY = Regex(
     r"(?<= x) (?=[0-9])|(?<= status) (?=[0-9])|(?<=-[0-9]{2}) (?=[0-9]{2}:)|(?<=[a-z]) (?=[0-9][0-9,]*(?:, [a-z]|\.$))|"
