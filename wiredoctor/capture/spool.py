@@ -86,7 +86,7 @@ class _Pushback:
         return piece
 
 
-class _Slowly:
+class _SlowTail:
     """A source that returns its last bytes one by one.
 
     A decompressor then returns all content that precedes damage at the end.
@@ -164,7 +164,10 @@ def spool(source: Source, name: str, is_capture: Callable[[bytes], bool], budget
 
 
 def not_a_capture(name: str, head: bytes, method: str | None = None) -> str:
-    """Return the error message for a file that begins with `head` and is not a capture. `method`: its compression."""
+    """Return the error message for a file that begins with `head` and is not a capture.
+
+    `method`: the name of its compression; None if it is not compressed.
+    """
     inside = f" inside {method}" if method else ""
     if method and (again := compression(head)):
         return f"{name}: {again}{inside}: only one layer of compression is supported, so decompress it first"
@@ -232,7 +235,7 @@ def _chunks(method: str | None, source: Source, most: int = CHUNK) -> Iterator[b
     """
     if method is None:
         return iter(lambda: source.read(CHUNK), b"")
-    slowly = _Slowly(source)
+    slowly = _SlowTail(source)
     if method == "zstandard":
         return _zstandard(slowly)
     if method == "gzip":
@@ -240,7 +243,7 @@ def _chunks(method: str | None, source: Source, most: int = CHUNK) -> Iterator[b
     return _streams(slowly, {"bzip2": _bzip2, "xz": _xz, "lz4": _lz4}[method], most)
 
 
-def _gzip(source: _Slowly, most: int) -> Iterator[bytes]:
+def _gzip(source: _SlowTail, most: int) -> Iterator[bytes]:
     import zlib
 
     held = source.begin(b"")
@@ -276,7 +279,7 @@ def _lz4() -> Any:
     return lz4.frame.LZ4FrameDecompressor()  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType, reportAttributeAccessIssue]
 
 
-def _streams(source: _Slowly, make: Callable[[], Any], most: int) -> Iterator[bytes]:
+def _streams(source: _SlowTail, make: Callable[[], Any], most: int) -> Iterator[bytes]:
     """Yield the content of concatenated compressed streams. `make` returns an object like bz2.BZ2Decompressor."""
     held = source.begin(b"")
     magic = held[:3]
@@ -295,7 +298,7 @@ def _streams(source: _Slowly, make: Callable[[], Any], most: int) -> Iterator[by
         held = source.begin(stream.unused_data or b"")
 
 
-def _zstandard(source: _Slowly) -> Iterator[bytes]:
+def _zstandard(source: _SlowTail) -> Iterator[bytes]:
     """Yield the content of concatenated zstandard frames. The input is decompressed in small pieces, to limit the output."""
     import zstandard
 

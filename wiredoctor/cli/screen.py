@@ -129,7 +129,7 @@ class JsonLines(Lines):
         self._report_lag(status)
         for finding in findings:
             sys.stdout.buffer.write(json.line(finding))
-            self._told.append(_sign(finding))
+            self._told.append(_identity(finding))
         if len(self._told) > 2 * REMEMBERED:
             del self._told[:REMEMBERED]
         if findings:
@@ -141,13 +141,13 @@ class JsonLines(Lines):
 
         told = set(self._told)
         for finding in report.findings:
-            if _sign(finding) not in told:
+            if _identity(finding) not in told:
                 sys.stdout.buffer.write(json.line(finding))
         sys.stdout.buffer.write(json.summary_line(report))
         sys.stdout.buffer.flush()
 
 
-def _sign(finding: Finding) -> int:
+def _identity(finding: Finding) -> int:
     """Return a hash that identifies a finding. `caused_by` is not part of it, because that may change at the end."""
     return hash((finding.place, finding.connection, finding.kind, finding.client, finding.server))
 

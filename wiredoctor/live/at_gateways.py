@@ -75,7 +75,7 @@ Places = set[tuple[int, int | None]]
 """Exchanges, as connection id and index in the connection. The index is None for a connection without a request."""
 
 
-def is_left(time: int, clock: int) -> bool:
+def is_left_to_report(time: int, clock: int) -> bool:
     """Return whether a failure or candidate at `time`, undecided at `clock` (both in ns), is left to the final report.
 
     This is so if the two times are far apart. If the clock was set back, `time` may be far after `clock`, which may reach `time`
@@ -351,7 +351,7 @@ class AtGateways:
         """Record the failures found by the analysis since the last call, and drop failures that have waited for too long."""
         self._add(self._analysis.failures if self._module is not None else (), clock)
         self._analysis.failures.clear()
-        for place in [place for place, noted in self._waiting.items() if is_left(noted, clock)]:
+        for place in [place for place, noted in self._waiting.items() if is_left_to_report(noted, clock)]:
             del self._waiting[place]
 
     def _add(self, places: Iterable[tuple[Any, ...]], clock: int) -> None:

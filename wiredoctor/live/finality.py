@@ -20,7 +20,7 @@ from wiredoctor.engine import open_exchanges
 from wiredoctor.engine.live import LiveAnalysis
 from wiredoctor.engine.open_exchanges import ANSWERED
 from wiredoctor.findings import Finding
-from wiredoctor.live.at_gateways import RULE, AtGateways, GatewaySearch, Group, is_left
+from wiredoctor.live.at_gateways import RULE, AtGateways, GatewaySearch, Group, is_left_to_report
 from wiredoctor.rule_engine import RuleModule
 from wiredoctor.rule_engine.candidates import Candidates
 from wiredoctor.rule_engine.summary_columns import Rows
@@ -150,7 +150,7 @@ class PendingFindings:
             return []
         of = pl.concat([of, self._states(self._known.keys() - {*of["connection"]})])
         theirs = [number for group in groups for number in group.connections]
-        candidates = self._with_theirs(pl.concat([ready["connection"], pl.Series(theirs, dtype=pl.Int64)]).unique())
+        candidates = self._candidates_of(pl.concat([ready["connection"], pl.Series(theirs, dtype=pl.Int64)]).unique())
         some = [connection for i in self._ids(candidates).to_list() if (connection := self._known[i]) is not None]
         held: list[pl.DataFrame] = []
 
@@ -162,7 +162,7 @@ class PendingFindings:
             told = core.join(self._settled, on=_KEY, how="semi", maintain_order="left")
             return mine.filter(sure).drop("since", "unknown", "over", "no_http"), told
 
-        candidates, tries = self._through(self._conclude(candidates), seen, groups)
+        candidates, tries = self._after_gateways_and_stalls(self._conclude(candidates), seen, groups)
         known, passed = self._software(seen)
         findings = rule_engine.resolve(
             self.modules, candidates, self._connection_rows(some).lazy(),
@@ -181,7 +181,7 @@ class PendingFindings:
         states = [self._state(number, self._known[number]) for number in numbers]
         return pl.DataFrame(states, schema=_STATES, orient="row")
 
-    def _through(
+    def _after_gateways_and_stalls(
         self, candidates: Mapping[str, Rows], seen: GatewaySearch | None, groups: Collection[Group]
     ) -> tuple[Mapping[str, Rows], pl.DataFrame | None]:
         """Return the candidates after the changes that gateways and stalls cause, and the rows of tables.TRIES for these groups.
@@ -319,7 +319,7 @@ class PendingFindings:
             return ready.join(mine, on=_KEY, how="anti"), None, []
         of = self._with_places(mine)
         places = {(connection, exchange) for _, connection, _, exchange, _ in of.iter_rows()}
-        seen = self._failed.search(self.clock, self._of_all(), places)
+        seen = self._failed.search(self.clock, self._gateways_of_all(), places)
         groups = self._complete(seen, ready)
         final = {place for group in groups for place in group.places}
         final |= {(number, None) for group in groups for number in group.connections}
@@ -327,7 +327,7 @@ class PendingFindings:
         late: list[tuple[str, int, int]] = []
         for rule, connection, frame, exchange, end in of.iter_rows():
             if seen.is_at_gateway(connection) and (connection, exchange) not in final:
-                left = is_left(end, self.clock) or not seen.known.fronts
+                left = is_left_to_report(end, self.clock) or not seen.known.fronts
                 (late if left else at).append((rule, connection, frame))
         self._undecided = bool(at)
         left = pl.DataFrame(late, schema=_KEY_SCHEMA, orient="row")
@@ -388,7 +388,7 @@ class PendingFindings:
             self._watch({int(number) for group in groups for number in group.connections} - self._known.keys())
         return rows.select(pl.lit(RULE).alias("rule"), "connection", "frame")
 
-    def _of_all(self) -> gateways.Gateways | None:
+    def _gateways_of_all(self) -> gateways.Gateways | None:
         """Return the gateways according to all exchanges; None if a single search covers all exchanges anyway."""
         return self._gateways()[0] if self.analysis.exchanges.rows > limits.LIVE_PAIRED.value else None
 
@@ -415,7 +415,7 @@ class PendingFindings:
         """Return the ids of the connections whose client is a gateway; without `at_end`, only those known so far."""
         return self._gateways(at_end=at_end)[0].clients
 
-    def _with_theirs(self, connections: pl.Series) -> dict[str, pl.DataFrame]:
+    def _candidates_of(self, connections: pl.Series) -> dict[str, pl.DataFrame]:
         """Return all candidates of these connections, by rule."""
         of_these = pl.col("connection").is_in(connections.implode())
         some = {name: rows.filter(of_these) for name, rows in self._candidates.items()}
@@ -428,7 +428,7 @@ class PendingFindings:
         """
         most = limits.SETTLED_CANDIDATES.value
         since = {number: self._over.get(number, self.clock) for number in of.filter("over")["connection"]}
-        self._over = {number: time for number, time in since.items() if not is_left(time, self.clock)}
+        self._over = {number: time for number, time in since.items() if not is_left_to_report(time, self.clock)}
         # a failure behind a gateway may cause what its client receives later
         over = pl.col("connection").is_in(pl.Series([*(since.keys() - self._over.keys())], dtype=pl.Int64).implode())
         gone = pl.concat([self._settled.filter(over), self._settled.filter(~over).head(-most)])

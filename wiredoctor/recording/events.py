@@ -16,7 +16,7 @@ _NAP = 0.01
 """The time in seconds before another attempt to send a descriptor, because the socket does not report when that is possible."""
 
 
-_MANY = 256
+_MAX_UNSENT = 256
 """The number of unsent events above which no more requests are read."""
 
 
@@ -52,7 +52,7 @@ class Events:
     @property
     def is_behind(self) -> bool:
         """True if so many events are queued that the reader seems to have stopped reading."""
-        return len(self._waiting) > _MANY
+        return len(self._waiting) > _MAX_UNSENT
 
     def send_event(self, event: str, *, descriptor: int | None = None, **what: object) -> None:
         """Queue an event that must not be lost, and send what the pipe accepts.

@@ -173,7 +173,7 @@ def find_coverage(report: Report) -> Coverage:
     cuts = _snap_lengths(report)
     short = [length for length in cuts.values() if length is not None]
     cut = max(short) if short and len(short) == len(cuts) else None
-    made = _reach(report, _connections(report), _exchanges(report), len(report.captures), found, endings, whole, cut)
+    made = _coverage(report, _connections(report), _exchanges(report), len(report.captures), found, endings, whole, cut)
     return made._replace(servers=by_server(report, rows))
 
 
@@ -194,7 +194,7 @@ def coverage_by_capture(report: Report) -> dict[str, Coverage]:
     for (name, reason), number in report.not_judged_counts.items():
         endings.setdefault(name, {})[reason] = number
     return {
-        name: _reach(
+        name: _coverage(
             report,
             connections.get(name, none),
             exchanges.get(name, none),
@@ -216,7 +216,7 @@ def _sums(parts: Iterable[Mapping[Key, int]]) -> dict[Key, int]:
     return sums
 
 
-def _reach(
+def _coverage(
     report: Report, counted: dict[str, int], exchanges: dict[str, int], captures: int, found: set[str],
     endings: dict[str, int], answers: Answers, cut: int | None,
 ) -> Coverage:  # fmt: skip

@@ -121,14 +121,14 @@ def _store_messages(report: Report, places: Mapping[str, int], spool: Spool, *, 
         if isinstance(report.scan_exchanges, Filtered):
             connections.setdefault(name, set()).update(batch.get_column("connection").unique().to_list())
         for part in _PARTS:
-            _ask(ranges, places[name], batch, part, bodies=bodies)
+            _add_ranges(ranges, places[name], batch, part, bodies=bodies)
     stored = ByteStore(ranges, spool)
     for name, access in report.packets.items():
         stored.fill(places[name], access, connections.get(name))
     return Bytes(stored, frozenset(report.packets), bodies=bodies)
 
 
-def _ask(ranges: Ranges, capture: int, batch: pl.DataFrame, part: str, *, bodies: bool) -> None:
+def _add_ranges(ranges: Ranges, capture: int, batch: pl.DataFrame, part: str, *, bodies: bool) -> None:
     """Add the ranges for one message of each row to `ranges`: all header sections first and then, with `bodies`, all bodies.
 
     `part`: "request" or "response". A body that is too long gets an empty range.

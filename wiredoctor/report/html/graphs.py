@@ -172,11 +172,11 @@ def _add_sacks(
     for row in ours.join(acks, on=["connection", "frame"]).unique(["connection", "frame"]).sort("frame").iter_rows(named=True):
         lane = graphs[int(row["connection"])].lanes[1 - int(row["direction"])]
         for low, high in blocks(row):
-            begin = row["acked"] + _apart(low, row["ack"])
-            lane.add_sack(row["time"], begin, begin + _apart(high, low))
+            begin = row["acked"] + _sequence_difference(low, row["ack"])
+            lane.add_sack(row["time"], begin, begin + _sequence_difference(high, low))
 
 
-def _apart(one: int, other: int) -> int:
+def _sequence_difference(one: int, other: int) -> int:
     """Return `one - other` for sequence numbers, which are modulo 2**32 (RFC 9293 section 3.4); negative if `one` is earlier."""
     return (one - other + (1 << 31)) % (1 << 32) - (1 << 31)
 

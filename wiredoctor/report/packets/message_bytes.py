@@ -128,8 +128,8 @@ class ByteStore:
         payload = pieces.get_column("payload").to_numpy()
         order = order[np.isin(self._stream[order], stream)]
         keys, starts = self._stream[order], self._start[order]
-        first = _below(keys, starts + self._length[order], stream, begin, equal=True)
-        last = _below(keys, starts, stream, begin + length, equal=False)
+        first = _count_below(keys, starts + self._length[order], stream, begin, equal=True)
+        last = _count_below(keys, starts, stream, begin + length, equal=False)
         for piece in np.flatnonzero(last > first):
             for one in order[first[piece] : last[piece]]:
                 low = max(begin[piece], self._start[one])
@@ -139,7 +139,7 @@ class ByteStore:
                     yield int(one), int(at), int(place), int(high - low)
 
 
-def _below(keys: Array, values: Array, of_keys: Array, of_values: Array, *, equal: bool) -> Array:
+def _count_below(keys: Array, values: Array, of_keys: Array, of_values: Array, *, equal: bool) -> Array:
     """Return, for each pair (of_key, of_value), how many of the pairs (key, value) are smaller.
 
     If `equal` is true, equal pairs count as well. The pairs (key, value) must already be sorted.
