@@ -32,7 +32,7 @@ MAX_JOBS = 8
 """The maximum number of processes that is useful. Each one reads all records and headers, so more gain little and take memory."""
 
 SHARED_FROM = 32 << 20
-"""The size of a capture in bytes from which a second process saves more time than its start takes."""
+"""The minimum size of a capture in bytes for a second process; for smaller ones, its start takes more time than it saves."""
 
 __all__ = [
     "Budget",

@@ -9,7 +9,7 @@ from wiredoctor.cli.exit_codes import UsageError
 ALL = "any"
 
 SECONDS = 1.0
-"""The seconds for which packets are counted on each interface."""
+"""The duration in seconds of counting packets on each interface."""
 
 
 def choose_interface() -> str:

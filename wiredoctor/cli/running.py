@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from wiredoctor.report.filter import Filter
 
 SLOW_FROM = 50_000
-"""The number of packets from which an uncompiled core takes seconds longer than a compiled one."""
+"""The minimum number of packets for a warning about an uncompiled core, which takes seconds longer for so many packets."""
 
 MAX_FILES = 65_536
 

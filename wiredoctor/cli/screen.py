@@ -27,7 +27,7 @@ REFRESH = 1.0
 
 
 LONG, SELDOM = 5.0, 60.0
-"""The lag of the analysis in seconds from which it is reported, and the minimum number of seconds between two such reports."""
+"""The minimum lag of the analysis in seconds that is reported, and the minimum number of seconds between two reports of it."""
 
 AGAIN = 5.0
 """The minimum number of seconds between two lines about one problem."""

@@ -32,7 +32,7 @@ WORTH = 1_000_000
 """The smallest difference in ns that is reported, because changes in the machine's load cause smaller ones."""
 
 _EXACT = 4_000
-"""The largest total of counts for which hypergeometric terms are added one by one."""
+"""The maximum total of counts for adding hypergeometric terms one by one."""
 
 
 def spread(values: Array) -> Spread | None:

@@ -43,7 +43,7 @@ LATE_ANSWER = 3 * SECOND
 """The time in ns after a gateway gave up a connection attempt within which its SYN may still be answered."""
 
 HELD = 30 * SECOND
-"""The maximum time in ns for which a failure waits for a decision. After that, it is left to the final report.
+"""The maximum time in ns until a failure is decided. After that, it is left to the final report.
 
 The server may still work on a request that its gateway gave up, or requests may be too similar to be distinguished.
 """
@@ -158,7 +158,10 @@ class GatewaySearch:
 
 
 class _Pairing:
-    """The newest exchanges, and which of them may be a front (client to gateway) and its try (gateway to server)."""
+    """The newest exchanges of a capture, and the possible pairs of a front and a try among them.
+
+    A front is a client's request to a gateway. A try is a request with which the gateway forwards it to a server.
+    """
 
     def __init__(
         self, known: Gateways, exchanges: pl.DataFrame, now: pl.DataFrame, ends: pl.DataFrame, servers: Mapping[int, str]
@@ -405,7 +408,7 @@ class AtGateways:
         return GatewaySearch(known, exchanges, connections, servers, groups, failures, whole or Gateways())
 
     def _complete_from(self, stored: pl.DataFrame, ends: pl.DataFrame) -> int:
-        """Return a time (ns) for which this is true: all exchanges that were open then or later are stored."""
+        """Return a time (ns) such that all exchanges that were open at that time or later are stored."""
         end = pl.max_horizontal(FINISHED_AT, "final_at").max()
         a = self._analysis
         complete = stored.height == a.exchanges.rows

@@ -38,10 +38,11 @@ _PLACED = {**_KEY_SCHEMA, "exchange": pl.Int64(), "end": pl.Int64()}
 _STATES = pl.Schema({
     "connection": pl.Int64(), "since": pl.Int64(), "unknown": pl.Int64(), "over": pl.Boolean(), "no_http": pl.Boolean(),
 })  # fmt: skip
-"""The schema for the states of connections. Times are in ns.
+"""The schema for the states of connections.
 
-The columns are: the time from which on exchanges are not over; the time from which on responses cannot be paired with requests;
-whether the connection is closed and all its rows are written; and whether it carries a protocol other than HTTP.
+The columns are: the start (ns) of the time in which exchanges are not over; the start (ns) of the time in which responses cannot
+be paired with requests; whether the connection is closed and all its rows are written; and whether it carries a protocol other
+than HTTP.
 """
 
 
@@ -284,9 +285,9 @@ class PendingFindings:
         return pl.concat([sure.filter("over").select(_KEY), sure.select(_KEY).join(self._held, on=_KEY, how="anti")]).unique()
 
     def _without_concurrent_requests(self, ready: pl.DataFrame) -> pl.DataFrame:
-        """Return `ready`, the keys of candidates, without slow responses that may have waited for another server.
+        """Return `ready`, the keys of candidates, without slow responses during which a request to another server was open.
 
-        This is possible if a request to another server was open meanwhile.
+        The server may have waited for the response to that other request.
         """
         waits = ready.filter(pl.col("rule") == "slow-response")
         if waits.is_empty():

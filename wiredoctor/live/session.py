@@ -50,7 +50,7 @@ CLEANING = 60.0
 """The time in seconds between two removals of old rows."""
 
 LATE = {"tcpdump": 2.5}
-"""The maximum time in seconds by which a backend delays packets, by its name; 1 second for backends that are not listed."""
+"""The maximum time in seconds by which a backend delays packets, for backends that may delay them by more than 1 second."""
 
 
 @dataclass(frozen=True)
@@ -258,7 +258,7 @@ class Session:
         return found
 
     def _silent_until(self) -> int | None:
-        """Return the time (ns since the first packet) up to which all packets must have arrived.
+        """Return a time (ns since the first packet) by which all earlier packets must have arrived.
 
         Return None before the first packet, after damage, and for a stream. The clock and delay of a stream are unknown, so its
         time only advances with its packets.

@@ -182,7 +182,7 @@ def _supervise(control: socket.socket, command: Sequence[str], limits: Sequence[
 class _Control:
     """The supervisor's socket to the process that started it.
 
-    Sending a report never blocks, because the program would have to wait meanwhile.
+    Sending a report never blocks, because that would also delay the program.
     """
 
     def __init__(self, connected: socket.socket) -> None:
@@ -299,7 +299,7 @@ def _forward(control: _Control, child: int) -> bool:
 def _stay(listener: int | None, control: _Control) -> None:
     """Serve the processes that the program left behind: let their reported calls continue until all of them have ended.
 
-    Reports that are still unsent are sent meanwhile.
+    Reports that were not sent before are sent during this time.
     """
     while listener is not None or control.is_behind:
         watched = select.poll()

@@ -29,7 +29,10 @@ LEAST_PATH = 6
 OVERLAP = "Some of these times overlap; the total counts them once."
 CAUSES_FIRST = "A cause comes before its effects, whatever time they cost."
 LEAST_OVERLAP = 0.001
-"""The excess in seconds of the sum of the times over the total from which a note explains it. Shown times have three digits."""
+"""A note explains that the sum of the times exceeds the total only if it does so by more than this many seconds.
+
+Shown times have three digits.
+"""
 
 HEADINGS = ("severity", "rule", "where", "count", "time lost", "first seen", "finding")
 

@@ -23,7 +23,7 @@ _AFTER_ALL = 1000
 """The sort value of requests without a response. Values are sorted in descending order, so it precedes all status codes."""
 
 _AFTER_KNOWN = 1 << 61
-"""A number that is added to durations of which only a lower bound is known, to sort them last.
+"""A number that is added to a duration if only its lower bound is known, to sort it last.
 
 These durations depend on when the capture was stopped.
 """

@@ -29,10 +29,10 @@ NAMES = 3
 """The number of names that are kept per server, most frequent first; with virtual hosting, a server may have thousands."""
 
 LEAST_LOST = 0.001
-"""The time (s) lost to one cause from which the cause is always listed. Less is listed if it is at least 1 % of all time lost."""
+"""The minimum time (s) lost to one cause that is always listed. Less is listed if it is at least 1 % of all time lost."""
 
 FEWEST = {"p50": 3, "p95": 20, "p99": 100}
-"""The minimum number of times for which a percentile is shown to people. With fewer, it would simply be the longest time."""
+"""The minimum number of times for a percentile that people see. With fewer, it would simply be the longest time."""
 
 _KEY = ["capture", "connection"]
 
@@ -110,7 +110,7 @@ class ServerStatistics(NamedTuple):
 
     @property
     def percentiles(self) -> dict[str, float | None]:
-        """The percentiles of the server time (s) by name, for which there are enough server times."""
+        """The percentiles of the server time (s) by name. A percentile is missing if there are too few server times for it."""
         values = {"p50": self.p50, "p95": self.p95, "p99": self.p99}
         return {name: value for name, value in values.items() if self.timed >= FEWEST[name]}
 

@@ -23,7 +23,7 @@ FOR_PEOPLE = {
     "request_target": "target_for_people",
     "request_host": "host_for_people",
 }
-"""Columns of exchanges, each with the name of its copy in which masked parts are shown as (masked)."""
+"""Columns of exchanges, each with the name of its copy for people, which shows masked parts as (masked)."""
 
 MAX_APART = 3600.0
 """The maximum clock difference in seconds. A larger one usually means different time zones or times of capture."""

@@ -42,9 +42,9 @@ _STUDENT = (0.0, 636.6, 31.6, 12.92, 8.61, 6.87, 5.96, 5.41, 5.04, 4.78, 4.59, 4
 class Line:
     """The relation of two clocks: at `time` (ns of the first clock), the second clock is ahead by offset + drift * time (ns).
 
-    start: the time from which the line is valid. gap: the shortest observed round trip between the points (ns). drift_error: the
-    drift is known to within plus or minus this value (99.9 % confidence); None if the drift cannot be distinguished from 0 and is
-    set to 0.
+    start: the time at which the line becomes valid. gap: the shortest observed round trip between the points (ns). drift_error:
+    the drift is known to within plus or minus this value (99.9 % confidence); None if the drift cannot be distinguished from 0
+    and is set to 0.
     """
 
     start: int

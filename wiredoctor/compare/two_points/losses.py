@@ -66,7 +66,7 @@ def only_at(wire: Wire, near: Streams, far: Streams, second: bool) -> list[Verdi
 
 
 MARGIN = SECOND // 100
-"""The maximum time in ns for which a packet may have been in transit, beyond twice the longest observed delay."""
+"""The maximum transit time of a packet in ns, beyond twice the longest observed delay."""
 
 
 def _beyond(wire: Wire, second: bool, chosen: Array, moment: Array) -> tuple[Array, Array]:

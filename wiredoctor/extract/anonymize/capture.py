@@ -32,7 +32,7 @@ _BEGINNING = re.compile(rb"(?:%b)[ /][^\r\n]*" % b"|".join(_STARTS))
 """A pattern that matches the beginning of a start line, or a complete start line."""
 
 _LIMIT = 8192
-"""The number of bytes in which the beginning of a start line is searched."""
+"""The number of bytes that are searched for the beginning of a start line."""
 
 
 class Packet(NamedTuple):

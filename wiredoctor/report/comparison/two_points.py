@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 _MAX_SHOWN = 10
 _SHOWN = 5
 _ENOUGH = 20
-"""The minimum number of exchanges for which a 95th percentile is shown."""
+"""The minimum number of exchanges for a 95th percentile."""
 _OTHER: dict[Where, Where] = {"client": "server", "server": "client"}
 
 

@@ -41,7 +41,7 @@ Without this type, Chromium guesses from the order of requests.
 """
 
 PRECONNECTED = 1_000_000_000
-"""The maximum time in ns for which a connection was idle before its first request if it was opened for that request."""
+"""The maximum idle time in ns before the first request on a connection if the connection was opened for that request."""
 
 
 class Bytes:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 MAX_GRAPHS = 24
 FAR = 1_000_000
-"""The frame number up to which packets are read for connections without findings.
+"""The last frame that is read for connections without findings.
 
 A second pass over this many packets takes a fifth of the analysis time. Later packets are read only for connections with
 findings.

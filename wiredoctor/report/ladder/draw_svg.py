@@ -42,7 +42,7 @@ _REST = 0.01
 """The minimum length in seconds of an idle time that is drawn."""
 
 _SHORTEST = 1e-3
-"""The minimum length in seconds for which a wait is drawn in full height, so microseconds do not look like long waits."""
+"""The full height stands for at least this many seconds, so a wait of microseconds does not look long."""
 
 COLOURS = {
     "light": {

@@ -20,11 +20,11 @@ _READABLE = 35
 """The number of characters for text below which the two sides are moved closer together."""
 
 _DRAWN = 0.02
-"""The fraction of the longest wait from which a wait is drawn. Waits that the finding counts as lost are always drawn."""
+"""The minimum length of a wait that is drawn, as a fraction of the longest wait. Waits counted as lost are always drawn."""
 
 _SHORTEST = 1e-6
 _SHORTEST_SCALE = 1e-3
-"""The minimum length in seconds for which a wait is drawn in full width, so a microsecond does not look like a wait."""
+"""The full width stands for at least this many seconds, so a wait of a microsecond does not look long."""
 
 _LEAST_TEXT = 20
 

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from wiredoctor.findings import Report
 
 _LONG = 120 * SECOND
-"""The duration in ns from which a column has room for two units, as in "23 h 59 min"."""
+"""The minimum duration in ns that may be written with two units, as in "23 h 59 min"."""
 
 _NARROWEST = 80
 _MAX_ENDPOINT = 21

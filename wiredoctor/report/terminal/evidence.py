@@ -20,7 +20,7 @@ MAX_FRAMES = 12
 _SHORTEST_DRAWN = 1e-6
 
 _SHORTEST_SCALE = 1e-3
-"""The minimum length in seconds for which a wait is drawn in full width, so a microsecond does not look like a wait."""
+"""The full width stands for at least this many seconds, so a wait of a microsecond does not look long."""
 
 
 def write_proof(writer: TerminalWriter, finding: Finding, *, everything: bool = False, indent: int = 2) -> None:

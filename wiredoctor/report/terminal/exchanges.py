@@ -49,7 +49,7 @@ _ENDPOINTS = ["capture", "connection", "client", "server"]
 
 _NARROWEST = 80
 _LONG = 120 * SECOND
-"""The duration in ns from which a column has room for two units, as in "23 h 59 min"."""
+"""The minimum duration in ns that may be written with two units, as in "23 h 59 min"."""
 
 _LEAST_REQUEST, _LEAST_BAR, _READABLE_BAR, _MAX_BAR = 28, 16, 26, 80
 _SQUEEZED = {"clock": WITHOUT_YEAR, "bar": 12, "request": 12, "capture": 10}

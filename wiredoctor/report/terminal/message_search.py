@@ -13,7 +13,7 @@ GAP = "..."
 """A placeholder for hosts, ports, paths and numbers in the text of a message."""
 
 MAX_WORDS = 3
-"""The maximum number of words of a text in which a common word decides the topic."""
+"""The maximum number of words of a text if a common word alone is to decide its topic."""
 
 LONGEST_GAP = 300
 """The maximum length in characters of the text in a gap, such as a host with its path."""

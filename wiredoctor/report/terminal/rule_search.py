@@ -105,8 +105,8 @@ def _text(entry: Entry) -> RuleText:
 def message(entries: Mapping[str, E], words: str) -> Message | None:
     """Return the known error message that `words` contain; without one, the only message that contains `words`.
 
-    Return None if no message was found, if rules match `words` better, or if none of the message's rules is in `entries`. A
-    message without rules is returned nevertheless.
+    Return None if no message was found, if rules match `words` better, or if a message has rules but none of them is in
+    `entries`.
     """
     if words.strip().lower().replace("_", "-") in entries:
         return None
