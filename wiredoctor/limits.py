@@ -113,12 +113,12 @@ UNPACKED = Limit(
 
 FRAME_RUNS = Limit(
     "frame-runs", "capture", 1_000_000, "runs",
-    "Runs of frames from one file, 24 bytes each, from which the file of each frame is known in a capture of several files. "
-    "Evidence beyond the limit only has its frame number in the complete capture",
+    "Runs of consecutive frames from one file, 24 bytes each, which show the file of each frame in a capture of several "
+    "files. Evidence beyond the limit only has its frame number in the complete capture",
 )  # fmt: skip
 ODDITIES = Limit(
     "oddities", "decode", 1_000, "oddities of a capture",
-    "A capture of broken packets must not become a table of as many rows; rules read only the first few",
+    "A capture of broken packets must not fill a table with a row for each; rules read only the first few",
 )  # fmt: skip
 SCRATCH = Limit(
     "fragment-bytes", "decode", 64 * _MIB, "bytes",
@@ -138,7 +138,7 @@ DATAGRAM_BYTES = Limit(
 )  # fmt: skip
 TUNNELS = Limit(
     "fragmented-tunnels", "decode", 4_096, "datagrams",
-    "Fragmented UDP datagrams to the port of a tunnel whose later fragments are kept: as many as may wait",
+    "Fragmented UDP datagrams to the port of a tunnel whose later fragments are kept: the limit for datagrams that wait",
 )  # fmt: skip
 HEADERS = Limit(
     "headers", "decode", 64, "headers of a packet",
@@ -174,8 +174,8 @@ CROWD_CHECK = Limit(
 )  # fmt: skip
 HOLES = Limit(
     "holes", "tcp", 1 << 10, "gaps",
-    "Gaps of a direction that are kept, so late bytes are recognized as new. Beyond the limit the first gap is "
-    "dropped, and late bytes in it would count as retransmitted",
+    "Gaps that are kept for each direction, so late bytes are recognized as new. Beyond the limit, the first gap is "
+    "dropped, and late bytes in it count as retransmitted",
     "{count:gap was|gaps were} dropped because one direction had more than {limit}",
 )  # fmt: skip
 COPIES = Limit(
@@ -191,8 +191,9 @@ REORDERED = Limit(
 )  # fmt: skip
 SORTED_RUNS = Limit(
     "sorted-runs", "capture", 1 << 20, "runs of consecutive packets",
-    "A capture that is far from time order is sorted: an appended part is one run, and interfaces that alternate have a "
-    "run each time. 32 bytes are kept of each. Beyond the limit, the packets stay in the order of the file",
+    "A capture that is far from time order is sorted by merging runs, which are in time order themselves. An appended part is "
+    "one run; if packets of two interfaces alternate, each change begins a run. A run takes 32 bytes. Beyond the limit, the "
+    "packets stay in the order of the file",
     "The capture is not in time order, and was not sorted because it has more than {limit}: sort it with reordercap",
 )  # fmt: skip
 SORTED_LANES = Limit(
@@ -249,7 +250,7 @@ AHEAD = Limit(
 )  # fmt: skip
 BEHIND = Limit(
     "packets-behind-a-hole", "http", 1 << 13, "packets",
-    "Packets held until missing bytes arrive: as many full segments are 12 MB. Sorting more packets would take "
+    "Packets held until missing bytes arrive; if they are full segments, they have 12 MB. Sorting more packets would take "
     "disproportionately long",
     "{count:gap was|gaps were} given up after {limit} of later data",
 )  # fmt: skip
@@ -309,8 +310,9 @@ COMPARED_ROWS = Limit(
     "compared-rows", "rules", 1_000_000, "exchanges, and as many connections",
     "Exchanges and connections that are visible to rules that compare many of them: those that began last. Memory must not grow "
     "with the length of a capture. It counts from the end, so a growing capture is judged like its finished file. These rules "
-    "see a connection from its first packet on or not at all, because a part of one would look like another. Only rules about "
-    "the capture itself also see connections that began before and continued. The others are listed under \"Not judged\"",
+    "see a connection from its first packet on or not at all, because part of a connection would look like a "
+    "different one. Only rules about the capture itself also see connections that began before and continued. The others are "
+    "listed under \"Not judged\"",
 )  # fmt: skip
 CANDIDATES = Limit(
     "candidates", "rules", 500_000, "candidates",
@@ -353,8 +355,8 @@ LIVE_PAIRED = Limit(
 )  # fmt: skip
 SUMMARIES_TOGETHER = Limit(
     "summaries-together", "rules", 200_000, "connections and exchanges",
-    "Connections and exchanges up to which rules that read all of them run at once, which is faster; beyond the "
-    "limit they run one after the other",
+    "The most connections and exchanges for which rules that read all of them run at the same time, which is faster. If there "
+    "are more, the rules run one after the other",
 )  # fmt: skip
 LIVE_CANDIDATES_HELD = Limit(
     "live-candidates-held", "rules", 2_048, "candidates",

@@ -429,7 +429,7 @@ def is_full(error: Exception) -> bool:
 
 def no_room(folder: str | os.PathLike[str]) -> OSError:
     """Return an OSError for a disk without room for temporary files in `folder`."""
-    return OSError(errno.ENOSPC, "no room for temporary files (TMPDIR names another folder)", os.fspath(folder))
+    return OSError(errno.ENOSPC, "no room for temporary files (set TMPDIR to use another folder)", os.fspath(folder))
 
 
 @contextmanager

@@ -72,11 +72,11 @@ def test_what_is_there_already_counts(free: dict[str, int], most: int | None, sp
 @pytest.mark.parametrize(
     ("most", "space", "said"),
     [
-        (None, 100 * GB, "unpacked captures may use 2 GB at most. --max-spool 20GB raises this bound."),
-        (100_000, 100 * GB, "unpacked captures may use 100 kB at most. --max-spool 1MB raises this bound."),
+        (None, 100 * GB, "unpacked captures may use 2 GB at most. --max-spool 20GB raises this limit."),
+        (100_000, 100 * GB, "unpacked captures may use 100 kB at most. --max-spool 1MB raises this limit."),
         (None, 3 * GB, f"unpacked captures may use 1.5 GB at most, half of what is free in {tempfile.gettempdir()}. "
-         "TMPDIR names another folder, and --max-spool 15GB raises this bound."),
-        (20 * GB, 3 * GB, f"there is no more space in {tempfile.gettempdir()}. TMPDIR names another folder."),
+         "Set TMPDIR to use another folder. --max-spool 15GB raises this limit."),
+        (20 * GB, 3 * GB, f"there is no more space in {tempfile.gettempdir()}. Set TMPDIR to use another folder."),
     ],
 )  # fmt: skip
 def test_the_sentence(free: dict[str, int], most: int | None, space: int, said: str) -> None:

@@ -142,7 +142,7 @@ def test_a_full_disk_cuts_off_what_is_spooled(tmp_path: Path, method: str) -> No
     )
     done = subprocess.run([sys.executable, "-c", code, tmp_path / "x"], cwd=ROOT, capture_output=True, text=True, check=True)
     whole_packets = (100_000 - 24) // 1_016
-    assert done.stdout.startswith(f"{whole_packets} only the first 100,000 bytes were spooled: there is no more space")
+    assert done.stdout.startswith(f"{whole_packets} only the first 100,000 bytes were stored on disk: there is no more space")
 
 
 @pytest.mark.parametrize("method", COMPRESS)

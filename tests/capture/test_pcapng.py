@@ -157,9 +157,9 @@ def test_every_cut(tmp_path: Path) -> None:
         (lambda o: struct.pack(o + "II", 77, 1 << 25) + bytes(80), "impossible length of 33,554,432 bytes"),
         (lambda o: files.block(o, 6, struct.pack(o + "IIIII", 0, 0, 0, 400, 400)), "more than its block holds"),
         (lambda o: files.block(o, 6, struct.pack(o + "IIIII", 0, 0, 0, 262_145, 9)), "262,145 bytes"),
-        (lambda o: files.enhanced(o, Packet(0, b"abcd", 4))[:-4] + b"\1\2\3\4", "by its second"),
+        (lambda o: files.enhanced(o, Packet(0, b"abcd", 4))[:-4] + b"\1\2\3\4", "two length fields differ"),
         (lambda o: files.section(o, (2, 0)), "version 2.0"),
-        (lambda o: b"\x0a\x0d\x0d\x0a" + bytes(40), "byte-order mark"),
+        (lambda o: b"\x0a\x0d\x0d\x0a" + bytes(40), "byte-order magic"),
         (lambda o: files.block(o, 1, struct.pack(o + "HHI", 1, 0, 0) + struct.pack(o + "HH", 9, 200)), "interface description"),
     ],
 )

@@ -50,7 +50,7 @@ def test_all_keys(tmp_path: Path) -> None:
     late = read_table(tomllib.loads(FULL), "w.toml", catalogue(), date(2027, 4, 1))
     assert late.entries == ()
     assert late.expired == (
-        f"w.toml: ignoring nagle-delayed-ack, 10.9.0.7:*, /legacy/* ({reason}) expired on 2027-03-31; reporting it again",
+        f"w.toml: the entry that ignores nagle-delayed-ack, 10.9.0.7:*, /legacy/* ({reason}) expired on 2027-03-31",
     )
 
 
@@ -191,7 +191,7 @@ def test_an_expired_entry_is_said_and_ignores_nothing(run: Run, analysis: FakeAn
     late = run("analyze", "x", "--fail-on", "warning")
     assert late.exit_code == 1
     assert late.stderr == (
-        f"wiredoctor: wiredoctor.toml: ignoring nagle-delayed-ack (known) expired on {yesterday}; reporting it again\n"
+        f"wiredoctor: wiredoctor.toml: the entry that ignores nagle-delayed-ack (known) expired on {yesterday}\n"
     )
     (tmp_path / "wiredoctor.toml").write_text(entry.format(today))
     assert run("analyze", "x").stderr == ""

@@ -193,7 +193,7 @@ def test_a_connection_says_what_takes_others(tmp_path: Path) -> None:
     said = run(path, "--connection", "0", "-o", small).output
     assert "idle-cut" in {f.rule for f in wiredoctor.analyze(path).findings}
     assert "idle-cut" not in {f.rule for f in wiredoctor.analyze(small).findings}
-    assert "1 occurrence of the whole capture needed other packets: idle-cut" in said
+    assert "1 occurrence needed packets that were left out: idle-cut" in said
     assert "cannot be seen" not in run(SPLIT, "--connection", "0", "-o", tmp_path / "b.pcapng").output
 
 

@@ -482,7 +482,7 @@ def test_every_answer_says_that_the_capture_was_cut_off(tmp_path: Path) -> None:
     (tmp_path / "bomb.pcap.gz").write_bytes(gzip.compress(whole + bytes(1 << 24)))
     cut = Archive([str(tmp_path)], Bounds(100_000, 60)).report("bomb.pcap.gz")
     page = Page()
-    bound = "unpacked captures may use 100 kB at most. --max-size 1MB raises this bound."
+    bound = "unpacked captures may use 100 kB at most. --max-size 1MB raises this limit."
     for kind, answer in (
         (answered.Diagnosis, diagnosis(cut, page)), (answered.Findings, findings(cut, page)),
         (answered.Exchanges, exchanges(cut, page)), (answered.ShowAnswer, connection(cut, 0, None)),

@@ -90,7 +90,7 @@ def test_a_full_temporary_folder_is_named_as_such(disk: Path, tmp_path: Path) ->
         done = subprocess.run(
             [*PYTHON, "analyze", str(CAPTURE), *words, "-q"], capture_output=True, text=True, check=False, env=environment
         )
-        said = f"no room for temporary files (TMPDIR names another folder): {disk}\n"
+        said = f"no room for temporary files (set TMPDIR to use another folder): {disk}\n"
         option = f"{words[0]} {words[1]}: " if words[0] == "-o" else ""
         assert (done.returncode, done.stderr) == (2, f"wiredoctor: {option}{said}")
 
@@ -104,7 +104,7 @@ def test_an_extract_that_finds_no_room_in_the_temporary_folder(monkeypatch: pyte
     monkeypatch.setattr(minimize, "write", full)
     done = real("extract", CAPTURE, "--finding", "1", "-o", tmp_path / "x.pcapng")
     assert done.exit_code == 2
-    assert "no room for temporary files (TMPDIR names another folder): " in done.stderr
+    assert "no room for temporary files (set TMPDIR to use another folder): " in done.stderr
     assert names(tmp_path) == []
 
 

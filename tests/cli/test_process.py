@@ -318,7 +318,7 @@ def test_no_room_for_temporary_files_is_said_in_a_line(jobs: str) -> None:
         capture_output=True, text=True, env=clean_environment(PYTHONDONTWRITEBYTECODE="1"), check=False,
     )  # fmt: skip
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith("wiredoctor: no room for temporary files (TMPDIR names another folder): ")
+    assert done.stderr.startswith("wiredoctor: no room for temporary files (set TMPDIR to use another folder): ")
     assert done.stderr.count("\n") == 1
 
 

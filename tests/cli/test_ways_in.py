@@ -38,10 +38,10 @@ def test_a_bomb_is_stopped(tmp_path: Path) -> None:
     assert len(bomb) < 2 << 20
     (tmp_path / "bomb.pcap.gz").write_bytes(bomb)
     capture, errors, code = analyze(tmp_path / "bomb.pcap.gz", "--max-spool", "100k")
-    bound = "unpacked captures may use 100 kB at most. --max-spool 1MB raises this bound."
+    bound = "unpacked captures may use 100 kB at most. --max-spool 1MB raises this limit."
     assert (errors, code) == (f"wiredoctor: Only the first 100 kB of {tmp_path / 'bomb.pcap.gz'} were read: {bound}\n", 2)
     most = int(str(capture["damage"]).removeprefix("only the first ").partition(" ")[0].replace(",", ""))
-    assert capture["damage"] == f"only the first {most:,} bytes were spooled: the limit (--max-spool) allows no more"
+    assert capture["damage"] == f"only the first {most:,} bytes were stored on disk: the limit (--max-spool) allows no more"
     assert 99_000 < most <= 102_400
     assert capture["packets"] == (most - len(HEADER)) // len(record)
 
@@ -66,7 +66,7 @@ def test_a_max_spool_that_is_none(words: str) -> None:
 def test_a_max_spool_that_holds_no_packet(most: int) -> None:
     capture, errors, code = analyze("-", "--max-spool", str(most), stdin=HEADER + RECORD)
     read = f"Only the first {most} bytes of standard input were read" if most else "Nothing of standard input was read"
-    why = f"captures from a pipe may use {most} bytes at most. --max-spool 1MB raises this bound."
+    why = f"captures from a pipe may use {most} bytes at most. --max-spool 1MB raises this limit."
     assert (capture, errors, code) == ({}, f"wiredoctor: {read}: {why}\n", 2)
 
 
@@ -99,7 +99,7 @@ def test_every_command_says_what_was_cut_off_and_ends_with_2(cut: Path, tmp_path
     other = [find_recording("client-split-200-ms-client.pcap")] if words[0] == "compare" else []
     written = ["-o", tmp_path / "out.pcapng"] if words[0] == "extract" else []
     said = (
-        f"Only the first 100 kB of {cut} were read: unpacked captures may use 100 kB at most. --max-spool 1MB raises this bound."
+        f"Only the first 100 kB of {cut} were read: unpacked captures may use 100 kB at most. --max-spool 1MB raises this limit."
     )
     command = [sys.executable, "-m", "wiredoctor", words[0], *other, cut, *words[1:], *written, "--max-spool", "100kB"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, "COLUMNS": "500"})
@@ -120,7 +120,7 @@ def test_a_full_disk_is_said_and_ends_with_2(cut: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-B", "-c", code, cut], capture_output=True, text=True, check=False)
     folder = tempfile.gettempdir()
-    said = f"Only the first 100 kB of {cut} were read: there is no more space in {folder}. TMPDIR names another folder."
+    said = f"Only the first 100 kB of {cut} were read: there is no more space in {folder}. Set TMPDIR to use another folder."
     assert (done.returncode, done.stderr) == (2, f"wiredoctor: {said}\n")
 
 

@@ -257,7 +257,7 @@ def test_a_file_that_is_larger_than_the_bound_is_cut_and_the_next_goes_on(tmp_pa
         [sentence] = capture.incomplete
         assert sentence.startswith(f"Only the first 1 MB of {paths[1]} were read: unpacked captures may use 1 MB at most")
     assert records.damage is not None
-    assert records.damage.startswith(f"{paths[1]}: only the first 1,000,000 bytes were spooled")
+    assert records.damage.startswith(f"{paths[1]}: only the first 1,000,000 bytes were stored on disk")
 
 
 @given(alternate=st.lists(st.integers(0, 3), max_size=60), most=st.integers(1, 9))

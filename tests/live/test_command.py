@@ -147,7 +147,7 @@ def test_it_ends_by_itself_after_so_many_packets_or_so_long(tmp_path: Path) -> N
     out, err = process.communicate(timeout=20)
     assert process.returncode == 0, err
     assert lines(out)[1]["captures"][0]["packets"] == 0
-    assert "no packet was captured: see --interface, --port and --filter" in err
+    assert "no packet was captured: check --interface, --port and --filter" in err
     assert time.monotonic() - begin < 15
 
 

@@ -87,7 +87,7 @@ def test_the_namespace_ends_with_the_program() -> None:
 def test_other_interfaces_are_refused() -> None:
     done = isolated("-i", "any", "true")
     assert (done.returncode, done.stdout) == (2, "")
-    assert "--isolate: a network namespace of its own has the interface lo only" in done.stderr
+    assert "--isolate: the program's network namespace has only the interface lo" in done.stderr
 
 
 GIVES_UP_RIGHTS = """

@@ -236,7 +236,7 @@ def test_no_room_for_the_rows_of_a_worker(tmp_path: Path) -> None:
     do = "import errno; raise OSError(errno.ENOSPC, 'no room')"
     done = run(FAIL.format(who=WORKER, do=do), str(CAPTURE), "--jobs", "3", TMPDIR=str(tmp_path))
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith("wiredoctor: no room for temporary files (TMPDIR names another folder): ")
+    assert done.stderr.startswith("wiredoctor: no room for temporary files (set TMPDIR to use another folder): ")
     assert done.stderr.count("\n") == 1
 
 

@@ -29,10 +29,7 @@ class Room(NamedTuple):
     remedy: str
 
     def sentence(self, name: str, read: int) -> str:
-        """Return the sentence for the top of a report on an input of which only the first `read` bytes could be unpacked.
-
-        `name`: the name of the input.
-        """
+        """Return the first sentence of a report if only `read` bytes of the input `name` could be unpacked."""
         name = "standard input" if name == "-" else readable(name)
         what = f"Only the first {_size(read)} of {name} were read" if read else f"Nothing of {name} was read"
         return f"{what}: {self.why}. {self.remedy}"
@@ -41,7 +38,7 @@ class Room(NamedTuple):
 def disk(bytes: int, why: str = "there is no more space") -> Room:
     """Return the limit for a disk with `bytes` bytes available. `why`: the beginning of the text that describes this limit."""
     where = f"{why} in {tempfile.gettempdir()}"
-    return Room(bytes, f"{where} (TMPDIR names another folder)", where, "TMPDIR names another folder.")
+    return Room(bytes, f"{where} (set TMPDIR to use another folder)", where, "Set TMPDIR to use another folder.")
 
 
 class Budget:
@@ -77,10 +74,10 @@ class Budget:
         half = (free + self.held) // 2
         bound = self.most if self.most is not None else min(limits.UNPACKED.value, half)
         why = f"{'unpacked captures' if compressed else 'captures from a pipe'} may use {_size(bound)} at most"
-        remedy = f"--max-spool {_size(max(10 * bound, 10**6), '')} raises this bound."
+        remedy = f"--max-spool {_size(max(10 * bound, 10**6), '')} raises this limit."
         if self.most is None and bound == half:
             why += f", half of what is free in {tempfile.gettempdir()}"
-            remedy = f"TMPDIR names another folder, and {remedy}"
+            remedy = f"Set TMPDIR to use another folder. {remedy}"
         bounded = Room(max(bound - self.held, 0), "the limit (--max-spool) allows no more", why, remedy)
         return min(bounded, most, key=lambda room: room.bytes)
 

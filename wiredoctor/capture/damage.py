@@ -57,7 +57,7 @@ def cut_block_header(offset: int, size: int, left: int) -> str:
 
 def unequal_lengths(offset: int, length: int, again: int) -> str:
     """Describe a pcapng block whose length fields at its start and end differ."""
-    return f"a block of {length:,} bytes by its first length field and {again:,} by its second (offset {offset})"
+    return f"a block whose two length fields differ: {length:,} and {again:,} bytes (offset {offset})"
 
 
 def short_block(offset: int) -> str:
@@ -82,7 +82,7 @@ def longer_than_block(offset: int, size: int) -> str:
 
 def no_byte_order(offset: int) -> str:
     """Describe a section header without a byte-order magic."""
-    return f"a section without a byte-order mark (offset {offset})"
+    return f"a section header without a byte-order magic (offset {offset})"
 
 
 def bad_interface(offset: int) -> str:

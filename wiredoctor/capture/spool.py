@@ -160,7 +160,7 @@ def spool(source: Source, name: str, is_capture: Callable[[bytes], bool], budget
         budget.hold(file, size)
     if met is None:
         return Spooled(file, size, damage or lost, None)
-    return Spooled(file, size, f"only the first {size:,} bytes were spooled: {met.over}", met.sentence(name, size))
+    return Spooled(file, size, f"only the first {size:,} bytes were stored on disk: {met.over}", met.sentence(name, size))
 
 
 def not_a_capture(name: str, head: bytes, method: str | None = None) -> str:
@@ -180,7 +180,7 @@ def not_a_capture(name: str, head: bytes, method: str | None = None) -> str:
 
 
 def _first(chunks: Iterator[bytes], method: str | None, size: int = _HEAD) -> tuple[bytes, str | None]:
-    """Return the first bytes (at least `size`, unless there are fewer), and a description of damage found meanwhile, or None."""
+    """Return the first bytes (at least `size`, unless there are fewer), and a description of damage in them, or None."""
     head = b""
     try:
         for chunk in chunks:

@@ -206,7 +206,7 @@ def _until(value: Any, place: str) -> date | None:
 
 def _expiry_notice(file: str, entry: Ignore, until: date) -> str:
     what = ", ".join(part for part in entry[1:] if part)
-    return f"{file}: ignoring {what} ({entry.reason}) expired on {until.isoformat()}; reporting it again"
+    return f"{file}: the entry that ignores {what} ({entry.reason}) expired on {until.isoformat()}"
 
 
 def _thresholds(value: Any, file: str) -> dict[str, Mapping[str, str | int]]:

@@ -46,7 +46,7 @@ def _about(report: Report, asked: ShowRequest) -> Iterator[str]:
     yield f"{finding}: exchange {asked.exchange} of connection {asked.connection} (--connection {asked.connection}: all)"
     for connection, exchange in places_behind(report, asked.finding):
         if exchange is not None:
-            yield f"for it, the gateway sent another request: --connection {connection} --exchange {exchange}"
+            yield f"the request that the gateway sent for it: --connection {connection} --exchange {exchange}"
 
 
 def write_raw(report: Report, asked: ShowRequest, side: str) -> None:

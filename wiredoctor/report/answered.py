@@ -29,7 +29,7 @@ Endpoint = Annotated[str, Field(description="address:port, or only the address i
 
 @_whole
 class Capture(TypedDict):
-    path: Annotated[str, Field(description="what the other tools take")]
+    path: Annotated[str, Field(description="name of the capture, which the other tools take")]
     bytes: int
     changed: Annotated[int, Field(description="seconds since 1970")]
 
@@ -112,7 +112,7 @@ class Server(TypedDict):
     time_lost_by_rule: dict[str, Seconds]
     connections: int
     failed_connections: Annotated[int, Field(description="connections to it that failed without a request, by the findings")]
-    unusable_connections: Annotated[int, Field(description="these, and all others that were never established")]
+    unusable_connections: Annotated[int, Field(description="connections that failed without a request or were never established")]
     requests_per_connection: float | None
 
 
@@ -269,7 +269,7 @@ class RelatedConnection(TypedDict):
 class ShowAnswer(Answer):
     connection: ConnectionFacts | None
     ladder: Ladder
-    related: Annotated[list[RelatedConnection], Field(description="those behind a gateway, and those of the causes")]
+    related: Annotated[list[RelatedConnection], Field(description="a gateway's connections to servers, and those of the causes")]
     heads: list[Head]
     more_heads: int
     also_found: list[OtherFinding]

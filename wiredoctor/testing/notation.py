@@ -169,7 +169,7 @@ def _read(rest: str) -> tuple[dict[str, int], dict[str, tuple[int, int]], bytes,
 def _range(piece: str) -> tuple[int, int]:
     first, end, *length = (int(n) for n in re.findall(r"\d+", piece))
     if length and length[0] != end - first:
-        raise LadderError(f"{piece}: that is {end - first} bytes")
+        raise LadderError(f"{piece}: the sequence numbers differ by {end - first} bytes")
     return first, end
 
 

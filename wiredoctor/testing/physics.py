@@ -10,7 +10,7 @@ from itertools import accumulate
 from wiredoctor.testing.wire import ACK, RST, SYN, Packet
 
 TOLERANCE = 1_000
-"""The time in ns by which a reply may be early, because people write times as decimal fractions of seconds."""
+"""The time in ns by which a reply may come too early, because people write times as decimal fractions of seconds."""
 
 
 class LadderError(ValueError):
@@ -115,7 +115,7 @@ def reject_the_impossible(packets: Sequence[Packet]) -> None:
                 raise LadderError(
                     f"packet {answer.row} acknowledges packet {packet.row} after "
                     f"{(answer.time - newest[acknowledged - 1]) / 1e6} ms; "
-                    f"by the handshake it takes at least {trip / 1e6} ms"
+                    f"according to the handshake, it takes at least {trip / 1e6} ms"
                 )
 
 

@@ -175,13 +175,13 @@ def _report_extract(output: str, report: Report, cut: Extract, anonymous: Checke
     lines = [f"{clean(output)}: {packets:,} of {count(capture.packets, 'packet')}"]
     if found is not None and number is not None:
         others = _changed_numbers(chosen_finding(report, number), found)
-        lines.append(f"analyzed again, it shows finding {number} of the capture{'' if others else ' unchanged'}: {_facts(found)}")
+        lines.append(f"a new analysis shows finding {number} of the capture{'' if others else ' unchanged'}: {_facts(found)}")
         lines += [f"its numbers cover only the packets that were kept: {others}"] if others else []
         causes = causes_not_shown(chosen_finding(report, number), found)
         lines += [f"its cause needs other packets: {', '.join(causes)}"] if causes else []
     else:
         shows = str(counts(shown, group_findings(shown.findings))) or "no problem"
-        lines.append(f"analyzed again, it shows {shows.rstrip('.')}")
+        lines.append(f"a new analysis shows {shows.rstrip('.')}")
         lines += _gone(report, cut)
     lines += _invented(cut)
     if anonymous is not None:
@@ -220,7 +220,7 @@ def _gone(report: Report, cut: Extract) -> list[str]:
     from wiredoctor.report.words import count
 
     gone = [_rule(finding) for finding in not_shown(report, cut)]
-    return [f"{count(len(gone), 'occurrence')} of the whole capture needed other packets: {', '.join(gone)}"] if gone else []
+    return [f"{count(len(gone), 'occurrence')} needed packets that were left out: {', '.join(gone)}"] if gone else []
 
 
 def _invented(cut: Extract) -> list[str]:

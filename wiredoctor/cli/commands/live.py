@@ -245,7 +245,7 @@ def _run(
                 view.note(text)
             _drops(session, view)
             if not session.status().captured and reason in _ENDS:
-                view.note("no packet was captured: see --interface, --port and --filter")
+                view.note("no packet was captured: check --interface, --port and --filter")
             view.close()
             return apply_filter(session.report(), request), signal.SIGINT in ended_by
     except (RecorderError, CaptureError) as error:

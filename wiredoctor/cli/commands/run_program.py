@@ -48,7 +48,7 @@ LEAST_LOOK, LOOK = 0.01, 0.1
 """The minimum and maximum seconds between two checks whether the program has ended; the interval grows over time."""
 
 LAST_PACKETS = 0.3
-"""Seconds for which capturing continues after the program has ended, while its connections are closed."""
+"""Seconds to continue capturing after the program has ended, because its connections may still be closing."""
 
 ATTEMPT_BEFORE, ATTEMPT_WITHIN = 1_000_000, 250_000_000
 """The maximum time in ns by which a SYN may precede its connect(2), and by which it may follow.
@@ -122,7 +122,7 @@ def run(
     if needs_packets(file.format for file in files) and write is None:
         raise UsageError("-o: a report that copies packets needs all of them: add --write FILE")
     if isolate and interface and {*interface} != {"lo"}:
-        raise UsageError("--isolate: a network namespace of its own has the interface lo only: leave out --interface")
+        raise UsageError("--isolate: the program's network namespace has only the interface lo: omit --interface")
     interfaces = ["lo"] if isolate else interface or ["any"]
     seconds = parse_duration(duration)
     limits = [] if seconds is None else [(seconds, signal.SIGTERM), (seconds + GRACE, signal.SIGKILL)]
@@ -176,7 +176,7 @@ def run(
 
 
 def _write_requests(report: Report, out: BinaryIO, paper: Terminal, file: str | None) -> None:
-    """Write where the time of the slowest request went, and which command shows all requests."""
+    """Write how the time of the slowest request was spent, and which command shows all requests."""
     from wiredoctor.report.terminal.slowest_request import slowest_request
     from wiredoctor.report.terminal.terminal import TerminalWriter, TextOutput
 
@@ -253,7 +253,8 @@ def _watch(started: Started, program: Supervisor, name: str, settings: Settings,
             begun, end = time.monotonic(), float("inf")
             while not session.over:
                 now = time.monotonic()
-                patience = min(LOOK, max((now - begun) / 10, LEAST_LOOK))  # a short program is not to wait for its report
+                # check more often at first, so a short program need not wait for its report
+                patience = min(LOOK, max((now - begun) / 10, LEAST_LOOK))
                 for note in session.look(max(min(patience, end - now), 0.0)).notes:
                     print_message(note)
                 program.look()
@@ -298,8 +299,8 @@ def _isolate(*, quiet: bool) -> None:
         raise UsageError(f"--isolate: {refusal(error)}") from None
     if not quiet:
         print_message(
-            "--isolate: over TCP, the program reaches only servers that it starts itself, on loopback: no other host, no DNS, no "
-            "server of this host; Unix sockets still lead to this host"
+            "--isolate: over TCP, the program reaches only servers that it starts itself, on loopback. Other hosts, DNS and "
+            "servers of this host cannot be reached; Unix sockets still connect to this host"
         )
 
 
@@ -311,7 +312,7 @@ def _no_connection(program: Supervisor, *, isolate: bool) -> str:
     ends = {(f"[{one.address}]" if ":" in one.address else one.address, one.port) for one in program.attempts}
     places = [f"{address}:{port}" for address, port in sorted(ends)[:3]]
     where = f" (to {', '.join(places)})" if places else ""
-    why = "a namespace of its own has loopback only (--isolate)" if isolate else "see --interface, --port and --filter"
+    why = "with --isolate, the program has only a loopback interface" if isolate else "check --interface, --port and --filter"
     return f"the program called connect{where}, but none of its packets were captured: {why}"
 
 

@@ -171,7 +171,7 @@ def _check(
     if not follow and (raw or side != FollowedSide.both):
         raise UsageError("--side and --raw need --follow")
     if follow and form != ShowFormat.text:
-        raise UsageError("--follow prints text, or bytes with --raw")
+        raise UsageError("--follow prints text, or bytes with --raw: omit --format")
     if raw and side == FollowedSide.both:
         raise UsageError("--raw writes the bytes of one side: add --side client or --side server")
     if raw and sys.stdout.isatty():
@@ -206,7 +206,7 @@ def _show_request(
 ) -> ShowRequest:
     """Return what to show; raise UsageError if the command line names something that does not exist.
 
-    With `follow`, a finding stands for its exchange only, if it has one.
+    With `follow`, only the exchange of a finding is shown, if the finding has one.
     """
     from wiredoctor.report.filter import seconds_in
     from wiredoctor.report.terminal.show import ShowRequest, exchange_frames

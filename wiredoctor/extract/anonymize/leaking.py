@@ -14,7 +14,7 @@ from wiredoctor.extract.anonymize.vocabulary import FIELD_NAMES, KEPT
 from wiredoctor.protocols.http1.head import KNOWN_METHODS
 
 LEAST = 6
-"""The minimum length in bytes of a word for which the capture is searched; shorter words occur by chance."""
+"""The minimum length in bytes of a word that is searched; shorter words occur by chance."""
 
 _WORD = re.compile(rb"[A-Za-z0-9]{%d,}" % LEAST)
 _FILLING = re.compile(rb"\Ax{4,}|x{4,}\Z")
@@ -27,14 +27,14 @@ def leaks(original: Original, made: Iterable[Packet], kept: set[bytes], said: se
     """Describe original content that occurs in the anonymized packets: addresses (binary or text) and words (also in base64).
 
     Only words of six bytes or more are searched. `kept`: words of header sections that are kept on purpose. `said`: the words of
-    the original.
+    the original, in lower case.
     """
     found: list[str] = []
     words, binary = set[bytes](), bytearray()
     for packet in made:
         data, parts = packet.data, frame_of(packet.data, packet.parts.link)
         if isinstance(parts, str):
-            found.append(f"frame {packet.frame} is no longer understood: {parts}")
+            found.append(f"frame {packet.frame} can no longer be parsed: {parts}")
             continue
         payload = data[parts.payload : parts.end]
         binary += b"".join((*(data[a:b] for a, b in (*parts.macs, *parts.all_addresses)), payload, data[parts.end :], b"\n"))

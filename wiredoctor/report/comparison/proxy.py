@@ -109,7 +109,7 @@ def _changes(result: Proxied, *, everything: bool) -> Iterator[Part]:
         changes = [one for one in result.changes if one.message == message]
         if not changes:
             continue
-        yield Heading(f"What it changes in {message}s")
+        yield Heading(f"What the proxy changes in {message}s")
         shown = changes if everything else changes[:MAX_ROWS]
         yield Grid(("", f"at the {sides[0]}", f"at the {sides[1]}", "exchanges"), tuple(map(_change, shown)))
         if left := len(changes) - len(shown):

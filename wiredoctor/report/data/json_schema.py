@@ -158,12 +158,14 @@ SERVER = _object(
     time_lost_by_rule={
         "type": "object",
         "additionalProperties": _seconds("delay", least=0),
-        "description": "the same by rule, the costliest first",
+        "description": "sum of the delays of its findings, by rule, the costliest first",
     },
     connections=_integer("connections to it"),
     requests_per_connection=_or_null({"type": "number", "minimum": 0, "description": "requests per connection"}),
     failed_connections=_integer("connections to it that failed without a request, according to the findings"),
-    unusable_connections=_integer("these, and all others that were never established, also those that no finding explains"),
+    unusable_connections=_integer(
+        "connections to it that failed without a request or were never established, with or without a finding"
+    ),
 )
 
 NOT_JUDGED = _object(
@@ -270,7 +272,7 @@ EXCHANGE = _object(
         response=_or_null(_seconds("response end - response start")),
         stalled=_list(
             _object("a finding that delayed this exchange", rule=_text("rule"), delay=_seconds("its delay", least=0)),
-            "delays, which the three other times include",
+            "delays, which are part of the three other times",
         ),
         limited=_list(
             _object(

@@ -28,7 +28,7 @@ MAX_SERVERS = 10
 MAX_EXAMPLES = 3
 MAX_EXAMPLE = 40
 WORTH_TELLING = 0.001
-"""The time lost in seconds from which the headline reports it. Local handshakes take microseconds."""
+"""The minimum time lost in seconds that the headline reports. Local handshakes take microseconds."""
 SOFTWARE_LENGTH = 40
 
 _BROWSERS = tuple(
@@ -67,7 +67,7 @@ def unordered(captures: Iterable[CaptureSummary]) -> list[str]:
         "that reordercap IN OUT writes."
         if capture.sorted
         else f"{capture.file} is not in time order: its timestamps go back {_times(capture.clock_steps)}. No finding depends on "
-        "times across such a place. If files were appended, sort the result first: reordercap IN OUT."
+        "times across such a jump. If files were appended, sort the result first: reordercap IN OUT."
         for capture in captures
         if capture.sorted or capture.clock_steps
     ]
