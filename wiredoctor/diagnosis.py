@@ -125,7 +125,7 @@ def _resolve(
     capture: Captured, analysis: Analysis, rules: RuleSet, found: CandidateStore, connections: Spill, exchanges: Spill,
     judge: Callable[[Candidates], Candidates], totals: dict[str, RuleTotal], *, live: bool,
 ) -> tuple[list[Finding], rule_engine.Explained, gateways.Gateways, int]:  # fmt: skip
-    """Return four results: the findings, the ends that they explain, the gateways, and the number of connections not compared.
+    """Return four results: findings, the ends that candidates explain, gateways, and the number of connections not compared.
 
     There is one finding per cause. Summary rules run here, over the complete capture or over the end of a long one, so the oldest
     connections may not be compared. `totals` is filled with the totals of each rule.

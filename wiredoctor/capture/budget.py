@@ -20,7 +20,7 @@ SHARE_OF_FREE_SPACE = 0.9
 class Room(NamedTuple):
     """The number of bytes that may still be unpacked, with texts for an input that needs more.
 
-    `over` and `why` describe which limit applies, as a short and a complete clause. `remedy` says how to raise it.
+    `over`: the reason why no more bytes were stored. `why`: the limit that applies. `remedy`: how to raise it.
     """
 
     bytes: int

@@ -180,9 +180,9 @@ def _write_plainly(argument: Any) -> None:
 def with_command(words: list[str]) -> list[str]:
     """Return the arguments with the command first. If they name a capture but no command, the command is `analyze`.
 
-    An option for the help or the version at the beginning replaces all other arguments. Options may come before the command or
-    the capture, and --no-pager anywhere. The arguments after `--` and those of `run` belong to another program, so they stay
-    unchanged.
+    An option for the help or the version is returned alone if it comes first, or if there is neither a command nor a capture.
+    Other options may come before the command or the capture, and --no-pager anywhere. The arguments after `--` and those of `run`
+    belong to another program, so they stay unchanged.
     """
     own = words[: words.index("--")] if "--" in words else words
     if pager.OPTION in own and "run" not in own:
@@ -208,8 +208,8 @@ def _is_capture(word: str) -> bool:
 def _options_last(words: list[str]) -> list[str]:
     """Move the command to the front of arguments that begin with an option.
 
-    If they contain no command but a capture or an option of `analyze`, the command is `analyze`. If they contain none of these,
-    return them unchanged.
+    If they contain no command but a capture or an option of `analyze`, the command is `analyze`. An option for the help or the
+    version is returned alone if there is neither a command nor a capture. Other arguments are returned unchanged.
     """
     analyze: Any = getattr(typer.main.get_command(application(["analyze"])), "commands")["analyze"]  # noqa: B009
     context = typer.Context(analyze, resilient_parsing=True, ignore_unknown_options=True, help_option_names=[])

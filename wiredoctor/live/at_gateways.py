@@ -32,7 +32,7 @@ from wiredoctor.tables import FINISHED_AT, MILLISECOND, SECOND, closes, finished
 RULE = "gateway-error"
 
 SLACK = MILLISECOND
-"""The time in ns by which packets of different connections may be captured out of order. Only events before that are final."""
+"""The time in ns by which packets of different connections may be captured out of order; only older events are final."""
 
 APART = SECOND // 20
 """The minimum time in ns between two searches, in capture time."""
@@ -116,7 +116,7 @@ class Until(NamedTuple):
     """The limits of what is known when a search begins, as times in ns.
 
     `read`: all packets before this time were read. `clock`: the current capture time. `complete_from`: all exchanges that were
-    open at this time or later are in memory.
+    open at this time or later are stored.
     """
 
     read: int

@@ -29,7 +29,7 @@ LEAST_PATH = 6
 OVERLAP = "Some of these times overlap; the total counts them once."
 CAUSES_FIRST = "A cause comes before its effects, whatever time they cost."
 LEAST_OVERLAP = 0.001
-"""A note explains that the sum of the times exceeds the total only if it does so by more than this many seconds.
+"""A note explains that times overlap if their sum exceeds the total by more than this many seconds and by more than 1 %.
 
 Shown times have three digits.
 """
