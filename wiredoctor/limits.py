@@ -159,18 +159,18 @@ RETAINED_PACKETS = Limit(
 )  # fmt: skip
 OPEN = Limit(
     "open-connections", "tcp", 1 << 17, "connections",
-    "Connections followed at the same time, with 1,250 bytes for a half-open one and 4 kB for one with an open "
-    "exchange: four times the 28,232 that Linux opens from one address to one server (ip_local_port_range). They "
-    "are counted in 64 parts by a hash of addresses and ports, so the distribution over processes does not matter. "
-    "Beyond the limit, the longest idle ones of a part are reported as they are and dropped, closed ones first; a "
-    "later packet opens a new connection",
+    "Connections followed at the same time. A half-open one takes 1,250 bytes, one with an open exchange 4 kB. The limit is "
+    "four times the 28,232 that Linux opens from one address to one server (ip_local_port_range). Connections are counted "
+    "in 64 parts by a hash of addresses and ports, so their distribution over processes does not matter. Beyond the limit, "
+    "the connections of a part that were idle longest are dropped, closed ones first, and reported in their current state. "
+    "A later packet opens a new connection",
     "{count:idle connection was|idle connections were} dropped from the analysis: more than {limit} were open at "
     "once",
 )  # fmt: skip
 CROWD_CHECK = Limit(
     "crowd-check", "tcp", 1 << 15, "packets",
-    "The interval between checks for too many open connections: at fixed frames, so the report does not depend on "
-    "how much of a capture is read at a time",
+    "The number of packets between two checks for too many open connections. The checks are at fixed frames, so the report "
+    "does not depend on how much of a capture is read at a time",
 )  # fmt: skip
 HOLES = Limit(
     "holes", "tcp", 1 << 10, "gaps",
@@ -180,8 +180,8 @@ HOLES = Limit(
 )  # fmt: skip
 COPIES = Limit(
     "copies", "tcp", 1 << 17, "packets",
-    "A packet may be a copy of one up to 100 ms earlier, or 10 s if it may have been queued in a router. This "
-    "bounds the packets to compare, whatever their timestamps: 100 ms of a link with 10 Gbit/s are 80,000 full "
+    "A packet may be a copy of one that came up to 100 ms earlier, or 10 s if it may have been queued in a router. The "
+    "limit bounds the packets to compare, whatever their timestamps: in 100 ms, a link with 10 Gbit/s carries 80,000 full "
     "packets",
 )  # fmt: skip
 REORDERED = Limit(
@@ -204,9 +204,9 @@ SORTED_LANES = Limit(
 )  # fmt: skip
 PROMISED = Limit(
     "promised-numbers", "tcp", 1 << 14, "connections",
-    "Connections on reused ports whose first packet waits to be sorted, with the number that is reserved for each. No more "
-    "packets than those held for sorting can wait. If there are more numbers, the oldest is dropped: its connection was "
-    "never opened, for example because its SYN was a copy",
+    "Connections on reused ports whose first packet waits to be sorted; a number is reserved for each. Not more packets can "
+    "wait than are held for sorting. If more numbers are reserved, the oldest is dropped: its connection was never opened, "
+    "for example because its SYN was a copy",
     "{count:connection has|connections have} a later number than in Wireshark, or never opened: numbers of {limit} are reserved",
 )  # fmt: skip
 ICMP_ERRORS = Limit(
@@ -227,8 +227,8 @@ FIRST_COPIES = Limit(
 )  # fmt: skip
 COMPARED = Limit(
     "compared-copies", "tcp", 64, "first copies",
-    "Earlier packets with which one packet is compared as a possible second copy: a super-segment of 64 kB covers "
-    "45 full segments",
+    "Earlier packets that are compared with a packet that may be a second copy: a super-segment of 64 kB covers 45 full "
+    "segments",
 )  # fmt: skip
 
 # http
@@ -277,14 +277,14 @@ TRAILER = Limit(
 )  # fmt: skip
 WAITING = Limit(
     "packets-that-wait", "http", 1 << 13, "packets of a direction",
-    "Packets of one direction that wait for the other: responses whose request may have been captured late, and "
-    "data after a request for another protocol. Beyond the limit they are read without waiting",
+    "Packets of one direction that wait for packets of the other: responses whose request may have been captured late, and "
+    "data after a request for another protocol. Beyond the limit, they are read without waiting",
 )  # fmt: skip
 KEPT = Limit(
     "waiting-bytes", "http", 512 * _MIB, "bytes",
-    "Bytes of all connections that wait for missing bytes, for the other direction, or for the end of a header section. They "
-    "are counted in 64 parts by a hash of addresses and ports, like open connections; beyond the limit, the longest waiting "
-    "in a part are read without waiting",
+    "Bytes of all connections that wait for missing bytes, for the other direction, or for the end of a header section. "
+    "They are counted in 64 parts by a hash of addresses and ports, like open connections. Beyond the limit, the bytes of a "
+    "part that have waited longest are read without waiting",
     "{count:connection was|connections were} read with gaps because {limit} were waiting for missing bytes",
 )  # fmt: skip
 TEXT = Limit(
@@ -318,8 +318,8 @@ CANDIDATES = Limit(
     "candidates", "rules", 500_000, "candidates",
     "Candidates compared with each other, because one cause may explain many: 200 bytes each at a time. Each rule "
     "gets an equal share, the most expensive candidates first",
-    "{limit} for findings of a capture are compared, an equal share per rule, the longest delays first; {count:more"
-    " was|more were} left out",
+    "{limit} for findings of a capture are compared, an equal share per rule, the longest delays first; {count:more "
+    "was|more were} left out",
 )  # fmt: skip
 FINDINGS = Limit(
     "findings", "rules", 20_000, "findings",
@@ -381,8 +381,8 @@ HAR_BODY = Limit(
 )  # fmt: skip
 ANONYMIZED = Limit(
     "anonymized", "anonymizing", 32 * _MIB, "bytes",
-    "Bytes of packets that can be anonymized; larger captures are refused with one line. Originals and replacements"
-    " are held in memory several times, 20 bytes for each byte of a packet",
+    "Bytes of packets that can be anonymized; larger captures are refused with one line. Originals and replacements "
+    "are held in memory several times, 20 bytes for each byte of a packet",
 )  # fmt: skip
 ANONYMIZED_STREAMS = Limit(
     "anonymized-streams", "anonymizing", 256 * _MIB, "bytes",
