@@ -40,9 +40,9 @@ _STATES = pl.Schema({
 })  # fmt: skip
 """The schema for the states of connections.
 
-The columns are: the start (ns) of the time in which exchanges are not over; the start (ns) of the time in which responses cannot
-be paired with requests; whether the connection is closed and all its rows are written; and whether it carries a protocol other
-than HTTP.
+`since`: the time (ns) before which nothing can change, which is the start of the oldest exchange or stall that is still open.
+`unknown`: the start (ns) of the oldest unanswered exchange; later responses cannot be paired with requests yet. `over`: the
+connection is closed, and all its rows are written. `no_http`: the connection carries a protocol other than HTTP.
 """
 
 

@@ -15,9 +15,9 @@ _UNITS = ((100_000_000, 1_000_000_000, "s"), (100_000, 1_000_000, "ms"), (100, 1
 """The unit of an axis by the distance of its ticks: the minimum distance in ns, the unit in ns, and its name."""
 
 _MAX_UNITS = 10
-"""The minimum number of units at the start of an axis that makes it use this unit, however close its ticks are.
+"""An axis is labeled in seconds if it begins at this many seconds or later, however close its ticks are.
 
-For example, an axis that begins at this many seconds is labeled in seconds.
+The same applies to the other units.
 """
 
 _SHORTEST = 1_000_000
