@@ -102,8 +102,9 @@ def diagnose(
     )
     suspects = analysis.suspects(exchanges, connections)
     left = rule_engine.unjudged(
-        *suspects, explained, answers=exchanges.scan(), hosts=connections.scan(), latest=analysis.latest,
-        most=limits.UNJUDGED.value, file=capture.file, first_time=capture.first_time or 0, many=_are_many(connections, exchanges),
+        *suspects, explained, answers=exchanges.scan(), hosts=connections.scan(), counts=(exchanges.rows, connections.rows),
+        latest=analysis.latest, most=limits.UNJUDGED.value, file=capture.file, first_time=capture.first_time or 0,
+        many=_are_many(connections, exchanges),
     )  # fmt: skip
     if uncompared:
         left.counts["not-compared"] = uncompared
@@ -132,7 +133,7 @@ def _resolve(
     """
     modules = rules.modules
     scans = {"connections": connections.scan(), "captures": analysis.capture_table().lazy(), **_exchange_tables(exchanges)}
-    known = gateways.find(exchanges.scan(), connections.scan())
+    known = gateways.find(exchanges.scan(), connections.scan()) if exchanges.rows else gateways.Gateways()
     if analysis.reported_tries is not None:
         known = known.with_tries(analysis.reported_tries)
     tries = tries_of(known)
@@ -150,8 +151,10 @@ def _resolve(
         parts, uncompared = rule_engine.restrict_to_window(scans, modules, start, connections.forgotten)
     if steps:
         parts = [part for some, tables in parts for part in rule_engine.split_at_clock_steps(tables, some, steps)]
+    without_rows = {*([] if exchanges.rows else ["exchanges", "closes"]), *([] if tries.height else ["tries", "fronts"])}
     for some, tables in parts:
-        for summaries in rule_engine.find_summaries(some, tables, few=rows <= SMALL, many=many):
+        filled = {name: rows for name, rows in tables.items() if name not in without_rows}
+        for summaries in rule_engine.find_summaries(some, filled, few=rows <= SMALL, many=many):
             batch = rule_engine.unsure_across(judge(summaries), modules, shuffled)
             found.append(rule_engine.drop_across_clock_steps(batch, modules, steps) if steps else batch)
     candidates = {name: partial(together, parts) for name, parts in found.of_rules().items()}

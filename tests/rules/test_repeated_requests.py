@@ -74,7 +74,10 @@ def count_listed(requests: list[Request], hosts: list[str]) -> int:
     )
     rows, hosts = exchanges(requests).lazy(), connections.lazy()
     explained = rule_engine.Explained(NOTHING, NOBODY)
-    left = rule_engine.unjudged(rows, hosts, explained, answers=rows, hosts=hosts, latest=0, most=1, file="", first_time=0)
+    counts = (len(requests), connections.height)
+    left = rule_engine.unjudged(
+        rows, hosts, explained, answers=rows, hosts=hosts, counts=counts, latest=0, most=1, file="", first_time=0
+    )
     assert {*left.counts} <= {"after-close-announced"}
     return sum(left.counts.values())
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     import polars as pl
+    from polars._typing import EngineType
 
     from wiredoctor.findings import Report
     from wiredoctor.gateways import Gateways, Place
@@ -100,13 +101,20 @@ def count_by_status(report: Report) -> list[Answered]:
         .group_by(pl.exclude("connection"))
         .agg(pl.len().cast(pl.Int64).alias("rows"), c("connection").min())
     )
-    parts = [_with_server_names(report, rows.collect(engine="streaming"))]
+    parts = [_with_server_names(report, rows.collect(engine=engine_for(report)))]
     if (old := report.forgotten.get("exchanges")) is not None and names:
         server = c("server") if "server" in old.columns else pl.lit(None, pl.String).alias("server")
         at_no_back = pl.lit(value=False).alias("back")
         parts.append(old.select(pl.lit(names[0]).alias("capture"), server, *kinds, at_no_back, c("rows").cast(pl.Int64)))
     counted = pl.concat(parts).sort("capture", "server", "response_status", nulls_last=True)
     return [Answered(*row) for row in counted.iter_rows()]
+
+
+def engine_for(report: Report) -> EngineType:
+    """Return the engine for queries of a report's exchanges: streaming many rows saves memory, starting it takes milliseconds."""
+    from wiredoctor.tables import SMALL
+
+    return "streaming" if report.exchange_count > SMALL else "auto"
 
 
 def _with_server_names(report: Report, rows: pl.DataFrame) -> pl.DataFrame:

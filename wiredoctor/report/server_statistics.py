@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
 
 from wiredoctor.findings import host
-from wiredoctor.report.by_status import FINAL, SERVER_ERROR, find_backs
+from wiredoctor.report.by_status import FINAL, SERVER_ERROR, engine_for, find_backs
 from wiredoctor.report.failed_requests import Place, failed_connections_by_server, failed_exchanges, findings_with_failures
 from wiredoctor.report.row_choice import capture_ends
 from wiredoctor.report.words import SECOND
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
     import polars as pl
+    from polars._typing import EngineType
 
     from wiredoctor.findings import Report
 
@@ -134,7 +135,9 @@ def server_statistics(report: Report, by: Grouping = Grouping.server) -> list[Se
     if report.scan_connections is None or report.scan_exchanges is None:
         return []
     rows = _rows(report, report.scan_exchanges(), report.scan_connections(), by)
-    counted, names = _count(rows, connections=by is not Grouping.server)
+    counted, names = (
+        _count(rows, engine_for(report), connections=by is not Grouping.server) if report.exchange_count else ({}, {})
+    )
     if by in {Grouping.host, Grouping.path}:
         names = {}
     if by is Grouping.server:
@@ -215,7 +218,7 @@ def forwarded_requests(report: Report) -> int:
     import polars as pl
 
     forwarded = report.scan_exchanges().join(backs.lazy(), on=[*_KEY, "exchange"], how="semi")
-    return int(forwarded.select(pl.col("has_request").sum()).collect(engine="streaming").item())
+    return int(forwarded.select(pl.col("has_request").sum()).collect(engine=engine_for(report)).item())
 
 
 def overall_statistics(report: Report) -> ServerStatistics | None:
@@ -228,7 +231,7 @@ def overall_statistics(report: Report) -> ServerStatistics | None:
     exchanges = report.scan_exchanges()
     if (backs := find_backs(report)) is not None:
         exchanges = exchanges.join(backs.lazy(), on=[*_KEY, "exchange"], how="anti")
-    counted, _ = _count(_rows(report, exchanges, report.scan_connections(), None), connections=True)
+    counted, _ = _count(_rows(report, exchanges, report.scan_connections(), None), engine_for(report), connections=True)
     lost: Counter[str] = Counter()
     for one in report.findings:
         lost[one.rule] += round((one.delay or 0.0) * SECOND)
@@ -355,7 +358,7 @@ Counts = dict[str, int | None]
 """The counts and server times (ns) of a group by name. A value that is missing is None or 0."""
 
 
-def _count(rows: pl.LazyFrame, *, connections: bool) -> tuple[dict[str, Counts], dict[str, tuple[str, ...]]]:
+def _count(rows: pl.LazyFrame, engine: EngineType, *, connections: bool) -> tuple[dict[str, Counts], dict[str, tuple[str, ...]]]:
     """Return two dictionaries by group: the counts of each group, and its most frequent names.
 
     `connections`: also count connections.
@@ -365,9 +368,7 @@ def _count(rows: pl.LazyFrame, *, connections: bool) -> tuple[dict[str, Counts],
     c = pl.col
     counts = ("requests", "failed", "unanswered", "incomplete", "client_errors", "server_errors")
     by_name = (
-        rows.group_by("key", "name")
-        .agg(pl.len(), c(counts).sum().cast(pl.Int64), c("wait").drop_nulls())
-        .collect(engine="streaming")
+        rows.group_by("key", "name").agg(pl.len(), c(counts).sum().cast(pl.Int64), c("wait").drop_nulls()).collect(engine=engine)
     )
     counted = (
         by_name.lazy()
@@ -381,7 +382,7 @@ def _count(rows: pl.LazyFrame, *, connections: bool) -> tuple[dict[str, Counts],
     made = {row.pop("key"): row for row in counted.iter_rows(named=True)}
     if connections:
         of_key = rows.select("key", *_KEY).unique().group_by("key").agg(pl.len().cast(pl.Int64))
-        for key, number in of_key.collect(engine="streaming").iter_rows():
+        for key, number in of_key.collect(engine=engine).iter_rows():
             made[key]["connections"] = number
     names: dict[str, tuple[str, ...]] = {}
     frequent = sorted(by_name.select("len", "key", "name").iter_rows(), key=lambda row: (-row[0], row[2]))

@@ -48,7 +48,7 @@ def find_candidates(modules: Mapping[str, RuleModule], tables: Tables) -> dict[s
     running = [m for m in enabled(modules.values()) if not m.rule.summary and _has_rows(m, present)]
     lazy = _LazyTables(tables)
     few = are_few(tables)
-    return _find(_promising(running, tables, lazy, few=few), lazy, few=few)
+    return _find(_promising(running, {name: tables[name] for name in present}, lazy, few=few), lazy, few=few)
 
 
 def _has_rows(module: RuleModule, present: set[str]) -> bool:
@@ -71,12 +71,13 @@ def find_summaries(
 ) -> Iterator[dict[str, pl.DataFrame]]:
     """Yield the candidates that the summary rules find in the complete tables, by rule name.
 
-    The tables are read lazily; a missing table counts as empty. `few`: see `are_few`. `many`: stream the rows where their order
-    does not matter, and yield the candidates of each rule before the next one runs.
+    The tables are read lazily; a missing table counts as empty, which takes less time than to query an empty one. `few`: see
+    `are_few`. `many`: stream the rows where their order does not matter, and yield the candidates of each rule before the next
+    one runs.
     """
     running = [m for m in enabled(modules.values()) if m.rule.summary]
     lazy = {name: scan[name] if name in scan else RULE_TABLES[name].empty().lazy() for m in running for name in m.tables}
-    promising = _promising(running, lazy, lazy, few=few, many=many)
+    promising = _promising(running, scan, lazy, few=few, many=many)
     for some in [[m] for m in promising] if many else [promising]:
         yield _find(some, lazy, few=few, many=many)
 
@@ -242,22 +243,23 @@ def _promising(
 ) -> list[RuleModule]:
     """Return the rules that may have a candidate, according to their screening expressions.
 
-    All expressions of a table are evaluated in one query, because planning a query for each rule takes longer.
+    All expressions of a table are evaluated in one query, because planning a query for each rule takes longer. `tables`: those
+    that have rows.
     """
     screens: dict[str, dict[str, pl.Expr]] = {}
     asked: list[tuple[RuleModule | None, pl.LazyFrame]] = []
+    found: dict[str, bool] = {}
     for m in running:
         if m.screen is None:
             continue
         if m.plugin is None:
+            found[m.name] = False
             for table, screen in _screens(m).items():
-                screens.setdefault(table, {})[m.name] = screen.any()
+                if table in tables:
+                    screens.setdefault(table, {})[m.name] = screen.any()
         elif (queries := run_guarded(m, partial(_screen_queries, m, lazy))) is not None:
             asked += [(m, query) for query in queries]
     asked += [(None, _of_their_columns(tables[table], expressions)) for table, expressions in screens.items()]
-    if not asked:
-        return enabled(running)
-    found: dict[str, bool] = {}
     for answer in collect_guarded(asked, _planning(few), "streaming" if many else "auto"):
         if answer is not None:
             found |= {name: promising or found.get(name, False) for name, promising in answer.row(0, named=True).items()}

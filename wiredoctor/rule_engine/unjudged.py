@@ -19,7 +19,7 @@ from wiredoctor.findings import UNJUDGED, Unjudged, rfc3339, shorten
 from wiredoctor.rule_engine.catalogue import RuleModule
 from wiredoctor.rules.shared.attempts import one_host
 from wiredoctor.rules.shared.connection_close import streams
-from wiredoctor.tables import MILLISECOND, SECOND
+from wiredoctor.tables import MILLISECOND, SECOND, SMALL
 from wiredoctor.text import redact
 from wiredoctor.text.durations import duration_text
 
@@ -376,42 +376,57 @@ class Remainder(NamedTuple):
 
 def unjudged(
     exchanges: pl.LazyFrame, connections: pl.LazyFrame, by: Explained, *, answers: pl.LazyFrame, hosts: pl.LazyFrame,
-    latest: int, most: int, file: str, first_time: int, many: bool = False,
+    counts: tuple[int, int], latest: int, most: int, file: str, first_time: int, many: bool = False,
 ) -> Remainder:  # fmt: skip
     """Return the exchanges and connections that no finding explains: at most `most`, sorted by reason (worst first) and frame.
 
     `exchanges`, `connections`: the finished rows, or those selected by `suspect_exchanges` and `suspect_connections`.
     `answers`, `hosts`: all finished rows of `exchanges` and of `connections` that were kept.
+    `counts`: the most rows that `exchanges` and `connections` may have.
     `latest`: the end of the capture (ns).
     `file`, `first_time`: as in `resolve`.
     `many`: stream the rows.
     """
     engine = "streaming" if many else "auto"
-    lost, broken = (
-        rows.filter(c("reason").is_not_null()) for rows in (_exchanges(exchanges, latest), _connections(connections, latest))
-    )
+    few = sum(counts) <= SMALL
+    sources = (exchanges, suspect_exchanges, _exchanges), (connections, suspect_connections, _connections)
+    # the query for the reasons takes much longer to plan than that for the suspects
+    held = [
+        _with_reason(find(rows, latest)).head(HELD + 1).collect(engine=engine)
+        if count and not (few and _has_none(rows, suspects()))
+        else None
+        for count, (rows, suspects, find) in zip(counts, sources, strict=True)
+    ]
+    if all(rows is None or rows.is_empty() for rows in held):
+        return Remainder({}, [])
     ends = connections.select(_ENDS)
-    held = [rows.head(HELD + 1).collect(engine=engine) for rows in (lost, broken)]
-    are_few = all(rows.height <= HELD for rows in held)
+    lost, broken = (_with_reason(find(rows, latest)) for rows, _, find in sources)
+    are_few = all(rows is None or rows.height <= HELD for rows in held)
     if are_few:
-        if all(rows.is_empty() for rows in held):
-            return Remainder({}, [])
-        wanted = pl.concat([rows["connection"] for rows in held]).unique()
+        wanted = pl.concat([rows["connection"] for rows in held if rows is not None]).unique()
         ends = ends.filter(c("connection").is_in(wanted.implode())).collect(engine=engine).lazy()
-        lost, broken = (rows.lazy() for rows in held)
+        lost, broken = (query if rows is None else rows.lazy() for rows, query in zip(held, (lost, broken), strict=True))
     left = _filter_unexplained(lost, broken, ends, by)
     if are_few:
         left = left.collect(engine=engine).lazy()
     repeated = _repeated(left, answers, connections, hosts, engine)
     left = left.join(repeated, on=["connection", "exchange"], how="anti", nulls_equal=True)
-    counts = left.group_by("reason").agg(pl.len()).sort("reason").collect(engine=engine)
-    if counts.is_empty():
+    by_reason = left.group_by("reason").agg(pl.len()).sort("reason").collect(engine=engine)
+    if by_reason.is_empty():
         return Remainder({}, [])
     found = left.sort("reason", "frame", "connection", "exchange", nulls_last=True).head(most).collect()
     named = ends.select("connection", "client", "server").join(found.lazy(), on="connection", how="semi").collect()
     rows = found.join(named.unique("connection", keep="last"), on="connection", how="left", maintain_order="left")
     told = [_unjudged_item(row, file, first_time) for row in rows.iter_rows(named=True)]
-    return Remainder({str(reason): number for reason, number in counts.iter_rows()}, told)
+    return Remainder({str(reason): number for reason, number in by_reason.iter_rows()}, told)
+
+
+def _has_none(rows: pl.LazyFrame, which: pl.Expr) -> bool:
+    return not rows.select(which.any()).collect(optimizations=pl.QueryOptFlags.none()).item()
+
+
+def _with_reason(rows: pl.LazyFrame) -> pl.LazyFrame:
+    return rows.filter(c("reason").is_not_null())
 
 
 def _repeated(

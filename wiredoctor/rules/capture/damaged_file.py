@@ -55,11 +55,16 @@ _ROOM = (
 )
 
 
+def screen() -> pl.Expr:
+    """Return a cheap condition: if no row of a batch meets it, the batch has no candidate findings."""
+    return pl.col("damage") != ""
+
+
 def find(captures: pl.LazyFrame) -> pl.LazyFrame:
     """Return a row per capture file that could not be read to its end."""
     read = pl.when(pl.col("last_frame") > 0).then("last_frame")
     return (
-        captures.filter(pl.col("damage") != "")
+        captures.filter(screen())
         .with_columns(read.alias("last_read"))
         .select(
             *capture_columns(),
