@@ -327,6 +327,8 @@ class View:
 
     def select(self, names: Sequence[str]) -> pl.DataFrame:
         """Return a data frame with these columns."""
+        if not self.height:
+            return self.table.empty().select(names)
         if self.height > SMALL:
             return pl.concat([self._of_batch(batch, names) for batch in self.batches])
         if missing := [name for name in names if name not in self._made]:

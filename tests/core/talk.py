@@ -25,9 +25,9 @@ from wiredoctor.core.pairing import HttpConnection
 from wiredoctor.core.pcap import PcapRecords
 from wiredoctor.core.records import Source
 from wiredoctor.core.story import Story
-from wiredoctor.engine.frames import exchange_batch, fault_frame, head_part
+from wiredoctor.engine.frames import event_frame, exchange_batch, head_part
 from wiredoctor.limits import LimitsReached
-from wiredoctor.tables import AS_OF, EXCHANGES, FINISHED_EXCHANGES, FINISHED_OF_STORED, STORED_EXCHANGES
+from wiredoctor.tables import AS_OF, EXCHANGES, FAULTS, FINISHED_EXCHANGES, FINISHED_OF_STORED, STORED_EXCHANGES
 
 
 class Core:
@@ -88,7 +88,7 @@ class Core:
 
     def faults(self) -> pl.DataFrame:
         """Return all faults."""
-        return fault_frame(self.http.faults.take())
+        return event_frame(FAULTS, self.http.faults.take()).select(FAULTS.schema.names())
 
 
 def analyzed(packets: Sequence[Sent] | bytes) -> Core:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from wiredoctor.batches import Batch, Kind, Maker, series, take_cells
+from wiredoctor.batches import Batch, Kind, Maker, View, series, take_cells
 from wiredoctor.core.bursts import APPLICATION
 from wiredoctor.core.bursts import COLUMNS as BURST
 from wiredoctor.core.exchange_rows import CLOSE, EXCHANGE, MESSAGE_ROW, ExchangeRows, Extra, MessageRows
@@ -22,8 +22,6 @@ from wiredoctor.tables import (
     BURSTS,
     END_REASONS,
     EXCHANGES,
-    FAULTS,
-    FOREIGN_CLOSES,
     FRAMINGS,
     MESSAGES,
     NEVER,
@@ -31,6 +29,7 @@ from wiredoctor.tables import (
     STORED_EXCHANGES,
     Array,
     Column,
+    Table,
 )
 
 _TEXTS = ("content_type", "content_encoding", "upgrade", "via")
@@ -100,10 +99,11 @@ def _make_head_part(heads: Sequence[Head]) -> pl.DataFrame:
     return pl.DataFrame(columns)
 
 
-def _part_column(column: Column, values: Sequence[Any]) -> pl.Series:
-    """Return a column whose first value is empty, for rows without this data; `values` follow."""
+def _part_column(column: Column, values: Sequence[Any], none: Any = None) -> pl.Series:
+    """Return a column whose first value is empty (or `none`), for rows without this data; `values` follow."""
     sentinel, dtype = column.sentinel, column.dtype
-    none: Any = "" if dtype == pl.String else [] if dtype == pl.List else False if dtype == pl.Boolean else sentinel or 0
+    if none is None:
+        none = "" if dtype == pl.String else [] if dtype == pl.List else False if dtype == pl.Boolean else sentinel or 0
     series = pl.Series(column.name, [none, *values], dtype=dtype, strict=False)
     return series if sentinel is None else series.set(series == sentinel, None)
 
@@ -112,6 +112,8 @@ def exchange_batch(rows: ExchangeRows, heads: pl.DataFrame) -> Batch:
     """Take the rows of `exchanges` or `closes` from the core. Return them with those columns of STORED_EXCHANGES that they
     contain.
     """
+    if not rows.rows.count:
+        return Batch("exchanges", 0, {}, {}, {})
     cells = take_cells(rows.rows, EXCHANGE if rows.rows.width == len(EXCHANGE) else (*EXCHANGE, *CLOSE))
     targets, extras, request_ids = rows.take_texts()
     parts = {"heads": heads, "extras": _extra_part(extras), "request_ids": _request_id_part(request_ids)}
@@ -226,6 +228,9 @@ _EXTRAS = (
 )
 """The columns that are computed from Extra."""
 
+_NOT_COUNTED = {"response_bursts": -1}
+"""The values that `_bursts` replaces, in columns of _EXTRAS."""
+
 
 def _extra_part(extras: Sequence[Extra]) -> pl.DataFrame:
     """Return a data frame with one row per Extra: interim responses, pauses, streamed events, and what limited a long body.
@@ -261,8 +266,7 @@ def _make_extra_part(extras: Sequence[Extra]) -> pl.DataFrame:
         },
     }
     types = {column.name: column for column in EXCHANGES.columns}
-    made = pl.DataFrame([_part_column(types[name], columns[name]) for name in _EXTRAS])
-    return made.with_columns(pl.concat([pl.Series([-1], dtype=pl.Int32), made["response_bursts"][1:]]).alias("response_bursts"))
+    return pl.DataFrame([_part_column(types[name], columns[name], _NOT_COUNTED.get(name)) for name in _EXTRAS])
 
 
 def _piece_numbers(extra: Extra) -> tuple[Any, ...]:
@@ -310,17 +314,9 @@ def _has_reason(bit: int) -> Maker:
     return lambda batch: batch.cell("reasons") & bit != 0
 
 
-def fault_frame(rows: Sequence[tuple[object, ...]]) -> pl.DataFrame:
-    """Return rows of `faults` as a data frame."""
-    names = [column.name for column in FAULTS.columns]
-    return FAULTS.frame({name: [row[i] for row in rows] for i, name in enumerate(names)})
-
-
-def foreign_frame(rows: Sequence[tuple[object, ...]]) -> pl.DataFrame:
-    """Return rows of `foreign_closes` as a data frame."""
-    if not rows:
-        return FOREIGN_CLOSES.empty()
-    return FOREIGN_CLOSES.frame({name: [row[i] for row in rows] for i, name in enumerate(FOREIGN_CLOSES.schema)})
+def event_frame(table: Table, rows: Sequence[tuple[object, ...]]) -> pl.DataFrame | View:
+    """Return rows of `faults` or `foreign_closes` as a table."""
+    return table.frame({name: [row[i] for row in rows] for i, name in enumerate(table.schema)}) if rows else View([], table)
 
 
 def _by_application(batch: Batch) -> Array:

@@ -25,15 +25,17 @@ from wiredoctor.core.transfers import TRANSFERS as TRANSFER_CELLS
 from wiredoctor.core.unacknowledged import UNACKNOWLEDGED as UNACKNOWLEDGED_CELLS
 from wiredoctor.core.window_stalls import SORTS as WINDOW_SORTS
 from wiredoctor.core.window_stalls import WINDOW_STALLS as WINDOW_STALL_CELLS
-from wiredoctor.engine.frames import burst_batch, exchange_batch, fault_frame, foreign_frame, head_part, message_batch
+from wiredoctor.engine.frames import burst_batch, event_frame, exchange_batch, head_part, message_batch
 from wiredoctor.protocols.tls.hello import SILENT
 from wiredoctor.tables import (
     BURSTS,
     CLOSES_OF_STORED,
     CLOSURES,
     CONNECTIONS,
+    FAULTS,
     FINISHED_EXCHANGES,
     FINISHED_OF_STORED,
+    FOREIGN_CLOSES,
     ICMP_ERRORS,
     MESSAGES,
     NEVER,
@@ -60,7 +62,9 @@ def take_tables(core: Core) -> tuple[Tables, Batch, Batch]:
     keep.
     """
     http = core.http
-    heads = head_part(http.codes.take())
+    of_heads = [http.exchanges.rows, http.closes.rows, *([] if http.messages is None else [http.messages.rows])]
+    codes = http.codes.take()
+    heads = head_part(codes) if any(rows.count for rows in of_heads) else pl.DataFrame()
     exchanges, stored = exchange_batch(http.exchanges, heads), exchange_batch(http.closes, heads)
     connections = connection_batch(core.connections)
     oddities, core.headers.oddities = core.headers.oddities, []
@@ -68,14 +72,14 @@ def take_tables(core: Core) -> tuple[Tables, Batch, Batch]:
         **{table.name: _events(table, rows, cells) for table, rows, cells in _event_rows(core)},
         "exchanges": View([exchanges], FINISHED_EXCHANGES, FINISHED_OF_STORED),
         "closes": View([stored], CLOSES_TABLE, CLOSES_OF_STORED),
-        "faults": fault_frame(http.faults.take()),
-        "foreign_closes": foreign_frame(http.closes.foreign.take()),
-        "messages": MESSAGES.empty() if http.messages is None else View([message_batch(http.messages, heads)], MESSAGES),
-        "bursts": BURSTS.empty() if http.bursts is None else View([burst_batch(http.bursts)], BURSTS),
+        "faults": event_frame(FAULTS, http.faults.take()),
+        "foreign_closes": event_frame(FOREIGN_CLOSES, http.closes.foreign.take()),
+        "messages": View([] if http.messages is None else [message_batch(http.messages, heads)], MESSAGES),
+        "bursts": View([] if http.bursts is None else [burst_batch(http.bursts)], BURSTS),
         "connections": View([connections], CONNECTIONS),
         "oddities": ODDITIES.frame(dict(zip(ODDITIES.schema, zip(*oddities, strict=True), strict=True)))
         if oddities
-        else ODDITIES.empty(),
+        else View([], ODDITIES),
     }
     return tables, stored, connections
 
@@ -106,9 +110,9 @@ def _event_rows(core: Core) -> tuple[tuple[Table, Rows, Sequence[str]], ...]:
     )
 
 
-def _events(table: Table, rows: Rows, names: Sequence[str]) -> pl.DataFrame | View:
+def _events(table: Table, rows: Rows, names: Sequence[str]) -> View:
     """Take the rows of an event table from the core. `names`: the names of the values in each row."""
-    return View([Batch(table.name, int(rows.count), take_cells(rows, names), {}, {})], table) if rows.count else table.empty()
+    return View([Batch(table.name, int(rows.count), take_cells(rows, names), {}, {})] if rows.count else [], table)
 
 
 def connection_batch(rows: ConnectionRows) -> Batch:

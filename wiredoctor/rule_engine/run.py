@@ -76,7 +76,7 @@ def find_summaries(
     one runs.
     """
     running = [m for m in enabled(modules.values()) if m.rule.summary]
-    lazy = {name: scan[name] if name in scan else RULE_TABLES[name].empty().lazy() for m in running for name in m.tables}
+    lazy = _LazyTables(scan)
     promising = _promising(running, scan, lazy, few=few, many=many)
     for some in [[m] for m in promising] if many else [promising]:
         yield _find(some, lazy, few=few, many=many)
