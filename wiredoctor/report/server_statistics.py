@@ -51,6 +51,10 @@ class Grouping(StrEnum):
     client = "client"
 
 
+_ENDS = (Grouping.server, Grouping.client)
+"""The groupings by an end of the connections."""
+
+
 class ServerOrder(StrEnum):
     """The order of the rows of servers.
 
@@ -140,14 +144,19 @@ def server_statistics(report: Report, by: Grouping = Grouping.server) -> list[Se
     )
     if by in {Grouping.host, Grouping.path}:
         names = {}
+    ends = _count_connections(report, "client_host" if by is Grouping.client else "server") if by in _ENDS else []
     if by is Grouping.server:
-        names = _add_silent_servers(counted, report.scan_connections()) | names
+        # connections without HTTP count, too
+        for one in ends:
+            if one.established:
+                counted.setdefault(one.key, {})["connections"] = one.established
+        names = {one.key: one.names for one in ends if one.names} | names
     lost = _time_lost(report, rows, by)
     made = [_statistics(key, row, names, lost) for key, row in counted.items()]
-    if by in {Grouping.server, Grouping.client}:
-        of_server = by is Grouping.server
-        failed = failed_connections_by_server(report) if of_server else Counter[str]()
-        unusable = unusable_connections(report) if of_server else _never_established(report, "client_host")
+    if by in _ENDS:
+        failed = failed_connections_by_server(report) if by is Grouping.server else Counter[str]()
+        never = _never_established(ends)
+        unusable = _with_failed(never, report) if by is Grouping.server else never
         made += [_statistics(key, {}, names, lost) for key in {**lost, **failed, **unusable} if key not in counted]
         made = [one._replace(failed_connections=failed[one.key], unusable_connections=unusable[one.key]) for one in made]
     return sort_servers(made, ServerOrder.failed)
@@ -184,28 +193,54 @@ _VALUES: Mapping[ServerOrder, Callable[[ServerStatistics], tuple[float, ...]]] =
 
 def unusable_connections(report: Report) -> Counter[str]:
     """Return, for each server, the number of connections that were never established, or that failed before a request."""
-    unusable = _never_established(report, "server")
+    return _with_failed(_never_established(_count_connections(report, "server")), report)
+
+
+def _never_established(ends: Iterable[_Connections]) -> Counter[str]:
+    return Counter({one.key: one.never_established for one in ends if one.never_established})
+
+
+def _with_failed(never_established: Counter[str], report: Report) -> Counter[str]:
+    """Return, for each server, the number of connections that were never established, or that failed before a request."""
+    unusable = never_established.copy()
     for server, number in failed_connections_by_server(report, established=True).items():
         unusable[server] += number
     return unusable | failed_connections_by_server(report)
 
 
-def _never_established(report: Report, key: str) -> Counter[str]:
-    """Return the number of connections that were never established, by the value of column `key`.
+class _Connections(NamedTuple):
+    """The number of connections of a server or client (`key`), and the server names from TLS (SNI)."""
 
-    A connection with only one SYN, sent less than a second before the end of the capture, does not count, because the answer may
-    have come later.
+    key: str
+    established: int
+    never_established: int
+    names: tuple[str, ...]
+
+
+def _count_connections(report: Report, key: str) -> list[_Connections]:
+    """Count the connections by the value of column `key`.
+
+    A connection with only one SYN, sent less than a second before the end of the capture, counts neither as established nor as
+    never established, because the answer may have come later.
     """
     import polars as pl
 
     if report.scan_connections is None:
-        return Counter()
+        return []
     c = pl.col
+    established = c("connected") | (c("exchanges") > 0) | (c("server_bytes") > 0)
     only_syns = (c("client_packets") == c("syns")) | c("refused_frame").is_not_null()
-    quiet = c("capture").replace_strict(capture_ends(report), default=None, return_dtype=pl.Int64) - c("end")
-    over = (c("server_packets") > 0) | (c("syns") > 1) | (quiet >= SECOND)
+    ends = capture_ends(report)
+    if len(report.captures) == len(ends) == 1:
+        end = pl.lit(next(iter(ends.values())), pl.Int64)
+    else:
+        end = c("capture").replace_strict(ends, default=None, return_dtype=pl.Int64)
+    over = (c("server_packets") > 0) | (c("syns") > 1) | (end - c("end") >= SECOND)
     never = ~c("connected") & (c("syns") > 0) & only_syns & over.fill_null(value=False)
-    return Counter(dict(report.scan_connections().filter(never).group_by(key).agg(pl.len()).collect().iter_rows()))
+    names = c("server_name").filter(established & (c("server_name") != "")).unique().sort().head(NAMES)
+    numbers = established.sum().alias("established"), never.sum().alias("never_established")
+    counts = report.scan_connections().group_by(key).agg(*numbers, names)
+    return [_Connections(end, opened, unopened, tuple(given)) for end, opened, unopened, given in counts.collect().iter_rows()]
 
 
 def forwarded_requests(report: Report) -> int:
@@ -390,25 +425,6 @@ def _count(rows: pl.LazyFrame, engine: EngineType, *, connections: bool) -> tupl
         if name and len(names.get(key, ())) < NAMES:
             names[key] = (*names.get(key, ()), name)
     return made, names
-
-
-def _add_silent_servers(counted: dict[str, Counts], connections: pl.LazyFrame) -> dict[str, tuple[str, ...]]:
-    """Add the number of connections of each server to `counted`, and return the server names from TLS (SNI) by server.
-
-    Connections without HTTP count, too; connections that were never established do not.
-    """
-    import polars as pl
-
-    c = pl.col
-    servers = (
-        connections.filter(c("connected") | (c("exchanges") > 0) | (c("server_bytes") > 0))
-        .group_by("server")
-        .agg(pl.len().cast(pl.Int64), c("server_name").filter(c("server_name") != "").unique().sort().head(NAMES))
-        .collect()
-    )
-    for key, number, _ in servers.iter_rows():
-        counted.setdefault(key, {})["connections"] = number
-    return {key: tuple(given) for key, _, given in servers.iter_rows() if given}
 
 
 def _time_lost(report: Report, rows: pl.LazyFrame, by: Grouping) -> dict[str, Counter[str]]:

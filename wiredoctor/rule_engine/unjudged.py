@@ -266,7 +266,7 @@ def _connections(connections: pl.LazyFrame, latest: int) -> pl.LazyFrame:
     only_syns = (c("client_packets") == c("syns")) | (c("history") == "STR")
     unanswered = (c("server_packets") == 0) & only_syns & ~c("one_sided")
     never_up = ~c("connected") & (c("closed_by") == "")
-    says_goodbye = c("protocol").is_in(["tls", "http2"])
+    says_goodbye = (c("protocol") == "tls") | (c("protocol") == "http2")
     late = c("client_unacknowledged") > pl.when(says_goodbye).then(GOODBYE).otherwise(0)
     refused_data = (by_server | one_way) & ~reset & late & c("history").str.contains("[Rr]")
     unfinished = silent & (pending > 0) & ~c("history").str.contains("[FfRr]")
@@ -304,8 +304,8 @@ def _connections(connections: pl.LazyFrame, latest: int) -> pl.LazyFrame:
         pending.alias("bytes"),
         pl.lit("").alias("request_method"),
         pl.lit("").alias("request_target"),
-        one_host("client_host"),
-        one_host("server"),
+        "client_host",
+        "server",
     )
 
 
@@ -342,7 +342,7 @@ def _filter_unexplained(lost: pl.LazyFrame, broken: pl.LazyFrame, connections: p
         .with_columns(_as_of_the_end().alias("reason"))
         .drop("since", "closed", "unseen")
     )
-    broken = broken.join(known, on="connection", how="anti")
+    broken = broken.join(known, on="connection", how="anti").with_columns(one_host("client_host"), one_host("server"))
     for names in (["client_host"], ["server"], ["client_host", "server"]):
         named = pl.all_horizontal(c(name).is_not_null() == (name in names) for name in ("client_host", "server"))
         if not (those := by.endpoints.filter(named)).is_empty():
