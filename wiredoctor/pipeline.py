@@ -16,8 +16,6 @@ from wiredoctor.capture import Budget, CaptureError, Input, NoRoom, TooManyFiles
 from wiredoctor.capture.files import OpenFiles
 from wiredoctor.engine.opening import CaptureFiles, open_capture_files, open_capture_records
 from wiredoctor.engine.run import Analysis, OutOfOrder, Progress, Stopping, never
-from wiredoctor.engine.second_pass import SecondPass
-from wiredoctor.engine.time_order import examine
 from wiredoctor.findings import Report, ThresholdKey, configured
 from wiredoctor.rule_engine import RuleModule, RuleSet, catalogue, set_thresholds
 from wiredoctor.rule_engine.candidates import Candidates
@@ -126,6 +124,8 @@ def run(
                 one = _one(file, rules, cutoffs, alone, tell, is_stopped, incomplete)
                 incomplete.extend(file.incomplete)
                 if settings.keep:
+                    from wiredoctor.engine.second_pass import SecondPass
+
                     opened.pop_all()
                     one.packets = SecondPass(file, one.connections.scan, cutoffs, secrets=settings.show_secrets)
                 done.append(one)
@@ -181,6 +181,8 @@ def _one(
     try:
         return _read_once(capture, rules, cutoffs, settings, tell, is_stopped, incomplete)
     except OutOfOrder:
+        from wiredoctor.engine.time_order import examine
+
         limits = examine(capture, is_stopped)
     done = _read_once(capture, rules, cutoffs, settings, tell, is_stopped, incomplete)
     done.limits += limits

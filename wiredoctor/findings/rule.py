@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -11,10 +10,11 @@ from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
 from wiredoctor.findings.levels import Severity, Side
+from wiredoctor.text.regex import Regex
 
 _UNITS = {"ns": 1, "us": 1_000, "ms": 1_000_000, "s": 1_000_000_000}
 
-_QUANTITY = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)\s*([a-zA-Z%].*)?")
+_QUANTITY = Regex(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)\s*([a-zA-Z%].*)?")
 
 ThresholdKey = tuple[str, str]
 """The name of a rule, and the name of one of its thresholds in a configuration: ("nagle-delayed-ack", "min-ack-delay")."""
