@@ -152,6 +152,12 @@ def test_many_exchanges_are_judged_with_the_rest_of_their_batch(monkeypatch: pyt
     assert len(found) > 1
 
 
+def test_a_view_without_rows_has_the_columns_of_its_table() -> None:
+    nothing = View([], RUNS)
+    assert nothing.all_columns().schema == nothing.lazy().collect_schema() == RUNS.schema
+    assert nothing.select(["frame"]).schema == {"frame": RUNS.schema["frame"]}
+
+
 def test_a_view_has_the_names_of_its_table() -> None:
     batch = Batch(RUNS.name, 1, take_cells(written([(4, 1, 0, 9, 1)]), NAMES), {}, {})
     renamed = RUNS.only({"frame"})

@@ -299,6 +299,15 @@ def test_connections_that_no_finding_explains_count_as_well(tmp_path: Path) -> N
     assert "no conn: connections that were never established" in text
 
 
+def test_a_connection_without_requests_counts_at_its_server_only(tmp_path: Path) -> None:
+    path = tmp_path / "unused.pcap"
+    path.write_bytes(capture("  0.000  >  S\n  0.001  <  S.\n  0.002  >  .\n"))
+    one = wiredoctor.analyze(path)
+    [row] = server_statistics(one)
+    assert (row.requests, row.connections, row.unusable_connections) == (0, 1, 0)
+    assert server_statistics(one, Grouping.client) == []
+
+
 @pytest.mark.parametrize(
     ("name", "number"),
     [("unanswered-syns-client.pcap", 1), ("refused.pcap", 2), ("outlived-error.pcap", 0), ("one-sided.pcap", 0)],
