@@ -80,25 +80,36 @@ def test_silent(changes: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("after", "default"),
+    ("after", "server", "default"),
     [
-        (5 * S, "Apache"),
-        (4_500 * MS, "Apache"),
-        (4_499 * MS, ""),
-        (1_800 * MS, "gunicorn"),
-        (1_799 * MS, ""),
-        (61 * S, "AWS"),
-        (65 * S, "Puma"),
-        (75 * S, "nginx"),
-        (118 * S, "IIS"),
-        (130 * S, ""),
-        (4 * S, ""),
+        (5 * S, "Apache", "Apache"),
+        (4_500 * MS, "Apache", "Apache"),
+        (4_499 * MS, "Apache", ""),
+        (1_800 * MS, "gunicorn", "gunicorn"),
+        (1_799 * MS, "gunicorn", ""),
+        (61 * S, "", "AWS"),
+        (65 * S, "", "Puma"),
+        (75 * S, "nginx", "nginx"),
+        (118 * S, "Microsoft-IIS/10.0", "IIS"),
+        (130 * S, "", ""),
+        (4 * S, "", ""),
     ],
 )
-def test_whose_default_it_is(after: int, default: str) -> None:
+def test_whose_default_it_is(after: int, server: str, default: str) -> None:
     [idle] = summaries(closing(1, after))
-    said = default_of_server(idle["idle_limit"], "")
+    said = default_of_server(idle["idle_limit"], server)
     assert said == "" if not default else default in said
+
+
+@pytest.mark.parametrize("after", [2, 75, 120, 300, 3600])
+def test_software_that_names_itself_is_not_meant_by_a_server_that_does_not(after: int) -> None:
+    """gunicorn, nginx, aiohttp, IIS, waitress, Caddy and Envoy send a Server field in every response."""
+    assert default_of_server(after * S, "") == ""
+
+
+def test_of_a_server_that_names_nothing_only_silent_software_is_named() -> None:
+    """uvicorn, hypercorn, lighttpd and Apache have the same default as Node, but name themselves."""
+    assert default_of_server(5 * S, "") == "; 5 s is the default of old releases of Node (server.keepAliveTimeout)"
 
 
 @pytest.mark.parametrize(
@@ -119,7 +130,7 @@ def test_whose_default_it_is(after: int, default: str) -> None:
             "(keepAliveTimeout)",
         ),
         (75, "Python/3.11 aiohttp/3.9.1", "; 75 s is the default of aiohttp's run_app (keepalive_timeout)"),
-        (75, "", "; 75 s is the default of nginx (keepalive_timeout) and of aiohttp's run_app (keepalive_timeout)"),
+        (30, "", "; 30 s is the default of Jetty (idleTimeout)"),
         (120, "Microsoft-IIS/10.0", "; 120 s is the default of IIS (connectionTimeout)"),
         (5, "something of our own", ""),
     ],

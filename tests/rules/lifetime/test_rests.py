@@ -157,5 +157,7 @@ def test_what_is_usual_is_that_of_the_software(server: str, limits: list[int]) -
     assert usual_limits(server) == limits
 
 
-def test_of_a_server_that_says_nothing_all_are_usual() -> None:
-    assert {2, 5, 75} <= {*usual_limits("")}
+def test_of_a_server_that_says_nothing_those_of_silent_software_are_usual() -> None:
+    """Node, Bun, Tomcat, Jetty and Puma send no Server field; gunicorn, nginx, IIS, Caddy and Envoy always do."""
+    assert {5, 10, 20, 30, 60, 65} <= {*usual_limits("")}
+    assert not {2, 75, 120, 300, 3600} & {*usual_limits("")}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import NamedTuple
 
 import polars as pl
 
@@ -11,60 +12,86 @@ from wiredoctor.tables import SECOND
 ANY = ""
 """A pattern that matches every Server field, for intermediaries: they forward the field of the server behind them."""
 
-_IDLE_LIMITS: tuple[tuple[int, tuple[tuple[str, str], ...]], ...] = (
-    (2, (("gunicorn", "gunicorn (--keep-alive)"),)),
+
+class _Product(NamedTuple):
+    """A product with a default idle timeout.
+
+    `pattern`: for its Server field. `unnamed`: it sends no Server field, or is often configured to send none. All other products
+    name themselves in every response.
+    """
+
+    pattern: str
+    name: str
+    unnamed: bool = False
+
+
+_IDLE_LIMITS: tuple[tuple[int, tuple[_Product, ...]], ...] = (
+    (2, (_Product("gunicorn", "gunicorn (--keep-alive)"),)),
     (
         5,
         (
-            (r"Apache(?!-Coyote|-Tomcat)", "Apache httpd (KeepAliveTimeout)"),
-            (r"node|express", "Node (server.keepAliveTimeout)"),
-            ("uvicorn", "uvicorn"),
-            ("hypercorn", "hypercorn"),
-            ("lighttpd", "lighttpd"),
+            _Product(r"Apache(?!-Coyote|-Tomcat)", "Apache httpd (KeepAliveTimeout)"),
+            # current releases announce it, and what a server announces is named instead of any default
+            _Product(r"node|express", "old releases of Node (server.keepAliveTimeout)", unnamed=True),
+            _Product("uvicorn", "uvicorn"),
+            _Product("hypercorn", "hypercorn"),
+            _Product("lighttpd", "lighttpd"),
         ),
     ),
-    (6, ((r"node|express", "recent releases of Node (server.keepAliveTimeout of 5 s and a buffer of 1 s)"),)),
-    (10, (("bun", "Bun"),)),
-    (20, ((r"Apache-Coyote|Tomcat", "Tomcat as it is shipped (connectionTimeout in server.xml)"),)),
-    (30, (("jetty", "Jetty (idleTimeout)"),)),
+    (10, (_Product("bun", "Bun", unnamed=True),)),
+    (20, (_Product(r"Apache-Coyote|Tomcat", "Tomcat as it is shipped (connectionTimeout in server.xml)", unnamed=True),)),
+    (30, (_Product("jetty", "Jetty (idleTimeout)", unnamed=True),)),
     (
         60,
         (
-            (ANY, "AWS application load balancers (idle timeout)"),
-            (r"Apache-Coyote|Tomcat", "Tomcat without a setting (keepAliveTimeout)"),
+            _Product(ANY, "AWS application load balancers (idle timeout)", unnamed=True),
+            _Product(r"Apache-Coyote|Tomcat", "Tomcat without a setting (keepAliveTimeout)", unnamed=True),
         ),
     ),
-    (65, (("puma", "Puma (persistent_timeout)"),)),
+    (65, (_Product("puma", "Puma (persistent_timeout)", unnamed=True),)),
     (
         75,
-        ((r"nginx|openresty|tengine", "nginx (keepalive_timeout)"), ("aiohttp", "aiohttp's run_app (keepalive_timeout)")),
+        (
+            _Product(r"nginx|openresty|tengine", "nginx (keepalive_timeout)"),
+            _Product("aiohttp", "aiohttp's run_app (keepalive_timeout)"),
+        ),
     ),
-    (90, ((ANY, "Heroku's router"),)),
-    (120, ((r"IIS|Microsoft-HTTPAPI", "IIS (connectionTimeout)"), ("waitress", "waitress (channel_timeout)"))),
-    (180, ((ANY, "Traefik (idleTimeout of the entry point)"),)),
-    (300, (("caddy", "Caddy (idle_timeout)"),)),
-    (3600, (("envoy", "Envoy (idle_timeout)"),)),
+    (90, (_Product(ANY, "Heroku's router", unnamed=True),)),
+    (
+        120,
+        (_Product(r"IIS|Microsoft-HTTPAPI", "IIS (connectionTimeout)"), _Product("waitress", "waitress (channel_timeout)")),
+    ),
+    (180, (_Product(ANY, "Traefik (idleTimeout of the entry point)", unnamed=True),)),
+    (300, (_Product("caddy", "Caddy (idle_timeout)"),)),
+    (3600, (_Product("envoy", "Envoy (idle_timeout)"),)),
 )
-"""The default idle timeouts (s), each with patterns for the Server field and names of the software."""
+"""The default idle timeouts (s). Go's net/http has none, and sends no Server field either."""
 
 
 def default_of_server(limit: int | None, server: str) -> str:
     """Return the software with this default idle timeout (ns): "; 5 s is the default of Apache httpd (...)". Return "" if there
     is none.
 
-    `server`: the Server field. If it is not empty, only the product that it names can be returned.
+    `server`: the Server field. Only the product that it names can be returned; if it is empty, one that sends no Server field.
     """
-    whose = [(s, name) for s, pattern, name in _near(limit) if not server or _is(server, pattern)]
+    whose = [(s, product) for s, product in _near(limit) if _is(server, product)]
     if not whose:
         return ""
-    names = [name for _, name in whose]
+    names = [product.name for _, product in whose]
     listed = " and of ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
     return f"; {whose[0][0]} s is the default of {listed}"
 
 
-def _is(server: str, pattern: str) -> bool:
-    patterns = [p for _, products in _IDLE_LIMITS for p, _ in products if p] if pattern == ANY else [pattern]
-    return any(re.search(p, server, re.IGNORECASE) for p in patterns)
+def _is(server: str, product: _Product) -> bool:
+    """Return whether a server with this Server field ("" if it sends none) may be this product."""
+    if not server:
+        return product.unnamed
+    patterns = (
+        [p.pattern for _, products in _IDLE_LIMITS for p in products if p.pattern]
+        if product.pattern == ANY
+        else [product.pattern]
+    )
+    return any(re.search(pattern, server, re.IGNORECASE) for pattern in patterns)
 
 
 def is_default(limit: pl.Expr) -> pl.Expr:
@@ -76,8 +103,8 @@ def is_default(limit: pl.Expr) -> pl.Expr:
     return limit.map_batches(near, return_dtype=pl.Boolean, is_elementwise=True)
 
 
-def _near(limit: int | None) -> list[tuple[int, str, str]]:
-    """Return the default idle timeouts near a measured one (ns): seconds, a pattern for the Server field, and the product.
+def _near(limit: int | None) -> list[tuple[int, _Product]]:
+    """Return the default idle timeouts (s) near a measured one (ns), and the products.
 
     A timer may expire late. It may seem to expire early if the end of the response was still in the server's buffers when it
     started.
@@ -86,14 +113,15 @@ def _near(limit: int | None) -> list[tuple[int, str, str]]:
         return []
     for s, products in _IDLE_LIMITS:
         if abs(limit - s * SECOND) <= max(s / 50, min(s / 10, 0.5)) * SECOND:
-            return [(s, pattern, name) for pattern, name in products]
+            return [(s, product) for product in products]
     return []
 
 
 def usual_limits(server: str) -> list[int]:
-    """Return the default idle timeouts (s) of the software in this Server field; all of them if the field is empty."""
+    """Return the default idle timeouts (s) of the product that this Server field names; without a field, those of the products
+    that send none."""
     return [
         seconds
         for seconds, products in _IDLE_LIMITS
-        if any(not server or (pattern != ANY and _is(server, pattern)) for pattern, _ in products)
+        if any((not server or product.pattern != ANY) and _is(server, product) for product in products)
     ]
