@@ -38,6 +38,10 @@ _FLAGS = re.compile(r"(?:(?<![\w.:])(?:0|[1-5][0-9]{2})\s+\"?|flags?\W{1,5})((?:
 """A pattern for Envoy's response flags after a status or a name."""
 
 
+_ALB = re.compile(r"\bapp/\S+/\S+ \S+ \S+(?: -?[0-9.]+){3} ([0-9]{3})(?= )", re.IGNORECASE)
+"""The status of the response in the access log of an AWS Application Load Balancer."""
+
+
 class _Text(NamedTuple):
     """A text pasted by the user, in two forms: as one line, and as lower-case words separated by single spaces."""
 
@@ -87,8 +91,8 @@ def plain(text: str) -> str:
 class _Sign(NamedTuple):
     """A pattern that finds a message.
 
-    `mark`: "~", "=" or "%" as in error_messages.txt, "-" for a termination state of HAProxy, or "". `parts`: the texts before
-    and after each "..." of the message.
+    `mark`: "~", "=", "%" or "@" as in error_messages.txt, "-" for a termination state of HAProxy, or "". `parts`: the texts
+    before and after each "..." of the message.
     """
 
     mark: str
@@ -108,7 +112,7 @@ def _signs() -> tuple[tuple[Message, _Sign, int], ...]:
 def _sign(said: str) -> _Sign:
     if said.endswith("--"):
         return _Sign("-", (said,))
-    if said[0] in "=%":
+    if said[0] in "=%@":
         return _Sign(said[0], (said[1:],))
     mark = "~" if said[0] == "~" else ""
     return _Sign(mark, tuple(part for part in map(plain, said.removeprefix("~").split(GAP)) if part))
@@ -121,6 +125,8 @@ def _has(text: _Text, sign: _Sign) -> bool:
         return re.search(rf"(?<!\w){re.escape(sign.parts[0])}(?!\w)", text.line) is not None
     if sign.mark == "%":
         return _has_flag(text, sign.parts[0])
+    if sign.mark == "@":
+        return sign.parts[0] in _ALB.findall(text.line)
     return (sign.mark != "~" or text.is_short) and _has_parts(text.words, sign.parts)
 
 
