@@ -105,6 +105,7 @@ CASES = [
     pytest.param(5.0, 0.0005, "R.", "high", id="an RST half a millisecond after the request"),
     pytest.param(4.93, 0.06, "R.", "high", id="a request before the limit, which passes within 0.1 s"),
     pytest.param(5.05, 1.4, "R.", "high", id="the server stood still when the limit had passed", marks=SLOW),
+    pytest.param(4.80, 0.2, "R.", "high", id="a busy server closes on time, and has not read what came before"),
     pytest.param(5.3, 0.01, "R.", "high", id="it looks late", marks=SLOW),
     pytest.param(5.0, 0.0005, "F.", "high", id="a FIN that acknowledges what was never read"),
     pytest.param(5.02, 0.4, "F.", "high", id="a FIN 0.4 s after a request that came when the limit had passed", marks=SLOW),
@@ -131,7 +132,9 @@ def test_where_epochs_end_does_not_matter(epoch_packets: int) -> None:
 OTHERWISE = [
     pytest.param(2.0, 0.0005, "R.", "unread", id="long before the limit"),
     pytest.param(4.8, 0.0005, "R.", "unread", id="a little before the limit", marks=SLOW),
-    pytest.param(4.80, 0.2, "R.", "unread", id="a request before the limit, and a close that waited"),
+    pytest.param(4.45, 0.55, "R.", "unread", id="a request long before the limit, and a close on time"),
+    pytest.param(4.80, 0.35, "R.", "unread", id="a request before the limit, and a close that was late"),
+    pytest.param(4.80, 0.2, "F.", "later", id="a request before the limit, and a FIN on time", marks=SLOW),
     pytest.param(5.5, 0.0005, "R.", "unread", id="long after the limit: it has served that connection", marks=SLOW),
     pytest.param(5.05, 1.6, "R.", "unread", id="a close too late to be that of the limit"),
     pytest.param(4.85, 0.1, "F.", "later", id="a FIN 0.1 s after a request before the limit", marks=SLOW),
