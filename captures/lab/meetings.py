@@ -29,6 +29,8 @@ CROSSED = Find("keep-alive-race", "race", "client", LOST)
 PAGE = get("/bytes/20", 20)
 ANSWERED = Connection((PAGE,))
 ASKED = Connection((PAGE, unanswered("GET", "/bytes/20")), closed_by=None)
+SLOW = Connection((get("/slow/15", 20),))
+SLOW_ASKED = Connection((unanswered("GET", "/slow/15"),), closed_by=None)
 AT_THE_LIMIT = {
     "no-response": "the kernel took the request, and the process was already closing",
     "premature-close": "it had been idle for seconds",
@@ -36,18 +38,30 @@ AT_THE_LIMIT = {
 }
 
 
-def kept(lost: str = "acknowledged", least: int = 1, most: int = 3, young: float = 0.0) -> Callable[[Path], None]:
+TOGETHER = 0.05
+"""Seconds within which a server that looks for idle connections now and then closes all that it finds."""
+
+
+def kept(
+    lost: str = "acknowledged", least: int = 1, most: int = 3, young: float = 0.0, *, company: bool = False
+) -> Callable[[Path], None]:
     """Leaves of a recording `most` connections at most whose last request was lost so (evidence.lost), and three that were closed
-    at rest; after a rest shorter than `young` if that is given, else after a longer one."""
+    at rest; after a rest shorter than `young` if that is given, else after a longer one. With `company`: these three at different
+    times, and two that were closed together with each. Connections of the client that only keeps the server busy are left out."""
 
     def crop(path: Path) -> None:
-        streams, seen = evidence.segments(path), evidence.lost(path)
-        wanted = [number for number, how in seen.items() if how == lost][:most]
+        heads, seen = evidence.heads(path, whole=False), evidence.lost(path)
+        streams = {n: one for n, one in evidence.segments(path).items() if n in heads and not _busy(heads[n].targets)}
+        seen = {n: how for n, how in seen.items() if n in streams}
+        wanted = [number for number, how in seen.items() if how == lost]
         rests = {number: _rest(stream) for number, stream in streams.items() if number not in seen}
-        others = [n for n, rest in rests.items() if rest is not None and (rest < young if young else rest > 1.0)][:3]
+        others = [n for n, rest in rests.items() if rest is not None and (rest < young if young else rest > 1.0)]
+        near = {n: [o for o in others + wanted if o != n and _is_near(streams[o], streams[n])] for n in wanted}
+        wanted = [n for n in wanted if not company or len(near[n]) > 1][:most]
         if len(wanted) < least or not others:
             raise Mismatch(f"{len(wanted)} requests were lost so, and {len(others)} connections were closed at rest")
-        leave(path, wanted + others)
+        some = others[:: max(1, (len(others) - 1) // 2)] if company else others
+        leave(path, [*{*wanted, *some[:3], *(other for n in wanted if company for other in near[n][:2])}])
 
     return crop
 
@@ -63,6 +77,19 @@ def leave(path: Path, streams: list[int]) -> None:
 def _answers(stream: list[evidence.Segment]) -> list[float]:
     port = evidence.client_port(stream)
     return [segment.time for segment in stream if segment.port != port and segment.length]
+
+
+def _is_near(one: list[evidence.Segment], other: list[evidence.Segment]) -> bool:
+    return abs(_closed(one) - _closed(other)) <= TOGETHER
+
+
+def _busy(targets: list[str]) -> bool:
+    return any(target.startswith("/work/") for target in targets)
+
+
+def _closed(stream: list[evidence.Segment]) -> float:
+    port = evidence.client_port(stream)
+    return next(s.time for s in stream if s.port != port and s.flags & (evidence.FIN | evidence.RST))
 
 
 def _rest(stream: list[evidence.Segment]) -> float | None:
@@ -185,14 +212,63 @@ def go_met(lab: Lab) -> None:
     ask(lab, "go", 2.0, aim=2.0, groups=[24], seconds=12.0, busy=60, rtt=0.004)
 
 
+@recording(
+    title="haproxy's pool meets the idle limit of uvicorn: acknowledged, and never read",
+    at="client",
+    software=("uvicorn", "haproxy", "python"),
+    connections=(ANSWERED, SLOW, SLOW_ASKED),
+    finds=(MET,),
+    must_not=AT_THE_LIMIT,
+    mend=kept(),
+    spread=True,
+)
+def uvicorn_met(lab: Lab) -> None:
+    """uvicorn with `--timeout-keep-alive 2`, busy for 60 ms now and then, behind haproxy with `http-reuse always`. Recorded
+    between the two, while users ask with 16 connections when the limit ends."""
+    front = proxy(lab, "haproxy")
+    ask(lab, "uvicorn", 2.0, front=front, aim=2.0, groups=[16], seconds=30.0, busy=60, at_once=True, paths=[["/slow/15", 1]])
+
+
+@recording(
+    title="Caddy's pool meets the idle limit of Jetty, which closes with a FIN that acknowledges requests",
+    at="client",
+    software=("jetty", "caddy", "python"),
+    connections=(ANSWERED, SLOW, SLOW_ASKED),
+    finds=(MET,),
+    must_not=AT_THE_LIMIT,
+    mend=kept(),
+    spread=True,
+)
+def jetty_met(lab: Lab) -> None:
+    """Jetty with an idle timeout of 2 s behind Caddy, recorded between the two. Jetty shuts down its sending side before it reads
+    what is left."""
+    front = proxy(lab, "caddy")
+    ask(lab, "jetty", 2.0, front=front, aim=2.0, groups=[24], seconds=40.0, at_once=True, paths=[["/slow/15", 1]])
+
+
+@recording(
+    title="httpd's pool meets the idle limit of Tomcat, which looks for idle connections now and then",
+    at="client",
+    software=("tomcat", "apache2", "python"),
+    connections=(ANSWERED, Connection((get("/slow/15", 17),)), SLOW_ASKED),
+    finds=(MET,),
+    must_not=AT_THE_LIMIT,
+    mend=kept(company=True),
+    spread=True,
+)
+def tomcat_met(lab: Lab) -> None:
+    """Tomcat with `keepAliveTimeout="2000"` behind Apache httpd, recorded between the two. Tomcat looks for idle connections once
+    a second and closes all that it finds, each with a FIN, which acknowledges a request that it never took."""
+    front, slow = proxy(lab, "apache"), [["/slow/15", 1]]
+    ask(lab, "tomcat", 2.0, front=front, aim=2.0, groups=[24], seconds=45.0, spread=0.3, stride=40, at_once=True, paths=slow)
+
+
 def soon(path: Path) -> None:
     """Raises Mismatch where the server was late."""
     for stream in evidence.segments(path).values():
-        port = evidence.client_port(stream)
-        answer = _answers(stream)[-1]
-        close = next(s.time for s in stream if s.port != port and s.flags & (evidence.FIN | evidence.RST))
-        if close - answer > 0.018:
-            raise Mismatch(f"the server closed {1000 * (close - answer):.0f} ms after its answer")
+        late = _closed(stream) - _answers(stream)[-1]
+        if late > 0.018:
+            raise Mismatch(f"the server closed {1000 * late:.0f} ms after its answer")
 
 
 @recording(
