@@ -23,6 +23,8 @@ MAX_ATTEMPTS = 10_000
 RELAY = 50 * MILLISECOND
 """The maximum time in ns between a client's connection to a TCP relay and the relay's connection to a server. A relay connects
 before it gets a request.
+
+It is also the maximum time from a refused connection to the response of a gateway.
 """
 
 
@@ -94,7 +96,13 @@ def owners(found: Sequence[Attempt], rows: Rows, gateway: Gateway) -> dict[int, 
         # a server that is not a gateway connects to other servers for its own purposes
         if len(chosen) == 1 and (int(rows.server[chosen[0]]) in gateway.hosts or rows.status[chosen[0]] in GATEWAY):
             made[place] = chosen[0]
-    return made
+    # without another sign of a gateway, its response must come at once; an application may fail for any reason
+    ended: dict[int, int] = {}
+    for place, row in made.items():
+        ended[row] = max(ended.get(row, 0), found[place].refused)
+    late = {row for row, refused in ended.items() if refused != LATE and rows.answered[row] - refused > RELAY}
+    late = {row for row in late if int(rows.server[row]) not in gateway.hosts}
+    return {place: row for place, row in made.items() if row not in late}
 
 
 def other_addresses(found: Sequence[Attempt], rows: Rows) -> dict[int, set[int]]:

@@ -58,6 +58,7 @@ import polars as pl
 from wiredoctor.findings import CANDIDATE_COLUMNS, Advice, Reference, Rule, Severity, Threshold
 from wiredoctor.rules.shared.evidence import EVIDENCE
 from wiredoctor.rules.shared.gateway_kinds import (
+    AT_ONCE,
     COLUMNS,
     LATE,
     LONG_HEAD,
@@ -434,8 +435,8 @@ def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
             told.append(_endpoint_candidate(row))
     routes = {key: str(some[0]["route"]) for key, some in by_front.items()}
     fronts = assign_attempts({key: _front(some) for key, some in by_front.items()}, loose, routes, known)
-    # without a failed connection, nothing shows that the server of a `likely` exchange is a gateway
-    fronts = {key: front for key, front in fronts.items() if front.tries or not by_front[key][0]["likely"]}
+    # nothing else shows that the server of a `likely` exchange is a gateway
+    fronts = {key: front for key, front in fronts.items() if not by_front[key][0]["likely"] or _failed_at_once(front)}
     found = failures(fronts)
     told = [one for one in told if not any(fronts[key].exchange.server == one["server"] for key in found)]
     until = _outermost(fronts, found)
@@ -452,6 +453,15 @@ _SCHEMA = pl.Schema({
     **{name: pl.String() for name in (*_TEXTS, "server")},
     "wait": DURATION, "waited": DURATION, "code": pl.Int64(), "responses": pl.Int64(), "total": pl.Int64(), "own": pl.Boolean(),
 })  # fmt: skip
+
+
+def _failed_at_once(front: Front) -> bool:
+    """Return whether the response came at once after a connection was refused, or a connection was never answered.
+
+    An application that responds later did something else in between.
+    """
+    refused = [one.refused for one in front.tries if isinstance(one, Attempt)]
+    return bool(refused) and (max(refused) == LATE or front.exchange.answered - max(refused) <= AT_ONCE)
 
 
 def _front(rows: list[dict[str, Any]]) -> Front:
