@@ -387,7 +387,7 @@ def decide(row: Mapping[str, Any], clients: Clients) -> Ended:
     if not_awaited and (own is None or not clients.longest_wait(own, row["ended_at"])):
         return Ended("unread", not_awaited=True)
     if group := _closed_by_program(row["connection"], row["ended_at"], row["timeout"], clients):
-        first = _first(group)
+        first = _first(group, clients)
         speaks = first is not None and first.connection != row["connection"]
         silent = speaks and first is not None and bool(_closed_by_program(first.connection, first.time, None, clients))
         return Ended("stopped", others=group, silent=silent)
@@ -497,11 +497,18 @@ def _is_timeout(wait: int) -> bool:
     return timeout_near(wait, TIMEOUT_SHARE.value, TIMEOUT_NEAR.value) is not None
 
 
-def _first(group: tuple[Close, ...]) -> Close | None:
+def _first(group: tuple[Close, ...], clients: Clients) -> Close | None:
     """Return the close whose finding stands for the whole group: the first one while the client was waiting. None if it never
     was.
     """
-    return next((close for close in group if close.waited is not None), None)
+    return next((close for close in group if close.waited is not None and not _is_not_awaited(close, clients)), None)
+
+
+def _is_not_awaited(close: Close, clients: Clients) -> bool:
+    """Return whether a client closed so soon after its request that no finding about the close names others (see `decide`)."""
+    own = clients.newest_request(close.connection)
+    soon = close.waited is not None and close.waited <= NOT_AWAITED.value
+    return soon and own is not None and not clients.longest_wait(own, close.time)
 
 
 def _replacing_request(own: Request, row: Mapping[str, Any], clients: Clients) -> Request | None:
