@@ -358,19 +358,22 @@ class View:
     def _columns(self, loaded: Batch, names: Sequence[str]) -> pl.DataFrame:
         return pl.DataFrame([loaded.column(self.names[name]).alias(name) for name in names])
 
-    def _filter(self, loaded: Batch, names: Sequence[str], predicate: pl.Expr) -> pl.DataFrame:
-        """Return the rows for which the predicate is true, with the columns `names`.
+    def _filter(self, loaded: Batch, names: Sequence[str], predicate: pl.Expr) -> pl.DataFrame | None:
+        """Return the rows for which the predicate is true, with the columns `names`; None if there are no such rows.
 
         If few rows pass, the columns that the predicate does not need are created for these rows only.
         """
         asked = [*dict.fromkeys(predicate.meta.root_names())] or [*self.names][:1]
         tested = self._columns(loaded, asked)
         kept = tested.with_columns(predicate.alias(_KEPT))[_KEPT]  # a predicate may be a constant
-        rows = kept.arg_true()
-        if len(rows) * FEW_OF < loaded.height:
-            return self._columns(loaded.pick(rows), names) if len(rows) else self.table.empty().select(names)
+        passed = int(kept.sum())
+        if not passed:
+            return None
+        if passed * FEW_OF < loaded.height:
+            return self._columns(loaded.pick(kept.arg_true()), names)
         rest = self._columns(loaded, [name for name in names if name not in asked])
-        return pl.DataFrame([*tested, *rest]).select(names).filter(kept)
+        rows = pl.DataFrame([*tested, *rest]).select(names)
+        return rows if passed == loaded.height else rows.filter(kept)
 
     def lazy(self) -> pl.LazyFrame:
         """Return all rows as a lazy frame. If there are many rows, only the columns that a query uses are created."""
@@ -383,6 +386,7 @@ class View:
         ) -> Iterator[pl.DataFrame]:
             left = self.height if rows is None else rows
             names = columns or (everything if columns is None else everything[:1])
+            none = self.table.empty().select(names)
             for batch in self.batches:
                 if left <= 0:
                     break
@@ -390,6 +394,7 @@ class View:
                 if loaded.height > left:
                     loaded = loaded.slice(0, left)
                 left -= loaded.height
-                yield self._columns(loaded, names) if predicate is None else self._filter(loaded, names, predicate)
+                found = self._columns(loaded, names) if predicate is None else self._filter(loaded, names, predicate)
+                yield none if found is None else found
 
         return register_io_source(read, schema=self.table.schema, is_pure=True)

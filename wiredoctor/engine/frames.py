@@ -193,7 +193,7 @@ def _bursts(batch: Batch) -> Array:
 
 
 def _has(head: str) -> Maker:
-    return lambda batch: batch.cell(head) >= 0
+    return lambda batch: batch.cells[head] >= 0
 
 
 def _makers() -> dict[str, Maker]:

@@ -103,7 +103,7 @@ _HAS_ONE = (
 
 def screen() -> pl.Expr:
     """Return a cheap condition: if no row of a batch meets it, the batch has no candidate findings."""
-    return _is_refused()
+    return pl.col("request_has_websocket_key") & _is_refusal()
 
 
 def _is_handshake() -> pl.Expr:
@@ -116,9 +116,13 @@ def _names_websocket() -> pl.Expr:
 
 
 def _is_refused() -> pl.Expr:
+    return _is_handshake() & _is_refusal()
+
+
+def _is_refusal() -> pl.Expr:
     status = pl.col("response_status")
     refusal = (status >= 200) & ((status < 300) | (status >= 400)) & ~status.is_in(_REPORTED_ELSEWHERE)
-    return _is_handshake() & refusal.fill_null(value=False)
+    return refusal.fill_null(value=False)
 
 
 def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame, tries: pl.LazyFrame, fronts: pl.LazyFrame) -> pl.LazyFrame:
