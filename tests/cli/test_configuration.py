@@ -197,6 +197,12 @@ def test_an_expired_entry_is_said_and_ignores_nothing(run: Run, analysis: FakeAn
     assert run("analyze", "x").stderr == ""
 
 
+def test_a_threshold_of_several_rules_is_shown_with_the_rule_that_the_file_names(run: Run) -> None:
+    Path("wiredoctor.toml").write_text('[thresholds.nagle-delayed-ack]\nmin-ack-delay = "35 ms"\n')
+    place = "thresholds.nagle-delayed-ack.min-ack-delay"
+    assert run("analyze", "x").stderr == f"wiredoctor: wiredoctor.toml: {place} also applies to delayed-ack-stall\n"
+
+
 # baselines
 
 

@@ -235,8 +235,10 @@ def check_thresholds(read: Configuration, catalogue: Catalogue) -> dict[Threshol
         raise UsageError(f"{read.file}: {error}") from None
     named = set(read.thresholds)
     for threshold in {t.key: t for module in catalogue.values() for t in module.thresholds.values() if t.key in texts}.values():
+        _, name = threshold.key or ("", "")
+        places = [f"thresholds.{rule}.{name}" for rule in threshold.rules if rule in named]
         if unnamed := [rule for rule in threshold.rules if rule not in named]:
-            print_message(f"{read.file}: thresholds.{'.'.join(threshold.key or ())} also applies to {join_words(unnamed)}")
+            print_message(f"{read.file}: {' and '.join(places)} also applies to {join_words(unnamed)}")
     return texts
 
 
