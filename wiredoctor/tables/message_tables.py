@@ -38,7 +38,7 @@ MESSAGE_COLUMNS = (
         "the body never ends by itself: text/event-stream, multipart/x-mixed-replace, application/x-rtsp-tunnelled, "
         "application/vnd.amazon.eventstream, gnss/data, audio or video without Content-Length, or an icy-* field",
     ),
-    _c("upgrade", TEXT, "", "Upgrade; unknown words masked"),
+    _c("upgrade", TEXT, "", "Upgrade in lower case; unknown words masked"),
     _c("via", TEXT, "", "the field Via"),
     _n("websocket_version", I32, "", "Sec-WebSocket-Version, the first of several"),
     _n("chunks", I32, "", "number of data chunks so far, if the body is chunked"),

@@ -12,6 +12,7 @@ from tests.rules.frames import MS, S, followed, rows
 from tests.support.sweeps import sweep
 from wiredoctor.rules.lifetime import idle_cut
 from wiredoctor.rules.shared.idle_limits import IDLE_LIMITS, limit_near, names_of_limit
+from wiredoctor.testing import findings
 
 
 def cut(number: int, rest: int, *, by: str = "server", at: int = 0, endpoint: int = 1) -> dict[str, Any]:
@@ -117,3 +118,24 @@ def test_limits_have_names(rest: int, limit: int | None) -> None:
 def test_each_limit_has_a_source() -> None:
     assert [one.seconds for one in IDLE_LIMITS] == sorted(one.seconds for one in IDLE_LIMITS)
     assert all(one.source.url.startswith("https://") and (one.closes or one.forgets) for one in IDLE_LIMITS)
+
+
+SWITCHED = r"""
+  0.000  >  S    win 64240 mss 1460
+  0.010  <  S.   win 64240 mss 1460
+  0.010  >  .
+  0.011  >  P.   "GET /ws HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
+  0.022  <  P.   "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: NAME\r\n\r\n"
+  0.022  >  .
+  60.030 <  F.
+  60.030 >  F.
+  60.041 <  .
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "subject"), [("WebSocket", "A WebSocket"), ("WEBSOCKET", "A WebSocket"), ("other", "An upgraded connection")]
+)
+def test_names_of_protocols_are_case_insensitive(name: str, subject: str) -> None:
+    [finding] = findings(SWITCHED.replace("NAME", name))
+    assert finding.title.startswith(subject + " was closed")

@@ -304,7 +304,7 @@ READERS: dict[bytes, Callable[[Fields, list[str]], None]] = {
     b"transfer-encoding": _transfer_encoding,
     b"connection": _connection,
     b"keep-alive": _keep_alive,
-    b"upgrade": _text("upgrade"),
+    b"upgrade": _text("upgrade", lower=True),
     b"expect": _expect,
     b"host": _text("host"),
     b"user-agent": _text("user_agent"),

@@ -112,7 +112,7 @@ def _is_handshake() -> pl.Expr:
 
 
 def _names_websocket() -> pl.Expr:
-    return pl.col("request_upgrade").str.to_lowercase().str.contains(r"(^|[,\s])websocket($|[,\s/])")
+    return pl.col("request_upgrade").str.contains(r"(^|[,\s])websocket($|[,\s/])")
 
 
 def _is_refused() -> pl.Expr:
