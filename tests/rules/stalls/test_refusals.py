@@ -174,3 +174,25 @@ def test_the_repeated_syn_was_answered(found: Found) -> None:
     assert finding.rule == "connect-retry"
     assert f'{ROUTER4} answered one of them with ICMP "host unreachable" (type 3, code 1) (frame 2)' in finding.message
     assert [item.frame for item in finding.evidence] == [1, 2, 3, 4]
+
+
+V4 = "  0.000  >  S    mss 1460\n  0.020  <  S.\n"
+IN_BOTH = SYN6 + "connection 2, start 0.03, client 10.0.0.1:40002, server 10.0.0.9:80\n" + V4
+"""An attempt at IPv6, and one at IPv4 that is answered."""
+ANOTHER = "connection 3, start 0.031, client {client}, server 10.0.0.10:80\n" + V4
+
+
+@pytest.mark.parametrize(
+    ("code", "other", "kind"),
+    [
+        (0, "10.0.0.1:40003", "tried-next"),
+        (3, "10.0.0.1:40003", "unreachable"),
+        (0, "10.0.0.7:40003", "unreachable"),
+    ],
+    ids=["no route to the network", "the host is not there", "another client"],
+)
+def test_other_servers_answer_over_ipv4(code: int, other: str, kind: str, found: Found) -> None:
+    ladder = IN_BOTH + ANOTHER.format(client=other) + LATER
+    [finding] = found(ladder, Error(0.02, 1, 1, code))
+    assert (finding.rule, finding.kind) == ("connect-failed", kind)
+    assert finding.severity == ("note" if kind == "tried-next" else "error")

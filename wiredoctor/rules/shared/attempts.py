@@ -71,8 +71,8 @@ def next_addresses(failed: pl.LazyFrame, connections: pl.LazyFrame, within: int)
     "Soon" means that the answer came during the attempt or up to `within` ns after it. If the answer took more than `within` ns,
     because a SYN was lost or the server is far away, the SYN must have been sent in this time instead. Columns: `next_server`,
     `next_syn_time`, and `next_frame` and `next_time` (ns) of the SYN-ACK. On the loopback interface, two addresses certainly
-    belong to one host. Elsewhere that is assumed only if no other client got an answer from that IP version on that port during
-    this time.
+    belong to one host. Elsewhere that is assumed only if all answers from that IP version on that port during this time were from
+    one server to one client, or to one client if the attempt failed because there is no route to the network (`no_network`).
     """
     ports = failed.select(_place_columns()[0]).unique()
     slow = c("first_answer_time") - c("syn_time") > within
@@ -80,6 +80,7 @@ def next_addresses(failed: pl.LazyFrame, connections: pl.LazyFrame, within: int)
         connections.filter(c("first_answer_frame").is_not_null())
         .select(
             *_place_columns(),
+            one_host("client_host").hash().alias("asker"),
             pl.concat_str(one_host("client_host"), pl.lit(" "), one_host("server")).hash().alias("pair"),
             c("server").alias("next_server"),
             c("syn_time").alias("next_syn_time"),
@@ -89,10 +90,15 @@ def next_addresses(failed: pl.LazyFrame, connections: pl.LazyFrame, within: int)
         )
         .join(ports, on="port", how="semi")
         .sort("tried_time")
-        .with_columns((c("pair") != c("pair").shift(1)).over(_PLACE).fill_null(value=True).cum_sum().over(_PLACE).alias("run"))
+        .with_columns(_run("pair").alias("run"), _run("asker").alias("asker_run"))
     )
-    last = answered.select(*_PLACE, c("tried_time").alias("last_time"), c("run").alias("last_run"))
-    asked = failed.select("connection", "client_host", "syn_time", (c("over") + within).alias("until"), *_place_columns())
+    last = answered.select(
+        *_PLACE, c("tried_time").alias("last_time"), c("run").alias("last_run"), c("asker_run").alias("last_asker_run")
+    )
+    asked = failed.select(
+        "connection", "client_host", "syn_time", "no_network", (c("over") + within).alias("until"), *_place_columns()
+    )
+    same = (c("run") == c("last_run")) | (c("no_network") & (c("asker_run") == c("last_asker_run")))
     return (
         asked.with_columns(~c("ipv6"))
         .join(answered.select(_PLACE).unique(), on=_PLACE, how="semi")
@@ -101,9 +107,14 @@ def next_addresses(failed: pl.LazyFrame, connections: pl.LazyFrame, within: int)
         .filter(c("tried_time") <= c("until"))
         .sort("until")
         .join_asof(last, left_on="until", right_on="last_time", by=_PLACE, check_sortedness=False)
-        .filter((c("run") == c("last_run")) & (one_host("client_host").n_unique().over("next_frame") == 1))
+        .filter(same & (one_host("client_host").n_unique().over("next_frame") == 1))
         .select("connection", "next_server", "next_syn_time", "next_frame", "next_time")
     )
+
+
+def _run(column: str) -> pl.Expr:
+    """Return the number of the run of equal values of a column, per _PLACE."""
+    return (c(column) != c(column).shift(1)).over(_PLACE).fill_null(value=True).cum_sum().over(_PLACE)
 
 
 def acceptances(refused: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:

@@ -58,6 +58,9 @@ A host answers TCP to a closed port with an RST. It sends "port unreachable" onl
 section 3.2.2.1). Therefore "port unreachable" in response to TCP comes from a firewall, too.
 """
 
+NO_NETWORK: Final = ((4, 3, 0), (4, 3, 6), (6, 1, 0))
+"""The (IP version, type, code) of errors that show that a router has no route to the network, and not that a host is down."""
+
 
 def key(router: str, type: str, code: str) -> pl.Expr:
     """Return an expression that combines IP version (from the router's address), type and code into one number."""

@@ -44,8 +44,9 @@ How it is proved
     1. tried-next: an address of the other IP version answered the same client on the same port with a SYN-ACK. It did so
     during the attempt or within 300 ms after its end. If the SYN-ACK took longer than 300 ms, it is enough that its SYN was
     sent in that time. tried-next also applies to attempts without an answer. Packets do not show which IPv4 and IPv6
-    addresses belong to one host. So, except on the loopback interface, the rule also requires that no other client got an
-    answer from that IP version on that port during that time.
+    addresses belong to one host. So, except on the loopback interface, the rule also requires that only one client got an
+    answer from that IP version on that port during that time, and from only one server. Several servers may have answered
+    that client if a router has no route to the network of the address, because then this concerns all servers.
 
     2. down: the address had accepted connections before, and accepted one again within 60 s of the first refusal.
 
@@ -313,7 +314,8 @@ def _with_outcome(failed: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFra
     """
     c = pl.col
     over = pl.max_horizontal("answer_time", "last_syn_time").alias("over")
-    asked = failed.filter(~c("of_gateway")).with_columns(over)
+    no_network = c("error").is_in([icmp.number(*one) for one in icmp.NO_NETWORK]).fill_null(value=False)
+    asked = failed.filter(~c("of_gateway")).with_columns(over, no_network.alias("no_network"))
     pairs = other_refusals(asked.filter(c("number") == _REFUSED), NEXT_ADDRESS.value)
     asked = asked.join(pairs, on="connection", how="left").filter(~c("superseded").fill_null(value=False))
     usable = connections.filter(~_closed_at_once())
