@@ -67,6 +67,35 @@ def refused(lab: Lab) -> None:
 
 
 @recording(
+    title="A port on which nobody listens; IPv6",
+    at=("client", "server"),
+    software=("curl",),
+    connections=(Connection((), closed_by="server", repeat=2),),
+    finds=(Find("connect-failed", "refused", "server"),),
+    must_not={"connect-retry": "it was never connected", "no-response": "nothing was asked"},
+    wire=Conditions(0.010),
+)
+def refused_ipv6(lab: Lab) -> None:
+    """As refused, over IPv6."""
+    for _ in range(2):
+        lab.client.run("curl", "-g", "-sS", "--max-time", "5", "http://[fd00:9::2]:81/", check=False)
+
+
+@recording(
+    title="SYNs that nobody answers; IPv6",
+    at="client",
+    software=("curl",),
+    connections=(Connection((), closed_by=""),),
+    finds=(Find("connect-failed", "timed-out", None, 0),),
+    must_not={"one-sided": "there is nothing that the recording could have missed", "connect-retry": "it was never connected"},
+    wire=Conditions(0.010, lose=(Loss.of("client", "syn", *range(1, 20)),)),
+)
+def unanswered_syns_ipv6(lab: Lab) -> None:
+    """As unanswered-syns, over IPv6."""
+    lab.client.run("curl", "-g", "-sS", "--connect-timeout", "8", "http://[fd00:9::2]/", check=False)
+
+
+@recording(
     title="SYNs that nobody answers",
     at=("client", "middle"),
     software=("curl",),

@@ -89,6 +89,35 @@ def overrun(lab: Lab) -> None:
 
 
 @recording(
+    title="dumpcap stands still, and counts the packets that the kernel dropped",
+    at="server",
+    suffix="pcapng",
+    software=("python", "curl", "dumpcap"),
+    connections=(Connection((get("/a.txt", 300), get("/large.txt", None), get("/b.txt", 300))),),
+    finds=(Find("capture-loss"), Find("capture-loss", "dropped")),
+    must_not=BLAMELESS,
+    options=("-B", "1", "-s", "400"),
+    loses=True,
+    whole=False,
+)
+def overrun_counted(lab: Lab) -> None:
+    """As overrun, with pieces of 2,896 bytes that are 60 ms apart, and dumpcap with its smallest ring, which stands still for two
+    seconds. The Interface Statistics Block at the end of the file says how many packets are missing."""
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: %d\r\n\r\n"
+    piece = b"w" * 2 * SEGMENT
+    small = [head % 300 + b"s" * 300]
+    large = [head % (60 * len(piece)) + piece, *[step for _ in range(59) for step in (0.06, piece)]]
+    raw_server(lab, [small, large, small], 80, nodelay=True)
+    client = lab.client.start("curl", "-sS", "--max-time", "20", *URLS, stdout=subprocess.DEVNULL)
+    time.sleep(0.5)
+    assert lab.recorder
+    os.killpg(lab.recorder.pid, signal.SIGSTOP)
+    time.sleep(2.0)
+    os.killpg(lab.recorder.pid, signal.SIGCONT)
+    client.wait(20)
+
+
+@recording(
     title="A file that ends inside a packet",
     at="client",
     software=("nginx", "curl"),

@@ -5,8 +5,9 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
+from impairments import Conditions
 from network import PROXY_FRONT
-from scenario import PEERS, Connection, Find, get, raw_server, recording, steps_as_json
+from scenario import PEERS, Connection, Find, get, raw_client, raw_server, recording, steps_as_json
 
 if TYPE_CHECKING:
     from scenario import Lab
@@ -74,3 +75,40 @@ def behind_nginx_slow_sibling(lab: Lab) -> None:
 def behind_nginx_siblings(lab: Lab) -> None:
     """The twin of behind-nginx-slow-sibling: 8, 20 and 12 ms."""
     _go_round(lab, 0.008, 0.020, 0.012)
+
+
+def _ask_each(lab: Lab, address: str, *pauses: float) -> None:
+    """One client and three servers that think for so long: a connection to each, with twelve requests."""
+    for port, pause in zip(PORTS, pauses, strict=True):
+        raw_server(lab, [[pause, ITEM]], port, nodelay=True)
+    for first, port in enumerate(PORTS):
+        numbers = range(first, len(GETS), len(PORTS))
+        ask = [f"GET /item/{number} HTTP/1.1\r\nHost: shop.example\r\n\r\n".encode() for number in numbers]
+        raw_client(lab, [[step for request in ask for step in (request, {"read": ["GET"]})]], port, address=address)
+
+
+@recording(
+    title="One of three servers that a client asks itself takes 180 ms, the others 8 ms; IPv6",
+    at=("client", "server"),
+    software=("python",),
+    connections=BEHIND,
+    finds=(Find("slow-sibling", None, "server"),),
+    must_not={"slow-response": "it takes less than a second"},
+    wire=Conditions(0.020),
+)
+def slow_sibling_ipv6(lab: Lab) -> None:
+    """As behind-nginx-slow-sibling, without nginx: a client that asks three servers, over IPv6 and a round trip of 20 ms."""
+    _ask_each(lab, "fd00:9::2", 0.008, 0.180, 0.008)
+
+
+@recording(
+    title="Three servers that a client asks itself, each slow once in a while; IPv6",
+    at="client",
+    software=("python",),
+    connections=BEHIND,
+    must_not={"slow-sibling": "all are alike"},
+    wire=Conditions(0.020),
+)
+def siblings_ipv6(lab: Lab) -> None:
+    """The twin of slow-sibling-ipv6: 8, 20 and 12 ms."""
+    _ask_each(lab, "fd00:9::2", 0.008, 0.020, 0.012)

@@ -47,8 +47,8 @@ def _said(kind: str, connection: int = 0, **more: Any) -> tuple[Find, ...]:
     return (Find("unanswered", kind, None, connection, **more),)
 
 
-def _pages(lab: Lab) -> None:
-    lab.server.start(sys.executable, str(PEERS / "silence_server.py"), "8080")
+def _pages(lab: Lab, *options: str) -> None:
+    lab.server.start(sys.executable, str(PEERS / "silence_server.py"), "8080", *options)
     lab.server.wait_for_listener(8080)
 
 
@@ -67,9 +67,10 @@ HOLE = (Connection((PAGE, Exchange("POST", "/up", None, None, "", request_body=8
 """Nobody closed: the FIN of a client is held back behind what it has not brought through."""
 
 
-def _hole(lab: Lab, host: str = "10.9.0.2", size: int = 8_000) -> None:
+def _hole(lab: Lab, host: str = "10.9.0.2", size: int = 8_000, *, again: bool = False) -> None:
     _pages(lab)
-    _ask(lab, {"get": "/size/300"}, {"post": "/up", "size": size}, host=host)
+    page = {"get": "/size/300"}
+    _ask(lab, page, {"post": "/up", "size": size}, *[page] * again, host=host)
 
 
 @recording(
@@ -101,6 +102,112 @@ def black_hole(lab: Lab) -> None:
 def black_hole_seen_behind(lab: Lab) -> None:
     """As black-hole, but recorded behind the link. What is missing was sent, and never came."""
     _hole(lab)
+
+
+NO_BODY = (Connection((PAGE, Exchange("POST", "/up", None, None, "", request_body=0)), closed_by=None),)
+NARROW = Fault(sides=TO_SERVER, above=1_200)
+UP, SMALL = {"post": "/up", "size": 100_000}, {"get": "/size/300"}
+
+
+@recording(
+    title="An upload into a black hole at the server: it closes after four seconds, and the ACK of its FIN is far ahead",
+    at="server",
+    software=("python", "requests"),
+    connections=NO_BODY,
+    finds=_said("large-only", confidence="medium"),
+    must_not=NOBODY,
+    wire=Conditions(0.010, hops=2, faults=(NARROW,)),
+    whole=False,
+)
+def black_hole_server_closes(lab: Lab) -> None:
+    """A requests.Session GETs a small page and posts 100 kB. The head arrives, and nothing of the body. The server waits for
+    four seconds and closes; the client's kernel acknowledges the FIN with the sequence number that it has reached."""
+    _pages(lab, "4")
+    _ask(lab, SMALL, UP)
+
+
+@recording(
+    title="An upload into a black hole at the server: it closes after four seconds; IPv6",
+    at="server",
+    software=("python", "requests"),
+    connections=NO_BODY,
+    finds=_said("large-only", confidence="medium"),
+    must_not=NOBODY,
+    wire=Conditions(0.030, hops=2, faults=(Fault(sides=TO_SERVER, above=1_300),)),
+    whole=False,
+)
+def black_hole_server_closes_ipv6(lab: Lab) -> None:
+    """As black-hole-server-closes, over IPv6."""
+    _pages(lab, "4")
+    _ask(lab, SMALL, UP, host=OVER_IPV6)
+
+
+@recording(
+    title="An upload into a black hole at the server: node answers with 408",
+    at="server",
+    software=("node", "requests"),
+    connections=(Connection((PAGE, Exchange("POST", "/up", 408, 0, "close-delimited", request_body=0)), closed_by="server"),),
+    finds=(*_said("large-only", confidence="medium"), Find("close-delimited", None, "server", 0, note=True)),
+    must_not=NOBODY,
+    wire=Conditions(0.010, hops=2, faults=(NARROW,)),
+    whole=False,
+)
+def black_hole_408(lab: Lab) -> None:
+    """As black-hole-server-closes, but the server is node, which says 408 (Request Timeout) before it closes."""
+    lab.server.start("node", str(PEERS / "silence_server.js"), "8080", "4000")
+    lab.server.wait_for_listener(8080)
+    _ask(lab, SMALL, UP)
+
+
+@recording(
+    title="An upload into a black hole at the server: the end of the body arrives, and what is before it never does",
+    at="server",
+    software=("python", "requests"),
+    connections=(
+        Connection((PAGE, Exchange("POST", "/up", None, None, "", request_body=8_000 - 5 * 1_448)), closed_by=""),
+        Connection((PAGE,)),
+    ),
+    finds=_said("large-only", confidence="medium"),
+    must_not=NOBODY,
+    wire=Conditions(0.010, hops=2, faults=(NARROW,)),
+    whole=False,
+)
+def black_hole_tail(lab: Lab) -> None:
+    """As black-hole-seen-behind, and 8 seconds later the session GETs the page on a new connection, which shows that the capture
+    went on."""
+    _hole(lab, size=8_000, again=True)
+
+
+@recording(
+    title="An upload into a black hole at the server, where only the head of the request arrives",
+    at="server",
+    software=("python", "requests"),
+    connections=(*(Connection(one.exchanges, closed_by="") for one in NO_BODY), Connection((PAGE,))),
+    must_not={**NOBODY, "unanswered": "nothing here shows that the client sent more"},
+    wire=Conditions(0.010, hops=2, faults=(NARROW,)),
+    whole=False,
+)
+def black_hole_nothing_but_the_head(lab: Lab) -> None:
+    """As black-hole-server-closes, but the server waits without end. 8 seconds later the session GETs the page on a new
+    connection. A client that stopped sending would look the same."""
+    _pages(lab)
+    _ask(lab, SMALL, UP, SMALL)
+
+
+@recording(
+    title="A client sends the head of an upload and waits for six seconds, while the server probes the connection",
+    at="server",
+    software=("python",),
+    connections=(Connection((Exchange("POST", "/up", 200, 300, request_body=9_000),)),),
+    must_not={**HEALTHY, "no-response": "the server answered", "retransmission-stall": "keep-alive probes are no data"},
+    wire=Conditions(0.010, hops=2),
+)
+def paused_upload(lab: Lab) -> None:
+    """The healthy twin of black-hole-server-closes. The client's kernel answers the probes (SO_KEEPALIVE) with the number that
+    follows the head, because nothing was sent after it."""
+    raw_server(lab, [[FINE]], 8080, "probes")
+    head = b"POST /up HTTP/1.1\r\nHost: 10.9.0.2:8080\r\nContent-Length: 9000\r\n\r\n"
+    raw_client(lab, [[head, 6, b"u" * 9_000, {"read": ["POST"]}]])
 
 
 @recording(
@@ -214,6 +321,47 @@ def too_large_ipv6(lab: Lab) -> None:
     """As too-large, with ICMPv6's "packet too big" and 4,000 bytes."""
     _deaf(lab.client)
     _hole(lab, OVER_IPV6, 4_000)
+
+
+def _page_too_large(lab: Lab, host: str = "10.9.0.2") -> None:
+    _deaf(lab.server)
+    site(lab, small=300, large=9_000)
+    nginx(lab)
+    again = ["--next", "-g", "-sS", "-o", "/dev/null", "--max-time", "8"]
+    curl(lab, "-g", f"http://{host}/small.txt", *again, f"http://{host}/large.txt", check=False)
+    time.sleep(1)
+
+
+@recording(
+    title="A router says that a page is too large, and a firewall on the server drops what it says",
+    at=("middle", "server"),
+    software=("nginx", "curl"),
+    connections=(Connection((get("/small.txt", 300), get("/large.txt", 9_000)), closed_by=None),),
+    finds=_said("too-large"),
+    must_not=NOBODY,
+    wire=Conditions(0.010, hops=2, faults=(Fault(sides=FROM_SERVER, above=1_200, answer=Icmp(4, 1_200), place="client"),)),
+    expression=ERRORS_TOO,
+    whole=False,
+)
+def page_too_large(lab: Lab) -> None:
+    """As too-large, the other way: nginx' small page passes, its page of 9,000 bytes does not."""
+    _page_too_large(lab)
+
+
+@recording(
+    title="A router says that a page is too large, and a firewall on the server drops what it says; IPv6",
+    at="server",
+    software=("nginx", "curl"),
+    connections=(Connection((get("/small.txt", 300), get("/large.txt", 9_000)), closed_by=None),),
+    finds=_said("too-large"),
+    must_not=NOBODY,
+    wire=Conditions(0.010, faults=(Fault(sides=FROM_SERVER, above=1_300, answer=Icmp(0, 1_300)),)),
+    expression=ERRORS_TOO,
+    whole=False,
+)
+def page_too_large_ipv6(lab: Lab) -> None:
+    """As page-too-large, with ICMPv6's "packet too big"."""
+    _page_too_large(lab, OVER_IPV6)
 
 
 HEEDED = (Connection((PAGE, Exchange("POST", "/up", 200, 5, request_body=8_000))),)
@@ -526,6 +674,23 @@ def gone_and_tried_again(lab: Lab) -> None:
 def unreachable(lab: Lab) -> None:
     """As gone, but the box is a router without a route to the server, and says so. Linux does not double its time-out then (RFC
     6069): the copies are 225 ms apart. The capture ends with 60 packets."""
+    raw_server(lab, [[FINE]])
+    raw_client(lab, [ASKED_TWICE])
+
+
+@recording(
+    title="A router answers each packet of a server with ICMP: the client's host is unreachable",
+    at="server",
+    software=("python",),
+    connections=(Connection((REPORT, REPORT), closed_by=None),),
+    finds=_said("unreachable"),
+    must_not=NOBODY,
+    wire=Conditions(0.010, hops=2, faults=(Fault(LATER, FROM_SERVER, answer=Icmp(1)),)),
+    expression=ERRORS_TOO,
+    options=("-c", "60"),
+)
+def client_unreachable(lab: Lab) -> None:
+    """As unreachable, but the request arrives, and the router has no route back to the client."""
     raw_server(lab, [[FINE]])
     raw_client(lab, [ASKED_TWICE])
 

@@ -61,6 +61,7 @@ LISTED = {
         f"  0.011  >  P.  {GET}+{GET}\n  0.022  <  P.  {OK}", ("no-answer", 1)
     ),
     "a request that is not whole": case(f"  0.011  >  P.  {POST}\n  0.030  <  .", ("request-unfinished", 0)),
+    "a request whose body never came": case(f"  0.011  >  P.  {POST}\n  0.030  <  .\n{LATER}", ("request-stopped", 0)),
     "a response that goes on": case(
         rf"""  0.011  >  P.  {GET}
   0.022  <  P.  "HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\n"+body*1000

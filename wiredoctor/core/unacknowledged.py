@@ -103,6 +103,7 @@ class Repetitions:
             waits.missing = missing = begin_missing(connection, packet, segment, start)
         missing.length = end - start
         missing.last_frame, missing.last_time = packet.frame, packet.time
+        missing.is_answered_early = is_answered_early(connection, segment.direction)
         if missing.second_frame == NEVER and peer.close is not None:
             missing.second_frame, missing.second_time = packet.frame, packet.time
             if self.is_early:
@@ -380,7 +381,8 @@ def begin_missing(connection: Connection, packet: Packet, segment: Segment, star
 def silence_of(connection: Connection, own: Side, peer: Side, missing: Repetition) -> i64:
     """Return for how many ns neither side had sent new data when the peer closed.
 
-    If the peer has not closed, the time ends with the side's last packet.
+    If the peer has not closed, the time ends with the side's last packet. A response that came before the end of its request
+    does not count: the peer sends it because it has waited for the request (408), or without waiting for it (413).
     """
     end = missing.last_time
     if peer.close is not None:
@@ -388,9 +390,21 @@ def silence_of(connection: Connection, own: Side, peer: Side, missing: Repetitio
     newest: i64 = connection.start
     if own.previous is not None:
         newest = max(newest, own.previous.time)
-    if peer.previous is not None:
+    if peer.previous is not None and not missing.is_answered_early:
         newest = max(newest, peer.previous.time)
     return max(end - newest, 0)
+
+
+def is_answered_early(connection: Connection, direction: i64) -> bool:
+    """Return whether the sender in a direction is the client, and a response came before the end of its request."""
+    content = connection.http
+    if content is None:
+        return False
+    assert isinstance(content, HttpConnection)
+    exchange = content.newest
+    if exchange is None or exchange.request_done or direction != content.client:
+        return False
+    return exchange.response is not None
 
 
 def longest_of(own: Side) -> i64:

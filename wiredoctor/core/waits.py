@@ -270,6 +270,8 @@ class Repetition:
         """True if an earlier part of the message was acknowledged, or the peer was sending a message."""
         self.is_owed: bool = False
         """True if a FIN was repeated although the peer still had to send the rest of a message."""
+        self.is_answered_early: bool = False
+        """True if the missing data belongs to a request, and a response came before the end of this request."""
         self.has_early_row: bool = False
         """True if a row of missing data was already written; another row withdraws the first if the data arrives after all."""
 

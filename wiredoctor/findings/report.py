@@ -60,6 +60,9 @@ UNJUDGED: dict[str, Ending] = {
         "exchanges", "sent after a response that announced the close, so the client has to repeat it"
     ),
     "no-answer": Ending("exchanges", "no answer yet when the capture ended"),
+    "request-stopped": Ending(
+        "exchanges", "the rest of the request never came: the client stopped sending, or the path loses its full segments"
+    ),
     "request-unfinished": Ending("exchanges", "the capture ended before the request did"),
     "response-unfinished": Ending("exchanges", "the capture ended before the response did"),
     "gap": Ending("exchanges", "not answered, or not completely, and packets were lost on the path or while capturing"),

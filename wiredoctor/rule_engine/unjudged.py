@@ -124,7 +124,7 @@ def _met_no_connection() -> pl.Expr:
 
 def _is_cut_websocket() -> pl.Expr:
     """Return whether the server was the first to close a WebSocket, and neither side had ended it with a Close frame."""
-    is_websocket = c("upgraded") & (c("response_upgrade").str.to_lowercase() == "websocket")
+    is_websocket = c("upgraded") & (c("response_upgrade") == "websocket")
     by_server = c("client_close_frame").is_null() | (c("server_close_frame") < c("client_close_frame"))
     return (is_websocket & c("server_close_frame").is_not_null() & by_server & ~c("says_goodbye")).fill_null(value=False)
 
@@ -146,7 +146,7 @@ def _exchanges(exchanges: pl.LazyFrame, latest: int) -> pl.LazyFrame:
     return exchanges.filter(suspect_exchanges()).select(
         "connection",
         c("exchange").cast(pl.Int64),
-        _reason().cast(_REASONS).alias("reason"),
+        _reason(pl.lit(latest, pl.Int64) - last).cast(_REASONS).alias("reason"),
         pl.coalesce("request_frame", "response_frame").alias("frame"),
         pl.coalesce("request_start", "response_start").alias("time"),
         (~_is_answered()).alias("unanswered"),
@@ -192,8 +192,9 @@ def _may_be_lost() -> pl.Expr:
     return _is_answered() & ends & ~_is_left() & c("both_directions") & ~_has_gap() & _met_no_connection()
 
 
-def _reason() -> pl.Expr:
-    """Return why an exchange did not end normally; null if it did."""
+def _reason(waited: pl.Expr) -> pl.Expr:
+    """Return why an exchange did not end normally; null if it did. `waited`: the time in ns from its last byte to the end of the
+    capture."""
     answered = _is_answered()
     ended = c("response_end_reason") == "complete"
     asked = c("request_end_reason") == "complete"
@@ -218,6 +219,8 @@ def _reason() -> pl.Expr:
         .then(pl.lit("head-unfinished"))
         .when(~asked & closed)
         .then(pl.lit("request-cut-short"))
+        .when(~asked & (waited >= SILENCE) & ~answered)
+        .then(pl.lit("request-stopped"))
         .when(~asked)
         .then(pl.lit("request-unfinished"))
         .when(_is_doubted(answered))
@@ -493,7 +496,10 @@ def _unjudged_item(row: dict[str, object], file: str, first_time: int) -> Unjudg
     )
 
 
-_WAITING = ("no-answer", "silence", "breaks-off", "no-connection", "request-unfinished", "response-unfinished")
+_WAITING = (
+    *("no-answer", "silence", "breaks-off", "no-connection"),
+    *("request-stopped", "request-unfinished", "response-unfinished"),
+)
 
 
 def _as_int(value: object) -> int:
@@ -528,6 +534,10 @@ _MESSAGES: Mapping[str, str | Callable[[int, int], str]] = {
     "head-unfinished": "a request head that never ended",
     "after-close-announced": "sent after the previous response had announced the close, so the client has to repeat it",
     "no-answer": lambda waited, _: f"no answer for {duration_text(waited)} when the capture ended",
+    "request-stopped": lambda waited, _: (
+        f"no more of the request came for {duration_text(waited)} until the capture ended: the client sent nothing, or the path "
+        "loses its segments (if only full ones, because of a small path MTU). A capture at the client shows which"
+    ),
     "request-unfinished": "the capture ended before the request did",
     "response-unfinished": "the capture ended before the response did",
     "gap": "some of its packets are not in the capture: they were lost on the path or while capturing",

@@ -1,11 +1,11 @@
 """A server that writes exactly what it is told, send by send, so that its faults are the ones wanted.
 
-    raw_server.py PORT ANSWERS [nodelay] [early]
+    raw_server.py PORT ANSWERS [nodelay] [early] [probes]
 
 ANSWERS is a JSON file: a list of answers, one per request of a connection, the last one repeated. An answer is a list of
 steps: a text is one send, a number is a pause in seconds, {"do": "close"} closes the connection, {"do": "reset"} resets it and
 {"do": "forget"} drops it without a word, as after a restart. `early`: answers as soon as the head of a request is read, and
-never reads its body.
+never reads its body. `probes`: sends keep-alive probes to a client that has been silent for a second.
 """
 
 import contextlib
@@ -72,6 +72,10 @@ def main():
             connection, _ = listener.accept()
             if "nodelay" in sys.argv[3:]:
                 connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if "probes" in sys.argv[3:]:
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 1)
+                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 1)
             threading.Thread(target=serve, args=(connection, answers), daemon=True).start()
 
 

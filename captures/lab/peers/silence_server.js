@@ -1,8 +1,9 @@
-// The pages of silence_server.py, by node; idle connections are kept for two minutes. node silence_server.js PORT
+// The pages of silence_server.py, by node; idle connections are kept for two minutes. node silence_server.js PORT [MS]
+// MS: how long it waits for a whole request; then it answers with 408.
 "use strict";
 const http = require("http");
 
-const server = http.createServer((request, response) => {
+const server = http.createServer({ connectionsCheckingInterval: 500 }, (request, response) => {
   const [kind, ...words] = request.url.slice(1).split("/");
   const numbers = words.map(Number);
   const page = (size) => {
@@ -30,6 +31,6 @@ const server = http.createServer((request, response) => {
   }
 });
 server.keepAliveTimeout = 120000;
-server.headersTimeout = 130000;
-server.requestTimeout = 0;
+server.headersTimeout = Number(process.argv[3] || 130000); // node takes the larger of the two for both
+server.requestTimeout = Number(process.argv[3] || 0);
 server.listen(Number(process.argv[2]), "::");

@@ -1,9 +1,9 @@
 """A threaded server of the standard library whose pages say in their path how they are made; it never closes an idle connection.
 
-    silence_server.py PORT
+    silence_server.py PORT [SECONDS]
 
 GET /size/N: N bytes. GET /slow/MS/N: after so long. GET /drip/COUNT/MS/N: so many chunks of N bytes, so far apart.
-POST /up: reads the body, answers with 5 bytes. POST /lazy/MS: waits before it reads.
+POST /up: reads the body, answers with 5 bytes. POST /lazy/MS: waits before it reads. SECONDS: how long it waits for data.
 """
 
 import http.server
@@ -68,4 +68,5 @@ class Server(http.server.ThreadingHTTPServer):
         """Clients leave; that is what is being recorded."""
 
 
+Pages.timeout = float(sys.argv[2]) if len(sys.argv) > 2 else None
 Server(("::", int(sys.argv[1])), Pages).serve_forever()

@@ -93,7 +93,7 @@ def lacking(report: Report) -> list[str]:
 
 _LOST = ("closed", "after-close-announced")
 _BROKEN_OFF = ("request-cut-short", "head-unfinished")
-_WAITING = ("no-answer", "request-unfinished")
+_WAITING = ("no-answer", "request-stopped", "request-unfinished")
 
 
 def unexplained(reach: Coverage) -> list[str]:

@@ -30,7 +30,9 @@ How it is proved
     numbers show the loss: those of the sender's small packets (its ACKs, the end of the message) are ahead of all data that
     arrived. The kind is large-only with medium confidence if four conditions hold. At least two full segments are missing, or
     one is missing for at least a second. No full segment arrived before. The receiver acknowledged none of the missing data.
-    And it closed the connection after a second without data, or packets ahead of the gap were seen for at least 3 s.
+    And one of three facts shows that no repair came. The receiver closed the connection after a second without data; a response
+    before the end of its request, such as a 408, is not such data. Or packets ahead of the gap were seen for at least 3 s. Or
+    both sides left the connection open for at least 3 s after such a packet, and the capture went on.
 
 What it is not
     If the server is only slow, its kernel has acknowledged the request. Data that is acknowledged in the end is
@@ -266,7 +268,22 @@ def _full_segments_lost() -> pl.Expr:
     many = (c("length") >= 2 * size) | ((c("length") >= size) & (shown >= SPAN.value))
     receiver_first = c("own_close_frame").is_null() | (c("peer_close_frame") < c("own_close_frame"))
     gave_up = (receiver_first & c("peer_close_frame").is_not_null()).fill_null(value=False) | (shown >= NEVER_CAME.value)
-    return _missing() & full & many & gave_up & (c("rest") >= SPAN.value) & ~c("peer_unseen")
+    waited = gave_up & (c("rest") >= SPAN.value)
+    return _missing() & full & many & (waited | _still_missing()) & ~c("peer_unseen")
+
+
+def _still_missing() -> pl.Expr:
+    """Return whether both sides kept the connection open for long enough to repair a loss, while the capture went on."""
+    c = pl.col
+    sender_open = (c("own_close_time") - c("first_time") >= NEVER_CAME.value).fill_null(value=True)
+    until = c("time") - c("first_time") >= NEVER_CAME.value
+    return until & sender_open & c("peer_close_frame").is_null() & (c("length") >= 2 * c("smallest_unacknowledged"))
+
+
+def _gap_time() -> pl.Expr:
+    """Return the time in ns for which no full segment arrived: if both sides left the connection open, until its end."""
+    c = pl.col
+    return c("rest") + pl.when(_still_missing()).then(c("time") - c("last_time")).otherwise(0)
 
 
 def _is_explained_otherwise() -> pl.Expr:
@@ -367,8 +384,9 @@ def _candidate_columns(rows: pl.DataFrame) -> pl.DataFrame:
         _kind().alias("kind"),
     )
     # the sender of a FIN had waited before it, so the time before the FIN counts
-    waited = pl.when(_missing()).then(pl.coalesce("peer_close_time", "last_time")).when("fin").then("first_time").otherwise(None)
-    start = pl.coalesce(waited - c("rest"), "first_time")
+    until = pl.when(_still_missing()).then("time").otherwise("last_time")
+    waited = pl.when(_missing()).then(pl.coalesce("peer_close_time", until)).when("fin").then("first_time").otherwise(None)
+    start = pl.coalesce(waited - pl.when(_missing()).then(_gap_time()).otherwise("rest"), "first_time")
     end = pl.coalesce(waited, pl.max_horizontal("last_time", "own_close_time"))
     # the client waits no longer when it has closed, although the server may go on sending; a FIN before that is a half-close
     client_close = pl.when(role == CLIENT).then("own_close_time").otherwise("peer_close_time")
@@ -466,7 +484,7 @@ def _smaller_segments_text() -> pl.Expr:
     longest = pl.format("the longest segment that did arrive has {} bytes", grouped(c("largest_acknowledged")))
     arrived = pl.when(c("largest_acknowledged") > 0).then(longest).otherwise(pl.lit("packets without data did arrive"))
     return pl.format(
-        " For {} no full segment ({} bytes) arrived; {}.", duration(c("rest")), grouped(c("smallest_unacknowledged")), arrived
+        " For {} no full segment ({} bytes) arrived; {}.", duration(_gap_time()), grouped(c("smallest_unacknowledged")), arrived
     )
 
 
