@@ -465,6 +465,35 @@ def forgotten_towards_the_client(lab: Lab) -> None:
 
 
 @recording(
+    title="A NAT forgot a connection in one direction: the answer is lost, and the server repeats it; IPv6",
+    at="server",
+    software=("python", "requests"),
+    connections=(Connection((PAGE, PAGE), closed_by=None),),
+    finds=_said("after-idle"),
+    must_not=NOBODY,
+    wire=Conditions(0.030, faults=(Fault(sides=FROM_SERVER, rested=6.0),)),
+)
+def forgotten_towards_the_client_ipv6(lab: Lab) -> None:
+    """As forgotten-towards-the-client, over IPv6."""
+    _pages(lab)
+    _ask(lab, *RESTED, host=OVER_IPV6)
+
+
+@recording(
+    title="A connection survives a rest of 8 seconds; IPv6",
+    at="server",
+    software=("python", "requests"),
+    connections=(Connection((PAGE, PAGE)),),
+    must_not=HEALTHY,
+    wire=Conditions(0.030),
+)
+def rest_survived_ipv6(lab: Lab) -> None:
+    """As rest-survived, over IPv6."""
+    _pages(lab)
+    _ask(lab, *RESTED, host=OVER_IPV6)
+
+
+@recording(
     title="A connection survives a rest of 8 seconds",
     at=("client", "server"),
     software=("python", "requests"),
@@ -641,6 +670,21 @@ def answer_gone(lab: Lab) -> None:
     and the client its request."""
     raw_server(lab, [[FINE]])
     raw_client(lab, [ASKED_TWICE])
+
+
+@recording(
+    title="The path from the server dies between two exchanges: the second answer is lost; IPv6",
+    at="server",
+    software=("python",),
+    connections=(Connection((REPORT, REPORT), closed_by=None),),
+    finds=_said("gone"),
+    must_not=NOBODY,
+    wire=Conditions(0.030, faults=(Fault(LATER, FROM_SERVER),)),
+)
+def answer_gone_ipv6(lab: Lab) -> None:
+    """As answer-gone, over IPv6."""
+    raw_server(lab, [[FINE]])
+    raw_client(lab, [ASKED_TWICE], address="fd00:9::2")
 
 
 @recording(

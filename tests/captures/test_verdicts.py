@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import json
+import random
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,7 +18,7 @@ from typing import Any
 import pytest
 
 import wiredoctor
-from tests.captures.papers import EACH
+from tests.captures.papers import EACH, PATHS
 from tests.captures.reports import report_of
 from tests.support.recordings import find_recording
 from tests.support.sweeps import SLOW
@@ -246,4 +247,41 @@ def test_every_failure_of_a_foreign_capture_is_explained_or_listed(part: int) ->
             continue
         if left := [*unexplained(report)] or wrong_verdict(report):
             wrong[str(path.relative_to(CORPUS))] = left
+    assert wrong == {}
+
+
+def _records(content: bytes) -> list[bytes]:
+    """The records of a pcap file in this machine's byte order."""
+    found: list[bytes] = []
+    at = 24
+    while at + 16 <= len(content):
+        end = at + 16 + int.from_bytes(content[at + 8 : at + 12], "little")
+        found.append(content[at:end])
+        at = end
+    return found
+
+
+def _part_of(path: Path, chance: random.Random) -> bytes:
+    """A capture that begins later, ends earlier, or has only what one network interface sent (Ethernet)."""
+    content = path.read_bytes()
+    records = _records(content)
+    start, end = sorted(chance.sample(range(len(records) + 1), 2))
+    kept = {"start": records[start:], "end": records[:end], "middle": records[start:end]}
+    sender = chance.choice(records)[22:28]
+    kept["sender"] = [record for record in records if record[22:28] == sender]
+    return content[:24] + b"".join(kept[chance.choice(sorted(kept))])
+
+
+@SLOW
+@pytest.mark.parametrize("part", range(PARTS))
+def test_no_failure_is_lost_in_a_part_of_a_recording(part: int, tmp_path: Path) -> None:
+    chance = random.Random(part)
+    cut = tmp_path / "part.pcap"
+    wrong: dict[str, object] = {}
+    for path in [path for path in PATHS if path.suffix == ".pcap" and path.stat().st_size < 100_000][part::PARTS]:
+        cut.write_bytes(_part_of(path, chance))
+        report = wiredoctor.analyze(cut)
+        said = headline(report, group_findings(report.findings), find_coverage(report))
+        if left := [*unexplained(report), *denied(report, said)] or wrong_verdict(report):
+            wrong[path.name] = left
     assert wrong == {}
