@@ -50,6 +50,24 @@ def test_the_receivers_window_is_named_where_it_had_no_room() -> None:
 
 
 @pytest.mark.parametrize(
+    ("changes", "speaks"),
+    [
+        pytest.param({}, True, id="200 ms"),
+        pytest.param({"previous_ack_delay": 35 * MS}, True, id="the shortest of 40 ms"),
+        pytest.param({"previous_ack_delay": 35 * MS - 1}, False, id="shorter"),
+        pytest.param({"previous_ack_delay": 51 * MS}, False, id="longer than 40 ms"),
+        pytest.param({"previous_ack_delay": 120 * MS}, False, id="no usual timer"),
+        pytest.param({"previous_ack_delay": 120 * MS, "previous_data_room": 1460}, True, id="no usual timer, but room"),
+        pytest.param({"previous_data_full": False, "previous_data_length": 848}, False, id="D is the end of a window"),
+        pytest.param({"mss": 9000}, True, id="jumbo frames"),
+        pytest.param({"mss": 9001}, False, id="loopback"),
+    ],
+)
+def test_a_full_window_opens_when_its_application_reads(changes: dict[str, Any], speaks: bool) -> None:
+    assert bool(stalls(whole(**{"previous_data_room": 848} | changes))) is speaks
+
+
+@pytest.mark.parametrize(
     "changes",
     [
         pytest.param({"nagle_disabled": True}, id="Nagle is proved off"),

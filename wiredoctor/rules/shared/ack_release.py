@@ -65,6 +65,12 @@ The 200 ms clock of older Windows also ticks while no data waits, so a segment m
 segment may also wait for more.
 """
 
+USUAL_TIMERS = ((35 * MILLISECOND, 51 * MILLISECOND), (190 * MILLISECOND, 220 * MILLISECOND))
+"""The delays (ns) of the commonest delayed-ACK timers: 40 ms and 200 ms."""
+
+LARGEST_PATH = 9_000
+"""The size in bytes of a jumbo frame: a host that announces a larger MSS is not on a physical network."""
+
 _WINDOWS = " If the receiver runs Windows, setting TcpAckFrequency to 1 there (registry, per interface) ends the delay too."
 
 _UNREAD = (
@@ -122,7 +128,7 @@ def candidates(releases: pl.LazyFrame, shortest: int, longest: int, quick: int) 
         c("previous_data_ends_message").alias("begins"),
         c("small_start").alias("small"),
         c("full"),
-        _had_room().alias("room"),
+        had_room().alias("room"),
         (~c("nagle_disabled") & (c("http") | c("mss_announced"))).alias("nagle"),
         _after_ack().alias("release"),
         (c("time") - c("previous_ack_time")).alias("after"),
@@ -198,7 +204,7 @@ def _part() -> pl.Expr:
     return pl.coalesce(*named, pl.lit(None, pl.String))
 
 
-def _had_room() -> pl.Expr:
+def had_room() -> pl.Expr:
     """Return whether the receiver's window had room for the held-back segment when the first write was sent.
 
     True if the window is unknown.

@@ -30,8 +30,10 @@ What it is not
     the ACK arrives, so one stall between head and body is reported only if the endpoint has another. With pipelined
     requests, a response may begin late because the server computes it, so the ACK of the previous response does not
     count. If the delayed ACK announces a window without room for a full segment, the next segment waits for the window
-    update, not for that ACK. After a retransmission timeout the sender repeats earlier data. A small segment that waits
-    after a small one is nagle-delayed-ack.
+    update, not for that ACK. If the window had no room, an ACK that opens it may have waited for the receiving
+    application to read, not for a timer. So it counts only if its delay is typical of a timer and its segment is full,
+    and not on loopback, where one segment fills the window. After a retransmission timeout the sender repeats earlier
+    data. A small segment that waits after a small one is nagle-delayed-ack.
 
 What to do
     Give the sender a larger send buffer, or let it write more before it waits: with several overlapped sends on Windows,
@@ -104,8 +106,20 @@ def cutoffs() -> dict[str, int]:
 def find(releases: pl.LazyFrame) -> pl.LazyFrame:
     """Return a row for each segment that was sent next after a delayed pure ACK."""
     shortest = min(MIN_ACK_DELAY.value, MIN_SHORT_ACK_DELAY.value)
-    rows = ack_release.candidates(releases, shortest, MAX_ACK_DELAY.value, QUICK_ACK.value)
+    timed = ack_release.had_room() | _by_timer()
+    rows = ack_release.candidates(releases.filter(timed), shortest, MAX_ACK_DELAY.value, QUICK_ACK.value)
     return rows.filter(pl.col("waited") & ~pl.col("prompt"))
+
+
+def _by_timer() -> pl.Expr:
+    """Return whether a timer delayed the ACK of the segment that filled the receiver's window.
+
+    A TCP acknowledges at once when the application has read enough of a full window. So most such ACKs come when it reads.
+    """
+    c = pl.col
+    delay = c("previous_ack_delay")
+    usual = pl.any_horizontal(delay.is_between(*ends, closed="left") for ends in ack_release.USUAL_TIMERS)
+    return (usual & c("previous_data_full") & (c("mss") <= ack_release.LARGEST_PATH)).fill_null(value=False)
 
 
 def judge(candidates: pl.DataFrame, state: held_segments.Stalls | None) -> tuple[pl.DataFrame, held_segments.Stalls]:
