@@ -361,6 +361,7 @@ class Ended(NamedTuple):
     `not_awaited`: the client closed together with the end of its request, so it did not wait for a response.
     `hedged`: `other` is the same request, and got its response.
     `plays`: the client is a media player that was receiving data.
+    `too_soon`: the round trip (ns), if the client closed before a response could have come.
     `from_syn`: the timeout (s), if it is measured from a SYN that was retransmitted.
     """
 
@@ -373,6 +374,7 @@ class Ended(NamedTuple):
     not_awaited: bool = False
     hedged: bool = False
     plays: bool = False
+    too_soon: int = 0
     from_syn: int | None = None
 
 
@@ -424,6 +426,8 @@ def decide(row: Mapping[str, Any], clients: Clients) -> Ended:
         return Ended("timeout")
     if not row["at_end"] and connecting - row["waited"] >= RETRIED.value and (seconds := _timer(connecting)) is not None:
         return Ended("timeout", from_syn=seconds)
+    if row["waited"] < row["round_trip"] and not row["half_closed"]:
+        return Ended("left", too_soon=row["round_trip"])
     return Ended("half-closed" if row["half_closed"] else "gave-up")
 
 
