@@ -77,7 +77,7 @@ def with_pace(rows: pl.DataFrame, connections: pl.LazyFrame, exchanges: pl.LazyF
         *(pl.when(within).then(name).alias(name) for name in ("period", "rate")),
         _closed().max().over(_OF_RESPONSE).alias("longest_pause"),
         (_closed().sum().over(_OF_RESPONSE) * 100 / c("response_time")).ceil().alias("paused_percent"),
-        (c("media") & (_closed() <= most) & (c("opened").is_not_null() | c("opened_before"))).alias("plays"),
+        (c("media") & (_closed() <= most)).alias("plays"),
     )
     made = numbered.join(found, on="number", how="left").sort("number").collect()
     return made.with_columns(c("plays").fill_null(value=False)).drop("number", "client_direction")

@@ -37,7 +37,8 @@ How it is proved
     its closed windows must fit. No window is closed for more than two such periods, and no period is longer than 60 s. Only
     the first closed window may last longer, because the client had read ahead. That is assumed if the average rate up to the
     end of that window was at least the client's rate afterwards. Or the response is audio or video, or the client is a player
-    (User-Agent), and the window opens again within 60 s. Gateways are excluded, because their own clients may be the reason.
+    (User-Agent), and the window is closed for at most 60 s. That window need not open again: a player that is paused, or plays
+    another part, reads no more. Gateways are excluded, because their own clients may be the reason.
 
     Severity note: the pauses of a client cannot have cost its user much. The response is complete, no window of it was closed
     for more than 500 ms, and together they were closed for 25 % of its time at most. That is common where a program
@@ -83,8 +84,8 @@ RULE = Rule(
         "one for {closed}. Its SYN had announced {unscaled_window:,} bytes, so the later windows look scaled. But that SYN has "
         "no window scale option, although the {peer}'s SYN offered scaling. A device on the path probably removed the option, so "
         "the {peer} takes the scaled windows for bytes. It {had} {wait}{shown}.",
-        "own-pace": "The {side} {paced}. Its window was closed for {closed} in between, and the {peer} had more to send. As "
-        "far as the packets show, nobody waited for that.",
+        "own-pace": "The {side} {paced}. Its window was closed for {closed}{until}, and the {peer} had more to send. As far as "
+        "the packets show, nobody waited for that.",
     },
     remedy={
         None: "Find out what the {side}'s process does while it does not read (a full disk, a slow downstream, a lock, a "
@@ -257,8 +258,14 @@ def conclude(rows: pl.DataFrame, connections: pl.LazyFrame, exchanges: pl.LazyFr
             .then(pl.format("reads at regular times, every {}: it limits its rate, or sleeps", every))
             .when(c("rate").is_not_null())
             .then(pl.format("reads at a constant rate, {}: it limits the rate, or its downstream takes no more", rate))
+            .when(c("opened").is_null())
+            .then(pl.lit("plays media, and stopped reading: its user paused it, or it has what it wanted"))
             .otherwise(pl.lit("plays the data, and reads when its buffer has room"))
             .alias("paced"),
+            pl.when(c("opened").is_null())
+            .then(pl.lit(", until the last packet of the connection"))
+            .otherwise(pl.lit(" in between"))
+            .alias("until"),
         )
         .filter(c("held_up") >= MIN_WAIT.value)
         .select(*rows.columns, "severity", "addition")
@@ -279,6 +286,7 @@ def _pace_columns(opened: pl.Expr, offset: pl.Expr, may_pause: pl.Expr) -> list[
         pl.lit(value=False).alias("of_client"),
         pl.lit("").alias("every"),
         pl.lit("").alias("paced"),
+        pl.lit("").alias("until"),
     ]
 
 
