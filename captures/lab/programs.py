@@ -32,6 +32,7 @@ from file_programs import FILE_SERVERS, LATER_PROXIES, LOAD_TESTS, PROXIES
 from impairments import Conditions
 from library_programs import CALLS, LIBRARIES, SLOW
 from network import cable, stop, tcpdump
+from part_programs import PARTS
 from program import Program
 from scenario import Lab
 from service_programs import PUSHES, SERVICES
@@ -45,7 +46,7 @@ PROGRAMS: dict[str, Program] = {
     program.name: program
     for program in (
         *(*APPLICATIONS, *LONG_POLLS, *SERVICES, *PUSHES, *FILE_SERVERS),
-        *(*PROXIES, *LATER_PROXIES, *LOAD_TESTS, *PACKAGES, *ARCHIVES, *SCANS, *LIBRARIES, *CALLS, *SLOW),
+        *(*PROXIES, *LATER_PROXIES, *LOAD_TESTS, *PACKAGES, *ARCHIVES, *SCANS, *LIBRARIES, *CALLS, *SLOW, *PARTS),
     )
 }
 
