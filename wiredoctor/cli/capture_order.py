@@ -1,4 +1,4 @@
-"""Turn the options of `wiredoctor live` into an order for the recorder."""
+"""Turn the options of `wiredoctor live` into instructions (Order) for the recorder, the process that captures."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def capture_order(
     interfaces: Sequence[str], filter: str | None, write: str | None, ring: str | None, duration: str | None,
     packets: int | None, snaplen: int | None, buffer: int | None, backend: Backend | None, outputs: Sequence[Output],
 ) -> Order:  # fmt: skip
-    """Return the order for the recorder that the command line describes; raise UsageError if it is not valid."""
+    """Return the instructions for the recorder that the command line gives; raise UsageError if an option is invalid."""
     from wiredoctor.live import Order
 
     if doubled := [name for name in interfaces if interfaces.count(name) > 1]:

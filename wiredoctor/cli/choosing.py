@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 _LEAST_DIGITS = 4
-"""The minimum number of fingerprint digits that name a finding; reports show eight."""
+"""The minimum number of digits of a fingerprint that --finding accepts; reports show eight of its digits."""
 
 Findings = Annotated[
     str | None,

@@ -27,7 +27,7 @@ SHELLS = {
     "zsh": "zsh/site-functions/_wiredoctor",
     "fish": "fish/vendor_completions.d/wiredoctor.fish",
 }
-"""The file below share/ in which each shell looks for completion."""
+"""The file below share/ in which each shell looks for completion scripts."""
 
 
 def shared_files() -> Iterator[tuple[str, str]]:

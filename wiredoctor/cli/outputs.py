@@ -95,7 +95,7 @@ def _known_suffixes(forms: Collection[str]) -> str:
 def writable(path: Path, file: Path | None = None) -> Path:
     """Return the path of an output; raise UsageError if it cannot be written.
 
-    `file`: the path to check instead, if the output is a folder.
+    `file`: if the output is a folder, the path of a file in it, which is checked instead.
     """
     try:
         with resolve(file or path) as target:

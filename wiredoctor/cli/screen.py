@@ -33,7 +33,7 @@ AGAIN = 5.0
 """The minimum number of seconds between two lines about one problem."""
 
 REMEMBERED = 1_000_000
-"""The minimum number of printed findings that are remembered, so they are not printed again at the end. Each takes 8 bytes."""
+"""The number of printed findings that are remembered at least, so they are not printed again at the end. Each takes 8 bytes."""
 
 
 class View(Protocol):

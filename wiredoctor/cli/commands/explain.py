@@ -29,7 +29,9 @@ def _misspelt(word: str, rules: Collection[str]) -> str:
 
 
 def _suggestion(words: str, rules: Collection[str]) -> str:
-    """Return the end of an error message: a rule with a similar name, or where to find the rules and which messages are known."""
+    """Return the end of an error message: a similar name of a rule or, if there is none, how to list the rules, and the programs
+    whose error messages are known.
+    """
     from wiredoctor.report.terminal.error_messages import messages
 
     near = suggestion(words, rules)

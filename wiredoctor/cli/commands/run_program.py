@@ -57,7 +57,7 @@ Clocks differ, and a busy machine delays packets.
 """
 
 GRACE = 5
-"""Seconds between the SIGTERM of --duration and a SIGKILL."""
+"""Seconds from the SIGTERM at the end of --duration to a SIGKILL, for a program that is still running."""
 
 _NONE = (-1,)
 """A list of connection ids that matches nothing: a filter without any ids would match every connection."""
