@@ -19,13 +19,14 @@ CHANCE = 0.05
 """The maximum probability that a side lacks a finding by chance; above it, the status of the finding is uncertain."""
 
 ENOUGH = 20
-"""A number of exchanges with an endpoint that is enough for a summary rule to report its finding.
+"""The number of exchanges with an endpoint that suffices for a rule that reports one finding for all of them.
 
-If the side with the finding has fewer exchanges, that number is enough for the other side, too.
+If one side lacks such a finding although it has this many exchanges, the problem is absent there. If the side with the finding
+has fewer exchanges, that smaller number suffices on the other side, too.
 """
 
 COUNTED = frozenset(("connect-failed", *FAILURES))
-"""Summary rules whose findings count failed requests or connections.
+"""Rules that report one finding for all exchanges or connections, and whose findings count failures.
 
 Their findings may disappear by chance: a request that failed once may succeed the next time.
 """
@@ -125,10 +126,10 @@ def _generalize(request: str | None) -> str | None:
 
 
 def _for_people(findings: list[Finding]) -> tuple[str, str]:
-    """Return the title and the generalized request of the findings, with (masked) in place of masked parts.
+    """Return the title and the generalized request (see `_generalize`) of the findings, with "(masked)" in place of masks.
 
     The title is empty if nothing is masked, or if the findings come from a JSON report, which does not say what was masked. In
-    the request of such a report, `*` counts as a mask if it is in the place of a token.
+    requests of a JSON report, each `*` that replaces a complete token counts as a mask.
     """
     title = findings[0].masked.title if findings[0].masked else ""
     if not findings[0].request:
@@ -151,16 +152,17 @@ def _hits(findings: Iterable[Finding]) -> int:
 
 
 class _Place(NamedTuple):
-    """The words for how often a finding could have occurred, such as "exchange" and "with that endpoint"."""
+    """What could have had a finding, in words: a noun such as "exchange", and for example "with that endpoint"."""
 
     noun: str
     where: str
 
 
 def _chances(finding: Finding, hits: tuple[int, int], both: _Sides) -> tuple[Of, _Place, tuple[int, int]]:
-    """Return three values: what is counted, the words for it, and how often the finding could have occurred before and after.
+    """Return how often a finding could have occurred before and after, preceded by what these numbers count.
 
-    hits: the number of its occurrences before and after.
+    The result has three values: the name of what is counted, the same in words, and the two numbers. hits: how often the finding
+    occurred before and after.
     """
     if finding.server is None and finding.connection is None:
         return "captures", _Place("capture", ""), (len(both.before.source.captures), len(both.after.source.captures))
@@ -262,10 +264,10 @@ def _rules(before: ComparedSide, after: ComparedSide) -> list[RuleChange]:
 
 
 def _mismatch(before: ComparedSide, after: ComparedSide, one: Times, two: Times, *, any_server: bool) -> str:
-    """Return a sentence that explains why no request before can be compared with one after; "" if requests can be compared.
+    """Return a sentence that explains why the two sides have no requests that can be compared; "" if they have some.
 
-    It also says how many endpoints and problems --any-server would match. The result is "" as well if a side does not have all
-    its requests.
+    The sentence also says how many endpoints and problems the option --any-server would match. The result is "" as well if the
+    requests of a side are not known completely.
     """
     sides = (("before", before), ("after", after))
     if any(seen.exchanges is None for _, seen in sides) or one.left_out or two.left_out or one.endpoints.keys() & two.endpoints:

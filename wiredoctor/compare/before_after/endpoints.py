@@ -25,7 +25,7 @@ If there are more, most paths occur only once, so the two sides have few of them
 _NUMBERS = re.compile(r"(?P<version>/v[0-9]+(?:\.[0-9]+)*(?=/|$))|[0-9]+")
 
 Place = tuple[str | None, str, str]
-"""An endpoint: server (None: any), method, and path without digits."""
+"""The key of an endpoint: server (None: any), method, and path without numbers."""
 
 
 class Pair(NamedTuple):
@@ -38,10 +38,10 @@ class Pair(NamedTuple):
 
 @dataclass
 class Times:
-    """The durations of one side by endpoint, and the numbers of requests and of upgrades by server.
+    """The durations of one side by endpoint, and its numbers of requests and of upgrades by server.
 
-    shown, for_people: texts for each pair of method and path without digits. shown: the path with `#` for numbers. for_people:
-    the request with (masked) in place of masked parts. left_out: the number of endpoints that are not compared.
+    shown: the path with `#` in place of numbers, by method and path without numbers. for_people: the request with "(masked)" in
+    place of masks, by the same keys. left_out: the number of endpoints that are not compared.
     """
 
     endpoints: dict[Place, Pair]

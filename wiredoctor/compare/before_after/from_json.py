@@ -14,7 +14,7 @@ from wiredoctor.findings import SEVERITIES, Finding, Side
 from wiredoctor.tables import SECOND
 
 MAX_TEXT = 256 << 20
-"""The maximum size in bytes of a JSON report that is parsed as a whole because its lines are not those of wiredoctor."""
+"""The maximum size in bytes of a JSON report, not counting rows of tables that are on lines of their own."""
 
 MAX_SECONDS = 4e9
 """The longest accepted delay in seconds (126 years)."""

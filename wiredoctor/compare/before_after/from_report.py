@@ -29,7 +29,7 @@ class ComparedSide:
     """One side of a comparison: the state before or after a change.
 
     exchanges: the columns of TIMES; None if the side has no exchanges. connections: the number of connections by server; None if
-    unknown. checked: the rules that ran. judged: those of them that had something to judge. notes: limitations of this side.
+    unknown. checked: the rules that ran. judged: those of them that found something to check. notes: limitations of this side.
     for_people: for each target with `*` in its path, the same target with (masked) in place of masked parts.
     """
 
@@ -44,7 +44,7 @@ class ComparedSide:
 
 
 def from_report(report: Report, name: str, healthy: Iterable[str]) -> ComparedSide:
-    """Return one side of a comparison. `healthy`: the rules that had something to judge and found nothing wrong."""
+    """Return one side of a comparison. `healthy`: the rules that checked something and found nothing wrong."""
     rows, servers = _tables(report)
     found = {one.rule for one in report.findings}
     notes = [f"{sum(one.findings for one in report.left_out):,} occurrences were left out"] if report.left_out else []

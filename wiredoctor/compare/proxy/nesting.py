@@ -31,10 +31,10 @@ COLUMNS = [
 """The columns of tables.EXCHANGES that are compared."""
 
 MAX_OF_A_KIND = 400
-"""The maximum number of front exchanges that are considered for one back exchange.
+"""The maximum number of exchanges at the front that are considered as the match of one exchange at the back.
 
-To find the clock difference, at most this many exchanges with one method and target are compared, and at most this many such
-groups.
+It also limits the search for the clock difference: the number of exchanges per method and target, and the number of pairs of
+method and target.
 """
 
 LATE = 1 << 61
@@ -75,7 +75,7 @@ def match_nested(front: pl.DataFrame, back: pl.DataFrame, apart: int) -> Nested:
 
 
 Groups = list[tuple[Array, Array]]
-"""Rows at the front and rows at the back with the same method and target."""
+"""For each pair of method and target, the indexes of its exchanges at the front and at the back."""
 
 
 def _groups(front: pl.DataFrame, back: pl.DataFrame) -> Groups:

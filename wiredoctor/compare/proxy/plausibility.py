@@ -26,7 +26,7 @@ LEAST_EXCHANGES = 3
 """The minimum number of matched exchanges; with fewer, the agreement of their times could be chance."""
 
 CHANCE = 1e-6
-"""The maximum probability that the times of two captures agree by chance if they are to count as the sides of a proxy."""
+"""Two captures count as the sides of a proxy if the probability that their times agree by chance is below this."""
 
 
 def without_shared_connections(front: ProxySide, back: ProxySide, one: Point, two: Point) -> tuple[ProxySide, ProxySide] | None:
@@ -65,7 +65,7 @@ def find_contradictions(front: pl.DataFrame, back: pl.DataFrame, owner: Array, s
 
 
 def is_significant(result: Proxied, front: ProxySide, back: ProxySide) -> bool:
-    """Return whether two captures are certainly the two sides of a proxy. It decides if the user did not say so.
+    """Return whether two captures are certainly the two sides of a proxy, in case the user did not say so.
 
     Equal methods and targets are not enough. Matching times are not enough either if one clock may be shifted freely. Therefore
     the clocks must agree without a shift, and each exchange at the back must lie within its match at the front.

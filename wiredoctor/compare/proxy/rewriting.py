@@ -13,7 +13,7 @@ Change = tuple[str, str, str]
 
 
 FORM, PATH = "form of the target", "beginning of the path"
-"""The names of changes to the target. They weaken a match, because requests are matched by target."""
+"""The names of changes to the target. They make a match of two requests less certain, because equal targets show a match."""
 
 
 class Message(NamedTuple):
@@ -37,7 +37,7 @@ class Message(NamedTuple):
 
 
 _FRAMING = ("connection", "content-length", "transfer-encoding", "keep-alive", "content-encoding", "host")
-"""Fields that belong to the framing of a message. Whether they are present is not compared, because their effect is."""
+"""Fields whose presence is not compared, because their effect on the message (such as its framing) is compared instead."""
 
 
 def rewritten(received: Message, passed_on: Message) -> Iterator[Change]:

@@ -20,9 +20,9 @@ MAX_PREFIXES = 20
 
 LEAST_KINDS = 2
 LEAST_REQUESTS = 3
-"""The minimum number of requests that a replaced prefix must explain unless it explains LEAST_KINDS targets.
+"""A replaced path prefix is accepted if it makes this many requests match, or LEAST_KINDS different targets.
 
-Fewer may be a coincidence, because the clocks of both sides differ.
+Fewer matches may be a coincidence, because requests cannot be matched by time while the clock difference is unknown.
 """
 
 Kind = tuple[str, str]

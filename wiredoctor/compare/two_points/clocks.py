@@ -144,7 +144,7 @@ def fit_lines(points: Points) -> list[Line]:
 
 
 def _reach(points: Points, begin: int) -> int:
-    """Return the index after the last point that a single line can include if it fits all points from `begin` on."""
+    """Return the end (index) of the longest run of points that begins at `begin` and that a single line fits."""
     total = len(points.time)
     if _fits(points.part(begin, total)):
         return total
@@ -184,8 +184,9 @@ def _line(points: Points) -> Line | None:
 def _drift_error(points: Points, origin: float, drift: float) -> float | None:
     """Return the error of the drift at 99.9 % confidence, or None if it cannot be estimated.
 
-    The capture time is divided into WINDOWS intervals. The error follows from the scatter of their middles around the line. At
-    least four intervals need packets in both directions.
+    The capture time is divided into WINDOWS intervals. In each interval with packets in both directions, the offset is taken as
+    the middle between its two limits. The error follows from the scatter of these offsets around the line. At least four such
+    intervals are needed.
     """
     begin, end = float(points.time[0]), float(points.time[-1])
     if end <= begin:

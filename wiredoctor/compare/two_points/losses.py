@@ -21,7 +21,7 @@ MAX_JUDGED = 200_000
 """The maximum number of packets per capture that are judged individually; the others count as "lost-or-not-recorded"."""
 
 HOPS_APART = 2
-"""The minimum difference between the time to live of an injected packet and the usual one; a route change makes it 1."""
+"""The time to live of a packet is suspicious if it differs by at least this much from the usual one; routes may differ by 1."""
 
 LEAST_OTHERS = 3
 
@@ -66,7 +66,7 @@ def only_at(wire: Wire, near: Streams, far: Streams, second: bool) -> list[Verdi
 
 
 MARGIN = SECOND // 100
-"""The maximum transit time of a packet in ns, beyond twice the longest observed delay."""
+"""The transit time of a packet is assumed to be at most twice the longest observed delay plus this time (ns)."""
 
 
 def _beyond(wire: Wire, second: bool, chosen: Array, moment: Array) -> tuple[Array, Array]:
@@ -179,9 +179,10 @@ def _reset(streams: Streams, flags: Array) -> set[int]:
 
 
 class Repeats(NamedTuple):
-    """The retransmissions of payload that passed a point on their way to the other one.
+    """The retransmitted segments with payload that one point captured on their way to the other point.
 
-    needless: those that arrived after the receiver had acknowledged their payload. The counters group these by reason (see Way).
+    needless: those that arrived after the receiver had acknowledged their payload. The four numbers count these by reason (see
+    Way).
     """
 
     rows: Array

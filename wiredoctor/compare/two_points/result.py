@@ -90,9 +90,10 @@ class Way:
     it. hops: the number of routers between the points, from the time to live; None if no packet passed both points.
 
     retransmissions: packets that repeat payload which had passed the first point before. needless: retransmissions whose payload
-    the receiver had acknowledged before they could arrive. Each is counted under one reason. ack_lost: the ACK was lost between
-    the points. ack_late: the ACK passed the first point after the retransmission. ack_not_sent: the retransmission was sent
-    before the ACK. ack_beyond: the ACK passed the first point before the retransmission, and was lost or late after that.
+    the receiver had acknowledged before they could arrive. Each of these is counted in one of the last four fields. ack_lost: the
+    ACK was lost between the points. ack_late: the ACK passed the first point after the retransmission. ack_not_sent: the
+    retransmission was sent before the ACK. ack_beyond: the ACK passed the first point before the retransmission, and was lost or
+    late after that.
     """
 
     sender: Where

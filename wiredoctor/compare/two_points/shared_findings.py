@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from wiredoctor.compare.two_points.matched_packets import Wire
 
 NEAR = SECOND // 100
-"""The maximum time in ns between the starts of two findings of one event, beyond a round trip."""
+"""Two findings are about the same event only if they start within a round trip plus this time (ns) of each other."""
 
 
 class Shared:
