@@ -284,7 +284,7 @@ def _frames(report: Report, connections: Collection[int]) -> list[int]:
 
 
 def _between(frames: Sequence[int], about: Collection[int]) -> list[int]:
-    """Return the frames from the first to the last of those that are in `about`."""
+    """Return the frames from the first one that is in `about` to the last one that is in `about`."""
     marked = [frame for frame in frames if frame in about]
     return [frame for frame in frames if marked[0] <= frame <= marked[-1]]
 

@@ -22,7 +22,7 @@ _FIRST_WORD = 15.0
 """The time in seconds within which a started backend must begin to capture."""
 
 _TRIES, _TRIES_WITHIN = 4, 60.0
-"""The number of ends without a known cause, and the seconds within which they occur, after which a backend is not restarted."""
+"""A backend is not restarted if it has ended _TRIES times without a known cause within _TRIES_WITHIN seconds."""
 
 
 class StoppedError(Exception):

@@ -51,10 +51,10 @@ class Blocks:
         self.dropped: dict[int, int] = {}
         """The number of dropped packets by interface number, as the statistics blocks of the current section report it."""
         self.dropped_before: dict[int, int] = {}
-        """The number of dropped packets, by interface number, to add to later statistics blocks, which do not include them."""
+        """The number of dropped packets, by interface number, that later statistics blocks lack, so it is added to them."""
 
     def restart(self) -> None:
-        """Drop the incomplete block and everything known of the section, because a new stream begins with its own section."""
+        """Drop the incomplete block and everything known about the section, because a new stream begins with its own section."""
         self._start = self._end = 0
         self._order, self.preamble, self.dropped, self.dropped_before = "", b"", {}, {}
 

@@ -45,7 +45,8 @@ def packet(number: int, stamp: int, data: bytes, length: int) -> bytes:
 def ending(until: int, packets: int) -> bytes:
     """Return an Interface Statistics Block with the time at which capturing ended (ns since 1970) and the number of packets.
 
-    If the file still has this number of packets, no packet was captured between the last one and that time.
+    A reader can compare this number with the packets in the file. If they are equal, the file was not cut, and no packet was
+    captured between its last packet and that time.
     """
     fixed = struct.pack("=III", 0, until >> 32, until & 0xFFFFFFFF)
     comment = f"captured until {until} ns since 1970: {packets} packets".encode()

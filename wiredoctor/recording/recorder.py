@@ -45,7 +45,7 @@ _LOOK = 1.0
 """The time in seconds between two checks of drops, and of interfaces if the system does not report changes."""
 
 _ANSWERED = 3
-"""The number of requests for drop counts after which a backend has answered the first; tcpdump answers with some delay."""
+"""After this many requests for drop counts, the backend has certainly answered the first of them. tcpdump answers late."""
 
 _NEVER = float("inf")
 

@@ -31,9 +31,10 @@ class Request(NamedTuple):
 
     `file` is None for a ring of files without names in `folder`. `snaplen` (bytes), `duration` (seconds) and `packets` are
     limits; None means no limit. `buffer`: the kernel memory for packets in MiB per interface. `backend`: one of BACKENDS, or None
-    to try all. `outputs`: files that the analysis may ask the recorder to open. `waits`: the recorder begins to capture when the
-    analysis requests it, runs until the analysis has ended, and then removes `folder`. `stream`: the descriptor of a capture that
-    another program is writing; it is read instead of capturing on interfaces. `stream_name`: the name of the stream in messages.
+    to try all. `outputs`: files that the analysis may ask the recorder to open. `waits`: if true, the recorder begins to capture
+    when the analysis requests it, runs until the analysis has ended, and then removes `folder`. `stream`: the descriptor of a
+    capture that another program is writing; it is read instead of capturing on interfaces. `stream_name`: the name of the stream
+    in messages.
     """
 
     interfaces: list[str]
