@@ -16,7 +16,10 @@ from wiredoctor.findings import Confidence, Severity, Side
 from wiredoctor.findings.keys import KEYS, Key
 
 _whole = with_config(ConfigDict(extra="forbid"))
-"""A setting that rejects undeclared keys: they would be missing from the structured content but not from its text copy."""
+"""A decorator for types with which pydantic rejects undeclared keys.
+
+Without it, an undeclared key would be missing from the structured content of an answer but present in its text copy.
+"""
 
 Elapsed = Annotated[float, Field(description="seconds since the first packet of the capture")]
 Seconds = Annotated[float, Field(description="seconds")]

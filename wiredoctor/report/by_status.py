@@ -26,9 +26,9 @@ FINAL = 200
 class Failures:
     """Responses of one server with one status of 500 or above.
 
-    `own`: if the server is a gateway, the responses that it generated, by kind of `gateway-error`. `passed_on`: if the server is
-    a gateway, the responses that it forwarded, by upstream server. `repeated`: if the server is behind a gateway, the responses
-    that the gateway's client never saw, because the gateway then repeated the request.
+    `own`: if the server is a gateway, how many responses it generated itself, by kind of the finding gateway-error. `passed_on`:
+    if the server is a gateway, how many responses it forwarded, by upstream server. `repeated`: if the server is an upstream
+    server of a gateway, how many responses the gateway's client never saw because the gateway repeated the request.
     """
 
     status: int
@@ -111,7 +111,10 @@ def count_by_status(report: Report) -> list[Answered]:
 
 
 def engine_for(report: Report) -> EngineType:
-    """Return the engine for queries of a report's exchanges: streaming many rows saves memory, starting it takes milliseconds."""
+    """Return the Polars engine for queries of a report's exchanges.
+
+    The streaming engine saves memory if there are many rows, but takes milliseconds to start.
+    """
     from wiredoctor.tables import SMALL
 
     return "streaming" if report.exchange_count > SMALL else "auto"

@@ -34,7 +34,8 @@ class CheckedCount(NamedTuple):
     """How many connections and exchanges of one protocol were checked, and by which rules.
 
     `what`: the protocol of the connections, "none" for connections without data, or "capture" for the captures themselves.
-    `families`: the families all of whose rules checked them. `rules`: the rules of other families that checked them.
+    `families`: the families of the rules that checked them, without families of which a rule did not run. `rules`: the rules of
+    the other families that checked them.
     """
 
     what: Subject
@@ -286,7 +287,7 @@ def _nothing_for(connections: int, exchanges: int) -> str:
 
 
 def _count_checked(report: Report, carried: dict[str, int], exchanges: int, captures: int) -> list[CheckedCount]:
-    """Return the counts for each protocol, and for the captures themselves, that at least one rule checked."""
+    """Return one CheckedCount per protocol, and one for the captures themselves, without those that no rule checked."""
 
     partly = {rule.family for rule in report.unasked.values()}
 

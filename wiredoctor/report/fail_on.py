@@ -13,14 +13,14 @@ if TYPE_CHECKING:
     from wiredoctor.findings import Finding, Report, Severity
 
 Least = Literal["error", "warning", "note", "any"]
-"""The lowest severity that makes the command fail. "any" includes notes and unexplained endings."""
+"""The lowest severity that makes the command fail. "any" stands for notes and everything unexplained (see `reaches_level`)."""
 
 
 def reaches_level(report: Report, least: Least, selected: Collection[str] = ()) -> bool:
-    """Return whether the report makes the command fail, because `fails` is true for one of its findings.
+    """Return whether the report makes the command fail. It does if `fails` is true for one of its findings.
 
-    If `least` is "any", it also fails for dropped packets and for everything unexplained: abnormal endings, connections that
-    could not be compared, and statuses of 500 or above.
+    If `least` is "any", it also does if packets were dropped or if something is unexplained: an abnormal ending, a connection
+    that could not be compared, or a status of 500 or above.
     """
     if any(fails(one, least, selected) for one in report.findings):
         return True

@@ -158,7 +158,7 @@ def _is_failure(f: Finding) -> bool:
 
 
 def _backs(report: Report, failures: Iterable[Finding]) -> set[Place]:
-    """Return the exchanges on the connections of these failures that a gateway certainly had with upstream servers."""
+    """Return the exchanges that a gateway certainly had with upstream servers on the connections of these failures."""
     import polars as pl
 
     backs: set[Place] = set()

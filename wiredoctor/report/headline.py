@@ -34,12 +34,12 @@ _NO_HTTP = {
 """Reasons why no HTTP could be read, by the protocol of all connections: for one connection, and for several."""
 
 _UNREADABLE = ("tls", "http2")
-"""Protocols that may carry HTTP that cannot be read. Only connection attempts and stalls are judged on them."""
+"""Protocols that may carry HTTP that cannot be read. Of their connections, only attempts to connect and stalls are judged."""
 
 _OTHER = ("the only connection carries neither HTTP/1.x nor TLS", "each of the {} connections carries neither HTTP/1.x nor TLS")
 """Clauses for captures that have only connections of another protocol: for one connection, and for several.
 
-Stalls and connection attempts are judged on them.
+Stalls and connection attempts of these connections are judged.
 """
 
 _CLAUSES: Mapping[tuple[str, str | None], str] = {

@@ -31,7 +31,7 @@ CAUSES_FIRST = "A cause comes before its effects, whatever time they cost."
 LEAST_OVERLAP = 0.001
 """A note explains that times overlap if their sum exceeds the total by more than this many seconds and by more than 1 %.
 
-Shown times have three digits.
+Smaller differences may come from rounding, because times are shown with three digits.
 """
 
 HEADINGS = ("severity", "rule", "where", "count", "time lost", "first seen", "finding")

@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
 _STATUS = Regex(r"[1-5](?:[0-9]{2}|xx)|any|none", re.IGNORECASE)
 _AFTER_ALL = 1000
-"""The sort value of requests without a response. Values are sorted in descending order, so it precedes all status codes."""
+"""A number that sorts requests without a response like a status code. The highest status comes first, so these precede all."""
 
 _AFTER_KNOWN = 1 << 61
-"""A number that is added to a duration if only its lower bound is known, to sort it last.
+"""A number that is added to the sort value of exchanges without a known duration, to sort them last.
 
-These durations depend on when the capture was stopped.
+These exchanges were still waiting when the capture ended, so their durations depend on when it was stopped.
 """
 
 TableName = Literal["connections", "exchanges"]

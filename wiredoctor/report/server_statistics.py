@@ -30,10 +30,10 @@ NAMES = 3
 """The number of names that are kept per server, most frequent first; with virtual hosting, a server may have thousands."""
 
 LEAST_LOST = 0.001
-"""The minimum time (s) lost to one cause that is always listed. Less is listed if it is at least 1 % of all time lost."""
+"""A cause is always listed if it cost at least this time (s), otherwise only if it cost at least 1 % of all time lost."""
 
 FEWEST = {"p50": 3, "p95": 20, "p99": 100}
-"""The minimum number of times for a percentile that people see. With fewer, it would simply be the longest time."""
+"""The minimum number of server times for each percentile that is shown. With fewer, it would simply be the longest time."""
 
 _KEY = ["capture", "connection"]
 
@@ -52,7 +52,7 @@ class Grouping(StrEnum):
 
 
 _ENDS = (Grouping.server, Grouping.client)
-"""The groupings by an end of the connections."""
+"""The groupings by one end of the connections: server or client."""
 
 
 class ServerOrder(StrEnum):

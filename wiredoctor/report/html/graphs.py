@@ -49,7 +49,7 @@ Bodies = dict[tuple[str, int], tuple[str, int, int]]
 
 @dataclass
 class Graph:
-    """The time-sequence graph of a connection: one lane per direction in which data is sent."""
+    """The time-sequence graph of a connection. `lanes`: for each direction (0 and 1), the segments and their ACKs."""
 
     capture: str
     connection: int
@@ -198,8 +198,9 @@ def _fewer(parts: list[tuple[int, int, int]]) -> list[tuple[int, int, int]]:
 
 
 def graph_json(graph: Graph, report: Report, connections: LimitedRows, names: list[str]) -> dict[str, Any]:
-    """Return a graph for the page: endpoints, one lane per direction (client's data first), and the seconds lost by each
-    finding.
+    """Return the data of a graph for the page: endpoints, the seconds lost by each finding, and both directions ("lanes").
+
+    The direction in which the client sends comes first.
     """
     rows = connections.rows.filter(pl.col("capture") == names.index(graph.capture), pl.col("connection") == graph.connection)
     facts = rows.select("client", "server", "client_direction", "start", "end").rows()

@@ -32,7 +32,7 @@ _ALL_LISTED = 5_000
 """The maximum number of findings listed on a page below the worst ones of all problems together."""
 
 MAX_PICTURES = 120
-"""The maximum number of pictures on a page, unless there are more problems: the worst finding of each has a picture."""
+"""The maximum number of pictures on a page. With more problems, there is one picture for the worst finding of each."""
 MAX_IN_GROUP = 12
 """The maximum number of pictures for one problem."""
 

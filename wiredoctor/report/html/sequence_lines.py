@@ -14,7 +14,7 @@ MAX_MARKED = 1_500
 """The maximum number of marked packets, and of SACK blocks, in each direction. They are never merged."""
 
 _FIRST_BIN = 16_384
-"""The smallest interval in ns whose lines are merged if there are too many."""
+"""The interval in ns whose lines are merged first if there are too many; it grows until they are few enough."""
 
 PLAIN, RESENT, LATE, PROBE, SYN_FIN, RESET = range(6)
 """Kinds of lines: new data, retransmission, out-of-order data that fill a gap, keep-alive probe, SYN or FIN, RST."""
@@ -99,7 +99,10 @@ def _kinds(rows: dict[str, Array]) -> Array:
 
 
 def _merge_neighbors(runs: Array, width: int) -> Array:
-    """Merge consecutive runs of kind PLAIN that begin in the same interval of `width` ns, unless the stream offset decreases."""
+    """Merge lines of segments (`runs`) with new data that begin in the same interval of `width` ns.
+
+    A line is not merged with the previous one if its stream offset is lower.
+    """
     plain = runs["kind"] == PLAIN
     some = runs[plain]
     bins = some["begin"] // width

@@ -17,7 +17,7 @@ _NARROW, _USUAL, _WIDE = 10, 18, 40
 """The number of characters between the two sides on a narrow terminal, on one with 80 columns, and at most."""
 
 _READABLE = 35
-"""The number of characters for text below which the two sides are moved closer together."""
+"""The number of characters that packet descriptions should have. For this, the two sides are moved closer together."""
 
 _DRAWN = 0.02
 """The minimum length of a wait that is drawn, as a fraction of the longest wait. Waits counted as lost are always drawn."""

@@ -35,7 +35,7 @@ NO_CONNECTION = "the connection does not exist"
 
 
 class Rows(NamedTuple):
-    """The rows read for a plan.
+    """The rows read for one ladder, as its Plan (select.py) specifies.
 
     `segments`: the columns SEGMENT and `position` (the index in the connection), in frame order. `exchanges`: the columns
     EXCHANGE of the exchanges to which segments may belong. Three dictionaries are keyed by connection: `clients` (the direction

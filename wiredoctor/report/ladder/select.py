@@ -17,9 +17,9 @@ REMARKABLE = 200
 class Plan(NamedTuple):
     """The specification of the packets for a ladder.
 
-    `wanted`: the frames of the evidence. `around`: other frames that explain it. `frames`, `times` (ns): the range of packets to
-    show, with both ends included; None for all. `most`: the maximum number of packets. `ends`: if there are more packets, the
-    first and the last packets are preferred to neighbors of the evidence.
+    `wanted`: the frames of the evidence. `around`: other frames that explain the evidence. `frames`, `times` (ns): the range of
+    packets to show, with both ends included; None for all. `most`: the maximum number of packets. `ends`: if there are more
+    packets, the first and the last packets are preferred to neighbors of the evidence.
     """
 
     capture: str

@@ -121,7 +121,8 @@ class ByteStore:
     def _wanted_pieces(self, order: Array, pieces: pl.DataFrame) -> Iterator[tuple[int, int, int, int]]:
         """Yield where the captured bytes of a packet overlap a requested range.
 
-        Each result is the index of the range, the position in the spool, the position in the portion, and the length in bytes.
+        Each result has four values: the index of the range, the position in the spool, the position in the data read from the
+        capture, and the length in bytes.
         """
         stream = pieces.get_column("connection").to_numpy() << 1 | pieces.get_column("direction").to_numpy().astype(np.int64)
         begin, length = pieces.get_column("offset").to_numpy(), pieces.get_column("captured").to_numpy()

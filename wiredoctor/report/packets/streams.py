@@ -85,7 +85,7 @@ class _Side:
     def acknowledged(self, offset: int, time: int) -> None:
         """Record that the peer acknowledged all bytes before `offset`.
 
-        Bytes of these that are still missing after LATE ns are yielded as a gap.
+        If some of these bytes are still missing after LATE ns, they are yielded as a gap.
         """
         if offset > self.next:
             self._given_up.append((time + LATE, offset))

@@ -14,10 +14,10 @@ REUSED = "reused"
 """The case in which the request was not the first one on its connection."""
 
 CAUSE = "cause"
-"""The case for rules whose findings are the cause of the findings of the preceding rules."""
+"""The case of rules that find the causes of what the preceding rules find."""
 
 _QUOTES = "cause first"
-"""The text at the start of a list of rules if the message quotes another message, which is its cause."""
+"""The text at the start of the rules in error_messages.txt if the message quotes another message that names the cause."""
 
 
 _RULE = re.compile(r"([a-z0-9-]+)(?: \(([^)]*)\))?")

@@ -13,13 +13,13 @@ GAP = "..."
 """A placeholder for hosts, ports, paths and numbers in the text of a message."""
 
 MAX_WORDS = 3
-"""The maximum number of words of a text if a common word alone is to decide its topic."""
+"""Messages that consist of common words are found only in texts with at most this many words, not counting SMALL_WORDS."""
 
 LONGEST_GAP = 300
 """The maximum length in characters of the text in a gap, such as a host with its path."""
 
 SHORTEST_PIECE = 12
-"""The minimum number of characters of a part of a message that is unambiguous by itself."""
+"""The minimum number of characters of a text that is enough to identify a message of which it is a part."""
 
 SMALL_WORDS = re.compile(
     r"\b(a|an|and|are|as|at|be|but|by|for|from|has|have|in|is|it|my|not|of|on|or|so|that|the|to|was|when|why|with)\b"

@@ -24,10 +24,10 @@ _UNIT = re.compile(r"(?<=[0-9]) (?=(?:ns|us|ms|s)\b)")
 _MEANINGFUL = re.compile(r"\w")
 
 SHORTEST_PIECE = 8
-"""The minimum length of a known phrase that decides the result if it occurs in a longer text, such as a log line."""
+"""The minimum length in characters of a known phrase that decides the result if it occurs in a longer text, such as a log."""
 
 LEAST_COMPLAINT = 12
-"""The minimum number of characters of a description of several words that ranks above a shorter error message."""
+"""A description of several words ranks above a shorter error message only if it has more characters than this."""
 
 LONGEST_QUESTION = 7
 """The maximum number of words that are searched one by one even if some of them are a known phrase."""

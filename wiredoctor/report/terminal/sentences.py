@@ -28,7 +28,7 @@ MAX_SERVERS = 10
 MAX_EXAMPLES = 3
 MAX_EXAMPLE = 40
 WORTH_TELLING = 0.001
-"""The minimum time lost in seconds that the headline reports. Local handshakes take microseconds."""
+"""The minimum lost time in seconds that the headline reports. It excludes, for example, handshakes within one host."""
 SOFTWARE_LENGTH = 40
 
 _BROWSERS = tuple(
@@ -276,7 +276,7 @@ _ELSEWHERE = {
     "client": Regex(r"\b[Ll]et (?:both|one side|the (?:server|proxy|gateway|balancer))\b|\bor the server's\b|^Before a server "),
     "server": Regex(r"\b[Ll]et (?:both|one side|the (?:client|proxy|gateway|balancer))\b|\bof the gateway\b"),
 }
-"""By side, a pattern for remedies that are not only for this side."""
+"""By side ("client" or "server"), a pattern for remedies that also ask the other side or a gateway to change something."""
 
 
 def change(finding: Finding) -> str:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 SEVERITY_STYLE = {"error": "bold red", "warning": "bold yellow", "note": "bold cyan"}
 
 LEAST_WIDTH = 40
-"""The minimum width of a terminal for wrapping lines here. On a narrower one, the terminal itself wraps them."""
+"""The minimum width of a terminal at which this module wraps lines. On a narrower one, the terminal itself wraps them."""
 
 MAX_PROSE = 110
 """The maximum width of text in characters, because longer lines are hard to read; drawings and tables may be wider."""

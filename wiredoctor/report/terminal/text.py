@@ -60,9 +60,9 @@ LEAST_PLACE = 14
 """The minimum width of a server with its path in the table of problems."""
 
 MAX_LEAST_PLACE = 34
-"""An upper limit for the minimum width of a server with its path and mark, in rows that only the mark distinguishes.
+"""The largest width that is reserved for a server and the mark that distinguishes its row from similar ones (see `Row`).
 
-It has room for an IPv4 address with its port, and for most marks.
+An IPv4 address with its port and most marks fit in it.
 """
 
 MAX_TABLE = 140
@@ -89,7 +89,7 @@ def write(
 ) -> None:
     """Write the report for people.
 
-    `everything`: show all groups and all frames. `quiet`: show only findings, missing data, and failures that no finding
+    `everything`: show all problems and all frames. `quiet`: show only findings, missing data, and failures that no finding
     explains. `shown`: a description of the report's filter.
     """
     writer = TerminalWriter(out, paper)

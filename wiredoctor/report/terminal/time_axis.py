@@ -15,9 +15,9 @@ _UNITS = ((100_000_000, 1_000_000_000, "s"), (100_000, 1_000_000, "ms"), (100, 1
 """The unit of an axis by the distance of its ticks: the minimum distance in ns, the unit in ns, and its name."""
 
 _MAX_UNITS = 10
-"""An axis is labeled in seconds if it begins at this many seconds or later, however close its ticks are.
+"""An axis that begins at this many seconds or later is labeled in seconds, even if its ticks are close together.
 
-The same applies to the other units.
+The same holds for milliseconds and microseconds.
 """
 
 _SHORTEST = 1_000_000
