@@ -1,8 +1,8 @@
-"""Store the rows that the core writes as cells, and create columns only when they are read.
+"""Store the rows of a table as the arrays that the core has written, and create columns only when they are read.
 
-A cell is an array with one number per row, from which columns are computed. Rules and reports read only some of the hundred
-columns of a table, so cells are stored instead of columns. A cell with the same value in all rows is stored once, other cells in
-as few bytes as they need.
+Such an array is called a cell: it has one number per row, and columns are computed from cells. Rules and reports read only some
+of the hundred columns of a table, so columns are not stored. If all numbers of a cell are equal, the number is stored once. Other
+cells are stored in as few bytes as their numbers need.
 """
 
 from __future__ import annotations
@@ -91,7 +91,10 @@ class Kind(NamedTuple):
     makers: Mapping[str, Maker]
     """The functions that compute columns, for all columns that are not simply the cell of the same name."""
     places: Mapping[str, str]
-    """For each cell that refers to rows of a part, the name of that part. Such a cell contains the row number minus one."""
+    """For each cell that refers to the rows of another data frame (in Batch.parts), the name of that data frame.
+
+    Such a cell contains row numbers minus one, because -1 (row 0) stands for "no value".
+    """
 
     @classmethod
     def of(cls, table: Table, makers: Mapping[str, Maker], places: Mapping[str, str]) -> Kind:
@@ -146,7 +149,7 @@ class Batch:
     def gather(self, values: pl.Series, cell: str, first: int = 0) -> pl.Series:
         """Return, for each row, the element of `values` whose number is in the cell `cell`.
 
-        `first`: the number of the first element.
+        `first`: the number by which the cell refers to the first element.
         """
         numbers = self.cells[cell]
         if len(numbers) == 1:
@@ -154,9 +157,9 @@ class Batch:
         return values[series(numbers.astype(np.int64) - first).cast(pl.UInt32)]
 
     def of_part(self, part: str, name: str, cell: str) -> pl.Series:
-        """Return, for each row, the value of column `name` in that row of the data frame `part` to which the cell `cell` refers.
+        """Return, for each row, a value of column `name` of the data frame `part`: that of the row whose number is in `cell`.
 
-        The cell contains the row number minus one: -1 refers to the first row of the part, which means "no value".
+        Row numbers in the cell begin at -1: -1 refers to the first row of the data frame, which means "no value".
         """
         return self.gather(self.parts[part][name], cell, -1)
 
@@ -263,10 +266,10 @@ class Renumbered(NamedTuple):
 
 
 _KEPT = "is this row kept?"
-"""A temporary column name that no table has: whether a row passes a filter."""
+"""The name of a temporary column that says whether a row passes a filter; no column of a table has this name."""
 
 FEW_OF = 4
-"""If a filter keeps fewer than 1/FEW_OF of the rows, they are picked before their remaining columns are created."""
+"""If a filter keeps fewer than 1/FEW_OF of the rows, the columns that it does not need are created for these rows only."""
 
 Part = Batch | StoredBatch | Renumbered
 

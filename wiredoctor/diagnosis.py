@@ -1,4 +1,4 @@
-"""Turn candidates and finished rows into a report: resolve and sort findings, and add the facts about captures and limits."""
+"""Turn the results of the rules into a report: resolve and sort findings, and add facts about captures and limits."""
 
 from __future__ import annotations
 
@@ -93,8 +93,9 @@ def diagnose(
 ) -> Done:  # fmt: skip
     """Build the results for a capture that has been read to its end.
 
-    `found` contains the candidates of the event rules. `judge` is called with the candidates of the summary rules, and returns
-    those to report. `live`: findings were already reported as soon as they were final, so they do not change.
+    A candidate is a row that a rule found and that may become a finding. `found`: the candidates of rules that judge single
+    events. `judge` is called with the candidates of rules that judge connections or exchanges together, and returns those to
+    report. `live`: findings were already reported as soon as they were final, so they do not change.
     """
     totals: dict[str, RuleTotal] = {}
     findings, explained, known, uncompared = _resolve(
@@ -126,10 +127,11 @@ def _resolve(
     capture: Captured, analysis: Analysis, rules: RuleSet, found: CandidateStore, connections: Spill, exchanges: Spill,
     judge: Callable[[Candidates], Candidates], totals: dict[str, RuleTotal], *, live: bool,
 ) -> tuple[list[Finding], rule_engine.Explained, gateways.Gateways, int]:  # fmt: skip
-    """Return four results: findings, the ends that candidates explain, gateways, and the number of connections not compared.
+    """Return four results: the findings; the abnormal ends of connections and exchanges that they explain; the gateways; and the
+    number of connections that were not compared with others.
 
-    There is one finding per cause. Summary rules run here, over the complete capture or over the end of a long one, so the oldest
-    connections may not be compared. `totals` is filled with the totals of each rule.
+    There is one finding per cause. The rules that compare connections or exchanges run here, over the complete capture or over
+    the end of a long one, so the oldest connections may not be compared. `totals` is filled with the totals of each rule.
     """
     modules = rules.modules
     scans = {"connections": connections.scan(), "captures": analysis.capture_table().lazy(), **_exchange_tables(exchanges)}

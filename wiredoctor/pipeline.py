@@ -27,7 +27,7 @@ from wiredoctor.text.redact import showing_secrets
 Catalogue = Mapping[str, RuleModule]
 
 MAX_JOBS = 8
-"""The maximum number of processes that is useful. Each one reads all records and headers, so more gain little and take memory."""
+"""The maximum number of processes. Each one reads all packet headers, so more of them save little time and take memory."""
 
 SHARED_FROM = 32 << 20
 """The minimum size of a capture in bytes for a second process; for smaller ones, its start takes more time than it saves."""

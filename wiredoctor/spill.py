@@ -20,16 +20,16 @@ from wiredoctor.replacement import room_needed
 from wiredoctor.tables import MESSAGE_BITS, SMALL, Table
 
 TOGETHER = 4_096
-"""The minimum number of rows that are written at once if there are many.
+"""The minimum number of rows in each write to a file, except for the last one. Smaller data frames are joined before that.
 
-A batch usually has more rows and is written separately, because joining frames needs twice the memory.
+Larger data frames are written one by one, because joining them needs twice the memory.
 """
 
 LOOSE = 64
-"""The maximum number of frames that are not joined yet.
+"""The number of added data frames after which they are joined into one.
 
-A live capture adds a few rows at a time. In a short frame of a hundred columns, a row takes twenty times as much memory as in a
-long one.
+A live capture adds a few rows at a time. In a data frame of few rows and a hundred columns, a row takes twenty times as much
+memory as in a long one.
 """
 
 
