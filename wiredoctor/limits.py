@@ -204,10 +204,10 @@ SORTED_LANES = Limit(
 )  # fmt: skip
 PROMISED = Limit(
     "promised-numbers", "tcp", 1 << 14, "connections",
-    "Connections on reused ports whose first packet waits to be sorted; a number is reserved for each. Not more packets can "
-    "wait than are held for sorting. If more numbers are reserved, the oldest is dropped: its connection was never opened, "
-    "for example because its SYN was a copy",
-    "{count:connection has|connections have} a later number than in Wireshark, or never opened: numbers of {limit} are reserved",
+    "Connection numbers that are reserved at a time: if a packet that waits to be sorted will open a new connection on used "
+    "ports, the next number is reserved for it. No more packets than this can wait. Beyond the limit, the oldest reservation "
+    "is dropped: its connection was probably never opened, for example because its SYN was a copy",
+    "{count:connection|connections} may have a later number than in Wireshark, because numbers were reserved for {limit}",
 )  # fmt: skip
 ICMP_ERRORS = Limit(
     "icmp-errors", "tcp", 100, "ICMP errors about a connection",
@@ -316,15 +316,15 @@ COMPARED_ROWS = Limit(
 )  # fmt: skip
 CANDIDATES = Limit(
     "candidates", "rules", 500_000, "candidates",
-    "Candidates compared with each other, because one cause may explain many: 200 bytes each at a time. Each rule "
-    "gets an equal share, the most expensive candidates first",
+    "Candidates compared with each other, because one cause may explain many; each takes 200 bytes. Each rule gets an "
+    "equal share, the longest delays first",
     "{limit} for findings of a capture are compared, an equal share per rule, the longest delays first; {count:more "
     "was|more were} left out",
 )  # fmt: skip
 FINDINGS = Limit(
     "findings", "rules", 20_000, "findings",
-    "Findings that become objects, 5 kB each; more would not be read. Each rule gets an equal share, the most expensive "
-    "first",
+    "Findings in a report: each takes 5 kB of memory, and more would not be read. Each rule gets an equal share, the longest "
+    "delays first",
     "{limit} of a capture are reported, an equal share per rule, the longest delays first; {count:more was|more "
     "were} left out",
 )  # fmt: skip

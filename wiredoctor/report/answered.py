@@ -105,16 +105,18 @@ class Server(TypedDict):
     name: Endpoint
     names: Annotated[list[str], Field(description="its most frequent Host fields or, without HTTP, TLS server names")]
     requests: int
-    failed: Annotated[int, Field(description="requests that failed by the findings")]
+    failed: Annotated[int, Field(description="requests that failed according to the findings")]
     unanswered: Annotated[int, Field(description="requests without a final response")]
     incomplete: Annotated[int, Field(description="responses below 500 that were cut off")]
     status_4xx: int
     status_5xx: int
     server_time: ServerTime
-    time_lost: Annotated[Seconds, Field(description="lost by findings on its connections")]
+    time_lost: Annotated[Seconds, Field(description="time lost according to the findings on its connections")]
     time_lost_by_rule: dict[str, Seconds]
     connections: int
-    failed_connections: Annotated[int, Field(description="connections to it that failed without a request, by the findings")]
+    failed_connections: Annotated[
+        int, Field(description="connections to it that failed without a request, according to the findings")
+    ]
     unusable_connections: Annotated[int, Field(description="connections that failed without a request or were never established")]
     requests_per_connection: float | None
 
@@ -128,7 +130,7 @@ class Diagnosis(Answer, Paged):
     exchanges: int
     seconds_lost: Seconds
     findings: list[Cause]
-    servers: Annotated[list[Server], Field(description="requests, failures and response times by server, the worst few first")]
+    servers: Annotated[list[Server], Field(description="requests, failures and response times of the worst servers")]
     failed_responses: Annotated[list[str], Field(description="servers that answered with 500 or above, with known reasons")]
     not_judged: list[str]
     limits_reached: list[str]

@@ -42,7 +42,7 @@ def expectations(text: str, packets: list[Packet]) -> list[Expected]:
     """Parse the lines `=> ...` of a ladder. The line numbers in them are converted to frame numbers."""
     lines = [line.strip().removeprefix("=>").strip() for line in text.splitlines() if line.strip().startswith("=>")]
     if not lines:
-        raise LadderError("a ladder must state what is found, even if nothing is")
+        raise LadderError("a ladder must list the expected findings, or '=> nothing'")
     frames = {p.row: number for number, p in enumerate(packets, start=1)}
     return [e for line in lines if line != "nothing" for e in _parse_expected(line, frames)]
 
@@ -89,7 +89,7 @@ def compare(expected: list[Expected], found: list[Finding]) -> None:
     for one in expected:
         match = next((f for f in left if one.fits(f)), None)
         if match is None:
-            raise AssertionError(f"{one} was not found, but {_brief(found)}")
+            raise AssertionError(f"{one} was not found; the findings are: {_brief(found)}")
         left.remove(match)
     if left:
         raise AssertionError(f"also found: {_brief(left)}")

@@ -64,7 +64,7 @@ def compare(
     mismatch = _mismatch(before, after, one, two, any_server=any_server)
     notes = _notes(before, after, mismatch)
     if left:
-        notes.append(f"only the {len(places):,} endpoints with the most requests are compared, of {left + len(places):,}")
+        notes.append(f"of {left + len(places):,} endpoints, only the {len(places):,} with the most requests are compared")
     return Changes(
         version, before.source, after.source, any_server, tolerance,
         findings, places, _rules(before, after), notes, left, mismatch,

@@ -24,7 +24,7 @@ def page(result: Proxied, *, everything: bool = False, quiet: bool = False) -> I
         yield Line(f"The clock of the back is {duration(abs(result.offset))} {ahead} that of the front.")
     if result.apart:
         yield Line("This difference is large: if the captures were made at different times, this comparison is invalid.")
-    yield Heading("Time, from first byte to first byte")
+    yield Heading("Time at the proxy and at the server")
     yield from _times(result)
     if result.answers:
         yield Heading("Responses that did not come from the server")
@@ -65,7 +65,7 @@ def _times(result: Proxied) -> Iterator[Part]:
         "request forwarded after": result.request_lag,
         "response began after": result.server_time,
         "response forwarded after": result.response_lag,
-        "both together": result.in_proxy,
+        "delay by the proxy": result.in_proxy,
     }
     yield Grid(("", "exchanges", "least", "median", "p95"), tuple(_row(name, times) for name, times in rows.items() if times))
     if result.connect:

@@ -80,7 +80,7 @@ def headline(result: TwoPoints) -> str:
 
 def _clock(clock: Clock) -> Iterator[Line]:
     ahead = "ahead of" if clock.offset >= 0 else "behind"
-    drift = "No drift between the clocks is significant"
+    drift = "The clocks do not drift significantly"
     if clock.drift is not None:
         faster = "gains" if clock.drift > 0 else "loses"
         drift = f"It {faster} {abs(clock.drift):.3g} us in each second (give or take {clock.drift_error or 0.0:.2g})"

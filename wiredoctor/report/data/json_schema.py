@@ -326,7 +326,9 @@ EXCHANGE = _object(
     server_time=_or_null(_seconds("the same as `timing.server`", least=0)),
     response_time=_or_null(_seconds("the same as `timing.response`")),
     duration=_seconds(
-        "time from the first byte to the last one; without a response, to the close that its client waited for", least=0
+        "time from the first byte of the exchange to its last one or, without a response, to the close that ended the client's "
+        "wait",
+        least=0,
     ),
     response_wait=_or_null(
         _seconds(

@@ -264,10 +264,10 @@ def _omissions(
     long = any(capture.packets > graphs.FAR for capture in report.captures)
     early = f" of those that end within the first {graphs.FAR:,} packets" if long else ""
     of_graphs = (
-        f"{count(len(packets.graphs), 'connection')} of {connections.of:,}: of the worst findings, and the largest{early}"
+        f"{count(len(packets.graphs), 'connection')} of {connections.of:,}: those of the worst findings, and the largest{early}"
         if some and packets.graphs else ""
     )  # fmt: skip
     return {
         "exchanges": of_exchanges, "connections": of_connections, "graphs": of_graphs, "bursts": bursts, "unread": unread,
-        "findings": f"{data.MAX_FINDINGS:,} of {findings:,} findings are marked in it" if findings > data.MAX_FINDINGS else "",
+        "findings": f"{data.MAX_FINDINGS:,} of {findings:,} findings are in the chart" if findings > data.MAX_FINDINGS else "",
     }  # fmt: skip

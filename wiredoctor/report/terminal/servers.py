@@ -98,7 +98,7 @@ def write(
         if sum(map(len, causes)) > _PAGE:
             causes = [[_fitting_causes(one, room, paper)] for one in listed]
             out.writelines(f"{line}\n" for lines_of_one in causes for line in lines_of_one)
-            out.write(footer(["--top shows fewer lines with all their causes, --format json all."], room))
+            out.write(footer(["To see all causes, show fewer lines with --top, or use --format json."], room))
         else:
             out.writelines(f"{line}\n" for lines_of_one in causes for line in lines_of_one)
     there = {name for cells in lines for name, text in cells.items() if text}
