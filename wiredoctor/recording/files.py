@@ -89,7 +89,10 @@ def open_output(request: Request, events: Events) -> Output:
 
 
 def _open_for_reading(target: Target, name: str, written: int) -> int:
-    """Return a second descriptor of a file that was just opened for writing. Raise OSError if that fails."""
+    """Open for reading a file that was just opened for writing (descriptor `written`), and return the new descriptor.
+
+    Raise OSError if that fails, or if the name now belongs to another file.
+    """
     file = os.open(name, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=target.folder)
     if not os.path.samestat(os.fstat(file), os.fstat(written)):
         os.close(file)

@@ -205,7 +205,7 @@ def health(report: Report, reach: Coverage, shown: str = "", *, notes: int = 0, 
     """Return the sentence for a report in which no time was lost, and no error or warning is about a host.
 
     It says that nothing is wrong only if every request was answered completely and without a server error, and if every rule that
-    reports failures ran. `lossy`: a finding reports that packets are missing from the capture.
+    reports failures ran. `notes`: the number of notes. `lossy`: a finding reports that packets are missing from the capture.
     """
     scope = f" ({shown})" if shown else ""
     doubts = unexplained(reach) + ([] if report.exchange_count else ["no HTTP exchange was seen"]) + _unread(reach)

@@ -203,7 +203,8 @@ def _status(
 ) -> tuple[Status, str]:
     """Return the status of a finding, and why that status is uncertain; the text is empty if it is certain.
 
-    counts: the occurrences before and after. chances: how often the finding could have occurred before and after.
+    counts: the occurrences before and after. chances: how often the finding could have occurred before and after. place: what
+    could have had it, in words. summary: its rule reports one finding for all exchanges with an endpoint.
     """
     if all(counts):
         return "stayed", ""
@@ -222,7 +223,8 @@ def _excuse(
     """Return why a finding may be missing on one side although nothing changed; empty if there is no reason.
 
     hits: how often the finding occurred on the side that has it. there: how often it could have occurred on that side. elsewhere:
-    how often it could have occurred on the other side. other, name: the other side, and its name ("before" or "after").
+    how often it could have occurred on the other side. place: what could have had it, in words. other, name: the other side, and
+    its name ("before" or "after"). summary: the rule reports one finding for all exchanges with an endpoint.
     """
     if rule not in other.checked:
         return f"{name} was not checked by this rule, or had nothing to check"

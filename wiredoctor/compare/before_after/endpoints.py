@@ -112,7 +112,10 @@ def replace_numbers(path: str, by: str = "#") -> str:
 
 
 def endpoints(one: Times, two: Times, tolerance: float) -> tuple[list[EndpointChange], int]:
-    """Return the endpoints of both sides, those with the greatest change first, and the number of endpoints left out."""
+    """Return the endpoints of both sides, those with the greatest change first, and the number of endpoints left out.
+
+    `tolerance`: the smallest relative difference in time that is reported.
+    """
     empty = Pair(np.empty(0, np.int64), np.empty(0, np.int64), 0)
     requests = {
         place: one.endpoints.get(place, empty).requests + two.endpoints.get(place, empty).requests
@@ -148,7 +151,7 @@ def _weight(one: EndpointChange) -> tuple[int, float]:
 
 
 def _shifts(pairs: list[tuple[Array, Array]], tolerance: float) -> list[Shift]:
-    """Compare the samples of each pair.
+    """Compare the samples of each pair. `tolerance`: the smallest relative difference that is reported.
 
     With the Bonferroni correction, the probability of any false result is no higher than with a single test.
     """

@@ -148,6 +148,9 @@ def _precise(owner: Array, front: pl.DataFrame, back: pl.DataFrame, apart: int, 
 
     A request passes the front before the back, and a response passes the back before the front. If the captured times are
     possible with equal clocks, the result is 0, because usually both sides are captured on the proxy itself, with one clock.
+
+    owner: for each back row, the index of the matched front row, or -1. apart: as in `match_nested`. rough: an estimate of the
+    result.
     """
     rows = np.flatnonzero(owner >= 0)
     times: list[Array] = []

@@ -73,7 +73,8 @@ def _beyond(wire: Wire, second: bool, chosen: Array, moment: Array) -> tuple[Arr
     """Return which packets may have passed the other point before its capture began, and which after its capture ended.
 
     That is possible if the other capture has no earlier (or no later) packet of the same direction, and if the observed delays
-    allow it. moment: the times at which the packets passed this point, by the clock of the other one.
+    allow it. chosen: the rows of the packets. second: True if they are in the second capture. moment: the times at which they
+    passed this point, by the clock of the other one.
     """
     rows, other = (wire.b, wire.one) if second else (wire.a, wire.two)
     matched = (wire.back if second else wire.partner) != NOBODY
@@ -130,7 +131,10 @@ class _Judge:
         return Verdict(row, "lost", "only its retransmission arrived")
 
     def _answered_since(self, group: int, row: int) -> bool:
-        """Return whether the receiver later sent a packet that could have acknowledged this one."""
+        """Return whether the receiver later sent a packet that could have acknowledged this one.
+
+        group: the direction of a connection to which the packet belongs.
+        """
         theirs = self.near.rows_in(group ^ 1)
         return bool((self.rows.time[theirs] > self.rows.time[row] + self.trip).any())
 
@@ -229,7 +233,10 @@ def retransmissions(wire: Wire, near: Streams, far: Streams, forward: bool) -> R
 
 
 def _own_arrival(wire: Wire, row: int, second: bool) -> int | None:
-    """Return when a packet passed the other point (ns of the clock there); None if it was not captured there."""
+    """Return when a packet passed the other point (ns of the clock there); None if it was not captured there.
+
+    row: the row of the packet in its capture. second: True if that is the second capture.
+    """
     other = int((wire.back if second else wire.partner)[row])
     return None if other == NOBODY else int((wire.a if second else wire.b).time[other])
 
@@ -237,7 +244,8 @@ def _own_arrival(wire: Wire, row: int, second: bool) -> int | None:
 def _is_first_ack_lost(wire: Wire, far: Streams, group: int, end: int, left: int, second: bool) -> bool:
     """Return whether the first ACK that covers all bytes before `end` was lost on its way from the far point to the near point.
 
-    left: the time at which that ACK passed the far point (ns of the clock there).
+    left: the time at which that ACK passed the far point (ns of the clock there). group: the direction of the acknowledged bytes.
+    second: True if the near point is that of the second capture.
     """
     rows = far.rows_in(group ^ 1)
     first = rows[(far.rows.time[rows] == left) & (far.ack[rows] >= end)]

@@ -60,7 +60,10 @@ class Wire:
         return times + self.ahead(times) - self.apart
 
     def delays(self, forward: bool) -> Array:
-        """Return the transit times (ns) between the points of all packets in one direction that both captures have."""
+        """Return the transit times (ns) between the points of all packets that both captures have in one direction.
+
+        forward: True for packets that pass the first point first.
+        """
         rows = np.flatnonzero((self.partner != NOBODY) & (self.a.forward == forward))
         took = self.b.time[self.partner[rows]] - self.on_second(self.a.time[rows])
         return took if forward else -took
@@ -117,7 +120,7 @@ def _set_directions(a: Rows, b: Rows, partner: Array, pairs: int) -> Array:
 
 
 def _clock(a: Rows, b: Rows, partner: Array, begun: int) -> list[clocks.Line]:
-    """Return lines that map one clock to the other.
+    """Return lines that map one clock to the other. begun: the start of the second capture minus that of the first (ns).
 
     They are fitted to packets that are unique in both captures, because the matches of these are certain. If no line fits, return
     one with the median difference, whose `gap` is NaN.

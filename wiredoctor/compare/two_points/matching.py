@@ -48,7 +48,10 @@ class Rows:
 
 
 def rows_of(point: Point, pairs: Pairs, second: bool) -> Rows:
-    """Return the packets of the paired connections. `forward` is preliminary: True if the client sent the packet."""
+    """Return the packets of the paired connections. `second`: they are from the second capture.
+
+    The field `forward` is preliminary: True if the client sent the packet.
+    """
     ids = pairs.two if second else pairs.one
     p = point.packets
     place = np.full(max(int(p["connection"].max(initial=-1)), int(ids.max(initial=-1))) + 1, NOBODY, np.int64)

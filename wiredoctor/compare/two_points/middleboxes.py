@@ -149,7 +149,8 @@ def _addresses(wire: Wire) -> Iterator[Changed]:
 def hops(wire: Wire, forward: bool) -> tuple[int | None, int]:
     """Return by how much the time to live of most packets decreases between the points, and how many packets are exceptions.
 
-    Return (None, 0) if no packet of this direction passed both points.
+    `forward`: the direction of packets that pass the first point first. Return (None, 0) if no packet of the direction passed
+    both points.
     """
     rows = np.flatnonzero((wire.partner != NOBODY) & (wire.a.forward == forward))
     if not len(rows):

@@ -108,7 +108,7 @@ class Shared:
         The time between two packets of one sender counts for the side of that sender. Between packets of different senders, the
         first packet was in transit, and then its receiver took time to send the next one. The transit of the last packet also
         counts if that packet came from the other point. Return None if a capture lacks one of the packets, or if there are fewer
-        than two.
+        than two. second: the finding is from the second capture.
         """
         if len(finding.evidence) < 2:
             return None
@@ -135,7 +135,8 @@ class Shared:
     def _times_at_points(self, frame: int, *, second: bool) -> tuple[bool, float, float] | None:
         """Return whether a packet passed the first point first, when it passed its sender's point, and when it passed the other.
 
-        The times are in ns of the first clock. Return None if only one capture has the packet.
+        The times are in ns of the first clock. Return None if only one capture has the packet. frame: its number in the first
+        capture or, with `second`, in the second.
         """
         frames, rows = self.frames[int(second)]
         at = int(np.searchsorted(frames, frame))

@@ -29,7 +29,7 @@ NEAR = 64
 
 
 def length(word: bytes, before: bytes, _stays: Collection[bytes]) -> bytes:
-    """Return the word if it is a plausible length in Content-Length (RFC 9110 section 8.6).
+    """Return the word if it is a plausible length in Content-Length (RFC 9110 section 8.6). `before`: the text before the word.
 
     For an implausible length, return another number with as many digits; for other words, return nothing.
     """
@@ -40,14 +40,15 @@ def length(word: bytes, before: bytes, _stays: Collection[bytes]) -> bytes:
 
 
 def limit(word: bytes, before: bytes, _stays: Collection[bytes]) -> bytes:
-    """Return the word if it is the value of the timeout or max parameter of Keep-Alive, otherwise nothing."""
+    """Return the word if the text `before` ends with the timeout or max parameter of Keep-Alive; otherwise, return nothing."""
     return word if _LIMIT.fullmatch(word) and _LIMITED.search(before) else b""
 
 
 def version(word: bytes, before: bytes, stays: Collection[bytes]) -> bytes:
     """Return the word if it is the version of a common product, or the HTTP version in Via.
 
-    See RFC 9110 sections 7.6.3, 7.8 and 10.1.5.
+    `before`: the text before the word. `stays`: the words that are kept, among them product names. See RFC 9110 sections 7.6.3,
+    7.8 and 10.1.5.
     """
     product = _PRODUCT.search(before)
     if product is not None:

@@ -10,9 +10,9 @@ from collections.abc import Collection
 
 _TOKEN = re.compile(rb"[A-Za-z0-9]+|[\x80-\xff]+|[^\t\n\r -\xff]+|\x7f+")
 _SIGNS = bytes(ord("-") if b in b"!#$^`|~{}[]\\'" else b for b in range(256))
-"""A table for bytes.translate that replaces by `-` those characters that no grammar of HTTP needs (RFC 9110 section 5.6.2).
+"""A table for bytes.translate that replaces characters which no grammar of HTTP needs with `-` (RFC 9110 section 5.6.2).
 
-They may be part of a secret.
+Such characters may be part of a secret.
 """
 
 _CLASSES = (string.digits, string.ascii_lowercase)
@@ -83,7 +83,7 @@ class Addresses:
 
     If possible, a replacement has as many characters as its original, so it also fits into header sections. It comes from a range
     for documentation or tests, or from a private range if documentation ranges have no address of this length. An IPv4 loopback
-    address is replaced by another one.
+    address is replaced by another loopback address.
     """
 
     def __init__(self, seed: bytes, originals: Collection[bytes]) -> None:
@@ -146,7 +146,10 @@ class Addresses:
 
 
 def _ipv4(prefix: tuple[int, ...], length: int, chance: bytes) -> bytes | None:
-    """Return an IPv4 address that begins with the numbers `prefix` and is `length` characters long as text, or None."""
+    """Return an IPv4 address that begins with the numbers `prefix` and is `length` characters long as text, or None.
+
+    `chance`: pseudo-random bytes that determine the other numbers.
+    """
     count = 4 - len(prefix)
     digits = _split(length - sum(len(f"{one}.") for one in prefix) - (count - 1), count, 3, chance)
     bounds = ((0, 9), (10, 99), (100, 255))
@@ -158,7 +161,8 @@ def _ipv4(prefix: tuple[int, ...], length: int, chance: bytes) -> bytes | None:
 def _ipv6(length: int, chance: bytes) -> bytes | None:
     """Return an IPv6 address with this many characters in its shortest form (RFC 5952); None if there is none.
 
-    The address is in 2001:db8::/32 or, if no address there has this length, in fd00::/8.
+    The address is in 2001:db8::/32 or, if no address there has this length, in fd00::/8. `chance`: pseudo-random bytes that
+    determine the rest of it.
     """
     if 7 <= length < 11:
         begin, groups = [0xFD00 | chance[0]], _split(length - 6, 1, 4, chance[1:])
@@ -174,13 +178,16 @@ def _ipv6(length: int, chance: bytes) -> bytes | None:
 
 
 def _word(digits: int, chance: bytes) -> int:
-    """Return a number with this many hexadecimal digits."""
+    """Return a number with this many hexadecimal digits, which the pseudo-random bytes `chance` determine."""
     low = 16 ** (digits - 1)
     return low + int.from_bytes(chance, "big") % (15 * low)
 
 
 def _split(whole: int, count: int, most: int, chance: bytes) -> list[int]:
-    """Split a number into a sum of `count` numbers between 1 and `most`. Return an empty list if that is impossible."""
+    """Split the number `whole` into a sum of `count` numbers between 1 and `most`. Return an empty list if that is impossible.
+
+    `chance`: pseudo-random bytes that determine the numbers.
+    """
     if not count <= whole <= count * most:
         return []
     parts = [1] * count

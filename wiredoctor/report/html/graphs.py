@@ -75,7 +75,7 @@ def chosen(groups: list[Group], connections: LimitedRows, names: list[str]) -> l
     """Return the connections that get graphs, at most MAX_GRAPHS.
 
     First come the connections of the worst finding of each group, then those of the second and the third worst. The remaining
-    graphs show the largest of the connections that end within the first FAR packets.
+    graphs show the largest of the connections that end within the first FAR packets. `names`: the captures by index.
     """
     wanted: dict[Place, None] = {}
     per_group = [sorted(group.findings, key=lambda f: (-(f.delay or 0.0), f.elapsed)) for group in groups]

@@ -209,7 +209,10 @@ def _places(ladder: Ladder, columns: _Columns, clock: Clock) -> tuple[list[_Plac
 
 
 def _height(wait: Wait, longest: float, tallest: int) -> tuple[int, bool]:
-    """Return the height of a wait in pixels (0: not drawn), and whether it is lower than to scale."""
+    """Return the height of a wait in pixels (0: not drawn), and whether it is lower than to scale.
+
+    A wait of `longest` seconds is `tallest` pixels high.
+    """
     if not wait.seconds or not (wait.of_finding or wait.waited_for or wait.seconds >= max(longest / 8, _REST)):
         return 0, False
     share = wait.seconds / longest * tallest

@@ -98,7 +98,7 @@ def _end(connections: list[dict[str, Any]], side: str) -> str:
 
 
 def _exchanges(report: Report, here: pl.Expr, rows: Rows) -> Iterator[dict[str, Any]]:
-    """Yield the exchanges during which a packet of the ladder was captured, from an exchange's first frame to its last one."""
+    """Yield the exchanges between whose first and last frame at least one packet of the ladder lies."""
     import numpy as np
     import polars as pl
 

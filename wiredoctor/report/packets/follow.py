@@ -16,7 +16,7 @@ UNMASKED = "the following bytes are shown as sent, without masking"
 _SHOWN = [chr(code) if 0x20 <= code < 0x7F else f"\\x{code:02x}" for code in range(256)]
 _LINES = re.compile(rb"[^\n]*\n?")
 _PIECE = 4096
-"""The number of bytes after which a line without a line end is broken."""
+"""Data without line ends is broken into lines of at least this many bytes."""
 
 
 class Window(NamedTuple):

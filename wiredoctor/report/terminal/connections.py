@@ -177,7 +177,10 @@ def _extremes(connections: pl.LazyFrame) -> pl.DataFrame:
 def _columns(
     most: Mapping[str, Any], known: Mapping[str, Clock], names: Mapping[str, str], *, has_times: bool
 ) -> tuple[dict[str, Field], dict[str, Field]]:  # fmt: skip
-    """Return two dictionaries of columns by name: those that are always shown, and those that are shown if there is room."""
+    """Return two dictionaries of columns by name: those that are always shown, and those that are shown if there is room.
+
+    `most`: the largest numbers and text lengths in the list. `known`: the clock of each capture. `names`: the texts for captures.
+    """
     time = Field("time (s)", max(8, len(clock(most["end"], most["end"]))))
     of_day = Field("time of day", max([11, *(one.width for one in known.values())]))
     base = {

@@ -191,7 +191,7 @@ def place_line(finding: Finding) -> str:
 
 
 def plain(finding: Finding, *, date: bool = False) -> str:
-    """Format a finding on one line: the time of day at which it began, severity, title and place."""
+    """Format a finding on one line: the time of day at which it began (with `date`, also the date), severity, title and place."""
     lost = f" ({duration(finding.delay)})" if finding.delay and duration(finding.delay) not in finding.title else ""
     return clean(f"{began_now(finding, date=date)} {finding.severity.upper():7} {finding.title}{lost}; {place_line(finding)}")
 

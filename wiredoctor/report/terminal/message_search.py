@@ -33,7 +33,10 @@ _UNSEEN = re.compile("[\u00ad\u200b-\u200d\u2060\ufeff]")
 _STATE_END = r"(?=[NIDVEOU-][NIUPRD-](?![\w-]))"
 """A pattern for the cookie flags at the end of a termination state (haproxy's doc/configuration.txt section 8.5)."""
 _HAPROXY = re.compile(r"haproxy|\d/-?\d+/-?\d", re.IGNORECASE)
-"""A pattern for the name of haproxy, or the timers in its log. In other text, four capital letters are just a word."""
+"""A pattern that shows that a text is from haproxy: its name, or the timers in its log.
+
+In other texts, four capital letters are a word, not a termination state.
+"""
 _FLAGS = re.compile(r"(?:(?<![\w.:])(?:0|[1-5][0-9]{2})\s+\"?|flags?\W{1,5})((?:[A-Z]{2,5},){0,9}[A-Z]{2,5})(?![\w-])")
 """A pattern for Envoy's response flags after a status or a name."""
 

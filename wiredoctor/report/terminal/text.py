@@ -245,7 +245,10 @@ def write_group(
     report: Report | None = None,
     detail: Detail = Detail.FULL,
 ) -> None:
-    """Write a problem: what happened, its evidence, and the remedy. With a `report`, also write the next commands."""
+    """Write a problem: what happened, its evidence, and the remedy. With a `report`, also write the next commands.
+
+    `several`: the report covers several captures, so the capture is named.
+    """
     worst = group.worst
     label = worst.severity.upper().ljust(9)
     writer.paragraph((label, SEVERITY_STYLE[worst.severity]), (group.title, "bold"), _extent(group), hang=len(label))
