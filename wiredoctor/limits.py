@@ -128,17 +128,17 @@ SCRATCH = Limit(
 )  # fmt: skip
 DATAGRAMS = Limit(
     "incomplete-datagrams", "decode", 4_096, "datagrams",
-    "Fragments that wait for the rest of their datagram. Linux keeps 4 MB of them (ipfrag_high_thresh), about as many",
+    "Datagrams with missing fragments. Linux keeps 4 MB of fragments (ipfrag_high_thresh), which is about as many datagrams",
     "{limit} with missing fragments are kept; the oldest were dropped, {count} of them",
 )  # fmt: skip
 DATAGRAM_BYTES = Limit(
     "incomplete-datagram-bytes", "decode", 16 * _MIB, "bytes",
-    "Bytes of fragments that wait for the rest of their datagram, for fragments of the largest size",
+    "Bytes of datagrams with missing fragments, because fragments may be as large as 64 KiB",
     "{limit} of datagrams with missing fragments are kept; the oldest were dropped, {count} of them",
 )  # fmt: skip
 TUNNELS = Limit(
     "fragmented-tunnels", "decode", 4_096, "datagrams",
-    "Fragmented UDP datagrams to the port of a tunnel whose later fragments are kept: the limit for datagrams that wait",
+    "Fragmented UDP datagrams to the port of a tunnel whose later fragments are kept: as many as datagrams with missing ones",
 )  # fmt: skip
 HEADERS = Limit(
     "headers", "decode", 64, "headers of a packet",
@@ -180,8 +180,8 @@ HOLES = Limit(
 )  # fmt: skip
 COPIES = Limit(
     "copies", "tcp", 1 << 17, "packets",
-    "A packet may be a copy of one that came up to 100 ms earlier, or 10 s if it may have been queued in a router. The "
-    "limit bounds the packets to compare, whatever their timestamps: in 100 ms, a link with 10 Gbit/s carries 80,000 full "
+    "Earlier packets with which a packet is compared, because it may be a copy of one of them. They came up to 100 ms "
+    "earlier, or 10 s if the packet may have been queued in a router. In 100 ms, a link with 10 Gbit/s carries 80,000 full "
     "packets",
 )  # fmt: skip
 REORDERED = Limit(
@@ -261,7 +261,7 @@ TLS_HELLO = Limit(
 )  # fmt: skip
 PIPELINED = Limit(
     "waiting-requests", "http", 4_096, "requests",
-    "Requests waiting for their responses: pipelining browsers sent a few dozen, benchmarks some hundred",
+    "Requests waiting for their responses: pipelining browsers sent a few dozen, benchmarks a few hundred",
     "{count:connection was|connections were} not read further, because more than {limit} were waiting for a response",
 )  # fmt: skip
 INTERIM = Limit(
@@ -272,7 +272,7 @@ INTERIM = Limit(
 )  # fmt: skip
 TRAILER = Limit(
     "trailer", "http", 256 * _KIB, "bytes",
-    "Bytes of the fields after a chunked body: as in a header section",
+    "Bytes of the fields after a chunked body: as many as in a header section",
     "{count:trailer section was|trailer sections were} longer than {limit}; the following data was not read",
 )  # fmt: skip
 WAITING = Limit(
@@ -351,7 +351,7 @@ SETTLED_CANDIDATES = Limit(
 LIVE_PAIRED = Limit(
     "live-paired", "rules", 8_192, "exchanges",
     "The newest exchanges of a live capture, which are searched for failures at a gateway in a twentieth of a second. "
-    "Failures that are not decided while their exchanges are among these are left to the final report",
+    "A failure whose cause is not known while its exchange is among these is left to the final report",
 )  # fmt: skip
 SUMMARIES_TOGETHER = Limit(
     "summaries-together", "rules", 200_000, "connections and exchanges",

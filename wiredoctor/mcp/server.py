@@ -177,7 +177,7 @@ class Tools:
             Words | None, Field(description="Only if the masked request target contains this text")
         ] = None,
         slower_than: Annotated[Seconds | None, Field(description="Only exchanges that took at least this many seconds")] = None,
-        slowest_first: Annotated[bool, Field(description="By time taken, not by connection")] = False,
+        slowest_first: Annotated[bool, Field(description="Sort by duration, longest first, not by connection")] = False,
         limit: Limit = 50,
         offset: Offset = 0,
     ) -> Exchanges:

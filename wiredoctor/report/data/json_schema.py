@@ -300,15 +300,15 @@ EXCHANGE = _object(
             },
             tries=_list(
                 _object(
-                    "an exchange at the back, or a connection attempt without a request",
+                    "an exchange between gateway and server, or a connection attempt without a request",
                     connection=_integer("its connection"),
                     exchange=_or_null(_integer("its index; null for a connection without a request")),
                 ),
-                "attempts of the gateway for this exchange, in order; empty at the back",
+                "attempts of the gateway to forward this exchange, in order; empty if the role is back",
             ),
             front=_or_null(
                 _object(
-                    "the exchange at the front for which it was sent; null at the front, and if unknown",
+                    "the client's exchange for which the gateway sent this one; null if the role is front, or if unknown",
                     connection=_integer("its connection"),
                     exchange=_integer("its index"),
                 )
