@@ -30,7 +30,7 @@ _VARIANTS = {  # magic number -> (bytes between the file header and the first re
     _IXIA_US: (4, 1_000),
 }
 _HEADERS = {_STANDARD: (_PLAIN, _MODIFIED_HEADER, _NOKIA), _MODIFIED: (_MODIFIED_HEADER, _OLDER_MODIFIED)}
-"""The possible record headers for each ambiguous magic number, the more likely one first; all others have _PLAIN."""
+"""The possible record headers for each ambiguous magic number, the most likely one first. Other files have _PLAIN headers."""
 
 _FILE_HEADER = 24
 _RESERVED, _FCS = 0x03FF0000, 0xFC000000

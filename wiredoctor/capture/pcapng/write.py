@@ -38,9 +38,10 @@ def section(program: str, comments: Sequence[str] = ()) -> bytes:
 
 
 def interface(described: Interface, seconds: int = 0, fcs: int | None = None) -> bytes:
-    """Return an Interface Description Block. Timestamps on the interface count nanoseconds from `seconds` after 1970.
+    """Return an Interface Description Block.
 
-    fcs: the length in bits of the frame check sequence at the end of each packet, if known.
+    `seconds`: the time, in seconds since 1970, from which timestamps on the interface count nanoseconds. `fcs`: the length in
+    bits of the frame check sequence at the end of each packet, if known.
     """
     options: list[Option] = [(_RESOLUTION, b"\x09")]
     if described.name:

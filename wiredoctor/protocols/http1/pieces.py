@@ -4,7 +4,7 @@ A flight is a series of packets of one body with gaps below 5 ms, which the send
 sender had to wait for ACKs or for the receiver's window (core/lumps.py). A burst combines everything within two round trips; over
 a long path it contains events that were sent separately.
 
-A lump is a flight released by a buffer: events after a long wait, in less time than a program needs to generate them.
+A lump is a flight that a buffer had held back: after a long wait, its events arrive faster than a program generates them.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ GAP = 5 * MILLISECOND
 CHUNK_GAP = 10 * MILLISECOND
 """Chunks that are less than this time (ns) apart were sent together; only their number matters."""
 LONGEST = 20 * MILLISECOND
-"""The maximum duration of a lump in ns. Gaps in which the sender waited for the receiver are subtracted.
+"""The maximum duration in ns of a lump (events that a buffer released together).
 
-This is less than 5 % of any wait before a lump.
+Gaps in which the sender waited for the receiver are subtracted. This is less than 5 % of any wait before a lump.
 """
 MAX_PER_PACKET = MILLISECOND // 2
 """The maximum time in ns per packet of a lump with one event per packet: no program generates 2,000 events a second."""
@@ -33,7 +33,7 @@ LARGE = 10
 LARGEST = 1024
 """Larger chunks are counted as chunks of this size in bytes. This bounds memory and keeps the median of small chunks exact."""
 SHOWN = 3
-"""The maximum number of lumps whose packets are stored."""
+"""The maximum number of lumps (events that a buffer released together) whose packets are stored."""
 EARLY = 2
 """The maximum number of chunks of the first flight that are counted."""
 
