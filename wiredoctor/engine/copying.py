@@ -219,8 +219,9 @@ def _copy_packets(
 
 
 def _with_packets(one: Interface) -> Interface:
-    """Return an interface with LINKTYPE_USER0 if it has no link type, otherwise unchanged. Programs cannot read packets without
-    one.
+    """Return an interface with LINKTYPE_USER0 if it has no link type, otherwise unchanged.
+
+    Programs cannot read packets without a link type.
     """
     return one._replace(link_type=147) if one.link_type == NO_PACKET else one
 

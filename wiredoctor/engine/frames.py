@@ -226,10 +226,10 @@ _EXTRAS = (
     *("response_held_frames", "response_held_times"),
     *(f"response_{name}_time" for name in _LIMITED),
 )
-"""The columns that are computed from Extra."""
+"""The columns that are computed from objects of class Extra."""
 
 _NOT_COUNTED = {"response_bursts": -1}
-"""The values that `_bursts` replaces, in columns of _EXTRAS."""
+"""The values, by column of _EXTRAS, for exchanges without an Extra object; `_bursts` replaces them."""
 
 
 def _extra_part(extras: Sequence[Extra]) -> pl.DataFrame:

@@ -28,7 +28,7 @@ _HEAD bytes are tried first, then _LONGEST_HEAD bytes, which is more than the lo
 _LEAST = 24
 """The size in bytes of a pcap file header."""
 _PAGE = 1 << 12
-"""The gap in bytes between the positions of two files, so a position just before a file is not in the previous file."""
+"""The number of unused positions between two files, so a position just before a file is not in the previous file."""
 
 
 class CaptureFiles:
@@ -55,7 +55,7 @@ class CaptureFiles:
         self.is_disorder_proved = False
         """True if connections show that packets are slightly out of order."""
         self.lanes: list[Lanes | None] = [None] * len(members)
-        """For each file: the order in which its packets are read, if they must be sorted by time; otherwise None."""
+        """For each file that must be sorted: its parts that are in time order (see core/sorting.py); None for any other file."""
         self.origin: int | None = None
         """The time of the earliest packet in ns since 1970, once `time_order.examine` has found it; before that, None."""
         self._opened = opened
@@ -140,7 +140,10 @@ def open_capture_records(capture: CaptureFiles) -> Records:
 
 
 def _open_file(source: Source, name: str, lanes: Lanes | None) -> Records:
-    """Return the records of a file, sorted by time if `lanes` are given. Raise CaptureError if the format is unknown."""
+    """Return the records of a file. Raise CaptureError if the format is unknown.
+
+    `lanes`: the parts of the file that are in time order, if it must be sorted by time; otherwise None.
+    """
     return open_records(source, name) if lanes is None else SortedRecords(source, name, lanes)
 
 

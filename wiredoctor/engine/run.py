@@ -79,7 +79,7 @@ class Analysis:
         self.met = LimitsReached()
         self.found = CandidateStore(folder)
         self.reported_tries: pl.DataFrame | None = None
-        """In a live capture, the rows of the table `tries` on which the findings reported so far depend; otherwise None."""
+        """In a live capture: rows of tables.TRIES (forwarded requests) on which reported findings depend; otherwise None."""
         self.connections = BatchSpill(CONNECTIONS, folder)
         self.exchanges = BatchSpill(STORED_EXCHANGES, folder)
         wanted = {name for module in modules.values() for name in module.tables}

@@ -101,7 +101,7 @@ class SecondPass:
 
     `connections` returns the rows of tables.CONNECTIONS, so reading can stop after the last packet of the requested connections.
     `cutoffs` are those of the first pass. With `secrets`, nothing is redacted. With `people`, secrets are replaced by marks that
-    people cannot mistake for sent text.
+    people cannot mistake for text of the capture.
     """
 
     def __init__(

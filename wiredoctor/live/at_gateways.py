@@ -64,9 +64,9 @@ GATEWAY = (502, 503, 504)
 """The status codes with which a gateway reports that the server behind it failed."""
 
 UNORDERED = 256
-"""The number of oldest stored exchanges that are searched for the latest time at which a dropped exchange may have ended.
+"""The number of oldest stored exchanges whose latest end is used. All exchanges that were dropped ended before that time.
 
-One is not enough, because stored rows are only nearly in order of their end.
+The end of the oldest one is not enough, because stored rows are only nearly in order of their end.
 """
 
 _UNKNOWN = -LATE, LATE, None
@@ -100,7 +100,10 @@ class Group:
     servers: set[tuple[str, str]] = field(default_factory=set[tuple[str, str]])
 
     def add(self, place: tuple[int, int | None], start: int, end: int, *, front: bool) -> None:
-        """Add an exchange that started at `start` (ns). `end` (ns) is the end of a front, or the start of any other exchange."""
+        """Add an exchange that started at `start` (ns). `front`: it is an exchange of a client with a gateway.
+
+        `end` (ns): the end of that exchange if `front` is true, otherwise its start.
+        """
         self.places.add(place)
         if front and place[1] is not None:
             self.fronts.add((place[0], place[1]))

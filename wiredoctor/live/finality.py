@@ -58,7 +58,7 @@ class PendingFindings:
     modules: Mapping[str, RuleModule]
     chosen: Sequence[str]
     held_connections: frozenset[int] = frozenset()
-    """The connections of the candidates in HeldCandidates, which may explain candidates here."""
+    """The connections of the candidates in HeldCandidates. These may explain candidates in this object."""
     _candidates: dict[str, pl.DataFrame] = field(default_factory=dict[str, pl.DataFrame])
     _exchanges: pl.DataFrame = field(default_factory=lambda: EXCHANGES.empty().select(ANSWERED))
     _connections: pl.DataFrame = field(default_factory=CONNECTIONS.empty)
@@ -185,9 +185,10 @@ class PendingFindings:
     def _after_gateways_and_stalls(
         self, candidates: Mapping[str, Rows], seen: GatewaySearch | None, groups: Collection[Group]
     ) -> tuple[Mapping[str, Rows], pl.DataFrame | None]:
-        """Return the candidates after the changes that gateways and stalls cause, and the rows of tables.TRIES for these groups.
+        """Change candidates that are explained by a gateway or a stall. Return all candidates, and rows of tables.TRIES.
 
-        Without groups, only stalls change candidates, and the second value is None.
+        These rows are the requests in `groups` that gateways forwarded. Without groups, only stalls change candidates, and the
+        second value is None.
         """
         if seen is None or not groups:
             return rule_engine.after_stalls(candidates), None
