@@ -11,7 +11,7 @@ from wiredoctor.core.packet import Packet
 from wiredoctor.core.segment import ACK, NEVER, RST, Segment
 
 LONGEST: Final = 1 << 60
-"""The maximum time difference in nanoseconds. The sum of three of them must fit in 64 bits."""
+"""The value in ns to which round trips are limited before they are added. The sum of three such values fits in 64 bits."""
 
 
 def acknowledge(connection: Connection, own: Side, peer: Side, packet: Packet, segment: Segment, most: i64) -> None:

@@ -24,7 +24,7 @@ NAMED_FILES: Final = 3
 """The maximum number of damaged files that are reported by name; any others are only counted."""
 LEAST_BLOCK: Final = 1 << 14
 BLOCKS: Final = 1 << 24
-"""The target for the total size in bytes of the blocks of all open files."""
+"""The memory in bytes for the read buffers (blocks) of all open files together; each has at least LEAST_BLOCK bytes."""
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)

@@ -184,20 +184,19 @@ def lateness(own: Side, packet: Packet) -> i64:
 
 
 def has_waited(own: Side, packet: Packet, pause: i64, rtt: i64) -> bool:
-    """Return whether at least half of the pause before a data packet also passed by its sender's clock. Return True if that is
-    unknown.
+    """Return whether the sender of a data packet really paused before it, or True if that is unknown.
 
-    The pause is `pause` minus the round trip `rtt` (ns). If less time passed by the sender's clock, the packet was sent earlier
-    and delayed in transit.
+    The captured pause is `pause` minus the round trip `rtt` (ns). If the sender's clock advanced by less than half of it, the
+    packet was sent earlier and delayed in transit.
     """
     late = lateness(own, packet)
     return agrees(own, i64(NEVER) if late == NEVER else pause - late, pause, rtt)
 
 
 def agrees(own: Side, by_clock: i64, pause: i64, rtt: i64) -> bool:
-    """Return whether at least half of a captured pause also passed by the sender's clock. Return True if that is unknown.
+    """Return whether the sender's clock advanced by at least half of a captured pause, or True if that is unknown.
 
-    `by_clock`: the pause by the sender's clock in ns, or NEVER. The captured pause is `pause` minus the round trip `rtt` (ns).
-    `by_clock` may be one tick too short.
+    `by_clock`: the time in ns by which the clock advanced, which may be one tick too short; NEVER if it is unknown. The captured
+    pause is `pause` minus the round trip `rtt` (ns).
     """
     return by_clock == NEVER or 2 * (by_clock + unit_of(own)) >= pause - rtt

@@ -72,7 +72,7 @@ class Previous:
         self.longest: i64 = 0
         """The size in bytes of the longest segment of this side."""
         self.longest_occurred: i64 = 0
-        """The number of segments of the longest size that more of the same message followed immediately."""
+        """The number of segments of size `longest` after which more data of the same message followed immediately."""
         self.path_mss: i64 = 0
         """The minimum size in bytes of a segment that counts as full; 0 while the MSS is used."""
         self.pause_start: i64 = NEVER
@@ -473,7 +473,7 @@ class Connection:
         """The frame number of the first packet of the second side."""
         self.last_frame: i64 = NEVER
         self.last_clock: i64 = NEVER
-        """The watermark (ns) at the last packet."""
+        """The watermark at the last packet of the connection: the latest time (ns) of all packets of the capture up to it."""
         self.start: i64 = NEVER
         self.end: i64 = NEVER
         self.progress_frame: i64 = NEVER

@@ -148,9 +148,9 @@ def write_ends(out: BytesWriter, key: bytes, direction: i64) -> None:
 
 
 def write_end(out: BytesWriter, key: bytes, size: i64, end: i64) -> None:
-    """Write an address (`size` bytes, in two halves) and a port of `key`.
+    """Write an address, in two halves, and a port: those of the source in `key` if `end` is 0, of the destination if it is 1.
 
-    They are those of the source if `end` is 0, otherwise those of the destination.
+    `size`: the length of the address in bytes.
     """
     at = end * size
     if size == 4:

@@ -25,17 +25,23 @@ class Cutoffs:
         self.min_ack_delay: i64 = UNREACHABLE
         """The minimum delay of the ACK that a segment waited for."""
         self.max_ack_delay: i64 = 510 * MILLISECOND
-        """The maximum delay of an ACK that a segment waited for. A later segment is not taken for a tail loss probe."""
+        """The maximum delay of the ACK that a segment waited for.
+
+        It is also the maximum time, minus a round trip, between a small segment and its tail loss probe.
+        """
         self.max_quick_ack: i64 = -UNREACHABLE
         """The maximum delay of an ACK that counts as prompt."""
         self.min_lateness: i64 = UNREACHABLE
-        """The minimum time, minus round trips, after which the end of a message counts as late although the ACK was prompt."""
+        """The minimum time, minus a round trip, between a full segment and the last segment of its message.
+
+        If the last segment comes later although the ACK was prompt, its program wrote late.
+        """
         self.min_probe_wait: i64 = 200 * MILLISECOND
-        """The minimum time after which a segment may have been sent as a tail loss probe."""
+        """The minimum time, minus a round trip, between a small segment and its tail loss probe."""
         self.min_cork_wait: i64 = UNREACHABLE
-        """The minimum time between the ACK of full segments and the small end of their message, minus round trips."""
+        """The minimum time, minus round trips, from the ACK of a message's full segments to its short last segment."""
         self.max_cork_wait: i64 = -UNREACHABLE
-        """The maximum for the same time as `min_cork_wait`; a quarter of a round trip is added as tolerance."""
+        """The maximum of the time of which `min_cork_wait` is the minimum; a quarter of a round trip is added as tolerance."""
         self.min_stall: i64 = UNREACHABLE
         """The minimum time without progress before the retransmission that ended it."""
         self.min_retransmission_delay: i64 = 50 * MILLISECOND
@@ -45,7 +51,7 @@ class Cutoffs:
         self.min_closed_window: i64 = 20 * MILLISECOND
         """The minimum time for which a window was closed."""
         self.min_window_wait: i64 = UNREACHABLE
-        """The minimum time for which a sender waited because the receiver refused data, or until its override timer ran out."""
+        """The minimum delay of a sender whose data was refused, or whose override timer sent data into a small window."""
         self.min_run: i64 = UNREACHABLE
         """The minimum number of segments in a run of small segments; 2 are enough if the run continues in another message."""
         self.max_run: i64 = -UNREACHABLE

@@ -19,12 +19,11 @@ from wiredoctor.core.records import ACROSS, AHEAD, LATEST, LEAST, SHUFFLED, Reco
 from wiredoctor.core.segment import ACK, FIN, SYN
 
 FEW: Final = 5
-"""If fewer packets than this are earlier than the latest time, they were only late. If more are, a clock may have been set back.
-"""
+"""If timestamps go back for at least this many packets in a row, a clock may have been set back. Fewer packets were only late."""
 OFTEN: Final = 8
-"""The maximum number of times that a clock is assumed to have been set back."""
+"""If timestamps go back at more places than this, a clock only counts as set back where connections show it."""
 MAX_PARTS: Final = 1 << 16
-"""The maximum number of steps back that are examined."""
+"""The maximum number of places where timestamps go back that are examined in a file."""
 FLOWS: Final = 1 << 16
 """The maximum number of connections whose newest packets are kept."""
 NEAR: Final = 1 << 24
@@ -44,11 +43,14 @@ class Part:
         self.earliest_before: i64 = LATEST if before is None else before.earliest
         self.latest_before: i64 = -LATEST if before is None else before.latest
         self.behind: i64 = 0
-        """The number of packets before the first one that is not earlier than `latest_before`."""
+        """The number of packets at the beginning of this part that are all earlier than `latest_before`."""
         self.is_behind: bool = before is not None
         self.for_order: i64 = 0
         self.for_clock: i64 = 0
-        """The number of packet pairs whose file order is right, so a clock was set back. `for_order` counts the other pairs."""
+        """The number of packet pairs that show that a clock was set back, because they are in the right order in the file.
+
+        `for_order` counts the pairs that are in the wrong order in the file, so their times are right.
+        """
 
     def add(self, time: i64) -> None:
         """Add the time of the next packet."""
@@ -62,9 +64,9 @@ class Part:
                 self.is_behind = False
 
     def may_be_clock(self) -> bool:
-        """Return whether the overlap in time with the part before suggests that a clock was set back before this part.
+        """Return whether the times of this part and the previous one suggest that a clock was set back between the two.
 
-        This is only used if no connection has packets on both sides of that place.
+        This is only used if no connection has packets in both parts.
         """
         overlap = min(self.latest, self.latest_before) - max(self.earliest, self.earliest_before)
         longer = max(self.latest - self.earliest, self.latest_before - self.earliest_before)
@@ -118,11 +120,11 @@ class Disorder:
         self.newest: dict[int, Part] = {}
         """The newest part of each interface."""
         self.parts: list[Part] = []
-        """All parts that begin with a step back."""
+        """All parts that begin where timestamps go back."""
         self.has_more: bool = False
-        """True if there are more than MAX_PARTS."""
+        """True if timestamps go back at more than MAX_PARTS places."""
         self.highest: i64 = -LATEST
-        """The latest time since the last step back."""
+        """The latest time since timestamps last went back far enough to begin a new part."""
         self.highest_interface: i64 = -1
         self.was_old: bool = False
         """True if the previous packet was more than a day older than the latest one."""

@@ -16,8 +16,8 @@ class Events:
         self.probe_frame: i64 = 0
         """The frame number of the tail loss probe that the segment acknowledges."""
         self.stall: Stall | None = None
-        """The stall that the segment ends as the first advancing ACK after a retransmission."""
+        """The stall that ends with the segment, which is the first ACK of more bytes after a retransmission."""
         self.closure: ClosedWindow | None = None
-        """The closed window after which the segment is the first new data."""
+        """The closed window that delayed the segment; the segment is the first new data since the window opened again."""
         self.run: Run | None = None
         """The run of small segments that the segment continues."""

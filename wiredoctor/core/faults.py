@@ -110,7 +110,7 @@ def find_contradiction(reader: Reader, message: Message, exchange: Exchange, how
 
 
 def check_chunk(reader: Reader, line: bytes, frame: i64, time: i64, offset: i64) -> None:
-    """Report as a fault a line that is not a chunk size line, or bytes after a chunk that are not CRLF.
+    """Report a fault in chunk framing: a line that is not a chunk size line, or bytes other than CRLF after a chunk.
 
     Report nothing if it is uncertain which request the response answers. The request may be a HEAD, and then the framing fields
     of the response describe a body that does not exist.
@@ -221,9 +221,9 @@ def settle_answer(reader: Reader, exchange: Exchange | None, is_answer: bool) ->
 
 
 def find_response_excess(reader: Reader, exchange: Exchange) -> str:
-    """Return the fault of a complete response after which the server sends bytes that begin no new response.
+    """Return the name of the fault if the bytes after a complete response do not begin a new response.
 
-    Return "" if there may be another reason for these bytes.
+    Return "" if these bytes may have another reason.
     """
     response = exchange.response
     if response is None or response.reason != COMPLETE:
@@ -236,7 +236,7 @@ def find_response_excess(reader: Reader, exchange: Exchange) -> str:
 
 
 def find_request_excess(request: Message | None, ack: i64) -> str:
-    """Return the name of the fault if a client sends bytes after a complete request that begin no new request.
+    """Return the name of the fault if the bytes after a complete request do not begin a new request.
 
     Return "" if this is not a fault. `ack`: the acknowledgment of the packet with these bytes, as an offset.
     """

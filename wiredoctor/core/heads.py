@@ -119,7 +119,7 @@ class Lines:
         self.value: i64 = value
         self.following: dict[bytes, Lines] = {}
         self.newest: Lines | None = None
-        """The node of the line that followed last time."""
+        """The newest node in `following`: its line came after the line of this node the last time."""
         self.head: Head | None = None
 
 

@@ -22,12 +22,12 @@ IPV4: Final = 4
 IPV6: Final = 5
 TCP: Final = 6
 INSIDE_IP: Final = 7
-"""The number of a header whose kind is in `Headers.inside`: an IPv6 extension header, or what an IP packet contains."""
+"""The header number of an IPv6 extension header or of the header inside an IP packet; `Headers.inside` has its protocol."""
 AUTHENTICATION: Final = 8
 ETHERNET: Final = 9
 VLAN: Final = 10
 TAG: Final = 11
-"""The number of all headers that tags.py reads; `Layers.type` has the EtherType, which shows the kind of header."""
+"""The header number that all headers read by tags.py share; their EtherType (`Layers.type`) distinguishes them."""
 LLC: Final = 12
 MPLS: Final = 13
 PPPOE: Final = 14
@@ -44,7 +44,7 @@ COOKED_2: Final = 24
 LOOPBACK: Final = 25
 CISCO_HDLC: Final = 26
 RARE_LINK: Final = 27
-"""The number of all headers that rare_links.py reads; `Layers.type` has the link type, which shows the kind of header."""
+"""The header number that all headers read by rare_links.py share; their link type (`Layers.type`) distinguishes them."""
 
 CUT_LINK: Final = 0x100
 CUT_IP: Final = 0x101

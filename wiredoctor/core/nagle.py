@@ -19,11 +19,14 @@ from wiredoctor.core.waits import Claim, Nagle
 
 SWAPPED: Final = MILLISECOND
 CLOSE: Final = 2 * MILLISECOND
-"""The longest gap in ns between two small segments that is too short for a timer, if it is also at most one round trip."""
+"""If two small segments are at most this many ns and at most one round trip apart, no timer sent the second one."""
 ALONE: Final = 150 * MILLISECOND
-"""The time in ns in which neither Linux's tail loss probe nor its cork timer (200 ms) sends more after a lone segment."""
+"""If a segment follows less than this many ns after one that is alone in flight, no timer sent it: those of Linux take longer.
+
+The timers are that of the tail loss probe and the cork timer (200 ms).
+"""
 MAX_CLAIMS: Final = 1_024
-"""The maximum number of claims that wait for a millisecond to pass; it matters if timestamps do not advance."""
+"""The maximum number of undecided claims (`settle_claims`) besides the first; only reached if timestamps do not advance."""
 
 
 def nagle_of(own: Side) -> Nagle:

@@ -89,7 +89,10 @@ class Ordering:
         """Packets with earlier times than those before them; it is not known yet whether the clock or the order is wrong."""
         self.for_order: i64 = 0
         self.for_clock: i64 = 0
-        """The number of packet pairs whose file order is right, so a clock was set back. `for_order` counts the other pairs."""
+        """The number of packet pairs that show that a clock was set back, because they are in the right order in the file.
+
+        `for_order` counts the pairs that are in the wrong order in the file, so their times are right.
+        """
         self.sorts: bool = False
         """True after a packet was out of order: from then on, headers are read in file order."""
         self.is_known: bool = False

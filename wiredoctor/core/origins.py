@@ -43,14 +43,22 @@ SMALL_SEGMENT: Final = 536
 NEAR_TTL: Final = 2
 """The maximum difference in hops between packets of one host, because the path of a connection may change."""
 COUNTED: Final = 3
-"""The minimum number of packets with successive identifications; the first may be a SYN-ACK, whose identification is 0 on Linux.
+"""After this many packets with successive IP identifications, a side counts as incrementing its identification.
+
+The first of them may be a SYN-ACK, whose identification is 0 on Linux.
 """
 SHORTEST_RTT: Final = 2 * MILLISECOND
-"""The minimum round trip in ns that is compared: half of a shorter one is less than the jitter of capture timestamps."""
+"""The minimum round trip in ns for judging whether a reply came too early, which means within half of the round trip.
+
+Half of a shorter round trip is less than the jitter of capture timestamps.
+"""
 OVERTAKEN: Final = MILLISECOND
 """The maximum time in ns for which two packets of one host may be captured in the wrong order."""
 REST: Final = 1_000 * MILLISECOND
-"""An RST responds to, or overtakes, only packets that are at most this old in ns, or four round trips if these are longer."""
+"""The time in ns after which a packet is too old: no RST responds to it, and none overtakes it.
+
+If four round trips are longer, an RST may respond to a packet for that time.
+"""
 BURST: Final = 20 * MILLISECOND
 """The time in ns within which a device that injects an RST often sends several."""
 

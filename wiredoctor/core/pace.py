@@ -39,7 +39,7 @@ SHARE: Final = 8
 The fraction comes from the recordings described at OFTEN.
 """
 OFTEN: Final = 8
-"""If a side has written this often without waiting for an ACK, its next write may coincide with an ACK by chance.
+"""If a side has written this many times without waiting for an ACK, its next write may coincide with an ACK by chance.
 
 The number comes from 368 recordings of programs that write at regular times (captures/lab/paces.py).
 """
@@ -51,10 +51,10 @@ AT_ONCE: Final = MILLISECOND // 4
 A tenth of the time from the capture point is added. The number comes from the same recordings as OFTEN.
 """
 QUICKEST: Final = MILLISECOND // 10
-"""The kernel sends held-back data within this time (ns) plus twice the mean of earlier releases, or AT_ONCE if that is shorter.
+"""After an ACK, the kernel sends held-back data within this time (ns) plus twice the mean of earlier times of this kind.
 
-If a processor wakes up for a program, it first sends an overdue ACK, and the program writes 0.13 ms later or more. Released
-segments followed within 0.1 ms. Both numbers come from the same recordings as OFTEN.
+The upper limit is AT_ONCE. If a processor wakes up for a program, it first sends an overdue ACK, and the program writes 0.13 ms
+later or more. Segments that waited for the ACK followed it within 0.1 ms. Both numbers come from the same recordings as OFTEN.
 """
 MAX_LATE: Final = 3 * MILLISECOND // 2
 """The upper bound in ns of AT_ONCE plus a tenth of the time from the capture point."""
@@ -63,9 +63,9 @@ SHORTEST: Final = 5 * MILLISECOND
 TOLERANCE: Final = MILLISECOND
 """The tolerance in ns within which gaps are equally long; a tenth of the gap is added."""
 LONGEST: Final = 2_000 * MILLISECOND
-"""The maximum time in ns for which the row of a segment waits for later gaps."""
+"""The maximum time in ns for which the row of a segment is held until later gaps between segments are known."""
 MAX_HELD: Final = 64
-"""The maximum number of waiting rows per side. If there are more, the oldest is decided by the known gaps."""
+"""The maximum number of held rows per side. If there are more, the gaps known so far decide whether the oldest is written."""
 
 ANSWERED_WITHIN: Final = 3 * MILLISECOND // 2
 """The maximum time in ns between an ACK and an answer on another connection if a read triggered that ACK."""

@@ -106,11 +106,11 @@ class HttpConnection:
         self.is_forced: bool = False
         """True if messages are read without waiting for bytes of the other direction."""
         self.previous_close: bool = False
-        """True if the response of the last exchange with a row announced the close."""
+        """True if the newest response in the table `exchanges` announced that the connection closes after it."""
         self.previous_end: i64 = NEVER
-        """The time at which the last exchange with a row ended."""
+        """The time at which all exchanges that are already in the table `exchanges` had ended."""
         self.previous_end_offset: i64 = NEVER
-        """The stream offset at which the response of the last exchange with a row ended."""
+        """The offset in the server's stream at which the newest response in the table `exchanges` ended."""
         self.unanswered: i64 = 0
         """The number of exchanges without a final response; `waiting` is the first of them."""
         self.outstanding: i64 = 0

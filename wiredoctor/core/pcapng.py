@@ -87,7 +87,7 @@ class PcapngRecords(Records):
         """One shared object for all equal interfaces, because a malicious file may describe millions of them."""
         self.clocks: dict[int, InterfaceClock] = {}
         self.clock: InterfaceClock = InterfaceClock(Interface(NO_PACKET), 0)
-        """The interface clock clocks[clock_of]."""
+        """The clock of the newest packet's interface, which has the number `clock_of`."""
         self.clock_of: i64 = -1
 
     def next(self, packet: Packet) -> bool:

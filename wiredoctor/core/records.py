@@ -29,7 +29,7 @@ SHUFFLED: Final = 50_000_000
 """
 
 AHEAD: Final = 86_400_000_000_000
-"""The maximum time in ns (a day) by which one packet alone advances the watermark; more may be a damaged timestamp."""
+"""The maximum time in ns (a day) by which one packet advances the watermark. A packet further ahead may have a wrong time."""
 
 ACROSS: Final = 500_000_000
 """The maximum disorder in ns between interfaces: dumpcap delivers their packets in blocks; 190 ms were measured."""

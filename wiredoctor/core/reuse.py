@@ -27,7 +27,7 @@ FAR: Final = 1 << 20
 LEAST: Final = MILLISECOND
 """The minimum time in ns between two connections, in which a handshake, and usually a close, must take place."""
 PART: Final = 8
-"""A jump may be due to lost packets if each direction had sent at least 1/PART of its jump before."""
+"""If each side had sent at least 1/PART of the bytes by which its numbers jump, the jumps may be due to lost packets."""
 
 
 def is_near(connection: Connection, packet: Packet) -> bool:

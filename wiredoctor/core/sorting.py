@@ -37,7 +37,7 @@ class Lanes:
         self.set_back: list[int] = set_back
         self.packet: Packet = Packet()
         self.starts: array[int] = array("q")
-        """The offset of each run in the file."""
+        """The offset in the file of each run, which is a series of consecutive packets of one lane."""
         self.frames: array[int] = array("q")
         """The first frame of each run."""
         self.counts: array[int] = array("q")
@@ -172,7 +172,7 @@ class Lanes:
 
 
 class LaneRecords(Records):
-    """The records of one lane. `inner`: records of the file that were opened for this lane only."""
+    """The records of one lane (a part of the file that is in time order). `inner`: a reader of the file for this lane only."""
 
     def __init__(self, inner: Records, lanes: Lanes, lane: i64) -> None:
         super().__init__(inner.source)
@@ -213,11 +213,11 @@ class LaneRecords(Records):
         self.left, self.run = lanes.counts[self.run], lanes.following[self.run]
 
     def end(self) -> None:
-        """Do nothing: damage was found when the lanes were built."""
+        """Do nothing: damage was found when the file was divided into lanes."""
 
 
 class LaneFiles(Files):
-    """Gives a chain the lanes of one file, as if they were separate files.
+    """Presents the lanes of a file (its parts that are in time order) to a chain as if they were separate files.
 
     If packets have equal times, the one that comes first in the file is returned first.
     """
@@ -234,7 +234,7 @@ class LaneFiles(Files):
         return LaneRecords(inner, self.lanes, len(self.lanes.first_runs) - 1 - number)
 
     def close(self, number: i64, records: Records | None) -> str | None:
-        """Return None: damage was found when the lanes were built."""
+        """Return None: damage was found when the file was divided into lanes."""
         del number, records
         return None
 
@@ -256,7 +256,7 @@ class SortedRecords(ChainRecords):
         self.format = own.format
         self.interfaces = own.interfaces
         self.later: list[list[tuple[int, int]]] = [[] for _ in range(lanes.section + 1)]
-        """For each later section, the heap of its lanes."""
+        """For each section after the current one: a heap of its lanes. A clock was set back between sections."""
         for entry in self.due:
             self.later[lanes.sections[len(numbers) - 1 + entry[1]]].append(entry)
         for entries in self.later:
@@ -276,7 +276,7 @@ class SortedRecords(ChainRecords):
         return int(self.frame) * int(self.file_size) // max(int(self.total), 1)
 
     def activate(self) -> ChainFile | None:
-        """Continue with the lane whose next packet is the earliest. Return None if no lane is left."""
+        """Continue with the lane (a part in time order) whose next packet is the earliest. Return None if no lane is left."""
         file = super().activate()
         while file is None and self.later:
             self.due = self.later.pop(0)

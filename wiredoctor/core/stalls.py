@@ -159,7 +159,7 @@ class Stalls:
         return same_message and (data.room == NEVER or data.room >= packet.length)
 
     def may_be_corked(self, data: Previous, ack: Previous, packet: Packet, segment: Segment) -> bool:
-        """Return whether a TCP timer may have sent the small end of a message, long after its full segments were acknowledged.
+        """Return whether a timer may have sent the short last segment of a message, long after an ACK of its full segments.
 
         Corked data is sent one retransmission timeout after the last ACK (tcp_check_probe_timer in include/net/tcp.h of Linux).
         """
@@ -172,10 +172,10 @@ class Stalls:
     def shows_lateness(
         self, data: Previous, packet: Packet, segment: Segment, events: Events, small_start: bool
     ) -> bool:  # fmt: skip
-        """Return whether a segment after a prompt ACK gets a row, so rules can compare it with segments after delayed ACKs.
+        """Return whether to write a row for a segment after a prompt ACK, so rules can compare it with others.
 
-        The segment shows how late the program writes if no delayed ACK is involved. After a full segment, only the late end of a
-        message gets a row: in every download, many segments follow full segments and prompt ACKs.
+        It shows how late the program writes if no delayed ACK is involved. If the segment follows a full one, a row is only
+        written if it ends its message and comes late. Otherwise, every download would cause many rows.
         """
         if not (segment.part.http or is_unread(packet, segment)) or not small_start or events.nagle_off:
             return False

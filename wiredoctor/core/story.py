@@ -43,7 +43,7 @@ from wiredoctor.limits import LimitsReached
 SHORTEST_PAUSE: Final = 1_000 * MILLISECOND
 """A side was idle if it sent no new data for at least this many ns."""
 FORGET_EVERY: Final = 1 << 16
-"""Old first copies are dropped each time after this many packets of the capture."""
+"""The number of packets of the capture between two calls of `forget`, which drops old first copies of data."""
 
 
 class Story:
@@ -62,9 +62,9 @@ class Story:
         self.places: Places | None = None
         """Reads bytes of earlier packets; None if repeated bytes are not compared."""
         self.flights: list[Flight] = []
-        """Flights with first copies; old copies are dropped from time to time."""
+        """The `Flight` objects from which `forget` drops segments that are too old to be compared with retransmissions."""
         self.new_flights: list[Flight] = []
-        """Flights that began since old copies were last dropped. They contain no old copies the next time."""
+        """The `Flight` objects created since `forget` was last called. The next call skips them: they have no old segments."""
         self.next_forgetting: i64 = FORGET_EVERY
 
     def follow(self, connection: Connection, packet: Packet) -> None:

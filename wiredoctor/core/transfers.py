@@ -37,7 +37,7 @@ NO_WAY: Final = 200_000
 FINENESS: Final = 256
 """The number of parts of a round trip; ACKs in transit within one part count as one."""
 MAX_ROUNDS: Final = 1024
-"""The maximum number of round trips whose bytes in flight are compared. Of more, only every second, fourth, ... one is compared.
+"""The maximum number of round trips whose bytes in flight are stored. If there are more, only every second, fourth, ... one is.
 """
 FEWEST_ROUNDS: Final = 10
 SELDOM: Final = 4

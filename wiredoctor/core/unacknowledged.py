@@ -44,9 +44,9 @@ UNACKNOWLEDGED: Final = (
 """The cell names of `unacknowledged`."""
 
 WAITS_FOR_ACK: Final = 3_000_000_000
-"""The time in ns to wait for an ACK after the fourth copy, before a row is written early."""
+"""The time in ns for which an ACK may still come before a row is written early (see EARLY_ROW_COPIES)."""
 EARLY_ROW_COPIES: Final = 4
-"""The number of copies after which a row may be written early."""
+"""The number of copies after which a row may be written early: before it is known whether the data is acknowledged."""
 REPEATS: Final = 3
 """The minimum number of copies of acknowledged data that show that a side misses even the peer's small ACKs.
 

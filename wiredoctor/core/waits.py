@@ -46,13 +46,13 @@ class Nagle:
     def __init__(self) -> None:
         self.off_since: i64 = NEVER
         self.claim_time: i64 = NEVER
-        """The `time` of the first undecided claim."""
+        """The `time` of the first Claim that is neither proved nor refuted; NEVER if there is none."""
         self.claim_end: i64 = NEVER
-        """The `end` of the first undecided claim."""
+        """The `end` of the first Claim that is neither proved nor refuted; NEVER if there is none."""
         self.claim_next_end: i64 = NEVER
-        """The `next_end` of the first undecided claim."""
+        """The `next_end` of the first Claim that is neither proved nor refuted; NEVER if there is none."""
         self.later_claims: list[Claim] | None = None
-        """The other undecided claims, in the order of their times and ends."""
+        """All other objects of class Claim that are neither proved nor refuted, ascending by `time` and `end`."""
         self.probe_frame: i64 = NEVER
         self.probe_data_end: i64 = NEVER
         self.probe_end: i64 = NEVER
@@ -124,7 +124,7 @@ class Pace:
 
 @mypyc_attr(acyclic=True)
 class Stall:
-    """A time without progress that retransmissions of a side may end."""
+    """A time without new data, FIN or ACK of more bytes that retransmissions of a side may have ended."""
 
     def __init__(self) -> None:
         self.progress_frame: i64 = NEVER

@@ -50,7 +50,10 @@ WINDOW_STALLS: Final = (
 """The cell names of `window_stalls`."""
 
 ANSWER: Final = 50 * MILLISECOND
-"""If an ACK comes later than a round trip plus this time in ns, a segment that fit in the window was lost."""
+"""The time in ns, plus a round trip, within which a segment that fits in the opened window is acknowledged.
+
+If the ACK comes later, the segment was lost, so the window stall ended when the segment was sent.
+"""
 IN_A_ROW: Final = 1_000 * MILLISECOND
 """The maximum time in ns between consecutive stalls of one row."""
 LARGE_WINDOW: Final = 2
@@ -120,8 +123,8 @@ class WindowStalls:
     ) -> None:  # fmt: skip
         """If a timer sent a segment that fills a window smaller than a full segment, add the segment's wait to a row.
 
-        It counts only if the previous data had filled the window too, so the sender had more to send all the time, and if nothing
-        was in flight.
+        The wait counts only under two conditions: nothing was in flight, and the previous data had filled the window, too. Then
+        the sender had more to send all the time.
         """
         fills = segment.window_room == packet.length and packet.length < segment.mss and data.room <= 0
         if not fills or packet.length <= 1 or segment.in_flight_before != 0 or segment.fills_gap or data.ends_message:
