@@ -1,4 +1,4 @@
-"""Record timestamps that go backwards. They do if the capturing host's clock was set back, or if files were concatenated."""
+"""Record where timestamps go backwards, because the capturing host's clock was set back or files were concatenated."""
 
 from __future__ import annotations
 

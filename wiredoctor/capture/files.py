@@ -1,6 +1,6 @@
 """Open the files of captures, only a few of them at a time.
 
-A compressed file is unpacked into a temporary file. If it is read again after that file was deleted, it is unpacked again.
+A compressed file is unpacked into a temporary file, and unpacked again if it is read after that temporary file was deleted.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class OpenFiles:
     def spool(self, one: CaptureFile) -> Spooled:
         """Return a temporary file with the unpacked content of a compressed file.
 
-        It is deleted when it is no longer referenced.
+        The temporary file is deleted when it is no longer referenced.
         """
         found = self._spools.get(one.key)
         if found is None:

@@ -102,8 +102,8 @@ def _split(name: str) -> _Name:
 def _is_rotation(members: Sequence[str]) -> bool:
     """Return whether files with the same name template are the files of one rotation.
 
-    They are not if a file is named twice, or together with its compressed copy. If names have a counter of five digits or more
-    and no time, the counters must be consecutive.
+    Return False if a file is named twice, or together with its compressed copy. If names have a counter of five digits or more
+    and no time, also return False if the counters are not consecutive.
     """
     names = [_split(os.path.basename(file)) for file in members]
     if len({(one.times, one.counters, one.number) for one in names}) < len(names):

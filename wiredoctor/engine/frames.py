@@ -100,7 +100,7 @@ def _make_head_part(heads: Sequence[Head]) -> pl.DataFrame:
 
 
 def _part_column(column: Column, values: Sequence[Any], none: Any = None) -> pl.Series:
-    """Return a column whose first value is empty (or `none`), for rows without this data; `values` follow."""
+    """Return a column with `values` after a first value for rows without this data: `none`, or the empty value of its type."""
     sentinel, dtype = column.sentinel, column.dtype
     if none is None:
         none = "" if dtype == pl.String else [] if dtype == pl.List else False if dtype == pl.Boolean else sentinel or 0

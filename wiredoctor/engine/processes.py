@@ -246,7 +246,7 @@ def _join(
 
 
 def number_connections(opened: Sequence[bytes]) -> list[pl.Series]:
-    """Return for each process the ids of its connections in the complete capture, which numbers connections by their first frame.
+    """Return for each process the ids of its connections in the complete capture: the order of their first frames.
 
     `opened`: for each process, the number of the frame at which each of its connections began, as 64-bit integers.
     """

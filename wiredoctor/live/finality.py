@@ -48,10 +48,10 @@ connection is closed, and all its rows are written. `no_http`: the connection ca
 
 @dataclass
 class PendingFindings:
-    """The candidates of all rules except summary rules that are still needed.
+    """The candidates that are still needed, of all rules except summary rules.
 
-    They are those that are not reported yet, and reported ones that may explain later candidates. `modules`: the rules that run.
-    `chosen`: the rules whose findings are reported.
+    A candidate is needed until it is reported, and afterwards while it may explain later candidates. `modules`: the rules that
+    run. `chosen`: the rules whose findings are reported.
     """
 
     analysis: LiveAnalysis
@@ -308,9 +308,10 @@ class PendingFindings:
     def _beside_gateways(self, ready: pl.DataFrame) -> tuple[pl.DataFrame, GatewaySearch | None, list[Group]]:
         """Search for gateways if candidates depend on them, and return what can be reported now.
 
-        `ready`: the keys of candidates that are final on their own connection. Return three values: the keys of those that
-        gateways can no longer change, with failures at gateways; the search, or None; and the groups of exchanges that are
-        reported now. Candidates that have waited for too long are left to the final report.
+        `ready`: the keys of candidates that are final on their own connection. Return three values. The first contains the keys
+        of candidates that gateways can no longer change, including new failures at gateways. The second is the result of the
+        search, or None without a search. The third contains the groups of exchanges that are reported now. Candidates that have
+        waited for too long are left to the final report.
         """
         mine = ready.filter(pl.col("rule").is_in([*rule_engine.ACROSS_GATEWAYS]))
         self._undecided = False

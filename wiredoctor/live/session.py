@@ -50,7 +50,7 @@ CLEANING = 60.0
 """The time in seconds between two removals of old rows."""
 
 LATE = {"tcpdump": 2.5}
-"""The maximum time in seconds by which a backend delays packets, for backends that may delay them by more than 1 second."""
+"""The maximum time in seconds by which a backend delays packets, by name; 1 second for backends that are not named."""
 
 
 @dataclass(frozen=True)

@@ -41,7 +41,7 @@ class Hello(NamedTuple):
 NOTHING = Hello()
 
 TlsFacts = tuple[str, str, str, str, bool]
-"""The version, the name, the protocols offered by the client, the one chosen by the server, and whether the name may differ."""
+"""The version, the server name, the protocols that the client offers, the chosen one, and whether the true name may differ."""
 SILENT: TlsFacts = ("", "", "", "", False)
 
 
