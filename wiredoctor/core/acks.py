@@ -86,7 +86,10 @@ def measure_round_trip(connection: Connection, own: Side, peer: Side, packet: Pa
 
 
 def keep_round_trip(own: Side, sample: i64, is_guess: bool) -> None:
-    """Store a round-trip sample (ns) if it is smaller than the known one, or if the known one is only a guess."""
+    """Store a round-trip sample (ns) if it is smaller than the known one, or if the known one is only a guess.
+
+    `is_guess`: the sample is a guess, because it assumes that the newest of several SYNs was answered.
+    """
     if is_guess:
         if own.rtt == NEVER or own.rtt_is_guess:
             own.rtt = sample
@@ -114,7 +117,7 @@ def add_round_trips(first: i64, second: i64) -> i64:
 def announce_window(own: Side, peer: Side, packet: Packet, segment: Segment) -> None:
     """Set the window update and duplicate ACK (RFC 5681 section 2) flags of a packet that announces a window.
 
-    Also record whether the window has less room than a full segment.
+    Also record whether the window has less room than a full segment needs.
     """
     segment.window_update = segment.duplicate_ack = segment.widens_window = False
     if packet.flags & ACK == 0 or packet.flags & RST:

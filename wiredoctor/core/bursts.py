@@ -103,9 +103,9 @@ def describe_body(
 def join_flights(
     message: Message, pieces: Pieces, previous: Previous | None, own: Side, peer: Side, packet: Packet, segment: Segment
 ) -> None:  # fmt: skip
-    """Record how far the sender's clock advanced before a packet, unless the sender waited for its receiver.
+    """Record in `pieces` how far the sender's clock advanced since the packet before this one.
 
-    If the sender waited for an ACK or for room in the window, exclude the time before the packet from `pieces`.
+    If the sender waited for an ACK or for room in the window in this time, only record that the time does not count.
     """
     releases, syn = message.releases, own.syn
     if releases is None:

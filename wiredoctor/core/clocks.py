@@ -36,7 +36,7 @@ SHORTEST: Final = 20 * MILLISECOND
 FEWEST: Final = 8
 """The minimum number of ticks between two compared timestamps, so the incomplete last tick matters little."""
 SURE: Final = 2
-"""The number of votes that make a tick length known."""
+"""The minimum number of votes (see `vote`) for a tick length to count as known."""
 MAX_VOTES: Final = 16
 HALF: Final = 1 << 31
 WORD: Final = 0xFFFFFFFF
@@ -60,7 +60,7 @@ def echo_of(packet: Packet) -> i64:
 
 
 def stamp_before(options: bytes) -> i64:
-    """Return the TSval from the option bytes of a header; NEVER unless they are 12 bytes with only a timestamps option."""
+    """Return the TSval in option bytes if they are 12 bytes with only the timestamps option; otherwise NEVER."""
     return u32(options, 4) if len(options) == OPTION and u32(options, 0) == PLAIN else i64(NEVER)
 
 

@@ -87,7 +87,10 @@ def count_probe(window: ClosedWindow | None, packet: Packet) -> None:
 
 
 def take_closed_window(own: Side, waits: Waits, packet: Packet, segment: Segment) -> ClosedWindow | None:
-    """Remove and return the peer's closed window if this segment is the first new data after it reopened; otherwise None."""
+    """Remove and return the peer's closed window if this segment is the first new data since the window reopened.
+
+    Otherwise return None.
+    """
     if segment.new_bytes <= 0 or packet.length <= 1:
         return None
     found: ClosedWindow | None = None

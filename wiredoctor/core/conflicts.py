@@ -83,8 +83,8 @@ def is_sound(key: bytes, place: i64, length: i64, places: Places) -> bool:
     """Return whether the TCP checksum of a packet is correct (RFC 9293 section 3.1).
 
     `place` and `length`: the position and the length of the TCP payload in the capture. The TCP header is searched for backwards
-    from there. It has the ports of `key`, and a data offset that equals its distance from the payload. Return False if no header
-    is found.
+    from there: it must have the ports of `key`, and a data offset that equals its distance from the payload. Return False if no
+    header is found.
     """
     size: i64 = (len(key) - 4) // 2
     ports = key[2 * size : 2 * size + 4]

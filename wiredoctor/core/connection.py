@@ -27,7 +27,7 @@ class Clock:
     def __init__(self, time: i64, stamp: i64) -> None:
         self.first_time: i64 = time
         self.first_stamp: i64 = stamp
-        """The first TSval; later ones may differ from it by no more than the elapsed time."""
+        """The first TSval. A tick length is wrong if by it, later TSvals are further from the first than the elapsed time."""
         self.time: i64 = time
         self.stamp: i64 = stamp
         """The earlier TSval with which the next TSval is compared."""

@@ -275,10 +275,10 @@ def write_copies(out: BytesWriter, copies: SecondCopies) -> None:
 
 
 def is_one_sided(connection: Connection) -> bool:
-    """Return whether only one side was captured, although its packets show that the other side replied.
+    """Return whether packets of only one side were captured, although they show that the other side replied.
 
-    The evidence is that its ACK numbers advance, or that it acknowledges the reply to its SYN. If the beginning of the connection
-    was not captured, it suffices that the side sends new data and never retransmits.
+    The evidence is that their ACK numbers advance, or that they acknowledge the reply to a SYN. If the beginning of the
+    connection was not captured, it suffices that the side sends new data and never retransmits.
     """
     side: Side = connection.first if connection.first.packets else connection.second
     if connection.first.packets and connection.second.packets:

@@ -34,14 +34,17 @@ class Cutoffs:
         self.min_lateness: i64 = UNREACHABLE
         """The minimum time, minus a round trip, between a full segment and the last segment of its message.
 
-        If the last segment comes later although the ACK was prompt, its program wrote late.
+        If the last segment comes later although the ACK was prompt, the sending program wrote it late.
         """
         self.min_probe_wait: i64 = 200 * MILLISECOND
         """The minimum time, minus a round trip, between a small segment and its tail loss probe."""
         self.min_cork_wait: i64 = UNREACHABLE
         """The minimum time, minus round trips, from the ACK of a message's full segments to its short last segment."""
         self.max_cork_wait: i64 = -UNREACHABLE
-        """The maximum of the time of which `min_cork_wait` is the minimum; a quarter of a round trip is added as tolerance."""
+        """The maximum time, minus round trips, from the ACK of a message's full segments to its short last segment.
+
+        A quarter of a round trip is added as tolerance.
+        """
         self.min_stall: i64 = UNREACHABLE
         """The minimum time without progress before the retransmission that ended it."""
         self.min_retransmission_delay: i64 = 50 * MILLISECOND

@@ -1,8 +1,10 @@
 """Assign packets to connections, numbered like Wireshark's `tcp.stream`, and drop connections that are over.
 
-Packets between the same two endpoints belong to one connection until a packet opens another one. A SYN does that if its initial
-sequence number differs from the one that is known for its side (tshark 4.0, packet-tcp.c). So does a packet long after the last
-one of a closed connection, or a packet whose sequence numbers show that a SYN was not captured (reuse.py).
+Packets between the same two endpoints belong to one connection until a packet opens another one. Three kinds of packets do:
+
+- a SYN whose initial sequence number differs from the one that is known for its side (tshark 4.0, packet-tcp.c)
+- a packet long after the last packet of a closed connection
+- a packet whose sequence numbers show that a SYN was not captured (reuse.py)
 """
 
 from __future__ import annotations

@@ -25,10 +25,10 @@ MAX_ACKS: Final = 1024
 DID_NOT_WAIT: Final = 0
 WAITED: Final = 1
 MAY_HAVE_WAITED: Final = 2
-"""The result for a segment that waited only if the packets before it were sent in quick succession.
+"""The result for a segment whose wait is uncertain: it waited if the packets before it were sent in quick succession.
 
-Either no ACK came, so only pacing can have delayed the segment. Or little data was in flight, so a congestion window can have
-delayed only a sender of small segments.
+There are two cases. If no ACK came, only pacing can have delayed the segment. If little data was in flight, a congestion window
+can only have delayed it if the sender's segments are small.
 """
 
 

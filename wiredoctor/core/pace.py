@@ -196,7 +196,7 @@ def watch(sender: Side, packet: Packet) -> Watch:
 def is_answer(watch: Watch, packet: Packet) -> bool:
     """Return whether a packet with payload is the answer on another connection for which `watch` waits.
 
-    It must go from the sender of the delayed ACK to that ACK's receiver, soon after the ACK.
+    The packet must go from the sender of the delayed ACK to the receiver of that ACK, soon after the ACK.
     """
     if packet.addresses != watch.addresses or packet.ports == watch.ports or packet.time > watch.until:
         return False

@@ -117,9 +117,9 @@ class HttpConnection:
         """The number of ended requests whose responses have not ended."""
         self.clock: i64 = NEVER
         self.rtt_own: i64 = NEVER
-        """The round trip in ns to the sender of the message that begins, measured before it."""
+        """The round trip in ns to the sender of the message that begins now, measured before this message."""
         self.rtt_peer: i64 = NEVER
-        """The round trip in ns to the receiver of the message that begins, measured before it."""
+        """The round trip in ns to the receiver of the message that begins now, measured before this message."""
         self.gap_time: i64 = NEVER
         """The time since which a head or chunk framing is known to be missing from the capture."""
         self.endpoint: i64 = 0
@@ -341,7 +341,7 @@ class HttpConnection:
         return self.unanswered > self.http.most_requests
 
     def begin_request(self, reader: Reader, message: Message) -> Exchange:
-        """Return the exchange of a request that begins. It exists already if the server responded to the incomplete head."""
+        """Return the exchange of a request that begins: a new one, unless the server already responded to the incomplete head."""
         announced = reader.announced
         if announced is not None:
             announced.request = message

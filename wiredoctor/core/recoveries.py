@@ -47,9 +47,9 @@ def take_recovery(waits: Waits) -> Stall | None:
 def try_again(
     connection: Connection, own: Side, peer: Side, packet: Packet, segment: Segment, least: i64, places: Places | None
 ) -> None:  # fmt: skip
-    """Record a retransmission, or late first copy, of the first byte that the peer has not acknowledged.
+    """Record a retransmission (or a late first copy) of the first byte that the peer has not acknowledged.
 
-    It counts if it comes at least `least` ns after the last progress: new data, a FIN, or an ACK of more bytes.
+    Only record it if it comes at least `least` ns after the last progress: new data, a FIN, or an ACK of more bytes.
     """
     waited_for = peer.acknowledged
     if segment.fills_gap:

@@ -256,7 +256,7 @@ class SortedRecords(ChainRecords):
         self.format = own.format
         self.interfaces = own.interfaces
         self.later: list[list[tuple[int, int]]] = [[] for _ in range(lanes.section + 1)]
-        """For each section after the current one: a heap of its lanes. A clock was set back between sections."""
+        """For each section after the current one: a heap of its lanes. Between two sections, a clock was set back."""
         for entry in self.due:
             self.later[lanes.sections[len(numbers) - 1 + entry[1]]].append(entry)
         for entries in self.later:

@@ -187,7 +187,7 @@ class Stalls:
     def hold_release(
         self, connection: Connection, own: Side, peer: Side, packet: Packet, segment: Segment, events: Events, data: Previous
     ) -> None:  # fmt: skip
-        """Hold the row of a small segment that may have waited for a delayed ACK of a small segment.
+        """Hold the row of a small segment that may have waited for the delayed ACK of another small one.
 
         Later gaps between segments may show that the program writes at regular times. There is no row if this is already known,
         or if the receiver answered on another connection.

@@ -227,7 +227,7 @@ class WindowStalls:
             self.write(connection, receiver, connection.last_frame, window)
 
     def write(self, connection: Connection, receiver: i64, frame: i64, window: ClosedWindow = NO_WINDOW) -> None:
-        """Write the row about the windows of direction `receiver`, if there is one, and drop it.
+        """Write and drop the row about the windows of direction `receiver`, if there is one.
 
         `window`: that direction's window, if it was still closed when the connection ended.
         """
