@@ -27,7 +27,7 @@ class Clock:
     def __init__(self, time: i64, stamp: i64) -> None:
         self.first_time: i64 = time
         self.first_stamp: i64 = stamp
-        """The first TSval. A tick length is wrong if by it, later TSvals are further from the first than the elapsed time."""
+        """The first TSval. A tick length is too long if, by it, more time passed since this TSval than in the capture."""
         self.time: i64 = time
         self.stamp: i64 = stamp
         """The earlier TSval with which the next TSval is compared."""
@@ -407,7 +407,7 @@ class Oddities:
         self.super_time: i64 = NEVER
         self.super_mss: i64 = -1
         self.conflicts: i64 = 0
-        """The number of packets with other bytes than were first sent at the same offsets."""
+        """The number of packets whose bytes differ from those that were first sent at the same offsets."""
         self.conflict_frame: i64 = NEVER
         self.conflict_time: i64 = NEVER
         self.conflict_first_frame: i64 = NEVER
@@ -457,7 +457,7 @@ class Connection:
         self.key: bytes = key
         """The addresses and ports of the first packet (packet.key_of)."""
         self.queued_frame: i64 = NEVER
-        """The frame number of the last packet when Flows queued the connection as closed."""
+        """The frame number of the newest packet at the time when `Flows.keep_closed` queued the connection."""
         self.queued_clock: i64 = NEVER
         self.first: Side = Side(ETHERNET_MSS_IPV6 if len(key) > 12 else ETHERNET_MSS)
         self.second: Side = Side(ETHERNET_MSS_IPV6 if len(key) > 12 else ETHERNET_MSS)

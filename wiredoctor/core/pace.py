@@ -48,7 +48,7 @@ FEW: Final = 2
 AT_ONCE: Final = MILLISECOND // 4
 """The maximum time in ns from an ACK's arrival to a segment that the kernel sends at once.
 
-A tenth of the time from the capture point is added. The number comes from the same recordings as OFTEN.
+A tenth of the round trip between the capture point and the sender is added. The number comes from the same recordings as OFTEN.
 """
 QUICKEST: Final = MILLISECOND // 10
 """After an ACK, the kernel sends held-back data within this time (ns) plus twice the mean of earlier times of this kind.
@@ -57,7 +57,7 @@ The upper limit is AT_ONCE. If a processor wakes up for a program, it first send
 later or more. Segments that waited for the ACK followed it within 0.1 ms. Both numbers come from the same recordings as OFTEN.
 """
 MAX_LATE: Final = 3 * MILLISECOND // 2
-"""The upper bound in ns of AT_ONCE plus a tenth of the time from the capture point."""
+"""The upper bound in ns of AT_ONCE plus a tenth of the round trip between the capture point and the sender."""
 SHORTEST: Final = 5 * MILLISECOND
 """The shortest gap in ns that is stored: no ACK is delayed for less."""
 TOLERANCE: Final = MILLISECOND

@@ -19,8 +19,8 @@ from wiredoctor.core.segment import ACK, MILLISECOND, NEVER, RST, SYN
 NEAR: Final = 65_538
 """The distance in bytes within which numbers belong to the same connection.
 
-If a connection is in TIME_WAIT, Linux starts the next one 65,537 after its FIN. The first byte is then 65,538 after the FIN (one
-more if the FIN was not captured).
+If a new connection replaces one in TIME_WAIT, Linux chooses an initial sequence number that is 65,537 above that of the old FIN.
+The first byte of the new connection is then 65,538 above the FIN, or one more if the FIN was not captured.
 """
 FAR: Final = 1 << 20
 """The minimum jump in bytes between two connections; the clock of Linux advances this far in 67 ms."""
@@ -150,8 +150,8 @@ def is_of_former(connection: Connection, packet: Packet) -> bool:
 def note_changed_copy(connection: Connection, packet: Packet) -> bool:
     """Return whether a packet equals its side's newest packet except for its sequence and acknowledgment numbers.
 
-    This happens if a connection was captured on both sides of a firewall that changes the numbers. Packets with either numbers
-    will follow, so store the old numbers of both sides.
+    This happens if a connection was captured on both sides of a firewall that changes the numbers. Packets with the old
+    numbers and with the new ones will follow, so store the old numbers of both sides.
     """
     is_first = packet.is_turned == connection.is_turned
     if packet.ip_id <= 0 or connection.last_packet != packet.ip_id << 1 | (0 if is_first else 1):

@@ -469,8 +469,8 @@ class Transfer:
     def is_capped(self, middle: i64) -> bool:
         """Return whether the bytes in flight grew to their median, `middle`, and seldom exceeded it.
 
-        If an application writes at regular times, they exceed it: the application falls behind while the congestion window is
-        small, and catches up later.
+        If an application writes at regular times, the bytes in flight often exceed their median. The application falls behind
+        while the congestion window is small, and catches up later.
         """
         above = 0
         for flight in self.flights:

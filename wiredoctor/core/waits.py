@@ -69,7 +69,7 @@ class HeldRelease:
         self.gap: i64 = gap
         """The time in ns between `start` and the released segment."""
         self.due: i64 = due
-        """The watermark at which it is decided at the latest whether the row is written."""
+        """The latest watermark at which to decide whether the row is written."""
         self.alike: i64 = 0
         """The number of equally long gaps before and after the segment."""
         self.alike_before: i64 = 0

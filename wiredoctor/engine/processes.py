@@ -246,9 +246,10 @@ def _join(
 
 
 def number_connections(opened: Sequence[bytes]) -> list[pl.Series]:
-    """Return for each process the ids of its connections in the complete capture: the order of their first frames.
+    """Return for each process the ids that its connections have in the complete capture.
 
-    `opened`: for each process, the number of the frame at which each of its connections began, as 64-bit integers.
+    Ids follow the order of the connections' first frames. `opened`: for each process, the number of the frame at which
+    each of its connections began, as 64-bit integers.
     """
     shares = [np.frombuffer(frames, dtype="<i8") for frames in opened]
     order = np.argsort(np.concatenate(shares), kind="stable")
