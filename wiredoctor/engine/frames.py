@@ -279,14 +279,14 @@ def _piece_numbers(extra: Extra) -> tuple[Any, ...]:
         pieces.median, pieces.alone, pieces.apart, pieces.lines and bool(pieces.sizes), pieces.early,
         NEVER if first is None else first.frame, NEVER if first is None else first.time,
         pieces.events if counted else NEVER,
-        *(_lump_numbers(pieces) if counted else (0,) * 6 + (False,)),
+        *(_held_event_numbers(pieces) if counted else (0,) * 6 + (False,)),
         pieces.is_timed and pieces.full == 1 and first is not None and first.is_quick(pieces.tick),
         pieces.full if pieces.is_timed else 0,
         pieces.first_late,
     )  # fmt: skip
 
 
-def _lump_numbers(pieces: Pieces) -> tuple[Any, ...]:
+def _held_event_numbers(pieces: Pieces) -> tuple[Any, ...]:
     """Return the values of the columns about events that a buffer held back, so that they arrived together."""
     first = pieces.first.events if pieces.first is not None and pieces.first.is_lump(1, pieces.tick) else 0
     large = pieces.large, pieces.large_events

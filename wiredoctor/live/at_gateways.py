@@ -342,7 +342,7 @@ class AtGateways:
         self._analysis, self._module = analysis, modules.get(RULE)
         self._waiting: dict[Place, int] = {}
         """The time (ns) at which each undecided failure was recorded, by connection and exchange."""
-        self._told: dict[Place, None] = {}
+        self._reported: dict[Place, None] = {}
         self._searched: int | None = None
         self._apart = APART
 
@@ -362,7 +362,7 @@ class AtGateways:
 
     def _add(self, places: Iterable[tuple[Any, ...]], clock: int) -> None:
         for connection, exchange in places:
-            if (connection, exchange) not in self._told:
+            if (connection, exchange) not in self._reported:
                 self._waiting.setdefault((connection, exchange), clock)
         for gone in [*self._waiting][: -limits.SETTLED_CANDIDATES.value]:
             del self._waiting[gone]
@@ -437,7 +437,7 @@ class AtGateways:
         if RULE not in found:
             return pl.DataFrame()
         rows = found[RULE]
-        mine = [place in groups and place not in self._told for place in rows.select("connection", "exchange").iter_rows()]
+        mine = [place in groups and place not in self._reported for place in rows.select("connection", "exchange").iter_rows()]
         return rows.filter(pl.Series(mine, dtype=pl.Boolean))
 
     def mark_reported(self, groups: Iterable[Group]) -> None:
@@ -446,6 +446,6 @@ class AtGateways:
             for connection, exchange in group.places:
                 if exchange is not None:
                     self._waiting.pop((connection, exchange), None)
-                    self._told[connection, exchange] = None
-        for place in [*self._told][: -limits.FINDINGS.value]:
-            del self._told[place]
+                    self._reported[connection, exchange] = None
+        for place in [*self._reported][: -limits.FINDINGS.value]:
+            del self._reported[place]

@@ -160,8 +160,8 @@ class PendingFindings:
             # a candidate without an exchange may get one later
             sure = pl.col("over") | pl.col("no_http") | pl.col("exchange").is_not_null()
             held.append(mine.filter(~sure).select(_KEY))
-            told = core.join(self._settled, on=_KEY, how="semi", maintain_order="left")
-            return mine.filter(sure).drop("since", "unknown", "over", "no_http"), told
+            settled = core.join(self._settled, on=_KEY, how="semi", maintain_order="left")
+            return mine.filter(sure).drop("since", "unknown", "over", "no_http"), settled
 
         candidates, tries = self._after_gateways_and_stalls(self._conclude(candidates), seen, groups)
         known, passed = self._software(seen)
@@ -222,9 +222,9 @@ class PendingFindings:
         if tries is None:
             return
         a = self.analysis
-        told = tries.filter("certain").select(*gateways.TRIES)
+        certain = tries.filter("certain").select(*gateways.TRIES)
         before = [] if a.reported_tries is None else [a.reported_tries]
-        a.reported_tries = pl.concat([*before, told]).unique(maintain_order=True).tail(limits.FINDINGS.value)
+        a.reported_tries = pl.concat([*before, certain]).unique(maintain_order=True).tail(limits.FINDINGS.value)
         if (rows := self._candidates.get(RULE)) is not None:
             a.found.append({RULE: rows.join(ready.filter(rule=RULE), on=["connection", "frame"], how="semi")})
 
@@ -272,8 +272,8 @@ class PendingFindings:
         whole = [n for n, m in self.modules.items() if any(scope == "connection" for _, scope in m.rule.explained_by)]
         # these rules read packets instead of finished exchanges: an hour-long response may contain a final stall
         packets = [n for n, m in self.modules.items() if RULE_TABLES[m.tables[0]].at_packet and m.conclude is None]
-        told = [n for n, m in self.modules.items() if m.tables[0] == UNACKNOWLEDGED.name]
-        since = pl.when(c("rule").is_in(told)).then(FOREVER).when(c("rule").is_in(packets)).then("unknown").otherwise("since")
+        repeated = [n for n, m in self.modules.items() if m.tables[0] == UNACKNOWLEDGED.name]
+        since = pl.when(c("rule").is_in(repeated)).then(FOREVER).when(c("rule").is_in(packets)).then("unknown").otherwise("since")
         early = (pl.max_horizontal("start", "end").fill_null(0) < since) & ~c("rule").is_in(whole)
         core = pl.concat([
             rows.select(pl.lit(name).alias("rule"), *(c(n).cast(pl.Int64) for n in ("connection", "frame", "start", "end")))

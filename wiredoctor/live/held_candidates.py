@@ -96,22 +96,22 @@ class HeldCandidates:
         connections = pl.concat([a.connections.scan(), open_exchanges.rows_as_of(open_ones, a.latest).lazy()])
         followed = closes(stored)
         assert isinstance(followed, pl.LazyFrame)
-        told = rule_engine.judge_idle_limits(self._modules, ready, followed, connections, live=True)
-        if any(self._modules[name].by_clients for name in told):
+        judged = rule_engine.judge_idle_limits(self._modules, ready, followed, connections, live=True)
+        if any(self._modules[name].by_clients for name in judged):
             asked = pl.concat([stored.select(ASKED), open_exchanges.open_requests(open_ones).lazy()])
-            told = rule_engine.beside_others(
-                self._modules, told, followed, asked, connections, self._clients(at_end=clock is None)
+            judged = rule_engine.beside_others(
+                self._modules, judged, followed, asked, connections, self._clients(at_end=clock is None)
             )
-        frames = {name: rows for name, rows in told.items() if isinstance(rows, pl.DataFrame)}
+        frames = {name: rows for name, rows in judged.items() if isinstance(rows, pl.DataFrame)}
         return frames if clock is None else self._put_back(frames, ready, clock)
 
-    def _put_back(self, told: Candidates, ready: Candidates, clock: int) -> Candidates:
-        """Return those of the judged candidates `told` that can no longer change; hold the others again.
+    def _put_back(self, judged: Candidates, ready: Candidates, clock: int) -> Candidates:
+        """Return the candidates in `judged` that can no longer change; hold the others again.
 
         `ready`: the same candidates before their rules judged them. They are held in this form.
         """
         sure: Candidates = {}
-        for name, rows in told.items():
+        for name, rows in judged.items():
             waits = (pl.col(_PENDING) >= clock).fill_null(value=False) if _PENDING in rows.columns else pl.lit(value=False)
             pending = rows.filter(waits)
             if pending.height:

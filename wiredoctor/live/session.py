@@ -311,12 +311,12 @@ class Session:
 
     def status(self) -> Status:
         """Return the current state."""
-        a, c, told = self._analysis, self._capture, self._recorder.progress
+        a, c, progress = self._analysis, self._capture, self._recorder.progress
         lag = 0.0
         if c.unread_bytes and c.first_time is not None and self._recorder.order.stream is None:
             lag = max(self._clock() - c.first_time - a.latest, 0) / SECOND
         return Status(
-            backend=told.backend, captured=told.packets, analysed=c.records.frame, dropped=told.dropped,
+            backend=progress.backend, captured=progress.packets, analysed=c.records.frame, dropped=progress.dropped,
             connections=a.core.flows.next_id, open=a.open_connections,
             exchanges=a.exchanges.rows, lag=lag, unread_bytes=c.unread_bytes, waiting=self._pending.pending_count,
         )  # fmt: skip
