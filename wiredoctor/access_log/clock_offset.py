@@ -16,11 +16,11 @@ from wiredoctor.text.time_of_day import SECOND
 IntArray = npt.NDArray[np.int64]
 
 LOOSE = SECOND // 4
-"""The tolerance in ns for lines that are written late, and for clocks that drift; a larger difference is another offset."""
+"""The maximum difference in ns between two offsets that count as the same: lines may be written late, and clocks may drift."""
 
 SAME_CLOCK = 5 * SECOND
-"""The offset in ns above which ENOUGH lines must agree, because requests repeat. Fewer lines suffice for the offset of a time
-zone.
+"""The maximum offset in ns that fewer than ENOUGH lines can prove. A few lines may agree on a larger one by chance, because
+requests repeat. For the offset of a time zone, fewer lines are enough.
 """
 
 ENOUGH = 3
@@ -97,7 +97,8 @@ def _zone_offset(differences: IntArray, numbers: IntArray, unit: int) -> Offset 
 
 
 def _most_agreed(differences: IntArray, numbers: IntArray, unit: int) -> tuple[int, int]:
-    """Return the bounds (ns) of the range of offsets that most lines support; of several such ranges, of the one nearest to 0.
+    """Return the bounds (ns) of the range of offsets that most lines support. If several ranges have equal support, take the one
+    nearest to 0.
 
     `differences` and `numbers`: for each possible match, the time difference and the number of its line. A line supports the
     offsets from its difference to `unit` ns above it. If the same request was sent several times, a line has several

@@ -19,7 +19,7 @@ class LogLine(NamedTuple):
     """A request in a log. `number`: the line number, from 1. `time`: ns since 1970, precise to `unit` ns. `duration`: ns.
 
     `method` and `target` are empty if the request was not readable; the target is not redacted. `status` is 0 if there was no
-    response. `target_status`: the status that the server behind a load balancer sent, 0 if it is the same or unknown.
+    response. `target_status`: the status that the server behind a load balancer sent; 0 if it is unknown or equals `status`.
     """
 
     number: int
@@ -60,7 +60,7 @@ def read_number(text: str) -> int | None:
 
 
 QUOTED = r'"((?:[^"\\]|\\.)*+)"'
-"""A quoted part of a line, whose content is a group."""
+"""A pattern for a quoted part of a line. Its only group is the text between the quotation marks."""
 
 _REQUEST = Regex(r"([!#$%&'*+.^_`|~0-9A-Za-z-]{1,40}) (.*?)(?: HTTP/[0-9.]+)?")
 _ESCAPE = Regex(r"\\(?:x([0-9A-Fa-f]{2})|(.))")

@@ -15,29 +15,30 @@ SKEW = SECOND
 """The maximum difference in ns between the time of a line and that of its exchange."""
 
 MAX_LINES = 1_000_000
-"""The maximum number of lines from which the clock offset is determined. Later lines are only matched if they are to be
-explained.
+"""The maximum number of lines from which the clock offset is determined. All lines about failed or slow requests are matched with
+exchanges, later ones too.
 """
 
 MAX_PAIRS = 200_000
 MAX_PAIRS_IN_ALL = 4_000_000
-"""The maximum number of pairs of a line and an exchange that are used to find the clock offset: per method and target, and in
-all.
+"""The maximum numbers of pairs (line, exchange) that are used to find the clock offset: for each method and target, and in total.
 """
 
 LATE = SECOND // 10
-"""The maximum time in ns between the end of a request and its line in the log, in either direction."""
+"""The tolerance in ns for lines that are written late: the time of a line may be later than its event by this much."""
 
 _MAX_OUTSIDE = SECOND // 10
-"""The maximum time in ns between the starts of a proxy's exchanges with its client and with its server, and between their
-ends.
+"""The maximum time in ns between the start of a proxy's exchange with its client and that of the forwarded request. The same
+limit applies to their ends.
 """
 
 _CLIENT_CLOSED = (0, 499, 460)
 """The statuses in logs if the client closed before the response: 0 (haproxy, Envoy), 499 (nginx), 460 (AWS ALB)."""
 
 MAX_OUTER = 50
-"""The maximum number of earlier exchanges that are examined to find the enclosing one."""
+"""The maximum number of earlier exchanges that are examined to find a proxy's exchange with its client, which encloses the
+forwarded request.
+"""
 
 
 class CapturedExchange(NamedTuple):
@@ -78,7 +79,7 @@ class Match(NamedTuple):
 
 
 class Matches(NamedTuple):
-    """The lines to explain, in order, each with its exchange.
+    """The lines about failed or slow requests, in order, each with its exchange.
 
     `moment`: the event whose time the log contains, the start or the end of an exchange. `offset`: how far the log's clock is
     ahead.
@@ -113,7 +114,9 @@ NONE = SameRequest()
 
 
 class ExchangeIndex:
-    """Finds exchanges by method and target, even if the target is known without its query. Targets are redacted as in reports."""
+    """Finds exchanges by method and target. A target without a query also finds exchanges that have one, because some logs omit
+    queries. Targets are redacted as in reports.
+    """
 
     def __init__(self, exchanges: Iterable[CapturedExchange]) -> None:
         self._by_request: dict[tuple[str, str], SameRequest] = {}

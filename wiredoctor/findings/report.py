@@ -72,8 +72,7 @@ UNJUDGED: dict[str, Ending] = {
         "connections", "rules that compare connections, such as gateway-error, see only the end of so long a capture"
     ),
 }
-"""The reasons why something is not judged, worst first. Each except the last one is a way in which something did not end
-normally.
+"""The reasons why an exchange or a connection is not judged, worst first. In all cases except the last, it did not end normally.
 """
 
 
@@ -118,7 +117,7 @@ class CaptureSummary(NamedTuple):
     last_time: str | None
     """The latest timestamp (RFC 3339), which need not belong to the last packet; None without any timestamp.
 
-    `first_time` is the timestamp of the first packet, or of an earlier one after it; elapsed times count from it.
+    `first_time` is the timestamp of the first packet, or an earlier timestamp of a later packet. Elapsed times count from it.
     """
     not_analysed: dict[str, int]
     duplicates: int = 0
@@ -187,7 +186,10 @@ class Report:
     not_judged: list[Unjudged] = field(default_factory=list[Unjudged])
     """Exchanges and connections that did not end normally and that no finding explains: the worst limits.UNJUDGED per capture."""
     not_judged_counts: dict[tuple[str, str], int] = field(default_factory=dict[tuple[str, str], int])
-    """The number of all such exchanges and connections, and of those that were not compared, for each (capture, reason)."""
+    """The number of these exchanges and connections for each (capture, reason), without the limit that applies to `not_judged`.
+
+    The reason "not-compared" counts the connections that a long capture excludes from the rules that compare connections.
+    """
     checked: dict[str, Checked] = field(default_factory=dict[str, Checked])
     unasked: dict[str, Checked] = field(default_factory=dict[str, Checked])
     left_out: list[LeftOut] = field(default_factory=list[LeftOut])
