@@ -93,8 +93,9 @@ class Allowed:
         return code, exists
 
     def among(self, rows: Rows, back: Array, front: Array) -> Array:
-        """Return for each pair whether the endpoint of `front` may be a gateway that connects to that of `back` from the back's
-        client host.
+        """Return for each pair of rows whether the server of `front` may be a gateway that sent the request `back`.
+
+        It may if the gateway is known to connect to the server of `back` from the client host of `back`.
         """
         code, exists = self._code([rows.server[front], rows.server[back], rows.client_host[back]])
         return exists & np.isin(code, self._triples)

@@ -36,8 +36,9 @@ POSSIBLE = pl.Schema(
 )
 """The schema of possible pairs, which nothing contradicts.
 
-The exchange at the front has its start, and the time of its response or end (ns, LATE if it is open). The exchange at the back
-has its start.
+The columns about the exchange at the front are its connection and index, its start, and the time when its response began or it
+ended (LATE if neither happened). Those about the exchange at the back are its connection and index, and its start. Times are in
+ns.
 """
 
 LATE = 1 << 62

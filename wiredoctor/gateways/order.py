@@ -13,8 +13,9 @@ MAX_OPEN = 400
 """The maximum number of earlier exchanges with one method and target among which an enclosing one is sought."""
 
 SHARE = 10
-"""The share of the busiest host's votes that a host needs to count as the gateway: 1/SHARE. Other hosts use the server
-directly.
+"""A host counts as an address of the gateway if it has at least 1/SHARE of the votes of the host with the most votes.
+
+Hosts with fewer votes use the server directly.
 """
 
 END_TO_END = ("agent", "referer", "content_type", "credentials")

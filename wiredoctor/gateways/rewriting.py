@@ -18,8 +18,9 @@ MAX_TARGETS = 10_000
 """The maximum number of pairs of different targets that are used to learn rewritings."""
 
 LEAST = 2
-"""The minimum number of different targets that prove a rewriting, if other targets suggest that the same prefix is replaced by
-another one.
+"""The minimum number of different targets that prove that a gateway replaces a prefix by another one.
+
+A single target is enough if no other target suggests another replacement of the same prefix.
 """
 
 

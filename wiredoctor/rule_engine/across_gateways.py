@@ -35,7 +35,8 @@ ACROSS_GATEWAYS = (
 """The rules whose findings depend on what happened on the other side of a gateway."""
 
 IN_GATEWAY = SECOND
-"""The minimum time in ns that a gateway itself must take to be reported as slow: its wait minus the time of its tries.
+"""The minimum time in ns that a gateway itself must take to be reported as slow: the client's wait minus the time of the
+gateway's tries (its own requests to servers).
 
 It equals the shortest wait that `slow-response` reports.
 """
@@ -384,7 +385,8 @@ def _waited_for(last: _Try, left: int) -> str | None:
 def _counted_once(rows: pl.DataFrame, known: _Tries) -> pl.DataFrame:
     """Count time only once if a client waited for a gateway while the gateway waited for a server.
 
-    Subtract the time of the tries from the client's wait. In the text about the gateway's wait, mention both waits.
+    Subtract the time of the gateway's tries from the client's wait. Candidates about a try get a sentence that also states how
+    long the client waited.
     """
     gone: list[int] = []
     changes: dict[int, dict[str, Any]] = {}

@@ -13,11 +13,11 @@ from wiredoctor.tables import FRONTS, TRIES
 
 _FRONT = ("front_connection", "front_exchange")
 _CHAIN = 8
-"""The maximum number of gateways, one behind the other, that are followed from the client."""
+"""The maximum number of gateways in a row through which the tries for a client's exchange are followed."""
 
 
 class CertainTries:
-    """The tries of gateways for which it is certain to which exchange of a client they belong.
+    """The tries of gateways that certainly belong to one exchange of a client.
 
     An attempt to connect carries no exchange of its own, so it matches every candidate of its connection.
     """

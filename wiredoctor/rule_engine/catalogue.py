@@ -37,8 +37,8 @@ ByClients = Callable[..., pl.DataFrame]
 """Judges candidates by what their clients did on other connections: (candidates, same_client.Clients) -> candidates.
 
 The candidates need the columns `ended_at` (the time around which to look), `waited`, and `due` (when all relevant facts are
-known), all in ns. The rule adds the column `pending_until` (ns): until then, something that has already begun can still change
-the candidate. It is null if nothing can.
+known), all in ns. The rule adds the column `pending_until`: the time (ns) until which the result of a repeated request may still
+change the candidate; null if nothing can change it.
 """
 DeclareCutoffs = Callable[[], Mapping[str, int]]
 """Returns the fields of cutoffs.Cutoffs that the rule needs, with values derived from its configured thresholds."""

@@ -10,10 +10,10 @@ from wiredoctor.tables import NEVER
 def with_exchanges(core: pl.DataFrame, timed: pl.Expr, exchanges: pl.LazyFrame) -> pl.DataFrame:
     """Assign an exchange to those candidates that have none and for which `timed` is true.
 
-    This is the last exchange on the connection whose request was first captured between the candidate's start and end. Such a
-    request may be the delayed one: its original packets may have been lost before the capture point. If there is no such
-    exchange, it is the first one that had begun but not ended at the candidate's start. If there is neither, the column stays
-    null.
+    Assign the last exchange of the connection whose request was first captured between the start and the end of the candidate.
+    That request may be the delayed one, because its first copy may have been lost before the capture point. If no request was,
+    assign the first exchange that had begun and had not ended at the start of the candidate. If there is none either, the column
+    stays null.
     """
     open_ones = core.filter(timed, pl.col("exchange").is_null()).drop_nulls(["connection", "start", "end"])
     if open_ones.is_empty():

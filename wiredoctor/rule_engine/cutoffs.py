@@ -16,7 +16,11 @@ UNREACHABLE = (1 << 63) - 1
 
 
 class Cutoffs(NamedTuple):
-    """The limits beyond which no event row is written. Minimums are named min_..., maximums max_...; times are in nanoseconds."""
+    """The limits beyond which no event row is written. Minimums are named min_..., maximums max_...; times are in nanoseconds.
+
+    The description of each field begins with the tables whose rows it limits. In `releases`, a row is about a segment that may
+    have waited for an ACK; the data segment before it on the same side is called the first write.
+    """
 
     min_ack_delay: int = UNREACHABLE
     """`releases`: the minimum delay of the ACK for which a segment waited."""
@@ -27,47 +31,63 @@ class Cutoffs(NamedTuple):
     max_quick_ack: int = -UNREACHABLE
     """`releases`: the maximum delay of an ACK that counts as prompt."""
     min_lateness: int = UNREACHABLE
-    """`releases`: the minimum time after which the end of a message counts as late although the ACK was prompt.
+    """`releases`: the minimum time from the first write to the last segment of the message, minus round trips, if the ACK was
+    prompt.
 
-    It is the time between the first write and the held-back segment, without round trips.
+    The program wrote that segment late, because it did not wait for a delayed ACK.
     """
     min_probe_wait: int = UNREACHABLE
-    """`releases`: the minimum wait of a segment that a tail loss probe may have sent."""
+    """`releases`: the minimum time from the first write to the next segment, if that segment may be a tail loss probe."""
     min_cork_wait: int = UNREACHABLE
-    """`releases`: the minimum time between the ACK of full segments and the small end of their message, minus round trips."""
+    """`releases`: the minimum time from the ACK of a full segment to the small last segment of the same message, minus round
+    trips.
+
+    TCP_CORK holds back such a segment for that long.
+    """
     max_cork_wait: int = -UNREACHABLE
-    """`releases`: the maximum of the time that `min_cork_wait` limits; a quarter of a round trip is added as tolerance."""
+    """`releases`: the maximum of the time for which `min_cork_wait` is the minimum. A quarter of a round trip is added as
+    tolerance.
+    """
     min_stall: int = UNREACHABLE
     """`recoveries`: the minimum time without progress before the retransmission that ended it."""
     min_retransmission_delay: int = UNREACHABLE
     """`recoveries`: the minimum time without progress after which retransmissions are counted."""
     min_copies: int = UNREACHABLE
-    """`unacknowledged`: the minimum number of times that the data was sent."""
+    """`unacknowledged`: the minimum number of copies of the data, including the first."""
     min_closed_window: int = UNREACHABLE
     """`closures`: the minimum time for which the window was closed."""
     min_window_wait: int = UNREACHABLE
-    """`window_stalls`: the minimum time that a sender waited because its data was refused, or for its override timer."""
+    """`window_stalls`: the minimum time that a sender waited, either because the receiver discarded data for lack of buffer
+    space, or until the sender's override timer expired (RFC 9293 section 3.8.6.2.1).
+    """
     min_run: int = UNREACHABLE
-    """`runs`: the minimum number of segments in a run of small segments; 2 suffice if another message continues the run."""
+    """`runs`: the minimum number of segments in a run of small segments. Two are enough if the run goes on in the next message.
+    """
     max_run: int = -UNREACHABLE
     """`runs`: the maximum number of segments in a run."""
     max_run_interval: int = -UNREACHABLE
     """`runs`: the maximum time between two segments of a run."""
     min_flush_gap: int = 5 * MILLISECOND
-    """`runs`, `exchanges`: the minimum time between two small pieces after which the first one counts as flushed on purpose."""
+    """`runs`, `exchanges`: the minimum time between two small segments or chunks, if the program flushed the first one on
+    purpose.
+    """
     min_pause: int = 50 * MILLISECOND
-    """`exchanges`: the minimum length of a pause of the application within a body, for the pause to be counted.
+    """`exchanges`: the minimum length of a pause of the application within a body. Shorter pauses are not counted.
 
     A rule may only lower the default, because several rules rely on it.
     """
     min_pause_after_head: int = SECOND
-    """`exchanges`: the minimum length of a pause between the head and the body of a response, for the pause to be recorded."""
+    """`exchanges`: the minimum length of a pause between the head and the body of a response. Shorter pauses are not recorded."""
     min_event_pause: int = 500 * MILLISECOND
-    """`exchanges`: the minimum length of a pause before a burst of held-back events."""
+    """`exchanges`: the minimum length of a pause in an event stream before several events arrive together, because something held
+    them back.
+    """
     min_held_events: int = 3
-    """`exchanges`: the minimum number of events in a burst of held-back events."""
+    """`exchanges`: the minimum number of events that arrive together after that pause (`min_event_pause`)."""
     min_transfer: int = SECOND
-    """`transfers`, `exchanges`: the minimum duration of a body whose limiting factors are determined."""
+    """`transfers`, `exchanges`: the minimum duration of the transfer of a body. What limited a shorter transfer is not
+    determined.
+    """
 
     def widened(self, others: Iterable[Mapping[str, int]]) -> Cutoffs:
         """Return cutoffs that admit all rows that these cutoffs, or any of `others` (field -> value), admit."""
@@ -91,8 +111,10 @@ _SEGMENTS = {
 }
 
 _OF_ONE_RULE = ("min_event_pause", "min_held_events", "min_flush_gap")
-"""The fields whose default applies only if no rule declares them. They decide what a column counts, so a default could add to the
-count of the rule that declares another value.
+"""The fields whose default applies only if no enabled rule declares a value.
+
+These fields decide what a column counts. If the default were less strict than the declared value, the column would count more
+than the rule expects.
 """
 
 

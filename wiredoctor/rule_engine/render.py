@@ -46,7 +46,8 @@ GIVEN_NAMES = (
 )
 """The names that every template may use even if the candidates have no such column.
 
-`usual` names the software whose default equals the idle timeout in `idle_limit` (ns), if the Server field allows that software.
+`usual` is a text that names the software whose default idle timeout equals `idle_limit` (ns). If there is a Server field, only
+the software that it names can be meant.
 """
 
 

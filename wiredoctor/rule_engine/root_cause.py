@@ -197,9 +197,9 @@ def _explained_ids(core: pl.DataFrame, modules: Mapping[str, RuleModule], behind
 def _causes(parts: list[pl.DataFrame], modules: Mapping[str, RuleModule], behind: CertainTries) -> list[tuple[int, int]]:
     """Return pairs (candidate id, id of its cause) for candidates that are reported together with their cause.
 
-    A scope says what a candidate and its cause must have in common. For each rule that can be the cause, the first of its
-    candidates in the same scope is the cause. In the scope "tries" (tries of a gateway), the first one of each try is, in the
-    order in which the tries began.
+    A scope says what a candidate and its cause must have in common. If a rule has several candidates in the same scope, only the
+    first is the cause. In the scope "tries", the candidate is about a client's exchange with a gateway, and its causes are about
+    the gateway's tries for it. Each try contributes the first candidate about it, in the order in which the tries began.
     """
     pairs: set[tuple[int, int]] = set()
     tried: set[tuple[int, int, int]] = set()

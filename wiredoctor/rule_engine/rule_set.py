@@ -23,7 +23,10 @@ class RuleSet(NamedTuple):
     chosen: list[str]
     """The names of the rules that are reported."""
     known: list[str]
-    """The names of ignored rules. What they explain is not reported, and does not count as unexplained either."""
+    """The names of ignored rules that report failed requests or connections.
+
+    They run although their findings are not reported, because a failure that they explain must not be listed as unexplained.
+    """
     thresholds: Mapping[ThresholdKey, str]
     """The configured thresholds as text."""
 

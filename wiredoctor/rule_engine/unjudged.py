@@ -54,8 +54,8 @@ PROBES = 2
 """The minimum number of unanswered probes of a connection without data. A single probe, or its answer, may be lost."""
 
 HELD = 20_000
-"""The maximum number of exchanges or connections that are held in memory to avoid further scans. More rows are scanned by each
-query.
+"""The maximum number of suspect exchanges or connections that are held in memory. If there are more, each query reads the tables
+again.
 """
 
 MAX_REQUEST = 200
@@ -385,7 +385,7 @@ def unjudged(
 
     `exchanges`, `connections`: the finished rows, or those selected by `suspect_exchanges` and `suspect_connections`.
     `answers`, `hosts`: all finished rows of `exchanges` and of `connections` that were kept.
-    `counts`: the most rows that `exchanges` and `connections` may have.
+    `counts`: upper bounds for the number of rows in `exchanges` and in `connections`.
     `latest`: the end of the capture (ns).
     `file`, `first_time`: as in `resolve`.
     `many`: stream the rows.
