@@ -108,9 +108,9 @@ def find(foreign_closes: pl.LazyFrame, closes: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def _confidence() -> pl.Expr:
-    """Return the confidence: high if no exchange is concerned, otherwise the confidence that the close lost the exchange.
+    """Return the confidence that the close lost the exchange; high if the row has no exchange.
 
-    The exchange does not matter for the claim that another device sent the packet: that is shown by other evidence.
+    That another device sent the packet is shown by evidence that does not depend on the exchange.
     """
     return pl.when(pl.col("exchange").is_null()).then(pl.lit("high")).otherwise(close_confidence(pl.lit(value=False)))
 

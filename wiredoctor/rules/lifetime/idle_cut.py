@@ -285,11 +285,11 @@ def _same(rest: int) -> int:
 _COUNTS = ("rests", "all_rests", "alike_rests", "median", "shortest_ns", "longest_ns", "near", "others")
 """The names of statistics about an idle time and the other idle times of the same endpoint.
 
-`rests`, `all_rests`: the number of idle times that this side ended, and that both sides ended.
+`rests`: the number of idle times that this side ended by closing. `all_rests`: the number that either side ended.
 `alike_rests`: the number of this side's idle times near their median; 0 if this idle time is not one of these.
 `median`, `shortest_ns`, `longest_ns`: the median of this side's idle times, and the shortest and longest near it (ns).
 `near`: the number of this side's idle times near this one.
-`others`: the number of different idle times that ended at the same moment.
+`others`: the number of other connections that were closed at the same moment after a different idle time.
 """
 
 

@@ -275,7 +275,9 @@ def _lost_by_kind(closes: pl.LazyFrame, foreign_closes: pl.LazyFrame) -> pl.Lazy
 
 
 class _Explanation(NamedTuple):
-    """The parts that the server's idle times add to a candidate: confidence, texts, and the idle timeout (ns)."""
+    """The columns that the idle times of the server add to a candidate: the confidence, texts, and the idle timeout (`limit` and
+    `idle_limit`, in ns).
+    """
 
     confidence: str | None
     closed_after: str

@@ -235,8 +235,8 @@ def _may_belong(front: Exchange, one: Try) -> bool:
 def last_of(tries: Sequence[Try]) -> Try | None:
     """Return the try that decided the outcome; None if there are no tries.
 
-    This is the last one. But if the request had just crashed the server that refused the last connection, it is the try that
-    crashed it.
+    This is the last try, with one exception. If a server refused the last connection, and had closed without a response during an
+    earlier try, that earlier try decides: the request had probably crashed the server.
     """
     if not tries:
         return None

@@ -25,7 +25,7 @@ JUDGED_ONLY = (
     *("event_stream", "nagle_seen", "pace_seen"),
     *("after", "gap", "narrow", "sharp", "wide", "lateness", "answer_frame", "answer_time", "prompt_before"),
 )
-"""The columns that only the decision needs, but no text of a rule."""
+"""The columns that are needed only to decide whether a segment stalled; no text of a rule uses them."""
 
 
 class Row(NamedTuple):
@@ -78,7 +78,8 @@ class Verdict(NamedTuple):
     `row`: its index in the candidates; None if the verdict had to wait for later rows.
     `values`: the columns of the stall if `row` is None.
     `delay`: in ns.
-    `prompt`: earlier on this side, a segment did not have to wait, because the data before it was acknowledged promptly.
+    `prompt`: true if an earlier segment in this direction did not have to wait, because the previous data was acknowledged
+    promptly.
     """
 
     row: int | None

@@ -29,11 +29,11 @@ It is used if the payload is not HTTP.
 FEW = 2
 """The number of stalls that may be coincidences, because a program happened to write when the ACK arrived. More are proof."""
 CORKED_IN_A_ROW = 3
-"""The number of successive messages whose small end must have been sent late to prove a cork. After one message, the program may
-have been late.
+"""The number of successive messages that prove TCP_CORK: in each of them, the small last segment was sent late. In a single
+message, the program itself may have been late.
 """
 LATE_STARTS = 4
-"""The number of candidates that must be known before a stall is reported on a connection without a captured handshake.
+"""The number of segments whose delay must be known before a stall is reported on a connection without a captured handshake.
 
 Without a handshake, the measured round trip may include the server's computing time.
 """
@@ -63,9 +63,11 @@ class _Side:
 
 @dataclass
 class _Endpoint:
-    """The state that is kept for an endpoint, separately for its clients and for the server.
+    """The state that is kept for an endpoint. The server and its clients have one state each.
 
-    `late`: the exchange, frame and lateness (ns) of segments without a delayed ACK, by the part of the message before them.
+    `late`: segments that did not wait for a delayed ACK, each with its exchange, its frame and its lateness. The lateness is the
+    time (ns) from the previous data to the segment, minus round trips. The keys are the kinds of the previous data ("head",
+    "small" or "full").
     `first`: the first stall, if it came between head and body. It is kept until a second one shows that it was not a coincidence.
     `stalls`, `opportunities`: how many stalls there were, and how many segments could have been one.
     """
@@ -85,9 +87,10 @@ class Limits:
     """The limits of a rule about held-back segments.
 
     `shortest`: the shortest ACK delay (ns) that counts even if it occurs once.
-    `probe`: the shortest and longest lateness (ns) of a segment that a tail loss probe released.
-    `exchanges`: the number of exchanges from which the usual lateness is computed.
-    `endpoints`, `sides`: the number of clients and servers, and of directions of connections, whose state is kept.
+    `probe`: the shortest and longest time (ns) from the first write, minus round trips, to a segment that a tail loss probe sent.
+    `exchanges`: the number of exchanges from which the usual lateness of a program is computed.
+    `endpoints`: the number of endpoints whose state is kept; the server and the clients of an endpoint count separately.
+    `sides`: the number of directions of connections whose state is kept.
     """
 
     shortest: int

@@ -28,11 +28,11 @@ SURVIVED_SHARE = 4
 At least SURVIVED of these requests are needed, and at least one for every SURVIVED_SHARE closes at the timeout.
 """
 LEARNED_SHARE = 2
-"""The maximum number of requests per close that were answered after a longer idle time. More refute a timeout learned from the
-closes.
+"""A timeout that was learned from closes is refuted by more than LEARNED_SHARE requests per close that were answered after a
+longer idle time.
 
-In that case the closes are due to processes that ended, and the client sends at a regular interval. A recording of this has 22
-requests per close; 46 real timeouts have at most 1.
+Then the closes came from processes that ended, and their idle times are similar only because the client sends at a regular
+interval. A recording of this has 22 of these requests per close. Recordings of 46 real timeouts have at most 1.
 """
 MANY = 3
 """The minimum number of moments with early closes that prove a habit, even if the idle times differ. Fewer may be restarts."""
@@ -52,9 +52,10 @@ class _CloseMoment:
 
 
 class IdleTimes:
-    """The idle timeouts of some candidates' servers, and the times at which their processes ended, as their closes show them.
+    """The idle timeouts of servers, and the times at which server processes ended, as far as the closes by these servers show
+    them.
 
-    See `known_rests`.
+    `known_rests` creates it for the servers of some candidates.
     """
 
     def __init__(

@@ -22,7 +22,9 @@ NEAR = 20 * MILLISECOND
 LATE = 300 * MILLISECOND
 """The maximum time in ns after a timeout at which a process checks its connections."""
 LONG_WAIT = 5 * MILLISECOND
-"""The minimum median time in ns from requests to the closes after them, if handlers that gave up closed the connections."""
+"""The minimum median time in ns from a request to the reset that follows it, if the handlers of the requests gave up. If the
+median is shorter, the resets may be due to an idle timeout that expired as requests arrived.
+"""
 MAX_CLOSES = 4096
 """The maximum number of closes from which an endpoint's timeout is learned. Older closes may be due to another configuration."""
 

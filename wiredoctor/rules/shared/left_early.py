@@ -39,8 +39,10 @@ TIMEOUT_NEAR = Threshold("200 ms", "the maximum of that tolerance: for long time
 STOOD_STILL = Threshold("5 s", "the time without data after which a download was given up; a client requests another part sooner")
 GONE = Threshold("1 s", "the time within which a closed socket answers data with an RST; a half-closed one accepts the data")
 SEGMENT = 1000
-"""A size in bytes: less than the payload of a full segment on any usual path, and less than the largest recorded median of chunk
-sizes (1,024).
+"""The size in bytes below which chunks, and the data sent in a round trip, count as small.
+
+The payload of a full segment is larger on any usual path. The column response_median_chunk can show it, because its values go up
+to 1,024.
 """
 PIECES = Threshold(
     "20 chunks", "the minimum number of chunks of a stream without pauses; their median size is at most 1,000 bytes"

@@ -17,13 +17,13 @@ from wiredoctor.rules.shared.learned_limits import AT_ONCE, EARLIEST, NEAR, TOGE
 from wiredoctor.tables import MILLISECOND, SECOND
 
 SPREAD = 100 * MILLISECOND
-"""The maximum difference in ns between idle times that one timeout ends at the same moment, because the last requests came
-together.
+"""The maximum difference in ns between the idle times of connections that a single timeout closes at the same moment. Such
+connections had their last requests at about the same time.
 """
 REFUSED = SECOND
 """The maximum time in ns from the end of a process to a SYN that is refused because no other process takes over."""
 LAIN = 1_500 * MILLISECOND
-"""The maximum time in ns that an unanswered request had waited at the close, if it may have arrived just when an idle timeout
+"""The maximum time in ns from an unanswered request to the close, if the request may have arrived just when an idle timeout
 expired.
 """
 STRAGGLERS = 500 * MILLISECOND
@@ -31,12 +31,12 @@ STRAGGLERS = 500 * MILLISECOND
 AGAIN = SECOND
 """The maximum time in ns between ends of processes that are merged into one."""
 CLOSER = 4
-"""Idle times must differ by more than this factor times the time between the closes. Otherwise each response may have caused its
-close.
+"""The idle times of connections that were closed together must differ by more than CLOSER times the time between the closes.
+Otherwise each close may have followed its response after the same time.
 """
 APART = 5 * MILLISECOND
-"""The minimum difference in ns between these idle times, because a process may take a few milliseconds to close several
-connections.
+"""The minimum difference in ns between the idle times of connections that were closed together. A smaller one proves nothing,
+because a process may take a few milliseconds to close several connections.
 """
 
 

@@ -204,7 +204,7 @@ def _pauses(exchanges: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def _long_pauses(exchanges: pl.LazyFrame, number: int) -> pl.LazyFrame:
-    """Return a row for each response whose pause of this number is long."""
+    """Return a row for each response whose recorded pause with this index (from 0) took at least MIN_WAIT."""
     c = pl.col
     wait = _pause(number)
     after_head = _paused_after_head() if number == 0 else pl.lit(value=False)

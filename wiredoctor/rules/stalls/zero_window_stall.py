@@ -147,7 +147,8 @@ def cutoffs() -> dict[str, int]:
 
 
 def find(closures: pl.LazyFrame, window_stalls: pl.LazyFrame) -> pl.LazyFrame:
-    """Return a row for each closed window that delayed the other side's data, and for each longer stall (`window_stalls`).
+    """Return a row for each closed window that delayed the other side's data. Also return a row for each stall in
+    `window_stalls`: after discarded data, until an override timer expired, or with a window that never opened.
 
     Delays too short to report are included, because they show at which pace a client reads.
     """

@@ -172,8 +172,10 @@ def _is_late() -> pl.Expr:
 
 
 def _is_streamed() -> pl.Expr:
-    """Return whether the response was streamed: in chunks with pauses, or as many events with at most two per flight on
-    average.
+    """Return whether the response was streamed.
+
+    It was if its chunks came with pauses of the application. It also was if it had many events, and on average at most two of
+    them arrived together.
     """
     c = pl.col
     one_by_one = (c("response_events") >= MANY_EVENTS.value) & (2 * c("response_flights") >= c("response_events"))
@@ -249,7 +251,11 @@ _CANDIDATE = {
 
 
 def _came_late(row: dict[str, Any], least: Threshold = MIN_WAIT) -> bool:
-    """Return whether the client waited at least `least` for the body, and at most half of that was extra transit time."""
+    """Return whether the client waited at least `least` for the first body packet, and the network caused at most half of the
+    wait.
+
+    The network's part is how much longer this packet was in transit than the previous one.
+    """
     late = row["response_first_late"] or 0
     return row["wait"] is not None and row["wait"] >= least.value and 2 * late <= row["wait"]
 
@@ -290,7 +296,9 @@ def _proof(row: dict[str, Any], before: _Streamed | None, *, at_first: bool) -> 
 
 
 _LARGE = 10
-"""The minimum number of events in a lump that is not a single step of a program; equals LARGE of protocols.http1.pieces."""
+"""The minimum number of events that must arrive together to be more than one step of a program; equals LARGE of
+protocols.http1.pieces.
+"""
 
 
 def _waits(row: dict[str, Any], word: str, *, at_first: bool) -> list[list[dict[str, Any]]]:
