@@ -211,7 +211,7 @@ def test_a_name_is_a_rule_or_a_family(module: str, install: Install, analysed: A
     install(module, GOOD)
     report, [line] = analysed()
     assert [f.rule for f in report.findings] == ["slow-response"]
-    assert "one name" in line
+    assert "the same name" in line
 
 
 @pytest.mark.parametrize("epoch_packets", [1, 1000])

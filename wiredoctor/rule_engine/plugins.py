@@ -73,7 +73,7 @@ def plugin_rules(load: Callable[[str], RuleModule], own: Iterable[RuleModule]) -
         if module.name in taken:
             plugin.fail(module.name, f"{taken[module.name]} has a rule of that name")
         elif module.name in families | {module.family} or module.family in taken:
-            plugin.fail(module.name, "a rule and a family cannot have one name")
+            plugin.fail(module.name, "a rule and a family cannot have the same name")
         else:
             taken[module.name] = package
             families.add(module.family)
@@ -163,7 +163,7 @@ def with_required_columns(rows: pl.DataFrame) -> pl.DataFrame:
     fitting = rows.with_columns(pl.col(name).cast(dtype) for name, dtype in _TYPES.items())
     for name, allowed in {"side": [None, *get_args(Side)], "confidence": CONFIDENCES}.items():
         if wrong := [value for value in fitting[name].unique().to_list() if value not in allowed]:
-            raise ValueError(f"its candidates have {name} {wrong[0]!r}")
+            raise ValueError(f"its candidates have an invalid {name}: {wrong[0]!r}")
     return fitting
 
 
@@ -175,4 +175,4 @@ def _sound(module: RuleModule) -> None:
         raise ValueError(f"severity must be one of {', '.join(SEVERITIES)}, not {', '.join(map(repr, wrong))}")
     scopes = {scope for _, scope in rule.explained_by} - {*EXPLAINING} | {scope for _, scope in rule.caused_by} - {*SCOPES}
     if scopes:
-        raise ValueError(f"there is no scope {', '.join(map(repr, scopes))} to share with a cause")
+        raise ValueError(f"explained_by and caused_by have no scope {', '.join(map(repr, scopes))}")

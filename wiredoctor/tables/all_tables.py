@@ -53,8 +53,8 @@ DERIVED: Mapping[str, tuple[Column, ...]] = {
             "duration",
             I64,
             "ns",
-            "time from the first byte of the exchange to its last one; without a response, to the close that its client "
-            "waited for",
+            "time from the first byte of the exchange to its last one or, without a response, to the close that ended the "
+            "client's wait",
         ),
         _n(
             "response_wait",

@@ -202,23 +202,28 @@ FOREIGN_CLOSES = Table(
 
 TRIES = Table(
     "tries",
-    "what a gateway did at its back for an exchange at its front, if the capture has both sides: an exchange with the "
-    "forwarded request, or an attempt, which is a connection that was opened for the exchange but carried no request",
+    "a try of a gateway to serve an exchange of its client, if both sides of the gateway are in the capture: a request that it "
+    "forwarded to a server, or an attempt to connect (a connection that it opened for the exchange and that carried no request)",
     (
-        _c("front_connection", I64, "", "connection id of the exchange at the front"),
-        _c("front_exchange", I32, "", "index of the exchange at the front in its connection"),
-        _c("connection", I64, "", "connection id at the back"),
-        _n("exchange", I32, "", "index of the exchange at the back; null for a connection attempt without a request"),
-        _c("certain", BOOL, "", "no other pairing is possible; otherwise this is one of several possible exchanges"),
+        _c("front_connection", I64, "", "connection id of the client's exchange with the gateway"),
+        _c("front_exchange", I32, "", "index of that exchange in its connection"),
+        _c("connection", I64, "", "connection id of the gateway's connection to a server"),
+        _n("exchange", I32, "", "index of the exchange with the server; null for an attempt to connect"),
+        _c(
+            "certain",
+            BOOL,
+            "",
+            "it is certain that the try belongs to this exchange; otherwise the exchange is one of several possible ones",
+        ),
         _c("started", I64, "ns", "start of the try: first byte of the request, or first SYN"),
     ),
 )
 
 FRONTS = Table(
     "fronts",
-    "a server endpoint that is the front of a gateway, together with one of the endpoints behind it",
+    "an endpoint of a gateway to which clients connect, together with one of the servers behind the gateway",
     (
-        _c("server", TEXT, "", "endpoint at the front, address:port"),
-        _c("behind", TEXT, "", "endpoint at the back, address:port"),
+        _c("server", TEXT, "", "endpoint of the gateway, address:port"),
+        _c("behind", TEXT, "", "endpoint of the server behind it, address:port"),
     ),
 )

@@ -213,9 +213,9 @@ CLOSURES = Table(
 
 WINDOW_STALLS = Table(
     "window_stalls",
-    "a window stall, or several in a row: a time in which a small or closed window delayed the sender for longer than the "
-    "window was closed, because the sender's timer decided when to continue, or nothing did. Written when the sender continues "
-    "without such a time, when the message ends, or when the connection or the capture ends",
+    "a window stall, or several in a row: a small or closed window stopped the sender, which did not continue at a window "
+    "update, but when a timer of its own expired, or never. Written when the sender continues without another stall, when the "
+    "message ends, or when the connection or the capture ends",
     (
         *_WHERE,
         _c("frame", I64, "", "packet at which the stalls are known to have ended; otherwise the last packet of the connection"),

@@ -67,14 +67,20 @@ _RESPONSE_PIECES = (
         "held_bursts",
         I32,
         "",
-        "number of lumps of three events or more after a pause of at least 500 ms that the application caused",
+        "number of lumps (groups of events that arrived together) of three events or more, each after a pause of at least 500 ms "
+        "that the application caused",
     ),
-    _c("held_events", I64, "", "number of events in these lumps"),
-    _c("large_lumps", I32, "", "number of these lumps with ten events or more"),
-    _c("large_events", I64, "", "number of events in the lumps with ten events or more"),
-    _c("cut_lumps", I32, "", "number of these lumps that end inside an event and are followed by another lump"),
-    _c("first_cut", BOOL, "", "the first lump ends inside an event, and another lump of this kind follows"),
-    _c("one_flight", BOOL, "", "event streams: the complete body came in one lump, whatever the body contains"),
+    _c("held_events", I64, "", "number of events in the lumps that `response_held_bursts` counts"),
+    _c("large_lumps", I32, "", "number of the lumps in `response_held_bursts` with ten events or more"),
+    _c("large_events", I64, "", "number of events in the lumps that `response_large_lumps` counts"),
+    _c(
+        "cut_lumps",
+        I32,
+        "",
+        "number of the lumps in `response_held_bursts` that end inside an event and are followed by another lump",
+    ),
+    _c("first_cut", BOOL, "", "the lump in `response_first_events` ends inside an event, and another lump follows"),
+    _c("one_flight", BOOL, "", "event streams: all packets of the body arrived together, whatever the body contains"),
     _c(
         "flights",
         I32,
@@ -86,9 +92,10 @@ _RESPONSE_PIECES = (
         "held_frames",
         LIST64,
         "",
-        "for the first three of these lumps: the last packet before the lump, and its first packet (at most 6 frames)",
+        "for the first three of the lumps in `response_held_bursts`: the last packet before the lump, and its first packet (at "
+        "most 6 frames)",
     ),
-    _c("held_times", LIST64, "ns", "times of these packets"),
+    _c("held_times", LIST64, "ns", "times of the packets in `response_held_frames`"),
 )
 
 _RESPONSE_LIMITED = tuple(

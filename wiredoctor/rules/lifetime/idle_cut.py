@@ -82,8 +82,8 @@ SAME = Threshold("1 %", "the tolerance for equal idle times; timers that are set
 SAME_NEAR = Threshold("20 ms", "the tolerance that is added for short idle times; a loaded machine delays timers by this much")
 EARLY = Threshold(
     "300 ms",
-    "nginx and HAProxy may close this much too early, because they leave a timer unchanged if it would expire only "
-    "this much later; used for three or more idle times",
+    "the tolerance if three or more idle times are equal: nginx and HAProxy may close this much before their timeout, because "
+    "they do not restart a timer that would expire only this much later",
 )
 ENOUGH = Threshold(
     "3 rests",

@@ -49,7 +49,7 @@ PIECES = Threshold(
 )
 TRICKLED = Threshold("2 s", "the minimum time of such a stream: in a shorter time, slow start sends little per round trip, too")
 RECENT = Threshold("1 s", "the last data of such a stream must have come this shortly before the close: it had not stopped")
-PAUSES = Threshold("2 pauses", "the application must have paused at least this often: the response came in three pieces or more")
+PAUSES = Threshold("2 pauses", "the minimum number of pauses of the application: the response came in three pieces or more")
 TOGETHER = Threshold("50 ms", "closes that one host begins within this time are one event: a program ended")
 SEVERAL = Threshold(
     "3 connections",

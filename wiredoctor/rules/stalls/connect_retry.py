@@ -164,8 +164,11 @@ def _icmp_text() -> pl.Expr:
 
 def _plainer() -> pl.Expr:
     asked_less = pl.col("syn_ecn_or_data") & ~pl.col("answered_syn_ecn_or_data")
-    told = " The SYN that was answered asked for less than the first: without ECN, or without data (TCP Fast Open). A middlebox "
-    return pl.when(asked_less).then(pl.lit(told + "may drop SYNs that ask for more.")).otherwise(pl.lit(""))
+    told = (
+        " Unlike the first SYN, the SYN that was answered did not request ECN, or had no data (TCP Fast Open). A middlebox may "
+        "drop SYNs that use these options."
+    )
+    return pl.when(asked_less).then(pl.lit(told)).otherwise(pl.lit(""))
 
 
 def _again_note(waited: pl.Expr) -> pl.Expr:

@@ -14,9 +14,9 @@ How it is proved
     interim response such as 102 or 103 it counts from that response.
 
     mid-response: the server paused for 1 s or more, between head and body or in the body. This pause is at least three times
-    as long as all its other pauses together. If the response has a Content-Length, two such pauses count together, unless
-    they are about equally long: a server that limits its rate pauses like that. All earlier data was acknowledged, the
-    client's window had room, and nothing was retransmitted.
+    as long as all other pauses of the response together. Two pauses of 1 s or more may also meet this condition together, if
+    the response has a Content-Length and they are not about equally long. A server that limits its rate makes equal pauses.
+    All earlier data was acknowledged, the client's window had room, and nothing was retransmitted.
 
     If a capture holds both sides of a gateway, the time that the server behind it needs belongs to that server. The rest is
     the gateway's own. If it is 1 s or more, the kind is in-gateway.

@@ -108,14 +108,16 @@ RULE = Rule(
     absence=True,
 )
 
-MIN_WAIT = Threshold("500 ms", "nothing must come for this long before a lump; programs begin a stream sooner")
+MIN_WAIT = Threshold(
+    "500 ms", "nothing must come for this long before a lump (events that arrive together); programs begin a stream sooner"
+)
 MIN_CODED_WAIT = Threshold(
     "1 s", "the same time if the body cannot be decoded: it may be a single event that took long to compute"
 )
 MIN_CODED_BYTES = Threshold("300 bytes", "the minimum size of a compressed body; one or two events are smaller")
-MIN_EVENTS = Threshold("3 events", "the minimum number of events in one lump; two may be a coincidence")
+MIN_EVENTS = Threshold("3 events", "the minimum number of events that must arrive together (a lump); two may be a coincidence")
 MANY_EVENTS = Threshold("20 events", "the minimum number of events in the whole body; a program may send fewer in one step")
-MOST_OF = Threshold("90 %", "the minimum share of the events that came in lumps")
+MOST_OF = Threshold("90 %", "the minimum share of the events that arrived in lumps, several at a time")
 MIN_CHUNKS = Threshold(
     "2 chunks",
     "the minimum number of data chunks: one chunk is a body of unknown length, two come from a program that flushes",
