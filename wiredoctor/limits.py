@@ -245,7 +245,8 @@ CHUNK_LINE = Limit(
 )  # fmt: skip
 AHEAD = Limit(
     "bytes-behind-a-hole", "http", 16 * _MIB, "bytes",
-    "Bytes held until missing ones arrive; then the gap counts as lost. Common receive windows permit less",
+    "Bytes held behind a gap until the missing ones arrive. With more, the gap counts as lost. Common receive windows permit "
+    "less",
     "{count:gap was|gaps were} given up after {limit} of later data",
 )  # fmt: skip
 BEHIND = Limit(
@@ -381,7 +382,7 @@ HAR_BODY = Limit(
 )  # fmt: skip
 ANONYMIZED = Limit(
     "anonymized", "anonymizing", 32 * _MIB, "bytes",
-    "Bytes of packets that can be anonymized; larger captures are refused with one line. Originals and replacements "
+    "Bytes of packets that can be anonymized; larger captures are refused. Originals and replacements "
     "are held in memory several times, 20 bytes for each byte of a packet",
 )  # fmt: skip
 ANONYMIZED_STREAMS = Limit(

@@ -100,7 +100,10 @@ def _make_head_part(heads: Sequence[Head]) -> pl.DataFrame:
 
 
 def _part_column(column: Column, values: Sequence[Any], none: Any = None) -> pl.Series:
-    """Return a column with `values` after a first value for rows without this data: `none`, or the empty value of its type."""
+    """Return a column with `values`, after one more value to which rows without this data refer.
+
+    That first value is `none`; if `none` is None, it is the empty value of the column's type.
+    """
     sentinel, dtype = column.sentinel, column.dtype
     if none is None:
         none = "" if dtype == pl.String else [] if dtype == pl.List else False if dtype == pl.Boolean else sentinel or 0

@@ -489,7 +489,10 @@ def _copy(thread: int, file: int) -> socket.socket:
 
 
 def _report_port(one: _Pending, control: _Control) -> bool:
-    """Report the local port of a socket, or that it has none, and close the copy. Return False if it may still get a port."""
+    """Report the local port of a program's socket, or that it has none, and close our copy of the socket.
+
+    Return False, and do neither, if the socket may still get a port.
+    """
     address, port = "", 0
     with contextlib.suppress(OSError):
         address, port = one.copy.getsockname()[:2]

@@ -274,7 +274,9 @@ class RelatedConnection(TypedDict):
 class ShowAnswer(Answer):
     connection: ConnectionFacts | None
     ladder: Ladder
-    related: Annotated[list[RelatedConnection], Field(description="a gateway's connections to servers, and those of the causes")]
+    related: Annotated[
+        list[RelatedConnection], Field(description="the connections behind a gateway, and those with a cause of the findings")
+    ]
     heads: list[Head]
     more_heads: int
     also_found: list[OtherFinding]

@@ -390,7 +390,7 @@ def _nearest_rank(values: pl.Expr, percent: int) -> pl.Expr:
 
 
 Counts = dict[str, int | None]
-"""The counts and server times (ns) of a group by name. A value that is missing is None or 0."""
+"""The numbers of one group: name of the number -> value, which is a count or a time in ns. A missing value is None or 0."""
 
 
 def _count(rows: pl.LazyFrame, engine: EngineType, *, connections: bool) -> tuple[dict[str, Counts], dict[str, tuple[str, ...]]]:

@@ -131,7 +131,7 @@ def _alike(frames: list[pl.DataFrame]) -> bool:
 
 
 def together(parts: list[pl.DataFrame | Slice]) -> pl.DataFrame | StoredCandidates:
-    """Return all candidates of a rule, which are stored in `parts`. Raise an error of Polars if their columns differ."""
+    """Return all candidates of a rule, which are stored in `parts`. Raise a PolarsError if their columns differ."""
     frames = [rows for rows in parts if isinstance(rows, pl.DataFrame)]
     return pl.concat(frames) if len(frames) == len(parts) else StoredCandidates(_join_neighbors(parts))
 

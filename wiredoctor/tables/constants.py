@@ -17,7 +17,8 @@ MILLISECOND = 1_000_000
 """The number of nanoseconds in a millisecond."""
 
 CLIENT, SERVER = 0, 1
-"""The roles of the two sides of a connection. A role is NONE if only the ports and the order of packets suggest it."""
+"""The roles of the two sides of a connection. A side's role is NONE (unknown) if only ports and the order of packets suggest
+one."""
 
 NONE = -1
 """The sentinel for "no value" in integer columns of less than 64 bits."""

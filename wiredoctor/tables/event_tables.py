@@ -57,7 +57,12 @@ RELEASES = Table(
         _c("previous_data_ends_message", BOOL, "", "the previous data segment D ended exactly at the end of a message"),
         _n("previous_ack_frame", I64, "", "K, the ACK of D; null if D was not acknowledged before this packet"),
         _n("previous_ack_time", I64, "ns", "time of `previous_ack_frame`"),
-        _n("previous_ack_delay", I64, "ns", "delay of the ACK K: the time from D to K, minus the round trip to the sender of K"),
+        _n(
+            "previous_ack_delay",
+            I64,
+            "ns",
+            "delay of K, the ACK of D: the time from D to K, minus the round trip to the sender of K",
+        ),
         _n("previous_ack_bytes", I64, "bytes", "number of bytes that the ACK K newly acknowledges: all bytes in flight"),
         _n("previous_ack_interval", I64, "ns", "time between the pure ACK before K and K; null for the first"),
         *_PACKET,
@@ -379,8 +384,8 @@ UNACKNOWLEDGED = Table(
             "message_continued",
             BOOL,
             "",
-            "an earlier part of the data's message was acknowledged, or the receiver was sending a message; also true for a "
-            "FIN whose sender still had to receive the rest of a message",
+            "a part of the same message was acknowledged earlier, the receiver was in the middle of a message of its own, or "
+            "the data is a FIN whose sender still had to receive the rest of a message",
         ),
         _c("message_owed", BOOL, "", "the data is a FIN whose sender still had to receive the rest of a message"),
         _n("own_close_frame", I64, "", "first FIN of the sender (its first RST if it sent no FIN)"),

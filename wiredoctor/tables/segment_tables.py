@@ -43,7 +43,8 @@ SEGMENTS = Table(
             "fills_gap",
             BOOL,
             "",
-            "the packet has first copies of bytes below the highest one: out of order, or lost before the capture point",
+            "the packet has bytes that were missing below the highest byte captured: it is out of order, or a retransmission of "
+            "a segment that was lost before the capture point",
         ),
         _c("opens_gap", BOOL, "", "the payload begins above the highest byte captured, so bytes are missing before it"),
         _c("overlap", BOOL, "", "part of the payload was captured before, part is new"),

@@ -65,7 +65,7 @@ class Packet:
 
 
 def to_pcap(packets: Sequence[Packet], first_time: int = 1_700_000_000) -> bytes:
-    """Return a pcap file with these packets. `first_time`: the time 0 of the ladder, in seconds since 1970."""
+    """Return a pcap file with these packets. The times of the packets are added to `first_time` (s since 1970)."""
     records = [struct.pack("<IHHiIII", 0xA1B23C4D, 2, 4, 0, 0, 262144, 1)]
     for number, packet in enumerate(packets):
         frame = frame_bytes(packet, number)

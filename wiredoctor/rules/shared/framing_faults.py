@@ -24,9 +24,9 @@ def candidates_of_fault(faults: pl.LazyFrame, name: str, message: pl.Expr, proof
 
 
 def candidates(rows: pl.LazyFrame, kind: pl.Expr, message: pl.Expr, proof: pl.Expr, *more: pl.Expr) -> pl.LazyFrame:
-    """Return a candidate for each row of `faults`, with the columns `what` (request or response), `version` and `more`.
+    """Return a candidate for each of the rows, with the columns `what` (request or response), `version` and `more`.
 
-    `message` and `proof` are as in `candidates_of_fault`.
+    `rows`: some rows of the table `faults`. `message` and `proof` are as in `candidates_of_fault`.
     """
     c = pl.col
     by_server = c("role") == SERVER

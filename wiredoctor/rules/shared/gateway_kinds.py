@@ -330,7 +330,7 @@ def _of_exchange(front: Exchange, last: Exchange) -> str | None:
 def _is_rejected_while_reading(front: Exchange, last: Exchange) -> bool:
     """Return whether the gateway responded or closed while the head of the server's response was arriving.
 
-    Then it rejected that head. If it had waited for the end of the head, it would have given up later.
+    If so, it rejected the head; a gateway that waits for the end of a head gives up later.
     """
     came = last.values["response_end"]
     if came is None or last.server_first or front.status == GATEWAY_TIMEOUT:

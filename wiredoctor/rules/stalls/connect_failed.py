@@ -218,7 +218,7 @@ MANY_SERVERS = Threshold(
 MANY_CLIENTS = Threshold(
     "20 clients", "if more clients fail at one server, the server is the common cause; they are reported as one finding"
 )
-MANY_TIMES = Threshold("100 connections", "if a client fails more often at one server, the failures are reported as one finding")
+MANY_TIMES = Threshold("100 connections", "if more connections of a client to one server fail, they are reported as one finding")
 NEXT_ADDRESS = Threshold("300 ms", "a client that knows another address tries it at once, or after 250 ms (RFC 8305 section 8)")
 NEXT_WAIT = Threshold(
     "1 s", "if a client tries the other address only after this time, a user has waited, so the finding is a warning"

@@ -411,8 +411,9 @@ def _at_once() -> pl.Expr:
 def _had_data() -> pl.Expr:
     """Return whether the sender had data to send while the window was closed.
 
-    With HTTP, its last data did not end a message. If that data filled a gap, the message may have ended with data sent before,
-    and only window probes show that there was more. With other protocols, the receiver sent no data in between.
+    With HTTP, it had if its last data did not end a message. Window probes must confirm this if that data was a retransmission
+    that filled a gap, because data sent earlier may have ended the message. With other protocols, it had if the receiver sent no
+    data in the meantime.
     """
     c = pl.col
     known = c("previous_data_last_in_flight") | (c("window_probes") > 0)

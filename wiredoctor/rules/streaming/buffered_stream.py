@@ -109,7 +109,7 @@ RULE = Rule(
 )
 
 MIN_WAIT = Threshold(
-    "500 ms", "nothing must come for this long before a lump (events that arrive together); programs begin a stream sooner"
+    "500 ms", "the minimum wait before a lump (events that arrive together); programs send the first event of a stream earlier"
 )
 MIN_CODED_WAIT = Threshold(
     "1 s", "the same time if the body cannot be decoded: it may be a single event that took long to compute"
