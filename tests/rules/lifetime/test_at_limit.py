@@ -67,6 +67,15 @@ class Server:
         self.ask(rest)
         self.close(rest + wait, flags)
 
+    def used_again(self, answered_at: float, rest: float) -> None:
+        """A connection whose second request is answered; then the client closes it."""
+        self.connection(answered_at)
+        self.ask(rest)
+        done = answered_at + rest + THINK
+        self.add(done, f"<  P. {self.response}")
+        self.add(done, ">  F.")
+        self.add(done + self.round_trip, "<  F.")
+
     def add(self, time: float, packet: str) -> None:
         """`time`: when it leaves the server, or the client sends it."""
         self.lines.append(f"  {time:.6f}  {packet}")
@@ -230,6 +239,32 @@ def test_a_coarse_limit_and_an_rst_need_no_company() -> None:
     check(server.text(f"{AT_LIMIT}, confidence high"))
 
 
+CHECKED = [
+    pytest.param(((200, 2.937),), 2.374, ("keep-alive-race", "at-limit"), id="a request that outlived two closes that are alike"),
+    pytest.param((), 2.374, ("no-response", "at-once"), id="none did, and the two show an exact limit"),
+    pytest.param(((40.1, 2.937),), 2.374, ("no-response", "at-once"), id="it lived on when another was closed: a worker ended"),
+    pytest.param(((200, 2.937),), 1.2, ("no-response", "at-once"), id="a process that ended closed a younger connection, too"),
+]
+
+
+@pytest.mark.parametrize("at", POINTS)
+@pytest.mark.parametrize(("outlived", "company", "expected"), CHECKED)
+def test_a_server_that_checks_its_connections_once_a_second(
+    outlived: tuple[tuple[float, float], ...], company: float, expected: tuple[str, str], at: str
+) -> None:
+    """Its timeout is 2 s. It closes after 2.602, 2.727 and 2.375 s, the third time three connections at once."""
+    server = Server(0.001)
+    for answered_at, rest in ((10, 2.602), (40, 2.727)):
+        server.idle(answered_at, rest)
+    server.met(2.375, 0.0005, "F.", 100)
+    for rest in (2.374, company):
+        server.idle(102.3755 - rest, rest)
+    for answered_at, rest in outlived:
+        server.used_again(answered_at, rest)
+    found = [one for one in findings(server.text(), at) if one.severity == "error"]
+    assert [(one.rule, one.kind) for one in found] == [expected]
+
+
 SINGLE = [("R.", 5.0, 0.0005, True), ("R.", 5.1, 0.05, True), ("R.", 5.1, 0.1, False), ("R.", 4.9, 0.1, False),
           ("F.", 5.0, 0.005, True), ("F.", 5.0, 0.015, False), ("F.", 5.085, 0.006, False)]  # fmt: skip
 """Rest of the request and wait, at a limit of 5 s of which one close tells, or an announcement: at most 20 ms, 1 % and 0.1 s (by
@@ -324,11 +359,7 @@ def test_what_was_survived_is_no_limit(answered: int, speaks: bool, closes: int)
     for number in range(closes):
         server.idle(10 + 30 * number, 2.5)
     for number in range(survivors):
-        server.connection(200 + 30 * number)
-        server.ask(2.7)
-        server.add(server.answered_at + 2.701, f"<  P. {server.response}")
-        server.add(server.answered_at + 2.701, ">  F.")
-        server.add(server.answered_at + 2.701 + 0.03, "<  F.")
+        server.used_again(200 + 30 * number, 2.7)
     server.met(2.5, 0.001, "R.", 600)
     found = [one for one in findings(server.text()) if one.severity == "error"]
     assert [(one.rule, one.kind) for one in found] == [("keep-alive-race", "at-limit") if speaks else ("no-response", "unread")]

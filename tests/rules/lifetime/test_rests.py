@@ -7,7 +7,7 @@ import pytest
 from tests.rules.frames import MS, S
 from wiredoctor.rules.shared.idle_defaults import usual_limits
 from wiredoctor.rules.shared.idle_times import End, learn
-from wiredoctor.rules.shared.learned_limits import follow_requests
+from wiredoctor.rules.shared.learned_limits import Use, follow_requests
 
 
 def idle(*rests: int) -> list[End]:
@@ -26,8 +26,8 @@ def met(*rests: int | None, reset: bool = True) -> list[End]:
     ]
 
 
-def known(ends: list[End]) -> tuple[str, int, int, int] | None:
-    limit = learn(ends)
+def known(ends: list[End], *uses: Use) -> tuple[str, int, int, int] | None:
+    limit = learn(ends, uses)
     return None if limit is None else (limit.how, limit.low, limit.high, limit.closes)
 
 
@@ -68,6 +68,62 @@ def test_a_coarse_limit_spans_twice_its_shortest_rest(longest: int, how: str | N
 def test_a_coarse_limit_needs_three_closes_and_no_short_one() -> None:
     assert known(idle(5 * S, 7 * S)) is None
     assert known(idle(5 * S, 7 * S, 9 * S, 900 * MS)) is None
+
+
+CHECKS = idle(2_602 * MS, 2_727 * MS, 2_375 * MS)
+"""Closes of a server that looks for idle connections once a second: two of them are alike."""
+
+SEEMINGLY_SHARP = ("sharp", 2_602 * MS, 2_727 * MS, 2)
+COARSE = ("coarse", 2_375 * MS, 2_727 * MS, 3)
+
+
+def use(rest: int, time: int) -> Use:
+    """A request that was answered."""
+    return Use(rest * MS, time * MS, time * MS + S)
+
+
+@pytest.mark.parametrize(("rest", "limit"), [(2_773, SEEMINGLY_SHARP), (2_774, COARSE)])
+def test_an_exact_limit_that_a_request_outlived_may_be_a_coarse_one(rest: int, limit: tuple[str, int, int, int]) -> None:
+    """It outlived it by more than 20 ms and 1 % of 2.602 s."""
+    assert known(CHECKS, use(rest, 30_000)) == limit
+
+
+@pytest.mark.parametrize(("other", "how"), [(2_648, "sharp"), (2_649, "coarse")])
+def test_as_much_speaks_against_it_as_for_it(other: int, how: str) -> None:
+    """Three closes are alike. One is not, one request outlived them all, and another came 20 ms and 1 % after the shortest."""
+    limit = known(idle(2_602 * MS, 2_650 * MS, 2_727 * MS, 2_375 * MS), use(other, 30_000), use(2_900, 30_000))
+    assert limit is not None
+    assert limit[0] == how
+
+
+def test_a_limit_that_no_request_outlived_stays_exact() -> None:
+    assert known(idle(2_602 * MS, 2_727 * MS, 2_375 * MS, 2_376 * MS)) == SEEMINGLY_SHARP
+
+
+def test_a_limit_that_explains_all_closes_stays_exact() -> None:
+    """The process was busy when later requests came."""
+    limit = known(idle(2_602 * MS, 2_650 * MS, 2_727 * MS), *[use(2_900, 30_000)] * 5)
+    assert limit is not None
+    assert limit[0] == "sharp"
+
+
+@pytest.mark.parametrize(
+    ("time", "limit"),
+    [(60_049, COARSE), (60_050, SEEMINGLY_SHARP), (60_518, SEEMINGLY_SHARP), (60_519, COARSE)],
+    ids=["during the check", "after the check", "due at the check", "not yet due"],
+)
+def test_a_check_spares_no_connection_that_is_due(time: int, limit: tuple[str, int, int, int]) -> None:
+    """The server closed at 60 s. A connection was due if it had been idle for 2.375 s, 20 ms and 1 %, but was used after 2.937 s:
+    other workers keep theirs when one worker ends."""
+    assert known(CHECKS, use(2_937, time)) == limit
+
+
+@pytest.mark.parametrize(("shortest", "how"), [(1_354, "coarse"), (1_353, "sharp"), (940, "sharp")])
+def test_a_coarse_limit_that_does_not_explain_all_closes_is_none(shortest: int, how: str) -> None:
+    """The longest close came after 2.727 s, which is more than twice 1.353 s and 20 ms."""
+    limit = known(idle(2_602 * MS, 2_727 * MS, shortest * MS), use(2_937, 30_000))
+    assert limit is not None
+    assert limit[0] == how
 
 
 def test_a_single_one() -> None:

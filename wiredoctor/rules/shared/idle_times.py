@@ -15,7 +15,19 @@ import polars as pl
 from wiredoctor.rules.shared.connection_close import ENDLESS, SELF_FRAMED
 from wiredoctor.rules.shared.evidence import server_closed_first
 from wiredoctor.rules.shared.idle_defaults import usual_limits
-from wiredoctor.rules.shared.learned_limits import EARLIEST, LATE, NEAR, TOGETHER, End, Limit, follow_requests, is_similar, learn
+from wiredoctor.rules.shared.learned_limits import (
+    EARLIEST,
+    LATE,
+    NEAR,
+    TOGETHER,
+    End,
+    Limit,
+    Use,
+    answered_after,
+    follow_requests,
+    is_similar,
+    learn,
+)
 from wiredoctor.rules.shared.process_stops import NONE, REFUSED, STRAGGLERS, Stop, Stops, Syn, Uses, stops_of, suspicious
 from wiredoctor.tables import CLOSES, SECOND
 
@@ -36,7 +48,6 @@ interval. A recording of this has 22 of these requests per close. Recordings of 
 """
 MANY = 3
 """The minimum number of moments with early closes that prove a habit, even if the idle times differ. Fewer may be restarts."""
-_EVER = 1 << 62
 
 
 @dataclass(slots=True, eq=False, repr=False)
@@ -67,9 +78,9 @@ class IdleTimes:
         self._said: dict[int, tuple[int | None, str]] = {
             number: (most, server or "") for number, most, server in said.iter_rows()
         }
-        self._used: dict[int, list[tuple[int, int]]] = {}
-        for endpoint, rest, known in used.sort("rest").iter_rows():
-            self._used.setdefault(endpoint, []).append((rest, known))
+        self._used: dict[int, list[Use]] = {}
+        for endpoint, *use in used.sort("rest").iter_rows():
+            self._used.setdefault(endpoint, []).append(Use(*use))
         self._learned: dict[int, Limit | None] = {}
         self._following: dict[int, bool] = {}
         self._suspicious = suspicious(ends, syns)
@@ -106,10 +117,9 @@ class IdleTimes:
         """
         if limit.how == "soon":
             return False
-        used = self._used.get(endpoint, [])
         learned = limit.how in ("sharp", "coarse")
         longest = (limit.high if learned else limit.low) + limit.tolerance
-        answered = sum(until is None or known <= until for _, known in used[bisect_right(used, (longest, _EVER)) :])
+        answered = len(answered_after(longest, self._used.get(endpoint, []), until))
         if learned:
             return answered > LEARNED_SHARE * limit.closes
         return answered >= SURVIVED and SURVIVED_SHARE * answered >= limit.closes
@@ -118,7 +128,7 @@ class IdleTimes:
         """Return the timeout that the closes of an endpoint show, or None; `until` as in `limits`."""
         if until is None and endpoint in self._learned:
             return self._learned[endpoint]
-        limit = learn(self._ordinary_closes(endpoint, until))
+        limit = learn(self._ordinary_closes(endpoint, until), self._used.get(endpoint, []), until)
         if until is None:
             self._learned[endpoint] = limit
         return limit
@@ -276,7 +286,7 @@ def nothing_known() -> IdleTimes:
     """Return an object without any closes. It is created only when needed, because Polars must not run before a process forks."""
     ends = pl.DataFrame(schema=_ENDS)
     said = pl.DataFrame(schema={"connection": pl.Int64(), "said": pl.Int32(), "software": pl.String()})
-    used = pl.DataFrame(schema=dict.fromkeys(("endpoint", "rest", "known"), pl.Int64()))
+    used = pl.DataFrame(schema=dict.fromkeys(("endpoint", *Use._fields), pl.Int64()))
     return IdleTimes(ends, said, used, pl.DataFrame(schema=_SYNS), CLOSES.empty().lazy())
 
 
@@ -376,14 +386,12 @@ def _ends(closes: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def _used_idle_times(closes: pl.LazyFrame) -> pl.LazyFrame:
-    """Return the idle times after which a request was answered.
-
-    Columns: `endpoint`, `rest` (the idle time at the server, ns), and `known` (the time in ns at which the row became final).
-    """
+    """Return the requests that were answered after an idle time, with `endpoint` and the columns of Use."""
     c = pl.col
-    rest = c("request_start") + c("rtt_server").fill_null(0) - c("previous_end")
+    arrived = c("request_start") + c("rtt_server").fill_null(0)
+    rest = arrived - c("previous_end")
     rows = closes.filter(c("has_request") & c("has_response") & (c("response_status") >= 200) & (rest >= EARLIEST))
-    return rows.select("endpoint", rest.alias("rest"), c("final_at").alias("known"))
+    return rows.select("endpoint", rest.alias("rest"), arrived.alias("time"), c("final_at").alias("known"))
 
 
 def _announcements(closes: pl.LazyFrame) -> pl.LazyFrame:

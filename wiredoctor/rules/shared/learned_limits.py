@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import NamedTuple
 
 from wiredoctor.tables import MILLISECOND, SECOND
@@ -111,8 +112,23 @@ class End(NamedTuple):
         return self.rest is not None and (self.rest <= SECOND or (self.said is not None and self.rest < (self.said - 1) * SECOND))
 
 
-def learn(ends: list[End]) -> Limit | None:
-    """Return the idle timeout of one endpoint, learned from its closes in time order; None if they show none."""
+class Use(NamedTuple):
+    """A request that was answered after an idle time. Times are in ns.
+
+    `rest`: the idle time. `time`: when the request arrived. `known`: when the row became final.
+    """
+
+    rest: int
+    time: int
+    known: int
+
+
+def learn(ends: list[End], uses: Sequence[Use] = (), until: int | None = None) -> Limit | None:
+    """Return the idle timeout of one endpoint, learned from its closes in time order; None if they show none.
+
+    `uses`, `until`: the requests that it answered, as for `answered_after`. They decide only whether it closes exactly at the
+    timeout, or checks its connections now and then.
+    """
     ends = _one_per_decision(ends[-MAX_CLOSES:])
     rests = sorted(end.rest for end in ends if end.teaches and end.rest is not None)
     if soon := _count_immediate(ends, rests):
@@ -122,13 +138,50 @@ def learn(ends: list[End]) -> Limit | None:
     if not long:
         return met
     alike = _near_median(long)
+    spans = len(long) > 2 and len(long) == len(rests) and long[-1] <= 2 * long[0] + NEAR
+    coarse = Limit("coarse", long[0], long[-1], len(long)) if spans else None
     if len(alike) > 1 and 2 * len(alike) >= len(rests):
-        return Limit("sharp", alike[0], alike[-1], len(alike))
-    if len(long) > 2 and len(long) == len(rests) and long[-1] <= 2 * long[0] + NEAR:
-        return Limit("coarse", long[0], long[-1], len(long))
+        sharp = Limit("sharp", alike[0], alike[-1], len(alike))
+        if coarse is None or not _explains_more(coarse, sharp, ends, partial(answered_after, uses=uses, until=until)):
+            return sharp
+    if coarse:
+        return coarse
     if len(long) == 1 and len(rests) <= 2:
         return met or Limit("single", long[0], long[0], 1)
     return met
+
+
+def _explains_more(coarse: Limit, sharp: Limit, ends: list[End], after: Callable[[int], list[Use]]) -> bool:
+    """Return whether the server checks its connections now and then, although many closes seem to show an exact timeout.
+
+    At least one close and one request came after an idle time that the exact timeout excludes. At least as many closes and
+    requests speak against it as for it. And each check closed all connections that had been idle for long enough: none was used
+    later. `after` returns the requests that were answered after a longer idle time (ns) than a given one.
+    """
+    other, outlived = coarse.closes - sharp.closes, after(sharp.low + sharp.tolerance)
+    if not (other and outlived) or other + len(outlived) < sharp.closes or outlived[-1].rest <= sharp.high + sharp.tolerance:
+        return False
+    checks = [end.time for end in ends if end.teaches]
+    due = coarse.low + coarse.tolerance
+    return not any(_is_between(checks, use.time - use.rest + due, use.time - TOGETHER) for use in after(due))
+
+
+def _is_between(times: list[int], first: int, last: int) -> bool:
+    """Return whether one of these times, which are in ascending order, is between two others (ns)."""
+    return bisect_left(times, first) < bisect_right(times, last)
+
+
+def answered_after(rest: int, uses: Sequence[Use], until: int | None = None) -> list[Use]:
+    """Return the requests that were answered after a longer idle time than `rest` (ns).
+
+    `uses`: in ascending order of their idle times. `until`: only those that were known at this time (ns); None for all.
+    """
+    longer = uses[bisect_right(uses, rest, key=_rest) :]
+    return [use for use in longer if until is None or use.known <= until]
+
+
+def _rest(use: Use) -> int:
+    return use.rest
 
 
 def closes_soon(ends: list[End]) -> bool:
