@@ -263,6 +263,22 @@ def tomcat_met(lab: Lab) -> None:
     ask(lab, "tomcat", 2.0, front=front, aim=2.0, groups=[24], seconds=45.0, spread=0.3, stride=40, at_once=True, paths=slow)
 
 
+@recording(
+    title="Requests meet the idle limit of Java's com.sun.net.httpserver, which looks for idle connections now and then",
+    at="server",
+    software=("java", "python"),
+    connections=(ANSWERED, ASKED),
+    finds=(MET,),
+    must_not=AT_THE_LIMIT,
+    mend=kept(company=True),
+    spread=True,
+)
+def java_met(lab: Lab) -> None:
+    """com.sun.net.httpserver with an idle interval of 2 s and a clock tick of 1 s. Its timer closes all connections that rested
+    for too long, each with a FIN, which acknowledges a request that it never took."""
+    ask(lab, "java", 2.0, aim=2.0, groups=[6] * 10, seconds=45.0, spread=0.3, stride=40)
+
+
 def soon(path: Path) -> None:
     """Raises Mismatch where the server was late."""
     for stream in evidence.segments(path).values():
