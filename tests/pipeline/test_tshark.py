@@ -49,6 +49,7 @@ def seen(report: Report) -> Messages:
 UNREAD = (
     *("snapped", "cut-off", "cut-short", "truncated", "resets", "gives-up", "refused-upload", "refuses-upload", "pipelined"),
     *("events-cut", "events-left", "path-dies", "reset-by-the-server", "window-of-32-kb", "deaf"),
+    *("black-hole-server-closes", "black-hole-408", "black-hole-nothing-but-the-head"),
 )
 """In the names of recordings that tshark does not read: bodies that are cut or cut off, and pipelined HEADs, whose answers it
 takes for longer than they are."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import polars as pl
+import pytest
 
 from tests.rules.frames import answered, connection, rows
 from tests.rules.test_settle import candidate, candidates, module, settled
@@ -135,3 +136,21 @@ def test_a_server_field_that_is_passed_on_is_not_the_gateways() -> None:
     assert at_a_gateway([front, back], gateways(certain=False)).server_software == "nginx/1.22.1"
     # the server behind says it of itself
     assert at_a_gateway([front, back], gateways(), connection=1).server_software == "nginx/1.22.1"
+
+
+@pytest.mark.parametrize(("other", "found"), [("curl/8", "curl/8"), ("ab/2", None)])
+def test_a_host_that_runs_two_programs_has_no_name(other: str, found: str | None) -> None:
+    """A finding about a host may be about any of its programs."""
+    of_client = candidates(
+        candidate(connection=None, exchange=None, client="10.0.0.1", server="10.0.0.2:80"),
+        client=pl.String(), server=pl.String(),
+    )  # fmt: skip
+    [one] = settled(
+        [module("a", advice=ADVICE)],
+        {"a": of_client},
+        exchanges=rows(
+            "exchanges", answered(request_user_agent="curl/8"), answered(connection=1, request_user_agent=other)
+        ).lazy(),
+        connections=rows("connections", connection(), connection(connection=1)).lazy(),
+    )
+    assert one.client_software == found

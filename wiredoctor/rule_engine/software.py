@@ -32,8 +32,8 @@ def with_software(
     The software is taken from the message in the candidate's own exchange. If that message is missing (a lost request has no
     response), the last exchange of the connection that has the field is used. A message without the field counts as unknown
     software.
-    If a candidate has no connection, its server's last exchange is used for the Server field, and the last exchange between its
-    client and its server for the User-Agent.
+    If a candidate has no connection, its server's last exchange is used for the Server field. The User-Agent is then known only
+    if all exchanges between its client and its server have the same one.
     `gateway_software` is known from the gateway's own requests. `known`: the gateways of the capture. `passed`: the result of
     `passed_on`, required if `exchanges` is not complete.
     """
@@ -122,11 +122,14 @@ def _fill_from_exchanges(core: pl.DataFrame, name: str, keys: Sequence[str], exc
     places = core.filter(unknown).select(keys).drop_nulls().unique()
     if places.is_empty():
         return core
+    newest = pl.col(field).sort_by("connection", "exchange").last()
+    if "client" in keys:  # a host may run several programs, and the finding may be about any of them
+        newest = pl.when(pl.col(field).n_unique() == 1).then(newest)
     said = (
         exchanges.filter(pl.col(field).fill_null("") != "")
         .join(places.lazy(), on=keys, how="semi")
         .group_by(keys)
-        .agg(pl.col(field).sort_by("connection", "exchange").last().alias("said"))
+        .agg(newest.alias("said"))
         .collect()
     )
     filled = core.join(said, on=keys, how="left", maintain_order="left")

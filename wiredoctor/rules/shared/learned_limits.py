@@ -176,11 +176,11 @@ def answered_after(rest: int, uses: Sequence[Use], until: int | None = None) -> 
 
     `uses`: in ascending order of their idle times. `until`: only those that were known at this time (ns); None for all.
     """
-    longer = uses[bisect_right(uses, rest, key=_rest) :]
+    longer = uses[bisect_right(uses, rest, key=_idle_time) :]
     return [use for use in longer if until is None or use.known <= until]
 
 
-def _rest(use: Use) -> int:
+def _idle_time(use: Use) -> int:
     return use.rest
 
 

@@ -121,7 +121,7 @@ RULE = Rule(
         "closed-at-once": "Connection accepted and reset at once: {where}",
         "tried-next": "{where} {did}, and {next_server} answered",
         "not-up-yet": "Not listening yet: {where}",
-        "down": "Down for {down_for}: {where}",
+        "down": "No connections accepted for {down_for}: {where}",
     },
     message={
         "refused": "{where} answered the SYN of {whose} with an RST{tries}: nothing listens there, or a firewall rejects the "
