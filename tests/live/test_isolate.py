@@ -63,7 +63,7 @@ def test_it_reaches_nothing_else() -> None:
     done = isolated("-q", "curl", "-s", "--max-time", "5", "http://192.0.2.1/")
     assert done.returncode == 7
     assert "the program called connect (to 192.0.2.1:80)" in done.stderr
-    assert "loopback only (--isolate)" in done.stderr
+    assert "with --isolate, the program has only a loopback interface" in done.stderr
 
 
 @REAL

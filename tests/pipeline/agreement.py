@@ -125,6 +125,9 @@ def _delays_of_exchanges(report: Report) -> Iterator[str]:
     if not lost:
         return
     ends = {(c["capture"], c["connection"]): c["end"] for c in report.connections.iter_rows(named=True)}
+    for one in report.findings:
+        if one.rule == "unanswered" and one.connection is not None:  # a client waits until the capture ends
+            ends[one.capture, one.connection] = _last_packet(report, one.capture)
     for row in report.exchanges.iter_rows(named=True):
         place = (row["capture"], row["connection"], row["exchange"])
         told = lost.get(place)
@@ -140,6 +143,11 @@ def _delays_of_exchanges(report: Report) -> Iterator[str]:
             yield f"{place} took {took} s, and lost {delays} s of them: {[(f.rule, f.delay) for f in told]}"
 
 
+def _last_packet(report: Report, capture: str) -> int:
+    """When the last packet of a connection of this capture came, in ns."""
+    return max(row["end"] for row in report.connections.iter_rows(named=True) if row["capture"] == capture)
+
+
 def _delays_of_connections(report: Report) -> Iterator[str]:
     lost: dict[tuple[str, int], float] = defaultdict(float)
     for one in report.findings:
@@ -151,9 +159,11 @@ def _delays_of_connections(report: Report) -> Iterator[str]:
     proved: dict[tuple[object, ...], float] = defaultdict(float)
     for one in report.findings:
         proved[one.capture, one.connection] = max([proved[one.capture, one.connection], *(e.elapsed for e in one.evidence)])
+    unanswered = {(one.capture, one.connection) for one in report.findings if one.rule == "unanswered"}
     for row in report.connections.iter_rows(named=True):
         place = (row["capture"], row["connection"])
-        lasted = max(0, max(row["end"] / SECOND, proved.get(place, 0)) - row["start"] / SECOND)
+        end = _last_packet(report, row["capture"]) if place in unanswered else row["end"]
+        lasted = max(0, max(end / SECOND, proved.get(place, 0)) - row["start"] / SECOND)
         if lost.get(place, 0) > lasted + ROUNDING:
             yield f"{place} lasted {lasted} s, and lost {lost[place]} s of them"
     every = sum(f.delay or 0 for f in report.findings)

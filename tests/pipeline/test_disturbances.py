@@ -98,7 +98,10 @@ UNKNOWABLE: dict[tuple[str, str], tuple[str, ...]] = {
     # without the SYN-ACK, an RST that came after it refuses the connection
     ("connect_failed", "lose-1%"): ("silent: reset after the SYN-ACK, by something on the way",),
     # the other connections that the program closed are lost; this one is whole, and the same as that of an impatient client
-    ("client_abort", "drop-flow-sides"): ("speaks: stopped, also of an upload that its program breaks off as it ends",),
+    ("client_abort", "drop-flow-sides"): (
+        "speaks: stopped, also of an upload that its program breaks off as it ends",
+        "speaks: stopped, although the first connection was closed with the end of its request, which awaits nothing",
+    ),
 }
 """Ladders with disturbances that take away what tells who it was."""
 

@@ -143,8 +143,13 @@ def in_pieces(packet: Packet) -> list[Packet]:
 SEEDS = {"retransmission_stall": (1, 2), "zero_window_stall": (1, 4)}
 """Where one is not enough: the last piece of a response fills a hole in its middle, and says nothing of its end."""
 
-UNKNOWABLE = {"client_abort": ("speaks: stream, a response of any type that came in three pieces",)}
-"""A chunk that is captured late joins the next one: then the stream came in two pieces, which other responses do, too."""
+UNKNOWABLE = {
+    # a chunk that is captured late joins the next one: then the stream came in two pieces, which other responses do, too
+    "client_abort": ("speaks: stream, a response of any type that came in three pieces",),
+    # the head that names a media type is captured behind the data that fills the window
+    "zero_window_stall": ("speaks: a player that reads another part never opens the window of this one",),
+}
+"""Ladders that say too little in another order."""
 
 
 @EACH
