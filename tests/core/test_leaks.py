@@ -44,9 +44,14 @@ def test_nothing_is_left(path: Path, part: float) -> None:
     content = content[: int(len(content) * part)]
     for _ in range(3):
         analyze(content)
+    # what a thread of the test run allocates meanwhile is not left again and again
+    assert any(_left_of_rounds(content) <= LEFT_AT_MOST for _ in range(3))
+
+
+def _left_of_rounds(content: bytes) -> int:
     gc.collect()
     before = sys.getallocatedblocks()
     for _ in range(ROUNDS):
         analyze(content)
     gc.collect()
-    assert sys.getallocatedblocks() - before <= LEFT_AT_MOST
+    return sys.getallocatedblocks() - before
