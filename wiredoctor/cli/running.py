@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from wiredoctor.report.filter import Filter
 
 SLOW_FROM = 50_000
-"""The minimum number of packets for a warning that the core is not compiled. With so many, the analysis takes seconds longer."""
+"""The minimum number of packets for a warning that the core is interpreted, which then takes seconds longer."""
 
 MAX_FILES = 65_536
 

@@ -152,7 +152,7 @@ def _hits(findings: Iterable[Finding]) -> int:
 
 
 class _Place(NamedTuple):
-    """What could have had a finding, in words: a noun such as "exchange", and for example "with that endpoint"."""
+    """The noun for what was checked, such as "exchange", and a phrase that limits it, such as "with that endpoint"."""
 
     noun: str
     where: str
