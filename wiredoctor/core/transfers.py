@@ -233,7 +233,7 @@ class Transfer:
         self.bursts: i64 = 0
         """The number of bursts in the round trips without an apparent limit."""
         self.released: i64 = 0
-        """How many of the `bursts` were sent when an ACK arrived."""
+        """The number of `bursts` that were sent when an ACK arrived."""
         self.receive_window: i64 = 0
         self.send_buffer: i64 = 0
         self.ceiling: i64 = 0
