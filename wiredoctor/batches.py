@@ -66,7 +66,7 @@ def _find_constructors() -> dict[np.dtype[Any], Callable[[str, Array, bool], Any
     They are not public, so another version of Polars may lack them.
     """
     native: Any = getattr(pl.Series(), "_s", None)
-    names = {np.bool_: "bool", np.int8: "i8", np.int16: "i16", np.int32: "i32", np.int64: "i64"}
+    names = {np.bool_: "bool", np.int8: "i8", np.int16: "i16", np.int32: "i32", np.int64: "i64", np.uint32: "u32"}
     found = {np.dtype(kind): getattr(native, f"new_{name}", None) for kind, name in names.items()}
     return {kind: make for kind, make in found.items() if make is not None and hasattr(pl.Series, "_from_pyseries")}
 
@@ -119,10 +119,12 @@ class Batch:
         self.cells = cells
         self.texts = texts
         self.parts = parts
+        self._places: dict[str, pl.Series] = {}
+        """The indexes in `parts` by cell, kept because many columns are made from the same cell."""
 
     def cell(self, name: str) -> Array:
         """Return the numbers that the core wrote into the cell `name`, one for each row."""
-        return np.broadcast_to(self.cells[name].astype(np.int64), self.height)
+        return np.broadcast_to(self.cells[name].astype(np.int64, copy=False), self.height)
 
     def column(self, name: str) -> pl.Series:
         """Return a column, with null in place of the values that mean "unknown".
@@ -146,22 +148,28 @@ class Batch:
             made = made.set(series(none), None)
         return made if made.dtype == column.dtype else made.cast(column.dtype, strict=False)
 
-    def gather(self, values: pl.Series, cell: str, first: int = 0) -> pl.Series:
-        """Return, for each row, the element of `values` whose number is in the cell `cell`.
-
-        `first`: the number by which the cell refers to the first element.
-        """
+    def gather(self, values: pl.Series, cell: str) -> pl.Series:
+        """Return, for each row, the element of `values` whose index is in the cell `cell`."""
         numbers = self.cells[cell]
         if len(numbers) == 1:
-            return values.new_from_index(numbers.item() - first, self.height)
-        return values[series(numbers.astype(np.int64) - first).cast(pl.UInt32)]
+            return values.new_from_index(numbers.item(), self.height)
+        return values[series(numbers.astype(np.uint32))]
 
     def of_part(self, part: str, name: str, cell: str) -> pl.Series:
         """Return, for each row, a value of column `name` of the data frame `part`: that of the row whose number is in `cell`.
 
         Row numbers in the cell begin at -1: -1 refers to the first row of the data frame, which means "no value".
         """
-        return self.gather(self.parts[part][name], cell, -1)
+        return self.of_rows(self.parts[part][name], cell)
+
+    def of_rows(self, values: pl.Series, cell: str) -> pl.Series:
+        """Return, for each row, the element of `values` for the row of a part whose number is in `cell`, as in `of_part`."""
+        numbers = self.cells[cell]
+        if len(numbers) == 1:
+            return values.new_from_index(numbers.item() + 1, self.height)
+        if cell not in self._places:
+            self._places[cell] = series(numbers.astype(np.uint32) + np.uint32(1))  # -1 + 1 wraps around to 0
+        return values[self._places[cell]]
 
     def estimated_size(self) -> int:
         """Return the memory that the batch takes, in bytes."""
@@ -197,9 +205,9 @@ class Batch:
                 places[name] = (file.tell(), values.dtype.str, len(values))
                 file.write(np.ascontiguousarray(values).data)
                 file.write(bytes(-file.tell() % 8))
-        pl.DataFrame(self.texts).write_ipc(path.with_suffix(_TEXTS), compression="lz4")
+        pl.DataFrame(self.texts).write_ipc(path.with_suffix(_TEXTS))
         parts = {name: part.to_struct().implode() for name, part in self.parts.items()}
-        pl.DataFrame(parts).write_ipc(path.with_suffix(_PARTS), compression="lz4")
+        pl.DataFrame(parts).write_ipc(path.with_suffix(_PARTS))
         return StoredBatch(path, self.kind, self.height, places)
 
 

@@ -139,7 +139,7 @@ def _request_id(batch: Batch) -> pl.Series:
     The check takes time and the column is seldom used, so it is computed only on demand.
     """
     texts = batch.parts["request_ids"]["request_id"].str.strip_chars(" \t")
-    return batch.gather(texts.set(~texts.str.contains(WELL_FORMED), ""), "request_id", -1)
+    return batch.of_rows(texts.set(~texts.str.contains(WELL_FORMED), ""), "request_id")
 
 
 def _texts(values: Sequence[bytes]) -> pl.Series:
@@ -156,13 +156,15 @@ def _persistent(batch: Batch) -> Array:
     captured is assumed not to announce one.
     """
     heads = batch.parts["heads"]
-    closes, keeps = heads["connection_close"].to_numpy(), heads["connection_keep_alive"].to_numpy()
-    old = (heads["version"] < "HTTP/1.1").to_numpy().copy()
-    request, response = batch.cell("request_head") + 1, batch.cell("response_head") + 1
-    old[0], keeps = False, keeps | (np.arange(len(keeps)) == 0)
-    found = (response > 0) & ~(closes[request] | closes[response])
-    if old.any():
-        found &= ~(old[request] | old[response]) | (keeps[request] & keeps[response])
+    is_old, keeps = heads["version"] < "HTTP/1.1", heads["connection_keep_alive"].clone()
+    is_old[0], keeps[0] = False, True
+
+    def both(flag: pl.Series) -> Array:
+        return (batch.of_rows(flag, "request_head") & batch.of_rows(flag, "response_head")).to_numpy()
+
+    found = (batch.cells["response_head"] >= 0) & both(~heads["connection_close"])
+    if is_old.any():
+        found &= both(~is_old) | both(keeps)
     for side in ("request", "response"):
         if batch.cells[f"{side}_has_gap"].any():
             found &= (batch.cell(f"{side}_has_gap") == 0) | (batch.cell(f"{side}_framing") != 0)
