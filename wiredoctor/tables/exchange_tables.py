@@ -285,6 +285,7 @@ _OF_CLOSES = {
     *("request_frame", "request_last_frame", "request_start", "request_end", "request_offset", "request_end_offset"),
     *("request_ack", "request_head_bytes", "request_body_bytes", "request_body_due", "request_end_reason", "request_has_gap"),
     *("request_method", "request_version", "request_connection_close", "request_expect_continue"),
+    *("request_user_agent", "request_forwarded"),
     *("response_frame", "response_last_frame", "response_start", "response_end", "response_offset", "response_end_offset"),
     *("response_ack", "response_head_bytes", "response_body_bytes", "response_body_due", "response_end_reason"),
     *("response_has_gap", "response_last_body_time", "response_framing", "response_has_transfer_encoding"),

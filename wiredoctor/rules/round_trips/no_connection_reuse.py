@@ -172,7 +172,7 @@ def screen() -> pl.Expr:
     return alone.sum() >= ENOUGH.value
 
 
-def find(closes: pl.LazyFrame, connections: pl.LazyFrame, exchanges: pl.LazyFrame) -> pl.LazyFrame:
+def find(closes: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
     """Return a row for each connection, with the times (ns) at which its use began (`opened`) and ended (`over`).
 
     `kind` is null unless the connection was used for only one exchange: "asked" if the request said Connection: close; "kept" if
@@ -186,6 +186,8 @@ def find(closes: pl.LazyFrame, connections: pl.LazyFrame, exchanges: pl.LazyFram
     itself = c("server_close_origin") != "between"
     kept = c("persistent") & c("response_framing").is_in(SELF_FRAMED) & ~soon & itself
     asked = c("request_connection_close") & (c("response_version") == "HTTP/1.1")
+    # a gateway forwards the User-Agent of its clients; nginx sends HTTP/1.0 and Connection: close on its own
+    forwarded = c("request_forwarded") | (c("request_connection_close") & (c("request_version") == "HTTP/1.0"))
     last = closes.filter(c("last_on_connection")).select(
         "connection",
         "exchange",
@@ -194,35 +196,26 @@ def find(closes: pl.LazyFrame, connections: pl.LazyFrame, exchanges: pl.LazyFram
         closed.alias("closed"),
         c("request_frame", "request_start", "response_last_frame", "response_end", "client_close_frame", "client_close_time"),
         c("gap_before").alias("doubtful"),
+        pl.when(~forwarded).then(c("request_user_agent").cast(pl.Categorical)).alias("agent"),
         "final_at",
     )
-    # a gateway forwards the User-Agent of its clients; nginx sends HTTP/1.0 and Connection: close on its own
-    forwarded = c("request_forwarded") | (c("request_connection_close") & (c("request_version") == "HTTP/1.0"))
-    agents = exchanges.filter((c("exchange") == 0) & ~forwarded).select(
-        "connection", c("request_user_agent").cast(pl.Categorical).alias("agent")
-    )
     rtt = c("rtt_client").fill_null(0) + c("rtt_server").fill_null(0)
-    ended = c("history").str.contains("F", literal=True) | c("history").str.contains("R", literal=True)
     known = connections.select(
         *("connection", "exchanges", "end"),
         # the end of the connection is later only if a FIN came long after the server's
-        pl.when(ended).then(c("end") - rtt).alias("ended"),
+        pl.when(c("closed_by") != "").then(c("end") - rtt).alias("ended"),
         c("client_host", "server").cast(pl.Categorical),
         c("first_frame").alias("frame"),
         c("start").alias("opened"),
         rtt.alias("rtt"),
     )
-    return (
-        last.join(known, on="connection")
-        .join(agents, on="connection", how="left")
-        .select(
-            *("connection", "exchange", "frame", "opened", "keeps", "closed", "rtt", "client_host", "server", "doubtful"),
-            *("agent", "exchanges", "final_at"),
-            pl.coalesce("client_close_time", "ended").alias("left"),
-            pl.when(c("exchanges") == 1).then("kind").alias("kind"),
-            pl.coalesce("response_end", "end").alias("over"),
-            c("request_frame", "request_start", "response_last_frame", "client_close_frame", "client_close_time"),
-        )
+    return last.join(known, on="connection").select(
+        *("connection", "exchange", "frame", "opened", "keeps", "closed", "rtt", "client_host", "server", "doubtful"),
+        *("agent", "exchanges", "final_at"),
+        pl.coalesce("client_close_time", "ended").alias("left"),
+        pl.when(c("exchanges") == 1).then("kind").alias("kind"),
+        pl.coalesce("response_end", "end").alias("over"),
+        c("request_frame", "request_start", "response_last_frame", "client_close_frame", "client_close_time"),
     )
 
 
@@ -279,13 +272,16 @@ def _runs(rows: pl.DataFrame) -> pl.DataFrame:
     c = pl.col
     order = rows.select(pl.arg_sort_by("opened", "frame", "exchange"))["opened"]
     last = rows["connection"].gather(order).is_last_distinct()
+    pair = c("client_host").to_physical().cast(pl.UInt64) * (1 << 32) + c("server").to_physical()
     lean = rows.select(
-        pl.struct("client_host", "server").hash().alias("pair"),
-        pl.struct("client_host", "server", "agent").hash().alias("program"),
+        pair.hash().alias("pair"),
+        (pair.hash() ^ c("agent").to_physical().hash()).alias("program"),
         *("kind", "opened", "over", "keeps", "closed", "exchanges", "final_at", "left", "rtt"),
         pl.int_range(pl.len(), dtype=pl.UInt32).alias("row"),
     )[order.filter(last)]
-    counts = (c("kind") == "asked") | ((c("kind") == "kept") & ~_checks_connections(lean) & ~_used_again() & ~_still_open())
+    counts = c("kind") == "asked"
+    if (lean["kind"] == "kept").any():
+        counts |= (c("kind") == "kept") & ~_checks_connections(lean) & ~_used_again() & ~_still_open()
     kind = pl.when(counts).then(c("kind") == "asked").alias("kind")
     lean = lean.with_columns(kind).sort("program", maintain_order=True)
     before = {name: c(name).shift(1) for name in ("program", "kind", "over", "keeps", "closed", "left")}
