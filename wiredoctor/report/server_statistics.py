@@ -76,9 +76,10 @@ class ServerStatistics(NamedTuple):
 
     `names`: the most frequent values of Host; for connections without HTTP, the TLS server names (SNI). `failed`: requests that
     failed according to the findings, as in the headline. A status of 500 or above alone is not a failure. If a gateway forwarded
-    a failed request, the upstream server also counts the gateway's attempts without a complete response, or with an error of
-    another gateway. `unanswered`: requests without a final response, if one of two conditions holds: a finding of severity error
-    is about them; or their connection ended and was captured in both directions, without a gap that may hide the response.
+    a failed request, the numbers of the upstream server include the gateway's attempts without a complete response, and those
+    answered by another gateway with an error. `unanswered`: requests without a final response, if one of two conditions holds: a
+    finding of severity error is about them; or their connection ended and was captured in both directions, without a gap that may
+    hide the response.
     `incomplete`: responses that were cut off, unless a finding of severity note shows that the client had received all it wanted.
     `p50`, `p95`, `p99` and `longest`: the server time in seconds, from the end of a request to the beginning of its response;
     None if no response was captured. `timed`: the number of server times. `lost`: the seconds lost according to the findings of
@@ -100,11 +101,11 @@ class ServerStatistics(NamedTuple):
     connections: int
     lost: Mapping[str, float] = {}
     failed_connections: int = 0
-    """The number of connections that failed without a request according to the findings. It is counted only for servers."""
+    """The number of connections that, according to the findings, failed before a request. It is counted only for servers."""
     unusable_connections: int = 0
-    """The number of failed connections, and of others that were never established, for example because the SYN was not answered.
+    """The number of connections that were never established, or that failed before a request.
 
-    It is counted only for servers and clients.
+    An example is a connection whose SYN was not answered. The number is counted only for servers and clients.
     """
     timed: int = 0
 
@@ -257,7 +258,7 @@ def forwarded_requests(report: Report) -> int:
 
 
 def overall_statistics(report: Report) -> ServerStatistics | None:
-    """Return the statistics of all exchanges except those that a gateway certainly had with an upstream server for its clients.
+    """Return the statistics of all exchanges, except those that a gateway certainly had with an upstream server.
 
     Return None if the report has no tables.
     """
@@ -274,7 +275,7 @@ def overall_statistics(report: Report) -> ServerStatistics | None:
 
 
 def _judged(report: Report) -> pl.LazyFrame | None:
-    """Return the exchanges that count differently because of findings, with four flags; None if there are none.
+    """Return the exchanges whose findings change how they are counted, with four flags; None if there are none.
 
     `is_failed`: the exchange failed. `is_error`: a finding of severity error is about it. `is_left`: the client closed the
     connection early and lost nothing (a note of client-abort). `is_try`: a gateway sent it to serve a client request that failed.
@@ -316,9 +317,10 @@ def _tries_for(failed: Iterable[Place], report: Report) -> Iterator[Place]:
 
 
 def _rows(report: Report, exchanges: pl.LazyFrame, connections: pl.LazyFrame, by: Grouping | None) -> pl.LazyFrame:
-    """Return the exchanges with the key of their group in `key`, its name in `name`, and the columns that are counted per group.
+    """Return the exchanges with the columns that are counted for each group.
 
-    If `by` is None, all exchanges are in one group.
+    `key`: the group of the exchange. `name`: a name that may be listed for the group. If `by` is None, all exchanges are in one
+    group.
     """
     import polars as pl
 
@@ -428,7 +430,7 @@ def _count(rows: pl.LazyFrame, engine: EngineType, *, connections: bool) -> tupl
 
 
 def _time_lost(report: Report, rows: pl.LazyFrame, by: Grouping) -> dict[str, Counter[str]]:
-    """Return for each group the ns that the findings of each rule cost. Findings that belong to no group are left out."""
+    """Return for each group the time lost (ns) according to the findings of each rule; findings without a group are left out."""
     costly = [one for one in report.findings if one.delay]
     keys: dict[tuple[str, int, int], str] = {}
     if by in {Grouping.host, Grouping.path} and costly:
@@ -449,7 +451,7 @@ def _time_lost(report: Report, rows: pl.LazyFrame, by: Grouping) -> dict[str, Co
 
 
 def _keys_of(places: set[tuple[str, int]], rows: pl.LazyFrame) -> dict[tuple[str, int, int], str]:
-    """Return the group of each exchange on these connections, by (capture, connection, exchange).
+    """Return the group of each exchange on the connections in `places`, by (capture, connection, exchange).
 
     If all exchanges of a connection are in one group, this group is also stored with -1 as the exchange.
     """

@@ -29,7 +29,10 @@ def write_as(report: Report, out: BinaryIO, options: Options) -> None:
 
 
 def lines(report: Report, *, quiet: bool = False, shown: str = "") -> Iterator[str]:
-    """Yield a line for each finding, in report order. Unless `quiet`, add the headline, the counts, and shared conversations."""
+    """Yield a line for each finding, in report order.
+
+    Unless `quiet`, add the headline, the counts, and a sentence about conversations that several captures contain.
+    """
     for finding in report.findings:
         yield finding_line(finding)
     if not quiet:

@@ -14,10 +14,10 @@ REUSED = "reused"
 """The case in which the request was not the first one on its connection."""
 
 CAUSE = "cause"
-"""The case of rules that find the causes of what the preceding rules find."""
+"""The case of a rule that finds the cause of the problem reported by the rule before it."""
 
 _QUOTES = "cause first"
-"""The text at the start of the rules in error_messages.txt if the message quotes another message that names the cause."""
+"""The mark of a message that quotes a more specific one; it precedes the message's rules in error_messages.txt."""
 
 
 _RULE = re.compile(r"([a-z0-9-]+)(?: \(([^)]*)\))?")
@@ -25,10 +25,10 @@ _RULE = re.compile(r"([a-z0-9-]+)(?: \(([^)]*)\))?")
 
 
 class Case(NamedTuple):
-    """The rules that explain a message in one case, the likeliest first, each with its matching kinds.
+    """The rules that explain a message in one case.
 
-    Kinds are a text such as "refused, unreachable", or "" for all kinds. `when`: REUSED, CAUSE, or a condition that begins with
-    "if "; "" stands for all other cases.
+    `when`: REUSED, CAUSE, or a condition that begins with "if "; "" stands for all other cases. `rules`: pairs of a rule's name
+    and its matching kinds, such as "refused, unreachable" or "" for all kinds; the likeliest rule comes first.
     """
 
     when: str

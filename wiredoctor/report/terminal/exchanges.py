@@ -68,8 +68,8 @@ _CLOSED = "x"
 class _Facts(NamedTuple):
     """Facts about all exchanges that determine the layout.
 
-    `spans`: by capture, the time (ns) of the first exchange's start and of the last one's end. `ends`: the time of each capture's
-    last packet. `texts`: the maximum widths of texts. `common`: texts that all lines have in common, by column.
+    `spans`: for each capture, the start of the first exchange and the end of the last one (ns). `ends`: the time of each
+    capture's last packet. `texts`: the maximum widths of texts. `common`: texts that all lines have in common, by column.
     """
 
     spans: Mapping[str, tuple[int, int]]
@@ -288,8 +288,8 @@ def _layout(
 def _fitting(base: Mapping[str, Field], optional: Mapping[str, Field], room: int) -> list[str]:
     """Return the names of the optional columns to show: as many as fit, in the order of `optional`.
 
-    To make room for the column of servers, the bar is shortened to its minimum length. With any other column, it must stay
-    readable.
+    The column of servers is shown even if this shortens the bar to its minimum length. Other columns are shown only if a bar of
+    _READABLE_BAR characters still fits.
     """
     server = [*optional][:1] if [*optional][:1] == ["server"] else []
     if len(fitting([*base.values()], [optional[name] for name in server], room)) < len(server):

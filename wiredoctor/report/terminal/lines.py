@@ -87,9 +87,9 @@ def add_titles(
 
 
 def common_texts(common: Mapping[str, str]) -> list[str]:
-    """Return a sentence with the texts that are the same in all lines, and whose columns are therefore left out.
+    """Return a list with one sentence that names the texts common to all lines; an empty list if there are none.
 
-    `common`: the texts by column. The result is a list, which is empty if there are none.
+    `common`: these texts by column. Their columns are not shown.
     """
     texts = {name: clean(text) for name, text in common.items() if text}
     if texts.get("host") == texts.get("server"):

@@ -44,15 +44,18 @@ MAX_BYTES = 60_000
 """The maximum size of the output in bytes, because a comment on GitHub may have 65,536 characters."""
 
 MAX_CAPTURES = 40
-"""The maximum number of captures and of limits that are named; hundreds would leave no space for findings."""
+"""The maximum number of captures listed, and of limits listed; hundreds would leave no space for findings."""
 
 MAX_NAME = 200
 
 MAX_CELL = 100
-"""The maximum length of a server with its path in the table of problems, in characters."""
+"""The maximum length of a cell in the table of problems, in characters."""
 
 IN_FULL = 2
-"""The number of problems shown with message, evidence and remedy. All are shown on request, or if the packets were not kept."""
+"""The number of problems shown with message, evidence and remedy.
+
+All problems are shown like this on request, and if no capture file remains from which a later command could show them.
+"""
 
 PROOF = Terminal(width=88, unicode=True)
 """The maximum width in characters of a code block without a scroll bar."""

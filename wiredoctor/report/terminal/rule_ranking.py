@@ -91,9 +91,10 @@ def _of_message(row: Message) -> Iterable[str]:
 
 
 def _weight(stem: str, rules: int, of: int) -> float:
-    """Return the weight of a word of the question that occurs in texts of `rules` rules, out of `of`: a rare word weighs more.
+    """Return the weight of a word of the question. A rare word weighs more.
 
-    Fillers weigh less than other words, and status codes more.
+    `rules`: the number of rules whose texts contain the word. `of`: the number of all rules. Fillers weigh less than other words,
+    and status codes more.
     """
     return math.log((of + 1) / rules) * (_FILLER if stem in _FILLERS else _STATUS if re.fullmatch("[45][0-9]{2}", stem) else 1.0)
 

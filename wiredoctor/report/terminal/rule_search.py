@@ -24,10 +24,10 @@ _UNIT = re.compile(r"(?<=[0-9]) (?=(?:ns|us|ms|s)\b)")
 _MEANINGFUL = re.compile(r"\w")
 
 SHORTEST_PIECE = 8
-"""The minimum length in characters of a known phrase that decides the result if it occurs in a longer text, such as a log."""
+"""The minimum number of characters of a search phrase that identifies its rule if a longer text, such as a log, contains it."""
 
 LEAST_COMPLAINT = 12
-"""A description of several words ranks above a shorter error message only if it has more characters than this."""
+"""The number of characters above which a matching description ranks above a shorter error message."""
 
 LONGEST_QUESTION = 7
 """The maximum number of words that are searched one by one even if some of them are a known phrase."""
@@ -103,7 +103,7 @@ def _text(entry: Entry) -> RuleText:
 
 
 def message(entries: Mapping[str, E], words: str) -> Message | None:
-    """Return the known error message that `words` contain; without one, the only message that contains `words`.
+    """Return the known error message that `words` contain. If there is none, return the only message that contains `words`.
 
     Return None if no message was found, if rules match `words` better, or if a message has rules but none of them is in
     `entries`.

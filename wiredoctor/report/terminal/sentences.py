@@ -43,17 +43,20 @@ SECRETS = "This report contains secrets: nothing in it is masked (--show-secrets
 
 
 MAX_INCOMPLETE = 3
-"""The number of reasons for an incomplete report, and of captures with dropped packets, that a report lists."""
+"""The maximum number of lines about one kind of missing data: unreadable inputs, dropped packets, or captures out of order."""
 
 
 def incomplete(report: Report) -> list[str]:
-    """Return sentences on why the report is incomplete. If there are too many, the last one counts the other inputs."""
+    """Return a sentence for each input that could not be read completely. If there are too many, the last one counts the rest."""
     shown, rest = report.incomplete[:MAX_INCOMPLETE], report.incomplete[MAX_INCOMPLETE:]
     return [*shown, *([f"{count(len(rest), 'more input')} could not be read completely."] if rest else [])]
 
 
 def opening(report: Report) -> list[str]:
-    """Return sentences about missing parts of the report and of the captures, and about conversations with several captures."""
+    """Return the sentences at the start of a report.
+
+    They are about unreadable inputs, dropped packets, captures out of order, and conversations that several captures contain.
+    """
     return [*incomplete(report), *lacking(report), *unordered(report.captures), *shared_sentence(report)]
 
 
@@ -371,8 +374,8 @@ def _checked_line(one: CheckedCount) -> str:
 def checked_heading(report: Report, reach: Coverage) -> str:
     """Return the heading of `checked_lines`: "Checked and healthy", or "Checked" if it is not certain that all is healthy.
 
-    It is certain if there was a connection, nothing was found, left out or unexplained, no response had a status of 500 or above,
-    the snap length hid nothing, and all rules that report failures ran.
+    It is certain if all of these are true: There was a connection. Nothing was found, left out or unexplained. No response had a
+    status of 500 or above. The snap length hid nothing. All rules that report failures ran.
     """
     known = report.left_out or reach.answers.failures
     doubts = report.findings or known or not report.connection_count or unexplained(reach) or reach.snap_length is not None
@@ -404,7 +407,7 @@ def reasons(report: Report, reach: Coverage) -> list[str]:
 
 
 def _examples(report: Report, of: NotJudged) -> str:
-    """Return a list of the first exchanges or connections that ended abnormally for the reason in `of`; "" if there are none.
+    """Return a text that lists the first exchanges or connections that were not judged for the reason `of`; "" if none is known.
 
     For example ": GET /a (frame 12, 3.2 s before the end), GET /b (frame 31, 7 ms before the end) and 38 more".
     """

@@ -31,7 +31,7 @@ _ONLY_WITH_VALUES = ("fail%", "no conn", "4xx", "5xx", "p50", "p95", "p99", "max
 _LEAST_KEY = {Grouping.server: 21, Grouping.client: 21, Grouping.host: 28, Grouping.path: 32}
 """The minimum width of the first column: an IPv4 address with its port fits, and a host or a path can be recognized."""
 _READABLE_NAME, _LEAST_NAME = 18, 10
-"""The minimum width of the column `name` before and after all less important columns (see _LEFT_OUT_FIRST) are left out."""
+"""The minimum widths of the column `name`. The smaller one applies if leaving out other columns does not make enough room."""
 
 _NARROWEST = 80
 

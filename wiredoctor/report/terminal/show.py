@@ -60,7 +60,7 @@ class ShownPackets(NamedTuple):
     `connection`: the row of the connection; None if several connections or none are shown. `heads_left`: the number of omitted
     header sections. `findings`: other findings about the connection. `causes`: the findings that caused the one that is shown.
     `related`: other connections that the finding involves, with their ladders: a gateway's connections to upstream servers, and
-    those of the causes.
+    the connections of the findings in `causes`.
     """
 
     asked: ShowRequest

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 MAX_NUMBERS = 10
-"""The maximum number of findings that are listed for each rule of the connection."""
+"""The maximum number of findings of one rule whose numbers are listed."""
 
 
 def write(shown: ShownPackets, writer: TerminalWriter, *, secrets: bool) -> None:

@@ -57,12 +57,13 @@ FEW_CAPTURES = 3
 """The maximum number of captures that a report describes one by one, unless all are requested."""
 
 LEAST_PLACE = 14
-"""The minimum width of a server with its path in the table of problems."""
+"""The minimum width of the column `where` in the table of problems: a server with a path."""
 
 MAX_LEAST_PLACE = 34
-"""The largest width that is reserved for a server and the mark that distinguishes its row from similar ones (see `Row`).
+"""The maximum width to which rows can raise LEAST_PLACE (see `Row.least_place`).
 
-An IPv4 address with its port and most marks fit in it.
+A row needs room for its server and for the mark that distinguishes it from similar rows. An IPv4 address with its port and most
+marks fit.
 """
 
 MAX_TABLE = 140
