@@ -74,11 +74,10 @@ def through_gateways(
 
 
 def add_streaming_behind(found: Mapping[str, Rows], tries: pl.DataFrame, exchanges: pl.LazyFrame) -> dict[str, Rows]:
-    """Add to `buffered-stream` candidates about a gateway the time at which the gateway itself received the first byte of the
-    body.
+    """Add columns to `buffered-stream` candidates about a gateway: the packet with which the gateway received the body's start.
 
-    This is the first body byte of the response to the gateway's last try. The columns are `earlier_frame` and `earlier_time`
-    (ns). `exchanges` is the capture's table.
+    `earlier_frame`, `earlier_time` (ns): the first packet with body bytes in the response to the gateway's last try. `exchanges`
+    is the capture's table.
     """
     whole = {**found}
     if tries.is_empty() or "buffered-stream" not in whole:
@@ -126,9 +125,9 @@ def given_up_by_gateways(found: Mapping[str, Rows], clients: Collection[int]) ->
 
 
 def _stall_gateway_readers(rows: pl.DataFrame, clients: Collection[int]) -> pl.DataFrame:
-    """Change `own-pace` candidates whose client is a gateway to ordinary stalls.
+    """Turn `own-pace` candidates into ordinary stalls if their client is a gateway.
 
-    The gateway's own client waits for the data that the gateway does not read.
+    While the gateway does not read the data, its own client waits for the data.
     """
     of_gateway = pl.col("connection").is_in(pl.Series([*clients], dtype=pl.Int64).implode()) & (pl.col("kind") == "own-pace")
     return rows.with_columns(

@@ -31,7 +31,7 @@ class CertainTries:
         """Return the candidates in `mine` that candidates in `causes` explain.
 
         Those in `mine` are on the server side of a gateway, those in `causes` on its client side. A candidate explains
-        candidates of its own rule only if they did not end before it.
+        candidates of its own rule only if they ended at the same time or later.
         """
         said = causes.select("connection", "exchange", "rule", "end").rename(
             {"connection": _FRONT[0], "exchange": _FRONT[1], "rule": "rule_of_cause", "end": "end_of_cause"}
@@ -56,8 +56,8 @@ class CertainTries:
     def whole_chain(self) -> pl.DataFrame:
         """Return the tries, each with the exchange of the gateway's client for which it was made.
 
-        If that client is a gateway itself, its exchange is a try as well. Then the first try is returned again with the exchange
-        of the outer gateway's client, and so on.
+        With several gateways in a row, a try of an inner gateway also serves the clients of the outer gateways. It is returned
+        once for each of these clients, with that client's exchange.
         """
         found, last = [self.tries], self.tries
         for _ in range(_CHAIN):

@@ -36,9 +36,10 @@ connection also need `final_at`.
 ByClients = Callable[..., pl.DataFrame]
 """Judges candidates by what their clients did on other connections: (candidates, same_client.Clients) -> candidates.
 
-The candidates need the columns `ended_at` (the time around which to look), `waited`, and `due` (when all relevant facts are
-known), all in ns. The rule adds the column `pending_until`: the time (ns) until which the result of a repeated request may still
-change the candidate; null if nothing can change it.
+The candidates need these columns, all in ns. `ended_at`: the time of the close; the clients' actions near it are examined.
+`waited`: how long the client had waited for the response. `due`: the time at which all relevant facts are known. The rule adds
+the column `pending_until`: the time (ns) until which the result of a repeated request may still change the candidate; null if
+nothing can change it.
 """
 DeclareCutoffs = Callable[[], Mapping[str, int]]
 """Returns the fields of cutoffs.Cutoffs that the rule needs, with values derived from its configured thresholds."""
@@ -207,7 +208,7 @@ def set_thresholds(modules: Mapping[str, RuleModule], wanted: Mapping[str, Mappi
 def cutoffs(modules: Mapping[str, RuleModule]) -> Cutoffs:
     """Return the combined cutoffs of these rules, with their configured thresholds: for each limit, the least strict value.
 
-    If a rule reads `segments`, the cutoffs are also wide enough for all events in the columns of that table.
+    If a rule reads `segments`, the cutoffs also admit every event in the columns of that table.
     """
     found = least_demanding([run_guarded(m, partial(_declared_cutoffs, m)) or {} for m in enabled(modules.values()) if m.cutoffs])
     return found.of_all_segments() if any("segments" in m.tables for m in modules.values()) else found

@@ -10,10 +10,10 @@ from wiredoctor.tables import NEVER
 def with_exchanges(core: pl.DataFrame, timed: pl.Expr, exchanges: pl.LazyFrame) -> pl.DataFrame:
     """Assign an exchange to those candidates that have none and for which `timed` is true.
 
-    Assign the last exchange of the connection whose request was first captured between the start and the end of the candidate.
-    That request may be the delayed one, because its first copy may have been lost before the capture point. If no request was,
-    assign the first exchange that had begun and had not ended at the start of the candidate. If there is none either, the column
-    stays null.
+    If requests of the connection were first captured between the start and the end of the candidate, assign the exchange of the
+    last one. That request may be the delayed one, because its first copy may have been lost before the capture point. If no
+    request was captured in that time, assign the first exchange that had begun and had not ended at the start of the candidate.
+    If there is none either, the column stays null.
     """
     open_ones = core.filter(timed, pl.col("exchange").is_null()).drop_nulls(["connection", "start", "end"])
     if open_ones.is_empty():

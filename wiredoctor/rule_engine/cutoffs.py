@@ -34,7 +34,7 @@ class Cutoffs(NamedTuple):
     """`releases`: the minimum time from the first write to the last segment of the message, minus round trips, if the ACK was
     prompt.
 
-    The program wrote that segment late, because it did not wait for a delayed ACK.
+    A prompt ACK does not hold back that segment for so long, so the program itself wrote it late.
     """
     min_probe_wait: int = UNREACHABLE
     """`releases`: the minimum time from the first write to the next segment, if that segment may be a tail loss probe."""
@@ -45,8 +45,9 @@ class Cutoffs(NamedTuple):
     TCP_CORK holds back such a segment for that long.
     """
     max_cork_wait: int = -UNREACHABLE
-    """`releases`: the maximum of the time for which `min_cork_wait` is the minimum. A quarter of a round trip is added as
-    tolerance.
+    """`releases`: the maximum wait of a segment that TCP_CORK held back, measured as for `min_cork_wait`.
+
+    A quarter of a round trip is added as tolerance.
     """
     min_stall: int = UNREACHABLE
     """`recoveries`: the minimum time without progress before the retransmission that ended it."""
@@ -98,7 +99,7 @@ class Cutoffs(NamedTuple):
         return Cutoffs(**wide)
 
     def of_all_segments(self) -> Cutoffs:
-        """Return cutoffs that are wide enough for the columns of `segments` to contain all their events, whichever rules run."""
+        """Return cutoffs that admit every event in the columns of `segments`, whichever rules run."""
         return self.widened([_SEGMENTS])
 
 

@@ -46,8 +46,8 @@ GIVEN_NAMES = (
 )
 """The names that every template may use even if the candidates have no such column.
 
-`usual` is a text that names the software whose default idle timeout equals `idle_limit` (ns). If there is a Server field, only
-the software that it names can be meant.
+`usual` is a text that names the software whose default idle timeout equals `idle_limit` (ns). Software that contradicts the
+Server field is not named.
 """
 
 
@@ -188,7 +188,7 @@ def _finding(module: RuleModule, texts: _Texts, values: dict[str, Any], times: s
 def separate_masks(finding: Finding) -> Finding:
     """Return the finding with `*` in place of MASK in its texts.
 
-    Its field `masked` has the same texts with marks that people cannot mistake for text that was sent.
+    Its field `masked` has the same texts with MASKED instead, because people might take a `*` for a part of the original text.
     """
     texts = [finding.title, finding.message, finding.request, finding.remedy, *(step.note for step in finding.evidence)]
     if not any(text is not None and redact.MASK in text for text in texts):
@@ -258,7 +258,7 @@ def _close_gaps(text: str) -> str:
 
 
 def _side(values: Mapping[str, Any]) -> Side | None:
-    """Return the side that a candidate names. If it names none, return the side that sent in its direction, or None."""
+    """Return the side named by a candidate. If there is none, return the sender in the candidate's direction; None if unknown."""
     if values["side"] is not None or values["direction"] is None or values["client_direction"] is None:
         return values["side"]
     return "client" if values["direction"] == values["client_direction"] else "server"

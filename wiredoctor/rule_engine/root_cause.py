@@ -56,9 +56,9 @@ def resolve(
     `met`: counts the candidates and findings that a limit omits.
     `keep`: splits the resolved candidates into those to report now and those that were reported earlier.
     `totals`: receives what each rule found, before any limit applies.
-    `losses`: the times in which packets were dropped, from capture.drops.spans. A candidate that relies on an absence during them
-    has at most medium confidence, or is dropped.
-    `explains`: is called with all candidates, with their exchanges and endpoints.
+    `losses`: the times in which packets were dropped, from capture.drops.spans. If a candidate relies on the absence of packets
+    in such a time, it has at most medium confidence, or is dropped.
+    `explains`: a function that is called with all candidates, after their exchanges and endpoints have been added.
     `tries`, `known`: rows of tables.TRIES, and all known gateways.
     `passed`: the Server fields that gateways forwarded; needed if `exchanges` is not complete.
     """
@@ -199,7 +199,8 @@ def _causes(parts: list[pl.DataFrame], modules: Mapping[str, RuleModule], behind
 
     A scope says what a candidate and its cause must have in common. If a rule has several candidates in the same scope, only the
     first is the cause. In the scope "tries", the candidate is about a client's exchange with a gateway, and its causes are about
-    the gateway's tries for it. Each try contributes the first candidate about it, in the order in which the tries began.
+    the gateway's tries for it. The first candidate about each try is a cause. These causes have the order in which the tries
+    began.
     """
     pairs: set[tuple[int, int]] = set()
     tried: set[tuple[int, int, int]] = set()
@@ -240,7 +241,7 @@ def _until(mine: pl.DataFrame, cause: pl.DataFrame) -> set[tuple[int, int]]:
 def _causes_among(
     told: pl.DataFrame, core: pl.DataFrame, modules: Mapping[str, RuleModule], behind: CertainTries
 ) -> pl.DataFrame:  # fmt: skip
-    """Return the candidates in `told`, which were reported earlier, that are the cause of a candidate in `core`."""
+    """Return those candidates in `told` that caused a candidate in `core`. `told`: candidates that were reported earlier."""
     if not any(modules[rule].rule.caused_by for rule in core["rule"].unique()):
         return told.clear()
     pairs = _causes(pl.concat([core, told]).partition_by("rule", maintain_order=True), modules, behind)

@@ -18,7 +18,8 @@ FIELDS = {
 }
 """For each software column of a candidate, two columns of tables.EXCHANGES.
 
-The first of them holds the User-Agent or Server field. The second has a value if that message exists.
+The first one holds the field: User-Agent of the request, or Server of the response. The second one has a value if that request
+or response was captured.
 """
 
 
@@ -29,9 +30,9 @@ def with_software(
     """Add the columns of FIELDS to candidates (the software of client and server), and `client_is_gateway` and
     `gateway_software`.
 
-    The software is taken from the message in the candidate's own exchange. If that message is missing (a lost request has no
-    response), the last exchange of the connection that has the field is used. A message without the field counts as unknown
-    software.
+    The software is taken from the message in the candidate's own exchange. A message without the field counts as unknown
+    software. If the message itself is missing (a lost request has no response), the field is taken from the last message on the
+    connection that has it.
     If a candidate has no connection, its server's last exchange is used for the Server field. The User-Agent is then known only
     if all exchanges between its client and its server have the same one.
     `gateway_software` is known from the gateway's own requests. `known`: the gateways of the capture. `passed`: the result of

@@ -62,8 +62,8 @@ def restrict_to_window(
 
     Return the rules in two groups, each with its tables, and the number of omitted connections. Rules about the capture get
     every connection with a packet in the window. The other rules get only connections that began in the window, with all their
-    exchanges, because a connection looks different without its first exchanges. The number includes the connections that a live
-    capture has `forgotten`; it is 0 if no rule needs connections.
+    exchanges, because a connection looks different without its first exchanges. The number of omitted connections includes those
+    that a live capture has `forgotten`; it is 0 if no rule needs connections.
     """
     about = {name: module for name, module in modules.items() if module.is_about_capture}
     others = {name: module for name, module in modules.items() if name not in about}
@@ -83,7 +83,7 @@ def _summary_tables(modules: Mapping[str, RuleModule]) -> set[str]:
 def _of_connections(tables: Mapping[str, pl.LazyFrame], which: pl.Expr, names: set[str]) -> dict[str, pl.LazyFrame]:
     """Return the tables with only the connections for which `which` is true.
 
-    Tables of exchanges are only restricted to these connections if they are in `names`, because that takes time.
+    Restricting a table of exchanges takes time, so it is done only for the tables in `names`.
     """
     connections = tables["connections"].filter(which)
     if not names & _OF_EXCHANGES:

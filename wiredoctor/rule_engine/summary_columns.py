@@ -92,7 +92,7 @@ _ORDER = ("frame", "connection", "exchange", "start", "end", "row")
 def _longest(core: pl.DataFrame, most: int) -> pl.DataFrame:
     """Return at most `most` candidates: those with the longest delays, and of equal delays the earliest.
 
-    Rules with many candidates lose candidates first: what remains is shared evenly among the rules.
+    Each rule may keep the same number of candidates. A rule that has fewer leaves the rest of its share to the other rules.
     """
     if core.height <= most:
         return core

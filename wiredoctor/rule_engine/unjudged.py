@@ -27,7 +27,8 @@ FIRST_REPETITION = SECOND
 """The maximum time in ns until a SYN is retransmitted for the first time (RFC 6298 section 2)."""
 
 SILENCE = 3 * SECOND
-"""The minimum time in ns between a connection's last packet and the end of the capture if data counts as never acknowledged.
+"""The minimum time in ns from the last packet to the end of the capture if unacknowledged data, or an incomplete request, is to
+count as abnormal.
 
 A sender would have retransmitted by then (RFC 6298). If it has not, packets are missing from the capture, or the sender is gone.
 """
@@ -68,8 +69,9 @@ c = pl.col
 class Explained(NamedTuple):
     """The ends of connections and exchanges that findings explain.
 
-    `connections`: for each connection, the first exchange that is explained, together with all later ones (`since`; -1 for all).
-    `endpoints`: rows with a client, a server or both; all connections of these endpoints are explained.
+    `connections`: for each connection, `since`, the index of an exchange; the ends of this exchange and of all later ones are
+    explained (-1: of all exchanges).
+    `endpoints`: rows with a client, a server or both; the ends of all connections of these endpoints are explained.
     """
 
     connections: pl.DataFrame
@@ -355,9 +357,9 @@ def _filter_unexplained(lost: pl.LazyFrame, broken: pl.LazyFrame, connections: p
 
 
 def _as_of_the_end() -> pl.Expr:
-    """Return an expression for the reason why an exchange was not judged, with what only the end of the capture shows.
+    """Return an expression for the reason why an exchange was not judged, revised at the end of the capture.
 
-    Later packets of the connection, and other requests in its pipeline, may show a gap or a close.
+    By then, later packets of the connection, or other requests in its pipeline, may have shown a gap or a close.
     """
     waiting = c("reason") == "no-answer"
     may_be_lost = c("reason").is_in(["no-answer", "response-unfinished", "unreadable", "websocket-cut"])
@@ -384,7 +386,7 @@ def unjudged(
     """Return the exchanges and connections that no finding explains: at most `most`, sorted by reason (worst first) and frame.
 
     `exchanges`, `connections`: the finished rows, or those selected by `suspect_exchanges` and `suspect_connections`.
-    `answers`, `hosts`: all finished rows of `exchanges` and of `connections` that were kept.
+    `answers`, `hosts`: all finished rows of `exchanges` and `connections`, except rows that a live capture has dropped.
     `counts`: upper bounds for the number of rows in `exchanges` and in `connections`.
     `latest`: the end of the capture (ns).
     `file`, `first_time`: as in `resolve`.
@@ -438,10 +440,10 @@ def _repeated(
 ) -> pl.LazyFrame:  # fmt: skip
     """Return the requests after an announced close that the client soon repeated successfully on another connection.
 
-    RFC 9112 section 9.3.2 requires a client to do that, so nothing is wrong. Only the next response to the same request counts,
-    because the capture may contain that request very often.
+    RFC 9112 section 9.3.2 requires a client to do that, so nothing is wrong. For each request, only the next answered request of
+    the same kind on another connection is examined, because the capture may contain very many of them.
     `left`, `connections`: the unjudged requests, and their connections.
-    `answers`, `hosts`: all exchanges, which may have the repetitions, and the connections of these exchanges.
+    `answers`, `hosts`: all exchanges, among which are the repetitions, and the connections of these exchanges.
     """
     key = ["request_method", "request_target", "client_host", "server"]
     waiting = left.filter(c("reason") == "after-close-announced").select("connection", "exchange", "time", "over", *key[:2])
