@@ -78,7 +78,7 @@ def screen() -> pl.Expr:
 
 
 def find(connections: pl.LazyFrame) -> pl.LazyFrame:
-    """Return one row with the numbers of copies and of affected connections, if any connection has many copies."""
+    """Return one row that counts the connections with many copies, and their copies; no row if there are none."""
     c = pl.col
     touched = (c("duplicates") > 0) & (c("duplicates") * 100 >= c("packets") * SHARE.value)
     note = pl.format("connection {}: the same packet as frame {}", "connection", "duplicate_first_frame")

@@ -53,7 +53,7 @@ def screen() -> pl.Expr:
 
 
 def find(connections: pl.LazyFrame) -> pl.LazyFrame:
-    """Return one row with the number of segments that are longer than their receiver accepts, and of affected connections.
+    """Return one row that counts the segments above the MSS of their receiver, and the connections with such segments.
 
     Return no row if there are none.
     """

@@ -53,7 +53,7 @@ def screen() -> pl.Expr:
 
 
 def find(connections: pl.LazyFrame, captures: pl.LazyFrame) -> pl.LazyFrame:
-    """Return one row with the number of heads and chunk-size lines that were cut short, and of affected connections.
+    """Return one row that counts the heads and chunk-size lines that were cut short, and the connections on which they are.
 
     Return no row if there are none.
     """

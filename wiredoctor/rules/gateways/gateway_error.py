@@ -190,7 +190,8 @@ def find(
     """Return a row for each exchange of a client with a gateway that may have failed, and each try of the gateway for it.
 
     Other rows contain facts for `judge`: connection attempts that may have been made for such an exchange (`loose_of`), and the
-    servers to which routes lead (`leads_to`). If the capture contains no gateway, return a row for each server and status.
+    servers to which a gateway forwarded other requests with the same `route` (`leads_to`). If the capture contains no
+    connection of a gateway to a server, return a row for each server and error status that suggests a gateway.
     """
     failed = closes.filter(_may_have_failed()).select(COLUMNS)
     ends = connections.select("connection", *OF_CONNECTION)
@@ -456,9 +457,9 @@ _SCHEMA = pl.Schema({
 
 
 def _failed_at_once(front: Front) -> bool:
-    """Return whether the response came at once after a connection was refused, or a connection was never answered.
+    """Return whether one of the gateway's attempts to connect was never answered, or its response followed a refusal at once.
 
-    An application that responds later did something else in between.
+    If a response comes later, the server is an application that did something else in between.
     """
     refused = [one.refused for one in front.tries if isinstance(one, Attempt)]
     return bool(refused) and (max(refused) == LATE or front.exchange.answered - max(refused) <= AT_ONCE)
@@ -539,7 +540,7 @@ def _begun(failure: Failure) -> int:
 
 
 def _gave_up_at(front: Exchange, failure: Failure) -> int:
-    """Return the time (ns) at which the gateway gave up its last try, or answered instead."""
+    """Return the time (ns) at which the gateway closed its last try or answered its client, whichever came first."""
     last = failure.last
     return min(front.answered, last.left) if isinstance(last, Exchange) else front.answered
 

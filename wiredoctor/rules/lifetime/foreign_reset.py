@@ -108,9 +108,9 @@ def find(foreign_closes: pl.LazyFrame, closes: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def _confidence() -> pl.Expr:
-    """Return the confidence that the close lost the exchange; high if the row has no exchange.
+    """Return the confidence that the exchange was lost because of the close; high if the row has no exchange.
 
-    That another device sent the packet is shown by evidence that does not depend on the exchange.
+    The evidence that another device sent the packet does not depend on the exchange.
     """
     return pl.when(pl.col("exchange").is_null()).then(pl.lit("high")).otherwise(close_confidence(pl.lit(value=False)))
 
@@ -121,9 +121,9 @@ def _begun() -> pl.Expr:
 
 
 def _bytes_passed() -> pl.Expr:
-    """Return how many bytes of the body the client received.
+    """Return the number of body bytes that passed the capture point before the client stopped receiving.
 
-    After an RST in the server's name, the client discards the bytes that pass the capture point.
+    After an RST in the server's name, later bytes do not count, because the client discards them.
     """
     c = pl.col
     before = (c("reached") - c("response_offset") - c("response_head_bytes")).clip(0)

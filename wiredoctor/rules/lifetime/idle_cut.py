@@ -415,7 +415,7 @@ def _similar_closes_text() -> pl.Expr:
 
 
 def _default_text() -> pl.Expr:
-    """Return the text with the product whose default the timeout is."""
+    """Return a sentence that names the products with this default timeout; "" if the timeout is no common default."""
     c = pl.col
     told = pl.format(" {} is the default of {}.", duration(c("common")), names_of_limit(c("common")))
     return pl.when(c("common").is_not_null()).then(told).otherwise(pl.lit(""))

@@ -385,7 +385,10 @@ def _at_limit(row: Mapping[str, Any], limit: Limit, rests: IdleTimes) -> _Explan
 
 
 def _timeout_text(limit: Limit, row: Mapping[str, Any], rests: IdleTimes) -> str:
-    """Return the text about an idle timeout: its source, and the product whose default it is, unless the server announces it."""
+    """Return the text about an idle timeout: its length and its source.
+
+    If the server announces no timeout, the text also names the products with this default timeout.
+    """
     said = limit.how == "announced" or rests.announced_timeout(row["connection"]) is not None
     whose = "" if said else default_of_server(limit.low, rests.server(row["connection"]))
     return f"{limit.as_text()}, {limit.origin()}{whose}"

@@ -335,7 +335,7 @@ _BODIES = (
     (60, "nginx (client_body_timeout) and lighttpd (server.max-read-idle)"),
     (120, "IIS (connectionTimeout)"),
 )
-"""The default times (s) without a byte of the body after which servers give up."""
+"""The default times (s) after which servers give up a request if no byte of its body arrives."""
 
 
 def _body_limit(quiet: int | None) -> str:

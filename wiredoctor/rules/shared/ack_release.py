@@ -39,16 +39,14 @@ MAX_KERNEL_RESPONSE = 3 * MILLISECOND // 2
 """The maximum time in ns in which a kernel reacts to an ACK without waiting for an application."""
 
 _TOLERANCE = 10
-"""The divisor of the round trip that gives the tolerance for the time from an ACK to the segment that it released, because round
-trips vary.
-"""
+"""The time from an ACK to the segment that it released may be off by 1 / _TOLERANCE of a round trip, because round trips vary."""
 
 _EARLY = MILLISECOND
 """The least tolerance in ns for a released segment that seems to precede its ACK, because the capture's clock may be coarse."""
 
 _WIDE_SHARE, _WIDE_LEAST, _WIDE_MOST = 30, 5 * MILLISECOND, 15 * MILLISECOND
-"""The wide tolerance for the time from an ACK to the segment that it released: % of a round trip, at least and at most (ns).
-
+"""The wide tolerance for the time from an ACK to the segment that it released: a percentage of the round trip, and the limits
+below and above which the tolerance never goes (ns).
 It is used once an ACK has released an earlier segment of the same side within the strict tolerance.
 """
 
@@ -91,8 +89,8 @@ _UNKNOWN_TIMER = "it is unknown which system has this timer; Linux's grows up to
 def candidates(releases: pl.LazyFrame, shortest: int, longest: int, quick: int) -> pl.LazyFrame:
     """Return a row for each segment S after a delayed ACK (`shortest` to `longest` ns) or a prompt one (up to `quick` ns).
 
-    S is the segment that may have been held back until the ACK. Also return a row for each S that may be a tail loss probe, each
-    ACK that proves one, and each S that a cork held back.
+    S is the segment that may have been held back until the ACK. Also return a row for each S that may be a tail loss probe, for
+    each ACK that proves such a probe, and for each S that a cork held back.
     """
     c = pl.col
     late = c("previous_ack_delay").is_between(shortest, longest)

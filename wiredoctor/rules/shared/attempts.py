@@ -71,8 +71,9 @@ def next_addresses(failed: pl.LazyFrame, connections: pl.LazyFrame, within: int)
     "Soon" means that the answer came during the attempt or up to `within` ns after it. If the answer took more than `within` ns,
     because a SYN was lost or the server is far away, the SYN must have been sent in this time instead. Columns: `next_server`,
     `next_syn_time`, and `next_frame` and `next_time` (ns) of the SYN-ACK. On the loopback interface, two addresses certainly
-    belong to one host. Elsewhere that is assumed only if all answers from that IP version on that port during this time were from
-    one server to one client, or to one client if the attempt failed because there is no route to the network (`no_network`).
+    belong to one host. Elsewhere that is assumed only if, during this time, all answers on that port in that IP version were from
+    one server to one client. If the attempt failed because there is no route to the network (`no_network`), they may be from
+    several servers to one client.
     """
     ports = failed.select(_place_columns()[0]).unique()
     slow = c("first_answer_time") - c("syn_time") > within
@@ -113,7 +114,10 @@ def next_addresses(failed: pl.LazyFrame, connections: pl.LazyFrame, within: int)
 
 
 def _run(column: str) -> pl.Expr:
-    """Return the number of the run of equal values of a column, per _PLACE."""
+    """Number the runs of equal values: the number rises by 1 if the value of `column` differs from the previous row's.
+
+    The rows with the same values in _PLACE are numbered by themselves.
+    """
     return (c(column) != c(column).shift(1)).over(_PLACE).fill_null(value=True).cum_sum().over(_PLACE)
 
 
@@ -121,9 +125,9 @@ def acceptances(refused: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFram
     """Return a row for each refused attempt if the server accepted a connection, from any client, at another time.
 
     `before_frame`, `before_time`: the first accepted connection; null if it came after the attempt. `accepted_frame`,
-    `accepted_time`: the next accepted connection; null if there is none. `down_since`: the time (ns) of the first refused
-    attempt with the same next accepted connection. If a client tried both addresses of a host (`other_frame`), connections to
-    both count. A connection that was open when the capture began counts as accepted before.
+    `accepted_time`: the next accepted connection; null if there is none. `down_since`: when the first of the refused attempts
+    with the same `accepted_frame` failed (ns). If a client tried both addresses of a host (`other_frame`), connections to both
+    count. A connection that was open when the capture began counts as accepted before.
     """
     own, either = c("server").hash(), one_host("server").hash()
     places = refused.select(

@@ -43,8 +43,9 @@ close_confidence = confidence
 
 
 def server_closed_first() -> pl.Expr:
-    """Return for rows of `closes` whether the server itself closed before the client, and not a device on the path in its name.
+    """Return an expression for rows of `closes`: true if the server closed before the client.
 
+    It is false if a device on the path closed in the server's name.
     ACK numbers decide, not clocks: a client's FIN or RST that does not acknowledge the server's FIN was sent without knowledge
     of that FIN. RSTs are never acknowledged, so the result is false if the server sent an RST and the client closed, too.
     """
@@ -88,9 +89,9 @@ def one_capture_candidate(
     `frame`, `start`: the names of the columns with the first affected packet of a connection, and with its time (ns).
     `more`: additional aggregates.
 
-    The row has the number of all connections (`connections`) and of affected ones (`touched`), the first frame and time, and the
-    end of the last affected connection. Its evidence is `place` for the first `most` affected connections. Texts are only made
-    for these, because there may be a million.
+    The row counts all connections (`connections`) and the affected ones (`touched`). It has the first frame and time of the
+    affected connections, and the latest end. Its evidence is `place` for the first `most` affected connections. Texts are only
+    made for these, because there may be a million.
     """
     c = pl.col
     those = connections.filter(touched)

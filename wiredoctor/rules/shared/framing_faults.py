@@ -17,8 +17,8 @@ SMUGGLING = (
 def candidates_of_fault(faults: pl.LazyFrame, name: str, message: pl.Expr, proof: pl.Expr, *more: pl.Expr) -> pl.LazyFrame:
     """Return a candidate for each row of `faults` with the fault `name`.
 
-    `message` and `proof` are the notes of the message's first packet and of the packet that shows the fault; `more` are
-    additional columns.
+    `message`: the evidence note for the first packet of the HTTP message. `proof`: the note for the packet that shows the fault.
+    `more`: additional columns.
     """
     return candidates(faults.filter(pl.col("fault") == name), pl.lit(None, pl.String), message, proof, *more)
 

@@ -21,7 +21,10 @@ SLACK = 50_000
 """The tolerance in ns for events on two connections that are captured in the wrong order."""
 
 LONE_SYN = 900_000_000
-"""The time in ns after which the only SYN of a gateway that gave up counts as unanswered: Linux repeats it after 1 s."""
+"""The minimum time in ns from a gateway's only SYN to the gateway's response, if that SYN is to count as unanswered.
+
+Linux retransmits a SYN after 1 s.
+"""
 
 LATE = 1 << 62
 """The time of an event that did not happen."""
@@ -342,9 +345,9 @@ LONG_HEAD = 4_096
 """The minimum size in bytes of a head that a gateway may reject as too long: the smallest default limit is one page (nginx)."""
 
 AT_ONCE = 25_000_000
-"""The maximum time in ns in which a gateway opens a connection for a request, and responds when that has failed.
+"""The maximum time in ns from a request to the connection that a gateway opens for it.
 
-The longest measured time is 21 ms.
+It is also the maximum time from the failure of that connection to the gateway's response. The longest measured time is 21 ms.
 """
 
 

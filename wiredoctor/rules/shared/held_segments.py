@@ -27,7 +27,7 @@ FIRST_AT_ONCE = 600_000
 It is used if the payload is not HTTP.
 """
 FEW = 2
-"""The number of stalls that may be coincidences, because a program happened to write when the ACK arrived. More are proof."""
+"""The maximum number of stalls that may be coincidences: the program happened to write just as the ACK arrived."""
 CORKED_IN_A_ROW = 3
 """The number of successive messages that prove TCP_CORK: in each of them, the small last segment was sent late. In a single
 message, the program itself may have been late.
@@ -257,7 +257,7 @@ def _cause(row: Row, side: _Side) -> Cause | None:
 def _may_be_chance(row: Row, endpoint: _Endpoint) -> bool:
     """Return whether the ACK may have arrived by chance just when the program wrote the segment after it.
 
-    Chance is excluded by more than a few stalls, or by proof that Nagle's algorithm is in use.
+    It is no chance if the endpoint had more than FEW stalls, or if the sender is known to use Nagle's algorithm.
     """
     if row.nagle_seen or endpoint.stalls > FEW:
         return False

@@ -72,7 +72,8 @@ def default_of_server(limit: int | None, server: str) -> str:
     """Return the software with this default idle timeout (ns): "; 5 s is the default of Apache httpd (...)". Return "" if there
     is none.
 
-    `server`: the Server field. Only the product that it names can be returned; if it is empty, one that sends no Server field.
+    `server`: the Server field. Only products that it names are returned. If it is empty, only products that often send no Server
+    field are returned.
     """
     whose = [(s, product) for s, product in _near(limit) if _is(server, product)]
     if not whose:
@@ -106,8 +107,8 @@ def is_default(limit: pl.Expr) -> pl.Expr:
 def _near(limit: int | None) -> list[tuple[int, _Product]]:
     """Return the default idle timeouts (s) near a measured one (ns), and the products.
 
-    A timer may expire late. It may seem to expire early if the end of the response was still in the server's buffers when it
-    started.
+    A timer may expire late. It may also seem to expire early: the server starts it when it has written the response, which may
+    then wait in buffers before it passes the capture point.
     """
     if limit is None:
         return []

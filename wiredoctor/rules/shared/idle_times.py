@@ -35,9 +35,9 @@ __all__ = ["LATE", "NEAR", "TOGETHER", "End", "IdleTimes", "Limit", "Stop", "Sto
 
 SURVIVED = 2
 SURVIVED_SHARE = 4
-"""A timeout is refuted by requests that were answered after a longer idle time.
+"""The number of requests, answered after a longer idle time than a timeout, that refute the timeout.
 
-At least SURVIVED of these requests are needed, and at least one for every SURVIVED_SHARE closes at the timeout.
+At least SURVIVED requests are needed, and at least one for every SURVIVED_SHARE closes at the timeout.
 """
 LEARNED_SHARE = 2
 """A timeout that was learned from closes is refuted by more than LEARNED_SHARE requests per close that were answered after a
@@ -141,7 +141,10 @@ class IdleTimes:
         return self._following[endpoint]
 
     def _ordinary_closes(self, endpoint: int, until: int | None) -> list[End]:
-        """Return the closes of an endpoint without those of tunnels and of processes that ended; `until` as in `limits`."""
+        """Return the closes of an endpoint, except closes of tunnels and closes due to the end of a process.
+
+        `until` is as in `limits`.
+        """
         nothing = self.stops(endpoint, until).connections
         return [
             end

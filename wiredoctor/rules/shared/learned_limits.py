@@ -19,12 +19,12 @@ EARLIEST = 950 * MILLISECOND
 AT_ONCE = 20 * MILLISECOND
 """The maximum time in ns from the end of a response to a close that belongs to it."""
 NEAR = 20 * MILLISECOND
-"""The tolerance in ns for late timers on a busy machine; a fraction of their time is added."""
+"""The tolerance in ns for late timers on a busy machine; a fraction of the timer's duration is added."""
 LATE = 300 * MILLISECOND
 """The maximum time in ns after a timeout at which a process checks its connections."""
 LONG_WAIT = 5 * MILLISECOND
-"""The minimum median time in ns from a request to the reset that follows it, if the handlers of the requests gave up. If the
-median is shorter, the resets may be due to an idle timeout that expired as requests arrived.
+"""The minimum median time in ns from a request to the reset that follows it, as evidence that the handlers of the requests gave
+up. If the median is shorter, the resets may be due to an idle timeout that expired as requests arrived.
 """
 MAX_CLOSES = 4096
 """The maximum number of closes from which an endpoint's timeout is learned. Older closes may be due to another configuration."""
@@ -126,8 +126,9 @@ class Use(NamedTuple):
 def learn(ends: list[End], uses: Sequence[Use] = (), until: int | None = None) -> Limit | None:
     """Return the idle timeout of one endpoint, learned from its closes in time order; None if they show none.
 
-    `uses`, `until`: the requests that it answered, as for `answered_after`. They decide only whether it closes exactly at the
-    timeout, or checks its connections now and then.
+    `uses`: the requests that it answered after an idle time, in ascending order of that time. They decide only whether it closes
+    exactly at the timeout, or checks its connections now and then. `until`: use only the requests that were known at this time
+    (ns); None for all.
     """
     ends = _one_per_decision(ends[-MAX_CLOSES:])
     rests = sorted(end.rest for end in ends if end.teaches and end.rest is not None)

@@ -41,8 +41,8 @@ GONE = Threshold("1 s", "the time within which a closed socket answers data with
 SEGMENT = 1000
 """The size in bytes below which chunks, and the data sent in a round trip, count as small.
 
-The payload of a full segment is larger on any usual path. The column response_median_chunk can show it, because its values go up
-to 1,024.
+The payload of a full segment is larger on any usual path. The size must be below 1,024, the largest value of the column
+response_median_chunk.
 """
 PIECES = Threshold(
     "20 chunks", "the minimum number of chunks of a stream without pauses; their median size is at most 1,000 bytes"
@@ -464,9 +464,10 @@ def _closed_by_program(connection: int, moment: int, timeout: int | None, client
 
 
 def _interrupted(connection: int, moment: int, to_client: int, clients: Clients) -> tuple[Close, ...]:
-    """Return the closes of a client that the user interrupted (as with Ctrl-C) and that went on later; otherwise an empty tuple.
+    """Return the closes of a client that the user interrupted (as with Ctrl-C); empty if there is no evidence of that.
 
-    As evidence, the client closed several connections to one server while it was waiting for responses. It had waited as long
+    Unlike for `_closed_by_program`, the client may send requests again later. As evidence, the client closed several connections
+    to one server while it was waiting for responses. It had waited as long
     for similar responses before, so no timeout expired. `to_client`: the round trip (ns) between capture point and client; a
     wait may exceed the earlier ones by this time.
     """
@@ -504,14 +505,18 @@ def _is_timeout(wait: int) -> bool:
 
 
 def _first(group: tuple[Close, ...], clients: Clients) -> Close | None:
-    """Return the close whose finding stands for the whole group: the first one while the client was waiting. None if it never
-    was.
+    """Return the close whose finding stands for the whole group: the first close while the client was waiting for a response.
+
+    Return None if there is no such close.
     """
     return next((close for close in group if close.waited is not None and not _is_not_awaited(close, clients)), None)
 
 
 def _is_not_awaited(close: Close, clients: Clients) -> bool:
-    """Return whether a client closed so soon after its request that no finding about the close names others (see `decide`)."""
+    """Return whether a client closed so soon after its request that it cannot have waited for a response.
+
+    `decide` reports such a close by itself, without the other closes at that moment.
+    """
     own = clients.newest_request(close.connection)
     soon = close.waited is not None and close.waited <= NOT_AWAITED.value
     return soon and own is not None and not clients.longest_wait(own, close.time)

@@ -60,7 +60,7 @@ def find_lost(closes: pl.LazyFrame) -> pl.LazyFrame:
     `at_limit`: the close may be due to an idle timeout.
     `idle`: how long (ns) the connection had been idle when the request reached the server; null for the first request.
     `rested`: how long (ns) it had been idle when the server closed; null for the first request.
-    `later`: the time (ns) from the request to the close, as seen by the server; null if its round trip is unknown.
+    `later`: the time (ns) from the request to the close, as seen by the server; null if the round trip to the server is unknown.
     `requests`: the number of lost requests, including the later ones in the pipeline.
     """
     c = pl.col

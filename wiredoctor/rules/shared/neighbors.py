@@ -11,7 +11,8 @@ def compare_neighbors(rows: pl.DataFrame, connections: pl.LazyFrame, exchanges: 
     """Add columns that show what other connections of the same two hosts reveal about unacknowledged data.
 
     `rows` describe the data: `number`, `connection`, `exchange`, `sender_direction`, `first_time`, `second_time` and `last_time`
-    (of the first, second and last copy). The added columns include those of the connection, and:
+    (of the first, second and last copy). Some of the added columns describe the connection (hosts, `server` and
+    `client_direction`). The others are:
     `alive_elsewhere`: the receiver sent a packet on another connection during the retransmissions;
     `answered_later`: the server answered on a connection that was opened after the first copy;
     `repeated`: a connection that was opened after the first copy carries the same request;

@@ -14,7 +14,7 @@ import polars as pl
 from wiredoctor.tables import MILLISECOND, SECOND
 
 _PERIODS, _RATES, _FEW = 3, 4, 2
-"""The number of consecutive similar periods, and of similar rates, that show a pace.
+"""The numbers that show a pace: _PERIODS consecutive similar periods, or _RATES consecutive similar rates.
 
 _FEW nearly equal rates suffice if the response has no more than _RATES closed windows. In longer responses, so few may be a
 coincidence.
@@ -30,13 +30,11 @@ _OF_RESPONSE = ["connection", "response"]
 
 
 def with_pace(rows: pl.DataFrame, connections: pl.LazyFrame, exchanges: pl.LazyFrame, most: int) -> pl.DataFrame:
-    """Add columns that show whether a client reads at its own pace. Each row is about one time for which a receive window was
-    closed.
-
+    """Add columns that show whether a client reads at its own pace. Each row is about a receive window that was closed.
     `period`: the time (ns) between two openings of the window. `rate`: the bytes per second between them.
     A value is null unless it is similar for at least half of the closed windows of the response. It is also null for a window
-    that was closed for more than two periods. Only the first window may be closed longer, if the client had read ahead so much
-    that the rate explains it.
+    that was closed for more than two periods. An exception is the first closed window of a response: it may be longer if the
+    client had read ahead and its rate explains the length.
     `plays`: the response is audio or video, or its client is a player.
     `of_client`: the window belongs to a client.
     Openings count only if they are at most `most` ns apart. `period`, `rate` and `plays` are only for HTTP clients that are not
@@ -108,10 +106,10 @@ def _with_periods(held: pl.LazyFrame, most: int) -> pl.LazyFrame:
     """Add columns with the pace at which a client reads each response. A window that was closed opens again when the client
     reads.
 
-    `period`: the longest time (ns) between openings that come at regular times. `rate`: the bytes per second if the amount of
-    data between openings is proportional to the time. `while_paced`: the longest time (ns) between openings to which one of the
-    two applies. They are null if less than half of the closed windows follow a pace. `opened_before`: an earlier window of the
-    response has opened.
+    `period`: the longest time (ns) between two openings, if the window opens at regular times. `rate`: the bytes per second, if
+    the amount of data between openings is proportional to the time. `while_paced`: the longest time (ns) between two openings
+    that follow such a period or rate. These columns are null if less than half of the closed windows follow a pace.
+    `opened_before`: an earlier window of the response has opened.
     """
     c = pl.col
     period, rate = c("opened").diff(), c("offset").diff() * SECOND // c("opened").diff()

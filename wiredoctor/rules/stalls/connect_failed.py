@@ -44,9 +44,10 @@ How it is proved
     1. tried-next: an address of the other IP version answered the same client on the same port with a SYN-ACK. It did so
     during the attempt or within 300 ms after its end. If the SYN-ACK took longer than 300 ms, it is enough that its SYN was
     sent in that time. tried-next also applies to attempts without an answer. Packets do not show which IPv4 and IPv6
-    addresses belong to one host. So, except on the loopback interface, the rule also requires that only one client got an
-    answer from that IP version on that port during that time, and from only one server. Several servers may have answered
-    that client if a router has no route to the network of the address, because then this concerns all servers.
+    addresses belong to one host. So, except on the loopback interface, the rule also requires that during that time only one
+    client got answers on that port from addresses of the other IP version, and that all of them came from one server. They
+    may come from several servers if a router has no route to the network of the first address: then the client cannot reach
+    any server there.
 
     2. down: the address had accepted connections before, and accepted one again within 60 s of the first refusal.
 
@@ -63,7 +64,7 @@ How it is proved
     The time lost is the time from the first SYN to the answer that ended the attempt. If no answer came, it ends with the
     last SYN, although the client may have waited longer. With tried-next it ends with the SYN to the other address. If
     attempts of one client in one finding overlap, the common time counts once. This also holds if a client tries a port
-    first at one IP version and within 300 ms at the other. No time is lost in attempts that took less than a millisecond, or
+    first over one IP version and within 300 ms over the other. No time is lost in attempts that took less than a millisecond, or
     in not-up-yet and down. Nor is time lost if a server refuses the first SYN of a client three times or more: a program
     then tries again and again by itself. The attempts of a client at more than 20 addresses and ports do not count either.
 
@@ -515,7 +516,7 @@ def _group_failures(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def _time_lost() -> pl.Expr:
-    """Return the time (ns) that the client waited in vain; null if it is too short to notice, or if the server accepted later."""
+    """Return the time (ns) that the attempt cost the client; null if it is below NOTICED, or if the server accepted later."""
     c = pl.col
     over = pl.max_horizontal("answer_time", "last_syn_time")
     until = pl.when(c("number").is_in([_TRIED_NEXT, _TRIED_LATE])).then("since").otherwise(over)
@@ -554,10 +555,10 @@ def _numbers(values: pl.Series) -> Array:
 
 
 def _shared_counts(found: pl.DataFrame) -> tuple[Array, Array, Array]:
-    """Return three arrays with a value for each failure; only failures of the same kind are counted.
+    """Return three arrays with a number for each failure; only failures of the same kind are counted.
 
-    They are the number of servers that failed for its client, of clients that failed at its server, and of failures between the
-    two.
+    The first one counts the servers to which the client of the failure could not connect, the second one the clients that could
+    not connect to its server, and the third one the failures between its client and its server.
     """
     group = found["group"].to_numpy()
     client, server = (found[name].to_numpy().astype(np.int64) * (2 * len(_KINDS)) + group for name in ("client", "server"))

@@ -47,8 +47,8 @@ How it is proved
 
     These pauses do not count if the sender clearly uses Nagle's algorithm: at least three of its small segments, and at least
     one in eight, left just as prompt ACKs of other small segments arrived. In an event stream of such a sender, pauses
-    between events do not count either. A segment was not held back, however, if it followed its ACK clearly later than those
-    segments followed theirs (by more than 0.1 ms plus twice their mean).
+    between events do not count either. A segment was not held back, however, if it left clearly later after its ACK than
+    those segments did: after more than 0.1 ms plus twice their mean time.
 
     Payload that is not HTTP does not show whether a message was finished, so it needs more proof. A single segment that
     leaves as the ACK arrives may be a coincidence. So one segment of this sender (on any connection to the same endpoint)

@@ -172,7 +172,10 @@ def _confidence() -> pl.Expr:
 
 
 def _lost_text() -> pl.Expr:
-    """Return the text about what the capture shows of the loss. The role in the row is that of the receiver."""
+    """Return the text about what the capture shows of the loss.
+
+    The column `role` is the role of the side that sent the final ACK, so the lost segment came from the other side.
+    """
     message = pl.when(pl.col("role") == SERVER).then(pl.lit("request")).otherwise(pl.lit("response"))
     what = pl.when(pl.col("http")).then(message).otherwise(pl.lit("data"))
     return (

@@ -281,7 +281,10 @@ def _still_missing() -> pl.Expr:
 
 
 def _gap_time() -> pl.Expr:
-    """Return the time in ns for which no full segment arrived: if both sides left the connection open, until its end."""
+    """Return the time in ns for which no full segment arrived, until the receiver's close or the last packet.
+
+    If both sides left the connection open, the time after the last packet counts, too.
+    """
     c = pl.col
     return c("rest") + pl.when(_still_missing()).then(c("time") - c("last_time")).otherwise(0)
 

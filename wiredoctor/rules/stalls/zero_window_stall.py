@@ -147,9 +147,10 @@ def cutoffs() -> dict[str, int]:
 
 
 def find(closures: pl.LazyFrame, window_stalls: pl.LazyFrame) -> pl.LazyFrame:
-    """Return a row for each closed window that delayed the other side's data. Also return a row for each stall in
-    `window_stalls`: after discarded data, until an override timer expired, or with a window that never opened.
+    """Return a row for each closed window that delayed the other side's data, and for each stall in `window_stalls`.
 
+    Those stalls have three reasons: the receiver discarded data, the sender waited for its override timer, or the window never
+    opened.
     Delays too short to report are included, because they show at which pace a client reads.
     """
     return pl.concat([_closures(closures), _stalls(window_stalls)])
@@ -411,9 +412,9 @@ def _at_once() -> pl.Expr:
 def _had_data() -> pl.Expr:
     """Return whether the sender had data to send while the window was closed.
 
-    With HTTP, it had if its last data did not end a message. Window probes must confirm this if that data was a retransmission
-    that filled a gap, because data sent earlier may have ended the message. With other protocols, it had if the receiver sent no
-    data in the meantime.
+    With HTTP, this is so if the sender's last data did not end a message. If that data was a retransmission that filled a gap,
+    window probes must confirm it, because data sent earlier may have ended the message. With other protocols, this is so if the
+    receiver sent no data in the meantime.
     """
     c = pl.col
     known = c("previous_data_last_in_flight") | (c("window_probes") > 0)

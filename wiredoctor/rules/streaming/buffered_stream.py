@@ -176,8 +176,8 @@ def _is_late() -> pl.Expr:
 def _is_streamed() -> pl.Expr:
     """Return whether the response was streamed.
 
-    It was if its chunks came with pauses of the application. It also was if it had many events, and on average at most two of
-    them arrived together.
+    This is so if its chunks came with pauses of the application, or if it had many events of which on average at most two arrived
+    together.
     """
     c = pl.col
     one_by_one = (c("response_events") >= MANY_EVENTS.value) & (2 * c("response_flights") >= c("response_events"))
