@@ -19,7 +19,7 @@ from wiredoctor.text.redact import (
 
 _PAIR = r"(?:[A-Za-z0-9_.\[\]$-]{1,15}(?:=[!-%'-~]*)?)?"
 _PLAIN = rf"^/[!\"$->@-~]*(?:\?{_PAIR}(?:&{_PAIR})*)?$"
-"""Matches a simple target: its path needs masking only if it matches _KEYS, and its query only in the values of parameters."""
+"""Matches a simple target. Its path needs masking only if it matches _KEYS; in its query, only parameter values need masking."""
 
 _KEYS = (
     r"(?i)session-?id|sids?(?:/|=|%3D)|token|pass|pwd|secret|key|otp|sig|magic|eyJ|/bot|//.*@|(?:AKI|ASI|AIz)A|gh[a-z]_|_pat_|lpat-"
