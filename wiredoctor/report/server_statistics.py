@@ -202,7 +202,7 @@ def _never_established(ends: Iterable[_Connections]) -> Counter[str]:
 
 
 def _with_failed(never_established: Counter[str], report: Report) -> Counter[str]:
-    """Return, for each server, the number of connections that were never established, or that failed before a request."""
+    """Return `never_established` (connections by server) plus the connections that failed before a request."""
     unusable = never_established.copy()
     for server, number in failed_connections_by_server(report, established=True).items():
         unusable[server] += number
@@ -302,7 +302,7 @@ _JUDGED = ("is_failed", "is_error", "is_left", "is_try")
 
 
 def _tries_for(failed: Iterable[Place], report: Report) -> Iterator[Place]:
-    """Yield the exchanges by which gateways certainly forwarded the requests of the exchanges in `failed`."""
+    """Yield the tries for the exchanges in `failed`: requests that a gateway certainly sent to a server to serve them."""
     import polars as pl
 
     c = pl.col

@@ -373,7 +373,7 @@ def _as_of_the_end() -> pl.Expr:
 
 
 class Remainder(NamedTuple):
-    """What no finding explains: the number of exchanges and connections for each reason, and the worst of them."""
+    """The exchanges and connections that no finding explains: their number for each reason, and the worst of them."""
 
     counts: dict[str, int]
     worst: list[Unjudged]

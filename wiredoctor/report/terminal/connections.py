@@ -62,7 +62,7 @@ _ENDS = {"fin": "|", "rst": "x", "": ">"}
 class _Layout:
     """The layout of the list: the columns in order, and the time axis and clock of each capture.
 
-    If `relative` is true, all captures have the same axis, and each bar begins at its left end.
+    If `relative` is true, all captures have the same axis, and each bar begins at the left end of the axis.
     """
 
     fields: dict[str, Field]
@@ -125,7 +125,7 @@ def _layout(
 ) -> tuple[_Layout, list[str]] | None:  # fmt: skip
     """Return the layout, and sentences about columns that do not fit; None if there are no connections.
 
-    The columns by which the list is sorted always fit.
+    The columns by which the list is sorted are always shown.
     """
     if report.scan_connections is None:
         return None

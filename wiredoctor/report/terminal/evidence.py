@@ -20,11 +20,11 @@ MAX_FRAMES = 12
 _SHORTEST_DRAWN = 1e-6
 
 _SHORTEST_SCALE = 1e-3
-"""The full width stands for at least this many seconds, so a wait of a microsecond does not look long."""
+"""The minimum wait in seconds that the longest bar represents, so a wait of a microsecond does not look long."""
 
 
 def write_proof(writer: TerminalWriter, finding: Finding, *, everything: bool = False, indent: int = 2) -> None:
-    """Write one line per frame of the evidence, and between two lines a bar that is as long as the wait.
+    """Write one line per frame of the evidence, and between two lines a bar whose length is proportional to the wait.
 
     A finding without a connection has no bars, because its frames belong to different connections.
     """

@@ -89,7 +89,7 @@ class _Facts(NamedTuple):
 class _Layout:
     """The layout of the list: the columns in order, and the time axis and clock of each capture.
 
-    If `relative` is true, all captures have the same axis, and each bar begins at its left end.
+    If `relative` is true, all captures have the same axis, and each bar begins at the left end of the axis.
     """
 
     fields: dict[str, Field]
@@ -240,7 +240,7 @@ def _layout(
     report: Report, facts: _Facts, paper: Terminal, names: Mapping[str, str], fronts: pl.DataFrame | None, order: Order,
     *, relative: bool,
 ) -> tuple[_Layout, list[str]]:  # fmt: skip
-    """Return the layout, and sentences about columns that do not fit. The column by which the list is sorted always fits."""
+    """Return the layout, and sentences about columns that do not fit. The column by which the list is sorted is always shown."""
     room, latest = max(paper.width, _NARROWEST), max(end for _, end in facts.spans.values())
     least = min(_LEAST_REQUEST, max(facts.texts["request"], len(_NO_REQUEST)))
     took = (11 if facts.longest >= _LONG else 7) + facts.has_waiting
@@ -307,7 +307,7 @@ _TIME_HEADINGS = ("req time", "server time", "resp time")
 
 
 def _optional(report: Report, facts: _Facts, took: int) -> dict[str, Field]:
-    """Return the optional columns, the most important first, in the order in which they are shown if the width permits.
+    """Return the optional columns, the most important first. As many of them are shown as fit.
 
     `took`: the width of a column of times.
     """

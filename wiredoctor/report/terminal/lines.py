@@ -43,9 +43,9 @@ class Encoded:
 
 
 def names_of_captures(report: Report, order: Order) -> dict[str, str]:
-    """Return the text that names each capture in a column of its own: its file name without the folders that all captures share.
+    """Return the texts for a column that names the capture of each line: file names without the folders that all captures share.
 
-    The result is empty if that column is not needed: with one capture, or in order of time, when each capture has its own title.
+    The result is empty if this column is not needed: with one capture, or in order of time, when each capture has its own title.
     """
     files = [*dict.fromkeys(one.file for one in report.captures)]
     if order is Order.time or len(files) < 2:

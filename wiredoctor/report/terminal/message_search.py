@@ -42,7 +42,7 @@ _FLAGS = re.compile(r"(?:(?<![\w.:])(?:0|[1-5][0-9]{2})\s+\"?|flags?\W{1,5})((?:
 
 
 _ALB = re.compile(r"\bapp/\S+/\S+ \S+ \S+(?: -?[0-9.]+){3} ([0-9]{3})(?= )", re.IGNORECASE)
-"""The status of the response in the access log of an AWS Application Load Balancer."""
+"""A pattern for a line in the access log of an AWS Application Load Balancer; its group is the status of the response."""
 
 
 class _Text(NamedTuple):

@@ -30,7 +30,7 @@ LEAST_COMPLAINT = 12
 """The number of characters above which a matching description ranks above a shorter error message."""
 
 LONGEST_QUESTION = 7
-"""The maximum number of words that are searched one by one even if some of them are a known phrase."""
+"""The maximum number of words of a question. Rules are ranked by each of its words, even if some words are a known phrase."""
 
 MAX_RULES = 5
 """The maximum number of rules shown at once, unless a family was requested."""

@@ -159,7 +159,7 @@ def _not_checked(reach: Coverage) -> str:
 
 
 def failing(reach: Coverage) -> list[str]:
-    """Return a line for each server with statuses of 500 or above and the known reasons; a last line counts the others."""
+    """Return a line for each server that sent statuses of 500 or above, with the known reasons; a last line counts the others."""
     failed = [one for one in reach.servers if one.failed]
     lines = [_failing(one, "not explained" if reach.knows_failures else "not checked") for one in failed[:MAX_SERVERS]]
     if rest := failed[MAX_SERVERS:]:
@@ -204,7 +204,7 @@ def _count_by_status(failures: Mapping[int, int]) -> str:
 
 
 def other_packets(report: Report) -> str:
-    """Describe the packets of captures that have no TCP: " in 3 packets: ARP", " in 9 packets: UDP (6), ICMP (2), ARP (1)"."""
+    """Describe the packets without TCP in all captures: " in 3 packets: ARP", " in 9 packets: UDP (6), ICMP (2), ARP (1)"."""
     reasons: dict[str, int] = {}
     for capture in report.captures:
         for reason, packets in capture.not_analysed.items():

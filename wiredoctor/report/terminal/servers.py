@@ -36,7 +36,7 @@ _READABLE_NAME, _LEAST_NAME = 18, 10
 _NARROWEST = 80
 
 _PAGE = 40
-"""The maximum number of lines in which all causes are listed."""
+"""The maximum number of lines with all causes of lost time. If there are more, each server gets one line with as many as fit."""
 
 _TIED = "\xa0"
 

@@ -327,9 +327,10 @@ def _failed_connections(tries: pl.LazyFrame, connections: pl.LazyFrame) -> pl.La
 def _unassigned_attempts(
     tries: pl.LazyFrame, connections: pl.LazyFrame, vain: pl.LazyFrame, likely: pl.LazyFrame
 ) -> pl.LazyFrame:  # fmt: skip
-    """Return a row for each failed connection (`vain`) of a host that is probably a gateway, if its request is unknown.
+    """Return a row for each failed connection (`vain`) of a host that is probably a gateway.
 
-    `loose_of`: the gateway's address and port as a server. `likely`: exchanges with servers that are probably gateways.
+    It is unknown for which request the gateway opened it. `loose_of`: the gateway's address and port as a server. `likely`:
+    exchanges with servers that are probably gateways.
     """
     c = pl.col
     sides = connections.select("connection", "client_host", "server")

@@ -324,7 +324,7 @@ def by_clients(rows: pl.DataFrame, clients: Clients) -> pl.DataFrame:
 
 
 def _judge(row: Mapping[str, Any], rests: IdleTimes, *, live: bool) -> _Explanation | None:
-    """Return the explanation of a candidate by the idle times of its server; None if it is not a finding."""
+    """Return how the idle times of the server explain a candidate; None if the candidate is not a finding."""
     until = row["final_at"] + TOGETHER if live else None
     limits = rests.limits(row["endpoint"], row["connection"], until)
     others = rests.closed_together(row["endpoint"], row["connection"], row["server_close_time"], until)
@@ -495,7 +495,7 @@ def _stop_text(rested: int, connection: int, stop: Stop) -> str:
 
 
 def _single(row: Mapping[str, Any], rests: IdleTimes, others: list[int]) -> _Explanation:
-    """Return the explanation of a close by a server whose closes at other moments do not show its idle timeout."""
+    """Return the explanation of a close if the server's closes at other moments do not show an idle timeout."""
     rested, said, server = row["rested"], rests.announced_timeout(row["connection"]), rests.server(row["connection"])
     whose = default_of_server(rested, server)
     means = f" after the previous response, which is probably its idle timeout{whose}."

@@ -302,7 +302,7 @@ def _checks_connections(lean: pl.DataFrame) -> pl.Series:
     """Return for each connection whether the server closed it first and its client usually checks connections before use.
 
     A client that checks its connections, and finds one closed by the server, closes it just before it opens another one. It must
-    have done so for at least half of these connections.
+    have done so for at least half of the connections that the server closed first.
     """
     c = pl.col
     given_up = lean.select("pair", "closed", "left", "rtt").with_row_index("at").filter(c("closed").is_not_null())

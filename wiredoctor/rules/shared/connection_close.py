@@ -26,7 +26,7 @@ FRAMING_ERRORS = (
 """
 
 BROKEN_BEFORE = tuple((name, "previous") for name in FRAMING_ERRORS if name != "missing-framing")
-"""The rules of FRAMING_ERRORS for `explained_by`, applied to the previous exchange.
+"""Entries for `explained_by`: the rules of FRAMING_ERRORS, if they report the previous exchange of the connection.
 
 If the end of the previous exchange is unknown, later bytes look invalid.
 """

@@ -58,7 +58,7 @@ OF_CONNECTION = (
     *("client", "server", "syns", "syn_frame", "syn_time", "last_syn_frame", "last_syn_time", "first_answer_time"),
     *("refused_frame", "refused_time", "syn_error_frame", "syn_error_time", "history", "client_unacknowledged", "server_bytes"),
 )
-"""The columns of tables.CONNECTIONS that are read, for the same exchanges."""
+"""The columns of tables.CONNECTIONS that are read for the connections of these exchanges."""
 
 
 class Exchange:

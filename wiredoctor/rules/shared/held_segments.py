@@ -171,7 +171,8 @@ class Stalls:
     def _judge_corked(self, row: Row, values: dict[str, Any]) -> Iterator[Verdict]:
         """Yield verdicts on small segments at the end of a message that a cork (TCP_CORK) held back.
 
-        The first verdicts are kept until several exchanges in a row show this. From then on, verdicts are yielded immediately.
+        The first verdicts are kept until CORKED_IN_A_ROW successive exchanges had such a segment. From then on, verdicts are
+        yielded immediately.
         """
         side = self._sides[(row.connection, row.direction)]
         if row.exchange is None:

@@ -49,7 +49,7 @@ def compare_neighbors(rows: pl.DataFrame, connections: pl.LazyFrame, exchanges: 
 
 
 def _of_the_same_hosts(rows: pl.DataFrame, connections: pl.LazyFrame) -> pl.DataFrame:
-    """Return the connections between hosts that are the client and the server of a connection in `rows`."""
+    """Return the connections with the same client host and server host as a connection in `rows`."""
     ends = connections.select(
         *("connection", "client_host", "server", "client_direction", "start", "server_bytes", "first_answer_frame"),
         *("first_answer_time", "syn_time"),

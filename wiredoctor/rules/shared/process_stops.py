@@ -89,7 +89,7 @@ class Stops(NamedTuple):
 
     @property
     def connections(self) -> set[int]:
-        """The idle connections whose closes say nothing about an idle timeout."""
+        """The idle connections from whose closes no idle timeout can be learned."""
         return {end.connection for stop in self.stops for end in stop.resting} | self.late
 
 

@@ -69,7 +69,7 @@ _TIMERS = (
     (950, 1_200, ": curl, Go and .NET wait for 1 s"),
     (2_900, 3_300, ": Apache HttpClient waits for 3 s"),
 )
-"""The range of a wait (ms), and the client with that timeout."""
+"""Ranges of waits (ms), each with the clients whose timeout is in the range."""
 
 
 def screen() -> pl.Expr:

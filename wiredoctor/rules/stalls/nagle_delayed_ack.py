@@ -224,9 +224,9 @@ def cutoffs() -> dict[str, int]:
 
 
 def find(releases: pl.LazyFrame) -> pl.LazyFrame:
-    """Return a row for each held-back segment, with the ACK of the first write.
+    """Return a row for each segment that may have been held back, with the ACK of the first write.
 
-    If that pure ACK came promptly, the row is evidence against stalls; if it came late, the segment may have stalled. There may
+    If that pure ACK came late, the segment may have stalled. If it came promptly, the row is evidence against stalls. There may
     be no ACK.
     """
     shortest = min(MIN_ACK_DELAY.value, MIN_SHORT_ACK_DELAY.value)
