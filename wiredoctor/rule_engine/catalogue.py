@@ -37,9 +37,9 @@ ByClients = Callable[..., pl.DataFrame]
 """Judges candidates by what their clients did on other connections: (candidates, same_client.Clients) -> candidates.
 
 The candidates need these columns, all in ns. `ended_at`: the time of the close; the clients' actions near it are examined.
-`waited`: how long the client had waited for the response. `due`: the time at which all relevant facts are known. The rule adds
-the column `pending_until`: the time (ns) until which the result of a repeated request may still change the candidate; null if
-nothing can change it.
+`waited`: how long the client had waited for the response; null if its earlier waits do not matter. `due`: the time at which all
+relevant facts are known. The rule adds the column `pending_until`: the time (ns) until which the result of a repeated request may
+still change the candidate; null if nothing can change it.
 """
 DeclareCutoffs = Callable[[], Mapping[str, int]]
 """Returns the fields of cutoffs.Cutoffs that the rule needs, with values derived from its configured thresholds."""

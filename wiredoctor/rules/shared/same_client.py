@@ -272,9 +272,10 @@ def known_clients(
 ) -> Clients:  # fmt: skip
     """Return the requests and closes of these candidates' clients that the rules may need.
 
-    A candidate is about a client that closed at `ended_at` after it had `waited` (ns). The result contains what this client did
-    shortly before and after that, and its requests that may have waited at least as long for a response. `exchanges` has the
-    columns tables.ASKED. `gateways`: the connections whose client is a gateway, which forwards requests of others.
+    The result contains the clients' actions shortly before and after the time `ended_at` (ns) of each candidate. It also contains
+    their requests that waited at least as long for a response as the lowest `waited` (ns) of the candidates; null counts as no
+    value. `exchanges` has the columns tables.ASKED. `gateways`: the connections whose client is a gateway, which forwards
+    requests of others.
     """
     c = pl.col
     wanted = pl.concat([rows.select("connection", "ended_at", "waited") for rows in candidates])
