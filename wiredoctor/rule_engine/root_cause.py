@@ -199,7 +199,7 @@ def _causes(parts: list[pl.DataFrame], modules: Mapping[str, RuleModule], behind
 
     A scope says what a candidate and its cause must have in common. If a rule has several candidates in the same scope, only the
     first is the cause. In the scope "tries", the candidate is about a client's exchange with a gateway, and its causes are about
-    the gateway's tries for it. The first candidate about each try is a cause. These causes have the order in which the tries
+    the gateway's tries for it. The first candidate about each try is a cause. These causes are in the order in which the tries
     began.
     """
     pairs: set[tuple[int, int]] = set()

@@ -19,7 +19,7 @@ LONGEST_GAP = 300
 """The maximum length in characters of the text in a gap, such as a host with its path."""
 
 SHORTEST_PIECE = 12
-"""The minimum number of characters of a part of a message that identifies the message."""
+"""The minimum number of characters with which a part of a message identifies the message."""
 
 SMALL_WORDS = re.compile(
     r"\b(a|an|and|are|as|at|be|but|by|for|from|has|have|in|is|it|my|not|of|on|or|so|that|the|to|was|when|why|with)\b"

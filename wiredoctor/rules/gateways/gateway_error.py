@@ -458,7 +458,7 @@ _SCHEMA = pl.Schema({
 
 
 def _failed_at_once(front: Front) -> bool:
-    """Return whether one of the gateway's attempts to connect was never answered, or its response followed a refusal at once.
+    """Return whether one of the gateway's attempts to connect was never answered, or the gateway responded right after a refusal.
 
     If a response comes later, the server is an application that did something else in between.
     """

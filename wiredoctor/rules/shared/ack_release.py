@@ -47,6 +47,7 @@ _EARLY = MILLISECOND
 _WIDE_SHARE, _WIDE_LEAST, _WIDE_MOST = 30, 5 * MILLISECOND, 15 * MILLISECOND
 """The wide tolerance for the time from an ACK to the segment that it released: a percentage of the round trip, and the limits
 below and above which the tolerance never goes (ns).
+
 It is used once an ACK has released an earlier segment of the same side within the strict tolerance.
 """
 

@@ -46,6 +46,7 @@ def server_closed_first() -> pl.Expr:
     """Return an expression for rows of `closes`: true if the server closed before the client.
 
     It is false if a device on the path closed in the server's name.
+
     ACK numbers decide, not clocks: a client's FIN or RST that does not acknowledge the server's FIN was sent without knowledge
     of that FIN. RSTs are never acknowledged, so the result is false if the server sent an RST and the client closed, too.
     """

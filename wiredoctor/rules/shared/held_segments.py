@@ -258,7 +258,7 @@ def _cause(row: Row, side: _Side) -> Cause | None:
 def _may_be_chance(row: Row, endpoint: _Endpoint) -> bool:
     """Return whether the ACK may have arrived by chance just when the program wrote the segment after it.
 
-    It is no chance if the endpoint had more than FEW stalls, or if the sender is known to use Nagle's algorithm.
+    It is no coincidence if the endpoint had more than FEW stalls, or if the sender is known to use Nagle's algorithm.
     """
     if row.nagle_seen or endpoint.stalls > FEW:
         return False

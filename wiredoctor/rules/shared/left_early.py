@@ -467,9 +467,8 @@ def _interrupted(connection: int, moment: int, to_client: int, clients: Clients)
     """Return the closes of a client that the user interrupted (as with Ctrl-C); empty if there is no evidence of that.
 
     Unlike for `_closed_by_program`, the client may send requests again later. As evidence, the client closed several connections
-    to one server while it was waiting for responses. It had waited as long
-    for similar responses before, so no timeout expired. `to_client`: the round trip (ns) between capture point and client; a
-    wait may exceed the earlier ones by this time.
+    to one server while it was waiting for responses. It had waited as long for similar responses before, so no timeout expired.
+    `to_client`: the round trip (ns) between capture point and client; a wait may exceed the earlier ones by this time.
     """
     near = clients.closes(connection, moment - TOGETHER.value, moment + TOGETHER.value)
     server = next((close.server for close in near if close.connection == connection), None)

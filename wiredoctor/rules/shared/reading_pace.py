@@ -31,10 +31,11 @@ _OF_RESPONSE = ["connection", "response"]
 
 def with_pace(rows: pl.DataFrame, connections: pl.LazyFrame, exchanges: pl.LazyFrame, most: int) -> pl.DataFrame:
     """Add columns that show whether a client reads at its own pace. Each row is about a receive window that was closed.
+
     `period`: the time (ns) between two openings of the window. `rate`: the bytes per second between them.
     A value is null unless it is similar for at least half of the closed windows of the response. It is also null for a window
-    that was closed for more than two periods. An exception is the first closed window of a response: it may be longer if the
-    client had read ahead and its rate explains the length.
+    that was closed for more than two periods. An exception is the first closed window of a response: it may be closed for
+    longer if the client had read ahead (see `_read_ahead`).
     `plays`: the response is audio or video, or its client is a player.
     `of_client`: the window belongs to a client.
     Openings count only if they are at most `most` ns apart. `period`, `rate` and `plays` are only for HTTP clients that are not

@@ -273,9 +273,9 @@ def known_clients(
     """Return the requests and closes of these candidates' clients that the rules may need.
 
     The result contains the clients' actions shortly before and after the time `ended_at` (ns) of each candidate. It also contains
-    their requests that waited at least as long for a response as the lowest `waited` (ns) of the candidates; null counts as no
-    value. `exchanges` has the columns tables.ASKED. `gateways`: the connections whose client is a gateway, which forwards
-    requests of others.
+    their requests that waited at least as long for a response as the lowest `waited` (ns) of all candidates, ignoring nulls.
+    `exchanges` has the columns tables.ASKED. `gateways`: the connections whose client is a gateway, which forwards requests of
+    others.
     """
     c = pl.col
     wanted = pl.concat([rows.select("connection", "ended_at", "waited") for rows in candidates])

@@ -175,7 +175,8 @@ def _slower(groups: pl.DataFrame) -> pl.DataFrame:
 
 
 def _above(rows: pl.DataFrame, slow: pl.DataFrame) -> pl.DataFrame:
-    """Return for each slow server the share of its responses that would be unusually slow for the other servers.
+    """Compare the responses of each slow server with those of the other servers.
+
     `share_above`: the fraction (0 to 1) that took longer than nearly all responses of the other servers. `cost`: the time lost
     (ns).
     """

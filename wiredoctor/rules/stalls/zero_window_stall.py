@@ -151,6 +151,7 @@ def find(closures: pl.LazyFrame, window_stalls: pl.LazyFrame) -> pl.LazyFrame:
 
     Those stalls have three reasons: the receiver discarded data, the sender waited for its override timer, or the window never
     opened.
+
     Delays too short to report are included, because they show at which pace a client reads.
     """
     return pl.concat([_closures(closures), _stalls(window_stalls)])
