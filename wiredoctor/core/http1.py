@@ -120,7 +120,7 @@ class Reader(Stream):
         self.waits_time: i64 = NEVER
         """The time of the waiting response."""
         self.burst_message: i64 = NEVER
-        """The id of the message of the newest packet with body bytes."""
+        """The message id of the newest packet with body bytes."""
 
     def talk(self) -> HttpConnection:
         """Return the HTTP state of the connection, which contains the readers of both directions."""
@@ -237,7 +237,10 @@ class Reader(Stream):
         self.pos = found.end
 
     def may_begin_head(self, data: bytes) -> bool:
-        """Return whether bytes can be the beginning of a head in this direction, or of a TLS handshake while no head was read."""
+        """Return whether bytes can begin a head in this direction.
+
+        If no head was read yet on the connection, they may also begin a TLS handshake.
+        """
         if self.kind == REQUEST:
             return may_become_request(data)
         if self.kind == RESPONSE:
@@ -352,7 +355,10 @@ class Reader(Stream):
         return True
 
     def frame_body(self, message: Message, how: i64) -> None:
-        """Set how the bytes after a head are read, according to the framing `how`. Finish the message if it has no body."""
+        """Choose the mode in which the reader continues after a head. Finish the message if it has no body.
+
+        `how`: the framing of the message.
+        """
         message.framing = how
         if how == BROKEN:
             message.framing = NO_BODY

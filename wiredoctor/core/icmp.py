@@ -30,9 +30,9 @@ ICMP_ERRORS: Final = (
 """The column names of `icmp_errors`, in the order in which they are written."""
 
 UNKNOWN: Final = "ICMP error about a connection that is not in the capture"
-"""The reason why an ICMP error is not analyzed.
+"""The reason for not analyzing an ICMP error that quotes a packet of no captured connection.
 
-The packet that caused the error took another path, or a NAT changed its addresses before it reached the sender of the error.
+The quoted packet took another path, or a NAT changed its addresses before it reached the sender of the error.
 """
 
 SOURCE_QUENCH: Final = 4
@@ -40,9 +40,9 @@ SOURCE_QUENCH: Final = 4
 UNREACHABLE: Final = 3
 FRAGMENTATION_NEEDED: Final = 4
 PACKET_TOO_BIG: Final = 2
-"""The ICMPv6 type of errors with an MTU (RFC 4443 section 3.2). In ICMP, FRAGMENTATION_NEEDED is the code of type UNREACHABLE.
+"""The type of the ICMPv6 error that contains an MTU (RFC 4443 section 3.2).
 
-Source for ICMP: RFC 1191 section 4.
+The corresponding ICMP error has the type UNREACHABLE and the code FRAGMENTATION_NEEDED (RFC 1191 section 4).
 """
 
 

@@ -1,4 +1,4 @@
-"""Compute hashes that show in what two copies of a packet differ, besides their innermost IP and TCP headers.
+"""Compute hashes that show how two copies of a packet differ outside of their innermost IP and TCP headers.
 
 Copies may differ in MAC addresses, in encapsulation, and in TCP options.
 """
@@ -13,7 +13,8 @@ from wiredoctor.core.headers import Headers
 from wiredoctor.core.packet import Packet
 
 LONG: Final = 1 << 40
-"""A large value used as the network length, so truncation does not end reading before TCP."""
+"""The assumed length of a packet on the network, in bytes. The real one is unknown here, and headers that exceed it are rejected.
+"""
 
 
 class Identity:

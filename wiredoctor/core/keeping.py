@@ -23,13 +23,13 @@ if TYPE_CHECKING:
 PIECE: Final = 200
 """The memory in bytes that a stored range takes besides its content."""
 LISTED: Final = 2_000
-"""The memory in bytes of a connection's lists, if stream data of it is stored."""
+"""The memory in bytes of the lists of a connection that has stored stream data."""
 
 
 class Keeping:
     """Counts the bytes of stored stream data.
 
-    If `is_full` is true, some hash bucket may have too many, and `relieve` must be called.
+    If `is_full` is true, a hash bucket may have too many bytes, and `relieve` must be called.
     """
 
     def __init__(self, met: LimitsReached) -> None:

@@ -10,13 +10,16 @@ from wiredoctor.core.hashes import mix
 from wiredoctor.core.packet import Packet
 
 QUOTE: Final = -1
-"""A result of reading: the first half of a TCP header, quoted in an ICMP error, with ports and sequence number."""
+"""The result of reading an ICMP error that quotes only the first half of a TCP header: ports and sequence number.
+
+QUOTE to MOVED are special results of reading a header. All greater results are the number of the next header.
+"""
 NOT_TCP: Final = 0
 SEGMENT: Final = 1
 AGAIN: Final = 2
-"""A result of reading: the packet must be read a second time, now with hashes."""
+"""The result if the packet must be read a second time, now with hashes."""
 MOVED: Final = 3
-"""A result of reading: continue in another block. A greater result is the number of the next header."""
+"""The result if the next header is in another block."""
 
 IPV4: Final = 4
 IPV6: Final = 5
@@ -80,9 +83,9 @@ TOO_MANY_HEADERS: Final = 0x11C
 CUT_LINK to TOO_MANY_HEADERS are such reasons, with texts in reasons.py. A reason below CUT_LINK is an IP protocol number.
 """
 OF_TYPE: Final = 0x10000
-"""The base of reasons for an unsupported EtherType: OF_TYPE + type."""
+"""The reason for an unsupported EtherType is OF_TYPE plus this EtherType."""
 OF_LINK: Final = 0x20001
-"""The base of reasons for an unsupported link type: OF_LINK + type, which may be NO_PACKET."""
+"""The reason for an unsupported link type is OF_LINK plus this link type, which may be NO_PACKET."""
 
 FIRST_TYPE: Final = 0x0600
 NOT_IP: Final = 0xFFFF
@@ -123,9 +126,9 @@ class Layers:
     def __init__(self) -> None:
         self.at: i64 = 0
         self.end: i64 = 0
-        """The end of the packet's captured bytes."""
+        """The offset in the block at which the captured bytes of the packet end."""
         self.limit: i64 = 0
-        """The end of the packet on the network."""
+        """The offset at which the packet ends according to the headers read so far; beyond `end` if it was truncated."""
         self.stop: i64 = 0
         """The smaller of `end` and `limit`."""
         self.captured: i64 = 0
@@ -145,7 +148,7 @@ class Layers:
         length.
         """
         self.longest_cut: i64 = -1
-        """The length in bytes of the longest record that a mirror port truncated."""
+        """The largest captured length in bytes of a packet that a mirror port truncated; -1 if there is none."""
         self.has_aggregates: bool = False
         """True if a Wi-Fi aggregate of several frames was captured. Only the first frame of an aggregate is read."""
         self.hashing: bool = False

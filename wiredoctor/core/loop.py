@@ -88,7 +88,7 @@ class Core:
         return count
 
     def put_in_order(self, is_growing: bool, is_proved: bool = False) -> None:
-        """Sort records by time: from now on, hold each back until no earlier one can follow.
+        """Sort records by time from now on. Each record is held until no record with an earlier time can follow.
 
         A growing capture cannot be read again. Its records are sorted from the first one that is out of order. `is_proved`:
         connections have shown that the packets are out of order.

@@ -1,7 +1,7 @@
 """Determine whether the sender of an event stream had to wait for its receiver: for ACKs, or for room in the window.
 
-Data that the sender sends when it receives an ACK is captured one round trip (between capture point and sender) after the ACK. As
-in transfers.py, times of ACKs are converted accordingly.
+An ACK reaches the sender some time after it was captured, and data sent in response is captured some time after it was sent. Both
+times together are one round trip between capture point and sender. It is added to the times of ACKs, as in transfers.py.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from wiredoctor.core.transfers import Ack
 SHORTEST_GAP: Final = MILLISECOND // 2
 """The minimum time in ns between two segments if the second one waited for an ACK."""
 AT_ONCE: Final = 5 * MILLISECOND
-"""The time in ns within which a sender that has more data sends it after an ACK that permits it."""
+"""The maximum time in ns from an ACK to the data that the sender could not send before."""
 MAX_ACKS: Final = 1024
 """The maximum number of ACKs in transit to the sender that are stored."""
 
 DID_NOT_WAIT: Final = 0
 WAITED: Final = 1
 MAY_HAVE_WAITED: Final = 2
-"""The result for a segment whose wait is uncertain: it waited if the packets before it were sent in quick succession.
+"""The result for a segment that may have waited. The caller assumes so if the previous packets came in quick succession.
 
 There are two cases. If no ACK came, only pacing can have delayed the segment. If little data was in flight, a congestion window
-can only have delayed it if the sender's segments are small.
+can have delayed it only if this data consists of small segments.
 """
 
 
@@ -36,7 +36,7 @@ can only have delayed it if the sender's segments are small.
 class Releases:
     """The receiver's recent ACKs, to decide whether the sender waited for one of them.
 
-    `ack` and `edge`: the offsets up to which the receiver had acknowledged and permitted data before the first of these ACKs.
+    `ack` and `edge` describe the ACK before these: the offset up to which it acknowledges data, and the end of its window.
     """
 
     def __init__(self, ack: i64, edge: i64) -> None:

@@ -90,7 +90,7 @@ class Pauses:
         self.times: list[int] = []
         self.open: list[Pause] = []
         self.early: i64 = 0
-        """The number of pauses after the first part of a request's body, up to EARLY."""
+        """The number of pauses so far in the body of a request; pauses are counted only up to http1.EARLY."""
         self.longest_early: i64 = 0
 
 
@@ -179,7 +179,7 @@ class Exchange:
         self.follows_gap: bool = False
         """True if other requests may be missing before this one."""
         self.is_next: bool = True
-        """True if the client had received data since its previous request."""
+        """True if the client had received data between its previous request and this one, or if this is its first request."""
         self.is_assumed: bool = False
         """True if the response, or its absence, is only assumed because messages may be missing."""
         self.began_frame: i64 = NEVER
@@ -193,7 +193,10 @@ class Exchange:
         self.final_frame: i64 = NEVER
         """The frame number of a packet of another exchange, if that packet showed that this exchange is final."""
         self.known: i64 = 0
-        """The facts about the connection when the exchange ended, from find_known; set with its row of `exchanges`."""
+        """What was known about the connection when the exchange ended, as bits of exchange_rows.find_known.
+
+        It is set when the row of `exchanges` is written.
+        """
         self.known_rtt_client: i64 = NEVER
         """The round trip to the client that was known when the exchange ended, in ns."""
         self.known_rtt_server: i64 = NEVER

@@ -21,9 +21,9 @@ SWAPPED: Final = MILLISECOND
 CLOSE: Final = 2 * MILLISECOND
 """If two small segments are at most this many ns and at most one round trip apart, no timer sent the second one."""
 ALONE: Final = 150 * MILLISECOND
-"""If a segment follows less than this many ns after one that is alone in flight, no timer sent it: those of Linux take longer.
+"""If a segment comes less than this many ns after one that is alone in flight, no timer sent it.
 
-The timers are that of the tail loss probe and the cork timer (200 ms).
+Linux has two timers that may send it, and both take longer: the cork timer (200 ms), and the timer of the tail loss probe.
 """
 MAX_CLAIMS: Final = 1_024
 """The maximum number of undecided claims (`settle_claims`) besides the first; only reached if timestamps do not advance."""
@@ -56,9 +56,9 @@ def settle_claims(nagle: Nagle, acknowledged: i64, clock: i64) -> None:
 
 
 def drop_claims(nagle: Nagle, acknowledged: i64) -> None:
-    """Drop the first claim, and later ones whose earlier small segment was acknowledged. The next claim becomes the first one.
+    """Drop the first claim, and all others that this ACK refutes. The first of the remaining claims takes its place.
 
-    `acknowledged`: the offset up to which the peer has acknowledged data. A claim is explained at `settle_claims`.
+    `acknowledged`: the offset up to which the peer has acknowledged data. For claims, see `settle_claims`.
     """
     nagle.claim_time = NEVER
     later = nagle.later_claims

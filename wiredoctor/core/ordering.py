@@ -41,7 +41,7 @@ class HeldPacket:
         self.step: Step | None = None
         """The step by which the clock of the packet's interface went back at this packet; None if it did not go back."""
         self.is_read: bool = False
-        """True if its headers were read. The following fields are those of its TCP segment, unless `addresses` is 0."""
+        """True if its headers were read. The following fields are those of its TCP header; `addresses` is 0 if it has none."""
         self.addresses: i64 = 0
         self.ports: i64 = 0
         self.is_turned: bool = False
@@ -89,9 +89,9 @@ class Ordering:
         """Packets with earlier times than those before them; it is not known yet whether the clock or the order is wrong."""
         self.for_order: i64 = 0
         self.for_clock: i64 = 0
-        """The number of packet pairs that show that a clock was set back, because they are in the right order in the file.
+        """The number of packet pairs in the right order in the file. Their times are wrong, so a clock was set back.
 
-        `for_order` counts the pairs that are in the wrong order in the file, so their times are right.
+        `for_order` counts the pairs in the wrong order in the file. Their times are right.
         """
         self.sorts: bool = False
         """True after a packet was out of order: from then on, headers are read in file order."""
@@ -330,9 +330,9 @@ class Ordering:
         held.size = scratch.length + (i64(1) if scratch.flags & (SYN | FIN) else i64(0))
 
     def is_reuse(self, connection: Connection, packet: Packet) -> bool:
-        """Return whether a SYN opens a later connection on the same ports: the previous SYN has a different sequence number.
+        """Return whether a SYN opens a later connection on the ports of `connection`.
 
-        That previous SYN of the same side may still be among the held packets.
+        If so, its sequence number differs from that of the previous SYN of this side, which may still be among the held packets.
         """
         base = (connection.first if packet.is_turned == connection.is_turned else connection.second).base
         frame: i64 = -1

@@ -48,16 +48,17 @@ COUNTED: Final = 3
 The first of them may be a SYN-ACK, whose identification is 0 on Linux.
 """
 SHORTEST_RTT: Final = 2 * MILLISECOND
-"""The minimum round trip in ns for judging whether a reply came too early, which means within half of the round trip.
+"""The minimum round trip in ns for judging whether a reply came too early.
 
-Half of a shorter round trip is less than the jitter of capture timestamps.
+A reply is too early if it comes within half of the round trip. Half of a shorter round trip is less than the jitter of capture
+timestamps.
 """
 OVERTAKEN: Final = MILLISECOND
 """The maximum time in ns for which two packets of one host may be captured in the wrong order."""
 REST: Final = 1_000 * MILLISECOND
-"""The time in ns after which a packet is too old: no RST responds to it, and none overtakes it.
+"""The maximum time in ns from a packet to an RST that responds to the packet or overtakes it.
 
-If four round trips are longer, an RST may respond to a packet for that time.
+For a response, the maximum is four round trips if these take longer.
 """
 BURST: Final = 20 * MILLISECOND
 """The time in ns within which a device that injects an RST often sends several."""

@@ -30,13 +30,16 @@ AFTER: Final = 8
 ALIKE: Final = 3
 """The minimum number of equally long gaps that show that a program writes at regular times."""
 ALL_ALIKE: Final = 2
-"""The minimum number of later gaps if all of them are equally long: fewer than ALIKE, because the stream may end soon."""
+"""If this many later gaps are known, and all are as long as the gap before the segment, the program writes at regular times.
+
+The number is lower than ALIKE, because the stream may end soon after the segment.
+"""
 RELEASED: Final = 3
 """The minimum number of segments sent at prompt ACKs that show that their side uses Nagle's algorithm."""
 SHARE: Final = 8
-"""At least 1/SHARE of a side's segments must have been sent at prompt ACKs, because a few may be sent then by chance.
+"""A side uses Nagle's algorithm only if at least 1/SHARE of its segments were sent at prompt ACKs.
 
-The fraction comes from the recordings described at OFTEN.
+A few segments may coincide with prompt ACKs by chance. The fraction comes from the recordings described at OFTEN.
 """
 OFTEN: Final = 8
 """If a side has written this many times without waiting for an ACK, its next write may coincide with an ACK by chance.
@@ -51,10 +54,11 @@ AT_ONCE: Final = MILLISECOND // 4
 A tenth of the round trip between the capture point and the sender is added. The number comes from the same recordings as OFTEN.
 """
 QUICKEST: Final = MILLISECOND // 10
-"""After an ACK, the kernel sends held-back data within this time (ns) plus twice the mean of earlier times of this kind.
+"""The fixed part, in ns, of the maximum time from an ACK to the held-back data that the kernel then sends.
 
-The upper limit is AT_ONCE. If a processor wakes up for a program, it first sends an overdue ACK, and the program writes 0.13 ms
-later or more. Segments that waited for the ACK followed it within 0.1 ms. Both numbers come from the same recordings as OFTEN.
+Twice the mean of the earlier times from prompt ACKs to data is added. The sum is limited to AT_ONCE. If a processor wakes up for
+a program, it first sends an overdue ACK, and the program writes 0.13 ms later or more. Segments that waited for the ACK followed
+it within 0.1 ms. Both numbers come from the same recordings as OFTEN.
 """
 MAX_LATE: Final = 3 * MILLISECOND // 2
 """The upper bound in ns of AT_ONCE plus a tenth of the round trip between the capture point and the sender."""

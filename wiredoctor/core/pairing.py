@@ -216,7 +216,7 @@ class HttpConnection:
     # segments
 
     def describe(self, reader: Reader, segment: Segment, part: MessagePart) -> None:
-        """Store in `part` the messages to which the first and the last new byte of a packet belong."""
+        """Set the fields of `part`: the messages to which the first and the last new byte of a packet belong."""
         start = segment.new_start
         end = reader.packet_end
         partial = reader.partial if reader.mode == HEAD and not reader.waits else None

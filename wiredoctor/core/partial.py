@@ -9,7 +9,7 @@ from mypy_extensions import i64, mypyc_attr
 from wiredoctor.core.stream import Range
 
 KEPT: Final = 64
-"""The number of first bytes that are stored; they show whether this may become a head or a chunk size."""
+"""The number of bytes stored from the beginning. They show whether this may become a head or a chunk size."""
 
 
 @mypyc_attr(acyclic=True)

@@ -32,7 +32,7 @@ MAX_OPTIONS: Final = 40
 
 
 class Extras:
-    """Writes the cells of a packet that only some columns need. These are optional, because they double the time for a row.
+    """Writes the optional cells of a packet. They double the time for a row, so they are only written if `columns` needs them.
 
     `columns`: the requested columns.
     """
@@ -78,8 +78,8 @@ class Selection:
 class PacketRecorder:
     """Writes rows for all packets, or only for those in `selection`.
 
-    `columns` are the requested columns of `packets`. `names` are the columns that are written for them; the engine computes the
-    requested columns from these. `records` and `packets` are None if the table was not requested.
+    `columns`: the requested columns of `packets`. `names`: the cells that are written; the engine computes the columns from the
+    cells. `records` and `packets` are None if the table was not requested.
     """
 
     def __init__(self, selection: Selection | None, with_records: bool, columns: list[str]) -> None:

@@ -22,7 +22,7 @@ LATEST: Final = (1 << 61) - 1
 """The maximum time in ns (73 years) between a packet and the first one, so sums of three times fit in 64 bits."""
 
 LEAST: Final = 1_000_000
-"""The minimum time in ns by which a clock step goes back; several processors or queues cause smaller disorder."""
+"""If a time goes back by more ns than this, the clock was set back. Several processors or queues cause smaller disorder."""
 
 SHUFFLED: Final = 50_000_000
 """The maximum time in ns by which threads of a capture program write late. A clock that is off by less is slewed, not set back.

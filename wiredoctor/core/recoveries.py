@@ -2,7 +2,7 @@
 
 Progress is new data, a FIN, or an ACK of more bytes. A retransmission of the first bytes that the peer has not acknowledged may
 end a stall; the next ACK of more bytes confirms that. If the first captured copy of these bytes comes late, it counts like a
-retransmission, because an earlier one was lost before the capture point.
+retransmission, because an earlier copy was lost before the capture point.
 """
 
 from __future__ import annotations

@@ -44,7 +44,10 @@ EVENTS: Final = (
     *("small_run", "small_run_bytes", "small_run_frame", "small_run_time"),
 )
 PART: Final = ("event_stream", "http", "message", "exchange", "in_body", "ends_head", "ends_message", "message_incomplete")
-"""The last cell names of `segments`, followed by those of recorder.Extras. NEVER, or -1 in narrow columns, means no value."""
+"""The names of the cells about the segment's message. In a row of `segments`, only the cells of recorder.Extras come after them.
+
+The value of an empty cell of `segments` is NEVER, or -1 in narrow columns.
+"""
 
 COLUMNS: Final = PACKET + KIND + SIZES + DATA + ACKS + EVENTS + PART
 
@@ -62,8 +65,8 @@ MAX_ENDPOINTS: Final = 65_536
 class SegmentRecorder:
     """Writes rows for all segments, or only for those in `selection`.
 
-    `columns` are the requested columns of `segments`. `names` are the columns that are written for them; the engine computes
-    the requested columns from these. `rows` (for `segments`) and `pieces` are None if the table was not requested.
+    `columns`: the requested columns of `segments`. `names`: the cells that are written; the engine computes the columns from the
+    cells. `rows` (for `segments`) and `pieces` are None if the table was not requested.
     """
 
     def __init__(self, selection: Selection | None, columns: list[str], with_pieces: bool) -> None:
@@ -238,7 +241,7 @@ def write_acks(out: BytesWriter, own: Side, peer: Side) -> None:
 
 
 def write_events(out: BytesWriter, events: Events) -> None:
-    """Write the cells that describe the events that the segment ends."""
+    """Write the cells about the stall and the closed window that end with the segment, and about its run of small segments."""
     stall, closure, run = events.stall, events.closure, events.run
     write_i64_le(out, i64(stall is not None))
     if stall is None:

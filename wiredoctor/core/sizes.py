@@ -1,10 +1,11 @@
 """Determine which segments are full or small, the bytes in flight, and the room left in the receiver's window.
 
 A segment smaller than the MSS may still be full, if the path carries no larger segments. A size counts as full after three
-segments of that size for which three conditions hold. More data of the same message followed immediately, the segment did not end
-a head, and its sender had sent no longer segment. Segments of a program that writes blocks look the same. Therefore multiples of
-256 bytes are ignored, because they are typical sizes of buffers rather than of paths. Loopback and jumbo frames are ignored too,
-because their paths carry large segments. A size no longer counts as full after a longer segment that such a path would not carry.
+segments of that size, each of which meets three conditions. It was the largest segment of its sender so far, it did not end a
+head, and more data of the same message followed immediately. The size no longer counts after a larger segment, unless that one is
+a multiple of it. Segments of a program that writes blocks look the same. Therefore multiples of 256 bytes are ignored, because
+they are typical sizes of buffers rather than of paths. Loopback and jumbo frames are ignored too, because their paths carry large
+segments.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ AT_ONCE: Final = MILLISECOND
 """If the next segment follows within this many ns, its data was already waiting, so a size limit ended the previous segment."""
 OCCURRENCES: Final = 3
 LARGEST_PATH: Final = 9_000
-"""The size in bytes of a jumbo frame: a host that announces more is not on a physical network."""
+"""The size in bytes of a jumbo frame. A host that announces a larger MSS is not on a physical network."""
 BLOCK: Final = 256
 """The sizes of typical program buffers are multiples of this many bytes."""
 

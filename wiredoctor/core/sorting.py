@@ -245,7 +245,7 @@ class LaneFiles(Files):
 
 
 class SortedRecords(ChainRecords):
-    """The records of a file sorted by time, numbered in this order as after reordercap(1)."""
+    """The records of a file, sorted by time. Frame numbers follow this order, as if reordercap(1) had sorted the file."""
 
     def __init__(self, source: Source, name: str, lanes: Lanes) -> None:
         first, own = lanes.first_time, lanes.records

@@ -88,7 +88,7 @@ class Stalls:
         """The watermark at which the first held row is written even without further gaps."""
 
     def write(self, connection: Connection, own: Side, peer: Side, packet: Packet, segment: Segment, events: Events) -> None:
-        """Write the rows of the events that a segment ends. `own`: the state of its sender before the segment."""
+        """Write the rows of the events that end with a segment. `own`: the state of its sender before the segment."""
         sort: i64 = ANSWERS_PROBE if events.probe_frame else 0
         data = own.previous
         if segment.new_bytes > 0 and data is not None and data.last_in_flight and peer.payload_frame <= data.frame:
@@ -174,8 +174,8 @@ class Stalls:
     ) -> bool:  # fmt: skip
         """Return whether to write a row for a segment after a prompt ACK, so rules can compare it with others.
 
-        It shows how late the program writes if no delayed ACK is involved. If the segment follows a full one, a row is only
-        written if it ends its message and comes late. Otherwise, every download would cause many rows.
+        The row shows how late the program writes if no delayed ACK is involved. After a full segment, a row is only written if
+        this segment ends its message and comes late. Otherwise, every download would cause many rows.
         """
         if not (segment.part.http or is_unread(packet, segment)) or not small_start or events.nagle_off:
             return False
@@ -231,7 +231,7 @@ class Stalls:
         self.watches = left
 
     def settle_held(self, own: Side, frame: i64, is_over: bool) -> None:
-        """Decide the held rows of a side that later gaps between its segments cannot influence: write or drop them.
+        """Write or drop each held row of a side if enough gaps between segments are known.
 
         A row is dropped if the program sent the segment at regular times. If `is_over` is true, decide all rows now, because no
         more segments will come.

@@ -1,7 +1,7 @@
 """Analyze a packet within its connection, in a fixed order of steps.
 
 `follow` sets the facts about a packet that depend on its connection. Then http.py reads the new bytes and records the message to
-which they belong. `write_events` writes the events that the packet ends, and stores what later packets need.
+which they belong. `write_events` writes the events that end with the packet, and stores what later packets need.
 """
 
 from __future__ import annotations
@@ -125,7 +125,7 @@ class Story:
         self.next_forgetting = newest + FORGET_EVERY
 
     def write_events(self, connection: Connection, packet: Packet) -> None:
-        """Write the events that a packet ends, and store what later packets need.
+        """Write the events that end with a packet, and store what later packets need.
 
         `prove` finds evidence about Nagle's algorithm, and tail loss probes. `find_stalls` finds ended stalls, closed windows and
         runs of small segments. `count` updates the totals of packets and bytes. `compare_copies` finds retransmissions with
@@ -171,7 +171,7 @@ class Story:
             events.nagle_off = nagle.is_off(own.waits.nagle, clock)
 
     def find_stalls(self, connection: Connection, own: Side, peer: Side, packet: Packet) -> None:
-        """Set in `events` the stall, the closed window and the run of small segments that a packet ends or continues."""
+        """Set in `events` which stall and which closed window end with a packet, and which run of small segments it continues."""
         segment, events, cutoffs = self.segment, self.events, self.cutoffs
         events.stall = None
         if peer.waits is not None:
@@ -211,7 +211,7 @@ class Story:
             events.run = runs.continue_run(own, peer, packet, segment, cutoffs.max_run_interval, cutoffs.min_flush_gap)
 
     def follow_windows(self, connection: Connection, own: Side, peer: Side, packet: Packet) -> None:
-        """Set in `events` the closed window that a packet ends. Update the closed windows of its sender and of the peer."""
+        """Set `events.closure` if a closed window ends with a packet. Update the closed windows of its sender and of the peer."""
         segment, events, stalls = self.segment, self.events, self.window_stalls
         waits = peer.waits
         if waits is not None:

@@ -35,7 +35,7 @@ LEAST: Final = 40
 NO_WAY: Final = 200_000
 """The maximum round trip in ns to a sender that is assumed to receive ACKs at once."""
 FINENESS: Final = 256
-"""The number of parts of a round trip; ACKs in transit within one part count as one."""
+"""The number of parts into which a round trip is divided. If several ACKs are captured within one part, they count as one."""
 MAX_ROUNDS: Final = 1024
 """The maximum number of round trips whose bytes in flight are stored. If there are more, only every second, fourth, ... one is.
 """
@@ -46,7 +46,7 @@ SHORTEST_GAP: Final = MILLISECOND // 2
 """A segment at least this many ns after the previous one did not simply follow it: an ACK, or new data, triggered it."""
 SHORTEST_PAUSE: Final = 10 * MILLISECOND
 LONGEST: Final = 1 << 40
-"""The maximum of a body's time in us, and of a round trip in ns: products with bytes must fit in 64 bits."""
+"""The maximum duration of a body in us, and of a round trip in ns, so their products with numbers of bytes fit in 64 bits."""
 
 TRANSFERS: Final = (
     *("connection", "direction", "role", "exchange", "frame", "time", "length", "first_frame", "start"),
@@ -108,7 +108,7 @@ class KnownWindow:
             self.coming.append(last)
 
     def wait(self, now: i64, way: i64) -> None:
-        """Move the ACKs that have reached the sender by `now` from those in transit to those that the sender knows.
+        """Record that the ACKs which have reached the sender by `now` are no longer in transit.
 
         `way`: the round trip in ns from the capture point to the sender, after which an ACK counts as received.
         """
@@ -119,9 +119,9 @@ class KnownWindow:
         self.take(i, way)
 
     def take(self, count: i64, way: i64) -> None:
-        """Move the ACKs before index `count` from those in transit to those that the sender knows.
+        """Record that the sender has received the ACKs before index `count`, so they are no longer in transit.
 
-        `way`: the time in ns from the capture of the newest of them until data sent in response passed the capture point.
+        `way`: the time in ns from the capture of the newest of these ACKs to the capture of data sent in response.
         """
         if count == self.first:
             return
@@ -215,7 +215,7 @@ class Round:
 
 @mypyc_attr(acyclic=True)
 class Transfer:
-    """A long body, and for how many ns each possible limit (window, buffer, loss, application, path) determined its rate.
+    """A long body, and the times in ns during which each limit (window, buffer, loss, application, path) determined its rate.
 
     `close` sets `send_buffer` and `path`; the others are updated at the end of each round trip.
     """
@@ -370,7 +370,7 @@ class Transfer:
             self.filled_frame, self.filled_time = packet.frame, packet.time
 
     def blur(self, window: i64) -> i64:
-        """Return the uncertainty, in bytes, of how much of the window was in use, because the travel times of ACKs vary."""
+        """Return the error, in bytes, of the measured use of the window. It exists because the travel times of ACKs vary."""
         varies = min(self.way, max(MILLISECOND, self.way // 10))
         return min(window * (varies // 1000) // max(self.rtt // 1000, 1), window // 4)
 

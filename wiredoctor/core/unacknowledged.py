@@ -89,7 +89,7 @@ class Repetitions:
             self.pending.append(Pending(packet.clock + WAITS_FOR_ACK, connection, repetition, segment.direction))
 
     def note_missing(self, connection: Connection, own: Side, peer: Side, packet: Packet, segment: Segment) -> None:
-        """Record a packet that shows that its sender had sent earlier data which the capture does not contain."""
+        """Record a packet whose sender must have sent earlier data that was not captured."""
         waits = waits_of(own)
         missing = waits.missing
         start, end = find_missing(own)
@@ -379,10 +379,10 @@ def begin_missing(connection: Connection, packet: Packet, segment: Segment, star
 
 
 def silence_of(connection: Connection, own: Side, peer: Side, missing: Repetition) -> i64:
-    """Return for how many ns neither side had sent new data when the peer closed.
+    """Return the time in ns from the newest data of either side to the close of the peer.
 
     If the peer has not closed, the time ends with the side's last packet. A response that came before the end of its request
-    does not count: the peer sends it because it has waited for the request (408), or without waiting for it (413).
+    does not count as data: the peer sends it because it has waited for the request (408), or without waiting for it (413).
     """
     end = missing.last_time
     if peer.close is not None:

@@ -124,7 +124,7 @@ class Pace:
 
 @mypyc_attr(acyclic=True)
 class Stall:
-    """A time without new data, FIN or ACK of more bytes that retransmissions of a side may have ended."""
+    """A time without progress (new data, a FIN, or an ACK of more bytes), which retransmissions of a side may have ended."""
 
     def __init__(self) -> None:
         self.progress_frame: i64 = NEVER

@@ -1,8 +1,8 @@
-"""Find window stalls: times in which a receiver's small or closed window delayed the sender for longer than it was closed.
+"""Find window stalls: a receiver's small or closed window stops the sender for longer than necessary, or for good.
 
-Either a timer of the sender causes the additional delay, or the window never opens. SORTS lists the kinds. Consecutive stalls of
-one kind share a row, which is written when the sender continues without a stall, or when the message, the connection or the
-capture ends.
+A stall is longer than necessary if the sender continues only when one of its timers expires. SORTS lists the kinds. Consecutive
+stalls of one kind share a row, which is written when the sender continues without a stall, or when the message, the connection or
+the capture ends.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ WINDOW_STALLS: Final = (
 """The cell names of `window_stalls`."""
 
 ANSWER: Final = 50 * MILLISECOND
-"""The time in ns, plus a round trip, within which a segment that fits in the opened window is acknowledged.
+"""The maximum time in ns from a segment that fits in the opened window to its ACK; a round trip is added.
 
 If the ACK comes later, the segment was lost, so the window stall ended when the segment was sent.
 """
@@ -286,7 +286,7 @@ class WindowStalls:
 def add(stall: WindowStall, waited: i64, shut: i64, frame: i64, time: i64) -> None:
     """Add a stall to its row; it ended at packet `frame`.
 
-    `waited`: its length in ns. `shut`: for how many ns of it the window was 0.
+    `waited`: the length of the stall in ns. `shut`: the time in ns during the stall in which the window was 0.
     """
     stall.count += 1
     stall.waited += waited
