@@ -100,9 +100,9 @@ def _make_head_part(heads: Sequence[Head]) -> pl.DataFrame:
 
 
 def _part_column(column: Column, values: Sequence[Any], none: Any = None) -> pl.Series:
-    """Return a column with `values`, after one more value to which rows without this data refer.
+    """Return a column with `values`, preceded by a value for rows without this data.
 
-    That first value is `none`; if `none` is None, it is the empty value of the column's type.
+    That value is `none`; if `none` is None, it is the empty value of the column's type.
     """
     sentinel, dtype = column.sentinel, column.dtype
     if none is None:
@@ -202,7 +202,7 @@ def _has(head: str) -> Maker:
 
 
 def _makers() -> dict[str, Maker]:
-    """Return the functions that compute those columns of STORED_EXCHANGES that the core does not write, by column name."""
+    """Return, by column name, functions for the columns of STORED_EXCHANGES that the core does not write."""
     makers: dict[str, Maker] = {
         "request_target": lambda batch: batch.texts["request_target"],
         "request_id": _request_id,
@@ -234,7 +234,7 @@ _EXTRAS = (
 """The columns that are computed from objects of class Extra."""
 
 _NOT_COUNTED = {"response_bursts": -1}
-"""The values, by column of _EXTRAS, for exchanges without an Extra object; `_bursts` replaces them."""
+"""The values for exchanges without an Extra object, by column of _EXTRAS. `_bursts` computes the final value for -1."""
 
 
 def _extra_part(extras: Sequence[Extra]) -> pl.DataFrame:
@@ -329,7 +329,7 @@ def _by_application(batch: Batch) -> Array:
 
 
 def _message_makers() -> dict[str, Maker]:
-    """Return the functions that compute those columns of MESSAGES that the core does not write, by column name."""
+    """Return, by column name, functions for the columns of MESSAGES that the core does not write."""
     makers: dict[str, Maker] = {"target": lambda batch: batch.texts["target"]}
     for cell, names in (("head", _OF_HEADS), ("request_head", _OF_REQUESTS), ("response_head", _OF_RESPONSES)):
         for name in names:

@@ -196,7 +196,7 @@ def _history(batch: Batch) -> pl.Series:
 
 
 def _makers() -> dict[str, Maker]:
-    """Return the functions that compute those columns of CONNECTIONS that the core does not write, by column name."""
+    """Return, by column name, functions for the columns of CONNECTIONS that the core does not write."""
     makers: dict[str, Maker] = {
         "client_host": lambda batch: _host(batch, "client", in_brackets=False),
         "syn_error_router": _syn_error_router,

@@ -216,7 +216,7 @@ class Cutter:
         return extract
 
     def _invented(self, extract: Extract) -> Iterator[Finding]:
-        """Yield the errors and warnings of an extract that the complete capture lacks, or for which it shows other packets."""
+        """Yield the errors and warnings in an extract that are absent from the complete capture, or have other evidence there."""
         there: dict[tuple[str | None, ...], set[int]] = {}
         for finding in self._whole.report.findings:
             there.setdefault(_about(finding), set()).update(e.frame for e in finding.evidence)

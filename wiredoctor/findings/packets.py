@@ -50,7 +50,7 @@ class PacketAccess(Protocol):
         connections: Collection[int] | None = None,
         frames: Collection[int] | None = None,
     ) -> dict[str, pl.DataFrame]:
-        """Return the rows that `portions` would yield as one data frame per table. They are all in memory: use it for few
+        """Return one data frame per table, with all rows that `portions` would yield. They are in memory: use it for few
         connections.
         """
         ...

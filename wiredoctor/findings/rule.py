@@ -131,9 +131,9 @@ class Rule(NamedTuple):
     tuple names the kinds for which that is true.
     absence: the proof includes something that is not in the capture (a response, an ACK, a close, a packet within a pause). If
     packets were dropped, it may have existed, so confidence is medium at most.
-    ends: the rule explains why a request got no response, a message was truncated, or a connection ended. What its findings
-    explain is not listed as "not judged": an exchange with the later ones on its connection, a connection, or all connections of
-    an endpoint.
+    ends: the rule explains why a request got no response, a message was truncated, or a connection ended. Three things can be
+    explained by a finding, and are then not listed as "not judged": an exchange and the later ones on its connection, a
+    connection, or all connections of an endpoint.
     any_order: the result does not depend on the order of rows in the tables, or in the result of `find` that `judge` receives.
     Many rows can then be streamed in any order, which takes less memory.
     symptom: what a user notices, for the list of rules; Markdown.

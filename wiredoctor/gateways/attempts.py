@@ -31,8 +31,8 @@ It is also the maximum time from a refused connection to the response of a gatew
 class Attempt(NamedTuple):
     """A failed attempt to connect: its SYN was refused or never answered, so the connection has no request.
 
-    Hosts and endpoints are numbers, as in Rows. `time`: when the first SYN was sent, in ns since the first packet. `refused`:
-    when the RST came that refused it (ns); LATE if no RST came.
+    Hosts and endpoints are numbers, as in Rows. `time`: the time of the first SYN, in ns since the first packet. `refused`:
+    the time of the RST that refused it (ns); LATE if no RST came.
     """
 
     connection: int

@@ -22,7 +22,7 @@ MAX_POSSIBLE = 64
 """The maximum number of possible fronts of a gateway's request (back); with more, the right one cannot be determined."""
 
 MAX_EDGES = 300_000
-"""The maximum number of possible pairs of backs with several possible fronts; all later backs are paired by time order."""
+"""The maximum number of possible pairs in which the back has several possible fronts; later backs are paired by time order."""
 
 AT_ONCE = 1_000_000
 """The number of pairs that are compared at a time."""

@@ -50,9 +50,8 @@ def anonymize_chunked(stream: Stream, begin: int, end: int, heads: Heads, tokens
 def _safe_chunk_size(stream: Stream, digits: bytes, begin: int) -> bytes:
     """Return a chunk size that does not reveal content. `begin`: the stream offset of the chunk's data.
 
-    Some servers announce chunks but send none. Then the "chunk size" may be the beginning of a body. If no line end follows the
-    data, this is assumed, and all digits but the first become 0. The first digit is chosen so that the result of `_ends` stays
-    the same.
+    Some servers announce chunks but send none. Then the "chunk size" may be the beginning of a body. Therefore, if no line end
+    follows the data, all digits but the first become 0. The first digit is chosen so that the result of `_ends` stays the same.
     """
     number = digits.lstrip(b"0")
     end = _ends(stream, begin + int(digits, 16))

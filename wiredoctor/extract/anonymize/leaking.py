@@ -14,7 +14,7 @@ from wiredoctor.extract.anonymize.vocabulary import FIELD_NAMES, KEPT
 from wiredoctor.protocols.http1.head import KNOWN_METHODS
 
 LEAST = 6
-"""The minimum length in bytes of a word that is searched; shorter words occur by chance."""
+"""The minimum length in bytes of the words to search for; shorter words occur by chance."""
 
 _WORD = re.compile(rb"[A-Za-z0-9]{%d,}" % LEAST)
 _FILLING = re.compile(rb"\Ax{4,}|x{4,}\Z")
@@ -26,8 +26,8 @@ _MAX_LEAKS = 20
 def leaks(original: Original, made: Iterable[Packet], kept: set[bytes], said: set[bytes]) -> list[str]:
     """Describe original content that occurs in the anonymized packets: addresses (binary or text) and words (also in base64).
 
-    Only words of six bytes or more are searched. `kept`: words of header sections that are kept on purpose. `said`: the words of
-    the original, in lower case.
+    Words shorter than six bytes are not searched for. `kept`: words of header sections that are kept on purpose. `said`: the
+    words of the original, in lower case.
     """
     found: list[str] = []
     words, binary = set[bytes](), bytearray()
