@@ -20,7 +20,7 @@ SHORTEST_GAP: Final = MILLISECOND // 2
 AT_ONCE: Final = 5 * MILLISECOND
 """The maximum time in ns from an ACK to the data that the sender could not send before."""
 MAX_ACKS: Final = 1024
-"""The maximum number of ACKs in transit to the sender that are stored."""
+"""The maximum number of ACKs that are stored while they are in transit to the sender."""
 
 DID_NOT_WAIT: Final = 0
 WAITED: Final = 1

@@ -75,7 +75,7 @@ class Ordering:
         self.gone: i64 = 0
         self.free: list[HeldPacket] = []
         self.due: i64 = 0
-        """The number of queued packets from before the clock was set back, which are returned whatever their times are."""
+        """The number of queued packets from before the clock was set back. They are returned first, whatever their times are."""
         self.highest: i64 = -LATEST
         """The latest time since the clock was set back."""
         self.highest_frame: i64 = 0
@@ -275,7 +275,7 @@ class Ordering:
             self.queue += late
 
     def set_back(self, held: HeldPacket) -> None:
-        """Queue a collected packet, because a clock was set back: that of its interface, or of another one."""
+        """Append a collected packet to the queue, because the clock of its interface or of another one was set back."""
         step = held.step
         if step is not None:
             self.records.times.steps.add(step)

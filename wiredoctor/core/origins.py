@@ -363,9 +363,9 @@ class ForeignCloses:
         self.rows: list[tuple[object, ...]] = []
 
     def write_rest(self, connection: Connection, client: i64) -> None:
-        """Write the FINs and RSTs of an ended connection that a device on the path sent and that ended no exchange.
+        """Write rows for those FINs and RSTs of an ended connection that a device on the path sent.
 
-        The others already have rows. `client`: the direction of the client.
+        Those that ended an exchange already have rows. `client`: the direction of the client.
         """
         direction: i64 = 0
         while direction < 2:

@@ -86,9 +86,9 @@ class HttpConnection:
         self.last_waiting: Exchange | None = None
         """The last exchange without a final response."""
         self.doubted: list[Fault] | None = None
-        """Faults of requests, held until a response shows that this is HTTP."""
+        """Faults of requests. They are reported when a response shows that the connection carries HTTP."""
         self.is_doubtful: bool = False
-        """True if the client sent bytes that are not HTTP, and no response has proved that this is HTTP."""
+        """True if the client sent bytes that are not HTTP, and no response has shown that the connection carries HTTP."""
         self.is_sliding: bool = False
         """True if the client sent a request after some, but not all, responses to earlier requests."""
         self.cuts: Cuts | None = None

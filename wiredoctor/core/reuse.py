@@ -111,9 +111,9 @@ def window_of(receiver: Side, sender: Side) -> i64:
 
 
 def open_to(own: Close | None, peer: Close | None, window: i64) -> i64:
-    """Return how many bytes beyond its newest byte a side of a closed connection may still send.
+    """Return how many bytes a side of a closed connection may still send after its newest byte.
 
-    After a FIN of both sides it may send nothing more; after an RST, bytes in transit may still arrive.
+    After the FINs of both sides there are none; after an RST, bytes in transit may still arrive.
     """
     if own is not None and own.fin_frame != NEVER and peer is not None and peer.fin_frame != NEVER:
         return 0

@@ -134,7 +134,7 @@ def judge_size(own: Side, packet: Packet, segment: Segment) -> tuple[i64, bool, 
 def is_full_data(data: Previous) -> bool:
     """Return whether the previous data of a side was a full segment.
 
-    If the path carries less than the MSS, and its limit is known, a segment of that size is full.
+    If the path is known to carry only segments smaller than the MSS, the largest of these count as full.
     """
     size = data.path_mss
     if not size:
@@ -145,7 +145,7 @@ def is_full_data(data: Previous) -> bool:
 def is_small_data(data: Previous) -> bool:
     """Return whether the previous data of a side was a small segment.
 
-    If the path carries less than the MSS, and its limit is known, a segment of that size is not small.
+    If the path is known to carry only segments smaller than the MSS, the largest of these do not count as small.
     """
     size = data.path_mss
     return data.small and (not size or data.length < size or data.length % size != 0)

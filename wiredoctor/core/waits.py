@@ -100,7 +100,8 @@ class Watch:
 class Pace:
     """The regularity of a side's writes: the newest gaps between segments that did not wait for an ACK.
 
-    A gap is the time between two segments with new data (pace.py). `held` are rows that later gaps will decide.
+    A gap is the time between two segments with new data (pace.py). `held`: rows that are written or dropped when later gaps are
+    known.
     """
 
     def __init__(self) -> None:
@@ -261,7 +262,7 @@ class Repetition:
         self.rest: i64 = 0
         """The idle time in ns before the first copy, or before the beginning of the peer's message to which the data responds."""
         self.unseen_bytes: i64 = 0
-        """The number of the peer's bytes that were not captured before the second copy."""
+        """The number of bytes of the peer that were known, at the second copy, to be missing from the capture."""
         self.own_acknowledged: i64 = NEVER
         """The offset of the peer's data up to which this side had sent ACKs when it sent the second copy."""
         self.exchange: i64 = -1

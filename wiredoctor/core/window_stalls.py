@@ -57,7 +57,7 @@ If the ACK comes later, the segment was lost, so the window stall ended when the
 IN_A_ROW: Final = 1_000 * MILLISECOND
 """The maximum time in ns between consecutive stalls of one row."""
 LARGE_WINDOW: Final = 2
-"""The minimum window, in full segments, that shows that a receive buffer is not small (see the rule zero-window-stall)."""
+"""A receive buffer is not small if its window has room for this many full segments (see the rule zero-window-stall)."""
 LONGEST_TIMER: Final = 1_000 * MILLISECOND
 """The maximum of the sender's override timer in ns; two round trips are added.
 

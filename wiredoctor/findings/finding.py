@@ -194,7 +194,7 @@ def fingerprint(rule: str, kind: str | None, side: str | None, server: str | Non
 
 
 def group_key(f: Finding) -> tuple[str | None, ...]:
-    """Return a key that is equal for findings that the same change would fix."""
+    """Return a key for grouping. The same change would fix all findings with equal keys."""
     return f.capture, f.rule, f.kind, f.side, f.severity, host(f.client), f.server
 
 
