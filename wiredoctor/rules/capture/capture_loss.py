@@ -62,7 +62,7 @@ RULE = Rule(
     },
     message={
         None: "{missing_bytes:,} bytes that their receiver acknowledged{reused} are not in the capture, in {places:,} "
-        "{place_word}. Connections affected: {touched:,} of {connections:,}{part}. The network delivered these packets, but the "
+        "{place_word}. Connections affected: {touched:,} of {connections:,}{part}. The network delivered these bytes, but the "
         "capture lost them. No conclusion is drawn from the missing data.",
         "dropped": "The program that captured on {dropped_on} counted {dropped:,} packets that were dropped before it could "
         "process them{when}. This file has {packets:,} of the {captured:,} that it processed. The network still delivered the "

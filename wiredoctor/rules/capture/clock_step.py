@@ -60,15 +60,15 @@ RULE = Rule(
         "the clock was set back, or captures were appended. If a connection has packets before and after such a step, times "
         "between them are not used.",
         "out-of-order": (
-            "In the file, {steps:,} packets come after others with a timestamp up to {worst} later: several threads or "
-            "processors captured. They were analyzed in the order of their times; frame numbers are as in the file. Findings "
-            "that depend on times between such packets have medium confidence at most."
+            "{steps:,} packets have an earlier timestamp than a preceding packet of the file, by {worst}{at_most}: several "
+            "threads or processors captured. They were analyzed in the order of their times; frame numbers are as in the file. "
+            "Findings that depend on times between such packets have medium confidence at most."
         ),
         "unsorted": (
-            "In the file, {steps:,} packets come after others with a timestamp up to {worst} later: captures were appended, or "
-            "the packets of one interface were written later than those of another. The packets were sorted by time; frame and "
-            "connection numbers are those after reordercap. Findings that depend on times where packets were moved have medium "
-            "confidence at most."
+            "{steps:,} packets have an earlier timestamp than a preceding packet of the file, by {worst}{at_most}: captures "
+            "were appended, or the packets of one interface were written later than those of another. The packets were sorted "
+            "by time; frame and connection numbers are those after reordercap. Findings that depend on times where packets were "
+            "moved have medium confidence at most."
         ),
     },
     remedy={

@@ -125,7 +125,10 @@ SPREAD = Threshold(
     "if idle times differ by more than this, no timeout closed the connections: the server was stopped, or closed "
     "them to free resources",
 )
-APART = Threshold("100 ms", "closes further apart show a timer that expired at two moments; closer ones may have one cause")
+APART = Threshold(
+    "100 ms",
+    "if the first and the last close are further apart, a timer expired more than once; otherwise, they may have one cause",
+)
 SHOWN = Threshold("3 connections", "the maximum number of connections shown as evidence; the message has the totals")
 
 

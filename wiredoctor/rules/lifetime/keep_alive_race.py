@@ -140,36 +140,36 @@ RULE = Rule(
 
 QUICK_RST = Threshold(
     "100 ms",
-    "the server's RST may come this long after a request that arrived when the idle timeout expired; nine in ten "
+    "the server's RST may come at most this long after a request that arrived when the idle timeout expired; nine in ten "
     "servers are this quick",
 )
 SLOW_RST = Threshold(
     "1500 ms",
-    "the server's RST may come this long after a request that arrived later than the timeout; the slowest of 359 "
+    "the server's RST may come at most this long after a request that arrived later than the timeout; the slowest of 359 "
     "recorded ones took 1.1 s",
 )
 BUSY_RST = Threshold(
     "500 ms",
-    "the server's RST may come this long after a request that arrived before the idle timeout, if it came when the timeout "
-    "expired; the process was busy and had not read the request",
+    "an RST that the server sends when the idle timeout expires may come at most this long after a request that arrived "
+    "earlier; the process was busy and had not read the request",
 )
 QUICK_FIN = Threshold(
     "50 ms",
-    "the server's FIN may come this long after a request that arrived when the idle timeout expired; less than for "
+    "the server's FIN may come at most this long after a request that arrived when the idle timeout expired; less than for "
     "an RST, because a process that has read the request also sends a FIN",
 )
-SLOW_FIN = Threshold("500 ms", "the server's FIN may come this long after a request that arrived later than the timeout")
+SLOW_FIN = Threshold("500 ms", "the server's FIN may come at most this long after a request that arrived later than the timeout")
 UNSURE_FIN = Threshold(
     "10 ms",
-    "the server's FIN may come this long after the request if the timeout is not learned from several closes; a "
+    "the server's FIN may come at most this long after the request if the timeout is not learned from several closes; a "
     "later FIN may be a reaction to the request",
 )
 LATE_RST = Threshold(
-    "100 ms", "an RST may come this long after a timeout that is not learned from several closes; timers may be late"
+    "100 ms", "an RST may come at most this long after a timeout that is not learned from several closes; timers may be late"
 )
 LATE_FIN = Threshold(
     "20 ms",
-    "a FIN may come this long after a timeout that is not learned from several closes; less than for an RST, because "
+    "a FIN may come at most this long after a timeout that is not learned from several closes; less than for an RST, because "
     "a FIN proves less",
 )
 STILL = Threshold(

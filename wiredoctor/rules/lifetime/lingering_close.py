@@ -75,8 +75,8 @@ RULE = Rule(
 
 LINGERS = Threshold(
     "5 s",
-    "the close must come at least this late; this is longer than any round trip, and than a server needs to learn "
-    "that everything was received",
+    "the close must come at least this late: longer than any round trip, and longer than a server needs to learn that "
+    "everything was received",
 )
 
 

@@ -133,11 +133,11 @@ IMMEDIATE = Threshold(
 SHARE = Threshold("5 %", "if handshakes take a smaller share of the exchanges' time, users do not notice them")
 SPAN_SHARE = Threshold(
     "1 %",
-    "the maximum share that handshakes may take of the time from the first exchange to the last; the program did "
-    "something else most of the time",
+    "if handshakes take a smaller share of the time from the first exchange to the last, the program did something else "
+    "most of the time",
 )
 DENSE = Threshold(
-    "10 exchanges", "if this many exchanges begin within a second, SPAN_SHARE does not make a finding cheap: a pool is worthwhile"
+    "10 exchanges", "if this many exchanges begin within a second, a pool is worthwhile, and SPAN_SHARE does not apply"
 )
 UNUSED = Threshold(
     "3 times",
@@ -146,7 +146,7 @@ UNUSED = Threshold(
 )
 ABANDONED = Threshold(
     "75 %",
-    "a finding needs at least this share of the open connections to be unused; in a pool that grows, more were used recently",
+    "the minimum share of the open connections that are unused; in a pool that grows, fewer are unused",
 )
 LOOKED = Threshold(
     "50 ms",
@@ -158,7 +158,7 @@ START = Threshold(
 )
 SEVERAL = Threshold(
     "10 exchanges",
-    "if each exchange may be from another process, fewer of them are only a note: somebody may have typed the commands",
+    "if each exchange may be from another process, fewer than this many are only a note: somebody may have typed the commands",
 )
 SHOWN = Threshold("3 connections", "the maximum number of connections shown as evidence; the message has the totals")
 

@@ -63,10 +63,10 @@ MAX_INTERVAL = Threshold("20 ms", "the maximum time between two segments of a ru
 FLUSHED = Threshold("5 ms", "the minimum median time between pieces that a program flushes on purpose")
 MIN_SEGMENTS = Threshold("8 segments", "this many small writes are a habit of the program, fewer are an accident")
 LARGEST_SHARE = Threshold(
-    "25 %", "the maximum average size as a share of the MSS; with smaller segments, a quarter of the packets would be enough"
+    "25 %", "the maximum average segment size as a share of the MSS; with full segments, a quarter of the packets would be enough"
 )
 ETHERNET = Threshold("1460 bytes", "the MSS of Ethernet; it replaces the larger MSS of loopback and some other paths")
-LONGEST_LOOK = Threshold("64 segments", "a run that is not proved by then is not examined further")
+LONGEST_LOOK = Threshold("64 segments", "a run that proves nothing within this many segments is not examined further")
 SIDES = Threshold(
     "16384 connection sides",
     "the number of connection sides that are remembered, which bounds the memory for runs that hold several messages",
