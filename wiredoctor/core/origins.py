@@ -54,7 +54,7 @@ A reply is too early if it comes within half of the round trip. Half of a shorte
 timestamps.
 """
 OVERTAKEN: Final = MILLISECOND
-"""The maximum time in ns for which two packets of one host may be captured in the wrong order."""
+"""The maximum time in ns between two packets of one host that may have been captured in the wrong order."""
 REST: Final = 1_000 * MILLISECOND
 """The maximum time in ns from a packet to an RST that responds to the packet or overtakes it.
 

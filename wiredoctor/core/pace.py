@@ -28,14 +28,14 @@ BEFORE: Final = 32
 AFTER: Final = 8
 """The number of later gaps that are compared with the gap before a segment. BEFORE is the number of earlier gaps."""
 ALIKE: Final = 3
-"""The minimum number of equally long gaps that show that a program writes at regular times."""
+"""A program writes at regular times if at least this many gaps are equally long."""
 ALL_ALIKE: Final = 2
 """If this many later gaps are known, and all are as long as the gap before the segment, the program writes at regular times.
 
 The number is lower than ALIKE, because the stream may end soon after the segment.
 """
 RELEASED: Final = 3
-"""The minimum number of segments sent at prompt ACKs that show that their side uses Nagle's algorithm."""
+"""A side uses Nagle's algorithm only if at least this many of its segments were sent at prompt ACKs."""
 SHARE: Final = 8
 """A side uses Nagle's algorithm only if at least 1/SHARE of its segments were sent at prompt ACKs.
 

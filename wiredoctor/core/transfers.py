@@ -481,9 +481,9 @@ class Transfer:
 
 
 def watch(message: Message, own: Side, peer: Side, packet: Packet, segment: Segment, least: i64) -> None:
-    """Begin to track a body if it is long so far, and the round trips are known.
+    """Begin to track a body if it is long enough so far, and the round trips are known.
 
-    It must have had BEGINS segments, and must have lasted for the fraction 1/BEGINS of `least` ns.
+    It must have the size of at least BEGINS full segments, and must have taken at least 1/BEGINS of `least` ns.
     """
     if message.body_bytes < BEGINS * segment.mss:
         return

@@ -157,9 +157,9 @@ class WindowStalls:
         waits.resumed_end = own.acknowledged
 
     def end_refusal(self, connection: Connection, waits: Waits, packet: Packet, segment: Segment) -> None:
-        """When a side acknowledges some of the data that it had discarded, add the stall since it closed its window to a row.
+        """If a side acknowledges data that it had discarded before, a stall has ended. Add it to a row.
 
-        `waits`: the state of that side.
+        The stall began when the side closed its window. `waits`: the state of that side.
         """
         if segment.ack >= waits.refused_end:
             waits.refused_end = waits.resumed_end = NEVER

@@ -136,7 +136,7 @@ class CaptureSummary(NamedTuple):
     sorted: bool = False
     """True if the file was far from time order and was sorted. Frames and connections are numbered as after reordercap(1)."""
     clock_steps: int = 0
-    """The number of packets whose timestamp is earlier than the previous one on their interface, and that were not sorted."""
+    """How often the timestamps of an interface go back. Packets that were sorted do not count."""
 
 
 class RuleTotal(NamedTuple):
@@ -188,7 +188,7 @@ class Report:
     not_judged_counts: dict[tuple[str, str], int] = field(default_factory=dict[tuple[str, str], int])
     """The number of these exchanges and connections for each (capture, reason), without the limit that applies to `not_judged`.
 
-    The reason "not-compared" counts the connections that a long capture excludes from the rules that compare connections.
+    The reason "not-compared" counts the oldest connections of a long capture, which no rule compared with others.
     """
     checked: dict[str, Checked] = field(default_factory=dict[str, Checked])
     unasked: dict[str, Checked] = field(default_factory=dict[str, Checked])
@@ -198,9 +198,10 @@ class Report:
     scan_exchanges: Callable[[], pl.LazyFrame] | None = None
     scan_captures: Callable[[], pl.LazyFrame] | None = None
     forgotten: dict[str, pl.DataFrame] = field(default_factory=dict[str, "pl.DataFrame"])
-    """The number of rows of "connections" and "exchanges" that a long live capture has dropped.
+    """The numbers of rows of "connections" and "exchanges" that were dropped during a long live capture.
 
-    The frames have the columns by which the dropped rows are grouped, and `rows`, the number of rows in the group.
+    Each value is a data frame with the columns by which the dropped rows are grouped, and the number of rows in each group,
+    `rows`.
     """
     totals: dict[str, RuleTotal] = field(default_factory=dict[str, RuleTotal])
     """The totals by rule, including findings that a limit, a baseline or the configuration left out.

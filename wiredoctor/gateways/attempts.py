@@ -106,7 +106,7 @@ def owners(found: Sequence[Attempt], rows: Rows, gateway: Gateway) -> dict[int, 
 
 
 def other_addresses(found: Sequence[Attempt], rows: Rows) -> dict[int, set[int]]:
-    """Return for each endpoint of a gateway further hosts (addresses) from which this gateway probably connects to servers.
+    """Return, for each endpoint of a gateway, other hosts (addresses) from which it probably connects to servers.
 
     Only failed attempts were captured from such a host. All of them began while the endpoint had open requests that it later
     answered with 502, 503 or 504. Another host may fail to connect at the same time by chance. Therefore at least one attempt

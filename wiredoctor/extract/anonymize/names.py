@@ -51,7 +51,8 @@ class Tokens:
     def token(self, word: bytes) -> bytes:
         """Return the replacement for a word.
 
-        Binary data consists of non-ASCII and control bytes, so each of these is replaced by the same byte.
+        In binary data, non-ASCII bytes and control bytes are content. Therefore all non-ASCII bytes get the same replacement, and
+        so do all control bytes.
         """
         if word[0] >= 0x80:
             return b"\xbf" * len(word)
