@@ -63,9 +63,10 @@ class Fronts:
         self._by_end = codes * (len(self._ends) + 1) + np.searchsorted(self._ends, last)
 
     def around(self, rows: Rows, key: Array, back: Array) -> tuple[Array, Array]:
-        """Return for each exchange in `back` where its range in `front` starts and ends.
+        """Return a range of indices into `self.front` for each exchange in `back`: two arrays, the starts and the ends.
 
-        The range contains the exchanges with the same key that began earlier and may still be open. It may be empty.
+        The range contains the exchanges with the same key that began earlier and may still be open, at most MAX_OPEN of them. It
+        may be empty. `key`: the key of each exchange in `back`.
         """
         code = np.minimum(np.searchsorted(self.known, key), max(len(self.known) - 1, 0))
         exists = self.known[code] == key
@@ -95,7 +96,7 @@ class Allowed:
     def among(self, rows: Rows, back: Array, front: Array) -> Array:
         """Return for each pair of rows whether the server of `front` may be a gateway that sent the request `back`.
 
-        It may if the gateway is known to connect to the server of `back` from the client host of `back`.
+        This is true if the gateway is known to connect to the server of `back` from the client host of `back`.
         """
         code, exists = self._code([rows.server[front], rows.server[back], rows.client_host[back]])
         return exists & np.isin(code, self._triples)
@@ -123,8 +124,7 @@ def edges(rows: Rows, fronts: Fronts, key: Array, back: Array, allowed: Allowed)
 
 
 def possible_pairs(rows: Rows, fronts: Fronts, key: Array, back: Array, allowed: Allowed) -> Iterator[tuple[Array, Array]]:
-    """Yield possible pairs, many at a time: the row numbers of the backs, and those of their fronts. Nothing contradicts these
-    pairs.
+    """Yield batches of possible pairs: row numbers of backs, and row numbers of their fronts. Nothing contradicts these pairs.
 
     A back is an exchange on the server side of a gateway, a front is one on its client side. All pairs of a back are yielded
     together.

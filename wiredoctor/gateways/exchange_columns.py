@@ -1,4 +1,4 @@
-"""Represent exchanges as columns of numbers: when each was open, and what is equal on both sides of a gateway."""
+"""Represent exchanges as columns of numbers: their times, and the properties that a gateway does not change."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ With a tolerance of a millisecond, a busy client's next request would seem to be
 NO_STATUS = -1
 
 OWN = 500
-"""The lowest status that a gateway may generate itself. A gateway may also forward a status in this range."""
+"""The lowest status that a gateway may generate itself. It may also forward such a status from a server."""
 
 EXCHANGES = [
     *("connection", "exchange", "has_response", "endpoint", "request_start", "request_end", "request_head_time"),
@@ -37,8 +37,8 @@ EXCHANGES = [
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Rows:
-    """Exchanges in time order. Texts are represented by numbers: equal texts by equal ones, the empty text by 0. Times are in ns;
-    LATE means never.
+    """Exchanges in time order. A number stands for each text; equal texts have equal numbers, and the empty text has 0. Times are
+    in ns; LATE means never.
 
     `head`: the complete request head was received.
     `answered`: the final response began, or the exchange was given up; nothing is forwarded after that.
@@ -48,9 +48,9 @@ class Rows:
     `gone`: the client closed.
     `over`: the response was complete, or a side closed.
     `opened`: the connection was opened; only for its first exchange, otherwise LATE.
-    `length`, `content`: the size in bytes of the request and response bodies if a gateway must keep it, otherwise -1.
-    `forwarded`: the last client address in the request; `forwarded_host`: its host; `forwarded_end`: the address with its port,
-    if the field has one.
+    `length`, `content`: the size in bytes of the request body and of the response body; -1 if a gateway may change the size.
+    `forwarded`: the last client address in X-Forwarded-For or Forwarded; `forwarded_host`: the address without its port;
+    `forwarded_end`: the address with its port, or 0 if it has none.
     """
 
     connection: Array

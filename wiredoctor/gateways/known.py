@@ -63,10 +63,10 @@ class Gateways(NamedTuple):
     connects to servers.
 
     tries: rows of TRIES, sorted by front and start; no exchange or connection at the back occurs twice.
-    fronts: for each endpoint (address:port) of a gateway, the endpoints behind it, in order.
+    fronts: for each endpoint (address:port) of a gateway, the endpoints behind it.
     doubtful: exchanges that cannot be paired with certainty.
-    clients: the connections whose client is a gateway. Each of them belongs to a try, or its requests contain fields such as
-    X-Forwarded-For. In the first case, at least one try of the client's host is certain.
+    clients: the connections whose client is a gateway. One reason is enough: the connection belongs to a try, and at least one
+    try of the client's host is certain; or its requests contain fields such as X-Forwarded-For.
     possible, crowded: if requested, the rows of POSSIBLE, and the exchanges with too many possible pairs.
     """
 

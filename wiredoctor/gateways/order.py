@@ -1,4 +1,7 @@
-"""Determine which endpoint is a gateway for which other endpoint: its exchanges often enclose exchanges of the other one."""
+"""Determine which endpoints are gateways, and for which other endpoints.
+
+The exchanges of a gateway's clients often enclose the exchanges that the gateway has with a server.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +37,7 @@ def order(rows: Rows) -> Order:
     """Return which endpoints are behind which gateway, and from which hosts the gateway connects to them (see Order).
 
     An endpoint is behind a gateway if its requests lie within the gateway's exchanges with the same target. If a gateway rewrites
-    paths, only the last path segments are equal. These are compared only for endpoints that the complete targets assign to no
+    paths, only the last path segments are equal. They are compared only for endpoints for which the complete targets show no
     gateway.
     """
     if len(np.unique(rows.server)) < 2:
@@ -61,8 +64,8 @@ def order(rows: Rows) -> Order:
 def _votes(rows: Rows, group: Array) -> tuple[Counter[_Vote], Counter[_Vote]]:
     """Count how often an exchange at one endpoint lies within an exchange at another endpoint, in the same group.
 
-    Each exchange counts for the newest one that encloses it. Pairs that are both open at the end of the capture are counted
-    separately (second result), because their ends are unknown.
+    Each exchange is counted once, with the newest exchange that encloses it. If both are still open at the end of the capture,
+    they are counted in the second result, because their ends are unknown.
     """
     place = np.argsort(group, kind="stable")
     r, group = rows.select(place), group[place]
@@ -116,9 +119,9 @@ def _choose_orders(votes: Counter[_Vote], asked: Counter[tuple[int, int]]) -> Co
     """Return pairs (gateway, endpoint behind it) with their votes.
 
     A vote is an exchange at one endpoint that lies within an exchange at the other. If there are votes in both directions, the
-    direction with the larger share of the possible votes is chosen. The number of votes alone would mislead: each of several
+    direction with the larger ratio of votes to exchanges is chosen. The number of votes alone would mislead: each of several
     servers behind a busy gateway has fewer exchanges than the gateway, and many exchanges of the gateway begin while such a
-    server works.
+    server works. `asked`: the number of exchanges at each endpoint, by (endpoint, client host).
     """
     total: Counter[tuple[int, int]] = Counter()
     could: Counter[tuple[int, int]] = Counter()
@@ -142,9 +145,9 @@ def _of_most(votes: Counter[_Vote], rows: Rows) -> set[int]:
 
 
 SIBLINGS = 4
-"""Two servers A and B behind one gateway are siblings, not a chain, if few votes say that A is in front of B.
+"""Two servers A and B behind one gateway are siblings, not a chain, if A has few votes as a gateway for B.
 
-"Few" means less than 1/SIBLINGS of the votes that say that the gateway is in front of B.
+"Few" means less than 1/SIBLINGS of the votes that the gateway has as a gateway for B.
 """
 
 
@@ -164,7 +167,7 @@ def _without_siblings(elected: Counter[tuple[int, int]]) -> Counter[tuple[int, i
 
 
 def _without_chains(elected: Counter[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Return the pairs (gateway, endpoint behind it) without those whose requests pass through a third endpoint in between."""
+    """Return the pairs (gateway, endpoint behind it), except pairs between which requests pass through a third endpoint."""
     behind: dict[int, list[int]] = {}
     for a, b in elected:
         behind.setdefault(a, []).append(b)

@@ -17,8 +17,9 @@ from wiredoctor.gateways.rewriting import fronts_by_target
 from wiredoctor.tables import Array
 
 FIRST = 10_000
-"""The number of exchanges at the start of a capture that are examined first. If none of them encloses another, the capture has no
-gateway.
+"""The number of exchanges at the start of a capture that are examined first.
+
+If they show no gateway, and no failed connection may belong to one, the other exchanges are not examined.
 """
 
 
@@ -90,8 +91,9 @@ def _distinct(one: Array, other: Array) -> set[tuple[int, int]]:
 
 
 def _owners(rows: Rows, assigned: Assigned, tried: list[Attempt]) -> dict[int, int]:
-    """Return for each attempt the client's exchange for which the gateway made it (see `attempts.owners`), based on the assigned
-    pairs.
+    """Return the client's exchange for which a gateway made each failed attempt (see `attempts.owners`).
+
+    `assigned`: the pairs found so far; they show the gateways and their addresses.
     """
     hosts: dict[int, set[int]] = {}
     for server, host in _distinct(rows.server[assigned.front], rows.client_host[assigned.back]):

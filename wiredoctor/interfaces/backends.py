@@ -69,7 +69,7 @@ def search_path() -> str:
 
 
 def find(program: str) -> str | None:
-    """Return the path of a program, preferably of one that this user may execute; None if it is not installed."""
+    """Return the path of a program, or None if it is not installed. A file that this user may execute is preferred."""
     there = [path for folder in search_path().split(os.pathsep) if _is_file(path := os.path.join(folder, program))]
     return next((path for path in there if os.access(path, os.X_OK)), there[0] if there else None)
 

@@ -21,7 +21,10 @@ _ERROR, _DONE = 2, 3
 _NAME, _MTU, _LINK_INFO, _ALIAS, _KIND = 3, 4, 18, 20, 1
 """The numbers of attributes of a link (IFLA_...); _KIND is inside the attribute _LINK_INFO."""
 _ADDRESS, _LOCAL = 1, 2
-"""The numbers of attributes of an address (IFA_...): the peer's on a point-to-point link, and the interface's own."""
+"""The numbers of the attributes IFA_ADDRESS and IFA_LOCAL.
+
+On a point-to-point link, IFA_ADDRESS is the address of the peer, and IFA_LOCAL is the address of the interface.
+"""
 
 _MESSAGE, _LINK, _ADDRESSED, _ATTRIBUTE = (
     struct.Struct("=IHHII"),
