@@ -71,8 +71,8 @@ def analyze(
     `select` and `ignore` name rules or families. `thresholds` overrides defaults by rule and name:
     {"nagle-delayed-ack": {"min-ack-delay": "20 ms"}}. Unknown names and invalid thresholds raise ValueError.
 
-    An input that cannot be read raises CaptureError. With `on_error`, this function is called with one line about it instead,
-    and the input is skipped. `progress` is called with the completed fraction, 0 to 1. `epoch_packets` limits the memory and
+    An input that cannot be read raises CaptureError. If `on_error` is given, the input is skipped instead, and `on_error` is
+    called with one line about it. `progress` is called with the completed fraction, 0 to 1. `epoch_packets` limits the memory and
     changes nothing else.
 
     `max_spool`: the number of bytes that compressed captures and standard input may use in the temporary folder at the same

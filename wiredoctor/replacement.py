@@ -32,7 +32,7 @@ _MAX_LINKS = 40
 """The maximum number of symbolic links that are followed, as in Linux."""
 
 _NAME_BYTES = 64
-"""The number of bytes of a file's name that are used in the name of its temporary file, so that name is never too long."""
+"""The maximum number of bytes that the name of a temporary file takes from the name of its file."""
 
 _BUFFER = 1 << 16
 _COPIED = 1 << 20

@@ -40,7 +40,7 @@ PER_EXCHANGE = 100_000
 """The minimum time in ns between two searches, per examined exchange. It is ten times as long as a search takes."""
 
 LATE_ANSWER = 3 * SECOND
-"""The time in ns after a gateway gave up a connection attempt within which its SYN may still be answered."""
+"""A SYN may still be answered for this time in ns after the gateway gave up the connection attempt."""
 
 HELD = 30 * SECOND
 """The maximum time in ns until a failure is decided. After that, it is left to the final report.
@@ -49,7 +49,7 @@ The server may still work on a request that its gateway gave up, or requests may
 """
 
 MEMORY = 10 * SECOND
-"""The maximum age in ns of a gateway's action that may explain why it failed a request without forwarding it.
+"""A gateway may fail a request without forwarding it because of an event at most this long (ns) before the request.
 
 The rule gateway-error uses the same value.
 """
@@ -57,16 +57,16 @@ The rule gateway-error uses the same value.
 PROVEN = 2
 """The number of nested pairs of exchanges that prove that one endpoint is a gateway for another.
 
-A response of the gateway to its client with a status of GATEWAY proves it alone.
+A single response of the gateway to its client is enough if its status is in GATEWAY.
 """
 
 GATEWAY = (502, 503, 504)
 """The status codes with which a gateway reports that the server behind it failed."""
 
 UNORDERED = 256
-"""The number of oldest stored exchanges whose latest end is used. All exchanges that were dropped ended before that time.
+"""Dropped exchanges ended before the latest end of this many of the oldest stored exchanges.
 
-The end of the oldest one is not enough, because stored rows are only nearly in order of their end.
+The end of the oldest stored exchange is not a safe limit, because rows are stored only nearly in order of their end.
 """
 
 _UNKNOWN = -LATE, LATE, None
@@ -88,9 +88,9 @@ def is_left_to_report(time: int, clock: int) -> bool:
 class Group:
     """Exchanges that may be paired with one another.
 
-    `places`: all of them. `fronts`: those of clients with gateways. `start`: the earliest start in ns. `end`: the latest time in
-    ns at which a front ended, or at which an exchange of a gateway with a server began. `servers`: pairs of endpoints, of a
-    gateway and of a server behind it.
+    `places`: all exchanges of the group. `fronts`: the exchanges of clients with gateways. `start`: the earliest start in ns.
+    `end`: the latest time in ns at which a front ended, or at which an exchange of a gateway with a server began. `servers`:
+    pairs of a gateway's endpoint and the endpoint of a server behind it.
     """
 
     places: Places
@@ -182,7 +182,7 @@ class _Pairing:
             *("connection", "exchange", "request_start"), pl.coalesce(answered, closed, LATE), c("response_status").cast(pl.Int64)
         )
         self._times = {(row[0], row[1]): (row[2], row[3], row[4]) for row in ends_of.drop_nulls("request_start").iter_rows()}
-        """The start of each exchange, the start of its response or otherwise its close (both in ns), and its status."""
+        """The times of each exchange (ns) and its status. The times are its start, and the start of its response or its close."""
         paired = {*known.tries.filter("certain").select("connection", "exchange").iter_rows()}
         behind = {one for some in known.fronts.values() for one in some}
         self._unpaired = sorted(
@@ -336,7 +336,7 @@ _FAILED = pl.col("has_request") & _CLOSED & ~_WHOLE.fill_null(value=False)
 
 
 class AtGateways:
-    """The failed exchanges that may be failures at a gateway, as long as that is undecided. `search` decides."""
+    """The failed exchanges that may have failed at a gateway. `search` decides whether they did."""
 
     def __init__(self, analysis: LiveAnalysis, modules: Mapping[str, RuleModule]) -> None:
         self._analysis, self._module = analysis, modules.get(RULE)
@@ -379,7 +379,7 @@ class AtGateways:
 
     @property
     def waits(self) -> bool:
-        """True if it is still undecided for any failed exchange whether it failed at a gateway."""
+        """True if any failed exchange is still undecided: it may have failed at a gateway."""
         return bool(self._waiting)
 
     def search(self, clock: int, whole: Gateways | None, of: Collection[tuple[int, int | None]]) -> GatewaySearch:

@@ -36,8 +36,9 @@ class Clients(Protocol):
 class HeldCandidates:
     """The candidates that wait for a decision. All are from rules about idle timeouts or about clients.
 
-    Each candidate is decided once. A rule about idle timeouts needs the close of the connection, a rule about clients also the
-    end of all exchanges and connections that the client had begun before this close. Later events do not change the decision.
+    Each candidate is decided once. If its rule is about idle timeouts, the connection must have closed. If its rule is about
+    clients, all exchanges and connections that the client began before this close must have ended, too. Later events do not
+    change the decision.
     """
 
     def __init__(

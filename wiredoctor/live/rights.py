@@ -136,7 +136,7 @@ def _origins() -> list[str]:
 
 
 def _installation() -> list[str]:
-    """Return the existing folders from which Python loads modules, and those to which packages are symbolically linked."""
+    """Return the existing folders from which Python loads modules, including the targets of symbolically linked packages."""
     places = [sys.prefix, sys.base_prefix, sys.exec_prefix, sys.base_exec_prefix, *_search_path()]
     places += [os.path.dirname(os.path.realpath(origin)) for origin in _origins()]
     return list(dict.fromkeys(place for place in places if os.path.exists(place)))
@@ -168,8 +168,8 @@ def _change_groups(user: User) -> None:
 def _rehearse(user: User, confinement: Confinement | None) -> tuple[str, str]:
     """Test in a child process whether the analysis can run as a user with this installation.
 
-    Return two texts: why it cannot, and the path of a file of the installation that the confinement makes unreadable. Each is ""
-    if there is no such problem.
+    Return two texts, each "" if there is no such problem: why the analysis cannot run as this user, and the path of a file of the
+    installation that the confinement makes unreadable.
     """
     origins = _origins()
     reader, writer = os.pipe()
@@ -240,7 +240,7 @@ def _search_path() -> list[str]:
 
 
 def _nearest_folder(place: str) -> str:
-    """Return an entry of sys.path if it is a folder; for an archive or a missing entry, the nearest existing folder above it."""
+    """Return `place` if it is a folder, otherwise the nearest existing folder above it. `place`: an entry of sys.path."""
     while not os.path.isdir(place) and place != os.path.dirname(place):
         place = os.path.dirname(place)
     return place

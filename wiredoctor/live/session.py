@@ -41,7 +41,7 @@ TICK = 0.2
 """The minimum time in seconds between two steps that read all packets: a step for one packet costs as much as for many."""
 
 BUSY = 0.2
-"""The fraction of a processor's time that these steps may use."""
+"""The fraction of a processor's time that the steps that read packets may use."""
 
 LONGEST_TICK = 0.5
 """The maximum time in seconds between two steps while packets arrive. It takes precedence over BUSY."""
@@ -269,12 +269,12 @@ class Session:
         return None if first is None else self._clock() - first - round(late * SECOND)
 
     def _due_in(self) -> float:
-        """Return in how many seconds something becomes final if no packet arrives; infinity if nothing does."""
+        """Return the seconds until something may become final if no packet arrives; infinity if nothing waits."""
         clock, deadline = self._silent_until(), self._deadline()
         return inf if clock is None or deadline is None else max(deadline - clock, 0) / SECOND
 
     def _deadline(self) -> int | None:
-        """Return when something may next become final even if no packet arrives (ns since the first packet), or None."""
+        """Return the next time (ns since the first packet) at which something may become final without a packet, or None."""
         times = [time for time in (self._analysis.deadline, self._held.due, self._pending.due) if time is not None]
         return min(times, default=None)
 

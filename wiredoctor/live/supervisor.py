@@ -71,7 +71,10 @@ NOT_FOUND, NOT_EXECUTABLE = 127, 126
 """The exit codes of a shell for a program that is not found, and for one that cannot be executed."""
 
 UNSUPPORTED = "unsupported"
-"""The `event` of the message that the kernel cannot report the calls. No `connect`, `attempt` or `listen` event follows it."""
+"""The name of the event that says that the kernel cannot report the calls.
+
+No `connect`, `attempt` or `listen` event follows it.
+"""
 
 
 _IN, _IN6 = 16, 28
@@ -107,7 +110,7 @@ class Supervisor:
         self.is_overdue = False
         """True if the program was still running at its time limit."""
         self.failure = ""
-        """Why the program could not be started; "" if it was."""
+        """The reason why the program could not be started, or ""."""
         self._partial = b""
         self._socket, theirs = socket.socketpair()
         self.process = os.fork()

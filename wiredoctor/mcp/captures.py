@@ -154,7 +154,7 @@ class Archive:
 
 
 def _walk(root: str) -> Iterator[str]:
-    """Yield the files in a folder and its subfolders whose names are names of captures."""
+    """Yield the paths of all files in a folder and its subfolders that have the name of a capture (NAMED)."""
     for folder, below, files in os.walk(root):
         below.sort()
         if folder.removeprefix(root).count(os.sep) >= MAX_DEPTH:
