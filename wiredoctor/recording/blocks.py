@@ -51,7 +51,10 @@ class Blocks:
         self.dropped: dict[int, int] = {}
         """The number of dropped packets by interface number, as the statistics blocks of the current section report it."""
         self.dropped_before: dict[int, int] = {}
-        """The number of dropped packets, by interface number, that later statistics blocks lack, so it is added to them."""
+        """The number of dropped packets that the backend will not report, by interface number.
+
+        It is added to the next statistics block of the interface.
+        """
 
     def restart(self) -> None:
         """Drop the incomplete block and everything known about the section, because a new stream begins with its own section."""

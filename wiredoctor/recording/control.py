@@ -36,7 +36,7 @@ class Control:
         self._partial = b""
 
     def messages(self, ready: set[int]) -> list[Message]:
-        """Read and return the requests that have arrived. `ready`: those of `files` that can be read.
+        """Read and return the requests that have arrived. `ready`: the descriptors that can be read.
 
         A signal or invalid input counts as a stop request.
         """

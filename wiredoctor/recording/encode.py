@@ -45,8 +45,8 @@ def packet(number: int, stamp: int, data: bytes, length: int) -> bytes:
 def ending(until: int, packets: int) -> bytes:
     """Return an Interface Statistics Block with the time at which capturing ended (ns since 1970) and the number of packets.
 
-    A reader can compare this number with the packets in the file. If they are equal, the file was not cut, and no packet was
-    captured between its last packet and that time.
+    A reader can compare this number with the packets in the file. If they are equal, the file is complete, and no packet was
+    captured between the last packet of the file and the end of capturing.
     """
     fixed = struct.pack("=III", 0, until >> 32, until & 0xFFFFFFFF)
     comment = f"captured until {until} ns since 1970: {packets} packets".encode()

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from wiredoctor.recording.source import Source
 
 _GRACE = 1.5
-"""The time in seconds that a backend has to end after a stop request, and once more after it was killed.
+"""The time in seconds to wait for the end of a backend: first after a stop request, then again after killing it.
 
 Even a killed process may end late, because it can be blocked in the kernel.
 """

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from wiredoctor.recording.events import Events
 
 PROGRESS = 0.04
-"""The minimum time in seconds between two progress events, and the maximum time by which an event is delayed for that."""
+"""The minimum time in seconds between two progress events. A progress event is delayed by at most this time."""
 
 
 class Writing:

@@ -23,7 +23,10 @@ STEP = 1 << 16
 """The number of bytes that are decoded at a time."""
 FREE = 1 << 18
 MAX_TIMES = 64
-"""The maximum ratio of decoded to coded bytes of a stream; FREE more bytes are allowed. Text compresses to a twentieth."""
+"""The maximum ratio of decoded to coded bytes of a stream, not counting the first FREE decoded bytes.
+
+The ratio of compressed text is about 20.
+"""
 
 
 class CodedError(Exception):

@@ -74,7 +74,7 @@ class Fields:
     auth_stale: bool = False
     accel_buffering: str = ""
     forwarded: bool = False
-    """True if a field is present that gateways add."""
+    """True if there is a field that gateways add, such as Via or X-Forwarded-For."""
     forwarded_for: str = ""
     forwarded_server: bool = False
     has_websocket_key: bool = False
@@ -89,13 +89,13 @@ class Fields:
     cut: bool = False
     """True if a text is longer than the part that is stored."""
     event_stream: bool = False
-    """True if the media type is one whose parts should arrive one by one, not as a file."""
+    """True if the parts of the body should arrive one by one, according to its media type."""
     endless: bool = False
     """True if the body never ends by itself."""
     attachment: bool = False
     """True if Content-Disposition declares the body to be a file."""
     icy: bool = False
-    """True if a field of a radio station is present (Icecast, SHOUTcast)."""
+    """True if there is a field that radio stations send (Icecast, SHOUTcast)."""
 
     @property
     def suspect(self) -> bool:

@@ -117,7 +117,7 @@ class HeadParser:
         return fields if whole == lines else self._broken(fields, find_folding_faults(lines))
 
     def _broken(self, fields: Fields, wrong: int) -> Fields:
-        """Return a copy of `fields` with additional grammar faults (bits), which parsing single lines cannot find."""
+        """Return a copy of `fields` with more grammar faults: `wrong` (bits). Parsing single lines cannot find these faults."""
         self.met += 1
         return replace(fields, number=self.met - 1, malformed=fields.malformed | wrong)
 

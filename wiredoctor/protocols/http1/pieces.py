@@ -1,8 +1,8 @@
 """Track how a chunked response or an event stream arrived: its chunks and events. Other responses are not tracked.
 
 A flight is a series of packets of one body with gaps below 5 ms, which the sender sent together. A gap does not count if the
-sender had to wait for ACKs or for the receiver's window (core/lumps.py). A burst combines everything within two round trips; over
-a long path it contains events that were sent separately.
+sender had to wait for ACKs or for the receiver's window (core/lumps.py). Bursts (the table bursts) are too coarse for events: a
+burst has gaps of up to two round trips, so on a long path it contains events that were sent separately.
 
 A lump is a flight that a buffer had held back: after a long wait, its events arrive faster than a program generates them.
 """
@@ -21,7 +21,7 @@ CHUNK_GAP = 10 * MILLISECOND
 LONGEST = 20 * MILLISECOND
 """The maximum duration in ns of a lump (events that a buffer released together).
 
-Gaps in which the sender waited for the receiver are subtracted. This is less than 5 % of any wait before a lump.
+Gaps in which the sender waited for the receiver are subtracted. The value is less than 5 % of any wait before a lump.
 """
 MAX_PER_PACKET = MILLISECOND // 2
 """The maximum time in ns per packet of a lump with one event per packet: no program generates 2,000 events a second."""
@@ -39,7 +39,7 @@ EARLY = 2
 
 
 class Flight:
-    """Packets of a body sent together: the frame and time of the first packet, how many there are, and how many events ended in
+    """Packets of a body sent together: frame and time of the first packet, number of packets, and number of events that ended in
     them.
 
     `bytes`: the number of content bytes. `ticks`: by how much the sender's clock advanced over the packets. `inside`: the flight

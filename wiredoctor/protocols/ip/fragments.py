@@ -18,12 +18,12 @@ _MAX_DATAGRAM = 1 << 16
 @dataclass
 class _Datagram:
     pieces: list[tuple[int, int, bytes]] = field(default_factory=list[tuple[int, int, bytes]])
-    """The fragments as (first byte, number of arrival, content), sorted.
+    """The fragments as sorted tuples: offset of the first byte, sequence number by arrival, content.
 
-    Fragments with the same first byte are in the order of arrival.
+    Fragments with the same offset are in order of arrival.
     """
     spans: list[tuple[int, int]] = field(default_factory=list[tuple[int, int]])
-    """The ranges covered by fragments as (first byte, end), sorted and without overlaps."""
+    """The ranges covered by fragments as (first offset, end offset), sorted and without overlaps."""
     size: int | None = None
     held: int = 0
 
