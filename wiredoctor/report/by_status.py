@@ -236,9 +236,9 @@ class _Blamed:
 
 
 def _near(tries: pl.DataFrame, failed: Iterable[Place]) -> pl.DataFrame:
-    """Return the attempts of gateways for client requests that failed, or for which at least one attempt failed.
+    """Return the certain attempts of gateways to serve client requests, if the request or one of its attempts failed.
 
-    An attempt is an exchange of the gateway with an upstream server. Only certain ones are returned. `failed`: the failed
+    An attempt is an exchange of the gateway with an upstream server. `tries`: rows of gateways.TRIES. `failed`: the failed
     exchanges as (connection, exchange).
     """
     import polars as pl

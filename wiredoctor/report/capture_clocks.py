@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from wiredoctor.findings import Finding, Report
 
 WITHOUT_YEAR = 18
-"""The number of characters at the end of a date and time that remain without the year, as in "01-31 10:42:16.123"."""
+"""The length of a date and time without the year, such as "01-31 10:42:16.123"."""
 
 WIDE = 120
 """The minimum width of a terminal on which lines of evidence and of a ladder show the time of day beside the seconds."""

@@ -29,8 +29,8 @@ def short_fingerprint(finding: Finding) -> str:
 def show_command(report: Report, finding: Finding) -> str:
     """Return the command that shows a finding packet by packet; empty if the packets were not kept in a file.
 
-    The command reads only the capture of the finding. With several captures the finding's number would differ there, so the
-    command names the fingerprint instead.
+    The command reads only the capture of the finding. If the report has several captures, the number of the finding is not valid
+    for one capture alone, so the command names the fingerprint instead.
     """
     alone = len(report.captures) == 1 and finding.number is not None
     return show_place_command(report, finding.capture, f"--finding {finding.number if alone else short_fingerprint(finding)}")

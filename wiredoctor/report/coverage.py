@@ -34,8 +34,8 @@ class CheckedCount(NamedTuple):
     """How many connections and exchanges of one protocol were checked, and by which rules.
 
     `what`: the protocol of the connections, "none" for connections without data, or "capture" for the captures themselves.
-    `families`: the families of the rules that checked them, without families of which a rule did not run. `rules`: the rules of
-    the other families that checked them.
+    `families`: the families whose rules all ran; their rules checked the connections or captures. `rules`: the rules that did so
+    in families in which a rule did not run.
     """
 
     what: Subject
@@ -145,7 +145,7 @@ _CUT = (
     "packets were cut after {} bytes, in which neither HTTP/1.x nor TLS was recognized: "
     "only stalls and connection attempts were checked",
 )
-"""Reasons why the protocol of connections is unknown: for packets cut to less than _TOO_SHORT bytes, and for longer ones."""
+"""Reasons why the protocol of connections is unknown: for a snap length below _TOO_SHORT bytes, and for a larger one."""
 
 _SHORT = 128
 """The maximum snap length in bytes that may hide whether a connection is HTTP or TLS."""
@@ -159,7 +159,7 @@ _EXCHANGES = {"unasked": "request not captured"}
 def find_coverage(report: Report) -> Coverage:
     """Return the coverage of a report.
 
-    A rule counts as healthy if it found nothing. A rule whose findings were all excluded does not.
+    A rule counts as healthy only if it found nothing, not if all its findings were excluded.
     """
     found = {f.rule for f in report.findings}.union(*(left.rules for left in report.left_out))
     rows = count_by_status(report)
@@ -274,7 +274,7 @@ def _reason(reason: str, report: Report) -> str:
 
 
 def _subject_of(rule: Checked) -> TableSubject:
-    """Return the subject of a rule, such as "connections". A row of the table that the rule reads represents one of these."""
+    """Return what a row represents in the table that a rule reads, such as "connections"."""
     from wiredoctor.tables import RULE_TABLES
 
     return RULE_TABLES[rule.table].subject
@@ -401,9 +401,9 @@ def _of_connections() -> dict[str, pl.Expr]:
 
 
 def _exchanges(report: Report) -> dict[str, int]:
-    """Return the number of exchanges for each key of _EXCHANGES, the number that can be judged ("judged"), and of all ("rows").
+    """Return the number of exchanges for each key of _EXCHANGES, for "judged", and for "rows".
 
-    The result is empty if there are no exchanges.
+    "judged" stands for the exchanges that can be judged, "rows" for all exchanges. The result is empty if there are none.
     """
     if report.scan_exchanges is None or not report.exchange_count:
         return {}

@@ -17,10 +17,10 @@ Least = Literal["error", "warning", "note", "any"]
 
 
 def reaches_level(report: Report, least: Least, selected: Collection[str] = ()) -> bool:
-    """Return whether the report makes the command fail. It does if `fails` is true for one of its findings.
+    """Return whether the report makes the command fail.
 
-    If `least` is "any", it also does if packets were dropped or if something is unexplained: an abnormal ending, a connection
-    that could not be compared, or a status of 500 or above.
+    The command fails if `fails` is true for one of the findings. If `least` is "any", dropped packets make it fail too, and so
+    does anything unexplained: an abnormal ending, a connection that could not be compared, or a status of 500 or above.
     """
     if any(fails(one, least, selected) for one in report.findings):
         return True

@@ -51,7 +51,7 @@ def width(fields: Sequence[Field]) -> int:
 
 
 def fitting(fixed: Sequence[Field], optional: Sequence[Field], room: int) -> list[Field]:
-    """Return the first optional columns that fit beside the fixed ones. At the first that does not fit, the rest is left out."""
+    """Return the optional columns before the first one that does not fit beside the fixed columns."""
     shown: list[Field] = []
     for one in optional:
         if width([*fixed, *shown, one]) > room:

@@ -251,9 +251,9 @@ def _servers_of(report: Report, connections: tuple[int, ...]) -> set[str]:
 class Named(NamedTuple):
     """The exchanges and connections that the requested names select.
 
-    `rows` and `exchanges`: exchanges selected by Host, and connections selected by TLS name or endpoint; for these, `exchange` is
-    null. `connections` and `servers`: the connections and servers of these rows. If no names were requested, `rows` is None and
-    the other fields are empty.
+    `rows` and `exchanges`: exchanges selected by Host, and connections selected by TLS name or endpoint. The column `exchange` is
+    null for connections. `connections` and `servers`: the connections and servers of these rows. If no names were requested,
+    `rows` is None and the other fields are empty.
     """
 
     rows: pl.DataFrame | None
@@ -296,9 +296,10 @@ def _concerns(
     f: Finding | Unjudged, wanted: Filter, spans: dict[str, Span], servers: set[str], named: Named,
     active: frozenset[tuple[str, int, int | None]],
 ) -> bool:  # fmt: skip
-    """Return whether a finding concerns the requested part. A finding without a connection and an endpoint always does.
+    """Return whether a finding concerns the requested part of the report.
 
-    A finding about an exchange in `active` concerns the requested time span even if its packets are outside of it.
+    The result is true for findings that name no connection, client or server. A finding about an exchange in `active` concerns
+    the requested time span even if its packets are outside of it.
     """
     if f.connection is None and f.client is None and f.server is None:
         return True

@@ -34,7 +34,7 @@ _NO_HTTP = {
 """Reasons why no HTTP could be read, by the protocol of all connections: for one connection, and for several."""
 
 _UNREADABLE = ("tls", "http2")
-"""Protocols that may carry HTTP that cannot be read. Of their connections, only attempts to connect and stalls are judged."""
+"""Protocols whose connections may carry HTTP, but unreadably. Only their stalls and connection attempts are judged."""
 
 _OTHER = ("the only connection carries neither HTTP/1.x nor TLS", "each of the {} connections carries neither HTTP/1.x nor TLS")
 """Clauses for captures that have only connections of another protocol: for one connection, and for several.
@@ -288,7 +288,7 @@ def _unread(reach: Coverage) -> list[str]:
 
 
 def _other_protocol(reach: Coverage) -> str:
-    """Return a clause that says that all connections carry a protocol other than HTTP/1.x and TLS; "" if some do not."""
+    """Return a clause from _OTHER if all connections carry a protocol other than HTTP/1.x, HTTP/2 and TLS; otherwise ""."""
     if not reach.connections or reach.carried.get("unknown") != reach.connections:
         return ""
     return _OTHER[reach.connections > 1].format(f"{reach.connections:,}")

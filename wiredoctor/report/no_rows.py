@@ -175,7 +175,7 @@ def _first_and_last(report: Report) -> tuple[int, int] | None:
 def _other_zone(report: Report, table: TableName, wanted: Filter) -> str:
     """Return a sentence that names the time zone in which the requested times of day would match rows.
 
-    Return "" if the times name a zone, or if no zone or more than one is possible. Zones differ by multiples of half an hour.
+    Return "" if the times name a zone, or unless exactly one zone is possible. Zones differ by multiples of half an hour.
     """
     span = _first_and_last(report)
     named = any(bound is not None and bound.offset is not None for bound in (wanted.begin, wanted.end))

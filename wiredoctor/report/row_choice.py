@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _STATUS = Regex(r"[1-5](?:[0-9]{2}|xx)|any|none", re.IGNORECASE)
 _AFTER_ALL = 1000
-"""A number that sorts requests without a response like a status code. The highest status comes first, so these precede all."""
+"""The number that stands for the status of a request without a response. It is above all status codes, so it is sorted first."""
 
 _AFTER_KNOWN = 1 << 61
 """A number that is added to the sort value of exchanges without a known duration, to sort them last.
@@ -206,19 +206,19 @@ def drawn_until(ends: CaptureEnds) -> pl.Expr:
 
 
 def response_wait(ends: CaptureEnds) -> pl.Expr:
-    """Return an expression for the ns from an exchange's first byte to `wait_end`; null if `wait_end` is null."""
+    """Return an expression for the time in ns from an exchange's first byte to `wait_end`; null if `wait_end` is null."""
     return wait_end(ends) - exchange_start()
 
 
 def duration(table: TableName) -> pl.Expr:
-    """Return an expression for the ns from the first to the last byte of an exchange, or from start to end of a connection."""
+    """Return an expression for a duration in ns: from first to last byte of an exchange, or from start to end of a connection."""
     import polars as pl
 
     return exchange_end() - exchange_start() if table == "exchanges" else pl.col("end") - pl.col("start")
 
 
 def time_taken(table: TableName, ends: CaptureEnds) -> pl.Expr:
-    """Return an expression for the ns that an exchange or a connection lasted; an exchange includes the wait for its response."""
+    """Return an expression for the duration of exchanges or connections in ns. An exchange includes the wait for its response."""
     return took_until(ends) - exchange_start() if table == "exchanges" else duration(table)
 
 

@@ -239,8 +239,9 @@ def source_sentence(name: str, source: Source) -> str:
 def got_worse(changes: Changes, what: str) -> bool:
     """Return whether something got worse.
 
-    `what`: with "slower", endpoints that became slower count; with "new", new findings; with other values, findings that became
-    more frequent or cost more time. Notes and findings about the captures themselves never count, because they need no action.
+    `what`: the kind of change that counts. "slower": endpoints that became slower. "new": new findings. Any other value: findings
+    that became more frequent or cost more time. Notes and findings about the captures themselves never count, because they need
+    no action.
     """
     if what == "slower":
         return any(is_(one, "slower") for one in changes.endpoints)

@@ -19,7 +19,7 @@ _PARAMETER = re.compile(r"(?:timeout|max)=\d{1,9}", re.IGNORECASE)
 _MEDIA_TYPE = re.compile(r"[A-Za-z0-9!#$&^_.+-]{1,64}/[A-Za-z0-9!#$&^_.+*-]{1,64}")
 _AUTHENTICATION = frozenset(("authorization", "proxy-authorization", "www-authenticate", "proxy-authenticate"))
 _SHORT = 256
-"""The maximum length in characters of a field that is cached, because a capture may have thousands of different fields."""
+"""The maximum length of a cached field in characters. It bounds the cache: a capture may have thousands of different fields."""
 
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 

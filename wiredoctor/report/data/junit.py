@@ -200,7 +200,7 @@ def _unread(lines: list[str]) -> _Suite:
 
 
 def _paragraphs(groups: list[Group]) -> str:
-    """Return at most MAX_GROUPS problems as paragraphs of plain text, then the number of the others."""
+    """Return at most MAX_GROUPS problems as paragraphs of plain text, followed by the number of omitted problems."""
     out = io.StringIO()
     writer = TerminalWriter(out, _PAPER)
     for number, group in enumerate(groups[:MAX_GROUPS]):

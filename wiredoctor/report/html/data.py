@@ -89,9 +89,9 @@ def exchange_columns(kept: LimitedRows, connections: pl.DataFrame) -> Columns:
 
 
 def front_rows(report: Report, rows: pl.DataFrame, names: Sequence[str]) -> list[int]:
-    """Return, for each row that a gateway sent, the index in `rows` of the client's exchange that caused it; -1 for others.
+    """Return one value per row: the index in `rows` of the client's exchange for which a gateway sent the row's request.
 
-    The list is empty if all values would be -1.
+    The value is -1 if no gateway sent the request. The list is empty if all values would be -1.
     """
     key = ["capture", "connection", "exchange"]
     tries = [

@@ -214,7 +214,7 @@ def _page_texts(report: Report, groups: list[Group], shown: str, *, quiet: bool)
 
 
 def _cause(report: Report, groups: list[Group], far: Coverage) -> int:
-    """Return the number of the card for the problem that the headline names as the cause; 0 for none and for the first card."""
+    """Return the number of the card for the headline's cause; 0 if no link is needed: no cause, no card, or the first card."""
     cause = find_failed(report, far).cause
     if cause is None:
         return 0

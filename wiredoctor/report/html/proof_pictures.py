@@ -101,7 +101,7 @@ class Section:
 
     @property
     def extent(self) -> str:
-        """The number of occurrences and the time lost. For a single finding, only the time, or "" if its title contains that."""
+        """The number of occurrences and the time lost. For a single finding, only the time, or "" if the title contains it."""
         if self.group.count > 1:
             return times(self.group)
         delay = duration(self.group.delay) if self.group.delay else ""
@@ -165,7 +165,7 @@ def sections(report: Report, groups: Sequence[Group]) -> list[Section]:
 def _choose_pictures(made: list[Section]) -> list[RenderedFinding]:
     """Return the findings that get a picture: the worst of every problem, then the second of every problem, and so on.
 
-    At most MAX_PICTURES get one, but the worst finding of every problem always does.
+    There are at most MAX_PICTURES pictures, or one for each problem if there are more problems.
     """
     turns = [[section.worst, *section.others[: MAX_IN_GROUP - 1]] for section in made]
     order = [turn[rank] for rank in range(MAX_IN_GROUP) for turn in turns if rank < len(turn)]

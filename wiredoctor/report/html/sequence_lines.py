@@ -14,7 +14,7 @@ MAX_MARKED = 1_500
 """The maximum number of marked packets, and of SACK blocks, in each direction. They are never merged."""
 
 _FIRST_BIN = 16_384
-"""The interval in ns whose lines are merged first if there are too many; it grows until they are few enough."""
+"""The first interval in ns for merging lines. If too many lines are left, they are merged again with longer intervals."""
 
 PLAIN, RESENT, LATE, PROBE, SYN_FIN, RESET = range(6)
 """Kinds of lines: new data, retransmission, out-of-order data that fill a gap, keep-alive probe, SYN or FIN, RST."""

@@ -63,7 +63,7 @@ class Step(NamedTuple):
 class Ladder(NamedTuple):
     """A ladder diagram as data, with steps in frame order.
 
-    `client`, `server`: the endpoints. If there are several ports, only the host is given; if there are several hosts, "".
+    `client`, `server`: the endpoints. If there are several ports, it is the host without a port; if there are several hosts, "".
     `connections`: their ids in order. `left_out`: the number of packets of the connection after the last step; None if unknown.
     `missing`: the reason why there are no steps, or "".
     """
@@ -234,8 +234,8 @@ def _notes(findings: Sequence[Finding]) -> dict[int, tuple[str, ...]]:
 def _counted_time(finding: Finding) -> tuple[float, float] | None:
     """Return the start and end of the time that the finding counts as lost, in seconds since the first packet, or None.
 
-    Start and end are the times of two packets of the evidence that are at least as far apart as the delay; of several such pairs,
-    the closest one is used. If no two packets are that far apart, they are the first and the last packet of the evidence.
+    Start and end are the times of two packets of the evidence that are at least as far apart as the delay. If there are several
+    such pairs, the pair with the smallest distance is used; if there is none, the first and the last packet of the evidence.
     """
     if not finding.delay or finding.connection is None:
         return None

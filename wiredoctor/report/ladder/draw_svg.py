@@ -31,7 +31,7 @@ _MAX_NOTE_LINES = 6
 TALLEST = 150
 """The height in pixels of the longest wait that the finding counts as lost."""
 _TALL = 84
-"""The height in pixels of the longest wait if the finding counts none as lost."""
+"""The height in pixels of the longest wait if the finding counts no time as lost."""
 _LEAST = 7
 """The minimum height in pixels of a wait that is drawn, which leaves room for a line of text."""
 
@@ -209,9 +209,9 @@ def _places(ladder: Ladder, columns: _Columns, clock: Clock) -> tuple[list[_Plac
 
 
 def _height(wait: Wait, longest: float, tallest: int) -> tuple[int, bool]:
-    """Return the height of a wait in pixels (0: not drawn), and whether it is lower than to scale.
+    """Return the height of a wait in pixels (0: not drawn), and whether it was reduced.
 
-    A wait of `longest` seconds is `tallest` pixels high.
+    A wait of `longest` seconds is `tallest` pixels high. The height of a longer wait is reduced, so it is not to scale.
     """
     if not wait.seconds or not (wait.of_finding or wait.waited_for or wait.seconds >= max(longest / 8, _REST)):
         return 0, False

@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     from wiredoctor.report.terminal.terminal import TerminalWriter
 
 _NARROW, _USUAL, _WIDE = 10, 18, 40
-"""The number of characters between the two sides on a narrow terminal, on one with 80 columns, and at most."""
+"""The number of characters between the two sides: on a narrow terminal, on one with 80 columns, and on the widest."""
 
 _READABLE = 35
-"""The number of characters that packet descriptions should have. For this, the two sides are moved closer together."""
+"""The number of characters needed for packet descriptions. If they have less space, the two sides are drawn closer together."""
 
 _DRAWN = 0.02
 """The minimum length of a wait that is drawn, as a fraction of the longest wait. Waits counted as lost are always drawn."""
@@ -101,8 +101,8 @@ def _lanes(ladder: Ladder, width: int, clock: int) -> Lanes:
 def _longest(steps: tuple[Step, ...]) -> float:
     """Return the length in seconds of the wait that is drawn in full width.
 
-    It is the longest of the waits that a finding counts as lost, that one side ended by sending, or that contain neither idle
-    time nor omitted packets. If there are none, it is the longest of all waits.
+    Three kinds of waits count: waits that a finding counts as lost, waits that one side ended by sending, and waits without idle
+    time and omitted packets. If there are none of these, all waits count. The result is at least _SHORTEST_SCALE.
     """
     waits = [step.before for step in steps if step.before.seconds is not None]
     meant = [w.seconds or 0.0 for w in waits if w.of_finding or w.waited_for or (not w.idle and not w.left_out)]

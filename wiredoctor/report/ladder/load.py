@@ -98,7 +98,7 @@ def _end(connections: list[dict[str, Any]], side: str) -> str:
 
 
 def _exchanges(report: Report, here: pl.Expr, rows: Rows) -> Iterator[dict[str, Any]]:
-    """Yield the exchanges between whose first and last frame at least one packet of the ladder lies."""
+    """Yield the exchanges that at least one packet of the ladder may belong to, according to their first and last frames."""
     import numpy as np
     import polars as pl
 

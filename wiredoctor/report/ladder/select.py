@@ -18,8 +18,8 @@ class Plan(NamedTuple):
     """The specification of the packets for a ladder.
 
     `wanted`: the frames of the evidence. `around`: other frames that explain the evidence. `frames`, `times` (ns): the range of
-    packets to show, with both ends included; None for all. `most`: the maximum number of packets. `ends`: if there are more
-    packets, the first and the last packets are preferred to neighbors of the evidence.
+    packets to show, with both ends included; None for all. `most`: the maximum number of packets. `ends`: whether to prefer
+    the first and the last packets to neighbors of the evidence if there are too many packets.
     """
 
     capture: str

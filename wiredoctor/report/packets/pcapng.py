@@ -33,7 +33,7 @@ _LONGEST = 4_000
 """The maximum length of a comment in characters. Longer comments are cut."""
 
 _SHORTEST_WAIT = 1e-6
-"""The minimum length in seconds of a wait between two frames of a finding that a comment mentions."""
+"""A comment mentions the wait between two frames of a finding if it lasted at least this long, in seconds."""
 
 
 class _Note(NamedTuple):
