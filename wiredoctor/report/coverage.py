@@ -61,8 +61,8 @@ class NotJudged:
 class Answers(NamedTuple):
     """The numbers of requests (`requests`), of requests with a final response (`answered`), and of final responses by status.
 
-    Statuses below 500 are counted by class: 200, 300 or 400. `explained`: by status, the number of responses with a status of 500
-    or above that findings about gateways explain. Findings that were left out of the report count, too.
+    Statuses below 500 are counted by class: 200, 300 or 400. `explained`: the number of responses explained by findings about
+    gateways, by status, from 500 on. Findings that were left out of the report count, too.
     """
 
     requests: int
@@ -336,8 +336,8 @@ def _connections(report: Report) -> dict[str, int]:
 def _marked_connections(report: Report) -> pl.LazyFrame:
     """Return the connections with the column `explained`: true if a finding about a failure explains the connection's end.
 
-    A finding about many connections explains the end of those that were never established or were reset at once. It applies to
-    the connections of its client, of its server, or of both together.
+    A finding about many connections names a client, a server or both. It explains the ends of their connections, but only of
+    connections that were never established or were reset at once.
     """
     import polars as pl
 

@@ -43,11 +43,11 @@ Place = tuple[str, int, int]
 class FailedRequests(NamedTuple):
     """The number of failed requests as clients saw them, and of connections that failed without a request.
 
-    `noun`: "request", or "connection" if no finding of the report is about a failed request. `left_out`: by reason, the number of
-    these failures whose findings were left out of the report. `cause`: a finding with the most frequent cause of the other
-    failures, and the number of failures with this cause; None if there are no other failures. `at_least`: the true number may be
-    higher, because a limit left out findings or some rules did not run. `idle_timeouts`: the known idle timeouts in seconds, by
-    capture and server.
+    `noun`: "request", or "connection" if no finding of the report is about a failed request. `left_out`: the number of failures
+    whose findings were left out of the report, by reason. `cause`: a finding with the most frequent cause of the other failures,
+    and the number of failures with this cause; None if there are no other failures. `at_least`: the true number may be higher,
+    because a limit left out findings or some rules did not run. `idle_timeouts`: the known idle timeouts in seconds, by capture
+    and server.
     """
 
     requests: int

@@ -124,7 +124,7 @@ def headline(report: Report, groups: Sequence[Group], reach: Coverage, shown: st
 
     The first sentences say what is missing from the report or its captures. Then comes the first of these that applies: nothing
     could be judged, requests failed, another error, time lost, a warning, or the text that `health` returns. The text also counts
-    unanswered requests, and statuses of 500 and above, that no finding explains.
+    unanswered requests, and statuses of 500 and above, that no finding explains. `shown`: a description of the report's filter.
     """
     return " ".join([*missing(report), _finding_or_health(report, groups, reach, shown)])
 
@@ -140,7 +140,10 @@ def missing(report: Report) -> list[str]:
 
 
 def doubts(report: Report, reach: Coverage, shown: str = "") -> list[str]:
-    """Return sentences about what is missing or unexplained, for a quiet report without findings; empty if there is nothing."""
+    """Return sentences about what is missing or unexplained, for a quiet report without findings.
+
+    The list is empty if nothing is missing or unexplained. `shown`: a description of the report's filter.
+    """
     lines = [*incomplete(report), *lacking(report)]
     if not unexplained(reach) and reach.exchanges:
         return lines
@@ -189,7 +192,7 @@ def _finding_or_health(report: Report, groups: Sequence[Group], reach: Coverage,
 
 
 def nothing_to_diagnose(report: Report, shown: str) -> str:
-    """Return the sentence for a report without connections to diagnose."""
+    """Return the sentence for a report without connections to diagnose. `shown`: a description of the report's filter."""
     from wiredoctor.report.filter import TIME_SPAN
     from wiredoctor.report.no_rows import packet_times
     from wiredoctor.report.terminal.sentences import other_packets
@@ -202,10 +205,11 @@ def nothing_to_diagnose(report: Report, shown: str) -> str:
 
 
 def health(report: Report, reach: Coverage, shown: str = "", *, notes: int = 0, lossy: bool = False) -> str:
-    """Return the sentence for a report in which no time was lost, and no error or warning is about a host.
+    """Return the sentence for a report without lost time, and without errors and warnings except about the capture itself.
 
     It says that nothing is wrong only if every request was answered completely and without a server error, and if every rule that
-    reports failures ran. `notes`: the number of notes. `lossy`: a finding reports that packets are missing from the capture.
+    reports failures ran. `shown`: a description of the report's filter. `notes`: the number of notes. `lossy`: a finding reports
+    that packets are missing from the capture.
     """
     scope = f" ({shown})" if shown else ""
     doubts = unexplained(reach) + ([] if report.exchange_count else ["no HTTP exchange was seen"]) + _unread(reach)

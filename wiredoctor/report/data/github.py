@@ -31,7 +31,10 @@ def write_as(report: Report, out: BinaryIO, options: Options) -> None:
 
 
 def lines(report: Report, shown: str = "") -> Iterator[str]:
-    """Yield a notice with headline and counts, then an annotation for each problem, at the frame of its worst occurrence."""
+    """Yield a notice with headline and counts, then an annotation for each problem, at the frame of its worst occurrence.
+
+    `shown`: as in formats.Options.
+    """
     groups = group_findings(report.findings)
     said = [headline(report, groups, find_coverage(report), shown), str(counts(report, groups))]
     yield command("notice", {"title": "wiredoctor"}, " ".join(line for line in said if line))

@@ -59,7 +59,10 @@ def write(report: Report, out: Sink, *, full: bool = False, spool: Spool = in_me
 
 
 def write_lines(report: Report, out: Sink, shown: str = "") -> None:
-    """Write JSON Lines: one finding per line, then a line with the key `summary`, which contains everything else."""
+    """Write JSON Lines: one finding per line, then a line with the key `summary`, which contains everything else.
+
+    `shown`: as in formats.Options.
+    """
     for one in report.findings:
         out.write(line(one))
     out.write(summary_line(report, shown))

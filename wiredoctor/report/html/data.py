@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 MAX_FINDINGS = 20_000
 
 MAX_TEXT = 6_000_000
-"""The maximum number of characters in all request targets of a page. If there are many, each is cut to an equal share."""
+"""The maximum number of characters of all request targets of a page. Each target is cut to its share if there are many."""
 _LONGEST, _SHORTEST = 500, 48
 
 _WORDS = ["request_method", "request_host", "response_reason", "response_content_type", "response_framing", "response_end_reason"]

@@ -125,7 +125,7 @@ def _time(seconds: float | None) -> str:
 
 
 def _causes(whole: ServerStatistics) -> tuple[Cause, ...]:
-    """Return the rules that cost most time; the last element combines all others."""
+    """Return the rules that cost the most time. The last element combines all other rules."""
     costs = [*worth_listing(whole.lost, whole.time_lost).items()]
     shown = costs[:MAX_CAUSES] if len(costs) > MAX_CAUSES + 1 else costs
     rest = sum(lost for _, lost in costs[len(shown) :])
