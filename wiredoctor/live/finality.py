@@ -2,8 +2,8 @@
 
 A candidate is a possible finding of a rule. Until it is final, a later candidate of another rule may explain it, a response may
 complete its exchange, or an earlier stall may turn out to overlap its time. All of this happens on one connection. Therefore a
-candidate is resolved together with all others of its connection. It is reported when nothing that overlaps its time is open
-there.
+candidate is resolved together with all others of its connection. It is reported when no exchange or stall that overlaps its time
+is still open on the connection.
 """
 
 from __future__ import annotations

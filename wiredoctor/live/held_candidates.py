@@ -27,7 +27,7 @@ _PLACE = ("connection", "exchange")
 class Clients(Protocol):
     """A function that returns the ids of the connections whose client is a gateway.
 
-    With `at_end`, all connections are known. Without it, the result is what is known so far.
+    With `at_end`, the capture has ended, and the result is complete. Otherwise, it contains only connections known so far.
     """
 
     def __call__(self, *, at_end: bool) -> Collection[int]: ...
