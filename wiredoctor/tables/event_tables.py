@@ -40,7 +40,7 @@ RELEASES = Table(
         _HANDSHAKE,
         _MSS,
         _c("mss_announced", BOOL, "", "the sender's SYN had the MSS option, or was not captured"),
-        _c("first_frame", I64, "", "first packet of the connection: round trips were measured from then on"),
+        _c("first_frame", I64, "", "first packet of the connection; round trips were measured from this packet on"),
         _NAGLE,
         _n("previous_data_frame", I64, "", "D, the previous data segment"),
         _n("previous_data_time", I64, "ns", "time of `previous_data_frame`"),
@@ -132,7 +132,7 @@ RECOVERIES = Table(
             "stall_frame",
             I64,
             "",
-            "packet with the last progress before R; for data that a closed window refused, its first copy with room",
+            "packet with the last progress before R; if a closed window refused the data, the first copy after the window opened",
         ),
         _n("stall_time", I64, "ns", "time of `stall_frame`"),
         _c(
@@ -199,7 +199,7 @@ CLOSURES = Table(
         ),
         _c("peer_data_since", BOOL, "", "the receiver sent payload after the sender's previous data segment"),
         _OPENS_GAP,
-        _c("fills_gap", BOOL, "", "the packet has first copies of bytes below the highest one captured"),
+        _c("fills_gap", BOOL, "", "the packet has bytes that were missing below the highest byte captured"),
         _RTT_OWN,
         _n("closed_frame", I64, "", "the receiver's packet that closed the window"),
         _n("closed_time", I64, "ns", "time of `closed_frame`"),
@@ -218,8 +218,8 @@ CLOSURES = Table(
 
 WINDOW_STALLS = Table(
     "window_stalls",
-    "a window stall, or several in a row: a small or closed window stopped the sender, which did not continue at a window "
-    "update, but when a timer of its own expired, or never. Written when the sender continues without another stall, when the "
+    "a window stall, or several in a row: a small or closed window stopped the sender, and no window update made it continue. It "
+    "continued when its own timer expired, or never. Written when the sender continues without another stall, when the "
     "message ends, or when the connection or the capture ends",
     (
         *_WHERE,
@@ -252,7 +252,7 @@ WINDOW_STALLS = Table(
             "sent_frame",
             I64,
             "",
-            "the segment that was retransmitted with room in the first stall, or that the sender's timer sent",
+            "the segment with which the sender continued after the first stall: a retransmission, or one that its timer sent",
         ),
         _n("sent_time", I64, "ns", "time of `sent_frame`"),
         _c("sent_bytes", I32, "bytes", "timer: payload length of that segment"),
@@ -277,8 +277,8 @@ WINDOW_STALLS = Table(
 
 RUNS = Table(
     "runs",
-    "a small segment of a message that is one of many in a run, or that begins another message within a run. A run is small "
-    "segments of one side, close to each other, with no payload of the peer between them",
+    "a small segment of a message that is one of many in a run, or that begins another message within a run. A run consists of "
+    "small segments of one side, close to each other, without payload of the peer between them",
     (
         *_WHERE,
         _ROLE,
@@ -313,14 +313,14 @@ RUNS = Table(
 
 UNACKNOWLEDGED = Table(
     "unacknowledged",
-    "data, or a FIN, that its sender sent three times or more: the lowest unacknowledged data, or data that was acknowledged "
-    "and came again nevertheless. Also data of which no copy was captured (`copies` is 0) and that was never acknowledged, "
-    "although the sequence numbers of later packets show that it was sent. Written when the data is acknowledged after all, "
-    "or when the connection or the capture ends",
+    "data, or a FIN, that its sender sent three times or more: the lowest unacknowledged data, or data that its sender repeated "
+    "although it was acknowledged. Also missing data: no copy was captured (`copies` is 0) and it was never acknowledged, but "
+    "the sequence numbers of later packets show that it was sent. Written when the data is acknowledged, or when the "
+    "connection or the capture ends",
     (
         *_WHERE,
         _ROLE,
-        _n("exchange", I32, "", "index of the exchange with the data; for a FIN, of the unfinished one"),
+        _n("exchange", I32, "", "index of the exchange with the data; for a FIN, of the exchange that is unfinished"),
         _HTTP,
         _HANDSHAKE,
         _n("rtt_own", I64, "ns", "round trip from the capture point to the sender"),
@@ -349,7 +349,7 @@ UNACKNOWLEDGED = Table(
             "acknowledged_frame",
             I64,
             "",
-            "the ACK that covers the data after all; null if there is none, or if one was captured before the second copy",
+            "the ACK of the data; null if there is none, or if an ACK of the data was captured before the second copy",
         ),
         _c(
             "smallest_unacknowledged",
@@ -371,14 +371,14 @@ UNACKNOWLEDGED = Table(
         _n("peer_frame", I64, "", "newest packet of the receiver since the first copy; null if there is none"),
         _n("peer_time", I64, "ns", "time of `peer_frame`"),
         _c("peer_unseen", BOOL, "", "since the first copy, the sender acknowledged bytes of the receiver that were not captured"),
-        _c("peer_repeats", BOOL, "", "the receiver also retransmits acknowledged data, even after a pure ACK if there was one"),
+        _c("peer_repeats", BOOL, "", "the receiver, too, repeats acknowledged data, and does not stop after a pure ACK of it"),
         _c("window_closed", BOOL, "", "the last window announced by the receiver is 0"),
         _c(
             "rest",
             I64,
             "ns",
-            "time without payload before the first copy, or before the message that the data answers; without copies, before "
-            "the receiver's close, otherwise before the last packet",
+            "time without payload before the first copy, or before the message that the data answers. Without copies: before the "
+            "receiver's close or, if it did not close, before the last packet that shows that the data was sent",
         ),
         _c(
             "message_continued",
@@ -408,7 +408,7 @@ UNACKNOWLEDGED = Table(
         _c("icmp_code", I32, "", "code of the error"),
         _n("icmp_mtu", I64, "bytes", "MTU that the error reports"),
         _c("frame", I64, "", "packet that ends the repetition: the ACK, or the last copy"),
-        _c("time", I64, "ns", "capture time as of which the row holds"),
+        _c("time", I64, "ns", "the row describes the state at this capture time"),
     ),
     subject="segments",
     at_packet=True,

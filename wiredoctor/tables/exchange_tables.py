@@ -28,8 +28,8 @@ _RESPONSE_BURSTS = (
         "pause_frames",
         LIST64,
         "",
-        "last packet before and first packet after a pause: first those of a pause of at least 1 s between head and body, then "
-        "those of the first pauses in the body (at most 6 frames)",
+        "last packet before and first packet after a pause, for at most three pauses: a pause of at least 1 s between head and "
+        "body, then the first pauses in the body",
     ),
     _c("pause_times", LIST64, "ns", "times of these packets"),
 )
@@ -61,7 +61,7 @@ _RESPONSE_PIECES = (
         I64,
         "ns",
         "how much longer the first body packet of an event stream was in transit than the previous packet, by the sender's "
-        "timestamps; null if these do not show it",
+        "timestamps; null if the timestamps do not show it",
     ),
     _c(
         "held_bursts",
@@ -123,7 +123,7 @@ EXCHANGES = Table(
         _c("connection", I64, "", "connection id"),
         _c("exchange", I32, "", "0-based index of the exchange in its connection"),
         _c("has_request", BOOL, "", "the request was captured; otherwise its columns are null or empty"),
-        _c("has_response", BOOL, "", "a final response was captured (or only an interim one)"),
+        _c("has_response", BOOL, "", "a response was captured: the final one, or only an interim one"),
         *_side("request", (_n("message", I64, "", "message id"), *MESSAGE_COLUMNS, *REQUEST_COLUMNS)),
         *_side("response", (_n("message", I64, "", "message id"), *MESSAGE_COLUMNS, *RESPONSE_COLUMNS)),
         *_side("response", (*_RESPONSE_BURSTS, *_RESPONSE_PIECES, *_RESPONSE_LIMITED)),
@@ -239,7 +239,7 @@ EXCHANGES = Table(
             "",
             "the connection was upgraded, and the last segment of either side ends with a WebSocket Close frame",
         ),
-        _c("final_at", I64, "ns", "capture time as of which the row holds"),
+        _c("final_at", I64, "ns", "the row describes the state at this capture time"),
         _c("at_capture_end", BOOL, "", "the row was written only because the capture ended"),
     ),
     writer="core/exchange_rows.py:ExchangeRows.write",
@@ -267,14 +267,14 @@ AS_OF = ("handshake", "both_directions", "gap_before", "rtt_client", "rtt_server
 `closes`.
 """
 
-_FINAL_AT = _c("final_at", I64, "ns", "capture time as of which the row holds")
+_FINAL_AT = _c("final_at", I64, "ns", "the row describes the state at this capture time")
 
 FINISHED_AT = "finished_at"
 """The name of the column of STORED_EXCHANGES that holds `final_at` of FINISHED_EXCHANGES."""
 
 FINISHED_EXCHANGES = Table(
     "exchanges",
-    "a request and its final response, as soon as the response is complete or will never be",
+    "a request and its final response, as soon as the response is complete or can no longer become complete",
     (*(c for c in EXCHANGES.columns if c.name not in _CLOSE), _FINAL_AT),
 )
 """The table `exchanges` as rules read it; events after an exchange are in `closes`."""

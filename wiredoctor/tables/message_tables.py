@@ -49,7 +49,7 @@ MESSAGE_COLUMNS = (
         "bytes",
         "stream offset after the last captured byte of the message; null until the message is complete",
     ),
-    _n("ack", I64, "bytes", "stream offset of the peer acknowledged by the packet that completes the header section"),
+    _n("ack", I64, "bytes", "offset in the peer's stream that the packet with the end of the header section acknowledges"),
 )
 
 REQUEST_COLUMNS = (
@@ -135,10 +135,10 @@ BURSTS = Table(
             "pause_waited",
             BOOL,
             "",
-            "according to the timestamps (RFC 7323), the segment after the pause left its sender after half of the pause, "
-            "minus a round trip, or later; or the sender's clock is unknown",
+            "according to the timestamps (RFC 7323), the sender waited for at least half of the pause, minus a round trip, "
+            "before it sent the segment after the pause; also true if the sender's clock is unknown",
         ),
-        _c("pause_application", BOOL, "", "the application caused the pause: the five columns above are true"),
+        _c("pause_application", BOOL, "", "the application caused the pause: all columns from `pause_acknowledged` on are true"),
         _n(
             "pause_late",
             I64,

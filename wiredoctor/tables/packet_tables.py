@@ -25,7 +25,7 @@ CAPTURES = Table(
         _c("clock_step_worst", I64, "ns", "largest of these time differences"),
         _c("clock_step_frame", LIST64, "", "first five packets with an earlier timestamp"),
         _c("clock_step_time", LIST64, "ns", "times of `clock_step_frame`"),
-        _c("clock_step_frame_before", LIST64, "", "packets before those five, on the same interfaces"),
+        _c("clock_step_frame_before", LIST64, "", "for each of those five, the previous packet on its interface"),
         _c("clock_step_time_before", LIST64, "ns", "times of `clock_step_frame_before`"),
         _c("sorted", BOOL, "", "the file is far from time order and was sorted: frames have the numbers after reordercap(1)"),
         _c("shuffled", I64, "", "number of packets that were out of order in the file and were sorted by time"),

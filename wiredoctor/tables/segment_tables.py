@@ -60,7 +60,7 @@ SEGMENTS = Table(
             "duplicate_ack",
             BOOL,
             "",
-            "duplicate ACK: a pure ACK of nothing new with an unchanged window while data was in flight",
+            "duplicate ACK: a pure ACK that acknowledges nothing new and leaves the window unchanged, while data was in flight",
         ),
         _c("acked_bytes", I64, "bytes", "number of bytes of the other direction that the packet newly acknowledges"),
         _c(
@@ -84,9 +84,9 @@ SEGMENTS = Table(
             "small",
             BOOL,
             "",
-            "payload below the MSS that does not fill the receiver's window; for an offload super-segment: its end",
+            "payload below the MSS that does not fill the receiver's window; an offload super-segment counts if its end is small",
         ),
-        _c("small_start", BOOL, "", "like `small`, but for an offload super-segment its beginning (never small)"),
+        _c("small_start", BOOL, "", "like `small`, but never true for an offload super-segment: its beginning is not small"),
         _c("in_flight_before", I64, "bytes", "bytes sent by this side and not yet acknowledged, before this segment"),
         _c("in_flight", I64, "bytes", "bytes sent by this side and not yet acknowledged, after this segment"),
         _n("window_room", I64, "bytes", "room in the receiver's window before this segment; null while no window is known"),
@@ -248,7 +248,7 @@ HTTP_COLUMNS = frozenset(
 
 PIECES = Table(
     "pieces",
-    "bytes of a stream when they were first captured; in the order of their offsets they are what a side sent",
+    "bytes of a stream when they were first captured; all pieces in order of offset are the stream that a side sent",
     (
         _c("connection", I64, "", "connection id"),
         _c("direction", I8, "", "direction in which the bytes were sent"),
