@@ -138,7 +138,7 @@ BURSTS = Table(
             "according to the timestamps (RFC 7323), the sender waited for at least half of the pause, minus a round trip, "
             "before it sent the segment after the pause; also true if the sender's clock is unknown",
         ),
-        _c("pause_application", BOOL, "", "the application caused the pause: all columns from `pause_acknowledged` on are true"),
+        _c("pause_application", BOOL, "", "the application caused the pause: `pause_acknowledged` to `pause_waited` are true"),
         _n(
             "pause_late",
             I64,

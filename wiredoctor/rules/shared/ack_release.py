@@ -73,12 +73,11 @@ LARGEST_PATH = 9_000
 _WINDOWS = " If the receiver runs Windows, setting TcpAckFrequency to 1 there (registry, per interface) ends the delay too."
 
 _UNREAD = (
-    " The payload is not readable HTTP, so the ends of messages are unknown. That more data was pending is inferred from the "
-    "segment that was sent when the ACK came. If the application wrote that segment later than the previous one, the segment "
-    "waited for less time."
+    " The payload is not readable HTTP, so the ends of messages are unknown. A segment was sent as soon as the ACK arrived, so "
+    "more data was probably pending. If the application wrote it some time after the first write, the wait was shorter."
 )
 
-_AT_MOST = " If they were written some time after the first write, they waited for less time."
+_AT_MOST = " If they were written some time after the first write, the wait was shorter."
 """The text that is used if the held-back segment may have been written later than the first write.
 
 This is so for event streams, for small writes, and if the ends of messages are unknown.

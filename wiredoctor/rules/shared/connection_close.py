@@ -10,8 +10,8 @@ from wiredoctor.tables import MILLISECOND, SECOND
 IDLE = Threshold("1 s", "no common server has a shorter idle timeout; an earlier close belongs to the response")
 DECIDED = Threshold(
     "1 s",
-    "a packet that comes this long after the close (or two round trips, if longer) may still make it a "
-    "keep-alive-race; if the capture ends sooner, confidence is lower",
+    "a packet up to this time after the close (or two round trips, if longer) may show that it was a keep-alive-race "
+    "instead; if the capture ends sooner, confidence is lower",
     most="1 s",
 )
 

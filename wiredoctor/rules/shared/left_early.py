@@ -32,7 +32,7 @@ REFUSED = Threshold(
     "1 s", "the time, or two round trips if longer, within which an RST that follows the response is a reaction to it"
 )
 TIMEOUT_SHARE = Threshold(
-    "2 %", "the tolerance for a common timeout; timers are late by less, so a closer time is not a coincidence"
+    "2 %", "the tolerance for a common timeout: a timer is late by less, and so close a match is no coincidence"
 )
 TIMEOUT_NEAR = Threshold("200 ms", "the maximum of that tolerance: for long timeouts 2 % would be seconds")
 

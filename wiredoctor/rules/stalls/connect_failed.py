@@ -199,7 +199,7 @@ RULE = Rule(
 SYNS = Threshold("3 SYNs", "fewer SYNs prove nothing: two may be lost on a bad path, and some scanners send only one")
 PATIENCE = Threshold(
     "30 s",
-    "no answer may come for this long after the last SYN; this is longer than any answer takes, and than the pauses "
+    "the minimum time without an answer after the last SYN; it is longer than any answer takes, and than the pauses "
     "between the first five SYNs of Linux",
 )
 AT_THE_END = Threshold(
@@ -214,12 +214,14 @@ LONE = Threshold(
 )
 MANY_SERVERS = Threshold(
     "20 servers",
-    "a client that fails at more addresses and ports is looking for open ones; its attempts are reported as one finding",
+    "a client that fails at more addresses and ports than this is looking for open ones; its attempts are one finding",
 )
 MANY_CLIENTS = Threshold(
-    "20 clients", "if more clients fail at one server, the server is the common cause; they are reported as one finding"
+    "20 clients", "if more clients than this fail at one server, the server is the common cause; they are reported as one finding"
 )
-MANY_TIMES = Threshold("100 connections", "if more connections of a client to one server fail, they are reported as one finding")
+MANY_TIMES = Threshold(
+    "100 connections", "if more connections than this from a client to one server fail, they are reported as one finding"
+)
 NEXT_ADDRESS = Threshold("300 ms", "a client that knows another address tries it at once, or after 250 ms (RFC 8305 section 8)")
 NEXT_WAIT = Threshold(
     "1 s", "if a client tries the other address only after this time, a user has waited, so the finding is a warning"
@@ -424,7 +426,7 @@ def _evidence() -> pl.Expr:
     quoting = pl.format("{} sends {}, and quotes the SYN", "router", "said")
     answer = (
         pl.when(c("failed_as") == _CLOSED_AT_ONCE)
-        .then(pl.lit("the server's RST, without any data of it"))
+        .then(pl.lit("the server's RST, before it sent any data"))
         .when(c("error").is_null())
         .then(pl.lit("an RST that acknowledges the SYN"))
         .otherwise(quoting)

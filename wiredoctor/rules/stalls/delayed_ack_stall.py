@@ -90,7 +90,7 @@ RULE = Rule(
         Advice(
             "server",
             "IIS|Microsoft",
-            "IIS, ISAPI and .NET: write responses in large buffers, asynchronously, the next before the last is done.",
+            "IIS, ISAPI and .NET: write responses in large buffers, asynchronously, and begin a write before the last one ends.",
         ),
         Advice("client", r"MSIE|\.NET|Microsoft", ".NET: send the body in large buffers, or with asynchronous writes."),
     ),

@@ -137,7 +137,7 @@ RULE = Rule(
         "tail": "The {side} held back the end of its {what} for {delay}: Nagle's algorithm met a delayed ACK",
         "write-write-read": "The {side} held back a small write for {delay}: Nagle's algorithm met a delayed ACK",
         "probe-released": "The {side} held back a small write for {delay} until a timer expired: Nagle's algorithm, and no ACK",
-        "corked": "The {side} held back the end of its {what} for {delay}: TCP_CORK was not taken off",
+        "corked": "The {side} held back the end of its {what} for {delay}: TCP_CORK was not cleared",
     },
     message={
         "head-body-split": "The {side} sent the head of its {what} ({sent_bytes:,} bytes) alone and held back the body." + _WHY,
@@ -153,9 +153,9 @@ RULE = Rule(
         "tail": "Let the {side} set TCP_NODELAY on its sockets, or give them a send buffer that holds a whole message.{receiver}",
         "write-write-read": "Let the {side} collect what belongs together and write it once (a buffer, writev, TCP_CORK)," + _OR,
         "probe-released": "Let the {side} collect what belongs together and write it once (a buffer, writev, TCP_CORK)," + _OR,
-        "corked": "Let the {side} take the cork off after the last write of a message: setsockopt TCP_CORK 0 (TCP_NOPUSH 0 on "
-        "BSD and macOS), or no MSG_MORE on the last send. Setting TCP_NODELAY while the socket is corked does not send what "
-        "is held.",
+        "corked": "Let the {side} clear TCP_CORK (TCP_NOPUSH on BSD and macOS) with setsockopt after the last write of a "
+        "message, or leave out MSG_MORE on the last send. Setting TCP_NODELAY does not send the held data while the socket is "
+        "corked.",
     },
     display_filter="tcp.stream == {connection} && frame.number in {{{frames}}}",
     references=(

@@ -150,7 +150,7 @@ LONG_SPAN = Threshold(
 GAVE_UP = Threshold("3 copies", "this many copies are enough if the sender then gave up")
 NEVER_CAME = Threshold(
     "3 s",
-    "packets ahead of the gap must be seen for this long without the missing data arriving; Linux has sent it four times by then",
+    "packets after the gap must be seen for this long without the missing data; Linux has sent that data four times by then",
 )
 AGAIN_SPAN = Threshold(
     "800 ms", "copies of acknowledged data must be spread over at least this time; on Linux three come within 1.4 s of the first"

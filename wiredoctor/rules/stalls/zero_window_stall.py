@@ -116,10 +116,10 @@ PROBES = Threshold(
     "at least this many probes must be sent to a window that never opened; a single small segment may be a reply to "
     "a stray segment",
 )
-PROBED = Threshold("1 s", "a single probe is enough if it comes this long after the window closed")
+PROBED = Threshold("1 s", "a single probe is enough if the window stayed closed for at least this long")
 FIRST_PROBE = Threshold(
     "3 s",
-    "a sender with data probes the window within this time; a later one, on a connection without HTTP, is a keep-alive probe",
+    "a sender with data probes the window within this time; a later probe, on a connection without HTTP, is a keep-alive probe",
 )
 OWN_PACE = Threshold(
     "60 s", "a player that reads 2 MB of 256 kbit/s audio at a time pauses for this long; a longer pause may be a fault"
