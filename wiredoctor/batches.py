@@ -93,7 +93,7 @@ class Kind(NamedTuple):
     places: Mapping[str, str]
     """For each cell that refers to the rows of another data frame (in Batch.parts), the name of that data frame.
 
-    Such a cell contains row numbers minus one, because -1 (row 0) stands for "no value".
+    The numbers in such a cell begin at -1, which refers to the first row of the data frame and means "no value".
     """
 
     @classmethod
@@ -156,9 +156,9 @@ class Batch:
         return values[series(numbers.astype(np.uint32))]
 
     def of_part(self, part: str, name: str, cell: str) -> pl.Series:
-        """Return, for each row, a value of column `name` of the data frame `part`: that of the row whose number is in `cell`.
+        """Return column `name` of the data frame `part` as a column of this batch. `cell` has the number of the row to use.
 
-        Row numbers in the cell begin at -1: -1 refers to the first row of the data frame, which means "no value".
+        The numbers in `cell` begin at -1, which refers to the first row of the data frame and means "no value".
         """
         return self.of_rows(self.parts[part][name], cell)
 
@@ -323,9 +323,9 @@ def join(batches: Sequence[Batch]) -> Batch:
 
 
 class View:
-    """The rows of batches as a table, with those methods of a data frame that rules use.
+    """The rows of batches as a table. It has only the methods of a data frame that rules use.
 
-    `names`: for each column of the table, the name of the column in the batches.
+    `names` maps the columns of the table to the columns of the batches.
     """
 
     def __init__(self, batches: Sequence[Part | _BatchSlice], table: Table, names: Mapping[str, str] | None = None) -> None:
@@ -334,7 +334,7 @@ class View:
         self.names: Mapping[str, str] = {column.name: column.name for column in table.columns} if names is None else names
         self.height = sum(batch.height for batch in batches)
         self._made: dict[str, pl.Series] = {}
-        """The columns created so far, kept only for few rows, because then creating a column takes longer than a query."""
+        """The columns created so far. They are only kept if rows are few: creating a column then takes longer than a query."""
 
     def select(self, names: Sequence[str]) -> pl.DataFrame:
         """Return a data frame with these columns."""

@@ -20,7 +20,7 @@ LOOSE = SECOND // 4
 
 SAME_CLOCK = 5 * SECOND
 """The maximum offset in ns that fewer than ENOUGH lines can prove. A few lines may agree on a larger one by chance, because
-requests repeat. For the offset of a time zone, fewer lines are enough.
+requests repeat. They only prove a larger one if it is the offset of a time zone and all lines agree on it.
 """
 
 ENOUGH = 3
@@ -51,8 +51,9 @@ def find_offset(lines: Sequence[int], differences: Sequence[int], unit: int) -> 
     """Return the most frequent offset of a log's clock; None if no line supports one. If several are equally frequent, return
     the one nearest to 0.
 
-    `lines` and `differences`: for each pair of a line and an exchange that may be the same request, the number of the line, and
-    the line's time minus the exchange's (ns). `unit`: the precision of the log's times in ns; smaller digits are cut off.
+    Both lists have one element per pair of a line and an exchange that may be the same request. `lines`: the line's number.
+    `differences`: the line's time minus the exchange's (ns). `unit`: the precision of the log's times in ns; the log omits
+    smaller digits.
     """
     if not len(lines):
         return None

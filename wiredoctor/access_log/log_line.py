@@ -9,10 +9,10 @@ from wiredoctor.text.regex import Regex
 from wiredoctor.text.time_of_day import SECOND, LogTime, parse_log_time
 
 Moment = Literal["start", "response", "end", ""]
-"""The event whose time a line has: the start or the end of the request, or the start of the response; "" if unknown."""
+"""The event to which the time of a line refers: start or end of the request, or start of the response; "" if unknown."""
 
 LATEST = 1 << 62
-"""The maximum of times since 1970 and of durations, in ns: sums of them still fit in 64 bits."""
+"""A limit in ns for times since 1970 and for durations. The sum of two values below it fits in 64 bits."""
 
 
 class LogLine(NamedTuple):

@@ -15,8 +15,8 @@ SKEW = SECOND
 """The maximum difference in ns between the time of a line and that of its exchange."""
 
 MAX_LINES = 1_000_000
-"""The maximum number of lines from which the clock offset is determined. All lines about failed or slow requests are matched with
-exchanges, later ones too.
+"""The maximum number of lines from which the clock offset is determined. It does not limit how many lines are matched with
+exchanges.
 """
 
 MAX_PAIRS = 200_000
@@ -28,8 +28,9 @@ LATE = SECOND // 10
 """The tolerance in ns for lines that are written late: the time of a line may be later than its event by this much."""
 
 _MAX_OUTSIDE = SECOND // 10
-"""The maximum time in ns between the start of a proxy's exchange with its client and that of the forwarded request. The same
-limit applies to their ends.
+"""The maximum time in ns from the start of a proxy's exchange with its client to the start of its exchange with the server.
+
+The same maximum applies to the time from the end of the exchange with the server to the end of the exchange with the client.
 """
 
 _CLIENT_CLOSED = (0, 499, 460)
@@ -70,7 +71,7 @@ class CapturedExchange(NamedTuple):
 class Match(NamedTuple):
     """A line of a log and the exchange that it describes, which is None if there is no match.
 
-    `outside`: the line is not from the time of the captures.
+    `outside`: the time of the line is before or after all captured exchanges.
     """
 
     line: LogLine
@@ -130,7 +131,7 @@ class ExchangeIndex:
             self.last = one.end if self.last is None else max(self.last, one.end)
 
     def of_line(self, line: LogLine) -> SameRequest:
-        """Return the exchanges with the same method and target as a line. If the line has no query, the query does not count."""
+        """Return the exchanges with the same method and target as a line. If the line has no query, ignore queries."""
         target = _origin_form(masked_target(line.target)) if line.target else ""
         known = self._by_request.get((line.method, target))
         return known or (NONE if "?" in target else self._by_request.get((line.method, f"{target}?"), NONE))
@@ -158,7 +159,7 @@ def match_lines(lines: Iterable[LogLine], index: ExchangeIndex, slow: int) -> Ma
 def _find_clock(lines: Sequence[LogLine], index: ExchangeIndex) -> tuple[Moment, Offset | None]:
     """Return which event the times in the log mean (the start or the end of an exchange), and the offset of the log's clock.
 
-    The event applies only to lines whose format does not define it. The offset is None if no line matches an exchange.
+    Use the event only for lines whose format does not define one. The offset is None if no line matches an exchange.
     """
     found: list[tuple[Moment, Offset]] = []
     for moment in ("end", "start"):

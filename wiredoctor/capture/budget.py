@@ -29,7 +29,7 @@ class Room(NamedTuple):
     remedy: str
 
     def sentence(self, name: str, read: int) -> str:
-        """Return the first sentence of a report if only `read` bytes of the input `name` could be unpacked."""
+        """Return the sentence for the top of a report that only `read` bytes of the input `name` could be unpacked."""
         name = "standard input" if name == "-" else readable(name)
         what = f"Only the first {_size(read)} of {name} were read" if read else f"Nothing of {name} was read"
         return f"{what}: {self.why}. {self.remedy}"
@@ -59,7 +59,7 @@ class Budget:
         return most if isinstance(most, Budget) else cls(most)
 
     def counts(self, *, compressed: bool) -> bool:
-        """Return whether the limit of this budget applies to compressed inputs or, if `compressed` is false, to pipes."""
+        """Return whether this budget limits an input. `compressed`: the input is a compressed file; otherwise it is a pipe."""
         return compressed or self.most is not None
 
     def room(self, *, compressed: bool) -> Room:

@@ -43,7 +43,7 @@ class ClockSteps:
         self.keep(step)
 
     def keep(self, step: Step) -> None:
-        """Store the frame of a step, and the step itself if few are stored, without counting it."""
+        """Store the frame of a step, and the step itself if fewer than SHOWN are stored. Do not count the step."""
         if len(self.first) < SHOWN:
             self.first.append(step)
         if len(self.frames) < MAX_KEPT:

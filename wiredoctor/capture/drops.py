@@ -23,15 +23,15 @@ _FIXED = 20
 MAX_COUNTS = 10_000
 """The maximum number of counts that are stored separately; after that, a new count replaces the last one of its interface."""
 _LARGEST = 1 << 48
-"""A count of packets that no interface reaches. A block with a count this large is treated as damaged."""
+"""A number of packets that is too large for any interface. A block with such a count is treated as damaged."""
 
 
 class Count(NamedTuple):
     """A running total of packets dropped on an interface.
 
-    `since`: the time of the previous total; None for the first. `until`: the time at which the total was read or, if that is
-    unknown or earlier, the time of the newest packet before it. Both times are in ns since the first packet. `received`: the
-    number of captured packets; 0 if unknown.
+    `since`: the time of the previous total; None for the first. `until`: the time at which the total was read, if known, but at
+    least the latest time of the packets before the total in the file. Both times are in ns since the first packet. `received`:
+    the number of captured packets; 0 if unknown.
     """
 
     interface: int

@@ -28,7 +28,7 @@ _LEAST = 24
 _SPARE = 32
 """The number of file descriptors left for the rest of the program, which uses 16 for tables, processes and outputs."""
 OPEN = 8
-"""The number of capture files that stay open, and of temporary files that are kept in case they are read again."""
+"""The maximum number of capture files that stay open. At most as many temporary files are kept in case they are read again."""
 _KEPT = 64 << 20
 """The maximum total size in bytes of the temporary files that are kept, not counting the two newest."""
 
@@ -123,7 +123,7 @@ class CaptureFile:
         self.key = object()
         """The key of this file among the open files.
 
-        The file itself as key would be a reference cycle and keep it open longer.
+        It is not the file itself, because a reference cycle would keep the file open longer.
         """
         self._opened = opened
         self._content: Content | None = None
@@ -171,10 +171,7 @@ class CaptureFile:
         return self._opened.plain(self)
 
     def head(self, size: int) -> tuple[bytes, str | None]:
-        """Return the first `size` unpacked bytes, and None.
-
-        If damage leaves fewer bytes, return those, and a description of the damage.
-        """
+        """Return the first `size` unpacked bytes, or a few more, and a description of damage in them or None."""
         with self.reopen() as file:
             return decompressed_head(file, size)
 

@@ -1,4 +1,4 @@
-"""Types for what the analysis knows about a capture besides its packets, for interfaces, and for unreadable files."""
+"""Data types: the properties of a capture, its interfaces, and errors for captures that cannot be read."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ def readable(name: str) -> str:
 class Interface(NamedTuple):
     """An interface on which packets were captured.
 
-    Timestamps in the file count `ticks` per second, and `seconds` must be added to them.
+    `ticks`: the number of timestamp units per second. `seconds`: the offset in seconds that is added to each timestamp.
     """
 
     link_type: int

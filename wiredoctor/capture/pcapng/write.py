@@ -40,8 +40,8 @@ def section(program: str, comments: Sequence[str] = ()) -> bytes:
 def interface(described: Interface, seconds: int = 0, fcs: int | None = None) -> bytes:
     """Return an Interface Description Block.
 
-    `seconds`: the time, in seconds since 1970, from which timestamps on the interface count nanoseconds. `fcs`: the length in
-    bits of the frame check sequence at the end of each packet, if known.
+    `seconds`: the offset in seconds that is added to each timestamp; timestamps are in ns. `fcs`: the length in bits of the
+    frame check sequence at the end of each packet, if known.
     """
     options: list[Option] = [(_RESOLUTION, b"\x09")]
     if described.name:
@@ -57,7 +57,7 @@ def interface(described: Interface, seconds: int = 0, fcs: int | None = None) ->
 def packet(number: int, ticks: int, data: bytes, length: int, options: bytes = b"") -> bytes:
     """Return an Enhanced Packet Block.
 
-    `number`: the number of the interface. `ticks`: the timestamp in ns, before the interface's offset in seconds is added.
+    `number`: the number of the interface. `ticks`: the timestamp in ns, without the offset of the interface.
     `length`: the length of the packet on the network in bytes. `options` are already encoded.
     """
     high, low, padding = ticks >> 32 & 0xFFFFFFFF, ticks & 0xFFFFFFFF, -len(data) & 3
