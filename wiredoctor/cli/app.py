@@ -23,7 +23,7 @@ HELP = ["-h", "--help"]
 VERSION = "--version"
 
 OPTIONS = {*HELP, VERSION, pager.OPTION, "--install-completion", "--show-completion"}
-"""The options of the program itself, which are given without a command."""
+"""The options of the program itself. They are given without a command."""
 
 MAX_COLUMNS = 200
 """The maximum width of help texts, because longer lines are hard to read."""
@@ -48,7 +48,7 @@ COMMANDS = {
 """One line of help for each command, by its name."""
 
 _MODULES = {"run": "run_program"}
-"""The names of the modules that are not called like their command, by command."""
+"""The module of each command whose module has another name than the command."""
 
 
 class _CloseSuggestions:
@@ -156,7 +156,7 @@ def common(
 
 
 def with_plain_arguments(command: Any) -> Any:
-    """Make the help of a command show CAPTURE... like other programs; Typer shows {CAPTURE}... and <list[str]>."""
+    """Make the help of a command show an argument as CAPTURE..., without the braces and the type <list[str]> that Typer adds."""
     for parameter in command.params:
         if parameter.param_type_name == "argument":
             _write_plainly(parameter)

@@ -9,7 +9,7 @@ from wiredoctor.cli.exit_codes import UsageError
 ALL = "any"
 
 SECONDS = 1.0
-"""The duration in seconds of counting packets on each interface."""
+"""The time in seconds for which the packets of each interface are counted."""
 
 
 def choose_interface() -> str:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from wiredoctor.report.filter import Filter
 
 SLOW_FROM = 50_000
-"""The minimum number of packets for a warning that the core is interpreted, which then takes seconds longer."""
+"""From this number of packets on, a warning is printed if the core is interpreted, because that takes seconds longer."""
 
 MAX_FILES = 65_536
 
@@ -50,7 +50,7 @@ def combine_request(
     baseline: str | None = None,
     known: frozenset[str] | None = None,
 ) -> Request:
-    """Combine the command line with the configuration. The command line takes precedence, but each may exclude rules.
+    """Combine the command line with the configuration. The command line takes precedence; rules excluded by either are excluded.
 
     `settings`: all settings except the rules and their thresholds. `known`: the fingerprints of the baseline, if they were
     already read. Raise UsageError if a rule, a threshold or the baseline is invalid.

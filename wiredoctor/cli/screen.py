@@ -27,13 +27,13 @@ REFRESH = 1.0
 
 
 LONG, SELDOM = 5.0, 60.0
-"""The minimum lag of the analysis in seconds that is reported, and the minimum number of seconds between two reports of it."""
+"""The lag of the analysis (s) from which it is reported, and the minimum time (s) between two such reports."""
 
 AGAIN = 5.0
 """The minimum number of seconds between two lines about one problem."""
 
 REMEMBERED = 1_000_000
-"""The number of printed findings that are remembered at least, so they are not printed again at the end. Each takes 8 bytes."""
+"""At least this many printed findings are remembered, so they are not printed again at the end. Each takes 8 bytes."""
 
 
 class View(Protocol):

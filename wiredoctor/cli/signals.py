@@ -1,4 +1,4 @@
-"""End on a signal in any state, with one line on standard error, and with 128 plus the signal's number as the exit code.
+"""End the process on a signal at any time, with one line on standard error and exit code 128 plus the signal's number.
 
 `watch` is called before any large import. While modules load, there is nothing to clean up, and the import could swallow an
 exception, so the process ends immediately. While a command runs, a signal raises Interrupted, so temporary folders, files and

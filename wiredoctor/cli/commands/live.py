@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     from wiredoctor.report.terminal.terminal import Terminal
 
 LOOK = 1.0
-"""Seconds without packets after which the display shows that there are none."""
+"""After this many seconds without a packet, the display shows that no packets come."""
 
 
 _ENDS = ("stopped", "duration", "packets", "end")

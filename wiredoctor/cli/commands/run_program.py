@@ -319,8 +319,8 @@ def _no_connection(program: Supervisor, *, isolate: bool) -> str:
 def _own_connections(report: Report, program: Supervisor) -> tuple[int, ...]:
     """Return the ids of the program's connections.
 
-    If the local port of a connect(2) call is unknown, the call is matched to the next connection to its destination that no other
-    call is matched to.
+    If the local port of a connect(2) call is unknown, the call is matched to the next connection to its destination. A
+    connection is matched to only one call.
     """
     assert report.scan_connections is not None
     columns = ("connection", "client", "server", "start")
