@@ -26,13 +26,13 @@ LEAST_OF_TAIL = 100
 LEAST_P95 = 20
 
 ERROR = 0.01
-"""The probability of reporting any difference that does not exist, over all endpoints of a comparison."""
+"""The maximum probability that a comparison reports a difference that does not exist, for all endpoints together."""
 
 WORTH = 1_000_000
 """The smallest difference in ns that is reported, because changes in the machine's load cause smaller ones."""
 
 _EXACT = 4_000
-"""The maximum total of counts for adding hypergeometric terms one by one."""
+"""The maximum number of hits for which `rates_differ` computes an exact probability; above it, an approximation is used."""
 
 
 def spread(values: Array) -> Spread | None:

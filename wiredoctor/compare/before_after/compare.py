@@ -19,10 +19,10 @@ CHANCE = 0.05
 """The maximum probability that a side lacks a finding by chance; above it, the status of the finding is uncertain."""
 
 ENOUGH = 20
-"""The number of exchanges with an endpoint that suffices for a rule that reports one finding for all of them.
+"""The number of exchanges with an endpoint that proves a problem absent. For rules with one finding for all exchanges of it.
 
-If one side lacks such a finding although it has this many exchanges, the problem is absent there. If the side with the finding
-has fewer exchanges, that smaller number suffices on the other side, too.
+If a side has this many exchanges but no finding, the problem is absent there. If the side with the finding has fewer exchanges,
+that smaller number suffices on the other side, too.
 """
 
 COUNTED = frozenset(("connect-failed", *FAILURES))
@@ -159,10 +159,9 @@ class _Place(NamedTuple):
 
 
 def _chances(finding: Finding, hits: tuple[int, int], both: _Sides) -> tuple[Of, _Place, tuple[int, int]]:
-    """Return how often a finding could have occurred before and after, preceded by what these numbers count.
+    """Return how often a finding could have occurred, as (unit, unit in words, (number before, number after)).
 
-    The result has three values: the name of what is counted, the same in words, and the two numbers. hits: how often the finding
-    occurred before and after.
+    hits: how often the finding occurred before and after.
     """
     if finding.server is None and finding.connection is None:
         return "captures", _Place("capture", ""), (len(both.before.source.captures), len(both.after.source.captures))
@@ -203,8 +202,8 @@ def _status(
 ) -> tuple[Status, str]:
     """Return the status of a finding, and why that status is uncertain; the text is empty if it is certain.
 
-    counts: the occurrences before and after. chances: how often the finding could have occurred before and after. place: what
-    could have had it, in words. summary: its rule reports one finding for all exchanges with an endpoint.
+    counts: the occurrences before and after. chances: how often the finding could have occurred before and after. place: the
+    unit of `chances` in words. summary: the rule reports one finding for all exchanges with an endpoint.
     """
     if all(counts):
         return "stayed", ""
@@ -222,9 +221,9 @@ def _excuse(
 ) -> str:  # fmt: skip
     """Return why a finding may be missing on one side although nothing changed; empty if there is no reason.
 
-    hits: how often the finding occurred on the side that has it. there: how often it could have occurred on that side. elsewhere:
-    how often it could have occurred on the other side. place: what could have had it, in words. other, name: the other side, and
-    its name ("before" or "after"). summary: the rule reports one finding for all exchanges with an endpoint.
+    hits: how often the finding occurred on the side that has it. there, elsewhere: how often it could have occurred on that side
+    and on the side without it. place: the unit of these two numbers in words. other: the side without the finding. name: "before"
+    or "after", the name of `other`. summary: the rule reports one finding for all exchanges with an endpoint.
     """
     if rule not in other.checked:
         return f"{name} was not checked by this rule, or had nothing to check"

@@ -29,7 +29,7 @@ Place = tuple[str | None, str, str]
 
 
 class Pair(NamedTuple):
-    """The durations of the exchanges with one endpoint on one side (ns, sorted), and the number of its requests."""
+    """The exchanges with one endpoint on one side: their durations (ns, sorted), and the number of requests."""
 
     total: Array
     server_time: Array
@@ -38,10 +38,11 @@ class Pair(NamedTuple):
 
 @dataclass
 class Times:
-    """The durations of one side by endpoint, and its numbers of requests and of upgrades by server.
+    """The exchanges of one side.
 
-    shown: the path with `#` in place of numbers, by method and path without numbers. for_people: the request with "(masked)" in
-    place of masks, by the same keys. left_out: the number of endpoints that are not compared.
+    endpoints: the durations by endpoint. servers: the number of requests by server. upgrades: the number of responses with status
+    101 by server. shown: the path with `#` in place of numbers, by method and path without numbers. for_people: the request with
+    "(masked)" in place of masks, by the same keys. left_out: the number of endpoints that are not compared.
     """
 
     endpoints: dict[Place, Pair]

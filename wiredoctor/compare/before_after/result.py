@@ -60,9 +60,11 @@ class FindingChange:
     """The findings with one fingerprint, before and after.
 
     before, after: the number of occurrences; for the rules in FAILURES, the number of failures. chances_before, chances_after:
-    how often the finding could have occurred; None if unknown. of: what these two numbers count. Exchanges are those with the
-    endpoint or, if the finding has no request, those with the server. Connections are those with the server. delay_before,
-    delay_after: the total time lost. why: the reason if the status is uncertain, otherwise empty.
+    how often the finding could have occurred; None if unknown. of: the unit of these two numbers. delay_before, delay_after: the
+    total time lost. why: the reason if the status is uncertain, otherwise empty.
+
+    "exchanges" in `of` are the exchanges with the endpoint, or with the server if the finding has no request. If a report does
+    not contain its exchanges, they are all exchanges. "connections" are the connections to the server.
     """
 
     status: Status

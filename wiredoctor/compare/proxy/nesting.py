@@ -62,8 +62,8 @@ def match_nested(front: pl.DataFrame, back: pl.DataFrame, apart: int) -> Nested:
     """Match the exchanges at the back with those at the front; both have the columns COLUMNS.
 
     apart: the time (ns) of the first packet at the back minus that of the first packet at the front, each by its own clock. The
-    candidates for a back exchange are the front exchanges with the same method and target that were open when it began. Targets
-    are also the same if the proxy rewrote all of them in one way. The match is the oldest candidate that has no match yet. If all
+    candidates for a back exchange are the front exchanges with the same method and target that were open when it began. If the
+    proxy rewrote targets, the rewritten ones are compared. The match is the oldest candidate that has no match yet. If all
     candidates have one, the back exchange counts as a retry of the newest candidate.
     """
     groups = _groups(front, back)

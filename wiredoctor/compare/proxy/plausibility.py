@@ -65,7 +65,7 @@ def find_contradictions(front: pl.DataFrame, back: pl.DataFrame, owner: Array, s
 
 
 def is_significant(result: Proxied, front: ProxySide, back: ProxySide) -> bool:
-    """Return whether two captures are certainly the two sides of a proxy, in case the user did not say so.
+    """Return whether two captures are certainly the two sides of a proxy. Used if the user did not say that they are.
 
     Equal methods and targets are not enough. Matching times are not enough either if one clock may be shifted freely. Therefore
     the clocks must agree without a shift, and each exchange at the back must lie within its match at the front.

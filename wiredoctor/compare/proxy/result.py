@@ -23,7 +23,7 @@ FOR_PEOPLE = {
     "request_target": "target_for_people",
     "request_host": "host_for_people",
 }
-"""Columns of exchanges, each with the name of its copy for people, which shows masked parts as (masked)."""
+"""For some columns of exchanges, the name of a copy for people, in which masked parts are shown as (masked)."""
 
 MAX_APART = 3600.0
 """The maximum clock difference in seconds. A larger one usually means different time zones or times of capture."""
@@ -44,8 +44,8 @@ class Side:
 class Rewritten:
     """A kind of change that the proxy makes to messages, with the received and the forwarded value.
 
-    exchanges: the number of exchanges with this change. The connections and exchanges that are named are those of the first
-    change.
+    exchanges: the number of exchanges with this change. front_connection to back_exchange: the ids of the first exchange with
+    this change.
     """
 
     message: Literal["request", "response"]

@@ -13,7 +13,7 @@ Change = tuple[str, str, str]
 
 
 FORM, PATH = "form of the target", "beginning of the path"
-"""The names of changes to the target. They make a match of two requests less certain, because equal targets show a match."""
+"""The names of changes to the target. A match of requests with different targets is less certain."""
 
 
 class Message(NamedTuple):

@@ -35,7 +35,7 @@ MAX_STEPS = 16
 _TURNS = 60
 
 _STUDENT = (0.0, 636.6, 31.6, 12.92, 8.61, 6.87, 5.96, 5.41, 5.04, 4.78, 4.59, 4.44, 4.32, 4.22, 4.14)
-"""The values that Student's t exceeds on either side with probability 0.001, by degrees of freedom."""
+"""The two-sided critical values of Student's t for a probability of 0.001, by degrees of freedom."""
 
 
 @dataclass(frozen=True)
@@ -144,7 +144,7 @@ def fit_lines(points: Points) -> list[Line]:
 
 
 def _reach(points: Points, begin: int) -> int:
-    """Return the end (index) of the longest run of points that begins at `begin` and that a single line fits."""
+    """Return the end (index) of the longest run of points from `begin` on that a single line fits."""
     total = len(points.time)
     if _fits(points.part(begin, total)):
         return total

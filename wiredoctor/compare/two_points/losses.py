@@ -74,7 +74,7 @@ def _beyond(wire: Wire, second: bool, chosen: Array, moment: Array) -> tuple[Arr
 
     That is possible if the other capture has no earlier (or no later) packet of the same direction, and if the observed delays
     allow it. chosen: the rows of the packets. second: True if they are in the second capture. moment: the times at which they
-    passed this point, by the clock of the other one.
+    were captured, by the clock of the other capture.
     """
     rows, other = (wire.b, wire.one) if second else (wire.a, wire.two)
     matched = (wire.back if second else wire.partner) != NOBODY

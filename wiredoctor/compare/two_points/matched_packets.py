@@ -60,7 +60,7 @@ class Wire:
         return times + self.ahead(times) - self.apart
 
     def delays(self, forward: bool) -> Array:
-        """Return the transit times (ns) between the points of all packets that both captures have in one direction.
+        """Return how long (ns) the packets of one direction that both captures have took from one point to the other.
 
         forward: True for packets that pass the first point first.
         """

@@ -19,7 +19,7 @@ SHAPE = FIN | SYN | RST | ACK
 """The flags that must be equal. PSH may move when segments are split or joined, and routers may set the ECN flags."""
 
 MAX_CELLS = 1 << 16
-"""The maximum product of the lengths of two lists of equal packets that are matched optimally."""
+"""Two lists of equal packets are matched optimally if the product of their lengths is at most this."""
 
 NOBODY = -1
 
@@ -92,7 +92,7 @@ def _alone(keys: Array) -> Array:
 
 
 def match_rest(one: Rows, two: Rows, partner: Array, expected: Array) -> None:
-    """Match packets that have identical copies, keeping the order of copies, as near to their expected times as possible.
+    """Match packets that have identical copies. Copies keep their order, and are as near to the expected times as possible.
 
     `partner` is filled in: for each row of the first capture, the matching row of the second, or NOBODY. `expected`: when each
     packet of the first capture should pass the other point, in ns of the clock there.

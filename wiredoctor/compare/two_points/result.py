@@ -13,14 +13,15 @@ from typing import Literal
 from wiredoctor.findings import Severity
 
 Where = Literal["client", "server"]
-"""The side of the client or of the server. For a capture, it is the side that it is nearer to."""
+"""The client or the server. A capture made nearer to the client is called the client's, the other one the server's."""
 
 OneSidedKind = Literal["lost", "lost-or-not-recorded", "not-recorded", "injected", "outside"]
 """The reason why a packet is in only one of the captures.
 
 lost: it passed the first point, and later packets show that it did not reach the second. lost-or-not-recorded: it was lost, or
-the other capture lacks it, and nothing shows which (an ACK without data). not-recorded: it passed the point whose capture does
-not have it. injected: its apparent sender did not send it. outside: the other capture had not begun, or had ended.
+it passed the second point and was not captured there; nothing shows which (an ACK without data). not-recorded: it passed the
+point whose capture does not have it. injected: its apparent sender did not send it. outside: the other capture had not begun,
+or had ended.
 """
 
 HowMatched = Literal["addresses", "rewritten-addresses", "rewritten-numbers"]

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from wiredoctor.compare.two_points.matched_packets import Wire
 
 MAX_PIECES = 4_000_000
-"""The maximum number of pieces into which segments are cut where segments of the other capture begin or end.
+"""The maximum number of pieces per capture. Segments are cut into pieces where segments of the other capture begin or end.
 
-Segments beyond it stay unmatched.
+When the maximum is reached, the remaining segments stay unmatched.
 """
 
 
