@@ -125,7 +125,7 @@ def join_flights(
 
 
 def overtakes_body(reader: Reader, segment: Segment, previous: Previous) -> bool:
-    """Return whether a packet was captured before earlier bytes of its body. It may end a pause, like packets in order."""
+    """Return whether a packet was captured before earlier bytes of its body. Pauses before such packets count, too."""
     is_ahead = segment.opens_gap and previous.message != NEVER and not previous.ends_message
     return is_ahead and previous.message == reader.burst_message
 

@@ -1,8 +1,8 @@
 """Combine the packet records of several files into one capture, in time order like mergecap(1).
 
-Each step continues with the file whose next packet is the earliest; if times are equal, with the file that was named last. A file
-is opened when its first packet is due and closed after its last packet. In a rotated capture one file is open at a time, or two
-at a boundary.
+Each step continues with the file whose next packet is the earliest. If several packets have that time, it continues with the file
+that was named last. A file is opened when its first packet is due and closed after its last packet. In a rotated capture one file
+is open at a time, or two at a boundary.
 """
 
 from __future__ import annotations
@@ -102,7 +102,7 @@ class ChainFile:
         self.interface: i64 = -1
         """The interface number of the newest packet, as in the chain."""
         self.numbers: dict[int, int] = {}
-        """The chain's interface numbers, by the file's interface numbers; contains only interfaces that have occurred."""
+        """Maps an interface number in this file to the number in the chain; contains only interfaces that have occurred."""
 
 
 class ChainRecords(Records):
@@ -138,7 +138,7 @@ class ChainRecords(Records):
         self.waiting: dict[int, ChainFile] = {}
         self.damages: dict[int, str] = {}
         self.alike: dict[tuple[int, Interface], int] = {}
-        """The chain's interface numbers, by number and description in a file. Only used if `one_interface` is true."""
+        """Maps number and description of an interface in a file to its number in the chain. Only used with `one_interface`."""
         self.runs: FrameRuns = FrameRuns()
         self.newest_file: i64 = -1
         self.done: i64 = 0

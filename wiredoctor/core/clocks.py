@@ -118,7 +118,8 @@ def learn(own: Side, time: i64, stamp: i64) -> None:
 def is_too_long(clock: Clock, unit: i64, time: i64, stamp: i64) -> bool:
     """Return whether a tick length of `unit` ns is too long.
 
-    It is too long if more time passed by the sender's clock, with ticks of this length, than between the packets in the capture.
+    `stamp` is the TSval of a segment captured at `time` (ns). A tick length is too long if it makes the time since the first
+    TSval clearly longer than in the capture.
     """
     passed = time - clock.first_time
     return ticks(clock.first_stamp, stamp) * unit > passed + passed // 4 + SHORTEST + unit

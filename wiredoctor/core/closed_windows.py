@@ -59,7 +59,7 @@ def change_window(
 
 
 def close_again(window: ClosedWindow) -> None:
-    """Mark a window as closed again: it was announced as open, but the receiver accepted none of the data that it had refused."""
+    """Mark a window as closed again: it was reopened, but its receiver has still accepted none of the refused data."""
     window.is_closed = True
     window.opened_frame = window.opened_time = NEVER
     if window.resumed_frame != NEVER:

@@ -1,4 +1,4 @@
-"""The least strict thresholds of the enabled rules. The core writes no event rows beyond them, because no rule could use them.
+"""The least strict thresholds of the enabled rules. The core only writes event rows that meet them; no rule could use others.
 
 The fields equal those of wiredoctor.rule_engine.cutoffs.Cutoffs.
 """
@@ -46,7 +46,7 @@ class Cutoffs:
         A quarter of a round trip is added as tolerance.
         """
         self.min_stall: i64 = UNREACHABLE
-        """The minimum time without progress before the retransmission that ended it."""
+        """The minimum time without progress before the retransmission that ended the stall."""
         self.min_retransmission_delay: i64 = 50 * MILLISECOND
         """The minimum time without progress after which retransmissions are counted."""
         self.min_copies: i64 = UNREACHABLE

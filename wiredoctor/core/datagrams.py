@@ -1,4 +1,4 @@
-"""Reassemble IP fragments into datagrams, in a buffer whose positions continue after those of the capture."""
+"""Reassemble IP fragments into datagrams. Their bytes have positions from tables.SCRATCH on, above those of the capture file."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Datagrams:
         self.scratch: bytearray = bytearray()
         """A buffer with the addresses and the content of each datagram. Its first byte has the position tables.SCRATCH."""
         self.fragments: FragmentStore | None = None
-        """The fragments of incomplete datagrams. The module is only loaded when the first fragment arrives."""
+        """The fragments of incomplete datagrams; None until the first fragment, because few captures need this module."""
         self.tunnels: dict[int, None] = {}
         """Fragmented UDP datagrams that belong to tunnels, by a hash of addresses and identification.
 

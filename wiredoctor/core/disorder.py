@@ -27,7 +27,7 @@ MAX_PARTS: Final = 1 << 16
 FLOWS: Final = 1 << 16
 """The maximum number of connections whose newest packets are kept."""
 NEAR: Final = 1 << 24
-"""The maximum distance in sequence space of a packet that continues a connection; another connection's numbers are farther."""
+"""The maximum difference of sequence numbers in one connection; a larger one shows another connection on the same ports."""
 HALF: Final = 1 << 31
 
 
@@ -47,9 +47,9 @@ class Part:
         self.is_behind: bool = before is not None
         self.for_order: i64 = 0
         self.for_clock: i64 = 0
-        """The number of packet pairs that show that a clock was set back, because they are in the right order in the file.
+        """The number of packet pairs in the right order in the file whose times are in the wrong order: a clock was set back.
 
-        `for_order` counts the pairs that are in the wrong order in the file, so their times are right.
+        `for_order` counts the pairs that are in the wrong order in the file and have the right times.
         """
 
     def add(self, time: i64) -> None:

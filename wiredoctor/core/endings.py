@@ -246,9 +246,9 @@ def may_lack_response(talk: HttpConnection, request: Message | None) -> bool:
 
 
 def is_over_by(exchange: Exchange, deadline: i64) -> bool:
-    """Return whether only the response of an exchange may be incomplete at the deadline.
+    """Return whether the request of an exchange had ended by the deadline, or was not captured.
 
-    This is so if the exchange has no request, or one that had ended by then.
+    Only the response may then still be open.
     """
     if not exchange.request_done or exchange.began > deadline:
         return False

@@ -223,7 +223,7 @@ def settle_answer(reader: Reader, exchange: Exchange | None, is_answer: bool) ->
 def find_response_excess(reader: Reader, exchange: Exchange) -> str:
     """Return the name of the fault if the bytes after a complete response do not begin a new response.
 
-    Return "" if these bytes may have another reason.
+    Return "" if they may be no fault, for example if the response may answer a HEAD request.
     """
     response = exchange.response
     if response is None or response.reason != COMPLETE:
@@ -258,7 +258,7 @@ def answers_its_request(reader: Reader, exchange: Exchange) -> bool:
 def begins_message(reader: Reader, data: bytes) -> bool:
     """Return whether bytes look like the beginning of a message that cannot be parsed: truncated, or of another HTTP version.
 
-    A HomeKit accessory sends EVENT/1.0 messages, which no request asked for.
+    For example, a HomeKit accessory sends EVENT/1.0 messages without a request.
     """
     if reader.kind == RESPONSE:
         return data[:5] == b"HTTP/"[: len(data)] or data[:6] == b"EVENT/"[: len(data)]

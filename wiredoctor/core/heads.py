@@ -28,7 +28,7 @@ BAD_LENGTH: Final = -2
 NOT_CODED: Final = 0
 CHUNKED_LAST: Final = 1
 OTHER_LAST: Final = 2
-"""Values of Head.coding: no Transfer-Encoding (NOT_CODED), chunked is the final coding (CHUNKED_LAST), or another one is."""
+"""Values of Head.coding: no Transfer-Encoding (NOT_CODED), or the final coding is chunked (CHUNKED_LAST) or not (OTHER_LAST)."""
 
 LF: Final = 10
 CR: Final = 13

@@ -58,7 +58,7 @@ STARTS: Final = frozenset([(method + b" ")[:4] for method in KNOWN_METHODS] + [b
 """The first four bytes of a request with a known method, or of a status line."""
 
 EARLY: Final = 3
-"""The number of pauses within a body that are examined to see how its source writes."""
+"""Only the first EARLY pauses in the body of a request are examined; the longest of them is recorded."""
 MESSAGE_BITS: Final = 26
 
 
