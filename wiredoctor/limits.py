@@ -138,7 +138,8 @@ DATAGRAM_BYTES = Limit(
 )  # fmt: skip
 TUNNELS = Limit(
     "fragmented-tunnels", "decode", 4_096, "datagrams",
-    "Fragmented UDP datagrams to the port of a tunnel whose later fragments are kept: as many as datagrams with missing ones",
+    "Fragmented UDP datagrams that are remembered as part of a tunnel, because only the first fragment has the port: as many as "
+    "datagrams with missing fragments",
 )  # fmt: skip
 HEADERS = Limit(
     "headers", "decode", 64, "headers of a packet",
@@ -251,14 +252,14 @@ AHEAD = Limit(
 )  # fmt: skip
 BEHIND = Limit(
     "packets-behind-a-hole", "http", 1 << 13, "packets",
-    "Packets held until missing bytes arrive; if they are full segments, they have 12 MB. Sorting more packets would take "
+    "Packets held until missing bytes arrive; this many full segments contain 12 MB. Sorting more packets would take "
     "disproportionately long",
     "{count:gap was|gaps were} given up after {limit} of later data",
 )  # fmt: skip
 TLS_HELLO = Limit(
     "tls-hello", "http", 16 * _KIB, "bytes",
-    "Bytes of TLS records within which a hello must be complete: common ones have 200 to 2,000, with old session "
-    "tickets some more",
+    "Bytes of TLS records within which a hello must be complete: common ones have 200 to 2,000, and a few "
+    "more with old session tickets",
 )  # fmt: skip
 PIPELINED = Limit(
     "waiting-requests", "http", 4_096, "requests",
@@ -309,11 +310,11 @@ REMEMBERED_HEADS = Limit(
 
 COMPARED_ROWS = Limit(
     "compared-rows", "rules", 1_000_000, "exchanges, and as many connections",
-    "Exchanges and connections that are visible to rules that compare many of them: those that began last. Memory must not grow "
-    "with the length of a capture. It counts from the end, so a growing capture is judged like its finished file. These rules "
+    "Rules that compare many exchanges or connections only see this many, those that began last: memory must not grow with the "
+    "length of a capture. They are counted from the end, so a growing capture is judged like its finished file. These rules "
     "see a connection from its first packet on or not at all, because part of a connection would look like a "
-    "different one. Only rules about the capture itself also see connections that began before and continued. The others are "
-    "listed under \"Not judged\"",
+    "different one. Only rules about the capture itself also see connections that began earlier and continued. What the rules "
+    "do not see is listed under \"Not judged\"",
 )  # fmt: skip
 CANDIDATES = Limit(
     "candidates", "rules", 500_000, "candidates",
@@ -351,13 +352,13 @@ SETTLED_CANDIDATES = Limit(
 )  # fmt: skip
 LIVE_PAIRED = Limit(
     "live-paired", "rules", 8_192, "exchanges",
-    "The newest exchanges of a live capture, which are searched for failures at a gateway in a twentieth of a second. "
-    "A failure whose cause is not known while its exchange is among these is left to the final report",
+    "The newest exchanges of a live capture, in which the causes of failures at a gateway are searched. A search takes a "
+    "twentieth of a second. If a cause is not found while the failed exchange is among these, only the final report has it",
 )  # fmt: skip
 SUMMARIES_TOGETHER = Limit(
     "summaries-together", "rules", 200_000, "connections and exchanges",
-    "The most connections and exchanges for which rules that read all of them run at the same time, which is faster. If there "
-    "are more, the rules run one after the other",
+    "Up to this number, rules that read all connections and exchanges run at the same time, which is faster. If there are "
+    "more, these rules run one after the other",
 )  # fmt: skip
 LIVE_CANDIDATES_HELD = Limit(
     "live-candidates-held", "rules", 2_048, "candidates",

@@ -17,12 +17,12 @@ def cut_packet(number: int, offset: int, size: int, left: int) -> str:
 
 def too_long(number: int, offset: int, size: int) -> str:
     """Describe a record of packet `number` that announces more bytes than any packet can have."""
-    return f"packet {number} announces {size:,} bytes, more than the {limits.PACKET.value:,} of any packet (offset {offset})"
+    return f"packet {number} announces {size:,} bytes, more than the maximum of {limits.PACKET.value:,} (offset {offset})"
 
 
 def zeros(number: int, offset: int) -> str:
     """Describe a pcap file that contains only zeros from packet `number` on."""
-    return f"the file contains only zeros from packet {number} on (offset {offset}): it was not written to its end"
+    return f"the file contains only zeros from packet {number} on (offset {offset}): it was not written completely"
 
 
 def unknown_link_type(link_type: int) -> str:
@@ -72,7 +72,7 @@ def unknown_interface(offset: int, interface: int) -> str:
 
 def too_long_in_block(offset: int, size: int) -> str:
     """Describe a packet block that announces more bytes than any packet can have."""
-    return f"announces {size:,} bytes, more than the {limits.PACKET.value:,} of any packet (offset {offset})"
+    return f"announces {size:,} bytes, more than the maximum of {limits.PACKET.value:,} (offset {offset})"
 
 
 def longer_than_block(offset: int, size: int) -> str:

@@ -165,9 +165,9 @@ CANDIDATE_COLUMNS = {
     "kind": "name of the kind, or null",
     "side": "client, server or null: who has to change something",
     "confidence": "high, medium or low",
-    "frame": "the packet to look at first; with rule and connection, the key of the candidate",
-    "start": "ns; with end the time that the candidate explains",
-    "end": "ns",
+    "frame": "the packet to look at first; rule, connection and frame identify the candidate",
+    "start": "ns; the beginning of the time that the candidate explains",
+    "end": "ns; the end of that time",
     "delay": "ns, or null: the maximum time that the user lost",
     "evidence": "list of {frame, time, note}, in order of frames",
 }

@@ -62,7 +62,7 @@ class Outputs:
         except OSError as error:
             events.send_event("output", errno=error.errno or errno.EIO, text=error.strerror or str(error))
         except (KeyError, IndexError, ValueError, TypeError, OverflowError):
-            events.send_event("output", errno=errno.EPERM, text="is none of the outputs")
+            events.send_event("output", errno=errno.EPERM, text="is not one of the outputs")
         else:
             events.send_event("output", descriptor=descriptor)
 

@@ -275,7 +275,7 @@ class ShowAnswer(Answer):
     connection: ConnectionFacts | None
     ladder: Ladder
     related: Annotated[
-        list[RelatedConnection], Field(description="the connections behind a gateway, and those with a cause of the findings")
+        list[RelatedConnection], Field(description="the connections behind a gateway, and those of the causes of the finding")
     ]
     heads: list[Head]
     more_heads: int

@@ -296,7 +296,7 @@ EXCHANGE = _object(
             ),
             certain={
                 "type": "boolean",
-                "description": "true if no other pairing is possible; false if only the order of time decides",
+                "description": "true if no other pairing is possible; false if only the order in time decides",
             },
             tries=_list(
                 _object(
