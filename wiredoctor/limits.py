@@ -352,8 +352,8 @@ SETTLED_CANDIDATES = Limit(
 )  # fmt: skip
 LIVE_PAIRED = Limit(
     "live-paired", "rules", 8_192, "exchanges",
-    "The newest exchanges of a live capture, in which the causes of failures at a gateway are searched. A search takes a "
-    "twentieth of a second. If a cause is not found while the failed exchange is among these, only the final report has it",
+    "The newest exchanges of a live capture. The causes of failures at a gateway are searched for among them, which takes a "
+    "twentieth of a second. If a cause is not found while the failed exchange is among them, only the final report has it",
 )  # fmt: skip
 SUMMARIES_TOGETHER = Limit(
     "summaries-together", "rules", 200_000, "connections and exchanges",
