@@ -36,7 +36,7 @@ CLEAN: Final = 4
 EMPTIED: Final = 8
 WAITED: Final = 16
 APPLICATION: Final = 31
-"""The bits that together prove that the application paused."""
+"""All of these bits together prove that the application paused."""
 
 COLUMNS: Final = (
     *("connection", "direction", "message", "exchange", "index", "first_frame", "last_frame", "start", "end", "bytes"),
@@ -164,7 +164,7 @@ def note_pause(
 ) -> None:  # fmt: skip
     """Count a burst (packets without a long pause between them) of a response body.
 
-    Record the pause before the burst if `reasons`, the result of `explain_pause`, has all bits: then the application paused.
+    Record the pause before the burst if `reasons`, the result of `explain_pause`, has all bits of APPLICATION.
     `pause` and `rtt` are in ns.
     """
     pauses = message.pauses

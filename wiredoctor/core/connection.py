@@ -112,7 +112,7 @@ class Syn:
 
 @mypyc_attr(acyclic=True)
 class Gap:
-    """Bytes [start, end) of a stream that were not captured, although later bytes were captured or these were acknowledged.
+    """Bytes [start, end) of a stream that were not captured, but were acknowledged or precede captured bytes.
 
     `most`: the maximum number of bytes that can have been sent during the time in which the gap arose.
     """
@@ -253,7 +253,7 @@ class Side:
         self.packets: i64 = 0
         self.bytes: i64 = 0
         self.unseen_bytes: i64 = 0
-        """The number of bytes that the peer acknowledged but that were not captured."""
+        """The number of acknowledged bytes of this side that were not captured."""
         self.rtt: i64 = NEVER
         self.acknowledged: i64 = NEVER
         """The highest offset of the peer's stream that this side has acknowledged."""
@@ -263,7 +263,7 @@ class Side:
         FINs and RSTs do not count.
         """
         self.highest: i64 = NEVER
-        """The stream offset after the highest byte that was captured or that the peer acknowledged."""
+        """The stream offset after the highest captured or acknowledged byte of this side."""
         self.reached: i64 = NEVER
         """The stream offset after the highest byte in the captured packets of this side."""
         self.base: i64 = NO_BASE
@@ -473,7 +473,7 @@ class Connection:
         """The frame number of the first packet of the second side."""
         self.last_frame: i64 = NEVER
         self.last_clock: i64 = NEVER
-        """The watermark at the last packet of the connection: the latest time (ns) of all packets of the capture up to it."""
+        """The watermark at the connection's last packet: the latest time (ns) in the capture so far."""
         self.start: i64 = NEVER
         self.end: i64 = NEVER
         self.progress_frame: i64 = NEVER

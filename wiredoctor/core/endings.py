@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 LATE_RESPONSE: Final = 60_000_000_000
-"""How long (ns) to wait after an RST that the host in its source address may not have sent, because that host may continue.
+"""How long (ns) to wait after an RST that may be forged by another host, because the host in its source address may continue.
 
 This is the default of nginx's proxy_read_timeout.
 """
@@ -179,7 +179,7 @@ def is_at_end(talk: HttpConnection, reader: Reader, side: Side) -> bool:
 
 
 def forget_ended(talk: HttpConnection) -> None:
-    """Remove the exchanges that have ended from the list of exchanges that wait for a response."""
+    """Remove ended exchanges from the list of exchanges that wait for a response."""
     exchange = talk.waiting
     talk.waiting = talk.last_waiting = None
     talk.unanswered = 0

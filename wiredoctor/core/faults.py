@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from wiredoctor.core.http1 import Reader
 
 ANNOUNCED: Final = 1 << 16
-"""The bit of Reader.malformed that is set after a 1xx or 204 that announces a body; other bits are in Fields.malformed."""
+"""The bit of Reader.malformed for a 1xx or 204 response that announces a body; other bits are those of Fields.malformed."""
 
 
 class Fault:
@@ -203,11 +203,10 @@ def resembles_response(data: bytes) -> bool:
 
 
 def settle_answer(reader: Reader, exchange: Exchange | None, is_answer: bool) -> None:
-    """Decide about bytes that are not HTTP, now that it is known whether they are the response to a request (`is_answer`).
+    """Report bytes that are not HTTP. `is_answer`: they are the response to a request, not excess bytes of the previous response.
 
-    If they are, report that. Otherwise report them as excess bytes of the previous response. Report nothing if they are a
-    response but the connection may carry another protocol: both sides sent data that is not HTTP, and there was no valid
-    response.
+    Report nothing if they are a response but the connection may carry another protocol. It may if both sides sent data that is
+    not HTTP, and there was no valid response.
     """
     answer = None if exchange is None else exchange.answer
     if exchange is None or answer is None:
