@@ -156,9 +156,10 @@ class Batch:
         return values[series(numbers.astype(np.uint32))]
 
     def of_part(self, part: str, name: str, cell: str) -> pl.Series:
-        """Return column `name` of the data frame `part` as a column of this batch. `cell` has the number of the row to use.
+        """Look up column `name` of the data frame `part`. Return one value per row of this batch.
 
-        The numbers in `cell` begin at -1, which refers to the first row of the data frame and means "no value".
+        `cell` contains the numbers of the rows to look up. They begin at -1, which refers to the first row of the data frame and
+        means "no value".
         """
         return self.of_rows(self.parts[part][name], cell)
 

@@ -29,7 +29,7 @@ class Room(NamedTuple):
     remedy: str
 
     def sentence(self, name: str, read: int) -> str:
-        """Return the sentence for the top of a report that only `read` bytes of the input `name` could be unpacked."""
+        """Return a sentence for the top of a report: only `read` bytes of the input `name` could be unpacked."""
         name = "standard input" if name == "-" else readable(name)
         what = f"Only the first {_size(read)} of {name} were read" if read else f"Nothing of {name} was read"
         return f"{what}: {self.why}. {self.remedy}"

@@ -24,7 +24,7 @@ _HEAD = 64
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 _INPUT = 1 << 14
-"""The number of compressed bytes read at a time. A library that finds damage discards its output for the bytes of that read."""
+"""The number of compressed bytes read at a time. If a library finds damage, it discards its output for the current read."""
 
 _TAIL = 1 << 6
 """The number of last bytes of a compressed file that are read one by one, so a wrong checksum loses no content."""

@@ -50,7 +50,7 @@ def combine_request(
     baseline: str | None = None,
     known: frozenset[str] | None = None,
 ) -> Request:
-    """Combine the command line with the configuration. The command line takes precedence; rules excluded by either are excluded.
+    """Combine the command line with the configuration. The command line takes precedence, but both can exclude rules.
 
     `settings`: all settings except the rules and their thresholds. `known`: the fingerprints of the baseline, if they were
     already read. Raise UsageError if a rule, a threshold or the baseline is invalid.

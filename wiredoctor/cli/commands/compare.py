@@ -62,8 +62,8 @@ class Worse(StrEnum):
 class Comparison(NamedTuple):
     """A finished comparison, as functions that write it.
 
-    `json` and `html` write it to a stream. `page` yields it as parts of a text. `worse` takes a value
-    of --fail-on, and returns whether something got worse in this way.
+    `json` and `html` write it to a stream. `page` yields it as parts of a text. `worse` takes a value of --fail-on,
+    and returns whether something got worse in this way.
     """
 
     json: Callable[[BinaryIO], None]

@@ -29,8 +29,9 @@ def _misspelt(word: str, rules: Collection[str]) -> str:
 
 
 def _suggestion(words: str, rules: Collection[str]) -> str:
-    """Return the end of an error message: a similar name of a rule or, if there is none, how to list the rules, and the programs
-    whose error messages are known.
+    """Return the end of an error message: a similar rule name or, if there is none, how to list the rules.
+
+    In the second case, the text also names the programs whose error messages are known.
     """
     from wiredoctor.report.terminal.error_messages import messages
 

@@ -19,7 +19,7 @@ CHANCE = 0.05
 """The maximum probability that a side lacks a finding by chance; above it, the status of the finding is uncertain."""
 
 ENOUGH = 20
-"""The number of exchanges with an endpoint that proves a problem absent. For rules with one finding for all exchanges of it.
+"""The number of exchanges with an endpoint that proves a problem absent, if its rule reports one finding for all of them.
 
 If a side has this many exchanges but no finding, the problem is absent there. If the side with the finding has fewer exchanges,
 that smaller number suffices on the other side, too.
@@ -265,7 +265,7 @@ def _rules(before: ComparedSide, after: ComparedSide) -> list[RuleChange]:
 
 
 def _mismatch(before: ComparedSide, after: ComparedSide, one: Times, two: Times, *, any_server: bool) -> str:
-    """Return a sentence that explains why the two sides have no requests that can be compared; "" if they have some.
+    """Return a sentence that explains why no requests of the two sides can be compared; "" if some can.
 
     The sentence also says how many endpoints and problems the option --any-server would match. The result is "" as well if the
     requests of a side are not known completely.

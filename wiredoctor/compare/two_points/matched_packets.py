@@ -60,7 +60,7 @@ class Wire:
         return times + self.ahead(times) - self.apart
 
     def delays(self, forward: bool) -> Array:
-        """Return how long (ns) the packets of one direction that both captures have took from one point to the other.
+        """Return the transit times (ns) of the packets that both captures have, for one direction.
 
         forward: True for packets that pass the first point first.
         """
@@ -97,7 +97,7 @@ def _reverse(partner: Array, length: int) -> Array:
 
 
 def _set_directions(a: Rows, b: Rows, partner: Array, pairs: int) -> Array:
-    """Set `forward` for each packet to whether it passes the first point first. Return which pairs are turned (see Wire).
+    """Set `forward` of each packet: True if it passes the first point first. Return which pairs are turned (see Wire).
 
     Usually the client's packets pass the first point first. If the server's replies reach the first point before the second, the
     first point is nearer to the server. One pair of captures may contain both kinds of connection, because both sides of a proxy

@@ -80,7 +80,7 @@ def _pair_pieces(a: tuple[Array, Array], b: tuple[Array, Array], expected: Array
     """Return for each piece on either side whether it has a match on the other side.
 
     a, b: the segment and the hash of each piece, from `_pieces`. expected, seen: the times of the segments, by one clock. If one
-    side has more copies of a piece than the other, its last copies have the matches.
+    side has more copies of a piece than the other, its last copies are matched.
     """
     order_a = np.lexsort((expected[a[0]], a[1]))
     order_b = np.lexsort((seen[b[0]], b[1]))
