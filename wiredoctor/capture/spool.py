@@ -107,7 +107,7 @@ class _SlowTail:
         return piece
 
     def begin(self, held: bytes) -> bytes:
-        """Return the bytes already read (`held`), and read more if they are too few to recognize a compression."""
+        """Return the first bytes: `held`, which were already read, and more if these are too few to recognize a compression."""
         while len(held) < _LONGEST_MAGIC and (more := self.read(_INPUT)):
             held += more
         return held

@@ -116,7 +116,7 @@ class Lines:
 
 
 class JsonLines(Lines):
-    """Prints each finding as a JSON object when it becomes final; at the end, the remaining findings and the summary."""
+    """Prints each finding as a JSON object when it becomes final. At the end, it prints the other findings and the summary."""
 
     def __init__(self, *, quiet: bool) -> None:
         super().__init__(quiet=quiet)

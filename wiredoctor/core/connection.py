@@ -386,7 +386,7 @@ class Former:
         self.first: i64 = first
         self.second: i64 = second
         self.is_turned: bool = is_turned
-        """The value of Connection.is_turned of the previous connection: it shows which direction the `first` side sends in."""
+        """The value of Connection.is_turned of the previous connection: it shows in which direction the `first` side sends."""
 
 
 @mypyc_attr(acyclic=True)

@@ -263,7 +263,7 @@ class Flows:
     def expire(self, frame: i64, clock: i64) -> None:
         """Retire the closed connections whose retention time is over.
 
-        The record at which a connection is retired does not depend on other connections.
+        When a connection is retired does not depend on other connections.
         """
         closing, at, late = self.closing, self.closing_first, self.closed_before
         self.due = NEVER_DUE

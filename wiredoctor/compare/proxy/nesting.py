@@ -33,8 +33,8 @@ COLUMNS = [
 MAX_OF_A_KIND = 400
 """The maximum number of exchanges at the front that are considered as the match of one exchange at the back.
 
-It also limits the search for the clock difference: the number of exchanges per method and target, and the number of pairs of
-method and target.
+The search for the clock difference is limited to this many exchanges per method and target, and to this many pairs of method and
+target.
 """
 
 LATE = 1 << 61
