@@ -388,6 +388,6 @@ ANONYMIZED = Limit(
 )  # fmt: skip
 ANONYMIZED_STREAMS = Limit(
     "anonymized-streams", "anonymizing", 256 * _MIB, "bytes",
-    "Bytes of all directions that are put in order for anonymizing, from the first to the last byte, gaps included. The rest "
+    "Bytes of TCP streams that are put in order for anonymizing, in all connections and both directions, gaps included. The rest "
     "is replaced packet by packet, and if that changes the diagnosis, the capture is refused",
 )  # fmt: skip

@@ -41,7 +41,10 @@ class HeldPacket:
         self.step: Step | None = None
         """The step by which the clock of the packet's interface went back at this packet; None if it did not go back."""
         self.is_read: bool = False
-        """True if its headers were read. The following fields are those of its TCP header; `addresses` is 0 if it has none."""
+        """True if the headers of the packet were read. The next fields come from its TCP header.
+
+        `addresses` is 0 if it has no TCP header.
+        """
         self.addresses: i64 = 0
         self.ports: i64 = 0
         self.is_turned: bool = False

@@ -47,7 +47,7 @@ OFTEN: Final = 8
 The number comes from 368 recordings of programs that write at regular times (captures/lab/paces.py).
 """
 FEW: Final = 2
-"""The maximum number of writes per side that count as following an ACK by chance; from the same recordings as OFTEN."""
+"""This many writes of a side count as following an ACK by chance. The number comes from the recordings described at OFTEN."""
 AT_ONCE: Final = MILLISECOND // 4
 """The maximum time in ns from an ACK's arrival to a segment that the kernel sends at once.
 

@@ -25,7 +25,9 @@ LEAST: Final = 1_000_000
 """If a time goes back by more ns than this, the clock was set back. Several processors or queues cause smaller disorder."""
 
 SHUFFLED: Final = 50_000_000
-"""The maximum time in ns by which threads of a capture program write late. A clock that is off by less is slewed, not set back.
+"""Threads of a capture program write packets late by at most this many ns.
+
+If a time goes back by more, the clock was set back. Time services correct smaller errors by slowing the clock down.
 """
 
 AHEAD: Final = 86_400_000_000_000

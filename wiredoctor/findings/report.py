@@ -125,7 +125,7 @@ class CaptureSummary(NamedTuple):
     files: tuple[str, ...] = ()
     """The names of the files in order, if several files were read as one capture."""
     encapsulations: Mapping[str, int] = {}
-    """The number of packets in each protocol that encapsulated TCP, besides IP and its link layer, by protocol name.
+    """The number of packets by each protocol that carried TCP in a tunnel or with a label, such as GRE or MPLS.
 
     A packet may count for several protocols. VLAN tags do not count.
     """

@@ -34,11 +34,11 @@ _HEAD, _GET = pl.Series(["HEAD", "GET"]).hash().to_numpy().view(np.int64).tolist
 
 
 class Edges(NamedTuple):
-    """The possible pairs as row numbers: `back` (a gateway's request) and `front` (an exchange of its client that may be the
-    reason).
+    """The possible pairs as row numbers: a request that a gateway sent (`back`), and a client's exchange that may have caused it
+    (`front`).
 
-    `crowded`: the backs with too many possible fronts; they are left out of the pairs. `doubted`: for each row, whether it is a
-    possible front of a crowded back.
+    `crowded`: the requests of gateways with too many possible fronts; they are left out of the pairs. `doubted`: for each row,
+    whether its exchange may have caused such a request.
     """
 
     back: Array

@@ -176,7 +176,7 @@ FOREIGN_CLOSES = Table(
             "ip_id",
             I32,
             "",
-            "IP identification of the FIN or RST, if it does not continue those of its side: 0, or copied from the peer",
+            "IP identification of the FIN or RST, if it does not fit the earlier packets of its side; otherwise null",
         ),
         _n("last_ip_id", I32, "", "previous IP identification of the side in that case"),
         _n("peer_ip_id", I32, "", "IP identification of the peer's last packet before the FIN or RST in that case"),

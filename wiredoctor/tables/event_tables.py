@@ -87,8 +87,9 @@ RELEASES = Table(
             TEXT,
             "",
             "waited (S immediately follows a delayed K), prompt (S immediately follows a K without delay, so S shows how late "
-            "such a segment is without waiting), probe (there is no K: a timer may have sent S), answers_probe (only probe_frame "
-            "matters), corked (S is the small end of a message and left long after K: a timer may have sent it)",
+            "such a segment is without waiting), probe (there is no K: a timer may have sent S), answers_probe (the packet "
+            "only acknowledges the probe in probe_frame), corked (S is the small end of a message and left long after K: a timer "
+            "may have sent it)",
         ),
         _c(
             "final_frame",
@@ -364,7 +365,7 @@ UNACKNOWLEDGED = Table(
             "length of the longest segment of this direction that was acknowledged before (without copies: captured); 0 if "
             "there is none",
         ),
-        _n("sack_frame", I64, "", "a packet of the receiver since the first copy that reports later data by SACK"),
+        _n("sack_frame", I64, "", "the receiver's packet after the first copy whose SACK reports that later data arrived"),
         _n("sack_time", I64, "ns", "time of `sack_frame`"),
         _n("heard_frame", I64, "", "newest known packet of the receiver before the second copy"),
         _n("heard_time", I64, "ns", "time of `heard_frame`"),

@@ -70,7 +70,7 @@ _RESPONSE_PIECES = (
         "number of lumps (groups of events that arrived together) of three events or more, each after a pause of at least 500 ms "
         "that the application caused",
     ),
-    _c("held_events", I64, "", "number of events in the lumps that `response_held_bursts` counts"),
+    _c("held_events", I64, "", "number of events in the lumps that are counted in `response_held_bursts`"),
     _c("large_lumps", I32, "", "number of the lumps in `response_held_bursts` with ten events or more"),
     _c("large_events", I64, "", "number of events in the lumps that `response_large_lumps` counts"),
     _c(

@@ -66,7 +66,10 @@ class Flight:
         return max(self.span, (self.ticks - 1) * tick)
 
     def is_quick(self, tick: int) -> bool:
-        """Return whether the flight was so short that its data was probably ready before. `tick` is as in `took`."""
+        """Return whether the flight took so little time that all its data was probably ready before its first packet was sent.
+
+        `tick` is as in `took`.
+        """
         return self.span <= LONGEST and self.ticks * tick <= LONGEST
 
     def is_lump(self, least: int, tick: int) -> bool:

@@ -48,7 +48,7 @@ class Bytes:
     """The header sections and bodies of all entries.
 
     They are read batch by batch, in the order in which they were stored. `kept`: the captures that can be read again. `read`: the
-    index of the current batch's first range.
+    index in `bytes` of the first header section of the current batch.
     """
 
     def __init__(self, stored: ByteStore, kept: Collection[str], *, bodies: bool) -> None:

@@ -51,7 +51,7 @@ class Block(NamedTuple):
 
 
 def write_as(report: Report, out: Sink, options: Options) -> None:
-    """Write the format html."""
+    """Write the report as a page of HTML."""
     write(report, out, quiet=options.quiet, shown=options.shown)
 
 

@@ -17,7 +17,7 @@ CAUSE = "cause"
 """The case of a rule that finds the cause of the problem reported by the rule before it."""
 
 _QUOTES = "cause first"
-"""The mark of a message that quotes a more specific one; it precedes the message's rules in error_messages.txt."""
+"""In error_messages.txt these words precede the rules of a message that only wraps a more specific message, its cause."""
 
 
 _RULE = re.compile(r"([a-z0-9-]+)(?: \(([^)]*)\))?")

@@ -48,7 +48,7 @@ from wiredoctor.rules.shared.evidence import EVIDENCE, capture_columns
 from wiredoctor.rules.shared.numbers import DURATION, duration
 
 RULE = Rule(
-    symptom="nothing (it shows between which packets times are wrong)",
+    symptom="nothing (the rule shows between which packets the times are wrong)",
     severity={None: "warning", "out-of-order": "note", "unsorted": "note"},
     title={
         None: "The timestamps of the capture go back {times}, by {worst}{at_most}",
