@@ -57,7 +57,7 @@ class Copies:
         self.next: i64 = 0
         self.most: i64 = limits.COPIES.value
         self.within: i64 = WITHIN
-        """How long packets are kept, in ns: WITHIN, or QUEUED once a connection was captured on both sides of a router."""
+        """Packets are kept for this time (ns): WITHIN, or QUEUED once a connection was captured on both sides of a router."""
         self.identity: Identity = Identity()
 
     def is_second(self, connection: Connection, packet: Packet) -> bool:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 LATE_RESPONSE: Final = 60_000_000_000
-"""How long (ns) to wait after an RST that may be forged by another host, because the host in its source address may continue.
+"""After an RST that may be forged, a connection stays open for this time (ns), because its apparent sender may continue.
 
 This is the default of nginx's proxy_read_timeout.
 """
