@@ -67,7 +67,7 @@ class Program:
         return all(
             (Path(MODULES) / "node_modules" / need[1:]).exists()
             if need.startswith("/")
-            else shutil.which(need) or importlib.util.find_spec(need)
+            else shutil.which(need) or (need.isidentifier() and importlib.util.find_spec(need))
             for need in self.needs
         )
 

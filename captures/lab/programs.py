@@ -28,6 +28,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from command_programs import COMMANDS
 from file_programs import FILE_SERVERS, LATER_PROXIES, LOAD_TESTS, PROXIES
 from impairments import Conditions
 from library_programs import CALLS, LIBRARIES, SLOW
@@ -46,7 +47,7 @@ PROGRAMS: dict[str, Program] = {
     program.name: program
     for program in (
         *(*APPLICATIONS, *LONG_POLLS, *SERVICES, *PUSHES, *FILE_SERVERS),
-        *(*PROXIES, *LATER_PROXIES, *LOAD_TESTS, *PACKAGES, *ARCHIVES, *SCANS, *LIBRARIES, *CALLS, *SLOW, *PARTS),
+        *(*PROXIES, *LATER_PROXIES, *LOAD_TESTS, *PACKAGES, *ARCHIVES, *SCANS, *LIBRARIES, *CALLS, *SLOW, *PARTS, *COMMANDS),
     )
 }
 

@@ -203,11 +203,15 @@ SCANS = (
         "rate-limits",
         "wget and curl limit their rate at BusyBox",
         command(BUSYBOX),
-        (shell(f"wget -q --limit-rate=1M -O /dev/null {URL}/huge; curl -s --limit-rate 2M -o /dev/null {URL}/huge"),),
+        (
+            shell(
+                f"wget -q --limit-rate=1M -O /dev/null {URL}/huge; curl -s --limit-rate 2M -o /dev/null {URL}/huge; "
+                f"for rate in 50k 100k 200k; do curl -s --limit-rate $rate -o /dev/null {URL}/large; done"
+            ),
+        ),
         ("busybox", "wget"),
         may=CLOSES
         | {
-            "zero-window-stall": "one or two pauses are no pace yet",
             "delayed-ack-stall": "an ACK that was delayed made room in a window that was nearly full",
         },
     ),

@@ -45,14 +45,21 @@ def test_a_leak_goes_on_while_the_capture_ends() -> None:
     check(text + "\n  => no-connection-reuse, side client, severity warning")
 
 
+CLOSE = "  0.022  >  F.\n  0.032  <  F.\n  0.032  >  ."
+
+
+def used_once(count: int, apart: float, agent: str = "", first: int = 0, end: str = CLOSE) -> list[str]:
+    """Connections with one exchange each, of which the next begins `apart` seconds after the response to the one before."""
+    exchange = EXCHANGE.replace(r"Host: a\r\n", rf"Host: a\r\nUser-Agent: {agent}\r\n") if agent else EXCHANGE
+    return [
+        f"connection {n}, start {n * (0.022 + apart):g}, client 10.0.0.1:{41000 + n}, server 10.0.0.2:80{exchange}{end}"
+        for n in range(first, first + count)
+    ]
+
+
 def closed_each(count: int, apart: float) -> str:
     """The client closes each connection with its answer, and opens the next one `apart` seconds later."""
-    lines = [
-        f"connection {n}, start {n * (0.022 + apart):g}, client 10.0.0.1:{41000 + n}, server 10.0.0.2:80{EXCHANGE}"
-        "  0.022  >  F.\n  0.032  <  F.\n  0.032  >  ."
-        for n in range(count)
-    ]
-    return "\n".join(["speaks: it", *lines])
+    return "\n".join(["speaks: it", *used_once(count, apart)])
 
 
 @pytest.mark.parametrize(
@@ -67,3 +74,26 @@ def closed_each(count: int, apart: float) -> str:
 def test_processes_may_make_one_request_each_if_there_is_time_to_start_them(count: int, apart: float, found: str) -> None:
     """A process needs 50 ms; of the time between two connections 10 ms may be a round trip."""
     check(closed_each(count, apart) + f"\n  => no-connection-reuse, side client, {found}")
+
+
+@pytest.mark.parametrize(
+    ("agent", "end", "found"),
+    [
+        ("curl/8.5.0", CLOSE, "severity note, confidence medium"),
+        ("curl/8.5.0", "  0.040  >  F.\n  0.050  <  F.\n  0.050  >  .", "severity warning, confidence high"),
+        ("libdnf (Fedora Linux 41; server; Linux.x86_64)", CLOSE, "severity note, confidence medium"),
+        ("okhttp/4.12.0", CLOSE, "severity warning, confidence high"),
+    ],
+)
+@pytest.mark.parametrize("at", POINTS)
+def test_commands_are_processes_that_close_their_connection(agent: str, end: str, found: str, at: str) -> None:
+    """Twelve requests, 15 ms apart. Whoever closes a connection after the next was opened is one process."""
+    check(
+        "\n".join(["speaks: it", *used_once(12, 0.015, agent, end=end)]) + f"\n  => no-connection-reuse, side client, {found}", at
+    )
+
+
+@pytest.mark.parametrize("at", POINTS)
+def test_programs_of_a_host_are_told_apart(at: str) -> None:
+    programs = [*used_once(3, 0.02, "okhttp/4.12.0"), *used_once(4, 0.02, "reqwest/0.12", first=3)]
+    check("\n".join(["speaks: it", *programs]) + "\n  => no-connection-reuse, severity warning, x 2", at)

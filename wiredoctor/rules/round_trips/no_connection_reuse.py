@@ -22,7 +22,9 @@ How it is proved
     No packet shows which process opened a connection. Processes that run one after the other, and make one request each,
     look like a program that does not reuse connections. But a process needs time to start, and its end closes its
     connection. So if the client closed each connection, and 50 ms or more (the median) passed between an exchange and the
-    next connection, the confidence is medium. With fewer than ten such exchanges, the severity is note.
+    next connection, the confidence is medium. With fewer than ten such exchanges, the severity is note. If the client is a
+    program that is run as a command (curl, Wget, dnf and the like, by User-Agent) and closed each connection, the confidence
+    is medium and the severity note, whatever their number: such a program reuses connections within a run.
 
 What it is not
     Browsers and pools open connections side by side. If the server closes after each response, keep-alive-disabled or
@@ -47,9 +49,10 @@ import polars as pl
 from wiredoctor.findings import Advice, Reference, Rule, Threshold
 from wiredoctor.rules.shared.connection_close import SELF_FRAMED
 from wiredoctor.rules.shared.evidence import EVIDENCE, packet, server_closed_first
+from wiredoctor.rules.shared.reading_pace import COMMANDS
 from wiredoctor.tables import SECOND
 
-_EACH = "{client} sent {exchanges:,} requests to {server} one after the other, each on a new connection"
+_EACH = "{client}{program} sent {exchanges:,} requests to {server} one after the other, each on a new connection"
 _COST = (
     " The {wasted:,} handshakes that reuse would have saved took {delay} in total; each new connection also begins with slow "
     "start."
@@ -58,6 +61,10 @@ _COST = (
 _PROCESSES = (
     "Several processes that each make one request (commands in a shell, scheduled jobs) would look the same: there was time to "
     "start one before each connection."
+)
+
+_COMMANDS = (
+    "The client is a program that people and scripts run as a command: each run is a process that needs its own connection."
 )
 
 RULE = Rule(
@@ -220,16 +227,18 @@ def find(closes: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
-    """Return a row for each client host, server and kind that has enough successive connections with only one exchange each."""
+    """Return a row for each program, server and kind that has enough successive connections with only one exchange each."""
     c = pl.col
     runs = _runs(rows)
     counted = runs.select(
-        "pair",
+        "program",
         "follows",
         "pause",
+        "ended",
         *(rows[name].gather(runs["row"]) for name in ("kind", "frame", "opened", "over", "rtt", "doubtful")),
     )
-    groups = counted.group_by("pair", "kind").agg(
+    pause = c("pause").filter("follows").median()
+    groups = counted.group_by("program", "kind").agg(
         pl.len().cast(pl.Int64).alias("exchanges"),
         c("rtt").filter("follows").sum().alias("delay"),
         c("follows").sum().cast(pl.Int64).alias("wasted"),
@@ -237,16 +246,20 @@ def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
         c("opened").min().alias("start"),
         c("over").max().alias("end"),
         c("doubtful").any(),
-        (c("pause").filter("follows").median() >= START.value).fill_null(value=False).alias("apart"),
+        (pause >= START.value).fill_null(value=False).alias("apart"),
+        c("ended").filter("follows").all().alias("closes"),
         _cheap().alias("cheap"),
     )
     # only connections that are shown get texts; the others may be a million
-    place = counted.select((c("frame").rank("ordinal").over("pair", "kind") <= SHOWN.value).alias("shown"))["shown"]
+    place = counted.select((c("frame").rank("ordinal").over("program", "kind") <= SHOWN.value).alias("shown"))["shown"]
     some = runs.filter(place)
     shown = (
-        rows[some["row"]].with_columns(some["pair"]).group_by("pair", "kind").agg(c("client_host", "server").first(), _evidence())
+        rows[some["row"]]
+        .with_columns(some["program"])
+        .group_by("program", "kind")
+        .agg(c("client_host", "server", "agent").first(), _evidence())
     )
-    return _candidate_columns(groups.join(shown, on=["pair", "kind"])).sort("frame"), None
+    return _candidate_columns(groups.join(shown, on=["program", "kind"])).sort("frame"), None
 
 
 def _cheap() -> pl.Expr:
@@ -264,9 +277,10 @@ def _runs(rows: pl.DataFrame) -> pl.DataFrame:
 
     `row`: the connection's index in `rows`.
     `follows`: true if it is not the first of its run.
+    `ended`: true if the client had closed the previous connection.
     `pause`: the time (ns) since the previous connection, in which another process may have started; 0 if the client had not
     closed the previous one.
-    `pair`: a hash of its client host and server.
+    `program`: a hash of its client host, User-Agent and server.
     Only the needed columns are sorted, which takes a third of the memory.
     """
     c = pl.col
@@ -292,7 +306,7 @@ def _runs(rows: pl.DataFrame) -> pl.DataFrame:
     # a process that ends closes its connection; the time includes a round trip if the capture point is near the server
     ended = (before["left"] <= c("opened")).fill_null(value=False)
     pause = pl.when(ended).then(c("opened") - before["over"] - c("rtt")).otherwise(0).alias("pause")
-    runs = lean.select("row", "pair", "kind", pause, follows.fill_null(value=False).alias("follows"))
+    runs = lean.select("row", "program", "kind", pause, ended.alias("ended"), follows.fill_null(value=False).alias("follows"))
     run = (~runs["follows"]).cast(pl.UInt32).cum_sum()
     long = pl.DataFrame({"run": run}).select(pl.len().over("run") >= ENOUGH.value).to_series()
     return runs.filter(long & runs["kind"].is_not_null()).drop("kind")
@@ -354,7 +368,8 @@ def _evidence() -> pl.Expr:
 def _candidate_columns(pairs: pl.DataFrame) -> pl.DataFrame:
     """Return a candidate for each row of `pairs`."""
     c = pl.col
-    separate = c("apart") & (c("kind") == "kept") & ~c("cheap")
+    command = c("closes") & c("agent").cast(pl.String).str.contains(COMMANDS).fill_null(value=False)
+    separate = (c("apart") | command) & (c("kind") == "kept") & ~c("cheap")
     return pairs.select(
         pl.lit(None, pl.Int64).alias("connection"),
         pl.lit(None, pl.Int32).alias("exchange"),
@@ -366,14 +381,19 @@ def _candidate_columns(pairs: pl.DataFrame) -> pl.DataFrame:
         .then(pl.lit("medium"))
         .otherwise(pl.lit("high"))
         .alias("confidence"),
-        pl.when(separate & (c("exchanges") < SEVERAL.value)).then(pl.lit("note")).alias("severity"),
-        pl.when(separate).then(pl.lit(_PROCESSES)).alias("addition"),
+        pl.when(separate & (command | (c("exchanges") < SEVERAL.value))).then(pl.lit("note")).alias("severity"),
+        pl.when(separate & command).then(pl.lit(_COMMANDS)).when(separate).then(pl.lit(_PROCESSES)).alias("addition"),
         c("first").alias("frame"),
         "start",
         "end",
         "delay",
         c("client_host").cast(pl.String).alias("client"),
         c("server").cast(pl.String),
+        # the programs of a host are distinguished only if there are several
+        pl.when(pl.len().over("client_host", "server") > 1)
+        .then(pl.lit(" (") + c("agent").cast(pl.String).str.extract(r"^([^\s/]+)") + pl.lit(")"))
+        .fill_null("")
+        .alias("program"),
         "exchanges",
         "wasted",
         c("evidence").list.filter(pl.element().struct.field("frame").is_not_null()).cast(EVIDENCE),

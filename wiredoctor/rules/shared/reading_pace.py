@@ -2,9 +2,11 @@
 
 Some of these programs always sleep for the same time (wget, players, loops with a pause), so their window opens at regular
 times. Others sleep until the amount that they have read fits their rate (curl); then the amount between two openings is
-proportional to the time between them. The amount alone shows less, because the kernel opens a window early or late. The pauses
+proportional to the time between them. The amount alone shows less, because the kernel opens a window early or late. A client
+that limits its rate is also late at the end: it closes the connection only when it has read its full buffer. The pauses
 of players (ffplay) vary, and so do the pauses of a slow disk. Therefore players are recognized by what they read, or by their
-User-Agent.
+User-Agent. A download program that limits its rate can close its window just once or twice, on a short path; its User-Agent
+shows that it may do so.
 """
 
 from __future__ import annotations
@@ -19,6 +21,8 @@ _PERIODS, _RATES, _FEW = 3, 4, 2
 _FEW nearly equal rates suffice if the response has no more than _RATES closed windows. In longer responses, so few may be a
 coincidence.
 """
+_LATE_PERCENT = 15
+"""How much the last wait of a client, from the last byte to its close, may differ from the last time between two openings."""
 
 MEDIA = r"^(?:audio|video)/"
 PLAYERS = (
@@ -26,6 +30,8 @@ PLAYERS = (
     r"Music Player Daemon|foobar2000|QuickTime|iTunes/|Squeezelite)|ExoPlayer|AndroidXMedia3"
 )
 """A pattern for the User-Agent of players, and of the libraries with which they read. Lavf is FFmpeg."""
+COMMANDS = r"(?i)^(?:curl|wget2?|aria2|axel|lftp|rclone)/|^Debian APT-|^libdnf"
+"""A pattern for the User-Agent of download programs that are run as commands. They may limit their rate, or feed a program."""
 _OF_RESPONSE = ["connection", "response"]
 
 
@@ -37,9 +43,10 @@ def with_pace(rows: pl.DataFrame, connections: pl.LazyFrame, exchanges: pl.LazyF
     that was closed for more than two periods. An exception is the first closed window of a response: it may be closed for
     longer if the client had read ahead (see `_read_ahead`).
     `plays`: the response is audio or video, or its client is a player.
+    `downloads`: the client is a download program that can limit its rate.
     `of_client`: the window belongs to a client.
-    Openings count only if they are at most `most` ns apart. `period`, `rate` and `plays` are only for HTTP clients that are not
-    gateways, because a gateway may wait for a client of its own.
+    Openings count only if they are at most `most` ns apart. `period`, `rate`, `plays` and `downloads` are only for HTTP clients
+    that are not gateways, because a gateway may wait for a client of its own.
     `longest_pause`: the longest time (ns) for which such a client closed its window in the response.
     `paused_percent`: the part of the response's time for which its windows were closed; null unless the response is complete.
 
@@ -47,9 +54,11 @@ def with_pace(rows: pl.DataFrame, connections: pl.LazyFrame, exchanges: pl.LazyF
     of the next data (null if the window never opened), and `closed`, the time (ns) for which the window was closed.
     """
     c = pl.col
-    clients = connections.select("connection", "client_direction").join(
-        rows.lazy().select("connection"), on="connection", how="semi"
-    )
+    # a FIN is followed by packets of one round trip
+    closed = pl.when(c("history").str.contains("F", literal=True)).then(c("end") - c("rtt_client") - c("rtt_server"))
+    clients = connections.select(
+        "connection", "client_direction", (c("exchanges") - 1).alias("last"), closed.alias("closed_at")
+    ).join(rows.lazy().select("connection"), on="connection", how="semi")
     numbered = rows.lazy().with_row_index("number").join(clients.unique("connection", keep="last"), on="connection", how="left")
     numbered = numbered.with_columns((c("direction") == c("client_direction")).fill_null(value=False).alias("of_client"))
     asked = (
@@ -59,6 +68,8 @@ def with_pace(rows: pl.DataFrame, connections: pl.LazyFrame, exchanges: pl.LazyF
             c("exchange").alias("response"),
             pl.when(c("response_end_reason") == "complete").then(c("response_end") - c("response_start")).alias("response_time"),
             media(c("response_content_type"), c("request_user_agent")).alias("media"),
+            c("request_user_agent").cast(pl.String).str.contains(COMMANDS).fill_null(value=False).alias("downloads"),
+            pl.when(c("response_end_reason") == "complete").then("response_end").alias("whole_at"),
         )
         .drop_nulls("request_start")
         .sort("request_start")
@@ -68,6 +79,7 @@ def with_pace(rows: pl.DataFrame, connections: pl.LazyFrame, exchanges: pl.LazyF
         .sort("start", "number")
         .join_asof(asked, left_on="start", right_on="request_start", by="connection", check_sortedness=False)
         .filter(~c("request_forwarded"))
+        .with_columns(pl.when(c("response") == c("last")).then(c("closed_at") - c("whole_at")).alias("close_delay"))
         .sort("start", "number")
     )
     within = (_closed() <= 2 * c("while_paced")) | (~c("opened_before") & _read_ahead())
@@ -77,9 +89,12 @@ def with_pace(rows: pl.DataFrame, connections: pl.LazyFrame, exchanges: pl.LazyF
         _closed().max().over(_OF_RESPONSE).alias("longest_pause"),
         (_closed().sum().over(_OF_RESPONSE) * 100 / c("response_time")).ceil().alias("paused_percent"),
         (c("media") & (_closed() <= most)).alias("plays"),
+        "downloads",
     )
     made = numbered.join(found, on="number", how="left").sort("number").collect()
-    return made.with_columns(c("plays").fill_null(value=False)).drop("number", "client_direction")
+    return made.with_columns(c("plays", "downloads").fill_null(value=False)).drop(
+        "number", "client_direction", "last", "closed_at"
+    )
 
 
 def media(content_type: pl.Expr, user_agent: pl.Expr) -> pl.Expr:
@@ -127,8 +142,9 @@ def _with_periods(held: pl.LazyFrame, most: int) -> pl.LazyFrame:
         .with_columns(
             _alike("period", _PERIODS, 5, 5 * MILLISECOND).alias("period"),
             pl.coalesce(
-                _alike("rate", _RATES, 5),
+                _alike("rate", _RATES, 10),
                 pl.when(pl.len().over(_OF_RESPONSE) <= _RATES).then(_alike("rate", _FEW, 1)),
+                pl.when((pl.len().over(_OF_RESPONSE) <= _RATES) & _closes_late(period)).then("rate_0"),
             ).alias("rate"),
         )
         .with_columns(
@@ -142,6 +158,18 @@ def _with_periods(held: pl.LazyFrame, most: int) -> pl.LazyFrame:
             for name in names
         )
     )
+
+
+def _closes_late(period: pl.Expr) -> pl.Expr:
+    """Return whether a client closed as long after the last byte as its window needed to open again, and had a constant rate.
+
+    A client that limits its rate still has to read a full buffer then. One that was stopped reads it at once.
+    """
+    c = pl.col
+    last, rate = period.last().over(_OF_RESPONSE), c("offset").diff() / c("opened").diff()
+    delays_alike = (c("close_delay") - last).abs() * 100 <= last * _LATE_PERCENT
+    rates_alike = rate.max().over(_OF_RESPONSE) <= rate.min().over(_OF_RESPONSE) * (1 + _LATE_PERCENT / 100)
+    return (delays_alike & rates_alike & (c("rate_0") > 0)).fill_null(value=False)
 
 
 def _alike(of: str, count: int, percent: int, tolerance: int = 0) -> pl.Expr:

@@ -33,23 +33,27 @@ How it is proved
 
     Own pace (a note): a client takes a response at its own pace. Its window opens at regular times (three periods in a row
     differ by 5 % at most). Or the bytes between two openings are in proportion to the time between them (four times in a row,
-    within 5 %; two if there are no more, within 1 %). Windows that were closed for 20 ms or longer count. At least half of
-    its closed windows must fit. No window is closed for more than two such periods, and no period is longer than 60 s. Only
-    the first closed window may last longer, because the client had read ahead. That is assumed if the average rate up to the
-    end of that window was at least the client's rate afterwards. Or the response is audio or video, or the client is a player
-    (User-Agent), and the window is closed for at most 60 s. That window need not open again: a player that is paused, or plays
-    another part, reads no more. Gateways are excluded, because their own clients may be the reason.
+    within 10 %; two if there are no more, within 1 %). With four closed windows or fewer, the proportion may also vary by
+    15 % (two windows give just one), if the client closes the connection as long after the last byte as its window had needed
+    to open again (within 15 %): it still had a full buffer to read. Windows that were closed for 20 ms or longer count. At
+    least half of its closed windows must fit. No window is closed for more than two such periods, and no period is longer
+    than 60 s. Only the first closed window may last longer, because the client had read ahead. That is assumed if the average
+    rate up to the end of that window was at least the client's rate afterwards. Or the response is audio or video, or the
+    client is a player (User-Agent), and the window is closed for at most 60 s. That window need not open again: a player that
+    is paused, or plays another part, reads no more. Gateways are excluded, because their own clients may be the reason.
 
     Severity note: the pauses of a client cannot have cost its user much. The response is complete, no window of it was closed
     for more than 500 ms, and together they were closed for 25 % of its time at most. That is common where a program
-    processes what it reads, and reads on when it has room (backpressure). Gateways are excluded here, too.
+    processes what it reads, and reads on when it has room (backpressure). Or the client is a download program (curl, Wget and
+    the like, by User-Agent), and no window of the response was closed for more than 3 s: its rate limit, or a slow program
+    that it feeds, makes such pauses. Gateways are excluded here, too.
 
 What it is not
     Not reported: a small window that opens at once, a sender that has nothing to send or whose message is complete, and
     keep-alive probes. A full window with data in flight empties within a round trip. A segment that is lost while the window
-    is open is a retransmission-stall. One or two long pauses of a client that limits its rate show no pace, so they are
-    reported as a warning: a process that was stopped looks the same. Linux opens a full receive buffer only after the
-    application has read much of it, and on a fast network the buffer is megabytes large.
+    is open is a retransmission-stall. One or two long pauses of another client that limits its rate may show no
+    pace, so they are reported as a warning: a process that was stopped looks the same. Linux opens a full receive buffer only
+    after the application has read much of it, and on a fast network the buffer is megabytes large.
 
 What to do
     Find out what the receiving process does during the stall. A larger receive buffer helps only against short
@@ -126,6 +130,10 @@ OWN_PACE = Threshold(
 )
 BRIEF_PAUSE = Threshold(
     "500 ms", "the maximum pause of a client for severity note: in a longer one, people see that nothing moves"
+)
+DOWNLOAD_PAUSE = Threshold(
+    "3 s",
+    "the maximum pause of a download program for severity note: a longer one is not usual even with a low rate limit",
 )
 BRIEF_SHARE = Threshold("25 %", "for severity note, all pauses of a response together take at most this part of its time")
 TIMERS = Threshold(
@@ -243,14 +251,15 @@ def conclude(rows: pl.DataFrame, connections: pl.LazyFrame, exchanges: pl.LazyFr
     timed = c("period").is_not_null()
     paced = (timed | c("rate").is_not_null() | c("plays")) & c("may_pause")
     brief = (c("longest_pause") <= BRIEF_PAUSE.value) & (c("paused_percent") <= BRIEF_SHARE.value) & c("may_pause")
+    downloads = c("downloads") & (c("longest_pause") <= DOWNLOAD_PAUSE.value) & c("may_pause")
     cost = pl.format("The closed windows of this response took at most {} % of its time.", c("paused_percent").cast(pl.Int64))
     every, rate = duration(c("period")), pl.format("{} kB/s", c("rate") // 1000)
     return (
         known.with_columns(
             pl.when(paced).then(pl.lit("own-pace")).otherwise("kind").alias("kind"),
             pl.when(~paced).then("held_up").alias("delay"),
-            pl.when(~paced & brief).then(pl.lit("note")).alias("severity"),
-            pl.when(~paced & brief).then(cost).alias("addition"),
+            pl.when(~paced & (brief | downloads)).then(pl.lit("note")).alias("severity"),
+            pl.when(~paced & brief).then(cost).when(~paced & downloads).then(pl.lit(_DOWNLOADS)).alias("addition"),
             pl.when(timed)
             .then(pl.format(": every {}", every))
             .when(c("rate").is_not_null())
@@ -293,6 +302,10 @@ def _pace_columns(opened: pl.Expr, offset: pl.Expr, may_pause: pl.Expr) -> list[
     ]
 
 
+_DOWNLOADS = (
+    "The client is a download program. With a rate limit, or while the program that it feeds takes no more, it pauses like this. "
+    "A process that was stopped for this long looks the same."
+)
 _READS_NOT = "its application read nothing in that time, or too little"
 
 
