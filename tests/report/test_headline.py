@@ -163,6 +163,22 @@ def test_no_request_failed_is_said_only_where_it_is_certain() -> None:
     assert sure not in said(report([slow], [connection(1)], [exchange(1, **without_response())]))
 
 
+@pytest.mark.parametrize(
+    ("kind", "severity", "lead"),
+    [
+        ("down", "warning", "Connection attempts failed, and 400 ms was lost to waiting: "),
+        ("not-up-yet", "note", "400 ms was lost to waiting: "),
+        ("tried-next", "note", "No request failed, but 400 ms was lost to waiting: "),
+        ("tried-next", "warning", "No request failed, but 400 ms was lost to waiting: "),
+    ],
+)
+def test_a_program_whose_connections_were_refused_did_not_succeed(kind: str, severity: str, lead: str) -> None:
+    """Its requests were never sent, so none of them failed."""
+    refused = finding(rule="connect-failed", kind=kind, severity=severity, exchange=None, delay=None, title="Refused for 3.7 s")
+    text = said(report([finding(delay=0.4), refused], [connection(1)], [exchange(1)]))
+    assert text.startswith(lead)
+
+
 def test_what_was_not_checked_is_not_called_healthy() -> None:
     """Not even a report without findings, and one that counts failures may have missed some."""
     slow_response, tinygrams = Checked("stalls", "exchanges"), Checked("round_trips", "segments")

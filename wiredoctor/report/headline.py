@@ -355,7 +355,12 @@ def _time_lost(report: Report, groups: Sequence[Group], reach: Coverage) -> str:
     answers = reach.answers
     answered = answers.requests and answers.answered == answers.requests and not unexplained(reach)
     fine = answered and knows_failures(report) and not report.left_out and not missing(report)
-    lost = f"{'No request failed, but ' if fine else ''}{duration(report.delay)} was lost to waiting"
+    unconnected = [finding for finding in report.findings if finding.rule == "connect-failed" and finding.kind != "tried-next"]
+    if any(finding.severity != "note" for finding in unconnected):
+        lead = "Connection attempts failed, and "
+    else:
+        lead = "No request failed, but " if fine and not unconnected else ""
+    lost = f"{lead}{duration(report.delay)} was lost to waiting"
     if not costly:
         return lost
     most = max(costly, key=lambda group: group.delay or 0.0)
