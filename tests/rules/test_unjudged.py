@@ -88,6 +88,19 @@ LISTED = {
   2.000  <  R.""",
         ("websocket-cut", 0),
     ),
+    "a WebSocket that the server resets after its Close frame": case(
+        WEBSOCKET
+        + r"""  1.000  <  P.  "\x88\x00"
+  1.0001 <  R.""",
+        ("websocket-cut", 0),
+    ),
+    "a WebSocket that the server resets after a Close frame that was acknowledged": case(
+        WEBSOCKET
+        + r"""  1.000  <  P.  "\x88\x02\x03\xe8"
+  1.001  >  .
+  1.030  <  R.""",
+        ("websocket-cut", 0),
+    ),
     "a WebSocket of a server that ends": case(WEBSOCKET + "  2.000  <  F.\n  2.001  >  F.\n  2.012  <  .", ("websocket-cut", 0)),
     "a WebSocket that ends with a message that resembles a Close frame": case(
         WEBSOCKET
@@ -267,6 +280,19 @@ NORMAL = {
   1.001  >  .
   1.010  <  F.
   1.011  >  F."""
+    ),
+    "a WebSocket that the server resets when the client has answered its Close frame": case(
+        WEBSOCKET
+        + r"""  1.000  <  P.  "\x88\x00"
+  1.001  >  P.  "\x88\x80\x01\x02\x03\x04"
+  1.012  <  R."""
+    ),
+    "a WebSocket whose server closes after its Close frame, and resets what the client still sends": case(
+        WEBSOCKET
+        + r"""  1.000  <  P.  "\x88\x00"
+  1.0001 <  F.
+  1.001  >  P.  "\x81\x82\x01\x02\x03\x04\x69\x6b"
+  1.012  <  R"""
     ),
     "a WebSocket whose client says goodbye, and the server closes": case(
         WEBSOCKET

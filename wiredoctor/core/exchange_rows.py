@@ -385,7 +385,8 @@ def answers_rest(exchange: Exchange, following: Exchange) -> bool:
 def write_rest(out: BytesWriter, client: SideClose, server: SideClose, exchange: Exchange) -> None:
     """Write the frame, time and sender of the last payload before the first close.
 
-    Then write whether a side had ended the WebSocket with a Close frame.
+    Then write whether a side had ended the WebSocket with a Close frame. That of the server counts only if it did not reset the
+    connection: the reset may destroy the Close frame before the client's program reads it (RFC 6455 section 7.1.1).
     """
     is_client = server.frame == NEVER or NEVER < client.frame < server.frame
     first = client if is_client else server
@@ -398,7 +399,8 @@ def write_rest(out: BytesWriter, client: SideClose, server: SideClose, exchange:
         write_i64_le(out, rest.rest_frame)
         write_i64_le(out, rest.rest_time)
         write_i64_le(out, i64(0) if is_client == rest.rest_is_own else i64(1))
-    write_i64_le(out, i64(exchange.client_says_goodbye or exchange.server_says_goodbye))
+    server_ended = exchange.server_says_goodbye and (server.is_fin or server.frame == NEVER)
+    write_i64_le(out, i64(exchange.client_says_goodbye or server_ended))
 
 
 def find_final_at(talk: HttpConnection, following: Exchange | None, known_time: i64, deadline: i64, at_capture_end: bool) -> i64:

@@ -125,7 +125,7 @@ def _met_no_connection() -> pl.Expr:
 
 
 def _is_cut_websocket() -> pl.Expr:
-    """Return whether the server was the first to close a WebSocket, and neither side had ended it with a Close frame."""
+    """Return whether the server was the first to close a WebSocket, without a Close frame or with an RST right after its own."""
     is_websocket = c("upgraded") & (c("response_upgrade") == "websocket")
     by_server = c("client_close_frame").is_null() | (c("server_close_frame") < c("client_close_frame"))
     return (is_websocket & c("server_close_frame").is_not_null() & by_server & ~c("says_goodbye")).fill_null(value=False)
@@ -515,7 +515,8 @@ def _bytes(number: int) -> str:
 _MESSAGES: Mapping[str, str | Callable[[int, int], str]] = {
     "closed": "the connection was closed before a response came",
     "cut-short": "the response broke off when the connection was closed",
-    "websocket-cut": "the server closed the WebSocket without a Close frame, which programs report as code 1006",
+    "websocket-cut": "the server closed the WebSocket without a Close frame, or reset it before the client had sent one, which "
+    "programs report as code 1006",
     "reset-doubted": "reset, but perhaps not by that host: it goes on sending, or the RST has no ACK flag. This is one sign of "
     "a device on the path, and foreign-reset needs two",
     "request-cut-short": "the request broke off when the connection was closed",

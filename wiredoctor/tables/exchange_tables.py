@@ -237,7 +237,8 @@ EXCHANGES = Table(
             "says_goodbye",
             BOOL,
             "",
-            "the connection was upgraded, and the last segment of either side ends with a WebSocket Close frame",
+            "the connection was upgraded, and the last segment of either side ends with a WebSocket Close frame; one of a server "
+            "that then sent an RST instead of a FIN does not count",
         ),
         _c("final_at", I64, "ns", "the row describes the state at this capture time"),
         _c("at_capture_end", BOOL, "", "the row was written only because the capture ended"),
