@@ -111,7 +111,7 @@ PARTS = (
         nginx(),
         (shell(GENOME),),
         ("nginx", "samtools"),
-        may=ALONE | {"zero-window-stall": "it reads as fast as it can decompress"},
+        may=ALONE,
         seconds=20,
     ),
     Program("ostree", "OSTree pulls a tree of 200 files", nginx(), (shell(TREE),), ("nginx", "ostree"), may=ALONE),

@@ -82,6 +82,7 @@ def test_processes_may_make_one_request_each_if_there_is_time_to_start_them(coun
         ("curl/8.5.0", CLOSE, "severity note, confidence medium"),
         ("curl/8.5.0", "  0.040  >  F.\n  0.050  <  F.\n  0.050  >  .", "severity warning, confidence high"),
         ("libdnf (Fedora Linux 41; server; Linux.x86_64)", CLOSE, "severity note, confidence medium"),
+        ("htslib/1.16", CLOSE, "severity note, confidence medium"),
         ("okhttp/4.12.0", CLOSE, "severity warning, confidence high"),
     ],
 )

@@ -30,7 +30,7 @@ PLAYERS = (
     r"Music Player Daemon|foobar2000|QuickTime|iTunes/|Squeezelite)|ExoPlayer|AndroidXMedia3"
 )
 """A pattern for the User-Agent of players, and of the libraries with which they read. Lavf is FFmpeg."""
-COMMANDS = r"(?i)^(?:curl|wget2?|aria2|axel|lftp|rclone)/|^Debian APT-|^libdnf"
+COMMANDS = r"(?i)^(?:curl|wget2?|aria2|axel|lftp|rclone|htslib)/|^Debian APT-|^libdnf"
 """A pattern for the User-Agent of download programs that are run as commands. They may limit their rate, or feed a program."""
 _OF_RESPONSE = ["connection", "response"]
 

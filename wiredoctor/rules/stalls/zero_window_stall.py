@@ -44,9 +44,9 @@ How it is proved
 
     Severity note: the pauses of a client cannot have cost its user much. The response is complete, no window of it was closed
     for more than 500 ms, and together they were closed for 25 % of its time at most. That is common where a program
-    processes what it reads, and reads on when it has room (backpressure). Or the client is a download program (curl, Wget and
-    the like, by User-Agent), and no window of the response was closed for more than 3 s: its rate limit, or a slow program
-    that it feeds, makes such pauses. Gateways are excluded here, too.
+    processes what it reads, and reads on when it has room (backpressure). Or the client is a program that downloads (curl,
+    Wget, htslib and the like, by User-Agent), and no window of the response was closed for more than 3 s: its rate limit makes
+    such pauses, and so does the processing of what it has read, or a slow program that it feeds. Gateways are excluded here, too.
 
 What it is not
     Not reported: a small window that opens at once, a sender that has nothing to send or whose message is complete, and
@@ -133,7 +133,7 @@ BRIEF_PAUSE = Threshold(
 )
 DOWNLOAD_PAUSE = Threshold(
     "3 s",
-    "the maximum pause of a download program for severity note: a longer one is not usual even with a low rate limit",
+    "the maximum pause of a program that downloads, for severity note: a longer one is not usual even with a low rate limit",
 )
 BRIEF_SHARE = Threshold("25 %", "for severity note, all pauses of a response together take at most this part of its time")
 TIMERS = Threshold(
@@ -303,7 +303,7 @@ def _pace_columns(opened: pl.Expr, offset: pl.Expr, may_pause: pl.Expr) -> list[
 
 
 _DOWNLOADS = (
-    "The client is a download program. With a rate limit, or while the program that it feeds takes no more, it pauses like this. "
+    "The client is a program that downloads. With a rate limit, or while it processes what it has read, it pauses like this. "
     "A process that was stopped for this long looks the same."
 )
 _READS_NOT = "its application read nothing in that time, or too little"
