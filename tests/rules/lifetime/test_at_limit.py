@@ -197,6 +197,46 @@ def test_a_process_that_ends_takes_younger_connections_with_it(younger: float, s
     check(text, at)
 
 
+SPARE = [
+    pytest.param(5.0, 5.0, True, id="unused since its handshake, as long as the others"),
+    pytest.param(1.0, 1.0, False, id="opened later: a process ended"),
+    pytest.param(5.0, 0.1, False, id="its first request had been in progress for 4.9 s: a process ended"),
+]
+
+
+@pytest.mark.parametrize("at", POINTS)
+@pytest.mark.parametrize(("age", "unused", "speaks"), SPARE)
+def test_a_connection_without_a_response_is_as_old_as_it_was_unused(age: float, unused: float, speaks: bool, at: str) -> None:
+    """A proxy opened a connection for a request that another one then took, and the limit ended on both."""
+    server = sharp(0.001)
+    server.met(5.0, 0.003, "F.", 100)
+    server.connection(105.003 - age, answers=0)
+    server.ask(unused)
+    server.close(age, "F.")
+    found = [one for one in findings(server.text(), at) if one.severity == "error"]
+    expected = {"keep-alive-race" if speaks else "no-response", "no-response"}
+    assert (len(found), {one.rule for one in found}) == (2, expected)
+    assert any("a server process ended" in one.message for one in found) is not speaks
+
+
+@pytest.mark.parametrize("at", POINTS)
+@pytest.mark.parametrize(("outlived", "stops"), [(None, True), (2.937, False)])
+def test_a_close_at_a_check_for_idle_connections_is_no_stop(outlived: float | None, stops: bool, at: str) -> None:
+    """The server is restarted much later, so the next SYN is refused. Only a request that outlived two closes that are alike
+    shows that the server checks its connections now and then, and that the last close was due.
+    """
+    server = Server(0.001)
+    for answered_at, rest in ((10, 2.602), (40, 2.727), (70, 2.375), (100, 2.4)):
+        server.idle(answered_at, rest)
+    if outlived is not None:
+        server.used_again(60, outlived)
+    server.connections += 1
+    server.lines += [f"connection {server.connections}"]
+    server.add(150, ">  S  win 64240 mss 1460")
+    server.add(150.001, "<  R.")
+    assert any(one.kind == "stop" for one in findings(server.text(), at)) is stops
+
+
 def test_a_process_that_ended_is_said() -> None:
     server = sharp(0.001)
     server.met(5.0, 0.0005, "R.", 100)

@@ -297,13 +297,17 @@ def by_limits(rows: pl.DataFrame, rests: IdleTimes, *, live: bool) -> pl.DataFra
 def _process_end_text(row: Mapping[str, Any], rests: IdleTimes, *, live: bool) -> str:
     """Return a sentence saying that a server process ended, or "".
 
-    It needs evidence: at the same moment, the server closed other connections, or it refused SYNs.
+    It needs evidence: at the same moment, the server closed other connections whose idle timeout had not expired, or it refused
+    SYNs.
     """
     until = row["final_at"] + TOGETHER if live else None
     since = row["start"] if row["exchange"] == 0 else 0
-    others = len(rests.closed_together(row["endpoint"], row["connection"], row["server_close_time"], until, since))
-    if row["kind"] == "on-arrival":
+    together = rests.closed_together(row["endpoint"], row["connection"], row["server_close_time"], until, since)
+    limits = rests.limits(row["endpoint"], row["connection"], until) if together else []
+    due = any(limit.how in ("sharp", "coarse", "announced") and all(map(limit.has, together)) for limit in limits)
+    if row["kind"] == "on-arrival" or due:
         return ""
+    others = len(together)
     if not others:
         stop = rests.stops(row["endpoint"], until).stop_at(row["server_close_time"])
         refused = 0 if stop is None else len(stop.refused)

@@ -158,10 +158,12 @@ class IdleTimes:
             return NONE
         if until is not None:
             ends = [end for end in self._closes_of(endpoint) if end.known <= until]
-            return stops_of(ends, [syn for syn in self._syns.get(endpoint, []) if syn.answered <= until])
+            syns = [syn for syn in self._syns.get(endpoint, []) if syn.answered <= until]
+            return stops_of(ends, syns, None, self._used.get(endpoint, []), until)
         if endpoint not in self._stops:
             uses = partial(self.uses, endpoint)
-            self._stops[endpoint] = stops_of(self._closes_of(endpoint), self._syns.get(endpoint, []), uses)
+            ends, syns, answered = self._closes_of(endpoint), self._syns.get(endpoint, []), self._used.get(endpoint, [])
+            self._stops[endpoint] = stops_of(ends, syns, uses, answered)
         return self._stops[endpoint]
 
     def all_stops(self) -> dict[int, Stops]:
@@ -267,8 +269,8 @@ class IdleTimes:
     def closed_together(self, endpoint: int, connection: int, time: int, until: int | None = None, since: int = 0) -> list[int]:
         """Return the idle times (ns) of other connections that the server at this endpoint closed at about `time` (ns).
 
-        An idle time is 0 if a request or response was in progress. Connections do not count if they were last used after `time`,
-        or closed before `since` (ns), the start of `connection`. `until` is as in `limits`.
+        An idle time is 0 if a response, or the first request, was in progress. Connections do not count if they were last used
+        after `time`, or closed before `since` (ns), the start of `connection`. `until` is as in `limits`.
         """
         ends = self._closes_of(endpoint)
         first = bisect_left(ends, max(time - TOGETHER, since), key=_time)
@@ -363,6 +365,8 @@ def _ends(closes: pl.LazyFrame) -> pl.LazyFrame:
     tunnel = c("upgraded") | stream
     since = pl.when(idle).then("response_end").otherwise("previous_end")
     rest = c("server_close_time") - since
+    # how long a connection lay unused before its first request, which may take longer than that
+    unused = pl.when(met & c("handshake")).then(c("request_start") + c("rtt_server").fill_null(0) - c("accepted_time"))
     first = server_closed_first() | (unaware & ~c("server_close_contradicted") & (c("server_close_origin") != "between"))
     sort = pl.when(idle).then(pl.lit("idle")).when(unaware).then(pl.lit("unaware")).when(met).then(pl.lit("met"))
     return (
@@ -371,11 +375,11 @@ def _ends(closes: pl.LazyFrame) -> pl.LazyFrame:
             "endpoint",
             c("server_close_time").alias("time"),
             # an unfinished response or pipeline has no idle time
-            pl.when((rest >= 0) | idle).then(rest.clip(0)).alias("rest"),
+            pl.when((rest >= 0) | idle).then(rest.clip(0)).when(rest.is_null()).then(unused.clip(0)).alias("rest"),
             "connection",
             c("final_at").alias("known"),
             (idle | unaware).fill_null(value=False).alias("teaches"),
-            (met & (c("server_close_rst") == 1)).fill_null(value=False).alias("reset"),
+            (met & (c("server_close_rst") == 1) & c("previous_end").is_not_null()).fill_null(value=False).alias("reset"),
             sort.when(tunnel).then(pl.lit("open")).otherwise(pl.lit("broken")).alias("sort"),
             pl.when(met).then(c("server_close_time") - c("request_start") - c("rtt_server").fill_null(0)).alias("waited"),
             pl.when(idle).then(c("response_keep_alive_timeout").cast(pl.Int64)).alias("said"),

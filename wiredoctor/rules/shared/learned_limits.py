@@ -79,10 +79,11 @@ class Limit(NamedTuple):
 class End(NamedTuple):
     """A close by the server. Times are in ns.
 
-    `rest`: the idle time before the close; None if the connection was not idle.
+    `rest`: the idle time before the close, or before the first request if that was not answered; None if it is unknown.
     `known`: when the row became final.
     `teaches`: a timeout can be learned from the close, because the server had answered everything that the close acknowledges.
-    `reset`: the close is an RST that acknowledges an unanswered request. `waited`: how long that request had been at the server.
+    `reset`: the close is an RST that acknowledges an unanswered request, which is not the first.
+    `waited`: how long the unanswered request had been at the server.
     `said`: the idle timeout (s) that the last response announced.
     `frame`: the FIN or RST.
 

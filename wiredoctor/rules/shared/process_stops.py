@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import polars as pl
 
-from wiredoctor.rules.shared.learned_limits import AT_ONCE, EARLIEST, NEAR, TOGETHER, End, Limit, closes_soon, learn
+from wiredoctor.rules.shared.learned_limits import AT_ONCE, EARLIEST, NEAR, TOGETHER, End, Limit, Use, closes_soon, learn
 from wiredoctor.tables import MILLISECOND, SECOND
 
 SPREAD = 100 * MILLISECOND
@@ -131,10 +131,17 @@ def suspicious(ends: pl.DataFrame, syns: pl.DataFrame) -> set[int]:
     return {*several["endpoint"], *refused["endpoint"]}
 
 
-def stops_of(ends: Sequence[End], syns: Sequence[Syn], uses: Callable[[], Uses] | None = None) -> Stops:
+def stops_of(
+    ends: Sequence[End],
+    syns: Sequence[Syn],
+    uses: Callable[[], Uses] | None = None,
+    answered: Sequence[Use] = (),
+    until: int | None = None,
+) -> Stops:
     """Return when processes ended at one endpoint, as shown by its closes (`ends`) and by the SYNs to it, both in time order.
 
-    `uses` returns the endpoint's exchanges. It is called only if closes and SYNs are not sufficient to decide.
+    `uses` returns the endpoint's exchanges. It is called only if closes and SYNs are not sufficient to decide. `answered`,
+    `until`: the requests that the endpoint answered, for `learn`.
     """
     soon = closes_soon([end for end in ends if end.sort != "open"])
     counting = [end for end in ends if not (soon and end.rest is not None and end.rest <= AT_ONCE)]
@@ -149,7 +156,7 @@ def stops_of(ends: Sequence[End], syns: Sequence[Syn], uses: Callable[[], Uses] 
     if not any(forms):
         return NONE
     inside = {end.connection for form, moment in zip(forms, moments, strict=True) if form for end in moment}
-    limit = learn([end for end in ends if end.connection not in inside and end.sort != "open"])
+    limit = learn([end for end in ends if end.connection not in inside and end.sort != "open"], answered, until)
     stops: list[Stop] = []
     late: set[int] = set()
     for form, moment in zip(forms, moments, strict=True):
