@@ -146,6 +146,15 @@ def open_requests(connections: Iterable[Connection]) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=_ASKED_SCHEMA, orient="row")
 
 
+def closed_by_client(connections: Iterable[Connection]) -> list[Connection]:
+    """Return the connections whose client has sent a FIN or RST, although they have exchanges without a row of `closes`."""
+    return [
+        connection
+        for connection in connections
+        if (http := http_of(connection)) is not None and http.oldest is not None and http.side_of(max(http.client, 0)).close
+    ]
+
+
 def asked_between(connections: Iterable[Connection], start: int, end: int, of: Connection | None) -> bool:
     """Return whether a request to another server was open, or a connection attempt failed, between `start` and `end` (ns).
 

@@ -100,8 +100,10 @@ class HeldCandidates:
         judged = rule_engine.judge_idle_limits(self._modules, ready, followed, connections, live=True)
         if any(self._modules[name].by_clients for name in judged):
             asked = pl.concat([stored.select(ASKED), open_exchanges.open_requests(open_ones).lazy()])
+            half_closed = closes(open_exchanges.exchanges_as_of(open_exchanges.closed_by_client(open_ones)))
+            closed = pl.concat([followed, half_closed.lazy()])
             judged = rule_engine.beside_others(
-                self._modules, judged, followed, asked, connections, self._clients(at_end=clock is None)
+                self._modules, judged, closed, asked, connections, self._clients(at_end=clock is None)
             )
         frames = {name: rows for name, rows in judged.items() if isinstance(rows, pl.DataFrame)}
         return frames if clock is None else self._put_back(frames, ready, clock)
