@@ -137,6 +137,25 @@ def foreign_reset_in_tls(lab: Lab) -> None:
 def reset_by_the_server(lab: Lab) -> None:
     """The healthy twin of foreign-reset: 6,000 of 50,000 bytes come, and the server's program resets (SO_LINGER 0). The RST has
     the TTL of the server's other packets, and the IP ID that follows theirs."""
+    _reset_by_the_server(lab, "10.9.0.2")
+
+
+@recording(
+    title="A server resets a download itself; IPv6",
+    at="client",
+    software=("python",),
+    connections=(Connection((get("/report", 6_000),), closed_by="server"),),
+    finds=(Find("truncated-response", None, "server", 0),),
+    must_not=ITSELF,
+    wire=Conditions(0.010, hops=6),
+    unassembled=True,
+)
+def reset_by_the_server_ipv6(lab: Lab) -> None:
+    """The healthy twin of foreign-reset-ipv6: as reset-by-the-server. The RST has the hop limit of the server's other packets."""
+    _reset_by_the_server(lab, "fd00:9::2")
+
+
+def _reset_by_the_server(lab: Lab, address: str) -> None:
     head = FINE.partition(b"Content-Length")[0] + b"Content-Length: 50000\r\n\r\n"
     raw_server(lab, [[head + b"t" * 6_000, 0.1, {"do": "reset"}]])
-    raw_client(lab, [[REQUEST, WAIT]])
+    raw_client(lab, [[REQUEST, WAIT]], address=address)

@@ -82,6 +82,22 @@ def websockets_cut(lab: Lab) -> None:
 
 
 @recording(
+    title="nginx cuts three WebSockets after 6 s without a message, over a round trip of 20 ms; IPv6",
+    at="client",
+    software=("nginx", "node", "python"),
+    connections=(Connection((CHAT,), closed_by="server", repeat=3),),
+    finds=tuple(Find("idle-cut", None, "server", number) for number in range(3)),
+    must_not={"premature-close": "after 101 it is no HTTP", "client-abort": "nginx closed first"},
+    wire=Conditions(0.010),
+)
+def websockets_cut_ipv6(lab: Lab) -> None:
+    """As websockets-cut, over IPv6."""
+    node(lab, "node_app.js")
+    nginx(lab, PROXY % "6s")
+    raw_client(lab, [[UPGRADE, 0.2, *_message(b"one") * count, WAIT] for count in (1, 3, 2)], 80, address="fd00:9::2")
+
+
+@recording(
     title="A WebSocket that pings every 2 s behind a limit of 6 s, until its user leaves",
     at="server",
     software=("nginx", "node", "python"),
@@ -92,8 +108,26 @@ def websocket_pinged(lab: Lab) -> None:
     """The twin of websockets-cut: a ping every 2 s, five times, and then the client closes without a close frame."""
     node(lab, "node_app.js")
     nginx(lab, PROXY % "6s")
+    _ping(lab, "10.9.0.2")
+
+
+@recording(
+    title="A WebSocket that pings every 2 s behind a limit of 6 s, until its user leaves; IPv6",
+    at="server",
+    software=("nginx", "node", "python"),
+    connections=(Connection((CHAT,), closed_by=None),),
+    must_not={"idle-cut": "pings are payload", "client-abort": "a tunnel has no other end"},
+)
+def websocket_pinged_ipv6(lab: Lab) -> None:
+    """The twin of websockets-cut-ipv6: as websocket-pinged."""
+    node(lab, "node_app.js")
+    nginx(lab, PROXY % "6s")
+    _ping(lab, "fd00:9::2")
+
+
+def _ping(lab: Lab, address: str) -> None:
     pings = [step for _ in range(5) for step in (websocket_frame(9, b"still"), 2.0)]
-    raw_client(lab, [[UPGRADE, 0.2, *_message(b"one"), *pings]], 80)
+    raw_client(lab, [[UPGRADE, 0.2, *_message(b"one"), *pings]], 80, address=address)
 
 
 @recording(

@@ -91,6 +91,25 @@ def no_window_scaling(lab: Lab) -> None:
 
 
 @recording(
+    title="No window scaling over a round trip of 300 ms, at the server; recorded with a snap length of 112 bytes",
+    at="server",
+    software=("python",),
+    connections=(Connection((get("/large", 360_000),)),),
+    finds=(Find("limited-transfer", "no-window-scaling", "client", 0, note=True),),
+    must_not=FINE,
+    wire=FAR,
+    options=("-s", "112"),
+    whole=False,
+)
+def no_window_scaling_at_the_server(lab: Lab) -> None:
+    """As no-window-scaling, recorded where the server sends it. It begins with 45 segments, so 360 kB are enough."""
+    set_kernel(lab.client, "net.ipv4.tcp_window_scaling=0")
+    lab.server.run("ip", "route", "change", "10.9.0.0/24", "dev", "eth0", "src", "10.9.0.2", "initcwnd", "45")
+    raw_server(lab, [[body(360_000)]])
+    raw_client(lab, ANSWER)
+
+
+@recording(
     title="A program that writes every 400 ms, over a round trip of 300 ms; recorded with a snap length of 144 bytes",
     at=POINTS,
     software=("python",),
