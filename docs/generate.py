@@ -10,7 +10,7 @@ outdated.
 
 from __future__ import annotations
 
-import sys
+from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from collections.abc import Collection, Iterable, Iterator
 from itertools import groupby
 from pathlib import Path
@@ -32,6 +32,7 @@ from wiredoctor.tables import (
     EXCHANGES,
     FINISHED_EXCHANGES,
     OLD_NAMES,
+    RULE_TABLES,
     TABLES,
     Column,
     Table,
@@ -50,13 +51,12 @@ wiredoctor turns packets into columns, and columns into tables. Every finding is
 page is generated from `wiredoctor/tables/`, which declares each column.
 
 The [Python API](how-to/python.md) returns two tables as Polars frames: [`connections`](#connections) and
-[`exchanges`](#exchanges), each with a first column `capture`, the name of the file. A rule can read `releases`,
-`recoveries`, `closures`, `window_stalls`, `runs`, `unacknowledged`, `bursts`, `messages`, `exchanges`, `closes`,
-`faults`, `connections` and `captures`, or all `segments`, which is slower. The other tables pass data from one stage to
-the next.
+[`exchanges`](#exchanges), each with a first column `capture`, the name of the file. A rule can read all tables but
+`findings`; `segments` and the tables of packets are slower than the others.
 
-`releases`, `recoveries`, `closures`, `window_stalls`, `runs` and `unacknowledged` are event tables: they contain the few
-rows of `segments` that rules about packets need. The thresholds of the selected rules determine these rows. [`-o
+{events}
+are event tables: they contain the few rows of `segments` that rules about packets need. The thresholds of the
+selected rules determine these rows. {ruled} are not exported. [`-o
 tables/`](formats.md#tables) writes all other tables into Parquet or Arrow files, with `capture` as the first column, and
 [`findings`](#findings). In these files, `records` also have `frame` and `connection`, and `packets` have `connection`.
 
@@ -149,7 +149,10 @@ def pages() -> dict[Path, str]:
 def tables_page(tables: Iterable[Table]) -> str:
     """Return the page of all tables, with a line per column."""
     later = [c.name for c in EXCHANGES.columns if c.name not in FINISHED_EXCHANGES.schema]
-    head = TABLES_HEAD.format(followed=_listed(later), as_of=_listed(AS_OF))
+    ruled = [name for name in RULE_TABLES if name not in {*TABLES, *EVENT_TABLES}]
+    head = TABLES_HEAD.format(
+        followed=_listed(later), as_of=_listed(AS_OF), events=_listed(EVENT_TABLES), ruled=_listed(ruled)
+    )  # fmt: skip
     return head + "".join(_table(table) for table in tables) + _renamed()
 
 
@@ -160,12 +163,13 @@ def _renamed() -> str:
 
 
 def _described() -> Iterator[Table]:
-    """Yield the tables in the order of the page."""
+    """Yield the tables in the order of the page: TABLES, EVENT_TABLES, those that only rules read, and the findings."""
     for table in TABLES.values():
         yield table
         if table is EXCHANGES:
             yield CLOSES
     yield from EVENT_TABLES.values()
+    yield from (table for name, table in RULE_TABLES.items() if name not in {*TABLES, *EVENT_TABLES, CLOSES.name})
     yield FINDINGS
 
 
@@ -260,7 +264,9 @@ def _compared(rules: Iterable[RuleModule]) -> str:
 def main() -> None:
     """Writes all pages, and removes pages of rules that are gone."""
 
-    output = "--output" in sys.argv[1:]
+    parser = ArgumentParser(description=__doc__, formatter_class=RawDescriptionHelpFormatter)
+    parser.add_argument("--output", action="store_true", help="also run the commands and examples of the pages")
+    output = parser.parse_args().output
     if output:
         # beside this file, which only a script finds; a page says what is in its picture
         import pictures

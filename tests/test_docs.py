@@ -27,6 +27,7 @@ from wiredoctor.cli.exit_codes import Exit
 from wiredoctor.core.records import BLOCK
 from wiredoctor.rule_engine import RuleModule, catalogue
 from wiredoctor.settings import BATCH_PACKETS
+from wiredoctor.tables import RULE_TABLES
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs" / "pages"
@@ -70,6 +71,11 @@ def test_made_pages_are_current() -> None:
     assert not stale, f"run python docs/generate.py: {', '.join(stale)}"
     gone = {p.relative_to(DOCS) for p in (DOCS / "rules").glob("*.md")} - made.keys()
     assert not gone, f"run python docs/generate.py: {', '.join(map(str, gone))}"
+
+
+def test_each_table_that_a_rule_can_read_has_a_section() -> None:
+    page = (DOCS / "tables.md").read_text("utf-8")
+    assert [name for name in RULE_TABLES if f"\n## `{name}`\n" not in page] == []
 
 
 def test_the_list_of_rules_has_the_symptom_of_each() -> None:

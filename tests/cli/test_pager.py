@@ -85,3 +85,14 @@ def test_the_pager_of_root_cannot_start_programs(tmp_path: Path) -> None:
     noted = tmp_path / "noted"
     assert on_a_terminal("rules", PAGER=f"echo $LESSSECURE > '{noted}'; cat > /dev/null")[0] == 0
     assert noted.read_text("utf-8").strip() == ("1" if os.geteuid() == 0 else os.environ.get("LESSSECURE", ""))
+
+
+def test_a_program_may_keep_the_output_as_text() -> None:
+    """It replaces standard output by a stream without bytes."""
+    kept = "import io, sys; from contextlib import redirect_stdout as into, suppress; from wiredoctor import cli\n"
+    kept += "with into(io.StringIO()) as out, suppress(SystemExit): cli.main()\nsys.stdout.write(out.getvalue())"
+    words = ["analyze", str(CAPTURE), "--format", "json"]
+    done = subprocess.run([sys.executable, "-c", kept, *words], capture_output=True, check=True)
+    direct = subprocess.run([sys.executable, "-m", "wiredoctor", *words], capture_output=True, check=False)
+    assert done.stdout.decode() == direct.stdout.decode()
+    assert '"schema_version"' in done.stdout.decode()

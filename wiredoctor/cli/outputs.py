@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
 import os
 import shutil
@@ -14,7 +13,7 @@ from typing import BinaryIO, NamedTuple, TextIO, cast
 
 from wiredoctor.cli.exit_codes import UsageError, print_message, reason
 from wiredoctor.cli.options import Color
-from wiredoctor.cli.pager import paged
+from wiredoctor.cli.pager import paged, standard_output
 from wiredoctor.replacement import make_folder, remove, replacing, resolve, room_needed
 from wiredoctor.report.formats import FORMATS
 from wiredoctor.report.terminal.terminal import Terminal
@@ -133,7 +132,7 @@ def write_stdout(output: str, write: Write, color: Color, *, pages: bool = True)
     """
     paper = stdout_paper(color)
     sys.stdout.flush()
-    with paged() if pages else contextlib.nullcontext(sys.stdout.buffer) as out:
+    with paged() if pages else standard_output() as out:
         write(output, out, paper)
         out.flush()
 

@@ -6,6 +6,7 @@ The pager is named by WIREDOCTOR_PAGER or PAGER. The default is less, which exit
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import shutil
 import signal
@@ -46,6 +47,22 @@ def command() -> str:
     return "" if chosen == "cat" or not words or shutil.which(words[0]) is None else chosen
 
 
+@contextlib.contextmanager
+def standard_output() -> Generator[BinaryIO]:
+    """Yield standard output as a binary stream.
+
+    A program that calls the command line may have replaced it by a text stream without one, such as io.StringIO. Then the bytes
+    are written to that stream at the end.
+    """
+    buffer: BinaryIO | None = getattr(sys.stdout, "buffer", None)
+    if buffer is not None:
+        yield buffer
+        return
+    kept = io.BytesIO()
+    yield kept
+    sys.stdout.write(kept.getvalue().decode("utf-8", "backslashreplace"))
+
+
 def _ignore(number: int, frame: FrameType | None) -> None:
     """Do nothing. The pager, a child process, would inherit an ignored signal; a handled one gets its default action there."""
 
@@ -55,7 +72,8 @@ def paged() -> Generator[BinaryIO]:
     """Yield a stream to write to: the pager if there is one, otherwise standard output. At the end, wait for the pager."""
     called = command()
     if not called:
-        yield sys.stdout.buffer
+        with standard_output() as out:
+            yield out
         return
     import subprocess
 
