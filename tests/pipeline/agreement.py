@@ -124,10 +124,7 @@ def _delays_of_exchanges(report: Report) -> Iterator[str]:
             lost[one.capture, one.connection, one.exchange].append(one)
     if not lost:
         return
-    ends = {(c["capture"], c["connection"]): c["end"] for c in report.connections.iter_rows(named=True)}
-    for one in report.findings:
-        if one.rule == "unanswered" and one.connection is not None:  # a client waits until the capture ends
-            ends[one.capture, one.connection] = _last_packet(report, one.capture)
+    ends = _ends(report)
     for row in report.exchanges.iter_rows(named=True):
         place = (row["capture"], row["connection"], row["exchange"])
         told = lost.get(place)
@@ -143,9 +140,18 @@ def _delays_of_exchanges(report: Report) -> Iterator[str]:
             yield f"{place} took {took} s, and lost {delays} s of them: {[(f.rule, f.delay) for f in told]}"
 
 
-def _last_packet(report: Report, capture: str) -> int:
-    """When the last packet of a connection of this capture came, in ns."""
-    return max(row["end"] for row in report.connections.iter_rows(named=True) if row["capture"] == capture)
+def _ends(report: Report) -> dict[tuple[str, int], int]:
+    """When each connection ended, in ns. One that nobody closed is waited for until the last packet of its capture."""
+    rows = report.connections.to_dicts()
+    last: dict[str, int] = {}
+    for row in rows:
+        last[row["capture"]] = max(last.get(row["capture"], 0), row["end"])
+    unanswered = {(one.capture, one.connection) for one in report.findings if one.rule == "unanswered"}
+    return {
+        place: last[row["capture"]] if place in unanswered and not row["closed_by"] else row["end"]
+        for row in rows
+        if (place := (row["capture"], row["connection"]))
+    }
 
 
 def _delays_of_connections(report: Report) -> Iterator[str]:
@@ -159,11 +165,10 @@ def _delays_of_connections(report: Report) -> Iterator[str]:
     proved: dict[tuple[object, ...], float] = defaultdict(float)
     for one in report.findings:
         proved[one.capture, one.connection] = max([proved[one.capture, one.connection], *(e.elapsed for e in one.evidence)])
-    unanswered = {(one.capture, one.connection) for one in report.findings if one.rule == "unanswered"}
+    ends = _ends(report)
     for row in report.connections.iter_rows(named=True):
         place = (row["capture"], row["connection"])
-        end = _last_packet(report, row["capture"]) if place in unanswered else row["end"]
-        lasted = max(0, max(end / SECOND, proved.get(place, 0)) - row["start"] / SECOND)
+        lasted = max(0, max(ends[place] / SECOND, proved.get(place, 0)) - row["start"] / SECOND)
         if lost.get(place, 0) > lasted + ROUNDING:
             yield f"{place} lasted {lasted} s, and lost {lost[place]} s of them"
     every = sum(f.delay or 0 for f in report.findings)

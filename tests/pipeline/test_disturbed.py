@@ -146,7 +146,8 @@ SEEDS = {"retransmission_stall": (1, 2), "zero_window_stall": (1, 4)}
 UNKNOWABLE = {
     # a chunk that is captured late joins the next one: then the stream came in two pieces, which other responses do, too
     "client_abort": ("speaks: stream, a response of any type that came in three pieces",),
-    # the head that names a media type is captured behind the data that fills the window
+    # the last segment that is captured is not the highest one, so the data before the close does not seem to lack room, and the
+    # server seems to have stopped
     "zero_window_stall": ("speaks: a player that reads another part never opens the window of this one",),
 }
 """Ladders that say too little in another order."""

@@ -338,9 +338,7 @@ def _texts_of_others(one: Ended, proof: list[dict[str, Any]], connection: int) -
         note = f"the same client requests {asked}{part}"
         told |= {"filter": "", "evidence": [*proof, _packet(one.other.frame, one.other.start, note)]}
     elif one.plays:
-        told["left_means"] = (
-            " It plays media, and data was still arriving: the user stopped it, or it had the part that it wanted."
-        )
+        told["left_means"] = " It plays media: the user stopped it, or it had the part that it wanted."
     elif one.longest:
         told["left_means"] = (
             f" It had waited {duration_text(one.longest)} for the same response before, so it has no shorter timeout."
