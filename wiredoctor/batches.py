@@ -277,6 +277,9 @@ class Renumbered(NamedTuple):
 _KEPT = "is this row kept?"
 """The name of a temporary column that says whether a row passes a filter; no column of a table has this name."""
 
+AT_ONCE = 1 << 16
+"""The maximum number of rows for which a query gets columns at once; more would take much memory and gain no time."""
+
 FEW_OF = 4
 """If a filter keeps fewer than 1/FEW_OF of the rows, the columns that it does not need are created for these rows only."""
 
@@ -406,7 +409,9 @@ class View:
                 if loaded.height > left:
                     loaded = loaded.slice(0, left)
                 left -= loaded.height
-                found = self._columns(loaded, names) if predicate is None else self._filter(loaded, names, predicate)
-                yield none if found is None else found
+                for first in range(0, loaded.height, AT_ONCE):
+                    part = loaded if loaded.height <= AT_ONCE else loaded.slice(first, min(AT_ONCE, loaded.height - first))
+                    found = self._columns(part, names) if predicate is None else self._filter(part, names, predicate)
+                    yield none if found is None else found
 
         return register_io_source(read, schema=self.table.schema, is_pure=True)

@@ -226,6 +226,8 @@ def _count_connections(report: Report, key: str) -> list[_Connections]:
     """
     import polars as pl
 
+    from wiredoctor.tables import SMALL
+
     if report.scan_connections is None:
         return []
     c = pl.col
@@ -241,7 +243,9 @@ def _count_connections(report: Report, key: str) -> list[_Connections]:
     names = c("server_name").filter(established & (c("server_name") != "")).unique().sort().head(NAMES)
     numbers = established.sum().alias("established"), never.sum().alias("never_established")
     counts = report.scan_connections().group_by(key).agg(*numbers, names)
-    return [_Connections(end, opened, unopened, tuple(given)) for end, opened, unopened, given in counts.collect().iter_rows()]
+    engine: EngineType = "streaming" if report.connection_count > SMALL else "auto"
+    rows = counts.collect(engine=engine).iter_rows()
+    return [_Connections(end, opened, unopened, tuple(given)) for end, opened, unopened, given in rows]
 
 
 def forwarded_requests(report: Report) -> int:
