@@ -130,6 +130,13 @@ LISTED = {
   0.034  <  F.""",
         ("request-unreadable", 0),
     ),
+    "TLS on a port of HTTP": case(
+        r"""  0.011  >  P.  "\x16\x03\x01\x00\x05\x01\x00\x00\x01\x00"
+  0.022  <  P.  "HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+  0.023  <  F.
+  0.034  >  F.""",
+        ("request-not-http", 0),
+    ),
     "behind an answer that announced the close": case(
         rf"""  0.011  >  P.  {GET}
   0.022  <  P.  "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok"
@@ -234,6 +241,11 @@ NORMAL = {
     ),
     "a SYN-ACK that is repeated, and acknowledged again": case(
         "  1.010  <  S.  win 64240 mss 1460\n  1.010  >  .\n  3.010  <  S.  win 64240 mss 1460\n  3.010  >  ."
+    ),
+    "a server that gives up waiting for a request": case(
+        r"""  5.000  <  P.  "HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+  5.001  <  F.
+  5.012  >  F."""
     ),
     "all is well": case(f"  0.011  >  P.  {GET}\n  0.022  <  P.  {OK}\n  0.030  >  F.\n  0.040  <  F.\n  0.040  >  ."),
     "it rests when the capture ends": case(f"  0.011  >  P.  {GET}\n  0.022  <  P.  {OK}\n  0.023  >  ." + LATER),

@@ -48,6 +48,9 @@ UNJUDGED: dict[str, Ending] = {
     "reset-doubted": Ending("exchanges", "reset, but perhaps not by the host whose address is in the RST"),
     "unreadable": Ending("exchanges", "the server sent something that is not a readable response"),
     "request-unreadable": Ending("exchanges", "the end of the request cannot be determined"),
+    "request-not-http": Ending(
+        "exchanges", "the server rejected bytes that are not an HTTP/1.x request, such as TLS on a plain port"
+    ),
     "reset": Ending("connections", "reset while something was in progress, and no rule explains why"),
     "closed-unanswered": Ending("connections", "closed by the server without a byte of a response, and no rule explains why"),
     "silence": Ending("connections", "data was never acknowledged, and no more packets came"),

@@ -153,7 +153,7 @@ _SHORT = 128
 _TOO_SHORT = 70
 """The minimum snap length in bytes that leaves 16 bytes of payload after Ethernet, IPv4 and TCP without options."""
 
-_EXCHANGES = {"unasked": "request not captured"}
+_UNCAPTURED = "request not captured"
 
 
 def find_coverage(report: Report) -> Coverage:
@@ -235,6 +235,7 @@ def _coverage(
     of_http = {**rows, "segments": carried["both_http"]}
     had = [n for n, r in report.checked.items() if (rows if r.family == "stalls" else of_http)[_subject_of(r)]]
     reasons = _CONNECTIONS if cut is None else _CONNECTIONS | {"unknown": _CUT[cut >= _TOO_SHORT].format(cut)}
+    uncaptured = exchanges.get("unasked", 0) - endings.get("request-not-http", 0)
     not_judged = [
         *(
             NotJudged(one.what, endings[name], _reason(one.reason, report), name)
@@ -242,7 +243,7 @@ def _coverage(
             if name in endings
         ),
         *(NotJudged("connections", carried[name], why) for name, why in reasons.items() if carried[name]),
-        *(NotJudged("exchanges", exchanges[name], why) for name, why in _EXCHANGES.items() if exchanges.get(name)),
+        *([NotJudged("exchanges", uncaptured, _UNCAPTURED)] if uncaptured else []),
     ]
     if idle := len(report.checked) - len(had):
         why = _nothing_for(carried["rows"], exchanges.get("rows", 0))
@@ -401,7 +402,7 @@ def _of_connections() -> dict[str, pl.Expr]:
 
 
 def _exchanges(report: Report) -> dict[str, int]:
-    """Return the number of exchanges for each key of _EXCHANGES, for "judged", and for "rows".
+    """Return the number of exchanges for "unasked" (without a captured request), for "judged", and for "rows".
 
     "judged" stands for the exchanges that can be judged, "rows" for all exchanges. The result is empty if there are none.
     """

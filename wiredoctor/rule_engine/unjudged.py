@@ -51,6 +51,9 @@ AGAIN = 5 * SECOND
 The time counts from the end of the connection's last response, or from the request if that is later.
 """
 
+CLIENT_ERROR = 400
+"""The lowest status of a response that rejects its request (RFC 9110 section 15.5)."""
+
 PROBES = 2
 """The minimum number of unanswered probes of a connection without data. A single probe, or its answer, may be lost."""
 
@@ -111,7 +114,7 @@ def suspect_exchanges() -> pl.Expr:
     """Return a cheap filter of `exchanges` that is true for every row that `_exchanges` may report."""
     unread = ~c("has_response") | (c("response_end_reason") != "complete") | (c("request_end_reason") != "complete")
     cut = c("upgraded") & c("server_close_frame").is_not_null()  # perhaps a WebSocket; to compare texts is not cheap
-    return unread | ((c("response_status") < 200) & ~c("upgraded")) | _met_no_connection() | cut
+    return unread | ~c("has_request") | ((c("response_status") < 200) & ~c("upgraded")) | _met_no_connection() | cut
 
 
 def _met_no_connection() -> pl.Expr:
@@ -205,7 +208,9 @@ def _reason(waited: pl.Expr) -> pl.Expr:
     had = pl.max_horizontal("request_ack", "previous_end_offset", pl.when(c("has_response")).then("response_end_offset"))
     unread = ~answered & (c("server_close_offset") > had).fill_null(value=False)
     return (
-        pl.when(((answered & ended & asked) | (left & asked)) & ~_may_be_lost() & ~_is_cut_websocket())
+        pl.when(_rejects_foreign_bytes())
+        .then(pl.lit("request-not-http"))
+        .when(((answered & ended & asked) | (left & asked)) & ~_may_be_lost() & ~_is_cut_websocket())
         .then(None)
         .when(~c("both_directions"))
         .then(pl.lit("one-sided"))
@@ -237,6 +242,14 @@ def _reason(waited: pl.Expr) -> pl.Expr:
         .then(pl.lit("after-close-announced"))
         .otherwise(pl.lit("closed"))
     )
+
+
+def _rejects_foreign_bytes() -> pl.Expr:
+    """Return an expression that is true if the server's first response is an error that acknowledges bytes of the client, but
+    none of these bytes is part of an HTTP/1.x request. All bytes were captured.
+    """
+    first = ~c("has_request") & (c("exchange") == 0) & c("handshake") & c("both_directions") & ~_has_gap()
+    return (first & (c("response_status") >= CLIENT_ERROR) & (c("response_ack") > 0)).fill_null(value=False)
 
 
 def _is_doubted(answered: pl.Expr) -> pl.Expr:
@@ -419,7 +432,7 @@ def unjudged(
     by_reason = left.group_by("reason").agg(pl.len()).sort("reason").collect(engine=engine)
     if by_reason.is_empty():
         return Remainder({}, [])
-    found = left.sort("reason", "frame", "connection", "exchange", nulls_last=True).head(most).collect()
+    found = left.sort("reason", "frame", "connection", "exchange", nulls_last=True).head(most).collect(engine=engine)
     named = ends.select("connection", "client", "server").join(found.lazy(), on="connection", how="semi").collect()
     rows = found.join(named.unique("connection", keep="last"), on="connection", how="left", maintain_order="left")
     told = [_unjudged_item(row, file, first_time) for row in rows.iter_rows(named=True)]
@@ -522,6 +535,8 @@ _MESSAGES: Mapping[str, str | Callable[[int, int], str]] = {
     "request-cut-short": "the request broke off when the connection was closed",
     "unreadable": "the server sent something that is not a readable response",
     "request-unreadable": "the end of the request cannot be determined",
+    "request-not-http": "the server rejected bytes that are not an HTTP/1.x request: TLS, or another protocol, was sent to "
+    "this port",
     "reset": lambda _, number: f"reset{f' while {_bytes(number)} were in transit' if number else ''}",
     "closed-unanswered": "the server closed the connection without a byte of a response",
     "silence": lambda waited, number: f"{_bytes(number)} not acknowledged, and no packet for {duration_text(waited)}",

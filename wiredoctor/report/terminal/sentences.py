@@ -129,6 +129,13 @@ def unexplained(reach: Coverage) -> list[str]:
         (partly, reach.exchanges, "exchange", "was captured only in part", "were captured only in part"),
         (endings.get("unreadable", 0), answers.requests, "request", *(["got bytes that are not an HTTP response"] * 2)),
         (endings.get("request-unreadable", 0), answers.requests, "request", *(["cannot be read"] * 2)),
+        (
+            endings.get("request-not-http", 0),
+            answers.responses,
+            "response",
+            "rejects bytes that are not an HTTP request",
+            "reject bytes that are not an HTTP request",
+        ),
         (broken, reach.connections, "connection", *(["failed for an unknown reason"] * 2)),
         (unended, reach.connections, "connection", *(["ended with unacknowledged data"] * 2)),
         (uncompared, reach.connections, "connection", "was not compared with the others", "were not compared with the others"),
