@@ -30,9 +30,10 @@ How it is proved
 What it is not
     If a request on a reused connection crossed the server's close, keep-alive-race reports it. A response that broke off is
     truncated-response. A client that gave up first is client-abort. If the client repeats a GET at once and gets its
-    response, the finding is only a warning. Requests that the client sent after a response that announced the close are not
-    counted, even if they were pipelined before it arrived. Neither is an upload that the client itself broke off. An upload
-    that was answered and then reset before its body was complete is reset-destroys-response.
+    response, the finding is only a warning. It is a note if the request is `OPTIONS *`, which asks what the server supports,
+    and the client goes on with another request that is answered. Requests that the client sent after a response that
+    announced the close are not counted, even if they were pipelined before it arrived. Neither is an upload that the client
+    itself broke off. An upload that was answered and then reset before its body was complete is reset-destroys-response.
 
 What to do
     Look into the server's log at that time, and find out what ends or restarts its processes. on-arrival: find out what

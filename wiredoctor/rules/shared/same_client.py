@@ -217,9 +217,10 @@ def beside_repetitions(rows: pl.DataFrame, clients: Clients) -> pl.DataFrame:
     """Reduce the severity of candidates with a lost request to "warning" if the client repeated the request successfully.
 
     The repetition must come at once, from the same client, on another connection. Only GET and HEAD count, because they are safe
-    to repeat: a second POST may be a second order. `rows` have `ended_at` and `round_trip` (ns).
+    to repeat: a second POST may be a second order. If the lost request is `OPTIONS *`, which only asks what the server supports
+    (RFC 9110 section 9.3.7), any other request counts, and the severity is "note". `rows` have `ended_at` and `round_trip` (ns).
 
-    `severity` and `addition` (a sentence) are null if there is no such repetition; `evidence` includes its frames.
+    `severity` and `addition` (a sentence) are null if there is no such request; `evidence` includes its frames.
     `pending_until`: if a repetition has no response yet, the time (ns) until which one would count; otherwise null.
     """
     severities: list[str | None] = []
@@ -229,17 +230,24 @@ def beside_repetitions(rows: pl.DataFrame, clients: Clients) -> pl.DataFrame:
     for connection, exchange, moment, trip, proof in rows.select(
         "connection", "exchange", "ended_at", "round_trip", "evidence"
     ).iter_rows():
-        repeated = _repetitions(clients.request(connection, exchange), moment, trip, clients)
+        own = clients.request(connection, exchange)
+        only_asks = own is not None and (own.method, own.target) == ("OPTIONS", "*")
+        repeated = _repetitions(own, moment, trip, clients)
         again = next((one for one in repeated if one.answered is not None), None)
         # the first repetition with a response counts
         pending.append(moment + WINDOW if repeated and repeated[0] is not again else None)
-        severities.append(None if again is None else "warning")
-        after = "" if again is None else duration_text(max(again.start - moment, 0))
-        said = None if again is None else f"The client repeated it {after} later on another connection, and got {again.status}."
-        additions.append(said)
+        severities.append(None if again is None else "note" if only_asks else "warning")
+        additions.append(None)
         proofs.append(proof)
         if again is not None:
-            proofs[-1] = [*proof, {"frame": again.frame, "time": again.start, "note": "the same request again"}]
+            after = f"{duration_text(max(again.start - moment, 0))} later on another connection"
+            additions[-1] = (
+                f"The request only asks what the server supports. The client went on {after}, and got {again.status}."
+                if only_asks
+                else f"The client repeated it {after}, and got {again.status}."
+            )
+            note = "the client's next request" if only_asks else "the same request again"
+            proofs[-1] = [*proof, {"frame": again.frame, "time": again.start, "note": note}]
     return rows.with_columns(
         pl.Series("severity", severities, pl.String),
         pl.Series("addition", additions, pl.String),
@@ -249,16 +257,19 @@ def beside_repetitions(rows: pl.DataFrame, clients: Clients) -> pl.DataFrame:
 
 
 def _repetitions(own: Request | None, moment: int, trip: int, clients: Clients) -> list[Request]:
-    """Return the repetitions of a GET or HEAD request.
+    """Return the repetitions of a GET or HEAD request, or the requests that follow `OPTIONS *` to the same host.
 
-    A repetition counts if it has no response yet, or got a timely response that was not an error.
+    A request counts if it has no response yet, or got a timely response that was not an error.
     """
-    if own is None or own.method not in ("GET", "HEAD"):
+    only_asks = own is not None and (own.method, own.target) == ("OPTIONS", "*")
+    if own is None or not (only_asks or own.method in ("GET", "HEAD")):
         return []
     return [
         other
         for other in clients.other_requests(own, max(moment, own.start + 1), moment + AGAIN.value + 2 * trip)
-        if other.connection != own.connection and other.asks_the_same(own) and _may_count(other, moment)
+        if other.connection != own.connection
+        and (other.host == own.host if only_asks else other.asks_the_same(own))
+        and _may_count(other, moment)
     ]
 
 
