@@ -2,8 +2,7 @@
 
 Some of these programs always sleep for the same time (wget, players, loops with a pause), so their window opens at regular
 times. Others sleep until the amount that they have read fits their rate (curl); then the amount between two openings is
-proportional to the time between them. The amount alone shows less, because the kernel opens a window early or late. A client
-that limits its rate is also late at the end: it closes the connection only when it has read its full buffer. The pauses
+proportional to the time between them. The amount alone shows less, because the kernel opens a window early or late. The pauses
 of players (ffplay) vary, and so do the pauses of a slow disk. Therefore players are recognized by what they read, or by their
 User-Agent. A download program that limits its rate can close its window just once or twice, on a short path; its User-Agent
 shows that it may do so.
@@ -21,8 +20,6 @@ _PERIODS, _RATES, _FEW = 3, 4, 2
 _FEW nearly equal rates suffice if the response has no more than _RATES closed windows. In longer responses, so few may be a
 coincidence.
 """
-_LATE_PERCENT = 15
-"""How much the last wait of a client, from the last byte to its close, may differ from the last time between two openings."""
 
 MEDIA = r"^(?:audio|video)/"
 PLAYERS = (
@@ -54,11 +51,9 @@ def with_pace(rows: pl.DataFrame, connections: pl.LazyFrame, exchanges: pl.LazyF
     of the next data (null if the window never opened), and `closed`, the time (ns) for which the window was closed.
     """
     c = pl.col
-    # a FIN is followed by packets of one round trip
-    closed = pl.when(c("history").str.contains("F", literal=True)).then(c("end") - c("rtt_client") - c("rtt_server"))
-    clients = connections.select(
-        "connection", "client_direction", (c("exchanges") - 1).alias("last"), closed.alias("closed_at")
-    ).join(rows.lazy().select("connection"), on="connection", how="semi")
+    clients = connections.select("connection", "client_direction").join(
+        rows.lazy().select("connection"), on="connection", how="semi"
+    )
     numbered = rows.lazy().with_row_index("number").join(clients.unique("connection", keep="last"), on="connection", how="left")
     numbered = numbered.with_columns((c("direction") == c("client_direction")).fill_null(value=False).alias("of_client"))
     asked = (
@@ -69,7 +64,6 @@ def with_pace(rows: pl.DataFrame, connections: pl.LazyFrame, exchanges: pl.LazyF
             pl.when(c("response_end_reason") == "complete").then(c("response_end") - c("response_start")).alias("response_time"),
             media(c("response_content_type"), c("request_user_agent")).alias("media"),
             c("request_user_agent").cast(pl.String).str.contains(COMMANDS).fill_null(value=False).alias("downloads"),
-            pl.when(c("response_end_reason") == "complete").then("response_end").alias("whole_at"),
         )
         .drop_nulls("request_start")
         .sort("request_start")
@@ -79,7 +73,6 @@ def with_pace(rows: pl.DataFrame, connections: pl.LazyFrame, exchanges: pl.LazyF
         .sort("start", "number")
         .join_asof(asked, left_on="start", right_on="request_start", by="connection", check_sortedness=False)
         .filter(~c("request_forwarded"))
-        .with_columns(pl.when(c("response") == c("last")).then(c("closed_at") - c("whole_at")).alias("close_delay"))
         .sort("start", "number")
     )
     within = (_closed() <= 2 * c("while_paced")) | (~c("opened_before") & _read_ahead())
@@ -92,9 +85,7 @@ def with_pace(rows: pl.DataFrame, connections: pl.LazyFrame, exchanges: pl.LazyF
         "downloads",
     )
     made = numbered.join(found, on="number", how="left").sort("number").collect()
-    return made.with_columns(c("plays", "downloads").fill_null(value=False)).drop(
-        "number", "client_direction", "last", "closed_at"
-    )
+    return made.with_columns(c("plays", "downloads").fill_null(value=False)).drop("number", "client_direction")
 
 
 def media(content_type: pl.Expr, user_agent: pl.Expr) -> pl.Expr:
@@ -144,7 +135,6 @@ def _with_periods(held: pl.LazyFrame, most: int) -> pl.LazyFrame:
             pl.coalesce(
                 _alike("rate", _RATES, 10),
                 pl.when(pl.len().over(_OF_RESPONSE) <= _RATES).then(_alike("rate", _FEW, 1)),
-                pl.when((pl.len().over(_OF_RESPONSE) <= _RATES) & _closes_late(period)).then("rate_0"),
             ).alias("rate"),
         )
         .with_columns(
@@ -158,18 +148,6 @@ def _with_periods(held: pl.LazyFrame, most: int) -> pl.LazyFrame:
             for name in names
         )
     )
-
-
-def _closes_late(period: pl.Expr) -> pl.Expr:
-    """Return whether a client closed as long after the last byte as its window needed to open again, and had a constant rate.
-
-    A client that limits its rate still has to read a full buffer then. One that was stopped reads it at once.
-    """
-    c = pl.col
-    last, rate = period.last().over(_OF_RESPONSE), c("offset").diff() / c("opened").diff()
-    delays_alike = (c("close_delay") - last).abs() * 100 <= last * _LATE_PERCENT
-    rates_alike = rate.max().over(_OF_RESPONSE) <= rate.min().over(_OF_RESPONSE) * (1 + _LATE_PERCENT / 100)
-    return (delays_alike & rates_alike & (c("rate_0") > 0)).fill_null(value=False)
 
 
 def _alike(of: str, count: int, percent: int, tolerance: int = 0) -> pl.Expr:
