@@ -277,7 +277,7 @@ class Renumbered(NamedTuple):
 _KEPT = "is this row kept?"
 """The name of a temporary column that says whether a row passes a filter; no column of a table has this name."""
 
-AT_ONCE = 1 << 16
+MAX_ROWS = 1 << 16
 """The maximum number of rows for which a query gets columns at once; more would take much memory and gain no time."""
 
 FEW_OF = 4
@@ -409,8 +409,8 @@ class View:
                 if loaded.height > left:
                     loaded = loaded.slice(0, left)
                 left -= loaded.height
-                for first in range(0, loaded.height, AT_ONCE):
-                    part = loaded if loaded.height <= AT_ONCE else loaded.slice(first, min(AT_ONCE, loaded.height - first))
+                for first in range(0, loaded.height, MAX_ROWS):
+                    part = loaded if loaded.height <= MAX_ROWS else loaded.slice(first, min(MAX_ROWS, loaded.height - first))
                     found = self._columns(part, names) if predicate is None else self._filter(part, names, predicate)
                     yield none if found is None else found
 

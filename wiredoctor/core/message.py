@@ -193,7 +193,7 @@ class Exchange:
         self.final_frame: i64 = NEVER
         """The frame number of a packet of another exchange, if that packet showed that this exchange is final."""
         self.known: i64 = 0
-        """What was known about the connection when the exchange ended, as bits of exchange_rows.find_known.
+        """The facts that were known about the connection when the exchange ended, as the bits of exchange_rows.find_known.
 
         It is set when the row of `exchanges` is written.
         """

@@ -51,7 +51,7 @@ class Tally:
         self.counts: dict[int, int] = {}
         self.newest: i64 = -1
         self.run: i64 = 0
-        """How often `newest` occurred since it was last added to `counts`."""
+        """The number of occurrences of `newest` that are not in `counts` yet."""
 
     def add(self, number: i64) -> None:
         """Count one occurrence of a number."""

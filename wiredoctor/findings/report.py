@@ -139,7 +139,7 @@ class CaptureSummary(NamedTuple):
     sorted: bool = False
     """True if the file was far from time order and was sorted. Frames and connections are numbered as after reordercap(1)."""
     clock_steps: int = 0
-    """How often the timestamps of an interface go back. Packets that were sorted do not count."""
+    """The number of times that the timestamps of an interface go back. Packets that were sorted do not count."""
 
 
 class RuleTotal(NamedTuple):

@@ -134,8 +134,8 @@ def _worst(
 ) -> pl.DataFrame:  # fmt: skip
     """Return at most `most` rows: first those with findings, then those with the largest `size`.
 
-    `told`: the keys of the rows with findings. `columns`: the columns of the result. `made`: expressions for further columns of
-    the result. `needed`: the columns of the table that `made` uses.
+    `told`: the keys of the rows with findings. `columns`: the columns of the result. `made`: expressions that
+    compute other columns of the result. `needed`: the columns of the table that `made` uses.
     """
     keys = told.columns
     told = told.with_columns(pl.lit(value=True).alias("_told"))

@@ -58,6 +58,11 @@ class Request(NamedTuple):
         """The target without its query."""
         return self.target.partition("?")[0]
 
+    @property
+    def asks_about_server(self) -> bool:
+        """Whether it only asks what the server supports: `OPTIONS *` (RFC 9110 section 9.3.7)."""
+        return (self.method, self.target) == ("OPTIONS", "*")
+
     def asks_the_same(self, other: Request) -> bool:
         """Return whether both requests have the same method, host and target."""
         return (self.method, self.host, self.target) == (other.method, other.host, other.target)
@@ -231,7 +236,7 @@ def beside_repetitions(rows: pl.DataFrame, clients: Clients) -> pl.DataFrame:
         "connection", "exchange", "ended_at", "round_trip", "evidence"
     ).iter_rows():
         own = clients.request(connection, exchange)
-        only_asks = own is not None and (own.method, own.target) == ("OPTIONS", "*")
+        only_asks = own is not None and own.asks_about_server
         repeated = _repetitions(own, moment, trip, clients)
         again = next((one for one in repeated if one.answered is not None), None)
         # the first repetition with a response counts
@@ -261,14 +266,13 @@ def _repetitions(own: Request | None, moment: int, trip: int, clients: Clients) 
 
     A request counts if it has no response yet, or got a timely response that was not an error.
     """
-    only_asks = own is not None and (own.method, own.target) == ("OPTIONS", "*")
-    if own is None or not (only_asks or own.method in ("GET", "HEAD")):
+    if own is None or not (own.asks_about_server or own.method in ("GET", "HEAD")):
         return []
     return [
         other
         for other in clients.other_requests(own, max(moment, own.start + 1), moment + AGAIN.value + 2 * trip)
         if other.connection != own.connection
-        and (other.host == own.host if only_asks else other.asks_the_same(own))
+        and (other.host == own.host if own.asks_about_server else other.asks_the_same(own))
         and _may_count(other, moment)
     ]
 
