@@ -16,16 +16,8 @@ from tests.ladders import ladder_packets, ladders_in, to_pcap
 from wiredoctor.findings import Cause, Evidence, Finding, total_delay
 from wiredoctor.report.data import json as report_json
 from wiredoctor.rule_engine.across_tries import CertainTries
-from wiredoctor.rules.shared.gateway_kinds import (
-    COLUMNS,
-    OF_CONNECTION,
-    Attempt,
-    Exchange,
-    Front,
-    assign_attempts,
-    failures,
-    kind_of,
-)
+from wiredoctor.rules.shared.gateway_attempts import assign_attempts
+from wiredoctor.rules.shared.gateway_kinds import COLUMNS, OF_CONNECTION, Attempt, Exchange, Front, failures, kind_of
 from wiredoctor.tables import TRIES
 from wiredoctor.testing import findings
 

@@ -7,7 +7,7 @@ so the order of events shows cause and effect: a gateway acts after the event to
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from wiredoctor.rules.shared.connection_close import ENDLESS
@@ -343,110 +343,3 @@ def _is_rejected_while_reading(front: Exchange, last: Exchange) -> bool:
 
 LONG_HEAD = 4_096
 """The minimum size in bytes of a head that a gateway may reject as too long: the smallest default limit is one page (nginx)."""
-
-AT_ONCE = 25_000_000
-"""The maximum time in ns from a request to the connection that a gateway opens for it.
-
-It is also the maximum time from the failure of that connection to the gateway's response. The longest measured time is 21 ms.
-"""
-
-
-def assign_attempts(
-    fronts: Mapping[Key, Front], loose: Mapping[str, Sequence[Attempt]], routes: Mapping[Key, str],
-    known: Mapping[Route, Set[str]] | None = None,
-) -> dict[Key, Front]:  # fmt: skip
-    """Return `fronts` (clients' exchanges with gateways), with attempts assigned to those exchanges that have no try.
-
-    An attempt is a connection of a gateway that carried no request. `loose`: for each gateway, the attempts whose request is
-    unknown. `routes`: for each exchange, the part of its request by which the gateway chooses a server. `known`: the servers to
-    which a route has led.
-
-    If there were fewer attempts than exchanges, the gateway forwarded some requests to no server. Then each attempt is assigned
-    to one exchange, preferably to one whose route leads to that server. If several exchanges are left, a refused attempt is
-    assigned to the one whose response came soonest after the refusal. An attempt that was never refused is assigned to the newest
-    one.
-    """
-    without = {key: front.exchange for key, front in fronts.items() if not front.tries}
-    some = {key: _possible_attempts(one, loose.get(one.server, ())) for key, one in without.items()}
-    owners: dict[int, list[Key]] = {}
-    attempts: dict[int, Attempt] = {}
-    for key, maybe in some.items():
-        for one in maybe:
-            owners.setdefault(one.values["connection"], []).append(key)
-            attempts[one.values["connection"]] = one
-    taken: set[Key] = set()
-    servers = _servers_of_routes(fronts, routes, some, known or {})
-    for number, one in sorted(attempts.items(), key=lambda item: item[1].values["syn_time"]):
-        if free := [key for key in owners[number] if key not in taken]:
-            taken.add(min(free, key=lambda key: _distance(fronts[key].exchange, one, servers.get(_route(fronts, routes, key)))))
-    made = {**fronts}
-    for key, maybe in some.items():
-        rivals = {rival for one in maybe for rival in owners[one.values["connection"]]}
-        few = len(maybe) < len(rivals)
-        if maybe and (not few or key in taken):
-            made[key] = Front(fronts[key].exchange, maybe, certain=False, guessed=few)
-        elif maybe:
-            made[key] = fronts[key]._replace(guessed=True)
-        elif _tried_later(fronts[key].exchange, loose.get(fronts[key].exchange.server, ())):
-            made[key] = Front(fronts[key].exchange, (), certain=False)
-    return made
-
-
-def _route(fronts: Mapping[Key, Front], routes: Mapping[Key, str], key: Key) -> Route:
-    return fronts[key].exchange.server, routes.get(key, "")
-
-
-def _servers_of_routes(
-    fronts: Mapping[Key, Front],
-    routes: Mapping[Key, str],
-    maybe: Mapping[Key, Sequence[Attempt]],
-    known: Mapping[Route, Set[str]],
-) -> dict[Route, set[str]]:
-    """Return the servers to which each route is known to lead; an empty set if the gateway itself answered the requests of a
-    route.
-
-    A route is an endpoint of a gateway and the part of the request by which it chooses a server.
-    """
-    servers = {route: {*some} for route, some in known.items()}
-    for key, front in fronts.items():
-        if front.certain and not maybe.get(key):
-            servers.setdefault(_route(fronts, routes, key), set()).update(one.server for one in front.tries)
-    return servers
-
-
-def _distance(front: Exchange, one: Attempt, servers: set[str] | None) -> tuple[int, int]:
-    """Return a sort key: of several exchanges, the attempt was probably made for the one with the lowest key.
-
-    First come exchanges whose route leads to the attempt's server, then those whose `servers` are unknown (None). Among these,
-    the nearest in time comes first.
-    """
-    apart = 1 if servers is None else 0 if one.server in servers else 2
-    return apart, front.answered - one.refused if one.refused < LATE else one.values["syn_time"] - front.asked
-
-
-def _tried_later(front: Exchange, some: Sequence[Attempt]) -> bool:
-    """Return whether an attempt of the gateway may belong to this exchange, although the attempt began late.
-
-    The exchange waited long for its response, and the attempt began while it waited, long before the response.
-    """
-    slow = front.answered - front.asked >= LONE_SYN
-    return slow and any(front.asked <= one.values["syn_time"] <= front.answered - LONE_SYN for one in some)
-
-
-def _possible_attempts(front: Exchange, some: Sequence[Attempt]) -> tuple[Attempt, ...]:
-    """Return the attempts in `some` that may have been made for this exchange, which has no try."""
-    if front.begun and (front.status or 0) < 500:
-        return ()
-    made: list[Attempt] = []
-    for one in some:
-        begun = one.values["syn_time"]
-        if not front.asked - SLACK <= begun <= front.answered + SLACK:
-            continue
-        soon = begun <= front.asked + AT_ONCE
-        if one.refused < LATE:
-            fits = one.refused <= front.answered + SLACK and (soon or one.refused >= front.answered - AT_ONCE)
-        else:
-            fits = soon and front.answered - begun >= LONE_SYN
-        if fits:
-            made.append(one)
-    return tuple(made)

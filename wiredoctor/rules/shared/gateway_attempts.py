@@ -1,0 +1,177 @@
+"""Find the connections that a gateway failed to open, and the requests of its clients for which it tried to open them.
+
+A connection without a request does not show for which exchange it was made. The gateway's host, routes and times decide.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence, Set
+
+import polars as pl
+
+from wiredoctor.rules.shared.gateway_kinds import LATE, LONE_SYN, OF_CONNECTION, SLACK, Attempt, Exchange, Front, Key, Route
+
+AT_ONCE = 25_000_000
+"""The maximum time in ns from a request to the connection that a gateway opens for it.
+
+It is also the maximum time from the failure of that connection to the gateway's response. The longest measured time is 21 ms.
+"""
+
+
+def assign_attempts(
+    fronts: Mapping[Key, Front], loose: Mapping[str, Sequence[Attempt]], routes: Mapping[Key, str],
+    known: Mapping[Route, Set[str]] | None = None,
+) -> dict[Key, Front]:  # fmt: skip
+    """Return `fronts` (clients' exchanges with gateways), with attempts assigned to those exchanges that have no try.
+
+    An attempt is a connection of a gateway that carried no request. `loose`: for each gateway, the attempts whose request is
+    unknown. `routes`: for each exchange, the part of its request by which the gateway chooses a server. `known`: the servers to
+    which a route has led.
+
+    If there were fewer attempts than exchanges, the gateway forwarded some requests to no server. Then each attempt is assigned
+    to one exchange, preferably to one whose route leads to that server. If several exchanges are left, a refused attempt is
+    assigned to the one whose response came soonest after the refusal. An attempt that was never refused is assigned to the newest
+    one.
+    """
+    without = {key: front.exchange for key, front in fronts.items() if not front.tries}
+    some = {key: _possible_attempts(one, loose.get(one.server, ())) for key, one in without.items()}
+    owners: dict[int, list[Key]] = {}
+    attempts: dict[int, Attempt] = {}
+    for key, maybe in some.items():
+        for one in maybe:
+            owners.setdefault(one.values["connection"], []).append(key)
+            attempts[one.values["connection"]] = one
+    taken: set[Key] = set()
+    servers = _servers_of_routes(fronts, routes, some, known or {})
+    for number, one in sorted(attempts.items(), key=lambda item: item[1].values["syn_time"]):
+        if free := [key for key in owners[number] if key not in taken]:
+            taken.add(min(free, key=lambda key: _distance(fronts[key].exchange, one, servers.get(_route(fronts, routes, key)))))
+    made = {**fronts}
+    for key, maybe in some.items():
+        rivals = {rival for one in maybe for rival in owners[one.values["connection"]]}
+        few = len(maybe) < len(rivals)
+        if maybe and (not few or key in taken):
+            made[key] = Front(fronts[key].exchange, maybe, certain=False, guessed=few)
+        elif maybe:
+            made[key] = fronts[key]._replace(guessed=True)
+        elif _tried_later(fronts[key].exchange, loose.get(fronts[key].exchange.server, ())):
+            made[key] = Front(fronts[key].exchange, (), certain=False)
+    return made
+
+
+def _route(fronts: Mapping[Key, Front], routes: Mapping[Key, str], key: Key) -> Route:
+    return fronts[key].exchange.server, routes.get(key, "")
+
+
+def _servers_of_routes(
+    fronts: Mapping[Key, Front],
+    routes: Mapping[Key, str],
+    maybe: Mapping[Key, Sequence[Attempt]],
+    known: Mapping[Route, Set[str]],
+) -> dict[Route, set[str]]:
+    """Return the servers to which each route is known to lead; an empty set if the gateway itself answered the requests of a
+    route.
+
+    A route is an endpoint of a gateway and the part of the request by which it chooses a server.
+    """
+    servers = {route: {*some} for route, some in known.items()}
+    for key, front in fronts.items():
+        if front.certain and not maybe.get(key):
+            servers.setdefault(_route(fronts, routes, key), set()).update(one.server for one in front.tries)
+    return servers
+
+
+def _distance(front: Exchange, one: Attempt, servers: set[str] | None) -> tuple[int, int]:
+    """Return a sort key: of several exchanges, the attempt was probably made for the one with the lowest key.
+
+    First come exchanges whose route leads to the attempt's server, then those whose `servers` are unknown (None). Among these,
+    the nearest in time comes first.
+    """
+    apart = 1 if servers is None else 0 if one.server in servers else 2
+    return apart, front.answered - one.refused if one.refused < LATE else one.values["syn_time"] - front.asked
+
+
+def _tried_later(front: Exchange, some: Sequence[Attempt]) -> bool:
+    """Return whether an attempt of the gateway may belong to this exchange, although the attempt began late.
+
+    The exchange waited long for its response, and the attempt began while it waited, long before the response.
+    """
+    slow = front.answered - front.asked >= LONE_SYN
+    return slow and any(front.asked <= one.values["syn_time"] <= front.answered - LONE_SYN for one in some)
+
+
+def _possible_attempts(front: Exchange, some: Sequence[Attempt]) -> tuple[Attempt, ...]:
+    """Return the attempts in `some` that may have been made for this exchange, which has no try."""
+    if front.begun and (front.status or 0) < 500:
+        return ()
+    made: list[Attempt] = []
+    for one in some:
+        begun = one.values["syn_time"]
+        if not front.asked - SLACK <= begun <= front.answered + SLACK:
+            continue
+        soon = begun <= front.asked + AT_ONCE
+        if one.refused < LATE:
+            fits = one.refused <= front.answered + SLACK and (soon or one.refused >= front.answered - AT_ONCE)
+        else:
+            fits = soon and front.answered - begun >= LONE_SYN
+        if fits:
+            made.append(one)
+    return tuple(made)
+
+
+def likely_fronts(told: pl.LazyFrame, vain: pl.LazyFrame) -> pl.LazyFrame:
+    """Return exchanges that suggest that their server is a gateway.
+
+    The server responded with a status that gateways use, and its host failed to open a connection.
+    """
+    c = pl.col
+    host = c("server").str.replace(r":\d+$", "").str.strip_chars("[]")
+    unknown = told.filter(c("known").is_null(), c("try_connection").is_null(), c("response_status").is_in((502, 503, 504)))
+    return unknown.with_columns(host.alias("client_host"), likely=pl.lit(value=True)).join(vain, on="client_host", how="semi")
+
+
+def failed_connections(tries: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
+    c = pl.col
+    failed = (c("exchanges") == 0, c("client_bytes") == 0, c("syn_time").is_not_null(), c("first_answer_time").is_null())
+    return connections.filter(*failed).join(tries, on="connection", how="anti")
+
+
+def unassigned_attempts(
+    tries: pl.LazyFrame, connections: pl.LazyFrame, vain: pl.LazyFrame, likely: pl.LazyFrame
+) -> pl.LazyFrame:  # fmt: skip
+    """Return a row for each failed connection (`vain`) of a host that is probably a gateway.
+
+    It is unknown for which request the gateway opened it. `loose_of`: the gateway's address and port as a server. `likely`:
+    exchanges with servers that are probably gateways.
+    """
+    c = pl.col
+    sides = connections.select("connection", "client_host", "server")
+    hosts = (
+        tries.filter("certain")
+        .join(sides.select("connection", "client_host"), on="connection")
+        .join(sides.select(c("connection").alias("front_connection"), c("server").alias("loose_of")), on="front_connection")
+        .select("client_host", "loose_of")
+    )
+    hosts = pl.concat([hosts, likely.select("client_host", c("server").alias("loose_of"))]).unique()
+    named = {name: f"try_{name}" for name in ("connection", *OF_CONNECTION)}
+    return (
+        vain.join(hosts, on="client_host")
+        .filter(c("server") != c("loose_of"))
+        .select("loose_of", *named)
+        .rename(named)
+        .sort("try_syn_time")
+        .head(MAX_LOOSE)
+    )
+
+
+def failed_at_once(front: Front) -> bool:
+    """Return whether one of the gateway's attempts to connect was never answered, or the gateway responded right after a refusal.
+
+    If a response comes later, the server is an application that did something else in between.
+    """
+    refused = [one.refused for one in front.tries if isinstance(one, Attempt)]
+    return bool(refused) and (max(refused) == LATE or front.exchange.answered - max(refused) <= AT_ONCE)
+
+
+MAX_LOOSE = 10_000
+"""The maximum number of connections that are examined because a gateway may have opened them."""

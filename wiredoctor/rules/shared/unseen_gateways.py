@@ -1,0 +1,109 @@
+"""Find servers that are probably gateways if the capture does not contain the connections to the servers behind them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import polars as pl
+
+from wiredoctor.rules.shared.gateway_attempts import MAX_LOOSE
+from wiredoctor.rules.shared.gateway_texts import SETTINGS, USUAL_LIMITS, gateway_software, list_servers
+
+_UNSEEN = (502, 504)
+
+
+def unseen_gateways(
+    exchanges: pl.LazyFrame, connections: pl.LazyFrame, tries: pl.LazyFrame, fronts: pl.LazyFrame
+) -> pl.LazyFrame:  # fmt: skip
+    """Return a row for each server and error status that suggests a gateway. Return no rows if the capture shows connections of
+    gateways.
+    """
+    c = pl.col
+    status = c("response_status")
+    server = c("response_server").cast(pl.String)
+    varnish = (server == "Varnish") & (c("response_reason") == "Backend fetch failed")
+    squid = server.str.to_lowercase().str.starts_with("squid")
+    made = (status == 503) & pl.any_horizontal(
+        said.fill_null(value=False) for said in (varnish, squid, c("request_method") == "CONNECT")
+    )
+    given = exchanges.filter(c("has_response"), c("has_request"), status >= 200).join(
+        connections.select("connection", "server"), on="connection"
+    )
+    totals = given.group_by("server").agg(pl.len().cast(pl.Int64).alias("total"))
+    wait = (c("response_start") - c("request_end")).clip(0)
+    some = given.filter(status.is_in(_UNSEEN) | made)
+    many = some.group_by("server", status.cast(pl.Int64).alias("code")).agg(
+        pl.len().cast(pl.Int64).alias("responses"),
+        wait.median().cast(pl.Int64).alias("median"),
+        c("response_frame", "response_start", "response_server", "response_reason", "request_frame", "request_start")
+        .sort_by("response_frame")
+        .first(),
+    )
+    nothing = pl.concat([tries.select(pl.len()), fronts.select(pl.len())]).select(c("len").sum().alias("gateways"))
+    unseen = many.join(totals, on="server").join(nothing, how="cross").filter(c("gateways") == 0).drop("gateways")
+    return unseen.join(_servers_of_other_hosts(some, connections), on=["server", "code"], how="left")
+
+
+def _servers_of_other_hosts(some: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
+    """Return for each gateway and status the servers that may be behind the gateway.
+
+    They are servers to which hosts other than the gateway's clients connected, because such a host may be another address of the
+    gateway. `failed`: servers to which a connection failed while a response with this status was due. `encrypted`: servers with a
+    TLS connection that was open at such a time.
+    """
+    c = pl.col
+    key = ["server", c("response_status").cast(pl.Int64).alias("code")]
+    asking = connections.join(some.select("connection"), on="connection", how="semi").select("client_host").unique()
+    others = connections.join(asking, on="client_host", how="anti")
+    vain = others.filter(c("syn_time").is_not_null(), c("first_answer_time").is_null()).head(MAX_LOOSE)
+    waits = some.drop_nulls("request_end").sort("request_end")
+    during = (
+        vain.select(c("server").alias("failed"), "syn_time")
+        .sort("syn_time")
+        .join_asof(waits, left_on="syn_time", right_on="request_end", check_sortedness=False)
+        .filter(c("syn_time") <= c("response_start"))
+        .group_by(key)
+        .agg(c("failed").unique())
+    )
+    tls = others.filter(c("protocol") == "tls").select(c("server").alias("encrypted"), "start", "end").head(MAX_LOOSE)
+    encrypted = (
+        tls.sort("end")
+        .join_asof(waits, left_on="end", right_on="request_end", check_sortedness=False)
+        .filter(c("start") <= c("response_start"))
+        .group_by(key)
+        .agg(c("encrypted").unique())
+    )
+    return encrypted.join(during, on=["server", "code"], how="full", coalesce=True)
+
+
+def _servers_of_other_hosts_text(row: Mapping[str, Any]) -> str:
+    """Return the text about connections of other hosts, which may be the gateway's connections to the servers behind it."""
+    said = [
+        f"but {text} {list_servers(sorted(row[name]))}"
+        for name, text in (("failed", "connection attempts failed meanwhile:"), ("encrypted", "there is TLS with"))
+        if row[name]
+    ]
+    return "".join(f" ({one})" for one in said)
+
+
+def endpoint_candidate(row: Mapping[str, Any], seconds: int) -> dict[str, Any]:
+    """Return the candidate for a server and a status in a capture that has no connections of gateways to servers.
+
+    `seconds`: the whole number of seconds that the median wait is close to; 0 if there is none.
+    """
+    software = gateway_software(row)
+    limit = f" That is close to {seconds} s: a timeout of the gateway ({SETTINGS.get(software, USUAL_LIMITS)})."
+    return {
+        "connection": None, "exchange": None, "kind": "unseen", "side": "server", "confidence": "medium",
+        "frame": row["response_frame"], "start": row["request_start"], "end": row["response_start"], "delay": None,
+        "evidence": [
+            {"frame": row["response_frame"], "time": row["response_start"], "note": f"the first {row['code']}"},
+        ],
+        "server": row["server"],
+        "looks": f" The response looks like one of {software}." if software else "",
+        "limit": limit if row["code"] == 504 and seconds else "",
+        "behind": _servers_of_other_hosts_text(row),
+        "filter": f"http.response.code == {row['code']}",
+        "wait": row["median"] or 0, "code": row["code"], "responses": row["responses"], "total": row["total"], "own": False,
+    }  # fmt: skip
