@@ -67,6 +67,7 @@ from wiredoctor.rules.shared.gateway_attempts import (
 from wiredoctor.rules.shared.gateway_kinds import (
     COLUMNS,
     OF_CONNECTION,
+    SLACK,
     Attempt,
     Exchange,
     Failure,
@@ -81,9 +82,10 @@ from wiredoctor.rules.shared.gateway_texts import (
     client_result,
     failure_evidence,
     failure_filter,
+    fault_text,
     gateway_software,
-    gave_up_at,
-    reason_texts,
+    message_reason,
+    time_waited,
     tries_text,
 )
 from wiredoctor.rules.shared.numbers import DURATION
@@ -101,7 +103,14 @@ RULE = Rule(
     symptom="502, 503 or 504 from a proxy, or a connection that it closes without an answer",
     severity={**dict.fromkeys(_KINDS, _ERROR), "unseen": "warning"},
     title={
-        **dict.fromkeys(_KINDS, "{outcome}: {reason}"),
+        "refused": "{outcome}: the server behind it refused the connection",
+        "unreachable": "{outcome}: {unreached}",
+        "closed": "{outcome}: the server behind it closed the connection without a response",
+        "timed-out": "{outcome}: the server behind it did not answer in time",
+        "unsent": "{outcome}: the server behind it did not read the request",
+        "rejected-response": "{outcome}: it rejected the response of the server behind it",
+        "truncated": "{outcome}: the response of the server behind it broke off",
+        "not-passed-on": "{outcome}: it sent the request to no server",
         "unseen": "The server answered {code}, which may be a gateway's own answer: {responses} of {total} responses",
     },
     message={
@@ -334,7 +343,7 @@ def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
     return pl.DataFrame(told, schema=_SCHEMA, orient="row"), None
 
 
-_TEXTS = ("outcome", "reason", "got", "why", "more", "setting", "what", "looks", "limit", "behind", "filter")
+_TEXTS = ("outcome", "unreached", "got", "why", "more", "setting", "what", "looks", "limit", "behind", "filter")
 _SCHEMA = pl.Schema({
     **{name: pl.Int64() for name in CANDIDATE_COLUMNS},
     "exchange": pl.Int32(),
@@ -354,17 +363,17 @@ def _front(rows: list[dict[str, Any]]) -> Front:
     certain = all(row["certain"] for row in tried)
     if not certain:
         # a response whose status is `given` was forwarded, so it does not belong to an exchange with another status
-        tries = tuple(one for one, row in zip(tries, tried, strict=True) if not row["given"] or _same_status(one, own))
+        tries = tuple(
+            one
+            for one, row in zip(tries, tried, strict=True)
+            if not row["given"] or (isinstance(one, Exchange) and one.status == own.status)
+        )
     return Front(own, tries, certain)
 
 
 def _order(row: Mapping[str, Any]) -> tuple[int, ...]:
     attempt = row["try_exchange"] is None
     return row["started"], row["try_connection"], -1 if attempt else row["try_exchange"]
-
-
-def _same_status(one: Attempt | Exchange, front: Exchange) -> bool:
-    return isinstance(one, Exchange) and one.status == front.status
 
 
 def _outermost(fronts: Mapping[Key, Front], found: Mapping[Key, Failure]) -> dict[Key, int]:
@@ -381,7 +390,8 @@ def _outermost(fronts: Mapping[Key, Front], found: Mapping[Key, Failure]) -> dic
     return until
 
 
-# words
+_UNANSWERED = "the server behind it did not answer the SYN"
+_BY_ICMP = "an ICMP error answered its SYN to the server behind it"
 
 
 def _candidate(row: Mapping[str, Any], front: Exchange, failure: Failure, until: int) -> dict[str, Any]:
@@ -389,18 +399,21 @@ def _candidate(row: Mapping[str, Any], front: Exchange, failure: Failure, until:
     wait = max(end - front.asked, 0)
     lost = _recent_refusal(row, front) if failure.kind == "not-passed-on" else None
     no_neighbor = failure.kind == "not-passed-on" and 1 <= _periods(wait, NO_NEIGHBOR.value) <= 4
-    waited = wait if failure.last is None else max(gave_up_at(front, failure) - _begun(failure), 0)
+    last = failure.last
+    by_icmp = isinstance(last, Attempt) and last.rejected <= front.answered + SLACK
     got, outcome = client_result(front)
-    why, reason, what = reason_texts(front, failure, lost, no_neighbor)
     return {
         "connection": front.key[0], "exchange": front.key[1], "kind": failure.kind,
         "side": None if failure.kind == "unreachable" else "server",
         "confidence": "low" if no_neighbor else _confidence(front, failure),
         "frame": front.values["request_frame"], "start": front.asked, "end": max(end, until),
         "delay": wait if wait >= WAITED.value else None,
-        "evidence": sorted(failure_evidence(front, failure, lost), key=lambda e: e["frame"]),
-        "outcome": outcome, "reason": reason, "got": got, "wait": wait, "waited": waited, "why": f": {why}",
-        "more": tries_text(failure), "setting": SETTINGS.get(gateway_software(row), USUAL_LIMITS), "what": what,
+        "evidence": failure_evidence(front, failure, lost),
+        "outcome": outcome, "got": got, "why": f": {message_reason(front, failure, lost, no_neighbor)}",
+        "unreached": _BY_ICMP if by_icmp else _UNANSWERED,
+        "wait": wait, "waited": wait if last is None else time_waited(front, last),
+        "more": tries_text(failure), "setting": SETTINGS.get(gateway_software(row), USUAL_LIMITS),
+        "what": fault_text(last) if isinstance(last, Exchange) else "",
         "filter": failure_filter(front, failure), "own": front.begun and failure.kind != "truncated",
     }  # fmt: skip
 
@@ -409,14 +422,6 @@ def _failed_at(front: Exchange, failure: Failure) -> int:
     """Return the time (ns) at which the client learned that its request had failed."""
     whole = front.begun and (failure.kind != "truncated" or (front.status or 0) >= 500)
     return front.began if whole else min(front.dropped, front.left)
-
-
-def _begun(failure: Failure) -> int:
-    last = failure.last
-    if last is None:
-        return 0
-    time = last.asked if isinstance(last, Exchange) else last.values["syn_time"]
-    return time or 0
 
 
 def _recent_refusal(row: Mapping[str, Any], front: Exchange) -> Mapping[str, Any] | None:

@@ -36,18 +36,10 @@ Route = tuple[str, str]
 
 COLUMNS = (
     *("connection", "exchange", "request_frame", "request_last_frame", "request_start", "request_end", "request_offset"),
-    *(
-        "request_end_offset",
-        "request_ack",
-        "request_end_reason",
-        "has_response",
-        "upgraded",
-        "previous_end",
-        "previous_end_offset",
-    ),
+    *("request_end_offset", "request_ack", "request_end_reason", "has_response", "upgraded", "previous_end"),
     *("response_frame", "response_last_frame", "response_start", "response_end", "response_status", "response_end_reason"),
     *("response_framing", "response_head_bytes", "response_body_bytes", "response_content_type"),
-    "response_endless",
+    *("previous_end_offset", "response_endless"),
     *("client_close_frame", "client_close_time", "client_close_rst", "server_close_frame", "server_close_time"),
     *("server_close_rst", "server_close_ack", "server_close_offset", "gap_before", "request_has_gap", "response_has_gap"),
     "handshake",

@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from wiredoctor.rules.shared.gateway_kinds import LATE, LONG_HEAD, SLACK, Attempt, Exchange, Failure
+from wiredoctor.rules.shared.gateway_kinds import LATE, LONG_HEAD, SLACK, Attempt, Exchange, Failure, Try
 from wiredoctor.text.durations import duration_text
 
 USUAL_LIMITS = (
     "nginx proxy_read_timeout, haproxy timeout server, httpd ProxyTimeout, Caddy response_header_timeout, "
     "Go ResponseHeaderTimeout"
 )
-
-
+"""Names of gateways' timeouts, if the software of the gateway is unknown."""
 SETTINGS = {
     "nginx": "nginx: proxy_read_timeout, 60 s by default",
     "haproxy": "haproxy: timeout server",
@@ -22,10 +21,11 @@ SETTINGS = {
 }
 
 
-def gave_up_at(front: Exchange, failure: Failure) -> int:
-    """Return the time (ns) at which the gateway closed its last try or answered its client, whichever came first."""
-    last = failure.last
-    return min(front.answered, last.left) if isinstance(last, Exchange) else front.answered
+def time_waited(front: Exchange, last: Try) -> int:
+    """Return how long (ns) the gateway waited for its last try until it closed it or answered its client."""
+    if isinstance(last, Attempt):
+        return max(front.answered - (last.values["syn_time"] or 0), 0)
+    return max(min(front.answered, last.left) - (last.asked or 0), 0)
 
 
 def client_result(front: Exchange) -> tuple[str, str]:
@@ -33,79 +33,67 @@ def client_result(front: Exchange) -> tuple[str, str]:
     gateway = f"the gateway {front.server}"
     if front.begun and (front.status or 0) >= 500:
         return f"got {front.status} from {gateway}", f"The gateway answered {front.status}"
-    gone = not front.server_first
+    left = ", which closed the connection" if front.server_first else ", and the client left"
     if front.begun:
-        left = ", and the client left" if gone else ", which closed the connection"
         return f"got only part of the {front.status} from {gateway}{left}", f"The gateway broke off its {front.status}"
-    left = ", and the client left" if gone else ", which closed the connection"
     return f"got no response from {gateway}{left}", "The gateway sent no response"
 
 
-def reason_texts(front: Exchange, failure: Failure, lost: Mapping[str, Any] | None, no_neighbor: bool) -> tuple[str, str, str]:
-    """Return the reason for the message, the reason for the title, and what was wrong with the server's response."""
-    last = failure.last
+def message_reason(front: Exchange, failure: Failure, lost: Mapping[str, Any] | None, no_neighbor: bool) -> str:
+    """Return the reason for the message.
+
+    `lost`: a row with the server that the gateway could not reach shortly before (`lost_server`), if any. `no_neighbor`: the
+    time of an ARP timeout passed.
+    """
+    last, kind = failure.last, failure.kind
     if last is None:
-        return (*_not_passed_on(front, lost, no_neighbor), "")
+        return "the gateway sent the request to no server" + _no_try_reason(front, lost, no_neighbor)
     one = len({tried.server for tried in failure.tries}) == 1
     behind = f"the server behind it ({last.server})" if failure.whole or one else "a server behind it"
     if isinstance(last, Attempt):
-        if failure.kind == "refused":
-            return f"{behind} refused the connection", "the server behind it refused the connection", ""
+        if kind == "refused":
+            return f"{behind} refused the connection"
         if last.rejected <= front.answered + SLACK:
-            said = "an ICMP error answered its SYN"
-            return f"the gateway could not connect to {behind}: {said}", f"{said} to the server behind it", ""
+            return f"the gateway could not connect to {behind}: an ICMP error answered its SYN"
         syns = last.values["syns"]
-        times = f" (SYN sent {syns} times)" if syns > 1 else ""
-        return f"{behind} did not answer{times}", "the server behind it did not answer the SYN", ""
-    close = "RST" if last.values["server_close_rst"] == 1 else "FIN"
-    if failure.kind == "closed":
+        return f"{behind} did not answer" + (f" (SYN sent {syns} times)" if syns > 1 else "")
+    if kind == "closed":
         after = duration_text(max(last.dropped - last.asked, 0))
-        why = f"{behind} closed the connection ({close}) {after} after the request, without a response"
-        return why, "the server behind it closed the connection without a response", ""
-    if failure.kind == "timed-out":
+        return f"{behind} closed the connection ({_close(last, 'server')}) {after} after the request, without a response"
+    if kind == "timed-out":
         part = "had sent only part of a head" if last.begun and not _is_late(last) else "had not answered"
-        after = duration_text(max(gave_up_at(front, failure) - last.asked, 0))
-        return f"{behind} {part} after {after}, and the gateway gave up", "the server behind it did not answer in time", ""
-    if failure.kind == "unsent":
-        why = f"{behind} did not read the request: its window stayed closed until the gateway gave up"
-        return why, "the server behind it did not read the request", ""
-    if failure.kind == "rejected-response":
-        what = _fault_text(last)
-        return f"{behind} sent {what}, and the gateway rejected it", "it rejected the response of the server behind it", what
+        return f"{behind} {part} after {duration_text(time_waited(front, last))}, and the gateway gave up"
+    if kind == "unsent":
+        return f"{behind} did not read the request: its window stayed closed until the gateway gave up"
+    if kind == "rejected-response":
+        return f"{behind} sent {fault_text(last)}, and the gateway rejected it"
     if last.server_first:
-        why = f"{behind} broke off its response ({close})"
-    else:
-        why = f"{behind} had sent only part of its response, and the gateway gave up"
-    return why, "the response of the server behind it broke off", ""
+        return f"{behind} broke off its response ({_close(last, 'server')})"
+    return f"{behind} had sent only part of its response, and the gateway gave up"
 
 
-def _fault_text(last: Exchange) -> str:
+def fault_text(last: Exchange) -> str:
     """Return the text about the fault in a response that the gateway rejected."""
     if last.garbage:
         return "a response that is not HTTP"
     head = last.values["response_head_bytes"]
-    if not last.has_head:
-        if last.server_first:
-            return "a response that broke off inside its head"
-        return (
-            f"a response whose head has more than {head:,} bytes"
-            if (head or 0) >= LONG_HEAD
-            else ("a response whose head the gateway did not read to its end")
-        )
-    of = "" if head is None else f" with a head of {head:,} bytes"
-    fault = "a" if last.whole else "an invalid" if last.invalid else "an incomplete"
-    return f"{fault} {last.status}{of}"
+    if last.has_head:
+        of = "" if head is None else f" with a head of {head:,} bytes"
+        return f"{'a' if last.whole else 'an invalid' if last.invalid else 'an incomplete'} {last.status}{of}"
+    if last.server_first:
+        return "a response that broke off inside its head"
+    if (head or 0) >= LONG_HEAD:
+        return f"a response whose head has more than {head:,} bytes"
+    return "a response whose head the gateway did not read to its end"
 
 
-def _not_passed_on(front: Exchange, lost: Mapping[str, Any] | None, no_neighbor: bool) -> tuple[str, str]:
-    reason = "it sent the request to no server"
+def _no_try_reason(front: Exchange, lost: Mapping[str, Any] | None, no_neighbor: bool) -> str:
     if no_neighbor:
-        times = "for that long, a host sends ARP requests instead of a SYN to a neighbor that does not answer"
-        return f"the gateway sent the request to no server; {times}", reason
+        return "; for that long, a host sends ARP requests instead of a SYN to a neighbor that does not answer"
     if lost is not None:
         before = duration_text(max(front.values["request_start"] - lost["lost_time"], 0))
-        return f"the gateway sent the request to no server; it could not reach {lost['lost_server']} {before} earlier", reason
-    return "the gateway sent the request to no server", reason
+        return f"; it could not reach {lost['lost_server']} {before} earlier"
+    return ""
 
 
 def tries_text(failure: Failure) -> str:
@@ -131,51 +119,57 @@ def tries_text(failure: Failure) -> str:
 
 
 def list_servers(servers: list[str]) -> str:
+    """Return the different servers as a text, at most _SHOWN of them."""
     different = [*dict.fromkeys(servers)]
     return ", ".join(different[:_SHOWN]) + (f" and {len(different) - _SHOWN} more" if len(different) > _SHOWN else "")
 
 
 _SHOWN = 4
-"""The maximum number of servers in a sentence, and of tries in the evidence."""
+"""The maximum number of servers in a sentence; twice as many tries are in the evidence."""
+
+Packet = tuple[Mapping[str, Any], str, str, str]
+"""A row, the names of its columns with the frame and the time (ns) of a packet, and the note about the packet."""
 
 
-def failure_evidence(front: Exchange, failure: Failure, lost: Mapping[str, Any] | None) -> Iterator[dict[str, Any]]:
-    yield from _frames(front.values, ("request_last_frame", "request_end", "the client's request"))
+def failure_evidence(front: Exchange, failure: Failure, lost: Mapping[str, Any] | None) -> list[dict[str, Any]]:
+    """Return the evidence of a failure, in order of frames."""
+    packets: list[Packet] = [(front.values, "request_last_frame", "request_end", "the client's request")]
     if lost is not None:
-        yield packet(
-            lost["lost_frame"], lost["lost_time"], f"the SYN to {lost['lost_server']}, which the gateway could not reach"
-        )
-    for one in [*failure.through, *(failure.tries if failure.whole else ())][: 2 * _SHOWN]:
-        yield from _try_evidence(one, one in failure.through, front.answered + SLACK)
-    yield from _end_evidence(front, "the gateway's", "the client's")
+        packets.append((lost, "lost_frame", "lost_time", f"the SYN to {lost['lost_server']}, which the gateway could not reach"))
+    for one in _shown_tries(failure):
+        packets += _try_evidence(one, one in failure.through, front.answered + SLACK)
+    packets += _end_evidence(front, "the gateway's", "the client's")
+    found = [{"frame": v[frame], "time": v[time], "note": note} for v, frame, time, note in packets if v[frame] is not None]
+    return sorted(found, key=lambda packet: packet["frame"])
 
 
-def _try_evidence(one: Attempt | Exchange, passed_on: bool, until: int) -> Iterator[dict[str, Any]]:
+def _shown_tries(failure: Failure) -> list[Try]:
+    return [*failure.through, *(failure.tries if failure.whole else ())][: 2 * _SHOWN]
+
+
+def _try_evidence(one: Try, passed_on: bool, until: int) -> Iterator[Packet]:
     """Yield the evidence of a try. An ICMP error is left out if it came after the time `until` (ns), because the gateway did not
     wait for it.
     """
     v = one.values
     if isinstance(one, Attempt):
         rejected = one.rejected <= until
-        yield from _frames(v, ("syn_frame", "syn_time", f"the gateway's SYN to {one.server}"))
+        yield v, "syn_frame", "syn_time", f"the gateway's SYN to {one.server}"
         if v["last_syn_frame"] != v["syn_frame"] and one.refused == LATE and not rejected:
-            yield from _frames(v, ("last_syn_frame", "last_syn_time", f"the last of {v['syns']} SYNs, never answered"))
-        yield from _frames(v, ("refused_frame", "refused_time", "an RST refuses it"))
+            yield v, "last_syn_frame", "last_syn_time", f"the last of {v['syns']} SYNs, never answered"
+        yield v, "refused_frame", "refused_time", "an RST refuses it"
         if rejected:
-            yield from _frames(v, ("syn_error_frame", "syn_error_time", "an ICMP error rejects it"))
-        return
-    if passed_on:
-        yield from _frames(v, ("request_frame", "request_start", f"the request is forwarded to {one.server}"))
+            yield v, "syn_error_frame", "syn_error_time", "an ICMP error rejects it"
+    elif passed_on:
+        yield v, "request_frame", "request_start", f"the request is forwarded to {one.server}"
         yield from _end_evidence(one, f"{one.server}'s", "the gateway's")
-        return
-    yield from _frames(v, ("request_frame", "request_start", f"the gateway's request to {one.server}"))
-    if _is_late(one):
-        close = "RST" if v["client_close_rst"] == 1 else "FIN"
-        yield from _frames(
-            v, ("client_close_frame", "client_close_time", f"the gateway's {close}, without having received a response")
-        )
-        return
-    yield from _end_evidence(one, "the server's", "the gateway's")
+    else:
+        yield v, "request_frame", "request_start", f"the gateway's request to {one.server}"
+        if _is_late(one):
+            note = f"the gateway's {_close(one, 'client')}, without having received a response"
+            yield v, "client_close_frame", "client_close_time", note
+        else:
+            yield from _end_evidence(one, "the server's", "the gateway's")
 
 
 def _is_late(one: Exchange) -> bool:
@@ -183,31 +177,25 @@ def _is_late(one: Exchange) -> bool:
     return one.begun and one.left < one.began
 
 
-def _end_evidence(one: Exchange, server: str, client: str) -> Iterator[dict[str, Any]]:
+def _end_evidence(one: Exchange, server: str, client: str) -> Iterator[Packet]:
     """Yield evidence for how an exchange ended: its response, and the first close if the response is missing or incomplete."""
     v = one.values
     if one.begun:
-        yield from _frames(v, ("response_frame", "response_start", f"{server} response: {one.status}"))
+        yield v, "response_frame", "response_start", f"{server} response: {one.status}"
     if one.whole or one.end_is_unknown:
         return
     who, whose = ("server", server) if one.server_first else ("client", client)
-    close = "RST" if v[f"{who}_close_rst"] == 1 else "FIN"
     waited = ", without a response" if one.server_first else ", without having received a response"
     before = ", before the response was complete" if one.begun else waited
-    yield from _frames(v, (f"{who}_close_frame", f"{who}_close_time", f"{whose} {close}{before}"))
+    yield v, f"{who}_close_frame", f"{who}_close_time", f"{whose} {_close(one, who)}{before}"
 
 
-def _frames(values: Mapping[str, Any], *packets: tuple[str, str, str]) -> Iterator[dict[str, Any]]:
-    for frame, time, note in packets:
-        if values[frame] is not None:
-            yield packet(values[frame], values[time], note)
-
-
-def packet(frame: int, time: int, note: str) -> dict[str, Any]:
-    return {"frame": frame, "time": time, "note": note}
+def _close(one: Exchange, side: str) -> str:
+    return "RST" if one.values[f"{side}_close_rst"] == 1 else "FIN"
 
 
 def failure_filter(front: Exchange, failure: Failure) -> str:
+    """Return the display filter for the connections of a failure."""
     behind = [one.values["connection"] for one in [*failure.through, *(failure.tries if failure.whole else ())]]
     some = [*dict.fromkeys([front.key[0], *behind])][: 2 * _SHOWN]
     return f"tcp.stream == {some[0]}" if len(some) == 1 else f"tcp.stream in {{{', '.join(map(str, some))}}}"
