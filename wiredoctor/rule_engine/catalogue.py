@@ -134,7 +134,8 @@ def _describe(module: ModuleType) -> RuleModule:
     if declare is None and (events := EVENT_TABLES.keys() & set(tables)):
         raise RuleError(f"{module.__name__}: find requests {', '.join(sorted(events))}, but the module has no function cutoffs")
     name = name.replace("_", "-")
-    thresholds = {n: t for n, t in vars(module).items() if isinstance(t, Threshold)}
+    shared: Sequence[ModuleType] = getattr(module, "SHARED_THRESHOLDS", ())
+    thresholds = {n: t for part in (module, *shared) for n, t in vars(part).items() if isinstance(t, Threshold)}
     for constant, threshold in thresholds.items():
         # a threshold that several rules share belongs to the first of them
         threshold.key = threshold.key or (name, threshold_name(constant))

@@ -77,37 +77,11 @@ from typing import Any
 import polars as pl
 
 from wiredoctor.findings import Advice, Reference, Rule, Threshold, shorten
+from wiredoctor.rules.shared import abort_reasons, left_early
+from wiredoctor.rules.shared.abort_reasons import Ended, decide
 from wiredoctor.rules.shared.connection_close import BROKEN_BEFORE, FRAMING_ERRORS
 from wiredoctor.rules.shared.evidence import EVIDENCE, close_confidence, close_origin, evidence, fin_or_rst
-from wiredoctor.rules.shared.left_early import (
-    AT_ONCE,
-    FACTS,
-    GONE,
-    HALF_CLOSE,
-    LONGER,
-    MOVED,
-    PAIR,
-    PAUSES,
-    PIECES,
-    RECENT,
-    REFUSED,
-    REPLACED,
-    RETRIED,
-    SEVERAL,
-    SHORT,
-    STILL_WAITING,
-    STOOD_STILL,
-    TIMEOUT_NEAR,
-    TIMEOUT_SHARE,
-    TIMER,
-    TOGETHER,
-    TRICKLED,
-    Ended,
-    begun,
-    decide,
-    early,
-    whole_response,
-)
+from wiredoctor.rules.shared.left_early import FACTS, begun, early, whole_response
 from wiredoctor.rules.shared.left_early import screen as may_be_early
 from wiredoctor.rules.shared.numbers import DURATION, duration
 from wiredoctor.rules.shared.same_client import Clients, Request
@@ -208,6 +182,7 @@ QUIET = Threshold(
     "1 s",
     "the message mentions a time without data if it is at least this long: the server stopped in the middle of its response",
 )
+SHARED_THRESHOLDS = (left_early, abort_reasons)
 
 
 def screen() -> pl.Expr:
@@ -267,31 +242,6 @@ def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
     ), None
 
 
-__all__ = [
-    "AT_ONCE",
-    "GONE",
-    "HALF_CLOSE",
-    "LONGER",
-    "MOVED",
-    "PAIR",
-    "PAUSES",
-    "PIECES",
-    "RECENT",
-    "REFUSED",
-    "REPLACED",
-    "RETRIED",
-    "SEVERAL",
-    "SHORT",
-    "STILL_WAITING",
-    "STOOD_STILL",
-    "TIMEOUT_NEAR",
-    "TIMEOUT_SHARE",
-    "TIMER",
-    "TOGETHER",
-    "TRICKLED",
-]
-"""The thresholds of this rule; they are defined in left_early.py."""
-
 _WHYS = ("unread", "unread_means", "unread_remedy", "superseded", "superseded_means", "superseded_remedy")
 _WORDS = ("waits", "instead", "left_means", "filter")
 
@@ -311,7 +261,7 @@ def by_clients(rows: pl.DataFrame, clients: Clients) -> pl.DataFrame:
         pl.Series("closed", [len(one.others) for one in ended], pl.Int64),
         pl.Series("evidence", [one.pop("evidence") for one in told], EVIDENCE),
         pl.Series("impatient", [one.kind in ("timeout", "gave-up") for one in ended], pl.Boolean),
-        pl.lit(TOGETHER.value).cast(DURATION).alias("within"),
+        pl.lit(abort_reasons.TOGETHER.value).cast(DURATION).alias("within"),
         *(pl.Series(name, [one[name] for one in told], pl.String) for name in _WORDS),
         *(pl.Series(name, [one[name] for one in whys], pl.String) for name in _WHYS),
         *_from_syn([one.from_syn for one in ended]),

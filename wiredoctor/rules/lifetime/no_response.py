@@ -53,10 +53,11 @@ from typing import Any
 import polars as pl
 
 from wiredoctor.findings import Advice, Reference, Rule, Threshold
+from wiredoctor.rules.shared.abort_reasons import decide
 from wiredoctor.rules.shared.connection_close import BROKEN_BEFORE
 from wiredoctor.rules.shared.evidence import close_confidence, close_origin, evidence, fin_or_rst
 from wiredoctor.rules.shared.idle_times import NEAR, TOGETHER, IdleTimes
-from wiredoctor.rules.shared.left_early import FACTS, decide, early
+from wiredoctor.rules.shared.left_early import FACTS, early
 from wiredoctor.rules.shared.left_early import screen as may_be_early
 from wiredoctor.rules.shared.lost_requests import (
     AFTER_A_WHILE,

@@ -1,0 +1,281 @@
+"""Find out why a client ended an exchange early (left_early.py), from what it did on its other connections."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from wiredoctor.findings import Threshold
+from wiredoctor.rules.shared.left_early import NOT_AWAITED, TIMEOUT_NEAR, TIMEOUT_SHARE, timeout_near
+from wiredoctor.rules.shared.reading_pace import PLAYERS
+from wiredoctor.rules.shared.same_client import FAILED, WINDOW, Clients, Close, Request
+from wiredoctor.tables import MILLISECOND, SECOND
+
+TOGETHER = Threshold("50 ms", "closes that one host begins within this time are one event: a program ended")
+SEVERAL = Threshold(
+    "3 connections",
+    "a program must have closed at least this many connections with different waits; timeouts would not close these "
+    "at the same moment",
+)
+PAIR = Threshold("2 connections", "this many connections are enough if the client then requests nothing more from that server")
+REPLACED = Threshold("50 ms", "a program replaces a request by the next one within this time, plus two round trips")
+MOVED = Threshold(
+    "500 ms",
+    "a browser requests the next page and cancels the previous page's requests within this time, plus two round trips",
+)
+SHORT = Threshold("4 s", "a user who leaves a loading page has waited less than this; a longer wait is more likely a timeout")
+TIMER = Threshold("20 ms", "the tolerance for timeouts of whole seconds after a repeated SYN; timers are seldom later")
+RETRIED = Threshold(
+    "900 ms", "the SYN was repeated if the request came this long after the first SYN: most systems repeat it after 1 s"
+)
+LONGER = Threshold(
+    "110 %",
+    "an earlier wait for the same response counts if it was at least this share of the present wait: a client that "
+    "waited so long has no shorter timeout",
+)
+
+
+class Ended(NamedTuple):
+    """Why a client ended an exchange early.
+
+    `kind`: a kind of client-abort, "half-closed", or None for an unfinished upload without a known reason.
+    `other`: the request that replaced this one, or the request for the page that the user left.
+    `closed`: the user closed that page.
+    `others`: the connections that the same client closed at that moment.
+    `silent`: the finding about one of `others` covers this end.
+    `longest`: the client's longest earlier wait (ns) for a similar response.
+    `not_awaited`: the client closed together with the end of its request, so it did not wait for a response.
+    `hedged`: `other` is the same request, and got its response.
+    `plays`: the client is a media player that was receiving data.
+    `too_soon`: the round trip (ns), if the client closed before a response could have come.
+    `from_syn`: the timeout (s), if it is measured from a SYN that was retransmitted.
+    """
+
+    kind: str | None
+    other: Request | None = None
+    closed: bool = False
+    others: tuple[Close, ...] = ()
+    silent: bool = False
+    longest: int = 0
+    not_awaited: bool = False
+    hedged: bool = False
+    plays: bool = False
+    too_soon: int = 0
+    from_syn: int | None = None
+
+
+def decide(row: Mapping[str, Any], clients: Clients) -> Ended:
+    """Return the reason why the client left: the first kind of client-abort that applies to a row with the columns FACTS."""
+    own = clients.request(row["connection"], row["exchange"])
+    # a connection may also be opened long before its first request: a preconnect, or a pool
+    first_syn = clients.repeated_syn(row["connection"]) if row["opens"] else None
+    connecting = 0 if first_syn is None else row["ended_at"] - first_syn
+    # a load test ends as soon after a request, but its earlier requests got their responses
+    not_awaited = row["at_end"] and not row["half_closed"]
+    if not_awaited and (own is None or not clients.longest_wait(own, row["ended_at"])):
+        return Ended("unread", not_awaited=True)
+    if group := _closed_by_program(row["connection"], row["ended_at"], row["timeout"], clients):
+        first = _first(group, clients)
+        speaks = first is not None and first.connection != row["connection"]
+        silent = speaks and first is not None and bool(_closed_by_program(first.connection, first.time, None, clients))
+        return Ended("stopped", others=group, silent=silent)
+    if row["head_only"]:
+        return Ended("unread")
+    if own is not None:
+        if (other := _replacing_request(own, row, clients)) is not None:
+            return Ended("superseded", other)
+        if (other := _answered_copy(own, row, clients)) is not None:
+            return Ended("superseded", other, hedged=True)
+        if (other := _next_page(own, row, clients)) is not None:
+            return Ended("left", other)
+        if (page := _closed_page(own, row, clients)) is not None:
+            return Ended("left", page, closed=True)
+        if group := _interrupted(row["connection"], row["ended_at"], row["to_client"], clients) if not row["received"] else ():
+            first = next((close for close in group if _awaits(close, clients)), None)
+            if first is None or first.connection == row["connection"]:
+                return Ended("stopped", others=group)
+            silent = bool(_interrupted(first.connection, first.time, row["to_client"], clients))
+            return Ended("stopped", others=group, silent=silent)
+        longest = _longest_wait(own, row, clients)
+        if 100 * longest >= LONGER.value * max(row["waited"], connecting) > 0:
+            return Ended("left", longest=longest)
+    if row["uploading"]:
+        return Ended(None)
+    if own is not None and row["partial"] and not row["stood_still"] and (other := _other_part(own, row, clients)) is not None:
+        return Ended("seek", other)
+    if row["in_pieces"]:
+        return Ended("stream")
+    player = own is not None and own.method == "GET" and re.search(PLAYERS, clients.user_agent(own)) is not None
+    if (row["media"] or player) and row["received"] and not row["stood_still"]:
+        return Ended("left", plays=True)
+    if row["timeout"] is not None and not row["at_end"]:
+        return Ended("timeout")
+    if not row["at_end"] and connecting - row["waited"] >= RETRIED.value and (seconds := _timer(connecting)) is not None:
+        return Ended("timeout", from_syn=seconds)
+    if row["waited"] < row["round_trip"] and not row["half_closed"]:
+        return Ended("left", too_soon=row["round_trip"])
+    return Ended("half-closed" if row["half_closed"] else "gave-up")
+
+
+def _longest_wait(own: Request, row: Mapping[str, Any], clients: Clients) -> int:
+    """Return the client's longest earlier wait (ns) for a similar response; 0 if there is none, or if it would prove nothing.
+
+    If the present wait is as long as a common timeout, waits of another program on the same host prove nothing. A long poll may
+    begin its response at once and end it when there is news, so its wait lasts until the end of the response. Waits for the end
+    of other long responses prove nothing, because a timeout between two segments starts again with each segment.
+    """
+    if row["uploading"] or (row["begun"] and (not row["unsized"] or row["timeout"] is not None)):
+        return 0
+    return clients.longest_wait(own, row["ended_at"], whole=row["begun"], same_program=row["timeout"] is not None)
+
+
+def _closed_by_program(connection: int, moment: int, timeout: int | None, clients: Clients) -> tuple[Close, ...]:
+    """Return the connections that a program closed at about `moment` (ns) because it ended; empty if there is no evidence of
+    that.
+
+    `timeout`: the common timeout (s) that the client's wait on `connection` matches.
+    """
+    near = clients.closes(connection, moment - TOGETHER.value, moment + TOGETHER.value)
+    waits = [close.waited for close in near if close.waited is not None]
+    if len(waits) >= SEVERAL.value and max(waits) - min(waits) > max(waits) // 10 + 20 * MILLISECOND:
+        return tuple(near)
+    server = next((close.server for close in near if close.connection == connection), None)
+    same = [close for close in near if close.server == server]
+    fits = timeout is not None or any(_is_timeout(wait) for wait in waits)
+    if len(same) < PAIR.value or fits or clients.went_on(connection, moment + 1, moment + WINDOW):
+        return ()
+    return tuple(same)
+
+
+def _interrupted(connection: int, moment: int, to_client: int, clients: Clients) -> tuple[Close, ...]:
+    """Return the closes of a client that the user interrupted (as with Ctrl-C); empty if there is no evidence of that.
+
+    Unlike for `_closed_by_program`, the client may send requests again later. As evidence, the client closed several connections
+    to one server while it was waiting for responses. It had waited as long for similar responses before, so no timeout expired.
+    `to_client`: the round trip (ns) between capture point and client; a wait may exceed the earlier ones by this time.
+    """
+    near = clients.closes(connection, moment - TOGETHER.value, moment + TOGETHER.value)
+    server = next((close.server for close in near if close.connection == connection), None)
+    waiting = [close for close in near if close.server == server and close.waited is not None]
+    if len(waiting) < SEVERAL.value:
+        return ()
+    for close in waiting:
+        own = clients.newest_request(close.connection)
+        if own is None or close.waited is None or _is_timeout(close.waited):
+            return ()
+        longest = clients.longest_wait(own, close.time)
+        if not longest or longest + to_client < close.waited:
+            return ()
+    return tuple(waiting)
+
+
+def _awaits(close: Close, clients: Clients) -> bool:
+    """Return whether the client closed before the response to its newest request on this connection began."""
+    own = clients.newest_request(close.connection)
+    return own is not None and (own.answered is None or own.answered > close.time)
+
+
+def _timer(wait: int) -> int | None:
+    """Return the timeout (s) that a wait (ns) since the first SYN suggests: a whole number of seconds near it; None if none is
+    near.
+    """
+    seconds = (wait + SECOND // 2) // SECOND
+    return seconds if abs(wait - seconds * SECOND) <= TIMER.value else None
+
+
+def _is_timeout(wait: int) -> bool:
+    return timeout_near(wait, TIMEOUT_SHARE.value, TIMEOUT_NEAR.value) is not None
+
+
+def _first(group: tuple[Close, ...], clients: Clients) -> Close | None:
+    """Return the close whose finding stands for the whole group: the first close while the client was waiting for a response.
+
+    Return None if there is no such close.
+    """
+    return next((close for close in group if close.waited is not None and not _is_not_awaited(close, clients)), None)
+
+
+def _is_not_awaited(close: Close, clients: Clients) -> bool:
+    """Return whether a client closed so soon after its request that it cannot have waited for a response.
+
+    `decide` reports such a close by itself, without the other closes at that moment.
+    """
+    own = clients.newest_request(close.connection)
+    soon = close.waited is not None and close.waited <= NOT_AWAITED.value
+    return soon and own is not None and not clients.longest_wait(own, close.time)
+
+
+def _replacing_request(own: Request, row: Mapping[str, Any], clients: Clients) -> Request | None:
+    """Return the request that replaced this one: the same path with another query; None if there is none."""
+    until = row["ended_at"] + REPLACED.value + 2 * row["round_trip"]
+    since = max(row["ended_at"] - REPLACED.value, own.start + 1)
+    for other in clients.other_requests(own, since, until):
+        same = (other.method, other.host, other.path) == (own.method, own.host, own.path)
+        if same and other.target != own.target:
+            return other
+    return None
+
+
+def _answered_copy(own: Request, row: Mapping[str, Any], clients: Clients) -> Request | None:
+    """Return the same request on another connection, if its response arrived just before the client closed this one; otherwise
+    None.
+
+    It must be the only copy that was answered during this wait: a client that repeats a request all the time often gets a
+    response.
+    """
+    moment = row["ended_at"]
+    got = [
+        other
+        for other in clients.other_requests(own, own.start - WINDOW, moment)
+        if other.asks_the_same(own)
+        and other.connection != own.connection
+        and other.answered is not None
+        and own.start - REPLACED.value <= other.answered <= moment
+    ]
+    if len(got) != 1 or row["received"] or row["timeout"] is not None:
+        return None
+    [other] = got
+    had = other.answered if other.completed is None or other.completed > moment else other.completed
+    soon = had is not None and moment - had <= REPLACED.value + 2 * row["round_trip"]
+    return other if soon and other.status is not None and other.status < FAILED else None
+
+
+def _next_page(own: Request, row: Mapping[str, Any], clients: Clients) -> Request | None:
+    """Return the request for the page to which the user went instead of waiting; None if there is none."""
+    if row["waited"] >= SHORT.value or own.navigation:
+        return None
+    moment, slack = row["ended_at"], MOVED.value + 2 * row["round_trip"]
+    for other in clients.other_requests(own, own.start + 1, moment + slack):
+        begun = other.answered is not None and moment - slack <= other.answered <= moment
+        if other.navigation and (other.start >= moment - slack or begun):
+            return other
+    return None
+
+
+def _closed_page(own: Request, row: Mapping[str, Any], clients: Clients) -> Request | None:
+    """Return the request for the page that the user closed while it was loading; None if there is none."""
+    if row["waited"] >= SHORT.value or own.navigation or row["timeout"] is not None:
+        return None
+    before = clients.other_requests(own, own.start - SHORT.value, own.start)
+    page = next((other for other in before if other.navigation), None)
+    after = row["ended_at"] + 1
+    if page is None or clients.went_on(row["connection"], after, after + WINDOW):
+        return None
+    if any(clients.other_requests(own, after, after + WINDOW)):
+        return None
+    return page
+
+
+def _other_part(own: Request, row: Mapping[str, Any], clients: Clients) -> Request | None:
+    """Return the client's request for another part of the same resource; None if there is none.
+
+    A request for the complete resource counts only if it is newer than this one. If it is older, this one only continues a
+    download that broke off.
+    """
+    since, until = min(own.start, row["ended_at"] - WINDOW), row["ended_at"] + WINDOW
+    for other in clients.other_requests(own, since, until):
+        replaces = other.range_start is not None or other.start > own.start
+        if replaces and other.asks_the_same(own) and other.range_start != own.range_start:
+            return other
+    return None
