@@ -134,7 +134,7 @@ def _describe(module: ModuleType) -> RuleModule:
     if declare is None and (events := EVENT_TABLES.keys() & set(tables)):
         raise RuleError(f"{module.__name__}: find requests {', '.join(sorted(events))}, but the module has no function cutoffs")
     name = name.replace("_", "-")
-    shared: Sequence[ModuleType] = getattr(module, "SHARED_THRESHOLDS", ())
+    shared: Sequence[ModuleType] = getattr(module, "SHARED_THRESHOLDS", ())  # define thresholds for this rule, too
     thresholds = {n: t for part in (module, *shared) for n, t in vars(part).items() if isinstance(t, Threshold)}
     for constant, threshold in thresholds.items():
         # a threshold that several rules share belongs to the first of them

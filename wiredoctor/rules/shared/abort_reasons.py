@@ -77,29 +77,16 @@ def decide(row: Mapping[str, Any], clients: Clients) -> Ended:
         return Ended("unread", not_awaited=True)
     if group := _closed_by_program(row["connection"], row["ended_at"], row["timeout"], clients):
         first = _first(group, clients)
-        speaks = first is not None and first.connection != row["connection"]
-        silent = speaks and first is not None and bool(_closed_by_program(first.connection, first.time, None, clients))
+        silent = (
+            first is not None
+            and first.connection != row["connection"]
+            and bool(_closed_by_program(first.connection, first.time, None, clients))
+        )
         return Ended("stopped", others=group, silent=silent)
     if row["head_only"]:
         return Ended("unread")
-    if own is not None:
-        if (other := _replacing_request(own, row, clients)) is not None:
-            return Ended("superseded", other)
-        if (other := _answered_copy(own, row, clients)) is not None:
-            return Ended("superseded", other, hedged=True)
-        if (other := _next_page(own, row, clients)) is not None:
-            return Ended("left", other)
-        if (page := _closed_page(own, row, clients)) is not None:
-            return Ended("left", page, closed=True)
-        if group := _interrupted(row["connection"], row["ended_at"], row["to_client"], clients) if not row["received"] else ():
-            first = next((close for close in group if _awaits(close, clients)), None)
-            if first is None or first.connection == row["connection"]:
-                return Ended("stopped", others=group)
-            silent = bool(_interrupted(first.connection, first.time, row["to_client"], clients))
-            return Ended("stopped", others=group, silent=silent)
-        longest = _longest_wait(own, row, clients)
-        if 100 * longest >= LONGER.value * max(row["waited"], connecting) > 0:
-            return Ended("left", longest=longest)
+    if own is not None and (ended := _decided_by_others(own, row, connecting, clients)) is not None:
+        return ended
     if row["uploading"]:
         return Ended(None)
     if own is not None and row["partial"] and not row["stood_still"] and (other := _other_part(own, row, clients)) is not None:
@@ -116,6 +103,30 @@ def decide(row: Mapping[str, Any], clients: Clients) -> Ended:
     if row["waited"] < row["round_trip"] and not row["half_closed"]:
         return Ended("left", too_soon=row["round_trip"])
     return Ended("half-closed" if row["half_closed"] else "gave-up")
+
+
+def _decided_by_others(own: Request, row: Mapping[str, Any], connecting: int, clients: Clients) -> Ended | None:
+    """Return the reason that the client's other requests show; None if they show none. `connecting`: the time since its SYN."""
+    if (other := _replacing_request(own, row, clients)) is not None:
+        return Ended("superseded", other)
+    if (other := _answered_copy(own, row, clients)) is not None:
+        return Ended("superseded", other, hedged=True)
+    if (other := _next_page(own, row, clients)) is not None:
+        return Ended("left", other)
+    if (page := _closed_page(own, row, clients)) is not None:
+        return Ended("left", page, closed=True)
+    if not row["received"] and (group := _interrupted(row["connection"], row["ended_at"], row["to_client"], clients)):
+        first = next((close for close in group if _awaits(close, clients)), None)
+        silent = (
+            first is not None
+            and first.connection != row["connection"]
+            and bool(_interrupted(first.connection, first.time, row["to_client"], clients))
+        )
+        return Ended("stopped", others=group, silent=silent)
+    longest = _longest_wait(own, row, clients)
+    if 100 * longest >= LONGER.value * max(row["waited"], connecting) > 0:
+        return Ended("left", longest=longest)
+    return None
 
 
 def _longest_wait(own: Request, row: Mapping[str, Any], clients: Clients) -> int:

@@ -303,13 +303,9 @@ def _timeout(wait: pl.Expr) -> pl.Expr:
     """Return the common timeout (s) that this wait matches; null if there is none."""
     share, most = TIMEOUT_SHARE.value, TIMEOUT_NEAR.value
 
-    def near(wait: int | None) -> int | None:
-        if wait is None:
-            return None
-        return timeout_near(wait, share, most)
-
     def all_near(waits: pl.Series) -> pl.Series:
-        return pl.Series(waits.name, [near(wait) for wait in waits.cast(pl.Int64).to_list()], dtype=pl.Int64)
+        found = [None if wait is None else timeout_near(wait, share, most) for wait in waits.cast(pl.Int64).to_list()]
+        return pl.Series(waits.name, found, dtype=pl.Int64)
 
     return wait.map_batches(all_near, return_dtype=pl.Int64, is_elementwise=True)
 
