@@ -1,0 +1,178 @@
+"""Write the texts and the evidence about data that was never acknowledged, for `unanswered`.
+
+The rows have the columns of `unacknowledged`, and those that the rule adds: `sender`, `receiver` ("client" or "server"), `kind`,
+`missing` (no copy of the data was captured), `alive` (the receiver was running) and `gap_time` (ns without a full segment).
+"""
+
+from __future__ import annotations
+
+import polars as pl
+
+from wiredoctor.rules.shared import icmp
+from wiredoctor.rules.shared.evidence import evidence
+from wiredoctor.rules.shared.numbers import duration, grouped
+
+
+def _amount_text() -> pl.Expr:
+    """Return the text with the amount of data, and the message that it belongs to."""
+    c = pl.col
+    message = pl.when(c("sender") == "client").then(pl.lit("request")).otherwise(pl.lit("response"))
+    of = pl.when(c("exchange").is_not_null()).then(pl.format(" of the {}", message)).otherwise(pl.lit(""))
+    return pl.format("{} bytes{}", grouped(c("length")), of)
+
+
+def with_texts(rows: pl.DataFrame) -> pl.DataFrame:
+    """Add the texts of the message, and the evidence."""
+    what = pl.when("fin").then(pl.lit("its FIN")).otherwise(_amount_text())
+    worded = rows.with_columns(what.alias("what"), _broken_path_text().alias("fate")).with_columns(_texts())
+    return worded.with_columns(*_extra_evidence()).with_columns(_evidence())
+
+
+def _texts() -> list[pl.Expr]:
+    c = pl.col
+    nothing = pl.lit("")
+    span = duration(c("last_time") - c("first_time"))
+    sent = pl.format("The {} sent {} {} times within {}", "sender", "what", "copies", span)
+    covered = pl.format(
+        "{}, although an ACK of the {} for this data had passed the capture point: the ACKs do not reach the {}.",
+        *(sent, "receiver", "sender"),
+    )
+    reset = c("peer_close_rst") & (c("peer_close_frame") > c("last_frame")).fill_null(value=False)
+    ended = pl.format("The {} ended the connection with an RST after the last copy.", "receiver")
+    longest = pl.format("and the largest acknowledged segment has {}", "largest_acknowledged")
+    tried = pl.format(
+        " Every segment that was not acknowledged has {} bytes or more, {}; the {} was alive at that time ({}).",
+        grouped(c("smallest_unacknowledged")),
+        pl.when(c("largest_acknowledged") > 0).then(longest).otherwise(pl.lit("and no segment was ever acknowledged")),
+        "receiver",
+        _alive_text(),
+    )
+    return [
+        pl.when("missing")
+        .then(_missing_data_text())
+        .when("acknowledged_before")
+        .then(covered)
+        .otherwise(pl.format("{}; none of the copies was acknowledged.", sent))
+        .alias("sent_again"),
+        pl.when(reset).then(ended).otherwise(nothing).alias("seen"),
+        pl.when("missing").then(_smaller_segments_text()).otherwise(tried).alias("sizes"),
+        _elsewhere_text().alias("others"),
+        _last_packet_text().alias("context"),
+        _icmp_text().alias("report"),
+        c("icmp_mtu").alias("mtu"),
+        c("icmp_router").alias("router"),
+    ]
+
+
+def _missing_data_text() -> pl.Expr:
+    """Return the text with the amount of missing data, and the fact that shows that it was sent."""
+    return pl.format(
+        "The sequence numbers of the {} show that it sent {} that never arrived, and the {} acknowledged none of them.",
+        *("sender", _amount_text(), "receiver"),
+    )
+
+
+def _smaller_segments_text() -> pl.Expr:
+    """Return the text about the segments that arrived, and how long the receiver waited for the others."""
+    c = pl.col
+    longest = pl.format("the longest segment that did arrive has {} bytes", grouped(c("largest_acknowledged")))
+    arrived = pl.when(c("largest_acknowledged") > 0).then(longest).otherwise(pl.lit("packets without data did arrive"))
+    return pl.format(
+        " For {} no full segment ({} bytes) arrived; {}.", duration(c("gap_time")), grouped(c("smallest_unacknowledged")), arrived
+    )
+
+
+def _alive_text() -> pl.Expr:
+    """Return the text with the fact that shows that the receiver was running."""
+    c = pl.col
+    packet = pl.format("its last packet came {} after the first copy", duration(c("peer_time") - c("first_time")))
+    return (
+        pl.when(c("sack_frame").is_not_null())
+        .then(pl.lit("its SACK reported smaller, later data"))
+        .when("alive")
+        .then(packet)
+        .otherwise(pl.lit("another connection of the two hosts was answered"))
+    )
+
+
+def _elsewhere_text() -> pl.Expr:
+    c = pl.col
+    return (
+        pl.when((c("kind") == "large-only") & c("same_elsewhere"))
+        .then(pl.lit(" Another connection of the two hosts shows the same."))
+        .when((c("kind") != "large-only") & c("answered_later"))
+        .then(pl.lit(" A connection that the client opened later to the same server was answered."))
+        .otherwise(pl.lit(""))
+    )
+
+
+def _last_packet_text() -> pl.Expr:
+    """Return the text with the time of the receiver's last packet."""
+    c = pl.col
+    heard = pl.coalesce("peer_time", "heard_time")
+    since = pl.format(" The last packet of the {} came {} before the last copy.", "receiver", duration(c("last_time") - heard))
+    message = pl.when(c("sender") == "client").then(pl.lit("response")).otherwise(pl.lit("request"))
+    silent = pl.format(
+        " Before it closed, it had waited for the rest of the {} for {} and had received nothing.", message, duration(c("rest"))
+    )
+    closed = pl.when(c("fin")).then(silent).otherwise(pl.lit(""))
+    return closed + pl.when(c("last_time") > heard).then(since).otherwise(pl.lit(""))
+
+
+def _broken_path_text() -> pl.Expr:
+    """Return the text stating which direction of the path broke, as far as the packets show it."""
+    back = pl.format("The path from the {} to the {} is broken beyond the capture point.", "receiver", "sender")
+    one_way = pl.format(
+        "The {} is alive: it retransmits acknowledged data. So only the path from the {} to the {} is broken.",
+        *("receiver", "sender", "receiver"),
+    )
+    both = pl.format(
+        "The path broke, or the {} is gone. A slow application is not the cause: the kernel acknowledges arriving data.",
+        "receiver",
+    )
+    return pl.when("acknowledged_before").then(back).when("peer_repeats").then(one_way).otherwise(both)
+
+
+def _icmp_text() -> pl.Expr:
+    """Return the ICMP error as text."""
+    c = pl.col
+    said = icmp.error_text(pl.when(c("icmp_frame").is_not_null()).then(icmp.key("icmp_router", "icmp_type", "icmp_code")))
+    return pl.when(c("icmp_mtu").is_not_null()).then(pl.format("{}, MTU {} bytes", said, grouped(c("icmp_mtu")))).otherwise(said)
+
+
+def _extra_evidence() -> list[pl.Expr]:
+    """Return the frames that are evidence only in some candidates; null in the others."""
+    c = pl.col
+    large = c("kind") == "large-only"
+    return [
+        pl.when(~c("missing")).then("second_frame").alias("again_frame"),
+        pl.when(c("last_frame") > c("first_frame")).then("last_frame").alias("final_frame"),
+        pl.when(c("heard_frame") < c("first_frame")).then("heard_frame").alias("before_frame"),
+        pl.when(large).then("sack_frame").alias("smaller_frame"),
+        pl.when(c("alive") & large & (c("peer_frame") > c("first_frame"))).then("peer_frame").alias("alive_frame"),
+        pl.when(c("own_close_frame") > c("last_frame")).then("own_close_frame").alias("gave_up_frame"),
+        pl.when(c("missing") | (c("peer_close_frame") > c("last_frame"))).then("peer_close_frame").alias("ended_frame"),
+    ]
+
+
+def _evidence() -> pl.Expr:
+    c = pl.col
+    ahead = pl.format("a packet of the {} whose sequence number is after data that never came", "sender")
+    sends = pl.when("missing").then(ahead).otherwise(pl.format("the {} sends {}", "sender", "what"))
+    again = pl.format("sent again after {}", duration(c("second_time") - c("first_time")))
+    last = pl.format("copy {}, {} after the first", "copies", duration(c("last_time") - c("first_time")))
+    another = pl.format("another one, {} later", duration(c("last_time") - c("first_time")))
+    last = pl.when("missing").then(another).otherwise(last)
+    own_close = pl.when("own_close_rst").then(pl.lit("RST")).otherwise(pl.lit("FIN"))
+    peer_close = pl.when("peer_close_rst").then(pl.lit("RST")).otherwise(pl.lit("FIN"))
+    return evidence(
+        ("before_frame", "heard_time", pl.format("the {}'s last packet before the unanswered data", "receiver")),
+        ("first_frame", "first_time", sends),
+        ("again_frame", "second_time", again),
+        ("alive_frame", "peer_time", pl.format("proof that the {} is alive", "receiver")),
+        ("smaller_frame", "sack_time", pl.format("the {} reports smaller later data by SACK", "receiver")),
+        ("icmp_frame", "icmp_time", pl.format("{} sends {}, and quotes the segment", "router", "report")),
+        ("final_frame", "last_time", last),
+        ("gave_up_frame", "own_close_time", pl.format("the {} gives up: {}", "sender", own_close)),
+        ("ended_frame", "peer_close_time", pl.format("the {} of the {}", peer_close, "receiver")),
+    )
