@@ -213,7 +213,7 @@ def conclude(rows: pl.DataFrame, connections: pl.LazyFrame, exchanges: pl.LazyFr
     """
     key = ["connection", "sender_direction", "first_frame"]
     last = rows.unique(key, keep="last", maintain_order=True).filter(pl.col("acknowledged_frame").is_null())
-    raw = last.select([name for name in rows.columns if name not in _COMPUTED])
+    raw = last.select("sender_direction", *_FACTS)
     marked = compare_neighbors(raw.with_row_index("number"), connections, exchanges)
     both = marked.filter(_large_only() & ~pl.col("fin"))
     several = pl.col("number").is_in(both.filter(pl.len().over("client_host", "server_host") > 1)["number"].implode())
@@ -410,13 +410,3 @@ def _candidate_columns(rows: pl.DataFrame) -> pl.DataFrame:
         c("rest").cast(DURATION).alias("idle"),
     )
     return with_texts(judged)
-
-
-_COMPUTED = (
-    *("sender", "receiver", "kind", "side", "confidence", "severity", "frame", "start", "end", "delay", "smallest"),
-    *("sent_again", "seen", "sizes", "others", "survived", "context", "report", "mtu", "router", "evidence", "fate"),
-    *("idle", "what", "before_frame", "smaller_frame", "alive_frame", "gave_up_frame", "ended_frame", "again_frame"),
-    *("final_frame", "missing", "alive", "gap_time"),
-    *("client_direction", "alive_elsewhere", "same_elsewhere", "answered_later", "repeated", "survived_rest"),
-)
-"""The columns that `conclude` computes again."""
