@@ -1,0 +1,301 @@
+"""Explain closes that lost a request (keep-alive-race) by the server's idle times: a timeout, a suspended process, or its end."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import polars as pl
+
+from wiredoctor.findings import Threshold
+from wiredoctor.rules.shared.connection_close import IDLE as IMMEDIATE
+from wiredoctor.rules.shared.idle_defaults import default_of_server
+from wiredoctor.rules.shared.idle_times import LATE, NEAR, TOGETHER, IdleTimes, Limit, Stop
+from wiredoctor.tables import SECOND
+from wiredoctor.text.durations import duration_text
+
+_SHORTER = (
+    "Make the idle timeout of the client's pool shorter than the server's{}. If the client is a proxy or a "
+    "balancer, make the timeout of the server behind it the longer one (AWS application load balancers and nginx's upstream "
+    "keepalive_timeout keep connections for 60 s). "
+)
+
+
+QUICK_RST = Threshold(
+    "100 ms",
+    "the server's RST may come at most this long after a request that arrived when the idle timeout expired; nine in ten "
+    "servers are this quick",
+)
+SLOW_RST = Threshold(
+    "1500 ms",
+    "the server's RST may come at most this long after a request that arrived later than the timeout; the slowest of 359 "
+    "recorded ones took 1.1 s",
+)
+BUSY_RST = Threshold(
+    "500 ms",
+    "an RST that the server sends when the idle timeout expires may come at most this long after a request that arrived "
+    "earlier; the process was busy and had not read the request",
+)
+QUICK_FIN = Threshold(
+    "50 ms",
+    "the server's FIN may come at most this long after a request that arrived when the idle timeout expired; less than for "
+    "an RST, because a process that has read the request also sends a FIN",
+)
+SLOW_FIN = Threshold("500 ms", "the server's FIN may come at most this long after a request that arrived later than the timeout")
+UNSURE_FIN = Threshold(
+    "10 ms",
+    "the server's FIN may come at most this long after the request if the timeout is not learned from several closes; a "
+    "later FIN may be a reaction to the request",
+)
+LATE_RST = Threshold(
+    "100 ms", "an RST may come at most this long after a timeout that is not learned from several closes; timers may be late"
+)
+LATE_FIN = Threshold(
+    "20 ms",
+    "a FIN may come at most this long after a timeout that is not learned from several closes; less than for an RST, because "
+    "a FIN proves less",
+)
+STILL = Threshold(
+    "1 s",
+    "a server counts as paused if it sent nothing for longer than this; in a shorter time it may just be busy, which "
+    "the other thresholds allow for",
+)
+LAY = Threshold(
+    "2 connections",
+    "a server counts as paused if requests were waiting on at least this many connections; on a single one, a slow "
+    "handler may have given up",
+)
+COMPANY = Threshold(
+    "2 connections",
+    "a server that checks for idle connections periodically must have closed at least this many others at the same moment",
+)
+
+YOUNGER = Threshold("90 %", "a connection that was idle for less than this share of the timeout was closed for another reason")
+UNLIKE = Threshold("5 %", "if idle times differ by more than this, no single timeout closed the connections")
+
+
+class Explanation(NamedTuple):
+    """The columns that the idle times of the server add to a candidate: the confidence, texts, and the idle timeout (`limit` and
+    `idle_limit`, in ns).
+    """
+
+    limit: int | None
+    limit_means: str
+    shorter: str
+    idle_limit: int | None = None
+    pool_limit: bool = False
+    confidence: str = "high"
+    closed_after: str = "The server closed its end "
+    side: str = "client"
+    title: str = ""
+    taken: str = "the process was already closing the connection and never read the request"
+
+
+def explain(row: Mapping[str, Any], rests: IdleTimes, *, live: bool) -> Explanation | None:
+    """Return how the idle times of the server explain a candidate; None if the candidate is not a finding."""
+    until = row["final_at"] + TOGETHER if live else None
+    limits = rests.limits(row["endpoint"], row["connection"], until)
+    others = rests.closed_together(row["endpoint"], row["connection"], row["server_close_time"], until)
+    stop = rests.stops(row["endpoint"], until).stop_at(row["server_close_time"])
+    if row["kind"] == "at-limit":
+        if stop is not None and stop.form in ("a", "b", "c"):
+            limits = [limit for limit in limits if limit.how == "soon"]
+        met = next((limit for limit in limits if _is_at(limit, row, others)), None)
+        return _explain_suspension(row, rests, limits, others, until) if met is None else _at_limit(row, met, rests)
+    return _explain_close(row, rests, limits, others, stop)
+
+
+def _is_at(limit: Limit, row: Mapping[str, Any], others: list[int]) -> bool:
+    """Return whether a close that acknowledges the request was due to this idle timeout and not to the request.
+
+    `others`: the idle times (ns) of connections that the server closed at the same moment.
+    """
+    rested, idle, later, slack = row["rested"], row["rest_ns"], row["later"], limit.tolerance
+    if limit.how == "soon":
+        return rested <= limit.high
+    if later is None or any(_is_younger(rest, limit) for rest in others):
+        return False
+    due = idle >= limit.low - slack
+    if limit.how == "met":
+        return row["by_rst"] and limit.low - slack <= rested <= limit.high + slack and later <= BUSY_RST.value
+    if limit.how not in ("sharp", "coarse"):
+        late = LATE_RST.value if row["by_rst"] else LATE_FIN.value
+        return due and rested <= limit.high + slack + late and (row["by_rst"] or later <= UNSURE_FIN.value)
+    if limit.how == "coarse" and not row["by_rst"]:
+        return limit.has(idle) and later <= SLOW_FIN.value and len(others) >= COMPANY.value
+    quick, slow = (QUICK_RST, SLOW_RST) if row["by_rst"] else (QUICK_FIN, SLOW_FIN)
+    reached = rested >= limit.low - slack and idle <= limit.high + slack + LATE
+    # a busy process reads no request, but its timer still expires on time
+    on_time = row["by_rst"] and rested <= limit.high + slack and later <= BUSY_RST.value
+    return reached and (later <= quick.value or (later <= slow.value and due) or on_time)
+
+
+def _is_younger(rest: int, limit: Limit) -> bool:
+    """Return whether a close after this idle time (ns) was too early for this timeout, so there was another reason."""
+    return rest < limit.low * YOUNGER.value // 100 - limit.tolerance
+
+
+_SURE = {"sharp": "high", "coarse": "high", "soon": "high", "single": "medium", "announced": "medium", "met": "medium"}
+"""The confidence that an idle timeout gives, by its source (`Limit.how`). It is low for sources that are not listed."""
+
+
+def _at_limit(row: Mapping[str, Any], limit: Limit, rests: IdleTimes) -> Explanation:
+    if limit.how == "soon":
+        times = f"{limit.closes:,} of its closes came within {duration_text(limit.high)} of the previous response"
+        means = f" after the previous response, as it often does without announcing it ({times})."
+        return Explanation(row["rested"] or None, means, _ANNOUNCE, confidence=_SURE[limit.how])
+    means = f" after the previous response: its idle timeout is {_timeout_text(limit, row, rests)}."
+    shorter = _SHORTER.format(f" (here {limit.as_text()})")
+    return Explanation(row["rested"], means, shorter, limit.low, True, _SURE.get(limit.how, "low"))
+
+
+def _timeout_text(limit: Limit, row: Mapping[str, Any], rests: IdleTimes) -> str:
+    """Return the text about an idle timeout: its length and its source.
+
+    If the server announces no timeout, the text also names the products with this default timeout.
+    """
+    said = limit.how == "announced" or rests.announced_timeout(row["connection"]) is not None
+    whose = "" if said else default_of_server(limit.low, rests.server(row["connection"]))
+    return f"{limit.as_text()}, {limit.origin()}{whose}"
+
+
+def _explain_suspension(
+    row: Mapping[str, Any], rests: IdleTimes, limits: list[Limit], others: list[int], until: int | None
+) -> Explanation | None:  # fmt: skip
+    """Return the explanation of a request that waited while the server's process was suspended; None if the suspension is not
+    proved.
+    """
+    rested, later, closed = row["rested"], row["later"], row["server_close_time"]
+    if later is None or later <= STILL.value or rests.is_refused(row["endpoint"], closed):
+        return None
+    fitting = (limit for limit in limits if limit.how != "soon" and rested >= limit.low - limit.tolerance)
+    limit = next((one for one in fitting if row["by_rst"] or one.how == "sharp"), None)
+    if limit is None or any(_is_younger(rest, limit) for rest in others):
+        return None
+    c = pl.col
+    uses = rests.uses(row["endpoint"]).rows
+    if until is not None:
+        uses = uses.filter(c("final_at") <= until)
+    begun = closed - later
+    sent = c("response_start").is_not_null() & (c("response_start") < closed) & (c("response_end").fill_null(closed) > begun)
+    lay = uses.filter((c("request_start") < closed) & (c("response_start").is_null() | (c("response_start") > closed)))
+    lay = lay.filter(c("server_close_time").is_null() | (c("server_close_time") >= closed))
+    connections = lay["connection"].n_unique()
+    if connections < LAY.value or uses.filter(sent).height:
+        return None
+    lives = lay.filter(c("answered") & (c("request_end") < closed) & (c("connection") != row["connection"])).height > 0
+    if limit.how == "usual" and not lives:
+        return None
+    means = (
+        f" idle: its idle timeout is {_timeout_text(limit, row, rests)}. But the process was paused: for {duration_text(later)} "
+        f"it sent nothing on any connection, while requests were waiting on {connections:,}."
+    )
+    return Explanation(
+        *(rested, means, _AWAKE, limit.low),
+        confidence="high" if lives else "medium",
+        side="server",
+        title="A request was lost: the server was paused and closed the idle connection when it resumed",
+        taken="the process was paused, and when it resumed, it closed the connection before reading",
+    )
+
+
+_AWAKE = (
+    "Find out what paused the process: a suspended machine, a frozen or throttled container, a debugger, garbage collection. "
+)
+
+
+def _explain_close(
+    row: Mapping[str, Any], rests: IdleTimes, limits: list[Limit], others: list[int], stop: Stop | None
+) -> Explanation:
+    """Return the explanation of a close, with the idle timeout that it matches, if any."""
+    rested, announced = row["rested"], row["previous_announced_close"]
+    if row["kind"] == "forgotten" or rested is None:
+        return Explanation(None, "", _SHORTER.format(""), pool_limit=True, closed_after="")
+    if announced or row["warned"]:
+        shorter = "" if row["kind"] == "stale-pool" and row["warned"] else HEED
+        return Explanation(rested or None, _after_previous_response(rested) + _WITH_WARNING, shorter)
+    if stop is not None:
+        return Explanation(rested or None, _stop_text(rested, row["connection"], stop), _DRAIN)
+    if together := _closed_together_text(limits, rested, others):
+        within = duration_text(TOGETHER)
+        means = (
+            f" after the previous response, and within {within} it also closed {together}: a process of the server ended then."
+        )
+        return Explanation(rested, means, _DRAIN)
+    if rested <= IMMEDIATE.value and not any(limit.how == "announced" and limit.has(rested) for limit in limits):
+        return Explanation(rested or None, _after_previous_response(rested) + _UNANNOUNCED, _ANNOUNCE)
+    limit = next((one for one in limits if one.has(rested)), None)
+    known = limits[0] if limits and limits[0].how != "usual" else None
+    if limit is None and known is not None:
+        means = f" after the previous response. That is not its idle timeout, which is {_timeout_text(known, row, rests)}."
+        return Explanation(rested, means, _SHORTER.format(""), pool_limit=True)
+    if limit is None or limit.how in ("single", "usual"):
+        return _single(row, rests, others)
+    means = f" after the previous response: its idle timeout is {_timeout_text(limit, row, rests)}."
+    shorter = _SHORTER.format(f" (here {limit.as_text()})")
+    return Explanation(rested, means, shorter, rested, pool_limit=True)
+
+
+def _stop_text(rested: int, connection: int, stop: Stop) -> str:
+    """Return the text that a process ended, with the facts that show it."""
+    others = [end for end in stop.resting if end.connection != connection]
+    said = [f"it also closed {_connections(len(others))}, all idle"] if len(others) > 1 else []
+    said += ["it also closed another idle connection"] if len(others) == 1 else []
+    cut = "a response or a tunnel" if stop.cut == 1 else f"{stop.cut:,} responses or tunnels"
+    said += [f"it cut off {cut}"] if stop.cut else []
+    refused = len(stop.refused)
+    said += [f"it refused {'a SYN' if refused == 1 else f'{refused:,} SYNs'} after that"] if refused else []
+    how = f" ({', '.join(said)})" if said else ""
+    return f"{_after_previous_response(rested)}: a process of the server ended then{how}."
+
+
+def _single(row: Mapping[str, Any], rests: IdleTimes, others: list[int]) -> Explanation:
+    """Return the explanation of a close if the server's closes at other moments do not show an idle timeout."""
+    rested, said, server = row["rested"], rests.announced_timeout(row["connection"]), rests.server(row["connection"])
+    whose = default_of_server(rested, server)
+    means = f" after the previous response, which is probably its idle timeout{whose}."
+    if said is None and others and not (server and whose):
+        count = f"{_connections(len(others))} after the same idle time"
+        means = (
+            f" after the previous response. It also closed {count}: a process of the server ended then, or the same idle "
+            "timeout expired on all of them."
+        )
+        return Explanation(rested, means, _DRAIN + _SHORTER.format(""))
+    if said is not None:
+        promised = [Limit("announced", n * SECOND, n * SECOND, said=said) for n in (said, said + 1)]
+        kept = next((one for one in promised if one.has(rested)), None)
+        after = " after the previous response"
+        means = f"{after}, its idle timeout, {kept.origin()}." if kept else f"{after}, although it had announced {said} s."
+    shorter = _SHORTER.format(f" (here {duration_text(rested)})")
+    return Explanation(rested, means, shorter, rested, pool_limit=True)
+
+
+def _closed_together_text(limits: list[Limit], rested: int, others: list[int]) -> str:
+    """Return the text about connections closed at the same moment; "" if one idle timeout explains all of them."""
+    known = next((one for one in limits if one.how in ("sharp", "coarse", "met", "announced")), None)
+    if known is not None:
+        unlike = [rest for rest in others if _is_younger(rest, known)]
+    else:
+        unlike = [rest for rest in others if abs(rest - rested) > max(rest, rested) * UNLIKE.value // 100 + NEAR]
+    if not unlike:
+        return ""
+    low, high = duration_text(min(others)), duration_text(max(others))
+    span = low if low == high else f"{low} to {high}"
+    return f"{_connections(len(others))} after {span} idle"
+
+
+def _connections(others: int) -> str:
+    return "another connection" if others == 1 else f"{others:,} other connections"
+
+
+def _after_previous_response(rested: int) -> str:
+    return "together with the previous response" if rested == 0 else " after the previous response"
+
+
+_WITH_WARNING = ", which had announced the close (Connection: close or an equivalent)."
+_UNANNOUNCED = ": that is not an idle timeout but an unannounced close (premature-close)."
+_ANNOUNCE = "Let the server say Connection: close with the response after which it closes. "
+HEED = "Let the client give up a connection whose response says Connection: close. "
+
+
+_DRAIN = "Before a server process ends, let it stop accepting requests, answer those that it has, and then close. "
