@@ -11,6 +11,13 @@ import polars as pl
 
 c = pl.col
 
+KINDS = (
+    *("refused", "prohibited", "unreachable", "timed-out", "tried-next", "not-up-yet", "down", "tried-next"),
+    "closed-at-once",
+)
+REFUSED, PROHIBITED, UNREACHABLE, TIMED_OUT, TRIED_NEXT, NOT_UP_YET, DOWN, TRIED_LATE, CLOSED_AT_ONCE = range(len(KINDS))
+"""Indexes into KINDS, the kinds of `connect-failed`; TRIED_LATE is a tried-next with severity warning."""
+
 _LOCALHOST = "localhost"
 _PLACE = ["port", "ipv6", "loopback"]
 
@@ -18,6 +25,11 @@ _PLACE = ["port", "ipv6", "loopback"]
 def one_host(endpoint: str) -> pl.Expr:
     """Replace 127.0.0.1 and ::1 in an address or endpoint by the same name, because both are the local host."""
     return c(endpoint).str.replace(r"^(127\.0\.0\.1|\[::1\]|::1$)", _LOCALHOST)
+
+
+def host_of(endpoint: str) -> pl.Expr:
+    """Return the address of an endpoint without its port."""
+    return c(endpoint).str.replace(r":\d+$", "").str.strip_chars("[]")
 
 
 def _on_loopback() -> pl.Expr:

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence, Set
 
 import polars as pl
 
+from wiredoctor.rules.shared.attempts import host_of
 from wiredoctor.rules.shared.gateway_kinds import LATE, LONE_SYN, OF_CONNECTION, SLACK, Attempt, Exchange, Front, Key, Route
 
 AT_ONCE = 25_000_000
@@ -125,9 +126,10 @@ def likely_fronts(told: pl.LazyFrame, vain: pl.LazyFrame) -> pl.LazyFrame:
     The server responded with a status that gateways use, and its host failed to open a connection.
     """
     c = pl.col
-    host = c("server").str.replace(r":\d+$", "").str.strip_chars("[]")
     unknown = told.filter(c("known").is_null(), c("try_connection").is_null(), c("response_status").is_in((502, 503, 504)))
-    return unknown.with_columns(host.alias("client_host"), likely=pl.lit(value=True)).join(vain, on="client_host", how="semi")
+    return unknown.with_columns(host_of("server").alias("client_host"), likely=pl.lit(value=True)).join(
+        vain, on="client_host", how="semi"
+    )
 
 
 def failed_connections(tries: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:

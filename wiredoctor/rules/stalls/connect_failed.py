@@ -98,15 +98,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import numpy as np
 import polars as pl
 
 from wiredoctor.findings import Reference, Rule, Threshold
-from wiredoctor.rules.shared import icmp
-from wiredoctor.rules.shared.attempts import acceptances, next_addresses, one_host, other_refusals
-from wiredoctor.rules.shared.evidence import evidence
-from wiredoctor.rules.shared.numbers import DURATION, duration
-from wiredoctor.tables import Array
+from wiredoctor.rules.shared import attempt_groups, attempts, icmp
+from wiredoctor.rules.shared.attempt_groups import NEXT_ADDRESS, group_failures
+from wiredoctor.rules.shared.attempt_texts import attempt_evidence, icmp_texts, with_texts
+from wiredoctor.rules.shared.numbers import DURATION
 
 RULE = Rule(
     symptom="*connection refused*, *connect timed out*",
@@ -212,30 +210,12 @@ GIVEN_UP = Threshold(
 LONE = Threshold(
     "900 ms", "if such a gateway sent a single SYN, it must have stayed unanswered for this long; Linux would repeat it after 1 s"
 )
-MANY_SERVERS = Threshold(
-    "20 servers",
-    "a client that fails at more addresses and ports than this is looking for open ones; its attempts are one finding",
-)
-MANY_CLIENTS = Threshold(
-    "20 clients", "if more clients than this fail at one server, the server is the common cause; they are reported as one finding"
-)
-MANY_TIMES = Threshold(
-    "100 connections", "if more connections than this from a client to one server fail, they are reported as one finding"
-)
-NEXT_ADDRESS = Threshold("300 ms", "a client that knows another address tries it at once, or after 250 ms (RFC 8305 section 8)")
 NEXT_WAIT = Threshold(
     "1 s", "if a client tries the other address only after this time, a user has waited, so the finding is a warning"
 )
-POLLS = Threshold(
-    "3 refusals", "a client that a server refuses this often tries again by itself, so no user waits for a single attempt"
-)
 AT_ONCE = Threshold("1 s", "the reset must come this soon after the SYN-ACK; a server that waits for a request closes later")
-NOTICED = 1_000_000
-"""The minimum time in ns that a failed attempt must have cost to count as lost time.
-
-It equals NOTICED in rule_engine/render.py, below which findings become notes.
-"""
 SOON = Threshold("60 s", "a server that starts or restarts accepts connections within this time")
+SHARED_THRESHOLDS = (attempt_groups,)
 
 
 def screen() -> Mapping[str, pl.Expr]:
@@ -264,20 +244,20 @@ def find(connections: pl.LazyFrame, tries: pl.LazyFrame) -> pl.LazyFrame:
     prohibited = error.is_in([icmp.number(*one) for one in icmp.PROHIBITED])
     kind = (
         pl.when(refused)
-        .then(_REFUSED)
+        .then(attempts.REFUSED)
         .when(quoted & prohibited)
-        .then(_PROHIBITED)
+        .then(attempts.PROHIBITED)
         .when(quoted)
-        .then(_UNREACHABLE)
+        .then(attempts.UNREACHABLE)
         .when(dropped)
-        .then(_CLOSED_AT_ONCE)
-        .otherwise(_TIMED_OUT)
+        .then(attempts.CLOSED_AT_ONCE)
+        .otherwise(attempts.TIMED_OUT)
     )
-    attempts = tries.filter(c("exchange").is_null()).group_by("connection").agg(attempt=c("certain").any())
+    of_gateways = tries.filter(c("exchange").is_null()).group_by("connection").agg(attempt=c("certain").any())
     last = pl.when(c("last_syn_frame") != c("syn_frame")).then("last_syn_frame")
     sure = refused | dropped | (quoted & (prohibited | (waited >= AT_THE_END.value))) | (waited >= PATIENCE.value)
     failed = (
-        connections.join(attempts, on="connection", how="left")
+        connections.join(of_gateways, on="connection", how="left")
         .filter((c("syns") > 0) & (refused | quoted | silence | dropped).fill_null(value=False))
         .with_columns(last.alias("last_syn_frame"), kind.cast(pl.UInt8).alias("number"))
         .with_columns(
@@ -289,20 +269,14 @@ def find(connections: pl.LazyFrame, tries: pl.LazyFrame) -> pl.LazyFrame:
         )
         .select("connection", "number", sure.alias("sure"), "client", "server", "client_host", "syns", "of_gateway", *_PROOF)
     )
-    timed_out = failed.filter(c("number") == _TIMED_OUT).with_columns(_host("server").alias("server_host"))
+    timed_out = failed.filter(c("number") == attempts.TIMED_OUT).with_columns(attempts.host_of("server").alias("server_host"))
     for host in ("client_host", "server_host"):
         timed_out = timed_out.join(_unseen(connections, host), on=host, how="anti")
-    return _with_outcome(pl.concat([failed.filter(c("number") != _TIMED_OUT), timed_out.drop("server_host")]), connections)
+    return _with_outcome(
+        pl.concat([failed.filter(c("number") != attempts.TIMED_OUT), timed_out.drop("server_host")]), connections
+    )
 
 
-_KINDS = (
-    *("refused", "prohibited", "unreachable", "timed-out", "tried-next", "not-up-yet", "down", "tried-next"),
-    "closed-at-once",
-)
-_REFUSED, _PROHIBITED, _UNREACHABLE, _TIMED_OUT, _TRIED_NEXT, _NOT_UP_YET, _DOWN, _TRIED_LATE, _CLOSED_AT_ONCE = range(
-    len(_KINDS)
-)
-"""Indexes into _KINDS; _TRIED_LATE is a tried-next with severity warning."""
 _PROOF = (
     *("syn_frame", "syn_time", "answer_frame", "answer_time", "last_syn_frame", "last_syn_time", "first_answer_time"),
     *("error", "router"),
@@ -319,11 +293,11 @@ def _with_outcome(failed: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFra
     over = pl.max_horizontal("answer_time", "last_syn_time").alias("over")
     no_network = c("error").is_in([icmp.number(*one) for one in icmp.NO_NETWORK]).fill_null(value=False)
     asked = failed.filter(~c("of_gateway")).with_columns(over, no_network.alias("no_network"))
-    pairs = other_refusals(asked.filter(c("number") == _REFUSED), NEXT_ADDRESS.value)
+    pairs = attempts.other_refusals(asked.filter(c("number") == attempts.REFUSED), NEXT_ADDRESS.value)
     asked = asked.join(pairs, on="connection", how="left").filter(~c("superseded").fill_null(value=False))
     usable = connections.filter(~_closed_at_once())
-    nexts = next_addresses(asked.filter(c("other_frame").is_null()), usable, NEXT_ADDRESS.value)
-    accepted = acceptances(asked.filter(c("number") == _REFUSED), usable)
+    nexts = attempts.next_addresses(asked.filter(c("other_frame").is_null()), usable, NEXT_ADDRESS.value)
+    accepted = attempts.acceptances(asked.filter(c("number") == attempts.REFUSED), usable)
     known = failed.join(pairs, on="connection", how="left").filter(~c("superseded").fill_null(value=False))
     known = known.join(nexts, on="connection", how="left").join(accepted, on="connection", how="left")
     at_next = c("next_frame").is_not_null()
@@ -331,13 +305,13 @@ def _with_outcome(failed: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFra
     soon = (c("accepted_time") - c("down_since") <= SOON.value).fill_null(value=False)
     kind = (
         pl.when(at_next & late)
-        .then(_TRIED_LATE)
+        .then(attempts.TRIED_LATE)
         .when(at_next)
-        .then(_TRIED_NEXT)
+        .then(attempts.TRIED_NEXT)
         .when(soon & c("before_frame").is_not_null())
-        .then(_DOWN)
+        .then(attempts.DOWN)
         .when(soon)
-        .then(_NOT_UP_YET)
+        .then(attempts.NOT_UP_YET)
         .otherwise("number")
     )
     return known.with_columns(kind.cast(pl.UInt8).alias("number"), c("number").alias("failed_as")).select(
@@ -346,7 +320,7 @@ def _with_outcome(failed: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFra
         pl.when(at_next).then("next_frame").when(soon).then("accepted_frame").alias("then_frame"),
         pl.when(at_next).then("next_time").when(soon).then("accepted_time").alias("then_time"),
         pl.when(at_next).then("next_syn_time").when(soon).then("down_since").alias("since"),
-        *(pl.when(c("number") == _DOWN).then(name).alias(name) for name in ("before_frame", "before_time")),
+        *(pl.when(c("number") == attempts.DOWN).then(name).alias(name) for name in ("before_frame", "before_time")),
     )
 
 
@@ -369,46 +343,41 @@ def _of_kind(of_rst: str, of_icmp: str, of_close: str) -> pl.Expr:
     `of_rst`: an RST in response to the SYN. `of_icmp`: an ICMP error. `of_close`: an RST soon after the SYN-ACK.
     """
     number = pl.col("number")
-    rst, nothing = number == _REFUSED, number == _TIMED_OUT
-    return pl.when(rst).then(of_rst).when(number == _CLOSED_AT_ONCE).then(of_close).when(~nothing).then(of_icmp)
-
-
-def _host(endpoint: str) -> pl.Expr:
-    """Return the address of an endpoint without its port."""
-    return pl.col(endpoint).str.replace(r":\d+$", "").str.strip_chars("[]")
+    rst, nothing = number == attempts.REFUSED, number == attempts.TIMED_OUT
+    return pl.when(rst).then(of_rst).when(number == attempts.CLOSED_AT_ONCE).then(of_close).when(~nothing).then(of_icmp)
 
 
 def _unseen(connections: pl.LazyFrame, host: str) -> pl.LazyFrame:
     """Return hosts with a connection on which the server's packets were not captured."""
     blind = connections.filter(pl.col("one_sided") & (pl.col("client_packets") > 0))
-    named = blind.select("client_host", _host("server").alias("server_host"))
-    return named.select(host).unique()
+    return blind.select("client_host", attempts.host_of("server").alias("server_host")).select(host).unique()
 
 
 def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
     """Combine refusals by client host and server. Combine other failures only if one client, server or pair has many."""
-    first = _group_failures(rows)
+    first = group_failures(rows)
     c = pl.col
     # only the few failures that are reported get texts and evidence; the others may be a million
     told = rows[first["row"]].hstack(first.drop("row"))
-    told = told.with_columns(icmp.error_text(pl.col("error")).alias("said"), *_icmp_texts())
+    told = told.with_columns(icmp.error_text(pl.col("error")).alias("said"), *icmp_texts())
     given = told.select(
         "connection",
         pl.lit(None, pl.Int32).alias("exchange"),
-        c("number").replace_strict(dict(enumerate(_KINDS)), return_dtype=pl.String).alias("kind"),
-        pl.when(c("number").is_in([_REFUSED, _CLOSED_AT_ONCE, _TRIED_NEXT, _TRIED_LATE, _DOWN]))
+        c("number").replace_strict(dict(enumerate(attempts.KINDS)), return_dtype=pl.String).alias("kind"),
+        pl.when(
+            c("number").is_in(
+                [attempts.REFUSED, attempts.CLOSED_AT_ONCE, attempts.TRIED_NEXT, attempts.TRIED_LATE, attempts.DOWN]
+            )
+        )
         .then(pl.lit("server"))
         .alias("side"),
         pl.when("sure").then(pl.lit("high")).otherwise(pl.lit("medium")).alias("confidence"),
         c("syn_frame").alias("frame"),
         c("syn_time").alias("start"),
-        "end",
+        *("end", "client", "server", "client_host"),
         c("lost").alias("delay"),
-        "client",
-        "server",
-        "client_host",
-        pl.when(c("number") == _TRIED_LATE).then(pl.lit("warning")).alias("severity"),
-        _host("server").alias("server_host"),
+        pl.when(c("number") == attempts.TRIED_LATE).then(pl.lit("warning")).alias("severity"),
+        attempts.host_of("server").alias("server_host"),
         c("syns").cast(pl.Int64),
         (c("last_syn_time") - c("syn_time")).cast(DURATION).alias("lasted"),
         *("router", "said", "reason", "errno", "number", "failed_as", "next_server", "other_frame", "waited_for"),
@@ -416,244 +385,6 @@ def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
         c("down_for").cast(DURATION),
         (c("answer_time") - c("first_answer_time")).cast(DURATION).alias("reset_after"),
         *first.drop("row", "end", "lost", "waited_for", "down_for").columns,
-        _evidence(),
+        attempt_evidence(),
     )
-    return _with_texts(given), None
-
-
-def _evidence() -> pl.Expr:
-    c = pl.col
-    quoting = pl.format("{} sends {}, and quotes the SYN", "router", "said")
-    answer = (
-        pl.when(c("failed_as") == _CLOSED_AT_ONCE)
-        .then(pl.lit("the server's RST, before it sent any data"))
-        .when(c("error").is_null())
-        .then(pl.lit("an RST that acknowledges the SYN"))
-        .otherwise(quoting)
-    )
-    then = (
-        pl.when(c("next_server").is_not_null())
-        .then(pl.format("the SYN-ACK of {} to the same client", "next_server"))
-        .otherwise(pl.lit("the server accepts a connection"))
-    )
-    return evidence(
-        ("before_frame", "before_time", "the server had accepted connections"),
-        ("other_frame", "other_time", pl.format("{} had refused the same client", _other_address())),
-        ("syn_frame", "syn_time", "the first SYN"),
-        ("answer_frame", "answer_time", answer),
-        ("last_syn_frame", "last_syn_time", pl.format("the last of {} SYNs", "syns")),
-        ("then_frame", "then_time", then),
-    )
-
-
-def _other_address() -> pl.Expr:
-    """Return a localhost endpoint with its other address (127.0.0.1 or ::1)."""
-    server = pl.col("server")
-    named = one_host("server")
-    return (
-        pl.when(server.str.starts_with("["))
-        .then(named.str.replace("localhost", "127.0.0.1", literal=True))
-        .otherwise(named.str.replace("localhost", "[::1]", literal=True))
-    )
-
-
-def _group_failures(rows: pl.DataFrame) -> pl.DataFrame:
-    """Group failures into findings.
-
-    `row`: the index of the first failure.
-    `end`: the end of the last failure (ns).
-    `lost`: the time lost (ns); null if there was none.
-    `alone`: true if the finding is about a single failure.
-    `failures`, `servers`, `server_hosts`, `clients`, `outages`: the numbers of these in the group.
-    `waited_for`: the longest time (ns) until a client tried another address. `down_for`: the longest outage (ns).
-    Hosts are replaced by numbers before sorting, which takes less memory.
-    """
-    c = pl.col
-    hosts = {"client": c("client_host"), "server": c("server"), "server_host": _host("server")}
-    found = rows.select(
-        pl.int_range(pl.len(), dtype=pl.UInt32).alias("row"),
-        (c("number") * 2 + c("of_gateway")).alias("group"),
-        pl.max_horizontal(pl.coalesce("answer_time", "last_syn_time"), c("syn_time") + _time_lost()).alias("end"),
-        *("syn_time", _time_lost()),
-        *("syns", "then_frame"),
-        (c("since") - c("syn_time")).alias("waited_for"),
-        (c("then_time") - c("since")).alias("down_for"),
-        c("other_frame").is_not_null().alias("two"),
-        c("server").str.extract(r":(\d+)$").cast(pl.UInt32).alias("port"),
-        c("server").str.starts_with("[").alias("ipv6"),
-        (~c("of_gateway") & ~c("number").is_in([_PROHIBITED, _UNREACHABLE, _TIMED_OUT])).alias("once"),
-    ).with_columns(pl.Series(name, _numbers(rows.select(host.hash()).to_series())) for name, host in hosts.items())[
-        rows["syn_frame"].arg_sort()
-    ]
-    servers, clients, times = _shared_counts(found)
-    polls = (c("group") // 2 == _REFUSED) & (c("syns") == 1) & (pl.Series("times", times) >= POLLS.value)
-    found = _both_counted_once(found).with_columns(pl.when(~polls).then("lost").alias("lost"))
-    searching, wanted = servers > MANY_SERVERS.value, clients > MANY_CLIENTS.value
-    often = (times > MANY_TIMES.value) | (found["once"].to_numpy() & (times > 1)) | found["two"].to_numpy()
-    by_itself = ~(searching | wanted | often)
-    one = {"failures": pl.lit(1, pl.Int64), **{name: pl.lit(1, pl.UInt32) for name in (*_COUNTED, "outages")}}
-    sums = ("waited_for", "down_for")
-    alone = found.filter(pl.Series(by_itself)).select("row", "end", "lost", *sums, pl.lit(value=True).alias("alone"), **one)
-    key = ["group", "client_key", "server_key"]
-    of_many = found.filter(pl.Series(~by_itself)).with_columns(
-        pl.when(pl.Series((searching | (often & ~wanted))[~by_itself])).then("client").alias("client_key"),
-        pl.when(pl.Series((~searching & (wanted | often))[~by_itself])).then("server").alias("server_key"),
-        pl.when(pl.Series(~searching[~by_itself])).then("lost").alias("lost"),
-    )
-    many = (
-        _counted_once(of_many, [*key, "client"])
-        .group_by(key, maintain_order=True)
-        .agg(
-            c("row").first(),
-            c("end").max(),
-            pl.when(c("lost").count() > 0).then(c("lost").sum()).alias("lost"),
-            *(c(name).max() for name in sums),
-            pl.lit(value=False).alias("alone"),
-            pl.len().cast(pl.Int64).alias("failures"),
-            *(c(of).n_unique().alias(name) for name, of in _COUNTED.items()),
-            c("then_frame").n_unique().alias("outages"),
-        )
-    )
-    return pl.concat([alone, many.select(alone.columns)])
-
-
-def _time_lost() -> pl.Expr:
-    """Return the time (ns) that the attempt cost the client; null if it is below NOTICED, or if the server accepted later."""
-    c = pl.col
-    over = pl.max_horizontal("answer_time", "last_syn_time")
-    until = pl.when(c("number").is_in([_TRIED_NEXT, _TRIED_LATE])).then("since").otherwise(over)
-    lost = until - c("syn_time")
-    return pl.when(~c("number").is_in([_NOT_UP_YET, _DOWN]) & (lost >= NOTICED)).then(lost).alias("lost")
-
-
-def _counted_once(found: pl.DataFrame, key: list[str]) -> pl.DataFrame:
-    """Shorten `lost` of failures with the same key, in order of time, so that no time counts twice."""
-    c = pl.col
-    until = (c("syn_time") + c("lost").fill_null(0)).cum_max().shift(1).over(key)
-    return found.with_columns((c("syn_time") + c("lost") - pl.max_horizontal("syn_time", until)).clip(0).alias("lost"))
-
-
-def _both_counted_once(found: pl.DataFrame) -> pl.DataFrame:
-    """Shorten `lost` where a client tried both IP versions at once (RFC 8305), so that no time counts twice.
-
-    Packets do not show which IPv4 and IPv6 addresses belong to one client. So this applies only if no other client failed on the
-    port. `found` must be sorted by `syn_time`.
-    """
-    c = pl.col
-    before = {name: c(name).shift(1).over("port") for name in ("ipv6", "syn_time", "lost")}
-    alone = (c("client").n_unique().over("port", "ipv6") == 1).all().over("port")
-    both = alone & (c("ipv6") != before["ipv6"]) & (c("syn_time") - before["syn_time"] <= NEXT_ADDRESS.value)
-    counted = (before["syn_time"] + before["lost"] - c("syn_time")).clip(0)
-    left = c("lost") - pl.when(both).then(counted).fill_null(0)
-    return found.with_columns(pl.when(left >= NOTICED).then(left).alias("lost"))
-
-
-_COUNTED = {"servers": "server", "server_hosts": "server_host", "clients": "client"}
-
-
-def _numbers(values: pl.Series) -> Array:
-    """Map equal values to equal numbers, starting at 0."""
-    return np.unique(values.to_numpy(), return_inverse=True)[1].astype(np.uint32)
-
-
-def _shared_counts(found: pl.DataFrame) -> tuple[Array, Array, Array]:
-    """Return three arrays with a number for each failure; only failures of the same kind are counted.
-
-    The first one counts the servers to which the client of the failure could not connect, the second one the clients that could
-    not connect to its server, and the third one the failures between its client and its server.
-    """
-    group = found["group"].to_numpy()
-    client, server = (found[name].to_numpy().astype(np.int64) * (2 * len(_KINDS)) + group for name in ("client", "server"))
-    width = int(server.max(initial=0)) + 1
-    pairs, pair, times = np.unique(client * width + server, return_inverse=True, return_counts=True)
-    at, by = (np.bincount(ends).astype(np.int32) for ends in (pairs // width, pairs % width))
-    return at[client], by[server], times.astype(np.int32)[pair]
-
-
-def _icmp_texts() -> tuple[pl.Expr, pl.Expr]:
-    """Return the reason for an ICMP error, and the error that programs on Linux get (icmp_err_convert, icmpv6_err_convert)."""
-    error = pl.col("error")
-
-    def told(texts: dict[str, tuple[tuple[int, int, int], ...]], otherwise: str) -> pl.Expr:
-        numbers = {icmp.number(*one): text for text, ones in texts.items() for one in ones}
-        return error.replace_strict(numbers, default=otherwise, return_dtype=pl.String)
-
-    return told(_REASONS, "").alias("reason"), told(_ERRNO, '"No route to host"').alias("errno")
-
-
-_REASONS = {
-    ": it has no route to that address, or a route of type unreachable": ((4, 3, 0), (4, 3, 6), (6, 1, 0)),
-    ": no host answers for that address there (ARP, neighbor discovery), or the route to it is of type unreachable": (
-        *((4, 3, 1), (4, 3, 7)),
-        (6, 1, 3),
-    ),
-    ": the packet passed too many routers, usually because of a routing loop": ((4, 11, 0), (6, 3, 0)),
-}
-_ERRNO = {
-    '"Connection refused"': ((4, 3, 3), (6, 1, 4)),
-    '"Network is unreachable"': ((4, 3, 0), (4, 3, 6), (4, 3, 9), (4, 3, 11), (6, 1, 0)),
-    '"Permission denied"': ((6, 1, 1), (6, 1, 5), (6, 1, 6)),
-}
-
-
-_SYN_OR_RST = "tcp.flags.syn == 1 || tcp.flags.reset == 1"
-_ICMP = "tcp.flags.syn == 1 && (icmp || icmpv6)"
-"""The display filter for an ICMP error that quotes a SYN: Wireshark also applies tcp.flags to the quoted header."""
-
-
-def _with_texts(told: pl.DataFrame) -> pl.DataFrame:
-    """Add the texts. A finding about many connections names none of them."""
-    c = pl.col
-    one, several_servers, several_clients = c("alone"), c("servers") > 1, c("clients") > 1
-    ports = pl.format("{} ports of {}", "servers", "server_host")
-    where = (
-        pl.when(~several_servers)
-        .then("server")
-        .when(c("server_hosts") == 1)
-        .then(ports)
-        .when(c("server_hosts") == c("servers"))
-        .then(pl.format("{} hosts", "server_hosts"))
-        .otherwise(pl.format("{} ports of {} hosts", "servers", "server_hosts"))
-    )
-    whose = pl.when(several_clients).then(pl.format("{} clients", "clients")).otherwise("client_host")
-    scan = pl.lit(" A client that tries this many ports is looking for open ones, or is configured with wrong ones.")
-    more = pl.format(" {} connections failed in this way; the first is shown.", "failures")
-    several = pl.when(c("failures") > 1).then(more).otherwise(pl.lit(""))
-    tries = pl.when(one & (c("syns") > 1)).then(pl.format(", {} times", "syns")).otherwise(pl.lit(""))
-    again = pl.when(one & (c("syns") > 1)).then(pl.format(" The SYN was sent {} times.", "syns")).otherwise(pl.lit(""))
-    stream = pl.format("tcp.stream == {}", "connection")
-    return told.with_columns(
-        where.alias("where"),
-        whose.alias("whose"),
-        tries.alias("tries"),
-        again.alias("again"),
-        pl.when(several_servers).then(more + scan).otherwise(several).alias("many"),
-        *_outcome(),
-        pl.when(one).then(stream).when(c("router").is_null()).then(pl.lit(_SYN_OR_RST)).otherwise(pl.lit(_ICMP)).alias("filter"),
-        pl.when(one).then("connection").alias("connection"),
-        pl.when(one).then("client").when(~several_clients).then("client_host").alias("client"),
-        pl.when(~several_servers).then("server").alias("server"),
-        c("failures").alias("events"),
-    )
-
-
-def _outcome() -> tuple[pl.Expr, ...]:
-    """Return the texts about the failure and what followed it."""
-    c = pl.col
-    nothing = pl.lit("")
-    failed_as = {
-        _REFUSED: "refused a connection",
-        _PROHIBITED: "was blocked by a firewall",
-        _UNREACHABLE: "was not reachable",
-        _TIMED_OUT: "did not answer",
-        _CLOSED_AT_ONCE: "reset a connection at once",
-    }
-    other = pl.format(" {} had refused it just before.", _other_address())
-    longest = pl.format(" (it went down {} times; this is the longest)", "outages")
-    waited = pl.format(" The client tried that address only after {}.", duration(c("waited_for")))
-    return (
-        c("failed_as").replace_strict(failed_as, default="", return_dtype=pl.String).alias("did"),
-        pl.when(c("other_frame").is_not_null()).then(other).otherwise(nothing).alias("other"),
-        pl.when(c("outages") > 1).then(longest).otherwise(nothing).alias("outages"),
-        pl.when(c("number") == _TRIED_LATE).then(waited).otherwise(nothing).alias("waited"),
-    )
+    return with_texts(given), None

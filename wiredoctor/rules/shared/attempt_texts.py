@@ -1,0 +1,137 @@
+"""Write the texts and the evidence about connection attempts that failed, and what followed them.
+
+The rows are those of `connect-failed`, one per finding (attempt_groups.py).
+"""
+
+from __future__ import annotations
+
+import polars as pl
+
+from wiredoctor.rules.shared import attempts, icmp
+from wiredoctor.rules.shared.evidence import evidence
+from wiredoctor.rules.shared.numbers import duration
+
+
+def attempt_evidence() -> pl.Expr:
+    c = pl.col
+    quoting = pl.format("{} sends {}, and quotes the SYN", "router", "said")
+    answer = (
+        pl.when(c("failed_as") == attempts.CLOSED_AT_ONCE)
+        .then(pl.lit("the server's RST, before it sent any data"))
+        .when(c("error").is_null())
+        .then(pl.lit("an RST that acknowledges the SYN"))
+        .otherwise(quoting)
+    )
+    then = (
+        pl.when(c("next_server").is_not_null())
+        .then(pl.format("the SYN-ACK of {} to the same client", "next_server"))
+        .otherwise(pl.lit("the server accepts a connection"))
+    )
+    return evidence(
+        ("before_frame", "before_time", "the server had accepted connections"),
+        ("other_frame", "other_time", pl.format("{} had refused the same client", _other_address())),
+        ("syn_frame", "syn_time", "the first SYN"),
+        ("answer_frame", "answer_time", answer),
+        ("last_syn_frame", "last_syn_time", pl.format("the last of {} SYNs", "syns")),
+        ("then_frame", "then_time", then),
+    )
+
+
+def _other_address() -> pl.Expr:
+    """Return a localhost endpoint with its other address (127.0.0.1 or ::1)."""
+    server = pl.col("server")
+    named = attempts.one_host("server")
+    return (
+        pl.when(server.str.starts_with("["))
+        .then(named.str.replace("localhost", "127.0.0.1", literal=True))
+        .otherwise(named.str.replace("localhost", "[::1]", literal=True))
+    )
+
+
+def icmp_texts() -> tuple[pl.Expr, pl.Expr]:
+    """Return the reason for an ICMP error, and the error that programs on Linux get (icmp_err_convert, icmpv6_err_convert)."""
+    error = pl.col("error")
+
+    def told(texts: dict[str, tuple[tuple[int, int, int], ...]], otherwise: str) -> pl.Expr:
+        numbers = {icmp.number(*one): text for text, ones in texts.items() for one in ones}
+        return error.replace_strict(numbers, default=otherwise, return_dtype=pl.String)
+
+    return told(_REASONS, "").alias("reason"), told(_ERRNO, '"No route to host"').alias("errno")
+
+
+_REASONS = {
+    ": it has no route to that address, or a route of type unreachable": ((4, 3, 0), (4, 3, 6), (6, 1, 0)),
+    ": no host answers for that address there (ARP, neighbor discovery), or the route to it is of type unreachable": (
+        *((4, 3, 1), (4, 3, 7)),
+        (6, 1, 3),
+    ),
+    ": the packet passed too many routers, usually because of a routing loop": ((4, 11, 0), (6, 3, 0)),
+}
+_ERRNO = {
+    '"Connection refused"': ((4, 3, 3), (6, 1, 4)),
+    '"Network is unreachable"': ((4, 3, 0), (4, 3, 6), (4, 3, 9), (4, 3, 11), (6, 1, 0)),
+    '"Permission denied"': ((6, 1, 1), (6, 1, 5), (6, 1, 6)),
+}
+
+
+_SYN_OR_RST = "tcp.flags.syn == 1 || tcp.flags.reset == 1"
+_ICMP = "tcp.flags.syn == 1 && (icmp || icmpv6)"
+"""The display filter for an ICMP error that quotes a SYN: Wireshark also applies tcp.flags to the quoted header."""
+
+
+def with_texts(told: pl.DataFrame) -> pl.DataFrame:
+    """Add the texts. A finding about many connections names none of them."""
+    c = pl.col
+    one, several_servers, several_clients = c("alone"), c("servers") > 1, c("clients") > 1
+    ports = pl.format("{} ports of {}", "servers", "server_host")
+    where = (
+        pl.when(~several_servers)
+        .then("server")
+        .when(c("server_hosts") == 1)
+        .then(ports)
+        .when(c("server_hosts") == c("servers"))
+        .then(pl.format("{} hosts", "server_hosts"))
+        .otherwise(pl.format("{} ports of {} hosts", "servers", "server_hosts"))
+    )
+    whose = pl.when(several_clients).then(pl.format("{} clients", "clients")).otherwise("client_host")
+    scan = pl.lit(" A client that tries this many ports is looking for open ones, or is configured with wrong ones.")
+    more = pl.format(" {} connections failed in this way; the first is shown.", "failures")
+    several = pl.when(c("failures") > 1).then(more).otherwise(pl.lit(""))
+    tries = pl.when(one & (c("syns") > 1)).then(pl.format(", {} times", "syns")).otherwise(pl.lit(""))
+    again = pl.when(one & (c("syns") > 1)).then(pl.format(" The SYN was sent {} times.", "syns")).otherwise(pl.lit(""))
+    stream = pl.format("tcp.stream == {}", "connection")
+    return told.with_columns(
+        where.alias("where"),
+        whose.alias("whose"),
+        tries.alias("tries"),
+        again.alias("again"),
+        pl.when(several_servers).then(more + scan).otherwise(several).alias("many"),
+        *_outcome(),
+        pl.when(one).then(stream).when(c("router").is_null()).then(pl.lit(_SYN_OR_RST)).otherwise(pl.lit(_ICMP)).alias("filter"),
+        pl.when(one).then("connection").alias("connection"),
+        pl.when(one).then("client").when(~several_clients).then("client_host").alias("client"),
+        pl.when(~several_servers).then("server").alias("server"),
+        c("failures").alias("events"),
+    )
+
+
+def _outcome() -> tuple[pl.Expr, ...]:
+    """Return the texts about the failure and what followed it."""
+    c = pl.col
+    nothing = pl.lit("")
+    failed_as = {
+        attempts.REFUSED: "refused a connection",
+        attempts.PROHIBITED: "was blocked by a firewall",
+        attempts.UNREACHABLE: "was not reachable",
+        attempts.TIMED_OUT: "did not answer",
+        attempts.CLOSED_AT_ONCE: "reset a connection at once",
+    }
+    other = pl.format(" {} had refused it just before.", _other_address())
+    longest = pl.format(" (it went down {} times; this is the longest)", "outages")
+    waited = pl.format(" The client tried that address only after {}.", duration(c("waited_for")))
+    return (
+        c("failed_as").replace_strict(failed_as, default="", return_dtype=pl.String).alias("did"),
+        pl.when(c("other_frame").is_not_null()).then(other).otherwise(nothing).alias("other"),
+        pl.when(c("outages") > 1).then(longest).otherwise(nothing).alias("outages"),
+        pl.when(c("number") == attempts.TRIED_LATE).then(waited).otherwise(nothing).alias("waited"),
+    )
