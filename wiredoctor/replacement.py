@@ -13,7 +13,7 @@ import os
 import stat
 from collections.abc import Generator
 from contextlib import contextmanager
-from typing import BinaryIO, NamedTuple, cast
+from typing import Any, BinaryIO, NamedTuple, cast
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """The error numbers of a write for which there is no free space."""
@@ -403,9 +403,9 @@ class _NamedFile(io.FileIO):
         super().__init__(file, "wb")
         self._path = path
 
-    def write(self, data: object, /) -> int:
+    def write(self, data: Any, /) -> int:
         with _naming(self._path):
-            return super().write(data)  # type: ignore[arg-type]
+            return super().write(data)
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from collections.abc import Generator
 from contextlib import ExitStack, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 SERVERS = {"nginx": ("nginx",), "apache": ("apache2",), "haproxy": ("haproxy",), "envoy": ("envoy",)}
 
@@ -147,8 +148,8 @@ def free_port() -> int:
 
 
 @contextmanager
-def _running(words: list[str], **options: object) -> Generator[subprocess.Popen[bytes]]:
-    process = subprocess.Popen(words, **options)  # type: ignore[call-overload]
+def _running(words: list[str], **options: Any) -> Generator[subprocess.Popen[bytes]]:
+    process = subprocess.Popen(words, **options)
     try:
         yield process
     finally:

@@ -96,7 +96,7 @@ ALB = (
 
 
 def since_1970(*when: int) -> int:
-    return int(datetime(*when, tzinfo=UTC).timestamp()) * SECOND  # type: ignore[arg-type, misc]
+    return int(datetime(*when, tzinfo=UTC).timestamp()) * SECOND
 
 
 def test_envoy_logs_the_start_and_milliseconds() -> None:

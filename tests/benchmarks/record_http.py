@@ -22,7 +22,7 @@ HERE = Path(__file__).resolve().parent
 DATA = HERE / "data"
 sys.path.insert(0, str(HERE.parents[1] / "captures" / "lab"))
 
-from network import Host, cable, tcpdump  # noqa: E402
+from network import Host, cable, tcpdump  # noqa: E402 - its folder is on the path now
 
 CONNECTIONS = 64
 BODIES = {"2k": 2_000, "5k": 5_000, "12k": 12_000}

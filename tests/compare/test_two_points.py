@@ -7,6 +7,7 @@ from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import polars as pl
 import pytest
@@ -34,9 +35,9 @@ def recorded(folder: Path, client: list[Packet], server: list[Packet], offset: f
     return held(write(folder / "client.pcap", client), write(folder / "server.pcap", shifted(server, offset, drift, start)))
 
 
-def talk(loss: float = 0.0, exchanges: int = 40, connections: int = 3, **conditions: object) -> Wire:
+def talk(loss: float = 0.0, exchanges: int = 40, connections: int = 3, **conditions: Any) -> Wire:
     """Conversations of half a minute over a wire with a round trip of 20 ms."""
-    wire = Wire(Random(11), loss=loss, **conditions)  # type: ignore[arg-type]
+    wire = Wire(Random(11), loss=loss, **conditions)
     for number in range(connections):
         one = Conversation(wire, 40_000 + number, T0 + number * SECOND)
         one.open()

@@ -73,7 +73,7 @@ Next: `wiredoctor show trace.pcap --finding 8800bc00`, `wiredoctor explain nagle
 - 1 of 2 rules found nothing
 
 </details>
-"""  # noqa: W291
+"""  # noqa: W291 - two spaces end a line of Markdown
 
 
 def test_one_finding() -> None:

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from tests.report.examples import connection, exchange, report
 from wiredoctor.report.terminal.slowest_request import slowest_request
 
 MS = 1_000_000
 
 
-def _timed(number: int, server: int, **more: object) -> dict[str, object]:
+def _timed(number: int, server: int, **more: Any) -> dict[str, object]:
     """Return an exchange that begins after 5 ms, and of which all time but 2 ms is the server's."""
     times = {
         "request_start": 5 * MS, "request_end": 6 * MS, "response_start": (6 + server) * MS, "response_end": (7 + server) * MS,
         "request_time": MS, "server_time": server * MS, "response_time": MS, "exchange": number,
     }  # fmt: skip
-    return exchange(1, **{**times, **more})  # type: ignore[arg-type]
+    return exchange(1, **{**times, **more})
 
 
 def test_the_slowest_is_named_with_its_phases() -> None:

@@ -189,7 +189,7 @@ def scaled(threshold: Threshold, factor: float) -> str:
 
 
 def name_of(case: tuple[Any, ...]) -> str:
-    return f"{case[0]}-{case[1]}-{case[2]}-{CASES.index(case)}"  # type: ignore[arg-type]
+    return f"{case[0]}-{case[1]}-{case[2]}-{CASES.index(case)}"
 
 
 @pytest.mark.parametrize("case", CASES, ids=name_of)

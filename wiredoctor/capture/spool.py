@@ -274,9 +274,9 @@ def _xz() -> Any:
 
 
 def _lz4() -> Any:
-    import lz4.frame  # pyright: ignore[reportMissingImports, reportMissingTypeStubs, reportUnknownMemberType]
+    import lz4.frame
 
-    return lz4.frame.LZ4FrameDecompressor()  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType, reportAttributeAccessIssue]
+    return lz4.frame.LZ4FrameDecompressor()
 
 
 def _streams(source: _SlowTail, make: Callable[[], Any], most: int) -> Iterator[bytes]:

@@ -211,7 +211,8 @@ def _options_last(words: list[str]) -> list[str]:
     If they contain no command but a capture or an option of `analyze`, the command is `analyze`. An option for the help or the
     version is returned alone if there is neither a command nor a capture. Other arguments are returned unchanged.
     """
-    analyze: Any = getattr(typer.main.get_command(application(["analyze"])), "commands")["analyze"]  # noqa: B009
+    group: Any = typer.main.get_command(application(["analyze"]))
+    analyze = group.commands["analyze"]
     context = typer.Context(analyze, resilient_parsing=True, ignore_unknown_options=True, help_option_names=[])
     values, *_ = analyze.make_parser(context).parse_args([*words])
     given = values.pop("captures", None) or ()

@@ -75,7 +75,7 @@ def reason(error: OSError, path: str = "") -> str:
 
 def print_message(line: str) -> None:
     """Print a message for the user to standard error; standard output is for results only."""
-    print(f"wiredoctor: {clean(line)}", file=sys.stderr)  # noqa: T201
+    print(f"wiredoctor: {clean(line)}", file=sys.stderr)  # noqa: T201 - to standard error
 
 
 def run_command(command: Callable[..., int]) -> Callable[..., None]:
@@ -152,7 +152,7 @@ def _report_failure(error: BaseException, options: dict[str, Any]) -> int:
 
 def _print_trace(error: BaseException, *, whole: bool) -> None:
     for line in safe_traceback(error, whole=whole).splitlines():
-        print(clean(line), file=sys.stderr)  # noqa: T201
+        print(clean(line), file=sys.stderr)  # noqa: T201 - to standard error
 
 
 def apology(error: BaseException) -> str:

@@ -41,7 +41,7 @@ def _print_choices(choices: list[str], counts: dict[str, int], silent: list[str]
         for number, name in enumerate(choices)
     ]
     lines += [f"     no packets: {', '.join(map(clean, silent))}"] if silent else []
-    print(f"Traffic in the last {SECONDS:.0f} s:", *lines, sep="\n", file=sys.stderr)  # noqa: T201
+    print(f"Traffic in the last {SECONDS:.0f} s:", *lines, sep="\n", file=sys.stderr)  # noqa: T201 - to standard error
 
 
 def _ask(choices: list[str], names: list[str]) -> str:

@@ -176,7 +176,7 @@ def _start(command: list[str], name: str) -> Source:
         raise UsageError(f"{command[0]} is not installed")
     print_message(" ".join(map(_quote, command)))
     reader, writer = os.pipe()
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=writer, preexec_fn=_end_with_parent)  # noqa: PLW1509
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=writer, preexec_fn=_end_with_parent)  # noqa: PLW1509 - no threads
     os.close(writer)
     assert process.stdin is not None
     process.stdin.write(b"\n")  # the command for a pod waits for this line

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import BinaryIO, NamedTuple, TextIO, cast
+from typing import Any, BinaryIO, NamedTuple, TextIO, cast
 
 from wiredoctor.cli.exit_codes import UsageError, print_message, reason
 from wiredoctor.cli.options import Color
@@ -179,8 +179,8 @@ def spool() -> BinaryIO:
 class _Temporary(io.FileIO):
     """A temporary file. If the disk is full, its error names the folder, because the report may be on another disk."""
 
-    def write(self, data: object, /) -> int:
+    def write(self, data: Any, /) -> int:
         import tempfile
 
         with room_needed(tempfile.gettempdir()):
-            return super().write(data)  # type: ignore[arg-type]
+            return super().write(data)

@@ -46,7 +46,7 @@ def _question(words: list[str]) -> str:
     """Return the words of the command line or, if they are missing or "-", the first MAX_INPUT bytes of standard input."""
     if words not in ([], ["-"]):
         return " ".join(words)
-    if sys.stdin is None or (not words and sys.stdin.isatty()):  # pyright: ignore[reportUnnecessaryComparison]
+    if sys.stdin is None or (not words and sys.stdin.isatty()):
         raise UsageError("name a rule, or paste an error message: wiredoctor explain 'socket hang up'")
     wanted = sys.stdin.buffer.read(MAX_INPUT).decode(errors="replace").strip()
     if not wanted:

@@ -129,7 +129,7 @@ def s3(url: str) -> None:
     def quietly(work: Callable[[], Any]) -> None:
         try:
             work()
-        except Exception as error:  # noqa: BLE001
+        except Exception as error:  # noqa: BLE001, as above
             print(f"{time.time():.3f} {type(error).__name__} {error}", file=sys.stderr, flush=True)
 
     quietly(lambda: client.create_bucket(Bucket="lab"))
