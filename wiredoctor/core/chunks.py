@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from mypy_extensions import i64
 
 from wiredoctor import limits
-from wiredoctor.core import faults
+from wiredoctor.core import bodies, faults
 from wiredoctor.core.heads import CR, LF
 from wiredoctor.core.message import BODY, CHUNK_END, CHUNK_SIZE, COMPLETE, ERROR, IN_GAP, Message
 from wiredoctor.core.partial import Partial
@@ -42,7 +42,7 @@ def read_chunk_line(reader: Reader, found: Range) -> None:
     newline = at
     while newline < stop and found.block[newline] != LF:
         newline += 1
-    reader.touch(found)
+    bodies.touch(reader, found)
     if newline == stop:
         if partial is None:
             partial = reader.partial = Partial(found, begin)
@@ -73,7 +73,7 @@ def ends_chunk(reader: Reader, found: Range, at: i64, stop: i64) -> bool:
     end = (known + found.block[at : min(stop, at + 2)])[:2]
     if end == b"\r\n" or end == b"\r":
         return True
-    reader.touch(found)
+    bodies.touch(reader, found)
     begin = reader.pos
     offset = begin if partial is None else partial.offset
     if end[0] == LF:

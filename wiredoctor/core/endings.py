@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from mypy_extensions import i64
 
-from wiredoctor.core import reassembly
+from wiredoctor.core import incomplete_heads, reassembly
 from wiredoctor.core.closes import BY_FIN, BY_RST, grace_period
 from wiredoctor.core.connection import Side
 from wiredoctor.core.message import AT_CAPTURE_END, OFF, Exchange, Message
@@ -196,8 +196,8 @@ def give_up_waiting(talk: HttpConnection, clock: i64) -> None:
     talk.clock = clock
     reassembly.flush(talk)
     talk.is_forced = False
-    talk.first.give_up_head()
-    talk.second.give_up_head()
+    incomplete_heads.give_up_head(talk.first)
+    incomplete_heads.give_up_head(talk.second)
     write_known(talk)
 
 

@@ -17,8 +17,9 @@ from wiredoctor.core.exchange_rows import CLOSE, EXCHANGE, CloseRows, ExchangeRo
 from wiredoctor.core.heads import HeadReader
 from wiredoctor.core.keeping import Keeping
 from wiredoctor.core.message import AT_CAPTURE_END, IN_GAP
+from wiredoctor.core.message_parts import clear_unread
 from wiredoctor.core.packet import Packet
-from wiredoctor.core.pairing import HttpConnection, clear_unread
+from wiredoctor.core.pairing import HttpConnection
 from wiredoctor.core.rows import Rows
 from wiredoctor.core.segment import FIN, FOREVER, NEVER, RST, Segment
 from wiredoctor.core.stream import Range

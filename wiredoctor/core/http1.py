@@ -12,11 +12,10 @@ from typing import TYPE_CHECKING, Final
 from mypy_extensions import i64, mypyc_attr
 
 from wiredoctor import limits
-from wiredoctor.core import chunks, faults, protocols
+from wiredoctor.core import bodies, chunks, faults, incomplete_heads, protocols
 from wiredoctor.core.closes import BY_FIN, BY_RST
-from wiredoctor.core.cutoffs import BURST_GAP
 from wiredoctor.core.framing import request_framing, response_framing
-from wiredoctor.core.heads import BAD_LENGTH, LF, NOT_CODED, Head
+from wiredoctor.core.heads import BAD_LENGTH, NOT_CODED, Head
 from wiredoctor.core.message import (
     AT_CAPTURE_END,
     BODY,
@@ -41,7 +40,7 @@ from wiredoctor.core.message import (
     UNTIL_CLOSE,
     Exchange,
     Message,
-    Pauses,
+    message_id,
 )
 from wiredoctor.core.partial import Partial
 from wiredoctor.core.segment import NEVER
@@ -56,10 +55,6 @@ if TYPE_CHECKING:
 
 STARTS: Final = frozenset([(method + b" ")[:4] for method in KNOWN_METHODS] + [b"HTTP"])
 """The first four bytes of a request with a known method, or of a status line."""
-
-EARLY: Final = 3
-"""Only the first EARLY pauses in the body of a request are examined; the longest of them is recorded."""
-MESSAGE_BITS: Final = 26
 
 
 @mypyc_attr(acyclic=True)
@@ -135,7 +130,7 @@ class Reader(Stream):
         while self.pos < found.end and not self.waits:
             mode = self.mode
             if mode in (BODY, CLOSE):
-                self.read_body(found)
+                bodies.read_body(self, found)
             elif mode == HEAD:
                 self.read_head(found)
             elif mode in (CHUNK_SIZE, CHUNK_END):
@@ -154,7 +149,7 @@ class Reader(Stream):
             return
         partial = self.partial
         if partial is not None:
-            self.continue_head(partial, found)
+            incomplete_heads.continue_head(self, partial, found)
             return
         at = found.place(self.pos)
         stop = found.place(found.end)
@@ -167,37 +162,6 @@ class Reader(Stream):
             self.begin_message(found, head, self.pos, b"")
         else:
             self.read_unusual_head(found, at, stop)
-
-    def continue_head(self, partial: Partial, found: Range) -> None:
-        """Read more bytes of an incomplete head. Parse the head if it is complete, or reject the bytes if they cannot become a
-        head.
-        """
-        at = found.place(self.pos)
-        data = found.block[at : min(found.place(found.end), at + limits.HEAD.value)]
-        end: i64 = find_head_end(partial.tail + data)
-        if end >= 0:
-            head = (partial.join() + data)[: end + partial.size - len(partial.tail)]
-            self.parse_head(found, head, partial.offset)
-            return
-        start = partial.start
-        if not partial.has_line:
-            start = partial.join() + data if b"\n" in data else start + data
-        is_plausible = partial.has_line or self.may_begin_head(start)
-        if not is_plausible:
-            faults.check_excess(self, start, partial.frame, partial.time, partial.offset, partial.ack)
-        if partial.size + len(data) >= limits.HEAD.value or not is_plausible:
-            if is_plausible:
-                self.talk().http.met.add(limits.HEAD)
-            self.reject_head(found, start, partial.offset + partial.size + len(data))
-            return
-        self.keep(partial, data)
-        self.pos = found.end
-
-    def keep(self, partial: Partial, data: bytes) -> None:
-        """Store more bytes of an incomplete head, and count them in `Http.keeping`."""
-        partial.add(data)
-        talk = self.talk()
-        talk.http.keeping.add(talk, len(data))
 
     def read_unusual_head(self, found: Range, at: i64, stop: i64) -> None:
         """Read a head that is incomplete, that follows empty lines, or that has line ends without CR.
@@ -233,7 +197,7 @@ class Reader(Stream):
             self.reject_head(found, data, found.end)
             return
         partial = self.partial = Partial(found, begin)
-        self.keep(partial, data)
+        incomplete_heads.keep(self, partial, data)
         self.pos = found.end
 
     def may_begin_head(self, data: bytes) -> bool:
@@ -413,7 +377,7 @@ class Reader(Stream):
         is_expected = partial is not None or self.count > 0 or self.talk().waiting is not None
         self.note_gap_in_framing(found, is_expected)
         if partial is not None:
-            self.cut_head(IN_GAP)
+            incomplete_heads.cut_head(self, IN_GAP)
         self.lose_in_gap(found)
         self.pos = found.end
 
@@ -430,62 +394,6 @@ class Reader(Stream):
         if found.at == CUT and is_expected and is_known:
             protocols.note_cut(talk, found.frame, found.time)
 
-    def announce(self, ack: i64) -> None:
-        """Begin the exchange of a request with an incomplete head if the server already responds to it, for example with 408."""
-        partial = self.partial
-        if partial is None or not partial.has_line or self.announced is not None or partial.wire_offset >= ack:
-            return
-        line, newline, _ = partial.join().partition(b"\n")
-        talk = self.talk()
-        head = talk.http.heads.parse(line + newline, False)
-        if head is None:
-            return
-        message = self.message_of(partial, head, talk.http.heads.target, message_id(talk.number, self.count, self.direction))
-        self.announced = talk.add_request(self, message, partial.rtt_own, partial.rtt_peer)
-
-    def message_of(self, partial: Partial, head: Head, target: bytes, number: i64) -> Message:
-        """Return a message for an incomplete head. `number`: the id of the message."""
-        heads = self.talk().http.heads
-        message = Message(number, head, target, heads.length)
-        message.request_id = heads.request_id
-        message.begin, message.offset, message.ack = partial.offset, partial.wire_offset, partial.ack
-        message.frame = message.last_frame = partial.frame
-        message.start = message.end_time = partial.time
-        return message
-
-    def cut_head(self, reason: i64) -> None:
-        """End an incomplete head for `reason`. The head becomes a message if it has a valid start line."""
-        partial = self.partial
-        if partial is None:
-            return
-        talk = self.talk()
-        data = partial.join()
-        if partial.has_line:
-            data = data[: data.rfind(b"\n") + 1]
-        is_response = self.kind == RESPONSE or (self.kind < 0 and data[:5] == b"HTTP/")
-        head = talk.http.heads.parse(data, is_response)
-        if head is None and reason != IN_GAP:
-            faults.check_excess(self, partial.start, partial.frame, partial.time, partial.offset, partial.ack)
-        if head is not None and (self.kind >= 0 or talk.take_kind(self, RESPONSE if is_response else REQUEST)):
-            message = self.message_of(partial, head, b"" if is_response else talk.http.heads.target, self.take_id())
-            message.head_bytes = partial.size
-            message.has_gap = reason in (IN_GAP, AT_CAPTURE_END)
-            talk.rtt_own, talk.rtt_peer = partial.rtt_own, partial.rtt_peer
-            exchange = talk.begin_response(message) if is_response else talk.begin_request(self, message)
-            self.message = message
-            self.exchange = exchange
-            message.exchange = exchange.index
-            self.note_message(message)
-            self.finish(reason)
-        self.abandon_head()
-
-    def give_up_head(self) -> None:
-        """End an incomplete head as if the rest of it were missing, to free memory."""
-        if self.mode == HEAD and self.partial is not None:
-            self.talk().note_gap(self.partial.time)
-            self.cut_head(IN_GAP)
-            self.lose()
-
     def take_id(self) -> i64:
         """Return the id of the next message of this direction, and count the message."""
         number = message_id(self.talk().number, self.count, self.direction)
@@ -498,69 +406,6 @@ class Reader(Stream):
         if message is None or message.pieces is not None:
             return False
         return self.mode == CLOSE or (self.mode == BODY and offset <= self.until)
-
-    def read_body(self, found: Range) -> None:
-        """Count the body bytes of a range, and skip them."""
-        message = self.message
-        assert message is not None
-        stop = found.end if self.mode == CLOSE or self.until > found.end else self.until
-        pieces = message.pieces
-        if pieces is not None and pieces.watching:
-            self.watch_pieces(found, stop)
-        if found.at == GAP:
-            message.has_gap = True
-        else:
-            message.body_bytes += stop - self.pos
-            if message.body_frame == NEVER or found.frame < message.body_frame:
-                message.body_frame, message.body_time = found.frame, found.time
-            message.reaches(found.frame, found.time)
-            if found.time > message.last_body_time:
-                if self.kind == REQUEST and message.last_body_time != NEVER:
-                    note_early_pause(message, found.time - message.last_body_time)
-                message.last_body_time = found.time
-        self.pos = stop
-        if self.mode == BODY and stop == self.until:
-            self.end_length(found, message)
-
-    def end_length(self, found: Range, message: Message) -> None:
-        """Continue after the last byte of a chunk, or of a body with Content-Length."""
-        goes_on_in_gap = found.at == GAP or found.at == CUT
-        goes_on_in_gap = goes_on_in_gap and found.end > self.until
-        if message.framing != CHUNKED:
-            self.finish(COMPLETE)
-        elif not goes_on_in_gap:
-            self.mode = CHUNK_END
-            pieces = message.pieces
-            if pieces is not None and pieces.lines:
-                pieces.lines = found.at >= 0 and found.block[found.place(self.until) - 1] == LF
-            return
-        if goes_on_in_gap:
-            self.note_gap_in_framing(found, True)
-            if message.framing == CHUNKED:
-                self.finish(IN_GAP)
-            self.lose_in_gap(found)
-
-    def watch_pieces(self, found: Range, stop: i64) -> None:
-        """Record when the content up to `stop` arrived, and count its events if the response is an event stream."""
-        message = self.message
-        pieces = None if message is None else message.pieces
-        if pieces is None:
-            return
-        if found.at != GAP:
-            pieces.comes(found.frame, found.time)
-        if found.at < 0:
-            pieces.lose()
-        elif pieces.is_timed:
-            pieces.content(found.block[found.place(self.pos) : found.place(stop)])
-
-    def touch(self, found: Range) -> None:
-        """Record that the current packet contains chunk framing of the message."""
-        message = self.message
-        if message is not None:
-            message.reaches(found.frame, found.time)
-            pieces = message.pieces
-            if pieces is not None and pieces.watching:
-                pieces.comes(found.frame, found.time)
 
     def finish(self, reason: i64) -> None:
         """End the message for `reason`, whether it is complete or not. This is called for every message."""
@@ -585,7 +430,7 @@ class Reader(Stream):
         if self.kind == RESPONSE:
             faults.settle_answer(self, self.talk().waiting, True)
         if self.mode == HEAD and self.partial is not None:
-            self.cut_head(reason)
+            incomplete_heads.cut_head(self, reason)
         elif self.message is not None:
             # after the last chunk, only the end of the trailer section can be missing
             is_complete = (self.mode == CLOSE and reason == BY_FIN) or (
@@ -659,20 +504,3 @@ class Reader(Stream):
 
 GONE: Final = Reader(None, 0)
 """Replaces both readers of an ended connection."""
-
-
-def message_id(connection: i64, index: i64, direction: i64) -> i64:
-    """Return the id of a message; see tables.MESSAGE_BITS."""
-    return connection << MESSAGE_BITS | (index & ((1 << (MESSAGE_BITS - 1)) - 1)) << 1 | direction
-
-
-def note_early_pause(message: Message, pause: i64) -> None:
-    """Record a pause (ns) in the body of a request if it is one of the first EARLY pauses."""
-    if pause < BURST_GAP:
-        return
-    pauses = message.pauses
-    if pauses is None:
-        pauses = message.pauses = Pauses()
-    if pauses.early < EARLY:
-        pauses.early += 1
-        pauses.longest_early = max(pauses.longest_early, pause)

@@ -14,9 +14,10 @@ from wiredoctor.core.headers import Headers
 from wiredoctor.core.http import Http
 from wiredoctor.core.icmp import IcmpErrors
 from wiredoctor.core.layers import QUOTE, SEGMENT
+from wiredoctor.core.message_parts import clear_unread
 from wiredoctor.core.ordering import Ordering
 from wiredoctor.core.packet import Packet
-from wiredoctor.core.pairing import HttpConnection, clear_unread
+from wiredoctor.core.pairing import HttpConnection
 from wiredoctor.core.recorder import PacketRecorder
 from wiredoctor.core.records import Records
 from wiredoctor.core.segment import NEVER

@@ -11,9 +11,9 @@ from typing import Final
 from mypy_extensions import i64, mypyc_attr
 
 from wiredoctor.core.connection import Previous, Side
+from wiredoctor.core.known_window import Ack
 from wiredoctor.core.packet import Packet
 from wiredoctor.core.segment import MILLISECOND, NEVER, Segment
-from wiredoctor.core.transfers import Ack
 
 SHORTEST_GAP: Final = MILLISECOND // 2
 """The minimum time in ns between two segments if the second one waited for an ACK."""

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from wiredoctor.core.transfers import Transfer
     from wiredoctor.protocols.http1.pieces import Pieces
 
+MESSAGE_BITS: Final = 26
+
 NO_BODY: Final = 0
 LENGTH: Final = 1
 CHUNKED: Final = 2
@@ -90,7 +92,7 @@ class Pauses:
         self.times: list[int] = []
         self.open: list[Pause] = []
         self.early: i64 = 0
-        """The number of pauses so far in the body of a request; pauses are counted only up to http1.EARLY."""
+        """The number of pauses so far in the body of a request; pauses are counted only up to bodies.EARLY."""
         self.longest_early: i64 = 0
 
 
@@ -271,3 +273,8 @@ class Exchange:
         self.response = None
         self.interim = None
         self.upgraded = True
+
+
+def message_id(connection: i64, index: i64, direction: i64) -> i64:
+    """Return the id of a message; see tables.MESSAGE_BITS."""
+    return connection << MESSAGE_BITS | (index & ((1 << (MESSAGE_BITS - 1)) - 1)) << 1 | direction

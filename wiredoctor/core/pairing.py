@@ -8,22 +8,21 @@ a close.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from mypy_extensions import i64, mypyc_attr
 
 from wiredoctor import limits
-from wiredoctor.core import clocks, faults, reassembly, transfers
+from wiredoctor.core import clocks, faults, incomplete_heads, message_parts, protocols, reassembly, transfers
 from wiredoctor.core.bursts import describe_body, settle_pauses
 from wiredoctor.core.connection import Connection, Side
 from wiredoctor.core.connection_rows import hash_endpoint
 from wiredoctor.core.exchange_rows import find_known
 from wiredoctor.core.faults import Fault
-from wiredoctor.core.http1 import GONE, Reader, message_id
+from wiredoctor.core.http1 import GONE, Reader
 from wiredoctor.core.message import (
     COMPLETE,
     ERROR,
-    HEAD,
     OFF,
     REQUEST,
     SEEK,
@@ -35,35 +34,13 @@ from wiredoctor.core.message import (
 )
 from wiredoctor.core.packet import Packet
 from wiredoctor.core.protocols import HTTP, UNKNOWN, Cuts
-from wiredoctor.core.segment import NEVER, MessagePart, Segment
+from wiredoctor.core.segment import NEVER, Segment
 from wiredoctor.core.stream import GRACE_PERIOD
 from wiredoctor.protocols.tls.hello import SILENT, TlsFacts
 from wiredoctor.protocols.tls.hello import Handshake as TlsHandshake
 
 if TYPE_CHECKING:
     from wiredoctor.core.http import Http
-
-CLOSE_FRAME: Final = 0x88
-"""The first octet of a WebSocket Close frame: opcode 8, last fragment."""
-
-
-def ends_with_close_frame(packet: Packet) -> bool:
-    """Return whether a segment begins with a WebSocket frame (RFC 6455 section 5.2) and ends with a Close frame."""
-    block, payload, captured = packet.block, packet.payload, packet.captured
-    at: i64 = 0
-    while at + 2 <= captured:
-        second = i64(block[payload + at + 1])
-        size = second & 0x7F
-        if size > 126 or (size == 126 and at + 4 > captured):
-            return False
-        head = 2 + (second >> 7) * 4
-        if i64(block[payload + at]) == CLOSE_FRAME:
-            return at + head + size == packet.length
-        if size == 126:
-            size = i64(block[payload + at + 2]) << 8 | i64(block[payload + at + 3])
-            head += 2
-        at += head + size
-    return False
 
 
 @mypyc_attr(acyclic=True)
@@ -163,7 +140,7 @@ class HttpConnection:
             reader, own, peer = self.second, self.connection.second, self.connection.first
         part = segment.part
         outstanding = self.outstanding
-        clear(part)
+        message_parts.clear(part)
         message = reader.message
         if message is not None and packet.length > 0:
             if message.transfer is not None:
@@ -177,10 +154,10 @@ class HttpConnection:
             if self.first.held is not None or self.second.held is not None:
                 reassembly.resume(self)
             if in_order:
-                self.describe(reader, segment, part)
+                message_parts.describe(self, reader, segment, part)
         elif segment.new_bytes > 0 and self.newest is not None and self.newest.upgraded:
             part.upgraded = True
-            self.note_goodbye(self.newest, segment.direction, packet)
+            protocols.note_goodbye(self, self.newest, segment.direction, packet)
         previous = own.previous
         part.http = self.client >= 0
         part.is_incomplete = (
@@ -205,43 +182,6 @@ class HttpConnection:
         if awaited.waiting is not None:
             awaited.waiting.acknowledge(own.acknowledged, self.clock)
             reassembly.wake_for_gap(self, awaited)
-
-    def note_goodbye(self, exchange: Exchange, direction: i64, packet: Packet) -> None:
-        """Record whether the newest segment of an upgraded connection ends with a WebSocket Close frame."""
-        if direction == self.client:
-            exchange.client_says_goodbye = ends_with_close_frame(packet)
-        else:
-            exchange.server_says_goodbye = ends_with_close_frame(packet)
-
-    # segments
-
-    def describe(self, reader: Reader, segment: Segment, part: MessagePart) -> None:
-        """Set the fields of `part`: the messages to which the first and the last new byte of a packet belong."""
-        start = segment.new_start
-        end = reader.packet_end
-        partial = reader.partial if reader.mode == HEAD and not reader.waits else None
-        first, last = reader.first, reader.newest
-        if first is not None and first.begin <= start < first.end:
-            part.message = first.id
-            if end >= first.head_end:
-                part.exchange = first.exchange
-            part.in_body = first.end > first.head_end and end > first.head_end
-        elif partial is not None and partial.offset <= start:
-            part.message = message_id(self.number, reader.count, reader.direction)
-        elif reader.dropped is not None and reader.dropped.holds(start):
-            part.message = message_id(self.number, reader.count - 1, reader.direction)
-        if last is not None and last.begin < end <= last.end:
-            part.last_message = last.id
-            part.ends_head = end == last.head_end
-            part.ends_message = end == last.end and last.head_end <= last.end
-            if end > last.head_end:
-                part.in_body = True
-                part.body_bytes = end - max(start, last.head_end)
-        elif partial is not None and partial.offset < end:
-            part.last_message = message_id(self.number, reader.count, reader.direction)
-        elif reader.dropped is not None and reader.dropped.holds(end - 1):
-            part.last_message = message_id(self.number, reader.count - 1, reader.direction)
-        part.event_stream = part.in_body and first is not None and part.message == first.id and first.head.is_stream
 
     # protocol
 
@@ -373,7 +313,7 @@ class HttpConnection:
         self.is_doubtful = False
         exchange = self.waiting
         if exchange is None or not exchange.has_seen(ack):
-            client.announce(ack)
+            incomplete_heads.announce(client, ack)
             exchange = self.waiting
         if server.previous is None and self.side_of(server.direction).syn is None:
             # the capture may begin after earlier responses and after the waiting request
@@ -655,24 +595,3 @@ def answers_missing(newest: Exchange, client: Reader, ack: i64) -> bool:
     if request is None or request.reason != COMPLETE or request.end_offset == NEVER or ack <= request.end_offset + 1:
         return False
     return client.is_lost or client.pos + 1 < ack or (following is not None and following.follows_gap)
-
-
-def clear(part: MessagePart) -> None:
-    """Set the fields of `part` to the values for a packet without new bytes of a message."""
-    part.message = NEVER
-    part.last_message = NEVER
-    part.exchange = -1
-    part.in_body = False
-    part.event_stream = False
-    part.ends_head = False
-    part.ends_message = False
-    part.upgraded = False
-    part.unread = False
-    part.body_bytes = 0
-
-
-def clear_unread(part: MessagePart) -> None:
-    """Set the fields of `part` to the values for a packet of a connection whose payload is not read."""
-    clear(part)
-    part.http = False
-    part.is_incomplete = True

@@ -1,4 +1,4 @@
-"""Recognize the protocol of a connection, and parse the unencrypted parts of a TLS handshake."""
+"""Recognize the protocol of a connection, parse the unencrypted parts of a TLS handshake, and find WebSocket Close frames."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Final
 
 from mypy_extensions import i64
 
-from wiredoctor.core.message import OFF, TLS
+from wiredoctor.core.message import OFF, TLS, Exchange
+from wiredoctor.core.packet import Packet
 from wiredoctor.core.segment import NEVER
 from wiredoctor.protocols.tls.hello import HANDSHAKE
 from wiredoctor.protocols.tls.hello import Handshake as TlsHandshake
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from wiredoctor.core.http1 import Reader
     from wiredoctor.core.pairing import HttpConnection
 
+CLOSE_FRAME: Final = 0x88
+"""The first octet of a WebSocket Close frame: opcode 8, last fragment."""
 UNKNOWN: Final = 0
 HTTP: Final = 1
 TLS_PROTOCOL: Final = 2
@@ -75,3 +78,30 @@ def note_cut(talk: HttpConnection, frame: i64, time: i64) -> None:
     if cuts.count == 0 or frame < cuts.frame:
         cuts.frame, cuts.time = frame, time
     cuts.count += 1
+
+
+def note_goodbye(talk: HttpConnection, exchange: Exchange, direction: i64, packet: Packet) -> None:
+    """Record whether the newest segment of an upgraded connection ends with a WebSocket Close frame."""
+    if direction == talk.client:
+        exchange.client_says_goodbye = ends_with_close_frame(packet)
+    else:
+        exchange.server_says_goodbye = ends_with_close_frame(packet)
+
+
+def ends_with_close_frame(packet: Packet) -> bool:
+    """Return whether a segment begins with a WebSocket frame (RFC 6455 section 5.2) and ends with a Close frame."""
+    block, payload, captured = packet.block, packet.payload, packet.captured
+    at: i64 = 0
+    while at + 2 <= captured:
+        second = i64(block[payload + at + 1])
+        size = second & 0x7F
+        if size > 126 or (size == 126 and at + 4 > captured):
+            return False
+        head = 2 + (second >> 7) * 4
+        if i64(block[payload + at]) == CLOSE_FRAME:
+            return at + head + size == packet.length
+        if size == 126:
+            size = i64(block[payload + at + 2]) << 8 | i64(block[payload + at + 3])
+            head += 2
+        at += head + size
+    return False

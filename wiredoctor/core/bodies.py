@@ -1,0 +1,101 @@
+"""Read message bodies: count their bytes, note when they came, and end those whose length is known.
+
+The lines between chunks are read by chunks.py.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from mypy_extensions import i64
+
+from wiredoctor.core.cutoffs import BURST_GAP
+from wiredoctor.core.heads import LF
+from wiredoctor.core.message import BODY, CHUNK_END, CHUNKED, CLOSE, COMPLETE, IN_GAP, REQUEST, Message, Pauses
+from wiredoctor.core.segment import NEVER
+from wiredoctor.core.stream import CUT, GAP, Range
+
+if TYPE_CHECKING:
+    from wiredoctor.core.http1 import Reader
+
+EARLY: Final = 3
+"""Only the first EARLY pauses in the body of a request are examined; the longest of them is recorded."""
+
+
+def read_body(reader: Reader, found: Range) -> None:
+    """Count the body bytes of a range, and skip them."""
+    message = reader.message
+    assert message is not None
+    stop = found.end if reader.mode == CLOSE or reader.until > found.end else reader.until
+    pieces = message.pieces
+    if pieces is not None and pieces.watching:
+        watch_pieces(reader, found, stop)
+    if found.at == GAP:
+        message.has_gap = True
+    else:
+        message.body_bytes += stop - reader.pos
+        if message.body_frame == NEVER or found.frame < message.body_frame:
+            message.body_frame, message.body_time = found.frame, found.time
+        message.reaches(found.frame, found.time)
+        if found.time > message.last_body_time:
+            if reader.kind == REQUEST and message.last_body_time != NEVER:
+                note_early_pause(message, found.time - message.last_body_time)
+            message.last_body_time = found.time
+    reader.pos = stop
+    if reader.mode == BODY and stop == reader.until:
+        end_length(reader, found, message)
+
+
+def end_length(reader: Reader, found: Range, message: Message) -> None:
+    """Continue after the last byte of a chunk, or of a body with Content-Length."""
+    goes_on_in_gap = found.at == GAP or found.at == CUT
+    goes_on_in_gap = goes_on_in_gap and found.end > reader.until
+    if message.framing != CHUNKED:
+        reader.finish(COMPLETE)
+    elif not goes_on_in_gap:
+        reader.mode = CHUNK_END
+        pieces = message.pieces
+        if pieces is not None and pieces.lines:
+            pieces.lines = found.at >= 0 and found.block[found.place(reader.until) - 1] == LF
+        return
+    if goes_on_in_gap:
+        reader.note_gap_in_framing(found, True)
+        if message.framing == CHUNKED:
+            reader.finish(IN_GAP)
+        reader.lose_in_gap(found)
+
+
+def watch_pieces(reader: Reader, found: Range, stop: i64) -> None:
+    """Record when the content up to `stop` arrived, and count its events if the response is an event stream."""
+    message = reader.message
+    pieces = None if message is None else message.pieces
+    if pieces is None:
+        return
+    if found.at != GAP:
+        pieces.comes(found.frame, found.time)
+    if found.at < 0:
+        pieces.lose()
+    elif pieces.is_timed:
+        pieces.content(found.block[found.place(reader.pos) : found.place(stop)])
+
+
+def touch(reader: Reader, found: Range) -> None:
+    """Record that the current packet contains chunk framing of the message."""
+    message = reader.message
+    if message is not None:
+        message.reaches(found.frame, found.time)
+        pieces = message.pieces
+        if pieces is not None and pieces.watching:
+            pieces.comes(found.frame, found.time)
+
+
+def note_early_pause(message: Message, pause: i64) -> None:
+    """Record a pause (ns) in the body of a request if it is one of the first EARLY pauses."""
+    if pause < BURST_GAP:
+        return
+    pauses = message.pauses
+    if pauses is None:
+        pauses = message.pauses = Pauses()
+    if pauses.early < EARLY:
+        pauses.early += 1
+        pauses.longest_early = max(pauses.longest_early, pause)

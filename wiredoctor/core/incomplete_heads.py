@@ -1,0 +1,111 @@
+"""Read heads that are split over packets, and end those that stay incomplete."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mypy_extensions import i64
+
+from wiredoctor import limits
+from wiredoctor.core import faults
+from wiredoctor.core.heads import Head
+from wiredoctor.core.message import AT_CAPTURE_END, HEAD, IN_GAP, REQUEST, RESPONSE, Message, message_id
+from wiredoctor.core.partial import Partial
+from wiredoctor.core.stream import Range
+from wiredoctor.protocols.http1.head import find_head_end
+
+if TYPE_CHECKING:
+    from wiredoctor.core.http1 import Reader
+
+
+def continue_head(reader: Reader, partial: Partial, found: Range) -> None:
+    """Read more bytes of an incomplete head. Parse the head if it is complete, or reject the bytes if they cannot become a
+    head.
+    """
+    at = found.place(reader.pos)
+    data = found.block[at : min(found.place(found.end), at + limits.HEAD.value)]
+    end: i64 = find_head_end(partial.tail + data)
+    if end >= 0:
+        head = (partial.join() + data)[: end + partial.size - len(partial.tail)]
+        reader.parse_head(found, head, partial.offset)
+        return
+    start = partial.start
+    if not partial.has_line:
+        start = partial.join() + data if b"\n" in data else start + data
+    is_plausible = partial.has_line or reader.may_begin_head(start)
+    if not is_plausible:
+        faults.check_excess(reader, start, partial.frame, partial.time, partial.offset, partial.ack)
+    if partial.size + len(data) >= limits.HEAD.value or not is_plausible:
+        if is_plausible:
+            reader.talk().http.met.add(limits.HEAD)
+        reader.reject_head(found, start, partial.offset + partial.size + len(data))
+        return
+    keep(reader, partial, data)
+    reader.pos = found.end
+
+
+def keep(reader: Reader, partial: Partial, data: bytes) -> None:
+    """Store more bytes of an incomplete head, and count them in `Http.keeping`."""
+    partial.add(data)
+    talk = reader.talk()
+    talk.http.keeping.add(talk, len(data))
+
+
+def announce(reader: Reader, ack: i64) -> None:
+    """Begin the exchange of a request with an incomplete head if the server already responds to it, for example with 408."""
+    partial = reader.partial
+    if partial is None or not partial.has_line or reader.announced is not None or partial.wire_offset >= ack:
+        return
+    line, newline, _ = partial.join().partition(b"\n")
+    talk = reader.talk()
+    head = talk.http.heads.parse(line + newline, False)
+    if head is None:
+        return
+    message = message_of(reader, partial, head, talk.http.heads.target, message_id(talk.number, reader.count, reader.direction))
+    reader.announced = talk.add_request(reader, message, partial.rtt_own, partial.rtt_peer)
+
+
+def message_of(reader: Reader, partial: Partial, head: Head, target: bytes, number: i64) -> Message:
+    """Return a message for an incomplete head. `number`: the id of the message."""
+    heads = reader.talk().http.heads
+    message = Message(number, head, target, heads.length)
+    message.request_id = heads.request_id
+    message.begin, message.offset, message.ack = partial.offset, partial.wire_offset, partial.ack
+    message.frame = message.last_frame = partial.frame
+    message.start = message.end_time = partial.time
+    return message
+
+
+def cut_head(reader: Reader, reason: i64) -> None:
+    """End an incomplete head for `reason`. The head becomes a message if it has a valid start line."""
+    partial = reader.partial
+    if partial is None:
+        return
+    talk = reader.talk()
+    data = partial.join()
+    if partial.has_line:
+        data = data[: data.rfind(b"\n") + 1]
+    is_response = reader.kind == RESPONSE or (reader.kind < 0 and data[:5] == b"HTTP/")
+    head = talk.http.heads.parse(data, is_response)
+    if head is None and reason != IN_GAP:
+        faults.check_excess(reader, partial.start, partial.frame, partial.time, partial.offset, partial.ack)
+    if head is not None and (reader.kind >= 0 or talk.take_kind(reader, RESPONSE if is_response else REQUEST)):
+        message = message_of(reader, partial, head, b"" if is_response else talk.http.heads.target, reader.take_id())
+        message.head_bytes = partial.size
+        message.has_gap = reason in (IN_GAP, AT_CAPTURE_END)
+        talk.rtt_own, talk.rtt_peer = partial.rtt_own, partial.rtt_peer
+        exchange = talk.begin_response(message) if is_response else talk.begin_request(reader, message)
+        reader.message = message
+        reader.exchange = exchange
+        message.exchange = exchange.index
+        reader.note_message(message)
+        reader.finish(reason)
+    reader.abandon_head()
+
+
+def give_up_head(reader: Reader) -> None:
+    """End an incomplete head as if the rest of it were missing, to free memory."""
+    if reader.mode == HEAD and reader.partial is not None:
+        reader.talk().note_gap(reader.partial.time)
+        cut_head(reader, IN_GAP)
+        reader.lose()
