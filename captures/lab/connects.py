@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from impairments import Conditions, Loss
-from scenario import Connection, Find, Lab, get, raw_client, raw_server, recording
+from scenario import Connection, Find, Lab, get, over_ipv6, raw_client, raw_server, recording
 from stalls import REQUEST
 
 FINE = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 300\r\n\r\n" + b"f" * 300
@@ -66,15 +66,7 @@ def refused(lab: Lab) -> None:
         lab.client.run("curl", "-sS", "--max-time", "5", "http://10.9.0.2:81/", check=False)
 
 
-@recording(
-    title="A port on which nobody listens; IPv6",
-    at=("client", "server"),
-    software=("curl",),
-    connections=(Connection((), closed_by="server", repeat=2),),
-    finds=(Find("connect-failed", "refused", "server"),),
-    must_not={"connect-retry": "it was never connected", "no-response": "nothing was asked"},
-    wire=Conditions(0.010),
-)
+@over_ipv6(refused, at=("client", "server"), wire=Conditions(0.010))
 def refused_ipv6(lab: Lab) -> None:
     """As refused, over IPv6."""
     for _ in range(2):

@@ -8,7 +8,21 @@ from faults import Forged, Start
 from forging import Reset
 from impairments import Conditions
 from lifetimes import FINE, READ, REQUEST, WAIT
-from scenario import Connection, Exchange, Find, Lab, curl, get, nginx, raw_client, raw_server, recording, site, unanswered
+from scenario import (
+    Connection,
+    Exchange,
+    Find,
+    Lab,
+    curl,
+    get,
+    nginx,
+    over_ipv6,
+    raw_client,
+    raw_server,
+    recording,
+    site,
+    unanswered,
+)
 
 CLIENT, BOTH = ("client",), ("client", "server")
 FAR = Reset(ttl=255, ip_id=0, ack=True)
@@ -55,16 +69,10 @@ def foreign_reset(lab: Lab) -> None:
     _download(lab)
 
 
-@recording(
+@over_ipv6(
+    foreign_reset,
     title="A box between both ends resets a download towards the client; IPv6; recorded with a snap length of 400 bytes",
-    at="client",
-    software=("nginx", "curl"),
-    connections=PART,
-    finds=FOREIGN,
-    must_not=NOBODY,
     wire=_box(0.030, Start(payload=20_000, side="server")),
-    options=("-s", "400"),
-    whole=False,
 )
 def foreign_reset_ipv6(lab: Lab) -> None:
     """As foreign-reset, over IPv6, which has no identification: the hop limit shows it, and that the server goes on."""
@@ -140,16 +148,7 @@ def reset_by_the_server(lab: Lab) -> None:
     _reset_by_the_server(lab, "10.9.0.2")
 
 
-@recording(
-    title="A server resets a download itself; IPv6",
-    at="client",
-    software=("python",),
-    connections=(Connection((get("/report", 6_000),), closed_by="server"),),
-    finds=(Find("truncated-response", None, "server", 0),),
-    must_not=ITSELF,
-    wire=Conditions(0.010, hops=6),
-    unassembled=True,
-)
+@over_ipv6(reset_by_the_server, title="A server resets a download itself; IPv6", at="client")
 def reset_by_the_server_ipv6(lab: Lab) -> None:
     """The healthy twin of foreign-reset-ipv6: as reset-by-the-server. The RST has the hop limit of the server's other packets."""
     _reset_by_the_server(lab, "fd00:9::2")

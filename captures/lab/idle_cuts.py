@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from applications import websocket_frame
 from impairments import Conditions
-from scenario import Connection, Exchange, Find, apache, get, nginx, node, raw_client, raw_server, recording
+from scenario import Connection, Exchange, Find, apache, get, nginx, node, over_ipv6, raw_client, raw_server, recording
 
 if TYPE_CHECKING:
     from scenario import Lab, Steps
@@ -81,15 +81,7 @@ def websockets_cut(lab: Lab) -> None:
     raw_client(lab, [[UPGRADE, 0.2, *_message(b"one") * count, WAIT] for count in (1, 3, 2)], 80)
 
 
-@recording(
-    title="nginx cuts three WebSockets after 6 s without a message, over a round trip of 20 ms; IPv6",
-    at="client",
-    software=("nginx", "node", "python"),
-    connections=(Connection((CHAT,), closed_by="server", repeat=3),),
-    finds=tuple(Find("idle-cut", None, "server", number) for number in range(3)),
-    must_not={"premature-close": "after 101 it is no HTTP", "client-abort": "nginx closed first"},
-    wire=Conditions(0.010),
-)
+@over_ipv6(websockets_cut, at="client")
 def websockets_cut_ipv6(lab: Lab) -> None:
     """As websockets-cut, over IPv6."""
     node(lab, "node_app.js")
@@ -111,13 +103,7 @@ def websocket_pinged(lab: Lab) -> None:
     _ping(lab, "10.9.0.2")
 
 
-@recording(
-    title="A WebSocket that pings every 2 s behind a limit of 6 s, until its user leaves; IPv6",
-    at="server",
-    software=("nginx", "node", "python"),
-    connections=(Connection((CHAT,), closed_by=None),),
-    must_not={"idle-cut": "pings are payload", "client-abort": "a tunnel has no other end"},
-)
+@over_ipv6(websocket_pinged)
 def websocket_pinged_ipv6(lab: Lab) -> None:
     """The twin of websockets-cut-ipv6: as websocket-pinged."""
     node(lab, "node_app.js")

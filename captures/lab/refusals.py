@@ -6,7 +6,7 @@ The recorded "server" is the router where the addresses behind it (10.9.2.0/24, 
 from __future__ import annotations
 
 from connects import FINE, REPORTS, TWO_GETS
-from scenario import Connection, Find, Lab, raw_client, raw_server, recording
+from scenario import Connection, Find, Lab, over_ipv6, raw_client, raw_server, recording
 
 ERRORS = "tcp or icmp or (icmp6 and ip6[40] < 128)"
 """Without neighbour discovery."""
@@ -43,14 +43,12 @@ def rejected(lab: Lab) -> None:
     ask(lab, *(f"http://10.9.0.2:{port}/" for port in (81, 82, 83)))
 
 
-@recording(
+@over_ipv6(
+    rejected,
     title="A firewall on the server rejects connections; IPv6",
     at="client",
-    software=("curl",),
     connections=(ATTEMPT, ATTEMPT),
     finds=failed("prohibited", "prohibited"),
-    must_not=NOT_SAID,
-    expression=ERRORS,
 )
 def rejected_ipv6(lab: Lab) -> None:
     """As rejected: ip6tables answers with icmp6-port-unreachable and icmp6-adm-prohibited."""
@@ -79,14 +77,12 @@ def no_route(lab: Lab) -> None:
     ask(lab, *(f"http://10.9.2.{number}/" for number in (1, 2, 3, 4)), seconds=8)
 
 
-@recording(
+@over_ipv6(
+    no_route,
     title="A router knows no way; IPv6",
     at="client",
-    software=("curl",),
     connections=(ATTEMPT, ATTEMPT),
     finds=failed("prohibited", "unreachable"),
-    must_not=NOT_SAID,
-    expression=ERRORS,
 )
 def no_route_ipv6(lab: Lab) -> None:
     """As no-route: a prohibit route, and none at all."""

@@ -10,7 +10,7 @@ import json
 import os
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -156,6 +156,15 @@ def recording(*, at: str | tuple[str, ...], **papers: Any) -> Callable[[Callable
         return traffic
 
     return register
+
+
+def over_ipv6(
+    like: Callable[[Lab], None], *, at: str | tuple[str, ...] = (), **papers: Any
+) -> Callable[[Callable[[Lab], None]], Callable[[Lab], None]]:
+    """Registers the traffic of a scenario over IPv6; only the `papers` that are given, and the points, differ from its own."""
+    first = SCENARIOS[like.__name__.replace("_", "-")]
+    own = {one.name: getattr(first, one.name) for one in fields(first) if one.name not in ("name", "story", "traffic", "at")}
+    return recording(at=at or first.at, **{**own, "title": f"{first.title}; IPv6", **papers})
 
 
 def get(target: str, body: int | None, **more: Any) -> Exchange:

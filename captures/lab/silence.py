@@ -11,7 +11,22 @@ from typing import TYPE_CHECKING, Any
 from faults import Fault, Start
 from forging import Icmp
 from impairments import Conditions
-from scenario import PEERS, Connection, Exchange, Find, Lab, curl, get, nginx, raw_client, raw_server, recording, site, unanswered
+from scenario import (
+    PEERS,
+    Connection,
+    Exchange,
+    Find,
+    Lab,
+    curl,
+    get,
+    nginx,
+    over_ipv6,
+    raw_client,
+    raw_server,
+    recording,
+    site,
+    unanswered,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -126,15 +141,10 @@ def black_hole_server_closes(lab: Lab) -> None:
     _ask(lab, SMALL, UP)
 
 
-@recording(
+@over_ipv6(
+    black_hole_server_closes,
     title="An upload into a black hole at the server: it closes after four seconds; IPv6",
-    at="server",
-    software=("python", "requests"),
-    connections=NO_BODY,
-    finds=_said("large-only", confidence="medium"),
-    must_not=NOBODY,
     wire=Conditions(0.030, hops=2, faults=(Fault(sides=TO_SERVER, above=1_300),)),
-    whole=False,
 )
 def black_hole_server_closes_ipv6(lab: Lab) -> None:
     """As black-hole-server-closes, over IPv6."""
@@ -210,15 +220,11 @@ def paused_upload(lab: Lab) -> None:
     raw_client(lab, [[head, 6, b"u" * 9_000, {"read": ["POST"]}]])
 
 
-@recording(
+@over_ipv6(
+    black_hole,
     title="A link on the way carries 1,300 bytes, and no router says so; IPv6",
     at="client",
-    software=("python", "requests"),
-    connections=HOLE,
-    finds=_said("large-only"),
-    must_not=NOBODY,
     wire=Conditions(0.030, faults=(Fault(sides=TO_SERVER, above=1_300),)),
-    whole=False,
 )
 def black_hole_ipv6(lab: Lab) -> None:
     """As black-hole, over IPv6, whose links carry 1,280 bytes at least."""
@@ -306,16 +312,10 @@ def too_large(lab: Lab) -> None:
     _hole(lab)
 
 
-@recording(
-    title="A router says that packets are too large, and a firewall on the client drops what it says; IPv6",
-    at="client",
-    software=("python", "requests"),
+@over_ipv6(
+    too_large,
     connections=(Connection((PAGE, Exchange("POST", "/up", None, None, "", request_body=4_000)), closed_by=""),),
-    finds=_said("too-large"),
-    must_not=NOBODY,
     wire=Conditions(0.010, faults=(Fault(sides=TO_SERVER, above=1_300, answer=Icmp(0, 1_300)),)),
-    expression=ERRORS_TOO,
-    whole=False,
 )
 def too_large_ipv6(lab: Lab) -> None:
     """As too-large, with ICMPv6's "packet too big" and 4,000 bytes."""
@@ -348,16 +348,10 @@ def page_too_large(lab: Lab) -> None:
     _page_too_large(lab)
 
 
-@recording(
-    title="A router says that a page is too large, and a firewall on the server drops what it says; IPv6",
+@over_ipv6(
+    page_too_large,
     at="server",
-    software=("nginx", "curl"),
-    connections=(Connection((get("/small.txt", 300), get("/large.txt", 9_000)), closed_by=None),),
-    finds=_said("too-large"),
-    must_not=NOBODY,
     wire=Conditions(0.010, faults=(Fault(sides=FROM_SERVER, above=1_300, answer=Icmp(0, 1_300)),)),
-    expression=ERRORS_TOO,
-    whole=False,
 )
 def page_too_large_ipv6(lab: Lab) -> None:
     """As page-too-large, with ICMPv6's "packet too big"."""
@@ -381,15 +375,7 @@ def path_mtu(lab: Lab) -> None:
     _hole(lab)
 
 
-@recording(
-    title="A router says that packets are too large, and the client heeds it; IPv6",
-    at="client",
-    software=("python", "requests"),
-    connections=HEEDED,
-    must_not={**HEALTHY, "retransmission-stall": "smaller segments follow at once"},
-    wire=Conditions(0.010, faults=(Fault(sides=TO_SERVER, above=1_300, answer=Icmp(0, 1_300)),)),
-    expression=ERRORS_TOO,
-)
+@over_ipv6(path_mtu, at="client", wire=Conditions(0.010, faults=(Fault(sides=TO_SERVER, above=1_300, answer=Icmp(0, 1_300)),)))
 def path_mtu_ipv6(lab: Lab) -> None:
     """The healthy twin of too-large-ipv6."""
     _hole(lab, OVER_IPV6)
@@ -419,13 +405,11 @@ def forgotten_silently(lab: Lab) -> None:
     time.sleep(2)
 
 
-@recording(
+@over_ipv6(
+    forgotten_silently,
     title="A NAT forgot a connection that had rested for 8 seconds; IPv6",
     at="client",
     software=("python", "urllib3"),
-    connections=TWICE,
-    finds=_said("after-idle"),
-    must_not={**NOBODY, "keep-alive-race": "the server did not close", "idle-close": "nobody closed"},
     wire=Conditions(0.050, faults=(BOTH_WAYS,)),
 )
 def forgotten_silently_ipv6(lab: Lab) -> None:
@@ -464,15 +448,7 @@ def forgotten_towards_the_client(lab: Lab) -> None:
     _ask(lab, *RESTED)
 
 
-@recording(
-    title="A NAT forgot a connection in one direction: the answer is lost, and the server repeats it; IPv6",
-    at="server",
-    software=("python", "requests"),
-    connections=(Connection((PAGE, PAGE), closed_by=None),),
-    finds=_said("after-idle"),
-    must_not=NOBODY,
-    wire=Conditions(0.030, faults=(Fault(sides=FROM_SERVER, rested=6.0),)),
-)
+@over_ipv6(forgotten_towards_the_client, wire=Conditions(0.030, faults=(Fault(sides=FROM_SERVER, rested=6.0),)))
 def forgotten_towards_the_client_ipv6(lab: Lab) -> None:
     """As forgotten-towards-the-client, over IPv6."""
     _pages(lab)
@@ -551,16 +527,10 @@ def path_dies(lab: Lab) -> None:
     _download(lab)
 
 
-@recording(
+@over_ipv6(
+    path_dies,
     title="A path dies in both directions in the middle of a response; IPv6; recorded with a snap length of 400 bytes",
-    at=("client", "server"),
-    software=("nginx", "curl"),
-    connections=PART,
-    finds=_said("mid-message"),
-    must_not=NOBODY,
     wire=Conditions(0.030, faults=(Fault(Start(payload=30_000, side="server")),)),
-    options=("-s", "400"),
-    whole=False,
 )
 def path_dies_ipv6(lab: Lab) -> None:
     """As path-dies, over IPv6, and nothing of the client arrives either."""
@@ -641,15 +611,7 @@ def gone(lab: Lab) -> None:
     raw_client(lab, [ASKED_TWICE])
 
 
-@recording(
-    title="A path dies between two exchanges: the second request is lost; IPv6",
-    at="client",
-    software=("python",),
-    connections=(Connection((REPORT, LOST), closed_by=""),),
-    finds=_said("gone"),
-    must_not=NOBODY,
-    wire=Conditions(0.060, faults=(Fault(LATER),)),
-)
+@over_ipv6(gone, at="client", wire=Conditions(0.060, faults=(Fault(LATER),)))
 def gone_ipv6(lab: Lab) -> None:
     """As gone, over IPv6."""
     raw_server(lab, [[FINE]])
@@ -672,15 +634,7 @@ def answer_gone(lab: Lab) -> None:
     raw_client(lab, [ASKED_TWICE])
 
 
-@recording(
-    title="The path from the server dies between two exchanges: the second answer is lost; IPv6",
-    at="server",
-    software=("python",),
-    connections=(Connection((REPORT, REPORT), closed_by=None),),
-    finds=_said("gone"),
-    must_not=NOBODY,
-    wire=Conditions(0.030, faults=(Fault(LATER, FROM_SERVER),)),
-)
+@over_ipv6(answer_gone, at="server", wire=Conditions(0.030, faults=(Fault(LATER, FROM_SERVER),)))
 def answer_gone_ipv6(lab: Lab) -> None:
     """As answer-gone, over IPv6."""
     raw_server(lab, [[FINE]])

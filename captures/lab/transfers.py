@@ -6,7 +6,7 @@ import sys
 
 from impairments import Conditions
 from network import Host
-from scenario import PEERS, Connection, Exchange, Find, Lab, curl, get, raw_client, raw_server, recording
+from scenario import PEERS, Connection, Exchange, Find, Lab, curl, get, over_ipv6, raw_client, raw_server, recording
 
 POINTS = ("client", "server")
 FAR = Conditions(delay=0.15)
@@ -142,16 +142,10 @@ def window_of_32_kb_rtt_2(lab: Lab) -> None:
     _with_a_window_of_32_kb(lab)
 
 
-@recording(
+@over_ipv6(
+    window_of_32_kb,
     title="A receive buffer of 32 kB over a round trip of 300 ms; IPv6; recorded with a snap length of 144 bytes",
     at="client",
-    software=("python",),
-    connections=(Connection((get("/large", 160_000),)),),
-    finds=(Find("limited-transfer", "receive-window", "client", 0, note=True),),
-    must_not=FINE,
-    wire=FAR,
-    options=CUT,
-    whole=False,
 )
 def window_of_32_kb_ipv6(lab: Lab) -> None:
     """As window-of-32-kb, over IPv6."""
