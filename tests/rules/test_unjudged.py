@@ -4,6 +4,7 @@ ones are not.
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -396,6 +397,13 @@ def test_every_reason_has_a_case() -> None:
     of_other_rules = {"closed", "cut-short", "refused"}  # what rules that were not requested explain
     of_long_captures = {"not-compared"}  # see tests/pipeline/test_window.py
     assert told == {*UNJUDGED} - of_other_rules - of_long_captures
+
+
+@pytest.mark.parametrize("title", sweep([*LISTED, *NORMAL], [*LISTED, *NORMAL][::9].__contains__))
+def test_more_suspects_than_are_held_change_nothing(title: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(import_module("wiredoctor.rule_engine.unjudged"), "HELD", 0)
+    one = LISTED.get(title) or NORMAL[title]
+    assert listed(one, tmp_path / "a.pcap") == [*one.listed]
 
 
 @pytest.mark.parametrize("title", NORMAL)

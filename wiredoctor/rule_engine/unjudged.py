@@ -11,6 +11,7 @@ not show whether the client still waited.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Literal, NamedTuple
 
 import polars as pl
@@ -142,14 +143,14 @@ def suspect_connections() -> pl.Expr:
     return pending | one_way | unused
 
 
-def _exchanges(exchanges: pl.LazyFrame, latest: int) -> pl.LazyFrame:
-    """Return one row per suspect exchange with the `reason` why it did not end normally; null if it did.
+def _of_exchanges(latest: int) -> list[pl.Expr]:
+    """Return the columns to report for a suspect exchange, with the `reason` why it did not end normally; null if it did.
 
     `latest`: the end of the capture (ns).
     """
     last = pl.coalesce("response_end", "response_start", "request_end", "request_start")
-    return exchanges.filter(suspect_exchanges()).select(
-        "connection",
+    return [
+        c("connection"),
         c("exchange").cast(pl.Int64),
         _reason(pl.lit(latest, pl.Int64) - last).cast(_REASONS).alias("reason"),
         pl.coalesce("request_frame", "response_frame").alias("frame"),
@@ -158,10 +159,10 @@ def _exchanges(exchanges: pl.LazyFrame, latest: int) -> pl.LazyFrame:
         (pl.lit(latest, pl.Int64) - last).alias("waited"),
         pl.max_horizontal("request_start", "previous_end").alias("over"),
         pl.lit(0, pl.Int64).alias("bytes"),
-        "request_method",
-        "request_target",
+        c("request_method"),
+        c("request_target"),
         _may_be_lost().alias("if_unacknowledged"),
-    )
+    ]
 
 
 def _is_answered() -> pl.Expr:
@@ -266,8 +267,8 @@ def _is_doubted(answered: pl.Expr) -> pl.Expr:
     return (goes_on | unknown).fill_null(value=False)
 
 
-def _connections(connections: pl.LazyFrame, latest: int) -> pl.LazyFrame:
-    """Return one row per suspect connection with the `reason` why it did not end normally; null if it did.
+def _of_connections(latest: int) -> list[pl.Expr]:
+    """Return the columns to report for a suspect connection, with the `reason` why it did not end normally; null if it did.
 
     `latest`: the end of the capture (ns).
     """
@@ -310,8 +311,8 @@ def _connections(connections: pl.LazyFrame, latest: int) -> pl.LazyFrame:
         .when(~http & unfinished)
         .then(pl.lit("breaks-off"))
     )
-    return connections.filter(suspect_connections()).select(
-        "connection",
+    return [
+        c("connection"),
         pl.lit(None, pl.Int64).alias("exchange"),
         reason.cast(_REASONS).alias("reason"),
         c("last_frame").alias("frame"),
@@ -322,9 +323,9 @@ def _connections(connections: pl.LazyFrame, latest: int) -> pl.LazyFrame:
         pending.alias("bytes"),
         pl.lit("").alias("request_method"),
         pl.lit("").alias("request_target"),
-        "client_host",
-        "server",
-    )
+        c("client_host"),
+        c("server"),
+    ]
 
 
 _ENDS = (
@@ -407,44 +408,67 @@ def unjudged(
     """
     engine = "streaming" if many else "auto"
     few = sum(counts) <= SMALL
-    sources = (exchanges, suspect_exchanges, _exchanges), (connections, suspect_connections, _connections)
-    # the query for the reasons takes much longer to plan than that for the suspects
+    sources = (
+        _Source(exchanges, suspect_exchanges(), partial(_of_exchanges, latest)),
+        _Source(connections, suspect_connections(), partial(_of_connections, latest)),
+    )
     held = [
-        _with_reason(find(rows, latest)).head(HELD + 1).collect(engine=engine)
-        if count and not (few and _has_none(rows, suspects()))
-        else None
-        for count, (rows, suspects, find) in zip(counts, sources, strict=True)
+        source.abnormal(engine) if count and not (few and source.has_none()) else None
+        for count, source in zip(counts, sources, strict=True)
     ]
     if all(rows is None or rows.is_empty() for rows in held):
         return Remainder({}, [])
     ends = connections.select(_ENDS)
-    lost, broken = (_with_reason(find(rows, latest)) for rows, _, find in sources)
+    lost, broken = (source.query() for source in sources)
     are_few = all(rows is None or rows.height <= HELD for rows in held)
     if are_few:
         wanted = pl.concat([rows["connection"] for rows in held if rows is not None]).unique()
         ends = ends.filter(c("connection").is_in(wanted.implode())).collect(engine=engine).lazy()
         lost, broken = (query if rows is None else rows.lazy() for rows, query in zip(held, (lost, broken), strict=True))
     left = _filter_unexplained(lost, broken, ends, by)
+    of_left: Literal["auto", "streaming"] = "auto" if are_few else engine  # the streaming engine takes milliseconds to start
     if are_few:
-        left = left.collect(engine=engine).lazy()
+        left = left.collect().lazy()
     repeated = _repeated(left, answers, connections, hosts, engine)
     left = left.join(repeated, on=["connection", "exchange"], how="anti", nulls_equal=True)
-    by_reason = left.group_by("reason").agg(pl.len()).sort("reason").collect(engine=engine)
+    by_reason = left.group_by("reason").agg(pl.len()).sort("reason").collect(engine=of_left)
     if by_reason.is_empty():
         return Remainder({}, [])
-    found = left.sort("reason", "frame", "connection", "exchange", nulls_last=True).head(most).collect(engine=engine)
+    found = left.sort("reason", "frame", "connection", "exchange", nulls_last=True).head(most).collect(engine=of_left)
     named = ends.select("connection", "client", "server").join(found.lazy(), on="connection", how="semi").collect()
     rows = found.join(named.unique("connection", keep="last"), on="connection", how="left", maintain_order="left")
     told = [_unjudged_item(row, file, first_time) for row in rows.iter_rows(named=True)]
     return Remainder({str(reason): number for reason, number in by_reason.iter_rows()}, told)
 
 
-def _has_none(rows: pl.LazyFrame, which: pl.Expr) -> bool:
-    return not rows.select(which.any()).collect(optimizations=pl.QueryOptFlags.none()).item()
+class _Source(NamedTuple):
+    """A table in which abnormal ends are searched.
 
+    `rows`: its rows. `suspects`: a cheap filter that no abnormal row fails. `columns`: returns the columns to report; it takes
+    milliseconds.
+    """
 
-def _with_reason(rows: pl.LazyFrame) -> pl.LazyFrame:
-    return rows.filter(c("reason").is_not_null())
+    rows: pl.LazyFrame
+    suspects: pl.Expr
+    columns: Callable[[], list[pl.Expr]]
+
+    def has_none(self) -> bool:
+        """Return whether no row is suspect."""
+        return not self.rows.select(self.suspects.any()).collect(optimizations=pl.QueryOptFlags.none()).item()
+
+    def query(self) -> pl.LazyFrame:
+        """Return the rows that have a reason, in full."""
+        return self.rows.filter(self.suspects).select(self.columns()).filter(c("reason").is_not_null())
+
+    def abnormal(self, engine: Literal["auto", "streaming"]) -> pl.DataFrame:
+        """Return the rows that have a reason, at most HELD + 1.
+
+        The suspects are read first: in a single query, Polars would compute the reason of every row of the table.
+        """
+        needed = dict.fromkeys(name for column in self.columns() for name in column.meta.root_names())
+        some = self.rows.filter(self.suspects).select(*needed).head(HELD + 1).collect(engine=engine)
+        source = self._replace(rows=some.lazy()) if some.height <= HELD else self
+        return source.query().head(HELD + 1).collect(engine=engine if source is self else "auto")
 
 
 def _repeated(
