@@ -35,9 +35,9 @@ def close(connection: Connection, own: Side, packet: Packet, segment: Segment) -
     an RST affects an open message.
     """
     closing = own.close
+    is_first = closing is None
     if closing is None:
         own.close = closing = Close()
-        find_rest(closing, own, connection.second if own is connection.first else connection.first, segment)
     ip = origins.pack_ip(packet)
     if packet.flags & FIN and closing.fin_frame == NEVER:
         if packet.flags & RST == 0:
@@ -56,6 +56,8 @@ def close(connection: Connection, own: Side, packet: Packet, segment: Segment) -
         closing.rst_time = packet.time
         closing.rst_ack = segment.ack
         closing.rst_offset = segment.offset + packet.length
+    if is_first:
+        find_rest(closing, own, connection.second if own is connection.first else connection.first, segment)
     if packet.flags & RST or (has_fin(connection.first) and has_fin(connection.second)):
         connection.closed = True
 
@@ -88,11 +90,16 @@ def find_rest(closing: Close, own: Side, peer: Side, segment: Segment) -> None:
 
 
 def is_delivered(sender: Side, receiver: Side) -> bool:
-    """Return whether the newest data of a side was acknowledged, and its receiver's window has room for more."""
+    """Return whether all data of a side was acknowledged, and its receiver's window has room for more.
+
+    The newest segment does not show this, because it may have filled a gap.
+    """
     sent = sender.previous
     if sent is None or sent.frame == NEVER:
         return True
-    return receiver.acknowledged >= sent.end and (receiver.window_edge == NEVER or receiver.window_edge > sent.end)
+    closing = sender.close
+    end = closing.fin_offset if closing is not None and closing.fin_offset != NEVER else sender.highest
+    return receiver.acknowledged >= end and (receiver.window_edge == NEVER or receiver.window_edge > end)
 
 
 def last_payload(side: Side) -> i64:
