@@ -183,10 +183,11 @@ def _record(scenario: Scenario, into: Path) -> list[Path]:
                 scenario.mend(path)
             papers.check(scenario, path)
             papers.write(scenario, path, point, [software.version(program) for program in scenario.software])
-        for path in paths.values():
-            for file in (path, path.with_suffix(".toml")):
-                shutil.copyfile(file, place(path, into) / file.name)
-    return [place(path, into) / path.name for path in paths.values()]
+        kept = [place(path, into) / path.name for path in paths.values()]
+        for path, copy in zip(paths.values(), kept, strict=True):
+            shutil.copyfile(path, copy)
+            shutil.copyfile(path.with_suffix(".toml"), copy.with_suffix(".toml"))
+    return kept
 
 
 def place(path: Path, into: Path) -> Path:
