@@ -160,6 +160,12 @@ HEADS = ("-s", "128")
 BUFFERED = str(PEERS / "buffered.py")
 
 
+def _with_a_send_buffer(lab: Lab, address: str = "10.9.0.2") -> None:
+    lab.server.start(sys.executable, BUFFERED, "serve", "8080", "1100000", BUFFER)
+    lab.server.wait_for_listener(8080)
+    raw_client(lab, ANSWER, address=address)
+
+
 @recording(
     title="A send buffer of 16 kB over a round trip of 80 ms; recorded with a snap length of 128 bytes",
     at=POINTS,
@@ -174,9 +180,18 @@ BUFFERED = str(PEERS / "buffered.py")
 def send_buffer(lab: Lab) -> None:
     """A GET of 1.1 MB from a server that sets SO_SNDBUF to 16 kB: 68 kB are in flight in each round trip and hardly ever more,
     although the window of the client grows far beyond that."""
-    lab.server.start(sys.executable, BUFFERED, "serve", "8080", "1100000", BUFFER)
-    lab.server.wait_for_listener(8080)
-    raw_client(lab, ANSWER)
+    _with_a_send_buffer(lab)
+
+
+@over_ipv6(
+    send_buffer,
+    title="A send buffer of 16 kB over a round trip of 80 ms; IPv6; recorded with a snap length of 132 bytes",
+    at="server",
+    options=("-s", "132"),
+)
+def send_buffer_ipv6(lab: Lab) -> None:
+    """As send-buffer, over IPv6."""
+    _with_a_send_buffer(lab, "fd00:9::2")
 
 
 @recording(

@@ -25,7 +25,7 @@ def limit(connection, buffer):
 
 
 def serve(port, size, buffer):
-    with socket.create_server(("", port)) as listener:
+    with socket.create_server(("", port), family=socket.AF_INET6, dualstack_ipv6=True) as listener:
         while True:
             connection, _ = listener.accept()
             limit(connection, buffer)
