@@ -109,6 +109,11 @@ def take_closed_window(own: Side, waits: Waits, packet: Packet, segment: Segment
 
 
 def has_waited(own: Side, window: ClosedWindow) -> bool:
-    """Return whether a side has sent nothing but window probes since its peer closed the window."""
+    """Return whether a side has sent nothing but window probes since it learned that its peer had closed the window.
+
+    Data that arrives within a round trip to the side after the announcement was already in flight.
+    """
     data = own.previous
-    return data is None or data.frame < window.closed_frame or data.length <= 1
+    if data is None or data.frame < window.closed_frame or data.length <= 1:
+        return True
+    return own.rtt != NEVER and data.time - window.closed_time <= own.rtt
