@@ -6,6 +6,7 @@ import errno
 import ipaddress
 import shutil
 import struct
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
@@ -19,6 +20,7 @@ from tests.capture.reading import Opened, contents, whole
 from tests.support.recordings import find_recording
 from tests.support.sweeps import SLOW, sweep
 from wiredoctor import limits
+from wiredoctor.capture.pcapng import write
 from wiredoctor.cli.app import application
 from wiredoctor.extract.anonymize.message_heads import Heads
 from wiredoctor.extract.anonymize.names import Addresses
@@ -205,6 +207,51 @@ def test_a_connection_whole(tmp_path: Path) -> None:
     wanted = rows.filter(rows["connection"].is_in([0, 1]))
     assert len(packets(small)) == wanted["packets"].sum()
     assert sorted(wiredoctor.analyze(small).connections["client"]) == sorted(wanted["client"])
+
+
+@pytest.mark.parametrize("more", [(), ("--anonymize",)], ids=["plain", "anonymous"])
+@pytest.mark.parametrize("dropped", [7, 0])
+def test_a_lossy_capture_stays_one(dropped: int, more: tuple[str, ...], tmp_path: Path) -> None:
+    """The counts stay, also where most packets go; so the extract shows the finding with the confidence that it has."""
+    path, small = tmp_path / "lossy.pcapng", tmp_path / "small.pcapng"
+    counts = write.statistics(0, 0, dropped, 9_000, None, 0)
+    path.write_bytes(find_recording("client-sees-head-body-split.pcapng").read_bytes() + counts)
+    before = wiredoctor.analyze(path)
+    assert run(path, "--finding", "1", *more, "-o", small).exit_code == 0
+    after = wiredoctor.analyze(small)
+    assert after.captures[0].packets < before.captures[0].packets
+    assert after.captures[0].dropped == dropped
+    assert after.captures[0].dropped_of == 9_000 + dropped
+    assert after.findings[0].confidence == before.findings[0].confidence
+
+
+@pytest.mark.parametrize("more", [(), ("--anonymize",)], ids=["plain", "anonymous"])
+def test_drops_keep_their_time(more: tuple[str, ...], tmp_path: Path) -> None:
+    path, small = tmp_path / "lossy.pcapng", tmp_path / "small.pcapng"
+    whole = find_recording("client-sees-head-body-split.pcapng").read_bytes()
+    times = [time for time, *_ in packets(find_recording("client-sees-head-body-split.pcapng"))]
+    counts = [write.statistics(0, 0, total, 0, times[n], times[n] + 1_000) for total, n in ((3, 1), (8, 5))]
+    places = list(ends(whole))
+    path.write_bytes(whole[: places[2]] + counts[0] + whole[places[2] : places[6]] + counts[1] + whole[places[6] :])
+    assert run(path, "--connection", "0", *more, "-o", small).exit_code == 0
+    before, after = drops_of(path), drops_of(small)
+    assert [packets for *_, packets in before] == [3, 5]
+    assert after == before
+
+
+def ends(pcapng: bytes) -> Iterator[int]:
+    """The places behind the packets of a little-endian file."""
+    at = 0
+    while at < len(pcapng):
+        kind, length = struct.unpack_from("<II", pcapng, at)
+        at += length
+        if kind == 6:
+            yield at
+
+
+def drops_of(path: Path) -> list[tuple[int | None, int, int]]:
+    report = wiredoctor.analyze(path, keep=True)
+    return [*(report.packets[str(path)].drops() or ())]
 
 
 def test_a_connection_whole_as_tshark_reads_it(tmp_path: Path) -> None:

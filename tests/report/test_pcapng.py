@@ -206,6 +206,17 @@ def test_files_of_a_rotation_are_put_together_and_merged_ones_woven(tmp_path: Pa
     assert [[e[:3] for e in f.evidence] for f in again.findings] == [[e[:3] for e in f.evidence] for f in merged.findings]
 
 
+def test_merged_files_keep_their_counts_of_dropped_packets(tmp_path: Path) -> None:
+    path, copy = tmp_path / "lossy.pcapng", tmp_path / "merged.pcapng"
+    path.write_bytes(sections("<") + write.statistics(0, 0, 7, 90, 5, 9))
+    merged = wiredoctor.analyze(path, find_recording("behind-nginx-race.pcap"), merge=True, keep=True)
+    copy.write_bytes(annotated(merged))
+    again = wiredoctor.analyze(copy, keep=True)
+    [one], [other] = merged.packets.values(), again.packets.values()
+    assert merged.captures[0].dropped == again.captures[0].dropped == 7
+    assert other.drops() == one.drops() != []
+
+
 @pytest.mark.parametrize("order", "<>")
 def test_names_and_secrets_of_woven_files_are_kept(tmp_path: Path, order: str) -> None:
     """As they would stand in a little-endian file; of a damaged one those in front of the damage."""

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
+from wiredoctor.capture.drops import read_statistics
 from wiredoctor.capture.files import Content
 from wiredoctor.capture.formats import detect_format
 from wiredoctor.capture.model import NO_PACKET
@@ -22,6 +23,7 @@ from wiredoctor.capture.pcapng.blocks import ENHANCED, ENHANCED_FIXED, FRAME_BLO
 from wiredoctor.capture.pcapng.metadata import Blocks, companions
 from wiredoctor.core.chain import ChainRecords
 from wiredoctor.core.packet import Packet
+from wiredoctor.core.records import Records
 from wiredoctor.engine.opening import CaptureFiles, open_capture_records
 from wiredoctor.tables import SECOND
 
@@ -177,8 +179,8 @@ class _BlockCopy:
                     yield at, end, self._with_comments(self._notes.of(self._frame))
             elif not blocks.is_sound():
                 return
-            elif kind == STATISTICS and self._selection.is_partial:
-                yield at, end, b""  # drop statistics, because they count packets that are not in the copy
+            elif kind == STATISTICS and self._selection.is_partial and read_statistics(blocks.block(), blocks.order) is None:
+                yield at, end, b""  # other statistics count packets that are not in the copy
             elif kind == SECTION:
                 yield at, end, making.with_unknown_length(self._with_comments(about), blocks.order)
                 about = ()
@@ -199,12 +201,14 @@ def _copy_packets(
     frame check sequences, if known. `own_options`: the packets come from pcapng blocks, whose options are copied.
     """
     records, packet = open_capture_records(capture), Packet()
-    described = 0
+    described = counted = 0
     blocks: list[bytes] = []
     while records.next(packet):
         for one in records.interfaces[described:]:
             blocks.append(making.interface(_with_packets(one), seconds, fcs))
         described = len(records.interfaces)
+        blocks += _statistics(records, counted, seconds)
+        counted = len(records.drops.counts)
         if selection.has(packet.frame):
             options = _own_options(packet) if own_options else b""
             if packet.frame == notes.frame:
@@ -215,7 +219,16 @@ def _copy_packets(
         if len(blocks) >= _TOGETHER:
             out.write(b"".join(blocks))
             blocks.clear()
+    blocks += _statistics(records, counted, seconds)
     out.write(b"".join(blocks))
+
+
+def _statistics(records: Records, counted: int, seconds: int) -> Iterator[bytes]:
+    """Yield blocks with the totals of dropped packets that were read after the first `counted` ones."""
+    first = records.times.first or 0
+    for one in records.drops.counts[counted:]:
+        since, until = None if one.since is None else max(one.since + first, 0), max(one.until + first, 0)
+        yield making.statistics(one.interface, max(until - seconds * SECOND, 0), one.total, one.received, since, until)
 
 
 def _with_packets(one: Interface) -> Interface:

@@ -15,6 +15,7 @@ import polars as pl
 from wiredoctor import __version__
 from wiredoctor.batches import View
 from wiredoctor.core.loop import Core
+from wiredoctor.core.packet import Packet
 from wiredoctor.core.recorder import PacketRecorder, Selection
 from wiredoctor.core.segment_rows import SegmentRecorder
 from wiredoctor.engine.opening import CaptureFiles, open_capture_records
@@ -165,6 +166,16 @@ class SecondPass:
 
         frames = None if only is None else np.asarray(only, np.int64)
         copy(self._capture, packets, out, about, comments, frames, f"wiredoctor {__version__}")
+
+    def drops(self) -> Sequence[tuple[int | None, int, int]] | None:
+        """Return since when, until when (ns since the first packet) and how many packets were dropped; None if that was not
+        counted.
+        """
+        records, packet = open_capture_records(self._capture), Packet()
+        while records.next(packet):
+            pass
+        found = records.drops.dropped()
+        return None if found is None else [(one.since, one.until, one.packets) for one in found]
 
     def _end(self, connections: Collection[int], frames: Collection[int] | None) -> End | None:
         """Return the last packet that must be read for these connections and frames.

@@ -69,3 +69,11 @@ class PacketAccess(Protocol):
         number, ascending; `about` describes the file. Bytes are copied unchanged.
         """
         ...
+
+    def drops(self) -> Sequence[tuple[int | None, int, int]] | None:
+        """Return since when, until when (ns since the first packet) and how many packets were dropped; None if that was not
+        counted.
+
+        The first time is None for drops that may have begun with the capture.
+        """
+        ...

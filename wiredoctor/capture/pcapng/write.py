@@ -6,7 +6,7 @@ import struct
 from collections.abc import Sequence
 
 from wiredoctor.capture.model import Interface
-from wiredoctor.capture.pcapng.blocks import ENHANCED, ENHANCED_FIXED, INTERFACE, PACKET, SECTION, SECTION_FIXED
+from wiredoctor.capture.pcapng.blocks import ENHANCED, ENHANCED_FIXED, INTERFACE, PACKET, SECTION, SECTION_FIXED, STATISTICS
 
 COMMENT = 1
 """The code of the option opt_comment."""
@@ -18,6 +18,7 @@ MAX_OPTIONS = 8 << 20
 """The maximum total size in bytes of the options added to a block, because Wireshark rejects blocks above 16 MiB."""
 
 _NAME, _RESOLUTION, _OFFSET, _FCS_LENGTH = 2, 9, 14, 13
+_RECEIVED, _DROPPED = 4, 5
 _APPLICATION, _END = 4, 0
 _MAGIC, _UNKNOWN_LENGTH = 0x1A2B3C4D, -1
 
@@ -64,6 +65,18 @@ def packet(number: int, ticks: int, data: bytes, length: int, options: bytes = b
     total = ENHANCED_FIXED + len(data) + padding + len(options)
     head = struct.pack("<IIIIIII", ENHANCED, total, number, high, low, len(data), length)
     return b"".join((head, data, bytes(padding), options, struct.pack("<I", total)))
+
+
+def statistics(number: int, ticks: int, dropped: int, received: int, since: int | None, until: int) -> bytes:
+    """Return an Interface Statistics Block that counts the packets dropped on an interface so far.
+
+    `number`: the number of the interface. `ticks`: the timestamp, as in `packet`. `received`: the number of captured packets; 0
+    if unknown. The last of the packets were dropped between `since` (None if unknown) and `until`, in ns since 1970.
+    """
+    after = "" if since is None else f"after {since} and "
+    counts = [(_DROPPED, struct.pack("<Q", dropped))] + ([(_RECEIVED, struct.pack("<Q", received))] if received else [])
+    options = _options("<", [comment(f"dropped {after}until {until} ns since 1970"), *counts])
+    return _block("<", STATISTICS, struct.pack("<III", number, ticks >> 32, ticks & 0xFFFFFFFF) + options)
 
 
 def comments_alone(texts: Sequence[str]) -> bytes:

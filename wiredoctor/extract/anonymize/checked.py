@@ -26,6 +26,9 @@ _SNAPLEN = 1 << 18
 _MAX_REPORTED = 3
 """The maximum number of differences that are reported."""
 
+Drop = tuple[int | None, int, int]
+"""Since when, until when (ns since the first packet) and how many packets were dropped; see PacketAccess.drops."""
+
 FindingFacts = tuple[Any, ...]
 """The properties of a finding that must be the same in the anonymized capture."""
 
@@ -68,7 +71,7 @@ def write_anonymous(report: Report, path: Path, analyse: Callable[[Path], Report
     if not made.packets:
         raise NotAnonymous(f"no packet remains: {left_out(made.left_out)}")
     with room_needed(path.parent.parent), path.open("wb") as out:
-        write(out, made.packets)
+        write(out, made.packets, access.drops(), capture.dropped_of - (capture.dropped or 0))
     checked = Checked(analyse(path), [packet.frame for packet in made.packets], made.left_out)
     before, after = (
         Counter(finding_facts(finding, frames) for finding in of.findings)
@@ -79,14 +82,35 @@ def write_anonymous(report: Report, path: Path, analyse: Callable[[Path], Report
     return checked
 
 
-def write(out: BinaryIO, packets: Sequence[Packet]) -> None:
-    """Write the packets as a pcapng file whose times begin at `BEGIN`, without details of the capturing host."""
+def write(out: BinaryIO, packets: Sequence[Packet], drops: Sequence[Drop] | None = None, received: int = 0) -> None:
+    """Write the packets as a pcapng file whose times begin at `BEGIN`, without details of the capturing host.
+
+    `drops`: the packets that were dropped when the original was captured; None if that was not counted. `received`: the number of
+    packets that were captured then. Both are written, because rules are less sure about such a capture.
+    """
     out.write(making.section(f"wiredoctor {__version__}"))
     numbers = {link: number for number, link in enumerate(sorted({packet.parts.link for packet in packets}))}
     for link in numbers:
         out.write(making.interface(Interface(link, snaplen=_SNAPLEN)))
+    counts = _statistics(drops, received)
     for packet in packets:
+        while counts and counts[0][0] < packet.time:
+            out.write(counts.pop(0)[1])
         out.write(making.packet(numbers[packet.parts.link], BEGIN + packet.time, packet.data, packet.length))
+    out.write(b"".join(block for _, block in counts))
+
+
+def _statistics(drops: Sequence[Drop] | None, received: int) -> list[tuple[int, bytes]]:
+    """Return the blocks that count dropped packets, each with the time (ns since the first packet) up to which it counts."""
+    if drops is None:
+        return []
+    blocks: list[tuple[int, bytes]] = []
+    total = 0
+    for since, until, packets in sorted(drops, key=lambda drop: drop[1]) or [(None, 0, 0)]:
+        total += packets
+        after = None if since is None else BEGIN + since
+        blocks.append((until, making.statistics(0, BEGIN + until, total, received, after, BEGIN + until)))
+    return blocks
 
 
 def finding_facts(finding: Finding, frames: Sequence[int] | None) -> FindingFacts:
