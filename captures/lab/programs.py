@@ -29,6 +29,7 @@ from pathlib import Path
 from typing import Any
 
 from command_programs import COMMANDS
+from daemon_programs import DAEMONS
 from file_programs import FILE_SERVERS, LATER_PROXIES, LOAD_TESTS, PROXIES
 from impairments import Conditions
 from library_programs import CALLS, LIBRARIES, SLOW
@@ -47,7 +48,20 @@ PROGRAMS: dict[str, Program] = {
     program.name: program
     for program in (
         *(*APPLICATIONS, *LONG_POLLS, *SERVICES, *PUSHES, *FILE_SERVERS),
-        *(*PROXIES, *LATER_PROXIES, *LOAD_TESTS, *PACKAGES, *ARCHIVES, *SCANS, *LIBRARIES, *CALLS, *SLOW, *PARTS, *COMMANDS),
+        *(
+            *PROXIES,
+            *LATER_PROXIES,
+            *LOAD_TESTS,
+            *PACKAGES,
+            *ARCHIVES,
+            *SCANS,
+            *LIBRARIES,
+            *CALLS,
+            *SLOW,
+            *PARTS,
+            *COMMANDS,
+            *DAEMONS,
+        ),
     )
 }
 
