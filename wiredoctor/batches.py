@@ -355,15 +355,18 @@ class View:
         """Return a data frame with all columns."""
         return self.select([*self.names]).rechunk() if self.height else self.table.empty()
 
-    def slice(self, first: int, height: int) -> View:
-        """Return `height` rows, starting with row `first`. Columns are created for these rows only."""
+    def slice(self, first: int, height: int, load: Callable[[Part], Batch]) -> View:
+        """Return `height` rows, starting with row `first`. Columns are created for these rows only.
+
+        `load` returns the rows of a part; it is called for each part with such rows.
+        """
         cut: list[_BatchSlice] = []
         begin = 0
         for batch in self.batches:
             low, high = max(first - begin, 0), min(first + height - begin, batch.height)
             if low < high:
                 whole, before = (batch.batch, batch.first) if isinstance(batch, _BatchSlice) else (batch, 0)
-                cut.append(_BatchSlice(whole, before + low, high - low))
+                cut.append(_BatchSlice(load(whole), before + low, high - low))
             begin += batch.height
         return View(cut, self.table, self.names)
 

@@ -138,6 +138,8 @@ class BatchSpill(Spill):
     _batches: list[Batch] = field(default_factory=list[Batch])
     _whole: pl.DataFrame | None = None
     """All columns of a table with few rows, kept from the first time they were read."""
+    _loaded: tuple[Part, Batch] | None = None
+    """The part that contains the last rows of the last slice, as stored and as loaded: the next slice begins there."""
 
     @property
     def batches(self) -> list[Part]:
@@ -181,9 +183,14 @@ class BatchSpill(Spill):
         if self.rows <= SMALL:
             return self._small_table(table, names).slice(first, count).lazy()
         view = View(self.batches, table, names)
-        if first or count is not None:
-            view = view.slice(first, view.height if count is None else count)
+        if first or (count is not None and count < self.rows):
+            view = view.slice(first, self.rows if count is None else count, self._load)
         return view.lazy()
+
+    def _load(self, part: Part) -> Batch:
+        if self._loaded is None or self._loaded[0] is not part:
+            self._loaded = part, part.load()
+        return self._loaded[1]
 
     def _small_table(self, table: Table, names: Mapping[str, str] | None) -> pl.DataFrame:
         """Return all columns of a table with few rows.

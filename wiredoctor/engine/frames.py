@@ -138,8 +138,8 @@ def _request_id(batch: Batch) -> pl.Series:
 
     The check takes time and the column is seldom used, so it is computed only on demand.
     """
-    texts = batch.parts["request_ids"]["request_id"].str.strip_chars(" \t")
-    return batch.of_rows(texts.set(~texts.str.contains(WELL_FORMED), ""), "request_id")
+    texts = batch.of_part("request_ids", "request_id", "request_id").str.strip_chars(" \t")
+    return texts.set(~texts.str.contains(WELL_FORMED), "")
 
 
 def _texts(values: Sequence[bytes]) -> pl.Series:

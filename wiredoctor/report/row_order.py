@@ -46,9 +46,10 @@ class Ordered:
 
         `keys`: arrays of integers with a value per line; the first array is the most significant key.
         """
-        ends = np.flatnonzero(np.frombuffer(lines, np.uint8) == 0x0A) + 1
-        if not len(ends):
+        if not len(lines):
             return
+        text = np.frombuffer(lines, np.uint8)
+        ends = np.concatenate([np.flatnonzero(text[i : i + _PIECE] == 0x0A) + (i + 1) for i in range(0, len(text), _PIECE)])
         self._keys.append(keys)
         self._starts.append(np.concatenate((np.zeros(1, np.int64), ends[:-1])) + self._end)
         self._file.write(lines)

@@ -8,8 +8,10 @@ from collections.abc import Callable
 from io import BytesIO
 from typing import TYPE_CHECKING
 
+import numpy as np
 import polars as pl
 
+from wiredoctor.batches import series
 from wiredoctor.report import gatewayed, limited
 from wiredoctor.report.columns import batches, endpoints, escape_column, seconds, with_divisor
 from wiredoctor.report.row_choice import EXCHANGE_COLUMNS, CaptureEnds, capture_ends, duration, response_wait
@@ -21,7 +23,6 @@ if TYPE_CHECKING:
 
 _KEY = ["capture", "connection", "exchange"]
 _STALLED = pl.List(pl.Struct({"rule": pl.String, "delay": pl.Float64}))
-_CAPTURE_ORDER = "_capture_order"
 
 _CONNECTION_COLUMNS = [
     *("capture", "connection", "client", "server", "packets", "client_bytes", "server_bytes", "first_frame", "last_frame"),
@@ -92,30 +93,31 @@ def _add(lines: Ordered, report: Report, batch: pl.DataFrame, keys: list[str], c
     """
     place = pl.Series("capture", [c.file for c in report.captures], dtype=pl.String).unique(maintain_order=True).to_frame()
     if place.height == 1:
-        placed = batch.with_columns(pl.lit(0).alias(_CAPTURE_ORDER))
+        first = np.zeros(batch.height, np.int64)
     else:
-        placed = batch.join(place.with_row_index(_CAPTURE_ORDER), on="capture", how="left")
-    ordered = placed.sort(_CAPTURE_ORDER, *keys, nulls_last=True)
-    first = ordered.get_column(_CAPTURE_ORDER).cast(pl.Int64).fill_null(place.height).to_numpy()
-    second, third = ordered.get_column(keys[0]).to_numpy(), ordered.get_column(keys[-1]).cast(pl.Int64).to_numpy()
-    lines.add((first, second, third), text(ordered.select(columns)))
+        placed = batch.select("capture").join(place.with_row_index(), on="capture", how="left", maintain_order="left")
+        first = placed.get_column("index").cast(pl.Int64).fill_null(place.height).to_numpy()
+    places = (first, *(batch.get_column(key).cast(pl.Int64).to_numpy() for key in keys))
+    order = np.lexsort(places[::-1])
+    lines.add(tuple(values[order] for values in places), text(batch[series(order)].select(columns)))
 
 
-def _ndjson(rows: pl.DataFrame) -> bytes | memoryview:
+def _ndjson(rows: pl.DataFrame) -> bytes:
     text = BytesIO()
     rows.write_ndjson(text)
-    return _ascii(text.getbuffer())
+    return _ascii(text.getvalue())
 
 
 _BEYOND = re.compile("[\x7f-\U0010ffff]")
 
 
-def _ascii(lines: memoryview) -> memoryview | bytes:
+def _ascii(lines: bytes) -> bytes:
     """Return JSON with all characters beyond ASCII escaped, because names of captures may contain control characters."""
-    text = str(lines, "utf-8")
-    if text.isascii() and "\x7f" not in text:
+    if lines.isascii() and b"\x7f" not in lines:
         return lines
-    return _BEYOND.sub(lambda sign: f"\\u{ord(sign[0]):04x}" if sign[0] == "\x7f" else json.dumps(sign[0])[1:-1], text).encode()
+    return _BEYOND.sub(
+        lambda sign: f"\\u{ord(sign[0]):04x}" if sign[0] == "\x7f" else json.dumps(sign[0])[1:-1], lines.decode()
+    ).encode()
 
 
 def _connection() -> list[pl.Expr]:
