@@ -160,7 +160,7 @@ RETAINED_PACKETS = Limit(
 )  # fmt: skip
 OPEN = Limit(
     "open-connections", "tcp", 1 << 17, "connections",
-    "Connections followed at the same time. A half-open one takes 1,400 bytes, one with an open exchange 4 kB. The limit is "
+    "Connections followed at the same time. A half-open one takes 1,200 bytes, one with an open exchange 4 kB. The limit is "
     "four times the 28,232 that Linux opens from one address to one server (ip_local_port_range). Connections are counted "
     "in 64 parts by a hash of addresses and ports, so their distribution over processes does not matter. Beyond the limit, "
     "the connections of a part that were idle longest are dropped, closed ones first, and reported in their current state. "

@@ -6,7 +6,7 @@ from typing import Final
 
 from mypy_extensions import i64
 
-from wiredoctor.core.connection import Connection, Flight, Side
+from wiredoctor.core.connection import Connection, Flight, Side, Syn
 from wiredoctor.core.packet import Packet
 from wiredoctor.core.segment import ACK, NEVER, RST, Segment
 
@@ -71,9 +71,9 @@ def measure_round_trip(connection: Connection, own: Side, peer: Side, packet: Pa
     if is_first and syn is not None and segment.ack >= 0:
         # it is unknown which of several SYNs was acknowledged (RFC 6298 section 3): assume the newest until data shows more
         if packet.time >= syn.time:
-            keep_round_trip(own, packet.time - syn.time, syn.repeated)
+            keep_round_trip(own, syn, packet.time - syn.time, syn.repeated)
     elif sent != NEVER and packet.time >= sent:
-        keep_round_trip(own, packet.time - sent, False)
+        keep_round_trip(own, syn, packet.time - sent, False)
     handshake = connection.handshake
     if sent != NEVER and packet.time >= sent and handshake is not None and handshake.repeated is not None:
         repeated = handshake.repeated
@@ -85,18 +85,18 @@ def measure_round_trip(connection: Connection, own: Side, peer: Side, packet: Pa
             repeated.data_rtt_second = sample
 
 
-def keep_round_trip(own: Side, sample: i64, is_guess: bool) -> None:
+def keep_round_trip(own: Side, syn: Syn | None, sample: i64, is_guess: bool) -> None:
     """Store a round-trip sample (ns) if it is smaller than the known one, or if the known one is only a guess.
 
-    `is_guess`: the sample is a guess, because it assumes that the newest of several SYNs was answered.
+    `syn`: the newest SYN of the peer. `is_guess`: the sample is a guess, because it assumes that the newest of several SYNs was
+    answered.
     """
-    if is_guess:
-        if own.rtt == NEVER or own.rtt_is_guess:
-            own.rtt = sample
-            own.rtt_is_guess = True
-    elif own.rtt == NEVER or own.rtt_is_guess or sample < own.rtt:
-        own.rtt = sample
-        own.rtt_is_guess = False
+    was_guess = syn is not None and syn.rtt_is_guess
+    if own.rtt != NEVER and not was_guess and (is_guess or sample >= own.rtt):
+        return
+    own.rtt = sample
+    if syn is not None:
+        syn.rtt_is_guess = is_guess
 
 
 def whole_round_trip(segment: Segment) -> i64:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from mypy_extensions import i64, mypyc_attr
+from mypy_extensions import i16, i32, i64, mypyc_attr
 
 from wiredoctor.core.segment import NEVER
 from wiredoctor.core.waits import Waits
@@ -106,6 +106,8 @@ class Syn:
         self.stamp: i64 = NEVER
         """The TSval of the SYN."""
         self.repeated: bool = False
+        self.rtt_is_guess: bool = False
+        """True if the round trip to the peer assumes that the newest of several SYNs was answered."""
         self.scale: i64 = -1
         """The window scale shift of this side; -1 until both SYNs were captured."""
 
@@ -299,8 +301,6 @@ class Side:
         """The highest sequence number of the packets kept by copies.py; a packet not beyond it may be a duplicate copy."""
         self.recent_claimed: i64 = -1
         """The highest acknowledgment number of the packets kept by copies.py; -1 if they acknowledged nothing."""
-        self.rtt_is_guess: bool = False
-        """True if the round trip assumes that the newest of several SYNs was answered."""
 
 
 def waits_of(own: Side) -> Waits:
@@ -349,9 +349,13 @@ class Handshake:
     def __init__(self) -> None:
         self.syn_frame: i64 = NEVER
         self.syn_time: i64 = NEVER
-        self.syns: i64 = 0
+        # the small fields share eight bytes, because a flood leaves many connections with nothing but a SYN
+        self.syns: i32 = 0
         """The number of SYNs until the client acknowledged a SYN-ACK."""
         self.has_extras: bool = False
+        self.answered_syn_has_extras: bool = False
+        self.echoes_first: bool = False
+        """True if the newest SYN-ACK echoes the TSval of the first SYN, and not that of the last SYN before the SYN-ACK."""
         self.stamp: i64 = NEVER
         """The TSval of the first SYN."""
         self.syn_ack_frame: i64 = NEVER
@@ -366,9 +370,6 @@ class Handshake:
         self.answered_syn_frame: i64 = NEVER
         """The frame number of the newest SYN before `newest_answer_frame`."""
         self.answered_syn_time: i64 = NEVER
-        self.answered_syn_has_extras: bool = False
-        self.echoes_first: bool = False
-        """True if the newest SYN-ACK echoes the TSval of the first SYN, and not that of the last SYN before the SYN-ACK."""
         self.refused_frame: i64 = NEVER
         """The frame number of the first RST that refuses the SYN."""
         self.refused_time: i64 = NEVER
@@ -453,6 +454,10 @@ class Connection:
         self.closed: bool = False
         """True if both FINs, or an RST, were captured."""
         self.has_both_syns: bool = False
+        self.client_certainty: i16 = 0
+        """The source of the client's direction. 3: its SYN, 2: the peer's SYN-ACK, 1: what the client sends, 0: unknown."""
+        self.timestamps: i16 = -1
+        """Whether timestamps are used. 1: both SYNs had the option, 0: not both, -1: unknown."""
         self.id: i64 = number
         self.key: bytes = key
         """The addresses and ports of the first packet (packet.key_of)."""
@@ -463,11 +468,7 @@ class Connection:
         self.second: Side = Side(ETHERNET_MSS_IPV6 if len(key) > 12 else ETHERNET_MSS)
         self.client: i64 = -1
         """The direction of the client, 0 or 1; -1 while unknown."""
-        self.client_certainty: i64 = 0
-        """The source of the client's direction. 3: its SYN, 2: the peer's SYN-ACK, 1: what the client sends, 0: unknown."""
         self.handshake: Handshake | None = None
-        self.timestamps: i64 = -1
-        """Whether timestamps are used. 1: both SYNs had the option, 0: not both, -1: unknown."""
         self.first_frame: i64 = NEVER
         self.second_frame: i64 = NEVER
         """The frame number of the first packet of the second side."""

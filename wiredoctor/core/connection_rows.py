@@ -220,7 +220,7 @@ def write_handshake(out: BytesWriter, handshake: Handshake) -> None:
         data_rtt = max(repeated.data_rtt_first, 0) + max(repeated.data_rtt_second, 0)
     elif handshake.syns == 0:
         last_frame = NEVER
-    write_i64_le(out, handshake.syns)
+    write_i64_le(out, i64(handshake.syns))
     write_i64_le(out, handshake.syn_frame)
     write_i64_le(out, handshake.syn_time)
     write_i64_le(out, repeated.second_time)
