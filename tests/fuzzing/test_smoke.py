@@ -22,6 +22,7 @@ from tests.pipeline.ladders import FILES, together
 from tests.support.recordings import find_recording
 from tests.support.sweeps import SLOW
 from wiredoctor.tables import SECOND
+from wiredoctor.testing.wire import ACK, SYN, Packet, Peers
 
 LADDER = to_pcap(ladder_packets(r"""
   0.000  >  S    win 64240 mss 1460
@@ -109,6 +110,19 @@ def test_what_is_strange_and_no_trouble(data: bytes) -> None:
 
     for thorough in range(3):
         assert said(tried(partial(whole.run, thorough=thorough), data)) == ""
+
+
+def test_two_conversations_at_once_between_the_same_ends() -> None:
+    """Their sequence numbers are half of all apart, so the data of one seems to repeat old data of the other."""
+    from tests.fuzzing.harnesses.tcp import check
+
+    one, other = (Peers("10.0.0.1:4000", "10.0.0.2:80", isn) for isn in ((0x7FFFFFF0, 0x80000000), (0, 0xFFFFFFFF)))
+    packets = [
+        Packet(one, 1, 0, SYN | ACK, 0, 1),
+        Packet(other, 1, 1, SYN | ACK, 0, 1),
+        Packet(one, 1, 2, ACK, 1461, 0, bytes(100)),
+    ]
+    check(packets, 1)
 
 
 def test_mutants_through_the_core() -> None:
