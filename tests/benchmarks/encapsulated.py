@@ -2,7 +2,7 @@
 
     python tests/benchmarks/encapsulated.py [ENCAPSULATION ...] [--packets N] [--repeat N]
 
-Without a word: all of wrapping.WAYS. The packets are the first ones of the recording of run.py, made when it is missing.
+Without a word: all of wrapping.WAYS. The packets are the first ones of the recording `dense` of speed.py.
 """
 
 from __future__ import annotations
@@ -12,12 +12,10 @@ import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from run import analyze, recording, verdict
+from marks import ENCAPSULATED, verdict
+from processes import analyze
+from speed import capture
 from wrapping import WAYS, wrap
-
-HALF = 0.5
-"""At least this part of the packets per second of the plain capture, `wiredoctor analyze` as a whole. Counted in CPU time of
-all its processes, which says the same on a machine that has other things to do."""
 
 
 def main() -> int:
@@ -28,13 +26,18 @@ def main() -> int:
     parser.add_argument("--repeat", type=int, default=3, help="how often each is timed, in turns; the quickest run counts")
     options = parser.parse_args()
     chosen = [way for way in WAYS if not options.ways or any(way.startswith(word) for word in options.ways)]
+    return 0 if measure(chosen, options.packets, options.repeat) else 1
+
+
+def measure(ways: list[str], packets: int, repeat: int) -> bool:
+    """Print packets per second of CPU in each encapsulation, and return whether all are at least half as many as without it."""
     with TemporaryDirectory() as folder:
         plain, wrapped = Path(folder, "plain.pcap"), Path(folder, "wrapped.pcap")
-        source = recording(1)
-        wrap(source, plain, options.packets, None)
+        source = capture("dense")
+        wrap(source, plain, packets, None)
         analyze(plain)  # makes bytecode, where there is none
-        kept = [_compare(source, plain, wrapped, way, options.packets, options.repeat) for way in chosen]
-    return 0 if all(kept) else 1
+        kept = [_compare(source, plain, wrapped, way, packets, repeat) for way in ways]
+    return all(kept)
 
 
 def _compare(source: Path, plain: Path, wrapped: Path, way: str, packets: int, repeat: int) -> bool:
@@ -43,7 +46,7 @@ def _compare(source: Path, plain: Path, wrapped: Path, way: str, packets: int, r
     without, within = (min(run.cpu for run in runs) for runs in zip(*pairs, strict=True))
     ratio = without / within
     measured = f"{ratio:.2f} ({packets / within / 1000:,.0f} / {packets / without / 1000:,.0f} k)"
-    return verdict(f"{way}, packets per second of CPU", measured, ratio >= HALF, f"at least {HALF}")
+    return verdict(f"{way}, packets per second of CPU", measured, ENCAPSULATED.is_kept(ratio), f"at least {ENCAPSULATED.bound}")
 
 
 if __name__ == "__main__":

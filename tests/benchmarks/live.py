@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING
 from live_load import kill, load
 from live_traffic import BY_CLOSES, FAULTS
 from live_watching import Live, Said, analyze, backend, lab, passed
+from marks import verdict
 from record_http import BODIES, MORE_BODIES, missing
-from run import verdict
 
 if TYPE_CHECKING:
     from record_http import Host

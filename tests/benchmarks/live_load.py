@@ -13,8 +13,8 @@ import time
 from pathlib import Path
 
 from live_watching import Live, analyze, backend, in_file, lab, name_of, passed
+from marks import verdict
 from record_http import ask, serve
-from run import verdict
 
 RATE_AT_LEAST = 100_000
 BEHIND_AT_MOST = 10.0

@@ -22,8 +22,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
+from processes import as_installed
 from record_http import DATA, Host, cable
-from run import as_installed
 
 if TYPE_CHECKING:
     import argparse

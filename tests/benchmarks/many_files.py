@@ -67,16 +67,21 @@ def cpu(path: Path, *words: str) -> float:
 
 
 def main() -> None:
-    """Print the medians, and what a file costs."""
+    """Entry point."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("capture", nargs="?", type=Path)
     parser.add_argument("--files", type=int, default=1_500)
     parser.add_argument("--size", type=int, default=300_000)
     parser.add_argument("--repeat", type=int, default=3)
     options = parser.parse_args()
+    measure(options.capture or capture("dense"), options.files, options.size, options.repeat)
+
+
+def measure(source: Path, files: int, size: int, repeat: int) -> dict[str, float]:
+    """Print the medians of CPU seconds, and return how many milliseconds a file costs in each form."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        whole = cut(options.capture or capture("dense"), folder, options.files, options.size)
+        whole = cut(source, folder, files, size)
         packed = compress(folder / "plain", folder / "gzip")
         (folder / "whole.pcap.gz").write_bytes(gzip.compress(whole.read_bytes(), 1))
         rows = (
@@ -87,15 +92,17 @@ def main() -> None:
             ("rotation, gzip", packed, ()),
         )
         took: dict[str, list[float]] = {label: [] for label, _, _ in rows}
-        for _ in range(options.repeat):
+        for _ in range(repeat):
             for label, path, words in rows:
                 took[label].append(cpu(path, *words))
-        size = os.path.getsize(whole) / 1e6
-        print(f"{options.files:,} files, {size:,.0f} MB; CPU seconds, medians of {options.repeat}")
+        print(f"{files:,} files, {os.path.getsize(whole) / 1e6:,.0f} MB; CPU seconds, medians of {repeat}")
+        each: dict[str, float] = {}
         for label, _, _ in rows:
             single = median(took["one file, gzip" if "gzip" in label else "one file"])
             value = median(took[label])
-            print(f"  {label:15} {value:7.2f} s  {(value - single) / options.files * 1000:+.2f} ms a file")
+            each[label] = (value - single) / files * 1000
+            print(f"  {label:15} {value:7.2f} s  {each[label]:+.2f} ms a file")
+        return each
 
 
 if __name__ == "__main__":

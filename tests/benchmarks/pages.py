@@ -2,7 +2,7 @@
 
     python tests/benchmarks/pages.py [CAPTURE | --connections 1000000] [--repeat 3]
 
-CAPTURE is by default the recording of a million packets of run.py, made when it is missing; --connections makes a capture of
+CAPTURE is by default the recording `dense` of speed.py, made when it is missing; --connections makes a capture of
 so many connections (long_captures.py) for the time being. The median of the repetitions counts; exits with 1 when a promise is
 broken. Needs Playwright (the extra `test`) and Chromium.
 """
@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from long_captures import connections
-from run import recording
+from speed import capture as recording
 
 LARGEST = 20_000_000
 FIRST_PAINT = 2_000.0
@@ -84,7 +84,7 @@ def main() -> int:
         page, made = Path(folder) / "report.html", Path(folder) / "connections.pcap"
         if options.connections:
             connections(made, options.connections)
-        capture = made if options.connections else options.capture or recording(1)
+        capture = made if options.connections else options.capture or recording("dense")
         (plain, _), (whole, peak) = _cost(capture), _cost(capture, "-o", str(page))
         print(f"analyze {plain:.1f} s of CPU, with -o report.html {whole:.1f} s, {whole / plain:.2f} times, promised {AT_MOST}")
         print(f"peak {peak} MB")

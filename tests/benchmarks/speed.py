@@ -16,8 +16,11 @@ from pathlib import Path
 from statistics import median
 
 import reference
+from processes import as_installed, run
 from record_http import DATA, missing, record
-from run import FIELDS, TSHARK, as_installed, run
+
+TSHARK = ("tshark", "-n", "-2", "-Y", "http.response || tcp.analysis.flags", "-T", "fields")
+FIELDS = ("frame.number", "http.response.code", "http.time", "tcp.analysis.flags")
 
 CAPTURES = {
     "dense": ("http-1m.pcap", "dense", 1_000_000),
@@ -55,8 +58,8 @@ def commands(path: Path) -> dict[str, list[str]]:
     }
 
 
-def measure(name: str, repeat: int, without: list[str]) -> None:
-    """Print a line per program for one capture."""
+def measure(name: str, repeat: int, without: list[str]) -> dict[str, float]:
+    """Print a line per program for one capture, and return the median of the CPU seconds of each."""
     programs = {program: words for program, words in commands(capture(name)).items() if program not in without}
     for program in ("wiredoctor", reference.COMMIT):
         if program in programs:
@@ -65,10 +68,12 @@ def measure(name: str, repeat: int, without: list[str]) -> None:
     for _ in range(repeat):
         for program, words in programs.items():
             seconds[program].append(run(*words, environment=as_installed()).cpu)
-    ours = median(next(iter(seconds.values())))
+    medians = {program: median(taken) for program, taken in seconds.items()}
     for program, taken in seconds.items():
         spread = f"{min(taken):.2f} - {max(taken):.2f}"
-        print(f"{name:6} {program:12} {median(taken):8.2f} s  ({spread})  {median(taken) / ours:7.2f}", flush=True)
+        ratio = medians[program] / medians["wiredoctor"]
+        print(f"{name:6} {program:12} {medians[program]:8.2f} s  ({spread})  {ratio:7.2f}", flush=True)
+    return medians
 
 
 def main() -> int:

@@ -1,0 +1,79 @@
+"""Run a command, and measure what it takes."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+ANALYZE = (sys.executable, "-m", "wiredoctor", "analyze")
+
+
+@dataclass(frozen=True)
+class Run:
+    """What one process took: seconds of wall time, seconds of CPU, peak resident memory in MB."""
+
+    wall: float
+    cpu: float
+    memory: float
+
+
+def run(*words: str, environment: dict[str, str] | None = None) -> Run:
+    """Run a command, its output thrown away; raise RuntimeError if it fails."""
+    start = time.perf_counter()
+    process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=environment)
+    assert process.stderr
+    said = process.stderr.read()
+    _, status, usage = os.wait4(process.pid, 0)
+    wall = time.perf_counter() - start
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise RuntimeError(f"{' '.join(words)} ended with {process.returncode}: {said.decode(errors='replace')}")
+    return Run(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
+
+
+def analyze(path: Path, *more: str, environment: dict[str, str] | None = None) -> Run:
+    """Run one analysis with JSON as its output, as installed: with bytecode, which pip makes."""
+    return run(*ANALYZE, str(path), "--format", "json", *more, environment=as_installed() | (environment or {}))
+
+
+@cache
+def as_installed() -> dict[str, str]:
+    """Return an environment in which Python finds the bytecode of its modules, also where it may not write any beside them."""
+    folder = tempfile.mkdtemp(prefix="wiredoctor-bytecode-")
+    atexit.register(shutil.rmtree, folder)
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    environment["PYTHONPYCACHEPREFIX"] = folder
+    return environment
+
+
+def peaks(path: Path, *more: str) -> list[float]:
+    """Return the peak resident memory (VmHWM of /proc/PID/status) in MB of each process of an analysis, the largest first."""
+    words = [*ANALYZE, str(path), "--format", "json", *more]
+    process = subprocess.Popen(words, stdout=subprocess.DEVNULL, env=as_installed())
+    seen: dict[int, float] = {}
+    while process.poll() is None:
+        for pid in _family(process.pid):
+            with contextlib.suppress(OSError, IndexError):
+                status = Path(f"/proc/{pid}/status").read_text().split("VmHWM:")
+                seen[pid] = int(status[1].split()[0]) / 1024
+        time.sleep(0.02)
+    if process.returncode:
+        raise RuntimeError(f"{' '.join(words)} ended with {process.returncode}")
+    return sorted(seen.values(), reverse=True)
+
+
+def _family(pid: int) -> list[int]:
+    children = Path(f"/proc/{pid}/task/{pid}/children")
+    try:
+        return [pid, *(int(child) for child in children.read_text().split())]
+    except OSError:
+        return []
