@@ -27,7 +27,12 @@ CAPTURES = Table(
         _c("clock_step_time", LIST64, "ns", "times of `clock_step_frame`"),
         _c("clock_step_frame_before", LIST64, "", "for each of those five, the previous packet on its interface"),
         _c("clock_step_time_before", LIST64, "ns", "times of `clock_step_frame_before`"),
-        _c("sorted", BOOL, "", "the file is far from time order and was sorted: frames have the numbers after reordercap(1)"),
+        _c(
+            "sorted",
+            BOOL,
+            "",
+            "the file is far from time order and was sorted: frames have the numbers after reordercap(1) if `clock_steps` is 0",
+        ),
         _c("shuffled", I64, "", "number of packets that were out of order in the file and were sorted by time"),
         _c("shuffled_worst", I64, "ns", "largest time difference by which they were out of order"),
         _c("shuffled_frame", LIST64, "", "first five packets that were out of order"),

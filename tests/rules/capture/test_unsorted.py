@@ -172,6 +172,18 @@ def test_what_is_not_in_order_is_said_first(tmp_path: Path) -> None:
     assert opening(analyzed(tmp_path / "right.pcap", older + newer)) == []
 
 
+def test_packets_are_not_sorted_across_a_clock_that_was_set_back(tmp_path: Path) -> None:
+    """So frames do not have the numbers of reordercap, which sorts the whole file; no sentence may say that they do."""
+    stepped = set_back(ladder_packets(f"connection 3, client 10.0.0.7:4000{STALL}"), 5, HOUR)
+    appended = [*moved(ladder_packets(STALL), -HOUR + 60 * SECOND), *moved(ladder_packets(CUT_SHORT), -9 * HOUR)]
+    both = analyzed(tmp_path / "both.pcap", stepped + appended)
+    assert sorted(notes(both), key=str) == [("unsorted", "note"), (None, "warning")]
+    texts = [*opening(both), *(f.message for f in both.findings if f.kind == "unsorted")]
+    assert [("not that of reordercap" in text, "sorted" in text) for text in texts] == [(True, True)] * 2
+    alone = analyzed(tmp_path / "appended.pcap", appended)
+    assert not any("not that of reordercap" in text for text in [*opening(alone), *(f.message for f in alone.findings)])
+
+
 def test_a_capture_of_too_many_parts_stays_in_its_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits.SORTED_LANES, "value", 2)
     parts = [moved(ladder_packets(f"connection 1, client 10.0.0.7:{4000 + n}{STALL}"), -n * HOUR) for n in range(3)]

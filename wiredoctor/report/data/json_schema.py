@@ -107,7 +107,8 @@ CAPTURE = _object(
     dropped=_or_null(_integer("packets dropped before capture, as counted in the file; null without a counter")),
     sorted={
         "type": "boolean",
-        "description": "true if the file is far from time order: it was sorted, and frames have the numbers after reordercap",
+        "description": "true if the file is far from time order: it was sorted. Frames have the numbers after reordercap, if "
+        "clock_steps is 0: packets are not sorted across a step",
     },
     clock_steps=_integer("packets that were not sorted, although the previous packet on their interface has a later timestamp"),
     damage=_or_null(_text("the part of the file that could not be read; null if all of it was read")),

@@ -11,7 +11,8 @@ Why it hurts
     Times across such a step are wrong: a wait seems shorter, or negative, and a response seems to come before its request.
     In a file that is out of order, a response may come before its request, too. wiredoctor sorts such packets by time before
     it analyzes them. Wireshark does not, and may show them as lost or retransmitted. In the report, frame numbers are those
-    of the file (out-of-order), or those that reordercap would give them (unsorted).
+    of the file (out-of-order), or those that reordercap would give them (unsorted). If a clock was also set back, packets are
+    not sorted across that place, so their numbers differ from those after reordercap.
 
 How it is proved
     A packet's timestamp is more than 1 ms earlier than that of the previous packet on the same interface, and later packets
@@ -67,8 +68,7 @@ RULE = Rule(
         "unsorted": (
             "{steps:,} packets have an earlier timestamp than a preceding packet of the file, by {worst}{at_most}: captures "
             "were appended, or the packets of one interface were written later than those of another. The packets were sorted "
-            "by time; frame and connection numbers are those after reordercap. Findings that depend on times where packets were "
-            "moved have medium confidence at most."
+            "by time{numbers}. Findings that depend on times where packets were moved have medium confidence at most."
         ),
     },
     remedy={
@@ -76,8 +76,7 @@ RULE = Rule(
         "files were joined, join them by time (mergecap without -a; reordercap repairs a file), or analyze them one by one.",
         "out-of-order": "Nothing has to be done for this report. Before Wireshark or another program reads the file, sort it: "
         "reordercap in.pcap out.pcap.",
-        "unsorted": "Nothing has to be done for this report. To find its frames in Wireshark, sort the file: reordercap "
-        "in.pcap out.pcap. Join captures by time: mergecap without -a.",
+        "unsorted": "Nothing has to be done for this report. {in_wireshark}. Join captures by time: mergecap without -a.",
     },
     display_filter="frame.number in {{{frames}}}",
     references=(
@@ -96,6 +95,8 @@ def screen() -> pl.Expr:
 
 def find(captures: pl.LazyFrame) -> pl.LazyFrame:
     """Return a row for each capture file with a clock step, and a row for each file that is out of order."""
+    stepped, plain = (pl.struct(pl.lit(text).alias(name) for name, text in texts.items()) for texts in (_STEPPED, _PLAIN))
+    captures = captures.with_columns(pl.when(pl.col("clock_steps") > 0).then(stepped).otherwise(plain).struct.unnest())
     steps = captures.rename({"clock_steps": "steps", "clock_step_worst": "worst", **_prefixed_names("clock_step")})
     shuffled = captures.rename({"shuffled": "steps", "shuffled_worst": "worst", **_prefixed_names("shuffled")})
     back = duration(pl.col("time_before") - pl.col("time"))
@@ -108,6 +109,17 @@ def find(captures: pl.LazyFrame) -> pl.LazyFrame:
         ]
     )
 
+
+_PLAIN = {
+    "numbers": "; frame and connection numbers are those after reordercap",
+    "in_wireshark": "To find its frames in Wireshark, sort the file: reordercap in.pcap out.pcap",
+}
+_STEPPED = {
+    "numbers": ", but not across the places where the clock was set back. Frame and connection numbers count packets in this "
+    "order, which is not that of reordercap",
+    "in_wireshark": "To find its packets in Wireshark, compare their times of day",
+}
+"""Texts about a sorted file without clock steps, and about one whose clock was also set back."""
 
 _KIND = pl.when("sorted").then(pl.lit("unsorted")).otherwise(pl.lit("out-of-order"))
 
@@ -141,6 +153,7 @@ def _candidates(captures: pl.LazyFrame, kind: pl.Expr, note_before: str, note: p
             c("worst").first().cast(DURATION),
             pl.when(once).then(pl.lit("once")).otherwise(pl.format("{} times", c("steps").first())).alias("times"),
             pl.when(once).then(pl.lit("")).otherwise(pl.lit(" at most")).alias("at_most"),
+            *(c(name).first() for name in _PLAIN),
             pl.concat_list(before.implode(), step.implode()).cast(EVIDENCE).alias("evidence"),
         )
         .with_columns(kind.alias("kind"))
