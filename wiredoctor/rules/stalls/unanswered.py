@@ -29,7 +29,9 @@ How it is proved
     A capture beyond a path MTU black hole, such as at the client of a download, contains none of the copies. Then sequence
     numbers show the loss: those of the sender's small packets (its ACKs, the end of the message) are ahead of all data that
     arrived. The kind is large-only with medium confidence if four conditions hold. At least two full segments are missing, or
-    one is missing for at least a second. No full segment arrived before. The receiver acknowledged none of the missing data.
+    one is missing for at least a second. No full segment arrived before; a segment above 536 bytes counts as full if the
+    handshake was not captured, or if the missing bytes are a whole number of such segments. The receiver acknowledged none of
+    the missing data.
     And one of three facts shows that no repair came. The receiver closed the connection after a second without data; a response
     before the end of its request, such as a 408, is not such data. Or packets ahead of the gap were seen for at least 3 s. Or
     both sides left the connection open for at least 3 s after such a packet, and the capture went on.
@@ -268,7 +270,19 @@ def _full_segments_lost() -> pl.Expr:
     receiver_first = c("own_close_frame").is_null() | (c("peer_close_frame") < c("own_close_frame"))
     gave_up = (receiver_first & c("peer_close_frame").is_not_null()).fill_null(value=False) | (shown >= NEVER_CAME.value)
     waited = gave_up & (c("rest") >= SPAN.value)
-    return _missing() & full & many & (waited | _still_missing()) & ~c("peer_unseen")
+    return _missing() & full & many & _may_be_larger() & (waited | _still_missing()) & ~c("peer_unseen")
+
+
+def _may_be_larger() -> pl.Expr:
+    """Return whether the missing segments may be larger than all that arrived.
+
+    If large segments arrive, two facts deny this. The missing bytes are a whole number of segments of that size: then this is
+    the sender's full size, below the MSS. Or the SYNs were not captured, so the MSS is only a guess.
+    """
+    c = pl.col
+    arrived = c("largest_acknowledged")
+    whole = (c("length") % pl.max_horizontal(arrived, pl.lit(1))) == 0
+    return (arrived <= PATH_MTU.value) | (c("handshake") & ~whole)
 
 
 def _still_missing() -> pl.Expr:
