@@ -31,6 +31,10 @@ def with_texts(rows: pl.DataFrame) -> pl.DataFrame:
 def _texts() -> list[pl.Expr]:
     c = pl.col
     nothing = pl.lit("")
+    never_came = pl.format(
+        "The sequence numbers of the {} show that it sent {} that never arrived, and the {} acknowledged none of them.",
+        *("sender", _amount_text(), "receiver"),
+    )
     span = duration(c("last_time") - c("first_time"))
     sent = pl.format("The {} sent {} {} times within {}", "sender", "what", "copies", span)
     covered = pl.format(
@@ -49,7 +53,7 @@ def _texts() -> list[pl.Expr]:
     )
     return [
         pl.when("missing")
-        .then(_missing_data_text())
+        .then(never_came)
         .when("acknowledged_before")
         .then(covered)
         .otherwise(pl.format("{}; none of the copies was acknowledged.", sent))
@@ -62,14 +66,6 @@ def _texts() -> list[pl.Expr]:
         c("icmp_mtu").alias("mtu"),
         c("icmp_router").alias("router"),
     ]
-
-
-def _missing_data_text() -> pl.Expr:
-    """Return the text with the amount of missing data, and the fact that shows that it was sent."""
-    return pl.format(
-        "The sequence numbers of the {} show that it sent {} that never arrived, and the {} acknowledged none of them.",
-        *("sender", _amount_text(), "receiver"),
-    )
 
 
 def _smaller_segments_text() -> pl.Expr:

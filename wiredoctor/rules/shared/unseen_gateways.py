@@ -56,25 +56,24 @@ def _servers_of_other_hosts(some: pl.LazyFrame, connections: pl.LazyFrame) -> pl
     key = ["server", c("response_status").cast(pl.Int64).alias("code")]
     asking = connections.join(some.select("connection"), on="connection", how="semi").select("client_host").unique()
     others = connections.join(asking, on="client_host", how="anti")
-    vain = others.filter(c("syn_time").is_not_null(), c("first_answer_time").is_null()).head(MAX_LOOSE)
     waits = some.drop_nulls("request_end").sort("request_end")
-    during = (
-        vain.select(c("server").alias("failed"), "syn_time")
-        .sort("syn_time")
-        .join_asof(waits, left_on="syn_time", right_on="request_end", check_sortedness=False)
-        .filter(c("syn_time") <= c("response_start"))
-        .group_by(key)
-        .agg(c("failed").unique())
+
+    def servers(found: pl.LazyFrame, name: str, start: str, end: str) -> pl.LazyFrame:
+        return (
+            found.select(c("server").alias(name), c(start).alias("start"), c(end).alias("end"))
+            .head(MAX_LOOSE)
+            .sort("end")
+            .join_asof(waits, left_on="end", right_on="request_end", check_sortedness=False)
+            .filter(c("start") <= c("response_start"))
+            .group_by(key)
+            .agg(c(name).unique())
+        )
+
+    failed = servers(
+        others.filter(c("syn_time").is_not_null(), c("first_answer_time").is_null()), "failed", "syn_time", "syn_time"
     )
-    tls = others.filter(c("protocol") == "tls").select(c("server").alias("encrypted"), "start", "end").head(MAX_LOOSE)
-    encrypted = (
-        tls.sort("end")
-        .join_asof(waits, left_on="end", right_on="request_end", check_sortedness=False)
-        .filter(c("start") <= c("response_start"))
-        .group_by(key)
-        .agg(c("encrypted").unique())
-    )
-    return encrypted.join(during, on=["server", "code"], how="full", coalesce=True)
+    encrypted = servers(others.filter(c("protocol") == "tls"), "encrypted", "start", "end")
+    return encrypted.join(failed, on=["server", "code"], how="full", coalesce=True)
 
 
 def _servers_of_other_hosts_text(row: Mapping[str, Any]) -> str:
