@@ -48,8 +48,7 @@ def read_body(reader: Reader, found: Range) -> None:
 
 def end_length(reader: Reader, found: Range, message: Message) -> None:
     """Continue after the last byte of a chunk, or of a body with Content-Length."""
-    goes_on_in_gap = found.at == GAP or found.at == CUT
-    goes_on_in_gap = goes_on_in_gap and found.end > reader.until
+    goes_on_in_gap = (found.at == GAP or found.at == CUT) and found.end > reader.until
     if message.framing != CHUNKED:
         reader.finish(COMPLETE)
     elif not goes_on_in_gap:

@@ -1,8 +1,9 @@
 """Read HTTP/1.x in one direction: turn ranges of the stream into messages (RFC 9112).
 
-Header sections are parsed, bodies are skipped, and the lines between chunks are read. `begin_message` creates a message from its
-header section, whose framing determines where the body ends (`frame_body`). `finish` ends the message, complete or not. After a
-gap in a header section or in chunk framing, `seek` checks whether a packet begins with a header section.
+`begin_message` creates a message from its header section, whose framing determines where the body ends (`frame_body`). `finish`
+ends the message, complete or not. After a gap in a header section or in chunk framing, `seek` checks whether a packet begins with
+a header section. incomplete_heads.py reads header sections that are split over packets, bodies.py skips bodies, and chunks.py
+reads the lines between chunks.
 """
 
 from __future__ import annotations
@@ -188,17 +189,16 @@ class Reader(Stream):
         if end >= 0:
             self.parse_head(found, data[:end], begin)
             return
-        is_plausible = self.may_begin_head(data)
-        if not is_plausible:
+        if not self.may_begin_head(data):
             faults.check_excess(self, data, found.frame, found.time, begin, found.ack)
-        if len(data) >= limits.HEAD.value or not is_plausible:
-            if is_plausible:
-                self.talk().http.met.add(limits.HEAD)
-            self.reject_head(found, data, found.end)
+        elif len(data) < limits.HEAD.value:
+            partial = self.partial = Partial(found, begin)
+            incomplete_heads.keep(self, partial, data)
+            self.pos = found.end
             return
-        partial = self.partial = Partial(found, begin)
-        incomplete_heads.keep(self, partial, data)
-        self.pos = found.end
+        else:
+            self.talk().http.met.add(limits.HEAD)
+        self.reject_head(found, data, found.end)
 
     def may_begin_head(self, data: bytes) -> bool:
         """Return whether bytes can begin a head in this direction.

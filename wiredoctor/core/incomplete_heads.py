@@ -32,16 +32,15 @@ def continue_head(reader: Reader, partial: Partial, found: Range) -> None:
     start = partial.start
     if not partial.has_line:
         start = partial.join() + data if b"\n" in data else start + data
-    is_plausible = partial.has_line or reader.may_begin_head(start)
-    if not is_plausible:
+    if not (partial.has_line or reader.may_begin_head(start)):
         faults.check_excess(reader, start, partial.frame, partial.time, partial.offset, partial.ack)
-    if partial.size + len(data) >= limits.HEAD.value or not is_plausible:
-        if is_plausible:
-            reader.talk().http.met.add(limits.HEAD)
-        reader.reject_head(found, start, partial.offset + partial.size + len(data))
+    elif partial.size + len(data) < limits.HEAD.value:
+        keep(reader, partial, data)
+        reader.pos = found.end
         return
-    keep(reader, partial, data)
-    reader.pos = found.end
+    else:
+        reader.talk().http.met.add(limits.HEAD)
+    reader.reject_head(found, start, partial.offset + partial.size + len(data))
 
 
 def keep(reader: Reader, partial: Partial, data: bytes) -> None:

@@ -424,10 +424,9 @@ def write(rows: Rows, talk: HttpConnection, message: Message, direction: i64, le
     rows.put(transfer.path)
     write_sizes(rows, transfer)
     write_scaling(rows, own.syn, peer.syn)
-    rows.put(NEVER if own.syn is None else own.syn.frame)
-    rows.put(NEVER if own.syn is None else own.syn.time)
-    rows.put(NEVER if peer.syn is None else peer.syn.frame)
-    rows.put(NEVER if peer.syn is None else peer.syn.time)
+    for syn in (own.syn, peer.syn):
+        rows.put(NEVER if syn is None else syn.frame)
+        rows.put(NEVER if syn is None else syn.time)
 
 
 def write_sizes(rows: Rows, transfer: Transfer) -> None:
@@ -447,5 +446,5 @@ def write_sizes(rows: Rows, transfer: Transfer) -> None:
 
 def write_scaling(rows: Rows, own: Syn | None, peer: Syn | None) -> None:
     """Write whether the sender's and the receiver's SYN offered window scaling (RFC 7323): 1 or 0 each, -1 if unknown."""
-    rows.put(i64(-1) if own is None or own.window_shift == NOT_CAPTURED else i64(1) if own.window_shift >= 0 else i64(0))
-    rows.put(i64(-1) if peer is None or peer.window_shift == NOT_CAPTURED else i64(1) if peer.window_shift >= 0 else i64(0))
+    for syn in (own, peer):
+        rows.put(i64(-1) if syn is None or syn.window_shift == NOT_CAPTURED else i64(1) if syn.window_shift >= 0 else i64(0))
