@@ -6,6 +6,7 @@ import ast
 import re
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from importlib import import_module
 from multiprocessing import get_context
 from pathlib import Path
 from threading import Barrier
@@ -71,6 +72,13 @@ def test_every_threshold_takes_its_own_default() -> None:
             assert threshold.parse(threshold.text) == threshold.text, f"{rule.name}: {name}"
             assert set_thresholds(catalogue(), {rule.name: {name: threshold.text}}) == {threshold.key: threshold.text}
             assert threshold.key == (rule.name, name.lower().replace("_", "-")) or rule.name not in (threshold.key or ())
+
+
+@pytest.mark.parametrize("path", sorted((RULES / "shared").glob("*.py")), ids=lambda path: path.stem)
+def test_every_shared_threshold_belongs_to_a_rule(path: Path) -> None:
+    catalogue()
+    module = import_module(f"wiredoctor.rules.shared.{path.stem}")
+    assert [name for name, one in vars(module).items() if isinstance(one, Threshold) and one.key is None] == []
 
 
 def test_a_reason_is_not_written_twice() -> None:

@@ -59,7 +59,7 @@ from __future__ import annotations
 import polars as pl
 
 from wiredoctor.findings import Reference, Rule
-from wiredoctor.rules.shared import race_explanations
+from wiredoctor.rules.shared import lost_requests, race_explanations
 from wiredoctor.rules.shared.connection_close import (
     DECIDED,
     POOLS,
@@ -127,7 +127,7 @@ RULE = Rule(
     absence=True,
     ends=True,
 )
-SHARED_THRESHOLDS = (race_explanations,)
+SHARED_THRESHOLDS = (race_explanations, lost_requests)
 
 
 def screen() -> pl.Expr:

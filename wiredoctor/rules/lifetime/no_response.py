@@ -53,6 +53,7 @@ from typing import Any
 import polars as pl
 
 from wiredoctor.findings import Advice, Reference, Rule, Threshold
+from wiredoctor.rules.shared import lost_requests
 from wiredoctor.rules.shared.abort_reasons import decide
 from wiredoctor.rules.shared.connection_close import BROKEN_BEFORE
 from wiredoctor.rules.shared.evidence import close_confidence, close_origin, evidence, fin_or_rst
@@ -174,6 +175,7 @@ PAUSE = Threshold(
     "1 s",
     "pauses in a body that is still being sent are shorter; after a longer one, the client or the path has stopped",
 )
+SHARED_THRESHOLDS = (lost_requests,)
 
 _KINDS = {
     **{ON_ARRIVAL: "on-arrival", IN_PART: "mid-request", NOT_READ: "unread", IMMEDIATE: "at-once", AFTER_A_WHILE: "later"},
