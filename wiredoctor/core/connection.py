@@ -65,6 +65,8 @@ class Previous:
         self.ack: i64 = NEVER
         self.ack_delay: i64 = NEVER
         self.ack_bytes: i64 = 0
+        self.ack_stamp: i64 = NEVER
+        """The TSval of the newest pure ACK; NEVER unless it was delayed, and the peer echoes it from then on (RFC 7323)."""
         self.advance_time: i64 = NEVER
         """The time at which a pure ACK of this side last advanced the acknowledgment number."""
         self.ack_gap: i64 = NEVER

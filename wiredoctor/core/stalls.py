@@ -11,7 +11,7 @@ from typing import Final
 
 from mypy_extensions import i64
 
-from wiredoctor.core import pace, recoveries, sizes
+from wiredoctor.core import clocks, pace, recoveries, sizes
 from wiredoctor.core.acks import whole_round_trip
 from wiredoctor.core.connection import Connection, Previous, Side, waits_of
 from wiredoctor.core.connection_rows import hash_endpoint, is_server_second, sender_role
@@ -147,7 +147,7 @@ class Stalls:
             return CORKED
         if ack.ack_delay <= self.cutoffs.max_quick_ack and self.shows_lateness(data, packet, segment, events, small_start):
             return PROMPT
-        if self.cutoffs.min_ack_delay <= ack.ack_delay <= self.cutoffs.max_ack_delay:
+        if self.cutoffs.min_ack_delay <= ack.ack_delay <= self.cutoffs.max_ack_delay and not was_sent_before(ack, packet):
             return WAITED
         return 0
 
@@ -479,6 +479,14 @@ class Stalls:
         put.put(run.frame)
         put.put(run.time)
         put.put(run.flushes)
+
+
+def was_sent_before(ack: Previous, packet: Packet) -> bool:
+    """Return whether the timestamp that a segment echoes shows that its sender had not received a delayed ACK by then."""
+    if ack.ack_stamp == NEVER:
+        return False
+    echo = clocks.echo_of(packet)
+    return echo != NEVER and clocks.ticks(ack.ack_stamp, echo) < 0
 
 
 def may_be_paced(data: Previous, segment: Segment) -> bool:

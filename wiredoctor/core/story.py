@@ -259,7 +259,7 @@ class Story:
             self.remember_data(own, packet)
             flight.remember_sent(own, packet, segment, self.new_flights)
         elif segment.pure_ack and segment.acked_bytes > 0 and not segment.widens_window:
-            self.remember_ack(own, packet)
+            self.remember_ack(own, peer, packet)
             self.stalls.watch_ack(peer, packet, segment)
 
     def remember_data(self, own: Side, packet: Packet) -> None:
@@ -288,7 +288,7 @@ class Story:
         if segment.acked_bytes > 0:
             data.advance_time = packet.time
 
-    def remember_ack(self, own: Side, packet: Packet) -> None:
+    def remember_ack(self, own: Side, peer: Side, packet: Packet) -> None:
         """Store the facts about a pure ACK, because a segment of the peer may have waited for it."""
         segment = self.segment
         ack = own.previous
@@ -302,3 +302,6 @@ class Story:
         ack.advance_time = packet.time
         ack.ack_delay = segment.ack_delay
         ack.ack_bytes = segment.acked_bytes
+        # a host echoes the timestamp of a packet if it has acknowledged everything before it (RFC 7323 section 4.3)
+        is_echoed = segment.ack_delay >= self.cutoffs.min_ack_delay and segment.offset <= peer.acknowledged
+        ack.ack_stamp = clocks.stamp_of(packet) if is_echoed else i64(NEVER)

@@ -22,7 +22,8 @@ How it is proved
     had not finished its message, and its next segment, small and new, leaves as soon as the ACK arrives. A kernel does that;
     applications are rarely that punctual. Between the first write and the ACK the receiver sent no data, nothing was
     retransmitted, and the window had room for the held-back segment. A sender that sent small segments without waiting has
-    turned Nagle's algorithm off and is never reported. Nor is a sender that pauses for as long when the ACK comes at once.
+    turned Nagle's algorithm off and is never reported. Nor is a sender that pauses for as long when the ACK comes at once,
+    or one whose next segment echoes a timestamp older than that of the ACK: it was sent before the ACK arrived (RFC 7323).
     If the handshake was not captured, the round trip is only estimated: one such segment proves nothing, but two similar
     ones do.
 
