@@ -68,7 +68,8 @@ class _Endpoint:
     `late`: segments that did not wait for a delayed ACK, each with its exchange, its frame and its lateness. The lateness is the
     time (ns) from the previous data to the segment, minus round trips. The keys are the kinds of the previous data ("head",
     "small" or "full").
-    `first`: the first stall, if it came between head and body. It is kept until a second one shows that it was not a coincidence.
+    `at_once`: a segment followed its ACK so soon that the ACK surely released it.
+    `first`: the first stalls between head and body. They are kept until another one shows that they were no coincidence.
     `stalls`, `opportunities`: how many stalls there were, and how many segments could have been one.
     """
 
@@ -79,7 +80,7 @@ class _Endpoint:
     stalls: int = 0
     opportunities: int = 0
     probes: int = 0
-    first: Verdict | None = None
+    first: list[Verdict] = field(default_factory=list[Verdict])
 
 
 @dataclass(frozen=True)
@@ -139,17 +140,17 @@ class Stalls:
     def _with_first(self, row: Row, verdict: Verdict, candidates: pl.DataFrame) -> Iterator[Verdict]:
         """Yield `verdict`, or keep it until the next stall at this endpoint.
 
-        The first stall between head and body is kept, because the program may just have been busy before it wrote the body.
+        The first stall between head and body is kept, because the program may just have been busy before it wrote the body. So is
+        the second if no segment followed its ACK at once.
         """
         endpoint = self._endpoints[(row.endpoint, row.role)]
         is_after_head = row.http and row.part == "head" and row.sent_bytes < row.mss and row.room
-        if is_after_head and endpoint.stalls == 1 and self._cause == "whole":
+        if is_after_head and endpoint.stalls <= (1 if endpoint.at_once else FEW) and self._cause == "whole":
             values = candidates.row(verdict.row or 0, named=True) | {"answer_frame": None, "answer_time": None}
-            endpoint.first = verdict._replace(row=None, values=values)
+            endpoint.first.append(verdict._replace(row=None, values=values))
             return
-        if endpoint.first is not None:
-            yield endpoint.first
-            endpoint.first = None
+        yield from endpoint.first
+        endpoint.first.clear()
         yield verdict
 
     def _judge_probe(self, row: Row, values: dict[str, Any], answer: dict[str, Any]) -> Iterator[Verdict]:

@@ -27,7 +27,8 @@ How it is proved
 What it is not
     Slow start waits for one round trip after a burst, not for a timer. A busy server sends its next segment some time
     after the ACK, not as it arrives. A program that is busy between head and body may happen to write the body just as
-    the ACK arrives, so one stall between head and body is reported only if the endpoint has another. With pipelined
+    the ACK arrives, so one stall between head and body is reported only if the endpoint has another, and two of them only
+    if the body followed the ACK within 0.6 ms (or a tenth of the round trip) in one. With pipelined
     requests, a response may begin late because the server computes it, so the ACK of the previous response does not
     count. If the delayed ACK announces a window without room for a full segment, the next segment waits for the window
     update, not for that ACK. If the window had no room, an ACK that opens it may have waited for the receiving
