@@ -28,6 +28,8 @@ expired.
 """
 STRAGGLERS = 500 * MILLISECOND
 """The maximum time in ns between the end of a process and the closes by other processes of the server."""
+DRAIN = 10 * SECOND
+"""The maximum time in ns for which a process that has begun to end may answer the requests that it has."""
 AGAIN = SECOND
 """The maximum time in ns between ends of processes that are merged into one."""
 CLOSER = 4
@@ -166,7 +168,16 @@ def stops_of(
             stops.append(_stop(form, moment, syns))
         elif any(end.waited is not None and end.waited >= SECOND for end in moment):
             late |= {end.connection for end in moment}
-    whole = [_with_stragglers(stop, counting, inside, limit) for stop in stops]
+    whole: list[Stop] = []
+    for stop in stops:
+        last = _refused_until(stop, syns)
+        others = [end for end in ends if end.sort != "open" and not stop.start <= end.time <= last]
+        if soon and not closes_soon(others):
+            # only the process that ended closed right after its responses, so these closes are no habit of the server
+            others = [end for end in others if end.connection not in inside]
+            whole.append(_with_stragglers(stop, ends, last, inside, learn(others, answered, until)))
+        else:
+            whole.append(_with_stragglers(stop, counting, last, inside, limit))
     return Stops(tuple(_merge_stops(whole)), frozenset(late))
 
 
@@ -315,9 +326,21 @@ def _answered(syn: Syn) -> int:
     return syn.answered
 
 
-def _with_stragglers(stop: Stop, ends: Iterable[End], inside: set[int], limit: Limit | None) -> Stop:
+def _refused_until(stop: Stop, syns: Sequence[Syn]) -> int:
+    """Return the time (ns) until which the process answered its last requests, as the refused SYNs show: it accepted no new
+    connections, and nothing took over. Without such SYNs, this is the time of the last close.
+    """
+    until = stop.end
+    for syn in syns[bisect_left(syns, stop.start, key=_answered) :]:
+        if not syn.refused or syn.answered > stop.end + DRAIN:
+            break
+        until = max(until, syn.answered)
+    return until
+
+
+def _with_stragglers(stop: Stop, ends: Iterable[End], last: int, inside: set[int], limit: Limit | None) -> Stop:
     """Return the end of a process, extended by closes of idle connections that other processes of the server made shortly before
-    or after.
+    or after. `last` (ns): the time until which the process answered its last requests, and closed their connections.
     """
     some = [
         end
@@ -325,7 +348,7 @@ def _with_stragglers(stop: Stop, ends: Iterable[End], inside: set[int], limit: L
         if end.teaches
         and end.rest is not None
         and end.connection not in inside
-        and stop.start - STRAGGLERS <= end.time <= stop.end + STRAGGLERS
+        and stop.start - STRAGGLERS <= end.time <= last + STRAGGLERS
         and not (limit is not None and limit.has(end.rest))
         and not (end.said is not None and end.rest >= end.said * SECOND - AT_ONCE)
     ]
