@@ -23,8 +23,9 @@ def clients(*asked: dict[str, Any], hosts: tuple[str, ...] = (), gateways: tuple
     exchanges = pl.DataFrame(
         [[row[name] for name in ASKED] for row in rows], EXCHANGES.empty().select(ASKED).schema, orient="row"
     )
-    places = [(number, hosts[number] if hosts else "10.0.0.1", "10.0.0.2:80", 0, 1, 80, "client") for number in range(len(asked))]
-    names = ("connection", "client_host", "server", "start", "syns", "client_bytes", "closed_by")
+    opened = ("10.0.0.2:80", 0, 1, 80, "client", True)
+    places = [(number, hosts[number] if hosts else "10.0.0.1", *opened) for number in range(len(asked))]
+    names = ("connection", "client_host", "server", "start", "syns", "client_bytes", "closed_by", "connected")
     connections = pl.DataFrame(places, CONNECTIONS.empty().select(names).schema, orient="row")
     candidates = pl.DataFrame({"connection": [0], "ended_at": [20 * SECOND], "waited": [2 * SECOND]})
     return known_clients(CLOSES.empty().lazy(), exchanges.lazy(), connections.lazy(), [candidates], gateways)

@@ -23,9 +23,9 @@ How it is proved
 
     stopped: within 50 ms the same host closed three or more connections on which it had waited for different times. Two
     connections to one server are enough if no wait matches a common timeout and the same client requested nothing more from
-    that server. Connections that the client opened and closed unused do not count as requests. If the client did request
-    more, three connections to one server are enough on two conditions: no wait matches a common timeout, and for each of these
-    responses the client had earlier waited at least as long for a similar one.
+    that server. Connections on which the client sent nothing do not count as requests. If the client did request more, three
+    connections to one server are enough on two conditions: no wait matches a common timeout, and for each of these responses
+    the client had earlier waited at least as long for a similar one.
 
     unread: the close acknowledges the head of the response and came as soon as the client could have received the head. Or
     the FIN came with the end of the request, and the client had never waited for such a response before.

@@ -182,8 +182,8 @@ class Clients:
         """Return whether the client of a connection contacted the same server again between `since` and `until` (ns).
 
         A new connection and a request both count. If the User-Agent on another connection from the same host is unknown, that
-        connection counts as the client's. A connection that the client closed without having sent anything does not count: when a
-        browser is closed, it first opens connections for the requests in its queue.
+        connection counts as the client's. An accepted connection on which the client sent nothing does not count: when a browser
+        is closed, it first opens connections for the requests in its queue.
         """
         sent = self._sent.get((self._who.get(connection, ""), self._server.get(connection, "")), [])
         some = sent[bisect_left(sent, (since,)) : bisect_right(sent, (until + 1,))]
@@ -294,7 +294,7 @@ def known_clients(
     """
     c = pl.col
     wanted = pl.concat([rows.select("connection", "ended_at", "waited") for rows in candidates])
-    is_unused = ((c("client_bytes") == 0) & (c("closed_by") == "client")).fill_null(value=False)
+    is_unused = (c("client_bytes") == 0) & (c("connected") | (c("closed_by") == "client").fill_null(value=False))
     places = connections.select("connection", _one_host().alias("host"), "server", "start", "syns", is_unused.alias("is_unused"))
     hosts = places.filter(c("connection").is_in(wanted["connection"].unique().implode())).select(c("host").unique())
     opened = places.join(hosts, on="host", how="semi").collect()
