@@ -30,6 +30,7 @@ from typing import Any
 
 from command_programs import COMMANDS
 from daemon_programs import DAEMONS
+from document_programs import DOCUMENTS
 from file_programs import FILE_SERVERS, LATER_PROXIES, LOAD_TESTS, PROXIES
 from impairments import Conditions
 from library_programs import CALLS, LIBRARIES, SLOW
@@ -61,6 +62,7 @@ PROGRAMS: dict[str, Program] = {
             *PARTS,
             *COMMANDS,
             *DAEMONS,
+            *DOCUMENTS,
         ),
     )
 }
