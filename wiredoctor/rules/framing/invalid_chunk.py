@@ -16,8 +16,9 @@ How it is proved
 
 What it is not
     Chunk extensions, trailer fields, leading zeros, uppercase digits and spaces after the size are all allowed or harmless.
-    A body that ends before its last chunk is truncated-response. Bytes that are missing from the capture, or cut off in it,
-    do not count.
+    A body that ends before its last chunk is truncated-response. But if the server then writes another response (a 500,
+    after its program had failed), the head of that response is the invalid chunk. Bytes that are missing from the capture,
+    or cut off in it, do not count.
 
 What to do
     Leave the chunks to the server, the framework or the HTTP library.
@@ -32,6 +33,7 @@ import polars as pl
 
 from wiredoctor.findings import Advice, Reference, Rule
 from wiredoctor.rules.shared.framing_faults import SMUGGLING, candidates_of_fault, message_label, quoted_excerpt
+from wiredoctor.tables import SERVER
 
 RULE = Rule(
     symptom="*ERR_INVALID_CHUNKED_ENCODING*, *invalid chunk size*",
@@ -54,6 +56,13 @@ RULE = Rule(
     ),
     advice=(
         Advice("client", "", SMUGGLING),
+        Advice(
+            "server",
+            "",
+            "Here another response begins in the middle of the body: the program failed after the head had been sent. Find its "
+            "exception in the server's log, and let the server close the connection then, without a second response.",
+            "begins_response",
+        ),
         Advice("server", "IIS|Microsoft", "IIS: a module or ISAPI extension that sets the field must write the chunks, too."),
         Advice("server", "Python/", "Python's http.server writes no chunks: a handler that sets the field must write them."),
     ),
@@ -64,6 +73,6 @@ RULE = Rule(
 def find(faults: pl.LazyFrame) -> pl.LazyFrame:
     """Return a row for each message with an invalid chunk."""
     head = pl.format("the {}: Transfer-Encoding chunked", message_label())
-    return candidates_of_fault(
-        faults, "invalid-chunk", head, pl.format("neither a chunk size nor the end of a chunk: {}", quoted_excerpt())
-    )
+    proof = pl.format("neither a chunk size nor the end of a chunk: {}", quoted_excerpt())
+    begins_response = ((pl.col("role") == SERVER) & pl.col("excerpt").str.starts_with("HTTP/")).alias("begins_response")
+    return candidates_of_fault(faults, "invalid-chunk", head, proof, begins_response)
