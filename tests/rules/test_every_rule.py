@@ -10,6 +10,7 @@ import pytest
 from wiredoctor.findings import CANDIDATE_COLUMNS, Severity
 from wiredoctor.rule_engine import RuleModule, catalogue
 from wiredoctor.rule_engine.catalogue import HEADINGS
+from wiredoctor.rule_engine.plugins import SCOPES
 from wiredoctor.rule_engine.render import GIVEN_NAMES, names_in
 from wiredoctor.rules.shared.idle_times import nothing_known
 from wiredoctor.rules.shared.same_client import nobody
@@ -78,6 +79,6 @@ def test_rules_over_packets_neither_sort_nor_open_windows(module: RuleModule) ->
 @pytest.mark.parametrize("module", RULES, ids=by_name)
 def test_what_explains_is_scoped(module: RuleModule) -> None:
     assert {scope for _, scope in module.rule.explained_by} <= {"time", "exchange", "previous", "connection", "endpoint", "front"}
-    assert {scope for _, scope in module.rule.caused_by} <= {"exchange", "connection", "endpoint", "tries", "until"}
+    assert {scope for _, scope in module.rule.caused_by} <= {*SCOPES}
     assert module.name not in {name for name, scope in (*module.rule.explained_by, *module.rule.caused_by) if scope != "front"}
     assert not set(module.rule.explained_by) & set(module.rule.caused_by)

@@ -123,8 +123,9 @@ class Rule(NamedTuple):
     gateway's client for which this one was made; if both candidates are of one rule, the other one must have ended first).
     unexplained: the kinds to which explained_by does not apply.
     caused_by: like explained_by, but both are reported, and the cause comes first. "rule/" means candidates of the rule without a
-    kind. Instead of "time" and "front" there are "tries" (what a gateway did at its back for this exchange, in order) and "until"
-    (the same exchange, whose client did not read until the server closed).
+    kind. Instead of "time" and "front" there are "tries" (what a gateway did at its back for this exchange, in order), "until"
+    (the same exchange, whose client did not read until the server closed) and "wait" (the same exchange, of whose wait the cause
+    took most).
     summary: the rule has one finding per endpoint or capture, reported at the end. Otherwise its findings are events, each of
     which is final once its evidence was read.
     timeless: packet order and sequence numbers alone prove the finding, so it holds even if the capture's clock was set back. A

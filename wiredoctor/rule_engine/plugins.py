@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 ENTRY_POINTS = "wiredoctor.rules"
 """The group of entry points by which other packages add rules; each names a module <...>.<family>.<name>."""
 
-SCOPES = ("exchange", "connection", "endpoint", "tries", "until")
+SCOPES = ("exchange", "connection", "endpoint", "tries", "until", "wait")
 """The scopes of Rule.caused_by: what a candidate and its cause must have in common if both are reported."""
 
 EXPLAINING = ("exchange", "previous", "connection", "endpoint", "time", "front")

@@ -216,6 +216,9 @@ def _causes(parts: list[pl.DataFrame], modules: Mapping[str, RuleModule], behind
                 if scope == "until":
                     pairs |= _until(mine, causes)
                     continue
+                if scope == "wait":
+                    pairs |= _waits(mine, causes)
+                    continue
                 if scope == "tries":
                     tried |= behind.causes(mine, causes)
                     continue
@@ -236,6 +239,17 @@ def _until(mine: pl.DataFrame, cause: pl.DataFrame) -> set[tuple[int, int]]:
     stalls = cause.filter(c("direction") == c("client_direction")).select(*key, "frame", cause="id", begun="start", over="end")
     found = mine.select(*key, "id", "end").join(stalls, on=key).filter(until_close("begun", "over"))
     return {*found.sort("frame").unique("id", keep="last").select("id", "cause").iter_rows()}
+
+
+def _waits(mine: pl.DataFrame, cause: pl.DataFrame) -> set[tuple[int, int]]:
+    """Return (candidate id, id of its cause) for waits of which the cause took most.
+
+    After the cause had ended, the wait went on for at most as long as the cause had lasted.
+    """
+    c, key = pl.col, _KEYS["exchange"]
+    causes = cause.select(*key, "frame", cause="id", begun="start", over="end")
+    found = mine.select(*key, "id", "end").join(causes, on=key).filter(c("end") - c("over") <= c("over") - c("begun"))
+    return {*found.sort("frame").unique("id", keep="first").select("id", "cause").iter_rows()}
 
 
 def _causes_among(

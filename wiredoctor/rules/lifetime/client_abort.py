@@ -62,6 +62,7 @@ What it is not
 
 What to do
     timeout, gave-up: find out why the server needs longer than the client waited, and only then raise the client's timeout.
+    If part of the response came: check whether Content-Length announces more than the program writes.
     unread: a health check that does not read the body can use HEAD or request a smaller page. stopped: if the responses
     matter, let the program wait for them before it ends. superseded: let the client wait for a pause in typing, or send a
     second copy later. left, seek, stream: nothing has to change.
@@ -142,7 +143,8 @@ RULE = Rule(
         "left": _CLOSED + "{left_means}",
         "seek": _CLOSED + " It requested {instead} instead.",
         "stream": _CLOSED
-        + " The response has no length and came piece by piece: a client can end it only by closing the connection.",
+        + " The response has no length and came piece by piece: a client can end it only by closing the connection."
+        "{timeout_means}",
         "timeout": _CLOSED + "{timeout_means}{unknown_there}",
         "gave-up": _CLOSED + "{unknown_there}",
     },
@@ -152,9 +154,10 @@ RULE = Rule(
         "superseded": _NOTHING + "{superseded_remedy}",
         "left": _NOTHING + _NOTICE,
         "seek": _NOTHING,
-        "stream": _NOTHING,
-        "timeout": "{look_there}" + _PATIENCE + "{timeout_where}",
-        "gave-up": "{look_there}" + _PATIENCE,
+        "stream": "Nothing has to change if the client had all that it wanted. If the response would have ended by itself, a "
+        "limit on the complete transfer was too short for it (curl: --max-time).",
+        "timeout": "{look_there}{look_for_end}" + _PATIENCE + "{timeout_where}",
+        "gave-up": "{look_there}{look_for_end}" + _PATIENCE,
     },
     display_filter="{filter}frame.number in {{{frames}}}",
     references=(
@@ -171,7 +174,7 @@ RULE = Rule(
         *((name, "exchange") for name in FRAMING_ERRORS),
         *BROKEN_BEFORE,
     ),
-    caused_by=(("slow-response", "exchange"), ("retransmission-stall", "exchange"), ("zero-window-stall/", "exchange")),
+    caused_by=(("slow-response", "wait"), ("retransmission-stall", "exchange"), ("zero-window-stall/", "exchange")),
     advice=tuple(one._replace(where="impatient") for one in _TIMEOUTS),
     absence=True,
     ends=True,
@@ -230,6 +233,7 @@ def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
             *_timeout_texts(),
             pl.when(_unknown_to_server()).then(pl.lit(_UNKNOWN_THERE)).otherwise(pl.lit("")).alias("unknown_there"),
             pl.when(_unknown_to_server()).then(pl.lit(_LOOK_THERE)).otherwise(pl.lit("")).alias("look_there"),
+            _look_for_end().alias("look_for_end"),
             evidence(
                 ("request_frame", "request_start", "the request"),
                 ("response_frame", "response_start", pl.format("the response begins: {}", "response_status")),
@@ -383,6 +387,12 @@ _LOOK_THERE = (
     "Capture at the server: a device on the path may have reset the connection there only, or the server's host was restarted. "
 )
 
+_TOO_LONG = (
+    "Check whether the server's program had written all that it has: if Content-Length announces more than that, and the "
+    "connection stays open, the client waits for bytes that never come. "
+)
+_UNFINISHED = "Check whether the server's program ends its response: until the last chunk (size 0) comes, the client waits. "
+
 
 def _received_nothing() -> pl.Expr:
     """Return whether the client had received no part of the response when it closed."""
@@ -391,12 +401,15 @@ def _received_nothing() -> pl.Expr:
 
 def _received_text() -> pl.Expr:
     """Return the text that describes the part of the response that the client had received when it closed."""
-    quiet = pl.col("client_close_time") - pl.col("response_end")
+    announced = pl.coalesce(pl.when(_sized()).then(pl.format(" of {}", "response_body_due")), pl.lit(""))
     part = pl.format(
-        "the client had received only part of the {} (the capture has {} bytes of the body){}",
+        "the client had received only part of the {} (the capture has {}{} bytes of the body){}",
         "response_status",
         "response_body_bytes",
-        pl.when(quiet >= QUIET.value).then(pl.format(", and nothing had come for {}", duration(quiet))).otherwise(pl.lit("")),
+        announced,
+        pl.when(_quiet() >= QUIET.value)
+        .then(pl.format(", and nothing had come for {}", duration(_quiet())))
+        .otherwise(pl.lit("")),
     )
     return (
         pl.when(_received_nothing())
@@ -404,6 +417,27 @@ def _received_text() -> pl.Expr:
         .when(whole_response())
         .then(pl.format("the client had not acknowledged the complete {}, and never did", "response_status"))
         .otherwise(part)
+    )
+
+
+def _quiet() -> pl.Expr:
+    """Return the time (ns) without a byte of the response before the client's close."""
+    return pl.col("client_close_time") - pl.col("response_end")
+
+
+def _sized() -> pl.Expr:
+    return pl.col("response_framing") == "content-length"
+
+
+def _look_for_end() -> pl.Expr:
+    """Return the advice for a response that stopped: its program may have written all that it wanted to write."""
+    stopped = (begun() & ~_received_nothing() & ~whole_response() & (_quiet() >= QUIET.value)).fill_null(value=False)
+    return (
+        pl.when(stopped & _sized())
+        .then(pl.lit(_TOO_LONG))
+        .when(stopped & (pl.col("response_framing") == "chunked"))
+        .then(pl.lit(_UNFINISHED))
+        .otherwise(pl.lit(""))
     )
 
 
