@@ -436,7 +436,8 @@ class FaultRows:
             talk.number, exchange.index, fault.role, fault.name, fault.frame, fault.time, fault.offset, fault.excerpt,
             message.frame, message.start, message.head.version, message.head.status, fault.due,
             NEVER if request is None else request.frame, NEVER if request is None else request.start,
-            method, "" if request is None else request.head.version, connection.has_both_syns,
+            method, "" if request is None else request.head.version,
+            request is not None and request.head.fields.connection_close, connection.has_both_syns,
             request is not None and (fault.role == 1 or server.count > 0), is_unseen or fault.has_gap,
         )  # fmt: skip
         self.rows.append(row)

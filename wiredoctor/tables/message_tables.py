@@ -186,6 +186,7 @@ FAULTS = Table(
         _n("request_time", I64, "ns", "time of `request_frame`"),
         _c("request_method", TEXT, "", "method of that request"),
         _c("request_version", TEXT, "", "HTTP version of that request"),
+        _c("request_connection_close", BOOL, "", "that request says Connection: close"),
         _c("handshake", BOOL, "", "SYN and SYN-ACK were captured"),
         _c(
             "data_in_both_directions",

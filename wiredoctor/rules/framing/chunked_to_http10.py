@@ -10,6 +10,9 @@ Why it hurts
 How it is proved
     The request line says HTTP/1.0, and the response says Transfer-Encoding: chunked.
 
+    If the request also says Connection: close, which HTTP/1.0 implies, the client is probably nginx, which sends that to the
+    servers behind it. nginx decodes chunks in spite of the version that it announces, so this is a note.
+
 What it is not
     A proxy may answer an HTTP/1.1 request with HTTP/1.0. A response to HEAD, a 204 or a 304 has no body.
 
@@ -30,9 +33,9 @@ from wiredoctor.rules.shared.framing_faults import candidates_of_fault, message_
 RULE = Rule(
     symptom="stray numbers in pages and downloads",
     severity="error",
-    title="The {status} is chunked, which the {request_version} client cannot read",
+    title="The {status} is chunked, which {reader}",
     message="{request} used {request_version}, and the {status} to it says Transfer-Encoding: chunked, which came "
-    "with HTTP/1.1. An {request_version} client treats chunk sizes as content, and waits for the connection to close.",
+    "with HTTP/1.1. An {request_version} client treats chunk sizes as content, and waits for the connection to close.{known}",
     remedy="Let the program that writes the chunks check the version of the request, or leave the framing to the server, which "
     "checks it. To HTTP/1.0 clients it has to send Content-Length, or end the body by closing. If a proxy sends "
     "HTTP/1.0 requests, configure it for HTTP/1.1.",
@@ -47,8 +50,24 @@ RULE = Rule(
     ends=True,
 )
 
+_LIKE_NGINX = (
+    " But this request also says Connection: close, as those of nginx to the servers behind it do: nginx decodes chunks in spite "
+    "of the version that it announces."
+)
+
 
 def find(faults: pl.LazyFrame) -> pl.LazyFrame:
     """Return a row for each chunked response to an HTTP/1.0 request."""
     begins, proof = message_begins(), pl.format("its head: {}", "excerpt")
-    return candidates_of_fault(faults, "chunked-to-http10", begins, proof, pl.col("request_version"))
+    known = pl.col("request_connection_close")
+    cannot = pl.format("the {} client cannot read", "request_version")
+    return candidates_of_fault(
+        faults,
+        "chunked-to-http10",
+        begins,
+        proof,
+        pl.col("request_version"),
+        pl.when(known).then(pl.lit("note")).alias("severity"),
+        pl.when(known).then(pl.format("{} does not have", "request_version")).otherwise(cannot).alias("reader"),
+        pl.when(known).then(pl.lit(_LIKE_NGINX)).otherwise(pl.lit("")).alias("known"),
+    )
