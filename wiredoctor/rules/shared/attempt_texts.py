@@ -134,4 +134,27 @@ def _outcome() -> tuple[pl.Expr, ...]:
         pl.when(c("other_frame").is_not_null()).then(other).otherwise(nothing).alias("other"),
         pl.when(c("outages") > 1).then(longest).otherwise(nothing).alias("outages"),
         pl.when(c("number") == attempts.TRIED_LATE).then(waited).otherwise(nothing).alias("waited"),
+        *_accepted_before(),
     )
+
+
+def _accepted_before() -> tuple[pl.Expr, ...]:
+    """Return the texts about a server that had accepted a connection before it refused or ignored another one."""
+    c = pl.col
+    known = pl.when(c("accepted_before").is_not_null() & (c("servers") == 1))
+    ago = duration(c("accepted_before"))
+    ended = " It had accepted a connection {} earlier: its process has ended since then, or a limit of connections was reached."
+    full = "it had accepted a connection {} earlier, so its listen queue is full, it has ended, or a device drops some SYNs"
+    return (
+        known.then(pl.format(ended, ago)).otherwise(pl.lit("")).alias("before"),
+        known.then(pl.format(full, ago))
+        .otherwise(pl.lit("the server is not there, or something on the path drops the packets"))
+        .alias("assumed"),
+        known.then(pl.lit(_LOOK_AT_QUEUE)).otherwise(pl.lit("")).alias("look_at_queue"),
+    )
+
+
+_LOOK_AT_QUEUE = (
+    "If it arrives there and gets no answer, the program does not accept connections fast enough: on Linux ss -ltn shows its "
+    "listen queue (Recv-Q above Send-Q), and nstat -az TcpExtListenOverflows counts the dropped SYNs. "
+)

@@ -85,7 +85,8 @@ What to do
     addresses. down: let the new process listen before the old one stops. not-up-yet: nothing has to change, because the
     program tried again. prohibited: find the rule on the host that sent the error (iptables -nvL, nft list ruleset, ip
     route), and allow the connection. unreachable: check the routes and neighbors of that router (ip route get, ip neigh).
-    timed-out: check whether the server is up, and which firewall on the path drops the packets. closed-at-once: check
+    timed-out: check whether the server is up, and which firewall on the path drops the packets; if it had accepted
+    connections before, check whether its listen queue is full. closed-at-once: check
     whether a process listens behind the balancer or relay that accepted the connection, and whether the service lets this
     client in.
 
@@ -124,12 +125,11 @@ RULE = Rule(
     },
     message={
         "refused": "{where} answered the SYN of {whose} with an RST{tries}: nothing listens there, or a firewall rejects the "
-        "connection.{other}{many}",
+        "connection.{before}{other}{many}",
         "prohibited": "{router} answered the SYN of {whose} to {where} with {said}: a rule there forbids the connection. "
         "Programs say {errno}.{again}{many}",
         "unreachable": "{router} answered the SYN of {whose} to {where} with {said}{reason}. Programs say {errno}.{again}{many}",
-        "timed-out": "{where} sent no packet at all to {whose}, whose SYN was sent {syns} times within {lasted}: the "
-        "server is not there, or something on the path drops the packets.{many}",
+        "timed-out": "{where} did not answer the SYN of {whose}, which was sent {syns} times within {lasted}: {assumed}.{many}",
         "closed-at-once": "{where} accepted the connection of {whose} and reset it {reset_after} later, before it had sent a "
         'byte. Programs say "Connection reset by peer". Either a relay accepted it although no server was available behind '
         "the relay, or the service or a filter on the path rejects this client.{many}",
@@ -158,7 +158,7 @@ RULE = Rule(
         "live was exceeded, traceroute shows which routers forward the packets in a loop.",
         "timed-out": "Check whether the server is up and has this address, whether there is a path to it (traceroute -T -p "
         "PORT), and which firewall or security group drops the packets. A capture on the server shows whether the SYN arrives. "
-        "Give clients a connect timeout of a few seconds, so that they try the next address.",
+        "{look_at_queue}Give clients a connect timeout of a few seconds, so that they try the next address.",
         "closed-at-once": (
             "Check whether a process listens behind the port: a balancer without a live target, docker-proxy, a port-forward "
             "and other relays of TCP accept first and connect afterwards. Check why the service may reject this client (TCP "
@@ -297,9 +297,11 @@ def _with_outcome(failed: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFra
     asked = asked.join(pairs, on="connection", how="left").filter(~c("superseded").fill_null(value=False))
     usable = connections.filter(~_closed_at_once())
     nexts = attempts.next_addresses(asked.filter(c("other_frame").is_null()), usable, NEXT_ADDRESS.value)
-    accepted = attempts.acceptances(asked.filter(c("number") == attempts.REFUSED), usable)
+    accepted = attempts.acceptances(asked.filter(c("number").is_in([attempts.REFUSED, attempts.TIMED_OUT])), usable)
     known = failed.join(pairs, on="connection", how="left").filter(~c("superseded").fill_null(value=False))
     known = known.join(nexts, on="connection", how="left").join(accepted, on="connection", how="left")
+    # a server that ignores a SYN may be up
+    known = known.with_columns(pl.when(c("number") == attempts.REFUSED).then("down_since").alias("down_since"))
     at_next = c("next_frame").is_not_null()
     late = c("next_syn_time") - c("syn_time") >= NEXT_WAIT.value
     soon = (c("accepted_time") - c("down_since") <= SOON.value).fill_null(value=False)
@@ -320,7 +322,10 @@ def _with_outcome(failed: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFra
         pl.when(at_next).then("next_frame").when(soon).then("accepted_frame").alias("then_frame"),
         pl.when(at_next).then("next_time").when(soon).then("accepted_time").alias("then_time"),
         pl.when(at_next).then("next_syn_time").when(soon).then("down_since").alias("since"),
-        *(pl.when(c("number") == attempts.DOWN).then(name).alias(name) for name in ("before_frame", "before_time")),
+        *(
+            pl.when(c("number").is_in([attempts.DOWN, attempts.REFUSED, attempts.TIMED_OUT])).then(name).alias(name)
+            for name in ("before_frame", "before_time")
+        ),
     )
 
 
@@ -383,6 +388,7 @@ def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
         *("router", "said", "reason", "errno", "number", "failed_as", "next_server", "other_frame", "waited_for"),
         (c("then_time") - pl.when(c("next_server").is_null()).then("since").otherwise("syn_time")).cast(DURATION).alias("then"),
         c("down_for").cast(DURATION),
+        (c("syn_time") - c("before_time")).alias("accepted_before"),
         (c("answer_time") - c("first_answer_time")).cast(DURATION).alias("reset_after"),
         *first.drop("row", "end", "lost", "waited_for", "down_for").columns,
         attempt_evidence(),
