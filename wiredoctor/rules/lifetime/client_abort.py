@@ -48,6 +48,9 @@ How it is proved
     stream. Or small chunks (20 or more, 1,000 bytes at most) came for 2 s or longer until the client closed, with less than
     1,000 bytes per round trip.
 
+    A client that had sent only a head with Expect: 100-continue, and got neither 100 nor another response for 1 s or longer,
+    was waiting, too, although its request is not complete.
+
     timeout: the time since the request, since the SYN, or since the last byte is a common timeout. If the SYN had to be
     repeated, any whole number of seconds since the first SYN counts as a timeout.
 
@@ -82,7 +85,7 @@ from wiredoctor.rules.shared import abort_reasons, left_early
 from wiredoctor.rules.shared.abort_reasons import Ended, decide
 from wiredoctor.rules.shared.connection_close import BROKEN_BEFORE, FRAMING_ERRORS
 from wiredoctor.rules.shared.evidence import EVIDENCE, close_confidence, close_origin, evidence, fin_or_rst
-from wiredoctor.rules.shared.left_early import FACTS, begun, early, whole_response
+from wiredoctor.rules.shared.left_early import FACTS, awaits_continue, begun, early, whole_response
 from wiredoctor.rules.shared.left_early import screen as may_be_early
 from wiredoctor.rules.shared.numbers import DURATION, duration
 from wiredoctor.rules.shared.same_client import Clients, Request
@@ -391,6 +394,10 @@ _TOO_LONG = (
     "Check whether the server's program had written all that it has: if Content-Length announces more than that, and the "
     "connection stays open, the client waits for bytes that never come. "
 )
+_CONTINUE = (
+    "Let the server, or the proxy in front of it, answer 100 (Continue), or let the client send its body without waiting for it "
+    "(Java's HttpClient waits without limit: no expectContinue). "
+)
 _UNFINISHED = "Check whether the server's program ends its response: until the last chunk (size 0) comes, the client waits. "
 
 
@@ -412,7 +419,9 @@ def _received_text() -> pl.Expr:
         .otherwise(pl.lit("")),
     )
     return (
-        pl.when(_received_nothing())
+        pl.when(awaits_continue())
+        .then(pl.lit("the client had sent only the head, with Expect: 100-continue, and no 100 (Continue) had come"))
+        .when(_received_nothing())
         .then(pl.lit("no part of the response had come"))
         .when(whole_response())
         .then(pl.format("the client had not acknowledged the complete {}, and never did", "response_status"))
@@ -430,10 +439,12 @@ def _sized() -> pl.Expr:
 
 
 def _look_for_end() -> pl.Expr:
-    """Return the advice for a response that stopped: its program may have written all that it wanted to write."""
+    """Return the advice for a response that stopped or never began although the server's program may have nothing more to do."""
     stopped = (begun() & ~_received_nothing() & ~whole_response() & (_quiet() >= QUIET.value)).fill_null(value=False)
     return (
-        pl.when(stopped & _sized())
+        pl.when(awaits_continue())
+        .then(pl.lit(_CONTINUE))
+        .when(stopped & _sized())
         .then(pl.lit(_TOO_LONG))
         .when(stopped & (pl.col("response_framing") == "chunked"))
         .then(pl.lit(_UNFINISHED))

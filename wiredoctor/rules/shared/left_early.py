@@ -21,6 +21,7 @@ AT_ONCE = Threshold("50 ms", "a client that closes this soon after the request, 
 NOT_AWAITED = Threshold(
     "5 ms", "the maximum time from the end of the request to the FIN of a client that does not wait for a response"
 )
+CONTINUE = Threshold("1 s", "a client that closes so long after a head with Expect: 100-continue had waited for the 100")
 STILL_WAITING = Threshold(
     "5 s", "the time without data after its FIN for which a half-closed client still waits; after that it has left"
 )
@@ -83,7 +84,7 @@ def early(rows: pl.LazyFrame) -> pl.LazyFrame:
     `due`: the time until which packets may still show why it closed.
     `timeout`: the common timeout (s) that the wait matches.
     `half_closed`: the FIN came with the request, and the server closed without sending a byte.
-    `uploading`: the request was not complete, and no final response had begun.
+    `uploading`: the request was not complete, no final response had begun, and the client was not waiting for a 100 Continue.
     `begun`: a final response had begun.
     `head_only`: the client closed at once after it had received the head.
     `in_pieces`: the server streamed the body in pieces.
@@ -105,14 +106,14 @@ def early(rows: pl.LazyFrame) -> pl.LazyFrame:
     asked_all = c("request_end_reason") == "complete"
     due = (begun() | asked_all | (c("request_framing") != "none")) & ~_endless()
     read_timeout = pl.when(begun() & (c("response_end_reason") != "complete")).then(_timeout(read))
-    return rows.filter(due & _by_the_client() & (_reset() | _left_early() | _half_closed())).with_columns(
+    return rows.filter(due & _by_the_client() & (_reset() | _left_early() | _half_closed() | awaits_continue())).with_columns(
         c("client_close_time").alias("ended_at"),
         wait.alias("waited"),
         pl.max_horizontal(c("client_close_time") + WINDOW, "final_at").alias("due"),
         pl.coalesce(_timeout(wait), _timeout(asked), _timeout(connecting), read_timeout).alias("timeout"),
         _timeout_start_text(wait, asked, connecting).alias("since"),
         _half_closed().alias("half_closed"),
-        (~asked_all & ~begun()).alias("uploading"),
+        (~asked_all & ~begun() & ~awaits_continue()).alias("uploading"),
         begun().alias("begun"),
         _head_only().alias("head_only"),
         _in_pieces().alias("in_pieces"),
@@ -209,6 +210,17 @@ def begun() -> pl.Expr:
 def whole_response() -> pl.Expr:
     """Return whether the final response was captured to its end."""
     return begun() & (pl.col("response_end_reason") == "complete")
+
+
+def awaits_continue() -> pl.Expr:
+    """Return whether the client closed while it waited for a 100 Continue: it had sent no byte of its body, and received none of
+    the response. Clients that go on without it wait for 1 s, or 3 s at most.
+    """
+    c = pl.col
+    no_body = (c("request_end_reason") != "complete") & (c("request_body_bytes").fill_null(0) == 0)
+    nothing = (c("client_close_ack").is_null() | (c("client_close_ack") <= c("request_ack"))).fill_null(value=False)
+    waited = c("client_close_time") - c("request_end") >= CONTINUE.value
+    return (c("request_expect_continue") & no_body & nothing & waited).fill_null(value=False)
 
 
 def _endless() -> pl.Expr:
