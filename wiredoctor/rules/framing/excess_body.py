@@ -20,7 +20,8 @@ What it is not
     unframed-request-body reports it. Bytes after 101 Switching Protocols or CONNECT belong to another protocol.
 
 What to do
-    Let the program that sets Content-Length count the bytes that it sends, after encoding and compression.
+    Let the program that sets Content-Length count the bytes that it sends, after encoding and compression. If an error page
+    follows the response to a chunked request, the server took the chunks for its next request: let it decode them.
 
 References
     RFC 9110 section 8.6. RFC 9112 sections 6.2, 6.3 and 11.2.
@@ -32,6 +33,7 @@ import polars as pl
 
 from wiredoctor.findings import Advice, Reference, Rule
 from wiredoctor.rules.shared.framing_faults import candidates_of_fault, message_label, quoted_excerpt
+from wiredoctor.tables import SERVER
 
 RULE = Rule(
     symptom="the next request fails, *excess found in a read*",
@@ -50,6 +52,13 @@ RULE = Rule(
         Reference("RFC 9112 section 11.2, request smuggling", "https://www.rfc-editor.org/rfc/rfc9112.html#section-11.2"),
     ),
     advice=(
+        Advice(
+            "server",
+            "",
+            "Here a page follows the response to a request with a body. If that body was chunked, the server may have taken the "
+            "chunks for its next request and rejected them: let it decode chunks, or let the client send Content-Length.",
+            "page_follows",
+        ),
         Advice("server", "Python/", "Python's http.server: len(text.encode()), not len(text)."),
         Advice("server", "IIS|Microsoft", "ISAPI: set the total length of all calls of WriteClient."),
         Advice("client", "python-requests|urllib3", "requests: leave Content-Length out of headers; the library counts."),
@@ -62,4 +71,8 @@ def find(faults: pl.LazyFrame) -> pl.LazyFrame:
     """Return a row for each message that is longer than its Content-Length."""
     head = pl.format("the {}: Content-Length {}", message_label(), "body_due")
     proof = pl.format("after the body: {}, which is not the start of a message", quoted_excerpt())
-    return candidates_of_fault(faults, "excess-body", head, proof, pl.col("body_due").alias("due"))
+    with_body = pl.col("request_method").is_in(["POST", "PUT", "PATCH"])
+    page_follows = (pl.col("role") == SERVER) & with_body & pl.col("excerpt").str.starts_with("<")
+    return candidates_of_fault(
+        faults, "excess-body", head, proof, pl.col("body_due").alias("due"), page_follows.alias("page_follows")
+    )
