@@ -175,8 +175,8 @@ class _Try(NamedTuple):
     `front`: the connection and exchange of the gateway's client.
     `place`: the connection and exchange of the try; an attempt has no exchange.
     `start`: when the try began.
-    `end`: when the response began; without a response, when the connection closed.
-    `over`: when the response ended; if it never did, when the connection closed.
+    `end`: when the response began; without a response, when the connection closed; None if the SYN was never answered.
+    `over`: when the response ended; if it never did, as `end`.
     `last`: for a request, when the last byte of the response came; for an attempt, when an RST refused it; None if that never
     happened.
     """
@@ -216,7 +216,7 @@ class _Tries:
         near = tries.filter(c("connection").is_in(some.implode()) | c("front_connection").is_in(some.implode()))
         near = tries.join(near.select(FRONT).unique(), on=FRONT, how="semi")
         ids = pl.concat([near["connection"], near["front_connection"]]).unique()
-        ends = connections.select("connection", "client_host", "server", "refused_time", "end")
+        ends = connections.select("connection", "client_host", "server", "server_packets", "refused_time", "end")
         at = closes.join(near.lazy().select(c("connection")).unique(), on="connection", how="semi").select(
             *KEY, "response_start", "response_end", "response_status", "response_end_reason", "response_framing",
             pl.min_horizontal("client_close_time", "server_close_time").alias("closed"),
@@ -266,7 +266,8 @@ def _front_exchange(row: Mapping[str, Any]) -> _FrontExchange:
 def _try(row: Mapping[str, Any]) -> _Try:
     attempt = row["exchange"] is None
     whole = row["response_end_reason"] == "complete" and row["response_start"] is not None
-    end = (row["refused_time"] or row["end"]) if attempt else row["response_start"] or row["closed"]
+    connecting = row["refused_time"] or (row["end"] if row["server_packets"] else None)
+    end = connecting if attempt else row["response_start"] or row["closed"]
     return _Try(
         (row["front_connection"], row["front_exchange"]), (row["connection"], row["exchange"]), str(row["server"]),
         row["started"], end, row["response_status"], whole, whole or row["response_framing"] not in (None, "none"),
@@ -315,8 +316,8 @@ def _answered_by_retry(module: RuleModule, rows: pl.DataFrame, known: _Tries) ->
                 "severity": "warning" if severity == "error" else severity,
                 "delay": _took(one, last),
                 "end": max(one.start + _took(one, last), row["end"] or 0),
-                "addition": "The gateway's own client noticed nothing: the gateway repeated the request on "
-                f"{last.server} and answered {front.status}.",
+                "addition": f"{_noticed(_took(one, last))}: the gateway repeated the request on {last.server} and answered "
+                f"{front.status}.",
             }
         elif "truncated" in (module.name.removesuffix("-response"), row["kind"]) and _made_whole(one, known):
             whole = (
@@ -324,6 +325,12 @@ def _answered_by_retry(module: RuleModule, rows: pl.DataFrame, known: _Tries) ->
             )
             changes[number] = {"addition": whole}
     return _with_changes(rows, changes, _TEXT)
+
+
+def _noticed(took: int) -> str:
+    """Return what a gateway's client noticed of a failed try that took so long (ns)."""
+    who = "The gateway's own client"
+    return f"{who} noticed nothing" if took < IN_GATEWAY else f"{who} got its response {duration_text(took)} later for it"
 
 
 def _made_whole(one: _Try, known: _Tries) -> bool:

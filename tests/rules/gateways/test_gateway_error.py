@@ -384,3 +384,36 @@ def test_the_time_lost_behind_a_gateway_ends_with_its_error() -> None:
     assert total_delay([window, error]) == pytest.approx(1.0)
     alone = found("slow-response", 0.0, 1.0, None)
     assert total_delay([window, alone]) == pytest.approx(2.0)
+
+
+@pytest.mark.parametrize(("wait", "said"), [(1.1, "got its response 1.1 s later for it"), (0.95, "noticed nothing")])
+def test_a_server_that_ignores_a_syn_costs_the_time_until_the_gateway_tries_another(
+    tmp_path: Path, wait: float, said: str
+) -> None:
+    at = 0.002 + wait
+    text = f"""
+        connection 1
+        0.0000  >  S    mss 1460
+        0.0004  <  S.   mss 1460
+        0.0004  >  .
+        0.0010  >  P.   "GET /one HTTP/1.1\\r\\nHost: a\\r\\n\\r\\n"
+        {at + 0.002:.4f}  <  P.   "HTTP/1.1 200 OK\\r\\nContent-Length: 2\\r\\n\\r\\nok"
+        {at + 0.003:.4f}  >  F.
+        {at + 0.004:.4f}  <  F.
+        connection 2, client 10.0.0.2:50002, server 10.0.0.3:8001
+        0.0020  >  S    mss 1460
+        connection 3, client 10.0.0.2:50003, server 10.0.0.4:8001
+        {at:.4f}  >  S    mss 1460
+        {at + 0.0004:.4f}  <  S.   mss 1460
+        {at + 0.0004:.4f}  >  .
+        {at + 0.0006:.4f}  >  P.   "GET /one HTTP/1.1\\r\\nHost: a\\r\\n\\r\\n"
+        {at + 0.0010:.4f}  <  P.   "HTTP/1.1 200 OK\\r\\nContent-Length: 2\\r\\n\\r\\nok"
+        {at + 0.003:.4f}  >  F.
+        {at + 0.004:.4f}  <  F.
+    """
+    (tmp_path / "l.pcap").write_bytes(to_pcap(ladder_packets(text)))
+    report = wiredoctor.analyze(tmp_path / "l.pcap")
+    [told] = report.findings
+    assert (told.rule, told.kind, told.connection) == ("connect-failed", "timed-out", 1)
+    assert said in told.message
+    assert report.delay == pytest.approx(wait, abs=0.001)

@@ -104,6 +104,10 @@ def with_texts(told: pl.DataFrame) -> pl.DataFrame:
         where.alias("where"),
         whose.alias("whose"),
         tries.alias("tries"),
+        pl.when(c("syns") > 1)
+        .then(pl.format(", which was sent {} times within {}", "syns", duration(c("lasted").cast(pl.Int64))))
+        .otherwise(pl.lit(""))
+        .alias("sent"),
         again.alias("again"),
         pl.when(several_servers).then(more + scan).otherwise(several).alias("many"),
         *_outcome(),

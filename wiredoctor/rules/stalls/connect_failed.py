@@ -129,7 +129,7 @@ RULE = Rule(
         "prohibited": "{router} answered the SYN of {whose} to {where} with {said}: a rule there forbids the connection. "
         "Programs say {errno}.{again}{many}",
         "unreachable": "{router} answered the SYN of {whose} to {where} with {said}{reason}. Programs say {errno}.{again}{many}",
-        "timed-out": "{where} did not answer the SYN of {whose}, which was sent {syns} times within {lasted}: {assumed}.{many}",
+        "timed-out": "{where} did not answer the SYN of {whose}{sent}: {assumed}.{many}",
         "closed-at-once": "{where} accepted the connection of {whose} and reset it {reset_after} later, before it had sent a "
         'byte. Programs say "Connection reset by peer". Either a relay accepted it although no server was available behind '
         "the relay, or the service or a filter on the path rejects this client.{many}",
