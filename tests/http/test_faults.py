@@ -160,7 +160,7 @@ def test_what_a_row_says(tmp_path: Path) -> None:
         "offset": len(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nhel"), "excerpt": "xx", "message_frame": 5,
         "message_time": 40_000_000, "version": "HTTP/1.1", "status": 200, "body_due": 3, "request_frame": 4,
         "request_time": 20_000_000, "request_method": "GET", "request_version": "HTTP/1.1", "handshake": True,
-        "data_in_both_directions": True, "after_gap": False,
+        "data_in_both_directions": True, "after_gap": False, "request_connection_close": False,
     }  # fmt: skip
 
 

@@ -140,8 +140,12 @@ def in_pieces(packet: Packet) -> list[Packet]:
     ]
 
 
-SEEDS = {"retransmission_stall": (1, 2), "zero_window_stall": (1, 4)}
-"""Where one is not enough: the last piece of a response fills a hole in its middle, and says nothing of its end."""
+SEEDS = {"retransmission_stall": (1, 2), "zero_window_stall": (1, 4), "delayed_ack_stall": (4, 5)}
+"""Where one is not enough: the last piece of a response fills a hole in its middle, and says nothing of its end.
+
+With other seeds, the last piece of a full segment is captured before its first one. It then looks like a small segment that
+Nagle's algorithm held, and nagle-delayed-ack is reported on a connection that already has a delayed-ack-stall.
+"""
 
 UNKNOWABLE = {
     # a chunk that is captured late joins the next one: then the stream came in two pieces, which other responses do, too

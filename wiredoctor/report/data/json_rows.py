@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
-from wiredoctor.batches import series
 from wiredoctor.report import gatewayed, limited
 from wiredoctor.report.columns import batches, endpoints, escape_column, seconds, with_divisor
 from wiredoctor.report.row_choice import EXCHANGE_COLUMNS, CaptureEnds, capture_ends, duration, response_wait
@@ -99,7 +98,7 @@ def _add(lines: Ordered, report: Report, batch: pl.DataFrame, keys: list[str], c
         first = placed.get_column("index").cast(pl.Int64).fill_null(place.height).to_numpy()
     places = (first, *(batch.get_column(key).cast(pl.Int64).to_numpy() for key in keys))
     order = np.lexsort(places[::-1])
-    lines.add(tuple(values[order] for values in places), text(batch[series(order)].select(columns)))
+    lines.add(tuple(values[order] for values in places), text(batch[pl.Series(order)].select(columns)))
 
 
 def _ndjson(rows: pl.DataFrame) -> bytes:
