@@ -42,8 +42,6 @@ def events(table: str, *segments: dict[str, Any]) -> pl.DataFrame:
     stalls = Stalls(core_cutoffs(cutoffs(catalogue())))
     for segment in rows("segments", *({"captured": s.get("length", 0)} | s for s in segments)).to_dicts():
         write(stalls, segment)
-    for held in stalls.held_recoveries:  # no D-SACK comes
-        stalls.write_held_recovery(held)
     written = getattr(stalls, table)
     cells = {"releases": RELEASES, "recoveries": RECOVERIES, "closures": CLOSURES, "runs": RUNS}[table]
     return View([Batch(table, int(written.count), take_cells(written, cells), {}, {})], EVENT_TABLES[table]).all_columns()
