@@ -19,7 +19,6 @@ from wiredoctor.core.connection import (
     waits_of,
 )
 from wiredoctor.core.flight import find_sent
-from wiredoctor.core.numbers import wrap
 from wiredoctor.core.octets import read_i32_be
 from wiredoctor.core.packet import Packet
 from wiredoctor.core.places import Places
@@ -76,7 +75,6 @@ def try_again(
     stall.last_stamp = clocks.stamp_of(packet)
     stall.retransmission_frame = packet.frame
     stall.retransmission_time = packet.time
-    stall.retransmission_start = segment.offset
     stall.retransmission_bytes = packet.length
     stall.is_first_copy = segment.fills_gap
     stall.duplicate_acks = peer.waits.duplicate_acks if peer.waits is not None else 0
@@ -108,24 +106,6 @@ def answers_retransmission(stall: Stall, packet: Packet) -> bool:
     """
     echo = clocks.echo_of(packet)
     return echo != NEVER and stall.last_stamp != NEVER and clocks.ticks(stall.last_stamp, echo) >= 0
-
-
-def may_be_spurious(stall: Stall, packet: Packet) -> bool:
-    """Return whether a later D-SACK may show that an ACK that ends a stall acknowledges the first copy of the data.
-
-    Timestamps would show that at once. If the ACK itself has a D-SACK, both copies had arrived before it, so an earlier ACK was
-    lost. After several retransmissions, a D-SACK does not show which copies arrived.
-    """
-    return stall.tries == 1 and not stall.is_first_copy and not packet.dsack and clocks.echo_of(packet) == NEVER
-
-
-def has_duplicate(packet: Packet, segment: Segment, offset: i64) -> bool:
-    """Return whether the D-SACK of a packet reports the byte at `offset` (RFC 2883 section 4)."""
-    at = clocks.find_option(packet, SACK)
-    if at < 0:
-        return False
-    start = segment.ack + wrap(i64(u32(packet.block, at + 2)) - packet.acknowledgment)
-    return start <= offset < segment.ack + wrap(i64(u32(packet.block, at + 6)) - packet.acknowledgment)
 
 
 def count_duplicate_acks(connection: Connection, own: Side, packet: Packet, segment: Segment, options: i64) -> None:

@@ -13,14 +13,14 @@ from mypy_extensions import i64
 
 from wiredoctor.core import clocks, pace, recoveries, sizes
 from wiredoctor.core.acks import whole_round_trip
-from wiredoctor.core.connection import Connection, Previous, Side, waits_of
+from wiredoctor.core.connection import Connection, Previous, Side
 from wiredoctor.core.connection_rows import hash_endpoint, is_server_second, sender_role
 from wiredoctor.core.cutoffs import Cutoffs
 from wiredoctor.core.events import Events
 from wiredoctor.core.packet import NOT_CAPTURED, Packet
 from wiredoctor.core.rows import Rows
 from wiredoctor.core.segment import FOREVER, NEVER, Segment
-from wiredoctor.core.waits import HeldRecovery, HeldRelease, Stall, Waits, Watch
+from wiredoctor.core.waits import HeldRelease, Watch
 
 WAITED: Final = 1
 PROMPT: Final = 2
@@ -77,9 +77,6 @@ class Stalls:
         self.closures: Rows = Rows(len(CLOSURES))
         self.runs: Rows = Rows(len(RUNS))
         self.scratch: Rows = Rows(len(RELEASES))
-        self.recovery: Rows = Rows(len(RECOVERIES))
-        self.held_recoveries: list[HeldRecovery] = []
-        """Rows of `recoveries` that wait for a D-SACK, in any order."""
         self.held: list[HeldRelease] = []
         """Rows of `releases` that wait until later gaps between segments show whether the program writes at regular times."""
         self.watches: list[Watch] = []
@@ -105,7 +102,7 @@ class Stalls:
             self.releases.put(packet.frame)
             self.releases.put(1)
         if events.stall is not None:
-            self.write_recovery(connection, peer, packet, segment, events)
+            self.write_recovery(connection, packet, segment, events)
         if events.closure is not None:
             self.write_closure(connection, own, peer, packet, segment, events)
         if events.run is not None:
@@ -271,14 +268,6 @@ class Stalls:
                 left.append(held)
                 self.due = min(self.due, held.due)
         self.held = left
-        waiting: list[HeldRecovery] = []
-        for recovery in self.held_recoveries:
-            if recovery.due <= clock:
-                self.write_held_recovery(recovery)
-            elif not recovery.is_over:
-                waiting.append(recovery)
-                self.due = min(self.due, recovery.due)
-        self.held_recoveries = waiting
 
     def end(self, connection: Connection, frame: i64) -> None:
         """Write the rows held for a connection, because no more packets of it will come."""
@@ -287,9 +276,6 @@ class Stalls:
             pace.note_end(connection.second)
         self.settle_held(connection.first, frame, True)
         self.settle_held(connection.second, frame, True)
-        for waits in (connection.first.waits, connection.second.waits):
-            if waits is not None and waits.recovery is not None:
-                self.write_held_recovery(waits.recovery)
 
     def write_release(
         self, put: Rows, connection: Connection, own: Side, peer: Side, packet: Packet, segment: Segment, events: Events,
@@ -349,46 +335,11 @@ class Stalls:
         put.put(1 if data.ends_head else 0)
         put.put(1 if data.ends_message else 0)
 
-    def write_recovery(
-        self, connection: Connection, peer: Side, packet: Packet, segment: Segment, events: Events
-    ) -> None:  # fmt: skip
-        """Write a row of `recoveries`, or hold it until a D-SACK may show that nothing was lost.
-
-        A D-SACK is due one round trip after the retransmission. This round trip takes no longer than the one that just ended.
-        """
-        stall = events.stall
+    def write_recovery(self, connection: Connection, packet: Packet, segment: Segment, events: Events) -> None:
+        """Write a row of `recoveries`."""
+        stall, part, put = events.stall, segment.part, self.recoveries
         if stall is None or stall.retransmission_time - stall.progress_time < self.cutoffs.min_stall:
             return
-        if not recoveries.may_be_spurious(stall, packet):
-            self.put_recovery(self.recoveries, connection, packet, segment, stall)
-            return
-        waits = waits_of(peer)
-        if waits.recovery is not None:
-            self.write_held_recovery(waits.recovery)
-        self.put_recovery(self.recovery, connection, packet, segment, stall)
-        due = packet.clock + stall.retransmission_time - stall.progress_time
-        waits.recovery = held = HeldRecovery(self.recovery.take()[0], stall.retransmission_start, due)
-        self.held_recoveries.append(held)
-        self.due = min(self.due, due)
-
-    def drop_spurious(self, waits: Waits, packet: Packet, segment: Segment) -> None:
-        """Drop the held row of a retransmission if a D-SACK of the peer reports it. `waits`: the state of its sender."""
-        held = waits.recovery
-        if held is not None and recoveries.has_duplicate(packet, segment, held.start):
-            held.is_over = True
-            waits.recovery = None
-
-    def write_held_recovery(self, held: HeldRecovery) -> None:
-        """Write a row of `recoveries` that was held, unless it was dropped."""
-        if not held.is_over:
-            self.recoveries.begin().write(held.cells)
-        held.is_over = True
-
-    def put_recovery(
-        self, put: Rows, connection: Connection, packet: Packet, segment: Segment, stall: Stall
-    ) -> None:  # fmt: skip
-        """Write a row of `recoveries` to `put`."""
-        part = segment.part
         put.begin()
         put.put(connection.id)
         put.put(segment.direction)

@@ -177,8 +177,6 @@ class Story:
         if peer.waits is not None:
             if segment.acked_bytes > 0:
                 events.stall = recoveries.take_recovery(peer.waits)
-            if packet.dsack and peer.waits.recovery is not None:
-                self.stalls.drop_spurious(peer.waits, packet, segment)
             if peer.waits.repetition is not None:
                 self.repetitions.note_peer_packet(connection, peer, peer.waits.repetition, packet, segment)
         if segment.retransmission or segment.fills_gap:

@@ -134,8 +134,6 @@ class Stall:
         self.first_time: i64 = NEVER
         self.retransmission_frame: i64 = NEVER
         self.retransmission_time: i64 = NEVER
-        self.retransmission_start: i64 = NEVER
-        """The stream offset of the retransmission."""
         self.retransmission_bytes: i64 = 0
         self.is_first_copy: bool = False
         self.tries: i64 = 0
@@ -146,21 +144,6 @@ class Stall:
         """The TSval of the first retransmission of the missing segment."""
         self.last_stamp: i64 = NEVER
         """The TSval of the newest retransmission of the missing segment."""
-
-
-@mypyc_attr(acyclic=True)
-class HeldRecovery:
-    """A row of `recoveries` that is kept until it is known whether a D-SACK shows that the first copy of the data had arrived.
-
-    `start`: the stream offset of the retransmission. `due`: the watermark at which the row is written.
-    """
-
-    def __init__(self, cells: bytes, start: i64, due: i64) -> None:
-        self.cells: bytes = cells
-        self.start: i64 = start
-        self.due: i64 = due
-        self.is_over: bool = False
-        """True if the row was written or dropped."""
 
 
 @mypyc_attr(acyclic=True)
@@ -307,7 +290,6 @@ class Waits:
         self.pace: Pace | None = None
         self.run: Run | None = None
         self.stall: Stall | None = None
-        self.recovery: HeldRecovery | None = None
         self.repetition: Repetition | None = None
         self.missing: Repetition | None = None
         """Data of this side that was not captured, although other packets of this side show that it was sent.

@@ -109,7 +109,7 @@ RELEASES = Table(
 RECOVERIES = Table(
     "recoveries",
     "an ACK that shows that a retransmission by the peer (R) ended a time without progress: neither new data nor an ACK that "
-    "advances; left out if a later D-SACK shows that the first copy had arrived (RFC 2883)",
+    "advances",
     (
         *_WHERE,
         _ROLE,
@@ -171,7 +171,7 @@ RECOVERIES = Table(
     subject="segments",
     at_packet=True,
     exchange_by_time=True,
-    writer="core/stalls.py:Stalls.put_recovery",
+    writer="core/stalls.py:Stalls.write_recovery",
 )
 
 CLOSURES = Table(

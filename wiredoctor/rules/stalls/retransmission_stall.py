@@ -20,12 +20,11 @@ What it is not
     Nobody waits for a retransmission if the receiver already had the data and owed no response. A D-SACK shows that the
     receiver had the data. So does an ACK that came too early to answer the retransmission and does not echo its timestamp. A
     segment may also be late, not lost, because it lay in a full queue for longer than the timer. Then the ACK that ends the
-    wait echoes the timestamp of the first copy (RFC 3522). Without timestamps, a D-SACK shows that the only retransmission
-    arrived as a second copy; it must come within the time that the first copy's ACK took. Without D-SACKs, too, such a
-    segment looks lost. An idle connection with keep-alive probes is not stalled. If a server is busy with its response, it
-    has acknowledged the request, and nothing is retransmitted. A copy sent into a closed window, or the first copy after the
-    window opened, is zero-window-stall: the receiver had discarded the data. If the last segment was lost before the capture
-    point, it looks like a pause and is not reported.
+    wait echoes the timestamp of the first copy (RFC 3522). Without timestamps such a segment looks lost. An idle connection
+    with keep-alive probes is not stalled. If a server is busy with its response, it has acknowledged the request, and
+    nothing is retransmitted. A copy sent into a closed window, or the first copy after the window opened, is
+    zero-window-stall: the receiver had discarded the data. If the last segment was lost before the capture point, it looks
+    like a pause and is not reported.
 
 What to do
     Find the place where packets are lost: check the counters of interfaces and queues on the path, and capture on both sides
@@ -33,7 +32,7 @@ What to do
     full.
 
 References
-    RFC 6298, RFC 5681 section 3.2, RFC 8985, RFC 3522, RFC 2883.
+    RFC 6298, RFC 5681 section 3.2, RFC 8985, RFC 3522.
 """
 
 from __future__ import annotations
@@ -78,7 +77,6 @@ RULE = Rule(
         Reference("RFC 5681 section 3.2, fast retransmit", "https://www.rfc-editor.org/rfc/rfc5681.html#section-3.2"),
         Reference("RFC 8985, RACK-TLP loss detection", "https://www.rfc-editor.org/rfc/rfc8985.html"),
         Reference("RFC 3522, the Eifel detection algorithm", "https://www.rfc-editor.org/rfc/rfc3522.html"),
-        Reference("RFC 2883, D-SACK", "https://www.rfc-editor.org/rfc/rfc2883.html"),
     ),
     explained_by=(("zero-window-stall", "time"), ("unanswered", "time")),
     absence=True,
