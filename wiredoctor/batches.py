@@ -28,8 +28,9 @@ def take_cells(rows: Rows, names: Sequence[str]) -> Cells:
     count = int(rows.count)
     columns = np.empty((len(names), count), dtype=np.int64)
     first = 0
-    for part in rows.take():
-        written = np.frombuffer(part, dtype="<i8").reshape(-1, len(names))
+    parts = rows.take()[::-1]
+    while parts:  # frees each part as soon as it is copied
+        written = np.frombuffer(parts.pop(), dtype="<i8").reshape(-1, len(names))
         columns[:, first : first + len(written)] = written.T
         first += len(written)
     if not count:
@@ -191,25 +192,9 @@ class Batch:
     def pick(self, rows: pl.Series) -> Batch:
         """Return the rows with the indexes in `rows`."""
         places = rows.to_numpy()
-        cells = {name: values[places] if len(values) > 1 else values for name, values in self.cells.items()}
+        cells = _Unread(lambda name: values[places] if len(values := self.cells[name]) > 1 else values)
         texts = _Unread(lambda name: self.texts[name].gather(rows))
         return Batch(self.kind, len(rows), cells, texts, self.parts)
-
-    def store(self, path: Path) -> StoredBatch:
-        """Write the rows to files, and return them as stored rows.
-
-        The cells are written to `path`, texts and parts to Arrow files next to it.
-        """
-        places: dict[str, tuple[int, str, int]] = {}
-        with path.open("wb") as file:
-            for name, values in self.cells.items():
-                places[name] = (file.tell(), values.dtype.str, len(values))
-                file.write(np.ascontiguousarray(values).data)
-                file.write(bytes(-file.tell() % 8))
-        pl.DataFrame(self.texts).write_ipc(path.with_suffix(_TEXTS))
-        parts = {name: part.to_struct().implode() for name, part in self.parts.items()}
-        pl.DataFrame(parts).write_ipc(path.with_suffix(_PARTS))
-        return StoredBatch(path, self.kind, self.height, places)
 
 
 _TEXTS, _PARTS = ".texts", ".parts"
@@ -277,7 +262,7 @@ class Renumbered(NamedTuple):
 _KEPT = "is this row kept?"
 """The name of a temporary column that says whether a row passes a filter; no column of a table has this name."""
 
-MAX_ROWS = 1 << 16
+MAX_ROWS = 1 << 15
 """The maximum number of rows for which a query gets columns at once; more would take much memory and gain no time."""
 
 FEW_OF = 4
@@ -302,10 +287,34 @@ def join(batches: Sequence[Batch]) -> Batch:
     """Return the rows of several batches of one table as one batch."""
     if len(batches) == 1:
         return batches[0]
-    first = batches[0]
-    places = KINDS[first.kind].places
-    cells: Cells = {}
-    for name in first.cells:
+    texts, parts = dict(_join_texts(batches)), dict(_join_parts(batches))
+    return Batch(batches[0].kind, _height(batches), dict(_join_cells(batches)), texts, parts)
+
+
+def store(batches: Sequence[Batch], path: Path) -> StoredBatch:
+    """Write the rows of several batches of one table to files, and return them as stored rows.
+
+    The cells are written to `path`, texts and parts to Arrow files next to it. Only one joined cell is in memory at a time.
+    """
+    places: dict[str, tuple[int, str, int]] = {}
+    with path.open("wb") as file:
+        for name, values in _join_cells(batches):
+            places[name] = (file.tell(), values.dtype.str, len(values))
+            file.write(np.ascontiguousarray(values).data)
+            file.write(bytes(-file.tell() % 8))
+    pl.DataFrame(dict(_join_texts(batches))).write_ipc(path.with_suffix(_TEXTS))
+    parts = {name: part.to_struct().implode() for name, part in _join_parts(batches)}
+    pl.DataFrame(parts).write_ipc(path.with_suffix(_PARTS))
+    return StoredBatch(path, batches[0].kind, _height(batches), places)
+
+
+def _height(batches: Sequence[Batch]) -> int:
+    return sum(batch.height for batch in batches)
+
+
+def _join_cells(batches: Sequence[Batch]) -> Iterator[tuple[str, Array]]:
+    places = KINDS[batches[0].kind].places
+    for name in batches[0].cells:
         arrays = [batch.cells[name] for batch in batches]
         if (part := places.get(name)) is not None:
             begin = 0
@@ -315,15 +324,19 @@ def join(batches: Sequence[Batch]) -> Batch:
                 begin += batch.parts[part].height - 1
         if any(len(array) != 1 or array[0] != arrays[0][0] for array in arrays):
             sizes = [batch.height for batch in batches]
-            cells[name] = np.concatenate([np.broadcast_to(array, size) for array, size in zip(arrays, sizes, strict=True)])
+            yield name, np.concatenate([np.broadcast_to(array, size) for array, size in zip(arrays, sizes, strict=True)])
         else:
-            cells[name] = arrays[0]
-    texts = {name: pl.concat([batch.texts[name] for batch in batches], rechunk=True) for name in first.texts}
-    parts = {
-        name: pl.concat([part, *(batch.parts[name][1:] for batch in batches[1:])], rechunk=True)
-        for name, part in first.parts.items()
-    }
-    return Batch(first.kind, sum(batch.height for batch in batches), cells, texts, parts)
+            yield name, arrays[0]
+
+
+def _join_texts(batches: Sequence[Batch]) -> Iterator[tuple[str, pl.Series]]:
+    for name in batches[0].texts:
+        yield name, pl.concat([batch.texts[name] for batch in batches], rechunk=True)
+
+
+def _join_parts(batches: Sequence[Batch]) -> Iterator[tuple[str, pl.DataFrame]]:
+    for name, part in batches[0].parts.items():
+        yield name, pl.concat([part, *(batch.parts[name][1:] for batch in batches[1:])], rechunk=True)
 
 
 class View:

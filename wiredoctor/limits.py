@@ -370,7 +370,7 @@ ROWS_HELD = Limit(
     "table",
 )  # fmt: skip
 BYTES_HELD = Limit(
-    "bytes-held", "report", 32 * _MIB, "bytes",
+    "bytes-held", "report", 24 * _MIB, "bytes",
     "Bytes of finished rows in memory before they are written to a temporary file, because some rows have long targets",
 )  # fmt: skip
 FINISHED_AT_ONCE = Limit(

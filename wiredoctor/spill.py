@@ -15,7 +15,7 @@ from pathlib import Path
 import polars as pl
 
 from wiredoctor import limits
-from wiredoctor.batches import Batch, Part, Renumbered, StoredBatch, View, join
+from wiredoctor.batches import Batch, Part, Renumbered, StoredBatch, View, join, store
 from wiredoctor.replacement import room_needed
 from wiredoctor.tables import MESSAGE_BITS, SMALL, Table
 
@@ -166,7 +166,7 @@ class BatchSpill(Spill):
         if self._batches:
             path = self.folder.new_file(self.table.name)
             with room_needed(path.parent.parent):
-                self.stored.append(join(self._batches).store(path))
+                self.stored.append(store(self._batches, path))
         self._batches, self._held_bytes, self._loose = [], 0, 0
 
     def scan(self) -> pl.LazyFrame:

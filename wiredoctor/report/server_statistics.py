@@ -35,8 +35,12 @@ LEAST_LOST = 0.001
 FEWEST = {"p50": 3, "p95": 20, "p99": 100}
 """The minimum number of server times for each percentile that is shown. With fewer, it would simply be the longest time."""
 
-_KEY = ["capture", "connection"]
+EXACT_TIMES = 100_000
+"""With more exchanges, percentiles are rounded down to a microsecond, because different times are counted one by one."""
 
+_MICROSECOND = SECOND // 1_000_000
+
+_KEY = ["capture", "connection"]
 
 _VERSION = r"^v[0-9]+(?:\.[0-9]+)*$"
 """A pattern for a segment of a path that names the version of an API."""
@@ -140,9 +144,7 @@ def server_statistics(report: Report, by: Grouping = Grouping.server) -> list[Se
     if report.scan_connections is None or report.scan_exchanges is None:
         return []
     rows = _rows(report, report.scan_exchanges(), report.scan_connections(), by)
-    counted, names = (
-        _count(rows, engine_for(report), connections=by is not Grouping.server) if report.exchange_count else ({}, {})
-    )
+    counted, names = _count(rows, report, connections=by is not Grouping.server) if report.exchange_count else ({}, {})
     if by in {Grouping.host, Grouping.path}:
         names = {}
     ends = _count_connections(report, "client_host" if by is Grouping.client else "server") if by in _ENDS else []
@@ -271,7 +273,7 @@ def overall_statistics(report: Report) -> ServerStatistics | None:
     exchanges = report.scan_exchanges()
     if (backs := find_backs(report)) is not None:
         exchanges = exchanges.join(backs.lazy(), on=[*_KEY, "exchange"], how="anti")
-    counted, _ = _count(_rows(report, exchanges, report.scan_connections(), None), engine_for(report), connections=True)
+    counted, _ = _count(_rows(report, exchanges, report.scan_connections(), None), report, connections=True)
     lost: Counter[str] = Counter()
     for one in report.findings:
         lost[one.rule] += round((one.delay or 0.0) * SECOND)
@@ -385,21 +387,23 @@ def _flags() -> list[pl.Expr]:
     ]
 
 
-def _nearest_rank(values: pl.Expr, percent: int) -> pl.Expr:
-    """Return the percentile of sorted lists by nearest rank.
+def _nearest_rank(percent: int) -> pl.Expr:
+    """Return the percentile of the server times `time`, in ascending order, of which each occurs `len` times, by nearest rank.
 
-    It is the smallest value that at least `percent` % of the values do not exceed; null for an empty list. The interpolation
-    "nearest" of Polars rounds the rank instead, which hides the slowest requests.
+    It is the smallest value that at least `percent` % of the values do not exceed. The interpolation "nearest" of Polars rounds
+    the rank instead, which hides the slowest requests.
     """
-    rank = (values.list.len().cast(int) * percent + 99) // 100
-    return values.list.get(rank - 1, null_on_oob=True)
+    import polars as pl
+
+    number = pl.col("len").cast(pl.Int64)
+    return pl.col("time").filter(number.cum_sum() * 100 >= number.sum() * percent).first()
 
 
 Counts = dict[str, int | None]
 """The numbers of one group: name of the number -> value, which is a count or a time in ns. A missing value is None or 0."""
 
 
-def _count(rows: pl.LazyFrame, engine: EngineType, *, connections: bool) -> tuple[dict[str, Counts], dict[str, tuple[str, ...]]]:
+def _count(rows: pl.LazyFrame, report: Report, *, connections: bool) -> tuple[dict[str, Counts], dict[str, tuple[str, ...]]]:
     """Return two dictionaries by group: the counts of each group, and its most frequent names.
 
     `connections`: also count connections.
@@ -408,26 +412,29 @@ def _count(rows: pl.LazyFrame, engine: EngineType, *, connections: bool) -> tupl
 
     c = pl.col
     counts = ("requests", "failed", "unanswered", "incomplete", "client_errors", "server_errors")
-    by_name = (
-        rows.group_by("key", "name").agg(pl.len(), c(counts).sum().cast(pl.Int64), c("wait").drop_nulls()).collect(engine=engine)
-    )
-    counted = (
-        by_name.lazy()
+    time = c("wait") if report.exchange_count <= EXACT_TIMES else c("wait") // _MICROSECOND * _MICROSECOND
+    engine = engine_for(report)
+    sums = pl.len(), c(counts).sum().cast(pl.Int64), c("wait").max().alias("longest")
+    by_time = rows.group_by("key", "name", time.alias("time")).agg(*sums).collect(engine=engine)
+    timed = (
+        by_time.filter(c("time").is_not_null())
+        .sort("time")
         .group_by("key")
-        .agg(c(counts).sum(), c("wait").explode().drop_nulls().sort())
-        .with_columns(_nearest_rank(c("wait"), percent).alias(f"p{percent}") for percent in (50, 95, 99))
-        .with_columns(c("wait").list.last().alias("longest"), c("wait").list.len().cast(pl.Int64).alias("timed"))
-        .drop("wait")
-        .collect()
+        .agg(
+            *(_nearest_rank(percent).alias(f"p{percent}") for percent in (50, 95, 99)),
+            c("longest").max(),
+            c("len").sum().cast(pl.Int64).alias("timed"),
+        )
     )
+    counted = by_time.group_by("key").agg(c(counts).sum()).join(timed, on="key", how="left")
     made = {row.pop("key"): row for row in counted.iter_rows(named=True)}
     if connections:
         of_key = rows.select("key", *_KEY).unique().group_by("key").agg(pl.len().cast(pl.Int64))
         for key, number in of_key.collect(engine=engine).iter_rows():
             made[key]["connections"] = number
     names: dict[str, tuple[str, ...]] = {}
-    frequent = sorted(by_name.select("len", "key", "name").iter_rows(), key=lambda row: (-row[0], row[2]))
-    for _, key, name in frequent:
+    by_name = by_time.group_by("key", "name").agg(c("len").sum())
+    for key, name, _ in sorted(by_name.iter_rows(), key=lambda row: (-row[2], row[1])):
         if name and len(names.get(key, ())) < NAMES:
             names[key] = (*names.get(key, ()), name)
     return made, names

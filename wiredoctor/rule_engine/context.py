@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
-from wiredoctor.tables import NEVER
+from wiredoctor.tables import NEVER, of_connections
 
 
 def with_exchanges(core: pl.DataFrame, timed: pl.Expr, exchanges: pl.LazyFrame) -> pl.DataFrame:
@@ -46,7 +46,7 @@ def _spans(exchanges: pl.LazyFrame, asked: pl.DataFrame) -> pl.DataFrame:
     c = pl.col
     over = pl.when(c("response_end_reason") == "complete").then("response_end").fill_null(-NEVER)
     return (
-        exchanges.join(asked.lazy(), on="connection", how="semi")
+        of_connections(exchanges, asked)
         .select(
             "connection",
             c("exchange").alias("index"),

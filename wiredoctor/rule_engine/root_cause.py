@@ -17,7 +17,7 @@ from wiredoctor.rule_engine.context import with_exchanges
 from wiredoctor.rule_engine.software import with_software
 from wiredoctor.rule_engine.stopped_reading import until_close
 from wiredoctor.rule_engine.summary_columns import Rows
-from wiredoctor.tables import RULE_TABLES, SECOND
+from wiredoctor.tables import RULE_TABLES, SECOND, of_connections, of_exchanges
 
 _REQUEST = (
     "request_start",
@@ -145,10 +145,9 @@ def _with_endpoints(core: pl.DataFrame, connections: pl.LazyFrame) -> pl.DataFra
 
     If a candidate already has a client or server, that value is kept.
     """
-    needed = core.select("connection").drop_nulls().unique()
     known = (
-        connections.select("connection", "client", "server", "client_direction")
-        .join(needed.lazy(), on="connection", how="semi")
+        of_connections(connections, core)
+        .select("connection", "client", "server", "client_direction")
         .collect()
         .unique("connection", keep="last", maintain_order=True)
     )
@@ -162,13 +161,7 @@ def _with_endpoints(core: pl.DataFrame, connections: pl.LazyFrame) -> pl.DataFra
 def _with_requests(core: pl.DataFrame, exchanges: pl.LazyFrame) -> pl.DataFrame:
     """Add the columns _REQUEST of the candidates' exchanges: method, target, status, and the software of both sides."""
     key = ["connection", "exchange"]
-    needed = core.select(key).drop_nulls().unique()
-    known = (
-        exchanges.select(*key, *_REQUEST)
-        .join(needed.lazy(), on=key, how="semi")
-        .collect()
-        .unique(key, keep="last", maintain_order=True)
-    )
+    known = of_exchanges(exchanges, core).select(*key, *_REQUEST).collect().unique(key, keep="last", maintain_order=True)
     return core.join(known, on=key, how="left", maintain_order="left")
 
 

@@ -260,7 +260,9 @@ def _promising(
         elif (queries := run_guarded(m, partial(_screen_queries, m, lazy))) is not None:
             asked += [(m, query) for query in queries]
     asked += [(None, _of_their_columns(tables[table], expressions)) for table, expressions in screens.items()]
-    for answer in collect_guarded(asked, _planning(few), "streaming" if many else "auto"):
+    # one after the other, since each query holds the columns that it reads
+    together = [[query] for query in asked] if many else [asked]
+    for answer in (one for some in together for one in collect_guarded(some, _planning(few), "streaming" if many else "auto")):
         if answer is not None:
             found |= {name: promising or found.get(name, False) for name, promising in answer.row(0, named=True).items()}
     return [m for m in enabled(running) if found.get(m.name, True)]

@@ -20,7 +20,7 @@ from wiredoctor.findings import UNJUDGED, Unjudged, rfc3339, shorten
 from wiredoctor.rule_engine.catalogue import RuleModule
 from wiredoctor.rules.shared.attempts import one_host
 from wiredoctor.rules.shared.connection_close import streams
-from wiredoctor.tables import MILLISECOND, SECOND, SMALL
+from wiredoctor.tables import MILLISECOND, SECOND, SMALL, of_connections
 from wiredoctor.text import redact
 from wiredoctor.text.durations import duration_text
 
@@ -435,7 +435,7 @@ def unjudged(
     if by_reason.is_empty():
         return Remainder({}, [])
     found = left.sort("reason", "frame", "connection", "exchange", nulls_last=True).head(most).collect(engine=of_left)
-    named = ends.select("connection", "client", "server").join(found.lazy(), on="connection", how="semi").collect()
+    named = of_connections(ends, found).select("connection", "client", "server").collect()
     rows = found.join(named.unique("connection", keep="last"), on="connection", how="left", maintain_order="left")
     told = [_unjudged_item(row, file, first_time) for row in rows.iter_rows(named=True)]
     return Remainder({str(reason): number for reason, number in by_reason.iter_rows()}, told)

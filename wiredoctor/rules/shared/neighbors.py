@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import polars as pl
 
+from wiredoctor.tables import of_connections
+
 _HOSTS = ("client_host", "server_host")
 
 
@@ -55,13 +57,13 @@ def _of_the_same_hosts(rows: pl.DataFrame, connections: pl.LazyFrame) -> pl.Data
         *("first_answer_time", "syn_time"),
         pl.col("server").str.replace(r":\d+$", "").alias("server_host"),
     )
-    mine = ends.join(rows.lazy().select("connection"), on="connection", how="semi")
+    mine = of_connections(ends, rows)
     return ends.join(mine, on=_HOSTS, how="semi").collect().unique("connection", keep="last", maintain_order=True)
 
 
 def _exchanges_on(exchanges: pl.LazyFrame, ends: pl.DataFrame) -> pl.DataFrame:
     """Return the exchanges on the connections in `ends`, with the columns of `ends`."""
-    some = exchanges.join(ends.lazy().select("connection"), on="connection", how="semi").select(
+    some = of_connections(exchanges, ends).select(
         *("connection", "exchange", "request_method", "request_target", "request_start", "response_frame", "response_start"),
         *("previous_end", "rtt_client"),
     )

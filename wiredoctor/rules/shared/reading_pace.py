@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import polars as pl
 
-from wiredoctor.tables import MILLISECOND, SECOND
+from wiredoctor.tables import MILLISECOND, SECOND, of_connections
 
 _PERIODS, _RATES, _FEW = 3, 4, 2
 """The numbers that show a pace: _PERIODS consecutive similar periods, or _RATES consecutive similar rates.
@@ -51,13 +51,11 @@ def with_pace(rows: pl.DataFrame, connections: pl.LazyFrame, exchanges: pl.LazyF
     of the next data (null if the window never opened), and `closed`, the time (ns) for which the window was closed.
     """
     c = pl.col
-    clients = connections.select("connection", "client_direction").join(
-        rows.lazy().select("connection"), on="connection", how="semi"
-    )
+    clients = of_connections(connections, rows).select("connection", "client_direction")
     numbered = rows.lazy().with_row_index("number").join(clients.unique("connection", keep="last"), on="connection", how="left")
     numbered = numbered.with_columns((c("direction") == c("client_direction")).fill_null(value=False).alias("of_client"))
     asked = (
-        exchanges.join(rows.lazy().select("connection"), on="connection", how="semi")
+        of_connections(exchanges, rows)
         .select(
             *("connection", "request_forwarded", "request_start", "response_start", "response_offset"),
             c("exchange").alias("response"),

@@ -1,0 +1,22 @@
+"""Select rows by connection or exchange with filters, which Polars passes on to where the rows are read.
+
+A join would create all columns of all rows first.
+"""
+
+from __future__ import annotations
+
+import polars as pl
+
+_EXCHANGES = 1 << 31
+"""More than the exchanges of any connection."""
+
+
+def of_connections(rows: pl.LazyFrame, places: pl.DataFrame) -> pl.LazyFrame:
+    """Return the rows whose `connection` is one of those in `places`."""
+    return rows.filter(pl.col("connection").is_in(places["connection"].drop_nulls().unique().implode()))
+
+
+def of_exchanges(rows: pl.LazyFrame, places: pl.DataFrame) -> pl.LazyFrame:
+    """Return the rows whose `connection` and `exchange` are those of a row in `places`."""
+    number = pl.col("connection").cast(pl.Int64) * _EXCHANGES + pl.col("exchange")
+    return rows.filter(number.is_in(places.select(number.unique().drop_nulls().alias("number"))["number"].implode()))
