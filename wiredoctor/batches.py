@@ -26,20 +26,25 @@ Cells = dict[str, Array]
 def take_cells(rows: Rows, names: Sequence[str]) -> Cells:
     """Take the rows of a table out of `rows`, and return their cells by name."""
     count = int(rows.count)
-    columns = np.empty((len(names), count), dtype=np.int64)
-    first = 0
-    parts = rows.take()[::-1]
-    while parts:  # frees each part as soon as it is copied
-        written = np.frombuffer(parts.pop(), dtype="<i8").reshape(-1, len(names))
-        columns[:, first : first + len(written)] = written.T
-        first += len(written)
+    parts = [np.frombuffer(part, dtype="<i8").reshape(-1, len(names)) for part in rows.take()]
     if not count:
-        return dict(zip(names, columns, strict=True))
-    lowest, highest = columns.min(axis=1).tolist(), columns.max(axis=1).tolist()
-    return {
-        name: values[:1].copy() if low == high else values.astype(_smallest(low, high))
-        for name, values, low, high in zip(names, columns, lowest, highest, strict=True)
-    }
+        return {name: np.empty(0, np.int64) for name in names}
+    lowest = np.min([part.min(axis=0) for part in parts], axis=0).tolist()
+    highest = np.max([part.max(axis=0) for part in parts], axis=0).tolist()
+    cells: Cells = {}
+    varying: list[tuple[int, Array]] = []
+    for i, (name, low, high) in enumerate(zip(names, lowest, highest, strict=True)):
+        if low == high:
+            cells[name] = np.array([low], np.int64)
+        else:
+            cells[name] = np.empty(count, _smallest(low, high))
+            varying.append((i, cells[name]))
+    first = 0
+    for part in parts:  # one part fits in the processor's cache, the same column of all parts does not
+        for i, values in varying:
+            values[first : first + len(part)] = part[:, i]
+        first += len(part)
+    return cells
 
 
 def _smallest(low: int, high: int) -> type[np.signedinteger[Any]]:
