@@ -48,8 +48,7 @@ class Ordered:
         """
         if not len(lines):
             return
-        text = np.frombuffer(lines, np.uint8)
-        ends = np.concatenate([np.flatnonzero(text[i : i + _PIECE] == 0x0A) + (i + 1) for i in range(0, len(text), _PIECE)])
+        ends = np.cumsum([len(line) + 1 for line in bytes(lines).split(b"\n")[:-1]])
         self._keys.append(keys)
         self._starts.append(np.concatenate((np.zeros(1, np.int64), ends[:-1])) + self._end)
         self._file.write(lines)
