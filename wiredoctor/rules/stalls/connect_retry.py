@@ -43,8 +43,8 @@ RULE = Rule(
     title="Connecting took {delay} longer because {why}",
     message=(
         "The client had to send its SYN {syns} times to connect to {server}: {cause}. The successful SYN left "
-        "{lost_time} after the first, when the client's timer expired (1 s on common systems, doubled with each "
-        "try).{plainer}"
+        "{lost_time} after the first, when the client's timer expired (1 s on common systems, 3 s on older ones, "
+        "doubled with each try).{plainer}"
     ),
     remedy="{check}",
     display_filter="tcp.stream == {connection} && tcp.flags.syn == 1",
