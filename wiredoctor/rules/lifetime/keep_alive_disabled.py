@@ -119,7 +119,7 @@ def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
 def _pairs(answers: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
     """Return for each client host and server the numbers for the message, and the frames of the first responses.
 
-    `every`: True if each response closes its own connection. `pair`: a hash of the two names; storing a million names would take
+    `every`: True if each response closes its own connection, whose first response it is. `pair`: a hash of the two names; storing a million names would take
     a third more memory.
     """
     c = pl.col
@@ -138,7 +138,7 @@ def _pairs(answers: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
         rows.join(known, on="connection")
         .group_by("pair")
         .agg(
-            (c("closes").all() & (c("connection").n_unique() == pl.len())).alias("every"),
+            c("closes").all().alias("every"),
             seen.sum().cast(pl.Int64).alias("exchanges"),
             c("start").filter(seen).min(),
             c("response_end").filter(seen).max().alias("end"),
