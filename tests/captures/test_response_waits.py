@@ -29,7 +29,6 @@ from wiredoctor.report.row_choice import capture_ends, is_still_waiting, respons
 def test_waits(name: str, waits: dict[tuple[int, int], tuple[float, bool]]) -> None:
     report = wiredoctor.analyze(find_recording(name))
     ends = capture_ends(report)
-    assert report.scan_exchanges is not None
     rows = report.scan_exchanges().select("connection", "exchange", wait=response_wait(ends), still=is_still_waiting(ends))
     found = {row[:2]: row[2:] for row in rows.filter(pl.col("wait").is_not_null()).collect().iter_rows()}
     assert found.keys() == waits.keys()

@@ -77,7 +77,6 @@ def test_the_size_of_steps_changes_nothing(size: int, monkeypatch: pytest.Monkey
 def test_several_files_are_read_as_one_again() -> None:
     paths = [find_recording("behind-nginx-race.pcap"), find_recording("apache-ab.pcap")]
     report = wiredoctor.analyze(*paths, merge=True, keep=True)
-    assert report.scan_exchanges is not None
     [source] = report.packets.values()
     made = source.tables(["records", "exchanges"])
     assert made["records"].height == report.captures[0].packets

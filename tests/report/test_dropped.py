@@ -68,7 +68,7 @@ def test_only_in_that_time(tmp_path: Path) -> None:
     """The recorder says when it had counted less: what was found before is as sure as it was."""
     whole = wiredoctor.analyze(with_drops(tmp_path, HELD_BACK))
     times = sorted(f.elapsed for f in whole.findings)
-    table = whole.scan_captures().collect() if whole.scan_captures else None
+    table = whole.scan_captures().collect()
     assert table is not None
     since = int(table["first_time"][0]) + int((times[-2] + 0.005) * 1e9)
     lossy = wiredoctor.analyze(with_drops(tmp_path, HELD_BACK, statistics(7, b"dropped after %d ns since 1970" % since)))

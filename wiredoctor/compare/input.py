@@ -10,7 +10,6 @@ import polars as pl
 from wiredoctor.compare.proxy.nesting import COLUMNS as AT_A_PROXY
 from wiredoctor.compare.proxy.result import FOR_PEOPLE
 from wiredoctor.compare.two_points.packet_columns import Point, gather
-from wiredoctor.tables import EXCHANGES
 from wiredoctor.text.time_of_day import nanoseconds
 
 if TYPE_CHECKING:
@@ -57,11 +56,9 @@ class ProxySide:
 def collect_proxy_side(report: Report) -> ProxySide:
     """Return the data for a comparison across a proxy; `report` covers one capture and can read its packets again."""
     summary = report.captures[0]
-    rows = for_people = EXCHANGES.empty().lazy()
-    if report.scan_exchanges is not None:
-        scan_for_people: Callable[[], Callable[[], pl.LazyFrame]] | None = getattr(report.scan_exchanges, "for_people", None)
-        rows = report.scan_exchanges()
-        for_people = scan_for_people()() if scan_for_people else rows
+    scan_for_people: Callable[[], Callable[[], pl.LazyFrame]] | None = getattr(report.scan_exchanges, "for_people", None)
+    rows = report.scan_exchanges()
+    for_people = scan_for_people()() if scan_for_people else rows
     shown = for_people.select(pl.col(name).alias(alias) for name, alias in FOR_PEOPLE.items())
     exchanges = pl.concat([rows.select(AT_A_PROXY), shown], how="horizontal").collect()
     return ProxySide(
@@ -81,8 +78,6 @@ def collect_capture(report: Report) -> ComparedCapture:
 
 def _exchanges(report: Report) -> pl.DataFrame:
     """Return the exchanges with only the columns that are compared, because there may be a million rows."""
-    if report.scan_exchanges is None:
-        return EXCHANGES.empty().select(COLUMNS)
     return report.scan_exchanges().select(COLUMNS).collect()
 
 

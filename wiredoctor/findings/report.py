@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from wiredoctor.findings.finding import Finding
@@ -171,6 +172,14 @@ class Checked(NamedTuple):
     ends: bool = False
 
 
+def _empty_table(name: str) -> pl.LazyFrame:
+    import polars as pl
+
+    from wiredoctor.tables import TABLES
+
+    return TABLES[name].empty().lazy().select(pl.lit("").alias("capture"), pl.exclude("capture"))
+
+
 @dataclass(eq=False, repr=False)
 class Report:
     """The result of an analysis.
@@ -199,9 +208,9 @@ class Report:
     unasked: dict[str, Checked] = field(default_factory=dict[str, Checked])
     left_out: list[LeftOut] = field(default_factory=list[LeftOut])
     incomplete: list[str] = field(default_factory=list[str])
-    scan_connections: Callable[[], pl.LazyFrame] | None = None
-    scan_exchanges: Callable[[], pl.LazyFrame] | None = None
-    scan_captures: Callable[[], pl.LazyFrame] | None = None
+    scan_connections: Callable[[], pl.LazyFrame] = field(default=partial(_empty_table, "connections"))
+    scan_exchanges: Callable[[], pl.LazyFrame] = field(default=partial(_empty_table, "exchanges"))
+    scan_captures: Callable[[], pl.LazyFrame] = field(default=partial(_empty_table, "captures"))
     forgotten: dict[str, pl.DataFrame] = field(default_factory=dict[str, "pl.DataFrame"])
     """The numbers of rows of "connections" and "exchanges" that were dropped during a long live capture.
 
@@ -238,7 +247,7 @@ class Report:
         return _collect(self.scan_exchanges, "exchanges")
 
 
-def _collect(scan: Callable[[], pl.LazyFrame] | None, table: str) -> pl.DataFrame:
-    from wiredoctor.tables import TABLES, with_old_names
+def _collect(scan: Callable[[], pl.LazyFrame], table: str) -> pl.DataFrame:
+    from wiredoctor.tables import with_old_names
 
-    return with_old_names(table, TABLES[table].empty() if scan is None else scan().collect())
+    return with_old_names(table, scan().collect())

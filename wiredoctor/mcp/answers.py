@@ -147,8 +147,6 @@ def exchanges(
     """Return one row per exchange that passes all filters, sorted by connection and index, or slowest first."""
     import polars as pl
 
-    if report.scan_exchanges is None:
-        return {**_begin(report), "exchanges": [], "total": 0}
     if connection is not None:
         _check_connection(report, connection)
     took = pl.max_horizontal("request_end", "response_end") - pl.min_horizontal("request_start", "response_start")

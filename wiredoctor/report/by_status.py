@@ -85,7 +85,7 @@ def count_by_status(report: Report) -> list[Answered]:
     """Count the exchanges by server and status. The table of exchanges is read only once, which saves time."""
     import polars as pl
 
-    if report.scan_exchanges is None or not report.exchange_count:
+    if not report.exchange_count:
         return []
     c = pl.col
     status, names = c("response_status"), [capture.file for capture in report.captures]
@@ -125,15 +125,12 @@ def _with_server_names(report: Report, rows: pl.DataFrame) -> pl.DataFrame:
     import polars as pl
 
     key = ["capture", "connection"]
-    if report.scan_connections is None:
-        named = rows.with_columns(pl.lit(None, pl.String).alias("server"))
-    else:
-        first = rows.lazy().group_by("capture", "endpoint").agg(pl.col("connection").min()).collect()
-        wanted = pl.col("connection").is_in(first["connection"].unique().implode())
-        known = report.scan_connections().select(*key, "server").filter(wanted)
-        places = first.lazy().join(known, on=key, how="left").drop("connection")
-        named = rows.lazy().join(places, on=["capture", "endpoint"], how="left")
-    return named.select("capture", "server", "has_request", "final", "response_status", "back", "rows").lazy().collect()
+    first = rows.lazy().group_by("capture", "endpoint").agg(pl.col("connection").min()).collect()
+    wanted = pl.col("connection").is_in(first["connection"].unique().implode())
+    known = report.scan_connections().select(*key, "server").filter(wanted)
+    places = first.lazy().join(known, on=key, how="left").drop("connection")
+    named = rows.lazy().join(places, on=["capture", "endpoint"], how="left")
+    return named.select("capture", "server", "has_request", "final", "response_status", "back", "rows").collect()
 
 
 def find_backs(report: Report) -> pl.DataFrame | None:
@@ -259,8 +256,6 @@ def _failed_exchanges(report: Report, capture: str) -> dict[tuple[int, int], tup
     """Return the exchanges with a status of 500 or above: (server, status) by (connection, exchange)."""
     import polars as pl
 
-    if report.scan_exchanges is None or report.scan_connections is None:
-        return {}
     c = pl.col
     of_it = c("capture") == capture
     rows = (

@@ -44,7 +44,7 @@ def shared_conversations(report: Report) -> SharedConversations:
     at the same time for most of the shorter one's life. The second condition recognizes conversations that look different at both
     points because of losses. Loopback addresses exist on every host, so only the first condition counts for them.
     """
-    if report.scan_connections is None or len(report.captures) < 2:
+    if len(report.captures) < 2:
         return SharedConversations(0, 0)
     import polars as pl
 

@@ -10,7 +10,6 @@ import numpy as np
 import polars as pl
 
 from wiredoctor.findings import printable
-from wiredoctor.tables import CONNECTIONS
 
 if TYPE_CHECKING:
     from wiredoctor.findings import Report
@@ -70,15 +69,11 @@ def endpoints(report: Report) -> pl.DataFrame:
     """Return capture, id, client and server of every connection, including connections that a filter of the report excludes."""
     names = ["capture", "connection", "client", "server"]
     scan = report.scan_connections
-    if scan is None:
-        return pl.DataFrame(schema={"capture": pl.String(), **CONNECTIONS.schema}).select(names)
     return (scan.base if isinstance(scan, Filtered) else scan)().select(names).collect()
 
 
-def batches(scan: Scan | None, columns: list[str]) -> Iterator[pl.DataFrame]:
+def batches(scan: Scan, columns: list[str]) -> Iterator[pl.DataFrame]:
     """Yield the `columns` of a lazy table in batches, together with the column that `seconds` needs."""
-    if scan is None:
-        return
     filtered = scan if isinstance(scan, Filtered) else Filtered(scan, lambda table: table)
     rows = filtered.base().select(pl.len()).collect().item()
     for start in range(0, rows, BATCH):

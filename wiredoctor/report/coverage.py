@@ -264,8 +264,6 @@ def _coverage(
 
 def _snap_lengths(report: Report) -> dict[str, int | None]:
     """Return the snap length in bytes by capture; None stands for a length that cannot hide the protocol of a connection."""
-    if report.scan_captures is None:
-        return {}
     rows = report.scan_captures().select("capture", "snap_length").collect().iter_rows()
     return {name: length if length is not None and length <= _SHORT else None for name, length in rows}
 
@@ -326,7 +324,7 @@ def _connections(report: Report) -> dict[str, int]:
     """Return the number of connections for each key that `_protocol_reasons` returns; empty if there are no connections."""
     import polars as pl
 
-    if report.scan_connections is None or not report.connection_count:
+    if not report.connection_count:
         return {}
     old = report.forgotten.get("connections")
     old = None if old is None else old.with_columns(pl.lit(value=False).alias("explained"))
@@ -342,7 +340,6 @@ def _marked_connections(report: Report) -> pl.LazyFrame:
     """
     import polars as pl
 
-    assert report.scan_connections is not None
     c, key = pl.col, ["capture", "connection"]
     rows = report.scan_connections()
     found = [f for f in findings_with_failures(report) if f.rule in FAILURES and f.family != "gateways"]
@@ -377,7 +374,7 @@ def _one_host(endpoint: str) -> str:
 
 def _each_connections(report: Report) -> dict[str, dict[str, int]]:
     """Return the numbers that `_connections` returns, counted for each capture."""
-    if report.scan_connections is None or not report.connection_count:
+    if not report.connection_count:
         return {}
     if len(report.captures) == 1:
         return {report.captures[0].file: _connections(report)}
@@ -406,7 +403,7 @@ def _exchanges(report: Report) -> dict[str, int]:
 
     "judged" stands for the exchanges that can be judged, "rows" for all exchanges. The result is empty if there are none.
     """
-    if report.scan_exchanges is None or not report.exchange_count:
+    if not report.exchange_count:
         return {}
     counts = _counts(report.scan_exchanges(), _of_exchanges(), report.forgotten.get("exchanges"))
     return {**counts, "rows": report.exchange_count}
@@ -414,7 +411,7 @@ def _exchanges(report: Report) -> dict[str, int]:
 
 def _each_exchanges(report: Report) -> dict[str, dict[str, int]]:
     """Return the numbers that `_exchanges` returns, counted for each capture."""
-    if report.scan_exchanges is None or not report.exchange_count:
+    if not report.exchange_count:
         return {}
     if len(report.captures) == 1:
         return {report.captures[0].file: _exchanges(report)}

@@ -59,8 +59,6 @@ def explain_log(report: Report, name: str, raw: Iterable[bytes], slow: float, ke
 
 
 def _exchanges(report: Report) -> Iterator[CapturedExchange]:
-    if report.scan_exchanges is None or report.scan_connections is None:
-        return
     places = report.scan_connections().select("capture", "connection", "client", "server").collect()
     ends = {(capture, connection): (client, server) for capture, connection, client, server in places.iter_rows()}
     starts = {name: clock.first for name, clock in clocks(report).items()}

@@ -164,7 +164,7 @@ def filter_report(report: Report, wanted: Filter) -> Report:
 def _active(report: Report, wanted: Filter, spans: dict[str, Span], named: Named) -> frozenset[tuple[str, int, int | None]]:
     """Return the exchanges, as (capture, connection, exchange), that have a finding and are active in the requested time span."""
     places = {(f.capture, f.connection, f.exchange) for f in report.findings if f.exchange is not None}
-    if not (wanted.begin or wanted.end) or not places or report.scan_exchanges is None:
+    if not (wanted.begin or wanted.end) or not places:
         return frozenset()
     import polars as pl
 
@@ -180,7 +180,7 @@ def _misses_bytes(finding: Finding) -> bool:
 
 def _loses_bytes(report: Report) -> bool:
     """Return whether the capture lacks bytes, or the beginning, of a connection in the report."""
-    if report.scan_connections is None:
+    if not report.captures:
         return True
     import polars as pl
 
@@ -207,14 +207,10 @@ def _narrow_tables(report: Report, narrowed: Report, wanted: Filter, spans: dict
 
     from wiredoctor.report.columns import Filtered
 
-    if report.scan_connections is not None:
-        narrowed.scan_connections = Filtered(
-            report.scan_connections, lambda t: t.filter(_connection_wanted(wanted, spans, named))
-        )
-        narrowed.connection_count = narrowed.scan_connections().select(pl.len()).collect().item()
-    if report.scan_exchanges is not None:
-        narrowed.scan_exchanges = Filtered(report.scan_exchanges, _exchange_filter(report, wanted, spans, named))
-        narrowed.exchange_count = narrowed.scan_exchanges().select(pl.len()).collect().item()
+    narrowed.scan_connections = Filtered(report.scan_connections, lambda t: t.filter(_connection_wanted(wanted, spans, named)))
+    narrowed.connection_count = narrowed.scan_connections().select(pl.len()).collect().item()
+    narrowed.scan_exchanges = Filtered(report.scan_exchanges, _exchange_filter(report, wanted, spans, named))
+    narrowed.exchange_count = narrowed.scan_exchanges().select(pl.len()).collect().item()
 
 
 Span = tuple[float, float]
@@ -240,7 +236,7 @@ def seconds_in(capture: CaptureSummary, wanted: Filter) -> tuple[float, float] |
 
 def _servers_of(report: Report, connections: tuple[int, ...]) -> set[str]:
     """Return the servers of the requested connections, so that findings about these servers are kept, too."""
-    if not connections or report.scan_connections is None:
+    if not connections:
         return set()
     import polars as pl
 
@@ -271,7 +267,7 @@ class Named(NamedTuple):
 
 
 def _find_named(report: Report, names: tuple[str, ...]) -> Named:
-    if not names or report.scan_connections is None or report.scan_exchanges is None:
+    if not names:
         return Named(None)
     import polars as pl
 
@@ -384,7 +380,7 @@ def _exchange_filter(
         keep &= pl.col("connection").is_in(list(wanted.connections))
     if wanted.request_id:
         keep &= pl.col("request_id").str.contains(wanted.request_id, literal=True)
-    if not (wanted.hosts or wanted.names or wanted.ports) or report.scan_connections is None:
+    if not (wanted.hosts or wanted.names or wanted.ports):
         return lambda exchanges: exchanges.filter(keep)
     # a connection may carry requests for several hosts, so a Host field alone does not select all of it
     whole = named._replace(rows=None if named.rows is None else named.rows.filter(pl.col("exchange").is_null()))

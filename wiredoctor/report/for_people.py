@@ -27,6 +27,6 @@ def for_people(report: Report) -> Report:
         for_people=True,
         findings=[finding.for_people() for finding in report.findings],
         not_judged=[one.for_people() for one in report.not_judged],
-        scan_exchanges=report.scan_exchanges and masked_for_people(report.scan_exchanges),
+        scan_exchanges=masked_for_people(report.scan_exchanges),
         packets={name: one.for_people() if isinstance(one, _Redacted) else one for name, one in report.packets.items()},
     )

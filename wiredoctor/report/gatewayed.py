@@ -57,7 +57,7 @@ def front_ids(report: Report) -> pl.DataFrame | None:
         for file, known in report.gateways.items()
         if known.tries.height
     ]
-    if not tries or report.scan_exchanges is None:
+    if not tries:
         return None
     doubt = pl.when("certain").then(pl.lit("")).otherwise(pl.lit("?"))
     front = pl.format("{}#{}{}", "front_connection", "front_exchange", doubt)
@@ -67,7 +67,6 @@ def front_ids(report: Report) -> pl.DataFrame | None:
 
 
 def _connections(report: Report, file: str, servers: list[str]) -> pl.LazyFrame:
-    assert report.scan_connections is not None
     here = (pl.col("capture") == file) & pl.col("server").is_in(servers)
     return report.scan_connections().filter(here).select("capture", "connection")
 

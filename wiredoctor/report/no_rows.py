@@ -31,9 +31,9 @@ def explain_no_rows(report: Report, table: TableName, wanted: Filter, choice: Ro
     """Return sentences that explain why no row of a table meets the conditions in `wanted` and `choice`."""
     whole = _unfiltered(report)
     rows = _scan(whole, table)
-    total = 0 if rows is None else _height(rows())
+    total = _height(rows())
     noun = _NOUNS[table]
-    if rows is None or not total:
+    if not total:
         return f"No {noun} was seen.{_protocols(whole) if table == 'exchanges' else ''}"
     conditions = [*_conditions(whole, table, wanted, choice)]
     alone = [(option, reason) for option, number, reason in conditions if not number]
@@ -53,7 +53,7 @@ def _unfiltered(report: Report) -> Report:
     return replace(report, **scans)
 
 
-def _scan(report: Report, table: TableName) -> Scan | None:
+def _scan(report: Report, table: TableName) -> Scan:
     return report.scan_exchanges if table == "exchanges" else report.scan_connections
 
 
@@ -81,8 +81,6 @@ def _conditions(report: Report, table: TableName, wanted: Filter, choice: RowCho
         option = f"--request-id {clean(wanted.request_id)}"
         yield option, _number(report, table, Filter(request_id=wanted.request_id)), _request_ids(report)
     scan, ends = _scan(report, table), capture_ends(report)
-    if scan is None:
-        return
     if choice.statuses:
         number = _height(scan().filter(matches(table, RowChoice(choice.statuses), ends)))
         yield f"--status {','.join(choice.statuses)}", number, _statuses(report)
@@ -93,8 +91,7 @@ def _conditions(report: Report, table: TableName, wanted: Filter, choice: RowCho
 
 
 def _number(report: Report, table: TableName, part: Filter) -> int:
-    narrowed = _scan(filter_report(report, part), table)
-    return 0 if narrowed is None else _height(narrowed())
+    return _height(_scan(filter_report(report, part), table)())
 
 
 def _join(numbers: tuple[int, ...]) -> str:
@@ -105,12 +102,10 @@ def _longest(nanoseconds: int | None) -> str:
     return "" if nanoseconds is None else f"The longest took {duration(nanoseconds / SECOND)}."
 
 
-def _most_frequent(scan: Scan | None, value: pl.Expr) -> list[str]:
+def _most_frequent(scan: Scan, value: pl.Expr) -> list[str]:
     """Return the most frequent values of a column. If some values are omitted, the last text counts them, as in "3 more"."""
     import polars as pl
 
-    if scan is None:
-        return []
     rows = scan().select(value.alias("value")).drop_nulls().filter(pl.col("value") != "")
     counted = rows.group_by("value").agg(pl.len()).sort("len", "value", descending=[True, False]).collect()
     shown = [shorten(clean(one), _MAX_TEXT) for one in counted["value"].head(_MAX_VALUES)]
@@ -200,8 +195,6 @@ def _protocols(report: Report) -> str:
     """Return a sentence with the number of connections by protocol."""
     import polars as pl
 
-    if report.scan_connections is None:
-        return ""
     counted = report.scan_connections().group_by("protocol").agg(pl.len()).sort("len", "protocol", descending=[True, False])
     numbers = [f"{_PROTOCOLS.get(name, name)} ({number:,})" for name, number in counted.collect().iter_rows()]
     return f" TCP connections by protocol: {', '.join(numbers)}." if numbers else ""

@@ -179,8 +179,6 @@ def count_waiting(report: Report) -> int:
     """Return the number of exchanges whose client was still waiting when the capture ended."""
     import polars as pl
 
-    if report.scan_exchanges is None:
-        return 0
     waiting = is_still_waiting(capture_ends(report)).alias("waiting")
     return int(report.scan_exchanges().select(waiting).select(pl.col("waiting").sum()).collect().item())
 
@@ -264,7 +262,7 @@ def choose_rows(report: Report, table: TableName, choice: RowChoice) -> Report:
     from wiredoctor.report.columns import Filtered
 
     scan = report.scan_exchanges if table == "exchanges" else report.scan_connections
-    if scan is None or not (choice.statuses or choice.slow is not None or choice.top is not None):
+    if not (choice.statuses or choice.slow is not None or choice.top is not None):
         return report
     ends = capture_ends(report)
     keep = matches(table, choice, ends)

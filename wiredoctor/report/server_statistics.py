@@ -141,8 +141,6 @@ def server_statistics(report: Report, by: Grouping = Grouping.server) -> list[Se
     The worst group has the most failed requests and connections, then the most responses with 500 and above, then the most time
     lost.
     """
-    if report.scan_connections is None or report.scan_exchanges is None:
-        return []
     rows = _rows(report, report.scan_exchanges(), report.scan_connections(), by)
     counted, names = _count(rows, report, connections=by is not Grouping.server) if report.exchange_count else ({}, {})
     if by in {Grouping.host, Grouping.path}:
@@ -230,8 +228,6 @@ def _count_connections(report: Report, key: str) -> list[_Connections]:
 
     from wiredoctor.tables import SMALL
 
-    if report.scan_connections is None:
-        return []
     c = pl.col
     established = c("connected") | (c("exchanges") > 0) | (c("server_bytes") > 0)
     only_syns = (c("client_packets") == c("syns")) | c("refused_frame").is_not_null()
@@ -255,7 +251,7 @@ def forwarded_requests(report: Report) -> int:
 
     The statistics count a request of a client twice in this case: at the gateway and at the upstream server.
     """
-    if report.scan_exchanges is None or (backs := find_backs(report)) is None:
+    if (backs := find_backs(report)) is None:
         return 0
     import polars as pl
 
@@ -263,13 +259,8 @@ def forwarded_requests(report: Report) -> int:
     return int(forwarded.select(pl.col("has_request").sum()).collect(engine=engine_for(report)).item())
 
 
-def overall_statistics(report: Report) -> ServerStatistics | None:
-    """Return the statistics of all exchanges, except those that a gateway certainly had with an upstream server.
-
-    Return None if the report has no tables.
-    """
-    if report.scan_connections is None or report.scan_exchanges is None:
-        return None
+def overall_statistics(report: Report) -> ServerStatistics:
+    """Return the statistics of all exchanges, except those that a gateway certainly had with an upstream server."""
     exchanges = report.scan_exchanges()
     if (backs := find_backs(report)) is not None:
         exchanges = exchanges.join(backs.lazy(), on=[*_KEY, "exchange"], how="anti")

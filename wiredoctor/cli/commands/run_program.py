@@ -285,8 +285,7 @@ def _of_program(report: Report, program: Supervisor) -> Report:
     if not program.is_supported:
         print_message("this system does not show which connections are the program's: the report covers all captured ones")
         return report
-    own = _own_connections(report, program) if report.scan_connections is not None else ()
-    return filter_report(report, Filter(connections=own or _NONE))
+    return filter_report(report, Filter(connections=_own_connections(report, program) or _NONE))
 
 
 def _isolate(*, quiet: bool) -> None:
@@ -322,7 +321,6 @@ def _own_connections(report: Report, program: Supervisor) -> tuple[int, ...]:
     If the local port of a connect(2) call is unknown, the call is matched to the next connection to its destination. A
     connection is matched to only one call.
     """
-    assert report.scan_connections is not None
     columns = ("connection", "client", "server", "start")
     rows = report.scan_connections().select(*columns).sort("start").collect().rows()
     own = {number for number, client, server, _ in rows if _is_own(client, server, program)}

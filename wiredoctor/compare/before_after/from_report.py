@@ -66,7 +66,7 @@ def _targets_for_people(report: Report) -> dict[str, str]:
     A `*` may be a mask, or the client may have sent it. In the second form, only masks become (masked).
     """
     scan_for_people: Callable[[], Callable[[], pl.LazyFrame]] | None = getattr(report.scan_exchanges, "for_people", None)
-    if report.secrets or report.scan_exchanges is None or scan_for_people is None:
+    if report.secrets or scan_for_people is None:
         return {}
     scans = report.scan_exchanges, scan_for_people()
     columns = [scan().select(pl.col("request_target").alias(name)) for scan, name in zip(scans, ("target", "shown"), strict=True)]
@@ -86,8 +86,6 @@ def _source(name: str, report: Report) -> Source:
 
 def _tables(report: Report) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Return the exchanges with the columns of TIMES, and the number of connections by server."""
-    if report.scan_exchanges is None or report.scan_connections is None:
-        return pl.DataFrame(schema=TIMES), pl.DataFrame(schema={"server": pl.String, "len": pl.UInt32})
     c = pl.col
     connections = report.scan_connections().select("capture", "connection", "server")
     whole = c("response_end_reason") == "complete"

@@ -104,8 +104,6 @@ def _batches(report: Report) -> Iterator[tuple[str, pl.DataFrame]]:
     """Yield the name of a capture and a batch of its exchanges whose request was captured; every call yields them in the same
     order.
     """
-    if report.scan_exchanges is None:
-        return
     for batch in batches(report.scan_exchanges, COLUMNS):
         for (name,), rows in batch.filter("has_request").partition_by("capture", maintain_order=True, as_dict=True).items():
             yield name, rows

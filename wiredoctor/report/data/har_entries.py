@@ -68,12 +68,10 @@ class Bytes:
 
 def all_entries(report: Report, places: Mapping[str, int], stored: Bytes) -> dict[str, Entries]:
     """Return, by name of capture, the object that builds its entries. `places`: the index of each capture."""
-    opened: dict[str, pl.DataFrame] = {}
-    if report.scan_connections is not None:
-        answered = pl.coalesce("newest_answer_time", "first_answer_time").alias("answered")
-        columns = [answered if name == "answered" else pl.col(name) for name in _OF_CONNECTIONS]
-        rows = report.scan_connections().select(columns).collect()
-        opened = {str(name): part for (name,), part in rows.partition_by("capture", as_dict=True, include_key=False).items()}
+    answered = pl.coalesce("newest_answer_time", "first_answer_time").alias("answered")
+    columns = [answered if name == "answered" else pl.col(name) for name in _OF_CONNECTIONS]
+    rows = report.scan_connections().select(columns).collect()
+    opened = {str(name): part for (name,), part in rows.partition_by("capture", as_dict=True, include_key=False).items()}
     found: dict[str, dict[tuple[int, int], list[Finding]]] = {}
     for one in report.findings:
         if one.connection is not None and one.exchange is not None:

@@ -73,15 +73,15 @@ def written(report: Report) -> list[str]:
 def portions(report: Report) -> Iterator[tuple[str, pl.DataFrame]]:
     """Yield the rows of every table that `written` returns, in portions that fit in memory, as pairs of a table name and rows."""
     names, times = written(report), capture_ends(report)
-    if report.scan_captures is not None:
-        yield "captures", _safe("captures", None, report.scan_captures().collect())
+    captures = report.scan_captures().collect()
+    if captures.height:
+        yield "captures", _safe("captures", None, captures)
     if report.findings:
         yield "findings", findings(report.findings)
     if "packets" not in names:
         ends = endpoints(report)
         for name, scan in (("connections", report.scan_connections), ("exchanges", report.scan_exchanges)):
-            if scan is not None:
-                yield name, _safe(name, None, _with_derived(name, scan().collect(), ends, times))
+            yield name, _safe(name, None, _with_derived(name, scan().collect(), ends, times))
         return
     ends = endpoints(report)
     of_packets = [name for name in names if name not in ("captures", "findings")]
@@ -106,10 +106,8 @@ class _RowFilter:
         if isinstance(report.scan_connections, Filtered):
             here = pl.col("capture") == capture
             ids = report.scan_connections().filter(here).select("connection").collect().get_column("connection")
-            if report.scan_exchanges is not None:
-                rows = report.scan_exchanges().filter(here).select("connection", "exchange").collect()
-                self._exchanges = rows
-                ids = pl.concat([ids, rows.get_column("connection")])
+            self._exchanges = report.scan_exchanges().filter(here).select("connection", "exchange").collect()
+            ids = pl.concat([ids, self._exchanges.get_column("connection")])
             self.connections = ids.unique().sort().to_list()
 
     def of(self, name: str, rows: pl.DataFrame) -> pl.DataFrame:

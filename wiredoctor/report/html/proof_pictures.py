@@ -192,8 +192,6 @@ def _in_memory(report: Report) -> Report:
 
     If there are many small captures, this is faster than reading their files for each ladder.
     """
-    if report.scan_connections is None or report.scan_exchanges is None:
-        return report
     connections = report.scan_connections().select("capture", "exchanges", *CONNECTION).collect()
     exchanges = report.scan_exchanges().select("capture", *EXCHANGE).collect()
     return replace(report, scan_connections=connections.lazy, scan_exchanges=exchanges.lazy)
@@ -205,14 +203,15 @@ def _about(report: Report, told: list[RenderedFinding]) -> Report:
     A ladder reads these rows several times, and would search the tables of a large capture each time. If there are too many
     exchanges, the report is returned unchanged.
     """
-    scan_connections, scan_exchanges = report.scan_connections, report.scan_exchanges
-    if scan_connections is None or scan_exchanges is None or not told:
+    if not told:
         return report
     places = {(one.finding.capture, one.finding.connection) for one in told}
     wanted = pl.DataFrame(sorted(places), {"capture": pl.String, "connection": pl.Int64}, orient="row").lazy()
     keys = ["capture", "connection"]
-    connections = scan_connections().join(wanted, on=keys, how="semi").select("capture", "exchanges", *CONNECTION).collect()
+    connections = (
+        report.scan_connections().select("capture", "exchanges", *CONNECTION).join(wanted, on=keys, how="semi").collect()
+    )
     if connections.get_column("exchanges").sum() > MAX_HELD:
         return report
-    exchanges = scan_exchanges().join(wanted, on=keys, how="semi").select("capture", *EXCHANGE).collect()
+    exchanges = report.scan_exchanges().join(wanted, on=keys, how="semi").select("capture", *EXCHANGE).collect()
     return replace(report, scan_connections=connections.lazy, scan_exchanges=exchanges.lazy)

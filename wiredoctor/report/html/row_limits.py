@@ -129,7 +129,7 @@ def _finding_keys(findings: Iterable[Finding], keys: list[str]) -> pl.DataFrame:
 
 
 def _worst(
-    scan: Scan | None, columns: list[str], told: pl.DataFrame, size: pl.Expr, most: int,
+    scan: Scan, columns: list[str], told: pl.DataFrame, size: pl.Expr, most: int,
     needed: Sequence[str] = (), made: Sequence[pl.Expr] = (),
 ) -> pl.DataFrame:  # fmt: skip
     """Return at most `most` rows: first those with findings, then those with the largest `size`.
@@ -150,10 +150,7 @@ def _worst(
             kept = [pl.concat(kept).top_k(most, by=_BADNESS)]
             held = most
     if not kept:
-        from wiredoctor.tables import TABLES
-
-        table = TABLES["exchanges" if "exchange" in columns else "connections"]
-        return pl.DataFrame(schema={"capture": pl.String, **table.schema}).select(*columns, *made)
+        return scan().head(0).select(*columns, *made).collect()
     rows = pl.concat(kept)
     return (rows.top_k(most, by=_BADNESS) if rows.height > most else rows).drop(_BADNESS)
 

@@ -176,7 +176,7 @@ def _exchange_frames(report: Report, finding: Finding) -> frozenset[int]:
 def _frames_of(report: Report, capture: str, connection: int | None, exchange: int | None) -> frozenset[int]:
     import polars as pl
 
-    if exchange is None or report.scan_exchanges is None:
+    if exchange is None:
         return frozenset()
     place = {"capture": capture, "connection": connection, "exchange": exchange}
     row = report.scan_exchanges().filter(pl.all_horizontal(pl.col(name) == value for name, value in place.items()))

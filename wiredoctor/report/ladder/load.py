@@ -74,10 +74,8 @@ def _rows(report: Report, plan: Plan, segments: list[dict[str, Any]] | None) -> 
 
     ids = sorted({row["connection"] for row in segments or ()} | ({plan.connection} if plan.connection is not None else set()))
     here = pl.col("capture") == plan.capture
-    known: list[dict[str, Any]] = []
-    if report.scan_connections is not None:
-        scan = report.scan_connections().filter(here, pl.col("connection").is_in(ids))
-        known = scan.select(CONNECTION).collect().sort("connection").to_dicts()
+    scan = report.scan_connections().filter(here, pl.col("connection").is_in(ids))
+    known = scan.select(CONNECTION).collect().sort("connection").to_dicts()
     rows = Rows(
         plan, segments or [], [],
         {c["connection"]: c["client_direction"] for c in known}, {c["connection"]: c["packets"] for c in known},
@@ -102,7 +100,7 @@ def _exchanges(report: Report, here: pl.Expr, rows: Rows) -> Iterator[dict[str, 
     import numpy as np
     import polars as pl
 
-    if report.scan_exchanges is None or not rows.segments:
+    if not rows.segments:
         return
     scan = report.scan_exchanges()
     for connection in sorted({row["connection"] for row in rows.segments}):

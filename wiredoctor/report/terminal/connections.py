@@ -127,8 +127,6 @@ def _layout(
 
     The columns by which the list is sorted are always shown.
     """
-    if report.scan_connections is None:
-        return None
     facts = _extremes(report.scan_connections())
     if not facts.height:
         return None
@@ -209,7 +207,7 @@ def _columns(
 
 def _common_texts(report: Report) -> dict[str, str]:
     """Return the server and protocol that all lines have in common, by column; empty if there is only one line."""
-    if report.scan_connections is None or report.connection_count < 2:
+    if report.connection_count < 2:
         return {}
     columns = pl.col("server", "protocol")
     rows = report.scan_connections().select(columns.n_unique().name.suffix("_count"), columns.first()).collect().to_dicts()[0]
@@ -253,15 +251,13 @@ def _busy(report: Report, layout: _Layout) -> dict[tuple[str, int], list[tuple[i
 
     If several exchanges would be drawn with the same characters, only one of them is returned.
     """
-    if report.scan_exchanges is None:
-        return {}
     begin, end = row_choice.exchange_start(), row_choice.drawn_until(row_choice.capture_ends(report))
     steps, origins = (
         pl.col("capture").replace_strict({name: value(axis) for name, axis in layout.axes.items()}, default=default)
         for value, default in ((attrgetter("step"), 1.0), (attrgetter("begin"), 0))
     )
     exchanges = report.scan_exchanges().select("capture", "connection", begin.alias("begin"), end.alias("finish"))
-    if layout.relative and report.scan_connections is not None:
+    if layout.relative:
         exchanges = exchanges.join(report.scan_connections().select("capture", "connection", "start"), ["capture", "connection"])
         origins = origins + pl.col("start")
     rows = (

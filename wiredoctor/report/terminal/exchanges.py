@@ -147,7 +147,7 @@ def write(
     if order is not Order.time:
         rank = row_choice.rank("exchanges", order, layout.ends, row_choice.is_faulty(report))
     ends = None
-    if {"client", "server"} & layout.fields.keys() and report.scan_connections is not None:
+    if {"client", "server"} & layout.fields.keys():
         ends = report.scan_connections().select(_ENDPOINTS).collect()
     for batch in batches(report.scan_exchanges, _COLUMNS):
         joined = batch if ends is None else batch.join(ends, on=["capture", "connection"], how="left", maintain_order="left")
@@ -187,8 +187,6 @@ def _signs(facts: _Facts, layout: _Layout, severities: Iterable[str], order: Ord
 
 
 def _facts(report: Report) -> _Facts | None:
-    if report.scan_exchanges is None:
-        return None
     c, ends = pl.col, row_choice.capture_ends(report)
     duration = row_choice.time_taken("exchanges", ends)
     waits, still = row_choice.wait_end(ends).is_not_null(), row_choice.is_still_waiting(ends)
@@ -227,7 +225,7 @@ def _facts(report: Report) -> _Facts | None:
 
 def _common_texts(report: Report) -> dict[str, str]:
     """Return the client, server and host that all lines have in common, by column; empty if there is only one line."""
-    if report.scan_exchanges is None or report.scan_connections is None or report.exchange_count < 2:
+    if report.exchange_count < 2:
         return {}
     ends = report.scan_connections().select(_ENDPOINTS)
     rows = report.scan_exchanges().select("capture", "connection", pl.col("request_host").alias("host"))
@@ -311,10 +309,8 @@ def _optional(report: Report, facts: _Facts, took: int) -> dict[str, Field]:
 
     `took`: the width of a column of times.
     """
-    ends = [0, 0]
-    if report.scan_connections is not None:
-        lengths = report.scan_connections().select(pl.col("client", "server").str.len_chars().max()).collect().row(0)
-        ends = [min(length or 0, _MAX_ENDPOINT) for length in lengths]
+    lengths = report.scan_connections().select(pl.col("client", "server").str.len_chars().max()).collect().row(0)
+    ends = [min(length or 0, _MAX_ENDPOINT) for length in lengths]
     texts, latest = facts.texts, max(end for _, end in facts.spans.values())
     made = {
         "server": Field("server", max(6, ends[1]), right=False),

@@ -113,7 +113,7 @@ def worst_severities(report: Report, table: TableName) -> dict[tuple[str, int, i
         if place not in worst or ranks.index(one.severity) < ranks.index(worst[place]):
             worst[place] = one.severity
     scan = report.scan_exchanges if of_exchanges else report.scan_connections
-    if scan is None or not worst:
+    if not worst:
         return {}
     import polars as pl
 

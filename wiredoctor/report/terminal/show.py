@@ -116,7 +116,7 @@ def _related(report: Report, asked: ShowRequest, ladder: Ladder, causes: Sequenc
 def _request_id(report: Report, asked: ShowRequest) -> str:
     """Return the request id of the requested finding's exchange or, without a finding, of the requested exchange, or ""."""
     exchange = asked.finding.exchange if asked.finding else asked.exchange
-    if exchange is None or asked.connection is None or report.scan_exchanges is None:
+    if exchange is None or asked.connection is None:
         return ""
     rows = report.scan_exchanges().filter(capture=asked.capture, connection=asked.connection, exchange=exchange)
     found = rows.select("request_id").collect().to_series().to_list()
@@ -127,7 +127,7 @@ def connection_row(report: Report, asked: ShowRequest) -> dict[str, Any] | None:
     """Return the row of the requested connection, without the column `capture`; None if there is none."""
     import polars as pl
 
-    if asked.connection is None or report.scan_connections is None:
+    if asked.connection is None:
         return None
     chosen = report.scan_connections().filter(capture=asked.capture, connection=asked.connection)
     rows = chosen.select(pl.exclude("capture")).collect().to_dicts()
@@ -136,8 +136,6 @@ def connection_row(report: Report, asked: ShowRequest) -> dict[str, Any] | None:
 
 def has_connection(report: Report, capture: str, connection: int) -> bool:
     """Return whether the report has this connection."""
-    if report.scan_connections is None:
-        return False
     chosen = report.scan_connections().filter(capture=capture, connection=connection)
     return chosen.select("connection").head(1).collect().height > 0
 
@@ -146,8 +144,6 @@ def exchange_frames(report: Report, capture: str, connection: int, exchange: int
     """Return the first and last frame of an exchange, or None if the exchange does not exist."""
     import polars as pl
 
-    if report.scan_exchanges is None:
-        return None
     columns = [f"{side}_{name}" for side in ("request", "response") for name in ("frame", "last_frame")]
     row = report.scan_exchanges().filter(capture=capture, connection=connection, exchange=exchange)
     found = row.select(pl.min_horizontal(columns).alias("first"), pl.max_horizontal(columns).alias("last")).collect().rows()
@@ -163,7 +159,7 @@ def _heads(report: Report, asked: ShowRequest, ladder: Ladder) -> tuple[list[Hea
     import polars as pl
 
     access = report.packets.get(asked.capture)
-    if access is None or report.scan_exchanges is None or asked.connection is None or not ladder.steps:
+    if access is None or asked.connection is None or not ladder.steps:
         return [], 0
     exchange = asked.finding.exchange if asked.finding else asked.exchange
     if asked.finding and exchange is None:
@@ -185,7 +181,6 @@ def _read(report: Report, asked: ShowRequest, known: Sequence[tuple[dict[str, An
     import polars as pl
 
     assert asked.connection is not None
-    assert report.scan_connections
     row = report.scan_connections().filter(capture=asked.capture, connection=asked.connection)
     client = row.select(pl.col("client_direction")).collect().item()
     places = [_place(row, side, client) for row, side in known]

@@ -26,11 +26,7 @@ def slowest_request(report: Report) -> str:
     from wiredoctor.report.for_people import for_people
     from wiredoctor.report.words import clean, shorten
 
-    if report.scan_exchanges is None or report.scan_connections is None:
-        return ""
     report, ends = for_people(report), capture_ends(report)
-    assert report.scan_exchanges is not None
-    assert report.scan_connections is not None
     keys = ["capture", "connection"]
     columns = {*EXCHANGE_COLUMNS, *keys, "exchange", "request_method", "request_target", *(f"{name}_time" for name in _PHASES)}
     requests = report.scan_exchanges().select(sorted(columns)).filter("has_request")
