@@ -29,7 +29,8 @@ from tests.report.tabled import check_tables
 from tests.support.sweeps import sweep
 from wiredoctor.report.for_people import for_people
 from wiredoctor.report.html import graphs, proof_pictures
-from wiredoctor.report.server_statistics import Grouping, server_statistics
+from wiredoctor.report.row_choice import Grouping
+from wiredoctor.report.server_statistics import server_statistics
 from wiredoctor.report.terminal import connections, exchanges, servers, show_text, text
 from wiredoctor.report.terminal.show import ShowRequest, look
 from wiredoctor.report.terminal.terminal import Terminal, TerminalWriter

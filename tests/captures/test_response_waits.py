@@ -7,7 +7,7 @@ import pytest
 
 import wiredoctor
 from tests.support.recordings import find_recording
-from wiredoctor.report.row_choice import capture_ends, is_still_waiting, response_wait
+from wiredoctor.report.exchange_times import capture_ends, is_still_waiting, response_wait
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,8 @@ from wiredoctor.report.exclude import without_known
 from wiredoctor.report.formats import Options
 from wiredoctor.report.groups import group_findings
 from wiredoctor.report.headline import Counts, counts, headline
-from wiredoctor.report.server_statistics import Grouping, server_statistics
+from wiredoctor.report.row_choice import Grouping
+from wiredoctor.report.server_statistics import server_statistics
 
 
 def said(one: Report, shown: str = "") -> str:

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from tests.report.examples import MS, capture, capture_loss, connection, exchange, finding, report
 from wiredoctor.findings import Evidence, Report, total_delay
-from wiredoctor.report.filter import Filter, Moment, address, filter_report
+from wiredoctor.report.filter import Filter, Moment, address
+from wiredoctor.report.filtered_report import filter_report
 
 SECOND = 10**9
 IN_200_MS, IN_500_MS = Moment(200 * MS, "first packet"), Moment(500 * MS, "first packet")

@@ -19,7 +19,8 @@ from wiredoctor.report.coverage import find_coverage
 from wiredoctor.report.data import json as report_json
 from wiredoctor.report.data import junit, sarif
 from wiredoctor.report.fail_on import reaches_level
-from wiredoctor.report.filter import Filter, filter_report
+from wiredoctor.report.filter import Filter
+from wiredoctor.report.filtered_report import filter_report
 from wiredoctor.report.headline import headline
 from wiredoctor.report.terminal import markdown
 from wiredoctor.report.terminal.sentences import MAX_EXAMPLES, reasons

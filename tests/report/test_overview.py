@@ -10,7 +10,8 @@ import pytest
 
 from tests.report.examples import finding, report, report_of
 from wiredoctor.findings import Evidence, total_delay
-from wiredoctor.report.filter import Filter, Moment, filter_report
+from wiredoctor.report.filter import Filter, Moment
+from wiredoctor.report.filtered_report import filter_report
 from wiredoctor.report.formats import Options, write
 from wiredoctor.report.groups import Group, group_findings
 from wiredoctor.report.html.problem_table import problem_table

@@ -19,10 +19,9 @@ from wiredoctor.findings import Report
 from wiredoctor.report.data import json as report_json
 from wiredoctor.report.data import servers_json
 from wiredoctor.report.html import tiles
+from wiredoctor.report.row_choice import Grouping, ServerOrder
 from wiredoctor.report.server_statistics import (
     FEWEST,
-    Grouping,
-    ServerOrder,
     ServerStatistics,
     overall_statistics,
     server_statistics,

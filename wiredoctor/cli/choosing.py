@@ -85,7 +85,7 @@ def connection_at(report: Report, span: Filter, option: str) -> int:
     If the span has no exchange, return the id of the only connection that was active in it. Raise UsageError if there is no such
     connection, or more than one. `option`: the name of the option, for the message.
     """
-    from wiredoctor.report.filter import filter_report
+    from wiredoctor.report.filtered_report import filter_report
 
     active = filter_report(report, span)
     names = ["connection", "exchange", "request_method", "request_target", "response_status"]

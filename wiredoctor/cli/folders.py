@@ -12,13 +12,13 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
+import polars as pl
+
 from wiredoctor.cli.exit_codes import print_message
 from wiredoctor.cli.outputs import DIRECT, FileAccess
 from wiredoctor.replacement import is_full, room_needed
 
 if TYPE_CHECKING:
-    import polars as pl
-
     from wiredoctor import Report
 
 TOGETHER = 65_536
@@ -39,8 +39,6 @@ class _Waiting:
             self.flush()
 
     def flush(self) -> None:
-        import polars as pl
-
         if self._held:
             path = self._folder / f"{self._name}-{len(self.files)}.waiting"
             with room_needed(self._folder.parent):
@@ -86,8 +84,6 @@ def write_tables(report: Report, folder: Path, form: str, access: FileAccess = D
 
 
 def _write(report: Report, name: str, files: list[Path], out: BinaryIO, path: Path) -> None:
-    import polars as pl
-
     from wiredoctor.report.data import table_folder as exported
 
     rows = pl.scan_ipc(files) if files else exported.empty(name).lazy()

@@ -10,11 +10,11 @@ import typer
 from wiredoctor.cli.config_file import configuration
 from wiredoctor.cli.exit_codes import Exit, print_message
 from wiredoctor.cli.options import TableFormat, TableOptions, parse_size
-from wiredoctor.cli.outputs import spool, write_stdout
+from wiredoctor.cli.outputs import Write, spool, write_stdout
 from wiredoctor.cli.rulebook import every_rule
 from wiredoctor.cli.running import combine_request, run
 from wiredoctor.report.fields import footer
-from wiredoctor.report.row_choice import Order, RowChoice, TableName, choose_rows, count_waiting
+from wiredoctor.report.row_choice import Order, RowChoice, TableName
 from wiredoctor.report.terminal.terminal import TextOutput
 from wiredoctor.settings import Settings
 from wiredoctor.text.time_of_day import use_utc
@@ -46,8 +46,10 @@ class TableRequest:
 
 def print_table(asked: TableRequest) -> int:
     """Print the table to standard output; return the exit code."""
-    report, complete = analyze(asked.options, show_secrets=asked.show_secrets, request_id=asked.request_id)
+    from wiredoctor.report.chosen_rows import choose_rows
+    from wiredoctor.report.exchange_times import count_waiting
 
+    report, complete = analyze(asked.options, show_secrets=asked.show_secrets, request_id=asked.request_id)
     chosen = choose_rows(report, asked.table, asked.choice)
     number = chosen.exchange_count if asked.table == "exchanges" else chosen.connection_count
     wanted = asked.options.filter._replace(request_id=asked.request_id)
@@ -57,17 +59,30 @@ def print_table(asked: TableRequest) -> int:
     nothing = "" if number else why_empty(chosen, asked.table, wanted, asked.choice)
 
     def write(form: str, out: BinaryIO, paper: Terminal) -> None:
+        _write(chosen, asked, form, out, paper, left_out)
+
+    if report.captures:
+        print_rows(asked.options, write, nothing)
+    return Exit.OK if complete else Exit.BAD_INPUT
+
+
+def print_rows(options: TableOptions, write: Write, nothing: str) -> None:
+    """Print a table to standard output with `write`.
+
+    `nothing`: the sentence that explains why the table has no rows, or "". It replaces a table in text; with other formats, it is
+    printed to standard error.
+    """
+
+    def write_or_explain(form: str, out: BinaryIO, paper: Terminal) -> None:
         if nothing and form == "text":
             with TextOutput(out, paper) as stream:
                 stream.write(footer([nothing], paper.width))
         else:
-            _write(chosen, asked, form, out, paper, left_out)
+            write(form, out, paper)
 
-    if report.captures:
-        write_stdout(asked.options.format, write, asked.options.color)
-        if nothing and asked.options.format != TableFormat.text and not asked.options.quiet:
-            print_message(nothing)
-    return Exit.OK if complete else Exit.BAD_INPUT
+    write_stdout(options.format, write_or_explain, options.color)
+    if nothing and options.format != TableFormat.text and not options.quiet:
+        print_message(nothing)
 
 
 def analyze(options: TableOptions, *, show_secrets: bool = False, request_id: str = "") -> tuple[Report, bool]:

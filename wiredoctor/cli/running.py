@@ -136,7 +136,7 @@ def allow_many_files() -> None:
 def apply_filter(report: Report, request: Request) -> Report:
     """Return the report without findings that a filter or an [[ignore]] table excludes, or that the baseline contains."""
     from wiredoctor.report.exclude import without_ignored, without_known
-    from wiredoctor.report.filter import filter_report
+    from wiredoctor.report.filtered_report import filter_report
 
     report = without_ignored(filter_report(report, request.wanted), request.entries)
     return without_known(report, request.known, request.baseline)

@@ -9,6 +9,8 @@ import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 
+import polars as pl
+
 from wiredoctor.findings import CONFIDENCES, SEVERITIES, printable, shorten
 from wiredoctor.report.coverage import find_coverage
 from wiredoctor.report.data.json import finding as finding_json
@@ -145,8 +147,6 @@ def exchanges(
     status_class: int | None = None, target: str | None = None, slower_than: float | None = None, slowest_first: bool = False,
 ) -> Exchanges:  # fmt: skip
     """Return one row per exchange that passes all filters, sorted by connection and index, or slowest first."""
-    import polars as pl
-
     if connection is not None:
         _check_connection(report, connection)
     took = pl.max_horizontal("request_end", "response_end") - pl.min_horizontal("request_start", "response_start")

@@ -8,12 +8,15 @@ from dataclasses import dataclass, field
 from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
 
+import polars as pl
+
 if TYPE_CHECKING:
-    import polars as pl
     from polars._typing import EngineType
 
     from wiredoctor.findings import Report
     from wiredoctor.gateways import Gateways, Place
+
+c = pl.col
 
 SERVER_ERROR = 500
 """Status codes of 500 and above report a server error (RFC 9110 section 15.6)."""
@@ -83,11 +86,8 @@ class Answered(NamedTuple):
 
 def count_by_status(report: Report) -> list[Answered]:
     """Count the exchanges by server and status. The table of exchanges is read only once, which saves time."""
-    import polars as pl
-
     if not report.exchange_count:
         return []
-    c = pl.col
     status, names = c("response_status"), [capture.file for capture in report.captures]
     final = (c("has_response") & ((status >= FINAL) | c("upgraded"))).fill_null(value=False)
     kinds = (c("has_request"), final.alias("final"), pl.when(status >= SERVER_ERROR).then(status).otherwise(status // 100 * 100))
@@ -122,8 +122,6 @@ def engine_for(report: Report) -> EngineType:
 
 def _with_server_names(report: Report, rows: pl.DataFrame) -> pl.DataFrame:
     """Replace the hash of the server (column `endpoint`) with its name (column `server`); null if its connection is not known."""
-    import polars as pl
-
     key = ["capture", "connection"]
     first = rows.lazy().group_by("capture", "endpoint").agg(pl.col("connection").min()).collect()
     wanted = pl.col("connection").is_in(first["connection"].unique().implode())
@@ -138,9 +136,6 @@ def find_backs(report: Report) -> pl.DataFrame | None:
 
     Return None if there are none.
     """
-    import polars as pl
-
-    c = pl.col
     parts = [
         known.tries.filter(c("certain") & c("exchange").is_not_null()).select(
             pl.lit(capture).alias("capture"), "connection", "exchange", pl.lit(value=True).alias("back")
@@ -153,8 +148,6 @@ def find_backs(report: Report) -> pl.DataFrame | None:
 
 
 def _mark_passed_on(rows: pl.LazyFrame, backs: pl.DataFrame) -> pl.LazyFrame:
-    import polars as pl
-
     joined = rows.join(backs.lazy(), on=["capture", "connection", "exchange"], how="left")
     return joined.drop("exchange").with_columns(pl.col("back").fill_null(value=False))
 
@@ -238,8 +231,6 @@ def _near(tries: pl.DataFrame, failed: Iterable[Place]) -> pl.DataFrame:
     An attempt is an exchange of the gateway with an upstream server. `tries`: rows of gateways.TRIES. `failed`: the failed
     exchanges as (connection, exchange).
     """
-    import polars as pl
-
     front, back = ["front_connection", "front_exchange"], ["connection", "exchange"]
     sure = tries.filter("certain").select(*front, *back)
     places = pl.DataFrame([*failed], {name: sure.schema[name] for name in back}, orient="row")
@@ -254,9 +245,6 @@ def _near(tries: pl.DataFrame, failed: Iterable[Place]) -> pl.DataFrame:
 
 def _failed_exchanges(report: Report, capture: str) -> dict[tuple[int, int], tuple[str, int]]:
     """Return the exchanges with a status of 500 or above: (server, status) by (connection, exchange)."""
-    import polars as pl
-
-    c = pl.col
     of_it = c("capture") == capture
     rows = (
         report.scan_exchanges()

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+import polars as pl
+
 from wiredoctor.report.words import SECOND, count
 
 if TYPE_CHECKING:
-    import polars as pl
-
     from wiredoctor.findings import Report
 
 CLOCK_OFFSET = 60 * SECOND
@@ -46,8 +46,6 @@ def shared_conversations(report: Report) -> SharedConversations:
     """
     if len(report.captures) < 2:
         return SharedConversations(0, 0)
-    import polars as pl
-
     c = pl.col
     begun = {one.file: _begin(one.first_time) for one in report.captures}
     rows = report.scan_connections().select("capture", "connection", *_ENDS, "start", "end", "syns", *_SIZE)
@@ -70,7 +68,6 @@ def _is_same(before: int) -> pl.Expr:
 
     Rows are sorted by addresses and ports, then by time.
     """
-    import polars as pl
 
     def earlier(name: str) -> pl.Expr:
         return pl.col(name).shift(before)

@@ -8,15 +8,17 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeVar
 
+import polars as pl
+
 from wiredoctor.findings import UNJUDGED, host
 from wiredoctor.report.by_status import SERVER_ERROR, Answered, ServerAnswers, by_server, count_by_status, find_backs
 from wiredoctor.report.failed_requests import FAILURES, findings_with_failures, knows_failures
 
 if TYPE_CHECKING:
-    import polars as pl
-
     from wiredoctor.findings import Checked, Report
     from wiredoctor.tables import Subject as TableSubject
+
+c = pl.col
 
 _CARRIED = ("http", "tls", "http2", "unknown")
 """The protocols of connections that carried data."""
@@ -322,8 +324,6 @@ def _protocol_reasons() -> list[str]:
 
 def _connections(report: Report) -> dict[str, int]:
     """Return the number of connections for each key that `_protocol_reasons` returns; empty if there are no connections."""
-    import polars as pl
-
     if not report.connection_count:
         return {}
     old = report.forgotten.get("connections")
@@ -338,9 +338,7 @@ def _marked_connections(report: Report) -> pl.LazyFrame:
     A finding about many connections names a client, a server or both. It explains the ends of their connections, but only of
     connections that were never established or were reset at once.
     """
-    import polars as pl
-
-    c, key = pl.col, ["capture", "connection"]
+    key = ["capture", "connection"]
     rows = report.scan_connections()
     found = [f for f in findings_with_failures(report) if f.rule in FAILURES and f.family != "gateways"]
     if not found:
@@ -382,9 +380,6 @@ def _each_connections(report: Report) -> dict[str, dict[str, int]]:
 
 
 def _of_connections() -> dict[str, pl.Expr]:
-    import polars as pl
-
-    c = pl.col
     protocols = {name: c("protocol") == name for name in (*_CARRIED, "none")}
     one_sided = (c("client_packets") == 0) | (c("server_packets") == 0)
     return {
@@ -419,9 +414,6 @@ def _each_exchanges(report: Report) -> dict[str, dict[str, int]]:
 
 
 def _of_exchanges() -> dict[str, pl.Expr]:
-    import polars as pl
-
-    c = pl.col
     return {
         "judged": c("both_directions"),
         "unasked": ~c("has_request"),
@@ -469,8 +461,6 @@ def _each_answers(rows: Iterable[Answered]) -> dict[str, Answers]:
 
 def _counts_each(table: pl.LazyFrame, flags: dict[str, pl.Expr]) -> dict[str, dict[str, int]]:
     """Return, for each capture, the number of all rows ("rows"), and the number of rows in which each flag is true."""
-    import polars as pl
-
     sums = [flag.sum().alias(name) for name, flag in flags.items()]
     rows = table.group_by("capture").agg(*sums, pl.len().cast(pl.Int64).alias("rows")).collect().to_dicts()
     return {row.pop("capture"): row for row in rows}

@@ -6,15 +6,18 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import polars as pl
+
+from wiredoctor.report.chosen_rows import matches
 from wiredoctor.report.columns import Filtered
-from wiredoctor.report.filter import Filter, Moment, filter_report
-from wiredoctor.report.row_choice import RowChoice, TableName, capture_ends, matches, time_taken
+from wiredoctor.report.exchange_times import capture_ends, time_taken
+from wiredoctor.report.filter import Filter, Moment
+from wiredoctor.report.filtered_report import filter_report
+from wiredoctor.report.row_choice import RowChoice, TableName
 from wiredoctor.report.words import SECOND, clean, count, duration, shorten
 from wiredoctor.text.time_of_day import DAY, HOUR, local, nanoseconds, offset, offset_text, time_text, zone_name
 
 if TYPE_CHECKING:
-    import polars as pl
-
     from wiredoctor.findings import Report
     from wiredoctor.report.columns import Scan
 
@@ -58,8 +61,6 @@ def _scan(report: Report, table: TableName) -> Scan:
 
 
 def _height(rows: pl.LazyFrame) -> int:
-    import polars as pl
-
     return int(rows.select(pl.len()).collect().item())
 
 
@@ -104,8 +105,6 @@ def _longest(nanoseconds: int | None) -> str:
 
 def _most_frequent(scan: Scan, value: pl.Expr) -> list[str]:
     """Return the most frequent values of a column. If some values are omitted, the last text counts them, as in "3 more"."""
-    import polars as pl
-
     rows = scan().select(value.alias("value")).drop_nulls().filter(pl.col("value") != "")
     counted = rows.group_by("value").agg(pl.len()).sort("len", "value", descending=[True, False]).collect()
     shown = [shorten(clean(one), _MAX_TEXT) for one in counted["value"].head(_MAX_VALUES)]
@@ -118,29 +117,21 @@ def _listed(what: str, values: list[str]) -> str:
 
 
 def _hosts(report: Report) -> str:
-    import polars as pl
-
     servers = _listed("Servers", _most_frequent(report.scan_connections, pl.col("server")))
     hosts = _listed("Hosts", _most_frequent(report.scan_exchanges, pl.col("request_host")))
     return " ".join(part for part in (servers, hosts) if part)
 
 
 def _ports(report: Report) -> str:
-    import polars as pl
-
     return _listed("Ports of servers", _most_frequent(report.scan_connections, pl.col("server").str.extract(r":(\d+)$")))
 
 
 def _statuses(report: Report) -> str:
-    import polars as pl
-
     status = pl.when(pl.col("has_response")).then(pl.col("response_status").cast(pl.String))
     return _listed("Statuses", _most_frequent(report.scan_exchanges, status))
 
 
 def _request_ids(report: Report) -> str:
-    import polars as pl
-
     return _listed("Request ids", _most_frequent(report.scan_exchanges, pl.col("request_id"))) or "No request has an id."
 
 
@@ -193,8 +184,6 @@ def _earlier(bound: Moment | None, shift: int) -> Moment | None:
 
 def _protocols(report: Report) -> str:
     """Return a sentence with the number of connections by protocol."""
-    import polars as pl
-
     counted = report.scan_connections().group_by("protocol").agg(pl.len()).sort("len", "protocol", descending=[True, False])
     numbers = [f"{_PROTOCOLS.get(name, name)} ({number:,})" for name, number in counted.collect().iter_rows()]
     return f" TCP connections by protocol: {', '.join(numbers)}." if numbers else ""

@@ -6,22 +6,25 @@ The statistics can also be computed for each host, path or client.
 from __future__ import annotations
 
 from collections import Counter
-from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
+
+import polars as pl
 
 from wiredoctor.findings import host
 from wiredoctor.report.by_status import FINAL, SERVER_ERROR, engine_for, find_backs
+from wiredoctor.report.exchange_times import capture_ends
 from wiredoctor.report.failed_requests import Place, failed_connections_by_server, failed_exchanges, findings_with_failures
-from wiredoctor.report.row_choice import capture_ends
+from wiredoctor.report.row_choice import Grouping, ServerOrder
 from wiredoctor.report.words import SECOND
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
-    import polars as pl
     from polars._typing import EngineType
 
     from wiredoctor.findings import Report
+
+c = pl.col
 
 CLIENT_ERROR = 400
 """The lowest status code of a client error (RFC 9110 section 15.5); the highest is 499."""
@@ -46,33 +49,8 @@ _VERSION = r"^v[0-9]+(?:\.[0-9]+)*$"
 """A pattern for a segment of a path that names the version of an API."""
 
 
-class Grouping(StrEnum):
-    """The property of exchanges by which the rows of the statistics are grouped."""
-
-    server = "server"
-    host = "host"
-    path = "path"
-    client = "client"
-
-
 _ENDS = (Grouping.server, Grouping.client)
 """The groupings by one end of the connections: server or client."""
-
-
-class ServerOrder(StrEnum):
-    """The order of the rows of servers.
-
-    If rows are sorted by a time (`p50` to `max`), those without enough responses come last, sorted by their longest time.
-    """
-
-    failed = "failed"
-    requests = "requests"
-    p50 = "p50"
-    p95 = "p95"
-    p99 = "p99"
-    max = "max"
-    lost = "lost"
-    names = "name"
 
 
 class ServerStatistics(NamedTuple):
@@ -224,11 +202,8 @@ def _count_connections(report: Report, key: str) -> list[_Connections]:
     A connection with only one SYN, sent less than a second before the end of the capture, counts neither as established nor as
     never established, because the answer may have come later.
     """
-    import polars as pl
-
     from wiredoctor.tables import SMALL
 
-    c = pl.col
     established = c("connected") | (c("exchanges") > 0) | (c("server_bytes") > 0)
     only_syns = (c("client_packets") == c("syns")) | c("refused_frame").is_not_null()
     ends = capture_ends(report)
@@ -253,8 +228,6 @@ def forwarded_requests(report: Report) -> int:
     """
     if (backs := find_backs(report)) is None:
         return 0
-    import polars as pl
-
     forwarded = report.scan_exchanges().join(backs.lazy(), on=[*_KEY, "exchange"], how="semi")
     return int(forwarded.select(pl.col("has_request").sum()).collect(engine=engine_for(report)).item())
 
@@ -277,8 +250,6 @@ def _judged(report: Report) -> pl.LazyFrame | None:
     `is_failed`: the exchange failed. `is_error`: a finding of severity error is about it. `is_left`: the client closed the
     connection early and lost nothing (a note of client-abort). `is_try`: a gateway sent it to serve a client request that failed.
     """
-    import polars as pl
-
     failed = failed_exchanges(report)
     places: dict[tuple[str, int | None, int], list[bool]] = {place: [True, False, False, False] for place in failed}
     for place in _tries_for(failed, report):
@@ -300,9 +271,6 @@ _JUDGED = ("is_failed", "is_error", "is_left", "is_try")
 
 def _tries_for(failed: Iterable[Place], report: Report) -> Iterator[Place]:
     """Yield the tries for the exchanges in `failed`: requests that a gateway certainly sent to a server to serve them."""
-    import polars as pl
-
-    c = pl.col
     fronts = pl.DataFrame(
         [*failed], {"capture": pl.String(), "front_connection": pl.Int64(), "front_exchange": pl.Int32()}, orient="row"
     )
@@ -319,9 +287,6 @@ def _rows(report: Report, exchanges: pl.LazyFrame, connections: pl.LazyFrame, by
     `key`: the group of the exchange. `name`: a name that may be listed for the group. If `by` is None, all exchanges are in one
     group.
     """
-    import polars as pl
-
-    c = pl.col
     segment = pl.when(~pl.element().str.contains(_VERSION)).then(pl.element().str.replace_all("[0-9]+", "#"))
     path = c("request_target").str.replace(r"[?#].*$", "").str.split("/")
     path = path.list.eval(segment.otherwise(pl.element())).list.join("/")
@@ -358,9 +323,6 @@ def _flags() -> list[pl.Expr]:
 
     `wait` is the server time in ns; null if there is no final response.
     """
-    import polars as pl
-
-    c = pl.col
     status = c("response_status")
     final = (c("has_response") & ((status >= FINAL) | c("upgraded"))).fill_null(value=False)
     endless = (
@@ -399,9 +361,6 @@ def _count(rows: pl.LazyFrame, report: Report, *, connections: bool) -> tuple[di
 
     `connections`: also count connections.
     """
-    import polars as pl
-
-    c = pl.col
     counts = ("requests", "failed", "unanswered", "incomplete", "client_errors", "server_errors")
     time = c("wait") if report.exchange_count <= EXACT_TIMES else c("wait") // _MICROSECOND * _MICROSECOND
     engine = engine_for(report)
@@ -457,8 +416,6 @@ def _keys_of(places: set[tuple[str, int]], rows: pl.LazyFrame) -> dict[tuple[str
 
     If all exchanges of a connection are in one group, this group is also stored with -1 as the exchange.
     """
-    import polars as pl
-
     wanted = pl.LazyFrame([*places], {"capture": pl.String(), "connection": pl.Int64()}, orient="row")
     found = rows.join(wanted, on=_KEY, how="semi").select(*_KEY, pl.col("exchange").cast(pl.Int64), "key").collect()
     keys = {(capture, connection, exchange): key for capture, connection, exchange, key in found.iter_rows()}

@@ -280,7 +280,8 @@ def _of_program(report: Report, program: Supervisor) -> Report:
 
     If the system does not show which connections belong to the program, print that and return the report unchanged.
     """
-    from wiredoctor.report.filter import Filter, filter_report
+    from wiredoctor.report.filter import Filter
+    from wiredoctor.report.filtered_report import filter_report
 
     if not program.is_supported:
         print_message("this system does not show which connections are the program's: the report covers all captured ones")

@@ -6,14 +6,11 @@ from typing import TYPE_CHECKING, Annotated, BinaryIO
 
 import typer
 
-from wiredoctor.cli.exit_codes import Exit, print_message
+from wiredoctor.cli.exit_codes import Exit
 from wiredoctor.cli.options import Secrets, TableFormat, TableOptions, Top, with_shared_options
-from wiredoctor.cli.outputs import write_stdout
-from wiredoctor.cli.print_table import analyze, why_empty
-from wiredoctor.report.fields import footer
+from wiredoctor.cli.print_table import analyze, print_rows, why_empty
 from wiredoctor.report.for_people import for_people
-from wiredoctor.report.row_choice import RowChoice, TableName
-from wiredoctor.report.server_statistics import Grouping, ServerOrder, server_statistics, sort_servers
+from wiredoctor.report.row_choice import Grouping, RowChoice, ServerOrder, TableName
 from wiredoctor.report.terminal.terminal import TextOutput
 
 if TYPE_CHECKING:
@@ -41,6 +38,8 @@ def servers(
 
     Example: wiredoctor servers trace.pcap --by path --top 10
     """
+    from wiredoctor.report.server_statistics import server_statistics, sort_servers
+
     report, complete = analyze(table, show_secrets=show_secrets)
     if report.captures:
         if table.format == TableFormat.text:
@@ -49,15 +48,9 @@ def servers(
         nothing = "" if statistics else why_empty(report, _SUBJECTS.get(by, "connections"), table.filter, RowChoice())
 
         def write(form: str, out: BinaryIO, paper: Terminal) -> None:
-            if nothing and form == "text":
-                with TextOutput(out, paper) as stream:
-                    stream.write(footer([nothing], paper.width))
-            else:
-                _write(report, statistics, form, out, paper, by=by, top=top, order=sort)
+            _write(report, statistics, form, out, paper, by=by, top=top, order=sort)
 
-        write_stdout(table.format, write, table.color)
-        if nothing and table.format != TableFormat.text and not table.quiet:
-            print_message(nothing)
+        print_rows(table, write, nothing)
     return Exit.OK if complete else Exit.BAD_INPUT
 
 

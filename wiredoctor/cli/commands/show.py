@@ -208,7 +208,7 @@ def _show_request(
 
     With `follow`, only the exchange of a finding is shown, if the finding has one.
     """
-    from wiredoctor.report.filter import seconds_in
+    from wiredoctor.report.filtered_report import seconds_in
     from wiredoctor.report.terminal.show import ShowRequest, exchange_frames
 
     if finding is not None:

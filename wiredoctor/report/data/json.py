@@ -20,7 +20,8 @@ from wiredoctor.report.row_order import Sink, Spool, in_memory
 if TYPE_CHECKING:
     from wiredoctor.findings import CaptureSummary, Finding, Report, Unjudged
     from wiredoctor.report.formats import Options
-    from wiredoctor.report.server_statistics import Grouping, ServerStatistics
+    from wiredoctor.report.row_choice import Grouping
+    from wiredoctor.report.server_statistics import ServerStatistics
 
 SCHEMA_VERSION = 1
 
@@ -233,7 +234,8 @@ def _answers(one: ServerAnswers) -> dict[str, Any]:
 
 def worst_servers(report: Report, most: int) -> list[dict[str, Any]]:
     """Return the statistics of the `most` worst servers as JSON objects, the worst first."""
-    from wiredoctor.report.server_statistics import Grouping, server_statistics
+    from wiredoctor.report.row_choice import Grouping
+    from wiredoctor.report.server_statistics import server_statistics
 
     return [server(one, Grouping.server) for one in server_statistics(report)[:most]]
 

@@ -13,7 +13,7 @@ import polars as pl
 
 from wiredoctor.report import gatewayed, limited
 from wiredoctor.report.columns import batches, endpoints, escape_column, seconds, with_divisor
-from wiredoctor.report.row_choice import EXCHANGE_COLUMNS, CaptureEnds, capture_ends, duration, response_wait
+from wiredoctor.report.exchange_times import EXCHANGE_COLUMNS, CaptureEnds, capture_ends, duration, response_wait
 from wiredoctor.report.row_order import Ordered, Sink, Spool, in_memory
 from wiredoctor.tables import TABLES
 

@@ -11,8 +11,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from wiredoctor.findings import Report
+    from wiredoctor.report.row_choice import Grouping
     from wiredoctor.report.row_order import Sink
-    from wiredoctor.report.server_statistics import Grouping, ServerStatistics
+    from wiredoctor.report.server_statistics import ServerStatistics
 
 
 def write(report: Report, statistics: Sequence[ServerStatistics], out: Sink, by: Grouping) -> None:

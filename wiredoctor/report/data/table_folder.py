@@ -13,7 +13,7 @@ import polars as pl
 from wiredoctor.findings import printable
 from wiredoctor.findings.keys import FINDINGS
 from wiredoctor.report.columns import Filtered, endpoints, printable_texts
-from wiredoctor.report.row_choice import CaptureEnds, capture_ends, duration, response_wait
+from wiredoctor.report.exchange_times import CaptureEnds, capture_ends, duration, response_wait
 from wiredoctor.report.words import clean
 from wiredoctor.tables import DERIVED, OLD_NAMES, READ_AGAIN, TEXT, Column
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import polars as pl
 
-from wiredoctor.report import limited, row_choice
+from wiredoctor.report import exchange_times, limited
 from wiredoctor.report.by_status import SERVER_ERROR
 from wiredoctor.report.columns import batches
 from wiredoctor.text.time_of_day import nanoseconds
@@ -72,24 +72,24 @@ def exchanges(report: Report, most: int = MAX_EXCHANGES) -> LimitedRows:
     of the wait if the response never came or broke off. `wait`: COMPLETE, CLOSED, WAITING or UNKNOWN.
     """
     told = _finding_keys(report.findings, ["connection", "exchange"])
-    ends = row_choice.capture_ends(report)
+    ends = exchange_times.capture_ends(report)
     wait = (
-        pl.when(row_choice.is_still_waiting(ends))
+        pl.when(exchange_times.is_still_waiting(ends))
         .then(WAITING)
-        .when(row_choice.wait_end(ends).is_not_null())
+        .when(exchange_times.wait_end(ends).is_not_null())
         .then(CLOSED)
-        .when(row_choice.took_until(ends).is_null())
+        .when(exchange_times.took_until(ends).is_null())
         .then(UNKNOWN)
         .otherwise(COMPLETE)
     )
     made = [
-        row_choice.exchange_start().alias("start"),
-        (row_choice.drawn_until(ends) - row_choice.exchange_start()).alias("until"),
+        exchange_times.exchange_start().alias("start"),
+        (exchange_times.drawn_until(ends) - exchange_times.exchange_start()).alias("until"),
         wait.cast(pl.Int8).alias("wait"),
     ]
     failed = ~pl.col("has_response") | _failed()
     size = pl.col("until").clip(0, 1 << 60) + pl.when(failed).then(1 << 60).otherwise(0)
-    rows = _worst(report.scan_exchanges, EXCHANGE, told, size, most, row_choice.EXCHANGE_COLUMNS, made)
+    rows = _worst(report.scan_exchanges, EXCHANGE, told, size, most, exchange_times.EXCHANGE_COLUMNS, made)
     return LimitedRows(_order_rows(report, rows, ["start", "connection", "exchange"]), report.exchange_count)
 
 
@@ -109,7 +109,7 @@ def exchanges_over_time(report: Report) -> dict[str, Any]:
     step = max(spans, default=0) // MAX_BARS + 1
     counts = np.zeros((2, MAX_BARS), np.int64)
     for batch in batches(report.scan_exchanges, ["request_start", "response_start", "response_status"]):
-        at = batch.select((row_choice.exchange_start() // step).clip(0, MAX_BARS - 1)).to_series().to_numpy()
+        at = batch.select((exchange_times.exchange_start() // step).clip(0, MAX_BARS - 1)).to_series().to_numpy()
         failed = batch.select(_failed()).to_series().to_numpy()
         counts[0] += np.bincount(at, minlength=MAX_BARS)
         counts[1] += np.bincount(at[failed], minlength=MAX_BARS)

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
+import polars as pl
+
 from wiredoctor.report.ladder.captions import LadderMessages, flags, kind, marks
 from wiredoctor.report.ladder.load import Rows, read
 from wiredoctor.report.ladder.select import Plan
@@ -174,8 +176,6 @@ def _exchange_frames(report: Report, finding: Finding) -> frozenset[int]:
 
 
 def _frames_of(report: Report, capture: str, connection: int | None, exchange: int | None) -> frozenset[int]:
-    import polars as pl
-
     if exchange is None:
         return frozenset()
     place = {"capture": capture, "connection": connection, "exchange": exchange}

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
+import polars as pl
+
 from wiredoctor.findings import host
 from wiredoctor.report.ladder.select import Choice, Plan
 
 if TYPE_CHECKING:
-    import polars as pl
-
     from wiredoctor.findings import PacketAccess, Report
 
 SEGMENT = [
@@ -70,8 +71,6 @@ def read(report: Report, plans: Sequence[Plan]) -> list[Rows]:
 
 
 def _rows(report: Report, plan: Plan, segments: list[dict[str, Any]] | None) -> Rows:
-    import polars as pl
-
     ids = sorted({row["connection"] for row in segments or ()} | ({plan.connection} if plan.connection is not None else set()))
     here = pl.col("capture") == plan.capture
     scan = report.scan_connections().filter(here, pl.col("connection").is_in(ids))
@@ -97,9 +96,6 @@ def _end(connections: list[dict[str, Any]], side: str) -> str:
 
 def _exchanges(report: Report, here: pl.Expr, rows: Rows) -> Iterator[dict[str, Any]]:
     """Yield the exchanges that at least one packet of the ladder may belong to, according to their first and last frames."""
-    import numpy as np
-    import polars as pl
-
     if not rows.segments:
         return
     scan = report.scan_exchanges()

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
-if TYPE_CHECKING:
-    import polars as pl
+import numpy as np
+import polars as pl
 
 NEAR = 2
 """The number of neighboring packets shown before and after each packet of the evidence."""
@@ -51,9 +51,6 @@ class Choice:
 
     def add(self, rows: pl.DataFrame) -> None:
         """Add rows of the plan's connection (or of all, if the plan has no connection), in frame order."""
-        import numpy as np
-        import polars as pl
-
         if self.plan.connection is None:
             self._kept.append(
                 rows.filter(pl.col("frame").is_in(list(self.plan.wanted))).with_columns(pl.lit(0).alias("position"))
@@ -83,8 +80,6 @@ class Choice:
 
     def _within(self, rows: pl.DataFrame) -> tuple[pl.DataFrame, bool]:
         """Return the rows inside the requested range, and whether these rows reach the end of the range of frames."""
-        import polars as pl
-
         frames, times = self.plan.frames, self.plan.times
         over = False
         if frames:
@@ -96,8 +91,6 @@ class Choice:
 
     def chosen(self) -> list[dict[str, Any]]:
         """Return the most important of the rows kept so far, at most as many as the plan permits, in frame order."""
-        import polars as pl
-
         parts = [*self._kept, *([self._tail] if self._tail is not None else [])]
         if not parts:
             return []
@@ -109,8 +102,6 @@ class Choice:
 
 
 def _remarkable() -> pl.Expr:
-    import polars as pl
-
     names = ("retransmission", "fills_gap", "opens_gap", "zero_window", "keep_alive_probe")
     return pl.any_horizontal(*names, (pl.col("flags") & 0x07) != 0)
 
@@ -123,8 +114,6 @@ def _rank(plan: Plan, inside: int) -> pl.Expr:
 
     `inside`: the number of rows in the requested range.
     """
-    import polars as pl
-
     wanted, around = pl.col("frame").is_in(list(plan.wanted)), pl.col("frame").is_in(list(plan.around))
     ends = pl.lit(value=False)
     if plan.ends:

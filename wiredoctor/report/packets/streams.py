@@ -12,6 +12,8 @@ from collections.abc import Collection, Iterator
 from heapq import heappop, heappush
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import polars as pl
+
 from wiredoctor.tables import SECOND
 
 if TYPE_CHECKING:
@@ -157,8 +159,6 @@ def follow(access: PacketAccess, connection: int) -> Iterator[Run | Hole]:
 
 def _events(portion: Portion) -> Iterator[tuple[dict[str, Any], bytes | None]]:
     """Yield, in frame order, the rows of stream pieces with their bytes, and the rows of ACKs of uncaptured data with None."""
-    import polars as pl
-
     pieces = portion.tables["pieces"].select(PIECE).sort("frame", "offset", maintain_order=True)
     acks = portion.tables["segments"].filter(pl.col("acked_unseen") > 0).select(_ACK).sort("frame")
     waiting = acks.to_dicts()[::-1]
@@ -177,8 +177,6 @@ def spans(
 
     The bytes are None if the part was not captured completely.
     """
-    import polars as pl
-
     parts: dict[tuple[int, int, int], dict[int, bytes]] = {span: {} for span in wanted}
     for portion in access.portions({"pieces": PIECE}, [connection]) if wanted else ():
         pieces = portion.tables["pieces"]

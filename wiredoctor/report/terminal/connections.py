@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import polars as pl
 
-from wiredoctor.report import row_choice
+from wiredoctor.report import chosen_rows, exchange_times
 from wiredoctor.report.capture_clocks import WITHOUT_YEAR, clocks, has_times_of_day, zone_line
 from wiredoctor.report.columns import batches
 from wiredoctor.report.fields import Field, fitting, footer, heading, paint, squeeze, width
@@ -251,7 +251,7 @@ def _busy(report: Report, layout: _Layout) -> dict[tuple[str, int], list[tuple[i
 
     If several exchanges would be drawn with the same characters, only one of them is returned.
     """
-    begin, end = row_choice.exchange_start(), row_choice.drawn_until(row_choice.capture_ends(report))
+    begin, end = exchange_times.exchange_start(), exchange_times.drawn_until(exchange_times.capture_ends(report))
     steps, origins = (
         pl.col("capture").replace_strict({name: value(axis) for name, axis in layout.axes.items()}, default=default)
         for value, default in ((attrgetter("step"), 1.0), (attrgetter("begin"), 0))
@@ -280,7 +280,7 @@ def _add(
 ) -> None:  # fmt: skip
     ordered = batch.with_columns(
         _place=pl.col("capture").replace_strict(places, default=len(places), return_dtype=pl.Int64),
-        _rank=pl.lit(0, pl.Int64) if order is Order.time else row_choice.rank("connections", order, {}),
+        _rank=pl.lit(0, pl.Int64) if order is Order.time else chosen_rows.rank("connections", order, {}),
     ).sort("_place", "_rank", "connection")
     text = "".join(_line(row, layout, busy, worst) for row in ordered.iter_rows(named=True))
     place, rank, ids = (ordered.get_column(c).to_numpy() for c in ("_place", "_rank", "connection"))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 
 import polars as pl
 
-from wiredoctor.report import limited, row_choice
+from wiredoctor.report import chosen_rows, exchange_times, limited
 from wiredoctor.report.by_status import FINAL
 from wiredoctor.report.capture_clocks import WITHOUT_YEAR, clocks, has_times_of_day, zone_line
 from wiredoctor.report.columns import batches, escape_column
@@ -43,7 +43,7 @@ _STYLES = {"request": "blue", "server": "yellow", "response": "green", _REST: "r
 _TIMES = [f"{phase}_time" for phase in _PHASES]
 _COLUMNS = [
     *("capture", "connection", "exchange", "request_frame", "response_frame", "request_method", "request_target"),
-    *("request_host", *row_choice.EXCHANGE_COLUMNS, *_TIMES, *limited.COLUMNS),
+    *("request_host", *exchange_times.EXCHANGE_COLUMNS, *_TIMES, *limited.COLUMNS),
 ]
 _ENDPOINTS = ["capture", "connection", "client", "server"]
 
@@ -73,7 +73,7 @@ class _Facts(NamedTuple):
     """
 
     spans: Mapping[str, tuple[int, int]]
-    ends: row_choice.CaptureEnds
+    ends: exchange_times.CaptureEnds
     texts: Mapping[str, int]
     common: Mapping[str, str]
     longest: int
@@ -95,7 +95,7 @@ class _Layout:
     fields: dict[str, Field]
     axes: Mapping[str, TimeAxis]
     clocks: Mapping[str, Clock]
-    ends: row_choice.CaptureEnds
+    ends: exchange_times.CaptureEnds
     relative: bool
     latest: int
     paper: Terminal
@@ -145,7 +145,7 @@ def write(
     places = add_titles(lines, report, headings, 4, paper, together=bool(names))
     rank = pl.lit(0, pl.Int64)
     if order is not Order.time:
-        rank = row_choice.rank("exchanges", order, layout.ends, row_choice.is_faulty(report))
+        rank = chosen_rows.rank("exchanges", order, layout.ends, chosen_rows.is_faulty(report))
     ends = None
     if {"client", "server"} & layout.fields.keys():
         ends = report.scan_connections().select(_ENDPOINTS).collect()
@@ -187,17 +187,17 @@ def _signs(facts: _Facts, layout: _Layout, severities: Iterable[str], order: Ord
 
 
 def _facts(report: Report) -> _Facts | None:
-    c, ends = pl.col, row_choice.capture_ends(report)
-    duration = row_choice.time_taken("exchanges", ends)
-    waits, still = row_choice.wait_end(ends).is_not_null(), row_choice.is_still_waiting(ends)
+    c, ends = pl.col, exchange_times.capture_ends(report)
+    duration = exchange_times.time_taken("exchanges", ends)
+    waits, still = exchange_times.wait_end(ends).is_not_null(), exchange_times.is_still_waiting(ends)
     request = pl.concat_str("request_method", "request_target", separator=" ", ignore_nulls=True).str.len_chars()
     bad = (c("response_status") >= _BAD).fill_null(value=False)
     rows = (
         report.scan_exchanges()
         .group_by("capture")
         .agg(
-            begin=row_choice.exchange_start().min(),
-            end=row_choice.drawn_until(ends).max(),
+            begin=exchange_times.exchange_start().min(),
+            end=exchange_times.drawn_until(ends).max(),
             request=request.max(),
             host=c("request_host").str.len_chars().max(),
             frame=pl.max_horizontal("request_frame", "response_frame").max().cast(pl.Int64),
@@ -207,7 +207,7 @@ def _facts(report: Report) -> _Facts | None:
             usual=pl.max_horizontal(4 * duration.median(), 1.25 * duration.quantile(0.9)),
             limited=c(limited.COLUMNS[-1]).is_not_null().any(),
             bad=(bad & c("has_response")).any(),
-            rest=(waits & row_choice.is_final()).any(),
+            rest=(waits & exchange_times.is_final()).any(),
             closed=(waits & ~still).any(),
             waiting=still.any(),
         )
@@ -353,11 +353,11 @@ def _add(
         (escape_column("request_method") + " " + escape_column("request_target")).alias("request"),
         escape_column("request_host").alias("host"),
         *(pl.col(name) if name in batch.columns else pl.lit("").alias(name) for name in ("client", "server", "front")),
-        row_choice.exchange_start().alias("start"),
-        row_choice.drawn_until(layout.ends).alias("end"),
-        row_choice.time_taken("exchanges", layout.ends).alias("took"),
-        row_choice.is_still_waiting(layout.ends).alias("waiting"),
-        (row_choice.wait_end(layout.ends).is_not_null() & ~row_choice.is_still_waiting(layout.ends)).alias("closed"),
+        exchange_times.exchange_start().alias("start"),
+        exchange_times.drawn_until(layout.ends).alias("end"),
+        exchange_times.time_taken("exchanges", layout.ends).alias("took"),
+        exchange_times.is_still_waiting(layout.ends).alias("waiting"),
+        (exchange_times.wait_end(layout.ends).is_not_null() & ~exchange_times.is_still_waiting(layout.ends)).alias("closed"),
         pl.col("request_end", "response_start", "response_end"),
         *_TIMES,
         *limited.COLUMNS,

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, TextIO
 
 import numpy as np
+import polars as pl
 
 from wiredoctor.report.fields import Field, paint
 from wiredoctor.report.row_choice import Order
@@ -115,8 +116,6 @@ def worst_severities(report: Report, table: TableName) -> dict[tuple[str, int, i
     scan = report.scan_exchanges if of_exchanges else report.scan_connections
     if not worst:
         return {}
-    import polars as pl
-
     keys = {"capture": pl.String(), "connection": pl.Int64(), **({"exchange": pl.Int64()} if of_exchanges else {})}
     places = pl.LazyFrame([place[: len(keys)] for place in worst], keys, orient="row")
     shown = scan().select(pl.col(name).cast(dtype) for name, dtype in keys.items())

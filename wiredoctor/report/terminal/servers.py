@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, TextIO
 
 from wiredoctor.findings import host
 from wiredoctor.report.fields import Field, footer, heading, paint, width
+from wiredoctor.report.row_choice import Grouping, ServerOrder
 from wiredoctor.report.server_statistics import (
     FEWEST,
-    Grouping,
-    ServerOrder,
     forwarded_requests,
     overall_statistics,
     unusable_connections,

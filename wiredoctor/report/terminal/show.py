@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import polars as pl
+
 from wiredoctor.findings import printable
 from wiredoctor.report.capture_clocks import clocks
 from wiredoctor.report.data.json import SCHEMA_VERSION
@@ -125,8 +127,6 @@ def _request_id(report: Report, asked: ShowRequest) -> str:
 
 def connection_row(report: Report, asked: ShowRequest) -> dict[str, Any] | None:
     """Return the row of the requested connection, without the column `capture`; None if there is none."""
-    import polars as pl
-
     if asked.connection is None:
         return None
     chosen = report.scan_connections().filter(capture=asked.capture, connection=asked.connection)
@@ -142,8 +142,6 @@ def has_connection(report: Report, capture: str, connection: int) -> bool:
 
 def exchange_frames(report: Report, capture: str, connection: int, exchange: int) -> tuple[int, int] | None:
     """Return the first and last frame of an exchange, or None if the exchange does not exist."""
-    import polars as pl
-
     columns = [f"{side}_{name}" for side in ("request", "response") for name in ("frame", "last_frame")]
     row = report.scan_exchanges().filter(capture=capture, connection=connection, exchange=exchange)
     found = row.select(pl.min_horizontal(columns).alias("first"), pl.max_horizontal(columns).alias("last")).collect().rows()
@@ -156,8 +154,6 @@ def _heads(report: Report, asked: ShowRequest, ladder: Ladder) -> tuple[list[Hea
     For a finding, the header sections of its exchange are returned. For a connection, they are those of the requested exchange
     or, without one, of all exchanges with a message that begins within the ladder.
     """
-    import polars as pl
-
     access = report.packets.get(asked.capture)
     if access is None or asked.connection is None or not ladder.steps:
         return [], 0
@@ -178,8 +174,6 @@ def _heads(report: Report, asked: ShowRequest, ladder: Ladder) -> tuple[list[Hea
 
 
 def _read(report: Report, asked: ShowRequest, known: Sequence[tuple[dict[str, Any], str]]) -> list[Head]:
-    import polars as pl
-
     assert asked.connection is not None
     row = report.scan_connections().filter(capture=asked.capture, connection=asked.connection)
     client = row.select(pl.col("client_direction")).collect().item()

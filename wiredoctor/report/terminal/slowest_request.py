@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from wiredoctor.report.row_choice import EXCHANGE_COLUMNS, Order, capture_ends, rank, time_taken
+import polars as pl
+
+from wiredoctor.report.chosen_rows import rank
+from wiredoctor.report.exchange_times import EXCHANGE_COLUMNS, capture_ends, time_taken
+from wiredoctor.report.row_choice import Order
 from wiredoctor.report.words import SECOND, count, duration
 
 if TYPE_CHECKING:
@@ -21,8 +25,6 @@ def slowest_request(report: Report) -> str:
 
     The result is "" if there are no requests.
     """
-    import polars as pl
-
     from wiredoctor.report.for_people import for_people
     from wiredoctor.report.words import clean, shorten
 
