@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 from wiredoctor.cli.exit_codes import UsageError, print_message
 from wiredoctor.cli.options import suggestion
 from wiredoctor.report.exclude import Ignore
+from wiredoctor.report.words import join_words
 from wiredoctor.text.regex import Regex
 
 if TYPE_CHECKING:
@@ -227,7 +228,6 @@ def check_thresholds(read: Configuration, catalogue: Catalogue) -> dict[Threshol
     file, if a threshold is invalid.
     """
     from wiredoctor.pipeline import set_thresholds
-    from wiredoctor.report.words import join_words
 
     try:
         texts = set_thresholds(catalogue, read.thresholds)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from wiredoctor.cli.exit_codes import print_message
 from wiredoctor.cli.pager import paged
 from wiredoctor.report.terminal.terminal import TextOutput
+from wiredoctor.report.words import count
 from wiredoctor.text.durations import SECOND
 
 if TYPE_CHECKING:
@@ -55,7 +56,6 @@ def write_raw(report: Report, asked: ShowRequest, side: str) -> None:
     Report on standard error how many bytes were written, and how many are missing.
     """
     from wiredoctor.report.packets.follow import raw
-    from wiredoctor.report.words import count
 
     window = _window(report, asked, side)
     sys.stdout.flush()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 from wiredoctor.cli.exit_codes import UsageError
+from wiredoctor.report.words import clean, count
 
 ALL = "any"
 
@@ -33,8 +34,6 @@ def choose_interface() -> str:
 
 
 def _print_choices(choices: list[str], counts: dict[str, int], silent: list[str]) -> None:
-    from wiredoctor.report.words import clean, count
-
     width = max(map(len, choices))
     lines = [
         f"  {number}  {clean(name):<{width}}  {count(counts[name], 'packet')}{' (all interfaces)' if name == ALL else ''}"

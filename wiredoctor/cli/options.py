@@ -7,6 +7,7 @@ import inspect
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from enum import StrEnum
+from fractions import Fraction
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, get_type_hints
 
 import typer
@@ -292,8 +293,6 @@ def parse_size(option: str, text: str | None) -> int | None:
     """
     if text is None:
         return None
-    from fractions import Fraction
-
     match = re.fullmatch(r"\s*(\d{1,15}(?:\.\d{1,9})?)\s*([kmgt]i?)?b?\s*", text, re.IGNORECASE | re.ASCII)
     if match is None:
         raise UsageError(f"{option}: {text!r} is not a size like 500MB, 10GiB or a number of bytes")

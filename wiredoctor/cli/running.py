@@ -12,6 +12,8 @@ from wiredoctor.cli.config_file import Configuration, check_thresholds
 from wiredoctor.cli.exit_codes import Exit, print_message
 from wiredoctor.cli.options import Failing, parse_rule_names
 from wiredoctor.cli.progress import Bar
+from wiredoctor.report.exclude import without_ignored, without_known
+from wiredoctor.report.words import count, duration
 from wiredoctor.settings import Settings
 
 if TYPE_CHECKING:
@@ -84,7 +86,6 @@ def run(
     from wiredoctor import core
     from wiredoctor.pipeline import run as analyze
     from wiredoctor.report.terminal.sentences import incomplete
-    from wiredoctor.report.words import count, duration
 
     unreadable: list[str] = [] if unread is None else unread
     allow_many_files()
@@ -135,7 +136,6 @@ def allow_many_files() -> None:
 
 def apply_filter(report: Report, request: Request) -> Report:
     """Return the report without findings that a filter or an [[ignore]] table excludes, or that the baseline contains."""
-    from wiredoctor.report.exclude import without_ignored, without_known
     from wiredoctor.report.filtered_report import filter_report
 
     report = without_ignored(filter_report(report, request.wanted), request.entries)

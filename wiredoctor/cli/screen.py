@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from wiredoctor.cli.exit_codes import print_message
 from wiredoctor.cli.outputs import stdout_paper
+from wiredoctor.report.words import clean
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -175,8 +176,6 @@ class Screen:
     def note(self, line: str) -> None:
         """Print a note above the screen."""
         from rich.text import Text
-
-        from wiredoctor.report.words import clean
 
         self._console.print(Text(clean(line)), soft_wrap=True)
 

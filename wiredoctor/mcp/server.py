@@ -20,6 +20,7 @@ from wiredoctor.cli.rulebook import every_rule
 from wiredoctor.mcp.captures import Archive, Refused
 from wiredoctor.mcp.protocol import Server
 from wiredoctor.report.answered import Captures, Diagnosis, Exchanges, Explained, Findings, Proof, ShowAnswer
+from wiredoctor.report.terminal.terminal import Terminal
 from wiredoctor.report.words import clean, shorten
 
 INSTRUCTIONS = (
@@ -212,7 +213,6 @@ class Tools:
         """
         from wiredoctor.report.terminal.manual import write_message, write_page
         from wiredoctor.report.terminal.rule_search import at_once, find, message
-        from wiredoctor.report.terminal.terminal import Terminal
 
         rules = every_rule()
         found, sure = find(rules, words)

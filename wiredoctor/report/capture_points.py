@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import polars as pl
 
 from wiredoctor.report.words import SECOND, count
+from wiredoctor.text.time_of_day import nanoseconds
 
 if TYPE_CHECKING:
     from wiredoctor.findings import Report
@@ -95,6 +96,4 @@ def shared_sentence(report: Report) -> list[str]:
 
 
 def _begin(first_time: str | None) -> int:
-    from wiredoctor.text.time_of_day import nanoseconds
-
     return nanoseconds(first_time) or 0

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, BinaryIO, NamedTuple
 
 import typer
 
+from wiredoctor import __version__
 from wiredoctor.cli.compare_inputs import CompareInput, open_capture, read_side
 from wiredoctor.cli.config_file import configuration
 from wiredoctor.cli.exit_codes import Exit, UsageError
@@ -188,7 +189,6 @@ def _before_after(
 
     Return None, after printing an error message, if one of them cannot be read.
     """
-    from wiredoctor import __version__
     from wiredoctor.compare import compare as hold
     from wiredoctor.report.comparison import before_after
     from wiredoctor.report.comparison import json as comparison_json
@@ -211,7 +211,6 @@ def _both_sides(inputs: list[str], asked: CompareInput, *, proxy: bool, everythi
 
     Return None, after printing an error message, if a capture cannot be read completely.
     """
-    from wiredoctor import __version__
     from wiredoctor.compare import collect_capture, two_points
     from wiredoctor.report.comparison import json as comparison_json
     from wiredoctor.report.comparison import two_points as telling
@@ -241,7 +240,6 @@ def _compare_proxy(reports: list[Report], asked: CompareInput, *, everything: bo
 
     `surely`: also return None if the exchanges may match by chance.
     """
-    from wiredoctor import __version__
     from wiredoctor.compare import collect_proxy_side, compare_proxy, is_significant
     from wiredoctor.report.comparison import json as comparison_json
     from wiredoctor.report.comparison import proxy as telling
@@ -268,7 +266,6 @@ def _write_page(changes: Changes, quiet: bool, out: BinaryIO) -> None:
 
 
 def _write_parts(page: Callable[[], Iterator[Part]], title: str, out: BinaryIO) -> None:
-    from wiredoctor import __version__
     from wiredoctor.report.html import compare_page
 
     compare_page.write_parts(page(), out, __version__, title)

@@ -17,6 +17,7 @@ from wiredoctor.cli.outputs import stdout_paper
 from wiredoctor.cli.pager import paged
 from wiredoctor.cli.rulebook import every_rule
 from wiredoctor.report.terminal.terminal import TextOutput
+from wiredoctor.report.words import shorten
 
 MAX_INPUT = 100_000
 MAX_SHOWN = 300
@@ -74,7 +75,6 @@ def explain(
     from wiredoctor.pipeline import configured
     from wiredoctor.report.terminal.manual import write_found, write_message, write_page
     from wiredoctor.report.terminal.rule_search import at_once, find, message
-    from wiredoctor.report.words import shorten
 
     rules, wanted = every_rule(), _question(words or [])
     question = shorten(" ".join(wanted.split()), MAX_SHOWN)

@@ -34,6 +34,7 @@ from wiredoctor.cli.options import (
 from wiredoctor.cli.outputs import write_stdout
 from wiredoctor.cli.rulebook import every_rule
 from wiredoctor.cli.running import combine_request, run
+from wiredoctor.report.terminal.terminal import TerminalWriter, TextOutput
 from wiredoctor.settings import Settings
 from wiredoctor.text.redact import showing_secrets
 from wiredoctor.text.time_of_day import use_utc
@@ -130,7 +131,6 @@ def _write(
         log_json.write(result, report, out)
         return
     from wiredoctor.report.terminal import log_text
-    from wiredoctor.report.terminal.terminal import TerminalWriter, TextOutput
 
     with TextOutput(out, paper) as stream:
         log_text.write(result, report, TerminalWriter(stream, paper), slow=slow, everything=everything)

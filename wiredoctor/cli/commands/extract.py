@@ -34,6 +34,8 @@ from wiredoctor.cli.outputs import stdout_paper, writable
 from wiredoctor.cli.rulebook import every_rule
 from wiredoctor.cli.running import combine_request, run
 from wiredoctor.replacement import replacing
+from wiredoctor.report.terminal.terminal import TerminalWriter
+from wiredoctor.report.words import clean, count, duration
 from wiredoctor.settings import Settings
 
 if TYPE_CHECKING:
@@ -165,8 +167,6 @@ def _report_extract(output: str, report: Report, cut: Extract, anonymous: Checke
     from wiredoctor.extract.minimize import causes_not_shown
     from wiredoctor.report.groups import group_findings
     from wiredoctor.report.headline import counts
-    from wiredoctor.report.terminal.terminal import TerminalWriter
-    from wiredoctor.report.words import clean, count
 
     [capture] = report.captures
     shown, found, packets = cut.report, cut.found, len(cut.frames)
@@ -209,15 +209,12 @@ def _changed_numbers(whole: Finding, cut: Finding) -> str:
 
 
 def _number(value: float) -> str:
-    from wiredoctor.report.words import duration
-
     return duration(value) if isinstance(value, float) else f"{value:,}"
 
 
 def _gone(report: Report, cut: Extract) -> list[str]:
     """Return a list with one line about the findings that need packets outside the extract; empty if there are none."""
     from wiredoctor.extract.minimize import not_shown
-    from wiredoctor.report.words import count
 
     gone = [_rule(finding) for finding in not_shown(report, cut)]
     return [f"{count(len(gone), 'occurrence')} needed packets that were left out: {', '.join(gone)}"] if gone else []
@@ -234,8 +231,6 @@ def _rule(finding: Finding) -> str:
 
 
 def _facts(finding: Finding) -> str:
-    from wiredoctor.report.words import duration
-
     frames = ", ".join(str(e.frame) for e in finding.evidence[:8])
     delay = f", {duration(finding.delay)}" if finding.delay else ""
     return f"{_rule(finding)}, {finding.confidence} confidence{delay}" + (f", now in frames {frames}" if frames else "")

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+import wiredoctor
 from wiredoctor.cli.exit_codes import Exit, UsageError
 from wiredoctor.cli.options import Color, Colors
 from wiredoctor.cli.outputs import stdout_paper
@@ -26,7 +27,6 @@ def interfaces(
     color: Colors = Color.auto,
 ) -> int:
     """List network interfaces with their addresses, and check whether and how this user may capture on them."""
-    import wiredoctor
     from wiredoctor import interfaces as machine
     from wiredoctor.report.terminal.interfaces import write, write_json
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, cast
 
 import typer
 
+from wiredoctor import Report, __version__
 from wiredoctor.cli import signals
 from wiredoctor.cli.baselines import fingerprints
 from wiredoctor.cli.capture_order import Backend, capture_order, with_ports
@@ -45,7 +46,6 @@ from wiredoctor.settings import Settings
 from wiredoctor.text.time_of_day import use_utc
 
 if TYPE_CHECKING:
-    from wiredoctor import Report
     from wiredoctor.cli.running import Request
     from wiredoctor.cli.screen import View
     from wiredoctor.live import News, Session, Started
@@ -253,8 +253,6 @@ def _run(
 
 
 def _show(news: News, request: Request, view: View) -> None:
-    from wiredoctor import Report, __version__
-
     for line in news.notes:
         view.note(line)
     findings = apply_filter(Report(version=__version__, findings=news.findings), request).findings if news.findings else []

@@ -34,7 +34,9 @@ from wiredoctor.cli.recorder_access import file_access
 from wiredoctor.cli.rulebook import every_rule
 from wiredoctor.cli.running import allow_many_files, apply_filter, combine_request, report_exit
 from wiredoctor.cli.writing import write_files, write_report
+from wiredoctor.report.filter import Filter
 from wiredoctor.report.formats import Options, needs_packets
+from wiredoctor.report.terminal.terminal import TerminalWriter, TextOutput
 from wiredoctor.settings import Settings
 from wiredoctor.text.time_of_day import nanoseconds, use_utc
 
@@ -178,7 +180,6 @@ def run(
 def _write_requests(report: Report, out: BinaryIO, paper: Terminal, file: str | None) -> None:
     """Write how the time of the slowest request was spent, and which command shows all requests."""
     from wiredoctor.report.terminal.slowest_request import slowest_request
-    from wiredoctor.report.terminal.terminal import TerminalWriter, TextOutput
 
     with TextOutput(out, paper) as stream:
         writer = TerminalWriter(stream, paper)
@@ -280,7 +281,6 @@ def _of_program(report: Report, program: Supervisor) -> Report:
 
     If the system does not show which connections belong to the program, print that and return the report unchanged.
     """
-    from wiredoctor.report.filter import Filter
     from wiredoctor.report.filtered_report import filter_report
 
     if not program.is_supported:

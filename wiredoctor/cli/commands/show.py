@@ -35,7 +35,7 @@ from wiredoctor.cli.outputs import stdout_paper
 from wiredoctor.cli.pager import paged
 from wiredoctor.cli.rulebook import every_rule
 from wiredoctor.cli.running import combine_request, run
-from wiredoctor.report.terminal.terminal import TextOutput
+from wiredoctor.report.terminal.terminal import TerminalWriter, TextOutput
 from wiredoctor.settings import Settings
 from wiredoctor.text.redact import showing_secrets
 from wiredoctor.text.time_of_day import use_utc
@@ -243,7 +243,6 @@ def _show(report: Report, asked: ShowRequest, form: ShowFormat, color: Color) ->
         return
     from wiredoctor.report.for_people import for_people
     from wiredoctor.report.terminal.show_text import write
-    from wiredoctor.report.terminal.terminal import TerminalWriter
 
     if not report.secrets:
         report, asked = for_people(report), asked._replace(finding=asked.finding and asked.finding.for_people())

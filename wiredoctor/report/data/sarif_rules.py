@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from wiredoctor.report.terminal.manual import Entry, severities, summary
+from wiredoctor.report.terminal.manual import HEADINGS, Entry, severities, summary
 from wiredoctor.report.words import clean
 
 if TYPE_CHECKING:
@@ -81,8 +81,6 @@ def _page(entry: Entry) -> str:
 
     The page is the rule's docstring, in which only the headings have to be converted.
     """
-    from wiredoctor.report.terminal.manual import HEADINGS
-
     lines = [f"# {entry.name}", "", summary(entry)]
     for line in entry.doc.partition("\n")[2].splitlines():
         lines += [f"## {line}", ""] if line in HEADINGS else [line.removeprefix("    ")]

@@ -9,7 +9,7 @@ import polars as pl
 from wiredoctor.report.chosen_rows import rank
 from wiredoctor.report.exchange_times import EXCHANGE_COLUMNS, capture_ends, time_taken
 from wiredoctor.report.row_choice import Order
-from wiredoctor.report.words import SECOND, count, duration
+from wiredoctor.report.words import SECOND, clean, count, duration, shorten
 
 if TYPE_CHECKING:
     from wiredoctor.findings import Report
@@ -26,7 +26,6 @@ def slowest_request(report: Report) -> str:
     The result is "" if there are no requests.
     """
     from wiredoctor.report.for_people import for_people
-    from wiredoctor.report.words import clean, shorten
 
     report, ends = for_people(report), capture_ends(report)
     keys = ["capture", "connection"]
