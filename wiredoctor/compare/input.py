@@ -73,12 +73,7 @@ def collect_capture(report: Report) -> ComparedCapture:
     access = report.packets[summary.file]
     first = _nanoseconds(summary.first_time)
     point = gather(access, report.connections, first, _nanoseconds(summary.last_time) - first)
-    return ComparedCapture(summary, point, report.findings, _exchanges(report), access)
-
-
-def _exchanges(report: Report) -> pl.DataFrame:
-    """Return the exchanges with only the columns that are compared, because there may be a million rows."""
-    return report.scan_exchanges().select(COLUMNS).collect()
+    return ComparedCapture(summary, point, report.findings, report.scan_exchanges().select(COLUMNS).collect(), access)
 
 
 def _nanoseconds(moment: str | None) -> int:

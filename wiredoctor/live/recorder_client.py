@@ -117,7 +117,7 @@ class Recorder:
         self._socket, theirs = socket.socketpair()
         with theirs:
             self._process = subprocess.Popen(
-                [sys.executable, *_options(), str(_PROGRAM), request],
+                [sys.executable, *(["-I", "-B"] if sys.dont_write_bytecode else ["-I"]), str(_PROGRAM), request],
                 stdin=theirs.fileno(), stdout=theirs.fileno(), env=_environment(), start_new_session=True,
                 pass_fds=() if order.stream is None else (order.stream,),
             )  # fmt: skip
@@ -268,10 +268,6 @@ class Recorder:
 
 def _exit_text(code: int) -> str:
     return f"killed by signal {-code}" if code < 0 else f"exit code {code}"
-
-
-def _options() -> list[str]:
-    return ["-I", "-B"] if sys.dont_write_bytecode else ["-I"]
 
 
 def _environment() -> dict[str, str]:

@@ -48,7 +48,7 @@ def shared_conversations(report: Report) -> SharedConversations:
     if len(report.captures) < 2:
         return SharedConversations(0, 0)
     c = pl.col
-    begun = {one.file: _begin(one.first_time) for one in report.captures}
+    begun = {one.file: (nanoseconds(one.first_time) or 0) for one in report.captures}
     rows = report.scan_connections().select("capture", "connection", *_ENDS, "start", "end", "syns", *_SIZE)
     several = rows.group_by(_ENDS).agg(c("capture").n_unique().alias("captures")).filter(c("captures") > 1)
     found = rows.join(several.select(_ENDS), on=_ENDS, how="semi").collect(engine="streaming")
@@ -93,7 +93,3 @@ def shared_sentence(report: Report) -> list[str]:
     at = f"{'up to ' if points > 2 and conversations > 1 else ''}{points:,} points"
     many = f"{count(conversations, 'conversation')} {were} captured at {at}: {each} requests and problems count once per point."
     return [f"{many} Compare the two captures: wiredoctor compare --both-sides." if len(report.captures) == 2 else many]
-
-
-def _begin(first_time: str | None) -> int:
-    return nanoseconds(first_time) or 0

@@ -103,13 +103,9 @@ def escape_column(column: str) -> pl.Expr:
     return pl.col(column).map_batches(printable_texts, return_dtype=pl.String)
 
 
-def _needs_escape(text: pl.Series) -> pl.Series:
-    return text.str.contains(r"[^\x20-\x7e]").fill_null(value=False)
-
-
 def printable_texts(text: pl.Series) -> pl.Series:
     """Escape each text as `text.printable` does."""
-    return _patch(text, text, _needs_escape(text), printable)
+    return _patch(text, text, text.str.contains(r"[^\x20-\x7e]").fill_null(value=False), printable)
 
 
 def _patch(text: pl.Series, result: pl.Series, where: pl.Series, repair: Callable[[str], str]) -> pl.Series:

@@ -350,7 +350,7 @@ def _marked_connections(report: Report) -> pl.LazyFrame:
     of_many: list[pl.Expr] = []
     for names in (("client_host",), ("server",), ("client_host", "server")):
         values = {
-            "\0".join((file, *(_one_host(name) for name in (client, server) if name is not None)))
+            "\0".join((file, *(_LOOPBACK.sub("localhost", name) for name in (client, server) if name is not None)))
             for file, client, server in ends
             if (client is not None, server is not None) == ("client_host" in names, "server" in names)
         }
@@ -364,10 +364,6 @@ def _marked_connections(report: Report) -> pl.LazyFrame:
 
 _LOOPBACK = re.compile(r"^(127\.0\.0\.1|\[::1\]|::1$)")
 """A pattern for the addresses of the local host. They count as one, because a client may try both of them."""
-
-
-def _one_host(endpoint: str) -> str:
-    return _LOOPBACK.sub("localhost", endpoint)
 
 
 def _each_connections(report: Report) -> dict[str, dict[str, int]]:

@@ -108,7 +108,7 @@ class Table:
 
     def frame(self, columns: Mapping[str, Any]) -> pl.DataFrame:
         """Convert `Columns` (or lists) to a Polars frame with exactly the columns of this table; sentinels become null."""
-        if _is_small(columns):
+        if all(len(values) <= SMALL for values in columns.values()):
             return self._small(columns)
         # columns without a sentinel need no conversion
         free = {
@@ -157,10 +157,6 @@ class Table:
                     value = value.cast(c.dtype, strict=False)
                 fix.append(value.alias(c.name))
         return pl.DataFrame(series).lazy().with_columns(fix)
-
-
-def _is_small(columns: Mapping[str, Any]) -> bool:
-    return all(len(values) <= SMALL for values in columns.values())
 
 
 I8, I16, I32, I64 = pl.Int8(), pl.Int16(), pl.Int32(), pl.Int64()

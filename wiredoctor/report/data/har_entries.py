@@ -136,7 +136,7 @@ class Entries:
             "_resourceType": _kind(row["response_content_type"]),
             "_wiredoctor": self._wiredoctor_fields(row),
         }
-        if address := _address(row["server"] or ""):
+        if address := (row["server"] or "").rpartition(":")[0].strip("[]"):
             entry["serverIPAddress"] = address
         if parts:
             entry["comment"] = f"body of the request: {parts[0]}"
@@ -195,8 +195,3 @@ def _kind(media_type: str) -> str:
 
 def _milliseconds(nanoseconds: int) -> float:
     return nanoseconds / 1_000_000
-
-
-def _address(endpoint: str) -> str:
-    """Return an endpoint without port and brackets."""
-    return endpoint.rpartition(":")[0].strip("[]")

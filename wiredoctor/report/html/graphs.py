@@ -143,17 +143,13 @@ def _read(access: PacketAccess, name: str, graphs: dict[int, Graph], streamed: s
                     parts[:] = _fewer(parts)
 
 
-def _columns(rows: pl.DataFrame) -> dict[str, Any]:
-    return {name: rows.get_column(name).to_numpy() for name in rows.columns}
-
-
 def _add_segments(graphs: dict[int, Graph], segments: pl.DataFrame) -> None:
     ours = segments.filter(pl.col("connection").is_in(list(graphs)))
     for key, part in ours.partition_by("connection", "direction", as_dict=True).items():
         connection, direction = map(int, key)
         rows, graph = part.sort("frame"), graphs[connection]
         sent = rows.filter((pl.col("length") > 0) | ((pl.col("flags") & _CARRIES) != 0))
-        graph.lanes[direction].add_segments(_columns(sent))
+        graph.lanes[direction].add_segments({name: sent.get_column(name).to_numpy() for name in sent.columns})
         acks = rows.filter(pl.col("ack").is_not_null())
         edge = acks.select((pl.col("ack") + pl.col("window")).fill_null(-1)).to_series()
         time, ack = (acks.get_column(name).to_numpy() for name in ("time", "ack"))

@@ -164,15 +164,10 @@ def _plan(report: Report, finding: Finding, most: int) -> Plan:
     evidence = frozenset(e.frame for e in finding.evidence)
     if finding.connection is None:
         return Plan(finding.capture, None, evidence, frozenset(), None, None, most)
-    around = _exchange_frames(report, finding)
+    around = _frames_of(report, finding.capture, finding.connection, finding.exchange)
     every = evidence | around
     window = (min(every), max(every)) if every else None
     return Plan(finding.capture, finding.connection, evidence, around, window, None, most)
-
-
-def _exchange_frames(report: Report, finding: Finding) -> frozenset[int]:
-    """Return the first and last frames of request and response in the finding's exchange; empty if there is no exchange."""
-    return _frames_of(report, finding.capture, finding.connection, finding.exchange)
 
 
 def _frames_of(report: Report, capture: str, connection: int | None, exchange: int | None) -> frozenset[int]:

@@ -131,7 +131,7 @@ def _lack() -> list[pl.Expr]:
         pl.when(c("holes") == 0).then(alone).when(c("handshakes") == 0).then(holes)
         .otherwise(holes + pl.lit(", and ") + alone).alias("lack"),
         pl.when(c("handshakes") == 0).then(pl.lit("")).otherwise(told).alias("reused"),
-        _places(c("places")).alias("place_word"),
+        pl.when(c("places") == 1).then(pl.lit("place")).otherwise(pl.lit("places")).alias("place_word"),
     ]  # fmt: skip
 
 
@@ -165,7 +165,3 @@ def _missing() -> pl.Expr:
 def _thousands(number: str) -> pl.Expr:
     """Format a number with commas: "1,234"."""
     return pl.col(number).map_elements("{:,}".format, return_dtype=pl.String)
-
-
-def _places(number: pl.Expr) -> pl.Expr:
-    return pl.when(number == 1).then(pl.lit("place")).otherwise(pl.lit("places"))

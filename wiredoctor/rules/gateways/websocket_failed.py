@@ -115,10 +115,6 @@ def _names_websocket() -> pl.Expr:
     return pl.col("request_upgrade").str.contains(r"(^|[,\s])websocket($|[,\s/])")
 
 
-def _is_refused() -> pl.Expr:
-    return _is_handshake() & _is_refusal()
-
-
 def _is_refusal() -> pl.Expr:
     status = pl.col("response_status")
     refusal = (status >= 200) & ((status < 300) | (status >= 400)) & ~status.is_in(_REPORTED_ELSEWHERE)
@@ -130,7 +126,7 @@ def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame, tries: pl.LazyFrame
     c = pl.col
     got = _is_handshake() & c("upgraded")
     path = c("request_target").str.extract(r"^(?:[A-Za-z]+://[^/?#]*)?([^?#]*)").fill_null("")
-    rows = exchanges.filter(_is_refused() | got).select(
+    rows = exchanges.filter((_is_handshake() & _is_refusal()) | got).select(
         *("connection", "exchange", "upgraded"),
         (c("request_version") == "HTTP/1.0").alias("old"),
         path.alias("path"),

@@ -216,7 +216,7 @@ def find(closes: pl.LazyFrame) -> pl.LazyFrame:
         pl.max_horizontal("request_end", "server_close_time").alias("end"),
         pl.lit(None, pl.Int64).alias("delay"),
         pl.when(wait > 0).then(wait).cast(DURATION).alias("wait"),
-        _moment(wait).alias("moment"),
+        pl.when(wait > 0).then(pl.lit(" later")).otherwise(pl.lit("at the same moment")).alias("moment"),
         pl.when(early).then(c("server_close_time") - c("accepted_time")).clip(0).cast(DURATION).alias("accepted"),
         fin_or_rst("server_close_rst").alias("close"),
         close_origin("server"),
@@ -350,10 +350,6 @@ def _body_limit(quiet: int | None) -> str:
     """Return the sentence with the servers whose body timeout matches the pause (ns); "" if there are none."""
     whose = next(((s, name) for s, name in _BODIES if quiet is not None and 0 <= quiet + NEAR - s * SECOND <= _SEEN_LATE), None)
     return f" {whose[0]} s is the default of {whose[1]}." if whose else ""
-
-
-def _moment(wait: pl.Expr) -> pl.Expr:
-    return pl.when(wait > 0).then(pl.lit(" later")).otherwise(pl.lit("at the same moment"))
 
 
 _UNKNOWN = " got an RST without ACK flag: the host no longer knew the connection. There was no response"

@@ -93,7 +93,7 @@ def find(runs: pl.LazyFrame) -> pl.LazyFrame:
         pl.lit(None, pl.String).alias("kind"),
         pl.lit(None, pl.String).alias("side"),
         "direction",
-        _confidence().alias("confidence"),
+        pl.when(pl.col("handshake")).then(pl.lit("high")).otherwise(pl.lit("medium")).alias("confidence"),
         "frame",
         c("frame").alias("last_frame"),
         c("time").alias("start"),
@@ -184,7 +184,3 @@ def _nagle_off() -> pl.Expr:
     faster = c("handshake") & (quick & (rtt >= SURE_WAY.value)).fill_null(False)
     answers = c("rtt_peer").is_not_null()  # otherwise the receiver's ACKs may be missing
     return c("nagle_disabled") | ((2 * c("in_flight_before") >= earlier) & answers) | faster
-
-
-def _confidence() -> pl.Expr:
-    return pl.when(pl.col("handshake")).then(pl.lit("high")).otherwise(pl.lit("medium"))

@@ -136,15 +136,11 @@ def failure_evidence(front: Exchange, failure: Failure, lost: Mapping[str, Any] 
     packets: list[Packet] = [(front.values, "request_last_frame", "request_end", "the client's request")]
     if lost is not None:
         packets.append((lost, "lost_frame", "lost_time", f"the SYN to {lost['lost_server']}, which the gateway could not reach"))
-    for one in _shown_tries(failure):
+    for one in [*failure.through, *(failure.tries if failure.whole else ())][: 2 * _SHOWN]:
         packets += _try_evidence(one, one in failure.through, front.answered + SLACK)
     packets += _end_evidence(front, "the gateway's", "the client's")
     found = [{"frame": v[frame], "time": v[time], "note": note} for v, frame, time, note in packets if v[frame] is not None]
     return sorted(found, key=lambda packet: packet["frame"])
-
-
-def _shown_tries(failure: Failure) -> list[Try]:
-    return [*failure.through, *(failure.tries if failure.whole else ())][: 2 * _SHOWN]
 
 
 def _try_evidence(one: Try, passed_on: bool, until: int) -> Iterator[Packet]:

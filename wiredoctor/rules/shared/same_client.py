@@ -273,12 +273,8 @@ def _repetitions(own: Request | None, moment: int, trip: int, clients: Clients) 
         for other in clients.other_requests(own, max(moment, own.start + 1), moment + AGAIN.value + 2 * trip)
         if other.connection != own.connection
         and (other.host == own.host if own.asks_about_server else other.asks_the_same(own))
-        and _may_count(other, moment)
+        and (other.answered is None or (other.status is not None and other.status < FAILED and other.answered - moment <= WINDOW))
     ]
-
-
-def _may_count(other: Request, moment: int) -> bool:
-    return other.answered is None or (other.status is not None and other.status < FAILED and other.answered - moment <= WINDOW)
 
 
 def known_clients(

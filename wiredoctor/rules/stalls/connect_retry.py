@@ -120,7 +120,7 @@ def find(connections: pl.LazyFrame) -> pl.LazyFrame:
                     pl.format("{} sends {}, and quotes the SYN", "syn_error_router", _icmp_text()),
                 ),
                 ("earlier_frame", "first_answer_time", "a SYN-ACK that did not reach the client"),
-                ("helpful_frame", "answered_syn_time", _again_note(by_syn)),
+                ("helpful_frame", "answered_syn_time", pl.format("the SYN again, {} after the first", duration(by_syn))),
                 ("newest_answer_frame", "newest_answer_time", "its answer, which the client acknowledges"),
             ),
         )
@@ -169,7 +169,3 @@ def _plainer() -> pl.Expr:
         "drop SYNs that use these options."
     )
     return pl.when(asked_less).then(pl.lit(told)).otherwise(pl.lit(""))
-
-
-def _again_note(waited: pl.Expr) -> pl.Expr:
-    return pl.format("the SYN again, {} after the first", duration(waited))

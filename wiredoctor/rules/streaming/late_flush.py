@@ -78,11 +78,7 @@ HTML = ("text/html", "application/xhtml+xml")
 
 def screen() -> pl.Expr:
     """Return a cheap condition: if no row of a batch meets it, the batch has no candidate findings."""
-    return _is_late() & pl.col("response_content_type").is_in(HTML)
-
-
-def _is_late() -> pl.Expr:
-    return pl.col("response_start") - pl.col("request_end") >= MIN_WAIT.value
+    return (pl.col("response_start") - pl.col("request_end") >= MIN_WAIT.value) & pl.col("response_content_type").is_in(HTML)
 
 
 def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
