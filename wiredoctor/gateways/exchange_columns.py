@@ -12,6 +12,8 @@ from wiredoctor.gateways.known import LATE
 from wiredoctor.gateways.targets import ABSOLUTE
 from wiredoctor.tables import Array
 
+c = pl.col
+
 SLACK = 50_000
 """The tolerance for times in ns. It can be small, because one clock stamped both the received and the forwarded message.
 
@@ -172,7 +174,6 @@ def _text(name: str) -> pl.Expr:
 
 
 def _ends() -> list[pl.Expr]:
-    c = pl.col
     late = pl.lit(LATE, pl.Int64)
     final = (
         c("has_response") & c("response_status").is_not_null() & ((c("response_status") >= 200) | (c("response_status") == 101))
@@ -194,7 +195,6 @@ def _ends() -> list[pl.Expr]:
 
 
 def _columns() -> list[pl.Expr]:
-    c = pl.col
     ended = pl.min_horizontal("left", "dropped")
     framed = (c("request_end_reason") == "complete") & (c("request_framing") != "chunked")
     fixed = c("whole") & c("response_has_content_length") & (c("request_method") != "HEAD")

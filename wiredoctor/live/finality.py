@@ -26,6 +26,8 @@ from wiredoctor.rule_engine.candidates import Candidates
 from wiredoctor.rule_engine.summary_columns import Rows
 from wiredoctor.tables import CONNECTIONS, EXCHANGES, RULE_TABLES, UNACKNOWLEDGED, closes, finished_exchanges
 
+c = pl.col
+
 _KEY = ("rule", "connection", "frame")
 
 _GROWN = 1.05
@@ -268,7 +270,6 @@ class PendingFindings:
 
         Only changes on their own connection are considered. `of`: the states of the connections.
         """
-        c = pl.col
         whole = [n for n, m in self.modules.items() if any(scope == "connection" for _, scope in m.rule.explained_by)]
         # these rules read packets instead of finished exchanges: an hour-long response may contain a final stall
         packets = [n for n, m in self.modules.items() if RULE_TABLES[m.tables[0]].at_packet and m.conclude is None]
@@ -340,7 +341,6 @@ class PendingFindings:
 
     def _with_places(self, keys: pl.DataFrame) -> pl.DataFrame:
         """Return rule, connection, frame, exchange and end (ns) of candidates. `keys`: their rule, connection and frame."""
-        c = pl.col
         return pl.concat([
             self._candidates[name]
             .join(part, on=["connection", "frame"], how="semi")

@@ -16,6 +16,8 @@ from wiredoctor.text.time_of_day import nanoseconds
 if TYPE_CHECKING:
     from wiredoctor.findings import Report
 
+c = pl.col
+
 CLOCK_OFFSET = 60 * SECOND
 """The maximum difference in ns between the clocks of two points.
 
@@ -47,7 +49,6 @@ def shared_conversations(report: Report) -> SharedConversations:
     """
     if len(report.captures) < 2:
         return SharedConversations(0, 0)
-    c = pl.col
     begun = {one.file: (nanoseconds(one.first_time) or 0) for one in report.captures}
     rows = report.scan_connections().select("capture", "connection", *_ENDS, "start", "end", "syns", *_SIZE)
     several = rows.group_by(_ENDS).agg(c("capture").n_unique().alias("captures")).filter(c("captures") > 1)
@@ -73,7 +74,6 @@ def _is_same(before: int) -> pl.Expr:
     def earlier(name: str) -> pl.Expr:
         return pl.col(name).shift(before)
 
-    c = pl.col
     ends = pl.all_horizontal(c(name) == earlier(name) for name in _ENDS) & (c("capture") != earlier("capture"))
     alike = pl.all_horizontal(c(name) == earlier(name) for name in _SIZE) & (c("client_bytes") + c("server_bytes") > 0)
     together = pl.min_horizontal(c("end"), earlier("end")) - c("start")

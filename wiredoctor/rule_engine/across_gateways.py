@@ -18,6 +18,8 @@ from wiredoctor.rule_engine.summary_columns import Rows
 from wiredoctor.tables import SECOND
 from wiredoctor.text.durations import duration_text
 
+c = pl.col
+
 KEY = ["connection", "exchange"]
 FRONT = ["front_connection", "front_exchange"]
 
@@ -145,7 +147,6 @@ def _passed_on_nothing(rows: pl.DataFrame, found: Mapping[str, Rows]) -> pl.Data
 
     Either the gateway's close crossed the request, or the gateway's process never read the request.
     """
-    c = pl.col
     never = [_frame(found["keep-alive-race"]).select(KEY)] if "keep-alive-race" in found else []
     if "no-response" in found:
         never.append(_frame(found["no-response"]).filter(c("kind").is_in(["unread", "on-arrival", "mid-request"])).select(KEY))
@@ -212,7 +213,6 @@ class _Tries:
     def __init__(
         self, tries: pl.DataFrame, some: pl.Series, closes: pl.LazyFrame, connections: pl.LazyFrame
     ) -> None:  # fmt: skip
-        c = pl.col
         near = tries.filter(c("connection").is_in(some.implode()) | c("front_connection").is_in(some.implode()))
         near = tries.join(near.select(FRONT).unique(), on=FRONT, how="semi")
         ids = pl.concat([near["connection"], near["front_connection"]]).unique()

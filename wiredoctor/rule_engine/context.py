@@ -6,6 +6,8 @@ import polars as pl
 
 from wiredoctor.tables import NEVER, of_connections
 
+c = pl.col
+
 
 def with_exchanges(core: pl.DataFrame, timed: pl.Expr, exchanges: pl.LazyFrame) -> pl.DataFrame:
     """Assign an exchange to those candidates that have none and for which `timed` is true.
@@ -26,7 +28,6 @@ def with_exchanges(core: pl.DataFrame, timed: pl.Expr, exchanges: pl.LazyFrame) 
     first = asked.sort("start").join_asof(
         known.sort("over"), left_on="start", right_on="over", by="connection", strategy="forward", check_sortedness=False
     )
-    c = pl.col
     found = (
         asked.select("id")
         .join(late.select("id", late=pl.when(c("begin") > c("start")).then("index")), on="id", how="left")
@@ -43,7 +44,6 @@ def _spans(exchanges: pl.LazyFrame, asked: pl.DataFrame) -> pl.DataFrame:
     `over`: the time by which this exchange and all earlier ones of its connection had ended; FOREVER if any of them has no
     complete response.
     """
-    c = pl.col
     over = pl.when(c("response_end_reason") == "complete").then("response_end").fill_null(-NEVER)
     return (
         of_connections(exchanges, asked)

@@ -19,6 +19,8 @@ from wiredoctor.rule_engine.stopped_reading import until_close
 from wiredoctor.rule_engine.summary_columns import Rows
 from wiredoctor.tables import RULE_TABLES, SECOND, of_connections, of_exchanges
 
+c = pl.col
+
 _REQUEST = (
     "request_start",
     "request_method",
@@ -228,7 +230,7 @@ def _until(mine: pl.DataFrame, cause: pl.DataFrame) -> set[tuple[int, int]]:
     `mine`: the candidates, about responses that the server cut off. `cause`: candidates about stalls due to a full receive
     window.
     """
-    c, key = pl.col, _KEYS["exchange"]
+    key = _KEYS["exchange"]
     stalls = cause.filter(c("direction") == c("client_direction")).select(*key, "frame", cause="id", begun="start", over="end")
     found = mine.select(*key, "id", "end").join(stalls, on=key).filter(until_close("begun", "over"))
     return {*found.sort("frame").unique("id", keep="last").select("id", "cause").iter_rows()}
@@ -239,7 +241,7 @@ def _waits(mine: pl.DataFrame, cause: pl.DataFrame) -> set[tuple[int, int]]:
 
     After the cause had ended, the wait went on for at most as long as the cause had lasted.
     """
-    c, key = pl.col, _KEYS["exchange"]
+    key = _KEYS["exchange"]
     causes = cause.select(*key, "frame", cause="id", begun="start", over="end")
     found = mine.select(*key, "id", "end").join(causes, on=key).filter(c("end") - c("over") <= c("over") - c("begun"))
     return {*found.sort("frame").unique("id", keep="first").select("id", "cause").iter_rows()}

@@ -12,6 +12,8 @@ import polars as pl
 
 from wiredoctor.gateways import Gateways
 
+c = pl.col
+
 FIELDS = {
     "client_software": ("request_user_agent", "request_method"),
     "server_software": ("response_server", "response_status"),
@@ -60,7 +62,6 @@ def _with_gateways(
     """Mark candidates whose client is a gateway, and remove their `client_software`, because a gateway forwards its clients'
     User-Agent.
     """
-    c = pl.col
     if not known.clients:
         return core.with_columns(pl.lit(value=False).alias("client_is_gateway"), pl.lit("").alias("gateway_software"))
     of_gateway = c("connection").is_in(pl.Series(sorted(known.clients), dtype=pl.Int64).implode())
@@ -88,7 +89,6 @@ def passed_on(
     The columns are `server`, the endpoint of the gateway, and `server_software`, a field that it forwarded. If `some` is given,
     only these values of the field are examined.
     """
-    c = pl.col
     wanted = c("response_server").fill_null("") != "" if some is None else c("response_server").is_in(some.unique().implode())
     tries = known.tries.lazy().filter(c("certain") & c("exchange").is_not_null())
     said = exchanges.filter(wanted).select("connection", "exchange", "response_server")

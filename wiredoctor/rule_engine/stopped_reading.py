@@ -10,6 +10,8 @@ from wiredoctor.rule_engine.summary_columns import Rows
 from wiredoctor.tables import SECOND
 from wiredoctor.text.durations import duration_text
 
+c = pl.col
+
 LEAST = SECOND
 """The shortest stall in ns that counts: servers wait longer before they give up on a client that does not read."""
 
@@ -23,7 +25,6 @@ def until_close(start: str, end: str) -> pl.Expr:
     `start` and `end` are the names of the columns with the times of the stall. The rows also need a column named "end" with the
     time of the close. All times are in ns.
     """
-    c = pl.col
     lasted = c(end) - c(start) >= LEAST
     return (lasted & (c(start) < c("end")) & (c(end) >= c("end") - DRAINED)).fill_null(value=False)
 
@@ -36,7 +37,6 @@ def after_stalls(found: Mapping[str, Rows]) -> Mapping[str, Rows]:
     if not {"truncated-response", "zero-window-stall"} <= found.keys():
         return found
     stalls, cut = (_frame(found[name]) for name in ("zero-window-stall", "truncated-response"))
-    c = pl.col
     own = stalls.filter(c("of_client"), c("kind").is_null()).select("connection", stall_start="start", stall_end="end")
     numbered = cut.with_row_index("number")
     behind = (

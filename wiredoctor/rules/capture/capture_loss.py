@@ -47,6 +47,8 @@ from wiredoctor.findings import Reference, Rule, Threshold
 from wiredoctor.rules.shared.evidence import EVIDENCE, capture_columns, one_capture_candidate, packet
 from wiredoctor.rules.shared.numbers import duration
 
+c = pl.col
+
 _REMEDY = (
     "Capture again with a larger buffer, the snap length that the traffic needs (tcpdump -B 32768 -s 0), and a filter for the "
     "packets that you need. In immediate mode, the default snap length of tcpdump leaves room for only eight packets in its "
@@ -95,7 +97,6 @@ def find(connections: pl.LazyFrame, captures: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def _unseen(connections: pl.LazyFrame) -> pl.LazyFrame:
-    c = pl.col
     one_byte = pl.max_horizontal("client_unseen_bytes", "server_unseen_bytes") == 1
     # a keep-alive probe as the first packet of its side looks like an ACK
     lost = (_missing() > 0) & ~(one_byte & ~c("handshake"))
@@ -120,7 +121,6 @@ def _unseen(connections: pl.LazyFrame) -> pl.LazyFrame:
 
 def _lack() -> list[pl.Expr]:
     """Return the texts about missing data: `lack` for the title, `reused` for the message."""
-    c = pl.col
     holes = pl.format("{} acknowledged bytes", _thousands("missing_bytes"))
     one = c("handshakes") == 1
     again = pl.when(one).then(pl.lit("a handshake")).otherwise(pl.format("{} handshakes", _thousands("handshakes")))
@@ -136,7 +136,6 @@ def _lack() -> list[pl.Expr]:
 
 
 def _dropped_packets(captures: pl.LazyFrame) -> pl.LazyFrame:
-    c = pl.col
     span = pl.format(", between {} and {} after the first packet", duration(c("dropped_start")), duration(c("dropped_end")))
     known = (c("dropped_start") >= 0) & (c("dropped_end") > c("dropped_start"))
     return captures.filter(c("dropped") > 0).select(

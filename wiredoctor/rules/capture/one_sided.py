@@ -31,6 +31,8 @@ import polars as pl
 from wiredoctor.findings import Reference, Rule, Threshold
 from wiredoctor.rules.shared.evidence import one_capture_candidate, packet
 
+c = pl.col
+
 RULE = Rule(
     symptom="nothing (it shows what cannot be judged)",
     severity="warning",
@@ -55,7 +57,6 @@ def screen() -> pl.Expr:
 
 def find(connections: pl.LazyFrame, captures: pl.LazyFrame) -> pl.LazyFrame:
     """Return one row with the number of one-sided connections, by the side that was captured; no row if there are none."""
-    c = pl.col
     connections = connections.join(captures.select("last_time"), how="cross")
     seen = pl.when(c("client_packets") > 0).then(pl.lit("client")).otherwise(pl.lit("server"))
     place = packet("first_frame", "start", pl.format("connection {}: only packets of the {}", "connection", seen))
@@ -82,7 +83,6 @@ def _is_slice() -> pl.Expr:
 
     Packets of the peer may then lie outside the capture.
     """
-    c = pl.col
     begun = c("history").str.contains("[SsHh]")
     at_an_end = (c("start") < SLICE.value) | (c("end") > c("last_time") - SLICE.value)
     return ~begun & (c("end") - c("start") < SLICE.value) & at_an_end

@@ -33,6 +33,8 @@ import polars as pl
 from wiredoctor.findings import Advice, Reference, Rule
 from wiredoctor.rules.shared.evidence import close_confidence, evidence, fin_or_rst
 
+c = pl.col
+
 RULE = Rule(
     symptom="a connection per request",
     severity="note",
@@ -73,7 +75,6 @@ def screen() -> pl.Expr:
 
 def find(closes: pl.LazyFrame) -> pl.LazyFrame:
     """Return a row for each response that ends with its connection, as announced."""
-    c = pl.col
     response = c("has_request") & c("has_response") & ~c("upgraded") & (c("request_method") != "CONNECT")
     unframed = (c("response_framing") == "close-delimited") & ~c("response_has_transfer_encoding") & ~c("persistent")
     unframed = unframed & ~c("response_endless")
@@ -107,7 +108,6 @@ def find(closes: pl.LazyFrame) -> pl.LazyFrame:
 
 def _announcement_text() -> pl.Expr:
     """Return the text that states how the close was announced."""
-    c = pl.col
     return (
         pl.when(c("response_connection_close"))
         .then(pl.lit("it says Connection: close"))

@@ -37,6 +37,8 @@ from wiredoctor.rules.shared.connection_close import streams
 from wiredoctor.rules.shared.evidence import close_confidence, evidence, fin_or_rst, server_closed_first
 from wiredoctor.rules.shared.numbers import DURATION, duration
 
+c = pl.col
+
 _UNFRAMED = (
     "The {status} to {request} ({response_version}) has neither Content-Length nor Transfer-Encoding, so its body "
     "({body_bytes:,} bytes captured) ends only when the connection closes. But nothing announces that it will close. "
@@ -87,7 +89,6 @@ def screen() -> pl.Expr:
 
 def find(closes: pl.LazyFrame) -> pl.LazyFrame:
     """Return a row for each response without framing on a connection that claims to be persistent."""
-    c = pl.col
     left_open = c("server_close_frame").is_null() & c("client_close_frame").is_null()
     left_waiting = (c("waited") >= WAITING.value) & ~streams()
     left_waiting = left_waiting & (left_open | c("closer").is_not_null())
@@ -116,7 +117,6 @@ def find(closes: pl.LazyFrame) -> pl.LazyFrame:
 
 def _is_unframed() -> pl.Expr:
     """Return whether a final response ends with its connection although the connection claims to be persistent."""
-    c = pl.col
     response = c("has_request") & c("has_response") & ~c("upgraded") & (c("request_method") != "CONNECT")
     unframed = (c("response_framing") == "close-delimited") & ~c("response_has_transfer_encoding")
     return response & c("last_on_connection") & c("persistent") & unframed
@@ -128,7 +128,6 @@ def _with_close(closes: pl.LazyFrame) -> pl.LazyFrame:
 
     If neither side closed, the first three are null, and `waited` ends at `final_at`.
     """
-    c = pl.col
     server = server_closed_first()
     client = c("client_close_time").is_not_null()
     return closes.with_columns(

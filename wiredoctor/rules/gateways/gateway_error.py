@@ -92,6 +92,8 @@ from wiredoctor.rules.shared.numbers import DURATION
 from wiredoctor.rules.shared.unseen_gateways import endpoint_candidate, unseen_gateways
 from wiredoctor.tables import MESSAGE_BITS, SECOND
 
+c = pl.col
+
 _KINDS = ("refused", "unreachable", "closed", "timed-out", "unsent", "rejected-response", "truncated", "not-passed-on")
 _ERROR: Severity = "error"
 _RECORD = (
@@ -181,12 +183,10 @@ NEAR = Threshold("2 %", "the tolerance for a wait that matches a timeout of whol
 
 def screen() -> Mapping[str, pl.Expr]:
     """Return a cheap condition for each table: if no row of a batch meets it, the batch has no candidate findings."""
-    c = pl.col
     return {"closes": _may_have_failed(), "exchanges": c("response_status") >= 500}
 
 
 def _may_have_failed() -> pl.Expr:
-    c = pl.col
     answered = c("has_response") & (c("response_end_reason") == "complete") & (c("response_status") >= 200)
     # if only the client's packets were captured, the gateway may have answered
     seen = c("has_response") | c("both_directions")
@@ -271,7 +271,6 @@ def _with_last_contacts(
 
     Columns: `lost_server`, `lost_frame`, `lost_time` and `good_time` (ns).
     """
-    c = pl.col
     at = connections.select(c("connection").alias("front_connection"), c("server").alias("server"))
     failed = connections.filter(c("first_answer_time").is_null()).select(
         "connection", c("server").alias("lost_server"), c("syn_frame").alias("lost_frame"), c("syn_time").alias("lost_time")
@@ -293,7 +292,6 @@ def _status_passed_on(tries: pl.LazyFrame, closes: pl.LazyFrame) -> pl.LazyFrame
     `given`: true if clients received the status of this exchange at least as often as servers sent it. Then the gateway forwarded
     all responses with this status.
     """
-    c = pl.col
     whole = c("response_end_reason") == "complete"
     status = closes.filter("has_response").select("connection", "exchange", "response_status", "response_end_reason")
     of_front = status.drop("response_end_reason").rename(

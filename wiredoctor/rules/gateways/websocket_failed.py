@@ -39,6 +39,8 @@ from wiredoctor.findings import Reference, Rule, Threshold
 from wiredoctor.rules.shared.evidence import EVIDENCE, packet
 from wiredoctor.text import redact
 
+c = pl.col
+
 _ANSWERED = "{server} answered {requests:,} of {all_requests:,} requests for a WebSocket on {path} with {answer}. "
 
 _NGINX = (
@@ -107,7 +109,6 @@ def screen() -> pl.Expr:
 
 
 def _is_handshake() -> pl.Expr:
-    c = pl.col
     return c("has_request") & (c("request_method") == "GET") & c("request_has_websocket_key") & _names_websocket()
 
 
@@ -123,7 +124,6 @@ def _is_refusal() -> pl.Expr:
 
 def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame, tries: pl.LazyFrame, fronts: pl.LazyFrame) -> pl.LazyFrame:
     """Return a row for each WebSocket request, successful or not, with the request that a gateway forwarded for it."""
-    c = pl.col
     got = _is_handshake() & c("upgraded")
     path = c("request_target").str.extract(r"^(?:[A-Za-z]+://[^/?#]*)?([^?#]*)").fill_null("")
     rows = exchanges.filter((_is_handshake() & _is_refusal()) | got).select(
@@ -155,7 +155,6 @@ def _requests_behind(exchanges: pl.LazyFrame, connections: pl.LazyFrame, tries: 
     """For each request to a gateway, return the last request that the gateway forwarded because of it, if the pairing is
     certain.
     """
-    c = pl.col
     sent = exchanges.select(
         *("connection", "exchange"),
         (c("request_version") != "HTTP/1.0").alias("behind_can"),
@@ -180,7 +179,6 @@ def _requests_behind(exchanges: pl.LazyFrame, connections: pl.LazyFrame, tries: 
 
 def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
     """Return a candidate for each server, path and kind, from its refused requests."""
-    c = pl.col
     refused = _without_success_elsewhere(rows).filter(~_covered_by_another())
     kind = (
         pl.when(c("behind_frame").is_not_null())
@@ -208,7 +206,6 @@ def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
 
 def _without_success_elsewhere(rows: pl.DataFrame) -> pl.DataFrame:
     """Return the refused requests whose client did not get the WebSocket on another connection at about the same time."""
-    c = pl.col
     place = ["client_host", "agent", "server", "path"]
     got = rows.filter("upgraded").select(*place, "connection", "response_start")
     refused = rows.filter(~c("upgraded"))
@@ -224,7 +221,6 @@ def _covered_by_another() -> pl.Expr:
     If a gateway forwarded the request unchanged, the finding is about the server behind the gateway. If a gateway sent this
     request as HTTP/1.0, the finding is about the gateway. If the gateway created the status itself, gateway-error reports it.
     """
-    c = pl.col
     passed_on = c("behind_asks") & c("behind_can")
     own = c("is_front") & (c("status") >= 500) & (c("behind_status").is_null() | (c("behind_status") != c("status")))
     return (passed_on | (c("is_back") & c("old"))).fill_null(value=False) | own.fill_null(value=False)
@@ -246,7 +242,6 @@ def _evidence() -> pl.Expr:
 
 def _forwarding_text() -> pl.Expr:
     """Return the text about how a gateway forwarded the request: as HTTP/1.0, without Upgrade, or both."""
-    c = pl.col
     old = pl.when(c("behind_asks")).then(pl.lit("as HTTP/1.0")).otherwise(pl.lit("as HTTP/1.0 and without Upgrade"))
     return pl.when(c("behind_can")).then(pl.lit("without Upgrade")).otherwise(old)
 
@@ -259,7 +254,6 @@ def _setting() -> pl.Expr:
 
     Apache httpd adds X-Forwarded-Server. Only nginx uses HTTP/1.0 by default, and it replaces the Server field of responses.
     """
-    c = pl.col
     replaced = c("software").str.starts_with("nginx") & (c("behind_software") != c("software"))
     return (
         pl.when(c("behind_httpd"))
@@ -272,7 +266,6 @@ def _setting() -> pl.Expr:
 
 def _candidate_columns(told: pl.DataFrame) -> pl.DataFrame:
     """Return a candidate, with its texts, for each row."""
-    c = pl.col
     answer = pl.format("{} {}", "status", "reason").str.strip_chars()
     more = pl.when(c("statuses") > 1).then(pl.lit(" and others")).otherwise(pl.lit(""))
     has_one = (c("status") == _UPGRADE_REQUIRED) | c("spoken").is_not_null()

@@ -33,6 +33,8 @@ from wiredoctor.findings import Advice, Reference, Rule, Threshold
 from wiredoctor.rules.shared.evidence import close_confidence, close_origin, evidence, fin_or_rst, server_closed_first
 from wiredoctor.rules.shared.numbers import DURATION, duration
 
+c = pl.col
+
 RULE = Rule(
     symptom="a login that never succeeds",
     severity="error",
@@ -78,7 +80,6 @@ IMMEDIATE = Threshold(
 
 def screen() -> pl.Expr:
     """Return whether a row becomes a candidate."""
-    c = pl.col
     challenge = c("response_status").is_in([401, 407]) & c("response_auth_token") & c("has_request")
     gap = c("server_close_time") - c("response_end")
     closed = (gap <= IMMEDIATE.value) & (c("server_close_time") >= c("response_start"))
@@ -87,7 +88,6 @@ def screen() -> pl.Expr:
 
 def find(closes: pl.LazyFrame) -> pl.LazyFrame:
     """Return a row for each challenge after which the server closed the connection."""
-    c = pl.col
     gap = c("server_close_time") - c("response_end")
     announced = pl.when(c("response_connection_close")).then(pl.lit(", as announced (Connection: close)"))
     return closes.filter(screen()).select(

@@ -93,6 +93,8 @@ from wiredoctor.text import redact
 from wiredoctor.text.durations import duration_text
 from wiredoctor.text.escape import REQUEST_LENGTH
 
+c = pl.col
+
 _CLOSED = "The client closed the connection with {close} {wait} after its request {request}. By then {had}."
 _NOTHING = "Nothing has to change: nobody was kept waiting. "
 _NOTICE = "Let the server detect that the client is gone, and stop its work for it."
@@ -206,7 +208,6 @@ def find(closes: pl.LazyFrame) -> pl.LazyFrame:
 
 def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
     """Return the exchanges that the client ended early, judged by the packets of their own connection."""
-    c = pl.col
     late = c("client_rst_frame") != c("client_close_frame")
     return (
         early(rows.lazy())
@@ -368,13 +369,11 @@ def _packet(frame: int, time: int, note: str) -> dict[str, Any]:
 
 def _sent_only_fin() -> pl.Expr:
     """Return whether the client sent only a FIN and the server never closed, so nothing shows that the client no longer reads."""
-    c = pl.col
     return (c("client_close_rst") == 0) & c("server_close_frame").is_null() & c("client_rst_frame").is_null()
 
 
 def _unknown_to_server() -> pl.Expr:
     """Return whether the server answered the client's FIN like a segment of an unknown connection (RFC 9293 section 3.10.7.1)."""
-    c = pl.col
     after = (c("client_close_rst") == 0) & (c("server_close_time") >= c("client_close_time"))
     bare = (c("server_close_rst") == 1) & c("server_close_ack").is_null()
     return (after & bare & (c("server_close_offset") == c("client_close_ack")) & _received_nothing()).fill_null(False)

@@ -47,6 +47,8 @@ from wiredoctor.findings import Reference, Rule
 from wiredoctor.rules.shared.evidence import close_confidence, evidence
 from wiredoctor.rules.shared.numbers import duration
 
+c = pl.col
+
 RULE = Rule(
     symptom="*connection reset by peer*",
     severity="warning",
@@ -78,7 +80,6 @@ def find(foreign_closes: pl.LazyFrame, closes: pl.LazyFrame) -> pl.LazyFrame:
 
     The row has the first lost exchange; if none was lost, the exchange before the close.
     """
-    c = pl.col
     rows = foreign_closes.join(closes, on=["connection", "exchange"], how="left", nulls_equal=True)
     rows = rows.with_columns(_is_lost().alias("lost"))
     first = rows.with_columns(c("lost").sum().over("connection").alias("requests")).sort(
@@ -125,7 +126,6 @@ def _bytes_passed() -> pl.Expr:
 
     After an RST in the server's name, later bytes do not count, because the client discards them.
     """
-    c = pl.col
     before = (c("reached") - c("response_offset") - c("response_head_bytes")).clip(0)
     by_server = (c("sender") == "server") & c("rst")
     return pl.when(by_server).then(pl.min_horizontal(before, "response_body_bytes")).otherwise("response_body_bytes")
@@ -133,7 +133,6 @@ def _bytes_passed() -> pl.Expr:
 
 def _cut_off() -> pl.Expr:
     """Return whether the response had begun, but its end had not passed the capture point before the close."""
-    c = pl.col
     later = (c("sender") == "server") & c("rst") & (c("response_end_offset") > c("reached"))
     return _begun() & ((c("response_end_reason") != "complete") | later).fill_null(value=False)
 
@@ -146,7 +145,6 @@ def _is_lost() -> pl.Expr:
 
 def _texts() -> list[pl.Expr]:
     """Return the texts about what was lost and how the connection ended."""
-    c = pl.col
     sized = (c("response_framing") == "content-length") & c("response_body_due").is_not_null()
     left = c("response_body_due") - _bytes_passed()
     missing = pl.when(c("lost") & _cut_off() & sized & (left > 0)).then(left)
@@ -191,7 +189,6 @@ def _texts() -> list[pl.Expr]:
 
 def _signs() -> list[pl.Expr]:
     """Return each piece of evidence as text, null if it was not found."""
-    c = pl.col
     peer = pl.when(c("sender") == "server").then(pl.lit("client")).otherwise(pl.lit("server"))
     usual = (
         pl.when(c("lowest_ttl") == c("highest_ttl"))

@@ -73,6 +73,8 @@ from wiredoctor.rules.shared.numbers import DURATION, duration
 from wiredoctor.tables import SECOND
 from wiredoctor.text.durations import duration_text
 
+c = pl.col
+
 _OBSERVED = (
     "{server} closed {closes:,} idle {connection_word}, {limit} after the last response"
     "{from_}{shortest}{to}{longest}{closing}{announced}{usual}. "
@@ -145,7 +147,6 @@ def find(closes: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
     `closed_after`: the idle time before the close (ns; null if it is too short for an idle timeout). `used_after`: the idle time
     before the use (ns).
     """
-    c = pl.col
     whole = (c("request_end_reason") == "complete") & (c("response_end_reason") == "complete") & (c("response_status") >= 200)
     left_open = c("persistent") & ~c("upgraded") & c("response_framing").is_in(SELF_FRAMED)
     after = c("server_close_time") - c("response_end")
@@ -176,7 +177,6 @@ def find(closes: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
 
 def by_limits(rows: pl.DataFrame, rests: IdleTimes, *, live: bool) -> pl.DataFrame:  # noqa: ARG001  (a summary is made at the end)
     """Return one candidate for each server with an idle timeout, and one for each end of a server process."""
-    c = pl.col
     stopped = rests.all_stops()
     ended = [number for stops in stopped.values() for number in stops.connections]
     limits = _limits(rows.with_columns(pl.when(~c("connection").is_in(ended)).then("closed_after")))
@@ -192,7 +192,6 @@ def _servers(rows: pl.DataFrame) -> list[tuple[int, str]]:
 
 def _limits(rows: pl.DataFrame) -> pl.DataFrame:
     """Return the observed idle timeouts, one row for each server."""
-    c = pl.col
     closes = rows.filter(c("closed_after").is_not_null()).with_columns(_note().alias("note"))
     servers = closes.group_by("server").agg(
         c("closed_after").median().cast(pl.Int64).alias("limit"),
@@ -221,7 +220,6 @@ def _inverted_timeouts(rows: pl.DataFrame, closes: pl.DataFrame, servers: pl.Dat
 
     `survived`: the longest idle time (ns) after which such a client used a connection again. The other columns describe that use.
     """
-    c = pl.col
     pair = ["server", "client_host"]
     closed = closes.group_by(pair).agg(pl.len().alias("pair_closes"), c("connection").alias("closed"))
     survivals = (
@@ -249,7 +247,6 @@ def _is_limit() -> pl.Expr:
 
     They must be similar, and either seen at two moments, near a common default, or near the announced time.
     """
-    c = pl.col
     alike = (c("longest") - c("shortest")) * 100 <= c("limit") * SPREAD.value
     known = is_default(c("limit")) | _closed_after(0) | _closed_after(1)
     return alike & ((c("end") - c("first_close") > APART.value) | known.fill_null(value=False))
@@ -257,14 +254,12 @@ def _is_limit() -> pl.Expr:
 
 def _closed_after(beyond: int) -> pl.Expr:
     """Return whether the median idle time is `beyond` seconds longer than the time that the server announces."""
-    c = pl.col
     limit = (c("longest_promise") + beyond) * SECOND
     return (c("limit") - limit).abs() <= TIMERS_LATE + limit // 100
 
 
 def _announced_text() -> pl.Expr:
     """Return the text about the announced idle timeout; "" if there is none."""
-    c = pl.col
     same = pl.format("; it announces {} s (Keep-Alive: timeout={})", "promise", "promise")
     several = pl.format("; it announces {} s to {} s (Keep-Alive: timeout)", "promise", "longest_promise")
     said = pl.when(c("promise") == c("longest_promise")).then(same).otherwise(several)
@@ -278,7 +273,6 @@ def _announced_text() -> pl.Expr:
 
 def _candidate_columns(servers: pl.DataFrame) -> pl.DataFrame:
     """Return a candidate for each row of `servers`."""
-    c = pl.col
     inverted = c("clients").is_not_null()
     survived = pl.format(
         "it used another connection, which the server had left open, again after {} idle.", duration(c("survived"))

@@ -52,6 +52,8 @@ from wiredoctor.rules.shared.idle_limits import IDLE_LIMITS, limit_near, names_o
 from wiredoctor.rules.shared.numbers import DURATION, duration
 from wiredoctor.tables import MILLISECOND, SECOND
 
+c = pl.col
+
 RULE = Rule(
     symptom="WebSocket close code 1006, an event stream that reconnects again and again",
     severity="warning",
@@ -114,14 +116,12 @@ _WHOLE_EARLY, _WHOLE_LATE = 300 * MILLISECOND, 120 * MILLISECOND
 
 def screen() -> pl.Expr:
     """Return a cheap condition: if no row of a batch meets it, the batch has no candidate findings."""
-    c = pl.col
     closed = pl.coalesce("server_close_time", "client_close_time")
     return ((closed - c("last_payload_time")) >= REST.value - SECOND) & ~c("says_goodbye") & c("last_on_connection")
 
 
 def find(closes: pl.LazyFrame) -> pl.LazyFrame:
     """Return a row for each connection that was closed while idle although a stream or tunnel was open on it."""
-    c = pl.col
     rows = closes.filter(screen() & c("has_request") & c("has_response") & c("both_directions")).with_columns(
         server_closed_first().alias("by_server"),
         _is_upgraded().alias("tunnel"),
@@ -139,7 +139,6 @@ def find(closes: pl.LazyFrame) -> pl.LazyFrame:
 
 def _is_upgraded() -> pl.Expr:
     """Return whether another protocol follows a 101 or CONNECT, except HTTP/2, which has its own idle times."""
-    c = pl.col
     changed = ((c("response_status") == 101) | (c("response_framing") == "tunnel")).fill_null(value=False)
     return c("upgraded") & changed & ~c("response_upgrade").str.contains("h2c", literal=True)
 
@@ -150,14 +149,12 @@ def _ended_by_close() -> pl.Expr:
 
 def _stream() -> pl.Expr:
     """Return whether an open-ended stream, which may be idle between its parts, was ended only by the close of its connection."""
-    c = pl.col
     open_end = (c("response_framing") == "close-delimited") | c("response_end_reason").is_in(["fin", "rst"])
     return _ended_by_close() & c("stream") & open_end
 
 
 def _is_unfinished() -> pl.Expr:
     """Return whether, according to its framing, the response was incomplete."""
-    c = pl.col
     framed = c("response_framing").is_in(["content-length", "chunked"]) & c("response_end_reason").is_in(["fin", "rst"])
     return _ended_by_close() & framed & (c("response_status") >= 200)
 
@@ -168,7 +165,6 @@ def _closed_by(rows: pl.LazyFrame, side: str, from_afar: pl.Expr) -> pl.LazyFram
     `from_afar`: true if the last payload came from the other side. Then the idle time at this side is shorter by a round trip
     than at the capture point.
     """
-    c = pl.col
     way = pl.when(from_afar).then(c(f"rtt_{side}").fill_null(0)).otherwise(0)
     rest = c(f"{side}_close_time") - c("last_payload_time") - way
     close = fin_or_rst(f"{side}_close_rst")
@@ -198,7 +194,6 @@ def _closed_by(rows: pl.LazyFrame, side: str, from_afar: pl.Expr) -> pl.LazyFram
 
 def _kind_of_stream() -> pl.Expr:
     """Return what was open, as an index into _WORDS."""
-    c = pl.col
     return (
         pl.when(c("tunnel") & (c("response_upgrade") == "websocket"))
         .then(0)
@@ -295,7 +290,6 @@ _COUNTS = ("rests", "all_rests", "alike_rests", "median", "shortest_ns", "longes
 
 def judge_all(rows: pl.DataFrame) -> pl.DataFrame:
     """Return the candidates with counts and texts, based on all connections that were closed while idle."""
-    c = pl.col
     place = ["endpoint", "side"]
     middle = c("rest_ns").sort().get(pl.len() // 2).over(place)
     within = pl.max_horizontal(c("median") * SAME.value // 100 + SAME_NEAR.value, pl.lit(EARLY.value))
@@ -315,7 +309,6 @@ def judge_all(rows: pl.DataFrame) -> pl.DataFrame:
 
 def _count_near(rows: pl.DataFrame) -> pl.Series:
     """For each idle time, return the number of similar idle times after which the same side closed."""
-    c = pl.col
     order = rows.select("endpoint", "side", "rest_ns").with_row_index("row").sort("endpoint", "side", "rest_ns", "row")
     width = c("rest_ns") * SAME.value // 100 + SAME_NEAR.value
     places = order.with_columns((c("rest_ns") - width).alias("low"), (c("rest_ns") + width).alias("high"))
@@ -330,7 +323,6 @@ def _count_near(rows: pl.DataFrame) -> pl.Series:
 
 def _count_other_idle_times(rows: pl.DataFrame) -> pl.Series:
     """Return for each close 1 if another connection was closed at the same moment after another idle time, otherwise 0."""
-    c = pl.col
     order = rows.select("endpoint", "rest_ns", "end").with_row_index("row").sort("endpoint", "end", "row")
     unlike = pl.lit(value=False)
     for step in (-2, -1, 1, 2):
@@ -342,7 +334,6 @@ def _count_other_idle_times(rows: pl.DataFrame) -> pl.Series:
 
 def _with_texts(rows: pl.DataFrame) -> pl.DataFrame:
     """Return the candidates with their confidence and texts."""
-    c = pl.col
     common = limit_near(c("rest_ns"))
     by_server = c("side") == "server"
     many = (c("alike_rests") >= ENOUGH.value) & (c("alike_rests") * 100 >= c("rests") * SHARE.value)
@@ -396,7 +387,6 @@ def _least(*names: str) -> pl.Expr:
 
 def _similar_closes_text() -> pl.Expr:
     """Return the text with the number of other connections that were closed after the same idle time."""
-    c = pl.col
     which = (
         pl.when(c("alike_rests") == c("rests"))
         .then(pl.format(" All {} connections", "rests"))
@@ -416,6 +406,5 @@ def _similar_closes_text() -> pl.Expr:
 
 def _default_text() -> pl.Expr:
     """Return a sentence that names the products with this default timeout; "" if the timeout is no common default."""
-    c = pl.col
     told = pl.format(" {} is the default of {}.", duration(c("common")), names_of_limit(c("common")))
     return pl.when(c("common").is_not_null()).then(told).otherwise(pl.lit(""))

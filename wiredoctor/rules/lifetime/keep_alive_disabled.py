@@ -34,6 +34,8 @@ from wiredoctor.findings import Advice, Reference, Rule, Threshold
 from wiredoctor.rules.shared.connection_close import streams
 from wiredoctor.rules.shared.evidence import EVIDENCE, packet
 
+c = pl.col
+
 RULE = Rule(
     symptom="a handshake before every request; many connections in TIME_WAIT",
     severity="warning",
@@ -88,7 +90,6 @@ def screen() -> pl.Expr:
 
 def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
     """Return a row for each client host and server if every response between them closes its connection."""
-    c = pl.col
     asked = c("has_request") & (c("request_version") == "HTTP/1.1") & ~c("request_connection_close") & ~c("upgraded")
     # after an error, many servers close anyway
     answered = (c("response_status") >= 200) & (c("response_status") < 400)
@@ -122,7 +123,6 @@ def _pairs(answers: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
     `every`: True if each response closes its own connection, whose first response it is. `pair`: a hash of the two names; storing a million names would take
     a third more memory.
     """
-    c = pl.col
     rtt = c("rtt_client").fill_null(0) + c("rtt_server").fill_null(0)
     known = connections.select(
         *("connection", "start", "handshake"), rtt.alias("rtt"), (c("client_host").hash() ^ c("server").hash(1)).alias("pair")
@@ -152,7 +152,6 @@ def _pairs(answers: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
 
 def _with_evidence(answers: pl.LazyFrame, connections: pl.LazyFrame, pairs: pl.LazyFrame) -> pl.LazyFrame:
     """Add names and evidence, but only to the pairs that are shown, because there may be a million pairs."""
-    c = pl.col
     first = answers.select("connection", "response_frame", "response_start", "response_status").join(
         pairs.select("pair", "response_frame").explode("response_frame"), on="response_frame"
     )

@@ -75,6 +75,8 @@ from wiredoctor.rules.shared.numbers import DURATION, duration
 from wiredoctor.rules.shared.race_explanations import HEED, Explanation, explain
 from wiredoctor.rules.shared.same_client import Clients, beside_repetitions
 
+c = pl.col
+
 _CLOSED = " {closed_after}{limit}{limit_means}"
 _IDLE = "When the client sent the request, its end of the connection had been idle for {idle}{idle_unknown}." + _CLOSED
 _REPEAT = "Let the client repeat idempotent requests if a reused connection is closed without an answer."
@@ -139,7 +141,6 @@ def find(closes: pl.LazyFrame, foreign_closes: pl.LazyFrame) -> pl.LazyFrame:
     """Return a row for each request that arrived after a close, or when the idle timeout may have expired (`by_limits`
     decides).
     """
-    c = pl.col
     before = c("server_close_time") - c("request_end")
     forgotten = c("kind") == "forgotten"
     return _lost_by_kind(closes, foreign_closes).select(
@@ -183,7 +184,6 @@ def find(closes: pl.LazyFrame, foreign_closes: pl.LazyFrame) -> pl.LazyFrame:
 
 def _lost_by_kind(closes: pl.LazyFrame, foreign_closes: pl.LazyFrame) -> pl.LazyFrame:
     """Return the rows of `closes` at which a request was lost, with the kind. If the RST is foreign, its TTLs are added."""
-    c = pl.col
     covers = ((c("request_ack") > c("server_close_offset")) & (c("server_close_rst") == 0)).fill_null(value=False)
     # the close was announced, but it acknowledges the request: the FIN may have come later
     warned = (c("took") == WARNED) & ~closed_against_request()
@@ -231,7 +231,6 @@ def by_limits(rows: pl.DataFrame, rests: IdleTimes, *, live: bool) -> pl.DataFra
     kept = rows.filter(pl.Series([one is not None for one in told], dtype=pl.Boolean))
     said = pl.DataFrame([one for one in told if one is not None], schema=_TOLD, orient="row")
     whole = kept.drop("side").with_columns(said.rename({"confidence": "surely"}))
-    c = pl.col
     order = pl.Enum(["low", "medium", "high"])
     least = pl.min_horizontal(c("confidence").cast(order).to_physical(), c("surely").cast(order).to_physical())
     names = {0: "low", 1: "medium", 2: "high"}
@@ -255,7 +254,6 @@ def _unknown_idle_time() -> pl.Expr:
 
 
 def _unaware() -> pl.Expr:
-    c = pl.col
     how = pl.when(c("server_close_rst") == 0).then(pl.lit(_FIN_UNSEEN)).otherwise(pl.lit(_RST_UNSEEN))
     return how + pl.when("previous_announced_close").then(pl.lit(_WARNED)).otherwise(
         pl.lit(", so the client could not know that the server was closing")
@@ -281,7 +279,6 @@ _SAID = (
 
 def _elsewhere() -> pl.Expr:
     """Return a sentence saying that another device sent the RST, if packets show this; otherwise ""."""
-    c = pl.col
     ttl = pl.format(
         " It was not the server: the RST has TTL {}, and the server's packets have {}.",
         "ttl",
@@ -297,7 +294,6 @@ def _range(lowest: str, highest: str) -> pl.Expr:
 
 
 def _close_note() -> pl.Expr:
-    c = pl.col
     asked = pl.lit("the server's RST without ACK flag; its sequence number is the request's acknowledgment number")
     closed = pl.format("the server's {}, which acknowledges no byte of the request", "close")
     rested = duration(c("rested"))
@@ -314,7 +310,6 @@ def _close_note() -> pl.Expr:
 
 
 def _request_note() -> pl.Expr:
-    c = pl.col
     rested = pl.format("the request, after {} idle", duration(c("idle")))
     return (
         pl.coalesce(rested, pl.lit("the request"))

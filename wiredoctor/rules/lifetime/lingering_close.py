@@ -39,6 +39,8 @@ from wiredoctor.rules.shared.connection_close import FRAMING_ERRORS, SELF_FRAMED
 from wiredoctor.rules.shared.evidence import close_confidence, evidence, fin_or_rst, server_closed_first
 from wiredoctor.rules.shared.numbers import DURATION, duration
 
+c = pl.col
+
 RULE = Rule(
     symptom="connections that pile up; a client that keeps waiting although its page is complete",
     severity={None: "warning", "close-delimited": "warning"},
@@ -88,7 +90,6 @@ def screen() -> pl.Expr:
 
 def find(closes: pl.LazyFrame) -> pl.LazyFrame:
     """Return a row for each connection that the server should have closed after a response, but left open for long."""
-    c = pl.col
     answered = (
         c("has_request") & c("has_response") & ~c("upgraded") & c("last_on_connection") & c("both_directions") & ~c("persistent")
     )
@@ -117,7 +118,6 @@ def _client_round_trip() -> pl.Expr:
 
 def _candidate_columns(rows: pl.LazyFrame) -> pl.LazyFrame:
     """Return a candidate for each row."""
-    c = pl.col
     delimited = c("response_framing") == "close-delimited"
     start = pl.when(delimited).then("last_byte").otherwise("over")
     uploaded = c("request_end") > c("response_end")

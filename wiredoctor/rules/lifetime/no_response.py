@@ -78,6 +78,8 @@ from wiredoctor.rules.shared.same_client import Clients, beside_repetitions
 from wiredoctor.tables import CLIENT, SECOND
 from wiredoctor.text.durations import duration_text
 
+c = pl.col
+
 _TAKEN = "{request} arrived (the server's {close} acknowledges its last byte), and "
 _RELAYS = (
     "A TCP relay behind which nothing listens closes like this (docker-proxy, ssh -L, kubectl port-forward, a layer 4 "
@@ -191,7 +193,6 @@ def screen() -> pl.Expr:
 
 def find(closes: pl.LazyFrame) -> pl.LazyFrame:
     """Return a row for each unanswered request, unless it was lost at the close of an idle connection."""
-    c = pl.col
     half = c("took") == HALF_CLOSED
     wait = (c("server_close_time") - c("request_end")).clip(0)
     no_ack = c("server_close_ack").is_null() & (c("server_close_rst") == 1)
@@ -252,7 +253,6 @@ def find(closes: pl.LazyFrame) -> pl.LazyFrame:
 
 def _unanswered(closes: pl.LazyFrame) -> pl.LazyFrame:
     """Return the rows of `closes` at which a request was left without a response, with the frames of the evidence."""
-    c = pl.col
     lost = (
         find_lost(closes)
         .filter(c("took").is_in([*_KINDS]))
@@ -368,7 +368,6 @@ def _race_text(rest: pl.Expr) -> pl.Expr:
 
 def _time_without_request_bytes() -> pl.Expr:
     """Return the time (ns) from the last byte of the request to the server's close."""
-    c = pl.col
     newest = pl.when(c("last_payload_role") == CLIENT).then("last_payload_time")
     last = pl.when(c("request_end") <= c("server_close_time")).then("request_end").otherwise(newest)
     return (c("server_close_time") - last).fill_null(0).clip(0)
@@ -376,7 +375,6 @@ def _time_without_request_bytes() -> pl.Expr:
 
 def _awaits_continue() -> pl.Expr:
     """Return whether the client was waiting for a 100 Continue that did not come."""
-    c = pl.col
     return c("request_expect_continue") & ~c("has_response") & (c("request_body_bytes") == 0).fill_null(value=True)
 
 
@@ -385,7 +383,6 @@ def _arrived_bytes() -> pl.Expr:
 
     For chunked bodies and for a close without ACK number, return how many bytes were captured.
     """
-    c = pl.col
     taken = pl.coalesce("server_close_ack", "request_end_offset") - c("request_offset")
     body = (taken - c("request_head_bytes")).clip(0)
     seen = c("request_body_bytes").fill_null(0)
@@ -395,12 +392,10 @@ def _arrived_bytes() -> pl.Expr:
 
 def _cut_head() -> pl.Expr:
     """Return whether the close acknowledges only a part of the head."""
-    c = pl.col
     return (c("server_close_ack") - c("request_offset") < c("request_head_bytes")).fill_null(value=False)
 
 
 def _of_due() -> pl.Expr:
-    c = pl.col
     sized = c("request_framing") == "content-length"
     return (
         pl.when(_cut_head())
@@ -440,7 +435,6 @@ def _end_note() -> pl.Expr:
 
 
 def _close_note(wait: pl.Expr, no_ack: pl.Expr) -> pl.Expr:
-    c = pl.col
     half = pl.format(
         "the server's {}, {} after the request: no byte of a response came", fin_or_rst("server_close_rst"), duration(wait)
     )

@@ -51,6 +51,8 @@ from wiredoctor.rules.shared.idle_times import IdleTimes
 from wiredoctor.rules.shared.learned_limits import AT_ONCE
 from wiredoctor.rules.shared.numbers import DURATION, duration
 
+c = pl.col
+
 _CLOSED = (
     "The server answered {request} with {status} and closed the connection {gap}{moment} the end of that response, with "
     "{close}. Nothing had announced the close: request ({request_version}) and response ({response_version}) leave the "
@@ -112,7 +114,6 @@ RULE = Rule(
 
 def screen() -> pl.Expr:
     """Return whether a row becomes a candidate."""
-    c = pl.col
     whole = (c("request_end_reason") == "complete") & (c("response_end_reason") == "complete") & (c("response_status") >= 200)
     self_framed = c("response_framing").is_in(SELF_FRAMED)
     gap = c("server_close_time") - c("response_end")
@@ -125,7 +126,6 @@ def screen() -> pl.Expr:
 
 def find(closes: pl.LazyFrame) -> pl.LazyFrame:
     """Return a row for each exchange after which the server closed without announcing it."""
-    c = pl.col
     gap = c("server_close_time") - c("response_end")
     unauthorized = c("response_status") == 401
     return closes.filter(screen()).select(

@@ -36,6 +36,8 @@ from wiredoctor.rules.shared.connection_close import grace_period
 from wiredoctor.rules.shared.evidence import close_confidence, close_origin, evidence
 from wiredoctor.rules.shared.numbers import DURATION, duration
 
+c = pl.col
+
 RULE = Rule(
     symptom="*connection reset by peer* or *broken pipe* on an upload, instead of the status that says why",
     severity="error",
@@ -84,7 +86,6 @@ def screen() -> pl.Expr:
 
 def find(closes: pl.LazyFrame) -> pl.LazyFrame:
     """Return a row for each response that was followed by a reset while the request was still arriving."""
-    c = pl.col
     answered = c("has_request") & c("has_response") & (c("response_status") >= 200) & ~c("upgraded")
     body = (
         (c("request_body_bytes") > 0) & c("server_rst_frame").is_not_null() & c("request_end_reason").is_in(["complete", "rst"])
@@ -125,7 +126,6 @@ def find(closes: pl.LazyFrame) -> pl.LazyFrame:
 
 def _unread(ack: str) -> pl.Expr:
     """Return whether this acknowledgment number does not cover the request, or the request never became complete."""
-    c = pl.col
     return (c("request_end_reason") == "rst") | (c(ack) < c("request_end_offset")).fill_null(False)
 
 

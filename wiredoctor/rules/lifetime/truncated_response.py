@@ -46,6 +46,8 @@ from wiredoctor.rules.shared.idle_times import TOGETHER, IdleTimes
 from wiredoctor.rules.shared.numbers import DURATION, duration
 from wiredoctor.text.durations import duration_text
 
+c = pl.col
+
 _REMEDY = (
     "Look into the server's log at that time: a crash, a worker or a script that was killed for taking too long, or, behind a "
     "proxy, an upstream that closed. If the program sets Content-Length itself, let it count "
@@ -110,7 +112,6 @@ REMEMBERED = Threshold(
 
 def screen() -> pl.Expr:
     """Return a cheap condition: if no row of a batch meets it, the batch has no candidate findings."""
-    c = pl.col
     cut = c("response_end_reason").is_in(["fin", "rst"]) & c("server_close_frame").is_not_null()
     # an RST after which its host continues the response may not come from that host
     later = (c("response_end_offset") > c("server_close_offset")) & (c("response_end") > c("server_close_time"))
@@ -120,7 +121,6 @@ def screen() -> pl.Expr:
 
 def find(closes: pl.LazyFrame) -> pl.LazyFrame:
     """Return a row for each response that its server cut off."""
-    c = pl.col
     rows = closes.filter(screen())
     # the close shows how much the server had sent, even if packets are missing from the capture
     sent = c("server_close_offset") - c("response_offset")
@@ -200,7 +200,6 @@ def _cut_text() -> pl.Expr:
 
 
 def _head_note(sized: pl.Expr, head: pl.Expr) -> pl.Expr:
-    c = pl.col
     return (
         pl.when(sized)
         .then(pl.format("the response, {}: Content-Length {}", c("response_status"), c("response_body_due")))
@@ -211,7 +210,6 @@ def _head_note(sized: pl.Expr, head: pl.Expr) -> pl.Expr:
 
 
 def _close_note(came: pl.Expr) -> pl.Expr:
-    c = pl.col
     after = duration((c("server_close_time") - c("response_start")).clip(0))
     return pl.format(
         "the server's {}, {} after the beginning of the response, after {} bytes", fin_or_rst("server_close_rst"), after, came

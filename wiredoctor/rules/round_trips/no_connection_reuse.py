@@ -52,6 +52,8 @@ from wiredoctor.rules.shared.evidence import EVIDENCE, packet, server_closed_fir
 from wiredoctor.rules.shared.reading_pace import COMMANDS
 from wiredoctor.tables import SECOND
 
+c = pl.col
+
 _EACH = "{client}{program} sent {exchanges:,} requests to {server} one after the other, each on a new connection"
 _COST = (
     " The {wasted:,} handshakes that reuse would have saved took {delay} in total; each new connection also begins with slow "
@@ -185,7 +187,6 @@ def find(closes: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
     `kind` is null unless the connection was used for only one exchange: "asked" if the request said Connection: close; "kept" if
     the server kept the connection open.
     """
-    c = pl.col
     whole = (c("request_end_reason") == "complete") & (c("response_end_reason") == "complete") & (c("response_status") >= 200)
     single = c("has_request") & whole & ~c("upgraded") & c("handshake") & (c("exchange") == 0)
     closed = pl.when(server_closed_first()).then("server_close_time")
@@ -228,7 +229,6 @@ def find(closes: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
 
 def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
     """Return a row for each program, server and kind that has enough successive connections with only one exchange each."""
-    c = pl.col
     runs = _runs(rows)
     counted = runs.select(
         "program",
@@ -264,7 +264,6 @@ def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
 
 def _cheap() -> pl.Expr:
     """Return whether the handshakes of successive exchanges took a negligible part of the time."""
-    c = pl.col
     cost = 100 * c("rtt").filter("follows").sum()
     opened = c("opened").sort()
     dense = (opened.shift(1 - DENSE.value) - opened < SECOND).any()
@@ -283,7 +282,6 @@ def _runs(rows: pl.DataFrame) -> pl.DataFrame:
     `program`: a hash of its client host, User-Agent and server.
     Only the needed columns are sorted, which takes a third of the memory.
     """
-    c = pl.col
     order = rows.select(pl.arg_sort_by("opened", "frame", "exchange"))["opened"]
     last = rows["connection"].gather(order).is_last_distinct()
     pair = c("client_host").to_physical().cast(pl.UInt64) * (1 << 32) + c("server").to_physical()
@@ -318,7 +316,6 @@ def _checks_connections(lean: pl.DataFrame) -> pl.Series:
     A client that checks its connections, and finds one closed by the server, closes it just before it opens another one. It must
     have done so for at least half of the connections that the server closed first.
     """
-    c = pl.col
     given_up = lean.select("pair", "closed", "left", "rtt").with_row_index("at").filter(c("closed").is_not_null())
     opened = lean.select("pair", c("opened").alias("next"))
     following = given_up.filter(c("left").is_not_null()).sort("left").join_asof(
@@ -342,7 +339,6 @@ def _still_open() -> pl.Expr:
 
     This is false if it has been idle for a long time, and so have most other open connections of the program.
     """
-    c = pl.col
     is_open = c("closed").is_null() & c("left").is_null() & (c("kind") == "kept")
     longest = c("opened").diff().max().over("program")
     unused = is_open & (c("final_at") - c("over") >= UNUSED.value * longest)
@@ -352,7 +348,6 @@ def _still_open() -> pl.Expr:
 
 def _evidence() -> pl.Expr:
     """Return packets of the connections as evidence. All of these connections must have the same kind."""
-    c = pl.col
     asked = c("kind") == "asked"
     shown = (
         ("frame", "opened", pl.format("connection {} is opened", "connection"), pl.lit(value=True)),
@@ -367,7 +362,6 @@ def _evidence() -> pl.Expr:
 
 def _candidate_columns(pairs: pl.DataFrame) -> pl.DataFrame:
     """Return a candidate for each row of `pairs`."""
-    c = pl.col
     command = c("closes") & c("agent").cast(pl.String).str.contains(COMMANDS).fill_null(value=False)
     separate = (c("apart") | command) & (c("kind") == "kept") & ~c("cheap")
     return pairs.select(

@@ -37,6 +37,8 @@ from wiredoctor.findings import Advice, Reference, Rule, Threshold
 from wiredoctor.rules.shared.auth_challenges import BOUND, REFUSED, Pair, Row
 from wiredoctor.rules.shared.evidence import EVIDENCE
 
+c = pl.col
+
 RULE = Rule(
     symptom="every request takes twice as long; a log full of 401s",
     severity="warning",
@@ -91,7 +93,6 @@ def screen() -> pl.Expr:
 
 
 def _is_refused() -> pl.Expr:
-    c = pl.col
     return (
         c("response_status").is_in(REFUSED)
         & ~c("request_has_credentials")
@@ -103,7 +104,6 @@ def _is_refused() -> pl.Expr:
 
 def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
     """Return a row for each answered request that has credentials, or was refused because it has none."""
-    c = pl.col
     answered = c("has_request") & (c("response_status") >= 200)
     unnamed = c("request_has_credentials") & (c("request_credentials_scheme") == "")
     rows = exchanges.filter(answered & (c("request_has_credentials") | _is_refused())).select(

@@ -40,6 +40,8 @@ from wiredoctor.rules.shared.evidence import evidence
 from wiredoctor.rules.shared.numbers import DURATION
 from wiredoctor.tables import SERVER
 
+c = pl.col
+
 RULE = Rule(
     symptom="many packets for few bytes",
     severity="warning",
@@ -84,7 +86,6 @@ def cutoffs() -> dict[str, int]:
 
 def find(runs: pl.LazyFrame) -> pl.LazyFrame:
     """Return a row for each small segment that may prove a run of tinygrams, or that begins another message in a run."""
-    c = pl.col
     run = c("small_run")
     boundary = c("message") != c("previous_data_message")
     return runs.filter((run <= LONGEST_LOOK.value) & ((run >= MIN_SEGMENTS.value) | boundary.fill_null(True))).select(
@@ -177,7 +178,6 @@ def _nagle_off() -> pl.Expr:
     The run took less than half a round trip per segment, although each segment would have waited for a full one. This is a proof
     even in captures at the receiver, where every segment may be acknowledged as soon as it is captured.
     """
-    c = pl.col
     earlier = c("small_run_bytes") - c("length")
     rtt = c("rtt_own") + c("rtt_peer")
     quick = 2 * (c("time") - c("small_run_time")) < (c("small_run") - 1) * rtt

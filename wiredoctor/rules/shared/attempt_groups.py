@@ -12,6 +12,8 @@ from wiredoctor.findings import Threshold
 from wiredoctor.rules.shared import attempts
 from wiredoctor.tables import Array
 
+c = pl.col
+
 MANY_SERVERS = Threshold(
     "20 servers",
     "a client that fails at more addresses and ports than this is looking for open ones; its attempts are one finding",
@@ -44,7 +46,6 @@ def group_failures(rows: pl.DataFrame) -> pl.DataFrame:
     `waited_for`: the longest time (ns) until a client tried another address. `down_for`: the longest outage (ns).
     Hosts are replaced by numbers before sorting, which takes less memory.
     """
-    c = pl.col
     hosts = {"client": c("client_host"), "server": c("server"), "server_host": attempts.host_of("server")}
     found = rows.select(
         pl.int_range(pl.len(), dtype=pl.UInt32).alias("row"),
@@ -95,7 +96,6 @@ def group_failures(rows: pl.DataFrame) -> pl.DataFrame:
 
 def _time_lost() -> pl.Expr:
     """Return the time (ns) that the attempt cost the client; null if it is below NOTICED, or if the server accepted later."""
-    c = pl.col
     over = pl.max_horizontal("answer_time", "last_syn_time")
     until = pl.when(c("number").is_in([attempts.TRIED_NEXT, attempts.TRIED_LATE])).then("since").otherwise(over)
     lost = until - c("syn_time")
@@ -104,7 +104,6 @@ def _time_lost() -> pl.Expr:
 
 def _counted_once(found: pl.DataFrame, key: list[str]) -> pl.DataFrame:
     """Shorten `lost` of failures with the same key, in order of time, so that no time counts twice."""
-    c = pl.col
     until = (c("syn_time") + c("lost").fill_null(0)).cum_max().shift(1).over(key)
     return found.with_columns((c("syn_time") + c("lost") - pl.max_horizontal("syn_time", until)).clip(0).alias("lost"))
 
@@ -115,7 +114,6 @@ def _both_counted_once(found: pl.DataFrame) -> pl.DataFrame:
     Packets do not show which IPv4 and IPv6 addresses belong to one client. So this applies only if no other client failed on the
     port. `found` must be sorted by `syn_time`.
     """
-    c = pl.col
     before = {name: c(name).shift(1).over("port") for name in ("ipv6", "syn_time", "lost")}
     alone = (c("client").n_unique().over("port", "ipv6") == 1).all().over("port")
     both = alone & (c("ipv6") != before["ipv6"]) & (c("syn_time") - before["syn_time"] <= NEXT_ADDRESS.value)

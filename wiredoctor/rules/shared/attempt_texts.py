@@ -11,9 +11,10 @@ from wiredoctor.rules.shared import attempts, icmp
 from wiredoctor.rules.shared.evidence import evidence
 from wiredoctor.rules.shared.numbers import duration
 
+c = pl.col
+
 
 def attempt_evidence() -> pl.Expr:
-    c = pl.col
     quoting = pl.format("{} sends {}, and quotes the SYN", "router", "said")
     answer = (
         pl.when(c("failed_as") == attempts.CLOSED_AT_ONCE)
@@ -81,7 +82,6 @@ _ICMP = "tcp.flags.syn == 1 && (icmp || icmpv6)"
 
 def with_texts(told: pl.DataFrame) -> pl.DataFrame:
     """Add the texts. A finding about many connections names none of them."""
-    c = pl.col
     one, several_servers, several_clients = c("alone"), c("servers") > 1, c("clients") > 1
     ports = pl.format("{} ports of {}", "servers", "server_host")
     where = (
@@ -121,7 +121,6 @@ def with_texts(told: pl.DataFrame) -> pl.DataFrame:
 
 def _outcome() -> tuple[pl.Expr, ...]:
     """Return the texts about the failure and what followed it."""
-    c = pl.col
     nothing = pl.lit("")
     failed_as = {
         attempts.REFUSED: "refused a connection",
@@ -144,7 +143,6 @@ def _outcome() -> tuple[pl.Expr, ...]:
 
 def _accepted_before() -> tuple[pl.Expr, ...]:
     """Return the texts about a server that had accepted a connection before it refused or ignored another one."""
-    c = pl.col
     known = pl.when(c("accepted_before").is_not_null() & (c("servers") == 1))
     ago = duration(c("accepted_before"))
     ended = " It had accepted a connection {} earlier: its process has ended since then, or a limit of connections was reached."

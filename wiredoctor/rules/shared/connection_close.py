@@ -7,6 +7,8 @@ import polars as pl
 from wiredoctor.findings import Advice, Threshold
 from wiredoctor.tables import MILLISECOND, SECOND
 
+c = pl.col
+
 IDLE = Threshold("1 s", "no common server has a shorter idle timeout; an earlier close belongs to the response")
 DECIDED = Threshold(
     "1 s",
@@ -119,7 +121,6 @@ ServicePointManager.MaxServicePointIdleTime.
 
 def grace_period(at_least: int) -> pl.Expr:
     """Return the grace period (ns) for packets in transit: `at_least` ns, or two round trips if that is longer."""
-    c = pl.col
     return pl.max_horizontal(pl.lit(at_least), 2 * (c("rtt_client").fill_null(0) + c("rtt_server").fill_null(0)))
 
 
@@ -128,7 +129,6 @@ def ended_within_grace_period(since: str, at_least: int) -> pl.Expr:
 
     `at_least`: the minimum of this grace period (ns).
     """
-    c = pl.col
     return c("at_capture_end") & (c("final_at") - c(since) < grace_period(at_least))
 
 
@@ -137,7 +137,6 @@ def closed_as_announced() -> pl.Expr:
 
     Timers are not exact, so a slightly earlier close counts, too. False if the response announced no timeout.
     """
-    c = pl.col
     announced = c("response_keep_alive_timeout").cast(pl.Int64) * SECOND
     early = 20 * MILLISECOND + announced // 100
     return (c("server_close_time") - c("response_end") >= announced - early).fill_null(value=False)
@@ -148,7 +147,6 @@ def client_idle_time() -> pl.Expr:
 
     A round trip to the client is subtracted, so the result is the same at every capture point.
     """
-    c = pl.col
     return c("request_start") - c("previous_end") - c("rtt_client").fill_null(0)
 
 

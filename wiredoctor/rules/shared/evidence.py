@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import polars as pl
 
+c = pl.col
+
 EVIDENCE = pl.List(pl.Struct({"frame": pl.Int64, "time": pl.Int64, "note": pl.String}))
 
 
@@ -27,7 +29,6 @@ def confidence(inferred: pl.Expr | None = None) -> pl.Expr:
 
     It is low after a gap. It is medium if the handshake was not captured or `inferred` is true, otherwise high.
     """
-    c = pl.col
     guessed = ~c("handshake") if inferred is None else ~c("handshake") | inferred
     return (
         pl.when(pl.any_horizontal("gap_before", "request_has_gap", "response_has_gap"))
@@ -50,7 +51,6 @@ def server_closed_first() -> pl.Expr:
     ACK numbers decide, not clocks: a client's FIN or RST that does not acknowledge the server's FIN was sent without knowledge
     of that FIN. RSTs are never acknowledged, so the result is false if the server sent an RST and the client closed, too.
     """
-    c = pl.col
     knew = ((c("client_close_ack") > c("server_close_offset")) & (c("server_close_rst") == 0)).fill_null(False)
     # after a gap, the server may acknowledge a FIN after the request that was not captured
     unseen = (c("gap_before") & (c("server_close_ack") > c("request_end_offset"))).fill_null(False)
@@ -94,7 +94,6 @@ def one_capture_candidate(
     affected connections, and the latest end. Its evidence is `place` for the first `most` affected connections. Texts are only
     made for these, because there may be a million.
     """
-    c = pl.col
     those = connections.filter(touched)
     counted = those.select(
         *capture_columns(),

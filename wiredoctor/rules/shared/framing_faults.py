@@ -7,6 +7,8 @@ import polars as pl
 from wiredoctor.rules.shared.evidence import EVIDENCE, packet
 from wiredoctor.tables import SERVER
 
+c = pl.col
+
 SMUGGLING = (
     "If such requests come from strangers, treat them as an attack: a proxy in front of the server may see a different end "
     "of the request than the server, and the bytes in between become a separate request (request smuggling)."
@@ -28,7 +30,6 @@ def candidates(rows: pl.LazyFrame, kind: pl.Expr, message: pl.Expr, proof: pl.Ex
 
     `rows`: some rows of the table `faults`. `message` and `proof` are as in `candidates_of_fault`.
     """
-    c = pl.col
     by_server = c("role") == SERVER
     asked = pl.when(by_server).then("request_frame").alias("asked_frame")
     return rows.with_columns(asked).select(
@@ -70,7 +71,6 @@ def quoted_excerpt() -> pl.Expr:
 
 
 def _confidence() -> pl.Expr:
-    c = pl.col
     guessed = ~c("handshake") | ~c("data_in_both_directions")
     return pl.when(c("after_gap")).then(pl.lit("low")).when(guessed).then(pl.lit("medium")).otherwise(pl.lit("high"))
 

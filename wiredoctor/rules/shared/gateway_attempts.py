@@ -12,6 +12,8 @@ import polars as pl
 from wiredoctor.rules.shared.attempts import host_of
 from wiredoctor.rules.shared.gateway_kinds import LATE, LONE_SYN, OF_CONNECTION, SLACK, Attempt, Exchange, Front, Key, Route
 
+c = pl.col
+
 AT_ONCE = 25_000_000
 """The maximum time in ns from a request to the connection that a gateway opens for it.
 
@@ -125,7 +127,6 @@ def likely_fronts(told: pl.LazyFrame, vain: pl.LazyFrame) -> pl.LazyFrame:
 
     The server responded with a status that gateways use, and its host failed to open a connection.
     """
-    c = pl.col
     unknown = told.filter(c("known").is_null(), c("try_connection").is_null(), c("response_status").is_in((502, 503, 504)))
     return unknown.with_columns(host_of("server").alias("client_host"), likely=pl.lit(value=True)).join(
         vain, on="client_host", how="semi"
@@ -133,7 +134,6 @@ def likely_fronts(told: pl.LazyFrame, vain: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def failed_connections(tries: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
-    c = pl.col
     failed = (c("exchanges") == 0, c("client_bytes") == 0, c("syn_time").is_not_null(), c("first_answer_time").is_null())
     return connections.filter(*failed).join(tries, on="connection", how="anti")
 
@@ -146,7 +146,6 @@ def unassigned_attempts(
     It is unknown for which request the gateway opened it. `loose_of`: the gateway's address and port as a server. `likely`:
     exchanges with servers that are probably gateways.
     """
-    c = pl.col
     sides = connections.select("connection", "client_host", "server")
     hosts = (
         tries.filter("certain")

@@ -31,6 +31,8 @@ from wiredoctor.rules.shared.learned_limits import (
 from wiredoctor.rules.shared.process_stops import NONE, REFUSED, STRAGGLERS, Stop, Stops, Syn, Uses, stops_of, suspicious
 from wiredoctor.tables import CLOSES, SECOND
 
+c = pl.col
+
 __all__ = ["LATE", "NEAR", "TOGETHER", "End", "IdleTimes", "Limit", "Stop", "Stops", "known_rests", "learn", "nothing_known"]
 
 SURVIVED = 2
@@ -242,7 +244,6 @@ class IdleTimes:
 
     def uses(self, endpoint: int) -> Uses:
         """Return the exchanges of the endpoint."""
-        c = pl.col
         rows = self._exchanges.filter((c("endpoint") == endpoint) & c("has_request")).select(
             *("connection", "request_start", "request_end", "response_start", "response_end", "previous_end", "final_at"),
             "server_close_time",
@@ -327,7 +328,6 @@ def known_rests(
 
 def _syns(connections: pl.LazyFrame, wanted: pl.DataFrame) -> pl.LazyFrame:
     """For each endpoint in `wanted` that refused at least one SYN, return the answered SYNs to it, with the columns _SYNS."""
-    c = pl.col
     answered = pl.coalesce("refused_time", "newest_answer_time")
     syns = connections.filter(c("syn_time").is_not_null() & answered.is_not_null())
     named = connections.select("connection", "server").join(wanted.lazy(), on="connection").select("server", "endpoint").unique()
@@ -350,7 +350,6 @@ def _ends(closes: pl.LazyFrame) -> pl.LazyFrame:
     """Return the columns _ENDS for each connection that the server closed first. Closes that a message had announced are left
     out.
     """
-    c = pl.col
     flagged = (c("server_close_rst") == 0) | c("server_close_ack").is_not_null()
     rows = closes.filter(c("server_close_frame").is_not_null() & flagged & c("has_request"))
     asked = c("request_end_reason") == "complete"
@@ -394,7 +393,6 @@ def _ends(closes: pl.LazyFrame) -> pl.LazyFrame:
 
 def _used_idle_times(closes: pl.LazyFrame) -> pl.LazyFrame:
     """Return the requests that were answered after an idle time, with `endpoint` and the columns of Use."""
-    c = pl.col
     arrived = c("request_start") + c("rtt_server").fill_null(0)
     rest = arrived - c("previous_end")
     rows = closes.filter(c("has_request") & c("has_response") & (c("response_status") >= 200) & (rest >= EARLIEST))
@@ -403,7 +401,6 @@ def _used_idle_times(closes: pl.LazyFrame) -> pl.LazyFrame:
 
 def _announcements(closes: pl.LazyFrame) -> pl.LazyFrame:
     """Return the timeout that the last response on each connection announced (s), and the last Server field that is not empty."""
-    c = pl.col
     rows = closes.filter(c("has_response") & (c("response_status") >= 200)).sort("connection", "exchange")
     server = c("response_server").cast(pl.String)
     return rows.group_by("connection").agg(

@@ -14,6 +14,8 @@ from wiredoctor.rules.shared.reading_pace import MEDIA
 from wiredoctor.rules.shared.same_client import WINDOW
 from wiredoctor.tables import SECOND
 
+c = pl.col
+
 HALF_CLOSE = Threshold(
     "1 s", "the maximum time from the request to the FIN of a client that half-closes; a later FIN means that the client gave up"
 )
@@ -61,7 +63,6 @@ _TIMEOUTS = (1, 2, 3, 5, 10, 15, 20, 30, 45, 60, 90, 100, 120, 180, 300, 600)
 
 def screen() -> pl.Expr:
     """Return a filter of `closes` that is true for every row that `early` may return."""
-    c = pl.col
     closed = (c("client_close_frame") > c("request_frame")) & c("has_request") & c("both_directions")
     taken = (c("client_close_ack") >= c("response_end_offset")).fill_null(False) & (c("response_end_reason") == "complete")
     itself = (c("client_close_origin") != "between") & (c("server_close_origin") != "between")
@@ -97,7 +98,6 @@ def early(rows: pl.LazyFrame) -> pl.LazyFrame:
     `received`: part of the response had come when the client closed.
     `at_end`: the FIN came with the end of the request, and acknowledges nothing of the response.
     """
-    c = pl.col
     wait, asked = c("client_close_time") - c("request_start"), c("client_close_time") - c("request_end")
     # a limit on the complete transfer, such as curl's --max-time, counts from the SYN
     opened = pl.when((c("exchange") == 0) & c("handshake")).then(c("accepted_time") - c("rtt_server"))
@@ -140,7 +140,6 @@ def _timeout_start_text(wait: pl.Expr, asked: pl.Expr, connecting: pl.Expr) -> p
 
 def _half_closed() -> pl.Expr:
     """Return whether the client sent a FIN (and no RST) right after its request, and the server closed without sending a byte."""
-    c = pl.col
     with_it = (c("client_close_rst") == 0) & (c("client_close_time") - c("request_end") <= AT_ONCE.value)
     alone = c("client_rst_time").is_null() | (c("client_rst_time") - c("client_close_time") > GONE.value)
     asked = (c("request_end_reason") == "complete") & ~c("has_response")
@@ -151,14 +150,12 @@ def _received() -> pl.Expr:
     """Return whether a part of the response had come when the client closed. This is false if the close acknowledges no part of
     it.
     """
-    c = pl.col
     seen = (c("client_close_ack") > c("response_offset")).fill_null(value=True)
     return (begun() & seen & (c("response_start") <= c("client_close_time"))).fill_null(value=False)
 
 
 def _at_end() -> pl.Expr:
     """Return whether the client sent its FIN with the end of the request, before it can have seen any of the response."""
-    c = pl.col
     soon = (c("client_close_rst") == 0) & (c("client_close_time") - c("request_end") <= NOT_AWAITED.value)
     unseen = ~begun() | (c("client_close_ack") <= c("response_offset"))
     return (soon & unseen & (c("request_end_reason") == "complete")).fill_null(value=False)
@@ -166,7 +163,6 @@ def _at_end() -> pl.Expr:
 
 def _head_only() -> pl.Expr:
     """Return whether the client had acknowledged the head, and closed immediately after it had received the head."""
-    c = pl.col
     had = c("client_close_ack") >= c("response_offset") + c("response_head_bytes")
     soon = c("client_close_time") - c("response_start") <= pl.max_horizontal(pl.lit(AT_ONCE.value), 4 * _round_trip())
     return (begun() & (c("response_framing") != "none") & had & soon).fill_null(value=False)
@@ -174,7 +170,6 @@ def _head_only() -> pl.Expr:
 
 def _in_pieces() -> pl.Expr:
     """Return whether a response without a length was sent in pieces, or has a media type that is used for streams."""
-    c = pl.col
     named = c("response_content_type").is_in(_STREAMS) | c("response_content_type").str.contains(_LOGS)
     paused = c("response_application_pauses") >= PAUSES.value
     return (begun() & _unsized() & (named | paused | _trickled())).fill_null(value=False)
@@ -186,7 +181,6 @@ def _trickled() -> pl.Expr:
     A sender with more data would have sent more. With Nagle's algorithm on, the pauses of such a program do not show: the next
     chunk is already waiting for the ACK.
     """
-    c = pl.col
     time = c("response_last_body_time") - c("response_start")
     slow = c("response_body_bytes") * _round_trip() < SEGMENT * time
     small = (c("response_chunks") >= PIECES.value) & (c("response_median_chunk") <= SEGMENT)
@@ -216,7 +210,6 @@ def awaits_continue() -> pl.Expr:
     """Return whether the client closed while it waited for a 100 Continue: it had sent no byte of its body, and received none of
     the response. Clients that go on without it wait for 1 s, or 3 s at most.
     """
-    c = pl.col
     no_body = (c("request_end_reason") != "complete") & (c("request_body_bytes").fill_null(0) == 0)
     nothing = (c("client_close_ack").is_null() | (c("client_close_ack") <= c("request_ack"))).fill_null(value=False)
     waited = c("client_close_time") - c("request_end") >= CONTINUE.value
@@ -225,7 +218,6 @@ def awaits_continue() -> pl.Expr:
 
 def _endless() -> pl.Expr:
     """Return whether only a close can end the exchange: a stream, a tunnel, or a body without framing (missing-framing)."""
-    c = pl.col
     unframed = (c("response_framing") == "close-delimited") & c("persistent")
     source = c("request_endless") & (c("request_framing") == "none") & ~c("request_method").is_in(["GET", "HEAD"])
     endless = (c("response_endless") | source) & c("has_response")
@@ -237,7 +229,6 @@ def _by_the_client() -> pl.Expr:
 
     ACK numbers decide this. RSTs are never acknowledged, so if the server sent an RST, the order of frames decides.
     """
-    c = pl.col
     reset = ((c("server_close_rst") == 1) & (c("server_close_frame") < c("client_close_frame"))).fill_null(False)
     knew = ((c("client_close_ack") > c("server_close_offset")) & (c("server_close_rst") == 0)).fill_null(False)
     return ~knew & ~closed_against_request() & ~reset
@@ -249,7 +240,6 @@ def _reset() -> pl.Expr:
     An RST without ACK flag and without an earlier FIN does not count, because programs do not close like this. It is the reply
     to a segment of an unknown connection, by a restarted host for example, or by a router in the name of the host.
     """
-    c = pl.col
     short = (c("client_close_ack") < c("response_end_offset")) & (c("client_close_ack") >= c("request_ack"))
     closed = (c("client_close_rst") == 1) & c("client_close_ack").is_not_null()
     return closed & (_unfinished() | (whole_response() & short)).fill_null(False)
@@ -262,7 +252,6 @@ def _left_early() -> pl.Expr:
     only a half-close: then the server must have closed, the client must have sent an RST, or nothing must have followed for a
     long time.
     """
-    c = pl.col
     over = c("server_close_frame").is_not_null() | c("client_rst_frame").is_not_null()
     late = c("client_close_time") - c("request_end") >= HALF_CLOSE.value
     alone = c("final_at") - c("client_close_time") >= STILL_WAITING.value
@@ -282,7 +271,6 @@ def _fin_with_request() -> pl.Expr:
     Its FIN came with the request or when the response began, and it acknowledged everything that the server sent. A FIN later in
     a response may be due to a timeout that expired between two segments.
     """
-    c = pl.col
     asked = c("client_close_time") - c("request_end")
     read = c("client_close_time") - c("response_start") - c("rtt_client").fill_null(0)
     since = pl.when(begun()).then(read).otherwise(asked)
@@ -298,7 +286,6 @@ def _unfinished() -> pl.Expr:
 
     False if the server may have sent it in packets that are missing from the capture.
     """
-    c = pl.col
     # bytes that are not a response count: another protocol, or a response with missing packets
     known = pl.when(c("has_response")).then("response_end_offset").otherwise("request_ack")
     taken = (c("client_close_ack") > known).fill_null(False)

@@ -12,6 +12,8 @@ from wiredoctor.findings import Threshold
 from wiredoctor.rules.shared.connection_close import client_idle_time, closed_against_request
 from wiredoctor.rules.shared.same_client import AGAIN
 
+c = pl.col
+
 REST = Threshold("1 s", "the minimum idle time of a forgotten connection; one that was idle for less was cut off")
 ACCEPTED = Threshold(
     "1 s", "a relay whose target does not listen closes within this time; a server waits longer for a first request"
@@ -39,7 +41,6 @@ HALF_CLOSED: a close after the client had closed its half (left_early.py).
 
 def candidates() -> pl.Expr:
     """Return a cheap filter that is true for every row of `closes` that `find_lost` may return."""
-    c = pl.col
     return c("has_request") & _unanswered() & ~c("upgraded") & c("server_close_frame").is_not_null()
 
 
@@ -47,7 +48,6 @@ def screen() -> pl.Expr:
     """Return a cheap filter that is true for every row that `find_lost` may return; it is used to skip batches without
     candidates.
     """
-    c = pl.col
     return c("server_close_frame").is_not_null() & (
         ~c("has_response") | (c("response_status") < 200) | c("response_status").is_in([400, 408])
     )
@@ -63,7 +63,6 @@ def find_lost(closes: pl.LazyFrame) -> pl.LazyFrame:
     `later`: the time (ns) from the request to the close, as seen by the server; null if the round trip to the server is unknown.
     `requests`: the number of lost requests, including the later ones in the pipeline.
     """
-    c = pl.col
     rows = (
         closes.filter(candidates())
         .with_columns(
@@ -111,7 +110,6 @@ def also_lost_text() -> pl.Expr:
 
 def _cause() -> pl.Expr:
     """Return the cause of a lost request; null if neither `keep-alive-race` nor `no-response` reports it."""
-    c = pl.col
     against, client_first = closed_against_request(), _client_first()
     unaware = c("server_close_time") - c("request_start") <= UNAWARE.value + _round_trip()
     without_ack = (c("server_close_rst") == 1) & c("server_close_ack").is_null()
@@ -162,7 +160,6 @@ def _error_sent_before() -> pl.Expr:
 
     Neither the 408 or 400 nor the close acknowledges any byte of the request.
     """
-    c = pl.col
     unasked = c("response_status").is_in([400, 408]) & (c("response_ack") <= c("request_offset"))
     return (c("has_response") & unasked & (c("server_close_ack") <= c("request_offset"))).fill_null(value=False)
 
@@ -173,7 +170,6 @@ def _unanswered() -> pl.Expr:
 
 def _server_sent_other_bytes() -> pl.Expr:
     """Return whether the server sent bytes that are not a response, after all captured responses."""
-    c = pl.col
     before = pl.max_horizontal("request_ack", "previous_end_offset")
     sent = pl.when(c("has_response")).then("response_end_offset").otherwise(before)
     return ~(c("server_close_offset") <= sent).fill_null(value=False)
@@ -181,7 +177,6 @@ def _server_sent_other_bytes() -> pl.Expr:
 
 def _had_previous_response() -> pl.Expr:
     """Return whether the client had received the complete previous response when it sent the request."""
-    c = pl.col
     return pl.coalesce(c("request_ack") >= c("previous_end_offset"), client_idle_time() >= 0).fill_null(value=True)
 
 
@@ -191,7 +186,6 @@ def _client_first() -> pl.Expr:
     No ACK shows whether the client received an RST, so a client that closed after the server's RST counts as first. One case is
     excluded: a client's RST without ACK flag after the server's RST. The client had already dropped the connection then.
     """
-    c = pl.col
     knew = ((c("client_close_ack") > c("server_close_offset")) & (c("server_close_rst") == 0)).fill_null(value=False)
     reset = (c("server_close_rst") == 1) & (c("server_close_frame") < c("client_close_frame"))
     dropped = (reset & (c("client_close_rst") == 1) & c("client_close_ack").is_null()).fill_null(value=False)
@@ -200,7 +194,6 @@ def _client_first() -> pl.Expr:
 
 def _forgotten() -> pl.Expr:
     """Return whether the server's host no longer knew the idle connection: an RST without ACK flag answered the request."""
-    c = pl.col
     alone = (c("server_close_rst") == 1) & c("server_close_ack").is_null() & (c("server_close_offset") == c("request_ack"))
     answers = (c("server_close_frame") > c("request_frame")) & (client_idle_time() >= REST.value)
     first = c("client_close_frame").is_null() | (c("client_close_frame") > c("server_close_frame"))
@@ -209,7 +202,6 @@ def _forgotten() -> pl.Expr:
 
 def fresh() -> pl.Expr:
     """Return whether this is the first request of a connection that the server closed right after the handshake."""
-    c = pl.col
     first = c("handshake") & (c("exchange") == 0) & c("previous_end").is_null()
     return (first & (c("server_close_time") - c("accepted_time") < ACCEPTED.value)).fill_null(value=False)
 

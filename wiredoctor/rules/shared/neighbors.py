@@ -6,6 +6,8 @@ import polars as pl
 
 from wiredoctor.tables import of_connections
 
+c = pl.col
+
 _HOSTS = ("client_host", "server_host")
 
 
@@ -20,7 +22,6 @@ def compare_neighbors(rows: pl.DataFrame, connections: pl.LazyFrame, exchanges: 
     `repeated`: a connection that was opened after the first copy carries the same request;
     `survived_rest`: the longest idle time (ns) after which this server still answered a request of the client; null if unknown.
     """
-    c = pl.col
     ends = _of_the_same_hosts(rows, connections)
     own = ends.select("connection", *_HOSTS, "server", "client_direction")
     rows = rows.join(own, on="connection", how="left", maintain_order="left")
@@ -76,7 +77,6 @@ def _receiver_sent_meanwhile(of_server: str, of_client: str) -> pl.Expr:
     `of_server` and `of_client`: the columns with the time (ns) of a packet from the server and from the client. The one for the
     receiver is used. Because a sender doubles its pauses, the next pause would be about as long as all earlier ones together.
     """
-    c = pl.col
     time = pl.when("is_client").then(of_server).otherwise(of_client)
     due = c("last_time") + (c("last_time") - c("first_time"))
     return time.is_between("second_time", due).fill_null(value=False)
@@ -84,7 +84,6 @@ def _receiver_sent_meanwhile(of_server: str, of_client: str) -> pl.Expr:
 
 def _survived_idle_times(said: pl.DataFrame) -> pl.DataFrame:
     """Return for each row `survived_rest`: the longest idle time (ns) after which its server still answered on a connection."""
-    c = pl.col
     rest = c("request_start") - c("previous_end") - c("rtt_client").fill_null(0)
     answered = said.filter(c("server") == c("server_other"), c("response_frame").is_not_null())
     return answered.group_by("number").agg(rest.max().alias("survived_rest"))

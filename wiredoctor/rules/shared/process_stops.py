@@ -16,6 +16,8 @@ import polars as pl
 from wiredoctor.rules.shared.learned_limits import AT_ONCE, EARLIEST, NEAR, TOGETHER, End, Limit, Use, closes_soon, learn
 from wiredoctor.tables import MILLISECOND, SECOND
 
+c = pl.col
+
 SPREAD = 100 * MILLISECOND
 """The maximum difference in ns between the idle times of connections that a single timeout closes at the same moment. Such
 connections had their last requests at about the same time.
@@ -110,7 +112,6 @@ class Uses(NamedTuple):
 
 def suspicious(ends: pl.DataFrame, syns: pl.DataFrame) -> set[int]:
     """Return the endpoints at which a process may have ended, by a cheap test. `ends` are sorted by `endpoint` and `time`."""
-    c = pl.col
     if ends.is_empty():
         return set()
     apart = (c("endpoint") != c("endpoint").shift(1)) | (c("time") - c("time").shift(1) > TOGETHER)
@@ -240,7 +241,6 @@ def _is_timeout_replaced(moment: list[End], uses: Uses) -> bool:
     No connection from before the closes may have been used again. A newer connection must have been idle for at least their
     shortest idle time, and must then have been used successfully or stayed open.
     """
-    c = pl.col
     start, end, shortest = moment[0].time, moment[-1].time, _rests(moment)[0]
     rows = uses.rows.with_columns(c("request_start").min().over("connection").alias("first"))
     if rows.filter((c("first") < start) & (c("request_start") > end)).height:
@@ -270,7 +270,6 @@ def _is_unexplained(moment: list[End], uses: Uses) -> bool:
     No older connection is used again, and the idle times match no timeout. They match none if the shortest is shorter than any
     timeout, if all are shorter than announced, or if another connection stayed open after a much longer idle time.
     """
-    c = pl.col
     start, end, rested = moment[0].time, moment[-1].time, _rests(moment)
     rows = uses.rows.with_columns(c("request_start").min().over("connection").alias("first"))
     if rows.filter((c("first") < start) & (c("request_start") > end)).height:

@@ -14,6 +14,8 @@ import polars as pl
 
 from wiredoctor.tables import MILLISECOND, SECOND, of_connections
 
+c = pl.col
+
 _PERIODS, _RATES, _FEW = 3, 4, 2
 """The numbers that show a pace: _PERIODS consecutive similar periods, or _RATES consecutive similar rates.
 
@@ -50,7 +52,6 @@ def with_pace(rows: pl.DataFrame, connections: pl.LazyFrame, exchanges: pl.LazyF
     `rows` have `connection`, the `direction` of the receiver, `http`, and `start` (ns). They also have `opened` (ns) and `offset`
     of the next data (null if the window never opened), and `closed`, the time (ns) for which the window was closed.
     """
-    c = pl.col
     clients = of_connections(connections, rows).select("connection", "client_direction")
     numbered = rows.lazy().with_row_index("number").join(clients.unique("connection", keep="last"), on="connection", how="left")
     numbered = numbered.with_columns((c("direction") == c("client_direction")).fill_null(value=False).alias("of_client"))
@@ -101,7 +102,6 @@ def _read_ahead() -> pl.Expr:
 
     The average rate up to this opening of the window must be at least the later rate.
     """
-    c = pl.col
     sent, time = c("offset") - c("response_offset"), c("opened") - c("response_start")
     later_sent, later_time = ((c(name).max() - c(name).min()).over(_OF_RESPONSE) for name in ("offset", "opened"))
     return (sent / time >= later_sent / later_time).fill_null(value=False)
@@ -116,7 +116,6 @@ def _with_periods(held: pl.LazyFrame, most: int) -> pl.LazyFrame:
     that follow such a period or rate. These columns are null if less than half of the closed windows follow a pace.
     `opened_before`: an earlier window of the response has opened.
     """
-    c = pl.col
     period, rate = c("opened").diff(), c("offset").diff() * SECOND // c("opened").diff()
     names = ("period", "rate", "while_paced")
     longest = pl.max_horizontal(f"period_{n}" for n in range(_RATES))

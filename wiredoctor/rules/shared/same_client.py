@@ -20,6 +20,8 @@ from wiredoctor.tables import CLOSES, CONNECTIONS, EXCHANGES, SECOND
 from wiredoctor.text.durations import duration_text
 from wiredoctor.text.regex import Regex
 
+c = pl.col
+
 WINDOW = 5 * SECOND
 """The time in ns before and after a client's close in which its other actions may be the reason."""
 AGAIN = Threshold("100 ms", "the time, plus two round trips, within which a client repeats a lost request")
@@ -288,7 +290,6 @@ def known_clients(
     `exchanges` has the columns tables.ASKED. `gateways`: the connections whose client is a gateway, which forwards requests of
     others.
     """
-    c = pl.col
     wanted = pl.concat([rows.select("connection", "ended_at", "waited") for rows in candidates])
     is_unused = (c("client_bytes") == 0) & (c("connected") | (c("closed_by") == "client").fill_null(value=False))
     places = connections.select("connection", _one_host().alias("host"), "server", "start", "syns", is_unused.alias("is_unused"))
@@ -320,7 +321,6 @@ def _one_host() -> pl.Expr:
 
 def _requests(exchanges: pl.LazyFrame) -> pl.LazyFrame:
     """Return the columns of `exchanges` that Clients needs. Responses count only if they are final."""
-    c = pl.col
     final = c("response_status") >= 200
     return exchanges.select(
         c("request_user_agent").cast(pl.String).alias("agent"),
@@ -347,7 +347,6 @@ def _closes(closes: pl.LazyFrame) -> pl.LazyFrame:
     `time`, `frame` and `waited` are null if the server closed first. `unseen`: the first exchange whose response the client had
     not seen, because its close acknowledges nothing of that response; null if there is none.
     """
-    c = pl.col
     # the server's FIN may have been on its way
     crossed = (c("server_close_rst") == 0) & (c("client_close_ack") <= c("server_close_offset"))
     first = (

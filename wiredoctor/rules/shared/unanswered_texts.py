@@ -12,10 +12,11 @@ from wiredoctor.rules.shared import icmp
 from wiredoctor.rules.shared.evidence import evidence
 from wiredoctor.rules.shared.numbers import duration, grouped
 
+c = pl.col
+
 
 def _amount_text() -> pl.Expr:
     """Return the text with the amount of data, and the message that it belongs to."""
-    c = pl.col
     message = pl.when(c("sender") == "client").then(pl.lit("request")).otherwise(pl.lit("response"))
     of = pl.when(c("exchange").is_not_null()).then(pl.format(" of the {}", message)).otherwise(pl.lit(""))
     return pl.format("{} bytes{}", grouped(c("length")), of)
@@ -29,7 +30,6 @@ def with_texts(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def _texts() -> list[pl.Expr]:
-    c = pl.col
     nothing = pl.lit("")
     never_came = pl.format(
         "The sequence numbers of the {} show that it sent {} that never arrived, and the {} acknowledged none of them.",
@@ -70,7 +70,6 @@ def _texts() -> list[pl.Expr]:
 
 def _smaller_segments_text() -> pl.Expr:
     """Return the text about the segments that arrived, and how long the receiver waited for the others."""
-    c = pl.col
     longest = pl.format("the longest segment that did arrive has {} bytes", grouped(c("largest_acknowledged")))
     arrived = pl.when(c("largest_acknowledged") > 0).then(longest).otherwise(pl.lit("packets without data did arrive"))
     return pl.format(
@@ -80,7 +79,6 @@ def _smaller_segments_text() -> pl.Expr:
 
 def _alive_text() -> pl.Expr:
     """Return the text with the fact that shows that the receiver was running."""
-    c = pl.col
     packet = pl.format("its last packet came {} after the first copy", duration(c("peer_time") - c("first_time")))
     return (
         pl.when(c("sack_frame").is_not_null())
@@ -92,7 +90,6 @@ def _alive_text() -> pl.Expr:
 
 
 def _elsewhere_text() -> pl.Expr:
-    c = pl.col
     return (
         pl.when((c("kind") == "large-only") & c("same_elsewhere"))
         .then(pl.lit(" Another connection of the two hosts shows the same."))
@@ -104,7 +101,6 @@ def _elsewhere_text() -> pl.Expr:
 
 def _last_packet_text() -> pl.Expr:
     """Return the text with the time of the receiver's last packet."""
-    c = pl.col
     heard = pl.coalesce("peer_time", "heard_time")
     since = pl.format(" The last packet of the {} came {} before the last copy.", "receiver", duration(c("last_time") - heard))
     message = pl.when(c("sender") == "client").then(pl.lit("response")).otherwise(pl.lit("request"))
@@ -131,14 +127,12 @@ def _broken_path_text() -> pl.Expr:
 
 def _icmp_text() -> pl.Expr:
     """Return the ICMP error as text."""
-    c = pl.col
     said = icmp.error_text(pl.when(c("icmp_frame").is_not_null()).then(icmp.key("icmp_router", "icmp_type", "icmp_code")))
     return pl.when(c("icmp_mtu").is_not_null()).then(pl.format("{}, MTU {} bytes", said, grouped(c("icmp_mtu")))).otherwise(said)
 
 
 def _extra_evidence() -> list[pl.Expr]:
     """Return the frames that are evidence only in some candidates; null in the others."""
-    c = pl.col
     large = c("kind") == "large-only"
     return [
         pl.when(~c("missing")).then("second_frame").alias("again_frame"),
@@ -152,7 +146,6 @@ def _extra_evidence() -> list[pl.Expr]:
 
 
 def _evidence() -> pl.Expr:
-    c = pl.col
     ahead = pl.format("a packet of the {} whose sequence number is after data that never came", "sender")
     sends = pl.when("missing").then(ahead).otherwise(pl.format("the {} sends {}", "sender", "what"))
     again = pl.format("sent again after {}", duration(c("second_time") - c("first_time")))

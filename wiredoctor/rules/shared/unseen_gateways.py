@@ -10,6 +10,8 @@ import polars as pl
 from wiredoctor.rules.shared.gateway_attempts import MAX_LOOSE
 from wiredoctor.rules.shared.gateway_texts import SETTINGS, USUAL_LIMITS, gateway_software, list_servers
 
+c = pl.col
+
 _UNSEEN = (502, 504)
 
 
@@ -19,7 +21,6 @@ def unseen_gateways(
     """Return a row for each server and error status that suggests a gateway. Return no rows if the capture shows connections of
     gateways.
     """
-    c = pl.col
     status = c("response_status")
     server = c("response_server").cast(pl.String)
     varnish = (server == "Varnish") & (c("response_reason") == "Backend fetch failed")
@@ -52,7 +53,6 @@ def _servers_of_other_hosts(some: pl.LazyFrame, connections: pl.LazyFrame) -> pl
     gateway. `failed`: servers to which a connection failed while a response with this status was due. `encrypted`: servers with a
     TLS connection that was open at such a time.
     """
-    c = pl.col
     key = ["server", c("response_status").cast(pl.Int64).alias("code")]
     asking = connections.join(some.select("connection"), on="connection", how="semi").select("client_host").unique()
     others = connections.join(asking, on="client_host", how="anti")

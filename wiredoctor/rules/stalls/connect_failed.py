@@ -107,6 +107,8 @@ from wiredoctor.rules.shared.attempt_groups import NEXT_ADDRESS, group_failures
 from wiredoctor.rules.shared.attempt_texts import attempt_evidence, icmp_texts, with_texts
 from wiredoctor.rules.shared.numbers import DURATION
 
+c = pl.col
+
 RULE = Rule(
     symptom="*connection refused*, *connect timed out*",
     severity={
@@ -226,7 +228,6 @@ def screen() -> Mapping[str, pl.Expr]:
 
 def find(connections: pl.LazyFrame, tries: pl.LazyFrame) -> pl.LazyFrame:
     """Return one row with few columns for each failed connection, because a port scan produces a million of them."""
-    c = pl.col
     # some clients reset an attempt when they give it up
     only_syns = (c("client_packets") == c("syns")) | (c("history") == "STR")
     no_answer = (c("server_packets") == 0) & only_syns
@@ -289,7 +290,6 @@ def _with_outcome(failed: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFra
     `failed_as`: the kind without regard to other attempts. `then_frame`, `then_time`: the SYN-ACK to another attempt that decides
     the final kind. Attempts of gateways keep their kind, because the result of their client's request is more important.
     """
-    c = pl.col
     over = pl.max_horizontal("answer_time", "last_syn_time").alias("over")
     no_network = c("error").is_in([icmp.number(*one) for one in icmp.NO_NETWORK]).fill_null(value=False)
     asked = failed.filter(~c("of_gateway")).with_columns(over, no_network.alias("no_network"))
@@ -335,7 +335,6 @@ def _closed_at_once() -> pl.Expr:
     A TLS client may have sent its ClientHello. With HTTP requests, no-response reports it. The sequence and ACK numbers of the
     RST show that no data is missing from the capture.
     """
-    c = pl.col
     reset = (c("closed_by") == "server") & (c("close") == "rst") & c("history").str.contains("^ST?ht?A(?:r|Da?r)$")
     quiet = (c("server_bytes") == 0) & ((c("client_bytes") == 0) | (c("protocol") == "tls"))
     none_unseen = (c("server_rst_offset") <= 0) & (c("server_rst_ack").fill_null(0) <= c("client_bytes"))
@@ -361,7 +360,6 @@ def _unseen(connections: pl.LazyFrame, host: str) -> pl.LazyFrame:
 def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
     """Combine refusals by client host and server. Combine other failures only if one client, server or pair has many."""
     first = group_failures(rows)
-    c = pl.col
     # only the few failures that are reported get texts and evidence; the others may be a million
     told = rows[first["row"]].hstack(first.drop("row"))
     told = told.with_columns(icmp.error_text(pl.col("error")).alias("said"), *icmp_texts())

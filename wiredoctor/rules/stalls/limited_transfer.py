@@ -52,6 +52,8 @@ from wiredoctor.rules.shared.evidence import evidence
 from wiredoctor.rules.shared.numbers import DURATION, duration
 from wiredoctor.tables import MILLISECOND, SECOND, SERVER
 
+c = pl.col
+
 _WINDOW = (
     "The body of the {what} ({length:,} bytes) took {took}. For {percent} % of that time the receive window of the {side} was "
     "full: the {peer} can have {window:,} bytes in flight, and then has to wait a round trip ({rtt}) for their ACK. {window:,} "
@@ -131,7 +133,6 @@ def cutoffs() -> dict[str, int]:
 
 def find(transfers: pl.LazyFrame) -> pl.LazyFrame:
     """Return a row for each long body whose rate was limited by the receive window or the send buffer."""
-    c = pl.col
     took = c("time") - c("start")
     window, buffer = (c(name) * 100 >= MIN_SHARE.value * took for name in ("receive_window", "send_buffer"))
     is_window = window & c("window").is_not_null()
@@ -176,7 +177,6 @@ def find(transfers: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def _kind(is_window: pl.Expr) -> pl.Expr:
-    c = pl.col
     missing = (c("scaling_own") == 0) | (c("scaling_peer") == 0)
     is_unscaled = missing & (c("largest_window") <= LARGEST_UNSCALED) & (c("window") >= MIN_UNSCALED.value)
     return (
@@ -191,7 +191,6 @@ def _kind(is_window: pl.Expr) -> pl.Expr:
 
 def _side() -> pl.Expr:
     """Return the side that must change. Without window scaling it is the client, unless the client offers the option."""
-    c = pl.col
     is_server = c("role") == SERVER
     sender, receiver = (pl.when(is_server == flag).then(pl.lit("server")).otherwise(pl.lit("client")) for flag in (True, False))
     client_offers = pl.when(is_server).then("scaling_peer").otherwise("scaling_own") == 1
@@ -210,7 +209,6 @@ def _rate(size: pl.Expr, time: pl.Expr) -> pl.Expr:
 
 def _remaining_time_text() -> pl.Expr:
     """Return the text about the remaining time of the transfer."""
-    c = pl.col
     parts = [
         pl.when(c(name) * 20 >= c("took")).then(pl.format("{} ({} %)", pl.lit(word), c(name) * 100 // c("took")))
         for name, word in (("loss", "losses"), ("application", "waiting for an application"), ("path", "slow start and the path"))
@@ -221,7 +219,6 @@ def _remaining_time_text() -> pl.Expr:
 
 def _proof_frames(lacks_scaling: pl.Expr, is_window: pl.Expr) -> list[pl.Expr]:
     """Return the columns with the frames that are evidence; a frame that is no evidence for the kind of a row is null."""
-    c = pl.col
     # the server's SYN-ACK has no such option anyway if the client's SYN has none
     is_server = c("role") == SERVER
     syns = [

@@ -44,6 +44,8 @@ from wiredoctor.rules.shared.evidence import evidence
 from wiredoctor.rules.shared.numbers import DURATION, duration
 from wiredoctor.tables import MILLISECOND, SERVER
 
+c = pl.col
+
 _REMEDY = (
     "Find where packets are lost between client and server. Check the error and drop counters of interfaces (ip -s link, "
     "ethtool -S), queues (tc -s qdisc) and switches, traffic policing, and overloaded wireless links. Captures from both sides "
@@ -107,7 +109,6 @@ def cutoffs() -> dict[str, int]:
 
 def find(recoveries: pl.LazyFrame) -> pl.LazyFrame:
     """Return a row for each ACK that ended a stall because it acknowledged a retransmission."""
-    c = pl.col
     gap = c("retransmitted_time") - c("stall_time")
     # the timer causes a second retransmission, and one that comes much later than the duplicate ACKs
     soon = (gap <= FAST.value * (c("rtt_own") + c("rtt_peer"))).fill_null(True)
@@ -165,7 +166,6 @@ def _receiver_waited() -> pl.Expr:
 
 
 def _confidence() -> pl.Expr:
-    c = pl.col
     hole = c("opens_gap") | (c("acked_unseen") > 0)
     inferred = ~c("handshake") | c("rtt_own").is_null() | _acked_too_early()
     return pl.when(hole).then(pl.lit("low")).when(inferred).then(pl.lit("medium")).otherwise(pl.lit("high"))

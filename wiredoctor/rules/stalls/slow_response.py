@@ -45,6 +45,8 @@ from wiredoctor.rules.shared.connection_close import ENDLESS
 from wiredoctor.rules.shared.evidence import confidence, evidence
 from wiredoctor.rules.shared.numbers import DURATION, duration
 
+c = pl.col
+
 RULE = Rule(
     symptom="waiting; a spinner",
     severity={None: "note", "in-gateway": "note", "mid-response": "note"},
@@ -111,7 +113,6 @@ def cutoffs() -> dict[str, int]:
 
 def screen() -> pl.Expr:
     """Return a cheap condition: if no row of a batch meets it, the batch has no candidate findings."""
-    c = pl.col
     waits = (c("response_start") - c("request_end"), c("response_end") - c("response_start"))
     return pl.any_horizontal(wait >= MIN_WAIT.value for wait in waits)
 
@@ -122,7 +123,6 @@ def find(exchanges: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def _begun_late(exchanges: pl.LazyFrame) -> pl.LazyFrame:
-    c = pl.col
     begin = pl.max_horizontal("request_end", "previous_end", "heard")
     # a pipelined response took the same path as the one before it, so no round trip is subtracted
     wait = pl.min_horizontal(
@@ -163,7 +163,6 @@ def _begun_late(exchanges: pl.LazyFrame) -> pl.LazyFrame:
 
 def _paused() -> pl.Expr:
     """Return whether one or two pauses make up most of the time that the server paused in a response that is not a stream."""
-    c = pl.col
     framing = c("response_framing")
     # a chunked response in many pieces is a stream
     known = (framing == "content-length") | ((framing == "chunked") & (c("response_application_pauses") < STREAM_PAUSES))
@@ -193,19 +192,16 @@ def _pause(number: int) -> pl.Expr:
 
 def _paused_after_head() -> pl.Expr:
     """Return whether the first of the recorded pauses is between head and body; `response_pause_total` does not include it."""
-    c = pl.col
     return c("response_pause_times").list.len() > 2 * pl.min_horizontal("response_application_pauses", RECORDED - 1)
 
 
 def _pauses(exchanges: pl.LazyFrame) -> pl.LazyFrame:
-    c = pl.col
     found = exchanges.filter(_paused() & c("has_request") & c("has_response") & ~c("pairing_assumed"))
     return pl.concat([_long_pauses(found, number) for number in range(RECORDED)])
 
 
 def _long_pauses(exchanges: pl.LazyFrame, number: int) -> pl.LazyFrame:
     """Return a row for each response whose recorded pause with this index (from 0) took at least MIN_WAIT."""
-    c = pl.col
     wait = _pause(number)
     after_head = _paused_after_head() if number == 0 else pl.lit(value=False)
     found = exchanges.filter(wait >= MIN_WAIT.value).with_columns(
@@ -242,7 +238,6 @@ def _last_interim_response() -> pl.Expr:
 
     It is also null if all of them are 100 Continue, which only requests the body.
     """
-    c = pl.col
     told = c("interim").list.set_difference([100]).list.len() > 0
     last = c("interim_times").list.last()
     return pl.when(told & (last > c("request_end"))).then(last).alias("heard")

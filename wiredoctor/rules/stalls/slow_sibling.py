@@ -36,6 +36,8 @@ from wiredoctor.rules.shared.evidence import EVIDENCE, packet
 from wiredoctor.rules.shared.numbers import DURATION, duration
 from wiredoctor.text import redact
 
+c = pl.col
+
 RULE = Rule(
     symptom="slow pages now and then",
     severity="warning",
@@ -99,7 +101,6 @@ def screen() -> pl.Expr:
 
 def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
     """Return a row for each response to requests that some server often answers slowly."""
-    c = pl.col
     answered = (
         c("has_request") & (c("response_status") >= 200) & ~c("upgraded") & ~c("request_user_agent").str.contains(_MONITORING)
     )
@@ -114,7 +115,6 @@ def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
 
 def _with_keys(rows: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
     """Return the needed columns of each exchange, with `key`: a hash of client host, method, site and path."""
-    c = pl.col
     host = c("request_host").str.to_lowercase()
     site = host.str.replace(r":[0-9]+$", "").str.replace_all("[0-9]+", "0")
     path = c("request_target").str.extract(r"^(?:[A-Za-z]+://[^/?#]*)?([^?#]*)").fill_null("").str.replace_all("[0-9]+", "0")
@@ -136,7 +136,6 @@ def _with_keys(rows: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
 
 def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
     """Return a row for each slow server and path."""
-    c = pl.col
     place = ["key", "server"]
     groups = rows.group_by(place).agg(
         pl.len().cast(pl.Int64).alias("requests"), c("time").median().alias("median"), c("size").median().alias("size")
@@ -157,7 +156,6 @@ def _pairs(groups: pl.DataFrame, slow: pl.DataFrame) -> pl.DataFrame:
 
 def _slower(groups: pl.DataFrame) -> pl.DataFrame:
     """Return the servers whose median is far above the median of other servers with responses of a similar size."""
-    c = pl.col
     others = (
         _pairs(groups, groups.filter(c("median") >= BEYOND.value))
         .group_by("key", "server", "requests", "median", "size")
@@ -180,7 +178,6 @@ def _above(rows: pl.DataFrame, slow: pl.DataFrame) -> pl.DataFrame:
     `share_above`: the fraction (0 to 1) that took longer than nearly all responses of the other servers. `cost`: the time lost
     (ns).
     """
-    c = pl.col
     some = rows.select("key", "server", "time")
     theirs = _pairs(some, slow.select("key", "server", "others_median"))
     usual = theirs.group_by("key", "server").agg(c("time").quantile(USUAL.value / 100, "higher").alias("usual"))
@@ -196,7 +193,6 @@ def _candidate_columns(rows: pl.DataFrame, slow: pl.DataFrame, groups: pl.DataFr
 
     If several clients requested the path, the texts are about the busiest one.
     """
-    c = pl.col
     place = ["key", "server"]
     own = rows.join(slow.select(place), on=place, how="semi").sort("request_frame", "connection")
     facts = own.group_by(place).agg(
@@ -256,7 +252,6 @@ def _any_number(request: str) -> str:
 
 def _evidence() -> pl.Expr:
     """Return the first requests to the slow server, and its responses, as evidence."""
-    c = pl.col
     items = [
         packet("request_frame", "request_start", pl.format("the request to {}", "server")),
         packet("response_frame", "response_start", pl.format("its response, {} later", duration(c("time")))),
@@ -266,7 +261,6 @@ def _evidence() -> pl.Expr:
 
 def _list_medians(slow: pl.DataFrame, groups: pl.DataFrame) -> pl.DataFrame:
     """Return for each slow server a text that lists the medians of the other servers."""
-    c = pl.col
     pairs = _pairs(groups, slow.select("key", "server")).sort("median", "server_other")
     one = pl.format("{} took {} ({} times)", "server_other", duration(c("median").cast(pl.Int64)), "requests")
     beyond = (pl.len().cast(pl.Int64) - LISTED.value).clip(0)

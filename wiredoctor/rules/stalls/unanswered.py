@@ -63,6 +63,8 @@ from wiredoctor.rules.shared.numbers import DURATION, duration
 from wiredoctor.rules.shared.unanswered_texts import with_texts
 from wiredoctor.tables import CLIENT, SERVER
 
+c = pl.col
+
 _SENT = "{sent_again} {seen}"
 _FIND = (
     "Capture on both sides of each suspect at once (firewall, VPN gateway, balancer, router) to see where the packets end. "
@@ -193,7 +195,6 @@ def find(unacknowledged: pl.LazyFrame) -> pl.LazyFrame:
 
     A row about data that was acknowledged later withdraws an earlier finding about this data.
     """
-    c = pl.col
     # a column `direction` would name the side that must change
     found = unacknowledged.filter(_never_acknowledged() | _full_segments_lost() | c("acknowledged_frame").is_not_null())
     return found.select(c("direction").alias("sender_direction"), *_FACTS)
@@ -245,7 +246,6 @@ def _round_trip() -> pl.Expr:
 
 def _never_acknowledged() -> pl.Expr:
     """Return whether no ACK covers the data, although the receiver was captured and its window was open."""
-    c = pl.col
     counts = (c("length") > 1) | (c("fin") & c("message_owed"))
     seen = c("heard_frame").is_not_null() & ~c("window_closed") & ~c("peer_unseen")
     enough = _sent_often_enough(repeated=pl.lit(value=True))
@@ -263,7 +263,6 @@ def _full_segments_lost() -> pl.Expr:
     A single loss does not count, because it is repaired while the receiver waits. Nor does a segment that only the capture
     missed: the receiver has acknowledged it.
     """
-    c = pl.col
     size, shown = c("smallest_unacknowledged"), c("last_time") - c("first_time")
     full = (c("largest_acknowledged") < size) & (size > PATH_MTU.value)
     many = (c("length") >= 2 * size) | ((c("length") >= size) & (shown >= SPAN.value))
@@ -279,7 +278,6 @@ def _may_be_larger() -> pl.Expr:
     If large segments arrive, two facts deny this. The missing bytes are a whole number of segments of that size: then this is
     the sender's full size, below the MSS. Or the SYNs were not captured, so the MSS is only a guess.
     """
-    c = pl.col
     arrived = c("largest_acknowledged")
     whole = (c("length") % pl.max_horizontal(arrived, pl.lit(1))) == 0
     return (arrived <= PATH_MTU.value) | (c("handshake") & ~whole)
@@ -287,7 +285,6 @@ def _may_be_larger() -> pl.Expr:
 
 def _still_missing() -> pl.Expr:
     """Return whether both sides kept the connection open for long enough to repair a loss, while the capture went on."""
-    c = pl.col
     sender_open = (c("own_close_time") - c("first_time") >= NEVER_CAME.value).fill_null(value=True)
     until = c("time") - c("first_time") >= NEVER_CAME.value
     return until & sender_open & c("peer_close_frame").is_null() & (c("length") >= 2 * c("smallest_unacknowledged"))
@@ -298,7 +295,6 @@ def _gap_time() -> pl.Expr:
 
     If both sides left the connection open, the time after the last packet counts, too.
     """
-    c = pl.col
     return c("rest") + pl.when(_still_missing()).then(c("time") - c("last_time")).otherwise(0)
 
 
@@ -308,7 +304,6 @@ def _is_explained_otherwise() -> pl.Expr:
     Requests are left to keep-alive-race if an RST without ACK flag rejected them, or if the server had closed before the last
     copy. If a receiver has reset the connection, it acknowledges no more data, whether it is the client or the server.
     """
-    c = pl.col
     asks = c("http") & (c("role") == CLIENT).fill_null(value=False)
     forgotten = c("peer_rst_unknown") & (c("rest") >= RECENT.value)
     met = (c("peer_close_frame") < c("last_frame")).fill_null(value=False)
@@ -320,7 +315,6 @@ def _sent_often_enough(*, repeated: pl.Expr) -> pl.Expr:
 
     `repeated`: true if the client may have repeated the request on a new connection.
     """
-    c = pl.col
     # the last copy may still be answered
     open_end = c("time") - c("last_time") < pl.max_horizontal(pl.lit(ANSWERABLE.value), 2 * _round_trip())
     closed = c("own_close_frame") > c("first_frame")
@@ -337,13 +331,11 @@ def _alive() -> pl.Expr:
     """Return whether the receiver was running: it acknowledged later data by SACK, or sent a packet after the first copy should
     have arrived.
     """
-    c = pl.col
     later = c("peer_time") - c("first_time") > c("rtt_peer").fill_null(0).clip(0) + ALIVE.value
     return c("sack_frame").is_not_null() | later.fill_null(value=False)
 
 
 def _large_only() -> pl.Expr:
-    c = pl.col
     larger = (c("smallest_unacknowledged") > c("largest_acknowledged")) & (c("smallest_unacknowledged") > PATH_MTU.value)
     recently = c("first_time") - c("heard_time") <= pl.max_horizontal(pl.lit(RECENT.value), 4 * _round_trip())
     # a receiver that retransmits acknowledged data does not get small packets either
@@ -352,7 +344,6 @@ def _large_only() -> pl.Expr:
 
 
 def _kind() -> pl.Expr:
-    c = pl.col
     return (
         pl.when(c("icmp_mtu").is_not_null())
         .then(pl.lit("too-large"))
@@ -371,7 +362,6 @@ def _kind() -> pl.Expr:
 
 
 def _confidence() -> pl.Expr:
-    c = pl.col
     sure = (
         pl.when(c("kind") == "large-only")
         .then(c("same_elsewhere") | c("sack_frame").is_not_null())
@@ -384,7 +374,6 @@ def _confidence() -> pl.Expr:
 
 def _candidate_columns(rows: pl.DataFrame) -> pl.DataFrame:
     """Add the columns that candidates need, including their texts."""
-    c = pl.col
     role = (
         pl.when(c("client_direction").is_null())
         .then("role")

@@ -72,6 +72,8 @@ from wiredoctor.rules.shared.numbers import DURATION, duration
 from wiredoctor.rules.shared.reading_pace import with_pace
 from wiredoctor.tables import MILLISECOND
 
+c = pl.col
+
 RULE = Rule(
     symptom="a transfer that stalls",
     severity={None: "warning", "own-pace": "note", "scaling-removed": "warning"},
@@ -164,7 +166,6 @@ def find(closures: pl.LazyFrame, window_stalls: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def _closures(closures: pl.LazyFrame) -> pl.LazyFrame:
-    c = pl.col
     since = pl.when(_at_once()).then("closed_time").otherwise("window_probe_time")
     wait = c("opened_time") - since
     return closures.filter(_had_data() & (wait >= min(PACE_WAIT.value, MIN_WAIT.value))).select(
@@ -197,7 +198,6 @@ def _closures(closures: pl.LazyFrame) -> pl.LazyFrame:
 
 def _stalls(rows: pl.LazyFrame) -> pl.LazyFrame:
     """Return a row for each stall due to discarded data, an override timer, or a window that never opened."""
-    c = pl.col
     never, timer = c("sort") == "never_opened", c("sort") == "timer"
     gave_up = c("sender_close_frame").is_not_null()
     end = pl.when(never & gave_up).then("sender_close_time").otherwise("end_time")
@@ -244,7 +244,6 @@ def _is_scaled(window: pl.Expr) -> pl.Expr:
 
 def conclude(rows: pl.DataFrame, connections: pl.LazyFrame, exchanges: pl.LazyFrame) -> pl.DataFrame:
     """Give candidates the kind own-pace if the client reads at its own pace. Then drop those that are too short to report."""
-    c = pl.col
     known = with_pace(rows.drop("of_client"), connections, exchanges, OWN_PACE.value)
     timed = c("period").is_not_null()
     paced = (timed | c("rate").is_not_null() | c("plays")) & c("may_pause")
@@ -330,7 +329,6 @@ def _by_sort(timer: str | pl.Expr, never: str | pl.Expr, refused: str | pl.Expr)
 
 
 def _stall_texts() -> list[pl.Expr]:
-    c = pl.col
     several = c("count") > 1
     long = c("closed") >= MIN_WAIT.value
     small = "has a receive buffer smaller than two segments"
@@ -374,7 +372,6 @@ _BUFFER = (
 
 def _never_opened() -> pl.Expr:
     """Return whether the window never opened although the sender had data to send and tried often or long enough."""
-    c = pl.col
     again = c("copies") > 0
     first = c("window_probe_time") - c("start_time") <= FIRST_PROBE.value
     had = again | pl.when(c("http")).then(~c("message_complete")).otherwise(first)
@@ -383,7 +380,6 @@ def _never_opened() -> pl.Expr:
 
 
 def _stall_evidence() -> pl.Expr:
-    c = pl.col
     start = pl.format("the receiver announces a window of {} bytes", pl.when("timer").then("window").otherwise(0))
     gave_up = c("never") & c("sender_close_frame").is_not_null()
     end = _by_sort(
@@ -428,7 +424,6 @@ def _had_data() -> pl.Expr:
     window probes must confirm it, because data sent earlier may have ended the message. With other protocols, this is so if the
     receiver sent no data in the meantime.
     """
-    c = pl.col
     known = c("previous_data_last_in_flight") | (c("window_probes") > 0)
     unfinished = known & ~c("previous_data_ends_message")
     return pl.when(c("http")).then(unfinished).otherwise(~c("peer_data_since"))

@@ -63,6 +63,8 @@ from wiredoctor.tables import NEVER
 from wiredoctor.text import redact
 from wiredoctor.text.durations import duration_text
 
+c = pl.col
+
 _CAPTURE = " A capture on each side of every proxy shows which of them holds them back."
 
 RULE = Rule(
@@ -179,7 +181,6 @@ def _is_streamed() -> pl.Expr:
     This is so if its chunks came with pauses of the application, or if it had many events of which on average at most two arrived
     together.
     """
-    c = pl.col
     one_by_one = (c("response_events") >= MANY_EVENTS.value) & (2 * c("response_flights") >= c("response_events"))
     return ((c("response_application_pauses") > 0) & (c("response_chunks") > 0)) | one_by_one.fill_null(value=False)
 
@@ -191,7 +192,6 @@ def screen() -> pl.Expr:
 
 def find(exchanges: pl.LazyFrame) -> pl.LazyFrame:
     """Return a row for each response that may have been held back, and for each response that was streamed (see `judge`)."""
-    c = pl.col
     rows = exchanges.filter(screen()).filter(c("has_request") & c("has_response") & ~c("upgraded"))
     # the response before it on the connection took the same path, so its end needs no round trip
     wait = pl.min_horizontal(

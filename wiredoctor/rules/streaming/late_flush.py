@@ -36,6 +36,8 @@ from wiredoctor.rules.shared.numbers import DURATION, duration
 from wiredoctor.tables import MILLISECOND, SECOND
 from wiredoctor.text import redact
 
+c = pl.col
+
 RULE = Rule(
     symptom="a blank page, and then everything at once",
     severity="note",
@@ -83,7 +85,6 @@ def screen() -> pl.Expr:
 
 def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
     """Return a row for each page that came late and each request with a Referer that the same client sent soon after it."""
-    c = pl.col
     wait = pl.min_horizontal(c("response_start") - c("request_end") - c("rtt_server"), c("response_start") - c("previous_end"))
     whole = (c("response_end_reason") == "complete") & (c("response_bursts") == 1) & (c("response_status") >= 200)
     pages = exchanges.filter(screen() & whole & c("rtt_server").is_not_null() & (wait >= MIN_WAIT.value)).select(
@@ -117,7 +118,6 @@ def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
 
 def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
     """Return a candidate for each page. A request belongs to a load of a page if its Referer names the page."""
-    c = pl.col
     named = [_names(*row) for row in rows.select("request_referer", "request_host", "request_target").iter_rows()]
     key = ["connection", "response_frame"]
     loads = (
@@ -157,7 +157,6 @@ def _places(loads: pl.DataFrame) -> list[tuple[Any, ...]]:
 
 
 def _candidate() -> list[pl.Expr]:
-    c = pl.col
     sure = pl.when("doubtful").then(pl.lit("low")).when("handshake").then(pl.lit("high")).otherwise(pl.lit("medium"))
     nothing = {"connection": pl.Int64(), "exchange": pl.Int32(), "kind": pl.String(), "delay": pl.Int64()}
     return [
@@ -174,7 +173,6 @@ def _times() -> pl.Expr:
 
 
 def _proof() -> list[pl.Expr]:
-    c = pl.col
     later = pl.format("the first byte of the page, {} later", duration(c("wait")))
     soon = pl.format("a GET whose Referer is the page, {} after its end", duration(c("asked_start") - c("response_end")))
     return [
