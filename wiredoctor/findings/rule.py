@@ -145,7 +145,7 @@ class Rule(NamedTuple):
     title: str | Mapping[str | None, str]
     message: str | Mapping[str | None, str]
     remedy: str | Mapping[str | None, str]
-    display_filter: str
+    display_filter: str = "tcp.stream == {connection} && frame.number in {{{frames}}}"
     references: tuple[Reference, ...] = ()
     explained_by: tuple[tuple[str, str], ...] = ()
     advice: tuple[Advice, ...] = ()

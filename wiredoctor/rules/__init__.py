@@ -6,9 +6,12 @@ Rules of other packages import the classes and functions that they need from her
 from __future__ import annotations
 
 from wiredoctor.findings import Advice, Reference, Rule, Threshold
-from wiredoctor.rules.shared.evidence import close_confidence, confidence, evidence
+from wiredoctor.rules.shared.evidence import candidate, confidence, evidence
 from wiredoctor.rules.shared.numbers import DURATION, duration
 from wiredoctor.tables import MILLISECOND, SECOND
+
+close_confidence = confidence
+"""An earlier name of `confidence`, for rules of other packages."""
 
 __all__ = [
     "DURATION",
@@ -18,6 +21,7 @@ __all__ = [
     "Reference",
     "Rule",
     "Threshold",
+    "candidate",
     "close_confidence",
     "confidence",
     "duration",

@@ -57,7 +57,6 @@ RULE = Rule(
         "(Node's writeHead and CGI programs send them unchecked), remove them. If a filter or framework adds them to "
         "each response, exempt this status.",
     },
-    display_filter="tcp.stream == {connection} && frame.number in {{{frames}}}",
     references=(
         Reference("RFC 9110 section 8.6, Content-Length", "https://www.rfc-editor.org/rfc/rfc9110.html#section-8.6"),
         Reference("RFC 9112 section 6.1, Transfer-Encoding", "https://www.rfc-editor.org/rfc/rfc9112.html#section-6.1"),

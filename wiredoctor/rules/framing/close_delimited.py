@@ -31,7 +31,7 @@ from __future__ import annotations
 import polars as pl
 
 from wiredoctor.findings import Advice, Reference, Rule
-from wiredoctor.rules.shared.evidence import close_confidence, evidence, fin_or_rst
+from wiredoctor.rules.shared.evidence import candidate, confidence, evidence, fin_or_rst
 
 c = pl.col
 
@@ -44,7 +44,6 @@ RULE = Rule(
     "and each such response costs a connection.",
     remedy="Let the server send Content-Length with the response, or Transfer-Encoding: chunked if the length is not known in "
     "advance. Then the connection can stay open, too.",
-    display_filter="tcp.stream == {connection} && frame.number in {{{frames}}}",
     references=(
         Reference("RFC 9112 section 6.3, message body length", "https://www.rfc-editor.org/rfc/rfc9112.html#section-6.3"),
         Reference("RFC 9112 section 8, incomplete messages", "https://www.rfc-editor.org/rfc/rfc9112.html#section-8"),
@@ -79,15 +78,7 @@ def find(closes: pl.LazyFrame) -> pl.LazyFrame:
     unframed = (c("response_framing") == "close-delimited") & ~c("response_has_transfer_encoding") & ~c("persistent")
     unframed = unframed & ~c("response_endless")
     return closes.filter(response & unframed).select(
-        "connection",
-        "exchange",
-        pl.lit(None, pl.String).alias("kind"),
-        pl.lit("server").alias("side"),
-        close_confidence().alias("confidence"),
-        c("response_frame").alias("frame"),
-        c("response_start").alias("start"),
-        c("response_end").alias("end"),
-        pl.lit(None, pl.Int64).alias("delay"),
+        *candidate("server", confidence(), "response_frame", "response_start", "response_end"),
         "response_version",
         c("response_body_bytes").fill_null(0).alias("body_bytes"),
         _announcement_text().alias("announced"),

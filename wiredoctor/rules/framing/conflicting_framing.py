@@ -42,7 +42,6 @@ RULE = Rule(
     "from programs that set Content-Length by hand on a chunked message, and from proxies and gateways that copy "
     "Transfer-Encoding or Content-Length from the message that they received: Transfer-Encoding belongs to one connection and "
     "must not be copied.",
-    display_filter="tcp.stream == {connection} && frame.number in {{{frames}}}",
     references=(
         Reference("RFC 9112 section 6.3, message body length", "https://www.rfc-editor.org/rfc/rfc9112.html#section-6.3"),
         Reference("RFC 9112 section 6.1, Transfer-Encoding", "https://www.rfc-editor.org/rfc/rfc9112.html#section-6.1"),

@@ -45,7 +45,6 @@ RULE = Rule(
     remedy="Let the program that sets Content-Length count bytes and not characters, including line ends, after compression, "
     "templates and filters. Or leave the field to the server, the framework or the HTTP library, which count correctly. "
     "A proxy that changes bodies must change the length, too.",
-    display_filter="tcp.stream == {connection} && frame.number in {{{frames}}}",
     references=(
         Reference("RFC 9110 section 8.6, Content-Length", "https://www.rfc-editor.org/rfc/rfc9110.html#section-8.6"),
         Reference("RFC 9112 section 6.3, message body length", "https://www.rfc-editor.org/rfc/rfc9112.html#section-6.3"),

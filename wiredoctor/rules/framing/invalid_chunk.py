@@ -49,7 +49,6 @@ RULE = Rule(
     "CRLF, CRLF. Common mistakes are setting the field without writing chunks, a body that is chunked twice, a length "
     "in characters instead of bytes, and LF alone. Another one is a proxy that decodes a response but copies its "
     "Transfer-Encoding.",
-    display_filter="tcp.stream == {connection} && frame.number in {{{frames}}}",
     references=(
         Reference("RFC 9112 section 7.1, chunked", "https://www.rfc-editor.org/rfc/rfc9112.html#section-7.1"),
         Reference("RFC 9112 section 8, incomplete messages", "https://www.rfc-editor.org/rfc/rfc9112.html#section-8"),

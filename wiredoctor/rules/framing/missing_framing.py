@@ -34,7 +34,7 @@ import polars as pl
 
 from wiredoctor.findings import Advice, Reference, Rule, Threshold
 from wiredoctor.rules.shared.connection_close import streams
-from wiredoctor.rules.shared.evidence import close_confidence, evidence, fin_or_rst, server_closed_first
+from wiredoctor.rules.shared.evidence import candidate, confidence, evidence, fin_or_rst, server_closed_first
 from wiredoctor.rules.shared.numbers import DURATION, duration
 
 c = pl.col
@@ -60,7 +60,6 @@ RULE = Rule(
     },
     remedy="Let the server send Content-Length with the response, or Transfer-Encoding: chunked if the length is not known in "
     "advance. If it has to end the response by closing, let it send Connection: close and close at once.",
-    display_filter="tcp.stream == {connection} && frame.number in {{{frames}}}",
     references=(
         Reference("RFC 9112 section 6.3, message body length", "https://www.rfc-editor.org/rfc/rfc9112.html#section-6.3"),
         Reference("RFC 9112 section 9.3, persistence", "https://www.rfc-editor.org/rfc/rfc9112.html#section-9.3"),
@@ -94,16 +93,10 @@ def find(closes: pl.LazyFrame) -> pl.LazyFrame:
     left_waiting = left_waiting & (left_open | c("closer").is_not_null())
     closed = (c("waited") < WAITING.value) & (c("closer") == "server") & ~c("response_endless")
     after = c("closed_at") >= c("response_start")
+    kind = pl.when(left_waiting).then(pl.lit("left-waiting")).otherwise(pl.lit("closed"))
+    delay = pl.when(left_waiting).then("waited")
     return _with_close(closes.filter(_is_unframed())).filter(after & (left_waiting | closed)).select(
-        "connection",
-        "exchange",
-        pl.when(left_waiting).then(pl.lit("left-waiting")).otherwise(pl.lit("closed")).alias("kind"),
-        pl.lit("server").alias("side"),
-        close_confidence().alias("confidence"),
-        c("response_frame").alias("frame"),
-        c("last_byte").alias("start"),
-        c("closed_at").alias("end"),
-        pl.when(left_waiting).then(c("waited")).alias("delay"),
+        *candidate("server", confidence(), "response_frame", "last_byte", "closed_at", kind=kind, delay=delay),
         c("response_body_bytes").fill_null(0).alias("body_bytes"),
         c("waited").cast(DURATION),
         "response_version",

@@ -40,7 +40,6 @@ RULE = Rule(
     "Content-Encoding: gzip. If chunked occurs twice, a program has set the field by hand although the server or the library "
     "frames the message, or a proxy has copied the field from the message that it received. The field belongs to one "
     "connection and must not be copied.",
-    display_filter="tcp.stream == {connection} && frame.number in {{{frames}}}",
     references=(
         Reference("RFC 9112 section 6.1, Transfer-Encoding", "https://www.rfc-editor.org/rfc/rfc9112.html#section-6.1"),
         Reference("RFC 9112 section 6.3, message body length", "https://www.rfc-editor.org/rfc/rfc9112.html#section-6.3"),

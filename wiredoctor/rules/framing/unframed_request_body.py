@@ -39,7 +39,6 @@ RULE = Rule(
     "accept them as a body: the data is lost, and the server reads it as an invalid next request.",
     remedy="Let the client send Content-Length with the body, or Transfer-Encoding: chunked if the length is not known in "
     "advance. HTTP libraries do so if they get the body; programs without a library must do it themselves. ",
-    display_filter="tcp.stream == {connection} && frame.number in {{{frames}}}",
     references=(
         Reference("RFC 9112 section 6.3, message body length", "https://www.rfc-editor.org/rfc/rfc9112.html#section-6.3"),
         Reference("RFC 9112 section 11.2, request smuggling", "https://www.rfc-editor.org/rfc/rfc9112.html#section-11.2"),

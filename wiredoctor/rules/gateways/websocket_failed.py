@@ -36,7 +36,7 @@ from __future__ import annotations
 import polars as pl
 
 from wiredoctor.findings import Reference, Rule, Threshold
-from wiredoctor.rules.shared.evidence import EVIDENCE, packet
+from wiredoctor.rules.shared.evidence import EVIDENCE, candidate, packet
 from wiredoctor.text import redact
 
 c = pl.col
@@ -275,14 +275,11 @@ def _candidate_columns(told: pl.DataFrame) -> pl.DataFrame:
         pl.Series("path", paths, dtype=pl.String),
         pl.Series("reason", reasons, dtype=pl.String),
     )
+    side = pl.when(c("old") & (c("kind") == "unsupported")).then(pl.lit("client")).otherwise(pl.lit("server"))
+    sure = pl.when("doubtful").then(pl.lit("low")).otherwise(pl.lit("high"))
     return told.select(
-        pl.lit(None, pl.Int64).alias("connection"),
-        pl.lit(None, pl.Int32).alias("exchange"),
-        "kind",
-        pl.when(c("old") & (c("kind") == "unsupported")).then(pl.lit("client")).otherwise(pl.lit("server")).alias("side"),
-        pl.when("doubtful").then(pl.lit("low")).otherwise(pl.lit("high")).alias("confidence"),
-        *("frame", "start", "end", "server", "path", "requests", "all_requests", "asked", "spoken"),
-        pl.lit(None, pl.Int64).alias("delay"),
+        *candidate(side, sure, "frame", "start", "end", kind=c("kind"), of="server"),
+        *("server", "path", "requests", "all_requests", "asked", "spoken"),
         pl.when(c("clients") == 1).then("client_host").alias("client"),
         (answer + more).alias("answer"),
         pl.when("old").then(pl.lit(_OLD)).when(has_one).then(pl.lit(_HAS_ONE)).otherwise(pl.lit(_EITHER)).alias("guess"),

@@ -30,7 +30,7 @@ from __future__ import annotations
 import polars as pl
 
 from wiredoctor.findings import Advice, Reference, Rule, Threshold
-from wiredoctor.rules.shared.evidence import close_confidence, close_origin, evidence, fin_or_rst, server_closed_first
+from wiredoctor.rules.shared.evidence import candidate, close_origin, confidence, evidence, fin_or_rst, server_closed_first
 from wiredoctor.rules.shared.numbers import DURATION, duration
 
 c = pl.col
@@ -45,7 +45,6 @@ RULE = Rule(
     remedy="Keep the connection open between the challenge and its answer. On the server, turn HTTP keep-alive on, and remove "
     "any filter or module that ends the request on its own. On every proxy and balancer in front of it, use one "
     "connection to the server per client connection.",
-    display_filter="tcp.stream == {connection} && frame.number in {{{frames}}}",
     references=(
         Reference("RFC 4559 section 6, on connections behind a proxy", "https://www.rfc-editor.org/rfc/rfc4559.html#section-6"),
         Reference(
@@ -91,15 +90,7 @@ def find(closes: pl.LazyFrame) -> pl.LazyFrame:
     gap = c("server_close_time") - c("response_end")
     announced = pl.when(c("response_connection_close")).then(pl.lit(", as announced (Connection: close)"))
     return closes.filter(screen()).select(
-        "connection",
-        "exchange",
-        pl.lit(None, pl.String).alias("kind"),
-        pl.lit("server").alias("side"),
-        close_confidence().alias("confidence"),
-        c("request_frame").alias("frame"),
-        c("request_start").alias("start"),
-        c("server_close_time").alias("end"),
-        pl.lit(None, pl.Int64).alias("delay"),
+        *candidate("server", confidence(), "request_frame", "request_start", "server_close_time"),
         c("response_auth_scheme").alias("scheme"),
         fin_or_rst("server_close_rst").alias("close"),
         close_origin("server"),

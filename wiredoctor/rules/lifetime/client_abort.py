@@ -84,7 +84,7 @@ from wiredoctor.findings import Advice, Reference, Rule, Threshold, shorten
 from wiredoctor.rules.shared import abort_reasons, left_early
 from wiredoctor.rules.shared.abort_reasons import Ended, decide
 from wiredoctor.rules.shared.connection_close import BROKEN_BEFORE, FRAMING_ERRORS
-from wiredoctor.rules.shared.evidence import EVIDENCE, close_confidence, close_origin, evidence, fin_or_rst
+from wiredoctor.rules.shared.evidence import EVIDENCE, candidate, close_origin, confidence, evidence, fin_or_rst
 from wiredoctor.rules.shared.left_early import FACTS, awaits_continue, begun, early, whole_response
 from wiredoctor.rules.shared.left_early import screen as may_be_early
 from wiredoctor.rules.shared.numbers import DURATION, duration
@@ -219,15 +219,7 @@ def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
             _received_text().alias("had"),
         )
         .select(
-            "connection",
-            "exchange",
-            pl.lit(None, pl.String).alias("kind"),
-            pl.lit("client").alias("side"),
-            close_confidence(_sent_only_fin()).alias("confidence"),
-            "frame",
-            c("request_start").alias("start"),
-            c("client_close_time").alias("end"),
-            pl.lit(None, pl.Int64).alias("delay"),
+            *candidate("client", confidence(_sent_only_fin()), "frame", "request_start", "client_close_time"),
             c("wait").cast(DURATION),
             fin_or_rst("client_close_rst").alias("close"),
             close_origin("client"),

@@ -44,7 +44,7 @@ from __future__ import annotations
 import polars as pl
 
 from wiredoctor.findings import Reference, Rule
-from wiredoctor.rules.shared.evidence import close_confidence, evidence
+from wiredoctor.rules.shared.evidence import candidate, confidence, evidence
 from wiredoctor.rules.shared.numbers import duration
 
 c = pl.col
@@ -60,7 +60,6 @@ RULE = Rule(
     "packets in conntrack state INVALID (REJECT --reject-with tcp-reset). {hops}A capture at the {sender} shows that it sent no "
     "{close}: "
     "wiredoctor compare --both-sides puts both captures side by side. Let the device drop packets, or exempt this traffic.",
-    display_filter="tcp.stream == {connection} && frame.number in {{{frames}}}",
     references=(
         Reference(
             "RFC 9293 section 3.10.7.4, acceptable resets",
@@ -87,17 +86,9 @@ def find(foreign_closes: pl.LazyFrame, closes: pl.LazyFrame) -> pl.LazyFrame:
     )
     one = first.unique("connection", keep="first", maintain_order=True)
     return one.with_columns(*_texts()).select(
-        "connection",
-        "exchange",
-        pl.lit(None, pl.String).alias("kind"),
-        pl.lit(None, pl.String).alias("side"),
+        *candidate(None, _confidence(), "frame", pl.coalesce("request_start", "time"), "time"),
         pl.when("lost").then(pl.lit("error")).otherwise(pl.lit("warning")).alias("severity"),
         pl.lit("between").alias("origin"),
-        _confidence().alias("confidence"),
-        "frame",
-        pl.coalesce("request_start", "time").alias("start"),
-        c("time").alias("end"),
-        pl.lit(None, pl.Int64).alias("delay"),
         *("sender", "close", "ended", "where", "signs", "cut", "more", "hops", "missing"),
         evidence(
             ("request_frame", "request_start", "the request"),
@@ -113,7 +104,7 @@ def _confidence() -> pl.Expr:
 
     The evidence that another device sent the packet does not depend on the exchange.
     """
-    return pl.when(pl.col("exchange").is_null()).then(pl.lit("high")).otherwise(close_confidence(pl.lit(value=False)))
+    return pl.when(pl.col("exchange").is_null()).then(pl.lit("high")).otherwise(confidence(pl.lit(value=False)))
 
 
 def _begun() -> pl.Expr:

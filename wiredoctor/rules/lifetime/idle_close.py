@@ -64,7 +64,7 @@ import polars as pl
 
 from wiredoctor.findings import Reference, Rule, Threshold
 from wiredoctor.rules.shared.connection_close import IDLE, POOLS, SELF_FRAMED, closed_as_announced
-from wiredoctor.rules.shared.evidence import EVIDENCE, fin_or_rst, packet, server_closed_first
+from wiredoctor.rules.shared.evidence import EVIDENCE, candidate, fin_or_rst, grade, packet, server_closed_first
 from wiredoctor.rules.shared.idle_defaults import is_default
 from wiredoctor.rules.shared.idle_times import LATE as TIMERS_LATE
 from wiredoctor.rules.shared.idle_times import End, IdleTimes, Stop
@@ -282,17 +282,10 @@ def _candidate_columns(servers: pl.DataFrame) -> pl.DataFrame:
     again = pl.format("connection {} is used again after {} idle", "connection", duration(c("survived")))
     use = packet("request_frame", "request_start", again)
     shown = pl.when(c("survived").is_not_null()).then(pl.concat_list(c("evidence"), use)).otherwise("evidence")
-    confident = pl.when("doubtful").then(pl.lit("low")).when("guessed").then(pl.lit("medium")).otherwise(pl.lit("high"))
+    confident = grade("doubtful", "guessed")
+    side, kind = pl.when(inverted).then(pl.lit("client")).otherwise(pl.lit("server")), pl.when(inverted).then(pl.lit("inverted"))
     return servers.select(
-        pl.lit(None, pl.Int64).alias("connection"),
-        pl.lit(None, pl.Int32).alias("exchange"),
-        pl.when(inverted).then(pl.lit("inverted")).alias("kind"),
-        pl.when(inverted).then(pl.lit("client")).otherwise(pl.lit("server")).alias("side"),
-        confident.alias("confidence"),
-        "frame",
-        "start",
-        "end",
-        pl.lit(None, pl.Int64).alias("delay"),
+        *candidate(side, confident, "frame", "start", "end", kind=kind, of="server"),
         one.then("client_host").alias("client"),
         "server",
         c("limit").cast(DURATION),

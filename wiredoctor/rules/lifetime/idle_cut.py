@@ -47,7 +47,7 @@ import polars as pl
 from wiredoctor.findings import Advice, Reference, Rule, Threshold
 from wiredoctor.rules.shared.bounded_memory import BoundedMap
 from wiredoctor.rules.shared.connection_close import streams
-from wiredoctor.rules.shared.evidence import close_confidence, evidence, fin_or_rst, server_closed_first
+from wiredoctor.rules.shared.evidence import confidence, evidence, fin_or_rst, grade, server_closed_first
 from wiredoctor.rules.shared.idle_limits import IDLE_LIMITS, limit_near, names_of_limit
 from wiredoctor.rules.shared.numbers import DURATION, duration
 from wiredoctor.tables import MILLISECOND, SECOND
@@ -62,7 +62,6 @@ RULE = Rule(
     "{close}, without announcing it.{alike}{named}",
     remedy="Let one side send something at least every {often}: {ping}. TCP keep-alive probes do not help: they carry no data. "
     "Or lengthen the timeout where it is set: {settings}. Let clients reconnect automatically and request what they missed.",
-    display_filter="tcp.stream == {connection} && frame.number in {{{frames}}}",
     references=(
         Reference("RFC 6455 section 5.5.2, ping frames", "https://www.rfc-editor.org/rfc/rfc6455.html#section-5.5.2"),
         Reference("HTML, event streams", "https://html.spec.whatwg.org/multipage/server-sent-events.html#authoring-notes"),
@@ -175,7 +174,7 @@ def _closed_by(rows: pl.LazyFrame, side: str, from_afar: pl.Expr) -> pl.LazyFram
         *("connection", "exchange"),
         pl.lit(None, pl.String).alias("kind"),
         pl.lit(side).alias("side"),
-        close_confidence().alias("seen"),
+        confidence().alias("seen"),
         c(f"{side}_close_frame").alias("frame"),
         c("last_payload_time").alias("start"),
         c(f"{side}_close_time").alias("end"),
@@ -382,7 +381,7 @@ def _least(*names: str) -> pl.Expr:
     values = [pl.col(name) for name in names]
     low = pl.any_horizontal(value == "low" for value in values)
     medium = pl.any_horizontal(value == "medium" for value in values)
-    return pl.when(low).then(pl.lit("low")).when(medium).then(pl.lit("medium")).otherwise(pl.lit("high"))
+    return grade(low, medium)
 
 
 def _similar_closes_text() -> pl.Expr:

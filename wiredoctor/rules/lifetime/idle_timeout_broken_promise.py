@@ -39,7 +39,7 @@ import polars as pl
 
 from wiredoctor.findings import Advice, Reference, Rule, Threshold
 from wiredoctor.rules.shared.connection_close import IDLE, SELF_FRAMED
-from wiredoctor.rules.shared.evidence import close_confidence, close_origin, evidence, fin_or_rst, server_closed_first
+from wiredoctor.rules.shared.evidence import candidate, close_origin, confidence, evidence, fin_or_rst, server_closed_first
 from wiredoctor.rules.shared.idle_times import IdleTimes
 from wiredoctor.rules.shared.numbers import DURATION, duration
 from wiredoctor.tables import SECOND
@@ -65,7 +65,6 @@ RULE = Rule(
         "once": "Check whether the server was restarted or reloaded at this time; then nothing has to change. Otherwise "
         "capture for longer. If it closes early again, announce the idle timeout that the server really has.",
     },
-    display_filter="tcp.stream == {connection} && frame.number in {{{frames}}}",
     references=(
         Reference("RFC 9112 section 9.5, failures and timeouts", "https://www.rfc-editor.org/rfc/rfc9112.html#section-9.5"),
         Reference("RFC 2068 section 19.7.1.1, Keep-Alive", "https://www.rfc-editor.org/rfc/rfc2068.html#section-19.7.1.1"),
@@ -105,15 +104,7 @@ def find(closes: pl.LazyFrame) -> pl.LazyFrame:
     most = c("response_keep_alive_max")
     another = most.is_null() | (most > 0)
     return closes.filter(early & whole & left_open & another & server_closed_first()).select(
-        "connection",
-        "exchange",
-        pl.lit(None, pl.String).alias("kind"),
-        pl.lit("server").alias("side"),
-        close_confidence().alias("confidence"),
-        c("response_frame").alias("frame"),
-        c("response_end").alias("start"),
-        c("server_close_time").alias("end"),
-        pl.lit(None, pl.Int64).alias("delay"),
+        *candidate("server", confidence(), "response_frame", "response_end", "server_close_time"),
         idle.cast(DURATION).alias("idle"),
         promised.cast(DURATION).alias("announced"),
         c("response_keep_alive_timeout").alias("timeout"),

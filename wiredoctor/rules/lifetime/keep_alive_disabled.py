@@ -32,7 +32,7 @@ import polars as pl
 
 from wiredoctor.findings import Advice, Reference, Rule, Threshold
 from wiredoctor.rules.shared.connection_close import streams
-from wiredoctor.rules.shared.evidence import EVIDENCE, packet
+from wiredoctor.rules.shared.evidence import EVIDENCE, candidate, packet
 
 c = pl.col
 
@@ -95,18 +95,11 @@ def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
     answered = (c("response_status") >= 200) & (c("response_status") < 400)
     answers = exchanges.filter(asked & answered & ~streams())
     pairs = _pairs(answers, connections).filter(c("every") & (c("exchanges") >= ENOUGH.value))
+    sure = pl.when("doubtful").then(pl.lit("low")).otherwise(pl.lit("high"))
     return (
         _with_evidence(answers, connections, pairs)
         .select(
-            pl.lit(None, pl.Int64).alias("connection"),
-            pl.lit(None, pl.Int32).alias("exchange"),
-            pl.lit(None, pl.String).alias("kind"),
-            pl.lit("server").alias("side"),
-            pl.when("doubtful").then(pl.lit("low")).otherwise(pl.lit("high")).alias("confidence"),
-            "frame",
-            "start",
-            "end",
-            "delay",
+            *candidate("server", sure, "frame", "start", "end", delay=c("delay"), of="server"),
             c("client_host").alias("client"),
             "server",
             "exchanges",

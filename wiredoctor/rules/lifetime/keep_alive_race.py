@@ -67,7 +67,7 @@ from wiredoctor.rules.shared.connection_close import (
     closed_against_request,
     ended_within_grace_period,
 )
-from wiredoctor.rules.shared.evidence import close_confidence, close_origin, evidence, fin_or_rst
+from wiredoctor.rules.shared.evidence import candidate, close_origin, confidence, evidence, fin_or_rst
 from wiredoctor.rules.shared.idle_times import IdleTimes
 from wiredoctor.rules.shared.lost_requests import FORGOTTEN, MET, WARNED, also_lost_text, find_lost, repetition_columns
 from wiredoctor.rules.shared.lost_requests import screen as may_be_lost
@@ -111,7 +111,6 @@ RULE = Rule(
         "default of two hours is too long). " + _REPEAT,
         "at-limit": "{shorter}" + _REPEAT,
     },
-    display_filter="tcp.stream == {connection} && frame.number in {{{frames}}}",
     references=(
         Reference("RFC 9112 section 9.3.1, retrying requests", "https://www.rfc-editor.org/rfc/rfc9112.html#section-9.3.1"),
         Reference("RFC 9112 section 9.6, tear-down", "https://www.rfc-editor.org/rfc/rfc9112.html#section-9.6"),
@@ -143,16 +142,10 @@ def find(closes: pl.LazyFrame, foreign_closes: pl.LazyFrame) -> pl.LazyFrame:
     """
     before = c("server_close_time") - c("request_end")
     forgotten = c("kind") == "forgotten"
+    sure = confidence(forgotten & ended_within_grace_period("server_close_time", DECIDED.value))
+    end = pl.max_horizontal("request_end", "server_close_time")
     return _lost_by_kind(closes, foreign_closes).select(
-        "connection",
-        "exchange",
-        "kind",
-        pl.lit("client").alias("side"),
-        close_confidence(forgotten & ended_within_grace_period("server_close_time", DECIDED.value)).alias("confidence"),
-        c("request_frame").alias("frame"),
-        c("request_start").alias("start"),
-        pl.max_horizontal("request_end", "server_close_time").alias("end"),
-        pl.lit(None, pl.Int64).alias("delay"),
+        *candidate("client", sure, "request_frame", "request_start", end, kind=c("kind")),
         "close",
         close_origin("server"),
         c("idle").cast(DURATION),

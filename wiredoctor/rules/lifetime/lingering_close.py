@@ -36,7 +36,7 @@ import polars as pl
 
 from wiredoctor.findings import Advice, Reference, Rule, Threshold
 from wiredoctor.rules.shared.connection_close import FRAMING_ERRORS, SELF_FRAMED, streams
-from wiredoctor.rules.shared.evidence import close_confidence, evidence, fin_or_rst, server_closed_first
+from wiredoctor.rules.shared.evidence import candidate, confidence, evidence, fin_or_rst, server_closed_first
 from wiredoctor.rules.shared.numbers import DURATION, duration
 
 c = pl.col
@@ -62,7 +62,6 @@ RULE = Rule(
         "the close. Let it close when it has written the last byte. Find out what keeps the socket open: work that is done "
         "after the last write, or a child process that has inherited it (close-on-exec).",
     },
-    display_filter="tcp.stream == {connection} && frame.number in {{{frames}}}",
     references=(
         Reference("RFC 9112 section 9.6, tear-down", "https://www.rfc-editor.org/rfc/rfc9112.html#section-9.6"),
         Reference("RFC 9112 section 6.3, message body length", "https://www.rfc-editor.org/rfc/rfc9112.html#section-6.3"),
@@ -135,16 +134,9 @@ def _candidate_columns(rows: pl.LazyFrame) -> pl.LazyFrame:
         pl.when(uploaded).then(pl.lit("the request ends here")).otherwise(pl.lit("the response ends here")).alias("end_note"),
         start.alias("start"),
     )
+    kind, delay = (pl.when(delimited).then(value) for value in (pl.lit("close-delimited"), "waited"))
     return rows.select(
-        "connection",
-        "exchange",
-        pl.when(delimited).then(pl.lit("close-delimited")).alias("kind"),
-        pl.lit("server").alias("side"),
-        close_confidence().alias("confidence"),
-        c("response_frame").alias("frame"),
-        "start",
-        (c("start") + c("waited")).alias("end"),
-        pl.when(delimited).then("waited").alias("delay"),
+        *candidate("server", confidence(), "response_frame", "start", c("start") + c("waited"), kind=kind, delay=delay),
         c("waited").cast(DURATION),
         c("response_body_bytes").fill_null(0).alias("body_bytes"),
         "until",

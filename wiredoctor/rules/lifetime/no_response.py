@@ -56,7 +56,7 @@ from wiredoctor.findings import Advice, Reference, Rule, Threshold
 from wiredoctor.rules.shared import lost_requests
 from wiredoctor.rules.shared.abort_reasons import decide
 from wiredoctor.rules.shared.connection_close import BROKEN_BEFORE
-from wiredoctor.rules.shared.evidence import close_confidence, close_origin, evidence, fin_or_rst
+from wiredoctor.rules.shared.evidence import candidate, close_origin, confidence, evidence, fin_or_rst
 from wiredoctor.rules.shared.idle_times import NEAR, TOGETHER, IdleTimes
 from wiredoctor.rules.shared.left_early import FACTS, early
 from wiredoctor.rules.shared.left_early import screen as may_be_early
@@ -146,7 +146,6 @@ RULE = Rule(
         "later": _LOG + "a process that ended, a worker that was killed for taking too long or too much memory, or a handler "
         "that closed. " + _SAY,
     },
-    display_filter="tcp.stream == {connection} && frame.number in {{{frames}}}",
     references=(
         Reference("RFC 9110 section 15.6, server errors", "https://www.rfc-editor.org/rfc/rfc9110.html#section-15.6"),
         Reference("RFC 9112 section 9.6, tear-down", "https://www.rfc-editor.org/rfc/rfc9112.html#section-9.6"),
@@ -200,22 +199,16 @@ def find(closes: pl.LazyFrame) -> pl.LazyFrame:
     kind = c("took").replace_strict(_KINDS, return_dtype=pl.String)
     # whether the request was read is only inferred, and so is the delay if the round trip is unknown
     inferred = half | (c("took") == NOT_READ) | ((c("took") == AFTER_A_WHILE) & c("later").is_null())
-    sure = close_confidence(inferred)
+    sure = pl.when(no_ack & ~asked).then(pl.lit("low")).otherwise(confidence(inferred))
     interim = c("has_response") & (c("response_status") < 200).fill_null(value=False)
     said = pl.when(interim).then(pl.format(" (except an interim {})", "response_status")).otherwise(pl.lit(""))
     early = fresh()
     quiet = _time_without_request_bytes()
     stood_still = (c("took") == IN_PART) & (quiet >= PAUSE.value) & ~_awaits_continue()
+    side = pl.when(stood_still).then(None).otherwise(pl.lit("server"))
+    end = pl.max_horizontal("request_end", "server_close_time")
     return _unanswered(closes).select(
-        "connection",
-        "exchange",
-        kind.alias("kind"),
-        pl.when(stood_still).then(None).otherwise(pl.lit("server")).alias("side"),
-        pl.when(no_ack & ~asked).then(pl.lit("low")).otherwise(sure).alias("confidence"),
-        c("request_frame").alias("frame"),
-        c("request_start").alias("start"),
-        pl.max_horizontal("request_end", "server_close_time").alias("end"),
-        pl.lit(None, pl.Int64).alias("delay"),
+        *candidate(side, sure, "request_frame", "request_start", end, kind=kind),
         pl.when(wait > 0).then(wait).cast(DURATION).alias("wait"),
         pl.when(wait > 0).then(pl.lit(" later")).otherwise(pl.lit("at the same moment")).alias("moment"),
         pl.when(early).then(c("server_close_time") - c("accepted_time")).clip(0).cast(DURATION).alias("accepted"),

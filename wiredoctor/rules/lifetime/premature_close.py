@@ -46,7 +46,7 @@ from wiredoctor.rules.shared.connection_close import (
     ended_within_grace_period,
 )
 from wiredoctor.rules.shared.connection_close import IDLE as IMMEDIATE
-from wiredoctor.rules.shared.evidence import close_confidence, close_origin, evidence, fin_or_rst, server_closed_first
+from wiredoctor.rules.shared.evidence import candidate, close_origin, confidence, evidence, fin_or_rst, server_closed_first
 from wiredoctor.rules.shared.idle_times import IdleTimes
 from wiredoctor.rules.shared.learned_limits import AT_ONCE
 from wiredoctor.rules.shared.numbers import DURATION, duration
@@ -77,7 +77,6 @@ RULE = Rule(
         "capture for longer. If it closes like this again, let the server send Connection: close in the response after "
         "which it closes.",
     },
-    display_filter="tcp.stream == {connection} && frame.number in {{{frames}}}",
     references=(
         Reference("RFC 9112 section 9.3, persistence", "https://www.rfc-editor.org/rfc/rfc9112.html#section-9.3"),
         Reference("RFC 9112 section 9.6, tear-down", "https://www.rfc-editor.org/rfc/rfc9112.html#section-9.6"),
@@ -128,16 +127,9 @@ def find(closes: pl.LazyFrame) -> pl.LazyFrame:
     """Return a row for each exchange after which the server closed without announcing it."""
     gap = c("server_close_time") - c("response_end")
     unauthorized = c("response_status") == 401
+    sure = confidence(ended_within_grace_period("server_close_time", DECIDED.value))
     return closes.filter(screen()).select(
-        "connection",
-        "exchange",
-        pl.lit(None, pl.String).alias("kind"),
-        pl.lit("server").alias("side"),
-        close_confidence(ended_within_grace_period("server_close_time", DECIDED.value)).alias("confidence"),
-        c("request_frame").alias("frame"),
-        c("request_start").alias("start"),
-        c("server_close_time").alias("end"),
-        pl.lit(None, pl.Int64).alias("delay"),
+        *candidate("server", sure, "request_frame", "request_start", "server_close_time"),
         pl.when(gap > 0).then(gap).cast(DURATION).alias("gap"),
         pl.when(gap > 0).then(pl.lit(" after")).otherwise(pl.lit("together with")).alias("moment"),
         fin_or_rst("server_close_rst").alias("close"),

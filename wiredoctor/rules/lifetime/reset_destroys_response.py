@@ -33,7 +33,7 @@ import polars as pl
 
 from wiredoctor.findings import Advice, Reference, Rule, Threshold
 from wiredoctor.rules.shared.connection_close import grace_period
-from wiredoctor.rules.shared.evidence import close_confidence, close_origin, evidence
+from wiredoctor.rules.shared.evidence import candidate, close_origin, confidence, evidence
 from wiredoctor.rules.shared.numbers import DURATION, duration
 
 c = pl.col
@@ -50,7 +50,6 @@ RULE = Rule(
     "shut down its sending side first, read, then close (RFC 9112 section 9.6). A reverse proxy that buffers complete requests "
     "does it for the server. Let clients send Expect: 100-continue with large bodies, so that the server can refuse them first. "
     "Let clients read while they send.",
-    display_filter="tcp.stream == {connection} && frame.number in {{{frames}}}",
     references=(
         Reference("RFC 9112 section 9.6, tear-down", "https://www.rfc-editor.org/rfc/rfc9112.html#section-9.6"),
         Reference("RFC 9110 section 10.1.1, Expect", "https://www.rfc-editor.org/rfc/rfc9110.html#section-10.1.1"),
@@ -102,15 +101,7 @@ def find(closes: pl.LazyFrame) -> pl.LazyFrame:
     due = pl.when(c("request_body_due").is_not_null()).then(pl.format(" of {}", "request_body_due")).otherwise(pl.lit(""))
     fin = pl.when(c("server_close_rst") == 0).then("server_close_frame").alias("fin_frame")
     return rows.with_columns(fin).select(
-        "connection",
-        "exchange",
-        pl.lit(None, pl.String).alias("kind"),
-        pl.lit("server").alias("side"),
-        close_confidence().alias("confidence"),
-        c("request_frame").alias("frame"),
-        c("request_start").alias("start"),
-        c("server_rst_time").alias("end"),
-        pl.lit(None, pl.Int64).alias("delay"),
+        *candidate("server", confidence(), "request_frame", "request_start", "server_rst_time"),
         close_origin("server"),
         received.fill_null(0).alias("received"),
         due.alias("due"),

@@ -41,7 +41,7 @@ import polars as pl
 from wiredoctor.findings import Advice, Reference, Rule, Threshold
 from wiredoctor.rules.shared.bounded_memory import BoundedMap
 from wiredoctor.rules.shared.connection_close import BROKEN_BEFORE, streams
-from wiredoctor.rules.shared.evidence import close_confidence, close_origin, evidence, fin_or_rst, server_closed_first
+from wiredoctor.rules.shared.evidence import candidate, close_origin, confidence, evidence, fin_or_rst, server_closed_first
 from wiredoctor.rules.shared.idle_times import TOGETHER, IdleTimes
 from wiredoctor.rules.shared.numbers import DURATION, duration
 from wiredoctor.text.durations import duration_text
@@ -72,7 +72,6 @@ RULE = Rule(
         "chunk (size 0).{together} Streams end like this if their server stops or is deployed; their clients reconnect.",
     },
     remedy={None: _REMEDY, "stream": _STREAM},
-    display_filter="tcp.stream == {connection} && frame.number in {{{frames}}}",
     references=(
         Reference("RFC 9112 section 8, incomplete messages", "https://www.rfc-editor.org/rfc/rfc9112.html#section-8"),
         Reference("RFC 9112 section 6.3, message body length", "https://www.rfc-editor.org/rfc/rfc9112.html#section-6.3"),
@@ -130,16 +129,9 @@ def find(closes: pl.LazyFrame) -> pl.LazyFrame:
     known = c("response_framing").is_in(["none", "content-length", "chunked"]) & (c("server_close_time") >= c("response_start"))
     came = pl.when(head).then(sent).when(sized).then(body).otherwise("response_body_bytes")
     of_head = pl.lit("bytes of it")
+    kind = pl.when(streams() & (c("response_framing") == "chunked")).then(pl.lit("stream"))
     return rows.filter(known & missing).select(
-        "connection",
-        "exchange",
-        pl.when(streams() & (c("response_framing") == "chunked")).then(pl.lit("stream")).alias("kind"),
-        pl.lit("server").alias("side"),
-        close_confidence().alias("confidence"),
-        c("response_frame").alias("frame"),
-        c("request_start").alias("start"),
-        c("server_close_time").alias("end"),
-        pl.lit(None, pl.Int64).alias("delay"),
+        *candidate("server", confidence(), "response_frame", "request_start", "server_close_time", kind=kind),
         pl.when(head)
         .then(pl.lit("The head of the response was not complete"))
         .when(sized)

@@ -48,7 +48,7 @@ import polars as pl
 
 from wiredoctor.findings import Advice, Reference, Rule, Threshold
 from wiredoctor.rules.shared.connection_close import SELF_FRAMED
-from wiredoctor.rules.shared.evidence import EVIDENCE, packet, server_closed_first
+from wiredoctor.rules.shared.evidence import EVIDENCE, grade, packet, server_closed_first
 from wiredoctor.rules.shared.reading_pace import COMMANDS
 from wiredoctor.tables import SECOND
 
@@ -369,12 +369,7 @@ def _candidate_columns(pairs: pl.DataFrame) -> pl.DataFrame:
         pl.lit(None, pl.Int32).alias("exchange"),
         pl.when(c("kind") == "asked").then(pl.lit("asked")).when("cheap").then(pl.lit("cheap")).alias("kind"),
         pl.lit("client").alias("side"),
-        pl.when("doubtful")
-        .then(pl.lit("low"))
-        .when(separate)
-        .then(pl.lit("medium"))
-        .otherwise(pl.lit("high"))
-        .alias("confidence"),
+        grade("doubtful", separate).alias("confidence"),
         pl.when(separate & (command | (c("exchanges") < SEVERAL.value))).then(pl.lit("note")).alias("severity"),
         pl.when(separate & command).then(pl.lit(_COMMANDS)).when(separate).then(pl.lit(_PROCESSES)).alias("addition"),
         c("first").alias("frame"),

@@ -36,7 +36,7 @@ import polars as pl
 
 from wiredoctor.findings import Advice, Reference, Rule, Threshold
 from wiredoctor.rules.shared.bounded_memory import BoundedMap
-from wiredoctor.rules.shared.evidence import evidence
+from wiredoctor.rules.shared.evidence import candidate, evidence
 from wiredoctor.rules.shared.numbers import DURATION
 from wiredoctor.tables import SERVER
 
@@ -88,18 +88,11 @@ def find(runs: pl.LazyFrame) -> pl.LazyFrame:
     """Return a row for each small segment that may prove a run of tinygrams, or that begins another message in a run."""
     run = c("small_run")
     boundary = c("message") != c("previous_data_message")
+    sure = pl.when("handshake").then(pl.lit("high")).otherwise(pl.lit("medium"))
     return runs.filter((run <= LONGEST_LOOK.value) & ((run >= MIN_SEGMENTS.value) | boundary.fill_null(True))).select(
-        "connection",
-        "exchange",
-        pl.lit(None, pl.String).alias("kind"),
-        pl.lit(None, pl.String).alias("side"),
+        *candidate(None, sure, "frame", "time", "time"),
         "direction",
-        pl.when(pl.col("handshake")).then(pl.lit("high")).otherwise(pl.lit("medium")).alias("confidence"),
-        "frame",
         c("frame").alias("last_frame"),
-        c("time").alias("start"),
-        c("time").alias("end"),
-        pl.lit(None, pl.Int64).alias("delay"),
         (_nagle_off() & ~c("event_stream")).alias("proved"),
         boundary.fill_null(True).alias("boundary"),
         run.alias("run"),

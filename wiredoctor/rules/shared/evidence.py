@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import polars as pl
 
 c = pl.col
@@ -25,22 +27,17 @@ def packet(frame: str, time: str, note: pl.Expr) -> pl.Expr:
 
 
 def confidence(inferred: pl.Expr | None = None) -> pl.Expr:
-    """Return the confidence for a row of `exchanges` or `closes`.
+    """Return the confidence of a candidate from a row of `exchanges` or `closes`.
 
     It is low after a gap. It is medium if the handshake was not captured or `inferred` is true, otherwise high.
     """
     guessed = ~c("handshake") if inferred is None else ~c("handshake") | inferred
-    return (
-        pl.when(pl.any_horizontal("gap_before", "request_has_gap", "response_has_gap"))
-        .then(pl.lit("low"))
-        .when(guessed)
-        .then(pl.lit("medium"))
-        .otherwise(pl.lit("high"))
-    )
+    return grade(pl.any_horizontal("gap_before", "request_has_gap", "response_has_gap"), guessed)
 
 
-close_confidence = confidence
-"""The name of `confidence` in rules that read `closes`."""
+def grade(low: pl.Expr | str, medium: pl.Expr | str) -> pl.Expr:
+    """Return the confidence: low if `low` is true, else medium if `medium` is true, else high."""
+    return pl.when(low).then(pl.lit("low")).when(medium).then(pl.lit("medium")).otherwise(pl.lit("high"))
 
 
 def server_closed_first() -> pl.Expr:
@@ -71,13 +68,42 @@ def fin_or_rst(rst: str) -> pl.Expr:
     return pl.when(pl.col(rst) == 1).then(pl.lit("RST")).otherwise(pl.lit("FIN"))
 
 
+def candidate(
+    side: str | pl.Expr | None, confidence: str | pl.Expr, frame: str, start: str | pl.Expr, end: str | pl.Expr,
+    *, kind: str | pl.Expr | None = None, delay: pl.Expr | None = None,
+    of: Literal["exchange", "connection", "server"] = "exchange",
+) -> list[pl.Expr]:  # fmt: skip
+    """Return the columns of a candidate (findings.CANDIDATE_COLUMNS), except its evidence.
+
+    `side`, `confidence`, `kind`: the value, or an expression for it. `frame`, `start`, `end`: a column, or an expression.
+    `of`: what the candidate is about; without an exchange or a connection, these columns are null.
+    """
+    start, end = (c(time) if isinstance(time, str) else time for time in (start, end))
+    return [
+        *(_null(connection=pl.Int64()) if of == "server" else [c("connection")]),
+        *([c("exchange")] if of == "exchange" else _null(exchange=pl.Int32())),
+        *(
+            (value if isinstance(value, pl.Expr) else pl.lit(value, pl.String)).alias(name)
+            for name, value in (("kind", kind), ("side", side), ("confidence", confidence))
+        ),
+        c(frame).alias("frame"),
+        start.alias("start"),
+        end.alias("end"),
+        *(_null(delay=pl.Int64()) if delay is None else [delay.alias("delay")]),
+    ]
+
+
 def capture_columns() -> list[pl.Expr]:
     """Return the columns that are equal in all candidates about a capture.
 
     The confidence is high. The connection, exchange, kind, side and delay are null, because such a candidate has none.
     """
-    nothing = {"connection": pl.Int64(), "exchange": pl.Int32(), "kind": pl.String(), "side": pl.String(), "delay": pl.Int64()}
-    return [*(pl.lit(None, dtype).alias(name) for name, dtype in nothing.items()), pl.lit("high").alias("confidence")]
+    nothing = _null(connection=pl.Int64(), exchange=pl.Int32(), kind=pl.String(), side=pl.String(), delay=pl.Int64())
+    return [*nothing, pl.lit("high").alias("confidence")]
+
+
+def _null(**columns: pl.DataType) -> list[pl.Expr]:
+    return [pl.lit(None, dtype).alias(name) for name, dtype in columns.items()]
 
 
 def one_capture_candidate(

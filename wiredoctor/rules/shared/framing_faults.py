@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
-from wiredoctor.rules.shared.evidence import EVIDENCE, packet
+from wiredoctor.rules.shared.evidence import EVIDENCE, candidate, grade, packet
 from wiredoctor.tables import SERVER
 
 c = pl.col
@@ -32,16 +32,9 @@ def candidates(rows: pl.LazyFrame, kind: pl.Expr, message: pl.Expr, proof: pl.Ex
     """
     by_server = c("role") == SERVER
     asked = pl.when(by_server).then("request_frame").alias("asked_frame")
+    side = pl.when(by_server).then(pl.lit("server")).otherwise(pl.lit("client"))
     return rows.with_columns(asked).select(
-        "connection",
-        "exchange",
-        kind.alias("kind"),
-        pl.when(by_server).then(pl.lit("server")).otherwise(pl.lit("client")).alias("side"),
-        _confidence().alias("confidence"),
-        "frame",
-        c("message_time").alias("start"),
-        c("time").alias("end"),
-        pl.lit(None, pl.Int64).alias("delay"),
+        *candidate(side, _confidence(), "frame", "message_time", "time", kind=kind),
         request_or_response().alias("what"),
         "version",
         _evidence(message, proof),
@@ -72,7 +65,7 @@ def quoted_excerpt() -> pl.Expr:
 
 def _confidence() -> pl.Expr:
     guessed = ~c("handshake") | ~c("data_in_both_directions")
-    return pl.when(c("after_gap")).then(pl.lit("low")).when(guessed).then(pl.lit("medium")).otherwise(pl.lit("high"))
+    return grade(c("after_gap"), guessed)
 
 
 def _evidence(message: pl.Expr, proof: pl.Expr) -> pl.Expr:

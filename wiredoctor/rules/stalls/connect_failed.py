@@ -105,6 +105,7 @@ from wiredoctor.findings import Reference, Rule, Threshold
 from wiredoctor.rules.shared import attempt_groups, attempts, icmp
 from wiredoctor.rules.shared.attempt_groups import NEXT_ADDRESS, group_failures
 from wiredoctor.rules.shared.attempt_texts import attempt_evidence, icmp_texts, with_texts
+from wiredoctor.rules.shared.evidence import candidate
 from wiredoctor.rules.shared.numbers import DURATION
 
 c = pl.col
@@ -363,22 +364,13 @@ def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
     # only the few failures that are reported get texts and evidence; the others may be a million
     told = rows[first["row"]].hstack(first.drop("row"))
     told = told.with_columns(icmp.error_text(pl.col("error")).alias("said"), *icmp_texts())
+    kind = c("number").replace_strict(dict(enumerate(attempts.KINDS)), return_dtype=pl.String)
+    by_server = [attempts.REFUSED, attempts.CLOSED_AT_ONCE, attempts.TRIED_NEXT, attempts.TRIED_LATE, attempts.DOWN]
+    side = pl.when(c("number").is_in(by_server)).then(pl.lit("server"))
+    sure = pl.when("sure").then(pl.lit("high")).otherwise(pl.lit("medium"))
     given = told.select(
-        "connection",
-        pl.lit(None, pl.Int32).alias("exchange"),
-        c("number").replace_strict(dict(enumerate(attempts.KINDS)), return_dtype=pl.String).alias("kind"),
-        pl.when(
-            c("number").is_in(
-                [attempts.REFUSED, attempts.CLOSED_AT_ONCE, attempts.TRIED_NEXT, attempts.TRIED_LATE, attempts.DOWN]
-            )
-        )
-        .then(pl.lit("server"))
-        .alias("side"),
-        pl.when("sure").then(pl.lit("high")).otherwise(pl.lit("medium")).alias("confidence"),
-        c("syn_frame").alias("frame"),
-        c("syn_time").alias("start"),
-        *("end", "client", "server", "client_host"),
-        c("lost").alias("delay"),
+        *candidate(side, sure, "syn_frame", "syn_time", "end", kind=kind, delay=c("lost"), of="connection"),
+        *("client", "server", "client_host"),
         pl.when(c("number") == attempts.TRIED_LATE).then(pl.lit("warning")).alias("severity"),
         attempts.host_of("server").alias("server_host"),
         c("syns").cast(pl.Int64),

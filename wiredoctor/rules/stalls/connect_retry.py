@@ -34,7 +34,7 @@ import polars as pl
 
 from wiredoctor.findings import Reference, Rule, Threshold
 from wiredoctor.rules.shared import icmp
-from wiredoctor.rules.shared.evidence import evidence
+from wiredoctor.rules.shared.evidence import candidate, evidence
 from wiredoctor.rules.shared.numbers import DURATION, duration
 
 RULE = Rule(
@@ -95,16 +95,8 @@ def find(connections: pl.LazyFrame) -> pl.LazyFrame:
         connections.filter((c("syns") > 1) & c("connected") & late & (delay >= MIN_WAIT.value) & ~impatient)
         .with_columns(earlier.alias("earlier_frame"), answered.alias("helpful_frame"))
         .select(
-            "connection",
-            pl.lit(None, pl.Int32).alias("exchange"),
-            pl.lit(None, pl.String).alias("kind"),
-            pl.lit(None, pl.String).alias("side"),
-            pl.lit("high").alias("confidence"),
-            c("syn_frame").alias("frame"),
+            *candidate(None, "high", "syn_frame", "syn_time", c("syn_time") + delay, delay=delay, of="connection"),
             c("newest_answer_frame").alias("last_frame"),
-            c("syn_time").alias("start"),
-            (c("syn_time") + delay).alias("end"),
-            delay.alias("delay"),
             delay.cast(DURATION).alias("lost_time"),
             "syns",
             _why().alias("why"),

@@ -76,7 +76,6 @@ RULE = Rule(
     remedy="{first} On Linux leave SO_SNDBUF alone, so that the kernel sizes the buffer (even the smallest buffer that it "
     "chooses holds three segments and does not stall); on Windows keep several overlapped sends outstanding, or set SO_SNDBUF "
     "above the size of a write.{receiver}",
-    display_filter="tcp.stream == {connection} && frame.number in {{{frames}}}",
     references=(
         Reference("RFC 9293 section 3.8.6.3, delayed ACKs", "https://www.rfc-editor.org/rfc/rfc9293.html#section-3.8.6.3"),
         Reference(

@@ -32,7 +32,7 @@ from __future__ import annotations
 import polars as pl
 
 from wiredoctor.findings import Advice, Reference, Rule, Threshold
-from wiredoctor.rules.shared.evidence import confidence, evidence
+from wiredoctor.rules.shared.evidence import candidate, confidence, evidence
 from wiredoctor.rules.shared.numbers import DURATION, duration
 from wiredoctor.tables import MILLISECOND
 
@@ -44,7 +44,6 @@ RULE = Rule(
     "{body_bytes:,} bytes of the body after {wait}{timer}.",
     remedy="Let the client send its body without waiting, or let the server (or the proxy in front of it) answer 100 "
     "(Continue). ",
-    display_filter="tcp.stream == {connection} && frame.number in {{{frames}}}",
     references=(Reference("RFC 9110 section 10.1.1, Expect", "https://www.rfc-editor.org/rfc/rfc9110.html#section-10.1.1"),),
     explained_by=(("retransmission-stall", "time"), ("zero-window-stall", "time")),
     advice=(
@@ -94,15 +93,7 @@ def find(exchanges: pl.LazyFrame) -> pl.LazyFrame:
             c("both_directions"),
         )
         .select(
-            "connection",
-            "exchange",
-            pl.lit(None, pl.String).alias("kind"),
-            pl.lit("client").alias("side"),
-            confidence().alias("confidence"),
-            c("request_head_last_frame").alias("frame"),
-            c("request_head_time").alias("start"),
-            c("request_body_time").alias("end"),
-            wait.alias("delay"),
+            *candidate("client", confidence(), "request_head_last_frame", "request_head_time", "request_body_time", delay=wait),
             wait.cast(DURATION).alias("wait"),
             c("request_body_bytes").alias("body_bytes"),
             _timer(wait).alias("timer"),

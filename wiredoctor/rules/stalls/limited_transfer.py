@@ -48,7 +48,7 @@ from __future__ import annotations
 import polars as pl
 
 from wiredoctor.findings import Reference, Rule, Threshold
-from wiredoctor.rules.shared.evidence import evidence
+from wiredoctor.rules.shared.evidence import candidate, evidence, grade
 from wiredoctor.rules.shared.numbers import DURATION, duration
 from wiredoctor.tables import MILLISECOND, SECOND, SERVER
 
@@ -138,28 +138,14 @@ def find(transfers: pl.LazyFrame) -> pl.LazyFrame:
     is_window = window & c("window").is_not_null()
     share = pl.when(is_window).then("receive_window").otherwise("send_buffer")
     size = pl.when(is_window).then("window").otherwise("ceiling")
+    sure = grade((c("kind") == "send-buffer") | c("has_gap"), ~c("handshake"))
     return (
         transfers.filter((took >= MIN_TIME.value) & (c("rtt") >= MIN_RTT.value) & (is_window | buffer))
         .with_columns(_kind(is_window), took.alias("took"), share.alias("share"), size.alias("size"))
         .with_columns(_proof_frames(c("kind") == "no-window-scaling", c("kind") != "send-buffer"))
         .select(
-            "connection",
-            "exchange",
-            "kind",
-            _side().alias("side"),
-            pl.when(c("kind") == "send-buffer")
-            .then(pl.lit("low"))
-            .when("has_gap")
-            .then(pl.lit("low"))
-            .when(~c("handshake"))
-            .then(pl.lit("medium"))
-            .otherwise(pl.lit("high"))
-            .alias("confidence"),
-            c("first_frame").alias("frame"),
+            *candidate(_side(), sure, "first_frame", "start", "time", kind=c("kind")),
             c("frame").alias("last_frame"),
-            "start",
-            c("time").alias("end"),
-            pl.lit(None, pl.Int64).alias("delay"),
             "length",
             pl.when(c("role") == SERVER).then(pl.lit("response")).otherwise(pl.lit("request")).alias("what"),
             c("took").cast(DURATION).alias("took"),

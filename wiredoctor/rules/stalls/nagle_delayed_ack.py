@@ -160,7 +160,6 @@ RULE = Rule(
         "message, or leave out MSG_MORE on the last send. Setting TCP_NODELAY does not send the held data while the socket is "
         "corked.",
     },
-    display_filter="tcp.stream == {connection} && frame.number in {{{frames}}}",
     references=(
         Reference("RFC 9293 section 3.7.4, Nagle algorithm", "https://www.rfc-editor.org/rfc/rfc9293.html#section-3.7.4"),
         Reference("RFC 9293 section 3.8.6.3, delayed ACKs", "https://www.rfc-editor.org/rfc/rfc9293.html#section-3.8.6.3"),

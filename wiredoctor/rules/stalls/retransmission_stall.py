@@ -40,7 +40,7 @@ from __future__ import annotations
 import polars as pl
 
 from wiredoctor.findings import Reference, Rule, Threshold
-from wiredoctor.rules.shared.evidence import evidence
+from wiredoctor.rules.shared.evidence import candidate, evidence, grade
 from wiredoctor.rules.shared.numbers import DURATION, duration
 from wiredoctor.tables import MILLISECOND, SERVER
 
@@ -120,17 +120,11 @@ def find(recoveries: pl.LazyFrame) -> pl.LazyFrame:
         recoveries.filter((gap >= MIN_GAP.value) & answered & ~c("spurious") & _receiver_waited())
         .with_columns(pl.when(earlier).then("first_retransmission_frame").alias("first_retransmission_frame"))
         .select(
-            "connection",
             # the ACK may be a request, so `resolve` finds the exchange that had waited
-            pl.lit(None, pl.Int32).alias("exchange"),
-            kind.alias("kind"),
-            pl.lit(None, pl.String).alias("side"),
-            _confidence().alias("confidence"),
-            c("stall_frame").alias("frame"),
+            *candidate(
+                None, _confidence(), "stall_frame", "stall_time", "retransmitted_time", kind=kind, delay=gap, of="connection"
+            ),
             c("frame").alias("last_frame"),
-            c("stall_time").alias("start"),
-            c("retransmitted_time").alias("end"),
-            gap.alias("delay"),
             gap.cast(DURATION).alias("gap"),
             _lost_text().alias("lost"),
             _retransmission_text().alias("again"),
@@ -168,7 +162,7 @@ def _receiver_waited() -> pl.Expr:
 def _confidence() -> pl.Expr:
     hole = c("opens_gap") | (c("acked_unseen") > 0)
     inferred = ~c("handshake") | c("rtt_own").is_null() | _acked_too_early()
-    return pl.when(hole).then(pl.lit("low")).when(inferred).then(pl.lit("medium")).otherwise(pl.lit("high"))
+    return grade(hole, inferred)
 
 
 def _lost_text() -> pl.Expr:

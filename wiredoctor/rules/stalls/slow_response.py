@@ -42,7 +42,7 @@ import polars as pl
 
 from wiredoctor.findings import Advice, Reference, Rule, Threshold
 from wiredoctor.rules.shared.connection_close import ENDLESS
-from wiredoctor.rules.shared.evidence import confidence, evidence
+from wiredoctor.rules.shared.evidence import candidate, confidence, evidence
 from wiredoctor.rules.shared.numbers import DURATION, duration
 
 c = pl.col
@@ -74,7 +74,6 @@ RULE = Rule(
         "mid-response": "Find out what the server does in that time: a slow query or file, a lock, or a call to another service, "
         "from which it gets the rest of the body. If it sends each part when it is ready, nothing is wrong.",
     },
-    display_filter="tcp.stream == {connection} && frame.number in {{{frames}}}",
     references=(
         Reference("RFC 9110 section 15.2, interim responses", "https://www.rfc-editor.org/rfc/rfc9110.html#section-15.2"),
     ),
@@ -141,15 +140,7 @@ def _begun_late(exchanges: pl.LazyFrame) -> pl.LazyFrame:
             (c("request_end_reason") == "complete") & ((c("response_status") >= 200) | (c("response_status") == 101)),
         )
         .select(
-            "connection",
-            "exchange",
-            pl.lit(None, pl.String).alias("kind"),
-            pl.lit("server").alias("side"),
-            confidence().alias("confidence"),
-            c("response_frame").alias("frame"),
-            begin.alias("start"),
-            c("response_start").alias("end"),
-            wait.alias("delay"),
+            *candidate("server", confidence(), "response_frame", begin, "response_start", delay=wait),
             wait.cast(DURATION).alias("wait"),
             _since(begin).alias("since"),
             _round_trip_text(begin).alias("uncounted"),
@@ -210,15 +201,7 @@ def _long_pauses(exchanges: pl.LazyFrame, number: int) -> pl.LazyFrame:
     )
     # a server may answer while the request still arrives, and then it waits for the client
     return found.filter(c("last_time") >= c("request_end")).select(
-        "connection",
-        "exchange",
-        pl.lit("mid-response").alias("kind"),
-        pl.lit("server").alias("side"),
-        confidence().alias("confidence"),
-        c("next_frame").alias("frame"),
-        c("last_time").alias("start"),
-        c("next_time").alias("end"),
-        wait.alias("delay"),
+        *candidate("server", confidence(), "next_frame", "last_time", "next_time", kind=pl.lit("mid-response"), delay=wait),
         wait.cast(DURATION).alias("wait"),
         pl.when(after_head).then(pl.lit("between head and body of")).otherwise(pl.lit("in the middle of")).alias("where"),
         pl.when(after_head)

@@ -32,7 +32,7 @@ from __future__ import annotations
 import polars as pl
 
 from wiredoctor.findings import Reference, Rule, Threshold
-from wiredoctor.rules.shared.evidence import EVIDENCE, packet
+from wiredoctor.rules.shared.evidence import EVIDENCE, candidate, packet
 from wiredoctor.rules.shared.numbers import DURATION, duration
 from wiredoctor.text import redact
 
@@ -223,14 +223,10 @@ def _candidate_columns(rows: pl.DataFrame, slow: pl.DataFrame, groups: pl.DataFr
         _any_number(f"{redact.method(method)} {redact.target(path)}") for method, path in several.select(path[1:]).iter_rows()
     ]
     every = c("requests") + c("others_requests")
+    sure = pl.when("doubtful").then(pl.lit("low")).otherwise(pl.lit("high"))
     return several.with_columns(pl.Series("what", what, dtype=pl.String)).select(
-        pl.lit(None, pl.Int64).alias("connection"),
-        pl.lit(None, pl.Int32).alias("exchange"),
-        pl.lit(None, pl.String).alias("kind"),
-        pl.lit("server").alias("side"),
-        pl.when("doubtful").then(pl.lit("low")).otherwise(pl.lit("high")).alias("confidence"),
-        *("frame", "start", "end", "server", "requests", "what"),
-        c("cost").alias("delay"),
+        *candidate("server", sure, "frame", "start", "end", delay=c("cost"), of="server"),
+        *("server", "requests", "what"),
         pl.when(c("clients") == 1).then("client_host").alias("client"),
         (c("others") + 1).alias("servers"),
         c("median").cast(pl.Int64).cast(DURATION),

@@ -67,7 +67,7 @@ from __future__ import annotations
 import polars as pl
 
 from wiredoctor.findings import Reference, Rule, Threshold
-from wiredoctor.rules.shared.evidence import evidence
+from wiredoctor.rules.shared.evidence import candidate, evidence, grade
 from wiredoctor.rules.shared.numbers import DURATION, duration
 from wiredoctor.rules.shared.reading_pace import with_pace
 from wiredoctor.tables import MILLISECOND
@@ -169,13 +169,9 @@ def _closures(closures: pl.LazyFrame) -> pl.LazyFrame:
     since = pl.when(_at_once()).then("closed_time").otherwise("window_probe_time")
     wait = c("opened_time") - since
     return closures.filter(_had_data() & (wait >= min(PACE_WAIT.value, MIN_WAIT.value))).select(
-        *_of_receiver(),
-        _confidence().alias("confidence"),
-        c("closed_frame").alias("frame"),
+        *candidate(None, _confidence(), "closed_frame", since, "opened_time", delay=wait),
+        _RECEIVER,
         c("frame").alias("last_frame"),
-        since.alias("start"),
-        c("opened_time").alias("end"),
-        wait.alias("delay"),
         wait.cast(DURATION).alias("wait"),
         (c("opened_time") - c("closed_time")).cast(DURATION).alias("closed"),
         "closed_window",
@@ -215,14 +211,12 @@ def _stalls(rows: pl.LazyFrame) -> pl.LazyFrame:
     )
     scaled = timer & (_is_scaled(c("window")) | _is_scaled(c("sent_bytes")))
     newest = pl.when(c("last") != c("sent_frame").fill_null(-1)).then("last")
+    kind = pl.when(scaled).then(pl.lit("scaling-removed"))
+    confident = pl.when(sure).then(pl.lit("high")).otherwise(pl.lit("medium"))
     return some.with_columns(newest.alias("newest_frame")).select(
-        *_of_receiver(pl.lit(None, pl.Int32), pl.when(scaled).then(pl.lit("scaling-removed"))),
-        pl.when(sure).then(pl.lit("high")).otherwise(pl.lit("medium")).alias("confidence"),
-        c("start_frame").alias("frame"),
+        *candidate(None, confident, "start_frame", start, end, kind=kind, delay=wait, of="connection"),
+        _RECEIVER,
         pl.max_horizontal("frame", "last").alias("last_frame"),
-        start.alias("start"),
-        end.alias("end"),
-        wait.alias("delay"),
         wait.cast(DURATION).alias("wait"),
         closed.cast(DURATION).alias("closed"),
         c("window").alias("closed_window"),
@@ -306,15 +300,8 @@ _DOWNLOADS = (
 _READS_NOT = "its application read nothing in that time, or too little"
 
 
-def _of_receiver(exchange: pl.Expr | None = None, kind: pl.Expr | None = None) -> list[pl.Expr]:
-    """Return the columns that identify the receiver of the data, because the receiver is the side that must change."""
-    return [
-        pl.col("connection"),
-        pl.col("exchange") if exchange is None else exchange.alias("exchange"),
-        (pl.lit(None, pl.String) if kind is None else kind).alias("kind"),
-        pl.lit(None, pl.String).alias("side"),
-        (1 - pl.col("direction")).alias("direction"),
-    ]
+_RECEIVER = (1 - c("direction")).alias("direction")
+"""The direction of the receiver of the data, because the receiver is the side that must change."""
 
 
 def _text_columns(*texts: str | pl.Expr) -> list[pl.Expr]:
@@ -433,7 +420,7 @@ def _confidence() -> pl.Expr:
     hole = pl.col("opens_gap") | pl.col("fills_gap")
     # without HTTP it is unknown whether more data was due
     inferred = ~pl.col("handshake") | ~_at_once() | (~pl.col("http") & (pl.col("window_probes") == 0))
-    return pl.when(hole).then(pl.lit("low")).when(inferred).then(pl.lit("medium")).otherwise(pl.lit("high"))
+    return grade(hole, inferred)
 
 
 def _counted_text() -> pl.Expr:

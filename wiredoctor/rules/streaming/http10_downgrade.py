@@ -30,7 +30,7 @@ from __future__ import annotations
 import polars as pl
 
 from wiredoctor.findings import Advice, Reference, Rule, Threshold
-from wiredoctor.rules.shared.evidence import EVIDENCE, packet
+from wiredoctor.rules.shared.evidence import EVIDENCE, candidate, packet
 
 RULE = Rule(
     symptom="nothing streams through the proxy; a connection for every request",
@@ -110,15 +110,7 @@ def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
     )
     kept = pl.format("{} of these responses left the connection open because both sides asked for that. ", "persistent")
     return servers.select(
-        pl.lit(None, pl.Int64).alias("connection"),
-        pl.lit(None, pl.Int32).alias("exchange"),
-        pl.lit(None, pl.String).alias("kind"),
-        pl.lit("server").alias("side"),
-        pl.lit("high").alias("confidence"),
-        "frame",
-        "start",
-        "end",
-        pl.lit(None, pl.Int64).alias("delay"),
+        *candidate("server", "high", "frame", "start", "end", of="server"),
         "server",
         "requests",
         "downgraded",

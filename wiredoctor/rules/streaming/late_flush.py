@@ -26,12 +26,10 @@ References
 
 from __future__ import annotations
 
-from typing import Any
-
 import polars as pl
 
 from wiredoctor.findings import Advice, Reference, Rule, Threshold
-from wiredoctor.rules.shared.evidence import EVIDENCE
+from wiredoctor.rules.shared.evidence import EVIDENCE, candidate
 from wiredoctor.rules.shared.numbers import DURATION, duration
 from wiredoctor.tables import MILLISECOND, SECOND
 from wiredoctor.text import redact
@@ -136,7 +134,10 @@ def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
         .filter(c("requests") >= MIN_REQUESTS.value)
         .sort("response_frame")
     )
-    texts = [f"{redact.host(host)}{redact.target(_path(target).partition('?')[0])}" for host, target in _places(loads)]
+    texts = [
+        f"{redact.host(host)}{redact.target(_path(target).partition('?')[0])}"
+        for host, target in loads.select("request_host", "request_target").rows()
+    ]
     pages = loads.with_columns(pl.Series("page", texts, dtype=pl.String)).group_by("server", "page", maintain_order=True)
     found = pages.agg(
         c("wait").median().cast(pl.Int64),
@@ -149,27 +150,14 @@ def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
         c("doubtful").all(),
         pl.concat_list(*(item.head(SHOWN.value).implode() for item in _proof())).cast(EVIDENCE).alias("evidence"),
     )
-    return found.select(*_candidate(), "page", c("wait").cast(DURATION), "requests", _times().alias("times")).sort("frame"), None
-
-
-def _places(loads: pl.DataFrame) -> list[tuple[Any, ...]]:
-    return loads.select("request_host", "request_target").rows()
-
-
-def _candidate() -> list[pl.Expr]:
     sure = pl.when("doubtful").then(pl.lit("low")).when("handshake").then(pl.lit("high")).otherwise(pl.lit("medium"))
-    nothing = {"connection": pl.Int64(), "exchange": pl.Int32(), "kind": pl.String(), "delay": pl.Int64()}
-    return [
-        *(pl.lit(None, dtype).alias(name) for name, dtype in nothing.items()),
-        pl.lit("server").alias("side"),
-        sure.alias("confidence"),
-        *(c(name) for name in ("frame", "start", "end", "server", "evidence")),
-    ]
-
-
-def _times() -> pl.Expr:
     several = pl.format(" (the median of {} loads)", "loads")
-    return pl.when(pl.col("loads") > 1).then(several).otherwise(pl.lit(""))
+    made = found.select(
+        *candidate("server", sure, "frame", "start", "end", of="server"),
+        *("server", "evidence", "page", c("wait").cast(DURATION), "requests"),
+        pl.when(c("loads") > 1).then(several).otherwise(pl.lit("")).alias("times"),
+    )
+    return made.sort("frame"), None
 
 
 def _proof() -> list[pl.Expr]:

@@ -34,7 +34,7 @@ import polars as pl
 
 from wiredoctor.findings import Advice, Reference, Rule, Threshold
 from wiredoctor.rules.shared.connection_close import streams
-from wiredoctor.rules.shared.evidence import confidence, evidence
+from wiredoctor.rules.shared.evidence import candidate, confidence, evidence
 
 RULE = Rule(
     symptom="many packets and system calls for few bytes",
@@ -93,15 +93,7 @@ def find(exchanges: pl.LazyFrame) -> pl.LazyFrame:
         .filter(c("response_body_bytes") >= MIN_BYTES.value)
         .filter((tiny | alone) & ~flushed & ~streams() & ~c("upgraded"))
         .select(
-            "connection",
-            "exchange",
-            pl.lit(None, pl.String).alias("kind"),
-            pl.lit("server").alias("side"),
-            confidence().alias("confidence"),
-            c("response_frame").alias("frame"),
-            c("response_start").alias("start"),
-            c("response_end").alias("end"),
-            pl.lit(None, pl.Int64).alias("delay"),
+            *candidate("server", confidence(), "response_frame", "response_start", "response_end"),
             pl.when("has_request").then(pl.lit(" to ")).otherwise(pl.lit("")).alias("to"),
             c("response_body_bytes").alias("body_bytes"),
             c("response_chunks").alias("chunks"),

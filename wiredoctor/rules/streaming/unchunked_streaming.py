@@ -33,7 +33,7 @@ from __future__ import annotations
 import polars as pl
 
 from wiredoctor.findings import Advice, Reference, Rule, Threshold
-from wiredoctor.rules.shared.evidence import confidence, evidence
+from wiredoctor.rules.shared.evidence import candidate, confidence, evidence
 from wiredoctor.rules.shared.numbers import DURATION, duration
 
 RULE = Rule(
@@ -46,7 +46,6 @@ RULE = Rule(
     "off looks complete.",
     remedy="Let the server send the response with Transfer-Encoding: chunked, which every HTTP/1.1 client understands, and keep "
     "the connection open.",
-    display_filter="tcp.stream == {connection} && frame.number in {{{frames}}}",
     references=(
         Reference("RFC 9112 section 6.3, message body length", "https://www.rfc-editor.org/rfc/rfc9112.html#section-6.3"),
         Reference("RFC 9112 section 7.1, chunked", "https://www.rfc-editor.org/rfc/rfc9112.html#section-7.1"),
@@ -111,15 +110,7 @@ def find(exchanges: pl.LazyFrame) -> pl.LazyFrame:
     pause = c("pause_end") - c("pause_start")
     lone = (c("response_application_pauses") == 1) & (c("response_body_bytes") >= LARGE_BODY)
     return pauses.filter((pause >= MIN_PAUSE.value) & (~lone | (pause >= LONE_PAUSE.value))).select(
-        "connection",
-        "exchange",
-        pl.lit(None, pl.String).alias("kind"),
-        pl.lit("server").alias("side"),
-        confidence().alias("confidence"),
-        c("response_frame").alias("frame"),
-        c("pause_start").alias("start"),
-        c("pause_end").alias("end"),
-        pl.lit(None, pl.Int64).alias("delay"),
+        *candidate("server", confidence(), "response_frame", "pause_start", "pause_end"),
         c("response_body_bytes").alias("body_bytes"),
         c("response_bursts").alias("bursts"),
         c("response_application_pauses").alias("pauses"),
