@@ -157,7 +157,7 @@ def test_slow_requests_and_compressed_logs(capture: Path, tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (["--slow", "soon"], "--slow: 'soon' is not a time like 1s, 500ms or 2min"),
+        (["--slow", "soon"], "--slow: 'soon' is not a duration like 500ms, 30s, 2min or 1h"),
         (["--key", "status"], "--key: 'status' is not ROLE=NAME with one of the roles"),
         (["--key", "colour=red"], "--key: 'colour=red' is not ROLE=NAME"),
     ],

@@ -59,11 +59,11 @@ def test_chosen_exchanges(run: Run, words: tuple[str, ...], connections: list[in
     ("words", "message"),
     [
         (("exchanges", "--status", "5xy"), "--status: '5xy' is not a status like 502, 5xx, any or none"),
-        (("exchanges", "--slow", "soon"), "--slow: 'soon' is not a duration like 500ms, 1.5s or 2min"),
-        (("exchanges", "--slow", "5 parsecs"), "--slow: '5 parsecs' is not a duration like 500ms, 1.5s or 2min"),
+        (("exchanges", "--slow", "soon"), "--slow: 'soon' is not a duration like 500ms, 30s, 2min or 1h"),
+        (("exchanges", "--slow", "5 parsecs"), "--slow: '5 parsecs' is not a duration like 500ms, 30s, 2min or 1h"),
         (("connections", "--sort", "status"), "--sort status: connections have no status; use time, duration or size"),
         (("servers", "--host", "a/b"), "--host: 'a/b' is neither an IP address nor a host name"),
-        (("connections", "--slow", "-1s"), "--slow: '-1s' is not a duration like 500ms, 1.5s or 2min"),
+        (("connections", "--slow", "-1s"), "--slow: '-1s' is not a duration like 500ms, 30s, 2min or 1h"),
         (("exchanges", "--status", "600"), "--status: '600' is not a status like 502, 5xx, any or none"),
         (
             ("exchanges", "--connection", "9"),

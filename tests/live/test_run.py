@@ -193,7 +193,7 @@ def test_a_program_within_its_time_limit_is_not_ended() -> None:
 
 def test_a_time_limit_that_is_none() -> None:
     done = run("--duration", "soon", "--", "true")
-    assert (done.returncode, done.stderr) == (2, "wiredoctor: --duration: 'soon' is not a time like 90, 30s, 10m or 2h\n")
+    assert (done.returncode, done.stderr) == (2, "wiredoctor: --duration: 'soon' is not a duration like 500ms, 30s, 2min or 1h\n")
 
 
 @REAL

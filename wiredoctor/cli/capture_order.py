@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wiredoctor.cli.exit_codes import UsageError
-from wiredoctor.cli.options import parse_size
+from wiredoctor.cli.options import parse_duration, parse_size
+from wiredoctor.text.durations import SECOND
 
 if TYPE_CHECKING:
     from wiredoctor.cli.outputs import Output
@@ -41,7 +41,7 @@ def capture_order(
         _writable(write)
     return Order(
         interfaces=tuple(interfaces), folder="", filter=filter or "", file=None if write is None else os.path.abspath(write),
-        ring=None if ring is None else _ring(ring), snaplen=snaplen, duration=parse_duration(duration), packets=packets,
+        ring=None if ring is None else _ring(ring), snaplen=snaplen, duration=parse_time_limit(duration), packets=packets,
         buffer=buffer, backend=None if backend is None else backend.value, outputs=tuple(map(_output, outputs)),
     )  # fmt: skip
 
@@ -104,15 +104,9 @@ def with_ports(filter: str | None, ports: Sequence[int] | None) -> str | None:
     return f"({of_ports}) and ({filter})" if filter else of_ports
 
 
-_UNITS = {"": 1, "ms": 0.001, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
-
-
-def parse_duration(text: str | None) -> float | None:
-    """Return the value of --duration in seconds, or None if it was not given; raise UsageError if it is not a duration."""
-    if text is None:
-        return None
-    match = re.fullmatch(r"\s*(\d{1,9}(?:\.\d{1,9})?)\s*(ms|s|m|min|h|d)?\s*", text, re.ASCII)
-    seconds = float(match[1]) * _UNITS[match[2] or ""] if match else 0.0
-    if seconds <= 0:
-        raise UsageError(f"--duration: {text!r} is not a time like 90, 30s, 10m or 2h")
-    return seconds
+def parse_time_limit(text: str | None) -> float | None:
+    """Return the value of --duration in seconds, or None if it was not given; raise UsageError if it is not above 0."""
+    nanoseconds = parse_duration("--duration", text)
+    if nanoseconds == 0:
+        raise UsageError("--duration: must be more than 0 seconds")
+    return None if nanoseconds is None else nanoseconds / SECOND

@@ -299,11 +299,11 @@ def parse_size(option: str, text: str | None) -> int | None:
     return int(Fraction(match[1]) * _UNITS[(match[2] or "").lower()])
 
 
-_SECONDS = {"": 1, "us": 1e-6, "ms": 1e-3, "s": 1, "min": 60, "h": 3600}
+_SECONDS = {"": 1, "us": 1e-6, "ms": 1e-3, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
 
 
 def parse_duration(option: str, text: str | None) -> int | None:
-    """Convert a duration such as "500ms", "1.5 s" or "2" (seconds) to ns. None stays None.
+    """Convert a duration such as "500ms", "1.5 s", "2min" or "2" (seconds) to ns. None stays None.
 
     Raise UsageError, which names the option, if the text is not a duration.
     """
@@ -311,7 +311,7 @@ def parse_duration(option: str, text: str | None) -> int | None:
         return None
     match = re.fullmatch(r"\s*(\d{1,9}(?:\.\d{1,9})?)\s*([a-z]*)\s*", text, re.ASCII)
     if match is None or match[2] not in _SECONDS:
-        raise UsageError(f"{option}: {text!r} is not a duration like 500ms, 1.5s or 2min")
+        raise UsageError(f"{option}: {text!r} is not a duration like 500ms, 30s, 2min or 1h")
     return round(float(match[1]) * _SECONDS[match[2]] * SECOND)
 
 

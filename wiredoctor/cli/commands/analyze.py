@@ -6,43 +6,10 @@ from typing import TYPE_CHECKING, Annotated, BinaryIO
 
 import typer
 
-from wiredoctor.cli import signals
+from wiredoctor.cli import options, signals
 from wiredoctor.cli.config_file import configuration
 from wiredoctor.cli.copies import check_copies
 from wiredoctor.cli.exit_codes import Exit, UsageError
-from wiredoctor.cli.options import (
-    AS_TEXT,
-    PRINTED,
-    Begin,
-    Captures,
-    Color,
-    Colors,
-    Configurations,
-    Connections,
-    End,
-    FailOn,
-    Files,
-    Hosts,
-    Ignores,
-    Jobs,
-    MaxSpool,
-    Merge,
-    MinConfidence,
-    OnlyFindings,
-    Outputs,
-    Ports,
-    Printed,
-    ProblemsOnly,
-    Secrets,
-    Selects,
-    TablesFormat,
-    Utc,
-    Verbose,
-    parse_confidence,
-    parse_filter,
-    parse_level,
-    parse_size,
-)
 from wiredoctor.cli.outputs import outputs, write_stdout
 from wiredoctor.cli.rulebook import every_rule
 from wiredoctor.cli.running import combine_request, report_exit, run
@@ -56,9 +23,9 @@ if TYPE_CHECKING:
 
 
 PrintedFormat = Annotated[
-    Printed,
-    ProblemsOnly,
-    typer.Option("--format", "-f", metavar="FORMAT", help=f"What to print on standard output: {PRINTED}."),
+    options.Printed,
+    options.ProblemsOnly,
+    typer.Option("--format", "-f", metavar="FORMAT", help=f"What to print on standard output: {options.PRINTED}."),
 ]
 Everything = Annotated[
     bool, typer.Option("--all", help="Show all problems in full, all files and all rules (text and Markdown).")
@@ -80,34 +47,34 @@ Baseline = Annotated[
 
 
 def analyze(
-    captures: Captures,
-    output: Outputs = None,
-    format: PrintedFormat = AS_TEXT,
+    captures: options.Captures,
+    output: options.Outputs = None,
+    format: PrintedFormat = options.AS_TEXT,
     full: Annotated[bool, typer.Option("--full", help="Include every connection and exchange (JSON only).")] = False,
     everything: Everything = False,
     statistics: Statistics = False,
     bodies: Bodies = False,
-    tables_format: TablesFormat = Files.parquet,
-    merge: Merge = False,
-    max_spool: MaxSpool = None,
-    host: Hosts = None,
-    port: Ports = None,
-    connection: Connections = None,
-    begin: Begin = None,
-    end: End = None,
-    utc: Utc = False,
-    select: Selects = None,
-    ignore: Ignores = None,
-    min_confidence: MinConfidence = None,
+    tables_format: options.TablesFormat = options.Files.parquet,
+    merge: options.Merge = False,
+    max_spool: options.MaxSpool = None,
+    host: options.Hosts = None,
+    port: options.Ports = None,
+    connection: options.Connections = None,
+    begin: options.Begin = None,
+    end: options.End = None,
+    utc: options.Utc = False,
+    select: options.Selects = None,
+    ignore: options.Ignores = None,
+    min_confidence: options.MinConfidence = None,
     baseline: Baseline = None,
-    fail_on: FailOn = None,
-    only_findings: OnlyFindings = False,
-    config: Configurations = None,
-    jobs: Jobs = None,
-    show_secrets: Secrets = False,
-    quiet: ProblemsOnly = False,
-    verbose: Verbose = False,
-    color: Colors = Color.auto,
+    fail_on: options.FailOn = None,
+    only_findings: options.OnlyFindings = False,
+    config: options.Configurations = None,
+    jobs: options.Jobs = None,
+    show_secrets: options.Secrets = False,
+    quiet: options.ProblemsOnly = False,
+    verbose: options.Verbose = False,
+    color: options.Colors = options.Color.auto,
 ) -> int:
     """Read captures and report what is wrong: what happened, the evidence, and what to change.
 
@@ -116,9 +83,9 @@ def analyze(
     Ctrl-C; 141 standard output was closed.
     """
     if statistics:
-        if format not in (AS_TEXT, Printed("statistics")):
+        if format not in (options.AS_TEXT, options.Printed("statistics")):
             raise UsageError(f"--statistics and --format {format} cannot be combined")
-        format = Printed("statistics")
+        format = options.Printed("statistics")
     use_utc(utc)
     files = outputs(output, captures)
     forms = [format, *(file.format for file in files)]
@@ -129,22 +96,22 @@ def analyze(
     check_copies(files, captures, merge=merge, only_findings=only_findings)
     rules = every_rule()
     read = configuration(config, rules)
-    sure = parse_confidence(min_confidence, read.min_confidence)
-    what = parse_filter(host, port, connection, begin, end, sure)
+    sure = options.parse_confidence(min_confidence, read.min_confidence)
+    what = options.parse_filter(host, port, connection, begin, end, sure)
     settings = Settings(
         merge=merge,
         keep=wants_packets(forms),
         show_secrets=show_secrets,
-        max_spool=parse_size("--max-spool", max_spool),
+        max_spool=options.parse_size("--max-spool", max_spool),
         jobs=jobs or 0,
     )
     request = combine_request(rules, read, settings, what, select, ignore, baseline)
     unread: list[str] = []
     report, complete = run(captures, request, quiet=quiet, verbose=verbose, unread=unread, can_stop=True)
-    least = parse_level(fail_on, read.fail_on)
+    least = options.parse_level(fail_on, read.fail_on)
     selected = request.settings.select
     code = Exit.INTERRUPTED if signals.stopped_reading() else report_exit(report, least, selected, complete=complete)
-    options = Options(
+    write_options = Options(
         full=full, everything=everything, quiet=quiet, shown=str(what), fail_on=least and least.value,
         selected=selected, unread=unread, code=code, bodies=bodies,
         tables_format=tables_format.value,
@@ -152,10 +119,10 @@ def analyze(
     )  # fmt: skip
 
     def write(form: str, out: BinaryIO, paper: Terminal) -> None:
-        write_report(report, form, out, paper, options)
+        write_report(report, form, out, paper, write_options)
 
     if report.captures:
-        complete = write_files(report, files, options)
+        complete = write_files(report, files, write_options)
         write_stdout(format, write, color)
         code = code if complete or signals.stopped_reading() else Exit.BAD_INPUT
     return code

@@ -10,21 +10,10 @@ from typing import TYPE_CHECKING, Annotated, BinaryIO, NamedTuple
 import typer
 
 from wiredoctor import __version__
+from wiredoctor.cli import options
 from wiredoctor.cli.compare_inputs import CompareInput, open_capture, read_side
 from wiredoctor.cli.config_file import configuration
 from wiredoctor.cli.exit_codes import Exit, UsageError
-from wiredoctor.cli.options import (
-    Color,
-    Colors,
-    Configurations,
-    Jobs,
-    MaxSpool,
-    Quiet,
-    Secrets,
-    Verbose,
-    parse_filter,
-    parse_size,
-)
 from wiredoctor.cli.outputs import Output, outputs, write_each, write_file, write_stdout
 from wiredoctor.cli.rulebook import every_rule
 from wiredoctor.cli.running import combine_request
@@ -125,13 +114,13 @@ def compare(
     any_server: AnyServer = False,
     tolerance: Tolerance = 10.0,
     fail_on: FailOn = None,
-    config: Configurations = None,
-    max_spool: MaxSpool = None,
-    jobs: Jobs = None,
-    show_secrets: Secrets = False,
-    quiet: Quiet = False,
-    verbose: Verbose = False,
-    color: Colors = Color.auto,
+    config: options.Configurations = None,
+    max_spool: options.MaxSpool = None,
+    jobs: options.Jobs = None,
+    show_secrets: options.Secrets = False,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+    color: options.Colors = options.Color.auto,
 ) -> int:
     """Compare two captures.
 
@@ -147,8 +136,8 @@ def compare(
     _check(inputs, both_sides=both_sides, proxy=proxy, fail_on=fail_on or [])
     rules = every_rule()
     settings = Settings(show_secrets=show_secrets, jobs=jobs or 0)
-    request = combine_request(rules, configuration(config, rules), settings, parse_filter())
-    asked = CompareInput(request, Budget(parse_size("--max-spool", max_spool)), quiet, verbose)
+    request = combine_request(rules, configuration(config, rules), settings, options.parse_filter())
+    asked = CompareInput(request, Budget(options.parse_size("--max-spool", max_spool)), quiet, verbose)
     if both_sides:
         comparison = _both_sides(inputs, asked, proxy=proxy, everything=everything)
     else:

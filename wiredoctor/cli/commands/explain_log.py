@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import re
 import sys
 import zlib
 from collections.abc import Generator, Iterable
@@ -13,29 +12,15 @@ from typing import TYPE_CHECKING, Annotated, BinaryIO, cast
 
 import typer
 
+from wiredoctor.cli import options
 from wiredoctor.cli.config_file import configuration
 from wiredoctor.cli.exit_codes import Exit, UsageError, reason
-from wiredoctor.cli.options import (
-    Captures,
-    Color,
-    Colors,
-    Configurations,
-    Ignores,
-    MaxSpool,
-    Merge,
-    Quiet,
-    Secrets,
-    Selects,
-    Utc,
-    Verbose,
-    parse_filter,
-    parse_size,
-)
 from wiredoctor.cli.outputs import write_stdout
 from wiredoctor.cli.rulebook import every_rule
 from wiredoctor.cli.running import combine_request, run
 from wiredoctor.report.terminal.terminal import TerminalWriter, TextOutput
 from wiredoctor.settings import Settings
+from wiredoctor.text.durations import SECOND
 from wiredoctor.text.redact import showing_secrets
 from wiredoctor.text.time_of_day import use_utc
 
@@ -71,21 +56,21 @@ Key = Annotated[
 
 def explain_log(
     log: Annotated[str, typer.Argument(metavar="LOG", help='The access log, also compressed with gzip; "-" for standard input.')],
-    captures: Captures,
+    captures: options.Captures,
     slow: Slow = "1s",
     key: Key = None,
     format: Annotated[LogFormat, typer.Option("--format", "-f", help="What to print.")] = LogFormat.text,
     everything: Annotated[bool, typer.Option("--all", help="Show all lines, not only the first 50.")] = False,
-    merge: Merge = False,
-    max_spool: MaxSpool = None,
-    select: Selects = None,
-    ignore: Ignores = None,
-    config: Configurations = None,
-    utc: Utc = False,
-    show_secrets: Secrets = False,
-    quiet: Quiet = False,
-    verbose: Verbose = False,
-    color: Colors = Color.auto,
+    merge: options.Merge = False,
+    max_spool: options.MaxSpool = None,
+    select: options.Selects = None,
+    ignore: options.Ignores = None,
+    config: options.Configurations = None,
+    utc: options.Utc = False,
+    show_secrets: options.Secrets = False,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+    color: options.Colors = options.Color.auto,
 ) -> int:
     """Explain the lines of an access log that have a 5xx status or were slow: the exchange and the finding of each.
 
@@ -93,15 +78,15 @@ def explain_log(
     log, the default formats of Envoy, Istio and AWS ALB, and JSON lines. Times without a zone are local, or UTC with --utc.
     """
     use_utc(utc)
-    seconds, keys = _parse_slow(slow), _parse_keys(key or [])
+    seconds, keys = (options.parse_duration("--slow", slow) or 0) / SECOND, _parse_keys(key or [])
     if log == "-" and "-" in captures:
         raise UsageError("standard input cannot be both the log and a capture")
     rules = every_rule()
-    settings = Settings(merge=merge, show_secrets=show_secrets, max_spool=parse_size("--max-spool", max_spool), jobs=0)
+    settings = Settings(merge=merge, show_secrets=show_secrets, max_spool=options.parse_size("--max-spool", max_spool), jobs=0)
     with _open_log(log) as lines:
         request = combine_request(
             rules, configuration(config, rules)._replace(entries=(), baseline=""), settings,
-            parse_filter(), select, ignore,
+            options.parse_filter(), select, ignore,
         )  # fmt: skip
         report, complete = run(captures, request, quiet=quiet, verbose=verbose)
         if not report.captures:
@@ -141,16 +126,6 @@ def _unreadable(result: ExplainedLog) -> str:
     log = result.log
     lines = f"{log.total:,} lines, the first is line {log.first_unknown}" if log.total > 1 else f"line {log.first_unknown}"
     return f"{result.name}: no line has a known format ({lines}); --help lists the formats, --key names the keys of JSON lines"
-
-
-_UNITS = {"": 1.0, "s": 1.0, "ms": 0.001, "us": 0.000_001, "m": 60.0, "min": 60.0}
-
-
-def _parse_slow(text: str) -> float:
-    match = re.fullmatch(r"(\d{1,9}(?:\.\d{1,9})?)\s*(s|ms|us|min|m)?", text.strip(), re.ASCII)
-    if match is None:
-        raise UsageError(f"--slow: {text!r} is not a time like 1s, 500ms or 2min")
-    return float(match[1]) * _UNITS[match[2] or ""]
 
 
 def _parse_keys(values: Iterable[str]) -> dict[str, str]:

@@ -14,22 +14,10 @@ from typing import TYPE_CHECKING, Annotated, BinaryIO
 
 import typer
 
+from wiredoctor.cli import options
 from wiredoctor.cli.choosing import Findings, check_connection, chosen_finding
 from wiredoctor.cli.config_file import configuration
 from wiredoctor.cli.exit_codes import Exit, UsageError, reason
-from wiredoctor.cli.options import (
-    Captures,
-    Color,
-    Configurations,
-    Ignores,
-    MaxSpool,
-    Merge,
-    Quiet,
-    Selects,
-    Verbose,
-    parse_filter,
-    parse_size,
-)
 from wiredoctor.cli.outputs import stdout_paper, writable
 from wiredoctor.cli.rulebook import every_rule
 from wiredoctor.cli.running import combine_request, run
@@ -45,7 +33,7 @@ if TYPE_CHECKING:
 
 
 def extract(
-    captures: Captures,
+    captures: options.Captures,
     output: Annotated[str, typer.Option("--output", "-o", metavar="FILE", help="The pcapng file to write.")],
     finding: Findings = None,
     connection: Annotated[
@@ -55,13 +43,13 @@ def extract(
         bool,
         typer.Option("--anonymize", help="Replace addresses, names, tokens and bodies; the finding stays."),
     ] = False,
-    merge: Merge = False,
-    max_spool: MaxSpool = None,
-    select: Selects = None,
-    ignore: Ignores = None,
-    config: Configurations = None,
-    quiet: Quiet = False,
-    verbose: Verbose = False,
+    merge: options.Merge = False,
+    max_spool: options.MaxSpool = None,
+    select: options.Selects = None,
+    ignore: options.Ignores = None,
+    config: options.Configurations = None,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
 ) -> int:
     """Extract complete connections, or the smallest capture in which an analysis still reports a finding.
 
@@ -73,8 +61,8 @@ def extract(
     path = _path(output, captures)
     rules = every_rule()
     read = configuration(config, rules)._replace(entries=(), baseline="")
-    settings = Settings(merge=merge, keep=True, max_spool=parse_size("--max-spool", max_spool), jobs=0)
-    request = combine_request(rules, read, settings, parse_filter(), select, ignore)
+    settings = Settings(merge=merge, keep=True, max_spool=options.parse_size("--max-spool", max_spool), jobs=0)
+    request = combine_request(rules, read, settings, options.parse_filter(), select, ignore)
     report, complete = run(captures, request, quiet=quiet, verbose=verbose)
     if not report.captures:
         return Exit.BAD_INPUT
@@ -193,7 +181,7 @@ def _report_extract(output: str, report: Report, cut: Extract, anonymous: Checke
     name = clean(shlex.quote(output))
     by_number = "" if found is None else f"wiredoctor show {name} --finding {found.number}"
     lines.append(f"next: {by_number or f'wiredoctor analyze {name}'}")
-    paper = stdout_paper(Color.never)
+    paper = stdout_paper(options.Color.never)
     writer = TerminalWriter(sys.stdout, paper)
     for line in lines[:-1]:
         writer.paragraph(line, hang=2)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, cast
 import typer
 
 from wiredoctor import Report, __version__
-from wiredoctor.cli import signals
+from wiredoctor.cli import options, signals
 from wiredoctor.cli.baselines import fingerprints
 from wiredoctor.cli.capture_order import Backend, capture_order, with_ports
 from wiredoctor.cli.completion import interfaces
@@ -25,17 +25,6 @@ from wiredoctor.cli.copies import check_copies
 from wiredoctor.cli.exit_codes import Exit, UsageError, print_message
 from wiredoctor.cli.interface_choice import choose_interface
 from wiredoctor.cli.live_source import IMAGE, find_source
-from wiredoctor.cli.options import (
-    CapturedPorts,
-    CaptureFilter,
-    Color,
-    LiveOptions,
-    OnlyFindings,
-    parse_confidence,
-    parse_filter,
-    parse_level,
-    with_shared_options,
-)
 from wiredoctor.cli.outputs import DIRECT, FileAccess, Output, outputs, write_stdout
 from wiredoctor.cli.recorder_access import file_access
 from wiredoctor.cli.rulebook import every_rule
@@ -124,17 +113,17 @@ BackendOption = Annotated[
 ]
 
 
-@with_shared_options
+@options.with_shared_options
 def live(
-    shared: LiveOptions,
+    shared: options.LiveOptions,
     source: Source = None,
     interface: InterfaceOption = None,
     ssh: Ssh = None,
     sudo: Annotated[bool, typer.Option("--sudo", help="With --ssh: run tcpdump there through sudo, without a password.")] = False,
     kubectl: Kubectl = None,
     image: Image = None,
-    filter: CaptureFilter = None,
-    port: CapturedPorts = None,
+    filter: options.CaptureFilter = None,
+    port: options.CapturedPorts = None,
     write: WrittenFile = None,
     ring: Ring = None,
     duration: Duration = None,
@@ -143,7 +132,7 @@ def live(
     buffer: Buffer = None,
     backend: BackendOption = None,
     format: Annotated[LiveFormat, typer.Option("--format", "-f", help="What to print on standard output.")] = LiveFormat.text,
-    only_findings: OnlyFindings = False,
+    only_findings: options.OnlyFindings = False,
 ) -> int:
     """Capture, or read a capture that is being written; report problems as they happen, and everything at the end.
 
@@ -181,18 +170,18 @@ def live(
         view = stack.enter_context(_view(name, format, shared.color, quiet=shared.quiet))
         rules = every_rule()
         read = check_configuration(configuration, rules)
-        sure = parse_confidence(shared.min_confidence, read.min_confidence)
-        settings, what = Settings(show_secrets=shared.show_secrets), parse_filter(confidence=sure)
+        sure = options.parse_confidence(shared.min_confidence, read.min_confidence)
+        settings, what = Settings(show_secrets=shared.show_secrets), options.parse_filter(confidence=sure)
         request = combine_request(rules, read, settings, what, shared.select, shared.ignore, known=known)
         if shared.show_secrets and not shared.quiet:
             print_message("the output contains secrets (--show-secrets): share it with care")
         report, interrupted = _run(started, name, request, view, quiet=shared.quiet, verbose=shared.verbose)
-        least = parse_level(shared.fail_on, read.fail_on)
+        least = options.parse_level(shared.fail_on, read.fail_on)
         selected = request.settings.select
         code = report_exit(report, least, selected, complete=not report.incomplete) or (
             Exit.INTERRUPTED if interrupted else Exit.OK
         )
-        options = Options(
+        write_options = Options(
             quiet=shared.quiet,
             only_findings=only_findings,
             fail_on=least and least.value,
@@ -201,11 +190,11 @@ def live(
             code=code,
         )
         access = file_access(started.recorder, files) if started.was_root else DIRECT
-        return code if _write(report, files, format, view, shared.color, options, access) else Exit.BAD_INPUT
+        return code if _write(report, files, format, view, shared.color, write_options, access) else Exit.BAD_INPUT
 
 
 @contextlib.contextmanager
-def _view(name: str, format: LiveFormat, color: Color, *, quiet: bool) -> Generator[View]:
+def _view(name: str, format: LiveFormat, color: options.Color, *, quiet: bool) -> Generator[View]:
     from wiredoctor.cli import screen
 
     if format == LiveFormat.jsonl:
@@ -301,15 +290,21 @@ def _ended_by_signals(session: Session) -> Generator[list[int]]:
 
 
 def _write(
-    report: Report, files: Sequence[Output], format: LiveFormat, view: View, color: Color, options: Options, access: FileAccess
+    report: Report,
+    files: Sequence[Output],
+    format: LiveFormat,
+    view: View,
+    color: options.Color,
+    write_options: Options,
+    access: FileAccess,
 ) -> bool:
     """Write the report to standard output and to the files of -o. Return whether all of these files could be written."""
     from wiredoctor.cli.screen import JsonLines
 
     def write(form: str, out: BinaryIO, paper: Terminal) -> None:
-        write_report(report, form, out, paper, options)
+        write_report(report, form, out, paper, write_options)
 
-    complete = write_files(report, files, options, access)
+    complete = write_files(report, files, write_options, access)
     if format == LiveFormat.jsonl:
         cast("JsonLines", view).finish(report)
     else:

@@ -14,21 +14,12 @@ from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
 
 import typer
 
-from wiredoctor.cli import signals
+from wiredoctor.cli import options, signals
 from wiredoctor.cli.baselines import fingerprints
-from wiredoctor.cli.capture_order import capture_order, parse_duration, with_ports
+from wiredoctor.cli.capture_order import capture_order, parse_time_limit, with_ports
 from wiredoctor.cli.completion import interfaces as proposed_interfaces
 from wiredoctor.cli.config_file import check_configuration, read_file
 from wiredoctor.cli.exit_codes import Exit, UsageError, apology, print_message
-from wiredoctor.cli.options import (
-    CapturedPorts,
-    CaptureFilter,
-    LiveOptions,
-    parse_confidence,
-    parse_filter,
-    parse_level,
-    with_shared_options,
-)
 from wiredoctor.cli.outputs import DIRECT, outputs, stderr_paper
 from wiredoctor.cli.recorder_access import file_access
 from wiredoctor.cli.rulebook import every_rule
@@ -99,14 +90,14 @@ WrittenFile = Annotated[
 ]
 
 
-@with_shared_options
+@options.with_shared_options
 def run(
-    shared: LiveOptions,
+    shared: options.LiveOptions,
     command: Annotated[list[str], typer.Argument(metavar="COMMAND", help="The program to run, with its arguments.")],
     interface: InterfaceOption = None,
     isolate: Isolate = False,
-    filter: CaptureFilter = None,
-    port: CapturedPorts = None,
+    filter: options.CaptureFilter = None,
+    port: options.CapturedPorts = None,
     duration: Duration = None,
     write: WrittenFile = None,
 ) -> int:
@@ -126,7 +117,7 @@ def run(
     if isolate and interface and {*interface} != {"lo"}:
         raise UsageError("--isolate: the program's network namespace has only the interface lo: omit --interface")
     interfaces = ["lo"] if isolate else interface or ["any"]
-    seconds = parse_duration(duration)
+    seconds = parse_time_limit(duration)
     limits = [] if seconds is None else [(seconds, signal.SIGTERM), (seconds + GRACE, signal.SIGKILL)]
     order = capture_order(interfaces, with_ports(filter, port) or FILTER, write, None, None, None, None, None, None, files)
     configuration = read_file(shared.config)
@@ -142,8 +133,8 @@ def run(
     ):
         rules = every_rule()
         read = check_configuration(configuration, rules)
-        sure = parse_confidence(shared.min_confidence, read.min_confidence)
-        what = parse_filter(confidence=sure)
+        sure = options.parse_confidence(shared.min_confidence, read.min_confidence)
+        what = options.parse_filter(confidence=sure)
         request = combine_request(
             rules, read, Settings(show_secrets=shared.show_secrets), what, shared.select, shared.ignore, known=known
         )
@@ -160,16 +151,16 @@ def run(
         if is_empty:
             print_message(_no_connection(program, isolate=isolate))
         report = apply_filter(report, request)
-        least = parse_level(shared.fail_on, read.fail_on)
+        least = options.parse_level(shared.fail_on, read.fail_on)
         selected = request.settings.select
         code = program.ended or report_exit(report, least, selected, complete=not report.incomplete)
-        options = Options(quiet=shared.quiet, fail_on=least and least.value, rules=rules, selected=selected, code=code)
+        write_options = Options(quiet=shared.quiet, fail_on=least and least.value, rules=rules, selected=selected, code=code)
         access = file_access(started.recorder, files) if started.was_root else DIRECT
-        if not write_files(report, files, options, access):
+        if not write_files(report, files, write_options, access):
             code = program.ended or Exit.BAD_INPUT
         if not is_empty or report.incomplete:
             out: BinaryIO = sys.stderr.buffer
-            write_report(report, "text", out, stderr_paper(shared.color), options)
+            write_report(report, "text", out, stderr_paper(shared.color), write_options)
             if not shared.quiet:
                 _write_requests(report, out, stderr_paper(shared.color), write)
             out.flush()

@@ -9,28 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from wiredoctor.cli import options
 from wiredoctor.cli.choosing import Findings, check_connection, chosen_finding, connection_at
 from wiredoctor.cli.config_file import configuration
 from wiredoctor.cli.exit_codes import Exit, UsageError
-from wiredoctor.cli.options import (
-    At,
-    Begin,
-    Captures,
-    Color,
-    Colors,
-    Configurations,
-    End,
-    Ignores,
-    MaxSpool,
-    Merge,
-    Quiet,
-    Secrets,
-    Selects,
-    Utc,
-    Verbose,
-    parse_filter,
-    parse_size,
-)
 from wiredoctor.cli.outputs import stdout_paper
 from wiredoctor.cli.pager import paged
 from wiredoctor.cli.rulebook import every_rule
@@ -86,29 +68,29 @@ Raw = Annotated[bool, typer.Option("--raw", help="With --follow and --side: writ
 
 
 def show(
-    captures: Captures,
+    captures: options.Captures,
     finding: Findings = None,
     place: Place = None,
     exchange: Exchange = None,
     frames: Frames = None,
-    begin: Begin = None,
-    end: End = None,
-    at: At = None,
-    utc: Utc = False,
+    begin: options.Begin = None,
+    end: options.End = None,
+    at: options.At = None,
+    utc: options.Utc = False,
     everything: Everything = False,
     follow: Follow = False,
     side: Annotated[FollowedSide, typer.Option("--side", help="The side whose bytes --follow prints.")] = FollowedSide.both,
     raw: Raw = False,
     format: Annotated[ShowFormat, typer.Option("--format", "-f", help="What to print.")] = ShowFormat.text,
-    merge: Merge = False,
-    max_spool: MaxSpool = None,
-    select: Selects = None,
-    ignore: Ignores = None,
-    config: Configurations = None,
-    show_secrets: Secrets = False,
-    quiet: Quiet = False,
-    verbose: Verbose = False,
-    color: Colors = Color.auto,
+    merge: options.Merge = False,
+    max_spool: options.MaxSpool = None,
+    select: options.Selects = None,
+    ignore: options.Ignores = None,
+    config: options.Configurations = None,
+    show_secrets: options.Secrets = False,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+    color: options.Colors = options.Color.auto,
 ) -> int:
     """Show a finding or a connection: its packets as a ladder, with the waits drawn to scale, and its header sections.
 
@@ -117,15 +99,17 @@ def show(
     use_utc(utc)
     connection, exchange = _connection_and_exchange(place, exchange)
     _check(finding, connection, exchange, at, follow=follow, raw=raw, side=side, form=format)
-    span, between = parse_filter(begin=begin, end=end, at=at), _frames(frames)
+    span, between = options.parse_filter(begin=begin, end=end, at=at), _frames(frames)
     if finding is not None and (between or begin or end or at):
         raise UsageError("--frames, --from, --to and --at need --connection: a finding has its own frames")
     rules = every_rule()
     request = combine_request(
         rules,
         configuration(config, rules)._replace(entries=(), baseline=""),
-        Settings(merge=merge, keep=True, show_secrets=show_secrets, max_spool=parse_size("--max-spool", max_spool), jobs=0),
-        parse_filter(),
+        Settings(
+            merge=merge, keep=True, show_secrets=show_secrets, max_spool=options.parse_size("--max-spool", max_spool), jobs=0
+        ),
+        options.parse_filter(),
         select,
         ignore,
     )
@@ -232,7 +216,7 @@ def _show_request(
     return ShowRequest(None, capture.file, connection, exchange, frames, seconds_in(capture, span))
 
 
-def _show(report: Report, asked: ShowRequest, form: ShowFormat, color: Color) -> None:
+def _show(report: Report, asked: ShowRequest, form: ShowFormat, color: options.Color) -> None:
     from wiredoctor.report.terminal.show import as_json, look
 
     if form == ShowFormat.json:
@@ -252,7 +236,7 @@ def _show(report: Report, asked: ShowRequest, form: ShowFormat, color: Color) ->
         write(shown, TerminalWriter(out, paper), secrets=report.secrets)
 
 
-def _follow(report: Report, asked: ShowRequest, side: FollowedSide, color: Color, *, raw: bool) -> None:
+def _follow(report: Report, asked: ShowRequest, side: FollowedSide, color: options.Color, *, raw: bool) -> None:
     from wiredoctor.cli.following import print_stream, write_raw
 
     if asked.connection is None:

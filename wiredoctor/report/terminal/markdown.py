@@ -13,26 +13,8 @@ from wiredoctor.report.groups import Group, group_findings
 from wiredoctor.report.headline import counts, doubts, headline, missing
 from wiredoctor.report.overview import HEADINGS, Row, notes_on_times, other_problems, split_rows
 from wiredoctor.report.row_order import Sink
+from wiredoctor.report.terminal import sentences
 from wiredoctor.report.terminal.evidence import proof_lines
-from wiredoctor.report.terminal.sentences import (
-    SECRETS,
-    capture_facts,
-    change,
-    checked_lines,
-    client_and_server,
-    count_of_rules_without_findings,
-    encapsulated,
-    example,
-    failing,
-    left_out_lines,
-    not_analysed,
-    opening,
-    reasons,
-    rule_and_confidence,
-    rules_without_findings,
-    times,
-    totals,
-)
 from wiredoctor.report.terminal.terminal import Terminal
 from wiredoctor.report.words import clean, count, duration, shorten
 
@@ -142,8 +124,8 @@ def _first_lines(report: Report, groups: list[Group], far: Coverage, shown: str)
         lines.append(f"{escape_markdown(numbers)}\n")
     if line := zone_line(report):
         lines.append(f"{escape_markdown(line)}\n")
-    said = [line for line in opening(report) if line not in missing(report)]
-    return lines + [f"**{escape_markdown(line)}**\n" for line in (*said, *([SECRETS] if report.secrets else []))]
+    said = [line for line in sentences.opening(report) if line not in missing(report)]
+    return lines + [f"**{escape_markdown(line)}**\n" for line in (*said, *([sentences.SECRETS] if report.secrets else []))]
 
 
 def _table(report: Report, groups: list[Group]) -> list[str]:
@@ -165,18 +147,18 @@ def _row(row: Row) -> str:
 
 def _group(group: Group, *, several: bool, report: Report) -> Iterator[str]:
     worst = group.worst
-    extent = times(group) if group.count > 1 else duration(group.delay) if group.delay and group.delay > 0 else ""
+    extent = sentences.times(group) if group.count > 1 else duration(group.delay) if group.delay and group.delay > 0 else ""
     says_it = group.count == 1 and extent and extent in worst.title
     yield f"### {worst.severity.upper()}: {escape_markdown(group.title)}" + (f" ({extent})" if extent and not says_it else "")
     yield ""
-    places = [client_and_server(group), worst.capture if several else "", example(group)]
-    yield "  \n".join([escape_markdown(rule_and_confidence(group)), *(code(place) for place in places if place)])
+    places = [sentences.client_and_server(group), worst.capture if several else "", sentences.example(group)]
+    yield "  \n".join([escape_markdown(sentences.rule_and_confidence(group)), *(code(place) for place in places if place)])
     yield ""
     yield escape_markdown(worst.message)
     yield ""
     if worst.evidence:
         yield from ("<details><summary>Proof</summary>", "", *block(proof_lines(worst, PROOF)), "", "</details>", "")
-    yield f"**{change(worst)}:** {escape_markdown(worst.remedy)}"
+    yield f"**{sentences.change(worst)}:** {escape_markdown(worst.remedy)}"
     yield ""
     if worst.display_filter and was_kept(worst.capture):
         yield f"Wireshark: {code(worst.display_filter)}"
@@ -196,27 +178,27 @@ def _closing(report: Report, far: Coverage, shown: str) -> Iterator[str]:
     yield "<details><summary>Input and coverage</summary>"
     yield ""
     for capture in report.captures[:MAX_CAPTURES]:
-        yield f"- {code(shorten(capture.file, MAX_NAME))}: {escape_markdown(capture_facts(capture))}"
+        yield f"- {code(shorten(capture.file, MAX_NAME))}: {escape_markdown(sentences.capture_facts(capture))}"
         yield from (f"  - {escape_markdown(line)}" for line in _of_capture(capture))
     if len(report.captures) > MAX_CAPTURES:
         yield f"- and {count(len(report.captures) - MAX_CAPTURES, 'more capture')}"
-    yield f"- {escape_markdown(totals(report, shown))}"
-    yield from (f"- {escape_markdown(line)}" for line in failing(far))
+    yield f"- {escape_markdown(sentences.totals(report, shown))}"
+    yield from (f"- {escape_markdown(line)}" for line in sentences.failing(far))
     yield from (f"- Limit reached: {escape_markdown(limit)}" for limit in report.limits[:MAX_CAPTURES])
     if len(report.limits) > MAX_CAPTURES:
         yield f"- Limit reached: {len(report.limits) - MAX_CAPTURES:,} more times"
-    yield from (f"- Checked: {escape_markdown(line)}" for line in checked_lines(far))
-    if quiet_rules := count_of_rules_without_findings(report, far):
-        named = [] if report.findings else rules_without_findings(report, far)
+    yield from (f"- Checked: {escape_markdown(line)}" for line in sentences.checked_lines(far))
+    if quiet_rules := sentences.count_of_rules_without_findings(report, far):
+        named = [] if report.findings else sentences.rules_without_findings(report, far)
         yield f"- {quiet_rules}{':' if named else ''}"
         yield from (f"  - {escape_markdown(line)}" for line in named)
-    yield from (f"- Not judged: {escape_markdown(line)}" for line in reasons(report, far))
-    yield from (f"- Left out: {escape_markdown(line)}" for line in left_out_lines(report))
+    yield from (f"- Not judged: {escape_markdown(line)}" for line in sentences.reasons(report, far))
+    yield from (f"- Left out: {escape_markdown(line)}" for line in sentences.left_out_lines(report))
     yield ""
     yield "</details>"
     yield ""
 
 
 def _of_capture(capture: CaptureSummary) -> list[str]:
-    lines = encapsulated(capture) + not_analysed(capture)
+    lines = sentences.encapsulated(capture) + sentences.not_analysed(capture)
     return [*lines, f"damaged: {capture.damage}"] if capture.damage else lines

@@ -13,28 +13,9 @@ from wiredoctor.report.coverage import Coverage, find_coverage
 from wiredoctor.report.groups import Group, group_findings
 from wiredoctor.report.headline import counts, doubts, headline, missing
 from wiredoctor.report.overview import HEADINGS, MAX_ROWS, Row, notes_on_times, other_problems, split_rows
+from wiredoctor.report.terminal import sentences
 from wiredoctor.report.terminal.evidence import write_proof
 from wiredoctor.report.terminal.lines import SEVERITY_SIGNS
-from wiredoctor.report.terminal.sentences import (
-    SECRETS,
-    capture_facts,
-    change,
-    checked_heading,
-    checked_lines,
-    client_and_server,
-    count_of_rules_without_findings,
-    encapsulated,
-    example,
-    failing,
-    left_out_lines,
-    not_analysed,
-    opening,
-    reasons,
-    rule_and_confidence,
-    rules_without_findings,
-    times,
-    totals,
-)
 from wiredoctor.report.terminal.terminal import SEVERITY_STYLE, Terminal, TerminalWriter, TextOutput
 from wiredoctor.report.words import count, duration, join_words, shorten
 
@@ -101,13 +82,13 @@ def write(
             writer.paragraph((line, "bold"))
         return
     if report.secrets:
-        writer.paragraph((SECRETS, "bold"))
+        writer.paragraph((sentences.SECRETS, "bold"))
     writer.paragraph((headline(report, groups, far, shown), "bold"))
     if numbers := str(counts(report, groups)):
         writer.paragraph(numbers)
     if line := zone_line(report):
         writer.paragraph((line, "dim"))
-    for line in [line for line in opening(report) if line not in missing(report)]:
+    for line in [line for line in sentences.opening(report) if line not in missing(report)]:
         writer.paragraph((line, "bold"))
     if groups:
         _write_problems(writer, report, groups, everything=everything)
@@ -253,12 +234,12 @@ def write_group(
     worst = group.worst
     label = worst.severity.upper().ljust(9)
     writer.paragraph((label, SEVERITY_STYLE[worst.severity]), (group.title, "bold"), _extent(group), hang=len(label))
-    rest = rule_and_confidence(group).removeprefix(worst.rule)
+    rest = sentences.rule_and_confidence(group).removeprefix(worst.rule)
     page = page_of_rule(worst) if writer.paper.links else ""
     writer.paragraph((worst.rule, writer.linked("dim", page)), (rest, "dim"), indent=2)
-    if where := ", ".join(part for part in (client_and_server(group), worst.capture if several else "") if part):
+    if where := ", ".join(part for part in (sentences.client_and_server(group), worst.capture if several else "") if part):
         writer.paragraph((where, "dim"), indent=2, hang=2)
-    if which := example(group):
+    if which := sentences.example(group):
         writer.paragraph((which, "dim"), indent=2, hang=2)
     if detail != Detail.PLACE:
         writer.blank()
@@ -269,7 +250,7 @@ def write_group(
         write_proof(writer, worst, everything=everything)
     if detail != Detail.PLACE:
         writer.blank()
-        writer.paragraph((f"{change(worst)}: ", "bold"), worst.remedy, indent=2, hang=2)
+        writer.paragraph((f"{sentences.change(worst)}: ", "bold"), worst.remedy, indent=2, hang=2)
     if detail == Detail.FULL:
         _write_references(writer, worst, opened=was_kept(worst.capture))
     if report is not None:
@@ -300,7 +281,7 @@ def _extent(group: Group) -> str:
     if group.count == 1:
         delay = duration(group.delay) if group.delay else ""
         return f"  {delay}" if delay and delay not in group.worst.title else ""
-    return f"  {times(group)}"
+    return f"  {sentences.times(group)}"
 
 
 def _write_brief(writer: TerminalWriter, report: Report, far: Coverage, shown: str) -> None:
@@ -308,7 +289,7 @@ def _write_brief(writer: TerminalWriter, report: Report, far: Coverage, shown: s
     damaged = sum(capture.damage is not None for capture in report.captures)
     packets = count(sum(capture.packets for capture in report.captures), "packet")
     captures = count(len(report.captures), "capture") + (f" ({damaged:,} damaged)" if damaged else "")
-    parts = [("Read", f"{captures}, {packets}, {totals(report, shown)}")]
+    parts = [("Read", f"{captures}, {packets}, {sentences.totals(report, shown)}")]
     if failures := far.answers.failures:
         numbers = ", ".join(f"{number:,} x {status}" for status, number in failures.items())
         parts.append(("Status 500 or above", f"{numbers}, of {count(far.answers.responses, 'response')}"))
@@ -321,9 +302,9 @@ def _write_brief(writer: TerminalWriter, report: Report, far: Coverage, shown: s
             ended[one.what] += one.count
     which = join_words([count(number, what.removesuffix("s")) for what, number in ended.items() if number])
     unjudged = f"not judged: {f'{which}, ' if which else ''}{count(len(far.not_judged), 'reason')}" if far.not_judged else ""
-    if coverage := "; ".join(part for part in (count_of_rules_without_findings(report, far), unjudged) if part):
+    if coverage := "; ".join(part for part in (sentences.count_of_rules_without_findings(report, far), unjudged) if part):
         parts.append(("Coverage", coverage))
-    parts += [("Left out", line) for line in left_out_lines(report)]
+    parts += [("Left out", line) for line in sentences.left_out_lines(report)]
     for title, text in parts:
         writer.paragraph((f"{title}: ", "bold"), text, hang=2)
 
@@ -333,8 +314,8 @@ def _write_read(writer: TerminalWriter, report: Report, far: Coverage, shown: st
     writer.paragraph(("What was read", "bold"))
     for capture in report.captures:
         _write_capture(writer, capture)
-    writer.paragraph(totals(report, shown), indent=2)
-    for line in failing(far):
+    writer.paragraph(sentences.totals(report, shown), indent=2)
+    for line in sentences.failing(far):
         writer.paragraph(line, indent=2, hang=2)
     for limit in report.limits:
         writer.paragraph(("Limit reached: ", "bold"), limit, indent=2, hang=2)
@@ -342,8 +323,8 @@ def _write_read(writer: TerminalWriter, report: Report, far: Coverage, shown: st
 
 def _write_capture(writer: TerminalWriter, capture: CaptureSummary) -> None:
     writer.unbroken(capture.file, indent=2)
-    writer.paragraph(capture_facts(capture), indent=4, hang=2)
-    for line in (*encapsulated(capture), *not_analysed(capture)):
+    writer.paragraph(sentences.capture_facts(capture), indent=4, hang=2)
+    for line in (*sentences.encapsulated(capture), *sentences.not_analysed(capture)):
         writer.paragraph(line, indent=4, hang=2)
     if capture.damage:
         writer.paragraph(("damaged: ", "bold"), capture.damage, indent=4, hang=2)
@@ -351,13 +332,13 @@ def _write_capture(writer: TerminalWriter, capture: CaptureSummary) -> None:
 
 def _write_reach(writer: TerminalWriter, report: Report, far: Coverage, *, named: bool) -> None:
     """Write what was checked, what could not be judged, and what was excluded. `named`: list the rules that found nothing."""
-    _write_part(writer, checked_heading(report, far), checked_lines(far))
-    if quiet_rules := count_of_rules_without_findings(report, far):
+    _write_part(writer, sentences.checked_heading(report, far), sentences.checked_lines(far))
+    if quiet_rules := sentences.count_of_rules_without_findings(report, far):
         writer.paragraph(f"{quiet_rules}{':' if named and far.healthy else ''}", indent=2, hang=2)
-        for line in rules_without_findings(report, far) if named else []:
+        for line in sentences.rules_without_findings(report, far) if named else []:
             writer.paragraph(line, indent=4, hang=2)
-    _write_part(writer, "Not judged", reasons(report, far))
-    _write_part(writer, "Left out", left_out_lines(report))
+    _write_part(writer, "Not judged", sentences.reasons(report, far))
+    _write_part(writer, "Left out", sentences.left_out_lines(report))
 
 
 def _write_part(writer: TerminalWriter, title: str, lines: list[str]) -> None:
