@@ -19,7 +19,7 @@ from wiredoctor.batches import Batch, Part, Renumbered, StoredBatch, View, join,
 from wiredoctor.replacement import room_needed
 from wiredoctor.tables import MESSAGE_BITS, SMALL, Table
 
-TOGETHER = 4_096
+MIN_WRITTEN = 4_096
 """The minimum number of rows in each write to a file, except for the last one. Smaller data frames are joined before that.
 
 Larger data frames are written one by one, because joining them needs twice the memory.
@@ -89,7 +89,7 @@ class Spill:
         if self._loose >= LOOSE:
             self._held[-LOOSE:] = [pl.concat(self._held[-LOOSE:], rechunk=True)]
             self._loose = 0
-        many = self._held_rows >= (TOGETHER if self.files else limits.ROWS_HELD.value)
+        many = self._held_rows >= (MIN_WRITTEN if self.files else limits.ROWS_HELD.value)
         if many or self._held_bytes >= limits.BYTES_HELD.value:
             self.write()
 
@@ -99,7 +99,7 @@ class Spill:
         run: list[pl.DataFrame] = []
         for i, frame in enumerate(held, start=1):
             run.append(frame)
-            if i == len(held) or sum(f.height for f in run) >= TOGETHER:
+            if i == len(held) or sum(f.height for f in run) >= MIN_WRITTEN:
                 path = self.folder.new_file(self.table.name)
                 self._store(path, run[0] if len(run) == 1 else pl.concat(run))
                 run.clear()
@@ -154,7 +154,7 @@ class BatchSpill(Spill):
         self.rows += rows.height
         self._batches.append(rows)
         self._held_bytes += rows.estimated_size()
-        self._loose = self._loose + 1 if rows.height < TOGETHER else 0
+        self._loose = self._loose + 1 if rows.height < MIN_WRITTEN else 0
         if self._loose >= LOOSE:
             self._batches[-LOOSE:] = [join(self._batches[-LOOSE:])]
             self._loose = 0
@@ -240,7 +240,7 @@ class SpillWindow(Spill):
             self.files.remove(path)
             del self._stored[path]
             path.unlink(missing_ok=True)
-        if sum(rows.height for rows in self._needed) >= TOGETHER:
+        if sum(rows.height for rows in self._needed) >= MIN_WRITTEN:
             super()._store(self.folder.new_file(self.table.name), pl.concat(self._needed))
             self._needed.clear()
 

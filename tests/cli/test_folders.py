@@ -126,7 +126,7 @@ def test_what_is_half_written_does_not_look_finished(report: Report, tmp_path: P
 
 
 def test_many_portions_make_one_file(report: Report, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(folders, "TOGETHER", 1)
+    monkeypatch.setattr(folders, "MIN_ROWS", 1)
     folders.write_tables(report, tmp_path / "a", "parquet")
     monkeypatch.undo()
     folders.write_tables(report, tmp_path / "b", "parquet")

@@ -224,7 +224,7 @@ def test_what_is_forgotten_is_not_missed(name: str, tmp_path: Path, monkeypatch:
     most = max(wiredoctor.analyze(path).connection_count // 3, 1)
     for limit, value in ((limits.ROWS_HELD, 2), (limits.LIVE_CANDIDATES_HELD, 2), (limits.COMPARED_ROWS, most)):
         monkeypatch.setattr(limit, "value", value)
-    monkeypatch.setattr(spill, "TOGETHER", 2)
+    monkeypatch.setattr(spill, "MIN_WRITTEN", 2)
     expected = of_file(tmp_path / "trace.pcapng")
     monkeypatch.setattr(session, "CLEANING", 0.0)
     # in a process that holds all tests it takes half a second, and it forgets nothing

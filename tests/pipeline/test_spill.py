@@ -25,7 +25,7 @@ def test_rows_come_back_in_their_order(heights: list[int], held: int, together: 
     whole = rows(0, sum(heights))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(limits.ROWS_HELD, "value", held)
-        patch.setattr(spill, "TOGETHER", together)
+        patch.setattr(spill, "MIN_WRITTEN", together)
         patch.setattr(spill, "LOOSE", loose)
         kept = Spill(ODDITIES, Folder())
         start = 0
@@ -39,7 +39,7 @@ def test_rows_come_back_in_their_order(heights: list[int], held: int, together: 
 
 def test_nothing_is_written_while_rows_are_few_and_each_row_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits.ROWS_HELD, "value", 100)
-    monkeypatch.setattr(spill, "TOGETHER", 10)
+    monkeypatch.setattr(spill, "MIN_WRITTEN", 10)
     kept = Spill(ODDITIES, Folder())
     kept.add(rows(0, 60))
     assert kept.files == []

@@ -86,7 +86,7 @@ def test_which_are_kept_does_not_depend_on_their_order(order: list[int], most: i
     met = LimitsReached()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(limits.CANDIDATES, "value", most)
-        patch.setattr(summary_columns, "_AT_ONCE", at_once)
+        patch.setattr(summary_columns, "_CANDIDATES_AT_ONCE", at_once)
         core = summary_columns.candidate_frame({name: pl.DataFrame(some, schema) for name, some in by_rule.items()}, met)
     best = {
         name: [row["frame"] for row in sorted(some, key=lambda row: (-(row["delay"] or 0), row["frame"]))]

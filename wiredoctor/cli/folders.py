@@ -1,6 +1,6 @@
 """Write tables as files of a folder (-o tables/): Parquet or Arrow, one file per table, completely or not at all.
 
-The rows of a table first go to temporary files, and are then written in one pass. Memory therefore holds only about TOGETHER rows
+The rows of a table first go to temporary files, and are then written in one pass. Memory therefore holds only about MIN_ROWS rows
 of each table.
 """
 
@@ -21,7 +21,7 @@ from wiredoctor.replacement import is_full, room_needed
 if TYPE_CHECKING:
     from wiredoctor import Report
 
-TOGETHER = 65_536
+MIN_ROWS = 65_536
 """The minimum number of rows per temporary file, because batches of some tables have few rows."""
 
 
@@ -35,7 +35,7 @@ class _Waiting:
 
     def add(self, rows: pl.DataFrame) -> None:
         self._held.append(rows)
-        if sum(held.height for held in self._held) >= TOGETHER:
+        if sum(held.height for held in self._held) >= MIN_ROWS:
             self.flush()
 
     def flush(self) -> None:

@@ -30,7 +30,7 @@ REFRESH = 1.0
 LONG, SELDOM = 5.0, 60.0
 """The lag of the analysis (s) from which it is reported, and the minimum time (s) between two such reports."""
 
-AGAIN = 5.0
+LINE_INTERVAL = 5.0
 """The minimum number of seconds between two lines about one problem."""
 
 REMEMBERED = 1_000_000
@@ -84,7 +84,10 @@ class Lines:
             print_message(line)
 
     def show(self, findings: Sequence[Finding], status: LiveStatus) -> None:
-        """Print one line for each new problem. A problem that occurs again gets another line, at most one per AGAIN seconds."""
+        """Print one line for each new problem.
+
+        A problem that occurs again gets another line, but at most one every LINE_INTERVAL seconds.
+        """
         from wiredoctor.report.capture_clocks import other_day
         from wiredoctor.report.groups import problem_key
         from wiredoctor.report.terminal.live_view import plain, recurrence
@@ -100,7 +103,7 @@ class Lines:
                 lines.append(plain(finding.for_people(), date=other_day(finding, self._begun)))
                 self._printed[key] = now
             self._tally.add(finding)
-        for key in [key for key in self._again if now - self._printed.get(key, 0.0) >= AGAIN]:
+        for key in [key for key in self._again if now - self._printed.get(key, 0.0) >= LINE_INTERVAL]:
             finding = self._again.pop(key)
             if (group := self._tally.groups.get(key)) is not None:
                 lines.append(recurrence(finding, group, date=other_day(finding, self._begun)))

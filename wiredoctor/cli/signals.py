@@ -18,13 +18,13 @@ STOPPING = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP
 PATIENCE = 2.0
 """Seconds for cleaning up after the first signal; after that, the next signal ends the process immediately."""
 
-TOGETHER = 0.2
+SAME_SIGNAL = 0.2
 """Seconds within which two equal signals count as one.
 
 timeout, sudo and terminals may send a signal both to the process and to its process group.
 """
 
-_AGAIN = 0.01
+_RETRY = 0.01
 
 
 class Interrupted(KeyboardInterrupt):
@@ -77,7 +77,7 @@ class StopReading:
             signal.signal(signal.SIGINT, stop)
 
     def _ask(self, number: int, frame: object) -> None:
-        if _State.is_stopped and time.monotonic() - self._came < TOGETHER:
+        if _State.is_stopped and time.monotonic() - self._came < SAME_SIGNAL:
             return
         if not self._reads or _State.is_stopped:
             stop(number, frame)
@@ -156,7 +156,7 @@ def _unraisable(what: sys.UnraisableHookArgs) -> None:
         sys.__unraisablehook__(what)
     elif hasattr(signal, "setitimer"):
         signal.signal(signal.SIGALRM, _raise_again)
-        signal.setitimer(signal.ITIMER_REAL, _AGAIN)
+        signal.setitimer(signal.ITIMER_REAL, _RETRY)
 
 
 def _raise_again(_number: int, _frame: object) -> None:

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 PIECE = 4 << 20
 """The number of bytes copied at a time."""
 
-_TOGETHER = 1_000
+_PACKETS_AT_ONCE = 1_000
 """The number of packets written at a time."""
 
 _FCS_PRESENT = 0x04000000
@@ -216,7 +216,7 @@ def _copy_packets(
             ticks = packet.time + (records.times.first or 0) - seconds * SECOND
             data = packet.block[packet.at : packet.end]
             blocks.append(making.packet(packet.interface, min(max(ticks, 0), (1 << 64) - 1), data, packet.wire_length, options))
-        if len(blocks) >= _TOGETHER:
+        if len(blocks) >= _PACKETS_AT_ONCE:
             out.write(b"".join(blocks))
             blocks.clear()
     blocks += _statistics(records, counted, seconds)

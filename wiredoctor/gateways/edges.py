@@ -24,7 +24,7 @@ MAX_POSSIBLE = 64
 MAX_EDGES = 300_000
 """The maximum number of possible pairs in which the back has several possible fronts; later backs are paired by time order."""
 
-AT_ONCE = 1_000_000
+PAIRS_AT_ONCE = 1_000_000
 """The number of pairs that are compared at a time."""
 
 FORWARDED = ("agent", "referer", "content_type", "credentials")
@@ -135,7 +135,7 @@ def possible_pairs(rows: Rows, fronts: Fronts, key: Array, back: Array, allowed:
     at = 0
     while at < len(back):
         done = int(upto[at - 1]) if at else 0
-        end = max(int(np.searchsorted(upto, done + AT_ONCE, side="right")), at + 1)
+        end = max(int(np.searchsorted(upto, done + PAIRS_AT_ONCE, side="right")), at + 1)
         some = counts[at:end]
         total = int(some.sum())
         within = np.arange(total) - np.repeat(np.cumsum(some) - some, some)

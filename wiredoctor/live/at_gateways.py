@@ -34,7 +34,7 @@ RULE = "gateway-error"
 SLACK = MILLISECOND
 """The time in ns by which packets of different connections may be captured out of order; only older events are final."""
 
-APART = SECOND // 20
+SEARCH_INTERVAL = SECOND // 20
 """The minimum time in ns between two searches, in capture time."""
 PER_EXCHANGE = 100_000
 """The minimum time in ns between two searches, per examined exchange. It is ten times as long as a search takes."""
@@ -344,7 +344,7 @@ class AtGateways:
         """The time (ns) at which each undecided failure was recorded, by connection and exchange."""
         self._reported: dict[Place, None] = {}
         self._searched: int | None = None
-        self._apart = APART
+        self._apart = SEARCH_INTERVAL
 
     def note(self, exchanges: pl.DataFrame, clock: int) -> None:
         """Record the failed exchanges among newly finished rows of tables.STORED_EXCHANGES."""
@@ -395,7 +395,7 @@ class AtGateways:
         ends = pl.concat([a.connections.newest(2 * limits.LIVE_PAIRED.value), open_exchanges.rows_as_of(open_ones, a.latest)])
         exchanges, connections = pl.concat([stored, now]).lazy(), ends.lazy()
         known = gateways.find(exchanges, connections, possible=True)
-        self._searched, self._apart = clock, max(APART, (stored.height + now.height) * PER_EXCHANGE)
+        self._searched, self._apart = clock, max(SEARCH_INTERVAL, (stored.height + now.height) * PER_EXCHANGE)
         servers = dict(ends.select("connection", "server").iter_rows())
         if not known.fronts:
             return GatewaySearch(known, exchanges, connections, servers, {}, pl.DataFrame(), whole or Gateways())

@@ -23,7 +23,7 @@ class Sink(Protocol):
 
 
 _PIECE = 1 << 20
-_AT_ONCE = 1 << 14
+_LINES_AT_ONCE = 1 << 14
 """The number of line positions that are converted to Python integers at once; a million of these would take 100 MB."""
 
 
@@ -83,8 +83,8 @@ def _runs(starts: Array, ends: Array) -> Iterator[tuple[int, int]]:
     breaks = np.flatnonzero(starts[1:] != ends[:-1])
     first = np.concatenate((starts[:1], starts[1:][breaks]))
     last = np.concatenate((ends[:-1][breaks], ends[-1:]))
-    for i in range(0, len(first), _AT_ONCE):
-        yield from zip(first[i : i + _AT_ONCE].tolist(), last[i : i + _AT_ONCE].tolist(), strict=True)
+    for i in range(0, len(first), _LINES_AT_ONCE):
+        yield from zip(first[i : i + _LINES_AT_ONCE].tolist(), last[i : i + _LINES_AT_ONCE].tolist(), strict=True)
 
 
 def _copy(spool: BinaryIO, out: Sink, start: int, end: int) -> None:

@@ -10,7 +10,7 @@ import polars as pl
 from wiredoctor import limits
 from wiredoctor.limits import Limit, LimitsReached
 
-_AT_ONCE = 1 << 16
+_CANDIDATES_AT_ONCE = 1 << 16
 """The number of candidates that are examined together."""
 
 _CORE = {
@@ -62,7 +62,7 @@ def candidate_frame(candidates: Mapping[str, Rows], met: LimitsReached | None) -
     for rule, rows in sorted(candidates.items()):
         frames: list[pl.DataFrame] = []
         first = held = 0
-        for some in rows.iter_slices(_AT_ONCE):
+        for some in rows.iter_slices(_CANDIDATES_AT_ONCE):
             frames.append(_common_columns(rule, first, some))
             first += some.height
             held += some.height

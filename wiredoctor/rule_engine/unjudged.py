@@ -43,10 +43,10 @@ GOAWAY frame. Nothing is lost if the server does not read it.
 
 REPLY = 50 * MILLISECOND
 """The maximum time in ns, plus a round trip, in which a host answers a segment of a connection that it does not know."""
-AT_ONCE = SECOND
+CLOSED_WITHIN = SECOND
 """The maximum time in ns from the SYN-ACK until a host closes an unused connection, if it did not wait for a request."""
 
-AGAIN = 5 * SECOND
+REPEATED_WITHIN = 5 * SECOND
 """The maximum time in ns until a client repeats a request, even if it pauses for a second or two. A later one is a new request.
 
 The time counts from the end of the connection's last response, or from the request if that is later.
@@ -280,7 +280,7 @@ def _of_connections(latest: int) -> list[pl.Expr]:
     one_way = (c("client_bytes") > 0) & (c("server_bytes") == 0)
     reset, by_server = c("close") == "rst", c("closed_by") == "server"
     nothing = c("protocol") == "none"
-    at_once = (c("end") - c("first_answer_time") < AT_ONCE).fill_null(value=False)
+    at_once = (c("end") - c("first_answer_time") < CLOSED_WITHIN).fill_null(value=False)
     refused = c("refused_frame").is_not_null() & c("first_answer_frame").is_null() & ~c("connected")
     only_syns = (c("client_packets") == c("syns")) | (c("history") == "STR")
     unanswered = (c("server_packets") == 0) & only_syns & ~c("one_sided")
@@ -509,7 +509,7 @@ def _repeated(
         again, left_on="time", right_on="again", by="same", strategy="forward", allow_exact_matches=False, check_sortedness=False
     )
     first = pl.when(c("connection") != c("connection_right")).then("again").otherwise("elsewhere")
-    return same.lazy().filter(first - c("over") <= AGAIN).select("connection", "exchange")
+    return same.lazy().filter(first - c("over") <= REPEATED_WITHIN).select("connection", "exchange")
 
 
 def _unjudged_item(row: dict[str, object], file: str, first_time: int) -> Unjudged:

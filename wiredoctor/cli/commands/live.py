@@ -271,7 +271,7 @@ def _ended_by_signals(session: Session) -> Generator[list[int]]:
 
     def end(number: int, _: FrameType | None) -> None:
         nonlocal came
-        if first and time.monotonic() - came < signals.TOGETHER:
+        if first and time.monotonic() - came < signals.SAME_SIGNAL:
             return
         if first:
             signals.stop(number)

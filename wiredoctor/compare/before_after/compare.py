@@ -93,14 +93,14 @@ def _change(mark: str, a: list[Finding], b: list[Finding], both: _Sides) -> Find
     """Compare the findings with the fingerprint `mark`: `a` from before, `b` from after."""
     first = (a or b)[0]
     counts = _hits(a), _hits(b)
-    of, place, chances = _chances(first, counts, both)
+    of, place, opportunities = _opportunities(first, counts, both)
     summary = first.rule in both.summaries and first.rule not in COUNTED
-    status, why = _status(first.rule, counts, chances, place, both.before, both.after, summary=summary)
+    status, why = _status(first.rule, counts, opportunities, place, both.before, both.after, summary=summary)
     delays = _delays(a), _delays(b)
     return FindingChange(
         status, first.rule, first.kind, first.family, _worst(b or a), first.title, None if both.any_server else first.server,
-        _generalize(first.request), mark, of, counts[0], counts[1], chances[0], chances[1],
-        "same" if summary else _frequency(status, counts, chances), shift(delays[0], delays[1], both.tolerance),
+        _generalize(first.request), mark, of, counts[0], counts[1], opportunities[0], opportunities[1],
+        "same" if summary else _frequency(status, counts, opportunities), shift(delays[0], delays[1], both.tolerance),
         float(delays[0].sum()) / SECOND, float(delays[1].sum()) / SECOND, why, *_for_people([*a, *b]),
     )  # fmt: skip
 
@@ -158,7 +158,7 @@ class _Place(NamedTuple):
     where: str
 
 
-def _chances(finding: Finding, hits: tuple[int, int], both: _Sides) -> tuple[Of, _Place, tuple[int, int]]:
+def _opportunities(finding: Finding, hits: tuple[int, int], both: _Sides) -> tuple[Of, _Place, tuple[int, int]]:
     """Return how often a finding could have occurred, as (unit, unit in words, (number before, number after)).
 
     hits: how often the finding occurred before and after.
@@ -193,7 +193,7 @@ def _connections(counts: dict[str, int], server: str | None, *, any_server: bool
 def _status(
     rule: str,
     counts: tuple[int, int],
-    chances: tuple[int, int],
+    opportunities: tuple[int, int],
     place: _Place,
     before: ComparedSide,
     after: ComparedSide,
@@ -202,14 +202,14 @@ def _status(
 ) -> tuple[Status, str]:
     """Return the status of a finding, and why that status is uncertain; the text is empty if it is certain.
 
-    counts: the occurrences before and after. chances: how often the finding could have occurred before and after. place: the
-    unit of `chances` in words. summary: the rule reports one finding for all exchanges with an endpoint.
+    counts: the occurrences before and after. opportunities: how often the finding could have occurred before and after.
+    place: the unit of `opportunities` in words. summary: the rule reports one finding for all exchanges with an endpoint.
     """
     if all(counts):
         return "stayed", ""
     gone = counts[0] > 0
     other, hits = (after, counts[0]) if gone else (before, counts[1])
-    there, elsewhere = chances if gone else (chances[1], chances[0])
+    there, elsewhere = opportunities if gone else (opportunities[1], opportunities[0])
     why = _excuse(rule, hits, there, elsewhere, place, other, "after" if gone else "before", summary=summary)
     if gone:
         return ("not-seen-again", why) if why else ("fixed", "")
@@ -240,8 +240,8 @@ def _excuse(
     return f"{name} has only {elsewhere:,} {place.noun}{'s' if elsewhere != 1 else ''} {place.where}, so {by_chance}"
 
 
-def _frequency(status: Status, counts: tuple[int, int], chances: tuple[int, int]) -> Frequency:
-    one, two = chances
+def _frequency(status: Status, counts: tuple[int, int], opportunities: tuple[int, int]) -> Frequency:
+    one, two = opportunities
     if status != "stayed" or not one or not two or rates_differ(counts[0], one, counts[1], two) > ERROR:
         return "same"
     return "more-often" if counts[1] / two > counts[0] / one else "less-often"

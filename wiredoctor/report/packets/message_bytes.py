@@ -26,7 +26,7 @@ _WINDOW, _WINDOWS = 1 << 16, 4
 There are several, because header sections and bodies of both directions alternate.
 """
 
-_TOGETHER = 4 << 20
+_BYTES_AT_ONCE = 4 << 20
 """The number of bytes that are sorted by position before they are written."""
 
 _PIECE = ["connection", "direction", "offset", "captured", "payload"]
@@ -104,7 +104,7 @@ class ByteStore:
             self._missing[one] -= len(data)
             waiting.append((at, data))
             size += len(data)
-            if size >= _TOGETHER:
+            if size >= _BYTES_AT_ONCE:
                 self._store(waiting)
                 waiting, size = [], 0
         self._store(waiting)

@@ -31,7 +31,7 @@ from __future__ import annotations
 import polars as pl
 
 from wiredoctor.findings import Advice, Reference, Rule, Threshold
-from wiredoctor.rules.shared.connection_close import streams
+from wiredoctor.rules.shared.connection_close import round_trip, streams
 from wiredoctor.rules.shared.evidence import EVIDENCE, candidate, packet
 
 c = pl.col
@@ -116,7 +116,7 @@ def _pairs(answers: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
     `every`: True if each response closes its own connection, whose first response it is. `pair`: a hash of the two names; storing a million names would take
     a third more memory.
     """
-    rtt = c("rtt_client").fill_null(0) + c("rtt_server").fill_null(0)
+    rtt = round_trip()
     known = connections.select(
         *("connection", "start", "handshake"), rtt.alias("rtt"), (c("client_host").hash() ^ c("server").hash(1)).alias("pair")
     )

@@ -48,7 +48,7 @@ from wiredoctor.rules.shared.connection_close import (
 from wiredoctor.rules.shared.connection_close import IDLE as IMMEDIATE
 from wiredoctor.rules.shared.evidence import candidate, close_origin, confidence, evidence, fin_or_rst, server_closed_first
 from wiredoctor.rules.shared.idle_times import IdleTimes
-from wiredoctor.rules.shared.learned_limits import AT_ONCE
+from wiredoctor.rules.shared.learned_limits import NO_IDLE_TIME
 from wiredoctor.rules.shared.numbers import DURATION, duration
 
 c = pl.col
@@ -153,10 +153,10 @@ def find(closes: pl.LazyFrame) -> pl.LazyFrame:
 def by_limits(rows: pl.DataFrame, rests: IdleTimes, *, live: bool) -> pl.DataFrame:
     """Drop closes that happened when a server process ended.
 
-    If an endpoint closed like this at only one moment, and longer than AT_ONCE after the response, a process may have ended then:
-    the kind is "once", with at most medium confidence.
+    If an endpoint closed like this at only one moment, and longer than NO_IDLE_TIME after the response, a process may have ended
+    then: the kind is "once", with at most medium confidence.
     """
-    later = pl.col("gap").cast(pl.Int64).fill_null(0) > AT_ONCE
+    later = pl.col("gap").cast(pl.Int64).fill_null(0) > NO_IDLE_TIME
     return rests.with_single_closes(rests.without_stopped(rows, live=live), later, live=live)
 
 

@@ -47,7 +47,7 @@ from __future__ import annotations
 import polars as pl
 
 from wiredoctor.findings import Advice, Reference, Rule, Threshold
-from wiredoctor.rules.shared.connection_close import SELF_FRAMED
+from wiredoctor.rules.shared.connection_close import SELF_FRAMED, round_trip
 from wiredoctor.rules.shared.evidence import EVIDENCE, grade, packet, server_closed_first
 from wiredoctor.rules.shared.reading_pace import COMMANDS
 from wiredoctor.tables import SECOND
@@ -207,7 +207,7 @@ def find(closes: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
         pl.when(~forwarded).then(c("request_user_agent").cast(pl.Categorical)).alias("agent"),
         "final_at",
     )
-    rtt = c("rtt_client").fill_null(0) + c("rtt_server").fill_null(0)
+    rtt = round_trip()
     known = connections.select(
         *("connection", "exchanges", "end"),
         # the end of the connection is later only if a FIN came long after the server's

@@ -119,9 +119,14 @@ ServicePointManager.MaxServicePointIdleTime.
 """
 
 
+def round_trip() -> pl.Expr:
+    """Return the round-trip time (ns) between client and server. The part on an unknown side of the capture point counts as 0."""
+    return c("rtt_client").fill_null(0) + c("rtt_server").fill_null(0)
+
+
 def grace_period(at_least: int) -> pl.Expr:
     """Return the grace period (ns) for packets in transit: `at_least` ns, or two round trips if that is longer."""
-    return pl.max_horizontal(pl.lit(at_least), 2 * (c("rtt_client").fill_null(0) + c("rtt_server").fill_null(0)))
+    return pl.max_horizontal(pl.lit(at_least), 2 * round_trip())
 
 
 def ended_within_grace_period(since: str, at_least: int) -> pl.Expr:

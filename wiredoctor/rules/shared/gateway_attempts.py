@@ -14,7 +14,7 @@ from wiredoctor.rules.shared.gateway_kinds import LATE, LONE_SYN, OF_CONNECTION,
 
 c = pl.col
 
-AT_ONCE = 25_000_000
+CONNECTED_WITHIN = 25_000_000
 """The maximum time in ns from a request to the connection that a gateway opens for it.
 
 It is also the maximum time from the failure of that connection to the gateway's response. The longest measured time is 21 ms.
@@ -112,9 +112,9 @@ def _possible_attempts(front: Exchange, some: Sequence[Attempt]) -> tuple[Attemp
         begun = one.values["syn_time"]
         if not front.asked - SLACK <= begun <= front.answered + SLACK:
             continue
-        soon = begun <= front.asked + AT_ONCE
+        soon = begun <= front.asked + CONNECTED_WITHIN
         if one.refused < LATE:
-            fits = one.refused <= front.answered + SLACK and (soon or one.refused >= front.answered - AT_ONCE)
+            fits = one.refused <= front.answered + SLACK and (soon or one.refused >= front.answered - CONNECTED_WITHIN)
         else:
             fits = soon and front.answered - begun >= LONE_SYN
         if fits:
@@ -171,7 +171,7 @@ def failed_at_once(front: Front) -> bool:
     If a response comes later, the server is an application that did something else in between.
     """
     refused = [one.refused for one in front.tries if isinstance(one, Attempt)]
-    return bool(refused) and (max(refused) == LATE or front.exchange.answered - max(refused) <= AT_ONCE)
+    return bool(refused) and (max(refused) == LATE or front.exchange.answered - max(refused) <= CONNECTED_WITHIN)
 
 
 MAX_LOOSE = 10_000

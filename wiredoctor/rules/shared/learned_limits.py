@@ -16,7 +16,7 @@ DECIDED_ONCE = 20 * MILLISECOND
 """The maximum time in ns between closes after similar idle times that count as one, because one process closed them together."""
 EARLIEST = 950 * MILLISECOND
 """The shortest idle time in ns that is used to learn a timeout. Shorter ones come from workers that end."""
-AT_ONCE = 20 * MILLISECOND
+NO_IDLE_TIME = 20 * MILLISECOND
 """The maximum time in ns from the end of a response to a close that belongs to it."""
 NEAR = 20 * MILLISECOND
 """The tolerance in ns for late timers on a busy machine; a fraction of the timer's duration is added."""
@@ -134,7 +134,7 @@ def learn(ends: list[End], uses: Sequence[Use] = (), until: int | None = None) -
     ends = _one_per_decision(ends[-MAX_CLOSES:])
     rests = sorted(end.rest for end in ends if end.teaches and end.rest is not None)
     if soon := _count_immediate(ends, rests):
-        return Limit("soon", 0, AT_ONCE, soon)
+        return Limit("soon", 0, NO_IDLE_TIME, soon)
     long = rests[bisect_left(rests, EARLIEST) :]
     met = _learned_from_lost(ends)
     if not long:
@@ -210,8 +210,8 @@ def _count_immediate(ends: list[End], rests: list[int]) -> int:
 
     `rests`: the sorted idle times from which a timeout can be learned.
     """
-    soon = sum(end.rest is not None and end.rest <= AT_ONCE for end in ends)
-    return soon if bisect_right(rests, AT_ONCE) > 1 and 2 * soon >= len(ends) else 0
+    soon = sum(end.rest is not None and end.rest <= NO_IDLE_TIME for end in ends)
+    return soon if bisect_right(rests, NO_IDLE_TIME) > 1 and 2 * soon >= len(ends) else 0
 
 
 def _learned_from_lost(ends: list[End]) -> Limit | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import polars as pl
 
 from wiredoctor.findings import Threshold
-from wiredoctor.rules.shared.connection_close import closed_against_request, grace_period
+from wiredoctor.rules.shared.connection_close import closed_against_request, grace_period, round_trip
 from wiredoctor.rules.shared.reading_pace import MEDIA
 from wiredoctor.rules.shared.same_client import WINDOW
 from wiredoctor.tables import SECOND
@@ -121,7 +121,7 @@ def early(rows: pl.LazyFrame) -> pl.LazyFrame:
         (c("response_status").is_in([200, 206]) & begun() | c("request_range_start").is_not_null())
         .fill_null(value=False)
         .alias("partial"),
-        _round_trip().alias("round_trip"),
+        round_trip().alias("round_trip"),
         c("rtt_client").fill_null(0).alias("to_client"),
         c("response_content_type").cast(pl.String).str.contains(MEDIA).fill_null(value=False).alias("media"),
         ((c("exchange") == 0) & c("handshake")).alias("opens"),
@@ -164,7 +164,7 @@ def _at_end() -> pl.Expr:
 def _head_only() -> pl.Expr:
     """Return whether the client had acknowledged the head, and closed immediately after it had received the head."""
     had = c("client_close_ack") >= c("response_offset") + c("response_head_bytes")
-    soon = c("client_close_time") - c("response_start") <= pl.max_horizontal(pl.lit(AT_ONCE.value), 4 * _round_trip())
+    soon = c("client_close_time") - c("response_start") <= pl.max_horizontal(pl.lit(AT_ONCE.value), 4 * round_trip())
     return (begun() & (c("response_framing") != "none") & had & soon).fill_null(value=False)
 
 
@@ -182,7 +182,7 @@ def _trickled() -> pl.Expr:
     chunk is already waiting for the ACK.
     """
     time = c("response_last_body_time") - c("response_start")
-    slow = c("response_body_bytes") * _round_trip() < SEGMENT * time
+    slow = c("response_body_bytes") * round_trip() < SEGMENT * time
     small = (c("response_chunks") >= PIECES.value) & (c("response_median_chunk") <= SEGMENT)
     coming = c("client_close_time") - c("response_last_body_time") <= RECENT.value
     return small & slow & coming & (time >= TRICKLED.value)
@@ -190,10 +190,6 @@ def _trickled() -> pl.Expr:
 
 def _unsized() -> pl.Expr:
     return ~pl.col("response_framing").is_in(["content-length", "none"])
-
-
-def _round_trip() -> pl.Expr:
-    return pl.col("rtt_client").fill_null(0) + pl.col("rtt_server").fill_null(0)
 
 
 def begun() -> pl.Expr:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import polars as pl
 
 from wiredoctor.findings import Threshold
-from wiredoctor.rules.shared.connection_close import client_idle_time, closed_against_request
+from wiredoctor.rules.shared.connection_close import client_idle_time, closed_against_request, round_trip
 from wiredoctor.rules.shared.same_client import AGAIN
 
 c = pl.col
@@ -92,8 +92,8 @@ def repetition_columns() -> list[pl.Expr]:
     moment = pl.max_horizontal("server_close_time", "request_end")
     return [
         moment.alias("ended_at"),
-        pl.max_horizontal(moment + AGAIN.value + 2 * _round_trip(), "final_at").alias("due"),
-        _round_trip().alias("round_trip"),
+        pl.max_horizontal(moment + AGAIN.value + 2 * round_trip(), "final_at").alias("due"),
+        round_trip().alias("round_trip"),
     ]
 
 
@@ -111,7 +111,7 @@ def also_lost_text() -> pl.Expr:
 def _cause() -> pl.Expr:
     """Return the cause of a lost request; null if neither `keep-alive-race` nor `no-response` reports it."""
     against, client_first = closed_against_request(), _client_first()
-    unaware = c("server_close_time") - c("request_start") <= UNAWARE.value + _round_trip()
+    unaware = c("server_close_time") - c("request_start") <= UNAWARE.value + round_trip()
     without_ack = (c("server_close_rst") == 1) & c("server_close_ack").is_null()
     one_segment = c("request_frame") == c("request_last_frame")
     # after a gap, bytes acknowledged after the request may be a FIN that was not captured
@@ -204,7 +204,3 @@ def fresh() -> pl.Expr:
     """Return whether this is the first request of a connection that the server closed right after the handshake."""
     first = c("handshake") & (c("exchange") == 0) & c("previous_end").is_null()
     return (first & (c("server_close_time") - c("accepted_time") < ACCEPTED.value)).fill_null(value=False)
-
-
-def _round_trip() -> pl.Expr:
-    return pl.col("rtt_client").fill_null(0) + pl.col("rtt_server").fill_null(0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
+from wiredoctor.rules.shared.connection_close import client_idle_time
 from wiredoctor.tables import of_connections
 
 c = pl.col
@@ -84,7 +85,7 @@ def _receiver_sent_meanwhile(of_server: str, of_client: str) -> pl.Expr:
 
 def _survived_idle_times(said: pl.DataFrame) -> pl.DataFrame:
     """Return for each row `survived_rest`: the longest idle time (ns) after which its server still answered on a connection."""
-    rest = c("request_start") - c("previous_end") - c("rtt_client").fill_null(0)
+    rest = client_idle_time()
     answered = said.filter(c("server") == c("server_other"), c("response_frame").is_not_null())
     return answered.group_by("number").agg(rest.max().alias("survived_rest"))
 

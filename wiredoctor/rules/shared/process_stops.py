@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import polars as pl
 
-from wiredoctor.rules.shared.learned_limits import AT_ONCE, EARLIEST, NEAR, TOGETHER, End, Limit, Use, closes_soon, learn
+from wiredoctor.rules.shared.learned_limits import EARLIEST, NEAR, NO_IDLE_TIME, TOGETHER, End, Limit, Use, closes_soon, learn
 from wiredoctor.tables import MILLISECOND, SECOND
 
 c = pl.col
@@ -32,13 +32,13 @@ STRAGGLERS = 500 * MILLISECOND
 """The maximum time in ns between the end of a process and the closes by other processes of the server."""
 DRAIN = 10 * SECOND
 """The maximum time in ns for which a process that has begun to end may answer the requests that it has."""
-AGAIN = SECOND
+SAME_STOP = SECOND
 """The maximum time in ns between ends of processes that are merged into one."""
 CLOSER = 4
 """The idle times of connections that were closed together must differ by more than CLOSER times the time between the closes.
 Otherwise each close may have followed its response after the same time.
 """
-APART = 5 * MILLISECOND
+MIN_DIFFERENCE = 5 * MILLISECOND
 """The minimum difference in ns between the idle times of connections that were closed together. A smaller one proves nothing,
 because a process may take a few milliseconds to close several connections.
 """
@@ -130,7 +130,7 @@ def suspicious(ends: pl.DataFrame, syns: pl.DataFrame) -> set[int]:
     refused = moments.join(syns.filter("refused").select("endpoint", "answered"), on="endpoint").filter(
         c("answered") >= c("time")
     )
-    several = moments.filter(((c("resting") > 2) & (c("spread") > SPREAD)) | (c("spread") > APART) | c("others"))
+    several = moments.filter(((c("resting") > 2) & (c("spread") > SPREAD)) | (c("spread") > MIN_DIFFERENCE) | c("others"))
     return {*several["endpoint"], *refused["endpoint"]}
 
 
@@ -147,7 +147,7 @@ def stops_of(
     `until`: the requests that the endpoint answered, for `learn`.
     """
     soon = closes_soon([end for end in ends if end.sort != "open"])
-    counting = [end for end in ends if not (soon and end.rest is not None and end.rest <= AT_ONCE)]
+    counting = [end for end in ends if not (soon and end.rest is not None and end.rest <= NO_IDLE_TIME)]
     moments = _moments(counting)
     forms = [_form(moment, syns) for moment in moments]
     swept = [number for number, moment in enumerate(moments) if forms[number] is None and _fits_coarse_timeout(moment)]
@@ -260,8 +260,8 @@ def _only_closing_moment(moments: list[list[End]]) -> int | None:
         return None
     resting = sorted((end.rest, end.time) for end in moments[closing[0]] if end.teaches and end.rest is not None)
     (shortest, first), (longest, last) = resting[0], resting[-1]
-    apart = longest - shortest > max(APART, CLOSER * abs(last - first))
-    return closing[0] if apart and shortest > AT_ONCE else None
+    apart = longest - shortest > max(MIN_DIFFERENCE, CLOSER * abs(last - first))
+    return closing[0] if apart and shortest > NO_IDLE_TIME else None
 
 
 def _is_unexplained(moment: list[End], uses: Uses) -> bool:
@@ -349,7 +349,7 @@ def _with_stragglers(stop: Stop, ends: Iterable[End], last: int, inside: set[int
         and end.connection not in inside
         and stop.start - STRAGGLERS <= end.time <= last + STRAGGLERS
         and not (limit is not None and limit.has(end.rest))
-        and not (end.said is not None and end.rest >= end.said * SECOND - AT_ONCE)
+        and not (end.said is not None and end.rest >= end.said * SECOND - NO_IDLE_TIME)
     ]
     inside |= {end.connection for end in some}
     resting = sorted((*stop.resting, *some), key=lambda end: end.time)
@@ -363,7 +363,7 @@ def _merge_stops(stops: Iterable[Stop]) -> list[Stop]:
     joined: list[Stop] = []
     for stop in sorted(stops, key=lambda one: one.start):
         before = joined[-1] if joined else None
-        if before is None or stop.start - before.end > AGAIN:
+        if before is None or stop.start - before.end > SAME_STOP:
             joined.append(stop)
             continue
         joined[-1] = before._replace(
