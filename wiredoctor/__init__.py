@@ -9,10 +9,10 @@ report.connections    # a Polars frame, a row per connection
 
 from __future__ import annotations
 
+from typing import Any
+
 TYPE_CHECKING = False  # typing is not imported, because a signal is only handled once this module is loaded
 if TYPE_CHECKING:
-    from typing import Any
-
     from wiredoctor.findings import Finding, Report
     from wiredoctor.pipeline import analyze
 

@@ -5,13 +5,10 @@ from __future__ import annotations
 import shutil
 import tempfile
 import weakref
-from typing import TYPE_CHECKING, NamedTuple
+from typing import BinaryIO, NamedTuple
 
 from wiredoctor import limits
 from wiredoctor.capture.model import readable
-
-if TYPE_CHECKING:
-    from typing import BinaryIO
 
 SHARE_OF_FREE_SPACE = 0.9
 """The fraction of the temporary folder's free space for unpacked captures; the tables of a long capture need space, too."""

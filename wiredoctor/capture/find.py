@@ -5,14 +5,12 @@ from __future__ import annotations
 import os
 import re
 import stat
+from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from wiredoctor import limits
 from wiredoctor.capture.model import CaptureError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
 
 _COMPRESSED = r"(?:\.(?:gz|bz2|xz|zst|lz4))?"
 _NAME = re.compile(rf"(?P<stem>.+?)(?:(?P<suffix>\.(?:pcapng|pcap|cap|dmp|dump))(?P<number>\d*))?{_COMPRESSED}", re.DOTALL)

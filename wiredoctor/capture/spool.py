@@ -4,16 +4,11 @@ from __future__ import annotations
 
 import errno
 import tempfile
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from collections.abc import Callable, Iterator
+from typing import Any, BinaryIO, NamedTuple, Protocol
 
-from wiredoctor.capture.budget import disk
+from wiredoctor.capture.budget import Budget, Room, disk
 from wiredoctor.capture.model import CaptureError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from typing import BinaryIO
-
-    from wiredoctor.capture.budget import Budget, Room
 
 CHUNK = 1 << 20
 """The number of bytes read, decompressed and written at a time."""

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from wiredoctor import Finding, Report
 from wiredoctor.cli.exit_codes import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from wiredoctor import Finding, Report
     from wiredoctor.report.filter import Filter
 
 

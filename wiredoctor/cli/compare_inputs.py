@@ -7,11 +7,11 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from wiredoctor import Report
 from wiredoctor.cli.exit_codes import UsageError
 from wiredoctor.cli.running import Request, run
 
 if TYPE_CHECKING:
-    from wiredoctor import Report
     from wiredoctor.compare import ComparedSide
     from wiredoctor.pipeline import Budget
 

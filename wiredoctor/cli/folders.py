@@ -10,16 +10,14 @@ import errno
 import os
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import polars as pl
 
+from wiredoctor import Report
 from wiredoctor.cli.exit_codes import print_message
 from wiredoctor.cli.outputs import DIRECT, FileAccess
 from wiredoctor.replacement import is_full, room_needed
-
-if TYPE_CHECKING:
-    from wiredoctor import Report
 
 MIN_ROWS = 65_536
 """The minimum number of rows per temporary file, because batches of some tables have few rows."""

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
+from wiredoctor import Report
 from wiredoctor.cli.exit_codes import print_message
 from wiredoctor.cli.pager import paged
-from wiredoctor.report.terminal.terminal import TextOutput
+from wiredoctor.report.terminal.terminal import Terminal, TextOutput
 from wiredoctor.report.words import count
 from wiredoctor.text.durations import SECOND
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
-    from wiredoctor import Report
     from wiredoctor.report.packets.follow import Window
     from wiredoctor.report.packets.streams import Hole, Run
     from wiredoctor.report.terminal.show import ShowRequest
-    from wiredoctor.report.terminal.terminal import Terminal
 
 
 def print_stream(report: Report, asked: ShowRequest, side: str, paper: Terminal) -> None:

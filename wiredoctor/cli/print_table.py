@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, BinaryIO
+from typing import Annotated, BinaryIO
 
 import typer
 
+from wiredoctor import Report
 from wiredoctor.cli.config_file import configuration
 from wiredoctor.cli.exit_codes import Exit, print_message
 from wiredoctor.cli.options import TableFormat, TableOptions, parse_size
@@ -14,15 +15,11 @@ from wiredoctor.cli.outputs import Write, spool, write_stdout
 from wiredoctor.cli.rulebook import every_rule
 from wiredoctor.cli.running import combine_request, run
 from wiredoctor.report.fields import footer
+from wiredoctor.report.filter import Filter
 from wiredoctor.report.row_choice import Order, RowChoice, TableName
-from wiredoctor.report.terminal.terminal import TextOutput
+from wiredoctor.report.terminal.terminal import Terminal, TextOutput
 from wiredoctor.settings import Settings
 from wiredoctor.text.time_of_day import use_utc
-
-if TYPE_CHECKING:
-    from wiredoctor import Report
-    from wiredoctor.report.filter import Filter
-    from wiredoctor.report.terminal.terminal import Terminal
 
 Slow = Annotated[
     str | None,

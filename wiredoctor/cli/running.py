@@ -6,21 +6,20 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from wiredoctor import Report
 from wiredoctor.cli import signals
 from wiredoctor.cli.baselines import fingerprints
 from wiredoctor.cli.config_file import Configuration, check_thresholds
 from wiredoctor.cli.exit_codes import Exit, print_message
 from wiredoctor.cli.options import Failing, parse_rule_names
 from wiredoctor.cli.progress import Bar
-from wiredoctor.report.exclude import without_ignored, without_known
+from wiredoctor.report.exclude import Ignore, without_ignored, without_known
+from wiredoctor.report.filter import Filter
 from wiredoctor.report.words import count, duration
 from wiredoctor.settings import Settings
 
 if TYPE_CHECKING:
-    from wiredoctor import Report
     from wiredoctor.pipeline import Budget
-    from wiredoctor.report.exclude import Ignore
-    from wiredoctor.report.filter import Filter
 
 SLOW_FROM = 50_000
 """From this number of packets on, a warning is printed if the core is interpreted, because that takes seconds longer."""

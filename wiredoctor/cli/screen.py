@@ -6,20 +6,19 @@ import os
 import sys
 import time
 from array import array
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
+from wiredoctor import Finding, Report
 from wiredoctor.cli.exit_codes import print_message
+from wiredoctor.cli.options import Color
 from wiredoctor.cli.outputs import stdout_paper
 from wiredoctor.report.words import clean
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
     from rich.console import Console
     from rich.live import Live
 
-    from wiredoctor import Finding, Report
-    from wiredoctor.cli.options import Color
     from wiredoctor.report.groups import ProblemKey
     from wiredoctor.report.terminal.live_view import LiveStatus
 

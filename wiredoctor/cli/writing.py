@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, BinaryIO
+from typing import BinaryIO
 
+from wiredoctor import Report
 from wiredoctor.cli.exit_codes import UsageError, print_message
 from wiredoctor.cli.outputs import DIRECT, FileAccess, Output, spool, write_each, write_file
 from wiredoctor.report import formats
 from wiredoctor.report.formats import Options
-
-if TYPE_CHECKING:
-    from wiredoctor import Report
-    from wiredoctor.report.terminal.terminal import Terminal
+from wiredoctor.report.terminal.terminal import Terminal
 
 
 def write_report(report: Report, form: str, out: BinaryIO, paper: Terminal, options: Options) -> None:

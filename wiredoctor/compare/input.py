@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import polars as pl
 
 from wiredoctor.compare.proxy.nesting import COLUMNS as AT_A_PROXY
 from wiredoctor.compare.proxy.result import FOR_PEOPLE
 from wiredoctor.compare.two_points.packet_columns import Point, gather
+from wiredoctor.findings import CaptureSummary, Finding, PacketAccess, Report
+from wiredoctor.gateways import Gateways
 from wiredoctor.text.time_of_day import nanoseconds
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from wiredoctor.findings import CaptureSummary, Finding, PacketAccess, Report
-    from wiredoctor.gateways import Gateways
 
 COLUMNS = ["connection", "exchange", "request_offset", "server_time"]
 """The columns of tables.EXCHANGES that a comparison of two points uses."""

@@ -10,14 +10,14 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
 
 from wiredoctor.capture.drops import read_statistics
 from wiredoctor.capture.files import Content
 from wiredoctor.capture.formats import detect_format
-from wiredoctor.capture.model import NO_PACKET
+from wiredoctor.capture.model import NO_PACKET, Interface
 from wiredoctor.capture.pcapng import write as making
 from wiredoctor.capture.pcapng.blocks import ENHANCED, ENHANCED_FIXED, FRAME_BLOCKS, SECTION, STATISTICS
 from wiredoctor.capture.pcapng.metadata import Blocks, companions
@@ -25,11 +25,7 @@ from wiredoctor.core.chain import ChainRecords
 from wiredoctor.core.packet import Packet
 from wiredoctor.core.records import Records
 from wiredoctor.engine.opening import CaptureFiles, open_capture_records
-from wiredoctor.tables import SECOND
-
-if TYPE_CHECKING:
-    from wiredoctor.capture.model import Interface
-    from wiredoctor.tables import Array
+from wiredoctor.tables import SECOND, Array
 
 PIECE = 4 << 20
 """The number of bytes copied at a time."""

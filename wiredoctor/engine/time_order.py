@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
+from wiredoctor.capture.files import CaptureFile
 from wiredoctor.capture.model import CaptureError
 from wiredoctor.core.disorder import Disorder
 from wiredoctor.core.file_formats import open_records
+from wiredoctor.core.records import Records
 from wiredoctor.core.sorting import Lanes
-from wiredoctor.engine.opening import ContentSource
+from wiredoctor.engine.opening import CaptureFiles, ContentSource
 from wiredoctor.limits import LimitsReached
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from wiredoctor.capture.files import CaptureFile
-    from wiredoctor.core.records import Records
-    from wiredoctor.engine.opening import CaptureFiles
 
 _STEP = 10_000
 """The number of packets read between two calls of `is_stopped`."""

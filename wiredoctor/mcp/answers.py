@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 
 import polars as pl
 
-from wiredoctor.findings import CONFIDENCES, SEVERITIES, printable, shorten
+from wiredoctor.findings import CONFIDENCES, SEVERITIES, Finding, Report, printable, shorten
 from wiredoctor.report.coverage import find_coverage
 from wiredoctor.report.data.json import finding as finding_json
 from wiredoctor.report.data.json import worst_servers
@@ -22,7 +22,6 @@ from wiredoctor.report.terminal.show import ShowRequest, as_json, has_connection
 from wiredoctor.report.words import SECOND, count
 
 if TYPE_CHECKING:
-    from wiredoctor.findings import Finding, Report
     from wiredoctor.report.answered import (
         Answer,
         Cause,

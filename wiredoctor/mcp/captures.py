@@ -11,10 +11,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from wiredoctor import Report
 from wiredoctor.report.words import clean
 
 if TYPE_CHECKING:
-    from wiredoctor import Report
     from wiredoctor.pipeline import Budget
 
 NAMED = re.compile(r"\.(?:pcap|pcapng|cap|snoop|dmp)\d*(?:\.(?:gz|bz2|xz|zst|lz4))?\Z|\.pcap\d+\Z", re.IGNORECASE)

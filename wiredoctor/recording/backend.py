@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from wiredoctor.recording.blocks import Blocks
 from wiredoctor.recording.guard import Guard
-from wiredoctor.recording.source import NotThereError, Trouble, trouble
+from wiredoctor.recording.links import Links
+from wiredoctor.recording.source import NotThereError, Source, Trouble, trouble
 from wiredoctor.recording.starting import BACKENDS, no_such_interface, not_permitted, not_up, start
 from wiredoctor.recording.waiting import wait
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from wiredoctor.recording.blocks import Blocks
-    from wiredoctor.recording.links import Links
     from wiredoctor.recording.request import Request
-    from wiredoctor.recording.source import Source
 
 _FIRST_WORD = 15.0
 """The time in seconds within which a started backend must begin to capture."""

@@ -12,10 +12,7 @@ import os
 import socket
 import struct
 import sys
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
+from collections.abc import Sequence
 
 _PIDFD_GETFD = 438
 """The number of the system call pidfd_getfd, the same on all architectures except alpha."""

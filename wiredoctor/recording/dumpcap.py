@@ -5,18 +5,16 @@ from __future__ import annotations
 import os
 import re
 import signal
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from wiredoctor.interfaces import required_capabilities
-from wiredoctor.recording.blocks import user_application
+from wiredoctor.recording.blocks import Blocks, user_application
 from wiredoctor.recording.counters import Counters
 from wiredoctor.recording.privileges import NET_ADMIN, NET_RAW
 from wiredoctor.recording.process import Process
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from wiredoctor.recording.blocks import Blocks
     from wiredoctor.recording.request import Request
 
 

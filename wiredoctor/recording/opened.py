@@ -6,14 +6,13 @@ import contextlib
 import errno
 import os
 import stat
+from collections.abc import Collection, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from wiredoctor.recording.privileges import CHOWN, DAC_OVERRIDE, FOWNER, only_effective
 from wiredoctor.replacement import Replacement, Target, make_folder, resolve
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
-
     from wiredoctor.recording.control import Message
     from wiredoctor.recording.events import Events
     from wiredoctor.recording.request import OutputFile

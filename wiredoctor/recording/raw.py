@@ -10,16 +10,15 @@ import os
 import socket
 import struct
 import time
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from wiredoctor.recording import encode
+from wiredoctor.recording.blocks import Blocks
 from wiredoctor.recording.links import is_up
 from wiredoctor.recording.privileges import NET_ADMIN, NET_RAW
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from wiredoctor.recording.blocks import Blocks
     from wiredoctor.recording.request import Request
 
 _SOL_PACKET, _STATISTICS, _AUXDATA = 263, 6, 8

@@ -10,24 +10,21 @@ from typing import TYPE_CHECKING
 
 from wiredoctor.recording.backend import Backend, StoppedError
 from wiredoctor.recording.blocks import Blocks, Piece, StreamError
-from wiredoctor.recording.control import SIGNAL
+from wiredoctor.recording.control import SIGNAL, Control, Message
 from wiredoctor.recording.encode import ending
-from wiredoctor.recording.files import open_output
+from wiredoctor.recording.files import Output, open_output
 from wiredoctor.recording.folder import remove_tree
 from wiredoctor.recording.links import Links
 from wiredoctor.recording.opened import Outputs
 from wiredoctor.recording.privileges import keep_only
-from wiredoctor.recording.source import trouble
+from wiredoctor.recording.source import Source, trouble
 from wiredoctor.recording.stream import Stream
 from wiredoctor.recording.waiting import wait
 from wiredoctor.recording.writing import Writing
 
 if TYPE_CHECKING:
-    from wiredoctor.recording.control import Control, Message
     from wiredoctor.recording.events import Events
-    from wiredoctor.recording.files import Output
     from wiredoctor.recording.request import Request
-    from wiredoctor.recording.source import Source
 
 _GRACE = 1.5
 """The time in seconds to wait for the end of a backend: first after a stop request, then again after killing it.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from wiredoctor.interfaces import permission
@@ -10,15 +11,12 @@ from wiredoctor.recording.dumpcap import Dumpcap
 from wiredoctor.recording.links import interface_names
 from wiredoctor.recording.process import program
 from wiredoctor.recording.raw import Raw
-from wiredoctor.recording.source import NotThereError
+from wiredoctor.recording.source import NotThereError, Source
 from wiredoctor.recording.stream import STREAM, Stream
 from wiredoctor.recording.tcpdump import Tcpdump
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from wiredoctor.recording.request import Request
-    from wiredoctor.recording.source import Source
 
 BACKENDS = ("dumpcap", "tcpdump", "raw")
 """The order in which backends are tried."""

@@ -7,16 +7,11 @@ timestamps of another clock.
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
 
 from wiredoctor.recording import encode
-from wiredoctor.recording.blocks import StreamError
+from wiredoctor.recording.blocks import Blocks, StreamError
 from wiredoctor.recording.convert import PcapStream, is_pcap
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from wiredoctor.recording.blocks import Blocks
 
 STREAM = "stream"
 """The name of this backend."""

@@ -11,18 +11,17 @@ import struct
 import subprocess
 import termios
 import time
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from wiredoctor.recording import encode
+from wiredoctor.recording.blocks import Blocks
 from wiredoctor.recording.convert import PcapStream
 from wiredoctor.recording.privileges import KILL, NET_RAW, SETGID, SETUID, has
 from wiredoctor.recording.process import Process
 from wiredoctor.recording.source import NotThereError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from wiredoctor.recording.blocks import Blocks
     from wiredoctor.recording.request import Request
 
 _CHUNK = 1 << 20

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from wiredoctor.recording.blocks import Blocks, Piece, StreamError, complete_blocks
@@ -11,8 +12,6 @@ from wiredoctor.recording.encode import statistics
 from wiredoctor.recording.files import ENDLESS, FullError, Output
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from wiredoctor.recording.events import Events
 
 PROGRESS = 0.04

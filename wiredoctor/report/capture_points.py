@@ -6,15 +6,13 @@ changed are not recognized.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import polars as pl
 
+from wiredoctor.findings import Report
 from wiredoctor.report.words import SECOND, count
 from wiredoctor.text.time_of_day import nanoseconds
-
-if TYPE_CHECKING:
-    from wiredoctor.findings import Report
 
 c = pl.col
 

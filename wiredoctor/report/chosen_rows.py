@@ -4,18 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import polars as pl
 
-from wiredoctor.report.columns import Filtered
+from wiredoctor.findings import Report
+from wiredoctor.report.columns import Filtered, Scan
 from wiredoctor.report.exchange_times import CaptureEnds, capture_ends, exchange_start, is_final, is_still_waiting, time_taken
 from wiredoctor.report.row_choice import Order, RowChoice, TableName
 from wiredoctor.text.time_of_day import nanoseconds
-
-if TYPE_CHECKING:
-    from wiredoctor.findings import Report
-    from wiredoctor.report.columns import Scan
 
 _AFTER_ALL = 1000
 """The number that stands for the status of a request without a response. It is above all status codes, so it is sorted first."""

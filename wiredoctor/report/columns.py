@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import polars as pl
 
-from wiredoctor.findings import printable
-
-if TYPE_CHECKING:
-    from wiredoctor.findings import Report
+from wiredoctor.findings import Report, printable
 
 BATCH = 1 << 14
 """The number of rows per batch. Polars is fast with this many, and a batch with its JSON takes less than 20 MB."""

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import shlex
-from typing import TYPE_CHECKING
 
+from wiredoctor.findings import CaptureSummary, Finding, Report
 from wiredoctor.report.words import clean, count
-
-if TYPE_CHECKING:
-    from wiredoctor.findings import CaptureSummary, Finding, Report
 
 SHORT = 8
 """The number of fingerprint digits that reports show, and that `--finding` and `[[ignore]]` accept."""

@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, TypeVar
 
 import polars as pl
 
-from wiredoctor.findings import UNJUDGED, host
+from wiredoctor.findings import UNJUDGED, Checked, Report, host
 from wiredoctor.report.by_status import SERVER_ERROR, Answered, ServerAnswers, by_server, count_by_status, find_backs
 from wiredoctor.report.failed_requests import FAILURES, findings_with_failures, knows_failures
 
 if TYPE_CHECKING:
-    from wiredoctor.findings import Checked, Report
     from wiredoctor.tables import Subject as TableSubject
 
 c = pl.col

@@ -6,14 +6,11 @@ import re
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from functools import lru_cache
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
-from wiredoctor.findings import LeftOut, host, total_delay
+from wiredoctor.findings import Finding, LeftOut, LeftOutBy, Report, host, total_delay
 from wiredoctor.report.failed_requests import FAILURES
 from wiredoctor.text.redact import masked_target
-
-if TYPE_CHECKING:
-    from wiredoctor.findings import Finding, LeftOutBy, Report
 
 
 class Ignore(NamedTuple):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 from wiredoctor.access_log.lines import ReadLog
@@ -12,8 +12,6 @@ from wiredoctor.report.capture_clocks import clocks
 from wiredoctor.text.time_of_day import SECOND
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from wiredoctor.findings import Finding, Report
 
 _TIMES = ("request_start", "request_end", "response_start", "response_end")

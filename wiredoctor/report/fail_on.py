@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
-from wiredoctor.findings import SEVERITIES
+from wiredoctor.findings import SEVERITIES, Finding, Report, Severity
 from wiredoctor.report.coverage import find_coverage
 from wiredoctor.report.terminal.sentences import unexplained
-
-if TYPE_CHECKING:
-    from wiredoctor.findings import Finding, Report, Severity
 
 Least = Literal["error", "warning", "note", "any"]
 """The lowest severity that makes the command fail. "any" stands for notes and everything unexplained (see `reaches_level`)."""

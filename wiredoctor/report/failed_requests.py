@@ -6,10 +6,9 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from wiredoctor.findings import Finding, LeftOutBy
+from wiredoctor.findings import Finding, LeftOutBy, Report
 
 if TYPE_CHECKING:
-    from wiredoctor.findings import Report
     from wiredoctor.report.coverage import Coverage
 
 FAILURES: Mapping[str, tuple[str | None, ...] | None] = {

@@ -8,19 +8,27 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import polars as pl
 
-from wiredoctor.findings import CONFIDENCES, Finding, LeftOut, RuleTotal, sum_totals, total_delay
+from wiredoctor.findings import (
+    CONFIDENCES,
+    CaptureSummary,
+    Confidence,
+    Finding,
+    LeftOut,
+    Report,
+    RuleTotal,
+    Unjudged,
+    sum_totals,
+    total_delay,
+)
 from wiredoctor.report.columns import Filtered
 from wiredoctor.report.failed_requests import FAILURES
 from wiredoctor.report.filter import FAR, Filter
 from wiredoctor.text.durations import SECOND
 from wiredoctor.text.time_of_day import DAY, nanoseconds
-
-if TYPE_CHECKING:
-    from wiredoctor.findings import CaptureSummary, Confidence, Report, Unjudged
 
 
 def filter_report(report: Report, wanted: Filter) -> Report:

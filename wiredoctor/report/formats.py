@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal, NamedTuple
 
+from wiredoctor.findings import Report
 from wiredoctor.report.terminal.terminal import Terminal
 
 if TYPE_CHECKING:
-    from wiredoctor.findings import Report
     from wiredoctor.report.row_order import Spool
 
 

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
-from wiredoctor.findings import SEVERITIES, Finding, LeftOutBy
+from wiredoctor.findings import SEVERITIES, Finding, LeftOutBy, Report
+from wiredoctor.report.coverage import Coverage
 from wiredoctor.report.failed_requests import FailedRequests, find_failed, knows_failures
 from wiredoctor.report.groups import Group
 from wiredoctor.report.terminal.sentences import WORTH_TELLING, incomplete, lacking, unexplained
 from wiredoctor.report.words import count, duration, join_words, part_of
 from wiredoctor.text.regex import Regex
-
-if TYPE_CHECKING:
-    from wiredoctor.findings import Report
-    from wiredoctor.report.coverage import Coverage
 
 LEAST_IDLE_TIMEOUT = 1.0
 """The minimum idle timeout of common servers in seconds. A server that closes a connection earlier has another reason."""

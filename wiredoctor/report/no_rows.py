@@ -4,22 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import polars as pl
 
+from wiredoctor.findings import Report
 from wiredoctor.report.chosen_rows import matches
-from wiredoctor.report.columns import Filtered
+from wiredoctor.report.columns import Filtered, Scan
 from wiredoctor.report.exchange_times import capture_ends, time_taken
 from wiredoctor.report.filter import Filter, Moment
 from wiredoctor.report.filtered_report import filter_report
 from wiredoctor.report.row_choice import RowChoice, TableName
 from wiredoctor.report.words import SECOND, clean, count, duration, shorten
 from wiredoctor.text.time_of_day import DAY, HOUR, local, nanoseconds, offset, offset_text, time_text, zone_name
-
-if TYPE_CHECKING:
-    from wiredoctor.findings import Report
-    from wiredoctor.report.columns import Scan
 
 _NOUNS: dict[TableName, str] = {"exchanges": "HTTP exchange", "connections": "TCP connection"}
 _PROTOCOLS = {"none": "no data", "http": "HTTP", "tls": "TLS", "http2": "HTTP/2", "unknown": "another protocol"}

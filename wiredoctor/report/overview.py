@@ -4,18 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
-from wiredoctor.findings import SEVERITIES
+from wiredoctor.findings import SEVERITIES, Finding, Report
 from wiredoctor.report.capture_clocks import overall
 from wiredoctor.report.commands import short_fingerprint
 from wiredoctor.report.groups import Group
 from wiredoctor.report.headline import count_problems, severities
 from wiredoctor.report.words import clean, count, duration, shorten
 from wiredoctor.text.time_of_day import DAY, nanoseconds, time_text
-
-if TYPE_CHECKING:
-    from wiredoctor.findings import Finding, Report
 
 MAX_ROWS = 20
 """The number of problems in the table; the others follow as a list of rules."""

@@ -6,11 +6,12 @@ The statistics can also be computed for each host, path or client.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 import polars as pl
 
-from wiredoctor.findings import host
+from wiredoctor.findings import Report, host
 from wiredoctor.report.by_status import FINAL, SERVER_ERROR, engine_for, find_backs
 from wiredoctor.report.exchange_times import capture_ends
 from wiredoctor.report.failed_requests import Place, failed_connections_by_server, failed_exchanges, findings_with_failures
@@ -18,11 +19,8 @@ from wiredoctor.report.row_choice import Grouping, ServerOrder
 from wiredoctor.report.words import SECOND
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
-
     from polars._typing import EngineType
 
-    from wiredoctor.findings import Report
 
 c = pl.col
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from wiredoctor.tables.connection_tables import CONNECTIONS, FOREIGN_CLOSES, FRONTS, TRIES
 from wiredoctor.tables.event_tables import CLOSURES, RECOVERIES, RELEASES, RUNS, TRANSFERS, UNACKNOWLEDGED, WINDOW_STALLS
@@ -14,9 +14,6 @@ from wiredoctor.tables.segment_tables import PIECES, SEGMENTS
 from wiredoctor.tables.table import I64, TEXT, Column
 from wiredoctor.tables.table import nullable as _n
 from wiredoctor.tables.table import required as _c
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 TABLES = {
     t.name: t

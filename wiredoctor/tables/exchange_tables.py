@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
 
 import polars as pl
 
@@ -11,9 +11,6 @@ from wiredoctor.tables.message_tables import MESSAGE_COLUMNS, REQUEST_COLUMNS, R
 from wiredoctor.tables.table import BOOL, I8, I32, I64, LIST64, STATUSES, TEXT, Column, Rows, Table
 from wiredoctor.tables.table import nullable as _n
 from wiredoctor.tables.table import required as _c
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 _RESPONSE_BURSTS = (
     _c("bursts", I32, "", "number of bursts of the body (0 without a body); see the table bursts"),

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
 
 import polars as pl
 
 from wiredoctor.tables.table import Rows
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 
 def _prefixed(new: str, old: str, names: str) -> dict[str, str]:

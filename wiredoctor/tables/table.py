@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
+from typing import Any, Literal, NamedTuple, TypeVar
 
 import numpy as np
 import polars as pl
 
 from wiredoctor.tables.constants import NEVER, NONE
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
 
 Rows = TypeVar("Rows", pl.DataFrame, pl.LazyFrame)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, BinaryIO
+from typing import Annotated, BinaryIO
 
 import typer
 
@@ -15,12 +15,9 @@ from wiredoctor.cli.rulebook import every_rule
 from wiredoctor.cli.running import combine_request, report_exit, run
 from wiredoctor.cli.writing import write_files, write_report
 from wiredoctor.report.formats import Options, wants_packets
+from wiredoctor.report.terminal.terminal import Terminal
 from wiredoctor.settings import Settings
 from wiredoctor.text.time_of_day import use_utc
-
-if TYPE_CHECKING:
-    from wiredoctor.report.terminal.terminal import Terminal
-
 
 PrintedFormat = Annotated[
     options.Printed,

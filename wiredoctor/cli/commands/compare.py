@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, BinaryIO, NamedTuple
 
 import typer
 
-from wiredoctor import __version__
+from wiredoctor import Report, __version__
 from wiredoctor.cli import options
 from wiredoctor.cli.compare_inputs import CompareInput, open_capture, read_side
 from wiredoctor.cli.config_file import configuration
@@ -17,16 +17,14 @@ from wiredoctor.cli.exit_codes import Exit, UsageError
 from wiredoctor.cli.outputs import Output, outputs, write_each, write_file, write_stdout
 from wiredoctor.cli.rulebook import every_rule
 from wiredoctor.cli.running import combine_request
-from wiredoctor.report.terminal.terminal import TextOutput
+from wiredoctor.report.terminal.terminal import Terminal, TextOutput
 from wiredoctor.settings import Settings
 
 if TYPE_CHECKING:
-    from wiredoctor import Report
     from wiredoctor.compare.before_after.result import Changes
     from wiredoctor.compare.input import ProxySide
     from wiredoctor.pipeline import Catalogue
     from wiredoctor.report.terminal.document import Part
-    from wiredoctor.report.terminal.terminal import Terminal
 
 
 class ComparisonFormat(StrEnum):

@@ -12,22 +12,21 @@ from typing import TYPE_CHECKING, Annotated, BinaryIO, cast
 
 import typer
 
+from wiredoctor import Report
 from wiredoctor.cli import options
 from wiredoctor.cli.config_file import configuration
 from wiredoctor.cli.exit_codes import Exit, UsageError, reason
 from wiredoctor.cli.outputs import write_stdout
 from wiredoctor.cli.rulebook import every_rule
 from wiredoctor.cli.running import combine_request, run
-from wiredoctor.report.terminal.terminal import TerminalWriter, TextOutput
+from wiredoctor.report.terminal.terminal import Terminal, TerminalWriter, TextOutput
 from wiredoctor.settings import Settings
 from wiredoctor.text.durations import SECOND
 from wiredoctor.text.redact import showing_secrets
 from wiredoctor.text.time_of_day import use_utc
 
 if TYPE_CHECKING:
-    from wiredoctor import Report
     from wiredoctor.report.explained_log import ExplainedLog
-    from wiredoctor.report.terminal.terminal import Terminal
 
 
 class LogFormat(StrEnum):

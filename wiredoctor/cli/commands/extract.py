@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, BinaryIO
 
 import typer
 
+from wiredoctor import Finding, Report
 from wiredoctor.cli import options
 from wiredoctor.cli.choosing import Findings, check_connection, chosen_finding
 from wiredoctor.cli.config_file import configuration
@@ -27,7 +28,6 @@ from wiredoctor.report.words import clean, count, duration
 from wiredoctor.settings import Settings
 
 if TYPE_CHECKING:
-    from wiredoctor import Finding, Report
     from wiredoctor.extract.anonymize.checked import Checked
     from wiredoctor.extract.minimize import Cutter, Extract
 

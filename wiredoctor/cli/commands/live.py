@@ -28,17 +28,16 @@ from wiredoctor.cli.live_source import IMAGE, find_source
 from wiredoctor.cli.outputs import DIRECT, FileAccess, Output, outputs, write_stdout
 from wiredoctor.cli.recorder_access import file_access
 from wiredoctor.cli.rulebook import every_rule
-from wiredoctor.cli.running import allow_many_files, apply_filter, combine_request, report_exit
+from wiredoctor.cli.running import Request, allow_many_files, apply_filter, combine_request, report_exit
 from wiredoctor.cli.writing import write_files, write_report
 from wiredoctor.report.formats import Options, needs_packets
+from wiredoctor.report.terminal.terminal import Terminal
 from wiredoctor.settings import Settings
 from wiredoctor.text.time_of_day import use_utc
 
 if TYPE_CHECKING:
-    from wiredoctor.cli.running import Request
     from wiredoctor.cli.screen import View
     from wiredoctor.live import News, Session, Started
-    from wiredoctor.report.terminal.terminal import Terminal
 
 LOOK = 1.0
 """After this many seconds without a packet, the display shows that no packets come."""

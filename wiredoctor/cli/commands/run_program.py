@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
 
 import typer
 
+from wiredoctor import Report
 from wiredoctor.cli import options, signals
 from wiredoctor.cli.baselines import fingerprints
 from wiredoctor.cli.capture_order import capture_order, parse_time_limit, with_ports
@@ -27,15 +28,13 @@ from wiredoctor.cli.running import allow_many_files, apply_filter, combine_reque
 from wiredoctor.cli.writing import write_files, write_report
 from wiredoctor.report.filter import Filter
 from wiredoctor.report.formats import Options, needs_packets
-from wiredoctor.report.terminal.terminal import TerminalWriter, TextOutput
+from wiredoctor.report.terminal.terminal import Terminal, TerminalWriter, TextOutput
 from wiredoctor.settings import Settings
 from wiredoctor.text.time_of_day import nanoseconds, use_utc
 
 if TYPE_CHECKING:
-    from wiredoctor import Report
     from wiredoctor.live import Session, Started
     from wiredoctor.live.supervisor import Supervisor
-    from wiredoctor.report.terminal.terminal import Terminal
 
 LEAST_LOOK, LOOK = 0.01, 0.1
 """The minimum and maximum seconds between two checks whether the program has ended; the interval grows over time."""

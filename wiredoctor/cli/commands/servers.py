@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, BinaryIO
 
 import typer
 
+from wiredoctor import Report
 from wiredoctor.cli.exit_codes import Exit
 from wiredoctor.cli.options import Secrets, TableFormat, TableOptions, Top, with_shared_options
 from wiredoctor.cli.print_table import analyze, print_rows, why_empty
 from wiredoctor.report.for_people import for_people
 from wiredoctor.report.row_choice import Grouping, RowChoice, ServerOrder, TableName
-from wiredoctor.report.terminal.terminal import TextOutput
+from wiredoctor.report.terminal.terminal import Terminal, TextOutput
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from wiredoctor import Report
     from wiredoctor.report.server_statistics import ServerStatistics
-    from wiredoctor.report.terminal.terminal import Terminal
 
 Orders = Annotated[ServerOrder, typer.Option("--sort", help="Show the largest first, or sort by name.")]
 Groupings = Annotated[Grouping, typer.Option("--by", help="One line per server, host (the Host field), path or client.")]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from wiredoctor import Report
 from wiredoctor.cli import options
 from wiredoctor.cli.choosing import Findings, check_connection, chosen_finding, connection_at
 from wiredoctor.cli.config_file import configuration
@@ -17,14 +18,13 @@ from wiredoctor.cli.outputs import stdout_paper
 from wiredoctor.cli.pager import paged
 from wiredoctor.cli.rulebook import every_rule
 from wiredoctor.cli.running import combine_request, run
+from wiredoctor.report.filter import Filter
 from wiredoctor.report.terminal.terminal import TerminalWriter, TextOutput
 from wiredoctor.settings import Settings
 from wiredoctor.text.redact import showing_secrets
 from wiredoctor.text.time_of_day import use_utc
 
 if TYPE_CHECKING:
-    from wiredoctor import Report
-    from wiredoctor.report.filter import Filter
     from wiredoctor.report.terminal.show import ShowRequest
 
 

@@ -4,15 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 import polars as pl
 
 from wiredoctor.compare.before_after.result import Source
-from wiredoctor.findings import Finding
-
-if TYPE_CHECKING:
-    from wiredoctor.findings import Report
+from wiredoctor.findings import Finding, Report
 
 TIMES = {
     **{"server": pl.String, "method": pl.String, "target": pl.String},

@@ -14,13 +14,13 @@ import polars as pl
 
 from wiredoctor.compare.proxy.nesting import SLACK
 from wiredoctor.compare.proxy.rewriting import FORM, PATH
+from wiredoctor.compare.two_points.packet_columns import Point
 from wiredoctor.compare.two_points.pairing import pair
 from wiredoctor.tables import SECOND, Array
 
 if TYPE_CHECKING:
     from wiredoctor.compare.input import ProxySide
     from wiredoctor.compare.proxy.result import Proxied
-    from wiredoctor.compare.two_points.packet_columns import Point
 
 LEAST_EXCHANGES = 3
 """The minimum number of matched exchanges; with fewer, the agreement of their times could be chance."""

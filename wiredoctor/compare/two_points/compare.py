@@ -12,6 +12,7 @@ from wiredoctor.compare.two_points.losses import Verdict, only_at, retransmissio
 from wiredoctor.compare.two_points.matched_packets import Wire, wire
 from wiredoctor.compare.two_points.matching import NOBODY, Rows
 from wiredoctor.compare.two_points.middleboxes import changes, hops
+from wiredoctor.compare.two_points.packet_columns import Point
 from wiredoctor.compare.two_points.result import (
     Alone,
     Clock,
@@ -32,7 +33,6 @@ from wiredoctor.tables import ACK, FIN, RST, SECOND, SYN, Array
 
 if TYPE_CHECKING:
     from wiredoctor.compare.input import ComparedCapture
-    from wiredoctor.compare.two_points.packet_columns import Point
 
 MAX_LISTED = 1_000
 """The maximum number of packets and connections that are listed individually."""

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from wiredoctor.compare.two_points.matching import NOBODY
+from wiredoctor.compare.two_points.packet_columns import Options
 from wiredoctor.compare.two_points.pairing import NUMBERS, OFFSETS
 from wiredoctor.compare.two_points.result import Changed
 from wiredoctor.tables import ACK, SYN, URG, Array
 
 if TYPE_CHECKING:
     from wiredoctor.compare.two_points.matched_packets import Wire
-    from wiredoctor.compare.two_points.packet_columns import Options
 
 _NAMES = {
     2: "maximum segment size",

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from bisect import bisect_left, insort
+from collections.abc import Hashable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from wiredoctor import limits
 from wiredoctor.limits import LimitsReached
-
-if TYPE_CHECKING:
-    from collections.abc import Hashable
 
 _MAX_DATAGRAM = 1 << 16
 

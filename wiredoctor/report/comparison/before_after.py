@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 from wiredoctor.compare import LEAST_TIMES
+from wiredoctor.compare.before_after.result import Changes, EndpointChange, FindingChange, RuleChange, Shift, Source
 from wiredoctor.report.terminal.document import MAX_ROWS, Grid, Heading, Line, Part, Title
 from wiredoctor.report.words import count, duration, shorten
-
-if TYPE_CHECKING:
-    from wiredoctor.compare.before_after.result import Changes, EndpointChange, FindingChange, RuleChange, Shift, Source
 
 HEADINGS = {
     "new": "New",

@@ -11,7 +11,7 @@ import io
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from wiredoctor.findings import printable
+from wiredoctor.findings import Finding, Report, printable
 from wiredoctor.findings.keys import in_order
 from wiredoctor.report.data.json import finding
 from wiredoctor.report.row_order import Sink
@@ -19,7 +19,6 @@ from wiredoctor.report.terminal.evidence import in_file
 from wiredoctor.report.words import clean
 
 if TYPE_CHECKING:
-    from wiredoctor.findings import Finding, Report
     from wiredoctor.report.formats import Options
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r")

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import polars as pl
 
+from wiredoctor.findings import Report
 from wiredoctor.report.data import json_rows
 from wiredoctor.report.data.csv import FORMULA, harmless
 from wiredoctor.report.row_order import Sink, Spool, in_memory
-
-if TYPE_CHECKING:
-    from wiredoctor.findings import Report
 
 _LIST = "; "
 

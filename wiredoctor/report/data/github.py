@@ -6,8 +6,9 @@ Texts are escaped as in GitHub's toolkit (actions/toolkit, packages/core/src/com
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
+from wiredoctor.findings import Report
 from wiredoctor.report.commands import next_commands
 from wiredoctor.report.coverage import find_coverage
 from wiredoctor.report.groups import Group, group_findings
@@ -16,9 +17,6 @@ from wiredoctor.report.terminal.sentences import times
 from wiredoctor.report.words import clean
 
 if TYPE_CHECKING:
-    from typing import BinaryIO
-
-    from wiredoctor.findings import Report
     from wiredoctor.report.formats import Options
 
 _LEVELS: Mapping[str, str] = {"error": "error", "warning": "warning", "note": "notice"}

@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 
 from wiredoctor import limits
-from wiredoctor.findings import rfc3339
+from wiredoctor.findings import CaptureSummary, Report, rfc3339
 from wiredoctor.report.columns import Filtered, batches
 from wiredoctor.report.data.har_entries import COLUMNS, Bytes, Entries, all_entries
 from wiredoctor.report.data.json import Comma, ascii_text, finding
@@ -23,7 +23,6 @@ from wiredoctor.report.words import clean, count
 from wiredoctor.tables import SECOND
 
 if TYPE_CHECKING:
-    from wiredoctor.findings import CaptureSummary, Report
     from wiredoctor.report.formats import Options
 
 BODIES = "Bodies are included as they were sent, with any secrets they contain."

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import KW_ONLY, dataclass
-from typing import TYPE_CHECKING
 
 import polars as pl
 
+from wiredoctor.findings import Finding, Report
 from wiredoctor.report.data.har_heads import fields
 from wiredoctor.report.data.har_messages import Json, Message, Row, body_of, request, response
 from wiredoctor.report.packets.message_bytes import ByteStore
 from wiredoctor.tables import BOOL, I64, TEXT
 from wiredoctor.text.time_of_day import nanoseconds
-
-if TYPE_CHECKING:
-    from wiredoctor.findings import Finding, Report
 
 _OF_BOTH = (
     *("message", "frame", "last_frame", "start", "end", "head_bytes", "body_bytes", "framing", "end_reason", "version"),

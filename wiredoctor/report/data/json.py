@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from wiredoctor.findings import SEVERITIES, printable
+from wiredoctor.findings import SEVERITIES, CaptureSummary, Finding, Report, Unjudged, printable
 from wiredoctor.findings.keys import KEYS
 from wiredoctor.report.by_status import ServerAnswers
 from wiredoctor.report.capture_points import shared_conversations
@@ -18,7 +18,6 @@ from wiredoctor.report.headline import count_problems, headline
 from wiredoctor.report.row_order import Sink, Spool, in_memory
 
 if TYPE_CHECKING:
-    from wiredoctor.findings import CaptureSummary, Finding, Report, Unjudged
     from wiredoctor.report.formats import Options
     from wiredoctor.report.row_choice import Grouping
     from wiredoctor.report.server_statistics import ServerStatistics

@@ -6,19 +6,16 @@ import json
 import re
 from collections.abc import Callable
 from io import BytesIO
-from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
 
+from wiredoctor.findings import Finding, Report
 from wiredoctor.report import gatewayed, limited
 from wiredoctor.report.columns import batches, endpoints, escape_column, seconds, with_divisor
 from wiredoctor.report.exchange_times import EXCHANGE_COLUMNS, CaptureEnds, capture_ends, duration, response_wait
 from wiredoctor.report.row_order import Ordered, Sink, Spool, in_memory
 from wiredoctor.tables import TABLES
-
-if TYPE_CHECKING:
-    from wiredoctor.findings import Finding, Report
 
 _KEY = ["capture", "connection", "exchange"]
 _STALLED = pl.List(pl.Struct({"rule": pl.String, "delay": pl.Float64}))

@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 from xml.sax.saxutils import escape, quoteattr
 
-from wiredoctor.findings import total_delay
+from wiredoctor.findings import CaptureSummary, Finding, Report, total_delay
 from wiredoctor.report.capture_points import shared_sentence
 from wiredoctor.report.coverage import Coverage, coverage_by_capture
 from wiredoctor.report.fail_on import Least, fails
@@ -37,7 +37,6 @@ from wiredoctor.report.terminal.text import write_group
 from wiredoctor.report.words import clean
 
 if TYPE_CHECKING:
-    from wiredoctor.findings import CaptureSummary, Finding, Report
     from wiredoctor.report.formats import Options
 
 _PAPER = Terminal(width=100, unicode=True)

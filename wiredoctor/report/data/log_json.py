@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from wiredoctor.findings import printable, rfc3339
+from wiredoctor.findings import Finding, Report, printable, rfc3339
 from wiredoctor.report.data.json import ascii_text, report_head, write_list
+from wiredoctor.report.row_order import Sink
 from wiredoctor.text.redact import masked_method, masked_target
 from wiredoctor.text.time_of_day import SECOND
 
 if TYPE_CHECKING:
     from wiredoctor.access_log.matching import CapturedExchange
-    from wiredoctor.findings import Finding, Report
     from wiredoctor.report.explained_log import ExplainedLine, ExplainedLog
-    from wiredoctor.report.row_order import Sink
 
 
 def write(result: ExplainedLog, report: Report, out: Sink) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
+from wiredoctor.findings import CaptureSummary, Evidence, Finding, Report
 from wiredoctor.report.capture_points import shared_sentence
 from wiredoctor.report.coverage import find_coverage
 from wiredoctor.report.data.json import ascii_text, finding, separate
@@ -24,7 +25,6 @@ from wiredoctor.report.terminal.sentences import failing, left_out_lines, not_an
 from wiredoctor.report.words import clean
 
 if TYPE_CHECKING:
-    from wiredoctor.findings import CaptureSummary, Evidence, Finding, Report
     from wiredoctor.report.formats import Options
 
 SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"

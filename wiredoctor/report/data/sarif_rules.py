@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from wiredoctor.findings import Finding
 from wiredoctor.report.terminal.manual import HEADINGS, Entry, severities, summary
 from wiredoctor.report.words import clean
-
-if TYPE_CHECKING:
-    from wiredoctor.findings import Finding
 
 Json = dict[str, Any]
 

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from wiredoctor.findings import Report
 from wiredoctor.report.data import csv
 from wiredoctor.report.data.json import ascii_text, report_head, server, write_list
+from wiredoctor.report.row_order import Sink
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from wiredoctor.findings import Report
     from wiredoctor.report.row_choice import Grouping
-    from wiredoctor.report.row_order import Sink
     from wiredoctor.report.server_statistics import ServerStatistics
 
 

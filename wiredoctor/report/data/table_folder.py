@@ -6,19 +6,16 @@ import json
 import math
 from collections.abc import Iterator
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import polars as pl
 
-from wiredoctor.findings import printable
+from wiredoctor.findings import Finding, Report, printable
 from wiredoctor.findings.keys import FINDINGS
 from wiredoctor.report.columns import Filtered, endpoints, printable_texts
 from wiredoctor.report.exchange_times import CaptureEnds, capture_ends, duration, response_wait
 from wiredoctor.report.words import clean
 from wiredoctor.tables import DERIVED, OLD_NAMES, READ_AGAIN, TEXT, Column
-
-if TYPE_CHECKING:
-    from wiredoctor.findings import Finding, Report
 
 TABLES = {**READ_AGAIN, "findings": FINDINGS}
 """The exported tables by name."""

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
 
+from wiredoctor.compare.before_after.result import Changes, EndpointChange, FindingChange, Source
 from wiredoctor.report.comparison import before_after
 from wiredoctor.report.comparison.before_after import source_sentence
 from wiredoctor.report.html.page import assets, environment, zone_of
-from wiredoctor.report.terminal.document import Grid, Heading, Line, Title
+from wiredoctor.report.row_order import Sink
+from wiredoctor.report.terminal.document import Grid, Heading, Line, Part, Title
 from wiredoctor.report.words import count, duration
 from wiredoctor.text.time_of_day import is_utc
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
-    from wiredoctor.compare.before_after.result import Changes, EndpointChange, FindingChange, Source
-    from wiredoctor.report.row_order import Sink
-    from wiredoctor.report.terminal.document import Part
 
 MAX_CARDS, MAX_ENDPOINTS = 200, 1_000
 """The maximum numbers of findings with one status, and of endpoints, on a page."""

@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from wiredoctor.findings import printable, shorten
+from wiredoctor.findings import Finding, Report, printable, shorten
 from wiredoctor.report import limited
 from wiredoctor.report.failed_requests import failed_exchanges
 from wiredoctor.report.words import clean
 
 if TYPE_CHECKING:
-    from wiredoctor.findings import Finding, Report
     from wiredoctor.report.html.row_limits import LimitedRows
 
 MAX_FINDINGS = 20_000

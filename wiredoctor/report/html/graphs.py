@@ -5,17 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import polars as pl
 
+from wiredoctor.findings import PacketAccess, Report
 from wiredoctor.report.groups import Group
+from wiredoctor.report.html.row_limits import LimitedRows
 from wiredoctor.report.html.sequence_lines import Lane
 from wiredoctor.report.words import clean
-
-if TYPE_CHECKING:
-    from wiredoctor.findings import PacketAccess, Report
-    from wiredoctor.report.html.row_limits import LimitedRows
 
 MAX_GRAPHS = 24
 FAR = 1_000_000

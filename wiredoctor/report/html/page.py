@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from wiredoctor.findings import CaptureSummary, Report
 from wiredoctor.report.coverage import Coverage, find_coverage
 from wiredoctor.report.failed_requests import find_failed
 from wiredoctor.report.groups import Group, group_findings
@@ -25,7 +26,6 @@ from wiredoctor.report.words import clean, count, duration
 from wiredoctor.text.time_of_day import DAY, SECOND, is_utc, nanoseconds, time_text, zone_text
 
 if TYPE_CHECKING:
-    from wiredoctor.findings import CaptureSummary, Report
     from wiredoctor.report.formats import Options
     from wiredoctor.report.row_order import Sink
 

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
+from wiredoctor.findings import Report
+from wiredoctor.report.groups import Group
 from wiredoctor.report.html.proof_pictures import MAX_SECTIONS
 from wiredoctor.report.overview import Row, notes_on_times, number_of_others, occurrences_by_rule, split_rows
 from wiredoctor.report.words import clean, duration
-
-if TYPE_CHECKING:
-    from wiredoctor.findings import Report
-    from wiredoctor.report.groups import Group
 
 
 class ProblemRow(NamedTuple):

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
 
 import polars as pl
 from markupsafe import Markup
 
+from wiredoctor.findings import Finding, Report
 from wiredoctor.report.capture_clocks import capture_start
 from wiredoctor.report.commands import next_commands
 from wiredoctor.report.groups import Group
@@ -19,9 +19,6 @@ from wiredoctor.report.ladder.load import CONNECTION, EXCHANGE
 from wiredoctor.report.terminal.sentences import change, client_and_server, example, rule_and_confidence, times
 from wiredoctor.report.words import SECOND, clean, duration
 from wiredoctor.text.time_of_day import Clock
-
-if TYPE_CHECKING:
-    from wiredoctor.findings import Finding, Report
 
 MAX_SECTIONS = 200
 """The maximum number of problems with a section of their own; further ones are only named."""

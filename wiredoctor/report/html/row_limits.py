@@ -6,19 +6,16 @@ If there are too many, those with findings or failures come first, then the slow
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
 
+from wiredoctor.findings import Finding, Report
 from wiredoctor.report import exchange_times, limited
 from wiredoctor.report.by_status import SERVER_ERROR
-from wiredoctor.report.columns import batches
+from wiredoctor.report.columns import Scan, batches
 from wiredoctor.text.time_of_day import nanoseconds
-
-if TYPE_CHECKING:
-    from wiredoctor.findings import Finding, Report
-    from wiredoctor.report.columns import Scan
 
 MAX_EXCHANGES = 100_000
 MAX_CONNECTIONS = 50_000

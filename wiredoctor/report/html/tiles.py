@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
+from wiredoctor.findings import Report
 from wiredoctor.report.failed_requests import knows_failures
 from wiredoctor.report.server_statistics import FEWEST, ServerStatistics, overall_statistics, worth_listing
 from wiredoctor.report.words import clean, count, duration
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from wiredoctor.findings import Report
 
 MAX_CAUSES, MAX_SERVERS, MAX_ROWS = 5, 4, 100
 

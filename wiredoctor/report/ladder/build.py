@@ -7,19 +7,15 @@ printable ASCII, and redacted like the report.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import Any, NamedTuple
 
 import polars as pl
 
+from wiredoctor.findings import Finding, Report, Side
 from wiredoctor.report.ladder.captions import LadderMessages, flags, kind, marks
 from wiredoctor.report.ladder.load import Rows, read
 from wiredoctor.report.ladder.select import Plan
 from wiredoctor.tables import SECOND, SYN
-
-if TYPE_CHECKING:
-    from typing import Any
-
-    from wiredoctor.findings import Finding, Report, Side
 
 MAX_STEPS = 40
 """The maximum number of packets in a ladder unless the caller requests more."""

@@ -7,12 +7,11 @@ from collections.abc import Iterator
 from itertools import accumulate, islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from wiredoctor.findings import printable, shorten
+from wiredoctor.findings import Side, printable, shorten
 from wiredoctor.report.words import count
 from wiredoctor.tables import ACK, CWR, ECE, FIN, PSH, RST, SYN, URG
 
 if TYPE_CHECKING:
-    from wiredoctor.findings import Side
     from wiredoctor.report.ladder.load import Rows
 
 MAX_TARGET = 120

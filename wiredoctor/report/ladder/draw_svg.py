@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import textwrap
 from html import escape
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
+from wiredoctor.report.ladder.build import Ladder, Step, Wait
 from wiredoctor.report.ladder.draw_text import NO_CLOCK
 from wiredoctor.report.words import SECOND, clean, count, duration, shorten
-
-if TYPE_CHECKING:
-    from wiredoctor.report.ladder.build import Ladder, Step, Wait
-    from wiredoctor.text.time_of_day import Clock
+from wiredoctor.text.time_of_day import Clock
 
 WIDTH = 880
 """The minimum width of the picture in pixels. It is wider if frame numbers or times are long."""

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
 
-from wiredoctor.findings import host
+from wiredoctor.findings import PacketAccess, Report, host
 from wiredoctor.report.ladder.select import Choice, Plan
-
-if TYPE_CHECKING:
-    from wiredoctor.findings import PacketAccess, Report
 
 SEGMENT = [
     *("frame", "time", "connection", "direction", "flags", "offset", "length", "ack", "window", "new_bytes", "acked_bytes"),

@@ -7,19 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import groupby
-from typing import TYPE_CHECKING, BinaryIO, NamedTuple
+from typing import BinaryIO, NamedTuple
 
-from wiredoctor.findings import Finding
+from wiredoctor.findings import CaptureSummary, Finding, PacketAccess, Report
 from wiredoctor.report.coverage import find_coverage
-from wiredoctor.report.formats import NotWritable
+from wiredoctor.report.formats import NotWritable, Options
 from wiredoctor.report.groups import group_findings
 from wiredoctor.report.headline import counts, headline
 from wiredoctor.report.terminal.sentences import failing
 from wiredoctor.report.words import clean, count, duration
-
-if TYPE_CHECKING:
-    from wiredoctor.findings import CaptureSummary, PacketAccess, Report
-    from wiredoctor.report.formats import Options
 
 MAX_ON_A_FRAME = 50
 """The number of findings described in the comments of one packet; further ones are only counted."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
+from wiredoctor.findings import Finding, Report
 from wiredoctor.report.capture_points import shared_sentence
 from wiredoctor.report.commands import short_fingerprint
 from wiredoctor.report.coverage import find_coverage
@@ -15,9 +16,6 @@ from wiredoctor.report.words import clean, shorten
 from wiredoctor.text.escape import REQUEST_LENGTH
 
 if TYPE_CHECKING:
-    from typing import BinaryIO
-
-    from wiredoctor.findings import Finding, Report
     from wiredoctor.report.formats import Options
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import Any, TextIO
 
 import polars as pl
 
+from wiredoctor.findings import Report
 from wiredoctor.report import chosen_rows, exchange_times
 from wiredoctor.report.capture_clocks import WITHOUT_YEAR, clocks, has_times_of_day, zone_line
 from wiredoctor.report.columns import batches
@@ -31,9 +32,6 @@ from wiredoctor.report.terminal.terminal import Terminal
 from wiredoctor.report.terminal.time_axis import TimeAxis
 from wiredoctor.report.words import SECOND, count, duration, shorten, size
 from wiredoctor.text.time_of_day import Clock
-
-if TYPE_CHECKING:
-    from wiredoctor.findings import Report
 
 _LONG = 120 * SECOND
 """The minimum duration in ns that may be written with two units, as in "23 h 59 min"."""

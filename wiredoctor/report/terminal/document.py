@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, NamedTuple, TextIO
+from typing import NamedTuple, TextIO
 
+from wiredoctor.findings import Severity
 from wiredoctor.report.row_order import Sink
 from wiredoctor.report.terminal.markdown import MAX_BYTES, escape_markdown
 from wiredoctor.report.terminal.terminal import MAX_PROSE, SEVERITY_STYLE, Terminal, TerminalWriter
 from wiredoctor.report.words import clean, shorten
-
-if TYPE_CHECKING:
-    from wiredoctor.findings import Severity
 
 MAX_ROWS = 20
 """The maximum number of rows of a table in a page for people, unless all rows are requested."""

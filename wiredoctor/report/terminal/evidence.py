@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import os
 from io import StringIO
-from typing import TYPE_CHECKING
 
+from wiredoctor.findings import Evidence, Finding
 from wiredoctor.report.capture_clocks import WIDE, capture_start
-from wiredoctor.report.terminal.terminal import TerminalWriter
+from wiredoctor.report.terminal.terminal import Terminal, TerminalWriter
 from wiredoctor.report.words import SECOND, clean, duration, scale
 from wiredoctor.text.time_of_day import Clock
-
-if TYPE_CHECKING:
-    from wiredoctor.findings import Evidence, Finding
-    from wiredoctor.report.terminal.terminal import Terminal
 
 MAX_FRAMES = 12
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
+from typing import Any, NamedTuple, TextIO
 
 import polars as pl
 
+from wiredoctor.findings import Report
 from wiredoctor.report import chosen_rows, exchange_times, limited
 from wiredoctor.report.by_status import FINAL
 from wiredoctor.report.capture_clocks import WITHOUT_YEAR, clocks, has_times_of_day, zone_line
@@ -32,9 +33,6 @@ from wiredoctor.report.terminal.terminal import Terminal
 from wiredoctor.report.terminal.time_axis import TimeAxis
 from wiredoctor.report.words import SECOND, count, duration, shorten, size
 from wiredoctor.text.time_of_day import Clock
-
-if TYPE_CHECKING:
-    from wiredoctor.findings import Report
 
 _PHASES: tuple[str, ...] = ("request", "server", "response")
 _REST = "rest"

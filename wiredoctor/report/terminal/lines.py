@@ -10,15 +10,14 @@ from typing import TYPE_CHECKING, TextIO
 import numpy as np
 import polars as pl
 
+from wiredoctor.findings import Report, Severity
 from wiredoctor.report.fields import Field, paint
-from wiredoctor.report.row_choice import Order
+from wiredoctor.report.row_choice import Order, TableName
 from wiredoctor.report.row_order import Ordered
 from wiredoctor.report.words import SECOND, clean, shorten
 from wiredoctor.tables import NEVER
 
 if TYPE_CHECKING:
-    from wiredoctor.findings import Report, Severity
-    from wiredoctor.report.row_choice import TableName
     from wiredoctor.report.terminal.terminal import Terminal
 
 SEVERITY_SIGNS: Mapping[str, str] = {"error": "E", "warning": "W", "note": "N"}

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from wiredoctor.access_log.lines import FORMATS
+from wiredoctor.access_log.log_line import LogLine
+from wiredoctor.findings import Report
 from wiredoctor.report.capture_clocks import zone_line
 from wiredoctor.report.commands import show_command, show_place_command
 from wiredoctor.report.terminal.sentences import SECRETS, unordered
@@ -16,8 +18,6 @@ from wiredoctor.text.time_of_day import time_text, zone_name
 
 if TYPE_CHECKING:
     from wiredoctor.access_log.clock_offset import Offset
-    from wiredoctor.access_log.log_line import LogLine
-    from wiredoctor.findings import Report
     from wiredoctor.report.explained_log import ExplainedLine, ExplainedLog
 
 MAX_LINES = 50

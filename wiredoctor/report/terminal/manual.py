@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from typing import TYPE_CHECKING, Protocol, TextIO
+from typing import Protocol, TextIO
 
-from wiredoctor.findings import SEVERITIES, Rule, Severity, Threshold
+from wiredoctor.findings import SEVERITIES, Reference, Rule, Severity, Threshold
 from wiredoctor.report.terminal.error_messages import CAUSE, REUSED, Message
 from wiredoctor.report.terminal.terminal import SEVERITY_STYLE, Terminal, TerminalWriter
 from wiredoctor.report.words import count, join_words
-
-if TYPE_CHECKING:
-    from wiredoctor.findings import Reference
 
 HEADINGS = ("What it means", "Why it hurts", "How it is proved", "What it is not", "What to do", "References")
 _DRAWING = " " * 8

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from wiredoctor.findings import CaptureSummary, Report
 from wiredoctor.report.capture_clocks import zone_line
 from wiredoctor.report.commands import are_kept, next_commands, rest_in_full, show_any_command, was_kept
 from wiredoctor.report.coverage import Coverage, find_coverage
@@ -19,7 +20,6 @@ from wiredoctor.report.terminal.terminal import Terminal
 from wiredoctor.report.words import clean, count, duration, shorten
 
 if TYPE_CHECKING:
-    from wiredoctor.findings import CaptureSummary, Report
     from wiredoctor.report.formats import Options
 
 MAX_BYTES = 60_000

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING
 
-from wiredoctor.findings import UNJUDGED, host
+from wiredoctor.findings import UNJUDGED, CaptureSummary, Finding, LeftOut, Report, Unjudged, host
 from wiredoctor.report.by_status import Failures, ServerAnswers
 from wiredoctor.report.capture_clocks import began
 from wiredoctor.report.capture_points import shared_sentence
@@ -18,9 +17,6 @@ from wiredoctor.report.words import SECOND, count, duration, join_words, part_of
 from wiredoctor.text.escape import REQUEST_LENGTH
 from wiredoctor.text.regex import Regex
 from wiredoctor.text.time_of_day import nanoseconds, time_text, zone_name
-
-if TYPE_CHECKING:
-    from wiredoctor.findings import CaptureSummary, Finding, LeftOut, Report, Unjudged
 
 MAX_REASONS = 5
 MAX_KINDS = 3

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, TextIO
 
-from wiredoctor.findings import host
+from wiredoctor.findings import Report, host
 from wiredoctor.report.fields import Field, footer, heading, paint, width
 from wiredoctor.report.row_choice import Grouping, ServerOrder
 from wiredoctor.report.server_statistics import (
     FEWEST,
+    ServerStatistics,
     forwarded_requests,
     overall_statistics,
     unusable_connections,
@@ -19,10 +21,6 @@ from wiredoctor.report.terminal.sentences import SECRETS
 from wiredoctor.report.words import clean, count, duration, shorten
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from wiredoctor.findings import Report
-    from wiredoctor.report.server_statistics import ServerStatistics
     from wiredoctor.report.terminal.terminal import Terminal
 
 _LEFT_OUT_FIRST = ("lost to", "req/conn", "conns", "p99", "fail%", "4xx", "5xx", "p95", "name", "p50")

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import polars as pl
 
-from wiredoctor.findings import printable
+from wiredoctor.findings import Finding, Report, printable
 from wiredoctor.report.capture_clocks import clocks
 from wiredoctor.report.data.json import SCHEMA_VERSION
 from wiredoctor.report.data.json import finding as finding_json
@@ -16,9 +16,6 @@ from wiredoctor.report.packets.heads import Head, head_lines
 from wiredoctor.report.packets.streams import spans
 from wiredoctor.report.terminal.sentences import unordered
 from wiredoctor.text.time_of_day import Clock
-
-if TYPE_CHECKING:
-    from wiredoctor.findings import Finding, Report
 
 EVERY_STEP = 20_000
 """The maximum number of packets that are shown if all are requested."""

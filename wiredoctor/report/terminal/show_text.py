@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from wiredoctor.findings import Finding
+from wiredoctor.report.ladder.build import Ladder
 from wiredoctor.report.ladder.draw_text import write_ladder
+from wiredoctor.report.packets.heads import Head
 from wiredoctor.report.terminal.sentences import SECRETS, change
-from wiredoctor.report.terminal.show import LONGEST
+from wiredoctor.report.terminal.show import LONGEST, ShownPackets
 from wiredoctor.report.terminal.terminal import SEVERITY_STYLE, TerminalWriter
 from wiredoctor.report.words import SECOND, clean, count, duration
-
-if TYPE_CHECKING:
-    from wiredoctor.findings import Finding
-    from wiredoctor.report.ladder.build import Ladder
-    from wiredoctor.report.packets.heads import Head
-    from wiredoctor.report.terminal.show import ShownPackets
-    from wiredoctor.text.time_of_day import Clock
-
+from wiredoctor.text.time_of_day import Clock
 
 MAX_NUMBERS = 10
 """The maximum number of findings of one rule whose numbers are listed."""

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import polars as pl
 
+from wiredoctor.findings import Report
 from wiredoctor.report.chosen_rows import rank
 from wiredoctor.report.exchange_times import EXCHANGE_COLUMNS, capture_ends, time_taken
 from wiredoctor.report.row_choice import Order
 from wiredoctor.report.words import SECOND, clean, count, duration, shorten
-
-if TYPE_CHECKING:
-    from wiredoctor.findings import Report
 
 _PHASES = ("request", "server", "response")
 

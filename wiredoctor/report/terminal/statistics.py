@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
-from wiredoctor.findings import SEVERITIES, total_delay
+from wiredoctor.findings import SEVERITIES, Report, total_delay
 from wiredoctor.report.coverage import find_coverage
 from wiredoctor.report.groups import Group, group_findings
 from wiredoctor.report.headline import counts, headline
@@ -13,9 +13,6 @@ from wiredoctor.report.terminal.terminal import TerminalWriter, TextOutput
 from wiredoctor.report.words import duration
 
 if TYPE_CHECKING:
-    from typing import BinaryIO
-
-    from wiredoctor.findings import Report
     from wiredoctor.report.formats import Options
 
 _HEADINGS = ("occurrences", "problems", "severity", "rule", "time lost")

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from enum import IntEnum
 from typing import TYPE_CHECKING, BinaryIO, TextIO
 
+from wiredoctor.findings import CaptureSummary, Finding, Report
 from wiredoctor.report.addresses import page_of_rule
 from wiredoctor.report.capture_clocks import zone_line
 from wiredoctor.report.commands import are_kept, next_commands, rest_in_full, show_any_command, was_kept
@@ -20,9 +22,6 @@ from wiredoctor.report.terminal.terminal import SEVERITY_STYLE, Terminal, Termin
 from wiredoctor.report.words import count, duration, join_words, shorten
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from wiredoctor.findings import CaptureSummary, Finding, Report
     from wiredoctor.report.formats import Options
 
 IN_FULL = 2
