@@ -199,8 +199,8 @@ SORTED_RUNS = Limit(
 )  # fmt: skip
 SORTED_LANES = Limit(
     "sorted-lanes", "capture", 1 << 10, "parts",
-    "The parts that are merged if a capture is far from time order: each is in time order itself. Beyond the limit, the "
-    "packets stay in the order of the file",
+    "The number of parts that are merged to sort a capture that is far from time order. Each part is in time order by itself. "
+    "Beyond the limit, the packets stay in the order of the file",
     "The capture is not in time order, and was not sorted because it has more than {limit}: sort it with reordercap",
 )  # fmt: skip
 PROMISED = Limit(
@@ -263,7 +263,7 @@ TLS_HELLO = Limit(
 )  # fmt: skip
 PIPELINED = Limit(
     "waiting-requests", "http", 4_096, "requests",
-    "Requests waiting for their responses: pipelining browsers sent a few dozen, benchmarks a few hundred",
+    "Requests that wait for their responses: browsers that pipelined sent a few dozen, and benchmarks send a few hundred",
     "{count:connection was|connections were} not read further, because more than {limit} were waiting for a response",
 )  # fmt: skip
 INTERIM = Limit(

@@ -276,13 +276,13 @@ def test_what_cannot_be_captured_is_told_in_a_line(tmp_path: Path) -> None:
             (["-i", "lo", "--ring", "5"], "FILES:SIZE"),
             (["-i", "lo", "--ring", "1:5MB"], "two files"),
             (["-i", "lo", "--ring", "3:5kB"], "1 MiB"),
-            (["-i", "lo", "--duration", "soon"], "not a time"),
-            (["-i", "lo", "--duration", "0"], "not a time"),
+            (["-i", "lo", "--duration", "soon"], "not a duration"),
+            (["-i", "lo", "--duration", "0"], "more than 0"),
             (["-i", "lo", "-o", "report.doc"], "suffix"),
             (["-i", "lo", "--select", "nagel"], "no rule"),
             (["-i", "lo", "8080"], "to watch a port: --port 8080"),
         ],
-        lambda case: case[1] in ("pcapng", "two files", "not a time", "no rule"),
+        lambda case: case[1] in ("pcapng", "two files", "not a duration", "no rule"),
     ),
 )
 def test_a_command_line_that_is_wrong(words: list[str], said: str) -> None:

@@ -51,7 +51,7 @@ class _WaitingFile(io.FileIO):
 
 
 def open_streams() -> None:
-    """Open /dev/null in place of standard streams that the shell closed (>&-). Make the other ones wait while they are full."""
+    """Open /dev/null in place of standard streams that the shell closed (>&-). Make the others wait while a pipe is full."""
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is None:

@@ -37,7 +37,7 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("sudo wiredoctor run -- curl http://app1:8080/", "find out why a request was slow or failed"),
         (
             "sudo wiredoctor run -o report.html -- pytest tests/e2e",
-            "write a page for the browser that says what went wrong in a test run",
+            "write an HTML page that shows what went wrong in a test run",
         ),
     ),
     "compare": (

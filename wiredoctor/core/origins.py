@@ -32,7 +32,7 @@ UNKNOWN: Final = 0
 ENDPOINT: Final = 1
 BETWEEN: Final = 2
 ORIGINS: Final = ("", "endpoint", "between")
-"""The names of a FIN's or RST's origins, by number."""
+"""The names for the origin of a FIN or RST, by number."""
 
 ID_BITS: Final = 17
 ID_MASK: Final = (1 << ID_BITS) - 1

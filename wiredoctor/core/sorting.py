@@ -49,7 +49,7 @@ class Lanes:
         self.first_times: list[int] = []
         """The first time of each lane, in ns since the first packet of the file."""
         self.sections: list[int] = []
-        """The number of each lane's section. Between two sections, a clock was set back."""
+        """The number of the section to which each lane belongs. A new section begins where a clock was set back."""
         self.states: list[tuple[int, int, bool]] = []
         self.state_frames: list[int] = []
         """The first frame for which each of `states` (see Records.state) is valid."""

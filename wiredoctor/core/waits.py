@@ -181,7 +181,7 @@ class ClosedWindow:
 
 @mypyc_attr(acyclic=True)
 class WindowStall:
-    """Consecutive delays of a sender by its peer's window, all of one kind (window_stalls.SORTS)."""
+    """Consecutive delays of one kind (window_stalls.SORTS) for which the window of the sender's peer is the reason."""
 
     def __init__(self, sort: i64) -> None:
         self.sort: i64 = sort

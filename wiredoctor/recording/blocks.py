@@ -175,8 +175,9 @@ class Blocks:
         return "", kind, length
 
     def _add_drops(self, at: int, length: int) -> None:
-        """Add an interface's count in `dropped_before` to its statistics block at `at`. Remove the count, so it is added only
-        once.
+        """Add an interface's count in `dropped_before` to the statistics block of `length` bytes that begins at index `at`.
+
+        Remove the count, so it is added only once.
         """
         block = bytes(memoryview(self._buffer)[at : at + length])
         (interface,) = struct.unpack_from(self._order + "I", block, 8)

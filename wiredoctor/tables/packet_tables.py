@@ -31,7 +31,7 @@ CAPTURES = Table(
             "sorted",
             BOOL,
             "",
-            "the file is far from time order and was sorted: frames have the numbers after reordercap(1) if `clock_steps` is 0",
+            "the file was sorted: it is far from time order. If `clock_steps` is 0, frame numbers are those after reordercap(1)",
         ),
         _c("shuffled", I64, "", "number of packets that were out of order in the file and were sorted by time"),
         _c("shuffled_worst", I64, "ns", "largest time difference by which they were out of order"),

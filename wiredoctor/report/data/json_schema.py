@@ -107,8 +107,8 @@ CAPTURE = _object(
     dropped=_or_null(_integer("packets dropped before capture, as counted in the file; null without a counter")),
     sorted={
         "type": "boolean",
-        "description": "true if the file is far from time order: it was sorted. Frames have the numbers after reordercap, if "
-        "clock_steps is 0: packets are not sorted across a step",
+        "description": "true if the file was sorted because it is far from time order. If clock_steps is 0, frame numbers are "
+        "those after reordercap; otherwise they differ, because packets are not sorted across a clock step",
     },
     clock_steps=_integer("packets that were not sorted, although the previous packet on their interface has a later timestamp"),
     damage=_or_null(_text("the part of the file that could not be read; null if all of it was read")),

@@ -16,7 +16,7 @@ from wiredoctor.report.groups import Group
 from wiredoctor.report.ladder.build import of_findings
 from wiredoctor.report.ladder.draw_svg import svg
 from wiredoctor.report.ladder.load import CONNECTION, EXCHANGE
-from wiredoctor.report.terminal.sentences import change, client_and_server, example, rule_and_confidence, times
+from wiredoctor.report.terminal.sentences import change, client_and_server, example, extent, rule_and_confidence
 from wiredoctor.report.words import SECOND, clean, duration
 from wiredoctor.text.time_of_day import Clock
 
@@ -98,11 +98,8 @@ class Section:
 
     @property
     def extent(self) -> str:
-        """The number of occurrences and the time lost. For a single finding, only the time, or "" if the title contains it."""
-        if self.group.count > 1:
-            return times(self.group)
-        delay = duration(self.group.delay) if self.group.delay else ""
-        return delay if delay not in self.group.worst.title else ""
+        """The number of occurrences and the time lost (see `sentences.extent`)."""
+        return extent(self.group)
 
     @property
     def rule_and_confidence(self) -> str:

@@ -13,18 +13,23 @@ from wiredoctor.findings import Report
 from wiredoctor.report import chosen_rows, exchange_times
 from wiredoctor.report.capture_clocks import WITHOUT_YEAR, clocks, has_times_of_day, zone_line
 from wiredoctor.report.columns import batches
-from wiredoctor.report.fields import Field, fitting, footer, heading, paint, squeeze, width
+from wiredoctor.report.fields import Field, fitting, footer, paint, squeeze, width
 from wiredoctor.report.row_choice import Order
 from wiredoctor.report.row_order import Ordered, Spool, in_memory
 from wiredoctor.report.terminal.lines import (
+    LONG,
+    MAX_ENDPOINT,
+    NARROWEST,
     Encoded,
     add_titles,
     capture_field,
     clock,
     common_texts,
+    headings,
     names_of_captures,
     severity_sign,
     signs_explained,
+    time_of_day_field,
     worst_severities,
 )
 from wiredoctor.report.terminal.sentences import unordered
@@ -32,13 +37,6 @@ from wiredoctor.report.terminal.terminal import Terminal
 from wiredoctor.report.terminal.time_axis import TimeAxis
 from wiredoctor.report.words import SECOND, count, duration, shorten, size
 from wiredoctor.text.time_of_day import Clock
-
-_LONG = 120 * SECOND
-"""The minimum duration in ns that may be written with two units, as in "23 h 59 min"."""
-
-_NARROWEST = 80
-_MAX_ENDPOINT = 21
-"""The width of the longest IPv4 address with a port."""
 
 _LEAST_BAR, _MAX_BAR = 18, 80
 _SQUEEZED = {"clock": WITHOUT_YEAR, "bar": 12, "server": 15, "capture": 10}
@@ -91,7 +89,7 @@ def write(
         out.write("No TCP connection was seen.\n")
         return
     layout, missing = made
-    room = max(paper.width, _NARROWEST)
+    room = max(paper.width, NARROWEST)
     worst = worst_severities(report, "connections")
     if zone := zone_line(report):
         out.write(f"{zone}\n")
@@ -99,8 +97,8 @@ def write(
     out.write(footer(common_texts(layout.common), room))
     out.write(_legend(layout))
     lines = Ordered(spool)
-    headings = {name: _headings(layout, axis) for name, axis in layout.axes.items()}
-    places = add_titles(lines, report, headings, 4, paper, together=bool(names))
+    titles = {name: headings(layout.fields, axis, color=paper.color) for name, axis in layout.axes.items()}
+    places = add_titles(lines, report, titles, paper, together=bool(names))
     busy = _busy(report, layout)
     for batch in batches(report.scan_connections, _COLUMNS):
         _add(lines, batch, places, layout, order, busy, worst)
@@ -128,7 +126,7 @@ def _layout(
     facts = _extremes(report.scan_connections())
     if not facts.height:
         return None
-    room, (most,) = max(paper.width, _NARROWEST), facts.select(pl.exclude("capture").max()).to_dicts()
+    room, (most,) = max(paper.width, NARROWEST), facts.select(pl.exclude("capture").max()).to_dicts()
     known, common = clocks(report), _common_texts(report)
     base, optional = _columns(most, known, names, has_times=has_times_of_day(report))
     for name in common:
@@ -175,22 +173,22 @@ def _columns(
 ) -> tuple[dict[str, Field], dict[str, Field]]:  # fmt: skip
     """Return two dictionaries of columns by name: those that are always shown, and those that are shown if there is room.
 
-    `most`: the largest numbers and text lengths in the list. `known`: the clock of each capture. `names`: the texts for captures.
+    `most`: the largest numbers and text lengths in the list. `known`: the clock of each capture. `names`: the text that names
+    each capture.
     """
     time = Field("time (s)", max(8, len(clock(most["end"], most["end"]))))
-    of_day = Field("time of day", max([11, *(one.width for one in known.values())]))
     base = {
         "sign": Field("", 1),
         **capture_field(names),
         "id": Field("id", max(2, len(str(most["connection"])))),
-        **({"clock": of_day} if has_times else {"time": time}),
-        "server": Field("server", min(max(6, most["server"] or 0), _MAX_ENDPOINT), right=False),
-        "duration": Field("lasted", 11 if most["longest"] >= _LONG else 7),
+        **({"clock": time_of_day_field(known)} if has_times else {"time": time}),
+        "server": Field("server", min(max(6, most["server"] or 0), MAX_ENDPOINT), right=False),
+        "duration": Field("lasted", 11 if most["longest"] >= LONG else 7),
         "close": Field("closed by", 10, right=False),
         "bar": Field("bar", _LEAST_BAR, right=False),
     }
     optional = {
-        "client": Field("client", min(max(6, most["client"] or 0), _MAX_ENDPOINT), right=False),
+        "client": Field("client", min(max(6, most["client"] or 0), MAX_ENDPOINT), right=False),
         "exchanges": Field("exch", max(4, len(f"{most['exchanges']:,}"))),
         "sent": Field("sent", 7),
         "received": Field("received", 8),
@@ -230,11 +228,6 @@ _IN_ORDER = (
     ),
     *("protocol", "history", "close", "bar"),
 )
-
-
-def _headings(layout: _Layout, axis: TimeAxis) -> str:
-    fields = {**layout.fields, "bar": Field(axis.heading(), axis.width, right=False)}
-    return paint(heading([*fields.values()]), "bold", color=layout.paper.color)
 
 
 def _legend(layout: _Layout) -> str:

@@ -13,19 +13,24 @@ from wiredoctor.report import chosen_rows, exchange_times, limited
 from wiredoctor.report.by_status import FINAL
 from wiredoctor.report.capture_clocks import WITHOUT_YEAR, clocks, has_times_of_day, zone_line
 from wiredoctor.report.columns import batches, escape_column
-from wiredoctor.report.fields import Field, fitting, footer, heading, paint, squeeze, width
+from wiredoctor.report.fields import Field, fitting, footer, paint, squeeze, width
 from wiredoctor.report.gatewayed import KEY, front_ids
 from wiredoctor.report.row_choice import Order
 from wiredoctor.report.row_order import Ordered, Spool, in_memory
 from wiredoctor.report.terminal.lines import (
+    LONG,
+    MAX_ENDPOINT,
+    NARROWEST,
     Encoded,
     add_titles,
     capture_field,
     clock,
     common_texts,
+    headings,
     names_of_captures,
     severity_sign,
     signs_explained,
+    time_of_day_field,
     worst_severities,
 )
 from wiredoctor.report.terminal.sentences import SECRETS, unordered
@@ -45,16 +50,9 @@ _COLUMNS = [
 ]
 _ENDPOINTS = ["capture", "connection", "client", "server"]
 
-_NARROWEST = 80
-_LONG = 120 * SECOND
-"""The minimum duration in ns that may be written with two units, as in "23 h 59 min"."""
-
 _LEAST_REQUEST, _LEAST_BAR, _READABLE_BAR, _MAX_BAR = 28, 16, 26, 80
 _SQUEEZED = {"clock": WITHOUT_YEAR, "bar": 12, "request": 12, "capture": 10}
 """The minimum widths of the columns that become narrower if there is not enough room."""
-
-_MAX_ENDPOINT = 21
-"""The width of the longest IPv4 address with a port."""
 
 _BAD, _FAILED = 400, 500
 """The lowest status codes of a client error and a server error (RFC 9110 section 15)."""
@@ -135,12 +133,12 @@ def write(
     worst = worst_severities(report, "exchanges")
     if zone := zone_line(report):
         out.write(f"{zone}\n")
-    out.write(footer(unordered(report.captures), max(paper.width, _NARROWEST)))
-    out.write(footer(common_texts(facts.common), max(paper.width, _NARROWEST)))
+    out.write(footer(unordered(report.captures), max(paper.width, NARROWEST)))
+    out.write(footer(common_texts(facts.common), max(paper.width, NARROWEST)))
     out.write(_legend(layout))
     lines = Ordered(spool)
-    headings = {name: _headings(layout, axis) for name, axis in layout.axes.items()}
-    places = add_titles(lines, report, headings, 4, paper, together=bool(names))
+    titles = {name: headings(layout.fields, axis, color=paper.color) for name, axis in layout.axes.items()}
+    places = add_titles(lines, report, titles, paper, together=bool(names))
     rank = pl.lit(0, pl.Int64)
     if order is not Order.time:
         rank = chosen_rows.rank("exchanges", order, layout.ends, chosen_rows.is_faulty(report))
@@ -157,7 +155,7 @@ def write(
     if waiting_left_out:
         closing.append(_left_out(waiting_left_out))
     closing.append("; ".join(_signs(facts, layout, worst.values(), order)))
-    out.write(footer([*closing, *missing], max(paper.width, _NARROWEST)))
+    out.write(footer([*closing, *missing], max(paper.width, NARROWEST)))
 
 
 def _left_out(waiting: int) -> str:
@@ -237,15 +235,14 @@ def _layout(
     *, relative: bool,
 ) -> tuple[_Layout, list[str]]:  # fmt: skip
     """Return the layout, and sentences about columns that do not fit. The column by which the list is sorted is always shown."""
-    room, latest = max(paper.width, _NARROWEST), max(end for _, end in facts.spans.values())
+    room, latest = max(paper.width, NARROWEST), max(end for _, end in facts.spans.values())
     least = min(_LEAST_REQUEST, max(facts.texts["request"], len(_NO_REQUEST)))
-    took = (11 if facts.longest >= _LONG else 7) + facts.has_waiting
+    took = (11 if facts.longest >= LONG else 7) + facts.has_waiting
     known, optional = clocks(report), _optional(report, facts, took)
-    clock_field = Field("time of day", max([11, *(one.width for one in known.values())]))
     base = {
         "sign": Field("", 1),
         **capture_field(names),
-        **({"clock": clock_field} if has_times_of_day(report) else {"time": optional.pop("time")}),
+        **({"clock": time_of_day_field(known)} if has_times_of_day(report) else {"time": optional.pop("time")}),
         "exchange": Field("exch", max(4, len(f"{facts.texts['connection']}#{facts.texts['exchange']}"))),
         **({} if fronts is None else {"front": Field("front", max(5, *fronts["front"].str.len_chars()))}),
         "request": Field("request", least, right=False),
@@ -308,13 +305,13 @@ def _optional(report: Report, facts: _Facts, took: int) -> dict[str, Field]:
     `took`: the width of a column of times.
     """
     lengths = report.scan_connections().select(pl.col("client", "server").str.len_chars().max()).collect().row(0)
-    ends = [min(length or 0, _MAX_ENDPOINT) for length in lengths]
+    ends = [min(length or 0, MAX_ENDPOINT) for length in lengths]
     texts, latest = facts.texts, max(end for _, end in facts.spans.values())
     made = {
         "server": Field("server", max(6, ends[1]), right=False),
         "client": Field("client", max(6, ends[0]), right=False),
         "size": Field("size", 7),
-        "host": Field("Host", min(max(4, texts["host"]), _MAX_ENDPOINT), right=False),
+        "host": Field("Host", min(max(4, texts["host"]), MAX_ENDPOINT), right=False),
         "time": Field("time (s)", max(8, len(clock(latest, latest)))),
         "frame": Field("frame", max(5, len(str(texts["frame"])))),
         **{name: Field(text, max(took, len(text))) for name, text in zip(_TIMES, _TIME_HEADINGS, strict=True)},
@@ -322,11 +319,6 @@ def _optional(report: Report, facts: _Facts, took: int) -> dict[str, Field]:
     }
     left = {*facts.common, *(["limited"] if not facts.is_limited else [])}
     return {name: one for name, one in made.items() if name not in left}
-
-
-def _headings(layout: _Layout, axis: TimeAxis) -> str:
-    fields = {**layout.fields, "bar": Field(axis.heading(), axis.width, right=False)}
-    return paint(heading([*fields.values()]), "bold", color=layout.paper.color)
 
 
 def _legend(layout: _Layout) -> str:

@@ -11,11 +11,13 @@ import numpy as np
 import polars as pl
 
 from wiredoctor.findings import Report, Severity
-from wiredoctor.report.fields import Field, paint
+from wiredoctor.report.fields import Field, heading, paint
 from wiredoctor.report.row_choice import Order, TableName
 from wiredoctor.report.row_order import Ordered
+from wiredoctor.report.terminal.time_axis import TimeAxis
 from wiredoctor.report.words import SECOND, clean, shorten
 from wiredoctor.tables import NEVER
+from wiredoctor.text.time_of_day import Clock
 
 if TYPE_CHECKING:
     from wiredoctor.report.terminal.terminal import Terminal
@@ -25,6 +27,15 @@ SEVERITY_SIGNS: Mapping[str, str] = {"error": "E", "warning": "W", "note": "N"}
 
 _SEVERITY_STYLES = {"error": "bold red", "warning": "bold yellow", "note": "bold cyan"}
 _MAX_NAME = 24
+
+NARROWEST = 80
+"""The minimum width of a table in characters, even if the terminal is narrower."""
+
+LONG = 120 * SECOND
+"""The minimum duration in ns that may be written with two units, as in "23 h 59 min"."""
+
+MAX_ENDPOINT = 21
+"""The width of the longest IPv4 address with a port."""
 
 _FINE_BELOW = 100 * SECOND
 """Times are shown in microseconds if the latest one is less than this (ns), otherwise in milliseconds."""
@@ -63,17 +74,16 @@ def capture_field(names: Mapping[str, str]) -> dict[str, Field]:
 
 
 def add_titles(
-    lines: Ordered, report: Report, headings: Mapping[str, str], keys: int, paper: Terminal, *, together: bool
+    lines: Ordered, report: Report, headings: Mapping[str, str], paper: Terminal, *, together: bool
 ) -> dict[str, int]:  # fmt: skip
-    """Add a title above the lines of each capture, or one title above all lines if they are sorted `together`.
+    """Add a title above the lines of each capture, or one title above all lines if they are sorted `together`. Lines have 4 keys.
 
     Return the position of each capture, which is the first sort key of its lines. A title consists of the `headings` of its
     capture; if there are several captures, the name of the capture precedes them. A capture without headings gets no title.
-    `keys`: the number of sort keys of a line, including the position of its capture.
     """
     if together:
         title = f"{next(iter(headings.values()))}\n"
-        lines.add((np.zeros(1, np.int64), *[np.full(1, NEVER)] * (keys - 1)), title.encode("utf-8", "backslashreplace"))
+        lines.add((np.zeros(1, np.int64), *[np.full(1, NEVER)] * 3), title.encode("utf-8", "backslashreplace"))
         return dict.fromkeys((one.file for one in report.captures), 0)
     places = {name: place for place, name in enumerate(dict.fromkeys(c.file for c in report.captures))}
     for name, place in places.items():
@@ -82,8 +92,19 @@ def add_titles(
         above = f"{shorten(clean(name), paper.width, paper.gap)}\n" if len(places) > 1 else ""
         title = f"{above}{headings[name]}\n"
         first = np.full(title.count("\n"), NEVER)
-        lines.add((np.full(len(first), place), *[first] * (keys - 1)), title.encode("utf-8", "backslashreplace"))
+        lines.add((np.full(len(first), place), first, first, first), title.encode("utf-8", "backslashreplace"))
     return places
+
+
+def headings(fields: Mapping[str, Field], axis: TimeAxis, *, color: bool) -> str:
+    """Return the line of headings; the heading of the column `bar` is the time axis."""
+    shown = {**fields, "bar": Field(axis.heading(), axis.width, right=False)}
+    return paint(heading([*shown.values()]), "bold", color=color)
+
+
+def time_of_day_field(known: Mapping[str, Clock]) -> Field:
+    """Return the column of times of day. `known`: the clock of each capture."""
+    return Field("time of day", max([11, *(one.width for one in known.values())]))
 
 
 def common_texts(common: Mapping[str, str]) -> list[str]:

@@ -17,7 +17,7 @@ from wiredoctor.report.row_order import Sink
 from wiredoctor.report.terminal import sentences
 from wiredoctor.report.terminal.evidence import proof_lines
 from wiredoctor.report.terminal.terminal import Terminal
-from wiredoctor.report.words import clean, count, duration, shorten
+from wiredoctor.report.words import clean, count, shorten
 
 if TYPE_CHECKING:
     from wiredoctor.report.formats import Options
@@ -147,9 +147,8 @@ def _row(row: Row) -> str:
 
 def _group(group: Group, *, several: bool, report: Report) -> Iterator[str]:
     worst = group.worst
-    extent = sentences.times(group) if group.count > 1 else duration(group.delay) if group.delay and group.delay > 0 else ""
-    says_it = group.count == 1 and extent and extent in worst.title
-    yield f"### {worst.severity.upper()}: {escape_markdown(group.title)}" + (f" ({extent})" if extent and not says_it else "")
+    extent = sentences.extent(group)
+    yield f"### {worst.severity.upper()}: {escape_markdown(group.title)}" + (f" ({extent})" if extent else "")
     yield ""
     places = [sentences.client_and_server(group), worst.capture if several else "", sentences.example(group)]
     yield "  \n".join([escape_markdown(sentences.rule_and_confidence(group)), *(code(place) for place in places if place)])

@@ -230,6 +230,14 @@ def times(group: Group) -> str:
     return f"{count(group.count, 'time')}, {duration(group.delay)} lost" if group.delay else count(group.count, "time")
 
 
+def extent(group: Group) -> str:
+    """Return the number of occurrences and the time lost. For a single finding: only the time, or "" if its title contains it."""
+    if group.count > 1:
+        return times(group)
+    delay = duration(group.delay) if group.delay and group.delay > 0 else ""
+    return "" if delay in group.worst.title else delay
+
+
 def rule_and_confidence(group: Group) -> str:
     """Return rule, confidence and cause: "a-rule (kind), high confidence, after another-rule (frame 4)"."""
     worst = group.worst

@@ -17,6 +17,7 @@ from wiredoctor.report.server_statistics import (
     unusable_connections,
     worth_listing,
 )
+from wiredoctor.report.terminal.lines import NARROWEST
 from wiredoctor.report.terminal.sentences import SECRETS
 from wiredoctor.report.words import clean, count, duration, shorten
 
@@ -29,8 +30,6 @@ _LEAST_KEY = {Grouping.server: 21, Grouping.client: 21, Grouping.host: 28, Group
 """The minimum width of the first column: an IPv4 address with its port fits, and a host or a path can be recognized."""
 _READABLE_NAME, _LEAST_NAME = 18, 10
 """The minimum widths of the column `name`. The smaller one applies if leaving out other columns does not make enough room."""
-
-_NARROWEST = 80
 
 _PAGE = 40
 """The maximum number of lines with all causes of lost time. If there are more, each server gets one line with as many as fit."""
@@ -67,7 +66,7 @@ def write(
     shown = statistics[:top]
     listed = [one._replace(lost=costs) for one in shown if (costs := worth_listing(one.lost, whole))]
     lines = [_cells(one) | {"lost to": _causes(worth_listing(one.lost, whole))} for one in shown]
-    fields = _fields(lines, by, order, max(paper.width, _NARROWEST))
+    fields = _fields(lines, by, order, max(paper.width, NARROWEST))
     out.write(paint(heading(list(fields.values())), "bold", color=paper.color) + "\n")
     for one, cells in zip(shown, lines, strict=True):
         texts = cells | {"name": _fitting_names(one, fields["name"].width, paper)[0]} if "name" in fields else cells
@@ -75,7 +74,7 @@ def write(
         out.write(
             paint(text, "red" if one.failed or one.failed_connections or one.server_errors else "", color=paper.color) + "\n"
         )
-    room = max(paper.width, _NARROWEST)
+    room = max(paper.width, NARROWEST)
     forwarded = forwarded_requests(report)
     totals = _totals(statistics, len(shown), by, forwarded, order, overall_statistics(report) if forwarded else None)
     if by in {Grouping.host, Grouping.path} and (unusable := sum(unusable_connections(report).values())):

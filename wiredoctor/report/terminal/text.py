@@ -19,7 +19,7 @@ from wiredoctor.report.terminal import sentences
 from wiredoctor.report.terminal.evidence import write_proof
 from wiredoctor.report.terminal.lines import SEVERITY_SIGNS
 from wiredoctor.report.terminal.terminal import SEVERITY_STYLE, Terminal, TerminalWriter, TextOutput
-from wiredoctor.report.words import count, duration, join_words, shorten
+from wiredoctor.report.words import count, join_words, shorten
 
 if TYPE_CHECKING:
     from wiredoctor.report.formats import Options
@@ -231,8 +231,8 @@ def write_group(
     `several`: the report covers several captures, so the capture is named.
     """
     worst = group.worst
-    label = worst.severity.upper().ljust(9)
-    writer.paragraph((label, SEVERITY_STYLE[worst.severity]), (group.title, "bold"), _extent(group), hang=len(label))
+    label, extent = worst.severity.upper().ljust(9), sentences.extent(group)
+    writer.paragraph((label, SEVERITY_STYLE[worst.severity]), (group.title, "bold"), extent and f"  {extent}", hang=len(label))
     rest = sentences.rule_and_confidence(group).removeprefix(worst.rule)
     page = page_of_rule(worst) if writer.paper.links else ""
     writer.paragraph((worst.rule, writer.linked("dim", page)), (rest, "dim"), indent=2)
@@ -270,17 +270,6 @@ def _write_references(writer: TerminalWriter, worst: Finding, *, opened: bool) -
             writer.paragraph(("See: ", "bold"), reference.title, indent=2, hang=2)
             if reference.url:
                 writer.unbroken(reference.url, indent=4)
-
-
-def _extent(group: Group) -> str:
-    """Return the number of occurrences and the time lost.
-
-    For a single finding, return only the time, or "" if its title contains the time.
-    """
-    if group.count == 1:
-        delay = duration(group.delay) if group.delay else ""
-        return f"  {delay}" if delay and delay not in group.worst.title else ""
-    return f"  {sentences.times(group)}"
 
 
 def _write_brief(writer: TerminalWriter, report: Report, far: Coverage, shown: str) -> None:

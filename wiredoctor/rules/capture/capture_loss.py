@@ -24,7 +24,7 @@ How it is proved
     TIME_WAIT, its initial sequence number is the one after the old FIN plus 65,537. The jump itself does not count as
     missing bytes, because each connection has its own initial sequence number (RFC 9293).
 
-    dropped: the last Interface Statistics Block of each interface counts the dropped packets (isb_ifdrop, isb_osdrop).
+    Kind dropped: the last Interface Statistics Block of each interface counts the dropped packets (isb_ifdrop, isb_osdrop).
 
 What it is not
     A segment that was lost on the network is retransmitted. If the capture has only one direction, the rule one-sided reports

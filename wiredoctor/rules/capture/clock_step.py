@@ -18,23 +18,23 @@ How it is proved
     A packet's timestamp is more than 1 ms earlier than that of the previous packet on the same interface, and later packets
     continue from the earlier time.
 
-    out-of-order: the timestamp goes back by 50 ms at most. Connections with packets before and after that place show that
-    the timestamps are right and the order is wrong: a segment is acknowledged before it comes, or acknowledgment numbers go
-    back. If no connection shows this, fewer than five packets may have the earlier times, and they must span less than 10
-    ms. Packets of different interfaces may also be out of order: there the limit is 500 ms, and only the evidence of
+    Kind out-of-order: the timestamp goes back by 50 ms at most. Connections with packets before and after that place show
+    that the timestamps are right and the order is wrong: a segment is acknowledged before it comes, or acknowledgment
+    numbers go back. If no connection shows this, fewer than five packets may have the earlier times, and they must span less
+    than 10 ms. Packets of different interfaces may also be out of order: there the limit is 500 ms, and only the evidence of
     connections is accepted.
 
-    unsorted: the timestamp goes back further, and connections give the same evidence. If no connection has packets before
-    and after that place, the parts of the file before and after it are compared. Their times must not overlap, or must
-    overlap for more than half of the longer part. A clock that was set back leads to a short overlap.
+    Kind unsorted: the timestamp goes back further, and connections give the same evidence. If no connection has packets
+    before and after that place, the parts of the file before and after it are compared. Their times must not overlap, or
+    must overlap for more than half of the longer part. A clock that was set back leads to a short overlap.
 
 What it is not
     Packets less than 1 ms out of order are normal if several queues or processors capture. Different clocks of several
     interfaces are not a step. A clock that was set forward looks like a pause and is not reported.
 
 What to do
-    Let the time service slew the clock instead of stepping it during a capture, and merge captures by time. out-of-order and
-    unsorted: nothing has to be done for this report; for other programs, sort the file with reordercap.
+    Let the time service slew the clock instead of stepping it during a capture, and merge captures by time. Kinds
+    out-of-order and unsorted: nothing has to be done for this report; for other programs, sort the file with reordercap.
 
 References
     chrony.conf(5), makestep; mergecap(1); reordercap(1).

@@ -11,8 +11,8 @@ Why it hurts
     only announced makes some gateways reject the response (Varnish answers 503, nghttpx 502). Others forward it.
 
 How it is proved
-    The proof is the status (or the method HEAD), and bytes after the end of the head that are not a status line. announced:
-    a 204 or 1xx has Transfer-Encoding, or a Content-Length other than 0.
+    The proof is the status (or the method HEAD), and bytes after the end of the head that are not a status line. Kind
+    announced: a 204 or 1xx has Transfer-Encoding, or a Content-Length other than 0.
 
 What it is not
     Content-Length in a response to HEAD or in a 304 is the length that the body would have, so it is allowed. Bytes that
@@ -21,7 +21,7 @@ What it is not
 
 What to do
     Let handlers write nothing after the head of a 204, a 304 or a response to HEAD. Frameworks ensure that unless a handler
-    writes to the connection directly. announced: send a 204 without Content-Length and Transfer-Encoding.
+    writes to the connection directly. Kind announced: send a 204 without Content-Length and Transfer-Encoding.
 
 References
     RFC 9112 sections 6.1 and 6.3. RFC 9110 sections 8.6, 9.3.2, 15.2, 15.3.5 and 15.4.5.

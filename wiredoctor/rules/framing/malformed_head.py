@@ -19,8 +19,8 @@ Why it hurts
     as the body of a 200.
 
 How it is proved
-    The bytes of the head prove it. no-status-line: the server acknowledged the request and had not answered it when it sent
-    bytes that do not begin with HTTP/. No data is missing before them, and no head followed them.
+    The bytes of the head prove it. Kind no-status-line: the server acknowledged the request and had not answered it when it
+    sent bytes that do not begin with HTTP/. No data is missing before them, and no head followed them.
 
 What it is not
     If the bytes are the rest of a body that is longer than announced, excess-body reports them. This is assumed if they are

@@ -17,18 +17,18 @@ How it is proved
     had not sent that status on the last try. Or there is no response, and the gateway closed first. Or its response broke
     off because the server's response did.
 
-    A try is one attempt of the gateway to get the response from a server. The last try decides the kind. refused: an RST
-    answers the SYN. unreachable: nothing answers it, or only an ICMP error does. closed: a FIN or RST came before any byte of
-    a response, and before the gateway's own close. timed-out: before the server responded or closed, the gateway closed its
-    connection to the server or answered its client. unsent: as timed-out, but the server had closed its receive window before
-    it had the complete request. rejected-response: the server had sent a complete or partial response, or bytes that are not
-    HTTP, and the gateway did not forward them. truncated: the server's response broke off, and the gateway's response broke
-    off too or never began. not-passed-on: there was no try.
+    A try is one attempt of the gateway to get the response from a server. The last try decides the kind. Kind refused: an
+    RST answers the SYN. Kind unreachable: nothing answers it, or only an ICMP error does. Kind closed: a FIN or RST came
+    before any byte of a response, and before the gateway's own close. Kind timed-out: before the server responded or closed,
+    the gateway closed its connection to the server or answered its client. Kind unsent: as timed-out, but the server had
+    closed its receive window before it had the complete request. Kind rejected-response: the server had sent a complete or
+    partial response, or bytes that are not HTTP, and the gateway did not forward them. Kind truncated: the server's response
+    broke off, and the gateway's response broke off too or never began. Kind not-passed-on: there was no try.
 
-    unseen: the client got a 502 or 504 (or a 503 from Varnish or Squid, or in response to CONNECT), but the capture does not
-    contain the other side of the gateway. There is one finding per gateway and status. It names servers that may be behind
-    the gateway, because hosts other than its clients speak TLS to them, or could not connect to them while a response was
-    due.
+    Kind unseen: the client got a 502 or 504 (or a 503 from Varnish or Squid, or in response to CONNECT), but the capture
+    does not contain the other side of the gateway. There is one finding per gateway and status. It names servers that may be
+    behind the gateway, because hosts other than its clients speak TLS to them, or could not connect to them while a response
+    was due.
 
 What it is not
     Not reported: a gateway that forwards an error of the server, a client that leaves while the try is still open, an event
@@ -37,12 +37,12 @@ What it is not
     failed and a later one succeeded, the client noticed nothing, and the finding of the failed try becomes a warning.
 
 What to do
-    If the finding names its cause, a finding on the connection behind the gateway, follow that one. refused, unreachable:
-    check whether the server is up and listens on the address that the gateway uses. closed, truncated: look into the
-    server's log. closed: also let the gateway's pool keep idle connections for less time than the server does. timed-out:
-    make the server faster, or raise the gateway's timeout. unsent: find out why the server does not read. rejected-response:
-    correct the response, or raise the gateway's limits. not-passed-on: check the limits and health checks of the gateway.
-    unseen: capture on the gateway, and look into its log.
+    If the finding names its cause, a finding on the connection behind the gateway, follow that one. Kinds refused,
+    unreachable: check whether the server is up and listens on the address that the gateway uses. Kinds closed, truncated:
+    look into the server's log. Kind closed: also let the gateway's pool keep idle connections for less time than the server
+    does. Kind timed-out: make the server faster, or raise the gateway's timeout. Kind unsent: find out why the server does
+    not read. Kind rejected-response: correct the response, or raise the gateway's limits. Kind not-passed-on: check the
+    limits and health checks of the gateway. Kind unseen: capture on the gateway, and look into its log.
 
 References
     RFC 9110 sections 3.7 and 15.6. The manuals of nginx, haproxy and httpd.

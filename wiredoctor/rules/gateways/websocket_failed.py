@@ -23,9 +23,9 @@ What it is not
     answer like this if Upgrade is missing.
 
 What to do
-    dropped: let the proxy forward the upgrade, and use HTTP/1.1 to the server. version: let both sides use version 13 of the
-    protocol. unsupported: check whether the server has a WebSocket on this path; if a proxy is in front of it, check its
-    configuration too.
+    Kind dropped: let the proxy forward the upgrade, and use HTTP/1.1 to the server. Kind version: let both sides use version
+    13 of the protocol. Kind unsupported: check whether the server has a WebSocket on this path; if a proxy is in front of
+    it, check its configuration too.
 
 References
     RFC 6455 sections 4.1, 4.2.2 and 4.4, RFC 9110 section 7.8, nginx's WebSocket proxying, Apache's mod_proxy_http.

@@ -21,37 +21,37 @@ How it is proved
     completed. If the client closed its socket completely, its TCP sends a FIN and answers later data with an RST. That data
     does not count as received.
 
-    stopped: within 50 ms the same host closed three or more connections on which it had waited for different times. Two
+    Kind stopped: within 50 ms the same host closed three or more connections on which it had waited for different times. Two
     connections to one server are enough if no wait matches a common timeout and the same client requested nothing more from
     that server. Connections on which the client sent nothing do not count as requests. If the client did request more, three
     connections to one server are enough on two conditions: no wait matches a common timeout, and for each of these responses
     the client had earlier waited at least as long for a similar one.
 
-    unread: the close acknowledges the head of the response and came as soon as the client could have received the head. Or
-    the FIN came with the end of the request, and the client had never waited for such a response before.
+    Kind unread: the close acknowledges the head of the response and came as soon as the client could have received the head.
+    Or the FIN came with the end of the request, and the client had never waited for such a response before.
 
-    superseded: when the client closed, the same client (host and User-Agent) requested the same path with another query. Or
-    it had sent the same request on another connection, and the response to that copy had just come. No other response to the
-    same request may have come during this wait.
+    Kind superseded: when the client closed, the same client (host and User-Agent) requested the same path with another
+    query. Or it had sent the same request on another connection, and the response to that copy had just come. No other
+    response to the same request may have come during this wait.
 
-    left: the client had waited less than 4 s, and within half a second it requested a page or received one. Or it had
+    Kind left: the client had waited less than 4 s, and within half a second it requested a page or received one. Or it had
     requested a page at most 4 s before, and then requested nothing for 5 s. Or it had waited longer for the same response
     before, which a client with a timeout does not do. If the wait matches a common timeout, only longer waits on the same
     connection or for the same target count, because several programs of a host may have one User-Agent. If the response had
     begun, as in a long poll, the wait lasts until its end. Such a wait counts only if the response has no Content-Length and
-    the wait matches no common timeout. Or the client plays audio or video (media type, User-Agent), and data was coming.
-    Or it closed within a round trip, before any response could have come.
+    the wait matches no common timeout. Or the client plays audio or video (media type, User-Agent), and data was coming. Or
+    it closed within a round trip, before any response could have come.
 
-    seek: within five seconds the client requested another range of the same resource, or all of it instead of a range.
+    Kind seek: within five seconds the client requested another range of the same resource, or all of it instead of a range.
 
-    stream: the response has no Content-Length, and the application paused between its parts, or the media type is one of a
-    stream. Or small chunks (20 or more, 1,000 bytes at most) came for 2 s or longer until the client closed, with less than
-    1,000 bytes per round trip.
+    Kind stream: the response has no Content-Length, and the application paused between its parts, or the media type is one
+    of a stream. Or small chunks (20 or more, 1,000 bytes at most) came for 2 s or longer until the client closed, with less
+    than 1,000 bytes per round trip.
 
     A client that had sent only a head with Expect: 100-continue, and got neither 100 nor another response for 1 s or longer,
     was waiting, too, although its request is not complete.
 
-    timeout: the time since the request, since the SYN, or since the last byte is a common timeout. If the SYN had to be
+    Kind timeout: the time since the request, since the SYN, or since the last byte is a common timeout. If the SYN had to be
     repeated, any whole number of seconds since the first SYN counts as a timeout.
 
 What it is not
@@ -64,11 +64,11 @@ What it is not
     reported. If the server reset the connection first, or had closed it before the request came, keep-alive-race reports it.
 
 What to do
-    timeout, gave-up: find out why the server needs longer than the client waited, and only then raise the client's timeout.
-    If part of the response came: check whether Content-Length announces more than the program writes.
-    unread: a health check that does not read the body can use HEAD or request a smaller page. stopped: if the responses
-    matter, let the program wait for them before it ends. superseded: let the client wait for a pause in typing, or send a
-    second copy later. left, seek, stream: nothing has to change.
+    Kinds timeout, gave-up: find out why the server needs longer than the client waited, and only then raise the client's
+    timeout. If part of the response came: check whether Content-Length announces more than the program writes. Kind unread:
+    a health check that does not read the body can use HEAD or request a smaller page. Kind stopped: if the responses matter,
+    let the program wait for them before it ends. Kind superseded: let the client wait for a pause in typing, or send a
+    second copy later. Kinds left, seek, stream: nothing has to change.
 
 References
     RFC 9112 section 9.6, RFC 9293 section 3.6.

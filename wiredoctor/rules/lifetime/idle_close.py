@@ -16,11 +16,11 @@ How it is proved
     The server sent the first FIN or RST more than a second after a complete response that had left the connection open, and
     no request came in between. If the server announced 1 s, a close after one second counts, too.
 
-    inverted: a client used another connection to this server again, after an idle time beyond the timeout. The timeout was
-    observed at two moments, or matches the announcement or a common default. A client that does not react to the server's FIN
-    proves nothing: many pools check a connection only before they use it.
+    Kind inverted: a client used another connection to this server again, after an idle time beyond the timeout. The timeout
+    was observed at two moments, or matches the announcement or a common default. A client that does not react to the
+    server's FIN proves nothing: many pools check a connection only before they use it.
 
-    stop: within 50 ms the server closed connections without a request in progress, and one of these facts shows a stop:
+    Kind stop: within 50 ms the server closed connections without a request in progress, and one of these facts shows a stop:
 
     1. There are three or more, and the longest idle time is more than twice the shortest.
 
@@ -48,9 +48,9 @@ What it is not
     idle-timeout-broken-promise. A close by the client does not count.
 
 What to do
-    Nothing has to change if all clients give up idle connections sooner than the server. inverted: shorten the idle timeout
-    of that client's pool, or lengthen the server's. stop: if requests were lost, start the new process first, and let the
-    old one finish its requests.
+    Nothing has to change if all clients give up idle connections sooner than the server. Kind inverted: shorten the idle
+    timeout of that client's pool, or lengthen the server's. Kind stop: if requests were lost, start the new process first,
+    and let the old one finish its requests.
 
 References
     RFC 9112 sections 9.3 and 9.5, AWS on the idle timeout of application load balancers.

@@ -27,7 +27,7 @@ What it is not
 
 What to do
     Make the announcement match the server's behavior. Look for other devices that may close: a balancer or a firewall in
-    front of it. once: check whether the server was restarted or reloaded at that time; then nothing has to change.
+    front of it. Kind once: check whether the server was restarted or reloaded at that time; then nothing has to change.
 
 References
     RFC 9112 section 9.5, RFC 2068 section 19.7.1.1, Apache's KeepAliveTimeout, Node's server.keepAliveTimeout.

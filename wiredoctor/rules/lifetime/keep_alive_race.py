@@ -20,15 +20,15 @@ How it is proved
     acknowledgment number of the request shows whether the client had received the FIN. Both facts look the same at every
     capture point.
 
-    forgotten: the first request after at least a second of idle time is answered by an RST without ACK flag. The RST's
+    Kind forgotten: the first request after at least a second of idle time is answered by an RST without ACK flag. The RST's
     sequence number is the request's acknowledgment number, and no FIN came before it or soon after.
 
-    at-limit: the close does acknowledge the request, because kernels acknowledge data that no process has read. The idle
-    time is the proof: the server closed right after the request, when its idle timeout expired. That timeout is learned from
-    its other closes, announced by the server, or a common default. An RST instead of a FIN shows that data was left unread
-    (RFC 1122). With a FIN stricter limits apply, because a process that has read the request also sends a FIN. Nothing is
-    reported if within 50 ms the server also closed connections whose idle time was shorter than the timeout: then a process
-    ended.
+    Kind at-limit: the close does acknowledge the request, because kernels acknowledge data that no process has read. The
+    idle time is the proof: the server closed right after the request, when its idle timeout expired. That timeout is learned
+    from its other closes, announced by the server, or a common default. An RST instead of a FIN shows that data was left
+    unread (RFC 1122). With a FIN stricter limits apply, because a process that has read the request also sends a FIN.
+    Nothing is reported if within 50 ms the server also closed connections whose idle time was shorter than the timeout: then
+    a process ended.
 
     A process may be paused (a suspended machine, a frozen container, a debugger). When it resumes, it closes connections
     that were idle for too long before it reads from them. Three facts show this. For more than a second before the close the
@@ -44,10 +44,10 @@ What it is not
     response is reported.
 
 What to do
-    Make the idle timeout of the client's pool shorter than the server's, and let the client repeat idempotent requests.
-    stale-pool: let the pool check a connection before it reuses it. forgotten: stay below the timeouts of balancers, NATs
-    and firewalls too, or send TCP keep-alive probes. at-limit: if the server was paused, find out what paused it. If a
-    process of the server ended, let it answer the requests that have arrived before it closes. If it closes without
+    Make the idle timeout of the client's pool shorter than the server's, and let the client repeat idempotent requests. Kind
+    stale-pool: let the pool check a connection before it reuses it. Kind forgotten: stay below the timeouts of balancers,
+    NATs and firewalls too, or send TCP keep-alive probes. Kind at-limit: if the server was paused, find out what paused it.
+    If a process of the server ended, let it answer the requests that have arrived before it closes. If it closes without
     announcing it, let it send `Connection: close`.
 
 References
@@ -142,7 +142,7 @@ def find(closes: pl.LazyFrame, foreign_closes: pl.LazyFrame) -> pl.LazyFrame:
     """
     before = c("server_close_time") - c("request_end")
     forgotten = c("kind") == "forgotten"
-    sure = confidence(forgotten & ended_within_grace_period("server_close_time", DECIDED.value))
+    sure = confidence(forgotten & ended_within_grace_period(DECIDED.value))
     end = pl.max_horizontal("request_end", "server_close_time")
     return _lost_by_kind(closes, foreign_closes).select(
         *candidate("client", sure, "request_frame", "request_start", end, kind=c("kind")),

@@ -12,9 +12,9 @@ Why it hurts
     does the user.
 
 How it is proved
-    The response is complete, marks its own end (Content-Length or chunked) and says Connection: close. Neither side sent a FIN
-    or RST within five seconds after its end, or after the end of the request if that came later. close-delimited: the server's
-    close came five seconds or more after the last byte of the body, and the client had not closed before.
+    The response is complete, marks its own end (Content-Length or chunked) and says Connection: close. Neither side sent a
+    FIN or RST within five seconds after its end, or after the end of the request if that came later. Kind close-delimited:
+    the server's close came five seconds or more after the last byte of the body, and the client had not closed before.
 
 What it is not
     If the response leaves the connection open, idle-close reports the close. A response without any end that did not announce
@@ -23,8 +23,8 @@ What it is not
     A server that answered before an upload was complete may read the rest first, so that no reset destroys its response.
 
 What to do
-    Let the server close at once: shut down the sending side, read what still arrives, then close. close-delimited: also let
-    it send Content-Length or Transfer-Encoding: chunked, so that no client has to wait for the close.
+    Let the server close at once: shut down the sending side, read what still arrives, then close. Kind close-delimited: also
+    let it send Content-Length or Transfer-Encoding: chunked, so that no client has to wait for the close.
 
 References
     RFC 9112 section 9.6, RFC 9112 section 6.3.

@@ -23,7 +23,7 @@ How it is proved
     a process closes, or ends, with unread data (RFC 1122): in this case the request was not read. An RST without the ACK
     flag comes from a host that does not know the connection.
 
-    on-arrival: the close acknowledges no byte of the first request and came less than a second after the SYN-ACK.
+    Kind on-arrival: the close acknowledges no byte of the first request and came less than a second after the SYN-ACK. Kind
     mid-request: the close acknowledges the beginning of the request. The body was not complete at that time, even if the
     client sent more afterwards.
 
@@ -36,10 +36,10 @@ What it is not
     itself broke off. An upload that was answered and then reset before its body was complete is reset-destroys-response.
 
 What to do
-    Look into the server's log at that time, and find out what ends or restarts its processes. on-arrival: find out what
-    listens on the port. mid-request: if no byte of the body had come for a while, find out what the client was waiting for,
-    and check the server's timeout for bodies. half-closed: let the client close its sending side only after it has the
-    response.
+    Look into the server's log at that time, and find out what ends or restarts its processes. Kind on-arrival: find out what
+    listens on the port. Kind mid-request: if no byte of the body had come for a while, find out what the client was waiting
+    for, and check the server's timeout for bodies. Kind half-closed: let the client close its sending side only after it has
+    the response.
 
 References
     RFC 9110 section 15.6, RFC 9112 section 9.6, RFC 1122 section 4.2.2.13, nginx client_body_timeout.

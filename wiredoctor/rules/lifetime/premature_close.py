@@ -26,8 +26,8 @@ What it is not
     with all its idle connections, idle-close reports it as kind stop.
 
 What to do
-    Send `Connection: close` in the response that ends a connection, or keep the connection open. once: check whether the
-    server was restarted or reloaded at that time; then nothing has to change.
+    Send `Connection: close` in the response that ends a connection, or keep the connection open. Kind once: check whether
+    the server was restarted or reloaded at that time; then nothing has to change.
 
 References
     RFC 9112 sections 9.3 and 9.6, Microsoft HttpWebRequest.KeepAlive, Microsoft HttpFilterProc.
@@ -127,7 +127,7 @@ def find(closes: pl.LazyFrame) -> pl.LazyFrame:
     """Return a row for each exchange after which the server closed without announcing it."""
     gap = c("server_close_time") - c("response_end")
     unauthorized = c("response_status") == 401
-    sure = confidence(ended_within_grace_period("server_close_time", DECIDED.value))
+    sure = confidence(ended_within_grace_period(DECIDED.value))
     return closes.filter(screen()).select(
         *candidate("server", sure, "request_frame", "request_start", "server_close_time"),
         pl.when(gap > 0).then(gap).cast(DURATION).alias("gap"),

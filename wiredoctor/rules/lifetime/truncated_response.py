@@ -25,8 +25,8 @@ What it is not
     Responses to HEAD, and 204 and 304, have no body.
 
 What to do
-    Look into the server's log at that time. If a program sets Content-Length itself, let it count bytes. stream: nothing has
-    to change if the server was stopped on purpose.
+    Look into the server's log at that time. If a program sets Content-Length itself, let it count bytes. Kind stream:
+    nothing has to change if the server was stopped on purpose.
 
 References
     RFC 9112 sections 8 and 6.3.

@@ -15,8 +15,8 @@ How it is proved
     There are three or more exchanges of a client (host and User-Agent) with a server. From the SYN to the last byte of the
     response, no two of them overlap. Each begins within 5 s of the end of the previous one. Each is the only one on its
     connection. Neither the request nor the response announces a close (in the kind asked, the request does). When the next
-    SYN came, the server had not closed the connection. cheap: the handshakes took less than 5 % of the exchanges' time. Or
-    they took less than 1 % of the time from the first exchange to the last, and fewer than ten exchanges began in any
+    SYN came, the server had not closed the connection. Kind cheap: the handshakes took less than 5 % of the exchanges' time.
+    Or they took less than 1 % of the time from the first exchange to the last, and fewer than ten exchanges began in any
     second.
 
     No packet shows which process opened a connection. Processes that run one after the other, and make one request each,
@@ -36,7 +36,7 @@ What it is not
 
 What to do
     Let the client use a pool (a session, an agent, one HttpClient for all requests), and let it read responses to their end.
-    asked: also remove Connection: close from the requests. cheap: nothing has to change.
+    Kind asked: also remove Connection: close from the requests. Kind cheap: nothing has to change.
 
 References
     RFC 9112 section 9.3, requests' Session, .NET's guidelines for HttpClient, nginx's upstream keepalive.

@@ -45,69 +45,47 @@ def streams() -> pl.Expr:
     return pl.col("response_endless") | pl.col("response_content_type").is_in(ENDLESS)
 
 
-POOLS = (
-    Advice(
-        "client",
-        "^Go-http-client",
-        "Go: http.Transport.IdleConnTimeout (90 s in http.DefaultTransport, no limit in other Transports).",
-        "pool_limit",
-    ),
-    Advice("client", "curl", "libcurl: CURLOPT_MAXAGE_CONN (118 s by default).", "pool_limit"),
-    Advice("client", "okhttp", "OkHttp: the keepAliveDuration of its ConnectionPool (5 minutes by default).", "pool_limit"),
-    Advice("client", "undici|^node$", "Node's fetch: the keepAliveTimeout of undici's Agent (4 s by default).", "pool_limit"),
-    Advice(
-        "client",
+_CLIENT_POOLS = (
+    ("^Go-http-client", "Go: http.Transport.IdleConnTimeout (90 s in http.DefaultTransport, no limit in other Transports)."),
+    ("curl", "libcurl: CURLOPT_MAXAGE_CONN (118 s by default)."),
+    ("okhttp", "OkHttp: the keepAliveDuration of its ConnectionPool (5 minutes by default)."),
+    ("undici|^node$", "Node's fetch: the keepAliveTimeout of undici's Agent (4 s by default)."),
+    (
         "axios|node-fetch|superagent",
         "Node: the timeout of the http.Agent (5 s in the http.globalAgent of Node 20, no limit in other Agents).",
-        "pool_limit",
     ),
-    Advice(
-        "client",
-        "Apache-Http(Async)?Client/5",
-        "Apache HttpClient 5: RequestConfig.setConnectionKeepAlive (3 minutes by default).",
-        "pool_limit",
-    ),
-    Advice(
-        "client",
-        "Apache-Http(Async)?Client/4",
-        "Apache HttpClient 4: HttpClientBuilder.evictIdleConnections (no limit by default).",
-        "pool_limit",
-    ),
-    Advice(
-        "client",
+    ("Apache-Http(Async)?Client/5", "Apache HttpClient 5: RequestConfig.setConnectionKeepAlive (3 minutes by default)."),
+    ("Apache-Http(Async)?Client/4", "Apache HttpClient 4: HttpClientBuilder.evictIdleConnections (no limit by default)."),
+    (
         "Java-http-client",
         "Java's HttpClient: the system property jdk.httpclient.keepalive.timeout (30 s by default; 20 minutes in Java 17).",
-        "pool_limit",
     ),
-    Advice(
-        "client",
-        "^Java/",
-        "Java's HttpURLConnection: the system property http.keepAlive.time.server (5 s by default).",
-        "pool_limit",
+    ("^Java/", "Java's HttpURLConnection: the system property http.keepAlive.time.server (5 s by default)."),
+    ("python-httpx", "httpx: Limits(keepalive_expiry=...), 5 s by default."),
+    ("aiohttp", "aiohttp: TCPConnector(keepalive_timeout=...), 15 s by default."),
+    (
+        r"^$|\.NET|MS Web Services|WinHttp",
+        "If the client is .NET (which by default sends no User-Agent): SocketsHttpHandler.PooledConnectionIdleTimeout (1 "
+        "minute, 2 before .NET 6), in the .NET Framework ServicePoint.MaxIdleTime (100 s); KeepAlive = false is the last "
+        "resort.",
     ),
-    Advice("client", "python-httpx", "httpx: Limits(keepalive_expiry=...), 5 s by default.", "pool_limit"),
-    Advice("client", "aiohttp", "aiohttp: TCPConnector(keepalive_timeout=...), 15 s by default.", "pool_limit"),
+)
+_GATEWAY_POOLS = (
+    (
+        "^$",
+        "This client is a gateway. nginx: keepalive_timeout in upstream (60 s by default); haproxy: pool-purge-delay, or "
+        "http-reuse never; Apache httpd: ttl of ProxyPass.",
+    ),
+    ("^httpd$", "This client is a gateway (Apache httpd): ttl of ProxyPass."),
+)
+POOLS = (
+    *(Advice("client", software, text, "pool_limit") for software, text in _CLIENT_POOLS),
     Advice(
         "client",
         "python-requests|urllib3",
         "requests or urllib3: there is no idle timeout, but an adapter with urllib3's Retry repeats lost requests.",
     ),
-    Advice(
-        "client",
-        r"^$|\.NET|MS Web Services|WinHttp",
-        "If the client is .NET (which by default sends no User-Agent): SocketsHttpHandler.PooledConnectionIdleTimeout (1 "
-        "minute, 2 before .NET 6), in the .NET Framework ServicePoint.MaxIdleTime (100 s); KeepAlive = false is the last "
-        "resort.",
-        "pool_limit",
-    ),
-    Advice(
-        "gateway",
-        "^$",
-        "This client is a gateway. nginx: keepalive_timeout in upstream (60 s by default); haproxy: pool-purge-delay, or "
-        "http-reuse never; Apache httpd: ttl of ProxyPass.",
-        "pool_limit",
-    ),
-    Advice("gateway", "^httpd$", "This client is a gateway (Apache httpd): ttl of ProxyPass.", "pool_limit"),
+    *(Advice("gateway", software, text, "pool_limit") for software, text in _GATEWAY_POOLS),
 )
 """The settings for the idle timeout of a client's pool, shown if a request arrived at an idle timeout.
 
@@ -129,12 +107,12 @@ def grace_period(at_least: int) -> pl.Expr:
     return pl.max_horizontal(pl.lit(at_least), 2 * round_trip())
 
 
-def ended_within_grace_period(since: str, at_least: int) -> pl.Expr:
-    """Return whether the capture ended soon after the time in column `since`, so that an expected packet may have come later.
+def ended_within_grace_period(at_least: int) -> pl.Expr:
+    """Return whether the capture ended soon after the server's close, so that an expected packet may have come later.
 
     `at_least`: the minimum of this grace period (ns).
     """
-    return c("at_capture_end") & (c("final_at") - c(since) < grace_period(at_least))
+    return c("at_capture_end") & (c("final_at") - c("server_close_time") < grace_period(at_least))
 
 
 def closed_as_announced() -> pl.Expr:

@@ -47,7 +47,7 @@ PIECES = Threshold(
     "20 chunks", "the minimum number of chunks of a stream without pauses; their median size is at most 1,000 bytes"
 )
 TRICKLED = Threshold("2 s", "the minimum time of such a stream: in a shorter time, slow start sends little per round trip, too")
-RECENT = Threshold("1 s", "the last data of such a stream must have come this shortly before the close: it had not stopped")
+RECENT = Threshold("1 s", "the last data of such a stream came at most this long before the close, so the stream had not stopped")
 PAUSES = Threshold("2 pauses", "the minimum number of pauses of the application: the response came in three pieces or more")
 
 _STREAMS = (
@@ -147,8 +147,9 @@ def _half_closed() -> pl.Expr:
 
 
 def _received() -> pl.Expr:
-    """Return whether a part of the response had come when the client closed. This is false if the close acknowledges no part of
-    it.
+    """Return whether part of the response had arrived when the client closed.
+
+    This is false if the close acknowledges no part of it.
     """
     seen = (c("client_close_ack") > c("response_offset")).fill_null(value=True)
     return (begun() & seen & (c("response_start") <= c("client_close_time"))).fill_null(value=False)

@@ -22,22 +22,23 @@ Why it hurts
     systems ignore some of these errors and go on waiting.
 
 How it is proved
-    refused: an RST acknowledges only the SYN, and no SYN-ACK came before or after it.
+    Kind refused: an RST acknowledges only the SYN, and no SYN-ACK came before or after it.
 
-    prohibited and unreachable: an ICMP or ICMPv6 error quotes the SYN (addresses, ports and sequence number), and the
-    connection has no packets except SYNs of the client. It is of kind prohibited if the error is destination unreachable with
-    code 3, 9, 10 or 13, or in ICMPv6 with code 1, 4, 5 or 6. "Port unreachable" (code 3, in ICMPv6 code 4) is among them: a
-    host itself answers a SYN to a closed port with an RST, so this error comes from a firewall. All other errors are of kind
-    unreachable. Their confidence is lower if the capture ends within 3 s of the last SYN, because some clients try again.
+    Kinds prohibited and unreachable: an ICMP or ICMPv6 error quotes the SYN (addresses, ports and sequence number), and the
+    connection has no packets except SYNs of the client. It is of kind prohibited if the error is destination unreachable
+    with code 3, 9, 10 or 13, or in ICMPv6 with code 1, 4, 5 or 6. "Port unreachable" (code 3, in ICMPv6 code 4) is among
+    them: a host itself answers a SYN to a closed port with an RST, so this error comes from a firewall. All other errors are
+    of kind unreachable. Their confidence is lower if the capture ends within 3 s of the last SYN, because some clients try
+    again.
 
-    timed-out: at least three SYNs have the same sequence number, the server sent no packet, and nothing followed for 30 s
-    after the last SYN. If the capture ends sooner, or the ports were used again, 3 s after the third SYN are enough, with
+    Kind timed-out: at least three SYNs have the same sequence number, the server sent no packet, and nothing followed for 30
+    s after the last SYN. If the capture ends sooner, or the ports were used again, 3 s after the third SYN are enough, with
     lower confidence. If the client is a gateway that then reported the failure to its own client, two SYNs are enough, or
     one SYN that stayed unanswered for 0.9 s.
 
-    closed-at-once: the server's RST came within a second of its SYN-ACK. The server had sent no data, and the client none
-    either, or only the first message of a TLS handshake. The sequence and ACK numbers of the RST show that no data of either
-    side is missing from the capture. The client had not closed before.
+    Kind closed-at-once: the server's RST came within a second of its SYN-ACK. The server had sent no data, and the client
+    none either, or only the first message of a TLS handshake. The sequence and ACK numbers of the RST show that no data of
+    either side is missing from the capture. The client had not closed before.
 
     The kind of an attempt is the first of these that applies:
 
@@ -81,12 +82,12 @@ What it is not
     client's request is more important.
 
 What to do
-    refused: start the service, or let the client use the port on which it listens. tried-next: let the server listen on both
-    addresses. down: let the new process listen before the old one stops. not-up-yet: nothing has to change, because the
-    program tried again. prohibited: find the rule on the host that sent the error (iptables -nvL, nft list ruleset, ip
-    route), and allow the connection. unreachable: check the routes and neighbors of that router (ip route get, ip neigh).
-    timed-out: check whether the server is up, and which firewall on the path drops the packets; if it had accepted
-    connections before, check whether its listen queue is full. closed-at-once: check
+    Kind refused: start the service, or let the client use the port on which it listens. Kind tried-next: let the server
+    listen on both addresses. Kind down: let the new process listen before the old one stops. Kind not-up-yet: nothing has to
+    change, because the program tried again. Kind prohibited: find the rule on the host that sent the error (iptables -nvL,
+    nft list ruleset, ip route), and allow the connection. Kind unreachable: check the routes and neighbors of that router
+    (ip route get, ip neigh). Kind timed-out: check whether the server is up, and which firewall on the path drops the
+    packets; if it had accepted connections before, check whether its listen queue is full. Kind closed-at-once: check
     whether a process listens behind the balancer or relay that accepted the connection, and whether the service lets this
     client in.
 

@@ -35,9 +35,9 @@ What it is not
     unknown.
 
 What to do
-    receive-window, send-buffer: let the kernel size the buffers. A program that sets SO_RCVBUF or SO_SNDBUF turns that off.
-    If bandwidth x round trip is larger than the kernel's limits allow, raise the limits. no-window-scaling: turn window
-    scaling on, and check that nothing removes the window scale option from SYNs.
+    Kinds receive-window, send-buffer: let the kernel size the buffers. A program that sets SO_RCVBUF or SO_SNDBUF turns that
+    off. If bandwidth x round trip is larger than the kernel's limits allow, raise the limits. Kind no-window-scaling: turn
+    window scaling on, and check that nothing removes the window scale option from SYNs.
 
 References
     RFC 7323 section 2. Zhang et al., SIGCOMM 2002.

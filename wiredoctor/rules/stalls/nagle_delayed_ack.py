@@ -31,11 +31,11 @@ How it is proved
     tail has more than low confidence only if a small segment was in flight too. After full segments alone, Linux does not
     hold back the end of a message, so a full send buffer may be the reason.
 
-    probe-released: the first write has no ACK of its own. The second piece left 200 ms or more after the first, as a tail
-    loss probe of the sender, and a single ACK of both came only then. If that ACK carries data, confidence is low: a capture
-    filter may have left out a pure ACK of the first write.
+    Kind probe-released: the first write has no ACK of its own. The second piece left 200 ms or more after the first, as a
+    tail loss probe of the sender, and a single ACK of both came only then. If that ACK carries data, confidence is low: a
+    capture filter may have left out a pure ACK of the first write.
 
-    corked: three messages in a row must show it. In each of them the small end leaves one round trip plus 198 to 216 ms
+    Kind corked: three messages in a row must show it. In each of them the small end leaves one round trip plus 198 to 216 ms
     after the last full segment was acknowledged. That is Linux's retransmission timeout, after which it sends what a cork
     holds back.
 
@@ -76,8 +76,8 @@ What it is not
 
 What to do
     Fix the sender: write head and body with one call, or turn Nagle's algorithm off (TCP_NODELAY). If the sender cannot be
-    changed, turn off delayed ACKs at the receiver. tail: a send buffer that holds a complete message also helps. corked:
-    take the cork off after the last write of each message (TCP_CORK 0, or no MSG_MORE on the last send).
+    changed, turn off delayed ACKs at the receiver. Kind tail: a send buffer that holds a complete message also helps. Kind
+    corked: take the cork off after the last write of each message (TCP_CORK 0, or no MSG_MORE on the last send).
 
 References
     RFC 9293 sections 3.7.4 and 3.8.6.3, RFC 896, Microsoft Q240146.

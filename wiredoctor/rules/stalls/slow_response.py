@@ -13,10 +13,10 @@ How it is proved
     and server, is at least 1 s. For pipelined requests the time counts from the end of the previous response. After an
     interim response such as 102 or 103 it counts from that response.
 
-    mid-response: the server paused for 1 s or more, between head and body or in the body. This pause is at least three times
-    as long as all other pauses of the response together. Two pauses of 1 s or more may also meet this condition together, if
-    the response has a Content-Length and they are not about equally long. A server that limits its rate makes equal pauses.
-    All earlier data was acknowledged, the client's window had room, and nothing was retransmitted.
+    Kind mid-response: the server paused for 1 s or more, between head and body or in the body. This pause is at least three
+    times as long as all other pauses of the response together. Two pauses of 1 s or more may also meet this condition
+    together, if the response has a Content-Length and they are not about equally long. A server that limits its rate makes
+    equal pauses. All earlier data was acknowledged, the client's window had room, and nothing was retransmitted.
 
     If a capture holds both sides of a gateway, the time that the server behind it needs belongs to that server. The rest is
     the gateway's own. If it is 1 s or more, the kind is in-gateway.
@@ -29,7 +29,7 @@ What it is not
     capture point, the loss looks like a slow server.
 
 What to do
-    Examine the server: its access log with times, a trace of the request, and the slow query log of its database.
+    Examine the server: its access log with times, a trace of the request, and the slow query log of its database. Kind
     in-gateway: find out what requests wait for in the gateway, such as a queue, a limit of connections, or a DNS lookup.
 
 References

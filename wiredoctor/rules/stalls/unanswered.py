@@ -45,9 +45,9 @@ What it is not
     after the receiver's FIN, is not a black hole.
 
 What to do
-    too-large, large-only: clamp the MSS or let ICMP through. after-idle: close idle connections earlier, or send keep-alive
-    probes. unreachable: find out why the router that sent the ICMP error does not deliver the packets. mid-message, gone:
-    capture on both sides of each suspect on the path to see where the packets end.
+    Kinds too-large, large-only: clamp the MSS or let ICMP through. Kind after-idle: close idle connections earlier, or send
+    keep-alive probes. Kind unreachable: find out why the router that sent the ICMP error does not deliver the packets. Kinds
+    mid-message, gone: capture on both sides of each suspect on the path to see where the packets end.
 
 References
     RFC 9293 section 3.8.3, RFC 6298, RFC 2923 section 2.1, RFC 4821, RFC 5382 section 5, AWS and Azure on idle timeouts.
@@ -147,8 +147,8 @@ SPAN = Threshold(
 )
 LONG_SPAN = Threshold(
     "3 s",
-    "three copies are enough if they are spread over this time: by then the pauses are so long that sender or "
-    "capture often end before a fourth",
+    "three copies are enough if they are spread over this time: by then the pauses are so long that often the sender gives up, "
+    "or the capture ends, before a fourth",
 )
 GAVE_UP = Threshold("3 copies", "this many copies are enough if the sender then gave up")
 NEVER_CAME = Threshold(

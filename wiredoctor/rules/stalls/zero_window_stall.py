@@ -55,8 +55,9 @@ What it is not
 
 What to do
     Find out what the receiving process does during the stall. A larger receive buffer helps only against short
-    interruptions, or if the present buffer is smaller than two segments. own-pace: nothing has to change if the rate is
-    limited on purpose. scaling-removed: find the firewall or balancer that strips the window scale option from SYN packets.
+    interruptions, or if the present buffer is smaller than two segments. Kind own-pace: nothing has to change if the rate is
+    limited on purpose. Kind scaling-removed: find the firewall or balancer that strips the window scale option from SYN
+    packets.
 
 References
     RFC 9293 sections 3.8.6.1 and 3.8.6.2, RFC 7323 section 2.2.
