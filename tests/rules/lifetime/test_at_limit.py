@@ -360,6 +360,31 @@ def test_requests_that_meet_it_each_time_show_it(closes: int, speaks: bool) -> N
     check(server.text(*[one] * closes))
 
 
+@pytest.mark.parametrize(("answered", "speaks"), [(2, True), (3, False)])
+def test_requests_that_are_reset_on_purpose_show_no_timeout(answered: int, speaks: bool) -> None:
+    """A client that asks every 2.5 s. The server resets three requests; as many others are answered after the same idle time."""
+    server = Server(0.03, "Server: our own\\r\\n")
+    for number in range(3):
+        server.met(2.5, 0.01 * number + 0.001, "R.", 10 + 30 * number)
+    for number in range(answered):
+        server.used_again(200 + 30 * number, 2.51)
+    one = f"{AT_LIMIT}, confidence medium" if speaks else "no-response, side server, kind unread, confidence medium"
+    check(server.text(*[one] * 3))
+
+
+@pytest.mark.parametrize(("rest", "wait", "flags", "kind"), [
+    (0.001, 0.04, "R.", "at-limit"), (0.015, 0.45, "R.", "at-limit"), (0.001, 0.6, "R.", "unread"), (0.1, 0.04, "R.", "unread"),
+    (0.001, 0.04, "F.", "later"),
+])  # fmt: skip
+def test_a_busy_server_that_closes_after_its_answers(rest: float, wait: float, flags: str, kind: str) -> None:
+    """It closes later than usual, and an RST shows that it has not read the request."""
+    server = Server(0.03)
+    for at in (10, 40):
+        server.idle(at, 0.002)
+    server.met(rest, wait, flags, 100)
+    assert [one.kind for one in findings(server.text()) if one.severity == "error"] == [kind]
+
+
 def test_a_server_that_closes_after_its_answers() -> None:
     """It does not announce that: two closes met nobody."""
     server = Server(0.03)

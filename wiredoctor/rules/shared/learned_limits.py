@@ -136,7 +136,8 @@ def learn(ends: list[End], uses: Sequence[Use] = (), until: int | None = None) -
     if soon := _count_immediate(ends, rests):
         return Limit("soon", 0, NO_IDLE_TIME, soon)
     long = rests[bisect_left(rests, EARLIEST) :]
-    met = _learned_from_lost(ends)
+    after = partial(answered_after, uses=uses, until=until)
+    met = _learned_from_lost(ends, after)
     if not long:
         return met
     alike = _near_median(long)
@@ -144,7 +145,7 @@ def learn(ends: list[End], uses: Sequence[Use] = (), until: int | None = None) -
     coarse = Limit("coarse", long[0], long[-1], len(long)) if spans else None
     if len(alike) > 1 and 2 * len(alike) >= len(rests):
         sharp = Limit("sharp", alike[0], alike[-1], len(alike))
-        if coarse is None or not _explains_more(coarse, sharp, ends, partial(answered_after, uses=uses, until=until)):
+        if coarse is None or not _explains_more(coarse, sharp, ends, after):
             return sharp
     if coarse:
         return coarse
@@ -214,13 +215,19 @@ def _count_immediate(ends: list[End], rests: list[int]) -> int:
     return soon if bisect_right(rests, NO_IDLE_TIME) > 1 and 2 * soon >= len(ends) else 0
 
 
-def _learned_from_lost(ends: list[End]) -> Limit | None:
+def _learned_from_lost(ends: list[End], after: Callable[[int], list[Use]]) -> Limit | None:
     """Return the idle timeout that expired as requests arrived, so the server reset them. None if it is unclear.
 
-    At least half of all closes must be resets of this kind, after similar idle times.
+    At least half of all closes must be resets of this kind, after similar idle times. Fewer requests than these must have been
+    answered after idle times like theirs; otherwise the server resets some requests and not others, whatever the idle time.
+    `after` returns the requests that were answered after a longer idle time (ns) than a given one.
     """
-    rests = sorted(end.rest for end in ends if end.reset and end.rest is not None and end.rest >= EARLIEST)
+    lost = [(end.rest, end.waited or 0) for end in ends if end.reset and end.rest is not None and end.rest >= EARLIEST]
+    rests = sorted(rest for rest, _ in lost)
     if len(rests) < 3 or 2 * len(rests) < len(ends) or len(_near_median(rests)) < len(rests):
+        return None
+    arrived = sorted(rest - waited for rest, waited in lost)
+    if len(after(arrived[len(arrived) // 2])) >= len(rests):
         return None
     return Limit("met", rests[0], rests[-1], len(rests))
 

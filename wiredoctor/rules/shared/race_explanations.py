@@ -33,8 +33,8 @@ SLOW_RST = Threshold(
 )
 BUSY_RST = Threshold(
     "500 ms",
-    "an RST that the server sends when the idle timeout expires may come at most this long after a request that arrived "
-    "earlier; the process was busy and had not read the request",
+    "an RST that the server sends when the idle timeout expires, or right after its responses, may come at most this long "
+    "after a request that arrived earlier; the process was busy and had not read the request",
 )
 QUICK_FIN = Threshold(
     "50 ms",
@@ -111,13 +111,15 @@ def _is_at(limit: Limit, row: Mapping[str, Any], others: list[int]) -> bool:
     `others`: the idle times (ns) of connections that the server closed at the same moment.
     """
     rested, idle, later, slack = row["rested"], row["rest_ns"], row["later"], limit.tolerance
+    # a busy process has not read the request, but was going to close right after its response
+    busy = row["by_rst"] and later is not None and later <= BUSY_RST.value
     if limit.how == "soon":
-        return rested <= limit.high
+        return rested <= limit.high or (busy and idle <= limit.high)
     if later is None or any(_is_younger(rest, limit) for rest in others):
         return False
     due = idle >= limit.low - slack
     if limit.how == "met":
-        return row["by_rst"] and limit.low - slack <= rested <= limit.high + slack and later <= BUSY_RST.value
+        return busy and limit.low - slack <= rested <= limit.high + slack
     if limit.how not in ("sharp", "coarse"):
         late = LATE_RST.value if row["by_rst"] else LATE_FIN.value
         return due and rested <= limit.high + slack + late and (row["by_rst"] or later <= UNSURE_FIN.value)
@@ -126,7 +128,7 @@ def _is_at(limit: Limit, row: Mapping[str, Any], others: list[int]) -> bool:
     quick, slow = (QUICK_RST, SLOW_RST) if row["by_rst"] else (QUICK_FIN, SLOW_FIN)
     reached = rested >= limit.low - slack and idle <= limit.high + slack + LATE
     # a busy process reads no request, but its timer still expires on time
-    on_time = row["by_rst"] and rested <= limit.high + slack and later <= BUSY_RST.value
+    on_time = busy and rested <= limit.high + slack
     return reached and (later <= quick.value or (later <= slow.value and due) or on_time)
 
 
