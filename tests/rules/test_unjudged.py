@@ -163,6 +163,21 @@ LISTED = {
   0.027  >  F.""",
         ("gap", 0),
     ),
+    "heads that the snap length cuts": case(
+        r"""  0.011  >  P.  "GET /a/long/way HTTP/1.1\r\nHost: example.org\r\nAccept: */*\r\n\r\n" snap 96
+  0.022  <  P.  "HTTP/1.1 200 OK\r\nServer: nginx/1.22.1\r\nContent-Length: 5000\r\n\r\n"+body*1250 snap 96
+  0.023  >  .
+  0.030  >  F.
+  0.041  <  F.""",
+        ("snap-length", 0),
+    ),
+    "bytes that the capture lacks, with a snap length that cuts no head": case(
+        rf"""  0.011  >  P.  {GET} snap 200
+  0.022  <  P.  "HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\n"+body*1000 snap 200
+  0.0225 <  .   1461:2921(1460) uncaptured
+  0.040  >  .   ack 4000""",
+        ("gap", 0),
+    ),
     "one direction": Case(
         f"""
   0.000  >  S    win 64240 mss 1460

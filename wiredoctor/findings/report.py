@@ -70,6 +70,7 @@ UNJUDGED: dict[str, Ending] = {
     "request-unfinished": Ending("exchanges", "the capture ended before the request did"),
     "response-unfinished": Ending("exchanges", "the capture ended before the response did"),
     "gap": Ending("exchanges", "not answered, or not completely, and packets were lost on the path or while capturing"),
+    "snap-length": Ending("exchanges", "the snap length cut off parts of their heads or of their chunk framing"),
     "one-sided": Ending("exchanges", "only one direction was captured"),
     "breaks-off": Ending("connections", "data was neither acknowledged nor sent again: packets are missing, or a host is gone"),
     "not-compared": Ending(

@@ -336,6 +336,7 @@ _ENDS = (
     "close",
     "client_unseen_bytes",
     "server_unseen_bytes",
+    "cut_heads",
     "server_unacknowledged",
 )
 
@@ -353,13 +354,16 @@ def _filter_unexplained(lost: pl.LazyFrame, broken: pl.LazyFrame, connections: p
     pending = connections.filter(c("server_unacknowledged") > 0).select("connection").unique()
     delivered = lost.filter("if_unacknowledged").join(pending, on="connection", how="anti").select("connection", "exchange")
     lost = lost.join(delivered, on=["connection", "exchange"], how="anti").drop("if_unacknowledged")
-    facts = connections.filter(closed | unseen).select("connection", closed.alias("closed"), unseen.alias("unseen"))
+    snapped = c("cut_heads") > 0
+    facts = connections.filter(closed | unseen | snapped).select(
+        "connection", closed.alias("closed"), unseen.alias("unseen"), snapped.alias("snapped")
+    )
     lost = (
         lost.join(known, on="connection", how="left")
         .filter(c("since").is_null() | (~c("unanswered") & (c("exchange") < c("since"))))
         .join(facts, on="connection", how="left")
         .with_columns(_as_of_the_end().alias("reason"))
-        .drop("since", "closed", "unseen")
+        .drop("since", "closed", "unseen", "snapped")
     )
     broken = broken.join(known, on="connection", how="anti").with_columns(one_host("client_host"), one_host("server"))
     for names in (["client_host"], ["server"], ["client_host", "server"]):
@@ -373,12 +377,16 @@ def _filter_unexplained(lost: pl.LazyFrame, broken: pl.LazyFrame, connections: p
 def _as_of_the_end() -> pl.Expr:
     """Return an expression for the reason why an exchange was not judged, revised at the end of the capture.
 
-    By then, later packets of the connection, or other requests in its pipeline, may have shown a gap or a close.
+    By then, later packets of the connection, or other requests in its pipeline, may have shown a gap or a close. A snap length
+    that cut heads of the connection is the likely reason for its gaps.
     """
     waiting = c("reason") == "no-answer"
     may_be_lost = c("reason").is_in(["no-answer", "response-unfinished", "unreadable", "websocket-cut"])
+    has_gap = (c("reason") == "gap") | (may_be_lost & c("unseen").fill_null(value=False))
     return (
-        pl.when(may_be_lost & c("unseen").fill_null(value=False))
+        pl.when(has_gap & c("snapped").fill_null(value=False))
+        .then(pl.lit("snap-length", _REASONS))
+        .when(has_gap)
         .then(pl.lit("gap", _REASONS))
         .when(waiting & c("closed").fill_null(value=False))
         .then(pl.lit("closed", _REASONS))
@@ -583,5 +591,6 @@ _MESSAGES: Mapping[str, str | Callable[[int, int], str]] = {
     "request-unfinished": "the capture ended before the request did",
     "response-unfinished": "the capture ended before the response did",
     "gap": "some of its packets are not in the capture: they were lost on the path or while capturing",
+    "snap-length": "the snap length cut off a part of its heads or of its chunk framing",
     "one-sided": "only one of its directions was captured",
 }

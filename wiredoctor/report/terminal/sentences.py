@@ -111,7 +111,7 @@ def unexplained(reach: Coverage) -> list[str]:
     unended, uncompared = endings.get("breaks-off", 0), endings.get("not-compared", 0)
     broken = sum(number for reason, number in endings.items() if UNJUDGED[reason].what == "connections") - unended - uncompared
     lost, waiting, off = (sum(endings.get(reason, 0) for reason in some) for some in (_LOST, _WAITING, _BROKEN_OFF))
-    partly = endings.get("gap", 0) + endings.get("one-sided", 0)
+    partly = sum(endings.get(reason, 0) for reason in ("gap", "snap-length", "one-sided"))
     clauses = [
         (lost + waiting if lost else 0, answers.requests, "request", "was never answered", "were never answered"),
         (0 if lost else waiting, answers.requests, "request", *(["had no answer yet when the capture ended"] * 2)),

@@ -23,9 +23,10 @@ How it is proved
     a process closes, or ends, with unread data (RFC 1122): in this case the request was not read. An RST without the ACK
     flag comes from a host that does not know the connection.
 
-    Kind on-arrival: the close acknowledges no byte of the first request and came less than a second after the SYN-ACK. Kind
-    mid-request: the close acknowledges the beginning of the request. The body was not complete at that time, even if the
-    client sent more afterwards.
+    Kind on-arrival: the close acknowledges no byte of the first request and came less than a second after the SYN-ACK. If a SYN
+    to the same port is refused within a second of the close, the process that listened there has ended. Otherwise a relay may
+    have accepted the connection. Kind mid-request: the close acknowledges the beginning of the request. The body was not complete
+    at that time, even if the client sent more afterwards.
 
 What it is not
     If a request on a reused connection crossed the server's close, keep-alive-race reports it. A response that broke off is
@@ -89,6 +90,9 @@ _LISTEN = (
     "Check whether a program listens at the target of the relay, on that address and not only on 127.0.0.1. Check whether the "
     "server is at its connection limit. "
 )
+_RESTART = (
+    "Find out why the server's process ended. If it was restarted, let the new process listen before the old one stops. "
+)
 _LOG = "Look into the logs of the server and of the program behind it at that time for "
 _SAY = "A server that cannot answer should send a status (500, 503, 504) before it closes."
 
@@ -108,17 +112,16 @@ RULE = Rule(
     },
     message={
         "on-arrival": "The server's {close} came {accepted} after its SYN-ACK, before it had sent anything, and acknowledges "
-        "nothing of {request}, the first request of the connection.{behind} "
-        + _RELAYS
-        + ". The server never accepted the request, so it can be repeated.",
+        "nothing of {request}, the first request of the connection.{behind}{ended}{relays} The server never accepted the request, "
+        "so it can be repeated.",
         "mid-request": "When the server closed the connection with {close}, {came} {of_due} of {request} had arrived. It sent no "
         "byte of a response{interim_only}.{behind}{paused}{ended}{body_limit}",
-        "unread": "{lead}{request}{unread_how}{interim_only}.{behind}{first_use}{ended} This happens if a worker is recycled, "
+        "unread": "{lead}{request}{unread_how}{interim_only}.{behind}{first_use}{relays}{ended} This happens if a worker is recycled, "
         "restarted, stopped or killed, or was busy until it closed. An application or a firewall that resets on "
         "purpose looks the same. A request that no process has read can be repeated, whatever its method: the "
         "server's log shows whether this one was.",
         "at-once": _TAKEN + "the server closed the connection {wait}{moment} without a byte of a "
-        "response{interim_only}.{behind}{first_use}{ended} A close this soon means that the server closed "
+        "response{interim_only}.{behind}{first_use}{relays}{ended} A close this soon means that the server closed "
         "on purpose (nginx: return 444; a firewall rule; an aborted handler), or that a process ended as "
         "it took the request{used_before}. The client cannot know whether the request was carried out.",
         "later": _TAKEN + "the server closed the connection {wait}{moment} without a byte of a "
@@ -132,7 +135,7 @@ RULE = Rule(
         ),
     },
     remedy={
-        "on-arrival": _LISTEN + _SAY,
+        "on-arrival": "{listen}" + _SAY,
         "mid-request": "{body_remedy}",
         "unread": "{listen}"
         + _LOG
@@ -219,9 +222,8 @@ def find(closes: pl.LazyFrame) -> pl.LazyFrame:
         "requests",
         pl.when(no_ack).then(pl.lit("")).otherwise(pl.lit("The RST acknowledges the last byte of ")).alias("lead"),
         pl.when(no_ack).then(pl.lit(_UNKNOWN)).otherwise(pl.lit(_NOT_READ)).alias("unread_how"),
-        pl.when(early).then(pl.lit(f" It was the first request of a fresh connection. {_RELAYS}."))
-        .otherwise(pl.lit("")).alias("first_use"),
-        pl.when(early).then(pl.lit(_LISTEN)).otherwise(pl.lit("")).alias("listen"),
+        pl.when(early).then(pl.lit(" It was the first request of a fresh connection.")).otherwise(pl.lit("")).alias("first_use"),
+        ((early | (c("took") == ON_ARRIVAL)) & ~half).alias("on_fresh"),
         pl.when(c("rested") > 0).then(_race_text(c("idle"))).otherwise(pl.lit("")).alias("used_before"),
         (c("took") == NOT_READ).alias("not_read"),
         pl.when(half).then((c("client_close_time") - c("request_end")).clip(0)).cast(DURATION).alias("closed_after"),
@@ -280,15 +282,27 @@ def by_clients(rows: pl.DataFrame, clients: Clients) -> pl.DataFrame:
 
 
 def by_limits(rows: pl.DataFrame, rests: IdleTimes, *, live: bool) -> pl.DataFrame:
-    """Add the texts about a server process that ended, and about the default timeouts that the close matches.
+    """Add the texts about a server process that ended, or a relay, and about the default timeouts that the close matches.
 
     `live`: use only what was known when the candidate became final.
     """
+    refused = [_is_refused_after(row, rests, live=live) for row in rows.iter_rows(named=True)]
+    relays = [first and not down for first, down in zip(rows["on_fresh"], refused, strict=True)]
+    restarts = [down and kind == "on-arrival" for kind, down in zip(rows["kind"], refused, strict=True)]
     ended = [_process_end_text(row, rests, live=live) for row in rows.iter_rows(named=True)]
     workers = [_worker_limit(wait) for wait in rows["wait_ns"]]
     bodies = [_body_limit(quiet) for quiet in rows["quiet_ns"]]
-    said = {"ended": ended, "worker_limit": workers, "body_limit": bodies}
+    said = {
+        **{"ended": ended, "worker_limit": workers, "body_limit": bodies},
+        "relays": [f" {_RELAYS}." if possible else "" for possible in relays],
+        "listen": [_LISTEN if relay else _RESTART if down else "" for relay, down in zip(relays, restarts, strict=True)],
+    }
     return rows.with_columns(pl.Series(name, texts, pl.String) for name, texts in said.items())
+
+
+def _is_refused_after(row: Mapping[str, Any], rests: IdleTimes, *, live: bool) -> bool:
+    """Return whether a SYN was refused soon after the close: then no process listens any more. A relay would accept it."""
+    return rests.is_refused(row["endpoint"], row["server_close_time"], row["final_at"] if live else None)
 
 
 def _process_end_text(row: Mapping[str, Any], rests: IdleTimes, *, live: bool) -> str:
@@ -302,12 +316,14 @@ def _process_end_text(row: Mapping[str, Any], rests: IdleTimes, *, live: bool) -
     together = rests.closed_together(row["endpoint"], row["connection"], row["server_close_time"], until, since)
     limits = rests.limits(row["endpoint"], row["connection"], until) if together else []
     due = any(limit.how in ("sharp", "coarse", "announced") and all(map(limit.has, together)) for limit in limits)
+    if row["kind"] == "on-arrival" and _is_refused_after(row, rests, live=live):
+        return " Less than a second later, a SYN to the same port was refused: the process that listened there had ended."
     if row["kind"] == "on-arrival" or due:
         return ""
     others = len(together)
     if not others:
         stop = rests.stops(row["endpoint"], until).stop_at(row["server_close_time"])
-        refused = 0 if stop is None else len(stop.refused)
+        refused = len(stop.refused) if stop is not None else int(_is_refused_after(row, rests, live=live))
         return (
             f" {'A SYN was' if refused == 1 else f'{refused:,} SYNs were'} refused after that: a server process ended."
             if refused

@@ -137,8 +137,30 @@ def _outcome() -> tuple[pl.Expr, ...]:
         pl.when(c("other_frame").is_not_null()).then(other).otherwise(nothing).alias("other"),
         pl.when(c("outages") > 1).then(longest).otherwise(nothing).alias("outages"),
         pl.when(c("number") == attempts.TRIED_LATE).then(waited).otherwise(nothing).alias("waited"),
+        pl.when(c("ended_after").is_null())
+        .then(pl.lit(_RELAY_OR_FILTER))
+        .otherwise(pl.format(_ENDED, duration(c("ended_after"))))
+        .alias("accepted_by"),
+        pl.when(c("ended_after").is_null()).then(pl.lit(_CHECK_RELAY)).otherwise(pl.lit(_RESTART)).alias("closed_remedy"),
         *_accepted_before(),
     )
+
+
+_RELAY_OR_FILTER = (
+    "Either a relay accepted it although no server was available behind the relay, or the service or a filter on the path "
+    "rejects this client."
+)
+_ENDED = "The server refused a SYN to the same port {} after that: the process that listened there had ended."
+_CHECK_RELAY = (
+    "Check whether a process listens behind the port: a balancer without a live target, docker-proxy, a port-forward and other "
+    "relays of TCP accept first and connect afterwards. Check why the service may reject this client (TCP wrappers in "
+    "hosts.allow and hosts.deny, tcp-request connection reject in haproxy, a limit of connections). The log of the service at "
+    "that time shows which."
+)
+_RESTART = (
+    "Find out why the server's process ended (its log at that time). If it was restarted, let the new process listen before the "
+    "old one stops (nginx -s reload, systemd socket activation, SO_REUSEPORT), or let clients try again."
+)
 
 
 def _accepted_before() -> tuple[pl.Expr, ...]:

@@ -238,9 +238,10 @@ class IdleTimes:
             self._moments[endpoint] = moments
         return moments
 
-    def is_refused(self, endpoint: int, time: int) -> bool:
-        """Return whether the endpoint refused a SYN within a second after this time (ns)."""
-        return any(syn.refused and time <= syn.answered <= time + REFUSED for syn in self._syns.get(endpoint, []))
+    def is_refused(self, endpoint: int, time: int, until: int | None = None) -> bool:
+        """Return whether the endpoint refused a SYN within a second after this time (ns), as far as known at `until`."""
+        last = time + REFUSED if until is None else min(until, time + REFUSED)
+        return any(syn.refused and time <= syn.answered <= last for syn in self._syns.get(endpoint, []))
 
     def uses(self, endpoint: int) -> Uses:
         """Return the exchanges of the endpoint."""

@@ -57,7 +57,7 @@ How it is proved
     4. refused, prohibited, unreachable, timed-out or closed-at-once.
 
     A connection that the server resets at once does not count as an answer of another address, nor does it show that a
-    server is up.
+    server is up. If the next SYN to that port is refused within a second, the process that listened there has ended.
 
     If 127.0.0.1 and ::1 (localhost) both refuse within 300 ms, they count as one attempt, the second one. There is one
     finding per client and server, with the number of failures.
@@ -135,8 +135,7 @@ RULE = Rule(
         "unreachable": "{router} answered the SYN of {whose} to {where} with {said}{reason}. Programs say {errno}.{again}{many}",
         "timed-out": "{where} did not answer the SYN of {whose}{sent}: {assumed}.{many}",
         "closed-at-once": "{where} accepted the connection of {whose} and reset it {reset_after} later, before it had sent a "
-        'byte. Programs say "Connection reset by peer". Either a relay accepted it although no server was available behind '
-        "the relay, or the service or a filter on the path rejects this client.{many}",
+        'byte. Programs say "Connection reset by peer". {accepted_by}{many}',
         "tried-next": "{where} {did} for {whose}. {next_server} answered {then} after that SYN. The server can be reached "
         "at only one of two addresses, but no request failed, because the client tried both.{waited}{many}",
         "not-up-yet": "{where} answered the SYN of {whose} with an RST. It accepted its first connection in this capture {then} "
@@ -163,12 +162,7 @@ RULE = Rule(
         "timed-out": "Check whether the server is up and has this address, whether there is a path to it (traceroute -T -p "
         "PORT), and which firewall or security group drops the packets. A capture on the server shows whether the SYN arrives. "
         "{look_at_queue}Give clients a connect timeout of a few seconds, so that they try the next address.",
-        "closed-at-once": (
-            "Check whether a process listens behind the port: a balancer without a live target, docker-proxy, a port-forward "
-            "and other relays of TCP accept first and connect afterwards. Check why the service may reject this client (TCP "
-            "wrappers in hosts.allow and hosts.deny, tcp-request connection reject in haproxy, a limit of connections), and "
-            "whether the service was just stopping. The log of the service at that time shows which."
-        ),
+        "closed-at-once": "{closed_remedy}",
         "tried-next": "Clients that know only the first address fail. Let the server listen on both (Node: server.listen(PORT) "
         "without a host; nginx: listen 80 and listen [::]:80). Or let the name resolve only to the address on which it listens "
         "(/etc/hosts, DNS), or configure that address instead of the name (127.0.0.1 instead of localhost).",
@@ -302,6 +296,7 @@ def _with_outcome(failed: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFra
     accepted = attempts.acceptances(asked.filter(c("number").is_in([attempts.REFUSED, attempts.TIMED_OUT])), usable)
     known = failed.join(pairs, on="connection", how="left").filter(~c("superseded").fill_null(value=False))
     known = known.join(nexts, on="connection", how="left").join(accepted, on="connection", how="left")
+    known = known.join(_ended(failed), on="connection", how="left")
     # a server that ignores a SYN may be up
     known = known.with_columns(pl.when(c("number") == attempts.REFUSED).then("down_since").alias("down_since"))
     at_next = c("next_frame").is_not_null()
@@ -320,7 +315,7 @@ def _with_outcome(failed: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFra
     )
     return known.with_columns(kind.cast(pl.UInt8).alias("number"), c("number").alias("failed_as")).select(
         *("connection", "number", "failed_as", "sure", "client", "server", "client_host", "syns", "of_gateway", *_PROOF),
-        *("other_frame", "other_time", "next_server"),
+        *("other_frame", "other_time", "next_server", "ended_time"),
         pl.when(at_next).then("next_frame").when(soon).then("accepted_frame").alias("then_frame"),
         pl.when(at_next).then("next_time").when(soon).then("accepted_time").alias("then_time"),
         pl.when(at_next).then("next_syn_time").when(soon).then("down_since").alias("since"),
@@ -329,6 +324,18 @@ def _with_outcome(failed: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFra
             for name in ("before_frame", "before_time")
         ),
     )
+
+
+def _ended(failed: pl.LazyFrame) -> pl.LazyFrame:
+    """Return the connections that were reset at once, soon before the server refused a SYN at `ended_time` (ns).
+
+    Then a process had ended. A relay goes on accepting connections.
+    """
+    refusals = failed.filter(pl.col("number") == attempts.REFUSED).select("server", pl.col("answer_time").alias("ended_time"))
+    closed = failed.filter(pl.col("number") == attempts.CLOSED_AT_ONCE).sort("answer_time")
+    after = {"left_on": "answer_time", "right_on": "ended_time", "by": "server", "strategy": "forward"}
+    rows = closed.join_asof(refusals.sort("ended_time"), **after, tolerance=AT_ONCE.value, check_sortedness=False)
+    return rows.select("connection", "ended_time").drop_nulls()
 
 
 def _closed_at_once() -> pl.Expr:
@@ -381,6 +388,7 @@ def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
         c("down_for").cast(DURATION),
         (c("syn_time") - c("before_time")).alias("accepted_before"),
         (c("answer_time") - c("first_answer_time")).cast(DURATION).alias("reset_after"),
+        (c("ended_time") - c("answer_time")).alias("ended_after"),
         *first.drop("row", "end", "lost", "waited_for", "down_for").columns,
         attempt_evidence(),
     )

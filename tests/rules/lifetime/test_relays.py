@@ -1,0 +1,33 @@
+"""no-response and connect-failed name a relay only if the port goes on accepting connections."""
+
+from __future__ import annotations
+
+import pytest
+
+from wiredoctor.testing import findings
+
+CONNECTION = """
+connection 1
+  0.000  >  S    win 64240 mss 1460
+  0.010  <  S.   win 64240 mss 1460
+  0.010  >  .
+"""
+RESET = {
+    "closed-at-once": "  0.0305 <  R.\n",
+    "on-arrival": '  0.0105 <  R.   1:1(0) ack 1\n  0.0106 >  P.   "GET /b HTTP/1.1\\r\\nHost: a\\r\\n\\r\\n" ack 1\n',
+    "unread": '  0.011  >  P.   "GET /b HTTP/1.1\\r\\nHost: a\\r\\n\\r\\n"\n  0.0305 <  R.\n',
+}
+
+
+@pytest.mark.parametrize(
+    ("start", "port", "relay"),
+    [(0.3, 80, False), (1.3, 80, True), (0.3, 81, True)],
+    ids=["the next SYN is refused", "more than a second later", "another port"],
+)
+@pytest.mark.parametrize("kind", RESET)
+def test_a_relay_goes_on_accepting(kind: str, start: float, port: int, relay: bool) -> None:
+    refused = f"connection 2, start {start}, client 10.0.0.1:4002, server 10.0.0.2:{port}\n  0.000 > S mss 1460\n  0.010 < R. ack 1\n"
+    [found] = [one for one in findings(CONNECTION + RESET[kind] + refused) if one.kind == kind]
+    assert ("relay" in found.message) is relay
+    assert ("relay" in found.remedy) is relay
+    assert ("refused" in found.message) is not relay
