@@ -72,6 +72,19 @@ LISTED = {
     "a client that breaks off its own request": case(
         f"  0.011  >  P.  {POST}\n  0.030  <  .\n  5.000  >  R.", ("request-cut-short", 0)
     ),
+    "a client that breaks off its own request before the response rejects it": case(
+        f"  0.011  >  P.  {POST}\n  0.012  >  F.\n"
+        r"""  0.022  <  P.  "HTTP/1.1 400 Bad\r\nConnection: close\r\nContent-Length: 2\r\n\r\nno"
+  0.023  <  F.""",
+        ("request-cut-short", 0),
+    ),
+    "a client that breaks off its own request after an early response that expects more requests": case(
+        rf"""  0.011  >  P.  {POST}
+  0.022  <  P.  "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+  0.023  >  F.
+  0.034  <  F.""",
+        ("request-cut-short", 0),
+    ),
     "an RST without ACK flag in the client's name": case(
         rf"""  0.011  >  P.  {GET}
   0.022  <  P.  "HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\n"+body*1000
@@ -283,6 +296,20 @@ NORMAL = {
   0.022  <  P.  {OK}
   0.030  >  F.
   0.041  <  F."""
+    ),
+    "an upload that ends after an early response which announced the close": case(
+        rf"""  0.011  >  P.  {POST}
+  0.022  <  P.  "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok"
+  0.030  >  P.  x*100
+  0.041  <  F.
+  0.042  >  F.
+  0.053  <  ."""
+    ),
+    "an upload that its client stops after an early response which rejects it": case(
+        rf"""  0.011  >  P.  {POST}
+  0.022  <  P.  "HTTP/1.1 413 Too Large\r\nContent-Length: 2\r\n\r\nno"
+  0.023  >  F.
+  0.034  <  F."""
     ),
     "an event stream that its client leaves": case(
         rf"""  0.011  >  P.  {GET}

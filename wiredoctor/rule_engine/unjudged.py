@@ -198,6 +198,15 @@ def _may_be_lost() -> pl.Expr:
     return _is_answered() & ends & ~_is_left() & c("both_directions") & ~_has_gap() & _met_no_connection()
 
 
+def _needs_no_rest() -> pl.Expr:
+    """Return whether the response shows that the server does not need the rest of the request, so that the client may stop.
+
+    It announces the close or rejects the request (RFC 9112 section 9.6), and came before the client closed.
+    """
+    told = c("response_connection_close") | (c("response_status") >= 400)
+    return (told & (c("client_close_time").is_null() | (c("client_close_time") > c("response_end")))).fill_null(value=False)
+
+
 def _reason(waited: pl.Expr) -> pl.Expr:
     """Return why an exchange did not end normally; null if it did. `waited`: the time in ns from its last byte to the end of the
     capture."""
@@ -225,6 +234,8 @@ def _reason(waited: pl.Expr) -> pl.Expr:
         .then(pl.lit("unreadable"))
         .when(~asked & closed & (c("request_framing") == "none"))
         .then(pl.lit("head-unfinished"))
+        .when(~asked & closed & answered & ended & _needs_no_rest())
+        .then(None)
         .when(~asked & closed)
         .then(pl.lit("request-cut-short"))
         .when(~asked & (waited >= SILENCE) & ~answered)
