@@ -42,10 +42,10 @@ def with_pace(rows: pl.DataFrame, connections: pl.LazyFrame, exchanges: pl.LazyF
     that was closed for more than two periods. An exception is the first closed window of a response: it may be closed for
     longer if the client had read ahead (see `_read_ahead`).
     `plays`: the response is audio or video, or its client is a player.
-    `downloads`: the client is a download program that can limit its rate.
+    `downloads`: the client is a download program that can limit its rate, or the receiver downloads by FTP.
     `of_client`: the window belongs to a client.
     Openings count only if they are at most `most` ns apart. `period`, `rate`, `plays` and `downloads` are only for HTTP clients
-    that are not gateways, because a gateway may wait for a client of its own.
+    that are not gateways, because a gateway may wait for a client of its own; `downloads` and `longest_pause` also for FTP.
     `longest_pause`: the longest time (ns) for which such a client closed its window in the response.
     `paused_percent`: the part of the response's time for which its windows were closed; null unless the response is complete.
 
@@ -83,8 +83,40 @@ def with_pace(rows: pl.DataFrame, connections: pl.LazyFrame, exchanges: pl.LazyF
         (c("media") & (_closed() <= most)).alias("plays"),
         "downloads",
     )
-    made = numbered.join(found, on="number", how="left").sort("number").collect()
-    return made.with_columns(c("plays", "downloads").fill_null(value=False)).drop("number", "client_direction")
+    by_ftp = _ftp_downloads(numbered, connections)
+    made = numbered.join(found, on="number", how="left").join(by_ftp, on="number", how="left").sort("number").collect()
+    return made.with_columns(
+        c("plays").fill_null(value=False),
+        c("downloads").fill_null(c("ftp_pause").is_not_null()),
+        pl.coalesce("longest_pause", "ftp_pause").alias("longest_pause"),
+    ).drop("number", "client_direction", "ftp_pause")
+
+
+def _ftp_downloads(numbered: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
+    """Return the rows whose receiver downloads by FTP (RFC 959), with `ftp_pause`: its longest pause (ns) on the connection.
+
+    It has a control connection to the sender's port 21 at the time, and either side may open the connection for the data. Only
+    programs that download speak FTP, so no User-Agent is needed.
+    """
+    c = pl.col
+    server_host = c("server").str.replace(r":\d+$", "").str.strip_chars("[]")
+    controls = connections.filter(c("server").str.ends_with(":21")).select(
+        c("client_host").alias("ftp_client"), server_host.alias("ftp_server"), c("start").alias("ftp_start"), c("end").alias("ftp_end")
+    )
+    hosts = connections.select("connection", "client_host", server_host.alias("server_host")).unique("connection", keep="last")
+    receiver, sender = (
+        pl.when("of_client").then(own).otherwise(other).alias(name)
+        for own, other, name in (("client_host", "server_host", "ftp_client"), ("server_host", "client_host", "ftp_server"))
+    )
+    return (
+        numbered.filter(~c("http"))
+        .join(hosts, on="connection")
+        .with_columns(receiver, sender)
+        .join(controls, on=["ftp_client", "ftp_server"])
+        .filter(c("start").is_between("ftp_start", "ftp_end"))
+        .unique("number")
+        .select("number", _closed().max().over("connection", "of_client").alias("ftp_pause"))
+    )
 
 
 def media(content_type: pl.Expr, user_agent: pl.Expr) -> pl.Expr:

@@ -43,8 +43,9 @@ How it is proved
     Severity note: the pauses of a client cannot have cost its user much. The response is complete, no window of it was closed
     for more than 500 ms, and together they were closed for 25 % of its time at most. That is common where a program
     processes what it reads, and reads on when it has room (backpressure). Or the client is a program that downloads (curl,
-    Wget, htslib and the like, by User-Agent), and no window of the response was closed for more than 3 s: its rate limit makes
-    such pauses, and so does the processing of what it has read, or a slow program that it feeds. Gateways are excluded here, too.
+    Wget, htslib and the like, by User-Agent, or a client of FTP with a control connection to port 21), and no window of the
+    response was closed for more than 3 s: its rate limit makes such pauses, and so does the processing of what it has read, or a
+    slow program that it feeds. Gateways are excluded here, too.
 
 What it is not
     Not reported: a small window that opens at once, a sender that has nothing to send or whose message is complete, and
