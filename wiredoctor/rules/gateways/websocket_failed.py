@@ -67,9 +67,10 @@ RULE = Rule(
         "dropped": "Let the gateway forward the upgrade. {setting}",
         "version": "Let both sides use version 13 (RFC 6455), the only one in use. Replace the library on the side "
         "that uses another one.",
-        "unsupported": "Check whether the server has a WebSocket on this path. If a proxy is in front of it, let it forward the "
-        'upgrade: nginx needs proxy_http_version 1.1, proxy_set_header Upgrade $http_upgrade and Connection "upgrade"; Apache '
-        "httpd upgrade=websocket with mod_proxy_http (2.4.47 and later), or mod_proxy_wstunnel; HAProxy and Caddy need nothing.",
+        "unsupported": "Check whether the server has a WebSocket on this path, and what it rejects (its log). If a proxy is in "
+        "front of it, let it forward the upgrade: nginx needs proxy_http_version 1.1, proxy_set_header Upgrade $http_upgrade and "
+        'Connection "upgrade"; Apache httpd upgrade=websocket with mod_proxy_http (2.4.47 and later), or mod_proxy_wstunnel; '
+        "HAProxy and Caddy need nothing.",
     },
     display_filter="frame.number in {{{frames}}}",
     references=(
@@ -92,6 +93,11 @@ _UPGRADE_REQUIRED = 426
 _EITHER = (
     "Either the server has no WebSocket on this path, or a proxy in between dropped the field Upgrade, so the server got an "
     "ordinary GET. A capture behind the proxy shows whether the request still has the field."
+)
+_REJECTED = (
+    "With 400, a server usually rejects the handshake itself: a field that it does not accept (Origin, Sec-WebSocket-Protocol), "
+    "or a missing one, because a proxy in between dropped Upgrade or Connection. The body of the response may name it. A capture "
+    "behind the proxy shows whether the request still has these fields."
 )
 _OLD = (
     "The request uses HTTP/1.0, which has no upgrade (RFC 9110 section 7.8): the server has to ignore the field. Browsers use "
@@ -282,7 +288,8 @@ def _candidate_columns(told: pl.DataFrame) -> pl.DataFrame:
         *("server", "path", "requests", "all_requests", "asked", "spoken"),
         pl.when(c("clients") == 1).then("client_host").alias("client"),
         (answer + more).alias("answer"),
-        pl.when("old").then(pl.lit(_OLD)).when(has_one).then(pl.lit(_HAS_ONE)).otherwise(pl.lit(_EITHER)).alias("guess"),
+        pl.when("old").then(pl.lit(_OLD)).when(has_one).then(pl.lit(_HAS_ONE)).when(c("status") == 400).then(pl.lit(_REJECTED))
+        .otherwise(pl.lit(_EITHER)).alias("guess"),
         "behind",
         _forwarding_text().alias("how"),
         _setting().alias("setting"),
