@@ -6,9 +6,9 @@ from typing import Final
 
 from mypy_extensions import i64
 
-from wiredoctor.core.connection import Connection, Flight, Side, Syn
+from wiredoctor.core.connection import SHRANK, Connection, Flight, Side, Syn
 from wiredoctor.core.packet import Packet
-from wiredoctor.core.segment import ACK, NEVER, RST, Segment
+from wiredoctor.core.segment import ACK, NEVER, RST, SYN, Segment
 
 LONGEST: Final = 1 << 60
 """The value in ns to which round trips are limited before they are added. The sum of three such values fits in 64 bits."""
@@ -117,7 +117,7 @@ def add_round_trips(first: i64, second: i64) -> i64:
 def announce_window(own: Side, peer: Side, packet: Packet, segment: Segment) -> None:
     """Set the window update and duplicate ACK (RFC 5681 section 2) flags of a packet that announces a window.
 
-    Also record whether the window has less room than a full segment needs.
+    Also record whether the window has less room than a full segment needs, and whether it is smaller than an earlier one.
     """
     segment.window_update = segment.duplicate_ack = segment.widens_window = False
     if packet.flags & ACK == 0 or packet.flags & RST:
@@ -138,3 +138,7 @@ def announce_window(own: Side, peer: Side, packet: Packet, segment: Segment) -> 
         own.short_window_frame = packet.frame
     own.window_edge = edge
     own.window = packet.window
+    if packet.window < own.widest_window:
+        own.widest_window = SHRANK
+    elif packet.flags & SYN == 0:
+        own.widest_window = packet.window

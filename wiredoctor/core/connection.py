@@ -18,6 +18,8 @@ ETHERNET_MSS: Final = 1460
 ETHERNET_MSS_IPV6: Final = 1440
 NO_BASE: Final = -1
 """The value of Side.base while the initial sequence number is unknown."""
+SHRANK: Final = 1 << 16
+"""The value of Side.widest_window once a side has announced a smaller window than before."""
 
 
 @mypyc_attr(acyclic=True)
@@ -279,14 +281,16 @@ class Side:
         self.acknowledgment: i64 = 0
         """The stream offset of the newest acknowledgment number."""
         self.acknowledgment_jump: i64 = NEVER
-        """The stream offset of an acknowledgment number far from `acknowledgment`; it counts only if the next packet confirms it.
-        """
+        """The stream offset of an acknowledgment number far from `acknowledgment`; the next packet has to confirm it."""
         self.mss: i64 = mss
         """The maximum segment size in bytes, including the timestamps option: as negotiated, or that of Ethernet without SYNs."""
         self.window_edge: i64 = NEVER
         """The offset of the peer's stream at which the newest window of this side ends."""
         self.window: i64 = -1
         """The window field of the newest announcement."""
+        self.widest_window: i64 = -1
+        """The largest window field of this side, without its SYN; SHRANK after a smaller one: its program reads late.
+        """
         self.letters: i64 = 0
         """The kinds of packets that this side has sent, as bits; each is a letter of the connection's history (history.py)."""
         self.last_frame: i64 = NEVER

@@ -13,7 +13,7 @@ from mypy_extensions import i64
 
 from wiredoctor.core import clocks, pace, recoveries, sizes
 from wiredoctor.core.acks import whole_round_trip
-from wiredoctor.core.connection import Connection, Previous, Side
+from wiredoctor.core.connection import SHRANK, Connection, Previous, Side
 from wiredoctor.core.connection_rows import hash_endpoint, is_server_second, sender_role
 from wiredoctor.core.cutoffs import Cutoffs
 from wiredoctor.core.events import Events
@@ -35,6 +35,7 @@ RELEASES: Final = (
     *("first_frame", "nagle_disabled", "previous_data_frame", "previous_data_time", "previous_data_length", "previous_data_full"),
     *("previous_data_small", "previous_data_room", "previous_data_ends_head", "previous_data_ends_message"),
     *("previous_ack_frame", "previous_ack_time", "previous_ack_delay", "previous_ack_bytes", "previous_ack_interval"),
+    "window_shrank",
     *("frame", "time", "length", "unread", "small_start", "full", "ends_message", "rtt_own", "rtt_peer"),
     *("event_stream", "nagle_seen", "probe_frame", "sort", "final_frame", "pace_seen"),
 )
@@ -310,6 +311,7 @@ class Stalls:
         put.put(ack.ack_delay)
         put.put(ack.ack_bytes if ack.ack_frame != NEVER else NEVER)
         put.put(ack.ack_gap)
+        put.put(1 if peer.widest_window == SHRANK else 0)
         put.put(packet.frame)
         put.put(packet.time)
         put.put(packet.length)

@@ -65,6 +65,7 @@ RELEASES = Table(
         ),
         _n("previous_ack_bytes", I64, "bytes", "number of bytes that the ACK K newly acknowledges: all bytes in flight"),
         _n("previous_ack_interval", I64, "ns", "time between the pure ACK before K and K; null for the first"),
+        _c("window_shrank", BOOL, "", "the sender of K has announced a smaller window than before, in K or in an earlier packet"),
         *_PACKET,
         _LENGTH,
         _c("unread", BOOL, "", "the snap length cut off the bytes that show the packet's message and the message's end"),

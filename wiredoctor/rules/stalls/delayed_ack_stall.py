@@ -33,7 +33,8 @@ What it is not
     count. If the delayed ACK announces a window without room for a full segment, the next segment waits for the window
     update, not for that ACK. If the window had no room, an ACK that opens it may have waited for the receiving
     application to read, not for a timer. So it counts only if its delay is typical of a timer and its segment is full,
-    and not on loopback, where one segment fills the window. After a retransmission timeout the sender repeats earlier
+    and not on loopback, where one segment fills the window. It does not count either if the receiver's window has been smaller
+    than before: such a receiver does not always read at once. After a retransmission timeout the sender repeats earlier
     data. A small segment that waits after a small one is nagle-delayed-ack.
 
 What to do
@@ -114,12 +115,14 @@ def find(releases: pl.LazyFrame) -> pl.LazyFrame:
 def _by_timer() -> pl.Expr:
     """Return whether a timer delayed the ACK of the segment that filled the receiver's window.
 
-    A TCP acknowledges at once when the application has read enough of a full window. So most such ACKs come when it reads.
+    A TCP acknowledges at once when the application has read enough of a full window. So most such ACKs come when it reads. But an
+    application that reads everything at once never lets its window shrink.
     """
     c = pl.col
     delay = c("previous_ack_delay")
     usual = pl.any_horizontal(delay.is_between(*ends, closed="left") for ends in ack_release.USUAL_TIMERS)
-    return (usual & c("previous_data_full") & (c("mss") <= ack_release.LARGEST_PATH)).fill_null(value=False)
+    reads = ~c("window_shrank")
+    return (usual & reads & c("previous_data_full") & (c("mss") <= ack_release.LARGEST_PATH)).fill_null(value=False)
 
 
 def judge(candidates: pl.DataFrame, state: held_segments.Stalls | None) -> tuple[pl.DataFrame, held_segments.Stalls]:
