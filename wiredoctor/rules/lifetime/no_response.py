@@ -90,9 +90,7 @@ _LISTEN = (
     "Check whether a program listens at the target of the relay, on that address and not only on 127.0.0.1. Check whether the "
     "server is at its connection limit. "
 )
-_RESTART = (
-    "Find out why the server's process ended. If it was restarted, let the new process listen before the old one stops. "
-)
+_RESTART = "Find out why the server's process ended. If it was restarted, let the new process listen before the old one stops. "
 _LOG = "Look into the logs of the server and of the program behind it at that time for "
 _SAY = "A server that cannot answer should send a status (500, 503, 504) before it closes."
 
@@ -112,12 +110,12 @@ RULE = Rule(
     },
     message={
         "on-arrival": "The server's {close} came {accepted} after its SYN-ACK, before it had sent anything, and acknowledges "
-        "nothing of {request}, the first request of the connection.{behind}{ended}{relays} The server never accepted the request, "
-        "so it can be repeated.",
+        "nothing of {request}, the first request of the connection.{behind}{ended}{relays} The server never accepted the "
+        "request, so it can be repeated.",
         "mid-request": "When the server closed the connection with {close}, {came} {of_due} of {request} had arrived. It sent no "
         "byte of a response{interim_only}.{behind}{paused}{ended}{body_limit}",
-        "unread": "{lead}{request}{unread_how}{interim_only}.{behind}{first_use}{relays}{ended} This happens if a worker is recycled, "
-        "restarted, stopped or killed, or was busy until it closed. An application or a firewall that resets on "
+        "unread": "{lead}{request}{unread_how}{interim_only}.{behind}{first_use}{relays}{ended} This happens if a worker is "
+        "recycled, restarted, stopped or killed, or was busy until it closed. An application or a firewall that resets on "
         "purpose looks the same. A request that no process has read can be repeated, whatever its method: the "
         "server's log shows whether this one was.",
         "at-once": _TAKEN + "the server closed the connection {wait}{moment} without a byte of a "

@@ -101,7 +101,10 @@ def _ftp_downloads(numbered: pl.LazyFrame, connections: pl.LazyFrame) -> pl.Lazy
     c = pl.col
     server_host = c("server").str.replace(r":\d+$", "").str.strip_chars("[]")
     controls = connections.filter(c("server").str.ends_with(":21")).select(
-        c("client_host").alias("ftp_client"), server_host.alias("ftp_server"), c("start").alias("ftp_start"), c("end").alias("ftp_end")
+        c("client_host").alias("ftp_client"),
+        server_host.alias("ftp_server"),
+        c("start").alias("ftp_start"),
+        c("end").alias("ftp_end"),
     )
     hosts = connections.select("connection", "client_host", server_host.alias("server_host")).unique("connection", keep="last")
     receiver, sender = (

@@ -333,8 +333,10 @@ def _ended(failed: pl.LazyFrame) -> pl.LazyFrame:
     """
     refusals = failed.filter(pl.col("number") == attempts.REFUSED).select("server", pl.col("answer_time").alias("ended_time"))
     closed = failed.filter(pl.col("number") == attempts.CLOSED_AT_ONCE).sort("answer_time")
-    after = {"left_on": "answer_time", "right_on": "ended_time", "by": "server", "strategy": "forward"}
-    rows = closed.join_asof(refusals.sort("ended_time"), **after, tolerance=AT_ONCE.value, check_sortedness=False)
+    rows = closed.join_asof(
+        refusals.sort("ended_time"), left_on="answer_time", right_on="ended_time", by="server", strategy="forward",
+        tolerance=AT_ONCE.value, check_sortedness=False,
+    )  # fmt: skip
     return rows.select("connection", "ended_time").drop_nulls()
 
 
