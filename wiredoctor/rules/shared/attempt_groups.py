@@ -99,7 +99,11 @@ def _time_lost() -> pl.Expr:
     over = pl.max_horizontal("answer_time", "last_syn_time")
     until = pl.when(c("number").is_in([attempts.TRIED_NEXT, attempts.TRIED_LATE])).then("since").otherwise(over)
     lost = until - c("syn_time")
-    return pl.when(~c("number").is_in([attempts.NOT_UP_YET, attempts.DOWN]) & (lost >= NOTICED)).then(lost).alias("lost")
+    return (
+        pl.when(~c("number").is_in([attempts.NOT_UP_YET, attempts.DOWN, attempts.PORT_CHECK]) & (lost >= NOTICED))
+        .then(lost)
+        .alias("lost")
+    )
 
 
 def _counted_once(found: pl.DataFrame, key: list[str]) -> pl.DataFrame:

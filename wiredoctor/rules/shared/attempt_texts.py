@@ -137,6 +137,7 @@ def _outcome() -> tuple[pl.Expr, ...]:
         pl.when(c("other_frame").is_not_null()).then(other).otherwise(nothing).alias("other"),
         pl.when(c("outages") > 1).then(longest).otherwise(nothing).alias("outages"),
         pl.when(c("number") == attempts.TRIED_LATE).then(waited).otherwise(nothing).alias("waited"),
+        pl.when(c("number") == attempts.PORT_CHECK).then(pl.lit(_PROBE)).otherwise(nothing).alias("probe"),
         pl.when(c("ended_after").is_null())
         .then(pl.lit(_RELAY_OR_FILTER))
         .otherwise(pl.format(_ENDED, duration(c("ended_after"))))
@@ -146,6 +147,10 @@ def _outcome() -> tuple[pl.Expr, ...]:
     )
 
 
+_PROBE = (
+    " That was the only attempt, and came from the server's own host: many servers connect to their own port before they listen, "
+    "to learn whether it is free."
+)
 _RELAY_OR_FILTER = (
     "Either a relay accepted it although no server was available behind the relay, or the service or a filter on the path "
     "rejects this client."

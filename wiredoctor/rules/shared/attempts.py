@@ -13,10 +13,14 @@ c = pl.col
 
 KINDS = (
     *("refused", "prohibited", "unreachable", "timed-out", "tried-next", "not-up-yet", "down", "tried-next"),
-    "closed-at-once",
+    *("closed-at-once", "down"),
 )
-REFUSED, PROHIBITED, UNREACHABLE, TIMED_OUT, TRIED_NEXT, NOT_UP_YET, DOWN, TRIED_LATE, CLOSED_AT_ONCE = range(len(KINDS))
-"""Indexes into KINDS, the kinds of `connect-failed`; TRIED_LATE is a tried-next with severity warning."""
+REFUSED, PROHIBITED, UNREACHABLE, TIMED_OUT, TRIED_NEXT, NOT_UP_YET, DOWN, TRIED_LATE, CLOSED_AT_ONCE, PORT_CHECK = range(
+    len(KINDS)
+)
+"""Indexes into KINDS, the kinds of `connect-failed`. TRIED_LATE is a tried-next with severity warning, PORT_CHECK a down with
+severity note.
+"""
 
 _LOCALHOST = "localhost"
 _PLACE = ["port", "ipv6", "loopback"]

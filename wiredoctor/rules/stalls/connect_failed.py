@@ -51,6 +51,8 @@ How it is proved
     any server there.
 
     2. down: the address had accepted connections before, and accepted one again within 60 s of the first refusal.
+    It is a note if there was only one attempt, from the server's own host: many servers connect to their own port before they
+    listen, to learn whether it is free.
 
     3. not-up-yet: the address had accepted no connection before, and accepted one within 60 s of the first refusal.
 
@@ -141,7 +143,7 @@ RULE = Rule(
         "not-up-yet": "{where} answered the SYN of {whose} with an RST. It accepted its first connection in this capture {then} "
         "later: a program checked whether the port was free, or did not wait until the server was ready.{other}{many}",
         "down": "{where} answered the SYN of {whose} with an RST, although it had accepted connections before. It accepted the "
-        "next one {down_for} after the first refusal{outages}. In most cases that is a restart.{other}{many}",
+        "next one {down_for} after the first refusal{outages}. In most cases that is a restart.{probe}{other}{many}",
     },
     remedy={
         "refused": "Check whether the service runs and listens on this address and port (ss -ltn on the server; a service that "
@@ -307,6 +309,8 @@ def _with_outcome(failed: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFra
         .then(attempts.TRIED_LATE)
         .when(at_next)
         .then(attempts.TRIED_NEXT)
+        .when(soon & c("before_frame").is_not_null() & _checks_port())
+        .then(attempts.PORT_CHECK)
         .when(soon & c("before_frame").is_not_null())
         .then(attempts.DOWN)
         .when(soon)
@@ -320,10 +324,22 @@ def _with_outcome(failed: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFra
         pl.when(at_next).then("next_time").when(soon).then("accepted_time").alias("then_time"),
         pl.when(at_next).then("next_syn_time").when(soon).then("down_since").alias("since"),
         *(
-            pl.when(c("number").is_in([attempts.DOWN, attempts.REFUSED, attempts.TIMED_OUT])).then(name).alias(name)
+            pl.when(c("number").is_in([attempts.DOWN, attempts.PORT_CHECK, attempts.REFUSED, attempts.TIMED_OUT]))
+            .then(name)
+            .alias(name)
             for name in ("before_frame", "before_time")
         ),
     )
+
+
+def _checks_port() -> pl.Expr:
+    """Return whether this was the only attempt while the server was down, and came from the server's own host.
+
+    Many servers connect to their own port before they listen, to learn whether it is free.
+    """
+    c = pl.col
+    alone = pl.len().over("server", "accepted_frame") == 1
+    return alone & (c("client_host") == attempts.host_of("server")) & (c("syns") == 1)
 
 
 def _ended(failed: pl.LazyFrame) -> pl.LazyFrame:
@@ -375,13 +391,20 @@ def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
     told = rows[first["row"]].hstack(first.drop("row"))
     told = told.with_columns(icmp.error_text(pl.col("error")).alias("said"), *icmp_texts())
     kind = c("number").replace_strict(dict(enumerate(attempts.KINDS)), return_dtype=pl.String)
-    by_server = [attempts.REFUSED, attempts.CLOSED_AT_ONCE, attempts.TRIED_NEXT, attempts.TRIED_LATE, attempts.DOWN]
+    by_server = [
+        *(attempts.REFUSED, attempts.CLOSED_AT_ONCE, attempts.TRIED_NEXT, attempts.TRIED_LATE),
+        *(attempts.DOWN, attempts.PORT_CHECK),
+    ]
     side = pl.when(c("number").is_in(by_server)).then(pl.lit("server"))
     sure = pl.when("sure").then(pl.lit("high")).otherwise(pl.lit("medium"))
     given = told.select(
         *candidate(side, sure, "syn_frame", "syn_time", "end", kind=kind, delay=c("lost"), of="connection"),
         *("client", "server", "client_host"),
-        pl.when(c("number") == attempts.TRIED_LATE).then(pl.lit("warning")).alias("severity"),
+        pl.when(c("number") == attempts.TRIED_LATE)
+        .then(pl.lit("warning"))
+        .when(c("number") == attempts.PORT_CHECK)
+        .then(pl.lit("note"))
+        .alias("severity"),
         attempts.host_of("server").alias("server_host"),
         c("syns").cast(pl.Int64),
         (c("last_syn_time") - c("syn_time")).cast(DURATION).alias("lasted"),
