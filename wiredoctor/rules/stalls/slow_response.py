@@ -22,12 +22,12 @@ How it is proved
     the gateway's own. If it is 1 s or more, the kind is in-gateway.
 
 What it is not
-    A request that says that it is a long poll waits for the next event: Socket.IO's with transport=polling and a session, and
-    SignalR's with transport=longPolling. If the connection stalled in that time, the rule for the stall reports it instead. A long upload is not a slow response.
-    Nor is a response that comes in many pieces, such as an event stream or a throttled download. Nor is a late response that
-    follows an interim response, such as 102, by less than a second. An exchange is ignored if messages are missing from the
-    capture, so that request and response are paired only by assumption. If the first copy of a response was lost before the
-    capture point, the loss looks like a slow server.
+    A request that says that it is a long poll waits for the next event: Socket.IO's with transport=polling and a session,
+    and SignalR's with transport=longPolling. If the connection stalled in that time, the rule for the stall reports it
+    instead. A long upload is not a slow response. Nor is a response that comes in many pieces, such as an event stream or
+    a throttled download. Nor is a late response that follows an interim response, such as 102, by less than a second. An
+    exchange is ignored if messages are missing from the capture, so that request and response are paired only by
+    assumption. If the first copy of a response was lost before the capture point, the loss looks like a slow server.
 
 What to do
     Examine the server: its access log with times, a trace of the request, and the slow query log of its database. Kind
