@@ -39,7 +39,7 @@ from part_programs import PARTS
 from program import Program
 from scenario import Lab
 from service_programs import PUSHES, SERVICES
-from tool_programs import ARCHIVES, PACKAGES, SCANS
+from tool_programs import ARCHIVES, PACKAGES, READERS, SCANS
 from web_programs import APPLICATIONS, LONG_POLLS
 
 MOMENT, PAUSE = 2.2, 4.0
@@ -56,6 +56,7 @@ PROGRAMS: dict[str, Program] = {
             *PACKAGES,
             *ARCHIVES,
             *SCANS,
+            *READERS,
             *LIBRARIES,
             *CALLS,
             *SLOW,

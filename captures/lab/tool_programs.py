@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import sys
 
-from program import ALONE, PORT, SERVER, URL, Program, Serve, command, shell
+from program import ALONE, HERE, PORT, SERVER, URL, Program, Serve, command, shell
 
 APT = (
     "mkdir -p apt/lists/partial apt/archives/partial; "
@@ -210,9 +210,55 @@ SCANS = (
             ),
         ),
         ("busybox", "wget"),
-        may=CLOSES
-        | {
-            "delayed-ack-stall": "an ACK that was delayed made room in a window that was nearly full",
-        },
+        may=CLOSES,
+    ),
+)
+
+ROBYN = """from robyn import Robyn
+
+app = Robyn(__file__)
+
+@app.get("/")
+async def page(asked):
+    return "x" * 3000
+
+app.start(host="0.0.0.0", port=8080)
+"""
+
+POLLING_PAGE = (
+    """fetch('URL/browser-sync/socket.io/?EIO=4&transport=polling').then((r) => r.text()).then(async (text) => { """
+    """const poll = 'URL/browser-sync/socket.io/?EIO=4&transport=polling&sid=' + JSON.parse(text.slice(1)).sid; """
+    """await fetch(poll, { method: 'POST', body: '40/browser-sync,' }); """
+    """for (let n = 0; n < 6; n++) await (await fetch(poll)).text(); process.exit(); })"""
+).replace("URL", URL)
+
+READERS = (
+    Program(
+        "slow-readers",
+        "36 programs with small receive buffers read a little every 10 to 200 ms",
+        command(CADDY),
+        ((sys.executable, str(HERE / "slow_readers.py"), SERVER, str(PORT)),),
+        ("caddy",),
+        may={"zero-window-stall": "they read less than the server could send", "client-abort": "they end after 7 s"},
+        snap=200,
+    ),
+    Program(
+        "robyn",
+        "Robyn, which looks whether its port is free before it listens",
+        command("{python} app.py", app_py=ROBYN),
+        (shell(f"for n in $(seq 12); do curl -s {URL}/ {URL}/none -o /dev/null -o /dev/null; sleep 1; done"),),
+        ("robyn", "curl"),
+        may=ALONE,
+    ),
+    Program(
+        "browser-sync",
+        "Browsersync; a page that polls for changes, by Socket.IO without WebSocket",
+        command("{modules}/node_modules/.bin/browser-sync start --server site --files site/*.txt --port 8080 --no-open --no-ui"),
+        (
+            ("node", "-e", POLLING_PAGE),
+            shell(f"for n in $(seq 6); do sleep 1.5; touch site/small.txt; curl -s {URL}/small -o /dev/null; done"),
+        ),
+        ("node", "/browser-sync"),
+        may=ALONE,
     ),
 )
