@@ -234,13 +234,12 @@ POLLING_PAGE = (
 
 READERS = (
     Program(
-        "slow-readers",
+        "small-buffers",
         "36 programs with small receive buffers read a little every 10 to 200 ms",
         command(CADDY),
-        ((sys.executable, str(HERE / "slow_readers.py"), SERVER, str(PORT)),),
+        ((sys.executable, str(HERE / "small_buffers.py"), SERVER, str(PORT)),),
         ("caddy",),
         may={"zero-window-stall": "they read less than the server could send", "client-abort": "they end after 7 s"},
-        snap=200,
     ),
     Program(
         "robyn",

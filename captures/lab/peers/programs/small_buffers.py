@@ -1,4 +1,4 @@
-"""Read large responses slowly, with small receive buffers: python slow_readers.py HOST PORT."""
+"""Read large responses slowly, with small receive buffers: python small_buffers.py HOST PORT."""
 
 from __future__ import annotations
 
