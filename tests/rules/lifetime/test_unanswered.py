@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.ladders import ladders_in
 from tests.rules.frames import MS, S, followed
 from tests.rules.lifetime.lost import TRUNCATED, candidates, request
+from wiredoctor.testing import findings
 
 CLOSED = {
     "server_close_frame": 10,
@@ -31,6 +34,21 @@ def test_a_request_that_was_received_and_not_answered() -> None:
     assert len(unanswered(server_close_rst=1)) == 1
     assert len(unanswered(**CLIENT_FIN)) == 1
     assert len(unanswered(previous_end=None)) == 1
+
+
+@pytest.mark.parametrize(
+    ("title", "head"),
+    [
+        ("speaks: at-once, a FIN as soon as the request has come", None),
+        ("speaks: at-once, a FIN as soon as a request with large cookies has come", "a head of 4,038 bytes"),
+    ],
+)
+def test_the_limits_that_may_have_closed_a_first_request_are_named(title: str, head: str | None) -> None:
+    [told] = findings(dict(ladders_in(Path(__file__).with_name("no_response.txt")))[title])
+    assert "or one that expects TLS on this port" in told.message
+    assert "let the client use https" in told.remedy
+    assert ("buffer-size" in told.remedy) == ("a head of" in told.message) == (head is not None)
+    assert head is None or head in told.message
 
 
 def test_a_pipelined_request() -> None:

@@ -3,7 +3,8 @@
 What it means
     The server, or a device in front of it, ended the connection without a single byte of a response while the client was
     waiting. Packets do not show the reason: a process that ended or was killed looks like one that decided to close. But
-    they show how much of the request had arrived.
+    they show how much of the request had arrived. A server that expects TLS may close like this after a request in clear text,
+    and some servers after a head that exceeds their limit.
 
     Kind on-arrival: the server closed a fresh connection as soon as it had accepted it, before the request came. Kind
     mid-request: the server closed in the middle of an upload, when part of the request had arrived. Kind unread: the server
@@ -91,6 +92,13 @@ _LISTEN = (
     "server is at its connection limit. "
 )
 _RESTART = "Find out why the server's process ended. If it was restarted, let the new process listen before the old one stops. "
+_EXPECTS_TLS = " So does a server that expects TLS on this port."
+_TLS = "If the port expects TLS, let the client use https. "
+_LARGE_HEAD = " The request has a head of {} bytes; some servers close like this if a head exceeds their limit."
+_LARGE_HEAD_REMEDY = (
+    "Compare the size of the head with the limits of the server (uWSGI buffer-size: 4 kB by default; Varnish http_req_size: "
+    "32 kB), and let the client send fewer or smaller cookies. "
+)
 _LOG = "Look into the logs of the server and of the program behind it at that time for "
 _SAY = "A server that cannot answer should send a status (500, 503, 504) before it closes."
 
@@ -114,12 +122,12 @@ RULE = Rule(
         "request, so it can be repeated.",
         "mid-request": "When the server closed the connection with {close}, {came} {of_due} of {request} had arrived. It sent no "
         "byte of a response{interim_only}.{behind}{paused}{ended}{body_limit}",
-        "unread": "{lead}{request}{unread_how}{interim_only}.{behind}{first_use}{relays}{ended} This happens if a worker is "
-        "recycled, restarted, stopped or killed, or was busy until it closed. An application or a firewall that resets on "
+        "unread": "{lead}{request}{unread_how}{interim_only}.{behind}{first_use}{relays}{large_head}{ended} This happens if a "
+        "worker is recycled, restarted, stopped or killed, or was busy until it closed. An application or a firewall that resets on "
         "purpose looks the same. A request that no process has read can be repeated, whatever its method: the "
         "server's log shows whether this one was.",
         "at-once": _TAKEN + "the server closed the connection {wait}{moment} without a byte of a "
-        "response{interim_only}.{behind}{first_use}{relays}{ended} A close this soon means that the server closed "
+        "response{interim_only}.{behind}{first_use}{relays}{large_head}{ended} A close this soon means that the server closed "
         "on purpose (nginx: return 444; a firewall rule; an aborted handler), or that a process ended as "
         "it took the request{used_before}. The client cannot know whether the request was carried out.",
         "later": _TAKEN + "the server closed the connection {wait}{moment} without a byte of a "
@@ -135,12 +143,12 @@ RULE = Rule(
     remedy={
         "on-arrival": "{listen}" + _SAY,
         "mid-request": "{body_remedy}",
-        "unread": "{listen}"
+        "unread": "{listen}{head_remedy}"
         + _LOG
         + "what ends or restarts its processes (a limit of requests per worker, a reload, memory exhaustion). "
         "Let a process answer all accepted requests before it ends. Let the client repeat a request if the log shows that "
         "it was not read.",
-        "at-once": "{listen}" + _LOG + "a rule that drops requests on purpose, or a process that ended. " + _SAY,
+        "at-once": "{listen}{head_remedy}" + _LOG + "a rule that drops requests on purpose, or a process that ended. " + _SAY,
         "half-closed": "If the client wants the response, let it keep its side of the connection open until it has it (nc "
         "without -N; no shutdown(SHUT_WR) after a request). Or let the server go on when the client half-closes: nginx "
         "proxy_ignore_client_abort on, haproxy no option abortonclose.",
@@ -177,6 +185,7 @@ PAUSE = Threshold(
     "1 s",
     "pauses in a body that is still being sent are shorter; after a longer one, the client or the path has stopped",
 )
+LARGE_HEAD = Threshold("4000 bytes", "uWSGI's default limit; those of most servers are 8 to 60 kB")
 SHARED_THRESHOLDS = (lost_requests,)
 
 _KINDS = {
@@ -204,6 +213,7 @@ def find(closes: pl.LazyFrame) -> pl.LazyFrame:
     interim = c("has_response") & (c("response_status") < 200).fill_null(value=False)
     said = pl.when(interim).then(pl.format(" (except an interim {})", "response_status")).otherwise(pl.lit(""))
     early = fresh()
+    large_head = (c("request_head_bytes") >= LARGE_HEAD.value).fill_null(value=False)
     quiet = _time_without_request_bytes()
     stood_still = (c("took") == IN_PART) & (quiet >= PAUSE.value) & ~_awaits_continue()
     side = pl.when(stood_still).then(None).otherwise(pl.lit("server"))
@@ -222,6 +232,8 @@ def find(closes: pl.LazyFrame) -> pl.LazyFrame:
         pl.when(no_ack).then(pl.lit(_UNKNOWN)).otherwise(pl.lit(_NOT_READ)).alias("unread_how"),
         pl.when(early).then(pl.lit(" It was the first request of a fresh connection.")).otherwise(pl.lit("")).alias("first_use"),
         ((early | (c("took") == ON_ARRIVAL)) & ~half).alias("on_fresh"),
+        pl.when(large_head).then(pl.format(_LARGE_HEAD, "request_head_bytes")).otherwise(pl.lit("")).alias("large_head"),
+        pl.when(large_head).then(pl.lit(_LARGE_HEAD_REMEDY)).otherwise(pl.lit("")).alias("head_remedy"),
         pl.when(c("rested") > 0).then(_race_text(c("idle"))).otherwise(pl.lit("")).alias("used_before"),
         (c("took") == NOT_READ).alias("not_read"),
         pl.when(half).then((c("client_close_time") - c("request_end")).clip(0)).cast(DURATION).alias("closed_after"),
@@ -290,10 +302,16 @@ def by_limits(rows: pl.DataFrame, rests: IdleTimes, *, live: bool) -> pl.DataFra
     ended = [_process_end_text(row, rests, live=live) for row in rows.iter_rows(named=True)]
     workers = [_worker_limit(wait) for wait in rows["wait_ns"]]
     bodies = [_body_limit(quiet) for quiet in rows["quiet_ns"]]
+    arrived = rows["kind"] != "on-arrival"
     said = {
         **{"ended": ended, "worker_limit": workers, "body_limit": bodies},
-        "relays": [f" {_RELAYS}." if possible else "" for possible in relays],
-        "listen": [_LISTEN if relay else _RESTART if down else "" for relay, down in zip(relays, restarts, strict=True)],
+        "relays": [
+            f" {_RELAYS}.{_EXPECTS_TLS if came else ''}" if relay else "" for relay, came in zip(relays, arrived, strict=True)
+        ],
+        "listen": [
+            f"{_LISTEN}{_TLS if came else ''}" if relay else _RESTART if down else ""
+            for relay, down, came in zip(relays, restarts, arrived, strict=True)
+        ],
     }
     return rows.with_columns(pl.Series(name, texts, pl.String) for name, texts in said.items())
 

@@ -170,7 +170,8 @@ def _unanswered() -> pl.Expr:
 
 def _server_sent_other_bytes() -> pl.Expr:
     """Return whether the server sent bytes that are not a response, after all captured responses."""
-    before = pl.max_horizontal("request_ack", "previous_end_offset")
+    # a request in the SYN (RFC 7413) acknowledges nothing
+    before = pl.max_horizontal("request_ack", "previous_end_offset", pl.when("handshake").then(0))
     sent = pl.when(c("has_response")).then("response_end_offset").otherwise(before)
     return ~(c("server_close_offset") <= sent).fill_null(value=False)
 
