@@ -44,6 +44,19 @@ def test_the_sentence_names_both_sides() -> None:
     assert (told.client, told.server, told.delay) == ("10.0.0.1:40001", "10.0.0.2:80", None)
 
 
+def test_a_client_that_stopped_in_its_request_is_named_and_not_the_server() -> None:
+    told = of("because the client stopped in the middle")
+    assert told.title == "The gateway answered 504: the client had not sent its complete request"
+    assert "the client had sent only part of its request, so the server behind it (10.0.0.3:8001) could not" in told.message
+    assert "Find out what the client was waiting for" in told.remedy
+    assert "answer sooner" in of("timed out, and the server behind answers after").remedy
+
+
+def test_the_server_of_another_protocol_behind_a_gateway_is_named() -> None:
+    told = of("and FastCGI behind it")
+    assert "connection to such a server (but a protocol other than HTTP/1.x is spoken with 10.0.0.3:9000), so" in told.message
+
+
 def test_what_closed_without_an_answer_is_no_crash_of_the_gateway() -> None:
     told = of("a silent close in front")
     assert "got no response from the gateway 10.0.0.2:80, which closed the connection after 16 ms" in told.message

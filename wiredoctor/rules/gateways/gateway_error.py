@@ -17,28 +17,29 @@ How it is proved
     had not sent that status on the last try. Or there is no response, and the gateway closed first. Or its response broke
     off because the server's response did.
 
-    A try is one attempt of the gateway to get the response from a server. The last try decides the kind. Kind refused: an
-    RST answers the SYN. Kind unreachable: nothing answers it, or only an ICMP error does. Kind closed: a FIN or RST came
-    before any byte of a response, and before the gateway's own close. Kind timed-out: before the server responded or closed,
-    the gateway closed its connection to the server or answered its client. Kind unsent: as timed-out, but the server had
-    closed its receive window before it had the complete request. Kind rejected-response: the server had sent a complete or
-    partial response, or bytes that are not HTTP, and the gateway did not forward them. Kind truncated: the server's response
-    broke off, and the gateway's response broke off too or never began. Kind not-passed-on: there was no try.
+    A try is one attempt of the gateway to get the response from a server. The last try decides the kind. Kind refused: an RST
+    answers the SYN. Kind unreachable: nothing answers it, or only an ICMP error does. Kind closed: a FIN or RST came before any
+    byte of a response, and before the gateway's own close. Kind timed-out: before the server responded or closed, the gateway
+    closed its connection to the server or answered its client. If the client had not sent its complete request by then, the
+    finding says so, because the server was still waiting for it. Kind unsent: as timed-out, but the server had closed its receive
+    window before it had the complete request. Kind rejected-response: the server had sent a complete or partial response, or
+    bytes that are not HTTP, and the gateway did not forward them. Kind truncated: the server's response broke off, and the
+    gateway's response broke off too or never began. Kind not-passed-on: there was no try.
 
-    Kind unseen: the client got a 502 or 504 (or a 503 from Varnish or Squid, or in response to CONNECT), but the capture
+    Kind unseen: the client got a 502 or 504 (or a 503 from Varnish, Squid or Envoy, or in response to CONNECT), but the capture
     does not contain the other side of the gateway. There is one finding per gateway and status. It names servers that may be
-    behind the gateway, because hosts other than its clients speak TLS to them, or could not connect to them while a response
-    was due.
+    behind the gateway, because hosts other than its clients speak TLS or another protocol than HTTP to them, such as FastCGI, or
+    could not connect to them while a response was due.
 
 What it is not
     Not reported: a gateway that forwards an error of the server, a client that leaves while the try is still open, an event
-    stream that ends, and a request whose head or body never arrived completely (a gateway does not forward it). If a request
+    stream that ends, and a request whose head or body never arrived completely and that the gateway did not forward. If a request
     arrived as the gateway itself closed an idle connection, and was never forwarded, keep-alive-race reports it. If a try
     failed and a later one succeeded, the client noticed nothing, and the finding of the failed try becomes a warning.
 
 What to do
     If the finding names its cause, a finding on the connection behind the gateway, follow that one. Kinds refused,
-    unreachable: check whether the server is up and listens on the address that the gateway uses. Kinds closed, truncated:
+    Kind unreachable: check whether the server is up and listens on the address that the gateway uses. Kinds closed, truncated:
     look into the server's log. Kind closed: also let the gateway's pool keep idle connections for less time than the server
     does. Kind timed-out: make the server faster, or raise the gateway's timeout. Kind unsent: find out why the server does
     not read. Kind rejected-response: correct the response, or raise the gateway's limits. Kind not-passed-on: check the
@@ -84,6 +85,7 @@ from wiredoctor.rules.shared.gateway_texts import (
     failure_filter,
     fault_text,
     gateway_software,
+    is_starved,
     message_reason,
     time_waited,
     tries_text,
@@ -108,7 +110,7 @@ RULE = Rule(
         "refused": "{outcome}: the server behind it refused the connection",
         "unreachable": "{outcome}: {unreached}",
         "closed": "{outcome}: the server behind it closed the connection without a response",
-        "timed-out": "{outcome}: the server behind it did not answer in time",
+        "timed-out": "{outcome}: {late}",
         "unsent": "{outcome}: the server behind it did not read the request",
         "rejected-response": "{outcome}: it rejected the response of the server behind it",
         "truncated": "{outcome}: the response of the server behind it broke off",
@@ -132,8 +134,7 @@ RULE = Rule(
         "used a connection that this server was closing, change the pool of the gateway. Let it keep idle connections for "
         "less time than the server does (nginx: keepalive_timeout in upstream; haproxy: pool-purge-delay; httpd: "
         "ttl of ProxyPass; Caddy: keepalive), or let it repeat idempotent requests.",
-        "timed-out": "Make the server behind the gateway answer sooner, or raise the timeout of the gateway, which was {waited} "
-        "here ({setting}).",
+        "timed-out": "{in_time}raise the timeout of the gateway, which was {waited} here ({setting}).",
         "unsent": "The server behind the gateway does not read the request: its process is stopped, busy, or waiting for "
         "something else. Examine it (a stack trace, its CPU time), and limit the size of requests to it.",
         "rejected-response": "Examine what the server behind the gateway sent: {what}. If the head is too long for the "
@@ -341,7 +342,21 @@ def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
     return pl.DataFrame(told, schema=_SCHEMA, orient="row"), None
 
 
-_TEXTS = ("outcome", "unreached", "got", "why", "more", "setting", "what", "looks", "limit", "behind", "filter")
+_TEXTS = (
+    "outcome",
+    "unreached",
+    "late",
+    "in_time",
+    "got",
+    "why",
+    "more",
+    "setting",
+    "what",
+    "looks",
+    "limit",
+    "behind",
+    "filter",
+)
 _SCHEMA = pl.Schema({
     **{name: pl.Int64() for name in CANDIDATE_COLUMNS},
     "exchange": pl.Int32(),
@@ -389,6 +404,14 @@ def _outermost(fronts: Mapping[Key, Front], found: Mapping[Key, Failure]) -> dic
 
 
 _UNANSWERED = "the server behind it did not answer the SYN"
+_LATE = "the server behind it did not answer in time"
+_STARVED = "the client had not sent its complete request"
+_SOONER = "Make the server behind the gateway answer sooner, or "
+_FEED = (
+    "Find out what the client was waiting for in the middle of its body (a slow source, a suspended program, an interrupted "
+    "path). If such pauses are normal, let the gateway read requests completely before it forwards them (nginx "
+    "proxy_request_buffering on, haproxy option http-buffer-request), or "
+)
 _BY_ICMP = "an ICMP error answered its SYN to the server behind it"
 
 
@@ -400,15 +423,17 @@ def _candidate(row: Mapping[str, Any], front: Exchange, failure: Failure, until:
     last = failure.last
     by_icmp = isinstance(last, Attempt) and last.rejected <= front.answered + SLACK
     got, outcome = client_result(front)
+    starved = is_starved(front, failure)
     return {
         "connection": front.key[0], "exchange": front.key[1], "kind": failure.kind,
-        "side": None if failure.kind == "unreachable" else "server",
+        "side": None if failure.kind == "unreachable" else "client" if starved else "server",
         "confidence": "low" if no_neighbor else _confidence(front, failure),
         "frame": front.values["request_frame"], "start": front.asked, "end": max(end, until),
         "delay": wait if wait >= WAITED.value else None,
         "evidence": failure_evidence(front, failure, lost),
         "outcome": outcome, "got": got, "why": f": {message_reason(front, failure, lost, no_neighbor)}",
         "unreached": _BY_ICMP if by_icmp else _UNANSWERED,
+        "late": _STARVED if starved else _LATE, "in_time": _FEED if starved else _SOONER,
         "wait": wait, "waited": wait if last is None else time_waited(front, last),
         "more": tries_text(failure), "setting": SETTINGS.get(gateway_software(row), USUAL_LIMITS),
         "what": fault_text(last) if isinstance(last, Exchange) else "",

@@ -36,7 +36,15 @@ Route = tuple[str, str]
 
 COLUMNS = (
     *("connection", "exchange", "request_frame", "request_last_frame", "request_start", "request_end", "request_offset"),
-    *("request_end_offset", "request_ack", "request_end_reason", "has_response", "upgraded", "previous_end"),
+    *(
+        "request_end_offset",
+        "request_ack",
+        "request_head_bytes",
+        "request_end_reason",
+        "has_response",
+        "upgraded",
+        "previous_end",
+    ),
     *("response_frame", "response_last_frame", "response_start", "response_end", "response_status", "response_end_reason"),
     *("response_framing", "response_head_bytes", "response_body_bytes", "response_content_type"),
     *("previous_end_offset", "response_endless"),
@@ -98,6 +106,11 @@ class Exchange:
         v = self.values
         taken, end = v["server_close_ack"], v["request_end_offset"]
         return v["request_end_reason"] == "complete" and (taken is None or end is None or taken >= end)
+
+    @property
+    def asked_in_part(self) -> bool:
+        """True if the client sent only part of its request, and nothing is missing from the capture."""
+        return self.values["request_end_reason"] in {"fin", "rst", "capture-end"}
 
     @property
     def kept(self) -> bool:

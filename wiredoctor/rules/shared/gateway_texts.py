@@ -9,8 +9,8 @@ from wiredoctor.rules.shared.gateway_kinds import LATE, LONG_HEAD, SLACK, Attemp
 from wiredoctor.text.durations import duration_text
 
 USUAL_LIMITS = (
-    "nginx proxy_read_timeout, haproxy timeout server, httpd ProxyTimeout, Caddy response_header_timeout, "
-    "Go ResponseHeaderTimeout"
+    "nginx proxy_read_timeout, haproxy timeout server, httpd ProxyTimeout, Envoy timeout of the route, Caddy "
+    "response_header_timeout, Go ResponseHeaderTimeout"
 )
 """Names of gateways' timeouts, if the software of the gateway is unknown."""
 SETTINGS = {
@@ -18,6 +18,8 @@ SETTINGS = {
     "haproxy": "haproxy: timeout server",
     "httpd": "httpd: ProxyTimeout, or timeout of ProxyPass",
     "Caddy": "Caddy: response_header_timeout",
+    "Envoy": "Envoy: timeout of the route, 15 s by default",
+    "Traffic Server": "Apache Traffic Server: proxy.config.http.transaction_no_activity_timeout_out, 30 s by default",
 }
 
 
@@ -60,6 +62,8 @@ def message_reason(front: Exchange, failure: Failure, lost: Mapping[str, Any] | 
     if kind == "closed":
         after = duration_text(max(last.dropped - last.asked, 0))
         return f"{behind} closed the connection ({_close(last, 'server')}) {after} after the request, without a response"
+    if is_starved(front, failure):
+        return f"the client had sent only part of its request, so {behind} could not answer it, and the gateway gave up"
     if kind == "timed-out":
         part = "had sent only part of a head" if last.begun and not _is_late(last) else "had not answered"
         return f"{behind} {part} after {duration_text(time_waited(front, last))}, and the gateway gave up"
@@ -70,6 +74,12 @@ def message_reason(front: Exchange, failure: Failure, lost: Mapping[str, Any] | 
     if last.server_first:
         return f"{behind} broke off its response ({_close(last, 'server')})"
     return f"{behind} had sent only part of its response, and the gateway gave up"
+
+
+def is_starved(front: Exchange, failure: Failure) -> bool:
+    """Return whether the server could not answer in time because the client had not sent its complete request."""
+    last = failure.last
+    return failure.kind == "timed-out" and isinstance(last, Exchange) and front.asked_in_part and last.asked_in_part
 
 
 def fault_text(last: Exchange) -> str:
@@ -93,7 +103,8 @@ def _no_try_reason(front: Exchange, lost: Mapping[str, Any] | None, no_neighbor:
     if lost is not None:
         before = duration_text(max(front.values["request_start"] - lost["lost_time"], 0))
         return f"; it could not reach {lost['lost_server']} {before} earlier"
-    return ""
+    head = front.values["request_head_bytes"] or 0
+    return f"; the head of the request has {head:,} bytes, which may exceed its limit" if head >= LONG_HEAD else ""
 
 
 def tries_text(failure: Failure) -> str:
@@ -206,7 +217,13 @@ def gateway_software(row: Mapping[str, Any]) -> str:
         return "nginx"
     if reason == "Proxy Error" or (server.startswith("Apache") and reason):
         return "httpd"
-    for name in ("Caddy", "Varnish", "squid"):
-        if server.startswith(name):
-            return name.capitalize()
+    for name, begins in (
+        ("Caddy", "Caddy"),
+        ("Varnish", "Varnish"),
+        ("Squid", "squid"),
+        ("Envoy", "envoy"),
+        ("Traffic Server", "ATS"),
+    ):
+        if server.startswith(begins):
+            return name
     return "haproxy" if not server and reason == "Gateway Time-out" else ""

@@ -25,8 +25,10 @@ def unseen_gateways(
     server = c("response_server").cast(pl.String)
     varnish = (server == "Varnish") & (c("response_reason") == "Backend fetch failed")
     squid = server.str.to_lowercase().str.starts_with("squid")
+    # Envoy replaces Server, so only the media type suggests that a response is its own
+    envoy = server.str.to_lowercase().str.ends_with("envoy") & (c("response_content_type") == "text/plain")
     made = (status == 503) & pl.any_horizontal(
-        said.fill_null(value=False) for said in (varnish, squid, c("request_method") == "CONNECT")
+        said.fill_null(value=False) for said in (varnish, squid, envoy, c("request_method") == "CONNECT")
     )
     given = exchanges.filter(c("has_response"), c("has_request"), status >= 200).join(
         connections.select("connection", "server"), on="connection"
@@ -51,7 +53,7 @@ def _servers_of_other_hosts(some: pl.LazyFrame, connections: pl.LazyFrame) -> pl
 
     They are servers to which hosts other than the gateway's clients connected, because such a host may be another address of the
     gateway. `failed`: servers to which a connection failed while a response with this status was due. `encrypted`: servers with a
-    TLS connection that was open at such a time.
+    TLS connection that was open at such a time. `foreign`: the same with a protocol that is not HTTP, such as FastCGI.
     """
     key = ["server", c("response_status").cast(pl.Int64).alias("code")]
     asking = connections.join(some.select("connection"), on="connection", how="semi").select("client_host").unique()
@@ -73,14 +75,20 @@ def _servers_of_other_hosts(some: pl.LazyFrame, connections: pl.LazyFrame) -> pl
         others.filter(c("syn_time").is_not_null(), c("first_answer_time").is_null()), "failed", "syn_time", "syn_time"
     )
     encrypted = servers(others.filter(c("protocol") == "tls"), "encrypted", "start", "end")
-    return encrypted.join(failed, on=["server", "code"], how="full", coalesce=True)
+    foreign = servers(others.filter(c("protocol").is_in(["http2", "unknown"])), "foreign", "start", "end")
+    both = encrypted.join(failed, on=["server", "code"], how="full", coalesce=True)
+    return both.join(foreign, on=["server", "code"], how="full", coalesce=True)
 
 
 def _servers_of_other_hosts_text(row: Mapping[str, Any]) -> str:
     """Return the text about connections of other hosts, which may be the gateway's connections to the servers behind it."""
     said = [
         f"but {text} {list_servers(sorted(row[name]))}"
-        for name, text in (("failed", "connection attempts failed meanwhile:"), ("encrypted", "there is TLS with"))
+        for name, text in (
+            ("failed", "connection attempts failed meanwhile:"),
+            ("encrypted", "there is TLS with"),
+            ("foreign", "a protocol other than HTTP/1.x is spoken with"),
+        )
         if row[name]
     ]
     return "".join(f" ({one})" for one in said)
