@@ -243,8 +243,8 @@ def go_on(connection: Connection, own: Side, peer: Side, packet: Packet, segment
     if closing is None or closing.rst_frame == NEVER or segment.ack == NEVER:
         return
     handshake = connection.handshake
-    if handshake is not None and handshake.refused_frame == closing.rst_frame:
-        is_alive = handshake.first_answer_frame != NEVER
+    if handshake is not None and handshake.first_answer_frame > closing.rst_frame:
+        is_alive = True  # the side accepted the connection after the RST, and the peer acknowledges it
     else:
         has_more = peer.payload_frame > closing.rst_frame and peer.reached >= segment.ack
         is_alive = segment.acked_bytes > 0 and segment.ack > closing.rst_offset and has_more
