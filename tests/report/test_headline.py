@@ -318,6 +318,23 @@ def test_other_protocols_are_judged_for_stalls(number: int, why: str) -> None:
     assert only not in said(report([], [*rows, connection(99)], [exchange(99)]))
 
 
+@pytest.mark.parametrize(
+    ("number", "why"),
+    [
+        (1, "the only connection began before the capture, so its protocol is unknown"),
+        (5, "each of the 5 connections began before the capture, so its protocol is unknown"),
+    ],
+)
+def test_a_protocol_is_unknown_if_the_connection_began_before_the_capture(number: int, why: str) -> None:
+    rows = [connection(n, protocol="unknown", handshake=False) for n in range(number)]
+    told = report([], rows, [])
+    assert said(told) == f"Nothing wrong was found, but only stalls and connection attempts could be judged: {why}."
+    [reason] = [one.reason for one in find_coverage(told).not_judged if "recognized" in one.reason]
+    assert reason.startswith("the beginning was not captured, and neither HTTP/1.x nor TLS was recognized in the rest")
+    seen = [*rows, connection(99, protocol="unknown")]
+    assert "carries neither" in said(report([], seen, []))
+
+
 def test_what_the_capture_lost_comes_first() -> None:
     dropped = capture(dropped=1_024, dropped_of=20_480)
     assert said(of(lost(1), captures=[dropped])).startswith(

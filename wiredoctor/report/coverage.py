@@ -119,6 +119,8 @@ class Coverage(NamedTuple):
     servers: tuple[ServerAnswers, ...] = ()
     knows_failures: bool = True
     """True if every rule that reports failures ran. Otherwise, a rule that did not run may explain a failure."""
+    begun_before: int = 0
+    """The number of connections with an unknown protocol that began before the capture: HTTP may have begun before it, too."""
 
     @property
     def shows_payload(self) -> bool:
@@ -141,6 +143,10 @@ _CONNECTIONS = {
     "late": "began before the capture, without a handshake: round trips are less certain, and confidence is at most medium",
     "open": "no close was captured: the connection may still have been open when the capture ended",
 }
+_BEGUN_BEFORE = (
+    "the beginning was not captured, and neither HTTP/1.x nor TLS was recognized in the rest: "
+    "only stalls and connection attempts were checked"
+)
 _CUT = (
     "packets were cut after {} bytes, so the protocol is unknown: only stalls and connection attempts were checked",
     "packets were cut after {} bytes, in which neither HTTP/1.x nor TLS was recognized: "
@@ -236,6 +242,8 @@ def _coverage(
     of_http = {**rows, "segments": carried["both_http"]}
     had = [n for n, r in report.checked.items() if (rows if r.family == "stalls" else of_http)[_subject_of(r)]]
     reasons = _CONNECTIONS if cut is None else _CONNECTIONS | {"unknown": _CUT[cut >= _TOO_SHORT].format(cut)}
+    if cut is None and 0 < carried["unknown"] == carried.get("begun_before"):
+        reasons = _CONNECTIONS | {"unknown": _BEGUN_BEFORE}
     uncaptured = exchanges.get("unasked", 0) - endings.get("request-not-http", 0)
     not_judged = [
         *(
@@ -260,6 +268,7 @@ def _coverage(
         carried={name: carried[name] for name in (*_CARRIED, "none") if name in carried},
         snap_length=cut,
         knows_failures=knows_failures(report),
+        begun_before=carried.get("begun_before", 0),
     )
 
 
@@ -383,6 +392,7 @@ def _of_connections() -> dict[str, pl.Expr]:
         "one_sided": one_sided & (c("protocol") != "none"),
         "unseen": ~one_sided & (c("client_unseen_bytes") + c("server_unseen_bytes") > 0),
         "late": ~one_sided & ~c("handshake") & (c("protocol") != "none"),
+        "begun_before": ~c("handshake") & protocols["unknown"],
         "open": ~one_sided & (c("closed_by") == "") & (c("protocol") == "http") & ~c("explained"),
         "unused": protocols["none"] & ~c("explained"),
     }

@@ -39,6 +39,12 @@ _OTHER = ("the only connection carries neither HTTP/1.x nor TLS", "each of the {
 Stalls and connection attempts of these connections are judged.
 """
 
+_BEGUN_BEFORE = (
+    "the only connection began before the capture, so its protocol is unknown",
+    "each of the {} connections began before the capture, so its protocol is unknown",
+)
+"""Clauses for captures that have only the later parts of connections, in which no protocol is recognized."""
+
 _CLAUSES: Mapping[tuple[str, str | None], str] = {
     ("connect-failed", "refused"): "{server} refused the connection",
     ("connect-failed", "prohibited"): "a firewall rejected the connection to {server}",
@@ -289,10 +295,11 @@ def _unread(reach: Coverage) -> list[str]:
 
 
 def _other_protocol(reach: Coverage) -> str:
-    """Return a clause from _OTHER if all connections carry a protocol other than HTTP/1.x, HTTP/2 and TLS; otherwise ""."""
+    """Return a clause if no connection carries HTTP or TLS, as far as the capture shows their protocols; otherwise ""."""
     if not reach.connections or reach.carried.get("unknown") != reach.connections:
         return ""
-    return _OTHER[reach.connections > 1].format(f"{reach.connections:,}")
+    clauses = _BEGUN_BEFORE if reach.begun_before == reach.connections else _OTHER
+    return clauses[reach.connections > 1].format(f"{reach.connections:,}")
 
 
 def _and(parts: Sequence[str], lead: str) -> str:

@@ -349,7 +349,7 @@ def checked_lines(reach: Coverage) -> list[str]:
     For example "12 exchanges on 3 connections: stalls, connection attempts, closes".
     """
     lines = [_checked_line(one) for one in reach.checked]
-    if reach.snap_length is None:
+    if reach.snap_length is None and not 0 < reach.begun_before == reach.carried.get("unknown"):
         return lines
     seen = " (protocol not recognized)" if reach.shows_payload else " (protocol not captured)"
     return [line.replace(_OTHER, seen) for line in lines]
