@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from wiredoctor.findings import Threshold
@@ -153,7 +153,7 @@ def _closed_by_program(connection: int, moment: int, timeout: int | None, client
         return tuple(near)
     server = next((close.server for close in near if close.connection == connection), None)
     same = [close for close in near if close.server == server]
-    fits = timeout is not None or any(_is_timeout(wait) for wait in waits)
+    fits = timeout is not None or any(_is_timeout(wait) for wait in waits) or _share_a_timer(same)
     if len(same) < PAIR.value or fits or clients.went_on(connection, moment + 1, moment + WINDOW):
         return ()
     return tuple(same)
@@ -193,6 +193,15 @@ def _timer(wait: int) -> int | None:
     """
     seconds = (wait + SECOND // 2) // SECOND
     return seconds if abs(wait - seconds * SECOND) <= TIMER.value else None
+
+
+def _share_a_timer(closes: Sequence[Close]) -> bool:
+    """Return whether all these connections were closed after the same whole number of seconds without a response.
+
+    Then the timeout of requests that were sent together has expired on each of them.
+    """
+    waits = {None if close.waited is None else _timer(close.waited) for close in closes}
+    return len(waits) == 1 and None not in waits
 
 
 def _is_timeout(wait: int) -> bool:
