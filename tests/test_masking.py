@@ -163,7 +163,7 @@ def test_targets(target: str, shown: str) -> None:
 
 OTHERS = (
     *("request_method", "request_host", "request_referer", "request_upgrade", "request_content_encoding"),
-    *("response_reason", "response_upgrade", "response_content_encoding", "response_accel_buffering"),
+    *("response_reason", "response_location", "response_upgrade", "response_content_encoding", "response_accel_buffering"),
 )
 
 
@@ -177,6 +177,7 @@ def test_tables_and_texts_are_masked_alike(texts: list[str]) -> None:
         "response_reason": masked_reason,
         **{f"{side}_upgrade": partial(redact_words, "upgrade") for side in ("request", "response")},
         **{f"{side}_content_encoding": partial(redact_words, "content-encoding") for side in ("request", "response")},
+        "response_location": masked_target,
         "response_accel_buffering": partial(redact_words, "x-accel-buffering"),
     }
     rows = pl.LazyFrame(dict.fromkeys(masks, texts), schema=dict.fromkeys(masks, pl.String()))

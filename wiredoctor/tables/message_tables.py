@@ -79,6 +79,7 @@ RESPONSE_COLUMNS = (
     _n("status", I32, "", "status code"),
     _c("reason", TEXT, "", "reason phrase, masked like the target"),
     _c("server", TEXT, "", "the field Server"),
+    _c("location", TEXT, "", "the field Location, masked like the target"),
     _n("keep_alive_timeout", I32, "s", "timeout parameter of Keep-Alive"),
     _n("keep_alive_max", I32, "", "max parameter of Keep-Alive"),
     _c("auth_scheme", TEXT, "", "scheme of WWW-Authenticate or Proxy-Authenticate in lower case; empty if it is unknown"),

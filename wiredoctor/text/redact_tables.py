@@ -33,7 +33,11 @@ _NAMELESS = "(?:^|&)[^=&]*(?:&|$)"
 _Masks = dict[str, Callable[[str], str]]
 
 _OF_REQUEST: _Masks = {"method": masked_method, "target": masked_target, "host": masked_host, "referer": masked_target}
-_OF_RESPONSE: _Masks = {"reason": masked_reason, "accel_buffering": partial(redact_words, "x-accel-buffering")}
+_OF_RESPONSE: _Masks = {
+    "reason": masked_reason,
+    "location": masked_target,
+    "accel_buffering": partial(redact_words, "x-accel-buffering"),
+}
 _OF_BOTH: _Masks = {
     "upgrade": partial(redact_words, "upgrade"), "content_encoding": partial(redact_words, "content-encoding"),
 }  # fmt: skip

@@ -64,6 +64,7 @@ class Fields:
     credentials_scheme: str = ""
     credentials_user: int = NEVER
     server: str = ""
+    location: str = ""
     via: str = ""
     content_type: str = ""
     content_encoding: str = ""
@@ -312,6 +313,7 @@ READERS: dict[bytes, Callable[[Fields, list[str]], None]] = {
     b"authorization": _credentials,
     b"proxy-authorization": _credentials,
     b"server": _text("server"),
+    b"location": _text("location"),
     b"via": _via,
     b"content-type": _content_type,
     b"content-encoding": _text("content_encoding", lower=True),

@@ -250,6 +250,21 @@ SEARCHES: dict[str, tuple[str, ...]] = {
         "unsupported transfer encoding",
         "chunked twice",
     ),
+    "redirect-loop": (
+        *(
+            "too many redirects",
+            "ERR_TOO_MANY_REDIRECTS",
+            "TooManyRedirects",
+            "Exceeded 30 redirects",
+            "stopped after 10 redirects",
+        ),
+        *(
+            "redirected you too many times",
+            "page isn't redirecting properly",
+            "redirect count exceeded",
+            "Maximum redirects followed",
+        ),
+    ),
     "tinygrams": ("small packets", "tiny packets", "silly window", "many small writes", "unbuffered writes", "slow"),
     "capture-loss": ("TCP ACKed unseen segment", "TCP Previous segment not captured", "dropped by kernel", "packets dropped"),
     "snap-length": ("snaplen",),
