@@ -201,7 +201,7 @@ def _share_a_timer(closes: Sequence[Close]) -> bool:
     Then the timeout of requests that were sent together has expired on each of them.
     """
     waits = {None if close.waited is None else _timer(close.waited) for close in closes}
-    return len(waits) == 1 and None not in waits
+    return len(waits) == 1 and waits.isdisjoint({None, 0})
 
 
 def _is_timeout(wait: int) -> bool:
