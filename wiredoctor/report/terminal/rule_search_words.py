@@ -250,6 +250,21 @@ SEARCHES: dict[str, tuple[str, ...]] = {
         "unsupported transfer encoding",
         "chunked twice",
     ),
+    "oversized-head": (
+        *("431", "Request Header Fields Too Large", "414", "URI Too Long", "Request-URI Too Large", "Header overflow"),
+        *(
+            "Request Header Or Cookie Too Large",
+            "HPE_HEADER_OVERFLOW",
+            "UND_ERR_HEADERS_OVERFLOW",
+            "Bad Request - Request Too Long",
+        ),
+        *(
+            "Request header is too large",
+            "cookie too big",
+            "header too large",
+            "Size of a request header field exceeds server limit",
+        ),
+    ),
     "redirect-loop": (
         *(
             "too many redirects",
