@@ -22,7 +22,8 @@ What it is not
     A close more than a second after the response ends an idle connection and is not reported. If the server announced a
     timeout of one second (Keep-Alive: timeout=1), a close after one second is not reported either. The same is true of a
     response that says `Connection: close`, of a body that ends with the connection, and of a close that the client began or
-    that both sides began at once. Closes after an upgrade or of a tunnel are not judged. If a process of the server ended
+    that both sides began at once. Closes after an upgrade, of a tunnel, or after a refused tunnel (a response to CONNECT other
+    than 407) are not judged. If a process of the server ended
     with all its idle connections, idle-close reports it as kind stop.
 
 What to do
@@ -119,7 +120,9 @@ def screen() -> pl.Expr:
     # a FIN or RST before the response is forged, or belongs to an earlier connection
     closed = (gap <= IMMEDIATE.value) & (c("server_close_time") >= c("response_start")) & c("last_on_connection")
     closed &= ~closed_as_announced()
-    promised = c("has_request") & c("has_response") & c("persistent") & ~c("upgraded")
+    # a client whose tunnel was refused sends its next request elsewhere
+    refused = (c("request_method") == "CONNECT") & (c("response_status") != 407)
+    promised = ~refused & c("has_request") & c("has_response") & c("persistent") & ~c("upgraded")
     return promised & whole & self_framed & closed & server_closed_first()
 
 

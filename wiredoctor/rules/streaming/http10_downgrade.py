@@ -15,8 +15,9 @@ How it is proved
 What it is not
     A client that sends HTTP/1.0 requests (ab, older proxies) gets what it asked for. After a 2xx response to CONNECT, the
     connection is a tunnel and is not judged. A server that also answers with HTTP/1.1 is left out: balancers and firewalls
-    have error pages that begin with HTTP/1.0, whatever the server behind them speaks. Endless media, such as a radio
-    station, end with their connection anyway (column endless of the table exchanges).
+    have error pages that begin with HTTP/1.0, whatever the server behind them speaks. So is a server that only answered
+    400: Go's TLS server rejects HTTP in clear text with HTTP/1.0. Endless media, such as a radio station, end with their
+    connection anyway (column endless of the table exchanges).
 
 What to do
     Configure HTTP/1.1 on the server, or on the proxy toward its application.
@@ -91,6 +92,7 @@ def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
         .agg(
             c("asked").sum().cast(pl.Int64).alias("requests"),
             c("new").any(),
+            (c("old") & (c("response_status") != 400)).any().alias("served"),
             c("old").sum().cast(pl.Int64).alias("downgraded"),
             (c("old") & c("persistent")).sum().cast(pl.Int64).alias("persistent"),
             c("response_frame").filter("old").min().alias("frame"),
@@ -106,7 +108,7 @@ def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
             .cast(EVIDENCE)
             .alias("evidence"),
         )
-        .filter((c("downgraded") > 0) & ~c("new"))
+        .filter("served", ~c("new"))
     )
     kept = pl.format("{} of these responses left the connection open because both sides asked for that. ", "persistent")
     return servers.select(
