@@ -213,3 +213,46 @@ def test_an_interim_response_that_nobody_asked_for_and_no_other_followed(epoch_p
         "GET /b -> 201 content-length 2 complete",
         "GET /c -> 202 content-length 2 complete",
     ]
+
+
+UPLOAD = r'"PUT /{} HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 100\r\n\r\n"'
+REFUSED = r'"HTTP/1.1 417 No\r\nContent-Length: 0\r\n\r\n"'
+
+
+@EPOCHS
+@pytest.mark.parametrize("framing", ["Content-Length: 100", "Transfer-Encoding: chunked"])
+def test_a_client_that_waits_for_100_leaves_out_a_body_that_was_refused(framing: str, epoch_packets: int) -> None:
+    """curl, which sends the next request in place of the body (RFC 9110 section 10.1.1)."""
+    talk = rf"""
+        0.020 > P. {UPLOAD.format("a").replace("Content-Length: 100", framing)}
+        0.030 < P. {REFUSED}
+        0.040 > P. {GET.format("b")}
+        0.050 < P. {OK.format(200)}
+    """
+    assert briefs(talk, epoch_packets=epoch_packets) == [
+        "PUT /a -> 417 content-length 0 complete",
+        "GET /b -> 200 content-length 2 complete",
+    ]
+
+
+@EPOCHS
+@pytest.mark.parametrize(
+    ("refused", "body"),
+    [
+        (REFUSED, '"x=1" + x*97'),
+        (r'"HTTP/1.1 100 Continue\r\n\r\n"', GET.format("b")[:-1] + '" + x*72'),
+        (REFUSED, '"GETs no request, but the body" + x*71'),
+    ],
+)
+def test_a_client_that_waited_for_100_sends_its_body(refused: str, body: str, epoch_packets: int) -> None:
+    talk = rf"""
+        0.020 > P. {UPLOAD.format("a")}
+        0.030 < P. {refused}
+        0.040 > P. {body}
+        0.050 < P. {OK.format(200) if "100" in refused else '""'}
+        0.060 > P. {GET.format("c")}
+        0.070 < P. {OK.format(201)}
+    """.replace('        0.050 < P. ""\n', "")
+    first, second = briefs(talk, epoch_packets=epoch_packets)
+    assert first.startswith("PUT /a -> ")
+    assert second == "GET /c -> 201 content-length 2 complete"

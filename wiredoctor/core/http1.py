@@ -129,6 +129,9 @@ class Reader(Stream):
         if self.pos < found.start:
             self.pos = found.start
         while self.pos < found.end and not self.waits:
+            message = self.message
+            if message is not None and self.pos == message.head_end and self.leaves_out_body(message, found):
+                self.finish(COMPLETE)
             mode = self.mode
             if mode in (BODY, CLOSE):
                 bodies.read_body(self, found)
@@ -142,6 +145,20 @@ class Reader(Stream):
                 self.read_hello(found)
             else:
                 self.pos = found.end
+
+    def leaves_out_body(self, message: Message, found: Range) -> bool:
+        """Return whether the client sends its next request in place of the body of its request.
+
+        A client that waits for 100 (Continue) may do so if it has received a final response (RFC 9110 section 10.1.1).
+        """
+        exchange = self.exchange
+        if self.kind != REQUEST or found.at < 0 or exchange is None or not exchange.response_done:
+            return False
+        response = exchange.response
+        if response is None or found.ack < response.end_offset or not message.head.fields.expect_continue:
+            return False
+        head = self.talk().http.heads.read_request(found.block, found.place(self.pos), found.place(found.end))
+        return head is not None and head.has_known_method
 
     def read_head(self, found: Range) -> None:
         """Read a head from a range, as far as the range contains it."""

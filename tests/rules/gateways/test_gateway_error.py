@@ -47,9 +47,14 @@ def test_the_sentence_names_both_sides() -> None:
 def test_a_client_that_stopped_in_its_request_is_named_and_not_the_server() -> None:
     told = of("because the client stopped in the middle")
     assert told.title == "The gateway answered 504: the client had not sent its complete request"
+    assert " after 2 s: " in told.message
     assert "the client had sent only part of its request, so the server behind it (10.0.0.3:8001) could not" in told.message
     assert "Find out what the client was waiting for" in told.remedy
     assert "answer sooner" in of("timed out, and the server behind answers after").remedy
+
+
+def test_a_wait_ends_with_the_response_even_if_the_client_goes_on_sending() -> None:
+    assert "the median wait was 2 s" in of("a 504 in the middle of an upload").message
 
 
 def test_the_server_of_another_protocol_behind_a_gateway_is_named() -> None:

@@ -417,7 +417,9 @@ _BY_ICMP = "an ICMP error answered its SYN to the server behind it"
 
 def _candidate(row: Mapping[str, Any], front: Exchange, failure: Failure, until: int) -> dict[str, Any]:
     end = _failed_at(front, failure)
-    wait = max(end - front.asked, 0)
+    # a client may go on sending its body after the response
+    asked = front.asked if front.asked <= end else front.values["request_start"]
+    wait = end - asked
     lost = _recent_refusal(row, front) if failure.kind == "not-passed-on" else None
     no_neighbor = failure.kind == "not-passed-on" and 1 <= _periods(wait, NO_NEIGHBOR.value) <= 4
     last = failure.last
@@ -428,7 +430,7 @@ def _candidate(row: Mapping[str, Any], front: Exchange, failure: Failure, until:
         "connection": front.key[0], "exchange": front.key[1], "kind": failure.kind,
         "side": None if failure.kind == "unreachable" else "client" if starved else "server",
         "confidence": "low" if no_neighbor else _confidence(front, failure),
-        "frame": front.values["request_frame"], "start": front.asked, "end": max(end, until),
+        "frame": front.values["request_frame"], "start": asked, "end": max(end, until),
         "delay": wait if wait >= WAITED.value else None,
         "evidence": failure_evidence(front, failure, lost),
         "outcome": outcome, "got": got, "why": f": {message_reason(front, failure, lost, no_neighbor)}",
