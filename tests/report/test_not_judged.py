@@ -59,6 +59,7 @@ VERDICTS = [
     (of(unjudged("closed")), "No known fault, but 1 of 5 requests was never answered."),
     (of(unjudged()), "No known fault, but 1 of 5 requests had no answer yet when the capture ended."),
     (of(unjudged("closed"), unjudged(number=2)), "No known fault, but 2 of 5 requests were never answered."),
+    (of(unjudged("request-unfinished")), "No known fault, but 1 of 5 requests had not ended when the capture did."),
     (of(unjudged("request-cut-short")), "No known fault, but 1 of 5 requests broke off."),
     (of(unjudged("head-unfinished")), "No known fault, but 1 of 5 requests broke off."),
     (of(unjudged("unreadable")), "No known fault, but 1 of 5 requests got bytes that are not an HTTP response."),

@@ -96,7 +96,7 @@ def lacking(report: Report) -> list[str]:
 
 _LOST = ("closed", "after-close-announced")
 _BROKEN_OFF = ("request-cut-short", "head-unfinished")
-_WAITING = ("no-answer", "request-stopped", "request-unfinished")
+_WAITING = ("no-answer", "request-stopped")
 
 
 def unexplained(reach: Coverage) -> list[str]:
@@ -115,6 +115,7 @@ def unexplained(reach: Coverage) -> list[str]:
     clauses = [
         (lost + waiting if lost else 0, answers.requests, "request", "was never answered", "were never answered"),
         (0 if lost else waiting, answers.requests, "request", *(["had no answer yet when the capture ended"] * 2)),
+        (endings.get("request-unfinished", 0), answers.requests, "request", *(["had not ended when the capture did"] * 2)),
         (off, answers.requests, "request", *(["broke off"] * 2)),
         (endings.get("cut-short", 0), answers.responses, "response", *(["broke off"] * 2)),
         (

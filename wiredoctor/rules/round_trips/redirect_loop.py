@@ -131,20 +131,27 @@ def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
 
 def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
     """Return a row for each client and server between which redirects led back to the same URL."""
-    by_row = {row["row"]: row for row in rows.iter_rows(named=True)}
+    c = pl.col
+    led = rows.filter(c("next").is_not_null() | c("row").is_in(rows["next"].drop_nulls().implode())).sort("row")
+    places = {number: place for place, number in enumerate(led["row"])}
+    urls = led.select("host", "target").rows()
+    following = [None if number is None else places[number] for number in led["next"]]
     told: dict[tuple[str, ...], dict[str, Any]] = {}
     seen: set[int] = set()
-    for number in sorted(by_row):
-        visits: dict[tuple[str, str], list[dict[str, Any]]] = {}
-        at: int | None = number
+    for first in range(led.height):
+        visits: dict[tuple[str, str], list[int]] = {}
+        at: int | None = first
         while at is not None and at not in seen:
             seen.add(at)
-            row = by_row[at]
-            visits.setdefault((row["host"], row["target"]), []).append(row)
-            at = row["next"]
+            visits.setdefault(urls[at], []).append(at)
+            at = following[at]
         most = max(visits.values(), key=len) if visits else []
-        if len(most) >= ENOUGH.value and (not most[0]["secure"] or len(most) <= MOST.value):
-            told.setdefault((most[0]["client_host"], most[0]["agent"], most[0]["server"]), _candidate(most))
+        if len(most) < ENOUGH.value:
+            continue
+        some = led[most[: SHOWN.value]].rows(named=True)
+        if not some[0]["secure"] or len(most) <= MOST.value:
+            key = (some[0]["client_host"], some[0]["agent"], some[0]["server"])
+            told.setdefault(key, _candidate(some, len(most), led["answered"][most[-1]]))
     return pl.DataFrame(sorted(told.values(), key=lambda row: row["frame"]), schema=_SCHEMA), None
 
 
@@ -168,20 +175,20 @@ _SCHEMA = {
 }
 
 
-def _candidate(visits: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return the candidate of a loop from the redirects of its URL, in order of time."""
-    first, secure = visits[0], visits[0]["secure"]
+def _candidate(some: list[dict[str, Any]], requests: int, end: int) -> dict[str, Any]:
+    """Return the candidate of a loop. `some`: the first redirects of its URL. `requests`: their number. `end`: of the last (ns)."""
+    first, secure = some[0], some[0]["secure"]
     return {
         **{name: first[name] for name in ("connection", "exchange", "frame", "server", "code")},
         "side": "server",
         "confidence": "medium" if secure else "high",
         "start": first["request_start"],
-        "end": visits[-1]["answered"],
+        "end": end,
         "client": first["client_host"],
-        "requests": len(visits),
+        "requests": requests,
         "secure": _SECURE if secure else "",
         "forwarded": _FORWARDED if secure else "",
-        "evidence": [item for row in visits[: SHOWN.value] for item in _evidence(row)],
+        "evidence": [item for row in some for item in _evidence(row)],
     }
 
 
