@@ -176,7 +176,7 @@ _SCHEMA = {
 
 
 def _candidate(some: list[dict[str, Any]], requests: int, end: int) -> dict[str, Any]:
-    """Return the candidate of a loop. `some`: the first redirects of its URL. `requests`: their number. `end`: of the last (ns)."""
+    """Return the candidate of a loop. `some`: the first redirects of its URL. `requests`: how many there are. `end`: in ns."""
     first, secure = some[0], some[0]["secure"]
     return {
         **{name: first[name] for name in ("connection", "exchange", "frame", "server", "code")},
