@@ -62,6 +62,15 @@ LISTED = {
         f"  0.011  >  P.  {GET}+{GET}\n  0.022  <  P.  {OK}", ("no-answer", 1)
     ),
     "a request that is not whole": case(f"  0.011  >  P.  {POST}\n  0.030  <  .", ("request-unfinished", 0)),
+    "a client that waits for 100, is refused, and closes in the middle of its body": case(
+        r"""  0.011  >  P.  "PUT /a HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 2000\r\n\r\n"
+  0.022  <  P.  "HTTP/1.1 401 No\r\nContent-Length: 0\r\n\r\n"
+  0.023  >  P.  x*1000
+  0.024  >  F.
+  0.034  <  F."""
+        + LATER,
+        ("request-cut-short", 0),
+    ),
     "a request whose body never came": case(f"  0.011  >  P.  {POST}\n  0.030  <  .\n{LATER}", ("request-stopped", 0)),
     "a response that goes on": case(
         rf"""  0.011  >  P.  {GET}
@@ -267,6 +276,12 @@ NORMAL = {
     ),
     "an unused connection whose probes are answered": case(
         "  2.000  >  .  0:0(0)\n  2.010  <  .\n  4.000  >  .  0:0(0)\n  4.010  <  .\n  6.000  >  .  0:0(0)\n  6.010  <  ."
+    ),
+    "a client that waits for 100, is refused, and closes without having sent its body": case(
+        r"""  0.011  >  P.  "PUT /a HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 2000\r\n\r\n"
+  0.022  <  P.  "HTTP/1.1 401 No\r\nContent-Length: 0\r\n\r\n"
+  0.023  >  F.
+  0.034  <  ."""
     ),
     "a SYN-ACK that is repeated, and acknowledged again": case(
         "  1.010  <  S.  win 64240 mss 1460\n  1.010  >  .\n  3.010  <  S.  win 64240 mss 1460\n  3.010  >  ."

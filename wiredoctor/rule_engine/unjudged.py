@@ -213,6 +213,9 @@ def _reason(waited: pl.Expr) -> pl.Expr:
     answered = _is_answered()
     ended = c("response_end_reason") == "complete"
     asked = c("request_end_reason") == "complete"
+    # a client that waited for 100 (Continue) and was refused need not send its body (RFC 9110 section 10.1.1)
+    unsent = c("request_expect_continue") & (c("request_body_bytes").fill_null(0) == 0)
+    asked |= (unsent & answered & ended).fill_null(value=False)
     closed, left, gap = _is_closed(), answered & _is_left(), _has_gap()
     # data from the server after everything that was parsed
     had = pl.max_horizontal("request_ack", "previous_end_offset", pl.when(c("has_response")).then("response_end_offset"))
