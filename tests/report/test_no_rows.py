@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from wiredoctor.report.chosen_rows import choose_rows
 
 import wiredoctor
 from tests.report.examples import MS, capture, connection, exchange, report, without_response
 from tests.support.recordings import find_recording
 from wiredoctor.findings import Report
+from wiredoctor.report.chosen_rows import choose_rows
 from wiredoctor.report.filter import Filter, Moment
 from wiredoctor.report.filtered_report import filter_report
 from wiredoctor.report.no_rows import explain_no_rows

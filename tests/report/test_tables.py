@@ -10,12 +10,12 @@ from typing import Any
 
 import polars as pl
 import pytest
-from wiredoctor.report.chosen_rows import choose_rows
 
 from tests.report.examples import MS, capture, connection, exchange, finding, report, without_request, without_response
 from tests.support.sweeps import in_turn
 from wiredoctor.findings import Report
 from wiredoctor.gateways import TRIES, Gateways
+from wiredoctor.report.chosen_rows import choose_rows
 from wiredoctor.report.exchange_times import count_waiting
 from wiredoctor.report.filter import Filter, Moment
 from wiredoctor.report.filtered_report import filter_report

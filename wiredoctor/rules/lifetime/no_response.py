@@ -123,8 +123,8 @@ RULE = Rule(
         "mid-request": "When the server closed the connection with {close}, {came} {of_due} of {request} had arrived. It sent no "
         "byte of a response{interim_only}.{behind}{paused}{ended}{body_limit}",
         "unread": "{lead}{request}{unread_how}{interim_only}.{behind}{first_use}{relays}{large_head}{ended} This happens if a "
-        "worker is recycled, restarted, stopped or killed, or was busy until it closed. An application or a firewall that resets on "
-        "purpose looks the same. A request that no process has read can be repeated, whatever its method: the "
+        "worker is recycled, restarted, stopped or killed, or was busy until it closed. An application or a firewall that "
+        "resets on purpose looks the same. A request that no process has read can be repeated, whatever its method: the "
         "server's log shows whether this one was.",
         "at-once": _TAKEN + "the server closed the connection {wait}{moment} without a byte of a "
         "response{interim_only}.{behind}{first_use}{relays}{large_head}{ended} A close this soon means that the server closed "
