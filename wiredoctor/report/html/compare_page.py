@@ -115,7 +115,7 @@ def write_parts(parts: Iterable[Part], out: Sink, version: str, title: str) -> N
 
 def _write(out: Sink, version: str, **content: Any) -> None:
     page = environment().get_template("compare_page.html")
-    for piece in page.generate(version=version, utc=is_utc(), **content, **assets()):
+    for piece in page.generate(version=version, utc=is_utc(), **content, **assets(SCRIPTS)):
         out.write(piece.encode("utf-8", "backslashreplace"))
 
 

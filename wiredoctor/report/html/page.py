@@ -73,7 +73,7 @@ def write(report: Report, out: Sink, *, quiet: bool = False, shown: str = "") ->
     page = environment().get_template("page.html")
     said = _page_texts(report, groups, shown, quiet=quiet)
     cut = _omissions(report, exchanges, connections, packets)
-    for piece in page.generate(sections=sections, blocks=blocks, cut=cut, **said, **assets()):
+    for piece in page.generate(sections=sections, blocks=blocks, cut=cut, **said, **assets(SCRIPTS)):
         out.write(piece.encode("utf-8", "backslashreplace"))
 
 
@@ -109,11 +109,14 @@ def _final(value: Any) -> Any:
 
 
 @cache
-def assets() -> dict[str, Any]:
-    """Return the style, the script, and a content security policy (CSP level 3) that permits only this style and this script."""
+def assets(scripts: tuple[str, ...]) -> dict[str, Any]:
+    """Return the style, the script, and a content security policy (CSP level 3) that permits only this style and this script.
+
+    The script consists of all files in `scripts`.
+    """
     folder = files("wiredoctor.report.html") / "page"
     style = (folder / "style.css").read_text("utf-8") + RULES
-    script = "\n".join((folder / f"{name}.js").read_text("utf-8") for name in SCRIPTS)
+    script = "\n".join((folder / f"{name}.js").read_text("utf-8") for name in scripts)
     script = f'"use strict";\n(() => {{\n{script}\n}})();\n'
     policy = (
         f"default-src 'none'; script-src {_hash(script)}; style-src {_hash(style)}; img-src data:; "
