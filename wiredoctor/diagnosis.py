@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import re
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -181,6 +182,7 @@ def _resolve(
             explain = {name: modules[name] for name in (*rules.chosen, *rules.known)}
             explained = rule_engine.explained_keys(explaining[0] if explaining else pl.DataFrame(), explain)
             located = [_add_file(finding, capture) for finding in findings] if capture.files else findings
+            located = [*map(_without_frames, located)] if capture.is_sorted else located
             return located, explained, known, uncompared
         # what cannot be reported cannot explain anything either
 
@@ -198,6 +200,14 @@ def _exchange_tables(rows: Spill) -> dict[str, pl.LazyFrame]:
         }
     scanned = rows.scan()
     return {"exchanges": finished_exchanges(scanned), "closes": closes(scanned)}
+
+
+def _without_frames(finding: Finding) -> Finding:
+    """Return the finding with a display filter for the file before it was sorted: its packets have other frame numbers there."""
+    return replace(finding, display_filter=_FRAMES.sub("", finding.display_filter))
+
+
+_FRAMES = re.compile(r"( && )?frame\.number in \{[^}]*\}")
 
 
 def _add_file(finding: Finding, capture: Captured) -> Finding:

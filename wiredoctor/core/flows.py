@@ -70,7 +70,14 @@ class Flows:
         An OrderedDict finds its first key at once; a dict first skips the slots of all keys that were deleted.
         """
         self.promises: i64 = 0
-        """The number of reserved ids."""
+        """The number of reserved ids in `promised`."""
+        self.reserved: dict[bytes, list[tuple[int, int]]] | None = None
+        """The connections of a sorted file (file_order.py) by key: the sequence number of the first packet, and the id.
+
+        The keys of both directions are the same: that of the direction for which Packet.is_turned is false.
+        """
+        self.after: i64 = 0
+        """The number of packets that were read to reserve the ids in `reserved`."""
         self.held: list[int] = [0] * BUCKETS
         """The number of connections in each bucket."""
         self.count: i64 = 0
@@ -150,7 +157,8 @@ class Flows:
             self.grow()
         key = key_of(packet)
         is_promised = self.promises > 0 and key in self.promised
-        connection = Connection(self.promised_id(key) if is_promised else self.number(packet), key)
+        number: i64 = self.promised_id(key) if is_promised else self.number_in_file(packet, key)
+        connection = Connection(number, key)
         connection.addresses, connection.ports, connection.is_turned = packet.addresses, packet.ports, packet.is_turned
         self.count += 1
         self.held[bucket_of(packet)] += 1
@@ -160,9 +168,28 @@ class Flows:
     def number(self, packet: Packet) -> i64:
         """Return a new id for a connection that begins with this packet."""
         if self.share is not None:
-            write_i64_le(self.share.opened, packet.frame)
+            write_i64_le(self.share.opened, packet.frame + self.after)
         self.next_id += 1
         return self.next_id - 1
+
+    def reserve(self, key: bytes, packet: Packet) -> None:
+        """Reserve the next id for a connection of a sorted file. `key` is as in `reserved`."""
+        if self.reserved is None:
+            self.reserved = {}
+        self.reserved.setdefault(key, []).append((packet.sequence, self.number(packet)))
+
+    def number_in_file(self, packet: Packet, key: bytes) -> i64:
+        """Return the id that was reserved for a connection that begins with this packet; a new id if none was."""
+        if self.reserved is not None:
+            ids = self.reserved.get(reverse(key) if packet.is_turned else key)
+            if ids:
+                at: i64 = 0
+                for i, (sequence, _) in enumerate(ids):
+                    if sequence == packet.sequence:
+                        at = i
+                _, number = ids.pop(at)
+                return number
+        return self.number(packet)
 
     def promise(self, packet: Packet) -> None:
         """Reserve the next id for a connection that this packet will open, once the present connection on its ports is over."""

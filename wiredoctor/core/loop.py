@@ -9,6 +9,7 @@ from wiredoctor.core.connection_rows import ConnectionRows, client_direction
 from wiredoctor.core.copies import Copies
 from wiredoctor.core.cutoffs import Cutoffs
 from wiredoctor.core.datagrams import CapturePlaces, Datagrams
+from wiredoctor.core.file_order import reserve_ids
 from wiredoctor.core.flows import Flows, Share
 from wiredoctor.core.headers import Headers
 from wiredoctor.core.http import Http
@@ -21,6 +22,7 @@ from wiredoctor.core.pairing import HttpConnection
 from wiredoctor.core.recorder import PacketRecorder
 from wiredoctor.core.records import Records
 from wiredoctor.core.segment import NEVER
+from wiredoctor.core.sorting import SortedRecords
 from wiredoctor.core.story import Story
 from wiredoctor.limits import LimitsReached
 
@@ -44,6 +46,8 @@ class Core:
         places = CapturePlaces(records.source, self.datagrams)
         self.copies: Copies = Copies(places)
         self.flows: Flows = Flows(met, share)
+        if isinstance(records, SortedRecords):
+            reserve_ids(records.in_file_order(), self.flows)
         self.story: Story = Story(cutoffs, met)
         self.story.places = places
         self.http: Http = Http(cutoffs, met, with_messages, with_bursts)

@@ -245,13 +245,17 @@ class LaneFiles(Files):
 
 
 class SortedRecords(ChainRecords):
-    """The records of a file, sorted by time. Frame numbers follow this order, as if reordercap(1) had sorted the file."""
+    """The records of a file, sorted by time. Frame numbers follow this order, as if reordercap(1) had sorted the file.
+
+    Connection ids follow the order of the file (file_order.py).
+    """
 
     def __init__(self, source: Source, name: str, lanes: Lanes) -> None:
         first, own = lanes.first_time, lanes.records
         start = own.times.first or 0
         numbers = [*range(len(lanes.first_runs) - 1, -1, -1)]
         super().__init__(source, LaneFiles(source, name, lanes), [start + lanes.first_times[lane] for lane in numbers], False)
+        self.name: str = name
         self.lanes: Lanes = lanes
         self.format = own.format
         self.interfaces = own.interfaces
@@ -269,6 +273,10 @@ class SortedRecords(ChainRecords):
         self.drops = shifted(own.drops, 0 if first is None else start - first)
         shuffled = self.times.shuffled
         shuffled.count, shuffled.worst = int(lanes.late), int(lanes.worst)
+
+    def in_file_order(self) -> Records:
+        """Return the records of the file from its beginning, in the order of the file."""
+        return open_records(self.source, self.name)
 
     @property
     def position(self) -> int:

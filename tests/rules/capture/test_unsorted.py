@@ -68,9 +68,9 @@ def to_pcapng(packets: list[tuple[Packet, int]], interfaces: int = 2) -> bytes:
 
 
 def brief(report: Report) -> list[tuple[object, ...]]:
-    """What is found, but for confidence and clock-step."""
+    """What is found, but for confidence, clock-step and the numbers of connections, which are those of the file."""
     return [
-        (f.rule, f.kind, f.severity, f.connection, f.exchange, f.delay, f.message, f.first_seen, [e[:2] for e in f.evidence])
+        (f.rule, f.kind, f.severity, f.client, f.exchange, f.delay, f.message, f.first_seen, [e[:2] for e in f.evidence])
         for f in report.findings
         if f.rule != "clock-step"
     ]
@@ -248,7 +248,28 @@ def test_as_reordercap_sorts_it(seed: int, tmp_path: Path) -> None:
         wiredoctor.analyze(one, keep=True).packets[str(one)].tables(["segments"])["segments"].drop("place", strict=False)
         for one in (path, mended)
     )
+    assert ours["connection"].n_unique() == theirs["connection"].n_unique()
+    ours, theirs = (rows.drop("connection", "message", "previous_data_message") for rows in (ours, theirs))
     assert ours.equals(theirs)
+
+
+@pytest.mark.parametrize("jobs", [1, 3])
+@pytest.mark.parametrize("seed", range(3))
+def test_connections_have_the_numbers_of_the_file(seed: int, jobs: int, tmp_path: Path) -> None:
+    """Wireshark numbers them by their first packets in the file; one that uses ports again has a number of its own."""
+    draw = random.Random(seed)
+    parts = [moved(ladder_packets(f"connection 1, client 10.0.0.7:{4000 + n}{STALL}"), -n * HOUR) for n in range(9)]
+    later = moved(parts[4], 20 * HOUR)  # the same ports
+    parts.append([replace(p, seq=p.seq + 5_000_000) if p.side == 0 else replace(p, ack=(p.ack or 0) + 5_000_000) for p in later])
+    draw.shuffle(parts)
+    path = tmp_path / "parts.pcap"
+    path.write_bytes(to_pcap([p for part in parts for p in part]))
+    found = wiredoctor.analyze(path, jobs=jobs)
+    assert found.captures[0].sorted
+    ports = found.connections.sort("connection").select("connection", "client")
+    assert ports["connection"].to_list() == [*range(10)]
+    assert ports["client"].to_list() == [part[0].peers.client for part in parts]
+    assert {f.display_filter for f in found.findings if f.connection is not None} <= {f"tcp.stream == {n}" for n in range(10)}
 
 
 def test_a_direction_that_is_written_a_little_late(tmp_path: Path) -> None:

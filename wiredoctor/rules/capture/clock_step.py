@@ -12,7 +12,8 @@ Why it hurts
     In a file that is out of order, a response may come before its request, too. wiredoctor sorts such packets by time before
     it analyzes them. Wireshark does not, and may show them as lost or retransmitted. In the report, frame numbers are those
     of the file (out-of-order), or those that reordercap would give them (unsorted). If a clock was also set back, packets are
-    not sorted across that place, so their numbers differ from those after reordercap.
+    not sorted across that place, so their numbers differ from those after reordercap. Connection numbers are always those
+    of the file.
 
 How it is proved
     A packet's timestamp is more than 1 ms earlier than that of the previous packet on the same interface, and later packets
@@ -111,12 +112,12 @@ def find(captures: pl.LazyFrame) -> pl.LazyFrame:
 
 
 _PLAIN = {
-    "numbers": "; frame and connection numbers are those after reordercap",
+    "numbers": "; frame numbers are those after reordercap, connection numbers those of the file",
     "in_wireshark": "To find its frames in Wireshark, sort the file: reordercap in.pcap out.pcap",
 }
 _STEPPED = {
-    "numbers": ", but not across the places where the clock was set back. Frame and connection numbers count packets in this "
-    "order, which is not that of reordercap",
+    "numbers": ", but not across the places where the clock was set back. Frame numbers count packets in this order, which is "
+    "not that of reordercap",
     "in_wireshark": "To find its packets in Wireshark, compare their times of day",
 }
 """Texts about a sorted file without clock steps, and about one whose clock was also set back."""
