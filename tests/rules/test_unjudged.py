@@ -62,9 +62,9 @@ LISTED = {
         f"  0.011  >  P.  {GET}+{GET}\n  0.022  <  P.  {OK}", ("no-answer", 1)
     ),
     "a request that is not whole": case(f"  0.011  >  P.  {POST}\n  0.030  <  .", ("request-unfinished", 0)),
-    "a client that waits for 100, is refused, and closes in the middle of its body": case(
+    "a client that waits for 100, is redirected, and closes in the middle of its body": case(
         r"""  0.011  >  P.  "PUT /a HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 2000\r\n\r\n"
-  0.022  <  P.  "HTTP/1.1 401 No\r\nContent-Length: 0\r\n\r\n"
+  0.022  <  P.  "HTTP/1.1 302 Found\r\nContent-Length: 0\r\n\r\n"
   0.023  >  P.  x*1000
   0.024  >  F.
   0.034  <  F."""
