@@ -50,6 +50,17 @@ def test_an_rst_does_not_move_its_side() -> None:
     assert unwrap(FAR + 1, 0, 0, NEVER, False) == (FAR, 0, NEVER)
 
 
+def test_a_syn_after_nothing_but_an_rst_says_where_the_stream_begins() -> None:
+    for number in (0, 5_000, 9_000):  # a kernel that refuses a SYN sends 0 (RFC 9293 section 3.10.7.1), a forger anything
+        talk = Talk()
+        talk.client(0, "S", 1_000)
+        talk.server(1, "R.", number, 1_001)
+        assert talk.server(2, "S.", 5_000, 1_001).offset == 0
+        talk.client(3, ".", 1_001, 5_001)
+        assert talk.server(4, ".", 5_001, 1_001, 3).offset == 0
+        assert not talk.segment.opens_gap
+
+
 @given(st.integers(0, 0xFFFFFFFF), st.lists(st.integers(-JUMP, JUMP), max_size=50))
 def test_neighbors_less_than_a_window_apart_are_found_again(base: int, steps: list[int]) -> None:
     here = newest = 0

@@ -17,13 +17,14 @@ JUMP: Final = 1 << 30
 def number(own: Side, peer: Side, packet: Packet, segment: Segment) -> None:
     """Set the stream offset of a segment and the offset that it acknowledges.
 
-    An RST does not change the newest numbers of its side, because its sender may have lost the state of the connection.
+    An RST does not change the newest numbers of its side, because its sender may have lost the state of the connection. A SYN after
+    nothing but RSTs shows where the stream begins.
     """
     syn: i64 = 0
     if packet.flags & SYN:
         syn = 1
     leads = packet.flags & RST == 0
-    if own.base == NO_BASE:
+    if own.base == NO_BASE or (syn == 1 and own.reached == NEVER):
         own.base = (packet.sequence - 1 + syn) & 0xFFFFFFFF
     offset, own.sequence, own.sequence_jump = unwrap(packet.sequence, own.base, own.sequence, own.sequence_jump, leads)
     segment.offset = offset + syn
