@@ -140,21 +140,29 @@ def in_pieces(packet: Packet) -> list[Packet]:
     ]
 
 
-SEEDS = {"retransmission_stall": (1, 2), "zero_window_stall": (1, 4), "delayed_ack_stall": (4, 5)}
-"""Where one is not enough: the last piece of a response fills a hole in its middle, and says nothing of its end.
-
-With other seeds, the last piece of a full segment is captured before its first one. It then looks like a small segment that
-Nagle's algorithm held, and nagle-delayed-ack is reported on a connection that already has a delayed-ack-stall.
-"""
+SEEDS = {"retransmission_stall": (1, 2), "zero_window_stall": (1, 4), "delayed_ack_stall": (1, 2, 3, 4, 5, 6)}
+"""Where one is not enough: the last piece of a response fills a hole in its middle, and says nothing of its end."""
 
 UNKNOWABLE = {
     # a chunk that is captured late joins the next one: then the stream came in two pieces, which other responses do, too
     "client_abort": ("speaks: stream, a response of any type that came in three pieces",),
+    # a full segment in pieces, of which the last is captured first, looks like small ones that Nagle's algorithm held
+    "delayed_ack_stall": (
+        "speaks: both hosts on one machine",
+        "silent: pipelined requests; the server needs 50 ms for each response, and the delayed ACK of the previous one comes before "
+        "that",
+        "silent: a client is busy for 44 ms between the head of its upload and the body; the delayed ACK of the head comes before "
+        "that",
+        "speaks: the second time it is no chance",
+        "silent: twice the body leaves 0.7 ms after the ACK of the head; both may be chance",
+        "speaks: the third time it is no chance",
+        "speaks: the head goes alone, and so does each segment of the body",
+    ),
     # the last segment that is captured is not the highest one, so the data before the close does not seem to lack room, and the
     # server seems to have stopped
     "zero_window_stall": ("speaks: a player that reads another part never opens the window of this one",),
 }
-"""Ladders that say too little in another order."""
+"""Ladders that say something else in another order."""
 
 
 @EACH
