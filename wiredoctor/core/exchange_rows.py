@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from mypy_extensions import i64, mypyc_attr
 
-from wiredoctor.core.closes import grace_period
+from wiredoctor.core.closes import BY_FIN, BY_RST, grace_period
 from wiredoctor.core.connection import Close, Side
 from wiredoctor.core.faults import Fault
 from wiredoctor.core.heads import Head
@@ -57,6 +57,9 @@ CLOSE: Final = (
 MESSAGE_ROW: Final = ("connection", "direction", "role", "exchange", "target", *MESSAGE)
 """The column names of `messages`."""
 
+
+FINAL: Final = 200
+"""The lowest status of a final response."""
 
 HANDSHAKE: Final = 1
 BOTH_DIRECTIONS: Final = 2
@@ -316,12 +319,16 @@ class CloseRows(ExchangeRows):
         client, server = SideClose(client_side, server_side), SideClose(server_side, client_side)
         frame: i64 = NEVER
         start: i64 = NEVER
+        is_last = following is None or following.request is None
+        if following is not None and following.began_frame < first_close(client, server) and is_cut_off(exchange):
+            # the close ended this exchange although a pipelined request had followed
+            following = None
         if following is not None:
             frame, start = following.began_frame, following.began
         deadline: i64 = NEVER
         if server.time != NEVER and (frame == NEVER or server.frame < frame):
             deadline = server.time + grace_period(rtt_client, rtt_server)
-        is_last = following is None or following.request is None or (deadline != NEVER and start > deadline)
+        is_last = is_last or (deadline != NEVER and start > deadline)
         if deadline != NEVER and exchange.began > deadline:
             # an exchange that began after everything had ended has its own deadline: that of the FIN or RST in reply
             deadline = decided
@@ -341,13 +348,7 @@ class CloseRows(ExchangeRows):
         server.write(out)
         write_i64_le(out, server.offset)
         write_i64_le(out, i64(server.is_contradicted))
-        rst = server.rst if server.has_rst else NO_CLOSE
-        write_i64_le(out, rst.rst_frame)
-        write_i64_le(out, rst.rst_time)
-        rst = client.rst if client.has_rst else NO_CLOSE
-        write_i64_le(out, rst.rst_frame)
-        write_i64_le(out, rst.rst_time)
-        write_i64_le(out, rst.rst_ack)
+        write_rsts(out, client, server)
         write_i64_le(out, client.origin)
         write_i64_le(out, server.origin)
         accepted = server_side.syn
@@ -376,10 +377,41 @@ class CloseRows(ExchangeRows):
         out.write(NOBODY_CLOSED)
 
 
+def write_rsts(out: BytesWriter, client: SideClose, server: SideClose) -> None:
+    """Write the frame and time of the server's first RST, then those and the acknowledged offset of the client's."""
+    rst = server.rst if server.has_rst else NO_CLOSE
+    write_i64_le(out, rst.rst_frame)
+    write_i64_le(out, rst.rst_time)
+    rst = client.rst if client.has_rst else NO_CLOSE
+    write_i64_le(out, rst.rst_frame)
+    write_i64_le(out, rst.rst_time)
+    write_i64_le(out, rst.rst_ack)
+
+
 def answers_rest(exchange: Exchange, following: Exchange) -> bool:
     """Return whether a server took the unread rest of a request for a new request and responded to it."""
     request = exchange.request
     return following.request is None and request is not None and request.reason != COMPLETE
+
+
+def first_close(client: SideClose, server: SideClose) -> i64:
+    """Return the frame number of the first close; NEVER if neither side closed."""
+    if client.frame == NEVER or server.frame == NEVER:
+        return max(client.frame, server.frame)
+    return min(client.frame, server.frame)
+
+
+def is_cut_off(exchange: Exchange) -> bool:
+    """Return whether a close ended an exchange: before its response was complete, or before any response of the pipeline."""
+    response = exchange.response
+    if response is not None and response.head.status >= FINAL:
+        return response.reason == BY_FIN or response.reason == BY_RST
+    later = exchange.next
+    while later is not None:
+        if later.response is not None:
+            return False
+        later = later.next
+    return True
 
 
 def write_rest(out: BytesWriter, client: SideClose, server: SideClose, exchange: Exchange) -> None:

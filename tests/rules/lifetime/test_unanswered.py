@@ -67,6 +67,23 @@ def test_a_pipeline_is_told_once() -> None:
     assert [c["behind"] for c in found] == [" Also lost, because they followed it in the pipeline: 2 requests.", ""]
 
 
+def test_a_pipeline_is_told_of_its_first_lost_request() -> None:
+    """The third and fourth of four requests; the first two were answered."""
+    asked = " + ".join(f'"GET /{name} HTTP/1.1\\r\\nHost: a\\r\\n\\r\\n"' for name in "abcd")
+    answer = '"HTTP/1.1 200 OK\\r\\nContent-Length: 2\\r\\n\\r\\nok"'
+    [finding] = findings(f"""speaks: it
+      0.000  >  S    win 64240 mss 1460
+      0.010  <  S.   win 64240 mss 1460
+      0.010  >  .
+      0.011  >  P.   {asked}
+      0.022  <  P.   {answer} + {answer}
+      0.022  >  .
+      0.211  <  F.
+      0.211  >  F.""")
+    assert (finding.rule, finding.exchange) == ("no-response", 2)
+    assert "Also lost, because they followed it in the pipeline: 1 request." in finding.message
+
+
 def test_an_interim_response_is_no_answer() -> None:
     interim = {"has_response": True, "response_status": 100, "response_end_offset": 525, "server_close_offset": 525}
     assert [c["interim_only"] for c in unanswered(**interim)] == [" (except an interim 100)"]

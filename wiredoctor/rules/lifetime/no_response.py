@@ -168,7 +168,7 @@ RULE = Rule(
         ("keep-alive-race", "exchange"),
         *BROKEN_BEFORE,
     ),
-    caused_by=(("framing", "exchange"),),
+    caused_by=(("framing", "exchange"), ("truncated-response", "connection")),
     advice=(
         Advice("server", "nginx", "nginx: return 444 closes without an answer on purpose."),
         Advice("server", "gunicorn", "gunicorn: a worker that is silent for longer than --timeout (30 s by default) is killed."),
