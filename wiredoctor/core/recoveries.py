@@ -3,6 +3,9 @@
 Progress is new data, a FIN, or an ACK of more bytes. A retransmission of the first bytes that the peer has not acknowledged may
 end a stall; the next ACK of more bytes confirms that. If the first captured copy of these bytes comes late, it counts like a
 retransmission, because an earlier copy was lost before the capture point.
+
+If everything in flight was lost before the capture point, the retransmission looks like new data after a pause. `note_jump`
+recognizes it by the next segment.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ from typing import Final
 from mypy_extensions import i64
 
 from wiredoctor.core import clocks
+from wiredoctor.core.acks import add_round_trips
 from wiredoctor.core.connection import (
     Connection,
     Flight,
@@ -28,6 +32,8 @@ from wiredoctor.core.waits import Stall, Waits
 
 DOUBLED: Final = MILLISECOND
 """The maximum time in ns between a packet and the copy that a mirror port makes."""
+AT_ONCE: Final = 10 * MILLISECOND
+"""The maximum time in ns from an ACK to the next segment that it allows, besides two round trips."""
 SIGNATURE: Final = (1 << 56) - 1
 SACK: Final = 5
 """The kind of the option with SACK blocks (RFC 2018 section 3)."""
@@ -78,6 +84,50 @@ def try_again(
     stall.retransmission_bytes = packet.length
     stall.is_first_copy = segment.fills_gap
     stall.duplicate_acks = peer.waits.duplicate_acks if peer.waits is not None else 0
+
+
+def note_lone(connection: Connection, own: Side, peer: Side, packet: Packet, segment: Segment, least: i64) -> None:
+    """Record a full segment with new data if there was no progress for `least` ns before it, and nothing was in flight.
+
+    Its sender may have paused, or its timer may have retransmitted the segment: one segment, so not a super-segment. The peer
+    must not have sent payload since the sender's previous data.
+    """
+    data = own.previous
+    if packet.time - connection.progress_time < least or data is None or packet.length > segment.mss:
+        return
+    if segment.in_flight_before > 0 or segment.opens_gap:
+        return
+    echo = clocks.echo_of(packet)
+    if data.frame <= peer.payload_frame or echo == NEVER:
+        return
+    lone = Stall()
+    lone.progress_frame, lone.progress_time = connection.progress_frame, connection.progress_time
+    lone.first_frame = lone.retransmission_frame = packet.frame
+    lone.first_time = lone.retransmission_time = packet.time
+    lone.first_stamp = lone.last_stamp = clocks.stamp_of(packet)
+    lone.retransmission_bytes, lone.tries, lone.is_first_copy = packet.length, 1, True
+    lone.echo = echo
+    waits_of(own).lone = lone
+
+
+def note_jump(own: Side, peer: Side, packet: Packet, segment: Segment) -> None:
+    """Record that the previous segment was a retransmission, because this one begins far above its end.
+
+    A sender whose timer expired sends one segment, waits for its ACK, and then continues with data that it had not sent before
+    (RFC 5682). The bytes in between were sent before the pause and lost before the capture point. The timestamp echo of this
+    segment shows that its sender had received the ACK.
+    """
+    waits, data, ack = own.waits, own.previous, peer.previous
+    if waits is None or waits.lone is None or data is None or ack is None:
+        return
+    lone = waits.lone
+    if lone.retransmission_frame != data.frame or peer.payload_frame > data.frame or segment.in_flight_before > 0:
+        return
+    echo = clocks.echo_of(packet)
+    if echo == NEVER or clocks.ticks(lone.echo, echo) <= 0 or ack.ack != data.end:
+        return
+    if packet.time - ack.ack_time <= 2 * add_round_trips(segment.rtt_own, segment.rtt_peer) + AT_ONCE:
+        waits.stall = lone
 
 
 def stamp_of_first(flight: Flight, offset: i64, places: Places) -> i64:

@@ -184,6 +184,10 @@ class Story:
             if waits is None or not self.window_stalls.take_copy(connection, own, waits, packet, segment):
                 least = cutoffs.min_retransmission_delay
                 recoveries.try_again(connection, own, peer, packet, segment, least, self.places)
+        elif segment.full and segment.new_bytes > 0:
+            if segment.opens_gap:
+                recoveries.note_jump(own, peer, packet, segment)
+            recoveries.note_lone(connection, own, peer, packet, segment, cutoffs.min_stall)
         if segment.retransmission or segment.overlap:
             self.repetitions.note_copy(connection, own, peer, packet, segment)
         is_ahead = segment.offset > segment.highest_before and segment.highest_before != NEVER and not segment.full

@@ -144,6 +144,8 @@ class Stall:
         """The TSval of the first retransmission of the missing segment."""
         self.last_stamp: i64 = NEVER
         """The TSval of the newest retransmission of the missing segment."""
+        self.echo: i64 = NEVER
+        """The TSecr of a segment that may be a retransmission (`Waits.lone`); NEVER for others."""
 
 
 @mypyc_attr(acyclic=True)
@@ -290,6 +292,8 @@ class Waits:
         self.pace: Pace | None = None
         self.run: Run | None = None
         self.stall: Stall | None = None
+        self.lone: Stall | None = None
+        """The newest time without progress before a full segment of this side; its timer may have sent that segment."""
         self.repetition: Repetition | None = None
         self.missing: Repetition | None = None
         """Data of this side that was not captured, although other packets of this side show that it was sent.

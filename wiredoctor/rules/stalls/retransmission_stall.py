@@ -16,6 +16,10 @@ How it is proved
     late, and the other side's ACKs were waiting for it, it counts as a retransmission: the original was lost before the
     capture point.
 
+    If everything in flight was lost before the capture point, the retransmission looks like new data after a pause. It counts
+    if the sender sent only this full segment, waited for its ACK (which the timestamps show), and continued at once far
+    above it, as Linux does (RFC 5682): what lies in between was sent before the pause.
+
 What it is not
     Nobody waits for a retransmission if the receiver already had the data and owed no response. A D-SACK shows that the
     receiver had the data. So does an ACK that came too early to answer the retransmission and does not echo its timestamp. A
@@ -23,8 +27,8 @@ What it is not
     wait echoes the timestamp of the first copy (RFC 3522). Without timestamps such a segment looks lost. An idle connection
     with keep-alive probes is not stalled. If a server is busy with its response, it has acknowledged the request, and
     nothing is retransmitted. A copy sent into a closed window, or the first copy after the window opened, is
-    zero-window-stall: the receiver had discarded the data. If the last segment was lost before the capture point, it looks
-    like a pause and is not reported.
+    zero-window-stall: the receiver had discarded the data. If the last segment was lost before the capture point, and no
+    later one shows that, it looks like a pause and is not reported.
 
 What to do
     Find the place where packets are lost: check the counters of interfaces and queues on the path, and capture on both sides
@@ -32,7 +36,7 @@ What to do
     full.
 
 References
-    RFC 6298, RFC 5681 section 3.2, RFC 8985, RFC 3522.
+    RFC 6298, RFC 5681 section 3.2, RFC 8985, RFC 3522, RFC 5682.
 """
 
 from __future__ import annotations
