@@ -149,10 +149,10 @@ UNKNOWABLE = {
     # a full segment in pieces, of which the last is captured first, looks like small ones that Nagle's algorithm held
     "delayed_ack_stall": (
         "speaks: both hosts on one machine",
-        "silent: pipelined requests; the server needs 50 ms for each response, and the delayed ACK of the previous one comes before "
-        "that",
-        "silent: a client is busy for 44 ms between the head of its upload and the body; the delayed ACK of the head comes before "
-        "that",
+        "silent: pipelined requests; the server needs 50 ms for each response, and the delayed ACK of the previous one comes "
+        "before that",
+        "silent: a client is busy for 44 ms between the head of its upload and the body; the delayed ACK of the head comes "
+        "before that",
         "speaks: the second time it is no chance",
         "silent: twice the body leaves 0.7 ms after the ACK of the head; both may be chance",
         "speaks: the third time it is no chance",
