@@ -289,8 +289,7 @@ class Side:
         self.window: i64 = -1
         """The window field of the newest announcement."""
         self.widest_window: i64 = -1
-        """The largest window field of this side, without its SYN; SHRANK after a smaller one: its program reads late.
-        """
+        """The largest window field of this side after its SYN; SHRANK after a smaller one, because its program reads late."""
         self.letters: i64 = 0
         """The kinds of packets that this side has sent, as bits; each is a letter of the connection's history (history.py)."""
         self.last_frame: i64 = NEVER

@@ -57,10 +57,6 @@ CLOSE: Final = (
 MESSAGE_ROW: Final = ("connection", "direction", "role", "exchange", "target", *MESSAGE)
 """The column names of `messages`."""
 
-
-FINAL: Final = 200
-"""The lowest status of a final response."""
-
 HANDSHAKE: Final = 1
 BOTH_DIRECTIONS: Final = 2
 HAS_GAP: Final = 4
@@ -404,7 +400,7 @@ def first_close(client: SideClose, server: SideClose) -> i64:
 def is_cut_off(exchange: Exchange) -> bool:
     """Return whether a close ended an exchange: before its response was complete, or before any response of the pipeline."""
     response = exchange.response
-    if response is not None and response.head.status >= FINAL:
+    if response is not None and not response.head.is_interim():
         return response.reason == BY_FIN or response.reason == BY_RST
     later = exchange.next
     while later is not None:

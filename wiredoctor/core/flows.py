@@ -183,11 +183,8 @@ class Flows:
         if self.reserved is not None:
             ids = self.reserved.get(reverse(key) if packet.is_turned else key)
             if ids:
-                at: i64 = 0
-                for i, (sequence, _) in enumerate(ids):
-                    if sequence == packet.sequence:
-                        at = i
-                _, number = ids.pop(at)
+                sequences = [sequence for sequence, _ in ids]
+                _, number = ids.pop(sequences.index(packet.sequence) if packet.sequence in sequences else 0)
                 return number
         return self.number(packet)
 
