@@ -6,6 +6,7 @@ the end. `judge` keeps the candidates that prove a problem, and `resolve` turns 
 
 from __future__ import annotations
 
+from wiredoctor.rule_engine.abnormal_ends import suspect_connections, suspect_exchanges
 from wiredoctor.rule_engine.across_gateways import ACROSS_GATEWAYS, add_streaming_behind, given_up_by_gateways, through_gateways
 from wiredoctor.rule_engine.catalogue import RuleError, RuleModule, catalogue, cutoffs, select, set_thresholds, with_causes
 from wiredoctor.rule_engine.clock_steps import drop_across_clock_steps, split_at_clock_steps, unsure_across
@@ -25,7 +26,7 @@ from wiredoctor.rule_engine.run import (
 from wiredoctor.rule_engine.software import passed_on
 from wiredoctor.rule_engine.stopped_reading import after_stalls
 from wiredoctor.rule_engine.summaries import restrict_to_window, window_start
-from wiredoctor.rule_engine.unjudged import Explained, Remainder, explained_keys, suspect_connections, suspect_exchanges, unjudged
+from wiredoctor.rule_engine.unjudged import Explained, Remainder, explained_keys, unjudged
 from wiredoctor.rules.shared.idle_times import TOGETHER
 
 __all__ = [

@@ -1,0 +1,280 @@
+"""Find out why exchanges and connections did not end normally, as Polars expressions.
+
+The following is normal: resets after all responses, idle connections at the end of the capture, endless streams (event streams,
+tunnels) whose client leaves, and tunnels other than WebSockets that the server closes. In protocols that cannot be read (TLS and
+others), a client's close or reset after the server has sent data is normal, too: the packets do not show whether the client still
+waited.
+"""
+
+from __future__ import annotations
+
+import polars as pl
+
+from wiredoctor.findings import UNJUDGED
+from wiredoctor.rules.shared.connection_close import streams
+from wiredoctor.tables import MILLISECOND, SECOND
+
+FIRST_REPETITION = SECOND
+"""The maximum time in ns until a SYN is retransmitted for the first time (RFC 6298 section 2)."""
+
+SILENCE = 3 * SECOND
+"""The minimum time in ns from the last packet to the end of the capture if unacknowledged data, or an incomplete request, is to
+count as abnormal.
+
+A sender would have retransmitted by then (RFC 6298). If it has not, packets are missing from the capture, or the sender is gone.
+"""
+
+GOODBYE = 85
+"""The length of the longest TLS alert record in bytes (5 header, 16 IV, 64 encrypted).
+
+A client responds to the server's close with an alert (close_notify, RFC 8446 section 6.1), or in HTTP/2 with an even shorter
+GOAWAY frame. Nothing is lost if the server does not read it.
+"""
+
+REPLY = 50 * MILLISECOND
+"""The maximum time in ns, plus a round trip, in which a host answers a segment of a connection that it does not know."""
+CLOSED_WITHIN = SECOND
+"""The maximum time in ns from the SYN-ACK until a host closes an unused connection, if it did not wait for a request."""
+
+CLIENT_ERROR = 400
+"""The lowest status of a response that rejects its request (RFC 9110 section 15.5)."""
+
+PROBES = 2
+"""The minimum number of unanswered probes of a connection without data. A single probe, or its answer, may be lost."""
+
+REASONS = pl.Enum([*UNJUDGED])
+"""The reasons for an abnormal end, worst first."""
+
+c = pl.col
+
+
+def suspect_exchanges() -> pl.Expr:
+    """Return a cheap filter of `exchanges` that is true for every row that has a reason (see `abnormal_exchange_columns`)."""
+    unread = ~c("has_response") | (c("response_end_reason") != "complete") | (c("request_end_reason") != "complete")
+    cut = c("upgraded") & c("server_close_frame").is_not_null()  # perhaps a WebSocket; to compare texts is not cheap
+    return unread | ~c("has_request") | ((c("response_status") < 200) & ~c("upgraded")) | _met_no_connection() | cut
+
+
+def _met_no_connection() -> pl.Expr:
+    """Return whether the client's host answered a response with an RST without ACK flag: it no longer knew the connection.
+
+    The client may have acknowledged the response before that; only the row of the connection shows whether it did.
+    """
+    flagless = (c("client_close_rst") == 1) & c("client_close_ack").is_null() & c("server_close_frame").is_null()
+    answer = c("client_close_time") - c("response_end")
+    return (flagless & (answer >= 0) & (answer <= c("rtt_client") + REPLY)).fill_null(value=False)
+
+
+def _is_cut_websocket() -> pl.Expr:
+    """Return whether the server was the first to close a WebSocket, without a Close frame or with an RST right after its own."""
+    is_websocket = c("upgraded") & (c("response_upgrade") == "websocket")
+    by_server = c("client_close_frame").is_null() | (c("server_close_frame") < c("client_close_frame"))
+    return (is_websocket & c("server_close_frame").is_not_null() & by_server & ~c("says_goodbye")).fill_null(value=False)
+
+
+def suspect_connections() -> pl.Expr:
+    """Return a cheap filter of `connections` that is true for every row that has a reason (see `abnormal_connection_columns`)."""
+    pending = (c("client_unacknowledged") > 0) | (c("server_unacknowledged") > 0)
+    one_way = (c("client_bytes") > 0) & (c("server_bytes") == 0)
+    unused = (c("protocol") == "none") & ((c("syns") > 0) | (c("close") != ""))
+    return pending | one_way | unused
+
+
+def abnormal_exchange_columns(latest: int) -> list[pl.Expr]:
+    """Return the columns to report for a suspect exchange, with the `reason` why it did not end normally; null if it did.
+
+    `latest`: the end of the capture (ns).
+    """
+    last = pl.coalesce("response_end", "response_start", "request_end", "request_start")
+    return [
+        c("connection"),
+        c("exchange").cast(pl.Int64),
+        _reason(pl.lit(latest, pl.Int64) - last).cast(REASONS).alias("reason"),
+        pl.coalesce("request_frame", "response_frame").alias("frame"),
+        pl.coalesce("request_start", "response_start").alias("time"),
+        (~_is_answered()).alias("unanswered"),
+        (pl.lit(latest, pl.Int64) - last).alias("waited"),
+        pl.max_horizontal("request_start", "previous_end").alias("over"),
+        pl.lit(0, pl.Int64).alias("bytes"),
+        c("request_method"),
+        c("request_target"),
+        _may_be_lost().alias("if_unacknowledged"),
+    ]
+
+
+def _is_answered() -> pl.Expr:
+    """Return whether an exchange has a response that is not only interim."""
+    interim = (c("has_response") & (c("response_status") < 200) & ~c("upgraded")).fill_null(value=False)
+    return c("has_response") & ~interim
+
+
+def _is_closed() -> pl.Expr:
+    """Return whether the server closed the connection, or the client reset it."""
+    reset = c("client_close_rst").eq(1).fill_null(value=False) | c("client_rst_frame").is_not_null()
+    return c("server_close_frame").is_not_null() | reset
+
+
+def _is_left() -> pl.Expr:
+    """Return whether the response is a tunnel or stream without an end of its own, and the server was not the first to close."""
+    client, server = c("client_close_frame").is_not_null(), c("server_close_frame").is_not_null()
+    client_first = client & (~server | (c("client_close_time") <= c("server_close_time")).fill_null(value=True))
+    return (c("upgraded") | (c("response_framing") == "tunnel") | streams()) & (client_first | ~_is_closed())
+
+
+def _has_gap() -> pl.Expr:
+    """Return whether packets are missing from the capture, in the exchange or earlier on its connection."""
+    return c("gap_before") | c("request_has_gap") | c("response_has_gap") | (c("response_end_reason") == "hole")
+
+
+def _may_be_lost() -> pl.Expr:
+    """Return whether the exchange is complete, but the client's host no longer knew the connection when the response came.
+
+    The response was lost if it had not been acknowledged before; only the row of the connection shows that.
+    """
+    ends = (c("response_end_reason") == "complete") & (c("request_end_reason") == "complete")
+    return _is_answered() & ends & ~_is_left() & c("both_directions") & ~_has_gap() & _met_no_connection()
+
+
+def _needs_no_rest() -> pl.Expr:
+    """Return whether the response shows that the server does not need the rest of the request, so that the client may stop.
+
+    It announces the close or rejects the request (RFC 9112 section 9.6), and came before the client closed.
+    """
+    needs_none = c("response_connection_close") | (c("response_status") >= 400)
+    came_first = c("client_close_time").is_null() | (c("response_end") < c("client_close_time"))
+    return (needs_none & came_first).fill_null(value=False)
+
+
+def _reason(waited: pl.Expr) -> pl.Expr:
+    """Return why an exchange did not end normally; null if it did. `waited`: the time in ns from its last byte to the end of the
+    capture."""
+    answered = _is_answered()
+    ended = c("response_end_reason") == "complete"
+    asked = c("request_end_reason") == "complete"
+    # a client that waited for 100 (Continue) and was refused need not send its body (RFC 9110 section 10.1.1)
+    unsent = c("request_expect_continue") & (c("request_body_bytes").fill_null(0) == 0)
+    asked |= (unsent & answered & ended).fill_null(value=False)
+    closed, left, gap = _is_closed(), answered & _is_left(), _has_gap()
+    # data from the server after everything that was parsed
+    had = pl.max_horizontal("request_ack", "previous_end_offset", pl.when(c("has_response")).then("response_end_offset"))
+    unread = ~answered & (c("server_close_offset") > had).fill_null(value=False)
+    return (
+        pl.when(_rejects_foreign_bytes())
+        .then(pl.lit("request-not-http"))
+        .when(((answered & ended & asked) | (left & asked)) & ~_may_be_lost() & ~_is_cut_websocket())
+        .then(None)
+        .when(~c("both_directions"))
+        .then(pl.lit("one-sided"))
+        .when(gap)
+        .then(pl.lit("gap"))
+        .when(_is_cut_websocket())
+        .then(pl.lit("websocket-cut"))
+        .when(c("request_end_reason") == "error")
+        .then(pl.lit("request-unreadable"))
+        .when(unread)
+        .then(pl.lit("unreadable"))
+        .when(~asked & closed & (c("request_framing") == "none"))
+        .then(pl.lit("head-unfinished"))
+        .when(~asked & closed & answered & ended & _needs_no_rest())
+        .then(None)
+        .when(~asked & closed)
+        .then(pl.lit("request-cut-short"))
+        .when(~asked & (waited >= SILENCE) & ~answered)
+        .then(pl.lit("request-stopped"))
+        .when(~asked)
+        .then(pl.lit("request-unfinished"))
+        .when(_is_doubted(answered))
+        .then(pl.lit("reset-doubted"))
+        .when(answered & (closed | (c("response_end_reason") != "capture-end")))
+        .then(pl.lit("cut-short"))
+        .when(answered)
+        .then(pl.lit("response-unfinished"))
+        .when(~closed)
+        .then(pl.lit("no-answer"))
+        .when(c("previous_announced_close"))
+        .then(pl.lit("after-close-announced"))
+        .otherwise(pl.lit("closed"))
+    )
+
+
+def _rejects_foreign_bytes() -> pl.Expr:
+    """Return an expression that is true if the server's first response is an error that acknowledges bytes of the client, but
+    none of these bytes is part of an HTTP/1.x request. All bytes were captured.
+    """
+    first = ~c("has_request") & (c("exchange") == 0) & c("handshake") & c("both_directions") & ~_has_gap()
+    return (first & (c("response_status") >= CLIENT_ERROR) & (c("response_ack") > 0)).fill_null(value=False)
+
+
+def _is_doubted(answered: pl.Expr) -> pl.Expr:
+    """Return an expression that is true if an RST ended the exchange, but the host in its source address may not have sent it.
+
+    There are two signs. The server continues the response after an RST with its address. Or the client's first close is an RST
+    without the ACK flag: hosts answer a segment of an unknown connection like that, but programs do not close like that.
+
+    `answered`: an expression that is true if a final response has begun.
+    """
+    later = (c("response_end_offset") > c("server_close_offset")) & (c("response_end") > c("server_close_time"))
+    goes_on = answered & (c("server_close_rst") == 1) & later
+    unknown = (c("client_close_rst") == 1) & c("client_close_ack").is_null() & c("server_close_frame").is_null()
+    return (goes_on | unknown).fill_null(value=False)
+
+
+def abnormal_connection_columns(latest: int) -> list[pl.Expr]:
+    """Return the columns to report for a suspect connection, with the `reason` why it did not end normally; null if it did.
+
+    `latest`: the end of the capture (ns).
+    """
+    pending = c("client_unacknowledged") + c("server_unacknowledged")
+    quiet = pl.lit(latest, pl.Int64) - c("end")
+    silent = quiet >= SILENCE
+    both = (c("client_packets") > 0) & (c("server_packets") > 0)
+    http = (c("protocol") == "http") & (c("exchanges") > 0)
+    one_way = (c("client_bytes") > 0) & (c("server_bytes") == 0)
+    reset, by_server = c("close") == "rst", c("closed_by") == "server"
+    nothing = c("protocol") == "none"
+    at_once = (c("end") - c("first_answer_time") < CLOSED_WITHIN).fill_null(value=False)
+    refused = c("refused_frame").is_not_null() & c("first_answer_frame").is_null() & ~c("connected")
+    only_syns = (c("client_packets") == c("syns")) | (c("history") == "STR")
+    unanswered = (c("server_packets") == 0) & only_syns & ~c("one_sided")
+    never_up = ~c("connected") & (c("closed_by") == "")
+    says_goodbye = (c("protocol") == "tls") | (c("protocol") == "http2")
+    late = c("client_unacknowledged") > pl.when(says_goodbye).then(GOODBYE).otherwise(0)
+    refused_data = (by_server | one_way) & ~reset & late & c("history").str.contains("[Rr]")
+    unfinished = silent & (pending > 0) & ~c("history").str.contains("[FfRr]")
+    # each of the client's packets after its SYNs answers one of the server's; the others probe it, as a closed window is probed
+    probed = c("client_packets") - c("syns") - c("server_packets") >= PROBES
+    reason = (
+        pl.when((c("syns") > 0) & refused)
+        .then(pl.lit("refused"))
+        .when((c("syns") > 0) & (unanswered | (nothing & never_up & both)) & ((quiet >= FIRST_REPETITION) | (c("syns") > 1)))
+        .then(pl.lit("no-connection"))
+        .when(nothing & c("handshake") & (c("close") == "") & probed)
+        .then(pl.lit("probes-unanswered"))
+        .when(nothing)
+        .then(pl.when(c("handshake") & by_server & at_once).then(pl.lit("closed-unused")))
+        .when(~both)
+        .then(None)
+        .when(~http & one_way & by_server & (reset | (c("protocol") == "tls") | refused_data))
+        .then(pl.lit("closed-unanswered"))
+        .when(~http & ((reset & (one_way | (by_server & (pending > 0)))) | refused_data))
+        .then(pl.lit("reset"))
+        .when(silent & (pending > 0) & c("history").str.contains("[Tt]") & ~c("history").str.contains("[Rr]"))
+        .then(pl.lit("silence"))
+        .when(~http & unfinished)
+        .then(pl.lit("breaks-off"))
+    )
+    return [
+        c("connection"),
+        pl.lit(None, pl.Int64).alias("exchange"),
+        reason.cast(REASONS).alias("reason"),
+        c("last_frame").alias("frame"),
+        c("end").alias("time"),
+        pl.lit(value=False).alias("unanswered"),
+        quiet.alias("waited"),
+        c("end").alias("over"),
+        pending.alias("bytes"),
+        pl.lit("").alias("request_method"),
+        pl.lit("").alias("request_target"),
+        c("client_host"),
+        c("server"),
+    ]
