@@ -38,7 +38,7 @@ from typing import Any
 import polars as pl
 
 from wiredoctor.findings import Advice, Reference, Rule, Threshold
-from wiredoctor.rules.shared.evidence import EVIDENCE
+from wiredoctor.rules.shared.evidence import CANDIDATE
 
 RULE = Rule(
     symptom="*ERR_TOO_MANY_REDIRECTS*, *Exceeded 30 redirects*",
@@ -155,23 +155,13 @@ def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
     return pl.DataFrame(sorted(told.values(), key=lambda row: row["frame"]), schema=_SCHEMA), None
 
 
-_SCHEMA = {
-    "connection": pl.Int64(),
-    "exchange": pl.Int32(),
-    "kind": pl.String(),
-    "side": pl.String(),
-    "confidence": pl.String(),
-    "frame": pl.Int64(),
-    "start": pl.Int64(),
-    "end": pl.Int64(),
-    "delay": pl.Int64(),
+_SCHEMA = CANDIDATE | {
     "client": pl.String(),
     "server": pl.String(),
     "requests": pl.Int64(),
     "code": pl.Int64(),
     "secure": pl.String(),
     "forwarded": pl.String(),
-    "evidence": EVIDENCE,
 }
 
 

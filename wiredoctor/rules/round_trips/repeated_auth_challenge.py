@@ -35,7 +35,7 @@ import polars as pl
 
 from wiredoctor.findings import Advice, Reference, Rule, Threshold
 from wiredoctor.rules.shared.auth_challenges import BOUND, REFUSED, Pair, Row
-from wiredoctor.rules.shared.evidence import EVIDENCE
+from wiredoctor.rules.shared.evidence import CANDIDATE
 
 c = pl.col
 
@@ -140,23 +140,13 @@ def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
 
 _NAMES = {"basic": "Basic", "digest": "Digest", "ntlm": "NTLM", "negotiate": "Negotiate", "bearer": "Bearer"}
 
-_SCHEMA = {
-    "connection": pl.Int64(),
-    "exchange": pl.Int32(),
-    "kind": pl.String(),
-    "side": pl.String(),
-    "confidence": pl.String(),
-    "frame": pl.Int64(),
-    "start": pl.Int64(),
-    "end": pl.Int64(),
-    "delay": pl.Int64(),
+_SCHEMA = CANDIDATE | {
     "client": pl.String(),
     "server": pl.String(),
     "requests": pl.Int64(),
     "challenge": pl.Int64(),
     "scheme": pl.String(),
     "connection_bound": pl.String(),
-    "evidence": EVIDENCE,
 }
 
 

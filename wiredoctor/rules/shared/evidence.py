@@ -10,6 +10,14 @@ c = pl.col
 
 EVIDENCE = pl.List(pl.Struct({"frame": pl.Int64, "time": pl.Int64, "note": pl.String}))
 
+CANDIDATE: dict[str, pl.DataType] = {
+    **{"connection": pl.Int64(), "exchange": pl.Int32()},
+    **{name: pl.String() for name in ("kind", "side", "confidence")},
+    **{name: pl.Int64() for name in ("frame", "start", "end", "delay")},
+    "evidence": EVIDENCE,
+}
+"""The types of the columns that every candidate has (findings.CANDIDATE_COLUMNS), for rules that create rows in Python."""
+
 
 def evidence(*packets: tuple[str, str, str | pl.Expr]) -> pl.Expr:
     """Return the column `evidence` from (frame column, time column, note) triples; triples without a frame are left out."""

@@ -57,7 +57,7 @@ import polars as pl
 
 from wiredoctor.findings import Advice, Reference, Rule, Threshold, shorten
 from wiredoctor.rules.shared.bounded_memory import BoundedMap
-from wiredoctor.rules.shared.evidence import EVIDENCE, confidence
+from wiredoctor.rules.shared.evidence import CANDIDATE, confidence
 from wiredoctor.rules.shared.numbers import DURATION
 from wiredoctor.tables import NEVER
 from wiredoctor.text import redact
@@ -242,9 +242,7 @@ def judge(rows: pl.DataFrame, state: BoundedMap[_Streamed] | None) -> tuple[pl.D
     return pl.DataFrame(told, schema=_CANDIDATE, orient="row"), memory
 
 
-_CANDIDATE = {
-    "connection": pl.Int64(), "exchange": pl.Int32(), "kind": pl.String(), "side": pl.String(), "confidence": pl.String(),
-    "frame": pl.Int64(), "start": pl.Int64(), "end": pl.Int64(), "delay": pl.Int64(), "evidence": EVIDENCE,
+_CANDIDATE = CANDIDATE | {
     "severity": pl.String(), "proof": pl.String(), "sure": pl.String(), "body_time": pl.Int64(), "were": pl.String(),
     "earlier_frame": pl.Int64(), "earlier_time": pl.Int64(),
     "wait": DURATION, "body_bytes": pl.Int64(), "chunks": pl.Int64(), "media": pl.String(), "events_word": pl.String(),
