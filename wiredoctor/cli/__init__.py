@@ -6,7 +6,6 @@ so `--help` and `--version` start quickly.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import sys
 
@@ -20,21 +19,6 @@ jemalloc, the allocator of Polars, is set to use one arena and to return free me
 processor, and their peaks add up. Returning memory at once would make a run a tenth slower. OpenBLAS, which NumPy loads, is set
 to start no threads: they would spin while waiting for work that never comes.
 """
-
-
-_LARGE_BLOCK = 1 << 20
-"""The number of bytes from which a block of memory is returned to the system when it is freed.
-
-By default, glibc raises this number to the size of the largest freed block, and the gaps between arrays then add up to 30 MB.
-"""
-
-
-def _return_large_blocks() -> None:
-    import ctypes
-
-    mmap_threshold = -3  # M_MMAP_THRESHOLD in malloc.h of glibc
-    with contextlib.suppress(AttributeError, OSError, TypeError):  # other C libraries have no mallopt
-        ctypes.CDLL(None).mallopt(mmap_threshold, _LARGE_BLOCK)
 
 
 def main() -> None:
@@ -51,7 +35,6 @@ def main() -> None:
 
     for name, value in _LIBRARIES.items():
         os.environ.setdefault(name, value)
-    _return_large_blocks()
     gc.disable()  # otherwise the collector scans the objects of all imported libraries again and again, for little gain
     from wiredoctor.cli.app import run
 

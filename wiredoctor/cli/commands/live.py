@@ -28,7 +28,7 @@ from wiredoctor.cli.live_source import IMAGE, find_source
 from wiredoctor.cli.outputs import DIRECT, FileAccess, Output, outputs, write_stdout
 from wiredoctor.cli.recorder_access import file_access
 from wiredoctor.cli.rulebook import every_rule
-from wiredoctor.cli.running import Request, allow_many_files, apply_filter, combine_request, report_exit
+from wiredoctor.cli.running import Request, apply_filter, combine_request, prepare_process, report_exit
 from wiredoctor.cli.writing import write_files, write_report
 from wiredoctor.report.formats import Options, needs_packets
 from wiredoctor.report.terminal.terminal import Terminal
@@ -157,7 +157,7 @@ def live(
     known = fingerprints(configuration.baseline)
     if source is None and not interface and ssh is None and kubectl is None:
         interface = [choose_interface()]
-    allow_many_files()
+    prepare_process()
     with contextlib.ExitStack() as stack:
         seconds = order.duration
         found = find_source(source, interface, ssh, kubectl, image, filter, snaplen, seconds, local, sudo=sudo)

@@ -24,7 +24,7 @@ from wiredoctor.cli.exit_codes import Exit, UsageError, apology, print_message
 from wiredoctor.cli.outputs import DIRECT, outputs, stderr_paper
 from wiredoctor.cli.recorder_access import file_access
 from wiredoctor.cli.rulebook import every_rule
-from wiredoctor.cli.running import allow_many_files, apply_filter, combine_request, report_exit
+from wiredoctor.cli.running import apply_filter, combine_request, prepare_process, report_exit
 from wiredoctor.cli.writing import write_files, write_report
 from wiredoctor.report.filter import Filter
 from wiredoctor.report.formats import Options, needs_packets
@@ -121,7 +121,7 @@ def run(
     order = capture_order(interfaces, with_ports(filter, port) or FILTER, write, None, None, None, None, None, None, files)
     configuration = read_file(shared.config)
     known = fingerprints(configuration.baseline)
-    allow_many_files()
+    prepare_process()
     if isolate:
         _isolate(quiet=shared.quiet)
     with (
