@@ -296,10 +296,18 @@ def by_limits(rows: pl.DataFrame, rests: IdleTimes, *, live: bool) -> pl.DataFra
 
     `live`: use only what was known when the candidate became final.
     """
-    refused = [_is_refused_after(row, rests, live=live) for row in rows.iter_rows(named=True)]
+    untils = [row["final_at"] + TOGETHER if live else None for row in rows.iter_rows(named=True)]
+    refused = [
+        # a relay would accept the SYN, so no process listens any more
+        rests.is_refused(row["endpoint"], row["server_close_time"], until)
+        for row, until in zip(rows.iter_rows(named=True), untils, strict=True)
+    ]
     relays = [first and not down for first, down in zip(rows["on_fresh"], refused, strict=True)]
     restarts = [down and kind == "on-arrival" for kind, down in zip(rows["kind"], refused, strict=True)]
-    ended = [_process_end_text(row, rests, live=live) for row in rows.iter_rows(named=True)]
+    ended = [
+        _process_end_text(row, rests, until, refused=down)
+        for row, until, down in zip(rows.iter_rows(named=True), untils, refused, strict=True)
+    ]
     workers = [_worker_limit(wait) for wait in rows["wait_ns"]]
     bodies = [_body_limit(quiet) for quiet in rows["quiet_ns"]]
     arrived = rows["kind"] != "on-arrival"
@@ -316,33 +324,28 @@ def by_limits(rows: pl.DataFrame, rests: IdleTimes, *, live: bool) -> pl.DataFra
     return rows.with_columns(pl.Series(name, texts, pl.String) for name, texts in said.items())
 
 
-def _is_refused_after(row: Mapping[str, Any], rests: IdleTimes, *, live: bool) -> bool:
-    """Return whether a SYN was refused soon after the close: then no process listens any more. A relay would accept it."""
-    return rests.is_refused(row["endpoint"], row["server_close_time"], row["final_at"] if live else None)
-
-
-def _process_end_text(row: Mapping[str, Any], rests: IdleTimes, *, live: bool) -> str:
+def _process_end_text(row: Mapping[str, Any], rests: IdleTimes, until: int | None, *, refused: bool) -> str:
     """Return a sentence saying that a server process ended, or "".
 
     It needs evidence: at the same moment, the server closed other connections whose idle timeout had not expired, or it refused
-    SYNs.
+    SYNs. `until`: as in `IdleTimes.limits`. `refused`: a SYN was refused soon after the close.
     """
-    until = row["final_at"] + TOGETHER if live else None
+    if row["kind"] == "on-arrival":
+        text = " Less than a second later, a SYN to the same port was refused: the process that listened there had ended."
+        return text if refused else ""
     since = row["start"] if row["exchange"] == 0 else 0
     together = rests.closed_together(row["endpoint"], row["connection"], row["server_close_time"], until, since)
     limits = rests.limits(row["endpoint"], row["connection"], until) if together else []
     due = any(limit.how in ("sharp", "coarse", "announced") and all(map(limit.has, together)) for limit in limits)
-    if row["kind"] == "on-arrival" and _is_refused_after(row, rests, live=live):
-        return " Less than a second later, a SYN to the same port was refused: the process that listened there had ended."
-    if row["kind"] == "on-arrival" or due:
+    if due:
         return ""
     others = len(together)
     if not others:
         stop = rests.stops(row["endpoint"], until).stop_at(row["server_close_time"])
-        refused = len(stop.refused) if stop is not None else int(_is_refused_after(row, rests, live=live))
+        number = len(stop.refused) if stop is not None else int(refused)
         return (
-            f" {'A SYN was' if refused == 1 else f'{refused:,} SYNs were'} refused after that: a server process ended."
-            if refused
+            f" {'A SYN was' if number == 1 else f'{number:,} SYNs were'} refused after that: a server process ended."
+            if number
             else ""
         )
     which = "another connection" if others == 1 else f"{others:,} other connections"

@@ -89,6 +89,7 @@ class IdleTimes:
         self._syns: dict[int, list[Syn]] = {}
         for endpoint, *syn in syns.sort("answered").iter_rows():
             self._syns.setdefault(endpoint, []).append(Syn(*syn))
+        self._refusals = {endpoint: [syn.answered for syn in some if syn.refused] for endpoint, some in self._syns.items()}
         self._stops: dict[int, Stops] = {}
         self._moments: dict[int, list[_CloseMoment]] = {}
         self._exchanges = exchanges
@@ -241,7 +242,9 @@ class IdleTimes:
     def is_refused(self, endpoint: int, time: int, until: int | None = None) -> bool:
         """Return whether the endpoint refused a SYN within a second after this time (ns), as far as known at `until`."""
         last = time + REFUSED if until is None else min(until, time + REFUSED)
-        return any(syn.refused and time <= syn.answered <= last for syn in self._syns.get(endpoint, []))
+        refusals = self._refusals.get(endpoint, [])
+        first = bisect_left(refusals, time)
+        return first < len(refusals) and refusals[first] <= last
 
     def uses(self, endpoint: int) -> Uses:
         """Return the exchanges of the endpoint."""
