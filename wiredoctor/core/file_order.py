@@ -1,6 +1,7 @@
 """Number the connections of a sorted file by their first packets in the file, as Wireshark does.
 
-The packets of such a file are analyzed in time order. Their headers are read once before that, in the order of the file.
+The packets of such a file are analyzed in time order. So the order of its connections is found when it is divided into lanes
+(sorting.py), and `Flows` takes the ids from it.
 """
 
 from __future__ import annotations
@@ -10,37 +11,50 @@ from mypy_extensions import i64
 from wiredoctor import limits
 from wiredoctor.core.connection import NO_BASE
 from wiredoctor.core.datagrams import Datagrams
-from wiredoctor.core.flows import Flows
 from wiredoctor.core.headers import Headers
 from wiredoctor.core.layers import SEGMENT
 from wiredoctor.core.packet import Packet, key_of, reverse
-from wiredoctor.core.records import Records
 from wiredoctor.core.segment import ACK, SYN
 
 
-def reserve_ids(records: Records, flows: Flows) -> None:
-    """Reserve the ids of the first connections in `records`, which are in the order of the file. Their number is limits.OPEN.
+class FileOrder:
+    """The first connections of a file, at most limits.OPEN, in the order of the file. Later ones are numbered in time order.
 
-    Later connections are numbered in time order, after these.
+    A connection is known by the key of its packets for which Packet.is_turned is false.
     """
-    headers, packet = Headers(Datagrams()), Packet()
-    sequences: dict[bytes, list[int]] = {}  # for each pair of endpoints, the sequence numbers of the newest SYN of both sides
-    count: i64 = 0
-    most: i64 = limits.OPEN.value
-    while count < most and records.next(packet):
-        if headers.read(packet) != SEGMENT:
-            continue
-        key = reverse(key_of(packet)) if packet.is_turned else key_of(packet)
+
+    def __init__(self) -> None:
+        self.headers: Headers = Headers(Datagrams())
+        self.sequences: dict[bytes, list[int]] = {}
+        """The sequence numbers of the newest SYNs of both sides, by key."""
+        self.opened: list[tuple[bytes, int, int]] = []
+        """The key of each connection, and the sequence number and frame number of its first packet."""
+        self.most: i64 = limits.OPEN.value
+        self.packets: i64 = 0
+        """The number of packets in the file."""
+
+    def add(self, packet: Packet) -> None:
+        """Add the connection that begins with this packet of the file, if one does."""
+        self.packets += 1
+        if len(self.opened) >= self.most or self.headers.read(packet) != SEGMENT:
+            return
+        key = canonical(key_of(packet), packet)
         side: i64 = 1 if packet.is_turned else 0
-        is_new = key not in sequences
+        is_new = key not in self.sequences
         if not is_new and not packet.is_quoted and packet.flags & (SYN | ACK) == SYN:
-            last: i64 = sequences[key][side]
+            last: i64 = self.sequences[key][side]
             is_new = last != NO_BASE and last != packet.sequence
         if is_new:
-            sequences[key] = [NO_BASE, NO_BASE]
-            count += 1
-            if flows.share is None or flows.share.has(packet):
-                flows.reserve(key, packet)
+            self.sequences[key] = [NO_BASE, NO_BASE]
+            self.opened.append((key, packet.sequence, packet.frame))
         if packet.flags & SYN and not packet.is_quoted:
-            sequences[key][side] = packet.sequence
-    flows.after = records.frame
+            self.sequences[key][side] = packet.sequence
+
+    def finish(self) -> None:
+        """Drop what only further packets would need."""
+        self.sequences = {}
+
+
+def canonical(key: bytes, packet: Packet) -> bytes:
+    """Return the key of a packet's connection that is the same for both directions. `key`: that of the packet."""
+    return reverse(key) if packet.is_turned else key

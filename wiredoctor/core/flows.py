@@ -18,6 +18,7 @@ from mypy_extensions import i64
 
 from wiredoctor import limits
 from wiredoctor.core.connection import NO_BASE, Connection
+from wiredoctor.core.file_order import FileOrder, canonical
 from wiredoctor.core.octets import BytesWriter, write_i64_le
 from wiredoctor.core.packet import IPV6, WORD, Packet, key_of, reverse
 from wiredoctor.core.reuse import is_another, is_near, note_former
@@ -52,6 +53,10 @@ class Share:
         """Return whether the connection of a packet is one of those that this process analyzes."""
         return bucket_of(packet) % self.count == self.number
 
+    def has_key(self, key: bytes) -> bool:
+        """Return whether the connection with this key is one of those that this process analyzes."""
+        return bucket(key) % self.count == self.number
+
 
 class Flows:
     """The tracked connections. `retired` collects connections that are over, until the caller ends them and empties the list."""
@@ -71,13 +76,10 @@ class Flows:
         """
         self.promises: i64 = 0
         """The number of reserved ids in `promised`."""
-        self.reserved: dict[bytes, list[tuple[int, int]]] | None = None
-        """The connections of a sorted file (file_order.py) by key: the sequence number of the first packet, and the id.
-
-        The keys of both directions are the same: that of the direction for which Packet.is_turned is false.
-        """
+        self.in_file: dict[bytes, OrderedDict[int, int]] | None = None
+        """The ids of connections of a sorted file, by key (as in FileOrder) and by the sequence number of the first packet."""
         self.after: i64 = 0
-        """The number of packets that were read to reserve the ids in `reserved`."""
+        """What is added to the frame numbers of connections without such an id, so that they come after all others."""
         self.held: list[int] = [0] * BUCKETS
         """The number of connections in each bucket."""
         self.count: i64 = 0
@@ -165,28 +167,30 @@ class Flows:
         self.insert(connection)
         return connection
 
-    def number(self, packet: Packet) -> i64:
-        """Return a new id for a connection that begins with this packet."""
+    def number(self, frame: i64) -> i64:
+        """Return a new id for a connection that begins with this frame."""
         if self.share is not None:
-            write_i64_le(self.share.opened, packet.frame + self.after)
+            write_i64_le(self.share.opened, frame)
         self.next_id += 1
         return self.next_id - 1
 
-    def reserve(self, key: bytes, packet: Packet) -> None:
-        """Reserve the next id for a connection of a sorted file. `key` is as in `reserved`."""
-        if self.reserved is None:
-            self.reserved = {}
-        self.reserved.setdefault(key, []).append((packet.sequence, self.number(packet)))
+    def follow_file(self, order: FileOrder) -> None:
+        """Number connections in the order of the file, in which their packets are not read."""
+        self.in_file = {}
+        self.after = order.packets
+        for key, sequence, frame in order.opened:
+            if self.share is None or self.share.has_key(key):
+                ids = self.in_file.setdefault(key, OrderedDict())
+                if sequence not in ids:
+                    ids[sequence] = self.number(frame)
 
     def number_in_file(self, packet: Packet, key: bytes) -> i64:
-        """Return the id that was reserved for a connection that begins with this packet; a new id if none was."""
-        if self.reserved is not None:
-            ids = self.reserved.get(reverse(key) if packet.is_turned else key)
-            if ids:
-                sequences = [sequence for sequence, _ in ids]
-                _, number = ids.pop(sequences.index(packet.sequence) if packet.sequence in sequences else 0)
-                return number
-        return self.number(packet)
+        """Return the id that the file gives to a connection that begins with this packet; a new id if it gives none."""
+        ids = None if self.in_file is None else self.in_file.get(canonical(key, packet))
+        if not ids:
+            return self.number(packet.frame + self.after)
+        number: i64 = ids.pop(packet.sequence) if packet.sequence in ids else ids.popitem(last=False)[1]
+        return number
 
     def promise(self, packet: Packet) -> None:
         """Reserve the next id for a connection that this packet will open, once the present connection on its ports is over."""
@@ -194,7 +198,7 @@ class Flows:
             self.promised_id(next(iter(self.promised)))
             self.met.add(limits.PROMISED)
         self.promises += 1
-        self.promised.setdefault(key_of(packet), []).append(self.number(packet))
+        self.promised.setdefault(key_of(packet), []).append(self.number(packet.frame))
 
     def promised_id(self, key: bytes) -> i64:
         """Remove and return the first id that was reserved for a later connection between these endpoints."""

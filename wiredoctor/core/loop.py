@@ -9,7 +9,6 @@ from wiredoctor.core.connection_rows import ConnectionRows, client_direction
 from wiredoctor.core.copies import Copies
 from wiredoctor.core.cutoffs import Cutoffs
 from wiredoctor.core.datagrams import CapturePlaces, Datagrams
-from wiredoctor.core.file_order import reserve_ids
 from wiredoctor.core.flows import Flows, Share
 from wiredoctor.core.headers import Headers
 from wiredoctor.core.http import Http
@@ -47,7 +46,7 @@ class Core:
         self.copies: Copies = Copies(places)
         self.flows: Flows = Flows(met, share)
         if isinstance(records, SortedRecords):
-            reserve_ids(records.in_file_order(), self.flows)
+            self.flows.follow_file(records.lanes.order)
         self.story: Story = Story(cutoffs, met)
         self.story.places = places
         self.http: Http = Http(cutoffs, met, with_messages, with_bursts)

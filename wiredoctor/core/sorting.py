@@ -19,6 +19,7 @@ from wiredoctor.capture.clock_steps import Step
 from wiredoctor.capture.drops import Count, Drops
 from wiredoctor.core.chain import ChainFile, ChainRecords, Files, clip
 from wiredoctor.core.file_formats import open_records
+from wiredoctor.core.file_order import FileOrder
 from wiredoctor.core.packet import Packet
 from wiredoctor.core.records import LATEST, LEAST, Records, Source
 
@@ -36,6 +37,7 @@ class Lanes:
         self.records: Records = records
         self.set_back: list[int] = set_back
         self.packet: Packet = Packet()
+        self.order: FileOrder = FileOrder()
         self.starts: array[int] = array("q")
         """The offset in the file of each run, which is a series of consecutive packets of one lane."""
         self.frames: array[int] = array("q")
@@ -89,6 +91,7 @@ class Lanes:
             if not records.next(packet):
                 break
             count += 1
+            self.order.add(packet)
             time = packet.time
             start = max(self.end, records.after_blocks)
             if self.set_back and packet.frame == self.set_back[0]:
@@ -162,6 +165,7 @@ class Lanes:
     def finish(self) -> None:
         """Complete the lanes when all packets were read."""
         self.end_run()
+        self.order.finish()
         self.records.end()
 
     @property
@@ -255,7 +259,6 @@ class SortedRecords(ChainRecords):
         start = own.times.first or 0
         numbers = [*range(len(lanes.first_runs) - 1, -1, -1)]
         super().__init__(source, LaneFiles(source, name, lanes), [start + lanes.first_times[lane] for lane in numbers], False)
-        self.name: str = name
         self.lanes: Lanes = lanes
         self.format = own.format
         self.interfaces = own.interfaces
@@ -273,10 +276,6 @@ class SortedRecords(ChainRecords):
         self.drops = shifted(own.drops, 0 if first is None else start - first)
         shuffled = self.times.shuffled
         shuffled.count, shuffled.worst = int(lanes.late), int(lanes.worst)
-
-    def in_file_order(self) -> Records:
-        """Return the records of the file from its beginning, in the order of the file."""
-        return open_records(self.source, self.name)
 
     @property
     def position(self) -> int:
