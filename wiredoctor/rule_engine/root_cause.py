@@ -205,7 +205,7 @@ def _causes(parts: list[pl.DataFrame], modules: Mapping[str, RuleModule], behind
             for cause in parts:
                 named = str(cause["rule"][0])
                 asked, of_no_kind, _ = name.partition("/")
-                if named == rule or asked not in (named, modules[named].family):
+                if (named == rule and scope != "tries") or asked not in (named, modules[named].family):
                     continue
                 causes = cause.filter(pl.col("kind").is_null()) if of_no_kind else cause
                 if scope == "until":

@@ -2,23 +2,25 @@
 
 What it means
     The client requested a URL, followed the redirect (a status 301, 302, 303, 307 or 308 with a Location), and came back to
-    the same URL, again and again. One URL may redirect to itself, or several URLs to each other.
+    the same URL, again and again. One URL may redirect to itself, or several URLs to each other. A frequent cause is a proxy
+    that terminates TLS: the server behind it receives plain HTTP, and redirects to https.
 
 Why it hurts
     The client gives up after 10 to 50 redirects: "ERR_TOO_MANY_REDIRECTS", "Exceeded 30 redirects", "stopped after 10
     redirects". No response has a status of 400 or above, so the server's log shows no error.
 
 How it is proved
-    The same client (host and User-Agent) followed a series of redirects: within a second after each, it requested the URL in
-    the Location. The series contains the same URL several times.
+    The same client (host, User-Agent and X-Forwarded-For) followed a series of redirects: within a second after each, its next
+    request for the URL in the Location was redirected, too. The series contains the same URL at least five times.
 
-    A frequent cause is a proxy that terminates TLS: the server behind it receives plain HTTP, and redirects to https. If the
-    Location begins with https although the request was not encrypted, a loop is reported only on two conditions: the request
-    comes from a gateway (it has a field such as X-Forwarded-For), and there are no more requests than clients follow redirects.
+    If the Location begins with https although the request was not encrypted, a loop is reported only on two conditions: the
+    request comes from a gateway (it has a field such as X-Forwarded-For), and the URL was requested at most 60 times, because
+    clients give up before that.
 
 What it is not
-    A client that requests a redirected URL regularly, such as a health check, and does not follow the redirect or gets
-    another response there. A login that leads back to the first URL, which then has another response.
+    Not reported: a client that requests a redirected URL regularly without following it, such as a health check, a form or a
+    login that leads back to the first URL if that URL then has another response, and a long poll whose redirects take 10 s or
+    more.
 
 What to do
     Find out which rule of the server, or of a proxy in front of it, creates the redirect. If it redirects to https although
@@ -40,12 +42,14 @@ import polars as pl
 from wiredoctor.findings import Advice, Reference, Rule, Threshold
 from wiredoctor.rules.shared.evidence import CANDIDATE
 
+c = pl.col
+
 RULE = Rule(
     symptom="*ERR_TOO_MANY_REDIRECTS*, *Exceeded 30 redirects*",
     severity="error",
     title="The redirects of {server} lead back to the same URL",
     message="{client} followed redirects from {request} ({code}), and each time they led back to the same URL: it was requested "
-    "{requests:,} times.{secure} Clients give up after 10 to 50 redirects.",
+    "{requests:,} times.{others}{secure} Clients give up after 10 to 50 redirects.",
     remedy="Find out which rule of the server, or of a proxy in front of it, creates the redirect. {forwarded}If two places "
     "redirect to each other (a name with and without www, a path with and without a slash), let only one of them decide. If the "
     "redirect sets a cookie, check whether the client sends it back.",
@@ -59,17 +63,25 @@ RULE = Rule(
         Advice("server", "Kestrel", "ASP.NET Core: ForwardedHeadersMiddleware, before UseHttpsRedirection."),
         Advice("server", "Apache", "Apache httpd: test %{HTTP:X-Forwarded-Proto} in the RewriteCond before the redirect."),
     ),
+    caused_by=(("redirect-loop", "tries"),),
     summary=True,
 )
 
 ENOUGH = Threshold("5 requests", "the minimum number of requests for the URL: a login may lead back to it a few times")
 FOLLOWED = Threshold("1 s", "a program follows a redirect within this time; a health check that asks again waits longer")
-MOST = Threshold("60 requests", "the maximum number of redirects to https: curl, which follows most, gives up after 50")
+POLLED = Threshold("10 s", "a redirect that comes later ends a long poll: the client asks again until a result is ready")
+MOST = Threshold(
+    "60 requests", "the maximum number of requests for a URL that redirects to https: curl gives up after 50 redirects"
+)
 SHOWN = Threshold("3 redirects", "the maximum number of redirects shown as evidence; the message has the total")
 
 _FOLLOWED = (301, 302, 303, 307, 308)
-_AUTHORITY = r"^(?:[A-Za-z][A-Za-z0-9+.-]*:)?//([^/?#]*)"
-_SECURE = " The Location begins with https, but these requests were not encrypted: a proxy probably terminates TLS in front."
+_AUTHORITY = r"^(?:([A-Za-z][A-Za-z0-9+.-]*):)?//([^/?#]*)"
+_DEFAULT_PORT = r":(80|443)?$"
+_SECURE = (
+    " The Location begins with https, but these requests were not encrypted: a proxy probably terminates TLS in front of the "
+    "server."
+)
 _FORWARDED = (
     "If a proxy terminates TLS, let it send X-Forwarded-Proto (nginx: proxy_set_header X-Forwarded-Proto $scheme), and let the "
     "application trust it, so that it does not redirect requests that are already secure. "
@@ -78,81 +90,118 @@ _FORWARDED = (
 
 def screen() -> pl.Expr:
     """Return a cheap condition on all rows together: if it is false, there are no candidate findings."""
-    return _redirects().sum() >= ENOUGH.value
+    return _is_redirected().sum() >= ENOUGH.value
 
 
-def _redirects() -> pl.Expr:
-    c = pl.col
+def _is_redirected() -> pl.Expr:
     return c("has_request") & c("response_status").is_in(_FOLLOWED) & (c("response_location") != "")
 
 
+def _is_secure() -> pl.Expr:
+    return c("response_location").str.to_lowercase().str.starts_with("https:")
+
+
 def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
-    """Return a row for each redirect. `next`: the row of the redirect to which it led the client; null if there is none."""
-    c = pl.col
-    secure = c("response_location").str.to_lowercase().str.starts_with("https:")
+    """Return a row for each redirect that may be part of a loop. `next`: the row of the redirect that the client met next.
+
+    It is null if the client did not follow the redirect, or if the next response was no redirect.
+    """
+    counts = (_is_redirected() & (~_is_secure() | c("request_forwarded"))).fill_null(value=False)
+    client = (c("client_host"), *(c(f"request_{name}").cast(pl.String).fill_null("") for name in ("user_agent", "forwarded_for")))
+    host, target = c("request_host").cast(pl.String), c("request_target").cast(pl.String).str.replace(_AUTHORITY, "")
     location = c("response_location").str.replace("#.*", "")
-    path = location.str.replace(_AUTHORITY, "")
-    asked = (
-        exchanges.filter(_redirects() & (~secure | c("request_forwarded")))
+    requests = (
+        exchanges.filter("has_request")
         .join(connections.select("connection", "client_host", "server"), on="connection")
         .select(
             *("connection", "exchange", "client_host", "server"),
             *("request_frame", "request_start", "response_frame", "response_start"),
-            c("request_user_agent").cast(pl.String).fill_null("").alias("agent"),
-            c("request_host").cast(pl.String).str.to_lowercase().alias("host"),
-            c("request_target").cast(pl.String).str.replace(_AUTHORITY, "").alias("target"),
             c("response_status").cast(pl.Int64).alias("code"),
-            c("response_end").fill_null(c("response_start")).alias("answered"),
-            secure.alias("secure"),
-            location.str.extract(_AUTHORITY).str.to_lowercase().alias("to_host"),
-            pl.when(path.str.starts_with("/")).then(path).when(path == "").then(pl.lit("/")).alias("to_target"),
+            counts.alias("redirects"),
+            _is_secure().alias("secure"),
+            _hash(*client, _without_port(host), target).alias("url"),
+            _hash(*client, _host_of(location, host), _target_of(location, target)).alias("to_url"),
         )
-        .with_columns(pl.coalesce("to_host", "host").alias("to_host"), c("request_frame").alias("frame"))
-        .sort("request_start", "frame")
-        .with_row_index("row")
     )
-    url = ["client_host", "agent", "host", "target"]
-    later = asked.select(*url, c("row").alias("next"), c("request_start").alias("next_start")).sort("next_start")
+    redirects = requests.filter(c("redirects") & (c("response_start") - c("request_start") < POLLED.value))
+    # all URLs of a loop are requested equally often, except that it may break off before the last ones
+    redirects = redirects.filter(pl.len().over("url") >= ENOUGH.value - 1).sort("request_frame").with_row_index("row")
+    later = (
+        requests.join(redirects.select("to_url").unique(), left_on="url", right_on="to_url", how="semi")
+        .join(redirects.select("connection", "exchange", c("row").alias("next")), on=["connection", "exchange"], how="left")
+        .select("url", "next", c("request_frame").alias("next_frame"), c("request_start").alias("next_start"))
+        .sort("next_frame")
+    )
     return (
-        asked.sort("answered")
+        redirects.with_columns(c("request_frame").alias("frame"))
+        .sort("response_frame")
         .join_asof(
             later,
-            left_on="answered",
-            right_on="next_start",
-            by_left=["client_host", "agent", "to_host", "to_target"],
-            by_right=url,
+            left_on="response_frame",
+            right_on="next_frame",
+            by_left="to_url",
+            by_right="url",
             strategy="forward",
+            allow_exact_matches=False,
             check_sortedness=False,
         )
-        .with_columns(pl.when(c("next_start") - c("answered") < FOLLOWED.value).then("next"))
-        .drop("to_host", "to_target", "next_start")
+        .with_columns(pl.when(c("next_start") - c("response_start") < FOLLOWED.value).then("next"))
+        .drop("to_url", "next_start", "redirects")
+        .sort("row")
+    )
+
+
+def _hash(*texts: pl.Expr) -> pl.Expr:
+    """Return a hash of texts; hashes take less memory than the URLs of a million requests."""
+    return pl.struct(text.alias(str(i)) for i, text in enumerate(texts)).hash()
+
+
+def _without_port(host: pl.Expr) -> pl.Expr:
+    return host.str.to_lowercase().str.replace(_DEFAULT_PORT, "")
+
+
+def _host_of(location: pl.Expr, host: pl.Expr) -> pl.Expr:
+    """Return the host of a Location (RFC 3986 section 5.2), without a default port. `host`: that of the request."""
+    return _without_port(pl.coalesce(location.str.extract(_AUTHORITY, 2), host))
+
+
+def _target_of(location: pl.Expr, target: pl.Expr) -> pl.Expr:
+    """Return the path and query of a Location, resolved against the target of the request (RFC 3986 section 5.2)."""
+    path = location.str.replace(_AUTHORITY, "")
+    return (
+        pl.when(path.str.starts_with("/"))
+        .then(path)
+        .when(location.str.contains(_AUTHORITY))
+        .then(pl.lit("/") + path)
+        .when(path == "")
+        .then(target)
+        .when(path.str.starts_with("?"))
+        .then(target.str.replace(r"\?.*$", "") + path)
+        .otherwise(target.str.replace(r"\?.*$", "").str.replace("[^/]*$", "") + path)
     )
 
 
 def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
-    """Return a row for each client and server between which redirects led back to the same URL."""
-    c = pl.col
-    led = rows.filter(c("next").is_not_null() | c("row").is_in(rows["next"].drop_nulls().implode())).sort("row")
-    places = {number: place for place, number in enumerate(led["row"])}
-    urls = led.select("host", "target").rows()
-    following = [None if number is None else places[number] for number in led["next"]]
-    told: dict[tuple[str, ...], dict[str, Any]] = {}
+    """Return a row for each client and server between which redirects led back to the same URL: for the longest loop."""
+    linked = rows.filter(c("next").is_not_null() | c("row").is_in(rows["next"].drop_nulls().implode()))
+    places = {number: place for place, number in enumerate(linked["row"])}
+    urls = linked["url"].to_list()
+    following = [places.get(number) for number in linked["next"]]
+    loops: dict[tuple[str, str], list[list[int]]] = {}
     seen: set[int] = set()
-    for first in range(led.height):
-        visits: dict[tuple[str, str], list[int]] = {}
-        at: int | None = first
-        while at is not None and at not in seen:
-            seen.add(at)
-            visits.setdefault(urls[at], []).append(at)
-            at = following[at]
-        most = max(visits.values(), key=len) if visits else []
-        if len(most) < ENOUGH.value:
-            continue
-        some = led[most[: SHOWN.value]].rows(named=True)
-        if not some[0]["secure"] or len(most) <= MOST.value:
-            key = (some[0]["client_host"], some[0]["agent"], some[0]["server"])
-            told.setdefault(key, _candidate(some, len(most), led["answered"][most[-1]]))
-    return pl.DataFrame(sorted(told.values(), key=lambda row: row["frame"]), schema=_SCHEMA), None
+    for first in range(linked.height):
+        visits: dict[int, list[int]] = {}
+        place: int | None = first
+        while place is not None and place not in seen:
+            seen.add(place)
+            visits.setdefault(urls[place], []).append(place)
+            place = following[place]
+        longest = max(visits.values(), key=len) if visits else []
+        if len(longest) >= ENOUGH.value and (len(longest) <= MOST.value or not linked["secure"][longest[0]]):
+            ends = linked["client_host"][first], linked["server"][longest[0]]
+            loops.setdefault(ends, []).append(longest)
+    found = [_candidate(linked, max(some, key=len), len(some) - 1) for some in loops.values()]
+    return pl.DataFrame(sorted(found, key=lambda row: row["frame"]), schema=_SCHEMA), None
 
 
 _SCHEMA = CANDIDATE | {
@@ -160,25 +209,31 @@ _SCHEMA = CANDIDATE | {
     "server": pl.String(),
     "requests": pl.Int64(),
     "code": pl.Int64(),
+    "others": pl.String(),
     "secure": pl.String(),
     "forwarded": pl.String(),
 }
 
 
-def _candidate(some: list[dict[str, Any]], requests: int, end: int) -> dict[str, Any]:
-    """Return the candidate of a loop. `some`: the first redirects of its URL. `requests`: how many there are. `end`: in ns."""
-    first, secure = some[0], some[0]["secure"]
+def _candidate(linked: pl.DataFrame, loop: list[int], others: int) -> dict[str, Any]:
+    """Return the candidate of a loop.
+
+    `loop`: the redirects of its URL, as row numbers of `linked`. `others`: the number of other loops between the same hosts.
+    """
+    shown = linked[loop[: SHOWN.value]].rows(named=True)
+    first, last = shown[0], linked.row(loop[-1], named=True)
     return {
         **{name: first[name] for name in ("connection", "exchange", "frame", "server", "code")},
         "side": "server",
-        "confidence": "medium" if secure else "high",
+        "confidence": "medium" if first["secure"] else "high",
         "start": first["request_start"],
-        "end": end,
+        "end": last["response_start"],
         "client": first["client_host"],
-        "requests": requests,
-        "secure": _SECURE if secure else "",
-        "forwarded": _FORWARDED if secure else "",
-        "evidence": [item for row in some for item in _evidence(row)],
+        "requests": len(loop),
+        "others": f" {others:,} other series of redirects did so, too." if others else "",
+        "secure": _SECURE if first["secure"] else "",
+        "forwarded": _FORWARDED if first["secure"] else "",
+        "evidence": [item for row in shown for item in _evidence(row)],
     }
 
 
