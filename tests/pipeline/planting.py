@@ -76,7 +76,7 @@ def field(random: Random) -> str:
     return f"{name}: {random.choice(values(secret(random)))}\r\n"
 
 
-HARMLESS = ("cookie", "set-cookie", "x-api-key", "x-auth-token", "location", "origin", "x-forwarded-for", "date")
+HARMLESS = ("cookie", "set-cookie", "x-api-key", "x-auth-token", "content-location", "origin", "x-real-ip", "date")
 """Fields that change nothing of what is found."""
 
 
