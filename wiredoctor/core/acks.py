@@ -10,6 +10,8 @@ from wiredoctor.core.connection import SHRANK, Connection, Flight, Side, Syn
 from wiredoctor.core.packet import Packet
 from wiredoctor.core.segment import ACK, NEVER, RST, SYN, Segment
 
+ROUNDING: Final = 8
+"""A window that shrinks by at most 1/ROUNDING of its widest size may only be rounded by its scale (RFC 7323 section 2.4)."""
 LONGEST: Final = 1 << 60
 """The value in ns to which round trips are limited before they are added. The sum of three such values fits in 64 bits."""
 
@@ -138,7 +140,7 @@ def announce_window(own: Side, peer: Side, packet: Packet, segment: Segment) -> 
         own.short_window_frame = packet.frame
     own.window_edge = edge
     own.window = packet.window
-    if packet.window < own.widest_window:
+    if own.widest_window - packet.window > own.widest_window // ROUNDING:
         own.widest_window = SHRANK
     elif packet.flags & SYN == 0:
-        own.widest_window = packet.window
+        own.widest_window = max(own.widest_window, packet.window)

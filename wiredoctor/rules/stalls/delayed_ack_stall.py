@@ -66,6 +66,8 @@ from wiredoctor.rules.shared.evidence import evidence
 if TYPE_CHECKING:
     from wiredoctor.rules.shared import held_segments
 
+c = pl.col
+
 RULE = Rule(
     symptom="40 to 200 ms more for an upload or a download",
     severity="warning",
@@ -109,16 +111,15 @@ def find(releases: pl.LazyFrame) -> pl.LazyFrame:
     shortest = min(MIN_ACK_DELAY.value, MIN_SHORT_ACK_DELAY.value)
     timed = ack_release.had_room() | _by_timer()
     rows = ack_release.candidates(releases.filter(timed), shortest, MAX_ACK_DELAY.value, QUICK_ACK.value)
-    return rows.filter(pl.col("waited") & ~pl.col("prompt"))
+    return rows.filter(c("waited") & ~c("prompt"))
 
 
 def _by_timer() -> pl.Expr:
     """Return whether a timer delayed the ACK of the segment that filled the receiver's window.
 
-    A TCP acknowledges at once when the application has read enough of a full window. So most such ACKs come when it reads. But an
-    application that reads everything at once never lets its window shrink.
+    A TCP acknowledges at once when the application has read enough of a full window. So most such ACKs come when it reads. The
+    window of an application that reads everything at once does not shrink (by more than the rounding of its scale).
     """
-    c = pl.col
     delay = c("previous_ack_delay")
     usual = pl.any_horizontal(delay.is_between(*ends, closed="left") for ends in ack_release.USUAL_TIMERS)
     reads = ~c("window_shrank")
@@ -151,9 +152,9 @@ def _limit() -> list[pl.Expr]:
     )
     write = pl.lit("Give the sender's sockets a larger send buffer, or let it write again before its last write is acknowledged.")
     return [
-        pl.when(pl.col("room")).then(sender).otherwise(window).alias("reason"),
-        pl.when(pl.col("http")).then(pl.lit(", though it had more to send")).otherwise(pl.lit("")).alias("more"),
-        pl.when(pl.col("room")).then(write).otherwise(enlarge).alias("first"),
+        pl.when(c("room")).then(sender).otherwise(window).alias("reason"),
+        pl.when(c("http")).then(pl.lit(", though it had more to send")).otherwise(pl.lit("")).alias("more"),
+        pl.when(c("room")).then(write).otherwise(enlarge).alias("first"),
     ]
 
 
