@@ -69,7 +69,6 @@ def test_only_in_that_time(tmp_path: Path) -> None:
     whole = wiredoctor.analyze(with_drops(tmp_path, HELD_BACK))
     times = sorted(f.elapsed for f in whole.findings)
     table = whole.scan_captures().collect()
-    assert table is not None
     since = int(table["first_time"][0]) + int((times[-2] + 0.005) * 1e9)
     lossy = wiredoctor.analyze(with_drops(tmp_path, HELD_BACK, statistics(7, b"dropped after %d ns since 1970" % since)))
     confidences = {f.elapsed: f.confidence for f in lossy.findings if f.family != "capture"}

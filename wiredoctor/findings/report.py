@@ -139,8 +139,8 @@ class CaptureSummary(NamedTuple):
     dropped_of: int = 0
     """The number of captured and dropped packets together."""
     sorted: bool = False
-    """True if the file was far from time order and was sorted. Frames and connections are numbered as after
-    reordercap(1), unless there are `clock_steps`, too: packets are not sorted across these.
+    """True if the file was sorted because it is far from time order. Frame numbers are those after reordercap(1), unless there
+    are `clock_steps`, too; connection numbers are those of the file.
     """
     clock_steps: int = 0
     """The number of times that the timestamps of an interface go back. Packets that were sorted do not count."""

@@ -117,7 +117,7 @@ class Recorder:
         self._socket, theirs = socket.socketpair()
         with theirs:
             self._process = subprocess.Popen(
-                [sys.executable, *(["-I", "-B"] if sys.dont_write_bytecode else ["-I"]), str(_PROGRAM), request],
+                [sys.executable, "-I", *(["-B"] if sys.dont_write_bytecode else []), str(_PROGRAM), request],
                 stdin=theirs.fileno(), stdout=theirs.fileno(), env=_environment(), start_new_session=True,
                 pass_fds=() if order.stream is None else (order.stream,),
             )  # fmt: skip

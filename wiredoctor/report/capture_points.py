@@ -47,7 +47,7 @@ def shared_conversations(report: Report) -> SharedConversations:
     """
     if len(report.captures) < 2:
         return SharedConversations(0, 0)
-    begun = {one.file: (nanoseconds(one.first_time) or 0) for one in report.captures}
+    begun = {one.file: nanoseconds(one.first_time) or 0 for one in report.captures}
     rows = report.scan_connections().select("capture", "connection", *_ENDS, "start", "end", "syns", *_SIZE)
     several = rows.group_by(_ENDS).agg(c("capture").n_unique().alias("captures")).filter(c("captures") > 1)
     found = rows.join(several.select(_ENDS), on=_ENDS, how="semi").collect(engine="streaming")

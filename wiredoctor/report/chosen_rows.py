@@ -16,7 +16,6 @@ from wiredoctor.text.time_of_day import nanoseconds
 _AFTER_ALL = 1000
 """The number that stands for the status of a request without a response. It is above all status codes, so it is sorted first."""
 
-
 _AFTER_KNOWN = 1 << 61
 """A number that is added to the sort value of exchanges without a known duration, to sort them last.
 
@@ -57,7 +56,6 @@ def rank(table: TableName, order: Order, ends: CaptureEnds, faulty: pl.Expr | No
 
 def choose_rows(report: Report, table: TableName, choice: RowChoice) -> Report:
     """Return the report, but with only the chosen rows of `table`."""
-
     scan = report.scan_exchanges if table == "exchanges" else report.scan_connections
     if not (choice.statuses or choice.slow is not None or choice.top is not None):
         return report
@@ -82,7 +80,6 @@ def choose_rows(report: Report, table: TableName, choice: RowChoice) -> Report:
 
 def _filtered(scan: Scan, keep: Callable[[pl.LazyFrame], pl.LazyFrame]) -> Scan:
     """Return a scan with one more filter. Its batches are still slices of the unfiltered table (see columns.Filtered)."""
-
     if isinstance(scan, Filtered):
         before = scan.keep
         return Filtered(scan.base, lambda rows: keep(before(rows)))
@@ -90,9 +87,7 @@ def _filtered(scan: Scan, keep: Callable[[pl.LazyFrame], pl.LazyFrame]) -> Scan:
 
 
 def matches(table: TableName, choice: RowChoice, ends: CaptureEnds) -> pl.Expr:
-    """Return an expression for whether a row has one of the statuses in `choice`, and lasted at least as long as `choice`
-    requires.
-    """
+    """Return an expression that is true for rows with a status in `choice` that took at least `choice.slow`."""
     wanted = pl.lit(value=True)
     if choice.statuses:
         wanted &= pl.any_horizontal(_has_status(one) for one in choice.statuses)

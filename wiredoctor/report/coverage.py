@@ -160,7 +160,7 @@ _SHORT = 128
 _TOO_SHORT = 70
 """The minimum snap length in bytes that leaves 16 bytes of payload after Ethernet, IPv4 and TCP without options."""
 
-_UNCAPTURED = "request not captured, or the server sent the response unasked"
+_UNCAPTURED = "request not captured, or the response was unsolicited"
 
 
 def find_coverage(report: Report) -> Coverage:

@@ -23,9 +23,9 @@ CaptureEnds = Mapping[str, int]
 def capture_ends(report: Report) -> CaptureEnds:
     """Return the time of the last packet of each capture that has timestamps, in ns since its first packet."""
     return {
-        c.file: last - first
-        for c in report.captures
-        if (first := nanoseconds(c.first_time)) is not None and (last := nanoseconds(c.last_time)) is not None
+        one.file: last - first
+        for one in report.captures
+        if (first := nanoseconds(one.first_time)) is not None and (last := nanoseconds(one.last_time)) is not None
     }
 
 

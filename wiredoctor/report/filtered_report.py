@@ -89,7 +89,6 @@ def _filter_by_confidence(report: Report, least: Confidence) -> Report:
 
 def _narrow_tables(report: Report, narrowed: Report, wanted: Filter, spans: dict[str, Span], named: Named) -> None:
     """Store the filtered tables of `report` in `narrowed`, and how many rows each has."""
-
     narrowed.scan_connections = Filtered(report.scan_connections, lambda t: t.filter(_connection_wanted(wanted, spans, named)))
     narrowed.connection_count = narrowed.scan_connections().select(pl.len()).collect().item()
     narrowed.scan_exchanges = Filtered(report.scan_exchanges, _exchange_filter(report, wanted, spans, named))

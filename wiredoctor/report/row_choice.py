@@ -1,4 +1,4 @@
-"""What a user can choose of a table: its rows, their order, and by what they are grouped."""
+"""What a user chooses about a table: its rows, their order and their grouping."""
 
 from __future__ import annotations
 

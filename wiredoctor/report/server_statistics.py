@@ -37,7 +37,10 @@ FEWEST = {"p50": 3, "p95": 20, "p99": 100}
 """The minimum number of server times for each percentile that is shown. With fewer, it would simply be the longest time."""
 
 EXACT_TIMES = 100_000
-"""With more exchanges, percentiles are rounded down to a microsecond, because different times are counted one by one."""
+"""The maximum number of exchanges for exact percentiles.
+
+With more, times are rounded down to a microsecond, so that more of them are equal and are counted together.
+"""
 
 _MICROSECOND = SECOND // 1_000_000
 
@@ -339,13 +342,11 @@ def _flags() -> list[pl.Expr]:
 
 
 def _nearest_rank(percent: int) -> pl.Expr:
-    """Return the percentile of the server times `time`, in ascending order, of which each occurs `len` times, by nearest rank.
+    """Return a percentile by nearest rank. Rows are sorted by `time`, the server time in ns; each time occurs `len` times.
 
     It is the smallest value that at least `percent` % of the values do not exceed. The interpolation "nearest" of Polars rounds
     the rank instead, which hides the slowest requests.
     """
-    import polars as pl
-
     number = pl.col("len").cast(pl.Int64)
     return pl.col("time").filter(number.cum_sum() * 100 >= number.sum() * percent).first()
 

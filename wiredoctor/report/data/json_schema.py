@@ -108,7 +108,8 @@ CAPTURE = _object(
     sorted={
         "type": "boolean",
         "description": "true if the file was sorted because it is far from time order. If clock_steps is 0, frame numbers are "
-        "those after reordercap; otherwise they differ, because packets are not sorted across a clock step",
+        "those after reordercap; otherwise they differ, because packets are not sorted across a clock step. Connection numbers "
+        "are always those of the file",
     },
     clock_steps=_integer("packets that were not sorted, although the previous packet on their interface has a later timestamp"),
     damage=_or_null(_text("the part of the file that could not be read; null if all of it was read")),

@@ -74,23 +74,24 @@ def capture_field(names: Mapping[str, str]) -> dict[str, Field]:
 
 
 def add_titles(
-    lines: Ordered, report: Report, headings: Mapping[str, str], paper: Terminal, *, together: bool
+    lines: Ordered, report: Report, titles: Mapping[str, str], paper: Terminal, *, together: bool
 ) -> dict[str, int]:  # fmt: skip
-    """Add a title above the lines of each capture, or one title above all lines if they are sorted `together`. Lines have 4 keys.
+    """Add a title above the lines of each capture, or one above all lines if they are sorted `together`.
 
-    Return the position of each capture, which is the first sort key of its lines. A title consists of the `headings` of its
-    capture; if there are several captures, the name of the capture precedes them. A capture without headings gets no title.
+    Return the position of each capture. `titles`: the text for each capture; if there are several captures, the name of the
+    capture precedes it. A capture without a text gets no title. Every line must have four sort keys: the position of its capture
+    and three more.
     """
     if together:
-        title = f"{next(iter(headings.values()))}\n"
+        title = f"{next(iter(titles.values()))}\n"
         lines.add((np.zeros(1, np.int64), *[np.full(1, NEVER)] * 3), title.encode("utf-8", "backslashreplace"))
         return dict.fromkeys((one.file for one in report.captures), 0)
     places = {name: place for place, name in enumerate(dict.fromkeys(c.file for c in report.captures))}
     for name, place in places.items():
-        if name not in headings:
+        if name not in titles:
             continue
         above = f"{shorten(clean(name), paper.width, paper.gap)}\n" if len(places) > 1 else ""
-        title = f"{above}{headings[name]}\n"
+        title = f"{above}{titles[name]}\n"
         first = np.full(title.count("\n"), NEVER)
         lines.add((np.full(len(first), place), first, first, first), title.encode("utf-8", "backslashreplace"))
     return places

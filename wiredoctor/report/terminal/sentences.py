@@ -115,7 +115,13 @@ def unexplained(reach: Coverage) -> list[str]:
     clauses = [
         (lost + waiting if lost else 0, answers.requests, "request", "was never answered", "were never answered"),
         (0 if lost else waiting, answers.requests, "request", *(["had no answer yet when the capture ended"] * 2)),
-        (endings.get("request-unfinished", 0), answers.requests, "request", *(["had not ended when the capture did"] * 2)),
+        (
+            endings.get("request-unfinished", 0),
+            answers.requests,
+            "request",
+            "was still incomplete when the capture ended",
+            "were still incomplete when the capture ended",
+        ),
         (off, answers.requests, "request", *(["broke off"] * 2)),
         (endings.get("cut-short", 0), answers.responses, "response", *(["broke off"] * 2)),
         (
@@ -126,7 +132,13 @@ def unexplained(reach: Coverage) -> list[str]:
             "are WebSockets that were cut",
         ),
         (endings.get("reset-doubted", 0), reach.exchanges, "exchange", "was reset", "were reset"),
-        (endings.get("response-unfinished", 0), answers.responses, "response", *(["had not ended when the capture did"] * 2)),
+        (
+            endings.get("response-unfinished", 0),
+            answers.responses,
+            "response",
+            "was still incomplete when the capture ended",
+            "were still incomplete when the capture ended",
+        ),
         (partly, reach.exchanges, "exchange", "was captured only in part", "were captured only in part"),
         (endings.get("unreadable", 0), answers.requests, "request", *(["got bytes that are not an HTTP response"] * 2)),
         (endings.get("request-unreadable", 0), answers.requests, "request", *(["cannot be read"] * 2)),

@@ -53,21 +53,21 @@ RULE = Rule(
     symptom="nothing (the rule shows between which packets the times are wrong)",
     severity={None: "warning", "out-of-order": "note", "unsorted": "note"},
     title={
-        None: "The timestamps of the capture go back {times}, by {worst}{at_most}",
-        "out-of-order": "Packets are out of order in the file, by {worst}{at_most}: they were sorted before the analysis",
-        "unsorted": "The file is not in time order, by {worst}{at_most}: its packets were sorted before the analysis",
+        None: "The timestamps of the capture go back {times}, by {up_to}{worst}",
+        "out-of-order": "Packets are out of order in the file, by {up_to}{worst}: they were sorted before the analysis",
+        "unsorted": "The file is not in time order, by {up_to}{worst}: its packets were sorted before the analysis",
     },
     message={
-        None: "{steps:,} packets have an earlier timestamp than the previous one on the same interface, by {worst}{at_most}: "
+        None: "{steps:,} packets have an earlier timestamp than the previous one on the same interface, by {up_to}{worst}: "
         "the clock was set back, or captures were appended. If a connection has packets before and after such a step, times "
         "between them are not used.",
         "out-of-order": (
-            "{steps:,} packets have an earlier timestamp than a preceding packet of the file, by {worst}{at_most}: several "
+            "{steps:,} packets have an earlier timestamp than a preceding packet of the file, by {up_to}{worst}: several "
             "threads or processors captured. They were analyzed in the order of their times; frame numbers are as in the file. "
             "Findings that depend on times between such packets have medium confidence at most."
         ),
         "unsorted": (
-            "{steps:,} packets have an earlier timestamp than a preceding packet of the file, by {worst}{at_most}: captures "
+            "{steps:,} packets have an earlier timestamp than a preceding packet of the file, by {up_to}{worst}: captures "
             "were appended, or the packets of one interface were written later than those of another. The packets were sorted "
             "by time{numbers}. Findings that depend on times where packets were moved have medium confidence at most."
         ),
@@ -113,7 +113,8 @@ def find(captures: pl.LazyFrame) -> pl.LazyFrame:
 
 _PLAIN = {
     "numbers": "; frame numbers are those after reordercap, connection numbers those of the file",
-    "in_wireshark": "To find its frames in Wireshark, sort the file: reordercap in.pcap out.pcap",
+    "in_wireshark": "To find its frames in Wireshark, sort the file: reordercap in.pcap out.pcap. Display filters with "
+    "tcp.stream are for the file as it is",
 }
 _STEPPED = {
     "numbers": ", but not across the places where the clock was set back. Frame numbers count packets in this order, which is "
@@ -153,7 +154,7 @@ def _candidates(captures: pl.LazyFrame, kind: pl.Expr, note_before: str, note: p
             c("steps").first(),
             c("worst").first().cast(DURATION),
             pl.when(once).then(pl.lit("once")).otherwise(pl.format("{} times", c("steps").first())).alias("times"),
-            pl.when(once).then(pl.lit("")).otherwise(pl.lit(" at most")).alias("at_most"),
+            pl.when(once).then(pl.lit("")).otherwise(pl.lit("up to ")).alias("up_to"),
             *(c(name).first() for name in _PLAIN),
             pl.concat_list(before.implode(), step.implode()).cast(EVIDENCE).alias("evidence"),
         )

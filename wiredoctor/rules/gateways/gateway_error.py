@@ -28,7 +28,7 @@ How it is proved
 
     Kind unseen: the client got a 502 or 504 (or a 503 from Varnish, Squid or Envoy, or in response to CONNECT), but the capture
     does not contain the other side of the gateway. There is one finding per gateway and status. It names servers that may be
-    behind the gateway, because hosts other than its clients speak TLS or another protocol than HTTP to them, such as FastCGI, or
+    behind the gateway, because hosts other than its clients speak TLS or a protocol other than HTTP to them, such as FastCGI, or
     could not connect to them while a response was due.
 
 What it is not
@@ -39,7 +39,7 @@ What it is not
 
 What to do
     If the finding names its cause, a finding on the connection behind the gateway, follow that one. Kinds refused,
-    Kind unreachable: check whether the server is up and listens on the address that the gateway uses. Kinds closed, truncated:
+    unreachable: check whether the server is up and listens on the address that the gateway uses. Kinds closed, truncated:
     look into the server's log. Kind closed: also let the gateway's pool keep idle connections for less time than the server
     does. Kind timed-out: make the server faster, or raise the gateway's timeout. Kind unsent: find out why the server does
     not read. Kind rejected-response: correct the response, or raise the gateway's limits. Kind not-passed-on: check the

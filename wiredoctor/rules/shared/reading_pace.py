@@ -98,7 +98,6 @@ def _ftp_downloads(numbered: pl.LazyFrame, connections: pl.LazyFrame) -> pl.Lazy
     It has a control connection to the sender's port 21 at the time, and either side may open the connection for the data. Only
     programs that download speak FTP, so no User-Agent is needed.
     """
-    c = pl.col
     server_host = c("server").str.replace(r":\d+$", "").str.strip_chars("[]")
     controls = connections.filter(c("server").str.ends_with(":21")).select(
         c("client_host").alias("ftp_client"),

@@ -337,7 +337,6 @@ def _checks_port() -> pl.Expr:
 
     Many servers connect to their own port before they listen, to learn whether it is free.
     """
-    c = pl.col
     alone = pl.len().over("server", "accepted_frame") == 1
     return alone & (c("client_host") == attempts.host_of("server")) & (c("syns") == 1)
 

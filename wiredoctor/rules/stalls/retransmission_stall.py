@@ -17,8 +17,8 @@ How it is proved
     capture point.
 
     If everything in flight was lost before the capture point, the retransmission looks like new data after a pause. It counts
-    if the sender sent only this full segment, waited for its ACK (which the timestamps show), and continued at once far
-    above it, as Linux does (RFC 5682): what lies in between was sent before the pause.
+    as a retransmission if the sender sent only this full segment, waited for its ACK (as TCP timestamps show), and then
+    continued at once with data far above it, as Linux does (RFC 5682): the data in between was sent before the pause.
 
 What it is not
     Nobody waits for a retransmission if the receiver already had the data and owed no response. A D-SACK shows that the
@@ -28,7 +28,7 @@ What it is not
     with keep-alive probes is not stalled. If a server is busy with its response, it has acknowledged the request, and
     nothing is retransmitted. A copy sent into a closed window, or the first copy after the window opened, is
     zero-window-stall: the receiver had discarded the data. If the last segment was lost before the capture point, and no
-    later one shows that, it looks like a pause and is not reported.
+    later segment shows the loss, the stall looks like a pause and is not reported.
 
 What to do
     Find the place where packets are lost: check the counters of interfaces and queues on the path, and capture on both sides

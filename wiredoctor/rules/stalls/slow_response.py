@@ -22,8 +22,8 @@ How it is proved
     the gateway's own. If it is 1 s or more, the kind is in-gateway.
 
 What it is not
-    A request that says that it is a long poll waits for the next event: Socket.IO's with transport=polling and a session,
-    and SignalR's with transport=longPolling. If the connection stalled in that time, the rule for the stall reports it
+    A request that declares itself a long poll (Socket.IO: transport=polling with a session; SignalR: transport=longPolling)
+    waits for the next event. If the connection stalled in that time, the rule for the stall reports it
     instead. A long upload is not a slow response. Nor is a response that comes in many pieces, such as an event stream or
     a throttled download. Nor is a late response that follows an interim response, such as 102, by less than a second. An
     exchange is ignored if messages are missing from the capture, so that request and response are paired only by
@@ -156,7 +156,6 @@ def _begun_late(exchanges: pl.LazyFrame) -> pl.LazyFrame:
 
 def _is_long_poll() -> pl.Expr:
     """Return whether the request says that it is a long poll: a GET of an Engine.IO session (Socket.IO), or of SignalR."""
-    c = pl.col
     target = c("request_target").cast(pl.String)
     poll = target.str.contains(r"[?&]transport=polling(?:&|$)") & target.str.contains(r"[?&]sid=")
     signalr = target.str.contains(r"(?i)/poll\?(?:.*&)?transport=longPolling(?:&|$)")
