@@ -51,6 +51,8 @@ def wake(talk: HttpConnection, clock: i64) -> None:
         pass
     talk.clock = clock
     write_known(talk)
+    if is_finished(talk):
+        talk.http.free(talk)
 
 
 def decide_next(talk: HttpConnection, clock: i64) -> bool:
@@ -166,6 +168,15 @@ def is_settled(talk: HttpConnection) -> bool:
     if talk.oldest is not None or talk.waiting is not None or talk.doubted is not None:
         return False
     return is_at_end(talk, talk.first, talk.connection.first) and is_at_end(talk, talk.second, talk.connection.second)
+
+
+def is_finished(talk: HttpConnection) -> bool:
+    """Return whether all rows of a connection are written and both sides sent a FIN, so that only repeated packets can follow."""
+    first, second = talk.connection.first.close, talk.connection.second.close
+    if talk.deadline != NEVER or first is None or second is None:
+        return False
+    has_fins = first.fin_frame != NEVER and second.fin_frame != NEVER
+    return has_fins and first.rst_frame == NEVER and second.rst_frame == NEVER and is_settled(talk)
 
 
 def is_at_end(talk: HttpConnection, reader: Reader, side: Side) -> bool:

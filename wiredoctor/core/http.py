@@ -55,6 +55,9 @@ class Http:
                 return
             talk = connection.http = HttpConnection(self, connection)
         assert isinstance(talk, HttpConnection)
+        if talk.is_over and segment.new_bytes > 0:
+            clear_unread(segment.part)
+            return
         talk.read(packet, segment)
         if self.keeping.is_full:
             self.keeping.relieve(packet.clock)
@@ -83,9 +86,15 @@ class Http:
         if talk is None:
             return
         assert isinstance(talk, HttpConnection)
+        if talk.is_over:
+            return
         if NEVER < talk.deadline <= clock:
             endings.end_at_deadline(talk, clock)
         endings.end(talk, reason, FOREVER, clock)
+        self.free(talk)
+
+    def free(self, talk: HttpConnection) -> None:
+        """Free the HTTP state of a connection whose messages have ended, except for what describes the connection."""
         if self.bursts is not None:
             bursts.write_last(self, talk.first)
             bursts.write_last(self, talk.second)
