@@ -396,11 +396,28 @@ class Former:
 
 
 @mypyc_attr(acyclic=True)
+class SecondCopies:
+    """How many packets of a connection were captured twice, and the facts about the first of them."""
+
+    def __init__(self) -> None:
+        self.count: i64 = 0
+        self.has_data: bool = False
+        self.frame: i64 = NEVER
+        self.time: i64 = NEVER
+        self.first_frame: i64 = NEVER
+        """The frame number of the first copy of the first packet that was captured twice."""
+        self.difference: i64 = 0
+        """The difference between the copies: 1 interface, 2 link layer, 3 time to live, 4 encapsulation, 0 none."""
+        self.routed_frame: i64 = NEVER
+        """The frame number of the first duplicate copy whose time to live differs from that of its first copy."""
+
+
+@mypyc_attr(acyclic=True)
 class Oddities:
     """Counts and first frames of abnormal observations.
 
-    These are ACKs of bytes that were not captured, super-segments, bytes that were sent twice with different content, and reused
-    ports.
+    These are ACKs of bytes that were not captured, super-segments, bytes that were sent twice with different content, reused
+    ports, and packets that were captured twice.
     """
 
     def __init__(self) -> None:
@@ -417,28 +434,10 @@ class Oddities:
         self.conflict_frame: i64 = NEVER
         self.conflict_time: i64 = NEVER
         self.conflict_first_frame: i64 = NEVER
-        self.former: Former | None = None
-        """The previous connection on these ports, if late packets of it may arrive."""
         self.reuse_frame: i64 = NEVER
         """The frame number of the first packet on reused ports, if it is not a SYN."""
         self.reuse_time: i64 = NEVER
-
-
-@mypyc_attr(acyclic=True)
-class SecondCopies:
-    """How many packets of a connection were captured twice, and the facts about the first of them."""
-
-    def __init__(self) -> None:
-        self.count: i64 = 0
-        self.has_data: bool = False
-        self.frame: i64 = NEVER
-        self.time: i64 = NEVER
-        self.first_frame: i64 = NEVER
-        """The frame number of the first copy of the first packet that was captured twice."""
-        self.difference: i64 = 0
-        """The difference between the copies: 1 interface, 2 link layer, 3 time to live, 4 encapsulation, 0 none."""
-        self.routed_frame: i64 = NEVER
-        """The frame number of the first duplicate copy whose time to live differs from that of its first copy."""
+        self.copies: SecondCopies | None = None
 
 
 @mypyc_attr(acyclic=True)
@@ -491,8 +490,9 @@ class Connection:
         self.history: i64 = 0
         """The history letters in the order of their first occurrence, 5 bits each; see history.py."""
         self.more_history: i64 = 0
+        self.former: Former | None = None
+        """The previous connection on these ports, if late packets of it may arrive."""
         self.oddities: Oddities | None = None
-        self.copies: SecondCopies | None = None
         self.http: object | None = None
 
     def strip(self) -> None:
@@ -506,8 +506,14 @@ class Connection:
             self.second.flight.clear()
         self.first = self.second = GONE
         self.handshake = None
+        self.former = None
         self.oddities = None
-        self.copies = None
+
+    def get_oddities(self) -> Oddities:
+        """Return the abnormal observations so far."""
+        if self.oddities is None:
+            self.oddities = Oddities()
+        return self.oddities
 
 
 GONE: Final = Side()

@@ -109,10 +109,6 @@ class ConnectionRows:
             out.write(NO_ODDITIES)
         else:
             write_oddities(out, connection.oddities)
-        if connection.copies is None:
-            out.write(NO_COPIES)
-        else:
-            write_copies(out, connection.copies)
         write_i64_le(out, clock)
         write_ends(out, connection.key, direction)
         self.write_content(content)
@@ -263,6 +259,7 @@ def write_oddities(out: BytesWriter, oddities: Oddities) -> None:
     write_i64_le(out, oddities.conflict_first_frame)
     write_i64_le(out, oddities.reuse_frame)
     write_i64_le(out, oddities.reuse_time)
+    write_copies(out, NO_COPIES if oddities.copies is None else oddities.copies)
 
 
 def write_copies(out: BytesWriter, copies: SecondCopies) -> None:
@@ -315,12 +312,5 @@ def cells_of_oddities() -> bytes:
     return out.getvalue()
 
 
-def cells_of_copies() -> bytes:
-    """Return the columns that `write_copies` writes for a connection without packets that were captured twice."""
-    out = BytesWriter()
-    write_copies(out, SecondCopies())
-    return out.getvalue()
-
-
+NO_COPIES: Final = SecondCopies()
 NO_ODDITIES: Final = cells_of_oddities()
-NO_COPIES: Final = cells_of_copies()

@@ -160,6 +160,8 @@ class Ordering:
         copies = self.copies
         while newest >= copies.oldest:
             recent = copies.ring[newest & copies.mask]
+            if not copies.is_recent(recent, held.packet):
+                return
             if recent.time > held.packet.time:
                 other = HeldPacket()
                 other.addresses, other.is_turned = held.addresses, is_turned

@@ -45,7 +45,7 @@ class RecentPacket:
         """The size of the record and the positions in it of TCP header and payload, packed."""
         self.reached: i64 = 0
         self.claimed: i64 = 0
-        """The value that Side.recent_claimed had before this packet. `reached` has the earlier value of Side.recent_reached."""
+        """The value of Side.recent_claimed after this packet. `reached` is that of Side.recent_reached."""
         self.outer: OuterHeaders | None = None
 
     def fill(self, packet: Packet, shape: i64) -> None:

@@ -11,7 +11,7 @@ from typing import Final
 
 from mypy_extensions import i64
 
-from wiredoctor.core.connection import NO_BASE, Close, Connection, Former, Oddities, Side
+from wiredoctor.core.connection import NO_BASE, Close, Connection, Former, Side
 from wiredoctor.core.numbers import wrap
 from wiredoctor.core.packet import Packet
 from wiredoctor.core.segment import ACK, MILLISECOND, NEVER, RST, SYN
@@ -130,8 +130,7 @@ def is_of_former(connection: Connection, packet: Packet) -> bool:
 
     The packet may be late, or the connection may have been captured on both sides of a firewall that changes its numbers.
     """
-    oddities = connection.oddities
-    former = None if oddities is None else oddities.former
+    former = connection.former
     if former is None:
         return False
     sent, heard = former.first, former.second
@@ -161,10 +160,8 @@ def note_changed_copy(connection: Connection, packet: Packet) -> bool:
         own, peer = peer, own
     if own.base == NO_BASE or peer.base == NO_BASE or own.base + 1 + own.sequence == packet.sequence:
         return False
-    if connection.oddities is None:
-        connection.oddities = Oddities()
     sent, heard = own.base + 1 + own.sequence, peer.base + 1 + own.acknowledgment
-    connection.oddities.former = Former(sent, heard, packet.is_turned)
+    connection.former = Former(sent, heard, packet.is_turned)
     return True
 
 
@@ -173,12 +170,11 @@ def note_former(connection: Connection, former: Connection, packet: Packet) -> N
 
     If the packet that shows the reuse is not a SYN of the client, record that the handshake is missing.
     """
-    oddities = Oddities()
-    connection.oddities = oddities
     first, second = former.first, former.second
     sent, heard = newest(first, second), newest(second, first)
     if sent != NEVER and heard != NEVER and first.base != NO_BASE and second.base != NO_BASE:
-        oddities.former = Former(first.base + 1 + sent, second.base + 1 + heard, former.is_turned)
+        connection.former = Former(first.base + 1 + sent, second.base + 1 + heard, former.is_turned)
     if packet.flags & (SYN | ACK) != SYN:
+        oddities = connection.get_oddities()
         oddities.reuse_frame = packet.frame
         oddities.reuse_time = packet.time
