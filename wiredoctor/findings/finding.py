@@ -111,6 +111,11 @@ class Finding:
         return replace(self, title=title, message=message, request=request, remedy=remedy, evidence=evidence, masked=None)
 
     @property
+    def rule_and_kind(self) -> str:
+        """The rule, with the kind in parentheses if there is one: "client-abort (timeout)"."""
+        return f"{self.rule} ({self.kind})" if self.kind else self.rule
+
+    @property
     def first_seen(self) -> float:
         """The time of the finding's request, in seconds since the first packet. Without a request, the time of the first
         evidence.

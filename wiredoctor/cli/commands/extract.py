@@ -204,21 +204,17 @@ def _gone(report: Report, cut: Extract) -> list[str]:
     """Return a list with one line about the findings that need packets outside the extract; empty if there are none."""
     from wiredoctor.extract.minimize import not_shown
 
-    gone = [_rule(finding) for finding in not_shown(report, cut)]
+    gone = [finding.rule_and_kind for finding in not_shown(report, cut)]
     return [f"{count(len(gone), 'occurrence')} needed packets that were left out: {', '.join(gone)}"] if gone else []
 
 
 def _invented(cut: Extract) -> list[str]:
     """Return a list with one line about the errors and warnings that only the extract shows; empty if there are none."""
-    names = sorted({_rule(finding) for finding in cut.invented})
+    names = sorted({finding.rule_and_kind for finding in cut.invented})
     return [f"only the extract shows {', '.join(names)}, because other packets are missing from it"] if names else []
-
-
-def _rule(finding: Finding) -> str:
-    return f"{finding.rule} ({finding.kind})" if finding.kind else finding.rule
 
 
 def _facts(finding: Finding) -> str:
     frames = ", ".join(str(e.frame) for e in finding.evidence[:8])
     delay = f", {duration(finding.delay)}" if finding.delay else ""
-    return f"{_rule(finding)}, {finding.confidence} confidence{delay}" + (f", now in frames {frames}" if frames else "")
+    return f"{finding.rule_and_kind}, {finding.confidence} confidence{delay}" + (f", now in frames {frames}" if frames else "")

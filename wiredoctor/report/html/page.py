@@ -235,13 +235,8 @@ def _capture(capture: CaptureSummary) -> Capture:
     first, last = nanoseconds(capture.first_time), nanoseconds(capture.last_time)
     length = "" if first is None or last is None or last <= first else duration((last - first) / SECOND)
     return Capture(
-        capture.file, sentences.capture_contents(capture), capture.first_time or "", length, _of_capture(capture)
+        capture.file, sentences.capture_contents(capture), capture.first_time or "", length, sentences.contents_lines(capture)
     )  # fmt: skip
-
-
-def _of_capture(capture: CaptureSummary) -> list[str]:
-    lines = sentences.encapsulated(capture) + sentences.not_analysed(capture)
-    return [*lines, f"damaged: {capture.damage}"] if capture.damage else lines
 
 
 def _omissions(

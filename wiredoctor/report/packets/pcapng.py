@@ -87,7 +87,7 @@ def _comment_lines(finding: Finding, note: _Note) -> list[str]:
     """
     evidence = finding.evidence[note.place]
     name = f"finding {finding.number or note.finding + 1}"
-    text = f"wiredoctor {name}, {finding.severity}: {_name(finding)}: {evidence.note}"
+    text = f"wiredoctor {name}, {finding.severity}: {finding.rule_and_kind}: {evidence.note}"
     if note.place:
         waited = evidence.elapsed - finding.evidence[note.place - 1].elapsed
         if finding.connection is not None and waited >= _SHORTEST_WAIT:
@@ -100,11 +100,6 @@ def _comment_lines(finding: Finding, note: _Note) -> list[str]:
         f"{name}: {finding.message}",
         f"{name}, remedy: {finding.remedy}",
     ]
-
-
-def _name(finding: Finding) -> str:
-    """Return the rule of a finding with its kind."""
-    return f"{finding.rule} ({finding.kind})" if finding.kind else finding.rule
 
 
 def _about(report: Report, capture: CaptureSummary, only: list[int] | None, shown: str) -> str:
@@ -125,7 +120,7 @@ def _about(report: Report, capture: CaptureSummary, only: list[int] | None, show
     for number, finding in enumerate(report.findings[:MAX_LISTED], start=1):
         frames = ", ".join(str(e.frame) for e in finding.evidence[:8]) + (", ..." if len(finding.evidence) > 8 else "")
         place = f" (frame{'s' if len(finding.evidence) > 1 else ''} {frames})" if frames else ""
-        lines.append(f"{finding.number or number}. {finding.severity}: {_name(finding)}: {finding.title}{place}")
+        lines.append(f"{finding.number or number}. {finding.severity}: {finding.rule_and_kind}: {finding.title}{place}")
     if (more := len(report.findings) - MAX_LISTED) > 0:
         lines.append(f"and {count(more, 'more finding')}")
     return "\n".join(clean(line)[:_LONGEST] for line in lines)

@@ -184,10 +184,9 @@ def extent_of(group: Running) -> str:
 
 def place_line(finding: Finding) -> str:
     """Format the rule, both endpoints, the connection and the request of a finding on one line."""
-    name = finding.rule + (f" ({finding.kind})" if finding.kind else "")
     ends = " -> ".join(end for end in (host(finding.client), finding.server) if end)
     place = "" if finding.connection is None else f"connection {finding.connection}"
-    return clean(", ".join(part for part in (name, ends, place, finding.request or "") if part))
+    return clean(", ".join(part for part in (finding.rule_and_kind, ends, place, finding.request or "") if part))
 
 
 def plain(finding: Finding, *, date: bool = False) -> str:
@@ -201,8 +200,7 @@ def recurrence(finding: Finding, group: Running, *, date: bool = False) -> str:
 
     It contains the time, the severity, the rule, the server, and the number of occurrences so far.
     """
-    name = f"{finding.rule} ({finding.kind})" if finding.kind else finding.rule
-    place = ", ".join(part for part in (name, finding.server or host(finding.client) or "") if part)
+    place = ", ".join(part for part in (finding.rule_and_kind, finding.server or host(finding.client) or "") if part)
     lost = f", {duration(group.delay)} lost" if group.delay else ""
     number = f"{count(group.count, 'time')} so far{lost}"
     return clean(f"{began_now(finding, date=date)} {finding.severity.upper():7} again: {place}; {number}")

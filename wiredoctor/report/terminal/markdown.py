@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from wiredoctor.findings import CaptureSummary, Report
+from wiredoctor.findings import Report
 from wiredoctor.report.capture_clocks import zone_line
 from wiredoctor.report.commands import are_kept, next_commands, rest_in_full, show_any_command, was_kept
 from wiredoctor.report.coverage import Coverage, find_coverage
@@ -178,7 +178,7 @@ def _closing(report: Report, far: Coverage, shown: str) -> Iterator[str]:
     yield ""
     for capture in report.captures[:MAX_CAPTURES]:
         yield f"- {code(shorten(capture.file, MAX_NAME))}: {escape_markdown(sentences.capture_facts(capture))}"
-        yield from (f"  - {escape_markdown(line)}" for line in _of_capture(capture))
+        yield from (f"  - {escape_markdown(line)}" for line in sentences.contents_lines(capture))
     if len(report.captures) > MAX_CAPTURES:
         yield f"- and {count(len(report.captures) - MAX_CAPTURES, 'more capture')}"
     yield f"- {escape_markdown(sentences.totals(report, shown))}"
@@ -196,8 +196,3 @@ def _closing(report: Report, far: Coverage, shown: str) -> Iterator[str]:
     yield ""
     yield "</details>"
     yield ""
-
-
-def _of_capture(capture: CaptureSummary) -> list[str]:
-    lines = sentences.encapsulated(capture) + sentences.not_analysed(capture)
-    return [*lines, f"damaged: {capture.damage}"] if capture.damage else lines

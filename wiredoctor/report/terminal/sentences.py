@@ -254,9 +254,8 @@ def extent(group: Group) -> str:
 def rule_and_confidence(group: Group) -> str:
     """Return rule, confidence and cause: "a-rule (kind), high confidence, after another-rule (frame 4)"."""
     worst = group.worst
-    rule = f"{worst.rule} ({worst.kind})" if worst.kind else worst.rule
     after = ", ".join(f"{cause.rule}{f' (frame {cause.frame})' if cause.frame else ''}" for cause in worst.caused_by)
-    return f"{rule}, {worst.confidence} confidence" + (f", after {after}" if after else "")
+    return f"{worst.rule_and_kind}, {worst.confidence} confidence" + (f", after {after}" if after else "")
 
 
 def client_and_server(group: Group) -> str:
@@ -354,6 +353,12 @@ def not_analysed(capture: CaptureSummary) -> list[str]:
     if capture.dropped:
         lines.append(f"dropped while capturing: {count(capture.dropped, 'packet')}")
     return lines
+
+
+def contents_lines(capture: CaptureSummary) -> list[str]:
+    """Return lines about encapsulations, packets that were not analyzed, and damage of the file."""
+    lines = encapsulated(capture) + not_analysed(capture)
+    return [*lines, f"damaged: {capture.damage}"] if capture.damage else lines
 
 
 def checked_lines(reach: Coverage) -> list[str]:

@@ -75,8 +75,7 @@ def _write_others(writer: TerminalWriter, findings: list[Finding]) -> None:
 def _write_finding(writer: TerminalWriter, finding: Finding, causes: list[Finding]) -> None:
     label = finding.severity.upper().ljust(9)
     writer.paragraph((label, SEVERITY_STYLE[finding.severity]), (finding.title, "bold"), hang=len(label))
-    kind = f" ({finding.kind})" if finding.kind else ""
-    writer.paragraph((f"finding {finding.number}: {finding.rule}{kind}, {finding.confidence} confidence", "dim"), indent=2)
+    writer.paragraph((f"finding {finding.number}: {finding.rule_and_kind}, {finding.confidence} confidence", "dim"), indent=2)
     request = ", ".join(
         part for part in (finding.request or "", "" if finding.status is None else f"status {finding.status}") if part
     )
