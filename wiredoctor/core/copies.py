@@ -104,8 +104,12 @@ class Copies:
         side.recent_claimed = packet.acknowledgment if packet.flags & (ACK | RST) == ACK else i64(-1)
         return True
 
-    def first_place(self) -> i64:
-        """Return the lowest position in the capture of bytes that may still be compared; SCRATCH if there are none."""
+    def first_place(self, packet: Packet) -> i64:
+        """Return the lowest position in the capture of bytes that packets after this one may be compared with.
+
+        Return SCRATCH if there are none.
+        """
+        self.forget(packet)
         at = self.oldest
         while at < self.next:
             recent = self.ring[at & self.mask]

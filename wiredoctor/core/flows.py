@@ -241,6 +241,13 @@ class Flows:
         connection.is_followed = False
         self.retired.append(connection)
 
+    def clear(self) -> None:
+        """Drop all connections, after the end of the capture."""
+        self.chains = [None] * FEWEST_CHAINS
+        self.shift = HASHED - FEWEST_CHAINS.bit_length() + 1
+        self.closing, self.closed_before = [], []
+        self.closing_first = self.count = self.closed = 0
+
     def open_connections(self) -> list[Connection]:
         """Return the tracked connections, in the order of their ids."""
         found: list[Connection] = []

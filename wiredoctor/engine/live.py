@@ -104,7 +104,7 @@ class LiveAnalysis(Analysis):
         """Return the offset in the stream of the first byte that may be read again."""
         ordering = self.core.ordering
         held = LATEST if ordering is None else ordering.first_place()
-        return min(self.core.copies.first_place(), held)
+        return min(self.core.copies.first_place(self.core.packet), held)
 
     @property
     def open_connections(self) -> int:

@@ -151,6 +151,7 @@ class Analysis:
         for connections in open_at_end(self.core, self.capture):
             self.core.finish(connections, self.records.times.latest)
             last.append(self._find())
+        self.core.flows.clear()  # the memory is needed by the rules that compare connections
         self.found.append(judge(merge_candidates(self.modules, last)))
 
     def release(self, clock: int) -> None:
