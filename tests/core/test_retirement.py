@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from tests.core.feeding import Memory
 from tests.ladders import Packet, ladder_packets, to_pcap
 from wiredoctor.core.alarms import FEWEST_ALARMS
@@ -57,3 +59,33 @@ def test_a_connection_that_is_over_keeps_nothing_for_further_packets() -> None:
     assert isinstance(http, HttpConnection)
     assert connection.first is connection.second is GONE
     assert (http.next_index, http.oldest, http.first.message) == (1, None, None)
+
+
+CLOSED = r"""
+    0     > S
+    0     < S.
+    0     > P. "GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+    0     < PF. "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
+    0     > F.
+    0     < .
+    {late}
+"""  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("late", "is_over"),
+    [
+        ("1.1 > F.\n 3.3 > F.", True),
+        ("0.9 > F.", False),
+        ('1.1 > P. "bytes after the FIN"\n 3.3 > F.', True),
+    ],
+)
+def test_what_http_knew_is_freed_a_second_after_both_fins(late: str, is_over: bool) -> None:  # noqa: FBT001
+    core = analyzed(ladder_packets(CLOSED.format(late=late)))
+    (connection,) = core.flows.open_connections()
+    http = connection.http
+    assert isinstance(http, HttpConnection)
+    assert http.is_over == is_over
+    assert core.http.closes.rows.count == is_over
+    core.finish([connection], core.records.times.latest)
+    assert (core.http.exchanges.rows.count, core.http.closes.rows.count, http.next_index) == (1, 1, 1)

@@ -61,7 +61,7 @@ class Http:
         talk.read(packet, segment)
         if self.keeping.is_full:
             self.keeping.relieve(packet.clock)
-        if packet.flags & (FIN | RST):
+        if packet.flags & (FIN | RST) and not talk.is_over:
             endings.watch_close(talk, packet.clock)
 
     def pass_time(self, clock: i64) -> None:
