@@ -80,7 +80,7 @@ CLOSED = r"""
         ('1.1 > P. "bytes after the FIN"\n 3.3 > F.', True),
     ],
 )
-def test_what_http_knew_is_freed_a_second_after_both_fins(late: str, is_over: bool) -> None:  # noqa: FBT001
+def test_what_http_knew_is_freed_a_second_after_both_fins(late: str, is_over: bool) -> None:
     core = analyzed(ladder_packets(CLOSED.format(late=late)))
     (connection,) = core.flows.open_connections()
     http = connection.http
