@@ -6,9 +6,10 @@ What it means
     announced: no bytes follow, but the head of a 204 or 1xx announces a body.
 
 Why it hurts
-    The client has finished with the response. It reads the bytes as the beginning of the next response, so the next request
-    on this connection fails or gets the wrong response. Clients that notice the bytes close the connection. A body that is
-    only announced makes some gateways reject the response (Varnish answers 503, nghttpx 502). Others forward it.
+    The client has finished with the response. If the connection stays open, it reads the bytes as the beginning of the next
+    response, so the next request on this connection fails or gets the wrong response. Clients that notice the bytes close the
+    connection. After the last response on a connection, the bytes are only wasted. A body that is only announced makes some
+    gateways reject the response (Varnish answers 503, nghttpx 502). Others forward it.
 
 How it is proved
     The proof is the status (or the method HEAD), and bytes after the end of the head that are not a status line. Kind
@@ -43,8 +44,8 @@ RULE = Rule(
     },
     message={
         None: "{of_the} ends with its head, whatever its fields say, but the server sent more bytes after it, and they are not "
-        "the beginning of another response. The client takes these bytes for the beginning of the next response, so the "
-        "next request on this connection fails.",
+        "the beginning of another response. If the connection stays open, the client takes these bytes for the beginning of "
+        "the next response, so the next request on this connection fails.",
         "announced": "{of_the} ends with its head, but the head says {fields}, which a server must not send with it. Most "
         "clients ignore that. Some gateways reject such a response and answer with their own error: Varnish with 503, "
         "nghttpx with 502.",
