@@ -101,6 +101,10 @@ UNKNOWABLE: dict[tuple[str, str], tuple[str, ...]] = {
     ("client_abort", "drop-flow-sides"): (
         "speaks: stopped, also of an upload that its program breaks off as it ends",
         "speaks: stopped, although the first connection was closed with the end of its request, which awaits nothing",
+        # the request for the next page, and the beginning of the upload, are lost
+        "speaks: left, the user goes to the next page while this one loads",
+        "speaks: left, the next page begins to come, and what the last one waited for is canceled",
+        "speaks: unread, a client that closes with the end of each upload, although it plays media",
     ),
 }
 """Ladders with disturbances that take away what tells who it was."""

@@ -465,7 +465,7 @@ class FaultRows:
             message.frame, message.start, message.head.version, message.head.status, fault.due,
             NEVER if request is None else request.frame, NEVER if request is None else request.start,
             method, "" if request is None else request.head.version,
-            request is not None and request.head.fields.connection_close, connection.has_both_syns,
+            request is not None and request.head.fields.connection_close, message.head.announces_close, connection.has_both_syns,
             request is not None and (fault.role == 1 or server.count > 0), is_unseen or fault.has_gap,
         )  # fmt: skip
         self.rows.append(row)

@@ -188,6 +188,7 @@ FAULTS = Table(
         _c("request_method", TEXT, "", "method of that request"),
         _c("request_version", TEXT, "", "HTTP version of that request"),
         _c("request_connection_close", BOOL, "", "that request says Connection: close"),
+        _c("announces_close", BOOL, "", "the message is a response after which the connection closes (RFC 9112 section 9.3)"),
         _c("handshake", BOOL, "", "SYN and SYN-ACK were captured"),
         _c(
             "data_in_both_directions",

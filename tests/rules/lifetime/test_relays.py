@@ -1,4 +1,4 @@
-"""no-response and connect-failed name a relay only if the port goes on accepting connections."""
+"""no-response and connect-failed name a relay only if the port goes on accepting connections and answers no request."""
 
 from __future__ import annotations
 
@@ -31,3 +31,22 @@ def test_a_relay_goes_on_accepting(kind: str, start: float, port: int, relay: bo
     assert ("relay" in found.message) is relay
     assert ("relay" in found.remedy) is relay
     assert ("refused" in found.message) is not relay
+
+
+@pytest.mark.parametrize(
+    ("start", "port", "relay"),
+    [(0, 80, False), (1.5, 80, True), (0, 81, True)],
+    ids=["at that time", "more than a second later", "another port"],
+)
+@pytest.mark.parametrize("kind", ["on-arrival", "unread"])
+def test_a_relay_without_a_service_answers_nothing(kind: str, start: float, port: int, relay: bool) -> None:
+    answered = (
+        f"connection 2, start {start}, client 10.0.0.1:4002, server 10.0.0.2:{port}\n"
+        "  0.000  >  S    win 64240 mss 1460\n  0.010  <  S.   win 64240 mss 1460\n  0.010  >  .\n"
+        '  0.020  >  P.   "GET /a HTTP/1.1\\r\\nHost: a\\r\\n\\r\\n"\n'
+        '  0.031  <  P.   "HTTP/1.1 200 OK\\r\\nContent-Length: 0\\r\\n\\r\\n"\n'
+    )
+    [found] = [one for one in findings(CONNECTION + RESET[kind] + answered) if one.kind == kind]
+    assert ("relay" in found.message) is relay
+    assert ("relay" in found.remedy) is relay
+    assert ("at its connection limit closes" in found.message) is not relay

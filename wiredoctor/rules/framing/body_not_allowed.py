@@ -18,7 +18,8 @@ How it is proved
 What it is not
     Content-Length in a response to HEAD or in a 304 is the length that the body would have, so it is allowed. Bytes that
     begin another response are not a fault: requests were pipelined, or a final response follows a 1xx. Bytes after 101
-    Switching Protocols belong to another protocol.
+    Switching Protocols belong to another protocol. If the request or the response announces that the connection closes, the
+    finding is a note.
 
 What to do
     Let handlers write nothing after the head of a 204, a 304 or a response to HEAD. Frameworks ensure that unless a handler
@@ -35,6 +36,12 @@ import polars as pl
 from wiredoctor.findings import Advice, Reference, Rule
 from wiredoctor.rules.shared.framing_faults import candidates, quoted_excerpt
 
+_HARM = (
+    "If the connection stays open, the client takes these bytes for the beginning of the next response, so the next request on "
+    "this connection fails."
+)
+_WASTED = "The connection closes after this response, so the bytes are only wasted."
+
 RULE = Rule(
     symptom="*unsolicited response*, an answer that belongs to another request",
     severity={None: "error", "announced": "warning"},
@@ -44,8 +51,7 @@ RULE = Rule(
     },
     message={
         None: "{of_the} ends with its head, whatever its fields say, but the server sent more bytes after it, and they are not "
-        "the beginning of another response. If the connection stays open, the client takes these bytes for the beginning of "
-        "the next response, so the next request on this connection fails.",
+        "the beginning of another response. {harm}",
         "announced": "{of_the} ends with its head, but the head says {fields}, which a server must not send with it. Most "
         "clients ignore that. Some gateways reject such a response and answer with their own error: Varnish with 503, "
         "nghttpx with 502.",
@@ -86,10 +92,16 @@ def find(faults: pl.LazyFrame) -> pl.LazyFrame:
     texts = (of.alias("of"), of_the.alias("of_the"), c("excerpt").alias("fields"))
     sent = faults.filter(c("fault") == "body-not-allowed")
     # if the announced body was also sent, only the body is reported
+    closes = (c("announces_close") | c("request_connection_close")) & (c("status") >= 200)
+    harm = (
+        pl.when(closes).then(pl.lit(_WASTED)).otherwise(pl.lit(_HARM)).alias("harm"),
+        pl.when(closes).then(pl.lit("note")).alias("severity"),
+    )
     announced = faults.filter(c("fault") == "body-announced").join(sent, on=["connection", "exchange", "frame"], how="anti")
     return pl.concat(
         [
-            candidates(sent, pl.lit(None, pl.String), head, proof, *texts),
+            candidates(sent, pl.lit(None, pl.String), head, proof, *texts, *harm),
             candidates(announced, pl.lit("announced"), head, said, *texts),
-        ]
+        ],
+        how="diagonal",
     )

@@ -126,13 +126,13 @@ def screen() -> pl.Expr:
     return _rejected() | _accepted() | _too_large_for_programs()
 
 
-def find(exchanges: pl.LazyFrame) -> pl.LazyFrame:
+def find(closes: pl.LazyFrame) -> pl.LazyFrame:
     """Return a row for each request that was rejected because of its head, and for each response with a large head."""
     rejected, status = _rejected(), c("response_status")
     browser = c("request_user_agent").cast(pl.String).str.starts_with("Mozilla/").fill_null(value=False)
     kind = pl.when(rejected).then(pl.lit("request")).otherwise(pl.lit("response"))
     sure = confidence(rejected & (status == _BAD_REQUEST))
-    return exchanges.filter(rejected | _accepted() | (_too_large_for_programs() & ~browser)).select(
+    return closes.filter(rejected | _accepted() | (_too_large_for_programs() & ~browser)).select(
         *candidate("server", sure, "request_frame", "request_start", "response_start", kind=kind),
         *("endpoint", "request_head_bytes", _accepted().alias("accepted")),
         (rejected | (_too_large_for_programs() & ~browser)).alias("reported"),

@@ -40,7 +40,7 @@ How it is proved
     connection or for the same target count, because several programs of a host may have one User-Agent. If the response had
     begun, as in a long poll, the wait lasts until its end. Such a wait counts only if the response has no Content-Length and
     the wait matches no common timeout. Or the client plays audio or video (media type, User-Agent), and data was coming. Or
-    it closed within a round trip, before any response could have come.
+    it closed within a round trip, before any response could have come, or hardly later, while a response was on its way.
 
     Kind seek: within five seconds the client requested another range of the same resource, or all of it instead of a range.
 
@@ -295,7 +295,8 @@ def _texts_of_others(one: Ended, proof: list[dict[str, Any]], connection: int) -
         )
     elif one.too_soon:
         told["left_means"] = (
-            f" A response takes at least a round trip ({duration_text(one.too_soon)}), and the client did not wait that long: "
+            f" A response takes at least a round trip ({duration_text(one.too_soon)}), and the client did not wait "
+            f"{'for the one that was on its way' if one.crosses else 'that long'}: "
             "its user or its program ended the request."
         )
     waits = sorted(close.waited for close in one.others if close.waited is not None)

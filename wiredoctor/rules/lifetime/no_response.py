@@ -26,8 +26,9 @@ How it is proved
 
     Kind on-arrival: the close acknowledges no byte of the first request and came less than a second after the SYN-ACK. If a SYN
     to the same port is refused within a second of the close, the process that listened there has ended. Otherwise a relay may
-    have accepted the connection. Kind mid-request: the close acknowledges the beginning of the request. The body was not complete
-    at that time, even if the client sent more afterwards.
+    have accepted the connection, unless the server responded on another connection within a second. Kind mid-request: the
+    close acknowledges the beginning of the request. The body was not complete at that time, even if the client sent more
+    afterwards.
 
 What it is not
     If a request on a reused connection crossed the server's close, keep-alive-race reports it. A response that broke off is
@@ -87,6 +88,9 @@ _RELAYS = (
     "A TCP relay behind which nothing listens closes like this (docker-proxy, ssh -L, kubectl port-forward, a layer 4 "
     "balancer), and so does a server at its connection limit"
 )
+_LIMITED = " Within a second, the server responded on another connection. A server at its connection limit closes like this."
+_AT_LIMIT = "Check whether the server is at its connection limit. "
+_SUPPORTED = "Check whether the server supports this kind of request. "
 _LISTEN = (
     "Check whether a program listens at the target of the relay, on that address and not only on 127.0.0.1. Check whether the "
     "server is at its connection limit. "
@@ -302,7 +306,10 @@ def by_limits(rows: pl.DataFrame, rests: IdleTimes, *, live: bool) -> pl.DataFra
         rests.is_refused(row["endpoint"], row["server_close_time"], until)
         for row, until in zip(rows.iter_rows(named=True), untils, strict=True)
     ]
-    relays = [first and not down for first, down in zip(rows["on_fresh"], refused, strict=True)]
+    answers = rests.answered_near(rows["endpoint"], rows["server_close_time"], untils)
+    fresh_ones = [first and not down for first, down in zip(rows["on_fresh"], refused, strict=True)]
+    limited = [first and answer for first, answer in zip(fresh_ones, answers, strict=True)]
+    relays = [first and not answer for first, answer in zip(fresh_ones, answers, strict=True)]
     restarts = [down and kind == "on-arrival" for kind, down in zip(rows["kind"], refused, strict=True)]
     ended = [
         _process_end_text(row, rests, until, refused=down)
@@ -314,11 +321,18 @@ def by_limits(rows: pl.DataFrame, rests: IdleTimes, *, live: bool) -> pl.DataFra
     said = {
         **{"ended": ended, "worker_limit": workers, "body_limit": bodies},
         "relays": [
-            f" {_RELAYS}.{_EXPECTS_TLS if came else ''}" if relay else "" for relay, came in zip(relays, arrived, strict=True)
+            f" {_RELAYS}.{_EXPECTS_TLS if came else ''}" if relay else _LIMITED if answer else ""
+            for relay, answer, came in zip(relays, limited, arrived, strict=True)
         ],
         "listen": [
-            f"{_LISTEN}{_TLS if came else ''}" if relay else _RESTART if down else ""
-            for relay, down, came in zip(relays, restarts, arrived, strict=True)
+            f"{_LISTEN}{_TLS if came else ''}"
+            if relay
+            else f"{_AT_LIMIT}{_SUPPORTED if came else ''}"
+            if answer
+            else _RESTART
+            if down
+            else ""
+            for relay, answer, down, came in zip(relays, limited, restarts, arrived, strict=True)
         ],
     }
     return rows.with_columns(pl.Series(name, texts, pl.String) for name, texts in said.items())

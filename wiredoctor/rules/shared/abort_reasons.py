@@ -29,6 +29,11 @@ TIMER = Threshold("20 ms", "the tolerance for timeouts of whole seconds after a 
 RETRIED = Threshold(
     "900 ms", "the SYN was repeated if the request came this long after the first SYN: most systems repeat it after 1 s"
 )
+CROSSED = Threshold(
+    "125 %",
+    "the maximum share of a round trip that a client waited if it closed before it received a response that was on its way: "
+    "round trips vary",
+)
 LONGER = Threshold(
     "110 %",
     "an earlier wait for the same response counts if it was at least this share of the present wait: a client that "
@@ -49,6 +54,7 @@ class Ended(NamedTuple):
     `hedged`: `other` is the same request, and got its response.
     `plays`: the client is a media player that was receiving data.
     `too_soon`: the round trip (ns), if the client closed before a response could have come.
+    `crosses`: it closed before it received a response that was on its way.
     `from_syn`: the timeout (s), if it is measured from a SYN that was retransmitted.
     """
 
@@ -62,6 +68,7 @@ class Ended(NamedTuple):
     hedged: bool = False
     plays: bool = False
     too_soon: int = 0
+    crosses: bool = False
     from_syn: int | None = None
 
 
@@ -100,8 +107,9 @@ def decide(row: Mapping[str, Any], clients: Clients) -> Ended:
         return Ended("timeout")
     if not row["at_end"] and connecting - row["waited"] >= RETRIED.value and (seconds := _timer(connecting)) is not None:
         return Ended("timeout", from_syn=seconds)
-    if row["waited"] < row["round_trip"] and not row["half_closed"]:
-        return Ended("left", too_soon=row["round_trip"])
+    longest = row["round_trip"] * (CROSSED.value if row["crosses"] else 100)
+    if 100 * row["waited"] < longest and not row["half_closed"]:
+        return Ended("left", too_soon=row["round_trip"], crosses=row["crosses"])
     return Ended("half-closed" if row["half_closed"] else "gave-up")
 
 

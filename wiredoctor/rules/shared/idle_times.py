@@ -256,6 +256,24 @@ class IdleTimes:
         )
         return Uses(rows.collect())
 
+    def answered_near(self, endpoints: Iterable[int], times: Iterable[int], untils: Iterable[int | None]) -> list[bool]:
+        """Return whether each endpoint sent a response within a second before or after a time (ns).
+
+        `untils`: use only what was known at this time (ns); None for everything.
+        """
+        moments = [*zip(endpoints, times, untils, strict=True)]
+        if not moments:
+            return []
+        wanted = {endpoint for endpoint, _, _ in moments}
+        seconds = {time // SECOND + by for _, time, _ in moments for by in (-1, 0, 1)}
+        answers = self._exchanges.filter(
+            c("has_response") & c("has_request") & c("endpoint").is_in(wanted) & (c("response_start") // SECOND).is_in(seconds)
+        ).select("endpoint", "response_start", "final_at")
+        known: dict[int, list[tuple[int, int]]] = {}
+        for endpoint, *answer in answers.collect().sort("response_start").iter_rows():
+            known.setdefault(endpoint, []).append((answer[0], answer[1]))
+        return [_is_near(known.get(endpoint, []), time, until) for endpoint, time, until in moments]
+
     def _closes_of(self, endpoint: int) -> list[End]:
         """Return the closes of the endpoint in time order."""
         if endpoint not in self._known:
@@ -286,6 +304,15 @@ class IdleTimes:
             if end.connection != connection and end.sort != "open" and end.time - max(end.rest or 0, end.waited or 0) <= time
         )
         return [end.rest or 0 for end in near if until is None or end.known <= until]
+
+
+def _is_near(answers: list[tuple[int, int]], time: int, until: int | None) -> bool:
+    """Return whether one of the answers is within a second of `time` and was known at `until` (both in ns).
+
+    An answer is its time and the time at which it was known.
+    """
+    first, last = bisect_left(answers, (time - SECOND,)), bisect_right(answers, (time + SECOND + 1,))
+    return any(until is None or known <= until for _, known in answers[first:last])
 
 
 def _time(end: End) -> int:

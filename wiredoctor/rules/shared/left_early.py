@@ -71,7 +71,7 @@ def screen() -> pl.Expr:
 
 FACTS = (
     *("ended_at", "waited", "due", "timeout", "half_closed", "uploading", "begun", "head_only", "in_pieces", "stood_still"),
-    *("partial", "round_trip", "to_client", "media", "opens", "unsized", "received", "at_end"),
+    *("partial", "round_trip", "to_client", "media", "opens", "unsized", "received", "crosses", "at_end"),
 )
 """The columns of `early` that `decide` needs."""
 
@@ -96,6 +96,7 @@ def early(rows: pl.LazyFrame) -> pl.LazyFrame:
     `opens`: this is the first exchange of a connection with a captured handshake.
     `unsized`: the length of the response is not known before its end.
     `received`: part of the response had come when the client closed.
+    `crosses`: the response had begun, but the client closed before it received any of it.
     `at_end`: the FIN came with the end of the request, and acknowledges nothing of the response.
     """
     wait, asked = c("client_close_time") - c("request_start"), c("client_close_time") - c("request_end")
@@ -127,6 +128,9 @@ def early(rows: pl.LazyFrame) -> pl.LazyFrame:
         ((c("exchange") == 0) & c("handshake")).alias("opens"),
         (begun() & _unsized()).fill_null(value=False).alias("unsized"),
         _received().alias("received"),
+        (begun() & (c("client_close_ack") <= c("response_offset")) & (c("response_start") <= c("client_close_time")))
+        .fill_null(value=False)
+        .alias("crosses"),
         _at_end().alias("at_end"),
     )
 
