@@ -97,14 +97,11 @@ UNKNOWABLE: dict[tuple[str, str], tuple[str, ...]] = {
     ("malformed_head", "drop-side-1"): ("silent: another that sends both at once",),
     # without the SYN-ACK, an RST that came after it refuses the connection
     ("connect_failed", "lose-1%"): ("silent: reset after the SYN-ACK, by something on the way",),
-    # the other connections that the program closed are lost; this one is whole, and the same as that of an impatient client
-    ("client_abort", "drop-flow-sides"): (
-        "speaks: stopped, also of an upload that its program breaks off as it ends",
-        "speaks: stopped, although the first connection was closed with the end of its request, which awaits nothing",
-        # the request for the next page, and the beginning of the upload, are lost
-        "speaks: left, the user goes to the next page while this one loads",
-        "speaks: left, the next page begins to come, and what the last one waited for is canceled",
-        "speaks: unread, a client that closes with the end of each upload, although it plays media",
+    # what tells these from an impatient client is on other connections, which are lost
+    ("client_abort", "drop-flow-sides"): tuple(
+        title
+        for title, _ in ladders_in(next(file for file in FILES if file.stem == "client_abort"))
+        if title.startswith(("speaks: left", "speaks: stopped", "speaks: unread", "speaks: superseded", "speaks: seek"))
     ),
 }
 """Ladders with disturbances that take away what tells who it was."""
