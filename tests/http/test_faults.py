@@ -161,6 +161,7 @@ def test_what_a_row_says(tmp_path: Path) -> None:
         "message_time": 40_000_000, "version": "HTTP/1.1", "status": 200, "body_due": 3, "request_frame": 4,
         "request_time": 20_000_000, "request_method": "GET", "request_version": "HTTP/1.1", "handshake": True,
         "data_in_both_directions": True, "after_gap": False, "request_connection_close": False,
+        "announces_close": False,
     }  # fmt: skip
 
 
