@@ -101,7 +101,7 @@ UNKNOWABLE: dict[tuple[str, str], tuple[str, ...]] = {
     ("client_abort", "drop-flow-sides"): tuple(
         title
         for title, _ in ladders_in(next(file for file in FILES if file.stem == "client_abort"))
-        if title.startswith(("speaks: left", "speaks: stopped", "speaks: unread", "speaks: superseded", "speaks: seek"))
+        if title.startswith(("speaks: left", "speaks: stopped"))
     ),
 }
 """Ladders with disturbances that take away what tells who it was."""
