@@ -13,7 +13,7 @@ from typing import Final
 from mypy_extensions import i64
 
 from wiredoctor import limits
-from wiredoctor.core.connection import Connection, FirstCopy, Flight
+from wiredoctor.core.connection import Connection, FirstCopy, Flight, oddities_of
 from wiredoctor.core.flight import find_sent
 from wiredoctor.core.packet import Packet, reverse
 from wiredoctor.core.places import Places
@@ -36,7 +36,7 @@ def compare_copies(connection: Connection, flight: Flight, packet: Packet, segme
         first = late
     if first is None:
         return
-    oddities = connection.get_oddities()
+    oddities = oddities_of(connection)
     oddities.conflicts += 1
     if oddities.conflicts == 1:
         oddities.conflict_frame = packet.frame

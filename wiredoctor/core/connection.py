@@ -509,11 +509,13 @@ class Connection:
         self.former = None
         self.oddities = None
 
-    def get_oddities(self) -> Oddities:
-        """Return the abnormal observations so far."""
-        if self.oddities is None:
-            self.oddities = Oddities()
-        return self.oddities
+
+def oddities_of(connection: Connection) -> Oddities:
+    """Return the `Oddities` of a connection; create them if there are none."""
+    oddities = connection.oddities
+    if oddities is None:
+        connection.oddities = oddities = Oddities()
+    return oddities
 
 
 GONE: Final = Side()

@@ -18,7 +18,7 @@ from mypy_extensions import i64
 
 from wiredoctor import limits
 from wiredoctor.core.clocks import stamp_of
-from wiredoctor.core.connection import Connection, SecondCopies, Side, Syn
+from wiredoctor.core.connection import Connection, SecondCopies, Side, Syn, oddities_of
 from wiredoctor.core.identity import Identity
 from wiredoctor.core.packet import Packet
 from wiredoctor.core.places import Places
@@ -200,7 +200,7 @@ class Copies:
 
         `difference` is as in SecondCopies. `is_routed`: the copies have different times to live.
         """
-        oddities = connection.get_oddities()
+        oddities = oddities_of(connection)
         copies = oddities.copies
         if copies is None:
             copies = oddities.copies = SecondCopies()

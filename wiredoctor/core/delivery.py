@@ -11,7 +11,7 @@ from typing import Final
 from mypy_extensions import i64
 
 from wiredoctor import limits
-from wiredoctor.core.connection import Connection, Gap, Side
+from wiredoctor.core.connection import Connection, Gap, Side, oddities_of
 from wiredoctor.core.numbers import JUMP
 from wiredoctor.core.packet import Packet
 from wiredoctor.core.segment import ACK, FIN, NEVER, RST, SYN, Piece, Segment
@@ -237,7 +237,7 @@ def extend_gap(peer: Side, ack: i64, segment: Segment, most: i64, met: LimitsRea
 
 def note_unseen(connection: Connection, packet: Packet) -> None:
     """Count an ACK of bytes that were not captured as an abnormal observation."""
-    oddities = connection.get_oddities()
+    oddities = oddities_of(connection)
     if oddities.unseen_places == 0:
         oddities.unseen_frame = packet.frame
         oddities.unseen_time = packet.time

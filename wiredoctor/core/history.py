@@ -9,7 +9,7 @@ from typing import Final
 
 from mypy_extensions import i64
 
-from wiredoctor.core.connection import Connection, Side
+from wiredoctor.core.connection import Connection, Side, oddities_of
 from wiredoctor.core.packet import Packet
 from wiredoctor.core.segment import ACK, FIN, RST, SYN, Segment
 
@@ -92,7 +92,7 @@ def note_super_segment(connection: Connection, peer: Side, packet: Packet) -> No
     syn = peer.syn
     if not connection.has_both_syns or syn is None or syn.mss <= 0 or packet.length <= syn.mss:
         return
-    oddities = connection.get_oddities()
+    oddities = oddities_of(connection)
     oddities.super_segments += 1
     if oddities.super_segments == 1:
         oddities.super_frame = packet.frame

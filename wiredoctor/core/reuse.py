@@ -11,7 +11,7 @@ from typing import Final
 
 from mypy_extensions import i64
 
-from wiredoctor.core.connection import NO_BASE, Close, Connection, Former, Side
+from wiredoctor.core.connection import NO_BASE, Close, Connection, Former, Side, oddities_of
 from wiredoctor.core.numbers import wrap
 from wiredoctor.core.packet import Packet
 from wiredoctor.core.segment import ACK, MILLISECOND, NEVER, RST, SYN
@@ -175,6 +175,6 @@ def note_former(connection: Connection, former: Connection, packet: Packet) -> N
     if sent != NEVER and heard != NEVER and first.base != NO_BASE and second.base != NO_BASE:
         connection.former = Former(first.base + 1 + sent, second.base + 1 + heard, former.is_turned)
     if packet.flags & (SYN | ACK) != SYN:
-        oddities = connection.get_oddities()
+        oddities = oddities_of(connection)
         oddities.reuse_frame = packet.frame
         oddities.reuse_time = packet.time
