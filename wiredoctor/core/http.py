@@ -55,7 +55,7 @@ class Http:
                 return
             talk = connection.http = HttpConnection(self, connection)
         assert isinstance(talk, HttpConnection)
-        if talk.is_over and segment.new_bytes > 0:
+        if talk.is_over and segment.new_bytes > 0:  # bytes after both FINs belong to no message
             clear_unread(segment.part)
             return
         talk.read(packet, segment)
