@@ -97,7 +97,8 @@ def find(faults: pl.LazyFrame) -> pl.LazyFrame:
         pl.when(closes).then(pl.lit(_WASTED)).otherwise(pl.lit(_HARM)).alias("harm"),
         pl.when(closes).then(pl.lit("note")).alias("severity"),
     )
-    announced = faults.filter(c("fault") == "body-announced").join(sent, on=["connection", "exchange", "frame"], how="anti")
+    message = ["connection", "exchange", "message_frame"]
+    announced = faults.filter(c("fault") == "body-announced").join(sent, on=message, how="anti")
     return pl.concat(
         [
             candidates(sent, pl.lit(None, pl.String), head, proof, *texts, *harm),
