@@ -12,9 +12,9 @@ import polars as pl
 import pytest
 
 from wiredoctor.engine.run import core_cutoffs
-from wiredoctor.findings import Threshold, configured
+from wiredoctor.findings import Threshold, configured, threshold_name
 from wiredoctor.rule_engine import catalogue, cutoffs, select, set_thresholds
-from wiredoctor.rule_engine.catalogue import RuleError, threshold_name
+from wiredoctor.rule_engine.catalogue import RuleError
 from wiredoctor.rule_engine.cutoffs import UNREACHABLE, Cutoffs, least_demanding
 from wiredoctor.tables import MILLISECOND as MS
 from wiredoctor.testing import findings

@@ -30,7 +30,17 @@ from wiredoctor.findings.report import (
     Unjudged,
     sum_totals,
 )
-from wiredoctor.findings.rule import CANDIDATE_COLUMNS, Advice, Reference, Rule, Threshold, ThresholdKey, by_kind, configured
+from wiredoctor.findings.rule import (
+    CANDIDATE_COLUMNS,
+    Advice,
+    Reference,
+    Rule,
+    Threshold,
+    ThresholdKey,
+    by_kind,
+    configured,
+    threshold_name,
+)
 from wiredoctor.text.escape import printable, shorten
 from wiredoctor.text.time_of_day import rfc3339
 
@@ -73,5 +83,6 @@ __all__ = [
     "rfc3339",
     "shorten",
     "sum_totals",
+    "threshold_name",
     "total_delay",
 ]

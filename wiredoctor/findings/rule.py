@@ -23,6 +23,11 @@ _CONFIGURED: ContextVar[Mapping[ThresholdKey, str]] = ContextVar("configured thr
 """The texts of the configured thresholds in the running analysis."""
 
 
+def threshold_name(constant: str) -> str:
+    """Return the name of a threshold in configuration files: MIN_ACK_DELAY -> min-ack-delay."""
+    return constant.lower().replace("_", "-")
+
+
 def _value(text: str) -> int:
     """Return a quantity as a whole number: times in nanoseconds, others in the unit that the text names."""
     number, _, unit = text.partition(" ")

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, cast
 import polars as pl
 
 import wiredoctor.rules
-from wiredoctor.findings import Rule, Threshold, ThresholdKey
+from wiredoctor.findings import Rule, Threshold, ThresholdKey, threshold_name
 from wiredoctor.rule_engine.cutoffs import Cutoffs, least_demanding
 from wiredoctor.rule_engine.plugins import Plugin, enabled, plugin_rules, run_guarded
 from wiredoctor.tables import EVENT_TABLES, RULE_TABLES
@@ -220,11 +220,6 @@ def _declared_cutoffs(module: RuleModule) -> Mapping[str, int]:
     declared = module.cutoffs()
     Cutoffs().widened([declared])  # an unknown field, or a value that is not a number, is an error of this rule
     return declared
-
-
-def threshold_name(constant: str) -> str:
-    """Return the name of a threshold in configuration files: MIN_ACK_DELAY -> min-ack-delay."""
-    return constant.lower().replace("_", "-")
 
 
 def with_causes(modules: Mapping[str, RuleModule], everything: Mapping[str, RuleModule]) -> dict[str, RuleModule]:

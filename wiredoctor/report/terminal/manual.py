@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from typing import Protocol, TextIO
 
-from wiredoctor.findings import SEVERITIES, Reference, Rule, Severity, Threshold
+from wiredoctor.findings import SEVERITIES, Reference, Rule, Severity, Threshold, threshold_name
 from wiredoctor.report.terminal.error_messages import CAUSE, REUSED, Message
 from wiredoctor.report.terminal.terminal import SEVERITY_STYLE, Terminal, TerminalWriter
 from wiredoctor.report.words import count, join_words
@@ -85,11 +85,6 @@ def _write_configured(writer: TerminalWriter, entry: Entry, ignored: Collection[
             writer.paragraph(
                 (f"{threshold_name(name)} = {threshold.current}", "yellow"), f" (default {threshold.text})", indent=6
             )
-
-
-def threshold_name(constant: str) -> str:
-    """Convert MIN_ACK_DELAY to min-ack-delay, its name in configurations."""
-    return constant.lower().replace("_", "-")
 
 
 def write_message(told: Message, entries: Iterable[Entry], out: TextIO, paper: Terminal) -> None:
