@@ -25,8 +25,13 @@ Cells = dict[str, Array]
 
 def take_cells(rows: Rows, names: Sequence[str]) -> Cells:
     """Take the rows of a table out of `rows`, and return their cells by name."""
-    count = int(rows.count)
-    parts = [np.frombuffer(part, dtype="<i8").reshape(-1, len(names)) for part in rows.take()]
+    return to_cells(rows.take(), names)
+
+
+def to_cells(written: Sequence[bytes], names: Sequence[str]) -> Cells:
+    """Convert rows that the core has written to cells. `names`: the names of the values in each row."""
+    parts = [np.frombuffer(part, dtype="<i8").reshape(-1, len(names)) for part in written if part]
+    count = sum(map(len, parts))
     if not count:
         return {name: np.empty(0, np.int64) for name in names}
     lowest = np.min([part.min(axis=0) for part in parts], axis=0).tolist()

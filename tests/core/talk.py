@@ -25,7 +25,7 @@ from wiredoctor.core.pairing import HttpConnection
 from wiredoctor.core.pcap import PcapRecords
 from wiredoctor.core.records import Source
 from wiredoctor.core.story import Story
-from wiredoctor.engine.frames import event_frame, exchange_batch, head_part
+from wiredoctor.engine.frames import event_frame, exchange_batches, head_part
 from wiredoctor.limits import LimitsReached
 from wiredoctor.tables import AS_OF, EXCHANGES, FAULTS, FINISHED_EXCHANGES, FINISHED_OF_STORED, STORED_EXCHANGES
 
@@ -80,8 +80,9 @@ class Core:
     def exchanges(self) -> pl.DataFrame:
         """Return all exchanges with what followed them, as tables.EXCHANGES."""
         heads = head_part(self.http.codes.take())
-        finished = View([exchange_batch(self.http.exchanges, heads)], FINISHED_EXCHANGES, FINISHED_OF_STORED).all_columns()
-        stored = View([exchange_batch(self.http.closes, heads)], STORED_EXCHANGES).all_columns()
+        exchanges, closed = exchange_batches(self.http.closes, heads)
+        finished = View([exchanges], FINISHED_EXCHANGES, FINISHED_OF_STORED).all_columns()
+        stored = View([closed], STORED_EXCHANGES).all_columns()
         assert finished["connection"].sort().equals(stored["connection"].sort())
         known = [pl.col(f"at_close_{name}").alias(name) for name in AS_OF]
         return stored.with_columns(known).select(EXCHANGES.schema.names()).sort("connection", "exchange")

@@ -1,8 +1,8 @@
 """Write rows of `exchanges`, `closes`, `messages` and `faults`.
 
 A row of `exchanges` is written when an exchange is final. Its row of `closes` follows once it is known how the connection
-continued, and begins with the same columns. Rows contain no text: a head is an index into a list of distinct heads, and targets
-are in a separate list.
+continued. It refers to the row of `exchanges`, which is repeated if it was taken with an earlier batch. Rows contain no text: a
+head is an index into a list of distinct heads, and targets are in a separate list.
 """
 
 from __future__ import annotations
@@ -39,12 +39,13 @@ EXCHANGE: Final = (
     *["request_" + name for name in MESSAGE],
     *["response_" + name for name in MESSAGE],
     *("request_head_last_frame", "request_head_time", "request_body_frame", "request_body_time", "request_body_pause"),
-    *("target", "extra", "request_id"),
+    *("extra", "request_id"),
     *("handshake", "both_directions", "gap_before", "rtt_client", "rtt_server", "finished_at"),
 )
 """The column names of `exchanges`; the last six hold what was known about the connection when the exchange ended."""
 
 CLOSE: Final = (
+    "row",
     *("at_close_handshake", "at_close_both_directions", "at_close_gap_before", "at_close_rtt_client", "at_close_rtt_server"),
     *("final_at", "last_on_connection", "at_capture_end", "client_close_frame", "client_close_time", "client_close_ack"),
     *("client_close_rst", "server_close_frame", "server_close_time", "server_close_ack", "server_close_rst"),
@@ -52,7 +53,9 @@ CLOSE: Final = (
     *("client_rst_frame", "client_rst_time", "client_rst_ack", "client_close_origin", "server_close_origin"),
     *("accepted_frame", "accepted_time", "last_payload_frame", "last_payload_time", "last_payload_role", "says_goodbye"),
 )
-"""The column names of `closes` after those of EXCHANGE."""
+"""The column names of `closes`. `row`: the index of the exchange in `exchanges` of the same batch; if it is negative, the
+exchange was taken with an earlier batch, and is repeated at index -1 - `row`.
+"""
 
 MESSAGE_ROW: Final = ("connection", "direction", "role", "exchange", "target", *MESSAGE)
 """The column names of `messages`."""
@@ -107,18 +110,33 @@ class Extra:
 
 
 class ExchangeRows:
-    """Writes a table whose rows begin with the columns in EXCHANGE: the base of the tables `exchanges` and `closes`."""
+    """Writes the table `exchanges`, and repeats rows that were taken with an earlier batch for the table `closes`."""
 
-    def __init__(self, codes: HeadCodes, width: i64) -> None:
+    def __init__(self, codes: HeadCodes) -> None:
         self.codes: HeadCodes = codes
-        self.rows: Rows = Rows(width)
+        self.rows: Rows = Rows(len(EXCHANGE))
         self.targets: list[bytes] = []
+        self.repeated: Rows = Rows(len(EXCHANGE))
+        self.repeated_targets: list[bytes] = []
         self.extras: list[Extra] = []
         self.request_ids: list[bytes] = []
 
     def write(self, talk: HttpConnection, exchange: Exchange) -> None:
-        """Begin a row, and write the columns in EXCHANGE."""
-        out = self.rows.begin()
+        """Write a row of `exchanges`."""
+        exchange.row, exchange.batch = self.rows.count, self.codes.batch
+        self.targets.append(b"" if exchange.request is None else exchange.request.target)
+        self.write_cells(self.rows.begin(), talk, exchange)
+
+    def place(self, talk: HttpConnection, exchange: Exchange) -> i64:
+        """Return the value of the column `row` of `closes` for an exchange. Repeat its row if that is necessary."""
+        if exchange.batch == self.codes.batch:
+            return exchange.row
+        self.repeated_targets.append(b"" if exchange.request is None else exchange.request.target)
+        self.write_cells(self.repeated.begin(), talk, exchange)
+        return -self.repeated.count
+
+    def write_cells(self, out: BytesWriter, talk: HttpConnection, exchange: Exchange) -> None:
+        """Write the columns in EXCHANGE."""
         request, response = exchange.request, exchange.response
         write_i64_le(out, talk.number)
         write_i64_le(out, exchange.index)
@@ -131,8 +149,6 @@ class ExchangeRows:
         write_message(out, self.codes, request)
         write_message(out, self.codes, response)
         write_parts(out, request)
-        write_i64_le(out, len(self.targets))
-        self.targets.append(b"" if request is None else request.target)
         pauses = None if response is None else response.pauses
         pieces = None if response is None else response.pieces
         transfer = None if response is None else response.transfer
@@ -158,11 +174,17 @@ class ExchangeRows:
             write_i64_le(out, len(self.request_ids))
             self.request_ids.append(request_id)
 
-    def take_texts(self) -> tuple[list[bytes], list[Extra], list[bytes]]:
-        """Return the request targets, the `Extra` objects and the request ids to which rows refer by index. Begin new lists."""
-        targets, extras, request_ids = self.targets, self.extras, self.request_ids
-        self.targets, self.extras, self.request_ids = [], [], []
-        return targets, extras, request_ids
+    def take(self) -> tuple[list[bytes], list[bytes]]:
+        """Return the rows of `exchanges` followed by the repeated ones, and the request targets of all. Begin a new batch."""
+        targets = self.targets + self.repeated_targets
+        self.targets, self.repeated_targets = [], []
+        return [*self.rows.take(), *self.repeated.take()], targets
+
+    def take_shared(self) -> tuple[list[Extra], list[bytes]]:
+        """Return the `Extra` objects and the request ids to which rows refer by index. Begin new lists."""
+        extras, request_ids = self.extras, self.request_ids
+        self.extras, self.request_ids = [], []
+        return extras, request_ids
 
 
 def write_message(out: BytesWriter, codes: HeadCodes, message: Message | None) -> None:
@@ -290,11 +312,12 @@ class SideClose:
         write_i64_le(out, kind)
 
 
-class CloseRows(ExchangeRows):
+class CloseRows:
     """Writes the table `closes`. Closes sent by a device on the path also get a row of `foreign_closes`."""
 
-    def __init__(self, codes: HeadCodes, width: i64) -> None:
-        super().__init__(codes, width)
+    def __init__(self, exchanges: ExchangeRows) -> None:
+        self.exchanges: ExchangeRows = exchanges
+        self.rows: Rows = Rows(len(CLOSE))
         self.foreign: ForeignCloses = ForeignCloses()
 
     def close(
@@ -305,7 +328,7 @@ class CloseRows(ExchangeRows):
 
         `following`: the next exchange, if any. `decided`: the deadline after a close that made the row final; NEVER if none did.
         """
-        self.write(talk, exchange)
+        write_i64_le(self.rows.begin(), self.exchanges.place(talk, exchange))
         if following is not None and answers_rest(exchange, following):
             following = None
         client_side, server_side = talk.side_of(talk.client), talk.side_of(1 - talk.client)

@@ -13,7 +13,7 @@ from wiredoctor.core import bursts, endings, transfers
 from wiredoctor.core.alarms import Alarms
 from wiredoctor.core.connection import Connection
 from wiredoctor.core.cutoffs import Cutoffs
-from wiredoctor.core.exchange_rows import CLOSE, EXCHANGE, CloseRows, ExchangeRows, FaultRows, HeadCodes, MessageRows
+from wiredoctor.core.exchange_rows import CloseRows, ExchangeRows, FaultRows, HeadCodes, MessageRows
 from wiredoctor.core.heads import HeadReader
 from wiredoctor.core.keeping import Keeping
 from wiredoctor.core.message import AT_CAPTURE_END, IN_GAP
@@ -36,8 +36,8 @@ class Http:
         self.range: Range = Range()
         self.keeping: Keeping = Keeping(met)
         self.codes: HeadCodes = HeadCodes()
-        self.exchanges: ExchangeRows = ExchangeRows(self.codes, len(EXCHANGE))
-        self.closes: CloseRows = CloseRows(self.codes, len(EXCHANGE) + len(CLOSE))
+        self.exchanges: ExchangeRows = ExchangeRows(self.codes)
+        self.closes: CloseRows = CloseRows(self.exchanges)
         self.faults: FaultRows = FaultRows()
         self.messages: MessageRows | None = MessageRows(self.codes) if with_messages else None
         self.bursts: Rows | None = Rows(len(bursts.COLUMNS)) if with_bursts else None

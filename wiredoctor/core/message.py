@@ -205,6 +205,10 @@ class Exchange:
         """The round trip to the server that was known when the exchange ended, in ns."""
         self.final_at: i64 = NEVER
         """The time at which both messages had ended."""
+        self.row: i64 = -1
+        """The index of the row of `exchanges` in its batch."""
+        self.batch: i64 = -1
+        """The number of that batch (HeadCodes.batch); -1 if the row is not written yet."""
         self.previous_end: i64 = NEVER
         """The time at which all previous exchanges had ended."""
         self.previous_end_offset: i64 = NEVER

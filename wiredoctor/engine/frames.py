@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from wiredoctor.batches import Batch, Kind, Maker, View, series, take_cells
+from wiredoctor.batches import Batch, Kind, Maker, View, series, take_cells, to_cells
 from wiredoctor.core.bursts import APPLICATION
 from wiredoctor.core.bursts import COLUMNS as BURST
-from wiredoctor.core.exchange_rows import CLOSE, EXCHANGE, MESSAGE_ROW, ExchangeRows, Extra, MessageRows
+from wiredoctor.core.exchange_rows import CLOSE, EXCHANGE, MESSAGE_ROW, CloseRows, Extra, MessageRows
 from wiredoctor.core.heads import Head
 from wiredoctor.core.origins import ORIGINS
 from wiredoctor.core.rows import Rows
@@ -111,16 +111,25 @@ def _part_column(column: Column, values: Sequence[Any], none: Any = None) -> pl.
     return series if sentinel is None else series.set(series == sentinel, None)
 
 
-def exchange_batch(rows: ExchangeRows, heads: pl.DataFrame) -> Batch:
-    """Take the rows of `exchanges` or `closes` from the core. Return them with those columns of STORED_EXCHANGES that they
-    contain.
+def exchange_batches(closes: CloseRows, heads: pl.DataFrame) -> tuple[Batch, Batch]:
+    """Take the rows of `exchanges` and of `closes` from the core. Return them with those columns of STORED_EXCHANGES that they
+    contain: all of them for `closes`.
     """
-    if not rows.rows.count:
-        return Batch("exchanges", 0, {}, {}, {})
-    cells = take_cells(rows.rows, EXCHANGE if rows.rows.width == len(EXCHANGE) else (*EXCHANGE, *CLOSE))
-    targets, extras, request_ids = rows.take_texts()
+    finished, closed = int(closes.exchanges.rows.count), int(closes.rows.count)
+    written, targets = closes.exchanges.take()
+    if not targets:
+        return Batch("exchanges", 0, {}, {}, {}), Batch("exchanges", 0, {}, {}, {})
+    extras, request_ids = closes.exchanges.take_shared()
     parts = {"heads": heads, "extras": _extra_part(extras), "request_ids": _request_id_part(request_ids)}
-    return Batch("exchanges", len(targets), cells, {"request_target": _texts(targets)}, parts)
+    cells, texts = to_cells(written, EXCHANGE), {"request_target": _texts(targets)}
+    exchanges = Batch("exchanges", len(targets), cells, texts, parts)
+    of_close = take_cells(closes.rows, CLOSE)
+    row = np.broadcast_to(of_close.pop("row").astype(np.int64), closed)
+    places = np.where(row < 0, finished - 1 - row, row)
+    of_exchange = {name: values[places] if len(values) > 1 else values for name, values in cells.items()}
+    targets_in_order = texts["request_target"][series(places).cast(pl.UInt32)]
+    stored = Batch("exchanges", closed, of_exchange | of_close, {"request_target": targets_in_order}, parts)
+    return exchanges.slice(0, finished), stored
 
 
 def _request_id_part(values: Sequence[bytes]) -> pl.DataFrame:

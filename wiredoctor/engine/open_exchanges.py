@@ -10,13 +10,13 @@ import polars as pl
 from wiredoctor.batches import View
 from wiredoctor.core.connection import Connection, Side
 from wiredoctor.core.connection_rows import ConnectionRows
-from wiredoctor.core.exchange_rows import CLOSE, EXCHANGE, FOREVER, CloseRows, Extra, HeadCodes
+from wiredoctor.core.exchange_rows import FOREVER, CloseRows, ExchangeRows, Extra, HeadCodes
 from wiredoctor.core.http1 import Reader
 from wiredoctor.core.message import AT_CAPTURE_END, OFF, SEEK, TLS, Exchange
 from wiredoctor.core.pairing import HttpConnection
 from wiredoctor.core.segment import NEVER
 from wiredoctor.core.waits import ClosedWindow, Waits, WindowStall
-from wiredoctor.engine.frames import exchange_batch, head_part
+from wiredoctor.engine.frames import exchange_batches, head_part
 from wiredoctor.engine.row_tables import connection_batch
 from wiredoctor.tables import ASKED, CONNECTIONS, END_REASONS, EXCHANGES, STORED_EXCHANGES
 
@@ -199,7 +199,8 @@ def exchanges_as_of(connections: Iterable[Connection]) -> pl.DataFrame:
     codes = HeadCodes()
     codes.batch = next(_BATCHES)
     undone: list[tuple[bool, bool]] = []
-    rows = CloseRows(codes, len(EXCHANGE) + len(CLOSE))
+    rows = CloseRows(ExchangeRows(codes))
+    extras = rows.exchanges.extras
     for connection in connections:
         http = http_of(connection)
         if http is None or http.oldest is None:
@@ -208,12 +209,12 @@ def exchanges_as_of(connections: Iterable[Connection]) -> pl.DataFrame:
         trips = http.side_of(client).rtt, http.side_of(1 - client).rtt
         for exchange in _open(http):
             if exchange.request is not None:
-                extras = len(rows.extras)
+                before = len(extras)
                 rows.close(http, exchange, exchange.next, *trips, NEVER, True)
                 undone.append((not exchange.request_done, not exchange.response_done))
                 if not exchange.is_final():  # the counts of a body are not complete yet
-                    rows.extras[extras:] = [Extra(None, None, None, None) for _ in rows.extras[extras:]]
-    batch = exchange_batch(rows, head_part(codes.take()))
+                    extras[before:] = [Extra(None, None, None, None) for _ in extras[before:]]
+    _, batch = exchange_batches(rows, head_part(codes.take()))
     if not batch.height:
         return STORED_EXCHANGES.empty()
     is_open = pl.DataFrame(undone, ["request_end_reason", "response_end_reason"], orient="row")

@@ -25,7 +25,7 @@ from wiredoctor.core.transfers import TRANSFERS as TRANSFER_CELLS
 from wiredoctor.core.unacknowledged import UNACKNOWLEDGED as UNACKNOWLEDGED_CELLS
 from wiredoctor.core.window_stalls import SORTS as WINDOW_SORTS
 from wiredoctor.core.window_stalls import WINDOW_STALLS as WINDOW_STALL_CELLS
-from wiredoctor.engine.frames import burst_batch, event_frame, exchange_batch, head_part, message_batch
+from wiredoctor.engine.frames import burst_batch, event_frame, exchange_batches, head_part, message_batch
 from wiredoctor.protocols.tls.hello import SILENT
 from wiredoctor.tables import (
     BURSTS,
@@ -62,10 +62,10 @@ def take_tables(core: Core) -> tuple[Tables, Batch, Batch]:
     keep.
     """
     http = core.http
-    of_heads = [http.exchanges.rows, http.closes.rows, *([] if http.messages is None else [http.messages.rows])]
+    of_heads = [http.exchanges.rows, http.exchanges.repeated, *([] if http.messages is None else [http.messages.rows])]
     codes = http.codes.take()
     heads = head_part(codes) if any(rows.count for rows in of_heads) else pl.DataFrame()
-    exchanges, stored = exchange_batch(http.exchanges, heads), exchange_batch(http.closes, heads)
+    exchanges, stored = exchange_batches(http.closes, heads)
     connections = connection_batch(core.connections)
     oddities, core.headers.oddities = core.headers.oddities, []
     tables = {
