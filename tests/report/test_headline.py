@@ -250,6 +250,20 @@ def test_time_lost_does_not_hide_what_nothing_explains() -> None:
     assert said(one).endswith("; the only response has status 503.")
 
 
+@pytest.mark.parametrize(
+    ("statuses", "but"),
+    [
+        ([200, 404], ""),
+        ([400], ", but the only response has status 400"),
+        ([200, 413], ", but 1 of 2 responses has status 413"),
+        ([429, 408, 200], ", but 2 of 3 responses have status 408 or 429"),
+    ],
+)
+def test_requests_that_were_rejected_are_named(statuses: list[int], but: str) -> None:
+    rows = [exchange(1, exchange=number, response_status=status) for number, status in enumerate(statuses)]
+    assert said(report([], [connection(1)], rows)) == f"Nothing wrong was found{but}."
+
+
 def test_only_notes() -> None:
     note = finding(severity="note", delay=None)
     one = report([note, note], [connection(1)], [exchange(1)])

@@ -65,7 +65,9 @@ UNJUDGED: dict[str, Ending] = {
     ),
     "no-answer": Ending("exchanges", "no answer yet when the capture ended"),
     "request-stopped": Ending(
-        "exchanges", "the rest of the request never came: the client stopped sending, or the path loses its full segments"
+        "exchanges",
+        "the rest of the request never came: the client stopped sending, the server stopped reading, or the path loses full "
+        "segments",
     ),
     "request-unfinished": Ending("exchanges", "the capture ended before the request did"),
     "response-unfinished": Ending("exchanges", "the capture ended before the response did"),

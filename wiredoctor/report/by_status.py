@@ -21,6 +21,10 @@ c = pl.col
 SERVER_ERROR = 500
 """Status codes of 500 and above report a server error (RFC 9110 section 15.6)."""
 
+REJECTIONS = (400, 408, 411, 413, 414, 417, 421, 426, 429, 431)
+"""The statuses below 500 of responses that reject a request for its form, size, pace or connection (RFC 9110 section 15.5, RFC
+6585), not for what it asks for.
+"""
 FINAL = 200
 """The lowest status code of a final response. Lower codes are interim responses, except 101 (Switching Protocols)."""
 
@@ -71,8 +75,8 @@ class ServerAnswers(NamedTuple):
 class Answered(NamedTuple):
     """The number of exchanges (`rows`) with the same values in all other fields.
 
-    `status`: the exact status if it is 500 or above, otherwise the first status of its class, such as 200. `is_back`: a gateway
-    had these exchanges with upstream servers, and the capture also contains the exchanges with its clients.
+    `status`: the exact status if it is 500 or above or one of REJECTIONS, otherwise the last status of its class, such as 299.
+    `is_back`: a gateway had these exchanges with upstream servers, and the capture also contains the exchanges with its clients.
     """
 
     capture: str
@@ -90,7 +94,8 @@ def count_by_status(report: Report) -> list[Answered]:
         return []
     status, names = c("response_status"), [capture.file for capture in report.captures]
     final = (c("has_response") & ((status >= FINAL) | c("upgraded"))).fill_null(value=False)
-    kinds = (c("has_request"), final.alias("final"), pl.when(status >= SERVER_ERROR).then(status).otherwise(status // 100 * 100))
+    exact = (status >= SERVER_ERROR) | status.is_in(REJECTIONS)
+    kinds = (c("has_request"), final.alias("final"), pl.when(exact).then(status).otherwise(status // 100 * 100 + 99))
     backs = find_backs(report)
     # each column by which rows are grouped takes time
     constant: dict[str, str | bool] = {"capture": names[0]} if len(names) == 1 else {}

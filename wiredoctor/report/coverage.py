@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, TypeVar
 import polars as pl
 
 from wiredoctor.findings import UNJUDGED, Checked, Report, host
-from wiredoctor.report.by_status import SERVER_ERROR, Answered, ServerAnswers, by_server, count_by_status, find_backs
+from wiredoctor.report.by_status import REJECTIONS, SERVER_ERROR, Answered, ServerAnswers, by_server, count_by_status, find_backs
 from wiredoctor.report.failed_requests import FAILURES, findings_with_failures, knows_failures
 
 if TYPE_CHECKING:
@@ -62,8 +62,9 @@ class NotJudged:
 class Answers(NamedTuple):
     """The numbers of requests (`requests`), of requests with a final response (`answered`), and of final responses by status.
 
-    Statuses below 500 are counted by class: 200, 300 or 400. `explained`: the number of responses explained by findings about
-    gateways, by status, from 500 on. Findings that were left out of the report count, too.
+    `statuses`: by exact status from 500 on and for REJECTIONS, otherwise by the last status of a class, such as 299.
+    `explained`: the number of responses explained by findings about gateways, by status, from 500 on. Findings that were left
+    out of the report count, too.
     """
 
     requests: int
@@ -89,6 +90,11 @@ class Answers(NamedTuple):
     def failures(self) -> dict[int, int]:
         """The number of final responses with a status of 500 or above, by status."""
         return {status: number for status, number in sorted(self.statuses.items()) if status >= SERVER_ERROR}
+
+    @property
+    def rejections(self) -> dict[int, int]:
+        """The number of final responses that reject their request, by status."""
+        return {status: number for status, number in sorted(self.statuses.items()) if status in REJECTIONS}
 
     @property
     def unexplained(self) -> dict[int, int]:

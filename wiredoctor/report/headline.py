@@ -10,7 +10,7 @@ from wiredoctor.findings import SEVERITIES, Finding, LeftOutBy, Report
 from wiredoctor.report.coverage import Coverage
 from wiredoctor.report.failed_requests import FailedRequests, find_failed, knows_failures
 from wiredoctor.report.groups import Group
-from wiredoctor.report.terminal.sentences import WORTH_TELLING, incomplete, lacking, unexplained
+from wiredoctor.report.terminal.sentences import WORTH_TELLING, incomplete, lacking, rejections, unexplained
 from wiredoctor.report.words import count, duration, join_words, part_of
 from wiredoctor.text.regex import Regex
 
@@ -215,7 +215,8 @@ def health(report: Report, reach: Coverage, shown: str = "", *, notes: int = 0, 
     that packets are missing from the capture.
     """
     scope = f" ({shown})" if shown else ""
-    doubts = unexplained(reach) + ([] if report.exchange_count else ["no HTTP exchange was seen"]) + _unread(reach)
+    doubts = unexplained(reach) + ([] if report.exchange_count else ["no HTTP exchange was seen"])
+    doubts += rejections(reach.answers) + _unread(reach)
     if report.left_out and not notes and not lossy:
         said = _left_out(report, "findings")
     elif notes:

@@ -329,8 +329,8 @@ def _answered_by_retry(module: RuleModule, rows: pl.DataFrame, known: _Tries) ->
 
 def _noticed(took: int) -> str:
     """Return what a gateway's client noticed of a failed try that took so long (ns)."""
-    who = "The gateway's own client"
-    return f"{who} noticed nothing" if took < IN_GATEWAY else f"{who} got its response {duration_text(took)} later for it"
+    did = "noticed nothing" if took < IN_GATEWAY else f"got its response {duration_text(took)} later because of that"
+    return f"The gateway's own client {did}"
 
 
 def _made_whole(one: _Try, known: _Tries) -> bool:

@@ -404,7 +404,7 @@ def test_the_time_lost_behind_a_gateway_ends_with_its_error() -> None:
     assert total_delay([window, alone]) == pytest.approx(2.0)
 
 
-@pytest.mark.parametrize(("wait", "said"), [(1.1, "got its response 1.1 s later for it"), (0.95, "noticed nothing")])
+@pytest.mark.parametrize(("wait", "said"), [(1.1, "got its response 1.1 s later because of that"), (0.95, "noticed nothing")])
 def test_a_server_that_ignores_a_syn_costs_the_time_until_the_gateway_tries_another(
     tmp_path: Path, wait: float, said: str
 ) -> None:

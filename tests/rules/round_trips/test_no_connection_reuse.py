@@ -98,3 +98,24 @@ def test_commands_are_processes_that_close_their_connection(agent: str, end: str
 def test_programs_of_a_host_are_told_apart(at: str) -> None:
     programs = [*used_once(3, 0.02, "okhttp/4.12.0"), *used_once(4, 0.02, "reqwest/0.12", first=3)]
     check("\n".join(["speaks: it", *programs]) + "\n  => no-connection-reuse, severity warning, x 2", at)
+
+
+AT_SERVER = r"""
+  0.000  >  S    win 64240 mss 1460
+  0.000  <  S.   win 64240 mss 1460
+  0.030  >  .
+  0.030  >  P.   "GET /a HTTP/1.1\r\nHost: a\r\n\r\n"
+  0.032  <  P.   "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+  0.062  >  F.
+  0.062  <  F.
+"""
+"""The client is 30 ms away from the capture point; it gets the response 15 ms after 32 ms, and closes at once."""
+
+
+@pytest.mark.parametrize(
+    ("pause", "found"), [(0.033, "nothing"), (0.060, "nothing"), (0.062, "no-connection-reuse, side client, severity warning")]
+)
+def test_seen_at_the_server_a_syn_may_have_left_before_the_response_arrived(pause: float, found: str) -> None:
+    """A SYN that the client sends as it gets the response passes the server 30 ms after the response."""
+    lines = [f"connection {n}, start {pause * n:g}, client 10.0.0.1:{41000 + n}, server 10.0.0.2:80{AT_SERVER}" for n in range(3)]
+    check("\n".join(["speaks: it", *lines, f"  => {found}"]))

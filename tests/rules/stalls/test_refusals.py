@@ -108,6 +108,15 @@ def test_eight_bytes_are_enough(found: Found) -> None:
 def test_the_server_itself(found: Found) -> None:
     [finding] = found(SYN + LATER, Error(0.02, 1, 3, 3, router="10.0.0.2"))
     assert finding.message.startswith("10.0.0.2 answered the SYN of 10.0.0.1 to 10.0.0.2:80 with ")
+    assert "forwards" not in finding.message
+
+
+@pytest.mark.parametrize("code", [0, 1])
+@pytest.mark.parametrize(("router", "forwards"), [("10.0.0.2", True), (ROUTER4, False)])
+def test_the_server_forwards_the_port(code: int, router: str, forwards: bool, found: Found) -> None:
+    """DNAT to a host that is down: the packets come from the address of the server, which does answer."""
+    [finding] = found(SYN + LATER, Error(0.02, 1, 3, code, router=router))
+    assert ("forwards connections to that port" in finding.message) == forwards
 
 
 def test_a_client_that_tries_again(found: Found) -> None:

@@ -97,7 +97,7 @@ def unanswered(wait: int = 1 * S, **changes: Any) -> list[dict[str, Any]]:
 
 def test_a_body_that_waited() -> None:
     [one] = unanswered()
-    assert (one["side"], one["delay"], one["body_bytes"], one["confidence"]) == ("client", 1 * S, 5_000_000, "high")
+    assert (one["side"], one["delay"], one["sent"], one["confidence"]) == ("client", 1 * S, "5,000,000 bytes of the body", "high")
     assert [(e["frame"], e["time"]) for e in one["evidence"]] == [(4, 10 * MS), (6, 10 * MS + 1 * S)]
     assert len(unanswered(has_response=False, response_start=None, response_end=None)) == 1
 

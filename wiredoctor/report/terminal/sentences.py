@@ -10,7 +10,7 @@ from wiredoctor.report.by_status import Failures, ServerAnswers
 from wiredoctor.report.capture_clocks import began
 from wiredoctor.report.capture_points import shared_sentence
 from wiredoctor.report.commands import short_fingerprint
-from wiredoctor.report.coverage import CheckedCount, Coverage, NotJudged
+from wiredoctor.report.coverage import Answers, CheckedCount, Coverage, NotJudged
 from wiredoctor.report.failed_requests import knows_failures
 from wiredoctor.report.groups import Group
 from wiredoctor.report.words import SECOND, count, duration, join_words, part_of, shorten, size
@@ -153,15 +153,26 @@ def unexplained(reach: Coverage) -> list[str]:
         (unended, reach.connections, "connection", *(["ended with unacknowledged data"] * 2)),
         (uncompared, reach.connections, "connection", "was not compared with the others", "were not compared with the others"),
     ]
-    failures = answers.unexplained
     said = [
         f"{part_of(number, whole, noun)} {one if number == 1 else many}" for number, whole, noun, one, many in clauses if number
     ]
-    if failures:
-        failed = sum(failures.values())
-        which = f"status {next(iter(failures))}" if len(failures) == 1 else f"status 500 or above ({_count_by_status(failures)})"
-        said.append(f"{part_of(failed, answers.responses, 'response')} {'has' if failed == 1 else 'have'} {which}")
+    if failures := answers.unexplained:
+        which = str(next(iter(failures))) if len(failures) == 1 else f"500 or above ({_count_by_status(failures)})"
+        said.append(_have_status(sum(failures.values()), answers, which))
     return said
+
+
+def rejections(answers: Answers) -> list[str]:
+    """Return a list with a clause about responses that reject their request: "2 of 5 responses have status 400 or 413".
+
+    The list is empty if there are none.
+    """
+    found = answers.rejections
+    return [_have_status(sum(found.values()), answers, " or ".join(map(str, found)))] if found else []
+
+
+def _have_status(number: int, answers: Answers, status: str) -> str:
+    return f"{part_of(number, answers.responses, 'response')} {'has' if number == 1 else 'have'} status {status}"
 
 
 def _not_checked(reach: Coverage) -> str:

@@ -34,9 +34,9 @@ RULE = Rule(
     symptom="nothing (it shows which times are not those on the wire)",
     severity="note",
     title="The capture has segments above the MSS: it was taken on a host with segmentation offload",
-    message="{super_segments:,} segments on {touched:,} of {connections:,} connections are longer than their receiver accepts "
-    "in one packet. A network card split them later, or had merged them before: the timing inside them differs from that on the "
-    "wire.",
+    message="{super_segments:,} segments on {touched:,} of {connections:,} connections exceeded the MSS of their receiver, so "
+    "they cannot have been sent in one packet each. A network card split them later, or had merged them before: the timing "
+    "inside them differs from that on the wire.",
     remedy="If that timing matters, capture at a switch, or turn the offloads off while capturing (ethtool -K eth0 tso off gso "
     "off gro off lro off), and on again afterwards.",
     display_filter="tcp.stream == {first_connection} && tcp.len > {first_mss}",

@@ -6,10 +6,10 @@ What it means
     announced: no bytes follow, but the head of a 204 or 1xx announces a body.
 
 Why it hurts
-    The client has finished with the response. If the connection stays open, it reads the bytes as the beginning of the next
-    response, so the next request on this connection fails or gets the wrong response. Clients that notice the bytes close the
-    connection. After the last response on a connection, the bytes are only wasted. A body that is only announced makes some
-    gateways reject the response (Varnish answers 503, nghttpx 502). Others forward it.
+    The client has finished with the response. If the connection stays open, many clients read the bytes as the beginning of
+    the next response, so the next request on this connection fails or gets the wrong response. Clients that notice the bytes
+    in time discard them, or close the connection. After the last response on a connection, the bytes are only wasted. A body
+    that is only announced makes some gateways reject the response (Varnish answers 503, nghttpx 502). Others forward it.
 
 How it is proved
     The proof is the status (or the method HEAD), and bytes after the end of the head that are not a status line. Kind
@@ -37,8 +37,8 @@ from wiredoctor.findings import Advice, Reference, Rule
 from wiredoctor.rules.shared.framing_faults import candidates, quoted_excerpt
 
 _HARM = (
-    "If the connection stays open, the client takes these bytes for the beginning of the next response, so the next request on "
-    "this connection fails."
+    "If the connection stays open, a client that does not discard these bytes takes them for the beginning of the next response, "
+    "and the next request on this connection fails."
 )
 _WASTED = "The connection closes after this response, so the bytes are only wasted."
 

@@ -12,19 +12,20 @@ Why it hurts
     connection. Under load the client may run out of ports and sockets.
 
 How it is proved
-    There are three or more exchanges of a client (host and User-Agent) with a server. From the SYN to the last byte of the
-    response, no two of them overlap. Each begins within 5 s of the end of the previous one. Each is the only one on its
-    connection. Neither the request nor the response announces a close (in the kind asked, the request does). When the next
-    SYN came, the server had not closed the connection. Kind cheap: the handshakes took less than 5 % of the exchanges' time.
-    Or they took less than 1 % of the time from the first exchange to the last, and fewer than ten exchanges began in any
-    second.
+    There are three or more exchanges of a client (host and User-Agent) with a server. From the SYN until the client has the
+    last byte of the response, no two of them overlap. Each begins within 5 s of the end of the previous one. Each is the
+    only one on its connection. Neither the request nor the response announces a close (in the kind asked, the request
+    does). When the next SYN came, the server had not closed the connection. Kind cheap: the handshakes took less than 5 %
+    of the exchanges' time. Or they took less than 1 % of the time from the first exchange to the last, and fewer than ten
+    exchanges began in any second.
 
     No packet shows which process opened a connection. Processes that run one after the other, and make one request each,
     look like a program that does not reuse connections. But a process needs time to start, and its end closes its
-    connection. So if the client closed each connection, and 50 ms or more (the median) passed between an exchange and the
-    next connection, the confidence is medium. With fewer than ten such exchanges, the severity is note. If the client is a
-    program that is run as a command (curl, Wget, dnf and the like, by User-Agent) and closed each connection, the confidence
-    is medium and the severity note, whatever their number: such a program reuses connections within a run.
+    connection. So if the client closed three quarters of the connections before the next one, and 50 ms or more (the
+    median) passed between an exchange and the next connection, the confidence is medium. With fewer than ten such
+    exchanges, the severity is note. If the client is a program that is run as a command (curl, Wget, dnf and the like, by
+    User-Agent) and closed its connections like that, the confidence is medium and the severity note, whatever their number:
+    such a program reuses connections within a run.
 
 What it is not
     Browsers and pools open connections side by side. If the server closes after each response, keep-alive-disabled or
@@ -169,6 +170,16 @@ SEVERAL = Threshold(
     "10 exchanges",
     "if each exchange may be from another process, fewer than this many are only a note: somebody may have typed the commands",
 )
+CLOSED = Threshold(
+    "75 %",
+    "the minimum share of connections that the client had closed before the next one if each may be from another process; the "
+    "others may be from processes that ran side by side",
+)
+RECEIVED = Threshold(
+    "95 %",
+    "a SYN that passes the capture point earlier after a response than this share of the round trip to the client left before "
+    "the client had the response; the rest is for rounded times",
+)
 SHOWN = Threshold("3 connections", "the maximum number of connections shown as evidence; the message has the totals")
 
 
@@ -216,6 +227,7 @@ def find(closes: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
         c("first_frame").alias("frame"),
         c("start").alias("opened"),
         rtt.alias("rtt"),
+        (c("rtt_client").fill_null(0).clip(0) * RECEIVED.value // 100).alias("to_client"),
     )
     return last.join(known, on="connection").select(
         *("connection", "exchange", "frame", "opened", "keeps", "closed", "rtt", "client_host", "server", "doubtful"),
@@ -223,6 +235,7 @@ def find(closes: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
         pl.coalesce("client_close_time", "ended").alias("left"),
         pl.when(c("exchanges") == 1).then("kind").alias("kind"),
         pl.coalesce("response_end", "end").alias("over"),
+        (pl.coalesce("response_end", "end") + c("to_client")).alias("received"),
         c("request_frame", "request_start", "response_last_frame", "client_close_frame", "client_close_time"),
     )
 
@@ -247,7 +260,7 @@ def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
         c("over").max().alias("end"),
         c("doubtful").any(),
         (pause >= START.value).fill_null(value=False).alias("apart"),
-        c("ended").filter("follows").all().alias("closes"),
+        (100 * c("ended").filter("follows").mean() >= CLOSED.value).fill_null(value=True).alias("closes"),
         _cheap().alias("cheap"),
     )
     # only connections that are shown get texts; the others may be a million
@@ -288,7 +301,7 @@ def _runs(rows: pl.DataFrame) -> pl.DataFrame:
     lean = rows.select(
         pair.hash().alias("pair"),
         (pair.hash() ^ c("agent").to_physical().hash()).alias("program"),
-        *("kind", "opened", "over", "keeps", "closed", "exchanges", "final_at", "left", "rtt"),
+        *("kind", "opened", "over", "received", "keeps", "closed", "exchanges", "final_at", "left", "rtt"),
         pl.int_range(pl.len(), dtype=pl.UInt32).alias("row"),
     )[order.filter(last)]
     counts = c("kind") == "asked"
@@ -297,7 +310,7 @@ def _runs(rows: pl.DataFrame) -> pl.DataFrame:
     kind = pl.when(counts).then(c("kind") == "asked").alias("kind")
     lean = lean.with_columns(kind).sort("program", maintain_order=True)
     before = {name: c(name).shift(1) for name in ("program", "kind", "over", "keeps", "closed", "left")}
-    free = c("opened") >= c("over").cum_max().over("program").shift(1)
+    free = c("opened") >= c("received").cum_max().over("program").shift(1)
     usable = before["closed"].is_null() | (before["closed"] > c("opened")) | c("kind")
     soon = c("opened") - before["over"] <= before["keeps"]
     follows = (c("program") == before["program"]) & (c("kind") == before["kind"]) & free & usable & soon

@@ -57,9 +57,17 @@ def icmp_texts() -> tuple[pl.Expr, pl.Expr]:
         numbers = {icmp.number(*one): text for text, ones in texts.items() for one in ones}
         return error.replace_strict(numbers, default=otherwise, return_dtype=pl.String)
 
-    return told(_REASONS, "").alias("reason"), told(_ERRNO, '"No route to host"').alias("errno")
+    forwards = (pl.col("router") == attempts.host_of("server")) & error.is_in([icmp.number(*one) for one in _UNREACHABLE])
+    reason = pl.when(forwards).then(pl.lit(_FORWARDED)).otherwise(told(_REASONS, ""))
+    return reason.alias("reason"), told(_ERRNO, '"No route to host"').alias("errno")
 
 
+_UNREACHABLE = ((4, 3, 0), (4, 3, 1), (4, 3, 6), (4, 3, 7), (6, 1, 0), (6, 1, 3))
+_FORWARDED = (
+    ": it probably forwards connections to that port (DNAT, a published port of a container, kube-proxy) to another host, which "
+    "does not answer or to which it has no route"
+)
+"""The reason if the address that was asked for says itself that it cannot be reached."""
 _REASONS = {
     ": it has no route to that address, or a route of type unreachable": ((4, 3, 0), (4, 3, 6), (6, 1, 0)),
     ": no host answers for that address there (ARP, neighbor discovery), or the route to it is of type unreachable": (

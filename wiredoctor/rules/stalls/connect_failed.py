@@ -160,7 +160,8 @@ RULE = Rule(
         "unreachable": "Check the route to the server on {router}: ip route get ADDRESS shows the route (which may be missing, "
         "or of type unreachable), and ip neigh shows whether a host answers for the address. Check whether the server is up "
         "and has this address, and whether the client has the right one (DNS, a recreated container or pod). If the time to "
-        "live was exceeded, traceroute shows which routers forward the packets in a loop.",
+        "live was exceeded, traceroute shows which routers forward the packets in a loop. If the address answered for itself, "
+        "check the host to which it forwards the port (iptables -t nat -S, docker ps, kubectl get endpointslices).",
         "timed-out": "Check whether the server is up and has this address, whether there is a path to it (traceroute -T -p "
         "PORT), and which firewall or security group drops the packets. A capture on the server shows whether the SYN arrives. "
         "{look_at_queue}Give clients a connect timeout of a few seconds, so that they try the next address.",

@@ -33,7 +33,7 @@ import polars as pl
 
 from wiredoctor.findings import Advice, Reference, Rule, Threshold
 from wiredoctor.rules.shared.evidence import candidate, confidence, evidence
-from wiredoctor.rules.shared.numbers import DURATION, duration
+from wiredoctor.rules.shared.numbers import DURATION, duration, grouped
 from wiredoctor.tables import MILLISECOND
 
 RULE = Rule(
@@ -41,7 +41,7 @@ RULE = Rule(
     severity="warning",
     title="The client waited {wait} for a 100 Continue that did not come",
     message="The head of {request} says Expect: 100-continue. The server sent no interim response, and the client sent the "
-    "{body_bytes:,} bytes of the body after {wait}{timer}.",
+    "{sent} after {wait}{timer}.",
     remedy="Let the client send its body without waiting, or let the server (or the proxy in front of it) answer 100 "
     "(Continue). ",
     references=(Reference("RFC 9110 section 10.1.1, Expect", "https://www.rfc-editor.org/rfc/rfc9110.html#section-10.1.1"),),
@@ -82,6 +82,8 @@ def find(exchanges: pl.LazyFrame) -> pl.LazyFrame:
     wait = c("request_body_time") - c("request_head_time")
     answered = c("response_start") < c("request_body_time")
     round_trip = pl.sum_horizontal(c("rtt_client", "rtt_server").clip(0))
+    whole = (c("request_end_reason") == "complete") & ~c("request_has_gap")
+    body = pl.format("{} bytes of the body", grouped(c("request_body_bytes")))
     slow_source = 2 * (c("request_body_pause") - round_trip) >= wait
     return (
         exchanges.filter(c("request_expect_continue") & (wait >= MIN_WAIT.value))
@@ -95,7 +97,7 @@ def find(exchanges: pl.LazyFrame) -> pl.LazyFrame:
         .select(
             *candidate("client", confidence(), "request_head_last_frame", "request_head_time", "request_body_time", delay=wait),
             wait.cast(DURATION).alias("wait"),
-            c("request_body_bytes").alias("body_bytes"),
+            pl.when(whole).then(body).otherwise(pl.lit("body")).alias("sent"),
             _timer(wait).alias("timer"),
             evidence(
                 ("request_head_last_frame", "request_head_time", "the head: Expect: 100-continue"),
