@@ -218,6 +218,19 @@ LISTED = {
     "a SYN with data (TCP Fast Open), and nothing answers": case(
         '  0.000  >  S  win 64240 mss 1460 "\\x00\\x01hello"' + LATER, ("no-connection", None), opened=False
     ),
+    "SYN-ACKs that do not reach the client": case(
+        """
+  0.000  >  S    win 64240 mss 1460
+  0.001  <  S.   win 64240 mss 1460
+  1.010  >  S    0:0(0) win 64240 mss 1460
+  1.011  <  S.   0:0(0) win 64240 mss 1460
+  3.020  >  S    0:0(0) win 64240 mss 1460
+  3.021  <  S.   0:0(0) win 64240 mss 1460
+"""
+        + LATER,
+        ("syn-ack-lost", None),
+        opened=False,
+    ),
     "a window of 0 behind the handshake that is probed and never opens": Case(
         """
   0.000  >  S    win 64240 mss 1460

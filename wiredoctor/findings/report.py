@@ -56,6 +56,7 @@ UNJUDGED: dict[str, Ending] = {
     "closed-unanswered": Ending("connections", "closed by the server without a byte of a response, and no rule explains why"),
     "silence": Ending("connections", "data was never acknowledged, and no more packets came"),
     "refused": Ending("connections", "refused, and no rule explains why"),
+    "syn-ack-lost": Ending("connections", "the client repeated its SYN although the server had answered: no SYN-ACK reaches it"),
     "no-connection": Ending("connections", "the connection was not established while it was captured"),
     "probes-unanswered": Ending("connections", "established, but the server answered none of the client's probes"),
     "closed-unused": Ending("connections", "closed by the server as soon as it was open, and no data was captured"),

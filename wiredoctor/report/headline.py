@@ -267,9 +267,9 @@ def _not_http(report: Report, groups: Sequence[Group], reach: Coverage) -> str:
     lead = f"No HTTP could be read: {why}" if protocol in _UNREADABLE else f"No HTTP was seen: {why}"
     if not knows_failures(report):
         return f"{lead}; {_lower(_selected(report))} found nothing{_and(doubts, ', but ')}"
-    lead += f"; {'connection attempts and stalls' if protocol in _UNREADABLE else 'connection attempts'} were judged"
     if doubts:
-        return f"{lead}: {join_words(doubts)}"
+        return f"{lead}; {join_words(doubts)}"
+    lead += f"; {'connection attempts and stalls' if protocol in _UNREADABLE else 'connection attempts'} were judged"
     if report.left_out:
         return f"{lead}: {_left_out(report, 'findings').replace('No', 'no', 1)}"
     lossy = any(capture.dropped for capture in report.captures) or any(group.worst.severity != "note" for group in groups)
@@ -369,6 +369,7 @@ def _time_lost(report: Report, groups: Sequence[Group], reach: Coverage) -> str:
     if not costly:
         return lost
     most = max(costly, key=lambda group: group.delay or 0.0)
-    share = "" if len(costly) == 1 else f", {duration(min(most.delay or 0.0, report.delay))} of it to one problem"
+    whole, part = duration(report.delay), duration(min(most.delay or 0.0, report.delay))
+    share = "" if len(costly) == 1 else f", {'almost all' if part == whole else part} of it to one problem"
     title = _title_and_place(most)
     return f"{lost}{share}. {title}" if ": " in title else f"{lost}{share}: {_lower(title)}"

@@ -246,6 +246,8 @@ def abnormal_connection_columns(latest: int) -> list[pl.Expr]:
     reason = (
         pl.when((c("syns") > 0) & refused)
         .then(pl.lit("refused"))
+        .when((c("syns") > 1) & nothing & never_up & (c("client_packets") == c("syns")) & (c("server_packets") > 1))
+        .then(pl.lit("syn-ack-lost"))
         .when((c("syns") > 0) & (unanswered | (nothing & never_up & both)) & ((quiet >= FIRST_REPETITION) | (c("syns") > 1)))
         .then(pl.lit("no-connection"))
         .when(nothing & c("handshake") & (c("close") == "") & probed)

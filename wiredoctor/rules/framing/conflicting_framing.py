@@ -35,13 +35,9 @@ RULE = Rule(
     symptom="400, 502, requests that nobody sent",
     severity="error",
     title="The fields of the {what} contradict each other about its end",
-    message='The head of the {what} has the fields "{excerpt}", but a message can have only one end. In RFC 9112 '
-    "Transfer-Encoding overrides Content-Length, and different lengths are invalid. A reader that decides otherwise takes the "
-    "rest for another {what}. Careful readers reject the message and close the connection.",
-    remedy="Let only one component frame the message: the server, the framework or the HTTP library. Both fields together come "
-    "from programs that set Content-Length by hand on a chunked message, and from proxies and gateways that copy "
-    "Transfer-Encoding or Content-Length from the message that they received: Transfer-Encoding belongs to one connection and "
-    "must not be copied.",
+    message='The head of the {what} has the fields "{excerpt}", but a message can have only one end. {valid} A reader that '
+    "decides otherwise takes the rest for another {what}. Careful readers reject the message and close the connection.",
+    remedy="Let only one component frame the message: the server, the framework or the HTTP library. {origin}",
     references=(
         Reference("RFC 9112 section 6.3, message body length", "https://www.rfc-editor.org/rfc/rfc9112.html#section-6.3"),
         Reference("RFC 9112 section 6.1, Transfer-Encoding", "https://www.rfc-editor.org/rfc/rfc9112.html#section-6.1"),
@@ -59,7 +55,26 @@ RULE = Rule(
 )
 
 
+_BOTH = (
+    "Both fields together come from programs that set Content-Length by hand on a chunked message, and from proxies and gateways "
+    "that copy Transfer-Encoding or Content-Length from the message that they received: Transfer-Encoding belongs to one "
+    "connection and must not be copied."
+)
+_TWO_LENGTHS = (
+    "Two lengths come from programs that set Content-Length by hand although the library adds its own, and from filters that "
+    "change the body (compression, inserted text) and add a field instead of replacing it."
+)
+
+
 def find(faults: pl.LazyFrame) -> pl.LazyFrame:
     """Return a row for each message whose framing fields contradict each other."""
     head = pl.format("its head: {}", "excerpt")
-    return candidates_of_fault(faults, "conflicting-framing", message_begins(), head, pl.col("excerpt"))
+    both = pl.col("excerpt").str.contains("(?i)transfer-encoding")
+    texts = (
+        pl.when(both)
+        .then(pl.lit("In RFC 9112 Transfer-Encoding takes precedence."))
+        .otherwise(pl.lit("RFC 9112 calls different lengths invalid."))
+        .alias("valid"),
+        pl.when(both).then(pl.lit(_BOTH)).otherwise(pl.lit(_TWO_LENGTHS)).alias("origin"),
+    )
+    return candidates_of_fault(faults, "conflicting-framing", message_begins(), head, pl.col("excerpt"), *texts)

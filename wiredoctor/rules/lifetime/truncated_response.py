@@ -25,8 +25,8 @@ What it is not
     Responses to HEAD, and 204 and 304, have no body.
 
 What to do
-    Look into the server's log at that time. If a program sets Content-Length itself, let it count bytes. Kind stream:
-    nothing has to change if the server was stopped on purpose.
+    Look into the server's log at that time. If a program sets Content-Length itself, let it count bytes; if it writes chunks
+    itself, let it send the last one. Kind stream: nothing has to change if the server was stopped on purpose.
 
 References
     RFC 9112 sections 8 and 6.3.
@@ -50,9 +50,12 @@ c = pl.col
 
 _REMEDY = (
     "Look into the server's log at that time: a crash, a worker or a script that was killed for taking too long, or, behind a "
-    "proxy, an upstream that closed. If the program sets Content-Length itself, let it count "
-    "bytes and not characters, after compression and not before.{cut}"
+    "proxy, an upstream that closed.{own_framing}{cut}"
 )
+_OWN_LENGTH = (
+    " If the program sets Content-Length itself, let it count bytes and not characters, after compression and not before."
+)
+_OWN_CHUNKS = " If the program writes its chunks itself, let it end the body with the last chunk (size 0)."
 _STREAM = (
     "Nothing has to change if the server was stopped on purpose. Otherwise look into its log at that time. A server that ends a "
     "stream properly sends the last chunk before it closes, so a client can tell the end from a failure."
@@ -144,6 +147,7 @@ def find(closes: pl.LazyFrame) -> pl.LazyFrame:
         pl.when(head).then(of_head).otherwise(pl.lit("bytes of the body")).alias("came_unit"),
         fin_or_rst("server_close_rst").alias("close"),
         close_origin("server"),
+        pl.when(sized).then(pl.lit(_OWN_LENGTH)).when(~head).then(pl.lit(_OWN_CHUNKS)).otherwise(pl.lit("")).alias("own_framing"),
         _cut_text().alias("cut"),
         (c("server_close_time") - c("response_start")).cast(DURATION).alias("lasted"),
         *("endpoint", "server_close_time", "final_at"),
