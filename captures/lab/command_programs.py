@@ -56,6 +56,8 @@ FEDORA = (
     "$d makecache; for n in 1 2 3; do $d repoquery --refresh; done"
 )
 
+MAKEFILE = "all: $(addprefix p,$(shell seq 40))\\np%%:\\n\\t@curl -s -o $@ $(URL)/large\\n"
+
 COMMANDS = (
     Program(
         "limits",
@@ -113,6 +115,13 @@ COMMANDS = (
         ),
         ("supervisord",),
         may=ALONE,
+    ),
+    Program(
+        "parallel-make",
+        "make runs three curls at a time",
+        nginx(),
+        (shell(f"printf '{MAKEFILE}' > Makefile; make -j3 URL={URL}"),),
+        ("nginx", "make"),
     ),
     Program(
         "dnf",
