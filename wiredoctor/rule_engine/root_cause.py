@@ -15,7 +15,7 @@ from wiredoctor.rule_engine.across_tries import CertainTries
 from wiredoctor.rule_engine.catalogue import RuleModule
 from wiredoctor.rule_engine.context import with_exchanges
 from wiredoctor.rule_engine.software import with_software
-from wiredoctor.rule_engine.stopped_reading import until_close
+from wiredoctor.rule_engine.stopped_reading import may_follow_stall, until_close
 from wiredoctor.rule_engine.summary_columns import Rows
 from wiredoctor.tables import RULE_TABLES, SECOND, of_connections, of_exchanges
 
@@ -232,6 +232,7 @@ def _until(mine: pl.DataFrame, cause: pl.DataFrame) -> set[tuple[int, int]]:
     """
     key = _KEYS["exchange"]
     stalls = cause.filter(c("direction") == c("client_direction")).select(*key, "frame", cause="id", begun="start", over="end")
+    mine = mine.filter(may_follow_stall())
     found = mine.select(*key, "id", "end").join(stalls, on=key).filter(until_close("begun", "over"))
     return {*found.sort("frame").unique("id", keep="last").select("id", "cause").iter_rows()}
 

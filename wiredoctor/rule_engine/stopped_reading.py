@@ -1,8 +1,9 @@
-"""Find responses that a server cut off after its client had stopped reading: the server may have timed out waiting."""
+"""Find responses that a server or a gateway cut off after its client had stopped reading: it may have timed out waiting."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import polars as pl
 
@@ -14,6 +15,9 @@ c = pl.col
 
 LEAST = SECOND
 """The shortest stall in ns that counts: servers wait longer before they give up on a client that does not read."""
+
+CLIENT_STALLED = "client-stalled"
+"""The kind of `gateway-error` for a gateway that gave up a response because its own client did not read."""
 
 DRAINED = 5 * SECOND
 """The maximum time in ns between the end of the stall and the server's close: its kernel first sends buffered data."""
@@ -30,10 +34,54 @@ def until_close(start: str, end: str) -> pl.Expr:
 
 
 def after_stalls(found: Mapping[str, Rows]) -> Mapping[str, Rows]:
-    """Return the candidates; change `truncated-response` candidates if a `zero-window-stall` of the client may be their cause.
+    """Return the candidates; change those about a cut-off response if a `zero-window-stall` of the client may be the cause.
 
-    The changed text names the stall as a possible cause, and the confidence becomes medium.
+    The text of `truncated-response` names the stall as a possible cause, and its confidence becomes medium. For `gateway-error`,
+    the kind becomes CLIENT_STALLED.
     """
+    return _truncated_after_stalls(_gateways_after_stalls(found))
+
+
+def may_follow_stall() -> pl.Expr:
+    """Return an expression that is false for candidates of `gateway-error` in which the client's stall is not the cause."""
+    return (c("rule") != "gateway-error") | (c("kind") == CLIENT_STALLED).fill_null(value=False)
+
+
+def _gateways_after_stalls(found: Mapping[str, Rows]) -> Mapping[str, Rows]:
+    """Change `gateway-error` candidates if the gateway's client did not read when the gateway gave up the server behind it."""
+    if not {"gateway-error", "zero-window-stall"} <= found.keys():
+        return found
+    errors = _frame(found["gateway-error"])
+    blocked = errors.with_row_index("number").filter(c("blocked_until").is_not_null())
+    if blocked.is_empty():
+        return found
+    stalls = _frame(found["zero-window-stall"]).filter("of_client")
+    stalls = stalls.select("connection", stall_start="start", stall_end="end", stall_evidence=c("evidence").list.first())
+    while_closed = (c("stall_start") + LEAST <= c("blocked_until")) & (c("blocked_until") <= c("stall_end"))
+    behind = blocked.select("number", "connection", "blocked_until", "evidence").join(stalls, on="connection")
+    behind = behind.filter(while_closed).unique("number", keep="last", maintain_order=True)
+    changes: dict[int, tuple[str, list[dict[str, Any]]]] = {}
+    for row in behind.iter_rows(named=True):
+        first = row["stall_evidence"]
+        closed = {**first, "note": "the client's window is closed: it does not read"}
+        shown = sorted([*row["evidence"], closed], key=lambda packet: packet["frame"])
+        changes[row["number"]] = duration_text(row["blocked_until"] - first["time"]), shown
+    if not changes:
+        return found
+    number = pl.int_range(pl.len()).is_in([*changes])
+    proofs = [changes[n][1] if n in changes else one for n, one in enumerate(errors["evidence"].to_list())]
+    texts = [changes[n][0] if n in changes else "" for n in range(errors.height)]
+    changed = errors.with_columns(
+        pl.when(number).then(pl.lit(CLIENT_STALLED)).otherwise("kind").alias("kind"),
+        pl.when(number).then(pl.lit("client")).otherwise("side").alias("side"),
+        pl.when(number & (c("confidence") == "high")).then(pl.lit("medium")).otherwise("confidence").alias("confidence"),
+        pl.Series("evidence", proofs, errors.schema["evidence"]),
+        pl.Series("unread", texts, pl.String),
+    )
+    return {**found, "gateway-error": changed}
+
+
+def _truncated_after_stalls(found: Mapping[str, Rows]) -> Mapping[str, Rows]:
     if not {"truncated-response", "zero-window-stall"} <= found.keys():
         return found
     stalls, cut = (_frame(found[name]) for name in ("zero-window-stall", "truncated-response"))

@@ -53,6 +53,36 @@ def test_a_client_that_stopped_in_its_request_is_named_and_not_the_server() -> N
     assert "answer sooner" in of("timed out, and the server behind answers after").remedy
 
 
+def test_a_gateway_that_gave_up_a_stalled_response_is_told_from_a_server_that_broke_off() -> None:
+    stalled = of("because the server stalled in its response")
+    assert stalled.title == "The gateway broke off its 200: the response of the server behind it stopped in the middle"
+    assert (
+        "only part of the response of the server behind it (10.0.0.3:8001) had come, and then nothing for 2 s," in stalled.message
+    )
+    assert "raise the timeout of the gateway, which was 2 s here" in stalled.remedy
+    closed = of("because the gateway itself closed")
+    assert closed.title == "The gateway broke off its 200: it gave up the response of the server behind it"
+    assert "gateway's log" in closed.remedy
+
+
+def test_the_cause_is_the_client_if_it_did_not_read_until_its_gateway_gave_up() -> None:
+    told = of("client-stalled: the client did not read")
+    assert told.title == "The gateway broke off its 200: its client did not read"
+    assert "the client's window had been closed for 2 s" in told.message
+    assert [(cause.rule, cause.frame) for cause in told.caused_by] == [("zero-window-stall", 12)]  # the 12th in time
+    broke_off = of("but the server closed in the middle of its response")
+    assert [cause.rule for cause in broke_off.caused_by] == ["truncated-response"]
+
+
+def test_the_gateway_that_made_the_error_is_named_and_not_the_one_that_passed_it_on() -> None:
+    told = of("timed-out at the inner gateway")
+    assert (
+        "the server behind it (10.0.0.3:8001) had not answered after 2.01 s, and the gateway 10.0.0.4:81 gave up" in told.message
+    )
+    assert "httpd: ProxyTimeout" in told.remedy
+    assert "nginx" not in told.remedy
+
+
 def test_a_wait_ends_with_the_response_even_if_the_client_goes_on_sending() -> None:
     assert "the median wait was 2 s" in of("a 504 in the middle of an upload").message
 

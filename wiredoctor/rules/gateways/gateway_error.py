@@ -5,7 +5,7 @@ What it means
     made itself (502, 503, 504), no response, or a response that broke off. The capture also contains the connection from the
     gateway to the server behind it, which shows the cause. That server refused the connection, did not answer the SYN, or
     closed without a response. Or it was too slow, did not read the request, sent something that the gateway rejected, or
-    broke off its response. Or the gateway tried no server.
+    broke off its response. Or the gateway's own client did not read. Or the gateway tried no server.
 
 Why it hurts
     The user sees "502 Bad Gateway", and most people have only the log of the gateway. haproxy and httpd may close a reused
@@ -23,8 +23,10 @@ How it is proved
     closed its connection to the server or answered its client. If the client had not sent its complete request by then, the
     finding says so, because the server was still waiting for it. Kind unsent: as timed-out, but the server had closed its receive
     window before it had the complete request. Kind rejected-response: the server had sent a complete or partial response, or
-    bytes that are not HTTP, and the gateway did not forward them. Kind truncated: the server's response broke off, and the
-    gateway's response broke off too or never began. Kind not-passed-on: there was no try.
+    bytes that are not HTTP, and the gateway did not forward them. Kind truncated: the server's response broke off, or the
+    gateway gave it up, and the gateway's response broke off too or never began. Kind client-stalled: as truncated, but the
+    gateway gave up while its client's receive window had been closed for 1 s or longer, and the gateway had closed its own, too.
+    Kind not-passed-on: there was no try.
 
     Kind unseen: the client got a 502 or 504 (or a 503 from Varnish, Squid or Envoy, or in response to CONNECT), but the capture
     does not contain the other side of the gateway. There is one finding per gateway and status. It names servers that may be
@@ -42,8 +44,9 @@ What to do
     unreachable: check whether the server is up and listens on the address that the gateway uses. Kinds closed, truncated:
     look into the server's log. Kind closed: also let the gateway's pool keep idle connections for less time than the server
     does. Kind timed-out: make the server faster, or raise the gateway's timeout. Kind unsent: find out why the server does
-    not read. Kind rejected-response: correct the response, or raise the gateway's limits. Kind not-passed-on: check the
-    limits and health checks of the gateway. Kind unseen: capture on the gateway, and look into its log.
+    not read. Kind rejected-response: correct the response, or raise the gateway's limits. Kind client-stalled: find out why the
+    client does not read, or raise the gateway's timeout for clients (nginx send_timeout, haproxy timeout client). Kind
+    not-passed-on: check the limits and health checks of the gateway. Kind unseen: capture on the gateway, and look into its log.
 
 References
     RFC 9110 sections 3.7 and 15.6. The manuals of nginx, haproxy and httpd.
@@ -80,6 +83,8 @@ from wiredoctor.rules.shared.gateway_kinds import (
 from wiredoctor.rules.shared.gateway_texts import (
     SETTINGS,
     USUAL_LIMITS,
+    blocked_until,
+    broken_text,
     client_result,
     failure_evidence,
     failure_filter,
@@ -87,16 +92,28 @@ from wiredoctor.rules.shared.gateway_texts import (
     gateway_software,
     is_starved,
     message_reason,
+    time_stalled,
     time_waited,
     tries_text,
 )
 from wiredoctor.rules.shared.numbers import DURATION
 from wiredoctor.rules.shared.unseen_gateways import endpoint_candidate, unseen_gateways
 from wiredoctor.tables import MESSAGE_BITS, SECOND
+from wiredoctor.text.durations import duration_text
 
 c = pl.col
 
-_KINDS = ("refused", "unreachable", "closed", "timed-out", "unsent", "rejected-response", "truncated", "not-passed-on")
+_KINDS = (
+    "refused",
+    "unreachable",
+    "closed",
+    "timed-out",
+    "unsent",
+    "rejected-response",
+    "truncated",
+    "client-stalled",
+    "not-passed-on",
+)
 _ERROR: Severity = "error"
 _RECORD = (
     "Capture both sides on the gateway: tcpdump -i any -s 0 -w both.pcap 'tcp port 80 or tcp port 8001', with its own port "
@@ -113,12 +130,16 @@ RULE = Rule(
         "timed-out": "{outcome}: {late}",
         "unsent": "{outcome}: the server behind it did not read the request",
         "rejected-response": "{outcome}: it rejected the response of the server behind it",
-        "truncated": "{outcome}: the response of the server behind it broke off",
+        "truncated": "{outcome}: {broke}",
+        "client-stalled": "{outcome}: its client did not read",
         "not-passed-on": "{outcome}: it sent the request to no server",
         "unseen": "The server answered {code}, which may be a gateway's own answer: {responses} of {total} responses",
     },
     message={
         **dict.fromkeys(_KINDS, "{request} {got} after {wait}{why}.{more}"),
+        "client-stalled": "{request} {got} after {wait}. When the gateway gave up its request to the server behind it, the "
+        "client's window had been closed for {unread}: the gateway could pass nothing on, so it had stopped reading, too, and "
+        "the server behind it could only wait.{more}",
         "unseen": "Status {code} was returned in {responses} of {total} responses of {server}; the median wait was "
         "{wait}.{looks}{limit} With this status a gateway reports the failure of a server behind it. The capture has no "
         "readable connection to such a server{behind}, so it is unknown whether the gateway or a server behind it sent the "
@@ -140,8 +161,10 @@ RULE = Rule(
         "rejected-response": "Examine what the server behind the gateway sent: {what}. If the head is too long for the "
         "gateway: nginx proxy_buffer_size, haproxy tune.bufsize less tune.maxrewrite, Node --max-http-header-size, Go "
         "Transport.MaxResponseHeaderBytes, Caddy max_response_header.",
-        "truncated": "Look into the log of the server behind the gateway at that second: a crash, a worker that was killed for "
-        "taking too long, or a wrong Content-Length.",
+        "truncated": "{look}",
+        "client-stalled": "Find out why the client did not read for so long. If such pauses are normal, let the gateway wait "
+        "longer for its clients (nginx: send_timeout; haproxy: timeout client; httpd: TimeOut; Envoy: stream_idle_timeout), or "
+        "let it store the response of the server (nginx: proxy_buffering, proxy_max_temp_file_size).",
         "not-passed-on": "Check the limits and health checks of the gateway, and its log at that second (nginx: no "
         "live upstreams, limit_conn, limit_req; haproxy: maxconn, timeout queue, the state of its servers; httpd: status=+H and "
         "retry of ProxyPass; Caddy: health checks, fail_duration).",
@@ -155,13 +178,16 @@ RULE = Rule(
         Reference("Apache httpd, mod_proxy", "https://httpd.apache.org/docs/2.4/mod/mod_proxy.html"),
     ),
     explained_by=(("idle-cut", "exchange"), ("gateway-error", "front")),
-    caused_by=tuple(
-        (name, "tries")
-        for name in (
-            *("no-response", "keep-alive-race", "foreign-reset", "reset-destroys-response", "connect-failed", "unanswered"),
-            *("zero-window-stall", "truncated-response", "malformed-head", "invalid-chunk", "conflicting-framing"),
-            "body-not-allowed",
-        )
+    caused_by=(
+        ("zero-window-stall", "until"),
+        *(
+            (name, "tries")
+            for name in (
+                *("no-response", "keep-alive-race", "foreign-reset", "reset-destroys-response", "connect-failed", "unanswered"),
+                *("zero-window-stall", "truncated-response", "malformed-head", "invalid-chunk", "conflicting-framing"),
+                "body-not-allowed",
+            )
+        ),
     ),
     advice=(
         Advice("server", "nginx", "nginx: its error log names the server behind it and the reason (upstream ...).", "own"),
@@ -338,7 +364,11 @@ def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
     found = failures(fronts)
     told = [one for one in told if not any(fronts[key].exchange.server == one["server"] for key in found)]
     until = _outermost(fronts, found)
-    told += [_candidate(by_front[key][0], fronts[key].exchange, one, until.get(key, 0)) for key, one in found.items()]
+    for key, one in found.items():
+        # the gateway nearest to the server made the error, and the others forwarded it
+        made = by_front.get(one.through[-1].key, []) if one.through else by_front[key]
+        software = gateway_software(made[0]) if made else ""
+        told.append(_candidate(by_front[key][0], fronts[key].exchange, one, until.get(key, 0), software))
     return pl.DataFrame(told, schema=_SCHEMA, orient="row"), None
 
 
@@ -352,6 +382,9 @@ _TEXTS = (
     "more",
     "setting",
     "what",
+    "broke",
+    "look",
+    "unread",
     "looks",
     "limit",
     "behind",
@@ -364,6 +397,7 @@ _SCHEMA = pl.Schema({
     "evidence": EVIDENCE,
     **{name: pl.String() for name in (*_TEXTS, "server")},
     "wait": DURATION, "waited": DURATION, "code": pl.Int64(), "responses": pl.Int64(), "total": pl.Int64(), "own": pl.Boolean(),
+    "blocked_until": pl.Int64(),
 })  # fmt: skip
 
 
@@ -412,10 +446,18 @@ _FEED = (
     "path). If such pauses are normal, let the gateway read requests completely before it forwards them (nginx "
     "proxy_request_buffering on, haproxy option http-buffer-request), or "
 )
+_LOOK_BEHIND = (
+    "Look into the log of the server behind the gateway at that second: a crash, a worker that was killed for taking too long, "
+    "or a wrong Content-Length."
+)
+_LOOK_AT_GATEWAY = (
+    "Look into the gateway's log at that second: the gateway itself closed its connection to the server behind it (a timeout, a "
+    "limit, a restart)."
+)
 _BY_ICMP = "an ICMP error answered its SYN to the server behind it"
 
 
-def _candidate(row: Mapping[str, Any], front: Exchange, failure: Failure, until: int) -> dict[str, Any]:
+def _candidate(row: Mapping[str, Any], front: Exchange, failure: Failure, until: int, software: str) -> dict[str, Any]:
     end = _failed_at(front, failure)
     # a client may go on sending its body after the response
     asked = front.asked if front.asked <= end else front.values["request_start"]
@@ -437,10 +479,27 @@ def _candidate(row: Mapping[str, Any], front: Exchange, failure: Failure, until:
         "unreached": _BY_ICMP if by_icmp else _UNANSWERED,
         "late": _STARVED if starved else _LATE, "in_time": _FEED if starved else _SOONER,
         "wait": wait, "waited": wait if last is None else time_waited(front, last),
-        "more": tries_text(failure), "setting": SETTINGS.get(gateway_software(row), USUAL_LIMITS),
+        "more": tries_text(failure), "setting": SETTINGS.get(software, USUAL_LIMITS),
         "what": fault_text(last) if isinstance(last, Exchange) else "",
-        "filter": failure_filter(front, failure), "own": front.begun and failure.kind != "truncated",
+        "broke": broken_text(front, failure), "look": _look(front, failure),
+        "unread": "", "blocked_until": blocked_until(front, failure),
+        "filter": failure_filter(front, failure),
+        "own": front.begun and failure.kind != "truncated" and not failure.through,
     }  # fmt: skip
+
+
+def _look(front: Exchange, failure: Failure) -> str:
+    """Return the remedy for a response that broke off, by who ended it."""
+    last = failure.last
+    if not isinstance(last, Exchange) or last.server_first:
+        return _LOOK_BEHIND
+    if (stalled := time_stalled(front, failure)) is None:
+        return _LOOK_AT_GATEWAY
+    return (
+        "Find out why nothing more came from the server behind the gateway: its log at that time, a stack trace, a wrong "
+        "Content-Length, or packets that were lost on the path. If such pauses are normal, raise the timeout of the gateway, "
+        f"which was {duration_text(stalled)} here ({USUAL_LIMITS})."
+    )
 
 
 def _failed_at(front: Exchange, failure: Failure) -> int:

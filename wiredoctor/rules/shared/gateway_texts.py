@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from wiredoctor.rules.shared.gateway_kinds import LATE, LONG_HEAD, SLACK, Attempt, Exchange, Failure, Try
+from wiredoctor.tables import SECOND
 from wiredoctor.text.durations import duration_text
 
 USUAL_LIMITS = (
@@ -50,36 +51,75 @@ def message_reason(front: Exchange, failure: Failure, lost: Mapping[str, Any] | 
     last, kind = failure.last, failure.kind
     if last is None:
         return "the gateway sent the request to no server" + _no_try_reason(front, lost, no_neighbor)
+    # with gateways in a row, the one nearest to the server
+    who = f"the gateway {failure.through[-1].server}" if failure.through else "the gateway"
+    gave_up = f"{who} gave up"
     one = len({tried.server for tried in failure.tries}) == 1
     behind = f"the server behind it ({last.server})" if failure.whole or one else "a server behind it"
     if isinstance(last, Attempt):
         if kind == "refused":
             return f"{behind} refused the connection"
         if last.rejected <= front.answered + SLACK:
-            return f"the gateway could not connect to {behind}: an ICMP error answered its SYN"
+            return f"{who} could not connect to {behind}: an ICMP error answered its SYN"
         syns = last.values["syns"]
         return f"{behind} did not answer" + (f" (SYN sent {syns} times)" if syns > 1 else "")
     if kind == "closed":
         after = duration_text(max(last.dropped - last.asked, 0))
         return f"{behind} closed the connection ({_close(last, 'server')}) {after} after the request, without a response"
     if is_starved(front, failure):
-        return f"the client had sent only part of its request, so {behind} could not answer it, and the gateway gave up"
+        return f"the client had sent only part of its request, so {behind} could not answer it, and {gave_up}"
     if kind == "timed-out":
         part = "had sent only part of a head" if last.begun and not _is_late(last) else "had not answered"
-        return f"{behind} {part} after {duration_text(time_waited(front, last))}, and the gateway gave up"
+        return f"{behind} {part} after {duration_text(time_waited(front, last))}, and {gave_up}"
     if kind == "unsent":
-        return f"{behind} did not read the request: its window stayed closed until the gateway gave up"
+        return f"{behind} did not read the request: its window stayed closed until {gave_up}"
     if kind == "rejected-response":
-        return f"{behind} sent {fault_text(last)}, and the gateway rejected it"
+        return f"{behind} sent {fault_text(last)}, and {who} rejected it"
     if last.server_first:
         return f"{behind} broke off its response ({_close(last, 'server')})"
-    return f"{behind} had sent only part of its response, and the gateway gave up"
+    stalled = time_stalled(front, failure)
+    nothing = "" if stalled is None else f", and then nothing for {duration_text(stalled)}"
+    return f"only part of the response of {behind} had come{nothing}, and {gave_up}"
 
 
 def is_starved(front: Exchange, failure: Failure) -> bool:
     """Return whether the server could not answer in time because the client had not sent its complete request."""
     last = failure.last
     return failure.kind == "timed-out" and isinstance(last, Exchange) and front.asked_in_part and last.asked_in_part
+
+
+def time_stalled(front: Exchange, failure: Failure) -> int | None:
+    """Return how long (ns) the server had sent nothing when the gateway gave up its incomplete response.
+
+    Return None if the gateway did not give up, if the time is too short for a timeout, or if the gateway may have closed its
+    receive window.
+    """
+    last = failure.last
+    if failure.kind != "truncated" or not isinstance(last, Exchange) or last.server_first or LATE in (last.left, last.began):
+        return None
+    stalled = last.left - max(last.values["response_end"] or 0, last.began)
+    return stalled if stalled >= STALLED and blocked_until(front, failure) is None else None
+
+
+def broken_text(front: Exchange, failure: Failure) -> str:
+    """Return the text for the title about a response that broke off: who ended it."""
+    last = failure.last
+    if not isinstance(last, Exchange) or last.server_first:
+        return "the response of the server behind it broke off"
+    if time_stalled(front, failure) is not None:
+        return "the response of the server behind it stopped in the middle"
+    return "it gave up the response of the server behind it"
+
+
+def blocked_until(front: Exchange, failure: Failure) -> int | None:
+    """Return when (ns) the gateway gave up a response although its own receive window had been closed; None if it did not.
+
+    A gateway closes that window if it cannot send to its own client.
+    """
+    last = failure.last
+    if failure.kind != "truncated" or not front.begun or not isinstance(last, Exchange) or last.server_first:
+        return None
+    return last.left if "W" in (last.values["history"] or "") else None
 
 
 def fault_text(last: Exchange) -> str:
@@ -135,6 +175,9 @@ def list_servers(servers: list[str]) -> str:
     return ", ".join(different[:_SHOWN]) + (f" and {len(different) - _SHOWN} more" if len(different) > _SHOWN else "")
 
 
+STALLED = SECOND
+"""The minimum time in ns without data after which a gateway may have timed out in the middle of a response."""
+
 _SHOWN = 4
 """The maximum number of servers in a sentence; twice as many tries are in the evidence."""
 
@@ -150,6 +193,10 @@ def failure_evidence(front: Exchange, failure: Failure, lost: Mapping[str, Any] 
     for one in [*failure.through, *(failure.tries if failure.whole else ())][: 2 * _SHOWN]:
         packets += _try_evidence(one, one in failure.through, front.answered + SLACK)
     packets += _end_evidence(front, "the gateway's", "the client's")
+    last = failure.last
+    several = isinstance(last, Exchange) and last.values["response_last_frame"] != last.values["response_frame"]
+    if last is not None and several and time_stalled(front, failure) is not None:
+        packets.append((last.values, "response_last_frame", "response_end", "the last data of the server's response"))
     found = [{"frame": v[frame], "time": v[time], "note": note} for v, frame, time, note in packets if v[frame] is not None]
     return sorted(found, key=lambda packet: packet["frame"])
 
