@@ -19,6 +19,12 @@ LEAST = SECOND
 CLIENT_STALLED = "client-stalled"
 """The kind of `gateway-error` for a gateway that gave up a response because its own client did not read."""
 
+_READ = (
+    "Find out why the client did not read: while its window is closed, the server cannot send. If the client is a proxy, its own "
+    "client may not have read, until a timeout of the proxy expired (nginx: send_timeout; haproxy: timeout client). "
+)
+"""The advice for a client that left while its own window was closed."""
+
 DRAINED = 5 * SECOND
 """The maximum time in ns between the end of the stall and the server's close: its kernel first sends buffered data."""
 
@@ -37,14 +43,39 @@ def after_stalls(found: Mapping[str, Rows]) -> Mapping[str, Rows]:
     """Return the candidates; change those about a cut-off response if a `zero-window-stall` of the client may be the cause.
 
     The text of `truncated-response` names the stall as a possible cause, and its confidence becomes medium. For `gateway-error`,
-    the kind becomes CLIENT_STALLED.
+    the kind becomes CLIENT_STALLED. `client-abort` no longer suspects the server of having stopped if its client did not read.
     """
-    return _truncated_after_stalls(_gateways_after_stalls(found))
+    return _truncated_after_stalls(_gateways_after_stalls(_aborts_after_stalls(found)))
 
 
 def may_follow_stall() -> pl.Expr:
     """Return an expression that is false for candidates of `gateway-error` in which the client's stall is not the cause."""
     return (c("rule") != "gateway-error") | (c("kind") == CLIENT_STALLED).fill_null(value=False)
+
+
+def _aborts_after_stalls(found: Mapping[str, Rows]) -> Mapping[str, Rows]:
+    """Change the texts of `client-abort` candidates if nothing had come because the client's window was closed when it left."""
+    if not {"client-abort", "zero-window-stall"} <= found.keys():
+        return found
+    aborts = _frame(found["client-abort"]).with_row_index("number")
+    stalls = _frame(found["zero-window-stall"]).filter("of_client")
+    stalls = stalls.select("connection", stall_start="start", stall_end="end")
+    closed = (c("stall_start") < c("end")) & (c("end") <= c("stall_end"))
+    quiet = aborts.filter(c("had").str.contains("nothing had come for", literal=True))
+    numbers = quiet.join(stalls, on="connection").filter(closed)["number"].unique()
+    if numbers.is_empty():
+        return found
+    mine = c("number").is_in(numbers.implode())
+    because = ", because the client's receive window was closed"
+    note = pl.element().struct.field("note")
+    is_close = note.str.contains("nothing had come for", literal=True)
+    longer = pl.element().struct.with_fields(pl.when(is_close).then(note + because).otherwise(note).alias("note"))
+    changed = aborts.with_columns(
+        pl.when(mine).then(c("had") + because).otherwise("had").alias("had"),
+        pl.when(mine).then(pl.lit(_READ)).otherwise("look_for_end").alias("look_for_end"),
+        pl.when(mine).then(c("evidence").list.eval(longer)).otherwise("evidence").alias("evidence"),
+    )
+    return {**found, "client-abort": changed.drop("number")}
 
 
 def _gateways_after_stalls(found: Mapping[str, Rows]) -> Mapping[str, Rows]:
