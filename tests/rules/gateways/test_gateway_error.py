@@ -83,6 +83,16 @@ def test_the_gateway_that_made_the_error_is_named_and_not_the_one_that_passed_it
     assert "nginx" not in told.remedy
 
 
+def test_a_close_in_the_middle_of_a_request_is_not_counted_from_the_last_part_of_it() -> None:
+    told = of("in the middle of an upload that the gateway forwards")
+    assert " after 505 ms: " in told.message
+    assert "closed the connection (RST) in the middle of the request, 500 ms after it began, without a response" in told.message
+    assert [packet.note for packet in told.evidence][:2] == [
+        "the client's request begins",
+        "the gateway's request to 10.0.0.3:8001",
+    ]
+
+
 def test_a_wait_ends_with_the_response_even_if_the_client_goes_on_sending() -> None:
     assert "the median wait was 2 s" in of("a 504 in the middle of an upload").message
 

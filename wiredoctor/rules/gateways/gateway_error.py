@@ -459,8 +459,9 @@ _BY_ICMP = "an ICMP error answered its SYN to the server behind it"
 
 def _candidate(row: Mapping[str, Any], front: Exchange, failure: Failure, until: int, software: str) -> dict[str, Any]:
     end = _failed_at(front, failure)
-    # a client may go on sending its body after the response
-    asked = front.asked if front.asked <= end else front.values["request_start"]
+    # the client may still have been sending its body
+    sending = front.asked > end or (failure.kind == "closed" and front.asked_in_part)
+    asked = front.values["request_start"] if sending else front.asked
     wait = end - asked
     lost = _recent_refusal(row, front) if failure.kind == "not-passed-on" else None
     no_neighbor = failure.kind == "not-passed-on" and 1 <= _periods(wait, NO_NEIGHBOR.value) <= 4

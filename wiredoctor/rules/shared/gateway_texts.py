@@ -63,6 +63,12 @@ def message_reason(front: Exchange, failure: Failure, lost: Mapping[str, Any] | 
             return f"{who} could not connect to {behind}: an ICMP error answered its SYN"
         syns = last.values["syns"]
         return f"{behind} did not answer" + (f" (SYN sent {syns} times)" if syns > 1 else "")
+    if kind == "closed" and last.asked_in_part:
+        after = duration_text(max(last.dropped - last.values["request_start"], 0))
+        return (
+            f"{behind} closed the connection ({_close(last, 'server')}) in the middle of the request, {after} after it began, "
+            "without a response"
+        )
     if kind == "closed":
         after = duration_text(max(last.dropped - last.asked, 0))
         return f"{behind} closed the connection ({_close(last, 'server')}) {after} after the request, without a response"
@@ -187,7 +193,14 @@ Packet = tuple[Mapping[str, Any], str, str, str]
 
 def failure_evidence(front: Exchange, failure: Failure, lost: Mapping[str, Any] | None) -> list[dict[str, Any]]:
     """Return the evidence of a failure, in order of frames."""
-    packets: list[Packet] = [(front.values, "request_last_frame", "request_end", "the client's request")]
+    # a gateway may forward a request before it has all of it
+    forwarded = [one.values["request_start"] for one in failure.tries if isinstance(one, Exchange)]
+    early = bool(forwarded) and min(forwarded) < front.asked - SLACK
+    packets: list[Packet] = [
+        (front.values, "request_frame", "request_start", "the client's request begins")
+        if early
+        else (front.values, "request_last_frame", "request_end", "the client's request")
+    ]
     if lost is not None:
         packets.append((lost, "lost_frame", "lost_time", f"the SYN to {lost['lost_server']}, which the gateway could not reach"))
     for one in [*failure.through, *(failure.tries if failure.whole else ())][: 2 * _SHOWN]:
