@@ -93,6 +93,18 @@ def test_a_close_in_the_middle_of_a_request_is_not_counted_from_the_last_part_of
     ]
 
 
+def test_the_pool_is_named_only_if_the_connection_was_kept() -> None:
+    assert "pool" not in of("closed, and 502 in front").remedy
+    assert "change the pool of the gateway" in of("on a connection used before").remedy
+
+
+def test_the_length_of_a_head_is_named_only_if_it_may_be_too_long() -> None:
+    short = of("a 204 that announces a body")
+    assert "sent a 204, and the gateway rejected it" in short.message
+    assert "too long" not in short.remedy
+    assert "proxy_buffer_size" in of("a head longer than the gateway accepts").remedy
+
+
 def test_a_wait_ends_with_the_response_even_if_the_client_goes_on_sending() -> None:
     assert "the median wait was 2 s" in of("a 504 in the middle of an upload").message
 

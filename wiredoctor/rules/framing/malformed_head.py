@@ -86,10 +86,19 @@ _REMEDIES: dict[str | None, str] = {
     "sign, a unit, and digits of another base.",
     "no-colon": "Find out what else writes into the head besides the HTTP library: a program that prints a message or a warning "
     "before its head is complete, or a value that contains a line end.",
-    _NO_STATUS: "Look into the server's log at that time: a program failed before it had written the head of its response, "
-    "and its output (a traceback, a message) went to the client. Let it print to standard error, and let the server answer "
-    "500. If another program listens on that port, send the request elsewhere.",
+    _NO_STATUS: "{look}",
 }
+_LOOK = (
+    "Look into the server's log at that time: a program failed before it had written the head of its response, and its output (a "
+    "traceback, a message) went to the client. Let it print to standard error, and let the server answer 500. If another program "
+    "listens on that port, send the request elsewhere."
+)
+_SPEAK_TLS = "Let the client use TLS (https) on this port, or send the request to a port of the server without TLS."
+_SPEAK_HTTP2 = (
+    "Let the client speak HTTP/2 on this port, or send the request to a port with HTTP/1. curl: --http2-prior-knowledge; "
+    "haproxy: proto h2 in the line of the server; nginx: proxy_http_version 2 (1.29.4 and later), or grpc_pass for gRPC; Apache "
+    "httpd: mod_proxy_http2 with h2c://; Caddy: h2c:// in reverse_proxy."
+)
 _ONCE = "{also} Only the first such fault on each connection is reported."
 _ANSWER = (
     "The server acknowledged {request}, but the first bytes that it sent after that, {place}, are not a status line. The "
@@ -139,10 +148,18 @@ def find(faults: pl.LazyFrame) -> pl.LazyFrame:
         .then(pl.lit(" They begin a frame of HTTP/2: the server expects HTTP/2 on this port."))
         .otherwise(pl.lit(""))
     )
+    look = (
+        pl.when(c("place").str.contains(_TLS))
+        .then(pl.lit(_SPEAK_TLS))
+        .when(c("place").str.contains(_HTTP2))
+        .then(pl.lit(_SPEAK_HTTP2))
+        .otherwise(pl.lit(_LOOK))
+    )
     place = pl.when(answered).then(pl.format('"{}"', "place")).otherwise("place")
     told = told.with_columns(
-        pl.when(answered).then("answer").otherwise("evidence").alias("evidence"), place.alias("place"), spoken.alias("spoken")
-    )
+        pl.when(answered).then("answer").otherwise("evidence").alias("evidence"), place.alias("place"),
+        spoken.alias("spoken"), look.alias("look"),
+    )  # fmt: skip
     return told.drop("answer")
 
 

@@ -91,6 +91,7 @@ from wiredoctor.rules.shared.gateway_texts import (
     fault_text,
     gateway_software,
     is_starved,
+    may_be_too_long,
     message_reason,
     time_stalled,
     time_waited,
@@ -151,16 +152,11 @@ RULE = Rule(
         "when it starts: reload it, or use resolver with a variable in proxy_pass.",
         "unreachable": "Check whether the server behind the gateway is up and has this address (ip neigh and ip route get on "
         "the gateway), and which firewall or security group on the path drops or rejects the packets.",
-        "closed": "The cause is behind the gateway: look into the log of the server behind it at that second. If the gateway "
-        "used a connection that this server was closing, change the pool of the gateway. Let it keep idle connections for "
-        "less time than the server does (nginx: keepalive_timeout in upstream; haproxy: pool-purge-delay; httpd: "
-        "ttl of ProxyPass; Caddy: keepalive), or let it repeat idempotent requests.",
+        "closed": "The cause is behind the gateway: look into the log of the server behind it at that second.{look}",
         "timed-out": "{in_time}raise the timeout of the gateway, which was {waited} here ({setting}).",
         "unsent": "The server behind the gateway does not read the request: its process is stopped, busy, or waiting for "
         "something else. Examine it (a stack trace, its CPU time), and limit the size of requests to it.",
-        "rejected-response": "Examine what the server behind the gateway sent: {what}. If the head is too long for the "
-        "gateway: nginx proxy_buffer_size, haproxy tune.bufsize less tune.maxrewrite, Node --max-http-header-size, Go "
-        "Transport.MaxResponseHeaderBytes, Caddy max_response_header.",
+        "rejected-response": "Examine what the server behind the gateway sent: {what}.{look}",
         "truncated": "{look}",
         "client-stalled": "Find out why the client did not read for so long. If such pauses are normal, let the gateway wait "
         "longer for its clients (nginx: send_timeout; haproxy: timeout client; httpd: TimeOut; Envoy: stream_idle_timeout), or "
@@ -446,6 +442,15 @@ _FEED = (
     "path). If such pauses are normal, let the gateway read requests completely before it forwards them (nginx "
     "proxy_request_buffering on, haproxy option http-buffer-request), or "
 )
+_POOL = (
+    " If the gateway used a connection that this server was closing, change the pool of the gateway. Let it keep idle "
+    "connections for less time than the server does (nginx: keepalive_timeout in upstream; haproxy: pool-purge-delay; httpd: ttl "
+    "of ProxyPass; Caddy: keepalive), or let it repeat idempotent requests."
+)
+_LONG = (
+    " If the head is too long for the gateway: nginx proxy_buffer_size, haproxy tune.bufsize less tune.maxrewrite, Node "
+    "--max-http-header-size, Go Transport.MaxResponseHeaderBytes, Caddy max_response_header."
+)
 _LOOK_BEHIND = (
     "Look into the log of the server behind the gateway at that second: a crash, a worker that was killed for taking too long, "
     "or a wrong Content-Length."
@@ -490,8 +495,18 @@ def _candidate(row: Mapping[str, Any], front: Exchange, failure: Failure, until:
 
 
 def _look(front: Exchange, failure: Failure) -> str:
-    """Return the remedy for a response that broke off, by who ended it."""
+    """Return the part of the remedy that depends on the connection to the server.
+
+    For a close without a response, it is advice about connections that the gateway keeps, unless the connection was new. For a
+    rejected response, it is advice about limits, if its head may exceed one. For a response that broke off, it depends on who
+    ended it.
+    """
     last = failure.last
+    if failure.kind == "closed" and isinstance(last, Exchange):
+        is_new = last.values["handshake"] and last.key[1] == 0 and not last.met_a_close
+        return "" if is_new else _POOL
+    if failure.kind == "rejected-response" and isinstance(last, Exchange):
+        return _LONG if may_be_too_long(last) else ""
     if not isinstance(last, Exchange) or last.server_first:
         return _LOOK_BEHIND
     if (stalled := time_stalled(front, failure)) is None:

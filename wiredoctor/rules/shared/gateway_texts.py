@@ -128,13 +128,20 @@ def blocked_until(front: Exchange, failure: Failure) -> int | None:
     return last.left if "W" in (last.values["history"] or "") else None
 
 
+def may_be_too_long(last: Exchange) -> bool:
+    """Return whether a gateway may have rejected this response because of the length of its head."""
+    head = last.values["response_head_bytes"]
+    is_unread = not last.has_head and not last.server_first
+    return not last.garbage and (head is None or head >= SHORT_LIMIT or is_unread)
+
+
 def fault_text(last: Exchange) -> str:
     """Return the text about the fault in a response that the gateway rejected."""
     if last.garbage:
         return "a response that is not HTTP"
     head = last.values["response_head_bytes"]
     if last.has_head:
-        of = "" if head is None else f" with a head of {head:,} bytes"
+        of = f" with a head of {head:,} bytes" if (head or 0) >= SHORT_LIMIT else ""
         return f"{'a' if last.whole else 'an invalid' if last.invalid else 'an incomplete'} {last.status}{of}"
     if last.server_first:
         return "a response that broke off inside its head"
@@ -180,6 +187,9 @@ def list_servers(servers: list[str]) -> str:
     different = [*dict.fromkeys(servers)]
     return ", ".join(different[:_SHOWN]) + (f" and {len(different) - _SHOWN} more" if len(different) > _SHOWN else "")
 
+
+SHORT_LIMIT = 1_000
+"""The minimum size in bytes of a head that a gateway may reject as too long: some gateways are configured for 1k."""
 
 STALLED = SECOND
 """The minimum time in ns without data after which a gateway may have timed out in the middle of a response."""
