@@ -12,7 +12,7 @@ import pytest
 
 from tests.report.examples import report_of
 from wiredoctor.findings import Report
-from wiredoctor.gateways import TRIES, Gateways
+from wiredoctor.gateways import TRIES, Doubt, Gateways
 from wiredoctor.report import by_status
 from wiredoctor.report.coverage import find_coverage
 from wiredoctor.report.data import json as report_json
@@ -40,6 +40,34 @@ def connection(number: int, server: str, *statuses: int, client: str = "10.0.0.1
         lines.append(f"  {time - 0.005:.3f}  >  .")
     lines += [f"  {time:.3f}  >  F.", f"  {time + 0.001:.3f}  <  F.", f"  {time + 0.001:.3f}  >  ."]
     return "\n".join(lines)
+
+
+CHAIN = r"""
+  connection 1, client 10.0.0.1:4001, server 10.0.0.2:80
+  0.0000  >  S    mss 1460
+  0.0004  <  S.   mss 1460
+  0.0004  >  .
+  0.0010  >  P.   "GET /35/a HTTP/1.1\r\nHost: a\r\n\r\n"
+  2.0200  <  P.   "HTTP/1.1 502 A\r\nContent-Length: 3\r\n\r\nbad"
+  2.0205  >  F.
+  2.0210  <  F.
+  connection 2, client 10.0.0.2:50002, server 10.0.0.4:81
+  0.0020  >  S    mss 1460
+  0.0024  <  S.   mss 1460
+  0.0024  >  .
+  0.0026  >  P.   "GET /35/a HTTP/1.1\r\nHost: a\r\n\r\n"
+  2.0190  <  P.   "HTTP/1.1 502 A\r\nContent-Length: 3\r\n\r\nbad"
+  2.0194  >  .
+  connection 3, client 10.0.0.4:50003, server 10.0.0.3:8001
+  0.0030  >  S    mss 1460
+  0.0034  <  S.   mss 1460
+  0.0034  >  .
+  0.0036  >  P.   "GET /35/a HTTP/1.1\r\nHost: a\r\n\r\n"
+  0.0040  <  .
+  2.0180  >  F.
+  2.0184  <  .
+"""
+"""A gateway behind a gateway: the inner one gives up its server, and the outer one passes its 502 on."""
 
 
 def analyzed(folder: Path, *connections: str) -> Report:
@@ -115,6 +143,31 @@ def test_most_servers_are_named_and_the_others_counted(tmp_path: Path) -> None:
     lines = sentences.failing(find_coverage(analyzed(tmp_path, *some)))
     assert len(lines) == 11
     assert lines[-1] == "and 3 other servers: 3 responses"
+
+
+def test_a_status_that_came_from_one_of_two_requests_behind_counts_once(tmp_path: Path) -> None:
+    """Two requests at the front wait at once, and each gets 503 from behind: which belongs to which does not matter."""
+    report = analyzed(
+        tmp_path,
+        connection(1, "10.0.0.2:80", 503, slow=0.2),
+        connection(2, "10.0.0.2:80", 503, slow=0.2, start=0.01),
+        connection(3, "10.0.9.1:8001", 503, client="10.0.0.2", start=0.05),
+        connection(4, "10.0.9.1:8001", 503, client="10.0.0.2", start=0.06),
+    )
+    rows = [(0, 0, 2, 0, False, 1), (1, 0, 3, 0, False, 2)]
+    doubt = Doubt(((0, 0), (1, 0)), ((2, 0), (3, 0)))
+    known = Gateways(pl.DataFrame(rows, TRIES, orient="row"), doubtful=(doubt,), clients=frozenset({2, 3}))
+    report.gateways = {report.captures[0].file: known}
+    servers = {one.server: one for one in find_coverage(report).servers}
+    assert servers["10.0.0.2:80"].failures == (by_status.Failures(503, 2, {}, {"10.0.9.1:8001": 2}),)
+    assert find_coverage(report).answers.statuses == {503: 2}
+
+
+def test_a_gateway_that_passes_on_the_error_of_another_gateway_did_not_make_it(tmp_path: Path) -> None:
+    report = analyzed(tmp_path, CHAIN)
+    servers = {one.server: one for one in find_coverage(report).servers}
+    assert servers["10.0.0.2:80"].failures == (by_status.Failures(502, 1, {}, {"10.0.0.4:81": 1}),)
+    assert servers["10.0.0.4:81"].failures == (by_status.Failures(502, 1, {"timed-out": 1}),)
 
 
 def test_what_a_gateway_passed_on_and_what_it_repeated(tmp_path: Path) -> None:

@@ -139,10 +139,10 @@ def _with_server_names(report: Report, rows: pl.DataFrame) -> pl.DataFrame:
 def find_backs(report: Report) -> pl.DataFrame | None:
     """Return the capture, connection and exchange of each exchange that a gateway certainly had with an upstream server.
 
-    Return None if there are none.
+    It may be unknown which of several requests of its clients the gateway forwarded there. Return None if there are none.
     """
     parts = [
-        known.tries.filter(c("certain") & c("exchange").is_not_null()).select(
+        known.tries.filter(is_back(known)).select(
             pl.lit(capture).alias("capture"), "connection", "exchange", pl.lit(value=True).alias("back")
         )
         for capture, known in report.gateways.items()
@@ -150,6 +150,12 @@ def find_backs(report: Report) -> pl.DataFrame | None:
     ]
     backs = pl.concat(parts) if parts else None
     return backs if backs is not None and backs.height else None
+
+
+def is_back(known: Gateways) -> pl.Expr:
+    """Return an expression on gateways.TRIES: true for an exchange that a gateway certainly had with an upstream server."""
+    of_gateway = c("connection").is_in(pl.Series([*known.clients], dtype=pl.Int64).implode())
+    return (c("certain") | of_gateway) & c("exchange").is_not_null()
 
 
 def _mark_passed_on(rows: pl.LazyFrame, backs: pl.DataFrame) -> pl.LazyFrame:
@@ -218,10 +224,19 @@ class _Blamed:
             while not kind and server in known.fronts and outer in front_of:
                 outer = front_of[outer]
                 kind = told.get((capture, *outer))
-            if kind:
+            there, same = failed.get((behind[0], behind[1]), ("", 0)) if behind and behind[1] is not None else ("", 0)
+            if kind and not (same == status and there in known.fronts):
                 self._own.setdefault((server, status), Counter())[kind] += 1
-            elif behind is not None and behind[1] is not None and failed.get((behind[0], behind[1]), ("", 0))[1] == status:
-                self._passed_on.setdefault((server, status), Counter())[failed[behind[0], behind[1]][0]] += 1
+            elif same == status:
+                self._passed_on.setdefault((server, status), Counter())[there] += 1
+        for doubt in known.doubtful:
+            fronts = Counter(failed[one] for one in doubt.fronts if one in failed and (capture, *one) not in told)
+            backs = [failed[one] for one in doubt.backs if one in failed]
+            for (server, status), number in fronts.items():
+                servers = [there for there, other in backs if other == status]
+                # if a server sent the status as often as clients got it, all were passed on
+                if len(servers) == number and all(one == (server, status) or one[1] != status for one in fronts):
+                    self._passed_on.setdefault((server, status), Counter()).update(servers)
 
     def failures(self, server: str | None, status: int, number: int) -> Failures:
         """Return the failed responses of a server with this status. `number`: how many there are."""

@@ -160,13 +160,13 @@ def _backs(report: Report, failures: Iterable[Finding]) -> set[Place]:
     """Return the exchanges that a gateway certainly had with upstream servers on the connections of these failures."""
     import polars as pl
 
+    from wiredoctor.report.by_status import is_back
+
     backs: set[Place] = set()
     wanted = {f.connection for f in failures if f.connection is not None}
     for capture, known in report.gateways.items():
         if wanted and known.tries.height:
-            rows = known.tries.filter(
-                pl.col("certain") & pl.col("exchange").is_not_null() & pl.col("connection").is_in(sorted(wanted))
-            )
+            rows = known.tries.filter(is_back(known) & pl.col("connection").is_in(sorted(wanted)))
             backs |= {(capture, *row) for row in rows.select("connection", "exchange").iter_rows()}
     return backs
 
