@@ -153,8 +153,11 @@ def unexplained(reach: Coverage) -> list[str]:
         (unended, reach.connections, "connection", *(["ended with unacknowledged data"] * 2)),
         (uncompared, reach.connections, "connection", "was not compared with the others", "were not compared with the others"),
     ]
+    # the endings count a forwarded request on both sides of its gateway, but requests and responses count once
     said = [
-        f"{part_of(number, whole, noun)} {one if number == 1 else many}" for number, whole, noun, one, many in clauses if number
+        f"{part_of(number, whole, noun)} {one if number == 1 else many}"
+        for number, whole, noun, one, many in ((min(number, whole), whole, *rest) for number, whole, *rest in clauses)
+        if number
     ]
     if failures := answers.unexplained:
         which = str(next(iter(failures))) if len(failures) == 1 else f"500 or above ({_count_by_status(failures)})"
