@@ -105,6 +105,21 @@ def test_the_length_of_a_head_is_named_only_if_it_may_be_too_long() -> None:
     assert "proxy_buffer_size" in of("a head longer than the gateway accepts").remedy
 
 
+@pytest.mark.parametrize(
+    ("server", "setting"),
+    [
+        ("nginx/1.22.1", "nginx: proxy_read_timeout"),
+        ("Varnish", "Varnish: first_byte_timeout"),
+        ("squid/5.7", "Squid: read_timeout"),
+    ],
+)
+def test_the_timeout_has_the_name_that_the_software_of_the_gateway_gives_it(server: str, setting: str) -> None:
+    [text] = [text for title, text in LADDERS.items() if "timed out, and 504 in front" in title]
+    varied = text.replace("504 Gateway Time-out", rf"504 Gateway Timeout\r\nServer: {server}")
+    [found] = [one for one in findings(varied) if one.rule == "gateway-error"]
+    assert f"({setting}" in found.remedy
+
+
 def test_a_wait_ends_with_the_response_even_if_the_client_goes_on_sending() -> None:
     assert "the median wait was 2 s" in of("a 504 in the middle of an upload").message
 

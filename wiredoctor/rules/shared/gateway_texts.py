@@ -11,7 +11,7 @@ from wiredoctor.text.durations import duration_text
 
 USUAL_LIMITS = (
     "nginx proxy_read_timeout, haproxy timeout server, httpd ProxyTimeout, Envoy timeout of the route, Caddy "
-    "response_header_timeout, Go ResponseHeaderTimeout"
+    "response_header_timeout, Varnish first_byte_timeout, Go ResponseHeaderTimeout"
 )
 """Names of gateways' timeouts, if the software of the gateway is unknown."""
 SETTINGS = {
@@ -20,6 +20,8 @@ SETTINGS = {
     "httpd": "httpd: ProxyTimeout, or timeout of ProxyPass",
     "Caddy": "Caddy: response_header_timeout",
     "Envoy": "Envoy: timeout of the route, 15 s by default",
+    "Varnish": "Varnish: first_byte_timeout of the backend, 60 s by default",
+    "Squid": "Squid: read_timeout, 15 minutes by default",
     "Traffic Server": "Apache Traffic Server: proxy.config.http.transaction_no_activity_timeout_out, 30 s by default",
 }
 
