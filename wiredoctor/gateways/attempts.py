@@ -111,8 +111,15 @@ def other_addresses(found: Sequence[Attempt], rows: Rows) -> dict[int, set[int]]
     Only failed attempts were captured from such a host. All of them began while the endpoint had open requests that it later
     answered with 502, 503 or 504. Another host may fail to connect at the same time by chance. Therefore at least one attempt
     must have begun soon after such a request, and if it was refused, the endpoint must have answered soon after that.
+
+    A TCP relay has no response of its own: it closes. Then an attempt must have begun soon after the client's connection, and the
+    endpoint must have closed soon after a refusal.
     """
-    failed = np.flatnonzero(np.isin(rows.status, GATEWAY))
+    relayed = (rows.status == NO_STATUS) & (rows.silent != 0) & (rows.dropped < rows.left) & (rows.opened < LATE)
+    failed = np.flatnonzero(np.isin(rows.status, GATEWAY) | relayed)
+    since = np.where(relayed, rows.opened, rows.head)
+    asked: set[int] = set()
+    closed: set[int] = set()
     known = {*rows.client_host.tolist(), *rows.server_host.tolist()}
     endpoints: dict[int, set[int]] = {}
     prompt: set[int] = set()
@@ -120,16 +127,22 @@ def other_addresses(found: Sequence[Attempt], rows: Rows) -> dict[int, set[int]]
     for one in found:
         if one.client_host in known:
             continue
-        end = int(np.searchsorted(starts, one.time + SLACK, side="right"))
+        # a relay connects before it gets the request
+        end = int(np.searchsorted(starts, one.time + RELAY, side="right"))
         some = failed[max(end - MAX_OPEN, 0) : end]
-        some = some[(rows.head[some] - SLACK <= one.time) & (one.time <= rows.answered[some] + SLACK)]
+        some = some[(since[some] - SLACK <= one.time) & (one.time <= rows.answered[some] + SLACK)]
         some = some[rows.server[some] != one.server]
         endpoints.setdefault(one.client_host, {*rows.server[some].tolist()}).intersection_update(rows.server[some].tolist())
         answered = (one.refused == LATE) | (rows.answered[some] - one.refused <= RELAY)
-        if ((one.time - rows.head[some] <= RELAY) & answered).any():
+        soon = one.time - since[some] <= RELAY
+        if (soon & answered & ~relayed[some]).any():
             prompt.add(one.client_host)
+        if (soon & relayed[some]).any():
+            asked.add(one.client_host)
+        if (answered & relayed[some]).any() and one.refused < LATE:
+            closed.add(one.client_host)
     made: dict[int, set[int]] = {}
-    for host in prompt:
+    for host in prompt | (asked & closed):
         if len(endpoints[host]) == 1:
             made.setdefault(endpoints[host].pop(), set()).add(host)
     return made

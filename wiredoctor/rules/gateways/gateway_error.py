@@ -15,7 +15,8 @@ How it is proved
     A request of the client and a request of the gateway are paired if method, target, fields, lengths and time leave only
     one choice. The gateway failed in one of three ways. Its response has a status of 500 or above, and the server behind it
     had not sent that status on the last try. Or there is no response, and the gateway closed first. Or its response broke
-    off because the server's response did.
+    off because the server's response did. A TCP relay whose server refuses each connection is recognized by times: it connects
+    within 50 ms after its client, and closes without a response within 50 ms after a refusal.
 
     A try is one attempt of the gateway to get the response from a server. The last try decides the kind. Kind refused: an RST
     answers the SYN. Kind unreachable: nothing answers it, or only an ICMP error does. Kind closed: a FIN or RST came before any
@@ -543,6 +544,6 @@ def _confidence(front: Exchange, failure: Failure) -> str:
     if any(one.values[name] for one in seen for name in ("gap_before", "request_has_gap", "response_has_gap")):
         return "low"
     inferred = failure.kind == "not-passed-on" or not failure.whole or not all(one.values["handshake"] for one in seen)
-    # a server also says 503 on purpose, and another program of its host may have tried to connect meanwhile
-    on_purpose = front.status == 503 and all(isinstance(one, Attempt) for one in failure.tries)
+    # a server also says 503 or closes on purpose, and another program of its host may have tried to connect meanwhile
+    on_purpose = front.status in {503, None} and all(isinstance(one, Attempt) for one in failure.tries)
     return "medium" if inferred or on_purpose else "high"
