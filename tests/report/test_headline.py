@@ -244,6 +244,13 @@ def test_a_faulty_capture_is_not_called_healthy() -> None:
     assert said(report([capture_loss()], [connection(1)], [exchange(1)])) == f"The capture lacks packets. {fine}"
 
 
+@pytest.mark.parametrize(("status", "more"), [(503, "; the only response has status 503"), (200, "")])
+def test_failed_connections_do_not_hide_an_error_that_nothing_explains(status: int, more: str) -> None:
+    refused = lost(2, rule="connect-failed", family="stalls", kind="refused", exchange=None, count=2, title="Connection refused")
+    text = said(report([refused], [connection(n) for n in range(3)], [exchange(1, response_status=status)]))
+    assert text == f"2 of 3 connections failed because 10.0.0.2:80 refused the connection{more}."
+
+
 def test_time_lost_does_not_hide_what_nothing_explains() -> None:
     one = report([finding(delay=0.4)], [connection(1)], [exchange(1, response_status=503)])
     assert said(one).startswith("400 ms was lost to waiting: Nagle")

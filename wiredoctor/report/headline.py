@@ -179,9 +179,11 @@ def _finding_or_health(report: Report, groups: Sequence[Group], reach: Coverage,
     if not judged and (why := _cut(reach)):
         return f"Only stalls and connection attempts could be judged: {why}{_and(unexplained(reach), '; ')}{scope}."
     failed = find_failed(report, reach)
-    if failed.cause is not None:
-        return f"{_failed(failed, failed.cause, groups)}{scope}."
     doubts = _and(unexplained(reach), "; ")
+    if failed.cause is not None:
+        # no finding is about a request, so errors in responses would stay unmentioned
+        errors = doubts if failed.noun == "connection" and reach.answers.unexplained else ""
+        return f"{_failed(failed, failed.cause, groups)}{errors}{scope}."
     if judged and judged[0].worst.severity == "error":
         return f"{_title_and_place(judged[0])}{doubts}{scope}."
     if report.delay >= WORTH_TELLING:
