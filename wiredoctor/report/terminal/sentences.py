@@ -156,7 +156,7 @@ def unexplained(reach: Coverage) -> list[str]:
     # the endings count a forwarded request on both sides of its gateway, but requests and responses count once
     said = [
         f"{part_of(number, whole, noun)} {one if number == 1 else many}"
-        for number, whole, noun, one, many in ((min(number, whole), whole, *rest) for number, whole, *rest in clauses)
+        for number, whole, noun, one, many in ((min(number, whole or number), whole, *rest) for number, whole, *rest in clauses)
         if number
     ]
     if failures := answers.unexplained:
