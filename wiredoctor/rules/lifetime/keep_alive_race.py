@@ -42,7 +42,8 @@ What it is not
     no-response also reports the first request of a new connection. A connection that was closed while idle and not used
     again is idle-close. A client may pipeline a request before it knows that an earlier response announces the close. That
     request is not reported: the client has to repeat it on another connection. A request that the client sent after that
-    response is reported.
+    response is reported. If the client repeats a GET at once and gets its response, the finding is only a warning. A request
+    repeats at most one lost request, and a client that sends the same request concurrently anyway may not have repeated it.
 
 What to do
     Make the idle timeout of the client's pool shorter than the server's, and let the client repeat idempotent requests. Kind
@@ -60,7 +61,7 @@ from __future__ import annotations
 import polars as pl
 
 from wiredoctor.findings import Reference, Rule
-from wiredoctor.rules.shared import lost_requests, race_explanations
+from wiredoctor.rules.shared import lost_requests, race_explanations, same_client
 from wiredoctor.rules.shared.connection_close import (
     DECIDED,
     POOLS,
@@ -129,7 +130,7 @@ RULE = Rule(
     absence=True,
     ends=True,
 )
-SHARED_THRESHOLDS = (race_explanations, lost_requests)
+SHARED_THRESHOLDS = (race_explanations, lost_requests, same_client)
 
 
 def screen() -> pl.Expr:

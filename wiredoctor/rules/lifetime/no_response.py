@@ -33,10 +33,11 @@ How it is proved
 What it is not
     If a request on a reused connection crossed the server's close, keep-alive-race reports it. A response that broke off is
     truncated-response. A client that gave up first is client-abort. If the client repeats a GET at once and gets its
-    response, the finding is only a warning. It is a note if the request is `OPTIONS *`, which asks what the server supports,
-    and the client goes on with another request that is answered. Requests that the client sent after a response that
-    announced the close are not counted, even if they were pipelined before it arrived. Neither is an upload that the client
-    itself broke off. An upload that was answered and then reset before its body was complete is reset-destroys-response.
+    response, the finding is only a warning, unless the client sends the same request concurrently anyway. It is a note if
+    the request is `OPTIONS *`, which asks what the server supports, and the client goes on with another request that is
+    answered. Requests that the client sent after a response that announced the close are not counted, even if they were
+    pipelined before it arrived. Neither is an upload that the client itself broke off. An upload that was answered and then
+    reset before its body was complete is reset-destroys-response.
 
 What to do
     Look into the server's log at that time, and find out what ends or restarts its processes. Kind on-arrival: find out what
@@ -56,7 +57,7 @@ from typing import Any
 import polars as pl
 
 from wiredoctor.findings import Advice, Reference, Rule, Threshold
-from wiredoctor.rules.shared import lost_requests
+from wiredoctor.rules.shared import lost_requests, same_client
 from wiredoctor.rules.shared.abort_reasons import decide
 from wiredoctor.rules.shared.connection_close import BROKEN_BEFORE
 from wiredoctor.rules.shared.evidence import candidate, close_origin, confidence, evidence, fin_or_rst
@@ -190,7 +191,7 @@ PAUSE = Threshold(
     "pauses in a body that is still being sent are shorter; after a longer one, the client or the path has stopped",
 )
 LARGE_HEAD = Threshold("4000 bytes", "uWSGI's default limit; those of most servers are 8 to 60 kB")
-SHARED_THRESHOLDS = (lost_requests,)
+SHARED_THRESHOLDS = (lost_requests, same_client)
 
 _KINDS = {
     **{ON_ARRIVAL: "on-arrival", IN_PART: "mid-request", NOT_READ: "unread", IMMEDIATE: "at-once", AFTER_A_WHILE: "later"},

@@ -25,10 +25,17 @@ c = pl.col
 WINDOW = 5 * SECOND
 """The time in ns before and after a client's close in which its other actions may be the reason."""
 AGAIN = Threshold("100 ms", "the time, plus two round trips, within which a client repeats a lost request")
+CONCURRENT = Threshold(
+    "10 %",
+    "the client sends a request concurrently if at least this share of the same requests, answered in the 5 s before, was "
+    "followed as soon by another one on another connection; then a request after a lost one may be no repetition",
+)
 FAILED = 500
 """The lowest status of responses that count as failures."""
 MAX_REQUESTS = 100_000
 """The maximum number of requests of a client that are examined, the newest first."""
+_MAX_COMPARED = 500
+"""The maximum number of requests before a lost one that show whether its client sends the same request concurrently."""
 _BUCKET = 16 * SECOND
 
 Who = tuple[str, str, str]
@@ -97,6 +104,7 @@ class Clients:
         self._sent: dict[tuple[str, str], list[tuple[int, int]]] = {}
         self._closed: dict[str, list[Close]] = {}
         self._unseen = dict(closes.drop_nulls("unseen").select("connection", "unseen").iter_rows())
+        self._claimed: dict[tuple[int, int], tuple[int, int]] = {}
         self._longest: dict[bool, dict[tuple[Who, str, str, str, int | None], list[tuple[int, int]]]] = {}
         for connection, host, server, start, syns, is_unused in opened.iter_rows():
             self._who[connection], self._server[connection] = host, server
@@ -150,6 +158,14 @@ class Clients:
         first, last = bisect_left(asked, (since,)), bisect_right(asked, (until + 1,))
         return (other for other in asked[first:last] if (other.connection, other.exchange) != one[1:3])
 
+    def same_requests_before(self, one: Request) -> list[Request]:
+        """Return the client's same requests that began in the WINDOW before this one. At most _MAX_COMPARED are examined."""
+        who, _ = self._by_place[one.connection, one.exchange]
+        asked = self._asked.get(who, [])
+        end = bisect_left(asked, (one.start,))
+        newest = asked[max(end - _MAX_COMPARED, 0) : end]
+        return [other for other in newest if other.start >= one.start - WINDOW and other.asks_the_same(one)]
+
     def longest_wait(self, one: Request, until: int, *, whole: bool = False, same_program: bool = False) -> int:
         """Return the client's longest wait (ns) for the response to a similar request; 0 if there is none.
 
@@ -174,6 +190,23 @@ class Clients:
             place = bisect_right(known, (until + 1,))
             found = max(found, known[place - 1][1] if place else 0)
         return found
+
+    def claim(self, lost: Request, repetitions: list[Request], *, concurrent: bool) -> list[Request]:
+        """Return the repetitions that are not those of another lost request. The first one with a response then belongs to this
+        one.
+
+        If a client that sends its requests one after the other loses a repetition, too, both belong to the first lost request.
+        `concurrent`: the client is not such a client.
+        """
+        place = (lost.connection, lost.exchange)
+        first = place if concurrent else self._claimed.get(place, place)
+        free = [one for one in repetitions if self._claimed.get((one.connection, one.exchange), first) == first]
+        for one in free:
+            if not concurrent or one.answered is not None:
+                self._claimed[one.connection, one.exchange] = first
+            if one.answered is not None:
+                break
+        return free
 
     def closes(self, connection: int, since: int, until: int) -> list[Close]:
         """Return the closes between `since` and `until` (ns) by the host that is the client of this connection."""
@@ -224,37 +257,52 @@ def beside_repetitions(rows: pl.DataFrame, clients: Clients) -> pl.DataFrame:
     """Reduce the severity of candidates with a lost request to "warning" if the client repeated the request successfully.
 
     The repetition must come at once, from the same client, on another connection. Only GET and HEAD count, because they are safe
-    to repeat: a second POST may be a second order. If the lost request is `OPTIONS *`, which only asks what the server supports
-    (RFC 9110 section 9.3.7), any other request counts, and the severity is "note". `rows` have `ended_at` and `round_trip` (ns).
+    to repeat: a second POST may be a second order. A request repeats only one of those that were lost at the same time. The
+    severity stays if the client may have sent that request in any case, because it sends the same request concurrently. If the
+    lost request is `OPTIONS *`, which only asks what the server supports (RFC 9110 section 9.3.7), any other request counts, and
+    the severity is "note". `rows` have `ended_at` and `round_trip` (ns).
 
     `severity` and `addition` (a sentence) are null if there is no such request; `evidence` includes its frames.
     `pending_until`: if a repetition has no response yet, the time (ns) until which one would count; otherwise null.
     """
-    severities: list[str | None] = []
-    pending: list[int | None] = []
-    additions: list[str | None] = []
-    proofs: list[list[dict[str, object]]] = []
-    for connection, exchange, moment, trip, proof in rows.select(
-        "connection", "exchange", "ended_at", "round_trip", "evidence"
+    severities: list[str | None] = [None] * rows.height
+    pending: list[int | None] = [None] * rows.height
+    additions: list[str | None] = [None] * rows.height
+    proofs: list[list[dict[str, object]]] = rows["evidence"].to_list()
+    lost = rows.select("ended_at", "connection", "exchange", "round_trip").with_row_index().sort("ended_at", "connection")
+    for number, moment, connection, exchange, trip in lost.select(
+        "index", "ended_at", "connection", "exchange", "round_trip"
     ).iter_rows():
         own = clients.request(connection, exchange)
-        only_asks = own is not None and own.asks_about_server
+        if own is None:
+            continue
+        only_asks = own.asks_about_server
         repeated = _repetitions(own, moment, trip, clients)
+        concurrent = not only_asks and _sends_concurrently(own, trip, clients)
+        if not only_asks:
+            repeated = clients.claim(own, repeated, concurrent=concurrent)
         again = next((one for one in repeated if one.answered is not None), None)
         # the first repetition with a response counts
-        pending.append(moment + WINDOW if repeated and repeated[0] is not again else None)
-        severities.append(None if again is None else "note" if only_asks else "warning")
-        additions.append(None)
-        proofs.append(proof)
-        if again is not None:
-            after = f"{duration_text(max(again.start - moment, 0))} later on another connection"
-            additions[-1] = (
+        pending[number] = moment + WINDOW if repeated and repeated[0] is not again else None
+        if again is None:
+            continue
+        after = f"{duration_text(max(again.start - moment, 0))} later on another connection"
+        note = "the same request again"
+        if only_asks:
+            severities[number] = "note"
+            additions[number] = (
                 f"The request only asks what the server supports. The client went on {after}, and got {again.status}."
-                if only_asks
-                else f"The client repeated it {after}, and got {again.status}."
             )
-            note = "the client's next request" if only_asks else "the same request again"
-            proofs[-1] = [*proof, {"frame": again.frame, "time": again.start, "note": note}]
+            note = "the client's next request"
+        elif concurrent:
+            additions[number] = (
+                f"The same request came {after}, and got {again.status}. It may repeat the lost one, but this client also sends "
+                "the same request concurrently when none was lost."
+            )
+        else:
+            severities[number] = "warning"
+            additions[number] = f"The client repeated it {after}, and got {again.status}."
+        proofs[number] = [*proofs[number], {"frame": again.frame, "time": again.start, "note": note}]
     return rows.with_columns(
         pl.Series("severity", severities, pl.String),
         pl.Series("addition", additions, pl.String),
@@ -263,12 +311,12 @@ def beside_repetitions(rows: pl.DataFrame, clients: Clients) -> pl.DataFrame:
     )
 
 
-def _repetitions(own: Request | None, moment: int, trip: int, clients: Clients) -> list[Request]:
+def _repetitions(own: Request, moment: int, trip: int, clients: Clients) -> list[Request]:
     """Return the repetitions of a GET or HEAD request, or the requests that follow `OPTIONS *` to the same host.
 
     A request counts if it has no response yet, or got a timely response that was not an error.
     """
-    if own is None or not (own.asks_about_server or own.method in ("GET", "HEAD")):
+    if not (own.asks_about_server or own.method in ("GET", "HEAD")):
         return []
     return [
         other
@@ -277,6 +325,27 @@ def _repetitions(own: Request | None, moment: int, trip: int, clients: Clients) 
         and (other.host == own.host if own.asks_about_server else other.asks_the_same(own))
         and (other.answered is None or (other.status is not None and other.status < FAILED and other.answered - moment <= WINDOW))
     ]
+
+
+def _sends_concurrently(lost: Request, trip: int, clients: Clients) -> bool:
+    """Return whether the client also sends this request on other connections while, or right after, it is answered on one.
+
+    Then such a request after a lost one may not be its repetition. Requests after another one without a response do not count:
+    they may be repetitions themselves.
+    """
+    same = clients.same_requests_before(lost)
+    answered = followed = 0
+    for place, one in enumerate(same):
+        if one.answered is None:
+            continue
+        answered += 1
+        for other in same[place + 1 :]:
+            if other.answered is None or other.start > one.answered + AGAIN.value + 2 * trip:
+                break
+            if other.connection != one.connection:
+                followed += 1
+                break
+    return followed > 0 and followed * 100 >= answered * CONCURRENT.value
 
 
 def known_clients(
