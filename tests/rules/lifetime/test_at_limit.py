@@ -360,6 +360,26 @@ def test_requests_that_meet_it_each_time_show_it(closes: int, speaks: bool) -> N
     check(server.text(*[one] * closes))
 
 
+@pytest.mark.parametrize(("wait", "race"), [(0.09, True), (0.11, False), (0.364, False)])
+def test_a_request_that_lay_unread_met_no_timeout(wait: float, race: bool) -> None:
+    """Each connection is reset 2.5 s after its response; the last request came longer before that than the others."""
+    server = Server(0.03, "Server: our own\\r\\n")
+    for number in range(3):
+        server.met(2.499, 0.001, "R.", 10 + 30 * number)
+    server.met(2.5 - wait, wait, "R.", 100)
+    one, other = f"{AT_LIMIT}, confidence medium", "no-response, side server, kind unread, confidence medium"
+    check(server.text(*[one] * 3, one if race else other))
+
+
+@pytest.mark.parametrize(("wait", "speaks"), [(0.09, True), (0.11, False)])
+def test_requests_that_lay_unread_show_no_timeout(wait: float, speaks: bool) -> None:
+    server = Server(0.03, "Server: our own\\r\\n")
+    for number in range(3):
+        server.met(2.5 - wait, wait, "R.", 10 + 30 * number)
+    one = f"{AT_LIMIT}, confidence medium" if speaks else "no-response, side server, kind unread, confidence medium"
+    check(server.text(*[one] * 3))
+
+
 @pytest.mark.parametrize(("answered", "speaks"), [(2, True), (3, False)])
 def test_requests_that_are_reset_on_purpose_show_no_timeout(answered: int, speaks: bool) -> None:
     """A client that asks every 2.5 s. The server resets three requests; as many others are answered after the same idle time."""

@@ -25,11 +25,11 @@ How it is proved
 
     Kind at-limit: the close does acknowledge the request, because kernels acknowledge data that no process has read. The idle
     time is the proof: the server closed right after the request, when its idle timeout expired. That timeout is learned from its
-    other closes, announced by the server, or a common default. If only lost requests show a timeout, fewer requests must have
-    been answered after the same idle time: otherwise the server resets some requests on purpose. An RST instead of a FIN shows
-    that data was left unread (RFC 1122). With a FIN stricter limits apply, because a process that has read the request also sends
-    a FIN. Nothing is reported if within 50 ms the server also closed connections whose idle time was shorter than the timeout:
-    then a process ended.
+    other closes, announced by the server, or a common default. If only lost requests show a timeout, each RST must have
+    come within 100 ms of its request, and fewer requests must have been answered after the same idle time: otherwise the
+    server resets some requests on purpose. An RST instead of a FIN shows that data was left unread (RFC 1122). With a FIN
+    stricter limits apply, because a process that has read the request also sends a FIN. Nothing is reported if within 50 ms
+    the server also closed connections whose idle time was shorter than the timeout: then a process ended.
 
     A process may be paused (a suspended machine, a frozen container, a debugger). When it resumes, it closes connections
     that were idle for too long before it reads from them. Three facts show this. For more than a second before the close the

@@ -26,6 +26,8 @@ LONG_WAIT = 5 * MILLISECOND
 """The minimum median time in ns from a request to the reset that follows it, as evidence that the handlers of the requests gave
 up. If the median is shorter, the resets may be due to an idle timeout that expired as requests arrived.
 """
+AS_IT_EXPIRED = 100 * MILLISECOND
+"""The maximum time in ns from a request to a reset by a timeout that is known only from such resets."""
 MAX_CLOSES = 4096
 """The maximum number of closes from which an endpoint's timeout is learned. Older closes may be due to another configuration."""
 
@@ -218,11 +220,13 @@ def _count_immediate(ends: list[End], rests: list[int]) -> int:
 def _learned_from_lost(ends: list[End], after: Callable[[int], list[Use]]) -> Limit | None:
     """Return the idle timeout that expired as requests arrived, so the server reset them. None if it is unclear.
 
-    At least half of all closes must be resets of this kind, after similar idle times. Fewer requests than these must have been
+    At least half of all closes must be resets of this kind, at most AS_IT_EXPIRED after the request and after similar idle times.
+    If a request lay unread for longer, the server did not read it for another reason. Fewer requests than these must have been
     answered after idle times like theirs; otherwise the server resets some requests and not others, whatever the idle time.
     `after` returns the requests that were answered after a longer idle time (ns) than a given one.
     """
-    lost = [(end.rest, end.waited or 0) for end in ends if end.reset and end.rest is not None and end.rest >= EARLIEST]
+    reset = [(end.rest, end.waited or 0) for end in ends if end.reset and end.rest is not None]
+    lost = [(rest, waited) for rest, waited in reset if rest >= EARLIEST and waited <= AS_IT_EXPIRED]
     rests = sorted(rest for rest, _ in lost)
     if len(rests) < 3 or 2 * len(rests) < len(ends) or len(_near_median(rests)) < len(rests):
         return None

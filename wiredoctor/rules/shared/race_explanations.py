@@ -119,7 +119,8 @@ def _is_at(limit: Limit, row: Mapping[str, Any], others: list[int]) -> bool:
         return False
     due = idle >= limit.low - slack
     if limit.how == "met":
-        return busy and limit.low - slack <= rested <= limit.high + slack
+        as_it_expired = row["by_rst"] and later <= QUICK_RST.value
+        return as_it_expired and limit.low - slack <= rested <= limit.high + slack
     if limit.how not in ("sharp", "coarse"):
         late = LATE_RST.value if row["by_rst"] else LATE_FIN.value
         return due and rested <= limit.high + slack + late and (row["by_rst"] or later <= UNSURE_FIN.value)
