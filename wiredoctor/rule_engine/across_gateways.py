@@ -119,7 +119,7 @@ def given_up_by_gateways(found: Mapping[str, Rows], clients: Collection[int]) ->
             after = duration_text(row["end"] - row["start"])
             said = "This client is a gateway, which sends requests for others."
             changes[number] = {
-                "title": f"The gateway gave up {after} after its request, before it had the response",
+                "title": f"The gateway gave up {after} after its request{row['progress']}",
                 "addition": f"{row['addition']} {said}" if row.get("addition") else said,
             }
     whole["client-abort"] = _with_changes(rows, changes, {"title": pl.String(), "addition": pl.String()})
@@ -352,7 +352,8 @@ def _given_up(rows: pl.DataFrame, known: _Tries) -> pl.DataFrame:
     """
     changes: dict[int, dict[str, Any]] = {}
     for number, row in enumerate(rows.iter_rows(named=True)):
-        if tries := known.tries.get((row["connection"], row["exchange"])):
+        tries = known.tries.get((row["connection"], row["exchange"]))
+        if tries and not row.get("sending"):
             changes[number] = {"addition": _waited_for(tries[-1], row["end"])}
         one = known.at(row)
         later = None if one is None else known.later(one)

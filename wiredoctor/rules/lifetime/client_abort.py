@@ -28,7 +28,8 @@ How it is proved
     the client had earlier waited at least as long for a similar one.
 
     Kind unread: the close acknowledges the head of the response and came as soon as the client could have received the head.
-    Or the FIN came with the end of the request, and the client had never waited for such a response before.
+    Or the FIN came with the end of the request, and the client had never waited for such a response before. If the head has
+    4,000 bytes or more, and no byte of the body had come, the client may have rejected it: the head may exceed its limit.
 
     Kind superseded: when the client closed, the same client (host and User-Agent) requested the same path with another
     query. Or it had sent the same request on another connection, and the response to that copy had just come. No other
@@ -50,6 +51,9 @@ How it is proved
 
     A client that had sent only a head with Expect: 100-continue, and got neither 100 nor another response for 1 s or longer,
     was waiting, too, although its request is not complete.
+
+    If the client gave up before it had sent its complete request, and the response came only after that, the finding says how
+    much of the body it had sent: then the server did not keep it waiting.
 
     Kind timeout: the time since the request, since the SYN, or since the last byte is a common timeout. If the SYN had to be
     repeated, any whole number of seconds since the first SYN counts as a timeout.
@@ -103,6 +107,10 @@ _PATIENCE = (
     + _NOTICE
     + " Let clients wait longer before each retry."
 )
+_SLOW_UPLOAD = (
+    "Find out why the client had not sent its complete request by then: a slow source, a rate limit, a slow or interrupted path. "
+    "Only then raise the client's timeout. "
+)
 
 _TIMEOUTS = (
     Advice("client", "curl", "curl: --max-time; libcurl: CURLOPT_TIMEOUT."),
@@ -138,8 +146,8 @@ RULE = Rule(
         "left": "The user left {wait} after the request, before the response had come",
         "seek": "The client requested another part and gave this one up",
         "stream": "The client ended a stream after {wait}",
-        "timeout": "The client gave up {wait} after its request, before it had the response{timeout_named}",
-        "gave-up": "The client gave up {wait} after its request, before it had the response",
+        "timeout": "The client gave up {wait} after its request{progress}{timeout_named}",
+        "gave-up": "The client gave up {wait} after its request{progress}",
     },
     message={
         "stopped": _CLOSED + " Within {within} it closed {closed} connections{waits}: a program, a test or a tab ended there.",
@@ -161,8 +169,8 @@ RULE = Rule(
         "seek": _NOTHING,
         "stream": "Nothing has to change if the client had all that it wanted. If the response would have ended by itself, a "
         "limit on the complete transfer was too short for it (curl: --max-time).",
-        "timeout": "{look_there}{look_for_end}" + _PATIENCE + "{timeout_where}",
-        "gave-up": "{look_there}{look_for_end}" + _PATIENCE,
+        "timeout": "{look_there}{look_for_end}{patience}{timeout_where}",
+        "gave-up": "{look_there}{look_for_end}{patience}",
     },
     display_filter="{filter}frame.number in {{{frames}}}",
     references=(
@@ -180,7 +188,7 @@ RULE = Rule(
         *BROKEN_BEFORE,
     ),
     caused_by=(("slow-response", "wait"), ("retransmission-stall", "exchange"), ("zero-window-stall/", "exchange")),
-    advice=tuple(one._replace(where="impatient") for one in _TIMEOUTS),
+    advice=tuple(one._replace(where="awaiting" if one.side == "gateway" else "impatient") for one in _TIMEOUTS),
     absence=True,
     ends=True,
 )
@@ -189,6 +197,9 @@ RULE = Rule(
 QUIET = Threshold(
     "1 s",
     "the message mentions a time without data if it is at least this long: the server stopped in the middle of its response",
+)
+LARGE_HEAD = Threshold(
+    "4000 bytes", "a client may have rejected a head of this size: nginx's default limit for the heads of responses is 4 or 8 kB"
 )
 SHARED_THRESHOLDS = (left_early, abort_reasons)
 
@@ -226,10 +237,15 @@ def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
             "had",
             "response_status",
             (c("client_close_time") - c("response_start")).clip(0).alias("read"),
+            pl.when((c("response_head_bytes") >= LARGE_HEAD.value) & (c("response_body_bytes").fill_null(0) == 0))
+            .then("response_head_bytes")
+            .alias("large_head"),
             *_timeout_texts(),
             pl.when(_unknown_to_server()).then(pl.lit(_UNKNOWN_THERE)).otherwise(pl.lit("")).alias("unknown_there"),
             pl.when(_unknown_to_server()).then(pl.lit(_LOOK_THERE)).otherwise(pl.lit("")).alias("look_there"),
             _look_for_end().alias("look_for_end"),
+            pl.when("sending").then(pl.lit(_STILL_SENDING)).otherwise(pl.lit(_NO_RESPONSE)).alias("progress"),
+            pl.when("sending").then(pl.lit(_SLOW_UPLOAD)).otherwise(pl.lit(_PATIENCE)).alias("patience"),
             evidence(
                 ("request_frame", "request_start", "the request"),
                 ("response_frame", "response_start", pl.format("the response begins: {}", "response_status")),
@@ -253,14 +269,17 @@ def by_clients(rows: pl.DataFrame, clients: Clients) -> pl.DataFrame:
     """
     ended = [decide(row, clients) for row in rows.iter_rows(named=True)]
     told = [_texts_of_others(one, *place) for one, place in zip(ended, rows.select("evidence", "connection").rows(), strict=True)]
-    whys = [_unread_texts(one, *seen) for one, seen in zip(ended, rows.select("response_status", "read").rows(), strict=True)]
+    seen = rows.select("response_status", "read", "large_head").rows()
+    whys = [_unread_texts(one, *facts) for one, facts in zip(ended, seen, strict=True)]
     whys = [why | _superseded_texts(one, at) for why, one, at in zip(whys, ended, rows["ended_at"].to_list(), strict=True)]
+    impatient = [one.kind in ("timeout", "gave-up") for one in ended]
     made = rows.with_columns(
         pl.Series("kind", [one.kind for one in ended], pl.String),
         pl.Series("silent", [one.silent for one in ended], pl.Boolean),
         pl.Series("closed", [len(one.others) for one in ended], pl.Int64),
         pl.Series("evidence", [one.pop("evidence") for one in told], EVIDENCE),
-        pl.Series("impatient", [one.kind in ("timeout", "gave-up") for one in ended], pl.Boolean),
+        pl.Series("impatient", impatient, pl.Boolean),
+        pl.Series("awaiting", impatient, pl.Boolean) & ~c("sending"),
         pl.lit(abort_reasons.TOGETHER.value).cast(DURATION).alias("within"),
         *(pl.Series(name, [one[name] for one in told], pl.String) for name in _WORDS),
         *(pl.Series(name, [one[name] for one in whys], pl.String) for name in _WHYS),
@@ -313,14 +332,25 @@ def _texts_of_others(one: Ended, proof: list[dict[str, Any]], connection: int) -
     return told
 
 
-def _unread_texts(one: Ended, status: int | None, read: int | None) -> dict[str, str]:
-    """Return the texts for the kind unread. `read`: the time (ns) from the start of the response to the client's close."""
+def _unread_texts(one: Ended, status: int | None, read: int | None, large_head: int | None) -> dict[str, str]:
+    """Return the texts for the kind unread. `read`: the time (ns) from the start of the response to the client's close.
+    `large_head`: the size in bytes of a head that the client may have rejected.
+    """
     if one.not_awaited:
         return {
             "unread": "right after its request, without waiting for the response",
             "unread_means": " The FIN followed the request at once: the client did not wait.",
             "unread_remedy": "If it matters whether the request succeeded, let the client read the response before it closes. "
             "Some servers stop their work for a client that has left.",
+        }
+    if large_head is not None:
+        return {
+            "unread": f"after the large head of the {status}: it may have rejected the head",
+            "unread_means": f" The head has {large_head:,} bytes, and no byte of the body had come. The client closed "
+            f"{duration_text(read or 0)} after the response began: the head may exceed its limit, or it did not want the body.",
+            "unread_remedy": "Compare the size of the head with the limits of the client (nginx as a proxy: proxy_buffer_size, "
+            "4 or 8 kB by default; its error log then says upstream sent too big header), and let the server send fewer or "
+            "smaller fields. ",
         }
     return {
         "unread": f"after the head of the {status}: it did not want the body",
@@ -382,6 +412,8 @@ _LOOK_THERE = (
     "Capture at the server: a device on the path may have reset the connection there only, or the server's host was restarted. "
 )
 
+_NO_RESPONSE, _STILL_SENDING = ", before it had the response", ", while it was still sending it"
+
 _TOO_LONG = (
     "Check whether the server's program had written all that it has: if Content-Length announces more than that, and the "
     "connection stays open, the client waits for bytes that never come. "
@@ -413,12 +445,20 @@ def _received_text() -> pl.Expr:
     return (
         pl.when(awaits_continue())
         .then(pl.lit("the client had sent only the head, with Expect: 100-continue, and no 100 (Continue) had come"))
+        .when("sending")
+        .then(pl.format("the client had sent only {}{} bytes of the body", c("request_body_bytes").fill_null(0), _of_body()))
         .when(_received_nothing())
         .then(pl.lit("no part of the response had come"))
         .when(whole_response())
         .then(pl.format("the client had not acknowledged the complete {}, and never did", "response_status"))
         .otherwise(part)
     )
+
+
+def _of_body() -> pl.Expr:
+    """Return " of" and the length of the request's body; "" if it is not announced."""
+    sized = (pl.col("request_framing") == "content-length") & pl.col("request_body_due").is_not_null()
+    return pl.when(sized).then(pl.format(" of {}", "request_body_due")).otherwise(pl.lit(""))
 
 
 def _quiet() -> pl.Expr:

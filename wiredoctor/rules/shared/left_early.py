@@ -71,7 +71,7 @@ def screen() -> pl.Expr:
 
 FACTS = (
     *("ended_at", "waited", "due", "timeout", "half_closed", "uploading", "begun", "head_only", "in_pieces", "stood_still"),
-    *("partial", "round_trip", "to_client", "media", "opens", "unsized", "received", "crosses", "at_end"),
+    *("partial", "round_trip", "to_client", "media", "opens", "unsized", "received", "crosses", "at_end", "sending"),
 )
 """The columns of `early` that `decide` needs."""
 
@@ -98,6 +98,7 @@ def early(rows: pl.LazyFrame) -> pl.LazyFrame:
     `received`: part of the response had come when the client closed.
     `crosses`: the response had begun, but the client closed before it received any of it.
     `at_end`: the FIN came with the end of the request, and acknowledges nothing of the response.
+    `sending`: the request was not complete, and the response began only after the client had closed.
     """
     wait, asked = c("client_close_time") - c("request_start"), c("client_close_time") - c("request_end")
     # a limit on the complete transfer, such as curl's --max-time, counts from the SYN
@@ -132,6 +133,9 @@ def early(rows: pl.LazyFrame) -> pl.LazyFrame:
         .fill_null(value=False)
         .alias("crosses"),
         _at_end().alias("at_end"),
+        (~asked_all & begun() & (c("response_start") > c("client_close_time")) & ~awaits_continue())
+        .fill_null(value=False)
+        .alias("sending"),
     )
 
 
