@@ -298,26 +298,39 @@ def ttl_range(own: Side) -> tuple[i64, i64]:
     return own.ip >> ID_BITS, own.ip >> ID_BITS
 
 
+def has_other_ttl(own: Side, ip: i64, most: i64) -> bool:
+    """Return whether the time to live of a packet differs by more than `most` from that of a side's other packets.
+
+    False if there are none. `ip`: as for `signs_of`.
+    """
+    if own.ip == NEVER:
+        return False
+    lowest, highest = ttl_range(own)
+    ttl = ip >> ID_BITS
+    return ttl < lowest - most or ttl > highest + most
+
+
 def signs_of(own: Side, ip: i64, signs: Signs | None) -> i64:
     """Return all signs that a FIN or RST of a side is not from its host, as bits.
 
     `ip`: the time to live and the IP identification of that packet, packed as in Side.ip.
     """
     found: i64 = 0 if signs is None else signs.found
-    if own.ip != NEVER:
-        lowest, highest = ttl_range(own)
-        ttl = ip >> ID_BITS
-        if ttl < lowest - NEAR_TTL or ttl > highest + NEAR_TTL:
-            found |= TTL
+    # if the host continues with its own TTL, its path has not changed
+    if has_other_ttl(own, ip, 0 if found & GOES_ON else NEAR_TTL):
+        found |= TTL
     return found
 
 
 def origin_of(own: Side, ip: i64, signs: Signs | None) -> i64:
-    """Return who sent a FIN or RST of a side: its host (ENDPOINT) or a device on the path (BETWEEN); UNKNOWN if undecided."""
+    """Return who sent a FIN or RST of a side: its host (ENDPOINT) or a device on the path (BETWEEN); UNKNOWN if undecided.
+
+    A small difference of the time to live does not prove another device, but it does not prove the host, either.
+    """
     found = signs_of(own, ip, signs)
     if found & (found - 1):
         return BETWEEN
-    return ENDPOINT if found == 0 and own.ip != NEVER else UNKNOWN
+    return ENDPOINT if found == 0 and own.ip != NEVER and not has_other_ttl(own, ip, 0) else UNKNOWN
 
 
 def fin_origin(own: Side, peer: Side, closing: Close) -> i64:
@@ -349,11 +362,18 @@ def rst_origin(own: Side, closing: Close) -> i64:
 
 
 def is_doubtful(own: Side) -> bool:
-    """Return whether exactly one sign indicates that another device sent a side's first RST; only two signs are conclusive."""
+    """Return whether later packets may show that another device sent a side's first RST.
+
+    Only two signs are conclusive. There is one, or a small difference of the time to live, which becomes one if the side
+    continues.
+    """
     closing = own.close
     if closing is None or closing.rst_frame == NEVER:
         return False
-    return rst_origin(own, closing) == UNKNOWN and signs_of(own, closing.rst_ip, closing.rst_signs) != 0
+    found = signs_of(own, closing.rst_ip, closing.rst_signs)
+    if found == 0:
+        return has_other_ttl(own, closing.rst_ip, 0)
+    return found & (found - 1) == 0
 
 
 class ForeignCloses:

@@ -69,6 +69,17 @@ def test_a_forgotten_connection_says_that_the_reset_is_not_the_servers() -> None
     assert "52" in found.message
 
 
+@pytest.mark.parametrize(
+    ("ttl", "origin", "who"), [(52, "endpoint", "the server"), (53, None, "a device in front of the server")]
+)
+def test_a_forgotten_connection_behind_a_router(ttl: int, origin: str | None, who: str) -> None:
+    """A router one hop nearer than the server rejects a packet of a connection that it does not know; or the server does it."""
+    [found] = findings(f"{KEPT.format(rest='1.900')}  1.9201  <  R    id 0 ttl {ttl}\n")
+    assert (found.rule, found.kind, found.origin) == ("keep-alive-race", "forgotten", origin)
+    assert found.title == f"A request was lost: {who} no longer knew the idle connection"
+    assert ("probably a NAT" in found.message) == (origin is None)
+
+
 def test_round_trips_below_two_milliseconds_prove_nothing() -> None:
     near = REQUEST.replace("0.020", "0.0019").replace("0.021", "0.0029")
     assert "foreign-reset" not in [rule for rule, _ in origins(f"{near}  0.0030  <  R.   id 7001 ttl 253 ack 29\n")]

@@ -21,7 +21,8 @@ How it is proved
     capture point.
 
     Kind forgotten: the first request after at least a second of idle time is answered by an RST without ACK flag. The RST's
-    sequence number is the request's acknowledgment number, and no FIN came before it or soon after.
+    sequence number is the request's acknowledgment number, and no FIN came before it or soon after. If the RST has another TTL
+    (hop limit) than the server's packets, a NAT or firewall in front of the server probably sent it.
 
     Kind at-limit: the close does acknowledge the request, because kernels acknowledge data that no process has read. The idle
     time is the proof: the server closed right after the request, when its idle timeout expired. That timeout is learned from its
@@ -89,7 +90,7 @@ RULE = Rule(
     title={
         "race": "A request was lost: the server closed the connection while the request was on its way",
         "stale-pool": "A request was lost: the client used a connection whose close it had received",
-        "forgotten": "A request was lost: the server no longer knew the idle connection",
+        "forgotten": "A request was lost: {forgetful} no longer knew the idle connection",
         "at-limit": "A request was lost: it came as the server was closing the idle connection",
     },
     message={
@@ -99,8 +100,7 @@ RULE = Rule(
         "forgotten": "{request} got an RST that belongs to no connection (it has no ACK flag, and its sequence number is the "
         "request's acknowledgment number). No FIN was captured: the server, or a balancer, NAT or firewall in "
         "front of it, had dropped the connection silently. The connection had been idle for {idle}{idle_unknown}. "
-        "If an idle timeout is the cause, it is at most that long; a restarted host would look the "
-        "same.{elsewhere}{behind}",
+        "If an idle timeout is the cause, it is at most that long{restarted}.{elsewhere}{behind}",
         "at-limit": "{request} came {before_close}{moment} the server closed the connection with {close}, without an answer. "
         "The server's kernel had acknowledged the request, but {taken}{unread}.{behind} When the client sent the "
         "request, its end of the connection had been idle for {idle}." + _CLOSED,
@@ -164,6 +164,8 @@ def find(closes: pl.LazyFrame, foreign_closes: pl.LazyFrame) -> pl.LazyFrame:
         _unaware().alias("unaware"),
         also_lost_text(),
         _elsewhere().alias("elsewhere"),
+        pl.when(_by_server()).then(pl.lit("the server")).otherwise(pl.lit("a device in front of the server")).alias("forgetful"),
+        pl.when(_by_server()).then(pl.lit("; a restarted host would look the same")).otherwise(pl.lit("")).alias("restarted"),
         evidence(
             ("server_close_frame", "server_close_time", _close_note()),
             ("request_frame", "request_start", _request_note()),
@@ -272,15 +274,32 @@ _SAID = (
 )
 
 
+def _by_server() -> pl.Expr:
+    """Return whether the RST of a forgotten connection looks like the server's own packets."""
+    return (c("server_close_origin") == "endpoint").fill_null(value=False)
+
+
 def _elsewhere() -> pl.Expr:
-    """Return a sentence saying that another device sent the RST, if packets show this; otherwise ""."""
+    """Return a sentence saying that another device sent the RST, if packets show this or suggest it; otherwise ""."""
     ttl = pl.format(
         " It was not the server: the RST has TTL {}, and the server's packets have {}.",
         "ttl",
         _range("lowest_ttl", "highest_ttl"),
     )
     other = pl.lit(" It was not the server that sent the RST: its packets look different.")
-    return pl.when(c("server_close_origin") == "between").then(pl.coalesce(ttl, other)).otherwise(pl.lit(""))
+    return (
+        pl.when(c("server_close_origin") == "between")
+        .then(pl.coalesce(ttl, other))
+        .when(_by_server())
+        .then(pl.lit(""))
+        .otherwise(pl.lit(_PROBABLY_NOT))
+    )
+
+
+_PROBABLY_NOT = (
+    " The RST does not look like the server's own packets (its TTL or its time differs): probably a NAT, firewall or balancer in "
+    "front of the server sent it, and the request did not reach the server."
+)
 
 
 def _range(lowest: str, highest: str) -> pl.Expr:
@@ -289,7 +308,8 @@ def _range(lowest: str, highest: str) -> pl.Expr:
 
 
 def _close_note() -> pl.Expr:
-    asked = pl.lit("the server's RST without ACK flag; its sequence number is the request's acknowledgment number")
+    whose = pl.when(_by_server()).then(pl.lit("the server's RST")).otherwise(pl.lit("an RST in the server's name"))
+    asked = pl.format("{} without ACK flag; its sequence number is the request's acknowledgment number", whose)
     closed = pl.format("the server's {}, which acknowledges no byte of the request", "close")
     rested = duration(c("rested"))
     taken = pl.format("the server's {}, which acknowledges the request, {} after the previous response", "close", rested)
