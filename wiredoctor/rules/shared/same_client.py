@@ -27,8 +27,8 @@ WINDOW = 5 * SECOND
 AGAIN = Threshold("100 ms", "the time, plus two round trips, within which a client repeats a lost request")
 CONCURRENT = Threshold(
     "10 %",
-    "the client sends a request concurrently if at least this share of the same requests, answered in the 5 s before, was "
-    "followed as soon by another one on another connection; then a request after a lost one may be no repetition",
+    "a request after a lost one may be no repetition if at least this share of the same requests, answered in the 5 s before, "
+    "was followed as soon, or sooner, by another one on another connection",
 )
 FAILED = 500
 """The lowest status of responses that count as failures."""
@@ -278,10 +278,11 @@ def beside_repetitions(rows: pl.DataFrame, clients: Clients) -> pl.DataFrame:
             continue
         only_asks = own.asks_about_server
         repeated = _repetitions(own, moment, trip, clients)
-        concurrent = not only_asks and _sends_concurrently(own, trip, clients)
+        again = next((one for one in repeated if one.answered is not None), None)
+        concurrent = not only_asks and again is not None and _is_usual(own, max(again.start - moment, 0), trip, clients)
         if not only_asks:
             repeated = clients.claim(own, repeated, concurrent=concurrent)
-        again = next((one for one in repeated if one.answered is not None), None)
+            again = next((one for one in repeated if one.answered is not None), None)
         # the first repetition with a response counts
         pending[number] = moment + WINDOW if repeated and repeated[0] is not again else None
         if again is None:
@@ -297,7 +298,7 @@ def beside_repetitions(rows: pl.DataFrame, clients: Clients) -> pl.DataFrame:
         elif concurrent:
             additions[number] = (
                 f"The same request came {after}, and got {again.status}. It may repeat the lost one, but this client also sends "
-                "the same request concurrently when none was lost."
+                "the same request again that soon, or concurrently, when none was lost."
             )
         else:
             severities[number] = "warning"
@@ -327,20 +328,22 @@ def _repetitions(own: Request, moment: int, trip: int, clients: Clients) -> list
     ]
 
 
-def _sends_concurrently(lost: Request, trip: int, clients: Clients) -> bool:
-    """Return whether the client also sends this request on other connections while, or right after, it is answered on one.
+def _is_usual(lost: Request, delay: int, trip: int, clients: Clients) -> bool:
+    """Return whether the client sends this request on other connections while, or as soon after, it is answered on one.
 
-    Then such a request after a lost one may not be its repetition. Requests after another one without a response do not count:
-    they may be repetitions themselves.
+    Then the same request after a lost one may not be its repetition. `delay`: the time (ns) from the loss to that request.
+    Requests after another one without a response do not count: they may be repetitions themselves.
     """
     same = clients.same_requests_before(lost)
+    within = min(2 * delay, AGAIN.value) + 2 * trip
     answered = followed = 0
     for place, one in enumerate(same):
         if one.answered is None:
             continue
         answered += 1
+        over = max(one.answered, one.completed or 0)
         for other in same[place + 1 :]:
-            if other.answered is None or other.start > one.answered + AGAIN.value + 2 * trip:
+            if other.answered is None or other.start > over + within:
                 break
             if other.connection != one.connection:
                 followed += 1
