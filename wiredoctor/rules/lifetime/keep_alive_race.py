@@ -164,7 +164,12 @@ def find(closes: pl.LazyFrame, foreign_closes: pl.LazyFrame) -> pl.LazyFrame:
         _unaware().alias("unaware"),
         also_lost_text(),
         _elsewhere().alias("elsewhere"),
-        pl.when(_by_server()).then(pl.lit("the server")).otherwise(pl.lit("a device in front of the server")).alias("forgetful"),
+        pl.when(_by_server())
+        .then(pl.lit("the server"))
+        .when(c("server_close_origin") == "between")
+        .then(pl.lit("a device in front of the server"))
+        .otherwise(pl.lit("a device in front of the server probably"))
+        .alias("forgetful"),
         pl.when(_by_server()).then(pl.lit("; a restarted host would look the same")).otherwise(pl.lit("")).alias("restarted"),
         evidence(
             ("server_close_frame", "server_close_time", _close_note()),
