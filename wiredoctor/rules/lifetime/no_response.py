@@ -77,7 +77,7 @@ from wiredoctor.rules.shared.lost_requests import (
     repetition_columns,
 )
 from wiredoctor.rules.shared.lost_requests import screen as may_be_lost
-from wiredoctor.rules.shared.numbers import DURATION, duration
+from wiredoctor.rules.shared.numbers import DURATION, duration, grouped
 from wiredoctor.rules.shared.same_client import Clients, beside_repetitions
 from wiredoctor.tables import CLIENT, SECOND
 from wiredoctor.text.durations import duration_text
@@ -125,8 +125,8 @@ RULE = Rule(
         "on-arrival": "The server's {close} came {accepted} after its SYN-ACK, before it had sent anything, and acknowledges "
         "nothing of {request}, the first request of the connection.{behind}{ended}{relays} The server never accepted the "
         "request, so it can be repeated.",
-        "mid-request": "When the server closed the connection with {close}, {came} {of_due} of {request} had arrived. It sent no "
-        "byte of a response{interim_only}.{behind}{paused}{ended}{body_limit}",
+        "mid-request": "When the server closed the connection with {close}, {came:,} {of_due} of {request} had arrived. It sent "
+        "no byte of a response{interim_only}.{behind}{paused}{ended}{body_limit}",
         "unread": "{lead}{request}{unread_how}{interim_only}.{behind}{first_use}{relays}{large_head}{ended} This happens if a "
         "worker is recycled, restarted, stopped or killed, or was busy until it closed. An application or a firewall that "
         "resets on purpose looks the same. A request that no process has read can be repeated, whatever its method: the "
@@ -481,7 +481,7 @@ def _close_note(wait: pl.Expr, no_ack: pl.Expr) -> pl.Expr:
     half = pl.format(
         "the server's {}, {} after the request: no byte of a response came", fin_or_rst("server_close_rst"), duration(wait)
     )
-    part = pl.format("the server's {}: {} {} had arrived", fin_or_rst("server_close_rst"), _arrived_bytes(), _of_due())
+    part = pl.format("the server's {}: {} {} had arrived", fin_or_rst("server_close_rst"), grouped(_arrived_bytes()), _of_due())
     closer = fin_or_rst("server_close_rst")
     taken = pl.format(
         "the server's {}, which acknowledges the request, {} after its end; no response came before", closer, duration(wait)
