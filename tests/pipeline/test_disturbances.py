@@ -80,6 +80,8 @@ NOT_BEFORE_IT = (
     "silent: nobody took the reset, and both sides go on",
 )
 UNKNOWABLE: dict[tuple[str, str], tuple[str, ...]] = {
+    # only the dropped ACKs say that the client's window was closed
+    ("gateway_error", "drop-acks-0"): ("speaks: client-stalled: the client did not read, and the gateway gave up",),
     ("foreign_reset", "ends-early"): NOT_AFTER_IT,
     ("foreign_reset", "middle"): (*NOT_AFTER_IT, *NOT_BEFORE_IT),
     ("websocket_failed", "drop-flow-sides"): (
