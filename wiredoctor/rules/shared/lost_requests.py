@@ -94,6 +94,7 @@ def repetition_columns() -> list[pl.Expr]:
         moment.alias("ended_at"),
         pl.max_horizontal(moment + AGAIN.value + 2 * round_trip(), "final_at").alias("due"),
         round_trip().alias("round_trip"),
+        c("rtt_client").fill_null(0).clip(0).alias("to_client"),
     ]
 
 

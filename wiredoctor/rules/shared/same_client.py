@@ -256,11 +256,13 @@ def _alike(who: Who, one: Request) -> list[tuple[Who, str, str, str, int | None]
 def beside_repetitions(rows: pl.DataFrame, clients: Clients) -> pl.DataFrame:
     """Reduce the severity of candidates with a lost request to "warning" if the client repeated the request successfully.
 
-    The repetition must come at once, from the same client, on another connection. Only GET and HEAD count, because they are safe
-    to repeat: a second POST may be a second order. A request repeats only one of those that were lost at the same time. The
-    severity stays if the client may have sent that request in any case, because it sends the same request concurrently. If the
-    lost request is `OPTIONS *`, which only asks what the server supports (RFC 9110 section 9.3.7), any other request counts, and
-    the severity is "note". `rows` have `ended_at` and `round_trip` (ns).
+    The repetition must come at once, from the same client, on another connection. Only GET and HEAD count, because they are
+    safe to repeat: a second POST may be a second order. A request repeats only one of those that were lost at the same time.
+    The severity stays if the client may have sent that request in any case, because it sends the same request concurrently.
+    If the lost request is `OPTIONS *`, which only asks what the server supports (RFC 9110 section 9.3.7), any other request
+    counts, and the severity is "note". `rows` have `ended_at`, `round_trip` and `to_client` (ns): the close, the round trip
+    between client and server, and its part between capture point and client. An earlier request was sent before the client
+    knew of the close.
 
     `severity` and `addition` (a sentence) are null if there is no such request; `evidence` includes its frames.
     `pending_until`: if a repetition has no response yet, the time (ns) until which one would count; otherwise null.
@@ -269,15 +271,14 @@ def beside_repetitions(rows: pl.DataFrame, clients: Clients) -> pl.DataFrame:
     pending: list[int | None] = [None] * rows.height
     additions: list[str | None] = [None] * rows.height
     proofs: list[list[dict[str, object]]] = rows["evidence"].to_list()
-    lost = rows.select("ended_at", "connection", "exchange", "round_trip").with_row_index().sort("ended_at", "connection")
-    for number, moment, connection, exchange, trip in lost.select(
-        "index", "ended_at", "connection", "exchange", "round_trip"
-    ).iter_rows():
+    names = ["ended_at", "connection", "exchange", "round_trip", "to_client"]
+    lost = rows.select(names).with_row_index().sort("ended_at", "connection")
+    for number, moment, connection, exchange, trip, to_client in lost.iter_rows():
         own = clients.request(connection, exchange)
         if own is None:
             continue
         only_asks = own.asks_about_server
-        repeated = _repetitions(own, moment, trip, clients)
+        repeated = _repetitions(own, moment, trip, to_client, clients)
         again = next((one for one in repeated if one.answered is not None), None)
         concurrent = not only_asks and again is not None and _is_usual(own, max(again.start - moment, 0), trip, clients)
         if not only_asks:
@@ -312,7 +313,7 @@ def beside_repetitions(rows: pl.DataFrame, clients: Clients) -> pl.DataFrame:
     )
 
 
-def _repetitions(own: Request, moment: int, trip: int, clients: Clients) -> list[Request]:
+def _repetitions(own: Request, moment: int, trip: int, to_client: int, clients: Clients) -> list[Request]:
     """Return the repetitions of a GET or HEAD request, or the requests that follow `OPTIONS *` to the same host.
 
     A request counts if it has no response yet, or got a timely response that was not an error.
@@ -321,7 +322,7 @@ def _repetitions(own: Request, moment: int, trip: int, clients: Clients) -> list
         return []
     return [
         other
-        for other in clients.other_requests(own, max(moment, own.start + 1), moment + AGAIN.value + 2 * trip)
+        for other in clients.other_requests(own, max(moment + to_client, own.start + 1), moment + AGAIN.value + 2 * trip)
         if other.connection != own.connection
         and (other.host == own.host if own.asks_about_server else other.asks_the_same(own))
         and (other.answered is None or (other.status is not None and other.status < FAILED and other.answered - moment <= WINDOW))
