@@ -11,7 +11,7 @@ import pytest
 from tests.ladders import Packet, check, ladders_in, to_pcap
 from tests.pipeline import feeding
 from tests.pipeline.ladders import ends, together
-from tests.rules.together import AT_CLIENT, check_together, stands_alone
+from tests.rules.together import check_together, stands_alone
 from tests.support.sweeps import SLOW, quick_if, sweep
 from wiredoctor.rule_engine import catalogue
 from wiredoctor.testing import EPOCHS, POINTS
@@ -27,7 +27,7 @@ AT_POINTS = [
     )
     for path, number, title, text in LADDERS
     for place, at in enumerate(POINTS)
-    if (number % len(POINTS) == place or stands_alone(title, text)) and (at == "client" or not any(w in title for w in AT_CLIENT))
+    if number % len(POINTS) == place or stands_alone(title, text)
 ]
 """Each ladder by itself at one point in turn, those that must stand alone at all. All ladders of a file at once, which costs a
 twentieth, are fed at all points; a quick run does that instead."""

@@ -18,22 +18,16 @@ if TYPE_CHECKING:
 
 OF_CAPTURES = {name for name, module in catalogue().items() if module.family == "capture"}
 
-AT_THE_END = (
-    *("the capture ends", "a 401 that closes without saying so", "where no gateway is in the capture", "another address"),
-)
+AT_THE_END = ("the capture ends", "a 401 that closes without saying so", "where no gateway is in the capture", "another address")
 """Words of titles: less is certain because the capture ends soon, which it does not beside longer ladders; or because of what the
 capture lacks, which others have."""
-
-
-AT_CLIENT = ("client-stalled: the client did not read", "where the client did not read, but the server closed")
-"""Words of titles of ladders that only hold where they were drawn: elsewhere the ACKs that close a window come at other times."""
 
 
 def stands_alone(title: str, text: str) -> bool:
     """Whether something else is right of this ladder when there are others in the capture: a rule speaks of all of that at once,
     or of its end."""
     said = {line.strip().removeprefix("=>").split(",")[0].strip() for line in text.splitlines() if line.strip().startswith("=>")}
-    return bool(said & OF_CAPTURES) or any(words in title for words in (*AT_THE_END, *AT_CLIENT))
+    return bool(said & OF_CAPTURES) or any(words in title for words in AT_THE_END)
 
 
 def check_together(file: Path, at: str) -> None:
