@@ -37,9 +37,10 @@ SOON = 5.0
 NOT_PROVEN = {
     # the only pair of exchanges in the capture, and the front says nothing of a server behind it: that may be chance
     "truncated on both sides",
+    "truncated, where the client did not read, but the server closed in the middle of its response",
+    # a response had begun, and its server has not closed: more of it may come
     "truncated, because the server stalled in its response until the gateway gave up",
     "truncated, because the gateway itself closed while the response was arriving",
-    "truncated, where the client did not read, but the server closed in the middle of its response",
     "client-stalled: the client did not read, and the gateway gave up",
     # the inner gateway's connection stays half-open: only the final report knows that its server sends nothing more
     "timed-out at the inner gateway, whose 502 the outer one passes on",
