@@ -61,19 +61,19 @@ def _aborts_after_stalls(found: Mapping[str, Rows]) -> Mapping[str, Rows]:
     stalls = _frame(found["zero-window-stall"]).filter("of_client")
     stalls = stalls.select("connection", stall_start="start", stall_end="end")
     closed = (c("stall_start") < c("end")) & (c("end") <= c("stall_end"))
-    quiet = aborts.filter(c("had").str.contains("nothing had come for", literal=True))
-    numbers = quiet.join(stalls, on="connection").filter(closed)["number"].unique()
-    if numbers.is_empty():
+    numbers = {*aborts.filter("paused").join(stalls, on="connection").filter(closed)["number"]}
+    if not numbers:
         return found
-    mine = c("number").is_in(numbers.implode())
+    mine = c("number").is_in([*numbers])
     because = ", because the client's receive window was closed"
-    note = pl.element().struct.field("note")
-    is_close = note.str.contains("nothing had come for", literal=True)
-    longer = pl.element().struct.with_fields(pl.when(is_close).then(note + because).otherwise(note).alias("note"))
+    proofs = [
+        [{**one, "note": one["note"] + because} if number in numbers and one["note"].endswith(had) else one for one in proof]
+        for number, had, proof in aborts.select("number", "had", "evidence").iter_rows()
+    ]
     changed = aborts.with_columns(
         pl.when(mine).then(c("had") + because).otherwise("had").alias("had"),
         pl.when(mine).then(pl.lit(_READ)).otherwise("look_for_end").alias("look_for_end"),
-        pl.when(mine).then(c("evidence").list.eval(longer)).otherwise("evidence").alias("evidence"),
+        pl.Series("evidence", proofs, aborts.schema["evidence"]),
     )
     return {**found, "client-abort": changed.drop("number")}
 

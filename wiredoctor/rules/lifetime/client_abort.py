@@ -235,6 +235,7 @@ def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
             fin_or_rst("client_close_rst").alias("close"),
             close_origin("client"),
             "had",
+            _has_paused().alias("paused"),
             "response_status",
             (c("client_close_time") - c("response_start")).clip(0).alias("read"),
             pl.when((c("response_head_bytes") >= LARGE_HEAD.value) & (c("response_body_bytes").fill_null(0) == 0))
@@ -466,19 +467,24 @@ def _quiet() -> pl.Expr:
     return pl.col("client_close_time") - pl.col("response_end")
 
 
+def _has_paused() -> pl.Expr:
+    """Return whether a part of the response came, and then nothing for so long that the text says it."""
+    paused = begun() & ~_received_nothing() & ~whole_response() & (_quiet() >= QUIET.value)
+    return paused.fill_null(value=False) & ~awaits_continue() & ~pl.col("sending")
+
+
 def _sized() -> pl.Expr:
     return pl.col("response_framing") == "content-length"
 
 
 def _look_for_end() -> pl.Expr:
     """Return the advice for a response that stopped or never began although the server's program may have nothing more to do."""
-    stopped = (begun() & ~_received_nothing() & ~whole_response() & (_quiet() >= QUIET.value)).fill_null(value=False)
     return (
         pl.when(awaits_continue())
         .then(pl.lit(_CONTINUE))
-        .when(stopped & _sized())
+        .when(_has_paused() & _sized())
         .then(pl.lit(_TOO_LONG))
-        .when(stopped & (pl.col("response_framing") == "chunked"))
+        .when(_has_paused() & (pl.col("response_framing") == "chunked"))
         .then(pl.lit(_UNFINISHED))
         .otherwise(pl.lit(""))
     )

@@ -195,6 +195,8 @@ def screen() -> pl.Expr:
 def find(closes: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
     """Return a row for each connection, with the times (ns) at which its use began (`opened`) and ended (`over`).
 
+    `received`: the earliest time (ns) at which a SYN that the client sent after the response can pass the capture point.
+
     `kind` is null unless the connection was used for only one exchange: "asked" if the request said Connection: close; "kept" if
     the server kept the connection open.
     """
