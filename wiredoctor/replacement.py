@@ -198,7 +198,7 @@ def _proc() -> int | None:
 
 
 class Replacement:
-    """The future content of a target: write to `file`, then call `commit` or `discard`.
+    """The future content of a target: `open` it, write to the file, then call `commit` or `discard`.
 
     Until `commit`, the old file stays as it is. Afterwards, the new one has its mode and owner. Pipes and devices, which cannot
     be replaced, are written directly. If no new file can be created in the folder, or the old one cannot be replaced (a single
@@ -213,18 +213,21 @@ class Replacement:
         self._existing: int | None = None
         self._content: int | None = None
         self._raw: _NamedFile | None = None
+        self._file: io.BufferedWriter | None = None
         self._is_done = False
+
+    # Not done by the constructor, nor undone by __del__: a signal handler may raise an exception before the new object has a
+    # name, and Python ignores what is raised in __del__.
+    def open(self) -> BinaryIO:
+        """Return the file for the new content. Raise OSError with the target's path if it cannot be created."""
         try:
-            with _naming(target.path):
-                self._raw = _NamedFile(self._open(), target.path)
-            self.file: BinaryIO = cast("BinaryIO", io.BufferedWriter(self._raw, _BUFFER))
+            with _naming(self._target.path):
+                self._raw = _NamedFile(self._open(), self._target.path)
+            self._file = io.BufferedWriter(self._raw, _BUFFER)
+            return cast("BinaryIO", self._file)
         except BaseException:
             self.discard()
             raise
-
-    def __del__(self) -> None:
-        # a signal handler may raise an exception before this object has a name
-        self.discard()
 
     def commit(self) -> None:
         """Replace the content of the target with the new content.
@@ -234,7 +237,8 @@ class Replacement:
         if self._is_done:
             return
         with _naming(self._target.path):
-            self.file.flush()
+            if self._file is not None:
+                self._file.flush()
             if self._raw is not None:
                 self._raw.close()  # some file systems report a full disk only now
             if self._temporary is not None:
@@ -253,7 +257,7 @@ class Replacement:
                 os.unlink(self._temporary, dir_fd=self._target.folder)
         if self._raw is not None:
             with contextlib.suppress(OSError):
-                self._raw.close()  # not `file`, which would write what is buffered
+                self._raw.close()  # not `_file`, which would write what is buffered
         for file in self._files:
             os.close(file)
 
@@ -343,7 +347,7 @@ def replacing(path: str | os.PathLike[str]) -> Generator[BinaryIO]:
     with resolve(path) as target:
         replacement = Replacement(target)
         try:
-            yield replacement.file
+            yield replacement.open()
             replacement.commit()
         finally:
             replacement.discard()

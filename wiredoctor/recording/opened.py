@@ -50,7 +50,7 @@ class Outputs:
             if message["do"] == "open":
                 self._discard(number, name)
                 replacement = self._open[number, name] = Replacement(target)
-                descriptor = os.dup(replacement.file.fileno())
+                descriptor = os.dup(replacement.open().fileno())
             elif message["do"] == "commit":
                 self._open.pop((number, name)).commit()
             elif message["do"] == "discard":
