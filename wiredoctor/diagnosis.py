@@ -309,7 +309,7 @@ class Scan(NamedTuple):
         return made if self.secrets else redact_table(self.table.name, made, people=self.people)
 
     def _with_capture(self, file: str, rows: pl.LazyFrame) -> pl.LazyFrame:
-        return rows.with_columns(pl.lit(file).alias("capture")).select("capture", *self.table.schema)
+        return rows.with_columns(pl.lit(file).alias("capture")).select("capture", pl.exclude("capture"))
 
 
 def _height(rows: Spill) -> int:

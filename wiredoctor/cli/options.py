@@ -7,7 +7,6 @@ import inspect
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from enum import StrEnum
-from fractions import Fraction
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, get_type_hints
 
 import typer
@@ -296,6 +295,8 @@ def parse_size(option: str, text: str | None) -> int | None:
     match = re.fullmatch(r"\s*(\d{1,15}(?:\.\d{1,9})?)\s*([kmgt]i?)?b?\s*", text, re.IGNORECASE | re.ASCII)
     if match is None:
         raise UsageError(f"{option}: {text!r} is not a size like 500MB, 10GiB or a number of bytes")
+    from fractions import Fraction
+
     return int(Fraction(match[1]) * _UNITS[(match[2] or "").lower()])
 
 

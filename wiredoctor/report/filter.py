@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from fractions import Fraction
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from wiredoctor.text.durations import SECOND
@@ -41,6 +40,8 @@ class Moment(NamedTuple):
         A time without a zone is in the time zone of the report. Raise ValueError for anything else.
         """
         if _NUMBER.fullmatch(text.strip()):
+            from fractions import Fraction
+
             number = Fraction(text.strip())
             return cls(round(number * SECOND), "first packet" if number < FAR else "1970", offset=0)
         time = parse_log_time(text)

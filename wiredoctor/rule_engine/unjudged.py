@@ -6,7 +6,7 @@ These are exchanges without a response, truncated messages, and connections that
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import partial
+from functools import cache, partial
 from typing import Literal, NamedTuple
 
 import polars as pl
@@ -172,11 +172,11 @@ def unjudged(
     engine = "streaming" if many else "auto"
     few = sum(counts) <= SMALL
     sources = (
-        _Source(exchanges, suspect_exchanges(), partial(abnormal_exchange_columns, latest)),
-        _Source(connections, suspect_connections(), partial(abnormal_connection_columns, latest)),
+        _Source(exchanges, suspect_exchanges(), cache(partial(abnormal_exchange_columns, latest))),
+        _Source(connections, suspect_connections(), cache(partial(abnormal_connection_columns, latest))),
     )
     held = [
-        source.abnormal(engine) if count and not (few and source.has_none()) else None
+        source.abnormal(engine, few=few) if count and not (few and source.has_none()) else None
         for count, source in zip(counts, sources, strict=True)
     ]
     if all(rows is None or rows.is_empty() for rows in held):
@@ -223,11 +223,13 @@ class _Source(NamedTuple):
         """Return the rows that have a reason, in full."""
         return self.rows.filter(self.suspects).select(self.columns()).filter(c("reason").is_not_null())
 
-    def abnormal(self, engine: Literal["auto", "streaming"]) -> pl.DataFrame:
+    def abnormal(self, engine: Literal["auto", "streaming"], *, few: bool) -> pl.DataFrame:
         """Return the rows that have a reason, at most HELD + 1.
 
-        The suspects are read first: in a single query, Polars would compute the reason of every row of the table.
+        Unless rows are few, the suspects are read first: in a single query, Polars would compute the reason of every row.
         """
+        if few:
+            return self.query().collect()
         needed = dict.fromkeys(name for column in self.columns() for name in column.meta.root_names())
         some = self.rows.filter(self.suspects).select(*needed).head(HELD + 1).collect(engine=engine)
         source = self._replace(rows=some.lazy()) if some.height <= HELD else self
