@@ -208,6 +208,10 @@ class Signs:
         self.later_frame: i64 = NEVER
         """The frame number of the first packet with which the side continues after the FIN or RST."""
         self.later_time: i64 = NEVER
+        self.has_own_ttl: bool = False
+        """The side sent another packet after its FIN or RST, so a change of its path does not explain another time to live."""
+        self.is_filled: bool = False
+        """Data below the RST's sequence number came after it."""
         self.is_written: bool = False
 
 

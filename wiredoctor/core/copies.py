@@ -188,7 +188,11 @@ class Copies:
         if is_bare and difference == 0:
             if packet.ip_id <= 0 or copies is None or not copies.has_data or apart > AT_ONCE:
                 return False
-        elif (difference == 0 and (apart > AT_ONCE or may_be_repeated(packet))) or not self.same_payload(first, packet):
+        elif difference == 0 and (apart > AT_ONCE or may_be_repeated(packet)):
+            return False
+        elif difference == 3 and apart > AT_ONCE and may_be_repeated(packet):
+            return False  # by a device on the path, and by the host in reply to a later packet
+        elif not self.same_payload(first, packet):
             return False
         if packet.flags & SYN and answers_another_syn(connection, first, packet):
             return False
@@ -315,6 +319,7 @@ def answers_another_syn(connection: Connection, first: RecentPacket, packet: Pac
 def may_be_repeated(packet: Packet) -> bool:
     """Return whether the packet is an RST without IP identification.
 
-    Such RSTs may be identical without being copies, because a host may send one in reply to each of several packets.
+    Such RSTs may be identical without being copies, because a host may send one in reply to each of several packets, and so may
+    a device on the path in its name.
     """
     return packet.length == 0 and packet.flags & RST != 0 and packet.ip_id <= 0

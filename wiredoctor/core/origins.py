@@ -238,7 +238,9 @@ def go_on(connection: Connection, own: Side, peer: Side, packet: Packet, segment
         # a host that has reset a connection repeats nothing and ends nothing: only an overtaken packet may come, and soon
         has_more = has_more or (packet.time - closing.rst_time >= REST and (packet.length > 0 or packet.flags & FIN != 0))
         if has_more or acknowledges_more(closing, packet, segment):
-            note_later(closing, packet)
+            note_later(closing, packet, segment.rtt_own)
+        elif closing.rst_signs is not None and segment.new_bytes > 0:
+            closing.rst_signs.is_filled = True
     closing = peer.close
     if closing is None or closing.rst_frame == NEVER or segment.ack == NEVER:
         return
@@ -265,11 +267,18 @@ def acknowledges_more(closing: Close, packet: Packet, segment: Segment) -> bool:
     return packet.time - closing.rst_time > OVERTAKEN
 
 
-def note_later(closing: Close, packet: Packet) -> None:
-    """Store the first packet with which a side continues after its RST."""
+def note_later(closing: Close, packet: Packet, rtt: i64) -> None:
+    """Store the first packet with which a side continues after its RST, and whether the side sent a packet after that RST.
+
+    `rtt`: the round trip between the capture point and that side, or NEVER if it is unknown. The sequence number of an RST
+    without the ACK flag may be below data already sent. If the path then becomes shorter, such an RST overtakes packets in
+    flight, but hardly by half a round trip.
+    """
     signs = closing.rst_signs
     if signs is None:
         closing.rst_signs = signs = Signs()
+    if closing.rst_ack != NEVER or packet.time - closing.rst_time > max(OVERTAKEN, rtt // 2):
+        signs.has_own_ttl = True
     if signs.later_frame == NEVER:
         signs.found |= GOES_ON
         signs.later_frame = packet.frame
@@ -316,8 +325,14 @@ def signs_of(own: Side, ip: i64, signs: Signs | None) -> i64:
     `ip`: the time to live and the IP identification of that packet, packed as in Side.ip.
     """
     found: i64 = 0 if signs is None else signs.found
-    # if the host continues with its own TTL, its path has not changed
-    if has_other_ttl(own, ip, 0 if found & GOES_ON else NEAR_TTL):
+    most: i64 = NEAR_TTL
+    if signs is not None:
+        if signs.is_filled and found & GOES_ON == 0:
+            found &= ~AHEAD  # it only overtook the data before it
+        # if the host continues with its own TTL, its path has not changed; a change does not explain the identification, either
+        if signs.has_own_ttl or found & IP_ID:
+            most = 0
+    if has_other_ttl(own, ip, most):
         found |= TTL
     return found
 
@@ -346,6 +361,7 @@ def fin_origin(own: Side, peer: Side, closing: Close) -> i64:
         if signs is None:
             closing.fin_signs = signs = Signs()
         signs.found |= GOES_ON
+        signs.has_own_ttl = True
     return origin_of(own, closing.fin_ip, closing.fin_signs)
 
 

@@ -13,12 +13,13 @@ How it is proved
     Two packets within 100 ms have the same addresses, IPv4 identification, TCP header with options, and payload. They differ
     in interface, MAC addresses, time to live or encapsulation, or the second follows within 1 ms. If a router queues packets
     between two captured interfaces, the second copy may come up to 10 s later. Such a late copy must have the same
-    identification and timestamps and another time to live, and its connection must have shown copies before. At least a
-    tenth of a connection's packets have such copies.
+    identification and timestamps and another time to live, and its connection must have shown copies before. An RST without
+    identification that differs in its time to live only must follow within 1 ms. At least a tenth of a connection's packets
+    have such copies.
 
 What it is not
     A retransmission has another IPv4 identification or other timestamps, or comes later. Duplicate ACKs that a receiver
-    sends are new packets.
+    sends are new packets. So is the RST of a host after an equal one that a device on the path sent in its name.
 
 What to do
     Capture at one place only, or remove the copies from the file.
