@@ -49,6 +49,15 @@ def test_a_reset_that_comes_too_early(reset: str, found: str | None) -> None:
     assert (rule == "foreign-reset", origin) == (found == "between", found)
 
 
+@pytest.mark.parametrize(("ttl", "hops"), [(253, "2 hops"), (116, "12 hops"), (30, "34 hops"), (65, None), (23, None)])
+def test_the_distance_of_the_device(ttl: int, hops: str | None) -> None:
+    """No path has 63 hops: such a device does not start with 128."""
+    [found] = findings(f"{REQUEST}  0.0220  <  R.   id 7001 ttl {ttl} ack 29\n")
+    assert found.rule == "foreign-reset"
+    assert ("from the capture point" in found.remedy) == (hops is not None)
+    assert (hops or "") in found.remedy
+
+
 @pytest.mark.parametrize(
     ("rest", "reset", "rule"),
     [

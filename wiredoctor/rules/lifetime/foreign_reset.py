@@ -75,6 +75,9 @@ RULE = Rule(
     ends=True,
 )
 
+MOST_HOPS = 40
+"""Hardly any path through the Internet is longer."""
+
 
 def find(foreign_closes: pl.LazyFrame, closes: pl.LazyFrame) -> pl.LazyFrame:
     """Return a row for each connection that a device on the path ended.
@@ -212,8 +215,11 @@ def _signs() -> list[pl.Expr]:
 
 
 def _distance_text() -> pl.Expr:
-    """Return the text with the device's distance in hops, computed from the usual initial TTLs of 64, 128 and 255."""
+    """Return the text with the device's distance in hops, computed from the usual initial TTLs of 64, 128 and 255.
+
+    A larger distance than MOST_HOPS means that the device starts with another TTL; the text is empty then.
+    """
     ttl = pl.col("ttl")
     begun = pl.when(ttl > 128).then(255).when(ttl > 64).then(128).otherwise(64)
     told = pl.format("Its TTL of {} suggests a distance of {} hops from the capture point. ", ttl, begun - ttl)
-    return pl.when(ttl.is_not_null()).then(told).otherwise(pl.lit(""))
+    return pl.when(begun - ttl <= MOST_HOPS).then(told).otherwise(pl.lit(""))
