@@ -25,6 +25,9 @@ _READ = (
 )
 """The advice for a client that left while its own window was closed."""
 
+_PATIENCE = "Only then raise a timeout."
+"""The advice about timeouts for such a client: the server did not keep it waiting."""
+
 DRAINED = 5 * SECOND
 """The maximum time in ns between the end of the stall and the server's close: its kernel first sends buffered data."""
 
@@ -73,6 +76,7 @@ def _aborts_after_stalls(found: Mapping[str, Rows]) -> Mapping[str, Rows]:
     changed = aborts.with_columns(
         pl.when(mine).then(c("had") + because).otherwise("had").alias("had"),
         pl.when(mine).then(pl.lit(_READ)).otherwise("look_for_end").alias("look_for_end"),
+        pl.when(mine).then(pl.lit(_PATIENCE)).otherwise("patience").alias("patience"),
         pl.Series("evidence", proofs, aborts.schema["evidence"]),
     )
     return {**found, "client-abort": changed.drop("number")}

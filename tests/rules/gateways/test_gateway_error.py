@@ -95,7 +95,18 @@ def test_a_close_in_the_middle_of_a_request_is_not_counted_from_the_last_part_of
 
 def test_the_pool_is_named_only_if_the_connection_was_kept() -> None:
     assert "pool" not in of("closed, and 502 in front").remedy
-    assert "change the pool of the gateway" in of("on a connection used before").remedy
+    assert "change the pool of the gateway" in of("closed after a rest of 2 s").remedy
+
+
+def test_no_idle_timeout_is_suspected_of_a_close_that_came_too_soon_for_one() -> None:
+    told = of("on a connection used before")
+    assert "pool" not in told.remedy
+    assert "let the gateway repeat idempotent requests" in told.remedy
+
+
+def test_a_close_after_bytes_that_are_not_http_is_not_said_to_lack_a_response() -> None:
+    told = of("closed after a traceback")
+    assert "the server's FIN, after a response that is not HTTP" in [packet.note for packet in told.evidence]
 
 
 def test_the_length_of_a_head_is_named_only_if_it_may_be_too_long() -> None:

@@ -98,6 +98,7 @@ from wiredoctor.rules.shared.gateway_texts import (
     time_waited,
     tries_text,
 )
+from wiredoctor.rules.shared.learned_limits import EARLIEST
 from wiredoctor.rules.shared.numbers import DURATION
 from wiredoctor.rules.shared.unseen_gateways import endpoint_candidate, unseen_gateways
 from wiredoctor.tables import MESSAGE_BITS, SECOND
@@ -448,6 +449,7 @@ _POOL = (
     "connections for less time than the server does (nginx: keepalive_timeout in upstream; haproxy: pool-purge-delay; httpd: ttl "
     "of ProxyPass; Caddy: keepalive), or let it repeat idempotent requests."
 )
+_REPEAT = " If the request met the server's close of that connection, let the gateway repeat idempotent requests."
 _LONG = (
     " If the head is too long for the gateway: nginx proxy_buffer_size, haproxy tune.bufsize less tune.maxrewrite, Node "
     "--max-http-header-size, Go Transport.MaxResponseHeaderBytes, Caddy max_response_header."
@@ -498,14 +500,16 @@ def _candidate(row: Mapping[str, Any], front: Exchange, failure: Failure, until:
 def _look(front: Exchange, failure: Failure) -> str:
     """Return the part of the remedy that depends on the connection to the server.
 
-    For a close without a response, it is advice about connections that the gateway keeps, unless the connection was new. For a
-    rejected response, it is advice about limits, if its head may exceed one. For a response that broke off, it depends on who
-    ended it.
+    For a close without a response, it is advice about connections that the gateway keeps, unless the connection was new. It is
+    about their idle timeout, unless the connection had been idle for less than any timeout. For a rejected response, it is
+    advice about limits, if its head may exceed one. For a response that broke off, it depends on who ended it.
     """
     last = failure.last
     if failure.kind == "closed" and isinstance(last, Exchange):
-        is_new = last.values["handshake"] and last.key[1] == 0 and not last.met_a_close
-        return "" if is_new else _POOL
+        if last.values["handshake"] and last.key[1] == 0 and not last.met_a_close:
+            return ""
+        before = last.values["previous_end"]
+        return _POOL if before is None or last.dropped - before >= EARLIEST else _REPEAT
     if failure.kind == "rejected-response" and isinstance(last, Exchange):
         return _LONG if may_be_too_long(last) else ""
     if not isinstance(last, Exchange) or last.server_first:

@@ -74,7 +74,7 @@ _WINDOWS = " If the receiver runs Windows, setting TcpAckFrequency to 1 there (r
 
 _UNREAD = (
     " The payload is not readable HTTP, so the ends of messages are unknown. A segment was sent as soon as the ACK arrived, so "
-    "more data was probably pending. If the application wrote it some time after the first write, the wait was shorter."
+    "more data was probably pending."
 )
 
 _AT_MOST = " If they were written some time after the first write, the wait was shorter."

@@ -264,7 +264,8 @@ def _end_evidence(one: Exchange, server: str, client: str) -> Iterator[Packet]:
     if one.whole or one.end_is_unknown:
         return
     who, whose = ("server", server) if one.server_first else ("client", client)
-    waited = ", without a response" if one.server_first else ", without having received a response"
+    nothing = ", after a response that is not HTTP" if one.garbage else ", without a response"
+    waited = nothing if one.server_first else ", without having received a response"
     before = ", before the response was complete" if one.begun else waited
     yield v, f"{who}_close_frame", f"{who}_close_time", f"{whose} {_close(one, who)}{before}"
 
