@@ -191,11 +191,14 @@ def _ends() -> list[pl.Expr]:
         gone.alias("gone"),
         pl.when(whole).then(late).otherwise(gone).alias("left"),
         pl.when(final).then(late).otherwise(closed).alias("dropped"),
+        pl.min_horizontal(gone, closed).alias("closed"),
     ]
 
 
 def _columns() -> list[pl.Expr]:
     ended = pl.min_horizontal("left", "dropped")
+    # the last byte of a response that a close cuts off is not its end
+    cut = c("final") & c("response_end_reason").is_in(["fin", "rst", "capture-end"])
     framed = (c("request_end_reason") == "complete") & (c("request_framing") != "chunked")
     fixed = c("whole") & c("response_has_content_length") & (c("request_method") != "HEAD")
     none = pl.lit(0, pl.UInt64)
@@ -211,7 +214,11 @@ def _columns() -> list[pl.Expr]:
         "status": pl.when("final").then("response_status").otherwise(NO_STATUS),
         "began": pl.when("has_response").then("response_start").otherwise(LATE).fill_null(LATE),
         "silent": ~c("has_response") & ~(c("last_on_connection") & (c("server_bytes") > c("previous_end_offset").fill_null(0))),
-        "over": pl.when(c("final") & c("response_end").is_not_null()).then("response_end").otherwise(ended),
+        "over": pl.when(cut)
+        .then("closed")
+        .when(c("final") & c("response_end").is_not_null())
+        .then("response_end")
+        .otherwise(ended),
         "length": pl.when(framed).then("request_body_bytes").otherwise(-1).fill_null(-1),
         "content": pl.when(fixed).then("response_body_bytes").otherwise(-1).fill_null(-1),
         "encoding": _text("response_content_encoding"),
