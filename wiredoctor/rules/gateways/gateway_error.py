@@ -249,7 +249,7 @@ def find(
     seen = told.filter(pl.col("known") | pl.col("try_connection").is_not_null())
     seen = _with_last_contacts(seen, tries, closes, connections)
     vain = failed_connections(tries, connections)
-    likely = likely_fronts(told, vain)
+    likely = likely_fronts(told, vain, _repeated(tries, closes))
     loose = unassigned_attempts(tries, connections, vain, likely)
     known = _known_routes(tries, exchanges, connections).join(
         at_front.select("server", "route"), on=["server", "route"], how="semi"
@@ -286,6 +286,12 @@ def _known_routes(tries: pl.LazyFrame, exchanges: pl.LazyFrame, connections: pl.
         .select("server", _route().alias("route"), "leads_to")
         .unique()
     )
+
+
+def _repeated(tries: pl.LazyFrame, closes: pl.LazyFrame) -> pl.LazyFrame:
+    """Return the gateways' own exchanges for requests that the gateway later answered with a status below 500."""
+    good = closes.filter(c("response_status") < 500).select(front_connection="connection", front_exchange="exchange")
+    return tries.filter("certain").join(good, on=["front_connection", "front_exchange"]).select("connection", "exchange")
 
 
 def _with_last_contacts(

@@ -122,12 +122,17 @@ def _possible_attempts(front: Exchange, some: Sequence[Attempt]) -> tuple[Attemp
     return tuple(made)
 
 
-def likely_fronts(told: pl.LazyFrame, vain: pl.LazyFrame) -> pl.LazyFrame:
+def likely_fronts(told: pl.LazyFrame, vain: pl.LazyFrame, repeated: pl.LazyFrame) -> pl.LazyFrame:
     """Return exchanges that suggest that their server is a gateway.
 
-    The server responded with a status that gateways use, and its host failed to open a connection.
+    The server responded with a status that gateways use, and its host failed to open a connection. On loopback, this host may
+    also be the one of a known gateway that sent the request, and tried other servers for other requests: an exchange that it
+    `repeated` with success does not count.
     """
     unknown = told.filter(c("known").is_null(), c("try_connection").is_null(), c("response_status").is_in((502, 503, 504)))
+    elsewhere = unknown.filter(host_of("client") != host_of("server"))
+    local = unknown.filter(host_of("client") == host_of("server")).join(repeated, on=["connection", "exchange"], how="anti")
+    unknown = pl.concat([elsewhere, local])
     return unknown.with_columns(host_of("server").alias("client_host"), likely=pl.lit(value=True)).join(
         vain, on="client_host", how="semi"
     )
