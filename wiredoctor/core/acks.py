@@ -11,9 +11,12 @@ from wiredoctor.core.packet import Packet
 from wiredoctor.core.segment import ACK, NEVER, RST, SYN, Segment
 
 ROUNDING: Final = 8
-"""A window that shrinks by at most 1/ROUNDING of its widest size may only be rounded by its scale (RFC 7323 section 2.4)."""
+"""If a window shrinks by at most 1/ROUNDING of its widest size, window scaling may have rounded it (RFC 7323 section 2.4)."""
 LONGEST: Final = 1 << 60
-"""The value in ns to which round trips are limited before they are added. The sum of three such values fits in 64 bits."""
+"""The maximum value in ns of a round trip in a sum: a longer one counts as this long.
+
+The sum of three of them fits in 64 bits.
+"""
 
 
 def acknowledge(connection: Connection, own: Side, peer: Side, packet: Packet, segment: Segment, most: i64) -> None:
@@ -46,14 +49,14 @@ def acknowledge(connection: Connection, own: Side, peer: Side, packet: Packet, s
 def answer_flight(flight: Flight, before: i64, packet: Packet, segment: Segment, most: i64) -> None:
     """Set the capture time of the newest segment that an ACK newly acknowledges, and the delay of the ACK (ns).
 
-    The previous ACK acknowledged up to offset `before`. The delay is the time since that segment was captured, minus the round
-    trip between the capture point and the receiver. At most the last `most` segments are examined.
+    The previous ACK acknowledged up to offset `before`. The delay is the time from the newest segment to the ACK, minus the
+    round trip between the capture point and the receiver. At most the last `most` segments are examined.
     """
     segments = flight.segments
     end: i64 = len(segments)
     i = max(flight.unacknowledged, end - most)
     while i < end and segments[i].reached <= segment.ack:
-        # a segment up to `before` was captured after its ACK, so this ACK does not belong to it
+        # a segment that ends at or below `before` was captured after its own ACK, so this ACK does not belong to it
         if segments[i].reached > before:
             segment.answered_time = segments[i].time
         i += 1
@@ -117,7 +120,7 @@ def add_round_trips(first: i64, second: i64) -> i64:
 
 
 def announce_window(own: Side, peer: Side, packet: Packet, segment: Segment) -> None:
-    """Set the window update and duplicate ACK (RFC 5681 section 2) flags of a packet that announces a window.
+    """Set whether a packet that announces a window is a window update or a duplicate ACK (RFC 5681 section 2).
 
     Also record whether the window has less room than a full segment needs, and whether it is smaller than an earlier one.
     """

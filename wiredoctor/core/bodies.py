@@ -1,4 +1,4 @@
-"""Read message bodies: count their bytes, note when they came, and end those whose length is known.
+"""Read message bodies: count the bytes, record when they came, and end each body whose length is known after its last byte.
 
 The lines between chunks are read by chunks.py.
 """
@@ -47,7 +47,7 @@ def read_body(reader: Reader, found: Range) -> None:
 
 
 def end_length(reader: Reader, found: Range, message: Message) -> None:
-    """Continue after the last byte of a chunk, or of a body with Content-Length."""
+    """Go on to what follows the last byte of a chunk, or of a body with Content-Length."""
     goes_on_in_gap = (found.at == GAP or found.at == CUT) and found.end > reader.until
     if message.framing != CHUNKED:
         reader.finish(COMPLETE)

@@ -28,7 +28,10 @@ ACK_TIMER: Final = 510 * MILLISECOND
 """The longest delay of an ACK in ns (RFC 1122 section 4.2.3.2: less than 500 ms); no ACK delay causes a longer pause."""
 
 MAX_OPEN: Final = 64
-"""The maximum number of undecided pauses. Pauses are decided when the sender's clock is known or the body is complete."""
+"""The maximum number of pauses that may have been delays in transit and are not decided yet.
+
+They are decided when the sender's clock is known, or when the body is complete.
+"""
 
 ACKNOWLEDGED: Final = 1
 WINDOW_OPEN: Final = 2
@@ -42,7 +45,7 @@ COLUMNS: Final = (
     *("connection", "direction", "message", "exchange", "index", "first_frame", "last_frame", "start", "end", "bytes"),
     *("segments", "largest_segment", "pause", "pause_frame", "reasons", "pause_late", "span"),
 )
-"""The column names of `bursts`, in the order in which they are written."""
+"""The column names of the table `bursts`, in the order in which they are written."""
 
 
 class Burst:
@@ -105,7 +108,7 @@ def join_flights(
 ) -> None:  # fmt: skip
     """Record in `pieces` how far the sender's clock advanced since the packet before this one.
 
-    If the sender waited for an ACK or for room in the window in this time, only record that the time does not count.
+    If the sender spent this time waiting for an ACK or for room in the window, only record that the time does not count.
     """
     releases, syn = message.releases, own.syn
     if releases is None:
@@ -131,7 +134,7 @@ def overtakes_body(reader: Reader, segment: Segment, previous: Previous) -> bool
 
 
 def find_pause(packet: Packet, segment: Segment, previous: Previous, shortest: i64) -> i64:
-    """Return the time in ns since the sender's previous data. Return NEVER if it is less than `shortest` or two round trips."""
+    """Return the time in ns since the sender's previous data; NEVER if this is less than `shortest` or than two round trips."""
     pause = packet.time - previous.time
     if segment.rtt_own != NEVER and segment.rtt_peer != NEVER:
         shortest = max(shortest, 2 * add_round_trips(segment.rtt_own, segment.rtt_peer))
@@ -151,7 +154,7 @@ def explain_pause(pause: i64, segment: Segment, previous: Previous, own: Side, p
         reasons |= WINDOW_OPEN
     if max(own.retransmission_frame, peer.retransmission_frame) <= previous.frame:
         reasons |= CLEAN
-    # after a full segment without PSH the sender had more data ready; it was lost before the capture point
+    # after a full segment without PSH the sender had more data ready; that data was lost before the capture point
     if previous.push or is_small_data(previous):
         reasons |= EMPTIED
     if clocks.has_waited(own, packet, pause, whole_round_trip(segment)):

@@ -1,7 +1,7 @@
 """Combine the packet records of several files into one capture, in time order like mergecap(1).
 
-Each step continues with the file whose next packet is the earliest. If several packets have that time, it continues with the file
-that was named last. A file is opened when its first packet is due and closed after its last packet. In a rotated capture one file
+Each step continues with the file whose next packet is the earliest. If several packets have that time, the file that was named
+last goes first. A file is opened when its first packet is due and closed after its last packet. In a rotated capture one file
 is open at a time, or two at a boundary.
 """
 
@@ -219,7 +219,9 @@ class ChainRecords(Records):
         return ChainFile(number, records)
 
     def shift(self, file: ChainFile) -> None:
-        """Compute the time from the capture's first packet to that of the file, once a packet of the file has a timestamp."""
+        """Compute the time from the capture's first packet to the file's first packet, once a packet of the file has a
+        timestamp.
+        """
         own = file.records.times.first
         if own is None:
             return

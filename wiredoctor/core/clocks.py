@@ -60,7 +60,7 @@ def echo_of(packet: Packet) -> i64:
 
 
 def stamp_before(options: bytes) -> i64:
-    """Return the TSval in option bytes if they are 12 bytes with only the timestamps option; otherwise NEVER."""
+    """Return the TSval in the TCP options `options` if these are 12 bytes with only the timestamps option; otherwise NEVER."""
     return u32(options, 4) if len(options) == OPTION and u32(options, 0) == PLAIN else i64(NEVER)
 
 

@@ -1,7 +1,7 @@
 """Track closed receive windows from the announcement until the sender sends new data into the reopened window.
 
-A window is closed while its receiver announces less than one MSS. If it announces more than 0 bytes, the window only counts as
-closed if a full segment follows.
+A window is closed while its receiver announces less than one MSS. A window of more than 0 bytes only counts as closed if a full
+segment follows.
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ def take_closed_window(own: Side, waits: Waits, packet: Packet, segment: Segment
 def has_waited(own: Side, window: ClosedWindow) -> bool:
     """Return whether a side has sent nothing but window probes since it learned that its peer had closed the window.
 
-    Data that arrives within a round trip to the side after the announcement was already in flight.
+    Data that is captured within one round trip (from the capture point to the side) after the announcement was already in flight.
     """
     data = own.previous
     if data is None or data.frame < window.closed_frame or data.length <= 1:

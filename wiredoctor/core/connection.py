@@ -68,7 +68,9 @@ class Previous:
         self.ack_delay: i64 = NEVER
         self.ack_bytes: i64 = 0
         self.ack_stamp: i64 = NEVER
-        """The TSval of the newest pure ACK; NEVER unless it was delayed, and the peer echoes it from then on (RFC 7323)."""
+        """The TSval of the newest pure ACK; NEVER unless that ACK was delayed and the peer echoes this TSval from then on (RFC
+        7323).
+        """
         self.advance_time: i64 = NEVER
         """The time at which a pure ACK of this side last advanced the acknowledgment number."""
         self.ack_gap: i64 = NEVER
@@ -134,7 +136,7 @@ class Gap:
 class FirstCopy:
     """A segment that was the first to contain the bytes [start, end).
 
-    `reached` is the highest offset that its side had sent after the segment, including a FIN.
+    `reached`: the highest offset that its side had sent up to and including this segment, counting a FIN.
     """
 
     def __init__(self, frame: i64, time: i64, start: i64, end: i64, reached: i64) -> None:
@@ -152,7 +154,7 @@ class FirstCopy:
 
 @mypyc_attr(acyclic=True)
 class Flight:
-    """The newest segments of a side that had new data, in stream order."""
+    """The newest segments with new data of a side, in stream order."""
 
     def __init__(self, side: Side) -> None:
         self.side: Side | None = side
@@ -200,7 +202,7 @@ class Signs:
         self.last_id: i64 = 0
         """The IP identification of the last packet of the same side before the FIN or RST."""
         self.trigger_time: i64 = NEVER
-        """The capture time of the packet that triggered the FIN or RST, if the reaction came too early for the host."""
+        """The capture time of the packet that triggered the FIN or RST, if the host itself could not have responded so early."""
         self.rtt: i64 = NEVER
         """The smallest round trip in ns between the capture point and the host when the FIN or RST was captured."""
         self.ahead: i64 = 0
@@ -252,7 +254,7 @@ class Side:
     """One direction of a connection: what its host has sent and acknowledged."""
 
     def __init__(self, mss: i64 = ETHERNET_MSS) -> None:
-        # fields that are used for the row and freed together lie close together: by then the connection is in no cache
+        # fields that are used together, for the row and when freed, are adjacent: by then the connection has left the CPU cache
         self.syn: Syn | None = None
         self.gaps: list[Gap] | None = None
         self.flight: Flight | None = None
@@ -287,13 +289,17 @@ class Side:
         self.acknowledgment_jump: i64 = NEVER
         """The stream offset of an acknowledgment number far from `acknowledgment`; the next packet has to confirm it."""
         self.mss: i64 = mss
-        """The maximum segment size in bytes, including the timestamps option: as negotiated, or that of Ethernet without SYNs."""
+        """The maximum segment size in bytes, including the timestamps option: as negotiated in the SYNs; if they are missing,
+        as on Ethernet.
+        """
         self.window_edge: i64 = NEVER
         """The offset of the peer's stream at which the newest window of this side ends."""
         self.window: i64 = -1
         """The window field of the newest announcement."""
         self.widest_window: i64 = -1
-        """The largest window field of this side after its SYN; SHRANK after a smaller one, because its program reads late."""
+        """The largest window field of this side after its SYN; SHRANK once the side announced a smaller window: its program
+        reads late.
+        """
         self.letters: i64 = 0
         """The kinds of packets that this side has sent, as bits; each is a letter of the connection's history (history.py)."""
         self.last_frame: i64 = NEVER

@@ -43,7 +43,10 @@ SEARCHED: Final = 1_024
 UNEQUAL: Final = 16
 """Comparing the TCP options of two packets counts as this many comparisons, because reading them takes as long."""
 FORGOTTEN: Final = 64
-"""The number of packets after which old ones are dropped. Dropping many at a time is quicker: memory is read ahead."""
+"""Old packets are dropped once per this many new ones.
+
+Dropping many at a time is quicker, because processors read memory ahead.
+"""
 HALF: Final = 1 << 31
 
 
@@ -58,7 +61,7 @@ class Copies:
         self.oldest: i64 = 0
         self.next: i64 = 0
         self.forgets_at: i64 = 0
-        """The number of the packet before which old packets are dropped again."""
+        """Old packets are dropped again before the packet with this number is added."""
         self.most: i64 = limits.COPIES.value
         self.within: i64 = WITHIN
         """Packets are kept for this time (ns): WITHIN, or QUEUED once a connection was captured on both sides of a router."""

@@ -20,7 +20,10 @@ from wiredoctor.limits import LimitsReached
 BURST: Final = 1 << 20
 """The number of bytes that may be sent within one unit of the capture's clock, which may be coarse."""
 LONGEST_GAP: Final = 1 << 32
-"""The longest time in ns for which the size of a gap is unambiguous. In this time, 10 Gbit/s use every sequence number once."""
+"""The longest time in ns for which the size of a gap is unambiguous.
+
+A link with 10 Gbit/s needs this long to use every sequence number once.
+"""
 
 
 def deliver(connection: Connection, own: Side, packet: Packet, segment: Segment, met: LimitsReached) -> None:
@@ -168,7 +171,8 @@ def recognize_retransmission(own: Side, packet: Packet, segment: Segment) -> Non
 def see_acknowledged(connection: Connection, peer: Side, packet: Packet, segment: Segment, met: LimitsReached) -> None:
     """Count the bytes of the peer that a packet acknowledges although they were not captured.
 
-    An ACK beyond the peer's highest byte shows that it has sent more. An ACK that is ahead by more than any window is ignored.
+    An ACK beyond the peer's highest byte shows that the peer has sent more. An ACK that is ahead by more than any window is
+    ignored.
     """
     segment.acked_unseen = 0
     ack = segment.ack

@@ -47,9 +47,10 @@ class Part:
         self.is_behind: bool = before is not None
         self.for_order: i64 = 0
         self.for_clock: i64 = 0
-        """The number of packet pairs in the right order in the file whose times are in the wrong order: a clock was set back.
+        """The number of packet pairs that show that a clock was set back: their order in the file is right, but their times
+        are wrong.
 
-        `for_order` counts the pairs that are in the wrong order in the file and have the right times.
+        `for_order` counts the pairs that show the opposite: their times are right, but their order in the file is wrong.
         """
 
     def add(self, time: i64) -> None:

@@ -249,7 +249,7 @@ def may_lack_response(talk: HttpConnection, request: Message | None) -> bool:
     client = max(talk.client, 0)
     server = talk.reader_of(1 - client)
     reached = talk.reached_offset(1 - client)
-    # a FIN adds one to the number
+    # a FIN adds one to the ACK number
     acknowledged = talk.side_of(client).acknowledged - 1
     begins_late = server.previous is None and talk.side_of(1 - client).syn is None
     is_lost = server.is_lost or begins_late or reached < acknowledged

@@ -1,8 +1,8 @@
 """Write rows of `exchanges`, `closes`, `messages` and `faults`.
 
 A row of `exchanges` is written when an exchange is final. Its row of `closes` follows once it is known how the connection
-continued. It refers to the row of `exchanges`, which is repeated if it was taken with an earlier batch. Rows contain no text: a
-head is an index into a list of distinct heads, and targets are in a separate list.
+continued. The row of `closes` refers to the row of `exchanges`, which is written again if it belonged to an earlier batch. Rows
+contain no text: a head is an index into a list of distinct heads, and targets are in a separate list.
 """
 
 from __future__ import annotations
@@ -53,8 +53,8 @@ CLOSE: Final = (
     *("client_rst_frame", "client_rst_time", "client_rst_ack", "client_close_origin", "server_close_origin"),
     *("accepted_frame", "accepted_time", "last_payload_frame", "last_payload_time", "last_payload_role", "says_goodbye"),
 )
-"""The column names of `closes`. `row`: the index of the exchange in `exchanges` of the same batch; if it is negative, the
-exchange was taken with an earlier batch, and is repeated at index -1 - `row`.
+"""The column names of `closes`. `row`: the index of the exchange's row in `exchanges` of the same batch. If `row` is
+negative, the row of `exchanges` belonged to an earlier batch, and is written again as row -1 - `row` of the repeated rows.
 """
 
 MESSAGE_ROW: Final = ("connection", "direction", "role", "exchange", "target", *MESSAGE)
@@ -110,7 +110,7 @@ class Extra:
 
 
 class ExchangeRows:
-    """Writes the table `exchanges`, and repeats rows that were taken with an earlier batch for the table `closes`."""
+    """Writes the table `exchanges`. For the table `closes`, it writes rows of earlier batches again."""
 
     def __init__(self, codes: HeadCodes) -> None:
         self.codes: HeadCodes = codes
@@ -421,7 +421,7 @@ def first_close(client: SideClose, server: SideClose) -> i64:
 
 
 def is_cut_off(exchange: Exchange) -> bool:
-    """Return whether a close ended an exchange: before its response was complete, or before any response of the pipeline."""
+    """Return whether a close ended an exchange: it cut the response off, or came before any response from this request on."""
     response = exchange.response
     if response is not None and not response.head.is_interim():
         return response.reason == BY_FIN or response.reason == BY_RST
@@ -436,8 +436,9 @@ def is_cut_off(exchange: Exchange) -> bool:
 def write_rest(out: BytesWriter, client: SideClose, server: SideClose, exchange: Exchange) -> None:
     """Write the frame, time and sender of the last payload before the first close.
 
-    Then write whether a side had ended the WebSocket with a Close frame. That of the server counts only if it did not reset the
-    connection: the reset may destroy the Close frame before the client's program reads it (RFC 6455 section 7.1.1).
+    Then write whether a side had ended the WebSocket with a Close frame. The server's Close frame counts only if the
+    server did not reset the connection: a reset may destroy the frame before the client's program reads it (RFC 6455 section
+    7.1.1).
     """
     is_client = server.frame == NEVER or NEVER < client.frame < server.frame
     first = client if is_client else server

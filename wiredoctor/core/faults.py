@@ -112,8 +112,8 @@ def find_contradiction(reader: Reader, message: Message, exchange: Exchange, how
 def check_chunk(reader: Reader, line: bytes, frame: i64, time: i64, offset: i64) -> None:
     """Report a fault in chunk framing: a line that is not a chunk size line, or bytes other than CRLF after a chunk.
 
-    Report nothing if it is uncertain which request the response answers, or if the next response follows the head. The request
-    may be a HEAD, and then the framing fields of the response describe a body that does not exist.
+    Report nothing if it is uncertain which request the response answers, or if the next response directly follows this head.
+    The request may be a HEAD, and then the framing fields of the response describe a body that does not exist.
     """
     message, exchange = reader.message, reader.exchange
     if message is None or exchange is None or reader.has_fault or reader.is_unsure:

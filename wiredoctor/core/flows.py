@@ -79,7 +79,9 @@ class Flows:
         self.in_file: dict[bytes, OrderedDict[int, int]] | None = None
         """The ids of connections of a sorted file, by key (as in FileOrder) and by the sequence number of the first packet."""
         self.after: i64 = 0
-        """What is added to the frame numbers of connections without such an id, so that they come after all others."""
+        """The number added to the first frame of a connection without an id in `in_file`, so it sorts after all connections
+        with one.
+        """
         self.held: list[int] = [0] * BUCKETS
         """The number of connections in each bucket."""
         self.count: i64 = 0
@@ -175,7 +177,7 @@ class Flows:
         return self.next_id - 1
 
     def follow_file(self, order: FileOrder) -> None:
-        """Number connections in the order of the file, in which their packets are not read."""
+        """Number connections in the order of the file from now on, although packets are read in time order."""
         self.in_file = {}
         self.after = order.packets
         for key, sequence, frame in order.opened:
@@ -298,7 +300,7 @@ class Flows:
     def expire(self, frame: i64, clock: i64) -> None:
         """Retire the closed connections whose retention time is over.
 
-        When a connection is retired does not depend on other connections.
+        The time at which a connection is retired does not depend on other connections.
         """
         closing, at, late = self.closing, self.closing_first, self.closed_before
         self.due = NEVER_DUE

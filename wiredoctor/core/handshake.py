@@ -170,7 +170,7 @@ def answer_syn(connection: Connection, handshake: Handshake, packet: Packet) -> 
         handshake.answered_syn_frame = repeated.last_frame
         handshake.answered_syn_time = repeated.last_time
         handshake.answered_syn_has_extras = repeated.last_has_extras
-        # a host with the request in its queue repeats its answer to the first SYN, with the timestamp of that
+        # a host that has queued the first SYN repeats its answer to that SYN, and echoes the timestamp of that SYN
         stamp, echo = handshake.stamp, clocks.echo_of(packet)
         handshake.echoes_first = echo != NEVER and echo == stamp and stamp != repeated.last_stamp
 

@@ -237,7 +237,7 @@ class Reader(Stream):
             if partial is not None:
                 faults.check_excess(self, data, partial.frame, partial.time, begin, partial.ack)
             else:
-                at = found.place(begin)  # include the bytes after it: it may be a response
+                at = found.place(begin)  # include the bytes after the head, which may belong to a response
                 excess = found.block[at : min(found.place(found.end), at + limits.HEAD.value)]
                 faults.check_excess(self, excess, found.frame, found.time, begin, found.ack)
             self.reject_head(found, data, begin + len(data))
@@ -374,7 +374,7 @@ class Reader(Stream):
             return
         if self.mode != OFF:
             self.lose()
-        # the bytes before this packet may not have been a head, and those of this packet may be one
+        # only the bytes before this packet may be invalid: the bytes of this packet may still be a head
         self.pos = found.start if was_partial else found.end
 
     def abandon_head(self) -> None:
@@ -492,7 +492,7 @@ class Reader(Stream):
         """Start to read a range as a head if it begins like one and none of it was read before. Otherwise, skip the range."""
         at = found.at
         if self.pos > found.start or at < 0 or found.block[at : at + min(4, found.end - found.start)] not in STARTS:
-            # its beginning was read, and the rest of it comes after bytes that are not a message
+            # a part of the range was read as something that is not a message, so no head begins in the rest
             self.pos = found.end
             if at == GAP:
                 self.is_lost = True

@@ -2,7 +2,7 @@
 
 Data is stored while bytes before it are missing, while it has to wait for the other direction, or while a head is incomplete.
 Sizes are counted per hash bucket of flows.py, so the result does not depend on which process analyzes which bucket. Bytes that
-were read in the meantime are only subtracted when a bucket seems full: then its bytes are counted again.
+were read in the meantime are not subtracted at once. Only when a bucket seems full, its bytes are counted again.
 """
 
 from __future__ import annotations

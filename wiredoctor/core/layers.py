@@ -12,7 +12,7 @@ from wiredoctor.core.packet import Packet
 QUOTE: Final = -1
 """The result of reading an ICMP error that quotes only the first half of a TCP header: ports and sequence number.
 
-QUOTE to MOVED are special results of reading a header. All greater results are the number of the next header.
+QUOTE to MOVED are special results of reading a header. Any greater result is the number of the next header.
 """
 NOT_TCP: Final = 0
 SEGMENT: Final = 1

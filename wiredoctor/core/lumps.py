@@ -1,7 +1,8 @@
 """Determine whether the sender of an event stream had to wait for its receiver: for ACKs, or for room in the window.
 
-An ACK reaches the sender some time after it was captured, and data sent in response is captured some time after it was sent. Both
-times together are one round trip between capture point and sender. It is added to the times of ACKs, as in known_window.py.
+An ACK reaches the sender some time after it was captured, and data sent in response is captured some time after it was sent.
+Both times together are one round trip between capture point and sender. This round trip is added to the times of ACKs, as in
+known_window.py.
 """
 
 from __future__ import annotations
@@ -25,10 +26,11 @@ MAX_ACKS: Final = 1024
 DID_NOT_WAIT: Final = 0
 WAITED: Final = 1
 MAY_HAVE_WAITED: Final = 2
-"""The result for a segment that may have waited. The caller assumes so if the previous packets came in quick succession.
+"""The result for a segment that may have waited.
 
-There are two cases. If no ACK came, only pacing can have delayed the segment. If little data was in flight, a congestion window
-can have delayed it only if this data consists of small segments.
+If the previous packets came in quick succession, the caller assumes that it did. The result has two reasons. If no ACK came,
+only pacing can have delayed the segment. If little data was in flight, a congestion window can have delayed it only if this
+data consists of small segments.
 """
 
 

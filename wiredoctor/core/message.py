@@ -80,8 +80,8 @@ class Pauses:
 
     `bursts`: the number of bursts. `application`: the number of pauses that the application caused. `total`: the sum of these
     pauses in ns. `frames` and `times`: the frame numbers and times (ns) of the packets before and after each of the first three
-    pauses. The list begins with a long pause between head and body, if any, although `application` does not count it. `open`:
-    pauses that may have been delays in transit, which is decided once the sender's clock is known.
+    pauses. If there is a long pause between head and body, both lists begin with it, although `application` does not count it.
+    `open`: pauses that may have been delays in transit, which is decided once the sender's clock is known.
     """
 
     def __init__(self) -> None:
@@ -208,7 +208,7 @@ class Exchange:
         self.row: i64 = -1
         """The index of the row of `exchanges` in its batch."""
         self.batch: i64 = -1
-        """The number of that batch (HeadCodes.batch); -1 if the row is not written yet."""
+        """The number of the batch that contains the row of `exchanges` (HeadCodes.batch); -1 if the row is not written yet."""
         self.previous_end: i64 = NEVER
         """The time at which all previous exchanges had ended."""
         self.previous_end_offset: i64 = NEVER

@@ -2,7 +2,8 @@
 
 A side that sends a small segment while an earlier small one is unacknowledged has disabled the algorithm. No ACK had passed the
 capture point by then, so none had reached the side. But a capture may swap packets that are close together. Therefore the proof
-only counts if no ACK follows within a millisecond, or if the ACK also acknowledges the later segment and so was sent after it.
+only counts if no ACK follows within a millisecond, or if that ACK also acknowledges the later segment, because then it was sent
+after it.
 """
 
 from __future__ import annotations

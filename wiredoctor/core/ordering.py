@@ -92,9 +92,10 @@ class Ordering:
         """Packets with earlier times than those before them; it is not known yet whether the clock or the order is wrong."""
         self.for_order: i64 = 0
         self.for_clock: i64 = 0
-        """The number of packet pairs in the right order in the file. Their times are wrong, so a clock was set back.
+        """The number of packet pairs that show that a clock was set back: their order in the file is right, but their times
+        are wrong.
 
-        `for_order` counts the pairs in the wrong order in the file. Their times are right.
+        `for_order` counts the pairs that show the opposite: their times are right, but their order in the file is wrong.
         """
         self.sorts: bool = False
         """True after a packet was out of order: from then on, headers are read in file order."""

@@ -147,7 +147,7 @@ def ip_id_signs(own: Side, peer: Side, packet: Packet, is_ahead: bool) -> i64:
     """Return the bit IP_ID if the IP identification of a packet does not fit its sender; otherwise 0.
 
     It does not fit if it is 0 although the sender increments it with every packet. Nor does it fit if it is far from the
-    sender's newest value and equals the peer's newest value, or is one higher. For a sender that increments it, being far from
+    sender's newest value, and equals the peer's newest value or the next one. For a sender that increments it, being far from
     the newest value is enough, except after uncaptured packets (`is_ahead`) or an idle time: a host with one counter for all its
     connections may have advanced it meanwhile.
     """
@@ -310,7 +310,7 @@ def ttl_range(own: Side) -> tuple[i64, i64]:
 def has_other_ttl(own: Side, ip: i64, most: i64) -> bool:
     """Return whether the time to live of a packet differs by more than `most` from that of a side's other packets.
 
-    False if there are none. `ip`: as for `signs_of`.
+    Return False if the side has no other packets. `ip`: as for `signs_of`.
     """
     if own.ip == NEVER:
         return False
@@ -380,8 +380,8 @@ def rst_origin(own: Side, closing: Close) -> i64:
 def is_doubtful(own: Side) -> bool:
     """Return whether later packets may show that another device sent a side's first RST.
 
-    Only two signs are conclusive. There is one, or a small difference of the time to live, which becomes one if the side
-    continues.
+    It takes two signs to be certain. The RST is doubtful if it has only one, or if its time to live differs a little, which
+    becomes a sign if the side continues.
     """
     closing = own.close
     if closing is None or closing.rst_frame == NEVER:

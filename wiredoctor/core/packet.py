@@ -86,10 +86,12 @@ class Packet:
         self.sack: bool = False
         self.dsack: bool = False
         self.is_quoted: bool = False
-        """True if the TCP header is only quoted in an ICMP error. The packet gets a connection id, but is not one of its packets.
+        """True if the TCP header is only quoted in an ICMP error.
+
+        The packet then gets the id of a connection without counting as its packet.
         """
         self.outer: OuterHeaders | None = None
-        """Properties of headers that are not in `block`; None if all headers are."""
+        """Properties of headers that are not in `block`; None if `block` has all headers."""
 
 
 SECRET: Final = os.urandom(48)

@@ -101,7 +101,7 @@ class HttpConnection:
         """The time since which a head or chunk framing is known to be missing from the capture."""
         self.endpoint: i64 = 0
         """A hash of the server's address and port."""
-        # after all other fields, which are known to be set by then
+        # assigned last: once `self` is passed on, mypyc only knows that the fields assigned before are set
         self.first: Reader = Reader(self, 0)
         self.second: Reader = Reader(self, 1)
 
@@ -419,7 +419,7 @@ class HttpConnection:
             return not asking.has_before(ack)
         if asking.held is not None and asking.pos < ack:
             return False
-        # a FIN adds one to the number
+        # a FIN adds one to the ACK number
         return asking.mode == OFF or ack <= reached + 1
 
     def end_message(self, reader: Reader, exchange: Exchange, message: Message) -> None:
@@ -459,7 +459,7 @@ class HttpConnection:
         if message.framing == TUNNEL or (message.head.status == 101 and (request is None or request.head.switches)):
             exchange.upgraded = True
             if request is None:
-                # it is unknown which of the client's bytes come after it, so they are read while they are HTTP
+                # without the request, it is unknown where the new protocol begins, so read the client's bytes while they are HTTP
                 self.reader_of(1 - self.client).switch_off()
                 return
             if asking.message is not None and asking.exchange is not exchange:

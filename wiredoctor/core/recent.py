@@ -42,7 +42,7 @@ class RecentPacket:
         self.place: i64 = 0
         """The position of the payload in the capture."""
         self.layout: i64 = 0
-        """The size of the record and the positions in it of TCP header and payload, packed."""
+        """The size of the record, and the positions of the TCP header and the payload in the record, packed."""
         self.reached: i64 = 0
         self.claimed: i64 = 0
         """The value of Side.recent_claimed after this packet. `reached` is that of Side.recent_reached."""

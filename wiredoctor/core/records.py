@@ -22,12 +22,15 @@ LATEST: Final = (1 << 61) - 1
 """The maximum time in ns (73 years) between a packet and the first one, so sums of three times fit in 64 bits."""
 
 LEAST: Final = 1_000_000
-"""If a time goes back by more ns than this, the clock was set back. Several processors or queues cause smaller disorder."""
+"""A time that goes back by more ns than this counts as a step of the clock.
+
+Several processors or queues cause smaller disorder.
+"""
 
 SHUFFLED: Final = 50_000_000
 """Threads of a capture program write packets late by at most this many ns.
 
-If a time goes back by more, the clock was set back. Time services correct smaller errors by slowing the clock down.
+If a time goes back by more, the clock was set back. Time services do not set a clock back by less: they slow it down instead.
 """
 
 AHEAD: Final = 86_400_000_000_000

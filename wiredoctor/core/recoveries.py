@@ -89,8 +89,8 @@ def try_again(
 def note_lone(connection: Connection, own: Side, peer: Side, packet: Packet, segment: Segment, least: i64) -> None:
     """Record a full segment with new data if there was no progress for `least` ns before it, and nothing was in flight.
 
-    Its sender may have paused, or its timer may have retransmitted the segment: one segment, so not a super-segment. The peer
-    must not have sent payload since the sender's previous data.
+    Its sender may have paused, or its timer may have retransmitted the segment. A timer sends only one segment, so super-segments
+    are not recorded. The peer must not have sent payload since the sender's previous data.
     """
     data = own.previous
     if packet.time - connection.progress_time < least or data is None or packet.length > segment.mss:

@@ -103,7 +103,7 @@ def newest(side: Side, other: Side) -> i64:
 def window_of(receiver: Side, sender: Side) -> i64:
     """Return the maximum number of bytes by which a valid packet's sequence number may be behind the newest data of `sender`.
 
-    The result is at least the receiver's window, and at least FAR.
+    The result is the largest of three numbers: the receiver's window, the unacknowledged data of `sender`, and FAR.
     """
     if receiver.window_edge == NEVER or receiver.acknowledged == NEVER:
         return FAR

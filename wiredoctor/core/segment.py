@@ -94,7 +94,7 @@ class Segment:
         """The payload size in bytes of a full segment of the peer: the MSS without the timestamps option."""
         self.full: bool = False
         self.is_even: bool = False
-        """True unless this is a super-segment with a short remainder."""
+        """False for a super-segment with a short remainder: its length is not a multiple of the MSS."""
         self.small: bool = False
         self.small_start: bool = False
         self.part: MessagePart = MessagePart()

@@ -66,7 +66,7 @@ def measure_size(connection: Connection, own: Side, peer: Side, packet: Packet, 
     if length == 0:
         return
     if length > mss:
-        # up to what the receiver accepts, this is not a super-segment: the sender's MSS is larger than it announced
+        # a segment that the receiver accepts is not a super-segment: the sender's MSS is larger than the sender announced
         limit = segment_size(accepted_size(connection, peer), connection, packet)
         segment.is_even = length <= limit or length % mss == 0
     has_room = segment.window_room == NEVER or length < segment.window_room
@@ -100,7 +100,7 @@ def learn_path_mss(connection: Connection, own: Side, packet: Packet, segment: S
         return
     same_message = segment.part.message != NEVER and segment.part.message == data.message and not data.ends_head
     if packet.captured < packet.length and segment.part.message == NEVER:
-        # the snap length cut off the message: the peer sent nothing in between
+        # the snap length cut off the message, so assume the same message if the peer has not yet acknowledged the earlier data
         same_message = segment.in_flight_before > 0
     if same_message and packet.time - data.time < AT_ONCE:
         data.longest_occurred += 1

@@ -1,8 +1,8 @@
 """Write the rows of `releases`, `recoveries`, `closures` and `runs`.
 
 `find_release` finds segments that may have waited for an ACK or a timer. The other events are detected elsewhere (recoveries.py,
-closed_windows.py, runs.py, nagle.py) and are only written here. Events that no rule could report (cutoffs.py) get no row; the
-rest is decided by rules.
+closed_windows.py, runs.py, nagle.py) and are only written here. Events that no rule could report (cutoffs.py) get no row. Rules
+judge the rows.
 """
 
 from __future__ import annotations
@@ -138,7 +138,7 @@ class Stalls:
         full, small_start = judged[1], judged[3]
         if not small_start and not full:
             return 0
-        # that ACK had no room for it: a later window update released it
+        # the ACK left no room for the segment: a later window update released it
         if full and peer.short_window_frame >= ack.ack_frame:
             return 0
         if small_start and self.may_be_corked(data, ack, packet, segment):

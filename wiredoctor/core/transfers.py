@@ -83,8 +83,8 @@ class Round:
         self.released: i64 = 0
         """The number of bursts that were sent when an ACK arrived."""
         self.ends: i64 = 0
-        """The number of other bursts before which the sender had nothing to send: its last segment was small and left room in the
-        window.
+        """The number of bursts, except those in `released`, before which the sender had nothing to send: its last segment was
+        small and left room in the window.
         """
         self.gap: i64 = 0
         """The longest time in ns without a segment."""
@@ -257,7 +257,7 @@ class Transfer:
             self.filled_frame, self.filled_time = packet.frame, packet.time
 
     def blur(self, window: i64) -> i64:
-        """Return the error, in bytes, of the measured use of the window. It exists because the travel times of ACKs vary."""
+        """Return by how many bytes the measured use of the window may be wrong, because the travel times of ACKs vary."""
         varies = min(self.way, max(MILLISECOND, self.way // 10))
         return min(window * (varies // 1000) // max(self.rtt // 1000, 1), window // 4)
 
@@ -268,7 +268,7 @@ class Transfer:
         # while queues are full, a larger window or buffer would only make them longer
         longest = self.rtt + self.rtt // 4 + 2 * MILLISECOND
         is_queued = time > longest and not self.is_first
-        # after a queue, segments follow each other continuously; if there was a pause, the receiver was late
+        # segments that come out of a queue follow each other continuously; if there was a pause, the receiver was late
         if is_queued and now.is_filled and now.gap > max(SHORTEST_PAUSE, self.rtt // 2):
             now.is_filled, now.is_unread = False, True
         self.is_first = False
@@ -280,7 +280,7 @@ class Transfer:
             self.application += time
             self.not_read += time
         elif is_queued and (now.is_filled or now.acked == NEVER or now.acked - now.start > longest):
-            # otherwise the sender waited longer than for that ACK: Linux refills a send buffer when a third of it is free
+            # after an early ACK, the sender waited for something else: Linux refills a send buffer when a third of it is free
             return
         elif now.is_filled:
             self.receive_window += time

@@ -48,7 +48,7 @@ WAITS_FOR_ACK: Final = 3_000_000_000
 EARLY_ROW_COPIES: Final = 4
 """The number of copies after which a row may be written early: before it is known whether the data is acknowledged."""
 REPEATS: Final = 3
-"""The minimum number of copies of acknowledged data before a side counts as missing even small ACKs.
+"""If a side sends acknowledged data at least this many times, even small ACKs seem not to reach it.
 
 Fewer copies prove nothing, because one ACK may have been lost.
 """
@@ -126,7 +126,7 @@ class Repetitions:
             side.waits.repetition = None
 
     def close(self, connection: Connection, clock: i64) -> None:
-        """Schedule the rows about unacknowledged data of a reset connection for now, because no ACK will follow."""
+        """Schedule the rows about unacknowledged data of a reset connection to be written at once, because no ACK will follow."""
         for direction in range(2):
             side = connection.first if direction == 0 else connection.second
             if side.waits is not None and side.waits.repetition is not None:
@@ -522,7 +522,7 @@ def segment_sizes(own: Side, repetition: Repetition, sack_start: i64, sack_end: 
 
 
 def misses_acks(repetition: Repetition) -> bool:
-    """Return whether a side that repeats acknowledged data seems to miss even small ACKs.
+    """Return whether even small ACKs seem not to reach a side that repeats acknowledged data.
 
     At least REPEATS copies are required, and one of them must come after the peer's first ACK without data. If the peer has sent
     no such ACK, one more copy is required.

@@ -145,7 +145,7 @@ class Stall:
         self.last_stamp: i64 = NEVER
         """The TSval of the newest retransmission of the missing segment."""
         self.echo: i64 = NEVER
-        """The TSecr of a segment that may be a retransmission (`Waits.lone`); NEVER for others."""
+        """The TSecr of a segment that may be a retransmission (`Waits.lone`); NEVER for other segments."""
 
 
 @mypyc_attr(acyclic=True)
