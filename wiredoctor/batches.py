@@ -175,7 +175,10 @@ class Batch:
         return self.of_rows(self.parts[part][name], cell)
 
     def of_rows(self, values: pl.Series, cell: str) -> pl.Series:
-        """Return, for each row, the element of `values` for the row of a part whose number is in `cell`, as in `of_part`."""
+        """Return one of `values` for each row of this batch.
+
+        The cell `cell` contains the numbers, counted from -1 (see `of_part`).
+        """
         numbers = self.cells[cell]
         if len(numbers) == 1:
             return values.new_from_index(numbers.item() + 1, self.height)

@@ -128,8 +128,8 @@ def _resolve(
     capture: Captured, analysis: Analysis, rules: RuleSet, found: CandidateStore, connections: Spill, exchanges: Spill,
     judge: Callable[[Candidates], Candidates], totals: dict[str, RuleTotal], *, live: bool,
 ) -> tuple[list[Finding], rule_engine.Explained, gateways.Gateways, int]:  # fmt: skip
-    """Return four results: the findings; the abnormal ends of connections and exchanges that they explain; the gateways; and the
-    number of connections that were not compared with others.
+    """Return four results: the findings; the abnormal ends of connections and exchanges that the findings explain; the
+    gateways; and the number of connections that were not compared with others.
 
     There is one finding per cause. The rules that compare connections or exchanges run here, over the complete capture or over
     the end of a long one, so the oldest connections may not be compared. `totals` is filled with the totals of each rule.

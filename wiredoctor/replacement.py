@@ -200,10 +200,10 @@ def _proc() -> int | None:
 class Replacement:
     """The future content of a target: `open` it, write to the file, then call `commit` or `discard`.
 
-    Until `commit`, the old file stays as it is. Afterwards, the new one has its mode and owner. Pipes and devices, which cannot
-    be replaced, are written directly. If no new file can be created in the folder, or the old one cannot be replaced (a single
-    file that is mounted into a container), the content is stored elsewhere until it is complete, and then copied over the old
-    file.
+    Until `commit`, the old file stays as it is. Afterwards, the new file has the mode and owner of the old one. Pipes and
+    devices, which cannot be replaced, are written directly. If no new file can be created in the folder, or the old one cannot
+    be replaced (a single file that is mounted into a container), the content is stored elsewhere until it is complete, and then
+    copied over the old file.
     """
 
     def __init__(self, target: Target) -> None:

@@ -11,7 +11,9 @@ from wiredoctor import limits
 from wiredoctor.capture.model import readable
 
 SHARE_OF_FREE_SPACE = 0.9
-"""The fraction of the temporary folder's free space for unpacked captures; the tables of a long capture need space, too."""
+"""The maximum fraction of the temporary folder's free space for unpacked captures: the tables of a long capture need space,
+too.
+"""
 
 
 class Room(NamedTuple):

@@ -71,7 +71,7 @@ class Captured(Protocol):
 
     @property
     def is_shuffled(self) -> bool:
-        """True if the records may be slightly out of order. They are then sorted while they are read."""
+        """True if the records may be slightly out of order. The reader then sorts them by time."""
         ...
 
     @property
@@ -86,7 +86,7 @@ class Captured(Protocol):
 
     @property
     def is_sorted(self) -> bool:
-        """True if the records are sorted by time as they are read, so frame numbers differ from those in the file."""
+        """True if the reader sorts the records by time; frame numbers then differ from those in the file."""
         ...
 
     @property
@@ -100,7 +100,7 @@ class Captured(Protocol):
     def locate(self, frame: int) -> tuple[str, int] | None:
         """Return the name of the file that contains a frame, and the frame number in that file; None if there is only one file.
 
-        The name is as in `files`.
+        The name is one of `files`.
         """
         ...
 

@@ -136,7 +136,7 @@ class Gap:
 class FirstCopy:
     """A segment that was the first to contain the bytes [start, end).
 
-    `reached`: the highest offset that its side had sent up to and including this segment, counting a FIN.
+    `reached`: the highest offset that its side had sent when this segment was captured, counting a FIN.
     """
 
     def __init__(self, frame: i64, time: i64, start: i64, end: i64, reached: i64) -> None:

@@ -318,7 +318,10 @@ class HeadReader:
 
 
 def find_request_id(head: bytes) -> bytes:
-    """Return the value of the preferred request id in a head of any syntax; empty if it has none."""
+    """Return the request id in a head, even if the syntax of the head is unusual; empty if the head has none.
+
+    If it has several, return the one with the lowest rank in request_ids.REQUEST_IDS.
+    """
     found = b""
     best: i64 = FIXED
     line = ID_LINE.search(head)

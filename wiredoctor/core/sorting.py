@@ -39,17 +39,17 @@ class Lanes:
         self.packet: Packet = Packet()
         self.order: FileOrder = FileOrder()
         self.starts: array[int] = array("q")
-        """The offset in the file of each run, which is a series of consecutive packets of one lane."""
+        """The offset in the file of each run: consecutive packets that belong to one lane (a part of the file in time order)."""
         self.frames: array[int] = array("q")
         """The first frame of each run."""
         self.counts: array[int] = array("q")
         """The number of packets in each run."""
         self.following: array[int] = array("q")
-        """The next run of the same lane; NONE after the last."""
+        """For each run (consecutive packets of one lane), the next run of the same lane; NONE for the last one."""
         self.first_runs: list[int] = []
-        """The first run of each lane."""
+        """The first run (consecutive packets) of each lane."""
         self.first_times: list[int] = []
-        """The first time of each lane, in ns since the first packet of the file."""
+        """The time of the first packet in each lane, in ns since the first packet of the file."""
         self.sections: list[int] = []
         """The number of the section to which each lane belongs. A new section begins where a clock was set back."""
         self.states: list[tuple[int, int, bool]] = []
@@ -60,14 +60,16 @@ class Lanes:
         self.worst: i64 = 0
         """The largest time in ns by which a packet in `late` is earlier than a packet before it in the file."""
         self.limit: limits.Limit | None = None
-        """The limit on lanes or runs that was reached; None if none was."""
+        """The limit that was reached while the file was divided: that on lanes (parts in time order) or that on runs (consecutive
+        packets of a lane). None if neither was reached.
+        """
         self.section: i64 = 0
         self.tails: list[int] = []
-        """The last time of each lane of the current section, ascending."""
+        """The time of the last packet in each lane of the current section (see `sections`), ascending."""
         self.open: list[int] = []
-        """The lanes in the order of `tails`."""
+        """The lanes (parts of the file in time order) of the current section, in the order of `tails`."""
         self.last_runs: list[int] = []
-        """The last run of each lane."""
+        """The last run (consecutive packets) of each lane."""
         self.current: i64 = NONE
         """The index of the newest packet's lane in `open`."""
         self.tail: i64 = 0

@@ -1,8 +1,8 @@
 """Copy a capture, or some of its packets, as pcapng with comments on packets.
 
 A pcapng file is copied block by block in its own byte order, including name resolution, decryption secrets, statistics and custom
-blocks. For other formats, interface blocks are written with timestamps in nanoseconds. The same applies to merged pcapng files
-with interleaved packets; their names and secrets are kept.
+blocks. For other formats, interface blocks are written with timestamps in nanoseconds. Merged pcapng files with
+interleaved packets are written like other formats, but their names and secrets are kept.
 """
 
 from __future__ import annotations
@@ -220,7 +220,7 @@ def _copy_packets(
 
 
 def _statistics(records: Records, counted: int, seconds: int) -> Iterator[bytes]:
-    """Yield blocks with the totals of dropped packets that were read after the first `counted` ones."""
+    """Yield an Interface Statistics Block for each total of dropped packets in `records`, except the first `counted` totals."""
     first = records.times.first or 0
     for one in records.drops.counts[counted:]:
         since, until = None if one.since is None else max(one.since + first, 0), max(one.until + first, 0)

@@ -112,8 +112,8 @@ def _part_column(column: Column, values: Sequence[Any], none: Any = None) -> pl.
 
 
 def exchange_batches(closes: CloseRows, heads: pl.DataFrame) -> tuple[Batch, Batch]:
-    """Take the rows of `exchanges` and of `closes` from the core. Return them with those columns of STORED_EXCHANGES that they
-    contain: all of them for `closes`.
+    """Take the rows of `exchanges` and of `closes` from the core. Return the rows of each table with the columns of
+    STORED_EXCHANGES that the table contains; `closes` contains all of these columns.
     """
     finished, closed = int(closes.exchanges.rows.count), int(closes.rows.count)
     written, targets = closes.exchanges.take()

@@ -33,7 +33,7 @@ class Stream(Source):
         self.end = 0
         """The number of bytes written so far."""
         self.is_cut = False
-        """True if a file was truncated; nothing after that is read."""
+        """True if a file was truncated; nothing is read from then on."""
         self.parts: list[_Part] = []
 
     def read(self, offset: int, size: int) -> bytes:

@@ -158,8 +158,8 @@ def closed_by_client(connections: Iterable[Connection]) -> list[Connection]:
 def asked_between(connections: Iterable[Connection], start: int, end: int, of: Connection | None) -> bool:
     """Return whether a request to another server was open, or a connection attempt failed, between `start` and `end` (ns).
 
-    `of`: a connection; other servers are all except its server. If it is None, every server counts. Only exchanges without a row
-    of `closes` are examined.
+    `of`: a connection; all servers except its own count as other servers. If `of` is None, every server counts. Only exchanges
+    without a row of `closes` are examined.
     """
     mine = None if of is None else http_of(of)
     for connection in connections:

@@ -62,7 +62,7 @@ class CaptureFiles:
 
     @property
     def is_sorted(self) -> bool:
-        """True if at least one file is sorted by time while it is read, so its frame numbers differ from those in the file."""
+        """True if the reader sorts at least one file by time; its frame numbers then differ from those in the file."""
         return any(lanes is not None for lanes in self.lanes)
 
     @property

@@ -54,7 +54,7 @@ Running all rules takes as long as reading thousands of packets.
 """
 
 ROWS_AT_ONCE = 1 << 15
-"""The number of exchanges whose rows are passed to the rules before the batch ends."""
+"""If the rows of more than this many exchanges wait for the rules, the rules run before the end of the batch."""
 
 
 class OutOfOrder(Exception):

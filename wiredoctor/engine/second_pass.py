@@ -168,8 +168,9 @@ class SecondPass:
         copy(self._capture, packets, out, about, comments, frames, f"wiredoctor {__version__}")
 
     def drops(self) -> Sequence[tuple[int | None, int, int]] | None:
-        """Return since when, until when (ns since the first packet) and how many packets were dropped; None if that was not
-        counted.
+        """Return (start, end, count) for each time in which packets were dropped; None if drops were not counted.
+
+        The times are in ns since the first packet.
         """
         records, packet = open_capture_records(self._capture), Packet()
         while records.next(packet):

@@ -93,8 +93,8 @@ class Finding:
     masked: MaskedTexts | None = field(default=None, compare=False, repr=False, metadata={"private": True})
     """The texts for human readers; None if they are the same as for programs."""
     front: int | None = field(default=None, compare=False, repr=False, metadata={"private": True})
-    """The connection on which the gateway's client waited, if `connection` is behind a gateway. The delay is counted on `front`
-    then.
+    """The connection on which the gateway's client waited, if `connection` is behind a gateway. In this case, the delay counts on
+    `front`.
     """
     request_elapsed: float | None = field(default=None, compare=False, repr=False, metadata={"private": True})
     """The time at which the request of the finding's exchange began, in seconds since the first packet; None without a request.
@@ -162,8 +162,8 @@ def causes_first(ordered: Sequence[T], findings: Callable[[T], Iterable[Finding]
 def total_delay(findings: Iterable[Finding]) -> float:
     """Return the sum of all delays in seconds. Time that a client spent waiting counts once, even if several findings cover it.
 
-    The client waits on the connection of the finding, or on the connection `front` if a gateway is in between. There its wait
-    ends with the gateway's error, although the cause of the error may last longer.
+    The client waits on the connection of the finding, or on the connection `front` if a gateway is in between. On `front`, the
+    wait ends with the gateway's error, although the cause of the error may last longer.
     """
     delayed = [f for f in findings if f.delay]
     errors = {(f.capture, cause): _delay_end(f) for f in delayed for cause in f.caused_by}

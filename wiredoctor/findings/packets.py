@@ -50,8 +50,8 @@ class PacketAccess(Protocol):
         connections: Collection[int] | None = None,
         frames: Collection[int] | None = None,
     ) -> dict[str, pl.DataFrame]:
-        """Return one data frame per table, with all rows that `portions` would yield. They are in memory: use it for few
-        connections.
+        """Return one data frame per table, with all rows that `portions` would yield. All rows are in memory, so use
+        this for few connections.
         """
         ...
 
@@ -71,9 +71,8 @@ class PacketAccess(Protocol):
         ...
 
     def drops(self) -> Sequence[tuple[int | None, int, int]] | None:
-        """Return since when, until when (ns since the first packet) and how many packets were dropped; None if that was not
-        counted.
+        """Return (start, end, count) for each time in which packets were dropped; None if drops were not counted.
 
-        The first time is None for drops that may have begun with the capture.
+        The times are in ns since the first packet. The start is None if the drops may have begun with the capture.
         """
         ...

@@ -80,7 +80,8 @@ UNJUDGED: dict[str, Ending] = {
         "connections", "rules that compare connections, such as gateway-error, see only the end of so long a capture"
     ),
 }
-"""The reasons why an exchange or a connection is not judged, worst first. In all cases except the last, it did not end normally.
+"""The reasons why an exchange or a connection is not judged, worst first. For all reasons except the last one, the exchange
+or connection did not end normally.
 """
 
 
@@ -142,8 +143,8 @@ class CaptureSummary(NamedTuple):
     dropped_of: int = 0
     """The number of captured and dropped packets together."""
     sorted: bool = False
-    """True if the file was sorted because it is far from time order. Frame numbers are those after reordercap(1), unless there
-    are `clock_steps`, too; connection numbers are those of the file.
+    """True if the file was sorted because it is far from time order. Frame numbers are then those that reordercap(1)
+    would give, unless there are `clock_steps`, too. Connection ids are those of the unsorted file.
     """
     clock_steps: int = 0
     """The number of times that the timestamps of an interface go back. Packets that were sorted do not count."""
@@ -169,7 +170,7 @@ def sum_totals(parts: Iterable[Mapping[str, RuleTotal]]) -> dict[str, RuleTotal]
 
 
 class Checked(NamedTuple):
-    """A rule that ran. `table`: the table that it reads first. `ends`: it reports requests or connections that failed."""
+    """A rule that ran. `table`: the table that it reads first. `ends`: the rule reports requests or connections that failed."""
 
     family: str
     table: str
@@ -204,7 +205,7 @@ class Report:
     not_judged: list[Unjudged] = field(default_factory=list[Unjudged])
     """Exchanges and connections that did not end normally and that no finding explains: the worst limits.UNJUDGED per capture."""
     not_judged_counts: dict[tuple[str, str], int] = field(default_factory=dict[tuple[str, str], int])
-    """The number of these exchanges and connections for each (capture, reason), without the limit that applies to `not_judged`.
+    """For each (capture, reason), the number of exchanges and connections as in `not_judged`, including those beyond its limit.
 
     The reason "not-compared" counts the oldest connections of a long capture, which no rule compared with others.
     """

@@ -38,9 +38,10 @@ def _value(text: str) -> int:
 class Threshold:
     """A threshold of a rule, such as "30 ms", "8 segments" or "25 %", and the reason for its value.
 
-    `value` is in nanoseconds for times (ns, us, ms, s), otherwise in the unit that the text names. Within `configured`, `value`
-    and `current` are those of the user's configuration. Therefore `find` and `judge` must read them each time they run, and must
-    not store them. `most`: the largest value that has an effect, because the core does not record what lies beyond it.
+    `value` is in nanoseconds for times (ns, us, ms, s), otherwise in the unit that the text names. While the context manager
+    `configured` is active, `value` and `current` (the same threshold as text) come from the user's configuration. Therefore
+    `find` and `judge` must read `value` each time they run, and must not store it. `most`: the largest value that has an
+    effect, because the core does not record what lies beyond it.
     """
 
     text: str
@@ -127,16 +128,16 @@ class Rule(NamedTuple):
     (the exchange before this one on its connection), "connection", "endpoint" (the server) and "front" (the exchange of a
     gateway's client for which this one was made; if both candidates are of one rule, the other one must have ended first).
     unexplained: the kinds to which explained_by does not apply.
-    caused_by: like explained_by, but both are reported, and the cause comes first. "rule/" means candidates of the rule without a
-    kind. Instead of "time" and "front" there are "tries" (what a gateway did at its back for this exchange, in order), "until"
-    (the same exchange, whose client did not read until the server closed) and "wait" (the same exchange, of whose wait the cause
-    took most).
+    caused_by: like explained_by, but both are reported, and the cause comes first. "rule/" means candidates of the rule without
+    a kind. The scopes "time" and "front" do not exist here. Other scopes take their place: "tries" (the cause is about what a
+    gateway did at its back for this exchange, in order), "until" (the same exchange; its client did not read until the server
+    closed) and "wait" (the same exchange; the cause took most of its wait).
     summary: the rule has one finding per endpoint or capture, reported at the end. Otherwise its findings are events, each of
     which is final once its evidence was read.
     timeless: packet order and sequence numbers alone prove the finding, so it holds even if the capture's clock was set back. A
     tuple names the kinds for which that is true.
     absence: the proof includes something that is not in the capture (a response, an ACK, a close, a packet within a pause). If
-    packets were dropped, it may have existed, so confidence is medium at most.
+    packets were dropped, the missing packet may have existed, so confidence is medium at most.
     ends: the rule explains why a request got no response, a message was truncated, or a connection ended. Three things can be
     explained by a finding, and are then not listed as "not judged": an exchange and the later ones on its connection, a
     connection, or all connections of an endpoint.

@@ -1,9 +1,9 @@
 """Pair requests at the front and the back of a reverse proxy (RFC 9110 section 3.7) within one capture.
 
-The entry point is `find`. The front of a gateway is the side of its clients, the back the side of its servers. "A front" and "a
-back" also mean an exchange on that side.
-The tries of a front are what the gateway did at its back to serve it: requests to servers, and attempts. An attempt is a
-connection that was opened for the front but carried no request.
+The entry point is `find`. The front of a gateway is the side of its clients, the back the side of its servers. "A front" also
+means one exchange between a client and the gateway, "a back" one exchange between the gateway and a server.
+The tries of a front are what the gateway did to serve this exchange: its requests to servers, and its attempts to connect. An
+attempt is a connection that the gateway opened for the front but that carried no request.
 """
 
 from __future__ import annotations

@@ -112,8 +112,8 @@ def other_addresses(found: Sequence[Attempt], rows: Rows) -> dict[int, set[int]]
     answered with 502, 503 or 504. Another host may fail to connect at the same time by chance. Therefore at least one attempt
     must have begun soon after such a request, and if it was refused, the endpoint must have answered soon after that.
 
-    A TCP relay has no response of its own: it closes. Then an attempt must have begun soon after the client's connection, and the
-    endpoint must have closed soon after a refusal.
+    A TCP relay sends no response of its own: it closes the connection. In this case, an attempt must have begun soon after the
+    client's connection, and the endpoint must have closed soon after a refusal.
     """
     relayed = (rows.status == NO_STATUS) & (rows.silent != 0) & (rows.dropped < rows.left) & (rows.opened < LATE)
     failed = np.flatnonzero(np.isin(rows.status, GATEWAY) | relayed)

@@ -36,9 +36,9 @@ exchange is one vote.
 def order(rows: Rows) -> Order:
     """Return which endpoints are behind which gateway, and from which hosts the gateway connects to them (see Order).
 
-    An endpoint is behind a gateway if its requests lie within the gateway's exchanges with the same target. If a gateway rewrites
-    paths, only the last path segments are equal. They are compared only for endpoints for which the complete targets show no
-    gateway.
+    An endpoint is behind a gateway if its requests lie within the gateway's exchanges with the same target. If a gateway
+    rewrites paths, only the last path segments are equal. These segments are compared only for endpoints for which the complete
+    targets show no gateway.
     """
     if len(np.unique(rows.server)) < 2:
         return {}
@@ -132,9 +132,9 @@ def _choose_orders(votes: Counter[_Vote], asked: Counter[tuple[int, int]]) -> Co
 
 
 def _of_most(votes: Counter[_Vote], rows: Rows) -> set[int]:
-    """Return the endpoints most of whose exchanges are enclosed by an exchange at another endpoint.
+    """Return the endpoints of which at least two exchanges, and at least half, lie within exchanges at another endpoint.
 
-    At least two, and at least half, must be enclosed, because a few may be enclosed by chance.
+    A few exchanges may lie within others by chance.
     """
     servers, counts = np.unique(rows.server, return_counts=True)
     asked = dict(zip(servers.tolist(), counts.tolist(), strict=True))

@@ -32,7 +32,7 @@ GOAWAY frame. Nothing is lost if the server does not read it.
 """
 
 REPLY = 50 * MILLISECOND
-"""The maximum time in ns, plus a round trip, in which a host answers a segment of a connection that it does not know."""
+"""The maximum time in ns, not counting the round trip, within which a host answers a segment of a connection it does not know."""
 CLOSED_WITHIN = SECOND
 """The maximum time in ns from the SYN-ACK until a host closes an unused connection, if it did not wait for a request."""
 
@@ -241,7 +241,7 @@ def abnormal_connection_columns(latest: int) -> list[pl.Expr]:
     late = c("client_unacknowledged") > pl.when(says_goodbye).then(GOODBYE).otherwise(0)
     refused_data = (by_server | one_way) & ~reset & late & c("history").str.contains("[Rr]")
     unfinished = silent & (pending > 0) & ~c("history").str.contains("[FfRr]")
-    # each of the client's packets after its SYNs answers one of the server's; the others probe it, as a closed window is probed
+    # the client answers each packet of the server at most once; its other packets after the SYNs are probes
     probed = c("client_packets") - c("syns") - c("server_packets") >= PROBES
     reason = (
         pl.when((c("syns") > 0) & refused)

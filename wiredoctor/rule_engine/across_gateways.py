@@ -205,9 +205,9 @@ class _FrontExchange(NamedTuple):
 
 
 class _Tries:
-    """The tries of gateways that concern some connections.
+    """All tries of gateways for those exchanges in which a connection of `some` takes part, at the front or at the back.
 
-    A try can be looked up by the exchange of the gateway's client, or by its own connection.
+    A try can be looked up by the exchange of the gateway's client, or by the try's own connection.
     """
 
     def __init__(
@@ -328,7 +328,7 @@ def _answered_by_retry(module: RuleModule, rows: pl.DataFrame, known: _Tries) ->
 
 
 def _noticed(took: int) -> str:
-    """Return what a gateway's client noticed of a failed try that took so long (ns)."""
+    """Return a text: what a gateway's client noticed of a failed try that took `took` ns."""
     did = "noticed nothing" if took < IN_GATEWAY else f"got its response {duration_text(took)} later because of that"
     return f"The gateway's own client {did}"
 

@@ -21,7 +21,10 @@ from wiredoctor.text.suggestion import suggestion
 
 Find = Callable[..., pl.LazyFrame]
 Screen = Callable[[], "pl.Expr | Mapping[str, pl.Expr]"]
-"""A cheap expression on the first table, which is true for at least one row whenever `find` returns a row."""
+"""A cheap expression on the first table that `find` reads.
+
+If `find` returns a row, the expression is true for at least one row.
+"""
 Judge = Callable[[pl.DataFrame, Any], tuple[pl.DataFrame, Any]]
 Conclude = Callable[[pl.DataFrame, pl.LazyFrame, pl.LazyFrame], pl.DataFrame]
 """Compares candidates with other connections: (candidates, all `connections`, all `exchanges`) -> candidates."""

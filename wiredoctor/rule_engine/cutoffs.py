@@ -23,7 +23,7 @@ class Cutoffs(NamedTuple):
     """
 
     min_ack_delay: int = UNREACHABLE
-    """`releases`: the minimum delay of the ACK for which a segment waited."""
+    """`releases`: the minimum delay of an ACK that a segment waited for."""
     max_ack_delay: int = -UNREACHABLE
     """`releases`: the maximum delay of an ACK that a segment waited for, and the maximum wait (without the round trip) of a
     segment that may be a tail loss probe.
@@ -34,7 +34,7 @@ class Cutoffs(NamedTuple):
     """`releases`: the minimum time from the first write to the last segment of the message, minus round trips, if the ACK was
     prompt.
 
-    A prompt ACK does not hold back that segment for so long, so the program itself wrote it late.
+    If the ACK was prompt, waiting for it cannot explain a delay this long: the program wrote the segment late.
     """
     min_probe_wait: int = UNREACHABLE
     """`releases`: the minimum time from the first write to the next segment, if that segment may be a tail loss probe."""
@@ -42,7 +42,7 @@ class Cutoffs(NamedTuple):
     """`releases`: the minimum time from the ACK of a full segment to the small last segment of the same message, minus round
     trips.
 
-    TCP_CORK holds back such a segment for that long.
+    TCP_CORK holds back such a segment for at least this long.
     """
     max_cork_wait: int = -UNREACHABLE
     """`releases`: the maximum wait of a segment that TCP_CORK held back, measured as for `min_cork_wait`.

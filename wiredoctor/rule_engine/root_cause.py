@@ -238,7 +238,7 @@ def _until(mine: pl.DataFrame, cause: pl.DataFrame) -> set[tuple[int, int]]:
 
 
 def _waits(mine: pl.DataFrame, cause: pl.DataFrame) -> set[tuple[int, int]]:
-    """Return (candidate id, id of its cause) for waits of which the cause took most.
+    """Return (candidate id, id of its cause) for candidates about a wait, if the cause took most of this wait.
 
     After the cause had ended, the wait went on for at most as long as the cause had lasted.
     """
@@ -251,7 +251,7 @@ def _waits(mine: pl.DataFrame, cause: pl.DataFrame) -> set[tuple[int, int]]:
 def _causes_among(
     told: pl.DataFrame, core: pl.DataFrame, modules: Mapping[str, RuleModule], behind: CertainTries
 ) -> pl.DataFrame:  # fmt: skip
-    """Return those earlier reported candidates (`told`) that caused a candidate in `core`."""
+    """Return the previously reported candidates (`told`) that caused a candidate in `core`."""
     if not any(modules[rule].rule.caused_by for rule in core["rule"].unique()):
         return told.clear()
     pairs = _causes(pl.concat([core, told]).partition_by("rule", maintain_order=True), modules, behind)

@@ -1,4 +1,4 @@
-"""Find responses that a server or a gateway cut off after its client had stopped reading: it may have timed out waiting."""
+"""Find responses that a server or a gateway cut off after its client had stopped reading, perhaps because of a timeout."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ def window_start(connections: pl.LazyFrame, exchanges: pl.LazyFrame, counts: tup
 def _start_of_last(frames: pl.LazyFrame, count: int) -> int | None:
     """Return the lowest of the `count` highest numbers in the column `frame`; None if it has no more than `count` numbers.
 
-    They are counted in ranges first, so that only the numbers in one range have to be sorted.
+    The numbers are counted in ranges first, so that only those in one range have to be sorted.
     """
     of_range = pl.col("frame") // _FRAMES
     ranges = frames.drop_nulls().group_by(of_range.alias("range")).len().collect(engine="streaming")

@@ -26,7 +26,8 @@ from wiredoctor.text import redact
 from wiredoctor.text.durations import duration_text
 
 REPEATED_WITHIN = 5 * SECOND
-"""The maximum time in ns until a client repeats a request, even if it pauses for a second or two. A later one is a new request.
+"""The maximum time in ns until a client repeats a request, even if it pauses for a second or two. A later repetition counts as
+a new request.
 
 The time counts from the end of the connection's last response, or from the request if that is later.
 """
@@ -205,7 +206,7 @@ def unjudged(
 
 
 class _Source(NamedTuple):
-    """A table in which abnormal ends are searched.
+    """A table that is searched for abnormal ends.
 
     `rows`: its rows. `suspects`: a cheap filter that no abnormal row fails. `columns`: returns the columns to report; it takes
     milliseconds.

@@ -8,7 +8,7 @@ from __future__ import annotations
 import polars as pl
 
 _EXCHANGES = 1 << 31
-"""More than the exchanges of any connection."""
+"""A number larger than the number of exchanges on any connection."""
 
 
 def of_connections(rows: pl.LazyFrame, places: pl.DataFrame) -> pl.LazyFrame:

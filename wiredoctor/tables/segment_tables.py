@@ -181,7 +181,7 @@ SEGMENTS = Table(
             "",
             "the retransmission R is the first copy that was captured: an earlier one was lost before the capture point",
         ),
-        # a zero or short window of the peer (0, or less than one MSS and this is a full segment)
+        # a closed window of the peer: 0, or less than one MSS if this is a full segment
         _c(
             "after_closed_window",
             BOOL,

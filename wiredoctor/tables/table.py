@@ -51,8 +51,8 @@ columns.
 
 
 Subject = Literal["exchanges", "segments", "connections", "captures"]
-"""The things that the rows of a table describe. If a capture has none of them, rules that read the table have nothing to
-check.
+"""The things that the rows of a table describe. If a capture has no such things, rules that read the table have nothing
+to check.
 """
 
 

@@ -1,4 +1,4 @@
-# What pyright sees of mypy_extensions: to everything but mypyc a native integer is an int.
+# The part of mypy_extensions that pyright needs: to everything but mypyc, a native integer is an int.
 from collections.abc import Callable
 from typing import TypeVar
 

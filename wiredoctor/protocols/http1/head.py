@@ -31,7 +31,7 @@ from wiredoctor.protocols.http1.fields import (
 )
 
 FOLDED = -1
-"""The value used instead of a line number for a line that continues the previous field."""
+"""The value used instead of a line's id (see HeadParser) if the line continues the previous field."""
 
 MAX_LINES, LONGEST = 256, 4096
 """The maximum number of fields in a cached header section, and the maximum size in bytes of a cached line or response head.
@@ -75,8 +75,8 @@ class StatusLine(NamedTuple):
 class HeadParser:
     """Parses header sections, and caches what repeats.
 
-    Each distinct line has a number: 0 if it is irrelevant, otherwise its index in `_entries`. A set of fields is a tuple of such
-    numbers.
+    Each distinct text of a line has an id: 0 if the line is irrelevant, otherwise the line's index in `_entries`. A set of
+    fields is a tuple of such ids.
     """
 
     met: int = 0
@@ -122,7 +122,10 @@ class HeadParser:
         return replace(fields, number=self.met - 1, malformed=fields.malformed | wrong)
 
     def _number(self, line: bytes) -> int:
-        """Return the number of a line that is not cached yet, or FOLDED if it continues the previous line."""
+        """Cache a line under a new id, and return the id (see HeadParser).
+
+        Return FOLDED if the line continues the previous one.
+        """
         name = line.partition(b":")[0]
         interesting = self._names.get(name)
         if interesting is None:
@@ -144,7 +147,7 @@ class HeadParser:
         return len(self._entries) - 1
 
     def _forget(self) -> None:
-        """Clear the caches of lines and sets together, because sets consist of line numbers."""
+        """Clear the caches of lines and sets together, because sets consist of the ids of lines."""
         self._lines.clear()
         self._sets.clear()
         del self._entries[1:]

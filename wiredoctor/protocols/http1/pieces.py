@@ -35,7 +35,7 @@ LARGEST = 1024
 SHOWN = 3
 """The maximum number of lumps (events that a buffer released together) whose packets are stored."""
 EARLY = 2
-"""The maximum number of chunks of the first flight that are counted."""
+"""The maximum number of chunks that are counted in the first flight (packets that were sent together)."""
 
 
 class Flight:

@@ -118,7 +118,9 @@ class Handshake:
     sides: tuple[Side, Side] = field(default_factory=lambda: (Side(), Side()))
 
     def result(self) -> TlsFacts:
-        """Return the version, the server's name, the offered and the chosen protocols, and whether a part was encrypted."""
+        """Return the version, the server's name, the offered and the chosen protocols, and whether part of the ClientHello was
+        encrypted.
+        """
         client, server = (next((s.hello for s in self.sides if s.kind == kind), NOTHING) for kind in (_CLIENT, _SERVER))
         return server.version or client.version, client.name, client.protocols, server.protocols, client.hides
 

@@ -1,4 +1,4 @@
-# What pyright sees of mypyc: what wiredoctor/core/build.py uses of it.
+# The part of mypyc that pyright needs, because wiredoctor/core/build.py uses it.
 class Extension:
     name: str
     sources: list[str]
