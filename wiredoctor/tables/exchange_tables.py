@@ -32,7 +32,7 @@ _RESPONSE_BURSTS = (
 )
 
 _RESPONSE_PIECES = (
-    _n("body_frame", I64, "", "first packet with body bytes of a chunked response or an event stream; null for others"),
+    _n("body_frame", I64, "", "first packet with body bytes of a chunked response or an event stream, otherwise null"),
     _n("body_time", I64, "ns", "time of `body_frame`"),
     _n("median_chunk", I32, "bytes", "median size of the data chunks, if the body is chunked; chunks above 1,024 count as 1,024"),
     _c("chunk_lines_sent_separately", I32, "", "number of size lines of data chunks in packets without content"),
@@ -50,8 +50,8 @@ _RESPONSE_PIECES = (
         "first_events",
         I32,
         "",
-        "number of events in the first lump (a group sent together): before the first gap of 5 ms (waits for ACKs or for the "
-        "window do not count), within 20 ms; 0 if they arrived more slowly",
+        "number of events in the first lump (a group sent together), which ends before the first gap of 5 ms (waits for ACKs or "
+        "for the window do not count) and within 20 ms; 0 if the events arrived more slowly",
     ),
     _n(
         "first_late",
@@ -100,7 +100,7 @@ _RESPONSE_LIMITED = tuple(
         f"{c.name}_time",
         c.dtype,
         c.unit,
-        f"for a long body: {c.name} as in the table transfers; null for others",
+        f"for a long body: {c.name} as in the table transfers; null for other bodies",
         True,
     )
     for c in LIMITED_COLUMNS
@@ -234,8 +234,8 @@ EXCHANGES = Table(
             "says_goodbye",
             BOOL,
             "",
-            "the connection was upgraded, and the last segment of either side ends with a WebSocket Close frame; one of a server "
-            "that then sent an RST instead of a FIN does not count",
+            "the connection was upgraded, and the last segment of either side ends with a WebSocket Close frame; the server's "
+            "does not count if an RST followed it instead of a FIN",
         ),
         _c("final_at", I64, "ns", "the row describes the state at this capture time"),
         _c("at_capture_end", BOOL, "", "the row was written only because the capture ended"),

@@ -106,7 +106,8 @@ MESSAGES = Table(
 
 BURSTS = Table(
     "bursts",
-    "a series of data segments of one message with gaps below max(10 ms, 2 x rtt); only body bytes count",
+    "a series of data segments of one message; the gaps between them are shorter than 10 ms or two round trips, whichever is "
+    "longer. Only body bytes count",
     (
         _c("connection", I64, "", "connection id"),
         _c("direction", I8, "", "direction of the message"),
@@ -130,7 +131,7 @@ BURSTS = Table(
             "shorter than 510 ms",
         ),
         _c("pause_window_open", BOOL, "", "the receiver's window had room for a full segment throughout the pause"),
-        _c("pause_clean", BOOL, "", "nothing was retransmitted in the pause"),
+        _c("pause_clean", BOOL, "", "nothing was retransmitted during the pause"),
         _c("pause_emptied", BOOL, "", "the previous segment was small or had PSH: there was no more data to send"),
         _c(
             "pause_waited",

@@ -30,7 +30,7 @@ SEGMENTS = Table(
         _c("options_hash", U64, "", "hash of the option bytes"),
         _c("has_timestamps", BOOL, "", "the packet has the timestamps option"),
         _c("sack", BOOL, "", "the packet has SACK blocks"),
-        _c("dsack", BOOL, "", "the packet reports a duplicate by SACK"),
+        _c("dsack", BOOL, "", "the packet reports by SACK that data arrived twice (D-SACK, RFC 2883)"),
         # kind
         _c("new_bytes", I32, "bytes", "payload bytes that this side had not sent before"),
         _c(
@@ -73,7 +73,7 @@ SEGMENTS = Table(
             "ack_delay",
             I64,
             "ns",
-            "time since the newest data that it acknowledges, minus the round trip to its sender (may be negative)",
+            "time since the newest data that this ACK acknowledges, minus the round trip to the ACK's sender (may be negative)",
         ),
         _c("zero_window", BOOL, "", "the packet announces a window of 0 (not for SYN and RST)"),
         # sizes
@@ -129,7 +129,7 @@ SEGMENTS = Table(
         _n("previous_ack_ack", I64, "bytes", "stream offset that the ACK K acknowledges"),
         _n("previous_ack_delay", I64, "ns", "`ack_delay` of the ACK K"),
         _n("previous_ack_bytes", I64, "bytes", "`acked_bytes` of the ACK K: the bytes in flight when it arrived"),
-        _n("previous_ack_interval", I64, "ns", "time between the previous ACK of this kind and the ACK K; null for the first"),
+        _n("previous_ack_interval", I64, "ns", "time from the previous ACK of this kind to K; null if K is the first"),
         _c("nothing_sent_since_ack", BOOL, "", "this side sent nothing between the ACK K and this packet"),
         _c("peer_data_since", BOOL, "", "the peer sent payload between the previous data segment and this packet"),
         _c("retransmission_since", BOOL, "", "either side retransmitted between the previous data segment and this packet"),
@@ -191,7 +191,7 @@ SEGMENTS = Table(
         ),
         _n("closed_frame", I64, "", "the receiver's packet that closed the window"),
         _n("closed_time", I64, "ns", "time of `closed_frame`"),
-        _n("closed_window", I64, "bytes", "window announced by the packet that closed it"),
+        _n("closed_window", I64, "bytes", "window announced by `closed_frame`"),
         _c("window_probes", I32, "", "number of probes of this side while the window was closed"),
         _n("window_probe_frame", I64, "", "first of these probes"),
         _n("window_probe_time", I64, "ns", "time of `window_probe_frame`"),
