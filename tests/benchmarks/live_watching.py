@@ -111,7 +111,7 @@ class Live:
         self.process.wait(ENDED_WITHIN)
         took = time.monotonic() - begun
         time.sleep(0.3)  # what the pipes still hold is read
-        if self.process.returncode:
+        if self.process.returncode not in (0, 130):  # 130: Ctrl-C
             raise RuntimeError("\n".join((f"live ended with {self.process.returncode}:", *self.notes)))
         return took
 

@@ -329,9 +329,8 @@ def signs_of(own: Side, ip: i64, signs: Signs | None) -> i64:
     if signs is not None:
         if signs.is_filled and found & GOES_ON == 0:
             found &= ~AHEAD  # it only overtook the data before it
-        # if the host continues with its own TTL, its path has not changed; a change does not explain the identification, either
-        if signs.has_own_ttl or found & IP_ID:
-            most = 0
+        if signs.has_own_ttl:
+            most = 0  # the host continues with its own TTL: its path has not changed
     if has_other_ttl(own, ip, most):
         found |= TTL
     return found

@@ -11,8 +11,8 @@ Why it hurts
 
 How it is proved
     At least two of the following signs are present. The TTL (hop limit) of the packet differs by more than 2 from that of
-    all other packets of that host on the connection. Any difference counts if the host goes on with its own TTL, or if the IP
-    identification is a sign, too: a path that became a hop shorter explains neither. The packet has the ACK flag and IP
+    all other packets of that host on the connection; if the host goes on sending with its own TTL, any difference counts,
+    unless the RST may have overtaken what came after it on a path that became shorter. The packet has the ACK flag and IP
     identification 0, although that host increments it with every packet. Or its IP identification is not near those of the
     host, although the host increments it and sent a packet less than a second before. Or its IP identification is that of the
     other side's last packet, or the next one. The host that seems to have sent the RST goes on sending: data at or above the
