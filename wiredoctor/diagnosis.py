@@ -68,7 +68,7 @@ class Done:
 
 @contextmanager
 def without_collector() -> Generator[None]:
-    """Suspend the garbage collector in the block. It would scan the open connections again and again.
+    """Suspend the garbage collector in the `with` block, because it would scan the open connections again and again.
 
     The code in the block must not create reference cycles that last.
     """

@@ -63,10 +63,9 @@ def close(connection: Connection, own: Side, packet: Packet, segment: Segment) -
 
 
 def is_of_first_rst(closing: Close, packet: Packet, ip: i64) -> bool:
-    """Return whether a side's first RST is this packet, or was sent by the same host shortly before it.
+    """Return whether an RST is the first one of a side, or was sent by the same host shortly after the first one.
 
-    An RST from another host, or long after the first one, does not count: kernels and firewalls may send RSTs with the address of
-    either host.
+    Any other RST is ignored, because kernels and firewalls may send RSTs with the address of either host.
     """
     if closing.rst_frame == NEVER:
         return True

@@ -112,10 +112,10 @@ class Times:
         self.is_stamped = False
 
     def is_confirmed(self, frame: i64, time: i64) -> bool:
-        """Return whether a time that is far ahead of all earlier ones can be trusted.
+        """Return whether a timestamp that is far ahead of all earlier ones can be trusted.
 
-        The first time is trusted. A later one is trusted if the previous packet has a time near it, but not exactly the same
-        time: a packet without a timestamp gets the time of the previous packet.
+        The first timestamp of a file is trusted. A later one is trusted if that of the previous packet is near it but not equal:
+        a packet without a timestamp gets the time of the previous packet.
         """
         apart = time - self.ahead
         is_similar = frame == self.ahead_frame + 1 and apart != 0 and -AHEAD <= apart <= AHEAD

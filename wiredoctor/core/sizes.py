@@ -70,7 +70,7 @@ def measure_size(connection: Connection, own: Side, peer: Side, packet: Packet, 
         limit = segment_size(accepted_size(connection, peer), connection, packet)
         segment.is_even = length <= limit or length % mss == 0
     has_room = segment.window_room == NEVER or length < segment.window_room
-    # a device beyond the capture point may have removed the window scale option: the sender takes the scaled window literally
+    # if a device beyond the capture point removed the window scale option, the sender does not scale the window field
     has_room &= segment.in_flight_before + length != peer.window
     if segment.new_bytes > 0 and has_room:
         segment.small_start = length < mss

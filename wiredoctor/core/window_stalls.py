@@ -113,7 +113,7 @@ class WindowStalls:
         if stall is None:
             return
         if stall.sort == TIMER and segment.window_room >= LARGE_WINDOW * segment.mss:
-            # the receive buffer is not small: it was full
+            # the window is large now, so the buffer had been full: it is not a small one
             waits.window_stall = None
         elif segment.part.ends_message or packet.time - stall.end_time > IN_A_ROW:
             self.write(connection, 1 - segment.direction, packet.frame)

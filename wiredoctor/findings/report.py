@@ -24,7 +24,7 @@ class LeftOut(NamedTuple):
     """Findings that were left out of the report: their number and their rules.
 
     `by` says why, and `reason` gives the details: "ignore" (an entry of the configuration), "baseline" (the name of the file) or
-    "confidence" (the required level). `failures`: the findings of rules that report failed requests or connections.
+    "confidence" (the required level). `failures`: those of the findings that are about failed requests or connections.
     """
 
     by: LeftOutBy

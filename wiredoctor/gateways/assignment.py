@@ -161,7 +161,9 @@ def _answers(b: int, t: _Times) -> bool:
 
 
 def _are_tries(one: int, other: int, t: _Times) -> bool:
-    """Return whether two exchanges can be tries for the same request: the earlier one had failed before the later one began."""
+    """Return whether a gateway can have made both exchanges for one client request: the first had failed before the second
+    began.
+    """
     first, second = sorted((one, other))
     return not _answers(first, t) and t.over[first] <= t.start[second] + SLACK
 

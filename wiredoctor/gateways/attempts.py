@@ -162,7 +162,10 @@ def _of_host(one: Attempt, rows: Rows, some: Array, hosts: Mapping[int, frozense
 
 
 def _is_free(one: Attempt, rows: Rows, tries: Sequence[int]) -> bool:
-    """Return whether none of the tries was open at the time of the attempt. A gateway has only one try open for an exchange."""
+    """Return whether none of the requests `tries` was open at the time of an attempt to connect.
+
+    For an exchange of its client, a gateway makes only one request or attempt at a time.
+    """
     return not any(rows.start[b] <= one.time < rows.over[b] for b in tries)
 
 

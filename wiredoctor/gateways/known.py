@@ -17,7 +17,7 @@ TRIES = pl.Schema(
         "started": pl.Int64(),
     }
 )
-"""The schema of tries.
+"""The schema of tries: what a gateway did to serve an exchange of its client (a request to a server, or an attempt to connect).
 
 The columns are: the exchange at the front; the connection and exchange at the back (null for an attempt without a request);
 whether no other pairing is possible; and the start (ns: the first byte of the request, or the first SYN).

@@ -49,7 +49,7 @@ c = pl.col
 
 
 def suspect_exchanges() -> pl.Expr:
-    """Return a cheap filter of `exchanges` that is true for every row that has a reason (see `abnormal_exchange_columns`)."""
+    """Return a cheap filter that is true for every row of `exchanges` with a reason from `abnormal_exchange_columns`."""
     unread = ~c("has_response") | (c("response_end_reason") != "complete") | (c("request_end_reason") != "complete")
     cut = c("upgraded") & c("server_close_frame").is_not_null()  # perhaps a WebSocket; to compare texts is not cheap
     return unread | ~c("has_request") | ((c("response_status") < 200) & ~c("upgraded")) | _met_no_connection() | cut
@@ -73,7 +73,7 @@ def _is_cut_websocket() -> pl.Expr:
 
 
 def suspect_connections() -> pl.Expr:
-    """Return a cheap filter of `connections` that is true for every row that has a reason (see `abnormal_connection_columns`)."""
+    """Return a cheap filter that is true for every row of `connections` with a reason from `abnormal_connection_columns`."""
     pending = (c("client_unacknowledged") > 0) | (c("server_unacknowledged") > 0)
     one_way = (c("client_bytes") > 0) & (c("server_bytes") == 0)
     unused = (c("protocol") == "none") & ((c("syns") > 0) | (c("close") != ""))

@@ -54,10 +54,11 @@ class CertainTries:
         return {*found.iter_rows()}
 
     def whole_chain(self) -> pl.DataFrame:
-        """Return the tries, each with the exchange of the gateway's client for which it was made.
+        """Return the tries (requests of gateways, and attempts to connect), each with the client's exchange for which it was
+        made.
 
-        With several gateways in a row, a try of an inner gateway also serves the clients of the outer gateways. It is returned
-        once for each of these clients, with that client's exchange.
+        With several gateways in a row, a try of an inner gateway also serves the clients of the outer gateways. The try is
+        returned once for each of these clients, with that client's exchange.
         """
         found, last = [self.tries], self.tries
         for _ in range(_CHAIN):

@@ -125,7 +125,7 @@ class CandidateStore:
 
 
 def _alike(frames: list[pl.DataFrame]) -> bool:
-    """Return whether these frames have equal columns, of types that can be written to a file."""
+    """Return whether these data frames have equal columns, of types that can be written to a file."""
     schema = frames[0].schema
     return not any(dtype == pl.Object for dtype in schema.dtypes()) and all(rows.schema == schema for rows in frames)
 

@@ -57,13 +57,13 @@ def safe_traceback(error: BaseException, *, whole: bool = False) -> str:
 
 
 MASK = "\ue001"
-"""Stands for a masked part in the texts of rules; in findings it becomes `*` for programs and MASKED for people.
+"""The character for a masked part in the texts of rules. In findings, `*` replaces it for programs, and MASKED for people.
 
 Text from packets is Latin-1, so it cannot contain this character.
 """
 
 MASKED = "(masked)"
-"""Stands for a masked part in texts for people."""
+"""The replacement for a masked part in texts for people."""
 
 
 def mark(mask: Callable[[str], str], text: str) -> str:
