@@ -416,7 +416,7 @@ class _NamedFile(io.FileIO):
 
 @contextmanager
 def room_needed(folder: str | os.PathLike[str]) -> Generator[None]:
-    """If the disk becomes full in the block, raise the exception that `no_room` returns instead of Polars' own."""
+    """If the disk becomes full in the `with` block, raise the exception from `no_room` instead of the one from Polars."""
     try:
         yield
     except Exception as error:

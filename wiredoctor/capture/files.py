@@ -123,7 +123,7 @@ class CaptureFile:
         self.key = object()
         """The key of this file among the open files.
 
-        It is not the file itself, because a reference cycle would keep the file open longer.
+        The key is used instead of the file itself, because a reference cycle would keep the file open longer.
         """
         self._opened = opened
         self._content: Content | None = None

@@ -9,9 +9,9 @@
 - Content-Length and other fields: heads.py; the length of a body: framing.py; when a message is complete: http1.py
 - which response answers which request, and when an exchange is final: pairing.py
 
-Its modules are compiled when wiredoctor is installed (build.py). They run interpreted if they could not be compiled, or if a
-source was changed later. WIREDOCTOR_CORE=python or =compiled requests one of the two. The variable only chooses between files of
-this folder, so a user who can set it for a command under sudo cannot make the command run other code.
+The modules of the core are compiled when wiredoctor is installed (build.py). They run interpreted if they could not be
+compiled, or if a source was changed later. WIREDOCTOR_CORE=python or =compiled requests one of the two. The variable only
+chooses between files of this folder, so a user who can set it for a command under sudo cannot make the command run other code.
 """
 
 from __future__ import annotations

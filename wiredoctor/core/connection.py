@@ -469,7 +469,9 @@ class Connection:
         """True if both FINs, or an RST, were captured."""
         self.has_both_syns: bool = False
         self.client_certainty: i16 = 0
-        """The source of the client's direction. 3: its SYN, 2: the peer's SYN-ACK, 1: what the client sends, 0: unknown."""
+        """What shows the client's direction. 3: the client's SYN, 2: the server's SYN-ACK, 1: what the client sends, 0: nothing
+        yet.
+        """
         self.timestamps: i16 = -1
         """Whether timestamps are used. 1: both SYNs had the option, 0: not both, -1: unknown."""
         self.id: i64 = number

@@ -29,7 +29,7 @@ from wiredoctor.tables import SCRATCH
 WITHIN: Final = 100_000_000
 """The maximum time in ns between two records of one packet; common systems retransmit after at least 200 ms."""
 QUEUED: Final = 10_000_000_000
-"""The maximum time in ns between records of one packet before and after a queue. Longer delays in a queue are not known."""
+"""The maximum time in ns between records of one packet before and after a queue. No longer queueing delays are known."""
 TTL_AT: Final = 17
 ID: Final = (1 << TTL_AT) - 1
 """A bit mask for Side.ip that selects identification + 1; the time to live is in the bits above it."""

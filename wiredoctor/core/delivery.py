@@ -87,8 +87,8 @@ def forget_gaps(gaps: list[Gap], met: LimitsReached) -> None:
 def fill_gaps(own: Side, segment: Segment, end: i64, payload_end: i64, met: LimitsReached) -> None:
     """Remove the bytes of a segment from the gaps that they fill, and set which of its bytes are new.
 
-    The other bytes are retransmitted. There is no deadline: if HTTP has already skipped the gap (stream.py), it ignores the late
-    bytes.
+    The other bytes are retransmitted. There is no deadline: if HTTP has already skipped the gap (stream.py), HTTP ignores the
+    late bytes.
     """
     pieces: list[Piece] = []
     if own.gaps is not None:

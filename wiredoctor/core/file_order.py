@@ -56,5 +56,5 @@ class FileOrder:
 
 
 def canonical(key: bytes, packet: Packet) -> bytes:
-    """Return the key of a packet's connection that is the same for both directions. `key`: that of the packet."""
+    """Return a key of a packet's connection that is the same for both directions. `key`: the packet's own key."""
     return reverse(key) if packet.is_turned else key

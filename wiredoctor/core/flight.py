@@ -1,6 +1,6 @@
-"""Keep the segments that had new data until they are acknowledged.
+"""Keep segments with new data until they are acknowledged.
 
-The newest of them are kept longer, to compare retransmissions with them.
+The newest ones are kept longer, because retransmissions are compared with them.
 """
 
 from __future__ import annotations

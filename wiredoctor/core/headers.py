@@ -350,7 +350,7 @@ class Headers:
         """Add a fragment that begins with byte `first` of its datagram. If the datagram is complete, continue reading in it.
 
         `whole`: the index in the block at which the complete fragment ends. A fragment that was not captured completely is not
-        reassembled. It is only read if it is the datagram's first fragment, which contains the TCP header.
+        reassembled. Such a fragment is only read if it is the datagram's first one, which contains the TCP header.
         """
         layers, datagrams = self.layers, self.datagrams
         if layers.stop < whole or whole <= layers.at or datagrams is None:

@@ -197,7 +197,7 @@ class Exchange:
         self.known: i64 = 0
         """The facts that were known about the connection when the exchange ended, as the bits of exchange_rows.find_known.
 
-        It is set when the row of `exchanges` is written.
+        The field is set when the row of `exchanges` is written.
         """
         self.known_rtt_client: i64 = NEVER
         """The round trip to the client that was known when the exchange ended, in ns."""

@@ -41,9 +41,9 @@ class HeldPacket:
         self.step: Step | None = None
         """The step by which the clock of the packet's interface went back at this packet; None if it did not go back."""
         self.is_read: bool = False
-        """True if the headers of the packet were read. The next fields come from its TCP header.
+        """True if the headers of the packet were read. The fields below come from the TCP header.
 
-        `addresses` is 0 if it has no TCP header.
+        `addresses` is 0 if the packet has no TCP header.
         """
         self.addresses: i64 = 0
         self.ports: i64 = 0

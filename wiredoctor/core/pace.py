@@ -5,8 +5,8 @@ held the second one back, so the program chose the length of the gap. If a progr
 regular times. Then a segment after a gap of the same length had not waited, even if it was sent when a delayed ACK arrived.
 Within one host, the ACK and the write often coincide: when a processor wakes up for the program, it first sends the overdue ACK.
 
-A side uses Nagle's algorithm if its small segments are sent as soon as prompt ACKs of other small segments arrive. Then its gaps
-do not matter, because data that it writes during a delayed ACK waits.
+A side uses Nagle's algorithm if its small segments are sent as soon as prompt ACKs of other small segments arrive. Then the gaps
+of this side do not matter, because data that it writes during a delayed ACK waits.
 
 Nor did a segment wait for the ACK if the receiving program had answered the previous data on another connection, as with queues
 and control channels. The program's read triggered the ACK, and the answer let the sender continue.

@@ -110,7 +110,9 @@ class PcapngRecords(Records):
         return False
 
     def state(self) -> tuple[int, int, bool]:
-        """Return the index of the section's first interface, the number of its interfaces, and whether it is big-endian."""
+        """Return the index of the section's first interface, the number of its interfaces, and whether the section is
+        big-endian.
+        """
         return int(self.base), int(self.known), self.big
 
     def restore(self, state: tuple[int, int, bool]) -> None:
@@ -261,7 +263,7 @@ class PcapngRecords(Records):
         return True
 
     def add_interface(self, interface: Interface) -> None:
-        """Add an interface to the section. It keeps its number if it continues an interface of the previous section."""
+        """Add an interface to the section. The interface keeps its number if it continues one of the previous section."""
         if self.known < len(self.interfaces):
             if self.interfaces[self.known] == interface:
                 self.known += 1

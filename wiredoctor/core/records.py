@@ -88,7 +88,7 @@ class Times:
         self.shuffled: ClockSteps = ClockSteps()
         """The packets that were out of order in the file and were sorted."""
         self.is_ordered: bool = False
-        """True if ordering.py decides why times go back; `newest_step` is then the newest step back."""
+        """True if ordering.py decides why times go back; `newest_step` is then the newest backward step."""
         self.newest_step: Step | None = None
         self.is_shuffled: bool = False
         """True if packets may be out of order."""

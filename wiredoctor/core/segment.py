@@ -23,7 +23,7 @@ MILLISECOND: Final = 1_000_000
 
 
 class MessagePart:
-    """The message to which the new bytes of a segment belong, and which part of it they are."""
+    """The message to which the new bytes of a segment belong, and the part of the message that these bytes are."""
 
     def __init__(self) -> None:
         self.http: bool = False

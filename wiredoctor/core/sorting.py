@@ -189,7 +189,7 @@ class LaneRecords(Records):
         self.left: i64 = 0
         """The number of packets left in the current run."""
         self.run: i64 = lanes.first_runs[lane]
-        """The next run."""
+        """The next run (consecutive packets) of the lane."""
 
     def next(self, packet: Packet) -> bool:
         """Fill the packet from the next record of the lane. Return False after the last one."""

@@ -34,7 +34,9 @@ part of the first round trip.
 LEAST: Final = 40
 """The minimum number of segments of a long body; a body with fewer segments ends in slow start."""
 MAX_ROUNDS: Final = 1024
-"""The maximum number of round trips whose bytes in flight are stored. If there are more, only every second, fourth, ... one is.
+"""The maximum number of round trips whose bytes in flight are stored.
+
+If there are more, those of every second (fourth, eighth, ...) are stored.
 """
 FEWEST_ROUNDS: Final = 10
 SELDOM: Final = 4

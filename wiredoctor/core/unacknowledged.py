@@ -382,7 +382,8 @@ def silence_of(connection: Connection, own: Side, peer: Side, missing: Repetitio
     """Return the time in ns from the newest data of either side to the close of the peer.
 
     If the peer has not closed, the time ends with the side's last packet. A response that came before the end of its request
-    does not count as data: the peer sends it because it has waited for the request (408), or without waiting for it (413).
+    does not count as data: the peer sends such a response because it waited too long for the request (408), or without waiting
+    for the request (413).
     """
     end = missing.last_time
     if peer.close is not None:

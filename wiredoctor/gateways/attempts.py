@@ -72,7 +72,7 @@ class Gateway(NamedTuple):
 def owners(found: Sequence[Attempt], rows: Rows, gateway: Gateway) -> dict[int, int]:
     """Return for each attempt the row of the client's exchange for which the gateway made it; the keys are indexes into `found`.
 
-    Attempts for which that is not clear are left out.
+    Attempts for which this exchange is uncertain are left out.
     """
     front = np.sort(gateway.front)
     starts, last = rows.start[front], np.maximum.accumulate(rows.answered[front])

@@ -46,7 +46,7 @@ class Rows:
     `answered`: the final response began, or the exchange was given up; nothing is forwarded after that.
     `began`: the first response began, including interim ones.
     `silent`: the server sent no byte.
-    `left`, `dropped`: the client or the server closed before the response was complete.
+    `left`: the client closed before the response was complete. `dropped`: the server did.
     `gone`: the client closed.
     `over`: the response was complete, or a side closed.
     `opened`: the connection was opened; only for its first exchange, otherwise LATE.

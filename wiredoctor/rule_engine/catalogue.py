@@ -228,7 +228,7 @@ def _declared_cutoffs(module: RuleModule) -> Mapping[str, int]:
 def with_causes(modules: Mapping[str, RuleModule], everything: Mapping[str, RuleModule]) -> dict[str, RuleModule]:
     """Return these rules and those in `everything` that may explain their candidates.
 
-    The latter must run too, because a selection of rules must not change what the selected rules report.
+    The explaining rules must run too, because a selection of rules must not change what the selected rules report.
     """
     needed = dict(modules)
     waiting = list(modules.values())

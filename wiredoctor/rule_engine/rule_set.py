@@ -21,7 +21,7 @@ class RuleSet(NamedTuple):
     modules: Mapping[str, RuleModule]
     """The rules that run, by name: the rules in `chosen` and `known`, and those that may explain their candidates."""
     chosen: list[str]
-    """The names of the rules that are reported."""
+    """The names of the rules whose findings are reported."""
     known: list[str]
     """The names of ignored rules that report failed requests or connections.
 

@@ -29,7 +29,7 @@ _PATIENCE = "Only then raise a timeout."
 """The advice about timeouts for such a client: the server did not keep it waiting."""
 
 DRAINED = 5 * SECOND
-"""The maximum time in ns between the end of the stall and the server's close: its kernel first sends buffered data."""
+"""The maximum time in ns between the end of the stall and the server's close: the server's kernel first sends buffered data."""
 
 
 def until_close(start: str, end: str) -> pl.Expr:

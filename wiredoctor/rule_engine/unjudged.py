@@ -208,8 +208,8 @@ def unjudged(
 class _Source(NamedTuple):
     """A table that is searched for abnormal ends.
 
-    `rows`: its rows. `suspects`: a cheap filter that no abnormal row fails. `columns`: returns the columns to report; it takes
-    milliseconds.
+    `rows`: its rows. `suspects`: a cheap filter that is true for every abnormal row. `columns`: returns the columns to report;
+    it takes milliseconds.
     """
 
     rows: pl.LazyFrame
@@ -221,11 +221,11 @@ class _Source(NamedTuple):
         return not self.rows.select(self.suspects.any()).collect(optimizations=pl.QueryOptFlags.none()).item()
 
     def query(self) -> pl.LazyFrame:
-        """Return the rows that have a reason, in full."""
+        """Return the rows of abnormal ends as a query, with all columns to report."""
         return self.rows.filter(self.suspects).select(self.columns()).filter(c("reason").is_not_null())
 
     def abnormal(self, engine: Literal["auto", "streaming"], *, few: bool) -> pl.DataFrame:
-        """Return the rows that have a reason, at most HELD + 1.
+        """Return the rows of abnormal ends, at most HELD + 1.
 
         Unless rows are few, the suspects are read first: in a single query, Polars would compute the reason of every row.
         """
