@@ -203,7 +203,7 @@ def _exchange_tables(rows: Spill) -> dict[str, pl.LazyFrame]:
 
 
 def _without_frames(finding: Finding) -> Finding:
-    """Return the finding with a display filter for the file before it was sorted: its packets have other frame numbers there."""
+    """Return the finding with a display filter that fits the unsorted file: without frame numbers, which differ there."""
     return replace(finding, display_filter=_FRAMES.sub("", finding.display_filter))
 
 

@@ -30,7 +30,9 @@ MAX_JOBS = 8
 """The maximum number of processes. Each one reads all packet headers, so more of them save little time and take memory."""
 
 SHARED_FROM = 32 << 20
-"""The minimum size of a capture in bytes for a second process; for smaller ones, its start takes more time than it saves."""
+"""The minimum size of a capture in bytes for a second process; for smaller captures, starting the process takes more time than
+it saves.
+"""
 
 __all__ = [
     "Budget",
@@ -80,8 +82,8 @@ def analyze(
     whichever is less; for uncompressed standard input, nine tenths of the free space. Several calls can share a Budget.
 
     With `keep`, the captures stay open while the report exists, and can be read again: `report.packets`. With `show_secrets`,
-    nothing is masked in the report: request targets, names, and payload in the evidence. `jobs`: the number of processes for the
-    first capture, if it is large. Use more than 1 only in a program that has not used Polars yet.
+    nothing is masked in the report: request targets, names, and payload in the evidence are shown as sent. `jobs`: the number
+    of processes for the first capture, if it is large. Use more than 1 only in a program that has not used Polars yet.
     """
     budget, most = (max_spool, None) if isinstance(max_spool, Budget) else (None, max_spool)
     settings = Settings(

@@ -343,8 +343,9 @@ class Replacement:
 
 @contextmanager
 def replacing(path: str | os.PathLike[str]) -> Generator[BinaryIO]:
-    """Yield a file whose content replaces the file at `path` after the block. If the block raises an exception, the
-    old file stays.
+    """Yield a file whose content replaces the file at `path` after the `with` block.
+
+    If the block raises an exception, the old file stays.
     """
     with resolve(path) as target:
         replacement = Replacement(target)

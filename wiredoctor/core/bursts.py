@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from wiredoctor.protocols.http1.pieces import Pieces
 
 ACK_TIMER: Final = 510 * MILLISECOND
-"""The longest delay of an ACK in ns (RFC 1122 section 4.2.3.2: less than 500 ms); no ACK delay causes a longer pause."""
+"""The longest delay of an ACK in ns (RFC 1122 section 4.2.3.2: less than 500 ms); no delayed ACK causes a longer pause."""
 
 MAX_OPEN: Final = 64
 """The maximum number of pauses that may have been delays in transit and are not decided yet.

@@ -59,7 +59,9 @@ class FrameRuns:
         self.first_own_frames: list[int] = []
         self.most: i64 = limits.FRAME_RUNS.value
         self.end: i64 = 0
-        """The first frame number that belongs to no run, because there are too many runs; 0 if every frame belongs to one."""
+        """The first frame number for which no run (frames of one file) is stored, because there are too many; 0 if none is
+        missing.
+        """
 
     def add(self, frame: i64, file: i64, own_frame: i64) -> None:
         """Begin a run of consecutive frames: frame `frame` of the capture is frame `own_frame` of `file`."""

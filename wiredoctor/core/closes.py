@@ -22,7 +22,7 @@ CLOSED_BY: Final = ("", "client", "server", "both")
 BY_FIN: Final = 1
 BY_RST: Final = 2
 CLOSES: Final = ("", "fin", "rst")
-"""The texts for how a connection was closed, by number; empty for neither."""
+"""The texts for how a connection was closed, by number; empty if it was not closed."""
 
 SHORTEST_GRACE_PERIOD: Final = 1_000_000_000
 
@@ -158,7 +158,7 @@ def closing_frame(closing: Close) -> i64:
 
 
 def had_received_close(own: Close, peer: Close) -> bool:
-    """Return whether a side had received the close of its peer when it closed."""
+    """Return whether a side had received the close of its peer when the side itself closed."""
     if peer.fin_frame != NEVER:
         ack = own.fin_ack if own.fin_frame != NEVER else own.rst_ack
         return ack != NEVER and ack > peer.fin_offset

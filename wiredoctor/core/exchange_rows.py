@@ -397,7 +397,9 @@ class CloseRows:
 
 
 def write_rsts(out: BytesWriter, client: SideClose, server: SideClose) -> None:
-    """Write the frame and time of the server's first RST, then those and the acknowledged offset of the client's."""
+    """Write the frame and time of the server's first RST, then the frame, time and acknowledged offset of the client's first
+    RST.
+    """
     rst = server.rst if server.has_rst else NO_CLOSE
     write_i64_le(out, rst.rst_frame)
     write_i64_le(out, rst.rst_time)

@@ -1,7 +1,7 @@
 """Number the connections of a sorted file by their first packets in the file, as Wireshark does.
 
-The packets of such a file are analyzed in time order. So the order of its connections is found when it is divided into lanes
-(sorting.py), and `Flows` takes the ids from it.
+The packets of such a file are analyzed in time order. So the order of the connections is found when the file is divided into
+parts that are in time order (lanes, see sorting.py), and `Flows` takes the ids from that order.
 """
 
 from __future__ import annotations

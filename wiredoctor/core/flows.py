@@ -187,7 +187,9 @@ class Flows:
                     ids[sequence] = self.number(frame)
 
     def number_in_file(self, packet: Packet, key: bytes) -> i64:
-        """Return the id that the file gives to a connection that begins with this packet; a new id if it gives none."""
+        """Return the id, by the order of the file, of a connection that begins with this packet; a new id if the order has
+        none.
+        """
         ids = None if self.in_file is None else self.in_file.get(canonical(key, packet))
         if not ids:
             return self.number(packet.frame + self.after)

@@ -72,8 +72,8 @@ class Keeping:
                 self.bytes[part] = self.relieve_part(part, clock)
 
     def relieve_part(self, part: i64, clock: i64) -> i64:
-        """Count the stored bytes of a hash bucket again. If it is more than three quarters full, free some. Return the bytes
-        left.
+        """Count the stored bytes of a hash bucket again. If it is more than three quarters full, free memory. Return the
+        number of bytes that are still stored.
 
         Bytes are freed by reading them although bytes before them are missing. Connections whose bytes have waited longest come
         first.

@@ -1,4 +1,4 @@
-"""Follow which ACKs have reached a sender, and so what it knows about its receiver's window.
+"""Follow which ACKs have reached a sender, and so what the sender knows about its receiver's window.
 
 An ACK is captured before it reaches the sender. The sender's reaction to it is captured one round trip (between capture point and
 sender) after the ACK.

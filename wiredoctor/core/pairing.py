@@ -374,7 +374,7 @@ class HttpConnection:
 
         A client is assumed to send a request, or a pipeline of requests, only after it has received all responses, unless it is
         known to do otherwise. After a gap in the client's stream, a response must confirm this: the server sent that response
-        after receiving the bytes of the gap, and the client received it before it sent the request.
+        after receiving the bytes of the gap, and the client received that response before it sent the request.
         """
         request = exchange.request
         if request is None or self.is_sliding:

@@ -300,7 +300,10 @@ class Transfer:
         return now.gap >= max(self.rtt // 8, 4 * self.rtt // max(now.flight // self.mss, 1))
 
     def keep_flight(self, flight: i64) -> None:
-        """Store the bytes in flight in a round trip. If there are many round trips, store only every second, fourth, ... one."""
+        """Store the bytes in flight in a round trip.
+
+        If there are many round trips, store those of every second (fourth, eighth, ...) only.
+        """
         self.skipped += 1
         if self.skipped < self.stride:
             return

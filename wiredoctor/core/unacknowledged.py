@@ -454,8 +454,8 @@ def first_of_flight(flight: Flight | None, repetition: Repetition) -> i64:
 def find_rest(connection: Connection, own: Previous, peer: Previous | None, repetition: Repetition, first: i64) -> i64:
     """Return the idle time in ns before the repeated data: the longest time without payload from either side.
 
-    It ends at the first copy of the data, or at the beginning of the peer's message to which the data responds. `first`: the
-    frame number of the first unacknowledged segment.
+    The idle time ends at the first copy of the data, or at the beginning of the peer's message to which the data responds.
+    `first`: the frame number of the first unacknowledged segment.
     """
     own_end = own.pause_start if own.pause_frame == first else own.time
     if own.pause_frame != first and own.frame >= first:

@@ -298,7 +298,7 @@ class Waits:
         self.missing: Repetition | None = None
         """Data of this side that was not captured, although other packets of this side show that it was sent.
 
-        It has no copies.
+        The capture contains no copy of this data.
         """
         self.error: DataError | None = None
         self.duplicate_acks: i64 = 0

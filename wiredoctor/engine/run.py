@@ -280,7 +280,7 @@ def merge_candidates(modules: Mapping[str, RuleModule], parts: Sequence[Candidat
 
 
 _NAMED = 2
-"""The maximum number of interfaces with drops that are named."""
+"""The maximum number of interfaces that are named because they dropped packets."""
 _OF_STEPS = ("frame", "time", "frame_before", "time_before")
 
 

@@ -186,7 +186,7 @@ Optional columns:
 of occurrences, if not one.
 `silent`: true if another candidate is reported instead of this one; this one still explains others.
 `until_end`: true if the candidate lasts until the end of the capture only because nothing ended it. Such a candidate is dropped
-if packets were dropped in its time.
+if packets were dropped between its `start` and `end`.
 `direction`: the direction of the sender that has to change something; `build_findings` derives the side from it.
 `last_frame`: the frame number of the newest evidence. `judge` receives the rows in the order of this column, or of `frame` if it
 is missing. With `any_order`, it receives them in any order.

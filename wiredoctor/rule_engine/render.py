@@ -124,7 +124,7 @@ def _findings_of_rule(module: RuleModule, settled: pl.DataFrame, candidates: Row
 def _each_finding(
     module: RuleModule, settled: pl.DataFrame, candidates: Rows, file: str, first_time: int
 ) -> Iterator[tuple[Finding, int | None]]:
-    """Yield each finding with the delay (ns) of its candidate, None if that has no delay.
+    """Yield each finding with the delay (ns) of its candidate, or with None if the candidate has no delay.
 
     The finding's own delay may be shorter, because time that several findings cover counts only once.
     """

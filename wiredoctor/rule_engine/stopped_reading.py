@@ -57,7 +57,9 @@ def may_follow_stall() -> pl.Expr:
 
 
 def _aborts_after_stalls(found: Mapping[str, Rows]) -> Mapping[str, Rows]:
-    """Change the texts of `client-abort` candidates if nothing had come because the client's window was closed when it left."""
+    """Change the texts of `client-abort` candidates if no data had come before the client left because its own window was
+    closed.
+    """
     if not {"client-abort", "zero-window-stall"} <= found.keys():
         return found
     aborts = _frame(found["client-abort"]).with_row_index("number")

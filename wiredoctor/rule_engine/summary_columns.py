@@ -55,8 +55,9 @@ class Rows(Protocol):
 def candidate_frame(candidates: Mapping[str, Rows], met: LimitsReached | None) -> pl.DataFrame:
     """Return the candidates of all rules in one data frame.
 
-    Its columns are `rule`, `row` (the row number among the candidates of that rule), a unique `id`, and those of _CORE. If there
-    are too many candidates, some are left out and counted in `met`. Which ones depends only on their values, not on their order.
+    Its columns are `rule`, `row` (the row number among the candidates of that rule), a unique `id`, and those of _CORE. If
+    there are too many candidates, some are left out and counted in `met`. Which candidates are left out depends only on their
+    values, not on their order.
     """
     most, kept = limits.CANDIDATES.value, pl.DataFrame()
     for rule, rows in sorted(candidates.items()):

@@ -129,7 +129,7 @@ _LINK = Regex(
     r"|(?:accept[-_]?)?invit(?:e|ation)s?|unsub(?:scribe)?|opt[-_]?out|magic(?:[-_]?links?)?|login[-_]?link|one[-_]?time[-_]?login",
     re.IGNORECASE,
 )
-"""Path segments of links sent by mail: the next segment proves who received the mail."""
+"""Path segments of links sent by mail: the next segment is a secret that only the receiver of the mail knows."""
 
 _PLAIN = Regex(r"[A-Za-z._-]*|v[0-9]{1,2}")
 """A segment after one of _LINK that is not redacted: a word, a file name or a version."""

@@ -17,7 +17,7 @@ from wiredoctor.tables import MILLISECOND, NEVER, NONE
 GAP = 5 * MILLISECOND
 """Packets of a body that are less than this time (ns) apart were sent together."""
 CHUNK_GAP = 10 * MILLISECOND
-"""Chunks that are less than this time (ns) apart were sent together; only their number matters."""
+"""Chunks that are less than this time (ns) apart were sent together; only the number of such chunks matters."""
 LONGEST = 20 * MILLISECOND
 """The maximum duration in ns of a lump (events that a buffer released together).
 

@@ -80,7 +80,7 @@ class Side:
         return True
 
     def _record_head(self, data: bytes, at: int) -> int:
-        """Read missing bytes of the five-byte record header from data[at:]. Return how many of them it contained."""
+        """Read missing bytes of the five-byte record header from data[at:]. Return how many of them were there."""
         if self.record == 0:
             self.head, self.record = b"", _NO_RECORD
         part = data[at : at + 5 - len(self.head)]
