@@ -1,12 +1,12 @@
 """Decide which failures at gateways are final during a live capture.
 
-A front is an exchange of a client with a gateway. Its tries are the exchanges in which the gateway forwards the request to
-servers.
+A front is an exchange of a client with a gateway. A try is an exchange in which the gateway forwards a front's request to a
+server.
 
 Fronts and tries are paired as if the capture ended now; only the newest exchanges are searched, including open ones. An open
 exchange may still get a response, be repeated or be given up, so its findings may change. Exchanges that may be paired with one
-another, directly or through others, form a group. A finished exchange is final when its group is finished. A request does not
-belong to a group if it began after all fronts of the group had their responses.
+another, directly or through other exchanges, form a group. A finished exchange is final when all exchanges of its group are
+finished. A request that began after all fronts of a group had their responses does not belong to that group.
 """
 
 from __future__ import annotations
@@ -32,54 +32,62 @@ from wiredoctor.tables import FINISHED_AT, MILLISECOND, SECOND, closes, finished
 RULE = "gateway-error"
 
 SLACK = MILLISECOND
-"""The time in ns by which packets of different connections may be captured out of order; only older events are final."""
+"""The maximum time in ns by which packets of different connections may be captured out of order.
+
+Only events that are older than this are final.
+"""
 
 SEARCH_INTERVAL = SECOND // 20
 """The minimum time in ns between two searches, in capture time."""
 PER_EXCHANGE = 100_000
-"""The minimum time in ns between two searches, per examined exchange. It is ten times as long as a search takes."""
+"""The minimum time in ns between two searches, for each exchange that a search examines.
+
+A search takes about a tenth of this time per exchange.
+"""
 
 LATE_ANSWER = 3 * SECOND
-"""A SYN may still be answered for this time in ns after the gateway gave up the connection attempt."""
+"""The time in ns after a gateway gave up a connection attempt in which its SYN may still be answered."""
 
 HELD = 30 * SECOND
-"""The maximum time in ns until a failure is decided. After that, it is left to the final report.
+"""The maximum time in ns that a failure waits for a decision. After that, the failure is left to the final report.
 
-The server may still work on a request that its gateway gave up, or requests may be too similar to be distinguished.
+The decision may take so long because a server still works on a request that its gateway gave up, or because requests are too
+similar to be distinguished.
 """
 
 MEMORY = 10 * SECOND
-"""A gateway may fail a request without forwarding it because of an event at most this long (ns) before the request.
+"""The maximum age in ns of an event because of which a gateway fails a request without forwarding it.
 
 The rule gateway-error uses the same value.
 """
 
 PROVEN = 2
-"""The number of nested pairs of exchanges that prove that one endpoint is a gateway for another.
+"""The minimum number of nested pairs of exchanges that prove that one endpoint is a gateway for another.
 
-A single response of the gateway to its client is enough if its status is in GATEWAY.
+If a response of the gateway to a client has a status in GATEWAY, this response alone is enough.
 """
 
 GATEWAY = (502, 503, 504)
 """The status codes with which a gateway reports that the server behind it failed."""
 
 UNORDERED = 256
-"""Dropped exchanges ended before the latest end of this many of the oldest stored exchanges.
+"""The number of the oldest stored exchanges that are examined to find when the last dropped exchange ended.
 
-The end of the oldest stored exchange is not a safe limit, because rows are stored only nearly in order of their end.
+All dropped exchanges ended before the latest end of these exchanges. The end of the oldest one alone is not a safe limit,
+because rows are stored only nearly in order of their end.
 """
 
 _UNKNOWN = -LATE, LATE, None
 
 Places = set[tuple[int, int | None]]
-"""Exchanges, as connection id and index in the connection. The index is None for a connection without a request."""
+"""Exchanges, each given as connection id and index in the connection. The index is None for a connection without a request."""
 
 
 def is_left_to_report(time: int, clock: int) -> bool:
     """Return whether a failure or candidate at `time`, undecided at `clock` (both in ns), is left to the final report.
 
-    This is so if the two times are far apart. If the clock was set back, `time` may be far after `clock`, which may reach `time`
-    only hours later.
+    It is if the two times are more than HELD apart. `time` may also be the later one: after the clock was set back, `clock` may
+    reach `time` only hours later.
     """
     return abs(clock - time) > HELD
 
@@ -89,8 +97,8 @@ class Group:
     """Exchanges that may be paired with one another.
 
     `places`: all exchanges of the group. `fronts`: the exchanges of clients with gateways. `start`: the earliest start in ns.
-    `end`: the latest time in ns at which a front ended, or at which an exchange of a gateway with a server began. `servers`:
-    pairs of a gateway's endpoint and the endpoint of a server behind it.
+    `end`: the latest time in ns at which a front ended or a try began. `servers`: pairs of a gateway's endpoint and the
+    endpoint of a server behind it.
     """
 
     places: Places
@@ -102,7 +110,7 @@ class Group:
     def add(self, place: tuple[int, int | None], start: int, end: int, *, front: bool) -> None:
         """Add an exchange that started at `start` (ns). `front`: it is an exchange of a client with a gateway.
 
-        `end` (ns): the end of that exchange if `front` is true, otherwise its start.
+        `end` (ns): the end of the exchange if `front` is true, otherwise its start.
         """
         self.places.add(place)
         if front and place[1] is not None:
@@ -142,7 +150,7 @@ class GatewaySearch:
     groups: Mapping[tuple[int, int | None], Group]
     failures: pl.DataFrame
     whole: Gateways = field(default_factory=Gateways)
-    """The gateways according to all exchanges. It is empty if the search itself covered all exchanges."""
+    """The gateways found among all exchanges; empty if the search itself covered all exchanges."""
 
     @cached_property
     def tries(self) -> pl.DataFrame:
@@ -163,7 +171,8 @@ class GatewaySearch:
 class _Pairing:
     """The newest exchanges of a capture, and the possible pairs of a front and a try among them.
 
-    A front is a client's request to a gateway. A try is a request with which the gateway forwards it to a server.
+    A front is an exchange of a client with a gateway. A try is an exchange in which the gateway forwards the front's request to
+    a server.
     """
 
     def __init__(
@@ -182,7 +191,8 @@ class _Pairing:
             *("connection", "exchange", "request_start"), pl.coalesce(answered, closed, LATE), c("response_status").cast(pl.Int64)
         )
         self._times = {(row[0], row[1]): (row[2], row[3], row[4]) for row in ends_of.drop_nulls("request_start").iter_rows()}
-        """The times of each exchange (ns) and its status. The times are its start, and the start of its response or its close."""
+        """The start of each exchange, the start of its response or, without a response, its close (both in ns), and its status.
+        """
         paired = {*known.tries.filter("certain").select("connection", "exchange").iter_rows()}
         behind = {one for some in known.fronts.values() for one in some}
         self._unpaired = sorted(
@@ -219,14 +229,16 @@ class _Pairing:
             for connection, exchange, start in silent.select("connection", "exchange", "request_start").iter_rows()
             if servers.get(connection) in known.fronts and self._open.isdisjoint(self._tries.get((connection, exchange), ()))
         ]
-        """The start times (ns) of requests to gateways that have neither a final response nor an open exchange with a server."""
+        """The start times (ns) of requests to gateways that have no final response, and for which no exchange with a server is
+        open.
+        """
 
     def final_groups(
         self, of: Collection[tuple[int, int | None]], until: Until, whole: Gateways | None
     ) -> dict[tuple[int, int | None], Group]:
-        """Return the groups that contain one of the exchanges `of`, if they are final and certainly at a gateway.
+        """Return the groups that contain one of the exchanges `of`, are final, and certainly are at a gateway.
 
-        Each exchange of these groups is a key of the result.
+        The result maps each exchange of these groups to its group.
         """
         found: dict[tuple[int, int | None], Group] = {}
         for group in self._groups(of):
@@ -289,8 +301,8 @@ class _Pairing:
     def _is_over(self, group: Group) -> bool:
         """Return whether all exchanges of a group are over.
 
-        If the group has only one request to the gateway, the last exchange with a server may still be open, provided that the
-        gateway gave it up.
+        One exception: if the group has only one front, its last exchange with a server may still be open, provided that the
+        gateway gave that exchange up.
         """
         left = {place for place in group.places if place in self._open}
         if not left:
@@ -305,12 +317,12 @@ class _Pairing:
     def _made_no_try(self, front: Place, group: Group, until: Until) -> bool:
         """Return whether the gateway certainly sent no request to a server for the client's request `front`.
 
-        If the result is false, it may have sent one that cannot be assigned to a single client request.
+        If the result is false, the gateway may have sent a request that cannot be assigned to a single request of a client.
         """
         if group.start - MEMORY <= until.complete_from:
             return False
         behind = self._known.fronts.get(self._servers[front[0]])
-        if behind is None:  # it may belong to an exchange, but no try shows yet that its server is a gateway
+        if behind is None:  # no exchange shows yet that this server is a gateway
             return False
         first = bisect_left(self._unpaired, (group.start - SLACK, ""))
         last = bisect_left(self._unpaired, (group.end + SLACK, ""))
@@ -336,7 +348,7 @@ _FAILED = pl.col("has_request") & _CLOSED & ~_WHOLE.fill_null(value=False)
 
 
 class AtGateways:
-    """The failed exchanges that may have failed at a gateway. `search` decides whether they did."""
+    """The failed exchanges that may have failed at a gateway. `search` decides which of them did."""
 
     def __init__(self, analysis: LiveAnalysis, modules: Mapping[str, RuleModule]) -> None:
         self._analysis, self._module = analysis, modules.get(RULE)
@@ -379,14 +391,14 @@ class AtGateways:
 
     @property
     def waits(self) -> bool:
-        """True if any failed exchange is still undecided: it may have failed at a gateway."""
+        """True if it is still undecided for any failed exchange whether it failed at a gateway."""
         return bool(self._waiting)
 
     def search(self, clock: int, whole: Gateways | None, of: Collection[tuple[int, int | None]]) -> GatewaySearch:
         """Pair the newest exchanges of clients with gateways and of gateways with servers; return the result.
 
-        `clock`: the current capture time (ns). `whole`: the gateways according to all exchanges; None if the search covers all of
-        them. `of`: exchanges to decide in addition to the waiting failures.
+        `clock`: the current capture time (ns). `whole`: the gateways found among all exchanges; None if this search itself
+        covers all exchanges. `of`: exchanges to judge in addition to the failures that still wait for a decision.
         """
         a = self._analysis
         open_ones = a.core.flows.open_connections()

@@ -2,8 +2,8 @@
 
 A candidate is a possible finding of a rule. Until it is final, a later candidate of another rule may explain it, a response may
 complete its exchange, or an earlier stall may turn out to overlap its time. All of this happens on one connection. Therefore a
-candidate is resolved together with all others of its connection. It is reported when no exchange or stall that overlaps its time
-is still open on the connection.
+candidate is compared with all other candidates of its connection. It is reported when no exchange or stall that overlaps its
+time is still open on the connection.
 """
 
 from __future__ import annotations
@@ -60,14 +60,16 @@ class PendingFindings:
     modules: Mapping[str, RuleModule]
     chosen: Sequence[str]
     held_connections: frozenset[int] = frozenset()
-    """The connections of the candidates in HeldCandidates. These may explain candidates in this object."""
+    """The ids of the connections that have a candidate in HeldCandidates. Such a candidate may explain candidates in this
+    object.
+    """
     _candidates: dict[str, pl.DataFrame] = field(default_factory=dict[str, pl.DataFrame])
     _exchanges: pl.DataFrame = field(default_factory=lambda: EXCHANGES.empty().select(ANSWERED))
     _connections: pl.DataFrame = field(default_factory=CONNECTIONS.empty)
     _known: dict[int, Connection | None] = field(default_factory=dict[int, Connection | None])
     """The connections of the candidates, by id; None if a connection is over."""
     held_causes: frozenset[int] = frozenset()
-    """The connections in `held_connections` whose candidates may cause a failure at a gateway."""
+    """The ids in `held_connections` of connections whose held candidates may cause a failure at a gateway."""
     clock: int = 0
     """The watermark (ns): everything before it was read. It decreases if the clock is set back."""
     _over: dict[int, int] = field(default_factory=dict[int, int])
@@ -206,7 +208,9 @@ class PendingFindings:
         return rule_engine.after_stalls(rule_engine.given_up_by_gateways(whole, seen.known.clients)), tries
 
     def _software(self, seen: GatewaySearch | None) -> tuple[gateways.Gateways, pl.DataFrame | None]:
-        """Return the gateways found by `_gateways` or by the search `seen`, and the Server fields that they forwarded."""
+        """Return the gateways found by `_gateways` or by the search `seen`, and the Server fields that these gateways
+        forwarded.
+        """
         known, passed = self._gateways()
         if seen is None or not seen.known.fronts:
             return known, passed
@@ -392,11 +396,12 @@ class PendingFindings:
         return rows.select(pl.lit(RULE).alias("rule"), "connection", "frame")
 
     def _gateways_of_all(self) -> gateways.Gateways | None:
-        """Return the gateways according to all exchanges; None if a single search covers all exchanges anyway."""
+        """Return the gateways found among all exchanges; None if a single search covers all exchanges anyway."""
         return self._gateways()[0] if self.analysis.exchanges.rows > limits.LIVE_PAIRED.value else None
 
     def _gateways(self, *, at_end: bool = False) -> tuple[gateways.Gateways, pl.DataFrame | None]:
-        """Return the gateways according to all exchanges so far, including open ones, and the Server fields that they forwarded.
+        """Return the gateways found among all exchanges so far, including open ones, and the Server fields that the gateways
+        forwarded.
 
         The second value is None if there are no gateways. The result is cached until the number of rows has grown by a few
         percent. With `at_end`, all exchanges have ended, and the search is repeated.
@@ -425,14 +430,16 @@ class PendingFindings:
         return {name: rows for name, rows in some.items() if rows.height}
 
     def _forget(self, of: pl.DataFrame) -> None:
-        """Drop resolved candidates of connections that ended a while ago, and the oldest of the others if there are too many.
+        """Drop the resolved candidates of connections that ended a while ago.
+
+        If too many other resolved candidates are left, also drop the oldest of these.
 
         `of`: the states of the connections.
         """
         most = limits.SETTLED_CANDIDATES.value
         since = {number: self._over.get(number, self.clock) for number in of.filter("over")["connection"]}
         self._over = {number: time for number, time in since.items() if not is_left_to_report(time, self.clock)}
-        # a failure behind a gateway may cause what its client receives later
+        # a failure between a gateway and a server may cause what the gateway's client receives later
         over = pl.col("connection").is_in(pl.Series([*(since.keys() - self._over.keys())], dtype=pl.Int64).implode())
         gone = pl.concat([self._settled.filter(over), self._settled.filter(~over).head(-most)])
         self._settled = self._settled.filter(~over).tail(most)

@@ -37,8 +37,8 @@ class HeldCandidates:
     """The candidates that wait for a decision. All are from rules about idle timeouts or about clients.
 
     Each candidate is decided once. If its rule is about idle timeouts, the connection must have closed. If its rule is about
-    clients, all exchanges and connections that the client began before this close must have ended, too. Later events do not
-    change the decision.
+    clients, all exchanges and connections that the client began before the connection closed must have ended, too. Later events
+    do not change the decision.
     """
 
     def __init__(
@@ -111,7 +111,7 @@ class HeldCandidates:
     def _put_back(self, judged: Candidates, ready: Candidates, clock: int) -> Candidates:
         """Return the candidates in `judged` that can no longer change; hold the others again.
 
-        `ready`: the same candidates before their rules judged them. They are held in this form.
+        `ready`: the same candidates before their rules judged them. In this form they are held again.
         """
         sure: Candidates = {}
         for name, rows in judged.items():

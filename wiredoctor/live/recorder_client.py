@@ -1,8 +1,8 @@
 """Control the recorder, a process that captures into files, reports events, and passes file descriptors.
 
-It is a separate program (`wiredoctor.recording`) that is executed, not only forked. It may have privileges that an analysis of
-hostile bytes should not have, and it continues capturing while the analysis is slow. A socket connects the two: if the analysis
-ends for any reason, the recorder stops cleanly.
+The recorder is a separate program (`wiredoctor.recording`), which is executed, not only forked. It may have privileges that an
+analysis of hostile bytes should not have, and it continues capturing while the analysis is slow. A socket connects it with the
+analysis: if the analysis ends for any reason, the recorder stops cleanly.
 """
 
 from __future__ import annotations
@@ -103,9 +103,10 @@ Event = dict[str, Any]
 
 
 class Recorder:
-    """A running recorder process. At the end of its context, it is asked to stop, and terminated if it does not end in time.
+    """A running recorder process. At the end of the context, the recorder is asked to stop, and terminated if it does not end
+    in time.
 
-    With `waits`, it captures only after `begin`, runs until its socket is closed, and then removes `order.folder`.
+    With `waits`, the recorder captures only after `begin`, runs until its socket is closed, and then removes `order.folder`.
     """
 
     def __init__(self, order: Order, *, waits: bool = False) -> None:

@@ -143,8 +143,9 @@ def _installation() -> list[str]:
 
 
 def _confine(confinement: Confinement | None) -> list[str]:
-    """Confine the process with Landlock and seccomp; return the names of the mechanisms that failed. If `confinement` is None,
-    Landlock counts as failed.
+    """Confine the process with Landlock and seccomp; return the names of the mechanisms that failed.
+
+    If `confinement` is None, Landlock counts as failed.
     """
     missing: list[str] = []
     try:

@@ -38,13 +38,16 @@ BATCH = 20_000
 """The maximum number of packets per step. Other work waits during a step."""
 
 TICK = 0.2
-"""The minimum time in seconds between two steps that read all packets: a step for one packet costs as much as for many."""
+"""The minimum time in seconds from a step that read all available packets to the next step.
+
+A step costs as much for one packet as for many, so the next step should find many.
+"""
 
 BUSY = 0.2
-"""The fraction of a processor's time that the steps that read packets may use."""
+"""The maximum fraction of a processor's time that steps may use. A step that left packets unread is not delayed."""
 
 LONGEST_TICK = 0.5
-"""The maximum time in seconds between two steps while packets arrive. It takes precedence over BUSY."""
+"""The maximum time in seconds from a step to the next one while packets arrive. It applies even if steps then exceed BUSY."""
 
 CLEANING = 60.0
 """The time in seconds between two removals of old rows."""
@@ -77,7 +80,7 @@ class Status:
 
 @dataclass
 class News:
-    """The result of one call of `Session.look`.
+    """The result of a call of `Session.look`.
 
     `findings`: the findings that became final. `notes`: lines of text about the capture. `status`: the state of the capture.
     """

@@ -472,7 +472,7 @@ def _destination(data: bytes) -> tuple[str, int] | None:
 
 
 def _plain(address: str) -> str:
-    """Return an address in the form used in packets: without a zone, and IPv4 addresses without their IPv6 prefix."""
+    """Return an address in the form used in packets: without a zone, and an IPv4-mapped IPv6 address as the IPv4 address."""
     return address.partition("%")[0].removeprefix("::ffff:")
 
 
@@ -494,7 +494,7 @@ def _copy(thread: int, file: int) -> socket.socket:
 def _report_port(one: _Pending, control: _Control) -> bool:
     """Report the local port of a program's socket, or that it has none, and close our copy of the socket.
 
-    Return False, and do neither, if the socket may still get a port.
+    If the socket may still get a port, do neither and return False.
     """
     address, port = "", 0
     with contextlib.suppress(OSError):

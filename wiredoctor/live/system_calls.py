@@ -140,7 +140,7 @@ _REFUSED: _Step = (_RETURN, 0, 0, _REFUSE)
 
 
 def _program(machine: _Machine, process: int) -> list[_Step]:
-    """Return the instructions of the filter, with one block for each restricted system call; all other calls skip the block.
+    """Return the instructions of the filter. Each restricted system call has a block of instructions, which other calls skip.
 
     `process`: the id of the process, which may signal and limit only itself.
     """
