@@ -43,7 +43,7 @@ def read_balancer(text: str, number: int) -> LogLine | None:
 
 def _envoy(number: int, when: str, request: str, status: str, took: str) -> LogLine | None:
     time, (method, target) = read_time(when), split_request(request)
-    if time is None or method == "-":  # of the TCP proxy
+    if time is None or method == "-":  # a line of the TCP proxy
         return None
     duration = int(took) * 1_000_000 if took != "-" else None
     moment: Moment = "start"
@@ -63,7 +63,7 @@ def _alb(
     begun = read_time(created) if created else None
     if min(parts) >= 0:
         duration = round(sum(parts) * 1_000_000_000)
-    else:  # a part without an end, such as that of a target that did not answer
+    else:  # a part of the time is unknown, for example because the target did not answer
         duration = max(time.nanoseconds - begun.nanoseconds, 0) if begun else None
     moment: Moment = "response"
     return LogLine(number, "alb", method, target, read_number(status) or 0, time.nanoseconds, time.unit, moment, duration, client,

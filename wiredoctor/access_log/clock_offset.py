@@ -1,6 +1,6 @@
-"""Determine how many ns the clock of a log is ahead of that of a capture.
+"""Determine by how many ns the clock of a log is ahead of the clock of a capture.
 
-This offset is the most frequent difference between the time of a line and that of a matching exchange.
+This offset is the most frequent difference between the time of a line and the time of a matching exchange.
 """
 
 from __future__ import annotations
@@ -19,8 +19,10 @@ LOOSE = SECOND // 4
 """The maximum difference in ns between two offsets that count as the same: lines may be written late, and clocks may drift."""
 
 SAME_CLOCK = 5 * SECOND
-"""The maximum offset in ns that fewer than ENOUGH lines can prove. A few lines may agree on a larger one by chance, because
-requests repeat. They only prove a larger one if it is the offset of a time zone and all lines agree on it.
+"""The maximum offset in ns that fewer than ENOUGH lines can prove.
+
+A few lines may agree on a larger offset by chance, because requests repeat. Therefore a larger offset that only a few lines
+show must be that of a time zone, and all lines must agree on it.
 """
 
 ENOUGH = 3
@@ -29,12 +31,13 @@ _HALF_HOUR = 1800 * SECOND
 _FARTHEST_ZONE = 14 * 3600 * SECOND
 
 NEGLIGIBLE = SECOND // 20
-"""The maximum offset in ns that late logging on a busy server may cause."""
+"""The maximum offset in ns that counts as 0, because late logging on a busy server may cause it."""
 
 
 class Offset(NamedTuple):
-    """The clock of a log minus that of the capture, in ns: at least `least`, at most `most`. `lines`: the number of lines that
-    agree with it.
+    """The clock of a log minus the clock of the capture, in ns: between `least` and `most`.
+
+    `lines`: the number of lines that agree with this offset.
     """
 
     least: int
@@ -43,13 +46,14 @@ class Offset(NamedTuple):
 
     @property
     def middle(self) -> int:
-        """The best estimate of the offset in ns. It is 0 if 0 is in the range or very near it."""
+        """The best estimate of the offset in ns: 0 if 0 is in the range or at most NEGLIGIBLE away from it."""
         return 0 if self.least - NEGLIGIBLE <= 0 <= self.most + NEGLIGIBLE else (self.least + self.most) // 2
 
 
 def find_offset(lines: Sequence[int], differences: Sequence[int], unit: int) -> Offset | None:
-    """Return the most frequent offset of a log's clock; None if no line supports one. If several are equally frequent, return
-    the one nearest to 0.
+    """Return the offset of a log's clock that most lines support; None if no line supports one.
+
+    If several offsets have equal support, return the one nearest to 0.
 
     Both lists have one element per pair of a line and an exchange that may be the same request. `lines`: the line's number.
     `differences`: the line's time minus the exchange's (ns). `unit`: the precision of the log's times in ns; the log omits
@@ -82,10 +86,10 @@ def find_offset(lines: Sequence[int], differences: Sequence[int], unit: int) -> 
 
 
 def _zone_offset(differences: IntArray, numbers: IntArray, unit: int) -> Offset | None:
-    """Return the offset on which all lines agree if it is the offset of a time zone; otherwise None.
+    """Return the offset on which all lines agree, if that is the offset of a time zone; otherwise, return None.
 
-    Used if only a few lines match: any other offset may be chance, because requests repeat. Each line must match only one
-    exchange. `differences` are sorted in ascending order.
+    This is used if only a few lines match: they may agree on any other offset by chance, because requests repeat. The result is
+    also None if a line matches several exchanges. `differences` are sorted in ascending order.
     """
     low, high, lines = int(differences[0]), int(differences[-1]), len(np.unique(numbers))
     if lines != len(numbers) or high - low > unit + LOOSE:
@@ -98,8 +102,9 @@ def _zone_offset(differences: IntArray, numbers: IntArray, unit: int) -> Offset 
 
 
 def _most_agreed(differences: IntArray, numbers: IntArray, unit: int) -> tuple[int, int]:
-    """Return the bounds (ns) of the range of offsets that most lines support. If several ranges have equal support, take the one
-    nearest to 0.
+    """Return the bounds (ns) of the range of offsets that most lines support.
+
+    If several ranges have equal support, return the one nearest to 0.
 
     `differences` and `numbers`: for each possible match, the time difference and the number of its line. A line supports the
     offsets from its difference to `unit` ns above it. If the same request was sent several times, a line has several

@@ -33,8 +33,9 @@ ROLES: Mapping[str, tuple[str, ...]] = {
     ),
     "client": ("remote_addr", "client", "client_ip", "clienthost", "client.address", "request.remote_ip", "remote_ip"),
 }
-"""The possible key names of each role, the most reliable first. Names of nested keys are joined by dots; all are in lower
-case.
+"""The possible names of the key for each role, the most reliable first.
+
+All names are in lower case. The names of nested keys are joined by dots.
 """
 
 _STARTS = frozenset(("start_time", "startutc"))
@@ -105,7 +106,7 @@ def _request(values: dict[str, Any], names: Mapping[str, tuple[str, ...]]) -> tu
 
 
 def _latin(text: str) -> str:
-    """Return a text in which each byte of the UTF-8 encoding is one character (Latin-1), as in the targets of captures."""
+    """Return a text with one character (Latin-1) for each byte of its UTF-8 encoding, as in the targets of captures."""
     return text.encode("utf-8", "replace").decode("latin-1")
 
 

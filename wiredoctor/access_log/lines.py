@@ -40,8 +40,9 @@ FORMATS: Mapping[str, str] = {
 
 
 class ReadLog:
-    """Reads a log, and counts its lines. `total`: all lines that are not blank. `unknown`: those of them that are in no known
-    format.
+    """Reads a log, and counts its lines.
+
+    `total`: the number of lines that are not blank. `unknown`: the number of these lines that are in no known format.
     """
 
     def __init__(self, keys: Mapping[str, str] | None = None) -> None:
@@ -93,7 +94,7 @@ def _combined(number: int, rest: str, lead: str, when: str, request: str, status
     elif tail and _MICROSECONDS.fullmatch(tail[-1]):
         # Apache: %D; its %t is the time of the request
         duration, moment = int(tail[-1]) * 1000, "start"
-    client = lead.split()[-3:-2]  # some logs have the name of the server before it
+    client = lead.split()[-3:-2]  # in some logs, the name of the server precedes the client
     return LogLine(number, "combined", *split_request(request), read_number(status) or 0, time.nanoseconds, time.unit, moment,
                    duration, client[0] if client else "")  # fmt: skip
 

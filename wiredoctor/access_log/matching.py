@@ -25,7 +25,7 @@ MAX_PAIRS_IN_ALL = 4_000_000
 """
 
 LATE = SECOND // 10
-"""The tolerance in ns for lines that are written late: the time of a line may be later than its event by this much."""
+"""The tolerance in ns for lines that are written late: the time of a line may be this much later than its event."""
 
 _MAX_OUTSIDE = SECOND // 10
 """The maximum time in ns from the start of a proxy's exchange with its client to the start of its exchange with the server.
@@ -69,9 +69,9 @@ class CapturedExchange(NamedTuple):
 
 
 class Match(NamedTuple):
-    """A line of a log and the exchange that it describes, which is None if there is no match.
+    """A line of a log, and the exchange that the line describes; None if no exchange matches.
 
-    `outside`: the time of the line is before or after all captured exchanges.
+    `outside`: true if the time of the line is before or after all captured exchanges.
     """
 
     line: LogLine
@@ -82,8 +82,8 @@ class Match(NamedTuple):
 class Matches(NamedTuple):
     """The lines about failed or slow requests, in order, each with its exchange.
 
-    `moment`: the event whose time the log contains, the start or the end of an exchange. `offset`: how far the log's clock is
-    ahead.
+    `moment`: the event whose time the log contains, the start or the end of an exchange. `offset`: by how much the log's clock
+    is ahead of the capture's.
     """
 
     matches: list[Match]
@@ -115,8 +115,9 @@ NONE = SameRequest()
 
 
 class ExchangeIndex:
-    """Finds exchanges by method and target. A target without a query also finds exchanges that have one, because some logs omit
-    queries. Targets are redacted as in reports.
+    """Finds exchanges by method and target. Targets are redacted as in reports.
+
+    Because some logs omit queries, a target without a query also finds exchanges whose targets have one.
     """
 
     def __init__(self, exchanges: Iterable[CapturedExchange]) -> None:
@@ -131,7 +132,10 @@ class ExchangeIndex:
             self.last = one.end if self.last is None else max(self.last, one.end)
 
     def of_line(self, line: LogLine) -> SameRequest:
-        """Return the exchanges with the same method and target as a line. If the line has no query, ignore queries."""
+        """Return the exchanges with the same method and target as a line.
+
+        If there are none and the line has no query, ignore the queries of the exchanges.
+        """
         target = _origin_form(masked_target(line.target)) if line.target else ""
         known = self._by_request.get((line.method, target))
         return known or (NONE if "?" in target else self._by_request.get((line.method, f"{target}?"), NONE))
@@ -157,9 +161,9 @@ def match_lines(lines: Iterable[LogLine], index: ExchangeIndex, slow: int) -> Ma
 
 
 def _find_clock(lines: Sequence[LogLine], index: ExchangeIndex) -> tuple[Moment, Offset | None]:
-    """Return which event the times in the log mean (the start or the end of an exchange), and the offset of the log's clock.
+    """Return the event to which the times in the log refer (start or end of an exchange), and the offset of the log's clock.
 
-    Use the event only for lines whose format does not define one. The offset is None if no line matches an exchange.
+    The event applies only to lines whose format does not define one. The offset is None if no line matches an exchange.
     """
     found: list[tuple[Moment, Offset]] = []
     for moment in ("end", "start"):
@@ -211,12 +215,13 @@ def _assign(lines: Sequence[LogLine], index: ExchangeIndex, moment: Moment, offs
 
 
 def _cost(line: LogLine, one: CapturedExchange, time: int, moment: Moment) -> tuple[int, bool, int] | None:
-    """Return how badly an exchange fits a line, as a tuple that sorts the best exchange first; None if it cannot be the right
-    one.
+    """Return how badly an exchange fits a line, as a tuple that sorts the best exchange first.
+
+    Return None if the line cannot be about this exchange.
     """
     status = _status_difference(line, one)
     ends = [one.at(moment)] if one.has_end else [one.start, one.end]
-    # the time of a line stands for all times with the same leading digits
+    # the log omits the last digits of the time, so the line may be from any time with the same leading digits
     beside = min(max(time - at - LATE, at - time - line.unit, 0) for at in ends)
     if status is None or beside > SKEW:
         return None
@@ -229,9 +234,10 @@ def _cost(line: LogLine, one: CapturedExchange, time: int, moment: Moment) -> tu
 
 
 def _is_inner(some: Sequence[CapturedExchange], place: int) -> bool:
-    """Return whether this is probably a proxy's exchange with a server, because another exchange encloses it.
+    """Return whether the exchange at index `place` is probably a proxy's exchange with a server, because another one encloses
+    it.
 
-    The line in the proxy's log belongs to the enclosing one. `some` are the exchanges with the same request, sorted by start.
+    A line in the proxy's log belongs to the enclosing exchange. `some`: the exchanges with the same request, sorted by start.
     """
     one = some[place]
     for other in reversed(some[max(place - MAX_OUTER, 0) : place]):

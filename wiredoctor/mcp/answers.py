@@ -231,7 +231,7 @@ def _show_answer(report: Report, asked: ShowRequest) -> ShowAnswer:
 def take_page(answer: List, name: str, page: Page, *, cut_out: bool = False) -> List:
     """Return a copy of an answer with one page of its list `name`: only the requested rows, and only as many as fit.
 
-    `cut_out`: the list already begins at the offset.
+    `cut_out`: true if the list already begins at the offset of the page.
     """
     said = cast("dict[str, Any]", answer)
     rows: list[Any] = said[name] if cut_out else said[name][page.offset : page.offset + min(page.limit, MAX_ROWS)]

@@ -32,7 +32,7 @@ _SENTENCES = {
     "too_long": "must have at most {max_length} names",
     "no_number": "must be a number, not true or false",
 }
-"""Sentences about invalid arguments, by pydantic's name of the error. Other errors are described with pydantic's own text."""
+"""Sentences about invalid arguments, by pydantic's name for the error. Other errors are described with pydantic's own text."""
 
 MAX_DIGITS = 19
 """The maximum number of digits of an integer that fits in 64 bits."""
@@ -54,7 +54,7 @@ class Server(MCPServer[Any]):
     async def _check_names(self, name: str, arguments: dict[str, Any]) -> None:
         """Raise ToolError if `arguments` has a name that is not an argument of the tool `name`.
 
-        The SDK would silently ignore it, and the tool would answer a different question.
+        The SDK would silently ignore such an argument, and the tool would answer a different question.
         """
         known = next((list(tool.input_schema["properties"]) for tool in await self.list_tools() if tool.name == name), None)
         wrong = [] if known is None else [given for given in arguments if given not in known]
@@ -88,7 +88,7 @@ def _wrong_arguments(error: ValidationError) -> str:
 
 
 def refusal(error: Exception) -> JSONRPCError | None:
-    """Return the error response to an unreadable message; None if it is a notification, a response or an empty line.
+    """Return the error response to an unreadable message; None if the message is a notification, a response or an empty line.
 
     The response contains the id of the message if that is readable.
     """

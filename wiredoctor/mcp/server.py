@@ -100,7 +100,7 @@ def _with_plain_errors(tool: Call) -> Call:
         from wiredoctor.mcp.answers import WrongQuestion
 
         try:
-            # run one at a time, because each may use all the memory intended for one
+            # one analysis at a time, because each may use all the memory that is intended for an analysis
             with _ONE:
                 return tool(*words, **options)
         except (Refused, WrongQuestion, UsageError) as error:

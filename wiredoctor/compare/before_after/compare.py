@@ -16,13 +16,13 @@ from wiredoctor.tables import SECOND, Array
 from wiredoctor.text.redact import masked_target
 
 CHANCE = 0.05
-"""The maximum probability that a side lacks a finding by chance; above it, the status of the finding is uncertain."""
+"""The maximum probability that a finding is missing on a side by chance. Above it, the status of the finding is uncertain."""
 
 ENOUGH = 20
-"""The number of exchanges with an endpoint that proves a problem absent, if its rule reports one finding for all of them.
+"""The number of exchanges with an endpoint that are enough to prove that the endpoint does not have a problem.
 
-If a side has this many exchanges but no finding, the problem is absent there. If the side with the finding has fewer exchanges,
-that smaller number suffices on the other side, too.
+It applies to rules that report one finding for all exchanges with an endpoint. If a side has this many exchanges but no
+finding, it does not have the problem. If the side with the finding has fewer exchanges, as many are enough on the other side.
 """
 
 COUNTED = frozenset(("connect-failed", *FAILURES))
@@ -126,7 +126,7 @@ def _generalize(request: str | None) -> str | None:
 
 
 def _for_people(findings: list[Finding]) -> tuple[str, str]:
-    """Return the title and the generalized request (see `_generalize`) of the findings, with "(masked)" in place of masks.
+    """Return the title and the generalized request (see `_generalize`) of the findings, with "(masked)" for masked parts.
 
     The title is empty if nothing is masked, or if the findings come from a JSON report, which does not say what was masked. In
     requests of a JSON report, each `*` that replaces a complete token counts as a mask.
@@ -159,7 +159,7 @@ class _Place(NamedTuple):
 
 
 def _opportunities(finding: Finding, hits: tuple[int, int], both: _Sides) -> tuple[Of, _Place, tuple[int, int]]:
-    """Return how often a finding could have occurred, as (unit, unit in words, (number before, number after)).
+    """Return how often a finding could have occurred: the unit, the unit in words, and the numbers (before, after).
 
     hits: how often the finding occurred before and after.
     """
@@ -265,10 +265,10 @@ def _rules(before: ComparedSide, after: ComparedSide) -> list[RuleChange]:
 
 
 def _mismatch(before: ComparedSide, after: ComparedSide, one: Times, two: Times, *, any_server: bool) -> str:
-    """Return a sentence that explains why no requests of the two sides can be compared; "" if some can.
+    """Return a sentence that explains why no requests of the two sides can be compared; "" if some can be compared.
 
-    The sentence also says how many endpoints and problems the option --any-server would match. The result is "" as well if the
-    requests of a side are not known completely.
+    The sentence also says how many endpoints and problems the option --any-server would match. The result is also "" if not all
+    requests of a side are known.
     """
     sides = (("before", before), ("after", after))
     if any(seen.exchanges is None for _, seen in sides) or one.left_out or two.left_out or one.endpoints.keys() & two.endpoints:

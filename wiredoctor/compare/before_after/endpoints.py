@@ -19,7 +19,7 @@ from wiredoctor.text.redact import mask_for_people, masked_method, masked_target
 MAX_ENDPOINTS = 10_000
 """The maximum number of endpoints that are compared.
 
-If there are more, most paths occur only once, so the two sides have few of them in common.
+If there are more, most paths occur only once, so the two sides have few paths in common.
 """
 
 _NUMBERS = re.compile(r"(?P<version>/v[0-9]+(?:\.[0-9]+)*(?=/|$))|[0-9]+")
@@ -40,9 +40,10 @@ class Pair(NamedTuple):
 class Times:
     """The exchanges of one side.
 
-    endpoints: the durations by endpoint. servers: the number of requests by server. upgrades: the number of responses with status
-    101 by server. shown: the path with `#` in place of numbers, by method and path without numbers. for_people: the request with
-    "(masked)" in place of masks, by the same keys. left_out: the number of endpoints that are not compared.
+    endpoints: the durations by endpoint. servers: the number of requests by server. upgrades: the number of responses with
+    status 101 by server. shown: the path with `#` in place of numbers; the key is the method and the path without numbers.
+    for_people: the request with "(masked)" in place of masked parts, by the same keys. left_out: the number of endpoints that
+    are not compared.
     """
 
     endpoints: dict[Place, Pair]
@@ -90,7 +91,7 @@ def _text(value: object) -> str | None:
 
 
 def place_of(method: str | None, target: str | None) -> tuple[str, str, str]:
-    """Return the method, the path without its numbers, and the path with `#` in place of them.
+    """Return the method, the path without its numbers, and the path with `#` in place of its numbers.
 
     All are masked, and the paths have no query.
     """
@@ -101,14 +102,15 @@ def place_of(method: str | None, target: str | None) -> tuple[str, str, str]:
 def request_for_people(method: str | None, target: str | None, shown: str | None = None) -> str:
     """Return the method and the path, with `#` for numbers and with (masked) in place of masked parts.
 
-    `shown`: the target with (masked) in place of masked parts. If it is unknown, a `*` in the place of a token counts as a mask.
+    `shown`: the target with (masked) in place of masked parts. If `shown` is None, each `*` in place of a complete token counts
+    as a mask.
     """
     path = (mask_for_people(masked_target, target or "") if shown is None else shown).partition("?")[0]
     return printable(f"{mask_for_people(masked_method, method or '')} {replace_numbers(path)}")
 
 
 def replace_numbers(path: str, by: str = "#") -> str:
-    """Replace the numbers in a path, but not those of segments such as `v1`, which name the version of an API."""
+    """Replace the numbers in a path, except in segments such as `v1`, which name the version of an API."""
     return _NUMBERS.sub(lambda found: found["version"] or by, path)
 
 

@@ -44,9 +44,9 @@ Rows = list[tuple[Any, ...]]
 def _parts(lines: Callable[[], Iterator[bytes]]) -> tuple[dict[str, Any], Rows | None, Rows | None]:
     """Return three values: the top-level object of a report without its tables, and the rows of its connections and exchanges.
 
-    The rows are None if the report does not have the table. A row for a connection is (capture, id, server), a row for an
-    exchange the result of `_exchange`. wiredoctor writes one row per line, so a report with a million exchanges is read line by
-    line.
+    The rows are None if the report does not have the table. The row of a connection is (capture, id, server). The row of an
+    exchange is the result of `_exchange`. wiredoctor writes one row per line, so a report with a million exchanges is read line
+    by line.
     """
     try:
         taken, rest = _by_line(lines)

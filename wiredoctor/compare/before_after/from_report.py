@@ -1,4 +1,4 @@
-"""Take the data of one side of a comparison from a Report. from_json.py takes them from a report in JSON."""
+"""Take the data of one side of a comparison from a Report. from_json.py takes the data from a report in JSON."""
 
 from __future__ import annotations
 
@@ -24,9 +24,10 @@ upgraded: True for a response with status 101.
 class ComparedSide:
     """One side of a comparison: the state before or after a change.
 
-    exchanges: the columns of TIMES; None if the side has no exchanges. connections: the number of connections by server; None if
-    unknown. checked: the rules that ran. judged: those of them that found something to check. notes: limitations of this side.
-    for_people: for each target with `*` in its path, the same target with (masked) in place of masked parts.
+    exchanges: the columns of TIMES; None if the side has no exchanges. connections: the number of connections by server; None
+    if unknown. checked: the rules that ran. judged: the rules among them that found something to check. notes: limitations of
+    this side. for_people: for each target with `*` in its path, the target to display, in which (masked) replaces each `*` that
+    stands for a masked part.
     """
 
     source: Source
@@ -57,9 +58,10 @@ def from_report(report: Report, name: str, healthy: Iterable[str]) -> ComparedSi
 
 
 def _targets_for_people(report: Report) -> dict[str, str]:
-    """Return a mapping from each target with `*` in its path to the same target with (masked) in place of masked parts.
+    """Return a mapping from each target with `*` in its path to the target to display.
 
-    A `*` may be a mask, or the client may have sent it. In the second form, only masks become (masked).
+    A `*` may stand for a masked part, or the client may have sent it. In the target to display, (masked) replaces only the
+    first kind.
     """
     scan_for_people: Callable[[], Callable[[], pl.LazyFrame]] | None = getattr(report.scan_exchanges, "for_people", None)
     if report.secrets or scan_for_people is None:

@@ -64,7 +64,7 @@ class FindingChange:
     total time lost. why: the reason if the status is uncertain, otherwise empty.
 
     "exchanges" in `of` are the exchanges with the endpoint, or with the server if the finding has no request. If a report does
-    not contain its exchanges, they are all exchanges. "connections" are the connections to the server.
+    not list its exchanges, all exchanges count. "connections" are the connections to the server.
     """
 
     status: Status

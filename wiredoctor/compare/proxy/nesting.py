@@ -33,8 +33,8 @@ COLUMNS = [
 MAX_OF_A_KIND = 400
 """The maximum number of exchanges at the front that are considered as the match of one exchange at the back.
 
-The search for the clock difference is limited to this many exchanges per method and target, and to this many pairs of method and
-target.
+The search for the clock difference uses at most this many exchanges with the same method and target, and at most this many
+pairs of method and target.
 """
 
 LATE = 1 << 61
@@ -43,7 +43,7 @@ BIN = SECOND // 20
 """The width in ns of the bins in which time differences are counted."""
 
 SLACK = 2_000_000
-"""The tolerance in ns for timestamps of two machines that contradict each other although the clocks are aligned."""
+"""The maximum contradiction in ns that is tolerated between timestamps of two machines after their clocks were aligned."""
 
 
 @dataclass
@@ -63,8 +63,8 @@ def match_nested(front: pl.DataFrame, back: pl.DataFrame, apart: int) -> Nested:
 
     apart: the time (ns) of the first packet at the back minus that of the first packet at the front, each by its own clock. The
     candidates for a back exchange are the front exchanges with the same method and target that were open when it began. If the
-    proxy rewrote targets, the rewritten ones are compared. The match is the oldest candidate that has no match yet. If all
-    candidates have one, the back exchange counts as a retry of the newest candidate.
+    proxy rewrote targets, the rewritten targets are compared. The match is the oldest candidate that has no match yet. If all
+    candidates have a match, the back exchange counts as a retry of the newest candidate.
     """
     groups = _groups(front, back)
     times_front, times_back = _times(front), tuple(times + apart for times in _times(back))

@@ -23,7 +23,7 @@ FOR_PEOPLE = {
     "request_target": "target_for_people",
     "request_host": "host_for_people",
 }
-"""The column to show to people in place of some columns of exchanges: a copy in which masked parts are shown as (masked)."""
+"""For some columns of exchanges, the column that is shown to people instead: a copy with (masked) in place of masked parts."""
 
 MAX_APART = 3600.0
 """The maximum clock difference in seconds. A larger one usually means different time zones or times of capture."""

@@ -37,7 +37,7 @@ class Message(NamedTuple):
 
 
 _FRAMING = ("connection", "content-length", "transfer-encoding", "keep-alive", "content-encoding", "host")
-"""Fields whose presence is not compared, because their effect on the message (such as its framing) is compared instead."""
+"""Fields whose presence is not compared, because their effect on the message, such as its framing, is compared instead."""
 
 
 def rewritten(received: Message, passed_on: Message) -> Iterator[Change]:

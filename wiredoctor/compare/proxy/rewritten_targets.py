@@ -20,7 +20,9 @@ MAX_PREFIXES = 20
 
 LEAST_KINDS = 2
 LEAST_REQUESTS = 3
-"""A replaced path prefix is accepted if it makes this many requests match, or LEAST_KINDS different targets.
+"""LEAST_REQUESTS: the minimum number of requests that must match after a path prefix is replaced.
+
+LEAST_KINDS different targets are enough, too.
 
 Fewer matches may be a coincidence, because requests cannot be matched by time while the clock difference is unknown.
 """

@@ -71,7 +71,7 @@ class Points:
 
 
 class _Envelopes:
-    """The points that limit the line of the clocks (see Line): it lies below all forward packets and above all other packets."""
+    """The points that limit the line of the clocks (see Line): the line lies below all forward packets and above all others."""
 
     def __init__(self, points: Points, origin: float, slope: float = 0.0) -> None:
         self.sides: list[tuple[Array, Array, float, float]] = []

@@ -122,8 +122,8 @@ def _set_directions(a: Rows, b: Rows, partner: Array, pairs: int) -> Array:
 def _clock(a: Rows, b: Rows, partner: Array, begun: int) -> list[clocks.Line]:
     """Return lines that map one clock to the other. begun: the start of the second capture minus that of the first (ns).
 
-    They are fitted to packets that are unique in both captures, because the matches of these are certain. If no line fits, return
-    one with the median difference, whose `gap` is NaN.
+    The lines are fitted to packets that are unique in both captures, because the matches of such packets are certain. If no
+    line fits, return one with the median difference, whose `gap` is NaN.
     """
     rows = np.flatnonzero(partner != NOBODY)
     rows = rows[np.argsort(a.time[rows], kind="stable")]

@@ -1,8 +1,8 @@
 """Match the packets of two captures within paired connections.
 
-Packets are identified by fields that routers do not change: sequence number, acknowledgment number, flags and length. Packets for
-which these are equal are told apart by their IP identification, and then by time. Addresses are not compared, so a NAT between
-the points does not matter.
+Packets are identified by fields that routers do not change: sequence number, acknowledgment number, flags and length. Packets
+with equal values are told apart by their IP identification, and then by time. Addresses are not compared, so a NAT between the
+points does not matter.
 """
 
 from __future__ import annotations

@@ -10,10 +10,10 @@ from wiredoctor.compare.two_points.packet_columns import Point
 from wiredoctor.tables import FIN, RST, SYN, Array, Columns
 
 MAX_ALIKE = 8
-"""A limit for connections that are alike.
+"""The maximum number of similar connections that are considered.
 
-A packet is ignored if more than this many connections of a capture have an equal one: in floods, sequence numbers are often 0.
-For one connection, at most this many connections with equal addresses are considered.
+A packet is ignored if more than this many connections of a capture have an equal packet: in floods, sequence numbers are often
+0. A connection is compared with at most this many connections that have the same addresses.
 """
 
 ADDRESSES, NUMBERS, OFFSETS = 0, 1, 2

@@ -19,9 +19,9 @@ OneSidedKind = Literal["lost", "lost-or-not-recorded", "not-recorded", "injected
 """The reason why a packet is in only one of the captures.
 
 lost: it passed the first point, and later packets show that it did not reach the second. lost-or-not-recorded: it was lost, or
-it passed the second point and was not captured there; nothing shows which (an ACK without data). not-recorded: it passed the
-point whose capture does not have it. injected: its apparent sender did not send it. outside: the other capture had not begun,
-or had ended.
+it passed the second point and was not captured there. Later packets do not show which, for example if it is an ACK without
+data. not-recorded: it passed the point whose capture does not have it. injected: its apparent sender did not send it. outside:
+the other capture had not begun, or had ended.
 """
 
 HowMatched = Literal["addresses", "rewritten-addresses", "rewritten-numbers"]
@@ -87,14 +87,14 @@ class Way:
     """One direction of the path: the packets that passed its first point, and those that arrived at its second point.
 
     sent: packets that passed the first point, except those that the capture at the second point does not cover in time.
-    not_recorded_here, not_recorded_there: packets that the capture at the first or at the second point lacks although they passed
-    it. hops: the number of routers between the points, from the time to live; None if no packet passed both points.
+    not_recorded_here, not_recorded_there: packets that passed the first or the second point but are missing from the capture
+    made there. hops: the number of routers between the points, from the time to live; None if no packet passed both points.
 
-    retransmissions: packets that repeat payload which had passed the first point before. needless: retransmissions whose payload
-    the receiver had acknowledged before they could arrive. Each of these is counted in one of the last four fields. ack_lost: the
-    ACK was lost between the points. ack_late: the ACK passed the first point after the retransmission. ack_not_sent: the
-    retransmission was sent before the ACK. ack_beyond: the ACK passed the first point before the retransmission, and was lost or
-    late after that.
+    retransmissions: packets that repeat payload which had passed the first point before. needless: retransmissions whose
+    payload the receiver had acknowledged before they could arrive. Each needless retransmission is counted in one of the last
+    four fields. ack_lost: the ACK was lost between the points. ack_late: the ACK passed the first point after the
+    retransmission. ack_not_sent: the retransmission was sent before the ACK. ack_beyond: the ACK passed the first point before
+    the retransmission, and was lost or late after that.
     """
 
     sender: Where

@@ -133,7 +133,8 @@ class Shared:
         return Shares(*(max(0.0, round(passed[name] / SECOND, 9)) for name in ("client", "between", "server")))
 
     def _times_at_points(self, frame: int, *, second: bool) -> tuple[bool, float, float] | None:
-        """Return whether a packet passed the first point first, when it passed its sender's point, and when it passed the other.
+        """Return whether a packet passed the first point first, when it passed its sender's point, and when it passed the other
+        point.
 
         The times are in ns of the first clock. Return None if only one capture has the packet. frame: its number in the first
         capture or, with `second`, in the second.

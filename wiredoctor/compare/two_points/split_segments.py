@@ -65,8 +65,8 @@ def _edges(groups: Array, places: Array) -> tuple[Array, Array]:
 def _pieces(groups: Array, first: Array, last: Array, edges: Array) -> tuple[Array, Array]:
     """Cut segments at all edges inside them; return for each piece its segment and a hash of its group and its range of bytes.
 
-    groups: the group of each segment, which is one direction of a connection. first, last: the indexes in `edges` of its begin
-    and end.
+    groups: the group of each segment, which is one direction of a connection. first, last: for each segment, the indexes in
+    `edges` of its beginning and end.
     """
     counts = np.maximum(last - first, 0)
     counts = np.where(np.cumsum(counts) <= MAX_PIECES, counts, 0)
