@@ -99,8 +99,8 @@ class Cutter:
     def of_finding(self, finding: Finding) -> Extract:
         """Return the smallest extract that was found to show the finding.
 
-        If possible, it shows no error or warning that the complete capture does not show. Raise NotShown if no extract shows the
-        finding.
+        If possible, the extract shows no error or warning that the complete capture does not show. Raise NotShown if no extract
+        shows the finding.
         """
         own = _connections_of(self._whole.report, {e.frame for e in finding.evidence})
         own |= set() if finding.connection is None else {finding.connection}

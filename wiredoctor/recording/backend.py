@@ -24,7 +24,7 @@ _TRIES, _TRIES_WITHIN = 4, 60.0
 
 
 class StoppedError(Exception):
-    """A stop was requested while the backend was started."""
+    """A stop was requested while the backend was starting."""
 
 
 class Backend:

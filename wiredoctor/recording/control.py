@@ -12,8 +12,8 @@ from typing import Any
 Message = dict[str, Any]
 """A request. `do` is begin, stop, open, commit, discard or remove.
 
-The last four also have `output`, an index into `outputs` of the Request, and `name`, which is a file in the output if the output
-is a folder.
+Open, commit, discard and remove also have `output`, an index into `outputs` of the Request, and `name`, which is a file in the
+output if the output is a folder.
 """
 
 _LONGEST = 4096

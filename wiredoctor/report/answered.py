@@ -65,7 +65,7 @@ class Captures(Paged):
 class Cause(TypedDict):
     """A problem: findings that one change would fix.
 
-    Texts, endpoints and status come from the worst finding. `times` and `seconds_lost` count all of them.
+    Texts, endpoints and status come from the worst finding. `times` and `seconds_lost` count all findings.
     """
 
     rule: str
@@ -263,7 +263,7 @@ class OtherFinding(TypedDict):
 
 @_whole
 class RelatedConnection(TypedDict):
-    """A connection that a finding involves in addition to its own."""
+    """A connection that a finding involves in addition to the finding's own connection."""
 
     connection: ConnectionFacts | None
     role: Annotated[str, Field(description="why it is shown, such as 'behind the gateway (exchange 0)' or 'of finding 2'")]

@@ -33,7 +33,7 @@ FINAL = 200
 class Failures:
     """Responses of one server with one status of 500 or above.
 
-    `own`: if the server is a gateway, how many responses it generated itself, by kind of the finding gateway-error. `passed_on`:
+    `own`: if the server is a gateway, how many responses it generated itself, per kind of gateway-error finding. `passed_on`:
     if the server is a gateway, how many responses it forwarded, by upstream server. `repeated`: if the server is an upstream
     server of a gateway, how many responses the gateway's client never saw because the gateway repeated the request.
     """
@@ -139,7 +139,8 @@ def _with_server_names(report: Report, rows: pl.DataFrame) -> pl.DataFrame:
 def find_backs(report: Report) -> pl.DataFrame | None:
     """Return the capture, connection and exchange of each exchange that a gateway certainly had with an upstream server.
 
-    It may be unknown which of several requests of its clients the gateway forwarded there. Return None if there are none.
+    It may be unknown which of several client requests the gateway forwarded in such an exchange. Return None if there are no
+    such exchanges.
     """
     parts = [
         known.tries.filter(is_back(known)).select(

@@ -19,7 +19,7 @@ _AFTER_ALL = 1000
 _AFTER_KNOWN = 1 << 61
 """A number that is added to the sort value of exchanges without a known duration, to sort them last.
 
-These exchanges were still waiting when the capture ended, so their durations depend on when it was stopped.
+These exchanges were still waiting when the capture ended, so their durations depend on when the capture was stopped.
 """
 
 

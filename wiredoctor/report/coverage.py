@@ -126,7 +126,9 @@ class Coverage(NamedTuple):
     knows_failures: bool = True
     """True if every rule that reports failures ran. Otherwise, a rule that did not run may explain a failure."""
     begun_before: int = 0
-    """The number of connections with an unknown protocol that began before the capture: HTTP may have begun before it, too."""
+    """The number of connections with an unknown protocol that began before the capture. They may carry HTTP that also began
+    before the capture.
+    """
 
     @property
     def shows_payload(self) -> bool:
@@ -377,7 +379,8 @@ def _marked_connections(report: Report) -> pl.LazyFrame:
 
 
 _LOOPBACK = re.compile(r"^(127\.0\.0\.1|\[::1\]|::1$)")
-"""A pattern for the addresses of the local host. They count as one, because a client may try both of them."""
+"""A pattern for the addresses of the local host. All of them count as one address, because a client may try both IPv4 and IPv6.
+"""
 
 
 def _each_connections(report: Report) -> dict[str, dict[str, int]]:

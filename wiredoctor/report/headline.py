@@ -15,7 +15,9 @@ from wiredoctor.report.words import count, duration, join_words, part_of
 from wiredoctor.text.regex import Regex
 
 LEAST_IDLE_TIMEOUT = 1.0
-"""The minimum idle timeout of common servers in seconds. A server that closes a connection earlier has another reason."""
+"""The minimum idle timeout of common servers in seconds. If a server closes a connection earlier, the reason is not an idle
+timeout.
+"""
 
 _NO_HTTP = {
     "tls": (
@@ -31,7 +33,7 @@ _NO_HTTP = {
 """Reasons why no HTTP could be read, by the protocol of all connections: for one connection, and for several."""
 
 _UNREADABLE = ("tls", "http2")
-"""Protocols whose connections may carry HTTP, but unreadably. Only their stalls and connection attempts are judged."""
+"""Protocols whose connections may carry HTTP that cannot be read. Only their stalls and connection attempts are judged."""
 
 _OTHER = ("the only connection carries neither HTTP/1.x nor TLS", "each of the {} connections carries neither HTTP/1.x nor TLS")
 """Clauses for captures that have only connections of another protocol: for one connection, and for several.

@@ -84,11 +84,13 @@ class ServerStatistics(NamedTuple):
     connections: int
     lost: Mapping[str, float] = {}
     failed_connections: int = 0
-    """The number of connections that, according to the findings, failed before a request. It is counted only for servers."""
+    """The number of connections that, according to the findings, failed before a request. Only the statistics by server have
+    this number.
+    """
     unusable_connections: int = 0
     """The number of connections that were never established, or that failed before a request.
 
-    An example is a connection whose SYN was not answered. The number is counted only for servers and clients.
+    An example is a connection whose SYN was not answered. Only the statistics by server and by client have this number.
     """
     timed: int = 0
 
@@ -271,7 +273,7 @@ _JUDGED = ("is_failed", "is_error", "is_left", "is_try")
 
 
 def _tries_for(failed: Iterable[Place], report: Report) -> Iterator[Place]:
-    """Yield the tries for the exchanges in `failed`: requests that a gateway certainly sent to a server to serve them."""
+    """Yield the exchanges in which a gateway certainly forwarded one of the requests in `failed` to a server."""
     fronts = pl.DataFrame(
         [*failed], {"capture": pl.String(), "front_connection": pl.Int64(), "front_exchange": pl.Int32()}, orient="row"
     )

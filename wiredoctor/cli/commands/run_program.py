@@ -43,7 +43,7 @@ LAST_PACKETS = 0.3
 """Seconds to continue capturing after the program has ended, because its connections may still be closing."""
 
 ATTEMPT_BEFORE, ATTEMPT_WITHIN = 1_000_000, 250_000_000
-"""The maximum time in ns by which a SYN may precede its connect(2), and by which it may follow.
+"""The maximum times in ns by which a SYN may precede its connect(2) call, and by which it may follow that call.
 
 Clocks differ, and a busy machine delays packets.
 """

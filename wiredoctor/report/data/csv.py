@@ -33,7 +33,7 @@ A list is one cell, whose elements are joined with "; ".
 
 
 def write_as(report: Report, out: Sink, _options: Options) -> None:
-    """Write the format csv."""
+    """Write the report as CSV."""
     write(report, out)
 
 

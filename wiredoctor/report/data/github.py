@@ -23,7 +23,7 @@ _LEVELS: Mapping[str, str] = {"error": "error", "warning": "warning", "note": "n
 
 
 def write_as(report: Report, out: BinaryIO, options: Options) -> None:
-    """Write the format github."""
+    """Write the report as annotations of GitHub Actions."""
     for line in lines(report, shown=options.shown):
         out.write(line.encode("utf-8", "backslashreplace") + b"\n")
 

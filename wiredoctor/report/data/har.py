@@ -33,7 +33,7 @@ _PARTS = ("request", "response")
 
 
 def write_as(report: Report, out: Sink, options: Options) -> None:
-    """Write the format har."""
+    """Write the report as HAR."""
     if options.bodies and not options.quiet:
         options.note(f"HAR: {BODIES}")
     write(report, out, bodies=options.bodies, spool=options.spool or in_memory)

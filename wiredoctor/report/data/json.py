@@ -29,12 +29,12 @@ MAX_SERVERS = 1000
 
 
 def write_as(report: Report, out: Sink, options: Options) -> None:
-    """Write the format json."""
+    """Write the report as JSON."""
     write(report, out, full=options.full, spool=options.spool or in_memory, shown=options.shown)
 
 
 def write_lines_as(report: Report, out: Sink, options: Options) -> None:
-    """Write the format jsonl."""
+    """Write the report as JSON Lines."""
     write_lines(report, out, options.shown)
 
 

@@ -72,7 +72,7 @@ def write_as(report: Report, out: Sink, table: str, text: Text, spool: Spool = i
 
 
 def schema(table: str) -> pl.Schema:
-    """Return the columns of the rows that the function `text` of `write_as` receives."""
+    """Return the columns of the rows that `write_as` passes to its argument `text`."""
     empty = pl.DataFrame(schema={"capture": pl.String(), **TABLES[table].schema})
     if table == "connections":
         return with_divisor(empty.select(_CONNECTION_COLUMNS)).select(_connection()).schema

@@ -67,7 +67,7 @@ class _Suite:
 
 
 def write_as(report: Report, out: Sink, options: Options) -> None:
-    """Write the format junit."""
+    """Write the report as JUnit XML."""
     least = cast("Least", options.fail_on or "warning")
     write(report, out, fail_on=least, selected=options.selected, unread=options.unread, shown=options.shown)
 

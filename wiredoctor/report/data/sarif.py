@@ -57,7 +57,7 @@ Json = dict[str, Any]
 
 
 def write_as(report: Report, out: Sink, options: Options) -> None:
-    """Write the format sarif."""
+    """Write the report as SARIF."""
     write(report, out, options.rules, unread=options.unread, code=options.code, shown=options.shown)
 
 

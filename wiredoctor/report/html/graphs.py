@@ -17,7 +17,7 @@ from wiredoctor.report.words import clean
 
 MAX_GRAPHS = 24
 FAR = 1_000_000
-"""The last frame that is read for connections without findings.
+"""The last frame that is read for the graphs of connections without findings.
 
 A second pass over this many packets takes a fifth of the analysis time. Later packets are read only for connections with
 findings.

@@ -99,9 +99,9 @@ def _kinds(rows: dict[str, Array]) -> Array:
 
 
 def _merge_neighbors(runs: Array, width: int) -> Array:
-    """Merge lines of segments (`runs`) with new data that begin in the same interval of `width` ns.
+    """Merge the lines of segments (`runs`) that carry new data and begin in the same interval of `width` ns.
 
-    A line is not merged with the previous one if its stream offset is lower.
+    A line whose stream offset is lower than that of the previous line is not merged with the previous line.
     """
     plain = runs["kind"] == PLAIN
     some = runs[plain]

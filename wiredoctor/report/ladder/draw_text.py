@@ -17,7 +17,7 @@ _NARROW, _USUAL, _WIDE = 10, 18, 40
 """The number of characters between the two sides: on a narrow terminal, on one with 80 columns, and on the widest."""
 
 _READABLE = 35
-"""The number of characters needed for packet descriptions. If they have less space, the two sides are drawn closer together."""
+"""The minimum number of characters for packet descriptions. If there is less space, the two sides are drawn closer together."""
 
 _DRAWN = 0.02
 """The minimum length of a wait that is drawn, as a fraction of the longest wait. Waits counted as lost are always drawn."""

@@ -90,7 +90,7 @@ class Choice:
         return rows, over
 
     def chosen(self) -> list[dict[str, Any]]:
-        """Return the most important of the rows kept so far, at most as many as the plan permits, in frame order."""
+        """Return the most important of the rows kept so far, at most `plan.most`, in frame order."""
         parts = [*self._kept, *([self._tail] if self._tail is not None else [])]
         if not parts:
             return []

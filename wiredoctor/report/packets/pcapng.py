@@ -44,7 +44,7 @@ class _Note(NamedTuple):
 
 
 def write_as(report: Report, out: BinaryIO, options: Options) -> None:
-    """Write the format pcapng."""
+    """Write the report as a pcapng file with comments."""
     write(report, out, only_findings=options.only_findings, shown=options.shown)
 
 

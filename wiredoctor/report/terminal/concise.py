@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def write_as(report: Report, out: BinaryIO, options: Options) -> None:
-    """Write the format concise."""
+    """Write the report as one line per finding."""
     with TextOutput(out, options.paper) as stream:
         for line in lines(report, quiet=options.quiet, shown=options.shown):
             stream.write(line + "\n")

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 MAX_GROUPS = 1_000
-"""The maximum number of problems that are kept. A further problem replaces the least severe one."""
+"""The maximum number of problems that are kept. When there is a further problem, the least severe problem is dropped."""
 
 
 class LiveStatus(Protocol):

@@ -83,7 +83,7 @@ def _longest_run(text: str) -> int:
 
 
 def write_as(report: Report, out: Sink, options: Options) -> None:
-    """Write the format markdown."""
+    """Write the report as Markdown."""
     write(report, out, everything=options.everything, quiet=options.quiet, shown=options.shown)
 
 

@@ -58,7 +58,7 @@ def write(shown: ShownPackets, writer: TerminalWriter, *, secrets: bool) -> None
 
 
 def _write_others(writer: TerminalWriter, findings: list[Finding]) -> None:
-    """Write one line per rule, with the numbers of its findings, the time lost, and the title of the first finding."""
+    """Write one line per rule, with its finding numbers (such as 3, 5, 8), the time lost, and the title of the first finding."""
     rules: dict[str, list[Finding]] = {}
     for one in findings:
         rules.setdefault(one.rule, []).append(one)

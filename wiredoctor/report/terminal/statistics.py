@@ -21,7 +21,7 @@ _NUMBERS = 2
 
 
 def write_as(report: Report, out: BinaryIO, options: Options) -> None:
-    """Write the format statistics."""
+    """Write the report as one line per rule."""
     groups = group_findings(report.findings)
     with TextOutput(out, options.paper) as stream:
         writer = TerminalWriter(stream, options.paper)

@@ -54,7 +54,7 @@ _NUMBERS = (_COUNT, _TIME_LOST)
 
 
 def write_as(report: Report, out: BinaryIO, options: Options) -> None:
-    """Write the format text."""
+    """Write the report as text."""
     with TextOutput(out, options.paper) as stream:
         write(report, stream, options.paper, everything=options.everything, quiet=options.quiet, shown=options.shown)
 
