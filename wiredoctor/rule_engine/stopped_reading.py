@@ -26,7 +26,7 @@ _READ = (
 """The advice for a client that left while its own window was closed."""
 
 _PATIENCE = "Only then raise a timeout."
-"""The advice about timeouts for such a client: the server did not keep it waiting."""
+"""The advice about timeouts for a client that left while its own window was closed: the server did not keep it waiting."""
 
 DRAINED = 5 * SECOND
 """The maximum time in ns between the end of the stall and the server's close: the server's kernel first sends buffered data."""

@@ -76,7 +76,7 @@ RULE = Rule(
 )
 
 MOST_HOPS = 40
-"""Hardly any path through the Internet is longer."""
+"""The maximum plausible length of a path in hops; traceroute(8) searches for at most 30 by default."""
 
 
 def find(foreign_closes: pl.LazyFrame, closes: pl.LazyFrame) -> pl.LazyFrame:
