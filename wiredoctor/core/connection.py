@@ -270,10 +270,7 @@ class Side:
         self.acknowledged: i64 = NEVER
         """The highest offset of the peer's stream that this side has acknowledged."""
         self.ip: i64 = NEVER
-        """The IP identification + 1 (bits 0 to 16) and the time to live (higher bits) of this side's newest packet.
-
-        FINs and RSTs do not count.
-        """
+        """Of this side's newest packet but FINs and RSTs: IP identification + 1 (bits 0 to 16), time to live (higher bits)."""
         self.highest: i64 = NEVER
         """The stream offset after the highest captured or acknowledged byte of this side."""
         self.reached: i64 = NEVER
@@ -289,17 +286,13 @@ class Side:
         self.acknowledgment_jump: i64 = NEVER
         """The stream offset of an acknowledgment number far from `acknowledgment`; the next packet has to confirm it."""
         self.mss: i64 = mss
-        """The maximum segment size in bytes, including the timestamps option: as negotiated in the SYNs; if they are missing,
-        as on Ethernet.
-        """
+        """The negotiated maximum segment size in bytes, with the timestamps option; that of Ethernet if the SYNs are missing."""
         self.window_edge: i64 = NEVER
         """The offset of the peer's stream at which the newest window of this side ends."""
         self.window: i64 = -1
         """The window field of the newest announcement."""
         self.widest_window: i64 = -1
-        """The largest window field of this side after its SYN; SHRANK once the side announced a smaller window: its program
-        reads late.
-        """
+        """The largest window field of this side after its SYN; SHRANK once it announced a smaller one: its program reads late."""
         self.letters: i64 = 0
         """The kinds of packets that this side has sent, as bits; each is a letter of the connection's history (history.py)."""
         self.last_frame: i64 = NEVER
@@ -310,8 +303,7 @@ class Side:
         self.short_window_frame: i64 = NEVER
         """The frame number of this side's newest packet that announced less room than a full segment."""
         self.recent_packet: i64 = -1
-        """The number of this side's newest packet in the ring buffer of copies.py. The search for duplicate copies begins there.
-        """
+        """The number of this side's newest packet in the ring buffer of copies.py; the search for duplicates begins there."""
         self.recent_reached: i64 = 0
         """The highest sequence number of the packets kept by copies.py; a packet not beyond it may be a duplicate copy."""
         self.recent_claimed: i64 = -1
