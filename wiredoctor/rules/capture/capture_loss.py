@@ -13,24 +13,24 @@ Why it hurts
     most.
 
 How it is proved
-    An acknowledgment number covers bytes that were never captured. These bytes come after the first captured packet of
-    the connection, and both directions are in the capture. No more bytes are missing than 10 Gbit/s could have carried
-    since the last captured data (1.25 GB per second).
+    An acknowledgment number covers bytes that were never captured. These bytes come after the first captured packet of the
+    connection, and both directions are in the capture. At most as many bytes are missing as a link of 10 Gbit/s (1.25 GB per
+    second) could have carried since the last captured data.
 
-    The handshake of a connection on reused ports is missing: after the end of a connection (the FINs of both sides, or
-    an RST), the sequence numbers of both directions lie outside the receive windows that were announced last. Without
-    such an end, the numbers of both directions jump, and one goes back by more than the window. Or both go forward by 1
-    MiB or more. One of them may go forward by only 65,538 or 65,539: when Linux reuses the ports of a connection in
-    TIME_WAIT, its initial sequence number is the one after the old FIN plus 65,537. The jump itself does not count as
-    missing bytes, because each connection has its own initial sequence number (RFC 9293).
+    The handshake of a connection on reused ports is missing: after the end of a connection (the FINs of both sides, or an RST),
+    the sequence numbers of both directions lie outside the receive windows that were announced last. If no such end was
+    captured, the sequence numbers of both directions jump: one goes back by more than the window, or both go forward by 1 MiB
+    or more. One of the two may also go forward by only 65,538 or 65,539: when Linux reuses the ports of a connection in
+    TIME_WAIT, its initial sequence number is the one after the old FIN plus 65,537. The jump itself does not count as missing
+    bytes, because each connection has its own initial sequence number (RFC 9293).
 
     Kind dropped: the last Interface Statistics Block of each interface counts the dropped packets (isb_ifdrop, isb_osdrop).
 
 What it is not
     A segment that was lost on the network is retransmitted. If the capture has only one direction, the rule one-sided reports
-    that. Bytes that were sent before the capture began do not count, not even the old byte of a keep-alive probe that is the
-    first packet of an idle connection. An interface may have received more packets than the file contains, because filters
-    leave packets out.
+    that. Bytes that were sent before the capture began do not count. Nor does the old byte of a keep-alive probe that is the
+    first captured packet of an idle connection. An interface may have received more packets than the file contains, because
+    filters leave packets out.
 
 What to do
     Use a larger capture buffer and a sufficient snap length, and capture only the packets that you need.
@@ -63,13 +63,13 @@ RULE = Rule(
         "dropped": "{dropped:,} of {dropped_of:,} packets ({share}) were dropped while the capture was made",
     },
     message={
-        None: "{missing_bytes:,} bytes that their receiver acknowledged{reused} are not in the capture, in {places:,} "
-        "{place_word}. Connections affected: {touched:,} of {connections:,}{part}. The network delivered these bytes, but the "
+        None: "{missing_bytes:,} bytes that their receiver acknowledged{reused} are not in the capture ({places:,} "
+        "{place_word}). Connections affected: {touched:,} of {connections:,}{part}. The network delivered these bytes, but the "
         "capture lost them. No conclusion is drawn from the missing data.",
         "dropped": "The program that captured on {dropped_on} counted {dropped:,} packets that were dropped before it could "
-        "process them{when}. This file has {packets:,} of the {captured:,} that it processed. The network still delivered the "
-        "dropped ones. A packet that seems to be absent in that time may only be missing from the capture, so findings that "
-        "depend on it have medium confidence at most.",
+        "process them{when}. This file has {packets:,} of the {captured:,} packets that it processed. The dropped packets were "
+        "lost only from the capture, not on the network. A packet that seems to be absent in that time may only be missing "
+        "from the capture, so findings that depend on its absence have medium confidence at most.",
     },
     remedy={None: _REMEDY, "dropped": _REMEDY},
     display_filter="tcp.analysis.ack_lost_segment || tcp.analysis.lost_segment",

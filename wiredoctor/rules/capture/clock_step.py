@@ -59,17 +59,18 @@ RULE = Rule(
     },
     message={
         None: "{steps:,} packets have an earlier timestamp than the previous one on the same interface, by {up_to}{worst}: "
-        "the clock was set back, or captures were appended. If a connection has packets before and after such a step, times "
-        "between them are not used.",
+        "the clock was set back, or one capture was appended to another. If a connection has packets before and after such a "
+        "step, times between them are not used.",
         "out-of-order": (
             "{steps:,} packets have an earlier timestamp than a preceding packet of the file, by {up_to}{worst}: several "
             "threads or processors captured. They were analyzed in the order of their times; frame numbers are as in the file. "
             "Findings that depend on times between such packets have medium confidence at most."
         ),
         "unsorted": (
-            "{steps:,} packets have an earlier timestamp than a preceding packet of the file, by {up_to}{worst}: captures "
-            "were appended, or the packets of one interface were written later than those of another. The packets were sorted "
-            "by time{numbers}. Findings that depend on times where packets were moved have medium confidence at most."
+            "{steps:,} packets have an earlier timestamp than a preceding packet of the file, by {up_to}{worst}: one capture "
+            "was appended to another, or the packets of one interface were written later than those of another. The packets "
+            "were sorted by time{numbers}. Findings that depend on times where packets were moved have medium confidence at "
+            "most."
         ),
     },
     remedy={

@@ -6,9 +6,8 @@ What it means
     addresses.
 
 Why it hurts
-    It is unknown which of the two packets the receiver accepted, because systems decide differently. Attackers use that to
-    let a firewall see different bytes than the server behind it. Other findings on this connection are based on the first
-    packet.
+    It is unknown which of the two packets the receiver accepted, because systems decide differently. Attackers use that to show
+    a firewall other bytes than the server behind it accepts. Other findings on this connection are based on the first packet.
 
 How it is proved
     A packet overlaps earlier data of its side, at least two bytes of the overlap are different, and the checksums of both packets
@@ -43,9 +42,9 @@ RULE = Rule(
         "for the same sequence numbers, and the checksums of both are correct. The first copy was analyzed. It is unknown "
         "which of them the receiver accepted."
     ),
-    remedy="Compare both packets of a pair (time to live, IP identification, MAC addresses, interface). If they differ, packets "
-    "are being injected, or the capture mixes two networks with the same addresses (capture them separately). If they do not "
-    "differ, look for a middlebox (proxy, balancer, NAT that rewrites payload) that changes retransmitted data.",
+    remedy="Compare both packets of a pair (time to live, IP identification, MAC addresses, interface). If these fields "
+    "differ, packets are being injected, or the capture mixes two networks with the same addresses (capture them separately). "
+    "If they do not differ, look for a middlebox (proxy, balancer, NAT that rewrites payload) that changes retransmitted data.",
     display_filter="tcp.stream == {first_connection}",
     references=(
         Reference("RFC 9293 section 3.4, sequence numbers", "https://www.rfc-editor.org/rfc/rfc9293.html#section-3.4"),

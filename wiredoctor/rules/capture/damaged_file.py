@@ -30,7 +30,7 @@ from wiredoctor.findings import Reference, Rule
 from wiredoctor.rules.shared.evidence import capture_columns, evidence
 
 RULE = Rule(
-    symptom="nothing (it shows what was not analyzed)",
+    symptom="nothing (the rule shows what was not analyzed)",
     severity="warning",
     title="The capture file could not be read {how_far}",
     message="{damage}. Packets analyzed before that: {packets:,}{unknown}.",

@@ -10,16 +10,16 @@ Why it hurts
     removes the second copies before the analysis. The capture is twice as large as necessary.
 
 How it is proved
-    Two packets within 100 ms have the same addresses, IPv4 identification, TCP header with options, and payload. They differ
-    in interface, MAC addresses, time to live or encapsulation, or the second follows within 1 ms. If a router queues packets
+    Two packets within 100 ms have the same addresses, IPv4 identification, TCP header with options, and payload. They differ in
+    interface, MAC addresses, time to live or encapsulation, or the second follows within 1 ms. If a router queues packets
     between two captured interfaces, the second copy may come up to 10 s later. Such a late copy must have the same
     identification and timestamps and another time to live, and its connection must have shown copies before. An RST without
-    identification that differs in its time to live only must follow within 1 ms. At least a tenth of a connection's packets
-    have such copies.
+    IPv4 identification that differs only in its time to live must follow within 1 ms. At least a tenth of a connection's
+    packets have such copies.
 
 What it is not
     A retransmission has another IPv4 identification or other timestamps, or comes later. Duplicate ACKs that a receiver
-    sends are new packets. So is the RST of a host after an equal one that a device on the path sent in its name.
+    sends are new packets. So is a host's RST after an equal RST that a device on the path sent in the host's name.
 
 What to do
     Capture at one place only, or remove the copies from the file.

@@ -7,7 +7,7 @@ What it means
 
 Why it hurts
     wiredoctor cannot judge HTTP on them: neither framing, nor closing, nor streaming. It still judges TCP: connection
-    attempts, losses, closed windows, and data that waited for an acknowledgment. Confidence is then medium at most if the
+    attempts, losses, zero windows, and data that waited for an acknowledgment. Confidence is then medium at most if the
     conclusion depends on what the encrypted data is. A server that works on a response for a long time looks the same as a
     client that has sent no request.
 
@@ -34,7 +34,7 @@ from wiredoctor.findings import Reference, Rule, Threshold
 from wiredoctor.rules.shared.evidence import one_capture_candidate, packet
 
 RULE = Rule(
-    symptom="nothing (it shows what cannot be judged)",
+    symptom="nothing (the rule shows what cannot be judged)",
     severity="note",
     title="TLS on {encrypted:,} of {connections:,} connections was not decrypted",
     message="TLS on {encrypted:,} of {connections:,} connections was not decrypted.{names}{offered}{chosen}{hidden} "
@@ -89,7 +89,7 @@ def _if_any(text: str, name: str) -> pl.Expr:
 
 
 def _most(text: str, name: str) -> pl.Expr:
-    """List the most frequent values, with the number of connections if it is more than one; "" if there are none."""
+    """Return a text that lists the most frequent values of the column `name`; "" if it has none."""
     values = pl.col(name).filter(pl.col(name) != "")
     value, count = values.unique(maintain_order=True), values.unique_counts()
     told = pl.when(count > 1).then(pl.format("{} (on {} connections)", value, count)).otherwise(value)

@@ -34,7 +34,7 @@ from wiredoctor.rules.shared.evidence import one_capture_candidate, packet
 c = pl.col
 
 RULE = Rule(
-    symptom="nothing (it shows what cannot be judged)",
+    symptom="nothing (the rule shows what cannot be judged)",
     severity="warning",
     title="One direction was not captured on {one_sided:,} of {connections:,} connections",
     message="On {one_sided:,} of {connections:,} connections the packets of one side are missing: {missing}. Without "
@@ -47,7 +47,11 @@ RULE = Rule(
 )
 
 SHOWN = Threshold("5 connections", "the maximum number of connections shown as evidence; the message has the totals")
-SLICE = Threshold("1 s", "a running peer answers within this time, which is a few round trips of a long path")
+SLICE = Threshold(
+    "1 s",
+    "at the start or end of the capture, a connection without its beginning is not reported if it is shorter than this; a "
+    "running peer responds within this time",
+)
 
 
 def screen() -> pl.Expr:

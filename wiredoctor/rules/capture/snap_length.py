@@ -12,8 +12,8 @@ How it is proved
     The file contains only part of a packet, and the missing part belongs to a head or to chunk framing.
 
 What it is not
-    Cut bodies do no harm: their length is known, and their contents are not needed. Packets that are not in the capture at
-    all are capture-loss. Payload that is not known to be HTTP does not count.
+    Cut bodies do no harm: their length is known, and their contents are not needed. If packets are not in the capture at all,
+    capture-loss reports them. Payload that is not known to be HTTP does not count.
 
 What to do
     Capture complete packets (tcpdump -s 0), and let the mirror send complete packets.
@@ -30,12 +30,12 @@ from wiredoctor.findings import Reference, Rule, Threshold
 from wiredoctor.rules.shared.evidence import one_capture_candidate, packet
 
 RULE = Rule(
-    symptom="nothing (it shows what cannot be judged)",
+    symptom="nothing (the rule shows what cannot be judged)",
     severity="warning",
     title="Packets were cut after {snap_length} bytes, {cut:,} of them inside HTTP heads or chunk framing",
     message="{cut:,} packets on {touched:,} of {connections:,} connections were cut short inside HTTP heads or chunk framing. "
-    "No packet in the capture has more than {snap_length} bytes. The missing lines are unknown, and so is where the next "
-    "messages begin. No conclusion is drawn from the missing data.",
+    "No packet in the capture has more than {snap_length} bytes. The missing lines are unknown, and so is the beginning of the "
+    "next message. No conclusion is drawn from the missing data.",
     remedy="Capture complete packets: tcpdump -s 0 (or -s 262144), dumpcap without -s. If the file must stay small, a snap "
     "length of 2,000 bytes keeps complete packets with an MTU of 1500; a filter saves more than cutting. A mirror that cuts "
     "packets (ERSPAN, a cloud's traffic mirroring) has its own setting for this.",
@@ -53,7 +53,7 @@ def screen() -> pl.Expr:
 
 
 def find(connections: pl.LazyFrame, captures: pl.LazyFrame) -> pl.LazyFrame:
-    """Return one row that counts the heads and chunk-size lines that were cut short, and the connections on which they are.
+    """Return one row that counts the heads and chunk-size lines that were cut short, and the connections that carried them.
 
     Return no row if there are none.
     """
