@@ -2,7 +2,7 @@
 
 What it means
     204 No Content, 304 Not Modified, the interim responses (1xx) and every response to HEAD end with their head, whatever
-    their fields say (RFC 9112 section 6.3, rule 1). Here bytes that do not begin another response follow the head. Kind
+    their fields say (RFC 9112 section 6.3, rule 1). Here the head is followed by bytes that do not begin another response. Kind
     announced: no bytes follow, but the head of a 204 or 1xx announces a body.
 
 Why it hurts
@@ -52,9 +52,9 @@ RULE = Rule(
     message={
         None: "{of_the} ends with its head, whatever its fields say, but the server sent more bytes after it, and they are not "
         "the beginning of another response. {harm}",
-        "announced": "{of_the} ends with its head, but the head says {fields}, which a server must not send with it. Most "
-        "clients ignore that. Some gateways reject such a response and answer with their own error: Varnish with 503, "
-        "nghttpx with 502.",
+        "announced": "{of_the} ends with its head, but the head says {fields}, which a server must not send with this status. "
+        "Most clients ignore the fields. Some gateways reject such a response and answer with their own error: Varnish with "
+        "503, nghttpx with 502.",
     },
     remedy={
         None: "Let the server write nothing after the head of {of}. Such bodies come from handlers that answer HEAD like "

@@ -1,7 +1,7 @@
 """A response to an HTTP/1.0 request is chunked, which HTTP/1.0 does not support.
 
 What it means
-    Transfer-Encoding came with HTTP/1.1. A server must not send it to an HTTP/1.0 client (RFC 9112 section 6.1).
+    Transfer-Encoding was introduced in HTTP/1.1. A server must not send it to an HTTP/1.0 client (RFC 9112 section 6.1).
 
 Why it hurts
     An HTTP/1.0 client treats chunk sizes as content: pages contain stray numbers, and images and archives cannot be opened.
@@ -34,8 +34,9 @@ RULE = Rule(
     symptom="stray numbers in pages and downloads",
     severity="error",
     title="The {status} is chunked, which {reader}",
-    message="{request} used {request_version}, and the {status} to it says Transfer-Encoding: chunked, which came "
-    "with HTTP/1.1. An {request_version} client treats chunk sizes as content, and waits for the connection to close.{known}",
+    message="{request} used {request_version}, and the {status} in response says Transfer-Encoding: chunked, which was "
+    "introduced in HTTP/1.1. An {request_version} client treats chunk sizes as content, and waits for the connection to "
+    "close.{known}",
     remedy="Let the program that writes the chunks check the version of the request, or leave the framing to the server, which "
     "checks it. To HTTP/1.0 clients it has to send Content-Length, or end the body by closing. If a proxy sends "
     "HTTP/1.0 requests, configure it for HTTP/1.1.",
@@ -50,8 +51,8 @@ RULE = Rule(
 )
 
 _LIKE_NGINX = (
-    " But this request also says Connection: close, as those of nginx to the servers behind it do: nginx decodes chunks in spite "
-    "of the version that it announces."
+    " But this request also says Connection: close, like nginx's requests to the servers behind it. nginx decodes chunks in "
+    "spite of the version that it announces."
 )
 
 
@@ -67,6 +68,6 @@ def find(faults: pl.LazyFrame) -> pl.LazyFrame:
         proof,
         pl.col("request_version"),
         pl.when(known).then(pl.lit("note")).alias("severity"),
-        pl.when(known).then(pl.format("{} does not have", "request_version")).otherwise(cannot).alias("reader"),
+        pl.when(known).then(pl.format("{} does not support", "request_version")).otherwise(cannot).alias("reader"),
         pl.when(known).then(pl.lit(_LIKE_NGINX)).otherwise(pl.lit("")).alias("known"),
     )

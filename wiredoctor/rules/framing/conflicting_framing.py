@@ -10,7 +10,7 @@ Why it hurts
     users. Careful servers answer with 400, careful clients report an invalid response, and both close the connection.
 
 How it is proved
-    The fields are in the head.
+    The head contains the conflicting fields.
 
 What it is not
     The same length may occur twice, as two fields or as a list (RFC 9110 section 8.6); that is not a conflict.
@@ -34,9 +34,10 @@ from wiredoctor.rules.shared.framing_faults import SMUGGLING, candidates_of_faul
 RULE = Rule(
     symptom="400, 502, requests that nobody sent",
     severity="error",
-    title="The fields of the {what} contradict each other about its end",
+    title="The framing fields of the {what} contradict each other",
     message='The head of the {what} has the fields "{excerpt}", but a message can have only one end. {valid} A reader that '
-    "decides otherwise takes the rest for another {what}. Careful readers reject the message and close the connection.",
+    "decides differently takes the remaining bytes for another {what}. Careful readers reject the message and close the "
+    "connection.",
     remedy="Let only one component frame the message: the server, the framework or the HTTP library. {origin}",
     references=(
         Reference("RFC 9112 section 6.3, message body length", "https://www.rfc-editor.org/rfc/rfc9112.html#section-6.3"),
@@ -46,7 +47,11 @@ RULE = Rule(
     advice=(
         Advice("client", "", SMUGGLING),
         Advice("client", r"\.NET|MS Web Services", ".NET: set either ContentLength or SendChunked."),
-        Advice("client", "python-requests|urllib3", "requests: with a generator as data it chunks; leave Content-Length out."),
+        Advice(
+            "client",
+            "python-requests|urllib3",
+            "requests: a generator passed as data is sent in chunks; leave Content-Length out.",
+        ),
         Advice(
             "client", "^node|axios|undici", "Node: if the headers of a stream have Content-Length, set no other framing field."
         ),

@@ -41,7 +41,7 @@ RULE = Rule(
     title="The {side} sent more bytes than the Content-Length of its {what} announced",
     message="The {what} announced {due:,} bytes of body (Content-Length), but the {side} sent more bytes after them, and they "
     "are not the beginning of another message. The {peer} stops after Content-Length bytes: the end of the body is "
-    "lost, and the {peer} takes the rest for the beginning of the next {what} on this connection.",
+    "lost, and the {peer} takes the extra bytes for the beginning of the next {what} on this connection.",
     remedy="Let the program that sets Content-Length count bytes and not characters, including line ends, after compression, "
     "templates and filters. Or leave the field to the server, the framework or the HTTP library, which count correctly. "
     "A proxy that changes bodies must change the length, too.",
@@ -54,8 +54,9 @@ RULE = Rule(
         Advice(
             "server",
             "",
-            "Here a page follows the response to a request with a body. If that body was chunked, the server may have taken the "
-            "chunks for its next request and rejected them: let it decode chunks, or let the client send Content-Length.",
+            "Here an HTML page follows the response to a request with a body. If the body of the request was chunked, the "
+            "server may have taken the chunks for its next request and rejected them: let it decode chunks, or let the client "
+            "send Content-Length.",
             "page_follows",
         ),
         Advice("server", "Python/", "Python's http.server: len(text.encode()), not len(text)."),

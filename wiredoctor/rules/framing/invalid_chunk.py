@@ -15,10 +15,10 @@ How it is proved
     The head says Transfer-Encoding: chunked, all earlier chunks are valid, and the following bytes do not match the grammar.
 
 What it is not
-    Chunk extensions, trailer fields, leading zeros, uppercase digits and spaces after the size are all allowed or harmless.
-    A body that ends before its last chunk is truncated-response. But if the server then writes another response (a 500,
-    after its program had failed), the head of that response is the invalid chunk. Bytes that are missing from the capture,
-    or cut off in it, do not count.
+    Chunk extensions, trailer fields, leading zeros, uppercase digits and spaces after the size are all allowed or harmless. If
+    a body ends before its last chunk, truncated-response reports it. But if the server then writes another response (a 500,
+    after the program had failed), the head of that response is the invalid chunk. Bytes that are missing from the capture, or
+    cut off in it, do not count.
 
 What to do
     Leave the chunks to the server, the framework or the HTTP library.

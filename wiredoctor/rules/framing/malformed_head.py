@@ -23,13 +23,13 @@ How it is proved
     sent bytes that do not begin with HTTP/. No data is missing before them, and no head followed them.
 
 What it is not
-    If the bytes are the rest of a body that is longer than announced, excess-body reports them. This is assumed if they are
-    in the packet in which the body ends, or directly before the head of the next response. Other protocols may follow 101
-    Switching Protocols or CONNECT. A server may speak first in another protocol, such as Shoutcast (ICY). A connection may
-    only look like HTTP at its beginning. As long as no response has come, it is assumed not to be HTTP if an HTTP/1.1
-    request has no Host, or if the client sends bytes after its request that are not HTTP either. Bytes above 127, tabs and
-    spaces around a value, empty values and unknown fields are allowed. An incomplete head is not judged. Two different
-    lengths are conflicting-framing.
+    If the bytes are the rest of a body that is longer than announced, excess-body reports them. This is assumed if they are in
+    the packet in which the body ends, or directly before the head of the next response. Other protocols may follow 101
+    Switching Protocols or CONNECT. A server may speak first in another protocol, such as Shoutcast (ICY). A connection may only
+    look like HTTP at its beginning. Before its first response, it is taken for another protocol if an HTTP/1.1 request has no
+    Host, or if the client sends bytes after its request that are not HTTP either. Bytes above 127, tabs and spaces around a
+    value, empty values and unknown fields are allowed. An incomplete head is not judged. If a head has two different lengths,
+    conflicting-framing reports it.
 
 What to do
     Build heads with an HTTP library, and check values for line ends and control characters before they go into a field. Write
@@ -63,9 +63,10 @@ _WHAT: dict[str | None, str] = {
     "bare-lf": "a line ends with LF and not with CRLF ({place}). Many parsers accept that, others reject the {what}, and some do "
     "not see the line's end at all.",
     "space-before-colon": "there is white space between the name {place} and its colon. Servers must reject such a request, "
-    "proxies must remove the white space from such a response, and others take the name with the white space for another field.",
+    "proxies must remove the white space from such a response, and other readers treat the name with the white space as a "
+    "different field.",
     "folding": "the field {place} continues in a line that begins with white space. That has been obsolete since RFC 7230: "
-    "servers may reject it, and some readers take the second line for another field.",
+    "servers may reject it, and some readers take the second line for a field of its own.",
     "control-byte": "there is a byte that is forbidden in a head ({place}): a control character, or a CR without LF. Readers "
     "reject the message, drop the byte, or end the line there.",
     "content-length": 'there is "{place}", which is not a number. The end of the message is unknown: a server has to answer '
@@ -78,8 +79,8 @@ _REMEDIES: dict[str | None, str] = {
     "bare-lf": "End every line with CRLF: programs, scripts and devices that write heads without a library often print only a "
     "newline.",
     "space-before-colon": "Put the colon right after the name.",
-    "folding": "Write each field on one line. Programs that follow the rules of mail fold fields. A value with a line end, such "
-    "as a certificate that is forwarded in a field, has the same effect.",
+    "folding": "Write each field on one line. Programs that follow the rules for email fold fields. A value with a line end, "
+    "such as a certificate that is forwarded in a field, has the same effect.",
     "control-byte": "Check every value for control characters and line ends before it goes into a field. They come "
     "from user input, from binary data, and from strings with their terminating NUL.",
     "content-length": "Let the HTTP library count the body. Common mistakes are an empty or unset variable, a plus or minus "
@@ -96,7 +97,7 @@ _LOOK = (
 _SPEAK_TLS = "Let the client use TLS (https) on this port, or send the request to a port of the server without TLS."
 _SPEAK_HTTP2 = (
     "Let the client speak HTTP/2 on this port, or send the request to a port with HTTP/1. curl: --http2-prior-knowledge; "
-    "haproxy: proto h2 in the line of the server; nginx: proxy_http_version 2 (1.29.4 and later), or grpc_pass for gRPC; Apache "
+    "haproxy: proto h2 on the server line; nginx: proxy_http_version 2 (1.29.4 and later), or grpc_pass for gRPC; Apache "
     "httpd: mod_proxy_http2 with h2c://; Caddy: h2c:// in reverse_proxy."
 )
 _ONCE = "{also} Only the first such fault on each connection is reported."
@@ -128,12 +129,13 @@ RULE = Rule(
 
 CONNECTIONS = Threshold(
     "16384 connections",
-    "each kind is reported once per connection; this many connections are remembered, and the least recently used is dropped",
+    "the number of connections that are remembered, so that each kind is reported once per connection; the least recently used "
+    "one is dropped",
 )
 
 
 def find(faults: pl.LazyFrame) -> pl.LazyFrame:
-    """For each side of a connection, return a row per kind of fault, about the first head with that fault."""
+    """Return a row for each fault in a head. `judge` then keeps the first row of each kind per connection."""
     c = pl.col
     rows = faults.filter(c("fault").is_in([*_TITLES]))
     head = pl.format("the fault in its head: {}", "excerpt")

@@ -77,7 +77,9 @@ RULE = Rule(
 )
 
 WAITING = Threshold(
-    "1 s", "a server that marks the end of a response by closing does so at once; a second is longer than any round trip"
+    "1 s",
+    "the minimum time from the last byte to the close for kind left-waiting; a server that ends a response by closing does so at "
+    "once",
 )
 
 

@@ -3,7 +3,7 @@
 What it means
     Servers, proxies and clients limit the size of heads (start line and header fields). Kind request: the server rejected a
     request because of the size of its head. Kind response: the head of a response exceeds the limits of common clients and
-    proxies. Cookies that grow are the usual cause, then long query strings, tokens, and policies such as
+    proxies. The usual cause is cookies that grow. Others are long query strings, tokens, and policies such as
     Content-Security-Policy.
 
 Why it hurts
@@ -12,8 +12,8 @@ Why it hurts
     although it works in a browser: "Header overflow" (Node), "upstream sent too big header" and a 502 (nginx).
 
 How it is proved
-    Kind request: the status is 431 or 414. Or it is 400, the server closes the connection without having been asked to, and
-    the head has at least 8,000 bytes. Kind response: the head has more than 16 KiB, which is Node's limit.
+    Kind request: the status is 431 or 414. Or it is 400, the server closes the connection although the client did not ask it
+    to, and the head has at least 8,000 bytes. Kind response: the head has more than 16 KiB, which is Node's limit.
 
 What it is not
     A 400 without an announced close usually comes from an application and is not reported. Nor is a request with a large head
@@ -90,8 +90,13 @@ RULE = Rule(
     ),
 )
 
-LARGE_REQUEST = Threshold("8000 bytes", "a 400 may be due to a head of this size: most limits are 8 KiB or more")
-LARGE_RESPONSE = Threshold("16384 bytes", "Node's clients reject larger heads; limits of other clients are higher")
+LARGE_REQUEST = Threshold(
+    "8000 bytes", "the minimum size of a request head that may have caused a 400; most limits are 8 KiB or more"
+)
+LARGE_RESPONSE = Threshold(
+    "16384 bytes",
+    "the size above which a response head is reported; Node's clients reject larger heads, and other clients have higher limits",
+)
 
 ENDPOINTS = Threshold(
     "10000 endpoints", "the number of servers whose largest accepted head is remembered, which bounds the memory"
@@ -112,7 +117,7 @@ def _rejected() -> pl.Expr:
 
 
 def _accepted() -> pl.Expr:
-    """Return whether a server answered a request with a head so large that a later 400 may not be due to the size of a head."""
+    """Return whether a server accepted a large request head. A later 400 to a head of that size then has another cause."""
     large = c("request_head_bytes") >= LARGE_REQUEST.value
     return (c("has_request") & large & (c("response_status") < _BAD_REQUEST)).fill_null(value=False)
 

@@ -10,7 +10,7 @@ Why it hurts
     except chunked, take the coded bytes for content.
 
 How it is proved
-    The field is in the head.
+    The head contains the field.
 
 What it is not
     Transfer-Encoding: identity counts as missing. The value "gzip, chunked" is legal. Content-Encoding: gzip is a property of
