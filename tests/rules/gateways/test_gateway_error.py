@@ -68,7 +68,7 @@ def test_a_gateway_that_gave_up_a_stalled_response_is_told_from_a_server_that_br
 def test_the_cause_is_the_client_if_it_did_not_read_until_its_gateway_gave_up() -> None:
     told = of("client-stalled: the client did not read")
     assert told.title == "The gateway broke off its 200: its client did not read"
-    assert "the client's window had been closed for 2 s" in told.message
+    assert "the client's receive window had been closed for 2 s" in told.message
     assert [(cause.rule, cause.frame) for cause in told.caused_by] == [("zero-window-stall", 12)]  # the 12th in time
     broke_off = of("but the server closed in the middle of its response")
     assert [cause.rule for cause in broke_off.caused_by] == ["truncated-response"]

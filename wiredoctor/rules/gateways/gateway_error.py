@@ -5,43 +5,45 @@ What it means
     made itself (502, 503, 504), no response, or a response that broke off. The capture also contains the connection from the
     gateway to the server behind it, which shows the cause. That server refused the connection, did not answer the SYN, or
     closed without a response. Or it was too slow, did not read the request, sent something that the gateway rejected, or
-    broke off its response. Or the gateway's own client did not read. Or the gateway tried no server.
+    broke off its response. Or the gateway's own client did not read the response. Or the gateway contacted no server.
 
 Why it hurts
     The user sees "502 Bad Gateway", and most people have only the log of the gateway. haproxy and httpd may close a reused
     connection without a response, which looks as if the gateway had crashed.
 
 How it is proved
-    A request of the client and a request of the gateway are paired if method, target, fields, lengths and time leave only
-    one choice. The gateway failed in one of three ways. Its response has a status of 500 or above, and the server behind it
-    had not sent that status on the last try. Or there is no response, and the gateway closed first. Or its response broke
-    off because the server's response did. A TCP relay whose server refuses each connection is recognized by times: it connects
-    within 50 ms after its client, and closes without a response within 50 ms after a refusal.
+    A request of the client and a request of the gateway are paired if method, target, fields, lengths and time leave only one
+    choice. The gateway failed in one of three ways. Its response has a status of 500 or above, and the server behind it had not
+    sent that status in the last attempt. Or there is no response, and the gateway closed first. Or its response broke off
+    because the server's response did. A TCP relay whose server refuses each connection is recognized by times: it connects to
+    the server within 50 ms after its client connected, and closes the client's connection without a response within 50 ms after
+    the refusal.
 
-    A try is one attempt of the gateway to get the response from a server. The last try decides the kind. Kind refused: an RST
-    answers the SYN. Kind unreachable: nothing answers it, or only an ICMP error does. Kind closed: a FIN or RST came before any
-    byte of a response, and before the gateway's own close. Kind timed-out: before the server responded or closed, the gateway
-    closed its connection to the server or answered its client. If the client had not sent its complete request by then, the
-    finding says so, because the server was still waiting for it. Kind unsent: as timed-out, but the server had closed its receive
-    window before it had the complete request. Kind rejected-response: the server had sent a complete or partial response, or
-    bytes that are not HTTP, and the gateway did not forward them. Kind truncated: the server's response broke off, or the
-    gateway gave it up, and the gateway's response broke off too or never began. Kind client-stalled: as truncated, but the
-    gateway gave up while its client's receive window had been closed for 1 s or longer, and the gateway had closed its own, too.
-    Kind not-passed-on: there was no try.
+    The gateway may have made several attempts to get the response from a server. The last attempt decides the kind. Kind
+    refused: an RST answers the SYN. Kind unreachable: nothing answers it, or only an ICMP error does. Kind closed: a FIN or RST
+    came before any byte of a response, and before the gateway's own close. Kind timed-out: before the server responded or
+    closed, the gateway closed its connection to the server or answered its client. If the client had not sent its complete
+    request by then, the finding says so, because the server was still waiting for it. Kind unsent: as timed-out, but the server
+    had closed its receive window before it had the complete request. Kind rejected-response: the server had sent a complete or
+    partial response, or bytes that are not HTTP, and the gateway did not forward them. Kind truncated: the server's response
+    broke off, or the gateway stopped waiting for it, and the gateway's response broke off too or never began. Kind
+    client-stalled: as truncated, but the gateway gave up while its client's receive window had been closed for 1 s or longer,
+    and the gateway had closed its own, too. Kind not-passed-on: the gateway made no attempt.
 
     Kind unseen: the client got a 502 or 504 (or a 503 from Varnish, Squid or Envoy, or in response to CONNECT), but the capture
     does not contain the other side of the gateway. There is one finding per gateway and status. It names servers that may be
-    behind the gateway, because hosts other than its clients speak TLS or a protocol other than HTTP to them, such as FastCGI, or
-    could not connect to them while a response was due.
+    behind the gateway. While a response was due, hosts other than the gateway's clients had connections to them with TLS or a
+    protocol other than HTTP (such as FastCGI), or failed to connect to them.
 
 What it is not
-    Not reported: a gateway that forwards an error of the server, a client that leaves while the try is still open, an event
-    stream that ends, and a request whose head or body never arrived completely and that the gateway did not forward. If a request
-    arrived as the gateway itself closed an idle connection, and was never forwarded, keep-alive-race reports it. If a try
-    failed and a later one succeeded, the client noticed nothing, and the finding of the failed try becomes a warning.
+    Not reported: a gateway that forwards an error of the server, a client that closes while the attempt is still open, an event
+    stream that ends, and a request whose head or body never arrived completely and that the gateway did not forward. If a
+    request arrived as the gateway itself closed an idle connection, and was never forwarded, keep-alive-race reports it. If one
+    attempt failed and a later one succeeded, the client noticed nothing, and the finding about the failed attempt becomes a
+    warning.
 
 What to do
-    If the finding names its cause, a finding on the connection behind the gateway, follow that one. Kinds refused,
+    If the finding names as its cause another finding, on the connection behind the gateway, start with that one. Kinds refused,
     unreachable: check whether the server is up and listens on the address that the gateway uses. Kinds closed, truncated:
     look into the server's log. Kind closed: also let the gateway's pool keep idle connections for less time than the server
     does. Kind timed-out: make the server faster, or raise the gateway's timeout. Kind unsent: find out why the server does
@@ -141,8 +143,8 @@ RULE = Rule(
     message={
         **dict.fromkeys(_KINDS, "{request} {got} after {wait}{why}.{more}"),
         "client-stalled": "{request} {got} after {wait}. When the gateway gave up its request to the server behind it, the "
-        "client's window had been closed for {unread}: the gateway could pass nothing on, so it had stopped reading, too, and "
-        "the server behind it could only wait.{more}",
+        "client's receive window had been closed for {unread}. The gateway could forward nothing, so it had stopped reading, "
+        "too, and the server behind it had to wait.{more}",
         "unseen": "Status {code} was returned in {responses} of {total} responses of {server}; the median wait was "
         "{wait}.{looks}{limit} With this status a gateway reports the failure of a server behind it. The capture has no "
         "readable connection to such a server{behind}, so it is unknown whether the gateway or a server behind it sent the "
@@ -196,12 +198,12 @@ RULE = Rule(
     ends=True,
 )
 
-WAITED = Threshold("1 s", "users do not notice a shorter wait, so an error that came sooner cost them no time")
+WAITED = Threshold("1 s", "the minimum wait that counts as lost time; users do not notice a shorter one")
 MEMORY = Threshold(
     "10 s", "a gateway may skip a server for this long after the server did not answer; at most 1.4 s were measured"
 )
 NO_NEIGHBOR = Threshold(
-    "3060 ms", "Linux asks for a neighbor's address (ARP) for this long, and then gives up without having sent a SYN"
+    "3060 ms", "the time for which Linux requests a neighbor's address (ARP) before it gives up without having sent a SYN"
 )
 NEAR = Threshold("2 %", "the tolerance for a wait that matches a timeout of whole seconds; timers are late by less")
 
@@ -222,11 +224,11 @@ def _may_have_failed() -> pl.Expr:
 def find(
     closes: pl.LazyFrame, exchanges: pl.LazyFrame, connections: pl.LazyFrame, tries: pl.LazyFrame, fronts: pl.LazyFrame
 ) -> pl.LazyFrame:
-    """Return a row for each exchange of a client with a gateway that may have failed, and each try of the gateway for it.
+    """Return a row for each attempt of a gateway to answer a request that may have failed; one row if there was no attempt.
 
     Other rows contain facts for `judge`: connection attempts that may have been made for such an exchange (`loose_of`), and the
     servers to which a gateway forwarded other requests with the same `route` (`leads_to`). If the capture contains no
-    connection of a gateway to a server, return a row for each server and error status that suggests a gateway.
+    connection of a gateway to a server, also return a row for each server and error status that suggests a gateway.
     """
     failed = closes.filter(_may_have_failed()).select(COLUMNS)
     ends = connections.select("connection", *OF_CONNECTION)
@@ -318,7 +320,7 @@ def _with_last_contacts(
 
 
 def _status_passed_on(tries: pl.LazyFrame, closes: pl.LazyFrame) -> pl.LazyFrame:
-    """Return the gateways' own exchanges that cannot be paired with client requests for certain.
+    """Return the gateways' own exchanges that cannot be paired with client requests with certainty.
 
     `given`: true if clients received the status of this exchange at least as often as servers sent it. Then the gateway forwarded
     all responses with this status.
@@ -428,9 +430,9 @@ def _order(row: Mapping[str, Any]) -> tuple[int, ...]:
 
 
 def _outermost(fronts: Mapping[Key, Front], found: Mapping[Key, Failure]) -> dict[Key, int]:
-    """Return the exchanges that failed because of a failure at a gateway nearer to the client.
+    """Return the gateways' own exchanges that were made for an exchange that failed nearer to the client.
 
-    For each of them, the value is the time (ns) of that failure. Only the failure at the gateway nearest to the client is
+    The value is the time (ns) of that failure. Only the failure at the gateway nearest to the client is
     reported.
     """
     until: dict[Key, int] = {}
@@ -455,7 +457,7 @@ _POOL = (
     "connections for less time than the server does (nginx: keepalive_timeout in upstream; haproxy: pool-purge-delay; httpd: ttl "
     "of ProxyPass; Caddy: keepalive), or let it repeat idempotent requests."
 )
-_REPEAT = " If the request met the server's close of that connection, let the gateway repeat idempotent requests."
+_REPEAT = " If the request arrived while the server was closing that connection, let the gateway repeat idempotent requests."
 _LONG = (
     " If the head is too long for the gateway: nginx proxy_buffer_size, haproxy tune.bufsize less tune.maxrewrite, Node "
     "--max-http-header-size, Go Transport.MaxResponseHeaderBytes, Caddy max_response_header."
@@ -506,9 +508,9 @@ def _candidate(row: Mapping[str, Any], front: Exchange, failure: Failure, until:
 def _look(front: Exchange, failure: Failure) -> str:
     """Return the part of the remedy that depends on the connection to the server.
 
-    For a close without a response, it is advice about connections that the gateway keeps, unless the connection was new. It is
-    about their idle timeout, unless the connection had been idle for less than any timeout. For a rejected response, it is
-    advice about limits, if its head may exceed one. For a response that broke off, it depends on who ended it.
+    For a close without a response, return advice about reused connections, or nothing if the connection was new. That advice is
+    about their idle timeout, unless the connection had been idle for less than any timeout. For a rejected response, return
+    advice about limits if its head may exceed one. For a response that broke off, the advice depends on who ended it.
     """
     last = failure.last
     if failure.kind == "closed" and isinstance(last, Exchange):
@@ -554,6 +556,6 @@ def _confidence(front: Exchange, failure: Failure) -> str:
     if any(one.values[name] for one in seen for name in ("gap_before", "request_has_gap", "response_has_gap")):
         return "low"
     inferred = failure.kind == "not-passed-on" or not failure.whole or not all(one.values["handshake"] for one in seen)
-    # a server also says 503 or closes on purpose, and another program of its host may have tried to connect meanwhile
+    # a server also sends 503 or closes on purpose, and another program on the same host may have tried to connect meanwhile
     on_purpose = front.status in {503, None} and all(isinstance(one, Attempt) for one in failure.tries)
     return "medium" if inferred or on_purpose else "high"

@@ -1,10 +1,10 @@
 """A client asked for a WebSocket and did not get one.
 
 What it means
-    A browser opens a WebSocket with a GET that says Upgrade: websocket, and a server with a WebSocket responds with 101.
-    Here another response came. The usual reason is a proxy in front of the server. The fields Upgrade and Connection apply
-    to one connection only, so a proxy drops both unless it is configured to forward them. Or the proxy uses HTTP/1.0, which
-    has no upgrade.
+    A browser opens a WebSocket with a GET that says Upgrade: websocket, and a server with a WebSocket responds with 101. Here
+    another response came. The usual reason is a proxy in front of the server. The fields Upgrade and Connection apply to one
+    connection only, so a proxy drops both unless it is configured to forward them. Or the proxy uses HTTP/1.0, which does not
+    support upgrades.
 
 Why it hurts
     The page has no live data, or falls back to polling. The application's log shows an ordinary GET, or nothing, and the
@@ -55,7 +55,7 @@ RULE = Rule(
     title={
         "dropped": "No WebSocket: the gateway does not forward the upgrade",
         "version": "No WebSocket: the server does not support the requested version of the protocol",
-        "unsupported": "No WebSocket: the request to upgrade got {answer}",
+        "unsupported": "No WebSocket: the response to the upgrade request was {answer}",
     },
     message={
         "dropped": _ANSWERED + "The gateway had forwarded the request to {behind} {how}: that server got an ordinary GET, and "
@@ -70,7 +70,7 @@ RULE = Rule(
         "unsupported": "Check whether the server has a WebSocket on this path, and what it rejects (its log). If a proxy is in "
         "front of it, let it forward the upgrade: nginx needs proxy_http_version 1.1, proxy_set_header Upgrade $http_upgrade and "
         'Connection "upgrade"; Apache httpd upgrade=websocket with mod_proxy_http (2.4.47 and later), or mod_proxy_wstunnel; '
-        "HAProxy and Caddy need nothing.",
+        "HAProxy and Caddy need no setting.",
     },
     display_filter="frame.number in {{{frames}}}",
     references=(
@@ -83,7 +83,7 @@ RULE = Rule(
     summary=True,
 )
 
-AGAIN = Threshold("5 s", "the time within which some clients try again in another way and get their WebSocket")
+AGAIN = Threshold("5 s", "a refusal is not reported if the client gets its WebSocket on another connection within this time")
 SHOWN = Threshold("3 requests", "the maximum number of requests shown as evidence; the message has the totals")
 
 _REPORTED_ELSEWHERE = (401, 403, 407, 502, 504)
@@ -100,7 +100,7 @@ _REJECTED = (
     "behind the proxy shows whether the request still has these fields."
 )
 _OLD = (
-    "The request uses HTTP/1.0, which has no upgrade (RFC 9110 section 7.8): the server has to ignore the field. Browsers use "
+    "The request uses HTTP/1.0, so the server has to ignore the field Upgrade (RFC 9110 section 7.8). Browsers use "
     "HTTP/1.1, so a proxy probably sent this request."
 )
 _HAS_ONE = (
