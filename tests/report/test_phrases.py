@@ -75,7 +75,7 @@ def test_a_group_is_as_sure_as_the_finding_that_it_shows() -> None:
         ("client", "Make the client's timeout shorter, or the server's longer.", "What to do"),
         ("server", "Let the gateway forward the upgrade.", "What to do"),
         ("server", "Let both sides use version 13.", "What to do"),
-        ("client", "Nothing has to change: nobody was kept waiting.", "What to do"),
+        ("client", "Nothing has to change: no user was kept waiting.", "What to do"),
     ],
 )
 def test_the_heading_of_a_remedy_names_a_side_only_if_no_other_has_to_act(side: Side | None, remedy: str, heading: str) -> None:

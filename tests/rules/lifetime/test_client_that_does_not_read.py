@@ -33,7 +33,7 @@ def test_a_client_that_did_not_read_is_not_told_to_look_at_the_server() -> None:
     assert "nothing had come for 2.38 s, because the client's receive window was closed" in told.message
     assert "because the client's receive window was closed" in told.evidence[-1].note
     assert "Find out why the client did not read" in told.remedy
-    assert "had written all" not in told.remedy
+    assert "had written its complete response" not in told.remedy
     assert "Only then raise a timeout." in told.remedy
     assert "why the response took longer" not in told.remedy
 
@@ -41,5 +41,5 @@ def test_a_client_that_did_not_read_is_not_told_to_look_at_the_server() -> None:
 def test_a_server_that_stopped_is_suspected_if_the_window_was_open() -> None:
     told = _abort(3000)
     assert "nothing had come for 2.38 s." in told.message
-    assert "had written all that it has" in told.remedy
+    assert "had written its complete response" in told.remedy
     assert "why the response took longer" in told.remedy

@@ -64,7 +64,7 @@ def test_a_pipeline_is_told_once() -> None:
     other = request(**CLOSED, connection=1)
     found = candidates("no-response", *lost, other)
     assert [(c["connection"], c["exchange"], c["requests"]) for c in found] == [(0, 1, 3), (1, 1, 1)]
-    assert [c["behind"] for c in found] == [" Also lost, because they followed it in the pipeline: 2 requests.", ""]
+    assert [c["behind"] for c in found] == [" Also lost, later in the same pipeline: 2 requests.", ""]
 
 
 def test_a_pipeline_is_told_of_its_first_lost_request() -> None:
@@ -81,7 +81,7 @@ def test_a_pipeline_is_told_of_its_first_lost_request() -> None:
       0.211  <  F.
       0.211  >  F.""")
     assert (finding.rule, finding.exchange) == ("no-response", 2)
-    assert "Also lost, because they followed it in the pipeline: 1 request." in finding.message
+    assert "Also lost, later in the same pipeline: 1 request." in finding.message
 
 
 def test_an_interim_response_is_no_answer() -> None:

@@ -6,7 +6,7 @@ What it means
 
 Why it hurts
     The client cannot log in, even with the right credentials. It starts again on another connection, gets another challenge,
-    and loses that too. Users see the password prompt again and again.
+    and loses that connection, too. Users see the password prompt again and again.
 
 How it is proved
     A 401 or 407 has an NTLM or Negotiate challenge with a token. Such a token is only sent in the middle of a handshake. The
@@ -40,7 +40,7 @@ RULE = Rule(
     severity="error",
     title="The server closed the connection in the middle of an authentication ({scheme})",
     message="The {status} to {request} carries a challenge ({scheme}) that the client has to answer on the same connection. "
-    "But the server closed that connection with {close} {gap} after the end of the response{announced}. The challenge is valid "
+    "But the server closed that connection ({close}) {gap} after the end of the response{announced}. The challenge is valid "
     "only on that connection, so no login succeeds.",
     remedy="Keep the connection open between the challenge and its answer. On the server, turn HTTP keep-alive on, and remove "
     "any filter or module that ends the request on its own. On every proxy and balancer in front of it, use one "
@@ -73,7 +73,9 @@ RULE = Rule(
 )
 
 IMMEDIATE = Threshold(
-    "1 s", "clients answer a challenge at once; a connection that is closed later than this was no longer in use"
+    "1 s",
+    "the maximum time from the challenge to the close; clients answer at once, so a connection that is closed later was "
+    "no longer in use",
 )
 
 

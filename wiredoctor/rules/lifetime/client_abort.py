@@ -31,17 +31,17 @@ How it is proved
     Or the FIN came with the end of the request, and the client had never waited for such a response before. If the head has
     4,000 bytes or more, and no byte of the body had come, the client may have rejected it: the head may exceed its limit.
 
-    Kind superseded: when the client closed, the same client (host and User-Agent) requested the same path with another
+    Kind superseded: at the time of the close, the same client (host and User-Agent) requested the same path with another
     query. Or it had sent the same request on another connection, and the response to that copy had just come. No other
     response to the same request may have come during this wait.
 
-    Kind left: the client had waited less than 4 s, and within half a second it requested a page or received one. Or it had
-    requested a page at most 4 s before, and then requested nothing for 5 s. Or it had waited longer for the same response
-    before, which a client with a timeout does not do. If the wait matches a common timeout, only longer waits on the same
-    connection or for the same target count, because several programs of a host may have one User-Agent. If the response had
-    begun, as in a long poll, the wait lasts until its end. Such a wait counts only if the response has no Content-Length and
-    the wait matches no common timeout. Or the client plays audio or video (media type, User-Agent), and data was coming. Or
-    it closed within a round trip, before any response could have come, or hardly later, while a response was on its way.
+    Kind left: the client had waited less than 4 s, and within half a second of the close it requested a page or received one.
+    Or it had requested a page at most 4 s before, and then requested nothing for 5 s. Or it had waited longer for the same
+    response before, which a client with a timeout does not do. If the wait matches a common timeout, only longer waits on the
+    same connection or for the same target count, because several programs of a host may have one User-Agent. If the response
+    had begun, as in a long poll, the wait lasts until its end. Such a wait counts only if the response has no Content-Length
+    and the wait matches no common timeout. Or the client plays audio or video (media type, User-Agent), and data was coming. Or
+    it closed within a round trip, before any response could have come, or shortly after that, while a response was on its way.
 
     Kind seek: within five seconds the client requested another range of the same resource, or all of it instead of a range.
 
@@ -50,7 +50,7 @@ How it is proved
     than 1,000 bytes per round trip.
 
     A client that had sent only a head with Expect: 100-continue, and got neither 100 nor another response for 1 s or longer,
-    was waiting, too, although its request is not complete.
+    also counts as waiting, although its request is not complete.
 
     If the client gave up before it had sent its complete request, and the response came only after that, the finding says how
     much of the body it had sent: then the server did not keep it waiting.
@@ -99,8 +99,8 @@ from wiredoctor.text.escape import REQUEST_LENGTH
 
 c = pl.col
 
-_CLOSED = "The client closed the connection with {close} {wait} after its request {request}. By then {had}."
-_NOTHING = "Nothing has to change: nobody was kept waiting. "
+_CLOSED = "The client closed the connection ({close}) {wait} after its request {request}. By then {had}."
+_NOTHING = "Nothing has to change: no user was kept waiting. "
 _NOTICE = "Let the server detect that the client is gone, and stop its work for it."
 _PATIENCE = (
     "Find out first why the response took longer than the client waited; only then raise the client's timeout. "
@@ -144,19 +144,19 @@ RULE = Rule(
         "unread": "The client closed the connection {unread}",
         "superseded": "The client {superseded} after {wait}",
         "left": "The user left {wait} after the request, before the response had come",
-        "seek": "The client requested another part and gave this one up",
+        "seek": "The client requested another part of the resource, and canceled this request",
         "stream": "The client ended a stream after {wait}",
         "timeout": "The client gave up {wait} after its request{progress}{timeout_named}",
         "gave-up": "The client gave up {wait} after its request{progress}",
     },
     message={
-        "stopped": _CLOSED + " Within {within} it closed {closed} connections{waits}: a program, a test or a tab ended there.",
+        "stopped": _CLOSED + " Within {within} it closed {closed} connections{waits}: a program, a test or a browser tab ended.",
         "unread": _CLOSED + "{unread_means}",
         "superseded": _CLOSED + "{superseded_means}",
         "left": _CLOSED + "{left_means}",
         "seek": _CLOSED + " It requested {instead} instead.",
         "stream": _CLOSED
-        + " The response has no length and came piece by piece: a client can end it only by closing the connection."
+        + " The response announces no length and came piece by piece: a client can end it only by closing the connection."
         "{timeout_means}",
         "timeout": _CLOSED + "{timeout_means}{unknown_there}",
         "gave-up": _CLOSED + "{unknown_there}",
@@ -196,10 +196,11 @@ RULE = Rule(
 
 QUIET = Threshold(
     "1 s",
-    "the message mentions a time without data if it is at least this long: the server stopped in the middle of its response",
+    "the message mentions the time without data before the close if it is at least this long; the server had then stopped in "
+    "the middle of its response",
 )
 LARGE_HEAD = Threshold(
-    "4000 bytes", "a client may have rejected a head of this size: nginx's default limit for the heads of responses is 4 or 8 kB"
+    "4000 bytes", "the minimum size of a response head that the client may have rejected; nginx's default limit is 4 or 8 kB"
 )
 SHARED_THRESHOLDS = (left_early, abort_reasons)
 
@@ -308,10 +309,10 @@ def _texts_of_others(one: Ended, proof: list[dict[str, Any]], connection: int) -
         note = f"the same client requests {asked}{part}"
         told |= {"filter": "", "evidence": [*proof, _packet(one.other.frame, one.other.start, note)]}
     elif one.plays:
-        told["left_means"] = " It plays media: the user stopped it, or it had the part that it wanted."
+        told["left_means"] = " The client plays media: the user stopped it, or it had the part that it wanted."
     elif one.longest:
         told["left_means"] = (
-            f" It had waited {duration_text(one.longest)} for the same response before, so it has no shorter timeout."
+            f" The client had waited {duration_text(one.longest)} for the same response before, so it has no shorter timeout."
         )
     elif one.too_soon:
         told["left_means"] = (
@@ -406,17 +407,18 @@ def _unknown_to_server() -> pl.Expr:
 # words
 
 _UNKNOWN_THERE = (
-    " The server answered that FIN with an RST without ACK flag: it no longer knew the connection. So the connection had ended "
-    "there before, by something that this capture does not show."
+    " The server answered that FIN with an RST without ACK flag: it no longer knew the connection. So the connection had "
+    "already ended at the server, for a reason that this capture does not show."
 )
 _LOOK_THERE = (
-    "Capture at the server: a device on the path may have reset the connection there only, or the server's host was restarted. "
+    "Capture at the server: a device on the path may have reset only the server's side of the connection, or the server's host "
+    "was restarted. "
 )
 
 _NO_RESPONSE, _STILL_SENDING = ", before it had the response", ", while it was still sending it"
 
 _TOO_LONG = (
-    "Check whether the server's program had written all that it has: if Content-Length announces more than that, and the "
+    "Check whether the server's program had written its complete response: if Content-Length announces more than that, and the "
     "connection stays open, the client waits for bytes that never come. "
 )
 _CONTINUE = (
@@ -468,7 +470,7 @@ def _quiet() -> pl.Expr:
 
 
 def _has_paused() -> pl.Expr:
-    """Return whether a part of the response came, and then nothing for so long that the text says it."""
+    """Return whether a part of the response came, and then nothing for at least QUIET."""
     paused = begun() & ~_received_nothing() & ~whole_response() & (_quiet() >= QUIET.value)
     return paused.fill_null(value=False) & ~awaits_continue() & ~pl.col("sending")
 

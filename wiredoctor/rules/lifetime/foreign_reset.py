@@ -168,7 +168,7 @@ def _texts() -> list[pl.Expr]:
         pl.when(c("lost") & _cut_off())
         .then(pl.format(" in the middle of the {}", "response_status"))
         .when("lost")
-        .then(pl.lit(" before an answer came"))
+        .then(pl.lit(" before a response came"))
         .otherwise(pl.lit(""))
     )
     return [
@@ -217,9 +217,9 @@ def _signs() -> list[pl.Expr]:
 def _distance_text() -> pl.Expr:
     """Return the text with the device's distance in hops, computed from the usual initial TTLs of 64, 128 and 255.
 
-    A larger distance than MOST_HOPS means that the device starts with another TTL; the text is empty then.
+    A distance above MOST_HOPS means that the device uses another initial TTL. The text is empty then.
     """
     ttl = pl.col("ttl")
     begun = pl.when(ttl > 128).then(255).when(ttl > 64).then(128).otherwise(64)
-    told = pl.format("Its TTL of {} suggests a distance of {} hops from the capture point. ", ttl, begun - ttl)
+    told = pl.format("The packet's TTL of {} suggests a distance of {} hops from the capture point. ", ttl, begun - ttl)
     return pl.when(begun - ttl <= MOST_HOPS).then(told).otherwise(pl.lit(""))

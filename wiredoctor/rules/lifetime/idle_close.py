@@ -16,9 +16,9 @@ How it is proved
     The server sent the first FIN or RST more than a second after a complete response that had left the connection open, and
     no request came in between. If the server announced 1 s, a close after one second counts, too.
 
-    Kind inverted: a client used another connection to this server again, after an idle time beyond the timeout. The timeout
-    was observed at two moments, or matches the announcement or a common default. A client that does not react to the
-    server's FIN proves nothing: many pools check a connection only before they use it.
+    Kind inverted: a client used another connection to this server again, after an idle time beyond the timeout. The timeout was
+    observed at two moments, or matches the announcement or a common default. A client that does not react to the server's FIN
+    is not evidence: many pools check a connection only before they use it.
 
     Kind stop: within 50 ms the server closed connections without a request in progress, and one of these facts shows a stop:
 
@@ -44,8 +44,8 @@ How it is proved
     premature-close or as a broken promise, and no timeout is learned from it.
 
 What it is not
-    A close right after a response is premature-close. A close before the announced time (Keep-Alive: timeout) is
-    idle-timeout-broken-promise. A close by the client does not count.
+    premature-close reports a close right after a response. idle-timeout-broken-promise reports a close before the announced
+    time (Keep-Alive: timeout). A close by the client does not count.
 
 What to do
     Nothing has to change if all clients give up idle connections sooner than the server. Kind inverted: shorten the idle
@@ -94,8 +94,8 @@ RULE = Rule(
     message={
         None: _OBSERVED + "{nothing_lost} client that keeps idle connections longer may lose a request.",
         "inverted": _OBSERVED + "{inverted_clients} longer than that: {how} The next request that crosses such a close is lost.",
-        "stop": "A process of {server} ended: {closes:,} idle {connection_word} {within}{ended_how}.{met_by} This was a stop, a "
-        "reload, a restart, a deployment or a recycled worker, and not an idle timeout.",
+        "stop": "A process of {server} ended: {closes:,} idle {connection_word} {within}{ended_how}.{met_by} The cause was a "
+        "stop, a reload, a restart, a deployment or a recycled worker, and not an idle timeout.",
     },
     remedy={
         None: "Nothing has to change if every client, proxy and balancer closes idle connections after less than {least}.",
@@ -274,9 +274,7 @@ def _announced_text() -> pl.Expr:
 def _candidate_columns(servers: pl.DataFrame) -> pl.DataFrame:
     """Return a candidate for each row of `servers`."""
     inverted = c("clients").is_not_null()
-    survived = pl.format(
-        "it used another connection, which the server had left open, again after {} idle.", duration(c("survived"))
-    )
+    survived = pl.format("a connection that the server had left open was used again after {} idle.", duration(c("survived")))
     one = pl.when(c("clients") == 1)
     several = c("closes") > 1
     again = pl.format("connection {} is used again after {} idle", "connection", duration(c("survived")))

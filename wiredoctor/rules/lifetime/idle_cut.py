@@ -18,7 +18,7 @@ How it is proved
     ms). It is also high if three or more connections that one side closed had the same idle time, and these are at least
     three quarters of the connections that this side closed while idle. Idle times count as the same if they differ by at most
     1 % plus 20 ms, or by at most 300 ms, because nginx and HAProxy may close that much early. Confidence is medium if only
-    two connections were closed and both had the same idle time (within 1 % plus 20 ms). A single one is a note.
+    two connections were closed and both had the same idle time (within 1 % plus 20 ms). A single close is reported as a note.
 
 What it is not
     If a user leaves a page, the client closes after a time that no other connection shares. A WebSocket close frame or a
@@ -58,8 +58,8 @@ RULE = Rule(
     symptom="WebSocket close code 1006, an event stream that reconnects again and again",
     severity="warning",
     title="{subject} was closed after {limit} idle",
-    message="On {subject_of} of {request} no byte passed for {rest} in either direction. Then the {side} closed it with "
-    "{close}, without announcing it.{alike}{named}",
+    message="On {subject_of} of {request} no byte passed for {rest} in either direction. Then the {side} closed the connection "
+    "with {close}, without announcing the close.{alike}{named}",
     remedy="Let one side send something at least every {often}: {ping}. TCP keep-alive probes do not help: they carry no data. "
     "Or lengthen the timeout where it is set: {settings}. Let clients reconnect automatically and request what they missed.",
     references=(
@@ -232,7 +232,7 @@ _WORDS = (
     _Words("A CONNECT tunnel", "the tunnel", "a keep-alive message of the protocol in the tunnel", _TUNNELS),
     _Words("An upgraded connection", "the upgraded connection", "a keep-alive message of its protocol", _TUNNELS),
     _Words("An event stream", "the event stream", 'a comment (a line ":" and an empty line), which clients ignore', _STREAMS),
-    _Words("A stream", "the stream", "a part, or whatever its format allows between parts", _STREAMS),
+    _Words("A stream", "the stream", "a part, or anything that its format allows between parts", _STREAMS),
     _Words("An unfinished response", "the unfinished response", "a piece of the response", _STREAMS),
     _Words("A raw stream of Docker", "the raw stream", "some output of the process", _TUNNELS),
 )

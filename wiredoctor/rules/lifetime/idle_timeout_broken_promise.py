@@ -20,10 +20,10 @@ How it is proved
     Otherwise the kind is once.
 
 What it is not
-    A close after the announced time is idle-close. A close within a second is premature-close. max in Keep-Alive is a number
-    of requests: with max=0 the server announces that it accepts no further request, so a close is not reported. A close by
-    the client does not count. If a process of the server ended with all its idle connections, idle-close reports it as kind
-    stop.
+    idle-close reports a close after the announced time, and premature-close one within a second. The parameter max in
+    Keep-Alive is a number of requests: with max=0 the server announces that it accepts no further request, so a close is not
+    reported. A close by the client does not count. If a process of the server ended with all its idle connections, idle-close
+    reports it as kind stop.
 
 What to do
     Make the announcement match the server's behavior. Look for other devices that may close: a balancer or a firewall in
@@ -46,7 +46,7 @@ from wiredoctor.tables import SECOND
 
 _CLOSED = (
     "In its response to {request} the server announced that it keeps an idle connection for {announced} "
-    "(Keep-Alive: timeout={timeout}{max_said}). It closed this one with {close} after {idle} idle."
+    "(Keep-Alive: timeout={timeout}{max_said}). It closed this connection ({close}) after {idle} idle."
 )
 
 RULE = Rule(

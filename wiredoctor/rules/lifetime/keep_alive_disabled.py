@@ -15,9 +15,9 @@ How it is proved
     responses are needed.
 
 What it is not
-    If the client asks for the close, no-connection-reuse reports it. HTTP/1.0 is http10-downgrade. After errors many servers
-    and gateways close anyway (400, 408, 413, 500, 502, ...), so errors are not counted. A server may also end a connection
-    with the last of many responses.
+    If the client asks for the close, no-connection-reuse reports it. If the server uses HTTP/1.0, http10-downgrade reports
+    it. After errors (400, 408, 413, 500, 502, ...) many servers and gateways close anyway, so errors are not counted. A
+    server may also end a connection with the last of many responses.
 
 What to do
     Turn keep-alive on, or put a proxy that supports it in front of the server.

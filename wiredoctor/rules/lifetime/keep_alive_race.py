@@ -1,7 +1,7 @@
 """A request was sent on a connection that the server had closed.
 
 What it means
-    Client and server share a kept-alive connection, and either may close it after some idle time. Here the server closed it,
+    Client and server keep a connection open, and either may close it after some idle time. Here the server closed it,
     and the client still sent its next request on it. That request was never answered.
 
     Kind race: the FIN was still on its way when the request left, so the client could not know. Kind stale-pool: the FIN had
@@ -40,11 +40,12 @@ How it is proved
 
 What it is not
     If the server received the request and closed without answering, although no timeout had expired, no-response reports it.
-    no-response also reports the first request of a new connection. A connection that was closed while idle and not used
-    again is idle-close. A client may pipeline a request before it knows that an earlier response announces the close. That
+    no-response also reports the first request of a new connection. idle-close reports a connection that was closed while idle
+    and not used again. A client may pipeline a request before it knows that an earlier response announces the close. That
     request is not reported: the client has to repeat it on another connection. A request that the client sent after that
     response is reported. If the client repeats a GET at once and gets its response, the finding is only a warning. A request
-    repeats at most one lost request, and a client that sends the same request concurrently anyway may not have repeated it.
+    counts as the repetition of one lost request at most. A client that sends the same request concurrently anyway may not have
+    repeated the lost one.
 
 What to do
     Make the idle timeout of the client's pool shorter than the server's, and let the client repeat idempotent requests. Kind
@@ -81,7 +82,7 @@ from wiredoctor.rules.shared.same_client import Clients, beside_repetitions
 c = pl.col
 
 _CLOSED = " {closed_after}{limit}{limit_means}"
-_IDLE = "When the client sent the request, its end of the connection had been idle for {idle}{idle_unknown}." + _CLOSED
+_IDLE = "When the client sent the request, the client's end of the connection had been idle for {idle}{idle_unknown}." + _CLOSED
 _REPEAT = "Let the client repeat idempotent requests if a reused connection is closed without an answer."
 
 RULE = Rule(
@@ -101,9 +102,9 @@ RULE = Rule(
         "request's acknowledgment number). No FIN was captured: the server, or a balancer, NAT or firewall in "
         "front of it, had dropped the connection silently. The connection had been idle for {idle}{idle_unknown}. "
         "If an idle timeout is the cause, it is at most that long{restarted}.{elsewhere}{behind}",
-        "at-limit": "{request} came {before_close}{moment} the server closed the connection with {close}, without an answer. "
-        "The server's kernel had acknowledged the request, but {taken}{unread}.{behind} When the client sent the "
-        "request, its end of the connection had been idle for {idle}." + _CLOSED,
+        "at-limit": "{request} came {before_close}{moment} the server closed the connection ({close}) without a response. The "
+        "server's kernel had acknowledged the request, but {taken}{unread}.{behind} When the client sent the request, the "
+        "client's end of the connection had been idle for {idle}." + _CLOSED,
     },
     remedy={
         "race": "{shorter}" + _REPEAT,
@@ -265,9 +266,7 @@ def _unaware() -> pl.Expr:
 _FIN_UNSEEN = "and the request does not acknowledge the FIN"
 _RST_UNSEEN = "and a client that has received an RST sends no request"
 _WARNED = ". But the client had the previous response, which announced the close"
-_LOOK = (
-    "Let the pool check a connection before it uses it again: an idle connection that is readable has been closed by the server. "
-)
+_LOOK = "Let the pool check each connection before reuse: an idle connection that is readable has been closed by the server. "
 _UNREAD = ", as the RST instead of a FIN shows"
 _FIN_KNOWN = (
     "the server's FIN on the same connection, and acknowledges that FIN: the client's kernel had received it, but its pool did "

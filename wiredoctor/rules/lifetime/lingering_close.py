@@ -17,10 +17,11 @@ How it is proved
     the server's close came five seconds or more after the last byte of the body, and the client had not closed before.
 
 What it is not
-    If the response leaves the connection open, idle-close reports the close. A response without any end that did not announce
-    the close is missing-framing. Event streams and tunnels are not judged, because they are idle between two events. If the
-    capture ends before the time is over, or if packets were dropped in that time, the close may be missing from the capture.
-    A server that answered before an upload was complete may read the rest first, so that no reset destroys its response.
+    If the response leaves the connection open, idle-close reports the close. missing-framing reports a response that neither
+    marks its end nor announces the close. Event streams and tunnels are not judged, because they are idle between two events.
+    If the capture ends before the time is over, or if packets were dropped in that time, the close may be missing from the
+    capture. A server that answered before an upload was complete may read the rest first, so that no reset destroys its
+    response.
 
 What to do
     Let the server close at once: shut down the sending side, read what still arrives, then close. Kind close-delimited: also
@@ -76,8 +77,8 @@ RULE = Rule(
 
 LINGERS = Threshold(
     "5 s",
-    "the close must come at least this late: longer than any round trip, and longer than a server needs to learn that "
-    "everything was received",
+    "the minimum time from the end of the response to the close; it is longer than any round trip, and longer than a server "
+    "needs to learn that everything was received",
 )
 
 

@@ -31,13 +31,13 @@ How it is proved
     afterwards.
 
 What it is not
-    If a request on a reused connection crossed the server's close, keep-alive-race reports it. A response that broke off is
-    truncated-response. A client that gave up first is client-abort. If the client repeats a GET at once and gets its
-    response, the finding is only a warning, unless the client sends the same request concurrently anyway. It is a note if
-    the request is `OPTIONS *`, which asks what the server supports, and the client goes on with another request that is
-    answered. Requests that the client sent after a response that announced the close are not counted, even if they were
-    pipelined before it arrived. Neither is an upload that the client itself broke off. An upload that was answered and then
-    reset before its body was complete is reset-destroys-response.
+    If a request on a reused connection crossed the server's close, keep-alive-race reports it. truncated-response reports a
+    response that broke off, and client-abort a client that gave up first. If the client repeats a GET at once and gets its
+    response, the finding is only a warning, unless the client sends the same request concurrently anyway. It is a note if the
+    request is `OPTIONS *`, which asks what the server supports, and the client goes on with another request that is answered.
+    Requests that the client sent after a response that announced the close are not counted, even if they were pipelined before
+    it arrived. Neither is an upload that the client itself broke off. reset-destroys-response reports an upload that was
+    answered and then reset before its body was complete.
 
 What to do
     Look into the server's log at that time, and find out what ends or restarts its processes. Kind on-arrival: find out what
@@ -122,11 +122,11 @@ RULE = Rule(
         "half-closed": "The server closed the connection without an answer after the client's FIN",
     },
     message={
-        "on-arrival": "The server's {close} came {accepted} after its SYN-ACK, before it had sent anything, and acknowledges "
-        "nothing of {request}, the first request of the connection.{behind}{ended}{relays} The server never accepted the "
-        "request, so it can be repeated.",
-        "mid-request": "When the server closed the connection with {close}, {came:,} {of_due} of {request} had arrived. It sent "
-        "no byte of a response{interim_only}.{behind}{paused}{ended}{body_limit}",
+        "on-arrival": "The server's {close} came {accepted} after its SYN-ACK, before the server had sent any data, and "
+        "acknowledges nothing of {request}, the first request of the connection.{behind}{ended}{relays} The server never "
+        "accepted the request, so it can be repeated.",
+        "mid-request": "When the server closed the connection ({close}), {came:,} {of_due} of {request} had arrived. The "
+        "server sent no byte of a response{interim_only}.{behind}{paused}{ended}{body_limit}",
         "unread": "{lead}{request}{unread_how}{interim_only}.{behind}{first_use}{relays}{large_head}{ended} This happens if a "
         "worker is recycled, restarted, stopped or killed, or was busy until it closed. An application or a firewall that "
         "resets on purpose looks the same. A request that no process has read can be repeated, whatever its method: the "
@@ -141,8 +141,7 @@ RULE = Rule(
         "half-closed": (
             "The client sent its FIN {closed_after} after {request}. A client may half-close like this and wait for the "
             "response; a client that has closed and wants no response looks the same. {wait} after the request the server "
-            "closed the connection with {close}, without a byte of a response: it took the FIN to mean that the client had "
-            "left."
+            "closed the connection ({close}) without a byte of a response: it took the FIN to mean that the client had left."
         ),
     },
     remedy={
@@ -154,9 +153,9 @@ RULE = Rule(
         "Let a process answer all accepted requests before it ends. Let the client repeat a request if the log shows that "
         "it was not read.",
         "at-once": "{listen}{head_remedy}" + _LOG + "a rule that drops requests on purpose, or a process that ended. " + _SAY,
-        "half-closed": "If the client wants the response, let it keep its side of the connection open until it has it (nc "
-        "without -N; no shutdown(SHUT_WR) after a request). Or let the server go on when the client half-closes: nginx "
-        "proxy_ignore_client_abort on, haproxy no option abortonclose.",
+        "half-closed": "If the client wants the response, let it keep its side of the connection open until the response has "
+        "come (nc without -N; no shutdown(SHUT_WR) after a request). Or let the server go on when the client half-closes: "
+        "nginx proxy_ignore_client_abort on, haproxy no option abortonclose.",
         "later": _LOG + "a process that ended, a worker that was killed for taking too long or too much memory, or a handler "
         "that closed. " + _SAY,
     },
@@ -188,9 +187,14 @@ RULE = Rule(
 
 PAUSE = Threshold(
     "1 s",
-    "pauses in a body that is still being sent are shorter; after a longer one, the client or the path has stopped",
+    "the minimum pause in a body after which the client or the path counts as stopped; pauses in a body that is still being "
+    "sent are shorter",
 )
-LARGE_HEAD = Threshold("4000 bytes", "uWSGI's default limit; those of most servers are 8 to 60 kB")
+LARGE_HEAD = Threshold(
+    "4000 bytes",
+    "the minimum size of a request head that may be the reason for a close; uWSGI's default "
+    "limit is 4 kB, that of most servers 8 to 60 kB",
+)
 SHARED_THRESHOLDS = (lost_requests, same_client)
 
 _KINDS = {
@@ -397,7 +401,7 @@ def _body_limit(quiet: int | None) -> str:
 
 _UNKNOWN = " got an RST without ACK flag: the host no longer knew the connection. There was no response"
 _NOT_READ = (
-    ", so the server's kernel had it. But a system sends an RST instead of a FIN if data is left unread (RFC 1122), so "
+    ", so the server's kernel had received it. But a system sends an RST instead of a FIN if data is left unread (RFC 1122), so "
     "probably no process had read the request. There was no response"
 )
 

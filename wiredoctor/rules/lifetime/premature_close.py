@@ -55,9 +55,9 @@ from wiredoctor.rules.shared.numbers import DURATION, duration
 c = pl.col
 
 _CLOSED = (
-    "The server answered {request} with {status} and closed the connection {gap}{moment} the end of that response, with "
-    "{close}. Nothing had announced the close: request ({request_version}) and response ({response_version}) leave the "
-    "connection open, and the response has no header field Connection: close."
+    "The server answered {request} with {status} and closed the connection ({close}) {gap}{moment} the end of that response. "
+    "Nothing had announced the close: request ({request_version}) and response ({response_version}) leave the connection open, "
+    "and the response has no header field Connection: close."
 )
 
 RULE = Rule(

@@ -42,7 +42,7 @@ RULE = Rule(
     symptom="*connection reset by peer* or *broken pipe* on an upload, instead of the status that says why",
     severity="error",
     title="The {status} to an upload may have been lost: the server reset the connection before it had read the request",
-    message="The server answered {request} with {status} when it had received {received}{due} bytes of its body, and reset the "
+    message="The server answered {request} with {status} when it had received {received}{due} bytes of the body, and reset the "
     "connection {gap} later, while the client was still sending. A reset makes the client's system discard data that "
     'the client has not read yet, so the client may see "connection reset by peer" or "broken pipe" instead of the '
     "{status}.",

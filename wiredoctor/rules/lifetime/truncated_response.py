@@ -71,8 +71,8 @@ RULE = Rule(
     message={
         None: "{announced}{due}{unit}; {came} {came_unit} came before the server's {close}. The client had not closed before: "
         "the missing part of the {status} to {request} was never sent, or was discarded by the server.",
-        "stream": "The server's {close} ended the stream in response to {request} {lasted} after it began, without the last "
-        "chunk (size 0).{together} Streams end like this if their server stops or is deployed; their clients reconnect.",
+        "stream": "The server's {close} ended the stream in response to {request} {lasted} after the stream began, without the "
+        "last chunk (size 0).{together} Streams end like this if their server stops or is deployed; their clients reconnect.",
     },
     remedy={None: _REMEDY, "stream": _STREAM},
     references=(
