@@ -48,7 +48,7 @@ def told(*exchanges: dict[str, Any], earlier: int | None = None) -> list[dict[st
     ).to_dicts()
 
 
-WHERE = " A capture on each side of every proxy shows which of them holds them back."
+WHERE = " A capture on each side of every proxy shows which proxy holds the data back."
 
 
 def test_what_it_says() -> None:

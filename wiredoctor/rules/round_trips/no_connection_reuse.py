@@ -13,11 +13,11 @@ Why it hurts
 
 How it is proved
     There are three or more exchanges of a client (host and User-Agent) with a server. From the SYN until the client has the
-    last byte of the response, no two of them overlap. Each begins within 5 s of the end of the previous one. Each is the
-    only one on its connection. Neither the request nor the response announces a close (in the kind asked, the request
-    does). When the next SYN came, the server had not closed the connection. Kind cheap: the handshakes took less than 5 %
-    of the exchanges' time. Or they took less than 1 % of the time from the first exchange to the last, and fewer than ten
-    exchanges began in any second.
+    last byte of the response, no two of them overlap. Each begins within 5 s of the end of the previous one. Each is the only
+    one on its connection. Neither the request nor the response announces a close (in the kind asked, the request does). When
+    the next SYN came, the server had not closed the connection. Kind cheap: the handshakes took less than 5 % of the exchanges'
+    time. Or they took less than 1 % of the time from the first exchange to the last, and at most nine exchanges began within
+    any second.
 
     No packet shows which process opened a connection. Processes that run one after the other, and make one request each,
     look like a program that does not reuse connections. But a process needs time to start, and its end closes its
@@ -75,7 +75,7 @@ RULE = Rule(
     severity={None: "warning", "asked": "note", "cheap": "note"},
     title={
         None: "The client opens a new connection for each of {exchanges:,} requests",
-        "asked": "The client closes the connection after each request: {exchanges:,} say Connection: close",
+        "asked": "The client closes the connection after each request: {exchanges:,} requests say Connection: close",
         "cheap": "The client opens a new connection for each of {exchanges:,} requests, at little cost here",
     },
     message={
@@ -138,7 +138,9 @@ FOLLOWS = Threshold(
     "shell loop, or a user",
 )
 IMMEDIATE = Threshold(
-    "1 s", "if the server closes this soon after the response, the client could not reuse the connection: premature-close"
+    "1 s",
+    "if the server closes this soon after the response, the client could not reuse the connection, and premature-close "
+    "reports it",
 )
 SHARE = Threshold("5 %", "if handshakes take a smaller share of the exchanges' time, users do not notice them")
 SPAN_SHARE = Threshold(
@@ -168,17 +170,17 @@ START = Threshold(
 )
 SEVERAL = Threshold(
     "10 exchanges",
-    "if each exchange may be from another process, fewer than this many are only a note: somebody may have typed the commands",
+    "if each exchange may be from another process, fewer than this many are only a note; a user may have typed the commands",
 )
 CLOSED = Threshold(
     "75 %",
-    "the minimum share of connections that the client had closed before the next one if each may be from another process; the "
-    "others may be from processes that ran side by side",
+    "if each connection may be from another process: the minimum share of connections that the client had closed before it "
+    "opened the next one; the others may be from processes that ran side by side",
 )
 RECEIVED = Threshold(
     "95 %",
-    "a SYN that passes the capture point earlier after a response than this share of the round trip to the client left before "
-    "the client had the response; the rest is for rounded times",
+    "the minimum time between a response and the next SYN, as a share of the round trip to the client; a SYN that comes sooner "
+    "left before the client had the response (5 % are for rounded times)",
 )
 SHOWN = Threshold("3 connections", "the maximum number of connections shown as evidence; the message has the totals")
 

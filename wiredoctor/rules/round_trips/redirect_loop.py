@@ -68,8 +68,14 @@ RULE = Rule(
 )
 
 ENOUGH = Threshold("5 requests", "the minimum number of requests for the URL: a login may lead back to it a few times")
-FOLLOWED = Threshold("1 s", "a program follows a redirect within this time; a health check that asks again waits longer")
-POLLED = Threshold("10 s", "a redirect that comes later ends a long poll: the client asks again until a result is ready")
+FOLLOWED = Threshold(
+    "1 s", "the maximum time from a redirect to the request that follows it; a health check waits longer before its next request"
+)
+POLLED = Threshold(
+    "10 s",
+    "a redirect that comes this long after its request ends a long poll, whose client repeats the "
+    "request until a result is ready",
+)
 MOST = Threshold(
     "60 requests", "the maximum number of requests for a URL that redirects to https: curl gives up after 50 redirects"
 )
@@ -102,9 +108,10 @@ def _is_secure() -> pl.Expr:
 
 
 def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
-    """Return a row for each redirect that may be part of a loop. `next`: the row of the redirect that the client met next.
+    """Return a row for each redirect that may be part of a loop.
 
-    It is null if the client did not follow the redirect, or if the next response was no redirect.
+    `next`: the row of the redirect that the client got next. It is null if the client did not follow the redirect, or if the next
+    response was no redirect.
     """
     counts = (_is_redirected() & (~_is_secure() | c("request_forwarded"))).fill_null(value=False)
     client = (c("client_host"), *(c(f"request_{name}").cast(pl.String).fill_null("") for name in ("user_agent", "forwarded_for")))
@@ -182,7 +189,7 @@ def _target_of(location: pl.Expr, target: pl.Expr) -> pl.Expr:
 
 
 def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
-    """Return a row for each client and server between which redirects led back to the same URL: for the longest loop."""
+    """Return a row for each client and server with a redirect loop. The row describes the longest loop."""
     linked = rows.filter(c("next").is_not_null() | c("row").is_in(rows["next"].drop_nulls().implode()))
     places = {number: place for place, number in enumerate(linked["row"])}
     urls = linked["url"].to_list()

@@ -60,18 +60,27 @@ RULE = Rule(
     ),
 )
 
-SURE_WAY = Threshold("5 ms", "the minimum round trip: a shorter one varies too much to count how many round trips a run took")
+SURE_WAY = Threshold(
+    "5 ms",
+    "the minimum round trip that can prove a run; a shorter one varies too much to count how many round trips the run took",
+)
 MAX_INTERVAL = Threshold("20 ms", "the maximum time between two segments of a run; slower writes are separate events")
 FLUSHED = Threshold("5 ms", "the minimum median time between pieces that a program flushes on purpose")
-MIN_SEGMENTS = Threshold("8 segments", "this many small writes are a habit of the program, fewer are an accident")
+MIN_SEGMENTS = Threshold(
+    "8 segments", "the minimum number of small segments; this many are a habit of the program, and fewer are an accident"
+)
 LARGEST_SHARE = Threshold(
     "25 %", "the maximum average segment size as a share of the MSS; with full segments, a quarter of the packets would be enough"
 )
 ETHERNET = Threshold("1460 bytes", "the MSS of Ethernet; it replaces the larger MSS of loopback and some other paths")
-LONGEST_LOOK = Threshold("64 segments", "a run that proves nothing within this many segments is not examined further")
+LONGEST_LOOK = Threshold(
+    "64 segments",
+    "the maximum number of segments of a run that are examined; if they do not prove that "
+    "Nagle's algorithm is off, the run is ignored",
+)
 SIDES = Threshold(
     "16384 connection sides",
-    "the number of connection sides that are remembered, which bounds the memory for runs that hold several messages",
+    "the number of connection sides that are remembered, which bounds the memory for runs that contain several messages",
 )
 
 _JUDGED_ONLY = ("run", "run_bytes", "run_frame", "run_time", "run_flushes", "boundary", "length")

@@ -65,7 +65,7 @@ from wiredoctor.text.durations import duration_text
 
 c = pl.col
 
-_CAPTURE = " A capture on each side of every proxy shows which of them holds them back."
+_CAPTURE = " A capture on each side of every proxy shows which proxy holds the data back."
 
 RULE = Rule(
     symptom="live updates that come all at once, at the end",
@@ -114,7 +114,7 @@ MIN_WAIT = Threshold(
     "500 ms", "the minimum wait before a lump (events that arrive together); programs send the first event of a stream earlier"
 )
 MIN_CODED_WAIT = Threshold(
-    "1 s", "the same time if the body cannot be decoded: it may be a single event that took long to compute"
+    "1 s", "the minimum wait before a body that cannot be decoded; it may be a single event that took long to compute"
 )
 MIN_CODED_BYTES = Threshold("300 bytes", "the minimum size of a compressed body; one or two events are smaller")
 MIN_EVENTS = Threshold("3 events", "the minimum number of events that must arrive together (a lump); two may be a coincidence")
@@ -315,8 +315,8 @@ def _arrival_text(row: dict[str, Any], word: str, lumps: int, *, at_first: bool)
     if at_first and row["response_first_events"] == events:
         return f"No byte of its body came for {duration_text(row['wait'])}, then {events:,} {word} came at once."
     held = row["response_held_events"] + (row["response_first_events"] if at_first else 0)
-    least = f"nothing came for {duration_text(MIN_WAIT.value)} or more, then three {word} or more came at once"
-    return f"{lumps:,} times {least}, in all {held:,} of its {events:,} {word}."
+    least = f"nothing came for {duration_text(MIN_WAIT.value)} or more, and then three or more {word} came at once"
+    return f"{lumps:,} times {least}: {held:,} of the {events:,} {word} in all."
 
 
 _WHY = {
@@ -398,7 +398,7 @@ def _one_burst(row: dict[str, Any], what: str) -> list[dict[str, Any]]:
 def _pause(frames: list[int], times: list[int], word: str) -> list[dict[str, Any]]:
     return [
         _packet(frames[0], times[0], "a burst of the body ends: all of it was acknowledged, and the window was open"),
-        _packet(frames[1], times[1], f"three {word} or more at once, {duration_text(times[1] - times[0])} later"),
+        _packet(frames[1], times[1], f"three or more {word} at once, {duration_text(times[1] - times[0])} later"),
     ]
 
 
@@ -412,7 +412,7 @@ def _candidate(
 ) -> dict[str, Any]:  # fmt: skip
     """Return a candidate. `wait`: the packets before and after its pause. `evidence`: the packets of all pauses."""
     server, via = row["response_server"] or "", row["response_via"] or ""
-    asked = " This response has that field already, so something other than nginx holds it back, or also holds it back."
+    asked = " This response already has that field, so something else holds the data back, instead of nginx or in addition to it."
     likely = proof == LIKELY
     return {
         "connection": row["connection"], "exchange": row["exchange"], "kind": kind, "side": "server",

@@ -41,8 +41,8 @@ RULE = Rule(
     severity="note",
     title="The page {page} was sent only when complete, after {wait}: its files had to wait",
     message="The HTML page {page} came in one burst, {wait} after the request{times}. Only then did the client request its "
-    "files: {requests} GETs within a second of its end name it as their Referer. If the head of the page were flushed early, "
-    "these requests would overlap with the server's work on the rest of the page.",
+    "files: within a second after the end of the page, {requests} GETs named it as their Referer. If the head of the page were "
+    "flushed early, these requests would overlap with the server's work on the rest of the page.",
     remedy="Send the head of the page (up to its style sheets and scripts) before the slow work begins, and flush it; or answer "
     "with 103 Early Hints first. Compression and proxies must forward flushed data: nginx proxy_buffering off (or "
     "X-Accel-Buffering: no in the response), Apache httpd flushpackets=on.",
@@ -69,7 +69,7 @@ RULE = Rule(
 )
 
 MIN_WAIT = Threshold("500 ms", "the minimum time to the first byte; with less, an early flush gains nothing")
-SOON = Threshold("1 s", "a browser requests the files of a page as soon as it has the page; later requests may be a click")
+SOON = Threshold("1 s", "the maximum time from the end of the page to a request for its files; later requests may be a click")
 MIN_REQUESTS = Threshold("2 requests", "the minimum number of requests: a single one may be anything, such as the site's icon")
 SHOWN = Threshold("2 loads", "the maximum number of loads whose packets are shown; the message has the totals")
 

@@ -64,7 +64,10 @@ RULE = Rule(
     ),
 )
 
-MIN_CHUNKS = Threshold("10 chunks", "this many small chunks are a habit of the program; fewer may be the end of a response")
+MIN_CHUNKS = Threshold(
+    "10 chunks",
+    "the minimum number of data chunks; this many small ones are a habit of the program, and fewer may be the end of a response",
+)
 TINY = Threshold(
     "128 bytes", "the maximum median chunk size; the framing of a smaller chunk adds about 5 % or more to it", most="1024 bytes"
 )

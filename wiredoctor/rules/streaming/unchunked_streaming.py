@@ -10,11 +10,11 @@ Why it hurts
     costs a connection.
 
 How it is proved
-    The request was HTTP/1.1, and the response has neither Content-Length nor a transfer coding. Its body came in two or
-    more bursts with a pause of the application of 50 ms or more between them. A single pause in a body of 64 kB or more
-    must be at least 200 ms long. During the pause all earlier data was acknowledged, the receiver's window was open, and
-    nothing was lost. If segments carry timestamps (RFC 7323), the server's clock must show the pause, too: between the
-    segments before and after it at least pause / 2 - round trip passed.
+    The request was HTTP/1.1, and the response has neither Content-Length nor a transfer coding. Its body came in two or more
+    bursts with a pause of the application of 50 ms or more between them. A single pause in a body of 64 kB or more must be at
+    least 200 ms long. During the pause all earlier data was acknowledged, the receiver's window was open, and nothing was lost.
+    If segments carry timestamps (RFC 7323), the server's clock must show the pause, too: between the segments before and after
+    it, at least half of the pause minus a round trip passed.
 
 What it is not
     A pause that comes from a slow reader, a lost packet, a stalled path or the slow start of a connection is not a pause
@@ -67,7 +67,7 @@ RULE = Rule(
     absence=True,
 )
 
-MIN_BURSTS = Threshold("2 bursts", "one burst is an ordinary body, two are a stream")
+MIN_BURSTS = Threshold("2 bursts", "the minimum number of bursts; one burst is an ordinary body, and two are a stream")
 MIN_PAUSE = Threshold(
     "50 ms", "the minimum pause of the application: longer than a scheduling delay, shorter than a person notices"
 )
