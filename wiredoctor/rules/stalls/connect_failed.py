@@ -133,11 +133,12 @@ RULE = Rule(
         "refused": "{where} answered the SYN of {whose} with an RST{tries}: nothing listens there, or a firewall rejects the "
         "connection.{before}{other}{many}",
         "prohibited": "{router} answered the SYN of {whose} to {where} with {said}: a rule there forbids the connection. "
-        "Programs say {errno}.{again}{many}",
-        "unreachable": "{router} answered the SYN of {whose} to {where} with {said}{reason}. Programs say {errno}.{again}{many}",
+        "Programs report {errno}.{again}{many}",
+        "unreachable": "{router} answered the SYN of {whose} to {where} with {said}{reason}. Programs report "
+        "{errno}.{again}{many}",
         "timed-out": "{where} did not answer the SYN of {whose}{sent}: {assumed}.{many}",
         "closed-at-once": "{where} accepted the connection of {whose} and reset it {reset_after} later, before it had sent a "
-        'byte. Programs say "Connection reset by peer". {accepted_by}{many}',
+        'byte. Programs report "Connection reset by peer". {accepted_by}{many}',
         "tried-next": "{where} {did} for {whose}. {next_server} answered {then} after that SYN. The server can be reached "
         "at only one of two addresses, but no request failed, because the client tried both.{waited}{many}",
         "not-up-yet": "{where} answered the SYN of {whose} with an RST. It accepted its first connection in this capture {then} "
@@ -150,8 +151,8 @@ RULE = Rule(
         "listens only on 127.0.0.1 refuses other hosts). Check whether the client uses the right port, and whether a firewall "
         "rejects it (an RST whose TTL differs from the server's other packets is not from the server).",
         "prohibited": (
-            "Find the rule on {router}: each try raises the counter of a REJECT in iptables -nvL or nft list ruleset (iptables "
-            "-j REJECT sends port unreachable unless --reject-with names another answer; firewalld and nft send "
+            "Find the rule on {router}: each attempt raises the counter of a REJECT rule in iptables -nvL or nft list ruleset "
+            "(iptables -j REJECT sends port unreachable unless --reject-with names another answer; firewalld and nft send "
             "administratively prohibited). A prohibit route in ip route has the same effect. On other routers the cause is an "
             "access list. Allow this client and port there, or let the client use another path. In Kubernetes, kube-proxy "
             "rejects connections to a Service without ready endpoints like this (kubectl get endpointslices). Security groups "
@@ -195,21 +196,27 @@ RULE = Rule(
     ends=True,
 )
 
-SYNS = Threshold("3 SYNs", "fewer SYNs prove nothing: two may be lost on a bad path, and some scanners send only one")
+SYNS = Threshold(
+    "3 SYNs", "the minimum number of SYNs without an answer; two may be lost on a bad path, and some scanners send only one"
+)
 PATIENCE = Threshold(
     "30 s",
     "the minimum time without an answer after the last SYN; it is longer than any answer takes, and than the pauses "
     "between the first five SYNs of Linux",
 )
 AT_THE_END = Threshold(
-    "3 s", "the same time, counted from the third SYN, if the capture ends sooner; still longer than any round trip"
+    "3 s",
+    "the minimum time without an answer after the third SYN, if the capture ends before PATIENCE; still longer than any "
+    "round trip",
 )
 GIVEN_UP = Threshold(
     "2 SYNs",
     "this many SYNs are enough if a gateway has reported the failure to its own client: then it has given up",
 )
 LONE = Threshold(
-    "900 ms", "if such a gateway sent a single SYN, it must have stayed unanswered for this long; Linux would repeat it after 1 s"
+    "900 ms",
+    "if a gateway reported a failure after a single SYN, this SYN must have stayed unanswered for this long; Linux "
+    "repeats it after 1 s",
 )
 NEXT_WAIT = Threshold(
     "1 s", "if a client tries the other address only after this time, a user has waited, so the finding is a warning"
@@ -345,7 +352,7 @@ def _checks_port() -> pl.Expr:
 def _ended(failed: pl.LazyFrame) -> pl.LazyFrame:
     """Return the connections that were reset at once, soon before the server refused a SYN at `ended_time` (ns).
 
-    Then a process had ended. A relay goes on accepting connections.
+    In that case a process of the server had ended: a relay would have gone on accepting connections.
     """
     refusals = failed.filter(pl.col("number") == attempts.REFUSED).select("server", pl.col("answer_time").alias("ended_time"))
     closed = failed.filter(pl.col("number") == attempts.CLOSED_AT_ONCE).sort("answer_time")

@@ -2,7 +2,7 @@
 
 What it means
     The client's first SYN, or the server's answer to it, did not arrive. TCP waits for a long time before it retransmits a
-    SYN: 1 s on Linux, Windows and macOS, then twice as long with each try (RFC 6298 section 2). A later SYN was answered.
+    SYN: 1 s on Linux, Windows and macOS, then twice as long with each attempt (RFC 6298 section 2). A later SYN was answered.
 
 Why it hurts
     The program that needs the connection waits for one, three or seven seconds. Hardly any other lost packet costs as much.
@@ -16,9 +16,9 @@ How it is proved
     at that time.
 
 What it is not
-    A SYN with another sequence number is a new connection. A SYN may be in the capture twice because a mirror port copied
-    it. If the round trip is longer than the client's timer, the SYN is sent again although nothing is lost. A connection
-    that was never established is connect-failed.
+    A SYN with another sequence number is a new connection. A SYN may be in the capture twice because a mirror port copied it.
+    If the round trip is longer than the client's timer, the SYN is sent again although nothing is lost. connect-failed reports
+    a connection that was never established.
 
 What to do
     Check whether the server drops SYNs because its queue of new connections is full. If it does not, find the loss between
@@ -43,8 +43,8 @@ RULE = Rule(
     title="Connecting took {delay} longer because {why}",
     message=(
         "The client had to send its SYN {syns} times to connect to {server}: {cause}. The successful SYN left "
-        "{lost_time} after the first, when the client's timer expired (1 s on common systems, 3 s on older ones, "
-        "doubled with each try).{plainer}"
+        "{lost_time} after the first, when the client's timer expired (1 s on common systems, 3 s on older ones, doubled with "
+        "each attempt).{plainer}"
     ),
     remedy="{check}",
     display_filter="tcp.stream == {connection} && tcp.flags.syn == 1",
@@ -69,8 +69,8 @@ _ANSWER_LOST = (
 
 MIN_WAIT = Threshold(
     "200 ms",
-    "shorter than the SYN timers of all common systems (1 s; on Windows 500 ms after a refusal); copies of one "
-    "packet come sooner",
+    "the minimum time between two SYNs; SYN timers of all common systems are longer (1 s; on Windows 500 ms after a refusal), "
+    "and copies of one packet come sooner",
 )
 
 

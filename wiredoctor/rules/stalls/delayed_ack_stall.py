@@ -35,7 +35,7 @@ What it is not
     application to read, not for a timer. So it counts only if its delay is typical of a timer and its segment is full,
     and not on loopback, where one segment fills the window. It does not count either if the receiver's window has been smaller
     than before: such a receiver does not always read at once. After a retransmission timeout the sender repeats earlier
-    data. A small segment that waits after a small one is nagle-delayed-ack.
+    data. nagle-delayed-ack reports a small segment that waits after another small one.
 
 What to do
     Give the sender a larger send buffer, or let it write more before it waits: with several overlapped sends on Windows,

@@ -59,7 +59,7 @@ _WINDOW = (
     "full: the {peer} can have {window:,} bytes in flight, and then has to wait a round trip ({rtt}) for their ACK. {window:,} "
     "bytes / {rtt} = {limit} at most, whatever the path can carry"
 )
-_NEEDED = " 100 Mbit/s over this round trip needs {needed:,} bytes in flight (bandwidth x round trip)."
+_NEEDED = " A rate of 100 Mbit/s over this round trip needs {needed:,} bytes in flight (bandwidth x round trip)."
 _CHECK = " On Linux `ss -ti` at the {peer} shows such a connection as rwnd_limited."
 
 RULE = Rule(
@@ -118,7 +118,8 @@ MIN_RTT = Threshold(
 )
 MIN_UNSCALED = Threshold(
     "32768 bytes",
-    "the largest window without scaling is 65,535 bytes; one below half of that is small for another reason",
+    "the minimum window for kind no-window-scaling; the largest unscaled window is 65,535 bytes, and one below half of that is "
+    "small for another reason",
 )
 LARGEST_UNSCALED = 65_535
 """The largest value of the window field, in bytes."""

@@ -186,7 +186,7 @@ RULE = Rule(
         Advice(
             "server",
             "uvicorn",
-            "uvicorn: use uvloop; asyncio leaves Nagle on for sockets that were made before it got them (--workers).",
+            "uvicorn: use uvloop; asyncio leaves Nagle on for sockets that it did not create itself (--workers).",
             "by_nagle",
         ),
         Advice("server", "nginx", "nginx: tcp_nodelay is on by default; look for where it is switched off.", "by_nagle"),
@@ -203,9 +203,14 @@ TAIL_LOSS_PROBE = Threshold(
     "200 ms", "Linux's tail loss probe with one segment in flight waits at least this long (TCP_RTO_MIN), plus round trips"
 )
 MIN_CORK = Threshold(
-    "198 ms", "Linux sends corked data after the minimum retransmission timeout of 200 ms; 2 ms are allowed for an inexact clock"
+    "198 ms",
+    "the minimum wait of corked data; Linux sends it after the minimum retransmission timeout of 200 ms, and 2 ms "
+    "are allowed for an inexact clock",
 )
-MAX_CORK = Threshold("216 ms", "the same timeout plus three ticks of a kernel at 250 Hz; 204 to 215 ms were measured")
+MAX_CORK = Threshold(
+    "216 ms",
+    "the maximum wait of corked data: the same timeout plus four ticks of a kernel at 250 Hz; 204 to 215 ms were measured",
+)
 COUNTER_EVIDENCE = Threshold(
     "16 exchanges",
     "the number of exchanges without a delayed ACK that are compared: enough for a median, few enough to follow a change of load",

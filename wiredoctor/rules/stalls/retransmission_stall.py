@@ -2,7 +2,7 @@
 
 What it means
     A segment or its acknowledgment was lost, and the connection stalled until the sender noticed. Kind timeout: the
-    retransmission timer expired, which takes at least 200 ms on Linux and twice as long with each further try (RFC 6298).
+    retransmission timer expired, which takes at least 200 ms on Linux and twice as long with each further attempt (RFC 6298).
     Kind fast: three duplicate ACKs reported the loss (RFC 5681), which takes about one round trip, or a few if queues are
     full.
 
@@ -21,14 +21,14 @@ How it is proved
     continued at once with data far above it, as Linux does (RFC 5682): the data in between was sent before the pause.
 
 What it is not
-    Nobody waits for a retransmission if the receiver already had the data and owed no response. A D-SACK shows that the
-    receiver had the data. So does an ACK that came too early to answer the retransmission and does not echo its timestamp. A
-    segment may also be late, not lost, because it lay in a full queue for longer than the timer. Then the ACK that ends the
-    wait echoes the timestamp of the first copy (RFC 3522). Without timestamps such a segment looks lost. An idle connection
-    with keep-alive probes is not stalled. If a server is busy with its response, it has acknowledged the request, and
-    nothing is retransmitted. A copy sent into a closed window, or the first copy after the window opened, is
-    zero-window-stall: the receiver had discarded the data. If the last segment was lost before the capture point, and no
-    later segment shows the loss, the stall looks like a pause and is not reported.
+    A retransmission delays nothing if the receiver already had the data and owed no response. A D-SACK shows that the receiver
+    had the data. So does an ACK that came too early to answer the retransmission and does not echo its timestamp. A segment may
+    also be late, not lost, because it lay in a full queue for longer than the timer. Then the ACK that ends the wait echoes the
+    timestamp of the first copy (RFC 3522). Without timestamps such a segment looks lost. An idle connection with keep-alive
+    probes is not stalled. If a server is busy with its response, it has acknowledged the request, and nothing is retransmitted.
+    zero-window-stall reports a copy that was sent into a closed window, and the first copy after the window opened: the
+    receiver had discarded the data. If the last segment was lost before the capture point, and no later segment shows the loss,
+    the stall looks like a pause and is not reported.
 
 What to do
     Find the place where packets are lost: check the counters of interfaces and queues on the path, and capture on both sides
@@ -65,7 +65,7 @@ RULE = Rule(
     },
     message={
         "timeout": "For {gap} there was neither new data nor an ACK that advanced: {lost}. The sender noticed this when its "
-        "retransmission timer expired (at least 200 ms on Linux, longer with each try); {again}.",
+        "retransmission timer expired (at least 200 ms on Linux, longer with each attempt); {again}.",
         "fast": "For {gap} there was neither new data nor an ACK that advanced: {lost}. {duplicates} duplicate ACKs "
         "reported a missing segment; {again}.",
     },
@@ -88,7 +88,9 @@ RULE = Rule(
     absence=True,
 )
 
-MIN_GAP = Threshold("150 ms", "below the shortest common retransmission timers (200 ms Linux)")
+MIN_GAP = Threshold(
+    "150 ms", "the minimum time without progress; it is below the shortest common retransmission timer (200 ms on Linux)"
+)
 EARLIEST_RETRANSMISSION = Threshold(
     "50 ms",
     "the minimum time without progress before a retransmission; reordering, tail loss probes and round trips cause "
@@ -96,8 +98,8 @@ EARLIEST_RETRANSMISSION = Threshold(
 )
 MAX_ANSWER = Threshold(
     "5 s",
-    "an ACK takes a round trip plus a delayed-ACK timer below 500 ms; a later one, even on the slowest path, answers "
-    "another segment",
+    "the maximum time from the retransmission to its ACK, which takes a round trip plus a delayed-ACK timer below 500 ms; even "
+    "on the slowest path, a later ACK answers another segment",
 )
 DUPLICATE_ACKS = Threshold("3 ACKs", "this many make a sender retransmit before its timer expires (RFC 5681 section 3.2)")
 FAST = Threshold(

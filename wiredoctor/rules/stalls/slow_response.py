@@ -18,8 +18,8 @@ How it is proved
     together, if the response has a Content-Length and they are not about equally long. A server that limits its rate makes
     equal pauses. All earlier data was acknowledged, the client's window had room, and nothing was retransmitted.
 
-    If a capture holds both sides of a gateway, the time that the server behind it needs belongs to that server. The rest is
-    the gateway's own. If it is 1 s or more, the kind is in-gateway.
+    If a capture holds both sides of a gateway, the time that the server behind it needs belongs to that server. The remaining
+    time is the gateway's own. If that is 1 s or more, the kind is in-gateway.
 
 What it is not
     A request that declares itself a long poll (Socket.IO: transport=polling with a session; SignalR: transport=longPolling)
@@ -66,14 +66,14 @@ RULE = Rule(
         "behind it.",
     },
     remedy={
-        None: "Find out what the server does in that time: let its access log record how long requests take, trace it through "
-        "the services that it calls, look for slow queries, locks and full worker pools. If it waits on purpose (long "
-        "polling), nothing is wrong.",
+        None: "Find out what the server does in that time: let its access log record how long requests take, trace the request "
+        "through the services that the server calls, and look for slow queries, locks and full worker pools. If the server "
+        "waits on purpose (long polling), nothing is wrong.",
         "in-gateway": "Find out what requests wait for in the gateway: a queue or a limit of connections (haproxy maxconn and "
         "timeout queue, nginx limit_req with a delay, max_conns of Caddy and others), a slow connection to the server behind it, "
         "or a DNS lookup.",
-        "mid-response": "Find out what the server does in that time: a slow query or file, a lock, or a call to another service, "
-        "from which it gets the rest of the body. If it sends each part when it is ready, nothing is wrong.",
+        "mid-response": "Find out what the server does in that time: a slow query or file, a lock, or a call to another "
+        "service that provides the rest of the body. If it sends each part when it is ready, nothing is wrong.",
     },
     references=(
         Reference("RFC 9110 section 15.2, interim responses", "https://www.rfc-editor.org/rfc/rfc9110.html#section-15.2"),
@@ -92,7 +92,7 @@ RULE = Rule(
             "nginx: $request_time and $upstream_response_time in log_format show whether the time is spent behind it.",
         ),
         Advice("server", "Apache", "Apache: %D in LogFormat logs the time of each request in microseconds."),
-        Advice("server", "IIS|Microsoft", "IIS: the field time-taken of its log, and Failed Request Tracing, show it."),
+        Advice("server", "IIS|Microsoft", "IIS: the field time-taken of its log, and Failed Request Tracing, show the time."),
     ),
     absence=True,
 )
@@ -103,7 +103,7 @@ STREAM_PAUSES = 4
 RECORDED = 4
 """The maximum number of recorded pauses of a response: the one between head and body, and three in the body."""
 
-MIN_WAIT = Threshold("1 s", "users notice a wait of this length and rarely complain about a shorter one")
+MIN_WAIT = Threshold("1 s", "the minimum wait; users notice a wait of this length and rarely complain about a shorter one")
 
 
 def cutoffs() -> dict[str, int]:

@@ -42,9 +42,9 @@ RULE = Rule(
     symptom="slow pages now and then",
     severity="warning",
     title="One of {servers} servers is slow: it takes {median}, the others {usual_time}",
-    message="{server} took {median} (median of {requests:,}) to answer {what}. For the same requests {others}. {server} got "
-    "{requests:,} of the {all_requests:,} requests ({share} %), and these took {delay} longer in total than they would have at "
-    "the median of the others.",
+    message="{server} took {median} (the median of {requests:,} responses) to answer {what}. For the same requests {others}. "
+    "{server} got {requests:,} of the {all_requests:,} requests ({share} %), and these took {delay} longer in total than they "
+    "would have at the median of the others.",
     remedy="Take {server} out of rotation, and find the difference from the others: load, disk, caches, "
     "memory, neighbors on the same machine, its path to the database. Let the balancer prefer servers with few open requests "
     "(nginx least_conn, HAProxy balance leastconn), so that a slow one gets fewer.",
@@ -258,7 +258,7 @@ def _evidence() -> pl.Expr:
 def _list_medians(slow: pl.DataFrame, groups: pl.DataFrame) -> pl.DataFrame:
     """Return for each slow server a text that lists the medians of the other servers."""
     pairs = _pairs(groups, slow.select("key", "server")).sort("median", "server_other")
-    one = pl.format("{} took {} ({} times)", "server_other", duration(c("median").cast(pl.Int64)), "requests")
+    one = pl.format("{} took {} ({} responses)", "server_other", duration(c("median").cast(pl.Int64)), "requests")
     beyond = (pl.len().cast(pl.Int64) - LISTED.value).clip(0)
     return (
         pairs.with_columns(one.alias("one"))

@@ -37,12 +37,12 @@ How it is proved
     both sides left the connection open for at least 3 s after such a packet, and the capture went on.
 
 What it is not
-    If the server is only slow, its kernel has acknowledged the request. Data that is acknowledged in the end is
-    retransmission-stall. A closed window is zero-window-stall. A request that gets an RST without ACK flag is
-    keep-alive-race. Keep-alive probes, and copies after the receiver's RST, do not count. Nothing is reported if the capture
-    has only one direction, or if it ends before the last copy can be acknowledged. If the receiver acknowledged segments
-    that are not in the capture, the capture dropped them: capture-loss reports that. A loss that is repaired later, even
-    after the receiver's FIN, is not a black hole.
+    If the server is only slow, its kernel has acknowledged the request. retransmission-stall reports data that is acknowledged
+    in the end, zero-window-stall a closed window, and keep-alive-race a request that gets an RST without ACK flag. Keep-alive
+    probes, and copies after the receiver's RST, do not count. Nothing is reported if the capture has only one direction, or if
+    it ends before the last copy can be acknowledged. If the receiver acknowledged segments that are not in the capture, the
+    capture dropped them: capture-loss reports that. A loss that is repaired later, even after the receiver's FIN, is not a
+    black hole.
 
 What to do
     Kinds too-large, large-only: clamp the MSS or let ICMP through. Kind after-idle: close idle connections earlier, or send
@@ -140,7 +140,11 @@ RULE = Rule(
     ends=True,
 )
 
-COPIES = Threshold("4 copies", "a packet or its ACK is lost now and then, but hardly ever this many in a row with growing pauses")
+COPIES = Threshold(
+    "4 copies",
+    "the minimum number of copies; a packet or its ACK is lost now and then, but hardly ever this "
+    "often in a row with growing pauses",
+)
 SPAN = Threshold(
     "1 s",
     "the copies must be spread over at least this time; in a shorter time, all of them may be lost in one outage of a busy link",
@@ -175,7 +179,7 @@ RECENT = Threshold(
 )
 PATH_MTU = Threshold(
     "536 bytes",
-    "smaller segments are not lost for their size: this is the default MSS of IPv4 (RFC 9293 section 3.7.1), which "
+    "smaller segments are not lost because of their size: this is the default MSS of IPv4 (RFC 9293 section 3.7.1), which "
     "practically every path carries",
 )
 ANSWERABLE = Threshold(

@@ -12,7 +12,7 @@ Why it hurts
 How it is proved
     The receiver announced a window of 0. Or it announced less than one MSS, and a full segment was sent when the window
     opened. It opened the window at least 100 ms later. The sender had data to send: its next segment leaves as soon as the
-    window update reaches it, or it sent probes. Without either, nobody waited.
+    window update reaches it, or it sent probes. Without either of these, the sender was not waiting.
 
     A kernel whose receive buffer is exhausted discards data that was on its way, and answers each copy with the same ACK
     number and window 0. Such copies are probes, not losses. The wait lasts until one of them is acknowledged, because the
@@ -49,10 +49,10 @@ How it is proved
 
 What it is not
     Not reported: a small window that opens at once, a sender that has nothing to send or whose message is complete, and
-    keep-alive probes. A full window with data in flight empties within a round trip. A segment that is lost while the window
-    is open is a retransmission-stall. One or two long pauses of another client that limits its rate may show no
-    pace, so they are reported as a warning: a process that was stopped looks the same. Linux opens a full receive buffer only
-    after the application has read much of it, and on a fast network the buffer is megabytes large.
+    keep-alive probes. A full window with data in flight empties within a round trip. A segment that is lost while the window is
+    open is a retransmission-stall. One or two long pauses of any other client that limits its rate may show no regular pace, so
+    they are reported as a warning: a process that was stopped looks the same. Linux opens a full receive buffer only after the
+    application has read much of it, and on a fast network the buffer is megabytes large.
 
 What to do
     Find out what the receiving process does during the stall. A larger receive buffer helps only against short
@@ -91,7 +91,7 @@ RULE = Rule(
         "no window scale option, although the {peer}'s SYN offered scaling. A device on the path probably removed the option, so "
         "the {peer} takes the scaled windows for bytes. It {had} {wait}{shown}.",
         "own-pace": "The {side} {paced}. Its window was closed for {closed}{until}, and the {peer} had more to send. As far as "
-        "the packets show, nobody waited for that.",
+        "the packets show, no user waited for that.",
     },
     remedy={
         None: "Find out what the {side}'s process does while it does not read (a full disk, a slow downstream, a lock, a "
@@ -128,7 +128,9 @@ FIRST_PROBE = Threshold(
     "a sender with data probes the window within this time; a later probe, on a connection without HTTP, is a keep-alive probe",
 )
 OWN_PACE = Threshold(
-    "60 s", "a player that reads 2 MB of 256 kbit/s audio at a time pauses for this long; a longer pause may be a fault"
+    "60 s",
+    "the maximum pause for kind own-pace; a player that reads 2 MB of 256 kbit/s audio at a time pauses for this long, "
+    "and a longer pause may be a fault",
 )
 BRIEF_PAUSE = Threshold(
     "500 ms", "the maximum pause of a client for severity note: in a longer one, people see that nothing moves"
