@@ -27,11 +27,12 @@ MOVED = Threshold(
 SHORT = Threshold("4 s", "a user who leaves a loading page has waited less than this; a longer wait is more likely a timeout")
 TIMER = Threshold("20 ms", "the tolerance for timeouts of whole seconds after a repeated SYN; timers are seldom later")
 RETRIED = Threshold(
-    "900 ms", "the SYN was repeated if the request came this long after the first SYN: most systems repeat it after 1 s"
+    "900 ms",
+    "the SYN was retransmitted if the request came at least this long after the first SYN; most systems retransmit it after 1 s",
 )
 CROSSED = Threshold(
     "125 %",
-    "the maximum share of a round trip that a client waited if it closed before it received a response that was on its way: "
+    "the maximum wait of a client that closed before it received a response that was on its way, as a share of the round trip; "
     "round trips vary",
 )
 LONGER = Threshold(
@@ -78,7 +79,7 @@ def decide(row: Mapping[str, Any], clients: Clients) -> Ended:
     # a connection may also be opened long before its first request: a preconnect, or a pool
     first_syn = clients.repeated_syn(row["connection"]) if row["opens"] else None
     connecting = 0 if first_syn is None else row["ended_at"] - first_syn
-    # a load test ends as soon after a request, but its earlier requests got their responses
+    # a load test may also end right after a request, but its earlier requests got their responses
     not_awaited = row["at_end"] and not row["half_closed"]
     if not_awaited and (own is None or not clients.longest_wait(own, row["ended_at"])):
         return Ended("unread", not_awaited=True)

@@ -13,13 +13,19 @@ from wiredoctor.rules.shared.numbers import DURATION, duration
 from wiredoctor.tables import MILLISECOND
 
 MIN_ACK_DELAY = Threshold(
-    "30 ms", "below every common delayed-ACK timer (40 ms Linux, FreeBSD, Windows 10), above scheduling noise"
+    "30 ms",
+    "the minimum delay of an ACK; it is below every common delayed-ACK timer (40 ms on Linux, FreeBSD and Windows 10) "
+    "and above scheduling noise",
 )
 MAX_ACK_DELAY = Threshold(
-    "510 ms", "RFC 9293 section 3.8.6.3 allows less than 500 ms; 10 ms are added for the clock of the capture"
+    "510 ms",
+    "the maximum delay of an ACK; RFC 9293 section 3.8.6.3 allows less than 500 ms, and 10 ms are added for the "
+    "clock of the capture",
 )
 MIN_SHORT_ACK_DELAY = Threshold(
-    "8 ms", "below the shortest common timer (10 ms, Windows' datacenter profile); shorter delays may come from a busy host"
+    "8 ms",
+    "the minimum delay of ACKs if five or more have similar delays; it is below the shortest common timer (10 ms, "
+    "Windows' datacenter profile), and shorter delays may come from a busy host",
 )
 QUICK_ACK = Threshold(
     "5 ms",

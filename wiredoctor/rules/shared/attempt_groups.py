@@ -36,7 +36,7 @@ It equals NOTICED in rule_engine/render.py, below which findings become notes.
 
 
 def group_failures(rows: pl.DataFrame) -> pl.DataFrame:
-    """Group failures into findings.
+    """Group failures into findings. Return a row for each finding:
 
     `row`: the index of the first failure.
     `end`: the end of the last failure (ns).

@@ -50,7 +50,7 @@ def _other_address() -> pl.Expr:
 
 
 def icmp_texts() -> tuple[pl.Expr, pl.Expr]:
-    """Return the reason for an ICMP error, and the error that programs on Linux get (icmp_err_convert, icmpv6_err_convert)."""
+    """Return the columns `reason` (why the ICMP error was sent) and `errno` (what Linux programs report, icmp_err_convert)."""
     error = pl.col("error")
 
     def told(texts: dict[str, tuple[tuple[int, int, int], ...]], otherwise: str) -> pl.Expr:
@@ -67,7 +67,7 @@ _FORWARDED = (
     ": it probably forwards connections to that port (DNAT, a published port of a container, kube-proxy) to another host, which "
     "does not answer or to which it has no route"
 )
-"""The reason if the address that was asked for says itself that it cannot be reached."""
+"""The reason if the ICMP error comes from the address to which the client tried to connect."""
 _REASONS = {
     ": it has no route to that address, or a route of type unreachable": ((4, 3, 0), (4, 3, 6), (6, 1, 0)),
     ": no host answers for that address there (ARP, neighbor discovery), or the route to it is of type unreachable": (
@@ -137,7 +137,7 @@ def _outcome() -> tuple[pl.Expr, ...]:
         attempts.TIMED_OUT: "did not answer",
         attempts.CLOSED_AT_ONCE: "reset a connection at once",
     }
-    other = pl.format(" {} had refused it just before.", _other_address())
+    other = pl.format(" {} had refused the same client just before.", _other_address())
     longest = pl.format(" (it went down {} times; this is the longest)", "outages")
     waited = pl.format(" The client tried that address only after {}.", duration(c("waited_for")))
     return (
@@ -160,15 +160,15 @@ _PROBE = (
     "to learn whether it is free."
 )
 _RELAY_OR_FILTER = (
-    "Either a relay accepted it although no server was available behind the relay, or the service or a filter on the path "
-    "rejects this client."
+    "Either a relay accepted the connection although no server was available behind the relay, or the service or a filter on "
+    "the path rejects this client."
 )
 _ENDED = "The server refused a SYN to the same port {} after that: the process that listened there had ended."
 _CHECK_RELAY = (
     "Check whether a process listens behind the port: a balancer without a live target, docker-proxy, a port-forward and other "
     "relays of TCP accept first and connect afterwards. Check why the service may reject this client (TCP wrappers in "
     "hosts.allow and hosts.deny, tcp-request connection reject in haproxy, a limit of connections). The log of the service at "
-    "that time shows which."
+    "that time may show the reason."
 )
 _RESTART = (
     "Find out why the server's process ended (its log at that time). If it was restarted, let the new process listen before the "
@@ -180,7 +180,7 @@ def _accepted_before() -> tuple[pl.Expr, ...]:
     """Return the texts about a server that had accepted a connection before it refused or ignored another one."""
     known = pl.when(c("accepted_before").is_not_null() & (c("servers") == 1))
     ago = duration(c("accepted_before"))
-    ended = " It had accepted a connection {} earlier: its process has ended since then, or a limit of connections was reached."
+    ended = " The server had accepted a connection {} earlier: its process has ended since, or a connection limit was reached."
     full = "it had accepted a connection {} earlier, so its listen queue is full, it has ended, or a device drops some SYNs"
     return (
         known.then(pl.format(ended, ago)).otherwise(pl.lit("")).alias("before"),
@@ -192,6 +192,6 @@ def _accepted_before() -> tuple[pl.Expr, ...]:
 
 
 _LOOK_AT_QUEUE = (
-    "If it arrives there and gets no answer, the program does not accept connections fast enough: on Linux ss -ltn shows its "
-    "listen queue (Recv-Q above Send-Q), and nstat -az TcpExtListenOverflows counts the dropped SYNs. "
+    "If the SYN arrives there and gets no answer, the program does not accept connections fast enough: on Linux ss -ltn shows "
+    "its listen queue (Recv-Q above Send-Q), and nstat -az TcpExtListenOverflows counts the dropped SYNs. "
 )

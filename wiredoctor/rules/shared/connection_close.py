@@ -9,11 +9,15 @@ from wiredoctor.tables import MILLISECOND, SECOND
 
 c = pl.col
 
-IDLE = Threshold("1 s", "no common server has a shorter idle timeout; an earlier close belongs to the response")
+IDLE = Threshold(
+    "1 s",
+    "the minimum idle time before a close by an idle timeout; no common server has a shorter one, and an "
+    "earlier close belongs to the response",
+)
 DECIDED = Threshold(
     "1 s",
-    "a packet up to this time after the close (or two round trips, if longer) may show that it was a keep-alive-race "
-    "instead; if the capture ends sooner, confidence is lower",
+    "a packet that comes up to this time (or two round trips, if longer) after the close may show that the close lost a "
+    "request (keep-alive-race); if the capture ends sooner, confidence is lower",
     most="1 s",
 )
 

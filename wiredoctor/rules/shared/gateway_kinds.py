@@ -136,7 +136,7 @@ class Attempt:
         self.values = {name: values[prefix + name] for name in OF_CONNECTION} | {"connection": values[prefix + "connection"]}
         self.server, self.client = str(self.values["server"]), str(self.values["client"])
         self.refused = LATE if self.values["refused_time"] is None else self.values["refused_time"]
-        # no ICMP error decides if an RST follows
+        # if an RST follows, the ICMP error did not decide
         rejected = self.values["syn_error_time"]
         self.rejected = LATE if rejected is None or self.refused < LATE else rejected
 

@@ -27,7 +27,7 @@ SETTINGS = {
 
 
 def time_waited(front: Exchange, last: Try) -> int:
-    """Return how long (ns) the gateway waited for its last try until it closed it or answered its client."""
+    """Return how long (ns) the gateway waited in its last try until it closed that connection or answered its client."""
     if isinstance(last, Attempt):
         return max(front.answered - (last.values["syn_time"] or 0), 0)
     return max(min(front.answered, last.left) - (last.asked or 0), 0)
@@ -159,7 +159,7 @@ def _no_try_reason(front: Exchange, lost: Mapping[str, Any] | None, no_neighbor:
         before = duration_text(max(front.values["request_start"] - lost["lost_time"], 0))
         return f"; it could not reach {lost['lost_server']} {before} earlier"
     head = front.values["request_head_bytes"] or 0
-    return f"; the head of the request has {head:,} bytes, which may exceed its limit" if head >= LONG_HEAD else ""
+    return f"; the head of the request has {head:,} bytes, which may exceed the gateway's limit" if head >= LONG_HEAD else ""
 
 
 def tries_text(failure: Failure) -> str:
@@ -170,15 +170,15 @@ def tries_text(failure: Failure) -> str:
     if failure.whole and len(failure.tries) > 1:
         others = [one.server for one in failure.tries if one is not failure.last]
         rest = "the other" if len(others) == 1 else "the others"
-        said.append(f"It was one of {len(failure.tries)} tries; {rest} went to {list_servers(others)}")
+        said.append(f"This was one of {len(failure.tries)} attempts; {rest} went to {list_servers(others)}")
     if failure.through:
         said.append(f"The request was forwarded by {list_servers([one.server for one in failure.through])}")
     if failure.guessed:
         whose = "other requests" if failure.last is None else "this request"
-        said.append(f"Several requests waited at that time, and the failed tries probably belonged to {whose}")
+        said.append(f"Several requests waited at that time, and the failed attempts probably belonged to {whose}")
     elif not failure.whole:
         said.append(
-            "Several requests waited at that time, and it is unknown which try belongs to which of them; all tries "
+            "Several requests waited at that time, and it is unknown which attempt belongs to which request; all attempts "
             "failed like this"
         )
     return "".join(f" {one}." for one in said)
@@ -236,9 +236,9 @@ def _try_evidence(one: Try, passed_on: bool, until: int) -> Iterator[Packet]:
         yield v, "syn_frame", "syn_time", f"the gateway's SYN to {one.server}"
         if v["last_syn_frame"] != v["syn_frame"] and one.refused == LATE and not rejected:
             yield v, "last_syn_frame", "last_syn_time", f"the last of {v['syns']} SYNs, never answered"
-        yield v, "refused_frame", "refused_time", "an RST refuses it"
+        yield v, "refused_frame", "refused_time", "an RST refuses the connection"
         if rejected:
-            yield v, "syn_error_frame", "syn_error_time", "an ICMP error rejects it"
+            yield v, "syn_error_frame", "syn_error_time", "an ICMP error rejects the connection"
     elif passed_on:
         yield v, "request_frame", "request_start", f"the request is forwarded to {one.server}"
         yield from _end_evidence(one, f"{one.server}'s", "the gateway's")

@@ -43,9 +43,15 @@ _KINDS = {"head": "head-body-split", "full": "tail", "small": "write-write-read"
 
 @dataclass
 class _Side:
-    """The state of one direction of a connection.
+    """The state of one direction of a connection. Times are in nanoseconds.
 
+    `narrow`: an ACK has released a segment within the strict tolerance. `released`: the number of segments that ACKs released.
+    `prompt`: an earlier segment did not have to wait, because the previous data was acknowledged promptly.
     `run`: the message and frame of the last full segment that waited for an ACK. `whole`: a full segment has waited for an ACK.
+    `short`: the delays of ACKs that are too short to count alone. `releases`: the times from ACKs to the segments after them.
+    `probes`: the segments that tail loss probes may have sent, by frame.
+    `corked`: the small last segments of successive messages that were sent late. `is_corked`: there were CORKED_IN_A_ROW.
+    `late`: the columns `after` and `gap` of recent rows.
     """
 
     narrow: bool = False
@@ -70,7 +76,8 @@ class _Endpoint:
     "small" or "full").
     `at_once`: a segment followed its ACK so soon that the ACK surely released it.
     `first`: the first stalls between head and body. They are kept until another one shows that they were no coincidence.
-    `stalls`, `opportunities`: how many stalls there were, and how many segments could have been one.
+    `stalls`, `opportunities`: the numbers of stalls, and of segments that might have stalled.
+    `probes`: the number of segments that tail loss probes released.
     """
 
     late: dict[str | None, list[tuple[tuple[int, int | None], int, int]]] = field(

@@ -33,7 +33,9 @@ REFUSED = Threshold(
 TIMEOUT_SHARE = Threshold(
     "2 %", "the tolerance for a common timeout: a timer is late by less, and so close a match is no coincidence"
 )
-TIMEOUT_NEAR = Threshold("200 ms", "the maximum of that tolerance: for long timeouts 2 % would be seconds")
+TIMEOUT_NEAR = Threshold(
+    "200 ms", "the maximum tolerance for a common timeout (see TIMEOUT_SHARE); for long timeouts 2 % would be seconds"
+)
 
 STOOD_STILL = Threshold("5 s", "the time without data after which a download was given up; a client requests another part sooner")
 GONE = Threshold("1 s", "the time within which a closed socket answers data with an RST; a half-closed one accepts the data")
@@ -46,8 +48,16 @@ response_median_chunk.
 PIECES = Threshold(
     "20 chunks", "the minimum number of chunks of a stream without pauses; their median size is at most 1,000 bytes"
 )
-TRICKLED = Threshold("2 s", "the minimum time of such a stream: in a shorter time, slow start sends little per round trip, too")
-RECENT = Threshold("1 s", "the last data of such a stream came at most this long before the close, so the stream had not stopped")
+TRICKLED = Threshold(
+    "2 s",
+    "the minimum duration of a stream without pauses (see PIECES); in a shorter time, slow start sends "
+    "little per round trip, too",
+)
+RECENT = Threshold(
+    "1 s",
+    "the maximum time from the last data of a stream without pauses (see PIECES) to the close; after a "
+    "longer time, the stream had stopped",
+)
 PAUSES = Threshold("2 pauses", "the minimum number of pauses of the application: the response came in three pieces or more")
 
 _STREAMS = (

@@ -14,14 +14,20 @@ from wiredoctor.rules.shared.same_client import AGAIN
 
 c = pl.col
 
-REST = Threshold("1 s", "the minimum idle time of a forgotten connection; one that was idle for less was cut off")
+REST = Threshold(
+    "1 s", "the minimum idle time of a forgotten connection; a connection that was idle for less time was cut off while in use"
+)
 ACCEPTED = Threshold(
     "1 s", "a relay whose target does not listen closes within this time; a server waits longer for a first request"
 )
 UNAWARE = Threshold(
     "1 s", "a close within this time (plus a round trip) after the request may have been sent before the request arrived"
 )
-AT_ONCE = Threshold("10 ms", "in this time (plus the round trip to the server), a server cannot have computed anything")
+AT_ONCE = Threshold(
+    "10 ms",
+    "the maximum time (plus the round trip to the server) from a request to a close at once; in this "
+    "time, a server cannot have computed anything",
+)
 
 FORGOTTEN, WARNED, ON_ARRIVAL, MET, NOT_READ, IMMEDIATE, AFTER_A_WHILE, IN_PART, HALF_CLOSED = range(9)
 """The causes of a lost request.
@@ -103,7 +109,7 @@ def also_lost_text() -> pl.Expr:
     others = pl.col("requests") - 1
     return (
         pl.when(others > 0)
-        .then(pl.format(" Also lost, because they followed it in the pipeline: {} requests.", others))
+        .then(pl.format(" Also lost, later in the same pipeline: {} requests.", others))
         .otherwise(pl.lit(""))
         .alias("behind")
     )

@@ -67,7 +67,8 @@ LAY = Threshold(
 )
 COMPANY = Threshold(
     "2 connections",
-    "a server that checks for idle connections periodically must have closed at least this many others at the same moment",
+    "a server that checks for idle connections periodically must have closed at least this many other connections at the same "
+    "moment",
 )
 
 YOUNGER = Threshold("90 %", "a connection that was idle for less than this share of the timeout was closed for another reason")
@@ -190,7 +191,8 @@ def _explain_suspension(
     if limit.how == "usual" and not lives:
         return None
     means = (
-        f" idle: its idle timeout is {_timeout_text(limit, row, rests)}. But the process was paused: for {duration_text(later)} "
+        f" after the previous response: its idle timeout is {_timeout_text(limit, row, rests)}. But the process was paused: "
+        f"for {duration_text(later)} "
         f"it sent nothing on any connection, while requests were waiting on {connections:,}."
     )
     return Explanation(

@@ -27,8 +27,8 @@ WINDOW = 5 * SECOND
 AGAIN = Threshold("100 ms", "the time, plus two round trips, within which a client repeats a lost request")
 CONCURRENT = Threshold(
     "10 %",
-    "a request after a lost one may be no repetition if at least this share of the same requests, answered in the 5 s before, "
-    "was followed as soon, or sooner, by another one on another connection",
+    "a copy of a lost request may not be its repetition if the client also sent another copy as soon after at least this share "
+    "of the same requests that were answered in the 5 s before",
 )
 FAILED = 500
 """The lowest status of responses that count as failures."""
@@ -69,7 +69,7 @@ class Request(NamedTuple):
 
     @property
     def asks_about_server(self) -> bool:
-        """Whether it only asks what the server supports: `OPTIONS *` (RFC 9110 section 9.3.7)."""
+        """True if the request only asks what the server supports: `OPTIONS *` (RFC 9110 section 9.3.7)."""
         return (self.method, self.target) == ("OPTIONS", "*")
 
     def asks_the_same(self, other: Request) -> bool:
@@ -192,11 +192,10 @@ class Clients:
         return found
 
     def claim(self, lost: Request, repetitions: list[Request], *, concurrent: bool) -> list[Request]:
-        """Return the repetitions that are not those of another lost request. The first one with a response then belongs to this
-        one.
+        """Return those of `repetitions` that belong to no other lost request. The first answered one then belongs to `lost`.
 
-        If a client that sends its requests one after the other loses a repetition, too, both belong to the first lost request.
-        `concurrent`: the client is not such a client.
+        If a client that sends its requests one after the other also loses a repetition, both belong to the first lost request.
+        `concurrent`: the client does not send its requests one after the other.
         """
         place = (lost.connection, lost.exchange)
         first = place if concurrent else self._claimed.get(place, place)
@@ -298,12 +297,12 @@ def beside_repetitions(rows: pl.DataFrame, clients: Clients) -> pl.DataFrame:
             note = "the client's next request"
         elif concurrent:
             additions[number] = (
-                f"The same request came {after}, and got {again.status}. It may repeat the lost one, but this client also sends "
-                "the same request again that soon, or concurrently, when none was lost."
+                f"The same request came {after}, and got {again.status}. It may be a repetition of the lost request, but this "
+                "client also sends the same request that soon, or concurrently, when none was lost."
             )
         else:
             severities[number] = "warning"
-            additions[number] = f"The client repeated it {after}, and got {again.status}."
+            additions[number] = f"The client repeated the request {after}, and got {again.status}."
         proofs[number] = [*proofs[number], {"frame": again.frame, "time": again.start, "note": note}]
     return rows.with_columns(
         pl.Series("severity", severities, pl.String),
@@ -330,10 +329,10 @@ def _repetitions(own: Request, moment: int, trip: int, to_client: int, clients: 
 
 
 def _is_usual(lost: Request, delay: int, trip: int, clients: Clients) -> bool:
-    """Return whether the client sends this request on other connections while, or as soon after, it is answered on one.
+    """Return whether the client often sends a request again on another connection while it is answered, or as soon after that.
 
-    Then the same request after a lost one may not be its repetition. `delay`: the time (ns) from the loss to that request.
-    Requests after another one without a response do not count: they may be repetitions themselves.
+    Then a copy of a lost request may not be its repetition. `delay`: the time (ns) from the loss to that copy. Copies after an
+    unanswered request do not count: they may be repetitions themselves.
     """
     same = clients.same_requests_before(lost)
     within = min(2 * delay, AGAIN.value) + 2 * trip

@@ -105,7 +105,10 @@ def _last_packet_text() -> pl.Expr:
     since = pl.format(" The last packet of the {} came {} before the last copy.", "receiver", duration(c("last_time") - heard))
     message = pl.when(c("sender") == "client").then(pl.lit("response")).otherwise(pl.lit("request"))
     silent = pl.format(
-        " Before it closed, it had waited for the rest of the {} for {} and had received nothing.", message, duration(c("rest"))
+        " Before the {} closed, it had waited {} for the rest of the {}, and had received nothing.",
+        "sender",
+        duration(c("rest")),
+        message,
     )
     closed = pl.when(c("fin")).then(silent).otherwise(pl.lit(""))
     return closed + pl.when(c("last_time") > heard).then(since).otherwise(pl.lit(""))
@@ -150,7 +153,7 @@ def _evidence() -> pl.Expr:
     sends = pl.when("missing").then(ahead).otherwise(pl.format("the {} sends {}", "sender", "what"))
     again = pl.format("sent again after {}", duration(c("second_time") - c("first_time")))
     last = pl.format("copy {}, {} after the first", "copies", duration(c("last_time") - c("first_time")))
-    another = pl.format("another one, {} later", duration(c("last_time") - c("first_time")))
+    another = pl.format("another such packet, {} later", duration(c("last_time") - c("first_time")))
     last = pl.when("missing").then(another).otherwise(last)
     own_close = pl.when("own_close_rst").then(pl.lit("RST")).otherwise(pl.lit("FIN"))
     peer_close = pl.when("peer_close_rst").then(pl.lit("RST")).otherwise(pl.lit("FIN"))
@@ -158,7 +161,7 @@ def _evidence() -> pl.Expr:
         ("before_frame", "heard_time", pl.format("the {}'s last packet before the unanswered data", "receiver")),
         ("first_frame", "first_time", sends),
         ("again_frame", "second_time", again),
-        ("alive_frame", "peer_time", pl.format("proof that the {} is alive", "receiver")),
+        ("alive_frame", "peer_time", pl.format("a packet which shows that the {} is alive", "receiver")),
         ("smaller_frame", "sack_time", pl.format("the {} reports smaller later data by SACK", "receiver")),
         ("icmp_frame", "icmp_time", pl.format("{} sends {}, and quotes the segment", "router", "report")),
         ("final_frame", "last_time", last),

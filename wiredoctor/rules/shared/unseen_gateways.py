@@ -102,7 +102,7 @@ def endpoint_candidate(row: Mapping[str, Any], seconds: int) -> dict[str, Any]:
     `seconds`: the whole number of seconds that the median wait is close to; 0 if there is none.
     """
     software = gateway_software(row)
-    limit = f" That is close to {seconds} s: a timeout of the gateway ({SETTINGS.get(software, USUAL_LIMITS)})."
+    limit = f" The median wait is close to {seconds} s: a timeout of the gateway ({SETTINGS.get(software, USUAL_LIMITS)})."
     return {
         "connection": None, "exchange": None, "kind": "unseen", "side": "server", "confidence": "medium",
         "frame": row["response_frame"], "start": row["request_start"], "end": row["response_start"], "delay": None,
@@ -110,7 +110,7 @@ def endpoint_candidate(row: Mapping[str, Any], seconds: int) -> dict[str, Any]:
             {"frame": row["response_frame"], "time": row["response_start"], "note": f"the first {row['code']}"},
         ],
         "server": row["server"],
-        "looks": f" The response looks like one of {software}." if software else "",
+        "looks": f" The response looks like one from {software}." if software else "",
         "limit": limit if row["code"] == 504 and seconds else "",
         "behind": _servers_of_other_hosts_text(row),
         "filter": f"http.response.code == {row['code']}",
