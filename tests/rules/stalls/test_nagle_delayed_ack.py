@@ -45,9 +45,9 @@ TIMERS = [
     # Windows XP counts 200 ms in ticks that began before the data came
     (120, "macOS and Solaris; Windows before 10 waits up to 200 ms", True),
     (188, "macOS and Solaris; Windows before 10 waits up to 200 ms", True),
-    (200, "Windows before 10, and the longest of macOS", True),
+    (200, "Windows before 10, and the longest timer of macOS", True),
     # and ends them with a clock that ticks every 16 ms
-    (218, "Windows before 10, and the longest of macOS", True),
+    (218, "Windows before 10, and the longest timer of macOS", True),
     (400, "below 500 ms", False),
 ]
 

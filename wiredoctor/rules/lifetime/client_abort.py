@@ -343,13 +343,14 @@ def _unread_texts(one: Ended, status: int | None, read: int | None, large_head: 
             "unread": "right after its request, without waiting for the response",
             "unread_means": " The FIN followed the request at once: the client did not wait.",
             "unread_remedy": "If it matters whether the request succeeded, let the client read the response before it closes. "
-            "Some servers stop their work for a client that has left.",
+            "Some servers stop their work for a client that has closed.",
         }
     if large_head is not None:
         return {
-            "unread": f"after the large head of the {status}: it may have rejected the head",
+            "unread": f"after the head of the {status}, which may be too large for it",
             "unread_means": f" The head has {large_head:,} bytes, and no byte of the body had come. The client closed "
-            f"{duration_text(read or 0)} after the response began: the head may exceed its limit, or it did not want the body.",
+            f"{duration_text(read or 0)} after the response began: the head may exceed the client's limit, or the client did not "
+            "want the body.",
             "unread_remedy": "Compare the size of the head with the limits of the client (nginx as a proxy: proxy_buffer_size, "
             "4 or 8 kB by default; its error log then says upstream sent too big header), and let the server send fewer or "
             "smaller fields. ",

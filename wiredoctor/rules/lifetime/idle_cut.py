@@ -93,7 +93,8 @@ ENOUGH = Threshold(
 )
 PAIR = Threshold(
     "2 rests",
-    "two equal idle times are enough if there are no others: two of two are unlikely to agree by coincidence",
+    "the number of equal idle times that suggest a timeout if there are no others; two of two are unlikely to agree by "
+    "coincidence",
 )
 SHARE = Threshold(
     "75 %", "the minimum share of a side's idle times that are equal; otherwise the side has other reasons to close"
@@ -101,7 +102,7 @@ SHARE = Threshold(
 NAMED = Threshold(
     "25 %", "the minimum share of a side's idle times that match a common timeout; a smaller share may be a coincidence"
 )
-STOP = Threshold("50 ms", "a process that ends closes its connections within this time, whatever their idle times")
+STOP = Threshold("50 ms", "the maximum time within which a process that ends closes its connections, whatever their idle times")
 ENDPOINTS = Threshold(
     "1024 servers", "the number of servers that are remembered, which bounds the memory to some kilobytes per server"
 )

@@ -12,19 +12,22 @@ from wiredoctor.rules.shared.reading_pace import PLAYERS
 from wiredoctor.rules.shared.same_client import FAILED, WINDOW, Clients, Close, Request
 from wiredoctor.tables import MILLISECOND, SECOND
 
-TOGETHER = Threshold("50 ms", "closes that one host begins within this time are one event: a program ended")
+TOGETHER = Threshold("50 ms", "the maximum time between closes of one host that count as one event: a program ended")
 SEVERAL = Threshold(
     "3 connections",
-    "a program must have closed at least this many connections with different waits; timeouts would not close these "
-    "at the same moment",
+    "the minimum number of connections with different waits that a program must have closed; timeouts would not close these at "
+    "the same moment",
 )
-PAIR = Threshold("2 connections", "this many connections are enough if the client then requests nothing more from that server")
-REPLACED = Threshold("50 ms", "a program replaces a request by the next one within this time, plus two round trips")
+PAIR = Threshold(
+    "2 connections", "the minimum number of closed connections if the client then requests nothing more from that server"
+)
+REPLACED = Threshold("50 ms", "the maximum time (plus two round trips) within which a program replaces a request by the next one")
 MOVED = Threshold(
     "500 ms",
-    "a browser requests the next page and cancels the previous page's requests within this time, plus two round trips",
+    "the maximum time (plus two round trips) within which a browser requests the next page and cancels the previous page's "
+    "requests",
 )
-SHORT = Threshold("4 s", "a user who leaves a loading page has waited less than this; a longer wait is more likely a timeout")
+SHORT = Threshold("4 s", "the maximum wait of a user who leaves a loading page; a longer wait is more likely a timeout")
 TIMER = Threshold("20 ms", "the tolerance for timeouts of whole seconds after a repeated SYN; timers are seldom later")
 RETRIED = Threshold(
     "900 ms",
@@ -32,8 +35,8 @@ RETRIED = Threshold(
 )
 CROSSED = Threshold(
     "125 %",
-    "the maximum wait of a client that closed before it received a response that was on its way, as a share of the round trip; "
-    "round trips vary",
+    "the maximum wait of a client that closed before it received a response that was on its way, as a share of the round trip "
+    "(more than 100 %, because round trips vary)",
 )
 LONGER = Threshold(
     "110 %",

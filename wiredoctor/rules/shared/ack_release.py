@@ -29,8 +29,7 @@ MIN_SHORT_ACK_DELAY = Threshold(
 )
 QUICK_ACK = Threshold(
     "5 ms",
-    "an ACK that arrives within this time was not delayed by a timer; if the data that follows is late, that is due to the "
-    "application",
+    "the maximum delay of an ACK that no timer delayed; if the data after it is late, that is due to the application",
 )
 ENDPOINTS = Threshold(
     "4096 endpoint sides",
@@ -61,7 +60,7 @@ _TIMERS = (
     (8, 12, "10 ms is the timer of Windows' datacenter profile"),
     (35, 51, "40 to 50 ms is the timer of Linux, FreeBSD, and Windows 10 and later"),
     (98, 190, "100 to 200 ms is the timer of macOS and Solaris; Windows before 10 waits up to 200 ms"),
-    (190, 220, "200 ms is the timer of Windows before 10, and the longest of macOS"),
+    (190, 220, "200 ms is the timer of Windows before 10, and the longest timer of macOS"),
     (220, 511, "RFC 9293 allows any delay below 500 ms"),
 )
 """Classes of delayed-ACK timers: shortest and longest delay (ms), and the systems that use them.

@@ -16,7 +16,8 @@ c = pl.col
 
 MANY_SERVERS = Threshold(
     "20 servers",
-    "a client that fails at more addresses and ports than this is looking for open ones; its attempts are one finding",
+    "the number of addresses and ports above which the failed attempts of a client are one finding; such a client is looking "
+    "for open ports",
 )
 MANY_CLIENTS = Threshold(
     "20 clients", "if more clients than this fail at one server, the server is the common cause; they are reported as one finding"
@@ -24,9 +25,13 @@ MANY_CLIENTS = Threshold(
 MANY_TIMES = Threshold(
     "100 connections", "if more connections than this from a client to one server fail, they are reported as one finding"
 )
-NEXT_ADDRESS = Threshold("300 ms", "a client that knows another address tries it at once, or after 250 ms (RFC 8305 section 8)")
+NEXT_ADDRESS = Threshold(
+    "300 ms",
+    "the maximum time to an attempt at another address; a client that knows one tries it at "
+    "once, or after 250 ms (RFC 8305 section 8)",
+)
 POLLS = Threshold(
-    "3 refusals", "a client that a server refuses this often tries again by itself, so no user waits for a single attempt"
+    "3 refusals", "the number of refusals that show that a client tries again by itself; then no user waits for a single attempt"
 )
 NOTICED = 1_000_000
 """The minimum time in ns that a failed attempt must have cost to count as lost time.

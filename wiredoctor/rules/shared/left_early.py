@@ -25,7 +25,7 @@ NOT_AWAITED = Threshold(
 )
 CONTINUE = Threshold("1 s", "a client that closes so long after a head with Expect: 100-continue had waited for the 100")
 STILL_WAITING = Threshold(
-    "5 s", "the time without data after its FIN for which a half-closed client still waits; after that it has left"
+    "5 s", "the time without data after a FIN for which a half-closed client still waits; after that, the client has given up"
 )
 REFUSED = Threshold(
     "1 s", "the time, or two round trips if longer, within which an RST that follows the response is a reaction to it"

@@ -211,7 +211,7 @@ AT_THE_END = Threshold(
 )
 GIVEN_UP = Threshold(
     "2 SYNs",
-    "this many SYNs are enough if a gateway has reported the failure to its own client: then it has given up",
+    "the minimum number of SYNs if a gateway has reported the failure to its own client, because the gateway has given up",
 )
 LONE = Threshold(
     "900 ms",

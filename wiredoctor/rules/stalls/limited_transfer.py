@@ -128,7 +128,7 @@ EXAMPLE = 12_500_000
 
 
 def cutoffs() -> dict[str, int]:
-    """Return the minimum transfer time (ns) of a body for which the core writes a row of `transfers`."""
+    """Return the cutoff of the core: the minimum transfer time (ns) of a body for which it writes a row of `transfers`."""
     return {"min_transfer": MIN_TIME.value}
 
 

@@ -101,10 +101,12 @@ MAX_ANSWER = Threshold(
     "the maximum time from the retransmission to its ACK, which takes a round trip plus a delayed-ACK timer below 500 ms; even "
     "on the slowest path, a later ACK answers another segment",
 )
-DUPLICATE_ACKS = Threshold("3 ACKs", "this many make a sender retransmit before its timer expires (RFC 5681 section 3.2)")
+DUPLICATE_ACKS = Threshold(
+    "3 ACKs", "the number of duplicate ACKs that make a sender retransmit before its timer expires (RFC 5681 section 3.2)"
+)
 FAST = Threshold(
     "4 round trips",
-    "duplicate ACKs repair a loss within this time even if queues are full; a longer wait was ended by the timer",
+    "the maximum time of a repair by duplicate ACKs, even if queues are full; a longer wait was ended by the timer",
 )
 
 

@@ -107,7 +107,7 @@ MIN_WAIT = Threshold("1 s", "the minimum wait; users notice a wait of this lengt
 
 
 def cutoffs() -> dict[str, int]:
-    """Return the shortest pause (ns) between the head and the body of a response that the core records."""
+    """Return the cutoff of the core: the shortest pause (ns) between the head and the body of a response that it records."""
     return {"min_pause_after_head": MIN_WAIT.value}
 
 

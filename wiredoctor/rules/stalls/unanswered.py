@@ -154,7 +154,7 @@ LONG_SPAN = Threshold(
     "three copies are enough if they are spread over this time: by then the pauses are so long that often the sender gives up, "
     "or the capture ends, before a fourth",
 )
-GAVE_UP = Threshold("3 copies", "this many copies are enough if the sender then gave up")
+GAVE_UP = Threshold("3 copies", "the minimum number of copies if the sender then gave up")
 NEVER_CAME = Threshold(
     "3 s",
     "packets after the gap must be seen for this long without the missing data; Linux has sent that data four times by then",
@@ -190,7 +190,7 @@ ANSWERABLE = Threshold(
 
 
 def cutoffs() -> dict[str, int]:
-    """Return the minimum number of copies for which the core writes a row of `unacknowledged`."""
+    """Return the cutoff of the core: the minimum number of copies for which it writes a row of `unacknowledged`."""
     return {"min_copies": min(COPIES.value, GAVE_UP.value)}
 
 

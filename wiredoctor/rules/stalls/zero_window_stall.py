@@ -119,8 +119,7 @@ MIN_WAIT = Threshold("100 ms", "the minimum wait: shorter pauses are scheduling 
 PACE_WAIT = Threshold("20 ms", "the minimum wait that counts for the pace of a client; shorter ones have other reasons")
 PROBES = Threshold(
     "2 probes",
-    "at least this many probes must be sent to a window that never opened; a single small segment may be a reply to "
-    "a stray segment",
+    "the minimum number of probes of a window that never opened; a single small segment may be a reply to a stray segment",
 )
 PROBED = Threshold("1 s", "a single probe is enough if the window stayed closed for at least this long")
 FIRST_PROBE = Threshold(
@@ -154,7 +153,7 @@ MIN_SCALED = 16
 
 
 def cutoffs() -> dict[str, int]:
-    """Return the shortest wait (ns) for which the core writes rows of `closures` and `window_stalls`."""
+    """Return the cutoffs of the core: the shortest waits (ns) for which it writes rows of `closures` and `window_stalls`."""
     return {"min_closed_window": min(PACE_WAIT.value, MIN_WAIT.value), "min_window_wait": MIN_WAIT.value}
 
 

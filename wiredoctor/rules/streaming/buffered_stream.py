@@ -167,7 +167,7 @@ BEHIND: the data was seen earlier on the other side of a gateway.
 
 
 def cutoffs() -> dict[str, int]:
-    """Return the shortest pause (ns), and the minimum number of held-back events, that the core counts."""
+    """Return the cutoffs of the core: the shortest pause (ns) and the minimum number of held-back events that it counts."""
     return {"min_event_pause": MIN_WAIT.value, "min_held_events": MIN_EVENTS.value}
 
 
@@ -321,8 +321,8 @@ def _arrival_text(row: dict[str, Any], word: str, lumps: int, *, at_first: bool)
 
 _WHY = {
     CUT: "A program does not stop inside an event: a buffer between it and the capture point was full.",
-    EARLIER: "In an earlier response to this path they came one by one: something between the program and the capture point "
-    "buffers them.",
+    EARLIER: "In an earlier response to this path, the parts came one by one: something between the program and the capture "
+    "point buffers them.",
     LIKELY: "Something between the program and the capture point may buffer them, or the program sends them all at once.",
     OTHER_SIDE: "",
 }

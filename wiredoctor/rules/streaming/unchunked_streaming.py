@@ -81,7 +81,7 @@ several times the size of usual writes.
 
 
 def cutoffs() -> dict[str, int]:
-    """Return the shortest pause (ns) that the core counts."""
+    """Return the cutoff of the core: the shortest pause (ns) that it counts."""
     return {"min_pause": MIN_PAUSE.value}
 
 
