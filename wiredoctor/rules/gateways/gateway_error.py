@@ -1,4 +1,4 @@
-"""A gateway failed its client, and its connection to the server behind it shows why.
+"""A gateway failed its client, and the gateway's connection to the server behind it shows why.
 
 What it means
     A gateway is a reverse proxy: nginx, haproxy, Apache httpd, Caddy, an ingress. Its client got an error that the gateway
@@ -432,8 +432,7 @@ def _order(row: Mapping[str, Any]) -> tuple[int, ...]:
 def _outermost(fronts: Mapping[Key, Front], found: Mapping[Key, Failure]) -> dict[Key, int]:
     """Return the gateways' own exchanges that were made for an exchange that failed nearer to the client.
 
-    The value is the time (ns) of that failure. Only the failure at the gateway nearest to the client is
-    reported.
+    The value is the time (ns) of that failure. Only the failure at the gateway nearest to the client is reported.
     """
     until: dict[Key, int] = {}
     for key, failure in found.items():

@@ -1,4 +1,4 @@
-"""The client closed the connection before it had its response.
+"""The client closed the connection before it had received its response.
 
 What it means
     The client closed or reset the connection while the response was due or incomplete. Often no timeout was involved: a

@@ -10,16 +10,16 @@ Why it hurts
     about the other side. Searching the server for the cause wastes time.
 
 How it is proved
-    At least two of the following signs are present. The TTL (hop limit) of the packet differs by more than 2 from that of
-    all other packets of that host on the connection; if the host goes on sending with its own TTL, any difference counts,
-    unless the RST may have overtaken what came after it on a path that became shorter. The packet has the ACK flag and IP
-    identification 0, although that host increments it with every packet. Or its IP identification is not near those of the
-    host, although the host increments it and sent a packet less than a second before. Or its IP identification is that of the
-    other side's last packet, or the next one. The host that seems to have sent the RST goes on sending: data at or above the
-    sequence number of the RST, any data or a FIN a second later, ACKs that advance, or a SYN-ACK after an RST that refused
-    the SYN. The packet came less than half a round trip after the packet that it answers. It is a FIN and lacks the timestamp
-    option that all other packets carry. Its sequence number lies above the next expected byte and inside the window, and the
-    packet did not merely overtake the data in between.
+    At least two of the following signs are present. The TTL (hop limit) of the packet differs by more than 2 from that of all
+    other packets of that host on the connection. If the host goes on sending with its own TTL, any difference counts, unless
+    the path became shorter and the RST may have overtaken later packets. The packet has the ACK flag and IP identification 0,
+    although that host increments it with every packet. Or its IP identification is not near those of the host, although the
+    host increments it and sent a packet less than a second before. Or its IP identification is that of the other side's last
+    packet, or the next one. The host that seems to have sent the RST goes on sending: data at or above the sequence number of
+    the RST, any data or a FIN a second later, ACKs that advance, or a SYN-ACK after an RST that refused the SYN. The packet
+    came less than half a round trip after the packet that it answers. It is a FIN and lacks the timestamp option that all other
+    packets carry. Its sequence number lies above the next expected byte and inside the window, and the packet did not merely
+    overtake the data in between.
 
     If an RST shows one of these signs, its host may still send the response, so wiredoctor waits for the response for up to
     a minute.

@@ -125,9 +125,9 @@ def _possible_attempts(front: Exchange, some: Sequence[Attempt]) -> tuple[Attemp
 def likely_fronts(told: pl.LazyFrame, vain: pl.LazyFrame, repeated: pl.LazyFrame) -> pl.LazyFrame:
     """Return exchanges that suggest that their server is a gateway.
 
-    The server responded with a status that gateways use, and its host failed to open a connection. On loopback, this host may
-    also be the one of a known gateway that sent the request, and tried other servers for other requests: an exchange that it
-    `repeated` with success does not count.
+    The server responded with a status that gateways use, and its host failed to open a connection. On loopback, the host may
+    also be that of a known gateway that sent this request itself, and whose connections failed for other requests. So an
+    exchange that such a gateway `repeated` successfully does not count.
     """
     unknown = told.filter(c("known").is_null(), c("try_connection").is_null(), c("response_status").is_in((502, 503, 504)))
     elsewhere = unknown.filter(host_of("client") != host_of("server"))

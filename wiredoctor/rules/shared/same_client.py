@@ -257,11 +257,11 @@ def beside_repetitions(rows: pl.DataFrame, clients: Clients) -> pl.DataFrame:
 
     The repetition must come at once, from the same client, on another connection. Only GET and HEAD count, because they are
     safe to repeat: a second POST may be a second order. A request repeats only one of those that were lost at the same time.
-    The severity stays if the client may have sent that request in any case, because it sends the same request concurrently.
-    If the lost request is `OPTIONS *`, which only asks what the server supports (RFC 9110 section 9.3.7), any other request
+    The severity stays if the client may have sent that request in any case, because it sends the same request concurrently. If
+    the lost request is `OPTIONS *`, which only asks what the server supports (RFC 9110 section 9.3.7), any other request
     counts, and the severity is "note". `rows` have `ended_at`, `round_trip` and `to_client` (ns): the close, the round trip
-    between client and server, and its part between capture point and client. An earlier request was sent before the client
-    knew of the close.
+    between client and server, and its part between capture point and client. A request before `ended_at` plus `to_client` does
+    not count, because the client did not know of the close yet.
 
     `severity` and `addition` (a sentence) are null if there is no such request; `evidence` includes its frames.
     `pending_until`: if a repetition has no response yet, the time (ns) until which one would count; otherwise null.

@@ -29,10 +29,9 @@ How it is proved
 
 What it is not
     Slow start, a growing congestion window and losses are other limits. A program may have nothing to send. If segments carry
-    timestamps, a pause is attributed to the program only if the timestamps show that the next segment was sent late.
-    Otherwise the path stalled. A receiver that does not read shrinks its window (if it closes, that is zero-window-stall).
-    Full queues on the path lengthen the round trip. Without the handshake in the capture, the scale of the windows is
-    unknown.
+    timestamps, a pause is attributed to the program only if the timestamps show that the next segment was sent late. Otherwise
+    the path stalled. A receiver that does not read shrinks its window; if the window closes, zero-window-stall reports it. Full
+    queues on the path lengthen the round trip. Without the handshake in the capture, the scale of the windows is unknown.
 
 What to do
     Kinds receive-window, send-buffer: let the kernel size the buffers. A program that sets SO_RCVBUF or SO_SNDBUF turns that

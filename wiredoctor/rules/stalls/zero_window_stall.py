@@ -49,10 +49,10 @@ How it is proved
 
 What it is not
     Not reported: a small window that opens at once, a sender that has nothing to send or whose message is complete, and
-    keep-alive probes. A full window with data in flight empties within a round trip. A segment that is lost while the window is
-    open is a retransmission-stall. One or two long pauses of any other client that limits its rate may show no regular pace, so
-    they are reported as a warning: a process that was stopped looks the same. Linux opens a full receive buffer only after the
-    application has read much of it, and on a fast network the buffer is megabytes large.
+    keep-alive probes. A full window with data in flight empties within a round trip. retransmission-stall reports a segment
+    that is lost while the window is open. One or two long pauses of any other client that limits its rate may show no regular
+    pace, so they are reported as a warning: a process that was stopped looks the same. Linux opens a full receive buffer only
+    after the application has read much of it, and on a fast network the buffer is megabytes large.
 
 What to do
     Find out what the receiving process does during the stall. A larger receive buffer helps only against short
