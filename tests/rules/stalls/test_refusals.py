@@ -96,7 +96,7 @@ def test_other_errors(ladder: str, type: int, code: int, words: str, found: Foun
 def test_what_programs_say(ladder: str, type: int, code: int, errno: str, found: Found) -> None:
     """Linux: net/ipv4/icmp.c, icmp_err_convert; net/ipv6/icmp.c, icmpv6_err_convert."""
     [finding] = found(ladder + LATER, Error(0.02, 1, type, code))
-    assert f'Programs say "{errno}"' in finding.message
+    assert f'Programs report "{errno}"' in finding.message
 
 
 def test_eight_bytes_are_enough(found: Found) -> None:

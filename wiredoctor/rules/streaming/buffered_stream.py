@@ -412,7 +412,9 @@ def _candidate(
 ) -> dict[str, Any]:  # fmt: skip
     """Return a candidate. `wait`: the packets before and after its pause. `evidence`: the packets of all pauses."""
     server, via = row["response_server"] or "", row["response_via"] or ""
-    asked = " This response already has that field, so something else holds the data back, instead of nginx or in addition to it."
+    asked = (
+        " This response already has that field, so something other than nginx holds the data back, alone or in addition to nginx."
+    )
     likely = proof == LIKELY
     return {
         "connection": row["connection"], "exchange": row["exchange"], "kind": kind, "side": "server",
