@@ -50,23 +50,23 @@ TABLES_HEAD = """\
 wiredoctor turns packets into columns, and columns into tables. Every finding is the result of a query over tables. This
 page is generated from `wiredoctor/tables/`, which declares each column.
 
-The [Python API](how-to/python.md) returns two tables as Polars frames: [`connections`](#connections) and
-[`exchanges`](#exchanges), each with a first column `capture`, the name of the file. A rule can read all tables but
-`findings`; `segments` and the tables of packets are slower than the others.
+The [Python API](how-to/python.md) returns two tables as Polars data frames: [`connections`](#connections) and
+[`exchanges`](#exchanges). Their first column, `capture`, is the name of the file. A rule can read all tables except
+`findings`. The analysis takes longer if a rule reads `segments` or one of the tables of packets.
 
 {events}
 are event tables: they contain the few rows of `segments` that rules about packets need. The thresholds of the
 selected rules determine these rows. {ruled} are not exported. [`-o
-tables/`](formats.md#tables) writes all other tables into Parquet or Arrow files, with `capture` as the first column, and
-[`findings`](#findings). In these files, `records` also have `frame` and `connection`, and `packets` have `connection`.
+tables/`](formats.md#tables) writes all other tables and [`findings`](#findings) into Parquet or Arrow files, with `capture`
+as the first column. In these files, `records` also has the columns `frame` and `connection`, and `packets` has `connection`.
 
-A rule can read two rows of an exchange:
+An exchange has two rows that rules can read:
 
 - in `exchanges`, as soon as its response is complete or known to be incomplete. `final_at` is the capture time from which
   the row is final. It has no columns about later events: {followed}.
 - in [`closes`](#closes), when the later events are known: at the next request, at a close, or at the end of the capture.
 
-The values of {as_of} are those at the time of the row. The Python API returns the values of the first row.
+The values of {as_of} are those at the time when the row was written. The Python API returns the values of the first row.
 
 - Times are integer nanoseconds since the first packet of the capture.
 - Frames count from 1, like Wireshark's `frame.number`. Connection ids equal Wireshark's `tcp.stream`, up to the first
@@ -88,10 +88,9 @@ The earlier names of these columns remain until version 2 of the JSON schema. Ex
 LIMITS_HEAD = """\
 # Limits
 
-These limits bound wiredoctor's memory and processor time, whatever a capture contains. Most captures
-reach none of them. If a capture reaches a limit and the result is incomplete because of it, the report says so: `Limit
-reached: ...` at the end of the text, `limits` in JSON. This page is generated from `wiredoctor/limits.py`, which declares
-each limit.
+These limits bound wiredoctor's memory and processor time, whatever a capture contains. Most captures reach none of them. If
+a report is incomplete because of a limit, it says so: `Limit reached: ...` at the end of the text, `limits` in JSON. This
+page is generated from `wiredoctor/limits.py`, which declares each limit.
 
 The thresholds of the rules are on [the pages of the rules](rules/README.md), and can be
 [configured](configuration.md#thresholds).
@@ -100,35 +99,35 @@ The thresholds of the rules are on [the pages of the rules](rules/README.md), an
 MESSAGES_HEAD = """\
 # Messages
 
-Error messages of programs, and the rules that explain them. `wiredoctor explain` finds a message by itself or within a
-line of a log. It ignores case, quotation marks, punctuation and white space, and uses the most specific message that
-matches. It says how to decide between the rules, and prints the page of the first rule. This page is generated from
-`wiredoctor/report/terminal/error_messages.txt`, with a row per line.
+This page lists error messages of programs, and the rules that explain them. `wiredoctor explain` finds a message also within
+a line of a log. It ignores case, quotation marks, punctuation and white space, and uses the most specific message that
+matches. If several rules are possible, it says how to decide between them, and then prints the page of the first rule. This
+page is generated from `wiredoctor/report/terminal/error_messages.txt`, with a row per line.
 
 - `...` stands for a host, a port, a path or a number.
-- Only the first two characters of a termination state of haproxy count, and their case matters.
-- A response flag of Envoy matches alone, or after a status.
-- *Unverified*: written from memory. The other messages come from the source that is named or, if none is named, from public
-  code or reports.
-- *none*: wiredoctor has no rule for it, or nothing is wrong.
+- Of a haproxy termination state, only the first two characters count, and their case matters.
+- An Envoy response flag is recognized if it stands alone, or after a status.
+- *Unverified* messages were written from memory. The other messages come from the named source or, if none is named, from
+  public code or reports.
+- *none* means that wiredoctor has no rule for the message, or that nothing is wrong.
 """
 
 RULES_HEAD = """\
 # The rules
 
-The rules of wiredoctor, by family. The command line (`--select`, `--ignore`, `wiredoctor explain`), reports and JSON use these
-names. The name of a family selects all its rules.
+These are the rules of wiredoctor, by family. The command line (`--select`, `--ignore`, `wiredoctor explain`), reports and JSON
+use these names. The name of a family stands for all its rules.
 
 Errors are failed requests, and data that was lost or cannot be read safely. Warnings are delays for users, and problems that
 more load will cause. Notes are information.
 
-[Field stories](../stories/README.md) show some of them in use. [Writing a rule](../writing-a-rule.md) shows how to add a rule.
+[Field stories](../stories/README.md) show some of the rules in use. [Writing a rule](../writing-a-rule.md) shows how to add one.
 """
 
 COMPARED = """\
 Rules that compare connections ({rules}) see the last {rows}.
-They ignore connections that started earlier, with all their exchanges. Rules of the family `capture` still use such a connection
-if it was open after that. The report says under "Not judged" how many connections were ignored
+They ignore connections that started earlier, and all exchanges on these. Rules of the family `capture` still use such a connection
+if it was open later. The report says under "Not judged" how many connections were ignored
 ([`{limit}`](../limits.md#rules)).
 """
 

@@ -90,17 +90,18 @@ def all_limits() -> dict[str, Limit]:
 
 PACKET = Limit(
     "packet", "capture", 262_144, "bytes",
-    "A record that announces more is damaged: Wireshark's WTAP_MAX_PACKET_SIZE_STANDARD, libpcap's MAXIMUM_SNAPLEN",
+    "A record whose header claims more is damaged. Wireshark (WTAP_MAX_PACKET_SIZE_STANDARD) and libpcap (MAXIMUM_SNAPLEN) have "
+    "the same limit",
 )  # fmt: skip
 BLOCK = Limit(
     "pcapng-block", "capture", 16 * _MIB, "bytes",
-    "A block of pcapng that announces more is damaged: Wireshark's MAX_BLOCK_SIZE",
+    "A pcapng block whose header claims more is damaged. Wireshark (MAX_BLOCK_SIZE) has the same limit",
 )  # fmt: skip
 
 FOLDER_ENTRIES = Limit(
     "folder-entries", "capture", 100_000, "files and folders",
-    "Files and subfolders of a folder given as a capture: each file is opened, and a folder named by mistake, such as `/`, has "
-    "millions. A line names the folder at which the search stopped",
+    "Files and subfolders that are searched if a folder is given as a capture. Each file is opened, and a folder that was named "
+    "by mistake, such as `/`, may contain millions. A line names the folder at which the search stopped",
 )  # fmt: skip
 UNPACKED = Limit(
     "unpacked", "capture", 2 * _GB, "bytes",
@@ -122,8 +123,8 @@ ODDITIES = Limit(
 )  # fmt: skip
 SCRATCH = Limit(
     "fragment-bytes", "decode", 64 * _MIB, "bytes",
-    "Fragmented TCP is rare, because path MTU discovery avoids it: real captures need kilobytes, and memory must "
-    "not grow with the length of a malicious one",
+    "Fragmented TCP is rare, because path MTU discovery avoids it. Real captures need kilobytes, and memory must not grow with "
+    "the length of a malicious one",
     "IP fragments are reassembled up to {limit} in all; {count:later datagram was|later datagrams were} not",
 )  # fmt: skip
 DATAGRAMS = Limit(
@@ -155,8 +156,8 @@ RETENTION = Limit(
 )  # fmt: skip
 RETAINED_PACKETS = Limit(
     "retained-packets", "tcp", 100_000, "packets",
-    "A closed connection is also kept for this many packets of the capture: small captures are numbered exactly as "
-    "in Wireshark, and memory is still bounded",
+    "A closed connection is also kept for this many packets of the capture, so connections of small captures are numbered "
+    "exactly as in Wireshark, and memory is still bounded",
 )  # fmt: skip
 OPEN = Limit(
     "open-connections", "tcp", 1 << 17, "connections",
@@ -236,7 +237,7 @@ COMPARED = Limit(
 
 HEAD = Limit(
     "head", "http", 256 * _KIB, "bytes",
-    "Common servers accept 8 to 64 KiB of request line and fields, and no sane message has 256 KiB",
+    "Common servers accept 8 to 64 KiB of request line and fields, so 256 KiB are more than any normal message has",
     "{count:header section was|header sections were} longer than {limit} and not read",
 )  # fmt: skip
 CHUNK_LINE = Limit(
@@ -246,8 +247,8 @@ CHUNK_LINE = Limit(
 )  # fmt: skip
 AHEAD = Limit(
     "bytes-behind-a-hole", "http", 16 * _MIB, "bytes",
-    "Bytes held behind a gap until the missing ones arrive. With more, the gap counts as lost. Common receive windows permit "
-    "less",
+    "Bytes held behind a gap until the missing bytes arrive. If more are waiting, the missing bytes count as lost. Common "
+    "receive windows are smaller",
     "{count:gap was|gaps were} given up after {limit} of later data",
 )  # fmt: skip
 BEHIND = Limit(
@@ -310,11 +311,11 @@ REMEMBERED_HEADS = Limit(
 
 COMPARED_ROWS = Limit(
     "compared-rows", "rules", 1_000_000, "exchanges, and as many connections",
-    "Rules that compare many exchanges or connections only see this many, those that began last: memory must not grow with the "
-    "length of a capture. They are counted from the end, so a growing capture is judged like its finished file. These rules "
-    "see a connection from its first packet on or not at all, because part of a connection would look like a "
-    "different one. Only rules about the capture itself also see connections that began earlier and continued. What the rules "
-    "do not see is listed under \"Not judged\"",
+    "Rules that compare many exchanges or connections see only this many, those that began last, because memory must not grow "
+    "with the length of a capture. They are counted from the end, so a growing capture is judged like its finished file. These "
+    "rules see either a complete connection or nothing of it, because part of a connection would look like a different one. "
+    "Only rules about the capture itself also see connections that began earlier and continued. \"Not judged\" lists what the "
+    "rules did not see",
 )  # fmt: skip
 CANDIDATES = Limit(
     "candidates", "rules", 500_000, "candidates",
@@ -379,7 +380,7 @@ FINISHED_AT_ONCE = Limit(
 )  # fmt: skip
 HAR_BODY = Limit(
     "har-body", "report", 16 * _MIB, "bytes",
-    "Longer bodies are left out of a HAR file, with a comment: viewers of such files hold all of them in memory",
+    "Longer bodies are left out of a HAR file, and a comment says so: programs that show HAR files hold all bodies in memory",
 )  # fmt: skip
 ANONYMIZED = Limit(
     "anonymized", "anonymizing", 32 * _MIB, "bytes",

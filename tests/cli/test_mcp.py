@@ -218,7 +218,7 @@ def test_a_diagnosis_is_that_of_the_report(answers: dict[str, Any]) -> None:
     assert content(answers["explain"])["rule"] == "nagle-delayed-ack"
     assert "keep-alive-race" in [one["name"] for one in content(answers["search"])["rules"]]
     assert content(answers["message"])["rule"] == "keep-alive-race"
-    assert content(answers["message"])["page"].startswith("What decides: if the request was not the first of its connection: ")
+    assert content(answers["message"])["page"].startswith("How to decide: if the request was not the first of its connection: ")
 
 
 @pytest.mark.parametrize("name", WRONG)

@@ -144,7 +144,7 @@ def test_what_a_message_means() -> None:
     write_message(plain, [tail, other], later, Terminal(80))
     assert out.getvalue().startswith(
         """\
-What decides: if the request was not the first of its connection: tail;
+How to decide: if the request was not the first of its connection: tail;
 otherwise: tinygrams (a, b).
 What the words mean (Acme): the SYN was lost. Source: acme.c.
 

@@ -251,7 +251,7 @@ def test_every_answer_can_be_written(width: int) -> None:
         assert max(map(len, lead.splitlines())) <= width
         text = " ".join(lead.split())
         assert text.startswith(
-            "What decides: " if any(case.when[:2] in ("re", "if") for case in told.cases) else "What the words mean"
+            "How to decide: " if any(case.when[:2] in ("re", "if") for case in told.cases) else "What the words mean"
         )
         assert told.software in text
         assert ("unverified" in text) == (told.read == "u")

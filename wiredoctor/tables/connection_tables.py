@@ -202,7 +202,7 @@ FOREIGN_CLOSES = Table(
 
 TRIES = Table(
     "tries",
-    "a try of a gateway to serve an exchange of its client, if both sides of the gateway are in the capture: a request that it "
+    "an attempt of a gateway to serve an exchange of its client, if the capture has both sides of the gateway: a request that it "
     "forwarded to a server, or an attempt to connect (a connection that it opened for the exchange and that carried no request)",
     (
         _c("front_connection", I64, "", "connection id of the client's exchange with the gateway"),
@@ -213,9 +213,9 @@ TRIES = Table(
             "certain",
             BOOL,
             "",
-            "it is certain that the try belongs to this exchange; otherwise the exchange is one of several possible ones",
+            "it is certain that the attempt belongs to this exchange; otherwise the exchange is one of several possible ones",
         ),
-        _c("started", I64, "ns", "start of the try: first byte of the request, or first SYN"),
+        _c("started", I64, "ns", "start of the attempt: first byte of the request, or first SYN"),
     ),
 )
 

@@ -33,7 +33,7 @@ _RESPONSE_BURSTS = (
 
 _RESPONSE_PIECES = (
     _n("body_frame", I64, "", "first packet with body bytes of a chunked response or an event stream, otherwise null"),
-    _n("body_time", I64, "ns", "time of `body_frame`"),
+    _n("body_time", I64, "ns", "time of `response_body_frame`"),
     _n("median_chunk", I32, "bytes", "median size of the data chunks, if the body is chunked; chunks above 1,024 count as 1,024"),
     _c("chunk_lines_sent_separately", I32, "", "number of size lines of data chunks in packets without content"),
     _c("chunks_apart", I32, "", "number of data chunks that began 5 ms or more after the previous one"),

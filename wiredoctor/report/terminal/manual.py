@@ -97,7 +97,7 @@ def write_message(told: Message, entries: Iterable[Entry], out: TextIO, paper: T
     names |= {name: f"{name} ({kinds})" for name, kinds in told.kinds.items() if kinds and name in names}
     cases = in_cases(told, names)
     if decides := any(case.when not in ("", CAUSE) for case in told.cases):
-        writer.paragraph(("What decides: ", "bold"), cases, ".")
+        writer.paragraph(("How to decide: ", "bold"), cases, ".")
     by = told.software + ", unverified" * (told.read == "u")
     source = f" Source: {told.source}." if told.read in ("s", "d") else ""
     writer.paragraph(("What the words mean", "bold"), f" ({by})" if by else "", (": ", "bold"), told.means, ".", source)
