@@ -126,8 +126,8 @@ more load will cause. Notes are information.
 
 COMPARED = """\
 Rules that compare connections ({rules}) see the last {rows}.
-They ignore connections that started earlier, and all exchanges on these. Rules of the family `capture` still use such a connection
-if it was open later. The report says under "Not judged" how many connections were ignored
+They ignore connections that started earlier, and all exchanges on these. Rules of the family `capture` still use such a
+connection if it was open later. The report says under "Not judged" how many connections were ignored
 ([`{limit}`](../limits.md#rules)).
 """
 
