@@ -200,7 +200,7 @@ def node_ab_keep_alive(lab: Lab) -> None:
 
 
 @recording(
-    title="A server that thinks 80 ms between head and body",
+    title="A server that works for 80 ms between head and body",
     at="client",
     software=("python",),
     connections=(Connection((get("/late", 300, repeat=8),)),),
@@ -214,7 +214,7 @@ def thinking_server(lab: Lab) -> None:
 
 
 @recording(
-    title="A server without Nagle that thinks 45 ms between head and body",
+    title="A server with TCP_NODELAY that works for 45 ms between head and body",
     at="server",
     software=("python",),
     connections=(Connection((get("/late", 300, repeat=8),)),),
@@ -227,7 +227,7 @@ def thinking_server_nodelay(lab: Lab) -> None:
 
 
 @recording(
-    title="Head and body in two sends without Nagle",
+    title="Head and body in two writes without Nagle's algorithm",
     at="server",
     software=("python",),
     connections=(Connection((get("/late", 300, repeat=10),)),),

@@ -103,7 +103,7 @@ def uvicorn_websocket(lab: Lab) -> None:
 
 
 @recording(
-    title="uvicorn closes an idle connection after its 5 seconds",
+    title="uvicorn closes an idle connection after its timeout of 5 seconds",
     at="server",
     software=("uvicorn", "python"),
     connections=(Connection((get("/bytes/300", 300, repeat=2),), closed_by="server"),),
@@ -132,7 +132,7 @@ def hypercorn_rtt_1(lab: Lab) -> None:
 
 
 @recording(
-    title="HTTP/1.1 that becomes HTTP/2 by Upgrade: hypercorn and curl",
+    title="HTTP/1.1 that is upgraded to HTTP/2: hypercorn and curl",
     at="server",
     software=("hypercorn", "curl"),
     connections=(Connection((Exchange("GET", "/bytes/2000", 101, 0, "none"),)),),

@@ -62,7 +62,7 @@ _CONNECTIONS, _FINDS = _twice("body-not-allowed", Exchange("GET", "/rows.csv", 3
 
 
 @recording(
-    title="A 304 that brings its page along, twice",
+    title="A 304 that has a body, twice",
     at="server",
     software=("python",),
     connections=_CONNECTIONS,
@@ -126,7 +126,7 @@ _CONNECTIONS, _FINDS = _twice("chunked-to-http10", get("/rows.csv", len(ROWS), r
 
 
 @recording(
-    title="Chunks for a client of HTTP/1.0, twice",
+    title="A chunked response to an HTTP/1.0 client, twice",
     at="client",
     software=("python",),
     connections=_CONNECTIONS,
@@ -138,7 +138,7 @@ def chunks_for_http10(lab: Lab) -> None:
 
 
 @recording(
-    title="A form that is sent without its length, twice",
+    title="A form is posted without Content-Length, twice",
     at="client",
     software=("python",),
     connections=(Connection((Exchange("POST", "/form", 400, 3),), repeat=2),),
@@ -152,7 +152,7 @@ def form_without_length(lab: Lab) -> None:
 
 
 @recording(
-    title="Transfer-Encoding: gzip and no chunks, twice",
+    title="Transfer-Encoding: gzip without chunked, twice",
     at="client",
     software=("python",),
     connections=(Connection((get("/rows.csv", len(ROWS), response_framing="close-delimited"),), closed_by="server", repeat=2),),

@@ -18,7 +18,7 @@ REQUEST = b"GET /report HTTP/1.1\r\nHost: 10.9.0.2:8080\r\n\r\n"
 
 
 @recording(
-    title="A 401 that closes without saying so, three times",
+    title="A 401 with an unannounced close, three times",
     at="client",
     software=("python", "requests"),
     connections=(UNAUTHORIZED,),
@@ -32,7 +32,7 @@ def unauthorized_closes(lab: Lab) -> None:
 
 
 @recording(
-    title="The second exchange of a connection is refused, and the connection closed without saying so",
+    title="The second request of a connection is refused, and the connection is closed unannounced",
     at="server",
     software=("python",),
     connections=(Connection((get("/report", 5), Exchange("GET", "/report", 401, 25)), closed_by="server", repeat=2),),
@@ -46,7 +46,7 @@ def second_exchange_closes(lab: Lab) -> None:
 
 
 @recording(
-    title="A 401 that says Connection: close and closes, twice",
+    title="A 401 with Connection: close, and the close, twice",
     at="client",
     software=("python", "requests"),
     connections=(Connection((Exchange("GET", "/report", 401, 25),), closed_by=None, repeat=2),),
@@ -60,7 +60,7 @@ def unauthorized_close_announced(lab: Lab) -> None:
 
 
 @recording(
-    title="nginx without keep-alive says Connection: close and closes",
+    title="nginx without keep-alive sends Connection: close, and closes",
     at="server",
     software=("nginx", "curl"),
     connections=(
@@ -107,7 +107,7 @@ def ntlm_closed(lab: Lab) -> None:
 
 
 @recording(
-    title="An NTLM handshake on one connection, as it should be",
+    title="A correct NTLM handshake, on one connection",
     at="client",
     software=("python",),
     connections=(Connection((REFUSED, REFUSED, get("/report", 5))),),

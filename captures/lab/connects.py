@@ -37,7 +37,7 @@ def lost_syn(lab: Lab) -> None:
 
 
 @recording(
-    title="The answer to the first SYN of a connection is lost",
+    title="The first SYN-ACK of a connection is lost",
     at=("client", "middle", "server"),
     software=("python",),
     connections=REPORTS,
@@ -53,7 +53,7 @@ def lost_syn_ack(lab: Lab) -> None:
 
 
 @recording(
-    title="A port on which nobody listens",
+    title="A port on which no program listens",
     at="client",
     software=("curl",),
     connections=(Connection((), closed_by="server", repeat=2),),
@@ -74,7 +74,7 @@ def refused_ipv6(lab: Lab) -> None:
 
 
 @recording(
-    title="SYNs that nobody answers; IPv6",
+    title="SYNs that are never answered; IPv6",
     at="client",
     software=("curl",),
     connections=(Connection((), closed_by=""),),
@@ -88,7 +88,7 @@ def unanswered_syns_ipv6(lab: Lab) -> None:
 
 
 @recording(
-    title="SYNs that nobody answers",
+    title="SYNs that are never answered",
     at=("client", "middle"),
     software=("curl",),
     connections=(Connection((), closed_by=""),),
@@ -102,7 +102,7 @@ def unanswered_syns(lab: Lab) -> None:
 
 
 @recording(
-    title="A round trip of 800 ms: handshakes that take their time",
+    title="A round trip of 800 ms: slow handshakes",
     at=("client", "server"),
     software=("python",),
     connections=REPORTS,
@@ -116,7 +116,7 @@ def rtt_800(lab: Lab) -> None:
 
 
 @recording(
-    title="A round trip of 1.3 seconds: the SYN is sent again though nothing is lost",
+    title="A round trip of 1.3 seconds: the SYN is retransmitted although nothing is lost",
     at=("client", "server"),
     software=("python",),
     connections=REPORTS,

@@ -9,7 +9,7 @@ from static_servers import FOUR, SIZES, URLS
 
 
 @recording(
-    title="Heads that are not in the recording: a snap length of 96 bytes",
+    title="A snap length of 96 bytes cuts off the HTTP headers",
     at="client",
     software=("nginx", "curl"),
     connections=(Connection((replace(FOUR[0], response_body=None, response_framing=""),)),),

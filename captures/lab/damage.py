@@ -42,7 +42,7 @@ def _cut(path: Path) -> None:
 
 
 @recording(
-    title="Five data packets of a download are not in the recording",
+    title="Five data packets of a download are missing from the capture",
     at="client",
     software=("nginx", "curl", "editcap"),
     connections=(Connection((get("/a.txt", 300), get("/large.txt", 60_000 - len(LOST) * SEGMENT), get("/b.txt", 900))),),
@@ -60,7 +60,7 @@ def lost_packets(lab: Lab) -> None:
 
 
 @recording(
-    title="tcpdump is too slow: packets that the kernel dropped",
+    title="tcpdump is too slow, and the kernel drops packets",
     at="server",
     software=("python", "curl", "tcpdump"),
     connections=(Connection((get("/a.txt", 300), get("/large.txt", None), get("/b.txt", 300))),),
@@ -89,7 +89,7 @@ def overrun(lab: Lab) -> None:
 
 
 @recording(
-    title="dumpcap stands still, and counts the packets that the kernel dropped",
+    title="dumpcap was stopped for a while, and reports how many packets the kernel dropped",
     at="server",
     suffix="pcapng",
     software=("python", "curl", "dumpcap"),
@@ -118,7 +118,7 @@ def overrun_counted(lab: Lab) -> None:
 
 
 @recording(
-    title="A file that ends inside a packet",
+    title="A capture file that ends in the middle of a packet",
     at="client",
     software=("nginx", "curl"),
     connections=(Connection((get("/a.txt", 300), get("/large.txt", None)), closed_by=""),),

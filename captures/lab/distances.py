@@ -30,7 +30,7 @@ def _split(lab: Lab) -> None:
 
 
 @recording(
-    title="Head and body apart over a round trip of 20 ms",
+    title="Head and body in two writes over a round trip of 20 ms",
     at=EVERYWHERE,
     software=("python",),
     connections=REPORTS,
@@ -44,7 +44,7 @@ def split_rtt_20(lab: Lab) -> None:
 
 
 @recording(
-    title="Head and body apart over a round trip of 120 ms",
+    title="Head and body in two writes over a round trip of 120 ms",
     at=EVERYWHERE,
     software=("python",),
     connections=REPORTS,
@@ -90,7 +90,7 @@ def nginx_rtt_150(lab: Lab) -> None:
 
 
 @recording(
-    title="Uploads to node over a round trip of 120 ms, announced and not",
+    title="Uploads to node over a round trip of 120 ms, with and without Expect: 100-continue",
     at=EVERYWHERE,
     software=("node", "curl"),
     connections=(
@@ -118,7 +118,7 @@ def node_rtt_120(lab: Lab) -> None:
 
 
 @recording(
-    title="A 401 that closes without saying so, over a round trip of 120 ms",
+    title="A 401 with an unannounced close, over a round trip of 120 ms",
     at=EVERYWHERE,
     software=("python", "requests"),
     connections=(Connection((Exchange("GET", "/report", 401, 25),), closed_by="server", repeat=2),),

@@ -24,7 +24,7 @@ ORDERLY = {"excess-body": "responses follow each other", "nagle-delayed-ack": "t
 
 
 @recording(
-    title="A pipeline to Go over a round trip of 20 ms: chunks with trailer fields, pages, chunks that take their time; IPv6",
+    title="A pipeline to Go over a round trip of 20 ms: chunks with trailer fields, pages, slow chunks; IPv6",
     at=EVERYWHERE,
     software=("go", "python"),
     connections=(Connection(TRAILED),),
@@ -90,7 +90,7 @@ def hypercorn_rtt_120(lab: Lab) -> None:
 
 
 @recording(
-    title="HAProxy before nginx: a download through both over a round trip of 20 ms; with a snap length of 400 bytes",
+    title="HAProxy in front of nginx: a download through both over a round trip of 20 ms; with a snap length of 400 bytes",
     at="server",
     software=("haproxy", "nginx", "curl"),
     connections=(
@@ -113,7 +113,7 @@ def haproxy_download_rtt_20(lab: Lab) -> None:
 
 
 @recording(
-    title="TLS through Squid: CONNECT, and then a tunnel that nobody can read",
+    title="TLS through Squid: CONNECT, and then an encrypted tunnel",
     at="server",
     software=("openssl", "squid", "nginx", "curl"),
     connections=(

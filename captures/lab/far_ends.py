@@ -22,7 +22,7 @@ def _race(kind: str) -> Find:
 
 
 @everywhere(
-    title="A request and the close of an idle connection cross each other, and a second try works",
+    title="A request and the close of an idle connection cross each other, and a second attempt succeeds",
     rtts=(20,),
     software=("python",),
     connections=(Connection(ANSWERED_AND_LOST, closed_by=None), WORKS),
@@ -37,7 +37,7 @@ def crossed(lab: Lab, rtt: float) -> None:
 
 
 @everywhere(
-    title="A pool that retires connections before the server does: no race",
+    title="A pool that closes idle connections before the server does: no race",
     software=("python",),
     connections=(Connection((get("/report", 5, repeat=2),), repeat=2),),
     must_not={"keep-alive-race": "the client closed first", "no-connection-reuse": "connections are used twice"},
@@ -51,7 +51,8 @@ def retired_in_time(lab: Lab, rtt: float) -> None:
 
 
 @everywhere(
-    title="A pool that does not look: a request on a connection that the server had closed, and a second try works",
+    title="A pool that does not check its connections: a request on a connection that the server had closed, and a "
+    "second attempt succeeds",
     software=("python",),
     connections=(Connection(ANSWERED_AND_LOST, closed_by="server"), WORKS),
     finds=(_race("stale-pool"),),
@@ -64,7 +65,7 @@ def stale_pool(lab: Lab, rtt: float) -> None:
 
 
 @everywhere(
-    title="A connection that was forgotten: the next request is answered by a reset, and a second try works",
+    title="The server no longer knows a connection: the next request is answered by a reset, and a second attempt succeeds",
     software=("python",),
     connections=(Connection(ANSWERED_AND_LOST, closed_by="server"), WORKS),
     finds=(_race("forgotten"),),
@@ -79,7 +80,7 @@ def forgotten(lab: Lab, rtt: float) -> None:
 
 
 @everywhere(
-    title="A close right after a response meets the next request at once",
+    title="A close right after a response crosses the next request, which follows immediately",
     software=("python",),
     connections=(Connection(ANSWERED_AND_LOST, closed_by=None), CROSSED),
     finds=(_race("race"),),
@@ -93,7 +94,7 @@ def early_close_crossed(lab: Lab, rtt: float) -> None:
 
 
 @everywhere(
-    title="A close right after a response, and seconds later a request on that connection",
+    title="A close right after a response, and a request on the same connection seconds later",
     software=("python",),
     connections=(Connection(ANSWERED_AND_LOST, closed_by="server"), CROSSED),
     finds=(Find("premature-close", None, "server", 0), _race("stale-pool")),
@@ -107,7 +108,7 @@ def early_close_met_later(lab: Lab, rtt: float) -> None:
 
 
 @everywhere(
-    title="A 401 that closes without saying so",
+    title="A 401 with an unannounced close",
     software=("python",),
     connections=(Connection((get("/report", 5), ASKED), closed_by="server"), WORKS),
     finds=(Find("premature-close", None, "server", 0),),
@@ -122,7 +123,7 @@ def refused_and_closed(lab: Lab, rtt: float) -> None:
 
 
 @everywhere(
-    title="A 401 that says Connection: close and closes",
+    title="A 401 with Connection: close, and the close",
     software=("python",),
     connections=(Connection((get("/report", 5), ASKED), closed_by="server"), WORKS),
     must_not={"premature-close": "the close was announced", "lingering-close": "the server closed at once"},
@@ -199,7 +200,7 @@ PIECE = b"u" * 1_000
 
 
 @everywhere(
-    title="A refused upload: the reset that follows may destroy the answer",
+    title="A refused upload: the reset that follows may destroy the response",
     software=("python",),
     connections=(Connection((Exchange("POST", "/upload", 413, 9, request_body=6_000),), closed_by="server"), WORKS),
     finds=(Find("reset-destroys-response", None, "server", 0),),
@@ -217,7 +218,7 @@ def refused_upload(lab: Lab, rtt: float) -> None:
 
 
 @everywhere(
-    title="A refused upload that was read to its end",
+    title="A refused upload that the server reads to its end",
     software=("python",),
     connections=(Connection((Exchange("POST", "/upload", 413, 9, request_body=6_000),), closed_by="server"),),
     must_not={"reset-destroys-response": "the server read all of it", "premature-close": "the close was announced"},
@@ -230,7 +231,7 @@ def refused_upload_read(lab: Lab, rtt: float) -> None:
 
 
 @everywhere(
-    title="A client gives up after a second, a server answers after two",
+    title="A client gives up after one second, and the server would answer after two",
     software=("python", "curl"),
     connections=(Connection((get("/report", 5),)),),
     finds=(Find("client-abort", "timeout", "client", 0), Find("slow-response", None, "server", 0, measured=True, note=True)),

@@ -14,7 +14,7 @@ CLOSING = FINE.replace(b"OK\r\n", b"OK\r\nConnection: close\r\n")
 
 
 @everywhere(
-    title="A challenge before each request, although credentials were accepted",
+    title="A challenge before each request, although the credentials were accepted before",
     software=("python",),
     connections=(Connection((CHALLENGED, get("/report", 5)) * 5),),
     finds=(Find("repeated-auth-challenge", None, "client", measured=True),),
@@ -42,7 +42,7 @@ def challenged_once(lab: Lab, rtt: float) -> None:
 
 
 @everywhere(
-    title="Keep-alive is off: each of four requests needs a connection",
+    title="Keep-alive is off: each of four requests needs its own connection",
     software=("python",),
     connections=(Connection((get("/report", 5),), closed_by="server", repeat=4),),
     finds=(Find("keep-alive-disabled", None, "server", measured=True),),
@@ -83,7 +83,7 @@ def one_for_all(lab: Lab, rtt: float) -> None:
 
 
 @everywhere(
-    title="Head and body in one send",
+    title="Head and body in one write",
     software=("python",),
     connections=(Connection((get("/report", 300, repeat=6),)),),
     must_not={"nagle-delayed-ack": "each response is one segment"},

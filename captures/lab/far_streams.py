@@ -42,7 +42,7 @@ def unchunked(lab: Lab, rtt: float) -> None:
 
 
 @everywhere(
-    title="The same stream in chunks",
+    title="A stream in chunks",
     software=("python",),
     connections=(Connection((get("/rows.csv", SIZE, response_framing="chunked"),)),),
     must_not={"unchunked-streaming": "it is chunked", "buffered-stream": "its pieces come as they are written"},
@@ -55,7 +55,7 @@ def in_chunks(lab: Lab, rtt: float) -> None:
 
 
 @everywhere(
-    title="A stream of events that is held back and comes in one piece",
+    title="An event stream that is buffered and arrives in one piece",
     software=("python",),
     connections=(Connection((get("/rows.csv", EVENT_BYTES, response_framing="chunked"),)),),
     must_not={"slow-response": "it took less than a second", "buffered-stream": "what a program says at once looks the same"},
@@ -69,7 +69,7 @@ def events_held(lab: Lab, rtt: float) -> None:
 
 
 @everywhere(
-    title="A stream of events that come one by one",
+    title="An event stream whose events arrive one by one",
     software=("python",),
     connections=(Connection((get("/rows.csv", EVENT_BYTES, response_framing="chunked"),)),),
     must_not={"buffered-stream": "each event comes when it is written", "tiny-chunks": "these are events"},
@@ -82,7 +82,7 @@ def events_one_by_one(lab: Lab, rtt: float) -> None:
 
 
 @everywhere(
-    title="No framing, and the connection stays open: the client waits 2 s for an end",
+    title="No framing, and the connection stays open: the client waits 2 s for the end of the response",
     software=("python",),
     connections=(Connection((get("/rows.csv", SIZE, response_framing="close-delimited"),), closed_by="server"),),
     finds=(Find("missing-framing", "left-waiting", "server", 0, measured=True),),
@@ -100,7 +100,7 @@ FIVE_CHUNKS = HEAD % (CSV, CHUNKED + b"\r\nConnection: close") + b"".join(map(ch
 
 
 @everywhere(
-    title="The connection lingers for 6 s after the last chunk",
+    title="The connection stays open for 6 s after the last chunk",
     software=("python",),
     connections=(Connection((get("/rows.csv", SIZE, response_framing="chunked"),), closed_by="server"),),
     finds=(Find("lingering-close", None, "server", 0),),
@@ -128,7 +128,7 @@ def closes_with_the_last_chunk(lab: Lab, rtt: float) -> None:
 
 
 @everywhere(
-    title="A body that ends with the connection, and a connection that ends 6 s later",
+    title="A body that ends with the connection, which the server closes only 6 s later",
     software=("python",),
     connections=(Connection((get("/rows.csv", SIZE, response_framing="close-delimited"),), closed_by="server"),),
     finds=(

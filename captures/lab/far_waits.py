@@ -16,7 +16,7 @@ ORDER = b"POST /order HTTP/1.1\r\nHost: 10.9.0.2:8080\r\nContent-Length: 300\r\n
 
 
 @everywhere(
-    title="A server sends status line, header fields and body one by one",
+    title="A server sends status line, header fields and body in separate writes",
     software=("python",),
     connections=SIX,
     finds=(Find("nagle-delayed-ack", "write-write-read", "server", 0, 5, measured=True),),
@@ -30,7 +30,7 @@ def three_writes(lab: Lab, rtt: float) -> None:
 
 
 @everywhere(
-    title="A client sends head and body of its POSTs apart",
+    title="A client sends the head and body of each POST in two writes",
     software=("python",),
     connections=(Connection((Exchange("POST", "/order", 200, 5, request_body=300, repeat=6),)),),
     finds=(Find("nagle-delayed-ack", "head-body-split", "client", 0, 5, measured=True),),
@@ -45,7 +45,7 @@ def posted_apart(lab: Lab, rtt: float) -> None:
 
 
 @everywhere(
-    title="Expect: 100-continue, never answered: the client waits for a second",
+    title="Expect: 100-continue, never answered: the client waits for one second",
     software=("python",),
     connections=(Connection((Exchange("POST", "/order", 200, 5, request_body=300, repeat=2),)),),
     finds=(Find("expect-continue-stall", None, "client", 0, 2, measured=True),),
@@ -60,7 +60,7 @@ def not_continued(lab: Lab, rtt: float) -> None:
 
 
 @everywhere(
-    title="A server thinks for 1.2 seconds",
+    title="A server works for 1.2 seconds before it responds",
     software=("python",),
     connections=(Connection((get("/report", 5, repeat=3),)),),
     finds=(Find("slow-response", None, "server", 0, measured=True, note=True),),
@@ -74,7 +74,7 @@ def thinks(lab: Lab, rtt: float) -> None:
 
 
 @everywhere(
-    title="A body in crumbs of 30 bytes, without Nagle",
+    title="A body in segments of 30 bytes, without Nagle's algorithm",
     rtts=(120,),
     software=("python",),
     connections=(Connection((get("/report", 600, repeat=2),)),),
@@ -90,7 +90,7 @@ def in_crumbs(lab: Lab, rtt: float) -> None:
 
 
 @everywhere(
-    title="A client's pool keeps connections longer than the server",
+    title="A client's pool keeps idle connections longer than the server",
     software=("python",),
     connections=(Connection((get("/report", 5),), closed_by="server", repeat=2),),
     finds=(Find("idle-close", None, "server", note=True),),
@@ -120,7 +120,7 @@ def promise_broken(lab: Lab, rtt: float) -> None:
 
 
 @everywhere(
-    title="Lines in chunks that are held back and come in one piece",
+    title="Lines in chunks that are buffered and arrive in one piece",
     software=("python",),
     connections=(Connection((get("/rows.csv", SIZE, response_framing="chunked"),)),),
     must_not={

@@ -40,7 +40,7 @@ def events_fast(lab: Lab, rtt: float) -> None:
 
 
 @recording(
-    title="A stream of events with pauses of 0.7 to 1.2 s",
+    title="An event stream with pauses of 0.7 to 1.2 s",
     at="server",
     software=("python", "curl"),
     connections=(Connection((get("/events", EVENT_BYTES, **FRAMED),)),),
@@ -55,7 +55,7 @@ def events_with_pauses(lab: Lab) -> None:
 
 
 @everywhere(
-    title="Events that come in blocks: three times four at once, 700 ms apart",
+    title="Events that arrive in blocks: three blocks of four, 700 ms apart",
     rtts=(20,),
     software=("python",),
     connections=(Connection((get("/events", 2 * EVENT_BYTES, **FRAMED),)),),
@@ -78,7 +78,7 @@ CLOSE = {"do": "close"}
 
 
 @recording(
-    title="Pictures of a camera come together, twice",
+    title="Pictures of a camera arrive together, twice",
     at="client",
     software=("python", "curl"),
     connections=(
@@ -117,7 +117,7 @@ def camera(lab: Lab) -> None:
 
 
 @recording(
-    title="A middleware collects what an application yields line by line, twice",
+    title="A middleware collects the lines that an application yields, twice",
     at="client",
     software=("gunicorn", "curl"),
     connections=(Connection((get("/lines/5", 5 * 40, **FRAMED),) * 2, closed_by="client"),),
@@ -135,7 +135,7 @@ def collected_lines(lab: Lab) -> None:
 
 
 @recording(
-    title="The same application without the middleware",
+    title="An application that yields line by line, without middleware",
     at="client",
     software=("gunicorn", "curl"),
     connections=(Connection((get("/lines/5", 5 * 40, **FRAMED),) * 2, closed_by="client"),),
@@ -175,7 +175,7 @@ LARGE = [b"%d" % (number % 10) * 1300 for number in range(12)]
 
 
 @recording(
-    title="A server writes size line, data and end of each chunk apart, without Nagle",
+    title="A server writes the size line, data and end of each chunk separately, without Nagle's algorithm",
     at="server",
     software=("python", "curl"),
     connections=(Connection((get("/rows.csv", sum(map(len, LARGE)), **FRAMED),) * 2),),

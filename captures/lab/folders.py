@@ -42,7 +42,8 @@ FOLDERS = {
     ),
     "streaming": Folder(
         "Streaming",
-        "Messages that should have arrived piece by piece: buffered on the way, sent in tiny segments, written without chunks.",
+        "Messages that should have arrived piece by piece, but were buffered on the way, sent in tiny segments, or written "
+        "without chunks.",
         "behind-nginx-events-held.pcap",
     ),
     "framing": Folder(
@@ -57,7 +58,7 @@ FOLDERS = {
     ),
     "gateways": Folder(
         "Gateways",
-        "A gateway responds with an error, and the capture shows what its server did, or did not do.",
+        "A gateway responds with an error, and the capture shows what the server behind it did or did not do.",
         "behind-nginx-unreachable.pcap",
     ),
     "capture-faults": Folder(

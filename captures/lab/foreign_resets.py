@@ -53,7 +53,7 @@ def _box(delay: float, start: Start, toward: tuple[str, ...] = CLIENT, reset: Re
 
 
 @recording(
-    title="A box between both ends resets a download towards the client; recorded with a snap length of 400 bytes",
+    title="A device on the path resets a download towards the client; recorded with a snap length of 400 bytes",
     at="client",
     software=("nginx", "curl"),
     connections=PART,
@@ -71,7 +71,7 @@ def foreign_reset(lab: Lab) -> None:
 
 @over_ipv6(
     foreign_reset,
-    title="A box between both ends resets a download towards the client; IPv6; recorded with a snap length of 400 bytes",
+    title="A device on the path resets a download towards the client; IPv6; recorded with a snap length of 400 bytes",
     wire=_box(0.030, Start(payload=20_000, side="server")),
 )
 def foreign_reset_ipv6(lab: Lab) -> None:
@@ -80,7 +80,7 @@ def foreign_reset_ipv6(lab: Lab) -> None:
 
 
 @recording(
-    title="A box that does not like a request resets both sides",
+    title="A device on the path resets both sides because of a request",
     at=("client", "middle", "server"),
     software=("python",),
     connections=(Connection((unanswered("GET", "/report"),), closed_by=None),),
@@ -97,7 +97,7 @@ def foreign_reset_of_a_request(lab: Lab) -> None:
 
 
 @recording(
-    title="A box resets a connection right after a response: nothing is lost, and the server did not close",
+    title="A device on the path resets a connection right after a response: nothing is lost, and the server did not close",
     at="client",
     software=("python",),
     connections=(Connection((get("/report", 5),), closed_by=None),),
@@ -112,7 +112,7 @@ def foreign_reset_after_a_response(lab: Lab) -> None:
 
 
 @recording(
-    title="A box resets a connection in the midst of TLS; recorded with a snap length of 400 bytes",
+    title="A device on the path resets a TLS connection; recorded with a snap length of 400 bytes",
     at="client",
     software=("openssl", "nginx", "curl"),
     connections=(Connection((), closed_by=None),),
@@ -133,7 +133,7 @@ def foreign_reset_in_tls(lab: Lab) -> None:
 
 
 @recording(
-    title="A server resets a connection in the middle of a response by itself",
+    title="A server itself resets a connection in the middle of a response",
     at=("client", "server"),
     software=("python",),
     connections=(Connection((get("/report", 6_000),), closed_by="server"),),
@@ -148,7 +148,7 @@ def reset_by_the_server(lab: Lab) -> None:
     _reset_by_the_server(lab, "10.9.0.2")
 
 
-@over_ipv6(reset_by_the_server, title="A server resets a download itself; IPv6", at="client")
+@over_ipv6(reset_by_the_server, title="A server itself resets a download; IPv6", at="client")
 def reset_by_the_server_ipv6(lab: Lab) -> None:
     """The healthy twin of foreign-reset-ipv6: as reset-by-the-server. The RST has the hop limit of the server's other packets."""
     _reset_by_the_server(lab, "fd00:9::2")

@@ -23,7 +23,7 @@ def _stream(*fields: bytes) -> Steps:
 
 
 @recording(
-    title="A stream without chunks: flushed piece by piece, ended by the close, twice",
+    title="A stream without chunks: flushed piece by piece, and ended by the close, twice",
     at="client",
     software=("python", "curl"),
     connections=(Connection((get("/rows.csv", SIZE, response_framing="close-delimited"),), closed_by="server", repeat=2),),
@@ -39,7 +39,7 @@ def unchunked_stream(lab: Lab) -> None:
 
 
 @recording(
-    title="The same stream in chunks",
+    title="A stream in chunks",
     at="client",
     software=("python", "curl"),
     connections=(Connection((get("/rows.csv", SIZE, response_framing="chunked"),), closed_by="client", repeat=2),),
@@ -54,7 +54,7 @@ def chunked_stream(lab: Lab) -> None:
 
 
 @recording(
-    title="No framing, and the connection stays open: the client waits 2.5 s for an end, twice",
+    title="No framing, and the connection stays open: the client waits 2.5 s for the end of the response, twice",
     at="client",
     software=("python", "curl"),
     connections=(Connection((get("/rows.csv", SIZE, response_framing="close-delimited"),), closed_by="server", repeat=2),),
@@ -115,7 +115,7 @@ UNFRAMED_CLOSED = tuple(Find("missing-framing", "closed", "server", number) for 
 
 
 @recording(
-    title="No framing on a connection that was to be kept, and the body waits for the ACK of the head, twice",
+    title="No framing on a connection that should stay open, and the body waits for the ACK of the head, twice",
     at="server",
     software=("python",),
     connections=SECOND_UNFRAMED,
@@ -131,7 +131,7 @@ def unframed_held(lab: Lab) -> None:
 
 
 @recording(
-    title="As unframed-held, but the response says that the connection will close",
+    title="No framing but Connection: close, and the body waits for the ACK of the head",
     at="client",
     software=("python",),
     connections=SECOND_UNFRAMED,
@@ -145,7 +145,7 @@ def unframed_held_close_announced(lab: Lab) -> None:
 
 
 @recording(
-    title="No framing, head and body in two sends, and the close frees the body, twice",
+    title="No framing, head and body in two writes, and the close flushes the body, twice",
     at="server",
     software=("python",),
     connections=SECOND_UNFRAMED,
@@ -159,7 +159,7 @@ def unframed_with_fin(lab: Lab) -> None:
 
 
 @recording(
-    title="No framing, head and body in two sends without Nagle, twice",
+    title="No framing, head and body in two writes without Nagle's algorithm, twice",
     at="server",
     software=("python",),
     connections=SECOND_UNFRAMED,
@@ -173,7 +173,7 @@ def unframed_nodelay(lab: Lab) -> None:
 
 
 @recording(
-    title="node answers HTTP/1.0 with bodies that end with the connection",
+    title="node answers HTTP/1.0 requests with bodies that end when the connection closes",
     at="client",
     software=("node", "ab"),
     connections=(Connection((get("/stream/1/0", 40, response_framing="close-delimited"),), closed_by="server", repeat=3),),

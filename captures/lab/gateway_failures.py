@@ -39,7 +39,7 @@ def ask(lab: Lab, *requests: tuple[str, str] | tuple[str, str, int]) -> None:
 
 
 @recording(
-    title="Behind nginx: a server takes 1.2 s, and both sides of nginx show it",
+    title="Behind nginx: a server takes 1.2 s, on both sides of nginx",
     software=("nginx", "python"),
     connections=(Connection((get("/a/report", 40),)), Connection((get("/a/report", 40),), closed_by=None)),
     finds=(Find("slow-response", None, "server", 1, note=True),),
@@ -84,7 +84,7 @@ def behind_apache_crash(lab: Lab) -> None:
 
 
 @recording(
-    title="Behind HAProxy: timeout server, before curl had enough",
+    title="Behind HAProxy: its timeout for the server expires before curl gives up",
     software=("haproxy", "curl", "python"),
     connections=(
         Connection((Exchange("GET", "/a/report", 504, 92),), closed_by=None),
@@ -138,7 +138,7 @@ def behind_nginx_deaf(lab: Lab) -> None:
 
 
 @recording(
-    title="Behind nginx: nobody answers the SYN",
+    title="Behind nginx: the SYN to the server is never answered",
     software=("nginx", "python"),
     connections=(
         Connection((get("/a/list", 40), Exchange("GET", "/drop/list", 504, SEEN))),
@@ -156,7 +156,7 @@ def behind_nginx_unreachable(lab: Lab) -> None:
 
 
 @recording(
-    title="Behind nginx: a server dies, another answers, and the user sees nothing of it",
+    title="Behind nginx: a server dies, another one answers, and the user does not notice",
     software=("nginx", "python"),
     connections=(
         Connection((get("/two/list", 40),)),
@@ -174,7 +174,7 @@ def behind_nginx_repeated(lab: Lab) -> None:
 
 
 @recording(
-    title="Two gateways in a row: the 502 of the inner one is passed on by the outer one",
+    title="Two gateways in a row: the outer one forwards the 502 of the inner one",
     software=("nginx", "haproxy", "python"),
     connections=(
         Connection((get("/a/list", 40), Exchange("GET", "/a/order", 502, 107))),

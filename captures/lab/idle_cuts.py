@@ -90,7 +90,7 @@ def websockets_cut_ipv6(lab: Lab) -> None:
 
 
 @recording(
-    title="A WebSocket that pings every 2 s behind a limit of 6 s, until its user leaves",
+    title="A WebSocket that pings every 2 s through a proxy with an idle timeout of 6 s, until its user leaves",
     at="server",
     software=("nginx", "node", "python"),
     connections=(Connection((CHAT,), closed_by=None),),
@@ -117,7 +117,7 @@ def _ping(lab: Lab, address: str) -> None:
 
 
 @recording(
-    title="A WebSocket rests for 7 s and goes on; another is left after 9 s; a third is closed with a close frame",
+    title="A WebSocket is idle for 7 s and continues; a user leaves another one after 9 s; a third is closed with a Close frame",
     at="client",
     software=("python",),
     connections=(Connection((CHAT,), closed_by="client", repeat=3),),
@@ -150,7 +150,7 @@ def events_cut(lab: Lab) -> None:
 
 
 @recording(
-    title="Three users leave an event stream after rests of 5.5 to 8 s",
+    title="Three users leave an event stream after 5.5 to 8 s without an event",
     at="server",
     software=("python",),
     connections=(Connection((get("/events", None, response_framing="chunked"),), closed_by="client", repeat=3),),

@@ -48,7 +48,7 @@ def idle_close(lab: Lab) -> None:
 
 
 @recording(
-    title="Apache closes an idle connection after its 5 seconds",
+    title="Apache closes an idle connection after its timeout of 5 seconds",
     at="client",
     software=("apache2", "python"),
     connections=(Connection((get("/a.txt", 300, repeat=2),), closed_by="server"),),
@@ -64,7 +64,7 @@ def apache_idle_close(lab: Lab) -> None:
 
 
 @recording(
-    title="A pool keeps connections longer than the server: nothing is lost yet",
+    title="A pool keeps idle connections longer than the server: nothing is lost yet",
     at="client",
     software=("nginx", "requests"),
     connections=(
@@ -101,7 +101,7 @@ def race(lab: Lab) -> None:
 
 
 @recording(
-    title="A pool that does not look: a request on a connection that the server had closed, twice",
+    title="A pool that does not check its connections: a request on a connection that the server had closed, twice",
     at="client",
     software=("python",),
     connections=(Connection(ANSWERED_AND_LOST, closed_by="server", repeat=2),),
@@ -116,7 +116,7 @@ def stale_pool(lab: Lab) -> None:
 
 
 @recording(
-    title="A connection that was forgotten: the next request is answered by a reset",
+    title="The server no longer knows a connection: the next request is answered by a reset",
     at="client",
     software=("python",),
     connections=(Connection(ANSWERED_AND_LOST, closed_by=None),),
@@ -184,7 +184,7 @@ def no_response(lab: Lab) -> None:
 
 
 @recording(
-    title="curl --max-time 2 gives up on a server that thinks",
+    title="curl --max-time 2 gives up on a slow server",
     at="client",
     software=("python", "curl"),
     connections=(Connection((get("/report", 5),)),),
@@ -214,7 +214,7 @@ def client_gives_up_download(lab: Lab) -> None:
 
 
 @recording(
-    title="A client closes with half of a response unread: its kernel resets the connection",
+    title="A client closes before it has read half of a response, and its kernel resets the connection",
     at="server",
     software=("python",),
     connections=(Connection((get("/report", 20_000),)),),

@@ -18,7 +18,7 @@ INNOCENT = {
 
 
 @recording(
-    title="A response is lost and sent again after a timeout",
+    title="A response is lost and retransmitted after a timeout",
     at=("client", "middle", "server"),
     software=("python",),
     connections=(Connection((get("/report", 300, repeat=3),)),),
@@ -50,7 +50,7 @@ def lost_twice(lab: Lab) -> None:
 
 
 @recording(
-    title="A request is lost and sent again after a timeout",
+    title="A request is lost and retransmitted after a timeout",
     at=("client", "middle"),
     software=("python",),
     connections=(Connection((get("/report", 300, repeat=3),)),),
@@ -65,7 +65,7 @@ def lost_request(lab: Lab) -> None:
 
 
 @recording(
-    title="The first segment of a response is lost; duplicate ACKs bring it back after a round trip of 200 ms",
+    title="The first segment of a response is lost; duplicate ACKs cause a retransmission after a round trip of 200 ms",
     at=("client", "middle", "server"),
     software=("python",),
     connections=(Connection((get("/report", 12_000),)),),

@@ -130,7 +130,7 @@ def node_announces_one_second(lab: Lab) -> None:
 
 
 @recording(
-    title="Requests meet the idle limit of node over a round trip of 20 ms: acknowledged, and never read",
+    title="Requests arrive as node's idle timeout expires, over a round trip of 20 ms: they are acknowledged, but never read",
     at=("client", "server"),
     software=("node", "python"),
     connections=(ANSWERED, ASKED),
@@ -148,7 +148,7 @@ def node_met(lab: Lab) -> None:
 
 
 @recording(
-    title="Requests meet the idle limit of gunicorn: acknowledged, and never read",
+    title="Requests arrive as gunicorn's idle timeout expires: they are acknowledged, but never read",
     at="server",
     software=("gunicorn", "python"),
     connections=(ANSWERED, ASKED),
@@ -164,7 +164,7 @@ def gunicorn_met(lab: Lab) -> None:
 
 
 @recording(
-    title="nginx's pool meets the idle limit of the nginx behind it",
+    title="Requests of nginx arrive as the idle timeout of the nginx behind it expires",
     at="client",
     software=("nginx", "python"),
     connections=(ANSWERED, ASKED),
@@ -180,7 +180,7 @@ def nginx_met(lab: Lab) -> None:
 
 
 @recording(
-    title="Requests meet the idle limit of Apache, which closes with a FIN that acknowledges them",
+    title="Requests arrive as Apache's idle timeout expires; Apache's FIN acknowledges them",
     at="server",
     software=("apache2", "nginx", "python"),
     connections=(ANSWERED, ASKED),
@@ -196,7 +196,7 @@ def apache_met(lab: Lab) -> None:
 
 
 @recording(
-    title="Requests meet the idle limit of Go's net/http over a round trip of 4 ms",
+    title="Requests arrive as the idle timeout of Go's net/http expires, over a round trip of 4 ms",
     at="client",
     software=("go", "python"),
     connections=(ANSWERED, ASKED),
@@ -213,7 +213,7 @@ def go_met(lab: Lab) -> None:
 
 
 @recording(
-    title="haproxy's pool meets the idle limit of uvicorn: acknowledged, and never read",
+    title="Requests of haproxy arrive as uvicorn's idle timeout expires: they are acknowledged, but never read",
     at="client",
     software=("uvicorn", "haproxy", "python"),
     connections=(ANSWERED, SLOW, SLOW_ASKED),
@@ -230,7 +230,7 @@ def uvicorn_met(lab: Lab) -> None:
 
 
 @recording(
-    title="Caddy's pool meets the idle limit of Jetty, which closes with a FIN that acknowledges requests",
+    title="Requests of Caddy arrive as Jetty's idle timeout expires; Jetty's FIN acknowledges them",
     at="client",
     software=("jetty", "caddy", "python"),
     connections=(ANSWERED, SLOW, SLOW_ASKED),
@@ -247,7 +247,7 @@ def jetty_met(lab: Lab) -> None:
 
 
 @recording(
-    title="httpd's pool meets the idle limit of Tomcat, which looks for idle connections now and then",
+    title="Requests of httpd arrive as Tomcat closes idle connections, which it does at intervals",
     at="client",
     software=("tomcat", "apache2", "python"),
     connections=(ANSWERED, Connection((get("/slow/15", 17),)), SLOW_ASKED),
@@ -264,7 +264,7 @@ def tomcat_met(lab: Lab) -> None:
 
 
 @recording(
-    title="Requests meet the idle limit of Java's com.sun.net.httpserver, which looks for idle connections now and then",
+    title="Requests arrive as Java's com.sun.net.httpserver closes idle connections, which it does at intervals",
     at="server",
     software=("java", "python"),
     connections=(ANSWERED, ASKED),
@@ -288,7 +288,7 @@ def soon(path: Path) -> None:
 
 
 @recording(
-    title="A server that closes after each answer without saying so, and a client that asks again at once",
+    title="A server that closes unannounced after each response, and a client that sends its next request immediately",
     at="client",
     software=("python",),
     connections=(
@@ -323,7 +323,7 @@ def killed(path: Path) -> None:
 
 
 @recording(
-    title="A node process is killed while it is busy; its clients ask every two seconds",
+    title="A node process is killed while it is busy; its clients send requests every two seconds",
     at="server",
     software=("node", "python"),
     connections=(ANSWERED, ASKED),
@@ -344,7 +344,7 @@ def node_killed(lab: Lab) -> None:
 
 
 @recording(
-    title="A process of node ends 100 ms after a request, on connections that were used before",
+    title="A node process ends 100 ms after a request, on connections that were used before",
     at="server",
     software=("node", "python"),
     connections=(Connection((PAGE, unanswered("GET", "/die/100")), closed_by="server", repeat=3),),

@@ -63,7 +63,7 @@ def tls_rtt_120(lab: Lab) -> None:
 
 
 @recording(
-    title="HTTP/2 without TLS, known beforehand: nginx and httpx",
+    title="HTTP/2 without TLS (prior knowledge): nginx and httpx",
     at="client",
     software=("nginx", "httpx"),
     connections=QUIET,
@@ -85,7 +85,7 @@ KEYS = tuple(
 
 
 @recording(
-    title="SSH over a round trip of 20 ms: keys pressed one by one, and the handshake's small messages",
+    title="SSH over a round trip of 20 ms: single keystrokes, and the small messages of the handshake",
     at=("client", "server"),
     software=("ssh",),
     connections=(Connection(()), Connection(())),
@@ -160,7 +160,7 @@ def redis_py(lab: Lab) -> None:
 
 
 @recording(
-    title="A Redis client that sends a command in two writes: Nagle's algorithm and a delayed ACK, in what is no HTTP",
+    title="A Redis client that sends a command in two writes: Nagle's algorithm and a delayed ACK without HTTP",
     at=("client", "server"),
     software=("redis-server", "python"),
     connections=QUIET,
@@ -222,7 +222,7 @@ def smtp_aiosmtpd(lab: Lab) -> None:
 
 
 @recording(
-    title="SMTP: smtpd of Python's standard library sends an answer of several lines in several writes",
+    title="SMTP: smtpd of Python's standard library sends a reply of several lines in several writes",
     at="server",
     software=("python",),
     connections=MAIL,

@@ -25,7 +25,7 @@ def page_server(lab: Lab, *options: str) -> None:
 
 
 @everywhere(
-    title="A page comes after 800 ms in one piece, and its sub-resources begin only then",
+    title="A page arrives in one piece after 800 ms, and its sub-resources are fetched only then",
     software=("node", "python"),
     connections=(Connection((get("/page/800/whole", PAGE_BYTES),), closed_by=None), *ASSETS),
     finds=(Find("late-flush", None, "server", note=True),),
@@ -40,7 +40,7 @@ def page_whole(lab: Lab, rtt: float) -> None:
 
 
 @everywhere(
-    title="The head of a page is flushed at once, and its sub-resources come while the page is made",
+    title="The head of a page is flushed at once, and its sub-resources are fetched while the server works on the page",
     software=("node", "python"),
     connections=(Connection((get("/page/800/flushed", PAGE_BYTES, **CHUNKED),), closed_by=None), *ASSETS),
     must_not={"late-flush": "the sub-resources overlap with the page", "unchunked-streaming": "it is chunked"},
@@ -53,7 +53,7 @@ def page_flushed(lab: Lab, rtt: float) -> None:
 
 
 @recording(
-    title="Keep-alive is off, and the page that is flushed is not chunked",
+    title="Keep-alive is off, and a page is flushed but not chunked",
     at="client",
     software=("node", "python"),
     connections=(
@@ -78,7 +78,7 @@ def _visit(how: str, **framing: str) -> tuple[Connection, ...]:
 
 
 @recording(
-    title="Chromium waits for a page that comes after 800 ms in one piece, and begins with its sub-resources then",
+    title="Chromium waits for a page that arrives in one piece after 800 ms, and only then fetches its sub-resources",
     at="client",
     software=("chromium", "node"),
     connections=_visit("whole"),
@@ -93,7 +93,7 @@ def chromium_page_whole(lab: Lab) -> None:
 
 
 @recording(
-    title="Chromium begins with the sub-resources of a page when its head has been flushed",
+    title="Chromium fetches the sub-resources of a page as soon as the head of the page is flushed",
     at="client",
     software=("chromium", "node"),
     connections=_visit("flushed", **CHUNKED),

@@ -17,7 +17,7 @@ FORWARDED = {"premature-close": "each side ends its connections by itself", "no-
 
 
 @recording(
-    title="HAProxy before waitress, both sides; Linux cooked capture on any",
+    title="HAProxy in front of waitress, both sides; Linux cooked capture on any",
     at="any",
     software=("haproxy", "waitress", "requests"),
     connections=(
@@ -37,7 +37,7 @@ def haproxy_waitress(lab: Lab) -> None:
 
 
 @recording(
-    title="HAProxy before uvicorn, both sides, over a round trip of 20 ms each",
+    title="HAProxy in front of uvicorn: both sides, each with a round trip of 20 ms",
     at=("client", "middle", "server"),
     software=("haproxy", "uvicorn", "httpx"),
     connections=(Connection((*MIXED, *UPLOADED)), Connection((*MIXED, *UPLOADED), closed_by=None)),
@@ -60,7 +60,7 @@ def start_on_client(lab: Lab) -> None:
 
 
 @recording(
-    title="Varnish before lighttpd: four misses, then eight hits; Linux cooked capture on any",
+    title="Varnish in front of lighttpd: four misses, then eight hits; Linux cooked capture on any",
     at="any",
     software=("varnish", "lighttpd", "curl"),
     connections=(Connection(FOUR * 3), Connection(FOUR, closed_by="")),
@@ -77,7 +77,7 @@ def varnish_lighttpd(lab: Lab) -> None:
 
 
 @recording(
-    title="Varnish before lighttpd, over a round trip of 120 ms",
+    title="Varnish in front of lighttpd, over a round trip of 120 ms",
     at=("client", "server"),
     software=("varnish", "lighttpd", "urllib3"),
     connections=(Connection((*FOUR, *FOUR, Exchange("HEAD", "/d.txt", 200, 0, "none"))),),
@@ -100,7 +100,7 @@ OLD_BACKEND = tuple(
 
 
 @recording(
-    title="nginx before uvicorn with its defaults: HTTP/1.0 and a new connection behind, chunks in front",
+    title="nginx with its defaults in front of uvicorn: HTTP/1.0 and a new connection per request behind it, chunks in front",
     at="any",
     software=("nginx", "uvicorn", "curl"),
     connections=(
@@ -127,7 +127,7 @@ KEPT = "proxy_http_version 1.1; proxy_set_header Connection '';"
 
 
 @recording(
-    title="nginx before uvicorn with HTTP/1.1 and kept connections, both sides",
+    title="nginx in front of uvicorn with HTTP/1.1 and connections that are kept alive, both sides",
     at="any",
     software=("nginx", "uvicorn", "httpx"),
     connections=(Connection((*MIXED, *UPLOADED)), Connection((*MIXED, *UPLOADED), closed_by=None)),

@@ -87,7 +87,7 @@ REST = 1.5
 
 
 @recording(
-    title="Behind nginx: a 401 that closes without saying so stays between nginx and the server",
+    title="Behind nginx: a 401 with an unannounced close affects only the connection between nginx and the server",
     at="proxy",
     software=("nginx", "python"),
     connections=(
@@ -108,7 +108,7 @@ def behind_nginx_unauthorized(lab: Lab) -> None:
 
 
 @recording(
-    title="Behind a balancer of TCP connections: the 401 closes the user's connection, too",
+    title="Behind a TCP load balancer: the 401 closes the user's connection, too",
     at="proxy",
     software=("haproxy", "python"),
     connections=(Connection((OK, REFUSED), closed_by="server", repeat=2),),
@@ -124,7 +124,7 @@ def behind_tcp_balancer_unauthorized(lab: Lab) -> None:
 
 
 @recording(
-    title="Behind HAProxy: the request after a 401 meets the close, and HAProxy closes instead of answering",
+    title="Behind HAProxy: the request after a 401 crosses the close, and HAProxy closes instead of answering",
     at="proxy",
     software=("haproxy", "python"),
     connections=(
@@ -168,7 +168,7 @@ def behind_haproxy_announced(lab: Lab) -> None:
 
 
 @recording(
-    title="502 now and then: nginx keeps connections longer than the server behind it",
+    title="An occasional 502: nginx keeps idle connections longer than the server behind it",
     at="proxy",
     software=("nginx", "python"),
     connections=(
@@ -190,7 +190,7 @@ def behind_nginx_race(lab: Lab) -> None:
 
 
 @recording(
-    title="No 502: nginx retires its connections before the server behind it does",
+    title="No 502: nginx closes its idle connections before the server behind it does",
     at="proxy",
     software=("nginx", "python"),
     connections=(Connection((ORDERED, ORDERED)), Connection((ORDERED,)), Connection((ORDERED,), closed_by=None)),
@@ -219,7 +219,7 @@ def _page(how: str, front: dict[str, str], back: dict[str, str], closed_by: str 
 
 
 @recording(
-    title="nginx collects a page that is flushed but not chunked, and its sub-resources wait",
+    title="nginx buffers a page that is flushed but not chunked, and its sub-resources have to wait",
     at="proxy",
     software=("nginx", "node", "python"),
     connections=_page("flushed", CHUNKED, UNFRAMED, None),
@@ -240,7 +240,7 @@ def behind_nginx_page_unchunked(lab: Lab) -> None:
 
 
 @recording(
-    title="nginx passes on a page that is flushed in chunks",
+    title="nginx forwards a page that is flushed in chunks",
     at="proxy",
     software=("nginx", "node", "python"),
     connections=_page("flushed", CHUNKED, CHUNKED, ""),
@@ -256,7 +256,7 @@ def behind_nginx_page_chunked(lab: Lab) -> None:
 
 
 @recording(
-    title="HAProxy passes on a page that is flushed but not chunked",
+    title="HAProxy forwards a page that is flushed but not chunked",
     at="proxy",
     software=("haproxy", "node", "python"),
     connections=_page("flushed", UNFRAMED, UNFRAMED, None),
@@ -292,7 +292,7 @@ HELD = Find("buffered-stream", "event-stream", "server", 0)
 
 
 @recording(
-    title="nginx asks in HTTP/1.0, as its old default is, and collects a stream of events",
+    title="nginx sends its requests in HTTP/1.0 (its old default), and buffers an event stream",
     at="proxy",
     software=("nginx", "node", "python"),
     connections=_stream(CHUNKED, UNFRAMED, None),
@@ -308,7 +308,7 @@ def behind_nginx_events_held(lab: Lab) -> None:
 
 
 @recording(
-    title="nginx asks in HTTP/1.1 and passes on each event",
+    title="nginx sends its requests in HTTP/1.1 and forwards each event",
     at="proxy",
     software=("nginx", "node", "python"),
     connections=_stream(CHUNKED, CHUNKED),
@@ -324,7 +324,7 @@ def behind_nginx_events_passed(lab: Lab) -> None:
 
 
 @recording(
-    title="Varnish that does not stream collects a stream of events",
+    title="Varnish with do_stream off buffers an event stream",
     at="proxy",
     software=("varnish", "node", "python"),
     connections=_stream({}, CHUNKED),
@@ -340,7 +340,7 @@ def behind_varnish_events_held(lab: Lab) -> None:
 
 
 @recording(
-    title="Varnish passes on each event",
+    title="Varnish forwards each event",
     at="proxy",
     software=("varnish", "node", "python"),
     connections=_stream(CHUNKED, CHUNKED),
@@ -359,7 +359,7 @@ UNBUFFERED = "/events/6/150/unbuffered"
 
 
 @recording(
-    title="nginx asks in HTTP/1.0, and the application tells it not to buffer",
+    title="nginx sends its requests in HTTP/1.0, and the application turns buffering off (X-Accel-Buffering)",
     at="proxy",
     software=("nginx", "node", "python"),
     connections=(
@@ -382,7 +382,7 @@ ROWS_OF_JSON = sum(len(f'{{"id": {n}}}\n') for n in range(1, 9))
 
 
 @recording(
-    title="nginx asks in HTTP/1.0 and collects lines of JSON",
+    title="nginx sends its requests in HTTP/1.0, and buffers lines of JSON",
     at="proxy",
     software=("nginx", "node", "python"),
     connections=(

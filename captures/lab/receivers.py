@@ -25,7 +25,7 @@ def _split(lab: Lab) -> None:
 
 
 @recording(
-    title="Head and body apart, and a receiver that delays its ACKs by 200 ms",
+    title="Head and body in two writes, and a receiver that delays its ACKs by 200 ms",
     at=BOTH_ENDS,
     software=("python",),
     connections=REPORTS,
@@ -39,7 +39,7 @@ def receiver_200_ms(lab: Lab) -> None:
 
 
 @recording(
-    title="Head and body apart, and a receiver that delays its ACKs by 100 ms",
+    title="Head and body in two writes, and a receiver that delays its ACKs by 100 ms",
     at="server",
     software=("python",),
     connections=REPORTS,
@@ -52,7 +52,7 @@ def receiver_100_ms(lab: Lab) -> None:
 
 
 @recording(
-    title="Head and body apart, and a receiver that delays its ACKs by 500 ms",
+    title="Head and body in two writes, and a receiver that delays its ACKs by 500 ms",
     at="client",
     software=("python",),
     connections=REPORTS,
@@ -65,7 +65,7 @@ def receiver_500_ms(lab: Lab) -> None:
 
 
 @recording(
-    title="Head and body in two sends without Nagle, and a receiver that delays its ACKs by 200 ms",
+    title="Head and body in two writes without Nagle's algorithm, and a receiver that delays its ACKs by 200 ms",
     at="server",
     software=("python",),
     connections=REPORTS,
@@ -80,7 +80,7 @@ def receiver_200_ms_nodelay(lab: Lab) -> None:
 
 
 @recording(
-    title="A client posts head and body apart to a server that delays its ACKs by 200 ms",
+    title="A client posts head and body in two writes to a server that delays its ACKs by 200 ms",
     at=BOTH_ENDS,
     software=("python", "node"),
     connections=ORDERS,
@@ -96,7 +96,7 @@ def client_split_200_ms(lab: Lab) -> None:
 
 
 @recording(
-    title="A client posts head and body in two sends without Nagle",
+    title="A client posts head and body in two writes without Nagle's algorithm",
     at="client",
     software=("python", "node"),
     connections=ORDERS,
@@ -109,7 +109,7 @@ def client_two_sends_nodelay(lab: Lab) -> None:
 
 
 @recording(
-    title="The small end of a response waits behind a small head, and a receiver delays its ACKs by 200 ms",
+    title="The small end of a response waits for the ACK of a small head, which the receiver delays by 200 ms",
     at=BOTH_ENDS,
     software=("python",),
     connections=(Connection((get("/report", 1_748, repeat=5),)),),
@@ -126,7 +126,8 @@ def tail_200_ms(lab: Lab) -> None:
 
 
 @recording(
-    title="Head and body apart, a receiver that delays its ACKs by 500 ms, and a sender that loses patience",
+    title="Head and body in two writes, a receiver that delays its ACKs by 500 ms, and a sender whose tail loss probe "
+    "sends the body earlier",
     at=BOTH_ENDS,
     software=("python",),
     connections=(Connection((get("/report", 300, repeat=3),)),),

@@ -59,7 +59,7 @@ def rejected_ipv6(lab: Lab) -> None:
 
 
 @recording(
-    title="A router knows no way: a route that prohibits, one of the kind unreachable, none at all, and a black hole",
+    title="A router has no usable route: a prohibit route, an unreachable route, no route at all, and a blackhole route",
     at=("client", "server"),
     software=("curl",),
     connections=(ATTEMPT, ATTEMPT, ATTEMPT, ATTEMPT),
@@ -79,7 +79,7 @@ def no_route(lab: Lab) -> None:
 
 @over_ipv6(
     no_route,
-    title="A router knows no way; IPv6",
+    title="A router has no usable route; IPv6",
     at="client",
     connections=(ATTEMPT, ATTEMPT),
     finds=failed("prohibited", "unreachable"),

@@ -29,7 +29,7 @@ def _apart(lab: Lab, how: str, *urls: str) -> None:
 
 
 @recording(
-    title="gunicorn's sync worker closes after each response: a requests.Session of four GETs",
+    title="gunicorn's sync worker closes after each response: four GETs of a requests.Session",
     at="client",
     software=("gunicorn", "requests"),
     connections=(Connection((get("/bytes/700", 700),), closed_by=None, repeat=4),),
@@ -52,7 +52,7 @@ def _upload(target: str, port: int, size: int) -> list[Any]:
 
 
 @recording(
-    title="Python's http.server refuses an upload without reading it, and its reset may destroy the answer",
+    title="Python's http.server refuses an upload without reading it, and its reset may destroy the response",
     at="server",
     software=("python",),
     connections=(Connection((Exchange("POST", "/report", 501, SEEN, request_body=2_000),), closed_by="server"),),
@@ -70,7 +70,7 @@ def http_server_refuses_upload(lab: Lab) -> None:
 
 
 @recording(
-    title="gunicorn answers an upload that the application does not read, and reads on before it closes",
+    title="gunicorn answers an upload that the application does not read, and reads the rest before it closes",
     at="server",
     software=("gunicorn", "python"),
     connections=(Connection((Exchange("POST", "/bytes/20", 200, 20, request_body=20_000),), closed_by="server"),),
@@ -85,7 +85,7 @@ def gunicorn_sync_upload(lab: Lab) -> None:
 
 
 @recording(
-    title="nginx announces that it keeps idle connections for 30 seconds, and keeps them for 3, twice",
+    title="nginx announces an idle timeout of 30 seconds, and closes after 3, twice",
     at="client",
     software=("nginx", "python"),
     connections=(Connection((get("/a.txt", 300),), closed_by="server", repeat=2),),
@@ -101,7 +101,7 @@ def nginx_breaks_its_promise(lab: Lab) -> None:
 
 
 @recording(
-    title="nginx announces three seconds and keeps idle connections for three seconds",
+    title="nginx announces an idle timeout of three seconds, and keeps to it",
     at="client",
     software=("nginx", "python"),
     connections=(Connection((get("/a.txt", 300),), closed_by="server"),),
@@ -120,7 +120,7 @@ def _request(target: str) -> bytes:
 
 
 @recording(
-    title="requests without a Session: a connection for each of four GETs",
+    title="Python's requests without a Session: a connection for each of four GETs",
     at="client",
     software=("nginx", "requests"),
     connections=_each_alone("client"),
@@ -135,7 +135,7 @@ def requests_without_session(lab: Lab) -> None:
 
 
 @recording(
-    title="Python's urllib.request says Connection: close with each request",
+    title="Python's urllib.request sends Connection: close with each request",
     at="server",
     software=("nginx", "python"),
     connections=_each_alone(None),
@@ -174,7 +174,7 @@ def _protected(lab: Lab) -> None:
 
 
 @recording(
-    title="curl --anyauth asks each time how to log in",
+    title="curl --anyauth waits for a challenge each time",
     at="client",
     software=("nginx", "curl"),
     connections=(Connection(tuple(e for page in PAGES * 2 for e in (Exchange("GET", page.target, 401, REFUSED), page))),),

@@ -64,7 +64,7 @@ def behind_nginx_slow_sibling(lab: Lab) -> None:
 
 
 @recording(
-    title="Behind nginx: three servers, each slow once in a while",
+    title="Behind nginx: three servers, each of which is sometimes slow",
     at="proxy",
     software=("nginx", "python"),
     connections=(Connection(GETS), *BEHIND),
@@ -88,7 +88,7 @@ def _ask_each(lab: Lab, address: str, *pauses: float) -> None:
 
 
 @recording(
-    title="One of three servers that a client asks itself takes 180 ms, the others 8 ms; IPv6",
+    title="One of three servers that a client uses directly takes 180 ms, the others 8 ms; IPv6",
     at=("client", "server"),
     software=("python",),
     connections=BEHIND,
@@ -102,7 +102,7 @@ def slow_sibling_ipv6(lab: Lab) -> None:
 
 
 @recording(
-    title="Three servers that a client asks itself, each slow once in a while; IPv6",
+    title="Three servers that a client uses directly, each of which is sometimes slow; IPv6",
     at="client",
     software=("python",),
     connections=BEHIND,

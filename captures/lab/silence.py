@@ -89,7 +89,7 @@ def _hole(lab: Lab, host: str = "10.9.0.2", size: int = 8_000, *, again: bool = 
 
 
 @recording(
-    title="A link on the way carries 1,200 bytes, and no router says so: a small GET works, an upload does not",
+    title="A path MTU of 1,200 bytes that no router reports: a small GET works, an upload does not",
     at=("client", "middle"),
     software=("python", "requests"),
     connections=HOLE,
@@ -106,7 +106,7 @@ def black_hole(lab: Lab) -> None:
 
 
 @recording(
-    title="The same upload at the server, which sees its beginning and its end; the healthy end of a black hole",
+    title="An upload into a path MTU black hole, captured at the server, where its beginning and its end arrive",
     at="server",
     software=("python", "requests"),
     connections=(Connection((PAGE, Exchange("POST", "/up", None, None, "", request_body=8_000 - 5 * 1_448)), closed_by=""),),
@@ -125,7 +125,8 @@ UP, SMALL = {"post": "/up", "size": 100_000}, {"get": "/size/300"}
 
 
 @recording(
-    title="An upload into a black hole at the server: it closes after four seconds, and the ACK of its FIN is far ahead",
+    title="An upload into a path MTU black hole, captured at the server, which closes after four seconds; the ACK of "
+    "its FIN is far ahead",
     at="server",
     software=("python", "requests"),
     connections=NO_BODY,
@@ -143,7 +144,7 @@ def black_hole_server_closes(lab: Lab) -> None:
 
 @over_ipv6(
     black_hole_server_closes,
-    title="An upload into a black hole at the server: it closes after four seconds; IPv6",
+    title="An upload into a path MTU black hole, captured at the server, which closes after four seconds; IPv6",
     wire=Conditions(0.030, hops=2, faults=(Fault(sides=TO_SERVER, above=1_300),)),
 )
 def black_hole_server_closes_ipv6(lab: Lab) -> None:
@@ -153,7 +154,7 @@ def black_hole_server_closes_ipv6(lab: Lab) -> None:
 
 
 @recording(
-    title="An upload into a black hole at the server: node answers with 408",
+    title="An upload into a path MTU black hole, captured at the server: node answers with 408",
     at="server",
     software=("node", "requests"),
     connections=(Connection((PAGE, Exchange("POST", "/up", 408, 0, "close-delimited", request_body=0)), closed_by="server"),),
@@ -170,7 +171,8 @@ def black_hole_408(lab: Lab) -> None:
 
 
 @recording(
-    title="An upload into a black hole at the server: the end of the body arrives, and what is before it never does",
+    title="An upload into a path MTU black hole, captured at the server: the end of the body arrives, but the data "
+    "before it never does",
     at="server",
     software=("python", "requests"),
     connections=(
@@ -189,7 +191,7 @@ def black_hole_tail(lab: Lab) -> None:
 
 
 @recording(
-    title="An upload into a black hole at the server, where only the head of the request arrives",
+    title="An upload into a path MTU black hole, captured at the server: only the head of the request arrives",
     at="server",
     software=("python", "requests"),
     connections=(*(Connection(one.exchanges, closed_by="") for one in NO_BODY), Connection((PAGE,))),
@@ -222,7 +224,7 @@ def paused_upload(lab: Lab) -> None:
 
 @over_ipv6(
     black_hole,
-    title="A link on the way carries 1,300 bytes, and no router says so; IPv6",
+    title="A path MTU of 1,300 bytes that no router reports; IPv6",
     at="client",
     wire=Conditions(0.030, faults=(Fault(sides=TO_SERVER, above=1_300),)),
 )
@@ -232,7 +234,7 @@ def black_hole_ipv6(lab: Lab) -> None:
 
 
 @recording(
-    title="An upload without a small segment into a black hole, while small pages come on other connections",
+    title="An upload of full segments into a path MTU black hole, while small pages arrive on other connections",
     at="client",
     software=("python",),
     connections=(
@@ -252,7 +254,7 @@ def black_hole_beside_small_pages(lab: Lab) -> None:
 
 
 @recording(
-    title="A download into a black hole: small pages come, a larger one does not",
+    title="A download into a path MTU black hole: small pages arrive, a larger one does not",
     at=("middle", "server"),
     software=("nginx", "curl"),
     connections=(Connection((get("/small.txt", 300), get("/large.txt", 9_000)), closed_by=None),),
@@ -269,7 +271,7 @@ def black_hole_download(lab: Lab) -> None:
 
 
 @recording(
-    title="A download into a black hole, captured beyond it: full segments never come, and sequence numbers show them; IPv6",
+    title="A download into a path MTU black hole, captured beyond it: full segments never arrive, as sequence numbers show; IPv6",
     at=("client", "middle"),
     software=("node", "curl"),
     connections=(Connection((PAGE, unanswered("GET", "/size/30000")), closed_by=None),),
@@ -295,7 +297,7 @@ def _deaf(host: Host) -> None:
 
 
 @recording(
-    title="A router says that packets are too large, and a firewall on the client drops what it says",
+    title="A router reports that packets are too large, and a firewall on the client drops its ICMP errors",
     at="client",
     software=("python", "requests"),
     connections=HOLE,
@@ -333,7 +335,7 @@ def _page_too_large(lab: Lab, host: str = "10.9.0.2") -> None:
 
 
 @recording(
-    title="A router says that a page is too large, and a firewall on the server drops what it says",
+    title="A router reports that the packets of a page are too large, and a firewall on the server drops its ICMP errors",
     at=("middle", "server"),
     software=("nginx", "curl"),
     connections=(Connection((get("/small.txt", 300), get("/large.txt", 9_000)), closed_by=None),),
@@ -362,7 +364,7 @@ HEEDED = (Connection((PAGE, Exchange("POST", "/up", 200, 5, request_body=8_000))
 
 
 @recording(
-    title="A router says that packets are too large, and the client heeds it",
+    title="A router reports that packets are too large, and the client sends smaller ones",
     at=("client", "middle"),
     software=("python", "requests"),
     connections=HEEDED,
@@ -389,7 +391,8 @@ BOTH_WAYS = Fault(rested=6.0)
 
 
 @recording(
-    title="A NAT forgot a connection that had rested for 8 seconds: the pool's next request is lost, a new connection works",
+    title="A NAT dropped its entry for a connection that was idle for 8 seconds: the pool's next request is lost, a "
+    "new connection works",
     at=("client", "middle"),
     software=("python", "requests"),
     connections=TWICE,
@@ -407,7 +410,7 @@ def forgotten_silently(lab: Lab) -> None:
 
 @over_ipv6(
     forgotten_silently,
-    title="A NAT forgot a connection that had rested for 8 seconds; IPv6",
+    title="A NAT dropped its entry for a connection that was idle for 8 seconds; IPv6",
     at="client",
     software=("python", "urllib3"),
     wire=Conditions(0.050, faults=(BOTH_WAYS,)),
@@ -420,7 +423,7 @@ def forgotten_silently_ipv6(lab: Lab) -> None:
 
 
 @recording(
-    title="A NAT forgot a connection: the server's side of it, where one connection only rests",
+    title="A NAT dropped its entry for a connection, captured at the server, where the connection is only idle",
     at="server",
     software=("python", "requests"),
     connections=(Connection((PAGE,), closed_by=""), Connection((PAGE,))),
@@ -434,7 +437,7 @@ def forgotten_silently_seen_behind(lab: Lab) -> None:
 
 
 @recording(
-    title="A NAT forgot a connection in one direction: the answer is lost, and the server repeats it",
+    title="A NAT dropped its entry for a connection in one direction: the response is lost, and the server retransmits it",
     at="server",
     software=("python", "requests"),
     connections=(Connection((PAGE, PAGE), closed_by=None),),
@@ -456,7 +459,7 @@ def forgotten_towards_the_client_ipv6(lab: Lab) -> None:
 
 
 @recording(
-    title="A connection survives a rest of 8 seconds; IPv6",
+    title="A connection survives 8 seconds of idle time; IPv6",
     at="server",
     software=("python", "requests"),
     connections=(Connection((PAGE, PAGE)),),
@@ -470,7 +473,7 @@ def rest_survived_ipv6(lab: Lab) -> None:
 
 
 @recording(
-    title="A connection survives a rest of 8 seconds",
+    title="A connection survives 8 seconds of idle time",
     at=("client", "server"),
     software=("python", "requests"),
     connections=(Connection((PAGE, PAGE)),),
@@ -484,7 +487,7 @@ def rest_survived(lab: Lab) -> None:
 
 
 @recording(
-    title="A NAT forgot a connection that nobody uses again: only its close is lost",
+    title="A NAT dropped its entry for a connection that is not used again: only its close is lost",
     at="client",
     software=("python", "requests"),
     connections=(Connection((PAGE,)),),
@@ -538,7 +541,8 @@ def path_dies_ipv6(lab: Lab) -> None:
 
 
 @recording(
-    title="The path to the server dies in the middle of a response: its data comes again and again, though acknowledged",
+    title="The path to the server dies in the middle of a response: its data is retransmitted repeatedly, although "
+    "the client acknowledges it",
     at=("client", "server"),
     software=("nginx", "curl"),
     connections=PART,
@@ -575,7 +579,7 @@ def path_dies_in_upload(lab: Lab) -> None:
 
 
 @recording(
-    title="The path from the server dies in the middle of an upload: its acknowledgements do not get through",
+    title="The path from the server dies in the middle of an upload, so its ACKs are lost",
     at=("client", "middle", "server"),
     software=("python",),
     connections=(Connection((CUT_UPLOAD,), closed_by=""),),
@@ -619,7 +623,7 @@ def gone_ipv6(lab: Lab) -> None:
 
 
 @recording(
-    title="The path from the server dies between two exchanges: the second answer is lost",
+    title="The path from the server dies between two exchanges: the second response is lost",
     at=("middle", "server"),
     software=("python",),
     connections=(Connection((REPORT, REPORT), closed_by=None),),
@@ -642,7 +646,7 @@ def answer_gone_ipv6(lab: Lab) -> None:
 
 
 @recording(
-    title="A client gives up after three copies, and asks on a new connection",
+    title="A client gives up after three copies, and sends its request on a new connection",
     at="client",
     software=("python", "requests"),
     connections=TWICE,
@@ -659,7 +663,7 @@ def gone_and_tried_again(lab: Lab) -> None:
 
 
 @recording(
-    title="A router answers each packet of a connection with ICMP: the host is unreachable",
+    title="A router answers each packet of a connection with an ICMP error: the host is unreachable",
     at="client",
     software=("python",),
     connections=(Connection((REPORT, LOST), closed_by=""),),
@@ -677,7 +681,7 @@ def unreachable(lab: Lab) -> None:
 
 
 @recording(
-    title="A router answers each packet of a server with ICMP: the client's host is unreachable",
+    title="A router answers each packet of a server with an ICMP error: the client's host is unreachable",
     at="server",
     software=("python",),
     connections=(Connection((REPORT, REPORT), closed_by=None),),
@@ -694,7 +698,7 @@ def client_unreachable(lab: Lab) -> None:
 
 
 @recording(
-    title="A router answers each packet of a connection with ICMPv6: administratively prohibited",
+    title="A router answers each packet of a connection with an ICMPv6 error: administratively prohibited",
     at=("client", "middle"),
     software=("python",),
     connections=(Connection((REPORT, LOST), closed_by=""),),
@@ -713,7 +717,7 @@ def unreachable_ipv6(lab: Lab) -> None:
 
 
 @recording(
-    title="A path is dead for two seconds, and a request gets through in the end",
+    title="A path is dead for two seconds, and then a request arrives",
     at=("client", "middle"),
     software=("python",),
     connections=(Connection((REPORT, REPORT)),),
@@ -728,7 +732,7 @@ def path_recovers(lab: Lab) -> None:
 
 
 @recording(
-    title="A server thinks for 6 seconds",
+    title="A server works for 6 seconds before it responds",
     at="client",
     software=("python", "requests"),
     connections=(Connection((PAGE, get("/slow/6000/300", 300))),),
@@ -743,7 +747,8 @@ def slow_server(lab: Lab) -> None:
 
 
 @recording(
-    title="A client does not read for 4 seconds: its closed window is probed and opens; recorded with a snap length of 400 bytes",
+    title="A client does not read for 4 seconds: the server probes its zero window until it opens; recorded with a "
+    "snap length of 400 bytes",
     at="server",
     software=("nginx", "python"),
     connections=(Connection((get("/large.txt", None),)),),
@@ -761,7 +766,7 @@ def closed_window(lab: Lab) -> None:
 
 
 @recording(
-    title="A request into nothing, of which the capture has one direction only",
+    title="A request over a dead path, with only one direction in the capture",
     at="client",
     software=("python",),
     connections=(Connection((LOST, LOST), closed_by=""),),
@@ -789,7 +794,7 @@ def _numbers(path: Path, expression: str) -> list[int]:
 
 
 @recording(
-    title="A request into nothing, and a capture that ends with its second repetition",
+    title="A request over a dead path, in a capture that ends with its second retransmission",
     at="client",
     software=("python",),
     connections=(Connection((REPORT, LOST), closed_by=""),),

@@ -27,7 +27,7 @@ def lighttpd_wget(lab: Lab) -> None:
 
 
 @recording(
-    title="lighttpd and curl: ranges, one of them impossible, two in one request, HEAD and 304",
+    title="lighttpd and curl: range requests (one that cannot be satisfied, one with two ranges), HEAD and 304",
     at="server",
     software=("lighttpd", "curl"),
     connections=(
@@ -71,7 +71,7 @@ def lighttpd_rtt_20(lab: Lab) -> None:
 
 
 @recording(
-    title="lighttpd and pipelined requests, with a HEAD and a page that is not there; IPv6",
+    title="lighttpd and pipelined requests, with a HEAD and a 404; IPv6",
     at="client",
     software=("lighttpd", "python"),
     connections=(

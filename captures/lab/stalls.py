@@ -19,7 +19,7 @@ PIECES_BY_SERVER = (Find("nagle-delayed-ack", "write-write-read", "server", 0, 9
 
 
 @recording(
-    title="A server sends head and body apart; captured at the server",
+    title="A server sends head and body in two writes; captured at the server",
     at="server",
     software=("python",),
     connections=REPORTS,
@@ -33,7 +33,7 @@ def server_head_body_split(lab: Lab) -> None:
 
 
 @recording(
-    title="A server sends head and body apart; captured at the client",
+    title="A server sends head and body in two writes; captured at the client",
     at="client",
     software=("python",),
     connections=REPORTS,
@@ -47,7 +47,7 @@ def client_sees_head_body_split(lab: Lab) -> None:
 
 
 @recording(
-    title="A server sends status line, header fields and body one by one",
+    title="A server sends status line, header fields and body in separate writes",
     at="server",
     software=("python",),
     connections=REPORTS,
@@ -62,7 +62,7 @@ def server_three_writes(lab: Lab) -> None:
 
 
 @recording(
-    title="A server sends the head with a first piece of the body, then three more pieces",
+    title="A server sends the head with the first piece of the body, and then three more pieces",
     at="client",
     software=("python",),
     connections=REPORTS,
@@ -76,7 +76,7 @@ def server_body_pieces(lab: Lab) -> None:
 
 
 @recording(
-    title="A server sends the head, thinks 10 ms, and sends the body",
+    title="A server sends the head, works for 10 ms, and sends the body",
     at="client",
     software=("python",),
     connections=REPORTS,
@@ -90,7 +90,7 @@ def server_late_and_held(lab: Lab) -> None:
 
 
 @recording(
-    title="python -m http.server sends head and body apart",
+    title="python -m http.server sends head and body in two writes",
     at="client",
     software=("python", "requests"),
     connections=(Connection((get("/page.txt", 900, repeat=10),)),),
@@ -105,7 +105,7 @@ def python_http_server(lab: Lab) -> None:
 
 
 @recording(
-    title="Java's com.sun.net.httpserver sends head and body apart",
+    title="Java's com.sun.net.httpserver sends head and body in two writes",
     at="server",
     software=("java", "requests"),
     connections=(Connection((get("/greeting", 400, repeat=10),)),),
@@ -121,7 +121,7 @@ def java_httpserver(lab: Lab) -> None:
 
 
 @recording(
-    title="Perl's HTTP::Tiny posts head and body apart",
+    title="Perl's HTTP::Tiny posts head and body in two writes",
     at="client",
     software=("perl", "node"),
     connections=(Connection(tuple(Exchange("POST", f"/{number}", 200, 0, request_body=500) for number in range(1, 11))),),
@@ -135,7 +135,7 @@ def perl_http_tiny_post(lab: Lab) -> None:
 
 
 @recording(
-    title="A client sends head and body of its POSTs in four writes",
+    title="A client sends the head and body of each POST in four writes",
     at="server",
     software=("python", "node"),
     connections=(Connection((Exchange("POST", "/order", 200, 0, request_body=400, repeat=10),)),),

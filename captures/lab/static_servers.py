@@ -94,7 +94,7 @@ def apache_requests(lab: Lab) -> None:
 
 
 @recording(
-    title="Apache and ab: a connection for each request, as HTTP/1.0 has it",
+    title="Apache and ab: HTTP/1.0 with a connection for each request",
     at="client",
     software=("apache2", "ab"),
     connections=(Connection((get("/b.txt", 1_447),), closed_by=None, repeat=12),),

@@ -122,7 +122,7 @@ def tomcat_rtt_20(lab: Lab) -> None:
 
 
 @recording(
-    title="Tomcat and curl: uploads that expect 100, over a round trip of 120 ms; IPv6",
+    title="Tomcat and curl: uploads with Expect: 100-continue, over a round trip of 120 ms; IPv6",
     at=("client", "server"),
     software=("tomcat", "curl"),
     connections=(Connection((ANNOUNCED, ANNOUNCED, get("/bytes/500", 500))),),

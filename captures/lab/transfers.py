@@ -128,7 +128,7 @@ def written_by_a_clock(lab: Lab) -> None:
 
 
 @recording(
-    title="The same window over a round trip of 2 ms; recorded with a snap length of 144 bytes",
+    title="A receive buffer of 32 kB over a round trip of 2 ms; recorded with a snap length of 144 bytes",
     at="client",
     software=("python",),
     connections=(Connection((get("/large", 160_000),)),),

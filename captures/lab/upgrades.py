@@ -36,7 +36,7 @@ def gateway(lab: Lab, maker: str, options: str = "", *, pooled: bool = True) -> 
 
 
 @recording(
-    title="Behind nginx: no WebSocket, because nginx asks in HTTP/1.0",
+    title="Behind nginx: a WebSocket fails because nginx sends its requests in HTTP/1.0",
     software=("nginx", "aiohttp", "python"),
     connections=(Connection((NO_CHAT,)), Connection((NO_CHAT,), closed_by=None)),
     finds=(Find("websocket-failed", "dropped", "server"),),
@@ -49,7 +49,7 @@ def behind_nginx_no_websocket(lab: Lab) -> None:
 
 
 @recording(
-    title="Behind nginx: a WebSocket that is passed on",
+    title="Behind nginx: a WebSocket whose upgrade is forwarded",
     software=("nginx", "aiohttp", "websockets"),
     connections=(Connection((CHAT,), closed_by=None), Connection((CHAT,), closed_by=None)),
     must_not={"websocket-failed": "it came", "premature-close": "after 101 it is no HTTP"},
@@ -63,7 +63,7 @@ def behind_nginx_websocket(lab: Lab) -> None:
 
 
 @recording(
-    title="Behind Apache httpd: no WebSocket, because httpd was not told to pass it on",
+    title="Behind Apache httpd: a WebSocket fails because httpd is not configured to forward the upgrade",
     software=("apache2", "aiohttp", "python"),
     connections=(Connection((NO_CHAT,), closed_by=None), Connection((NO_CHAT,), closed_by=None)),
     finds=(Find("websocket-failed", "dropped", "server"),),
@@ -76,7 +76,7 @@ def behind_apache_no_websocket(lab: Lab) -> None:
 
 
 @recording(
-    title="A server without a WebSocket",
+    title="A server that does not support WebSockets",
     at="client",
     software=("nginx", "python"),
     connections=(Connection((Exchange("GET", "/chat", 404, 153), get("/fox.txt", 300))),),
@@ -91,7 +91,7 @@ def websocket_unsupported(lab: Lab) -> None:
 
 
 @recording(
-    title="A WebSocket in a version of the protocol that the server does not speak",
+    title="A WebSocket handshake with a protocol version that the server does not support",
     at="client",
     software=("python",),
     connections=(Connection((Exchange("GET", "/chat", 426, 0),)),),

@@ -66,7 +66,7 @@ def lazy_server_snapped(lab: Lab) -> None:
 
 
 @recording(
-    title="A server thinks for 1.2 seconds",
+    title="A server works for 1.2 seconds before it responds",
     at="client",
     software=("python",),
     connections=(Connection((get("/report", 5, repeat=3),)),),
@@ -80,7 +80,7 @@ def slow_answer(lab: Lab) -> None:
 
 
 @recording(
-    title="Bodies in crumbs of 30 bytes, without Nagle, over a round trip of 20 ms",
+    title="Bodies in segments of 30 bytes, without Nagle's algorithm, over a round trip of 20 ms",
     at="server",
     software=("python",),
     connections=(Connection((get("/report", 600, repeat=3),)),),
@@ -97,7 +97,7 @@ def crumbs(lab: Lab) -> None:
 
 
 @recording(
-    title="A server that thinks 80 ms between head and body, over a round trip of 20 ms",
+    title="A server that works for 80 ms between head and body, over a round trip of 20 ms",
     at=("client", "middle", "server"),
     software=("python",),
     connections=(Connection((get("/report", 300, repeat=6),)),),

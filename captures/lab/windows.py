@@ -12,7 +12,7 @@ NEAR = Conditions(delay=0.01)
 
 
 @recording(
-    title="A client with a receive buffer that was made smaller does not read for 0.7 s: its kernel throws data away",
+    title="A client that made its receive buffer smaller does not read for 0.7 s, and its kernel discards data",
     at=("client", "server"),
     software=("python",),
     connections=(Connection((get("/large", 40_000),)),),
@@ -30,7 +30,7 @@ def thrown_away(lab: Lab) -> None:
 
 
 @recording(
-    title="A receive buffer of 2 kB, set when the connection is open: the window never has room for a segment",
+    title="A receive buffer of 2 kB, set after the connection is opened: the window never has room for a segment",
     at="client",
     software=("python",),
     connections=(Connection((get("/large", 30_000),)),),
@@ -79,7 +79,7 @@ time.sleep(30)
 
 
 @recording(
-    title="A receive buffer of 2 kB, set before the connection is made: every window has room for the segments that it allows",
+    title="A receive buffer of 2 kB, set before the connection is opened: no segment has to wait for a larger window",
     at="client",
     software=("python",),
     connections=(Connection((get("/large", 30_000),)),),
