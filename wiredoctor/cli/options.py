@@ -127,7 +127,8 @@ CapturedPorts = Annotated[
     typer.Option("--port", metavar="PORT", min=1, max=65535, help="Capture only this TCP port, and ICMP (repeatable)."),
 ]
 Connections = Annotated[
-    list[int] | None, typer.Option("--connection", min=0, metavar="ID", help="Show only this tcp.stream (repeatable).")
+    list[int] | None,
+    typer.Option("--connection", min=0, metavar="ID", help="Show only this connection (tcp.stream; repeatable)."),
 ]
 Begin = Annotated[
     str | None,

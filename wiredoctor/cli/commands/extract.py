@@ -37,7 +37,8 @@ def extract(
     output: Annotated[str, typer.Option("--output", "-o", metavar="FILE", help="The pcapng file to write.")],
     finding: Findings = None,
     connection: Annotated[
-        list[int] | None, typer.Option("--connection", metavar="ID", min=0, help="Extract this tcp.stream (repeatable).")
+        list[int] | None,
+        typer.Option("--connection", metavar="ID", min=0, help="Extract this connection (tcp.stream; repeatable)."),
     ] = None,
     anonymize: Annotated[
         bool,

@@ -56,7 +56,7 @@ class LiveFormat(StrEnum):
 
 Source = Annotated[
     str | None,
-    typer.Argument(metavar="-", help="Read a capture from standard input while it is written.", show_default=False),
+    typer.Argument(metavar="-", help="Read a capture from standard input while another program writes it.", show_default=False),
 ]
 InterfaceOption = Annotated[
     list[str] | None,
@@ -105,7 +105,9 @@ Snaplen = Annotated[
     int | None,
     typer.Option("--snaplen", metavar="BYTES", min=64, max=262144, help="Keep only this many bytes of each packet."),
 ]
-Buffer = Annotated[int | None, typer.Option("--buffer", metavar="MIB", min=1, max=2047, help="Kernel buffer for packets.")]
+Buffer = Annotated[
+    int | None, typer.Option("--buffer", metavar="MIB", min=1, max=2047, help="Size of the kernel buffer for packets.")
+]
 BackendOption = Annotated[
     Backend | None,
     typer.Option("--backend", help="Capture program (default: the first that works).", show_default=False),
@@ -118,7 +120,7 @@ def live(
     source: Source = None,
     interface: InterfaceOption = None,
     ssh: Ssh = None,
-    sudo: Annotated[bool, typer.Option("--sudo", help="With --ssh: run tcpdump there through sudo, without a password.")] = False,
+    sudo: Annotated[bool, typer.Option("--sudo", help="With --ssh: run tcpdump there with sudo (no password).")] = False,
     kubectl: Kubectl = None,
     image: Image = None,
     filter: options.CaptureFilter = None,

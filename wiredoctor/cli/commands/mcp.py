@@ -17,7 +17,9 @@ from wiredoctor.cli.options import parse_size
 def mcp(
     folder: Annotated[
         list[str],
-        typer.Option("--folder", metavar="FOLDER", help="Folder whose captures may be read (repeatable).", show_default=False),
+        typer.Option(
+            "--folder", metavar="FOLDER", help="Folder whose captures the model may read (repeatable).", show_default=False
+        ),
     ],
     max_size: Annotated[
         str, typer.Option("--max-size", metavar="SIZE", help="Maximum size of a capture, also when unpacked.")

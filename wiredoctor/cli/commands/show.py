@@ -46,7 +46,10 @@ class FollowedSide(StrEnum):
 Place = Annotated[
     str | None,
     typer.Option(
-        "--connection", metavar="ID", help="Show this tcp.stream; 8#3 is exchange 3 of connection 8.", show_default=False
+        "--connection",
+        metavar="ID",
+        help="Show this connection (tcp.stream); 8#3 is exchange 3 of connection 8.",
+        show_default=False,
     ),
 ]
 Exchange = Annotated[
