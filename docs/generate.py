@@ -70,8 +70,8 @@ The values of {as_of} are those at the time when the row was written. The Python
 
 - Times are integer nanoseconds since the first packet of the capture.
 - Frames count from 1, like Wireshark's `frame.number`. Connection ids equal Wireshark's `tcp.stream`, up to the first
-  connection that reuses the ports of an earlier one and has no SYN in the capture (`reuse_frame`). Wireshark counts it as
-  the earlier connection.
+  connection that reuses the ports of an earlier one and has no SYN in the capture (`reuse_frame`). Wireshark counts its
+  packets as part of the earlier connection.
 - Stream offsets are sequence numbers unwrapped to 64 bits: 0 is the first byte after the SYN of that direction. Without a
   SYN, 0 is the first byte that was seen, so a late copy of an earlier byte has a negative offset.
 - "Seen" always means: at the capture point.
