@@ -12,6 +12,7 @@ from functools import partial
 
 import polars as pl
 
+from wiredoctor.rules.shared.client_intervals import Doubt, doubt_about
 from wiredoctor.rules.shared.connection_close import ENDLESS, SELF_FRAMED
 from wiredoctor.rules.shared.evidence import server_closed_first
 from wiredoctor.rules.shared.idle_defaults import usual_limits
@@ -84,6 +85,7 @@ class IdleTimes:
         for endpoint, *use in used.sort("rest").iter_rows():
             self._used.setdefault(endpoint, []).append(Use(*use))
         self._learned: dict[int, Limit | None] = {}
+        self._doubts: dict[int, Doubt | None] = {}
         self._following: dict[int, bool] = {}
         self._suspicious = suspicious(ends, syns)
         self._syns: dict[int, list[Syn]] = {}
@@ -103,6 +105,8 @@ class IdleTimes:
         learned = self.learned_timeout(endpoint, until)
         said, server = self._said.get(connection, (None, ""))
         if (learned is None or learned.how == "met") and self._closes_follow_requests(endpoint, until):
+            return []
+        if self.doubt(endpoint, connection, until) is not None:
             return []
         if learned is not None:
             limits = [learned]
@@ -125,7 +129,49 @@ class IdleTimes:
         answered = len(answered_after(longest, self._used.get(endpoint, []), until))
         if learned:
             return answered > LEARNED_SHARE * limit.closes
+        if limit.how == "usual" and self._closes_earlier(limit, endpoint, until):
+            return True
         return answered >= SURVIVED and SURVIVED_SHARE * answered >= limit.closes
+
+    def _closes_earlier(self, limit: Limit, endpoint: int, until: int | None) -> bool:
+        """Return whether most closes came after idle times that are too short for this timeout."""
+        rests = [end.rest for end in self._ordinary_closes(endpoint, until) if end.teaches and end.rest is not None]
+        earlier = sum(EARLIEST <= rest < limit.low - limit.tolerance for rest in rests)
+        return earlier >= MANY and earlier > sum(limit.has(rest) for rest in rests)
+
+    def doubt(self, endpoint: int, connection: int, until: int | None = None) -> Doubt | None:
+        """Return why the closes of an endpoint show no idle timeout, although their idle times are similar; None if they do, or
+        are not similar. `connection`, `until`: as in `limits`.
+        """
+        limit = self.learned_timeout(endpoint, until)
+        if limit is None or limit.how == "soon":
+            return None
+        said = self.announced_timeout(connection)
+        if said is not None and any(Limit("announced", n * SECOND, n * SECOND).has(limit.low) for n in (said, said + 1)):
+            return None
+        if until is None and endpoint in self._doubts:
+            return self._doubts[endpoint]
+        requests = partial(self._request_times, endpoint, until)
+        ends, used = self._ordinary_closes(endpoint, until), self._used.get(endpoint, [])
+        doubt = doubt_about(limit, ends, used, requests, until)
+        if until is None:
+            self._doubts[endpoint] = doubt
+        return doubt
+
+    def _request_times(self, endpoint: int, until: int | None) -> list[int]:
+        """Return when requests arrived at an endpoint (ns), in order, as far as known at `until`."""
+        known = c("has_request") if until is None else c("has_request") & (c("final_at") <= until)
+        rows = self._exchanges.filter((c("endpoint") == endpoint) & known & c("request_start").is_not_null())
+        arrived = c("request_start") + c("rtt_server").fill_null(0)
+        return rows.select(arrived.alias("arrived")).collect()["arrived"].sort().to_list()
+
+    def outlived(self, endpoint: int, rest: int, until: int | None = None) -> int:
+        """Return how many requests the endpoint answered after a longer idle time than `rest` (ns), if these are enough to show
+        that no idle timeout of this length exists; otherwise 0. `until`: as in `limits`.
+        """
+        limit = Limit("single", rest, rest, 1)
+        longer = len(answered_after(rest + limit.tolerance, self._used.get(endpoint, []), until))
+        return longer if self._is_refuted(limit, endpoint, until) else 0
 
     def learned_timeout(self, endpoint: int, until: int | None = None) -> Limit | None:
         """Return the timeout that the closes of an endpoint show, or None; `until` as in `limits`."""

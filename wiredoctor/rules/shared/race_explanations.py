@@ -103,7 +103,7 @@ def explain(row: Mapping[str, Any], rests: IdleTimes, *, live: bool) -> Explanat
             limits = [limit for limit in limits if limit.how == "soon"]
         met = next((limit for limit in limits if _is_at(limit, row, others)), None)
         return _explain_suspension(row, rests, limits, others, until) if met is None else _at_limit(row, met, rests)
-    return _explain_close(row, rests, limits, others, stop)
+    return _explain_close(row, rests, limits, others, stop, until)
 
 
 def _is_at(limit: Limit, row: Mapping[str, Any], others: list[int]) -> bool:
@@ -210,9 +210,9 @@ _AWAKE = (
 
 
 def _explain_close(
-    row: Mapping[str, Any], rests: IdleTimes, limits: list[Limit], others: list[int], stop: Stop | None
+    row: Mapping[str, Any], rests: IdleTimes, limits: list[Limit], others: list[int], stop: Stop | None, until: int | None
 ) -> Explanation:
-    """Return the explanation of a close, with the idle timeout that it matches, if any."""
+    """Return the explanation of a close, with the idle timeout that it matches, if any. `until`: as in `IdleTimes.limits`."""
     rested, announced = row["rested"], row["previous_announced_close"]
     if row["kind"] == "forgotten" or rested is None:
         return Explanation(None, "", _SHORTER.format(""), pool_limit=True, closed_after="")
@@ -234,11 +234,44 @@ def _explain_close(
     if limit is None and known is not None:
         means = f" after the previous response. That is not its idle timeout, which is {_timeout_text(known, row, rests)}."
         return Explanation(rested, means, _SHORTER.format(""), pool_limit=True)
+    if limit is None and (doubted := _without_timeout(row, rests, until)):
+        return doubted
     if limit is None or limit.how in ("single", "usual"):
         return _single(row, rests, others)
     means = f" after the previous response: its idle timeout is {_timeout_text(limit, row, rests)}."
     shorter = _SHORTER.format(f" (here {limit.as_text()})")
     return Explanation(rested, means, shorter, rested, pool_limit=True)
+
+
+def _without_timeout(row: Mapping[str, Any], rests: IdleTimes, until: int | None) -> Explanation | None:
+    """Return the explanation of a close that is probably not due to an idle timeout: answered requests speak against one, or the
+    closes may follow the interval at which a client asks. None if an idle timeout is likely. `until`: as in `IdleTimes.limits`.
+    """
+    rested, endpoint, connection = row["rested"], row["endpoint"], row["connection"]
+    doubt = rests.doubt(endpoint, connection, until)
+    after = " after the previous response. "
+    if doubt is not None and doubt.has(rested):
+        if doubt.answered:
+            means = f"{after}That is not an idle timeout: {_requests_were(doubt.answered)} answered after similar idle times. "
+            return Explanation(rested, means + _PROBABLY_ENDED, _DRAIN)
+        means = (
+            f"{after}Its closes came after similar idle times ({duration_text(doubt.low)} to {duration_text(doubt.high)}), but "
+            "nearly always as a client asked again, so the idle times may be the interval at which it asks: either the server's "
+            "idle timeout expired, or a process of the server ended then. The packets cannot tell which."
+        )
+        return Explanation(rested, means, _DRAIN + _SHORTER.format(""))
+    longer = 0 if rests.announced_timeout(connection) is not None else rests.outlived(endpoint, rested, until)
+    if not longer:
+        return None
+    means = f"{after}That is not an idle timeout: {_requests_were(longer)} answered after longer idle times. "
+    return Explanation(rested, means + _PROBABLY_ENDED, _DRAIN)
+
+
+def _requests_were(answered: int) -> str:
+    return "a request was" if answered == 1 else f"{answered:,} requests were"
+
+
+_PROBABLY_ENDED = "A process of the server probably ended then."
 
 
 def _stop_text(rested: int, connection: int, stop: Stop) -> str:

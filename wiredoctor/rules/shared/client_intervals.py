@@ -1,0 +1,138 @@
+"""Tell an idle timeout from closes that come after similar idle times because a client asks at regular intervals.
+
+If the processes of a server end as a client asks every two seconds, all their closes come after two seconds of idle time. That is
+the interval of the client, not a timeout of the server.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
+
+from wiredoctor.rules.shared.learned_limits import NEAR, TOGETHER, End, Limit, Use, is_similar
+from wiredoctor.tables import MILLISECOND, SECOND
+
+FEW = 3
+"""The minimum number of requests that were answered after similar idle times, to compare their idle times with the closes."""
+FEW_SHARE = 4
+"""At least one such request is needed for every FEW_SHARE closes."""
+OUTLIVED, OUTLIVED_COARSE = 40, 50
+"""The minimum share (%) of pairs of such a request and a close in which the request came after the longer idle time. Then the
+idle time does not decide whether the server closes. The second number is for servers that check their connections now and then.
+
+Recorded ends of processes had 54 % and more (one that looked like a coarse timeout 42 %). Recorded timeouts had at most 30 %, and
+coarse ones at most 43 %. On a very busy machine exact timers had up to 65 %, but began at a whole number of seconds (see TARDY).
+"""
+EXACT = 5 * MILLISECOND
+EXACT_SHARE = 200
+"""The maximum time in ns within which a timer closes more than half of all connections; or a fraction of the idle time, if that
+is more. Three or more recorded ends of processes took 22 ms and more.
+"""
+EARLY, TARDY = 2 * MILLISECOND, 10 * MILLISECOND
+"""The greatest differences in ns between a whole number of seconds and the shortest idle time that a timeout of that length
+shows: timers may be late, but are hardly early. The end of a process has no such lower limit.
+"""
+ASKED_SHARE = 67
+"""The minimum share (%) of closes that came as a client asked again, so the idle times may be the client's choice."""
+
+
+class Doubt(NamedTuple):
+    """Why the closes of an endpoint may not show an idle timeout, although their idle times are similar.
+
+    `low`, `high`: the shortest and the longest of these idle times (ns). `answered`: the number of requests that were answered
+    after similar idle times, which refute the timeout; 0 if it is unclear whether it exists.
+    """
+
+    low: int
+    high: int
+    answered: int
+
+    def has(self, rest: int) -> bool:
+        """Return whether a close after this idle time (ns) is one of those in doubt."""
+        return _shortest(self.low) <= rest <= _longest(self.high)
+
+
+def doubt_about(
+    limit: Limit, ends: Iterable[End], uses: Sequence[Use], requests: Callable[[], Sequence[int]], until: int | None = None
+) -> Doubt | None:
+    """Return why an idle timeout that was learned from closes may not exist; None if it does.
+
+    `ends`: the closes of the endpoint in time order. `uses`: the requests that it answered after an idle time, in ascending order
+    of that time. `requests` returns the times (ns) at which requests arrived there, in order; it is called only if needed.
+    `until`: use only what was known at this time (ns); None for everything.
+    """
+    low, high = _shortest(limit.low), _longest(limit.high)
+    closes = _one_per_moment(end for end in ends if end.sort in ("idle", "unaware", "met") and _is_within(end.rest, low, high))
+    if not closes:
+        return None
+    rests = sorted(end.rest or 0 for end in closes)
+    if limit.how != "coarse" and (_are_exact(rests) or (limit.how != "met" and _is_whole(limit.low))):
+        return None
+    near = uses[bisect_left(uses, low, key=_idle_time) : bisect_right(uses, high, key=_idle_time)]
+    answered = [use.rest for use in near if until is None or use.known <= until]
+    if len(answered) >= FEW and FEW_SHARE * len(answered) >= len(closes):
+        # a connection that was closed on a request had not been idle for longer when that arrived
+        lost = sorted((end.rest or 0) - (end.waited or 0) for end in closes)
+        later = sum(bisect_left(lost, rest) for rest in answered)
+        least = OUTLIVED_COARSE if limit.how == "coarse" else OUTLIVED
+        return Doubt(rests[0], rests[-1], len(answered)) if 100 * later >= least * len(answered) * len(lost) else None
+    if len(closes) == 1:
+        return None
+    times = requests()
+    asked = sum(_is_near(times, end.time, _similar(end.rest or 0)) for end in closes)
+    return Doubt(rests[0], rests[-1], 0) if 100 * asked >= ASKED_SHARE * len(closes) else None
+
+
+def _similar(rest: int) -> int:
+    """Return the greatest difference (ns) between similar idle times, as in `is_similar`."""
+    return rest * 5 // 100 + NEAR
+
+
+def _shortest(low: int) -> int:
+    return low - _similar(low)
+
+
+def _longest(high: int) -> int:
+    return high + _similar(high)
+
+
+def _is_within(rest: int | None, low: int, high: int) -> bool:
+    return rest is not None and low <= rest <= high
+
+
+def _one_per_moment(ends: Iterable[End]) -> list[End]:
+    """Return the first of the closes that came together after similar idle times."""
+    kept: list[End] = []
+    for end in ends:
+        if not any(is_similar(max(end.rest or 0, other.rest or 0), min(end.rest or 0, other.rest or 0))
+                   for other in _newest(kept, end.time)):  # fmt: skip
+            kept.append(end)
+    return kept
+
+
+def _newest(kept: list[End], time: int) -> Iterable[End]:
+    for end in reversed(kept):
+        if time - end.time > TOGETHER:
+            return
+        yield end
+
+
+def _are_exact(rests: list[int]) -> bool:
+    """Return whether more than half of these idle times, which are in ascending order, are as close together as by a timer."""
+    most = len(rests) // 2 + 1
+    spans = (last - first for first, last in zip(rests, rests[most - 1 :], strict=False))
+    return min(spans) <= max(EXACT, rests[0] // EXACT_SHARE)
+
+
+def _is_whole(low: int) -> bool:
+    """Return whether an idle time (ns) is a whole number of seconds, or slightly longer."""
+    return (low + EARLY) % SECOND <= EARLY + TARDY
+
+
+def _is_near(times: Sequence[int], time: int, within: int) -> bool:
+    return bisect_left(times, time - within) < bisect_right(times, time + within)
+
+
+def _idle_time(use: Use) -> int:
+    return use.rest
