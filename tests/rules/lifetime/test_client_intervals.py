@@ -83,6 +83,18 @@ def test_every_process_ends_as_a_client_asks(times: int) -> None:
         assert lost(server, at) == UNREAD
 
 
+EXACT = [pytest.param(1.995, False, id="requests are answered after it"), pytest.param(1.985, True, id="and before it")]
+
+
+@pytest.mark.parametrize("at", POINTS)
+@pytest.mark.parametrize(("answered_after", "speaks"), EXACT)
+def test_exact_closes_do_not_outweigh_answered_requests(answered_after: float, speaks: bool, at: str) -> None:
+    server = polled(0.001, (1.989, 1.99, 1.991, 1.992, 1.993))
+    answered(server, answered_after, 4)
+    server.met(1.991, 0.0005, "R.", 100)
+    assert lost(server, at) == (AT_LIMIT if speaks else UNREAD)
+
+
 TIMERS = [
     pytest.param(TIMER, INTERVAL, 0, id="a timer closes exactly"),
     pytest.param(TIMER, INTERVAL, 4, id="and the server answers requests that come before it"),

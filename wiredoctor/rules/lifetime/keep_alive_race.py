@@ -33,10 +33,10 @@ How it is proved
     the server also closed connections whose idle time was shorter than the timeout: then a process ended.
 
     Closes after similar idle times may also follow the interval at which a client asks, if processes of the server end as it
-    does: a client that asks every two seconds, and workers that are restarted then. So no timeout is learned if the server
-    answered other requests after idle times like theirs. If there are too few such requests, but the client asked again at
-    nearly every close, the closes must show a timer: more than half of the idle times are within 5 ms or 0.5 %, or the shortest
-    is a whole number of seconds. Otherwise kind at-limit is not reported (no-response reports the request), and a race names
+    does: a client that asks every two seconds, and workers that are restarted then. No timeout is learned if the server answered
+    other requests after idle times like theirs, unless the shortest is a whole number of seconds, as timeouts are. If there are
+    too few such requests, but the client asked again at nearly every close, more than half of the idle times must be within 5
+    ms or 0.5 %, as with a timer. Otherwise kind at-limit is not reported (no-response reports the request), and a race names
     both causes, because the packets cannot tell which it was.
 
     A process may be paused (a suspended machine, a frozen container, a debugger). When it resumes, it closes connections

@@ -10,7 +10,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
-from wiredoctor.rules.shared.learned_limits import NEAR, TOGETHER, End, Limit, Use, is_similar
+from wiredoctor.rules.shared.learned_limits import MAX_CLOSES, NEAR, TOGETHER, End, Limit, Use, is_similar
 from wiredoctor.tables import MILLISECOND, SECOND
 
 FEW = 3
@@ -54,7 +54,7 @@ class Doubt(NamedTuple):
 
 
 def doubt_about(
-    limit: Limit, ends: Iterable[End], uses: Sequence[Use], requests: Callable[[], Sequence[int]], until: int | None = None
+    limit: Limit, ends: Sequence[End], uses: Sequence[Use], requests: Callable[[], Sequence[int]], until: int | None = None
 ) -> Doubt | None:
     """Return why an idle timeout that was learned from closes may not exist; None if it does.
 
@@ -63,11 +63,12 @@ def doubt_about(
     `until`: use only what was known at this time (ns); None for everything.
     """
     low, high = _shortest(limit.low), _longest(limit.high)
-    closes = _one_per_moment(end for end in ends if end.sort in ("idle", "unaware", "met") and _is_within(end.rest, low, high))
+    lost_or_idle = (end for end in ends[-MAX_CLOSES:] if end.sort in ("idle", "unaware", "met"))
+    closes = _one_per_moment(end for end in lost_or_idle if _is_within(end.rest, low, high))
     if not closes:
         return None
     rests = sorted(end.rest or 0 for end in closes)
-    if limit.how != "coarse" and (_are_exact(rests) or (limit.how != "met" and _is_whole(limit.low))):
+    if limit.how not in ("coarse", "met") and _is_whole(limit.low):
         return None
     near = uses[bisect_left(uses, low, key=_idle_time) : bisect_right(uses, high, key=_idle_time)]
     answered = [use.rest for use in near if until is None or use.known <= until]
@@ -77,7 +78,7 @@ def doubt_about(
         later = sum(bisect_left(lost, rest) for rest in answered)
         least = OUTLIVED_COARSE if limit.how == "coarse" else OUTLIVED
         return Doubt(rests[0], rests[-1], len(answered)) if 100 * later >= least * len(answered) * len(lost) else None
-    if len(closes) == 1:
+    if len(closes) == 1 or (limit.how != "coarse" and _are_exact(rests)):
         return None
     times = requests()
     asked = sum(_is_near(times, end.time, _similar(end.rest or 0)) for end in closes)
