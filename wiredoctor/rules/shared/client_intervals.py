@@ -106,10 +106,14 @@ def _one_per_moment(ends: Iterable[End]) -> list[End]:
     """Return the first of the closes that came together after similar idle times."""
     kept: list[End] = []
     for end in ends:
-        if not any(is_similar(max(end.rest or 0, other.rest or 0), min(end.rest or 0, other.rest or 0))
-                   for other in _newest(kept, end.time)):  # fmt: skip
+        if not any(_are_similar(end, other) for other in _newest(kept, end.time)):
             kept.append(end)
     return kept
+
+
+def _are_similar(first: End, second: End) -> bool:
+    shortest, longest = sorted((first.rest or 0, second.rest or 0))
+    return is_similar(longest, shortest)
 
 
 def _newest(kept: list[End], time: int) -> Iterable[End]:
