@@ -109,6 +109,22 @@ def find_contradiction(reader: Reader, message: Message, exchange: Exchange, how
     return ""
 
 
+def check_range(reader: Reader, message: Message, exchange: Exchange) -> None:
+    """Report a 206 response whose body ended with the last byte of its Content-Range, although Content-Length is larger.
+
+    The client waits for the bytes in between (RFC 9110 section 14.4). If other bytes came, or fewer, the response does not show
+    which of the two fields is wrong.
+    """
+    fields = message.head.fields
+    if reader.has_fault or reader.is_unsure or message.framing != LENGTH:
+        return
+    if message.has_gap or not 0 < fields.range_length == message.body_bytes < message.due:
+        return
+    frame, time = message.head_last_frame, message.head_time
+    both = f"Content-Length: {message.due}; Content-Range: {fields.content_range}"
+    report(reader, Fault("range-ends-early", reader.kind, exchange, message, frame, time, message.offset, both))
+
+
 def check_chunk(reader: Reader, line: bytes, frame: i64, time: i64, offset: i64) -> None:
     """Report a fault in chunk framing: a line that is not a chunk size line, or bytes other than CRLF after a chunk.
 

@@ -433,6 +433,8 @@ class Reader(Stream):
         message.reason = reason
         message.end = self.pos
         message.end_offset = message.offset + self.pos - message.begin
+        if reason != COMPLETE and message.head.status == 206:
+            faults.check_range(self, message, exchange)
         self.message = None
         self.exchange = None
         self.mode = HEAD

@@ -167,7 +167,8 @@ FAULTS = Table(
             "kind of fault. In framing: excess-body, conflicting-framing, invalid-chunk, body-not-allowed, "
             "chunked-to-http10, unframed-request-body, unfinished-transfer-coding. In grammar: bare-lf, space-before-colon, "
             "folding, control-byte, content-length, no-colon. no-status-line: a response that is not HTTP (the message is "
-            "its request). body-announced: a 204 or 1xx with the length of a body that it cannot have",
+            "its request). body-announced: a 204 or 1xx with the length of a body that it cannot have. range-ends-early: the "
+            "body of a 206 ended with its Content-Range, before its Content-Length",
         ),
         _c("frame", I64, "", "packet with the faulty bytes"),
         _c("time", I64, "ns", "time of `frame`"),

@@ -85,6 +85,10 @@ class Fields:
     """True if a browser requests a page."""
     range_start: int = NEVER
     """The first byte requested by Range: bytes=N-."""
+    content_range: str = ""
+    """Content-Range, if its value is a range of bytes; "" otherwise."""
+    range_length: int = NEVER
+    """The number of bytes in that range."""
     malformed: int = 0
     """The grammar faults as bits, such as BARE_LF."""
     cut: bool = False
@@ -175,6 +179,17 @@ def _range(fields: Fields, values: list[str]) -> None:
     first = ranges.partition("-")[0].strip()
     if unit.strip().lower() == "bytes" and first.isascii() and first.isdigit() and len(first) <= 18:
         fields.range_start = int(first)
+
+
+_BYTE_RANGE = Regex(r"bytes (\d{1,18})-(\d{1,18})/(?:\d{1,18}|\*)", re.IGNORECASE | re.ASCII)
+
+
+def _content_range(fields: Fields, values: list[str]) -> None:
+    """Parse Content-Range (RFC 9110 section 14.4). Ignore it if it is invalid, has another unit, or occurs more than once."""
+    found = _BYTE_RANGE.fullmatch(values[0])
+    if found and len(values) == 1 and int(found[1]) <= int(found[2]):
+        fields.content_range = values[0]
+        fields.range_length = int(found[2]) - int(found[1]) + 1
 
 
 def _credentials(fields: Fields, values: list[str]) -> None:
@@ -329,6 +344,7 @@ READERS: dict[bytes, Callable[[Fields, list[str]], None]] = {
     b"accept": _accept,
     b"sec-fetch-mode": _fetch_mode,
     b"range": _range,
+    b"content-range": _content_range,
     b"sec-websocket-key": _websocket_key,
     b"sec-websocket-version": _websocket_version,
     **dict.fromkeys((b"icy-br", b"icy-genre", b"icy-metaint", b"icy-name", b"icy-pub", b"icy-url"), _icy),

@@ -2,26 +2,29 @@
 
 What it means
     A head has both Content-Length and Transfer-Encoding, or several different values of Content-Length. A message has one end,
-    but these fields name two.
+    but these fields name two. Kind range: the Content-Length of a 206 is larger than the range of bytes in its Content-Range.
 
 Why it hurts
     Each reader decides which field counts, and two readers in a row may decide differently: a proxy sees one request, the
     server behind it sees two. Attackers use that to smuggle requests past access rules or into the connections of other
-    users. Careful servers answer with 400, careful clients report an invalid response, and both close the connection.
+    users. Careful servers answer with 400, careful clients report an invalid response, and both close the connection. Kind
+    range: the client waits for bytes that the server never sends, until one of them gives up.
 
 How it is proved
-    The head contains the conflicting fields.
+    The head contains the conflicting fields. Kind range: the body also ended exactly with the last byte of the range.
 
 What it is not
     The same length may occur twice, as two fields or as a list (RFC 9110 section 8.6); that is not a conflict.
     Transfer-Encoding: identity counts as missing. In responses to HEAD and CONNECT, and in 1xx, 204 and 304, the fields do
-    not frame a body.
+    not frame a body. Kind range: if as many bytes came as Content-Length says, Content-Range may be the wrong one, and no
+    client waits. If fewer came than the range has, the response broke off.
 
 What to do
-    Send only one of them: Transfer-Encoding: chunked, or one Content-Length.
+    Send only one of them: Transfer-Encoding: chunked, or one Content-Length. Kind range: in a 206, Content-Length is the
+    length of the range, not that of the file.
 
 References
-    RFC 9112 sections 6.1, 6.2, 6.3 and 11.2. RFC 9110 section 8.6.
+    RFC 9112 sections 6.1, 6.2, 6.3 and 11.2. RFC 9110 sections 8.6 and 14.4.
 """
 
 from __future__ import annotations
@@ -29,19 +32,31 @@ from __future__ import annotations
 import polars as pl
 
 from wiredoctor.findings import Advice, Reference, Rule
-from wiredoctor.rules.shared.framing_faults import SMUGGLING, candidates_of_fault, message_begins
+from wiredoctor.rules.shared.framing_faults import SMUGGLING, candidates, candidates_of_fault, message_begins
 
 RULE = Rule(
     symptom="400, 502, requests that nobody sent",
-    severity="error",
-    title="The framing fields of the {what} contradict each other",
-    message='The head of the {what} has the fields "{excerpt}", but a message can have only one end. {valid} A reader that '
-    "decides differently takes the remaining bytes for another {what}. Careful readers reject the message and close the "
-    "connection.",
-    remedy="Let only one component frame the message: the server, the framework or the HTTP library. {origin}",
+    severity={None: "error", "range": "error"},
+    title={
+        None: "The framing fields of the {what} contradict each other",
+        "range": "The 206 announces more bytes than its range has",
+    },
+    message={
+        None: 'The head of the {what} has the fields "{excerpt}", but a message can have only one end. {valid} A reader that '
+        "decides differently takes the remaining bytes for another {what}. Careful readers reject the message and close the "
+        "connection.",
+        "range": 'The head of the 206 has the fields "{excerpt}". The body ended with the range, but Content-Length says that '
+        "more bytes follow. The client waits for them until its timeout, or until the server closes the connection.",
+    },
+    remedy={
+        None: "Let only one component frame the message: the server, the framework or the HTTP library. {origin}",
+        "range": "Let the server send the length of the range in Content-Length: last byte - first byte + 1. Programs that serve "
+        "ranges by themselves often send the length of the whole file, or forget that the last byte is part of the range.",
+    },
     references=(
         Reference("RFC 9112 section 6.3, message body length", "https://www.rfc-editor.org/rfc/rfc9112.html#section-6.3"),
         Reference("RFC 9112 section 6.1, Transfer-Encoding", "https://www.rfc-editor.org/rfc/rfc9112.html#section-6.1"),
+        Reference("RFC 9110 section 14.4, Content-Range", "https://www.rfc-editor.org/rfc/rfc9110.html#section-14.4"),
         Reference("RFC 9112 section 11.2, request smuggling", "https://www.rfc-editor.org/rfc/rfc9112.html#section-11.2"),
     ),
     advice=(
@@ -72,7 +87,7 @@ _TWO_LENGTHS = (
 
 
 def find(faults: pl.LazyFrame) -> pl.LazyFrame:
-    """Return a row for each message whose framing fields contradict each other."""
+    """Return a row for each message whose framing fields contradict each other or its range."""
     head = pl.format("its head: {}", "excerpt")
     both = pl.col("excerpt").str.contains("(?i)transfer-encoding")
     texts = (
@@ -82,4 +97,11 @@ def find(faults: pl.LazyFrame) -> pl.LazyFrame:
         .alias("valid"),
         pl.when(both).then(pl.lit(_BOTH)).otherwise(pl.lit(_TWO_LENGTHS)).alias("origin"),
     )
-    return candidates_of_fault(faults, "conflicting-framing", message_begins(), head, pl.col("excerpt"), *texts)
+    ranges = faults.filter(pl.col("fault") == "range-ends-early")
+    return pl.concat(
+        [
+            candidates_of_fault(faults, "conflicting-framing", message_begins(), head, pl.col("excerpt"), *texts),
+            candidates(ranges, pl.lit("range"), message_begins(), head, pl.col("excerpt")),
+        ],
+        how="diagonal",
+    )
