@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from mypy_extensions import i64
 
+from wiredoctor.core.heads import NOT_CODED
 from wiredoctor.core.message import BROKEN, COMPLETE, LENGTH, NO_BODY, NO_END, REQUEST, RESPONSE, TUNNEL, Exchange, Message
 from wiredoctor.core.segment import NEVER
 from wiredoctor.protocols.http1.fault_words import HTTP2_PREFACE, KINDS, MAX_SHOWN, find_place, framing_lines, is_method
@@ -145,7 +146,8 @@ def check_chunk(reader: Reader, line: bytes, frame: i64, time: i64, offset: i64)
 def check_excess(reader: Reader, data: bytes, frame: i64, time: i64, offset: i64, ack: i64) -> None:
     """Report bytes that are not the beginning of a message, if they are excess bytes of the previous message.
 
-    While a request is outstanding, the bytes count as its response unless a header section follows them.
+    While a request is outstanding, the bytes count as its response unless a header section follows them, or unless the previous
+    response announced a body that it must not have: then they are that body.
     """
     if begins_message(reader, data):
         return
@@ -156,7 +158,10 @@ def check_excess(reader: Reader, data: bytes, frame: i64, time: i64, offset: i64
         return
     excess = find_excess(reader, data, frame, time, offset, ack)
     asked = talk.waiting
-    if asked is not None and asked.request is not None and may_be_answer(reader, asked, asked.request, data, frame, ack):
+    if excess is not None and announces_body(excess.message):
+        reader.has_fault = True
+        report(reader, excess)
+    elif asked is not None and asked.request is not None and may_be_answer(reader, asked, asked.request, data, frame, ack):
         shown = payload(data[:MAX_SHOWN])
         fault = Fault("no-status-line", RESPONSE, asked, asked.request, frame, time, offset, shown)
         reader.has_fault = True
@@ -164,6 +169,16 @@ def check_excess(reader: Reader, data: bytes, frame: i64, time: i64, offset: i64
     elif excess is not None:
         reader.has_fault = True
         report(reader, excess)
+
+
+def announces_body(message: Message) -> bool:
+    """Return whether a response without a body has fields that announce one.
+
+    In a response to HEAD and in a 304, Content-Length is allowed, so it announces nothing.
+    """
+    if message.head.status < 0 or message.framing != NO_BODY:
+        return False
+    return message.head.coding != NOT_CODED or (message.length > 0 and message.head.status == 204)
 
 
 def find_excess(reader: Reader, data: bytes, frame: i64, time: i64, offset: i64, ack: i64) -> Fault | None:
