@@ -33,8 +33,10 @@ from daemon_programs import DAEMONS
 from document_programs import DOCUMENTS
 from file_programs import FILE_SERVERS, LATER_PROXIES, LOAD_TESTS, PROXIES
 from impairments import Conditions
+from language_programs import LANGUAGES
 from library_programs import CALLS, LIBRARIES, SLOW
 from network import cable, stop, tcpdump
+from network_programs import NETWORK
 from part_programs import PARTS
 from program import Program
 from scenario import Lab
@@ -64,6 +66,8 @@ PROGRAMS: dict[str, Program] = {
             *COMMANDS,
             *DAEMONS,
             *DOCUMENTS,
+            *LANGUAGES,
+            *NETWORK,
         ),
     )
 }
@@ -114,12 +118,59 @@ def throttled(run: Run) -> None:
         time.sleep(0.01)
 
 
+def frozen(run: Run) -> None:
+    """Let the client stand still for a while, as a suspended container or a closed lid does."""
+    _signal(run.using, signal.SIGSTOP)
+    time.sleep(PAUSE)
+    _signal(run.using, signal.SIGCONT)
+
+
+def slowed(run: Run) -> None:
+    """Give the client a tenth of a processor for a while, in slices."""
+    for _ in range(int(PAUSE / 0.1)):
+        _signal(run.using, signal.SIGSTOP)
+        time.sleep(0.09)
+        _signal(run.using, signal.SIGCONT)
+        time.sleep(0.01)
+
+
+def rationed(run: Run) -> None:
+    """Give the server a twentieth of a processor for a while, by the quota of a control group (version 1 or 2 of Linux)."""
+    first = Path("/sys/fs/cgroup/cpu")
+    group = (first if first.exists() else Path("/sys/fs/cgroup")) / f"wiredoctor-{os.getpid()}"
+    group.mkdir()
+    if first.exists():
+        (group / "cpu.cfs_quota_us").write_text("5000")
+    else:
+        (group / "cpu.max").write_text("5000 100000")
+    home = group.parent / "cgroup.procs"
+    members = {number for process in run.serving for number in _members(process.pid)}
+    for number in members:
+        with suppress(OSError):
+            (group / "cgroup.procs").write_text(str(number))
+    time.sleep(PAUSE)
+    for number in (group / "cgroup.procs").read_text().split():
+        with suppress(OSError):
+            home.write_text(number)
+    time.sleep(0.1)
+    with suppress(OSError):
+        group.rmdir()
+
+
+def _members(group: int) -> list[int]:
+    """Return the processes of a process group."""
+    lines = subprocess.run(["ps", "-eo", "pid=,pgid="], capture_output=True, text=True, check=True).stdout.splitlines()
+    return [int(number) for number, of in (line.split() for line in lines) if int(of) == group]
+
+
 def left(run: Run) -> None:
     """Kill the client."""
     _signal(run.using, signal.SIGKILL)
 
 
-WAYS: dict[str, Callable[[Run], None]] = {way.__name__: way for way in (healthy, killed, restarted, paused, throttled, left)}
+WAYS: dict[str, Callable[[Run], None]] = {
+    way.__name__: way for way in (healthy, killed, restarted, paused, throttled, rationed, frozen, slowed, left)
+}
 
 
 def _signal(processes: list[subprocess.Popen[bytes]], number: signal.Signals) -> None:
@@ -144,9 +195,11 @@ def truth(program: Program, way: str, rtt: int) -> Truth:
     may = dict(program.may)
     if way in ("killed", "restarted"):
         may |= dict.fromkeys(CUT, "the server was gone")
-    if way in ("paused", "throttled"):
+    if way in ("paused", "throttled", "rationed"):
         may |= {"slow-response": "the server stood still", "zero-window-stall": "the server did not read"}
         may |= dict.fromkeys(("no-response", "keep-alive-race"), "its idle timer fires as it wakes up, before it reads")
+    if way in ("frozen", "slowed"):
+        may |= {"zero-window-stall": "the client did not read", "keep-alive-race": "it wrote before it looked"}
     if way == "left":
         may |= {"client-abort": "the client was killed", "truncated-response": "the client was killed"}
     return Truth(program.name, way, rtt, may, program.must.get(way, ()))

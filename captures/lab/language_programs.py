@@ -1,0 +1,152 @@
+"""The programs of programs.py in languages other than those of most servers: their HTTP stacks, each with its own client."""
+
+# ruff: noqa: E501, for the command lines and files of these programs
+
+from __future__ import annotations
+
+import os
+import zlib
+from pathlib import Path
+
+from program import (
+    ALONE,
+    HELD,
+    KILLED,
+    NAGLE,
+    Program,
+    Serve,
+    Words,
+    command,
+    http_client,
+    shell,
+)
+from scenario import PEERS, Lab
+
+HERE = PEERS / "languages"
+
+BUILT = os.environ.get("BUILT", "")
+
+
+def built(build: str, words: str) -> Serve:
+    """Serve with a program that a command line builds once, in a folder that BUILT names or in that of the lab.
+
+    {here} is the folder of the sources; the program is in the folder `built` of that of the lab.
+    """
+
+    def serve(lab: Lab) -> None:
+        folder = Path(BUILT or lab.folder) / str(zlib.crc32(build.encode()))
+        if not (folder / "done").exists():
+            folder.mkdir(parents=True, exist_ok=True)
+            lab.server.run("sh", "-c", f"{build.replace('{here}', str(HERE))} && touch done", timeout=500, cwd=folder)
+        (lab.folder / "built").unlink(missing_ok=True)
+        (lab.folder / "built").symlink_to(folder)
+        command(words.replace("{here}", str(HERE)))(lab)
+
+    return serve
+
+
+def here(words: str) -> Words:
+    """A command line of the shell; {here} is the folder of the sources."""
+    return shell(words.replace("{here}", str(HERE)))
+
+
+DANCER = "plackup -E deployment -s HTTP::Server::PSGI -p 8080 {here}/app.psgi"
+
+LUA = "lua5.3 {here}/client.lua"
+
+LANGUAGES = (
+    Program(
+        "nim",
+        "Nim: asynchttpserver and httpclient",
+        built(
+            "nim c --verbosity:0 --opt:none --nimcache:s -o:server {here}/server.nim && nim c --verbosity:0 --opt:none --nimcache:c -o:client {here}/client.nim",
+            "built/server",
+        ),
+        (shell("built/client"), http_client("httpx")),
+        ("nim",),
+        must=KILLED,
+        seconds=25,
+    ),
+    Program(
+        "racket",
+        "Racket: its web server, net/http-client and net/url",
+        command(f"racket {HERE}/server.rkt"),
+        (shell(f"racket {HERE}/client.rkt"), shell(LUA.replace("{here}", str(HERE)))),
+        ("racket",),
+        may={NAGLE: HELD, "unchunked-streaming": "a client that says Connection: close gets no chunks"},
+        must=KILLED,
+        seconds=25,
+    ),
+    Program(
+        "httpuv",
+        "R: httpuv, download.file and the package curl",
+        command(f"Rscript {HERE}/server.R"),
+        (shell(f"Rscript {HERE}/client.R"), http_client("httpx")),
+        ("Rscript",),
+        may={**ALONE, NAGLE: HELD, "body-not-allowed": "its 204 has chunks"},
+        must=KILLED,
+        seconds=25,
+    ),
+    Program(
+        "mono",
+        "Mono: HttpListener, HttpClient and WebClient",
+        built(
+            "mcs -out:server.exe {here}/server.cs && mcs -out:client.exe -r:System.Net.Http {here}/client.cs",
+            "mono built/server.exe",
+        ),
+        (shell("mono built/client.exe"), http_client("httpx")),
+        ("mcs",),
+        may={NAGLE: HELD},
+        must=KILLED,
+        seconds=28,
+    ),
+    Program(
+        "inets",
+        "Erlang/OTP: httpd and httpc of inets",
+        built("erlc {here}/answer.erl", "erl -noshell -pa built -s answer serve"),
+        (shell("erl -noshell -pa built -s answer use"), shell(LUA.replace("{here}", str(HERE)))),
+        ("erlc",),
+        must=KILLED,
+        seconds=25,
+    ),
+    Program(
+        "httplib",
+        "C++: cpp-httplib, with clients that keep connections and one that does not",
+        built("g++ -O1 -pthread {here}/httplib.cpp -o it -lcpp-httplib -lssl -lcrypto", "built/it serve"),
+        (shell("built/it keep"), shell("built/it each")),
+        ("g++",),
+        must=KILLED,
+        may={**ALONE, NAGLE: HELD},
+        seconds=30,
+    ),
+    Program(
+        "poco",
+        "C++: POCO's HTTPServer and HTTPClientSession",
+        built("g++ -O1 {here}/poco.cpp -o it -lPocoNet -lPocoFoundation", "built/it serve"),
+        (shell("built/it use"), http_client("httpx")),
+        ("g++",),
+        must=KILLED,
+        seconds=25,
+    ),
+    Program(
+        "pascal",
+        "Free Pascal: TFPHttpServer and TFPHTTPClient",
+        built("fpc -v0 -FU. -FE. {here}/server.pas && fpc -v0 -FU. -FE. {here}/client.pas", "built/server"),
+        (shell("built/client"), http_client("httpx")),
+        ("fpc",),
+        may={"keep-alive-race": "its server closes without saying so, and its client does not look"},
+        must=KILLED,
+        seconds=25,
+    ),
+    Program(
+        "dancer",
+        "Perl: Dancer2 on HTTP::Server::PSGI; LuaSocket",
+        command(DANCER.replace("{here}", str(HERE))),
+        (here(LUA), http_client("httpx")),
+        ("plackup", "lua5.3"),
+        may={"unchunked-streaming": "HTTP::Server::PSGI answers as HTTP/1.0"},
+        must=KILLED,
+        seconds=25,
+    ),
+)
+"""Stacks of other languages."""
