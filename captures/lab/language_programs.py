@@ -106,6 +106,7 @@ LANGUAGES = (
         built("erlc {here}/answer.erl", "erl -noshell -pa built -s answer serve"),
         (shell("erl -noshell -pa built -s answer use"), shell(LUA.replace("{here}", str(HERE)))),
         ("erlc",),
+        may={NAGLE: HELD},
         must=KILLED,
         seconds=25,
     ),
