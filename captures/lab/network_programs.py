@@ -182,20 +182,6 @@ ASK = (
     "await superagent.post(url + '/upload').send({ text: 'u'.repeat(20000) }).catch(() => 0); await wait(n === 4 ? 5600 : 300); } process.exit(); })()"
 )
 
-JMX = (
-    """<?xml version="1.0" encoding="UTF-8"?>
-<jmeterTestPlan version="1.2" properties="2.4"><hashTree><TestPlan testname="lab"><boolProp name="TestPlan.serialize_threadgroups">false</boolProp></TestPlan><hashTree>
-<ThreadGroup testname="users"><stringProp name="ThreadGroup.on_sample_error">continue</stringProp><elementProp name="ThreadGroup.main_controller" elementType="LoopController"><intProp name="LoopController.loops">12</intProp></elementProp>
-<stringProp name="ThreadGroup.num_threads">5</stringProp><stringProp name="ThreadGroup.ramp_time">2</stringProp></ThreadGroup><hashTree>"""
-    + "".join(
-        f"""<HTTPSamplerProxy testname="{path}"><stringProp name="HTTPSampler.domain">10.9.0.2</stringProp><stringProp name="HTTPSampler.port">8080</stringProp><stringProp name="HTTPSampler.path">/{path}</stringProp>
-<stringProp name="HTTPSampler.method">GET</stringProp><boolProp name="HTTPSampler.use_keepalive">true</boolProp></HTTPSamplerProxy><hashTree/>"""
-        for path in ("small", "late", "large")
-    )
-    + """<ConstantTimer testname="wait"><stringProp name="ConstantTimer.delay">150</stringProp></ConstantTimer><hashTree/></hashTree></hashTree></hashTree></jmeterTestPlan>
-"""
-)
-
 KAMAILIO = """listen=tcp:10.9.0.2:5060
 children=2
 tcp_children=2
@@ -350,15 +336,6 @@ NETWORK = (
         may=ALONE,
         must=KILLED,
         seconds=25,
-    ),
-    Program(
-        "jmeter",
-        "JMeter: five users at Twisted",
-        python("twisted"),
-        (shell(f"cat > p.jmx <<'E'\n{JMX}\nE\njmeter -n -t p.jmx -l r.jtl"),),
-        ("jmeter", "twisted"),
-        must=KILLED,
-        seconds=40,
     ),
     Program(
         "nmap",
