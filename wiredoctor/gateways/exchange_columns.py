@@ -23,7 +23,7 @@ With a tolerance of a millisecond, a busy client's next request would seem to be
 NO_STATUS = -1
 
 OWN = 500
-"""The lowest status that a gateway may generate itself. It may also forward such a status from a server."""
+"""The lowest status of the responses that a gateway may generate itself. It may also forward a response with such a status."""
 
 EXCHANGES = [
     *("connection", "exchange", "has_response", "endpoint", "request_start", "request_end", "request_head_time"),

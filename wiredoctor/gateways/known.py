@@ -65,8 +65,8 @@ class Gateways(NamedTuple):
     tries: rows of TRIES, sorted by front and start; no exchange or connection at the back occurs twice.
     fronts: for each endpoint (address:port) of a gateway, the endpoints behind it.
     doubtful: exchanges that cannot be paired with certainty.
-    clients: the connections whose client is a gateway. One reason is enough: the connection belongs to a try, and at least one
-    try of the client's host is certain; or its requests contain fields such as X-Forwarded-For.
+    clients: the connections whose client is a gateway. There are two kinds: connections of possible tries, if at least one try
+    from the same client host is certain; and connections whose requests contain fields such as X-Forwarded-For.
     possible, crowded: if requested, the rows of POSSIBLE, and the exchanges with too many possible pairs.
     """
 

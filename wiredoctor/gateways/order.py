@@ -13,7 +13,7 @@ from wiredoctor.gateways.exchange_columns import LATE, NO_STATUS, SLACK, Rows, g
 from wiredoctor.tables import Array
 
 MAX_OPEN = 400
-"""The maximum number of earlier exchanges with one method and target among which an enclosing one is sought."""
+"""The maximum number of earlier exchanges with the same method and target that are searched for one that encloses an exchange."""
 
 SHARE = 10
 """A host counts as an address of the gateway if it has at least 1/SHARE of the votes of the host with the most votes.

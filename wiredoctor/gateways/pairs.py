@@ -67,8 +67,8 @@ def _find_gateways(
 def _strangers(rows: Rows, assigned: Assigned) -> frozenset[int]:
     """Return the connections in uncertain pairs whose client host occurs in no certain pair.
 
-    That host may not be a gateway: if a request gets no response, its exchange stays open, so each later request with the same
-    target seems to lie within that exchange.
+    It is doubtful that such a host is a gateway: if a request gets no response, its exchange stays open, so each later request
+    with the same target seems to lie within that exchange.
     """
     back, certain = assigned.back, assigned.certain
     known = np.isin(rows.client_host[back], rows.client_host[back[certain]])

@@ -1,9 +1,9 @@
-"""Find out why exchanges and connections did not end normally, as Polars expressions.
+"""Polars expressions that determine why exchanges and connections did not end normally.
 
-The following is normal: resets after all responses, idle connections at the end of the capture, endless streams (event streams,
-tunnels) whose client leaves, and tunnels other than WebSockets that the server closes. In protocols that cannot be read (TLS and
-others), a client's close or reset after the server has sent data is normal, too: the packets do not show whether the client still
-waited.
+Normal ends are: a reset after all responses; an idle connection at the end of the capture; an endless stream (event stream or
+tunnel) that the client leaves; and a tunnel, other than a WebSocket, that the server closes. In protocols that cannot be read
+(TLS and others), it is also normal that a client closes or resets the connection after the server has sent data: the packets do
+not show whether the client was still waiting.
 """
 
 from __future__ import annotations
@@ -56,9 +56,10 @@ def suspect_exchanges() -> pl.Expr:
 
 
 def _met_no_connection() -> pl.Expr:
-    """Return whether the client's host answered a response with an RST without ACK flag: it no longer knew the connection.
+    """Return an expression that is true if the client's host answered a response with an RST without ACK flag.
 
-    The client may have acknowledged the response before that; only the row of the connection shows whether it did.
+    Such an RST means that the host no longer knew the connection. The client may have acknowledged the response before that; only
+    the connection's row in `connections` shows whether it did.
     """
     flagless = (c("client_close_rst") == 1) & c("client_close_ack").is_null() & c("server_close_frame").is_null()
     answer = c("client_close_time") - c("response_end")
@@ -66,7 +67,9 @@ def _met_no_connection() -> pl.Expr:
 
 
 def _is_cut_websocket() -> pl.Expr:
-    """Return whether the server was the first to close a WebSocket, without a Close frame or with an RST right after its own."""
+    """Return an expression that is true if the server was the first to close a WebSocket and did so abnormally.
+
+    That is, it sent no Close frame, or it sent an RST right after its own Close frame."""
     is_websocket = c("upgraded") & (c("response_upgrade") == "websocket")
     by_server = c("client_close_frame").is_null() | (c("server_close_frame") < c("client_close_frame"))
     return (is_websocket & c("server_close_frame").is_not_null() & by_server & ~c("says_goodbye")).fill_null(value=False)
@@ -103,42 +106,45 @@ def abnormal_exchange_columns(latest: int) -> list[pl.Expr]:
 
 
 def _is_answered() -> pl.Expr:
-    """Return whether an exchange has a response that is not only interim."""
+    """Return an expression that is true if an exchange has a final response or an upgrade (101)."""
     interim = (c("has_response") & (c("response_status") < 200) & ~c("upgraded")).fill_null(value=False)
     return c("has_response") & ~interim
 
 
 def _is_closed() -> pl.Expr:
-    """Return whether the server closed the connection, or the client reset it."""
+    """Return an expression that is true if the server closed the connection, or the client reset it."""
     reset = c("client_close_rst").eq(1).fill_null(value=False) | c("client_rst_frame").is_not_null()
     return c("server_close_frame").is_not_null() | reset
 
 
 def _is_left() -> pl.Expr:
-    """Return whether the response is a tunnel or stream without an end of its own, and the server was not the first to close."""
+    """Return an expression that is true if the response is a tunnel or an endless stream, and the server was not the first to
+    close."""
     client, server = c("client_close_frame").is_not_null(), c("server_close_frame").is_not_null()
     client_first = client & (~server | (c("client_close_time") <= c("server_close_time")).fill_null(value=True))
     return (c("upgraded") | (c("response_framing") == "tunnel") | streams()) & (client_first | ~_is_closed())
 
 
 def _has_gap() -> pl.Expr:
-    """Return whether packets are missing from the capture, in the exchange or earlier on its connection."""
+    """Return an expression that is true if packets of the exchange, or earlier packets of its connection, were not captured."""
     return c("gap_before") | c("request_has_gap") | c("response_has_gap") | (c("response_end_reason") == "hole")
 
 
 def _may_be_lost() -> pl.Expr:
-    """Return whether the exchange is complete, but the client's host no longer knew the connection when the response came.
+    """Return an expression that is true if a complete response came when the client's host no longer knew the connection.
 
-    The response was lost if it had not been acknowledged before; only the row of the connection shows that.
+    The response was lost unless the client had acknowledged it before; only the connection's row in `connections` shows that.
     """
     ends = (c("response_end_reason") == "complete") & (c("request_end_reason") == "complete")
     return _is_answered() & ends & ~_is_left() & c("both_directions") & ~_has_gap() & _met_no_connection()
 
 
 def _needs_no_rest() -> pl.Expr:
-    """Return whether the response shows that the server does not need the rest of the request, so that the client may stop.
+    """Return an expression that is true if the client may stop sending its request, because the server does not need the rest of
+    it.
 
-    It announces the close or rejects the request (RFC 9112 section 9.6), and came before the client closed.
+    This is so if the response announces the close or rejects the request (RFC 9112 section 9.6) and came before the client
+    closed.
     """
     needs_none = c("response_connection_close") | (c("response_status") >= 400)
     came_first = c("client_close_time").is_null() | (c("response_end") < c("client_close_time"))
@@ -146,8 +152,9 @@ def _needs_no_rest() -> pl.Expr:
 
 
 def _reason(waited: pl.Expr) -> pl.Expr:
-    """Return why an exchange did not end normally; null if it did. `waited`: the time in ns from its last byte to the end of the
-    capture."""
+    """Return an expression for the reason why an exchange did not end normally; null if it did.
+
+    `waited`: the time in ns from the last byte of the exchange to the end of the capture."""
     answered = _is_answered()
     ended = c("response_end_reason") == "complete"
     asked = c("request_end_reason") == "complete"
@@ -198,8 +205,10 @@ def _reason(waited: pl.Expr) -> pl.Expr:
 
 
 def _rejects_foreign_bytes() -> pl.Expr:
-    """Return an expression that is true if the server's first response is an error that acknowledges bytes of the client, but
-    none of these bytes is part of an HTTP/1.x request. All bytes were captured.
+    """Return an expression that is true if the server rejected bytes from the client that contain no HTTP/1.x request.
+
+    The first response of the connection is then an error that acknowledges bytes, but no request was found in these bytes,
+    although the capture has all of them.
     """
     first = ~c("has_request") & (c("exchange") == 0) & c("handshake") & c("both_directions") & ~_has_gap()
     return (first & (c("response_status") >= CLIENT_ERROR) & (c("response_ack") > 0)).fill_null(value=False)

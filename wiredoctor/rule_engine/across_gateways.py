@@ -205,9 +205,10 @@ class _FrontExchange(NamedTuple):
 
 
 class _Tries:
-    """All tries of gateways for those exchanges in which a connection of `some` takes part, at the front or at the back.
+    """The tries of gateways for clients' exchanges, for those exchanges in which a connection in `some` is involved.
 
-    A try can be looked up by the exchange of the gateway's client, or by the try's own connection.
+    A connection is involved if it carries the exchange or one of its tries. A try can be looked up by the exchange of the
+    gateway's client, or by the try's own connection and exchange.
     """
 
     def __init__(

@@ -212,7 +212,7 @@ def set_thresholds(modules: Mapping[str, RuleModule], wanted: Mapping[str, Mappi
 def cutoffs(modules: Mapping[str, RuleModule]) -> Cutoffs:
     """Return the combined cutoffs of these rules, with their configured thresholds: for each limit, the least strict value.
 
-    If a rule reads `segments`, the cutoffs also admit every event in the columns of that table.
+    If a rule reads the table `segments`, the cutoffs also admit every event for which that table has a column.
     """
     found = least_demanding([run_guarded(m, partial(_declared_cutoffs, m)) or {} for m in enabled(modules.values()) if m.cutoffs])
     return found.of_all_segments() if any("segments" in m.tables for m in modules.values()) else found

@@ -86,8 +86,8 @@ class Cutoffs(NamedTuple):
     min_held_events: int = 3
     """`exchanges`: the minimum number of events that arrive together after that pause (`min_event_pause`)."""
     min_transfer: int = SECOND
-    """`transfers`, `exchanges`: the minimum duration of the transfer of a body. What limited a shorter transfer is not
-    determined.
+    """`transfers`, `exchanges`: the minimum duration of the transfer of a body. For a shorter transfer, the cause that limited
+    its speed is not determined.
     """
 
     def widened(self, others: Iterable[Mapping[str, int]]) -> Cutoffs:
@@ -99,7 +99,7 @@ class Cutoffs(NamedTuple):
         return Cutoffs(**wide)
 
     def of_all_segments(self) -> Cutoffs:
-        """Return cutoffs that admit every event in the columns of `segments`, whichever rules run."""
+        """Return cutoffs that admit every event for which the table `segments` has a column, whichever rules run."""
         return self.widened([_SEGMENTS])
 
 

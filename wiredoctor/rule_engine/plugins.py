@@ -26,10 +26,14 @@ ENTRY_POINTS = "wiredoctor.rules"
 """The group of entry points by which other packages add rules; each names a module <...>.<family>.<name>."""
 
 SCOPES = ("exchange", "connection", "endpoint", "tries", "until", "wait")
-"""The scopes of Rule.caused_by: what a candidate and its cause must have in common if both are reported."""
+"""The values of a scope in Rule.caused_by.
+
+The scope is what a candidate and its cause must have in common, such as the connection. Both are reported."""
 
 EXPLAINING = ("exchange", "previous", "connection", "endpoint", "time", "front")
-"""The scopes of Rule.explained_by: what a candidate and the one that explains it must have in common."""
+"""The values of a scope in Rule.explained_by.
+
+The scope is what a candidate and the candidate that explains it must have in common. Only the explaining one is reported."""
 
 log = logging.getLogger("wiredoctor")
 

@@ -238,9 +238,9 @@ def _until(mine: pl.DataFrame, cause: pl.DataFrame) -> set[tuple[int, int]]:
 
 
 def _waits(mine: pl.DataFrame, cause: pl.DataFrame) -> set[tuple[int, int]]:
-    """Return (candidate id, id of its cause) for candidates about a wait, if the cause took most of this wait.
+    """Return (candidate id, id of its cause) for candidates about a wait that the cause explains.
 
-    After the cause had ended, the wait went on for at most as long as the cause had lasted.
+    The cause explains the wait if it lasted at least as long as the part of the wait that followed it.
     """
     key = _KEYS["exchange"]
     causes = cause.select(*key, "frame", cause="id", begun="start", over="end")
@@ -260,7 +260,7 @@ def _causes_among(
 
 
 _KEYS = {"exchange": ["connection", "exchange"], "connection": ["connection"], "endpoint": ["server"]}
-"""The columns that must be equal within each scope."""
+"""The columns in which a candidate and its cause must be equal, by scope."""
 
 
 def _same(*columns: str) -> Callable[[pl.DataFrame, pl.DataFrame], pl.DataFrame]:

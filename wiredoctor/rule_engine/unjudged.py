@@ -38,7 +38,7 @@ again.
 """
 
 MAX_REQUEST = 200
-"""The maximum number of characters of a request, as in findings."""
+"""The maximum number of characters that are kept of a request's method and target, as in findings."""
 
 c = pl.col
 
@@ -241,7 +241,8 @@ def _repeated(
     left: pl.LazyFrame, answers: pl.LazyFrame, connections: pl.LazyFrame, hosts: pl.LazyFrame,
     engine: Literal["auto", "streaming"],
 ) -> pl.LazyFrame:  # fmt: skip
-    """Return the requests after an announced close that the client soon repeated successfully on another connection.
+    """Return the requests that came after an announced close and that the client soon repeated successfully on another
+    connection.
 
     RFC 9112 section 9.3.2 requires a client to do that, so nothing is wrong. For each request, only the next answered request of
     the same kind on another connection is examined, because the capture may contain very many of them.
