@@ -28,7 +28,8 @@ _HEAD bytes are tried first, then _LONGEST_HEAD bytes, which is more than the lo
 _LEAST = 24
 """The size in bytes of a pcap file header."""
 _PAGE = 1 << 12
-"""The number of unused positions between two files, so a position just before a file is not in the previous file."""
+"""The number of unused positions between two files. They keep a position just before the start of a file out of the previous
+file."""
 
 
 class CaptureFiles:

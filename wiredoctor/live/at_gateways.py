@@ -46,7 +46,7 @@ A search takes about a tenth of this time per exchange.
 """
 
 LATE_ANSWER = 3 * SECOND
-"""The time in ns after a gateway gave up a connection attempt in which its SYN may still be answered."""
+"""The time in ns for which a SYN of a gateway may still be answered after the gateway gave up that connection attempt."""
 
 HELD = 30 * SECOND
 """The maximum time in ns that a failure waits for a decision. After that, the failure is left to the final report.
@@ -56,7 +56,7 @@ similar to be distinguished.
 """
 
 MEMORY = 10 * SECOND
-"""The maximum age in ns of an event because of which a gateway fails a request without forwarding it.
+"""The maximum time in ns for which an earlier failure makes a gateway fail requests without forwarding them.
 
 The rule gateway-error uses the same value.
 """

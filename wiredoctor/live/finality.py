@@ -71,9 +71,9 @@ class PendingFindings:
     held_causes: frozenset[int] = frozenset()
     """The ids in `held_connections` of connections whose held candidates may cause a failure at a gateway."""
     clock: int = 0
-    """The watermark (ns): everything before it was read. It decreases if the clock is set back."""
+    """The capture time (ns) before which all packets were read. It decreases if the clock is set back."""
     _over: dict[int, int] = field(default_factory=dict[int, int])
-    """The watermark (ns) at the time when each connection was found to be over, by connection id."""
+    """The value of `clock` at which each connection was found to be over, by connection id."""
     _looked_at: int = 0
     _at_gateways: tuple[gateways.Gateways, pl.DataFrame | None] = (gateways.Gateways(), None)
     """The cached result of `_gateways`, from the time when there were `_looked_at` finished exchanges and connections."""

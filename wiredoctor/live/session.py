@@ -261,7 +261,8 @@ class Session:
         return found
 
     def _silent_until(self) -> int | None:
-        """Return a time (ns since the first packet) by which all earlier packets must have arrived.
+        """Return the time (ns since the first packet) up to which all packets have certainly arrived, according to the current
+        time.
 
         Return None before the first packet, after damage, and for a stream. The clock and delay of a stream are unknown, so its
         time only advances with its packets.

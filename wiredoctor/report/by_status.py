@@ -22,8 +22,8 @@ SERVER_ERROR = 500
 """Status codes of 500 and above report a server error (RFC 9110 section 15.6)."""
 
 REJECTIONS = (400, 408, 411, 413, 414, 417, 421, 426, 429, 431)
-"""The statuses below 500 of responses that reject a request for its form, size, pace or connection (RFC 9110 section 15.5, RFC
-6585), not for what it asks for.
+"""The statuses below 500 with which a server rejects a request because of its form, size, rate or connection (RFC 9110 section
+15.5, RFC 6585), not because of the resource that it requests.
 """
 FINAL = 200
 """The lowest status code of a final response. Lower codes are interim responses, except 101 (Switching Protocols)."""

@@ -30,7 +30,8 @@ _SIZE = ["client_bytes", "server_bytes", "exchanges"]
 
 
 class SharedConversations(NamedTuple):
-    """The number of conversations captured at several points, and the largest number of points for one (`points`)."""
+    """The number of conversations that were captured at several points, and the largest number of points of any of them
+    (`points`)."""
 
     conversations: int
     points: int

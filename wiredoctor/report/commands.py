@@ -56,7 +56,7 @@ def next_commands(report: Report, finding: Finding) -> list[str]:
 
 
 def rest_in_full(report: Report, rest: int) -> tuple[str, str]:
-    """Return the words and the command that tell a reader how to see the remaining problems in full.
+    """Return a phrase and a command that lead a reader to the full descriptions of the remaining problems.
 
     `rest`: the number of problems that the report does not show in full.
     """
@@ -79,7 +79,7 @@ def was_kept(file: str) -> bool:
 
 
 def are_kept(report: Report) -> bool:
-    """Return whether the packets of any capture were kept (see `was_kept`)."""
+    """Return whether the packets of at least one capture were kept (see `was_kept`)."""
     return any(was_kept(one.file) for one in report.captures)
 
 

@@ -32,11 +32,10 @@ SUBJECTS: tuple[Subject, ...] = ("http", "tls", "http2", "unknown", "none", "cap
 
 
 class CheckedCount(NamedTuple):
-    """How many connections and exchanges of one protocol were checked, and by which rules.
+    """The number of connections and exchanges of one protocol that were checked, and the rules that checked them.
 
     `what`: the protocol of the connections, "none" for connections without data, or "capture" for the captures themselves.
-    `families`: the families whose rules all ran; their rules checked the connections or captures. `rules`: the rules that did so
-    in families in which a rule did not run.
+    `families`: the families of these rules whose rules all ran. `rules`: the rules that ran in the other families.
     """
 
     what: Subject

@@ -27,7 +27,8 @@ FAILURES: Mapping[str, tuple[str | None, ...] | None] = {
 """The rules whose errors mean that a request or a connection failed for the client, with the kinds that count (None: all)."""
 
 _CHUNKS = "invalid-chunk"
-"""A rule whose findings count as failures only for responses: servers answer requests with invalid chunks."""
+"""A rule whose findings count as failures only if they are about responses: a request with invalid chunks still gets a
+response."""
 
 _GAVE_UP = "client-abort"
 """A rule whose warnings count as failures, too: the client did not get its response, although nothing violated the protocol."""

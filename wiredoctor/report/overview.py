@@ -17,7 +17,8 @@ MAX_ROWS = 20
 """The number of problems in the table; the others follow as a list of rules."""
 
 MAX_ERRORS = 25
-"""The maximum number of rows if all of them are errors, so no list hides only a few errors."""
+"""The maximum number of rows if all of them are errors. It exceeds MAX_ROWS, because a table should not omit just a few
+errors."""
 
 LEAST_PATH = 6
 """The minimum length of a shortened path; if there is less room, the path is omitted."""
@@ -25,9 +26,10 @@ LEAST_PATH = 6
 OVERLAP = "Some of these times overlap; the total counts them once."
 CAUSES_FIRST = "A cause comes before its effects, whatever time they cost."
 LEAST_OVERLAP = 0.001
-"""A note explains that times overlap if their sum exceeds the total by more than this many seconds and by more than 1 %.
+"""The difference in seconds between the sum of all times and the total above which a note explains that times overlap.
 
-Smaller differences may come from rounding, because times are shown with three digits.
+The sum must also exceed the total by more than 1 %. Smaller differences may come from rounding, because times are shown with
+three digits.
 """
 
 HEADINGS = ("severity", "rule", "where", "count", "time lost", "first seen", "finding")

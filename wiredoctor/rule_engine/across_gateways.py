@@ -76,10 +76,10 @@ def through_gateways(
 
 
 def add_streaming_behind(found: Mapping[str, Rows], tries: pl.DataFrame, exchanges: pl.LazyFrame) -> dict[str, Rows]:
-    """Add columns to `buffered-stream` candidates about a gateway: the packet with which the gateway received the body's start.
+    """Add the packet with which a gateway received the start of the body to `buffered-stream` candidates about this gateway.
 
-    `earlier_frame`, `earlier_time` (ns): the first packet with body bytes in the response to the gateway's last try. `exchanges`
-    is the capture's table.
+    The columns are `earlier_frame` and `earlier_time` (ns): the first packet with body bytes in the response to the gateway's
+    last try. `exchanges` is the capture's table.
     """
     whole = {**found}
     if tries.is_empty() or "buffered-stream" not in whole:
@@ -329,7 +329,7 @@ def _answered_by_retry(module: RuleModule, rows: pl.DataFrame, known: _Tries) ->
 
 
 def _noticed(took: int) -> str:
-    """Return a text: what a gateway's client noticed of a failed try that took `took` ns."""
+    """Return a text about what the client of a gateway noticed of a failed try, which took `took` ns."""
     did = "noticed nothing" if took < IN_GATEWAY else f"got its response {duration_text(took)} later because of that"
     return f"The gateway's own client {did}"
 

@@ -106,7 +106,7 @@ def _order(finding: Finding) -> tuple[Any, ...]:
 
 
 NOTICED = SECOND // 1000
-"""The total time in ns below which similar findings become notes, because users cannot notice it."""
+"""The total time in ns below which similar findings become notes, because users do not notice such a short time."""
 
 
 def _findings_of_rule(module: RuleModule, settled: pl.DataFrame, candidates: Rows, file: str, first_time: int) -> list[Finding]:

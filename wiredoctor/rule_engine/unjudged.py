@@ -26,10 +26,10 @@ from wiredoctor.text import redact
 from wiredoctor.text.durations import duration_text
 
 REPEATED_WITHIN = 5 * SECOND
-"""The maximum time in ns until a client repeats a request, even if it pauses for a second or two. A later repetition counts as
-a new request.
+"""The maximum time in ns until a client repeats a request. A later request counts as a new one.
 
-The time counts from the end of the connection's last response, or from the request if that is later.
+It allows for clients that pause for a second or two before they repeat a request. The time counts from the end of the
+connection's last response, or from the request if that is later.
 """
 
 HELD = 20_000

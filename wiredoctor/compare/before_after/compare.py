@@ -16,13 +16,15 @@ from wiredoctor.tables import SECOND, Array
 from wiredoctor.text.redact import masked_target
 
 CHANCE = 0.05
-"""The maximum probability that a finding is missing on a side by chance. Above it, the status of the finding is uncertain."""
+"""The maximum probability of chance as the reason why a side lacks a finding. Above it, the status of the finding is
+uncertain."""
 
 ENOUGH = 20
 """The number of exchanges with an endpoint that are enough to prove that the endpoint does not have a problem.
 
-It applies to rules that report one finding for all exchanges with an endpoint. If a side has this many exchanges but no
-finding, it does not have the problem. If the side with the finding has fewer exchanges, as many are enough on the other side.
+It applies to rules that report one finding for all exchanges with an endpoint. If a side has this many exchanges but no finding,
+it does not have the problem. If the side with the finding has fewer exchanges than this, the other side needs only as many as
+that side has.
 """
 
 COUNTED = frozenset(("connect-failed", *FAILURES))

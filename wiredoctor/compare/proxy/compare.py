@@ -141,7 +141,8 @@ class _Sides:
                 yield self._own(row, fate, words + again, last)
 
     def _fate(self, row: Row, last: Row) -> tuple[Fate, str] | None:
-        """Return how the response at the front differs from the server's, as a Fate and a text; None if they are the same."""
+        """Return how the response at the front differs from the server's: a Fate, and a text about it. Return None if they are
+        the same."""
         if not last["has_response"] or last["response_status"] is None:
             return "no-answer", f"the server did not answer{_close_text(last)}"
         status = last["response_status"]

@@ -38,7 +38,9 @@ Without this type, Chromium guesses from the order of requests.
 """
 
 PRECONNECTED = 1_000_000_000
-"""The maximum idle time in ns before the first request on a connection if the connection was opened for that request."""
+"""The maximum idle time in ns from the opening of a connection to its first request if it was opened for that request.
+
+Browsers also open connections in advance; these may be idle for longer."""
 
 
 class Bytes:

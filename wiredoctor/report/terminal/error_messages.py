@@ -17,7 +17,8 @@ CAUSE = "cause"
 """The case of a rule that finds the cause of the problem reported by the rule before it."""
 
 _QUOTES = "cause first"
-"""In error_messages.txt these words precede the rules of a message that only wraps a more specific message, its cause."""
+"""The words that precede the rules of some messages in error_messages.txt: such a message only wraps a more specific one, its
+cause."""
 
 
 _RULE = re.compile(r"([a-z0-9-]+)(?: \(([^)]*)\))?")

@@ -56,7 +56,8 @@ class Encoded:
 def names_of_captures(report: Report, order: Order) -> dict[str, str]:
     """Return the texts for a column that names the capture of each line: file names without the folders that all captures share.
 
-    The result is empty if this column is not needed: with one capture, or in order of time, when each capture has its own title.
+    The result is empty if the column is not needed: if there is only one capture, or if lines are in order of time, because each
+    capture then has its own title.
     """
     files = [*dict.fromkeys(one.file for one in report.captures)]
     if order is Order.time or len(files) < 2:
