@@ -51,7 +51,13 @@ if TYPE_CHECKING:
 
 @dataclass(eq=False, repr=False)
 class Done:
-    """The results of the analysis of one capture."""
+    """The results of the analysis of one capture.
+
+    `connections`, `exchanges`: the finished rows, for which `folder` holds temporary files. `limits`: a sentence for each limit
+    that was reached. `captures`: the capture's row of tables.CAPTURES. `totals`: the totals by rule. `left`: the exchanges and
+    connections that no finding explains. `paired`: the gateways. `packets`: access to the packets; None if the capture was
+    closed.
+    """
 
     summary: CaptureSummary
     findings: list[Finding]

@@ -43,8 +43,10 @@ forwarded request.
 
 
 class CapturedExchange(NamedTuple):
-    """An exchange in a capture. Times are in ns since 1970. `status`: None if no response was captured. `frame`: its first
-    packet.
+    """An exchange in a capture. Times are in ns since 1970.
+
+    `status`: None if no response was captured. `frame`: its first packet. `has_end`: whether the end of the response was
+    captured. `answered`: when the response began; None if that is unknown.
     """
 
     capture: str

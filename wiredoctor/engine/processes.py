@@ -39,10 +39,12 @@ FAILED = 1
 
 @dataclass
 class Result:
-    """The result of a process for its share of the connections: its candidates batch by batch, the files with its rows, and its
-    counts.
+    """The result of a process for its share of the connections.
 
-    `opened`: the number of the frame at which each connection of the share began.
+    `opened`: the number of the frame at which each connection of the share began. `found`: the candidates, batch by batch.
+    `connections`, `exchanges`: the files with the finished rows. `duplicates`: the number of duplicate packets.
+    `unknown_quotes`: the number of ICMP errors that quote a packet of an unknown connection. `limits`: how often each limit was
+    reached. `failed_rules`: why rules were disabled.
     """
 
     opened: bytes

@@ -84,10 +84,10 @@ Places = set[tuple[int, int | None]]
 
 
 def is_left_to_report(time: int, clock: int) -> bool:
-    """Return whether a failure or candidate at `time`, undecided at `clock` (both in ns), is left to the final report.
+    """Return whether a failure or candidate that is still undecided is left to the final report, because it has waited too long.
 
-    It is if the two times are more than HELD apart. `time` may also be the later one: after the clock was set back, `clock` may
-    reach `time` only hours later.
+    `time`: when it happened. `clock`: the current capture time. Both are in ns; if they are more than HELD apart, it has waited
+    too long. `time` may also be the later one: after the clock was set back, `clock` may reach `time` only hours later.
     """
     return abs(clock - time) > HELD
 

@@ -69,7 +69,8 @@ def _met_no_connection() -> pl.Expr:
 def _is_cut_websocket() -> pl.Expr:
     """Return an expression that is true if the server was the first to close a WebSocket and did so abnormally.
 
-    That is, it sent no Close frame, or it sent an RST right after its own Close frame."""
+    That is, it sent no Close frame, or it sent an RST right after its own Close frame.
+    """
     is_websocket = c("upgraded") & (c("response_upgrade") == "websocket")
     by_server = c("client_close_frame").is_null() | (c("server_close_frame") < c("client_close_frame"))
     return (is_websocket & c("server_close_frame").is_not_null() & by_server & ~c("says_goodbye")).fill_null(value=False)
@@ -154,7 +155,8 @@ def _needs_no_rest() -> pl.Expr:
 def _reason(waited: pl.Expr) -> pl.Expr:
     """Return an expression for the reason why an exchange did not end normally; null if it did.
 
-    `waited`: the time in ns from the last byte of the exchange to the end of the capture."""
+    `waited`: the time in ns from the last byte of the exchange to the end of the capture.
+    """
     answered = _is_answered()
     ended = c("response_end_reason") == "complete"
     asked = c("request_end_reason") == "complete"

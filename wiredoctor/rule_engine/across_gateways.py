@@ -177,7 +177,8 @@ class _Try(NamedTuple):
     `place`: the connection and exchange of the try; an attempt has no exchange.
     `start`: when the try began.
     `end`: when the response began; without a response, when the connection closed; None if the SYN was never answered.
-    `over`: when the response ended; if it never did, as `end`.
+    `whole`: the response is complete. `head`: its header section is.
+    `over`: when the response ended; if it never did, when the connection closed; for an attempt, as `end`.
     `last`: for a request, when the last byte of the response came; for an attempt, when an RST refused it; None if that never
     happened.
     """
@@ -195,7 +196,10 @@ class _Try(NamedTuple):
 
 
 class _FrontExchange(NamedTuple):
-    """An exchange between a client and a gateway. `asked`, `began`: the end of the request and the start of the response (ns)."""
+    """An exchange between a client and a gateway.
+
+    `asked`, `began`: the end of the request and the start of the response (ns). `whole`: the response is complete.
+    """
 
     client: str
     asked: int | None

@@ -28,12 +28,14 @@ ENTRY_POINTS = "wiredoctor.rules"
 SCOPES = ("exchange", "connection", "endpoint", "tries", "until", "wait")
 """The values of a scope in Rule.caused_by.
 
-The scope is what a candidate and its cause must have in common, such as the connection. Both are reported."""
+The scope is what a candidate and its cause must have in common, such as the connection. Both are reported.
+"""
 
 EXPLAINING = ("exchange", "previous", "connection", "endpoint", "time", "front")
 """The values of a scope in Rule.explained_by.
 
-The scope is what a candidate and the candidate that explains it must have in common. Only the explaining one is reported."""
+The scope is what a candidate and the candidate that explains it must have in common. Only the explaining one is reported.
+"""
 
 log = logging.getLogger("wiredoctor")
 

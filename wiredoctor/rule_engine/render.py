@@ -61,7 +61,10 @@ def names_in(template: str) -> set[str]:
 
 
 class _Texts(NamedTuple):
-    """The templates of a rule for candidates of one kind, and the names of the fields in them."""
+    """The templates of a rule for candidates of one kind.
+
+    `names`: the names of the fields in all templates. `measured`: the names of the fields in the message.
+    """
 
     title: str
     message: str

@@ -17,7 +17,10 @@ from wiredoctor.testing.wire import Packet, to_pcap
 
 @dataclass(frozen=True)
 class Expected:
-    """A finding that a ladder expects. An attribute that is None is not compared."""
+    """A finding that a ladder expects. An attribute that is None is not compared.
+
+    `delay`: the delay in seconds, accurate to `within`. `frames`: the frame numbers of the evidence.
+    """
 
     rule: str
     side: str | None = None

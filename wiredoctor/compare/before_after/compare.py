@@ -16,8 +16,7 @@ from wiredoctor.tables import SECOND, Array
 from wiredoctor.text.redact import masked_target
 
 CHANCE = 0.05
-"""The maximum probability of chance as the reason why a side lacks a finding. Above it, the status of the finding is
-uncertain."""
+"""The maximum probability that chance alone explains why a side lacks a finding. If it is higher, the status is uncertain."""
 
 ENOUGH = 20
 """The number of exchanges with an endpoint that are enough to prove that the endpoint does not have a problem.

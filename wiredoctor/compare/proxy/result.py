@@ -42,10 +42,11 @@ class Side:
 
 @dataclass(frozen=True)
 class Rewritten:
-    """A kind of change that the proxy makes to messages, with the received and the forwarded value.
+    """A kind of change that the proxy makes to messages.
 
-    exchanges: the number of exchanges with this change. front_connection to back_exchange: the ids of the first exchange with
-    this change.
+    what: the property that changed. received, passed_on: its value before and after the change, in the first exchange with this
+    change. exchanges: the number of exchanges with this change. The other fields are the ids of that first exchange at the front
+    and at the back, and both values with (masked) in place of masked parts.
     """
 
     message: Literal["request", "response"]

@@ -185,8 +185,8 @@ def _reset(streams: Streams, flags: Array) -> set[int]:
 class Repeats(NamedTuple):
     """The retransmitted segments with payload that one point captured on their way to the other point.
 
-    needless: those that arrived after the receiver had acknowledged their payload. The four numbers count these by reason (see
-    Way).
+    needless: those that arrived after the receiver had acknowledged their payload. The other four fields count the needless ones
+    by reason (see Way).
     """
 
     rows: Array

@@ -34,7 +34,10 @@ and offsets from the SYN.
 
 @dataclass(frozen=True)
 class ComparedFile:
-    """One of the two captures."""
+    """One of the two captures.
+
+    point: the side of the path to which its capture point is nearer. packets: the number of all packets in it.
+    """
 
     name: str
     point: Where
@@ -119,7 +122,11 @@ class Way:
 
 @dataclass(frozen=True)
 class OneSided:
-    """A packet that only one capture has."""
+    """A packet that only one capture has.
+
+    recording: the capture that has it. sender: the host that sent it. kind: the reason why the other capture lacks it. what: a
+    short description of the packet. why: the facts that show this reason.
+    """
 
     recording: Where
     frame: int
@@ -135,8 +142,9 @@ class OneSided:
 class Pair:
     """A connection that passed both points.
 
-    client, server: its endpoints in the client's capture. client_there, server_there: its endpoints in the server's capture.
-    packets: the number of packets in both captures. only_client, only_server: the number of packets in one capture only.
+    client_id, server_id: its id in the client's and in the server's capture. client, server: its endpoints in the client's
+    capture. client_there, server_there: its endpoints in the server's capture. packets: the number of packets in both captures.
+    only_client, only_server: the number of packets in one capture only.
     """
 
     client_id: int
@@ -153,7 +161,10 @@ class Pair:
 
 @dataclass(frozen=True)
 class Alone:
-    """A connection that only one capture has."""
+    """A connection that only one capture has.
+
+    recording: the capture that has it. frame: its first packet. why: always empty.
+    """
 
     recording: Where
     connection: int
@@ -166,7 +177,11 @@ class Alone:
 
 @dataclass(frozen=True)
 class Changed:
-    """A change made between the points: `sent` at one point became `received` at the other."""
+    """A change made between the points: `sent` at one point became `received` at the other.
+
+    what: the property that changed. packets, connections: the number of packets and of connections with this change.
+    client_frame, server_frame: the first such packet in each capture.
+    """
 
     what: str
     sender: Where
@@ -191,10 +206,10 @@ class Shares:
 class SideFinding:
     """A finding, and which captures have it.
 
-    `connection`, `exchange` and `frames` are numbered as in the first capture that has it. delay: the delay in that capture.
-    delay_there: the delay in the second capture, if both have the finding. shares: where the time from the first to the last
-    packet of the evidence was spent; None unless both captures have these packets. lost: the frames of packets that were lost
-    during the finding.
+    seen: the captures that have it. `connection`, `exchange` and `frames` are numbered as in the first capture that has it.
+    delay: the delay in that capture. delay_there: the delay in the second capture, if both have the finding. shares: where the
+    time from the first to the last packet of the evidence was spent; None unless both captures have these packets. lost: the
+    frames of packets that were lost during the finding. why: why it cannot be compared with the other capture; empty if it can.
     """
 
     rule: str
@@ -232,7 +247,12 @@ class Waiting:
 
 @dataclass(frozen=True)
 class TwoPoints:
-    """The result of comparing two captures of one network path."""
+    """The result of comparing two captures of one network path.
+
+    swapped: the capture that was given first is the server's. clock: None if the clocks cannot be compared. ways: both directions
+    of the path. changed: changes to packets between the points. packets, alone: the packets and connections that only one capture
+    has. connections: those that passed both points. notes: sentences about limitations.
+    """
 
     version: str
     client: ComparedFile

@@ -40,7 +40,8 @@ Without this type, Chromium guesses from the order of requests.
 PRECONNECTED = 1_000_000_000
 """The maximum idle time in ns from the opening of a connection to its first request if it was opened for that request.
 
-Browsers also open connections in advance; these may be idle for longer."""
+Browsers also open connections in advance; these may be idle for longer.
+"""
 
 
 class Bytes:

@@ -31,7 +31,11 @@ class Pair(NamedTuple):
 
 
 class Card(NamedTuple):
-    """A finding with its values before and after, and sentences about the difference."""
+    """A finding with its values before and after.
+
+    `number`: the number of the card. `extent`: how often it occurred, as text. `pairs`: the values to compare. `sentences`:
+    sentences about the difference.
+    """
 
     number: int
     change: FindingChange

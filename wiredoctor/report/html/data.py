@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 MAX_FINDINGS = 20_000
 
 MAX_TEXT = 6_000_000
-"""The maximum number of characters of all request targets of a page. If they are longer, each target is cut to an equal part of
-it."""
+"""The maximum number of characters of all request targets of a page. If they have more, all long targets are cut to one
+length."""
 _LONGEST, _SHORTEST = 500, 48
 
 _WORDS = ["request_method", "request_host", "response_reason", "response_content_type", "response_framing", "response_end_reason"]

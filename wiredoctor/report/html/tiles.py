@@ -45,8 +45,10 @@ class Servers:
 class Tiles:
     """The numbers at the top of a page, as texts.
 
-    `times`: the names and values of server times. `errors`: servers and their numbers of responses with a status of 500 or above.
-    `more_errors`: the number of servers with such responses that are not in `errors`.
+    `requests`, `failed`: the numbers of all and of failed requests. `percent`: the share of failed requests. `times`: the names
+    and values of server times. `lost`: the time lost. `causes`: the rules that cost the most time. `errors`: servers and their
+    numbers of responses with a status of 500 or above. `more_errors`: the number of servers with such responses that are not in
+    `errors`.
     """
 
     requests: str

@@ -32,7 +32,11 @@ NO_CLOCK = Clock(None)
 
 
 class Characters(NamedTuple):
-    """The characters with which lines and arrows are drawn."""
+    """The characters with which a ladder is drawn.
+
+    `side`: the vertical line of a side. `line`, `right`, `left`: the line and the heads of arrows. `cut`: the mark in a line that
+    is not to scale. `note`: the beginning of a note.
+    """
 
     side: str
     line: str

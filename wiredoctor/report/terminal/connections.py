@@ -56,9 +56,12 @@ _ENDS = {"fin": "|", "rst": "x", "": ">"}
 
 @dataclass(frozen=True)
 class _Layout:
-    """The layout of the list: the columns in order, and the time axis and clock of each capture.
+    """The layout of the list.
 
-    If `relative` is true, all captures have the same axis, and each bar begins at the left end of the axis.
+    `fields`: the columns in order. `axes`, `clocks`: the time axis and the clock of each capture. `common`: the texts that all
+    lines have in common, by column. `relative`: all captures have the same axis, and each bar begins at its left end. `latest`:
+    the latest time (ns). `lane`, `busy`: the characters of a bar without and with an exchange. `names`: the text that names each
+    capture.
     """
 
     fields: dict[str, Field]

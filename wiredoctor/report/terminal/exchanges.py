@@ -66,6 +66,10 @@ class _Facts(NamedTuple):
 
     `spans`: for each capture, the start of the first exchange and the end of the last one (ns). `ends`: the time of each
     capture's last packet. `texts`: the maximum widths of texts. `common`: texts that all lines have in common, by column.
+    `longest`: the longest duration (ns). `usual`: a duration (ns) that only few exchanges exceed. `is_limited`: it is known what
+    limited the speed of a response. `has_bad`: a response has status 4xx or 5xx. `has_rest`: a client waited for the rest of a
+    response that broke off. `has_closed`: a connection closed before the response was complete. `has_waiting`: a client was still
+    waiting at the end of the capture.
     """
 
     spans: Mapping[str, tuple[int, int]]
@@ -83,9 +87,12 @@ class _Facts(NamedTuple):
 
 @dataclass(frozen=True)
 class _Layout:
-    """The layout of the list: the columns in order, and the time axis and clock of each capture.
+    """The layout of the list.
 
-    If `relative` is true, all captures have the same axis, and each bar begins at the left end of the axis.
+    `fields`: the columns in order. `axes`, `clocks`, `ends`: the time axis, the clock and the time of the last packet of each
+    capture. `relative`: all captures have the same axis, and each bar begins at its left end. `latest`: the latest time (ns).
+    `signs`: the character of each phase in a bar. `names`: the text that names each capture. `has_doubt`: a match of gateway
+    requests is uncertain.
     """
 
     fields: dict[str, Field]

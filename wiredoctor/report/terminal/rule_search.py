@@ -26,7 +26,8 @@ _MEANINGFUL = re.compile(r"\w")
 SHORTEST_PIECE = 8
 """The minimum number of characters of a search phrase that is searched for in longer texts, such as logs.
 
-A shorter phrase may occur there by chance, so it does not identify its rule."""
+A shorter phrase may occur there by chance, so it does not identify its rule.
+"""
 
 LEAST_COMPLAINT = 12
 """The number of characters above which a matching description ranks above a shorter error message."""

@@ -34,6 +34,7 @@ class ShowRequest(NamedTuple):
     """A request to show a finding, a connection, or a part of a connection.
 
     A part is an exchange, a range of frames, or a span in seconds since the first packet of the capture. Both ends are included.
+    `everything`: show all packets and header sections.
     """
 
     finding: Finding | None
