@@ -64,7 +64,10 @@ def standard_output() -> Generator[BinaryIO]:
 
 
 def _ignore(number: int, frame: FrameType | None) -> None:
-    """Do nothing. The pager, a child process, would inherit an ignored signal; a handled one gets its default action there."""
+    """Handle a signal by doing nothing.
+
+    If the signal were ignored instead, the pager, a child process, would ignore it, too.
+    """
 
 
 @contextlib.contextmanager

@@ -248,7 +248,8 @@ _NOT_COUNTED = {"response_bursts": -1}
 
 
 def _extra_part(extras: Sequence[Extra]) -> pl.DataFrame:
-    """Return a data frame with one row per Extra: interim responses, pauses, streamed events, and what limited a long body.
+    """Return a data frame with one row per Extra: interim responses, pauses, streamed events, and the limits on the speed of a
+    body.
 
     The first row is for exchanges without any of these.
     """

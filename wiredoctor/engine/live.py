@@ -114,8 +114,8 @@ class LiveAnalysis(Analysis):
     def forget(self, needed: Collection[int]) -> None:
         """Drop the oldest stored candidates and rows, except the rows of the connections in `needed`.
 
-        Keep twice as many rows as rules compare. Rules compare exchanges and connections in the order in which they began, but
-        rows are in the order in which they ended.
+        Twice as many rows are kept as rules compare: rules compare exchanges and connections in the order in which they began,
+        but rows are stored in the order in which they ended.
         """
         for rows in (self.connections, self.exchanges):
             rows.forget(2 * limits.COMPARED_ROWS.value, needed)

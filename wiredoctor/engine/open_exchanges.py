@@ -65,7 +65,8 @@ def unread_since(connection: Connection) -> int:
 def window_closed_since(connection: Connection) -> int:
     """Return the start (ns) of the earliest stall that may still become a row; FOREVER if there is none.
 
-    The cause may be a receive window that is closed or too small, or a segment that was held back until an ACK arrived.
+    A stall has one of two causes: a receive window that is closed or too small, or a segment that was held back until an ACK
+    arrived.
     """
     since = [held.start for waits in _waits(connection) if waits.pace is not None for held in waits.pace.held]
     closures: list[ClosedWindow | None] = []

@@ -169,10 +169,10 @@ def _are_tries(one: int, other: int, t: _Times) -> bool:
 
 
 class _Unassigned:
-    """The exchanges in one connected part of the graph of possible pairs that are not paired yet, and the assigned `pairs`
-    (front, back).
+    """One connected part of the graph of possible pairs: its exchanges that are not paired yet, and its assigned `pairs`.
 
-    A front is an exchange with a gateway's client; a back is the gateway's own request for it.
+    A pair consists of a front and a back. A front is an exchange with a gateway's client; a back is the gateway's own request for
+    it.
     """
 
     def __init__(self, part: Part, times: _Times) -> None:

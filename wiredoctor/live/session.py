@@ -228,8 +228,8 @@ class Session:
     def _remove(self, end: int, news: News) -> None:
         """Handle the removal of the ring's oldest file, which ended at offset `end` of the stream.
 
-        Unread data of removed files can still be read, unless the analysis is a complete ring behind. Then the oldest data is
-        skipped.
+        Unread data of removed files can still be read, but if the analysis lags behind by more than a complete ring, the oldest
+        data is skipped.
         """
         ring = self._recorder.order.ring
         least = 0 if ring is None else end - ring.files * ring.bytes

@@ -28,7 +28,7 @@ class StoppedError(Exception):
 
 
 class Backend:
-    """Starts the backend that a request needs, and restarts it.
+    """Starts and restarts the program or the sockets that capture for a request.
 
     `source`: the running backend, or None. The pcapng blocks of the backend go to `blocks`. `control`: the files on which stop
     requests arrive.

@@ -99,7 +99,7 @@ class ServerTime(TypedDict):
 
 @_whole
 class Server(TypedDict):
-    """The statistics of the requests to a server, and of its responses and connections."""
+    """The statistics of a server: its requests, responses and connections."""
 
     by: Literal["server"]
     name: Endpoint

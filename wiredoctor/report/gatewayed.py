@@ -72,7 +72,10 @@ def _connections(report: Report, file: str, servers: list[str]) -> pl.LazyFrame:
 
 
 def _roles(file: str, known: Gateways) -> pl.DataFrame:
-    """Return one row for each exchange that a gateway forwarded or sent itself, including uncertain ones."""
+    """Return one row for each exchange between a client and a gateway, or between a gateway and an upstream server.
+
+    The column `role` is "front", "back" or "both". Uncertain exchanges are included.
+    """
     c = pl.col
     tries = known.tries.lazy()
     doubts = pl.DataFrame(

@@ -22,7 +22,8 @@ _LIMITED = pl.List(pl.Struct({"by": pl.String, "time": pl.Float64}))
 
 
 def parts() -> pl.Expr:
-    """Return an expression for a list of the causes that limited a response, each with its seconds, in the order of LIMITS.
+    """Return an expression for a list of the causes that limited the speed of a response, each with its seconds, in the order of
+    LIMITS.
 
     The list is empty for responses that are too short to judge.
     """
@@ -32,9 +33,9 @@ def parts() -> pl.Expr:
 
 
 def shares(times: list[int | None], *, short: bool = False) -> list[str]:
-    """Return the causes that limited a response, largest first: "receive-window 82 %" or, with `short`, "window 82 %".
+    """Return the causes that limited the speed of a response, each with its share of the time, largest first.
 
-    `times`: ns in the order of LIMITS.
+    For example "receive-window 82 %" or, with `short`, "window 82 %". `times`: ns in the order of LIMITS.
     """
     known = [(time or 0, name, word) for time, (name, (_, word)) in zip(times, LIMITS.items(), strict=True)]
     whole = sum(time for time, _, _ in known)

@@ -350,10 +350,10 @@ def _took(one: _Try, last: _Try) -> int:
 
 
 def _given_up(rows: pl.DataFrame, known: _Tries) -> pl.DataFrame:
-    """Change the text of client aborts if a gateway was involved.
+    """Change the text of client aborts if a gateway was involved in one of two ways.
 
-    Either the client left while the gateway waited for a server, or the gateway itself gave up a try and sent the request to
-    another server.
+    Either the client left while the gateway waited for a server, or the gateway itself, as the client of a server, gave up a try
+    and sent the request to another server.
     """
     changes: dict[int, dict[str, Any]] = {}
     for number, row in enumerate(rows.iter_rows(named=True)):

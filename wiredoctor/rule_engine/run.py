@@ -191,10 +191,10 @@ def conclude_all(
     modules: Mapping[str, RuleModule], found: Mapping[str, Rows], connections: pl.LazyFrame, exchanges: pl.LazyFrame,
     closes: pl.LazyFrame | None = None, *, live: bool = False, clients: Collection[int] = (),
 ) -> dict[str, Rows]:  # fmt: skip
-    """Judge candidates by all known connections and exchanges. Rules with `judge_all` judge all their candidates together,
-    unless `live`.
+    """Judge candidates by comparing them with all known connections and exchanges. Return the remaining candidates by rule name.
 
-    Return the remaining candidates by rule name. `clients`: the connections whose client is a gateway.
+    Rules with `judge_all` judge all their candidates together, unless `live`. `clients`: the connections whose client is a
+    gateway.
     """
     whole = {**found}
     if closes is not None:

@@ -46,7 +46,7 @@ def after_stalls(found: Mapping[str, Rows]) -> Mapping[str, Rows]:
     """Return the candidates; change those about a cut-off response if a `zero-window-stall` of the client may be the cause.
 
     The text of `truncated-response` names the stall as a possible cause, and its confidence becomes medium. For `gateway-error`,
-    the kind becomes CLIENT_STALLED. `client-abort` no longer suspects the server of having stopped if its client did not read.
+    the kind becomes CLIENT_STALLED. The text of `client-abort` no longer blames the server if the client did not read.
     """
     return _truncated_after_stalls(_gateways_after_stalls(_aborts_after_stalls(found)))
 

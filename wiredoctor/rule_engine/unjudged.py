@@ -208,8 +208,8 @@ def unjudged(
 class _Source(NamedTuple):
     """A table that is searched for abnormal ends.
 
-    `rows`: its rows. `suspects`: a cheap filter that is true for every abnormal row. `columns`: returns the columns to report;
-    it takes milliseconds.
+    `rows`: its rows. `suspects`: a cheap filter that is true for every abnormal row. `columns`: a function that returns the
+    columns to report; a call takes milliseconds.
     """
 
     rows: pl.LazyFrame

@@ -117,7 +117,7 @@ class Table:
         return self.lazy(columns, free).collect()
 
     def _small(self, columns: Mapping[str, Any]) -> pl.DataFrame:
-        """Return the frame of a few rows. Avoid query plans and numpy.ma, which Polars imports if it gets arrays.
+        """Convert a few rows to a frame without query plans and without numpy.ma, which Polars imports if it gets arrays.
 
         For a small capture, these would take most of the time.
         """

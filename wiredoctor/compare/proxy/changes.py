@@ -26,8 +26,9 @@ Ends = dict[int, list[Any]]
 def changes(pairs: Pairs, recorded: tuple[ProxySide, ProxySide], ends: tuple[Ends, Ends]) -> list[Rewritten]:
     """Return one row per kind of change, the most frequent first.
 
-    The front is the side of the clients, the back that of the servers. pairs: returns the matched exchanges as (front row, back
-    row). recorded: the data of the front and of the back. ends: the endpoints of the connections at the front and at the back.
+    The front is the side of the clients, the back that of the servers. pairs: a function that returns the matched exchanges as
+    (front row, back row). recorded: the data of the front and of the back. ends: the endpoints of the connections at the front
+    and at the back.
     """
     fields = _fields(pairs, recorded, ends)
     found: dict[tuple[str, str, str, str], list[tuple[Row, Row]]] = {}

@@ -27,7 +27,11 @@ LEAST_OTHERS = 3
 
 
 class Verdict(NamedTuple):
-    """The verdict on a packet. `row`: the packet's row in the Rows of its capture."""
+    """The verdict on a packet that only one capture has.
+
+    `row`: the packet's row in the Rows of its capture. `kind`: the reason why the other capture lacks it. `why`: the facts that
+    show this reason.
+    """
 
     row: int
     kind: OneSidedKind

@@ -164,7 +164,7 @@ _STALE = Regex(r"\bstale\s*=\s*\"?true\b", re.IGNORECASE)
 
 
 def _accept(fields: Fields, values: list[str]) -> None:
-    """Record that a browser requests a page if HTML comes first in Accept; browsers send it first only for pages."""
+    """If HTML comes first in Accept, record that a browser requests a page; browsers send it first only for pages."""
     fields.navigation |= values[0].lower().startswith("text/html")
 
 

@@ -62,7 +62,7 @@ def metadata(name: str, report: Report) -> dict[str, str]:
 
 
 def written(report: Report) -> list[str]:
-    """Return the names of the tables that can be written. Most of them need captures that can be read again."""
+    """Return the names of the tables that can be written. Most tables can only be written if the captures can be read again."""
     whole = all(c.file in report.packets for c in report.captures)
     return [name for name in TABLES if whole or name in (*_KEPT, "captures", "findings")]
 

@@ -24,7 +24,7 @@ _ACK = np.dtype([("time", "i8"), ("ack", "i8"), ("edge", "i8")])
 
 
 class Lane:
-    """The segments that one side sent, and the ACKs and windows with which the other side replied.
+    """One direction of a connection: the segments that one side sent, and the ACKs and windows that the other side returned.
 
     Stream offsets are in bytes, times in ns since the first packet of the capture. If there are too many segments or ACKs, those
     within an interval of time are merged.

@@ -147,7 +147,7 @@ class LadderMessages:
     def _close_after(self, connection: int, frame: int) -> int:
         """Return the frame of the first FIN or RST after this frame; without one, return this frame.
 
-        Until that frame, the client waited for the rest of a response that broke off.
+        If a response broke off, its client waited until the FIN or RST.
         """
         closes = (
             row["frame"]
