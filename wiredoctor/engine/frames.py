@@ -303,7 +303,7 @@ def _piece_numbers(extra: Extra) -> tuple[Any, ...]:
 
 
 def _held_event_numbers(pieces: Pieces) -> tuple[Any, ...]:
-    """Return the values of the columns about events that a buffer held back, so that they arrived together."""
+    """Return the values of the columns about events that a buffer held back and then released together."""
     first = pieces.first.events if pieces.first is not None and pieces.first.is_lump(1, pieces.tick) else 0
     large = pieces.large, pieces.large_events
     return (first, pieces.held, pieces.held_events, *large, pieces.cut, pieces.first_cut)

@@ -110,7 +110,7 @@ def is_not_http(connection: Connection) -> bool:
 
 
 def is_over(connection: Connection) -> bool:
-    """Return whether a connection is closed, has no open exchanges, and its grace period is over."""
+    """Return whether a connection is closed and has no open exchanges, and the grace period after its close has passed."""
     http = http_of(connection)
     if not connection.closed or undecided_since(connection)[0] != FOREVER:
         return False

@@ -256,7 +256,8 @@ class PendingFindings:
         return pl.concat([self._connections, open_exchanges.rows_as_of(connections, self.analysis.latest)])
 
     def _state(self, number: int, connection: Connection | None) -> tuple[int, int, int, bool, bool]:
-        """Return the state of the connection `number`, a row with the schema _STATES. `connection` is None if it is over."""
+        """Return the state of the connection `number`, as a row with the schema _STATES. `connection` is None if the connection
+        is over."""
         if connection is None:
             return number, FOREVER, FOREVER, True, True
         since, unknown = open_exchanges.undecided_since(connection)

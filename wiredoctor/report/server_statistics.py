@@ -119,8 +119,8 @@ def worth_listing(lost: Mapping[str, float], whole: float) -> dict[str, float]:
 def server_statistics(report: Report, by: Grouping = Grouping.server) -> list[ServerStatistics]:
     """Return the statistics of each group, worst first.
 
-    The worst group has the most failed requests and connections, then the most responses with 500 and above, then the most time
-    lost.
+    Groups are sorted by the number of failed requests and connections, then by the number of responses with a status of 500 or
+    above, then by the time lost.
     """
     rows = _rows(report, report.scan_exchanges(), report.scan_connections(), by)
     counted, names = _count(rows, report, connections=by is not Grouping.server) if report.exchange_count else ({}, {})

@@ -119,8 +119,7 @@ def _is_closed() -> pl.Expr:
 
 
 def _is_left() -> pl.Expr:
-    """Return an expression that is true if the response is a tunnel or an endless stream, and the server was not the first to
-    close."""
+    """Return an expression that is true if a tunnel or an endless stream was not first closed by the server."""
     client, server = c("client_close_frame").is_not_null(), c("server_close_frame").is_not_null()
     client_first = client & (~server | (c("client_close_time") <= c("server_close_time")).fill_null(value=True))
     return (c("upgraded") | (c("response_framing") == "tunnel") | streams()) & (client_first | ~_is_closed())
@@ -141,8 +140,7 @@ def _may_be_lost() -> pl.Expr:
 
 
 def _needs_no_rest() -> pl.Expr:
-    """Return an expression that is true if the client may stop sending its request, because the server does not need the rest of
-    it.
+    """Return an expression that is true if the server does not need the rest of the request, so the client may stop sending it.
 
     This is so if the response announces the close or rejects the request (RFC 9112 section 9.6) and came before the client
     closed.

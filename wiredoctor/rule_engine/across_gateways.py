@@ -209,7 +209,7 @@ class _FrontExchange(NamedTuple):
 
 
 class _Tries:
-    """The tries of gateways for clients' exchanges, for those exchanges in which a connection in `some` is involved.
+    """All tries of gateways for those clients' exchanges in which a connection in `some` is involved.
 
     A connection is involved if it carries the exchange or one of its tries. A try can be looked up by the exchange of the
     gateway's client, or by the try's own connection and exchange.

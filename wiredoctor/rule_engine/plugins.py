@@ -26,15 +26,12 @@ ENTRY_POINTS = "wiredoctor.rules"
 """The group of entry points by which other packages add rules; each names a module <...>.<family>.<name>."""
 
 SCOPES = ("exchange", "connection", "endpoint", "tries", "until", "wait")
-"""The values of a scope in Rule.caused_by.
-
-The scope is what a candidate and its cause must have in common, such as the connection. Both are reported.
+"""The scopes that Rule.caused_by may contain. A scope says what a candidate must have in common with its cause; both are
+reported.
 """
 
 EXPLAINING = ("exchange", "previous", "connection", "endpoint", "time", "front")
-"""The values of a scope in Rule.explained_by.
-
-The scope is what a candidate and the candidate that explains it must have in common. Only the explaining one is reported.
+"""The scopes that Rule.explained_by may contain. A scope says what a candidate must have in common with the one that explains it.
 """
 
 log = logging.getLogger("wiredoctor")

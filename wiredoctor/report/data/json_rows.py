@@ -149,7 +149,7 @@ def _exchange_columns() -> list[str]:
 def _exchange(ends: CaptureEnds) -> list[pl.Expr]:
     """Return the columns of an exchange in JSON schema 1, with all times in seconds.
 
-    The last ones have the same names as columns of the table `exchanges`, whose times are in ns.
+    The last of these columns have the same names as columns of the table `exchanges`, in which times are in ns.
     """
     return [
         pl.col("capture"),
