@@ -39,18 +39,19 @@ EXCHANGES = [
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Rows:
-    """Exchanges in time order. A number stands for each text; equal texts have equal numbers, and the empty text has 0. Times are
-    in ns; LATE means never.
+    """Exchanges in time order, as columns of numbers. Equal texts have equal numbers, and the empty text has 0.
 
-    `head`: the complete request head was received.
+    The columns `start` to `over` and `opened`, except `status` and `silent`, are times in ns; LATE means never.
+    `start`: the request began. `head`: the complete request head was received.
     `answered`: the final response began, or the exchange was given up; nothing is forwarded after that.
     `began`: the first response began, including interim ones.
-    `silent`: the server sent no byte.
+    `silent`: 1 if the server sent no byte, otherwise 0.
     `left`: the client closed before the response was complete. `dropped`: the server did.
     `gone`: the client closed.
     `over`: the response was complete, or a side closed.
     `opened`: the connection was opened; only for its first exchange, otherwise LATE.
     `length`, `content`: the size in bytes of the request body and of the response body; -1 if a gateway may change the size.
+    `tail`: the last segment of the target's path, with the query.
     `forwarded`: the last client address in X-Forwarded-For or Forwarded; `forwarded_host`: the address without its port;
     `forwarded_end`: the address with its port, or 0 if it has none.
     """

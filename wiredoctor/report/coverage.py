@@ -35,7 +35,7 @@ class CheckedCount(NamedTuple):
     """The number of connections and exchanges of one protocol that were checked, and the rules that checked them.
 
     `what`: the protocol of the connections, "none" for connections without data, or "capture" for the captures themselves.
-    `families`: the families of these rules whose rules all ran. `rules`: the rules that ran in the other families.
+    `families`: the families in which all rules ran. `rules`: the rules of other families that ran.
     """
 
     what: Subject

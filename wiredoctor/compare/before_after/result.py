@@ -150,7 +150,12 @@ class Source:
 
 @dataclass(frozen=True)
 class Changes:
-    """The result of the comparison. findings: the most important first. notes: sentences about its limitations."""
+    """The result of the comparison.
+
+    any_server, tolerance: the options of `compare`. findings: the most important first. endpoints: those with the greatest change
+    first. endpoints_left_out: the number of endpoints that were not compared. rules: the rules with findings on either side.
+    notes: sentences about limitations.
+    """
 
     version: str
     before: Source

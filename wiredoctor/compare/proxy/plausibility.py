@@ -65,11 +65,10 @@ def find_contradictions(front: pl.DataFrame, back: pl.DataFrame, owner: Array, s
 
 
 def is_significant(result: Proxied, front: ProxySide, back: ProxySide) -> bool:
-    """Return whether two captures are certainly the two sides of a proxy. Used if the user did not say that they are.
+    """Return whether two captures are certainly the two sides of a proxy, for captures of which the user did not say so.
 
-    Equal methods and targets are not enough. Matching times are not enough either if they match only after one clock is
-    shifted. Therefore the clocks must agree without a shift, and each exchange at the back must lie within its match at the
-    front.
+    Equal methods and targets are not enough. Matching times are not enough either if they match only after one clock is shifted.
+    Therefore the clocks must agree without a shift, and each exchange at the back must lie within its match at the front.
 
     For unrelated traffic, the probability that an exchange lies within its match is the slack divided by the mean time between
     equal requests at the front. The slack is the time by which the exchange at the back could be moved without leaving its match.
