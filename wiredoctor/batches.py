@@ -177,7 +177,8 @@ class Batch:
     def of_rows(self, values: pl.Series, cell: str) -> pl.Series:
         """Return one of `values` for each row of this batch.
 
-        The cell `cell` contains the numbers, counted from -1 (see `of_part`).
+        `cell`: the name of the cell that says which value each row gets; -1 stands for the first value, 0 for the second (see
+        `of_part`).
         """
         numbers = self.cells[cell]
         if len(numbers) == 1:

@@ -37,9 +37,7 @@ class RowChoice(NamedTuple):
 
 
 def parse_statuses(texts: list[str]) -> tuple[str, ...]:
-    """Split comma-separated lists of "502", "5xx", "any" and "none"; raise ValueError with the first part that is something
-    else.
-    """
+    """Split comma-separated lists of "502", "5xx", "any" and "none". Raise ValueError with the first other part as its text."""
     parts = [part.strip().lower() for text in texts for part in text.split(",")]
     for part in parts:
         if not _STATUS.fullmatch(part):

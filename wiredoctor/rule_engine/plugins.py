@@ -31,8 +31,7 @@ reported.
 """
 
 EXPLAINING = ("exchange", "previous", "connection", "endpoint", "time", "front")
-"""The scopes that Rule.explained_by may contain. A scope says what a candidate must have in common with the one that explains it.
-"""
+"""The scopes that Rule.explained_by may contain. A scope says what a candidate and the one that explains it have in common."""
 
 log = logging.getLogger("wiredoctor")
 

@@ -46,8 +46,8 @@ c = pl.col
 class Explained(NamedTuple):
     """The ends of connections and exchanges that findings explain.
 
-    `connections`: for each connection, `since`, the index of an exchange; the ends of this exchange and of all later ones are
-    explained (-1: of all exchanges).
+    `connections`: rows with a connection and an index `since`. The ends of its exchanges with this index or a higher one are
+    explained (-1: of all its exchanges).
     `endpoints`: rows with a client, a server or both; the ends of all connections of these endpoints are explained.
     """
 
