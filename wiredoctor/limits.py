@@ -114,8 +114,9 @@ UNPACKED = Limit(
 
 FRAME_RUNS = Limit(
     "frame-runs", "capture", 1_000_000, "runs",
-    "Runs of consecutive frames from one file, 24 bytes each, which show the file of each frame in a capture of several "
-    "files. Evidence beyond the limit only has its frame number in the complete capture",
+    "If a capture consists of several files: runs of consecutive frames from the same file, 24 bytes each, which show from "
+    "which file each frame comes. Evidence beyond the limit is reported without its file: only with its frame number in the "
+    "complete capture",
 )  # fmt: skip
 ODDITIES = Limit(
     "oddities", "decode", 1_000, "oddities of a capture",
@@ -139,8 +140,8 @@ DATAGRAM_BYTES = Limit(
 )  # fmt: skip
 TUNNELS = Limit(
     "fragmented-tunnels", "decode", 4_096, "datagrams",
-    "Fragmented UDP datagrams that are remembered as part of a tunnel, because only the first fragment has the port: as many as "
-    "datagrams with missing fragments",
+    "Fragmented UDP datagrams that are remembered as part of a tunnel, because only the first fragment has the port. The "
+    "limit is the same as for datagrams with missing fragments",
 )  # fmt: skip
 HEADERS = Limit(
     "headers", "decode", 64, "headers of a packet",
@@ -162,10 +163,10 @@ RETAINED_PACKETS = Limit(
 OPEN = Limit(
     "open-connections", "tcp", 1 << 17, "connections",
     "Connections followed at the same time. A half-open one takes 1,200 bytes, one with an open exchange 4 kB. The limit is "
-    "four times the 28,232 that Linux opens from one address to one server (ip_local_port_range). Connections are counted "
-    "in 64 parts by a hash of addresses and ports, so their distribution over processes does not matter. Beyond the limit, "
-    "the connections of a part that were idle longest are dropped, closed ones first, and reported in their current state. "
-    "A later packet opens a new connection",
+    "four times the 28,232 that Linux opens from one address to one server (ip_local_port_range). A hash of "
+    "addresses and ports divides them into 64 groups, and each group has 1/64 of the limit, so the result does not depend on "
+    "the number of processes. If a group is full, those of its connections that were idle longest are dropped, closed ones "
+    "first, and reported in their current state. A later packet opens a new connection",
     "{count:idle connection was|idle connections were} dropped from the analysis: more than {limit} were open at "
     "once",
 )  # fmt: skip
@@ -193,22 +194,22 @@ REORDERED = Limit(
 )  # fmt: skip
 SORTED_RUNS = Limit(
     "sorted-runs", "capture", 1 << 20, "runs of consecutive packets",
-    "A capture that is far from time order is sorted by merging runs, which are in time order themselves. An appended part is "
+    "A capture that is far from time order is sorted by merging runs, each of which is in time order. An appended file is "
     "one run; if packets of two interfaces alternate, each change begins a run. A run takes 32 bytes. Beyond the limit, the "
     "packets stay in the order of the file",
     "The capture is not in time order, and was not sorted because it has more than {limit}: sort it with reordercap",
 )  # fmt: skip
 SORTED_LANES = Limit(
     "sorted-lanes", "capture", 1 << 10, "parts",
-    "The number of parts that are merged to sort a capture that is far from time order. Each part is in time order by itself. "
-    "Beyond the limit, the packets stay in the order of the file",
+    "The number of parts that are merged to sort a capture that is far from time order. A part consists of one or more of the "
+    "runs in `sorted-runs`, which follow one another in time. Beyond the limit, the packets stay in the order of the file",
     "The capture is not in time order, and was not sorted because it has more than {limit}: sort it with reordercap",
 )  # fmt: skip
 PROMISED = Limit(
     "promised-numbers", "tcp", 1 << 14, "connections",
-    "Connection numbers that are reserved at a time: if a packet that waits to be sorted will open a new connection on used "
-    "ports, the next number is reserved for it. No more packets than this can wait. Beyond the limit, the oldest reservation "
-    "is dropped: its connection was probably never opened, for example because its SYN was a copy",
+    "Connection numbers that are reserved at a time: while a SYN that reuses the ports of an earlier connection waits to be "
+    "sorted, the next number is reserved for its connection. No more packets than this can wait. Beyond the limit, the "
+    "oldest reservation is dropped: its connection was probably never opened, for example because its SYN was a copy",
     "{count:connection|connections} may have a later number than in Wireshark, because numbers were reserved for {limit}",
 )  # fmt: skip
 ICMP_ERRORS = Limit(
@@ -237,7 +238,7 @@ COMPARED = Limit(
 
 HEAD = Limit(
     "head", "http", 256 * _KIB, "bytes",
-    "Common servers accept 8 to 64 KiB of request line and fields, so 256 KiB are more than any normal message has",
+    "Common servers accept 8 to 64 KiB of request line and fields, so 256 KiB is more than any normal message has",
     "{count:header section was|header sections were} longer than {limit} and not read",
 )  # fmt: skip
 CHUNK_LINE = Limit(
@@ -259,8 +260,8 @@ BEHIND = Limit(
 )  # fmt: skip
 TLS_HELLO = Limit(
     "tls-hello", "http", 16 * _KIB, "bytes",
-    "Bytes of TLS records within which a hello must be complete: common ones have 200 to 2,000, and a few "
-    "more with old session tickets",
+    "Bytes of TLS records within which a hello must be complete: common ones have 200 to 2,000; a few, with "
+    "old session tickets, have more",
 )  # fmt: skip
 PIPELINED = Limit(
     "waiting-requests", "http", 4_096, "requests",
@@ -286,14 +287,14 @@ WAITING = Limit(
 KEPT = Limit(
     "waiting-bytes", "http", 512 * _MIB, "bytes",
     "Bytes of all connections that wait for missing bytes, for the other direction, or for the end of a header section. "
-    "They are counted in 64 parts by a hash of addresses and ports, like open connections. Beyond the limit, the bytes of a "
-    "part that have waited longest are read without waiting",
+    "Connections are divided into 64 groups as for `open-connections`, and each group has 1/64 of the limit. If a group is "
+    "full, those of its bytes that have waited longest are read without waiting",
     "{count:connection was|connections were} read with gaps because {limit} were waiting for missing bytes",
 )  # fmt: skip
 TEXT = Limit(
     "text", "http", 8 * _KIB, "bytes",
     "Bytes of a request target, or of a field that reports and rules compare, such as Host or Server: RFC 9112 "
-    "section 3 requires at least 8,000, and servers refuse more",
+    "section 3 recommends support for request lines of at least 8,000, and many servers refuse more",
     "{count:header section has|header sections have} a target or field longer than {limit}, which was truncated",
 )  # fmt: skip
 DECODERS = Limit(
@@ -314,8 +315,8 @@ COMPARED_ROWS = Limit(
     "Rules that compare many exchanges or connections see only this many, those that began last, because memory must not grow "
     "with the length of a capture. They are counted from the end, so a growing capture is judged like its finished file. These "
     "rules see either a complete connection or nothing of it, because part of a connection would look like a different one. "
-    "Only rules about the capture itself also see connections that began earlier and continued. \"Not judged\" lists what the "
-    "rules did not see",
+    "Connections that began earlier and continued are seen only by rules about the capture itself. \"Not judged\" lists what "
+    "the rules did not see",
 )  # fmt: skip
 CANDIDATES = Limit(
     "candidates", "rules", 500_000, "candidates",
@@ -348,8 +349,8 @@ CANDIDATES_HELD = Limit(
 )  # fmt: skip
 SETTLED_CANDIDATES = Limit(
     "settled-candidates", "rules", 2_000, "candidates",
-    "Reported candidates of a live capture that are kept while their connections continue: a later stall may begin "
-    "before them, or have the same cause",
+    "Reported candidates of a live capture that are kept while their connections continue: a stall that is found later may "
+    "have begun before them, or may have the same cause",
 )  # fmt: skip
 LIVE_PAIRED = Limit(
     "live-paired", "rules", 8_192, "exchanges",

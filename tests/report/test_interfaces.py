@@ -47,7 +47,7 @@ def test_many_addresses_take_several_lines() -> None:
     first, *rest, description = lines[2 : lines.index("") - 1]
     assert all(len(line) <= 80 for line in lines)
     assert first.startswith("enp195s0f1np1 ETHERNET  no carrier 192.0.2.10/24, ")
-    assert "No room for kind: set COLUMNS or use --format json." in lines
+    assert "No room for the column kind: set COLUMNS or use --format json." in lines
     assert "enp195s0f1np1 openvswitch ETHERNET  no carrier 192" in text(LO, UPLINK, paper=Terminal(width=100))
     assert all(line.startswith(" " * first.index("192")) for line in (*rest, description))
     listed = " ".join(line[first.index("192") :] for line in (first, *rest))

@@ -193,8 +193,8 @@ FailOn = Annotated[
     Failing | None,
     typer.Option(
         "--fail-on",
-        help="Exit with 1 if a finding has at least this severity. The value any also counts failures without an explanation and "
-        "dropped packets.",
+        help="Exit with 1 if a finding has at least this severity. With the value 'any', dropped packets and failures without an "
+        "explanation count, too.",
         show_default=False,
     ),
 ]

@@ -369,10 +369,10 @@ class Handshake:
         """The frame number of the first SYN-ACK of either side."""
         self.repeated: RepeatedSyn | None = None
         self.first_answer_frame: i64 = NEVER
-        """The frame number of the first SYN-ACK before the client acknowledged anything."""
+        """The frame number of the first SYN-ACK that came before the client acknowledged anything; NEVER if there is none."""
         self.first_answer_time: i64 = NEVER
         self.newest_answer_frame: i64 = NEVER
-        """The frame number of the newest SYN-ACK before the client acknowledged anything."""
+        """The frame number of the last SYN-ACK that came before the client acknowledged anything; NEVER if there is none."""
         self.newest_answer_time: i64 = NEVER
         self.answered_syn_frame: i64 = NEVER
         """The frame number of the newest SYN before `newest_answer_frame`."""

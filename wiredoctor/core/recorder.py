@@ -19,7 +19,7 @@ PACKETS: Final = (
     *("destination_low", "source_port", "destination_port", "ip_id", "ttl", "seq", "ack", "flags", "window", "length"),
     *("captured", "payload", "mss", "window_shift", "has_timestamps", "sack", "dsack", "quoted"),
 )
-"""The cell names of `packets`."""
+"""The names of the columns that a row of `packets` contains."""
 
 OPTIONS: Final = ("options_size", "options_0", "options_8", "options_16", "options_24", "options_32")
 """The names of the optional cells for TCP options: the number of captured bytes, and the bytes. They follow the usual cells."""

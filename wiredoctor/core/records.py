@@ -100,7 +100,7 @@ class Times:
         """True if the newest packet has a timestamp."""
 
     def add(self, packet: Packet, time: i64) -> None:
-        """Set the time and the watermark of a packet."""
+        """Set the time of a packet, and its watermark: the latest time up to this packet."""
         time = min(max(time, -LATEST), LATEST)
         self.last = time
         if time > self.latest and (time - self.latest <= AHEAD or self.is_confirmed(packet.frame, time)):

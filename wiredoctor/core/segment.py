@@ -89,9 +89,9 @@ class Segment:
         self.in_flight_before: i64 = 0
         self.window_room: i64 = NEVER
         self.mss: i64 = 0
-        """The payload size in bytes of a full segment of its sender: the MSS without the timestamps option."""
+        """The payload size in bytes of a full segment of its sender: the MSS minus the timestamps option, if that is used."""
         self.peer_mss: i64 = 0
-        """The payload size in bytes of a full segment of the peer: the MSS without the timestamps option."""
+        """The payload size in bytes of a full segment of the peer: the MSS minus the timestamps option, if that is used."""
         self.full: bool = False
         self.is_even: bool = False
         """False for a super-segment with a short remainder: its length is not a multiple of the MSS."""

@@ -57,7 +57,7 @@ NO_CLOSED_WINDOW: Final = ClosedWindow()
 NO_RUN: Final = Run()
 
 PIECES: Final = ("connection", "direction", "role", "frame", "time", "offset", "length", "captured", "payload")
-"""The cell names of `pieces`."""
+"""The names of the columns that a row of `pieces` contains."""
 
 MAX_ENDPOINTS: Final = 65_536
 

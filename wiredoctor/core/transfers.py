@@ -54,7 +54,7 @@ TRANSFERS: Final = (
     *("largest_window", "window", "window_frame", "window_time", "filled_frame", "filled_time"),
     *("scaling_own", "scaling_peer", "syn_own_frame", "syn_own_time", "syn_peer_frame", "syn_peer_time"),
 )
-"""The cell names of `transfers`."""
+"""The names of the columns that a row of `transfers` contains."""
 
 
 @mypyc_attr(acyclic=True)
@@ -314,7 +314,10 @@ class Transfer:
             self.stride *= 2
 
     def close(self, end: i64, whole: i64) -> bool:
-        """Finish a body that ended at `end` and took `whole` ns. Return False if it is uncertain what limited it."""
+        """Finish a body that ended at `end` and took `whole` ns to transfer.
+
+        Return False if it is uncertain what limited its speed.
+        """
         self.end_round(end)
         self.path = whole - self.receive_window - self.loss - self.application
         self.send_buffer = min(self.time_at_ceiling(whole), max(self.path, 0))

@@ -41,7 +41,7 @@ UNACKNOWLEDGED: Final = (
     *("peer_close_frame", "peer_close_time", "peer_close_rst", "peer_rst_unknown", "icmp_frame", "icmp_time"),
     *("address_bytes", "icmp_router_high", "icmp_router_low", "icmp_type", "icmp_code", "icmp_mtu", "frame", "time"),
 )
-"""The cell names of `unacknowledged`."""
+"""The names of the columns that a row of `unacknowledged` contains."""
 
 WAITS_FOR_ACK: Final = 3_000_000_000
 """The time in ns for which an ACK may still come before a row is written early (see EARLY_ROW_COPIES)."""

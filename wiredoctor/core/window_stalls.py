@@ -47,7 +47,7 @@ WINDOW_STALLS: Final = (
     *("end_frame", "end_time", "message_complete", "sender_close_frame", "sender_close_time", "sender_close_rst"),
     "unscaled_window",
 )
-"""The cell names of `window_stalls`."""
+"""The names of the columns that a row of `window_stalls` contains."""
 
 ANSWER: Final = 50 * MILLISECOND
 """The maximum time in ns from a segment that fits in the opened window to its ACK; a round trip is added.

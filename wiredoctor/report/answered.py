@@ -39,9 +39,9 @@ class Capture(TypedDict):
 
 @_whole
 class Paged(TypedDict):
-    """The keys of every answer that contains one page of a list: the number of all rows, and the offset of the next page."""
+    """The keys of every answer that contains one page of a list: the total number of rows, and the offset of the next page."""
 
-    total: Annotated[int, Field(description="number of all rows, including those left out", ge=0)]
+    total: Annotated[int, Field(description="total number of rows, including those left out", ge=0)]
     next_offset: NotRequired[Annotated[int, Field(description="offset of the next page")]]
     left_out: NotRequired[Annotated[str, Field(description="what is not in this answer, and how to get it")]]
 

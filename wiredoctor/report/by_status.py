@@ -247,9 +247,9 @@ class _Blamed:
 
 
 def _near(tries: pl.DataFrame, failed: Iterable[Place]) -> pl.DataFrame:
-    """Return the certain attempts of gateways to serve client requests, if the request or one of its attempts failed.
+    """Return the attempts that certainly belong to a client request, if the request or one of its attempts failed.
 
-    An attempt is an exchange of the gateway with an upstream server. `tries`: rows of gateways.TRIES. `failed`: the failed
+    An attempt is an exchange of a gateway with an upstream server. `tries`: rows of gateways.TRIES. `failed`: the failed
     exchanges as (connection, exchange).
     """
     front, back = ["front_connection", "front_exchange"], ["connection", "exchange"]

@@ -14,7 +14,10 @@ from wiredoctor.report.row_choice import Order, RowChoice, TableName
 from wiredoctor.text.time_of_day import nanoseconds
 
 _AFTER_ALL = 1000
-"""The number that stands for the status of a request without a response. It is above all status codes, so it is sorted first."""
+"""The number that stands for the status of a request without a response.
+
+It is higher than all status codes, so such a request comes first when rows are sorted by descending status.
+"""
 
 _AFTER_KNOWN = 1 << 61
 """A number that is added to the sort value of exchanges without a known duration, to sort them last.

@@ -473,7 +473,7 @@ def _each_answers(rows: Iterable[Answered]) -> dict[str, Answers]:
 
 
 def _counts_each(table: pl.LazyFrame, flags: dict[str, pl.Expr]) -> dict[str, dict[str, int]]:
-    """Return, for each capture, the number of all rows ("rows"), and the number of rows in which each flag is true."""
+    """Return, for each capture, the total number of rows ("rows"), and the number of rows in which each flag is true."""
     sums = [flag.sum().alias(name) for name, flag in flags.items()]
     rows = table.group_by("capture").agg(*sums, pl.len().cast(pl.Int64).alias("rows")).collect().to_dicts()
     return {row.pop("capture"): row for row in rows}

@@ -143,7 +143,7 @@ CONNECTIONS = Table(
         _c("server_name", TEXT, "", "server name in the ClientHello (SNI)"),
         _c("alpn_offered", TEXT, "", "protocols that the ClientHello offers (ALPN), separated by commas"),
         _c("alpn_chosen", TEXT, "", "the protocol in the ServerHello (up to TLS 1.2; later versions encrypt it)"),
-        _c("encrypted_hello", BOOL, "", "a part of the ClientHello is encrypted (ECH): the name may only belong to a front end"),
+        _c("encrypted_hello", BOOL, "", "a part of the ClientHello is encrypted (ECH): the name may be just that of a front end"),
         _c("final_at", I64, "ns", "the row describes the state at this capture time"),
     ),
     subject="connections",

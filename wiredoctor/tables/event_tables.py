@@ -177,8 +177,8 @@ RECOVERIES = Table(
 
 CLOSURES = Table(
     "closures",
-    "the first segment with new data after its receiver's window was closed. Closed means that the window was 0, or less "
-    "than one MSS and this segment is full",
+    "the first segment with new data after its receiver's window was closed. Closed means that the window was 0, or "
+    "that it was smaller than one MSS while this segment is a full one",
     (
         *_WHERE,
         _EXCHANGE,

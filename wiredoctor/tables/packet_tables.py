@@ -101,7 +101,8 @@ PACKETS = Table(
             "payload",
             I64,
             "bytes",
-            "position of the payload: an offset in the file, or from SCRATCH on in the buffer of reassembled fragments",
+            "position of the payload: values below SCRATCH (1 << 62) are offsets in the file, higher values are offsets in the "
+            "buffer of reassembled fragments",
         ),
         _c("options_hash", U64, "", "hash of the option bytes; 0 without options"),
         _c("mss", I32, "bytes", "MSS option; -1 without it, -2 if options were not captured completely"),

@@ -68,7 +68,7 @@ def pair(one: Point, two: Point) -> Pairs:
 
 
 def _signatures(p: Columns) -> Array:
-    """Return a hash for each packet that packets of other connections are unlikely to share."""
+    """For each packet, return a hash that packets of other connections are unlikely to share."""
     return hash_rows(p["seq"], p["ack"], p["flags"] & (SYN | FIN | RST))
 
 

@@ -56,7 +56,7 @@ def write(report: Report, out: BinaryIO, *, only_findings: bool = False, shown: 
     capture, and its packets were kept.
     """
     if len(report.captures) != 1 or report.captures[0].file not in report.packets:
-        raise NotWritable("copying packets needs exactly one capture, which must be kept")
+        raise NotWritable("packets can be copied from exactly one capture, and only if its packets were kept")
     [capture] = report.captures
     access = report.packets[capture.file]
     only = _frames_of_findings(report, access) if only_findings else None

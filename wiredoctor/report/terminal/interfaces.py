@@ -34,7 +34,7 @@ def write(interfaces: Sequence[Interface], permission: Permission, out: TextIO, 
     out.write(paint(heading([*fields.values(), Field("addresses", 0, right=False)]), "bold", color=paper.color) + "\n")
     for number, interface in enumerate(interfaces):
         _write_interface(interface, [field.pad(columns[title][number]) for title, field in fields.items()], out, paper)
-    out.write("No room for kind: set COLUMNS or use --format json.\n\n" if no_room else "\n")
+    out.write("No room for the column kind: set COLUMNS or use --format json.\n\n" if no_room else "\n")
     _write_permission(permission, TerminalWriter(out, paper))
 
 

@@ -6,8 +6,9 @@ What it means
     addresses.
 
 Why it hurts
-    It is unknown which of the two packets the receiver accepted, because systems decide differently. Attackers use that to show
-    a firewall other bytes than the server behind it accepts. Other findings on this connection are based on the first packet.
+    It is unknown which of the two packets the receiver accepted, because systems decide differently. Attackers use that to
+    show a firewall bytes that differ from those that the server behind it accepts. Other findings on this connection are
+    based on the first packet.
 
 How it is proved
     A packet overlaps earlier data of its side, at least two bytes of the overlap are different, and the checksums of both packets

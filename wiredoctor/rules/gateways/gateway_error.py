@@ -524,9 +524,9 @@ def _look(front: Exchange, failure: Failure) -> str:
     if (stalled := time_stalled(front, failure)) is None:
         return _LOOK_AT_GATEWAY
     return (
-        "Find out why nothing more came from the server behind the gateway: its log at that time, a stack trace, a wrong "
-        "Content-Length, or packets that were lost on the path. If such pauses are normal, raise the timeout of the gateway, "
-        f"which was {duration_text(stalled)} here ({USUAL_LIMITS})."
+        "Find out why nothing more came from the server behind the gateway: look at its log at that time, or at a stack trace. "
+        "Possible causes are a wrong Content-Length and packets that were lost on the path. If such pauses are normal, raise "
+        f"the timeout of the gateway, which was {duration_text(stalled)} here ({USUAL_LIMITS})."
     )
 
 

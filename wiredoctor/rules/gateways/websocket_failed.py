@@ -1,10 +1,10 @@
 """A client asked for a WebSocket and did not get one.
 
 What it means
-    A browser opens a WebSocket with a GET that says Upgrade: websocket, and a server with a WebSocket responds with 101. Here
-    another response came. The usual reason is a proxy in front of the server. The fields Upgrade and Connection apply to one
-    connection only, so a proxy drops both unless it is configured to forward them. Or the proxy uses HTTP/1.0, which does not
-    support upgrades.
+    A browser opens a WebSocket with a GET that says Upgrade: websocket, and a server that supports WebSocket on this path
+    responds with 101. Here another response came. The usual reason is a proxy in front of the server. The fields Upgrade and
+    Connection apply to one connection only, so a proxy drops both unless it is configured to forward them. Or the proxy uses
+    HTTP/1.0, which does not support upgrades.
 
 Why it hurts
     The page has no live data, or falls back to polling. The application's log shows an ordinary GET, or nothing, and the
@@ -17,15 +17,15 @@ How it is proved
     protocol (Sec-WebSocket-Version) other than the requested one. Kind unsupported: everything else.
 
 What it is not
-    Redirections and refusals are regular responses of a WebSocket server. A 502 or 504 says that the gateway got no valid
-    response, and gateway-error reports that. Nothing is reported if the client tries again at once and gets its WebSocket,
-    or if there is no response at all. A 426, or the requested version in the response, is not a version problem: servers
-    answer like this if Upgrade is missing.
+    Redirections and refusals by authentication or access rules are regular responses of a WebSocket server. A 502 or 504
+    says that the gateway got no valid response, and gateway-error reports that. Nothing is reported if the client tries
+    again at once and gets its WebSocket, or if there is no response at all. A 426, or a response that names the very version
+    that was requested, does not count as kind version: servers also send these if the field Upgrade is missing.
 
 What to do
     Kind dropped: let the proxy forward the upgrade, and use HTTP/1.1 to the server. Kind version: let both sides use version
-    13 of the protocol. Kind unsupported: check whether the server has a WebSocket on this path; if a proxy is in front of
-    it, check its configuration too.
+    13 of the protocol. Kind unsupported: check whether the server supports WebSocket on this path; if a proxy is in front of
+    the server, check its configuration too.
 
 References
     RFC 6455 sections 4.1, 4.2.2 and 4.4, RFC 9110 section 7.8, nginx's WebSocket proxying, Apache's mod_proxy_http.
@@ -67,8 +67,8 @@ RULE = Rule(
         "dropped": "Let the gateway forward the upgrade. {setting}",
         "version": "Let both sides use version 13 (RFC 6455), the only one in use. Replace the library on the side "
         "that uses another one.",
-        "unsupported": "Check whether the server has a WebSocket on this path, and what it rejects (its log). If a proxy is in "
-        "front of it, let it forward the upgrade: nginx needs proxy_http_version 1.1, proxy_set_header Upgrade $http_upgrade and "
+        "unsupported": "Check whether the server supports WebSocket on this path, and what it rejects (its log). If a proxy is "
+        "in front of it, let it forward the upgrade: nginx needs proxy_http_version 1.1, proxy_set_header Upgrade $http_upgrade and "
         'Connection "upgrade"; Apache httpd upgrade=websocket with mod_proxy_http (2.4.47 and later), or mod_proxy_wstunnel; '
         "HAProxy and Caddy need no setting.",
     },
@@ -83,7 +83,9 @@ RULE = Rule(
     summary=True,
 )
 
-AGAIN = Threshold("5 s", "a refusal is not reported if the client gets its WebSocket on another connection within this time")
+AGAIN = Threshold(
+    "5 s", "a failed attempt is not reported if the client gets its WebSocket on another connection within this time"
+)
 SHOWN = Threshold("3 requests", "the maximum number of requests shown as evidence; the message has the totals")
 
 _REPORTED_ELSEWHERE = (401, 403, 407, 502, 504)
@@ -91,8 +93,8 @@ _REPORTED_ELSEWHERE = (401, 403, 407, 502, 504)
 
 _UPGRADE_REQUIRED = 426
 _EITHER = (
-    "Either the server has no WebSocket on this path, or a proxy in between dropped the field Upgrade, so the server got an "
-    "ordinary GET. A capture behind the proxy shows whether the request still has the field."
+    "Either the server does not support WebSocket on this path, or a proxy in between dropped the field Upgrade, so the server "
+    "got an ordinary GET. A capture behind the proxy shows whether the request still has the field."
 )
 _REJECTED = (
     "With 400, a server usually rejects the handshake itself: a field that it does not accept (Origin, Sec-WebSocket-Protocol), "
@@ -104,8 +106,8 @@ _OLD = (
     "HTTP/1.1, so a proxy probably sent this request."
 )
 _HAS_ONE = (
-    "A server with a WebSocket on this path answers like this if the field Upgrade is missing. So a proxy in between has "
-    "dropped the field; a capture behind that proxy would show this."
+    "A server that supports WebSocket on this path gives this answer if the field Upgrade is missing. So a proxy in between "
+    "has dropped the field; a capture behind that proxy would show this."
 )
 
 

@@ -4,13 +4,19 @@ What it means
     The client closed or reset the connection while the response was due or incomplete. Often no timeout was involved: a
     program ended, a user left a page, or the next request replaced this one. The packets around the close show which.
 
-    The first kind that fits is reported. Kind stopped: a program, a test or a tab of the client ended and closed several
-    connections at once. Kind unread: the client did not want the response. It closed right after its request, or as soon as
-    it had the head of the response. Kind superseded: the next request replaced this one (as in a search field that queries
-    at every keystroke), or the client had sent the request twice and the other copy got the response. Kind left: the user
-    left while a page was loading, or the client had earlier waited longer for the same response. Kind seek: the client
-    requested another part of the same resource, as players and download managers do. Kind stream: the response came in
-    pieces without an announced end. Kind timeout: a timeout of the client expired. Kind gave-up: anything else.
+    The first kind that fits is reported:
+
+    - stopped: a program, a test or a tab of the client ended and closed several connections at once.
+    - unread: the client did not want the response. It closed right after its request, or as soon as it had the head of the
+      response.
+    - superseded: the next request replaced this one (as in a search field that queries at every keystroke), or the client
+      had sent the request twice and the other copy got the response.
+    - left: the user left while a page was loading, or ended the request in another way. The latter is assumed, for example,
+      if the client had once waited longer for the response to such a request, so no timeout can have expired now.
+    - seek: the client requested another part of the same resource, as players and download managers do.
+    - stream: the response came in pieces without an announced end.
+    - timeout: a timeout of the client expired.
+    - gave-up: anything else.
 
 Why it hurts
     The work of the server was wasted. The client often repeats the request, so the load grows just when the server is slow.
@@ -21,49 +27,67 @@ How it is proved
     completed. If the client closed its socket completely, its TCP sends a FIN and answers later data with an RST. That data
     does not count as received.
 
-    Kind stopped: within 50 ms the same host closed three or more connections on which it had waited for different times. Two
-    connections to one server are enough if no wait matches a common timeout and the same client requested nothing more from
-    that server. Connections on which the client sent nothing do not count as requests. If the client did request more, three
-    connections to one server are enough on two conditions: no wait matches a common timeout, and for each of these responses
-    the client had earlier waited at least as long for a similar one.
+    Kind stopped: within 50 ms, the same host closed several connections while it was waiting for responses. One of these
+    must be true:
 
-    Kind unread: the close acknowledges the head of the response and came as soon as the client could have received the head.
-    Or the FIN came with the end of the request, and the client had never waited for such a response before. If the head has
-    4,000 bytes or more, and no byte of the body had come, the client may have rejected it: the head may exceed its limit.
+    - There are three or more, to any servers, and it had waited for clearly different times.
+    - There are two or more, to one server. No wait matches a common timeout, and the same client requested nothing more from
+      that server. It may have opened connections on which it sent nothing.
+    - There are three or more, to one server, and no wait matches a common timeout. The client may have requested more. But on
+      each connection it had once waited at least as long for the response to a similar request.
 
-    Kind superseded: at the time of the close, the same client (host and User-Agent) requested the same path with another
-    query. Or it had sent the same request on another connection, and the response to that copy had just come. No other
-    response to the same request may have come during this wait.
+    Kind unread, one of these:
 
-    Kind left: the client had waited less than 4 s, and within half a second of the close it requested a page or received one.
-    Or it had requested a page at most 4 s before, and then requested nothing for 5 s. Or it had waited longer for the same
-    response before, which a client with a timeout does not do. If the wait matches a common timeout, only longer waits on the
-    same connection or for the same target count, because several programs of a host may have one User-Agent. If the response
-    had begun, as in a long poll, the wait lasts until its end. Such a wait counts only if the response has no Content-Length
-    and the wait matches no common timeout. Or the client plays audio or video (media type, User-Agent), and data was coming. Or
-    it closed within a round trip, before any response could have come, or shortly after that, while a response was on its way.
+    - The close acknowledges the head of the response, and came as soon as the client could have received the head. If the
+      head has 4,000 bytes or more, and no byte of the body had come, the client may have rejected it: the head may exceed its
+      limit.
+    - The FIN came with the end of the request, and the client had never waited for the response to such a request before.
 
-    Kind seek: within five seconds the client requested another range of the same resource, or all of it instead of a range.
+    Kind superseded, one of these:
 
-    Kind stream: the response has no Content-Length, and the application paused between its parts, or the media type is one
-    of a stream. Or small chunks (20 or more, 1,000 bytes at most) came for 2 s or longer until the client closed, with less
-    than 1,000 bytes per round trip.
+    - At the time of the close, the same client (host and User-Agent) requested the same path with another query.
+    - The client had sent the same request on another connection, and the response to that copy had just come. If more than
+      one copy got its response during this wait, this does not apply.
+
+    Kind left, one of these:
+
+    - The client had waited less than 4 s, and within half a second of the close it requested a page or received one.
+    - The client had requested a page at most 4 s before this request, waited less than 4 s, and then requested nothing for
+      5 s.
+    - The client had once waited longer for the response to such a request, which a client with a shorter timeout does not do.
+    - The client plays audio or video (media type, User-Agent), and data was coming.
+    - The client closed within a round trip, before any response could have come, or shortly after that, while a response was
+      on its way.
+
+    Two restrictions apply to longer waits. If the present wait matches a common timeout, only longer waits on the same
+    connection or for the same target count, because several programs of a host may have one User-Agent. If the response had
+    begun, as in a long poll, waits last until the end of the response, and count only if this response has no Content-Length
+    and its wait matches no common timeout.
+
+    Kind seek: within five seconds, the client requested another range of the same resource, or all of it instead of a range.
+
+    Kind stream: the response has no Content-Length. In addition, one of these is true:
+
+    - The application paused between the parts of the response.
+    - The media type is one of a stream.
+    - Small chunks (20 or more, 1,000 bytes at most) came for 2 s or longer until the client closed, with less than 1,000
+      bytes per round trip.
+
+    Kind timeout: the time since the request, since the SYN, or since the last byte is a common timeout. If the SYN had to be
+    repeated, any whole number of seconds since the first SYN counts as a timeout.
 
     A client that had sent only a head with Expect: 100-continue, and got neither 100 nor another response for 1 s or longer,
     also counts as waiting, although its request is not complete.
 
     If the client gave up before it had sent its complete request, and the response came only after that, the finding says how
-    much of the body it had sent: then the server did not keep it waiting.
-
-    Kind timeout: the time since the request, since the SYN, or since the last byte is a common timeout. If the SYN had to be
-    repeated, any whole number of seconds since the first SYN counts as a timeout.
+    much of the body the client had sent. In this case, the client was not waiting for the server.
 
 What it is not
     A client may half-close: it sends a FIN and still waits for the response, which then comes and is acknowledged. If the
     server takes such a FIN for an abort and closes, no-response reports it as half-closed. If a response is shorter than
-    announced, a client that closes after its last byte is not to blame. Closes that the server began do not count. An RST
-    without ACK flag and without a FIN before it answers a segment of an unknown connection: it may come from a router, or
-    from a restarted host that received a keep-alive probe, so the exchange is not judged. Event streams, other endless
+    announced, a client that closes after its last byte is not to blame. Closes that the server began do not count. If an RST
+    has no ACK flag and follows no FIN, it is the answer to a segment of a connection that its sender does not know. It may
+    come from a router, or from a restarted host that received a keep-alive probe, so the exchange is not judged. Event streams, other endless
     media, live sources (a PUT or POST of media without an announced end) and tunnels always end like this, so they are not
     reported. If the server reset the connection first, or had closed it before the request came, keep-alive-race reports it.
 
@@ -312,7 +336,8 @@ def _texts_of_others(one: Ended, proof: list[dict[str, Any]], connection: int) -
         told["left_means"] = " The client plays media: the user stopped it, or it had the part that it wanted."
     elif one.longest:
         told["left_means"] = (
-            f" The client had waited {duration_text(one.longest)} for the same response before, so it has no shorter timeout."
+            f" The client had once waited {duration_text(one.longest)} for the response to such a request, so its timeout is not "
+            "shorter than that."
         )
     elif one.too_soon:
         told["left_means"] = (

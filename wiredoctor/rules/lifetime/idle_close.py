@@ -38,7 +38,8 @@ How it is proved
     older connection was used again. In addition, one of these is true: they were idle for less than a second; they were closed
     more than a second before the announced timeout; another connection was idle for more than twice as long and stayed open.
 
-    If the server then refuses every SYN, the closes after the last responses of the process belong to the stop, for up to 10 s.
+    If the server refuses every SYN from then on, closes up to 10 s later also belong to the stop: the process then answers
+    its last requests and closes their connections.
 
     It is not a stop if an announced or otherwise known idle timeout had expired on all of them. A stop is not reported as
     premature-close or as a broken promise, and no timeout is learned from it.

@@ -40,8 +40,8 @@ CROSSED = Threshold(
 )
 LONGER = Threshold(
     "110 %",
-    "an earlier wait for the same response counts if it was at least this share of the present wait: a client that "
-    "waited so long has no shorter timeout",
+    "an earlier wait for the response to such a request counts if it was at least this share of the present wait: a client "
+    "that waited so long has no shorter timeout",
 )
 
 

@@ -166,8 +166,8 @@ _RELAY_OR_FILTER = (
 _ENDED = "The server refused a SYN to the same port {} after that: the process that listened there had ended."
 _CHECK_RELAY = (
     "Check whether a process listens behind the port: a balancer without a live target, docker-proxy, a port-forward and other "
-    "relays of TCP accept first and connect afterwards. Check why the service may reject this client (TCP wrappers in "
-    "hosts.allow and hosts.deny, tcp-request connection reject in haproxy, a limit of connections). The log of the service at "
+    "TCP relays accept first and connect afterwards. Check why the service may reject this client (TCP wrappers in "
+    "hosts.allow and hosts.deny, tcp-request connection reject in haproxy, a connection limit). The log of the service at "
     "that time may show the reason."
 )
 _RESTART = (

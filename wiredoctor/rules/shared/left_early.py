@@ -23,7 +23,9 @@ AT_ONCE = Threshold("50 ms", "a client that closes this soon after the request, 
 NOT_AWAITED = Threshold(
     "5 ms", "the maximum time from the end of the request to the FIN of a client that does not wait for a response"
 )
-CONTINUE = Threshold("1 s", "a client that closes so long after a head with Expect: 100-continue had waited for the 100")
+CONTINUE = Threshold(
+    "1 s", "a client that closes at least this long after a head with Expect: 100-continue had waited for the 100"
+)
 STILL_WAITING = Threshold(
     "5 s", "the time without data after a FIN for which a half-closed client still waits; after that, the client has given up"
 )
@@ -31,13 +33,17 @@ REFUSED = Threshold(
     "1 s", "the time, or two round trips if longer, within which an RST that follows the response is a reaction to it"
 )
 TIMEOUT_SHARE = Threshold(
-    "2 %", "the tolerance for a common timeout: a timer is late by less, and so close a match is no coincidence"
+    "2 %", "the tolerance for a common timeout: timers are not later than this, and a match this close is no coincidence"
 )
 TIMEOUT_NEAR = Threshold(
     "200 ms", "the maximum tolerance for a common timeout (see TIMEOUT_SHARE); for long timeouts 2 % would be seconds"
 )
 
-STOOD_STILL = Threshold("5 s", "the time without data after which a download was given up; a client requests another part sooner")
+STOOD_STILL = Threshold(
+    "5 s",
+    "a download was given up if no data came for this long before the close; a client that only seeks closes sooner and requests "
+    "another part",
+)
 GONE = Threshold("1 s", "the time within which a closed socket answers data with an RST; a half-closed one accepts the data")
 SEGMENT = 1000
 """The size in bytes below which chunks, and the data sent in a round trip, count as small.

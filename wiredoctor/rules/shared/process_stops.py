@@ -359,7 +359,7 @@ def _with_stragglers(stop: Stop, ends: Iterable[End], last: int, inside: set[int
 
 
 def _merge_stops(stops: Iterable[Stop]) -> list[Stop]:
-    """Merge ends of processes that soon follow one another, because the processes of a server end one after the other."""
+    """Merge process ends that are close together, because the processes of a server end one after the other."""
     joined: list[Stop] = []
     for stop in sorted(stops, key=lambda one: one.start):
         before = joined[-1] if joined else None

@@ -275,7 +275,7 @@ _PROBABLY_ENDED = "A process of the server probably ended then."
 
 
 def _stop_text(rested: int, connection: int, stop: Stop) -> str:
-    """Return the text that a process ended, with the facts that show it."""
+    """Return a sentence saying that a process ended, with the facts that show it."""
     others = [end for end in stop.resting if end.connection != connection]
     said = [f"it also closed {_connections(len(others))}, all idle"] if len(others) > 1 else []
     said += ["it also closed another idle connection"] if len(others) == 1 else []

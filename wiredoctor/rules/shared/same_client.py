@@ -370,7 +370,7 @@ def known_clients(
     ids = opened["connection"].implode()
     edges = [(wanted["ended_at"] + step * WINDOW) // _BUCKET for step in (-1, 0, 1)]
     buckets = pl.concat(edges).unique().implode()
-    # a client that waited for a response may have waited longer for the same response before
+    # a client that waited for a response may have waited longer for the response to an earlier request
     shortest = wanted["waited"].min()
     waited = pl.max_horizontal("response_start", "response_end") - c("request_start")
     long = pl.lit(value=False) if not isinstance(shortest, int) else (waited >= shortest).fill_null(value=False)

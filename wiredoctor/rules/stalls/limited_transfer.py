@@ -24,8 +24,9 @@ How it is proved
     round trips, and most of them reach this ceiling. It does not grow, is seldom exceeded, and leaves room for two segments in
     the window. The sender may wait longer than a round trip: Linux fills a send buffer again when a third of it is free.
 
-    Together, the limited round trips take at least 60 % of the time, and the round trip is at least 5 ms. For send-buffer,
-    confidence is low: a congestion window that does not grow, and a program that writes at a steady pace, can look the same.
+    Together, the round trips that count as limited take at least 60 % of the transfer time, and the round trip is at least
+    5 ms. For send-buffer, confidence is low: a congestion window that does not grow, and a program that writes at a steady
+    pace, can look the same.
 
 What it is not
     Slow start, a growing congestion window and losses are other limits. A program may have nothing to send. If segments carry
@@ -108,7 +109,9 @@ RULE = Rule(
 
 MIN_TIME = Threshold("1 s", "the minimum duration: users notice this as slow; shorter transfers end while still in slow start")
 MIN_SHARE = Threshold(
-    "60 %", "the limited round trips must take at least this share of the body's time; otherwise the buffer is not the main limit"
+    "60 %",
+    "the round trips that the buffer limited must make up at least this share of the transfer time; otherwise the buffer is "
+    "not the main limit",
 )
 MIN_RTT = Threshold(
     "5 ms",

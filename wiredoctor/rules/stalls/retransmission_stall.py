@@ -11,7 +11,7 @@ Why it hurts
     most: after the last segment of a message no data follows that could cause duplicate ACKs.
 
 How it is proved
-    Forward progress is new data, a FIN, or an ACK that advances. None was captured for at least 150 ms before the
+    Forward progress is new data, a FIN, or an ACK of new data. None was captured for at least 150 ms before the
     retransmission, which was then acknowledged. Several retransmissions are one stall. If the first captured copy comes
     late, and the other side's ACKs were waiting for it, it counts as a retransmission: the original was lost before the
     capture point.

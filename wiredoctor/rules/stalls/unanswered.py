@@ -113,9 +113,9 @@ RULE = Rule(
         "unreachable": "Find out why that router or firewall does not deliver the packets: a route or a host that is down, or a "
         "rule that was changed while the connection was open. " + _LIMIT,
         "after-idle": "Close idle connections sooner than the path forgets them (the idle timeout of the client's pool below "
-        "{idle}), or keep them alive: send TCP keep-alive probes more often than that (SO_KEEPALIVE with TCP_KEEPIDLE; the "
-        "default of two hours is too long), or pings of the protocol. Otherwise raise the idle timeout of the NAT, firewall or "
-        "balancer. " + _LIMIT,
+        "{idle}), or keep them alive: more often than every {idle}, send TCP keep-alive probes (SO_KEEPALIVE with TCP_KEEPIDLE; "
+        "the default of two hours is too long) or pings of the application protocol. Otherwise raise the idle timeout of the "
+        "NAT, firewall or balancer. " + _LIMIT,
         "mid-message": _FIND + _LIMIT,
         "gone": _FIND + _LIMIT,
     },
@@ -169,13 +169,13 @@ REST = Threshold(
 )
 ALIVE = Threshold(
     "10 ms",
-    "a packet of the receiver shows that it was running if it comes this much (plus the round trip to the receiver) "
-    "after the first copy; an earlier packet may have been sent before that copy arrived",
+    "a packet of the receiver shows that the receiver was running if the packet comes this long (plus the round trip to the "
+    "receiver) after the data was first sent; an earlier packet may have left before the data arrived",
 )
 RECENT = Threshold(
     "1 s",
-    "a packet of the receiver shows that it was running if it came at most this long (or four round trips, if "
-    "longer) before the first copy",
+    "a packet of the receiver shows that the receiver was running if the packet came at most this long (or four round trips, "
+    "if that is longer) before the data was first sent",
 )
 PATH_MTU = Threshold(
     "536 bytes",

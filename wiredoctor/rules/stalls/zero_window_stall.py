@@ -376,8 +376,8 @@ def _stall_evidence() -> pl.Expr:
         pl.format("the last of {} such segments", "count"),
         pl.when(gave_up).then(pl.lit("the sender gives up")).otherwise(pl.lit("the last packet")),
         pl.when(c("count") > 1)
-        .then(pl.lit("the last of these ACKs that advance"))
-        .otherwise(pl.lit("the first ACK that advances")),
+        .then(pl.lit("the last of these ACKs that acknowledges new data"))
+        .otherwise(pl.lit("the first ACK of new data")),
     )
     sent = (
         pl.when("timer")
