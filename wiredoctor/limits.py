@@ -126,7 +126,7 @@ SCRATCH = Limit(
     "fragment-bytes", "decode", 64 * _MIB, "bytes",
     "Fragmented TCP is rare, because path MTU discovery avoids it. Real captures need kilobytes, and memory must not grow with "
     "the length of a malicious one",
-    "IP fragments are reassembled up to {limit} in all; {count:later datagram was|later datagrams were} not",
+    "IP fragments are reassembled up to {limit} in all; {count:later datagram was|later datagrams were} not reassembled",
 )  # fmt: skip
 DATAGRAMS = Limit(
     "incomplete-datagrams", "decode", 4_096, "datagrams",
@@ -210,7 +210,7 @@ PROMISED = Limit(
     "Connection numbers that are reserved at a time: while a SYN that reuses the ports of an earlier connection waits to be "
     "sorted, the next number is reserved for its connection. No more packets than this can wait. Beyond the limit, the "
     "oldest reservation is dropped: its connection was probably never opened, for example because its SYN was a copy",
-    "{count:connection|connections} may have a later number than in Wireshark, because numbers were reserved for {limit}",
+    "{count:connection|connections} may have a higher number than in Wireshark, because numbers were reserved for {limit}",
 )  # fmt: skip
 ICMP_ERRORS = Limit(
     "icmp-errors", "tcp", 100, "ICMP errors about a connection",
@@ -250,13 +250,13 @@ AHEAD = Limit(
     "bytes-behind-a-hole", "http", 16 * _MIB, "bytes",
     "Bytes held behind a gap until the missing bytes arrive. If more are waiting, the missing bytes count as lost. Common "
     "receive windows are smaller",
-    "{count:gap was|gaps were} given up after {limit} of later data",
+    "the missing bytes of {count:gap|gaps} count as lost, because {limit} of later data came before them",
 )  # fmt: skip
 BEHIND = Limit(
     "packets-behind-a-hole", "http", 1 << 13, "packets",
     "Packets held until missing bytes arrive; this many full segments contain 12 MB. Sorting more packets would take "
     "disproportionately long",
-    "{count:gap was|gaps were} given up after {limit} of later data",
+    "the missing bytes of {count:gap|gaps} count as lost, because {limit} of later data came before them",
 )  # fmt: skip
 TLS_HELLO = Limit(
     "tls-hello", "http", 16 * _KIB, "bytes",
@@ -276,7 +276,7 @@ INTERIM = Limit(
 )  # fmt: skip
 TRAILER = Limit(
     "trailer", "http", 256 * _KIB, "bytes",
-    "Bytes of the fields after a chunked body: as many as in a header section",
+    "Bytes of the fields after a chunked body. The limit is the same as for a header section",
     "{count:trailer section was|trailer sections were} longer than {limit}; the following data was not read",
 )  # fmt: skip
 WAITING = Limit(

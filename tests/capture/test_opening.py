@@ -104,7 +104,7 @@ def test_compressed_and_cut_off(tmp_path: Path, method: str) -> None:
     packets = PACKETS * 6  # bzip2 gives back 900,000 bytes at a time
     packed = COMPRESS[method](files.pcap(packets)[:-1])
     capture, columns = read(tmp_path / "x", packed[: len(packed) * 2 // 3])
-    assert f"{method} data end too early" in (capture.damage or "")
+    assert f"{method} data ends too early" in (capture.damage or "")
     found = contents(capture, columns)
     assert 100 < len(found) < len(packets)
     assert found == [p.data for p in packets][: len(found)]

@@ -60,7 +60,7 @@ def test_exchanges_at_80_columns() -> None:
         "3 HTTP exchanges",
         "W = part of a warning (wiredoctor analyze explains it); ! = status 4xx or 5xx; x",
     ]
-    assert lines[-2] == "No room for server, client, size, Host, time (s), frame, req time, server time,"
+    assert lines[-2] == "No room for the columns server, client, size, Host, time (s), frame, req time,"
 
 
 @pytest.mark.parametrize("module", [exchanges, connections])
@@ -325,7 +325,7 @@ def test_what_has_no_room_is_named() -> None:
     ends = [connection(i, client=IPV6, server=IPV6[:-1] + str(i)) for i in range(2)]
     lines = table(connections, report([], ends), 80)
     assert "packets" not in lines[1]
-    assert lines[-2] == "No room for client, exch, sent, received, time (s), rtt, history, packets: set"
+    assert lines[-2] == "No room for the columns client, exch, sent, received, time (s), rtt, history,"
     shown = lines[2].split()[2]
     assert shown.startswith("[2001:")
     assert shown.endswith(":54320")

@@ -142,9 +142,7 @@ def test_what_the_analysis_does_not_record_cannot_be_asked_for(rule: str, name: 
     with configured({threshold.key or ("", ""): threshold.most}):
         assert threshold.value == recorded
     more = re.sub("[0-9]+", lambda n: str(int(n[0]) + 1), threshold.most)
-    with pytest.raises(
-        ValueError, match=f"^thresholds.{rule}.{name}: '{more}' has no effect: the most that the analysis records"
-    ):
+    with pytest.raises(ValueError, match=f"^thresholds.{rule}.{name}: '{more}' has no effect: the analysis records at most"):
         set_thresholds(catalogue(), {rule: {name: more}})
 
 

@@ -217,7 +217,7 @@ def _write(
 
 def _loss_text(method: str | None, after: int, error: Exception) -> str:
     if isinstance(error, EOFError):
-        return f"the {method} data end too early, after {after:,} bytes of capture"
+        return f"the {method} data ends too early, after {after:,} bytes of capture"
     what = f"the {method} data are damaged" if method else "reading failed"
     reason = " ".join(str(error).split())
     return f"{what} after {after:,} bytes of capture ({reason or type(error).__name__})"

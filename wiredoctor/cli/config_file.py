@@ -238,7 +238,8 @@ def check_thresholds(read: Configuration, catalogue: Catalogue) -> dict[Threshol
         _, name = threshold.key or ("", "")
         places = [f"thresholds.{rule}.{name}" for rule in threshold.rules if rule in named]
         if unnamed := [rule for rule in threshold.rules if rule not in named]:
-            print_message(f"{read.file}: {' and '.join(places)} also applies to {join_words(unnamed)}")
+            apply = "applies" if len(places) == 1 else "apply"
+            print_message(f"{read.file}: {' and '.join(places)} also {apply} to {join_words(unnamed)}")
     return texts
 
 

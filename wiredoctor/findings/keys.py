@@ -94,7 +94,7 @@ KEYS = (
     Key("status", "whole", "status code of its response", nullable=True, least=0),
     Key("time", "text", "time of the first evidence, RFC 3339 UTC", pattern=UTC),
     Key("elapsed", "seconds", "time of the first evidence, since the first packet of the capture"),
-    Key("delay", "seconds", "the most time that the user would save without the problem", nullable=True, least=0),
+    Key("delay", "seconds", "the maximum time that the user would save without the problem", nullable=True, least=0),
     Key("count", "whole", "number of events that this finding represents", least=1),
     Key("measures", "numbers", "every number that the message names"),
     Key("evidence", "objects", "the evidence, in order of frames", item="a packet of the evidence", keys=EVIDENCE),

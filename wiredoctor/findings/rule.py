@@ -66,7 +66,7 @@ class Threshold:
         """Convert a user's text ("40ms", "3") to the form of `text`. Raise ValueError with a sentence if it is invalid."""
         parsed = self._parse(text)
         if self.most and _value(parsed) > _value(self.most):
-            raise ValueError(f"{text!r} has no effect: the most that the analysis records is {self.most}")
+            raise ValueError(f"{text!r} has no effect: the analysis records at most {self.most}")
         return parsed
 
     def _parse(self, text: str) -> str:

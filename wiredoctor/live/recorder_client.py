@@ -188,7 +188,7 @@ class Recorder:
                         raise OSError(event["errno"], event["text"], path)
                     return event
             if not self._receive():
-                raise ConnectionResetError(errno.ECONNRESET, "the recorder that opens it has ended", path)
+                raise ConnectionResetError(errno.ECONNRESET, "the recorder, which opens this file, has ended", path)
 
     def _send(self, **message: object) -> None:
         with contextlib.suppress(OSError):  # the recorder may have ended
@@ -243,7 +243,7 @@ class Recorder:
     def _report_death(self) -> None:
         code = self._process.wait()
         if not self._started:
-            raise RecorderError(f"the recorder ended before it began (exit code {code})")
+            raise RecorderError(f"the recorder ended before it began to capture (exit code {code})")
         self.progress.ended = "died"
         self.progress.text = f"the recorder ended unexpectedly ({_exit_text(code)})"
 

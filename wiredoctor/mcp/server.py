@@ -67,7 +67,7 @@ StatusClass = Annotated[int, Field(ge=1, le=9), _NO_BOOL]
 Seconds = Annotated[float, Field(ge=0, le=MAX_SECONDS), _NO_BOOL]
 Name = Annotated[str, Field(max_length=MAX_NAME)]
 Words = Annotated[str, Field(max_length=MAX_WORDS)]
-Path = Annotated[str, Field(description="A capture as list_captures names it", max_length=4096)]
+Path = Annotated[str, Field(description="Name of a capture, as in list_captures", max_length=4096)]
 Limit = Annotated[int, Field(description="Maximum number of rows", ge=1, le=200), _NO_BOOL]
 Offset = Annotated[Number, Field(description="Rows to skip: next_offset of the previous answer")]
 Rules = Annotated[list[Name] | None, Field(description="Names of rules or families", max_length=100)]
@@ -106,7 +106,7 @@ def _with_plain_errors(tool: Call) -> Call:
         except (Refused, WrongQuestion, UsageError) as error:
             raise ToolError(shorten(clean(str(error)), 500)) from None
         except OSError as error:
-            raise ToolError(f"the capture cannot be read: {error.strerror or 'an error of the file system'}") from None
+            raise ToolError(f"the capture cannot be read: {error.strerror or 'file system error'}") from None
         except Exception as error:  # noqa: BLE001  whatever happens, the model gets one line, and the server continues
             raise ToolError(apology(error)) from None
 
@@ -171,11 +171,13 @@ class Tools:
         self,
         path: Path,
         connection: Annotated[Number | None, Field(description="Only on this tcp.stream")] = None,
-        method: Annotated[Name | None, Field(description="Only with this method, for example GET")] = None,
+        method: Annotated[Name | None, Field(description="Only exchanges with this method, for example GET")] = None,
         status: Annotated[Status | None, Field(description="Only with this status code")] = None,
-        status_class: Annotated[StatusClass | None, Field(description="Only with a status of this class; 5 means 5xx")] = None,
+        status_class: Annotated[
+            StatusClass | None, Field(description="Only exchanges with a status of this class; 5 means 5xx")
+        ] = None,
         target_contains: Annotated[
-            Words | None, Field(description="Only if the masked request target contains this text")
+            Words | None, Field(description="Only exchanges whose masked request target contains this text")
         ] = None,
         slower_than: Annotated[Seconds | None, Field(description="Only exchanges that took at least this many seconds")] = None,
         slowest_first: Annotated[bool, Field(description="Sort by duration, longest first, not by connection")] = False,

@@ -102,7 +102,7 @@ class Backend:
         ended = source.ended
         self.abandon()
         if not ended:
-            return Trouble("other", f"{name} has not begun to capture within {_FIRST_WORD:.0f} seconds")
+            return Trouble("other", f"{name} did not begin to capture within {_FIRST_WORD:.0f} seconds")
         found = trouble(name, source.complaint())
         return found if found.kind != "other" else Trouble("other", f"{name}: {found.text}")
 

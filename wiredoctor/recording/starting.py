@@ -36,7 +36,7 @@ def start(backend: str, interfaces: Sequence[str], request: Request) -> Source:
         return Stream(request.stream or 0, request.stream_name)
     if backend == "raw":
         if sys.platform != "linux":
-            raise NotThereError("raw sockets are for Linux only")
+            raise NotThereError("raw sockets work on Linux only")
         try:
             return Raw(interfaces, request)
         except ImportError as error:

@@ -73,3 +73,8 @@ def squeeze(fields: dict[str, Field], least: Mapping[str, int], room: int) -> No
 def footer(sentences: Sequence[str], room: int) -> str:
     """Return sentences as lines below a table. Each sentence begins a new line and is wrapped at `room` characters."""
     return "".join(line + "\n" for one in sentences for line in textwrap.wrap(one, room, break_on_hyphens=False))
+
+
+def no_room(columns: Sequence[str]) -> str:
+    """Return a sentence that names the columns for which a table has no room."""
+    return f"No room for the column{'s' * (len(columns) > 1)} {', '.join(columns)}: set COLUMNS or use --format json."

@@ -24,7 +24,7 @@ LEAST_PATH = 6
 """The minimum length of a shortened path; if there is less room, the path is omitted."""
 
 OVERLAP = "Some of these times overlap; the total counts them once."
-CAUSES_FIRST = "A cause comes before its effects, whatever time they cost."
+CAUSES_FIRST = "A cause is listed before its effects, even if they cost more time."
 LEAST_OVERLAP = 0.001
 """The difference in seconds between the sum of all times and the total above which a note explains that times overlap.
 

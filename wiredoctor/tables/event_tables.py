@@ -109,8 +109,8 @@ RELEASES = Table(
 
 RECOVERIES = Table(
     "recoveries",
-    "an ACK that shows that a retransmission by the peer (R) ended a time without progress: neither new data nor an ACK that "
-    "advances",
+    "an ACK that shows that a retransmission by the peer (R) ended a time without progress. Progress is new data, or an "
+    "ACK of new data",
     (
         *_WHERE,
         _ROLE,
@@ -141,7 +141,7 @@ RECOVERIES = Table(
             "stall_duplicate_acks",
             I32,
             "",
-            "number of duplicate ACKs before R since an ACK last advanced (captured copies count once)",
+            "number of duplicate ACKs before R since the last ACK of new data (captured copies count once)",
         ),
         _c(
             "retransmission_count",
@@ -432,8 +432,8 @@ LIMITED_COLUMNS = (
 TRANSFERS = Table(
     "transfers",
     "the last packet of a message body of at least 1 s (or a lower configured threshold) and 40 segments, with what limited "
-    "the body. The time of the body is divided by round trips, each of which counts completely for one limit; the parts add "
-    "up to the time from its first to its last packet. All times are those at the sender",
+    "the body. Its transfer time, from its first to its last packet, is divided into round trips. Each of them counts "
+    "completely for one limit. All times are those at the sender",
     (
         *_WHERE,
         _ROLE,

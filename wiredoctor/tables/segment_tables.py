@@ -148,12 +148,12 @@ SEGMENTS = Table(
             "small, and D was alone in flight; S came at least 200 ms and a round trip after D, without retransmissions "
             "since. 0 for all other packets",
         ),
-        # a time without progress (new data, or an ACK that advances) that a retransmission by the peer ended
+        # a time without progress (new data, or an ACK of new data) that a retransmission by the peer ended
         _c(
             "ends_stall",
             BOOL,
             "",
-            "this is the first ACK that advances after R, a retransmission by the peer (or late first copy) of the missing "
+            "this is the first ACK of new data after R, a retransmission by the peer (or late first copy) of the missing "
             "segment; R came at least 50 ms after the last progress (or a lower configured threshold)",
         ),
         _n("stall_frame", I64, "", "packet with the last progress before the retransmission R"),
@@ -168,7 +168,7 @@ SEGMENTS = Table(
             "stall_duplicate_acks",
             I32,
             "",
-            "number of duplicate ACKs before R since an ACK last advanced (captured copies count once)",
+            "number of duplicate ACKs before R since the last ACK of new data (captured copies count once)",
         ),
         _n("first_retransmission_frame", I64, "", "first of these retransmissions"),
         _n("first_retransmission_time", I64, "ns", "time of `first_retransmission_frame`"),

@@ -42,7 +42,7 @@ def extract(
     ] = None,
     anonymize: Annotated[
         bool,
-        typer.Option("--anonymize", help="Replace addresses, names, tokens and bodies; the finding stays."),
+        typer.Option("--anonymize", help="Replace addresses, names, tokens and bodies, but keep the finding."),
     ] = False,
     merge: options.Merge = False,
     max_spool: options.MaxSpool = None,
@@ -167,7 +167,7 @@ def _report_extract(output: str, report: Report, cut: Extract, anonymous: Checke
         lines.append(f"a new analysis shows finding {number} of the capture{'' if others else ' unchanged'}: {_facts(found)}")
         lines += [f"its numbers cover only the packets that were kept: {others}"] if others else []
         causes = causes_not_shown(chosen_finding(report, number), found)
-        lines += [f"its cause needs other packets: {', '.join(causes)}"] if causes else []
+        lines += [f"its cause cannot be seen without packets that were left out: {', '.join(causes)}"] if causes else []
     else:
         shows = str(counts(shown, group_findings(shown.findings))) or "no problem"
         lines.append(f"a new analysis shows {shows.rstrip('.')}")
@@ -212,7 +212,7 @@ def _gone(report: Report, cut: Extract) -> list[str]:
 def _invented(cut: Extract) -> list[str]:
     """Return a list with one line about the errors and warnings that only the extract shows; empty if there are none."""
     names = sorted({finding.rule_and_kind for finding in cut.invented})
-    return [f"only the extract shows {', '.join(names)}, because other packets are missing from it"] if names else []
+    return [f"only the extract shows {', '.join(names)}, because it lacks other packets"] if names else []
 
 
 def _facts(finding: Finding) -> str:

@@ -94,7 +94,7 @@ CAPTURE = _object(
     last_time=_or_null(_text("latest timestamp; the last packet may have an earlier one if the clock was set back", pattern=UTC)),
     encapsulations=_list(
         _object("packets in an encapsulation", name=_text("VXLAN, MPLS, ..."), packets=_integer("number of packets with TCP", 1)),
-        "encapsulations around TCP other than IP and the link layer, VLAN tags aside; a packet may have several",
+        "encapsulations around TCP other than IP, the link layer and VLAN tags; a packet may have several",
     ),
     not_analysed=_list(
         _object("packets that were not analyzed", reason=_text("the reason"), packets=_integer("how many", 1)),

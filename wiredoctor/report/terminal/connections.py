@@ -13,7 +13,7 @@ from wiredoctor.findings import Report
 from wiredoctor.report import chosen_rows, exchange_times
 from wiredoctor.report.capture_clocks import WITHOUT_YEAR, clocks, has_times_of_day, zone_line
 from wiredoctor.report.columns import batches
-from wiredoctor.report.fields import Field, fitting, footer, paint, squeeze, width
+from wiredoctor.report.fields import Field, fitting, footer, no_room, paint, squeeze, width
 from wiredoctor.report.row_choice import Order
 from wiredoctor.report.row_order import Ordered, Spool, in_memory
 from wiredoctor.report.terminal.lines import (
@@ -150,7 +150,7 @@ def _layout(
         spans = facts.select("capture", "begin", "end").iter_rows()
         axes = {name: TimeAxis.spanning(begin, end, bar - 1) for name, begin, end in spans}
     left = [optional[name].heading for name in optional if name not in shown]
-    missing = [f"No room for {', '.join(left)}: set COLUMNS or use --format json."] if left else []
+    missing = [no_room(left)] if left else []
     lane, busy = ("─", "█") if paper.unicode else ("-", "#")
     ordered = {name: fields[name] for name in _IN_ORDER if name in fields}
     return _Layout(ordered, axes, known, common, relative, most["end"], paper, lane, busy, names), missing

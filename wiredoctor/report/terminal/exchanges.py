@@ -13,7 +13,7 @@ from wiredoctor.report import chosen_rows, exchange_times, limited
 from wiredoctor.report.by_status import FINAL
 from wiredoctor.report.capture_clocks import WITHOUT_YEAR, clocks, has_times_of_day, zone_line
 from wiredoctor.report.columns import batches, escape_column
-from wiredoctor.report.fields import Field, fitting, footer, paint, squeeze, width
+from wiredoctor.report.fields import Field, fitting, footer, no_room, paint, squeeze, width
 from wiredoctor.report.gatewayed import KEY, front_ids
 from wiredoctor.report.row_choice import Order
 from wiredoctor.report.row_order import Ordered, Spool, in_memory
@@ -186,7 +186,7 @@ def _signs(facts: _Facts, layout: _Layout, severities: Iterable[str], order: Ord
         yield f"> = the response was not complete when the capture ended{last}"
     if "front" in layout.fields:
         yield f"front: the exchange for which a gateway sent this request{' (? = probably)' if layout.has_doubt else ''}"
-    yield "exch 7#2: show --connection 7#2"
+    yield "details of an exchange (exch), for example 7#2: wiredoctor show FILE --connection 7#2"
 
 
 def _facts(report: Report) -> _Facts | None:
@@ -278,9 +278,7 @@ def _layout(
     signs = dict(zip((*_PHASES, _REST), "▒░█╌" if paper.unicode else ">.#-", strict=True))
     has_doubt = fronts is not None and bool(fronts["front"].str.ends_with("?").any())
     left = [name for name in optional if name not in shown]
-    missing = (
-        [f"No room for {', '.join(optional[name].heading for name in left)}: set COLUMNS or use --format json."] if left else []
-    )
+    missing = [no_room([optional[name].heading for name in left])] if left else []
     ordered = {name: fields[name] for name in _IN_ORDER if name in fields}
     return _Layout(ordered, axes, known, facts.ends, relative, latest, paper, signs, names, has_doubt), missing
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TextIO
 
 from wiredoctor.findings import printable
-from wiredoctor.report.fields import Field, heading, paint, width
+from wiredoctor.report.fields import Field, heading, no_room, paint, width
 from wiredoctor.report.terminal.terminal import Terminal, TerminalWriter
 from wiredoctor.report.words import clean
 
@@ -28,13 +28,13 @@ def write(interfaces: Sequence[Interface], permission: Permission, out: TextIO, 
     }
     fields = {title: Field(title, max(map(len, [title, *cells])), right=False) for title, cells in columns.items()}
     longest = max((len(address) + 1 for one in interfaces for address in one.addresses), default=0)
-    no_room = width(list(fields.values())) + 1 + longest > paper.width
-    if no_room:
+    is_narrow = width(list(fields.values())) + 1 + longest > paper.width
+    if is_narrow:
         del fields["kind"]
     out.write(paint(heading([*fields.values(), Field("addresses", 0, right=False)]), "bold", color=paper.color) + "\n")
     for number, interface in enumerate(interfaces):
         _write_interface(interface, [field.pad(columns[title][number]) for title, field in fields.items()], out, paper)
-    out.write("No room for the column kind: set COLUMNS or use --format json.\n\n" if no_room else "\n")
+    out.write(f"{no_room(['kind'])}\n\n" if is_narrow else "\n")
     _write_permission(permission, TerminalWriter(out, paper))
 
 

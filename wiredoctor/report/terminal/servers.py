@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, TextIO
 
 from wiredoctor.findings import Report, host
-from wiredoctor.report.fields import Field, footer, heading, paint, width
+from wiredoctor.report.fields import Field, footer, heading, no_room, paint, width
 from wiredoctor.report.row_choice import Grouping, ServerOrder
 from wiredoctor.report.server_statistics import (
     FEWEST,
@@ -100,8 +100,8 @@ def write(
     there = {name for cells in lines for name, text in cells.items() if text}
     missing = [name for name in _LEFT_OUT_FIRST if name in there - {*fields, *_without_values(lines), "lost to"}]
     if missing:
-        names = ", ".join(_NAMES.get(by, name) if name == "name" else name for name in missing)
-        out.write(footer([f"No room for {names} (COLUMNS or --format json shows them)."], room))
+        names = [_NAMES.get(by, name) if name == "name" else name for name in missing]
+        out.write(footer([no_room(names)], room))
 
 
 def _cells(one: ServerStatistics) -> dict[str, str]:

@@ -68,8 +68,8 @@ RULE = Rule(
         "version": "Let both sides use version 13 (RFC 6455), the only one in use. Replace the library on the side "
         "that uses another one.",
         "unsupported": "Check whether the server supports WebSocket on this path, and what it rejects (its log). If a proxy is "
-        "in front of it, let it forward the upgrade: nginx needs proxy_http_version 1.1, proxy_set_header Upgrade $http_upgrade and "
-        'Connection "upgrade"; Apache httpd upgrade=websocket with mod_proxy_http (2.4.47 and later), or mod_proxy_wstunnel; '
+        "in front of it, let it forward the upgrade: nginx needs proxy_http_version 1.1, proxy_set_header Upgrade $http_upgrade "
+        'and Connection "upgrade"; Apache httpd upgrade=websocket with mod_proxy_http (2.4.47 and later), or mod_proxy_wstunnel; '
         "HAProxy and Caddy need no setting.",
     },
     display_filter="frame.number in {{{frames}}}",

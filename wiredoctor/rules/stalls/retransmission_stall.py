@@ -64,9 +64,9 @@ RULE = Rule(
         "fast": "The connection stalled for {gap} until a segment reported as missing was retransmitted",
     },
     message={
-        "timeout": "For {gap} there was neither new data nor an ACK that advanced: {lost}. The sender noticed this when its "
-        "retransmission timer expired (at least 200 ms on Linux, longer with each attempt); {again}.",
-        "fast": "For {gap} there was neither new data nor an ACK that advanced: {lost}. {duplicates} duplicate ACKs "
+        "timeout": "For {gap}, no new data came and no outstanding data was acknowledged: {lost}. The sender noticed this when "
+        "its retransmission timer expired (at least 200 ms on Linux, longer with each attempt); {again}.",
+        "fast": "For {gap}, no new data came and no outstanding data was acknowledged: {lost}. {duplicates} duplicate ACKs "
         "reported a missing segment; {again}.",
     },
     remedy={

@@ -31,7 +31,7 @@ What it is not
 
 What to do
     Examine the server: its access log with times, a trace of the request, and the slow query log of its database. Kind
-    in-gateway: find out what requests wait for in the gateway, such as a queue, a limit of connections, or a DNS lookup.
+    in-gateway: find out what requests wait for in the gateway, such as a queue, a connection limit, or a DNS lookup.
 
 References
     RFC 9110 section 15.2.
@@ -69,7 +69,7 @@ RULE = Rule(
         None: "Find out what the server does in that time: let its access log record how long requests take, trace the request "
         "through the services that the server calls, and look for slow queries, locks and full worker pools. If the server "
         "waits on purpose (long polling), nothing is wrong.",
-        "in-gateway": "Find out what requests wait for in the gateway: a queue or a limit of connections (haproxy maxconn and "
+        "in-gateway": "Find out what requests wait for in the gateway: a queue or a connection limit (haproxy maxconn and "
         "timeout queue, nginx limit_req with a delay, max_conns of Caddy and others), a slow connection to the server behind it, "
         "or a DNS lookup.",
         "mid-response": "Find out what the server does in that time: a slow query or file, a lock, or a call to another "
