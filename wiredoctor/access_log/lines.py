@@ -36,7 +36,7 @@ FORMATS: Mapping[str, str] = {
     "alb": "AWS Application Load Balancer",
     "json": "JSON lines",
 }
-"""The names of the formats for people."""
+"""The names of the human-readable formats."""
 
 
 class ReadLog:

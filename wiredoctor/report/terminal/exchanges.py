@@ -186,7 +186,7 @@ def _signs(facts: _Facts, layout: _Layout, severities: Iterable[str], order: Ord
         yield f"> = the response was not complete when the capture ended{last}"
     if "front" in layout.fields:
         yield f"front: the exchange for which a gateway sent this request{' (? = probably)' if layout.has_doubt else ''}"
-    yield "details of an exchange (exch), for example 7#2: wiredoctor show FILE --connection 7#2"
+    yield "details of an exchange, such as 7#2: wiredoctor show FILE --connection 7#2"
 
 
 def _facts(report: Report) -> _Facts | None:

@@ -1,4 +1,4 @@
-"""Sentences shared by all formats for people: how many findings there are, which software was seen, inputs, and coverage."""
+"""Sentences shared by all human-readable formats: how many findings there are, which software was seen, inputs, and coverage."""
 
 from __future__ import annotations
 
