@@ -37,7 +37,7 @@ def test_a_server_that_has_one_is_told_from_one_that_may_have_none() -> None:
         [told] = of(words)
         assert "a proxy in between has dropped the field" in told.message
     [told] = of("the server has no WebSocket")
-    assert "Either the server has no WebSocket on this path, or a proxy" in told.message
+    assert "Either the server does not support WebSocket on this path, or a proxy" in told.message
 
 
 def test_versions_are_named() -> None:
