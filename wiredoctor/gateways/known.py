@@ -66,7 +66,8 @@ class Gateways(NamedTuple):
     fronts: for each endpoint (address:port) of a gateway, the endpoints behind it.
     doubtful: exchanges that cannot be paired with certainty.
     clients: the connections whose client is a gateway. There are two kinds: connections of possible tries, if at least one try
-    from the same client host is certain; and connections whose requests contain fields such as X-Forwarded-For.
+    from the same client host is certain; and connections whose requests contain fields such as X-Forwarded-For, or several
+    User-Agents.
     possible, crowded: if requested, the rows of POSSIBLE, and the exchanges with too many possible pairs.
     """
 

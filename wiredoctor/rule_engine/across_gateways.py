@@ -105,7 +105,7 @@ def given_up_by_gateways(found: Mapping[str, Rows], clients: Collection[int]) ->
     """Change the text of candidates in which a client gave up, if this client is a gateway.
 
     `clients` are the connections whose client is a gateway. Either the other side of this gateway was captured, or its requests
-    contain fields that only gateways add.
+    contain fields that only gateways add, or several User-Agents on one connection.
     """
     whole = {**found}
     if clients and "zero-window-stall" in whole:
