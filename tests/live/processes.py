@@ -111,7 +111,8 @@ class Processes(NamedTuple):
 
 def processes(analysis: int, backend: str) -> Processes:
     """Those that an analysis has started."""
-    (recorder,) = [pid for pid in descendants(analysis) if b"recording/isolated.py" in _command(pid)]
+    # a backend has the command line of its recorder until it runs its own program; its process is the younger one
+    recorder = next(pid for pid in descendants(analysis) if b"recording/isolated.py" in _command(pid))
     found = descendants(analysis, backend)
     return Processes(analysis, recorder, found[0] if found else None)
 

@@ -383,13 +383,12 @@ main()
 
 
 FAILS = """
+from pathlib import Path
 from wiredoctor.cli import main
 from wiredoctor.live.session import Session
 from wiredoctor.live.recorder_client import RecorderError
-looks = []
 def look(self, patience, real=Session.look):
-    looks.append(1)
-    if len(looks) > 10:
+    if Path("{started}").exists():
         raise {error}("out of order")
     return real(self, patience)
 Session.look = look
@@ -402,9 +401,9 @@ main()
 @pytest.mark.parametrize("error", ["RecorderError", "ValueError"])
 @pytest.mark.parametrize(("own", "code"), [(7, 7), (0, None)])
 def test_a_program_ends_although_the_capture_fails(error: str, own: int, code: int | None, tmp_path: Path) -> None:
-    ran = tmp_path / "ran"
-    words = ["run", "-i", "lo", "--", "sh", "-c", f"sleep 3; touch {ran}; exit {own}"]
-    given = [sys.executable, "-c", FAILS.format(error=error), *words]
+    started, ran = tmp_path / "started", tmp_path / "ran"
+    words = ["run", "-i", "lo", "--", "sh", "-c", f"touch {started}; sleep 2; touch {ran}; exit {own}"]
+    given = [sys.executable, "-c", FAILS.format(error=error, started=started), *words]
     done = subprocess.run(given, cwd=ROOT, capture_output=True, text=True, check=False, timeout=60)
     assert ran.exists()
     assert done.returncode == (code or (2 if error == "RecorderError" else 3))
