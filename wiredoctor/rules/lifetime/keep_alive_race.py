@@ -33,7 +33,7 @@ How it is proved
     the server also closed connections whose idle time was shorter than the timeout: then a process ended.
 
     Closes after similar idle times may also follow the interval at which a client asks, if processes of the server end as it
-    does: a client that asks every two seconds, and workers that are restarted then. No timeout is learned if the server answered
+    does: a client that asks every two seconds, and workers that end then. No timeout is learned if the server answered
     other requests after idle times like theirs, unless the shortest is a whole number of seconds, as timeouts are. If there are
     too few such requests, but the client asked again at nearly every close, more than half of the idle times must be within 5
     ms or 0.5 %, as with a timer. Otherwise kind at-limit is not reported (no-response reports the request), and a race names
