@@ -63,7 +63,7 @@ SPAN = "The packets are from 2026-01-31 12:00:00.000 to 12:00:12.500 UTC."
             {"begin": Moment.parse("13:30:00"), "end": Moment.parse("13:30:00.1")},
             RowChoice(),
             f"None of 4 HTTP exchanges matches the time span. {SPAN}"
-            " In the time zone +0130, 2 HTTP exchanges match: write the zone after the time.",
+            " In the time zone +0130, 2 HTTP exchanges match. If you mean that zone, write it after the time.",
         ),
         (
             "exchanges",

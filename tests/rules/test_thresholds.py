@@ -37,6 +37,8 @@ RULES = Path(sys.modules["wiredoctor.rules"].__file__ or "").parent
         ("30 ms", "1.5 us", "1.5 us", 1_500),
         ("8 segments", "9", "9 segments", 9),
         ("8 segments", "1 segment", "1 segments", 1),
+        ("3 idle times", "4 idle times", "4 idle times", 4),
+        ("3 idle times", "4 rests", "4 idle times", 4),
         ("25 %", "30 %", "30 %", 30),
         ("25 %", "30", "30 %", 30),
         ("3", "4", "4", 4),

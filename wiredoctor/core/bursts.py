@@ -134,7 +134,7 @@ def overtakes_body(reader: Reader, segment: Segment, previous: Previous) -> bool
 
 
 def find_pause(packet: Packet, segment: Segment, previous: Previous, shortest: i64) -> i64:
-    """Return the time in ns since the sender's previous data; NEVER if this is less than `shortest` or than two round trips."""
+    """Return the time in ns since the sender's previous data, or NEVER if it is less than `shortest` or than two round trips."""
     pause = packet.time - previous.time
     if segment.rtt_own != NEVER and segment.rtt_peer != NEVER:
         shortest = max(shortest, 2 * add_round_trips(segment.rtt_own, segment.rtt_peer))

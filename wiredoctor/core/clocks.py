@@ -43,7 +43,7 @@ WORD: Final = 0xFFFFFFFF
 
 
 def stamp_of(packet: Packet) -> i64:
-    """Return the TSval of a packet; NEVER if it has no timestamps option."""
+    """Return the TSval of a packet, or NEVER if it has no timestamps option."""
     if not packet.has_timestamps:
         return NEVER
     at = packet.tcp + HEADER
@@ -54,7 +54,7 @@ def stamp_of(packet: Packet) -> i64:
 
 
 def echo_of(packet: Packet) -> i64:
-    """Return the TSecr of a packet, which echoes a TSval of the peer; NEVER if it has no timestamps option."""
+    """Return the TSecr of a packet, which echoes a TSval of the peer, or NEVER if it has no timestamps option."""
     at: i64 = find_option(packet, KIND, LENGTH) if packet.has_timestamps else -1
     return i64(NEVER) if at < 0 else u32(packet.block, at + 6)
 
@@ -162,7 +162,7 @@ def unit_of(own: Side) -> i64:
 
 
 def elapsed(own: Side, since: i64, until: i64) -> i64:
-    """Return the time in ns between two TSvals of a side, accurate to one tick; NEVER if the side's clock is unknown."""
+    """Return the time in ns between two TSvals of a side, accurate to one tick, or NEVER if the side's clock is unknown."""
     unit = unit_of(own)
     if unit == 0 or since == NEVER or until == NEVER:
         return NEVER

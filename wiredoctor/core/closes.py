@@ -102,7 +102,7 @@ def is_delivered(sender: Side, receiver: Side) -> bool:
 
 
 def last_payload(side: Side) -> i64:
-    """Return the time of the newest payload of a side; NEVER if it has sent none."""
+    """Return the time of the newest payload of a side, or NEVER if it has sent none."""
     sent = side.previous
     return i64(NEVER) if sent is None else max(sent.time, sent.repeated_time)
 

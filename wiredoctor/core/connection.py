@@ -149,7 +149,7 @@ class FirstCopy:
         self.length: i64 = 0
         self.captured: i64 = 0
         self.place: i64 = NEVER
-        """The position of the payload in the capture, as in Packet.place; NEVER if the payload will not be compared."""
+        """The position of the payload in the capture, as in Packet.place, or NEVER if the payload will not be compared."""
 
 
 @mypyc_attr(acyclic=True)
@@ -268,7 +268,7 @@ class Side:
         """The number of acknowledged bytes of this side that were not captured."""
         self.rtt: i64 = NEVER
         self.acknowledged: i64 = NEVER
-        """The highest offset of the peer's stream that this side has acknowledged."""
+        """The highest offset in the peer's stream up to which this side has acknowledged data."""
         self.ip: i64 = NEVER
         """Of this side's newest packet but FINs and RSTs: IP identification + 1 (bits 0 to 16), time to live (higher bits)."""
         self.highest: i64 = NEVER
@@ -288,7 +288,7 @@ class Side:
         self.mss: i64 = mss
         """The negotiated maximum segment size in bytes, with the timestamps option; that of Ethernet if the SYNs are missing."""
         self.window_edge: i64 = NEVER
-        """The offset of the peer's stream at which the newest window of this side ends."""
+        """The offset in the peer's stream at which the newest window of this side ends."""
         self.window: i64 = -1
         """The window field of the newest announcement."""
         self.widest_window: i64 = -1
@@ -369,10 +369,10 @@ class Handshake:
         """The frame number of the first SYN-ACK of either side."""
         self.repeated: RepeatedSyn | None = None
         self.first_answer_frame: i64 = NEVER
-        """The frame number of the first SYN-ACK that came before the client acknowledged anything; NEVER if there is none."""
+        """The frame number of the first SYN-ACK that came before the client acknowledged anything, or NEVER if there is none."""
         self.first_answer_time: i64 = NEVER
         self.newest_answer_frame: i64 = NEVER
-        """The frame number of the last SYN-ACK that came before the client acknowledged anything; NEVER if there is none."""
+        """The frame number of the last SYN-ACK that came before the client acknowledged anything, or NEVER if there is none."""
         self.newest_answer_time: i64 = NEVER
         self.answered_syn_frame: i64 = NEVER
         """The frame number of the newest SYN before `newest_answer_frame`."""

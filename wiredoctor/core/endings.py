@@ -241,8 +241,8 @@ def write_ended(talk: HttpConnection, deadline: i64, at_capture_end: bool) -> No
 def may_lack_response(talk: HttpConnection, request: Message | None) -> bool:
     """Return whether a request may have had a response that was not captured.
 
-    Return True if two conditions hold. Responses, or acknowledged bytes of the server, are missing from the capture. The server
-    also sent bytes that the client had not received when it sent the request.
+    This is so if both hold: responses, or bytes of the server that the client acknowledged, are missing from the capture; and the
+    server sent bytes that the client had not yet received when it sent the request.
     """
     if request is None:
         return False

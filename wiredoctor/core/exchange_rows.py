@@ -416,7 +416,7 @@ def answers_rest(exchange: Exchange, following: Exchange) -> bool:
 
 
 def first_close(client: SideClose, server: SideClose) -> i64:
-    """Return the frame number of the first close; NEVER if neither side closed."""
+    """Return the frame number of the first close, or NEVER if neither side closed."""
     if client.frame == NEVER or server.frame == NEVER:
         return max(client.frame, server.frame)
     return min(client.frame, server.frame)

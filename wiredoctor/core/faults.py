@@ -254,7 +254,7 @@ def settle_answer(reader: Reader, exchange: Exchange | None, is_answer: bool) ->
 def find_response_excess(reader: Reader, exchange: Exchange) -> str:
     """Return the name of the fault if the bytes after a complete response do not begin a new response.
 
-    Return "" if they may be no fault, for example if the response may answer a HEAD request.
+    Return "" if these bytes may be valid, for example if the response may answer a HEAD request.
     """
     response = exchange.response
     if response is None or response.reason != COMPLETE:

@@ -460,7 +460,7 @@ class Reader(Stream):
             self.mode = HEAD
 
     def began(self) -> i64:
-        """Return the time at which the open message or head began; NEVER if none is open."""
+        """Return the time at which the open message or head began, or NEVER if none is open."""
         message = self.message
         if message is not None:
             return message.start

@@ -127,7 +127,7 @@ class Core:
         return connection.id
 
     def read_quote(self, packet: Packet) -> i64:
-        """Record an ICMP error that quotes only a part of a TCP header. Return the connection's id; NEVER if it is unknown."""
+        """Record an ICMP error that quotes only a part of a TCP header. Return the connection's id, or NEVER if unknown."""
         connection = self.flows.look_up(packet)
         self.icmp.add(self.headers.message, packet, connection, False)
         return i64(NEVER) if connection is None else connection.id

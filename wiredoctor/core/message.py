@@ -255,7 +255,7 @@ class Exchange:
         return last
 
     def last_time(self) -> i64:
-        """Return the time at which both messages had ended; NEVER if neither was captured."""
+        """Return the time at which both messages had ended, or NEVER if neither was captured."""
         last: i64 = NEVER
         request, response = self.request, self.response
         if request is not None:

@@ -198,7 +198,7 @@ def watch(sender: Side, packet: Packet) -> Watch:
 
 
 def is_answer(watch: Watch, packet: Packet) -> bool:
-    """Return whether a packet with payload is the answer on another connection for which `watch` waits.
+    """Return whether a packet with payload may be the response on another connection for which `watch` waits.
 
     The packet must go from the sender of the delayed ACK to the receiver of that ACK, soon after the ACK.
     """
@@ -210,7 +210,10 @@ def is_answer(watch: Watch, packet: Packet) -> bool:
 
 
 def was_answered(sender: Side) -> bool:
-    """Return whether the receiver of the newest data of `sender` answered on another connection just after its ACK."""
+    """Return whether the receiver of the newest data of `sender` sent data on another connection just after its ACK.
+
+    That data may be the response.
+    """
     return (
         sender.waits is not None
         and sender.waits.pace is not None

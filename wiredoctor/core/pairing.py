@@ -76,7 +76,7 @@ class HttpConnection:
         self.deadline: i64 = NEVER
         """The time at which open messages end after a FIN or RST."""
         self.wakes_at: i64 = NEVER
-        """The time at which http.py calls `wake`; NEVER if it does not."""
+        """The time at which http.py calls `wake`, or NEVER if it does not."""
         self.is_over: bool = False
         self.is_kept: bool = False
         """True if the waiting bytes of the connection count toward the limit."""

@@ -181,7 +181,7 @@ class Records:
         """The newest frame that was moved before others, because the file is not in time order."""
         self.longest: i64 = limits.PACKET.value
         self.snap_length: i64 = NEVER
-        """The captured length in bytes of the longest truncated packet; NEVER if no packet is truncated."""
+        """The captured length in bytes of the longest truncated packet, or NEVER if no packet is truncated."""
         self.interfaces: list[Interface] = []
         self.damage: str | None = None
         self.times: Times = Times()

@@ -131,7 +131,7 @@ def note_jump(own: Side, peer: Side, packet: Packet, segment: Segment) -> None:
 
 
 def stamp_of_first(flight: Flight, offset: i64, places: Places) -> i64:
-    """Return the TSval of the first copy of the byte at `offset`; NEVER if it is unknown."""
+    """Return the TSval of the first copy of the byte at `offset`, or NEVER if it is unknown."""
     i = find_sent(flight.segments, offset) - 1
     if i < 0 or flight.segments[i].end <= offset or flight.segments[i].place == NEVER:
         return NEVER

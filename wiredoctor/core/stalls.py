@@ -112,10 +112,10 @@ class Stalls:
     def find_release(
         self, own: Side, peer: Side, data: Previous, packet: Packet, segment: Segment, events: Events
     ) -> i64:  # fmt: skip
-        """Return for what a segment may have waited: a delayed ACK (WAITED), a prompt ACK (PROMPT), or a timer (PROBE, CORKED).
+        """Return what a segment may have been waiting for: a delayed ACK (WAITED), a prompt ACK (PROMPT), or a timer.
 
-        Return 0 otherwise: for instance, if the sender had nothing left to send, the peer sent data, or something was
-        retransmitted.
+        PROBE and CORKED are the timers. Return 0 otherwise: for instance, if the sender had nothing left to send, the peer sent
+        data, or something was retransmitted.
         """
         if segment.opens_gap:
             pace.note_loss(own)
@@ -222,7 +222,7 @@ class Stalls:
             self.watches.append(pace.watch(sender, packet))
 
     def note_payload(self, packet: Packet) -> None:
-        """If a packet with payload is the answer that a watch expects, record this in the watch. Drop expired watches."""
+        """If a packet with payload may be the response that a watch expects, record this in the watch. Drop expired watches."""
         left: list[Watch] = []
         for watch in self.watches:
             if pace.is_answer(watch, packet):

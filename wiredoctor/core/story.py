@@ -115,9 +115,9 @@ class Story:
                 self.repetitions.close(connection, packet.clock)
 
     def forget(self, frame: i64) -> None:
-        """Drop old first copies of data from `flights`.
+        """Drop segments from `flights` that were first captured too long ago to be compared (see `forget_old`).
 
-        Their age is counted from a multiple of FORGET_EVERY frames, so every process drops the same ones.
+        Their age is measured from the last multiple of FORGET_EVERY before `frame`, so every process drops the same segments.
         """
         newest = (frame - 1) // FORGET_EVERY * FORGET_EVERY
         self.flights = flight.forget_old(self.flights, newest) + self.new_flights

@@ -70,7 +70,7 @@ class Round:
         self.flight: i64 = 0
         """The maximum number of bytes in flight."""
         self.room: i64 = NEVER
-        """The minimum room left in the window, in bytes; NEVER if unknown."""
+        """The minimum room left in the window, in bytes, or NEVER if unknown."""
         self.is_filled: bool = False
         """True if the receiver's window was full."""
         self.is_unread: bool = False

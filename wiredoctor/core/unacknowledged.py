@@ -46,7 +46,7 @@ UNACKNOWLEDGED: Final = (
 WAITS_FOR_ACK: Final = 3_000_000_000
 """The time in ns for which an ACK may still come before a row is written early (see EARLY_ROW_COPIES)."""
 EARLY_ROW_COPIES: Final = 4
-"""The number of copies after which a row may be written early: before it is known whether the data is acknowledged."""
+"""If data was sent this many times, its row may be written early: before it is known whether the data is acknowledged."""
 REPEATS: Final = 3
 """If a side sends acknowledged data at least this many times, even small ACKs seem not to reach it.
 

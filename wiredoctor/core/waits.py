@@ -46,11 +46,11 @@ class Nagle:
     def __init__(self) -> None:
         self.off_since: i64 = NEVER
         self.claim_time: i64 = NEVER
-        """The `time` of the first Claim that is neither proved nor refuted; NEVER if there is none."""
+        """The `time` of the first Claim that is neither proved nor refuted, or NEVER if there is none."""
         self.claim_end: i64 = NEVER
-        """The `end` of the first Claim that is neither proved nor refuted; NEVER if there is none."""
+        """The `end` of the first Claim that is neither proved nor refuted, or NEVER if there is none."""
         self.claim_next_end: i64 = NEVER
-        """The `next_end` of the first Claim that is neither proved nor refuted; NEVER if there is none."""
+        """The `next_end` of the first Claim that is neither proved nor refuted, or NEVER if there is none."""
         self.later_claims: list[Claim] | None = None
         """All other objects of class Claim that are neither proved nor refuted, ascending by `time` and `end`."""
         self.probe_frame: i64 = NEVER
@@ -202,7 +202,7 @@ class WindowStall:
         """The frame number of the first segment that was retransmitted while the window was closed."""
         self.copy_time: i64 = NEVER
         self.opened_frame: i64 = NEVER
-        """The frame number of the packet that opened the window in the first delay; NEVER if none did."""
+        """The frame number of the packet that opened the window in the first delay, or NEVER if none did."""
         self.opened_time: i64 = NEVER
         self.sent_frame: i64 = NEVER
         """The frame number of the segment that was sent at the end of the first delay."""

@@ -72,7 +72,7 @@ class Request(NamedTuple):
         if frames is None:
             return cls(dict(tables), None if connections is None else frozenset(connections), None)
         if any(name in tables and _needs_http(tables[name]) for name in _OF_PACKETS):
-            raise ValueError("rows requested by frame number can only have columns that need no HTTP: list the columns")
+            raise ValueError("rows requested by frame number can only have columns that do not need HTTP: name them")
         return cls(dict(tables), frozenset(connections or ()), frozenset(frames))
 
     @property

@@ -14,6 +14,9 @@ from wiredoctor.text.regex import Regex
 
 _UNITS = {"ns": 1, "us": 1_000, "ms": 1_000_000, "s": 1_000_000_000}
 
+_OLD_UNITS = {"rest": "idle time"}
+"""Former names of units, which configurations may still use, with the current names (singular)."""
+
 _QUANTITY = Regex(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)\s*([a-zA-Z%].*)?")
 
 ThresholdKey = tuple[str, str]
@@ -77,7 +80,8 @@ class Threshold:
             if given in _UNITS:
                 return f"{number} {given}"
             raise ValueError(f'{text!r} is not a time such as "{self.text}" (units: {", ".join(_UNITS)})')
-        if number.isdecimal() and (not given or given.removesuffix("s") == unit.removesuffix("s")):
+        one = given.removesuffix("s")
+        if number.isdecimal() and (not given or _OLD_UNITS.get(one, one) == unit.removesuffix("s")):
             return f"{number} {unit}".rstrip()
         raise ValueError(f'{text!r} is not a whole number such as "{self.text}"')
 

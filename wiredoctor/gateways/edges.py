@@ -94,9 +94,9 @@ class Allowed:
         return code, exists
 
     def among(self, rows: Rows, back: Array, front: Array) -> Array:
-        """Return for each pair of rows whether the server of `front` may be a gateway that sent the request `back`.
+        """For each pair of rows, return whether the server of exchange `front` may be the gateway that sent the request `back`.
 
-        This is true if the gateway is known to connect to the server of `back` from the client host of `back`.
+        This is true if a gateway at that address is known to connect from the client host of `back` to the server of `back`.
         """
         code, exists = self._code([rows.server[front], rows.server[back], rows.client_host[back]])
         return exists & np.isin(code, self._triples)

@@ -78,9 +78,9 @@ class HeldCandidates:
         return passed
 
     def take(self, clock: int | None) -> Candidates:
-        """Decide the held candidates that are due at `clock` (ns), or all of them if `clock` is None.
+        """Let the rules judge the held candidates that are due at `clock` (ns), or all of them if `clock` is None.
 
-        Return those that their rules keep.
+        Return those that the rules keep and that can no longer change.
         """
         if not self._held:
             return {}

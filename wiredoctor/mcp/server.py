@@ -207,7 +207,7 @@ class Tools:
         return shown(self._archive.report(path), connection, frames)
 
     def explain_rule(
-        self, words: Annotated[str, Field(description="A rule's name, an error message, or a problem", max_length=500)]
+        self, words: Annotated[str, Field(description="A rule's name, an error message, or a problem in words", max_length=500)]
     ) -> Explained:
         """Explain a rule: its meaning, its evidence, what it does not cover, and what to do.
 

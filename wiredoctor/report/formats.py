@@ -55,11 +55,12 @@ class Options(NamedTuple):
     """The options of a command that affect its reports.
 
     `full`: whether JSON contains the tables. `everything`: whether all lists are complete. `quiet`: whether only the result is
-    written. `shown`: a description of the report's filter. `fail_on` and `selected`: the severity and the rules that decide about
-    exit code 1. `unread`: a line for each input that could not be read. `code`: the exit code of the command. `bodies`: whether
-    HAR contains bodies. `tables_format`: the format of the table files. `only_findings`: whether pcapng contains only packets of
-    connections with findings. `rules`: all rules by name. `note`: prints a line for people. `paper`: the terminal for text.
-    `spool`: makes a temporary file; if it is None, rows are sorted in memory.
+    written. `shown`: a description of the report's filter. `fail_on` and `selected`: the severity and the rules that determine
+    whether the exit code is 1. `unread`: a line for each input that could not be read. `code`: the exit code of the command.
+    `bodies`: whether HAR contains bodies. `tables_format`: the format of the table files. `only_findings`: whether pcapng
+    contains only packets of connections with findings. `rules`: all rules by name. `note`: prints a message to the user.
+    `paper`: the properties of the terminal to which text is written (its width, colors and characters). `spool`: makes a
+    temporary file; if it is None, rows are sorted in memory.
     """
 
     full: bool = False

@@ -171,7 +171,7 @@ def _other_zone(report: Report, table: TableName, wanted: Filter) -> str:
         return ""
     [(ahead, number)] = matching
     rows = f"{count(number, _NOUNS[table])} {'matches' if number == 1 else 'match'}"
-    return f" In the time zone {offset_text(zone + ahead)}, {rows}: write the zone after the time."
+    return f" In the time zone {offset_text(zone + ahead)}, {rows}. If you mean that zone, write it after the time."
 
 
 def _earlier(bound: Moment | None, shift: int) -> Moment | None:

@@ -76,7 +76,7 @@ def through_gateways(
 
 
 def add_streaming_behind(found: Mapping[str, Rows], tries: pl.DataFrame, exchanges: pl.LazyFrame) -> dict[str, Rows]:
-    """Add the packet with which a gateway received the start of the body to `buffered-stream` candidates about this gateway.
+    """For each `buffered-stream` candidate about a gateway, add the packet with which the gateway received the start of the body.
 
     The columns are `earlier_frame` and `earlier_time` (ns): the first packet with body bytes in the response to the gateway's
     last try. `exchanges` is the capture's table.

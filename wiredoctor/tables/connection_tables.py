@@ -129,7 +129,12 @@ CONNECTIONS = Table(
             "how the connection was closed: fin or rst (an RST of the side that closed, without a FIN before); empty while open",
         ),
         _n("server_rst_offset", I64, "bytes", "offset of the server's first RST in the server's stream"),
-        _n("server_rst_ack", I64, "bytes", "offset of the client's stream that this RST acknowledges; null without ACK flag"),
+        _n(
+            "server_rst_ack",
+            I64,
+            "bytes",
+            "offset in the client's stream up to which this RST acknowledges data; null without ACK flag",
+        ),
         _c("exchanges", I64, "", "number of exchanges on the connection"),
         _c("cut_heads", I64, "", "number of packets that the snap length cut off inside heads or chunk framing of HTTP"),
         _n("cut_frame", I64, "", "first of these packets"),

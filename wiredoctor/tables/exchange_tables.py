@@ -194,11 +194,11 @@ EXCHANGES = Table(
         _n("rtt_server", I64, "ns", "round trip from the capture point to the server"),
         _n("client_close_frame", I64, "", "first FIN of the client (its first RST if it sent no FIN)"),
         _n("client_close_time", I64, "ns", "time of `client_close_frame`"),
-        _n("client_close_ack", I64, "bytes", "offset of the server's stream that the client's close acknowledges"),
+        _n("client_close_ack", I64, "bytes", "offset in the server's stream up to which the client's close acknowledges data"),
         _n("client_close_rst", I8, "", "1 if the client's close is an RST, 0 if it is a FIN"),
         _n("server_close_frame", I64, "", "first FIN of the server (its first RST if it sent no FIN)"),
         _n("server_close_time", I64, "ns", "time of `server_close_frame`"),
-        _n("server_close_ack", I64, "bytes", "offset of the client's stream that the server's close acknowledges"),
+        _n("server_close_ack", I64, "bytes", "offset in the client's stream up to which the server's close acknowledges data"),
         _n("server_close_offset", I64, "bytes", "offset of the server's close in the server's stream"),
         _n("server_close_rst", I8, "", "1 if the server's close is an RST, 0 if it is a FIN"),
         _c(
@@ -211,7 +211,7 @@ EXCHANGES = Table(
         _n("server_rst_time", I64, "ns", "time of `server_rst_frame`"),
         _n("client_rst_frame", I64, "", "first RST of the client, with or without a FIN before it"),
         _n("client_rst_time", I64, "ns", "time of `client_rst_frame`"),
-        _n("client_rst_ack", I64, "bytes", "offset of the server's stream that the client's RST acknowledges"),
+        _n("client_rst_ack", I64, "bytes", "offset in the server's stream up to which the client's RST acknowledges data"),
         _c("client_close_origin", TEXT, "", f"who sent the FIN or RST in client_close_frame: {_ORIGINS}"),
         _c("server_close_origin", TEXT, "", f"who sent the FIN or RST in server_close_frame: {_ORIGINS}"),
         _n(

@@ -49,7 +49,12 @@ MESSAGE_COLUMNS = (
         "bytes",
         "stream offset after the last captured byte of the message; null until the message is complete",
     ),
-    _n("ack", I64, "bytes", "offset in the peer's stream that the packet with the end of the header section acknowledges"),
+    _n(
+        "ack",
+        I64,
+        "bytes",
+        "offset in the peer's stream up to which the packet with the end of the header section acknowledges data",
+    ),
 )
 
 REQUEST_COLUMNS = (
@@ -154,8 +159,9 @@ BURSTS = Table(
 
 FAULTS = Table(
     "faults",
-    "a message that violates HTTP framing (RFC 9112 section 6) or the grammar of its header section. Written at once. "
-    "For each side of a connection there is at most one framing fault, preceded by at most one grammar fault of each kind",
+    "a message that violates HTTP framing (RFC 9112 section 6) or the grammar of its header section. The row is "
+    "written as soon as the fault is found. For each side of a connection there is at most one framing fault, preceded by at "
+    "most one grammar fault of each kind",
     (
         _c("connection", I64, "", "connection id"),
         _c("exchange", I32, "", "index of the exchange in its connection"),

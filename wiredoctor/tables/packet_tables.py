@@ -37,7 +37,12 @@ CAPTURES = Table(
         _c("shuffled_worst", I64, "ns", "largest time difference by which they were out of order"),
         _c("shuffled_frame", LIST64, "", "first five packets that were out of order"),
         _c("shuffled_time", LIST64, "ns", "times of `shuffled_frame`"),
-        _c("shuffled_frame_before", LIST64, "", "for each of these five, the packet with the latest time before it in the file"),
+        _c(
+            "shuffled_frame_before",
+            LIST64,
+            "",
+            "for each of these five: of the packets before it in the file, the one with the latest time",
+        ),
         _c("shuffled_time_before", LIST64, "ns", "times of `shuffled_frame_before`"),
         _n("dropped", I64, "", "packets dropped before they could be captured; null if the capture does not count them"),
         _c(

@@ -21,7 +21,7 @@ SEGMENTS = Table(
         _c("offset", I64, "bytes", "stream offset of the first payload byte (without payload: of the FIN)"),
         _c("length", I32, "bytes", "payload length on the network"),
         _c("captured", I32, "bytes", "payload length in the capture"),
-        _n("ack", I64, "bytes", "acknowledged stream offset of the other direction; null without the ACK flag"),
+        _n("ack", I64, "bytes", "offset in the peer's stream up to which data is acknowledged; null without the ACK flag"),
         _n("window", I64, "bytes", "announced window after scaling; null if the scale is unknown"),
         _c("ip_id", I32, "", "IPv4 identification, -1 in IPv6"),
         _c("ttl", U8, "", "time to live or hop limit"),
@@ -248,7 +248,8 @@ HTTP_COLUMNS = frozenset(
 
 PIECES = Table(
     "pieces",
-    "bytes of a stream when they were first captured; all pieces in order of offset are the stream that a side sent",
+    "bytes of a stream, from the packet in which they were first captured; joined in order of offset, all pieces are the "
+    "stream that a side sent",
     (
         _c("connection", I64, "", "connection id"),
         _c("direction", I8, "", "direction in which the bytes were sent"),

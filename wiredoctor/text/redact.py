@@ -132,7 +132,7 @@ _LINK = Regex(
 """Path segments of links sent by mail: the next segment is a secret that only the receiver of the mail knows."""
 
 _PLAIN = Regex(r"[A-Za-z._-]*|v[0-9]{1,2}")
-"""A segment after one of _LINK that is not redacted: a word, a file name or a version."""
+"""A path segment that is not redacted although it follows one of _LINK: a plain word, a file name or a version."""
 
 _OF_DJANGO = Regex(r"[0-9a-z]{1,13}-[0-9a-f]{20,64}")
 """A token of Django's PasswordResetTokenGenerator. The segment before it is the user's number in Base64, often only letters."""

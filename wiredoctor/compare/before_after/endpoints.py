@@ -115,7 +115,7 @@ def replace_numbers(path: str, by: str = "#") -> str:
 
 
 def endpoints(one: Times, two: Times, tolerance: float) -> tuple[list[EndpointChange], int]:
-    """Return the endpoints of both sides, those with the greatest change first, and the number of endpoints left out.
+    """Return the changes of all endpoints that occur before or after, slower ones first, and the number of endpoints left out.
 
     `tolerance`: the smallest relative difference in time that is reported.
     """

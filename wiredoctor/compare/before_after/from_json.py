@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import polars as pl
 
-from wiredoctor.compare.before_after.from_report import TIMES, ComparedSide
+from wiredoctor.compare.before_after.from_report import TIMES, ComparedSide, left_out_notes
 from wiredoctor.compare.before_after.result import FAILURES, Source
 from wiredoctor.findings import SEVERITIES, Finding, Side
 from wiredoctor.tables import SECOND
@@ -150,9 +150,7 @@ def _read_side(name: str, top: dict[str, Any], connections: Rows | None, exchang
     if exchanges is not None:
         named = [(servers.get((row[0], row[1])), *row[2:]) for row in exchanges if row[2] is not None]
         rows = pl.DataFrame(named, schema=TIMES, orient="row")
-    notes = (
-        [f"{sum(one['findings'] for one in summary['left_out']):,} occurrences were left out"] if summary.get("left_out") else []
-    )
+    notes = left_out_notes(one["findings"] for one in summary.get("left_out", ()))
     notes += [_text(line) for line in summary.get("incomplete", ())]
     return ComparedSide(source, findings, rows, counts if connections is not None else None, judged, judged, notes)
 

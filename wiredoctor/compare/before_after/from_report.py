@@ -44,7 +44,7 @@ def from_report(report: Report, name: str, healthy: Iterable[str]) -> ComparedSi
     """Return one side of a comparison. `healthy`: the rules that checked something and found nothing wrong."""
     rows, servers = _tables(report)
     found = {one.rule for one in report.findings}
-    notes = [f"{sum(one.findings for one in report.left_out):,} occurrences were left out"] if report.left_out else []
+    notes = left_out_notes(one.findings for one in report.left_out)
     return ComparedSide(
         _source(name, report),
         report.findings,
@@ -55,6 +55,12 @@ def from_report(report: Report, name: str, healthy: Iterable[str]) -> ComparedSi
         [*notes, *report.limits],
         _targets_for_people(report),
     )
+
+
+def left_out_notes(numbers: Iterable[int]) -> list[str]:
+    """Return a sentence with the total number of findings that were left out; no sentence if there are none."""
+    total = sum(numbers)
+    return [f"{total:,} {'occurrence was' if total == 1 else 'occurrences were'} left out"] if total else []
 
 
 def _targets_for_people(report: Report) -> dict[str, str]:

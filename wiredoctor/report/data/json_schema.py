@@ -89,7 +89,7 @@ CAPTURE = _object(
     packets=_integer("packet records read"),
     bytes=_integer("size of the file in bytes"),
     first_time=_or_null(
-        _text("timestamp of the earliest packet, the start of elapsed, RFC 3339 UTC; null without packets", pattern=UTC)
+        _text("timestamp of the earliest packet, at which `elapsed` is 0 (RFC 3339, UTC); null without packets", pattern=UTC)
     ),
     last_time=_or_null(_text("latest timestamp; the last packet may have an earlier one if the clock was set back", pattern=UTC)),
     encapsulations=_list(
@@ -128,7 +128,7 @@ ANSWERS = _object(
             status=_integer("the status code"),
             count=_integer("how many", 1),
             own=_NUMBERS
-            | {"description": "responses that a gateway created itself, by the kind of gateway-error that explains them"},
+            | {"description": "responses that a gateway generated itself, by the kind of gateway-error, which says why"},
             passed_on=_NUMBERS | {"description": "responses that a gateway forwarded, by the server that sent them"},
             repeated=_integer("responses after which a gateway sent the request to another server"),
             unexplained=_integer("responses without an explanation"),
@@ -363,8 +363,8 @@ _SUMMARY = _object(
             what=_one_of("connections by protocol, captured in both directions; or the captures themselves", SUBJECTS),
             connections=_integer("number of connections"),
             exchanges=_integer("number of their HTTP exchanges"),
-            families=_list(_text("name of a family"), "families whose applicable rules were all selected"),
-            rules=_list(_text("name of a rule"), "rules of other families"),
+            families=_list(_text("name of a family"), "families whose applicable rules all ran"),
+            rules=_list(_text("name of a rule"), "rules that ran although their family did not run completely"),
         ),
         "what this report checked",
     ),

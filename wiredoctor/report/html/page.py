@@ -185,7 +185,7 @@ def _page_texts(report: Report, groups: list[Group], shown: str, *, quiet: bool)
         "tiles": tiles.find_tiles(report, statistics),
         "servers": servers,
         "not_usable": tiles.NOT_USABLE,
-        "more_servers": f"The worst {tiles.MAX_ROWS:,} servers, {servers.left_out:,} more are left out"
+        "more_servers": f"The worst {tiles.MAX_ROWS:,} servers ({count(servers.left_out, 'other is', 'others are')} left out)"
         if servers and servers.left_out
         else "",
         "incomplete": sentences.opening(report),

@@ -5,9 +5,9 @@ What it means
     but these fields name two. Kind range: the Content-Length of a 206 is larger than the range of bytes in its Content-Range.
 
 Why it hurts
-    Each reader decides which field counts, and two readers in a row may decide differently: a proxy sees one request, the
-    server behind it sees two. Attackers use that to smuggle requests past access rules or into the connections of other
-    users. Careful servers answer with 400, careful clients report an invalid response, and both close the connection. Kind
+    Each recipient decides which field it uses, and two recipients in a row may decide differently: a proxy sees one
+    request, the server behind it sees two. Attackers use that to smuggle requests past access rules or into the connections of
+    other users. Careful servers answer with 400, careful clients report an invalid response, and both close the connection. Kind
     range: the client waits for bytes that the server never sends, until one of them gives up.
 
 How it is proved
@@ -42,9 +42,9 @@ RULE = Rule(
         "range": "The 206 announces more bytes than its range has",
     },
     message={
-        None: 'The head of the {what} has the fields "{excerpt}", but a message can have only one end. {valid} A reader that '
-        "decides differently takes the remaining bytes for another {what}. Careful readers reject the message and close the "
-        "connection.",
+        None: 'The head of the {what} has the fields "{excerpt}", but a message can have only one end. {valid} A recipient '
+        "that decides differently takes the remaining bytes for another {what}. Careful recipients reject the message and "
+        "close the connection.",
         "range": 'The head of the 206 has the fields "{excerpt}". The body ended with the range, but Content-Length says that '
         "more bytes follow. The client waits for them until its timeout, or until the server closes the connection.",
     },

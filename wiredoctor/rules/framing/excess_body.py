@@ -5,7 +5,7 @@ What it means
     not begin another message.
 
 Why it hurts
-    The reader stops after Content-Length bytes, so the end of the body is lost. The reader takes the remaining bytes for the
+    The recipient stops after Content-Length bytes, so the end of the body is lost. It takes the remaining bytes for the
     beginning of the next message. Good clients close the connection ("excess found in a read"). Others report a malformed
     response to the next request, and servers answer the leftover bytes with 400. Attackers can use the fault to smuggle
     requests through a proxy.

@@ -2,13 +2,13 @@
 
 What it means
     A chunked body is a sequence of chunks: a line with the size in hexadecimal digits, that many bytes, and CRLF (RFC 9112
-    section 7.1). Here the line contains no such number, or one that is too large for any reader, or the bytes of a chunk are
+    section 7.1). Here the line contains no such number, or one that is too large for any program, or the bytes of a chunk are
     not followed by CRLF.
 
 Why it hurts
-    After that a reader cannot tell the body from its framing. It gives up ("invalid chunk size", "Malformed encoding found
-    in chunked-encoding", ERR_INVALID_CHUNKED_ENCODING, IncompleteRead) and closes the connection. It often discards the
-    valid part of the body, too. Some readers continue, each in its own way, so attackers can make two readers see different
+    After that a recipient cannot tell the body from its framing. It gives up ("invalid chunk size", "Malformed encoding
+    found in chunked-encoding", ERR_INVALID_CHUNKED_ENCODING, IncompleteRead) and closes the connection. It often discards the
+    valid part of the body, too. Some recipients continue, each in its own way, so attackers can make two of them see different
     messages.
 
 How it is proved

@@ -63,17 +63,17 @@ _WHAT: dict[str | None, str] = {
     "bare-lf": "a line ends with LF and not with CRLF ({place}). Many parsers accept that, others reject the {what}, and some do "
     "not see the line's end at all.",
     "space-before-colon": "there is white space between the name {place} and its colon. Servers must reject such a request, "
-    "proxies must remove the white space from such a response, and other readers treat the name with the white space as a "
+    "proxies must remove the white space from such a response, and other recipients treat the name with the white space as a "
     "different field.",
     "folding": "the field {place} continues in a line that begins with white space. That has been obsolete since RFC 7230: "
-    "servers may reject it, and some readers take the second line for a field of its own.",
-    "control-byte": "there is a byte that is forbidden in a head ({place}): a control character, or a CR without LF. Readers "
-    "reject the message, drop the byte, or end the line there.",
+    "servers may reject it, and some recipients take the second line for a field of its own.",
+    "control-byte": "there is a byte that is forbidden in a head ({place}): a control character, or a CR without LF. "
+    "Recipients reject the message, drop the byte, or end the line there.",
     "content-length": 'there is "{place}", which is not a number. The end of the message is unknown: a server has to answer '
     "such a "
     "request with 400 and close, and a client has to discard such a response.",
-    "no-colon": "a line is not a field: it has no colon ({place}). Some readers reject the {what}, others skip the line, or "
-    "take it for the end of the head.",
+    "no-colon": "a line is not a field: it has no colon ({place}). Some recipients reject the {what}, others skip the line, "
+    "or take it for the end of the head.",
 }
 _REMEDIES: dict[str | None, str] = {
     "bare-lf": "End every line with CRLF: programs, scripts and devices that write heads without a library often print only a "

@@ -6,7 +6,7 @@ What it means
 
 Why it hurts
     The end of such a request is unknown: servers must answer with 400 and close. Such a response ends with its connection,
-    but not all readers know that. Some look for chunks that are not there. Others, such as browsers, which support no coding
+    but not all clients know that. Some look for chunks that are not there. Others, such as browsers, which support no coding
     except chunked, take the coded bytes for content.
 
 How it is proved
@@ -34,8 +34,8 @@ RULE = Rule(
     symptom="400 or 501, unreadable pages",
     severity="error",
     title="The Transfer-Encoding of the {what} does not mark its end",
-    message='The head of the {what} says "{excerpt}". Only chunked, once and as the final coding, marks the end of a message: '
-    "readers treat anything else differently, and careful ones reject it.",
+    message='The head of the {what} says "{excerpt}". The end of a message is marked only if chunked is the final '
+    "coding and occurs once. Recipients disagree about anything else, and careful ones reject it.",
     remedy="Let the {side} send Transfer-Encoding: chunked, and nothing else in that field. Announce compression in "
     "Content-Encoding: gzip. If chunked occurs twice, a program has set the field by hand although the server or the library "
     "frames the message, or a proxy has copied the field from the message that it received. The field belongs to one "

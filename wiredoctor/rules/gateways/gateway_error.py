@@ -28,12 +28,13 @@ How it is proved
     partial response, or bytes that are not HTTP, and the gateway did not forward them. Kind truncated: the server's response
     broke off, or the gateway stopped waiting for it, and the gateway's response broke off too or never began. Kind
     client-stalled: as truncated, but the gateway gave up while its client's receive window had been closed for 1 s or longer,
-    and the gateway had closed its own, too. Kind not-passed-on: the gateway made no attempt.
+    and the gateway had closed its receive window towards the server, too. Kind not-passed-on: the gateway made no attempt.
 
     Kind unseen: the client got a 502 or 504 (or a 503 from Varnish, Squid or Envoy, or in response to CONNECT), but the capture
     does not contain the other side of the gateway. There is one finding per gateway and status. It names servers that may be
-    behind the gateway. While a response was due, hosts other than the gateway's clients had connections to them with TLS or a
-    protocol other than HTTP (such as FastCGI), or failed to connect to them.
+    behind the gateway. Each of them was contacted, while a response was due, by a host that is not a client of the gateway and
+    so may be the gateway itself under another address. That host failed to connect, or used TLS or a protocol other than HTTP
+    (such as FastCGI).
 
 What it is not
     Not reported: a gateway that forwards an error of the server, a client that closes while the attempt is still open, an event

@@ -18,7 +18,8 @@ How it is proved
     ms). It is also high if three or more connections that one side closed had the same idle time, and these are at least
     three quarters of the connections that this side closed while idle. Idle times count as the same if they differ by at most
     1 % plus 20 ms, or by at most 300 ms, because nginx and HAProxy may close that much early. Confidence is medium if only
-    two connections were closed and both had the same idle time (within 1 % plus 20 ms). A single close is reported as a note.
+    two connections were closed and both had the same idle time (within 1 % plus 20 ms). A single close by the server at another
+    idle time has low confidence, and is only a note.
 
 What it is not
     If a user leaves a page, the client closes after a time that no other connection shares. A WebSocket close frame or a
@@ -83,16 +84,16 @@ SAME = Threshold("1 %", "the tolerance for equal idle times; timers that are set
 SAME_NEAR = Threshold("20 ms", "the tolerance that is added for short idle times; a loaded machine delays timers by this much")
 EARLY = Threshold(
     "300 ms",
-    "the tolerance if three or more idle times are equal: nginx and HAProxy may close this much before their timeout, because "
-    "they do not restart a timer that would expire only this much later",
+    "the tolerance if three or more idle times are equal: nginx and HAProxy may close this much early, because they keep the "
+    "running timer if new data would postpone its end by less than this",
 )
 ENOUGH = Threshold(
-    "3 rests",
+    "3 idle times",
     "the number of equal idle times that prove a timeout; of three unrelated ones, two agreed in half of the "
     "recordings, but never all three",
 )
 PAIR = Threshold(
-    "2 rests",
+    "2 idle times",
     "the number of equal idle times that suggest a timeout if there are no others; two of two are unlikely to agree by "
     "coincidence",
 )
@@ -102,12 +103,13 @@ SHARE = Threshold(
 NAMED = Threshold(
     "25 %", "the minimum share of a side's idle times that match a common timeout; a smaller share may be a coincidence"
 )
-STOP = Threshold("50 ms", "the maximum time within which a process that ends closes its connections, whatever their idle times")
+STOP = Threshold("50 ms", "the maximum time in which a terminating process closes all its connections, whatever their idle times")
 ENDPOINTS = Threshold(
     "1024 servers", "the number of servers that are remembered, which bounds the memory to some kilobytes per server"
 )
 REMEMBERED = Threshold(
-    "64 rests", "the number of a server's newest idle times that are remembered; older ones may belong to another configuration"
+    "64 idle times",
+    "the number of a server's newest idle times that are remembered; older ones may belong to another configuration",
 )
 
 _WHOLE_EARLY, _WHOLE_LATE = 300 * MILLISECOND, 120 * MILLISECOND

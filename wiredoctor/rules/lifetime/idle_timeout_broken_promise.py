@@ -75,7 +75,7 @@ RULE = Rule(
     advice=(
         Advice("server", "nginx", "nginx: the first value of keepalive_timeout is the timeout, the second is the announcement."),
         Advice("server", "Apache/|Apache$", "Apache httpd: KeepAliveTimeout sets both; look for a device in front of it."),
-        Advice("server", "^$", "If it is Node: server.keepAliveTimeout sets both; look for a device in front of it."),
+        Advice("server", "^$", "If the server is Node: server.keepAliveTimeout sets both; look for a device in front of it."),
     ),
     absence=True,
     ends=True,

@@ -178,7 +178,7 @@ RULE = Rule(
         Advice("server", "gunicorn", "gunicorn: a worker that is silent for longer than --timeout (30 s by default) is killed."),
         Advice("server", "gunicorn", "gunicorn: --max-requests ends a worker after that many requests.", "not_read"),
         Advice("server", "IIS|Microsoft", "IIS: http.sys logs dropped requests in %SystemRoot%\\System32\\LogFiles\\HTTPERR."),
-        Advice("server", "Apache", 'Apache httpd: a child that ended by a signal leaves "exit signal" in the error log.'),
+        Advice("server", "Apache", 'Apache httpd: if a signal killed a child process, the error log contains "exit signal".'),
     ),
     timeless=("mid-request", "unread", "at-once", "later"),
     absence=True,

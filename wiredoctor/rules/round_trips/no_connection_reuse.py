@@ -131,7 +131,7 @@ RULE = Rule(
     absence=True,
 )
 
-ENOUGH = Threshold("3 exchanges", "the minimum number of exchanges: two connections in a row may be two programs")
+ENOUGH = Threshold("3 exchanges", "the minimum number of exchanges; two connections in a row may come from two programs")
 FOLLOWS = Threshold(
     "5 s",
     "the next exchange must begin within this time; a later request may come from another program: a health check, a "

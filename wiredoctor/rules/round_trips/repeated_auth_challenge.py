@@ -79,7 +79,7 @@ RULE = Rule(
     summary=True,
 )
 
-ENOUGH = Threshold("3 requests", "the minimum number of requests: two may be two programs, or two parts of a site")
+ENOUGH = Threshold("3 requests", "the minimum number of requests; two may come from two programs, or concern two parts of a site")
 SHOWN = Threshold("3 requests", "the maximum number of requests shown as evidence; the message has the totals")
 _CONNECTION_BOUND = (
     "NTLM and Negotiate authenticate a connection: look for a server that challenges each request (IIS: "

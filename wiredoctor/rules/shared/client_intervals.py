@@ -103,7 +103,7 @@ def _is_within(rest: int | None, low: int, high: int) -> bool:
 
 
 def _one_per_moment(ends: Iterable[End]) -> list[End]:
-    """Return the first of the closes that came together after similar idle times."""
+    """Return the closes; of several that came together after similar idle times, return only the first."""
     kept: list[End] = []
     for end in ends:
         if not any(_are_similar(end, other) for other in _newest(kept, end.time)):

@@ -91,7 +91,7 @@ POOLS = (
     ),
     *(Advice("gateway", software, text, "pool_limit") for software, text in _GATEWAY_POOLS),
 )
-"""The settings for the idle timeout of a client's pool, shown if a request arrived at an idle timeout.
+"""The settings for the idle timeouts of client pools, shown with findings about the idle timeout of a server.
 
 Sources of the defaults: net/http transport.go; curl lib/url.c; okhttp ConnectionPool.kt; undici lib/dispatcher/client.js;
 http.globalAgent.options and new http.Agent().options in Node 20; httpclient5 RequestConfig; httpclient 4.5.14

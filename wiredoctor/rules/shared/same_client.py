@@ -35,7 +35,10 @@ FAILED = 500
 MAX_REQUESTS = 100_000
 """The maximum number of requests of a client that are examined, the newest first."""
 _MAX_COMPARED = 500
-"""The maximum number of requests before a lost one that show whether its client sends the same request concurrently."""
+"""The maximum number of requests before a lost one that are compared with it.
+
+They show whether its client sends the same request concurrently.
+"""
 _BUCKET = 16 * SECOND
 
 Who = tuple[str, str, str]

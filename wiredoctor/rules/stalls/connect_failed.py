@@ -222,7 +222,7 @@ NEXT_WAIT = Threshold(
     "1 s", "if a client tries the other address only after this time, a user has waited, so the finding is a warning"
 )
 AT_ONCE = Threshold("1 s", "the reset must come this soon after the SYN-ACK; a server that waits for a request closes later")
-SOON = Threshold("60 s", "a server that starts or restarts accepts connections within this time")
+SOON = Threshold("60 s", "a server that is starting or restarting accepts connections after at most this time")
 SHARED_THRESHOLDS = (attempt_groups,)
 
 

@@ -191,10 +191,18 @@ RULE = Rule(
         ),
         Advice("server", "nginx", "nginx: tcp_nodelay is on by default; look for where it is switched off.", "by_nagle"),
         Advice(
-            "server", "^$", "If it is Java's com.sun.net.httpserver, start it with -Dsun.net.httpserver.nodelay=true.", "by_nagle"
+            "server",
+            "^$",
+            "If the server is Java's com.sun.net.httpserver, start it with -Dsun.net.httpserver.nodelay=true.",
+            "by_nagle",
         ),
         Advice("client", r"MSIE|\.NET|Microsoft", ".NET Framework: ServicePointManager.UseNagleAlgorithm = false.", "by_nagle"),
-        Advice("client", "^$", "If it uses the .NET Framework, set ServicePointManager.UseNagleAlgorithm = false.", "by_nagle"),
+        Advice(
+            "client",
+            "^$",
+            "If the client uses the .NET Framework, set ServicePointManager.UseNagleAlgorithm = false.",
+            "by_nagle",
+        ),
     ),
     absence=True,
 )

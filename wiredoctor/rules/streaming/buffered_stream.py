@@ -104,7 +104,9 @@ RULE = Rule(
             "Python: exempt this path from compressing middleware (GZipMiddleware), which buffers what a generator yields.",
         ),
         Advice(
-            "server", "Express|^$", "If it is Express: call res.flush() after each write if the middleware compression() is used."
+            "server",
+            "Express|^$",
+            "If the server is Express: call res.flush() after each write if the middleware compression() is used.",
         ),
     ),
     absence=True,
@@ -167,7 +169,7 @@ BEHIND: the data was seen earlier on the other side of a gateway.
 
 
 def cutoffs() -> dict[str, int]:
-    """Return the cutoffs of the core: the shortest pause (ns) and the minimum number of held-back events that it counts."""
+    """Return the cutoffs for the core: the shortest pause (ns) between events, and the minimum number of held-back events."""
     return {"min_event_pause": MIN_WAIT.value, "min_held_events": MIN_EVENTS.value}
 
 

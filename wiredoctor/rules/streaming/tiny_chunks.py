@@ -47,7 +47,7 @@ RULE = Rule(
     references=(Reference("RFC 9112 section 7.1, chunked", "https://www.rfc-editor.org/rfc/rfc9112.html#section-7.1"),),
     explained_by=(("tinygrams", "exchange"),),
     advice=(
-        Advice("server", "^$", "If it is Node: collect related data in one res.write()."),
+        Advice("server", "^$", "If the server is Node: collect related data in one res.write()."),
         Advice(
             "server",
             "gunicorn|uvicorn|hypercorn|waitress|Python",
