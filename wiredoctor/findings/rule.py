@@ -80,7 +80,7 @@ class Threshold:
             if given in _UNITS:
                 return f"{number} {given}"
             raise ValueError(f'{text!r} is not a time such as "{self.text}" (units: {", ".join(_UNITS)})')
-        one = given.removesuffix("s")
+        one = given.removesuffix("s") if given else ""
         if number.isdecimal() and (not given or _OLD_UNITS.get(one, one) == unit.removesuffix("s")):
             return f"{number} {unit}".rstrip()
         raise ValueError(f'{text!r} is not a whole number such as "{self.text}"')
