@@ -8,8 +8,8 @@ Within one host, the ACK and the write often coincide: when a processor wakes up
 A side uses Nagle's algorithm if its small segments are sent as soon as prompt ACKs of other small segments arrive. Then the gaps
 of this side do not matter, because data that it writes during a delayed ACK waits.
 
-Nor did a segment wait for the ACK if the receiving program had answered the previous data on another connection, as with queues
-and control channels. The program's read triggered the ACK, and the answer let the sender continue.
+Nor did a segment wait for the ACK if the receiving program had responded to the previous data on another connection, as with
+queues and control channels. The program's read triggered the ACK, and the response let the sender continue.
 """
 
 from __future__ import annotations

@@ -191,7 +191,7 @@ class Stalls:
         """Hold the row of a small segment that may have waited for the delayed ACK of another small one.
 
         Later gaps between segments may show that the program writes at regular times. There is no row if this is already known,
-        or if the receiver answered on another connection.
+        or if the receiver responded to the data on another connection.
         """
         gap = packet.time - data.time
         alike = pace.count_alike(own, gap)

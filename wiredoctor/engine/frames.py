@@ -160,7 +160,7 @@ def _texts(values: Sequence[bytes]) -> pl.Series:
 
 
 def _persistent(batch: Batch) -> Array:
-    """Return for each exchange whether both messages leave the connection open (RFC 9112 section 9.3).
+    """Return, for each exchange, whether both messages leave the connection open (RFC 9112 section 9.3).
 
     The result is False if a header section was truncated, because the missing part may announce a close. A request that was not
     captured is assumed not to announce one.

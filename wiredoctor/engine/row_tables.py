@@ -155,7 +155,7 @@ def _address_cells(side: str) -> tuple[str, str, str]:
 
 
 def _host(batch: Batch, side: str, *, in_brackets: bool) -> pl.Series:
-    """Return for each row an address as text (IPv6 as in RFC 5952). `side`: whose address it is, such as "client"."""
+    """Return, for each row, an address as text (IPv6 as in RFC 5952). `side`: whose address it is, such as "client"."""
     return _of_cells(batch, _address_cells(side), partial(_address, in_brackets=in_brackets))
 
 
@@ -178,7 +178,7 @@ def _syn_error_router(batch: Batch) -> pl.Series:
 
 
 def _endpoint(batch: Batch, side: str) -> pl.Series:
-    """Return for each row the address and port of a side (client or server) as text."""
+    """Return, for each row, the address and port of a side (client or server) as text."""
     names = (*_address_cells(side), f"{side}_port")
     if batch.height <= SMALL or all(len(batch.cells[name]) == 1 for name in names):
         return _of_cells(batch, names, _address_and_port)

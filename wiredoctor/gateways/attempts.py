@@ -110,7 +110,7 @@ def other_addresses(found: Sequence[Attempt], rows: Rows) -> dict[int, set[int]]
 
     Only failed attempts were captured from such a host. All of them began while the endpoint had open requests that it later
     answered with 502, 503 or 504. Another host may fail to connect at the same time by chance. Therefore at least one attempt
-    must have begun soon after such a request, and if it was refused, the endpoint must have answered soon after that.
+    must have begun soon after such a request, and if it was refused, the endpoint must have sent its response soon after that.
 
     A TCP relay sends no response of its own: it closes the connection. In this case, an attempt must have begun soon after the
     client's connection, and the endpoint must have closed soon after a refusal.

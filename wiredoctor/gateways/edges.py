@@ -150,7 +150,7 @@ def possible_pairs(rows: Rows, fronts: Fronts, key: Array, back: Array, allowed:
 
 
 def possible(r: Rows, b: Array, f: Array) -> Array:
-    """Return for each pair whether the gateway may have sent the request `b` for the client's request `f`. Targets are not
+    """Return, for each pair, whether the gateway may have sent the request `b` for the client's request `f`. Targets are not
     compared.
     """
     asked = (r.method[f] == r.method[b]) | ((r.method[f] == _HEAD) & (r.method[b] == _GET))

@@ -442,7 +442,7 @@ def _counted_once(rows: pl.DataFrame, known: _Tries) -> pl.DataFrame:
 
 
 def _open(tries: Sequence[_Try], start: int, end: int, *, whole: bool = False) -> int:
-    """Return for how many ns between `start` and `end` at least one of the tries was open.
+    """Return the time (ns) between `start` and `end` during which at least one of the tries was open.
 
     A try is open until its response begins. If `whole` is true, it is open until its response ends, because a gateway may wait
     for the complete response.

@@ -68,7 +68,7 @@ def unsure_across(
 
 
 def _is_timeless(module: RuleModule, rows: pl.DataFrame) -> pl.Series:
-    """Return for each candidate whether the order of packets alone proves its finding."""
+    """Return, for each candidate, whether the order of packets alone proves its finding."""
     kinds = module.rule.timeless
     if isinstance(kinds, bool):
         return pl.repeat(kinds, rows.height, dtype=pl.Boolean, eager=True)
@@ -104,13 +104,13 @@ def _is_raw(module: RuleModule) -> bool:
 
 
 def _across(rows: pl.DataFrame, steps: Array) -> pl.Series:
-    """Return for each candidate whether it has packets before and after a step."""
+    """Return, for each candidate, whether it has packets before and after a step."""
     first, newest = _ends(rows)
     return _steps_between(first, newest, steps)
 
 
 def _around(rows: pl.DataFrame, frames: Array) -> pl.Series:
-    """Return for each candidate whether one of the frames lies between its first and its last packet."""
+    """Return, for each candidate, whether one of the frames lies between its first and its last packet."""
     first, newest = _ends(rows)
     return _steps_between(first - 1, newest, frames)
 
@@ -125,7 +125,7 @@ def _ends(rows: pl.DataFrame) -> tuple[pl.Series, pl.Series]:
 
 
 def _steps_between(first: pl.Series, last: pl.Series, steps: Array) -> pl.Series:
-    """Return for each pair of frame numbers whether a step comes after the frame `first` and not after the frame `last`."""
+    """Return, for each pair of frame numbers, whether a step comes after the frame `first` and not after the frame `last`."""
     ends = (pl.coalesce(pl.col("f"), pl.lit(0)), pl.coalesce(pl.col("l"), pl.lit(0)))
     known = pl.DataFrame({"f": first, "l": last}).select(ends[0], ends[1].alias("l"))
     passed = [np.searchsorted(steps, known[name].to_numpy(), side="right") for name in ("f", "l")]

@@ -300,8 +300,8 @@ def _repeated(tries: pl.LazyFrame, closes: pl.LazyFrame) -> pl.LazyFrame:
 def _with_last_contacts(
     told: pl.LazyFrame, tries: pl.LazyFrame, closes: pl.LazyFrame, connections: pl.LazyFrame
 ) -> pl.LazyFrame:  # fmt: skip
-    """Add the last server that the gateway had failed to reach before the request, and the time at which a server last answered
-    the gateway.
+    """Add the last server that the gateway had failed to reach before the request, and the time of the last response of a
+    server to the gateway.
 
     Columns: `lost_server`, `lost_frame`, `lost_time` and `good_time` (ns).
     """

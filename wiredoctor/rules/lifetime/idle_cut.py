@@ -324,7 +324,7 @@ def _count_near(rows: pl.DataFrame) -> pl.Series:
 
 
 def _count_other_idle_times(rows: pl.DataFrame) -> pl.Series:
-    """Return for each close 1 if another connection was closed at the same moment after another idle time, otherwise 0."""
+    """Return, for each close, 1 if another connection was closed at the same moment after another idle time, otherwise 0."""
     order = rows.select("endpoint", "rest_ns", "end").with_row_index("row").sort("endpoint", "end", "row")
     unlike = pl.lit(value=False)
     for step in (-2, -1, 1, 2):

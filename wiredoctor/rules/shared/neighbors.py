@@ -19,7 +19,7 @@ def compare_neighbors(rows: pl.DataFrame, connections: pl.LazyFrame, exchanges: 
     (of the first, second and last copy). Some of the added columns describe the connection (hosts, `server` and
     `client_direction`). The others are:
     `alive_elsewhere`: the receiver sent a packet on another connection during the retransmissions;
-    `answered_later`: the server answered on a connection that was opened after the first copy;
+    `answered_later`: the server sent a response on a connection that was opened after the first copy;
     `repeated`: a connection that was opened after the first copy carries the same request;
     `survived_rest`: the longest idle time (ns) after which this server still answered a request of the client; null if unknown.
     """
@@ -84,7 +84,7 @@ def _receiver_sent_meanwhile(of_server: str, of_client: str) -> pl.Expr:
 
 
 def _survived_idle_times(said: pl.DataFrame) -> pl.DataFrame:
-    """Return for each row `survived_rest`: the longest idle time (ns) after which its server still answered on a connection."""
+    """Return, for each row, `survived_rest`: the longest idle time (ns) after which its server still answered a request."""
     rest = client_idle_time()
     answered = said.filter(c("server") == c("server_other"), c("response_frame").is_not_null())
     return answered.group_by("number").agg(rest.max().alias("survived_rest"))
