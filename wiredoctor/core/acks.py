@@ -13,10 +13,7 @@ from wiredoctor.core.segment import ACK, NEVER, RST, SYN, Segment
 ROUNDING: Final = 8
 """If a window shrinks by at most 1/ROUNDING of its widest size, window scaling may have rounded it (RFC 7323 section 2.4)."""
 LONGEST: Final = 1 << 60
-"""The maximum value in ns of a round trip in a sum: a longer one counts as this long.
-
-The sum of three of them fits in 64 bits.
-"""
+"""A round trip that is longer than this (ns) counts as this long in sums, so the sum of three round trips fits in 64 bits."""
 
 
 def acknowledge(connection: Connection, own: Side, peer: Side, packet: Packet, segment: Segment, most: i64) -> None:
@@ -49,8 +46,9 @@ def acknowledge(connection: Connection, own: Side, peer: Side, packet: Packet, s
 def answer_flight(flight: Flight, before: i64, packet: Packet, segment: Segment, most: i64) -> None:
     """Set the capture time of the newest segment that an ACK newly acknowledges, and the delay of the ACK (ns).
 
-    The previous ACK acknowledged up to offset `before`. The delay is the time from the newest segment to the ACK, minus the
-    round trip between the capture point and the receiver. At most the last `most` segments are examined.
+    `before`: the offset up to which the previous ACK acknowledged data. The delay is the time from the capture of that segment to
+    the capture of the ACK, minus the round trip between the capture point and the receiver. At most the last `most` segments are
+    examined.
     """
     segments = flight.segments
     end: i64 = len(segments)
@@ -120,9 +118,9 @@ def add_round_trips(first: i64, second: i64) -> i64:
 
 
 def announce_window(own: Side, peer: Side, packet: Packet, segment: Segment) -> None:
-    """Set whether a packet that announces a window is a window update or a duplicate ACK (RFC 5681 section 2).
+    """Set whether a packet is a window update or a duplicate ACK (RFC 5681 section 2), judged by the window that it announces.
 
-    Also record whether the window has less room than a full segment needs, and whether it is smaller than an earlier one.
+    Also record whether this window has less room than a full segment needs, and whether it is smaller than an earlier window.
     """
     segment.window_update = segment.duplicate_ack = segment.widens_window = False
     if packet.flags & ACK == 0 or packet.flags & RST:

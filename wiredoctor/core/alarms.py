@@ -47,7 +47,7 @@ class Alarms:
         """The index of the first pending alarm of the queue."""
         self.heap: list[Alarm] = []
         self.most: i64 = FEWEST_ALARMS
-        """If there are this many alarms, `add` drops those that are no longer valid."""
+        """As soon as there are this many alarms, `add` drops those that are no longer valid."""
         self.next: i64 = FOREVER
         self.count: i64 = 0
 

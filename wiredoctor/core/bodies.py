@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from wiredoctor.core.http1 import Reader
 
 EARLY: Final = 3
-"""Only the first EARLY pauses in the body of a request are examined; the longest of them is recorded."""
+"""In the body of a request, only the first EARLY pauses are examined. The longest of them is recorded."""
 
 
 def read_body(reader: Reader, found: Range) -> None:
@@ -47,7 +47,7 @@ def read_body(reader: Reader, found: Range) -> None:
 
 
 def end_length(reader: Reader, found: Range, message: Message) -> None:
-    """Go on to what follows the last byte of a chunk, or of a body with Content-Length."""
+    """Handle the end of a chunk's data, or of a body with Content-Length: set what the reader expects next."""
     goes_on_in_gap = (found.at == GAP or found.at == CUT) and found.end > reader.until
     if message.framing != CHUNKED:
         reader.finish(COMPLETE)
@@ -65,7 +65,10 @@ def end_length(reader: Reader, found: Range, message: Message) -> None:
 
 
 def watch_pieces(reader: Reader, found: Range, stop: i64) -> None:
-    """Record when the content up to `stop` arrived, and count its events if the response is an event stream."""
+    """Record when the body content up to `stop` arrived.
+
+    If the response is an event stream, also count the events in this content.
+    """
     message = reader.message
     pieces = None if message is None else message.pieces
     if pieces is None:

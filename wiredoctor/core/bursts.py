@@ -28,9 +28,10 @@ ACK_TIMER: Final = 510 * MILLISECOND
 """The longest delay of an ACK in ns (RFC 1122 section 4.2.3.2: less than 500 ms); no delayed ACK causes a longer pause."""
 
 MAX_OPEN: Final = 64
-"""The maximum number of pauses that may have been delays in transit and are not decided yet.
+"""The maximum number of undecided pauses of a body.
 
-They are decided when the sender's clock is known, or when the body is complete.
+A pause is undecided while it may have been a delay in transit. This is decided when the sender's clock is known, or when the body
+is complete.
 """
 
 ACKNOWLEDGED: Final = 1

@@ -77,7 +77,7 @@ class FrameRuns:
     def locate(self, frame: i64) -> tuple[int, int] | None:
         """Return the number of the file that contains this frame, and the frame number in that file.
 
-        Return None if the frame came after the maximum number of runs was reached.
+        Return None if no run was stored for this frame, because there were too many runs.
         """
         if not self.files or frame < 1 or 0 < self.end <= frame:
             return None
@@ -199,7 +199,7 @@ class ChainRecords(Records):
         return None
 
     def note_due(self) -> None:
-        """Store the time of the earliest packet in the other files, and the rank of its file.
+        """Find the earliest packet in all files except the active one. Store its time and the rank of its file.
 
         At equal times, the file with the lower rank goes first.
         """

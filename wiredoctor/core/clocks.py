@@ -29,12 +29,12 @@ UNITS: Final = [MILLISECOND, 4 * MILLISECOND, 10 * MILLISECOND, 100 * MILLISECON
 """Common tick lengths in ns; a list, because mypyc copies a tuple at each access by index.
 
 The first is used by Linux since 4.13, Windows, macOS and FreeBSD; the next three by earlier systems, according to the rate of
-their timer interrupt; the last by Linux since 6.7 for internal paths.
+their timer interrupt; the last by Linux since 6.7 on routes that are configured for it (tcp_usec_ts).
 """
 SHORTEST: Final = 20 * MILLISECOND
 """The shortest time in ns between two timestamps that are compared. Over a shorter time, the path's jitter matters too much."""
 FEWEST: Final = 8
-"""The minimum number of ticks between two compared timestamps, so the incomplete last tick matters little."""
+"""The minimum number of ticks between two compared timestamps. With this many, the incomplete last tick matters little."""
 SURE: Final = 2
 """The minimum number of votes (see `vote`) for a tick length to count as known."""
 MAX_VOTES: Final = 16
@@ -170,9 +170,9 @@ def elapsed(own: Side, since: i64, until: i64) -> i64:
 
 
 def lateness(own: Side, packet: Packet) -> i64:
-    """Return how many ns longer a data packet was in transit than the previous data, or the SYN, from the same side.
+    """Return how many ns longer a data packet was in transit than its side's previous data, or than the SYN if there was none.
 
-    The result is accurate to one tick of the side's clock. Return NEVER if that clock is unknown.
+    The result is accurate to one tick of the side's clock. Return the constant NEVER if that clock is unknown.
     """
     data, syn = own.previous, own.syn
     if data is None or data.clock is None:

@@ -31,11 +31,11 @@ def follow_window(own: Side, packet: Packet, segment: Segment, least: i64) -> No
 def change_window(
     window: ClosedWindow | None, is_closed: bool, packet: Packet, segment: Segment, least: i64
 ) -> ClosedWindow | None:
-    """Return the closed window after the receiver announced a window; None if the window is open and delayed no data.
+    """Return the state of a closed window after the receiver announced a window; None if no data was delayed by one.
 
-    `window`: the closed window before the announcement, if any. `is_closed`: the new window counts as closed. A window that was
-    closed for less than `least` ns delayed no data, unless the receiver discarded data. A new closed window replaces an earlier
-    one.
+    `window`: the state before the announcement, or None. `is_closed`: true if the announced window counts as closed. If a closed
+    window opens after less than `least` ns, it delayed no data, unless the receiver discarded data. If the window closes again, a
+    new state replaces the earlier one.
     """
     if is_closed:
         if window is not None and window.is_refusing and not window.is_closed:
@@ -87,7 +87,7 @@ def count_probe(window: ClosedWindow | None, packet: Packet) -> None:
 
 
 def take_closed_window(own: Side, waits: Waits, packet: Packet, segment: Segment) -> ClosedWindow | None:
-    """Remove and return the peer's closed window if this segment is the first new data since the window reopened.
+    """If this segment is the first new data since the peer's closed window reopened, forget that window and return its state.
 
     Otherwise return None.
     """
@@ -111,7 +111,8 @@ def take_closed_window(own: Side, waits: Waits, packet: Packet, segment: Segment
 def has_waited(own: Side, window: ClosedWindow) -> bool:
     """Return whether a side has sent nothing but window probes since it learned that its peer had closed the window.
 
-    Data that is captured within one round trip (from the capture point to the side) after the announcement was already in flight.
+    A side cannot have known of the closed window when it sent data that is captured within one round trip (between the capture
+    point and the side) after the announcement. So such data does not count.
     """
     data = own.previous
     if data is None or data.frame < window.closed_frame or data.length <= 1:

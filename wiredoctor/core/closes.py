@@ -74,7 +74,7 @@ def is_of_first_rst(closing: Close, packet: Packet, ip: i64) -> bool:
 
 
 def find_rest(closing: Close, own: Side, peer: Side, segment: Segment) -> None:
-    """When the side `own` closes an idle connection, record the newest payload of either side.
+    """Record the newest payload of either side if the connection is idle when the side `own` closes it.
 
     A connection is not idle while data is unacknowledged or does not fit in the receive window.
     """
@@ -89,9 +89,9 @@ def find_rest(closing: Close, own: Side, peer: Side, segment: Segment) -> None:
 
 
 def is_delivered(sender: Side, receiver: Side) -> bool:
-    """Return whether all data of a side was acknowledged, and its receiver's window has room for more.
+    """Return True if the receiver acknowledged everything that `sender` sent, including a FIN, and its window has room for more.
 
-    The newest segment does not show this, because it may have filled a gap.
+    The newest segment of `sender` is not enough to decide this, because it may have filled a gap below other data.
     """
     sent = sender.previous
     if sent is None or sent.frame == NEVER:

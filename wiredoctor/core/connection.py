@@ -99,7 +99,7 @@ class Previous:
 
 @mypyc_attr(acyclic=True)
 class Syn:
-    """The newest SYN of a side. Only `frame` is that of the side's first SYN."""
+    """The newest SYN of a side. The exception is `frame`, which belongs to the side's first SYN."""
 
     def __init__(self, frame: i64 = NEVER) -> None:
         self.frame: i64 = frame
@@ -270,7 +270,7 @@ class Side:
         self.acknowledged: i64 = NEVER
         """The highest offset in the peer's stream up to which this side has acknowledged data."""
         self.ip: i64 = NEVER
-        """Of this side's newest packet but FINs and RSTs: IP identification + 1 (bits 0 to 16), time to live (higher bits)."""
+        """IP identification + 1 (bits 0 to 16) and time to live (higher bits) of this side's newest packet without FIN or RST."""
         self.highest: i64 = NEVER
         """The stream offset after the highest captured or acknowledged byte of this side."""
         self.reached: i64 = NEVER
@@ -303,7 +303,7 @@ class Side:
         self.short_window_frame: i64 = NEVER
         """The frame number of this side's newest packet that announced less room than a full segment."""
         self.recent_packet: i64 = -1
-        """The number of this side's newest packet in the ring buffer of copies.py; the search for duplicates begins there."""
+        """The number of this side's newest packet in the ring buffer of copies.py, where the search for duplicates begins."""
         self.recent_reached: i64 = 0
         """The highest sequence number of the packets kept by copies.py; a packet not beyond it may be a duplicate copy."""
         self.recent_claimed: i64 = -1
@@ -394,12 +394,12 @@ class Former:
         self.first: i64 = first
         self.second: i64 = second
         self.is_turned: bool = is_turned
-        """The value of Connection.is_turned of the previous connection: it shows in which direction the `first` side sends."""
+        """The value of Connection.is_turned for the previous connection. It shows in which direction the side `first` sends."""
 
 
 @mypyc_attr(acyclic=True)
 class SecondCopies:
-    """How many packets of a connection were captured twice, and the facts about the first of them."""
+    """The number of packets of a connection that were captured twice, and facts about the first of these packets."""
 
     def __init__(self) -> None:
         self.count: i64 = 0
@@ -461,8 +461,9 @@ class Connection:
         """True if both FINs, or an RST, were captured."""
         self.has_both_syns: bool = False
         self.client_certainty: i16 = 0
-        """What shows the client's direction. 3: the client's SYN, 2: the server's SYN-ACK, 1: what the client sends, 0: nothing
-        yet.
+        """The kind of evidence that shows which direction is the client's.
+
+        3: the client's SYN, 2: the server's SYN-ACK, 1: what the client sends, 0: no evidence yet.
         """
         self.timestamps: i16 = -1
         """Whether timestamps are used. 1: both SYNs had the option, 0: not both, -1: unknown."""
@@ -470,7 +471,7 @@ class Connection:
         self.key: bytes = key
         """The addresses and ports of the first packet (packet.key_of)."""
         self.queued_frame: i64 = NEVER
-        """The frame number of the newest packet at the time when `Flows.keep_closed` queued the connection."""
+        """The frame number of the connection's newest packet when `Flows.keep_closed` put the connection in its queue."""
         self.queued_clock: i64 = NEVER
         self.first: Side = Side(ETHERNET_MSS_IPV6 if len(key) > 12 else ETHERNET_MSS)
         self.second: Side = Side(ETHERNET_MSS_IPV6 if len(key) > 12 else ETHERNET_MSS)

@@ -99,7 +99,10 @@ class Copies:
         return packet.clock - recent.clock <= self.within and packet.frame - recent.frame <= self.most
 
     def begins_again(self, side: Side, packet: Packet) -> bool:
-        """Return whether a side has sent no recent packet before this one. If so, its numbers become the highest of the side."""
+        """Return whether a side has sent no recent packet before this one.
+
+        If so, store this packet's sequence and acknowledgment numbers as the highest of the side.
+        """
         newest = side.recent_packet
         if newest >= self.oldest and self.is_recent(self.ring[newest & self.mask], packet):
             return False
@@ -108,9 +111,9 @@ class Copies:
         return True
 
     def first_place(self, packet: Packet) -> i64:
-        """Return the lowest position in the capture of bytes that packets after this one may be compared with.
+        """Return the lowest position in the capture that may have to be read again to compare later packets with recent ones.
 
-        Return SCRATCH if there are none.
+        Return the constant SCRATCH if no bytes have to be read again.
         """
         self.forget(packet)
         at = self.oldest
@@ -258,10 +261,10 @@ class Copies:
 
 
 def may_be_queued(copies: SecondCopies | None, first: RecentPacket, packet: Packet) -> bool:
-    """Return whether a packet that comes long after `first` may be a copy of it, delayed in the queue of a router.
+    """Return whether a packet that comes long after `first` may be a copy of it that a router's queue delayed.
 
-    The connection must have had copies from both sides of a router before. The packet must have an IP identification and
-    timestamps, and both must equal those of `first`.
+    This requires that other packets of the connection were captured on both sides of a router before. The packet must also have
+    an IP identification and timestamps, and both must equal those of `first`.
     """
     if copies is None or not NEVER < copies.routed_frame < first.frame or first.ttl() == packet.ttl:
         return False

@@ -50,7 +50,7 @@ class Cutoffs:
         self.min_retransmission_delay: i64 = 50 * MILLISECOND
         """The minimum time without progress after which retransmissions are counted."""
         self.min_copies: i64 = UNREACHABLE
-        """The minimum number of copies of unacknowledged data."""
+        """The minimum number of times that a side has sent the same unacknowledged data, including the first time."""
         self.min_closed_window: i64 = 20 * MILLISECOND
         """The minimum time for which a window was closed."""
         self.min_window_wait: i64 = UNREACHABLE
@@ -61,18 +61,18 @@ class Cutoffs:
         self.max_run_interval: i64 = 20 * MILLISECOND
         """The maximum time between two segments of a run."""
         self.min_flush_gap: i64 = 5 * MILLISECOND
-        """The minimum time between two small segments after which the first counts as flushed on purpose."""
+        """If at least this much time passes between two small segments, the first counts as flushed on purpose."""
         self.min_pause: i64 = 50 * MILLISECOND
         """The minimum length of a pause of the application within a body; shorter pauses are not counted."""
         self.min_pause_after_head: i64 = 1000 * MILLISECOND
         """The minimum length of a pause between the head and the body of a response; shorter pauses are not recorded."""
         self.min_event_pause: i64 = 500 * MILLISECOND
-        """The minimum length of a pause before a burst of held-back events."""
+        """The minimum length of the pause before a burst of events that may have been held back."""
         self.min_held_events: i64 = 3
-        """The minimum number of events in a burst of held-back events."""
+        """The minimum number of events that must arrive together after such a pause to count as held back."""
 
         self.min_transfer: i64 = 1000 * MILLISECOND
-        """The minimum duration of a body; what limited a shorter body is not determined."""
+        """The minimum duration of a body. For a shorter body, it is not examined what limited the transfer rate."""
 
     def burst_gap(self) -> i64:
         """Return the shortest pause (ns) that separates two bursts. Callers use two round trips instead if that is longer."""

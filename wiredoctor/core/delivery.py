@@ -135,7 +135,7 @@ def take_from_gaps(own: Side, gaps: list[Gap], start: i64, end: i64, payload_end
 
 
 def count_gaps_from(gaps: list[Gap], start: i64) -> i64:
-    """Return how many gaps begin at or before `start`; the gaps are in stream order."""
+    """Return how many gaps begin at or before offset `start`. The gaps are in stream order."""
     low: i64 = 0
     high: i64 = len(gaps)
     while low < high:
@@ -148,9 +148,10 @@ def count_gaps_from(gaps: list[Gap], start: i64) -> i64:
 
 
 def recognize_retransmission(own: Side, packet: Packet, segment: Segment) -> None:
-    """Set whether a segment is a retransmission: its payload, SYN or FIN was captured before, and it is not a keep-alive probe.
+    """Set whether a segment is a retransmission.
 
-    A keep-alive probe has 0 or 1 byte just below the highest sequence number (RFC 9293 section 3.8.4).
+    It is one if its payload, SYN or FIN was captured before, unless it is a keep-alive probe. Such a probe has 0 or 1 byte just
+    below the highest sequence number (RFC 9293 section 3.8.4).
     """
     flags, length, before = packet.flags, packet.length, segment.highest_before
     segment.keep_alive_probe = (

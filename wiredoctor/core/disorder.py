@@ -65,7 +65,7 @@ class Part:
                 self.is_behind = False
 
     def may_be_clock(self) -> bool:
-        """Return whether the times of this part and the previous one suggest that a clock was set back between the two.
+        """Return whether a clock seems to have been set back between the previous part and this one, judged by their times alone.
 
         This is only used if no connection has packets in both parts.
         """
@@ -182,7 +182,7 @@ class Disorder:
             self.compare(packet, time, part)
 
     def compare(self, packet: Packet, time: i64, part: Part) -> None:
-        """Compare a packet with the newest ones of its connection, and keep it as the newest one of its side."""
+        """Compare a packet with the newest packets of its connection. Then store it as the newest packet of its side."""
         key = (int(packet.addresses), int(packet.ports))
         flow = self.flows.get(key)
         if flow is None:

@@ -82,15 +82,18 @@ def decide_next(talk: HttpConnection, clock: i64) -> bool:
 
 
 def answers_at(talk: HttpConnection) -> i64:
-    """Return the time at which a waiting response is read even if its request is still missing; FOREVER if no response waits."""
+    """Return the time at which a waiting response is read even if its request is still missing.
+
+    Return the constant FOREVER if no response waits.
+    """
     server = talk.reader_of(1 - max(talk.client, 0))
     return server.waits_time + GRACE_PERIOD if server.waits else FOREVER
 
 
 def write_known(talk: HttpConnection) -> None:
-    """Write the rows of `exchanges` and `closes` that are final now, with the connection's present round-trip times.
+    """Write the rows of `exchanges` and `closes` that later packets can no longer change.
 
-    A row is final if later packets cannot change it.
+    Use the round trips that are known now.
     """
     client = max(talk.client, 0)
     rtt_client, rtt_server = talk.side_of(client).rtt, talk.side_of(1 - client).rtt
@@ -99,7 +102,7 @@ def write_known(talk: HttpConnection) -> None:
 
 
 def close_reason(talk: HttpConnection, direction: i64, deadline: i64) -> i64:
-    """Return how a direction ended by the deadline: BY_FIN, or BY_RST after an RST of either side; -1 if it has not ended."""
+    """Return how a direction ended by the deadline: BY_FIN, or BY_RST if either side sent an RST; -1 if it has not ended."""
     close = talk.side_of(direction).close
     if close is not None and NEVER < close.fin_time <= deadline:
         return BY_FIN
@@ -164,14 +167,14 @@ def end_direction(talk: HttpConnection, direction: i64, last_reason: i64, deadli
 
 
 def is_settled(talk: HttpConnection) -> bool:
-    """Return whether no message is open and no sent bytes are missing."""
+    """Return True if no message is open and no bytes that were sent are missing."""
     if talk.oldest is not None or talk.waiting is not None or talk.doubted is not None:
         return False
     return is_at_end(talk, talk.first, talk.connection.first) and is_at_end(talk, talk.second, talk.connection.second)
 
 
 def is_finished(talk: HttpConnection) -> bool:
-    """Return whether all rows of a connection are written and both sides sent a FIN, so that only repeated packets can follow."""
+    """Return True if all rows of a connection are written and both sides sent a FIN. Only repeated packets can follow then."""
     first, second = talk.connection.first.close, talk.connection.second.close
     if talk.deadline != NEVER or first is None or second is None:
         return False
@@ -180,7 +183,7 @@ def is_finished(talk: HttpConnection) -> bool:
 
 
 def is_at_end(talk: HttpConnection, reader: Reader, side: Side) -> bool:
-    """Return whether a direction has no open message, and no bytes before its FIN are missing."""
+    """Return True if a direction has no open message and none of the bytes before its FIN is missing."""
     if reader.message is not None or reader.partial is not None or reader.waits:
         return False
     if reader.waiting is not None or reader.held is not None:
@@ -203,7 +206,10 @@ def forget_ended(talk: HttpConnection) -> None:
 
 
 def give_up_waiting(talk: HttpConnection, clock: i64) -> None:
-    """Read all stored stream data of a connection now, including incomplete header sections, to free memory."""
+    """Read all stored stream data of a connection now, although earlier bytes are missing, to free memory.
+
+    This includes incomplete header sections.
+    """
     talk.clock = clock
     reassembly.flush(talk)
     talk.is_forced = False
@@ -257,9 +263,9 @@ def may_lack_response(talk: HttpConnection, request: Message | None) -> bool:
 
 
 def is_over_by(exchange: Exchange, deadline: i64) -> bool:
-    """Return whether the request of an exchange had ended by the deadline, or was not captured.
+    """Return True if the request of an exchange had ended by the deadline, or if it was not captured.
 
-    Only the response may then still be open.
+    If the result is true, only the response of the exchange may still have been open.
     """
     if not exchange.request_done or exchange.began > deadline:
         return False

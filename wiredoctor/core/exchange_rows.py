@@ -164,7 +164,9 @@ class ExchangeRows:
         write_i64_le(out, exchange.final_at)
 
     def write_request_id(self, out: BytesWriter, request: Message | None, response: Message | None) -> None:
-        """Write the index of the request's id, or of the response's id if the request has none; -1 if neither has one."""
+        """Write the index of the request id that the request contains, or else of the one in the response; -1 if there is
+        neither.
+        """
         request_id = b"" if request is None else request.request_id
         if len(request_id) == 0 and response is not None:
             request_id = response.request_id
@@ -288,10 +290,7 @@ class SideClose:
         self.has_rst: bool = close.rst_frame != NEVER
 
     def keep_until(self, frame: i64, deadline: i64) -> None:
-        """Ignore this side's close if it came after the beginning of the next exchange (at `frame`), or after the deadline.
-
-        The same applies to the side's RST.
-        """
+        """Ignore a close or RST of this side that came after the next exchange began (at `frame`), or after the deadline."""
         if (deadline != NEVER and self.time > deadline) or (frame != NEVER and self.frame > frame):
             self.frame = self.time = self.ack = self.offset = NEVER
             self.is_fin = self.is_contradicted = False
@@ -326,7 +325,8 @@ class CloseRows:
     ) -> None:  # fmt: skip
         """Write a row of `closes`, which describes how a connection continued or closed after an exchange.
 
-        `following`: the next exchange, if any. `decided`: the deadline after a close that made the row final; NEVER if none did.
+        `following`: the next exchange, if any. `decided`: the deadline after a close, if the row became final because this
+        deadline passed; otherwise the constant NEVER.
         """
         write_i64_le(self.rows.begin(), self.exchanges.place(talk, exchange))
         if following is not None and answers_rest(exchange, following):
@@ -410,7 +410,7 @@ def write_rsts(out: BytesWriter, client: SideClose, server: SideClose) -> None:
 
 
 def answers_rest(exchange: Exchange, following: Exchange) -> bool:
-    """Return whether a server took the unread rest of a request for a new request and responded to it."""
+    """Return whether the server took the end of a request, which it had not read, for a new request, and responded to it."""
     request = exchange.request
     return following.request is None and request is not None and request.reason != COMPLETE
 
@@ -423,7 +423,10 @@ def first_close(client: SideClose, server: SideClose) -> i64:
 
 
 def is_cut_off(exchange: Exchange) -> bool:
-    """Return whether a close ended an exchange: it cut the response off, or came before any response from this request on."""
+    """Return whether a close cut off an exchange.
+
+    If the final response had begun, the close must have ended it. If not, no later request may have a response, either.
+    """
     response = exchange.response
     if response is not None and not response.head.is_interim():
         return response.reason == BY_FIN or response.reason == BY_RST

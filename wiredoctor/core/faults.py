@@ -146,8 +146,9 @@ def check_chunk(reader: Reader, line: bytes, frame: i64, time: i64, offset: i64)
 def check_excess(reader: Reader, data: bytes, frame: i64, time: i64, offset: i64, ack: i64) -> None:
     """Report bytes that are not the beginning of a message, if they are excess bytes of the previous message.
 
-    While a request is outstanding, the bytes count as its response unless a header section follows them, or unless the previous
-    response announced a body that it must not have: then they are that body.
+    If a request is outstanding, the bytes may be a response to it that is not HTTP, and nothing is reported yet. There are two
+    exceptions. If a header section follows the bytes, they are excess bytes. If the previous response announced a body that it
+    must not have, the bytes are that body.
     """
     if begins_message(reader, data):
         return
@@ -297,7 +298,7 @@ def begins_message(reader: Reader, data: bytes) -> bool:
 
 
 def has_none(reader: Reader) -> bool:
-    """Return whether no message of this direction has been read yet."""
+    """Return True if no message of this direction has been read yet."""
     return reader.count == reader.abandoned
 
 

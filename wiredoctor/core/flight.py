@@ -54,10 +54,9 @@ def find_sent(sent: list[FirstCopy], start: i64) -> i64:
 
 
 def forget_old(flights: list[Flight], frame: i64) -> list[Flight]:
-    """Drop first-captured segments that are older than limits.FIRST_COPIES frames, except those that an ACK may still
-    acknowledge.
+    """Drop segments that were first captured more than limits.FIRST_COPIES frames ago; return the flights with segments left.
 
-    Return the flights that still contain segments.
+    Segments that an ACK may still acknowledge are kept.
     """
     oldest = frame - limits.FIRST_COPIES.value
     most: i64 = limits.UNACKNOWLEDGED.value

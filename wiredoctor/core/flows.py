@@ -79,8 +79,9 @@ class Flows:
         self.in_file: dict[bytes, OrderedDict[int, int]] | None = None
         """The ids of connections of a sorted file, by key (as in FileOrder) and by the sequence number of the first packet."""
         self.after: i64 = 0
-        """The number added to the first frame of a connection without an id in `in_file`, so it sorts after all connections
-        with one.
+        """The number added to the first frame of a connection that has no id in `in_file`.
+
+        With it, the connection sorts after all connections that have an id.
         """
         self.held: list[int] = [0] * BUCKETS
         """The number of connections in each bucket."""
@@ -93,7 +94,7 @@ class Flows:
         self.closing_first: i64 = 0
         """The index in `closing` of the first connection that is still kept."""
         self.most_closing: i64 = FEWEST_CHAINS
-        """The length of `closing` at which retired connections are removed from it."""
+        """When `closing` has this length, retired connections are removed from it."""
         self.closed_before: list[tuple[int, int, Connection]] = []
         """A heap of closed connections that had more packets after they were queued: (last frame, watermark, connection)."""
         self.due: i64 = NEVER_DUE
@@ -149,7 +150,7 @@ class Flows:
         return side.base != NO_BASE and side.base != packet.sequence
 
     def is_late(self, connection: Connection, packet: Packet) -> bool:
-        """Return whether a packet comes too long after the close of a connection to belong to it."""
+        """Return whether a packet comes so long after the close of a connection that it cannot belong to it."""
         if not connection.closed:
             return False
         late = packet.clock - connection.last_clock >= self.retention
@@ -187,8 +188,9 @@ class Flows:
                     ids[sequence] = self.number(frame)
 
     def number_in_file(self, packet: Packet, key: bytes) -> i64:
-        """Return the id, by the order of the file, of a connection that begins with this packet; a new id if the order has
-        none.
+        """Return the id of a connection that begins with this packet.
+
+        It is the id that follows from the order of the file. If that order does not contain the connection, it is a new id.
         """
         ids = None if self.in_file is None else self.in_file.get(canonical(key, packet))
         if not ids:
@@ -280,7 +282,7 @@ class Flows:
     def drop_retired(self) -> None:
         """Remove retired connections from the queue of closed connections.
 
-        A connection is retired before its turn in the queue if its ports are used again.
+        A connection may be retired while it is still in this queue, because its ports are used again.
         """
         self.closing = [connection for connection in self.closing[self.closing_first :] if connection.is_followed]
         self.closing_first = 0
@@ -302,7 +304,7 @@ class Flows:
     def expire(self, frame: i64, clock: i64) -> None:
         """Retire the closed connections whose retention time is over.
 
-        The time at which a connection is retired does not depend on other connections.
+        When a connection is retired does not depend on other connections.
         """
         closing, at, late = self.closing, self.closing_first, self.closed_before
         self.due = NEVER_DUE
@@ -324,7 +326,8 @@ class Flows:
         self.closing_first = at
 
     def is_over(self, last_frame: i64, last_clock: i64, frame: i64, clock: i64) -> bool:
-        """Return whether a closed connection can be retired: its last packet is long enough ago in time and in frames.
+        """Return whether a closed connection can be retired, because enough time and enough frames have passed since its last
+        packet.
 
         If not, ensure that the connection is checked again later.
         """

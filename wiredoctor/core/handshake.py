@@ -87,9 +87,10 @@ def agree(connection: Connection) -> None:
 
 
 def announce_mss(connection: Connection, sender: Side, receiver: Side) -> None:
-    """Set the maximum segment size of a sender: what the receiver accepts, or what the sender itself announces if that is less.
+    """Set the maximum size of the segments that a side sends.
 
-    A host rarely sends more than it announces, because both sizes follow from its MTU.
+    It is the size that the receiver accepts, or the size that the sender itself announces if that is less. A host rarely sends
+    larger segments than it announces, because both sizes follow from its MTU.
     """
     own = sender.syn
     sender.mss = accepted_size(connection, receiver)
@@ -128,9 +129,9 @@ def find_client(connection: Connection, packet: Packet, segment: Segment) -> Non
 
 
 def count_syn(handshake: Handshake, packet: Packet) -> None:
-    """Count a SYN of the client. Record whether it requests ECN (RFC 3168 section 6.1.1) or carries data (RFC 7413).
+    """Count a SYN of the client, and record whether it requests ECN (RFC 3168 section 6.1.1) or carries data (RFC 7413).
 
-    Middleboxes may drop these SYNs.
+    Middleboxes may drop SYNs with either property.
     """
     has_extras = packet.flags & (ECE | CWR) != 0 or packet.length > 0
     handshake.syns += 1
@@ -192,10 +193,10 @@ def refuse_syn(handshake: Handshake, packet: Packet, segment: Segment) -> None:
 
 
 def reopen(connection: Connection, handshake: Handshake, packet: Packet) -> None:
-    """Drop the RST that refused a SYN: a later SYN is answered now, so the RST closed nothing (Windows retries a refused SYN).
+    """Drop the RST that refused a SYN: a later SYN is answered now, so the RST did not close the connection.
 
-    If the client sent no SYN after the RST, a device on the path may have sent the RST. In that case, the RST is kept as
-    evidence.
+    For example, Windows sends another SYN after a refusal. If the client sent no SYN after the RST, a device on the path may have
+    sent the RST. In that case, the RST is kept as evidence.
     """
     server = connection.second if connection.client == 0 else connection.first
     repeated = handshake.repeated

@@ -121,9 +121,9 @@ class Headers:
         return header
 
     def read_again(self, packet: Packet) -> i64:
-        """Read a packet again from its first header, because its TCP segment may be in another buffer.
+        """Read a packet again from its first header, because its TCP segment may be in another buffer than its outer headers.
 
-        Hash the outer headers in this pass, because they are not in that buffer.
+        Hash the outer headers in this pass.
         """
         layers = self.layers
         layers.hashing = True

@@ -119,7 +119,7 @@ class Lines:
         self.value: i64 = value
         self.following: dict[bytes, Lines] = {}
         self.newest: Lines | None = None
-        """The newest node in `following`: its line came after the line of this node the last time."""
+        """The node in `following` that was used last: the line that most recently followed the line of this node."""
         self.head: Head | None = None
 
 
@@ -396,9 +396,10 @@ def is_line_end(block: bytes, at: i64, stop: i64) -> bool:
 
 
 def interesting_names() -> bytes:
-    """Return a table of bytes 0 and 1, indexed by the length of a field name combined with its first and last letters.
+    """Return a table that shows which field names may be relevant: one byte, 0 or 1, for each index.
 
-    The entry is 1 for relevant field names, in upper or lower case; few other common names have an entry of 1.
+    The index combines the length of a field name with its first and last letters. The entry is 1 for relevant field names, in
+    upper or lower case; few other common names have an entry of 1.
     """
     table = bytearray(SLOTS * SLOTS)
     for name in (*READERS, *REQUEST_IDS):

@@ -116,7 +116,7 @@ class Reader(Stream):
         self.waits_time: i64 = NEVER
         """The time of the waiting response."""
         self.burst_message: i64 = NEVER
-        """The message id of the newest packet with body bytes."""
+        """The id of the message to which the newest packet with body bytes belongs."""
 
     def talk(self) -> HttpConnection:
         """Return the HTTP state of the connection, which contains the readers of both directions."""
@@ -147,7 +147,7 @@ class Reader(Stream):
                 self.pos = found.end
 
     def leaves_out_body(self, message: Message, found: Range) -> bool:
-        """Return whether the client sends its next request in place of the body of its request.
+        """Return whether the client sends its next request instead of the body of the current one.
 
         A client that waits for 100 (Continue) may do so if it has received a final response (RFC 9110 section 10.1.1).
         """
@@ -329,7 +329,7 @@ class Reader(Stream):
         return self.message is message
 
     def may_be_rest(self, message: Message, kind: i64) -> bool:
-        """Return whether the first request of a direction may in fact be the end of a line that began before the capture."""
+        """Return whether the first request of a direction may really be the end of a line whose beginning was not captured."""
         if kind == RESPONSE or message.head.has_known_method:
             return False
         self.strayed = min(self.strayed, message.begin - 1)
@@ -418,7 +418,7 @@ class Reader(Stream):
         return number
 
     def jumps_to(self, offset: i64) -> bool:
-        """Return whether all bytes up to an offset belong to the current body and are skipped without being examined."""
+        """Return True if all bytes up to an offset belong to the current body and are skipped without being examined."""
         message = self.message
         if message is None or message.pieces is not None:
             return False

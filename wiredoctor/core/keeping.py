@@ -37,7 +37,10 @@ class Keeping:
         self.most: i64 = max(limits.KEPT.value // BUCKETS, 1)
         self.bytes: list[int] = [0] * BUCKETS
         self.connections: list[dict[int, HttpConnection]] = []
-        """The connections with stored stream data, by hash bucket. Those whose bytes have waited longest come first."""
+        """For each hash bucket, the connections with stored stream data.
+
+        Connections whose bytes have waited longest come first.
+        """
         for _ in range(BUCKETS):
             self.connections.append({})
         self.is_full: bool = False

@@ -51,7 +51,10 @@ class KnownWindow:
         """The last ACK in transit."""
 
     def passes(self, frame: i64, time: i64, ack: i64, edge: i64, way: i64) -> None:
-        """Record an ACK captured at `time`. `way`: the round trip in ns from the capture point to the sender."""
+        """Record that an ACK was captured at `time` on its way to the sender.
+
+        `way`: the round trip in ns from the capture point to the sender.
+        """
         last = self.last
         if last is not None and time - last.time < way // FINENESS:
             last.frame = frame

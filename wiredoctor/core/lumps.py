@@ -17,20 +17,19 @@ from wiredoctor.core.packet import Packet
 from wiredoctor.core.segment import MILLISECOND, NEVER, Segment
 
 SHORTEST_GAP: Final = MILLISECOND // 2
-"""The minimum time in ns between two segments if the second one waited for an ACK."""
+"""If a segment waited for an ACK, the minimum time in ns between the previous segment and this one."""
 AT_ONCE: Final = 5 * MILLISECOND
-"""The maximum time in ns from an ACK to the data that the sender could not send before."""
+"""The maximum time in ns from the arrival of an ACK to the data that could not be sent before this ACK."""
 MAX_ACKS: Final = 1024
 """The maximum number of ACKs that are stored while they are in transit to the sender."""
 
 DID_NOT_WAIT: Final = 0
 WAITED: Final = 1
 MAY_HAVE_WAITED: Final = 2
-"""The result for a segment that may have waited.
+"""The result for a segment that may have waited. The caller assumes that it did if the previous packets came quickly.
 
-If the previous packets came in quick succession, the caller assumes that it did. The result has two reasons. If no ACK came,
-only pacing can have delayed the segment. If little data was in flight, a congestion window can have delayed it only if this
-data consists of small segments.
+There are two reasons for this result. If no ACK came, only pacing can have delayed the segment. If little data was in flight, a
+congestion window can have delayed it only if this data consists of small segments.
 """
 
 

@@ -146,7 +146,8 @@ class Message:
     def reaches(self, frame: i64, time: i64) -> None:
         """Record that a packet contains a part of the message.
 
-        The message ends with the newest of these packets. If packets are out of order, an earlier one may contain the last byte.
+        The packet that was captured last counts as the end of the message, even if an earlier packet contains the last byte
+        because packets are out of order.
         """
         if frame > self.last_frame:
             self.last_frame = frame
@@ -179,7 +180,7 @@ class Exchange:
         """Bytes without a head that seem to respond to the request."""
         self.upgraded: bool = False
         self.follows_gap: bool = False
-        """True if other requests may be missing before this one."""
+        """True if requests before this one may be missing from the capture."""
         self.is_next: bool = True
         """True if the client had received data between its previous request and this one, or if this is its first request."""
         self.is_assumed: bool = False
@@ -193,7 +194,10 @@ class Exchange:
         self.rtt_server: i64 = NEVER
         """The round trip to the server that was known before the packet `began_frame`, in ns."""
         self.final_frame: i64 = NEVER
-        """The frame number of a packet of another exchange, if that packet showed that this exchange is final."""
+        """The frame number of a packet that belongs to another exchange, but showed that this exchange is final.
+
+        NEVER if none did.
+        """
         self.known: i64 = 0
         """The facts that were known about the connection when the exchange ended, as the bits of exchange_rows.find_known.
 
@@ -214,7 +218,7 @@ class Exchange:
         self.previous_end_offset: i64 = NEVER
         """The offset in the server's stream after the previous response."""
         self.previous_close: bool = False
-        """True if the previous response announced the close."""
+        """True if the previous response announced that the connection closes after it."""
         self.client_says_goodbye: bool = False
         """True if the client's newest segment on an upgraded connection ends with a WebSocket Close frame."""
         self.server_says_goodbye: bool = False
@@ -237,7 +241,7 @@ class Exchange:
         return ack == NEVER or request is None or request.offset < ack
 
     def is_asked_by(self, offset: i64) -> bool:
-        """Return whether a response at this stream offset can answer the request.
+        """Return whether a response that begins at this offset of the stream can be the response to the request.
 
         That is impossible if the client had received the byte at this offset before it sent the request.
         """

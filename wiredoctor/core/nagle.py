@@ -40,7 +40,7 @@ def nagle_of(own: Side) -> Nagle:
 
 
 def settle_claims(nagle: Nagle, acknowledged: i64, clock: i64) -> None:
-    """Accept the first claim that Nagle is off if it is proved; drop claims that an ACK refutes.
+    """Accept the first claim that Nagle's algorithm is off if it is proved, and drop claims that an ACK refutes.
 
     A claim says that a small segment was sent while an earlier small one was unacknowledged. It is proved if one ACK covers both,
     or if no ACK of the earlier one comes for a millisecond. An ACK of only the earlier one within that time refutes it. `clock`
@@ -135,10 +135,10 @@ def watch_probe(own: Side, peer: Side, packet: Packet, segment: Segment, least: 
 
 
 def answer_probe(nagle: Nagle, acknowledged: i64, segment: Segment) -> i64:
-    """Return the frame number of a possible tail loss probe if one packet acknowledges the probe and the data before it.
+    """Return the frame number of a possible tail loss probe if one packet acknowledges both the probe and the data before it.
 
-    Otherwise return 0. If either is retransmitted, or if only the data is acknowledged, the segment was not a probe and is
-    forgotten.
+    Otherwise return 0. If only the data is acknowledged, or if the data or the segment is retransmitted, the segment was not a
+    probe and is forgotten.
     """
     if nagle.probe_frame == NEVER:
         return 0

@@ -26,9 +26,9 @@ from wiredoctor.core.records import ACROSS, LATEST, LEAST, SHUFFLED, Records
 from wiredoctor.core.segment import ACK, FIN, SYN
 
 FEW: Final = 5
-"""If at least this many packets in a row have earlier times, the clock was set back, unless connections show otherwise."""
+"""At least this many packets in a row with earlier times mean that the clock was set back, unless connections show otherwise."""
 LONG: Final = 10_000_000
-"""If packets with earlier times span at least this time in ns, the clock was set back, unless connections show otherwise."""
+"""Packets with earlier times that span at least this many ns mean that the clock was set back, unless connections disagree."""
 COMPARED: Final = 256
 """The maximum number of packets with later timestamps that one packet is compared with."""
 
@@ -100,7 +100,7 @@ class Ordering:
         self.sorts: bool = False
         """True after a packet was out of order: from then on, headers are read in file order."""
         self.is_known: bool = False
-        """True if it is proved, not only assumed, that packets were out of order."""
+        """True if it is proved, and not merely assumed, that packets were out of order."""
 
     def next(self, packet: Packet) -> bool:
         """Fill the packet from the record that comes next in time order. Return False if there is none."""
@@ -372,7 +372,10 @@ class Ordering:
             self.for_order += 1
 
     def due_at(self) -> i64:
-        """Return the time at which the first packet in the queue is returned if no more packets come; LATEST if none is held."""
+        """Return the time at which the first packet in the queue is returned if no more packets come.
+
+        Return the constant LATEST if none is held.
+        """
         if self.gone == len(self.queue) and not self.late:
             return LATEST
         return self.highest + self.longest()
@@ -382,7 +385,7 @@ class Ordering:
         return i64(SHUFFLED) if len(self.records.interfaces) == 1 else i64(ACROSS)
 
     def first_place(self) -> i64:
-        """Return the lowest position in the capture of a held record; LATEST if no packet is held."""
+        """Return the lowest position in the capture of a held record, or the constant LATEST if no packet is held."""
         place: i64 = LATEST
         at = self.gone
         while at < len(self.queue):

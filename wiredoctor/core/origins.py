@@ -43,7 +43,7 @@ SMALL_SEGMENT: Final = 536
 NEAR_TTL: Final = 2
 """The maximum difference in hops between packets of one host, because the path of a connection may change."""
 COUNTED: Final = 3
-"""After this many packets with successive IP identifications, a side counts as incrementing its identification.
+"""A side counts as incrementing its IP identification after this many packets with successive values.
 
 The first of them may be a SYN-ACK, whose identification is 0 on Linux.
 """
@@ -99,7 +99,10 @@ def note_change(own: Side, packet: Packet, ip: i64) -> None:
 
 
 def note_rest(own: Side, time: i64, rest: i64) -> None:
-    """Record that a side sends the first packet after the connection was idle for `rest` ns."""
+    """Record that a side sends the first packet after the connection was idle for `rest` ns.
+
+    The packet is captured at `time` (ns).
+    """
     if own.ip == NEVER:
         return
     path = own.path
@@ -179,7 +182,8 @@ def newest_time(own: Side) -> i64:
 def find_trigger(own: Side, peer: Side, packet: Packet, segment: Segment) -> i64:
     """Return the time of the packet to which a FIN or RST responds too early, or NEVER if the host may have sent the FIN or RST.
 
-    Too early means: captured less than half of the round trip to the host after that packet.
+    Return the constant NEVER if the host may have sent the FIN or RST. Too early means: captured less than half of the round trip
+    to the host after that packet.
     """
     rtt = segment.rtt_own
     if rtt < SHORTEST_RTT:
@@ -207,9 +211,9 @@ def first_sent(flight: Flight, ack: i64) -> i64:
 def acknowledged_since(own: Side, peer: Side, offset: i64) -> i64:
     """Return the earliest time since which every packet of the peer acknowledges exactly `offset`, or NEVER if it is unknown.
 
-    An RST without the ACK flag takes its sequence number from the acknowledgment number of the packet to which it responds (RFC
-    9293 section 3.5.2). If that number is `offset`, the RST responds to one of these packets. Packets before a long idle time do
-    not count.
+    Return the constant NEVER if it is unknown. An RST without the ACK flag takes its sequence number from the acknowledgment
+    number of the packet to which it responds (RFC 9293 section 3.5.2). If that number is `offset`, the RST responds to one of
+    these packets. Packets before a long idle time do not count.
     """
     if peer.acknowledged != offset:
         return NEVER
@@ -398,7 +402,7 @@ class ForeignCloses:
         self.rows: list[tuple[object, ...]] = []
 
     def write_rest(self, connection: Connection, client: i64) -> None:
-        """Write rows for those FINs and RSTs of an ended connection that a device on the path sent.
+        """Write a row for each FIN or RST of an ended connection that a device on the path sent, if it has no row yet.
 
         Those that ended an exchange already have rows. `client`: the direction of the client.
         """
@@ -419,7 +423,7 @@ class ForeignCloses:
             direction += 1
 
     def write_new(self, connection: Connection, direction: i64, client: i64, is_fin: bool, signs: Signs | None) -> None:
-        """Write a row for a FIN (`is_fin`) or RST that a device on the path sent and that ended no exchange, unless it has a row.
+        """Write a row for a FIN (`is_fin`) or RST if a device on the path sent it, it ended no exchange, and it has no row yet.
 
         Do nothing if `signs` is None: then the host itself sent the FIN or RST.
         """

@@ -28,18 +28,19 @@ BEFORE: Final = 32
 AFTER: Final = 8
 """The number of later gaps that are compared with the gap before a segment. BEFORE is the number of earlier gaps."""
 ALIKE: Final = 3
-"""A program writes at regular times if at least this many gaps are equally long."""
+"""A program writes at regular times if at least this many gaps are as long as the gap before the segment."""
 ALL_ALIKE: Final = 2
-"""If this many later gaps are known, and all are as long as the gap before the segment, the program writes at regular times.
+"""A program also writes at regular times if all known later gaps, at least this many, are as long as the gap before.
 
-The number is lower than ALIKE, because the stream may end soon after the segment.
+"Before" and "later" refer to the segment of a held row. The number is lower than ALIKE, because the stream may end soon after the
+segment.
 """
 RELEASED: Final = 3
-"""A side uses Nagle's algorithm only if at least this many of its segments were sent at prompt ACKs."""
+"""A side uses Nagle's algorithm only if prompt ACKs triggered at least this many of its segments."""
 SHARE: Final = 8
-"""A side uses Nagle's algorithm only if at least 1/SHARE of its segments were sent at prompt ACKs.
+"""A side uses Nagle's algorithm only if prompt ACKs triggered at least 1/SHARE of its segments.
 
-A few segments may coincide with prompt ACKs by chance. The fraction comes from the recordings described at OFTEN.
+A few segments may follow prompt ACKs by chance. The fraction comes from the recordings described at OFTEN.
 """
 OFTEN: Final = 8
 """If a side has written this many times without waiting for an ACK, its next write may coincide with an ACK by chance.
@@ -72,7 +73,10 @@ MAX_HELD: Final = 64
 """The maximum number of held rows per side. If there are more, the gaps known so far decide whether the oldest is written."""
 
 ANSWERED_WITHIN: Final = 3 * MILLISECOND // 2
-"""The maximum time in ns between an ACK and an answer on another connection if a read triggered that ACK."""
+"""The maximum time in ns from a delayed ACK to data that its sender sends on another connection in reaction to the ACKed data.
+
+The application's read triggered the ACK in this case.
+"""
 
 
 def pace_of(own: Side) -> Pace:
@@ -154,7 +158,7 @@ def leaves_at_once(after_ack: i64, segment: Segment) -> bool:
 
 
 def leaves_as_usual(pace: Pace, after_ack: i64, segment: Segment) -> bool:
-    """Return whether a segment came `after_ack` ns after an ACK, about as quickly as segments that prompt ACKs triggered."""
+    """Return whether a segment followed an ACK (`after_ack` ns later) about as quickly as others followed prompt ACKs."""
     usual = QUICKEST + 2 * pace.release_time // pace.released
     return leaves_at_once(after_ack, segment) and after_ack <= usual + segment.rtt_own // 10
 
@@ -191,7 +195,10 @@ def is_paced(held: HeldRelease) -> bool:
 
 
 def watch(sender: Side, packet: Packet) -> Watch:
-    """Begin to watch for an answer on another connection. `packet`: the delayed ACK of data that `sender` had sent."""
+    """Begin to watch for data on another connection that may be a reaction to the newest data of `sender`.
+
+    `packet`: the delayed ACK of that data.
+    """
     pace = pace_of(sender)
     pace.watch = made = Watch(packet.addresses, packet.ports, packet.is_turned, packet.time + ANSWERED_WITHIN)
     return made
@@ -200,7 +207,7 @@ def watch(sender: Side, packet: Packet) -> Watch:
 def is_answer(watch: Watch, packet: Packet) -> bool:
     """Return whether a packet with payload may be the response on another connection for which `watch` waits.
 
-    The packet must go from the sender of the delayed ACK to the receiver of that ACK, soon after the ACK.
+    The packet must go in the same direction as that ACK: from the host that acknowledged to the host that had sent the data.
     """
     if packet.addresses != watch.addresses or packet.ports == watch.ports or packet.time > watch.until:
         return False

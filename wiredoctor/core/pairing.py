@@ -79,9 +79,9 @@ class HttpConnection:
         """The time at which http.py calls `wake`, or NEVER if it does not."""
         self.is_over: bool = False
         self.is_kept: bool = False
-        """True if the waiting bytes of the connection count toward the limit."""
+        """True if the stored bytes of the connection count toward the limit on memory (keeping.py)."""
         self.is_forced: bool = False
-        """True if messages are read without waiting for bytes of the other direction."""
+        """True if the readers no longer wait for bytes of the other direction."""
         self.previous_close: bool = False
         """True if the newest response in the table `exchanges` announced that the connection closes after it."""
         self.previous_end: i64 = NEVER
@@ -91,7 +91,7 @@ class HttpConnection:
         self.unanswered: i64 = 0
         """The number of exchanges without a final response; `waiting` is the first of them."""
         self.outstanding: i64 = 0
-        """The number of ended requests whose responses have not ended."""
+        """The number of requests that have ended while their responses have not."""
         self.clock: i64 = NEVER
         self.rtt_own: i64 = NEVER
         """The round trip in ns to the sender of the message that begins now, measured before this message."""
@@ -119,7 +119,7 @@ class HttpConnection:
         return self.second if reader.direction == 0 else self.first
 
     def reached_offset(self, direction: i64) -> i64:
-        """Return the offset up to which a direction was read or skipped; NEVER while its beginning is unknown."""
+        """Return the offset up to which a direction was read or skipped, or the constant NEVER while its beginning is unknown."""
         reached = self.reader_of(direction).reached
         if reached == NEVER and self.side_of(direction).syn is not None:
             return 0
@@ -387,7 +387,7 @@ class HttpConnection:
     def pass_over(self, until: Exchange | None, frame: i64) -> None:
         """Mark the waiting exchanges before `until` as done, because their responses were probably not captured.
 
-        `frame`: the packet that shows this.
+        `frame`: the packet from which this follows.
         """
         exchange = self.waiting
         while exchange is not None and exchange is not until:

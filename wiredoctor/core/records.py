@@ -88,7 +88,7 @@ class Times:
         self.shuffled: ClockSteps = ClockSteps()
         """The packets that were out of order in the file and were sorted."""
         self.is_ordered: bool = False
-        """True if ordering.py decides why times go back; `newest_step` is then the newest backward step."""
+        """True if ordering.py decides why times go back. In this case, `newest_step` is the newest backward step."""
         self.newest_step: Step | None = None
         self.is_shuffled: bool = False
         """True if packets may be out of order."""
@@ -178,7 +178,7 @@ class Records:
         """The offset after the newest block that is not a record."""
         self.frame: i64 = 0
         self.moved: i64 = 0
-        """The newest frame that was moved before others, because the file is not in time order."""
+        """The newest frame that was moved ahead of other packets, because the file is not in time order."""
         self.longest: i64 = limits.PACKET.value
         self.snap_length: i64 = NEVER
         """The captured length in bytes of the longest truncated packet, or NEVER if no packet is truncated."""

@@ -31,9 +31,9 @@ from wiredoctor.core.unsigned import u32
 from wiredoctor.core.waits import Stall, Waits
 
 DOUBLED: Final = MILLISECOND
-"""The maximum time in ns between a packet and the copy that a mirror port makes."""
+"""The maximum time in ns between a packet and its duplicate from a mirror port."""
 AT_ONCE: Final = 10 * MILLISECOND
-"""The maximum time in ns from an ACK to the next segment that it allows, besides two round trips."""
+"""The maximum time in ns from an ACK to the next segment that it allows; two round trips are added."""
 SIGNATURE: Final = (1 << 56) - 1
 SACK: Final = 5
 """The kind of the option with SACK blocks (RFC 2018 section 3)."""
@@ -41,7 +41,7 @@ WORD: Final = 0xFFFFFFFF
 
 
 def take_recovery(waits: Waits) -> Stall | None:
-    """Remove and return the stall that ends because new bytes are acknowledged; None if there is none.
+    """Return the stall that ends because new bytes are acknowledged, and remove it from `waits`; None if there is none.
 
     `waits`: the state of the side whose bytes are acknowledged.
     """
@@ -53,9 +53,9 @@ def take_recovery(waits: Waits) -> Stall | None:
 def try_again(
     connection: Connection, own: Side, peer: Side, packet: Packet, segment: Segment, least: i64, places: Places | None
 ) -> None:  # fmt: skip
-    """Record a retransmission (or a late first copy) of the first byte that the peer has not acknowledged.
+    """Record a segment with the first byte that the peer has not acknowledged: a retransmission, or a late first transmission.
 
-    Only record it if it comes at least `least` ns after the last progress: new data, a FIN, or an ACK of more bytes.
+    Only record it if there was no progress for at least `least` ns: no new data, no FIN, and no ACK of more bytes.
     """
     waited_for = peer.acknowledged
     if segment.fills_gap:
@@ -89,8 +89,9 @@ def try_again(
 def note_lone(connection: Connection, own: Side, peer: Side, packet: Packet, segment: Segment, least: i64) -> None:
     """Record a full segment with new data if there was no progress for `least` ns before it, and nothing was in flight.
 
-    Its sender may have paused, or its timer may have retransmitted the segment. A timer sends only one segment, so super-segments
-    are not recorded. The peer must not have sent payload since the sender's previous data.
+    Its sender may have paused. Or its timer may have sent the segment again, and the first transmission was not captured. A timer
+    sends only one segment, so super-segments are not recorded. The peer must not have sent payload since the sender's previous
+    data.
     """
     data = own.previous
     if packet.time - connection.progress_time < least or data is None or packet.length > segment.mss:

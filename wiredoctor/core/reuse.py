@@ -23,15 +23,18 @@ If a new connection replaces one in TIME_WAIT, Linux chooses an initial sequence
 The first byte of the new connection is then 65,538 above the FIN, or one more if the FIN was not captured.
 """
 FAR: Final = 1 << 20
-"""The minimum jump in bytes between two connections; the clock of Linux advances this far in 67 ms."""
+"""The minimum jump in bytes between the sequence numbers of two connections; the clock of Linux advances this far in 67 ms."""
 LEAST: Final = MILLISECOND
-"""The minimum time in ns between two connections, in which a handshake, and usually a close, must take place."""
+"""The minimum time in ns between two connections. It must suffice for a handshake, and usually for a close."""
 PART: Final = 8
-"""If each side had sent at least 1/PART of the bytes by which its numbers jump, the jumps may be due to lost packets."""
+"""Jumps of the numbers may be due to lost packets if each side had sent at least 1/PART as many bytes as its numbers jump."""
 
 
 def is_near(connection: Connection, packet: Packet) -> bool:
-    """Return whether a packet's sequence number is near the highest one of its side; its acknowledgment number is ignored."""
+    """Return whether a packet's sequence number is near the highest one of its side.
+
+    The acknowledgment number is not compared.
+    """
     own = connection.first if packet.is_turned == connection.is_turned else connection.second
     return (packet.sequence - 1 - own.base - own.highest + NEAR) & 0xFFFFFFFF < 2 * NEAR
 
@@ -113,7 +116,7 @@ def window_of(receiver: Side, sender: Side) -> i64:
 def open_to(own: Close | None, peer: Close | None, window: i64) -> i64:
     """Return how many bytes a side of a closed connection may still send after its newest byte.
 
-    After the FINs of both sides there are none; after an RST, bytes in transit may still arrive.
+    The result is 0 if both sides have sent a FIN. After an RST, bytes in transit may still arrive.
     """
     if own is not None and own.fin_frame != NEVER and peer is not None and peer.fin_frame != NEVER:
         return 0

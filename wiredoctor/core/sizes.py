@@ -20,7 +20,10 @@ from wiredoctor.core.packet import Packet
 from wiredoctor.core.segment import ACK, FIN, MILLISECOND, NEVER, RST, SYN, Segment
 
 AT_ONCE: Final = MILLISECOND
-"""If the next segment follows within this many ns, its data was already waiting, so a size limit ended the previous segment."""
+"""If a segment comes within this many ns after the previous one, its data was already waiting when that one was sent.
+
+So a size limit ended the previous segment.
+"""
 OCCURRENCES: Final = 3
 LARGEST_PATH: Final = 9_000
 """The size in bytes of a jumbo frame. A host that announces a larger MSS is not on a physical network."""
@@ -31,7 +34,7 @@ BLOCK: Final = 256
 def measure_flight(own: Side, peer: Side, packet: Packet, segment: Segment) -> None:
     """Set the bytes in flight before a packet, the room in the peer's newest window, and the window that the packet announces.
 
-    Only packets that have passed the capture point count. The announced window is scaled.
+    Only packets that have passed the capture point count as in flight. The announced window is scaled.
     """
     before, start = segment.highest_before, segment.offset
     segment.in_flight_before = 0
@@ -109,7 +112,7 @@ def learn_path_mss(connection: Connection, own: Side, packet: Packet, segment: S
 
 
 def may_be_narrow(connection: Connection, segment: Segment) -> bool:
-    """Return whether the path may carry only smaller segments than both hosts accept.
+    """Return whether the path may only carry segments that are smaller than both hosts accept.
 
     This is impossible on loopback, and assumed to be impossible with jumbo frames.
     """

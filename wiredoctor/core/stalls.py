@@ -79,9 +79,9 @@ class Stalls:
         self.runs: Rows = Rows(len(RUNS))
         self.scratch: Rows = Rows(len(RELEASES))
         self.held: list[HeldRelease] = []
-        """Rows of `releases` that wait until later gaps between segments show whether the program writes at regular times."""
+        """Rows of `releases` that are written or dropped when later gaps show whether the program writes at regular times."""
         self.watches: list[Watch] = []
-        """Recent delayed ACKs that are watched for an answer on another connection.
+        """Recent delayed ACKs. Their receiver may react to the acknowledged data on another connection, so packets are watched.
 
         While there are any, `note_payload` must be called for each packet.
         """
@@ -214,7 +214,7 @@ class Stalls:
         self.due = min(self.due, held.due)
 
     def watch_ack(self, sender: Side, packet: Packet, segment: Segment) -> None:
-        """If a packet is a delayed ACK of a small write of `sender`, begin to watch for an answer on another connection."""
+        """If a packet is a delayed ACK of a small write of `sender`, begin to watch for a reaction on another connection."""
         data = sender.previous
         if data is None or segment.ack != data.end or not sizes.is_small_data(data):
             return
@@ -234,8 +234,8 @@ class Stalls:
     def settle_held(self, own: Side, frame: i64, is_over: bool) -> None:
         """Write or drop each held row of a side if enough gaps between segments are known.
 
-        A row is dropped if the program sent the segment at regular times. If `is_over` is true, decide all rows now, because no
-        more segments will come.
+        A row is dropped if the program sent the segment at regular times. If `is_over` is true, every row is written or dropped
+        now, because no more segments will come.
         """
         if own.waits is None or own.waits.pace is None or not own.waits.pace.held:
             return
@@ -248,9 +248,9 @@ class Stalls:
         own.waits.pace.held = left
 
     def write_held(self, held: HeldRelease, frame: i64) -> None:
-        """Write a row of `releases` that was held, unless a program sent the segment at regular times.
+        """Write a row of `releases` that was held, unless the gaps show that the program sent the segment at regular times.
 
-        `frame`: the packet that decides this.
+        `frame`: the packet at which this becomes certain.
         """
         if not held.is_over and not pace.is_paced(held):
             self.releases.begin().write(held.cells)
@@ -435,7 +435,10 @@ class Stalls:
 
 
 def was_sent_before(ack: Previous, packet: Packet) -> bool:
-    """Return whether the timestamp that a segment echoes shows that its sender had not received a delayed ACK by then."""
+    """Return whether a segment was sent before its sender had received a delayed ACK.
+
+    The timestamp that the segment echoes shows this.
+    """
     if ack.ack_stamp == NEVER:
         return False
     echo = clocks.echo_of(packet)
@@ -443,9 +446,9 @@ def was_sent_before(ack: Previous, packet: Packet) -> bool:
 
 
 def may_be_paced(data: Previous, segment: Segment) -> bool:
-    """Return whether a segment after a small write may have been sent because its program writes at regular times.
+    """Return whether a segment may follow a small write only because its program writes at regular times.
 
-    This is excluded for a complete body after a head, because the program had both ready at the same time.
+    If a complete body follows its head, this is excluded, because the program had both ready at the same time.
     """
     whole = data.ends_head and not data.ends_message and segment.part.ends_message
     return sizes.is_small_data(data) and not whole

@@ -43,7 +43,7 @@ from wiredoctor.limits import LimitsReached
 SHORTEST_PAUSE: Final = 1_000 * MILLISECOND
 """A side was idle if it sent no new data for at least this many ns."""
 FORGET_EVERY: Final = 1 << 16
-"""The number of packets of the capture between two calls of `forget`, which drops old first copies of data."""
+"""The number of packets between two calls of `forget`, which drops segments that were first captured long ago."""
 
 
 class Story:
@@ -265,7 +265,9 @@ class Story:
             self.stalls.watch_ack(peer, packet, segment)
 
     def remember_data(self, own: Side, packet: Packet) -> None:
-        """Store the facts about a segment with new data, because the next segment of its side may wait for its ACK."""
+        """Store the facts about a segment with new data, because the next segment of the same side may wait for the ACK of this
+        one.
+        """
         segment, part = self.segment, self.segment.part
         data = own.previous
         if data is None:

@@ -119,7 +119,7 @@ class Waiting:
         return low
 
     def acknowledge(self, ack: i64, clock: i64) -> None:
-        """Record that at `clock` the receiver had acknowledged everything before offset `ack`."""
+        """Record that the receiver had acknowledged everything before offset `ack` when the watermark was `clock`."""
         count: i64 = len(self.acks)
         if ack == NEVER or (count > 0 and (ack <= self.acks[count - 1] or count >= limits.BEHIND.value)):
             return

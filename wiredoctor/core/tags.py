@@ -131,7 +131,10 @@ def service_header(layers: Layers, block: bytes) -> i64:
 
 
 def service_protocol(layers: Layers, protocol: i64) -> i64:
-    """Return the header for a protocol number of NSH or VXLAN-GPE, as a constant of layers.py; NOT_TCP if it is not supported."""
+    """Return the header for a protocol number of NSH or VXLAN-GPE, as a constant of layers.py.
+
+    Return the constant NOT_TCP if it is not supported.
+    """
     if protocol == 1:
         return IPV4
     if protocol == 2:

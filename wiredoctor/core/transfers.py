@@ -42,7 +42,7 @@ FEWEST_ROUNDS: Final = 10
 SELDOM: Final = 4
 """A sender may exceed its send buffer a little in one of this many round trips, because kernels count memory, not bytes."""
 SHORTEST_GAP: Final = MILLISECOND // 2
-"""A segment at least this many ns after the previous one did not simply follow it: an ACK, or new data, triggered it."""
+"""If a segment comes at least this many ns after the previous one, something triggered it: an ACK, or new data to send."""
 SHORTEST_PAUSE: Final = 10 * MILLISECOND
 LONGEST: Final = 1 << 40
 """The maximum duration of a body in us, and of a round trip in ns, so their products with numbers of bytes fit in 64 bits."""
@@ -138,7 +138,10 @@ class Transfer:
         self.longest_way: i64 = LONGEST
         """The upper bound of `way` in ns: within this time, the sender reacted to an ACK without which it could not send."""
         self.has_doubt: bool = False
-        """True if `longest_way` was much less than any measured round trip, so it is uncertain which ACKs the sender had."""
+        """True if `longest_way` was much less than any measured round trip.
+
+        Then it is uncertain which ACKs had reached the sender.
+        """
         self.rtt: i64 = 0
         """The round trip in ns between both ends."""
         self.mss: i64 = 0
@@ -264,7 +267,9 @@ class Transfer:
         return min(window * (varies // 1000) // max(self.rtt // 1000, 1), window // 4)
 
     def end_round(self, end: i64) -> None:
-        """Charge the time of the round trip that ends at `end` (ns) to what limited the sender, such as loss or the window."""
+        """Count the time of the round trip that ends at `end` (ns) for the limit that slowed the sender, such as loss or the
+        window.
+        """
         now = self.round
         time = max(end - now.start, 0)
         # while queues are full, a larger window or buffer would only make them longer
@@ -325,9 +330,9 @@ class Transfer:
         return self.path >= 0 and not self.has_doubt
 
     def time_at_ceiling(self, whole: i64) -> i64:
-        """Return the time in ns during which a send buffer seems to have limited the bytes in flight; 0 if none did.
+        """Return the time in ns during which a send buffer seems to have limited the bytes in flight; 0 if no buffer did.
 
-        `whole`: the time of the body in ns.
+        `whole`: the duration of the body in ns.
         """
         flights = self.flights
         count = len(flights)

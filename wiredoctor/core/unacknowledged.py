@@ -44,13 +44,13 @@ UNACKNOWLEDGED: Final = (
 """The names of the columns that a row of `unacknowledged` contains."""
 
 WAITS_FOR_ACK: Final = 3_000_000_000
-"""The time in ns for which an ACK may still come before a row is written early (see EARLY_ROW_COPIES)."""
+"""If a row is written early (see EARLY_ROW_COPIES), the time in ns for which an ACK is awaited before."""
 EARLY_ROW_COPIES: Final = 4
 """If data was sent this many times, its row may be written early: before it is known whether the data is acknowledged."""
 REPEATS: Final = 3
 """If a side sends acknowledged data at least this many times, even small ACKs seem not to reach it.
 
-Fewer copies prove nothing, because one ACK may have been lost.
+Fewer times prove nothing, because one ACK may have been lost.
 """
 NOT_CLOSED: Final = Close()
 NO_ERROR: Final = DataError(NEVER, NEVER, NEVER)
@@ -59,7 +59,7 @@ NO_ERROR: Final = DataError(NEVER, NEVER, NEVER)
 class Repetitions:
     """Tracks data that is sent repeatedly or is missing from the capture, in all connections.
 
-    If `is_early` is true, a row about such data is written after a few seconds, before it is known whether it is acknowledged.
+    If `is_early` is true, a row about such data is written after a few seconds, even if the data may still be acknowledged.
     """
 
     def __init__(self, cutoffs: Cutoffs) -> None:
@@ -142,7 +142,7 @@ class Repetitions:
         self.write_missing(connection, 1, clock)
 
     def due(self) -> i64:
-        """Return the time at which the next row about still unacknowledged data is due; FOREVER if none is."""
+        """Return the time at which the next row about still unacknowledged data is due, or the constant FOREVER if none is."""
         return self.pending[0].time if self.pending else FOREVER
 
     def pass_time(self, clock: i64) -> None:
@@ -191,7 +191,8 @@ class Repetitions:
         self.put_row(connection, direction, own, peer, missing, NEVER, clock)
 
     def withdraw(self, connection: Connection, direction: i64, missing: Repetition, frame: i64, clock: i64) -> None:
-        """If an early row reported missing data that arrived or was acknowledged later, write a row that withdraws it.
+        """If missing data was reported in an early row, but arrived or was acknowledged later, write a row that withdraws that
+        row.
 
         In the new row, `frame` is the packet that acknowledged the data or showed that it arrived. If there is none, `frame` is
         the last packet that showed that the data was missing.
@@ -234,7 +235,7 @@ class Repetitions:
         put.put(clock)
 
     def put_copies(self, repetition: Repetition) -> None:
-        """Write the cells with the repeated data and its times."""
+        """Write the cells that describe the repeated data: its length and kind, how often it was sent, and when."""
         put = self.rows
         put.put(repetition.length)
         put.put(i64(repetition.is_fin))
@@ -313,9 +314,9 @@ class Pending:
 def begin(
     connection: Connection, own: Side, peer: Side, packet: Packet, segment: Segment, start: i64, was_acknowledged: bool
 ) -> Repetition:  # fmt: skip
-    """Create and return the state of repeated data, when its second copy is captured.
+    """Create and return the state of repeated data, when the data is captured for the second time.
 
-    `start`: the offset of the data. `was_acknowledged`: an ACK of the data was captured before this copy.
+    `start`: the offset of the data. `was_acknowledged`: an ACK of the data had been captured by then.
     """
     repetition = Repetition(start, was_acknowledged)
     sent = None if own.flight is None else find_first(own.flight, start)
@@ -397,7 +398,7 @@ def silence_of(connection: Connection, own: Side, peer: Side, missing: Repetitio
 
 
 def is_answered_early(connection: Connection, direction: i64) -> bool:
-    """Return whether the sender in a direction is the client, and a response came before the end of its request."""
+    """Return whether a direction is the client's, and a response began before the client had sent its whole request."""
     content = connection.http
     if content is None:
         return False
@@ -414,7 +415,7 @@ def longest_of(own: Side) -> i64:
 
 
 def find_first(flight: Flight, start: i64) -> FirstCopy | None:
-    """Return the first copy of the byte at offset `start`; None if it was dropped or not captured."""
+    """Return the segment that first contained the byte at offset `start`; None if it was dropped or not captured."""
     at = find_sent(flight.segments, start) - 1
     if at >= 0 and start < flight.segments[at].end:
         return flight.segments[at]
@@ -525,8 +526,8 @@ def segment_sizes(own: Side, repetition: Repetition, sack_start: i64, sack_end: 
 def misses_acks(repetition: Repetition) -> bool:
     """Return whether even small ACKs seem not to reach a side that repeats acknowledged data.
 
-    At least REPEATS copies are required, and one of them must come after the peer's first ACK without data. If the peer has sent
-    no such ACK, one more copy is required.
+    The side must have sent the data at least REPEATS times, at least once after the peer's first ACK without data. If the peer
+    has sent no such ACK, one more time is required.
     """
     least = repetition.copies_before_ack if repetition.copies_before_ack else REPEATS
     return repetition.was_acknowledged and repetition.copies >= REPEATS and repetition.copies > least
@@ -550,9 +551,9 @@ def role_of(connection: Connection, direction: i64) -> i64:
 
 
 def is_reset_unknown(close: Close | None, own: Side, repetition: Repetition) -> bool:
-    """Return whether the peer replied to a copy of the data with the RST that a host sends if it does not know the connection.
+    """Return whether the peer answered the repeated data with the RST of a host that does not know the connection.
 
-    That RST has no ACK flag, and its sequence number is the acknowledgment number of the copies.
+    That RST has no ACK flag, and its sequence number is the acknowledgment number of the repeated segments.
     """
     if close is None or close.rst_frame == NEVER or close.rst_frame < repetition.first_frame:
         return False

@@ -69,7 +69,7 @@ class HeldRelease:
         self.gap: i64 = gap
         """The time in ns between `start` and the released segment."""
         self.due: i64 = due
-        """The latest watermark at which to decide whether the row is written."""
+        """The watermark at which the row is written or dropped at the latest."""
         self.alike: i64 = 0
         """The number of equally long gaps before and after the segment."""
         self.alike_before: i64 = 0
@@ -85,7 +85,10 @@ class HeldRelease:
 
 @mypyc_attr(acyclic=True)
 class Watch:
-    """A watch for a response on another connection of the same two hosts, after one of the hosts delayed an ACK."""
+    """Waits for data on another connection of the same two hosts, soon after one of the hosts sent a delayed ACK.
+
+    That data may be a reaction to the data that the ACK acknowledges.
+    """
 
     def __init__(self, addresses: i64, ports: i64, is_turned: bool, until: i64) -> None:
         self.addresses: i64 = addresses
@@ -98,7 +101,7 @@ class Watch:
 
 @mypyc_attr(acyclic=True)
 class Pace:
-    """The regularity of a side's writes: the newest gaps between segments that did not wait for an ACK.
+    """How regularly a side writes: the newest gaps between segments that did not wait for an ACK.
 
     A gap is the time between two segments with new data (pace.py). `held`: rows that are written or dropped when later gaps are
     known.
@@ -117,7 +120,8 @@ class Pace:
         self.is_torn: bool = False
         """True if bytes of this side's stream were not captured; they may include segments that show a regular interval."""
         self.chances: i64 = 0
-        """The number of segments sent at a delayed ACK while it was unknown whether this side uses Nagle's algorithm."""
+        """The number of segments that just followed a delayed ACK while it was unknown whether this side uses Nagle's algorithm.
+        """
         self.held: list[HeldRelease] = []
         self.watch: Watch | None = None
         """The watch that began with the newest delayed ACK of this side's data."""
@@ -167,7 +171,7 @@ class ClosedWindow:
         """The frame number of the newest announcement of the closed window."""
         self.announced_time: i64 = NEVER
         self.timers: i64 = 0
-        """The number of segments that filled a small window only after a wait. `prompt` counts those that filled it at once."""
+        """The number of segments that filled a small window after a wait. `prompt` counts those that filled it at once."""
         self.prompt: i64 = 0
         self.is_refusing: bool = False
         """True if the window was closed while data was unacknowledged, and the announcement acknowledged none of it."""
@@ -240,11 +244,11 @@ class Repetition:
         self.start: i64 = start
         """The offset of the first repeated byte, or of the FIN."""
         self.was_acknowledged: bool = was_acknowledged
-        """True if an ACK of the data was captured before the second copy."""
+        """True if an ACK of the data had already been captured when the data was sent for the second time."""
         self.is_fin: bool = False
         """True if a FIN without data is repeated."""
         self.copies: i64 = 1
-        """The number of copies, including the first."""
+        """How often the data was sent, including the first time."""
         self.length: i64 = 0
         self.mss: i64 = 0
         self.first_frame: i64 = NEVER
@@ -260,9 +264,9 @@ class Repetition:
         """The frame number of the peer's newest packet."""
         self.peer_time: i64 = NEVER
         self.copies_before_ack: i64 = 0
-        """The number of copies when the peer first sent an ACK without data; 0 if it has not."""
+        """How often the data had been sent when the peer first sent an ACK without data; 0 if the peer has sent none."""
         self.rest: i64 = 0
-        """The idle time in ns before the first copy, or before the beginning of the peer's message to which the data responds."""
+        """The idle time in ns before the data was first sent, or before the peer's message to which the data responds."""
         self.unseen_bytes: i64 = 0
         """The number of bytes of the peer that were known, at the second copy, to be missing from the capture."""
         self.own_acknowledged: i64 = NEVER
@@ -272,7 +276,7 @@ class Repetition:
         self.is_continued: bool = False
         """True if an earlier part of the message was acknowledged, or the peer was sending a message."""
         self.is_owed: bool = False
-        """True if a FIN was repeated although the peer still had to send the rest of a message."""
+        """True if the repeated data is a FIN, and the peer still had to send the rest of a message."""
         self.is_answered_early: bool = False
         """True if the missing data belongs to a request, and a response came before the end of this request."""
         self.has_early_row: bool = False
@@ -316,6 +320,6 @@ class Waits:
         self.window_stall: WindowStall | None = None
         """The recent delays of the peer that the windows of this side caused."""
         self.refused_end: i64 = NEVER
-        """The peer's stream offset up to which data arrived while this side announced a window of 0."""
+        """The offset in the peer's stream up to which data arrived while this side announced a window of 0."""
         self.resumed_end: i64 = NEVER
-        """The peer's stream offset up to which refused data was retransmitted after the window had opened."""
+        """The offset in the peer's stream up to which refused data was retransmitted after the window had opened."""

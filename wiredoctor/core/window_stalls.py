@@ -75,7 +75,7 @@ class WindowStalls:
         self.rows: Rows = Rows(len(WINDOW_STALLS))
 
     def take_copy(self, connection: Connection, own: Side, waits: Waits, packet: Packet, segment: Segment) -> bool:
-        """Return whether a window, and not a loss, is the reason for a retransmission.
+        """Return whether a segment was retransmitted because of the peer's window, and not because of a loss.
 
         That is the case if the peer's window (in `waits`) is 0, or if it was 0 when this data was first sent and has room now.
         """
@@ -121,7 +121,7 @@ class WindowStalls:
     def add_timer(
         self, connection: Connection, data: Previous, waits: Waits, short: ClosedWindow, packet: Packet, segment: Segment
     ) -> None:  # fmt: skip
-        """If a timer sent a segment that fills a window smaller than a full segment, add the segment's wait to a row.
+        """If a segment fills a window that is too small for a full segment, and a timer sent it, add its wait to a row.
 
         The wait counts only under two conditions: nothing was in flight, and the previous data had filled the window, too. Then
         the sender had more to send all the time.
@@ -157,7 +157,7 @@ class WindowStalls:
         waits.resumed_end = own.acknowledged
 
     def end_refusal(self, connection: Connection, waits: Waits, packet: Packet, segment: Segment) -> None:
-        """If a side acknowledges data that it had discarded before, a stall has ended. Add it to a row.
+        """If a side now acknowledges data that it had discarded before, add the ended stall to a row.
 
         The stall began when the side closed its window. `waits`: the state of that side.
         """
@@ -286,7 +286,7 @@ class WindowStalls:
 def add(stall: WindowStall, waited: i64, shut: i64, frame: i64, time: i64) -> None:
     """Add a stall to its row; it ended at packet `frame`.
 
-    `waited`: the length of the stall in ns. `shut`: the time in ns during the stall in which the window was 0.
+    `waited`: the length of the stall in ns. `shut`: the part of it, in ns, during which the window was 0.
     """
     stall.count += 1
     stall.waited += waited

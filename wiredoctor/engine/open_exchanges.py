@@ -63,7 +63,7 @@ def unread_since(connection: Connection) -> int:
 
 
 def window_closed_since(connection: Connection) -> int:
-    """Return the start (ns) of the earliest stall that may still become a row; FOREVER if there is none.
+    """Return the start (ns) of the earliest stall that may still become a row, or the constant FOREVER if there is none.
 
     A stall has one of two causes: a receive window that is closed or too small, or a segment that was held back until an ACK
     arrived.
