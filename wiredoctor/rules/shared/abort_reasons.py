@@ -77,7 +77,10 @@ class Ended(NamedTuple):
 
 
 def decide(row: Mapping[str, Any], clients: Clients) -> Ended:
-    """Return the reason why the client left: the first kind of client-abort that applies to a row with the columns FACTS."""
+    """Return why the client ended an exchange early: the first kind of client-abort that applies to `row`.
+
+    `row` has the columns FACTS.
+    """
     own = clients.request(row["connection"], row["exchange"])
     # a connection may also be opened long before its first request: a preconnect, or a pool
     first_syn = clients.repeated_syn(row["connection"]) if row["opens"] else None
@@ -118,7 +121,11 @@ def decide(row: Mapping[str, Any], clients: Clients) -> Ended:
 
 
 def _decided_by_others(own: Request, row: Mapping[str, Any], connecting: int, clients: Clients) -> Ended | None:
-    """Return the reason that the client's other requests show; None if they show none. `connecting`: the time since its SYN."""
+    """Return the reason that the client's other requests show; None if they show none.
+
+    `connecting`: the time (ns) from the first of several SYNs of this connection to the client's close; 0 if there was only one
+    SYN.
+    """
     if (other := _replacing_request(own, row, clients)) is not None:
         return Ended("superseded", other)
     if (other := _answered_copy(own, row, clients)) is not None:
@@ -154,8 +161,7 @@ def _longest_wait(own: Request, row: Mapping[str, Any], clients: Clients) -> int
 
 
 def _closed_by_program(connection: int, moment: int, timeout: int | None, clients: Clients) -> tuple[Close, ...]:
-    """Return the connections that a program closed at about `moment` (ns) because it ended; empty if there is no evidence of
-    that.
+    """Return the closes by a client program that ended at about `moment` (ns); empty if nothing shows that it ended.
 
     `timeout`: the common timeout (s) that the client's wait on `connection` matches.
     """
@@ -195,7 +201,7 @@ def _interrupted(connection: int, moment: int, to_client: int, clients: Clients)
 
 
 def _awaits(close: Close, clients: Clients) -> bool:
-    """Return whether the client closed before the response to its newest request on this connection began."""
+    """Return True if the client closed before the response to its newest request on the connection began."""
     own = clients.newest_request(close.connection)
     return own is not None and (own.answered is None or own.answered > close.time)
 
@@ -222,7 +228,7 @@ def _is_timeout(wait: int) -> bool:
 
 
 def _first(group: tuple[Close, ...], clients: Clients) -> Close | None:
-    """Return the close whose finding stands for the whole group: the first close while the client was waiting for a response.
+    """Return the close that the finding about the whole group describes: the first one while the client waited for a response.
 
     Return None if there is no such close.
     """
@@ -251,11 +257,10 @@ def _replacing_request(own: Request, row: Mapping[str, Any], clients: Clients) -
 
 
 def _answered_copy(own: Request, row: Mapping[str, Any], clients: Clients) -> Request | None:
-    """Return the same request on another connection, if its response arrived just before the client closed this one; otherwise
-    None.
+    """Return the same request on another connection, if its response arrived just before the client closed this one.
 
-    It must be the only copy that was answered during this wait: a client that repeats a request all the time often gets a
-    response.
+    Return None if there is no such request, or if more than one was answered during this wait: a client that repeats a request
+    all the time often gets a response.
     """
     moment = row["ended_at"]
     got = [
@@ -275,7 +280,7 @@ def _answered_copy(own: Request, row: Mapping[str, Any], clients: Clients) -> Re
 
 
 def _next_page(own: Request, row: Mapping[str, Any], clients: Clients) -> Request | None:
-    """Return the request for the page to which the user went instead of waiting; None if there is none."""
+    """Return the request for the page to which the user went instead of waiting for this response; None if there is none."""
     if row["waited"] >= SHORT.value or own.navigation:
         return None
     moment, slack = row["ended_at"], MOVED.value + 2 * row["round_trip"]

@@ -47,13 +47,13 @@ _TOLERANCE = 10
 """The time from an ACK to the segment that it released may be off by 1 / _TOLERANCE of a round trip, because round trips vary."""
 
 _EARLY = MILLISECOND
-"""The least tolerance in ns for a released segment that seems to precede its ACK, because the capture's clock may be coarse."""
+"""The minimum tolerance in ns for a released segment that seems to precede its ACK, because the capture's clock may be coarse."""
 
 _WIDE_SHARE, _WIDE_LEAST, _WIDE_MOST = 30, 5 * MILLISECOND, 15 * MILLISECOND
-"""The wide tolerance for the time from an ACK to the segment that it released: a percentage of the round trip, and the limits
-below and above which the tolerance never goes (ns).
+"""The wide tolerance for the time from an ACK to the segment that it released.
 
-It is used once an ACK has released an earlier segment of the same side within the strict tolerance.
+The first value is a percentage of the round trip. The others are the minimum and maximum of the tolerance in ns. The wide
+tolerance is used once an ACK has released an earlier segment of the same side within the strict tolerance.
 """
 
 _TIMERS = (
@@ -85,17 +85,17 @@ _UNREAD = (
 _AT_MOST = " If they were written some time after the first write, the wait was shorter."
 """The text that is used if the held-back segment may have been written later than the first write.
 
-This is so for event streams, for small writes, and if the ends of messages are unknown.
+This is possible in event streams, for small writes, and if the ends of messages are unknown.
 """
 
 _UNKNOWN_TIMER = "it is unknown which system has this timer; Linux's grows up to 200 ms"
 
 
 def candidates(releases: pl.LazyFrame, shortest: int, longest: int, quick: int) -> pl.LazyFrame:
-    """Return a row for each segment S after a delayed ACK (`shortest` to `longest` ns) or a prompt one (up to `quick` ns).
+    """Return a row for each segment S that may have been held back until an ACK arrived.
 
-    S is the segment that may have been held back until the ACK. Also return a row for each S that may be a tail loss probe, for
-    each ACK that proves such a probe, and for each S that a cork held back.
+    The ACK is a delayed one (`shortest` to `longest` ns) or a prompt one (up to `quick` ns). Also return a row for each S that
+    may be a tail loss probe, for each ACK that proves such a probe, and for each S that a cork (TCP_CORK) held back.
     """
     c = pl.col
     late = c("previous_ack_delay").is_between(shortest, longest)
@@ -199,9 +199,7 @@ def _head_only() -> pl.Expr:
 
 
 def _part() -> pl.Expr:
-    """Return what kind of data the first write was: "head", "small" or "full" (segment); null if it filled the receiver's
-    window.
-    """
+    """Return what the first write was: a "head", or a "small" or "full" segment; null if it filled the receiver's window."""
     parts = {"head": _head_only(), "small": pl.col("previous_data_small"), "full": pl.col("previous_data_full")}
     named = [pl.when(is_one).then(pl.lit(name)) for name, is_one in parts.items()]
     return pl.coalesce(*named, pl.lit(None, pl.String))
@@ -230,9 +228,10 @@ def _after_ack() -> pl.Expr:
 
 
 def _is_released() -> pl.Expr:
-    """Return whether the ACK released the held-back segment S. This is so if the kernel sent S when the ACK arrived.
+    """Return whether the ACK released the held-back segment S: whether the kernel sent S when the ACK arrived.
 
-    Without a captured handshake, the round trip may include the server's computing time. Then S may seem to precede the ACK.
+    Without a captured handshake, the measured round trip may include the server's computing time. Then S may seem to precede the
+    ACK.
     """
     rtt = pl.col("rtt_own")
     earliest = pl.when(pl.col("handshake")).then(-pl.max_horizontal(pl.lit(_EARLY), rtt // _TOLERANCE)).otherwise(-rtt)
@@ -241,9 +240,9 @@ def _is_released() -> pl.Expr:
 
 
 def _wide() -> pl.Expr:
-    """Return whether the held-back segment S came soon enough after the ACK to count as released by it.
+    """Return whether the held-back segment S followed the ACK soon enough by a wide limit.
 
-    The limit is wide, so this only counts if an earlier segment of the same side met the strict limit of `_is_released`.
+    The wide limit only suffices if an earlier segment of the same side met the strict limit of `_is_released`.
     """
     rtt = pl.col("rtt_own")
     latest = pl.max_horizontal(pl.lit(_WIDE_LEAST), pl.min_horizontal(rtt * _WIDE_SHARE // 100, pl.lit(_WIDE_MOST)))

@@ -36,7 +36,7 @@ POLLS = Threshold(
 NOTICED = 1_000_000
 """The minimum time in ns that a failed attempt must have cost to count as lost time.
 
-It equals NOTICED in rule_engine/render.py, below which findings become notes.
+Findings that cost less become notes; the value equals NOTICED in rule_engine/render.py.
 """
 
 
@@ -100,7 +100,10 @@ def group_failures(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def _time_lost() -> pl.Expr:
-    """Return the time (ns) that the attempt cost the client; null if it is below NOTICED, or if the server accepted later."""
+    """Return the time (ns) that the attempt cost the client.
+
+    The time is null if it is below NOTICED, or if the server accepted a connection later.
+    """
     over = pl.max_horizontal("answer_time", "last_syn_time")
     until = pl.when(c("number").is_in([attempts.TRIED_NEXT, attempts.TRIED_LATE])).then("since").otherwise(over)
     lost = until - c("syn_time")
@@ -112,13 +115,16 @@ def _time_lost() -> pl.Expr:
 
 
 def _counted_once(found: pl.DataFrame, key: list[str]) -> pl.DataFrame:
-    """Shorten `lost` of failures with the same key, in order of time, so that no time counts twice."""
+    """Shorten the lost time (`lost`) of failures that overlap in time, so that no time counts twice.
+
+    Only failures with equal values in the columns `key` are compared. An earlier failure keeps its time.
+    """
     until = (c("syn_time") + c("lost").fill_null(0)).cum_max().shift(1).over(key)
     return found.with_columns((c("syn_time") + c("lost") - pl.max_horizontal("syn_time", until)).clip(0).alias("lost"))
 
 
 def _both_counted_once(found: pl.DataFrame) -> pl.DataFrame:
-    """Shorten `lost` where a client tried both IP versions at once (RFC 8305), so that no time counts twice.
+    """Shorten the lost time (`lost`) where a client tried both IP versions at once (RFC 8305), so that no time counts twice.
 
     Packets do not show which IPv4 and IPv6 addresses belong to one client. So this applies only if no other client failed on the
     port. `found` must be sorted by `syn_time`.
@@ -140,10 +146,10 @@ def _numbers(values: pl.Series) -> Array:
 
 
 def _shared_counts(found: pl.DataFrame) -> tuple[Array, Array, Array]:
-    """Return three arrays with a number for each failure; only failures of the same kind are counted.
+    """Return three arrays with a number for each failure. Only failures of the same kind are counted.
 
-    The first one counts the servers to which the client of the failure could not connect, the second one the clients that could
-    not connect to its server, and the third one the failures between its client and its server.
+    For a failure between a client and a server, the numbers are: the servers to which this client could not connect; the clients
+    that could not connect to this server; and the failures between the two.
     """
     group = found["group"].to_numpy()
     client, server = (

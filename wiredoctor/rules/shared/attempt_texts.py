@@ -39,7 +39,7 @@ def attempt_evidence() -> pl.Expr:
 
 
 def _other_address() -> pl.Expr:
-    """Return a localhost endpoint with its other address (127.0.0.1 or ::1)."""
+    """Return the endpoint with the other address of localhost: ::1 in place of 127.0.0.1, or the reverse."""
     server = pl.col("server")
     named = attempts.one_host("server")
     return (
@@ -89,7 +89,7 @@ _ICMP = "tcp.flags.syn == 1 && (icmp || icmpv6)"
 
 
 def with_texts(told: pl.DataFrame) -> pl.DataFrame:
-    """Add the texts. A finding about many connections names none of them."""
+    """Add the texts. A finding about many connections does not name any of them."""
     one, several_servers, several_clients = c("alone"), c("servers") > 1, c("clients") > 1
     ports = pl.format("{} ports of {}", "servers", "server_host")
     where = (

@@ -27,7 +27,7 @@ _PLACE = ["port", "ipv6", "loopback"]
 
 
 def one_host(endpoint: str) -> pl.Expr:
-    """Replace 127.0.0.1 and ::1 in an address or endpoint by the same name, because both are the local host."""
+    """Replace 127.0.0.1 and ::1 in an address or endpoint by one common name, because both are the local host."""
     return c(endpoint).str.replace(r"^(127\.0\.0\.1|\[::1\]|::1$)", _LOCALHOST)
 
 
@@ -50,7 +50,7 @@ def _place_columns() -> list[pl.Expr]:
 
 
 def other_refusals(refused: pl.LazyFrame, within: int) -> pl.LazyFrame:
-    """Return pairs of refused attempts: a client tried 127.0.0.1 and ::1 within `within` ns. Each attempt has a row of its own.
+    """Return two rows for each client that tried 127.0.0.1 and ::1 within `within` ns and was refused by both.
 
     `superseded`: True for the first attempt of the pair; only the second counts. `other_frame`, `other_time`: the RST of the
     first attempt, in the row of the second. `within` must be shorter than the pause before a client retries.
@@ -130,9 +130,9 @@ def next_addresses(failed: pl.LazyFrame, connections: pl.LazyFrame, within: int)
 
 
 def _run(column: str) -> pl.Expr:
-    """Number the runs of equal values: the number rises by 1 if the value of `column` differs from the previous row's.
+    """Number the runs of equal values: the number rises by 1 if the value of `column` differs from that in the previous row.
 
-    The rows with the same values in _PLACE are numbered by themselves.
+    Rows with different values in _PLACE are numbered separately.
     """
     return (c(column) != c(column).shift(1)).over(_PLACE).fill_null(value=True).cum_sum().over(_PLACE)
 
@@ -140,10 +140,11 @@ def _run(column: str) -> pl.Expr:
 def acceptances(refused: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
     """Return a row for each refused attempt if the server accepted a connection, from any client, at another time.
 
-    `before_frame`, `before_time`: the first accepted connection; null if it came after the attempt. `accepted_frame`,
-    `accepted_time`: the next accepted connection; null if there is none. `down_since`: when the first of the refused attempts
-    with the same `accepted_frame` failed (ns). If a client tried both addresses of a host (`other_frame`), connections to both
-    count. A connection that was open when the capture began counts as accepted before.
+    `before_frame`, `before_time`: the first connection that the server accepted; null if that was after the attempt.
+    `accepted_frame`, `accepted_time`: the next connection that it accepted after the attempt; null if there is none.
+    `down_since`: when the first of the refused attempts with the same `accepted_frame` failed (ns). If a client tried both
+    addresses of a host (`other_frame`), connections to both count. A connection that was open when the capture began counts as
+    accepted before the attempt.
     """
     own, either = c("server").hash(), one_host("server").hash()
     places = refused.select(

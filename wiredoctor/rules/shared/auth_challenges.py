@@ -23,7 +23,7 @@ DEEPEST = 32
 
 
 class Row(NamedTuple):
-    """A request with credentials, or one refused without credentials (`scheme` is ""). Times are in nanoseconds."""
+    """A request with credentials, or one that was refused because it had none (`scheme` is ""). Times are in ns."""
 
     client_host: str
     server: str
@@ -50,7 +50,7 @@ class Row(NamedTuple):
 
 @dataclass(eq=False, repr=False)
 class Pair:
-    """A client host and a server.
+    """The state of a client host and a server.
 
     `repeated`: pairs of a needlessly challenged request and its repetition with credentials.
     """
@@ -79,9 +79,7 @@ class Pair:
             _remember(self._places, place, self._places.get(place, row.response_end))
 
     def _needless(self, refused: Row, again: Row) -> bool:
-        """Return whether the request without credentials was needless: the client had already used these credentials with
-        success.
-        """
+        """Return whether the request without credentials was needless, because the client had used them with success before."""
         now = refused.request_start
         if again.scheme in BOUND:
             return self._connections.get(refused.connection, now + 1) <= now
@@ -100,8 +98,9 @@ def _remember(known: dict[K, V], key: K, value: V) -> None:
 
 
 def _directory(row: Row) -> str:
-    """Return the directory below which the credentials are valid (Basic, RFC 7617 section 2.2); "" if they are valid
-    everywhere.
+    """Return the directory in which the credentials of a request are valid; "" if they are valid everywhere.
+
+    Basic credentials are valid in the directory of the request and below it (RFC 7617 section 2.2).
     """
     return _path(row.target).rpartition("/")[0] + "/" if row.scheme == "basic" else ""
 

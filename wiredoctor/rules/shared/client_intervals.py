@@ -14,9 +14,12 @@ from wiredoctor.rules.shared.learned_limits import MAX_CLOSES, NEAR, TOGETHER, E
 from wiredoctor.tables import MILLISECOND, SECOND
 
 FEW = 3
-"""The minimum number of requests that were answered after similar idle times, to compare their idle times with the closes."""
+"""The minimum number of requests that were answered after similar idle times.
+
+With fewer, they are not compared with the closes.
+"""
 FEW_SHARE = 4
-"""At least one such request is needed for every FEW_SHARE closes."""
+"""At least one request that was answered after a similar idle time is needed for every FEW_SHARE closes."""
 OUTLIVED, OUTLIVED_COARSE = 40, 50
 """The minimum share (%) of pairs of such a request and a close in which the request came after the longer idle time. Then the
 idle time does not decide whether the server closes. The second number is for servers that check their connections now and then.
@@ -26,15 +29,16 @@ coarse ones at most 43 %. On a very busy machine exact timers had up to 65 %, bu
 """
 EXACT = 5 * MILLISECOND
 EXACT_SHARE = 200
-"""The maximum time in ns within which a timer closes more than half of all connections; or a fraction of the idle time, if that
-is more. Three or more recorded ends of processes took 22 ms and more.
+"""A timer is exact if it closes more than half of all connections within EXACT (ns) of one another.
+
+Within 1/EXACT_SHARE of the idle time is enough if that is more. Three or more recorded ends of processes took 22 ms and more.
 """
 EARLY, TARDY = 2 * MILLISECOND, 10 * MILLISECOND
 """The greatest differences in ns between a whole number of seconds and the shortest idle time that a timeout of that length
 shows: timers may be late, but are hardly early. The end of a process has no such lower limit.
 """
 ASKED_SHARE = 67
-"""The minimum share (%) of closes that came as a client asked again, so the idle times may be the client's choice."""
+"""The minimum share (%) of closes that came just as a client sent a request, so the client may have chosen the idle times."""
 
 
 class Doubt(NamedTuple):
@@ -49,7 +53,7 @@ class Doubt(NamedTuple):
     answered: int
 
     def has(self, rest: int) -> bool:
-        """Return whether a close after this idle time (ns) is one of those in doubt."""
+        """Return whether a close after an idle time of `rest` ns is one of the doubtful closes."""
         return _shortest(self.low) <= rest <= _longest(self.high)
 
 
@@ -124,7 +128,10 @@ def _newest(kept: list[End], time: int) -> Iterable[End]:
 
 
 def _are_exact(rests: list[int]) -> bool:
-    """Return whether more than half of these idle times, which are in ascending order, are as close together as by a timer."""
+    """Return whether more than half of these idle times are as close together as an exact timer would make them.
+
+    `rests` are in ascending order.
+    """
     most = len(rests) // 2 + 1
     spans = (last - first for first, last in zip(rests, rests[most - 1 :], strict=False))
     return min(spans) <= max(EXACT, rests[0] // EXACT_SHARE)

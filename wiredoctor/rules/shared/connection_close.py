@@ -32,7 +32,7 @@ FRAMING_ERRORS = (
 """
 
 BROKEN_BEFORE = tuple((name, "previous") for name in FRAMING_ERRORS if name != "missing-framing")
-"""Entries for `explained_by`: the rules of FRAMING_ERRORS, if they report the previous exchange of the connection.
+"""Entries for `explained_by`: the rules in FRAMING_ERRORS, when they report the previous exchange of the connection.
 
 If the end of the previous exchange is unknown, later bytes look invalid.
 """
@@ -112,7 +112,7 @@ def grace_period(at_least: int) -> pl.Expr:
 
 
 def ended_within_grace_period(at_least: int) -> pl.Expr:
-    """Return whether the capture ended soon after the server's close, so that an expected packet may have come later.
+    """Return True if the capture ended so soon after the server's close that an expected packet may have come later.
 
     `at_least`: the minimum of this grace period (ns).
     """
@@ -120,7 +120,7 @@ def ended_within_grace_period(at_least: int) -> pl.Expr:
 
 
 def closed_as_announced() -> pl.Expr:
-    """Return whether the server kept the connection for as long as it had announced with Keep-Alive: timeout=N.
+    """Return whether the server kept the connection open for as long as it had announced with Keep-Alive: timeout=N.
 
     Timers are not exact, so a slightly earlier close counts, too. False if the response announced no timeout.
     """
@@ -130,7 +130,7 @@ def closed_as_announced() -> pl.Expr:
 
 
 def client_idle_time() -> pl.Expr:
-    """Return the idle time (ns) that the client saw before its request; null for the first exchange.
+    """Return the idle time (ns) before a request, as the client saw it; null for the first exchange.
 
     A round trip to the client is subtracted, so the result is the same at every capture point.
     """
@@ -138,6 +138,6 @@ def client_idle_time() -> pl.Expr:
 
 
 def closed_against_request() -> pl.Expr:
-    """Return whether the server had closed before the request arrived: its FIN or RST acknowledges no byte of the request."""
+    """Return whether the server had closed before the request arrived: the server's FIN or RST acknowledges no byte of it."""
     before = (pl.col("server_close_ack") <= pl.col("request_offset")).fill_null(False)
     return before & ~pl.col("server_close_contradicted")

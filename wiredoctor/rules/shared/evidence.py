@@ -20,7 +20,10 @@ CANDIDATE: dict[str, pl.DataType] = {
 
 
 def evidence(*packets: tuple[str, str, str | pl.Expr]) -> pl.Expr:
-    """Return the column `evidence` from (frame column, time column, note) triples; triples without a frame are left out."""
+    """Return the column `evidence`, made from triples of a frame column, a time column and a note.
+
+    In each row, triples whose frame is null are left out.
+    """
     items = [packet(frame, time, pl.lit(note) if isinstance(note, str) else note) for frame, time, note in packets]
     return pl.concat_list(items).list.filter(pl.element().struct.field("frame").is_not_null()).alias("evidence")
 
@@ -44,17 +47,16 @@ def confidence(inferred: pl.Expr | None = None) -> pl.Expr:
 
 
 def grade(low: pl.Expr | str, medium: pl.Expr | str) -> pl.Expr:
-    """Return the confidence: low if `low` is true, else medium if `medium` is true, else high."""
+    """Return the confidence: low if `low` is true; otherwise medium if `medium` is true; otherwise high."""
     return pl.when(low).then(pl.lit("low")).when(medium).then(pl.lit("medium")).otherwise(pl.lit("high"))
 
 
 def server_closed_first() -> pl.Expr:
     """Return an expression for rows of `closes`: true if the server closed before the client.
 
-    It is false if a device on the path closed in the server's name.
-
-    ACK numbers decide, not clocks: a client's FIN or RST that does not acknowledge the server's FIN was sent without knowledge
-    of that FIN. RSTs are never acknowledged, so the result is false if the server sent an RST and the client closed, too.
+    It is false if a device on the path closed in the server's name. ACK numbers decide, not timestamps: if a client's FIN or RST
+    does not acknowledge the server's FIN, the client did not know of that FIN. RSTs are never acknowledged, so the result is
+    false if the server sent an RST and the client closed, too.
     """
     knew = ((c("client_close_ack") > c("server_close_offset")) & (c("server_close_rst") == 0)).fill_null(False)
     # after a gap, the server may acknowledge a FIN after the request that was not captured

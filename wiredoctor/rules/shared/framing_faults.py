@@ -13,7 +13,10 @@ SMUGGLING = (
     "If such requests come from strangers, treat them as an attack: a proxy in front of the server may see a different end "
     "of the request than the server, and the bytes in between become a separate request (request smuggling)."
 )
-"""The advice for requests whose end or fields two recipients may interpret differently (RFC 9112 section 11.2)."""
+"""The advice for requests that two recipients may interpret differently: where they end, or what their fields mean.
+
+See RFC 9112 section 11.2.
+"""
 
 
 def candidates_of_fault(faults: pl.LazyFrame, name: str, message: pl.Expr, proof: pl.Expr, *more: pl.Expr) -> pl.LazyFrame:

@@ -85,9 +85,9 @@ def _servers_of_routes(
 
 
 def _distance(front: Exchange, one: Attempt, servers: set[str] | None) -> tuple[int, int]:
-    """Return a sort key: of several exchanges, the attempt was probably made for the one with the lowest key.
+    """Return a sort key: an attempt was probably made for the exchange with the lowest key.
 
-    First come exchanges whose route leads to the attempt's server, then those whose `servers` are unknown (None). Among these,
+    Exchanges whose route leads to the attempt's server come first, then those whose `servers` are unknown (None). Among these,
     the nearest in time comes first.
     """
     apart = 1 if servers is None else 0 if one.server in servers else 2
@@ -95,9 +95,10 @@ def _distance(front: Exchange, one: Attempt, servers: set[str] | None) -> tuple[
 
 
 def _tried_later(front: Exchange, some: Sequence[Attempt]) -> bool:
-    """Return whether an attempt of the gateway may belong to this exchange, although the attempt began late.
+    """Return whether one of the gateway's late attempts may belong to this exchange.
 
-    The exchange waited long for its response, and the attempt began while it waited, long before the response.
+    This is possible if the exchange waited long for its response, and the attempt began during this wait, long before the
+    response.
     """
     slow = front.answered - front.asked >= LONE_SYN
     return slow and any(front.asked <= one.values["syn_time"] <= front.answered - LONE_SYN for one in some)
@@ -148,8 +149,8 @@ def unassigned_attempts(
 ) -> pl.LazyFrame:  # fmt: skip
     """Return a row for each failed connection (`vain`) of a host that is probably a gateway.
 
-    It is unknown for which request the gateway opened it. `loose_of`: the gateway's address and port as a server. `likely`:
-    exchanges with servers that are probably gateways.
+    It is unknown for which request the gateway opened the connection. `loose_of`: the gateway's address and port as a server.
+    `likely`: exchanges with servers that are probably gateways.
     """
     sides = connections.select("connection", "client_host", "server")
     hosts = (
@@ -173,11 +174,11 @@ def unassigned_attempts(
 def failed_at_once(front: Front) -> bool:
     """Return whether one of the gateway's attempts to connect was never answered, or the gateway responded right after a refusal.
 
-    If a response comes later, the server is an application that did something else in between.
+    If the response comes later than that, the server is probably an application that did something else in between.
     """
     refused = [one.refused for one in front.tries if isinstance(one, Attempt)]
     return bool(refused) and (max(refused) == LATE or front.exchange.answered - max(refused) <= CONNECTED_WITHIN)
 
 
 MAX_LOOSE = 10_000
-"""The maximum number of connections that are examined because a gateway may have opened them."""
+"""The maximum number of connections of unknown purpose that are examined because a gateway may have opened them."""

@@ -14,11 +14,14 @@ from wiredoctor.rules.shared.connection_close import ENDLESS
 from wiredoctor.tables import SECOND
 
 WHILE_READING = 100_000_000
-"""The maximum time in ns between the last data of a head and the response or close of a gateway that rejects it."""
+"""The maximum time in ns from the last data of a head to the reaction of a gateway that rejects it.
+
+The reaction is a response to the client, or a close.
+"""
 GATEWAY_TIMEOUT = 504
 
 SLACK = 50_000
-"""The tolerance in ns for events on two connections that are captured in the wrong order."""
+"""The tolerance in ns for two events on different connections whose packets were captured in the wrong order."""
 
 LONE_SYN = 900_000_000
 """The minimum time in ns from a gateway's only SYN to the gateway's response, if that SYN is to count as unanswered.
@@ -175,9 +178,10 @@ class Failure(NamedTuple):
 
 
 def failures(fronts: Mapping[Key, Front]) -> dict[Key, Failure]:
-    """Return why a gateway failed its client, for each exchange of a client that failed. The keys are (connection, exchange).
+    """Return why a gateway failed its client, for each exchange of a client that failed.
 
-    If a gateway only forwarded a failure that another gateway behind it had caused, that failure is returned for the exchange.
+    The keys are (connection, exchange). If a gateway only forwarded the failure of another gateway behind it, the exchange gets
+    the failure of that gateway.
     """
     found: dict[Key, Failure | None] = {}
 
@@ -289,7 +293,10 @@ def kind_of(front: Exchange, tries: Sequence[Try]) -> str | None:
 
 
 def _failed_before(last: Try | None, left: int) -> bool:
-    """Return whether the last try had failed before the client left. `left`: when the client left (ns), or LATE."""
+    """Return True if there is a last try and it had failed before the client left.
+
+    `left`: when the client left (ns), or LATE.
+    """
     if last is None or left == LATE:
         return False
     if isinstance(last, Attempt):
@@ -298,7 +305,7 @@ def _failed_before(last: Try | None, left: int) -> bool:
 
 
 def _truncation_kind(front: Exchange, last: Try | None) -> str | None:
-    """Return "truncated" if a gateway's response was cut off because the response of its server was cut off; otherwise None.
+    """Return "truncated" if a gateway's response was cut off because the server's response to it was cut off; otherwise None.
 
     If the client left first, the result is None. `front`: the exchange of the gateway's client. `last`: the gateway's last try.
     """

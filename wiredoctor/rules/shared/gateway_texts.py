@@ -27,14 +27,17 @@ SETTINGS = {
 
 
 def time_waited(front: Exchange, last: Try) -> int:
-    """Return how long (ns) the gateway waited in its last try until it closed that connection or answered its client."""
+    """Return how long (ns) the gateway waited in its last try.
+
+    The wait ends when it closes that connection or answers its client.
+    """
     if isinstance(last, Attempt):
         return max(front.answered - (last.values["syn_time"] or 0), 0)
     return max(min(front.answered, last.left) - (last.asked or 0), 0)
 
 
 def client_result(front: Exchange) -> tuple[str, str]:
-    """Return what the client received, for the message and for the title."""
+    """Return two texts about what the client received: one for the message, one for the title."""
     gateway = f"the gateway {front.server}"
     if front.begun and (front.status or 0) >= 500:
         return f"got {front.status} from {gateway}", f"The gateway answered {front.status}"
@@ -45,10 +48,10 @@ def client_result(front: Exchange) -> tuple[str, str]:
 
 
 def message_reason(front: Exchange, failure: Failure, lost: Mapping[str, Any] | None, no_neighbor: bool) -> str:
-    """Return the reason for the message.
+    """Return the text that states the reason in the message.
 
     `lost`: a row with the server that the gateway could not reach shortly before (`lost_server`), if any. `no_neighbor`: the
-    time of an ARP timeout passed.
+    gateway answered after about as long as one to four ARP timeouts take.
     """
     last, kind = failure.last, failure.kind
     if last is None:
@@ -120,7 +123,7 @@ def broken_text(front: Exchange, failure: Failure) -> str:
 
 
 def blocked_until(front: Exchange, failure: Failure) -> int | None:
-    """Return when (ns) the gateway gave up a response although its own receive window had been closed; None if it did not.
+    """Return when (ns) the gateway gave up a response after it had closed its own receive window; None if it did not.
 
     A gateway closes that window if it cannot send to its own client.
     """
@@ -185,7 +188,7 @@ def tries_text(failure: Failure) -> str:
 
 
 def list_servers(servers: list[str]) -> str:
-    """Return the different servers as a text, at most _SHOWN of them."""
+    """Return a text that lists the different servers, at most _SHOWN of them."""
     different = [*dict.fromkeys(servers)]
     return ", ".join(different[:_SHOWN]) + (f" and {len(different) - _SHOWN} more" if len(different) > _SHOWN else "")
 

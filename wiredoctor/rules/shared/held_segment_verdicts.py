@@ -25,7 +25,7 @@ JUDGED_ONLY = (
     *("event_stream", "nagle_seen", "pace_seen"),
     *("after", "gap", "narrow", "sharp", "wide", "lateness", "answer_frame", "answer_time", "prompt_before"),
 )
-"""The columns that are needed only to decide whether a segment stalled; no text of a rule uses them."""
+"""The columns that are needed only to decide whether a segment stalled. The texts of the rules do not use them."""
 
 
 class Row(NamedTuple):

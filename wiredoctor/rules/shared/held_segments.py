@@ -24,16 +24,16 @@ Either it was small (nagle), or every segment had to wait for a buffer, congesti
 FIRST_AT_ONCE = 600_000
 """The maximum time in ns from an ACK to the next segment, if this segment is to prove that ACKs release segments.
 
-It is used if the payload is not HTTP.
+The limit is used if the payload is not HTTP.
 """
 FEW = 2
-"""The maximum number of stalls that may be coincidences: the program happened to write just as the ACK arrived."""
+"""The maximum number of stalls that may be coincidences, in which the program happened to write just as the ACK arrived."""
 CORKED_IN_A_ROW = 3
 """The number of successive messages that prove TCP_CORK: in each of them, the small last segment was sent late. In a single
 message, the program itself may have been late.
 """
 LATE_STARTS = 4
-"""The number of segments whose delay must be known before a stall is reported on a connection without a captured handshake.
+"""The number of segments whose lateness must be known before a stall is reported without a captured handshake.
 
 Without a handshake, the measured round trip may include the server's computing time.
 """
@@ -145,10 +145,10 @@ class Stalls:
                     yield from self._with_first(row, verdict, candidates)
 
     def _with_first(self, row: Row, verdict: Verdict, candidates: pl.DataFrame) -> Iterator[Verdict]:
-        """Yield `verdict`, or keep it until the next stall at this endpoint.
+        """Yield `verdict`, or keep it until another stall at this endpoint shows that it was no coincidence.
 
-        The first stall between head and body is kept, because the program may just have been busy before it wrote the body. So is
-        the second if no segment followed its ACK at once.
+        The first stall between head and body is kept, because the program may just have been busy before it wrote the body. The
+        second one is kept, too, if no segment followed its ACK at once.
         """
         endpoint = self._endpoints[(row.endpoint, row.role)]
         is_after_head = row.http and row.part == "head" and row.sent_bytes < row.mss and row.room
@@ -195,7 +195,7 @@ class Stalls:
             side.corked.clear()
 
     def _judge_waiting(self, index: int, row: Row) -> Verdict | None:
-        """Record a row, and return the verdict; None if it is no stall that this rule reports."""
+        """Record a row. Return the verdict if the row is a stall that this rule reports; otherwise None."""
         endpoint = self._endpoints[(row.endpoint, row.role)]
         side = self._sides[(row.connection, row.direction)]
         if row.prompt:
@@ -228,7 +228,7 @@ class Stalls:
         return Verdict(index, {}, kind, max(0, row.delay - usual), confidence, side.prompt)
 
     def _remember(self, endpoint: _Endpoint, row: Row) -> None:
-        """Record the lateness of a segment. An exchange counts once, with the greatest lateness of its segments."""
+        """Record the lateness of a segment. Each exchange counts once, with the greatest lateness of its segments."""
         late = endpoint.late.setdefault(row.part, [])
         exchange = (row.connection, row.frame if row.unread else row.exchange)
         for i, (known, frame, lateness) in enumerate(late):
@@ -264,7 +264,7 @@ def _cause(row: Row, side: _Side) -> Cause | None:
 
 
 def _may_be_chance(row: Row, endpoint: _Endpoint) -> bool:
-    """Return whether the ACK may have arrived by chance just when the program wrote the segment after it.
+    """Return whether the program may have written the segment just when the ACK arrived, by chance.
 
     It is no coincidence if the endpoint had more than FEW stalls, or if the sender is known to use Nagle's algorithm.
     """
@@ -327,8 +327,9 @@ def _spread(values: list[int]) -> float:
 
 
 def _is_counted(row: Row, side: _Side, short: bool) -> bool:
-    """Return whether a stall counts. A delay that is too short for most delayed-ACK timers counts only if at least five are
-    similar.
+    """Return whether a stall counts.
+
+    If the ACK's delay is too short for most delayed-ACK timers, the stall counts only if at least five delays are similar.
     """
     if not short:
         return True

@@ -59,7 +59,10 @@ section 3.2.2.1). Therefore "port unreachable" in response to TCP comes from a f
 """
 
 NO_NETWORK: Final = ((4, 3, 0), (4, 3, 6), (6, 1, 0))
-"""The (IP version, type, code) of errors that show that a router has no route to the network, and not that a host is down."""
+"""The (IP version, type, code) of errors which show that a router has no route to the network.
+
+They do not show that a host is down.
+"""
 
 
 def key(router: str, type: str, code: str) -> pl.Expr:

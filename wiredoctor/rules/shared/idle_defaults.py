@@ -16,8 +16,8 @@ ANY = ""
 class _Product(NamedTuple):
     """A product with a default idle timeout.
 
-    `pattern`: for its Server field. `unnamed`: it sends no Server field, or is often configured to send none. All other products
-    name themselves in every response.
+    `pattern`: a pattern for its Server field. `unnamed`: it sends no Server field, or is often configured to send none. A product
+    for which this is false names itself in every response.
     """
 
     pattern: str
@@ -84,7 +84,7 @@ def default_of_server(limit: int | None, server: str) -> str:
 
 
 def _is(server: str, product: _Product) -> bool:
-    """Return whether a server with this Server field ("" if it sends none) may be this product."""
+    """Return whether a server may be this product. `server`: its Server field, "" if it sends none."""
     if not server:
         return product.unnamed
     patterns = (

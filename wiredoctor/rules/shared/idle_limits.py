@@ -136,7 +136,7 @@ IDLE_LIMITS = (
         forgets=True,
     ),
 )
-"""All known idle timeouts, ascending. RFC 5382 (REQ-5) requires NATs to keep a connection for 7,440 s; many do not."""
+"""All known idle timeouts, ascending. RFC 5382 (REQ-5) requires NATs to keep a connection for at least 7,440 s; many do not."""
 
 NEAR_SHARE = 0.005
 NEAR = 50 * MILLISECOND

@@ -38,19 +38,22 @@ __all__ = ["LATE", "NEAR", "TOGETHER", "End", "IdleTimes", "Limit", "Stop", "Sto
 
 SURVIVED = 2
 SURVIVED_SHARE = 4
-"""The number of requests, answered after a longer idle time than a timeout, that refute the timeout.
+"""The number of answered requests that refute a timeout, because each came after an idle time that is longer than it.
 
 At least SURVIVED requests are needed, and at least one for every SURVIVED_SHARE closes at the timeout.
 """
 LEARNED_SHARE = 2
-"""A timeout that was learned from closes is refuted by more than LEARNED_SHARE requests per close that were answered after a
-longer idle time.
+"""A timeout that was learned from closes is refuted by more than this many answered requests per close.
 
-Then the closes came from processes that ended, and their idle times are similar only because the client sends at a regular
-interval. A recording of this has 22 of these requests per close. Recordings of 46 real timeouts have at most 1.
+Only requests after an idle time longer than the timeout count. Then the closes came from processes that ended, and their idle
+times are similar only because the client sends at a regular interval. A recording of this has 22 of these requests per close.
+Recordings of 46 real timeouts have at most 1.
 """
 MANY = 3
-"""The minimum number of moments with early closes that prove a habit, even if the idle times differ. Fewer may be restarts."""
+"""If early closes came at this many moments or more, closing early is a habit, even if the idle times differ.
+
+Fewer may be restarts.
+"""
 
 
 @dataclass(slots=True, eq=False, repr=False)
@@ -66,8 +69,7 @@ class _CloseMoment:
 
 
 class IdleTimes:
-    """The idle timeouts of servers, and the times at which server processes ended, as far as the closes by these servers show
-    them.
+    """What the closes by servers show about their idle timeouts, and about the times at which their processes ended.
 
     `known_rests` creates it for the servers of some candidates.
     """
@@ -97,7 +99,7 @@ class IdleTimes:
         self._exchanges = exchanges
 
     def limits(self, endpoint: int, connection: int, until: int | None = None) -> list[Limit]:
-        """Return the idle timeouts of an endpoint from the best source that has any; empty if none has.
+        """Return the idle timeouts of an endpoint from the best source that has any; empty if no source has one.
 
         The best source is its closes, then its announcement on this connection, then the defaults of its software. `until`: use
         only what was known at this time (ns); None for everything.
@@ -117,10 +119,11 @@ class IdleTimes:
         return [limit for limit in limits if not self._is_refuted(limit, endpoint, until)]
 
     def _is_refuted(self, limit: Limit, endpoint: int, until: int | None) -> bool:
-        """Return whether enough requests were answered after an idle time longer than this timeout.
+        """Return True if so many requests were answered after a longer idle time than this timeout that the endpoint cannot have
+        it.
 
-        If so, the endpoint has no such timeout. The closes may have another reason, such as a client that sends a request at
-        regular intervals, or `limit` may be the default of other servers.
+        The closes may have another reason, such as a client that sends a request at regular intervals, or `limit` may be the
+        default of other servers.
         """
         if limit.how == "soon":
             return False
@@ -140,8 +143,9 @@ class IdleTimes:
         return earlier >= MANY and earlier > sum(limit.has(rest) for rest in rests)
 
     def doubt(self, endpoint: int, connection: int, until: int | None = None) -> Doubt | None:
-        """Return why the closes of an endpoint show no idle timeout, although their idle times are similar; None if they do, or
-        are not similar. `connection`, `until`: as in `limits`.
+        """Return why the closes of an endpoint show no idle timeout although their idle times are similar.
+
+        Return None if they show one, or if the idle times are not similar. `connection`, `until`: as in `limits`.
         """
         limit = self.learned_timeout(endpoint, until)
         if limit is None or limit.how == "soon":
@@ -166,8 +170,9 @@ class IdleTimes:
         return rows.select(arrived.alias("arrived")).collect()["arrived"].sort().to_list()
 
     def outlived(self, endpoint: int, rest: int, until: int | None = None) -> int:
-        """Return how many requests the endpoint answered after a longer idle time than `rest` (ns), if these are enough to show
-        that no idle timeout of this length exists; otherwise 0. `until`: as in `limits`.
+        """Return how many requests the endpoint answered after an idle time longer than `rest` (ns).
+
+        Return 0 if they are too few to show that no idle timeout of this length exists. `until`: as in `limits`.
         """
         limit = Limit("single", rest, rest, 1)
         longer = len(answered_after(rest + limit.tolerance, self._used.get(endpoint, []), until))
@@ -222,8 +227,8 @@ class IdleTimes:
     def without_stopped(self, rows: pl.DataFrame, *, live: bool) -> pl.DataFrame:
         """Drop candidates whose connections were closed because a process of the server ended.
 
-        Also drop those that the server closed late, because its process had been suspended. `live`: use only what was known when
-        the candidate became final.
+        Also drop those whose connections the server closed late because its process had been suspended. `live`: use only what was
+        known when the candidate became final.
         """
         if rows.filter(pl.col("endpoint").is_in([*self._suspicious])).is_empty():
             return rows
@@ -235,10 +240,10 @@ class IdleTimes:
         return rows.filter(~pl.Series(ended, dtype=pl.Boolean))
 
     def with_single_closes(self, rows: pl.DataFrame, single: pl.Expr, *, live: bool) -> pl.DataFrame:
-        """Return the candidates; the kind becomes "once" if `single` is true and the endpoint did not close like this again.
+        """Set the kind to "once" if `single` is true and the endpoint did not close like this at another moment. Return all rows.
 
-        The confidence of a candidate of this kind is at most medium. Candidates have `endpoint`, `connection` and `end`, the
-        time of the close (ns). `live` is as in `without_stopped`.
+        The confidence of a candidate of this kind is at most medium. Candidates have `endpoint`, `connection` and `end`, the time
+        of the close (ns). `live` is as in `without_stopped`.
         """
         places = rows.select("endpoint", "connection", "end", "final_at").iter_rows()
         repeated = [
@@ -255,7 +260,7 @@ class IdleTimes:
     def _is_repeated(self, endpoint: int, connection: int, time: int, until: int | None) -> bool:
         """Return whether the server seems to close like this regularly.
 
-        It closed at another moment after a similar idle time, or it closed early at MANY moments. `until` is as in `limits`.
+        It closed after a similar idle time at another moment, too, or it closed early at MANY moments. `until` is as in `limits`.
         """
         moments = self._close_moments(endpoint, until)
         if sum(moment.has_early for moment in moments) >= MANY:
@@ -303,7 +308,7 @@ class IdleTimes:
         return Uses(rows.collect())
 
     def answered_near(self, endpoints: Iterable[int], times: Iterable[int], untils: Iterable[int | None]) -> list[bool]:
-        """Return whether each endpoint sent a response within a second before or after a time (ns).
+        """Return for each endpoint whether it sent a response within a second before or after its time (ns) in `times`.
 
         `untils`: use only what was known at this time (ns); None for everything.
         """
@@ -353,9 +358,9 @@ class IdleTimes:
 
 
 def _is_near(answers: list[tuple[int, int]], time: int, until: int | None) -> bool:
-    """Return whether one of the answers is within a second of `time` and was known at `until` (both in ns).
+    """Return whether one of the answers came within a second of `time` and was known at `until` (both in ns).
 
-    An answer is its time and the time at which it was known.
+    Each answer is a pair: the time at which it came, and the time at which it was known.
     """
     first, last = bisect_left(answers, (time - SECOND,)), bisect_right(answers, (time + SECOND + 1,))
     return any(until is None or known <= until for _, known in answers[first:last])
@@ -388,8 +393,7 @@ _SYNS = {**dict.fromkeys(("endpoint", "time", "answered"), pl.Int64()), "refused
 def known_rests(
     closes: pl.LazyFrame, candidates: Iterable[pl.DataFrame], connections: pl.LazyFrame | None = None
 ) -> IdleTimes:  # fmt: skip
-    """Return the known facts about the idle timeouts of these candidates' endpoints, from all their closes and from the SYNs to
-    them.
+    """Return what all closes of the candidates' endpoints, and the SYNs to these endpoints, show about their idle timeouts.
 
     `candidates` have `endpoint` and `connection`. Without `connections`, no SYNs are used.
     """
@@ -424,8 +428,9 @@ def _syns(connections: pl.LazyFrame, wanted: pl.DataFrame) -> pl.LazyFrame:
 
 
 def _ends(closes: pl.LazyFrame) -> pl.LazyFrame:
-    """Return the columns _ENDS for each connection that the server closed first. Closes that a message had announced are left
-    out.
+    """Return the columns _ENDS for each connection that the server closed first.
+
+    Connections whose close a message had announced are left out.
     """
     flagged = (c("server_close_rst") == 0) | c("server_close_ack").is_not_null()
     rows = closes.filter(c("server_close_frame").is_not_null() & flagged & c("has_request"))
@@ -477,7 +482,7 @@ def _used_idle_times(closes: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def _announcements(closes: pl.LazyFrame) -> pl.LazyFrame:
-    """Return the timeout that the last response on each connection announced (s), and the last Server field that is not empty."""
+    """Return for each connection the timeout (s) that the last response announced, and the last nonempty Server field."""
     rows = closes.filter(c("has_response") & (c("response_status") >= 200)).sort("connection", "exchange")
     server = c("response_server").cast(pl.String)
     return rows.group_by("connection").agg(

@@ -13,18 +13,20 @@ from wiredoctor.text.durations import duration_text
 TOGETHER = 50 * MILLISECOND
 """The maximum time in ns between closes of one host that count as a single event: the end of a process."""
 DECIDED_ONCE = 20 * MILLISECOND
-"""The maximum time in ns between closes after similar idle times that count as one, because one process closed them together."""
+"""The maximum time in ns between closes after similar idle times that count as one close, because one process made them together.
+"""
 EARLIEST = 950 * MILLISECOND
 """The shortest idle time in ns that is used to learn a timeout. Shorter ones come from workers that end."""
 NO_IDLE_TIME = 20 * MILLISECOND
-"""The maximum time in ns from the end of a response to a close that belongs to it."""
+"""The maximum time in ns from the end of a response to a close that follows it immediately, without idle time."""
 NEAR = 20 * MILLISECOND
 """The tolerance in ns for late timers on a busy machine; a fraction of the timer's duration is added."""
 LATE = 300 * MILLISECOND
 """The maximum time in ns after a timeout at which a process checks its connections."""
 LONG_WAIT = 5 * MILLISECOND
-"""The minimum median time in ns from a request to the reset that follows it, as evidence that the handlers of the requests gave
-up. If the median is shorter, the resets may be due to an idle timeout that expired as requests arrived.
+"""Resets that follow a request by at least this many ns (the median) show that the handlers of the requests gave up.
+
+If the median is shorter, the resets may be due to an idle timeout that expired as requests arrived.
 """
 AS_IT_EXPIRED = 100 * MILLISECOND
 """The maximum time in ns from a request to a reset by a timeout that is known only from such resets."""
@@ -118,7 +120,7 @@ class End(NamedTuple):
 class Use(NamedTuple):
     """A request that was answered after an idle time. Times are in ns.
 
-    `rest`: the idle time. `time`: when the request arrived. `known`: when the row became final.
+    `rest`: the idle time. `time`: when the request arrived. `known`: when the row of the exchange became final.
     """
 
     rest: int
@@ -172,7 +174,7 @@ def _explains_more(coarse: Limit, sharp: Limit, ends: list[End], after: Callable
 
 
 def _is_between(times: list[int], first: int, last: int) -> bool:
-    """Return whether one of these times, which are in ascending order, is between two others (ns)."""
+    """Return whether one of the times (ns) is between `first` and `last`. The times are in ascending order."""
     return bisect_left(times, first) < bisect_right(times, last)
 
 
@@ -196,7 +198,7 @@ def closes_soon(ends: list[End]) -> bool:
 
 
 def follow_requests(ends: list[End]) -> bool:
-    """Return whether closes came a constant time after a request, but not after a constant idle time.
+    """Return whether closes came about the same time after a request, while the idle times before them varied more.
 
     This means that a handler gave up. The idle times may be similar only because the client sends requests at a regular interval.
     """
@@ -218,12 +220,12 @@ def _count_immediate(ends: list[End], rests: list[int]) -> int:
 
 
 def _learned_from_lost(ends: list[End], after: Callable[[int], list[Use]]) -> Limit | None:
-    """Return the idle timeout that expired as requests arrived, so the server reset them. None if it is unclear.
+    """Return the idle timeout of a server that resets requests because they arrive just as the timeout expires; None if unclear.
 
-    At least half of all closes must be resets of this kind, at most AS_IT_EXPIRED after the request and after similar idle times.
-    If a request lay unread for longer, the server did not read it for another reason. Fewer requests than these must have been
-    answered after idle times like theirs; otherwise the server resets some requests and not others, whatever the idle time.
-    `after` returns the requests that were answered after a longer idle time (ns) than a given one.
+    At least half of all closes must be resets of this kind: at most AS_IT_EXPIRED after the request, and after similar idle
+    times. If a request waited unread for longer, the server did not read it for another reason. Fewer requests than these may
+    have been answered after longer idle times; otherwise the idle time is not the reason for the resets. `after` returns the
+    requests that were answered after a longer idle time (ns) than a given one.
     """
     reset = [(end.rest, end.waited or 0) for end in ends if end.reset and end.rest is not None]
     lost = [(rest, waited) for rest, waited in reset if rest >= EARLIEST and waited <= AS_IT_EXPIRED]
@@ -257,7 +259,10 @@ def is_similar(rest: int, other: int) -> bool:
 
 
 def _one_per_decision(ends: list[End]) -> list[End]:
-    """Return the closes without repetitions: of closes that came together after similar idle times, only the first remains."""
+    """Return the closes without repetitions.
+
+    Of several closes that came together after similar idle times, only the first is kept.
+    """
     kept: list[End] = []
     for end in ends:
         if not any(_is_again(end, other) for other in _newest(kept, end.time)):

@@ -46,7 +46,7 @@ STOOD_STILL = Threshold(
 )
 GONE = Threshold("1 s", "the time within which a closed socket answers data with an RST; a half-closed one accepts the data")
 SEGMENT = 1000
-"""The size in bytes below which chunks, and the data sent in a round trip, count as small.
+"""Chunks are small below this size in bytes, and so is the data of a round trip.
 
 The payload of a full segment is larger on any usual path. The size must be below 1,024, the largest value of the column
 response_median_chunk.
@@ -156,14 +156,17 @@ def early(rows: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def _timeout_start_text(wait: pl.Expr, asked: pl.Expr, connecting: pl.Expr) -> pl.Expr:
-    """Return the words that say where the matching timeout began: at the SYN, or at the last byte; "" if at the request."""
+    """Return the words that say when the matching timeout began: at the SYN, or at the last byte.
+
+    Return "" if it began with the request.
+    """
     soon = pl.coalesce(_timeout(wait), _timeout(asked)).is_not_null()
     opened = pl.when(_timeout(connecting).is_not_null()).then(pl.lit(", counted from its SYN,"))
     return pl.when(soon).then(pl.lit("")).otherwise(opened.otherwise(pl.lit(", counted from the last byte,")))
 
 
 def _half_closed() -> pl.Expr:
-    """Return whether the client sent a FIN (and no RST) right after its request, and the server closed without sending a byte."""
+    """Return True if the client sent a FIN, and no RST, right after its request, and the server closed without sending a byte."""
     with_it = (c("client_close_rst") == 0) & (c("client_close_time") - c("request_end") <= AT_ONCE.value)
     alone = c("client_rst_time").is_null() | (c("client_rst_time") - c("client_close_time") > GONE.value)
     asked = (c("request_end_reason") == "complete") & ~c("has_response")
@@ -171,9 +174,9 @@ def _half_closed() -> pl.Expr:
 
 
 def _received() -> pl.Expr:
-    """Return whether part of the response had arrived when the client closed.
+    """Return whether part of the response had reached the client when it closed.
 
-    This is false if the close acknowledges no part of it.
+    This is false if the client's FIN or RST acknowledges no part of it.
     """
     seen = (c("client_close_ack") > c("response_offset")).fill_null(value=True)
     return (begun() & seen & (c("response_start") <= c("client_close_time"))).fill_null(value=False)
@@ -187,7 +190,9 @@ def _at_end() -> pl.Expr:
 
 
 def _head_only() -> pl.Expr:
-    """Return whether the client had acknowledged the head, and closed immediately after it had received the head."""
+    """Return whether the client had acknowledged the head of the response, and closed immediately after it had received that
+    head.
+    """
     had = c("client_close_ack") >= c("response_offset") + c("response_head_bytes")
     soon = c("client_close_time") - c("response_start") <= pl.max_horizontal(pl.lit(AT_ONCE.value), 4 * round_trip())
     return (begun() & (c("response_framing") != "none") & had & soon).fill_null(value=False)
@@ -201,10 +206,10 @@ def _in_pieces() -> pl.Expr:
 
 
 def _trickled() -> pl.Expr:
-    """Return whether small chunks came until the client closed, with less than a segment per round trip.
+    """Return whether small chunks came until the client closed, less than a segment per round trip.
 
-    A sender with more data would have sent more. With Nagle's algorithm on, the pauses of such a program do not show: the next
-    chunk is already waiting for the ACK.
+    So the program wrote slowly: a sender with more data would have sent more. With Nagle's algorithm on, the pauses of such a
+    program do not show, because the next chunk is already waiting for the ACK.
     """
     time = c("response_last_body_time") - c("response_start")
     slow = c("response_body_bytes") * round_trip() < SEGMENT * time
@@ -238,7 +243,7 @@ def awaits_continue() -> pl.Expr:
 
 
 def _endless() -> pl.Expr:
-    """Return whether only a close can end the exchange: a stream, a tunnel, or a body without framing (missing-framing)."""
+    """Return whether only a close can end the exchange: it is a stream, a tunnel, or a body without framing (missing-framing)."""
     unframed = (c("response_framing") == "close-delimited") & c("persistent")
     source = c("request_endless") & (c("request_framing") == "none") & ~c("request_method").is_in(["GET", "HEAD"])
     endless = (c("response_endless") | source) & c("has_response")
@@ -331,7 +336,7 @@ def _timeout(wait: pl.Expr) -> pl.Expr:
 
 
 def timeout_near(wait: int, share: int, most: int) -> int | None:
-    """Return a common timeout (s) near a wait (ns); None if none is near.
+    """Return the common timeout (s) near a wait (ns); None if none is near.
 
     They may differ by at most `share` % of the timeout, and by at most `most` ns.
     """

@@ -162,10 +162,9 @@ def _interim() -> pl.Expr:
 
 
 def _error_sent_before() -> pl.Expr:
-    """Return whether the server sent a 408 or 400 before the request arrived, and closed. Then this is no response to the
-    request.
+    """Return whether the server had sent a 408 or 400 and closed before the request arrived.
 
-    Neither the 408 or 400 nor the close acknowledges any byte of the request.
+    Such a 408 or 400 is no response to the request. Neither it nor the close acknowledges any byte of the request.
     """
     unasked = c("response_status").is_in([400, 408]) & (c("response_ack") <= c("request_offset"))
     return (c("has_response") & unasked & (c("server_close_ack") <= c("request_offset"))).fill_null(value=False)
@@ -176,7 +175,7 @@ def _unanswered() -> pl.Expr:
 
 
 def _server_sent_other_bytes() -> pl.Expr:
-    """Return whether the server sent bytes that are not a response, after all captured responses."""
+    """Return whether the server sent bytes that are not a response after the last captured response."""
     # a request in the SYN (RFC 7413) acknowledges nothing
     before = pl.max_horizontal("request_ack", "previous_end_offset", pl.when("handshake").then(0))
     sent = pl.when(c("has_response")).then("response_end_offset").otherwise(before)
@@ -191,8 +190,9 @@ def _had_previous_response() -> pl.Expr:
 def _client_first() -> pl.Expr:
     """Return whether the client closed before it knew of the server's close.
 
-    No ACK shows whether the client received an RST, so a client that closed after the server's RST counts as first. One case is
-    excluded: a client's RST without ACK flag after the server's RST. The client had already dropped the connection then.
+    No ACK shows whether the client received an RST. So if the server sent an RST, the client counts as first even if it closed
+    later. One case is excluded: a client's RST without ACK flag after the server's RST. The client had already dropped the
+    connection then.
     """
     knew = ((c("client_close_ack") > c("server_close_offset")) & (c("server_close_rst") == 0)).fill_null(value=False)
     reset = (c("server_close_rst") == 1) & (c("server_close_frame") < c("client_close_frame"))

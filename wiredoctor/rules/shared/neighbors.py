@@ -73,10 +73,11 @@ def _exchanges_on(exchanges: pl.LazyFrame, ends: pl.DataFrame) -> pl.DataFrame:
 
 
 def _receiver_sent_meanwhile(of_server: str, of_client: str) -> pl.Expr:
-    """Return whether the receiver of the data sent a packet after the second copy of the data, before the next copy was due.
+    """Return whether the receiver of the data sent a packet after the second copy, but before a further copy was due.
 
-    `of_server` and `of_client`: the columns with the time (ns) of a packet from the server and from the client. The one for the
-    receiver is used. Because a sender doubles its pauses, the next pause would be about as long as all earlier ones together.
+    A further copy would come after the last one. Because a sender doubles its pauses, the pause before it would be about as long
+    as all earlier ones together. `of_server` and `of_client`: the columns with the time (ns) of a packet from the server and from
+    the client. The one for the receiver is used.
     """
     time = pl.when("is_client").then(of_server).otherwise(of_client)
     due = c("last_time") + (c("last_time") - c("first_time"))
@@ -91,5 +92,5 @@ def _survived_idle_times(said: pl.DataFrame) -> pl.DataFrame:
 
 
 def _among(found: pl.DataFrame) -> pl.Expr:
-    """Return whether the row's value of `number` occurs in the column `number` of `found`."""
+    """Return whether the row's value of `number` also occurs in the column `number` of `found`."""
     return pl.col("number").is_in(found["number"].unique().implode())

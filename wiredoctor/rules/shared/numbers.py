@@ -11,9 +11,9 @@ DURATION = pl.Duration("ns")
 
 
 def duration(nanoseconds: pl.Expr) -> pl.Expr:
-    """Format a column of nanoseconds with `duration_text`, for the notes of evidence.
+    """Format a column of nanoseconds with `duration_text`, for notes of evidence.
 
-    Only findings need it, so it may be slow.
+    This may be slow, because only findings need it.
     """
     return nanoseconds.map_batches(_texts, return_dtype=pl.String, is_elementwise=True)
 

@@ -19,19 +19,18 @@ from wiredoctor.tables import MILLISECOND, SECOND
 c = pl.col
 
 SPREAD = 100 * MILLISECOND
-"""The maximum difference in ns between the idle times of connections that a single timeout closes at the same moment. Such
-connections had their last requests at about the same time.
+"""The maximum difference in ns between the idle times of connections that one timeout closes at the same moment.
+
+The last requests on such connections were at about the same time.
 """
 REFUSED = SECOND
-"""The maximum time in ns from the end of a process to a SYN that is refused because no other process takes over."""
+"""The maximum time in ns from the end of a process to a SYN that is refused because no other process accepts connections."""
 LAIN = 1_500 * MILLISECOND
-"""The maximum time in ns from an unanswered request to the close, if the request may have arrived just when an idle timeout
-expired.
-"""
+"""The maximum time in ns from an unanswered request to the close, if an idle timeout may have expired just as it arrived."""
 STRAGGLERS = 500 * MILLISECOND
 """The maximum time in ns between the end of a process and the closes by other processes of the server."""
 DRAIN = 10 * SECOND
-"""The maximum time in ns for which a process that has begun to end may answer the requests that it has."""
+"""The maximum time in ns for which a process that has begun to end may still answer the requests that it has received."""
 SAME_STOP = SECOND
 """The maximum time in ns between ends of processes that are merged into one."""
 CLOSER = 4
@@ -183,7 +182,7 @@ def stops_of(
 
 
 def _moments(ends: Iterable[End]) -> list[list[End]]:
-    """Return the closes in groups. The closes of a group, which is called a moment, follow one another immediately."""
+    """Return the closes in groups, called moments: the closes of a group follow one another immediately."""
     moments: list[list[End]] = []
     for end in ends:
         if not moments or end.time - moments[-1][-1].time > TOGETHER:
@@ -219,8 +218,8 @@ def _form(moment: list[End], syns: Sequence[Syn]) -> str | None:
 def _is_under_way(end: End, shortest: int) -> bool:
     """Return whether a close ended an exchange that an idle timeout would not have ended.
 
-    The other connections may have been closed by an idle timeout. A request does not count if it may just have arrived when that
-    timeout expired. `shortest`: the shortest idle time (ns) of the other connections.
+    An idle timeout may have closed the other connections at the same moment. A request does not count if it may just have arrived
+    when that timeout expired. `shortest`: the shortest idle time (ns) of the other connections.
     """
     if end.sort in ("broken", "open"):
         return True
@@ -283,9 +282,9 @@ def _is_unexplained(moment: list[End], uses: Uses) -> bool:
 
 
 def _is_due(form: str, moment: list[End], limit: Limit | None) -> bool:
-    """Return whether the closes are due to an idle timeout: it had expired on all of these connections. Then no process ended.
+    """Return whether the closes are due to an idle timeout, because it had expired on all of these connections.
 
-    `form`: the form of the end (see `Stop`). `limit`: the idle timeout learned from other closes.
+    If so, no process ended. `form`: the form of the end (see `Stop`). `limit`: the idle timeout learned from other closes.
     """
     said = max((end.said for end in moment if end.said is not None), default=None)
     known = [Limit("announced", said * SECOND, (said + 1) * SECOND, said=said)] if said is not None else []
@@ -326,8 +325,10 @@ def _answered(syn: Syn) -> int:
 
 
 def _refused_until(stop: Stop, syns: Sequence[Syn]) -> int:
-    """Return the time (ns) until which the process answered its last requests, as the refused SYNs show: it accepted no new
-    connections, and nothing took over. Without such SYNs, this is the time of the last close.
+    """Return the time (ns) until which the process answered its last requests, as the refused SYNs show.
+
+    It is the time up to which new connections were refused, because no other process took over. Without such SYNs, this is the
+    time of the last close.
     """
     until = stop.end
     for syn in syns[bisect_left(syns, stop.start, key=_answered) :]:

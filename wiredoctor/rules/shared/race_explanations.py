@@ -93,7 +93,7 @@ class Explanation(NamedTuple):
 
 
 def explain(row: Mapping[str, Any], rests: IdleTimes, *, live: bool) -> Explanation | None:
-    """Return how the idle times of the server explain a candidate; None if the candidate is not a finding."""
+    """Return how the idle times of the server explain a lost request; None if the candidate is not a finding."""
     until = row["final_at"] + TOGETHER if live else None
     limits = rests.limits(row["endpoint"], row["connection"], until)
     others = rests.closed_together(row["endpoint"], row["connection"], row["server_close_time"], until)
@@ -135,7 +135,7 @@ def _is_at(limit: Limit, row: Mapping[str, Any], others: list[int]) -> bool:
 
 
 def _is_younger(rest: int, limit: Limit) -> bool:
-    """Return whether a close after this idle time (ns) was too early for this timeout, so there was another reason."""
+    """Return whether a close after this idle time (ns) came too early for this timeout, so it had another reason."""
     return rest < limit.low * YOUNGER.value // 100 - limit.tolerance
 
 

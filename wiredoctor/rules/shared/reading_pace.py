@@ -132,7 +132,7 @@ def _closed() -> pl.Expr:
 
 
 def _read_ahead() -> pl.Expr:
-    """Return whether the client had read ahead, so that its pace explains why the window was closed for so long.
+    """Return whether the client had read ahead, so its pace explains why the window was closed for so long.
 
     The average rate up to this opening of the window must be at least the later rate.
     """
@@ -182,9 +182,9 @@ def _with_periods(held: pl.LazyFrame, most: int) -> pl.LazyFrame:
 
 
 def _alike(of: str, count: int, percent: int, tolerance: int = 0) -> pl.Expr:
-    """Return the largest of the columns `of`_0, `of`_1, ... (`count` columns); null if they are not alike.
+    """Return the largest of the columns `of`_0, `of`_1, ... (`count` columns); null if their values are not alike.
 
-    They are alike if they are positive, and differ by at most `percent` of the largest plus `tolerance`.
+    Values are alike if they are positive, and differ by at most `percent` % of the largest plus `tolerance`.
     """
     names = [f"{of}_{n}" for n in range(count)]
     largest = pl.max_horizontal(names)

@@ -23,7 +23,7 @@ from wiredoctor.text.regex import Regex
 c = pl.col
 
 WINDOW = 5 * SECOND
-"""The time in ns before and after a client's close in which its other actions may be the reason."""
+"""The time in ns before and after a client's close in which the client's other actions may show the reason."""
 AGAIN = Threshold("100 ms", "the time, plus two round trips, within which a client repeats a lost request")
 CONCURRENT = Threshold(
     "10 %",
@@ -81,7 +81,7 @@ class Request(NamedTuple):
 
 
 class Close(NamedTuple):
-    """A close by a client: its time (ns), connection and frame, and how long (ns) the client had waited for a response.
+    """A close by a client: its time (ns), connection and frame, and how long (ns) the client had been waiting for a response.
 
     `waited` is None if the client was not waiting for a response.
     """
@@ -162,7 +162,10 @@ class Clients:
         return (other for other in asked[first:last] if (other.connection, other.exchange) != one[1:3])
 
     def same_requests_before(self, one: Request) -> list[Request]:
-        """Return the client's same requests that began in the WINDOW before this one. At most _MAX_COMPARED are examined."""
+        """Return the same requests by this client that began before this one, at most WINDOW earlier.
+
+        At most _MAX_COMPARED requests are examined.
+        """
         who, _ = self._by_place[one.connection, one.exchange]
         asked = self._asked.get(who, [])
         end = bisect_left(asked, (one.start,))
@@ -195,7 +198,8 @@ class Clients:
         return found
 
     def claim(self, lost: Request, repetitions: list[Request], *, concurrent: bool) -> list[Request]:
-        """Return those of `repetitions` that belong to no other lost request. The first answered one then belongs to `lost`.
+        """Return those of `repetitions` that do not belong to another lost request. From now on, the first answered one belongs
+        to `lost`.
 
         If a client that sends its requests one after the other also loses a repetition, both belong to the first lost request.
         `concurrent`: the client does not send its requests one after the other.
@@ -332,10 +336,10 @@ def _repetitions(own: Request, moment: int, trip: int, to_client: int, clients: 
 
 
 def _is_usual(lost: Request, delay: int, trip: int, clients: Clients) -> bool:
-    """Return whether the client often sends a request again on another connection while it is answered, or as soon after that.
+    """Return whether the client often sends a request a second time on another connection, before or soon after the answer.
 
-    Then a copy of a lost request may not be its repetition. `delay`: the time (ns) from the loss to that copy. Copies after an
-    unanswered request do not count: they may be repetitions themselves.
+    Then the second request after a lost one may not be its repetition. `delay`: the time (ns) from the loss to that request; it
+    determines how late "soon" is. Requests after an unanswered one do not count: they may be repetitions themselves.
     """
     same = clients.same_requests_before(lost)
     within = min(2 * delay, AGAIN.value) + 2 * trip

@@ -69,7 +69,7 @@ def _texts() -> list[pl.Expr]:
 
 
 def _smaller_segments_text() -> pl.Expr:
-    """Return the text about the segments that arrived, and how long the receiver waited for the others."""
+    """Return the text about the smaller segments that arrived, and how long the receiver waited for the larger ones."""
     longest = pl.format("the longest segment that did arrive has {} bytes", grouped(c("largest_acknowledged")))
     arrived = pl.when(c("largest_acknowledged") > 0).then(longest).otherwise(pl.lit("packets without data did arrive"))
     return pl.format(
@@ -78,7 +78,7 @@ def _smaller_segments_text() -> pl.Expr:
 
 
 def _alive_text() -> pl.Expr:
-    """Return the text with the fact that shows that the receiver was running."""
+    """Return the text that says which fact shows that the receiver was running."""
     packet = pl.format("its last packet came {} after the first copy", duration(c("peer_time") - c("first_time")))
     return (
         pl.when(c("sack_frame").is_not_null())

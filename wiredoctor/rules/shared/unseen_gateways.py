@@ -53,9 +53,10 @@ def unseen_gateways(
 def _servers_of_other_hosts(some: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
     """Return for each gateway and status the servers that may be behind the gateway.
 
-    They are servers to which hosts other than the gateway's clients connected, because such a host may be another address of the
-    gateway. `failed`: servers to which a connection failed while a response with this status was due. `encrypted`: servers with a
-    TLS connection that was open at such a time. `foreign`: the same with a protocol that is not HTTP, such as FastCGI.
+    A server may be behind it if a host connected to that server that is not a client of the gateway: this host may be another
+    address of the gateway. `failed`: servers to which a connection failed while a response with this status was due. `encrypted`:
+    servers with a TLS connection that was open at such a time. `foreign`: the same with a protocol that is not HTTP/1, such as
+    FastCGI or HTTP/2.
     """
     key = ["server", c("response_status").cast(pl.Int64).alias("code")]
     asking = connections.join(some.select("connection"), on="connection", how="semi").select("client_host").unique()
