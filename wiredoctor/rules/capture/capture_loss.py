@@ -84,7 +84,7 @@ SHOWN = Threshold("5 places", "the maximum number of places shown as evidence; t
 
 
 def screen() -> dict[str, pl.Expr]:
-    """Return a cheap condition for each table: if no row of a batch meets it, the batch has no candidate findings."""
+    """Return a cheap condition for each table. If no row of a batch meets its condition, the batch has no candidate findings."""
     return {"connections": (_missing() > 0) | pl.col("reuse_frame").is_not_null(), "captures": pl.col("dropped") > 0}
 
 

@@ -122,7 +122,7 @@ _STEPPED = {
     "not that of reordercap",
     "in_wireshark": "To find its packets in Wireshark, compare their times of day",
 }
-"""Texts about a sorted file without clock steps, and about one whose clock was also set back."""
+"""The texts about a sorted file: _PLAIN if its clock was not set back, _STEPPED if it was."""
 
 _KIND = pl.when("sorted").then(pl.lit("unsorted")).otherwise(pl.lit("out-of-order"))
 

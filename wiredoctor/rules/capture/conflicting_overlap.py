@@ -66,7 +66,7 @@ def screen() -> pl.Expr:
 
 
 def find(connections: pl.LazyFrame) -> pl.LazyFrame:
-    """Return one row that counts the contradicting packets, and the connections with such packets; no row if there are none."""
+    """Return one row that counts the packets with contradicting bytes, and the connections with such packets; no row if none."""
     c = pl.col
     note = pl.format(
         "connection {}: different bytes than frame {} for the same sequence numbers", "connection", "conflict_first_frame"

@@ -62,7 +62,7 @@ _TOLD_APART = (
     " with another time to live",
     " in another encapsulation",
 )
-"""The descriptions of the differences between copies, indexed by `connections.duplicate_difference`."""
+"""The descriptions of how the duplicates of a packet differ, indexed by `connections.duplicate_difference`."""
 
 _CURES = (
     "Let the mirror port copy one direction of each port only (rx or tx, not both).",
@@ -79,7 +79,7 @@ def screen() -> pl.Expr:
 
 
 def find(connections: pl.LazyFrame) -> pl.LazyFrame:
-    """Return one row that counts the connections with many copies, and their copies; no row if there are none."""
+    """Return one row that counts the connections with many duplicate packets, and these packets; no row if there are none."""
     c = pl.col
     touched = (c("duplicates") > 0) & (c("duplicates") * 100 >= c("packets") * SHARE.value)
     note = pl.format("connection {}: the same packet as frame {}", "connection", "duplicate_first_frame")

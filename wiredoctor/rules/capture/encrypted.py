@@ -62,7 +62,10 @@ def screen() -> pl.Expr:
 
 
 def find(connections: pl.LazyFrame) -> pl.LazyFrame:
-    """Return one row with the number of connections that carry TLS, and their most frequent names; no row if there are none."""
+    """Return one row with the number of connections that carry TLS, and the names that occur most often in them.
+
+    Return no row if there are no such connections.
+    """
     c = pl.col
     place = packet("first_frame", "start", pl.format("connection {}, to {}{}", "connection", "server", _hello()))
     unsure = c("encrypted_hello").sum().cast(pl.Int64)

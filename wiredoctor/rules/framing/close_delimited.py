@@ -73,7 +73,7 @@ def screen() -> pl.Expr:
 
 
 def find(closes: pl.LazyFrame) -> pl.LazyFrame:
-    """Return a row for each response that ends with its connection, as announced."""
+    """Return a row for each response whose end is the close of its connection, as the server had announced."""
     response = c("has_request") & c("has_response") & ~c("upgraded") & (c("request_method") != "CONNECT")
     unframed = (c("response_framing") == "close-delimited") & ~c("response_has_transfer_encoding") & ~c("persistent")
     unframed = unframed & ~c("response_endless")

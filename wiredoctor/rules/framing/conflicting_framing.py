@@ -87,7 +87,7 @@ _TWO_LENGTHS = (
 
 
 def find(faults: pl.LazyFrame) -> pl.LazyFrame:
-    """Return a row for each message whose framing fields contradict each other or its range."""
+    """Return a row for each message whose framing fields contradict each other, or contradict its Content-Range."""
     head = pl.format("its head: {}", "excerpt")
     both = pl.col("excerpt").str.contains("(?i)transfer-encoding")
     texts = (

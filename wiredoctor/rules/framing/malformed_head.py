@@ -106,8 +106,10 @@ _ANSWER = (
     "client cannot read them as a response, so the request has failed. No head followed them on this connection.{spoken}"
 )
 _TLS, _HTTP2 = r"^[\x15\x16]\x03[\x00-\x04]", r"(?s)^\x00\x00.\x04\x00\x00{4}"
-"""The first bytes of a TLS record (RFC 8446 section 5.1: alert, handshake), and of the SETTINGS frame with which a server's
-HTTP/2 begins (RFC 9113 section 3.4).
+"""Patterns for the first bytes of TLS and of a server's HTTP/2.
+
+TLS: a record with an alert or a handshake (RFC 8446 section 5.1). HTTP/2: the SETTINGS frame with which a server begins (RFC 9113
+section 3.4).
 """
 
 RULE = Rule(

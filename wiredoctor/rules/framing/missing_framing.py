@@ -135,5 +135,5 @@ def _with_close(closes: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def _until() -> pl.Expr:
-    """Return the text that states how the wait ended."""
+    """Return the text that says what ended the wait for the close."""
     return pl.coalesce(pl.format("the {}'s {}", "closer", fin_or_rst("close_rst")), pl.lit("the end of the capture"))

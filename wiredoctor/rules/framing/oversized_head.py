@@ -165,7 +165,10 @@ class _Accepted:
 
 
 def judge(rows: pl.DataFrame, known: BoundedMap[_Accepted] | None) -> tuple[pl.DataFrame, BoundedMap[_Accepted]]:
-    """Return the candidates to report: no 400 from a server that has accepted a head of at least the same size before."""
+    """Return the candidates to report.
+
+    A request with a 400 is not reported if the server has accepted a request head of at least the same size before.
+    """
     known = BoundedMap(_Accepted, ENDPOINTS.value) if known is None else known
     kept: list[bool] = []
     for endpoint, size, accepted, code, reported in rows.select(

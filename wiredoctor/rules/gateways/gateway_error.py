@@ -210,7 +210,7 @@ NEAR = Threshold("2 %", "the tolerance for a wait that matches a timeout of whol
 
 
 def screen() -> Mapping[str, pl.Expr]:
-    """Return a cheap condition for each table: if no row of a batch meets it, the batch has no candidate findings."""
+    """Return a cheap condition for each table. If no row of a batch meets its condition, the batch has no candidate findings."""
     return {"closes": _may_have_failed(), "exchanges": c("response_status") >= 500}
 
 
@@ -292,7 +292,7 @@ def _known_routes(tries: pl.LazyFrame, exchanges: pl.LazyFrame, connections: pl.
 
 
 def _repeated(tries: pl.LazyFrame, closes: pl.LazyFrame) -> pl.LazyFrame:
-    """Return the gateways' own exchanges for requests that the gateway later answered with a status below 500."""
+    """Return the gateways' own exchanges for requests that the gateways finally answered with a status below 500."""
     good = closes.filter(c("response_status") < 500).select(front_connection="connection", front_exchange="exchange")
     return tries.filter("certain").join(good, on=["front_connection", "front_exchange"]).select("connection", "exchange")
 
@@ -303,7 +303,8 @@ def _with_last_contacts(
     """Add the last server that the gateway had failed to reach before the request, and the time of the last response of a
     server to the gateway.
 
-    Columns: `lost_server`, `lost_frame`, `lost_time` and `good_time` (ns).
+    Columns: `lost_server`, `lost_frame`, `lost_time` and `good_time` (ns). `good_time` is when a server last answered the
+    gateway.
     """
     at = connections.select(c("connection").alias("front_connection"), c("server").alias("server"))
     failed = connections.filter(c("first_answer_time").is_null()).select(
@@ -431,7 +432,7 @@ def _order(row: Mapping[str, Any]) -> tuple[int, ...]:
 
 
 def _outermost(fronts: Mapping[Key, Front], found: Mapping[Key, Failure]) -> dict[Key, int]:
-    """Return the gateways' own exchanges that were made for an exchange that failed nearer to the client.
+    """Return the gateways' own exchanges that were made for an exchange that had failed at a gateway nearer to the client.
 
     The value is the time (ns) of that failure. Only the failure at the gateway nearest to the client is reported.
     """
@@ -538,7 +539,11 @@ def _failed_at(front: Exchange, failure: Failure) -> int:
 
 
 def _recent_refusal(row: Mapping[str, Any], front: Exchange) -> Mapping[str, Any] | None:
-    """Return `row` if its `lost_server` could not be reached shortly before the request, and no server has answered since."""
+    """Return `row` if its server `lost_server` could not be reached shortly before the request, and no server answered since
+    then.
+
+    Otherwise return None.
+    """
     lost, good = row["lost_time"], row["good_time"]
     if lost is None or front.values["request_start"] - lost > MEMORY.value or (good is not None and good > lost):
         return None
@@ -546,7 +551,7 @@ def _recent_refusal(row: Mapping[str, Any], front: Exchange) -> Mapping[str, Any
 
 
 def _periods(wait: int, period: int) -> int:
-    """Return how many periods (ns) a wait (ns) lasted, if it is close to a whole number of them; otherwise 0."""
+    """Return how many periods a wait lasted if this is close to a whole number; otherwise 0. Both times are in ns."""
     times = round(wait / period)
     return times if abs(wait - times * period) * 100 <= times * period * NEAR.value else 0
 

@@ -89,7 +89,7 @@ AGAIN = Threshold(
 SHOWN = Threshold("3 requests", "the maximum number of requests shown as evidence; the message has the totals")
 
 _REPORTED_ELSEWHERE = (401, 403, 407, 502, 504)
-"""Statuses that depend on the user, or that mean that the gateway got no response (see gateway-error)."""
+"""The statuses that depend on the user, or that a gateway sends because it got no response (see gateway-error)."""
 
 _UPGRADE_REQUIRED = 426
 _EITHER = (
@@ -131,7 +131,9 @@ def _is_refusal() -> pl.Expr:
 
 
 def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame, tries: pl.LazyFrame, fronts: pl.LazyFrame) -> pl.LazyFrame:
-    """Return a row for each WebSocket request, successful or not, with the request that a gateway forwarded for it."""
+    """Return a row for each WebSocket request, successful or not, with the request that a gateway forwarded because of it, if
+    any.
+    """
     got = _is_handshake() & c("upgraded")
     path = c("request_target").str.extract(r"^(?:[A-Za-z]+://[^/?#]*)?([^?#]*)").fill_null("")
     rows = exchanges.filter((_is_handshake() & _is_refusal()) | got).select(
@@ -213,7 +215,7 @@ def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
 
 
 def _without_success_elsewhere(rows: pl.DataFrame) -> pl.DataFrame:
-    """Return the refused requests whose client did not get the WebSocket on another connection at about the same time."""
+    """Return the refused requests, except those whose client got the WebSocket on another connection at about that time."""
     place = ["client_host", "agent", "server", "path"]
     got = rows.filter("upgraded").select(*place, "connection", "response_start")
     refused = rows.filter(~c("upgraded"))
@@ -235,7 +237,7 @@ def _covered_by_another() -> pl.Expr:
 
 
 def _evidence() -> pl.Expr:
-    """Return the first requests, the requests that a gateway forwarded for them, and their responses as evidence."""
+    """Return as evidence the first requests, the requests that a gateway forwarded because of them, and the responses."""
     asked = pl.format("{} asks for a WebSocket", "client_host")
     sent = pl.format("the gateway forwards it to {} {}", "behind", _forwarding_text())
     answered = pl.format("the response: {}", "status")

@@ -290,7 +290,7 @@ _WORDS = ("waits", "instead", "left_means", "filter")
 
 
 def by_clients(rows: pl.DataFrame, clients: Clients) -> pl.DataFrame:
-    """Return the candidates with their kinds, which depend on the other connections of their clients.
+    """Return the candidates with their kinds, as decided by the other connections of their clients.
 
     Drop candidates to which no kind applies, and candidates whose client has only half-closed.
     """
@@ -361,8 +361,10 @@ def _texts_of_others(one: Ended, proof: list[dict[str, Any]], connection: int) -
 
 
 def _unread_texts(one: Ended, status: int | None, read: int | None, large_head: int | None) -> dict[str, str]:
-    """Return the texts for the kind unread. `read`: the time (ns) from the start of the response to the client's close.
-    `large_head`: the size in bytes of a head that the client may have rejected.
+    """Return the texts for the kind unread.
+
+    `read`: the time (ns) from the start of the response to the client's close. `large_head`: the size in bytes of a response head
+    that the client may have rejected.
     """
     if one.not_awaited:
         return {
@@ -420,7 +422,10 @@ def _packet(frame: int, time: int, note: str) -> dict[str, Any]:
 
 
 def _sent_only_fin() -> pl.Expr:
-    """Return whether the client sent only a FIN and the server never closed, so nothing shows that the client no longer reads."""
+    """Return True if the client sent only a FIN and the server never closed.
+
+    Then nothing shows that the client stopped reading.
+    """
     return (c("client_close_rst") == 0) & c("server_close_frame").is_null() & c("client_rst_frame").is_null()
 
 
@@ -486,7 +491,7 @@ def _received_text() -> pl.Expr:
 
 
 def _of_body() -> pl.Expr:
-    """Return " of" and the length of the request's body; "" if it is not announced."""
+    """Return " of" and the length of the request's body; "" if the request does not announce a length."""
     sized = (pl.col("request_framing") == "content-length") & pl.col("request_body_due").is_not_null()
     return pl.when(sized).then(pl.format(" of {}", "request_body_due")).otherwise(pl.lit(""))
 
@@ -507,7 +512,7 @@ def _sized() -> pl.Expr:
 
 
 def _look_for_end() -> pl.Expr:
-    """Return the advice for a response that stopped or never began although the server's program may have nothing more to do."""
+    """Return the advice for a response that stopped or never began, perhaps because the server's program had no more to do."""
     return (
         pl.when(awaits_continue())
         .then(pl.lit(_CONTINUE))

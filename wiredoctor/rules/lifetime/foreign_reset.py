@@ -82,7 +82,7 @@ MOST_HOPS = 40
 def find(foreign_closes: pl.LazyFrame, closes: pl.LazyFrame) -> pl.LazyFrame:
     """Return a row for each connection that a device on the path ended.
 
-    The row has the first lost exchange; if none was lost, the exchange before the close.
+    The row is about the first exchange that was lost. If none was lost, it is about the exchange before the close.
     """
     rows = foreign_closes.join(closes, on=["connection", "exchange"], how="left", nulls_equal=True)
     rows = rows.with_columns(_is_lost().alias("lost"))

@@ -82,7 +82,10 @@ _OBSERVED = (
 )
 
 _SPREAD = {"from_": " (median; shortest ", "to": ", longest ", "closing": ")"}
-"""The parts of the message around the shortest and the longest idle time. They are used if there was more than one close."""
+"""The parts of the message before the shortest and the longest idle time, and after them.
+
+They are used if there was more than one close.
+"""
 
 RULE = Rule(
     symptom="nothing yet; with *inverted*, requests that will fail",
@@ -217,7 +220,7 @@ def _limits(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def _inverted_timeouts(rows: pl.DataFrame, closes: pl.DataFrame, servers: pl.DataFrame) -> pl.DataFrame:
-    """Return for each server the number of clients that keep connections longer than the server does.
+    """Return for each server how many of its clients keep idle connections open longer than the server does.
 
     `survived`: the longest idle time (ns) after which such a client used a connection again. The other columns describe that use.
     """
@@ -254,7 +257,7 @@ def _is_limit() -> pl.Expr:
 
 
 def _closed_after(beyond: int) -> pl.Expr:
-    """Return whether the median idle time is `beyond` seconds longer than the time that the server announces."""
+    """Return whether the median idle time is about `beyond` seconds longer than the timeout that the server announces."""
     limit = (c("longest_promise") + beyond) * SECOND
     return (c("limit") - limit).abs() <= TIMERS_LATE + limit // 100
 
@@ -369,7 +372,7 @@ def _close_text(end: End) -> str:
 
 
 def _ended_how(stop: Stop) -> str:
-    """Return the text with facts, other than the idle times, that show that a process ended."""
+    """Return the text with the facts that show that a process ended, except the idle times."""
     said: list[str] = []
     if stop.cut:
         said.append(

@@ -140,7 +140,7 @@ def find(closes: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def _is_upgraded() -> pl.Expr:
-    """Return whether another protocol follows a 101 or CONNECT, except HTTP/2, which has its own idle times."""
+    """Return whether another protocol follows a 101 or a CONNECT. HTTP/2 does not count, because it has its own idle times."""
     changed = ((c("response_status") == 101) | (c("response_framing") == "tunnel")).fill_null(value=False)
     return c("upgraded") & changed & ~c("response_upgrade").str.contains("h2c", literal=True)
 
@@ -150,7 +150,10 @@ def _ended_by_close() -> pl.Expr:
 
 
 def _stream() -> pl.Expr:
-    """Return whether an open-ended stream, which may be idle between its parts, was ended only by the close of its connection."""
+    """Return True if the response is an open-ended stream, and only the close of its connection ended it.
+
+    Such a stream may be idle between its parts.
+    """
     open_end = (c("response_framing") == "close-delimited") | c("response_end_reason").is_in(["fin", "rst"])
     return _ended_by_close() & c("stream") & open_end
 
@@ -164,8 +167,8 @@ def _is_unfinished() -> pl.Expr:
 def _closed_by(rows: pl.LazyFrame, side: str, from_afar: pl.Expr) -> pl.LazyFrame:
     """Return candidates for the connections that this side closed.
 
-    `from_afar`: true if the last payload came from the other side. Then the idle time at this side is shorter by a round trip
-    than at the capture point.
+    `from_afar`: true if the last payload came from the other side. In that case, the idle time at this side is shorter than at
+    the capture point, by a round trip to this side.
     """
     way = pl.when(from_afar).then(c(f"rtt_{side}").fill_null(0)).otherwise(0)
     rest = c(f"{side}_close_time") - c("last_payload_time") - way
@@ -291,7 +294,7 @@ _COUNTS = ("rests", "all_rests", "alike_rests", "median", "shortest_ns", "longes
 
 
 def judge_all(rows: pl.DataFrame) -> pl.DataFrame:
-    """Return the candidates with counts and texts, based on all connections that were closed while idle."""
+    """Return the candidates with counts and texts, by comparing all connections that were closed while idle."""
     place = ["endpoint", "side"]
     middle = c("rest_ns").sort().get(pl.len() // 2).over(place)
     within = pl.max_horizontal(c("median") * SAME.value // 100 + SAME_NEAR.value, pl.lit(EARLY.value))
@@ -380,7 +383,7 @@ def _keep_alive_interval() -> pl.Expr:
 
 
 def _least(*names: str) -> pl.Expr:
-    """Return the lowest of the confidences in these columns."""
+    """Return the lowest of the confidences in the columns with these names."""
     values = [pl.col(name) for name in names]
     low = pl.any_horizontal(value == "low" for value in values)
     medium = pl.any_horizontal(value == "medium" for value in values)

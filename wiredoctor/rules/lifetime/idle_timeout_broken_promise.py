@@ -126,8 +126,8 @@ def find(closes: pl.LazyFrame) -> pl.LazyFrame:
 def by_limits(rows: pl.DataFrame, rests: IdleTimes, *, live: bool) -> pl.DataFrame:
     """Drop closes that happened when a server process ended.
 
-    If an endpoint closed like this at only one moment, a process may have ended then: the kind is "once", with at most medium
-    confidence.
+    If an endpoint broke its promise at only one moment, a process may have ended then. In this case the kind is "once", with at
+    most medium confidence.
     """
     return rests.with_single_closes(rests.without_stopped(rows, live=live), pl.lit(value=True), live=live)
 

@@ -113,8 +113,8 @@ def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
 def _pairs(answers: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
     """Return for each client host and server the numbers for the message, and the frames of the first responses.
 
-    `every`: True if each response closes its own connection, whose first response it is. `pair`: a hash of the two names;
-    storing a million names would take a third more memory.
+    `every`: true if each response is the first on its connection and closes it. `pair`: a hash of the names of client host and
+    server; storing a million names would take a third more memory.
     """
     rtt = round_trip()
     known = connections.select(

@@ -147,8 +147,9 @@ def screen() -> pl.Expr:
 
 
 def find(closes: pl.LazyFrame, foreign_closes: pl.LazyFrame) -> pl.LazyFrame:
-    """Return a row for each request that arrived after a close, or when the idle timeout may have expired (`by_limits`
-    decides).
+    """Return a row for each request that arrived after a close, or just when an idle timeout may have expired.
+
+    `by_limits` decides whether it did expire.
     """
     before = c("server_close_time") - c("request_end")
     forgotten = c("kind") == "forgotten"
@@ -193,7 +194,10 @@ def find(closes: pl.LazyFrame, foreign_closes: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def _lost_by_kind(closes: pl.LazyFrame, foreign_closes: pl.LazyFrame) -> pl.LazyFrame:
-    """Return the rows of `closes` at which a request was lost, with the kind. If the RST is foreign, its TTLs are added."""
+    """Return the rows of `closes` whose request was lost, with the kind.
+
+    If another device sent the RST, the TTLs that show this are added.
+    """
     covers = ((c("request_ack") > c("server_close_offset")) & (c("server_close_rst") == 0)).fill_null(value=False)
     # the close was announced, but it acknowledges the request: the FIN may have come later
     warned = (c("took") == WARNED) & ~closed_against_request()
@@ -291,7 +295,7 @@ def _by_server() -> pl.Expr:
 
 
 def _elsewhere() -> pl.Expr:
-    """Return a sentence saying that another device sent the RST, if packets show this or suggest it; otherwise ""."""
+    """Return a sentence saying that another device sent the RST; "" if packets neither show nor suggest this."""
     ttl = pl.format(
         " It was not the server: the RST has TTL {}, and the server's packets have {}.",
         "ttl",

@@ -89,7 +89,7 @@ def screen() -> pl.Expr:
 
 
 def find(closes: pl.LazyFrame) -> pl.LazyFrame:
-    """Return a row for each connection that the server should have closed after a response, but left open for long."""
+    """Return a row for each connection that the server should have closed after a response, but left open for a long time."""
     answered = (
         c("has_request") & c("has_response") & ~c("upgraded") & c("last_on_connection") & c("both_directions") & ~c("persistent")
     )

@@ -266,7 +266,7 @@ def find(closes: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def _unanswered(closes: pl.LazyFrame) -> pl.LazyFrame:
-    """Return the rows of `closes` at which a request was left without a response, with the frames of the evidence."""
+    """Return the rows of `closes` whose request was left without a response, with the frames of the evidence."""
     lost = (
         find_lost(closes)
         .filter(c("took").is_in([*_KINDS]))
@@ -283,7 +283,10 @@ def _unanswered(closes: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def _half_closed(closes: pl.LazyFrame) -> pl.LazyFrame:
-    """Return the rows of `closes` whose client half-closed and got no response, with the columns of `find_lost` and FACTS."""
+    """Return the rows of `closes` whose client half-closed and got no response.
+
+    Add the columns of `find_lost` and FACTS.
+    """
     nothing = [pl.lit(None, pl.Int64).alias(name) for name in ("idle", "rested", "later")]
     rows = early(closes.filter(may_be_early() & ~pl.col("has_response"))).filter("half_closed")
     return rows.with_columns(
@@ -301,7 +304,7 @@ def by_clients(rows: pl.DataFrame, clients: Clients) -> pl.DataFrame:
 
 
 def by_limits(rows: pl.DataFrame, rests: IdleTimes, *, live: bool) -> pl.DataFrame:
-    """Add the texts about a server process that ended, or a relay, and about the default timeouts that the close matches.
+    """Add the texts about the reason for the close: a server process that ended, or a relay; and about matching default timeouts.
 
     `live`: use only what was known when the candidate became final.
     """
@@ -379,7 +382,7 @@ _SEEN_LATE = 2 * SECOND
 
 
 def _worker_limit(wait: int) -> str:
-    """Return the sentence with the servers whose worker timeout matches the wait (ns); "" if there are none."""
+    """Return the sentence that names the servers whose worker timeout matches the wait (ns); "" if there are none."""
     whose = next(((s, name) for s, name in _WORKERS if 0 <= wait - s * SECOND <= _SEEN_LATE), None)
     return f" {whose[0]} s is the default time after which {whose[1]} kill a busy worker." if whose else ""
 
@@ -390,11 +393,11 @@ _BODIES = (
     (60, "nginx (client_body_timeout) and lighttpd (server.max-read-idle)"),
     (120, "IIS (connectionTimeout)"),
 )
-"""The default times (s) after which servers give up a request if no byte of its body arrives."""
+"""The default times (s) after which servers give up a request if no byte of its body arrives during this time."""
 
 
 def _body_limit(quiet: int | None) -> str:
-    """Return the sentence with the servers whose body timeout matches the pause (ns); "" if there are none."""
+    """Return the sentence with the servers whose timeout for the request body matches the pause (ns); "" if there are none."""
     whose = next(((s, name) for s, name in _BODIES if quiet is not None and 0 <= quiet + NEAR - s * SECOND <= _SEEN_LATE), None)
     return f" {whose[0]} s is the default of {whose[1]}." if whose else ""
 
@@ -426,9 +429,9 @@ def _awaits_continue() -> pl.Expr:
 
 
 def _arrived_bytes() -> pl.Expr:
-    """Return how many bytes of the body the close acknowledges; bytes of the head if the head is incomplete.
+    """Return how many bytes of the body the close acknowledges; if the head is incomplete, bytes of the head.
 
-    For chunked bodies and for a close without ACK number, return how many bytes were captured.
+    For chunked bodies, and for a close without ACK number, return how many bytes were captured.
     """
     taken = pl.coalesce("server_close_ack", "request_end_offset") - c("request_offset")
     body = (taken - c("request_head_bytes")).clip(0)
@@ -454,7 +457,7 @@ def _of_due() -> pl.Expr:
 
 
 def _pause_text(quiet: pl.Expr) -> pl.Expr:
-    """Return the text about why the request was incomplete: a missing 100 Continue, a pause, or the server's process."""
+    """Return the text that says why the request was incomplete: a missing 100 Continue, a pause, or the server's process."""
     still = pl.format(" No byte had come for {}: the client or the path had stopped, and the server gave up.", duration(quiet))
     waits = pl.format(" The client had sent Expect: 100-continue, and no 100 came within {}.", duration(quiet))
     busy = pl.lit(" The client was still sending: a process of the server ended, or gave up the request.")

@@ -116,7 +116,7 @@ def find(closes: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def _unread(ack: str) -> pl.Expr:
-    """Return whether this acknowledgment number does not cover the request, or the request never became complete."""
+    """Return True if the request never became complete, or if the acknowledgment number in the column `ack` does not cover it."""
     return (c("request_end_reason") == "rst") | (c(ack) < c("request_end_offset")).fill_null(False)
 
 

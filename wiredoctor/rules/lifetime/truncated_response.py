@@ -160,7 +160,7 @@ def find(closes: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def judge(rows: pl.DataFrame, state: BoundedMap[deque[int]] | None) -> tuple[pl.DataFrame, BoundedMap[deque[int]]]:
-    """Add `silent`: true for all but the first of an endpoint's streams that ended at the same moment."""
+    """Add `silent`: false for the first of an endpoint's streams that ended at the same moment, true for the others."""
     memory = BoundedMap(lambda: deque[int](maxlen=REMEMBERED.value), ENDPOINTS.value) if state is None else state
     rows = rows.sort("final_at", "server_close_time", "connection", "exchange")
     silent = [_is_covered(memory, *one) for one in rows.select("kind", "endpoint", "server_close_time").iter_rows()]
@@ -168,7 +168,10 @@ def judge(rows: pl.DataFrame, state: BoundedMap[deque[int]] | None) -> tuple[pl.
 
 
 def _is_covered(memory: BoundedMap[deque[int]], kind: str | None, endpoint: int, time: int) -> bool:
-    """Return whether a finding about another stream covers this stream. If not, remember this close at `time` (ns)."""
+    """Return whether the finding about another stream of the endpoint, which ended at the same time, covers this one.
+
+    If not, remember that this stream ended at `time` (ns). A candidate without a `kind` is never covered.
+    """
     if kind is None:
         return False
     closes = memory[endpoint]

@@ -280,7 +280,7 @@ def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
 
 
 def _cheap() -> pl.Expr:
-    """Return whether the handshakes of successive exchanges took a negligible part of the time."""
+    """Return whether the handshakes of the successive connections took only a negligible part of the time."""
     cost = 100 * c("rtt").filter("follows").sum()
     opened = c("opened").sort()
     dense = (opened.shift(1 - DENSE.value) - opened < SECOND).any()
@@ -330,8 +330,8 @@ def _runs(rows: pl.DataFrame) -> pl.DataFrame:
 def _checks_connections(lean: pl.DataFrame) -> pl.Series:
     """Return for each connection whether the server closed it first and its client usually checks connections before use.
 
-    A client that checks its connections, and finds one closed by the server, closes it just before it opens another one. It must
-    have done so for at least half of the connections that the server closed first.
+    Such a client, when it finds that the server has closed a connection, closes it just before it opens another one. It must have
+    done so for at least half of the connections that the server closed first.
     """
     given_up = lean.select("pair", "closed", "left", "rtt").with_row_index("at").filter(c("closed").is_not_null())
     opened = lean.select("pair", c("opened").alias("next"))
@@ -344,8 +344,9 @@ def _checks_connections(lean: pl.DataFrame) -> pl.Series:
 
 
 def _used_again() -> pl.Expr:
-    """Return whether the program usually reuses connections. Then it probably has a pool, and its other connections are not
-    reported.
+    """Return whether the program usually reuses connections.
+
+    If it does, it probably has a pool, and its connections with only one exchange are not reported.
     """
     alone = (pl.col("kind") == "kept").sum().over("program")
     return (pl.col("exchanges") - 1).clip(0).sum().over("program") > alone

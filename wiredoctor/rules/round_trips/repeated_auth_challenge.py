@@ -103,7 +103,7 @@ def _is_refused() -> pl.Expr:
 
 
 def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
-    """Return a row for each answered request that has credentials, or was refused because it has none."""
+    """Return a row for each answered request that has credentials, or that was refused because it has none."""
     answered = c("has_request") & (c("response_status") >= 200)
     unnamed = c("request_has_credentials") & (c("request_credentials_scheme") == "")
     rows = exchanges.filter(answered & (c("request_has_credentials") | _is_refused())).select(
@@ -124,7 +124,7 @@ def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
-    """Return a row for each client host and server with requests that were needlessly sent twice."""
+    """Return a row for each client host and server between which requests were sent twice although once would have sufficed."""
     host = ["client_host", "server"]
     refused = rows.filter(pl.col("scheme") == "", pl.col("status").is_in(REFUSED)).group_by(host).len()
     some = rows.join(refused.filter(pl.col("len") >= ENOUGH.value), on=host, how="semi").select(Row._fields)

@@ -94,7 +94,7 @@ def cutoffs() -> dict[str, int]:
 
 
 def find(runs: pl.LazyFrame) -> pl.LazyFrame:
-    """Return a row for each small segment that may prove a run of tinygrams, or that begins another message in a run."""
+    """Return a row for each small segment that may prove a run of small segments, or that begins another message within a run."""
     run = c("small_run")
     boundary = c("message") != c("previous_data_message")
     sure = pl.when("handshake").then(pl.lit("high")).otherwise(pl.lit("medium"))

@@ -227,7 +227,7 @@ SHARED_THRESHOLDS = (attempt_groups,)
 
 
 def screen() -> Mapping[str, pl.Expr]:
-    """Return a cheap condition for each table: if no row of a batch meets it, the batch has no candidate findings."""
+    """Return a cheap condition for each table. If no row of a batch meets its condition, the batch has no candidate findings."""
     told = pl.col("refused_frame").is_not_null() | pl.col("syn_error_frame").is_not_null() | _closed_at_once()
     return {"connections": told | (pl.col("syns") >= SYNS.value), "tries": pl.col("exchange").is_null()}
 
@@ -291,7 +291,7 @@ _PROOF = (
 
 
 def _with_outcome(failed: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
-    """Set the final kinds of failures, and drop the first of two refusals by localhost.
+    """Set the final kinds of failures. If localhost refused a client at both addresses, drop the first of the two refusals.
 
     `failed_as`: the kind without regard to other attempts. `then_frame`, `then_time`: the SYN-ACK to another attempt that decides
     the final kind. Attempts of gateways keep their kind, because the result of their client's request is more important.
@@ -341,7 +341,7 @@ def _with_outcome(failed: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFra
 
 
 def _checks_port() -> pl.Expr:
-    """Return whether this was the only attempt while the server was down, and came from the server's own host.
+    """Return True if this was the only attempt while the server was down, and it came from the server's own host.
 
     Many servers connect to their own port before they listen, to learn whether it is free.
     """
@@ -350,9 +350,9 @@ def _checks_port() -> pl.Expr:
 
 
 def _ended(failed: pl.LazyFrame) -> pl.LazyFrame:
-    """Return the connections that were reset at once, soon before the server refused a SYN at `ended_time` (ns).
+    """Return the connections that were reset at once, just before the server refused a SYN at `ended_time` (ns).
 
-    In that case a process of the server had ended: a relay would have gone on accepting connections.
+    In that case, a process of the server had ended: a relay would have gone on accepting connections.
     """
     refusals = failed.filter(pl.col("number") == attempts.REFUSED).select("server", pl.col("answer_time").alias("ended_time"))
     closed = failed.filter(pl.col("number") == attempts.CLOSED_AT_ONCE).sort("answer_time")
@@ -386,7 +386,7 @@ def _of_kind(of_rst: str, of_icmp: str, of_close: str) -> pl.Expr:
 
 
 def _unseen(connections: pl.LazyFrame, host: str) -> pl.LazyFrame:
-    """Return hosts with a connection on which the server's packets were not captured."""
+    """Return the hosts (in the column `host`) of connections on which the server's packets were not captured."""
     blind = connections.filter(pl.col("one_sided") & (pl.col("client_packets") > 0))
     return blind.select("client_host", attempts.host_of("server").alias("server_host")).select(host).unique()
 

@@ -120,7 +120,10 @@ def find(connections: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def _answer_lost() -> pl.Expr:
-    """Return whether the server had received the first SYN: the timestamp that its answer echoes shows this."""
+    """Return whether the server had received the first SYN, so that its answer was lost.
+
+    The timestamp that the server's later answer echoes shows this.
+    """
     return pl.col("answer_echoes_first_syn") & pl.col("refused_frame").is_null() & pl.col("syn_error_frame").is_null()
 
 

@@ -107,7 +107,7 @@ def cutoffs() -> dict[str, int]:
 
 
 def find(releases: pl.LazyFrame) -> pl.LazyFrame:
-    """Return a row for each segment that was sent next after a delayed pure ACK."""
+    """Return a row for each segment that its sender sent next after a delayed pure ACK."""
     shortest = min(MIN_ACK_DELAY.value, MIN_SHORT_ACK_DELAY.value)
     timed = ack_release.had_room() | _by_timer()
     rows = ack_release.candidates(releases.filter(timed), shortest, MAX_ACK_DELAY.value, QUICK_ACK.value)
@@ -117,8 +117,9 @@ def find(releases: pl.LazyFrame) -> pl.LazyFrame:
 def _by_timer() -> pl.Expr:
     """Return whether a timer delayed the ACK of the segment that filled the receiver's window.
 
-    A TCP acknowledges at once when the application has read enough of a full window. So most such ACKs come when it reads. The
-    window of an application that reads everything at once does not shrink (by more than the rounding of its scale).
+    A receiver acknowledges at once when its application has read enough of a full window. So most late ACKs of full windows come
+    when the application reads. But the window of an application that reads everything at once does not shrink (by more than the
+    rounding of its scale).
     """
     delay = c("previous_ack_delay")
     usual = pl.any_horizontal(delay.is_between(*ends, closed="left") for ends in ack_release.USUAL_TIMERS)

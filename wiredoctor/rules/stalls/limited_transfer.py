@@ -179,7 +179,10 @@ def _kind(is_window: pl.Expr) -> pl.Expr:
 
 
 def _side() -> pl.Expr:
-    """Return the side that must change. Without window scaling it is the client, unless the client offers the option."""
+    """Return the side that must change: the sender for a send buffer, the receiver for a receive window.
+
+    Without window scaling, it is the client, or the server if the client offers window scaling.
+    """
     is_server = c("role") == SERVER
     sender, receiver = (pl.when(is_server == flag).then(pl.lit("server")).otherwise(pl.lit("client")) for flag in (True, False))
     client_offers = pl.when(is_server).then("scaling_peer").otherwise("scaling_own") == 1
@@ -207,7 +210,10 @@ def _remaining_time_text() -> pl.Expr:
 
 
 def _proof_frames(lacks_scaling: pl.Expr, is_window: pl.Expr) -> list[pl.Expr]:
-    """Return the columns with the frames that are evidence; a frame that is no evidence for the kind of a row is null."""
+    """Return the columns with the frames that are evidence.
+
+    In each row, a frame is null if it is no evidence for this kind of candidate.
+    """
     # the server's SYN-ACK has no such option anyway if the client's SYN has none
     is_server = c("role") == SERVER
     syns = [

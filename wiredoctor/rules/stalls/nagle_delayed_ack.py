@@ -241,8 +241,8 @@ def cutoffs() -> dict[str, int]:
 def find(releases: pl.LazyFrame) -> pl.LazyFrame:
     """Return a row for each segment that may have been held back, with the ACK of the first write.
 
-    If that pure ACK came late, the segment may have stalled. If it came promptly, the row is evidence against stalls. There may
-    be no ACK.
+    If that pure ACK came late, the segment may have stalled. If it came promptly, the row is evidence against stalls. A row may
+    have no ACK.
     """
     shortest = min(MIN_ACK_DELAY.value, MIN_SHORT_ACK_DELAY.value)
     rows = ack_release.candidates(releases, shortest, MAX_ACK_DELAY.value, QUICK_ACK.value)

@@ -176,7 +176,7 @@ def _confidence() -> pl.Expr:
 def _lost_text() -> pl.Expr:
     """Return the text about what the capture shows of the loss.
 
-    The column `role` is the role of the side that sent the ACK, so the other side sent the lost segment.
+    The column `role` is that of the side that sent the ACK. So the other side sent the lost segment.
     """
     message = pl.when(pl.col("role") == SERVER).then(pl.lit("request")).otherwise(pl.lit("response"))
     what = pl.when(pl.col("http")).then(message).otherwise(pl.lit("data"))

@@ -163,7 +163,10 @@ def _is_long_poll() -> pl.Expr:
 
 
 def _paused() -> pl.Expr:
-    """Return whether one or two pauses make up most of the time that the server paused in a response that is not a stream."""
+    """Return whether one or two pauses make up most of the time for which the server paused in a response.
+
+    The result is false for a response that is a stream.
+    """
     framing = c("response_framing")
     # a chunked response in many pieces is a stream
     known = (framing == "content-length") | ((framing == "chunked") & (c("response_application_pauses") < STREAM_PAUSES))
@@ -192,7 +195,10 @@ def _pause(number: int) -> pl.Expr:
 
 
 def _paused_after_head() -> pl.Expr:
-    """Return whether the first of the recorded pauses is between head and body; `response_pause_total` does not include it."""
+    """Return whether the first of the recorded pauses was between head and body.
+
+    `response_pause_total` does not include such a pause.
+    """
     return c("response_pause_times").list.len() > 2 * pl.min_horizontal("response_application_pauses", RECORDED - 1)
 
 
@@ -229,7 +235,7 @@ def _long_pauses(exchanges: pl.LazyFrame, number: int) -> pl.LazyFrame:
 def _last_interim_response() -> pl.Expr:
     """Return the time (ns) of the last interim response if it came after the request; otherwise null.
 
-    It is also null if all of them are 100 Continue, which only requests the body.
+    It is also null if all interim responses are 100 Continue, which only asks for the body.
     """
     told = c("interim").list.set_difference([100]).list.len() > 0
     last = c("interim_times").list.last()

@@ -75,7 +75,7 @@ SHOWN = Threshold("3 exchanges", "the maximum number of exchanges shown as evide
 LISTED = Threshold("5 servers", "the maximum number of servers listed; more are counted")
 
 _SMALL = 4096
-"""The bytes that are added to sizes before they are compared, because the ratio of small sizes means little."""
+"""The number of bytes added to all sizes before they are compared, because small sizes differ by large ratios without reason."""
 
 _MONITORING = "^(Prometheus|kube-probe|ELB-HealthChecker|GoogleHC|Consul Health Check)"
 """A pattern for the User-Agent of programs that send the same requests to different kinds of servers."""
@@ -100,7 +100,7 @@ def screen() -> pl.Expr:
 
 
 def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
-    """Return a row for each response to requests that some server often answers slowly."""
+    """Return a row for each response to those requests that at least one server often answers slowly."""
     answered = (
         c("has_request") & (c("response_status") >= 200) & ~c("upgraded") & ~c("request_user_agent").str.contains(_MONITORING)
     )
@@ -155,7 +155,7 @@ def _pairs(groups: pl.DataFrame, slow: pl.DataFrame) -> pl.DataFrame:
 
 
 def _slower(groups: pl.DataFrame) -> pl.DataFrame:
-    """Return the servers whose median is far above the median of other servers with responses of a similar size."""
+    """Return the servers whose median time is far above that of other servers whose responses have a similar size."""
     others = (
         _pairs(groups, groups.filter(c("median") >= BEYOND.value))
         .group_by("key", "server", "requests", "median", "size")

@@ -190,7 +190,7 @@ ANSWERABLE = Threshold(
 
 
 def cutoffs() -> dict[str, int]:
-    """Return the cutoff of the core: the minimum number of copies for which it writes a row of `unacknowledged`."""
+    """Return the cutoff of the core: how often the same data must have been sent for a row of `unacknowledged`."""
     return {"min_copies": min(COPIES.value, GAVE_UP.value)}
 
 
@@ -257,15 +257,15 @@ def _never_acknowledged() -> pl.Expr:
 
 
 def _missing() -> pl.Expr:
-    """Return whether no copy of the data was captured: all were lost before the capture point."""
+    """Return whether the data was never captured: it was lost before the capture point each time that it was sent."""
     return pl.col("copies") == 0
 
 
 def _full_segments_lost() -> pl.Expr:
     """Return whether full segments were repeatedly lost before the capture point while smaller packets arrived.
 
-    A single loss does not count, because it is repaired while the receiver waits. Nor does a segment that only the capture
-    missed: the receiver has acknowledged it.
+    A single loss does not count, because it is repaired while the receiver waits. Nor does a segment that arrived without being
+    captured, as an ACK of the receiver shows.
     """
     size, shown = c("smallest_unacknowledged"), c("last_time") - c("first_time")
     full = (c("largest_acknowledged") < size) & (size > PATH_MTU.value)
@@ -277,10 +277,11 @@ def _full_segments_lost() -> pl.Expr:
 
 
 def _may_be_larger() -> pl.Expr:
-    """Return whether the missing segments may be larger than all that arrived.
+    """Return whether the missing segments may be larger than all segments that arrived.
 
-    If large segments arrive, two facts deny this. The missing bytes are a whole number of segments of that size: then this is
-    the sender's full size, below the MSS. Or the SYNs were not captured, so the MSS is only a guess.
+    If large segments arrived, this is excluded in two cases. If the missing bytes are a whole number of segments of the largest
+    size, that size is the sender's full size, although it is below the MSS. If the SYNs were not captured, the MSS is only a
+    guess.
     """
     arrived = c("largest_acknowledged")
     whole = (c("length") % pl.max_horizontal(arrived, pl.lit(1))) == 0
@@ -295,9 +296,10 @@ def _still_missing() -> pl.Expr:
 
 
 def _gap_time() -> pl.Expr:
-    """Return the time in ns for which no full segment arrived, until the receiver's close or the last packet.
+    """Return the time in ns for which no full segment arrived.
 
-    If both sides left the connection open, the time after the last packet counts, too.
+    The time ends with the receiver's close, or else with the last packet. If both sides left the connection open, the time after
+    the last packet counts, too.
     """
     return c("rest") + pl.when(_still_missing()).then(c("time") - c("last_time")).otherwise(0)
 
@@ -305,8 +307,8 @@ def _gap_time() -> pl.Expr:
 def _is_explained_otherwise() -> pl.Expr:
     """Return whether another fact explains the missing ACK.
 
-    Requests are left to keep-alive-race if an RST without ACK flag rejected them, or if the server had closed before the last
-    copy. If a receiver has reset the connection, it acknowledges no more data, whether it is the client or the server.
+    keep-alive-race reports requests that an RST without ACK flag rejected, or whose last copy was sent after the server had
+    closed. A receiver that has reset the connection, whether client or server, acknowledges no more data.
     """
     asks = c("http") & (c("role") == CLIENT).fill_null(value=False)
     forgotten = c("peer_rst_unknown") & (c("rest") >= RECENT.value)
@@ -315,7 +317,7 @@ def _is_explained_otherwise() -> pl.Expr:
 
 
 def _sent_often_enough(*, repeated: pl.Expr) -> pl.Expr:
-    """Return whether enough copies of the data were sent, spread over enough time.
+    """Return whether the data was sent often enough, and over a long enough time.
 
     `repeated`: true if the client may have repeated the request on a new connection.
     """
@@ -332,8 +334,9 @@ def _sent_often_enough(*, repeated: pl.Expr) -> pl.Expr:
 
 
 def _alive() -> pl.Expr:
-    """Return whether the receiver was running: it acknowledged later data by SACK, or sent a packet after the first copy should
-    have arrived.
+    """Return True if the receiver was running.
+
+    Either it acknowledged later data by SACK, or it sent a packet after the data should first have arrived.
     """
     later = c("peer_time") - c("first_time") > c("rtt_peer").fill_null(0).clip(0) + ALIVE.value
     return c("sack_frame").is_not_null() | later.fill_null(value=False)

@@ -161,9 +161,7 @@ def find(closures: pl.LazyFrame, window_stalls: pl.LazyFrame) -> pl.LazyFrame:
     """Return a row for each closed window that delayed the other side's data, and for each stall in `window_stalls`.
 
     Those stalls have three reasons: the receiver discarded data, the sender waited for its override timer, or the window never
-    opened.
-
-    Delays too short to report are included, because they show at which pace a client reads.
+    opened. Delays that are too short to report are included, because they show how fast a client reads.
     """
     return pl.concat([_closures(closures), _stalls(window_stalls)])
 
@@ -304,7 +302,7 @@ _READS_NOT = "its application read nothing in that time, or too little"
 
 
 _RECEIVER = (1 - c("direction")).alias("direction")
-"""The direction of the receiver of the data, because the receiver is the side that must change."""
+"""The direction in which the receiver of the data sends. The receiver is the side that must change."""
 
 
 def _text_columns(*texts: str | pl.Expr) -> list[pl.Expr]:
@@ -399,7 +397,7 @@ def _closed_time() -> pl.Expr:
 
 
 def _at_once() -> pl.Expr:
-    """Return whether the sender sent as soon as the window update arrived, so it had been waiting only for the update."""
+    """Return whether the sender sent data as soon as the window update reached it, so it was waiting only for that update."""
     rtt = pl.col("rtt_own")
     after = pl.col("time") - pl.col("opened_time") - rtt
     earliest = pl.when(pl.col("handshake")).then(-pl.max_horizontal(pl.lit(MILLISECOND), rtt // 10)).otherwise(-rtt)
@@ -410,9 +408,9 @@ def _at_once() -> pl.Expr:
 def _had_data() -> pl.Expr:
     """Return whether the sender had data to send while the window was closed.
 
-    With HTTP, this is so if the sender's last data did not end a message. If that data was a retransmission that filled a gap,
-    window probes must confirm it, because data sent earlier may have ended the message. With other protocols, this is so if the
-    receiver sent no data in the meantime.
+    With HTTP, it had if its last data did not end a message. If that data was a retransmission that filled a gap, data sent
+    earlier may have ended the message, so window probes must confirm that there was more. With other protocols, the sender had
+    data if the receiver sent none in the meantime.
     """
     known = c("previous_data_last_in_flight") | (c("window_probes") > 0)
     unfinished = known & ~c("previous_data_ends_message")

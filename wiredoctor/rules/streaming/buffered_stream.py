@@ -180,8 +180,8 @@ def _is_late() -> pl.Expr:
 def _is_streamed() -> pl.Expr:
     """Return whether the response was streamed.
 
-    This is so if its chunks came with pauses of the application, or if it had many events of which on average at most two arrived
-    together.
+    It was if its chunks came with pauses of the application between them, or if it had many events and at most two of them
+    arrived together on average.
     """
     one_by_one = (c("response_events") >= MANY_EVENTS.value) & (2 * c("response_flights") >= c("response_events"))
     return ((c("response_application_pauses") > 0) & (c("response_chunks") > 0)) | one_by_one.fill_null(value=False)
@@ -228,7 +228,7 @@ class _Streamed:
 
 
 def judge(rows: pl.DataFrame, state: BoundedMap[_Streamed] | None) -> tuple[pl.DataFrame, BoundedMap[_Streamed]]:
-    """Return the responses that were or may have been held back. Remember which servers have streamed."""
+    """Return the responses that were held back, or may have been. Remember which servers have streamed a response."""
     memory = BoundedMap(_Streamed, ENDPOINTS.value) if state is None else state
     told: list[dict[str, Any]] = []
     # batches may not follow the order of frames, so sort by when a response became known
@@ -253,7 +253,7 @@ _CANDIDATE = CANDIDATE | {
 
 
 def _came_late(row: dict[str, Any], least: Threshold = MIN_WAIT) -> bool:
-    """Return whether the client waited at least `least` for the first body packet, and the network caused at most half of the
+    """Return whether the client waited at least `least` for the first body packet, and the network caused at most half of that
     wait.
 
     The network's part is how much longer this packet was in transit than the previous one.
@@ -298,8 +298,9 @@ def _proof(row: dict[str, Any], before: _Streamed | None, *, at_first: bool) -> 
 
 
 _LARGE = 10
-"""The minimum number of events that must arrive together to be more than one step of a program; equals LARGE of
-protocols.http1.pieces.
+"""If at least this many events arrive together, they come from more than one step of a program.
+
+The number equals LARGE in protocols.http1.pieces.
 """
 
 
@@ -412,7 +413,11 @@ def _candidate(
     row: dict[str, Any], kind: str, word: str, wait: list[dict[str, Any]], *, evidence: list[dict[str, Any]], proof: str,
     how: str = "", why: str = "",
 ) -> dict[str, Any]:  # fmt: skip
-    """Return a candidate. `wait`: the packets before and after its pause. `evidence`: the packets of all pauses."""
+    """Return a candidate.
+
+    `wait`: the packets before and after the pause that the candidate reports. `evidence`: the packets before and after all
+    pauses.
+    """
     server, via = row["response_server"] or "", row["response_via"] or ""
     asked = (
         " This response already has that field, so something other than nginx holds the data back, alone or in addition to nginx."

@@ -70,7 +70,7 @@ def screen() -> pl.Expr:
 
 
 def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
-    """Return a row for each server that answers with an older version than its clients use."""
+    """Return a row for each server that answers with an older HTTP version than its clients use."""
     c = pl.col
     asked = c("has_request") & (c("request_version") == "HTTP/1.1") & ~c("upgraded") & ~c("response_endless")
     old = asked & (c("response_version") == "HTTP/1.0")

@@ -75,8 +75,9 @@ LONE_PAUSE = Threshold(
     "200 ms", "the minimum pause if it is the only one in a large body: a busy server pauses once in the middle of a file, too"
 )
 LARGE_BODY = 64_000
-"""The size in bytes from which a body with a single pause may be a file, so a longer pause (LONE_PAUSE) is required. It is
-several times the size of usual writes.
+"""The minimum size in bytes of a body that may be a file if it has a single pause.
+
+For such a body, a longer pause (LONE_PAUSE) is required. The size is several times that of usual writes.
 """
 
 
