@@ -34,9 +34,9 @@ _PACKETS_AT_ONCE = 1_000
 """The number of packets written at a time."""
 
 _FCS_PRESENT = 0x04000000
-"""The bit of the link type in a pcap header that marks a frame check sequence.
+"""The bit of the link type field in a pcap header that shows that each packet ends with a frame check sequence.
 
-The upper four bits are the length of the sequence in 16-bit words.
+The upper four bits of the field are the length of the sequence in 16-bit words.
 """
 
 Comments = Iterable[tuple[int, Sequence[str]]]
@@ -52,7 +52,7 @@ class _Notes:
 
     @property
     def frame(self) -> int:
-        """The number of the next frame that has comments; if there is none, a number larger than any frame number."""
+        """The number of the next frame that has comments. If no frame is left, it is larger than any frame number."""
         return self._next[0] if self._next is not None else 1 << 62
 
     def of(self, frame: int) -> Sequence[str]:
@@ -136,7 +136,10 @@ def _packets_of_files(capture: CaptureFiles) -> tuple[list[int] | None, Sequence
 
 
 class _BlockCopy:
-    """Copies `frames` packets of a pcapng file block by block. `first` is the frame number of the file's first packet."""
+    """Copies the first `frames` packets of a pcapng file block by block.
+
+    `first`: the frame number that the file's first packet has in the capture.
+    """
 
     def __init__(self, content: Content, first: int, frames: int, notes: _Notes, selection: _Selection) -> None:
         self._content = content

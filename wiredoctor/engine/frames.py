@@ -72,8 +72,7 @@ Columns = dict[str, Any]
 
 
 def head_part(heads: Sequence[Head]) -> pl.DataFrame:
-    """Return a data frame with one row per header section. Its columns are those of MESSAGES that depend only on the header
-    section.
+    """Return a data frame with one row per header section, and the columns of MESSAGES that depend only on that section.
 
     The first row is for messages without a header section.
     """
@@ -100,9 +99,9 @@ def _make_head_part(heads: Sequence[Head]) -> pl.DataFrame:
 
 
 def _part_column(column: Column, values: Sequence[Any], none: Any = None) -> pl.Series:
-    """Return a column with `values`, preceded by a value for rows without this data.
+    """Return a column for all rows: `values`, preceded by the value for rows without this data.
 
-    That value is `none`; if `none` is None, it is the empty value of the column's type.
+    That first value is `none`. If `none` is None, it is the empty value of the column's type.
     """
     sentinel, dtype = column.sentinel, column.dtype
     if none is None:
@@ -112,8 +111,9 @@ def _part_column(column: Column, values: Sequence[Any], none: Any = None) -> pl.
 
 
 def exchange_batches(closes: CloseRows, heads: pl.DataFrame) -> tuple[Batch, Batch]:
-    """Take the rows of `exchanges` and of `closes` from the core. Return the rows of each table with the columns of
-    STORED_EXCHANGES that the table contains; `closes` contains all of these columns.
+    """Take the rows of `exchanges` and of `closes` from the core, and return them as two batches.
+
+    Their columns are those of STORED_EXCHANGES that the respective table has; `closes` has all of them.
     """
     finished, closed = int(closes.exchanges.rows.count), int(closes.rows.count)
     written, targets = closes.exchanges.take()
@@ -163,7 +163,7 @@ def _persistent(batch: Batch) -> Array:
     """Return, for each exchange, whether both messages leave the connection open (RFC 9112 section 9.3).
 
     The result is False if a header section was truncated, because the missing part may announce a close. A request that was not
-    captured is assumed not to announce one.
+    captured is assumed to announce none.
     """
     heads = batch.parts["heads"]
     is_old, keeps = heads["version"] < "HTTP/1.1", heads["connection_keep_alive"].clone()
@@ -182,7 +182,7 @@ def _persistent(batch: Batch) -> Array:
 
 
 def _between(first: str, second: str, needed: Sequence[str], least: int | None = None) -> Maker:
-    """Return a function that computes the time in ns between the values `first` and `second` of the core's rows, for each row.
+    """Return a function that computes, for each row of the core, the time in ns from the value `first` to the value `second`.
 
     If `least` is given, smaller results are raised to it. A result is null if one of the header sections named in `needed` is
     missing.
@@ -244,12 +244,14 @@ _EXTRAS = (
 """The columns that are computed from objects of class Extra."""
 
 _NOT_COUNTED = {"response_bursts": -1}
-"""The values for exchanges without an Extra object, by column of _EXTRAS. `_bursts` computes the final value for -1."""
+"""The values of columns in _EXTRAS for exchanges without an Extra object.
+
+`_bursts` replaces -1 by the final value.
+"""
 
 
 def _extra_part(extras: Sequence[Extra]) -> pl.DataFrame:
-    """Return a data frame with one row per Extra: interim responses, pauses, streamed events, and the limits on the speed of a
-    body.
+    """Return a data frame with one row per Extra: interim responses, pauses, streamed events, and what limited a body's speed.
 
     The first row is for exchanges without any of these.
     """

@@ -22,7 +22,7 @@ class _Part:
 
 
 class Stream(Source):
-    """Reads consecutive files as one stream, up to the end of what was written.
+    """Reads consecutive files as one stream, as far as they have been written.
 
     The files are never mapped into memory, because truncating a mapped file would kill the process.
     """
@@ -37,9 +37,10 @@ class Stream(Source):
         self.parts: list[_Part] = []
 
     def read(self, offset: int, size: int) -> bytes:
-        """Return `size` bytes, beginning at `offset`; fewer at the end of the stream. Bytes of removed files are zeros.
+        """Return `size` bytes, beginning at `offset`; fewer at the end of the stream.
 
-        Raise CaptureError if a file became shorter; the stream then ends there.
+        Bytes of removed files are zeros. Raise CaptureError if a file became shorter; from then on, the stream ends at that
+        place.
         """
         pieces: list[bytes] = []
         end = min(offset + size, self.end)
@@ -67,16 +68,16 @@ class Stream(Source):
 
 
 class GrowingCapture:
-    """A capture that is still being written: the packet records so far, and the records that will follow."""
+    """A capture that is still being written: the packet records so far, and those that will follow."""
 
     lost = None
     is_growing = True
     is_order_known = True
-    """Always True: the order of packets is not examined in a pass of its own, because the capture cannot be read again."""
+    """Always True, so no separate pass examines the order of the packets: the capture cannot be read again."""
     is_sorted = False
     is_disorder_proved = False
     is_shuffled = True
-    """Always True, because packets may be out of order, which is only known while they are read."""
+    """Always True: packets may be out of order, and this only becomes known while they are read."""
     files: tuple[str, ...] = ()
     """Always empty, because reports show a growing capture as a single file."""
 
@@ -110,7 +111,7 @@ class GrowingCapture:
 
     @property
     def unread_bytes(self) -> int:
-        """The number of bytes that were written but not read yet; 0 after damage, because reading stops there."""
+        """The number of bytes that were written but not read yet. It is 0 after damage, because reading stops there."""
         return self.size - self.records.position if self.records.damage is None else 0
 
     @property
@@ -120,7 +121,9 @@ class GrowingCapture:
 
     @property
     def ending(self) -> Ending | None:
-        """The time at which capturing ended, and the number of packets, from the last block; None if it is not written yet."""
+        """The time at which capturing ended and the number of packets, both from the last block; None until that block is
+        written.
+        """
         try:
             tail = self._stream.read(max(self.size - LONGEST, 0), LONGEST)
         except CaptureError:  # the bytes no longer exist

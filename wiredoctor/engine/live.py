@@ -32,7 +32,7 @@ _OF_EXCHANGES = (
     *(pl.col(name) for name in ("both_directions", "has_request", "has_response", "response_end_reason", "upgraded", "endpoint")),
     pl.when((_STATUS < 200) | (_STATUS >= 500)).then(_STATUS).otherwise(_STATUS // 100 * 100).alias("response_status"),
 )
-"""The columns by which reports count exchanges. Counts by these columns also cover the rows that were dropped."""
+"""The columns by which reports count exchanges. The counts include rows that were dropped to save memory."""
 
 
 class LiveAnalysis(Analysis):
@@ -50,7 +50,10 @@ class LiveAnalysis(Analysis):
         self.exchanges = SpillWindow(STORED_EXCHANGES, folder, kinds=_OF_EXCHANGES)
         self.listener: Callable[[pl.DataFrame, pl.DataFrame], None] | None = None
         self.failures: list[tuple[int, int]] = []
-        """The exchanges with a status of 500 or above, as (connection, exchange), that no caller has taken yet."""
+        """The exchanges with a status of 500 or above, as (connection, exchange).
+
+        The caller that handles them empties the list.
+        """
         self._growing = capture
         self.core.story.repetitions.is_early = True
         self._suspects = (Spill(STORED_EXCHANGES, folder), Spill(CONNECTIONS, folder))
@@ -67,7 +70,7 @@ class LiveAnalysis(Analysis):
     def pass_time(self, clock: int) -> Candidates:
         """Return the candidates that became final because no packet arrived until `clock` (ns since the first packet).
 
-        No packet is counted, and the timestamps of later packets are not compared with `clock`.
+        This adds no packet to the counts, and the timestamps of later packets are not compared with `clock`.
         """
         self.release(clock)
         self.core.http.pass_time(clock)
@@ -77,7 +80,7 @@ class LiveAnalysis(Analysis):
 
     @property
     def deadline(self) -> int | None:
-        """The time (ns since the first packet) at which something becomes final even if no packet arrives, or None."""
+        """The time (ns since the first packet) at which something becomes final even without packets; None if nothing does."""
         story, ordering = self.core.story, self.core.ordering
         held = FOREVER if ordering is None or ordering.due_at() == LATEST else ordering.due_at()
         alarm = min(self.core.http.alarms.next, story.repetitions.due(), story.stalls.due, held)
@@ -114,8 +117,8 @@ class LiveAnalysis(Analysis):
     def forget(self, needed: Collection[int]) -> None:
         """Drop the oldest stored candidates and rows, except the rows of the connections in `needed`.
 
-        Twice as many rows are kept as rules compare: rules compare exchanges and connections in the order in which they began,
-        but rows are stored in the order in which they ended.
+        More rows are kept than rules compare: twice as many. Rules compare exchanges and connections in the order in which they
+        began, but rows are stored in the order in which they ended.
         """
         for rows in (self.connections, self.exchanges):
             rows.forget(2 * limits.COMPARED_ROWS.value, needed)
@@ -161,7 +164,7 @@ class LiveAnalysis(Analysis):
             self._suspected.difference_update(connections["connection"])
 
     def suspects(self, exchanges: Spill, connections: Spill) -> tuple[pl.LazyFrame, pl.LazyFrame]:
-        """Return the rows of exchanges and of connections that may have failed.
+        """Return the rows of the exchanges that may have failed, and the rows of their connections.
 
         These rows are stored separately, so they include rows that were dropped from `exchanges` and `connections`.
         """

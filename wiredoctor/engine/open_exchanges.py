@@ -39,10 +39,10 @@ def http_of(connection: Connection) -> HttpConnection | None:
 
 
 def undecided_since(connection: Connection) -> tuple[int, int]:
-    """Return two times in ns: the start of the oldest exchange that is not final, and of the oldest one that is not answered.
+    """Return two times in ns: the start of the oldest exchange that is not final, and that of the oldest one without an answer.
 
-    Findings on earlier exchanges cannot change. A time is FOREVER if there is no such exchange. Bytes that cannot be parsed yet
-    count as an exchange: an incomplete header section, or bytes after a gap.
+    Findings on earlier exchanges cannot change. A time is the constant FOREVER if there is no such exchange. Bytes that cannot be
+    parsed yet count as an exchange: an incomplete header section, or bytes after a gap.
     """
     http = http_of(connection)
     if http is None:
@@ -56,7 +56,7 @@ def undecided_since(connection: Connection) -> tuple[int, int]:
 def unread_since(connection: Connection) -> int:
     """Return the capture time (ns) of the oldest bytes that cannot be parsed yet.
 
-    Return FOREVER if there are no such bytes, and -FOREVER if their time is unknown.
+    Return the constant FOREVER if there are no such bytes, and -FOREVER if their time is unknown.
     """
     http = http_of(connection)
     return FOREVER if http is None else min((time for reader in _readers(http) for time in _lacking(reader)), default=FOREVER)
@@ -81,8 +81,8 @@ def window_closed_since(connection: Connection) -> int:
 def stalled_since(connection: Connection) -> int:
     """Return the start (ns) of the earliest stall that a later ACK may confirm.
 
-    Return FOREVER if there is no such stall, and NEVER if its start is unknown. The ACK shows that a retransmission ended the
-    stall, or that the held-back segment was a tail loss probe.
+    Return the constant FOREVER if there is no such stall, and the constant NEVER if its start is unknown. The ACK shows that a
+    retransmission ended the stall, or that the held-back segment was a tail loss probe.
     """
     if any(waits.nagle is not None and waits.nagle.probe_frame != NEVER for waits in _waits(connection)):
         return NEVER
@@ -110,7 +110,7 @@ def is_not_http(connection: Connection) -> bool:
 
 
 def is_over(connection: Connection) -> bool:
-    """Return whether a connection is closed and has no open exchanges, and the grace period after its close has passed."""
+    """Return True if a connection is closed, its grace period has passed, and none of its exchanges is open."""
     http = http_of(connection)
     if not connection.closed or undecided_since(connection)[0] != FOREVER:
         return False
@@ -148,7 +148,7 @@ def open_requests(connections: Iterable[Connection]) -> pl.DataFrame:
 
 
 def closed_by_client(connections: Iterable[Connection]) -> list[Connection]:
-    """Return the connections whose client has sent a FIN or RST, although they have exchanges without a row of `closes`."""
+    """Return the connections whose client has sent a FIN or RST, if some of their exchanges have no row of `closes` yet."""
     return [
         connection
         for connection in connections
@@ -157,7 +157,7 @@ def closed_by_client(connections: Iterable[Connection]) -> list[Connection]:
 
 
 def asked_between(connections: Iterable[Connection], start: int, end: int, of: Connection | None) -> bool:
-    """Return whether a request to another server was open, or a connection attempt failed, between `start` and `end` (ns).
+    """Return whether, between `start` and `end` (ns), a request to another server was open or a connection attempt failed.
 
     `of`: a connection; all servers except its own count as other servers. If `of` is None, every server counts. Only exchanges
     without a row of `closes` are examined.
@@ -261,7 +261,7 @@ def _lacking(reader: Reader) -> Iterator[int]:
 
 
 def _is_answered(exchange: Exchange) -> bool:
-    """Return whether an exchange is final, or its request is complete and its response has begun.
+    """Return True if an exchange is final, or if its request is complete and its response has begun.
 
     If the request has Expect: 100-continue, the exchange only counts as answered when it is final.
     """

@@ -28,15 +28,17 @@ _HEAD bytes are tried first, then _LONGEST_HEAD bytes, which is more than the lo
 _LEAST = 24
 """The size in bytes of a pcap file header."""
 _PAGE = 1 << 12
-"""The number of unused positions between two files. They keep a position just before the start of a file out of the previous
-file."""
+"""The number of unused positions between two files.
+
+Because of it, a position just before the start of a file is not in the previous file.
+"""
 
 
 class CaptureFiles:
     """An open capture: one file, or several that are read as one.
 
     `name` is the capture's name in reports. With `rotation`, one program wrote the files one after the other, so equal interfaces
-    count as one. Use the object as a context manager; its records can be read until the context ends.
+    in different files count as one. Use the object as a context manager; its records can be read until the context ends.
     """
 
     def __init__(self, name: str, members: Sequence[CaptureFile], opened: OpenFiles, *, rotation: bool = False) -> None:
@@ -50,7 +52,7 @@ class CaptureFiles:
         self.first_pass: Records | None = None
         """The records as read by the first pass."""
         self.is_order_known = False
-        """True after a pass found a timestamp that goes back, and `time_order.examine` found out why."""
+        """True if timestamps that go back were found in a pass, and `time_order.examine` has found out why."""
         self.is_shuffled = False
         """True if packets are slightly out of order, so they are sorted while they are read."""
         self.is_disorder_proved = False
@@ -83,12 +85,15 @@ class CaptureFiles:
 
     @property
     def first_time(self) -> int | None:
-        """The time of the first packet with a timestamp, in ns since 1970; None until the first pass has read it."""
+        """The time of the first packet with a timestamp, in ns since 1970; None until a first pass has read that packet."""
         return None if self.first_pass is None else self.first_pass.times.first
 
     @property
     def lost(self) -> str | None:
-        """For a single file: a description of what could not be read when it was opened; None if it was undamaged."""
+        """A description of what could not be read when the only file was opened.
+
+        None if that file was undamaged, or if there are several files.
+        """
         return self.members[0].lost if len(self.members) == 1 else None
 
     @property
@@ -243,7 +248,7 @@ def _check_first(records: Records, file: CaptureFile, lost: str | None) -> None:
 class ContentSource(Source):
     """Reads the content of one capture file.
 
-    `place`: the position of the file's first byte if the bytes of all files of a capture are numbered together.
+    `place`: the position of the file's first byte. Positions number the bytes of all files of a capture together.
     """
 
     def __init__(self, content: Content, place: int) -> None:
@@ -326,7 +331,7 @@ class _Members(Files):
             return None
 
     def close(self, number: int, records: Records | None) -> str | None:
-        """Return a line that names a file and what could not be read of it; None if it was read completely."""
+        """Close a file. Return a line that names it and what could not be read of it; None if it was read completely."""
         member = self._members[number]
         damage = member.lost or (None if records is None else records.damage)
         return None if damage is None else f"{member.name}: {damage}"

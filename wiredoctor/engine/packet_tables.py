@@ -13,7 +13,10 @@ from wiredoctor.core.segment_rows import PIECES, SegmentRecorder
 from wiredoctor.tables import Array, Table
 
 SEGMENTS_AT_ONCE = 32_768
-"""The number of packets whose rows are collected before they are converted. A row of `segments` takes 800 bytes until then."""
+"""The number of packets whose rows are collected before they are converted to a data frame.
+
+Until then, a row of `segments` takes 800 bytes.
+"""
 
 
 def take_packet_tables(recorder: PacketRecorder, tables: dict[str, Table]) -> dict[str, pl.DataFrame]:

@@ -39,12 +39,12 @@ FAILED = 1
 
 @dataclass
 class Result:
-    """The result of a process for its share of the connections.
+    """What a process found out about its share of the connections.
 
     `opened`: the number of the frame at which each connection of the share began. `found`: the candidates, batch by batch.
-    `connections`, `exchanges`: the files with the finished rows. `duplicates`: the number of duplicate packets.
-    `unknown_quotes`: the number of ICMP errors that quote a packet of an unknown connection. `limits`: how often each limit was
-    reached. `failed_rules`: why rules were disabled.
+    `connections`, `exchanges`: the files with the finished rows. `duplicates`: the number of duplicate packets. `unknown_quotes`:
+    the number of ICMP errors that quote a packet of an unknown connection. `limits`: how often each limit was reached.
+    `failed_rules`: the rules that were disabled, and why.
     """
 
     opened: bytes
@@ -96,7 +96,7 @@ class Worker:
 
 
 class CommonEnd:
-    """Makes all processes stop reading before the same batch, through shared memory. Batches are numbered from 1."""
+    """Makes all processes stop reading before the same batch. They share memory for this. Batches are numbered from 1."""
 
     def __init__(self, processes: int) -> None:
         self._batches = memoryview(mmap.mmap(-1, 8 * processes)).cast("q")
@@ -108,13 +108,16 @@ class CommonEnd:
         return 0 < self._end[0] <= batch
 
     def set(self) -> None:
-        """Make all processes stop before the same batch, which none of them can have begun yet."""
+        """Make all processes stop before the same batch, one that none of them can have begun yet."""
         if not self._end[0]:
             self._end[0] = max(self._batches) + 2
 
 
 def _with_note(reason: str) -> RuntimeError:
-    """Return a RuntimeError whose traceback shows the reason. The reason contains no bytes of the capture."""
+    """Return a RuntimeError with a note that gives the reason, so its traceback shows it.
+
+    The note contains no bytes of the capture.
+    """
     error = RuntimeError(reason)
     error.add_note(reason)
     return error
@@ -263,7 +266,10 @@ def number_connections(opened: Sequence[bytes]) -> list[pl.Series]:
 def _join_batches(
     modules: Mapping[str, RuleModule], shares: Sequence[Iterable[Candidates]], ids: Sequence[pl.Series]
 ) -> Iterator[Candidates]:
-    """Yield the candidates of all processes, batch by batch. All processes end their batches at the same packets."""
+    """Yield the candidates of all processes, batch by batch.
+
+    This is possible because all processes end their batches at the same packets.
+    """
     for batches in zip(*shares, strict=True):
         parts = zip(batches, ids, strict=True)
         yield merge_candidates(modules, [{name: _with_ids(rows, own) for name, rows in found.items()} for found, own in parts])

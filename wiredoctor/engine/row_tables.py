@@ -58,8 +58,9 @@ _PROTOCOLS = ("unknown", "http", "tls", "http2")
 
 
 def take_tables(core: Core) -> tuple[Tables, Batch, Batch]:
-    """Take all new rows from the core. Return the tables for rules, the rows of exchanges to keep, and the rows of connections to
-    keep.
+    """Take all new rows from the core.
+
+    Return the tables for rules, the rows of exchanges to store, and the rows of connections to store.
     """
     http = core.http
     of_heads = [http.exchanges.rows, http.exchanges.repeated, *([] if http.messages is None else [http.messages.rows])]
@@ -129,7 +130,7 @@ _SILENT = pl.DataFrame([SILENT], schema=_HELLO, orient="row")
 
 
 def _of_cells(batch: Batch, names: Sequence[str], make: Callable[..., str]) -> pl.Series:
-    """Return a column of the texts that `make` returns for the columns `names` of each row.
+    """Return a column of texts: `make` is called with the values of the columns `names`, and returns the text.
 
     `make` is called only once for each distinct combination of values.
     """

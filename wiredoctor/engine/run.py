@@ -36,11 +36,11 @@ from wiredoctor.tables import CAPTURES, CONNECTIONS, NEVER, ODDITIES, SEGMENTS, 
 Progress = Callable[[float], None]
 
 Stopping = Callable[[], bool]
-"""A function that is called between packets, and returns True to end the reading of the capture."""
+"""A function that is called between packets, and returns True when the capture is to be read no further."""
 
 
 def never() -> bool:
-    """Return False, so the capture is read to its end."""
+    """Return False: the capture is read to its end."""
     return False
 
 
@@ -48,7 +48,7 @@ STEP = 1_000
 """The number of packets between two checks of how many rows wait for the rules."""
 
 ROW_PACKETS = 100
-"""A batch continues while it has fewer than one new row per this many packets.
+"""A batch continues as long as it has fewer than one new row per this many packets.
 
 Running all rules takes as long as reading thousands of packets.
 """
@@ -58,7 +58,7 @@ ROWS_AT_ONCE = 1 << 15
 
 
 class OutOfOrder(Exception):
-    """The timestamps of a capture go back, so it must be examined and read again from its beginning."""
+    """Raised because the timestamps of a capture go back: it must be examined, and read again from its beginning."""
 
 
 class Analysis:
@@ -88,7 +88,7 @@ class Analysis:
         if capture.is_shuffled:
             self.core.put_in_order(capture.is_growing, capture.is_disorder_proved)
         self.is_first = share is None or share.number == 0
-        """True in the one process that also reports facts that belong to no connection."""
+        """True in the only process that also reports facts about the whole capture, which belong to no connection."""
         self.is_stopped = False
         """True if reading was stopped before the end."""
         if "segments" in wanted:
@@ -99,9 +99,9 @@ class Analysis:
     ) -> None:
         """Analyze the capture in batches of `batch_packets` packets.
 
-        `progress` is called with the fraction that was read. `judge` is called with the candidates of each batch and returns
-        those to keep. If `is_stopped` returns True, the analysis ends as if the capture ended there. Raise OutOfOrder if the
-        order of the records must be examined.
+        `progress` is called with the fraction of the capture that was read. `judge` is called with the candidates of each batch
+        and returns those to keep. If `is_stopped` returns True, the analysis ends as if the capture ended there. Raise OutOfOrder
+        if the order of the records must be examined.
         """
         size = max(self.capture.size, 1)
         if self.core.story.recorder is not None:
@@ -140,7 +140,7 @@ class Analysis:
         return read, parts
 
     def finish(self, judge: Callable[[Candidates], Candidates], parts: Sequence[Candidates] = ()) -> None:
-        """Analyze what becomes final at the end of the capture.
+        """Analyze what becomes final when the capture ends.
 
         `judge` is called once, with the new candidates and those in `parts`.
         """
@@ -181,10 +181,10 @@ class Analysis:
         self.connections.add(connections)
 
     def _see(self, exchanges: pl.DataFrame | View) -> None:
-        """Do nothing. A live analysis overrides this method to record which exchanges failed."""
+        """Do nothing. A live analysis overrides this method to record the exchanges that failed."""
 
     def suspects(self, exchanges: Spill, connections: Spill) -> tuple[pl.LazyFrame, pl.LazyFrame]:
-        """Return the rows of exchanges and connections that may have failed; here, all rows."""
+        """Return the rows of the exchanges that may have failed, and of their connections. Here, all rows are returned."""
         return exchanges.scan(), connections.scan()
 
     @property
@@ -199,7 +199,7 @@ class Analysis:
 
     @property
     def shuffled(self) -> ClockSteps:
-        """The packets that were out of order and were sorted. Each is described as a step back of the clock."""
+        """The packets that were out of order and were sorted. Each one is described as if the clock had been set back at it."""
         return self.records.times.shuffled
 
     def limits_reached(self) -> list[str]:

@@ -34,7 +34,7 @@ STEP = SEGMENTS_AT_ONCE
 """The number of packets read at a time."""
 
 COPIES = SECOND
-"""The maximum time in ns after a connection's last packet for which copies of its packets are still expected."""
+"""The maximum time in ns after a connection's last packet for which duplicates of its packets are still expected."""
 
 _OF_PACKETS = frozenset({"records", "packets", "segments", "pieces"})
 """The tables whose rows can be requested by frame number."""
@@ -46,8 +46,8 @@ _OF_TCP = _OF_PACKETS | {"oddities", "icmp_errors", "captures"}
 class End(NamedTuple):
     """The last requested packet: its frame number, and its time in ns since the first packet.
 
-    The time is NEVER if reading can stop at this packet. Otherwise reading continues for a while, because copies of the packet
-    may follow.
+    The time is the constant NEVER if reading can stop at this packet. Otherwise reading continues for a while, because duplicates
+    of the packet may follow.
     """
 
     frame: int
@@ -67,7 +67,7 @@ class Request(NamedTuple):
     ) -> Request:  # fmt: skip
         """Return a request for rows of these tables, connections and frames.
 
-        Raise ValueError if rows are requested by frame but have columns that can only be computed from complete connections.
+        Raise ValueError if rows are requested by frame, but some of their columns can only be computed from complete connections.
         """
         if frames is None:
             return cls(dict(tables), None if connections is None else frozenset(connections), None)
@@ -100,9 +100,9 @@ def _needs_http(table: Table) -> bool:
 class SecondPass:
     """Reads an open capture again; implements findings.PacketAccess.
 
-    `connections` returns the rows of tables.CONNECTIONS, so reading can stop after the last packet of the requested connections.
-    `cutoffs` are those of the first pass. With `secrets`, nothing is redacted. With `people`, secrets are replaced by marks that
-    people cannot mistake for text of the capture.
+    `connections` returns the rows of tables.CONNECTIONS. With them, reading can stop after the last packet of the requested
+    connections. `cutoffs` are those of the first pass. With `secrets`, nothing is redacted. With `people`, secrets are replaced
+    by marks that people cannot mistake for text of the capture.
     """
 
     def __init__(
@@ -181,7 +181,7 @@ class SecondPass:
     def _end(self, connections: Collection[int], frames: Collection[int] | None) -> End | None:
         """Return the last packet that must be read for these connections and frames.
 
-        Return None if a connection has no row, because its last packet is unknown.
+        Return None if a connection has no row, because its last packet is unknown then.
         """
         last = max(frames or (), default=0)
         if not connections:
@@ -215,7 +215,7 @@ class Reading:
             core.story.recorder = SegmentRecorder(selection, _columns(tables, "segments"), "pieces" in tables)
 
     def steps(self, end: End | None) -> Iterator[dict[str, pl.DataFrame]]:
-        """Yield new rows by table name until the packet `end` and all its copies were read.
+        """Yield new rows by table name until the packet `end` and all duplicates of it were read.
 
         If `end` is None, read to the end of the capture.
         """

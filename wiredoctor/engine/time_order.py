@@ -18,9 +18,10 @@ _STEP = 10_000
 
 
 def examine(capture: CaptureFiles, is_stopped: Callable[[], bool]) -> list[str]:
-    """Examine the files of a capture, and set how they are read from now on. Return a sentence for each limit that was reached.
+    """Examine the time order of a capture's files, and set how they are read from now on.
 
-    A file that is far from time order will be sorted by time. Where a clock was set back, the order of the file is kept.
+    Return a sentence for each limit that was reached. A file that is far from time order will be sorted by time. Where a clock
+    was set back, the order of the file is kept.
     """
     met = LimitsReached()
     capture.is_order_known, capture.first_pass = True, None
