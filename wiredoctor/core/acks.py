@@ -19,8 +19,8 @@ LONGEST: Final = 1 << 60
 def acknowledge(connection: Connection, own: Side, peer: Side, packet: Packet, segment: Segment, most: i64) -> None:
     """Set the number of bytes that a packet newly acknowledges. Ignore an ACK of data that the peer cannot have sent.
 
-    If the ACK acknowledges captured segments, also set when the newest of them was sent and how long the ACK was delayed. Only
-    the last `most` segments are examined.
+    If the ACK acknowledges captured segments, also set two times: when the newest of them was captured, and how long the ACK was
+    delayed. Only the last `most` segments are examined.
     """
     segment.rtt_own = own.rtt
     segment.rtt_peer = peer.rtt
@@ -91,8 +91,7 @@ def measure_round_trip(connection: Connection, own: Side, peer: Side, packet: Pa
 def keep_round_trip(own: Side, syn: Syn | None, sample: i64, is_guess: bool) -> None:
     """Store a round-trip sample (ns) if it is smaller than the known one, or if the known one is only a guess.
 
-    `syn`: the newest SYN of the peer. `is_guess`: the sample is a guess, because it assumes that the newest of several SYNs was
-    answered.
+    `syn`: the newest SYN of the peer. `is_guess`: true if the sample assumes that the newest of several SYNs was answered.
     """
     was_guess = syn is not None and syn.rtt_is_guess
     if own.rtt != NEVER and not was_guess and (is_guess or sample >= own.rtt):

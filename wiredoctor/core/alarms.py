@@ -31,7 +31,7 @@ class Alarm:
         return self.time < other.time or (self.time == other.time and self.number < other.number)
 
     def is_due(self) -> bool:
-        """Return whether the alarm is still valid: no earlier alarm replaced it, and its connection has not ended."""
+        """Return True if the alarm is still valid: no earlier alarm replaced it, and its connection has not ended."""
         return self.time == self.connection.wakes_at and not self.connection.is_over
 
 

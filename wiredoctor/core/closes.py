@@ -22,17 +22,17 @@ CLOSED_BY: Final = ("", "client", "server", "both")
 BY_FIN: Final = 1
 BY_RST: Final = 2
 CLOSES: Final = ("", "fin", "rst")
-"""The texts for how a connection was closed, by number; empty if it was not closed."""
+"""The texts for how a connection was closed, indexed by the numbers BY_FIN and BY_RST; empty if it was not closed."""
 
 SHORTEST_GRACE_PERIOD: Final = 1_000_000_000
 
 
 def close(connection: Connection, own: Side, packet: Packet, segment: Segment) -> None:
-    """Record a FIN or RST if it is the first one of its side. Two FINs, or one RST, close the connection.
+    """Record a FIN or RST if it is the first FIN or the first RST of its side.
 
-    The data and the ACK number of an RST are not evaluated, and an RST does not advance sequence numbers (delivery.py, acks.py,
-    numbers.py). If an RST refused a SYN and a later SYN is answered, handshake.py drops the RST. The message readers decide how
-    an RST affects an open message.
+    Two FINs, or one RST, close the connection. The data and the ACK number of an RST are not evaluated, and an RST does not
+    advance sequence numbers (delivery.py, acks.py, numbers.py). If an RST refused a SYN and a later SYN is answered, handshake.py
+    drops the RST. The message readers decide how an RST affects an open message.
     """
     closing = own.close
     is_first = closing is None
@@ -63,7 +63,7 @@ def close(connection: Connection, own: Side, packet: Packet, segment: Segment) -
 
 
 def is_of_first_rst(closing: Close, packet: Packet, ip: i64) -> bool:
-    """Return whether an RST is the first one of a side, or was sent by the same host shortly after the first one.
+    """Return True if an RST is the first one of a side, or if the same host sent it shortly after the first one.
 
     Any other RST is ignored, because kernels and firewalls may send RSTs with the address of either host.
     """

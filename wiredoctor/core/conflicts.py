@@ -26,7 +26,7 @@ LONGEST_HEADER: Final = 60
 
 
 def compare_copies(connection: Connection, flight: Flight, packet: Packet, segment: Segment, places: Places) -> None:
-    """Count a segment as abnormal if its bytes differ from those first captured for the same offsets of the stream."""
+    """Count a segment as abnormal if other bytes were captured before at the same offsets of the stream."""
     if packet.length < LEAST or segment.new_bytes >= packet.length or segment.keep_alive_probe or packet.flags & (SYN | RST):
         return
     key = connection.key if segment.direction == 0 else reverse(connection.key)
@@ -45,9 +45,9 @@ def compare_copies(connection: Connection, flight: Flight, packet: Packet, segme
 
 
 def find_conflict(sent: list[FirstCopy], key: bytes, packet: Packet, segment: Segment, places: Places) -> FirstCopy | None:
-    """Return an element of `sent` (data as first captured) whose bytes differ from those of a packet; None if there is none.
+    """Return a segment from `sent` that has other bytes than a packet at the same offsets of the stream; None if there is none.
 
-    `key` contains the addresses and ports in the direction of the packet.
+    `sent`: segments as first captured. `key`: the addresses and ports in the direction of the packet.
     """
     end = segment.offset + packet.captured
     i = max(find_sent(sent, segment.offset) - 1, 0)
@@ -60,7 +60,7 @@ def find_conflict(sent: list[FirstCopy], key: bytes, packet: Packet, segment: Se
 
 
 def is_conflict(first: FirstCopy, key: bytes, packet: Packet, segment: Segment, places: Places) -> bool:
-    """Return whether a packet has other bytes than the first-captured segment `first` at the same offsets of the stream.
+    """Return whether a packet and the earlier segment `first` have different bytes at the same offsets of the stream.
 
     Return False unless the checksums of both are correct.
     """

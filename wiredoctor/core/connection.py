@@ -211,9 +211,11 @@ class Signs:
         """The frame number of the first packet with which the side continues after the FIN or RST."""
         self.later_time: i64 = NEVER
         self.has_own_ttl: bool = False
-        """The side sent another packet after its FIN or RST, so a change of its path does not explain another time to live."""
+        """True if the side sent another packet after its FIN or RST, so a change of its path does not explain another time to
+        live.
+        """
         self.is_filled: bool = False
-        """Data below the RST's sequence number came after it."""
+        """True if data below the sequence number of the RST was captured after the RST."""
         self.is_written: bool = False
 
 
@@ -225,8 +227,8 @@ class Close:
     host sent it (`*_signs`). `*_ip`: the time to live and IP identification, as in Side.ip.
 
     `rest_frame` and `rest_time` describe the last payload of either side before the close (FIN or RST, whichever came first).
-    They are only set if that payload had arrived, and the connection had been idle since. `rest_is_own`: this side sent that
-    payload.
+    They are only set if that payload had arrived and the connection was idle from then until the close. `rest_is_own`: this side
+    sent that payload.
     """
 
     def __init__(self) -> None:
@@ -305,7 +307,10 @@ class Side:
         self.recent_packet: i64 = -1
         """The number of this side's newest packet in the ring buffer of copies.py, where the search for duplicates begins."""
         self.recent_reached: i64 = 0
-        """The highest sequence number of the packets kept by copies.py; a packet not beyond it may be a duplicate copy."""
+        """The highest sequence number of the packets kept by copies.py.
+
+        A packet may be a duplicate if it is not beyond this number.
+        """
         self.recent_claimed: i64 = -1
         """The highest acknowledgment number of the packets kept by copies.py; -1 if they acknowledged nothing."""
 
@@ -407,11 +412,11 @@ class SecondCopies:
         self.frame: i64 = NEVER
         self.time: i64 = NEVER
         self.first_frame: i64 = NEVER
-        """The frame number of the first copy of the first packet that was captured twice."""
+        """The frame number of the first packet that was captured twice, where it was captured first."""
         self.difference: i64 = 0
-        """The difference between the copies: 1 interface, 2 link layer, 3 time to live, 4 encapsulation, 0 none."""
+        """The difference between the duplicates: 1 interface, 2 link layer, 3 time to live, 4 encapsulation, 0 none."""
         self.routed_frame: i64 = NEVER
-        """The frame number of the first duplicate copy whose time to live differs from that of its first copy."""
+        """The frame number of the first duplicate whose time to live differs from that of the packet as captured before."""
 
 
 @mypyc_attr(acyclic=True)
@@ -432,7 +437,7 @@ class Oddities:
         self.super_time: i64 = NEVER
         self.super_mss: i64 = -1
         self.conflicts: i64 = 0
-        """The number of packets whose bytes differ from those that were first sent at the same offsets."""
+        """The number of packets with other bytes than were captured before at the same offsets."""
         self.conflict_frame: i64 = NEVER
         self.conflict_time: i64 = NEVER
         self.conflict_first_frame: i64 = NEVER

@@ -67,10 +67,10 @@ class ConnectionRows:
         self.hellos: list[TlsFacts] = []
 
     def write(self, connection: Connection, speaker: i64, content: HttpConnection | None, clock: i64) -> None:
-        """Write the row of a connection. `clock`: the time (ns) at which it became certain that no more packets belong to the
-        connection.
+        """Write the row of a connection.
 
-        `speaker` is the direction of the HTTP client, or -1. It only decides who the client is if no SYN was captured.
+        `clock`: the time (ns) at which it became certain that no more packets belong to the connection. `speaker`: the direction
+        of the HTTP client, or -1. It is only used to find the client if no SYN was captured.
         """
         direction = client_direction(connection, speaker)
         client, server = connection.first, connection.second
@@ -263,7 +263,10 @@ def write_oddities(out: BytesWriter, oddities: Oddities) -> None:
 
 
 def write_copies(out: BytesWriter, copies: SecondCopies) -> None:
-    """Write the number of packets that were captured twice, and the frames, time and difference of the first pair of copies."""
+    """Write the number of packets that were captured twice.
+
+    Then write both frames, the time and the difference of the first of these packets.
+    """
     write_i64_le(out, copies.count)
     write_i64_le(out, copies.frame)
     write_i64_le(out, copies.time)

@@ -27,16 +27,19 @@ from wiredoctor.core.segment import ACK, FIN, NEVER, RST, SYN
 from wiredoctor.tables import SCRATCH
 
 WITHIN: Final = 100_000_000
-"""The maximum time in ns between two records of one packet; common systems retransmit after at least 200 ms."""
+"""The maximum time in ns between a packet and its duplicate; common systems retransmit after at least 200 ms."""
 QUEUED: Final = 10_000_000_000
-"""The maximum time in ns between records of one packet before and after a queue. No longer queueing delays are known."""
+"""The maximum time in ns between a packet and its duplicate if one was captured before a queue and the other after it.
+
+Longer queueing delays are not known.
+"""
 TTL_AT: Final = 17
 ID: Final = (1 << TTL_AT) - 1
 """A bit mask for Side.ip that selects identification + 1; the time to live is in the bits above it."""
 AT_ONCE: Final = 1_000_000
-"""The maximum time in ns between copies that are equal in every layer.
+"""The maximum time in ns between duplicates that are equal in every layer.
 
-Such copies come from a mirror port; equal packets further apart may be retransmissions.
+Such duplicates come from a mirror port; equal packets further apart may be retransmissions.
 """
 SEARCHED: Final = 1_024
 """The maximum number of a side's packets that are compared with one packet. A link with 10 Gbit/s carries as many in 1 ms."""
@@ -51,7 +54,10 @@ HALF: Final = 1 << 31
 
 
 class Copies:
-    """Finds second copies of packets. `places` reads bytes of earlier packets."""
+    """Finds duplicates: packets that were captured twice, for example on both sides of a router or through a mirror port.
+
+    `places` reads bytes of earlier packets.
+    """
 
     def __init__(self, places: Places) -> None:
         self.places: Places = places
@@ -68,9 +74,9 @@ class Copies:
         self.identity: Identity = Identity()
 
     def is_second(self, connection: Connection, packet: Packet) -> bool:
-        """Return whether the packet is the second copy of an earlier one, and count it if it is.
+        """Return whether the packet is a duplicate of an earlier one, and count it if it is.
 
-        Keep the packet for comparisons.
+        Store the packet, to compare later ones with it.
         """
         side = connection.first if packet.is_turned == connection.is_turned else connection.second
         if self.next >= self.forgets_at:
@@ -89,13 +95,13 @@ class Copies:
         return packet.flags & SYN != 0 and self.is_queued_syn(side.syn, side.ip, connection, packet)
 
     def forget(self, packet: Packet) -> None:
-        """Drop packets that are too old for the current packet to be a copy of them."""
+        """Drop packets that are so old that the current packet cannot be a duplicate of them."""
         self.forgets_at = self.next + FORGOTTEN
         while self.oldest < self.next and not self.is_recent(self.ring[self.oldest & self.mask], packet):
             self.oldest += 1
 
     def is_recent(self, recent: RecentPacket, packet: Packet) -> bool:
-        """Return whether an earlier packet is recent enough for the current one to be a copy of it."""
+        """Return whether an earlier packet is recent enough that the current one may be a duplicate of it."""
         return packet.clock - recent.clock <= self.within and packet.frame - recent.frame <= self.most
 
     def begins_again(self, side: Side, packet: Packet) -> bool:
@@ -144,7 +150,7 @@ class Copies:
         self.mask = mask
 
     def alike(self, newest: i64, wanted: RecentPacket, packet: Packet) -> RecentPacket | None:
-        """Return the most recent packet of a side with the same sequence number, acknowledgment number and options as another
+        """Return the most recent packet of a side that has the sequence number, acknowledgment number and options of another
         packet.
 
         Return None if there is none. `packet`: the packet to compare with. `wanted`: its description. The search goes backwards
@@ -181,7 +187,7 @@ class Copies:
         return self.places.read(place, size)
 
     def judge(self, first: RecentPacket, connection: Connection, packet: Packet) -> bool:
-        """Return whether a packet is a second copy of `first`, and count it if it is.
+        """Return whether a packet is a duplicate of `first`, and count it if it is.
 
         `first`: an earlier packet with the same sequence and acknowledgment numbers.
         """
@@ -206,9 +212,9 @@ class Copies:
         return True
 
     def note(self, connection: Connection, packet: Packet, first_frame: i64, difference: i64, is_routed: bool) -> None:
-        """Count a packet that was captured twice; `first_frame` is the frame number of its first copy.
+        """Count a packet as a duplicate of the packet with frame number `first_frame`.
 
-        `difference` is as in SecondCopies. `is_routed`: the copies have different times to live.
+        `difference` is as in SecondCopies. `is_routed`: the two have different times to live.
         """
         oddities = oddities_of(connection)
         copies = oddities.copies
@@ -224,10 +230,9 @@ class Copies:
             copies.has_data = True
 
     def is_queued_syn(self, syn: Syn | None, ip: i64, connection: Connection, packet: Packet) -> bool:
-        """Return whether a SYN is a second copy of the last one from its side, delayed in a router's queue. If so, count it as a
-        copy.
+        """Return whether a SYN is a duplicate of the last SYN from its side, delayed in a router's queue.
 
-        `ip` is as in Side.ip.
+        If so, count it as a duplicate. `ip` is as in Side.ip.
         """
         if syn is None or syn.stamp == NEVER or packet.ip_id <= 0 or not WITHIN < packet.time - syn.time <= QUEUED:
             return False
@@ -237,7 +242,7 @@ class Copies:
         return True
 
     def difference(self, first: RecentPacket, packet: Packet) -> i64:
-        """Return how two copies differ, as a value of SecondCopies.difference; 0 if they do not differ."""
+        """Return how two duplicates differ, as a value of SecondCopies.difference; 0 if they do not differ."""
         if first.interface != packet.interface:
             return 1
         link, encapsulation = self.identity.of_packet(packet)
@@ -261,7 +266,7 @@ class Copies:
 
 
 def may_be_queued(copies: SecondCopies | None, first: RecentPacket, packet: Packet) -> bool:
-    """Return whether a packet that comes long after `first` may be a copy of it that a router's queue delayed.
+    """Return whether a packet that comes long after `first` may be a duplicate of it that a router's queue delayed.
 
     This requires that other packets of the connection were captured on both sides of a router before. The packet must also have
     an IP identification and timestamps, and both must equal those of `first`.
@@ -272,9 +277,9 @@ def may_be_queued(copies: SecondCopies | None, first: RecentPacket, packet: Pack
 
 
 def brings_new(reached: i64, claimed: i64, packet: Packet) -> bool:
-    """Return whether a packet has data or an acknowledgment beyond what its side had sent, so it cannot be a second copy.
+    """Return whether a packet has data or an acknowledgment beyond what its side had sent, so it cannot be a duplicate.
 
-    `reached` and `claimed`: the highest sequence and acknowledgment numbers before it.
+    `reached` and `claimed`: the highest sequence and acknowledgment numbers before this packet.
     """
     if packet.flags & RST:
         return False
@@ -314,7 +319,7 @@ def is_after(first: i64, second: i64) -> bool:
 
 
 def answers_another_syn(connection: Connection, first: RecentPacket, packet: Packet) -> bool:
-    """Return whether the client sent another SYN between two SYN-ACKs, so the second SYN-ACK is not a copy of the first.
+    """Return True if the client sent another SYN between two SYN-ACKs. Then the second SYN-ACK is not a duplicate of the first.
 
     Kernels repeat a SYN-ACK on a timer, and also in reply to a repeated SYN.
     """
@@ -325,7 +330,7 @@ def answers_another_syn(connection: Connection, first: RecentPacket, packet: Pac
 def may_be_repeated(packet: Packet) -> bool:
     """Return whether the packet is an RST without IP identification.
 
-    Such RSTs may be identical without being copies, because a host may send one in reply to each of several packets, and so may
-    a device on the path in its name.
+    Two such RSTs may be identical without being duplicates: a host, or a device on the path in its name, may send one in reply to
+    each of several packets.
     """
     return packet.length == 0 and packet.flags & RST != 0 and packet.ip_id <= 0

@@ -172,8 +172,8 @@ def recognize_retransmission(own: Side, packet: Packet, segment: Segment) -> Non
 def see_acknowledged(connection: Connection, peer: Side, packet: Packet, segment: Segment, met: LimitsReached) -> None:
     """Count the bytes of the peer that a packet acknowledges although they were not captured.
 
-    An ACK beyond the peer's highest byte shows that the peer has sent more. An ACK that is ahead by more than any window is
-    ignored.
+    An ACK beyond the peer's highest captured byte shows that the peer has sent more. An ACK that is ahead by more than any window
+    is ignored.
     """
     segment.acked_unseen = 0
     ack = segment.ack

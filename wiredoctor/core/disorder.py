@@ -27,7 +27,10 @@ MAX_PARTS: Final = 1 << 16
 FLOWS: Final = 1 << 16
 """The maximum number of connections whose newest packets are kept."""
 NEAR: Final = 1 << 24
-"""The maximum difference of sequence numbers in one connection; a larger one shows another connection on the same ports."""
+"""The maximum difference of sequence numbers in one connection.
+
+A larger difference shows another connection on the same ports.
+"""
 HALF: Final = 1 << 31
 
 
@@ -208,9 +211,10 @@ class Disorder:
         own.sequence, own.acknowledgment, own.size = packet.sequence, acknowledgment, size
 
     def vote(self, seen: NewestOfSide, packet: Packet, part: Part, is_clock: bool) -> None:
-        """Count a packet that comes after `seen` in the file but has an earlier time, as evidence about the order of the file.
+        """Count a packet that comes after `seen` in the file but has an earlier time.
 
-        `is_clock`: sequence and acknowledgment numbers show that the order of the file is right, so a clock was set back.
+        It is evidence about the order of the file. `is_clock`: true if sequence and acknowledgment numbers show that the order of
+        the file is right, so a clock was set back.
         """
         newest = self.parts[len(self.parts) - 1] if self.parts else None
         if part.first_frame > seen.frame and part.latest_before > -LATEST:
@@ -245,9 +249,7 @@ class Disorder:
         return sorted(int(part.first_frame) for part in clock)
 
     def is_proved(self) -> bool:
-        """Return whether connections show that packets are slightly out of order, and no connection shows that their order is
-        right.
-        """
+        """Return whether connections show that packets are slightly out of order, and none shows that their order is right."""
         return self.across_order + self.slight_order > 0 and self.across_clock + self.slight_clock == 0
 
     def is_unsorted(self) -> bool:

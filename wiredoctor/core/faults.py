@@ -173,9 +173,9 @@ def check_excess(reader: Reader, data: bytes, frame: i64, time: i64, offset: i64
 
 
 def announces_body(message: Message) -> bool:
-    """Return whether a response without a body has fields that announce one.
+    """Return whether the fields of a response that has no body announce one.
 
-    In a response to HEAD and in a 304, Content-Length is allowed, so it announces nothing.
+    In a response to HEAD and in a 304, Content-Length is allowed, so there it does not announce a body.
     """
     if message.head.status < 0 or message.framing != NO_BODY:
         return False

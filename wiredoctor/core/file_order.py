@@ -56,5 +56,8 @@ class FileOrder:
 
 
 def canonical(key: bytes, packet: Packet) -> bytes:
-    """Return a key of a packet's connection that is the same for both directions. `key`: the packet's own key."""
+    """Return a key of a packet's connection that is the same in both directions.
+
+    `key`: the packet's own key, which depends on its direction.
+    """
     return reverse(key) if packet.is_turned else key

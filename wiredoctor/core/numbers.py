@@ -17,8 +17,8 @@ JUMP: Final = 1 << 30
 def number(own: Side, peer: Side, packet: Packet, segment: Segment) -> None:
     """Set the stream offset of a segment and the offset that it acknowledges.
 
-    An RST does not change the newest numbers of its side, because its sender may have lost the state of the connection. If a side
-    has sent nothing but RSTs, its SYN shows where its stream begins.
+    An RST does not change the newest numbers of its side, because the host that sends it may have lost the state of the
+    connection. If a side has sent nothing but RSTs, its SYN shows where its stream begins.
     """
     syn: i64 = 0
     if packet.flags & SYN:

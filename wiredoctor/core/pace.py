@@ -57,9 +57,9 @@ A tenth of the round trip between the capture point and the sender is added. The
 QUICKEST: Final = MILLISECOND // 10
 """The fixed part, in ns, of the maximum time from an ACK to the held-back data that the kernel then sends.
 
-Twice the mean of the earlier times from prompt ACKs to data is added. The sum is limited to AT_ONCE. If a processor wakes up for
-a program, it first sends an overdue ACK, and the program writes 0.13 ms later or more. Segments that waited for the ACK followed
-it within 0.1 ms. Both numbers come from the same recordings as OFTEN.
+Twice the mean of the earlier times from prompt ACKs to data is added, and the sum is limited to AT_ONCE. Before a program that is
+woken up can run, its processor sends an overdue ACK; the program then writes 0.13 ms later or more. Segments that waited for the
+ACK followed it within 0.1 ms. Both numbers come from the same recordings as OFTEN.
 """
 MAX_LATE: Final = 3 * MILLISECOND // 2
 """The upper bound in ns of AT_ONCE plus a tenth of the round trip between the capture point and the sender."""
@@ -70,7 +70,10 @@ TOLERANCE: Final = MILLISECOND
 LONGEST: Final = 2_000 * MILLISECOND
 """The maximum time in ns for which the row of a segment is held until later gaps between segments are known."""
 MAX_HELD: Final = 64
-"""The maximum number of held rows per side. If there are more, the gaps known so far decide whether the oldest is written."""
+"""The maximum number of held rows per side.
+
+If there are more, the oldest is written or dropped according to the gaps known so far.
+"""
 
 ANSWERED_WITHIN: Final = 3 * MILLISECOND // 2
 """The maximum time in ns from a delayed ACK to data that its sender sends on another connection in reaction to the ACKed data.
@@ -132,13 +135,13 @@ def uses_nagle(pace: Pace) -> bool:
 
 
 def is_nagle_seen(own: Side) -> bool:
-    """Return whether a side seems to use Nagle's algorithm, and no bytes are missing that might contradict it."""
+    """Return True if a side seems to use Nagle's algorithm, and no bytes are missing that might contradict this."""
     pace = own.waits.pace if own.waits is not None else None
     return pace is not None and uses_nagle(pace) and not pace.is_torn
 
 
 def note_loss(own: Side) -> None:
-    """Record that bytes of a side's stream were not captured, so held rows are less certain."""
+    """Record that bytes of a side's stream were not captured, which makes held rows less certain."""
     pace = pace_of(own)
     pace.is_torn = True
     for held in pace.held:

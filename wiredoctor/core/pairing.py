@@ -186,7 +186,7 @@ class HttpConnection:
     # protocol
 
     def take_kind(self, reader: Reader, kind: i64) -> bool:
-        """Let the first head of a connection decide which direction is the client's.
+        """Let the first head of a connection determine which direction is the client's.
 
         Return False if this head contradicts an earlier one of the other direction.
         """

@@ -12,7 +12,7 @@ from wiredoctor.core.unsigned import u32
 
 OPTIONS: Final = (1 << 22) - 1
 IP_ID_AND_OPTIONS: Final = (1 << 17) - 1 | OPTIONS << 41
-"""The bits of RecentPacket.ip that are equal in duplicate copies."""
+"""The bits of RecentPacket.ip that are equal in duplicates of a packet."""
 TIMESTAMPS: Final = 12
 """The size in bytes of options that consist of timestamps only (RFC 7323 appendix A); only the last eight bytes vary."""
 LENGTH: Final = (1 << 19) - 1

@@ -32,9 +32,9 @@ MAX_OPTIONS: Final = 40
 
 
 class Extras:
-    """Writes the optional cells of a packet. They double the time for a row, so they are only written if `columns` needs them.
+    """Writes the optional cells of a packet.
 
-    `columns`: the requested columns.
+    They double the time for writing a row, so they are only written if one of the requested `columns` needs them.
     """
 
     def __init__(self, columns: list[str]) -> None:

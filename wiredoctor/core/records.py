@@ -19,7 +19,7 @@ BLOCK: Final = 1 << 18
 """The number of bytes that are read from a file at a time."""
 
 LATEST: Final = (1 << 61) - 1
-"""The maximum time in ns (73 years) between a packet and the first one, so sums of three times fit in 64 bits."""
+"""The maximum time in ns (73 years) between a packet and the first one. With it, sums of three times fit in 64 bits."""
 
 LEAST: Final = 1_000_000
 """A time that goes back by more ns than this counts as a step of the clock.

@@ -140,7 +140,7 @@ def stamp_of_first(flight: Flight, offset: i64, places: Places) -> i64:
 
 
 def is_spurious(stall: Stall, packet: Packet) -> bool:
-    """Return whether an ACK that ends a stall acknowledges the first copy of the data rather than a retransmission.
+    """Return whether an ACK that ends a stall acknowledges the data as first sent, and not as retransmitted.
 
     Such an ACK echoes the timestamp of an earlier segment (RFC 3522 section 3.2): nothing was lost, only delayed.
     """
@@ -160,10 +160,11 @@ def answers_retransmission(stall: Stall, packet: Packet) -> bool:
 
 
 def count_duplicate_acks(connection: Connection, own: Side, packet: Packet, segment: Segment, options: i64) -> None:
-    """Record the SACK blocks of a pure ACK. Count a duplicate ACK, unless it is a copy made by a mirror port.
+    """Record the SACK blocks of a pure ACK, and count it if it is a duplicate ACK.
 
-    Such a copy equals the previous packet and follows it within 1 ms. An ACK with SACK blocks counts even if it changes the
-    window, because Linux enlarges the window while data after a gap arrives (RFC 6675 section 2).
+    A duplicate that a mirror port made does not count: it equals the previous packet and follows it within 1 ms. An ACK with SACK
+    blocks counts even if it changes the window, because Linux enlarges the window while data after a gap arrives (RFC 6675
+    section 2).
     """
     waits = own.waits
     if packet.sack and not packet.dsack:
@@ -204,7 +205,7 @@ def note_progress(connection: Connection, packet: Packet, segment: Segment) -> N
 
 
 def sign_options(packet: Packet) -> i64:
-    """Return a hash of the TCP option bytes, by which copies of a pure ACK are recognized."""
+    """Return a hash of the TCP option bytes, by which a mirror port's duplicate of a pure ACK is recognized."""
     signature: i64 = 0
     block, i, end = packet.block, packet.tcp + 20, min(packet.payload, packet.end)
     while i + 4 <= end:

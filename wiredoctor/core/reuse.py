@@ -71,10 +71,11 @@ def is_another(connection: Connection, packet: Packet) -> bool:
 
 
 def distances(own: Side, peer: Side, packet: Packet) -> tuple[i64, i64]:
-    """Return how many bytes a packet's sequence number is ahead of its sender's data, and its ACK ahead of the peer's data.
+    """Return two distances in bytes: of a packet's sequence number from its sender's data, and of its ACK from the peer's data.
 
-    Each distance is negative if the number is behind; both are 0 if one of them is unknown. A damaged packet may have moved the
-    end of the data, so distances from the newest sequence and acknowledgment numbers are used if they are shorter.
+    A distance is positive if the number is ahead of the end of the data, negative if it is behind; both are 0 if one of them is
+    unknown. A damaged packet may have moved the end of the data, so distances from the newest sequence and acknowledgment numbers
+    are used if they are shorter.
     """
     if own.base == NO_BASE or peer.base == NO_BASE:
         return 0, 0

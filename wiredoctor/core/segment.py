@@ -40,7 +40,7 @@ class MessagePart:
         self.ends_head: bool = False
         self.ends_message: bool = False
         self.is_incomplete: bool = False
-        """True if, before this segment, the sender still had to send the rest of a message, or a response."""
+        """True if, before this segment, the sender still had to send the rest of a message, or a whole response."""
         self.upgraded: bool = False
         """True if the segment belongs to the protocol after an upgrade: WebSocket, or a tunnel."""
         self.unread: bool = False

@@ -122,7 +122,7 @@ def may_be_narrow(connection: Connection, segment: Segment) -> bool:
 
 
 def judge_size(own: Side, packet: Packet, segment: Segment) -> tuple[i64, bool, bool, bool]:
-    """Return the MSS for a segment, and whether the segment is full, whether it is small, and whether it is shorter than the MSS.
+    """Return the MSS for a segment, and three facts: whether it is full, whether it is small, and whether it is below the MSS.
 
     A super-segment with a short remainder counts as small, too. If the path carries less than the MSS, the size that it carries
     is used instead of the MSS.

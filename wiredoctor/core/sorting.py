@@ -27,7 +27,7 @@ NONE: Final = -1
 
 
 class Lanes:
-    """The lanes of a file: disjoint lists of its packets, each of which is in time order.
+    """The lanes of a file: disjoint lists of its packets. The packets of a lane are in time order.
 
     Lanes are numbered in the order of their first packets. `set_back`: the frames before which a clock was set back, ascending.
     Packets are not sorted across these places.
@@ -60,8 +60,9 @@ class Lanes:
         self.worst: i64 = 0
         """The largest time in ns by which a packet in `late` is earlier than a packet before it in the file."""
         self.limit: limits.Limit | None = None
-        """The limit that was reached while the file was divided: that on lanes (parts in time order) or that on runs (consecutive
-        packets of a lane). None if neither was reached.
+        """The limit that was reached while the file was divided into lanes (parts in time order); None if none was.
+
+        It is the limit on lanes or that on runs (consecutive packets of a lane).
         """
         self.section: i64 = 0
         self.tails: list[int] = []

@@ -173,7 +173,7 @@ class Stalls:
     def shows_lateness(
         self, data: Previous, packet: Packet, segment: Segment, events: Events, small_start: bool
     ) -> bool:  # fmt: skip
-        """Return whether to write a row for a segment after a prompt ACK, so rules can compare it with others.
+        """Return whether to write a row for a segment after a prompt ACK, so that rules can compare other rows with it.
 
         The row shows how late the program writes if no delayed ACK is involved. After a full segment, a row is only written if
         this segment ends its message and comes late. Otherwise, every download would cause many rows.

@@ -132,7 +132,7 @@ class Transfer:
         self.not_read: i64 = 0
         """The part of `application` (ns) during which the receiving application did not read."""
         self.path: i64 = NEVER
-        """The time limited by the path, in ns; NEVER until the body has ended."""
+        """The time in ns during which the path limited the transfer rate; NEVER until the body has ended."""
         self.way: i64 = 0
         """The round trip in ns from the capture point to the sender."""
         self.longest_way: i64 = LONGEST
@@ -367,9 +367,9 @@ class Transfer:
         return self.bursts >= count and self.released * 5 >= self.bursts * 4
 
     def is_capped(self, middle: i64) -> bool:
-        """Return whether the bytes in flight grew to their median, `middle`, and seldom exceeded it.
+        """Return True if the bytes in flight grew to their median, `middle`, and seldom exceeded it.
 
-        If an application writes at regular times, the bytes in flight often exceed their median. The application falls behind
+        If an application writes at regular times, the bytes in flight often exceed their median: the application falls behind
         while the congestion window is small, and catches up later.
         """
         above = 0

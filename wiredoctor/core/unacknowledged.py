@@ -427,7 +427,7 @@ def find_first(flight: Flight, start: i64) -> FirstCopy | None:
 
 
 def note_earlier_peer_packet(connection: Connection, peer: Side, repetition: Repetition, segment: Segment) -> None:
-    """Set the frame and time of the peer's newest known packet before the second copy."""
+    """Set the frame and time of the peer's newest known packet before the data was sent for the second time."""
     data = peer.previous
     if data is not None:
         repetition.heard_frame, repetition.heard_time = data.frame, data.time
@@ -455,8 +455,8 @@ def first_of_flight(flight: Flight | None, repetition: Repetition) -> i64:
 def find_rest(connection: Connection, own: Previous, peer: Previous | None, repetition: Repetition, first: i64) -> i64:
     """Return the idle time in ns before the repeated data: the longest time without payload from either side.
 
-    The idle time ends at the first copy of the data, or at the beginning of the peer's message to which the data responds.
-    `first`: the frame number of the first unacknowledged segment.
+    The idle time ends when the data is first sent, or when the peer's message begins to which the data responds. `first`: the
+    frame number of the first unacknowledged segment.
     """
     own_end = own.pause_start if own.pause_frame == first else own.time
     if own.pause_frame != first and own.frame >= first:

@@ -29,8 +29,8 @@ class Run:
 class Claim:
     """A small segment that was sent at `time` although small data up to offset `end` was unacknowledged.
 
-    It proves that Nagle's algorithm is off, unless the ACK of that data was captured too late. `next_end`: the offset at which
-    the segment ends.
+    The segment proves that Nagle's algorithm is off, unless the ACK of that data was captured too late. `next_end`: the offset at
+    which the segment ends.
     """
 
     def __init__(self, time: i64, end: i64, next_end: i64) -> None:
@@ -143,7 +143,7 @@ class Stall:
         self.tries: i64 = 0
         self.duplicate_acks: i64 = 0
         self.original_stamp: i64 = NEVER
-        """The TSval of the first copy of the missing segment."""
+        """The TSval of the missing segment as it was first sent."""
         self.first_stamp: i64 = NEVER
         """The TSval of the first retransmission of the missing segment."""
         self.last_stamp: i64 = NEVER
@@ -165,7 +165,7 @@ class ClosedWindow:
         self.probe_frame: i64 = NEVER
         self.probe_time: i64 = NEVER
         self.opened_frame: i64 = NEVER
-        """The frame number of the packet that opened the window; NEVER while closed, or after the sender has continued."""
+        """The frame number of the packet that opened the window; NEVER while it is closed, or after the sender has continued."""
         self.opened_time: i64 = NEVER
         self.announced_frame: i64 = NEVER
         """The frame number of the newest announcement of the closed window."""
@@ -237,7 +237,7 @@ class DataError:
 class Repetition:
     """Data or a FIN that a side sends repeatedly: its lowest unacknowledged bytes, or bytes that were acknowledged before.
 
-    Fields `peer_*` describe packets of the peer since the first copy.
+    The fields `peer_*` describe packets that the peer sent after the data was first sent.
     """
 
     def __init__(self, start: i64, was_acknowledged: bool) -> None:
@@ -258,7 +258,7 @@ class Repetition:
         self.last_frame: i64 = NEVER
         self.last_time: i64 = NEVER
         self.heard_frame: i64 = NEVER
-        """The frame number of the peer's newest packet before the second copy."""
+        """The frame number of the peer's newest packet before the data was sent for the second time."""
         self.heard_time: i64 = NEVER
         self.peer_frame: i64 = NEVER
         """The frame number of the peer's newest packet."""
@@ -268,9 +268,9 @@ class Repetition:
         self.rest: i64 = 0
         """The idle time in ns before the data was first sent, or before the peer's message to which the data responds."""
         self.unseen_bytes: i64 = 0
-        """The number of bytes of the peer that were known, at the second copy, to be missing from the capture."""
+        """When the data was sent for the second time, the number of bytes of the peer known to be missing from the capture."""
         self.own_acknowledged: i64 = NEVER
-        """The offset of the peer's data up to which this side had sent ACKs when it sent the second copy."""
+        """When the data was sent for the second time, the offset up to which this side had acknowledged the peer's data."""
         self.exchange: i64 = -1
         self.is_http: bool = False
         self.is_continued: bool = False
@@ -300,10 +300,7 @@ class Waits:
         """The newest time without progress before a full segment of this side; its timer may have sent that segment."""
         self.repetition: Repetition | None = None
         self.missing: Repetition | None = None
-        """Data of this side that was not captured, although other packets of this side show that it was sent.
-
-        The capture contains no copy of this data.
-        """
+        """Data of this side that was not captured, not even once, although other packets of this side show that it was sent."""
         self.error: DataError | None = None
         self.duplicate_acks: i64 = 0
         """The number of duplicate ACKs that this side has sent since its acknowledgment number last advanced."""

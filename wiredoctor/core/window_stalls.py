@@ -52,7 +52,7 @@ WINDOW_STALLS: Final = (
 ANSWER: Final = 50 * MILLISECOND
 """The maximum time in ns from a segment that fits in the opened window to its ACK; a round trip is added.
 
-If the ACK comes later, the segment was lost, so the window stall ended when the segment was sent.
+If the ACK comes later, the segment was lost. In this case, the window stall ended when the segment was sent.
 """
 IN_A_ROW: Final = 1_000 * MILLISECOND
 """The maximum time in ns between consecutive stalls of one row."""
