@@ -337,7 +337,7 @@ class Flows:
         return False
 
     def retire_closed(self, connection: Connection, last_frame: i64) -> None:
-        """Retire a closed connection. If it has had packets since frame `last_frame`, check it again later instead."""
+        """Retire a closed connection. But if it has had packets after frame `last_frame`, check it again later."""
         if not connection.closed or not connection.is_followed:
             return
         if connection.last_frame > last_frame:

@@ -297,7 +297,7 @@ class Headers:
         return route if route > 0 else self.addresses + 4
 
     def reroute(self, packet: Packet, block: bytes) -> i64:
-        """Continue reading in a copy of the packet in which the final destination replaces the next hop of a source route."""
+        """Continue reading in a modified packet: the final destination replaces the next hop of a source route."""
         layers = self.layers
         if not layers.hashing:
             return AGAIN

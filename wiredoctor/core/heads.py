@@ -253,8 +253,8 @@ class HeadReader:
     def follow(self, lines: Lines, name: bytes, text: bytes, value: i64) -> Lines:
         """Return the node for a line below the node `lines` in the tree of cached lines; create it if it is missing.
 
-        Store the node in `lines.newest`, because the next line at this place is compared with it first. `name` is the key of the
-        line. `text` and `value` are the attributes of a new node.
+        Store this node in `lines.newest`, because the next line below `lines` is compared with it first. `name`: the key of the
+        line. `text` and `value`: the attributes of a new node.
         """
         found = lines.following.get(name)
         if found is None:

@@ -35,9 +35,9 @@ congestion window can have delayed it only if this data consists of small segmen
 
 @mypyc_attr(acyclic=True)
 class Releases:
-    """The receiver's recent ACKs, to decide whether the sender waited for one of them.
+    """The receiver's recent ACKs, by which it is decided whether the sender waited for one of them.
 
-    `ack` and `edge` describe the ACK before these: the offset up to which it acknowledges data, and the end of its window.
+    `ack` and `edge` describe the last ACK before these: the offset up to which it acknowledges data, and the end of its window.
     """
 
     def __init__(self, ack: i64, edge: i64) -> None:
@@ -58,8 +58,8 @@ class Releases:
     def has_waited(self, previous: Previous, packet: Packet, segment: Segment) -> i64:
         """Return whether a segment with new data waited for a recent ACK: WAITED, MAY_HAVE_WAITED or DID_NOT_WAIT.
 
-        A full previous segment shows that more data was ready, but that alone is not enough. A proxy that sends with MSG_MORE
-        fills its segments only as fast as the program writes.
+        If the previous segment was full, the sender had more data, but this alone does not prove a wait for an ACK: a proxy that
+        sends with MSG_MORE fills its segments only as fast as the program writes.
         """
         gap = packet.time - previous.time
         if gap < SHORTEST_GAP or segment.rtt_own == NEVER:

@@ -81,7 +81,7 @@ class Pauses:
     `bursts`: the number of bursts. `application`: the number of pauses that the application caused. `total`: the sum of these
     pauses in ns. `frames` and `times`: the frame numbers and times (ns) of the packets before and after each of the first three
     pauses. If there is a long pause between head and body, both lists begin with it, although `application` does not count it.
-    `open`: pauses that may have been delays in transit, which is decided once the sender's clock is known.
+    `open`: pauses that may have been delays in transit; this is decided once the sender's clock is known.
     """
 
     def __init__(self) -> None:

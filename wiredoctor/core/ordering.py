@@ -361,9 +361,10 @@ class Ordering:
                 self.weigh(other, held)
 
     def weigh(self, first: HeldPacket, second: HeldPacket) -> None:
-        """Count two packets of a connection as evidence for the order of the file or for the order of the timestamps.
+        """Count two packets of a connection as evidence that the order of the file is right, or that the timestamps are.
 
-        Their sequence and acknowledgment numbers decide. `first` comes first in the file, but `second` has the earlier timestamp.
+        Their sequence and acknowledgment numbers show which. `first` comes first in the file, but `second` has the earlier
+        timestamp.
         """
         order = order_of(first, second)
         if order > 0:

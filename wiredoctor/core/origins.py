@@ -113,9 +113,9 @@ def note_rest(own: Side, time: i64, rest: i64) -> None:
 
 
 def add_signs(connection: Connection, own: Side, packet: Packet, segment: Segment, known: Signs | None) -> Signs | None:
-    """Return the signs that a FIN or RST was not sent by the host in its source address; None if there are none.
+    """Return the evidence that a FIN or RST was not sent by the host in its source address; None if there is none.
 
-    `known`: the signs of earlier packets of the same burst, to which those of this packet are added; None if there are none.
+    `known`: the evidence from earlier packets of the same burst, to which that from this packet is added; None if there is none.
     """
     peer = connection.second if own is connection.first else connection.first
     found: i64 = 0
@@ -229,9 +229,9 @@ def acknowledged_since(own: Side, peer: Side, offset: i64) -> i64:
 
 
 def go_on(connection: Connection, own: Side, peer: Side, packet: Packet, segment: Segment) -> None:
-    """Record that a side continues after its own RST, which is a sign that another device sent the RST.
+    """Record that a side continues after its own RST, which suggests that another device sent the RST.
 
-    If the peer acknowledges what the side sent later, drop the RST: the peer did not receive it.
+    If the peer acknowledges what the side sent later, drop the RST, because the peer did not receive it.
     """
     flags, closing = packet.flags, own.close
     if flags & RST:
@@ -260,9 +260,9 @@ def go_on(connection: Connection, own: Side, peer: Side, packet: Packet, segment
 
 
 def acknowledges_more(closing: Close, packet: Packet, segment: Segment) -> bool:
-    """Return whether a packet acknowledges more than the RST that its side sent before.
+    """Return whether a packet acknowledges more than the RST that came from its side before.
 
-    An RST without the ACK flag may have overtaken the packet, so the packet must come some time later.
+    An RST without the ACK flag may have overtaken the packet. So after such an RST, the packet must come some time later.
     """
     if segment.ack == NEVER or segment.acked_bytes <= 0:
         return False
@@ -272,11 +272,12 @@ def acknowledges_more(closing: Close, packet: Packet, segment: Segment) -> bool:
 
 
 def note_later(closing: Close, packet: Packet, rtt: i64) -> None:
-    """Store the first packet with which a side continues after its RST, and whether the side sent a packet after that RST.
+    """Store the first packet with which a side continues after its RST, and whether the side itself sent this packet after the
+    RST.
 
-    `rtt`: the round trip between the capture point and that side, or NEVER if it is unknown. The sequence number of an RST
-    without the ACK flag may be below data already sent. If the path then becomes shorter, such an RST overtakes packets in
-    flight, but hardly by half a round trip.
+    The sequence number of an RST without the ACK flag may be below data already sent. If the path then becomes shorter, such an
+    RST overtakes packets in flight, but hardly by half a round trip. `rtt`: the round trip between the capture point and that
+    side, or NEVER if it is unknown.
     """
     signs = closing.rst_signs
     if signs is None:
@@ -324,7 +325,7 @@ def has_other_ttl(own: Side, ip: i64, most: i64) -> bool:
 
 
 def signs_of(own: Side, ip: i64, signs: Signs | None) -> i64:
-    """Return all signs that a FIN or RST of a side is not from its host, as bits.
+    """Return, as bits, all evidence that a FIN or RST of a side was not sent by its host.
 
     `ip`: the time to live and the IP identification of that packet, packed as in Side.ip.
     """
@@ -383,8 +384,8 @@ def rst_origin(own: Side, closing: Close) -> i64:
 def is_doubtful(own: Side) -> bool:
     """Return whether later packets may show that another device sent a side's first RST.
 
-    It takes two signs to be certain. The RST is doubtful if it has only one, or if its time to live differs a little, which
-    becomes a sign if the side continues.
+    It takes two signs of another device to be certain. The RST is doubtful if there is only one, or if its time to live differs a
+    little, which becomes a sign if the side continues.
     """
     closing = own.close
     if closing is None or closing.rst_frame == NEVER:

@@ -146,7 +146,7 @@ def _no_request_ids() -> pl.DataFrame:
 def _request_id(batch: Batch) -> pl.Series:
     """Return the request id of each exchange; empty if it is not well-formed.
 
-    The check takes time and the column is seldom used, so it is computed only on demand.
+    The column is computed only on demand, because the check takes time and the column is seldom used.
     """
     texts = batch.of_part("request_ids", "request_id", "request_id").str.strip_chars(" \t")
     return texts.set(~texts.str.contains(WELL_FORMED), "")

@@ -137,7 +137,10 @@ CONNECTIONS = Threshold(
 
 
 def find(faults: pl.LazyFrame) -> pl.LazyFrame:
-    """Return a row for each fault in a head. `judge` then keeps the first row of each kind per connection."""
+    """Return a row for each grammar fault in a head.
+
+    Of several rows with the same kind on a connection, `judge` keeps the first.
+    """
     c = pl.col
     rows = faults.filter(c("fault").is_in([*_TITLES]))
     head = pl.format("the fault in its head: {}", "excerpt")

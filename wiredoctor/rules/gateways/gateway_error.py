@@ -351,7 +351,10 @@ def _status_passed_on(tries: pl.LazyFrame, closes: pl.LazyFrame) -> pl.LazyFrame
 
 
 def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
-    """Return the candidates. All exchanges are judged together, because the server behind a gateway may be another gateway."""
+    """Return the candidates to report.
+
+    All exchanges are examined together, because the server behind a gateway may be another gateway.
+    """
     by_front: dict[Key, list[dict[str, Any]]] = {}
     loose: dict[str, list[Attempt]] = {}
     told: list[dict[str, Any]] = []

@@ -238,13 +238,13 @@ def screen() -> pl.Expr:
 def find(closes: pl.LazyFrame) -> pl.LazyFrame:
     """Return a row for each exchange whose client closed before it had acknowledged the complete response.
 
-    Most of these closes are harmless; `judge` decides which are not.
+    Most of these closes are harmless; `judge` and `by_clients` find out which are not.
     """
     return closes.filter(screen()).with_columns(pl.col("request_frame").alias("frame"))
 
 
 def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
-    """Return the exchanges that the client ended early, judged by the packets of their own connection."""
+    """Return the exchanges that the client ended early, as far as the packets of their own connection show it."""
     late = c("client_rst_frame") != c("client_close_frame")
     return (
         early(rows.lazy())
@@ -502,7 +502,7 @@ def _quiet() -> pl.Expr:
 
 
 def _has_paused() -> pl.Expr:
-    """Return whether a part of the response came, and then nothing for at least QUIET."""
+    """Return whether a part of the response came, and then no byte for at least the time QUIET."""
     paused = begun() & ~_received_nothing() & ~whole_response() & (_quiet() >= QUIET.value)
     return paused.fill_null(value=False) & ~awaits_continue() & ~pl.col("sending")
 

@@ -353,9 +353,9 @@ def _used_again() -> pl.Expr:
 
 
 def _still_open() -> pl.Expr:
-    """Return whether a connection is open at the end of the capture, so the program may still reuse it.
+    """Return whether a connection is open at the end of the capture, so that the program may still reuse it.
 
-    This is false if it has been idle for a long time, and so have most other open connections of the program.
+    This is false if the connection and most other open connections of the program have been idle for a long time.
     """
     is_open = c("closed").is_null() & c("left").is_null() & (c("kind") == "kept")
     longest = c("opened").diff().max().over("program")

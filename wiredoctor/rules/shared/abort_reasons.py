@@ -236,7 +236,7 @@ def _first(group: tuple[Close, ...], clients: Clients) -> Close | None:
 
 
 def _is_not_awaited(close: Close, clients: Clients) -> bool:
-    """Return whether a client closed so soon after its request that it cannot have waited for a response.
+    """Return whether a client closed so soon after its request that it cannot have been waiting for a response.
 
     `decide` reports such a close by itself, without the other closes at that moment.
     """
@@ -308,8 +308,8 @@ def _closed_page(own: Request, row: Mapping[str, Any], clients: Clients) -> Requ
 def _other_part(own: Request, row: Mapping[str, Any], clients: Clients) -> Request | None:
     """Return the client's request for another part of the same resource; None if there is none.
 
-    A request for the complete resource counts only if it is newer than this one. If it is older, this one only continues a
-    download that broke off.
+    A request for the complete resource counts as such only if it was sent after this one. If it was sent before, this request
+    only continues a download that broke off.
     """
     since, until = min(own.start, row["ended_at"] - WINDOW), row["ended_at"] + WINDOW
     for other in clients.other_requests(own, since, until):

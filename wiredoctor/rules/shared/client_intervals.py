@@ -21,11 +21,12 @@ With fewer, they are not compared with the closes.
 FEW_SHARE = 4
 """At least one request that was answered after a similar idle time is needed for every FEW_SHARE closes."""
 OUTLIVED, OUTLIVED_COARSE = 40, 50
-"""The minimum share (%) of pairs of such a request and a close in which the request came after the longer idle time. Then the
-idle time does not decide whether the server closes. The second number is for servers that check their connections now and then.
+"""The minimum share (%) of pairs in which the request came after a longer idle time than the close.
 
-Recorded ends of processes had 54 % and more (one that looked like a coarse timeout 42 %). Recorded timeouts had at most 30 %, and
-coarse ones at most 43 %. On a very busy machine exact timers had up to 65 %, but began at a whole number of seconds (see TARDY).
+Each pair is a request that was answered after a similar idle time, and a close. With this share, the idle time is not the reason
+for the closes. The second number is for servers that check their connections now and then. Recorded ends of processes had 54 %
+and more (one that looked like a coarse timeout 42 %). Recorded timeouts had at most 30 %, and coarse ones at most 43 %. On a very
+busy machine exact timers had up to 65 %, but began at a whole number of seconds (see TARDY).
 """
 EXACT = 5 * MILLISECOND
 EXACT_SHARE = 200
@@ -60,7 +61,7 @@ class Doubt(NamedTuple):
 def doubt_about(
     limit: Limit, ends: Sequence[End], uses: Sequence[Use], requests: Callable[[], Sequence[int]], until: int | None = None
 ) -> Doubt | None:
-    """Return why an idle timeout that was learned from closes may not exist; None if it does.
+    """Return why an idle timeout that was learned from closes may not exist; None if there is no reason to doubt it.
 
     `ends`: the closes of the endpoint in time order. `uses`: the requests that it answered after an idle time, in ascending order
     of that time. `requests` returns the times (ns) at which requests arrived there, in order; it is called only if needed.

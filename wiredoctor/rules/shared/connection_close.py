@@ -102,7 +102,10 @@ ServicePointManager.MaxServicePointIdleTime.
 
 
 def round_trip() -> pl.Expr:
-    """Return the round-trip time (ns) between client and server. The part on an unknown side of the capture point counts as 0."""
+    """Return the round-trip time (ns) between client and server.
+
+    It is the sum of the parts on both sides of the capture point; an unknown part counts as 0.
+    """
     return c("rtt_client").fill_null(0) + c("rtt_server").fill_null(0)
 
 

@@ -24,7 +24,7 @@ SLACK = 50_000
 """The tolerance in ns for two events on different connections whose packets were captured in the wrong order."""
 
 LONE_SYN = 900_000_000
-"""The minimum time in ns from a gateway's only SYN to the gateway's response, if that SYN is to count as unanswered.
+"""The minimum time in ns from a gateway's only SYN to its response to the client, for the SYN to count as unanswered.
 
 Linux retransmits a SYN after 1 s.
 """
@@ -123,7 +123,7 @@ class Exchange:
 
     @property
     def met_a_close(self) -> bool:
-        """True if the server had closed before the request arrived, so it never read the request."""
+        """True if the server had closed before the request arrived. In this case, it never read the request."""
         v = self.values
         if v["server_close_ack"] is None or self.begun or v["server_close_ack"] > v["request_offset"]:
             return False
@@ -247,8 +247,8 @@ def _may_belong(front: Exchange, one: Try) -> bool:
 def last_of(tries: Sequence[Try]) -> Try | None:
     """Return the try that decided the outcome; None if there are no tries.
 
-    This is the last try, with one exception. If a server refused the last connection, and had closed without a response during an
-    earlier try, that earlier try decides: the request had probably crashed the server.
+    It is the last try, with one exception. If the server refused the last connection, and had closed without a response in an
+    earlier try, it is that earlier try: its request had probably crashed the server.
     """
     if not tries:
         return None

@@ -239,7 +239,7 @@ class Stalls:
         del late[: -2 * self._limits.exchanges]
 
     def _usual_delay(self, endpoint: _Endpoint, row: Row) -> int:
-        """Return the median lateness (ns) of earlier segments of this kind without a delayed ACK; 0 if it is unknown.
+        """Return the median lateness (ns) of earlier segments of this kind that no delayed ACK held up; 0 if it is unknown.
 
         Segments after this one do not count, even if their rows became final earlier.
         """
@@ -308,7 +308,7 @@ def _clock_error(row: Row) -> int:
 
 
 def _program_paces(row: Row, side: _Side) -> bool:
-    """Return whether the program, and not the ACK, may decide when the held-back segment S is sent.
+    """Return whether the program, and not the ACK, may determine when the held-back segment S is sent.
 
     This is only called for connections without a captured handshake. If S usually comes some time after the ACK, the program may
     choose that time. In that case the time from the previous data to S varies less than the time from the ACK to S.

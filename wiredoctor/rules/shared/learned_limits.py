@@ -161,9 +161,10 @@ def learn(ends: list[End], uses: Sequence[Use] = (), until: int | None = None) -
 def _explains_more(coarse: Limit, sharp: Limit, ends: list[End], after: Callable[[int], list[Use]]) -> bool:
     """Return whether the server checks its connections now and then, although many closes seem to show an exact timeout.
 
-    At least one close and one request came after an idle time that the exact timeout excludes. At least as many closes and
-    requests speak against it as for it. And each check closed all connections that had been idle for long enough: none was used
-    later. `after` returns the requests that were answered after a longer idle time (ns) than a given one.
+    There are three conditions. At least one close and one request came after an idle time that the exact timeout excludes. The
+    closes and requests that contradict the exact timeout are at least as many as those that support it. And each check closed all
+    connections that had been idle for long enough: none was used later. `after` returns the requests that were answered after a
+    longer idle time (ns) than a given one.
     """
     other, outlived = coarse.closes - sharp.closes, after(sharp.low + sharp.tolerance)
     if not (other and outlived) or other + len(outlived) < sharp.closes or outlived[-1].rest <= sharp.high + sharp.tolerance:

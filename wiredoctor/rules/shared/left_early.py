@@ -253,7 +253,7 @@ def _endless() -> pl.Expr:
 def _by_the_client() -> pl.Expr:
     """Return whether the client closed before it knew that the server had closed.
 
-    ACK numbers decide this. RSTs are never acknowledged, so if the server sent an RST, the order of frames decides.
+    ACK numbers show this. But RSTs are never acknowledged: if the server sent an RST, the order of frames is used instead.
     """
     reset = ((c("server_close_rst") == 1) & (c("server_close_frame") < c("client_close_frame"))).fill_null(False)
     knew = ((c("client_close_ack") > c("server_close_offset")) & (c("server_close_rst") == 0)).fill_null(False)
@@ -263,8 +263,8 @@ def _by_the_client() -> pl.Expr:
 def _reset() -> pl.Expr:
     """Return whether the client reset the connection without acknowledging the end of the response.
 
-    An RST without ACK flag and without an earlier FIN does not count, because programs do not close like this. It is the reply
-    to a segment of an unknown connection, by a restarted host for example, or by a router in the name of the host.
+    An RST without ACK flag and without an earlier FIN does not count, because a program's close looks different. Such an RST is
+    the reply to a segment of an unknown connection, for example by a restarted host, or by a router in the name of the host.
     """
     short = (c("client_close_ack") < c("response_end_offset")) & (c("client_close_ack") >= c("request_ack"))
     closed = (c("client_close_rst") == 1) & c("client_close_ack").is_not_null()

@@ -311,7 +311,7 @@ def _stop(form: str, moment: list[End], syns: Sequence[Syn]) -> Stop:
 def _refused_syns(syns: Iterable[Syn], until: int) -> Iterator[Syn]:
     """Yield the refused SYNs that the end of a process explains.
 
-    These are the SYNs that were refused by `until` (ns). Later ones count only if no SYN had been accepted before them.
+    These are the SYNs that were refused by `until` (ns), and those refused later if no SYN was accepted before them.
     """
     accepted = False
     for syn in syns:

@@ -31,7 +31,7 @@ CONCURRENT = Threshold(
     "of the same requests that were answered in the 5 s before",
 )
 FAILED = 500
-"""The lowest status of responses that count as failures."""
+"""The lowest status that counts as a failure."""
 MAX_REQUESTS = 100_000
 """The maximum number of requests of a client that are examined, the newest first."""
 _MAX_COMPARED = 500
@@ -320,7 +320,7 @@ def beside_repetitions(rows: pl.DataFrame, clients: Clients) -> pl.DataFrame:
 
 
 def _repetitions(own: Request, moment: int, trip: int, to_client: int, clients: Clients) -> list[Request]:
-    """Return the repetitions of a GET or HEAD request, or the requests that follow `OPTIONS *` to the same host.
+    """Return the repetitions of a GET or HEAD request; for `OPTIONS *`, return the requests that follow it to the same host.
 
     A request counts if it has no response yet, or got a timely response that was not an error.
     """
@@ -399,7 +399,7 @@ def _one_host() -> pl.Expr:
 
 
 def _requests(exchanges: pl.LazyFrame) -> pl.LazyFrame:
-    """Return the columns of `exchanges` that Clients needs. Responses count only if they are final."""
+    """Return the columns of `exchanges` that Clients needs. Only final responses count as responses."""
     final = c("response_status") >= 200
     return exchanges.select(
         c("request_user_agent").cast(pl.String).alias("agent"),

@@ -376,9 +376,9 @@ def _closed_at_once() -> pl.Expr:
 
 
 def _of_kind(of_rst: str, of_icmp: str, of_close: str) -> pl.Expr:
-    """Return the one of three columns that belongs to the event that ended the attempt; null if nothing answered the SYN.
+    """Return, of three columns, the one for the kind of event that ended the attempt; null if nothing answered the SYN.
 
-    `of_rst`: an RST in response to the SYN. `of_icmp`: an ICMP error. `of_close`: an RST soon after the SYN-ACK.
+    `of_rst`: for an RST in response to the SYN. `of_icmp`: for an ICMP error. `of_close`: for an RST soon after the SYN-ACK.
     """
     number = pl.col("number")
     rst, nothing = number == attempts.REFUSED, number == attempts.TIMED_OUT

@@ -98,7 +98,7 @@ RULE = Rule(
 )
 
 STREAM_PAUSES = 4
-"""The minimum number of the application's pauses in a chunked response that counts as a stream."""
+"""A chunked response counts as a stream if the application paused at least this many times in it."""
 
 RECORDED = 4
 """The maximum number of recorded pauses of a response: the one between head and body, and three in the body."""
@@ -189,7 +189,7 @@ def _paused() -> pl.Expr:
 
 
 def _pause(number: int) -> pl.Expr:
-    """Return the duration (ns) of one of the first pauses; null if there are fewer."""
+    """Return the duration (ns) of the recorded pause with this index; null if the response has fewer pauses."""
     times = pl.col("response_pause_times").list
     return times.get(2 * number + 1, null_on_oob=True) - times.get(2 * number, null_on_oob=True)
 

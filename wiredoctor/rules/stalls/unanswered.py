@@ -205,7 +205,7 @@ def find(unacknowledged: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
-    """Return all candidates, judged only by the packets of their own connection."""
+    """Return all candidates. Only the packets of their own connection have been examined so far (see `conclude`)."""
     alone = rows.with_columns(
         pl.lit(None, pl.Int8).alias("client_direction"),
         *(pl.lit(value=False).alias(name) for name in ("alive_elsewhere", "same_elsewhere", "answered_later", "repeated")),

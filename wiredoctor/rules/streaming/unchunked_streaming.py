@@ -82,7 +82,7 @@ For such a body, a longer pause (LONE_PAUSE) is required. The size is several ti
 
 
 def cutoffs() -> dict[str, int]:
-    """Return the cutoff of the core: the shortest pause (ns) that it counts."""
+    """Return the cutoff of the core: the shortest pause (ns) that the core counts."""
     return {"min_pause": MIN_PAUSE.value}
 
 
