@@ -37,7 +37,7 @@ class Cutoffs:
         If the last segment comes later although the ACK was prompt, the sending program wrote it late.
         """
         self.min_probe_wait: i64 = 200 * MILLISECOND
-        """A repeated small segment may be a tail loss probe if it follows after at least this many ns plus a round trip."""
+        """A small segment that is sent again may be a tail loss probe after at least this many ns, plus a round trip."""
         self.min_cork_wait: i64 = UNREACHABLE
         """The minimum time, minus round trips, from the ACK of a message's full segments to its short last segment."""
         self.max_cork_wait: i64 = -UNREACHABLE

@@ -53,8 +53,10 @@ CLOSE: Final = (
     *("client_rst_frame", "client_rst_time", "client_rst_ack", "client_close_origin", "server_close_origin"),
     *("accepted_frame", "accepted_time", "last_payload_frame", "last_payload_time", "last_payload_role", "says_goodbye"),
 )
-"""The column names of `closes`. `row`: the index of the exchange's row in `exchanges` of the same batch. If `row` is
-negative, the row of `exchanges` belonged to an earlier batch, and is written again as row -1 - `row` of the repeated rows.
+"""The column names of `closes`.
+
+`row`: where the exchange's row of `exchanges` is. If `row` is not negative, it is an index into the rows of the same batch. If it
+is negative, that row belonged to an earlier batch and is written again: -1 - `row` is an index into these repeated rows.
 """
 
 MESSAGE_ROW: Final = ("connection", "direction", "role", "exchange", "target", *MESSAGE)
@@ -128,7 +130,10 @@ class ExchangeRows:
         self.write_cells(self.rows.begin(), talk, exchange)
 
     def place(self, talk: HttpConnection, exchange: Exchange) -> i64:
-        """Return the value of the column `row` of `closes` for an exchange. Repeat its row if that is necessary."""
+        """Return the value of the column `row` of `closes` for an exchange.
+
+        If the exchange's row of `exchanges` belonged to an earlier batch, write it again.
+        """
         if exchange.batch == self.codes.batch:
             return exchange.row
         self.repeated_targets.append(b"" if exchange.request is None else exchange.request.target)
@@ -312,7 +317,7 @@ class SideClose:
 
 
 class CloseRows:
-    """Writes the table `closes`. Closes sent by a device on the path also get a row of `foreign_closes`."""
+    """Writes the table `closes`. FINs and RSTs that a device on the path sent also get a row of `foreign_closes`."""
 
     def __init__(self, exchanges: ExchangeRows) -> None:
         self.exchanges: ExchangeRows = exchanges

@@ -60,7 +60,8 @@ class HeldPacket:
 class Ordering:
     """Reads records ahead, and returns them sorted by time.
 
-    `is_growing`: the file is still being written. To avoid a delay, packets are then returned at once until one is out of order.
+    `is_growing`: true if the file is still being written. In this case, packets are returned at once until one is out of order,
+    to avoid a delay.
     """
 
     def __init__(self, records: Records, flows: Flows, copies: Copies, share: Share | None, is_growing: bool) -> None:
@@ -78,7 +79,10 @@ class Ordering:
         self.gone: i64 = 0
         self.free: list[HeldPacket] = []
         self.due: i64 = 0
-        """The number of queued packets from before the clock was set back. They are returned first, whatever their times are."""
+        """The number of queued packets that came before the clock was set back.
+
+        They are returned first, whatever their times are.
+        """
         self.highest: i64 = -LATEST
         """The latest time since the clock was set back."""
         self.highest_frame: i64 = 0

@@ -221,7 +221,7 @@ def write_data(out: BytesWriter, own: Side) -> None:
 def write_acks(out: BytesWriter, own: Side, peer: Side) -> None:
     """Write the cells that describe what happened since the sender's previous segment with new data.
 
-    The cells contain the peer's newest pure ACK, and flags for other events.
+    They describe the peer's newest pure ACK, and contain flags for other events.
     """
     since = (own.previous or NOTHING).frame
     ack = peer.previous or NOTHING

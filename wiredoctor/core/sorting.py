@@ -131,7 +131,10 @@ class Lanes:
             self.tails[self.current] = self.tail
 
     def begin_run(self, frame: i64, start: i64, time: i64) -> None:
-        """Begin a run with a packet of time `time`, in the lane whose last time precedes it most closely, or in a new lane."""
+        """Begin a run with a packet of time `time`.
+
+        It belongs to the lane whose last packet precedes this time most closely, or to a new lane if there is none.
+        """
         self.end_run()
         run = len(self.starts)
         self.starts.append(start)

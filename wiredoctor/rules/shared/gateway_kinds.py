@@ -232,10 +232,10 @@ def _common_failure(front: Front) -> Failure | None:
 
 
 def _may_belong(front: Exchange, one: Try) -> bool:
-    """Return whether a try may belong to the exchange `front`. An attempt to connect always may.
+    """Return whether a try may belong to the exchange `front`.
 
-    A request must have been sent while the exchange waited for its response. It must not have failed after that response,
-    because a gateway that has responded waits for no server.
+    An attempt to connect always may. A request may if the gateway sent it while the exchange waited for its response, and if it
+    did not fail after that response: a gateway that has responded no longer waits for a server.
     """
     if isinstance(one, Attempt):
         return True

@@ -95,8 +95,8 @@ def with_pace(rows: pl.DataFrame, connections: pl.LazyFrame, exchanges: pl.LazyF
 def _ftp_downloads(numbered: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
     """Return the rows whose receiver downloads by FTP (RFC 959), with `ftp_pause`: its longest pause (ns) on the connection.
 
-    It has a control connection to the sender's port 21 at the time, and either side may open the connection for the data. Only
-    programs that download speak FTP, so no User-Agent is needed.
+    At the time of the download, such a receiver has a control connection to the sender's port 21. Either side may open the
+    connection for the data. Only programs that download speak FTP, so no User-Agent is needed.
     """
     server_host = c("server").str.replace(r":\d+$", "").str.strip_chars("[]")
     controls = connections.filter(c("server").str.ends_with(":21")).select(
