@@ -112,7 +112,7 @@ def whole_round_trip(segment: Segment) -> i64:
 
 
 def add_round_trips(first: i64, second: i64) -> i64:
-    """Return the sum of two round trips in ns. A negative value means that the round trip is unknown, and counts as 0."""
+    """Return the sum of two round trips in ns. A negative argument is an unknown round trip, and counts as 0."""
     return min(max(first, 0), LONGEST) + min(max(second, 0), LONGEST)
 
 

@@ -44,7 +44,7 @@ UNACKNOWLEDGED: Final = (
 """The names of the columns that a row of `unacknowledged` contains."""
 
 WAITS_FOR_ACK: Final = 3_000_000_000
-"""If a row is written early (see EARLY_ROW_COPIES), the time in ns for which an ACK is awaited before."""
+"""The time in ns for which an ACK is awaited before a row is written early (see EARLY_ROW_COPIES)."""
 EARLY_ROW_COPIES: Final = 4
 """If data was sent this many times, its row may be written early: before it is known whether the data is acknowledged."""
 REPEATS: Final = 3

@@ -29,7 +29,7 @@ LONG_WAIT = 5 * MILLISECOND
 If the median is shorter, the resets may be due to an idle timeout that expired as requests arrived.
 """
 AS_IT_EXPIRED = 100 * MILLISECOND
-"""The maximum time in ns from a request to a reset by a timeout that is known only from such resets."""
+"""The maximum time in ns from a request to its reset, if the expired timeout is known only from such resets."""
 MAX_CLOSES = 4096
 """The maximum number of closes from which an endpoint's timeout is learned. Older closes may be due to another configuration."""
 

@@ -238,7 +238,10 @@ def _is_scaled(window: pl.Expr) -> pl.Expr:
 
 
 def conclude(rows: pl.DataFrame, connections: pl.LazyFrame, exchanges: pl.LazyFrame) -> pl.DataFrame:
-    """Give candidates the kind own-pace if the client reads at its own pace. Then drop those that are too short to report."""
+    """Give candidates the kind own-pace if the client reads at its own pace.
+
+    Then drop candidates that are too short to report.
+    """
     known = with_pace(rows.drop("of_client"), connections, exchanges, OWN_PACE.value)
     timed = c("period").is_not_null()
     paced = (timed | c("rate").is_not_null() | c("plays")) & c("may_pause")
