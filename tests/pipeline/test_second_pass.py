@@ -191,7 +191,7 @@ def test_of_some_connections_only_these_are_read_as_http(monkeypatch: pytest.Mon
 
 def test_of_frames_alone_nothing_can_be_told_that_http_says() -> None:
     source = again(find_recording("server-head-body-split.pcap"))
-    with pytest.raises(ValueError, match="need no HTTP"):
+    with pytest.raises(ValueError, match="do not need HTTP"):
         source.tables(["segments"], frames=[1])
     with pytest.raises(KeyError, match="nonsense"):
         source.tables({"segments": ["frame", "nonsense"]})
