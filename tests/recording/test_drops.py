@@ -78,13 +78,15 @@ def test_a_backend_that_gets_no_time(backend: str, cable: Cable, tmp_path: Path)
 def test_packets_of_the_loopback_interface_count_once(backend: str, tmp_path: Path) -> None:
     """The kernel counts each of them as sent and as received."""
     file = tmp_path / "a.pcapng"
-    with Recording(interfaces=["lo"], filter="udp port 9", file=str(file), backend=backend) as recording:
-        recording.until("started")
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as out:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as target:
+        target.bind(("127.0.0.1", 0))  # a port of its own, because other tests send on this interface
+        place = target.getsockname()
+        with Recording(interfaces=["lo"], filter=f"udp port {place[1]}", file=str(file), backend=backend) as recording:
+            recording.until("started")
             for _ in range(50):
-                out.sendto(b"a", ("127.0.0.1", 9))
-        recording.until("progress", packets=50)
-        ended = recording.stop()
+                target.sendto(b"a", place)
+            recording.until("progress", packets=50)
+            ended = recording.stop()
     with open_capture_files(Input(str(file), (str(file),)), OpenFiles(Budget()), print) as capture:
         records = open_capture_records(capture)
         packet = Packet()
