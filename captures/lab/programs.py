@@ -104,34 +104,22 @@ def restarted(run: Run) -> None:
 
 def paused(run: Run) -> None:
     """Let the server stand still for a while."""
-    _signal(run.serving, signal.SIGSTOP)
-    time.sleep(PAUSE)
-    _signal(run.serving, signal.SIGCONT)
+    _pause(run.serving)
 
 
 def throttled(run: Run) -> None:
     """Give the server a tenth of a processor for a while, in slices, as a quota of its container does."""
-    for _ in range(int(PAUSE / 0.1)):
-        _signal(run.serving, signal.SIGSTOP)
-        time.sleep(0.09)
-        _signal(run.serving, signal.SIGCONT)
-        time.sleep(0.01)
+    _slice(run.serving)
 
 
 def frozen(run: Run) -> None:
     """Let the client stand still for a while, as a suspended container or a closed lid does."""
-    _signal(run.using, signal.SIGSTOP)
-    time.sleep(PAUSE)
-    _signal(run.using, signal.SIGCONT)
+    _pause(run.using)
 
 
 def slowed(run: Run) -> None:
     """Give the client a tenth of a processor for a while, in slices."""
-    for _ in range(int(PAUSE / 0.1)):
-        _signal(run.using, signal.SIGSTOP)
-        time.sleep(0.09)
-        _signal(run.using, signal.SIGCONT)
-        time.sleep(0.01)
+    _slice(run.using)
 
 
 def rationed(run: Run) -> None:
@@ -171,6 +159,20 @@ def left(run: Run) -> None:
 WAYS: dict[str, Callable[[Run], None]] = {
     way.__name__: way for way in (healthy, killed, restarted, paused, throttled, rationed, frozen, slowed, left)
 }
+
+
+def _pause(processes: list[subprocess.Popen[bytes]]) -> None:
+    _signal(processes, signal.SIGSTOP)
+    time.sleep(PAUSE)
+    _signal(processes, signal.SIGCONT)
+
+
+def _slice(processes: list[subprocess.Popen[bytes]]) -> None:
+    for _ in range(int(PAUSE / 0.1)):
+        _signal(processes, signal.SIGSTOP)
+        time.sleep(0.09)
+        _signal(processes, signal.SIGCONT)
+        time.sleep(0.01)
 
 
 def _signal(processes: list[subprocess.Popen[bytes]], number: signal.Signals) -> None:

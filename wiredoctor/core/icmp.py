@@ -170,8 +170,7 @@ def note_error(own: Side, acknowledged: i64, offset: i64, packet: Packet, messag
 def offset_of(own: Side, packet: Packet) -> i64:
     """Return the stream offset of the sequence number that an ICMP error quotes, or NEVER if the stream's beginning is unknown.
 
-    Sequence numbers repeat every 4 GiB: of the possible offsets,
-    the one nearest to the side's newest data is returned.
+    Sequence numbers repeat every 4 GiB: of the possible offsets, the one nearest to the side's newest data is returned.
     """
     if own.base == NO_BASE:
         return NEVER

@@ -182,8 +182,7 @@ def newest_time(own: Side) -> i64:
 def find_trigger(own: Side, peer: Side, packet: Packet, segment: Segment) -> i64:
     """Return the time of the packet to which a FIN or RST responds too early, or NEVER if the host may have sent the FIN or RST.
 
-    Too early means: captured less than half of the round trip
-    to the host after that packet.
+    Too early means: captured less than half of the round trip to the host after that packet.
     """
     rtt = segment.rtt_own
     if rtt < SHORTEST_RTT:
@@ -211,9 +210,9 @@ def first_sent(flight: Flight, ack: i64) -> i64:
 def acknowledged_since(own: Side, peer: Side, offset: i64) -> i64:
     """Return the earliest time since which every packet of the peer acknowledges exactly `offset`, or NEVER if it is unknown.
 
-    An RST without the ACK flag takes its sequence number from the acknowledgment
-    number of the packet to which it responds (RFC 9293 section 3.5.2). If that number is `offset`, the RST responds to one of
-    these packets. Packets before a long idle time do not count.
+    An RST without the ACK flag takes its sequence number from the acknowledgment number of the packet to which it responds (RFC
+    9293 section 3.5.2). If that number is `offset`, the RST responds to one of these packets. Packets before a long idle time do
+    not count.
     """
     if peer.acknowledged != offset:
         return NEVER
