@@ -270,13 +270,6 @@ NETWORK = (
         may={NAGLE: HELD},
     ),
     Program(
-        "carbon",
-        "Graphite's carbon-cache, fed by an agent and a script",
-        command("carbon-cache --debug start", 2003),
-        (session("carbon"),),
-        ("carbon-cache",),
-    ),
-    Program(
         "thrift",
         "thriftpy2: calls, some late",
         command(f"{SESSIONS} thrift-server", lab_thrift=THRIFT),

@@ -123,19 +123,6 @@ def thrift_server() -> None:
     make_server(thriftpy2.load("lab.thrift", "lab_thrift").Lab, Lab(), "0.0.0.0", 8080, client_timeout=None).serve()
 
 
-def carbon() -> None:
-    """An agent that sends lines each second on one connection, and a script that opens one each time."""
-    import socket
-
-    kept = socket.create_connection((HOST, 2003))
-    for n in range(10):
-        now = int(time.time())
-        kept.sendall(b"".join(b"lab.host.cpu%d %d %d\n" % (k, k * n, now) for k in range(40)))
-        with socket.create_connection((HOST, 2003)) as once:
-            once.sendall(b"lab.script %d %d\n" % (n, now))
-        time.sleep(1)
-
-
 def web(framework: str) -> None:
     """Serve pages with a framework's own server."""
     if framework == "bottle":
