@@ -148,8 +148,8 @@ def end(talk: HttpConnection, last_reason: i64, deadline: i64, clock: i64) -> No
     end_direction(talk, 1 - client, last_reason, deadline)
     at_capture_end = last_reason == AT_CAPTURE_END and deadline == FOREVER
     write_ended(talk, deadline, at_capture_end)
-    if deadline == FOREVER and talk.doubted is not None and talk.reader_of(1 - talk.client).pos == NEVER:
-        talk.believe_faults()
+    if deadline == FOREVER and talk.held_faults is not None and talk.reader_of(1 - talk.client).pos == NEVER:
+        talk.report_held_faults()
     forget_ended(talk)
     talk.is_forced = False
 
@@ -168,7 +168,7 @@ def end_direction(talk: HttpConnection, direction: i64, last_reason: i64, deadli
 
 def is_settled(talk: HttpConnection) -> bool:
     """Return True if no message is open and no bytes that were sent are missing."""
-    if talk.oldest is not None or talk.waiting is not None or talk.doubted is not None:
+    if talk.oldest is not None or talk.waiting is not None or talk.held_faults is not None:
         return False
     return is_at_end(talk, talk.first, talk.connection.first) and is_at_end(talk, talk.second, talk.connection.second)
 

@@ -80,25 +80,28 @@ def check_head(reader: Reader, message: Message, exchange: Exchange, data: bytes
 def check_announced(reader: Reader, message: Message, exchange: Exchange, data: bytes) -> None:
     """Report a 1xx or 204 response whose fields announce a body, once per direction; these responses never have a body.
 
-    The same fields are allowed in a response to HEAD and in a 304 (RFC 9110 section 8.6, RFC 9112 section 6.1).
+    The fault is held until the next response begins or the server's direction ends, because the body may still come. Then
+    `check_excess` reports the body instead. The same fields are allowed in a response to HEAD and in a 304 (RFC 9110 section 8.6,
+    RFC 9112 section 6.1).
     """
     status = message.head.status
     if reader.has_fault or reader.is_unsure or reader.malformed & ANNOUNCED or not (status < 200 or status == 204):
         return
     reader.malformed |= ANNOUNCED
     frame, time = message.head_last_frame, message.head_time
-    report(reader, Fault("body-announced", reader.kind, exchange, message, frame, time, message.offset, framing_lines(data)))
+    fault = Fault("body-announced", reader.kind, exchange, message, frame, time, message.offset, framing_lines(data))
+    reader.talk().hold_fault(fault)
 
 
 def find_contradiction(reader: Reader, message: Message, exchange: Exchange, how: i64) -> str:
     """Return the kind of fault in a message's framing fields; "" if there is none.
 
-    In a response without a body, or to a CONNECT request, these fields are not checked.
+    In a response without a body, or to a CONNECT request, these fields are not checked. If the request of a response was not
+    captured, it may be HEAD or CONNECT.
     """
     fields, request = message.head.fields, exchange.request
     is_response = message.head.status >= 0
-    method = "" if request is None else request.head.method
-    if is_response and (how in (NO_BODY, TUNNEL) or method == "CONNECT"):
+    if is_response and (how in (NO_BODY, TUNNEL) or request is None or request.head.method == "CONNECT"):
         return ""
     codings = fields.transfer_codings
     if fields.lengths_differ or (fields.has_content_length and codings):
@@ -160,6 +163,7 @@ def check_excess(reader: Reader, data: bytes, frame: i64, time: i64, offset: i64
     excess = find_excess(reader, data, frame, time, offset, ack)
     asked = talk.waiting
     if excess is not None and announces_body(excess.message):
+        talk.held_faults = None
         reader.has_fault = True
         report(reader, excess)
     elif asked is not None and asked.request is not None and may_be_answer(reader, asked, asked.request, data, frame, ack):
@@ -306,8 +310,6 @@ def report(reader: Reader, fault: Fault) -> None:
     """Report a fault. A fault of a request is held back until a response shows that the connection carries HTTP."""
     talk = reader.talk()
     if reader.kind == REQUEST and has_none(talk.peer_of(reader)):
-        if talk.doubted is None:
-            talk.doubted = []
-        talk.doubted.append(fault)
+        talk.hold_fault(fault)
     else:
         talk.add_fault(fault)

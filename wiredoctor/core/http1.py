@@ -448,6 +448,8 @@ class Reader(Stream):
         """End the open message or head for `reason`, because no more bytes will come."""
         if self.kind == RESPONSE:
             faults.settle_answer(self, self.talk().waiting, True)
+            if not faults.has_none(self):
+                self.talk().report_held_faults()
         if self.mode == HEAD and self.partial is not None:
             incomplete_heads.cut_head(self, reason)
         elif self.message is not None:

@@ -62,8 +62,8 @@ class HttpConnection:
         """The first exchange without a final response."""
         self.last_waiting: Exchange | None = None
         """The last exchange without a final response."""
-        self.doubted: list[Fault] | None = None
-        """Faults of requests. They are reported when a response shows that the connection carries HTTP."""
+        self.held_faults: list[Fault] | None = None
+        """Faults that are reported when the next response begins (see faults.report and faults.check_announced)."""
         self.is_doubtful: bool = False
         """True if the client sent bytes that are not HTTP, and no response has shown that the connection carries HTTP."""
         self.is_sliding: bool = False
@@ -215,13 +215,19 @@ class HttpConnection:
         """Write a row of `faults`."""
         self.http.faults.write(self, fault)
 
-    def believe_faults(self) -> None:
-        """Report the held faults of requests, because it is certain now that the connection carries HTTP."""
-        doubted = self.doubted
-        if doubted is not None:
-            for fault in doubted:
+    def hold_fault(self, fault: Fault) -> None:
+        """Keep a fault until the next response begins."""
+        if self.held_faults is None:
+            self.held_faults = []
+        self.held_faults.append(fault)
+
+    def report_held_faults(self) -> None:
+        """Write the rows of the faults that were held."""
+        held = self.held_faults
+        if held is not None:
+            for fault in held:
                 self.add_fault(fault)
-            self.doubted = None
+            self.held_faults = None
 
     # requests and responses
 
@@ -309,7 +315,7 @@ class HttpConnection:
         """Return the exchange of a response that begins; a new exchange if its request was not captured."""
         ack = message.ack
         client, server = self.reader_of(self.client), self.reader_of(1 - self.client)
-        self.believe_faults()
+        self.report_held_faults()
         self.is_doubtful = False
         exchange = self.waiting
         if exchange is None or not exchange.has_seen(ack):
@@ -581,7 +587,7 @@ class HttpConnection:
     def take_apart(self) -> None:
         """Break the reference cycles of this object and its readers, because the garbage collector does not track them."""
         self.is_over = True
-        self.doubted = None
+        self.held_faults = None
         self.oldest = self.newest = self.unwritten = self.waiting = self.last_waiting = None
         self.first = self.second = GONE
 

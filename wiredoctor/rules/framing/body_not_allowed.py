@@ -91,14 +91,12 @@ def find(faults: pl.LazyFrame) -> pl.LazyFrame:
     said = pl.format("its head says {}", quoted_excerpt())
     texts = (of.alias("of"), of_the.alias("of_the"), c("excerpt").alias("fields"))
     sent = faults.filter(c("fault") == "body-not-allowed")
-    # if the announced body was also sent, only the body is reported
     closes = (c("announces_close") | c("request_connection_close")) & (c("status") >= 200)
     harm = (
         pl.when(closes).then(pl.lit(_WASTED)).otherwise(pl.lit(_HARM)).alias("harm"),
         pl.when(closes).then(pl.lit("note")).alias("severity"),
     )
-    message = ["connection", "exchange", "message_frame"]
-    announced = faults.filter(c("fault") == "body-announced").join(sent, on=message, how="anti")
+    announced = faults.filter(c("fault") == "body-announced")
     return pl.concat(
         [
             candidates(sent, pl.lit(None, pl.String), head, proof, *texts, *harm),
