@@ -31,7 +31,8 @@ AHEAD: Final = 32
 UNKNOWN: Final = 0
 ENDPOINT: Final = 1
 BETWEEN: Final = 2
-ORIGINS: Final = ("", "endpoint", "between")
+DOUBTFUL: Final = 3
+ORIGINS: Final = ("", "endpoint", "between", "doubtful")
 """The names for the origin of a FIN or RST, by number."""
 
 ID_BITS: Final = 17
@@ -341,18 +342,21 @@ def signs_of(own: Side, ip: i64, signs: Signs | None) -> i64:
 
 
 def origin_of(own: Side, ip: i64, signs: Signs | None) -> i64:
-    """Return who sent a FIN or RST of a side: its host (ENDPOINT) or a device on the path (BETWEEN); UNKNOWN if undecided.
+    """Return who sent a FIN or RST of a side: its host (ENDPOINT) or a device on the path (BETWEEN).
 
-    A small difference of the time to live does not prove another device, but it does not prove the host, either.
+    DOUBTFUL: only the time to live suggests a device. UNKNOWN: only another sign does, which busy hosts show now and then, or no
+    other packet of the side was captured.
     """
     found = signs_of(own, ip, signs)
     if found & (found - 1):
         return BETWEEN
-    return ENDPOINT if found == 0 and own.ip != NEVER and not has_other_ttl(own, ip, 0) else UNKNOWN
+    if has_other_ttl(own, ip, 0):
+        return DOUBTFUL
+    return UNKNOWN if found != 0 or own.ip == NEVER else ENDPOINT
 
 
 def fin_origin(own: Side, peer: Side, closing: Close) -> i64:
-    """Return who sent the first FIN of a side: its host (ENDPOINT), a device on the path (BETWEEN), or UNKNOWN.
+    """Return who sent the first FIN of a side, as `origin_of` does.
 
     Bytes after the FIN show that the side continued. If the peer acknowledges them, it did not receive the FIN, which then ended
     nothing.
@@ -376,7 +380,7 @@ def has_signs(own: Side, closing: Close) -> bool:
 
 
 def rst_origin(own: Side, closing: Close) -> i64:
-    """Return who sent the first RST of a side: its host (ENDPOINT), a device on the path (BETWEEN), or UNKNOWN."""
+    """Return who sent the first RST of a side, as `origin_of` does."""
     return origin_of(own, closing.rst_ip, closing.rst_signs)
 
 

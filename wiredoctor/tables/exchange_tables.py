@@ -111,7 +111,10 @@ def _side(prefix: str, columns: tuple[Column, ...]) -> tuple[Column, ...]:
     return tuple(Column(f"{prefix}_{c.name}", c.dtype, c.unit, c.meaning, c.nullable) for c in columns)
 
 
-_ORIGINS = "endpoint (the host in its source address), between (a device on the path), or empty (unknown)"
+_ORIGINS = (
+    "endpoint (the host in its source address), between (a device on the path), doubtful (only its TTL suggests a device), or "
+    "empty (unknown)"
+)
 
 EXCHANGES = Table(
     "exchanges",

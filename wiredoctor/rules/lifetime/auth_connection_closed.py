@@ -30,7 +30,16 @@ from __future__ import annotations
 import polars as pl
 
 from wiredoctor.findings import Advice, Reference, Rule, Threshold
-from wiredoctor.rules.shared.evidence import candidate, close_origin, confidence, evidence, fin_or_rst, server_closed_first
+from wiredoctor.rules.shared.evidence import (
+    candidate,
+    close_origin,
+    confidence,
+    evidence,
+    fin_or_rst,
+    has_doubtful_close,
+    server_closed_first,
+    with_doubt,
+)
 from wiredoctor.rules.shared.numbers import DURATION, duration
 
 c = pl.col
@@ -92,7 +101,7 @@ def find(closes: pl.LazyFrame) -> pl.LazyFrame:
     gap = c("server_close_time") - c("response_end")
     announced = pl.when(c("response_connection_close")).then(pl.lit(", as announced (Connection: close)"))
     return closes.filter(screen()).select(
-        *candidate("server", confidence(), "request_frame", "request_start", "server_close_time"),
+        *candidate("server", confidence(has_doubtful_close("server")), "request_frame", "request_start", "server_close_time"),
         c("response_auth_scheme").alias("scheme"),
         fin_or_rst("server_close_rst").alias("close"),
         close_origin("server"),
@@ -101,7 +110,7 @@ def find(closes: pl.LazyFrame) -> pl.LazyFrame:
         evidence(
             ("request_frame", "request_start", "the request"),
             ("response_frame", "response_start", _challenge_note()),
-            ("server_close_frame", "server_close_time", _close_note(gap)),
+            ("server_close_frame", "server_close_time", with_doubt("server", _close_note(gap))),
         ),
     )
 

@@ -113,7 +113,16 @@ from wiredoctor.findings import Advice, Reference, Rule, Threshold, shorten
 from wiredoctor.rules.shared import abort_reasons, left_early
 from wiredoctor.rules.shared.abort_reasons import Ended, decide
 from wiredoctor.rules.shared.connection_close import BROKEN_BEFORE, FRAMING_ERRORS
-from wiredoctor.rules.shared.evidence import EVIDENCE, candidate, close_origin, confidence, evidence, fin_or_rst
+from wiredoctor.rules.shared.evidence import (
+    EVIDENCE,
+    candidate,
+    close_origin,
+    confidence,
+    evidence,
+    fin_or_rst,
+    has_doubtful_close,
+    with_doubt,
+)
 from wiredoctor.rules.shared.left_early import FACTS, awaits_continue, begun, early, whole_response
 from wiredoctor.rules.shared.left_early import screen as may_be_early
 from wiredoctor.rules.shared.numbers import DURATION, duration
@@ -246,6 +255,7 @@ def find(closes: pl.LazyFrame) -> pl.LazyFrame:
 def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
     """Return the exchanges that the client ended early, as far as the packets of their own connection show it."""
     late = c("client_rst_frame") != c("client_close_frame")
+    sure = confidence(_sent_only_fin() | has_doubtful_close("client"))
     return (
         early(rows.lazy())
         .collect()
@@ -256,7 +266,7 @@ def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
             _received_text().alias("had"),
         )
         .select(
-            *candidate("client", confidence(_sent_only_fin()), "frame", "request_start", "client_close_time"),
+            *candidate("client", sure, "frame", "request_start", "client_close_time"),
             c("wait").cast(DURATION),
             fin_or_rst("client_close_rst").alias("close"),
             close_origin("client"),
@@ -276,7 +286,7 @@ def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
             evidence(
                 ("request_frame", "request_start", "the request"),
                 ("response_frame", "response_start", pl.format("the response begins: {}", "response_status")),
-                ("client_close_frame", "client_close_time", _close_note()),
+                ("client_close_frame", "client_close_time", with_doubt("client", _close_note())),
                 ("late_frame", "client_rst_time", "the client's RST: its socket is closed and accepts no response"),
                 ("unknown_frame", "server_close_time", "the server's RST without ACK flag: it does not know the connection"),
             ),

@@ -39,7 +39,16 @@ import polars as pl
 
 from wiredoctor.findings import Advice, Reference, Rule, Threshold
 from wiredoctor.rules.shared.connection_close import IDLE, SELF_FRAMED
-from wiredoctor.rules.shared.evidence import candidate, close_origin, confidence, evidence, fin_or_rst, server_closed_first
+from wiredoctor.rules.shared.evidence import (
+    candidate,
+    close_origin,
+    confidence,
+    evidence,
+    fin_or_rst,
+    has_doubtful_close,
+    server_closed_first,
+    with_doubt,
+)
 from wiredoctor.rules.shared.idle_times import IdleTimes
 from wiredoctor.rules.shared.numbers import DURATION, duration
 from wiredoctor.tables import SECOND
@@ -104,7 +113,7 @@ def find(closes: pl.LazyFrame) -> pl.LazyFrame:
     most = c("response_keep_alive_max")
     another = most.is_null() | (most > 0)
     return closes.filter(early & whole & left_open & another & server_closed_first()).select(
-        *candidate("server", confidence(), "response_frame", "response_end", "server_close_time"),
+        *candidate("server", confidence(has_doubtful_close("server")), "response_frame", "response_end", "server_close_time"),
         idle.cast(DURATION).alias("idle"),
         promised.cast(DURATION).alias("announced"),
         c("response_keep_alive_timeout").alias("timeout"),
@@ -118,7 +127,7 @@ def find(closes: pl.LazyFrame) -> pl.LazyFrame:
                 "response_start",
                 pl.format("the response: Keep-Alive: timeout={}", "response_keep_alive_timeout"),
             ),
-            ("server_close_frame", "server_close_time", _close_note(idle)),
+            ("server_close_frame", "server_close_time", with_doubt("server", _close_note(idle))),
         ),
     )
 

@@ -78,7 +78,15 @@ from wiredoctor.rules.shared.connection_close import (
     closed_against_request,
     ended_within_grace_period,
 )
-from wiredoctor.rules.shared.evidence import candidate, close_origin, confidence, evidence, fin_or_rst
+from wiredoctor.rules.shared.evidence import (
+    candidate,
+    close_origin,
+    confidence,
+    evidence,
+    fin_or_rst,
+    has_doubtful_close,
+    with_doubt,
+)
 from wiredoctor.rules.shared.idle_times import IdleTimes
 from wiredoctor.rules.shared.lost_requests import FORGOTTEN, MET, WARNED, also_lost_text, find_lost, repetition_columns
 from wiredoctor.rules.shared.lost_requests import screen as may_be_lost
@@ -153,7 +161,8 @@ def find(closes: pl.LazyFrame, foreign_closes: pl.LazyFrame) -> pl.LazyFrame:
     """
     before = c("server_close_time") - c("request_end")
     forgotten = c("kind") == "forgotten"
-    sure = confidence(forgotten & ended_within_grace_period(DECIDED.value))
+    doubted = ~forgotten & has_doubtful_close("server")
+    sure = confidence((forgotten & ended_within_grace_period(DECIDED.value)) | doubted)
     end = pl.max_horizontal("request_end", "server_close_time")
     return _lost_by_kind(closes, foreign_closes).select(
         *candidate("client", sure, "request_frame", "request_start", end, kind=c("kind")),
@@ -328,7 +337,7 @@ def _close_note() -> pl.Expr:
     closed = pl.format("the server's {}, which acknowledges no byte of the request", "close")
     rested = duration(c("rested"))
     taken = pl.format("the server's {}, which acknowledges the request, {} after the previous response", "close", rested)
-    return (
+    note = (
         pl.when(c("kind") == "forgotten")
         .then(asked)
         .when(c("warned") & c("server_close_ack").is_null())
@@ -337,6 +346,7 @@ def _close_note() -> pl.Expr:
         .then(taken)
         .otherwise(closed)
     )
+    return pl.when(c("kind") == "forgotten").then(note).otherwise(with_doubt("server", note))
 
 
 def _request_note() -> pl.Expr:

@@ -60,7 +60,15 @@ from wiredoctor.findings import Advice, Reference, Rule, Threshold
 from wiredoctor.rules.shared import lost_requests, same_client
 from wiredoctor.rules.shared.abort_reasons import decide
 from wiredoctor.rules.shared.connection_close import BROKEN_BEFORE
-from wiredoctor.rules.shared.evidence import candidate, close_origin, confidence, evidence, fin_or_rst
+from wiredoctor.rules.shared.evidence import (
+    candidate,
+    close_origin,
+    confidence,
+    evidence,
+    fin_or_rst,
+    has_doubtful_close,
+    with_doubt,
+)
 from wiredoctor.rules.shared.idle_times import NEAR, TOGETHER, IdleTimes
 from wiredoctor.rules.shared.left_early import FACTS, early
 from wiredoctor.rules.shared.left_early import screen as may_be_early
@@ -218,7 +226,7 @@ def find(closes: pl.LazyFrame) -> pl.LazyFrame:
     kind = c("took").replace_strict(_KINDS, return_dtype=pl.String)
     # whether the request was read is only inferred, and so is the delay if the round trip is unknown
     inferred = half | (c("took") == NOT_READ) | ((c("took") == AFTER_A_WHILE) & c("later").is_null())
-    sure = pl.when(no_ack & ~asked).then(pl.lit("low")).otherwise(confidence(inferred))
+    sure = pl.when(no_ack & ~asked).then(pl.lit("low")).otherwise(confidence(inferred | has_doubtful_close("server")))
     interim = c("has_response") & (c("response_status") < 200).fill_null(value=False)
     said = pl.when(interim).then(pl.format(" (except an interim {})", "response_status")).otherwise(pl.lit(""))
     early = fresh()
@@ -257,7 +265,7 @@ def find(closes: pl.LazyFrame) -> pl.LazyFrame:
             ("begun_frame", "request_start", "the request begins"),
             ("ended_frame", "request_end", _end_note()),
             ("half_frame", "client_close_time", "the client's FIN: it has nothing more to send"),
-            ("server_close_frame", "server_close_time", _close_note(wait, no_ack)),
+            ("server_close_frame", "server_close_time", with_doubt("server", _close_note(wait, no_ack))),
         ),
         *("endpoint", "server_close_time", "final_at"),
         wait.alias("wait_ns"),

@@ -47,7 +47,16 @@ from wiredoctor.rules.shared.connection_close import (
     ended_within_grace_period,
 )
 from wiredoctor.rules.shared.connection_close import IDLE as IMMEDIATE
-from wiredoctor.rules.shared.evidence import candidate, close_origin, confidence, evidence, fin_or_rst, server_closed_first
+from wiredoctor.rules.shared.evidence import (
+    candidate,
+    close_origin,
+    confidence,
+    evidence,
+    fin_or_rst,
+    has_doubtful_close,
+    server_closed_first,
+    with_doubt,
+)
 from wiredoctor.rules.shared.idle_times import IdleTimes
 from wiredoctor.rules.shared.learned_limits import NO_IDLE_TIME
 from wiredoctor.rules.shared.numbers import DURATION, duration
@@ -130,7 +139,7 @@ def find(closes: pl.LazyFrame) -> pl.LazyFrame:
     """Return a row for each exchange after which the server closed without announcing it."""
     gap = c("server_close_time") - c("response_end")
     unauthorized = c("response_status") == 401
-    sure = confidence(ended_within_grace_period(DECIDED.value))
+    sure = confidence(ended_within_grace_period(DECIDED.value) | has_doubtful_close("server"))
     return closes.filter(screen()).select(
         *candidate("server", sure, "request_frame", "request_start", "server_close_time"),
         pl.when(gap > 0).then(gap).cast(DURATION).alias("gap"),
@@ -148,7 +157,7 @@ def find(closes: pl.LazyFrame) -> pl.LazyFrame:
                 "response_start",
                 pl.format("the response, {}, also without Connection: close", "response_status"),
             ),
-            ("server_close_frame", "server_close_time", _close_note(gap)),
+            ("server_close_frame", "server_close_time", with_doubt("server", _close_note(gap))),
         ),
     )
 

@@ -41,7 +41,16 @@ import polars as pl
 from wiredoctor.findings import Advice, Reference, Rule, Threshold
 from wiredoctor.rules.shared.bounded_memory import BoundedMap
 from wiredoctor.rules.shared.connection_close import BROKEN_BEFORE, streams
-from wiredoctor.rules.shared.evidence import candidate, close_origin, confidence, evidence, fin_or_rst, server_closed_first
+from wiredoctor.rules.shared.evidence import (
+    candidate,
+    close_origin,
+    confidence,
+    evidence,
+    fin_or_rst,
+    has_doubtful_close,
+    server_closed_first,
+    with_doubt,
+)
 from wiredoctor.rules.shared.idle_times import TOGETHER, IdleTimes
 from wiredoctor.rules.shared.numbers import DURATION, duration
 from wiredoctor.text.durations import duration_text
@@ -133,8 +142,9 @@ def find(closes: pl.LazyFrame) -> pl.LazyFrame:
     came = pl.when(head).then(sent).when(sized).then(body).otherwise("response_body_bytes")
     of_head = pl.lit("bytes of it")
     kind = pl.when(streams() & (c("response_framing") == "chunked")).then(pl.lit("stream"))
+    sure = confidence(has_doubtful_close("server"))
     return rows.filter(known & missing).select(
-        *candidate("server", confidence(), "response_frame", "request_start", "server_close_time", kind=kind),
+        *candidate("server", sure, "response_frame", "request_start", "server_close_time", kind=kind),
         pl.when(head)
         .then(pl.lit("The head of the response was not complete"))
         .when(sized)
@@ -154,7 +164,7 @@ def find(closes: pl.LazyFrame) -> pl.LazyFrame:
         evidence(
             ("request_frame", "request_start", "the request"),
             ("response_frame", "response_start", _head_note(sized, head)),
-            ("server_close_frame", "server_close_time", _close_note(came)),
+            ("server_close_frame", "server_close_time", with_doubt("server", _close_note(came))),
         ),
     )
 

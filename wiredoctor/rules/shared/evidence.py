@@ -66,11 +66,25 @@ def server_closed_first() -> pl.Expr:
 
 
 def close_origin(side: str) -> pl.Expr:
-    """Return the column `origin` of a candidate: who sent the FIN or RST of this side. Its values are as in `closes`; null if
-    unknown.
+    """Return the column `origin` of a candidate: who sent the FIN or RST of this side, "endpoint" or "between"; null if that is
+    uncertain.
     """
     origin = pl.col(f"{side}_close_origin")
-    return pl.when(origin != "").then(origin).alias("origin")
+    return pl.when(origin.is_in(["endpoint", "between"])).then(origin).alias("origin")
+
+
+def has_doubtful_close(side: str) -> pl.Expr:
+    """Return an expression for rows of `closes`: true if a side's FIN or RST has another TTL than its other packets.
+
+    A device on the path may have sent it, but nothing else suggests that.
+    """
+    return pl.col(f"{side}_close_origin") == "doubtful"
+
+
+def with_doubt(side: str, note: pl.Expr) -> pl.Expr:
+    """Return the note for the FIN or RST of a side; it says if a device on the path may have sent it."""
+    doubt = pl.lit("; its TTL differs from that of the host's other packets, so a device on the path may have sent it")
+    return pl.when(has_doubtful_close(side)).then(note + doubt).otherwise(note)
 
 
 def fin_or_rst(rst: str) -> pl.Expr:
