@@ -22,7 +22,10 @@ LENGTH: Final = 1
 CHUNKED: Final = 2
 UNTIL_CLOSE: Final = 3
 TUNNEL: Final = 4
-"""The framing of a tunnel. NO_BODY to BROKEN are the kinds of framing, as indices of tables.FRAMINGS."""
+"""The framing of a successful response to CONNECT and of raw process streams (RAW_STREAMS): bytes of another protocol follow.
+
+NO_BODY to BROKEN are the kinds of framing, as indices of tables.FRAMINGS.
+"""
 
 BROKEN: Final = 5
 """The framing is contradictory or unreadable, so the end of the message is unknown."""
@@ -48,10 +51,10 @@ CLOSE: Final = 4
 SEEK: Final = 5
 OFF: Final = 6
 TLS: Final = 7
-"""The mode of a reader in a TLS handshake. The modes HEAD to TLS determine what a reader expects next.
+"""The mode of a reader that expects a TLS handshake. HEAD to TLS are the modes: each says what a reader expects next.
 
-In the order of their values, they expect: a head; body bytes up to `until`; a chunk size or trailer line; the CRLF after a chunk;
-body bytes up to the close; anything until a head begins; bytes that are not read; a TLS handshake.
+In the order of their values: a head; body bytes up to the offset `until`; a chunk size or trailer line; the CRLF after a chunk;
+body bytes up to the close; any bytes until a head begins; bytes that the reader ignores; a TLS handshake.
 """
 
 NO_END: Final = 1 << 61
@@ -60,7 +63,7 @@ NO_END: Final = 1 << 61
 
 @mypyc_attr(acyclic=True)
 class Pause:
-    """A pause in a body: the frames, times and TSvals of the packets before and after it, and the connection's round trip."""
+    """A pause in a body: frames, times and TSvals of the packets before and after it, and the connection's round trip in ns."""
 
     def __init__(self, frame: i64, time: i64, end_frame: i64, end: i64, rtt: i64, stamp: i64, end_stamp: i64) -> None:
         self.frame: i64 = frame
@@ -76,7 +79,7 @@ class Pause:
 
 @mypyc_attr(acyclic=True)
 class Pauses:
-    """The pauses between the bursts of one body.
+    """The pauses between the bursts of one body. A burst is a series of packets without a long pause (bursts.py).
 
     `bursts`: the number of bursts. `application`: the number of pauses that the application caused. `total`: the sum of these
     pauses in ns. `frames` and `times`: the frame numbers and times (ns) of the packets before and after each of the first three
@@ -92,7 +95,7 @@ class Pauses:
         self.times: list[int] = []
         self.open: list[Pause] = []
         self.early: i64 = 0
-        """The number of pauses so far in the body of a request; pauses are counted only up to bodies.EARLY."""
+        """The number of pauses so far in the body of a request; only the first bodies.EARLY pauses are counted."""
         self.longest_early: i64 = 0
 
 
@@ -109,7 +112,7 @@ class Message:
         self.head: Head = head
         self.target: bytes = target
         self.request_id: bytes = b""
-        """The value of a request id, as sent; empty without one."""
+        """The request ID from a header field (request_ids.py), as sent; empty if there is none."""
         self.length: i64 = length
         """The value of Content-Length, or a constant such as heads.NO_LENGTH."""
         self.begin: i64 = 0
@@ -135,13 +138,13 @@ class Message:
         self.chunks: i64 = -1
         self.ack: i64 = NEVER
         self.exchange: i64 = -1
-        """The index of its exchange on the connection."""
+        """The index of the message's exchange, counted from 0 on each connection; -1 until it is known."""
         self.pieces: Pieces | None = None
         self.releases: Releases | None = None
         """The ACKs that the sender of an event stream may have waited for."""
         self.pauses: Pauses | None = None
         self.transfer: Transfer | None = None
-        """Measures what limits the body, if the body is long."""
+        """The state that shows what limits the rate of the body; None unless the body is long."""
 
     def reaches(self, frame: i64, time: i64) -> None:
         """Record that a packet contains a part of the message.
@@ -166,7 +169,7 @@ class Interim:
 
 @mypyc_attr(acyclic=True, free_list_len=1)
 class Exchange:
-    """A request and its responses. One of the two may not have been captured."""
+    """A request and its responses. The request or the responses may be missing from the capture."""
 
     def __init__(self, index: i64) -> None:
         self.index: i64 = index
@@ -235,15 +238,15 @@ class Exchange:
     def has_seen(self, ack: i64) -> bool:
         """Return whether the server had received the beginning of the request when it acknowledged `ack`.
 
-        Return True if `ack` is NEVER.
+        Return True if `ack` is NEVER (unknown), or if the request was not captured.
         """
         request = self.request
         return ack == NEVER or request is None or request.offset < ack
 
     def is_asked_by(self, offset: i64) -> bool:
-        """Return whether a response that begins at this offset of the stream can be the response to the request.
+        """Return whether a response that begins at `offset` of the server's stream can be the response to the request.
 
-        That is impossible if the client had received the byte at this offset before it sent the request.
+        This is impossible if the client had acknowledged the byte at `offset` before it sent the request.
         """
         request = self.request
         return request is None or request.ack <= offset
@@ -284,5 +287,8 @@ class Exchange:
 
 
 def message_id(connection: i64, index: i64, direction: i64) -> i64:
-    """Return the id of a message; see tables.MESSAGE_BITS."""
+    """Return the id of a message; see tables.MESSAGE_BITS.
+
+    `index`: the number of earlier messages in the same direction of the connection.
+    """
     return connection << MESSAGE_BITS | (index & ((1 << (MESSAGE_BITS - 1)) - 1)) << 1 | direction

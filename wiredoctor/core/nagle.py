@@ -1,9 +1,9 @@
 """Prove that a side does not use Nagle's algorithm (RFC 9293 section 3.7.4), and find its tail loss probes.
 
-A side that sends a small segment while an earlier small one is unacknowledged has disabled the algorithm. No ACK had passed the
-capture point by then, so none had reached the side. But a capture may swap packets that are close together. Therefore the proof
-only counts if no ACK follows within a millisecond, or if that ACK also acknowledges the later segment, because then it was sent
-after it.
+A side is one end of a connection. If it sends a small segment while an earlier small one is unacknowledged, it has disabled the
+algorithm. No ACK had passed the capture point by then, so none had reached the side. But a capture may swap packets that are
+close together. Therefore the proof only counts in two cases: no ACK follows within a millisecond, or the next ACK also covers the
+later segment, so it cannot have been sent earlier.
 """
 
 from __future__ import annotations
@@ -24,10 +24,11 @@ CLOSE: Final = 2 * MILLISECOND
 ALONE: Final = 150 * MILLISECOND
 """If a segment comes less than this many ns after one that is alone in flight, no timer sent it.
 
-Linux has two timers that may send it, and both take longer: the cork timer (200 ms), and the timer of the tail loss probe.
+Linux has two timers that may send a segment then. Both take longer: the cork timer (200 ms), and the timer of the tail loss
+probe.
 """
 MAX_CLAIMS: Final = 1_024
-"""The maximum number of undecided claims (`settle_claims`) besides the first; only reached if timestamps do not advance."""
+"""The maximum number of undecided claims (`settle_claims`) besides the first. It is only reached if timestamps do not advance."""
 
 
 def nagle_of(own: Side) -> Nagle:
@@ -40,11 +41,12 @@ def nagle_of(own: Side) -> Nagle:
 
 
 def settle_claims(nagle: Nagle, acknowledged: i64, clock: i64) -> None:
-    """Accept the first claim that Nagle's algorithm is off if it is proved, and drop claims that an ACK refutes.
+    """Decide the first claim that Nagle's algorithm is off, if possible. Drop the claims that an ACK refutes.
 
-    A claim says that a small segment was sent while an earlier small one was unacknowledged. It is proved if one ACK covers both,
-    or if no ACK of the earlier one comes for a millisecond. An ACK of only the earlier one within that time refutes it. `clock`
-    is the watermark.
+    A claim says that a small segment was sent while an earlier small one was unacknowledged. One ACK of both segments proves the
+    claim, and so does a millisecond without an ACK of the earlier segment. An ACK of only the earlier segment within that time
+    refutes the claim. `acknowledged`: the offset up to which the peer has acknowledged data. `clock`: the watermark
+    (Packet.clock).
     """
     if nagle.claim_time == NEVER:
         return
@@ -79,7 +81,10 @@ def drop_claims(nagle: Nagle, acknowledged: i64) -> None:
 
 
 def claim_nagle_off(own: Side, peer: Side, packet: Packet, segment: Segment, clock: i64) -> None:
-    """If a small segment follows an unacknowledged small one, and no timer can have sent it, claim that Nagle is disabled."""
+    """Claim that Nagle's algorithm is off if a small segment follows an unacknowledged small one, and no timer can have sent it.
+
+    For claims, see `settle_claims`. `clock`: the watermark (Packet.clock).
+    """
     data = own.previous
     if data is None or not data.small or segment.fills_gap or segment.opens_gap or packet.flags & FIN:
         return
@@ -110,7 +115,7 @@ def claim_nagle_off(own: Side, peer: Side, packet: Packet, segment: Segment, clo
 
 
 def is_off(nagle: Nagle, clock: i64) -> bool:
-    """Return whether Nagle's algorithm is proved off at the watermark `clock`."""
+    """Return whether it was proved before the watermark `clock` that Nagle's algorithm is off."""
     return nagle.off_since != NEVER and clock > nagle.off_since
 
 
@@ -137,8 +142,8 @@ def watch_probe(own: Side, peer: Side, packet: Packet, segment: Segment, least: 
 def answer_probe(nagle: Nagle, acknowledged: i64, segment: Segment) -> i64:
     """Return the frame number of a possible tail loss probe if one packet acknowledges both the probe and the data before it.
 
-    Otherwise return 0. If only the data is acknowledged, or if the data or the segment is retransmitted, the segment was not a
-    probe and is forgotten.
+    Otherwise return 0. If the packet only acknowledges that data, or if `segment` is a retransmission, forget the segment that
+    may have been a probe. `acknowledged`: the offset up to which data is acknowledged.
     """
     if nagle.probe_frame == NEVER:
         return 0

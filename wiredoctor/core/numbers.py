@@ -11,14 +11,14 @@ from wiredoctor.core.packet import Packet
 from wiredoctor.core.segment import ACK, NEVER, RST, SYN, Segment
 
 JUMP: Final = 1 << 30
-"""The maximum distance in bytes between valid numbers: no window is larger (RFC 7323 section 2.2)."""
+"""The maximum distance in bytes between valid sequence numbers: no window is larger (RFC 7323 section 2.2)."""
 
 
 def number(own: Side, peer: Side, packet: Packet, segment: Segment) -> None:
     """Set the stream offset of a segment and the offset that it acknowledges.
 
     An RST does not change the newest numbers of its side, because the host that sends it may have lost the state of the
-    connection. If a side has sent nothing but RSTs, its SYN shows where its stream begins.
+    connection. If a side has sent only RSTs before its SYN, the SYN shows where its stream begins.
     """
     syn: i64 = 0
     if packet.flags & SYN:
@@ -42,7 +42,7 @@ def unwrap(number: i64, base: i64, newest: i64, jump: i64, leads: bool) -> tuple
 
     Numbers are modulo 2**32 (RFC 9293 section 3.4); of the possible offsets, the one nearest to `newest` is returned. An offset
     far from `newest` is first kept as `jump`. It becomes the newest one if the next offset is near it. `base`: the number before
-    offset 0. `leads`: the packet may change `newest`.
+    offset 0. `jump`: NEVER if there is none. `leads`: the packet may change `newest`.
     """
     step = wrap(number - base - 1 - newest)
     offset = newest + step

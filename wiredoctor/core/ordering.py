@@ -2,8 +2,8 @@
 
 Packets are held for 50 ms of capture time, or for 500 ms if the capture has several interfaces. If a packet has an earlier
 timestamp than a previous one, either the packet is out of order, or the clock was set back and the file order is right. A packet
-that is out of order is moved to the place of its timestamp. Connections with packets on both sides of a step back show which of
-the two happened: an ACK comes after the segment that it acknowledges, whatever the timestamps are.
+that is out of order is moved to the place of its timestamp. Connections with packets before and after a backward step show which
+of the two happened: an ACK comes after the segment that it acknowledges, whatever the timestamps are.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ from wiredoctor.core.segment import ACK, FIN, SYN
 FEW: Final = 5
 """At least this many packets in a row with earlier times mean that the clock was set back, unless connections show otherwise."""
 LONG: Final = 10_000_000
-"""Packets with earlier times that span at least this many ns mean that the clock was set back, unless connections disagree."""
+"""Packets with earlier times that span at least this many ns mean that the clock was set back, unless connections show otherwise.
+"""
 COMPARED: Final = 256
 """The maximum number of packets with later timestamps that one packet is compared with."""
 
@@ -54,7 +55,7 @@ class HeldPacket:
         self.size: i64 = 0
         """The length in sequence space, in bytes."""
         self.is_syn: bool = False
-        """True if it is a SYN without the ACK flag."""
+        """True if the packet is a SYN without the ACK flag."""
 
 
 class Ordering:
@@ -93,7 +94,8 @@ class Ordering:
         self.silent_until: i64 = -LATEST
         """The time up to which no more packets will come."""
         self.late: list[HeldPacket] = []
-        """Packets with earlier times than those before them; it is not known yet whether the clock or the order is wrong."""
+        """Packets with earlier times than the packets before them. It is not known yet whether the clock or the order is wrong.
+        """
         self.for_order: i64 = 0
         self.for_clock: i64 = 0
         """The number of packet pairs that show that a clock was set back: their order in the file is right, but their times
@@ -134,7 +136,7 @@ class Ordering:
     def wake(self, packet: Packet, step: Step) -> bool:
         """Start holding packets, because the clock went back at this packet by `step`.
 
-        Return False if it went back too far for mere disorder.
+        If the step is too large for mere disorder, do not start, and return False.
         """
         times = self.records.times
         times.newest_step = None
@@ -237,7 +239,7 @@ class Ordering:
         return True
 
     def begin(self, held: HeldPacket) -> None:
-        """Start collecting packets with earlier times than those before them; `held` is the first one."""
+        """Start collecting packets with earlier times than the packets before them. `held` is the first one."""
         if not self.sorts:
             self.sorts = True
             for one in self.queue[self.gone :]:
@@ -386,7 +388,7 @@ class Ordering:
         return self.highest + self.longest()
 
     def longest(self) -> i64:
-        """Return how long packets are held, in ns of capture time."""
+        """Return the time for which packets are held, in ns of capture time."""
         return i64(SHUFFLED) if len(self.records.interfaces) == 1 else i64(ACROSS)
 
     def first_place(self) -> i64:

@@ -6,7 +6,7 @@ early for a reply of the host; a FIN lacks the timestamps option; the sequence n
 occur by chance, so two are required.
 
 `Side.ip` holds the newest time to live and IP identification of a side, so that checking a packet takes one comparison.
-`Side.path` holds unusual changes of them.
+`Side.path` holds unusual changes of these two values.
 """
 
 from __future__ import annotations
@@ -38,7 +38,10 @@ ORIGINS: Final = ("", "endpoint", "between", "doubtful")
 ID_BITS: Final = 17
 ID_MASK: Final = (1 << ID_BITS) - 1
 NEAR: Final = 256
-"""The maximum difference of IP identifications between two packets of one host; a super-segment advances them by up to 45."""
+"""The maximum difference of IP identifications between two packets of one host.
+
+An offload super-segment, which becomes several packets after the capture point, advances the identification by up to 45.
+"""
 SMALL_SEGMENT: Final = 536
 """The size in bytes of the smallest usual segments (RFC 9293 section 3.7.1)."""
 NEAR_TTL: Final = 2
@@ -116,7 +119,7 @@ def note_rest(own: Side, time: i64, rest: i64) -> None:
 def add_signs(connection: Connection, own: Side, packet: Packet, segment: Segment, known: Signs | None) -> Signs | None:
     """Return the evidence that a FIN or RST was not sent by the host in its source address; None if there is none.
 
-    `known`: the evidence from earlier packets of the same burst, to which that from this packet is added; None if there is none.
+    `known`: the evidence from earlier packets of the same burst, to which new evidence is added; None if there is none.
     """
     peer = connection.second if own is connection.first else connection.first
     found: i64 = 0
@@ -150,10 +153,10 @@ def id_of(side: Side) -> i64:
 def ip_id_signs(own: Side, peer: Side, packet: Packet, is_ahead: bool) -> i64:
     """Return the bit IP_ID if the IP identification of a packet does not fit its sender; otherwise 0.
 
-    It does not fit if it is 0 although the sender increments it with every packet. Nor does it fit if it is far from the
-    sender's newest value, and equals the peer's newest value or the next one. For a sender that increments it, being far from
-    the newest value is enough, except after uncaptured packets (`is_ahead`) or an idle time: a host with one counter for all its
-    connections may have advanced it meanwhile.
+    An identification of 0 does not fit a sender that increments its identification with every packet. An identification far from
+    the sender's newest one does not fit if it is that of the peer's newest packet or the next. If the sender increments, any far
+    identification does not fit, with two exceptions: after uncaptured packets (`is_ahead`), and after an idle time. Meanwhile, a
+    host with one counter for all its connections may have advanced it.
     """
     identification, last, other = packet.ip_id, id_of(own), id_of(peer)
     if last < 0 or identification < 0:
@@ -181,9 +184,9 @@ def newest_time(own: Side) -> i64:
 
 
 def find_trigger(own: Side, peer: Side, packet: Packet, segment: Segment) -> i64:
-    """Return the time of the packet to which a FIN or RST responds too early, or NEVER if the host may have sent the FIN or RST.
+    """Return the time of the packet to which a FIN or RST responds too early, or NEVER if the host itself may have responded.
 
-    Too early means: captured less than half of the round trip to the host after that packet.
+    A response is too early if it is captured less than half of the round trip to the host after that packet.
     """
     rtt = segment.rtt_own
     if rtt < SHORTEST_RTT:
@@ -229,9 +232,10 @@ def acknowledged_since(own: Side, peer: Side, offset: i64) -> i64:
 
 
 def go_on(connection: Connection, own: Side, peer: Side, packet: Packet, segment: Segment) -> None:
-    """Record that a side continues after its own RST, which suggests that another device sent the RST.
+    """Record that the sender of a packet continues after its own RST, which suggests that another device sent the RST.
 
-    If the peer acknowledges what the side sent later, drop the RST, because the peer did not receive it.
+    If the packet acknowledges data that the peer sent after an RST of the peer, drop that RST, because the sender did not receive
+    it.
     """
     flags, closing = packet.flags, own.close
     if flags & RST:
@@ -260,9 +264,10 @@ def go_on(connection: Connection, own: Side, peer: Side, packet: Packet, segment
 
 
 def acknowledges_more(closing: Close, packet: Packet, segment: Segment) -> bool:
-    """Return whether a packet acknowledges more than the RST that came from its side before.
+    """Return whether a packet acknowledges more than an earlier RST of the same side.
 
-    An RST without the ACK flag may have overtaken the packet. So after such an RST, the packet must come some time later.
+    An RST without the ACK flag acknowledges nothing, and may have overtaken the packet. After such an RST, the packet must come
+    more than OVERTAKEN ns later.
     """
     if segment.ack == NEVER or segment.acked_bytes <= 0:
         return False
@@ -272,12 +277,10 @@ def acknowledges_more(closing: Close, packet: Packet, segment: Segment) -> bool:
 
 
 def note_later(closing: Close, packet: Packet, rtt: i64) -> None:
-    """Store the first packet with which a side continues after its RST, and whether the side itself sent this packet after the
-    RST.
+    """Store the first packet with which a side continues after its RST, and whether the side sent that packet after the RST.
 
-    The sequence number of an RST without the ACK flag may be below data already sent. If the path then becomes shorter, such an
-    RST overtakes packets in flight, but hardly by half a round trip. `rtt`: the round trip between the capture point and that
-    side, or NEVER if it is unknown.
+    An RST without the ACK flag may overtake packets in flight if the path becomes shorter, but hardly by half a round trip.
+    `rtt`: the round trip in ns between the capture point and that side, or NEVER if it is unknown.
     """
     signs = closing.rst_signs
     if signs is None:
@@ -313,7 +316,7 @@ def ttl_range(own: Side) -> tuple[i64, i64]:
 
 
 def has_other_ttl(own: Side, ip: i64, most: i64) -> bool:
-    """Return whether the time to live of a packet differs by more than `most` from that of a side's other packets.
+    """Return whether the time to live of a packet differs by more than `most` hops from those of a side's other packets.
 
     Return False if the side has no other packets. `ip`: as for `signs_of`.
     """
@@ -327,7 +330,7 @@ def has_other_ttl(own: Side, ip: i64, most: i64) -> bool:
 def signs_of(own: Side, ip: i64, signs: Signs | None) -> i64:
     """Return, as bits, all evidence that a FIN or RST of a side was not sent by its host.
 
-    `ip`: the time to live and the IP identification of that packet, packed as in Side.ip.
+    `ip`: the time to live and the IP identification of the FIN or RST, packed as in Side.ip.
     """
     found: i64 = 0 if signs is None else signs.found
     most: i64 = NEAR_TTL
@@ -344,8 +347,8 @@ def signs_of(own: Side, ip: i64, signs: Signs | None) -> i64:
 def origin_of(own: Side, ip: i64, signs: Signs | None) -> i64:
     """Return who sent a FIN or RST of a side: its host (ENDPOINT) or a device on the path (BETWEEN).
 
-    DOUBTFUL: only the time to live suggests a device. UNKNOWN: only another sign does, which busy hosts show now and then, or no
-    other packet of the side was captured.
+    DOUBTFUL: the time to live differs, but there are fewer than two signs of a device. UNKNOWN: the only sign is another one,
+    which busy hosts show now and then, or no other packet of the side was captured.
     """
     found = signs_of(own, ip, signs)
     if found & (found - 1):
@@ -358,8 +361,8 @@ def origin_of(own: Side, ip: i64, signs: Signs | None) -> i64:
 def fin_origin(own: Side, peer: Side, closing: Close) -> i64:
     """Return who sent the first FIN of a side, as `origin_of` does.
 
-    Bytes after the FIN show that the side continued. If the peer acknowledges them, it did not receive the FIN, which then ended
-    nothing.
+    Bytes after the FIN show that the side continued. If the peer acknowledges these bytes, the FIN did not reach the peer and
+    ended nothing; then return UNKNOWN.
     """
     if closing.fin_ip == NEVER or peer.acknowledged > closing.fin_offset + 1:
         return UNKNOWN
@@ -387,8 +390,8 @@ def rst_origin(own: Side, closing: Close) -> i64:
 def is_doubtful(own: Side) -> bool:
     """Return whether later packets may show that another device sent a side's first RST.
 
-    It takes two signs of another device to be certain. The RST is doubtful if there is only one, or if its time to live differs a
-    little, which becomes a sign if the side continues.
+    Two signs prove another device. The RST is doubtful if there is only one sign, or if its time to live differs a little; this
+    difference becomes a sign if the side continues.
     """
     closing = own.close
     if closing is None or closing.rst_frame == NEVER:
@@ -400,7 +403,7 @@ def is_doubtful(own: Side) -> bool:
 
 
 class ForeignCloses:
-    """Writes the table `foreign_closes`: FINs and RSTs that a device on the path sent. They are few, so each row is a tuple."""
+    """Writes the table `foreign_closes`: FINs and RSTs that a device on the path sent. They are rare, so each row is a tuple."""
 
     def __init__(self) -> None:
         self.rows: list[tuple[object, ...]] = []
@@ -408,7 +411,7 @@ class ForeignCloses:
     def write_rest(self, connection: Connection, client: i64) -> None:
         """Write a row for each FIN or RST of an ended connection that a device on the path sent, if it has no row yet.
 
-        Those that ended an exchange already have rows. `client`: the direction of the client.
+        A FIN or RST that ended an exchange already has a row. `client`: the direction of the client.
         """
         direction: i64 = 0
         while direction < 2:
@@ -427,9 +430,9 @@ class ForeignCloses:
             direction += 1
 
     def write_new(self, connection: Connection, direction: i64, client: i64, is_fin: bool, signs: Signs | None) -> None:
-        """Write a row for a FIN (`is_fin`) or RST if a device on the path sent it, it ended no exchange, and it has no row yet.
+        """Write a row for a FIN (`is_fin`) or RST that a device on the path sent, unless it already has one.
 
-        Do nothing if `signs` is None: then the host itself sent the FIN or RST.
+        The row names no exchange. Do nothing if `signs` is None: then the host itself sent the FIN or RST.
         """
         if signs is not None and not signs.is_written:
             self.write(connection, NONE, direction, client, is_fin)
@@ -437,7 +440,7 @@ class ForeignCloses:
     def write(self, connection: Connection, exchange: i64, direction: i64, client: i64, is_fin: bool) -> None:
         """Write a row of `foreign_closes` for a direction's FIN (`is_fin`) or RST.
 
-        `exchange`: the exchange that it ended, or NONE. `client`: the direction of the client.
+        `exchange`: the index of the exchange that the FIN or RST ended, or NONE. `client`: the direction of the client.
         """
         own, peer = connection.first, connection.second
         if direction == 1:

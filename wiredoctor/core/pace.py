@@ -10,6 +10,8 @@ of this side do not matter, because data that it writes during a delayed ACK wai
 
 Nor did a segment wait for the ACK if the receiving program had responded to the previous data on another connection, as with
 queues and control channels. The program's read triggered the ACK, and the response let the sender continue.
+
+Until the gaps are known, rows about such segments (table `releases`) are held back.
 """
 
 from __future__ import annotations
@@ -30,10 +32,9 @@ AFTER: Final = 8
 ALIKE: Final = 3
 """A program writes at regular times if at least this many gaps are as long as the gap before the segment."""
 ALL_ALIKE: Final = 2
-"""A program also writes at regular times if all known later gaps, at least this many, are as long as the gap before.
+"""A program also writes at regular times if all gaps after a segment, at least this many, are as long as the gap before it.
 
-"Before" and "later" refer to the segment of a held row. The number is lower than ALIKE, because the stream may end soon after the
-segment.
+The number is lower than ALIKE, because the stream may end soon after the segment.
 """
 RELEASED: Final = 3
 """A side uses Nagle's algorithm only if prompt ACKs triggered at least this many of its segments."""
@@ -48,7 +49,10 @@ OFTEN: Final = 8
 The number comes from 368 recordings of programs that write at regular times (captures/lab/paces.py).
 """
 FEW: Final = 2
-"""This many writes of a side count as following an ACK by chance. The number comes from the recordings described at OFTEN."""
+"""At most this many writes of a side just after delayed ACKs count as chance.
+
+The number comes from the recordings described at OFTEN.
+"""
 AT_ONCE: Final = MILLISECOND // 4
 """The maximum time in ns from an ACK's arrival to a segment that the kernel sends at once.
 
@@ -70,13 +74,13 @@ TOLERANCE: Final = MILLISECOND
 LONGEST: Final = 2_000 * MILLISECOND
 """The maximum time in ns for which the row of a segment is held until later gaps between segments are known."""
 MAX_HELD: Final = 64
-"""The maximum number of held rows per side.
+"""The maximum number of held rows of `releases` per side.
 
 If there are more, the oldest is written or dropped according to the gaps known so far.
 """
 
 ANSWERED_WITHIN: Final = 3 * MILLISECOND // 2
-"""The maximum time in ns from a delayed ACK to data that its sender sends on another connection in reaction to the ACKed data.
+"""The maximum time in ns from a delayed ACK to a response on another connection that the ACK's sender sends to the same data.
 
 The application's read triggered the ACK in this case.
 """
@@ -94,8 +98,8 @@ def pace_of(own: Side) -> Pace:
 def note_gap(own: Side, gap: i64, after_ack: i64, segment: Segment) -> None:
     """Record the gap between two segments of a side if the first segment was acknowledged promptly.
 
-    `gap`: the time in ns between the segments. `after_ack`: the time in ns from the ACK to the second segment. If the second
-    segment came just after the ACK, the ACK triggered it; otherwise the program chose the gap.
+    `gap`: the time in ns between the segments. `after_ack`: the time in ns from the arrival of the ACK to the second segment. If
+    the second segment came just after the ACK, the ACK triggered it; otherwise the program chose the gap.
     """
     if gap - whole_round_trip(segment) < SHORTEST and leaves_at_once(after_ack, segment):
         if own.previous is not None and own.previous.small:
@@ -156,21 +160,25 @@ def note_end(own: Side) -> None:
 
 
 def leaves_at_once(after_ack: i64, segment: Segment) -> bool:
-    """Return whether an ACK probably triggered a segment that was captured `after_ack` ns after it."""
+    """Return whether an ACK probably triggered a segment that was sent `after_ack` ns after the ACK had arrived."""
     return -MILLISECOND <= after_ack <= min(AT_ONCE + segment.rtt_own // 10, MAX_LATE)
 
 
 def leaves_as_usual(pace: Pace, after_ack: i64, segment: Segment) -> bool:
-    """Return whether a segment followed an ACK (`after_ack` ns later) about as quickly as others followed prompt ACKs."""
+    """Return whether a segment followed an ACK about as quickly as other segments of the side followed prompt ACKs.
+
+    `after_ack`: the time in ns from the arrival of the ACK to the segment.
+    """
     usual = QUICKEST + 2 * pace.release_time // pace.released
     return leaves_at_once(after_ack, segment) and after_ack <= usual + segment.rtt_own // 10
 
 
 def may_be_chance(own: Side, after_ack: i64, segment: Segment) -> bool:
-    """Return whether a segment sent `after_ack` ns after a delayed ACK may have followed that ACK only by chance.
+    """Return whether a segment may have followed a delayed ACK only by chance.
 
-    If the sender uses Nagle's algorithm, its kernel sends held-back data at once, so a later segment came by chance. Otherwise,
-    if the sender has often written without waiting for an ACK, the first FEW segments just after a delayed ACK count as chance.
+    `after_ack`: the time in ns from the arrival of the ACK to the segment. If the sender uses Nagle's algorithm, its kernel sends
+    held-back data at once, so a later segment came by chance. Otherwise, if the sender has often written without waiting for an
+    ACK, the first FEW segments just after a delayed ACK count as chance.
     """
     pace = pace_of(own)
     if uses_nagle(pace):
@@ -188,12 +196,12 @@ def are_alike(gap: i64, other: i64) -> bool:
 
 
 def is_decided(held: HeldRelease) -> bool:
-    """Return whether enough gaps are known to decide whether a held row is written."""
+    """Return whether enough gaps are known to decide whether a held row of `releases` is written."""
     return held.alike >= ALIKE or held.later >= AFTER
 
 
 def is_paced(held: HeldRelease) -> bool:
-    """Return whether the gaps known so far show that the program sent the segment of a held row at regular times."""
+    """Return whether the gaps known so far show that the program wrote the segment of a held row at regular times."""
     return held.alike >= ALIKE or (held.later >= ALL_ALIKE and held.alike - held.alike_before == held.later)
 
 
@@ -210,7 +218,7 @@ def watch(sender: Side, packet: Packet) -> Watch:
 def is_answer(watch: Watch, packet: Packet) -> bool:
     """Return whether a packet with payload may be the response on another connection for which `watch` waits.
 
-    The packet must go in the same direction as that ACK: from the host that acknowledged to the host that had sent the data.
+    The packet must go in the direction of the delayed ACK: from the host that acknowledged to the host that had sent the data.
     """
     if packet.addresses != watch.addresses or packet.ports == watch.ports or packet.time > watch.until:
         return False
@@ -220,9 +228,9 @@ def is_answer(watch: Watch, packet: Packet) -> bool:
 
 
 def was_answered(sender: Side) -> bool:
-    """Return whether the receiver of the newest data of `sender` sent data on another connection just after its ACK.
+    """Return whether the receiver of a side's data sent data on another connection just after its newest delayed ACK.
 
-    That data may be the response.
+    The data on the other connection may be the response.
     """
     return (
         sender.waits is not None

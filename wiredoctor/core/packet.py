@@ -1,4 +1,4 @@
-"""The current packet: what the capture file and the packet's headers contain. One object is reused for all packets."""
+"""The current packet: its record in the capture file and the parsed headers. One object is reused for all packets."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from wiredoctor.core.octets import read_i32_be, read_i64_be
 from wiredoctor.core.unsigned import u16, u32
 
 NO_OPTION: Final = -1
-"""The value of an option that is not in the header."""
+"""The value of a TCP option that is not in the header."""
 
 NOT_CAPTURED: Final = -2
-"""The value of an option that the snap length may have cut off."""
+"""The value of a TCP option that the snap length may have cut off."""
 
 NO_PACKET: Final = -1
 """The link type of a record that counts as a frame but contains no packet."""
@@ -88,7 +88,7 @@ class Packet:
         self.is_quoted: bool = False
         """True if the TCP header is only quoted in an ICMP error.
 
-        The packet then gets the id of a connection without counting as its packet.
+        The packet then gets the id of that TCP connection, but does not count as one of its packets.
         """
         self.outer: OuterHeaders | None = None
         """Properties of headers that are not in `block`; None if `block` has all headers."""
@@ -135,7 +135,7 @@ def name_ipv6(packet: Packet, block: bytes, addresses: i64, ports: i64) -> None:
 def hash_pairs(block: bytes, at: i64, secret: i64) -> i64:
     """Return the NH hash (RFC 4418 section 5.2.2) of the 16 bytes at block[at:]. Callers keep only its low 62 bits.
 
-    `secret`: the index in SECRET of the hash key.
+    `secret`: the index at which the hash key begins in SECRET.
     """
     total: i64 = 0
     end = at + 16

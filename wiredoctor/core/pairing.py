@@ -2,8 +2,8 @@
 
 A response answers the oldest unanswered request that the server had received when it sent the response (`begin_response`). If
 messages may be missing, the ACK numbers of request and response decide, or the pair is marked as assumed (`find_request`). An
-exchange is final when both its messages have ended. Its row of `closes` follows when the next exchange begins, or some time after
-a close.
+exchange is final when both its messages have ended. Its row in the table `closes` follows when the next exchange begins, or some
+time after the connection was closed.
 """
 
 from __future__ import annotations
@@ -74,9 +74,9 @@ class HttpConnection:
         self.protocol: i64 = UNKNOWN
         self.next_index: i64 = 0
         self.deadline: i64 = NEVER
-        """The time at which open messages end after a FIN or RST."""
+        """The time at which messages end that are still open after a FIN or RST; NEVER without a FIN or RST."""
         self.wakes_at: i64 = NEVER
-        """The time at which http.py calls `wake`, or NEVER if it does not."""
+        """The time for which a call of endings.wake is scheduled, or NEVER if none is."""
         self.is_over: bool = False
         self.is_kept: bool = False
         """True if the stored bytes of the connection count toward the limit on memory (keeping.py)."""
@@ -89,7 +89,7 @@ class HttpConnection:
         self.previous_end_offset: i64 = NEVER
         """The offset in the server's stream at which the newest response in the table `exchanges` ended."""
         self.unanswered: i64 = 0
-        """The number of exchanges without a final response; `waiting` is the first of them."""
+        """The number of exchanges without a final response. The first of them is `waiting`."""
         self.outstanding: i64 = 0
         """The number of requests that have ended while their responses have not."""
         self.clock: i64 = NEVER
@@ -188,7 +188,7 @@ class HttpConnection:
     def take_kind(self, reader: Reader, kind: i64) -> bool:
         """Let the first head of a connection determine which direction is the client's.
 
-        Return False if this head contradicts an earlier one of the other direction.
+        `kind`: REQUEST or RESPONSE. Return False if this head contradicts an earlier one.
         """
         client = reader.direction if kind == REQUEST else 1 - reader.direction
         if self.client >= 0:
@@ -287,7 +287,10 @@ class HttpConnection:
         return self.unanswered > self.http.most_requests
 
     def begin_request(self, reader: Reader, message: Message) -> Exchange:
-        """Return the exchange of a request that begins: a new one, unless the server already responded to the incomplete head."""
+        """Return the exchange of a request whose head is complete.
+
+        It is a new exchange, unless the server already responded to the incomplete head.
+        """
         announced = reader.announced
         if announced is not None:
             announced.request = message
@@ -409,8 +412,8 @@ class HttpConnection:
     def may_answer(self, ack: i64, time: i64) -> bool:
         """Return whether a response with this ACK number, captured at `time`, can be read now.
 
-        That is possible if all bytes that it acknowledges were read, or were skipped after the grace period. Until then, its
-        request may still be captured late.
+        This is possible if all bytes that the response acknowledges were read, or were skipped after the grace period. Until
+        then, its request may still be captured late.
         """
         if self.is_forced or ack == NEVER:
             return True
@@ -546,7 +549,7 @@ class HttpConnection:
     def write_exchange(self, exchange: Exchange, frame: i64, rtt_client: i64, rtt_server: i64) -> None:
         """Write a row of `exchanges`, and keep the facts that the next row refers to.
 
-        `frame`: the frame that ended the exchange.
+        `frame`: the frame number of the last packet of the exchange. The round trips are in ns.
         """
         exchange.previous_end = self.previous_end
         exchange.previous_end_offset = self.previous_end_offset
@@ -579,7 +582,7 @@ class HttpConnection:
     # time
 
     def wake_at(self, time: i64) -> None:
-        """Schedule a call of `wake` at `time` (ns)."""
+        """Schedule a call of endings.wake at `time` (ns)."""
         if self.wakes_at == NEVER or time < self.wakes_at:
             self.wakes_at = time
             self.http.alarms.add(time, self)
@@ -593,9 +596,9 @@ class HttpConnection:
 
 
 def answers_missing(newest: Exchange, client: Reader, ack: i64) -> bool:
-    """Return whether a response answers a request that was not captured and that followed the newest captured one.
+    """Return whether a response answers a request that was not captured and that followed the newest captured request.
 
-    The response must acknowledge more bytes than that captured request, and some of these bytes must be missing.
+    The response must acknowledge more bytes than the captured request, and some of these additional bytes must be missing.
     """
     request, following = newest.request, newest.next_waiting
     if request is None or request.reason != COMPLETE or request.end_offset == NEVER or ack <= request.end_offset + 1:

@@ -1,4 +1,4 @@
-"""The beginning of an incomplete head or line of chunk framing."""
+"""State of an incomplete head, or of an incomplete line of chunk framing, until the rest of it is captured."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ KEPT: Final = 64
 
 @mypyc_attr(acyclic=True)
 class Partial:
-    """The bytes so far of an incomplete head or line of chunk framing. Added bytes are checked without reading earlier ones."""
+    """The bytes so far of an incomplete head or line of chunk framing.
+
+    Because `start`, `tail` and `has_line` are kept, added bytes are checked without reading the earlier ones again.
+    """
 
     def __init__(self, found: Range, offset: i64) -> None:
         self.parts: list[bytes] = []

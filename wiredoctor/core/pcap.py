@@ -34,7 +34,7 @@ class PcapRecords(Records):
         self.tick: i64 = header.tick
         self.header: i64 = header.record_header
         self.exchanged: bool = header.exchanged
-        """True if captured and original length are in reverse order in the record headers."""
+        """True if each record header contains the original length before the captured length."""
         self.perhaps_exchanged: bool = header.perhaps_exchanged
         self.interfaces.append(header.interface)
         self.link_type: i64 = header.interface.link_type

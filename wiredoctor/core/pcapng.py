@@ -135,7 +135,10 @@ class PcapngRecords(Records):
         return True
 
     def is_frame(self, kind: i64, length: i64) -> bool:
-        """Return whether the block at `at` counts as a frame, is complete, and is long enough for its type."""
+        """Return whether the block at `at`, which counts as a frame, is complete and long enough for its type.
+
+        Report invalid lengths as damage.
+        """
         if self.is_whole(length):
             least: i64 = ENHANCED_FIXED
             if kind != ENHANCED:
@@ -186,9 +189,9 @@ class PcapngRecords(Records):
         return True
 
     def simple(self, packet: Packet, size: i64) -> bool:
-        """Fill the packet from a Simple Packet Block.
+        """Fill the packet from a Simple Packet Block; return False if it is invalid.
 
-        It belongs to the first interface and gets the time of the previous packet.
+        The packet belongs to the first interface of the section, and gets the time of the previous packet.
         """
         length = self.u32(self.at + 8)
         captured = length
@@ -263,7 +266,7 @@ class PcapngRecords(Records):
         return True
 
     def add_interface(self, interface: Interface) -> None:
-        """Add an interface to the section. The interface keeps its number if it continues one of the previous section."""
+        """Add an interface to the section. An interface that continues one of the previous section keeps its number."""
         if self.known < len(self.interfaces):
             if self.interfaces[self.known] == interface:
                 self.known += 1
@@ -287,7 +290,7 @@ class PcapngRecords(Records):
         self.drops.add(drops.Count(int(self.base + said.interface), since, until, said.total, said.received))
 
     def section_damage(self, block: bytes) -> str | None:
-        """Return a sentence about what is wrong with a section header, or None."""
+        """Return a sentence that describes the damage of a section header, or None if the header is valid."""
         if len(block) < SECTION_FIXED:
             return words.short_section(self.position, len(block))
         major, minor = struct.unpack_from(self.order + "HH", block, 12)

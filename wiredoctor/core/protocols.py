@@ -26,10 +26,7 @@ HTTP2: Final = 3
 
 
 class Cuts:
-    """The packets that the snap length cut off inside heads or chunk framing.
-
-    They are counted; `frame` and `time` describe the first of them.
-    """
+    """Packets that the snap length cut off inside heads or chunk framing: their number, and frame and time of the first."""
 
     def __init__(self) -> None:
         self.count: i64 = 0
@@ -38,7 +35,7 @@ class Cuts:
 
 
 def recognize(talk: HttpConnection, reader: Reader, data: bytes) -> None:
-    """Recognize a protocol other than HTTP/1 by the first payload of a direction, and stop reading HTTP in that direction."""
+    """Recognize a protocol other than HTTP/1 by the first payload of a direction. If so, stop reading HTTP in that direction."""
     if talk.client >= 0:
         return
     if data[:3] in (b"PRI", b"\x00\x00\x12", b"\x00\x00\x18"):

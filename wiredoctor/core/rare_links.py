@@ -194,9 +194,9 @@ def juniper_ethernet(layers: Layers, block: bytes) -> i64:
 
 
 def read_linked(layers: Layers, block: bytes, kind: i64) -> i64:
-    """Read a Per-Packet Information (PPI) header, or a PKTAP header, which Apple's systems use for captures on all interfaces.
+    """Read a Per-Packet Information (PPI) header or a PKTAP header. Apple's systems use PKTAP for captures on all interfaces.
 
-    Both contain their own length and the link type of the packet.
+    Both headers contain their own length and the link type of the packet.
     """
     least: i64 = 8 if kind == PPI else 12
     if not layers.has(least):

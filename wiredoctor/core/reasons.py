@@ -9,7 +9,7 @@ from mypy_extensions import i64
 from wiredoctor.core import layers
 
 PROTOCOLS: Final = 0x100
-"""The number below which reasons are IP protocols."""
+"""A reason below this number is the number of an IP protocol."""
 
 WORDS: Final = {
     layers.CUT_LINK: "link header cut short",

@@ -1,6 +1,6 @@
 """Put the bytes of each direction in order for its reader. Bytes may have to wait for missing bytes or for the other direction.
 
-Bytes after a gap wait in `Stream.waiting` until the gap is filled or skipped. It is skipped after a grace period
+Bytes after a gap wait in `Stream.waiting` until the gap is filled or skipped. A gap is skipped after a grace period
 (`Stream.gap_ends_at`), at a limit (`add_range`), or because no more bytes are expected (`flush`). Bytes in order wait in
 `Stream.held` while their reader `waits`: a response waits for its request, and data after an upgrade request waits for the
 response.
@@ -158,7 +158,10 @@ def resume(talk: HttpConnection) -> None:
 
 
 def may_go_on(talk: HttpConnection, server: Reader) -> bool:
-    """Return whether the response that waits for its request can be read now. If the stored bytes exceed a limit, do not wait."""
+    """Return whether the response that waits for its request can be read now.
+
+    If the stored bytes exceed a limit, the response does not have to wait any longer.
+    """
     held = server.held
     if held is not None and (len(held) > limits.WAITING.value or server.held_bytes > limits.AHEAD.value):
         skip_gaps_before(talk, talk.peer_of(server), server.waits_ack)
@@ -194,7 +197,7 @@ def read_held(talk: HttpConnection, reader: Reader) -> bool:
 
 
 def read_piece(talk: HttpConnection, reader: Reader, piece: Piece) -> None:
-    """Let a reader continue with a stored range, from the offset up to which it has read."""
+    """Let a reader read a stored range, except the bytes that the reader has already read."""
     found = talk.http.range
     piece.fill(found, max(piece.start, reader.pos) if reader.pos < piece.end else piece.start)
     reader.read(found)
@@ -240,7 +243,7 @@ def comes_first(talk: HttpConnection, first: Piece, second: Piece) -> bool:
 
 
 def skip_tail(talk: HttpConnection, direction: i64) -> None:
-    """Skip the bytes between the last captured byte and the FIN."""
+    """Skip the missing bytes of a direction between the last captured byte and the FIN."""
     reader = talk.reader_of(direction)
     close = talk.side_of(direction).close
     reached = talk.reached_offset(direction)

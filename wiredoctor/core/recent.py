@@ -28,7 +28,7 @@ class RecentPacket:
 
     def __init__(self) -> None:
         self.before: i64 = -1
-        """The ordinal number of the previous packet of the same side."""
+        """The number, in the ring buffer, of the previous packet of the same side; -1 if there is none."""
         self.frame: i64 = 0
         self.time: i64 = 0
         self.clock: i64 = 0
@@ -45,7 +45,7 @@ class RecentPacket:
         """The size of the record, and the positions of the TCP header and the payload in the record, packed."""
         self.reached: i64 = 0
         self.claimed: i64 = 0
-        """The value of Side.recent_claimed after this packet. `reached` is that of Side.recent_reached."""
+        """The value of Side.recent_claimed after this packet. Likewise, `reached` is the value of Side.recent_reached."""
         self.outer: OuterHeaders | None = None
 
     def fill(self, packet: Packet, shape: i64) -> None:
@@ -89,7 +89,10 @@ class RecentPacket:
 
 
 def checksum(packet: Packet) -> i64:
-    """Return a checksum of the captured TCP option bytes. It is compared first, which avoids most comparisons of the bytes."""
+    """Return a checksum of the captured TCP option bytes.
+
+    Comparing the checksums first avoids most comparisons of the bytes.
+    """
     return checksum_of(packet.block, packet.tcp + 20, min(packet.payload, packet.end))
 
 

@@ -22,17 +22,20 @@ PACKETS: Final = (
 """The names of the columns that a row of `packets` contains."""
 
 OPTIONS: Final = ("options_size", "options_0", "options_8", "options_16", "options_24", "options_32")
-"""The names of the optional cells for TCP options: the number of captured bytes, and the bytes. They follow the usual cells."""
+"""The names of the optional cells for TCP options: the number of captured bytes, and the bytes.
+
+In a row, they follow the cells of PACKETS.
+"""
 
 HASHES: Final = ("link_hash", "encapsulation")
-"""The names of the optional cells for hashes of outer headers. They follow the usual cells and those of OPTIONS."""
+"""The names of the optional cells for hashes of outer headers. In a row, they follow the other cells."""
 
 MAX_OPTIONS: Final = 40
 """The maximum size of TCP options in bytes."""
 
 
 class Extras:
-    """Writes the optional cells of a packet.
+    """Writes the optional cells of a packet (OPTIONS and HASHES).
 
     They double the time for writing a row, so they are only written if one of the requested `columns` needs them.
     """

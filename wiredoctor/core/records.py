@@ -22,22 +22,23 @@ LATEST: Final = (1 << 61) - 1
 """The maximum time in ns (73 years) between a packet and the first one. With it, sums of three times fit in 64 bits."""
 
 LEAST: Final = 1_000_000
-"""A time that goes back by more ns than this counts as a step of the clock.
+"""If a packet's time is more than this many ns before the previous packet's time, the clock stepped back.
 
-Several processors or queues cause smaller disorder.
+Smaller disorder is normal with several processors or queues.
 """
 
 SHUFFLED: Final = 50_000_000
-"""Threads of a capture program write packets late by at most this many ns.
+"""Threads of a capture program write packets late by at most this many ns. If a time goes back by more, the clock was set back.
 
-If a time goes back by more, the clock was set back. Time services do not set a clock back by less: they slow it down instead.
+Time services do not set a clock back by smaller amounts: they slow the clock down instead.
 """
 
 AHEAD: Final = 86_400_000_000_000
 """The maximum time in ns (a day) by which one packet advances the watermark. A packet further ahead may have a wrong time."""
 
 ACROSS: Final = 500_000_000
-"""The maximum disorder in ns between interfaces: dumpcap delivers their packets in blocks; 190 ms were measured."""
+"""The maximum disorder in ns between the packets of different interfaces, which dumpcap delivers in blocks; 190 ms were measured.
+"""
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
@@ -114,8 +115,9 @@ class Times:
     def is_confirmed(self, frame: i64, time: i64) -> bool:
         """Return whether a timestamp that is far ahead of all earlier ones can be trusted.
 
-        The first timestamp of a file is trusted. A later one is trusted if that of the previous packet is near it but not equal:
-        a packet without a timestamp gets the time of the previous packet.
+        The first timestamp of a file is trusted. A later timestamp is trusted if the previous packet's timestamp is near it but
+        not equal. Equal timestamps are no confirmation, because a packet without a timestamp gets the time of the previous
+        packet.
         """
         apart = time - self.ahead
         is_similar = frame == self.ahead_frame + 1 and apart != 0 and -AHEAD <= apart <= AHEAD
@@ -175,7 +177,7 @@ class Records:
         self.big: bool = False
         """True if numbers are big-endian."""
         self.after_blocks: i64 = 0
-        """The offset after the newest block that is not a record."""
+        """The file offset after the newest pcapng block that contains no packet."""
         self.frame: i64 = 0
         self.moved: i64 = 0
         """The newest frame that was moved ahead of other packets, because the file is not in time order."""
@@ -231,7 +233,7 @@ class Records:
         return self.at + size <= self.size or self.read_on(size)
 
     def read_on(self, size: i64) -> bool:
-        """Read the block that begins at `at`; return whether it has `size` bytes."""
+        """Read a new block from the file, beginning at the byte `at` of the current block. Return whether it has `size` bytes."""
         self.begin += self.at
         self.at = 0
         most = self.block_size

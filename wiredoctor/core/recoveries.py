@@ -55,7 +55,8 @@ def try_again(
 ) -> None:  # fmt: skip
     """Record a segment with the first byte that the peer has not acknowledged: a retransmission, or a late first transmission.
 
-    Only record it if there was no progress for at least `least` ns: no new data, no FIN, and no ACK of more bytes.
+    Only record it if there was no progress for at least `least` ns: no new data, no FIN, and no ACK of more bytes. `places`:
+    reads the TSval of the first transmission from the capture; None if this is not possible.
     """
     waited_for = peer.acknowledged
     if segment.fills_gap:
@@ -89,9 +90,9 @@ def try_again(
 def note_lone(connection: Connection, own: Side, peer: Side, packet: Packet, segment: Segment, least: i64) -> None:
     """Record a full segment with new data if there was no progress for `least` ns before it, and nothing was in flight.
 
-    Its sender may have paused. Or its timer may have sent the segment again, and the first transmission was not captured. A timer
-    sends only one segment, so super-segments are not recorded. The peer must not have sent payload since the sender's previous
-    data.
+    The sender may have paused. Or its timer may have sent the segment again, and the first transmission was not captured. A timer
+    sends only one segment, so a super-segment (several segments in one packet, by offloading) is not recorded. The peer must not
+    have sent payload since the sender's previous data.
     """
     data = own.previous
     if packet.time - connection.progress_time < least or data is None or packet.length > segment.mss:
@@ -112,10 +113,10 @@ def note_lone(connection: Connection, own: Side, peer: Side, packet: Packet, seg
 
 
 def note_jump(own: Side, peer: Side, packet: Packet, segment: Segment) -> None:
-    """Record that the previous segment was a retransmission, because this one begins far above its end.
+    """Record that the previous segment was a retransmission, because this segment leaves a gap after it.
 
     A sender whose timer expired sends one segment, waits for its ACK, and then continues with data that it had not sent before
-    (RFC 5682). The bytes in between were sent before the pause and lost before the capture point. The timestamp echo of this
+    (RFC 5682). The bytes in the gap were sent before the pause and lost before the capture point. The timestamp echo of this
     segment shows that its sender had received the ACK.
     """
     waits, data, ack = own.waits, own.previous, peer.previous
@@ -153,18 +154,18 @@ def is_spurious(stall: Stall, packet: Packet) -> bool:
 def answers_retransmission(stall: Stall, packet: Packet) -> bool:
     """Return whether an ACK was sent after the newest retransmission had arrived.
 
-    Its timestamp echo (TSecr) shows this: it is not older than the TSval of that retransmission.
+    The ACK's timestamp echo (TSecr) shows this: it is not older than the TSval of that retransmission.
     """
     echo = clocks.echo_of(packet)
     return echo != NEVER and stall.last_stamp != NEVER and clocks.ticks(stall.last_stamp, echo) >= 0
 
 
 def count_duplicate_acks(connection: Connection, own: Side, packet: Packet, segment: Segment, options: i64) -> None:
-    """Record the SACK blocks of a pure ACK, and count it if it is a duplicate ACK.
+    """Record the SACK blocks of a pure ACK, and count the ACK if it is a duplicate ACK.
 
-    A duplicate that a mirror port made does not count: it equals the previous packet and follows it within 1 ms. An ACK with SACK
-    blocks counts even if it changes the window, because Linux enlarges the window while data after a gap arrives (RFC 6675
-    section 2).
+    A copy made by a mirror port does not count: it equals the previous packet and follows it within 1 ms. An ACK with SACK blocks
+    counts even if it changes the window, because Linux enlarges the window while data after a gap arrives (RFC 6675 section 2).
+    `options`: the result of `sign_options`.
     """
     waits = own.waits
     if packet.sack and not packet.dsack:

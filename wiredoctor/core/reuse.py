@@ -27,7 +27,7 @@ FAR: Final = 1 << 20
 LEAST: Final = MILLISECOND
 """The minimum time in ns between two connections. It must suffice for a handshake, and usually for a close."""
 PART: Final = 8
-"""Jumps of the numbers may be due to lost packets if each side had sent at least 1/PART as many bytes as its numbers jump."""
+"""If each side had sent at least 1/PART as many bytes as its numbers jump, the jumps may be due to lost packets."""
 
 
 def is_near(connection: Connection, packet: Packet) -> bool:
@@ -117,7 +117,8 @@ def window_of(receiver: Side, sender: Side) -> i64:
 def open_to(own: Close | None, peer: Close | None, window: i64) -> i64:
     """Return how many bytes a side of a closed connection may still send after its newest byte.
 
-    The result is 0 if both sides have sent a FIN. After an RST, bytes in transit may still arrive.
+    The result is 0 if both sides have sent a FIN. After an RST, bytes in transit may still arrive. `window`: the result of
+    `window_of`.
     """
     if own is not None and own.fin_frame != NEVER and peer is not None and peer.fin_frame != NEVER:
         return 0
@@ -172,7 +173,7 @@ def note_changed_copy(connection: Connection, packet: Packet) -> bool:
 def note_former(connection: Connection, former: Connection, packet: Packet) -> None:
     """Store the numbers of the previous connection on the ports.
 
-    If the packet that shows the reuse is not a SYN of the client, record that the handshake is missing.
+    If `packet`, which shows the reuse, is not a SYN of the client, record that the handshake is missing.
     """
     first, second = former.first, former.second
     sent, heard = newest(first, second), newest(second, first)

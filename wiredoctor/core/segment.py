@@ -23,11 +23,11 @@ MILLISECOND: Final = 1_000_000
 
 
 class MessagePart:
-    """The message to which the new bytes of a segment belong, and the part of the message that these bytes are."""
+    """Which HTTP message the new bytes of a segment belong to, and which part of that message they are."""
 
     def __init__(self) -> None:
         self.http: bool = False
-        """True if the connection has only carried HTTP so far."""
+        """True if the connection has carried HTTP messages so far."""
         self.message: i64 = NEVER
         """The message id of the first new byte."""
         self.last_message: i64 = NEVER
@@ -40,7 +40,8 @@ class MessagePart:
         self.ends_head: bool = False
         self.ends_message: bool = False
         self.is_incomplete: bool = False
-        """True if, before this segment, the sender still had to send the rest of a message, or a whole response."""
+        """True if, before this segment, the rest of the sender's message or a response was outstanding; also true without HTTP.
+        """
         self.upgraded: bool = False
         """True if the segment belongs to the protocol after an upgrade: WebSocket, or a tunnel."""
         self.unread: bool = False
@@ -82,19 +83,19 @@ class Segment:
         self.acked_bytes: i64 = 0
         self.acked_unseen: i64 = 0
         self.answered_time: i64 = NEVER
-        """The time of the newest segment that this one newly acknowledges."""
+        """The time of the newest segment of the peer that this segment newly acknowledges."""
         self.ack_delay: i64 = NEVER
         self.rtt_own: i64 = NEVER
         self.rtt_peer: i64 = NEVER
         self.in_flight_before: i64 = 0
         self.window_room: i64 = NEVER
         self.mss: i64 = 0
-        """The payload size in bytes of a full segment of its sender: the MSS minus the timestamps option, if that is used."""
+        """The payload size in bytes of a full segment of the sender: the MSS minus the timestamps option, if that is used."""
         self.peer_mss: i64 = 0
         """The payload size in bytes of a full segment of the peer: the MSS minus the timestamps option, if that is used."""
         self.full: bool = False
         self.is_even: bool = False
-        """False for a super-segment with a short remainder: its length is not a multiple of the MSS."""
+        """False for a super-segment (several segments in one packet, by offloading) whose length is not a multiple of the MSS."""
         self.small: bool = False
         self.small_start: bool = False
         self.part: MessagePart = MessagePart()

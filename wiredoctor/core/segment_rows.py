@@ -46,7 +46,7 @@ EVENTS: Final = (
 PART: Final = ("event_stream", "http", "message", "exchange", "in_body", "ends_head", "ends_message", "message_incomplete")
 """The names of the cells about the segment's message. In a row of `segments`, only the cells of recorder.Extras come after them.
 
-The value of an empty cell of `segments` is NEVER, or -1 in narrow columns.
+The value of an empty cell of `segments` is NEVER, or -1 in columns of fewer than 64 bits.
 """
 
 COLUMNS: Final = PACKET + KIND + SIZES + DATA + ACKS + EVENTS + PART
@@ -221,7 +221,7 @@ def write_data(out: BytesWriter, own: Side) -> None:
 def write_acks(out: BytesWriter, own: Side, peer: Side) -> None:
     """Write the cells that describe what happened since the sender's previous segment with new data.
 
-    They describe the peer's newest pure ACK, and contain flags for other events.
+    These are the cells about the peer's newest pure ACK, and flags for other events.
     """
     since = (own.previous or NOTHING).frame
     ack = peer.previous or NOTHING

@@ -2,10 +2,10 @@
 
 A segment smaller than the MSS may still be full, if the path carries no larger segments. A size counts as full after three
 segments of that size, each of which meets three conditions. It was the largest segment of its sender so far, it did not end a
-head, and more data of the same message followed immediately. The size no longer counts after a larger segment, unless that one is
-a multiple of it. Segments of a program that writes blocks look the same. Therefore multiples of 256 bytes are ignored, because
-they are typical sizes of buffers rather than of paths. Loopback and jumbo frames are ignored too, because their paths carry large
-segments.
+head, and more data of the same message followed immediately. The size no longer counts after a larger segment, unless the larger
+size is a multiple of it. Segments of a program that writes blocks look the same. Therefore multiples of 256 bytes are ignored,
+because they are typical sizes of buffers rather than of paths. Loopback and jumbo frames are ignored too, because their paths
+carry large segments.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from wiredoctor.core.packet import Packet
 from wiredoctor.core.segment import ACK, FIN, MILLISECOND, NEVER, RST, SYN, Segment
 
 AT_ONCE: Final = MILLISECOND
-"""If a segment comes within this many ns after the previous one, its data was already waiting when that one was sent.
+"""If a segment comes within this many ns after the previous one, its data was already waiting when the previous one was sent.
 
-So a size limit ended the previous segment.
+In that case, a size limit ended the previous segment.
 """
 OCCURRENCES: Final = 3
 LARGEST_PATH: Final = 9_000
@@ -112,7 +112,7 @@ def learn_path_mss(connection: Connection, own: Side, packet: Packet, segment: S
 
 
 def may_be_narrow(connection: Connection, segment: Segment) -> bool:
-    """Return whether the path may only carry segments that are smaller than both hosts accept.
+    """Return whether the path may be limited to segments that are smaller than both hosts accept.
 
     This is impossible on loopback, and assumed to be impossible with jumbo frames.
     """
@@ -124,8 +124,8 @@ def may_be_narrow(connection: Connection, segment: Segment) -> bool:
 def judge_size(own: Side, packet: Packet, segment: Segment) -> tuple[i64, bool, bool, bool]:
     """Return the MSS for a segment, and three facts: whether it is full, whether it is small, and whether it is below the MSS.
 
-    A super-segment with a short remainder counts as small, too. If the path carries less than the MSS, the size that it carries
-    is used instead of the MSS.
+    A super-segment (several segments in one packet, by offloading) with a short remainder counts as small, too. If the path
+    carries less than the MSS, the size that it carries is used instead of the MSS.
     """
     if own.previous is None or not own.previous.path_mss:
         return segment.mss, segment.full, segment.small, segment.small_start

@@ -30,7 +30,7 @@ class Lanes:
     """The lanes of a file: disjoint lists of its packets. The packets of a lane are in time order.
 
     Lanes are numbered in the order of their first packets. `set_back`: the frames before which a clock was set back, ascending.
-    Packets are not sorted across these places.
+    Packets before and after such a point are not sorted together.
     """
 
     def __init__(self, records: Records, set_back: list[int]) -> None:
@@ -182,7 +182,7 @@ class Lanes:
 
 
 class LaneRecords(Records):
-    """The records of one lane (a part of the file that is in time order). `inner`: a reader of the file for this lane only."""
+    """The records of one lane (a part of the file that is in time order). `inner`: a reader that is only used for this lane."""
 
     def __init__(self, inner: Records, lanes: Lanes, lane: i64) -> None:
         super().__init__(inner.source)
@@ -297,7 +297,7 @@ class SortedRecords(ChainRecords):
         return file
 
     def hand_out(self, packet: Packet, file: ChainFile) -> None:
-        """Set the packet's frame number and time. Record a place where the order differs from that of the file."""
+        """Set the packet's frame number and time. Record if the file contains the packet before the previous one."""
         if file.records.frame < self.own_frame:
             self.moved = self.frame + 1
             self.times.shuffled.keep(Step(self.frame, self.times.last, self.moved, packet.time))

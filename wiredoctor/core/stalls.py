@@ -1,8 +1,8 @@
 """Write the rows of `releases`, `recoveries`, `closures` and `runs`.
 
 `find_release` finds segments that may have waited for an ACK or a timer. The other events are detected elsewhere (recoveries.py,
-closed_windows.py, runs.py, nagle.py) and are only written here. Events that no rule could report (cutoffs.py) get no row. Rules
-judge the rows.
+closed_windows.py, runs.py, nagle.py) and are only written here. Events that no rule could report (cutoffs.py) get no row. The
+rules decide which rows are findings.
 """
 
 from __future__ import annotations
@@ -112,10 +112,10 @@ class Stalls:
     def find_release(
         self, own: Side, peer: Side, data: Previous, packet: Packet, segment: Segment, events: Events
     ) -> i64:  # fmt: skip
-        """Return what a segment may have been waiting for: a delayed ACK (WAITED), a prompt ACK (PROMPT), or a timer.
+        """Return what a segment may have waited for: a delayed ACK (WAITED), a prompt ACK (PROMPT) or a timer (PROBE, CORKED).
 
-        PROBE and CORKED are the timers. Return 0 otherwise: for instance, if the sender had nothing left to send, the peer sent
-        data, or something was retransmitted.
+        Otherwise return 0: for instance, if the sender had nothing left to send, the peer sent data, or something was
+        retransmitted.
         """
         if segment.opens_gap:
             pace.note_loss(own)
@@ -190,8 +190,8 @@ class Stalls:
     ) -> None:  # fmt: skip
         """Hold the row of a small segment that may have waited for the delayed ACK of another small one.
 
-        Later gaps between segments may show that the program writes at regular times. There is no row if this is already known,
-        or if the receiver responded to the data on another connection.
+        Later gaps between segments may show that the program writes at regular times. No row is held if this is already known, or
+        if the receiver responded to the data on another connection.
         """
         gap = packet.time - data.time
         alike = pace.count_alike(own, gap)
@@ -214,7 +214,7 @@ class Stalls:
         self.due = min(self.due, held.due)
 
     def watch_ack(self, sender: Side, packet: Packet, segment: Segment) -> None:
-        """If a packet is a delayed ACK of a small write of `sender`, begin to watch for a reaction on another connection."""
+        """Begin to watch for a reaction on another connection if a packet is a delayed ACK of a small write of `sender`."""
         data = sender.previous
         if data is None or segment.ack != data.end or not sizes.is_small_data(data):
             return
@@ -222,7 +222,7 @@ class Stalls:
             self.watches.append(pace.watch(sender, packet))
 
     def note_payload(self, packet: Packet) -> None:
-        """If a packet with payload may be the response that a watch expects, record this in the watch. Drop expired watches."""
+        """Record in a watch if a packet with payload may be the response that the watch expects. Drop expired watches."""
         left: list[Watch] = []
         for watch in self.watches:
             if pace.is_answer(watch, packet):
@@ -235,7 +235,7 @@ class Stalls:
         """Write or drop each held row of a side if enough gaps between segments are known.
 
         A row is dropped if the program sent the segment at regular times. If `is_over` is true, every row is written or dropped
-        now, because no more segments will come.
+        now, because no more segments will come. `frame`: the number of the current packet.
         """
         if own.waits is None or own.waits.pace is None or not own.waits.pace.held:
             return
@@ -250,7 +250,7 @@ class Stalls:
     def write_held(self, held: HeldRelease, frame: i64) -> None:
         """Write a row of `releases` that was held, unless the gaps show that the program sent the segment at regular times.
 
-        `frame`: the packet at which this becomes certain.
+        `frame`: the number of the packet at which the row becomes final.
         """
         if not held.is_over and not pace.is_paced(held):
             self.releases.begin().write(held.cells)
@@ -259,7 +259,7 @@ class Stalls:
         held.is_over = True
 
     def pass_time(self, clock: i64, frame: i64) -> None:
-        """Write the held rows of `releases` whose waiting time has ended at the watermark `clock`. `frame`: the current frame."""
+        """Write or drop the held rows of `releases` that are due at the watermark `clock`. `frame`: the current frame."""
         left: list[HeldRelease] = []
         self.due = FOREVER
         for held in self.held:
@@ -271,7 +271,7 @@ class Stalls:
         self.held = left
 
     def end(self, connection: Connection, frame: i64) -> None:
-        """Write the rows held for a connection, because no more packets of it will come."""
+        """Write or drop the rows held for a connection, because no more packets of it will come."""
         if not connection.closed:
             pace.note_end(connection.first)
             pace.note_end(connection.second)
@@ -448,7 +448,7 @@ def was_sent_before(ack: Previous, packet: Packet) -> bool:
 def may_be_paced(data: Previous, segment: Segment) -> bool:
     """Return whether a segment may follow a small write only because its program writes at regular times.
 
-    If a complete body follows its head, this is excluded, because the program had both ready at the same time.
+    This is excluded if the segment completes a body and the small write is its head, because the program had both ready together.
     """
     whole = data.ends_head and not data.ends_message and segment.part.ends_message
     return sizes.is_small_data(data) and not whole

@@ -43,7 +43,7 @@ from wiredoctor.limits import LimitsReached
 SHORTEST_PAUSE: Final = 1_000 * MILLISECOND
 """A side was idle if it sent no new data for at least this many ns."""
 FORGET_EVERY: Final = 1 << 16
-"""The number of packets between two calls of `forget`, which drops segments that were first captured long ago."""
+"""The number of packets between two calls of `forget`. Each call drops segments that were first captured long ago."""
 
 
 class Story:
@@ -115,7 +115,7 @@ class Story:
                 self.repetitions.close(connection, packet.clock)
 
     def forget(self, frame: i64) -> None:
-        """Drop segments from `flights` that were first captured too long ago to be compared (see `forget_old`).
+        """Drop segments from `flights` that were first captured too long ago to be compared (see flight.forget_old).
 
         Their age is measured from the last multiple of FORGET_EVERY before `frame`, so every process drops the same segments.
         """
@@ -265,9 +265,7 @@ class Story:
             self.stalls.watch_ack(peer, packet, segment)
 
     def remember_data(self, own: Side, packet: Packet) -> None:
-        """Store the facts about a segment with new data, because the next segment of the same side may wait for the ACK of this
-        one.
-        """
+        """Store the facts about a segment with new data, because the side's next segment may wait for the ACK of this segment."""
         segment, part = self.segment, self.segment.part
         data = own.previous
         if data is None:

@@ -48,9 +48,9 @@ class Range:
         self.time: i64 = 0
         self.ack: i64 = NEVER
         self.rtt_own: i64 = NEVER
-        """The round trip in ns to the sender, measured before the packet."""
+        """The round trip in ns between the capture point and the sender, measured before the packet."""
         self.rtt_peer: i64 = NEVER
-        """The round trip in ns to the peer, measured before the packet."""
+        """The round trip in ns between the capture point and the receiver, measured before the packet."""
 
     def wire(self, offset: i64) -> i64:
         """Return the TCP stream offset of the byte at offset `offset` of the content."""
@@ -63,7 +63,7 @@ class Range:
 
 @mypyc_attr(acyclic=True)
 class Piece:
-    """A range of the stream that cannot be read yet. If `keeps` is true, it has a copy of the bytes."""
+    """A range of the stream that cannot be read yet. The bytes are copied if `keeps` is true."""
 
     def __init__(self, found: Range, start: i64, end: i64, keeps: bool) -> None:
         self.data: bytes = b""
@@ -177,7 +177,7 @@ class Stream:
         waiting.pieces.insert(waiting.index(piece.start), piece)
 
     def limit_of_gap(self) -> limits.Limit | None:
-        """Return the limit that the bytes waiting after a gap exceed, or None."""
+        """Return the limit that the bytes stored after a gap exceed, or None if they exceed none."""
         waiting = self.waiting
         if waiting is None:
             return None

@@ -4,7 +4,7 @@ The time of the body is divided among the receiver's window, the sender's buffer
 the classes of Zhang et al., "On the Characteristics and Origins of Internet Flow Rates" (SIGCOMM 2002). The unit is the round
 trip: it begins with a segment, and ends with the first segment sent after the ACK of that segment. Each round trip counts
 completely for one class. The sender's reaction to an ACK is captured one round trip (between capture point and sender) after the
-ACK, so times of ACKs are moved by that round trip.
+ACK, so this round trip is added to the times of ACKs.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ SHORTEST_GAP: Final = MILLISECOND // 2
 """If a segment comes at least this many ns after the previous one, something triggered it: an ACK, or new data to send."""
 SHORTEST_PAUSE: Final = 10 * MILLISECOND
 LONGEST: Final = 1 << 40
-"""The maximum duration of a body in us, and of a round trip in ns, so their products with numbers of bytes fit in 64 bits."""
+"""The maximum round trip in ns, so that its products with numbers of bytes fit in 64 bits."""
 
 TRANSFERS: Final = (
     *("connection", "direction", "role", "exchange", "frame", "time", "length", "first_frame", "start"),
@@ -106,7 +106,7 @@ class Round:
 class Transfer:
     """A long body, and the times in ns during which each limit (window, buffer, loss, application, path) determined its rate.
 
-    `close` sets `send_buffer` and `path`; the others are updated at the end of each round trip.
+    `close` sets the times `send_buffer` and `path`; the other times are updated at the end of each round trip.
     """
 
     def __init__(self) -> None:
@@ -151,7 +151,7 @@ class Transfer:
         self.stops: bool = False
         """True if the newest segment was small and left room in the window."""
         self.largest: i64 = 0
-        """The largest window in bytes that the sender knew of."""
+        """The largest window in bytes that the sender knew."""
         self.flight: i64 = 0
         self.flight_frame: i64 = NEVER
         self.flight_time: i64 = NEVER
@@ -197,7 +197,7 @@ class Transfer:
             self.fill(packet, segment, end)
 
     def measure(self, segment: Segment) -> None:
-        """Set the round trips to those that the connection has now."""
+        """Set `way` and `rtt` to the current round trips of the connection."""
         if segment.rtt_own != NEVER and segment.rtt_peer != NEVER:
             self.way = min(max(segment.rtt_own, 0), self.longest_way)
             self.rtt = min(add_round_trips(self.way, segment.rtt_peer), LONGEST)
@@ -267,8 +267,9 @@ class Transfer:
         return min(window * (varies // 1000) // max(self.rtt // 1000, 1), window // 4)
 
     def end_round(self, end: i64) -> None:
-        """Count the time of the round trip that ends at `end` (ns) for the limit that slowed the sender, such as loss or the
-        window.
+        """Count the time of the round trip that ends at `end` (ns) for the limit that slowed the sender, such as loss.
+
+        If no limit is apparent, store the bytes in flight instead.
         """
         now = self.round
         time = max(end - now.start, 0)
@@ -298,7 +299,7 @@ class Transfer:
             self.keep_flight(now.flight)
 
     def has_rest(self, now: Round) -> bool:
-        """Return whether no segment passed for a considerable part of a round trip.
+        """Return whether no segment passed for a considerable part of the round trip `now`.
 
         If segments passed all the time, the path may have a standing queue, even if the round-trip times do not grow.
         """
@@ -319,9 +320,9 @@ class Transfer:
             self.stride *= 2
 
     def close(self, end: i64, whole: i64) -> bool:
-        """Finish a body that ended at `end` and took `whole` ns to transfer.
+        """Finish a body that ended at the time `end` and took `whole` ns to transfer.
 
-        Return False if it is uncertain what limited its speed.
+        Return False if it is uncertain what limited the transfer rate.
         """
         self.end_round(end)
         self.path = whole - self.receive_window - self.loss - self.application
@@ -383,7 +384,7 @@ class Transfer:
 def watch(message: Message, own: Side, peer: Side, packet: Packet, segment: Segment, least: i64) -> None:
     """Begin to track a body if it is long enough so far, and the round trips are known.
 
-    It must have the size of at least BEGINS full segments, and must have taken at least 1/BEGINS of `least` ns.
+    The body must have the size of at least BEGINS full segments, and must have taken at least 1/BEGINS of `least` ns.
     """
     if message.body_bytes < BEGINS * segment.mss:
         return
@@ -408,7 +409,11 @@ def watch(message: Message, own: Side, peer: Side, packet: Packet, segment: Segm
 
 
 def write(rows: Rows, talk: HttpConnection, message: Message, direction: i64, least: i64) -> None:
-    """Write a row of `transfers` for a body that has ended if it lasted at least `least` ns; otherwise drop its state."""
+    """Write a row of `transfers` for a body that has ended. Drop its state instead if it lasted less than `least` ns.
+
+    The state is also dropped if the body is smaller than LEAST full segments, or if it is uncertain what limited the transfer
+    rate.
+    """
     transfer = message.transfer
     if transfer is None:
         return

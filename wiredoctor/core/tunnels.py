@@ -80,7 +80,7 @@ L2TP_VERSION: Final = 0x000F
 
 
 def step(layers: Layers, block: bytes, header: i64) -> i64:
-    """Read the header for which the constant `header` stands. Return the next header, as a constant of layers.py."""
+    """Read the header that `header`, a constant of layers.py, names. Return the next header as another constant."""
     if header == ETHERNET:
         return ethernet(layers, block)
     if header == VLAN:
@@ -105,7 +105,7 @@ def step(layers: Layers, block: bytes, header: i64) -> i64:
 
 
 def link(layers: Layers, block: bytes, header: i64) -> i64:
-    """Read a header with which the packets of a capture usually begin. Return the next header, as a constant of layers.py."""
+    """Read a link-layer header with which captured packets begin. Return the next header, as a constant of layers.py."""
     if header == COOKED:
         return read_cooked(layers, block)
     if header == COOKED_2:
@@ -124,7 +124,7 @@ def link(layers: Layers, block: bytes, header: i64) -> i64:
 
 
 def gre(layers: Layers, block: bytes) -> i64:
-    """Read a GRE header (RFC 2784, RFC 2890), or one of version 1 (RFC 2637, PPTP)."""
+    """Read a GRE header (RFC 2784, RFC 2890), or one of GRE version 1 (RFC 2637, PPTP)."""
     layers.names |= NAMED_GRE
     if not layers.has(4):
         return layers.refuse(CUT_IP)
@@ -147,7 +147,10 @@ def gre(layers: Layers, block: bytes) -> i64:
 
 
 def in_gre(layers: Layers, block: bytes, flags: i64, kind: i64) -> i64:
-    """Return the header that a GRE header announces by its protocol type `kind`, as a constant of layers.py."""
+    """Return the header that follows a GRE header with protocol type `kind`, as a constant of layers.py.
+
+    `flags`: the first two bytes of the GRE header. ERSPAN headers and WCCP redirect headers are skipped.
+    """
     if kind in (0x0800, 0x86DD):
         return IPV4 if kind == 0x0800 else IPV6
     if kind in (0x88BE, 0x22EB):

@@ -1,8 +1,8 @@
 """Find data that a side sends repeatedly because it is not acknowledged, or because the ACKs do not arrive.
 
 If a side's lowest unacknowledged data was sent often enough, a row is written when the data is acknowledged after all, or when
-the connection or the capture ends. State is created at the first retransmission of that data; facts about earlier packets come
-from state that is stored anyway.
+the connection or the capture ends. State is created at the first retransmission of that data. Facts about earlier packets come
+from other state that is stored for all connections.
 
 Data may also be lost before the capture point every time it is sent. Then the capture has no copy, but the sequence numbers of
 other packets show that the data was sent. The row of such data has 0 copies.
@@ -50,7 +50,7 @@ EARLY_ROW_COPIES: Final = 4
 REPEATS: Final = 3
 """If a side sends acknowledged data at least this many times, even small ACKs seem not to reach it.
 
-Fewer times prove nothing, because one ACK may have been lost.
+Fewer repetitions do not show that, because one ACK may have been lost.
 """
 NOT_CLOSED: Final = Close()
 NO_ERROR: Final = DataError(NEVER, NEVER, NEVER)
@@ -67,10 +67,10 @@ class Repetitions:
         self.rows: Rows = Rows(len(UNACKNOWLEDGED))
         self.is_early: bool = False
         self.pending: list[Pending] = []
-        """The rows that are to be written before their connections end, in the order of their times."""
+        """The rows that are to be written before their connections end, in the order of the times at which they are due."""
 
     def note_copy(self, connection: Connection, own: Side, peer: Side, packet: Packet, segment: Segment) -> None:
-        """Count a segment that repeats its side's lowest unacknowledged data, or data that was acknowledged before."""
+        """Count a segment that repeats its side's lowest unacknowledged data, or data that was already acknowledged."""
         end = segment.offset + packet.length
         if packet.flags & FIN:
             end += 1
@@ -114,7 +114,8 @@ class Repetitions:
     ) -> None:
         """Record a packet that the peer of a side sent while that side repeats data.
 
-        If the packet acknowledges the data, write the row and forget the repetition.
+        If the packet acknowledges the data, write the row and forget the repetition. Exception: the data had already been
+        acknowledged before it was repeated.
         """
         repetition.peer_frame, repetition.peer_time = packet.frame, packet.time
         if packet.length == 0 and repetition.copies_before_ack == 0:
@@ -126,7 +127,7 @@ class Repetitions:
             side.waits.repetition = None
 
     def close(self, connection: Connection, clock: i64) -> None:
-        """Schedule the rows about unacknowledged data of a reset connection to be written at once, because no ACK will follow."""
+        """Make the rows about unacknowledged data of a reset connection due at once, because no ACK will follow."""
         for direction in range(2):
             side = connection.first if direction == 0 else connection.second
             if side.waits is not None and side.waits.repetition is not None:
@@ -191,11 +192,10 @@ class Repetitions:
         self.put_row(connection, direction, own, peer, missing, NEVER, clock)
 
     def withdraw(self, connection: Connection, direction: i64, missing: Repetition, frame: i64, clock: i64) -> None:
-        """If missing data was reported in an early row, but arrived or was acknowledged later, write a row that withdraws that
-        row.
+        """Write a row that withdraws an earlier row about missing data, because the data arrived or was acknowledged after all.
 
-        In the new row, `frame` is the packet that acknowledged the data or showed that it arrived. If there is none, `frame` is
-        the last packet that showed that the data was missing.
+        Do nothing if there is no earlier row. In the new row, `frame` is the packet that acknowledged the data or showed that it
+        arrived. If there is none, `frame` is the last packet that showed that the data was missing.
         """
         if not missing.has_early_row:
             return
@@ -382,9 +382,9 @@ def begin_missing(connection: Connection, packet: Packet, segment: Segment, star
 def silence_of(connection: Connection, own: Side, peer: Side, missing: Repetition) -> i64:
     """Return the time in ns from the newest data of either side to the close of the peer.
 
-    If the peer has not closed, the time ends with the side's last packet. A response that came before the end of its request
-    does not count as data: the peer sends such a response because it waited too long for the request (408), or without waiting
-    for the request (413).
+    If the peer has not closed, the time ends with the last packet that shows that data is missing. An early response, before the
+    end of its request, does not count as data: the peer sends it because it waited too long for the request (408), or without
+    waiting for the request (413).
     """
     end = missing.last_time
     if peer.close is not None:
@@ -398,7 +398,7 @@ def silence_of(connection: Connection, own: Side, peer: Side, missing: Repetitio
 
 
 def is_answered_early(connection: Connection, direction: i64) -> bool:
-    """Return whether a direction is the client's, and a response began before the client had sent its whole request."""
+    """Return whether a direction is the client's, and a response began before the client had sent its complete request."""
     content = connection.http
     if content is None:
         return False
@@ -455,8 +455,8 @@ def first_of_flight(flight: Flight | None, repetition: Repetition) -> i64:
 def find_rest(connection: Connection, own: Previous, peer: Previous | None, repetition: Repetition, first: i64) -> i64:
     """Return the idle time in ns before the repeated data: the longest time without payload from either side.
 
-    The idle time ends when the data is first sent, or when the peer's message begins to which the data responds. `first`: the
-    frame number of the first unacknowledged segment.
+    The idle time ends when the data is first sent, or earlier, when the peer begins a message to which the data responds.
+    `first`: the frame number of the first unacknowledged segment.
     """
     own_end = own.pause_start if own.pause_frame == first else own.time
     if own.pause_frame != first and own.frame >= first:
@@ -553,7 +553,7 @@ def role_of(connection: Connection, direction: i64) -> i64:
 def is_reset_unknown(close: Close | None, own: Side, repetition: Repetition) -> bool:
     """Return whether the peer answered the repeated data with the RST of a host that does not know the connection.
 
-    That RST has no ACK flag, and its sequence number is the acknowledgment number of the repeated segments.
+    Such an RST has no ACK flag, and its sequence number is the acknowledgment number of the repeated segments.
     """
     if close is None or close.rst_frame == NEVER or close.rst_frame < repetition.first_frame:
         return False

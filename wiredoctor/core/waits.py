@@ -30,7 +30,7 @@ class Claim:
     """A small segment that was sent at `time` although small data up to offset `end` was unacknowledged.
 
     The segment proves that Nagle's algorithm is off, unless the ACK of that data was captured too late. `next_end`: the offset at
-    which the segment ends.
+    which the segment ends. `time` is a watermark (Packet.clock).
     """
 
     def __init__(self, time: i64, end: i64, next_end: i64) -> None:
@@ -41,7 +41,7 @@ class Claim:
 
 @mypyc_attr(acyclic=True)
 class Nagle:
-    """Evidence that a side does not use Nagle's algorithm, and a segment that may be a tail loss probe of this side."""
+    """Evidence that a side does not use Nagle's algorithm, and a segment of this side that may be a tail loss probe."""
 
     def __init__(self) -> None:
         self.off_since: i64 = NEVER
@@ -60,21 +60,23 @@ class Nagle:
 
 @mypyc_attr(acyclic=True)
 class HeldRelease:
-    """A row of `releases` that is kept until it is known whether the sending program writes at regular times (pace.py)."""
+    """A row of `releases` that is held until it is known whether the sending program writes at regular times (pace.py)."""
 
     def __init__(self, cells: bytes, start: i64, gap: i64, due: i64) -> None:
         self.cells: bytes = cells
         self.start: i64 = start
-        """The time of the data before the released segment."""
+        """The time of the previous data: the last segment with new data before the one that the row describes."""
         self.gap: i64 = gap
-        """The time in ns between `start` and the released segment."""
+        """The time in ns from `start` to the segment that the row describes."""
         self.due: i64 = due
         """The watermark at which the row is written or dropped at the latest."""
         self.alike: i64 = 0
-        """The number of equally long gaps before and after the segment."""
+        """The number of gaps before and after the segment that are about as long as `gap`. `alike_before`: the number of those
+        before.
+        """
         self.alike_before: i64 = 0
         self.later: i64 = 0
-        """The number of gaps after the segment."""
+        """The number of known gaps after the segment."""
         self.is_message: bool = False
         """True if the segment is part of an HTTP message other than an event stream."""
         self.is_sure: bool = True
@@ -87,12 +89,12 @@ class HeldRelease:
 class Watch:
     """Waits for data on another connection of the same two hosts, soon after one of the hosts sent a delayed ACK.
 
-    That data may be a reaction to the data that the ACK acknowledges.
+    Such data may be a reaction to the data that the ACK acknowledges.
     """
 
     def __init__(self, addresses: i64, ports: i64, is_turned: bool, until: i64) -> None:
         self.addresses: i64 = addresses
-        """Packet.addresses of the ACK. `ports` and `is_turned` are also those of the ACK."""
+        """Packet.addresses of the delayed ACK. `ports` and `is_turned` are also from this packet."""
         self.ports: i64 = ports
         self.is_turned: bool = is_turned
         self.until: i64 = until
@@ -101,7 +103,7 @@ class Watch:
 
 @mypyc_attr(acyclic=True)
 class Pace:
-    """How regularly a side writes: the newest gaps between segments that did not wait for an ACK.
+    """The newest gaps between segments of a side whose length its program chose. They show whether it writes at regular times.
 
     A gap is the time between two segments with new data (pace.py). `held`: rows that are written or dropped when later gaps are
     known.
@@ -118,7 +120,7 @@ class Pace:
         self.release_time: i64 = 0
         """The sum of the times in ns from the arrival of a prompt ACK to the segment, over the segments in `released`."""
         self.is_torn: bool = False
-        """True if bytes of this side's stream were not captured; they may include segments that show a regular interval."""
+        """True if bytes of this side's stream were not captured. They may include segments that show regular writes."""
         self.chances: i64 = 0
         """The number of segments that just followed a delayed ACK while it was unknown whether this side uses Nagle's algorithm.
         """
@@ -143,7 +145,7 @@ class Stall:
         self.tries: i64 = 0
         self.duplicate_acks: i64 = 0
         self.original_stamp: i64 = NEVER
-        """The TSval of the missing segment as it was first sent."""
+        """The TSval of the missing segment when it was first sent."""
         self.first_stamp: i64 = NEVER
         """The TSval of the first retransmission of the missing segment."""
         self.last_stamp: i64 = NEVER
@@ -168,32 +170,32 @@ class ClosedWindow:
         """The frame number of the packet that opened the window; NEVER while it is closed, or after the sender has continued."""
         self.opened_time: i64 = NEVER
         self.announced_frame: i64 = NEVER
-        """The frame number of the newest announcement of the closed window."""
+        """The frame number of the newest packet that announced the closed window."""
         self.announced_time: i64 = NEVER
         self.timers: i64 = 0
-        """The number of segments that filled a small window after a wait. `prompt` counts those that filled it at once."""
+        """The number of segments that filled a small window after a wait. `prompt`: the number that filled it at once."""
         self.prompt: i64 = 0
         self.is_refusing: bool = False
-        """True if the window was closed while data was unacknowledged, and the announcement acknowledged none of it."""
+        """True if the closed window was announced without an ACK of data in flight, which the receiver probably discarded."""
         self.copies: i64 = 0
-        """The number of refused segments that were retransmitted while the window was closed."""
+        """The number of retransmissions of more than one byte while the window was closed; smaller ones are window probes."""
         self.copy_frame: i64 = NEVER
-        """The frame number of the first refused segment that was retransmitted while the window was closed."""
+        """The frame number of the first of these retransmissions."""
         self.copy_time: i64 = NEVER
         self.resumed_frame: i64 = NEVER
-        """The frame number of the first refused segment that was retransmitted after the window had opened."""
+        """The frame number of the first retransmission of discarded data after the window had opened."""
         self.resumed_time: i64 = NEVER
 
 
 @mypyc_attr(acyclic=True)
 class WindowStall:
-    """Consecutive delays of one kind (window_stalls.SORTS) for which the window of the sender's peer is the reason."""
+    """Consecutive delays of one kind (window_stalls.SORTS) that small or closed windows of the sender's peer caused."""
 
     def __init__(self, sort: i64) -> None:
         self.sort: i64 = sort
         self.count: i64 = 0
         self.start_frame: i64 = NEVER
-        """The frame number of the announcement with which the first delay begins."""
+        """The frame number of the window announcement with which the first delay begins."""
         self.start_time: i64 = NEVER
         self.window: i64 = 0
         """The largest window in bytes during the first delay: 0, or less than one MSS."""
@@ -248,7 +250,7 @@ class Repetition:
         self.is_fin: bool = False
         """True if a FIN without data is repeated."""
         self.copies: i64 = 1
-        """How often the data was sent, including the first time."""
+        """The number of captured packets with the data, including the first; 0 for missing data (unacknowledged.py)."""
         self.length: i64 = 0
         self.mss: i64 = 0
         self.first_frame: i64 = NEVER
@@ -261,26 +263,28 @@ class Repetition:
         """The frame number of the peer's newest packet before the data was sent for the second time."""
         self.heard_time: i64 = NEVER
         self.peer_frame: i64 = NEVER
-        """The frame number of the peer's newest packet."""
+        """The frame number of the peer's newest packet after the data was first sent."""
         self.peer_time: i64 = NEVER
         self.copies_before_ack: i64 = 0
-        """How often the data had been sent when the peer first sent an ACK without data; 0 if the peer has sent none."""
+        """The value of `copies` when the peer first sent an ACK without data; 0 if the peer has sent none."""
         self.rest: i64 = 0
         """The idle time in ns before the data was first sent, or before the peer's message to which the data responds."""
         self.unseen_bytes: i64 = 0
-        """When the data was sent for the second time, the number of bytes of the peer known to be missing from the capture."""
+        """The number of bytes of the peer known to be missing from the capture when the data was sent for the second time."""
         self.own_acknowledged: i64 = NEVER
-        """When the data was sent for the second time, the offset up to which this side had acknowledged the peer's data."""
+        """The offset up to which this side had acknowledged the peer's data when the repeated data was sent for the second time.
+        """
         self.exchange: i64 = -1
         self.is_http: bool = False
         self.is_continued: bool = False
-        """True if an earlier part of the message was acknowledged, or the peer was sending a message."""
+        """True if an earlier part of the same message was acknowledged, or if the peer was sending a message."""
         self.is_owed: bool = False
         """True if the repeated data is a FIN, and the peer still had to send the rest of a message."""
         self.is_answered_early: bool = False
         """True if the missing data belongs to a request, and a response came before the end of this request."""
         self.has_early_row: bool = False
-        """True if a row of missing data was already written; another row withdraws the first if the data arrives after all."""
+        """True if a row about missing data was already written. If the data arrives after all, a second row withdraws the first.
+        """
 
 
 @mypyc_attr(acyclic=True)
@@ -288,7 +292,7 @@ class Waits:
     """State that few sides of connections need, so it is created on first use.
 
     It consists of evidence about Nagle's algorithm, a run of small segments, a stall, repeated data, and windows that this side
-    closed.
+    closed. A stall is a time without progress (see `Stall`).
     """
 
     def __init__(self) -> None:
@@ -297,10 +301,11 @@ class Waits:
         self.run: Run | None = None
         self.stall: Stall | None = None
         self.lone: Stall | None = None
-        """The newest time without progress before a full segment of this side; its timer may have sent that segment."""
+        """The newest time without progress before a full segment of this side. A timer of this side may have sent that segment.
+        """
         self.repetition: Repetition | None = None
         self.missing: Repetition | None = None
-        """Data of this side that was not captured, not even once, although other packets of this side show that it was sent."""
+        """Data of this side that was never captured, although other packets of this side show that it was sent."""
         self.error: DataError | None = None
         self.duplicate_acks: i64 = 0
         """The number of duplicate ACKs that this side has sent since its acknowledgment number last advanced."""
@@ -311,12 +316,12 @@ class Waits:
         """The start offset of the first SACK block in the packet `sack_frame`: the newest data that the block reports."""
         self.sack_end: i64 = NEVER
         self.zero_window: ClosedWindow | None = None
-        """The zero window that this side announced; None if the window is not 0."""
+        """The window of 0 that this side announced, until the peer continues to send; None if there is none."""
         self.short_window: ClosedWindow | None = None
-        """The window of less than one MSS that this side announced; None if the window is larger."""
+        """The window of less than one MSS that this side announced, until the peer continues to send; None if there is none."""
         self.window_stall: WindowStall | None = None
         """The recent delays of the peer that the windows of this side caused."""
         self.refused_end: i64 = NEVER
-        """The offset in the peer's stream up to which data arrived while this side announced a window of 0."""
+        """The end offset of the peer's data that this side probably discarded when its window was 0; NEVER without such data."""
         self.resumed_end: i64 = NEVER
-        """The offset in the peer's stream up to which refused data was retransmitted after the window had opened."""
+        """The offset in the peer's stream up to which discarded data was retransmitted after the window had opened."""

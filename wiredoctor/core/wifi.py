@@ -24,7 +24,7 @@ from wiredoctor.core.layers import (
 from wiredoctor.core.unsigned import u16, u16_little, u32_little
 
 DATA: Final = 0x08
-"""The version and type of a data frame, in the first byte."""
+"""The version and type of a data frame, in the first byte of the header."""
 AGGREGATES: Final = "Only the first of several frames in a Wi-Fi aggregate (A-MSDU) was read"
 
 

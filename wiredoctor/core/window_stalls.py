@@ -31,7 +31,7 @@ REFUSED: Final = 1
 The stall lasts until a retransmission is acknowledged.
 """
 TIMER: Final = 2
-"""The kind of stall in which the window has no room for a full segment until the sender's timer sends what fits.
+"""The kind of stall in which the window has no room for a full segment until a timer makes the sender send a smaller one.
 
 See RFC 9293 section 3.8.6.2.1.
 """
@@ -75,9 +75,10 @@ class WindowStalls:
         self.rows: Rows = Rows(len(WINDOW_STALLS))
 
     def take_copy(self, connection: Connection, own: Side, waits: Waits, packet: Packet, segment: Segment) -> bool:
-        """Return whether a segment was retransmitted because of the peer's window, and not because of a loss.
+        """Record a retransmission that the peer's window caused, and not a loss. Return False if it may be due to a loss.
 
-        That is the case if the peer's window (in `waits`) is 0, or if it was 0 when this data was first sent and has room now.
+        The window caused it if the peer's window (in `waits`) is 0, or if it was 0 when this data was first sent and has room
+        now.
         """
         window = waits.zero_window
         if window is not None and window.is_closed:
@@ -121,7 +122,7 @@ class WindowStalls:
     def add_timer(
         self, connection: Connection, data: Previous, waits: Waits, short: ClosedWindow, packet: Packet, segment: Segment
     ) -> None:  # fmt: skip
-        """If a segment fills a window that is too small for a full segment, and a timer sent it, add its wait to a row.
+        """Add the wait of a segment to a row if a timer sent the segment to fill a window that is too small for a full segment.
 
         The wait counts only under two conditions: nothing was in flight, and the previous data had filled the window, too. Then
         the sender had more to send all the time.
@@ -146,7 +147,7 @@ class WindowStalls:
         add(stall, waited, 0, packet.frame, packet.time)
 
     def note_refusal(self, own: Side, peer: Side, segment: Segment) -> None:
-        """Record that a side announces a window of 0 without acknowledging data in flight: it probably discards that data."""
+        """Record that a side announces a window of 0 without acknowledging data in flight. It probably discards that data."""
         waits = own.waits
         if waits is None or waits.zero_window is None or not waits.zero_window.is_closed:
             return
@@ -157,7 +158,7 @@ class WindowStalls:
         waits.resumed_end = own.acknowledged
 
     def end_refusal(self, connection: Connection, waits: Waits, packet: Packet, segment: Segment) -> None:
-        """If a side now acknowledges data that it had discarded before, add the ended stall to a row.
+        """Add a stall to a row if it ends now, because a side acknowledges data that it had discarded before.
 
         The stall began when the side closed its window. `waits`: the state of that side.
         """
@@ -190,10 +191,10 @@ class WindowStalls:
         add(stall, end - window.closed_time, opened - window.closed_time, end_frame, end)
 
     def find_stall(self, connection: Connection, waits: Waits, sort: i64, receiver: i64, start: i64, frame: i64) -> WindowStall:
-        """Return the row for a stall that began at time `start` (ns): a new row, or the current one if it can be continued.
+        """Return the row for a stall that began at time `start` (ns): the current row if the stall continues it, or a new row.
 
-        If it cannot, write the current row first. `sort`: the kind of stall. `receiver`: the direction whose window stalled the
-        sender.
+        Before a new row begins, the current row is written. `sort`: the kind of stall. `receiver`: the direction whose window
+        stalled the sender.
         """
         stall = waits.window_stall
         if stall is not None and (stall.sort != sort or start - stall.end_time > IN_A_ROW):
@@ -229,7 +230,7 @@ class WindowStalls:
     def write(self, connection: Connection, receiver: i64, frame: i64, window: ClosedWindow = NO_WINDOW) -> None:
         """Write and drop the row about the windows of direction `receiver`, if there is one.
 
-        `window`: that direction's window, if it was still closed when the connection ended.
+        `frame`: the packet that ends the row. `window`: the state of that direction's window, if it was still closed at the end.
         """
         peer, own = connection.first, connection.second
         if receiver == 1:
@@ -284,7 +285,7 @@ class WindowStalls:
 
 
 def add(stall: WindowStall, waited: i64, shut: i64, frame: i64, time: i64) -> None:
-    """Add a stall to its row; it ended at packet `frame`.
+    """Add a stall that ended at packet `frame` to its row.
 
     `waited`: the length of the stall in ns. `shut`: the part of it, in ns, during which the window was 0.
     """
