@@ -392,7 +392,7 @@ class Ordering:
         return i64(SHUFFLED) if len(self.records.interfaces) == 1 else i64(ACROSS)
 
     def first_place(self) -> i64:
-        """Return the lowest position in the capture of a held record, or the constant LATEST if no packet is held."""
+        """Return the lowest position of a held record in the capture, or the constant LATEST if no packet is held."""
         place: i64 = LATEST
         at = self.gone
         while at < len(self.queue):

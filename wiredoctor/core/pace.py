@@ -80,9 +80,9 @@ If there are more, the oldest is written or dropped according to the gaps known 
 """
 
 ANSWERED_WITHIN: Final = 3 * MILLISECOND // 2
-"""The maximum time in ns from a delayed ACK to a response on another connection that the ACK's sender sends to the same data.
+"""The maximum time in ns from a delayed ACK to a response to the same data on another connection.
 
-The application's read triggered the ACK in this case.
+If the response comes within this time, the application's read triggered the ACK.
 """
 
 

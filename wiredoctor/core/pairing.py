@@ -54,7 +54,7 @@ class HttpConnection:
         self.http: Http = http
         self.connection: Connection = connection
         self.oldest: Exchange | None = None
-        """The first exchange without a row of `closes`; later exchanges are linked to it."""
+        """The first exchange without a row of `closes`. Its `next` leads to the later exchanges."""
         self.newest: Exchange | None = None
         self.unwritten: Exchange | None = None
         """The first exchange without a row of `exchanges`."""

@@ -96,7 +96,7 @@ class Times:
         self.newest: dict[int, Newest] = {}
         self.interface: i64 = NEVER
         self.of_interface: Newest = Newest()
-        """The entry of the current interface: newest[interface]."""
+        """The entry of `newest` for the current interface."""
         self.is_stamped: bool = False
         """True if the newest packet has a timestamp."""
 
@@ -125,7 +125,7 @@ class Times:
         return is_similar or self.earliest == LATEST
 
     def watch(self, packet: Packet) -> None:
-        """Record a clock step if this packet's time is more than 1 ms before that of the previous packet of its interface."""
+        """Record a clock step if this packet's time is more than 1 ms before the previous time on the same interface."""
         if packet.interface != self.interface:
             self.change_interface(packet)
         self.is_stamped = True
@@ -180,7 +180,7 @@ class Records:
         """The file offset after the newest pcapng block that contains no packet."""
         self.frame: i64 = 0
         self.moved: i64 = 0
-        """The newest frame that was moved ahead of other packets, because the file is not in time order."""
+        """The number of the newest frame that was moved ahead of other packets, because the file is not in time order."""
         self.longest: i64 = limits.PACKET.value
         self.snap_length: i64 = NEVER
         """The captured length in bytes of the longest truncated packet, or NEVER if no packet is truncated."""

@@ -53,11 +53,11 @@ class Range:
         """The round trip in ns between the capture point and the receiver, measured before the packet."""
 
     def wire(self, offset: i64) -> i64:
-        """Return the TCP stream offset of the byte at offset `offset` of the content."""
+        """Return the TCP stream offset of the content byte at `offset`."""
         return self.wire_end if offset == self.end else self.wire_start + offset - self.start
 
     def place(self, offset: i64) -> i64:
-        """Return the index in `block` of the byte at offset `offset` of the content."""
+        """Return the index in `block` of the content byte at `offset`."""
         return self.at + offset - self.start
 
 

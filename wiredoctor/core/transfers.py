@@ -85,8 +85,9 @@ class Round:
         self.released: i64 = 0
         """The number of bursts that were sent when an ACK arrived."""
         self.ends: i64 = 0
-        """The number of bursts, except those in `released`, before which the sender had nothing to send: its last segment was
-        small and left room in the window.
+        """The number of bursts that followed a lack of data: the segment before them was small and left room in the window.
+
+        Bursts in `released` are not counted.
         """
         self.gap: i64 = 0
         """The longest time in ns without a segment."""

@@ -249,7 +249,10 @@ class Repetitions:
         put.put(repetition.last_time)
 
     def put_sizes(self, own: Side, peer: Side, repetition: Repetition) -> None:
-        """Write the lengths of the shortest unacknowledged and the longest acknowledged segment, and the peer's newest SACK."""
+        """Write the lengths of two segments, and the frame and time of the peer's newest SACK.
+
+        The segments are the shortest unacknowledged and the longest acknowledged one.
+        """
         put, waits = self.rows, peer.waits
         sack_frame: i64 = NEVER
         sack_time: i64 = NEVER

@@ -52,7 +52,7 @@ class Nagle:
         self.claim_next_end: i64 = NEVER
         """The `next_end` of the first Claim that is neither proved nor refuted, or NEVER if there is none."""
         self.later_claims: list[Claim] | None = None
-        """All other objects of class Claim that are neither proved nor refuted, ascending by `time` and `end`."""
+        """The other claims that are neither proved nor refuted, in ascending order of `time` and `end`."""
         self.probe_frame: i64 = NEVER
         self.probe_data_end: i64 = NEVER
         self.probe_end: i64 = NEVER
@@ -71,9 +71,7 @@ class HeldRelease:
         self.due: i64 = due
         """The watermark at which the row is written or dropped at the latest."""
         self.alike: i64 = 0
-        """The number of gaps before and after the segment that are about as long as `gap`. `alike_before`: the number of those
-        before.
-        """
+        """The number of gaps before and after the segment that are about as long as `gap`. `alike_before`: the number before."""
         self.alike_before: i64 = 0
         self.later: i64 = 0
         """The number of known gaps after the segment."""
