@@ -1,7 +1,7 @@
 """Read numbers from packets, and write them into rows.
 
-mypyc compiles a call of one of these functions to a few machine instructions, because it knows the functions of librt by name.
-Interpreted code calls librt, or octets_python.py if librt is not installed.
+mypyc compiles each call of a function of this module to a few machine instructions, because it knows the functions of librt by
+name. Interpreted code calls librt, or octets_python.py if librt is not installed.
 """
 
 from __future__ import annotations

@@ -42,7 +42,7 @@ class HeldPacket:
         self.step: Step | None = None
         """The step by which the clock of the packet's interface went back at this packet; None if it did not go back."""
         self.is_read: bool = False
-        """True if the headers of the packet were read. The fields below come from the TCP header.
+        """True if the headers of the packet were read. Then the fields `addresses` to `is_syn` describe its TCP segment.
 
         `addresses` is 0 if the packet has no TCP header.
         """

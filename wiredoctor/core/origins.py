@@ -347,8 +347,8 @@ def signs_of(own: Side, ip: i64, signs: Signs | None) -> i64:
 def origin_of(own: Side, ip: i64, signs: Signs | None) -> i64:
     """Return who sent a FIN or RST of a side: its host (ENDPOINT) or a device on the path (BETWEEN).
 
-    DOUBTFUL: the time to live differs, but there are fewer than two signs of a device. UNKNOWN: the only sign is another one,
-    which busy hosts show now and then, or no other packet of the side was captured.
+    DOUBTFUL: the time to live differs, but there are fewer than two signs of a device. UNKNOWN: the time to live does not differ,
+    and there is one other sign, which busy hosts show now and then; or no other packet of the side was captured.
     """
     found = signs_of(own, ip, signs)
     if found & (found - 1):

@@ -30,7 +30,7 @@ BEFORE: Final = 32
 AFTER: Final = 8
 """The number of later gaps that are compared with the gap before a segment. BEFORE is the number of earlier gaps."""
 ALIKE: Final = 3
-"""A program writes at regular times if at least this many gaps are as long as the gap before the segment."""
+"""A program writes at regular times if at least this many gaps are as long as the gap before a segment."""
 ALL_ALIKE: Final = 2
 """A program also writes at regular times if all gaps after a segment, at least this many, are as long as the gap before it.
 

@@ -74,7 +74,7 @@ class HttpConnection:
         self.protocol: i64 = UNKNOWN
         self.next_index: i64 = 0
         self.deadline: i64 = NEVER
-        """The time at which messages end that are still open after a FIN or RST; NEVER without a FIN or RST."""
+        """The time at which messages that are still open after a FIN or RST are ended; NEVER without a FIN or RST."""
         self.wakes_at: i64 = NEVER
         """The time for which a call of endings.wake is scheduled, or NEVER if none is."""
         self.is_over: bool = False
@@ -204,7 +204,7 @@ class HttpConnection:
         return True
 
     def tls_facts(self) -> TlsFacts:
-        """Return the parsed TLS hellos of the connection; empty ones if there was no handshake."""
+        """Return the facts from the TLS hellos of the connection; empty facts if there was no handshake."""
         return SILENT if self.tls is None else self.tls.result()
 
     def note_gap(self, time: i64) -> None:

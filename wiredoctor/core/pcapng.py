@@ -33,7 +33,7 @@ ENHANCED_FIXED: Final = 32
 SIMPLE_FIXED: Final = 16
 SECTION_FIXED: Final = 28
 FAR: Final = 9_000_000_000
-"""A bound on times in seconds. It is longer than LATEST, but in nanoseconds it still fits in 64 bits."""
+"""A bound on times in seconds. It is longer than LATEST (73 years), but in nanoseconds it still fits in 64 bits."""
 UNSIGNED: Final = 1 << 31
 
 

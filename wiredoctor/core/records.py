@@ -22,7 +22,7 @@ LATEST: Final = (1 << 61) - 1
 """The maximum time in ns (73 years) between a packet and the first one. With it, sums of three times fit in 64 bits."""
 
 LEAST: Final = 1_000_000
-"""If a packet's time is more than this many ns before the previous packet's time, the clock stepped back.
+"""If a packet's time is more than this many ns before the previous packet's time, this counts as a backward step of the clock.
 
 Smaller disorder is normal with several processors or queues.
 """

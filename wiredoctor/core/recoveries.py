@@ -36,7 +36,7 @@ AT_ONCE: Final = 10 * MILLISECOND
 """The maximum time in ns from an ACK to the next segment that it allows; two round trips are added."""
 SIGNATURE: Final = (1 << 56) - 1
 SACK: Final = 5
-"""The kind of the option with SACK blocks (RFC 2018 section 3)."""
+"""The kind number of the TCP option with SACK blocks (RFC 2018 section 3)."""
 WORD: Final = 0xFFFFFFFF
 
 

@@ -71,7 +71,8 @@ def is_another(connection: Connection, packet: Packet) -> bool:
 
 
 def distances(own: Side, peer: Side, packet: Packet) -> tuple[i64, i64]:
-    """Return two distances in bytes: of a packet's sequence number from its sender's data, and of its ACK from the peer's data.
+    """Return the distances in bytes of a packet's sequence and acknowledgment numbers from the ends of the sender's and peer's
+    data.
 
     A distance is positive if the number is ahead of the end of the data, negative if it is behind; both are 0 if one of them is
     unknown. A damaged packet may have moved the end of the data, so distances from the newest sequence and acknowledgment numbers

@@ -23,7 +23,7 @@ MILLISECOND: Final = 1_000_000
 
 
 class MessagePart:
-    """Which HTTP message the new bytes of a segment belong to, and which part of that message they are."""
+    """The HTTP message to which the new bytes of a segment belong, and the part of that message that they form."""
 
     def __init__(self) -> None:
         self.http: bool = False
@@ -49,7 +49,7 @@ class MessagePart:
 
 
 class Piece:
-    """New bytes of a stream, from offset `start` to before `end`."""
+    """New bytes [start, end) of a stream. Both numbers are stream offsets."""
 
     def __init__(self, start: i64, end: i64) -> None:
         self.start: i64 = start

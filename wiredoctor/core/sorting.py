@@ -2,7 +2,7 @@
 
 The packets are divided into as few lanes as possible. A lane is a list of runs of consecutive packets, and is in time order.
 Usually there is one lane for each appended part, or for each interface whose packets were written late. The lanes are merged by
-time, like the files of a chain.
+time, as chain.py merges the files of a capture.
 """
 
 from __future__ import annotations
@@ -227,7 +227,7 @@ class LaneRecords(Records):
 
 
 class LaneFiles(Files):
-    """Presents the lanes of a file (its parts that are in time order) to a chain as if they were separate files.
+    """Presents the lanes of a file (its parts that are in time order) to ChainRecords as if they were separate files.
 
     If packets have equal times, the one that comes first in the file is returned first.
     """

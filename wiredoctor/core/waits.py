@@ -101,7 +101,8 @@ class Watch:
 
 @mypyc_attr(acyclic=True)
 class Pace:
-    """The newest gaps between segments of a side whose length its program chose. They show whether it writes at regular times.
+    """The newest gaps between segments of a side, if its program chose their length. They show whether it writes at regular
+    times.
 
     A gap is the time between two segments with new data (pace.py). `held`: rows that are written or dropped when later gaps are
     known.
@@ -178,7 +179,7 @@ class ClosedWindow:
         self.copies: i64 = 0
         """The number of retransmissions of more than one byte while the window was closed; smaller ones are window probes."""
         self.copy_frame: i64 = NEVER
-        """The frame number of the first of these retransmissions."""
+        """The frame number of the first retransmission that `copies` counts."""
         self.copy_time: i64 = NEVER
         self.resumed_frame: i64 = NEVER
         """The frame number of the first retransmission of discarded data after the window had opened."""

@@ -75,7 +75,7 @@ class WindowStalls:
         self.rows: Rows = Rows(len(WINDOW_STALLS))
 
     def take_copy(self, connection: Connection, own: Side, waits: Waits, packet: Packet, segment: Segment) -> bool:
-        """Record a retransmission that the peer's window caused, and not a loss. Return False if it may be due to a loss.
+        """Record a retransmission if the peer's window caused it. Return False if it may be due to a loss.
 
         The window caused it if the peer's window (in `waits`) is 0, or if it was 0 when this data was first sent and has room
         now.
