@@ -22,7 +22,7 @@ LENGTH: Final = 1
 CHUNKED: Final = 2
 UNTIL_CLOSE: Final = 3
 TUNNEL: Final = 4
-"""The framing of a successful response to CONNECT and of raw process streams (RAW_STREAMS): bytes of another protocol follow.
+"""The framing of a successful response to CONNECT, and of framing.RAW_STREAMS: bytes of another protocol follow the head.
 
 NO_BODY to BROKEN are the kinds of framing, as indices of tables.FRAMINGS.
 """

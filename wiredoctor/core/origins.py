@@ -119,7 +119,7 @@ def note_rest(own: Side, time: i64, rest: i64) -> None:
 def add_signs(connection: Connection, own: Side, packet: Packet, segment: Segment, known: Signs | None) -> Signs | None:
     """Return the evidence that a FIN or RST was not sent by the host in its source address; None if there is none.
 
-    `known`: the evidence from earlier packets of the same burst, to which new evidence is added; None if there is none.
+    `known`: the evidence from earlier packets of the same burst, or None. New evidence is added to it.
     """
     peer = connection.second if own is connection.first else connection.first
     found: i64 = 0

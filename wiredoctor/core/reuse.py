@@ -71,12 +71,11 @@ def is_another(connection: Connection, packet: Packet) -> bool:
 
 
 def distances(own: Side, peer: Side, packet: Packet) -> tuple[i64, i64]:
-    """Return the distances in bytes of a packet's sequence and acknowledgment numbers from the ends of the sender's and peer's
-    data.
+    """Return how far a packet's sequence and acknowledgment numbers are from the ends of the sender's and the peer's data.
 
-    A distance is positive if the number is ahead of the end of the data, negative if it is behind; both are 0 if one of them is
-    unknown. A damaged packet may have moved the end of the data, so distances from the newest sequence and acknowledgment numbers
-    are used if they are shorter.
+    Both distances are in bytes: positive if the number is ahead of the end of the data, negative if it is behind. Both are 0 if
+    one of them is unknown. A damaged packet may have moved the end of the data, so distances from the newest sequence and
+    acknowledgment numbers are used if they are shorter.
     """
     if own.base == NO_BASE or peer.base == NO_BASE:
         return 0, 0

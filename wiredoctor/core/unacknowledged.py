@@ -350,7 +350,7 @@ def begin(
 def find_missing(own: Side) -> tuple[i64, i64]:
     """Return the start and end offset of a side's first bytes that were neither captured nor acknowledged.
 
-    Later packets of the side show that these bytes were sent. Return NEVER twice if there are none.
+    Later packets of the side show that these bytes were sent. If there are none, both offsets are NEVER.
     """
     gaps = own.gaps
     if gaps is not None:

@@ -101,8 +101,7 @@ class Watch:
 
 @mypyc_attr(acyclic=True)
 class Pace:
-    """The newest gaps between segments of a side, if its program chose their length. They show whether it writes at regular
-    times.
+    """The newest gaps of a side whose length its program chose. They show whether the program writes at regular times.
 
     A gap is the time between two segments with new data (pace.py). `held`: rows that are written or dropped when later gaps are
     known.
@@ -175,7 +174,8 @@ class ClosedWindow:
         """The number of segments that filled a small window after a wait. `prompt`: the number that filled it at once."""
         self.prompt: i64 = 0
         self.is_refusing: bool = False
-        """True if the closed window was announced without an ACK of data in flight, which the receiver probably discarded."""
+        """True if the closed window was announced while data in flight was not acknowledged. The receiver probably discarded it.
+        """
         self.copies: i64 = 0
         """The number of retransmissions of more than one byte while the window was closed; smaller ones are window probes."""
         self.copy_frame: i64 = NEVER
@@ -249,7 +249,7 @@ class Repetition:
         self.is_fin: bool = False
         """True if a FIN without data is repeated."""
         self.copies: i64 = 1
-        """The number of captured packets with the data, including the first; 0 for missing data (unacknowledged.py)."""
+        """The number of known captured copies of the data, including the first; 0 for missing data (unacknowledged.py)."""
         self.length: i64 = 0
         self.mss: i64 = 0
         self.first_frame: i64 = NEVER
