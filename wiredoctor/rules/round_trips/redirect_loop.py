@@ -168,7 +168,7 @@ def _without_port(host: pl.Expr) -> pl.Expr:
 
 
 def _host_of(location: pl.Expr, host: pl.Expr) -> pl.Expr:
-    """Return the host of a Location (RFC 3986 section 5.2), without a default port. `host`: that of the request."""
+    """Return the host of a Location (RFC 3986 section 5.2), without a default port. `host`: the host of the request."""
     return _without_port(pl.coalesce(location.str.extract(_AUTHORITY, 2), host))
 
 
@@ -225,7 +225,7 @@ _SCHEMA = CANDIDATE | {
 def _candidate(linked: pl.DataFrame, loop: list[int], others: int) -> dict[str, Any]:
     """Return the candidate of a loop.
 
-    `loop`: the redirects of its URL, as row numbers of `linked`. `others`: the number of other loops between the same hosts.
+    `loop`: the row numbers in `linked` of all redirects of one URL. `others`: the number of other loops between the same hosts.
     """
     shown = linked[loop[: SHOWN.value]].rows(named=True)
     first, last = shown[0], linked.row(loop[-1], named=True)

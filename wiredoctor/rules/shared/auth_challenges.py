@@ -16,7 +16,7 @@ BOUND = ("ntlm", "negotiate")
 """The schemes that authenticate the connection instead of the request."""
 
 MAX_ENTRIES = 10_000
-"""The maximum number of entries per client and server: places with accepted credentials, and requests to be repeated."""
+"""The maximum number of entries per client and server: directories with accepted credentials, and challenged requests."""
 
 DEEPEST = 32
 """The maximum number of path levels that are examined."""
@@ -79,7 +79,9 @@ class Pair:
             _remember(self._places, place, self._places.get(place, row.response_end))
 
     def _needless(self, refused: Row, again: Row) -> bool:
-        """Return whether the request without credentials was needless, because the client had used them with success before."""
+        """Return whether the challenge was needless, because the credentials in `again`, the repetition, had been accepted
+        before.
+        """
         now = refused.request_start
         if again.scheme in BOUND:
             return self._connections.get(refused.connection, now + 1) <= now

@@ -143,7 +143,7 @@ def stops_of(
     """Return when processes ended at one endpoint, as shown by its closes (`ends`) and by the SYNs to it, both in time order.
 
     `uses` returns the endpoint's exchanges. It is called only if closes and SYNs are not sufficient to decide. `answered`,
-    `until`: the requests that the endpoint answered, for `learn`.
+    `until`: the arguments `uses` and `until` of `learn`.
     """
     soon = closes_soon([end for end in ends if end.sort != "open"])
     counting = [end for end in ends if not (soon and end.rest is not None and end.rest <= NO_IDLE_TIME)]

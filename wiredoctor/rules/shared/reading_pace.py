@@ -4,8 +4,8 @@ Some of these programs always sleep for the same time (wget, players, loops with
 times. Others sleep until the amount that they have read fits their rate (curl); then the amount between two openings is
 proportional to the time between them. The amount alone shows less, because the kernel opens a window early or late. The pauses
 of players (ffplay) vary, and so do the pauses of a slow disk. Therefore players are recognized by what they read, or by their
-User-Agent. A download program that limits its rate can close its window just once or twice, on a short path; its User-Agent
-shows that it may do so.
+User-Agent. A download program that limits its rate may close its window only once or twice, on a short path. Such a program is
+recognized by its User-Agent.
 """
 
 from __future__ import annotations

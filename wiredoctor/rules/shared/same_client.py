@@ -198,11 +198,10 @@ class Clients:
         return found
 
     def claim(self, lost: Request, repetitions: list[Request], *, concurrent: bool) -> list[Request]:
-        """Return those of `repetitions` that do not belong to another lost request. From now on, the first answered one belongs
-        to `lost`.
+        """Return those of `repetitions` that belong to no other lost request. Claim the first answered one for `lost`.
 
-        If a client that sends its requests one after the other also loses a repetition, both belong to the first lost request.
-        `concurrent`: the client does not send its requests one after the other.
+        If the client sends its requests one after the other, a repetition may also be lost. Then this and later repetitions
+        belong to the first lost request. `concurrent`: the client does not send its requests one after the other.
         """
         place = (lost.connection, lost.exchange)
         first = place if concurrent else self._claimed.get(place, place)
@@ -215,7 +214,7 @@ class Clients:
         return free
 
     def closes(self, connection: int, since: int, until: int) -> list[Close]:
-        """Return the closes between `since` and `until` (ns) by the host that is the client of this connection."""
+        """Return the closes by the client host of this connection between `since` and `until` (ns)."""
         closed = self._closed.get(self._who.get(connection, ""), [])
         return closed[bisect_left(closed, (since,)) : bisect_right(closed, (until + 1,))]
 

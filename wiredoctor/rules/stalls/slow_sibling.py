@@ -100,7 +100,7 @@ def screen() -> pl.Expr:
 
 
 def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
-    """Return a row for each response to those requests that at least one server often answers slowly."""
+    """Return a row for each response to a request that at least one server often answers slowly."""
     answered = (
         c("has_request") & (c("response_status") >= 200) & ~c("upgraded") & ~c("request_user_agent").str.contains(_MONITORING)
     )
