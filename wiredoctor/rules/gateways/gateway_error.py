@@ -323,7 +323,7 @@ def _with_last_contacts(
 
 
 def _status_passed_on(tries: pl.LazyFrame, closes: pl.LazyFrame) -> pl.LazyFrame:
-    """Return the gateways' own exchanges that cannot be paired with client requests with certainty.
+    """Return the gateways' own exchanges whose pairing with client requests is uncertain.
 
     `given`: true if clients received the status of this exchange at least as often as servers sent it. Then the gateway forwarded
     all responses with this status.

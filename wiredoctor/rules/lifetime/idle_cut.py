@@ -198,7 +198,7 @@ def _closed_by(rows: pl.LazyFrame, side: str, from_afar: pl.Expr) -> pl.LazyFram
 
 
 def _kind_of_stream() -> pl.Expr:
-    """Return what was open, as an index into _WORDS."""
+    """Return the kind of stream or tunnel that was open, as an index into _WORDS."""
     return (
         pl.when(c("tunnel") & (c("response_upgrade") == "websocket"))
         .then(0)

@@ -79,7 +79,7 @@ class Ended(NamedTuple):
 def decide(row: Mapping[str, Any], clients: Clients) -> Ended:
     """Return why the client ended an exchange early: the first kind of client-abort that applies to `row`.
 
-    `row` has the columns FACTS.
+    `row` has the columns FACTS (left_early.py).
     """
     own = clients.request(row["connection"], row["exchange"])
     # a connection may also be opened long before its first request: a preconnect, or a pool

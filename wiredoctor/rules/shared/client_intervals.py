@@ -89,7 +89,7 @@ def doubt_about(
 
 
 def _similar(rest: int) -> int:
-    """Return the greatest difference (ns) between similar idle times, as in `is_similar`."""
+    """Return the greatest difference (ns) between `rest` and a similar idle time, as in `is_similar`."""
     return rest * 5 // 100 + NEAR
 
 

@@ -27,9 +27,9 @@ def assign_attempts(
 ) -> dict[Key, Front]:  # fmt: skip
     """Return `fronts` (clients' exchanges with gateways), with attempts assigned to those exchanges that have no try.
 
-    An attempt is a connection of a gateway that carried no request. `loose`: for each gateway, the attempts whose request is
-    unknown. `routes`: for each exchange, the part of its request by which the gateway chooses a server. `known`: the servers to
-    which a route has led.
+    Tries are explained in gateway_kinds.py. An attempt is a try without a request: a connection that the gateway only opened.
+    `loose`: for each gateway, the attempts whose request is unknown. `routes`: for each exchange, the part of its request by
+    which the gateway chooses a server. `known`: the servers to which a route has led.
 
     If there were fewer attempts than exchanges, the gateway forwarded some requests to no server. Then each attempt is assigned
     to one exchange, preferably to one whose route leads to that server. If several exchanges are left, a refused attempt is

@@ -335,10 +335,10 @@ def _repetitions(own: Request, moment: int, trip: int, to_client: int, clients: 
 
 
 def _is_usual(lost: Request, delay: int, trip: int, clients: Clients) -> bool:
-    """Return whether the client often sends a request a second time on another connection, before or soon after the answer.
+    """Return whether the client often sends the same request again on another connection, before or soon after the response.
 
-    Then the second request after a lost one may not be its repetition. `delay`: the time (ns) from the loss to that request; it
-    determines how late "soon" is. Requests after an unanswered one do not count: they may be repetitions themselves.
+    If so, a request that follows `lost` may not be a repetition of `lost`. `delay`: the time (ns) from the loss to that request,
+    which determines what counts as soon. Requests after an unanswered one do not count: they may be repetitions themselves.
     """
     same = clients.same_requests_before(lost)
     within = min(2 * delay, AGAIN.value) + 2 * trip

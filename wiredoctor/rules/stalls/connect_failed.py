@@ -375,7 +375,7 @@ def _closed_at_once() -> pl.Expr:
 
 
 def _of_kind(of_rst: str, of_icmp: str, of_close: str) -> pl.Expr:
-    """Return, of three columns, the one for the kind of event that ended the attempt; null if nothing answered the SYN.
+    """Return one of three columns, depending on the event that ended the attempt; null if nothing answered the SYN.
 
     `of_rst`: for an RST in response to the SYN. `of_icmp`: for an ICMP error. `of_close`: for an RST soon after the SYN-ACK.
     """
