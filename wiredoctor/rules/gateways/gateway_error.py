@@ -32,16 +32,15 @@ How it is proved
 
     Kind unseen: the client got a 502 or 504 (or a 503 from Varnish, Squid or Envoy, or in response to CONNECT), but the capture
     does not contain the other side of the gateway. There is one finding per gateway and status. It names servers that may be
-    behind the gateway. Each of them was contacted, while a response was due, by a host that is not a client of the gateway and
-    so may be the gateway itself under another address. That host failed to connect, or used TLS or a protocol other than HTTP
-    (such as FastCGI).
+    behind the gateway. While a response was due, a host contacted each of these servers. That host is not a client of the
+    gateway, so it may be the gateway itself under another address. That host failed to connect, or used TLS or a protocol other
+    than HTTP (such as FastCGI).
 
 What it is not
     Not reported: a gateway that forwards an error of the server, a client that closes while the attempt is still open, an event
-    stream that ends, and a request whose head or body never arrived completely and that the gateway did not forward. If a
-    request arrived as the gateway itself closed an idle connection, and was never forwarded, keep-alive-race reports it. If one
-    attempt failed and a later one succeeded, the client noticed nothing, and the finding about the failed attempt becomes a
-    warning.
+    stream that ends, and a request that never arrived completely and that the gateway did not forward. If a request arrived as
+    the gateway itself closed an idle connection, and was never forwarded, keep-alive-race reports it. If one attempt failed and
+    a later one succeeded, the client noticed nothing, and the finding about the failed attempt becomes a warning.
 
 What to do
     If the finding names as its cause another finding, on the connection behind the gateway, start with that one. Kinds refused,

@@ -15,10 +15,10 @@ How it is proved
     RST.
 
     Confidence is high if the server closed and the idle time is the default of a common proxy or balancer (within 0.5 % or 50
-    ms). It is also high if three or more connections that one side closed had the same idle time, and these are at least
-    three quarters of the connections that this side closed while idle. Idle times count as the same if they differ by at most
-    1 % plus 20 ms, or by at most 300 ms, because nginx and HAProxy may close that much early. Confidence is medium if only
-    two connections were closed and both had the same idle time (within 1 % plus 20 ms). A single close by the server at another
+    ms). It is also high if one side closed three or more connections after the same idle time, and these are at least three
+    quarters of the connections that this side closed while idle. Idle times count as the same if they differ by at most 1 %
+    plus 20 ms, or by at most 300 ms, because nginx and HAProxy may close that much early. Confidence is medium if only two
+    connections were closed and both had the same idle time (within 1 % plus 20 ms). A single close by the server at another
     idle time has low confidence, and is only a note.
 
 What it is not

@@ -23,9 +23,9 @@ How it is proved
     look like a program that does not reuse connections. But a process needs time to start, and its end closes its
     connection. So if the client closed three quarters of the connections before the next one, and 50 ms or more (the
     median) passed between an exchange and the next connection, the confidence is medium. With fewer than ten such
-    exchanges, the severity is note. If the client is a program that is run as a command (curl, Wget, dnf and the like, by
-    User-Agent) and closed its connections like that, the confidence is medium and the severity note, whatever their number:
-    such a program reuses connections within a run.
+    exchanges, the severity is note. A client may be a program that is run as a command (curl, Wget, dnf and the like, by
+    User-Agent). If it closed its connections like that, the confidence is medium and the severity is note, whatever the number
+    of exchanges: such a program reuses connections within a run.
 
 What it is not
     Browsers and pools open connections side by side. If the server closes after each response, keep-alive-disabled or

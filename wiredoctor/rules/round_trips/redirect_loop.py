@@ -18,9 +18,9 @@ How it is proved
     clients give up before that.
 
 What it is not
-    Not reported: a client that requests a redirected URL regularly without following it, such as a health check, a form or a
-    login that leads back to the first URL if that URL then has another response, and a long poll whose redirects take 10 s or
-    more.
+    Not reported: a client that regularly requests a redirected URL without following the redirect, such as a health check. Nor
+    is a form or a login that leads back to the first URL, if that URL then has another response. Nor is a long poll whose
+    redirects take 10 s or more.
 
 What to do
     Find out which rule of the server, or of a proxy in front of it, creates the redirect. If it redirects to https although

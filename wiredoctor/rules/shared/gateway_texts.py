@@ -232,8 +232,8 @@ def failure_evidence(front: Exchange, failure: Failure, lost: Mapping[str, Any] 
 def _try_evidence(one: Try, passed_on: bool, until: int) -> Iterator[Packet]:
     """Yield the evidence of a try.
 
-    `passed_on`: the try only shows that the failure was forwarded. An ICMP error is left out if it came after the time `until`
-    (ns), because the gateway did not wait for it.
+    `passed_on`: the try went to another gateway, whose failure was forwarded. An ICMP error is left out if it came after the time
+    `until` (ns), because the gateway did not wait for it.
     """
     v = one.values
     if isinstance(one, Attempt):

@@ -45,9 +45,10 @@ How it is proved
     1. tried-next: an address of the other IP version answered the same client on the same port with a SYN-ACK. The SYN-ACK came
     during the attempt or within 300 ms after its end. If the SYN-ACK took longer than 300 ms, it is enough that the SYN for it
     was sent by then. tried-next also applies to attempts without an answer. Packets do not show which IPv4 and IPv6 addresses
-    belong to one host. So, except on the loopback interface, the rule also requires that during that time only one client got
-    answers on that port from addresses of the other IP version, and that all of them came from one server. They may come from
-    several servers if a router has no route to the network of the first address: then the client cannot reach any server there.
+    belong to one host. So, except on the loopback interface, the rule has two more conditions. During that time, only one
+    client got answers on that port from addresses of the other IP version, and all these answers came from one server. They may
+    come from several servers if a router has no route to the network of the first address: then the client cannot reach any
+    server there.
 
     2. down: the address had accepted connections before, and accepted one again within 60 s of the first refusal.
     It is a note if there was only one attempt, from the server's own host: many servers connect to their own port before they

@@ -42,10 +42,10 @@ How it is proved
 
     Severity note: the pauses of a client cannot have cost its user much. The response is complete, none of its windows was
     closed for more than 500 ms, and the closed windows took at most 25 % of its time. That is common where a program processes
-    what it reads, and reads on when it has room (backpressure). Or the client is a program that downloads (curl, Wget, htslib
-    and the like, by User-Agent, or a client of FTP with a control connection to port 21), and no window of the response was
-    closed for more than 3 s: its rate limit makes such pauses, and so does the processing of what it has read, or a slow
-    program that it feeds. Gateways are excluded here, too.
+    what it reads, and reads on when it has room (backpressure). Or the client is a program that downloads: curl, Wget, htslib
+    and the like (by User-Agent), or a client of FTP with a control connection to port 21. In this case, no window of the
+    response was closed for more than 3 s. Such pauses come from the program's rate limit, from the processing of its data, or
+    from a slow program that it feeds. Gateways are excluded here, too.
 
 What it is not
     Not reported: a small window that opens at once, a sender that has nothing to send or whose message is complete, and
