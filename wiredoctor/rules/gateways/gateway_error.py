@@ -269,7 +269,8 @@ _AUTHORITY = r"^[A-Za-z][A-Za-z0-9+.-]*://([^/?#]*)"
 def _route() -> pl.Expr:
     """Return the part of a request by which gateways usually choose a server.
 
-    That is the host of an absolute target, which is sent to a proxy; otherwise the Host field and the first segment of the path.
+    For an absolute target, which is sent to a proxy, this part is the host in the target. Otherwise, it is the Host field and the
+    first segment of the path.
     """
     target = pl.col("request_target").fill_null("")
     first = target.str.extract(r"^([^?]?[^/?]*)").fill_null("")

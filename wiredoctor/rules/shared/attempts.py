@@ -142,7 +142,7 @@ def acceptances(refused: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFram
 
     `before_frame`, `before_time`: the first connection that the server accepted; null if the server accepted none before the
     attempt.
-    `accepted_frame`, `accepted_time`: the next connection that it accepted after the attempt; null if there is none.
+    `accepted_frame`, `accepted_time`: the first connection that the server accepted after the attempt; null if there is none.
     `down_since`: when the first of the refused attempts with the same `accepted_frame` failed (ns). If a client tried both
     addresses of a host (`other_frame`), connections to both count. A connection that was open when the capture began counts as
     accepted before the attempt.

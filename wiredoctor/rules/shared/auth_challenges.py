@@ -62,8 +62,8 @@ class Pair:
     _refused: dict[tuple[str, str, str], Row] = field(default_factory=dict[tuple[str, str, str], Row])
 
     def follow(self, row: Row) -> None:
-        """Process the next request, in order of time. Add the challenged request and this one to `repeated` if the challenge was
-        needless.
+        """Process the next request, in order of time. If the challenge to an earlier copy was needless, add that copy and `row`
+        to `repeated`.
         """
         key = row.host, row.method, row.target
         if not row.scheme:

@@ -29,7 +29,7 @@ EXACT = 5 * MILLISECOND
 EXACT_SHARE = 200
 """A timer is exact if it closes more than half of all connections within EXACT (ns) of one another.
 
-Within 1/EXACT_SHARE of the idle time is enough if that is more. Three or more recorded ends of processes took 22 ms and more.
+The limit is 1/EXACT_SHARE of the idle time if that is longer. Three or more recorded ends of processes took 22 ms and more.
 """
 EARLY, TARDY = 2 * MILLISECOND, 10 * MILLISECOND
 """The tolerances in ns below (EARLY) and above (TARDY) a whole number of seconds for the shortest idle time before a close.

@@ -45,9 +45,9 @@ Only requests after an idle time longer than the timeout count.
 LEARNED_SHARE = 2
 """A timeout that was learned from closes is refuted by more than this many answered requests per close.
 
-Only requests after an idle time longer than the timeout count. Then the closes came from processes that ended, and their idle
-times are similar only because the client sends at a regular interval. A recording of this has 22 of these requests per close.
-Recordings of 46 real timeouts have at most 1.
+Only requests after an idle time longer than the timeout count. If a timeout is refuted, the closes came from processes that
+ended, and the idle times are similar only because the client sends at a regular interval. A recording of such closes has 22 of
+these requests per close. Recordings of 46 real timeouts have at most 1.
 """
 MANY = 3
 """If early closes came at this many moments or more, closing early is a habit, even if the idle times differ.

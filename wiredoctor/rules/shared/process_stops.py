@@ -327,7 +327,7 @@ def _answered(syn: Syn) -> int:
 def _refused_until(stop: Stop, syns: Sequence[Syn]) -> int:
     """Return the time (ns) until which the process answered its last requests, as the refused SYNs show.
 
-    It is the time up to which new connections were refused, because no other process took over. Without such SYNs, this is the
+    Up to this time, new connections were refused, because no other process took over. If no SYNs were refused, the result is the
     time of the last close.
     """
     until = stop.end

@@ -30,7 +30,9 @@ PLAYERS = (
 )
 """A pattern for the User-Agent of players, and of the libraries with which they read. Lavf is FFmpeg."""
 COMMANDS = r"(?i)^(?:curl|wget2?|aria2|axel|lftp|rclone|htslib)/|^Debian APT-|^libdnf"
-"""A pattern for the User-Agent of download programs that are run as commands. They may limit their rate, or feed a program."""
+"""A pattern for the User-Agent of download programs that are run as commands. These programs may limit their rate, or feed
+another program.
+"""
 _OF_RESPONSE = ["connection", "response"]
 
 

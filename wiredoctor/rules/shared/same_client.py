@@ -35,9 +35,8 @@ FAILED = 500
 MAX_REQUESTS = 100_000
 """The maximum number of requests of a client that are examined, the newest first."""
 _MAX_COMPARED = 500
-"""The maximum number of requests before a lost one that are compared with it.
-
-They show whether its client sends the same request concurrently.
+"""The maximum number of earlier requests that are compared with a lost request, to learn whether the client sends it
+concurrently.
 """
 _BUCKET = 16 * SECOND
 
@@ -162,7 +161,7 @@ class Clients:
         return (other for other in asked[first:last] if (other.connection, other.exchange) != one[1:3])
 
     def same_requests_before(self, one: Request) -> list[Request]:
-        """Return the same requests by this client that began before this one, at most WINDOW earlier.
+        """Return the client's requests that equal `one` and began before it, at most WINDOW earlier.
 
         At most _MAX_COMPARED requests are examined.
         """
@@ -319,7 +318,7 @@ def beside_repetitions(rows: pl.DataFrame, clients: Clients) -> pl.DataFrame:
 
 
 def _repetitions(own: Request, moment: int, trip: int, to_client: int, clients: Clients) -> list[Request]:
-    """Return the repetitions of a GET or HEAD request; for `OPTIONS *`, return the requests that follow it to the same host.
+    """Return the repetitions of a GET or HEAD request; for `OPTIONS *`, return all later requests to the same host.
 
     A request counts if it has no response yet, or got a timely response that was not an error.
     """
@@ -361,12 +360,12 @@ def known_clients(
     closes: pl.LazyFrame, exchanges: pl.LazyFrame, connections: pl.LazyFrame, candidates: Iterable[pl.DataFrame],
     gateways: Collection[int],
 ) -> Clients:  # fmt: skip
-    """Return the requests and closes of these candidates' clients that the rules may need.
+    """Return those requests and closes of the candidates' clients that the rules may need.
 
     The result contains the clients' actions shortly before and after the time `ended_at` (ns) of each candidate. It also contains
-    their requests that waited at least as long for a response as the lowest `waited` (ns) of all candidates, ignoring nulls.
-    `exchanges` has the columns tables.ASKED. `gateways`: the connections whose client is a gateway, which forwards requests of
-    others.
+    the requests on the candidates' own connections, the clients' requests for a range, and those whose response took at least as
+    long as the lowest `waited` (ns) of all candidates. At most the newest MAX_REQUESTS requests are kept. `exchanges` has the
+    columns tables.ASKED. `gateways`: the connections whose client is a gateway, which forwards requests of others.
     """
     wanted = pl.concat([rows.select("connection", "ended_at", "waited") for rows in candidates])
     is_unused = (c("client_bytes") == 0) & (c("connected") | (c("closed_by") == "client").fill_null(value=False))
