@@ -7,9 +7,9 @@ What it means
 
 Why it hurts
     wiredoctor cannot judge HTTP on them: neither framing, nor closing, nor streaming. It still judges TCP: connection
-    attempts, losses, zero windows, and data that waited for an acknowledgment. Confidence is then medium at most if the
-    conclusion depends on the contents of the encrypted data. A server that works on a response for a long time looks the same
-    as a client that has sent no request.
+    attempts, losses, zero windows, and data that waited for an acknowledgment. A finding about TCP has medium confidence at
+    most if its conclusion depends on the contents of the encrypted data. A server that works on a response for a long time
+    looks the same as a client that has sent no request.
 
 How it is proved
     The first bytes of the connection are a TLS handshake record.

@@ -38,7 +38,7 @@ __all__ = ["LATE", "NEAR", "TOGETHER", "End", "IdleTimes", "Limit", "Stop", "Sto
 
 SURVIVED = 2
 SURVIVED_SHARE = 4
-"""A timeout is refuted by one answered request for every SURVIVED_SHARE closes at the timeout, and at least SURVIVED in all.
+"""To refute a timeout, at least one answered request per SURVIVED_SHARE closes is needed, and at least SURVIVED in all.
 
 Only requests after an idle time longer than the timeout count.
 """
