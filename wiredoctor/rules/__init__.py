@@ -11,7 +11,7 @@ from wiredoctor.rules.shared.numbers import DURATION, duration
 from wiredoctor.tables import MILLISECOND, SECOND
 
 close_confidence = confidence
-"""An earlier name of `confidence`, for rules of other packages."""
+"""The earlier name of `confidence`, kept for rules of other packages."""
 
 __all__ = [
     "DURATION",

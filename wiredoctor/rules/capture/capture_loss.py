@@ -120,7 +120,7 @@ def _unseen(connections: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def _lack() -> list[pl.Expr]:
-    """Return the texts about missing data: `lack` for the title, `reused` for the message."""
+    """Return the text columns about missing data: `lack` for the title, `reused` for the message."""
     holes = pl.format("{} acknowledged bytes", _thousands("missing_bytes"))
     one = c("handshakes") == 1
     again = pl.when(one).then(pl.lit("a handshake")).otherwise(pl.format("{} handshakes", _thousands("handshakes")))

@@ -6,13 +6,13 @@ What it means
     addresses.
 
 Why it hurts
-    It is unknown which of the two packets the receiver accepted, because systems decide differently. Attackers use that to
-    show a firewall bytes that differ from those that the server behind it accepts. Other findings on this connection are
-    based on the first packet.
+    It is unknown which of the two packets the receiver accepted, because systems decide differently. Attackers exploit this:
+    the firewall inspects other bytes than the server behind it accepts. Other findings on this connection are based on the
+    first packet.
 
 How it is proved
-    A packet overlaps earlier data of its side, at least two bytes of the overlap are different, and the checksums of both packets
-    are correct.
+    A packet overlaps earlier data in the same direction, at least two bytes of the overlap are different, and the checksums of
+    both packets are correct.
 
 What it is not
     A retransmission has the same bytes. A keep-alive or window probe may carry one arbitrary byte. A packet that was damaged

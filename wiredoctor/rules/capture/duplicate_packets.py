@@ -1,9 +1,9 @@
 """Packets were captured twice.
 
 What it means
-    The capture contains the same packets two or more times, because they were captured at more than one place. Examples are
-    a mirror port that copies both the incoming and the outgoing packets of a switch, a capture on all interfaces of a router
-    or of a host with bridges and containers, and a capture of a packet with and without its VLAN tag or tunnel.
+    The capture contains the same packets two or more times, because they were captured at more than one place. Examples are a
+    mirror port that copies both the incoming and the outgoing packets of a switch, and a capture on all interfaces of a router
+    or of a host with bridges and containers. A packet may also be captured both with and without its VLAN tag or tunnel.
 
 Why it hurts
     Tools that do not detect this count everything twice, and show the copies as retransmissions and duplicate ACKs. wiredoctor

@@ -7,9 +7,9 @@ What it means
 
 Why it hurts
     wiredoctor cannot judge HTTP on them: neither framing, nor closing, nor streaming. It still judges TCP: connection
-    attempts, losses, zero windows, and data that waited for an acknowledgment. Confidence is then medium at most if the
-    conclusion depends on what the encrypted data is. A server that works on a response for a long time looks the same as a
-    client that has sent no request.
+    attempts, losses, zero windows, and data that waited for an acknowledgment. A finding about TCP has medium confidence at
+    most if its conclusion depends on the contents of the encrypted data. A server that works on a response for a long time
+    looks the same as a client that has sent no request.
 
 How it is proved
     The first bytes of the connection are a TLS handshake record.
@@ -62,7 +62,7 @@ def screen() -> pl.Expr:
 
 
 def find(connections: pl.LazyFrame) -> pl.LazyFrame:
-    """Return one row with the number of connections that carry TLS, and the names that occur most often in them.
+    """Return one row with the number of connections that carry TLS, and their most frequent server names and protocols.
 
     Return no row if there are no such connections.
     """
@@ -92,7 +92,7 @@ def _if_any(text: str, name: str) -> pl.Expr:
 
 
 def _most(text: str, name: str) -> pl.Expr:
-    """Return a text that lists the most frequent values of the column `name`; "" if it has none."""
+    """Return `text`, filled with the most frequent values of the column `name`; "" if the column has no values."""
     values = pl.col(name).filter(pl.col(name) != "")
     value, count = values.unique(maintain_order=True), values.unique_counts()
     told = pl.when(count > 1).then(pl.format("{} (on {} connections)", value, count)).otherwise(value)

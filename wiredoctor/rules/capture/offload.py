@@ -53,7 +53,7 @@ def screen() -> pl.Expr:
 
 
 def find(connections: pl.LazyFrame) -> pl.LazyFrame:
-    """Return one row that counts the segments above the MSS of their receiver, and the connections with such segments.
+    """Return one row that counts the segments larger than their receiver's MSS, and the connections with such segments.
 
     Return no row if there are none.
     """

@@ -10,7 +10,8 @@ Why it hurts
 
 How it is proved
     There is no packet of the other side. Nevertheless the acknowledgment numbers of the captured side advance, or
-    acknowledge a SYN-ACK. Or that side keeps sending from the middle of a connection and never has to retransmit.
+    acknowledge a SYN-ACK. Or the capture begins in the middle of the connection, and the captured side keeps sending and never
+    has to retransmit.
 
 What it is not
     Not reported: a SYN without an answer, a side that sends to a peer that is gone, and a capture that lacks only some
@@ -60,7 +61,7 @@ def screen() -> pl.Expr:
 
 
 def find(connections: pl.LazyFrame, captures: pl.LazyFrame) -> pl.LazyFrame:
-    """Return one row with the number of one-sided connections, by the side that was captured; no row if there are none."""
+    """Return one row that counts the one-sided connections, separately for each captured side; no row if there are none."""
     connections = connections.join(captures.select("last_time"), how="cross")
     seen = pl.when(c("client_packets") > 0).then(pl.lit("client")).otherwise(pl.lit("server"))
     place = packet("first_frame", "start", pl.format("connection {}: only packets of the {}", "connection", seen))

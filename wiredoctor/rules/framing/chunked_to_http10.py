@@ -5,13 +5,13 @@ What it means
 
 Why it hurts
     An HTTP/1.0 client treats chunk sizes as content: pages contain stray numbers, and images and archives cannot be opened.
-    The client also waits for the connection to close, because for it only the close marks the end.
+    The client also waits for the connection to close, because in HTTP/1.0 only the close marks the end of this response.
 
 How it is proved
     The request line says HTTP/1.0, and the response says Transfer-Encoding: chunked.
 
-    If the request also says Connection: close, which HTTP/1.0 implies, the client is probably nginx, which sends that to the
-    servers behind it. nginx decodes chunks in spite of the version that it announces, so this is a note.
+    If the request also says Connection: close, which HTTP/1.0 implies, the client is probably nginx, which sends both to the
+    servers behind it. nginx decodes chunks in spite of the version that it announces, so the finding is a note.
 
 What it is not
     A proxy may answer an HTTP/1.1 request with HTTP/1.0. A response to HEAD, a 204 or a 304 has no body.

@@ -178,7 +178,10 @@ def _answer() -> pl.Expr:
 
 
 def judge(rows: pl.DataFrame, said: BoundedMap[set[str]] | None) -> tuple[pl.DataFrame, BoundedMap[set[str]]]:
-    """Keep only the first row per connection and kind of fault. If one head has several kinds, merge them into one row."""
+    """Keep only the first row per connection and kind of fault. If one head has several kinds, merge them into one row.
+
+    `said`: the kinds that earlier batches reported for each connection; None in the first batch.
+    """
     memory = BoundedMap[set[str]](set, CONNECTIONS.value) if said is None else said
     kept: dict[tuple[int, int], int] = {}
     also: dict[int, list[str]] = {}

@@ -167,7 +167,8 @@ class _Accepted:
 def judge(rows: pl.DataFrame, known: BoundedMap[_Accepted] | None) -> tuple[pl.DataFrame, BoundedMap[_Accepted]]:
     """Return the candidates to report.
 
-    A request with a 400 is not reported if the server has accepted a request head of at least the same size before.
+    A request with a 400 is not reported if the server has accepted a request head of at least the same size before. `known`: the
+    largest accepted head of each server so far; None in the first batch.
     """
     known = BoundedMap(_Accepted, ENDPOINTS.value) if known is None else known
     kept: list[bool] = []

@@ -1,1 +1,1 @@
-"""Rules about reverse proxies. They need both sides of a proxy in one capture."""
+"""Rules about reverse proxies. Most of their findings need both sides of the proxy in one capture."""

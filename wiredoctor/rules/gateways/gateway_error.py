@@ -32,16 +32,15 @@ How it is proved
 
     Kind unseen: the client got a 502 or 504 (or a 503 from Varnish, Squid or Envoy, or in response to CONNECT), but the capture
     does not contain the other side of the gateway. There is one finding per gateway and status. It names servers that may be
-    behind the gateway. Each of them was contacted, while a response was due, by a host that is not a client of the gateway and
-    so may be the gateway itself under another address. That host failed to connect, or used TLS or a protocol other than HTTP
-    (such as FastCGI).
+    behind the gateway. While a response was due, a host contacted each of these servers. That host is not a client of the
+    gateway, so it may be the gateway itself under another address. That host failed to connect, or used TLS or a protocol other
+    than HTTP (such as FastCGI).
 
 What it is not
     Not reported: a gateway that forwards an error of the server, a client that closes while the attempt is still open, an event
-    stream that ends, and a request whose head or body never arrived completely and that the gateway did not forward. If a
-    request arrived as the gateway itself closed an idle connection, and was never forwarded, keep-alive-race reports it. If one
-    attempt failed and a later one succeeded, the client noticed nothing, and the finding about the failed attempt becomes a
-    warning.
+    stream that ends, and a request that never arrived completely and that the gateway did not forward. If a request arrived as
+    the gateway itself closed an idle connection, and was never forwarded, keep-alive-race reports it. If one attempt failed and
+    a later one succeeded, the client noticed nothing, and the finding about the failed attempt becomes a warning.
 
 What to do
     If the finding names as its cause another finding, on the connection behind the gateway, start with that one. Kinds refused,
@@ -225,11 +224,12 @@ def _may_have_failed() -> pl.Expr:
 def find(
     closes: pl.LazyFrame, exchanges: pl.LazyFrame, connections: pl.LazyFrame, tries: pl.LazyFrame, fronts: pl.LazyFrame
 ) -> pl.LazyFrame:
-    """Return a row for each attempt of a gateway to answer a request that may have failed; one row if there was no attempt.
+    """Return a row for each attempt of a gateway to answer a request that may have failed; a request without attempts gets one
+    row.
 
-    Other rows contain facts for `judge`: connection attempts that may have been made for such an exchange (`loose_of`), and the
-    servers to which a gateway forwarded other requests with the same `route` (`leads_to`). If the capture contains no
-    connection of a gateway to a server, also return a row for each server and error status that suggests a gateway.
+    Other rows contain facts for `judge`: connection attempts that may have been made for one of these requests (`loose_of`: the
+    gateway), and the servers to which a gateway forwarded other requests with the same `route` (`leads_to`). If the capture
+    contains no connection of a gateway to a server, also return a row for each server and error status that suggests a gateway.
     """
     failed = closes.filter(_may_have_failed()).select(COLUMNS)
     ends = connections.select("connection", *OF_CONNECTION)
@@ -269,7 +269,8 @@ _AUTHORITY = r"^[A-Za-z][A-Za-z0-9+.-]*://([^/?#]*)"
 def _route() -> pl.Expr:
     """Return the part of a request by which gateways usually choose a server.
 
-    That is the host of an absolute target, which is sent to a proxy; otherwise the Host field and the first segment of the path.
+    For an absolute target, which is sent to a proxy, this part is the host in the target. Otherwise, it is the Host field and the
+    first segment of the path.
     """
     target = pl.col("request_target").fill_null("")
     first = target.str.extract(r"^([^?]?[^/?]*)").fill_null("")
@@ -300,11 +301,11 @@ def _repeated(tries: pl.LazyFrame, closes: pl.LazyFrame) -> pl.LazyFrame:
 def _with_last_contacts(
     told: pl.LazyFrame, tries: pl.LazyFrame, closes: pl.LazyFrame, connections: pl.LazyFrame
 ) -> pl.LazyFrame:  # fmt: skip
-    """Add the last server that the gateway had failed to reach before the request, and the time of the last response of a
-    server to the gateway.
+    """Add the last server that the gateway had failed to reach before the request, and the time of the last response that it had
+    received from a server.
 
-    Columns: `lost_server`, `lost_frame`, `lost_time` and `good_time` (ns). `good_time` is when a server last answered the
-    gateway.
+    Columns: `lost_server`, `lost_frame` and `lost_time` (ns; the unanswered SYN), and `good_time` (ns). Responses with a status
+    of 500 or above do not count.
     """
     at = connections.select(c("connection").alias("front_connection"), c("server").alias("server"))
     failed = connections.filter(c("first_answer_time").is_null()).select(
@@ -322,7 +323,7 @@ def _with_last_contacts(
 
 
 def _status_passed_on(tries: pl.LazyFrame, closes: pl.LazyFrame) -> pl.LazyFrame:
-    """Return the gateways' own exchanges that cannot be paired with client requests with certainty.
+    """Return the gateways' own exchanges whose pairing with client requests is uncertain.
 
     `given`: true if clients received the status of this exchange at least as often as servers sent it. Then the gateway forwarded
     all responses with this status.
@@ -435,9 +436,9 @@ def _order(row: Mapping[str, Any]) -> tuple[int, ...]:
 
 
 def _outermost(fronts: Mapping[Key, Front], found: Mapping[Key, Failure]) -> dict[Key, int]:
-    """Return the gateways' own exchanges that were made for an exchange that had failed at a gateway nearer to the client.
+    """Return the gateways' own exchanges that belong to an exchange that failed at a gateway nearer to the client.
 
-    The value is the time (ns) of that failure. Only the failure at the gateway nearest to the client is reported.
+    The values are the times (ns) of these failures. Only the failure at the gateway nearest to the client is reported.
     """
     until: dict[Key, int] = {}
     for key, failure in found.items():
@@ -512,9 +513,10 @@ def _candidate(row: Mapping[str, Any], front: Exchange, failure: Failure, until:
 def _look(front: Exchange, failure: Failure) -> str:
     """Return the part of the remedy that depends on the connection to the server.
 
-    For a close without a response, return advice about reused connections, or nothing if the connection was new. That advice is
-    about their idle timeout, unless the connection had been idle for less than any timeout. For a rejected response, return
-    advice about limits if its head may exceed one. For a response that broke off, the advice depends on who ended it.
+    If the server closed a reused connection without a response, the advice is about the pool of the gateway. If that connection
+    had been idle for less than any timeout, the advice is to repeat requests. If it was new, the result is "". If the gateway
+    rejected a response whose head may be too long, the advice is about limits. If a response broke off, the advice depends on who
+    ended it.
     """
     last = failure.last
     if failure.kind == "closed" and isinstance(last, Exchange):
@@ -542,8 +544,8 @@ def _failed_at(front: Exchange, failure: Failure) -> int:
 
 
 def _recent_refusal(row: Mapping[str, Any], front: Exchange) -> Mapping[str, Any] | None:
-    """Return `row` if its server `lost_server` could not be reached shortly before the request, and no server answered since
-    then.
+    """Return `row` if the gateway failed to reach the server `lost_server` shortly before the request, and no server has answered
+    since.
 
     Otherwise return None.
     """
@@ -554,7 +556,7 @@ def _recent_refusal(row: Mapping[str, Any], front: Exchange) -> Mapping[str, Any
 
 
 def _periods(wait: int, period: int) -> int:
-    """Return how many periods a wait lasted if this is close to a whole number; otherwise 0. Both times are in ns."""
+    """Return how many periods fit into a wait if the wait is close to a whole number of periods; otherwise 0. Both are in ns."""
     times = round(wait / period)
     return times if abs(wait - times * period) * 100 <= times * period * NEAR.value else 0
 

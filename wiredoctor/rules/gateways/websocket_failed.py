@@ -131,8 +131,8 @@ def _is_refusal() -> pl.Expr:
 
 
 def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame, tries: pl.LazyFrame, fronts: pl.LazyFrame) -> pl.LazyFrame:
-    """Return a row for each WebSocket request, successful or not, with the request that a gateway forwarded because of it, if
-    any.
+    """Return a row for each WebSocket request, successful or not. If a gateway forwarded the request, the row describes that,
+    too.
     """
     got = _is_handshake() & c("upgraded")
     path = c("request_target").str.extract(r"^(?:[A-Za-z]+://[^/?#]*)?([^?#]*)").fill_null("")
@@ -188,7 +188,7 @@ def _requests_behind(exchanges: pl.LazyFrame, connections: pl.LazyFrame, tries: 
 
 
 def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
-    """Return a candidate for each server, path and kind, from its refused requests."""
+    """Return a candidate for each server, path and kind with refused requests."""
     refused = _without_success_elsewhere(rows).filter(~_covered_by_another())
     kind = (
         pl.when(c("behind_frame").is_not_null())
@@ -275,7 +275,7 @@ def _setting() -> pl.Expr:
 
 
 def _candidate_columns(told: pl.DataFrame) -> pl.DataFrame:
-    """Return a candidate, with its texts, for each row."""
+    """Return the columns of a candidate, including its texts, for each row."""
     answer = pl.format("{} {}", "status", "reason").str.strip_chars()
     more = pl.when(c("statuses") > 1).then(pl.lit(" and others")).otherwise(pl.lit(""))
     has_one = (c("status") == _UPGRADE_REQUIRED) | c("spoken").is_not_null()

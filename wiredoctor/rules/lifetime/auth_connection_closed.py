@@ -89,7 +89,7 @@ IMMEDIATE = Threshold(
 
 
 def screen() -> pl.Expr:
-    """Return whether a row becomes a candidate."""
+    """Return an expression that is true for the rows that become candidates."""
     challenge = c("response_status").is_in([401, 407]) & c("response_auth_token") & c("has_request")
     gap = c("server_close_time") - c("response_end")
     closed = (gap <= IMMEDIATE.value) & (c("server_close_time") >= c("response_start"))

@@ -61,8 +61,8 @@ How it is proved
 
     Two restrictions apply to longer waits. If the present wait matches a common timeout, only longer waits on the same
     connection or for the same target count, because several programs of a host may have one User-Agent. If the response had
-    begun, as in a long poll, waits last until the end of the response, and count only if this response has no Content-Length
-    and its wait matches no common timeout.
+    begun, as in a long poll, waits last until the end of the response. They count only if the present response has no
+    Content-Length and the present wait matches no common timeout.
 
     Kind seek: within five seconds, the client requested another range of the same resource, or all of it instead of a range.
 
@@ -85,12 +85,12 @@ How it is proved
 What it is not
     A client may half-close: it sends a FIN and still waits for the response, which then comes and is acknowledged. If the
     server takes such a FIN for an abort and closes, no-response reports it as half-closed. If a response is shorter than
-    announced, a client that closes after its last byte is not to blame. Closes that the server began do not count. If an RST
-    has no ACK flag and follows no FIN, it is the answer to a segment of a connection that its sender does not know. It may
-    come from a router, or from a restarted host that received a keep-alive probe, so the exchange is not judged. Event
-    streams, other endless media, live sources (a PUT or POST of media without an announced end) and tunnels always end like
-    this, so they are not reported. If the server reset the connection first, or had closed it before the request came,
-    keep-alive-race reports it.
+    announced, a client that closes after the last byte is not to blame. Closes that the server began do not count. If an RST
+    has no ACK flag and follows no FIN, it answers a segment of a connection that the sender of the RST does not know. It may
+    come from a router, or from a restarted host that received a keep-alive probe, so the exchange is not judged. Event streams,
+    other endless media, live sources (a PUT or POST of media without an announced end) and tunnels always end like this, so
+    they are not reported. If the server reset the connection first, or had closed it before the request came, keep-alive-race
+    reports it.
 
 What to do
     Kinds timeout, gave-up: find out why the server needs longer than the client waited, and only then raise the client's
@@ -240,7 +240,7 @@ SHARED_THRESHOLDS = (left_early, abort_reasons)
 
 
 def screen() -> pl.Expr:
-    """Return whether a row may become a candidate."""
+    """Return an expression that is true for all rows that may become candidates."""
     return may_be_early()
 
 
@@ -253,7 +253,7 @@ def find(closes: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
-    """Return the exchanges that the client ended early, as far as the packets of their own connection show it."""
+    """Return the exchanges that the client ended early, judged by the packets of their own connection only."""
     late = c("client_rst_frame") != c("client_close_frame")
     sure = confidence(_sent_only_fin() | has_doubtful_close("client"))
     return (
@@ -300,7 +300,7 @@ _WORDS = ("waits", "instead", "left_means", "filter")
 
 
 def by_clients(rows: pl.DataFrame, clients: Clients) -> pl.DataFrame:
-    """Return the candidates with their kinds, as decided by the other connections of their clients.
+    """Return the candidates with their kinds. These also depend on the other connections of their clients.
 
     Drop candidates to which no kind applies, and candidates whose client has only half-closed.
     """
@@ -328,7 +328,7 @@ def by_clients(rows: pl.DataFrame, clients: Clients) -> pl.DataFrame:
 def _texts_of_others(one: Ended, proof: list[dict[str, Any]], connection: int) -> dict[str, Any]:
     """Return the columns that depend on the client's other connections: `evidence`, and the texts in _WORDS.
 
-    `proof`: the evidence so far. `connection`: the candidate's connection.
+    `one`: the reason why the client ended the exchange. `proof`: the evidence so far. `connection`: the candidate's connection.
     """
     own = f"tcp.stream == {connection} && "
     told: dict[str, Any] = {**dict.fromkeys(_WORDS, ""), "filter": own, "evidence": proof}
@@ -373,8 +373,8 @@ def _texts_of_others(one: Ended, proof: list[dict[str, Any]], connection: int) -
 def _unread_texts(one: Ended, status: int | None, read: int | None, large_head: int | None) -> dict[str, str]:
     """Return the texts for the kind unread.
 
-    `read`: the time (ns) from the start of the response to the client's close. `large_head`: the size in bytes of a response head
-    that the client may have rejected.
+    `status`: the status of the response. `read`: the time (ns) from the start of the response to the client's close.
+    `large_head`: the size in bytes of a response head that the client may have rejected.
     """
     if one.not_awaited:
         return {
@@ -402,7 +402,7 @@ def _unread_texts(one: Ended, status: int | None, read: int | None, large_head: 
 
 
 def _superseded_texts(one: Ended, ended_at: int) -> dict[str, str]:
-    """Return the texts for the kind superseded; empty texts for other kinds. `ended_at`: the time (ns) of the client's close."""
+    """Return the texts for the kind superseded; empty texts if no other request is known. `ended_at`: the client's close (ns)."""
     if one.other is None:
         return dict.fromkeys(("superseded", "superseded_means", "superseded_remedy"), "")
     if one.hedged:
@@ -501,18 +501,18 @@ def _received_text() -> pl.Expr:
 
 
 def _of_body() -> pl.Expr:
-    """Return " of" and the length of the request's body; "" if the request does not announce a length."""
+    """Return the text " of" with the length of the request's body; "" if the request does not announce a length."""
     sized = (pl.col("request_framing") == "content-length") & pl.col("request_body_due").is_not_null()
     return pl.when(sized).then(pl.format(" of {}", "request_body_due")).otherwise(pl.lit(""))
 
 
 def _quiet() -> pl.Expr:
-    """Return the time (ns) without a byte of the response before the client's close."""
+    """Return the time (ns) before the client's close in which no byte of the response came."""
     return pl.col("client_close_time") - pl.col("response_end")
 
 
 def _has_paused() -> pl.Expr:
-    """Return whether a part of the response came, and then no byte for at least the time QUIET."""
+    """Return whether part of the response came, and then no byte for at least QUIET."""
     paused = begun() & ~_received_nothing() & ~whole_response() & (_quiet() >= QUIET.value)
     return paused.fill_null(value=False) & ~awaits_continue() & ~pl.col("sending")
 
@@ -552,9 +552,9 @@ def _timeout_texts() -> list[pl.Expr]:
 
 
 def _from_syn(seconds: list[int | None]) -> list[pl.Expr]:
-    """Return the texts about timeouts that began with the first of several SYNs.
+    """Return the text columns for timeouts that began with the first of several SYNs.
 
-    `seconds`: the timeout of each row. If it is None, the texts of the row remain unchanged.
+    `seconds`: the timeout of each row; None for rows whose texts remain unchanged.
     """
     texts = {
         "timeout_named": ": a timeout of {} s",

@@ -185,7 +185,7 @@ def _texts() -> list[pl.Expr]:
 
 
 def _signs() -> list[pl.Expr]:
-    """Return each piece of evidence as text, null if it was not found."""
+    """Return a text column for each sign that another device sent the packet; null in rows without that sign."""
     peer = pl.when(c("sender") == "server").then(pl.lit("client")).otherwise(pl.lit("server"))
     usual = (
         pl.when(c("lowest_ttl") == c("highest_ttl"))
@@ -218,7 +218,7 @@ def _signs() -> list[pl.Expr]:
 def _distance_text() -> pl.Expr:
     """Return the text with the device's distance in hops, computed from the usual initial TTLs of 64, 128 and 255.
 
-    A distance above MOST_HOPS means that the device uses another initial TTL. The text is empty then.
+    The text is empty if the distance exceeds MOST_HOPS, because the device then uses another initial TTL.
     """
     ttl = pl.col("ttl")
     begun = pl.when(ttl > 128).then(255).when(ttl > 64).then(128).otherwise(64)

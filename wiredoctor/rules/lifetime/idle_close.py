@@ -82,10 +82,7 @@ _OBSERVED = (
 )
 
 _SPREAD = {"from_": " (median; shortest ", "to": ", longest ", "closing": ")"}
-"""The parts of the message before the shortest and the longest idle time, and after them.
-
-They are used if there was more than one close.
-"""
+"""The words of the message around the shortest and the longest idle time, used if there was more than one close."""
 
 RULE = Rule(
     symptom="nothing yet; with *inverted*, requests that will fail",
@@ -146,10 +143,10 @@ def screen() -> pl.Expr:
 
 
 def find(closes: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
-    """Return a row for each idle connection that the server closed, and for each use of a connection after an idle time.
+    """Return a row for each idle connection that the server closed, and for each request on a connection that had been idle.
 
     `closed_after`: the idle time before the close (ns; null if it is too short for an idle timeout). `used_after`: the idle time
-    before the use (ns).
+    before the request (ns).
     """
     whole = (c("request_end_reason") == "complete") & (c("response_end_reason") == "complete") & (c("response_status") >= 200)
     left_open = c("persistent") & ~c("upgraded") & c("response_framing").is_in(SELF_FRAMED)
@@ -249,7 +246,8 @@ def _inverted_timeouts(rows: pl.DataFrame, closes: pl.DataFrame, servers: pl.Dat
 def _is_limit() -> pl.Expr:
     """Return whether the idle times show a timeout.
 
-    They must be similar, and either seen at two moments, near a common default, or near the announced time.
+    They must be similar to each other. In addition, they must be seen at two moments, or be near a common default or the
+    announced time.
     """
     alike = (c("longest") - c("shortest")) * 100 <= c("limit") * SPREAD.value
     known = is_default(c("limit")) | _closed_after(0) | _closed_after(1)
@@ -319,13 +317,13 @@ def _note() -> pl.Expr:
 
 
 def _evidence(*packets: tuple[str, str, pl.Expr]) -> pl.Expr:
-    """Return packets of the first closed connections as evidence."""
+    """Return the column `evidence` with packets of the first closed connections. `packets`: the arguments of `packet`."""
     first = [packet(*p).sort_by("server_close_frame").head(SHOWN.value).implode() for p in packets]
     return pl.concat_list(first).alias("evidence")
 
 
 _OF_STOPS = ("within", "ended_how", "met_by")
-"""The texts that only the kind stop has."""
+"""The text columns that only candidates of kind stop have."""
 
 
 def _stops(stops: list[tuple[str, Stop]]) -> pl.DataFrame:

@@ -15,10 +15,10 @@ How it is proved
     RST.
 
     Confidence is high if the server closed and the idle time is the default of a common proxy or balancer (within 0.5 % or 50
-    ms). It is also high if three or more connections that one side closed had the same idle time, and these are at least
-    three quarters of the connections that this side closed while idle. Idle times count as the same if they differ by at most
-    1 % plus 20 ms, or by at most 300 ms, because nginx and HAProxy may close that much early. Confidence is medium if only
-    two connections were closed and both had the same idle time (within 1 % plus 20 ms). A single close by the server at another
+    ms). It is also high if one side closed three or more connections after the same idle time, and these are at least three
+    quarters of the connections that this side closed while idle. Idle times count as the same if they differ by at most 1 %
+    plus 20 ms, or by at most 300 ms, because nginx and HAProxy may close that much early. Confidence is medium if only two
+    connections were closed and both had the same idle time (within 1 % plus 20 ms). A single close by the server at another
     idle time has low confidence, and is only a note.
 
 What it is not
@@ -165,7 +165,7 @@ def _is_unfinished() -> pl.Expr:
 
 
 def _closed_by(rows: pl.LazyFrame, side: str, from_afar: pl.Expr) -> pl.LazyFrame:
-    """Return candidates for the connections that this side closed.
+    """Return candidates for the connections that `side` (client or server) closed.
 
     `from_afar`: true if the last payload came from the other side. In that case, the idle time at this side is shorter than at
     the capture point, by a round trip to this side.
@@ -198,7 +198,7 @@ def _closed_by(rows: pl.LazyFrame, side: str, from_afar: pl.Expr) -> pl.LazyFram
 
 
 def _kind_of_stream() -> pl.Expr:
-    """Return what was open, as an index into _WORDS."""
+    """Return the kind of stream or tunnel that was open, as an index into _WORDS."""
     return (
         pl.when(c("tunnel") & (c("response_upgrade") == "websocket"))
         .then(0)
@@ -253,9 +253,7 @@ class _IdleClose(NamedTuple):
 
 
 def judge(rows: pl.DataFrame, state: BoundedMap[deque[_IdleClose]] | None) -> tuple[pl.DataFrame, BoundedMap[deque[_IdleClose]]]:
-    """Return the candidates with counts and texts, based on their own idle time and those of earlier closes of the same
-    endpoint.
-    """
+    """Return the candidates with counts and texts, based on their own idle times and on earlier closes of the same endpoint."""
     memory = BoundedMap(lambda: deque[_IdleClose](maxlen=REMEMBERED.value), ENDPOINTS.value) if state is None else state
     rows = rows.sort("final_at", "frame")
     counts: list[tuple[int, ...]] = []
@@ -286,7 +284,7 @@ _COUNTS = ("rests", "all_rests", "alike_rests", "median", "shortest_ns", "longes
 """The names of statistics about an idle time and the other idle times of the same endpoint.
 
 `rests`: the number of idle times that this side ended by closing. `all_rests`: the number that either side ended.
-`alike_rests`: the number of this side's idle times near their median; 0 if this idle time is not one of these.
+`alike_rests`: the number of this side's idle times near their median; 0 if the idle time of this row is not near that median.
 `median`, `shortest_ns`, `longest_ns`: the median of this side's idle times, and the shortest and longest near it (ns).
 `near`: the number of this side's idle times near this one.
 `others`: the number of other connections that were closed at the same moment after a different idle time.

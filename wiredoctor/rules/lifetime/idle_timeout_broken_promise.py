@@ -13,8 +13,8 @@ Why it hurts
 How it is proved
     The last response on the connection is complete, leaves it open and says Keep-Alive: timeout=N. The server's FIN or RST
     came more than a second after the end of that response and less than N - 1 seconds after its beginning. No request came
-    in between, and the client had not closed. (The time counts from the beginning of the response on purpose: the server
-    starts its timer when it has written the response, which may then wait in buffers.)
+    in between, and the client had not closed. The time counts from the beginning of the response, because the server starts its
+    timer when it has written the response, which may then wait in buffers.
 
     It counts as a habit if the server closed too soon at two moments after similar idle times, or at three moments.
     Otherwise the kind is once.

@@ -111,10 +111,11 @@ def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def _pairs(answers: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
-    """Return for each client host and server the numbers for the message, and the frames of the first responses.
+    """Return a row for each pair of client host and server, with the numbers for the message and the frames of the first
+    responses.
 
-    `every`: true if each response is the first on its connection and closes it. `pair`: a hash of the names of client host and
-    server; storing a million names would take a third more memory.
+    `every`: true if each response is the first on its connection and closes it. `pair`: a hash of the two names, because a
+    million names would take a third more memory.
     """
     rtt = round_trip()
     known = connections.select(

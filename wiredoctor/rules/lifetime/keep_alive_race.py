@@ -27,17 +27,17 @@ How it is proved
     Kind at-limit: the close does acknowledge the request, because kernels acknowledge data that no process has read. The idle
     time is the proof: the server closed right after the request, when its idle timeout expired. That timeout is learned from its
     other closes, announced by the server, or a common default. If only lost requests show a timeout, each RST must have
-    come within 100 ms of its request, and fewer requests must have been answered after the same idle time: otherwise the
-    server resets some requests on purpose. An RST instead of a FIN shows that data was left unread (RFC 1122). With a FIN
-    stricter limits apply, because a process that has read the request also sends a FIN. Nothing is reported if within 50 ms
-    the server also closed connections whose idle time was shorter than the timeout: then a process ended.
+    come within 100 ms of its request, and these RSTs must outnumber the requests that were answered after longer idle times.
+    Otherwise the server resets some requests on purpose. An RST instead of a FIN shows that data was left unread (RFC 1122).
+    With a FIN stricter limits apply, because a process that has read the request also sends a FIN. Nothing is reported if
+    within 50 ms the server also closed connections whose idle time was shorter than the timeout: then a process ended.
 
-    Closes after similar idle times may also follow the interval at which a client asks, if processes of the server end as it
-    does: a client that asks every two seconds, and workers that end then. No timeout is learned if the server answered
-    other requests after idle times like theirs, unless the shortest is a whole number of seconds, as timeouts are. If there are
-    too few such requests, but the client asked again at nearly every close, more than half of the idle times must be within 5
-    ms or 0.5 %, as with a timer. Otherwise kind at-limit is not reported (no-response reports the request), and a race names
-    both causes, because the packets cannot tell which it was.
+    Closes after similar idle times may also have another reason: a client sends a request every two seconds, say, and processes
+    of the server end at these moments. So no timeout is learned if the server answered other requests after similar idle times,
+    unless the shortest idle time before a close is a whole number of seconds, as timeouts are. If there are too few of these
+    requests, but a request came at nearly every close, more than half of the idle times must lie within 5 ms or 0.5 % of one
+    another, as with a timer. Otherwise kind at-limit is not reported (no-response reports the request), and a race names both
+    causes, because the packets cannot tell which it was.
 
     A process may be paused (a suspended machine, a frozen container, a debugger). When it resumes, it closes connections
     that were idle for too long before it reads from them. Three facts show this. For more than a second before the close the
@@ -150,14 +150,14 @@ SHARED_THRESHOLDS = (race_explanations, lost_requests, same_client)
 
 
 def screen() -> pl.Expr:
-    """Return whether a row may become a candidate."""
+    """Return an expression that is true for all rows that may become candidates."""
     return may_be_lost()
 
 
 def find(closes: pl.LazyFrame, foreign_closes: pl.LazyFrame) -> pl.LazyFrame:
     """Return a row for each request that arrived after a close, or just when an idle timeout may have expired.
 
-    `by_limits` decides whether it did expire.
+    `by_limits` decides whether the timeout had expired.
     """
     before = c("server_close_time") - c("request_end")
     forgotten = c("kind") == "forgotten"
@@ -205,7 +205,7 @@ def find(closes: pl.LazyFrame, foreign_closes: pl.LazyFrame) -> pl.LazyFrame:
 def _lost_by_kind(closes: pl.LazyFrame, foreign_closes: pl.LazyFrame) -> pl.LazyFrame:
     """Return the rows of `closes` whose request was lost, with the kind.
 
-    If another device sent the RST, the TTLs that show this are added.
+    If another device sent the RST, add the TTLs that show this.
     """
     covers = ((c("request_ack") > c("server_close_offset")) & (c("server_close_rst") == 0)).fill_null(value=False)
     # the close was announced, but it acknowledges the request: the FIN may have come later

@@ -212,7 +212,7 @@ _KINDS = {
 
 
 def screen() -> pl.Expr:
-    """Return whether a row may become a candidate."""
+    """Return an expression that is true for all rows that may become candidates."""
     # a half-closed client received nothing but the server's close
     return may_be_lost() | (may_be_early() & ~pl.col("has_response"))
 
@@ -293,7 +293,7 @@ def _unanswered(closes: pl.LazyFrame) -> pl.LazyFrame:
 def _half_closed(closes: pl.LazyFrame) -> pl.LazyFrame:
     """Return the rows of `closes` whose client half-closed and got no response.
 
-    Add the columns of `find_lost` and FACTS.
+    Add the columns of `find_lost` (lost_requests.py) and FACTS (left_early.py).
     """
     nothing = [pl.lit(None, pl.Int64).alias(name) for name in ("idle", "rested", "later")]
     rows = early(closes.filter(may_be_early() & ~pl.col("has_response"))).filter("half_closed")
@@ -312,7 +312,7 @@ def by_clients(rows: pl.DataFrame, clients: Clients) -> pl.DataFrame:
 
 
 def by_limits(rows: pl.DataFrame, rests: IdleTimes, *, live: bool) -> pl.DataFrame:
-    """Add the texts about the reason for the close: a server process that ended, or a relay; and about matching default timeouts.
+    """Add the texts about the reason for the close: a server process that ended, a relay, or a default timeout that matches.
 
     `live`: use only what was known when the candidate became final.
     """
@@ -357,8 +357,8 @@ def by_limits(rows: pl.DataFrame, rests: IdleTimes, *, live: bool) -> pl.DataFra
 def _process_end_text(row: Mapping[str, Any], rests: IdleTimes, until: int | None, *, refused: bool) -> str:
     """Return a sentence saying that a server process ended, or "".
 
-    It needs evidence: at the same moment, the server closed other connections whose idle timeout had not expired, or it refused
-    SYNs. `until`: as in `IdleTimes.limits`. `refused`: a SYN was refused soon after the close.
+    The evidence: at the same moment, the server closed other connections that no idle timeout explains, or it then refused SYNs.
+    `until`: as in `IdleTimes.limits`. `refused`: a SYN was refused soon after the close.
     """
     if row["kind"] == "on-arrival":
         text = " Less than a second later, a SYN to the same port was refused: the process that listened there had ended."
@@ -405,7 +405,7 @@ _BODIES = (
 
 
 def _body_limit(quiet: int | None) -> str:
-    """Return the sentence with the servers whose timeout for the request body matches the pause (ns); "" if there are none."""
+    """Return the sentence naming the servers whose timeout for the request body matches the pause (ns); "" if there are none."""
     whose = next(((s, name) for s, name in _BODIES if quiet is not None and 0 <= quiet + NEAR - s * SECOND <= _SEEN_LATE), None)
     return f" {whose[0]} s is the default of {whose[1]}." if whose else ""
 

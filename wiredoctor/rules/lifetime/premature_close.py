@@ -14,17 +14,16 @@ How it is proved
     the close, and the server's FIN or RST follows within a second. Acknowledgment numbers show, at any capture point, that
     the client had not closed before.
 
-    A close within 20 ms of the response belongs to that response. A later one may have another reason, such as a restart. It
-    counts as a habit if the server closed at another moment after a similar time, or closed this soon at three moments.
+    A close within 20 ms of the response belongs to that response. A later close may have another reason, such as a restart. It
+    counts as a habit if the server also closed at another moment after a similar time, or closed so soon at three moments.
     Otherwise the kind is once.
 
 What it is not
-    A close more than a second after the response ends an idle connection and is not reported. If the server announced a
-    timeout of one second (Keep-Alive: timeout=1), a close after one second is not reported either. The same is true of a
-    response that says `Connection: close`, of a body that ends with the connection, and of a close that the client began or
-    that both sides began at once. Closes after an upgrade, of a tunnel, or after a refused tunnel (a response to CONNECT other
-    than 407) are not judged. If a process of the server ended
-    with all its idle connections, idle-close reports it as kind stop.
+    A close more than a second after the response ends an idle connection and is not reported. Nor is a close after one second
+    if the server announced this timeout (Keep-Alive: timeout=1). Not reported either: a response that says `Connection: close`,
+    a body that ends with the connection, and a close that the client began or that both sides began at once. Closes after an
+    upgrade, of a tunnel, or after a refused tunnel (a response to CONNECT other than 407) are not judged. If a process of the
+    server ended with all its idle connections, idle-close reports it as kind stop.
 
 What to do
     Send `Connection: close` in the response that ends a connection, or keep the connection open. Kind once: check whether
@@ -122,7 +121,7 @@ RULE = Rule(
 
 
 def screen() -> pl.Expr:
-    """Return whether a row becomes a candidate."""
+    """Return an expression that is true for the rows that become candidates."""
     whole = (c("request_end_reason") == "complete") & (c("response_end_reason") == "complete") & (c("response_status") >= 200)
     self_framed = c("response_framing").is_in(SELF_FRAMED)
     gap = c("server_close_time") - c("response_end")

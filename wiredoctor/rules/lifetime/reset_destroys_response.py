@@ -17,8 +17,8 @@ How it is proved
 
 What it is not
     A server may answer early and go on reading, or send its FIN and wait for the client's (a lingering close). A client may
-    stop its upload when it has seen the response. A reset that cuts off the response to a complete request is
-    truncated-response.
+    stop its upload when it has seen the response. If a reset cuts off the response to a complete request, truncated-response
+    reports it.
 
 What to do
     Let the server read the rest, up to a limit, before it closes. Let clients announce large uploads with Expect: 100-continue.

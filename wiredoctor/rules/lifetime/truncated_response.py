@@ -170,7 +170,7 @@ def find(closes: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def judge(rows: pl.DataFrame, state: BoundedMap[deque[int]] | None) -> tuple[pl.DataFrame, BoundedMap[deque[int]]]:
-    """Add `silent`: false for the first of an endpoint's streams that ended at the same moment, true for the others."""
+    """Add the column `silent`: true for a stream if the finding about another one, which ended at the same moment, covers it."""
     memory = BoundedMap(lambda: deque[int](maxlen=REMEMBERED.value), ENDPOINTS.value) if state is None else state
     rows = rows.sort("final_at", "server_close_time", "connection", "exchange")
     silent = [_is_covered(memory, *one) for one in rows.select("kind", "endpoint", "server_close_time").iter_rows()]
@@ -178,7 +178,7 @@ def judge(rows: pl.DataFrame, state: BoundedMap[deque[int]] | None) -> tuple[pl.
 
 
 def _is_covered(memory: BoundedMap[deque[int]], kind: str | None, endpoint: int, time: int) -> bool:
-    """Return whether the finding about another stream of the endpoint, which ended at the same time, covers this one.
+    """Return whether a stream is covered by the finding about another stream of the endpoint that ended at the same time.
 
     If not, remember that this stream ended at `time` (ns). A candidate without a `kind` is never covered.
     """

@@ -23,9 +23,9 @@ How it is proved
     look like a program that does not reuse connections. But a process needs time to start, and its end closes its
     connection. So if the client closed three quarters of the connections before the next one, and 50 ms or more (the
     median) passed between an exchange and the next connection, the confidence is medium. With fewer than ten such
-    exchanges, the severity is note. If the client is a program that is run as a command (curl, Wget, dnf and the like, by
-    User-Agent) and closed its connections like that, the confidence is medium and the severity note, whatever their number:
-    such a program reuses connections within a run.
+    exchanges, the severity is note. A client may be a program that is run as a command (curl, Wget, dnf and the like, by
+    User-Agent). If it closed its connections like that, the confidence is medium and the severity is note, whatever the number
+    of exchanges: such a program reuses connections within a run.
 
 What it is not
     Browsers and pools open connections side by side. If the server closes after each response, keep-alive-disabled or
@@ -245,7 +245,7 @@ def find(closes: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
-    """Return a row for each program, server and kind that has enough successive connections with only one exchange each."""
+    """Return a row for each client program, server and kind with enough successive connections that carry one exchange each."""
     runs = _runs(rows)
     counted = runs.select(
         "program",
@@ -292,11 +292,11 @@ def _runs(rows: pl.DataFrame) -> pl.DataFrame:
     """Return the connections that belong to runs of ENOUGH or more successive connections with one exchange each.
 
     `row`: the connection's index in `rows`.
-    `follows`: true if it is not the first of its run.
+    `follows`: true if the connection is not the first of its run.
     `ended`: true if the client had closed the previous connection.
     `pause`: the time (ns) since the previous connection, in which another process may have started; 0 if the client had not
     closed the previous one.
-    `program`: a hash of its client host, User-Agent and server.
+    `program`: a hash of the client host, User-Agent and server.
     Only the needed columns are sorted: sorting all of them would take three times the memory.
     """
     order = rows.select(pl.arg_sort_by("opened", "frame", "exchange"))["opened"]
@@ -330,8 +330,8 @@ def _runs(rows: pl.DataFrame) -> pl.DataFrame:
 def _checks_connections(lean: pl.DataFrame) -> pl.Series:
     """Return for each connection whether the server closed it first and its client usually checks connections before use.
 
-    Such a client, when it finds that the server has closed a connection, closes it just before it opens another one. It must have
-    done so for at least half of the connections that the server closed first.
+    A client that checks a connection and finds it closed by the server closes it, too, and opens another one at once. The client
+    must have done so for at least half of the connections that the server closed first.
     """
     given_up = lean.select("pair", "closed", "left", "rtt").with_row_index("at").filter(c("closed").is_not_null())
     opened = lean.select("pair", c("opened").alias("next"))
@@ -346,7 +346,7 @@ def _checks_connections(lean: pl.DataFrame) -> pl.Series:
 def _used_again() -> pl.Expr:
     """Return whether the program usually reuses connections.
 
-    If it does, it probably has a pool, and its connections with only one exchange are not reported.
+    Such a program probably has a pool, so its connections with only one exchange are not reported.
     """
     alone = (pl.col("kind") == "kept").sum().over("program")
     return (pl.col("exchanges") - 1).clip(0).sum().over("program") > alone

@@ -18,9 +18,9 @@ How it is proved
     clients give up before that.
 
 What it is not
-    Not reported: a client that requests a redirected URL regularly without following it, such as a health check, a form or a
-    login that leads back to the first URL if that URL then has another response, and a long poll whose redirects take 10 s or
-    more.
+    Not reported: a client that regularly requests a redirected URL without following the redirect, such as a health check. Nor
+    is a form or a login that leads back to the first URL, if that URL then has another response. Nor is a long poll whose
+    redirects take 10 s or more.
 
 What to do
     Find out which rule of the server, or of a proxy in front of it, creates the redirect. If it redirects to https although
@@ -168,7 +168,7 @@ def _without_port(host: pl.Expr) -> pl.Expr:
 
 
 def _host_of(location: pl.Expr, host: pl.Expr) -> pl.Expr:
-    """Return the host of a Location (RFC 3986 section 5.2), without a default port. `host`: that of the request."""
+    """Return the host of a Location (RFC 3986 section 5.2), without a default port. `host`: the host of the request."""
     return _without_port(pl.coalesce(location.str.extract(_AUTHORITY, 2), host))
 
 
@@ -225,7 +225,7 @@ _SCHEMA = CANDIDATE | {
 def _candidate(linked: pl.DataFrame, loop: list[int], others: int) -> dict[str, Any]:
     """Return the candidate of a loop.
 
-    `loop`: the redirects of its URL, as row numbers of `linked`. `others`: the number of other loops between the same hosts.
+    `loop`: the row numbers in `linked` of all redirects of one URL. `others`: the number of other loops between the same hosts.
     """
     shown = linked[loop[: SHOWN.value]].rows(named=True)
     first, last = shown[0], linked.row(loop[-1], named=True)

@@ -6,7 +6,7 @@ What it means
 
 Why it hurts
     Every request takes two round trips instead of one, and an upload is sent twice. The server's log is full of 401s, which
-    hide those for wrong credentials.
+    hide the 401s for wrong credentials.
 
 How it is proved
     Three or more requests without credentials got a 401 or 407 and came again with credentials. The same server had accepted

@@ -87,14 +87,14 @@ _JUDGED_ONLY = ("run", "run_bytes", "run_frame", "run_time", "run_flushes", "bou
 
 
 def cutoffs() -> dict[str, int]:
-    """Return the thresholds by which the core selects the rows of `runs` for this rule."""
+    """Return the thresholds by which the core (wiredoctor.core) selects the rows of `runs` for this rule."""
     return {"min_run": MIN_SEGMENTS.value, "max_run": LONGEST_LOOK.value, "max_run_interval": MAX_INTERVAL.value} | {
         "min_flush_gap": FLUSHED.value
     }
 
 
 def find(runs: pl.LazyFrame) -> pl.LazyFrame:
-    """Return a row for each small segment that may prove a run of small segments, or that begins another message within a run."""
+    """Return a row for each segment at which a run of small segments is long enough, or another message begins within a run."""
     run = c("small_run")
     boundary = c("message") != c("previous_data_message")
     sure = pl.when("handshake").then(pl.lit("high")).otherwise(pl.lit("medium"))
@@ -119,8 +119,9 @@ def find(runs: pl.LazyFrame) -> pl.LazyFrame:
 class _Message:
     """The message to which the newest part of a run of small segments belongs.
 
-    `run`: the first frame of the run. `segments`, `size`, `flushes`: the numbers of segments, bytes and flushes of the run before
-    this message. `frame`, `time` (ns): its first packet. `said`: True if a finding was reported.
+    `run`: the first frame of the run. `segments`, `size`, `flushes`: the numbers of segments, bytes and flushes (segments
+    followed by a pause) in the run before this message. `frame`, `time` (ns): the first packet of the message. `said`: a finding
+    about the message was reported.
     """
 
     run: int = 0
@@ -133,7 +134,10 @@ class _Message:
 
 
 def judge(candidates: pl.DataFrame, state: BoundedMap[_Message] | None) -> tuple[pl.DataFrame, BoundedMap[_Message]]:
-    """Return for each message the first row at which its run is long enough and its segments are small enough."""
+    """Return for each message the first row that proves the finding.
+
+    Up to this row there are enough small segments, most pauses between them are short, and Nagle's algorithm is off.
+    """
     memory = BoundedMap(_Message, SIDES.value) if state is None else state
     least, share = MIN_SEGMENTS.value, LARGEST_SHARE.value
     kept: list[int] = []

@@ -50,15 +50,15 @@ class Ended(NamedTuple):
 
     `kind`: a kind of client-abort, "half-closed", or None for an unfinished upload without a known reason.
     `other`: the request that replaced this one, or the request for the page that the user left.
-    `closed`: the user closed that page.
+    `closed`: `other` loads a page that the user closed.
     `others`: the connections that the same client closed at that moment.
-    `silent`: the finding about one of `others` covers this end.
+    `silent`: the finding about one of `others` covers this exchange.
     `longest`: the client's longest earlier wait (ns) for a similar response.
     `not_awaited`: the client closed together with the end of its request, so it did not wait for a response.
     `hedged`: `other` is the same request, and got its response.
     `plays`: the client is a media player that was receiving data.
     `too_soon`: the round trip (ns), if the client closed before a response could have come.
-    `crosses`: it closed before it received a response that was on its way.
+    `crosses`: the client closed while the response was on its way.
     `from_syn`: the timeout (s), if it is measured from a SYN that was retransmitted.
     """
 
@@ -79,7 +79,7 @@ class Ended(NamedTuple):
 def decide(row: Mapping[str, Any], clients: Clients) -> Ended:
     """Return why the client ended an exchange early: the first kind of client-abort that applies to `row`.
 
-    `row` has the columns FACTS.
+    `row` has the columns FACTS (left_early.py).
     """
     own = clients.request(row["connection"], row["exchange"])
     # a connection may also be opened long before its first request: a preconnect, or a pool
@@ -228,9 +228,9 @@ def _is_timeout(wait: int) -> bool:
 
 
 def _first(group: tuple[Close, ...], clients: Clients) -> Close | None:
-    """Return the close that the finding about the whole group describes: the first one while the client waited for a response.
+    """Return the close that the finding about the complete group describes.
 
-    Return None if there is no such close.
+    It is the first close at which the client was waiting for a response; None if there is none.
     """
     return next((close for close in group if close.waited is not None and not _is_not_awaited(close, clients)), None)
 
@@ -246,7 +246,7 @@ def _is_not_awaited(close: Close, clients: Clients) -> bool:
 
 
 def _replacing_request(own: Request, row: Mapping[str, Any], clients: Clients) -> Request | None:
-    """Return the request that replaced this one: the same path with another query; None if there is none."""
+    """Return the request that replaced `own`: the same path with another query; None if there is none."""
     until = row["ended_at"] + REPLACED.value + 2 * row["round_trip"]
     since = max(row["ended_at"] - REPLACED.value, own.start + 1)
     for other in clients.other_requests(own, since, until):
@@ -257,10 +257,10 @@ def _replacing_request(own: Request, row: Mapping[str, Any], clients: Clients) -
 
 
 def _answered_copy(own: Request, row: Mapping[str, Any], clients: Clients) -> Request | None:
-    """Return the same request on another connection, if its response arrived just before the client closed this one.
+    """Return the copy of `own` on another connection that was answered just before the client closed the connection of `own`.
 
-    Return None if there is no such request, or if more than one was answered during this wait: a client that repeats a request
-    all the time often gets a response.
+    Return None if there is no such copy, or if more than one was answered during the wait of `own`: a client that repeats a
+    request all the time often gets a response.
     """
     moment = row["ended_at"]
     got = [
@@ -280,7 +280,7 @@ def _answered_copy(own: Request, row: Mapping[str, Any], clients: Clients) -> Re
 
 
 def _next_page(own: Request, row: Mapping[str, Any], clients: Clients) -> Request | None:
-    """Return the request for the page to which the user went instead of waiting for this response; None if there is none."""
+    """Return the request for the page that the user opened instead of waiting for the response to `own`; None if none."""
     if row["waited"] >= SHORT.value or own.navigation:
         return None
     moment, slack = row["ended_at"], MOVED.value + 2 * row["round_trip"]
@@ -308,8 +308,8 @@ def _closed_page(own: Request, row: Mapping[str, Any], clients: Clients) -> Requ
 def _other_part(own: Request, row: Mapping[str, Any], clients: Clients) -> Request | None:
     """Return the client's request for another part of the same resource; None if there is none.
 
-    A request for the complete resource counts as such only if it was sent after this one. If it was sent before, this request
-    only continues a download that broke off.
+    A request for the complete resource counts only if it was sent after `own`. If it was sent before, `own` only continues a
+    download that broke off.
     """
     since, until = min(own.start, row["ended_at"] - WINDOW), row["ended_at"] + WINDOW
     for other in clients.other_requests(own, since, until):

@@ -240,9 +240,9 @@ def _is_released() -> pl.Expr:
 
 
 def _wide() -> pl.Expr:
-    """Return whether the held-back segment S followed the ACK soon enough by a wide limit.
+    """Return whether the held-back segment S followed the ACK within the wide tolerance.
 
-    The wide limit only suffices if an earlier segment of the same side met the strict limit of `_is_released`.
+    The wide tolerance suffices only if an earlier segment of the same side met the strict limit of `_is_released`.
     """
     rtt = pl.col("rtt_own")
     latest = pl.max_horizontal(pl.lit(_WIDE_LEAST), pl.min_horizontal(rtt * _WIDE_SHARE // 100, pl.lit(_WIDE_MOST)))

@@ -89,7 +89,7 @@ _ICMP = "tcp.flags.syn == 1 && (icmp || icmpv6)"
 
 
 def with_texts(told: pl.DataFrame) -> pl.DataFrame:
-    """Add the texts. A finding about many connections does not name any of them."""
+    """Add the text columns. A finding about many connections does not name any of them."""
     one, several_servers, several_clients = c("alone"), c("servers") > 1, c("clients") > 1
     ports = pl.format("{} ports of {}", "servers", "server_host")
     where = (

@@ -18,8 +18,8 @@ KINDS = (
 REFUSED, PROHIBITED, UNREACHABLE, TIMED_OUT, TRIED_NEXT, NOT_UP_YET, DOWN, TRIED_LATE, CLOSED_AT_ONCE, PORT_CHECK = range(
     len(KINDS)
 )
-"""Indexes into KINDS, the kinds of `connect-failed`. TRIED_LATE is a tried-next with severity warning, PORT_CHECK a down with
-severity note.
+"""Indexes into KINDS, the kinds of `connect-failed`. TRIED_LATE stands for kind tried-next with severity warning, PORT_CHECK for
+kind down with severity note.
 """
 
 _LOCALHOST = "localhost"
@@ -84,12 +84,12 @@ def _key(of: str, name: str) -> pl.Expr:
 def next_addresses(failed: pl.LazyFrame, connections: pl.LazyFrame, within: int) -> pl.LazyFrame:
     """Return a row for each attempt whose client soon got an answer on the same port from an address of the other IP version.
 
-    "Soon" means that the answer came during the attempt or up to `within` ns after it. If the answer took more than `within` ns,
-    because a SYN was lost or the server is far away, the SYN must have been sent in this time instead. Columns: `next_server`,
+    "Soon" means that the answer came during the attempt or up to `within` ns after it. If an answer took more than `within` ns,
+    because a SYN was lost or the server is far away, it is enough that its SYN was sent by then. Columns: `next_server`,
     `next_syn_time`, and `next_frame` and `next_time` (ns) of the SYN-ACK. On the loopback interface, two addresses certainly
     belong to one host. Elsewhere that is assumed only if, during this time, all answers on that port in that IP version were from
-    one server to one client. If the attempt failed because there is no route to the network (`no_network`), they may be from
-    several servers to one client.
+    one server to one client. If the attempt failed because there is no route to the network (`no_network`), several servers may
+    have answered this client.
     """
     ports = failed.select(_place_columns()[0]).unique()
     slow = c("first_answer_time") - c("syn_time") > within
@@ -140,8 +140,9 @@ def _run(column: str) -> pl.Expr:
 def acceptances(refused: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
     """Return a row for each refused attempt if the server accepted a connection, from any client, at another time.
 
-    `before_frame`, `before_time`: the first connection that the server accepted; null if that was after the attempt.
-    `accepted_frame`, `accepted_time`: the next connection that it accepted after the attempt; null if there is none.
+    `before_frame`, `before_time`: the first connection that the server accepted; null if the server accepted none before the
+    attempt.
+    `accepted_frame`, `accepted_time`: the first connection that the server accepted after the attempt; null if there is none.
     `down_since`: when the first of the refused attempts with the same `accepted_frame` failed (ns). If a client tried both
     addresses of a host (`other_frame`), connections to both count. A connection that was open when the capture began counts as
     accepted before the attempt.

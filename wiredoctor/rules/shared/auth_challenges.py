@@ -16,7 +16,7 @@ BOUND = ("ntlm", "negotiate")
 """The schemes that authenticate the connection instead of the request."""
 
 MAX_ENTRIES = 10_000
-"""The maximum number of entries per client and server: places with accepted credentials, and requests to be repeated."""
+"""The maximum number of entries per client and server: directories with accepted credentials, and challenged requests."""
 
 DEEPEST = 32
 """The maximum number of path levels that are examined."""
@@ -62,8 +62,8 @@ class Pair:
     _refused: dict[tuple[str, str, str], Row] = field(default_factory=dict[tuple[str, str, str], Row])
 
     def follow(self, row: Row) -> None:
-        """Process the next request, in order of time. Add the challenged request and this one to `repeated` if the challenge was
-        needless.
+        """Process the next request, in order of time. If the challenge to an earlier copy was needless, add that copy and `row`
+        to `repeated`.
         """
         key = row.host, row.method, row.target
         if not row.scheme:
@@ -79,7 +79,9 @@ class Pair:
             _remember(self._places, place, self._places.get(place, row.response_end))
 
     def _needless(self, refused: Row, again: Row) -> bool:
-        """Return whether the request without credentials was needless, because the client had used them with success before."""
+        """Return whether the challenge was needless, because the credentials in `again`, the repetition, had been accepted
+        before.
+        """
         now = refused.request_start
         if again.scheme in BOUND:
             return self._connections.get(refused.connection, now + 1) <= now

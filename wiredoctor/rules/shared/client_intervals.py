@@ -1,7 +1,7 @@
-"""Tell an idle timeout from closes that come after similar idle times because a client asks at regular intervals.
+"""Distinguish the idle timeout of a server from the request interval of a client.
 
-If the processes of a server end as a client asks every two seconds, all their closes come after two seconds of idle time. That is
-the interval of the client, not a timeout of the server.
+Processes of a server may end just when a client sends a request. If the client sends one every two seconds, all these closes
+come after two seconds of idle time. That is the interval of the client, not a timeout of the server.
 """
 
 from __future__ import annotations
@@ -14,10 +14,7 @@ from wiredoctor.rules.shared.learned_limits import MAX_CLOSES, NEAR, TOGETHER, E
 from wiredoctor.tables import MILLISECOND, SECOND
 
 FEW = 3
-"""The minimum number of requests that were answered after similar idle times.
-
-With fewer, they are not compared with the closes.
-"""
+"""The minimum number of requests, answered after similar idle times, that are compared with the closes."""
 FEW_SHARE = 4
 """At least one request that was answered after a similar idle time is needed for every FEW_SHARE closes."""
 OUTLIVED, OUTLIVED_COARSE = 40, 50
@@ -32,21 +29,22 @@ EXACT = 5 * MILLISECOND
 EXACT_SHARE = 200
 """A timer is exact if it closes more than half of all connections within EXACT (ns) of one another.
 
-Within 1/EXACT_SHARE of the idle time is enough if that is more. Three or more recorded ends of processes took 22 ms and more.
+The limit is 1/EXACT_SHARE of the idle time if that is longer. Three or more recorded ends of processes took 22 ms and more.
 """
 EARLY, TARDY = 2 * MILLISECOND, 10 * MILLISECOND
-"""The greatest differences in ns between a whole number of seconds and the shortest idle time that a timeout of that length
-shows: timers may be late, but are hardly early. The end of a process has no such lower limit.
+"""The tolerances in ns below (EARLY) and above (TARDY) a whole number of seconds for the shortest idle time before a close.
+
+Timers may be late, but are hardly ever early. If processes ended, the shortest idle time may have any length.
 """
 ASKED_SHARE = 67
-"""The minimum share (%) of closes that came just as a client sent a request, so the client may have chosen the idle times."""
+"""If at least this share (%) of the closes came just as a client sent a request, its interval may explain the idle times."""
 
 
 class Doubt(NamedTuple):
     """Why the closes of an endpoint may not show an idle timeout, although their idle times are similar.
 
-    `low`, `high`: the shortest and the longest of these idle times (ns). `answered`: the number of requests that were answered
-    after similar idle times, which refute the timeout; 0 if it is unclear whether it exists.
+    `low`, `high`: the shortest and the longest of these idle times (ns). `answered`: the number of requests, answered after
+    similar idle times, that refute the timeout; 0 if the timeout is neither refuted nor shown.
     """
 
     low: int
@@ -63,9 +61,9 @@ def doubt_about(
 ) -> Doubt | None:
     """Return why an idle timeout that was learned from closes may not exist; None if there is no reason to doubt it.
 
-    `ends`: the closes of the endpoint in time order. `uses`: the requests that it answered after an idle time, in ascending order
-    of that time. `requests` returns the times (ns) at which requests arrived there, in order; it is called only if needed.
-    `until`: use only what was known at this time (ns); None for everything.
+    `ends`: the closes of the endpoint in time order. `uses`: the requests that the endpoint answered after an idle time, in
+    ascending order of that time. `requests` returns the times (ns) at which requests arrived at the endpoint, in order; it is
+    called only if needed. `until`: use only what was known at this time (ns); None for everything.
     """
     low, high = _shortest(limit.low), _longest(limit.high)
     lost_or_idle = (end for end in ends[-MAX_CLOSES:] if end.sort in ("idle", "unaware", "met"))
@@ -91,7 +89,7 @@ def doubt_about(
 
 
 def _similar(rest: int) -> int:
-    """Return the greatest difference (ns) between similar idle times, as in `is_similar`."""
+    """Return the greatest difference (ns) between `rest` and a similar idle time, as in `is_similar`."""
     return rest * 5 // 100 + NEAR
 
 

@@ -82,7 +82,7 @@ def has_doubtful_close(side: str) -> pl.Expr:
 
 
 def with_doubt(side: str, note: pl.Expr) -> pl.Expr:
-    """Return the note for the FIN or RST of a side; it says if a device on the path may have sent it."""
+    """Return `note`, which is about the FIN or RST of a side. Add to it if a device on the path may have sent that packet."""
     doubt = pl.lit("; its TTL differs from that of the host's other packets, so a device on the path may have sent it")
     return pl.when(has_doubtful_close(side)).then(note + doubt).otherwise(note)
 
@@ -100,7 +100,8 @@ def candidate(
     """Return the columns of a candidate (findings.CANDIDATE_COLUMNS), except its evidence.
 
     `side`, `confidence`, `kind`: the value, or an expression for it. `frame`, `start`, `end`: a column, or an expression.
-    `of`: what the candidate is about; without an exchange or a connection, these columns are null.
+    `of`: the object that the candidate is about. The column `exchange` is null for a connection or a server, and `connection` for
+    a server.
     """
     start, end = (c(time) if isinstance(time, str) else time for time in (start, end))
     return [

@@ -27,9 +27,9 @@ def assign_attempts(
 ) -> dict[Key, Front]:  # fmt: skip
     """Return `fronts` (clients' exchanges with gateways), with attempts assigned to those exchanges that have no try.
 
-    An attempt is a connection of a gateway that carried no request. `loose`: for each gateway, the attempts whose request is
-    unknown. `routes`: for each exchange, the part of its request by which the gateway chooses a server. `known`: the servers to
-    which a route has led.
+    Tries are explained in gateway_kinds.py. An attempt is a try without a request: a connection that the gateway only opened.
+    `loose`: for each gateway, the attempts whose request is unknown. `routes`: for each exchange, the part of its request by
+    which the gateway chooses a server. `known`: the servers to which a route has led.
 
     If there were fewer attempts than exchanges, the gateway forwarded some requests to no server. Then each attempt is assigned
     to one exchange, preferably to one whose route leads to that server. If several exchanges are left, a refused attempt is
@@ -72,10 +72,12 @@ def _servers_of_routes(
     maybe: Mapping[Key, Sequence[Attempt]],
     known: Mapping[Route, Set[str]],
 ) -> dict[Route, set[str]]:
-    """Return the servers to which each route is known to lead; an empty set if the gateway itself answered the requests of a
+    """Return the servers to which each route is known to lead; an empty set if the gateway itself answered the requests of the
     route.
 
-    A route is an endpoint of a gateway and the part of the request by which it chooses a server.
+    A route is the endpoint of a gateway and the part of the request by which the gateway chooses a server. `maybe`: the attempts
+    that may belong to each exchange. Exchanges with such attempts show nothing about their route. `known`: servers of routes that
+    are known already.
     """
     servers = {route: {*some} for route, some in known.items()}
     for key, front in fronts.items():
@@ -126,9 +128,9 @@ def _possible_attempts(front: Exchange, some: Sequence[Attempt]) -> tuple[Attemp
 def likely_fronts(told: pl.LazyFrame, vain: pl.LazyFrame, repeated: pl.LazyFrame) -> pl.LazyFrame:
     """Return exchanges that suggest that their server is a gateway.
 
-    The server responded with a status that gateways use, and its host failed to open a connection. On loopback, the host may
-    also be that of a known gateway that sent this request itself, and whose connections failed for other requests. So an
-    exchange that such a gateway `repeated` successfully does not count.
+    The server responded with a status that gateways use, and its host failed to open a connection. If client and server are one
+    host, the client may be a known gateway, and its failed connections may belong to other requests. So an exchange of such a
+    host does not count if it is in `repeated`: there the gateway got a good response in the end.
     """
     unknown = told.filter(c("known").is_null(), c("try_connection").is_null(), c("response_status").is_in((502, 503, 504)))
     elsewhere = unknown.filter(host_of("client") != host_of("server"))

@@ -247,8 +247,8 @@ def _may_belong(front: Exchange, one: Try) -> bool:
 def last_of(tries: Sequence[Try]) -> Try | None:
     """Return the try that decided the outcome; None if there are no tries.
 
-    It is the last try, with one exception. If the server refused the last connection, and had closed without a response in an
-    earlier try, it is that earlier try: its request had probably crashed the server.
+    The last try decides, with one exception. If the server refused the last connection, and had closed without a response in an
+    earlier try, the earlier try decides, because its request had probably crashed the server.
     """
     if not tries:
         return None

@@ -29,7 +29,7 @@ SETTINGS = {
 def time_waited(front: Exchange, last: Try) -> int:
     """Return how long (ns) the gateway waited in its last try.
 
-    The wait ends when it closes that connection or answers its client.
+    The wait ends when the gateway closes the connection of that try, or when it answers its client.
     """
     if isinstance(last, Attempt):
         return max(front.answered - (last.values["syn_time"] or 0), 0)
@@ -230,8 +230,10 @@ def failure_evidence(front: Exchange, failure: Failure, lost: Mapping[str, Any] 
 
 
 def _try_evidence(one: Try, passed_on: bool, until: int) -> Iterator[Packet]:
-    """Yield the evidence of a try. An ICMP error is left out if it came after the time `until` (ns), because the gateway did not
-    wait for it.
+    """Yield the evidence of a try.
+
+    `passed_on`: the try went to another gateway, whose failure was forwarded. An ICMP error is left out if it came after the time
+    `until` (ns), because the gateway did not wait for it.
     """
     v = one.values
     if isinstance(one, Attempt):
@@ -260,7 +262,10 @@ def _is_late(one: Exchange) -> bool:
 
 
 def _end_evidence(one: Exchange, server: str, client: str) -> Iterator[Packet]:
-    """Yield evidence for how an exchange ended: its response, and the first close if the response is missing or incomplete."""
+    """Yield evidence for how an exchange ended: its response, and the first close if the response is missing or incomplete.
+
+    `server`, `client`: names of the two sides in the possessive case, for the notes.
+    """
     v = one.values
     if one.begun:
         yield v, "response_frame", "response_start", f"{server} response: {one.status}"

@@ -239,9 +239,9 @@ class Stalls:
         del late[: -2 * self._limits.exchanges]
 
     def _usual_delay(self, endpoint: _Endpoint, row: Row) -> int:
-        """Return the median lateness (ns) of earlier segments of this kind that no delayed ACK held up; 0 if it is unknown.
+        """Return the median lateness (ns) of earlier segments of the same kind that no delayed ACK held up; 0 if it is unknown.
 
-        Segments after this one do not count, even if their rows became final earlier.
+        Segments after that of `row` do not count, even if their rows became final earlier.
         """
         late = endpoint.late.get(row.part, ()) if row.http or row.unread else ()
         before = [lateness for _, frame, lateness in late if frame < row.held_frame][-self._limits.exchanges :]
@@ -266,7 +266,7 @@ def _cause(row: Row, side: _Side) -> Cause | None:
 def _may_be_chance(row: Row, endpoint: _Endpoint) -> bool:
     """Return whether the program may have written the segment just when the ACK arrived, by chance.
 
-    It is no coincidence if the endpoint had more than FEW stalls, or if the sender is known to use Nagle's algorithm.
+    Chance is excluded if the endpoint had more than FEW stalls, or if the sender is known to use Nagle's algorithm.
     """
     if row.nagle_seen or endpoint.stalls > FEW:
         return False
@@ -302,7 +302,7 @@ def _is_released(row: Row, cause: Cause, side: _Side, endpoint: _Endpoint) -> bo
 def _clock_error(row: Row) -> int:
     """Return the possible error (ns) of the time from an ACK to the segment that it released.
 
-    It is 1 ms if all times are whole milliseconds, otherwise 0.
+    The error is 1 ms if all times are whole milliseconds, otherwise 0.
     """
     return MILLISECOND if all(time % MILLISECOND == 0 for time in (row.after, row.gap, row.release)) else 0
 

@@ -54,8 +54,8 @@ TYPES_SIX: Final = {1: "destination unreachable", 2: "packet too big", 3: "time 
 PROHIBITED: Final = ((4, 3, 3), (4, 3, 9), (4, 3, 10), (4, 3, 13), (6, 1, 1), (6, 1, 4), (6, 1, 5), (6, 1, 6))
 """The (IP version, type, code) of errors which show that a firewall rule forbids the connection.
 
-A host answers TCP to a closed port with an RST. It sends "port unreachable" only for protocols that have no such reply (RFC 1122
-section 3.2.2.1). Therefore "port unreachable" in response to TCP comes from a firewall, too.
+A host answers TCP to a closed port with an RST. A host sends "port unreachable" only for protocols that have no such reply (RFC
+1122 section 3.2.2.1). Therefore "port unreachable" in response to TCP comes from a firewall, too.
 """
 
 NO_NETWORK: Final = ((4, 3, 0), (4, 3, 6), (6, 1, 0))

@@ -38,16 +38,16 @@ __all__ = ["LATE", "NEAR", "TOGETHER", "End", "IdleTimes", "Limit", "Stop", "Sto
 
 SURVIVED = 2
 SURVIVED_SHARE = 4
-"""The number of answered requests that refute a timeout, because each came after an idle time that is longer than it.
+"""To refute a timeout, at least one answered request per SURVIVED_SHARE closes is needed, and at least SURVIVED in all.
 
-At least SURVIVED requests are needed, and at least one for every SURVIVED_SHARE closes at the timeout.
+Only requests after an idle time longer than the timeout count.
 """
 LEARNED_SHARE = 2
 """A timeout that was learned from closes is refuted by more than this many answered requests per close.
 
-Only requests after an idle time longer than the timeout count. Then the closes came from processes that ended, and their idle
-times are similar only because the client sends at a regular interval. A recording of this has 22 of these requests per close.
-Recordings of 46 real timeouts have at most 1.
+Only requests after an idle time longer than the timeout count. If a timeout is refuted, the closes came from processes that
+ended, and the idle times are similar only because the client sends at a regular interval. A recording of such closes has 22 of
+these requests per close. Recordings of 46 real timeouts have at most 1.
 """
 MANY = 3
 """If early closes came at this many moments or more, closing early is a habit, even if the idle times differ.
@@ -69,9 +69,9 @@ class _CloseMoment:
 
 
 class IdleTimes:
-    """What the closes by servers show about their idle timeouts, and about the times at which their processes ended.
+    """The idle timeouts of servers, and the times at which their processes ended, as shown by the closes of the servers.
 
-    `known_rests` creates it for the servers of some candidates.
+    `known_rests` creates the object for the servers of some candidates.
     """
 
     def __init__(
@@ -119,8 +119,7 @@ class IdleTimes:
         return [limit for limit in limits if not self._is_refuted(limit, endpoint, until)]
 
     def _is_refuted(self, limit: Limit, endpoint: int, until: int | None) -> bool:
-        """Return True if so many requests were answered after a longer idle time than this timeout that the endpoint cannot have
-        it.
+        """Return whether the endpoint cannot have this timeout, because it answered too many requests after longer idle times.
 
         The closes may have another reason, such as a client that sends a request at regular intervals, or `limit` may be the
         default of other servers.
@@ -358,7 +357,7 @@ class IdleTimes:
 
 
 def _is_near(answers: list[tuple[int, int]], time: int, until: int | None) -> bool:
-    """Return whether one of the answers came within a second of `time` and was known at `until` (both in ns).
+    """Return whether one of the answers came within a second before or after `time` and was known at `until` (both in ns).
 
     Each answer is a pair: the time at which it came, and the time at which it was known.
     """
@@ -393,7 +392,7 @@ _SYNS = {**dict.fromkeys(("endpoint", "time", "answered"), pl.Int64()), "refused
 def known_rests(
     closes: pl.LazyFrame, candidates: Iterable[pl.DataFrame], connections: pl.LazyFrame | None = None
 ) -> IdleTimes:  # fmt: skip
-    """Return what all closes of the candidates' endpoints, and the SYNs to these endpoints, show about their idle timeouts.
+    """Return the idle timeouts of the candidates' endpoints, as shown by all closes of these endpoints and by the SYNs to them.
 
     `candidates` have `endpoint` and `connection`. Without `connections`, no SYNs are used.
     """

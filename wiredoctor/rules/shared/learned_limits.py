@@ -131,9 +131,9 @@ class Use(NamedTuple):
 def learn(ends: list[End], uses: Sequence[Use] = (), until: int | None = None) -> Limit | None:
     """Return the idle timeout of one endpoint, learned from its closes in time order; None if they show none.
 
-    `uses`: the requests that it answered after an idle time, in ascending order of that time. They decide only whether it closes
-    exactly at the timeout, or checks its connections now and then. `until`: use only the requests that were known at this time
-    (ns); None for all.
+    `uses`: the requests that the endpoint answered after an idle time, in ascending order of that time. They decide only whether
+    the endpoint closes exactly at the timeout, or checks its connections now and then. `until`: use only the requests that were
+    known at this time (ns); None for all.
     """
     ends = _one_per_decision(ends[-MAX_CLOSES:])
     rests = sorted(end.rest for end in ends if end.teaches and end.rest is not None)
@@ -199,9 +199,10 @@ def closes_soon(ends: list[End]) -> bool:
 
 
 def follow_requests(ends: list[End]) -> bool:
-    """Return whether closes came about the same time after a request, while the idle times before them varied more.
+    """Return whether closes followed their requests after about the same time, while the idle times varied more.
 
-    This means that a handler gave up. The idle times may be similar only because the client sends requests at a regular interval.
+    In that case a handler gave up each time. The idle times may be similar only because the client sends requests at a regular
+    interval.
     """
     ends = _one_per_decision(ends[-MAX_CLOSES:])
     reset = [(end.waited, end.rest) for end in ends if end.reset and end.waited is not None and end.rest is not None]

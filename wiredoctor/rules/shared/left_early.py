@@ -1,4 +1,4 @@
-"""Find clients that closed before they had received their response, and the facts that the packets of the connection show.
+"""Find clients that closed before they had received their response, and collect the facts that the connection's packets show.
 
 The code is shared by `client-abort` and `no-response`, which reports clients that only half-closed. abort_reasons.py decides why
 they closed.
@@ -105,9 +105,9 @@ def early(rows: pl.LazyFrame) -> pl.LazyFrame:
     `begun`: a final response had begun.
     `head_only`: the client closed at once after it had received the head.
     `in_pieces`: the server streamed the body in pieces.
-    `stood_still`: no data was sent for seconds before the close.
+    `stood_still`: no data was sent in the last seconds before the close.
     `partial`: the client may have wanted only a part, because the request had a Range field, or a 200 or 206 had begun.
-    `round_trip`: the round trip between client and server; 0 if unknown. `to_client`: its part between capture point and client.
+    `round_trip`: the round trip between client and server; 0 if unknown. `to_client`: the part between capture point and client.
     `media`: the response is audio or video.
     `opens`: this is the first exchange of a connection with a captured handshake.
     `unsized`: the length of the response is not known before its end.
@@ -233,8 +233,10 @@ def whole_response() -> pl.Expr:
 
 
 def awaits_continue() -> pl.Expr:
-    """Return whether the client closed while it waited for a 100 Continue: it had sent no byte of its body, and received none of
-    the response. Clients that go on without it wait for 1 s, or 3 s at most.
+    """Return whether the client closed while it waited for a 100 Continue.
+
+    It had waited for at least CONTINUE, had sent no byte of its body, and had received no byte of the response. Clients that send
+    the body without a 100 Continue do so after 1 s, or after 3 s at most.
     """
     no_body = (c("request_end_reason") != "complete") & (c("request_body_bytes").fill_null(0) == 0)
     nothing = (c("client_close_ack").is_null() | (c("client_close_ack") <= c("request_ack"))).fill_null(value=False)

@@ -41,7 +41,7 @@ In the remaining cases, the server's kernel acknowledged the request:
 NOT_READ: an RST shows that the request was not read.
 IMMEDIATE, AFTER_A_WHILE: a close at once, or later.
 IN_PART: a close that acknowledges only a part of the request, or came before the request was complete.
-HALF_CLOSED: a close after the client had closed its half (left_early.py).
+HALF_CLOSED: a close after the client had closed only its own direction (left_early.py).
 """
 
 
@@ -105,7 +105,7 @@ def repetition_columns() -> list[pl.Expr]:
 
 
 def also_lost_text() -> pl.Expr:
-    """Return the text about the lost requests after this one in the pipeline; "" if there are none."""
+    """Return the text about lost requests that follow the first lost one in the pipeline; "" if there are none."""
     others = pl.col("requests") - 1
     return (
         pl.when(others > 0)
@@ -175,7 +175,7 @@ def _unanswered() -> pl.Expr:
 
 
 def _server_sent_other_bytes() -> pl.Expr:
-    """Return whether the server sent bytes that are not a response after the last captured response."""
+    """Return whether the server, after the last captured response, sent bytes that are not a response."""
     # a request in the SYN (RFC 7413) acknowledges nothing
     before = pl.max_horizontal("request_ack", "previous_end_offset", pl.when("handshake").then(0))
     sent = pl.when(c("has_response")).then("response_end_offset").otherwise(before)

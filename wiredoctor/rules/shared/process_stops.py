@@ -143,7 +143,7 @@ def stops_of(
     """Return when processes ended at one endpoint, as shown by its closes (`ends`) and by the SYNs to it, both in time order.
 
     `uses` returns the endpoint's exchanges. It is called only if closes and SYNs are not sufficient to decide. `answered`,
-    `until`: the requests that the endpoint answered, for `learn`.
+    `until`: the arguments `uses` and `until` of `learn`.
     """
     soon = closes_soon([end for end in ends if end.sort != "open"])
     counting = [end for end in ends if not (soon and end.rest is not None and end.rest <= NO_IDLE_TIME)]
@@ -327,7 +327,7 @@ def _answered(syn: Syn) -> int:
 def _refused_until(stop: Stop, syns: Sequence[Syn]) -> int:
     """Return the time (ns) until which the process answered its last requests, as the refused SYNs show.
 
-    It is the time up to which new connections were refused, because no other process took over. Without such SYNs, this is the
+    Up to this time, new connections were refused, because no other process took over. If no SYNs were refused, the result is the
     time of the last close.
     """
     until = stop.end

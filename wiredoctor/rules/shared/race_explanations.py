@@ -1,4 +1,4 @@
-"""Explain closes that lost a request (keep-alive-race) by the server's idle times: a timeout, a suspended process, or its end."""
+"""Explain closes that lost a request (keep-alive-race): by an idle timeout, a suspended process, or the end of a process."""
 
 from __future__ import annotations
 
@@ -93,7 +93,10 @@ class Explanation(NamedTuple):
 
 
 def explain(row: Mapping[str, Any], rests: IdleTimes, *, live: bool) -> Explanation | None:
-    """Return how the idle times of the server explain a lost request; None if the candidate is not a finding."""
+    """Return how the idle times of the server explain a lost request; None if the candidate is not a finding.
+
+    `live`: use only what was known when the candidate became final.
+    """
     until = row["final_at"] + TOGETHER if live else None
     limits = rests.limits(row["endpoint"], row["connection"], until)
     others = rests.closed_together(row["endpoint"], row["connection"], row["server_close_time"], until)
@@ -244,8 +247,10 @@ def _explain_close(
 
 
 def _without_timeout(row: Mapping[str, Any], rests: IdleTimes, until: int | None) -> Explanation | None:
-    """Return the explanation of a close that is probably not due to an idle timeout: answered requests speak against one, or the
-    closes may follow the interval at which a client asks. None if an idle timeout is likely. `until`: as in `IdleTimes.limits`.
+    """Return the explanation of a close that is probably not due to an idle timeout; None if an idle timeout is likely.
+
+    Either answered requests refute a timeout, or the request interval of a client may have determined the idle times. `until`: as
+    in `IdleTimes.limits`.
     """
     rested, endpoint, connection = row["rested"], row["endpoint"], row["connection"]
     doubt = rests.doubt(endpoint, connection, until)

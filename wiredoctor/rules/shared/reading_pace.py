@@ -4,8 +4,8 @@ Some of these programs always sleep for the same time (wget, players, loops with
 times. Others sleep until the amount that they have read fits their rate (curl); then the amount between two openings is
 proportional to the time between them. The amount alone shows less, because the kernel opens a window early or late. The pauses
 of players (ffplay) vary, and so do the pauses of a slow disk. Therefore players are recognized by what they read, or by their
-User-Agent. A download program that limits its rate can close its window just once or twice, on a short path; its User-Agent
-shows that it may do so.
+User-Agent. A download program that limits its rate may close its window only once or twice, on a short path. Such a program is
+recognized by its User-Agent.
 """
 
 from __future__ import annotations
@@ -30,7 +30,9 @@ PLAYERS = (
 )
 """A pattern for the User-Agent of players, and of the libraries with which they read. Lavf is FFmpeg."""
 COMMANDS = r"(?i)^(?:curl|wget2?|aria2|axel|lftp|rclone|htslib)/|^Debian APT-|^libdnf"
-"""A pattern for the User-Agent of download programs that are run as commands. They may limit their rate, or feed a program."""
+"""A pattern for the User-Agent of download programs that are run as commands. These programs may limit their rate, or feed
+another program.
+"""
 _OF_RESPONSE = ["connection", "response"]
 
 
@@ -38,16 +40,18 @@ def with_pace(rows: pl.DataFrame, connections: pl.LazyFrame, exchanges: pl.LazyF
     """Add columns that show whether a client reads at its own pace. Each row is about a receive window that was closed.
 
     `period`: the time (ns) between two openings of the window. `rate`: the bytes per second between them.
-    A value is null unless it is similar for at least half of the closed windows of the response. It is also null for a window
-    that was closed for more than two periods. An exception is the first closed window of a response: it may be closed for
+    Both are null unless the values are similar for at least half of the closed windows of the response. They are also null for a
+    window that was closed for more than two periods. An exception is the first closed window of a response: it may be closed for
     longer if the client had read ahead (see `_read_ahead`).
-    `plays`: the response is audio or video, or its client is a player.
+    `plays`: the response is audio or video, or its client is a player, and the window was closed for at most `most` ns.
     `downloads`: the client is a download program that can limit its rate, or the receiver downloads by FTP.
     `of_client`: the window belongs to a client.
-    Openings count only if they are at most `most` ns apart. `period`, `rate`, `plays` and `downloads` are only for HTTP clients
-    that are not gateways, because a gateway may wait for a client of its own; `downloads` and `longest_pause` also for FTP.
-    `longest_pause`: the longest time (ns) for which such a client closed its window in the response.
-    `paused_percent`: the part of the response's time for which its windows were closed; null unless the response is complete.
+    `longest_pause`: the longest time (ns) for which the client closed its window in the response.
+    `paused_percent`: the percentage of the response's time for which its windows were closed; null unless the response is
+    complete.
+
+    Openings count only if they are at most `most` ns apart. All columns but `of_client` are about HTTP clients that are not
+    gateways, because a gateway may wait for a client of its own. `downloads` and `longest_pause` are also about FTP.
 
     `rows` have `connection`, the `direction` of the receiver, `http`, and `start` (ns). They also have `opened` (ns) and `offset`
     of the next data (null if the window never opened), and `closed`, the time (ns) for which the window was closed.

@@ -35,9 +35,8 @@ FAILED = 500
 MAX_REQUESTS = 100_000
 """The maximum number of requests of a client that are examined, the newest first."""
 _MAX_COMPARED = 500
-"""The maximum number of requests before a lost one that are compared with it.
-
-They show whether its client sends the same request concurrently.
+"""The maximum number of earlier requests that are compared with a lost request, to learn whether the client sends it
+concurrently.
 """
 _BUCKET = 16 * SECOND
 
@@ -162,7 +161,7 @@ class Clients:
         return (other for other in asked[first:last] if (other.connection, other.exchange) != one[1:3])
 
     def same_requests_before(self, one: Request) -> list[Request]:
-        """Return the same requests by this client that began before this one, at most WINDOW earlier.
+        """Return the client's requests that equal `one` and began before it, at most WINDOW earlier.
 
         At most _MAX_COMPARED requests are examined.
         """
@@ -198,11 +197,10 @@ class Clients:
         return found
 
     def claim(self, lost: Request, repetitions: list[Request], *, concurrent: bool) -> list[Request]:
-        """Return those of `repetitions` that do not belong to another lost request. From now on, the first answered one belongs
-        to `lost`.
+        """Return those of `repetitions` that belong to no other lost request. Claim the first answered one for `lost`.
 
-        If a client that sends its requests one after the other also loses a repetition, both belong to the first lost request.
-        `concurrent`: the client does not send its requests one after the other.
+        If the client sends its requests one after the other, a repetition may also be lost. Then this and later repetitions
+        belong to the first lost request. `concurrent`: the client does not send its requests one after the other.
         """
         place = (lost.connection, lost.exchange)
         first = place if concurrent else self._claimed.get(place, place)
@@ -215,7 +213,7 @@ class Clients:
         return free
 
     def closes(self, connection: int, since: int, until: int) -> list[Close]:
-        """Return the closes between `since` and `until` (ns) by the host that is the client of this connection."""
+        """Return the closes by the client host of this connection between `since` and `until` (ns)."""
         closed = self._closed.get(self._who.get(connection, ""), [])
         return closed[bisect_left(closed, (since,)) : bisect_right(closed, (until + 1,))]
 
@@ -320,7 +318,7 @@ def beside_repetitions(rows: pl.DataFrame, clients: Clients) -> pl.DataFrame:
 
 
 def _repetitions(own: Request, moment: int, trip: int, to_client: int, clients: Clients) -> list[Request]:
-    """Return the repetitions of a GET or HEAD request; for `OPTIONS *`, return the requests that follow it to the same host.
+    """Return the repetitions of a GET or HEAD request; for `OPTIONS *`, return all later requests to the same host.
 
     A request counts if it has no response yet, or got a timely response that was not an error.
     """
@@ -336,10 +334,10 @@ def _repetitions(own: Request, moment: int, trip: int, to_client: int, clients: 
 
 
 def _is_usual(lost: Request, delay: int, trip: int, clients: Clients) -> bool:
-    """Return whether the client often sends a request a second time on another connection, before or soon after the answer.
+    """Return whether the client often sends the same request again on another connection, before or soon after the response.
 
-    Then the second request after a lost one may not be its repetition. `delay`: the time (ns) from the loss to that request; it
-    determines how late "soon" is. Requests after an unanswered one do not count: they may be repetitions themselves.
+    If so, a request that follows `lost` may not be a repetition of `lost`. `delay`: the time (ns) from the loss to that request,
+    which determines what counts as soon. Requests after an unanswered one do not count: they may be repetitions themselves.
     """
     same = clients.same_requests_before(lost)
     within = min(2 * delay, AGAIN.value) + 2 * trip
@@ -362,12 +360,12 @@ def known_clients(
     closes: pl.LazyFrame, exchanges: pl.LazyFrame, connections: pl.LazyFrame, candidates: Iterable[pl.DataFrame],
     gateways: Collection[int],
 ) -> Clients:  # fmt: skip
-    """Return the requests and closes of these candidates' clients that the rules may need.
+    """Return those requests and closes of the candidates' clients that the rules may need.
 
     The result contains the clients' actions shortly before and after the time `ended_at` (ns) of each candidate. It also contains
-    their requests that waited at least as long for a response as the lowest `waited` (ns) of all candidates, ignoring nulls.
-    `exchanges` has the columns tables.ASKED. `gateways`: the connections whose client is a gateway, which forwards requests of
-    others.
+    the requests on the candidates' own connections, the clients' requests for a range, and those whose response took at least as
+    long as the lowest `waited` (ns) of all candidates. At most the newest MAX_REQUESTS requests are kept. `exchanges` has the
+    columns tables.ASKED. `gateways`: the connections whose client is a gateway, which forwards requests of others.
     """
     wanted = pl.concat([rows.select("connection", "ended_at", "waited") for rows in candidates])
     is_unused = (c("client_bytes") == 0) & (c("connected") | (c("closed_by") == "client").fill_null(value=False))

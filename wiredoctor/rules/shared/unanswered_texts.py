@@ -16,7 +16,7 @@ c = pl.col
 
 
 def _amount_text() -> pl.Expr:
-    """Return the text with the amount of data, and the message that it belongs to."""
+    """Return the text with the amount of data: "1,460 bytes of the request"; for data outside an exchange, only "1,460 bytes"."""
     message = pl.when(c("sender") == "client").then(pl.lit("request")).otherwise(pl.lit("response"))
     of = pl.when(c("exchange").is_not_null()).then(pl.format(" of the {}", message)).otherwise(pl.lit(""))
     return pl.format("{} bytes{}", grouped(c("length")), of)

@@ -42,13 +42,13 @@ How it is proved
 
     The kind of an attempt is the first of these that applies:
 
-    1. tried-next: an address of the other IP version answered the same client on the same port with a SYN-ACK. It did so
-    during the attempt or within 300 ms after its end. If the SYN-ACK took longer than 300 ms, it is enough that its SYN was
-    sent in that time. tried-next also applies to attempts without an answer. Packets do not show which IPv4 and IPv6
-    addresses belong to one host. So, except on the loopback interface, the rule also requires that during that time only one
-    client got answers on that port from addresses of the other IP version, and that all of them came from one server. They
-    may come from several servers if a router has no route to the network of the first address: then the client cannot reach
-    any server there.
+    1. tried-next: an address of the other IP version answered the same client on the same port with a SYN-ACK. The SYN-ACK came
+    during the attempt or within 300 ms after its end. If the SYN-ACK took longer than 300 ms, it is enough that the SYN for it
+    was sent by then. tried-next also applies to attempts without an answer. Packets do not show which IPv4 and IPv6 addresses
+    belong to one host. So, except on the loopback interface, the rule has two more conditions. During that time, only one
+    client got answers on that port from addresses of the other IP version, and all these answers came from one server. They may
+    come from several servers if a router has no route to the network of the first address: then the client cannot reach any
+    server there.
 
     2. down: the address had accepted connections before, and accepted one again within 60 s of the first refusal.
     It is a note if there was only one attempt, from the server's own host: many servers connect to their own port before they
@@ -376,7 +376,7 @@ def _closed_at_once() -> pl.Expr:
 
 
 def _of_kind(of_rst: str, of_icmp: str, of_close: str) -> pl.Expr:
-    """Return, of three columns, the one for the kind of event that ended the attempt; null if nothing answered the SYN.
+    """Return one of three columns, depending on the event that ended the attempt; null if nothing answered the SYN.
 
     `of_rst`: for an RST in response to the SYN. `of_icmp`: for an ICMP error. `of_close`: for an RST soon after the SYN-ACK.
     """

@@ -26,16 +26,16 @@ How it is proved
 
 What it is not
     Slow start waits for one round trip after a burst, not for a timer. A busy server sends its next segment some time
-    after the ACK, not as it arrives. A program that is busy between head and body may happen to write the body just as
-    the ACK arrives, so one stall between head and body is reported only if the endpoint has another, and two of them only
-    if the body followed the ACK within 0.6 ms (or a tenth of the round trip) in one. With pipelined
-    requests, a response may begin late because the server computes it, so the ACK of the previous response does not
-    count. If the delayed ACK announces a window without room for a full segment, the next segment waits for the window
-    update, not for that ACK. If the window had no room, an ACK that opens it may have waited for the receiving
-    application to read, not for a timer. So it counts only if its delay is typical of a timer and its segment is full,
-    and not on loopback, where one segment fills the window. It does not count either if the receiver's window has been smaller
-    than before: such a receiver does not always read at once. After a retransmission timeout the sender repeats earlier
-    data. nagle-delayed-ack reports a small segment that waits after another small one.
+    after the ACK, not as it arrives. A program that is busy between head and body may happen to write the body just as the ACK
+    arrives. So one stall between head and body is reported only if the endpoint has another stall. Two of them are reported
+    only if the body followed the ACK within 0.6 ms (or a tenth of the round trip) in one of the two. With pipelined requests, a
+    response may begin late because the server computes it, so the ACK of the previous response does not count. If the delayed
+    ACK announces a window without room for a full segment, the next segment waits for the window update, not for that ACK. If
+    the window had no room, an ACK that opens it may have waited for the receiving application to read, not for a timer. So that
+    ACK counts only if its delay is typical of a timer and the acknowledged segment is full. On loopback, where one segment
+    fills the window, it never counts. It does not count either if the receiver's window has been smaller than before: such a
+    receiver does not always read at once. After a retransmission timeout the sender repeats earlier data. nagle-delayed-ack
+    reports a small segment that waits after another small one.
 
 What to do
     Give the sender a larger send buffer, or let it write more before it waits: with several overlapped sends on Windows,
@@ -102,7 +102,7 @@ RULE = Rule(
 
 
 def cutoffs() -> dict[str, int]:
-    """Return the thresholds by which the core selects the rows of `releases` for this rule."""
+    """Return the thresholds by which the core (wiredoctor.core) selects the rows of `releases` for this rule."""
     return {"min_ack_delay": min(MIN_ACK_DELAY.value, MIN_SHORT_ACK_DELAY.value), "max_ack_delay": MAX_ACK_DELAY.value}
 
 
@@ -118,8 +118,8 @@ def _by_timer() -> pl.Expr:
     """Return whether a timer delayed the ACK of the segment that filled the receiver's window.
 
     A receiver acknowledges at once when its application has read enough of a full window. So most late ACKs of full windows come
-    when the application reads. But the window of an application that reads everything at once does not shrink (by more than the
-    rounding of its scale).
+    when the application reads. But if an application reads everything at once, its window does not shrink, except by the rounding
+    of window scaling.
     """
     delay = c("previous_ack_delay")
     usual = pl.any_horizontal(delay.is_between(*ends, closed="left") for ends in ack_release.USUAL_TIMERS)

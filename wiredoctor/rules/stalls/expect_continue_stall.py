@@ -16,8 +16,8 @@ How it is proved
     Expect.
 
 What it is not
-    Not reported: a client that does not wait for the 100 but reads its body from a slow source, a server that sends the 100
-    late or a final response before the body, an upload that is slow only after it has begun, and a body that is lost and
+    Not reported: a client that does not wait for the 100 but reads its body from a slow source, and a server that sends the 100
+    late, or a final response before the body. Nor is an upload that is slow only after it has begun, or a body that is lost and
     retransmitted.
 
 What to do

@@ -130,7 +130,9 @@ EXAMPLE = 12_500_000
 
 
 def cutoffs() -> dict[str, int]:
-    """Return the cutoff of the core: the minimum transfer time (ns) of a body for which it writes a row of `transfers`."""
+    """Return the cutoff for the core (wiredoctor.core): the minimum transfer time (ns) of a body for which it writes a row of
+    `transfers`.
+    """
     return {"min_transfer": MIN_TIME.value}
 
 
@@ -212,7 +214,7 @@ def _remaining_time_text() -> pl.Expr:
 def _proof_frames(lacks_scaling: pl.Expr, is_window: pl.Expr) -> list[pl.Expr]:
     """Return the columns with the frames that are evidence.
 
-    In each row, a frame is null if it is no evidence for this kind of candidate.
+    In each row, a frame that is no evidence for the candidate's kind is null.
     """
     # the server's SYN-ACK has no such option anyway if the client's SYN has none
     is_server = c("role") == SERVER

@@ -48,8 +48,8 @@ How it is proved
 
     These pauses do not count if the sender clearly uses Nagle's algorithm: at least three of its small segments, and at least
     one in eight, left just as prompt ACKs of other small segments arrived. In an event stream of such a sender, pauses
-    between events do not count either. A segment was not held back, however, if it left clearly later after its ACK than
-    those segments did: after more than 0.1 ms plus twice their mean time.
+    between events do not count either. A segment was not held back, however, if it left clearly longer after its ACK than those
+    segments did after theirs: longer than 0.1 ms plus twice their mean time.
 
     Payload that is not HTTP does not show whether a message was finished, so it needs more proof. A single segment that
     leaves as the ACK arrives may be a coincidence. So one segment of this sender (on any connection to the same endpoint)
@@ -70,9 +70,9 @@ What it is not
     that writes at regular times (a video stream, a game, a ticker) does not wait for ACKs. A delayed ACK of a message's last
     segment delays nothing. If the round trip is long, every ACK arrives late although no receiver delays it. Nagle's
     algorithm then holds back a small write for a round trip. That is not reported: the sender's TCP merges all that is
-    written meanwhile, so a message waits for one round trip at most, and a live stream is only that much behind. After a
-    retransmission timeout the sender repeats earlier data. If the sender has to wait for the ACK even with a full segment,
-    delayed-ack-stall reports it.
+    written meanwhile, so a message waits for one round trip at most, and a live stream is never delayed by more than that.
+    After a retransmission timeout the sender repeats earlier data. If the sender has to wait for the ACK even with a full
+    segment, delayed-ack-stall reports it.
 
 What to do
     Fix the sender: write head and body with one call, or turn Nagle's algorithm off (TCP_NODELAY). If the sender cannot be
@@ -226,7 +226,7 @@ COUNTER_EVIDENCE = Threshold(
 
 
 def cutoffs() -> dict[str, int]:
-    """Return the thresholds by which the core selects the rows of `releases` for this rule."""
+    """Return the thresholds by which the core (wiredoctor.core) selects the rows of `releases` for this rule."""
     return {
         "min_ack_delay": min(MIN_ACK_DELAY.value, MIN_SHORT_ACK_DELAY.value),
         "max_ack_delay": MAX_ACK_DELAY.value,

@@ -111,7 +111,7 @@ FAST = Threshold(
 
 
 def cutoffs() -> dict[str, int]:
-    """Return the thresholds by which the core selects the rows of `recoveries` for this rule."""
+    """Return the thresholds by which the core (wiredoctor.core) selects the rows of `recoveries` for this rule."""
     return {"min_stall": MIN_GAP.value, "min_retransmission_delay": min(MIN_GAP.value, EARLIEST_RETRANSMISSION.value)}
 
 

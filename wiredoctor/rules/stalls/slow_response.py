@@ -23,11 +23,11 @@ How it is proved
 
 What it is not
     A request that declares itself a long poll (Socket.IO: transport=polling with a session; SignalR: transport=longPolling)
-    waits for the next event. If the connection stalled in that time, the rule for the stall reports it
-    instead. A long upload is not a slow response. Nor is a response that comes in many pieces, such as an event stream or
-    a throttled download. Nor is a late response that follows an interim response, such as 102, by less than a second. An
-    exchange is ignored if messages are missing from the capture, so that request and response are paired only by
-    assumption. If the first copy of a response was lost before the capture point, the loss looks like a slow server.
+    waits for the next event. If the connection stalled in that time, the rule about the stall reports it instead. A long upload
+    is not a slow response. Nor is a response that comes in many pieces, such as an event stream or a throttled download. Nor is
+    a late response that follows an interim response, such as 102, by less than a second. An exchange is ignored if messages are
+    missing from the capture, so that request and response are paired only by assumption. If the first copy of a response was
+    lost before the capture point, the loss looks like a slow server.
 
 What to do
     Examine the server: its access log with times, a trace of the request, and the slow query log of its database. Kind
@@ -107,7 +107,9 @@ MIN_WAIT = Threshold("1 s", "the minimum wait; users notice a wait of this lengt
 
 
 def cutoffs() -> dict[str, int]:
-    """Return the cutoff of the core: the shortest pause (ns) between the head and the body of a response that it records."""
+    """Return the cutoff for the core (wiredoctor.core): the shortest pause (ns) between head and body of a response that is
+    recorded.
+    """
     return {"min_pause_after_head": MIN_WAIT.value}
 
 

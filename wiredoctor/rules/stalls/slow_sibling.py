@@ -9,10 +9,10 @@ Why it hurts
     nothing. A round-robin balancer sends the slow server as many requests as the others.
 
 How it is proved
-    Two or more servers (addresses or ports) each sent the same client ten or more responses for the same method, site and
-    path (paths that differ only in digits count as the same). What counts is the time from the end of a request to the
-    beginning of its response, less the round trip. The median of the slow server is at least five times that of the others,
-    and at least 100 ms longer. Three in four of its responses take longer than nine in ten of the responses of the others.
+    Two or more servers (addresses or ports) each sent the same client ten or more responses for the same method, site and path.
+    Paths that differ only in digits count as the same. What counts is the time from the end of a request to the beginning of
+    its response, less the round trip. The median of the slow server is at least five times that of the others, and at least 100
+    ms longer. Three in four of its responses take longer than nine in ten of the responses of the others.
 
 What it is not
     Servers of different sites, or with responses of very different sizes, do different work. Monitoring programs
@@ -100,7 +100,7 @@ def screen() -> pl.Expr:
 
 
 def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
-    """Return a row for each response to those requests that at least one server often answers slowly."""
+    """Return a row for each response to a request that at least one server often answers slowly."""
     answered = (
         c("has_request") & (c("response_status") >= 200) & ~c("upgraded") & ~c("request_user_agent").str.contains(_MONITORING)
     )

@@ -190,7 +190,9 @@ ANSWERABLE = Threshold(
 
 
 def cutoffs() -> dict[str, int]:
-    """Return the cutoff of the core: how often the same data must have been sent for a row of `unacknowledged`."""
+    """Return the cutoff for the core (wiredoctor.core): the minimum number of copies of the same data for a row of
+    `unacknowledged`.
+    """
     return {"min_copies": min(COPIES.value, GAVE_UP.value)}
 
 
@@ -279,9 +281,9 @@ def _full_segments_lost() -> pl.Expr:
 def _may_be_larger() -> pl.Expr:
     """Return whether the missing segments may be larger than all segments that arrived.
 
-    If large segments arrived, this is excluded in two cases. If the missing bytes are a whole number of segments of the largest
-    size, that size is the sender's full size, although it is below the MSS. If the SYNs were not captured, the MSS is only a
-    guess.
+    If segments above PATH_MTU arrived, the result is false in two cases. The missing bytes may be a multiple of the largest
+    segment that arrived: then the sender's full segments are probably no larger, although the MSS is. Or the SYNs may not have
+    been captured: then the MSS is only a guess.
     """
     arrived = c("largest_acknowledged")
     whole = (c("length") % pl.max_horizontal(arrived, pl.lit(1))) == 0
@@ -298,8 +300,8 @@ def _still_missing() -> pl.Expr:
 def _gap_time() -> pl.Expr:
     """Return the time in ns for which no full segment arrived.
 
-    The time ends with the receiver's close, or else with the last packet. If both sides left the connection open, the time after
-    the last packet counts, too.
+    The time ends with the receiver's close, or with the last packet if the receiver did not close. If both sides left the
+    connection open, the time after the last packet counts, too.
     """
     return c("rest") + pl.when(_still_missing()).then(c("time") - c("last_time")).otherwise(0)
 

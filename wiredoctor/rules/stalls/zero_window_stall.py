@@ -31,21 +31,21 @@ How it is proved
     windows are the window of that SYN divided by a power of two. A receiver that believes scaling was agreed announces such
     windows.
 
-    Own pace (a note): a client takes a response at its own pace. Its window opens at regular times (three periods in a row
+    Own pace (a note): a client reads a response at its own pace. Its window opens at regular times (three periods in a row
     differ by 5 % at most). Or the bytes between two openings are in proportion to the time between them (four times in a row,
-    within 10 %; two if there are no more, within 1 %). Windows that were closed for 20 ms or longer count. At least half of
-    its closed windows must fit. No window is closed for more than two such periods, and no period is longer than 60 s. Only
-    the first closed window may last longer, because the client had read ahead. That is assumed if the average rate up to the
-    end of that window was at least the client's rate afterwards. Or the response is audio or video, or the client is a player
-    (User-Agent), and the window is closed for at most 60 s. That window need not open again: a player that is paused, or
-    plays another part, reads no more. Gateways are excluded, because their own clients may be the reason.
+    within 10 %; two if there are no more, within 1 %). Windows that were closed for 20 ms or longer count. At least half of its
+    closed windows must fit. No window is closed for more than two such periods, and no period is longer than 60 s. Only the
+    first window may be closed for longer, because the client had read ahead. That is assumed if the average rate up to the end
+    of that window was at least the client's rate afterwards. Or the response is audio or video, or the client is a player
+    (User-Agent), and the window is closed for at most 60 s. That window need not open again: a player that is paused, or plays
+    another part, reads no more. Gateways are excluded, because their own clients may be the reason.
 
-    Severity note: the pauses of a client cannot have cost its user much. The response is complete, no window of it was closed
-    for more than 500 ms, and together they were closed for 25 % of its time at most. That is common where a program
-    processes what it reads, and reads on when it has room (backpressure). Or the client is a program that downloads (curl,
-    Wget, htslib and the like, by User-Agent, or a client of FTP with a control connection to port 21), and no window of the
-    response was closed for more than 3 s: its rate limit makes such pauses, and so does the processing of what it has read, or a
-    slow program that it feeds. Gateways are excluded here, too.
+    Severity note: the pauses of a client cannot have cost its user much. The response is complete, none of its windows was
+    closed for more than 500 ms, and the closed windows took at most 25 % of its time. That is common where a program processes
+    what it reads, and reads on when it has room (backpressure). Or the client is a program that downloads: curl, Wget, htslib
+    and the like (by User-Agent), or a client of FTP with a control connection to port 21. In this case, no window of the
+    response was closed for more than 3 s. Such pauses come from the program's rate limit, from the processing of its data, or
+    from a slow program that it feeds. Gateways are excluded here, too.
 
 What it is not
     Not reported: a small window that opens at once, a sender that has nothing to send or whose message is complete, and
@@ -153,15 +153,16 @@ MIN_SCALED = 16
 
 
 def cutoffs() -> dict[str, int]:
-    """Return the cutoffs of the core: the shortest waits (ns) for which it writes rows of `closures` and `window_stalls`."""
+    """Return the cutoffs for the core (wiredoctor.core): the shortest waits (ns) for rows of `closures` and `window_stalls`."""
     return {"min_closed_window": min(PACE_WAIT.value, MIN_WAIT.value), "min_window_wait": MIN_WAIT.value}
 
 
 def find(closures: pl.LazyFrame, window_stalls: pl.LazyFrame) -> pl.LazyFrame:
     """Return a row for each closed window that delayed the other side's data, and for each stall in `window_stalls`.
 
-    Those stalls have three reasons: the receiver discarded data, the sender waited for its override timer, or the window never
-    opened. Delays that are too short to report are included, because they show how fast a client reads.
+    The stalls in `window_stalls` have three possible reasons: the receiver discarded data, the sender waited for its override
+    timer, or the window never opened. Delays that are too short to report are included, because they show how fast a client
+    reads.
     """
     return pl.concat([_closures(closures), _stalls(window_stalls)])
 
@@ -411,9 +412,9 @@ def _at_once() -> pl.Expr:
 def _had_data() -> pl.Expr:
     """Return whether the sender had data to send while the window was closed.
 
-    With HTTP, it had if its last data did not end a message. If that data was a retransmission that filled a gap, data sent
-    earlier may have ended the message, so window probes must confirm that there was more. With other protocols, the sender had
-    data if the receiver sent none in the meantime.
+    With HTTP, it had more data if its last data did not end a message. If that data was a retransmission that filled a gap, data
+    sent earlier may have ended the message, so window probes must confirm that there was more. With other protocols, the sender
+    had data if the receiver sent none in the meantime.
     """
     known = c("previous_data_last_in_flight") | (c("window_probes") > 0)
     unfinished = known & ~c("previous_data_ends_message")

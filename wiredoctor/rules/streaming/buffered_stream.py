@@ -169,7 +169,9 @@ BEHIND: the data was seen earlier on the other side of a gateway.
 
 
 def cutoffs() -> dict[str, int]:
-    """Return the cutoffs for the core: the shortest pause (ns) between events, and the minimum number of held-back events."""
+    """Return the cutoffs for the core (wiredoctor.core): the shortest pause (ns) between events, and the minimum number of
+    held-back events.
+    """
     return {"min_event_pause": MIN_WAIT.value, "min_held_events": MIN_EVENTS.value}
 
 
@@ -180,8 +182,8 @@ def _is_late() -> pl.Expr:
 def _is_streamed() -> pl.Expr:
     """Return whether the response was streamed.
 
-    It was if its chunks came with pauses of the application between them, or if it had many events and at most two of them
-    arrived together on average.
+    Either its chunks came with pauses of the application between them, or it had many events, of which at most two on average
+    arrived together.
     """
     one_by_one = (c("response_events") >= MANY_EVENTS.value) & (2 * c("response_flights") >= c("response_events"))
     return ((c("response_application_pauses") > 0) & (c("response_chunks") > 0)) | one_by_one.fill_null(value=False)
@@ -265,7 +267,7 @@ def _came_late(row: dict[str, Any], least: Threshold = MIN_WAIT) -> bool:
 def _events(row: dict[str, Any], before: _Streamed | None) -> list[dict[str, Any]]:
     """Return a candidate of kind event-stream for each of the response's first three waits.
 
-    They become one finding, which is left out if stalls explain all of them.
+    These candidates become one finding, which is left out if stalls explain all of the waits. `before`: as in `_chunks`.
     """
     word = EVENT_STREAMS[row["response_content_type"]]
     if row["response_events"] is None:
@@ -284,7 +286,10 @@ def _events(row: dict[str, Any], before: _Streamed | None) -> list[dict[str, Any
 
 
 def _proof(row: dict[str, Any], before: _Streamed | None, *, at_first: bool) -> str:
-    """Return which proof exists that events were held back: CUT, EARLIER, LIKELY or OTHER_SIDE."""
+    """Return the best proof that events were held back: CUT, EARLIER, LIKELY or OTHER_SIDE.
+
+    `before`: as in `_chunks`. `at_first`: the first events of the response came late and together.
+    """
     events, first = row["response_events"], row["response_first_events"] if at_first else 0
     if row["response_cut_lumps"] or (at_first and row["response_first_cut"]):
         return CUT
@@ -305,7 +310,10 @@ The number equals LARGE in protocols.http1.pieces.
 
 
 def _waits(row: dict[str, Any], word: str, *, at_first: bool) -> list[list[dict[str, Any]]]:
-    """Return, for each of the first waits for held-back events, the packets before and after the wait."""
+    """Return, for each of the first waits for held-back events, the packets before and after the wait.
+
+    `at_first`: as in `_proof`.
+    """
     frames, times = row["response_held_frames"], row["response_held_times"]
     waits = [_pause(frames[i : i + 2], times[i : i + 2], word) for i in range(0, len(frames), 2)]
     if at_first:
@@ -415,8 +423,8 @@ def _candidate(
 ) -> dict[str, Any]:  # fmt: skip
     """Return a candidate.
 
-    `wait`: the packets before and after the pause that the candidate reports. `evidence`: the packets before and after all
-    pauses.
+    `word`: the name of the parts ("events", "chunks"). `wait`: the packets before and after the pause that the candidate reports.
+    `evidence`: the packets before and after all pauses. `how`, `why`: texts about the arrival of the parts, and about the proof.
     """
     server, via = row["response_server"] or "", row["response_via"] or ""
     asked = (

@@ -15,9 +15,9 @@ How it is proved
 What it is not
     A client that sends HTTP/1.0 requests (ab, older proxies) gets what it asked for. After a 2xx response to CONNECT, the
     connection is a tunnel and is not judged. A server that also answers with HTTP/1.1 is left out: balancers and firewalls
-    have error pages that begin with HTTP/1.0, whatever the server behind them speaks. So is a server that only answered
-    400: Go's TLS server rejects HTTP in clear text with HTTP/1.0. Endless media, such as a radio station, end with their
-    connection anyway (column endless of the table exchanges).
+    have error pages that begin with HTTP/1.0, whatever the server behind them speaks. A server that answered only with 400 is
+    left out, too, because Go's TLS server rejects HTTP in clear text with HTTP/1.0. Endless media, such as a radio station, end
+    with their connection anyway (column endless of the table exchanges).
 
 What to do
     Configure HTTP/1.1 on the server, or on the proxy toward its application.

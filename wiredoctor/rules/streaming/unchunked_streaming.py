@@ -82,7 +82,7 @@ For such a body, a longer pause (LONE_PAUSE) is required. The size is several ti
 
 
 def cutoffs() -> dict[str, int]:
-    """Return the cutoff of the core: the shortest pause (ns) that the core counts."""
+    """Return the cutoff for the core (wiredoctor.core): the shortest pause (ns) that it counts."""
     return {"min_pause": MIN_PAUSE.value}
 
 
@@ -94,7 +94,7 @@ def screen() -> pl.Expr:
 def find(exchanges: pl.LazyFrame) -> pl.LazyFrame:
     """Return a row for each of the first three pauses of a streamed body.
 
-    They become one finding, which is left out if stalls explain all of them.
+    These rows become one finding, which is left out if stalls explain all of the pauses.
     """
     c = pl.col
     streamed = (c("response_bursts") >= MIN_BURSTS.value) & (c("response_application_pauses") > 0)
