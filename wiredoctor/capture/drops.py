@@ -81,7 +81,7 @@ class Drops:
         """The number of captured packets in each interface's newest count."""
 
     def add(self, count: Count) -> None:
-        """Add a total. If it is the same as the previous one of its interface, nothing was dropped in between."""
+        """Add a total. If it equals the previous total of its interface, nothing was dropped in between."""
         interface = count.interface
         at = self._newest.get(interface)
         since = self._checked.get(interface) if count.since is None else count.since

@@ -280,7 +280,7 @@ def reason(error: OSError) -> str:
 
 
 def _check_descriptors(newest: int, name: str) -> None:
-    """Raise TooManyFiles if few descriptors are left. `newest`: the highest one, which shows how many are in use."""
+    """Raise TooManyFiles if few descriptors are left. `newest`: the newest descriptor, whose number shows how many are in use."""
     try:
         import resource
     except ImportError:  # this system has no such limit

@@ -82,7 +82,7 @@ class FileHeader(NamedTuple):
 
     order: the byte order, "<" or ">". tick: ns per unit of a timestamp's fraction of a second. record_header: the size of a
     record header in bytes. first_record: the offset of the first record. exchanged: True if each record has its original length
-    before its captured length, contrary to the format. perhaps_exchanged: True if that has to be checked for each record.
+    before its captured length, contrary to the format. perhaps_exchanged: True if the order has to be checked for each record.
     """
 
     order: str

@@ -22,8 +22,8 @@ ENOUGH = 20
 """The number of exchanges with an endpoint that are enough to prove that the endpoint does not have a problem.
 
 It applies to rules that report one finding for all exchanges with an endpoint. If a side has this many exchanges but no finding,
-it does not have the problem. If the side with the finding has fewer exchanges than this, the other side needs only as many as
-that side has.
+it does not have the problem. If the side with the finding has fewer exchanges than this, the other side needs only the same
+number.
 """
 
 COUNTED = frozenset(("connect-failed", *FAILURES))
@@ -153,7 +153,9 @@ def _hits(findings: Iterable[Finding]) -> int:
 
 
 class _Place(NamedTuple):
-    """The noun for what was checked, such as "exchange", and a phrase that limits it, such as "with that endpoint"."""
+    """The unit of what was checked, in words: a noun, such as "exchange", and a phrase that limits it, such as "with that
+    endpoint".
+    """
 
     noun: str
     where: str

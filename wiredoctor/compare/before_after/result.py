@@ -40,9 +40,9 @@ class Spread:
 class Shift:
     """How times changed from before to after.
 
-    difference: the median after minus the median before. low, high: the bounds of its 99 % confidence interval. probability: the
-    probability that chance alone causes a difference at least this large (Mann-Whitney test, two-sided). verdict: the result for
-    the medians. tail: the result for the 95th percentiles.
+    difference: the median after minus the median before. low, high: the bounds of the 99 % confidence interval of `difference`.
+    probability: the probability that chance alone causes a difference at least this large (Mann-Whitney test, two-sided).
+    verdict: the result for the medians. tail: the result for the 95th percentiles.
     """
 
     before: Spread | None

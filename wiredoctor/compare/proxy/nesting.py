@@ -50,8 +50,8 @@ SLACK = 2_000_000
 class Nested:
     """The result of matching.
 
-    front: for each back row, the index of its front row, or -1. ahead: by how many ns the clock of the back is ahead of the
-    front's.
+    front: for each back row, the index of its front row, or -1. ahead: by how many ns the clock of the back capture is ahead of
+    that of the front capture.
     """
 
     front: Array
@@ -144,7 +144,9 @@ def _assign(groups: Groups, front: tuple[Array, ...], back: tuple[Array, ...], a
 
 
 def _precise(owner: Array, front: pl.DataFrame, back: pl.DataFrame, apart: int, rough: float) -> float:
-    """Return by how much (ns) the clock of the back is ahead; `rough` if no single line fits the times of the matched exchanges.
+    """Return by how much (ns) the clock of the back capture is ahead of that of the front capture.
+
+    Return `rough` if no single line fits the times of the matched exchanges.
 
     A request passes the front before the back, and a response passes the back before the front. If the captured times are
     possible with equal clocks, the result is 0, because usually both sides are captured on the proxy itself, with one clock.
@@ -185,8 +187,7 @@ class Sides(NamedTuple):
 
 
 def sides(rows: pl.DataFrame, servers: Mapping[int, str], known: Gateways) -> Sides:
-    """Return the two sides of a proxy in one capture. If the capture has a chain of proxies, these are the sides of the outermost
-    one.
+    """Return the two sides of a proxy in one capture; of a chain of proxies, the sides of the outermost proxy.
 
     rows: exchanges with the columns COLUMNS. servers: the server endpoint of each connection. known: the gateways found in the
     capture.

@@ -12,7 +12,7 @@ from typing import Literal
 from wiredoctor.compare.two_points.result import Delays
 
 Fate = Literal["never-passed-on", "no-answer", "late-answer", "other-answer", "unfinished-answer"]
-"""The reason why the client did not get the server's response, as seen at the back.
+"""The reason why the client did not get the server's response, according to the capture at the back.
 
 never-passed-on: the proxy sent no request. no-answer: no response came. late-answer: a response came after the proxy's own.
 other-answer: the response had another status. unfinished-answer: the response was truncated.
@@ -111,8 +111,9 @@ class Proxied:
 
     offset: by how many seconds the clock of the back is ahead; None if one capture has both sides. matched: the number of
     exchanges that the proxy forwarded. retried: how many of them it forwarded more than once. reused: how many it forwarded on a
-    connection that it had used before. own: the number of exchanges at the front that the proxy answered itself; `answers` lists
-    those with errors. unasked: the number of exchanges at the back without a request at the front.
+    connection that it had used before. own: the number of exchanges at the front that the proxy answered itself. answers: the
+    errors among these, and forwarded exchanges whose client did not get the server's response. unasked: the number of exchanges
+    at the back without a request at the front.
 
     request_lag, response_lag, in_proxy: see `Passed`. connect: the time that requests waited for the handshake with a server,
     which is a part of `in_proxy`.

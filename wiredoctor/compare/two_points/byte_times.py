@@ -37,7 +37,8 @@ class Streams:
     """The packets at one point, by group. A group is one direction of a pair of connections: pair * 2 + forward (see Rows).
 
     All offsets are converted to those of the first capture. start, end: the range of the stream that each packet covers,
-    including SYN and FIN (RFC 9293 section 3.4). ack: the offset that each packet acknowledges in the other direction, or NEVER.
+    including SYN and FIN (RFC 9293 section 3.4). ack: the offset in the other direction that each packet acknowledges, or NEVER
+    if it has no ACK.
     """
 
     def __init__(self, wire: Wire, second: bool) -> None:

@@ -21,7 +21,9 @@ MAX_JUDGED = 200_000
 """The maximum number of packets per capture that are judged individually; the others count as "lost-or-not-recorded"."""
 
 HOPS_APART = 2
-"""The time to live of a packet is suspicious if it differs by at least this much from the usual one; routes may differ by 1."""
+"""The time to live of a packet is suspicious if it differs by at least this much from the usual one; routes may differ by one
+hop.
+"""
 
 LEAST_OTHERS = 3
 
@@ -70,15 +72,15 @@ def only_at(wire: Wire, near: Streams, far: Streams, second: bool) -> list[Verdi
 
 
 MARGIN = SECOND // 100
-"""The transit time of a packet is assumed to be at most twice the longest observed delay plus this time (ns)."""
+"""The time in ns that is added to twice the longest observed delay to get the maximum transit time of a packet."""
 
 
 def _beyond(wire: Wire, second: bool, chosen: Array, moment: Array) -> tuple[Array, Array]:
     """Return which packets may have passed the other point before its capture began, and which after its capture ended.
 
-    This is possible if the other capture has no earlier (or no later) packet of the same direction, and if the observed delays
-    permit it. chosen: the rows of the packets. second: True if they are in the second capture. moment: the times at which they
-    were captured, by the clock of the other capture.
+    The result is two Boolean arrays. They are true if the other capture has no earlier (or no later) packet of the same
+    direction, and if the observed delays permit it. chosen: the rows of the packets. second: True if they are in the second
+    capture. moment: the times at which they were captured, by the clock of the other capture.
     """
     rows, other = (wire.b, wire.one) if second else (wire.a, wire.two)
     matched = (wire.back if second else wire.partner) != NOBODY
@@ -143,7 +145,9 @@ class _Judge:
         return bool((self.rows.time[theirs] > self.rows.time[row] + self.trip).any())
 
     def judge_received(self, row: int) -> Verdict:
-        """Return the verdict on a packet that must have passed the other point before, although it was not captured there."""
+        """Return the verdict on a packet that, by its direction, should have passed the other point first, but was not captured
+        there.
+        """
         group = int(self.near.group[row])
         ttl, count, last = self._usual_ttl(group)
         continued = int(self.rows.time[row]) < last
@@ -182,15 +186,15 @@ class _Judge:
 
 
 def _reset(streams: Streams, flags: Array) -> set[int]:
-    """Return the indexes of the paired connections in which an endpoint sent a reset."""
+    """Return the indexes of the paired connections with a reset. flags: the TCP flags of the packets in `streams`."""
     return set(np.unique(streams.rows.pair[(flags & RST) != 0]).tolist())
 
 
 class Repeats(NamedTuple):
     """The retransmitted segments with payload that one point captured on their way to the other point.
 
-    needless: those that arrived after the receiver had acknowledged their payload. The other four fields count the needless ones
-    by reason (see Way).
+    rows: their rows in the Rows of the capture. needless: the rows of those that arrived after the receiver had acknowledged
+    their payload. The other four fields count the needless ones by reason (see Way).
     """
 
     rows: Array

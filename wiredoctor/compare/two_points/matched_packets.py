@@ -18,10 +18,11 @@ from wiredoctor.tables import Array
 class Wire:
     """Two captures, the first nearer to the client, and the matches of their packets.
 
-    a, b: the packets of their paired connections. partner: for each row of a, the matching row of b, or NOBODY. back: the same
-    for each row of b. part_a, part_b: for each row without a partner, how many of its bytes arrived in other segments: 0 none, 1
-    some, 2 all. lines: the clock of the second capture relative to the first; empty if unknown. typical: the median delay (ns) of
-    packets that pass the first point first, and of those that pass the second point first.
+    a, b: the packets of their paired connections. partner: for each row of `a`, the matching row of `b`, or NOBODY. back: for
+    each row of `b`, the matching row of `a`, or NOBODY. part_a, part_b: for each row without a partner, how many of its bytes
+    arrived in other segments: 0 none, 1 some, 2 all. lines: the clock of the second capture relative to the first; empty if
+    unknown. typical: the median delay (ns) of packets that pass the first point first, and of those that pass the second point
+    first.
 
     shift: for each group, the number to add to stream offsets of the second capture to get those of the first. A group is one
     direction of a pair of connections. turned: for each pair, whether its client is nearer to the second point.

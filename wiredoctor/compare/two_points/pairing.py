@@ -68,12 +68,14 @@ def pair(one: Point, two: Point) -> Pairs:
 
 
 def _signatures(p: Columns) -> Array:
-    """For each packet, return a hash that packets of other connections are unlikely to share."""
+    """Return a hash of each packet that packets of other connections are unlikely to share."""
     return hash_rows(p["seq"], p["ack"], p["flags"] & (SYN | FIN | RST))
 
 
 def _votes(sign_one: Array, of_one: Array, sign_two: Array, of_two: Array) -> list[tuple[int, int, int]]:
-    """Return (number of packets in both, connection in the first capture, connection in the second), the largest number first."""
+    """Return the pairs of connections with common packets as (number of common packets, first id, second id), largest number
+    first.
+    """
     a, b = _identifying_signatures(sign_one, of_one), _identifying_signatures(sign_two, of_two)
     starts, ends = np.searchsorted(b[0], a[0], side="left"), np.searchsorted(b[0], a[0], side="right")
     there = ends - starts

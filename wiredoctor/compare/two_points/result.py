@@ -36,7 +36,7 @@ and offsets from the SYN.
 class ComparedFile:
     """One of the two captures.
 
-    point: the side of the path to which its capture point is nearer. packets: the number of all packets in it.
+    point: the side of the path to which its capture point is nearer. packets: the number of all packets in the capture.
     """
 
     name: str
@@ -61,7 +61,7 @@ class Delays:
 
 @dataclass(frozen=True)
 class Step:
-    """A clock step: from `elapsed` on (clock of the client's capture), the other clock is ahead by another `by` seconds."""
+    """A clock step: from `elapsed` on (clock of the client's capture), the other clock is ahead by a further `by` seconds."""
 
     elapsed: float
     by: float
@@ -206,10 +206,11 @@ class Shares:
 class SideFinding:
     """A finding, and which captures have it.
 
-    seen: the captures that have it. `connection`, `exchange` and `frames` are numbered as in the first capture that has it.
-    delay: the delay in that capture. delay_there: the delay in the second capture, if both have the finding. shares: where the
-    time from the first to the last packet of the evidence was spent; None unless both captures have these packets. lost: the
-    frames of packets that were lost during the finding. why: why it cannot be compared with the other capture; empty if it can.
+    seen: the captures that have it. connection, exchange, frames, delay: the values in the client's capture or, if only the
+    server's capture has the finding, in that one. delay_there: the delay in the server's capture, if both have the finding.
+    shares: where the time from the first to the last packet of the evidence was spent; None unless both captures have these
+    packets. lost: the frames of packets that were lost during the finding. why: the reason why the finding cannot be compared
+    with the other capture; empty if it can.
     """
 
     rule: str

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from wiredoctor.compare.two_points.matched_packets import Wire
 
 NEAR = SECOND // 100
-"""Two findings are about the same event only if they start within a round trip plus this time (ns) of each other."""
+"""The tolerance in ns for the start of one event in two captures, in addition to a round trip and the delay of the finding."""
 
 
 class Shared:
@@ -133,8 +133,7 @@ class Shared:
         return Shares(*(max(0.0, round(passed[name] / SECOND, 9)) for name in ("client", "between", "server")))
 
     def _times_at_points(self, frame: int, *, second: bool) -> tuple[bool, float, float] | None:
-        """Return whether a packet passed the first point first, when it passed its sender's point, and when it passed the other
-        point.
+        """Return (passed the first point first, time at the sender's point, time at the other point) of a packet.
 
         The times are in ns of the first clock. Return None if only one capture has the packet. frame: its number in the first
         capture or, with `second`, in the second.
@@ -154,7 +153,7 @@ class Shared:
 
 
 def _rows_by_frame(frames: Array, rows: Array) -> tuple[Array, Array]:
-    """Return the frame number of each of these packets, and its index in `rows`."""
+    """Return the frame numbers of the packets in `rows`, and the index of each packet in `rows`."""
     return frames[rows], np.arange(len(rows))
 
 

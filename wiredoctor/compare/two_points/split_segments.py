@@ -49,7 +49,7 @@ def match_ranges(wire: Wire, expected: Array) -> None:
 
 
 def _edges(groups: Array, places: Array) -> tuple[Array, Array]:
-    """Return the distinct positions in `places`, sorted by group and position, and for each place its index among them.
+    """Return the distinct places of each group, sorted by group and place; and, for each input place, its index in this result.
 
     groups: the group of each place, which is one direction of a connection. places: the stream offsets at which segments begin or
     end.
@@ -77,7 +77,7 @@ def _pieces(groups: Array, first: Array, last: Array, edges: Array) -> tuple[Arr
 
 
 def _pair_pieces(a: tuple[Array, Array], b: tuple[Array, Array], expected: Array, seen: Array) -> tuple[Array, Array]:
-    """Return for each piece on either side whether it has a match on the other side.
+    """Return two Boolean arrays: for each piece in `a` and in `b`, whether it has a match on the other side.
 
     a, b: the segment and the hash of each piece, from `_pieces`. expected, seen: the times of the segments, by one clock. If one
     side has more copies of a piece than the other, its last copies are matched.
