@@ -153,9 +153,7 @@ def _hits(findings: Iterable[Finding]) -> int:
 
 
 class _Place(NamedTuple):
-    """The unit of what was checked, in words: a noun, such as "exchange", and a phrase that limits it, such as "with that
-    endpoint".
-    """
+    """The unit of a count in words: a noun, such as "exchange", and a phrase that limits it, such as "with that endpoint"."""
 
     noun: str
     where: str
@@ -164,7 +162,7 @@ class _Place(NamedTuple):
 def _opportunities(finding: Finding, hits: tuple[int, int], both: _Sides) -> tuple[Of, _Place, tuple[int, int]]:
     """Return how often a finding could have occurred: the unit, the unit in words, and the numbers (before, after).
 
-    hits: how often the finding occurred before and after.
+    `hits`: how often the finding occurred before and after.
     """
     if finding.server is None and finding.connection is None:
         return "captures", _Place("capture", ""), (len(both.before.source.captures), len(both.after.source.captures))
@@ -205,8 +203,8 @@ def _status(
 ) -> tuple[Status, str]:
     """Return the status of a finding, and why that status is uncertain; the text is empty if it is certain.
 
-    counts: the occurrences before and after. opportunities: how often the finding could have occurred before and after.
-    place: the unit of `opportunities` in words. summary: the rule reports one finding for all exchanges with an endpoint.
+    `counts`: the occurrences before and after. `opportunities`: how often the finding could have occurred before and after.
+    `place`: the unit of `opportunities` in words. `summary`: the rule reports one finding for all exchanges with an endpoint.
     """
     if all(counts):
         return "stayed", ""
@@ -224,9 +222,9 @@ def _excuse(
 ) -> str:  # fmt: skip
     """Return why a finding may be missing on one side although nothing changed; empty if there is no reason.
 
-    hits: how often the finding occurred on the side that has it. there, elsewhere: how often it could have occurred on that side
-    and on the side without it. place: the unit of these two numbers in words. other: the side without the finding. name: "before"
-    or "after", the name of `other`. summary: the rule reports one finding for all exchanges with an endpoint.
+    `hits`: how often the finding occurred on the side that has it. `there`, `elsewhere`: how often it could have occurred on that
+    side and on the side without it. `place`: the unit of these two numbers in words. `other`: the side without the finding.
+    `name`: "before" or "after", the name of `other`. `summary`: the rule reports one finding for all exchanges with an endpoint.
     """
     if rule not in other.checked:
         return f"{name} was not checked by this rule, or had nothing to check"

@@ -40,9 +40,9 @@ class Pair(NamedTuple):
 class Times:
     """The exchanges of one side.
 
-    endpoints: the durations by endpoint. servers: the number of requests by server. upgrades: the number of responses with
-    status 101 by server. shown: the path with `#` in place of numbers; the key is the method and the path without numbers.
-    for_people: the request with "(masked)" in place of masked parts, by the same keys. left_out: the number of endpoints that
+    `endpoints`: the durations by endpoint. `servers`: the number of requests by server. `upgrades`: the number of responses with
+    status 101 by server. `shown`: the path with `#` in place of numbers; the key is the method and the path without numbers.
+    `for_people`: the request with "(masked)" in place of masked parts, by the same keys. `left_out`: the number of endpoints that
     are not compared.
     """
 

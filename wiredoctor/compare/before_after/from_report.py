@@ -16,7 +16,7 @@ TIMES = {
 }
 """The columns of `ComparedSide.exchanges`, which has one row per request. Times are in ns, null for an incomplete exchange.
 
-upgraded: True for a response with status 101.
+`upgraded`: True for a response with status 101.
 """
 
 
@@ -24,10 +24,10 @@ upgraded: True for a response with status 101.
 class ComparedSide:
     """One side of a comparison: the state before or after a change.
 
-    exchanges: the columns of TIMES; None if the input does not list its exchanges. connections: the number of connections by
-    server; None if unknown. checked: the rules that ran. judged: the rules among them that found something to check. notes:
-    limitations of this side. for_people: for each target with `*` in its path, the target to display, in which (masked) replaces
-    each `*` that stands for a masked part.
+    `exchanges`: the columns of TIMES; None if the input does not list its exchanges. `connections`: the number of connections by
+    server; None if unknown. `checked`: the rules that ran. `judged`: the rules among them that found something to check. `notes`:
+    limitations of this side. `for_people`: for each target with `*` in its path, the target to display, in which (masked)
+    replaces each `*` that stands for a masked part.
     """
 
     source: Source

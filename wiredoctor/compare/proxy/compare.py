@@ -102,9 +102,7 @@ class _Sides:
         return None if time is None else time + self.apart - self.found.ahead
 
     def connects(self) -> list[float | None]:
-        """Return the handshake times (s), from SYN to SYN-ACK, of connections that the proxy opened for a request that it had
-        received.
-        """
+        """Return the times (s) from SYN to SYN-ACK of connections that the proxy opened for a request that had arrived before."""
         shaken = self.recorded[1].connections.select("connection", "syn_time", "newest_answer_time")
         times = {number: (syn, answer) for number, syn, answer in shaken.iter_rows()}
         made: list[float | None] = []
@@ -149,7 +147,7 @@ class _Sides:
     def _fate(self, row: Row, last: Row) -> tuple[Fate, str] | None:
         """Return how the server's response differs from the one at the front, as a Fate and a text; None if they are the same.
 
-        row: the exchange at the front. last: the last exchange at the back that matches it.
+        `row`: the exchange at the front. `last`: the last exchange at the back that matches it.
         """
         if not last["has_response"] or last["response_status"] is None:
             return "no-answer", f"the server did not answer{_close_text(last)}"

@@ -19,7 +19,7 @@ FORM, PATH = "form of the target", "beginning of the path"
 class Message(NamedTuple):
     """The parts of a message that are compared.
 
-    fields: the names in its header section; None if the names were not read.
+    `fields`: the names in its header section; None if the names were not read.
     """
 
     version: str

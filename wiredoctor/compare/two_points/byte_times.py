@@ -20,9 +20,9 @@ MAX_LOOKED_AT = 4096
 class _Segments(NamedTuple):
     """The segments of one direction of a connection at one point.
 
-    starts, ends: the distinct ranges of the stream that segments cover, sorted by start. times: when each range first passed the
-    point (ns). longest: the length of the longest range. acks: the highest offset that the peer had acknowledged after each of
-    its ACKs. ack_times: the times of these ACKs.
+    `starts`, `ends`: the distinct ranges of the stream that segments cover, sorted by start. `times`: when each range first
+    passed the point (ns). `longest`: the length of the longest range. `acks`: the highest offset that the peer had acknowledged
+    after each of its ACKs. `ack_times`: the times of these ACKs.
     """
 
     starts: Array
@@ -36,8 +36,8 @@ class _Segments(NamedTuple):
 class Streams:
     """The packets at one point, by group. A group is one direction of a pair of connections: pair * 2 + forward (see Rows).
 
-    All offsets are converted to those of the first capture. start, end: the range of the stream that each packet covers,
-    including SYN and FIN (RFC 9293 section 3.4). ack: the offset in the other direction that each packet acknowledges, or NEVER
+    All offsets are converted to those of the first capture. `start`, `end`: the range of the stream that each packet covers,
+    including SYN and FIN (RFC 9293 section 3.4). `ack`: the offset in the other direction that each packet acknowledges, or NEVER
     if it has no ACK.
     """
 

@@ -42,9 +42,9 @@ _STUDENT = (0.0, 636.6, 31.6, 12.92, 8.61, 6.87, 5.96, 5.41, 5.04, 4.78, 4.59, 4
 class Line:
     """The relation of two clocks: at `time` (ns of the first clock), the second clock is ahead by offset + drift * time (ns).
 
-    start: the time at which the line becomes valid. gap: the shortest observed round trip between the points (ns). drift_error:
-    the drift is known to within plus or minus this value (99.9 % confidence); None if the drift cannot be distinguished from 0
-    and is set to 0.
+    `start`: the time at which the line becomes valid. `gap`: the shortest observed round trip between the points (ns).
+    `drift_error`: the drift is known to within plus or minus this value (99.9 % confidence); None if the drift cannot be
+    distinguished from 0 and is set to 0.
     """
 
     start: int
@@ -58,7 +58,7 @@ class Line:
 class Points:
     """The times of packets that passed both points, sorted by the first clock.
 
-    time: ns of the first clock. ahead: the timestamp of the second clock minus that of the first (ns). forward: True if the
+    `time`: ns of the first clock. `ahead`: the timestamp of the second clock minus that of the first (ns). `forward`: True if the
     packet passed the first point first.
     """
 
@@ -103,7 +103,9 @@ class _Envelopes:
 
 
 def _lowest(time: Array, height: Array) -> Array:
-    """Return the index of the lowest point in each of BINS equal intervals of time; all indexes if there are at most BINS points.
+    """Return the index of the lowest point in each of BINS equal intervals of time.
+
+    Return all indexes if there are at most BINS points.
     """
     if len(time) <= BINS:
         return np.arange(len(time))

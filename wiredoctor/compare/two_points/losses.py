@@ -21,8 +21,9 @@ MAX_JUDGED = 200_000
 """The maximum number of packets per capture that are judged individually; the others count as "lost-or-not-recorded"."""
 
 HOPS_APART = 2
-"""The time to live of a packet is suspicious if it differs by at least this much from the usual one; routes may differ by one
-hop.
+"""The time to live of a packet is suspicious if it differs by at least this much from the usual one.
+
+A difference of one hop may be due to another route.
 """
 
 LEAST_OTHERS = 3
@@ -43,7 +44,7 @@ class Verdict(NamedTuple):
 def only_at(wire: Wire, near: Streams, far: Streams, second: bool) -> list[Verdict]:
     """Return verdicts on the packets that only one capture has, in capture order. `second`: that capture is the second one.
 
-    near: the streams at the capture point of that capture. far: the streams at the other point.
+    `near`: the streams at the capture point of that capture. `far`: the streams at the other point.
     """
     rows = wire.b if second else wire.a
     # forward packets pass the first point first
@@ -79,8 +80,8 @@ def _beyond(wire: Wire, second: bool, chosen: Array, moment: Array) -> tuple[Arr
     """Return which packets may have passed the other point before its capture began, and which after its capture ended.
 
     The result is two Boolean arrays. They are true if the other capture has no earlier (or no later) packet of the same
-    direction, and if the observed delays permit it. chosen: the rows of the packets. second: True if they are in the second
-    capture. moment: the times at which they were captured, by the clock of the other capture.
+    direction, and if the observed delays permit it. `chosen`: the rows of the packets. `second`: True if they are in the second
+    capture. `moment`: the times at which they were captured, by the clock of the other capture.
     """
     rows, other = (wire.b, wire.one) if second else (wire.a, wire.two)
     matched = (wire.back if second else wire.partner) != NOBODY
@@ -99,7 +100,7 @@ def _beyond(wire: Wire, second: bool, chosen: Array, moment: Array) -> tuple[Arr
 
 
 class _Judge:
-    """Judges a packet that only one capture has. near: the point that captured it; far: the point that did not."""
+    """Judges a packet that only one capture has. `near`: the point that captured it; `far`: the point that did not."""
 
     def __init__(self, wire: Wire, near: Streams, far: Streams, second: bool) -> None:
         self.wire, self.near, self.far = wire, near, far
@@ -139,15 +140,13 @@ class _Judge:
     def _answered_since(self, group: int, row: int) -> bool:
         """Return whether the receiver later sent a packet that could have acknowledged this one.
 
-        group: the direction of a connection to which the packet belongs.
+        `group`: the direction of a connection to which the packet belongs.
         """
         theirs = self.near.rows_in(group ^ 1)
         return bool((self.rows.time[theirs] > self.rows.time[row] + self.trip).any())
 
     def judge_received(self, row: int) -> Verdict:
-        """Return the verdict on a packet that, by its direction, should have passed the other point first, but was not captured
-        there.
-        """
+        """Return the verdict on a packet that is missing at the other point although it should have passed that point first."""
         group = int(self.near.group[row])
         ttl, count, last = self._usual_ttl(group)
         continued = int(self.rows.time[row]) < last
@@ -186,15 +185,15 @@ class _Judge:
 
 
 def _reset(streams: Streams, flags: Array) -> set[int]:
-    """Return the indexes of the paired connections with a reset. flags: the TCP flags of the packets in `streams`."""
+    """Return the indexes of the paired connections with a reset. `flags`: the TCP flags of the packets in `streams`."""
     return set(np.unique(streams.rows.pair[(flags & RST) != 0]).tolist())
 
 
 class Repeats(NamedTuple):
     """The retransmitted segments with payload that one point captured on their way to the other point.
 
-    rows: their rows in the Rows of the capture. needless: the rows of those that arrived after the receiver had acknowledged
-    their payload. The other four fields count the needless ones by reason (see Way).
+    `rows`: the row of each in the Rows of the capture. `needless`: the rows of those that arrived after the receiver had
+    acknowledged their payload. The other four fields count the needless ones by reason (see Way).
     """
 
     rows: Array
@@ -206,7 +205,7 @@ class Repeats(NamedTuple):
 
 
 def retransmissions(wire: Wire, near: Streams, far: Streams, forward: bool) -> Repeats:
-    """Return the retransmissions of one direction. near: the point that its packets pass first; far: the other point."""
+    """Return the retransmissions of one direction. `near`: the point that the packets pass first; `far`: the other point."""
     rows = near.rows
     second = not forward
     point = wire.two if second else wire.one
@@ -243,7 +242,7 @@ def retransmissions(wire: Wire, near: Streams, far: Streams, forward: bool) -> R
 def _own_arrival(wire: Wire, row: int, second: bool) -> int | None:
     """Return when a packet passed the other point (ns of the clock there); None if it was not captured there.
 
-    row: the row of the packet in its capture. second: True if that is the second capture.
+    `row`: the row of the packet in its capture. `second`: True if that is the second capture.
     """
     other = int((wire.back if second else wire.partner)[row])
     return None if other == NOBODY else int((wire.a if second else wire.b).time[other])
@@ -252,8 +251,8 @@ def _own_arrival(wire: Wire, row: int, second: bool) -> int | None:
 def _is_first_ack_lost(wire: Wire, far: Streams, group: int, end: int, left: int, second: bool) -> bool:
     """Return whether the first ACK that covers all bytes before `end` was lost on its way from the far point to the near point.
 
-    left: the time at which that ACK passed the far point (ns of the clock there). group: the direction of the acknowledged bytes.
-    second: True if the near point is that of the second capture.
+    `left`: the time at which that ACK passed the far point (ns of the clock there). `group`: the direction of the acknowledged
+    bytes. `second`: True if the near point is that of the second capture.
     """
     rows = far.rows_in(group ^ 1)
     first = rows[(far.rows.time[rows] == left) & (far.ack[rows] >= end)]

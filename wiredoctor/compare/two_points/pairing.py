@@ -38,7 +38,7 @@ def hash_rows(*columns: Array) -> Array:
 class Pairs:
     """The pairs of matching connections: their ids in the first and in the second capture, and how each pair was found.
 
-    shifts: for each pair and direction (client first), the number to add to sequence numbers of the second capture to get those
+    `shifts`: for each pair and direction (client first), the number to add to sequence numbers of the second capture to get those
     of the first.
     """
 
@@ -73,8 +73,9 @@ def _signatures(p: Columns) -> Array:
 
 
 def _votes(sign_one: Array, of_one: Array, sign_two: Array, of_two: Array) -> list[tuple[int, int, int]]:
-    """Return the pairs of connections with common packets as (number of common packets, first id, second id), largest number
-    first.
+    """Return (number of common packets, first id, second id) for each pair of connections with common packets.
+
+    Pairs with more common packets come first.
     """
     a, b = _identifying_signatures(sign_one, of_one), _identifying_signatures(sign_two, of_two)
     starts, ends = np.searchsorted(b[0], a[0], side="left"), np.searchsorted(b[0], a[0], side="right")

@@ -28,7 +28,7 @@ class Shared:
     def __init__(self, wire: Wire, one: list[Finding], two: list[Finding], lost: list[tuple[int, int, int]]) -> None:
         """Prepare to match the findings `one` and `two`.
 
-        lost: the lost packets, each as (index of its pair of connections, time by the first clock in ns, frame in its own
+        `lost`: the lost packets, each as (index of its pair of connections, time by the first clock in ns, frame in its own
         capture).
         """
         self.wire, self.findings = wire, (one, two)
@@ -95,7 +95,7 @@ class Shared:
     def _lost_within(self, finding: Finding, pair: int, side: int) -> list[int]:
         """Return the frame numbers of packets that the finding's connection lost while the finding lasted.
 
-        pair: the index of the connection in Pairs. side: 0 if the first capture has the finding, 1 for the second.
+        `pair`: the index of the connection in Pairs. `side`: 0 if the first capture has the finding, 1 for the second.
         """
         begin = self._start(finding, side)
         span = max([finding.delay or 0.0, *(e.elapsed - finding.elapsed for e in finding.evidence)])
@@ -135,7 +135,7 @@ class Shared:
     def _times_at_points(self, frame: int, *, second: bool) -> tuple[bool, float, float] | None:
         """Return (passed the first point first, time at the sender's point, time at the other point) of a packet.
 
-        The times are in ns of the first clock. Return None if only one capture has the packet. frame: its number in the first
+        The times are in ns of the first clock. Return None if only one capture has the packet. `frame`: its number in the first
         capture or, with `second`, in the second.
         """
         frames, rows = self.frames[int(second)]
