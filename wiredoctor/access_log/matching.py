@@ -17,7 +17,7 @@ SKEW = SECOND
 MAX_LINES = 1_000_000
 """The maximum number of lines from which the clock offset is determined.
 
-It does not limit how many lines are matched with exchanges.
+This maximum does not limit how many lines are matched with exchanges.
 """
 
 MAX_PAIRS = 200_000

@@ -123,7 +123,7 @@ class Drops:
 
 
 def read_statistics(block: bytes, order: str) -> Statistics | None:
-    """Return the contents of an Interface Statistics Block; None if it does not count dropped packets."""
+    """Return the contents of an Interface Statistics Block; None if the block does not count dropped packets."""
     if len(block) < _FIXED + 4:
         return None
     (interface,) = struct.unpack_from(order + "I", block, 8)

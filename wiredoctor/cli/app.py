@@ -72,7 +72,7 @@ class _CloseSuggestions:
 
 
 class Commands(_CloseSuggestions, TyperGroup):
-    """The group of all commands. It exits with the code of SIGPIPE if standard output is closed, even while it prints help."""
+    """The group of all commands. If standard output is closed, it exits with the code of SIGPIPE, also while printing help."""
 
     def make_context(self, *words: Any, **options: Any) -> Any:
         return exit_on_broken_pipe(lambda: super(Commands, self).make_context(*words, **options))
@@ -209,8 +209,8 @@ def _is_capture(word: str) -> bool:
 def _options_last(words: list[str]) -> list[str]:
     """Move the command to the front of arguments that begin with an option.
 
-    If they contain no command but a capture or an option of `analyze`, the command is `analyze`. An option for the help or the
-    version is returned alone if there is neither a command nor a capture. Other arguments are returned unchanged.
+    If the arguments contain a capture or an option of `analyze`, but no command, the command is `analyze`. An option for the help
+    or the version is returned alone if there is neither a command nor a capture. Other arguments are returned unchanged.
     """
     group: Any = typer.main.get_command(application(["analyze"]))
     analyze = group.commands["analyze"]

@@ -1,4 +1,4 @@
-"""Check whether the other options permit -o FILE.pcapng, a copy of the capture."""
+"""Check whether the other options permit -o FILE.pcapng, which copies the capture."""
 
 from __future__ import annotations
 

@@ -130,7 +130,7 @@ def ssh_command(host: str, device: str, filter: str | None, snaplen: int | None,
 
     The packets of the SSH connection itself are not captured: sshd passes its ports in SSH_CONNECTION. When standard input ends,
     the script kills tcpdump, which would otherwise notice the end of the connection only when it writes its next packet. Killing
-    tcpdump takes the same privileges as starting it, so sudo runs the whole script. sudo does not pass on variables, so `env`
+    tcpdump takes the same privileges as starting it, so sudo runs the complete script. sudo does not pass on variables, so `env`
     gives SSH_CONNECTION to the script.
     """
     if host.startswith("-"):

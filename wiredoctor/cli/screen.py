@@ -151,7 +151,7 @@ class JsonLines(Lines):
 
 
 def _identity(finding: Finding) -> int:
-    """Return a hash that identifies a finding. `caused_by` is not part of it, because that may change at the end."""
+    """Return a hash that identifies a finding. The hash excludes `caused_by`, which may change at the end."""
     return hash((finding.place, finding.connection, finding.kind, finding.client, finding.server))
 
 

@@ -309,8 +309,8 @@ def _no_connection(program: Supervisor, *, isolate: bool) -> str:
 def _own_connections(report: Report, program: Supervisor) -> tuple[int, ...]:
     """Return the ids of the program's connections.
 
-    If the local port of a connect(2) call is unknown, the call is matched to the next connection to its destination. A
-    connection is matched to only one call.
+    If the local port of a connect(2) call is unknown, the call is matched to the next connection to the same destination. No
+    connection is matched to two calls.
     """
     columns = ("connection", "client", "server", "start")
     rows = report.scan_connections().select(*columns).sort("start").collect().rows()

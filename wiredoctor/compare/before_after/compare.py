@@ -201,7 +201,7 @@ def _status(
     *,
     summary: bool,
 ) -> tuple[Status, str]:
-    """Return the status of a finding, and why that status is uncertain; the text is empty if it is certain.
+    """Return the status of a finding, and the reason why that status is uncertain; the reason is empty if the status is certain.
 
     `counts`: the occurrences before and after. `opportunities`: how often the finding could have occurred before and after.
     `place`: the unit of `opportunities` in words. `summary`: the rule reports one finding for all exchanges with an endpoint.
@@ -223,7 +223,7 @@ def _excuse(
     """Return why a finding may be missing on one side although nothing changed; empty if there is no reason.
 
     `hits`: how often the finding occurred on the side that has it. `there`, `elsewhere`: how often it could have occurred on that
-    side and on the side without it. `place`: the unit of these two numbers in words. `other`: the side without the finding.
+    side and on the side without it. `place`: the unit of `there` and `elsewhere` in words. `other`: the side without the finding.
     `name`: "before" or "after", the name of `other`. `summary`: the rule reports one finding for all exchanges with an endpoint.
     """
     if rule not in other.checked:

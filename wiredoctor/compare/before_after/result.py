@@ -60,8 +60,9 @@ class FindingChange:
     """The findings with one fingerprint, before and after.
 
     `before`, `after`: the number of occurrences; for the rules in FAILURES, the number of failures. `chances_before`,
-    `chances_after`: how often the finding could have occurred; None if unknown. `of`: the unit of these two numbers.
-    `delay_before`, `delay_after`: the total time lost. `why`: the reason if the status is uncertain, otherwise empty.
+    `chances_after`: how often the finding could have occurred; None if unknown. `of`: the unit of `chances_before` and
+    `chances_after`. `delay_before`, `delay_after`: the total time lost. `why`: the reason if the status is uncertain, otherwise
+    empty.
 
     "exchanges" in `of` are the exchanges with the endpoint, or with the server if the finding has no request. If a report does
     not list its exchanges, all exchanges count. "connections" are the connections to the server.

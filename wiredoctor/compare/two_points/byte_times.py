@@ -34,7 +34,8 @@ class _Segments(NamedTuple):
 
 
 class Streams:
-    """The packets at one point, by group. A group is one direction of a pair of connections: pair * 2 + forward (see Rows).
+    """The packets at one point, by group. A group is one direction of a connection that both captures have; its number is pair *
+    2 + forward (see Rows).
 
     All offsets are converted to those of the first capture. `start`, `end`: the range of the stream that each packet covers,
     including SYN and FIN (RFC 9293 section 3.4). `ack`: the offset in the other direction that each packet acknowledges, or NEVER
@@ -73,7 +74,7 @@ class Streams:
         return int(times.min()) if len(times) else None
 
     def first_acknowledging(self, group: int, place: int) -> int | None:
-        """Return when an ACK that covers all bytes before `place` first passed this point (ns of the point's clock), or None."""
+        """Return when an ACK of all bytes before `place` first passed this point (ns of its clock); None if none did."""
         s = self._segments(group)
         at = int(np.searchsorted(s.acks, place))
         return int(s.ack_times[at]) if at < len(s.acks) else None

@@ -188,8 +188,8 @@ def _drift_error(points: Points, origin: float, drift: float) -> float | None:
     """Return the error of the drift at 99.9 % confidence, or None if it cannot be estimated.
 
     The capture time is divided into WINDOWS intervals. In each interval with packets in both directions, the offset is taken as
-    the middle between its two limits. The error follows from the scatter of these offsets around the line. At least four such
-    intervals are needed.
+    the middle between the two limits of the interval. The error follows from the scatter of these offsets around the line. At
+    least four such intervals are needed.
     """
     begin, end = float(points.time[0]), float(points.time[-1])
     if end <= begin:

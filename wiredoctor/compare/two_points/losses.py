@@ -79,8 +79,8 @@ MARGIN = SECOND // 100
 def _beyond(wire: Wire, second: bool, chosen: Array, moment: Array) -> tuple[Array, Array]:
     """Return which packets may have passed the other point before its capture began, and which after its capture ended.
 
-    The result is two Boolean arrays. They are true if the other capture has no earlier (or no later) packet of the same
-    direction, and if the observed delays permit it. `chosen`: the rows of the packets. `second`: True if they are in the second
+    The result is two Boolean arrays. An element is true if the other capture has no earlier (or no later) packet of the same
+    direction, and if the observed delays permit this. `chosen`: the rows of the packets. `second`: True if they are in the second
     capture. `moment`: the times at which they were captured, by the clock of the other capture.
     """
     rows, other = (wire.b, wire.one) if second else (wire.a, wire.two)

@@ -25,7 +25,7 @@ class Wire:
     point first.
 
     `shift`: for each group, the number to add to stream offsets of the second capture to get those of the first. A group is one
-    direction of a pair of connections. `turned`: for each pair, whether its client is nearer to the second point.
+    direction of a connection that both captures have. `turned`: for each pair, whether its client is nearer to the second point.
     """
 
     one: Point

@@ -195,7 +195,9 @@ class Changed:
 
 @dataclass(frozen=True)
 class Shares:
-    """The parts of a time (s): spent at or beyond the client's point, between the points, and at or beyond the server's point."""
+    """A time in seconds, divided into parts: at or beyond the client's point, between the points, at or beyond the server's
+    point.
+    """
 
     client: float
     between: float
