@@ -23,7 +23,7 @@ _FIXED = 20
 MAX_COUNTS = 10_000
 """The maximum number of counts that are stored separately; after that, a new count replaces the last one of its interface."""
 _LARGEST = 1 << 48
-"""A number of packets that is too large for any interface. A block with such a count is treated as damaged."""
+"""A number of packets that is too large for any interface. A block with a count this large is treated as damaged."""
 
 
 class Count(NamedTuple):

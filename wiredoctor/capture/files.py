@@ -28,8 +28,9 @@ _LEAST = 24
 _SPARE = 32
 """The number of file descriptors left for the rest of the program, which uses 16 for tables, processes and outputs."""
 OPEN = 8
-"""The maximum number of capture files that stay open. At most this many temporary files are kept, too, in case they are read
-again.
+"""The maximum number of capture files that stay open.
+
+At most this many temporary files are kept, too, in case they are read again.
 """
 _KEPT = 64 << 20
 """The maximum total size in bytes of the temporary files that are kept, not counting the two newest."""

@@ -58,7 +58,7 @@ def from_report(report: Report, name: str, healthy: Iterable[str]) -> ComparedSi
 
 
 def left_out_notes(numbers: Iterable[int]) -> list[str]:
-    """Return a list with one sentence, which tells how many findings were left out in total; an empty list if there are none."""
+    """Return a list with one sentence that says how many findings were left out in total; an empty list if there are none."""
     total = sum(numbers)
     return [f"{total:,} {'occurrence was' if total == 1 else 'occurrences were'} left out"] if total else []
 

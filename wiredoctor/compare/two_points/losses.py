@@ -138,7 +138,7 @@ class _Judge:
         return Verdict(row, "lost", "only its retransmission arrived")
 
     def _answered_since(self, group: int, row: int) -> bool:
-        """Return whether the receiver later sent a packet that could have acknowledged this one.
+        """Return whether the receiver later sent a packet that could have acknowledged the packet in `row`.
 
         `group`: the direction of a connection to which the packet belongs.
         """

@@ -195,8 +195,9 @@ class Changed:
 
 @dataclass(frozen=True)
 class Shares:
-    """A time in seconds, divided into parts: at or beyond the client's point, between the points, at or beyond the server's
-    point.
+    """The time in seconds that was spent in each part of the path.
+
+    `client`: at or beyond the client's point. `between`: between the points. `server`: at or beyond the server's point.
     """
 
     client: float
