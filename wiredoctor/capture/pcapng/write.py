@@ -99,7 +99,7 @@ def with_comments(block: bytes, order: str, kind: int, texts: Sequence[str]) -> 
 
 
 def with_unknown_length(block: bytes, order: str) -> bytes:
-    """Return a section header with its section length set to "unknown", because blocks will be added to the section."""
+    """Return a section header with its section length set to "unknown", because the copied section may have another length."""
     return block[:16] + struct.pack(order + "q", _UNKNOWN_LENGTH) + block[24:] if len(block) >= SECTION_FIXED else block
 
 
