@@ -1,6 +1,4 @@
-"""Read the log lines of proxies with more fields than the combined format: Envoy's default format and AWS Application Load
-Balancer.
-"""
+"""Parse log lines of Envoy and AWS Application Load Balancer, whose formats have more fields than the combined format."""
 
 from __future__ import annotations
 

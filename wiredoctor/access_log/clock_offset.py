@@ -51,13 +51,13 @@ class Offset(NamedTuple):
 
 
 def find_offset(lines: Sequence[int], differences: Sequence[int], unit: int) -> Offset | None:
-    """Return the offset of a log's clock that most lines support; None if no line supports one.
+    """Return the offset of a log's clock that most lines support; None if no line supports an offset.
 
     If several offsets have equal support, return the one nearest to 0.
 
-    Both lists have one element per pair of a line and an exchange that may be the same request. `lines`: the line's number.
-    `differences`: the line's time minus the exchange's (ns). `unit`: the precision of the log's times in ns; the log omits
-    smaller digits.
+    Both lists have one element for each possible match of a line with an exchange. `lines`: the number of the line.
+    `differences`: the time of the line minus the time of the exchange (ns). `unit`: the precision of the log's times in ns; the
+    log cuts off smaller digits.
     """
     if not len(lines):
         return None

@@ -33,7 +33,7 @@ ROLES: Mapping[str, tuple[str, ...]] = {
     ),
     "client": ("remote_addr", "client", "client_ip", "clienthost", "client.address", "request.remote_ip", "remote_ip"),
 }
-"""The possible names of the key for each role, the most reliable first.
+"""For each role, such as time or status, the possible names of its key, the most reliable first.
 
 All names are in lower case. The names of nested keys are joined by dots.
 """
@@ -51,7 +51,7 @@ DEEPEST = 3
 def read_json(raw: bytes, number: int, keys: Mapping[str, str]) -> LogLine | None:
     """Parse a log line that is a JSON object. Return None if it has no time, or neither a status nor a request.
 
-    `keys`: the configured key of each role, such as "time" or "status"; other roles have well-known keys.
+    `keys`: the configured key for each role, such as "time" or "status". For other roles, the keys in ROLES are tried.
     """
     try:
         found: dict[str, Any] | None = json.loads(raw)
@@ -82,7 +82,7 @@ def _flatten(values: dict[str, Any], prefix: str, depth: int) -> Iterator[tuple[
 
 
 def _first(values: dict[str, Any], names: tuple[str, ...]) -> tuple[str, Any]:
-    """Return the first of these names that has a value, and the value."""
+    """Return the first of these names that has a value, and the value; ("", None) if none has one."""
     return next(((name, values[name]) for name in names if values.get(name) is not None), ("", None))
 
 

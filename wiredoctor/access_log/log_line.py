@@ -45,7 +45,10 @@ def read_time(text: str) -> LogTime | None:
 
 
 def read_epoch(number: float) -> LogTime | None:
-    """Return the time that is this many s, ms, us or ns after 1970; None if no unit gives a plausible year."""
+    """Return the time that is `number` seconds, ms, us or ns after 1970, in the first unit that gives a plausible year.
+
+    Return None if no unit does.
+    """
     for per_second in (1, 1_000, 1_000_000, SECOND):
         if 1e8 <= number / per_second < 1e10:
             unit = SECOND // per_second
@@ -75,7 +78,7 @@ class Request(NamedTuple):
 
 
 def split_request(text: str) -> Request:
-    """Read a request line, whose special characters may be escaped."""
+    """Parse a request line, in which special characters may be escaped."""
     found = _REQUEST.fullmatch(_ESCAPE.sub(_unescape, text))
     return Request(found[1], found[2]) if found else Request("", "")
 

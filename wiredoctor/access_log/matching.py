@@ -15,8 +15,9 @@ SKEW = SECOND
 """The maximum difference in ns between the time of a line and that of its exchange."""
 
 MAX_LINES = 1_000_000
-"""The maximum number of lines from which the clock offset is determined. It does not limit how many lines are matched with
-exchanges.
+"""The maximum number of lines from which the clock offset is determined.
+
+This maximum does not limit how many lines are matched with exchanges.
 """
 
 MAX_PAIRS = 200_000
@@ -37,8 +38,9 @@ _CLIENT_CLOSED = (0, 499, 460)
 """The statuses in logs if the client closed before the response: 0 (haproxy, Envoy), 499 (nginx), 460 (AWS ALB)."""
 
 MAX_OUTER = 50
-"""The maximum number of earlier exchanges that are examined to find a proxy's exchange with its client, which encloses the
-forwarded request.
+"""The maximum number of earlier exchanges among which the enclosing exchange of a forwarded request is searched.
+
+The enclosing exchange is the proxy's exchange with its client.
 """
 
 
@@ -84,8 +86,8 @@ class Match(NamedTuple):
 class Matches(NamedTuple):
     """The lines about failed or slow requests, in order, each with its exchange.
 
-    `moment`: the event whose time the log contains, the start or the end of an exchange. `offset`: by how much the log's clock
-    is ahead of the capture's.
+    `moment`: the event to which a time refers, the start or the end of the exchange, unless the log format defines it. `offset`:
+    by how much the log's clock is ahead of the capture's.
     """
 
     matches: list[Match]
@@ -189,7 +191,7 @@ def _find_clock(lines: Sequence[LogLine], index: ExchangeIndex) -> tuple[Moment,
 
 
 def _status_difference(line: LogLine, one: CapturedExchange) -> int | None:
-    """Return 0 if the status is equal, 1 if the capture has no response to compare with, and None if it differs."""
+    """Return 0 if the statuses are equal, 1 if the line or the exchange has no response, and None if the statuses differ."""
     if one.status is None or line.status in _CLIENT_CLOSED:
         return 1 if one.status is None or line.status == 0 else None
     return 0 if one.status in (line.status, line.target_status) else None
@@ -236,10 +238,10 @@ def _cost(line: LogLine, one: CapturedExchange, time: int, moment: Moment) -> tu
 
 
 def _is_inner(some: Sequence[CapturedExchange], place: int) -> bool:
-    """Return whether the exchange at index `place` is probably a proxy's exchange with a server, because another one encloses
-    it.
+    """Return whether the exchange at index `place` is probably a proxy's exchange with a server.
 
-    A line in the proxy's log belongs to the enclosing exchange. `some`: the exchanges with the same request, sorted by start.
+    This is so if an exchange on another connection encloses it. A line in the proxy's log belongs to the enclosing exchange.
+    `some`: the exchanges with the same request, sorted by start.
     """
     one = some[place]
     for other in reversed(some[max(place - MAX_OUTER, 0) : place]):

@@ -43,7 +43,7 @@ def disk(bytes: int, why: str = "there is no more space") -> Room:
 class Budget:
     """The disk space that all captures of one run together may use for unpacking.
 
-    `most`: the requested limit in bytes. Without one, compressed captures may use limits.UNPACKED or half of the free space,
+    `most`: the requested limit in bytes. If it is None, compressed captures may use limits.UNPACKED or half of the free space,
     whichever is less. Captures from a pipe are then limited only by the free space, because a pipe cannot be a decompression
     bomb.
     """
@@ -54,7 +54,7 @@ class Budget:
 
     @classmethod
     def of(cls, most: int | Budget | None) -> Budget:
-        """Return `most` if it is a Budget, otherwise a Budget with this limit."""
+        """Return `most` if it is a Budget, otherwise a new Budget with `most` as its limit."""
         return most if isinstance(most, Budget) else cls(most)
 
     def counts(self, *, compressed: bool) -> bool:

@@ -28,7 +28,7 @@ class Step(NamedTuple):
 class ClockSteps:
     """The backward steps of the clock seen so far: their number, the largest (ns), and the first SHOWN of them.
 
-    `frames`: the numbers of the first MAX_KEPT frames whose timestamp is earlier than the previous one.
+    `frames`: the numbers of the first MAX_KEPT frames whose timestamp is earlier than that of the previous frame.
     """
 
     count: int = 0

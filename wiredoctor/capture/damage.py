@@ -1,4 +1,4 @@
-"""Describe damage to capture files of all formats and the offset at which it was found."""
+"""Describe damage to capture files of all formats, with the offset at which the damage was found."""
 
 from __future__ import annotations
 

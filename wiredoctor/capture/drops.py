@@ -23,7 +23,7 @@ _FIXED = 20
 MAX_COUNTS = 10_000
 """The maximum number of counts that are stored separately; after that, a new count replaces the last one of its interface."""
 _LARGEST = 1 << 48
-"""A number of packets that is too large for any interface. A block with such a count is treated as damaged."""
+"""A number of packets that is too large for any interface. A block with a count this large is treated as damaged."""
 
 
 class Count(NamedTuple):
@@ -81,7 +81,7 @@ class Drops:
         """The number of captured packets in each interface's newest count."""
 
     def add(self, count: Count) -> None:
-        """Add a total. If it is the same as the previous one of its interface, nothing was dropped in between."""
+        """Add a total. If it equals the previous total of its interface, nothing was dropped in between."""
         interface = count.interface
         at = self._newest.get(interface)
         since = self._checked.get(interface) if count.since is None else count.since
@@ -123,7 +123,7 @@ class Drops:
 
 
 def read_statistics(block: bytes, order: str) -> Statistics | None:
-    """Return the contents of an Interface Statistics Block; None if it does not count dropped packets."""
+    """Return the contents of an Interface Statistics Block; None if the block does not count dropped packets."""
     if len(block) < _FIXED + 4:
         return None
     (interface,) = struct.unpack_from(order + "I", block, 8)

@@ -28,7 +28,10 @@ _LEAST = 24
 _SPARE = 32
 """The number of file descriptors left for the rest of the program, which uses 16 for tables, processes and outputs."""
 OPEN = 8
-"""The maximum number of capture files that stay open. At most as many temporary files are kept in case they are read again."""
+"""The maximum number of capture files that stay open.
+
+At most this many temporary files are kept, too, in case they are read again.
+"""
 _KEPT = 64 << 20
 """The maximum total size in bytes of the temporary files that are kept, not counting the two newest."""
 
@@ -280,7 +283,7 @@ def reason(error: OSError) -> str:
 
 
 def _check_descriptors(newest: int, name: str) -> None:
-    """Raise TooManyFiles if few descriptors are left. `newest`: the highest one, which shows how many are in use."""
+    """Raise TooManyFiles if few descriptors are left. `newest`: the newest descriptor, whose number shows how many are in use."""
     try:
         import resource
     except ImportError:  # this system has no such limit

@@ -36,7 +36,8 @@ belong to the name, as in eth0 or run2.
 class Input(NamedTuple):
     """A capture to read: its name in reports, and the names of its files.
 
-    `rotation`: one program wrote the files one after the other. If it is false, several files are separate captures to be merged.
+    `rotation`: one program wrote the files one after the other. If `rotation` is false, several files are separate captures to be
+    merged.
     """
 
     name: str
@@ -55,7 +56,8 @@ def find_inputs(
 
     A folder stands for the captures in it and its subfolders. Files whose names differ only in the number, date or time of a
     rotation by tcpdump or dumpcap are one capture; with `merge`, all files are one. `on_error` is called with one line for each
-    folder that cannot be used, and `on_note` with one line for each folder that contains files other than captures.
+    folder, or file in a folder, that cannot be used. `on_note` is called with one line for each folder that contains files other
+    than captures.
     """
     files = list(_files(paths, on_error, on_note))
     if merge or len(files) == 1:

@@ -80,9 +80,10 @@ def section_order(block: bytes) -> str | None:
 class FileHeader(NamedTuple):
     """The header of a pcap file.
 
-    order: the byte order, "<" or ">". tick: ns per unit of a timestamp's fraction of a second. record_header: the size of a
-    record header in bytes. first_record: the offset of the first record. exchanged: True if each record has its original length
-    before its captured length, contrary to the format. perhaps_exchanged: True if that has to be checked for each record.
+    `order`: the byte order, "<" or ">". `tick`: ns per unit of a timestamp's fraction of a second. `record_header`: the size of a
+    record header in bytes. `first_record`: the offset of the first record. `exchanged`: True if each record has its original
+    length before its captured length, contrary to the format. `perhaps_exchanged`: True if the order has to be checked for each
+    record.
     """
 
     order: str

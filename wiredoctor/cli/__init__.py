@@ -15,14 +15,14 @@ _LIBRARIES = {
 }
 """Environment settings for libraries, applied before they load unless the user has set them.
 
-jemalloc, the allocator of Polars, is set to use one arena and to return free memory after 1 s. By default it has four arenas per
-processor, and their peaks add up. Returning memory at once would make a run a tenth slower. OpenBLAS, which NumPy loads, is set
-to start no threads: they would spin while waiting for work that never comes.
+jemalloc, the allocator of Polars, is set to use one arena and to return free memory after 1 s. By default, it uses four arenas
+per processor, whose peaks add up. Returning memory at once would make a run 10 % slower. OpenBLAS, which NumPy loads, is set to
+start no threads: they would spin while waiting for work that never comes.
 """
 
 
 def main() -> None:
-    """Run a command; always ends with SystemExit."""
+    """Run the command that sys.argv names, then raise SystemExit with its exit code."""
     try:
         from wiredoctor.cli import signals
 

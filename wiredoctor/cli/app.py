@@ -23,7 +23,7 @@ HELP = ["-h", "--help"]
 VERSION = "--version"
 
 OPTIONS = {*HELP, VERSION, pager.OPTION, "--install-completion", "--show-completion"}
-"""The options of the program itself. They are given without a command."""
+"""The options that belong to the program itself, not to a command."""
 
 MAX_COLUMNS = 200
 """The maximum width of help texts, because longer lines are hard to read."""
@@ -45,10 +45,10 @@ COMMANDS = {
     "mcp": "Serve captures to a language model (MCP).",
     "schema": "Print the JSON Schema of the reports.",
 }
-"""One line of help for each command, by its name."""
+"""The one-line help text of each command, by command name."""
 
 _MODULES = {"run": "run_program"}
-"""The module of each command whose module has another name than the command."""
+"""The module name for each command whose module is not named like the command."""
 
 
 class _CloseSuggestions:
@@ -72,7 +72,7 @@ class _CloseSuggestions:
 
 
 class Commands(_CloseSuggestions, TyperGroup):
-    """The group of all commands. It exits with the code of SIGPIPE if standard output is closed, even while it prints help."""
+    """The group of all commands. If standard output is closed, it exits with the code of SIGPIPE, also while printing help."""
 
     def make_context(self, *words: Any, **options: Any) -> Any:
         return exit_on_broken_pipe(lambda: super(Commands, self).make_context(*words, **options))
@@ -199,8 +199,9 @@ def with_command(words: list[str]) -> list[str]:
 
 
 def _is_capture(word: str) -> bool:
-    """Return whether a word names a capture: it is "-" or an existing file or folder, or it has a dot or a slash, unlike a
-    command.
+    """Return whether a word names a capture: it is "-", an existing file or folder, or a name with a dot or a slash.
+
+    Names of commands contain neither a dot nor a slash.
     """
     return word not in COMMANDS and (word == "-" or "." in word or "/" in word or os.path.exists(word))
 
@@ -208,8 +209,8 @@ def _is_capture(word: str) -> bool:
 def _options_last(words: list[str]) -> list[str]:
     """Move the command to the front of arguments that begin with an option.
 
-    If they contain no command but a capture or an option of `analyze`, the command is `analyze`. An option for the help or the
-    version is returned alone if there is neither a command nor a capture. Other arguments are returned unchanged.
+    If the arguments contain a capture or an option of `analyze`, but no command, the command is `analyze`. An option for the help
+    or the version is returned alone if there is neither a command nor a capture. Other arguments are returned unchanged.
     """
     group: Any = typer.main.get_command(application(["analyze"]))
     analyze = group.commands["analyze"]
@@ -233,7 +234,7 @@ def _options_last(words: list[str]) -> list[str]:
 
 
 def run() -> NoReturn:
-    """Parse sys.argv and run a command."""
+    """Parse sys.argv, run the command, and exit with its exit code."""
     open_streams()
     asked = with_command(sys.argv[1:])
     if VARIABLE in os.environ:

@@ -13,9 +13,9 @@ _WRITE_ONE = "; write a report of the earlier capture with: wiredoctor analyze C
 
 
 def fingerprints(path: str) -> frozenset[str]:
-    """Return the fingerprints in the JSON or JSON Lines report at `path`; none if `path` is "".
+    """Return the fingerprints in the JSON or JSON Lines report at `path`; an empty set if `path` is "".
 
-    Raise UsageError if it is not such a report.
+    Raise UsageError if the file cannot be read or is not a wiredoctor report.
     """
     if not path:
         return frozenset()

@@ -32,7 +32,7 @@ def capture_order(
     interfaces: Sequence[str], filter: str | None, write: str | None, ring: str | None, duration: str | None,
     packets: int | None, snaplen: int | None, buffer: int | None, backend: Backend | None, outputs: Sequence[Output],
 ) -> Order:  # fmt: skip
-    """Return the instructions for the recorder that the command line gives; raise UsageError if an option is invalid."""
+    """Convert the options of the command line to instructions for the recorder; raise UsageError if an option is invalid."""
     from wiredoctor.live import Order
 
     if doubled := [name for name in interfaces if interfaces.count(name) > 1]:
@@ -105,7 +105,7 @@ def with_ports(filter: str | None, ports: Sequence[int] | None) -> str | None:
 
 
 def parse_time_limit(text: str | None) -> float | None:
-    """Return the value of --duration in seconds, or None if it was not given; raise UsageError if it is not above 0."""
+    """Convert the value of --duration to seconds. None stays None. Raise UsageError if it is not a duration above 0."""
     nanoseconds = parse_duration("--duration", text)
     if nanoseconds == 0:
         raise UsageError("--duration: must be more than 0 seconds")

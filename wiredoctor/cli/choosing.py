@@ -79,7 +79,7 @@ MAX_CHOICES = 5
 
 
 def connection_at(report: Report, span: Filter, option: str) -> int:
-    """Return the id of the only connection with an exchange in a time span.
+    """Return the id of the only connection that has an exchange in the time span `span`.
 
     If the span has no exchange, return the id of the only connection that was active in it. Raise UsageError if there is no such
     connection, or more than one. `option`: the name of the option, for the message.

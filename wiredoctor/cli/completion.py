@@ -15,7 +15,7 @@ With the value source_bash (source_zsh, source_fish), it requests the script its
 """
 
 _RULES = "wiredoctor.rules"
-"""The rules package, and the group of entry points for rules of other packages."""
+"""The name of the rules package. The entry point group for rules of other packages has the same name."""
 
 _NETWORK = Path("/sys/class/net")
 

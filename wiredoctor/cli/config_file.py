@@ -112,9 +112,9 @@ def _short(file: Path) -> str:
 
 
 def nearest(folder: Path) -> Path | None:
-    """Return the nearest configuration file, searching the folder and then its parents.
+    """Return the nearest configuration file, searching the folder and then its parents; None if there is none.
 
-    That is a wiredoctor.toml, or a pyproject.toml with [tool.wiredoctor]. Return None if there is none.
+    A configuration file is a wiredoctor.toml, or a pyproject.toml with [tool.wiredoctor].
     """
     for place in (folder, *folder.parents):
         if (place / OWN).is_file():

@@ -1,4 +1,4 @@
-"""Check whether the other options permit -o FILE.pcapng, a copy of the capture."""
+"""Check whether the other options permit -o FILE.pcapng, which copies the capture."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def check_copies(files: Sequence[Output], captures: Sequence[str], *, merge: bool, only_findings: bool) -> None:
     """Raise UsageError if a requested copy would have several captures as its source, or would overwrite an input.
 
-    Also raise it if `only_findings` is set but no copy is requested, because this option only limits copies.
+    Also raise UsageError if `only_findings` is set but no copy is requested: --only-findings only limits what is copied.
     """
     copies = [file.path for file in files if file.format == "pcapng"]
     if only_findings and not copies:

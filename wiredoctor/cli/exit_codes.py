@@ -39,7 +39,7 @@ class Exit(IntEnum):
 
 
 class _WaitingFile(io.FileIO):
-    """A file that waits while a pipe or terminal is full, even if another program made it non-blocking (O_NONBLOCK).
+    """A file whose writes wait while the pipe or terminal is full, even if another program made it non-blocking (O_NONBLOCK).
 
     All programs that share the pipe or terminal share that flag, so it must not be cleared here.
     """
@@ -51,7 +51,10 @@ class _WaitingFile(io.FileIO):
 
 
 def open_streams() -> None:
-    """Open /dev/null in place of standard streams that the shell closed (>&-). Make the others wait while a pipe is full."""
+    """Make standard output and standard error usable.
+
+    A stream that the shell closed (>&-) is replaced by /dev/null. Writes to any other stream wait while a pipe is full.
+    """
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is None:
@@ -67,7 +70,7 @@ class UsageError(Exception):
 
 
 def reason(error: OSError, path: str = "") -> str:
-    """Return the text of an error, followed by the name of the file that it concerns unless that is `path`."""
+    """Return the text of an error. Append the name of the file that the error concerns, unless that file is `path`."""
     text = error.strerror or str(error)
     file = "" if error.filename is None or error.filename == path else f": {error.filename}"
     return f"{text[:1].lower()}{text[1:]}{file}"
@@ -115,9 +118,7 @@ def exit_code(command: Callable[..., int], /, *args: Any, **options: Any) -> int
 
 
 def exit_on_broken_pipe(call: Callable[[], Any]) -> Any:
-    """Return the result of the call. If standard output is closed, exit with the code of SIGPIPE, because Typer would exit with
-    1.
-    """
+    """Return the result of the call. If standard output is closed, exit with the code of SIGPIPE; Typer would exit with 1."""
     try:
         return call()
     except BrokenPipeError:
@@ -156,14 +157,14 @@ def _print_trace(error: BaseException, *, whole: bool) -> None:
 
 
 def apology(error: BaseException) -> str:
-    """Describe an internal error by its type and place, without its text, which may contain bytes of the capture."""
+    """Describe an internal error by its type and source line, not by its text, which may contain bytes of the capture."""
     frames = [f for f in traceback.extract_tb(error.__traceback__) if f"{os.sep}wiredoctor{os.sep}" in f.filename]
     place = f" in {os.path.basename(frames[-1].filename)}, line {frames[-1].lineno}" if frames else ""
     return f"internal error: {type(error).__name__}{place}; please report it (--verbose shows the traceback)"
 
 
 def _abandon_stdout() -> None:
-    """Redirect standard output to /dev/null, so the interpreter can flush its buffer without another error."""
+    """Redirect standard output to /dev/null, so the interpreter can flush the buffer at exit without another error."""
     try:
         nothing = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nothing, sys.stdout.fileno())

@@ -46,7 +46,7 @@ class _Waiting:
 
 
 class Written(NamedTuple):
-    """The names of the tables that the folder has now, and of those that it lacks because the packets were not kept."""
+    """The names of the tables in the folder, and of the tables that are missing because the packets were not kept."""
 
     tables: list[str]
     missing: list[str]

@@ -1,4 +1,4 @@
-"""Print what the sides of a connection sent (show --follow)."""
+"""Print the bytes that the client, the server or both sent on a connection (show --follow)."""
 
 from __future__ import annotations
 

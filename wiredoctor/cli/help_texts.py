@@ -98,7 +98,7 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("wiredoctor schema | jq '.properties | keys'", "list what a report contains"),
     ),
 }
-"""Two command lines for each command, and what they are for."""
+"""Two example command lines for each command, each with its purpose."""
 
 
 def write_commands(summaries: Mapping[str, str], formatter: Any) -> None:

@@ -1,4 +1,4 @@
-"""Decide whether the terminal shows hyperlinks (OSC 8). Terminals cannot be asked, but known ones set environment variables."""
+"""Decide whether the terminal shows hyperlinks (OSC 8). Terminals cannot be queried, but known ones set environment variables."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _FIRST_LESS = 566
 
 
 def has_hyperlinks(environment: Mapping[str, str] | None = None) -> bool:
-    """Return whether the terminal is known to show hyperlinks. If there is a pager, it must also be known to pass them on."""
+    """Return whether the terminal is known to show hyperlinks. A pager, if used, must also be known to pass them on."""
     known = os.environ if environment is None else environment
     return _terminal_has_them(known) and _pager_passes_them()
 

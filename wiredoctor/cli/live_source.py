@@ -23,10 +23,10 @@ Without a limit, it would continue after the connection to the cluster is lost.
 """
 
 SPARE = 30
-"""Seconds by which a capture in a pod may exceed --duration, which counts from the first packet."""
+"""The number of seconds by which a capture in a pod may exceed --duration, which counts from the first packet."""
 
 _PARENT_ENDED = 1
-"""PR_SET_PDEATHSIG of prctl(2)."""
+"""The value of PR_SET_PDEATHSIG for prctl(2)."""
 
 
 class Source(NamedTuple):
@@ -66,9 +66,10 @@ def find_source(
     given: str | None, interfaces: Sequence[str] | None, ssh: str | None, kubectl: str | None, image: str | None,
     filter: str | None, snaplen: int | None, duration: float | None, local: Sequence[str], *, sudo: bool,
 ) -> Source:  # fmt: skip
-    """Return the source that the command line describes, and start its program. Raise UsageError if the options are not valid.
+    """Return the source of packets that the command line describes; raise UsageError if the options are not valid.
 
-    `local`: those of the given options that apply only to a capture on this machine.
+    With `ssh` or `kubectl`, start the program that captures on the host or in the pod. `given`: the argument SOURCE, of which
+    only "-" is valid. `local`: the names of the given options that apply only to a capture on this machine.
     """
     if given is not None and given.isdecimal() and len(given) <= 5 and 0 < int(given) < 1 << 16:
         raise UsageError(f"the command live reads interfaces (-i) or standard input (-); to watch a port: --port {given}")
@@ -129,7 +130,7 @@ def ssh_command(host: str, device: str, filter: str | None, snaplen: int | None,
 
     The packets of the SSH connection itself are not captured: sshd passes its ports in SSH_CONNECTION. When standard input ends,
     the script kills tcpdump, which would otherwise notice the end of the connection only when it writes its next packet. Killing
-    tcpdump takes the same privileges as starting it, so sudo runs the whole script. sudo does not pass on variables, so `env`
+    tcpdump takes the same privileges as starting it, so sudo runs the complete script. sudo does not pass on variables, so `env`
     gives SSH_CONNECTION to the script.
     """
     if host.startswith("-"):
@@ -196,7 +197,7 @@ def _quote(word: str) -> str:
 
 
 def _end_with_parent() -> None:
-    """Ask Linux to send SIGTERM to this program when its parent ends, however that happens."""
+    """Ask Linux to send SIGTERM to this process when its parent ends for any reason."""
     if sys.platform == "linux":
         import ctypes
         import signal

@@ -87,7 +87,7 @@ def _paragraphs(text: str | None) -> list[str]:
 
 
 def _end(lines: list[str], command: Any, examples: Iterable[tuple[str, str]], others: Iterable[str]) -> str:
-    """Return the man page that begins with `lines`. Append options, examples, the documentation and `others` (under SEE ALSO)."""
+    """Return the man page that consists of `lines`, options, examples, the documentation and `others` (under SEE ALSO)."""
     with _context(command) as context:
         options = [one for one in command.get_params(context) if one.param_type_name == "option"]
     lines += [".SH OPTIONS", *_described(command, options), ".SH EXAMPLES"]
@@ -107,7 +107,7 @@ def _described(command: Any, parameters: Iterable[Any]) -> Iterator[str]:
 
 
 def _roff(text: str) -> str:
-    """Return a text in the form that roff prints unchanged."""
+    """Escape a text, so roff prints it unchanged."""
     escaped = text.replace("\\", "\\e").replace("-", "\\-").replace("'", "\\(aq").replace('"', "\\(dq").replace("`", "\\(ga")
     return f"\\&{escaped}" if escaped.startswith(".") else escaped
 

@@ -19,7 +19,7 @@ from wiredoctor.report.formats import FORMATS
 from wiredoctor.report.terminal.terminal import Terminal
 
 PIPE_WIDTH = 100
-"""The text width if there is no terminal and COLUMNS is not set."""
+"""The text width in characters if there is no terminal and COLUMNS is not set."""
 
 Write = Callable[[str, BinaryIO, Terminal], None]
 """A function that writes a report to a stream. Text formats use the width, colors and encoding of the given Terminal."""
@@ -66,7 +66,7 @@ def outputs(paths: list[str] | None, captures: Sequence[str], forms: Collection[
 
 
 def _folder(path: Path, forms: Collection[str]) -> Output:
-    """Return a folder as an output for tables. Raise UsageError if it cannot be written, or if tables are not available here."""
+    """Return a folder as an output for tables. Raise UsageError if it cannot be written, or if `forms` lacks "tables"."""
     if "tables" not in forms:
         raise UsageError(f"-o {path}{os.sep}: {_known_suffixes(forms)}")
     if path.exists() and not path.is_dir():
@@ -92,9 +92,9 @@ def _known_suffixes(forms: Collection[str]) -> str:
 
 
 def writable(path: Path, file: Path | None = None) -> Path:
-    """Return the path of an output; raise UsageError if it cannot be written.
+    """Return `path`; raise UsageError if this output cannot be written.
 
-    `file`: if the output is a folder, the path of a file in it, which is checked instead.
+    `file`: if the output is a folder, the path of a file in the folder, which is checked instead.
     """
     try:
         with resolve(file or path) as target:
@@ -128,7 +128,7 @@ def write_file(output: Output, write: Write, access: FileAccess = DIRECT) -> Non
 def write_stdout(output: str, write: Write, color: Color, *, pages: bool = True) -> None:
     """Write a report to standard output. `output`: its format.
 
-    With `pages`, it goes through a pager if standard output is a terminal.
+    With `pages`, the report goes through a pager if standard output is a terminal.
     """
     paper = stdout_paper(color)
     sys.stdout.flush()
@@ -177,7 +177,7 @@ def spool() -> BinaryIO:
 
 
 class _Temporary(io.FileIO):
-    """A temporary file. If the disk is full, its error names the folder, because the report may be on another disk."""
+    """A temporary file. The error for a full disk names its folder, because the report may be on another disk."""
 
     def write(self, data: Any, /) -> int:
         import tempfile

@@ -51,8 +51,8 @@ def command() -> str:
 def standard_output() -> Generator[BinaryIO]:
     """Yield standard output as a binary stream.
 
-    A program that calls the command line may have replaced it by a text stream without one, such as io.StringIO. Then the bytes
-    are written to that stream at the end.
+    A program that calls the command line may have replaced sys.stdout by a text stream without a binary buffer, such as
+    io.StringIO. The bytes are then written to that stream at the end.
     """
     buffer: BinaryIO | None = getattr(sys.stdout, "buffer", None)
     if buffer is not None:
@@ -66,7 +66,7 @@ def standard_output() -> Generator[BinaryIO]:
 def _ignore(number: int, frame: FrameType | None) -> None:
     """Handle a signal by doing nothing.
 
-    If the signal were ignored instead, the pager, a child process, would ignore it, too.
+    SIG_IGN is not used, because the pager, a child process, would inherit it.
     """
 
 

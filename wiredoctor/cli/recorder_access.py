@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 def file_access(recorder: Recorder, files: Sequence[Output]) -> FileAccess:
     """Return functions that write the files of -o through the recorder, because this process has given up its privileges.
 
-    They accept only the paths in `files` and, for a folder, the files in it. `files` must be in the same order as in the
-    request that started the recorder, which knows them by number.
+    The functions accept only the paths in `files` and, for a folder, the files in it. The recorder knows each file by its number,
+    so `files` must be in the same order as in the request that started the recorder.
     """
     numbers = {file.path: number for number, file in enumerate(files)}
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from wiredoctor.pipeline import Budget
 
 SLOW_FROM = 50_000
-"""From this number of packets on, a warning is printed if the core is interpreted, because that takes seconds longer."""
+"""The number of packets from which a warning is printed if the core is not compiled, because it is then seconds slower."""
 
 MAX_FILES = 65_536
 
@@ -141,7 +141,7 @@ def _return_large_blocks() -> None:
 def _allow_many_files() -> None:
     """Raise the soft limit of open files.
 
-    All files of a rotated capture or a ring are open at the same time, and so are captures that are kept for a second reading.
+    Many files may be open at the same time, such as all files of a ring, or the temporary files of captures from pipes.
     """
     try:
         import resource
@@ -164,7 +164,10 @@ def apply_filter(report: Report, request: Request) -> Report:
 
 
 def report_exit(report: Report, fail_on: Failing | None, selected: Sequence[str], *, complete: bool) -> int:
-    """Return the exit code for a report. `complete`: all captures were read completely. `selected`: the rules of --select."""
+    """Return the exit code for a report. `complete`: all captures were read completely.
+
+    `selected`: the rules and families of --select. Findings about the capture itself count only if one of these includes them.
+    """
     from wiredoctor.report.fail_on import reaches_level
 
     if not complete:

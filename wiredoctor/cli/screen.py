@@ -27,13 +27,13 @@ REFRESH = 1.0
 
 
 LONG, SELDOM = 5.0, 60.0
-"""The lag of the analysis (s) from which it is reported, and the minimum time (s) between two such reports."""
+"""The lag of the analysis in seconds from which a note is printed, and the minimum time in seconds between two of these notes."""
 
 LINE_INTERVAL = 5.0
 """The minimum number of seconds between two lines about one problem."""
 
 REMEMBERED = 1_000_000
-"""At least this many printed findings are remembered, so they are not printed again at the end. Each takes 8 bytes."""
+"""The minimum number of printed findings to remember, so they are not printed again at the end. Each takes 8 bytes."""
 
 
 class View(Protocol):
@@ -151,7 +151,7 @@ class JsonLines(Lines):
 
 
 def _identity(finding: Finding) -> int:
-    """Return a hash that identifies a finding. `caused_by` is not part of it, because that may change at the end."""
+    """Return a hash that identifies a finding. The hash excludes `caused_by`, which may change at the end."""
     return hash((finding.place, finding.connection, finding.kind, finding.client, finding.server))
 
 

@@ -88,7 +88,7 @@ class StopReading:
 
 
 def watch() -> None:
-    """From now on, end on the signals in STOPPING, except those that are ignored (nohup)."""
+    """From now on, end the process on a signal in STOPPING, except signals that are ignored (nohup)."""
     for one in STOPPING:
         if signal.getsignal(one) in (signal.SIG_DFL, signal.default_int_handler):
             signal.signal(one, stop)
@@ -145,13 +145,13 @@ def report(number: int) -> None:
 
 
 def end(number: int) -> None:
-    """Name the signal, and end the process immediately with its exit code."""
+    """Name the signal on standard error, and end the process immediately with exit code 128 plus `number`."""
     report(number)
     os._exit(128 + number)
 
 
 def _unraisable(what: sys.UnraisableHookArgs) -> None:
-    """Raise Interrupted again after a moment, if Python discarded it because it came in a finalizer or a callback."""
+    """Raise Interrupted again after a moment, if Python discarded it because it was raised in a finalizer or a callback."""
     if not isinstance(what.exc_value, Interrupted):
         sys.__unraisablehook__(what)
     elif hasattr(signal, "setitimer"):

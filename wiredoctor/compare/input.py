@@ -22,7 +22,7 @@ COLUMNS = ["connection", "exchange", "request_offset", "server_time"]
 class ComparedCapture:
     """One of the two captures of a comparison: its findings and its packets.
 
-    exchanges: the columns COLUMNS of tables.EXCHANGES. packets: gives access to the packets for a second reading.
+    `exchanges`: the columns COLUMNS of tables.EXCHANGES. `packets`: gives access to the packets for a second reading.
     """
 
     summary: CaptureSummary
@@ -36,7 +36,7 @@ class ComparedCapture:
 class ProxySide:
     """A capture made on one side of a proxy: its exchanges, connections and findings.
 
-    exchanges: the columns COLUMNS of compare.proxy.nesting, and those named in FOR_PEOPLE. first_time: the time of the first
+    `exchanges`: the columns COLUMNS of compare.proxy.nesting, and those named in FOR_PEOPLE. `first_time`: the time of the first
     packet, ns since 1970.
     """
 

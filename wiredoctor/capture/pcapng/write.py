@@ -71,7 +71,8 @@ def statistics(number: int, ticks: int, dropped: int, received: int, since: int 
     """Return an Interface Statistics Block that counts the packets dropped on an interface so far.
 
     `number`: the number of the interface. `ticks`: the timestamp, as in `packet`. `received`: the number of captured packets; 0
-    if unknown. The last of the packets were dropped between `since` (None if unknown) and `until`, in ns since 1970.
+    if unknown. `since`, `until`: the times (ns since 1970) at which the previous total and this one were read; `since` is None if
+    unknown.
     """
     after = "" if since is None else f"after {since} and "
     counts = [(_DROPPED, struct.pack("<Q", dropped))] + ([(_RECEIVED, struct.pack("<Q", received))] if received else [])
@@ -98,7 +99,7 @@ def with_comments(block: bytes, order: str, kind: int, texts: Sequence[str]) -> 
 
 
 def with_unknown_length(block: bytes, order: str) -> bytes:
-    """Return a section header with an unknown section length, because adding blocks changes the length."""
+    """Return a section header with its section length set to "unknown", because the copied section may have another length."""
     return block[:16] + struct.pack(order + "q", _UNKNOWN_LENGTH) + block[24:] if len(block) >= SECTION_FIXED else block
 
 

@@ -1,4 +1,4 @@
-"""wiredoctor compare: before and after a change, two points of a path, or both sides of a proxy."""
+"""wiredoctor compare: compare captures from before and after a change, two points of a path, or both sides of a proxy."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ SUFFIXES = ("text", "json", "markdown", "html")
 
 
 class Worse(StrEnum):
-    """Values of --fail-on."""
+    """The values of --fail-on: the ways in which the second capture may be worse than the first."""
 
     new = "new"
     more_often = "more-often"

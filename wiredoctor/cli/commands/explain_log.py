@@ -139,9 +139,9 @@ def _parse_keys(values: Iterable[str]) -> dict[str, str]:
 
 @contextlib.contextmanager
 def _open_log(path: str) -> Generator[Iterable[bytes]]:
-    """Open a log and yield its lines.
+    """Open a log, and yield an iterable of its lines.
 
-    It is opened before the captures are read, so an error in its name is reported at once.
+    The log is opened before the captures are read, so a wrong file name is reported at once.
     """
     if path == "-":
         yield _lines(sys.stdin.buffer)

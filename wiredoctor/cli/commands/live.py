@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from wiredoctor.live import News, Session, Started
 
 LOOK = 1.0
-"""After this many seconds without a packet, the display shows that no packets come."""
+"""The number of seconds without a packet after which the display is updated, to show that no packets arrive."""
 
 
 _ENDS = ("stopped", "duration", "packets", "end")

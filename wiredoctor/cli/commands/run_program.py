@@ -37,22 +37,22 @@ if TYPE_CHECKING:
     from wiredoctor.live.supervisor import Supervisor
 
 LEAST_LOOK, LOOK = 0.01, 0.1
-"""The minimum and maximum seconds between two checks whether the program has ended; the interval grows over time."""
+"""The minimum and maximum time in seconds between two checks of whether the program has ended; the interval grows over time."""
 
 LAST_PACKETS = 0.3
 """Seconds to continue capturing after the program has ended, because its connections may still be closing."""
 
 ATTEMPT_BEFORE, ATTEMPT_WITHIN = 1_000_000, 250_000_000
-"""The maximum times in ns by which a SYN may precede its connect(2) call, and by which it may follow that call.
+"""The maximum time in ns by which a SYN may precede its connect(2) call, and the maximum time by which it may follow the call.
 
 Clocks differ, and a busy machine delays packets.
 """
 
 GRACE = 5
-"""Seconds from the SIGTERM at the end of --duration to a SIGKILL, for a program that is still running."""
+"""The number of seconds from SIGTERM, sent at the end of --duration, to SIGKILL, sent if the program still runs."""
 
 _NONE = (-1,)
-"""A list of connection ids that matches nothing: a filter without any ids would match every connection."""
+"""Connection ids that match no connection. An empty tuple would match every connection."""
 
 FILTER = "tcp or icmp or icmp6"
 """The default capture filter: TCP, and ICMP errors, which explain why a connection fails."""
@@ -204,8 +204,8 @@ def _keeping_code(program: Supervisor) -> Generator[list[int]]:
 def _forwarded(program: Supervisor) -> Generator[None]:
     """Forward the signals in `signals.STOPPING` to the program while it runs.
 
-    The first SIGINT is not forwarded, because Ctrl-C in the terminal reaches the program directly. A second SIGINT may come from
-    kill -INT.
+    The first SIGINT is not forwarded, because Ctrl-C in the terminal reaches the program directly. Later ones are forwarded,
+    because they may come from kill -INT.
     """
     before: dict[int, Any] = {}
     interrupted: list[bool] = []
@@ -309,8 +309,8 @@ def _no_connection(program: Supervisor, *, isolate: bool) -> str:
 def _own_connections(report: Report, program: Supervisor) -> tuple[int, ...]:
     """Return the ids of the program's connections.
 
-    If the local port of a connect(2) call is unknown, the call is matched to the next connection to its destination. A
-    connection is matched to only one call.
+    If the local port of a connect(2) call is unknown, the call is matched to the next connection to the same destination. No
+    connection is matched to two calls.
     """
     columns = ("connection", "client", "server", "start")
     rows = report.scan_connections().select(*columns).sort("start").collect().rows()

@@ -131,7 +131,10 @@ def show(
 
 
 def _connection_and_exchange(place: str | None, exchange: int | None) -> tuple[int | None, int | None]:
-    """Return the numbers of the connection and the exchange that --connection and --exchange name."""
+    """Return the numbers of the connection and the exchange to show; None for a number that is not given.
+
+    `place`: the value of --connection, such as 8, or 8#3 for exchange 3 of connection 8. `exchange`: the value of --exchange.
+    """
     if place is None:
         return None, exchange
     parts = place.split("#")

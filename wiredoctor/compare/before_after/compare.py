@@ -22,8 +22,8 @@ ENOUGH = 20
 """The number of exchanges with an endpoint that are enough to prove that the endpoint does not have a problem.
 
 It applies to rules that report one finding for all exchanges with an endpoint. If a side has this many exchanges but no finding,
-it does not have the problem. If the side with the finding has fewer exchanges than this, the other side needs only as many as
-that side has.
+it does not have the problem. If the side with the finding has fewer exchanges than this, the other side needs only the same
+number.
 """
 
 COUNTED = frozenset(("connect-failed", *FAILURES))
@@ -153,7 +153,7 @@ def _hits(findings: Iterable[Finding]) -> int:
 
 
 class _Place(NamedTuple):
-    """The noun for what was checked, such as "exchange", and a phrase that limits it, such as "with that endpoint"."""
+    """The unit of a count in words: a noun, such as "exchange", and a phrase that limits it, such as "with that endpoint"."""
 
     noun: str
     where: str
@@ -162,7 +162,7 @@ class _Place(NamedTuple):
 def _opportunities(finding: Finding, hits: tuple[int, int], both: _Sides) -> tuple[Of, _Place, tuple[int, int]]:
     """Return how often a finding could have occurred: the unit, the unit in words, and the numbers (before, after).
 
-    hits: how often the finding occurred before and after.
+    `hits`: how often the finding occurred before and after.
     """
     if finding.server is None and finding.connection is None:
         return "captures", _Place("capture", ""), (len(both.before.source.captures), len(both.after.source.captures))
@@ -201,10 +201,10 @@ def _status(
     *,
     summary: bool,
 ) -> tuple[Status, str]:
-    """Return the status of a finding, and why that status is uncertain; the text is empty if it is certain.
+    """Return the status of a finding, and the reason why that status is uncertain; the reason is empty if the status is certain.
 
-    counts: the occurrences before and after. opportunities: how often the finding could have occurred before and after.
-    place: the unit of `opportunities` in words. summary: the rule reports one finding for all exchanges with an endpoint.
+    `counts`: the occurrences before and after. `opportunities`: how often the finding could have occurred before and after.
+    `place`: the unit of `opportunities` in words. `summary`: the rule reports one finding for all exchanges with an endpoint.
     """
     if all(counts):
         return "stayed", ""
@@ -222,9 +222,9 @@ def _excuse(
 ) -> str:  # fmt: skip
     """Return why a finding may be missing on one side although nothing changed; empty if there is no reason.
 
-    hits: how often the finding occurred on the side that has it. there, elsewhere: how often it could have occurred on that side
-    and on the side without it. place: the unit of these two numbers in words. other: the side without the finding. name: "before"
-    or "after", the name of `other`. summary: the rule reports one finding for all exchanges with an endpoint.
+    `hits`: how often the finding occurred on the side that has it. `there`, `elsewhere`: how often it could have occurred on that
+    side and on the side without it. `place`: the unit of `there` and `elsewhere` in words. `other`: the side without the finding.
+    `name`: "before" or "after", the name of `other`. `summary`: the rule reports one finding for all exchanges with an endpoint.
     """
     if rule not in other.checked:
         return f"{name} was not checked by this rule, or had nothing to check"

@@ -29,7 +29,7 @@ Place = tuple[str | None, str, str]
 
 
 class Pair(NamedTuple):
-    """The exchanges with one endpoint on one side: their durations (ns, sorted), and the number of requests."""
+    """The exchanges with one endpoint on one side: total times and server times (ns, sorted), and the number of requests."""
 
     total: Array
     server_time: Array
@@ -40,9 +40,9 @@ class Pair(NamedTuple):
 class Times:
     """The exchanges of one side.
 
-    endpoints: the durations by endpoint. servers: the number of requests by server. upgrades: the number of responses with
-    status 101 by server. shown: the path with `#` in place of numbers; the key is the method and the path without numbers.
-    for_people: the request with "(masked)" in place of masked parts, by the same keys. left_out: the number of endpoints that
+    `endpoints`: the durations by endpoint. `servers`: the number of requests by server. `upgrades`: the number of responses with
+    status 101 by server. `shown`: the path with `#` in place of numbers; the key is the method and the path without numbers.
+    `for_people`: the request with "(masked)" in place of masked parts, by the same keys. `left_out`: the number of endpoints that
     are not compared.
     """
 
@@ -93,7 +93,7 @@ def _text(value: object) -> str | None:
 def place_of(method: str | None, target: str | None) -> tuple[str, str, str]:
     """Return the method, the path without its numbers, and the path with `#` in place of its numbers.
 
-    All are masked, and the paths have no query.
+    Secrets are masked in all three. The paths have no query.
     """
     path = printable(masked_target((target or "").partition("?")[0]))
     return printable(masked_method(method or "")), replace_numbers(path, ""), replace_numbers(path)

@@ -200,7 +200,7 @@ def _count(value: Any) -> int:
 
 
 def _seconds(value: Any) -> float:
-    """Return a duration in seconds after checking that it fits in 64-bit nanoseconds."""
+    """Return `value`, a duration in seconds; raise TypeError if it is not a number or is above MAX_SECONDS."""
     if not isinstance(value, int | float) or abs(value) > MAX_SECONDS:
         raise TypeError
     return float(value)

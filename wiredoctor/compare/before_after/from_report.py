@@ -16,7 +16,7 @@ TIMES = {
 }
 """The columns of `ComparedSide.exchanges`, which has one row per request. Times are in ns, null for an incomplete exchange.
 
-upgraded: True for a response with status 101.
+`upgraded`: True for a response with status 101.
 """
 
 
@@ -24,10 +24,10 @@ upgraded: True for a response with status 101.
 class ComparedSide:
     """One side of a comparison: the state before or after a change.
 
-    exchanges: the columns of TIMES; None if the side has no exchanges. connections: the number of connections by server; None
-    if unknown. checked: the rules that ran. judged: the rules among them that found something to check. notes: limitations of
-    this side. for_people: for each target with `*` in its path, the target to display, in which (masked) replaces each `*` that
-    stands for a masked part.
+    `exchanges`: the columns of TIMES; None if the input does not list its exchanges. `connections`: the number of connections by
+    server; None if unknown. `checked`: the rules that ran. `judged`: the rules among them that found something to check. `notes`:
+    limitations of this side. `for_people`: for each target with `*` in its path, the target to display, in which (masked)
+    replaces each `*` that stands for a masked part.
     """
 
     source: Source
@@ -58,7 +58,7 @@ def from_report(report: Report, name: str, healthy: Iterable[str]) -> ComparedSi
 
 
 def left_out_notes(numbers: Iterable[int]) -> list[str]:
-    """Return a sentence with the total number of findings that were left out; no sentence if there are none."""
+    """Return a list with one sentence that says how many findings were left out in total; an empty list if there are none."""
     total = sum(numbers)
     return [f"{total:,} {'occurrence was' if total == 1 else 'occurrences were'} left out"] if total else []
 
@@ -66,8 +66,8 @@ def left_out_notes(numbers: Iterable[int]) -> list[str]:
 def _targets_for_people(report: Report) -> dict[str, str]:
     """Return a mapping from each target with `*` in its path to the target to display.
 
-    A `*` may stand for a masked part, or the client may have sent it. In the target to display, (masked) replaces only the
-    first kind.
+    A `*` may stand for a masked part, or the client may have sent it. In the target to display, (masked) replaces only each `*`
+    that stands for a masked part.
     """
     scan_for_people: Callable[[], Callable[[], pl.LazyFrame]] | None = getattr(report.scan_exchanges, "for_people", None)
     if report.secrets or scan_for_people is None:

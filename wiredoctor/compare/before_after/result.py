@@ -13,12 +13,12 @@ from wiredoctor.findings import Severity
 Verdict = Literal["slower", "faster", "same", "too-few", "unknown"]
 """The result of comparing times.
 
-same: no significant difference was found, although one may exist. too-few: a side has too few exchanges. unknown: a side has no
-times.
+`same`: no significant difference was found, although one may exist. `too-few`: a side has too few exchanges. `unknown`: a side
+has no times.
 """
 
 Status = Literal["fixed", "not-seen-again", "new", "stayed"]
-"""The result of comparing findings. not-seen-again: "after" does not have the finding, but chance alone may explain that."""
+"""The result of comparing findings. `not-seen-again`: "after" does not have the finding, but chance alone may explain that."""
 
 Frequency = Literal["more-often", "less-often", "same"]
 
@@ -40,9 +40,9 @@ class Spread:
 class Shift:
     """How times changed from before to after.
 
-    difference: the median after minus the median before. low, high: the bounds of its 99 % confidence interval. probability: the
-    probability that chance alone causes a difference at least this large (Mann-Whitney test, two-sided). verdict: the result for
-    the medians. tail: the result for the 95th percentiles.
+    `difference`: the median after minus the median before. `low`, `high`: the bounds of the 99 % confidence interval of
+    `difference`. `probability`: the probability that chance alone causes a difference at least this large (Mann-Whitney test,
+    two-sided). `verdict`: the result for the medians. `tail`: the result for the 95th percentiles.
     """
 
     before: Spread | None
@@ -59,9 +59,10 @@ class Shift:
 class FindingChange:
     """The findings with one fingerprint, before and after.
 
-    before, after: the number of occurrences; for the rules in FAILURES, the number of failures. chances_before, chances_after:
-    how often the finding could have occurred; None if unknown. of: the unit of these two numbers. delay_before, delay_after: the
-    total time lost. why: the reason if the status is uncertain, otherwise empty.
+    `before`, `after`: the number of occurrences; for the rules in FAILURES, the number of failures. `chances_before`,
+    `chances_after`: how often the finding could have occurred; None if unknown. `of`: the unit of `chances_before` and
+    `chances_after`. `delay_before`, `delay_after`: the total time lost. `why`: the reason if the status is uncertain, otherwise
+    empty.
 
     "exchanges" in `of` are the exchanges with the endpoint, or with the server if the finding has no request. If a report does
     not list its exchanges, all exchanges count. "connections" are the connections to the server.
@@ -95,8 +96,8 @@ class FindingChange:
 class EndpointChange:
     """How the exchanges with one endpoint changed. An endpoint is a server, a method, and a path with `#` in place of numbers.
 
-    total: the time from the first byte of the request to the last byte of the response. server_time: the time from the last byte
-    of the request to the first byte of the response.
+    `total`: the time from the first byte of the request to the last byte of the response. `server_time`: the time from the last
+    byte of the request to the first byte of the response.
     """
 
     server: str | None
@@ -114,8 +115,8 @@ class EndpointChange:
 class RuleChange:
     """The findings of one rule, before and after.
 
-    judged_before, judged_after: True if the capture contained something that the rule could judge. before, after: the number of
-    occurrences; for the rules in FAILURES, the number of failures. delay_before, delay_after: the total time lost.
+    `judged_before`, `judged_after`: True if the capture contained something that the rule could judge. `before`, `after`: the
+    number of occurrences; for the rules in FAILURES, the number of failures. `delay_before`, `delay_after`: the total time lost.
     """
 
     rule: str
@@ -132,7 +133,7 @@ class RuleChange:
 class Source:
     """One of the two inputs: its name, its captures, and the number of its connections, exchanges and findings.
 
-    delay: the total time lost in seconds. first_time, last_time: the times of the first and the last packet (RFC 3339).
+    `delay`: the total time lost in seconds. `first_time`, `last_time`: the times of the first and the last packet (RFC 3339).
     """
 
     name: str
@@ -152,9 +153,9 @@ class Source:
 class Changes:
     """The result of the comparison.
 
-    any_server, tolerance: the options of `compare`. findings: the most important first. endpoints: those with the greatest change
-    first. endpoints_left_out: the number of endpoints that were not compared. rules: the rules with findings on either side.
-    notes: sentences about limitations.
+    `any_server`, `tolerance`: the options of `compare`. `findings`: the most important first. `endpoints`: those with the
+    greatest change first. `endpoints_left_out`: the number of endpoints that were not compared. `rules`: the rules with findings
+    on either side. `notes`: sentences about limitations.
     """
 
     version: str

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from wiredoctor.compare.input import ProxySide
 
 MAX_HEADS = 1_000
-"""The maximum number of exchanges whose field names are compared; reading header sections requires the packets."""
+"""The maximum number of exchanges whose field names are compared, because reading header sections requires the packets."""
 
 Row = dict[str, Any]
 
@@ -26,9 +26,9 @@ Ends = dict[int, list[Any]]
 def changes(pairs: Pairs, recorded: tuple[ProxySide, ProxySide], ends: tuple[Ends, Ends]) -> list[Rewritten]:
     """Return one row per kind of change, the most frequent first.
 
-    The front is the side of the clients, the back that of the servers. pairs: a function that returns the matched exchanges as
-    (front row, back row). recorded: the data of the front and of the back. ends: the endpoints of the connections at the front
-    and at the back.
+    The front is the side of the clients, the back is the side of the servers. `pairs`: a function that returns the matched
+    exchanges as (front row, back row). `recorded`: the data of the front and of the back. `ends`: the endpoints of the
+    connections at the front and at the back.
     """
     fields = _fields(pairs, recorded, ends)
     found: dict[tuple[str, str, str, str], list[tuple[Row, Row]]] = {}
@@ -77,7 +77,8 @@ def _fields(pairs: Pairs, recorded: tuple[ProxySide, ProxySide], ends: tuple[End
 def _values_for_people(what: str, received: str, passed_on: str, here: Row, there: Row) -> tuple[str, str]:
     """Return the received and the forwarded value of a change, with (masked) in place of masked parts.
 
-    A `*` would be ambiguous, because the message itself may contain one.
+    A `*` would be ambiguous, because the message itself may contain one. `here`, `there`: the exchange at the front and at the
+    back.
     """
     if "*" not in received + passed_on:
         return received, passed_on

@@ -102,7 +102,7 @@ class _Sides:
         return None if time is None else time + self.apart - self.found.ahead
 
     def connects(self) -> list[float | None]:
-        """Return the times (s) from SYN to SYN-ACK of connections that the proxy opened after their first request arrived."""
+        """Return the times (s) from SYN to SYN-ACK of connections that the proxy opened for a request that had arrived before."""
         shaken = self.recorded[1].connections.select("connection", "syn_time", "newest_answer_time")
         times = {number: (syn, answer) for number, syn, answer in shaken.iter_rows()}
         made: list[float | None] = []
@@ -121,7 +121,11 @@ class _Sides:
         return Side(self.recorded[number].name, "back" if number else "front", len(ids), rows.height, list(servers)[:20])
 
     def answers(self) -> Iterator[OwnAnswer]:
-        """Yield the proxy's own responses: errors, and responses at the front that differ from the server's."""
+        """Yield the exchanges in which the client did not get the server's response.
+
+        These are errors that the server did not send in this form (no response, or a status of 500 or above), and responses with
+        another status than the server's.
+        """
         owner = self.found.front
         order = np.argsort(owner, kind="stable")
         starts = np.searchsorted(owner[order], np.arange(self.front.height))
@@ -141,8 +145,10 @@ class _Sides:
                 yield self._own(row, fate, words + again, last)
 
     def _fate(self, row: Row, last: Row) -> tuple[Fate, str] | None:
-        """Return how the response at the front differs from the server's: a Fate, and a text about it. Return None if they are
-        the same."""
+        """Return how the server's response differs from the one at the front, as a Fate and a text; None if they are the same.
+
+        `row`: the exchange at the front. `last`: the last exchange at the back that matches it.
+        """
         if not last["has_response"] or last["response_status"] is None:
             return "no-answer", f"the server did not answer{_close_text(last)}"
         status = last["response_status"]

@@ -50,8 +50,8 @@ SLACK = 2_000_000
 class Nested:
     """The result of matching.
 
-    front: for each back row, the index of its front row, or -1. ahead: by how many ns the clock of the back is ahead of the
-    front's.
+    `front`: for each back row, the index of its front row, or -1. `ahead`: by how many ns the clock of the back capture is ahead
+    of that of the front capture.
     """
 
     front: Array
@@ -61,7 +61,7 @@ class Nested:
 def match_nested(front: pl.DataFrame, back: pl.DataFrame, apart: int) -> Nested:
     """Match the exchanges at the back with those at the front; both have the columns COLUMNS.
 
-    apart: the time (ns) of the first packet at the back minus that of the first packet at the front, each by its own clock. The
+    `apart`: the time (ns) of the first packet at the back minus that of the first packet at the front, each by its own clock. The
     candidates for a back exchange are the front exchanges with the same method and target that were open when it began. If the
     proxy rewrote targets, the rewritten targets are compared. The match is the oldest candidate that has no match yet. If all
     candidates have a match, the back exchange counts as a retry of the newest candidate.
@@ -144,13 +144,15 @@ def _assign(groups: Groups, front: tuple[Array, ...], back: tuple[Array, ...], a
 
 
 def _precise(owner: Array, front: pl.DataFrame, back: pl.DataFrame, apart: int, rough: float) -> float:
-    """Return by how much (ns) the clock of the back is ahead; `rough` if no single line fits the times of the matched exchanges.
+    """Return by how much (ns) the clock of the back capture is ahead of that of the front capture.
+
+    Return `rough` if no single line fits the times of the matched exchanges.
 
     A request passes the front before the back, and a response passes the back before the front. If the captured times are
     possible with equal clocks, the result is 0, because usually both sides are captured on the proxy itself, with one clock.
 
-    owner: for each back row, the index of the matched front row, or -1. apart: as in `match_nested`. rough: an estimate of the
-    result.
+    `owner`: for each back row, the index of the matched front row, or -1. `apart`: as in `match_nested`. `rough`: an estimate of
+    the result.
     """
     rows = np.flatnonzero(owner >= 0)
     times: list[Array] = []
@@ -176,7 +178,7 @@ def _precise(owner: Array, front: pl.DataFrame, back: pl.DataFrame, apart: int, 
 class Sides(NamedTuple):
     """The exchanges of both sides of a proxy, from one capture.
 
-    owner: for each row in `back`, the index of its match in `front`, or -1.
+    `owner`: for each row in `back`, the index of its match in `front`, or -1.
     """
 
     front: Array
@@ -185,11 +187,10 @@ class Sides(NamedTuple):
 
 
 def sides(rows: pl.DataFrame, servers: Mapping[int, str], known: Gateways) -> Sides:
-    """Return the two sides of a proxy in one capture. If the capture has a chain of proxies, these are the sides of the outermost
-    one.
+    """Return the two sides of a proxy in one capture; of a chain of proxies, the sides of the outermost proxy.
 
-    rows: exchanges with the columns COLUMNS. servers: the server endpoint of each connection. known: the gateways found in the
-    capture.
+    `rows`: exchanges with the columns COLUMNS. `servers`: the server endpoint of each connection. `known`: the gateways found in
+    the capture.
     """
     behind = {server for some in known.fronts.values() for server in some}
     outer = {front: some for front, some in known.fronts.items() if front not in behind}

@@ -26,7 +26,7 @@ LEAST_EXCHANGES = 3
 """The minimum number of matched exchanges; with fewer, the agreement of their times could be chance."""
 
 CHANCE = 1e-6
-"""Two captures count as the sides of a proxy if the probability that their times agree by chance is below this."""
+"""Two captures count as the sides of a proxy only if the probability that their times agree by chance is below this value."""
 
 
 def without_shared_connections(front: ProxySide, back: ProxySide, one: Point, two: Point) -> tuple[ProxySide, ProxySide] | None:
@@ -50,10 +50,10 @@ def _without_connections(side: ProxySide, connections: Array) -> ProxySide:
 
 
 def find_contradictions(front: pl.DataFrame, back: pl.DataFrame, owner: Array, shift: float) -> Array:
-    """Return the back rows that are matched wrongly: the proxy would have forwarded a request or response before receiving it.
+    """Return the indexes of the back rows that are matched wrongly: the proxy would have forwarded a message before receiving it.
 
-    owner: for each back row, the index of its front row, or -1. shift: the time (ns) to add to times at the back to get times at
-    the front.
+    `owner`: for each back row, the index of its front row, or -1. `shift`: the time (ns) to add to times at the back to get times
+    at the front.
     """
     rows = np.flatnonzero(owner >= 0)
     here, there = front[owner[rows]], back[rows]
@@ -65,7 +65,7 @@ def find_contradictions(front: pl.DataFrame, back: pl.DataFrame, owner: Array, s
 
 
 def is_significant(result: Proxied, front: ProxySide, back: ProxySide) -> bool:
-    """Return whether two captures are certainly the two sides of a proxy, for captures of which the user did not say so.
+    """Return whether two captures are certainly the two sides of a proxy, although the user did not say so.
 
     Equal methods and targets are not enough. Matching times are not enough either if they match only after one clock is shifted.
     Therefore the clocks must agree without a shift, and each exchange at the back must lie within its match at the front.

@@ -12,10 +12,10 @@ from typing import Literal
 from wiredoctor.compare.two_points.result import Delays
 
 Fate = Literal["never-passed-on", "no-answer", "late-answer", "other-answer", "unfinished-answer"]
-"""The reason why the client did not get the server's response, as seen at the back.
+"""The reason why the client did not get the server's response, according to the capture at the back.
 
-never-passed-on: the proxy sent no request. no-answer: no response came. late-answer: a response came after the proxy's own.
-other-answer: the response had another status. unfinished-answer: the response was truncated.
+`never-passed-on`: the proxy sent no request. `no-answer`: no response came. `late-answer`: a response came after the proxy's own.
+`other-answer`: the response had another status. `unfinished-answer`: the response was truncated.
 """
 
 FOR_PEOPLE = {
@@ -44,9 +44,9 @@ class Side:
 class Rewritten:
     """A kind of change that the proxy makes to messages.
 
-    what: the property that changed. received, passed_on: its value before and after the change, in the first exchange with this
-    change. exchanges: the number of exchanges with this change. The other fields are the ids of that first exchange at the front
-    and at the back, and both values with (masked) in place of masked parts.
+    `what`: the property that changed. `received`, `passed_on`: its value before and after the change, in the first exchange with
+    this change. `exchanges`: the number of exchanges with this change. The other fields are the ids of that first exchange at the
+    front and at the back, and both values with (masked) in place of masked parts.
     """
 
     message: Literal["request", "response"]
@@ -82,13 +82,13 @@ class OwnAnswer:
 class Passed:
     """An exchange that was captured on both sides.
 
-    request_lag: the time from the first byte of the request at the front to its first byte at the back. response_lag: the time
-    from the first byte of the response at the back to its first byte at the front. A lag is None if it is unknown; response_lag
-    is also None if the proxy replaced the response. in_proxy: the sum of both lags, by which the proxy delayed the first byte of
-    the response.
+    `request_lag`: the time from the first byte of the request at the front to its first byte at the back. `response_lag`: the
+    time from the first byte of the response at the back to its first byte at the front. A lag is None if it is unknown;
+    response_lag is also None if the proxy replaced the response. `in_proxy`: the sum of both lags, by which the proxy delayed the
+    first byte of the response.
 
-    request_collected, response_collected: the message took at least 50 ms to arrive, and the proxy forwarded its first byte only
-    after its last byte had arrived. reused: the connection to the server had been used before.
+    `request_collected`, `response_collected`: the message took at least 50 ms to arrive, and the proxy forwarded its first byte
+    only after its last byte had arrived. `reused`: the connection to the server had been used before.
     """
 
     request: str
@@ -109,13 +109,14 @@ class Passed:
 class Proxied:
     """What a proxy did, according to the captures of both sides.
 
-    offset: by how many seconds the clock of the back is ahead; None if one capture has both sides. matched: the number of
-    exchanges that the proxy forwarded. retried: how many of them it forwarded more than once. reused: how many it forwarded on a
-    connection that it had used before. own: the number of exchanges at the front that the proxy answered itself; `answers` lists
-    those with errors. unasked: the number of exchanges at the back without a request at the front.
+    `offset`: by how many seconds the clock of the back capture is ahead; None if one capture has both sides. `matched`: the
+    number of exchanges that the proxy forwarded. `retried`: how many of them it forwarded more than once. `reused`: how many it
+    forwarded on a connection that it had used before. `own`: the number of exchanges at the front that the proxy answered itself.
+    `answers`: the errors among these, and forwarded exchanges whose client did not get the server's response. `unasked`: the
+    number of exchanges at the back without a request at the front.
 
-    request_lag, response_lag, in_proxy: see `Passed`. connect: the time that requests waited for the handshake with a server,
-    which is a part of `in_proxy`.
+    `request_lag`, `response_lag`, `in_proxy`: see `Passed`. `connect`: the time that requests waited for the handshake with a
+    server, which is a part of `in_proxy`.
     """
 
     version: str

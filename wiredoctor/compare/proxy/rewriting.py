@@ -13,13 +13,13 @@ Change = tuple[str, str, str]
 
 
 FORM, PATH = "form of the target", "beginning of the path"
-"""The names of changes to the target. A match of requests with different targets is less certain."""
+"""The names of two changes to the request target. A match of requests with different targets is less certain."""
 
 
 class Message(NamedTuple):
     """The parts of a message that are compared.
 
-    fields: the names in its header section; None if the names were not read.
+    `fields`: the names in its header section; None if the names were not read.
     """
 
     version: str

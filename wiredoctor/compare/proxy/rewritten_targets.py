@@ -20,11 +20,10 @@ MAX_PREFIXES = 20
 
 LEAST_KINDS = 2
 LEAST_REQUESTS = 3
-"""LEAST_REQUESTS: the minimum number of requests that must match after a path prefix is replaced.
+"""The minimum number of different targets, and of requests, that must match after a path prefix is replaced.
 
-LEAST_KINDS different targets are enough, too.
-
-Fewer matches may be a coincidence, because requests cannot be matched by time while the clock difference is unknown.
+Either number is enough. Fewer matches may be a coincidence, because requests cannot be matched by time while the clock difference
+is unknown.
 """
 
 Kind = tuple[str, str]
@@ -57,7 +56,7 @@ def _kinds(rows: pl.DataFrame) -> Counter[Kind]:
 def _renamed_kinds(front: Mapping[Kind, int], back: Mapping[Kind, int]) -> dict[Kind, str]:
     """Return the target at the back for each (method, target) at the front in which the proxy replaced a path prefix.
 
-    front, back: the number of requests for each (method, target).
+    `front`, `back`: the number of requests for each (method, target).
     """
     lost = {kind: count for kind, count in front.items() if kind not in back}
     new = {kind: count for kind, count in back.items() if kind not in front}
@@ -73,7 +72,7 @@ def _renamed_kinds(front: Mapping[Kind, int], back: Mapping[Kind, int]) -> dict[
 
 
 def _commonest(front: Mapping[Kind, int], back: Mapping[Kind, int]) -> Prefix | None:
-    """Return the prefix replacement that explains the most targets; among equal ones, the one that explains the most requests.
+    """Return the prefix replacement that explains the most targets; if there are several, the one with the most requests.
 
     Return None if no replacement explains enough targets or requests.
     """

@@ -20,9 +20,9 @@ MAX_LOOKED_AT = 4096
 class _Segments(NamedTuple):
     """The segments of one direction of a connection at one point.
 
-    starts, ends: the distinct ranges of the stream that segments cover, sorted by start. times: when each range first passed the
-    point (ns). longest: the length of the longest range. acks: the highest offset that the peer had acknowledged after each of
-    its ACKs. ack_times: the times of these ACKs.
+    `starts`, `ends`: the distinct ranges of the stream that segments cover, sorted by start. `times`: when each range first
+    passed the point (ns). `longest`: the length of the longest range. `acks`: the highest offset that the peer had acknowledged
+    after each of its ACKs. `ack_times`: the times of these ACKs.
     """
 
     starts: Array
@@ -34,10 +34,12 @@ class _Segments(NamedTuple):
 
 
 class Streams:
-    """The packets at one point, by group. A group is one direction of a pair of connections: pair * 2 + forward (see Rows).
+    """The packets at one point, by group. A group is one direction of a connection that both captures have; its number is pair *
+    2 + forward (see Rows).
 
-    All offsets are converted to those of the first capture. start, end: the range of the stream that each packet covers,
-    including SYN and FIN (RFC 9293 section 3.4). ack: the offset that each packet acknowledges in the other direction, or NEVER.
+    All offsets are converted to those of the first capture. `start`, `end`: the range of the stream that each packet covers,
+    including SYN and FIN (RFC 9293 section 3.4). `ack`: the offset in the other direction that each packet acknowledges, or NEVER
+    if it has no ACK.
     """
 
     def __init__(self, wire: Wire, second: bool) -> None:
@@ -72,7 +74,7 @@ class Streams:
         return int(times.min()) if len(times) else None
 
     def first_acknowledging(self, group: int, place: int) -> int | None:
-        """Return when an ACK that covers all bytes before `place` first passed this point (ns of the point's clock), or None."""
+        """Return when an ACK of all bytes before `place` first passed this point (ns of its clock); None if none did."""
         s = self._segments(group)
         at = int(np.searchsorted(s.acks, place))
         return int(s.ack_times[at]) if at < len(s.acks) else None

@@ -2,12 +2,12 @@
 
 Delays are not negative, so each packet that is sent at one point and received at the other limits the difference of the clocks.
 The packets with the smallest delays in each direction set the tightest limits, and the true difference lies between them. It lies
-in the middle if the shortest delay is equal in both directions. Two captures cannot show whether it is (Paxson, On Calibrating
-Measurements of Packet Transit Times, SIGMETRICS 1998).
+in the middle if the shortest delay is equal in both directions. Two captures cannot show whether these delays are equal (Paxson,
+On Calibrating Measurements of Packet Transit Times, SIGMETRICS 1998).
 
 For one direction, a linear program finds the line that is closest to the limits (Moon, Skelly and Towsley, Estimation and Removal
 of Clock Skew from Network Delay Measurements, INFOCOM 1999). For both directions together, the only unknown is the drift, and the
-distance from the limits is a convex function of it.
+distance from the limits is a convex function of the drift.
 """
 
 from __future__ import annotations
@@ -42,9 +42,9 @@ _STUDENT = (0.0, 636.6, 31.6, 12.92, 8.61, 6.87, 5.96, 5.41, 5.04, 4.78, 4.59, 4
 class Line:
     """The relation of two clocks: at `time` (ns of the first clock), the second clock is ahead by offset + drift * time (ns).
 
-    start: the time at which the line becomes valid. gap: the shortest observed round trip between the points (ns). drift_error:
-    the drift is known to within plus or minus this value (99.9 % confidence); None if the drift cannot be distinguished from 0
-    and is set to 0.
+    `start`: the time at which the line becomes valid. `gap`: the shortest observed round trip between the points (ns).
+    `drift_error`: the drift is known to within plus or minus this value (99.9 % confidence); None if the drift cannot be
+    distinguished from 0 and is set to 0.
     """
 
     start: int
@@ -56,9 +56,9 @@ class Line:
 
 @dataclass(frozen=True)
 class Points:
-    """The times of packets that passed both points, in the order of the first clock.
+    """The times of packets that passed both points, sorted by the first clock.
 
-    time: ns of the first clock. ahead: the timestamp of the second clock minus that of the first (ns). forward: True if the
+    `time`: ns of the first clock. `ahead`: the timestamp of the second clock minus that of the first (ns). `forward`: True if the
     packet passed the first point first.
     """
 
@@ -103,7 +103,10 @@ class _Envelopes:
 
 
 def _lowest(time: Array, height: Array) -> Array:
-    """Return the index of the lowest point in each of BINS equal intervals of time."""
+    """Return the index of the lowest point in each of BINS equal intervals of time.
+
+    Return all indexes if there are at most BINS points.
+    """
     if len(time) <= BINS:
         return np.arange(len(time))
     span = float(time[-1] - time[0]) or 1.0
@@ -144,7 +147,7 @@ def fit_lines(points: Points) -> list[Line]:
 
 
 def _reach(points: Points, begin: int) -> int:
-    """Return the end (index) of the longest run of points from `begin` on that a single line fits."""
+    """Return the end (index) of the longest run of points that begins at `begin` and that a single line fits."""
     total = len(points.time)
     if _fits(points.part(begin, total)):
         return total
@@ -185,8 +188,8 @@ def _drift_error(points: Points, origin: float, drift: float) -> float | None:
     """Return the error of the drift at 99.9 % confidence, or None if it cannot be estimated.
 
     The capture time is divided into WINDOWS intervals. In each interval with packets in both directions, the offset is taken as
-    the middle between its two limits. The error follows from the scatter of these offsets around the line. At least four such
-    intervals are needed.
+    the middle between the two limits of the interval. The error follows from the scatter of these offsets around the line. At
+    least four such intervals are needed.
     """
     begin, end = float(points.time[0]), float(points.time[-1])
     if end <= begin:

@@ -186,7 +186,7 @@ def _alone(point: Point, paired: Array, where: Where) -> list[Alone]:
 
 
 def _waiting(held: Wire, one: pl.DataFrame, two: pl.DataFrame) -> Waiting | None:
-    """Compare the server times of exchanges that both captures have; None if there are none.
+    """Compare the server times of exchanges that both captures have; return None if there are no such exchanges.
 
     Exchanges correspond if their requests begin at the same byte of the connection.
     """
@@ -221,7 +221,7 @@ def _waiting(held: Wire, one: pl.DataFrame, two: pl.DataFrame) -> Waiting | None
 
 
 def copies(held: Wire) -> bool:
-    """Return whether one capture is a copy of the other, because no packet took any time between the points."""
+    """Return whether one capture is a copy of the other: no packet took any time between the points."""
     return bool(len(held.pairs)) and not any(held.delays(forward).any() for forward in (True, False))
 
 

@@ -21,7 +21,10 @@ MAX_JUDGED = 200_000
 """The maximum number of packets per capture that are judged individually; the others count as "lost-or-not-recorded"."""
 
 HOPS_APART = 2
-"""The time to live of a packet is suspicious if it differs by at least this much from the usual one; routes may differ by 1."""
+"""The time to live of a packet is suspicious if it differs by at least this much from the usual one.
+
+A difference of one hop may be due to another route.
+"""
 
 LEAST_OTHERS = 3
 
@@ -41,7 +44,7 @@ class Verdict(NamedTuple):
 def only_at(wire: Wire, near: Streams, far: Streams, second: bool) -> list[Verdict]:
     """Return verdicts on the packets that only one capture has, in capture order. `second`: that capture is the second one.
 
-    near: the streams at the capture point of that capture. far: the streams at the other point.
+    `near`: the streams at the capture point of that capture. `far`: the streams at the other point.
     """
     rows = wire.b if second else wire.a
     # forward packets pass the first point first
@@ -70,15 +73,15 @@ def only_at(wire: Wire, near: Streams, far: Streams, second: bool) -> list[Verdi
 
 
 MARGIN = SECOND // 100
-"""The transit time of a packet is assumed to be at most twice the longest observed delay plus this time (ns)."""
+"""The time in ns that is added to twice the longest observed delay to get the maximum transit time of a packet."""
 
 
 def _beyond(wire: Wire, second: bool, chosen: Array, moment: Array) -> tuple[Array, Array]:
     """Return which packets may have passed the other point before its capture began, and which after its capture ended.
 
-    This is possible if the other capture has no earlier (or no later) packet of the same direction, and if the observed delays
-    permit it. chosen: the rows of the packets. second: True if they are in the second capture. moment: the times at which they
-    were captured, by the clock of the other capture.
+    The result is two Boolean arrays. An element is true if the other capture has no earlier (or no later) packet of the same
+    direction, and if the observed delays permit this. `chosen`: the rows of the packets. `second`: True if they are in the second
+    capture. `moment`: the times at which they were captured, by the clock of the other capture.
     """
     rows, other = (wire.b, wire.one) if second else (wire.a, wire.two)
     matched = (wire.back if second else wire.partner) != NOBODY
@@ -97,7 +100,7 @@ def _beyond(wire: Wire, second: bool, chosen: Array, moment: Array) -> tuple[Arr
 
 
 class _Judge:
-    """Judges a packet that only one capture has. near: the point that captured it; far: the point that did not."""
+    """Judges a packet that only one capture has. `near`: the point that captured it; `far`: the point that did not."""
 
     def __init__(self, wire: Wire, near: Streams, far: Streams, second: bool) -> None:
         self.wire, self.near, self.far = wire, near, far
@@ -135,15 +138,15 @@ class _Judge:
         return Verdict(row, "lost", "only its retransmission arrived")
 
     def _answered_since(self, group: int, row: int) -> bool:
-        """Return whether the receiver later sent a packet that could have acknowledged this one.
+        """Return whether the receiver later sent a packet that could have acknowledged the packet in `row`.
 
-        group: the direction of a connection to which the packet belongs.
+        `group`: the direction of a connection to which the packet belongs.
         """
         theirs = self.near.rows_in(group ^ 1)
         return bool((self.rows.time[theirs] > self.rows.time[row] + self.trip).any())
 
     def judge_received(self, row: int) -> Verdict:
-        """Return the verdict on a packet that must have passed the other point before, although it was not captured there."""
+        """Return the verdict on a packet that is missing at the other point although it should have passed that point first."""
         group = int(self.near.group[row])
         ttl, count, last = self._usual_ttl(group)
         continued = int(self.rows.time[row]) < last
@@ -182,15 +185,15 @@ class _Judge:
 
 
 def _reset(streams: Streams, flags: Array) -> set[int]:
-    """Return the indexes of the paired connections in which an endpoint sent a reset."""
+    """Return the indexes of the paired connections with a reset. `flags`: the TCP flags of the packets in `streams`."""
     return set(np.unique(streams.rows.pair[(flags & RST) != 0]).tolist())
 
 
 class Repeats(NamedTuple):
     """The retransmitted segments with payload that one point captured on their way to the other point.
 
-    needless: those that arrived after the receiver had acknowledged their payload. The other four fields count the needless ones
-    by reason (see Way).
+    `rows`: the row of each in the Rows of the capture. `needless`: the rows of those that arrived after the receiver had
+    acknowledged their payload. The other four fields count the needless ones by reason (see Way).
     """
 
     rows: Array
@@ -202,7 +205,7 @@ class Repeats(NamedTuple):
 
 
 def retransmissions(wire: Wire, near: Streams, far: Streams, forward: bool) -> Repeats:
-    """Return the retransmissions of one direction. near: the point that its packets pass first; far: the other point."""
+    """Return the retransmissions of one direction. `near`: the point that the packets pass first; `far`: the other point."""
     rows = near.rows
     second = not forward
     point = wire.two if second else wire.one
@@ -239,7 +242,7 @@ def retransmissions(wire: Wire, near: Streams, far: Streams, forward: bool) -> R
 def _own_arrival(wire: Wire, row: int, second: bool) -> int | None:
     """Return when a packet passed the other point (ns of the clock there); None if it was not captured there.
 
-    row: the row of the packet in its capture. second: True if that is the second capture.
+    `row`: the row of the packet in its capture. `second`: True if that is the second capture.
     """
     other = int((wire.back if second else wire.partner)[row])
     return None if other == NOBODY else int((wire.a if second else wire.b).time[other])
@@ -248,8 +251,8 @@ def _own_arrival(wire: Wire, row: int, second: bool) -> int | None:
 def _is_first_ack_lost(wire: Wire, far: Streams, group: int, end: int, left: int, second: bool) -> bool:
     """Return whether the first ACK that covers all bytes before `end` was lost on its way from the far point to the near point.
 
-    left: the time at which that ACK passed the far point (ns of the clock there). group: the direction of the acknowledged bytes.
-    second: True if the near point is that of the second capture.
+    `left`: the time at which that ACK passed the far point (ns of the clock there). `group`: the direction of the acknowledged
+    bytes. `second`: True if the near point is that of the second capture.
     """
     rows = far.rows_in(group ^ 1)
     first = rows[(far.rows.time[rows] == left) & (far.ack[rows] >= end)]

@@ -18,13 +18,14 @@ from wiredoctor.tables import Array
 class Wire:
     """Two captures, the first nearer to the client, and the matches of their packets.
 
-    a, b: the packets of their paired connections. partner: for each row of a, the matching row of b, or NOBODY. back: the same
-    for each row of b. part_a, part_b: for each row without a partner, how many of its bytes arrived in other segments: 0 none, 1
-    some, 2 all. lines: the clock of the second capture relative to the first; empty if unknown. typical: the median delay (ns) of
-    packets that pass the first point first, and of those that pass the second point first.
+    `a`, `b`: the packets of their paired connections. `partner`: for each row of `a`, the matching row of `b`, or NOBODY. `back`:
+    for each row of `b`, the matching row of `a`, or NOBODY. `part_a`, `part_b`: for each row without a partner, how many of its
+    bytes arrived in other segments: 0 none, 1 some, 2 all. `lines`: the clock of the second capture relative to the first; empty
+    if unknown. `typical`: the median delay (ns) of packets that pass the first point first, and of those that pass the second
+    point first.
 
-    shift: for each group, the number to add to stream offsets of the second capture to get those of the first. A group is one
-    direction of a pair of connections. turned: for each pair, whether its client is nearer to the second point.
+    `shift`: for each group, the number to add to stream offsets of the second capture to get those of the first. A group is one
+    direction of a connection that both captures have. `turned`: for each pair, whether its client is nearer to the second point.
     """
 
     one: Point
@@ -62,7 +63,7 @@ class Wire:
     def delays(self, forward: bool) -> Array:
         """Return the transit times (ns) of the packets that both captures have, for one direction.
 
-        forward: True for packets that pass the first point first.
+        `forward`: True for packets that pass the first point first.
         """
         rows = np.flatnonzero((self.partner != NOBODY) & (self.a.forward == forward))
         took = self.b.time[self.partner[rows]] - self.on_second(self.a.time[rows])
@@ -120,7 +121,7 @@ def _set_directions(a: Rows, b: Rows, partner: Array, pairs: int) -> Array:
 
 
 def _clock(a: Rows, b: Rows, partner: Array, begun: int) -> list[clocks.Line]:
-    """Return lines that map one clock to the other. begun: the start of the second capture minus that of the first (ns).
+    """Return lines that map one clock to the other. `begun`: the start of the second capture minus that of the first (ns).
 
     The lines are fitted to packets that are unique in both captures, because the matches of such packets are certain. If no
     line fits, return one with the median difference, whose `gap` is NaN.

@@ -19,7 +19,7 @@ SHAPE = FIN | SYN | RST | ACK
 """The flags that must be equal. PSH may move when segments are split or joined, and routers may set the ECN flags."""
 
 MAX_CELLS = 1 << 16
-"""Two lists of equal packets are matched optimally if the product of their lengths is at most this."""
+"""The maximum product of the lengths of two lists of equal packets that are matched optimally, not approximately."""
 
 NOBODY = -1
 
@@ -28,9 +28,9 @@ NOBODY = -1
 class Rows:
     """The packets of paired connections in one capture.
 
-    row: the packet's row in the Point. pair: the index of its connection in Pairs. seq, ack: its numbers, converted to those of
-    the first capture. key: a hash of the fields that identify it. time: in ns, by the clock of this capture. forward: True if it
-    passes the point of the first capture first.
+    `row`: the packet's row in the Point. `pair`: the index of its connection in Pairs. `seq`, `ack`: its numbers, converted to
+    those of the first capture. `key`: a hash of the fields that identify it. `time`: in ns, by the clock of this capture.
+    `forward`: True if it passes the point of the first capture first.
     """
 
     row: Array

@@ -55,9 +55,9 @@ Options = tuple[tuple[int, bytes], ...]
 class Point:
     """The packets captured at one point of the network path.
 
-    packets: the columns of KEPT and `from_client`, in frame order, without duplicate copies. first_time: the time of the first
-    packet, ns since 1970. last: the time of the last packet, ns since the first. syns: the TCP options of each SYN, by its row in
-    `packets`. connections: rows of tables.CONNECTIONS.
+    `packets`: the columns of KEPT and `from_client`, in frame order, without duplicate copies. `first_time`: the time of the
+    first packet, ns since 1970. `last`: the time of the last packet, ns since the first. `syns`: the TCP options of each SYN, by
+    its row in `packets`. `connections`: rows of tables.CONNECTIONS.
     """
 
     packets: Columns
@@ -78,7 +78,7 @@ def apart(one: int, two: int) -> int:
 def gather(access: PacketAccess, connections: pl.DataFrame, first_time: int, last: int) -> Point:
     """Read the packets of a capture again and return them.
 
-    connections: the capture's rows of tables.CONNECTIONS. first_time, last: as in Point.
+    `connections`: the capture's rows of tables.CONNECTIONS. `first_time`, `last`: as in Point.
     """
     parts: list[Columns] = []
     syns: dict[int, Options] = {}
@@ -133,7 +133,7 @@ def _join_columns(packets: pl.DataFrame, segments: pl.DataFrame) -> tuple[Column
 def _options(read: Callable[[int, int], bytes], payload: int, seq: int, ack: int) -> Options | None:
     """Return the TCP options of the header that ends where the payload begins; None for a fragment or a truncated header.
 
-    payload: the position of the payload, for `read`. The length of the header is not known, so each length is tried until the
+    `payload`: the position of the payload, for `read`. The length of the header is not known, so each length is tried until the
     sequence numbers match.
     """
     numbers = struct.pack("!II", seq, ack)

@@ -38,7 +38,7 @@ def hash_rows(*columns: Array) -> Array:
 class Pairs:
     """The pairs of matching connections: their ids in the first and in the second capture, and how each pair was found.
 
-    shifts: for each pair and direction (client first), the number to add to sequence numbers of the second capture to get those
+    `shifts`: for each pair and direction (client first), the number to add to sequence numbers of the second capture to get those
     of the first.
     """
 
@@ -68,12 +68,15 @@ def pair(one: Point, two: Point) -> Pairs:
 
 
 def _signatures(p: Columns) -> Array:
-    """For each packet, return a hash that packets of other connections are unlikely to share."""
+    """Return a hash of each packet that packets of other connections are unlikely to share."""
     return hash_rows(p["seq"], p["ack"], p["flags"] & (SYN | FIN | RST))
 
 
 def _votes(sign_one: Array, of_one: Array, sign_two: Array, of_two: Array) -> list[tuple[int, int, int]]:
-    """Return (number of packets in both, connection in the first capture, connection in the second), the largest number first."""
+    """Return (number of common packets, first id, second id) for each pair of connections with common packets.
+
+    Pairs with more common packets come first.
+    """
     a, b = _identifying_signatures(sign_one, of_one), _identifying_signatures(sign_two, of_two)
     starts, ends = np.searchsorted(b[0], a[0], side="left"), np.searchsorted(b[0], a[0], side="right")
     there = ends - starts

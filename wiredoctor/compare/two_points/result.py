@@ -18,17 +18,17 @@ Where = Literal["client", "server"]
 OneSidedKind = Literal["lost", "lost-or-not-recorded", "not-recorded", "injected", "outside"]
 """The reason why a packet is in only one of the captures.
 
-lost: it passed the first point, and later packets show that it did not reach the second. lost-or-not-recorded: it was lost, or
-it passed the second point and was not captured there. Later packets do not show which, for example if it is an ACK without
-data. not-recorded: it passed the point whose capture does not have it. injected: its apparent sender did not send it. outside:
-the other capture had not begun, or had ended.
+`lost`: it passed the first point, and later packets show that it did not reach the second. `lost-or-not-recorded`: it was lost,
+or it passed the second point and was not captured there. Later packets do not show which, for example if it is an ACK without
+data. `not-recorded`: it passed the point whose capture does not have it. `injected`: its apparent sender did not send it.
+`outside`: the other capture had not begun, or had ended.
 """
 
 HowMatched = Literal["addresses", "rewritten-addresses", "rewritten-numbers"]
 """The values by which a pair of connections was matched.
 
-addresses: addresses, ports and sequence numbers. rewritten-addresses: only sequence numbers. rewritten-numbers: only addresses
-and offsets from the SYN.
+`addresses`: addresses, ports and sequence numbers. `rewritten-addresses`: only sequence numbers. `rewritten-numbers`: only
+addresses and offsets from the SYN.
 """
 
 
@@ -36,7 +36,7 @@ and offsets from the SYN.
 class ComparedFile:
     """One of the two captures.
 
-    point: the side of the path to which its capture point is nearer. packets: the number of all packets in it.
+    `point`: the side of the path to which its capture point is nearer. `packets`: the number of all packets in the capture.
     """
 
     name: str
@@ -61,7 +61,7 @@ class Delays:
 
 @dataclass(frozen=True)
 class Step:
-    """A clock step: from `elapsed` on (clock of the client's capture), the other clock is ahead by another `by` seconds."""
+    """A clock step: from `elapsed` on (clock of the client's capture), the other clock is ahead by a further `by` seconds."""
 
     elapsed: float
     by: float
@@ -71,10 +71,10 @@ class Step:
 class Clock:
     """The clock of the server's capture relative to the clock of the client's.
 
-    offset: by how much the server's clock is ahead at the first packet of the client's capture. The offset may be wrong by half
-    of `round_trip` if the two directions take different times. drift: in ppm, plus or minus `drift_error`; None if the captures
-    are too short or too noisy to distinguish the drift from 0. round_trip: the shortest round trip observed between the points.
-    packets: the number of packets whose times were compared.
+    `offset`: by how much the server's clock is ahead at the first packet of the client's capture. The offset may be wrong by half
+    of `round_trip` if the two directions take different times. `drift`: in ppm, plus or minus `drift_error`; None if the captures
+    are too short or too noisy to distinguish the drift from 0. `round_trip`: the shortest round trip observed between the points.
+    `packets`: the number of packets whose times were compared.
     """
 
     offset: float
@@ -89,15 +89,15 @@ class Clock:
 class Way:
     """One direction of the path: the packets that passed its first point, and those that arrived at its second point.
 
-    sent: packets that passed the first point, except those that the capture at the second point does not cover in time.
-    not_recorded_here, not_recorded_there: packets that passed the first or the second point but are missing from the capture
-    made there. hops: the number of routers between the points, from the time to live; None if no packet passed both points.
+    `sent`: packets that passed the first point, except those that the capture at the second point does not cover in time.
+    `not_recorded_here`, `not_recorded_there`: packets that passed the first or the second point but are missing from the capture
+    made there. `hops`: the number of routers between the points, from the time to live; None if no packet passed both points.
 
-    retransmissions: packets that repeat payload which had passed the first point before. needless: retransmissions whose
+    `retransmissions`: packets that repeat payload which had passed the first point before. `needless`: retransmissions whose
     payload the receiver had acknowledged before they could arrive. Each needless retransmission is counted in one of the last
-    four fields. ack_lost: the ACK was lost between the points. ack_late: the ACK passed the first point after the
-    retransmission. ack_not_sent: the retransmission was sent before the ACK. ack_beyond: the ACK passed the first point before
-    the retransmission, and was lost or late after that.
+    four fields. `ack_lost`: the ACK was lost between the points. `ack_late`: the ACK passed the first point after the
+    retransmission. `ack_not_sent`: the retransmission was sent before the ACK. `ack_beyond`: the ACK passed the first point
+    before the retransmission, and was lost or late after that.
     """
 
     sender: Where
@@ -124,8 +124,8 @@ class Way:
 class OneSided:
     """A packet that only one capture has.
 
-    recording: the capture that has it. sender: the host that sent it. kind: the reason why the other capture lacks it. what: a
-    short description of the packet. why: the facts that show this reason.
+    `recording`: the capture that has it. `sender`: the host that sent it. `kind`: the reason why the other capture lacks it.
+    `what`: a short description of the packet. `why`: the facts that show this reason.
     """
 
     recording: Where
@@ -142,9 +142,9 @@ class OneSided:
 class Pair:
     """A connection that passed both points.
 
-    client_id, server_id: its id in the client's and in the server's capture. client, server: its endpoints in the client's
-    capture. client_there, server_there: its endpoints in the server's capture. packets: the number of packets in both captures.
-    only_client, only_server: the number of packets in one capture only.
+    `client_id`, `server_id`: its id in the client's and in the server's capture. `client`, `server`: its endpoints in the
+    client's capture. `client_there`, `server_there`: its endpoints in the server's capture. `packets`: the number of packets in
+    both captures. `only_client`, `only_server`: the number of packets in one capture only.
     """
 
     client_id: int
@@ -163,7 +163,7 @@ class Pair:
 class Alone:
     """A connection that only one capture has.
 
-    recording: the capture that has it. frame: its first packet. why: always empty.
+    `recording`: the capture that has it. `frame`: its first packet. `why`: always empty.
     """
 
     recording: Where
@@ -179,8 +179,8 @@ class Alone:
 class Changed:
     """A change made between the points: `sent` at one point became `received` at the other.
 
-    what: the property that changed. packets, connections: the number of packets and of connections with this change.
-    client_frame, server_frame: the first such packet in each capture.
+    `what`: the property that changed. `packets`, `connections`: the number of packets and of connections with this change.
+    `client_frame`, `server_frame`: the first such packet in each capture.
     """
 
     what: str
@@ -195,7 +195,10 @@ class Changed:
 
 @dataclass(frozen=True)
 class Shares:
-    """The parts of a time (s): spent at or beyond the client's point, between the points, and at or beyond the server's point."""
+    """The time in seconds that was spent in each part of the path.
+
+    `client`: at or beyond the client's point. `between`: between the points. `server`: at or beyond the server's point.
+    """
 
     client: float
     between: float
@@ -206,10 +209,11 @@ class Shares:
 class SideFinding:
     """A finding, and which captures have it.
 
-    seen: the captures that have it. `connection`, `exchange` and `frames` are numbered as in the first capture that has it.
-    delay: the delay in that capture. delay_there: the delay in the second capture, if both have the finding. shares: where the
-    time from the first to the last packet of the evidence was spent; None unless both captures have these packets. lost: the
-    frames of packets that were lost during the finding. why: why it cannot be compared with the other capture; empty if it can.
+    `seen`: the captures that have it. `connection`, `exchange`, `frames`, `delay`: the values in the client's capture or, if only
+    the server's capture has the finding, in that one. `delay_there`: the delay in the server's capture, if both have the finding.
+    `shares`: where the time from the first to the last packet of the evidence was spent; None unless both captures have these
+    packets. `lost`: the frames of packets that were lost during the finding. `why`: the reason why the finding cannot be compared
+    with the other capture; empty if it can.
     """
 
     rule: str
@@ -235,8 +239,8 @@ class SideFinding:
 class Waiting:
     """The times from the end of a request to the start of its response, for the exchanges in both captures.
 
-    seen_by_client: at the client's point. beyond_server: at the server's point, which excludes the path between the points.
-    between: the differences of the two.
+    `seen_by_client`: at the client's point. `beyond_server`: at the server's point, which excludes the path between the points.
+    `between`: the differences of the two.
     """
 
     exchanges: int
@@ -249,9 +253,9 @@ class Waiting:
 class TwoPoints:
     """The result of comparing two captures of one network path.
 
-    swapped: the capture that was given first is the server's. clock: None if the clocks cannot be compared. ways: both directions
-    of the path. changed: changes to packets between the points. packets, alone: the packets and connections that only one capture
-    has. connections: those that passed both points. notes: sentences about limitations.
+    `swapped`: the capture that was given first is the server's. `clock`: None if the clocks cannot be compared. `ways`: both
+    directions of the path. `changed`: changes to packets between the points. `packets`, `alone`: the packets and connections that
+    only one capture has. `connections`: those that passed both points. `notes`: sentences about limitations.
     """
 
     version: str

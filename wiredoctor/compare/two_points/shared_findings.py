@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from wiredoctor.compare.two_points.matched_packets import Wire
 
 NEAR = SECOND // 100
-"""Two findings are about the same event only if they start within a round trip plus this time (ns) of each other."""
+"""The tolerance in ns for the start of one event in two captures, in addition to a round trip and the delay of the finding."""
 
 
 class Shared:
@@ -28,7 +28,7 @@ class Shared:
     def __init__(self, wire: Wire, one: list[Finding], two: list[Finding], lost: list[tuple[int, int, int]]) -> None:
         """Prepare to match the findings `one` and `two`.
 
-        lost: the lost packets, each as (index of its pair of connections, time by the first clock in ns, frame in its own
+        `lost`: the lost packets, each as (index of its pair of connections, time by the first clock in ns, frame in its own
         capture).
         """
         self.wire, self.findings = wire, (one, two)
@@ -95,7 +95,7 @@ class Shared:
     def _lost_within(self, finding: Finding, pair: int, side: int) -> list[int]:
         """Return the frame numbers of packets that the finding's connection lost while the finding lasted.
 
-        pair: the index of the connection in Pairs. side: 0 if the first capture has the finding, 1 for the second.
+        `pair`: the index of the connection in Pairs. `side`: 0 if the first capture has the finding, 1 for the second.
         """
         begin = self._start(finding, side)
         span = max([finding.delay or 0.0, *(e.elapsed - finding.elapsed for e in finding.evidence)])
@@ -133,10 +133,9 @@ class Shared:
         return Shares(*(max(0.0, round(passed[name] / SECOND, 9)) for name in ("client", "between", "server")))
 
     def _times_at_points(self, frame: int, *, second: bool) -> tuple[bool, float, float] | None:
-        """Return whether a packet passed the first point first, when it passed its sender's point, and when it passed the other
-        point.
+        """Return (passed the first point first, time at the sender's point, time at the other point) of a packet.
 
-        The times are in ns of the first clock. Return None if only one capture has the packet. frame: its number in the first
+        The times are in ns of the first clock. Return None if only one capture has the packet. `frame`: its number in the first
         capture or, with `second`, in the second.
         """
         frames, rows = self.frames[int(second)]
@@ -154,7 +153,7 @@ class Shared:
 
 
 def _rows_by_frame(frames: Array, rows: Array) -> tuple[Array, Array]:
-    """Return the frame number of each of these packets, and its index in `rows`."""
+    """Return the frame numbers of the packets in `rows`, and the index of each packet in `rows`."""
     return frames[rows], np.arange(len(rows))
 
 

@@ -27,7 +27,7 @@ When the maximum is reached, the remaining segments stay unmatched.
 def match_ranges(wire: Wire, expected: Array) -> None:
     """Set part_a and part_b of `wire` for segments without a partner: how many of their bytes arrived in other segments.
 
-    expected: when each packet of the first capture should pass the other point, in ns of the clock there.
+    `expected`: when each packet of the first capture should pass the other point, in ns of the clock there.
     """
     left = np.flatnonzero((wire.partner == NOBODY) & (wire.one.packets["length"][wire.a.row] > 0))
     right = np.flatnonzero((wire.back == NOBODY) & (wire.two.packets["length"][wire.b.row] > 0))
@@ -49,10 +49,10 @@ def match_ranges(wire: Wire, expected: Array) -> None:
 
 
 def _edges(groups: Array, places: Array) -> tuple[Array, Array]:
-    """Return the distinct positions in `places`, sorted by group and position, and for each place its index among them.
+    """Return the distinct places of each group, sorted by group and place; and, for each input place, its index in this result.
 
-    groups: the group of each place, which is one direction of a connection. places: the stream offsets at which segments begin or
-    end.
+    `groups`: the group of each place, which is one direction of a connection. `places`: the stream offsets at which segments
+    begin or end.
     """
     order = np.lexsort((places, groups))
     new = np.ones(len(groups), bool)
@@ -65,7 +65,7 @@ def _edges(groups: Array, places: Array) -> tuple[Array, Array]:
 def _pieces(groups: Array, first: Array, last: Array, edges: Array) -> tuple[Array, Array]:
     """Cut segments at all edges inside them; return for each piece its segment and a hash of its group and its range of bytes.
 
-    groups: the group of each segment, which is one direction of a connection. first, last: for each segment, the indexes in
+    `groups`: the group of each segment, which is one direction of a connection. `first`, `last`: for each segment, the indexes in
     `edges` of its beginning and end.
     """
     counts = np.maximum(last - first, 0)
@@ -77,10 +77,10 @@ def _pieces(groups: Array, first: Array, last: Array, edges: Array) -> tuple[Arr
 
 
 def _pair_pieces(a: tuple[Array, Array], b: tuple[Array, Array], expected: Array, seen: Array) -> tuple[Array, Array]:
-    """Return for each piece on either side whether it has a match on the other side.
+    """Return two Boolean arrays: for each piece in `a` and in `b`, whether it has a match on the other side.
 
-    a, b: the segment and the hash of each piece, from `_pieces`. expected, seen: the times of the segments, by one clock. If one
-    side has more copies of a piece than the other, its last copies are matched.
+    `a`, `b`: the segment and the hash of each piece, from `_pieces`. `expected`, `seen`: the times of the segments, by one clock.
+    If one side has more copies of a piece than the other, its last copies are matched.
     """
     order_a = np.lexsort((expected[a[0]], a[1]))
     order_b = np.lexsort((seen[b[0]], b[1]))
