@@ -7,7 +7,7 @@ import numpy as np
 from wiredoctor.extract.anonymize.frames import Frame
 
 _WRONG = 0x5555
-"""The number that is combined with the correct checksum by XOR to replace a wrong one."""
+"""A wrong checksum is replaced with the correct one XOR this number, so it stays wrong."""
 
 
 def ones_complement_sum(data: bytes) -> int:
