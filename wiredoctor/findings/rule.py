@@ -43,8 +43,8 @@ class Threshold:
 
     `value` is in nanoseconds for times (ns, us, ms, s), otherwise in the unit that the text names. While the context manager
     `configured` is active, `value` and `current` (the same threshold as text) come from the user's configuration. Therefore
-    `find` and `judge` must read `value` each time they run, and must not store it. `most`: the largest value that has an
-    effect, because the core does not record what lies beyond it.
+    `find` and `judge` must read `value` each time they run, and must not store it. `most`: the largest threshold that has an
+    effect, as text, because the core does not record events beyond it; empty if there is no such limit.
     """
 
     text: str
@@ -66,7 +66,7 @@ class Threshold:
         return _value(self.current)
 
     def parse(self, text: str) -> str:
-        """Convert a user's text ("40ms", "3") to the form of `text`. Raise ValueError with a sentence if it is invalid."""
+        """Convert a user's text ("40ms", "3") to the form of `text`. If it is invalid, raise ValueError with an explanation."""
         parsed = self._parse(text)
         if self.most and _value(parsed) > _value(self.most):
             raise ValueError(f"{text!r} has no effect: the analysis records at most {self.most}")
@@ -88,7 +88,7 @@ class Threshold:
 
 @contextmanager
 def configured(thresholds: Mapping[ThresholdKey, str]) -> Generator[None]:
-    """Apply these configured thresholds in this thread while the context is active."""
+    """Apply these configured thresholds while the context manager is active, in this thread only."""
     token = _CONFIGURED.set(thresholds)
     try:
         yield
@@ -132,10 +132,10 @@ class Rule(NamedTuple):
     (the exchange before this one on its connection), "connection", "endpoint" (the server) and "front" (the exchange of a
     gateway's client for which this one was made; if both candidates are of one rule, the other one must have ended first).
     unexplained: the kinds to which explained_by does not apply.
-    caused_by: like explained_by, but both are reported, and the cause comes first. "rule/" means candidates of the rule without
-    a kind. The scopes "time" and "front" do not exist here. Other scopes take their place: "tries" (the cause is about what a
-    gateway did at its back for this exchange, in order), "until" (the same exchange; its client did not read until the server
-    closed) and "wait" (the same exchange; the cause took most of its wait).
+    caused_by: like explained_by, but both candidates are reported, and the cause comes first. "rule/" means candidates of the
+    rule without a kind. There are no scopes "time" and "front", but three others: "tries" (the cause is about a request or
+    connection that a gateway made to serve this exchange), "until" (same exchange; the client did not read until the server
+    closed) and "wait" (same exchange; the cause took most of the time that the candidate's wait lasted).
     summary: the rule has one finding per endpoint or capture, reported at the end. Otherwise its findings are events, each of
     which is final once its evidence was read.
     timeless: packet order and sequence numbers alone prove the finding, so it holds even if the capture's clock was set back. A

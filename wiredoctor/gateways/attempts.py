@@ -21,10 +21,9 @@ MAX_ATTEMPTS = 10_000
 """The maximum number of attempts that are examined per capture."""
 
 RELAY = 50 * MILLISECOND
-"""The maximum time in ns between a client's connection to a TCP relay and the relay's connection to a server. A relay connects
-before it gets a request.
+"""The maximum time in ns between a client's connection to a TCP relay and the relay's connection to a server.
 
-It is also the maximum time from a refused connection to the response of a gateway.
+A relay connects before it gets a request. RELAY is also the maximum time from a refused connection to a gateway's response.
 """
 
 
@@ -70,9 +69,9 @@ class Gateway(NamedTuple):
 
 
 def owners(found: Sequence[Attempt], rows: Rows, gateway: Gateway) -> dict[int, int]:
-    """Return for each attempt the row of the client's exchange for which the gateway made it; the keys are indexes into `found`.
+    """Return for each attempt the row of the client's exchange for which the gateway made the attempt.
 
-    Attempts for which this exchange is uncertain are left out.
+    Keys of the result are indexes into `found`. Attempts for which this exchange is uncertain are left out.
     """
     front = np.sort(gateway.front)
     starts, last = rows.start[front], np.maximum.accumulate(rows.answered[front])

@@ -45,8 +45,8 @@ class Rows:
     `start`: the request began. `head`: the complete request head was received.
     `answered`: the final response began, or the exchange was given up; nothing is forwarded after that.
     `began`: the first response began, including interim ones.
-    `silent`: 1 if the server sent no byte, otherwise 0.
-    `left`: the client closed before the response was complete. `dropped`: the server did.
+    `silent`: 1 if the server sent no byte of a response, otherwise 0.
+    `left`: the client closed before the response was complete. `dropped`: the server closed without a final response.
     `gone`: the client closed.
     `over`: the response was complete, or a side closed.
     `opened`: the connection was opened; only for its first exchange, otherwise LATE.
@@ -97,7 +97,7 @@ class Rows:
 
     @cached_property
     def is_failed(self) -> Array:
-        """For each exchange, whether it has no final status that a gateway could forward."""
+        """For each exchange, True if it has no final status that a gateway could forward."""
         return self.status == NO_STATUS
 
 
@@ -111,7 +111,7 @@ def groups(*columns: Array) -> Array:
 
 
 def read(exchanges: pl.LazyFrame, connections: pl.LazyFrame, most: int | None = None) -> Rows:
-    """Return the exchanges that have a request, or only the first `most` of them by time."""
+    """Return the exchanges as Rows, or only the first `most` of them by time. All of them must have a request."""
     if most is not None:
         exchanges = exchanges.select(EXCHANGES).bottom_k(most, by=["request_start", "connection", "exchange"])
     ends = connections.select(
@@ -131,7 +131,7 @@ def read(exchanges: pl.LazyFrame, connections: pl.LazyFrame, most: int | None = 
 
 
 def _end_at_next(rows: Rows) -> None:
-    """Set the end of each exchange whose end was not captured: it ends when the next one on its connection begins."""
+    """Set the end of each exchange whose end was not captured to the start of the next exchange on its connection."""
     open_ = np.flatnonzero(rows.answered == LATE)
     if not len(open_):
         return

@@ -16,7 +16,7 @@ MAX_OPEN = 400
 """The maximum number of earlier exchanges with the same method and target that are searched for one that encloses an exchange."""
 
 SHARE = 10
-"""A host counts as an address of the gateway if it has at least 1/SHARE of the votes of the host with the most votes.
+"""A host counts as an address of the gateway if it has at least 1/SHARE of the votes (see _Vote) of the host with the most.
 
 Hosts with fewer votes use the server directly.
 """
@@ -28,8 +28,9 @@ Order = dict[tuple[int, int], frozenset[int]]
 """The hosts from which a gateway connects to an endpoint behind it, by (gateway's endpoint, endpoint behind it)."""
 
 _Vote = tuple[int, int, int]
-"""A vote: the gateway's endpoint, the endpoint behind it, and the host that connected to the endpoint behind it. Each enclosed
-exchange is one vote.
+"""A vote: an exchange that lies within an exchange at another endpoint, which makes that endpoint look like a gateway.
+
+It consists of the gateway's endpoint, the endpoint behind it, and the host that connected to the endpoint behind it.
 """
 
 
@@ -91,7 +92,7 @@ def _votes(rows: Rows, group: Array) -> tuple[Counter[_Vote], Counter[_Vote]]:
 
 
 def running_most(values: Array, group: Array) -> Array:
-    """Return for each value the greatest of the values in its group up to its position.
+    """Return for each value the maximum of the values in its group up to and including its position.
 
     `group`: the number of the group of each value, in ascending order.
     """
@@ -154,8 +155,8 @@ SIBLINGS = 4
 def _without_siblings(elected: Counter[tuple[int, int]]) -> Counter[tuple[int, int]]:
     """Drop pairs of endpoints that are servers of the same gateway.
 
-    Their exchanges may enclose each other: a gateway that gives up on a server may send the request to a second one while the
-    first is still processing it.
+    Exchanges of these endpoints may enclose each other: a gateway that gives up on a server may send the request to a second
+    server while the first one is still processing it. See SIBLINGS.
     """
     return Counter(
         {

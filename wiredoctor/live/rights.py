@@ -24,7 +24,7 @@ _PACKAGES = (
     "wiredoctor", "numpy", "polars", "_polars_runtime_32", "jinja2", "markupsafe", "rich", "pygments", "markdown_it", "mdurl",
     "typer", "click", "zstandard", "lz4", "dpkt", "scapy", "encodings", "collections", "importlib", "json", "email",
 )  # fmt: skip
-"""The packages that an analysis imports, some of them late. The user that the process becomes must be able to read them."""
+"""The packages that an analysis imports, some of them late. The user from `target_user` must be able to read them."""
 
 _READABLE = (
     "/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib", "/usr/share/zoneinfo", "/etc/ld.so.cache", "/etc/localtime",
@@ -47,7 +47,7 @@ class Rights(NamedTuple):
 
     `user`: the user that the process became; None if it did not change. `note`: a sentence about privileges that could not be
     dropped, or about a missing confinement; empty if nothing is wrong. `detail`: the reason why root did not become another user,
-    if that is the only problem. It is shown only with --verbose, because it would appear in every capture on that system.
+    if that is the only problem. It is shown only with --verbose, because on such a system it would appear for every capture.
     """
 
     user: User | None
