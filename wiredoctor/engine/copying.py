@@ -66,7 +66,7 @@ class _Notes:
 
 
 class _Selection:
-    """The frames to be copied. `only`: their numbers in ascending order; None means all frames."""
+    """The frames to be copied. `only`: the frame numbers in ascending order; None means all frames."""
 
     def __init__(self, only: Array | None) -> None:
         self._only = only
@@ -90,8 +90,8 @@ def copy(
     """Write the first `frames` packets of a capture, or as many as can be read, to `out`.
 
     `about` is a comment on the file; none is written if it is empty. `comments`: the comments on frames. `only`: the ascending
-    numbers of the frames to copy; None copies all of them, so frame numbers stay the same. `program`: the name of the program
-    that writes the file, which is stored in it.
+    numbers of the frames to copy; None copies all of them, so frame numbers stay the same. `program`: the name of the
+    writing program, which is stored in the file.
     """
     notes, selection = _Notes(comments), _Selection(only)
     contents = [member.open() for member in capture.members]

@@ -113,7 +113,7 @@ def _part_column(column: Column, values: Sequence[Any], none: Any = None) -> pl.
 def exchange_batches(closes: CloseRows, heads: pl.DataFrame) -> tuple[Batch, Batch]:
     """Take the rows of the tables `exchanges` and `closes` from the core, and return each table's rows as a batch.
 
-    The batch of `closes` has all columns of STORED_EXCHANGES. The batch of `exchanges` lacks those about the close.
+    The batch of `closes` has all columns of STORED_EXCHANGES. The batch of `exchanges` lacks the columns about the close.
     """
     finished, closed = int(closes.exchanges.rows.count), int(closes.rows.count)
     written, targets = closes.exchanges.take()

@@ -68,7 +68,7 @@ class Stream(Source):
 
 
 class GrowingCapture:
-    """A capture that is still being written: the packet records so far, and those that will follow."""
+    """A capture that is still being written: the packet records so far, and the records that will follow."""
 
     lost = None
     is_growing = True
@@ -116,7 +116,7 @@ class GrowingCapture:
 
     @property
     def first_time(self) -> int | None:
-        """The time of the first packet with a timestamp, in ns since 1970; None until such a packet was read."""
+        """The time of the first packet with a timestamp, in ns since 1970; None until that packet was read."""
         return self.records.times.first
 
     @property

@@ -142,7 +142,7 @@ class LiveAnalysis(Analysis):
     def _keep_names(self, connections: pl.DataFrame) -> None:
         """Store the endpoint of each server under the hash that identifies it in `exchanges`.
 
-        This is needed because the rows of the server's connections may be dropped before those of its exchanges.
+        The rows of the server's connections, which contain the endpoint, may be dropped before the rows of its exchanges.
         """
         names = self.exchanges.names
         for server in connections.filter(pl.col("protocol") == "http")["server"].unique():

@@ -152,7 +152,7 @@ def open_requests(connections: Iterable[Connection]) -> pl.DataFrame:
 
 
 def closed_by_client(connections: Iterable[Connection]) -> list[Connection]:
-    """Return those of the connections that have open exchanges and whose client has sent a FIN or RST."""
+    """Return the connections that have open exchanges and whose client has sent a FIN or RST."""
     return [
         connection
         for connection in connections
@@ -229,7 +229,7 @@ def exchanges_as_of(connections: Iterable[Connection]) -> pl.DataFrame:
 
 
 _BATCHES = count(-(1 << 62))
-"""Batch numbers for the indices of header sections. They are negative, so they differ from the batch numbers of the core."""
+"""Values of HeadCodes.batch for `exchanges_as_of`. They are negative, so they differ from the batch numbers of the core."""
 
 
 def _readers(http: HttpConnection) -> tuple[Reader, Reader]:

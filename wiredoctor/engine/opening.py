@@ -65,7 +65,7 @@ class CaptureFiles:
 
     @property
     def is_sorted(self) -> bool:
-        """True if the reader sorts at least one file by time; its frame numbers then differ from those in the file."""
+        """True if the reader sorts at least one file by time; frame numbers then differ from the order in that file."""
         return any(lanes is not None for lanes in self.lanes)
 
     @property

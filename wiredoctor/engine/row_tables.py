@@ -156,7 +156,7 @@ def _address_cells(side: str) -> tuple[str, str, str]:
 
 
 def _host(batch: Batch, side: str, *, in_brackets: bool) -> pl.Series:
-    """Return, for each row, an address as text (IPv6 as in RFC 5952). `side`: whose address it is, such as "client"."""
+    """Return, for each row, an address as text (IPv6 as in RFC 5952). `side`: the owner of the address, such as "client"."""
     return _of_cells(batch, _address_cells(side), partial(_address, in_brackets=in_brackets))
 
 

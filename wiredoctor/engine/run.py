@@ -48,9 +48,9 @@ STEP = 1_000
 """The number of packets between two checks of how many rows wait for the rules."""
 
 ROW_PACKETS = 100
-"""A batch with fewer than one new row per ROW_PACKETS packets is extended by the next one.
+"""If a batch has fewer than one new row per ROW_PACKETS packets, the next batch is read before the rules run.
 
-The reason is that running all rules takes as long as reading thousands of packets.
+Running all rules takes as long as reading thousands of packets.
 """
 
 ROWS_AT_ONCE = 1 << 15
@@ -88,7 +88,7 @@ class Analysis:
         if capture.is_shuffled:
             self.core.put_in_order(capture.is_growing, capture.is_disorder_proved)
         self.is_first = share is None or share.number == 0
-        """True in the only process that also reports facts about the whole capture, which belong to no connection."""
+        """True in the only process that also reports facts about the complete capture, which belong to no connection."""
         self.is_stopped = False
         """True if reading was stopped before the end."""
         if "segments" in wanted:
@@ -100,8 +100,8 @@ class Analysis:
         """Analyze the capture in batches of `batch_packets` packets.
 
         `progress` is called with the fraction of the capture that was read. `judge` is called with the candidates of each batch
-        and returns those to keep. If `is_stopped` returns True, the analysis ends as if the capture ended there. Raise OutOfOrder
-        if the order of the records must be examined.
+        and returns the candidates to keep. If `is_stopped` returns True, the analysis ends as if the capture ended there. Raise
+        OutOfOrder if the order of the records must be examined.
         """
         size = max(self.capture.size, 1)
         if self.core.story.recorder is not None:
@@ -142,7 +142,7 @@ class Analysis:
     def finish(self, judge: Callable[[Candidates], Candidates], parts: Sequence[Candidates] = ()) -> None:
         """Analyze the connections that are open when the capture ends, and store the last candidates.
 
-        `judge` is called once, with the new candidates and those in `parts`, and returns those to keep.
+        `judge` is called once, with the new candidates and the candidates in `parts`, and returns the candidates to keep.
         """
         if not self.is_stopped:  # otherwise there is more to read, and the file may be complete
             self.release(LATEST)

@@ -101,9 +101,9 @@ def _needs_http(table: Table) -> bool:
 class SecondPass:
     """Reads an open capture again; implements findings.PacketAccess.
 
-    `connections` returns the rows of tables.CONNECTIONS. With them, reading can stop after the last packet of the requested
-    connections. `cutoffs` are those of the first pass. With `secrets`, nothing is redacted. With `people`, secrets are replaced
-    by marks that people cannot mistake for text of the capture.
+    `connections`: a function that returns the rows of tables.CONNECTIONS, which show where the requested connections end.
+    `cutoffs`: the cutoffs of the first pass. With `secrets`, nothing is redacted. With `people`, secrets are replaced with marks
+    that people cannot mistake for text of the capture.
     """
 
     def __init__(

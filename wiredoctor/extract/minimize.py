@@ -1,8 +1,8 @@
 """Find the smallest capture that still shows a finding. Packets are removed as long as an analysis gives the same finding.
 
-The attempts are those that people would make: first the finding's connection alone, then fewer connections, then no packets
-before or after the finding. Each attempt is analyzed like any capture, and the number of attempts is limited (delta debugging:
-Zeller, Hildebrandt, "Simplifying and Isolating Failure-Inducing Input", 2002).
+The attempts follow the order in which people would try: first the finding's connection alone, then fewer connections, then no
+packets before or after the finding. Each attempt is analyzed like any capture, and the number of attempts is limited (delta
+debugging: Zeller, Hildebrandt, "Simplifying and Isolating Failure-Inducing Input", 2002).
 """
 
 from __future__ import annotations
@@ -143,8 +143,8 @@ class Cutter:
     def _circles(self, finding: Finding, own: set[int]) -> Iterator[list[int]]:
         """Yield the frame numbers of more and more connections, because a finding may depend on connections besides `own`.
 
-        First, yield those of the connections between the same client and server; then of all connections of the server; then of
-        all connections.
+        The first list has the connections between the same client and server, the second all connections of the server, and the
+        third all connections. All lists include `own`, and a list that adds no connection is left out.
         """
         report = self._whole.report
         rows = report.connections

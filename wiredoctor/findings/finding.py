@@ -17,7 +17,8 @@ from wiredoctor.text.time_of_day import nanoseconds, rfc3339
 class Evidence(NamedTuple):
     """A packet that proves something: its frame number, its time in seconds since the first packet, and a note.
 
-    If several files were read as one capture, it also has the name of the packet's file and the frame number in that file.
+    If several files were read as one capture, `file` is the name of the packet's file, and `file_frame` the frame number in that
+    file. Otherwise, both are None.
     """
 
     frame: int
@@ -139,7 +140,10 @@ T = TypeVar("T")
 
 
 def causes_first(ordered: Sequence[T], findings: Callable[[T], Iterable[Finding]]) -> list[T]:
-    """Return findings, or groups of them, in the same order, except that each cause is moved before its first effect."""
+    """Return findings or groups of findings in the same order, except that each cause is moved before its first effect.
+
+    `findings` returns the findings in one element of `ordered`.
+    """
     holders: dict[tuple[str, Cause], int] = {}
     for number, one in enumerate(ordered):
         for finding in findings(one):

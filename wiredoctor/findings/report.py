@@ -189,7 +189,7 @@ def _empty_table(name: str) -> pl.LazyFrame:
 class Report:
     """The result of an analysis.
 
-    `connections` and `exchanges` are Polars frames with the column `capture` (the file) and those of tables.CONNECTIONS or
+    `connections` and `exchanges` are Polars frames with the column `capture` (the file) and the columns of tables.CONNECTIONS or
     tables.EXCHANGES. `checked`: the requested rules, by name. `unasked`: the other rules. `left_out`: findings that are not in
     the report. `incomplete`: one sentence for each reason why the report does not cover everything that was requested; every
     report begins with these sentences.
@@ -217,8 +217,7 @@ class Report:
     scan_exchanges: Callable[[], pl.LazyFrame] = field(default=partial(_empty_table, "exchanges"))
     scan_captures: Callable[[], pl.LazyFrame] = field(default=partial(_empty_table, "captures"))
     forgotten: dict[str, pl.DataFrame] = field(default_factory=dict[str, "pl.DataFrame"])
-    """How many rows of "connections" and "exchanges" were dropped during a long live capture.
-
+    """The counts of rows of "connections" and "exchanges" that were dropped during a long live capture, by table.
     Each value is a data frame with one row per group of dropped rows: the values that the group has in common, and the number of
     rows (column `rows`).
     """

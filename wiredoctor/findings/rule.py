@@ -108,9 +108,9 @@ class Advice(NamedTuple):
 
     `software` is a regular expression that is searched, ignoring case, in the Server field (side server) or the User-Agent field
     (side client). "" always matches; "^$" matches if the software is unknown. A client that is a gateway gets the advice for
-    side "gateway", because it forwards the User-Agent of others; only "httpd" can be recognized there. Advice for the software
-    of a client begins with "If the client is", because an unknown gateway may have forwarded the User-Agent. `where` may name a
-    column of the candidates: the advice is then only given if that column is not null, 0, false or empty.
+    side "gateway", because it forwards the User-Agent of its clients; only "httpd" can be recognized there. Advice for the
+    software of a client begins with "If the client is", because an unknown gateway may have forwarded the User-Agent. `where` may
+    name a column of the candidates: the advice is then only given if that column is not null, 0, false or empty.
     """
 
     side: Side | Literal["gateway"]
@@ -139,7 +139,7 @@ class Rule(NamedTuple):
     summary: the rule has one finding per endpoint or capture, reported at the end. Otherwise its findings are events, each of
     which is final once its evidence was read.
     timeless: packet order and sequence numbers alone prove the finding, so it holds even if the capture's clock was set back. A
-    tuple names the kinds for which that is true.
+    tuple names the kinds to which this applies.
     absence: the proof includes something that is not in the capture (a response, an ACK, a close, a packet within a pause). If
     packets were dropped, the missing packet may have existed, so confidence is medium at most.
     ends: the rule explains why a request got no response, a message was truncated, or a connection ended. Three things can be
@@ -182,13 +182,13 @@ CANDIDATE_COLUMNS = {
     "delay": "ns, or null: the maximum time that the user lost",
     "evidence": "list of {frame, time, note}, in order of frames",
 }
-"""The columns of every candidate (at the latest after `judge`), besides the names in the rule's texts.
+"""The columns of every candidate (at the latest after `judge`), besides the columns that the rule's texts name.
 
 Candidates of one rule with the same connection and frame are duplicates; the first one that is not explained is reported.
 Optional columns:
 `severity`, `title` and `message`: replace those of the rule. `addition`: a sentence appended to the message. `events`: the number
 of occurrences, if not one.
-`silent`: true if another candidate is reported instead of this one; this one still explains others.
+`silent`: true if another candidate is reported instead of this one, which may still explain other candidates.
 `until_end`: true if the candidate lasts until the end of the capture only because nothing ended it. Such a candidate is dropped
 if packets were dropped between its `start` and `end`.
 `direction`: the direction of the sender that has to change something; `build_findings` derives the side from it.

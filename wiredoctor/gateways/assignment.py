@@ -173,8 +173,7 @@ def _are_tries(one: int, other: int, t: _Times) -> bool:
 
 
 class _Unassigned:
-    """One connected part of the graph of possible pairs: its exchanges that are not paired yet, and its assigned `pairs`.
-
+    """The exchanges in one connected part of the graph that are not paired yet, and the `pairs` assigned so far.
     A pair consists of a front and a back. A front is an exchange with a gateway's client; a back is the gateway's own request for
     it.
     """
@@ -192,7 +191,7 @@ class _Unassigned:
         self._done: set[int] = set()
 
     def assign_forced(self) -> None:
-        """Pair each back that has only one possible front, and exclude pairs that contradict these, until nothing changes."""
+        """Pair each back that has only one possible front, and exclude pairs that contradict it, until nothing changes."""
         while self._single or self._changed:
             for b in self._single:
                 self._pair_with_only_front(b)

@@ -65,8 +65,9 @@ def order(rows: Rows) -> Order:
 def _votes(rows: Rows, group: Array) -> tuple[Counter[_Vote], Counter[_Vote]]:
     """Count how often an exchange at one endpoint lies within an exchange at another endpoint, in the same group.
 
-    Each exchange is counted once, with the newest exchange that encloses it. If both are still open at the end of the capture,
-    they are counted in the second result, because their ends are unknown.
+    `group`: a number for each row; only exchanges with equal numbers are compared. Each exchange is counted once, with the newest
+    exchange that encloses it. If both are still open at the end of the capture, they are counted in the second result, because
+    their ends are unknown.
     """
     place = np.argsort(group, kind="stable")
     r, group = rows.select(place), group[place]
@@ -121,8 +122,8 @@ def _choose_orders(votes: Counter[_Vote], asked: Counter[tuple[int, int]]) -> Co
 
     A vote is an exchange at one endpoint that lies within an exchange at the other. If there are votes in both directions, the
     direction with the larger ratio of votes to exchanges is chosen. The number of votes alone would mislead: each of several
-    servers behind a busy gateway has fewer exchanges than the gateway, and many exchanges of the gateway begin while such a
-    server works. `asked`: the number of exchanges at each endpoint, by (endpoint, client host).
+    servers behind a busy gateway has fewer exchanges than the gateway, and many exchanges of the gateway begin while one of
+    these servers works. `asked`: the number of exchanges at each endpoint, by (endpoint, client host).
     """
     total: Counter[tuple[int, int]] = Counter()
     could: Counter[tuple[int, int]] = Counter()

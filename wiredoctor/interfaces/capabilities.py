@@ -1,4 +1,4 @@
-"""Compute what a program started by this process may do, by the rules of capabilities(7), without starting it."""
+"""Compute the capabilities of a program that this process would start, by the rules of capabilities(7), without starting it."""
 
 from __future__ import annotations
 

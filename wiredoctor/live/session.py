@@ -61,9 +61,9 @@ class Status:
     """The state of a live capture.
 
     `captured`, `analysed`: the numbers of captured and of analyzed packets. `dropped`: the number of packets dropped by the
-    kernel; None if it is not known yet. `connections` counts all connections, `open` those still open, and `exchanges` the
-    finished exchanges. `lag`: by how many seconds the analysis is behind the capture. `unread_bytes`: the number of bytes not
-    read yet. `waiting`: the number of possible findings that may still change.
+    kernel; None if it is not known yet. `connections`, `open`, `exchanges`: the numbers of all connections, of open connections,
+    and of finished exchanges. `lag`: the time in seconds by which the analysis is behind the capture. `unread_bytes`: the number
+    of bytes not read yet. `waiting`: the number of possible findings that may still change.
     """
 
     backend: str = ""

@@ -3,8 +3,8 @@
 A seccomp filter reports each connect(2) and listen(2) to the supervisor before the kernel executes the call (seccomp_unotify(2)).
 The supervisor copies the socket's descriptor, reads the destination, and lets the call continue unchanged. From the copy, it then
 reads the local address and port that the kernel has assigned. Therefore even connections that last only a millisecond are
-recorded; a list of open sockets would miss them. If a connection is refused at once, its socket has already lost its port. Such a
-connection is identified by its destination and the time of the call.
+recorded; a list of open sockets would miss them. If a connection is refused at once, its socket has already lost its port. It is
+identified by its destination and the time of the call.
 
 Not recorded: connections that were opened earlier and inherited, connections that another process (a daemon) opens on behalf of
 the program, and connections opened with io_uring.
@@ -31,7 +31,7 @@ from typing import Any, NamedTuple, NoReturn
 
 
 class _Machine(NamedTuple):
-    """The numbers of system calls on one type of processor (asm/unistd.h); `audit` is its AUDIT_ARCH_* value (linux/audit.h)."""
+    """The numbers of system calls on one type of processor (asm/unistd.h), and its AUDIT_ARCH_* value `audit` (linux/audit.h)."""
 
     audit: int
     connect: int

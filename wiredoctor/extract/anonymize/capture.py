@@ -151,7 +151,7 @@ def _find_senders(original: Original) -> None:
 
 
 def _ends(packet: Packet) -> bytes:
-    """Return the addresses and ports of a packet, those of the sender first."""
+    """Return the addresses and ports of a packet as bytes: source address, destination address, source port, destination port."""
     (begin, _), (_, end) = packet.parts.addresses
     return packet.data[begin:end] + packet.data[packet.parts.tcp : packet.parts.tcp + 4]
 
@@ -248,5 +248,5 @@ def anonymized_packets(original: Original, seed: bytes, addresses: Addresses) ->
 
 
 def _offset(number: int, near: int) -> int:
-    """Return the stream offset of a sequence number: the one nearest to the offset `near`."""
+    """Return the stream offset of a sequence number. Of all possible offsets (mod 2^32), it is the nearest to `near`."""
     return near + ((number - near + (1 << 31)) % (1 << 32)) - (1 << 31)

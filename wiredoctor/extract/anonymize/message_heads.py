@@ -125,7 +125,7 @@ class Heads:
         return made + replace(text[at:])
 
     def field(self, line: bytes, name: bytes) -> bytes:
-        """Replace a field line, or the continuation line of a folded one. `name`: the field name in lower case."""
+        """Replace a field line, or a continuation line of a folded field. `name`: the field name in lower case."""
         if line.startswith((b" ", b"\t")):
             return self._value(line, name)
         found = _FIELD.match(line)

@@ -10,7 +10,7 @@ _END, _NOP = 0, 1
 _HARMLESS = {2: (4,), 3: (3,), 4: (2,), 5: (10, 18, 26, 34), 8: (10,)}
 """The possible sizes in bytes of harmless TCP options, by kind (IANA): MSS, window scale, SACK permitted, SACK, timestamps.
 
-Other options contain keys, cookies or addresses. If one of these options has another size, it may contain anything.
+Other options contain keys, cookies or addresses. A harmless option with an impossible size may contain anything.
 """
 
 _MAC = 6

@@ -56,7 +56,7 @@ class Stream:
         return self.before[begin : begin + int(missing[0])] if len(missing) else self.before[begin:end]
 
     def overwrite(self, offset: int, data: bytes) -> None:
-        """Write `data` over the anonymized bytes from stream offset `offset` on. Ignore what lies outside the stream."""
+        """Write `data` over the anonymized bytes from stream offset `offset` on. Ignore data outside the stream."""
         begin = offset - self.low
         data = data[max(-begin, 0) :]
         begin = max(begin, 0)
