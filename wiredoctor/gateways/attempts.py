@@ -149,7 +149,7 @@ def other_addresses(found: Sequence[Attempt], rows: Rows) -> dict[int, set[int]]
 
 
 def _of_host(one: Attempt, rows: Rows, some: Array, hosts: Mapping[int, frozenset[int]]) -> list[int]:
-    """Return the rows in `some` of exchanges for which the gateway may have made this attempt.
+    """Return the rows in `some` of exchanges whose server may be the gateway that made this attempt.
 
     `hosts`: for each endpoint of a gateway, the hosts from which it connects to servers.
     """

@@ -231,8 +231,7 @@ class _Pairing:
             for connection, exchange, start in silent.select("connection", "exchange", "request_start").iter_rows()
             if servers.get(connection) in known.fronts and self._open.isdisjoint(self._tries.get((connection, exchange), ()))
         ]
-        """The start times (ns) of requests to gateways that have no final response although no try for them is open.
-
+        """The start times (ns) of requests to gateways without a final response, if no request to a server is open for them.
         A gateway may still be trying to connect to a server for one of these requests.
         """
 

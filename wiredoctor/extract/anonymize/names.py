@@ -1,4 +1,4 @@
-"""Choose replacements with a keyed hash, so equal words and addresses get equal replacements in the whole capture."""
+"""Choose replacements with a keyed hash, so equal words and addresses get equal replacements in the complete capture."""
 
 from __future__ import annotations
 
