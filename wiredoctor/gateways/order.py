@@ -169,7 +169,7 @@ def _without_siblings(elected: Counter[tuple[int, int]]) -> Counter[tuple[int, i
 
 
 def _without_chains(elected: Counter[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Return the pairs (gateway, endpoint behind it), except pairs between which requests pass through a third endpoint."""
+    """Return the pairs (gateway, endpoint behind it), except pairs whose requests pass through a third endpoint in between."""
     behind: dict[int, list[int]] = {}
     for a, b in elected:
         behind.setdefault(a, []).append(b)

@@ -71,9 +71,9 @@ GATEWAY = (502, 503, 504)
 """The status codes with which a gateway reports that the server behind it failed."""
 
 UNORDERED = 256
-"""The number of the oldest stored exchanges that are examined to find when the last dropped exchange ended.
+"""The number of stored exchanges, oldest first, that are examined to find when the last dropped exchange ended.
 
-All dropped exchanges ended before the latest end of these exchanges. The end of the oldest one alone is not a safe limit,
+All dropped exchanges ended before the latest end of the examined exchanges. The end of the oldest one alone is not a safe limit,
 because rows are stored only nearly in order of their end.
 """
 

@@ -71,7 +71,7 @@ class Stream:
             self.after[begin:end] = self.before[begin:end].translate(BODY)
 
     def packet(self, offset: int, payload: bytes) -> bytes:
-        """Return the anonymized payload of a packet that begins at stream offset `offset`.
+        """Return the anonymized form of a packet's payload, which begins at stream offset `offset`.
 
         If a retransmission differs from the first copy, the anonymized copies also differ.
         """
