@@ -134,8 +134,7 @@ class CaptureSummary(NamedTuple):
     files: tuple[str, ...] = ()
     """The names of the files in order, if several files were read as one capture."""
     encapsulations: Mapping[str, int] = {}
-    """The number of packets by each protocol that carried TCP in a tunnel or with a label, such as GRE or MPLS.
-
+    """The number of packets per protocol that carried TCP in a tunnel or with a label, such as GRE or MPLS.
     A packet may count for several protocols. VLAN tags do not count.
     """
     dropped: int | None = None

@@ -40,7 +40,7 @@ Only events that are older than this are final.
 SEARCH_INTERVAL = SECOND // 20
 """The minimum time in ns between two searches, in capture time."""
 PER_EXCHANGE = 100_000
-"""The minimum time in ns between two searches, for each exchange that a search examines.
+"""The time in ns per examined exchange that must pass between two searches.
 
 A search takes about a tenth of this time per exchange.
 """
@@ -180,8 +180,8 @@ class _Pairing:
     ) -> None:
         """Index the exchanges.
 
-        `exchanges`: all exchanges. `now`: those without a stored row, because their connection is still open. `ends`: rows of
-        tables.CONNECTIONS. `servers`: the server's endpoint by connection id.
+        `exchanges`: all exchanges. `now`: the exchanges without a stored row, because their connection is still open. `ends`:
+        rows of tables.CONNECTIONS. `servers`: the server's endpoint by connection id.
         """
         c = pl.col
         self._known, self._servers = known, servers
@@ -398,7 +398,7 @@ class AtGateways:
         return bool(self._waiting)
 
     def search(self, clock: int, whole: Gateways | None, of: Collection[tuple[int, int | None]]) -> GatewaySearch:
-        """Pair the newest exchanges between clients and gateways with those between gateways and servers; return the result.
+        """Pair the newest exchanges between clients and gateways with exchanges between gateways and servers; return the result.
 
         `clock`: the current capture time (ns). `whole`: the gateways found among all exchanges; None if this search itself
         covers all exchanges. `of`: exchanges to judge in addition to the failures that still wait for a decision.

@@ -189,7 +189,7 @@ class PendingFindings:
     ) -> tuple[Mapping[str, Rows], pl.DataFrame | None]:
         """Change candidates that are explained by a gateway or a stall. Return all candidates, and rows of tables.TRIES.
 
-        The rows are those of the requests in `groups` that gateways forwarded. Without groups, only stalls change candidates,
+        The rows describe the requests in `groups` that gateways forwarded. Without groups, only stalls change candidates,
         and the second value is None.
         """
         if seen is None or not groups:

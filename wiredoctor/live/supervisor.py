@@ -46,7 +46,7 @@ _MACHINES = {
 
 _PIDFD_GETFD = 438
 _NO_NEW_PRIVILEGES = 38
-"""PR_SET_NO_NEW_PRIVS, which a process without privileges needs for a filter. It makes sudo fail in the program."""
+"""PR_SET_NO_NEW_PRIVS, which a process without privileges needs for a filter. With this flag, sudo fails in the program."""
 
 _SET_FILTER, _NEW_LISTENER = 1, 8
 _LOAD, _EQUAL, _RETURN = 0x20, 0x15, 0x06
@@ -62,7 +62,7 @@ _NOTICE = struct.Struct("=QII iIQ 6Q")
 _ANSWER = struct.Struct("=QqiI")
 
 _PORT_WITHIN = 0.02
-"""The maximum time in seconds to wait until the kernel assigns a port to a connecting socket. Only a busy kernel needs time."""
+"""The maximum time in seconds to wait until the kernel assigns a port to a connecting socket. Usually it does so at once."""
 
 _LOOK_FOR_PORT = 0.0002
 """The time in seconds between two checks whether the kernel has assigned a port."""

@@ -83,8 +83,8 @@ class Addresses:
     """Maps IP and MAC addresses to replacements that are not among `originals`.
 
     If possible, the text form of a replacement is as long as that of its original, so it also fits into header sections. The
-    replacement comes from a range for documentation or tests, or from a private range if that has no unused address of this
-    length. An IPv4 loopback address is replaced by another loopback address.
+    replacement comes from a range for documentation or tests or, if no address of this length is left there, from a private
+    range. An IPv4 loopback address is replaced by another loopback address.
     """
 
     def __init__(self, seed: bytes, originals: Collection[bytes]) -> None:
@@ -163,7 +163,7 @@ def _ipv6(length: int, chance: bytes) -> bytes | None:
     """Return an IPv6 address with this many characters in its shortest form (RFC 5952); None if there is none.
 
     The address is in 2001:db8::/32 or, if no address there has this length, in fd00::/8. `chance`: pseudo-random bytes that
-    determine the rest of it.
+    determine the rest of the address.
     """
     if 7 <= length < 11:
         begin, groups = [0xFD00 | chance[0]], _split(length - 6, 1, 4, chance[1:])
