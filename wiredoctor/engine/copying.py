@@ -66,7 +66,7 @@ class _Notes:
 
 
 class _Selection:
-    """The frames to be copied. `only`: their numbers in ascending order; None means all frames."""
+    """The frames to be copied. `only`: the frame numbers in ascending order; None means all frames."""
 
     def __init__(self, only: Array | None) -> None:
         self._only = only
@@ -90,7 +90,8 @@ def copy(
     """Write the first `frames` packets of a capture, or as many as can be read, to `out`.
 
     `about` is a comment on the file; none is written if it is empty. `comments`: the comments on frames. `only`: the ascending
-    numbers of the frames to copy; None copies all of them, so frame numbers stay the same. `program` is named as the writer.
+    numbers of the frames to copy; None copies all of them, so frame numbers stay the same. `program`: the name of the
+    writing program, which is stored in the file.
     """
     notes, selection = _Notes(comments), _Selection(only)
     contents = [member.open() for member in capture.members]
@@ -196,8 +197,9 @@ def _copy_packets(
 ) -> None:  # fmt: skip
     """Write the interfaces and packets of a capture as new blocks.
 
-    `seconds`: the offset that each interface description adds to the timestamps of its packets. `fcs`: the length in bits of the
-    frame check sequences, if known. `own_options`: the packets come from pcapng blocks, whose options are copied.
+    `seconds`: the option if_tsoffset of each interface description: seconds that a reader adds to the timestamps of its packets.
+    `fcs`: the length in bits of the frame check sequences; None if unknown. `own_options`: copy the options of the packets, all
+    of which come from pcapng files.
     """
     records, packet = open_capture_records(capture), Packet()
     described = counted = 0
@@ -223,7 +225,10 @@ def _copy_packets(
 
 
 def _statistics(records: Records, counted: int, seconds: int) -> Iterator[bytes]:
-    """Yield an Interface Statistics Block for each total of dropped packets in `records`, except the first `counted` totals."""
+    """Yield an Interface Statistics Block for each count of dropped packets in `records`, except the first `counted` of them.
+
+    `seconds`: the offset that is subtracted from all times, because the interface descriptions contain it.
+    """
     first = records.times.first or 0
     for one in records.drops.counts[counted:]:
         since, until = None if one.since is None else max(one.since + first, 0), max(one.until + first, 0)

@@ -99,9 +99,9 @@ def _make_head_part(heads: Sequence[Head]) -> pl.DataFrame:
 
 
 def _part_column(column: Column, values: Sequence[Any], none: Any = None) -> pl.Series:
-    """Return a column for all rows: `values`, preceded by the value for rows without this data.
+    """Return a column that contains `none` and then `values`; the column's sentinel value becomes null.
 
-    That first value is `none`. If `none` is None, it is the empty value of the column's type.
+    Rows without this data refer to the first value. If `none` is None, it is replaced by the empty value of the column's type.
     """
     sentinel, dtype = column.sentinel, column.dtype
     if none is None:
@@ -111,9 +111,9 @@ def _part_column(column: Column, values: Sequence[Any], none: Any = None) -> pl.
 
 
 def exchange_batches(closes: CloseRows, heads: pl.DataFrame) -> tuple[Batch, Batch]:
-    """Take the rows of `exchanges` and of `closes` from the core, and return them as two batches.
+    """Take the rows of the tables `exchanges` and `closes` from the core, and return each table's rows as a batch.
 
-    Their columns are those of STORED_EXCHANGES that the respective table has; `closes` has all of them.
+    The batch of `closes` has all columns of STORED_EXCHANGES. The batch of `exchanges` lacks the columns about the close.
     """
     finished, closed = int(closes.exchanges.rows.count), int(closes.rows.count)
     written, targets = closes.exchanges.take()
@@ -182,10 +182,10 @@ def _persistent(batch: Batch) -> Array:
 
 
 def _between(first: str, second: str, needed: Sequence[str], least: int | None = None) -> Maker:
-    """Return a function that computes, for each row of the core, the time in ns from the value `first` to the value `second`.
+    """Return a function that computes, for each row of a batch, the time in ns from column `first` to column `second`.
 
-    If `least` is given, smaller results are raised to it. A result is null if one of the header sections named in `needed` is
-    missing.
+    If `least` is given, smaller results are raised to it. A result is null if the exchange lacks one of the header sections
+    named in `needed`.
     """
 
     def make(batch: Batch) -> Array:
@@ -200,7 +200,7 @@ def _between(first: str, second: str, needed: Sequence[str], least: int | None =
 
 
 def _bursts(batch: Batch) -> Array:
-    """Return the number of bursts of each response body: 1 if no pause was recorded, 0 if there is no body."""
+    """Return the number of bursts of each response body, which are separated by pauses: 1 without a pause, 0 without a body."""
     if len(batch.parts["extras"]) == 1:
         return batch.cell("response_body_bytes") > 0
     noted = batch.of_part("extras", "response_bursts", "extra").to_numpy()
@@ -241,13 +241,10 @@ _EXTRAS = (
     *("response_held_frames", "response_held_times"),
     *(f"response_{name}_time" for name in _LIMITED),
 )
-"""The columns that are computed from objects of class Extra."""
+"""The columns that are computed from objects of class Extra (core/exchange_rows.py)."""
 
 _NOT_COUNTED = {"response_bursts": -1}
-"""The values of columns in _EXTRAS for exchanges without an Extra object.
-
-`_bursts` replaces -1 by the final value.
-"""
+"""The values of columns in _EXTRAS for exchanges without an Extra object. `_bursts` replaces -1 by 0 or 1."""
 
 
 def _extra_part(extras: Sequence[Extra]) -> pl.DataFrame:
@@ -288,7 +285,7 @@ def _make_extra_part(extras: Sequence[Extra]) -> pl.DataFrame:
 
 
 def _piece_numbers(extra: Extra) -> tuple[Any, ...]:
-    """Return the values of the columns _PIECES for an exchange."""
+    """Return the values of the columns _PIECES, which describe how the response body of an exchange arrived."""
     pieces = extra.pieces
     if pieces is None:
         return _NO_PIECES
@@ -312,7 +309,7 @@ def _held_event_numbers(pieces: Pieces) -> tuple[Any, ...]:
 
 
 def message_batch(table: MessageRows, heads: pl.DataFrame) -> Batch:
-    """Take the rows of `messages` from the core, and return them with the requests before the responses."""
+    """Take the rows of the table `messages` from the core, and return them with the requests before the responses."""
     targets = _texts(table.take_targets())
     height = len(targets)
     cells = {name: np.broadcast_to(values, height) for name, values in take_cells(table.rows, MESSAGE_ROW).items()}
@@ -324,7 +321,7 @@ def message_batch(table: MessageRows, heads: pl.DataFrame) -> Batch:
 
 
 def burst_batch(rows: Rows) -> Batch:
-    """Take the rows of `bursts` from the core, and return them."""
+    """Take the rows of the table `bursts` from the core, and return them."""
     return Batch("bursts", int(rows.count), take_cells(rows, BURST), {}, {})
 
 
@@ -333,7 +330,7 @@ def _has_reason(bit: int) -> Maker:
 
 
 def event_frame(table: Table, rows: Sequence[tuple[object, ...]]) -> pl.DataFrame | View:
-    """Return rows of `faults` or `foreign_closes` as a table."""
+    """Return rows of `table` (`faults` or `foreign_closes`) as a data frame; an empty View if there are no rows."""
     return table.frame({name: [row[i] for row in rows] for i, name in enumerate(table.schema)}) if rows else View([], table)
 
 

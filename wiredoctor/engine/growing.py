@@ -39,8 +39,8 @@ class Stream(Source):
     def read(self, offset: int, size: int) -> bytes:
         """Return `size` bytes, beginning at `offset`; fewer at the end of the stream.
 
-        Bytes of removed files are zeros. Raise CaptureError if a file became shorter; from then on, the stream ends at that
-        place.
+        Zeros replace the bytes of files that were removed. Raise CaptureError if a file became shorter; from then on, the stream
+        ends where that file ends.
         """
         pieces: list[bytes] = []
         end = min(offset + size, self.end)
@@ -53,7 +53,7 @@ class Stream(Source):
     def _piece(self, offset: int, end: int) -> bytes:
         """Return the bytes from `offset` to `end`, or only to the start of the next file.
 
-        Bytes that no open file contains are zeros.
+        Zeros replace bytes that no open file contains.
         """
         i = bisect_right(self.parts, offset, key=lambda part: part.begin)
         stop = min(end, self.parts[i].begin) if i < len(self.parts) else end
@@ -68,7 +68,7 @@ class Stream(Source):
 
 
 class GrowingCapture:
-    """A capture that is still being written: the packet records so far, and those that will follow."""
+    """A capture that is still being written: the packet records so far, and the records that will follow."""
 
     lost = None
     is_growing = True
@@ -100,7 +100,7 @@ class GrowingCapture:
         return self._stream.parts[0].file if self._stream.parts else None
 
     def extend(self, end: int) -> None:
-        """Set the offset at which the stream ends now; it must be the end of a block."""
+        """Set the offset at which the stream ends now; a pcapng block must end there."""
         if not self._stream.is_cut:
             self._stream.end = max(self._stream.end, end)
 
@@ -116,14 +116,12 @@ class GrowingCapture:
 
     @property
     def first_time(self) -> int | None:
-        """The time of the first packet with a timestamp, in ns since 1970; None until such a packet was read."""
+        """The time of the first packet with a timestamp, in ns since 1970; None until that packet was read."""
         return self.records.times.first
 
     @property
     def ending(self) -> Ending | None:
-        """The time at which capturing ended and the number of packets, both from the last block; None until that block is
-        written.
-        """
+        """The time at which capturing ended and the number of packets, as stated in the last block; None until it is written."""
         try:
             tail = self._stream.read(max(self.size - LONGEST, 0), LONGEST)
         except CaptureError:  # the bytes no longer exist
@@ -131,7 +129,7 @@ class GrowingCapture:
         return ending(tail)
 
     def locate(self, frame: int) -> None:
-        """Return None: all frames belong to a single capture."""
+        """Return None: reports show a growing capture as a single file."""
 
     def close_before(self, end: int, needed: int) -> None:
         """Close the files that end at or before offset `end`.

@@ -61,7 +61,7 @@ class LiveAnalysis(Analysis):
         """The ids of the open connections with an exchange that may have failed."""
 
     def step(self, most: int) -> Candidates:
-        """Analyze at most `most` new packets, and return the candidates of all rules."""
+        """Analyze at most `most` new packets, and return the candidates that all rules find in them."""
         if not self.core.run(most) and self._growing.unread_bytes:
             self.records.end()
         self.core.story.repetitions.pass_time(self.clock)
@@ -117,7 +117,7 @@ class LiveAnalysis(Analysis):
     def forget(self, needed: Collection[int]) -> None:
         """Drop the oldest stored candidates and rows, except the rows of the connections in `needed`.
 
-        More rows are kept than rules compare: twice as many. Rules compare exchanges and connections in the order in which they
+        Twice as many rows are kept as rules compare, because rules compare exchanges and connections in the order in which they
         began, but rows are stored in the order in which they ended.
         """
         for rows in (self.connections, self.exchanges):
@@ -140,9 +140,9 @@ class LiveAnalysis(Analysis):
                 self.failures += exchanges.select(["connection", "exchange"]).filter(failed).iter_rows()
 
     def _keep_names(self, connections: pl.DataFrame) -> None:
-        """Store the address of each server by the hash that identifies it in `exchanges`.
+        """Store the endpoint of each server under the hash that identifies it in `exchanges`.
 
-        The rows of the server's connections may be dropped before its exchanges.
+        The rows of the server's connections, which contain the endpoint, may be dropped before the rows of its exchanges.
         """
         names = self.exchanges.names
         for server in connections.filter(pl.col("protocol") == "http")["server"].unique():
@@ -152,7 +152,7 @@ class LiveAnalysis(Analysis):
                 names[hash_endpoint(2 * end + 2 * int(port).to_bytes(2, "big"), True)] = server
 
     def _keep_suspects(self, exchanges: pl.DataFrame, connections: pl.DataFrame) -> None:
-        """Keep the rows of exchanges that may have failed, and the rows of their connections."""
+        """Copy the rows of exchanges that may have failed, and of their connections, to storage that `forget` does not touch."""
         kept_exchanges, kept_connections = self._suspects
         if exchanges.height and kept_exchanges.rows < limits.SUSPECTS.value:
             suspects = exchanges.filter(rule_engine.suspect_exchanges())

@@ -1,4 +1,8 @@
-"""Examine connections that are still open: what may still change on them, and which exchanges have no row of `closes` yet."""
+"""Examine connections that are still open: what may change on them, and which of their exchanges are open.
+
+Here, an exchange is open until it has a row in the table `closes`. That row is written once it is known how the connection
+continued or closed after the exchange.
+"""
 
 from __future__ import annotations
 
@@ -39,10 +43,10 @@ def http_of(connection: Connection) -> HttpConnection | None:
 
 
 def undecided_since(connection: Connection) -> tuple[int, int]:
-    """Return two times in ns: the start of the oldest exchange that is not final, and that of the oldest one without an answer.
+    """Return the start (ns) of the oldest exchange that is not final, and of the oldest exchange without a response.
 
     Findings on earlier exchanges cannot change. A time is the constant FOREVER if there is no such exchange. Bytes that cannot be
-    parsed yet count as an exchange: an incomplete header section, or bytes after a gap.
+    parsed yet (an incomplete header section, or bytes after a gap) count as an exchange of both kinds.
     """
     http = http_of(connection)
     if http is None:
@@ -63,7 +67,7 @@ def unread_since(connection: Connection) -> int:
 
 
 def window_closed_since(connection: Connection) -> int:
-    """Return the start (ns) of the earliest stall that may still become a row, or the constant FOREVER if there is none.
+    """Return the start (ns) of the earliest stall whose row in an event table is not written yet; FOREVER if there is none.
 
     A stall has one of two causes: a receive window that is closed or too small, or a segment that was held back until an ACK
     arrived.
@@ -81,8 +85,8 @@ def window_closed_since(connection: Connection) -> int:
 def stalled_since(connection: Connection) -> int:
     """Return the start (ns) of the earliest stall that a later ACK may confirm.
 
-    Return the constant FOREVER if there is no such stall, and the constant NEVER if its start is unknown. The ACK shows that a
-    retransmission ended the stall, or that the held-back segment was a tail loss probe.
+    Return the constant FOREVER if there is no stall of this kind, and the constant NEVER if its start is unknown. The ACK shows
+    that a retransmission ended the stall, or that the held-back segment was a tail loss probe.
     """
     if any(waits.nagle is not None and waits.nagle.probe_frame != NEVER for waits in _waits(connection)):
         return NEVER
@@ -110,7 +114,7 @@ def is_not_http(connection: Connection) -> bool:
 
 
 def is_over(connection: Connection) -> bool:
-    """Return True if a connection is closed, its grace period has passed, and none of its exchanges is open."""
+    """Return True if a connection is closed, none of its exchanges is open, and the grace period for late packets has passed."""
     http = http_of(connection)
     if not connection.closed or undecided_since(connection)[0] != FOREVER:
         return False
@@ -118,13 +122,13 @@ def is_over(connection: Connection) -> bool:
 
 
 def has_rows(connection: Connection) -> bool:
-    """Return whether any exchange of a connection already has a row of `closes`."""
+    """Return whether any exchange of a connection already has a row in the table `closes`."""
     http = http_of(connection)
     return http is not None and http.next_index > sum(1 for _ in _open(http))
 
 
 def answered_exchanges(connections: Iterable[Connection]) -> pl.DataFrame:
-    """Return the answered exchanges of these connections that have no row of `closes` yet, with the columns ANSWERED."""
+    """Return the open exchanges of these connections whose response has begun (see `_is_answered`), with the columns ANSWERED."""
     rows = [
         _row(http, exchange)
         for connection in connections
@@ -136,7 +140,7 @@ def answered_exchanges(connections: Iterable[Connection]) -> pl.DataFrame:
 
 
 def open_requests(connections: Iterable[Connection]) -> pl.DataFrame:
-    """Return the requests of these connections that have no row of `closes` yet, with the columns ASKED."""
+    """Return the requests of the open exchanges of these connections, with the columns ASKED."""
     rows = [
         _request_row(http, exchange)
         for connection in connections
@@ -148,7 +152,7 @@ def open_requests(connections: Iterable[Connection]) -> pl.DataFrame:
 
 
 def closed_by_client(connections: Iterable[Connection]) -> list[Connection]:
-    """Return the connections whose client has sent a FIN or RST, if some of their exchanges have no row of `closes` yet."""
+    """Return the connections that have open exchanges and whose client has sent a FIN or RST."""
     return [
         connection
         for connection in connections
@@ -157,10 +161,10 @@ def closed_by_client(connections: Iterable[Connection]) -> list[Connection]:
 
 
 def asked_between(connections: Iterable[Connection], start: int, end: int, of: Connection | None) -> bool:
-    """Return whether, between `start` and `end` (ns), a request to another server was open or a connection attempt failed.
+    """Return whether, between `start` and `end` (ns), a request to another server waited or a failed connection attempt began.
 
-    `of`: a connection; all servers except its own count as other servers. If `of` is None, every server counts. Only exchanges
-    without a row of `closes` are examined.
+    `of`: a connection; all servers except its own count as other servers. If `of` is None, every server counts. Only open
+    exchanges are examined. An attempt that has not succeeded yet counts as failed.
     """
     mine = None if of is None else http_of(of)
     for connection in connections:
@@ -193,9 +197,9 @@ def rows_as_of(connections: Iterable[Connection], clock: int) -> pl.DataFrame:
 
 
 def exchanges_as_of(connections: Iterable[Connection]) -> pl.DataFrame:
-    """Return the rows of tables.STORED_EXCHANGES for open connections as if the capture ended now.
+    """Return the rows of tables.STORED_EXCHANGES for the open exchanges of connections, as if the capture ended now.
 
-    Exchanges that already have a row, or have no request, are not included.
+    Exchanges without a request are not included.
     """
     codes = HeadCodes()
     codes.batch = next(_BATCHES)
@@ -225,7 +229,7 @@ def exchanges_as_of(connections: Iterable[Connection]) -> pl.DataFrame:
 
 
 _BATCHES = count(-(1 << 62))
-"""Batch numbers for the indices of header sections. They are negative, so they differ from the batch numbers of the core."""
+"""Values of HeadCodes.batch for `exchanges_as_of`. They are negative, so they differ from the batch numbers of the core."""
 
 
 def _readers(http: HttpConnection) -> tuple[Reader, Reader]:
@@ -238,7 +242,7 @@ def _waits(connection: Connection) -> list[Waits]:
 
 
 def _open(http: HttpConnection) -> Iterator[Exchange]:
-    """Yield the exchanges of a connection that have no row of `closes` yet."""
+    """Yield the exchanges of a connection that have no row in the table `closes` yet."""
     exchange = http.oldest
     while exchange is not None:
         yield exchange
@@ -248,7 +252,7 @@ def _open(http: HttpConnection) -> Iterator[Exchange]:
 def _lacking(reader: Reader) -> Iterator[int]:
     """Yield the capture times (ns) of the bytes that a reader cannot parse yet.
 
-    Yield -FOREVER if the reader waits for the other direction of the connection and holds no such bytes.
+    Yield -FOREVER if the reader waits for the other direction of the connection and has not buffered any bytes meanwhile.
     """
     if reader.partial is not None:
         yield reader.partial.time

@@ -28,9 +28,9 @@ _HEAD bytes are tried first, then _LONGEST_HEAD bytes, which is more than the lo
 _LEAST = 24
 """The size in bytes of a pcap file header."""
 _PAGE = 1 << 12
-"""The number of unused positions between two files.
+"""The number of unused positions between two files (see ChainSource).
 
-Because of it, a position just before the start of a file is not in the previous file.
+They ensure that a position just before the start of a file is not in the previous file.
 """
 
 
@@ -52,20 +52,20 @@ class CaptureFiles:
         self.first_pass: Records | None = None
         """The records as read by the first pass."""
         self.is_order_known = False
-        """True if timestamps that go back were found in a pass, and `time_order.examine` has found out why."""
+        """True if a pass found timestamps that go back, and `time_order.examine` has found out why."""
         self.is_shuffled = False
         """True if packets are slightly out of order, so they are sorted while they are read."""
         self.is_disorder_proved = False
-        """True if connections show that packets are slightly out of order."""
+        """True if TCP connections prove the disorder of every file whose packets are slightly out of order."""
         self.lanes: list[Lanes | None] = [None] * len(members)
-        """For each file that must be sorted: its parts that are in time order (see core/sorting.py); None for any other file."""
+        """For each file that must be sorted, its lanes: parts that are in time order (core/sorting.py). None for other files."""
         self.origin: int | None = None
         """The time of the earliest packet in ns since 1970, once `time_order.examine` has found it; before that, None."""
         self._opened = opened
 
     @property
     def is_sorted(self) -> bool:
-        """True if the reader sorts at least one file by time; its frame numbers then differ from those in the file."""
+        """True if the reader sorts at least one file by time; frame numbers then differ from the order in that file."""
         return any(lanes is not None for lanes in self.lanes)
 
     @property
@@ -182,7 +182,7 @@ def open_capture_files(what: Input, opened: OpenFiles, on_error: Callable[[str],
 
 
 def open_descriptor(descriptor: int, name: str, opened: OpenFiles) -> CaptureFiles:
-    """Return an open capture of an uncompressed file with this descriptor, which is duplicated.
+    """Return an open capture of the uncompressed file with this descriptor. The capture uses a duplicate of the descriptor.
 
     Raise CaptureError if the format is unknown.
     """

@@ -15,7 +15,7 @@ from wiredoctor.tables import Array, Table
 SEGMENTS_AT_ONCE = 32_768
 """The number of packets whose rows are collected before they are converted to a data frame.
 
-Until then, a row of `segments` takes 800 bytes.
+Before the conversion, a row of `segments` takes 800 bytes of memory.
 """
 
 
@@ -74,9 +74,7 @@ def _make_frame(table: Table, columns: dict[str, Array]) -> pl.DataFrame:
 
 
 def _hash_options(cells: Array) -> Array:
-    """Return a hash of each packet's TCP options. A row of `cells` has the number of option bytes and five words with these
-    bytes.
-    """
+    """Return a hash of each packet's TCP options. A row of `cells` has the number of option bytes, and the bytes in 5 words."""
     size, words = cells[:, 0], cells.view(np.uint64)
     state = words[:, 0]
     for number in range(5):

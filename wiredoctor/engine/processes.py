@@ -1,8 +1,8 @@
 """Analyze one capture in several processes, each with a share of the connections, and join the results.
 
-Each process reads all records and headers, so no packets pass between processes. For its connections, each process finds what a
-single process would find. Processes are forked before Polars is used, because the threads of Polars do not survive a fork. They
-write their rows to a shared temporary folder.
+Each process reads all records and headers, so no packets pass between processes. For its connections, each process finds the same
+as a single process would. Processes are forked before Polars is used, because the threads of Polars do not survive a fork. The
+processes write their rows to a shared temporary folder.
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ FAILED = 1
 
 @dataclass
 class Result:
-    """What a process found out about its share of the connections.
+    """The results of one process for its share of the connections.
 
-    `opened`: the number of the frame at which each connection of the share began. `found`: the candidates, batch by batch.
+    `opened`: the number of each connection's first frame, as 64-bit integers. `found`: the candidates, batch by batch.
     `connections`, `exchanges`: the files with the finished rows. `duplicates`: the number of duplicate packets. `unknown_quotes`:
     the number of ICMP errors that quote a packet of an unknown connection. `limits`: how often each limit was reached.
     `failed_rules`: the rules that were disabled, and why.
@@ -96,7 +96,7 @@ class Worker:
 
 
 class CommonEnd:
-    """Makes all processes stop reading before the same batch. They share memory for this. Batches are numbered from 1."""
+    """Makes all processes stop reading before the same batch, by means of shared memory. Batches are numbered from 1."""
 
     def __init__(self, processes: int) -> None:
         self._batches = memoryview(mmap.mmap(-1, 8 * processes)).cast("q")
@@ -114,7 +114,7 @@ class CommonEnd:
 
 
 def _with_note(reason: str) -> RuntimeError:
-    """Return a RuntimeError with a note that gives the reason, so its traceback shows it.
+    """Return a RuntimeError with the reason as its text and as a note, which a traceback shows.
 
     The note contains no bytes of the capture.
     """
@@ -129,8 +129,9 @@ def analyze(
 ) -> tuple[Analysis, Iterator[Candidates], BatchSpill, BatchSpill]:  # fmt: skip
     """Analyze a capture in `settings.jobs` processes, including this one.
 
-    Return four values: the analysis of this process; the unjudged candidates of all processes, batch by batch; and all rows of
-    connections and all rows of exchanges, with their ids in the complete capture. Raise RuntimeError if another process fails.
+    Return four values: the analysis of this process; the candidates of all processes, batch by batch, not yet judged by the
+    rules; all rows of connections; and all rows of exchanges. Connection ids are those of the complete capture. Raise
+    RuntimeError if another process fails.
     """
     parent, count = os.getpid(), min(settings.jobs, BUCKETS)
     end = CommonEnd(count)

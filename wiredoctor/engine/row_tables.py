@@ -149,14 +149,14 @@ def _of_cells(batch: Batch, names: Sequence[str], make: Callable[..., str]) -> p
 
 
 def _address_cells(side: str) -> tuple[str, str, str]:
-    """Return the names of the three columns with an address: its length and its two halves. `side`: its
-    owner, such as "client".
+    """Return the names of the three columns that hold an address: its length and its two halves. `side`: the address's owner,
+    such as "client".
     """
     return "address_bytes", f"{side}_high", f"{side}_low"
 
 
 def _host(batch: Batch, side: str, *, in_brackets: bool) -> pl.Series:
-    """Return, for each row, an address as text (IPv6 as in RFC 5952). `side`: whose address it is, such as "client"."""
+    """Return, for each row, an address as text (IPv6 as in RFC 5952). `side`: the owner of the address, such as "client"."""
     return _of_cells(batch, _address_cells(side), partial(_address, in_brackets=in_brackets))
 
 
@@ -213,7 +213,7 @@ def _makers() -> dict[str, Maker]:
 
 
 def _name_maker(cell: str, names: Sequence[str]) -> Maker:
-    """Return a function that makes a column of names; the core's column `cell` has their indexes in `names`."""
+    """Return a function that makes a column of names; the core's column `cell` contains indexes into `names`."""
     values = pl.Series(names)
     return lambda batch: batch.gather(values, cell)
 

@@ -36,11 +36,11 @@ from wiredoctor.tables import CAPTURES, CONNECTIONS, NEVER, ODDITIES, SEGMENTS, 
 Progress = Callable[[float], None]
 
 Stopping = Callable[[], bool]
-"""A function that is called between packets, and returns True when the capture is to be read no further."""
+"""A function that is called from time to time, and returns True if no more packets may be read."""
 
 
 def never() -> bool:
-    """Return False: the capture is read to its end."""
+    """Return False, so the capture is read to its end."""
     return False
 
 
@@ -48,7 +48,7 @@ STEP = 1_000
 """The number of packets between two checks of how many rows wait for the rules."""
 
 ROW_PACKETS = 100
-"""A batch continues as long as it has fewer than one new row per this many packets.
+"""If a batch has fewer than one new row per ROW_PACKETS packets, the next batch is read before the rules run.
 
 Running all rules takes as long as reading thousands of packets.
 """
@@ -58,7 +58,7 @@ ROWS_AT_ONCE = 1 << 15
 
 
 class OutOfOrder(Exception):
-    """Raised because the timestamps of a capture go back: it must be examined, and read again from its beginning."""
+    """Raised if the timestamps of a capture go back. The capture must then be examined, and read again from its beginning."""
 
 
 class Analysis:
@@ -88,7 +88,7 @@ class Analysis:
         if capture.is_shuffled:
             self.core.put_in_order(capture.is_growing, capture.is_disorder_proved)
         self.is_first = share is None or share.number == 0
-        """True in the only process that also reports facts about the whole capture, which belong to no connection."""
+        """True in the only process that also reports facts about the complete capture, which belong to no connection."""
         self.is_stopped = False
         """True if reading was stopped before the end."""
         if "segments" in wanted:
@@ -100,8 +100,8 @@ class Analysis:
         """Analyze the capture in batches of `batch_packets` packets.
 
         `progress` is called with the fraction of the capture that was read. `judge` is called with the candidates of each batch
-        and returns those to keep. If `is_stopped` returns True, the analysis ends as if the capture ended there. Raise OutOfOrder
-        if the order of the records must be examined.
+        and returns the candidates to keep. If `is_stopped` returns True, the analysis ends as if the capture ended there. Raise
+        OutOfOrder if the order of the records must be examined.
         """
         size = max(self.capture.size, 1)
         if self.core.story.recorder is not None:
@@ -140,9 +140,9 @@ class Analysis:
         return read, parts
 
     def finish(self, judge: Callable[[Candidates], Candidates], parts: Sequence[Candidates] = ()) -> None:
-        """Analyze what becomes final when the capture ends.
+        """Analyze the connections that are open when the capture ends, and store the last candidates.
 
-        `judge` is called once, with the new candidates and those in `parts`.
+        `judge` is called once, with the new candidates and the candidates in `parts`, and returns the candidates to keep.
         """
         if not self.is_stopped:  # otherwise there is more to read, and the file may be complete
             self.release(LATEST)
@@ -199,7 +199,7 @@ class Analysis:
 
     @property
     def shuffled(self) -> ClockSteps:
-        """The packets that were out of order and were sorted. Each one is described as if the clock had been set back at it."""
+        """The packets that were out of order and were sorted. Each is described like a packet at which the clock was set back."""
         return self.records.times.shuffled
 
     def limits_reached(self) -> list[str]:

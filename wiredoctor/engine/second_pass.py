@@ -1,6 +1,6 @@
-"""Read a capture a second time for outputs that draw, export or copy packets: the report keeps no rows of packets.
+"""Read a capture a second time for outputs that draw, export or copy packets, because the report keeps no rows of packets.
 
-No rule runs. Ids, frame numbers and rows equal those of the first pass.
+No rules run. Ids, frame numbers and rows equal those of the first pass.
 """
 
 from __future__ import annotations
@@ -67,7 +67,8 @@ class Request(NamedTuple):
     ) -> Request:  # fmt: skip
         """Return a request for rows of these tables, connections and frames.
 
-        Raise ValueError if rows are requested by frame, but some of their columns can only be computed from complete connections.
+        Raise ValueError if rows are requested by frame although some of their columns need HTTP, which can only be parsed in
+        complete connections.
         """
         if frames is None:
             return cls(dict(tables), None if connections is None else frozenset(connections), None)
@@ -100,9 +101,9 @@ def _needs_http(table: Table) -> bool:
 class SecondPass:
     """Reads an open capture again; implements findings.PacketAccess.
 
-    `connections` returns the rows of tables.CONNECTIONS. With them, reading can stop after the last packet of the requested
-    connections. `cutoffs` are those of the first pass. With `secrets`, nothing is redacted. With `people`, secrets are replaced
-    by marks that people cannot mistake for text of the capture.
+    `connections`: a function that returns the rows of tables.CONNECTIONS, which show where the requested connections end.
+    `cutoffs`: the cutoffs of the first pass. With `secrets`, nothing is redacted. With `people`, secrets are replaced with marks
+    that people cannot mistake for text of the capture.
     """
 
     def __init__(
@@ -130,7 +131,7 @@ class SecondPass:
     def portions(
         self, names: Names, connections: Collection[int] | None = None, frames: Collection[int] | None = None
     ) -> Iterator[Portion]:
-        """Yield rows of the requested tables in portions, for these connections and frames (None: all).
+        """Yield rows of the requested tables portion by portion, for these connections and frames (None: all).
 
         Rows without a connection (oddities) are always included. Raise KeyError for an unknown table or column, and ValueError if
         columns that need HTTP are requested by frame.
@@ -181,7 +182,7 @@ class SecondPass:
     def _end(self, connections: Collection[int], frames: Collection[int] | None) -> End | None:
         """Return the last packet that must be read for these connections and frames.
 
-        Return None if a connection has no row, because its last packet is unknown then.
+        Return None if a connection has no row in tables.CONNECTIONS, because its last packet is unknown then.
         """
         last = max(frames or (), default=0)
         if not connections:
@@ -215,7 +216,7 @@ class Reading:
             core.story.recorder = SegmentRecorder(selection, _columns(tables, "segments"), "pieces" in tables)
 
     def steps(self, end: End | None) -> Iterator[dict[str, pl.DataFrame]]:
-        """Yield new rows by table name until the packet `end` and all duplicates of it were read.
+        """Yield new rows by table name until the packet `end` and its possible duplicates were read (see COPIES).
 
         If `end` is None, read to the end of the capture.
         """

@@ -20,8 +20,8 @@ _STEP = 10_000
 def examine(capture: CaptureFiles, is_stopped: Callable[[], bool]) -> list[str]:
     """Examine the time order of a capture's files, and set how they are read from now on.
 
-    Return a sentence for each limit that was reached. A file that is far from time order will be sorted by time. Where a clock
-    was set back, the order of the file is kept.
+    Return a sentence for each limit that was reached. A file that is far from time order will be sorted by time, but no packet
+    is moved across a point at which a clock was set back.
     """
     met = LimitsReached()
     capture.is_order_known, capture.first_pass = True, None

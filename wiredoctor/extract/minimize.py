@@ -1,8 +1,8 @@
 """Find the smallest capture that still shows a finding. Packets are removed as long as an analysis gives the same finding.
 
-The attempts are those that people would make: first the finding's connection alone, then fewer connections, then no packets
-before or after the finding. Each attempt is analyzed like any capture, and the number of attempts is limited (delta debugging:
-Zeller, Hildebrandt, "Simplifying and Isolating Failure-Inducing Input", 2002).
+The attempts follow the order in which people would try: first the finding's connection alone, then fewer connections, then no
+packets before or after the finding. Each attempt is analyzed like any capture, and the number of attempts is limited (delta
+debugging: Zeller, Hildebrandt, "Simplifying and Isolating Failure-Inducing Input", 2002).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from wiredoctor.findings import Finding, Report
 from wiredoctor.replacement import room_needed
 
 Analyse = Callable[[Path], Report]
-"""A function that analyzes a capture with the rules and thresholds of the first analysis, and keeps it for a second pass."""
+"""A function that analyzes a capture with the rules and thresholds of the first analysis, and keeps the file open."""
 
 _RECORD = {"records": ["frame", "connection"]}
 
@@ -33,7 +33,7 @@ CLOCK = 1e-8
 
 
 class NotShown(Exception):
-    """Nothing could be extracted. The text is one line that says why."""
+    """Raised if nothing could be extracted. The text is the reason, on one line."""
 
 
 @dataclass
@@ -69,7 +69,7 @@ def differences(whole: Finding, cut: Finding) -> list[Difference]:
 
 
 def causes_not_shown(whole: Finding, cut: Finding) -> list[str]:
-    """Return the rules that explain a finding in the complete capture but do not explain it in the extract."""
+    """Return the rules that are causes of a finding in the complete capture (`whole`), but not in the extract (`cut`)."""
     there = {cause.rule for cause in cut.caused_by}
     return sorted({cause.rule for cause in whole.caused_by} - there)
 
@@ -84,7 +84,8 @@ def not_shown(report: Report, extract: Extract) -> list[Finding]:
 class Cutter:
     """Extracts parts of an analyzed capture, in a temporary folder.
 
-    `summaries`: the rules that judge several connections together. Their findings may cover fewer connections in an extract.
+    `summaries`: the rules whose findings summarize several connections. In an extract, a finding of these rules may cover fewer
+    connections.
     """
 
     def __init__(self, report: Report, analyse: Analyse, folder: Path, summaries: Collection[str]) -> None:
@@ -93,7 +94,7 @@ class Cutter:
         self._whole = Extract(report, [])
 
     def of_connections(self, connections: Collection[int]) -> Extract:
-        """Extract all packets of these connections, including copies and ICMP errors about the connections."""
+        """Extract all packets of these connections, including duplicates and ICMP errors about the connections."""
         return self._extract_frames(self._whole, _frames(self._whole.report, connections))
 
     def of_finding(self, finding: Finding) -> Extract:
@@ -118,10 +119,11 @@ class Cutter:
         return extract
 
     def _around_gateways(self, own: set[int]) -> Iterator[list[int]]:
-        """Yield the frames of ever larger parts of the capture: the connections `own`, then what gateways sent for them.
+        """Yield the frame numbers of up to three parts of the capture, each larger than the one before it.
 
-        Without these packets, a gateway would seem to have forwarded nothing. The second result adds only the packets near
-        evidence of findings about `own`, the third all packets of the connections that gateways used.
+        The first part is the connections `own`. The others also have packets that gateways sent for `own`, because otherwise a
+        gateway would seem to have forwarded nothing. The second part only adds packets near the evidence of findings about `own`;
+        the third adds all packets of the connections on which gateways forwarded requests of `own`.
         """
         if not own:
             return
@@ -139,10 +141,10 @@ class Cutter:
         yield _frames(report, own | {*sent})
 
     def _circles(self, finding: Finding, own: set[int]) -> Iterator[list[int]]:
-        """Yield the frames of ever more connections, because a finding may depend on connections other than its own (`own`).
+        """Yield the frame numbers of more and more connections, because a finding may depend on connections besides `own`.
 
-        The first result adds the other connections between the same client and server. The second adds all connections of the
-        server, the third all connections.
+        The first list has the connections between the same client and server, the second all connections of the server, and the
+        third all connections. All lists include `own`, and a list that adds no connection is left out.
         """
         report = self._whole.report
         rows = report.connections
@@ -156,7 +158,7 @@ class Cutter:
                 yield _frames(report, wider)
 
     def _fewer_connections(self, extract: Extract, finding: Finding) -> Extract:
-        """Remove connections as long as the finding stays: first half of them at a time, then a quarter, and so on."""
+        """Remove connections as long as the extract shows the finding: half of them at a time, then a quarter, and so on."""
         step = max(extract.report.connection_count // 2, 1)
         while extract.report.connection_count > 1 and self._may_go_on():
             there = extract.report.connections["connection"].sort().to_list()
@@ -204,7 +206,7 @@ class Cutter:
         return self._attempts < MAX_ATTEMPTS
 
     def _extract_frames(self, source: Extract, frames: Sequence[int]) -> Extract:
-        """Extract some frames of an extract into another capture."""
+        """Write some frames of an extract (or of the complete capture) to another capture, and analyze it."""
         self._attempts += 1
         path = self._folder / f"{self._attempts}.pcapng"
         with room_needed(self._folder.parent), path.open("wb") as out:
@@ -216,7 +218,7 @@ class Cutter:
         return extract
 
     def _invented(self, extract: Extract) -> Iterator[Finding]:
-        """Yield the errors and warnings in an extract that are absent from the complete capture, or have other evidence there."""
+        """Yield the errors and warnings in an extract that the complete capture lacks, or for which it has other evidence."""
         there: dict[tuple[str | None, ...], set[int]] = {}
         for finding in self._whole.report.findings:
             there.setdefault(_about(finding), set()).update(e.frame for e in finding.evidence)

@@ -17,7 +17,8 @@ from wiredoctor.text.time_of_day import nanoseconds, rfc3339
 class Evidence(NamedTuple):
     """A packet that proves something: its frame number, its time in seconds since the first packet, and a note.
 
-    If several files were read as one capture, it also has the name of the packet's file and the frame number in that file.
+    If several files were read as one capture, `file` is the name of the packet's file, and `file_frame` the frame number in that
+    file. Otherwise, both are None.
     """
 
     frame: int
@@ -41,7 +42,7 @@ class Cause(NamedTuple):
 
 
 class MaskedTexts(NamedTuple):
-    """The texts of a finding in which "(masked)" replaces what may be secret. `notes`: the notes of its evidence."""
+    """The texts of a finding, with "(masked)" in place of possible secrets. `notes`: the note of each packet of the evidence."""
 
     title: str
     message: str
@@ -93,17 +94,19 @@ class Finding:
     masked: MaskedTexts | None = field(default=None, compare=False, repr=False, metadata={"private": True})
     """The texts for human readers; None if they are the same as for programs."""
     front: int | None = field(default=None, compare=False, repr=False, metadata={"private": True})
-    """The connection on which the gateway's client waited, if `connection` is behind a gateway. In this case, the delay counts on
-    `front`.
+    """The connection on which a gateway's client waited, if `connection` is the gateway's own to a server; otherwise None.
+
+    `total_delay` then counts the delay on this connection.
     """
     request_elapsed: float | None = field(default=None, compare=False, repr=False, metadata={"private": True})
     """The time at which the request of the finding's exchange began, in seconds since the first packet; None without a request.
 
-    Logs have this time. The evidence may begin earlier (a FIN that crossed the request) or later (a stall in the response).
+    Server logs contain this time. The evidence may begin earlier (a FIN that crossed the request) or later (a stall in the
+    response).
     """
 
     def for_people(self) -> Finding:
-        """Return the finding with texts in which "(masked)" replaces what may be secret."""
+        """Return the finding with texts in which "(masked)" replaces possible secrets."""
         if self.masked is None:
             return self
         title, message, request, remedy, notes = self.masked
@@ -117,9 +120,7 @@ class Finding:
 
     @property
     def first_seen(self) -> float:
-        """The time of the finding's request, in seconds since the first packet. Without a request, the time of the first
-        evidence.
-        """
+        """The time of the finding's request or, without a request, of its first evidence, in seconds since the first packet."""
         return self.elapsed if self.request_elapsed is None else self.request_elapsed
 
     @property
@@ -139,7 +140,10 @@ T = TypeVar("T")
 
 
 def causes_first(ordered: Sequence[T], findings: Callable[[T], Iterable[Finding]]) -> list[T]:
-    """Return findings, or groups of them, in the same order, except that each cause is moved before its first effect."""
+    """Return findings or groups of findings in the same order, except that each cause is moved before its first effect.
+
+    `findings` returns the findings in one element of `ordered`.
+    """
     holders: dict[tuple[str, Cause], int] = {}
     for number, one in enumerate(ordered):
         for finding in findings(one):
@@ -162,8 +166,8 @@ def causes_first(ordered: Sequence[T], findings: Callable[[T], Iterable[Finding]
 def total_delay(findings: Iterable[Finding]) -> float:
     """Return the sum of all delays in seconds. Time that a client spent waiting counts once, even if several findings cover it.
 
-    The client waits on the connection of the finding, or on the connection `front` if a gateway is in between. On `front`, the
-    wait ends with the gateway's error, although the cause of the error may last longer.
+    The client waits on the connection of the finding or, if a gateway is in between, on the connection `front`. On `front`, the
+    wait ends with the gateway's error response, although the cause of the error may last longer.
     """
     delayed = [f for f in findings if f.delay]
     errors = {(f.capture, cause): _delay_end(f) for f in delayed for cause in f.caused_by}
@@ -188,7 +192,7 @@ def _delay_end(f: Finding) -> float:
 def fingerprint(rule: str, kind: str | None, side: str | None, server: str | None, method: str | None, target: str | None) -> str:
     """Return 16 hexadecimal digits that are equal for the same problem in different captures.
 
-    They depend on the path without digits, but not on connection or time. The target is taken from `identity_target`, so a
+    Connection, time, the query, and digits in the path do not matter. The target is first passed to `identity_target`, so the
     fingerprint cannot be used to guess passwords.
     """
     import hashlib  # imported only when needed, because it loads OpenSSL

@@ -12,9 +12,9 @@ if TYPE_CHECKING:
 class Portion(NamedTuple):
     """Rows of some tables, from one batch of a capture.
 
-    `read(place, length)` returns bytes of the capture from a position in it, such as packets.payload or records.offset. It may
-    only be called until the next portion is requested. `sack_blocks(row)` returns the blocks of a packet's SACK option as
-    sequence numbers; `row` is a row of packets.
+    `read(place, length)` returns bytes of the capture. `place` is a position in the capture, such as a value of the columns
+    packets.payload or records.offset. `sack_blocks(row)` returns the blocks of a packet's SACK option as sequence numbers; `row`
+    is a row of the table `packets`. Both functions may only be called until the next portion is requested.
     """
 
     tables: dict[str, pl.DataFrame]
@@ -37,10 +37,9 @@ class PacketAccess(Protocol):
     ) -> Iterator[Portion]:
         """Yield the rows of the tables `names` (from tables.READ_AGAIN), batch by batch.
 
-        `connections` and `frames` restrict the rows; if both are None, all rows are read. `frames` applies to records, packets,
-        segments and pieces. Tables without a column in tables.HTTP_COLUMNS need no HTTP, so they are read many times faster;
-        only these can be restricted by frame. Ids and frame numbers are those of the report, and texts are masked as in the
-        report.
+        `connections` and `frames` restrict the rows; if both are None, all rows are read. `frames` applies to the tables records,
+        packets, segments and pieces, provided that no column in tables.HTTP_COLUMNS is requested. Reading is many times faster
+        if no requested column needs HTTP. Ids and frame numbers are those of the report, and texts are masked as in the report.
         """
         ...
 
@@ -50,8 +49,9 @@ class PacketAccess(Protocol):
         connections: Collection[int] | None = None,
         frames: Collection[int] | None = None,
     ) -> dict[str, pl.DataFrame]:
-        """Return one data frame per table, with all rows that `portions` would yield. All rows are in memory, so use
-        this for few connections.
+        """Return one data frame per table, with all rows that `portions` would yield.
+
+        All rows are in memory, so only call this method for few connections.
         """
         ...
 
@@ -65,13 +65,13 @@ class PacketAccess(Protocol):
     ) -> None:
         """Write the first `packets` readable packets of the capture as pcapng.
 
-        If `only` (frame numbers in ascending order) is given, write only those of these packets. `comments` are texts by frame
-        number, ascending; `about` describes the file. Bytes are copied unchanged.
+        `only`: the numbers of the frames to write, in ascending order; None writes all of them. `comments`: pairs of a frame
+        number and the comments on this frame, in ascending order. `about`: a comment on the file. Packet bytes are not changed.
         """
         ...
 
     def drops(self) -> Sequence[tuple[int | None, int, int]] | None:
-        """Return (start, end, count) for each time in which packets were dropped; None if drops were not counted.
+        """Return (start, end, count) for each time span in which packets were dropped; None if drops were not counted.
 
         The times are in ns since the first packet. The start is None if the drops may have begun with the capture.
         """

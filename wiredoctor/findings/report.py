@@ -21,10 +21,10 @@ LEFT_OUT_BY: tuple[LeftOutBy, ...] = ("ignore", "baseline", "confidence")
 
 
 class LeftOut(NamedTuple):
-    """Findings that were left out of the report: their number and their rules.
+    """Findings that were left out of the report for one reason: their number and their rules.
 
-    `by` says why, and `reason` gives the details: "ignore" (an entry of the configuration), "baseline" (the name of the file) or
-    "confidence" (the required level). `failures`: those of the findings that are about failed requests or connections.
+    `by` is the kind of reason, and `reason` gives the details: for "ignore", an entry of the configuration; for "baseline", the
+    name of the file; for "confidence", the required level. `failures`: the findings about failed requests or connections.
     """
 
     by: LeftOutBy
@@ -115,7 +115,7 @@ class Unjudged:
 
 
 class CaptureSummary(NamedTuple):
-    """A file that was read: its format, its contents, and what could not be analyzed."""
+    """The facts about one capture: its format, its contents, and what could not be analyzed."""
 
     file: str
     format: str
@@ -134,14 +134,13 @@ class CaptureSummary(NamedTuple):
     files: tuple[str, ...] = ()
     """The names of the files in order, if several files were read as one capture."""
     encapsulations: Mapping[str, int] = {}
-    """The number of packets by each protocol that carried TCP in a tunnel or with a label, such as GRE or MPLS.
-
+    """The number of packets per protocol that carried TCP in a tunnel or with a label, such as GRE or MPLS.
     A packet may count for several protocols. VLAN tags do not count.
     """
     dropped: int | None = None
     """The number of packets that were dropped before they could be captured; None if the capture does not state it."""
     dropped_of: int = 0
-    """The number of captured and dropped packets together."""
+    """The number of captured packets plus the number of dropped packets."""
     sorted: bool = False
     """True if the file was sorted because it is far from time order. Frame numbers are then those that reordercap(1)
     would give, unless there are `clock_steps`, too. Connection ids are those of the unsorted file.
@@ -189,7 +188,7 @@ def _empty_table(name: str) -> pl.LazyFrame:
 class Report:
     """The result of an analysis.
 
-    `connections` and `exchanges` are Polars frames with the column `capture` (the file) and those of tables.CONNECTIONS or
+    `connections` and `exchanges` are Polars frames with the column `capture` (the file) and the columns of tables.CONNECTIONS or
     tables.EXCHANGES. `checked`: the requested rules, by name. `unasked`: the other rules. `left_out`: findings that are not in
     the report. `incomplete`: one sentence for each reason why the report does not cover everything that was requested; every
     report begins with these sentences.
@@ -205,7 +204,7 @@ class Report:
     not_judged: list[Unjudged] = field(default_factory=list[Unjudged])
     """Exchanges and connections that did not end normally and that no finding explains: the worst limits.UNJUDGED per capture."""
     not_judged_counts: dict[tuple[str, str], int] = field(default_factory=dict[tuple[str, str], int])
-    """For each (capture, reason), the number of exchanges and connections as in `not_judged`, including those beyond its limit.
+    """For each (capture, reason), the number of exchanges and connections like those in `not_judged`, but without a limit.
 
     The reason "not-compared" counts the oldest connections of a long capture, which no rule compared with others.
     """
@@ -217,15 +216,14 @@ class Report:
     scan_exchanges: Callable[[], pl.LazyFrame] = field(default=partial(_empty_table, "exchanges"))
     scan_captures: Callable[[], pl.LazyFrame] = field(default=partial(_empty_table, "captures"))
     forgotten: dict[str, pl.DataFrame] = field(default_factory=dict[str, "pl.DataFrame"])
-    """The numbers of rows of "connections" and "exchanges" that were dropped during a long live capture.
-
-    Each value is a data frame with the columns by which the dropped rows are grouped, and the number of rows in each group,
-    `rows`.
+    """The counts of rows of "connections" and "exchanges" that were dropped during a long live capture, by table.
+    Each value is a data frame with one row per group of dropped rows: the values that the group has in common, and the number of
+    rows (column `rows`).
     """
     totals: dict[str, RuleTotal] = field(default_factory=dict[str, RuleTotal])
-    """The totals by rule, including findings that a limit, a baseline or the configuration left out.
+    """The totals by rule, including findings that are not in the report because of a limit, a baseline or the configuration.
 
-    They are lower bounds if limits.CANDIDATES was reached.
+    If limits.CANDIDATES was reached, the totals are lower bounds.
     """
     gateways: dict[str, Gateways] = field(default_factory=dict[str, "Gateways"])
     """The gateways of each capture."""

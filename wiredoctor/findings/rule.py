@@ -43,8 +43,8 @@ class Threshold:
 
     `value` is in nanoseconds for times (ns, us, ms, s), otherwise in the unit that the text names. While the context manager
     `configured` is active, `value` and `current` (the same threshold as text) come from the user's configuration. Therefore
-    `find` and `judge` must read `value` each time they run, and must not store it. `most`: the largest value that has an
-    effect, because the core does not record what lies beyond it.
+    `find` and `judge` must read `value` each time they run, and must not store it. `most`: the largest threshold that has an
+    effect, as text, because the core does not record events beyond it; empty if there is no such limit.
     """
 
     text: str
@@ -66,7 +66,7 @@ class Threshold:
         return _value(self.current)
 
     def parse(self, text: str) -> str:
-        """Convert a user's text ("40ms", "3") to the form of `text`. Raise ValueError with a sentence if it is invalid."""
+        """Convert a user's text ("40ms", "3") to the form of `text`. If it is invalid, raise ValueError with an explanation."""
         parsed = self._parse(text)
         if self.most and _value(parsed) > _value(self.most):
             raise ValueError(f"{text!r} has no effect: the analysis records at most {self.most}")
@@ -88,7 +88,7 @@ class Threshold:
 
 @contextmanager
 def configured(thresholds: Mapping[ThresholdKey, str]) -> Generator[None]:
-    """Apply these configured thresholds in this thread while the context is active."""
+    """Apply these configured thresholds while the context manager is active, in this thread only."""
     token = _CONFIGURED.set(thresholds)
     try:
         yield
@@ -108,9 +108,9 @@ class Advice(NamedTuple):
 
     `software` is a regular expression that is searched, ignoring case, in the Server field (side server) or the User-Agent field
     (side client). "" always matches; "^$" matches if the software is unknown. A client that is a gateway gets the advice for
-    side "gateway", because it forwards the User-Agent of others; only "httpd" can be recognized there. Advice for the software
-    of a client begins with "If the client is", because an unknown gateway may have forwarded the User-Agent. `where` may name a
-    column of the candidates: the advice is then only given if that column is not null, 0, false or empty.
+    side "gateway", because it forwards the User-Agent of its clients; only "httpd" can be recognized there. Advice for the
+    software of a client begins with "If the client is", because an unknown gateway may have forwarded the User-Agent. `where` may
+    name a column of the candidates: the advice is then only given if that column is not null, 0, false or empty.
     """
 
     side: Side | Literal["gateway"]
@@ -132,14 +132,14 @@ class Rule(NamedTuple):
     (the exchange before this one on its connection), "connection", "endpoint" (the server) and "front" (the exchange of a
     gateway's client for which this one was made; if both candidates are of one rule, the other one must have ended first).
     unexplained: the kinds to which explained_by does not apply.
-    caused_by: like explained_by, but both are reported, and the cause comes first. "rule/" means candidates of the rule without
-    a kind. The scopes "time" and "front" do not exist here. Other scopes take their place: "tries" (the cause is about what a
-    gateway did at its back for this exchange, in order), "until" (the same exchange; its client did not read until the server
-    closed) and "wait" (the same exchange; the cause took most of its wait).
+    caused_by: like explained_by, but both candidates are reported, and the cause comes first. "rule/" means candidates of the
+    rule without a kind. There are no scopes "time" and "front", but three others: "tries" (the cause is about a request or
+    connection that a gateway made to serve this exchange), "until" (same exchange; the client did not read until the server
+    closed) and "wait" (same exchange; the cause took most of the time that the candidate's wait lasted).
     summary: the rule has one finding per endpoint or capture, reported at the end. Otherwise its findings are events, each of
     which is final once its evidence was read.
     timeless: packet order and sequence numbers alone prove the finding, so it holds even if the capture's clock was set back. A
-    tuple names the kinds for which that is true.
+    tuple names the kinds to which this applies.
     absence: the proof includes something that is not in the capture (a response, an ACK, a close, a packet within a pause). If
     packets were dropped, the missing packet may have existed, so confidence is medium at most.
     ends: the rule explains why a request got no response, a message was truncated, or a connection ended. Three things can be
@@ -182,13 +182,13 @@ CANDIDATE_COLUMNS = {
     "delay": "ns, or null: the maximum time that the user lost",
     "evidence": "list of {frame, time, note}, in order of frames",
 }
-"""The columns of every candidate (at the latest after `judge`), besides the names in the rule's texts.
+"""The columns of every candidate (at the latest after `judge`), besides the columns that the rule's texts name.
 
 Candidates of one rule with the same connection and frame are duplicates; the first one that is not explained is reported.
 Optional columns:
 `severity`, `title` and `message`: replace those of the rule. `addition`: a sentence appended to the message. `events`: the number
 of occurrences, if not one.
-`silent`: true if another candidate is reported instead of this one; this one still explains others.
+`silent`: true if another candidate is reported instead of this one, which may still explain other candidates.
 `until_end`: true if the candidate lasts until the end of the capture only because nothing ended it. Such a candidate is dropped
 if packets were dropped between its `start` and `end`.
 `direction`: the direction of the sender that has to change something; `build_findings` derives the side from it.

@@ -146,7 +146,11 @@ def _contradicted_fronts(sure: list[tuple[int, int]], t: _Times) -> set[int]:
 
 
 def _one_after_the_other(f: int, tries: list[int], t: _Times) -> bool:
-    """Return whether each of these requests of a gateway, except the last one, had failed before the next one began."""
+    """Return whether a gateway can have made the requests `tries` for the client's exchange `f`, one after the other.
+
+    Each request except the last one must have got no response, or a response that was over before the next request began and
+    that the gateway need not have forwarded.
+    """
     return all(
         t.status[b] == NO_STATUS or (t.over[b] <= t.start[after] + SLACK and (t.status[b] >= OWN or t.status[b] != t.status[f]))
         for b, after in pairwise(tries)
@@ -169,8 +173,7 @@ def _are_tries(one: int, other: int, t: _Times) -> bool:
 
 
 class _Unassigned:
-    """One connected part of the graph of possible pairs: its exchanges that are not paired yet, and its assigned `pairs`.
-
+    """The exchanges in one connected part of the graph that are not paired yet, and the `pairs` assigned so far.
     A pair consists of a front and a back. A front is an exchange with a gateway's client; a back is the gateway's own request for
     it.
     """
@@ -188,7 +191,7 @@ class _Unassigned:
         self._done: set[int] = set()
 
     def assign_forced(self) -> None:
-        """Pair each back that has only one possible front, and exclude the pairs that this contradicts, until nothing changes."""
+        """Pair each back that has only one possible front, and exclude pairs that contradict it, until nothing changes."""
         while self._single or self._changed:
             for b in self._single:
                 self._pair_with_only_front(b)
@@ -229,7 +232,7 @@ class _Unassigned:
         """Exclude wrong fronts (clients' exchanges) of a back (a gateway's request) by comparing the responses.
 
         If only one back can have delivered the final response of a front (status below 500), that back belongs to no other front.
-        Nothing is excluded if this is true of two fronts for the same back.
+        If two fronts claim the same back in this way, nothing is excluded.
         """
         t = self.times
         wanted: dict[int, list[int]] = {}
@@ -247,10 +250,9 @@ class _Unassigned:
 
 
 def _common_matches(fronts: dict[int, set[int]]) -> list[tuple[int, int]]:
-    """Return the pairs (front, back) that occur in every matching in which each back has a front; empty if there is no such
-    matching.
+    """Return the pairs (front, back) that occur in every matching that gives each back a front.
 
-    `fronts`: the possible fronts of each back.
+    The result is empty if there is no matching of this kind. `fronts`: the possible fronts of each back.
     """
     owner: dict[int, int] = {}
     for b in fronts:
@@ -266,10 +268,10 @@ def _common_matches(fronts: dict[int, set[int]]) -> list[tuple[int, int]]:
 
 
 def _grow(b: int, fronts: dict[int, set[int]], owner: dict[int, int], seen: set[int]) -> bool:
-    """Find a front for one more back, if necessary by changing the fronts of others (Berge's augmenting path). Return whether
-    there is one.
+    """Assign a front to the back `b`, if necessary by changing the fronts of other backs (Berge's augmenting path).
 
-    `owner`: the back to which each front is assigned; changed in place.
+    Return False if that is impossible. `owner`: the back to which each front is assigned; changed in place. `seen`: the fronts
+    that were tried already.
     """
     for f in sorted(fronts[b]):
         if f not in seen:

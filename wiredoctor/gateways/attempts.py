@@ -12,7 +12,7 @@ from wiredoctor.gateways.exchange_columns import LATE, NO_STATUS, OWN, SLACK, Ro
 from wiredoctor.tables import MILLISECOND, Array
 
 MAX_OPEN = 400
-"""The maximum number of clients' exchanges that are examined to find the one for which an attempt was made, newest first."""
+"""The maximum number of clients' exchanges, newest first, that are searched for the one that caused an attempt."""
 
 GATEWAY = (502, 503, 504)
 """The statuses with which gateways respond after failed attempts."""
@@ -21,10 +21,9 @@ MAX_ATTEMPTS = 10_000
 """The maximum number of attempts that are examined per capture."""
 
 RELAY = 50 * MILLISECOND
-"""The maximum time in ns between a client's connection to a TCP relay and the relay's connection to a server. A relay connects
-before it gets a request.
+"""The maximum time in ns between a client's connection to a TCP relay and the relay's connection to a server.
 
-It is also the maximum time from a refused connection to the response of a gateway.
+A relay connects before it gets a request. RELAY is also the maximum time from a refused connection to a gateway's response.
 """
 
 
@@ -70,9 +69,9 @@ class Gateway(NamedTuple):
 
 
 def owners(found: Sequence[Attempt], rows: Rows, gateway: Gateway) -> dict[int, int]:
-    """Return for each attempt the row of the client's exchange for which the gateway made it; the keys are indexes into `found`.
+    """Return for each attempt the row of the client's exchange for which the gateway made the attempt.
 
-    Attempts for which this exchange is uncertain are left out.
+    Keys of the result are indexes into `found`. Attempts for which this exchange is uncertain are left out.
     """
     front = np.sort(gateway.front)
     starts, last = rows.start[front], np.maximum.accumulate(rows.answered[front])
@@ -108,9 +107,10 @@ def owners(found: Sequence[Attempt], rows: Rows, gateway: Gateway) -> dict[int, 
 def other_addresses(found: Sequence[Attempt], rows: Rows) -> dict[int, set[int]]:
     """Return, for each endpoint of a gateway, other hosts (addresses) from which it probably connects to servers.
 
-    Only failed attempts were captured from such a host. All of them began while the endpoint had open requests that it later
+    Only failed attempts were captured from these hosts. All attempts began while the endpoint had open requests that it later
     answered with 502, 503 or 504. Another host may fail to connect at the same time by chance. Therefore at least one attempt
-    must have begun soon after such a request, and if it was refused, the endpoint must have sent its response soon after that.
+    must have begun soon after one of these requests. If the attempt was refused, the endpoint must have sent its response soon
+    after that.
 
     A TCP relay sends no response of its own: it closes the connection. In this case, an attempt must have begun soon after the
     client's connection, and the endpoint must have closed soon after a refusal.
@@ -149,7 +149,7 @@ def other_addresses(found: Sequence[Attempt], rows: Rows) -> dict[int, set[int]]
 
 
 def _of_host(one: Attempt, rows: Rows, some: Array, hosts: Mapping[int, frozenset[int]]) -> list[int]:
-    """Return those rows in `some` whose gateway may have made this attempt.
+    """Return the rows in `some` of exchanges whose server may be the gateway that made this attempt.
 
     `hosts`: for each endpoint of a gateway, the hosts from which it connects to servers.
     """

@@ -16,7 +16,7 @@ from wiredoctor.gateways.order import Order, running_most
 from wiredoctor.tables import Array
 
 MAX_OPEN = 400
-"""The maximum number of clients' exchanges (fronts) with one method and target that are compared with a request of a gateway."""
+"""The maximum number of clients' exchanges (fronts) with the same key that are compared with a request of a gateway."""
 
 MAX_POSSIBLE = 64
 """The maximum number of possible fronts of a gateway's request (back); with more, the right one cannot be determined."""
@@ -37,8 +37,8 @@ class Edges(NamedTuple):
     """The possible pairs as row numbers: a request that a gateway sent (`back`), and a client's exchange that may have caused it
     (`front`).
 
-    `crowded`: the requests of gateways with too many possible fronts; they are left out of the pairs. `doubted`: for each row,
-    whether its exchange may have caused such a request.
+    `crowded`: the gateways' requests that have too many possible fronts, so they are left out of the pairs. `doubted`: for each
+    row of Rows, whether its exchange may have caused one of the requests in `crowded`.
     """
 
     back: Array
@@ -50,7 +50,7 @@ class Edges(NamedTuple):
 class Fronts:
     """The exchanges on the client sides of gateways (fronts), sorted by key and then by time.
 
-    A key stands for the method and the target. An exchange whose path the gateway may rewrite has several keys.
+    A key is the hash of a target, or of its last path segment. An exchange whose path the gateway may rewrite has several keys.
     """
 
     def __init__(self, rows: Rows, key: Array, front: Array) -> None:
@@ -78,7 +78,7 @@ class Fronts:
 
 
 class Allowed:
-    """Which endpoint may be a gateway for which other endpoint, and from which hosts each gateway connects."""
+    """The known triples: a gateway's endpoint, the endpoint of a server behind it, and a host from which the gateway connects."""
 
     def __init__(self, order: Order) -> None:
         triples = [(a, b, host) for (a, b), hosts in order.items() for host in hosts]
@@ -94,9 +94,10 @@ class Allowed:
         return code, exists
 
     def among(self, rows: Rows, back: Array, front: Array) -> Array:
-        """For each pair of rows, return whether the server of exchange `front` may be the gateway that sent the request `back`.
+        """Return, for each pair of rows, whether the server of exchange `front` may be the gateway that sent the request `back`.
 
-        This is true if a gateway at that address is known to connect from the client host of `back` to the server of `back`.
+        This is true if a gateway at the server's endpoint is known to connect from the client host of `back` to the server of
+        `back`.
         """
         code, exists = self._code([rows.server[front], rows.server[back], rows.client_host[back]])
         return exists & np.isin(code, self._triples)
@@ -105,7 +106,7 @@ class Allowed:
 def edges(rows: Rows, fronts: Fronts, key: Array, back: Array, allowed: Allowed) -> Edges:
     """Return the possible pairs of a back (a gateway's request) and a front (its client's exchange).
 
-    `key`: for each row in `back`, its method and target as a number.
+    `key`: the key of each row in `back` (see Fronts).
     """
     ones: list[tuple[Array, Array]] = []
     crowded: list[Array] = [back[:0]]
@@ -124,10 +125,10 @@ def edges(rows: Rows, fronts: Fronts, key: Array, back: Array, allowed: Allowed)
 
 
 def possible_pairs(rows: Rows, fronts: Fronts, key: Array, back: Array, allowed: Allowed) -> Iterator[tuple[Array, Array]]:
-    """Yield batches of possible pairs: row numbers of backs, and row numbers of their fronts. Nothing contradicts these pairs.
+    """Yield batches of possible pairs (see `possible`): the row numbers of backs, and the row numbers of their fronts.
 
-    A back is an exchange on the server side of a gateway, a front is one on its client side. All pairs of a back are yielded
-    together.
+    A back is an exchange on the server side of a gateway, a front is one on its client side. All pairs of a back are in the same
+    batch. `key`: the key of each row in `back` (see Fronts).
     """
     first, stop = fronts.around(rows, key, back)
     counts = np.maximum(stop - first, 0)
@@ -150,8 +151,9 @@ def possible_pairs(rows: Rows, fronts: Fronts, key: Array, back: Array, allowed:
 
 
 def possible(r: Rows, b: Array, f: Array) -> Array:
-    """Return, for each pair, whether the gateway may have sent the request `b` for the client's request `f`. Targets are not
-    compared.
+    """Return, for each pair of rows, whether a gateway may have sent the request `b` for the client's request `f`.
+
+    Targets are not compared.
     """
     asked = (r.method[f] == r.method[b]) | ((r.method[f] == _HEAD) & (r.method[b] == _GET))
     inside = (r.head[f] - SLACK <= r.start[b]) & (r.start[b] <= r.answered[f] + SLACK)

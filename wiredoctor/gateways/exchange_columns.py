@@ -23,7 +23,7 @@ With a tolerance of a millisecond, a busy client's next request would seem to be
 NO_STATUS = -1
 
 OWN = 500
-"""The lowest status of the responses that a gateway may generate itself. It may also forward a response with such a status."""
+"""The lowest status of the responses that a gateway may generate itself. Servers send these statuses, too."""
 
 EXCHANGES = [
     *("connection", "exchange", "has_response", "endpoint", "request_start", "request_end", "request_head_time"),
@@ -45,11 +45,11 @@ class Rows:
     `start`: the request began. `head`: the complete request head was received.
     `answered`: the final response began, or the exchange was given up; nothing is forwarded after that.
     `began`: the first response began, including interim ones.
-    `silent`: 1 if the server sent no byte, otherwise 0.
-    `left`: the client closed before the response was complete. `dropped`: the server did.
+    `silent`: 1 if the server sent no byte of a response, otherwise 0.
+    `left`: the client closed before the response was complete. `dropped`: the server closed without a final response.
     `gone`: the client closed.
     `over`: the response was complete, or a side closed.
-    `opened`: the connection was opened; only for its first exchange, otherwise LATE.
+    `opened`: the connection was opened; only set for the connection's first exchange, otherwise LATE.
     `length`, `content`: the size in bytes of the request body and of the response body; -1 if a gateway may change the size.
     `tail`: the last segment of the target's path, with the query.
     `forwarded`: the last client address in X-Forwarded-For or Forwarded; `forwarded_host`: the address without its port;
@@ -97,7 +97,7 @@ class Rows:
 
     @cached_property
     def is_failed(self) -> Array:
-        """For each exchange, whether it has no final status that a gateway could forward."""
+        """For each exchange, True if it has no final status that a gateway could forward."""
         return self.status == NO_STATUS
 
 
@@ -111,7 +111,7 @@ def groups(*columns: Array) -> Array:
 
 
 def read(exchanges: pl.LazyFrame, connections: pl.LazyFrame, most: int | None = None) -> Rows:
-    """Return the exchanges that have a request, or only the first `most` of them by time."""
+    """Return the exchanges as Rows, or only the first `most` of them by time. All of them must have a request."""
     if most is not None:
         exchanges = exchanges.select(EXCHANGES).bottom_k(most, by=["request_start", "connection", "exchange"])
     ends = connections.select(
@@ -131,7 +131,7 @@ def read(exchanges: pl.LazyFrame, connections: pl.LazyFrame, most: int | None = 
 
 
 def _end_at_next(rows: Rows) -> None:
-    """Set the end of each exchange whose end was not captured: it ends when the next one on its connection begins."""
+    """If the end of an exchange was not captured, set it to the start of the next exchange on the same connection."""
     open_ = np.flatnonzero(rows.answered == LATE)
     if not len(open_):
         return

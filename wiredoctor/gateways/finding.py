@@ -42,7 +42,7 @@ def _failed_attempts(connections: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def _forwarding_clients(asked: pl.LazyFrame) -> frozenset[int]:
-    """Return the connections whose requests show that their client forwards requests of others."""
+    """Return the connections whose requests show that the client is a gateway, by their User-Agents or fields of proxies."""
     agent = pl.col("request_user_agent")
     several = (agent.filter(agent != "").n_unique() > 1) | pl.col("request_forwarded").any()
     of_each = asked.group_by("connection").agg(several.alias("several"))

@@ -34,11 +34,10 @@ POSSIBLE = pl.Schema(
         "started": pl.Int64(),
     }
 )
-"""The schema of possible pairs, which nothing contradicts.
+"""The schema of possible pairs: a client's exchange with a gateway (front), and a request that it may have caused (back).
 
-The columns about the exchange at the front are its connection and index, its start, and the time when its response began or it
-ended (LATE if neither happened). Those about the exchange at the back are its connection and index, and its start. Times are in
-ns.
+The columns about the front are its connection and index, its start, and the time when its response began or it ended (LATE if
+neither happened). The columns about the back are its connection and index, and its start. Times are in ns.
 """
 
 LATE = 1 << 62
@@ -59,8 +58,7 @@ class Doubt(NamedTuple):
 
 
 class Gateways(NamedTuple):
-    """The known facts about the gateways in a capture. The front of a gateway is where its clients connect, the back where it
-    connects to servers.
+    """The known facts about the gateways in a capture. Clients connect to a gateway's front; at its back, it connects to servers.
 
     tries: rows of TRIES, sorted by front and start; no exchange or connection at the back occurs twice.
     fronts: for each endpoint (address:port) of a gateway, the endpoints behind it.
@@ -79,9 +77,7 @@ class Gateways(NamedTuple):
     crowded: frozenset[Place] = frozenset()
 
     def with_tries(self, certain: pl.DataFrame) -> Gateways:
-        """Return a copy in which `certain` replaces all rows that contradict it. `certain` has rows of TRIES whose pairing is
-        certain.
-        """
+        """Return a copy with the tries in `certain`, whose pairing is certain, instead of all rows that contradict them."""
         if certain.join(self.tries, on=[*TRIES], how="anti", nulls_equal=True).is_empty():
             return self
         front, back = ["front_connection", "front_exchange"], ["connection", "exchange"]

@@ -16,7 +16,7 @@ MAX_OPEN = 400
 """The maximum number of earlier exchanges with the same method and target that are searched for one that encloses an exchange."""
 
 SHARE = 10
-"""A host counts as an address of the gateway if it has at least 1/SHARE of the votes of the host with the most votes.
+"""A host counts as an address of the gateway if it has at least 1/SHARE of the votes (see _Vote) of the host with the most.
 
 Hosts with fewer votes use the server directly.
 """
@@ -28,8 +28,9 @@ Order = dict[tuple[int, int], frozenset[int]]
 """The hosts from which a gateway connects to an endpoint behind it, by (gateway's endpoint, endpoint behind it)."""
 
 _Vote = tuple[int, int, int]
-"""A vote: the gateway's endpoint, the endpoint behind it, and the host that connected to the endpoint behind it. Each enclosed
-exchange is one vote.
+"""A vote: an exchange that lies within an exchange at another endpoint, which makes that endpoint look like a gateway.
+
+It consists of the gateway's endpoint, the endpoint behind it, and the host that connected to the endpoint behind it.
 """
 
 
@@ -64,8 +65,9 @@ def order(rows: Rows) -> Order:
 def _votes(rows: Rows, group: Array) -> tuple[Counter[_Vote], Counter[_Vote]]:
     """Count how often an exchange at one endpoint lies within an exchange at another endpoint, in the same group.
 
-    Each exchange is counted once, with the newest exchange that encloses it. If both are still open at the end of the capture,
-    they are counted in the second result, because their ends are unknown.
+    `group`: a number for each row; only exchanges with equal numbers are compared. Each exchange is counted once, with the newest
+    exchange that encloses it. If both are still open at the end of the capture, they are counted in the second result, because
+    their ends are unknown.
     """
     place = np.argsort(group, kind="stable")
     r, group = rows.select(place), group[place]
@@ -91,7 +93,7 @@ def _votes(rows: Rows, group: Array) -> tuple[Counter[_Vote], Counter[_Vote]]:
 
 
 def running_most(values: Array, group: Array) -> Array:
-    """Return for each value the greatest of the values in its group up to its position.
+    """Return for each value the maximum of the values in its group up to and including its position.
 
     `group`: the number of the group of each value, in ascending order.
     """
@@ -120,8 +122,8 @@ def _choose_orders(votes: Counter[_Vote], asked: Counter[tuple[int, int]]) -> Co
 
     A vote is an exchange at one endpoint that lies within an exchange at the other. If there are votes in both directions, the
     direction with the larger ratio of votes to exchanges is chosen. The number of votes alone would mislead: each of several
-    servers behind a busy gateway has fewer exchanges than the gateway, and many exchanges of the gateway begin while such a
-    server works. `asked`: the number of exchanges at each endpoint, by (endpoint, client host).
+    servers behind a busy gateway has fewer exchanges than the gateway, and many exchanges of the gateway begin while one of
+    these servers works. `asked`: the number of exchanges at each endpoint, by (endpoint, client host).
     """
     total: Counter[tuple[int, int]] = Counter()
     could: Counter[tuple[int, int]] = Counter()
@@ -154,8 +156,8 @@ SIBLINGS = 4
 def _without_siblings(elected: Counter[tuple[int, int]]) -> Counter[tuple[int, int]]:
     """Drop pairs of endpoints that are servers of the same gateway.
 
-    Their exchanges may enclose each other: a gateway that gives up on a server may send the request to a second one while the
-    first is still processing it.
+    Exchanges of these endpoints may enclose each other: a gateway that gives up on a server may send the request to a second
+    server while the first one is still processing it. See SIBLINGS.
     """
     return Counter(
         {
@@ -167,7 +169,7 @@ def _without_siblings(elected: Counter[tuple[int, int]]) -> Counter[tuple[int, i
 
 
 def _without_chains(elected: Counter[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Return the pairs (gateway, endpoint behind it), except pairs between which requests pass through a third endpoint."""
+    """Return the pairs (gateway, endpoint behind it), except pairs whose requests pass through a third endpoint in between."""
     behind: dict[int, list[int]] = {}
     for a, b in elected:
         behind.setdefault(a, []).append(b)

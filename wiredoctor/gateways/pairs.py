@@ -19,7 +19,7 @@ from wiredoctor.tables import Array
 FIRST = 10_000
 """The number of exchanges at the start of a capture that are examined first.
 
-If they show no gateway, and no failed connection may belong to one, the other exchanges are not examined.
+If these exchanges show no gateway, and no failed connection may belong to a gateway, the other exchanges are not examined.
 """
 
 
@@ -67,7 +67,7 @@ def _find_gateways(
 def _strangers(rows: Rows, assigned: Assigned) -> frozenset[int]:
     """Return the connections in uncertain pairs whose client host occurs in no certain pair.
 
-    It is doubtful that such a host is a gateway: if a request gets no response, its exchange stays open, so each later request
+    It is doubtful that this host is a gateway: if a request gets no response, its exchange stays open, so each later request
     with the same target seems to lie within that exchange.
     """
     back, certain = assigned.back, assigned.certain
@@ -91,9 +91,9 @@ def _distinct(one: Array, other: Array) -> set[tuple[int, int]]:
 
 
 def _owners(rows: Rows, assigned: Assigned, tried: list[Attempt]) -> dict[int, int]:
-    """Return the client's exchange for which a gateway made each failed attempt (see `attempts.owners`).
+    """Return, for each failed attempt, the client's exchange for which a gateway made the attempt (see `attempts.owners`).
 
-    `assigned`: the pairs found so far; they show the gateways and their addresses.
+    `assigned`: the pairs found so far, which show the gateways and their addresses.
     """
     hosts: dict[int, set[int]] = {}
     for server, host in _distinct(rows.server[assigned.front], rows.client_host[assigned.back]):
@@ -128,10 +128,10 @@ def _pair(asked: pl.LazyFrame, rows: Rows, before: Order) -> tuple[Assigned, Edg
 def _crowd(
     rows: Rows, fronts: Fronts, found: Edges, allowed: Allowed, taken: set[int]
 ) -> tuple[list[Pair], list[tuple[list[int], list[int]]]]:
-    """Pair the backs with too many possible fronts in order of time: each gets the front that has waited longest.
+    """Pair backs that have too many possible fronts: in order of time, each back gets the front that has waited longest.
 
-    A back is a gateway's request, a front its client's exchange. Return the pairs, and the sets (fronts, backs) that remain in
-    doubt.
+    A back is a gateway's request, a front its client's exchange. `taken`: the fronts that are paired already. Return the pairs,
+    and the sets (fronts, backs) that remain in doubt.
     """
     back = np.sort(found.crowded)
     first, stop = fronts.around(rows, rows.target[back], back)

@@ -18,7 +18,7 @@ MAX_TARGETS = 10_000
 """The maximum number of pairs of different targets that are used to learn rewritings."""
 
 LEAST = 2
-"""The minimum number of different targets that prove that a gateway replaces a prefix by another one.
+"""The minimum number of different targets that prove that a gateway replaces one prefix with another.
 
 A single target is enough if no other target suggests another replacement of the same prefix.
 """
@@ -27,8 +27,8 @@ A single target is enough if no other target suggests another replacement of the
 def fronts_by_target(rows: Rows, exchanges: pl.LazyFrame, front: Array, back: Array, order: Order) -> Fronts:
     """Return the exchanges of gateways' clients by target.
 
-    An exchange can be looked up by its own target, and by each target to which its gateway may rewrite it. `front`: the rows of
-    these exchanges. `back`: the rows of the gateways' own requests.
+    An exchange can be looked up by its own target, and by each target into which the gateway may rewrite that. `front`: the rows
+    of these exchanges. `back`: the rows of the gateways' own requests.
     """
     key, more = [rows.target[front]], [front]
     for server in sorted({before for before, _ in order}):
@@ -83,7 +83,7 @@ def _credible_prefixes(votes: Mapping[Prefix, set[int]]) -> list[Prefix]:
 
 
 def _texts(exchanges: pl.LazyFrame, targets: Array) -> dict[int, str]:
-    """Return the texts of those targets whose numbers (hashes) are in `targets`, by number."""
+    """Return the texts of the targets whose hashes are in `targets`, by hash."""
     wanted = pl.Series(targets.view(np.uint64))
     text = origin_form().alias("text")
     found = exchanges.select(text).unique().with_columns(number=pl.col("text").hash())

@@ -15,7 +15,7 @@ _ABSOLUTE = re.compile(ABSOLUTE)
 
 
 class Prefix(NamedTuple):
-    """A prefix of paths (`front`) that a gateway replaces by another one (`back`) in its own requests."""
+    """A prefix of clients' paths (`front`), and the prefix with which a gateway replaces it in its own requests (`back`)."""
 
     front: str
     back: str
@@ -31,9 +31,9 @@ def origin(target: str) -> str:
 
 
 def rewriting(front: str, back: str) -> Prefix | None:
-    """Return how a gateway rewrote the path of the target `front` to that of `back`.
+    """Return how a gateway rewrote the path of the target `front` to the path of the target `back`.
 
-    None if it did not rewrite the path, or if the last segments or the queries differ.
+    Return None if the paths are equal, or if their last segments or the queries differ.
     """
     (one, mark, query), (two, other_mark, other_query) = origin(front).partition("?"), origin(back).partition("?")
     if (mark, query) != (other_mark, other_query) or one == two:

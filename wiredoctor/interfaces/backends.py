@@ -43,9 +43,9 @@ def permission() -> Permission:
 def _refusal_reason(mine: Privileges) -> str:
     """Return why the kernel refuses packet sockets to a process with CAP_NET_RAW.
 
-    The text is empty if it does not refuse them, or if the process lacks CAP_NET_RAW. The kernel checks the capability in the
-    user namespace that owns the network namespace: root of a rootless container does not have it in the network of the host. The
-    check opens a socket of protocol 0, which gets no packets (packet(7)); libpcap also begins with one.
+    The text is empty if the kernel does not refuse them, or if the process lacks CAP_NET_RAW. The kernel checks the capability in
+    the user namespace that owns the network namespace: root of a rootless container lacks it in the network of the host.
+    This function opens a socket of protocol 0, which gets no packets (packet(7)); libpcap also begins with a socket of this kind.
     """
     if not mine.effective & NET_RAW:
         return ""
@@ -136,7 +136,7 @@ def _for_dumpcap(dumpcap: Backend) -> str:
 
 
 def _group(path: str) -> str:
-    """Return the group that may execute the file; "wireshark" if no group may, or only root's group."""
+    """Return the group that may execute the file; "wireshark" if no group may execute it, or only root's group."""
     import grp
 
     file = os.stat(path)

@@ -1,4 +1,4 @@
-"""Compute what a program started by this process may do, by the rules of capabilities(7), without starting it."""
+"""Compute the capabilities of a program that this process would start, by the rules of capabilities(7), without starting it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SETGID = 1 << 6
 _ALL = (1 << 64) - 1
 _ATTRIBUTE = "security.capability"
 _EFFECTIVE = 1
-"""The bit in the first word of file capabilities that makes them effective when the program starts."""
+"""The bit in the first word of file capabilities that makes the capabilities effective when the program starts."""
 
 
 class Privileges(NamedTuple):

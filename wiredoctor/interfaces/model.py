@@ -13,7 +13,7 @@ BackendName = Literal["dumpcap", "tcpdump", "raw"]
 
 
 class UnsupportedSystemError(Exception):
-    """Interfaces cannot be listed on this system. The text is one line."""
+    """Raised if interfaces cannot be listed on this system. The text is one line."""
 
 
 class Interface(NamedTuple):
@@ -23,17 +23,17 @@ class Interface(NamedTuple):
     ifindex: int | None
     """The kernel's number of the interface; None for `any`."""
     kind: str | None
-    """The kind of a virtual interface as `ip link` names it: veth, bridge, vlan, tun, wireguard, ..."""
+    """The kind of a virtual interface as `ip link` names it (veth, bridge, vlan, tun, ...); None for other interfaces."""
     link_type: str
     """The link type of captures on the interface: the name of libpcap's LINKTYPE without the prefix."""
     state: State
     """The state of the interface. "no carrier" means that it is up, but that the cable or the other end is missing."""
     mtu: int | None
-    """The maximum packet size in bytes."""
+    """The maximum packet size in bytes; None for `any`."""
     addresses: tuple[str, ...]
     """The addresses with their prefix lengths, IPv4 first: 10.0.0.1/24, fe80::1/64."""
     description: str
-    """The alias of the interface; empty if it has none."""
+    """The alias of the interface, empty if it has none; for `any`, an explanation."""
 
 
 class Backend(NamedTuple):
@@ -44,7 +44,7 @@ class Backend(NamedTuple):
     """The path of the program; None if it is not installed. For raw sockets, the path of this Python interpreter."""
     permitted: bool
     reason: str
-    """Why the backend is permitted or not, in words that follow its name, such as "may not be executed by this user"."""
+    """The reason why it is permitted or not, in words that follow its name, such as "may not be executed by this user"."""
 
 
 class Permission(NamedTuple):

@@ -104,7 +104,7 @@ def attributes(raw: bytes) -> Iterator[tuple[int, bytes]]:
 
 
 def _dump(kind: int) -> Iterator[bytes]:
-    """Request a dump, and yield the bodies of all messages in the reply. Raise OSError if the kernel refuses."""
+    """Request a dump from the kernel, and yield the bodies of all messages in the reply. Raise OSError if the kernel refuses."""
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE) as asked:
         asked.settimeout(5)
         asked.bind((0, 0))

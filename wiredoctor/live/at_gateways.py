@@ -40,7 +40,7 @@ Only events that are older than this are final.
 SEARCH_INTERVAL = SECOND // 20
 """The minimum time in ns between two searches, in capture time."""
 PER_EXCHANGE = 100_000
-"""The minimum time in ns between two searches, for each exchange that a search examines.
+"""The time in ns per examined exchange that must pass between two searches.
 
 A search takes about a tenth of this time per exchange.
 """
@@ -71,9 +71,9 @@ GATEWAY = (502, 503, 504)
 """The status codes with which a gateway reports that the server behind it failed."""
 
 UNORDERED = 256
-"""The number of the oldest stored exchanges that are examined to find when the last dropped exchange ended.
+"""The number of stored exchanges, oldest first, that are examined to find when the last dropped exchange ended.
 
-All dropped exchanges ended before the latest end of these exchanges. The end of the oldest one alone is not a safe limit,
+All dropped exchanges ended before the latest end of the examined exchanges. The end of the oldest one alone is not a safe limit,
 because rows are stored only nearly in order of their end.
 """
 
@@ -84,10 +84,10 @@ Places = set[tuple[int, int | None]]
 
 
 def is_left_to_report(time: int, clock: int) -> bool:
-    """Return whether a failure or candidate that is still undecided is left to the final report, because it has waited too long.
+    """Return whether an undecided failure or candidate has waited too long, so it is left to the final report.
 
-    `time`: when it happened. `clock`: the current capture time. Both are in ns; if they are more than HELD apart, it has waited
-    too long. `time` may also be the later one: after the clock was set back, `clock` may reach `time` only hours later.
+    `time`: when the failure or candidate occurred. `clock`: the current capture time. Both are in ns. The wait is too long if
+    they are more than HELD apart. `time` may be later than `clock` if the clock was set back; the wait might then last hours.
     """
     return abs(clock - time) > HELD
 
@@ -97,8 +97,8 @@ class Group:
     """Exchanges that may be paired with one another.
 
     `places`: all exchanges of the group. `fronts`: the exchanges of clients with gateways. `start`: the earliest start in ns.
-    `end`: the latest time in ns at which a front ended or a try began. `servers`: pairs of a gateway's endpoint and the
-    endpoint of a server behind it.
+    `end`: the latest time in ns at which a front was answered or given up, or at which a gateway's own request or connection
+    attempt began. `servers`: pairs of a gateway's endpoint and the endpoint of a server behind it.
     """
 
     places: Places
@@ -108,9 +108,9 @@ class Group:
     servers: set[tuple[str, str]] = field(default_factory=set[tuple[str, str]])
 
     def add(self, place: tuple[int, int | None], start: int, end: int, *, front: bool) -> None:
-        """Add an exchange that started at `start` (ns). `front`: it is an exchange of a client with a gateway.
+        """Add an exchange that started at `start` (ns). `front`: true if it is an exchange of a client with a gateway.
 
-        `end` (ns): the end of the exchange if `front` is true, otherwise its start.
+        `end` (ns): if `front` is true, the time at which the response began or the exchange was given up; otherwise `start`.
         """
         self.places.add(place)
         if front and place[1] is not None:
@@ -137,7 +137,7 @@ class Until(NamedTuple):
 
 @dataclass(frozen=True)
 class GatewaySearch:
-    """The result of a search among the newest exchanges.
+    """The result of a search for gateways among the newest exchanges.
 
     `groups`: for each exchange in a final group, that group. `failures`: the new candidates of the rule gateway-error in these
     groups. `servers`: the server's endpoint by connection id.
@@ -180,8 +180,8 @@ class _Pairing:
     ) -> None:
         """Index the exchanges.
 
-        `exchanges`: all exchanges. `now`: those without a stored row, because their connection is still open. `ends`: rows of
-        tables.CONNECTIONS. `servers`: the server's endpoint by connection id.
+        `exchanges`: all exchanges. `now`: the exchanges without a stored row, because their connection is still open. `ends`:
+        rows of tables.CONNECTIONS. `servers`: the server's endpoint by connection id.
         """
         c = pl.col
         self._known, self._servers = known, servers
@@ -191,7 +191,9 @@ class _Pairing:
             *("connection", "exchange", "request_start"), pl.coalesce(answered, closed, LATE), c("response_status").cast(pl.Int64)
         )
         self._times = {(row[0], row[1]): (row[2], row[3], row[4]) for row in ends_of.drop_nulls("request_start").iter_rows()}
-        """The start of each exchange, the start of its response or, without a response, its close (both in ns), and its status.
+        """For each exchange: its start; the start of its response or, without a response, the time of the close; and its status.
+
+        Times are in ns, and LATE means that neither a response nor a close was captured.
         """
         paired = {*known.tries.filter("certain").select("connection", "exchange").iter_rows()}
         behind = {one for some in known.fronts.values() for one in some}
@@ -229,16 +231,17 @@ class _Pairing:
             for connection, exchange, start in silent.select("connection", "exchange", "request_start").iter_rows()
             if servers.get(connection) in known.fronts and self._open.isdisjoint(self._tries.get((connection, exchange), ()))
         ]
-        """The start times (ns) of requests to gateways that have no final response, and for which no exchange with a server is
-        open.
+        """The start times (ns) of requests to gateways without a final response, if no request to a server is open for them.
+        A gateway may still be trying to connect to a server for one of these requests.
         """
 
     def final_groups(
         self, of: Collection[tuple[int, int | None]], until: Until, whole: Gateways | None
     ) -> dict[tuple[int, int | None], Group]:
-        """Return the groups that contain one of the exchanges `of`, are final, and certainly are at a gateway.
+        """Return the groups of the exchanges `of`, except groups that may still change or are not certain to be at a gateway.
 
-        The result maps each exchange of these groups to its group.
+        The result maps each exchange of these groups to its group. `whole`: the gateways found among all exchanges; None if
+        the search covered all exchanges.
         """
         found: dict[tuple[int, int | None], Group] = {}
         for group in self._groups(of):
@@ -301,8 +304,8 @@ class _Pairing:
     def _is_over(self, group: Group) -> bool:
         """Return whether all exchanges of a group are over.
 
-        One exception: if the group has only one front, its last exchange with a server may still be open, provided that the
-        gateway gave that exchange up.
+        One exception: if the group has only one front, the gateway's last exchange with a server may still be open, provided
+        that the gateway gave that exchange up.
         """
         left = {place for place in group.places if place in self._open}
         if not left:
@@ -386,16 +389,16 @@ class AtGateways:
 
     @property
     def due(self) -> int:
-        """The capture time (ns) of the next search; 0 before the first."""
+        """The earliest capture time (ns) of the next search; 0 before the first search."""
         return 0 if self._searched is None else self._searched + self._apart
 
     @property
     def waits(self) -> bool:
-        """True if it is still undecided for any failed exchange whether it failed at a gateway."""
+        """True if there are failed exchanges for which `search` has not decided yet whether they failed at a gateway."""
         return bool(self._waiting)
 
     def search(self, clock: int, whole: Gateways | None, of: Collection[tuple[int, int | None]]) -> GatewaySearch:
-        """Pair the newest exchanges of clients with gateways and of gateways with servers; return the result.
+        """Pair the newest exchanges between clients and gateways with exchanges between gateways and servers; return the result.
 
         `clock`: the current capture time (ns). `whole`: the gateways found among all exchanges; None if this search itself
         covers all exchanges. `of`: exchanges to judge in addition to the failures that still wait for a decision.
@@ -453,7 +456,7 @@ class AtGateways:
         return rows.filter(pl.Series(mine, dtype=pl.Boolean))
 
     def mark_reported(self, groups: Iterable[Group]) -> None:
-        """Record that the failures in these groups were reported, so that they are not reported again."""
+        """Record that the failures in these groups were reported, to avoid reporting them again."""
         for group in groups:
             for connection, exchange in group.places:
                 if exchange is not None:

@@ -42,9 +42,9 @@ _STATES = pl.Schema({
 })  # fmt: skip
 """The schema for the states of connections.
 
-`since`: the time (ns) before which nothing can change, which is the start of the oldest exchange or stall that is still open.
-`unknown`: the start (ns) of the oldest unanswered exchange; later responses cannot be paired with requests yet. `over`: the
-connection is closed, and all its rows are written. `no_http`: the connection carries a protocol other than HTTP.
+`since`: the start (ns) of the oldest exchange or stall that is still open; nothing earlier can change. `unknown`: the start (ns)
+of the oldest exchange without a response, or of an open stall; responses after this time cannot be paired with requests yet.
+`over`: the connection is closed, and all its rows are written. `no_http`: the connection is over, or carries no HTTP.
 """
 
 
@@ -60,14 +60,12 @@ class PendingFindings:
     modules: Mapping[str, RuleModule]
     chosen: Sequence[str]
     held_connections: frozenset[int] = frozenset()
-    """The ids of the connections that have a candidate in HeldCandidates. Such a candidate may explain candidates in this
-    object.
-    """
+    """The ids of the connections that have a candidate in HeldCandidates, which may explain candidates in this object."""
     _candidates: dict[str, pl.DataFrame] = field(default_factory=dict[str, pl.DataFrame])
     _exchanges: pl.DataFrame = field(default_factory=lambda: EXCHANGES.empty().select(ANSWERED))
     _connections: pl.DataFrame = field(default_factory=CONNECTIONS.empty)
     _known: dict[int, Connection | None] = field(default_factory=dict[int, Connection | None])
-    """The connections of the candidates, by id; None if a connection is over."""
+    """The connections of the candidates, by id; None for a connection that is over."""
     held_causes: frozenset[int] = frozenset()
     """The ids in `held_connections` of connections whose held candidates may cause a failure at a gateway."""
     clock: int = 0
@@ -76,7 +74,7 @@ class PendingFindings:
     """The value of `clock` at which each connection was found to be over, by connection id."""
     _looked_at: int = 0
     _at_gateways: tuple[gateways.Gateways, pl.DataFrame | None] = (gateways.Gateways(), None)
-    """The cached result of `_gateways`, from the time when there were `_looked_at` finished exchanges and connections."""
+    """The cached result of `_gateways`. At that time, there were `_looked_at` rows of exchanges and connections."""
     _settled: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=_KEY_SCHEMA))
     _held: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=_KEY_SCHEMA))
 
@@ -89,7 +87,7 @@ class PendingFindings:
 
     @property
     def due(self) -> int | None:
-        """The time (ns) at which to check again even if no packet arrives; None if no decision depends on time."""
+        """The capture time (ns) of the next check even if no packet arrives; None if no decision depends on time."""
         return self._failed.due if self._failed.waits or self._undecided else None
 
     @property
@@ -125,7 +123,7 @@ class PendingFindings:
             self._known.update(dict.fromkeys(over["connection"].to_list()))
 
     def _watch(self, fresh: set[int]) -> None:
-        """Start to collect the rows of these connections: add the rows that exist already. `finish` adds later ones."""
+        """Start to collect the rows of these connections: add the rows that exist already. `finish` adds later rows."""
         if not fresh:
             return
         a = self.analysis
@@ -191,8 +189,8 @@ class PendingFindings:
     ) -> tuple[Mapping[str, Rows], pl.DataFrame | None]:
         """Change candidates that are explained by a gateway or a stall. Return all candidates, and rows of tables.TRIES.
 
-        These rows are the requests in `groups` that gateways forwarded. Without groups, only stalls change candidates, and the
-        second value is None.
+        The rows describe the requests in `groups` that gateways forwarded. Without groups, only stalls change candidates,
+        and the second value is None.
         """
         if seen is None or not groups:
             return rule_engine.after_stalls(candidates), None
@@ -256,8 +254,10 @@ class PendingFindings:
         return pl.concat([self._connections, open_exchanges.rows_as_of(connections, self.analysis.latest)])
 
     def _state(self, number: int, connection: Connection | None) -> tuple[int, int, int, bool, bool]:
-        """Return the state of the connection `number`, as a row with the schema _STATES. `connection` is None if the connection
-        is over."""
+        """Return the state of the connection with the id `number`, as a row with the schema _STATES.
+
+        `connection` is None if the connection is over.
+        """
         if connection is None:
             return number, FOREVER, FOREVER, True, True
         since, unknown = open_exchanges.undecided_since(connection)
@@ -271,9 +271,9 @@ class PendingFindings:
         return number, min(since, shut), min(unknown, shut), over, no_http
 
     def _final_keys(self, of: pl.DataFrame) -> pl.DataFrame:
-        """Return the keys (rule, connection, frame) of candidates that are unresolved but can no longer change.
+        """Return the keys (rule, connection, frame) of candidates that are not resolved yet but can no longer change.
 
-        Only changes on their own connection are considered. `of`: the states of the connections.
+        Only changes on the candidate's own connection are considered. `of`: the states of the connections.
         """
         whole = [n for n, m in self.modules.items() if any(scope == "connection" for _, scope in m.rule.explained_by)]
         # these rules read packets instead of finished exchanges: an hour-long response may contain a final stall
@@ -431,11 +431,9 @@ class PendingFindings:
         return {name: rows for name, rows in some.items() if rows.height}
 
     def _forget(self, of: pl.DataFrame) -> None:
-        """Drop the resolved candidates of connections that ended a while ago.
+        """Drop the resolved candidates of connections that ended a while ago (see `is_left_to_report`).
 
-        If too many other resolved candidates are left, also drop the oldest of these.
-
-        `of`: the states of the connections.
+        If too many other resolved candidates are left, also drop the oldest of them. `of`: the states of the connections.
         """
         most = limits.SETTLED_CANDIDATES.value
         since = {number: self._over.get(number, self.clock) for number in of.filter("over")["connection"]}

@@ -1,7 +1,7 @@
 """Hold candidates of a live capture until other events that may change them are known.
 
-These events are closes of other connections by the same server at about the same time, and activity of the same client on other
-connections.
+The other events are closes of other connections by the same server at about the same time, and activity of the same client on
+other connections.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ class HeldCandidates:
     def take(self, clock: int | None) -> Candidates:
         """Let the rules judge the held candidates that are due at `clock` (ns), or all of them if `clock` is None.
 
-        Return those that the rules keep and that can no longer change.
+        Return the candidates that the rules keep and that can no longer change.
         """
         if not self._held:
             return {}

@@ -30,14 +30,14 @@ _KEPT_VARIABLES = ("LANG", "LC_ALL", "LC_CTYPE", "TMPDIR", "TZ")
 """The environment variables passed to a recorder with privileges, besides a PATH of system folders."""
 
 ENDING = 5.0
-"""The time in seconds that the recorder has to end after a request to end. Then it is terminated."""
+"""The maximum time in seconds from a request to stop until the recorder ends; after that time, it is terminated."""
 
 _DESCRIPTORS = 16
 """The maximum number of file descriptors received at once."""
 
 
 class RecorderError(Exception):
-    """Capturing cannot begin. The text is one line with the reason."""
+    """Raised if capturing cannot begin. The text is the reason, on one line."""
 
 
 @dataclass(frozen=True)
@@ -103,9 +103,7 @@ Event = dict[str, Any]
 
 
 class Recorder:
-    """A running recorder process. At the end of the context, the recorder is asked to stop, and terminated if it does not end
-    in time.
-
+    """A running recorder process. At the end of the context, it is stopped, and terminated if it does not end in time.
     With `waits`, the recorder captures only after `begin`, runs until its socket is closed, and then removes `order.folder`.
     """
 
@@ -128,7 +126,7 @@ class Recorder:
         self._started = self._stopping = False
 
     def begin(self) -> None:
-        """Tell a waiting recorder to start capturing."""
+        """Make a waiting recorder start capturing."""
         self._send(do="begin")
 
     def events(self, timeout: float) -> list[Event]:
@@ -153,20 +151,20 @@ class Recorder:
         return self.progress.ended is not None
 
     def stop(self) -> None:
-        """Ask the recorder to end the capture cleanly; events continue until it has ended."""
+        """Send the recorder a request to end the capture cleanly. Events continue until the capture has ended."""
         self._stopping = True
         self._send(do="stop")
 
     def open_output(self, number: int, name: str = "") -> int:
-        """Create a new file for an output, and return its descriptor. Raise OSError if it cannot be created.
+        """Create a new file for an output, and return the file's descriptor. Raise OSError if it cannot be created.
 
-        `number`: the index of the output in `order.outputs`. `name`: the file in the output, if the output is a folder.
-        `commit_output` moves the new file to its place, `discard_output` removes it.
+        `number`: the index of the output in `order.outputs`. `name`: the name of the file, if the output is a folder.
+        `commit_output` moves the new file to the path of the output, `discard_output` deletes it.
         """
         return int(self._ask("open", number, name)["descriptor"])
 
     def commit_output(self, number: int, name: str = "") -> None:
-        """Move the file that `open_output` created to its place. Raise OSError if that fails."""
+        """Move the file that `open_output` created to the path of the output. Raise OSError if that fails."""
         self._ask("commit", number, name)
 
     def discard_output(self, number: int, name: str = "") -> None:

@@ -24,7 +24,7 @@ _PACKAGES = (
     "wiredoctor", "numpy", "polars", "_polars_runtime_32", "jinja2", "markupsafe", "rich", "pygments", "markdown_it", "mdurl",
     "typer", "click", "zstandard", "lz4", "dpkt", "scapy", "encodings", "collections", "importlib", "json", "email",
 )  # fmt: skip
-"""The packages that an analysis imports, some of them late. The user that the process becomes must be able to read them."""
+"""The packages that an analysis imports, some of them late. The user from `target_user` must be able to read them."""
 
 _READABLE = (
     "/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib", "/usr/share/zoneinfo", "/etc/ld.so.cache", "/etc/localtime",
@@ -47,7 +47,7 @@ class Rights(NamedTuple):
 
     `user`: the user that the process became; None if it did not change. `note`: a sentence about privileges that could not be
     dropped, or about a missing confinement; empty if nothing is wrong. `detail`: the reason why root did not become another user,
-    if that is the only problem. It is shown only with --verbose, because it would appear in every capture on that system.
+    if that is the only problem. It is shown only with --verbose, because it would appear for every capture on the same system.
     """
 
     user: User | None
@@ -60,7 +60,7 @@ class Rights(NamedTuple):
 
 
 def target_user(environment: Mapping[str, str] = os.environ) -> User | None:
-    """Return the user for an analysis started by root: the caller of sudo, otherwise nobody.
+    """Return the user for an analysis started by root: the caller of sudo, otherwise the user nobody.
 
     Return None if this process is not root, or the system is not Linux.
     """
@@ -169,7 +169,7 @@ def _change_groups(user: User) -> None:
 def _rehearse(user: User, confinement: Confinement | None) -> tuple[str, str]:
     """Test in a child process whether the analysis can run as a user with this installation.
 
-    Return two texts, each "" if there is no such problem: why the analysis cannot run as this user, and the path of a file of the
+    Return two texts, each "" if there is no problem: why the analysis cannot run as this user, and the path of a file of the
     installation that the confinement makes unreadable.
     """
     origins = _origins()

@@ -61,9 +61,9 @@ class Status:
     """The state of a live capture.
 
     `captured`, `analysed`: the numbers of captured and of analyzed packets. `dropped`: the number of packets dropped by the
-    kernel; None if it is not known yet. `connections` counts all connections, `open` those still open, and `exchanges` the
-    finished exchanges. `lag`: by how many seconds the analysis is behind the capture. `unread_bytes`: the number of bytes not
-    read yet. `waiting`: the number of possible findings that may still change.
+    kernel; None if it is not known yet. `connections`, `open`, `exchanges`: the numbers of all connections, of open connections,
+    and of finished exchanges. `lag`: the time in seconds by which the analysis is behind the capture. `unread_bytes`: the number
+    of bytes not read yet. `waiting`: the number of possible findings that may still change.
     """
 
     backend: str = ""
@@ -162,7 +162,7 @@ class Session:
 
     @property
     def ended(self) -> tuple[str, str]:
-        """The reason why capturing ended, and a line about it or "". The reason is "" while capturing continues.
+        """The reason why capturing ended, and a line that explains it or "". The reason is "" while capturing continues.
 
         The reasons are: stopped, duration, packets, end (of a stream), full (disk), backend (failed), died (the recorder) and
         signal.
@@ -174,7 +174,7 @@ class Session:
         self._recorder.stop()
 
     def look(self, patience: float) -> News:
-        """Wait up to `patience` seconds for packets, analyze those that arrived, and return what is new.
+        """Wait up to `patience` seconds for packets, analyze the packets that arrived, and return new findings and notes.
 
         Raise RecorderError if capturing could not begin.
         """
@@ -261,11 +261,10 @@ class Session:
         return found
 
     def _silent_until(self) -> int | None:
-        """Return the time (ns since the first packet) up to which all packets have certainly arrived, according to the current
-        time.
+        """Return the time (ns since the first packet) up to which all packets must have arrived by now.
 
-        Return None before the first packet, after damage, and for a stream. The clock and delay of a stream are unknown, so its
-        time only advances with its packets.
+        Return None before the first packet, after damage, and for a stream. The clock and delay of a stream are unknown, so the
+        capture time only advances with the packets of the stream.
         """
         is_known = self._capture.records.damage is None and self._recorder.order.stream is None
         first = self._capture.first_time if is_known else None
@@ -273,12 +272,12 @@ class Session:
         return None if first is None else self._clock() - first - round(late * SECOND)
 
     def _due_in(self) -> float:
-        """Return the seconds until something may become final if no packet arrives; infinity if nothing waits."""
+        """Return the seconds until a candidate may become final although no packet arrives; infinity if no candidate waits."""
         clock, deadline = self._silent_until(), self._deadline()
         return inf if clock is None or deadline is None else max(deadline - clock, 0) / SECOND
 
     def _deadline(self) -> int | None:
-        """Return the next time (ns since the first packet) at which something may become final without a packet, or None."""
+        """Return the next time (ns since the first packet) at which a candidate may become final without a packet, or None."""
         times = [time for time in (self._analysis.deadline, self._held.due, self._pending.due) if time is not None]
         return min(times, default=None)
 

@@ -3,8 +3,8 @@
 A seccomp filter reports each connect(2) and listen(2) to the supervisor before the kernel executes the call (seccomp_unotify(2)).
 The supervisor copies the socket's descriptor, reads the destination, and lets the call continue unchanged. From the copy, it then
 reads the local address and port that the kernel has assigned. Therefore even connections that last only a millisecond are
-recorded; a list of open sockets would miss them. If a connection is refused at once, its socket has already lost its port. Such a
-connection is identified by its destination and the time of the call.
+recorded; a list of open sockets would miss them. If a connection is refused at once, its socket has already lost its port. It is
+identified by its destination and the time of the call.
 
 Not recorded: connections that were opened earlier and inherited, connections that another process (a daemon) opens on behalf of
 the program, and connections opened with io_uring.
@@ -31,7 +31,7 @@ from typing import Any, NamedTuple, NoReturn
 
 
 class _Machine(NamedTuple):
-    """The numbers of system calls on one type of processor (asm/unistd.h); `audit` is its AUDIT_ARCH_* value (linux/audit.h)."""
+    """The numbers of system calls on one type of processor (asm/unistd.h), and its AUDIT_ARCH_* value `audit` (linux/audit.h)."""
 
     audit: int
     connect: int
@@ -46,7 +46,7 @@ _MACHINES = {
 
 _PIDFD_GETFD = 438
 _NO_NEW_PRIVILEGES = 38
-"""PR_SET_NO_NEW_PRIVS, which a process without privileges needs for a filter. It makes sudo fail in the program."""
+"""PR_SET_NO_NEW_PRIVS, which a process without privileges needs for a filter. With this flag, sudo fails in the program."""
 
 _SET_FILTER, _NEW_LISTENER = 1, 8
 _LOAD, _EQUAL, _RETURN = 0x20, 0x15, 0x06
@@ -62,10 +62,10 @@ _NOTICE = struct.Struct("=QII iIQ 6Q")
 _ANSWER = struct.Struct("=QqiI")
 
 _PORT_WITHIN = 0.02
-"""Seconds to wait for the kernel to assign a port to a connecting socket. It does so at once unless the machine is busy."""
+"""The maximum time in seconds to wait until the kernel assigns a port to a connecting socket. Usually it does so at once."""
 
 _LOOK_FOR_PORT = 0.0002
-"""Seconds between two checks whether the kernel has assigned a port."""
+"""The time in seconds between two checks whether the kernel has assigned a port."""
 
 NOT_FOUND, NOT_EXECUTABLE = 127, 126
 """The exit codes of a shell for a program that is not found, and for one that cannot be executed."""
@@ -92,8 +92,8 @@ class Attempt(NamedTuple):
 class Supervisor:
     """A process that runs the program on request, and reports over a socket. Start it before giving up any privileges.
 
-    `limits`: pairs of a time in seconds and a signal, in order of time. If the program still runs after that time, it and its
-    descendants get the signal.
+    `limits`: pairs of a time in seconds and a signal, in order of time. If the program still runs after that time, the program
+    and its descendants get the signal.
     """
 
     def __init__(self, command: Sequence[str], limits: Sequence[tuple[float, signal.Signals]] = ()) -> None:
@@ -103,7 +103,7 @@ class Supervisor:
         self.clients: set[tuple[str, int]] = set()
         """The local address and port of each connection that the program opened."""
         self.attempts: list[Attempt] = []
-        """Calls of connect(2) after which the socket had no local port: they were refused at once, or had no route."""
+        """Calls of connect(2) after which the socket had no local port, because they were refused at once or had no route."""
         self.servers: set[int] = set()
         """The ports on which the program listened."""
         self.is_supported = True
@@ -300,9 +300,9 @@ def _forward(control: _Control, child: int) -> bool:
 
 
 def _stay(listener: int | None, control: _Control) -> None:
-    """Serve the processes that the program left behind: let their reported calls continue until all of them have ended.
+    """Serve the processes that the program left running: let their reported calls continue until all of them have ended.
 
-    Reports that were not sent before are sent during this time.
+    Meanwhile, also send the reports that were not sent earlier.
     """
     while listener is not None or control.is_behind:
         watched = select.poll()
@@ -320,9 +320,9 @@ def _stay(listener: int | None, control: _Control) -> None:
 
 
 def _leave_streams(keep: Sequence[int]) -> None:
-    """Replace the standard streams by /dev/null, because their readers wait until every process has closed them.
+    """Replace the standard streams with /dev/null, because their readers wait until every process has closed them.
 
-    The supervisor runs as long as processes that the program left behind, so it would keep the streams open. `keep`: descriptors
+    The supervisor runs as long as processes that the program left running, so it would keep the streams open. `keep`: descriptors
     that are not replaced.
     """
     nothing = os.open(os.devnull, os.O_RDWR)
@@ -385,7 +385,7 @@ def _install() -> int | None:
 
 
 def _receive(ours: socket.socket) -> tuple[int | None, str]:
-    """Return the filter's descriptor, sent by the program's process, and an error message or "".
+    """Wait for the program's process to send the filter's descriptor. Return the descriptor and "" (no error is known yet).
 
     The descriptor is None if the filter was not installed.
     """
@@ -447,7 +447,7 @@ def _answer(listener: int) -> _Pending | None:
 def _memory(thread: int, address: int, length: int) -> bytes:
     """Return `length` bytes at `address` in the memory of a thread of another process.
 
-    Raise OSError if they cannot be read, and ValueError if the address is impossible.
+    Raise OSError if the bytes cannot be read, and ValueError if the address is impossible.
     """
     with open(f"/proc/{thread}/mem", "rb", buffering=0) as memory:
         memory.seek(address)
@@ -492,9 +492,9 @@ def _copy(thread: int, file: int) -> socket.socket:
 
 
 def _report_port(one: _Pending, control: _Control) -> bool:
-    """Report the local port of a program's socket, or that it has none, and close our copy of the socket.
+    """Report the local port of a program's socket, or that it has none, and close our copy of the socket. Return True.
 
-    If the socket may still get a port, do neither and return False.
+    If the socket has no port yet but may still get one, do nothing and return False.
     """
     address, port = "", 0
     with contextlib.suppress(OSError):

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 
 class _Machine(NamedTuple):
-    """The numbers of system calls on one type of processor (asm/unistd.h); `audit` is its AUDIT_ARCH_* value (linux/audit.h)."""
+    """The numbers of system calls on one type of processor (asm/unistd.h), and its AUDIT_ARCH_* value `audit` (linux/audit.h)."""
 
     audit: int
     clone: int
@@ -37,7 +37,7 @@ and file_setattr.
 """
 
 _CLONE3 = 435
-"""The number of clone3. A filter cannot see its flags, which are in memory. After ENOSYS, libraries use clone(2) instead."""
+"""The number of the system call clone3. It fails with ENOSYS, so libraries use clone(2), whose flags a filter can check."""
 
 _MACHINES = {
     "x86_64": _Machine(

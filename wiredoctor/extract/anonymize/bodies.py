@@ -50,8 +50,9 @@ def anonymize_chunked(stream: Stream, begin: int, end: int, heads: Heads, tokens
 def _safe_chunk_size(stream: Stream, digits: bytes, begin: int) -> bytes:
     """Return a chunk size that does not reveal content. `begin`: the stream offset of the chunk's data.
 
-    Some servers announce chunks but send none. Then the "chunk size" may be the beginning of a body. Therefore, if no line end
-    follows the data, all digits but the first become 0. The first digit is chosen so that the result of `_ends` stays the same.
+    Some servers announce the chunked coding but do not use it, so the "chunk size" may be the beginning of a body. Therefore, if
+    something other than a line end or a gap follows the data, all digits but the first become 0. The first digit is chosen so
+    that the result of `_ends` stays the same.
     """
     number = digits.lstrip(b"0")
     end = _ends(stream, begin + int(digits, 16))
@@ -63,7 +64,10 @@ def _safe_chunk_size(stream: Stream, digits: bytes, begin: int) -> bytes:
 
 
 def _ends(stream: Stream, end: int) -> bytes:
-    """Return the byte that follows a chunk's data if it begins a line end; otherwise, return a description of what follows."""
+    """Return the byte at the end of a chunk's data if it is CR or LF, otherwise a description of what follows the data.
+
+    `end`: the stream offset of that byte.
+    """
     if end >= stream.high:
         return b"the end of the capture"
     there = stream.part(end, end + 1)
@@ -73,7 +77,7 @@ def _ends(stream: Stream, end: int) -> bytes:
 def delimiters(stream: Stream, parts: list[tuple[int, int]], tokens: Tokens) -> None:
     """Replace the boundary in all delimiters of a multipart body.
 
-    `parts`: the start and end of each chunk's data; a delimiter may be split over several chunks.
+    `parts`: the start and end of the body or, if it is chunked, of each chunk's data. A delimiter may span several chunks.
     """
     content = b"".join(stream.part(*part) for part in parts)
     line = content.lstrip(b"\r\n").partition(b"\n")[0].rstrip(b"\r \t")

@@ -25,14 +25,14 @@ from wiredoctor.tables import SCRATCH
 NAMES = ("records", "packets", "pieces", "messages", "connections")
 
 Side = tuple[int, int]
-"""A direction of a connection: connection id and direction."""
+"""One direction of a connection: the connection id, and the direction (0 or 1)."""
 
 _STARTS = [*sorted(KNOWN_METHODS), b"HTTP"]
 _BEGINNING = re.compile(rb"(?:%b)[ /][^\r\n]*" % b"|".join(_STARTS))
 """A pattern that matches the beginning of a start line, or a complete start line."""
 
 _LIMIT = 8192
-"""The number of bytes that are searched for the beginning of a start line."""
+"""The maximum size in bytes of a start line that `_beginnings` replaces."""
 
 
 class Packet(NamedTuple):
@@ -103,7 +103,11 @@ def read_original(access: PacketAccess) -> Original:
 
 
 def _unwrap(decoded: pl.DataFrame, others: list[tuple[dict[str, Any], bytes, str]]) -> Iterator[Packet | str]:
-    """Yield, for each packet in `others`, the packet inside its tunnel or, if that cannot be parsed, the given reason."""
+    """Yield the packet inside the tunnel of each packet in `others`, or the reason in `others` if it cannot be parsed.
+
+    `others`: for each packet, its row of the table `records`, its data, and the reason why it was not parsed. `decoded`: the
+    table `packets`.
+    """
     columns = ("frame", "payload", "source_port", "destination_port", "seq")
     frames = [row["frame"] for row, _, _ in others]
     rows = decoded.filter(pl.col("frame").is_in(frames) & ~pl.col("quoted") & (pl.col("payload") < SCRATCH)).select(columns)
@@ -124,7 +128,7 @@ def _unwrap(decoded: pl.DataFrame, others: list[tuple[dict[str, Any], bytes, str
 
 
 def _find_senders(original: Original) -> None:
-    """Set `base` and `sender` of `original`."""
+    """Fill the attributes `base` and `sender` of `original`."""
     tables, headers = original.tables, {p.frame: p for p in original.packets}
     of_side: dict[tuple[int, bytes], int] = {}
     owners = dict(
@@ -147,7 +151,7 @@ def _find_senders(original: Original) -> None:
 
 
 def _ends(packet: Packet) -> bytes:
-    """Return the addresses and ports of a packet, those of the sender first."""
+    """Return the addresses and ports of a packet as bytes: source address, destination address, source port, destination port."""
     (begin, _), (_, end) = packet.parts.addresses
     return packet.data[begin:end] + packet.data[packet.parts.tcp : packet.parts.tcp + 4]
 
@@ -165,9 +169,9 @@ def addresses_of(original: Original, seed: bytes) -> Addresses:
 
 
 def replace(original: Original, seed: bytes, said: Collection[bytes], addresses: Addresses) -> Heads:
-    """Write replacements into all streams. Return the Heads used for this, whose `words` are the words that were kept.
+    """Write replacements into all streams. Return the Heads used for this; its attribute `words` contains the words kept.
 
-    `said`: original words in lower case, which are not used as replacements.
+    `said`: the original words in lower case. They are not used as replacements.
     """
     tokens = Tokens(seed, said)
     heads = Heads(tokens, addresses)
@@ -187,9 +191,9 @@ def replace(original: Original, seed: bytes, said: Collection[bytes], addresses:
 
 
 def _beginnings(stream: Stream, messages: list[dict[str, Any]], heads: Heads) -> None:
-    """Replace incomplete header sections that were not read as messages.
+    """Replace start lines that do not belong to any of `messages`, for example because the header section is incomplete.
 
-    They are replaced like complete ones, because rules check whether a packet was cut off inside a header section, and whether a
+    They are replaced word by word, because rules check whether a packet was cut off inside a header section, and whether a
     message begins after a body.
     """
     begins = [message["offset"] for message in messages]
@@ -244,5 +248,5 @@ def anonymized_packets(original: Original, seed: bytes, addresses: Addresses) ->
 
 
 def _offset(number: int, near: int) -> int:
-    """Return the stream offset of a sequence number: the one nearest to the offset `near`."""
+    """Return the stream offset of a sequence number. Of all possible offsets (mod 2^32), it is the nearest to `near`."""
     return near + ((number - near + (1 << 31)) % (1 << 32)) - (1 << 31)

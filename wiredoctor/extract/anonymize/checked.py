@@ -27,14 +27,14 @@ _MAX_REPORTED = 3
 """The maximum number of differences that are reported."""
 
 Drop = tuple[int | None, int, int]
-"""Since when, until when (ns since the first packet) and how many packets were dropped; see PacketAccess.drops."""
+"""The start, end (both in ns since the first packet) and number of dropped packets, as returned by PacketAccess.drops."""
 
 FindingFacts = tuple[Any, ...]
 """The properties of a finding that must be the same in the anonymized capture."""
 
 
 class NotAnonymous(Exception):
-    """No anonymized capture can be published. The text is one line that says why."""
+    """Raised if no anonymized capture can be published. The text is the reason, on one line."""
 
 
 @dataclass(frozen=True)
@@ -57,8 +57,9 @@ class Checked:
 def write_anonymous(report: Report, path: Path, analyse: Callable[[Path], Report], seed: bytes) -> Checked:
     """Write an anonymized copy of a report's only capture, and check that an analysis finds the same in both.
 
-    analyse: reads a capture with the rules and thresholds of the report. seed: at most 64 bytes; anyone who knows it can guess
-    and check addresses and words. Raise NotAnonymous if a check fails; the file at `path` must not be published then.
+    analyse: analyzes a capture with the rules and thresholds of the report. seed: at most 64 bytes; anyone who knows it can guess
+    original addresses and words, and verify the guesses. Raise NotAnonymous if a check fails; the file at `path` must not be
+    published then.
     """
     [capture] = report.captures
     access = report.packets[capture.file]
@@ -85,8 +86,8 @@ def write_anonymous(report: Report, path: Path, analyse: Callable[[Path], Report
 def write(out: BinaryIO, packets: Sequence[Packet], drops: Sequence[Drop] | None = None, received: int = 0) -> None:
     """Write the packets as a pcapng file whose times begin at `BEGIN`, without details of the capturing host.
 
-    `drops`: the packets that were dropped when the original was captured; None if that was not counted. `received`: the number of
-    packets that were captured then. Both are written, because dropped packets lower the confidence of findings.
+    `drops`: the packets that were dropped when the original was captured; None if they were not counted. `received`: the number
+    of packets in the original. Both are written, because dropped packets lower the confidence of findings.
     """
     out.write(making.section(f"wiredoctor {__version__}"))
     numbers = {link: number for number, link in enumerate(sorted({packet.parts.link for packet in packets}))}
@@ -101,7 +102,7 @@ def write(out: BinaryIO, packets: Sequence[Packet], drops: Sequence[Drop] | None
 
 
 def _statistics(drops: Sequence[Drop] | None, received: int) -> list[tuple[int, bytes]]:
-    """Return the blocks that count dropped packets, each with the time (ns since the first packet) up to which it counts."""
+    """Return pairs of a time (ns since the first packet) and an encoded block that counts the packets dropped up to then."""
     if drops is None:
         return []
     blocks: list[tuple[int, bytes]] = []

@@ -7,7 +7,7 @@ import numpy as np
 from wiredoctor.extract.anonymize.frames import Frame
 
 _WRONG = 0x5555
-"""The number that is combined with the correct checksum by XOR to replace a wrong one."""
+"""A wrong checksum is replaced with the correct one XOR this number, so it stays wrong."""
 
 
 def ones_complement_sum(data: bytes) -> int:
@@ -68,7 +68,7 @@ def _add(*terms: int) -> int:
 
 
 def _pseudo(data: bytes, frame: Frame) -> int:
-    """Return the sum of the pseudo header (RFC 9293 section 3.1, RFC 8200 section 8.1); 0 for ICMP of IPv4, which has none."""
+    """Return the sum of the pseudo header (RFC 9293 section 3.1, RFC 8200 section 8.1); 0 for ICMPv4, which has none."""
     if frame.quoted is not None and frame.version == 4:
         return 0
     (begin, _), (_, end) = frame.addresses

@@ -36,10 +36,10 @@ def tls(stream: Stream, tokens: Tokens) -> None:
 
 
 def hello(data: bytes, tokens: Tokens) -> bytes:
-    """Return a ClientHello or ServerHello (RFC 8446 section 4.1) with its structure, but without other content.
+    """Return a ClientHello or ServerHello (RFC 8446 section 4.1) with the same structure, but with most content replaced.
 
-    The lengths and types of its parts, versions, cipher suites, compression methods and known protocol names are kept. Each word
-    of the host name is replaced.
+    Lengths, types, versions, cipher suites, compression methods and known protocol names are kept. Each word of the host name is
+    replaced.
     """
     made = bytearray([NEUTRAL]) * len(data)
     if len(data) < 39 or data[0] not in (1, 2):
@@ -75,7 +75,7 @@ def hello(data: bytes, tokens: Tokens) -> bytes:
 def _opaque(data: bytes, made: bytearray, at: int, length: int, end: int) -> int:
     """Copy only the length of a TLS vector to `made`, and return the offset after the vector.
 
-    `length` is the size of the length field in bytes, and `end` the limit for both offsets.
+    `length` is the size in bytes of the vector's length field, which is at offset `at`. The result is at most `end`.
     """
     made[at : min(at + length, end)] = data[at : min(at + length, end)]
     return min(at + length + int.from_bytes(data[at : at + length], "big"), end)

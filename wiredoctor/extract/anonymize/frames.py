@@ -26,9 +26,10 @@ _PORTS, _HEADER = 8, 20
 class Frame:
     """The positions of a packet's parts, in bytes from its start.
 
-    `macs`: the start and end of each link-layer address. `tcp`: the start of the TCP or ICMP header. `payload`: the end of the
-    TCP options. `end`: the end of the captured IP datagram. `whole`: True if the datagram was captured completely. In an ICMP
-    error, `quoted` describes the quoted packet, and `payload` is the end of the fixed part of its TCP header.
+    `macs`: the start and end of each link-layer address. `tcp`: the start of the TCP or ICMP header. `payload`: the start of the
+    payload, after the TCP options. `end`: the end of the captured IP datagram. `whole`: True if the datagram was captured
+    completely. In an ICMP error, `quoted` describes the quoted packet, and `payload` is the end of the fixed part of the quoted
+    TCP header.
     """
 
     link: int
@@ -43,13 +44,13 @@ class Frame:
 
     @property
     def addresses(self) -> tuple[tuple[int, int], tuple[int, int]]:
-        """The start and end of the source and destination address."""
+        """The start and end of the source address, and those of the destination address."""
         first, size = (self.ip + 12, 4) if self.version == 4 else (self.ip + 8, 16)
         return (first, first + size), (first + size, first + 2 * size)
 
     @property
     def all_addresses(self) -> tuple[tuple[int, int], ...]:
-        """The start and end of all addresses, including those of a quoted packet."""
+        """The start and end of each IP address, including the addresses of a quoted packet."""
         return self.addresses if self.quoted is None else (*self.addresses, *self.quoted.addresses)
 
 

@@ -1,4 +1,4 @@
-"""Decide which numbers in field values are kept: plausible lengths, limits and versions where HTTP has them."""
+"""Decide which numbers in field values are kept: plausible lengths, limits and versions, in fields that HTTP defines for them."""
 
 from __future__ import annotations
 

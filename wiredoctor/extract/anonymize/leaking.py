@@ -62,9 +62,9 @@ def collect_words(original: Original) -> set[bytes]:
 
 
 def _is_meaningful(word: bytes, usual: bytes) -> bool:
-    """Return whether finding a word would be a leak: it has enough characters besides filler, and is not a part of a common word.
+    """Return whether a word would be a leak: it has enough characters besides filler, and is not a part of a common word.
 
-    Filler may follow a start line, and a segment may end inside a common word.
+    `usual`: the common words, joined. Filler may follow a start line, and a segment may end inside a common word.
     """
     rest = _FILLING.sub(b"", word)
     return len(rest) >= LEAST and rest.strip(b"x") not in usual and len(set(rest)) > 1

@@ -113,9 +113,9 @@ class Heads:
         return self._with_addresses(text[: port.start()], self._tokens.text) + text[port.start() :]
 
     def _with_addresses(self, text: bytes, replace: Callable[[bytes], bytes]) -> bytes:
-        """Replace an IP address in a text as in packet headers, if its replacement has the same length.
+        """Replace each IP address in a text with the replacement used in packet headers, if both have the same length as text.
 
-        All other text is replaced with `replace`.
+        All other text is passed to the function `replace`.
         """
         made, at = b"", 0
         for found in _ADDRESS.finditer(text):
@@ -125,7 +125,7 @@ class Heads:
         return made + replace(text[at:])
 
     def field(self, line: bytes, name: bytes) -> bytes:
-        """Replace one line, possibly folded, of the field `name` (in lower case)."""
+        """Replace a field line, or a continuation line of a folded field. `name`: the field name in lower case."""
         if line.startswith((b" ", b"\t")):
             return self._value(line, name)
         found = _FIELD.match(line)
@@ -136,7 +136,7 @@ class Heads:
         return said + found[2] + (self._value(found[3], name) if known else self._replace_value(found[3]))
 
     def _replace_value(self, value: bytes) -> bytes:
-        """Replace a complete value; a date is replaced by another date."""
+        """Replace each word of a field value, and each date by another date."""
         return b"".join(_DAY if _DATE.fullmatch(part) else self._tokens.plain(part) for part in _DATE.split(value))
 
     def _value(self, value: bytes, name: bytes) -> bytes:
@@ -179,7 +179,7 @@ class Heads:
         return self._tokens.text(word)
 
     def _authentication(self, value: bytes) -> bytes:
-        """Replace quoted text except true and false (values of `stale`). Keep the scheme and the names of parameters."""
+        """Replace credentials or a challenge. Keep the scheme, parameter names, and quoted true and false (values of `stale`)."""
         stays = KEPT[b"authorization"]
         parts = re.split(rb'("[^"]*"?)', value)
         return b"".join(self._replace_quoted(part) if part[:1] == b'"' else self._replace_words(part, stays) for part in parts)

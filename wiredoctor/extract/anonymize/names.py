@@ -1,4 +1,4 @@
-"""Choose replacements with a keyed hash, so equal words and addresses get equal replacements in the whole capture."""
+"""Choose replacements with a keyed hash, so equal words and addresses get equal replacements in the complete capture."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from collections.abc import Collection
 
 _TOKEN = re.compile(rb"[A-Za-z0-9]+|[\x80-\xff]+|[^\t\n\r -\xff]+|\x7f+")
 _SIGNS = bytes(ord("-") if b in b"!#$^`|~{}[]\\'" else b for b in range(256))
-"""A table for bytes.translate that replaces characters which no grammar of HTTP needs with `-` (RFC 9110 section 5.6.2).
+"""A table for bytes.translate. It maps characters that HTTP syntax does not need to `-` (RFC 9110 section 5.6.2).
 
-Such characters may be part of a secret.
+These characters may be part of a secret.
 """
 
 _CLASSES = (string.digits, string.ascii_lowercase)
@@ -29,10 +29,10 @@ def digest(seed: bytes, *parts: bytes, size: int = 16) -> bytes:
 
 
 class Tokens:
-    """Maps words of letters and digits to others with the same length and character classes, ignoring case.
+    """Maps words to replacements of the same length, digits to digits and letters to letters of the same case.
 
-    `originals`: words in lower case that a search for leaks would report. They are used as replacements only if no others are
-    left.
+    Words that differ only in case get the same replacement. `originals`: words in lower case that a search for leaks would
+    report. They are used as replacements only if no other words are found.
     """
 
     def __init__(self, seed: bytes, originals: Collection[bytes] = ()) -> None:
@@ -45,7 +45,7 @@ class Tokens:
         return _TOKEN.sub(lambda found: self.token(found[0]), data)
 
     def plain(self, data: bytes) -> bytes:
-        """Replace each word of a text. Also replace characters that do not belong to HTTP syntax with `-`."""
+        """Replace each word of a text, and replace characters that HTTP syntax does not need with `-`."""
         return self.text(data).translate(_SIGNS)
 
     def token(self, word: bytes) -> bytes:
@@ -80,11 +80,11 @@ class Tokens:
 
 
 class Addresses:
-    """Maps IP and MAC addresses to others that are not among `originals`.
+    """Maps IP and MAC addresses to replacements that are not among `originals`.
 
-    If possible, a replacement has as many characters as its original, so it also fits into header sections. It comes from a range
-    for documentation or tests, or from a private range if documentation ranges have no address of this length. An IPv4 loopback
-    address is replaced by another loopback address.
+    If possible, the text form of a replacement is as long as that of its original, so it also fits into header sections. The
+    replacement comes from a range for documentation or tests or, if no address of this length is left there, from a private
+    range. An IPv4 loopback address is replaced by another loopback address.
     """
 
     def __init__(self, seed: bytes, originals: Collection[bytes]) -> None:
@@ -95,7 +95,7 @@ class Addresses:
         self._taken: set[bytes] = set()
 
     def __call__(self, address: bytes) -> bytes:
-        """Return the replacement for an address of 4, 16 or 6 bytes. Zeros and the Ethernet broadcast address are kept."""
+        """Return the replacement for an IPv4, IPv6 or MAC address. Keep all-zero addresses and the Ethernet broadcast address."""
         if address == bytes(len(address)) or address == b"\xff" * 6:
             return address
         made = self._known.get(address)
@@ -147,9 +147,9 @@ class Addresses:
 
 
 def _ipv4(prefix: tuple[int, ...], length: int, chance: bytes) -> bytes | None:
-    """Return an IPv4 address that begins with the numbers `prefix` and is `length` characters long as text, or None.
+    """Return an IPv4 address that begins with the bytes `prefix` and is `length` characters long as text.
 
-    `chance`: pseudo-random bytes that determine the other numbers.
+    Return None if there is no address of this length. `chance`: pseudo-random bytes that determine the other bytes.
     """
     count = 4 - len(prefix)
     digits = _split(length - sum(len(f"{one}.") for one in prefix) - (count - 1), count, 3, chance)
@@ -163,7 +163,7 @@ def _ipv6(length: int, chance: bytes) -> bytes | None:
     """Return an IPv6 address with this many characters in its shortest form (RFC 5952); None if there is none.
 
     The address is in 2001:db8::/32 or, if no address there has this length, in fd00::/8. `chance`: pseudo-random bytes that
-    determine the rest of it.
+    determine the rest of the address.
     """
     if 7 <= length < 11:
         begin, groups = [0xFD00 | chance[0]], _split(length - 6, 1, 4, chance[1:])

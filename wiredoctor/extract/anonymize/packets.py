@@ -8,9 +8,9 @@ from wiredoctor.extract.anonymize.names import Addresses, digest
 
 _END, _NOP = 0, 1
 _HARMLESS = {2: (4,), 3: (3,), 4: (2,), 5: (10, 18, 26, 34), 8: (10,)}
-"""The sizes in bytes of harmless TCP options, by kind (IANA): MSS, window scale, SACK permitted, SACK, timestamps.
+"""The possible sizes in bytes of harmless TCP options, by kind (IANA): MSS, window scale, SACK permitted, SACK, timestamps.
 
-Other options contain keys, cookies and addresses; options of other sizes may contain anything.
+Other options contain keys, cookies or addresses. A harmless option with an impossible size may contain anything.
 """
 
 _MAC = 6
@@ -21,7 +21,10 @@ _PACKET_TOO_BIG = 2
 
 
 def rewritten(data: bytes, frame: Frame, payload: bytes, addresses: Addresses, seed: bytes) -> bytes:
-    """Return a packet of the same length with replaced addresses and this payload."""
+    """Return an anonymized copy of a packet, of the same length, with this anonymized payload.
+
+    `frame`: the positions of the packet's parts. `payload`: as long as the captured payload.
+    """
     made = bytearray(data)
     for begin, end in frame.macs:
         made[begin:end] = _link_address(data, frame, begin, end, addresses, seed)
@@ -68,7 +71,7 @@ def _link_address(data: bytes, frame: Frame, begin: int, end: int, addresses: Ad
 
 
 def _options(options: bytes, seed: bytes) -> bytes:
-    """Keep the kinds and lengths of TCP options (RFC 9293 section 3.1). Replace their contents unless known to be harmless."""
+    """Keep the kinds and lengths of TCP options (RFC 9293 section 3.1). Replace the contents of options that are not harmless."""
     made, at = bytearray(options), 0
     while at < len(options):
         kind = options[at]

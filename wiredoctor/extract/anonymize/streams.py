@@ -21,8 +21,9 @@ BODY = bytes(b if b in b"\r\n" else ord("x") for b in range(256))
 class Stream:
     """The captured bytes of one direction of a connection.
 
-    `before`: the original bytes, beginning at stream offset `low`. `after`: the anonymized bytes. `known`: whether each byte was
-    captured. The stream stays empty if its range is longer than `room` bytes.
+    `pieces`: pairs of a stream offset and the bytes captured there. `before`: the original bytes, beginning at stream offset
+    `low`. `after`: the anonymized bytes. `known`: for each byte, whether it was captured. If the range of the pieces is longer
+    than `room` bytes, the stream stays empty.
     """
 
     def __init__(self, pieces: list[tuple[int, bytes]], room: int) -> None:
@@ -40,7 +41,7 @@ class Stream:
         self.high = high
 
     def runs(self) -> list[tuple[int, int]]:
-        """Return the start and end of ranges captured without a gap (stream offsets)."""
+        """Return the start and end (stream offsets) of each range that was captured without a gap."""
         edges = np.flatnonzero(np.diff(np.concatenate((np.zeros(1, bool), self.known, np.zeros(1, bool))).astype(np.int8)))
         return [(self.low + int(a), self.low + int(b)) for a, b in zip(edges[::2], edges[1::2], strict=True)]
 
@@ -55,7 +56,7 @@ class Stream:
         return self.before[begin : begin + int(missing[0])] if len(missing) else self.before[begin:end]
 
     def overwrite(self, offset: int, data: bytes) -> None:
-        """Replace the anonymized bytes from stream offset `offset` on with `data`, as far as they lie inside the stream."""
+        """Write `data` over the anonymized bytes from stream offset `offset` on. Ignore data outside the stream."""
         begin = offset - self.low
         data = data[max(-begin, 0) :]
         begin = max(begin, 0)
@@ -70,7 +71,7 @@ class Stream:
             self.after[begin:end] = self.before[begin:end].translate(BODY)
 
     def packet(self, offset: int, payload: bytes) -> bytes:
-        """Return the anonymized payload of a packet that begins at stream offset `offset`.
+        """Return the anonymized form of a packet's payload, which begins at stream offset `offset`.
 
         If a retransmission differs from the first copy, the anonymized copies also differ.
         """
