@@ -196,7 +196,7 @@ class Signs:
 
     def __init__(self) -> None:
         self.found: i64 = 0
-        """The evidence as bits, in the order of origins.NAMES. The bit for the time to live is not final (see `signs_of`)."""
+        """The evidence as bits, which are constants in origins.py. The bit for the time to live is not final (see `signs_of`)."""
         self.peer_id: i64 = 0
         """The IP identification of the peer's last packet before the FIN or RST."""
         self.last_id: i64 = 0
