@@ -28,7 +28,7 @@ TYPER = "typer>=0.16,<1"
 """The package that defines the commands' options. Man pages and shell completion are generated from them."""
 
 ZIG = "ziglang>=0.14,<1"
-"""The package on PyPI that contains a C compiler; required only on machines without one of their own."""
+"""The package on PyPI that contains a C compiler; required only on machines without another C compiler."""
 
 FLAGS = ("-O3", "-g0", "-w", "-fPIC", "-fwrapv", "-fvisibility=hidden", "-DNDEBUG")
 """The C compiler flags. Hidden symbols let the compiler inline small functions; symbols that Python loads are still exported."""

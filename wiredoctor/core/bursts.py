@@ -168,8 +168,8 @@ def note_pause(
 ) -> None:  # fmt: skip
     """Count a burst (packets without a long pause between them) of a response body.
 
-    If `reasons`, the result of `explain_pause`, has all bits of APPLICATION, also record the pause before the burst. It must
-    be as long as `cutoffs` requires. `pause` and `rtt` are in ns.
+    Also record a long `pause` (ns) before the burst if `reasons`, the result of `explain_pause`, has all bits of APPLICATION.
+    `rtt`: the round trip in ns.
     """
     pauses = message.pauses
     if pauses is None:

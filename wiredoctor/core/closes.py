@@ -30,8 +30,8 @@ SHORTEST_GRACE_PERIOD: Final = 1_000_000_000
 def close(connection: Connection, own: Side, packet: Packet, segment: Segment) -> None:
     """Record a FIN or RST if it is the first FIN or the first RST of its side.
 
-    Two FINs, or one RST, close the connection. The data and the ACK number of an RST are not evaluated, and an RST does not
-    advance sequence numbers (delivery.py, acks.py, numbers.py). If an RST refused a SYN and a later SYN is answered, handshake.py
+    Two FINs, or one RST, close the connection. An RST neither delivers data nor advances sequence and acknowledgment numbers
+    (delivery.py, acks.py, numbers.py). If an RST refused a SYN and a later SYN is answered, handshake.py
     drops the RST. The message readers decide how an RST affects an open message.
     """
     closing = own.close

@@ -56,7 +56,7 @@ class Previous:
         """The bytes of the receiver's window that were free after the segment."""
         self.message: i64 = NEVER
         self.full: bool = False
-        """True if the segment was full. False for a segment above the MSS (segmentation offload) whose last part is shorter."""
+        """True if the segment was as long as the MSS, or a multiple of it (segmentation offload). See also `path_mss`."""
         self.small: bool = False
         self.push: bool = False
         self.last_in_flight: bool = False

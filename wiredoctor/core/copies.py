@@ -39,12 +39,12 @@ ID: Final = (1 << TTL_AT) - 1
 AT_ONCE: Final = 1_000_000
 """The maximum time in ns between duplicates that are equal in every layer.
 
-Such duplicates come from a mirror port; equal packets further apart may be retransmissions.
+These duplicates come from a mirror port; equal packets further apart may be retransmissions.
 """
 SEARCHED: Final = 1_024
 """The maximum number of a side's packets that are compared with one packet. A link with 10 Gbit/s carries this many in 1 ms."""
 UNEQUAL: Final = 16
-"""The number of comparisons as which a comparison of TCP options counts, because reading the options takes that long."""
+"""Comparing TCP options counts as this many comparisons of packets, because reading the options takes that long."""
 FORGOTTEN: Final = 64
 """Old packets are dropped once per this many new ones.
 

@@ -37,7 +37,7 @@ class Cutoffs:
         If the last segment comes later although the ACK was prompt, the sending program wrote it late.
         """
         self.min_probe_wait: i64 = 200 * MILLISECOND
-        """The minimum time, minus a round trip, after which a small segment that is sent again may be a tail loss probe."""
+        """The minimum time, minus a round trip, between a small segment and the next one that may be its tail loss probe."""
         self.min_cork_wait: i64 = UNREACHABLE
         """The minimum time, minus round trips, from the ACK of a message's full segments to its short last segment."""
         self.max_cork_wait: i64 = -UNREACHABLE
@@ -72,7 +72,7 @@ class Cutoffs:
         """The minimum number of events that must arrive together after a pause to count as held back."""
 
         self.min_transfer: i64 = 1000 * MILLISECOND
-        """The minimum duration of a body. For a shorter body, it is not examined what limited the transfer rate."""
+        """The minimum duration of a body. The limits on the transfer rate of a shorter body are not examined."""
 
     def burst_gap(self) -> i64:
         """Return the shortest pause (ns) that separates two bursts. Callers use two round trips instead if that is longer."""

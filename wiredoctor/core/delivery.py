@@ -150,7 +150,7 @@ def count_gaps_from(gaps: list[Gap], start: i64) -> i64:
 def recognize_retransmission(own: Side, packet: Packet, segment: Segment) -> None:
     """Set whether a segment is a retransmission.
 
-    It is one if its payload, SYN or FIN was captured before, unless it is a keep-alive probe. Such a probe has 0 or 1 byte just
+    It is one if its payload, SYN or FIN was captured before, unless it is a keep-alive probe. A probe has 0 or 1 byte just
     below the highest sequence number (RFC 9293 section 3.8.4).
     """
     flags, length, before = packet.flags, packet.length, segment.highest_before

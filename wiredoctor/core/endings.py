@@ -136,7 +136,7 @@ def has_all_before_fin(talk: HttpConnection, direction: i64) -> bool:
 def end(talk: HttpConnection, last_reason: i64, deadline: i64, clock: i64) -> None:
     """End the messages that had begun by the deadline. A direction that was not closed by then stays open.
 
-    If the deadline is FOREVER, every direction ends; one that was not closed ends for `last_reason`.
+    If the deadline is FOREVER, every direction ends. A direction that was not closed then has the end reason `last_reason`.
     """
     talk.clock = clock
     if is_settled(talk):

@@ -96,8 +96,8 @@ def check_announced(reader: Reader, message: Message, exchange: Exchange, data: 
 def find_contradiction(reader: Reader, message: Message, exchange: Exchange, how: i64) -> str:
     """Return the kind of fault in a message's framing fields; "" if there is none.
 
-    The fields of a response are not checked if it has no body, answers CONNECT, or its request was not captured, because that
-    request may be HEAD or CONNECT.
+    The fields of a response are not checked if it has no body or answers CONNECT, or if the request was not captured, because
+    that request may be HEAD or CONNECT.
     """
     fields, request = message.head.fields, exchange.request
     is_response = message.head.status >= 0
@@ -149,9 +149,10 @@ def check_chunk(reader: Reader, line: bytes, frame: i64, time: i64, offset: i64)
 def check_excess(reader: Reader, data: bytes, frame: i64, time: i64, offset: i64, ack: i64) -> None:
     """Report bytes that are not the beginning of a message, if they are excess bytes of the previous message.
 
-    If a request is outstanding, the bytes may be a response to it that is not HTTP, and nothing is reported yet. There are two
-    exceptions. If a header section follows the bytes, they are excess bytes. If the previous response announced a body that it
-    must not have, the bytes are that body. `ack`: the acknowledgment of the packet with the bytes, as a stream offset.
+    If a request is outstanding, the server may have answered it with these bytes instead of HTTP, and nothing is reported yet.
+    There are two exceptions. If a header section follows the bytes, they are excess bytes. If the previous response announced a
+    body that it must not have, the bytes are that body. `ack`: the acknowledgment of the packet with the bytes, as a stream
+    offset.
     """
     if begins_message(reader, data):
         return

@@ -31,7 +31,7 @@ FIRST_WORD: Final = 12
 
 
 def count(connection: Connection, own: Side, packet: Packet, segment: Segment) -> None:
-    """Count a packet. Append a letter to the connection's history for each of its kinds that the side had not sent before."""
+    """Count a packet. For each kind of the packet that is new for this side, append a letter to the connection's history."""
     own.packets += 1
     own.bytes += segment.new_bytes
     flags = packet.flags
@@ -88,7 +88,7 @@ def in_letters(first: i64, more: i64, client: i64) -> str:
 
 
 def note_super_segment(connection: Connection, peer: Side, packet: Packet) -> None:
-    """Count a segment that is longer than its receiver's MSS. Only captures on a host with offloading have them."""
+    """Count a segment that is longer than its receiver's MSS, as captured on a host with segmentation offload."""
     syn = peer.syn
     if not connection.has_both_syns or syn is None or syn.mss <= 0 or packet.length <= syn.mss:
         return

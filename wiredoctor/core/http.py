@@ -94,7 +94,7 @@ class Http:
         self.free(talk)
 
     def free(self, talk: HttpConnection) -> None:
-        """Free the HTTP state of a connection whose messages have ended, except for the facts that describe the connection."""
+        """Free the HTTP state of a connection whose messages have ended, but keep the facts for its row of `connections`."""
         if self.bursts is not None:
             bursts.write_last(self, talk.first)
             bursts.write_last(self, talk.second)

@@ -43,7 +43,7 @@ class KnownWindow:
         self.frame: i64 = NEVER
         self.time: i64 = NEVER
         self.reached: i64 = NEVER
-        """The capture time of data that the sender sent after it had received the ACK `ack`."""
+        """The expected capture time of data that the sender sends as soon as it has received the ACK `ack`."""
         self.coming: list[Ack] = []
         self.first: i64 = 0
         """The index of the first ACK in transit."""
