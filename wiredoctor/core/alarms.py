@@ -68,11 +68,11 @@ class Alarms:
             self.next = time
 
     def pending(self) -> i64:
-        """Return the number of pending alarms."""
+        """Return the number of pending alarms, including those that are no longer valid."""
         return len(self.queue) - self.queue_first + len(self.heap)
 
     def take(self, clock: i64) -> HttpConnection | None:
-        """Remove the first alarm that is due at time `clock` (ns), and return its connection; None if no alarm is due."""
+        """Remove the first alarm that is due at time `clock` (ns) and return its connection. Return None if no alarm is due."""
         queue, heap, first = self.queue, self.heap, self.queue_first
         is_queued = first < len(queue)
         if is_queued and heap:

@@ -47,7 +47,7 @@ def read_body(reader: Reader, found: Range) -> None:
 
 
 def end_length(reader: Reader, found: Range, message: Message) -> None:
-    """Handle the end of a chunk's data, or of a body with Content-Length: set what the reader expects next."""
+    """Handle the end of a chunk's data, or of a body with Content-Length: set the mode in which the reader continues."""
     goes_on_in_gap = (found.at == GAP or found.at == CUT) and found.end > reader.until
     if message.framing != CHUNKED:
         reader.finish(COMPLETE)
@@ -65,7 +65,7 @@ def end_length(reader: Reader, found: Range, message: Message) -> None:
 
 
 def watch_pieces(reader: Reader, found: Range, stop: i64) -> None:
-    """Record when the body content up to `stop` arrived.
+    """Record when the body content from the reader's position up to the stream offset `stop` arrived.
 
     If the response is an event stream, also count the events in this content.
     """

@@ -1,6 +1,6 @@
 """Compile the core with mypyc. `python -m wiredoctor.core.build` compiles in place; hatchling calls the build hook for a wheel.
 
-The build hook also adds man pages and completion for shells to the wheel (wiredoctor/cli/manual_pages.py).
+The build hook also adds man pages and shell completion to the wheel (wiredoctor/cli/manual_pages.py).
 
 This file imports nothing from wiredoctor: the build backend loads it by its path, before the package is installed.
 """
@@ -28,7 +28,7 @@ TYPER = "typer>=0.16,<1"
 """The package that defines the commands' options. Man pages and shell completion are generated from them."""
 
 ZIG = "ziglang>=0.14,<1"
-"""The package on PyPI that contains a C compiler; required on machines without a C compiler."""
+"""The package on PyPI that contains a C compiler; required only on machines without another C compiler."""
 
 FLAGS = ("-O3", "-g0", "-w", "-fPIC", "-fwrapv", "-fvisibility=hidden", "-DNDEBUG")
 """The C compiler flags. Hidden symbols let the compiler inline small functions; symbols that Python loads are still exported."""
@@ -77,7 +77,7 @@ def check_platform() -> None:
 
 
 def include_folders() -> list[str]:
-    """Return the folders of Python's headers. Raise BuildError if they are missing."""
+    """Return the compiler options (-I) for the folders of Python's C headers. Raise BuildError if the headers are missing."""
     import sysconfig
 
     folders = list(dict.fromkeys(sysconfig.get_path(name) for name in ("include", "platinclude")))
@@ -87,7 +87,7 @@ def include_folders() -> list[str]:
 
 
 def find_compiler() -> list[str]:
-    """Return the command of a C compiler that works, or an empty list.
+    """Return the command of a working C compiler as a list of words; an empty list if there is none.
 
     The environment variable CC, if set, names the compiler.
     """
@@ -122,7 +122,7 @@ def find_zig() -> list[str]:
 
 
 def requirements() -> list[str]:
-    """Return the packages needed to compile on this machine; an empty list if compiling is impossible."""
+    """Return the packages needed to compile on this machine; an empty list if compiling is impossible or switched off."""
     if os.environ.get("WIREDOCTOR_CORE") == "python":
         return []
     try:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from wiredoctor.protocols.http1.pieces import Pieces
 
 ACK_TIMER: Final = 510 * MILLISECOND
-"""The longest delay of an ACK in ns (RFC 1122 section 4.2.3.2: less than 500 ms); no delayed ACK causes a longer pause."""
+"""The longest pause in ns that a delayed ACK can cause (RFC 1122 section 4.2.3.2: a delay of less than 500 ms)."""
 
 MAX_OPEN: Final = 64
 """The maximum number of undecided pauses of a body.
@@ -40,7 +40,7 @@ CLEAN: Final = 4
 EMPTIED: Final = 8
 WAITED: Final = 16
 APPLICATION: Final = 31
-"""All of these bits together prove that the application paused."""
+"""The evidence for a pause of the application: all bits from ACKNOWLEDGED to WAITED. Only together do they prove it."""
 
 COLUMNS: Final = (
     *("connection", "direction", "message", "exchange", "index", "first_frame", "last_frame", "start", "end", "bytes"),
@@ -107,9 +107,9 @@ def describe_body(
 def join_flights(
     message: Message, pieces: Pieces, previous: Previous | None, own: Side, peer: Side, packet: Packet, segment: Segment
 ) -> None:  # fmt: skip
-    """Record in `pieces` how far the sender's clock advanced since the packet before this one.
+    """Record in `pieces` how far the sender's clock advanced between the side's previous data, or its SYN, and this packet.
 
-    If the sender spent this time waiting for an ACK or for room in the window, only record that the time does not count.
+    If the sender was waiting for an ACK or for room in the window, record instead that this time does not count.
     """
     releases, syn = message.releases, own.syn
     if releases is None:
@@ -129,13 +129,13 @@ def join_flights(
 
 
 def overtakes_body(reader: Reader, segment: Segment, previous: Previous) -> bool:
-    """Return whether a packet was captured before earlier bytes of its body. Pauses before such packets count, too."""
+    """Return whether a packet continues the body of the newest burst after a gap. A pause before this packet counts, too."""
     is_ahead = segment.opens_gap and previous.message != NEVER and not previous.ends_message
     return is_ahead and previous.message == reader.burst_message
 
 
 def find_pause(packet: Packet, segment: Segment, previous: Previous, shortest: i64) -> i64:
-    """Return the time in ns since the sender's previous data, or NEVER if it is less than `shortest` or than two round trips."""
+    """Return the time (ns) since the sender's previous data; NEVER if it is below `shortest` (ns) or below two round trips."""
     pause = packet.time - previous.time
     if segment.rtt_own != NEVER and segment.rtt_peer != NEVER:
         shortest = max(shortest, 2 * add_round_trips(segment.rtt_own, segment.rtt_peer))
@@ -168,8 +168,8 @@ def note_pause(
 ) -> None:  # fmt: skip
     """Count a burst (packets without a long pause between them) of a response body.
 
-    Record the pause before the burst if `reasons`, the result of `explain_pause`, has all bits of APPLICATION.
-    `pause` and `rtt` are in ns.
+    Also record a long `pause` (ns) before the burst if `reasons`, the result of `explain_pause`, has all bits of APPLICATION.
+    `rtt`: the round trip in ns.
     """
     pauses = message.pauses
     if pauses is None:
@@ -249,7 +249,7 @@ def continue_burst(
 
 
 def write_last(http: Http, reader: Reader) -> None:
-    """Write the row of the burst with which a direction ended, if that row has not been written yet."""
+    """Write the row of the last burst of a direction, if that row has not been written yet."""
     if reader.burst is not None:
         connection = reader.talk().connection
         write_burst(http, reader, reader.burst, connection.first if reader.direction == 0 else connection.second)

@@ -1,8 +1,8 @@
 """Combine the packet records of several files into one capture, in time order like mergecap(1).
 
-Each step continues with the file whose next packet is the earliest. If several packets have that time, the file that was named
-last goes first. A file is opened when its first packet is due and closed after its last packet. In a rotated capture one file
-is open at a time, or two at a boundary.
+Each step continues with the file whose next packet is the earliest. If several files have a packet at that time, the file that
+was named last goes first. A file is opened when its first packet is due and closed after its last packet. In a rotated capture,
+one file is open at a time, or two at a boundary.
 """
 
 from __future__ import annotations
@@ -59,8 +59,9 @@ class FrameRuns:
         self.first_own_frames: list[int] = []
         self.most: i64 = limits.FRAME_RUNS.value
         self.end: i64 = 0
-        """The first frame number for which no run (frames of one file) is stored, because there are too many; 0 if none is
-        missing.
+        """The first frame number for which no run (frames of one file) is stored, because there were too many runs.
+
+        It is 0 while all runs are stored.
         """
 
     def add(self, frame: i64, file: i64, own_frame: i64) -> None:
@@ -129,7 +130,7 @@ class ChainRecords(Records):
             first = origin
         self.times.first = first
         self.due: list[tuple[int, int]] = []
-        """A heap with (time of the next packet, rank) of each file except the active one."""
+        """A heap with (time of the next packet, rank) of each file except the active one, which is being read."""
         for number, own in enumerate(first_times):
             self.due.append((0 if own is None or first is None else clip(own - first), -number))
         heapify(self.due)
@@ -182,7 +183,7 @@ class ChainRecords(Records):
                 return True
 
     def end(self) -> None:
-        """Do nothing: the damage of each file is recorded when its last packet has been read (`finish`)."""
+        """Do nothing, because `finish` has recorded the damage of each file after its last packet."""
 
     def locate(self, frame: i64) -> tuple[int, int] | None:
         """Return the number of the file with this frame, and the frame number in that file; None if they are unknown."""
@@ -234,7 +235,7 @@ class ChainRecords(Records):
         file.is_shifted = True
 
     def hold(self, packet: Packet, file: ChainFile) -> None:
-        """Store the current packet of the active file until no other file has an earlier one."""
+        """Store the current packet of the active file until no other file has an earlier packet."""
         if file.kept is None:
             file.kept = Packet()
         copy_record(packet, file.kept)

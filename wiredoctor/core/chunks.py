@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from wiredoctor.core.http1 import Reader
 
 FIRST_LOOK: Final = 2048
-"""The number of bytes in which the end of a line is searched first; most lines are shorter."""
+"""The number of bytes that are searched for the end of a line at a time; most lines are shorter."""
 MAX_SIZE_DIGITS: Final = 15
 DIGITS: Final = b"0123456789abcdefABCDEF"
 
@@ -87,7 +87,7 @@ def ends_chunk(reader: Reader, found: Range, at: i64, stop: i64) -> bool:
 
 
 def break_framing(reader: Reader, found: Range, line: bytes, offset: i64) -> None:
-    """Report bytes that violate the framing of a message, and end the message before them."""
+    """Report `line`, which violates the framing of a message at stream offset `offset`, and end the message as broken."""
     faults.check_chunk(reader, line, found.frame, found.time, offset)
     reader.finish(ERROR)
     reader.lose()
@@ -126,7 +126,7 @@ def read_line(reader: Reader, found: Range, message: Message, line: bytes) -> No
 
 
 def chunk_size(line: bytes) -> i64:
-    """Return the hexadecimal number at the beginning of a chunk size line; -1 if there is none."""
+    """Return the hexadecimal number at the beginning of a chunk size line; -1 if there is none, or if it is too large."""
     digits = line.partition(b";")[0].strip(b" \t")
     if not digits or len(digits.lstrip(b"0")) > MAX_SIZE_DIGITS or digits.strip(DIGITS):
         return -1

@@ -3,8 +3,8 @@
 A timestamp (TSval) counts ticks. The sender chooses the length of a tick, and for each connection the first value. The length of
 a tick is learned from pairs of segments captured at least 20 ms apart: the time between the segments, divided by the difference
 of their TSvals. If the path delayed one of the segments, the result usually is not a common tick length, or it is soon disproved
-because it is too long. Therefore two rough matches or one close match are needed, and the majority decides. If the tick length of
-a direction stays unknown, its clock is not used. That is the case without timestamps, or if a middlebox writes them.
+because it is too long. Therefore two rough matches or one close match are needed, and the majority decides. A clock is not used
+while its tick length is unknown. The tick length stays unknown if there are no timestamps, or if a middlebox writes them.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ def ticks(since: i64, until: i64) -> i64:
 
 
 def learn(own: Side, time: i64, stamp: i64) -> None:
-    """Update what is known of a side's clock from the TSval `stamp` of a segment with new data, captured at `time` (ns)."""
+    """Update the estimate of a side's clock from the TSval `stamp` of a segment with new data, captured at `time` (ns)."""
     data, syn = own.previous, own.syn
     if data is None:
         own.previous = data = Previous()
@@ -170,7 +170,7 @@ def elapsed(own: Side, since: i64, until: i64) -> i64:
 
 
 def lateness(own: Side, packet: Packet) -> i64:
-    """Return how many ns longer a data packet was in transit than its side's previous data, or than the SYN if there was none.
+    """Return how many ns longer a data packet was in transit than its side's previous data, or than the SYN if it is the first.
 
     The result is accurate to one tick of the side's clock. Return the constant NEVER if that clock is unknown.
     """
@@ -185,19 +185,19 @@ def lateness(own: Side, packet: Packet) -> i64:
 
 
 def has_waited(own: Side, packet: Packet, pause: i64, rtt: i64) -> bool:
-    """Return whether the sender of a data packet really paused before it, or True if that is unknown.
+    """Return whether the sender of a data packet really paused before the packet, or True if this is unknown.
 
-    The captured pause is `pause` minus the round trip `rtt` (ns). If the sender's clock advanced by less than half of it, the
-    packet was sent earlier and delayed in transit.
+    If the sender's clock advanced by less than half of `pause` - `rtt` (ns), the packet was sent earlier and delayed in transit.
+    `pause`: the time since the side's previous data. `rtt`: the round trip.
     """
     late = lateness(own, packet)
     return agrees(own, i64(NEVER) if late == NEVER else pause - late, pause, rtt)
 
 
 def agrees(own: Side, by_clock: i64, pause: i64, rtt: i64) -> bool:
-    """Return whether the sender's clock advanced by at least half of a captured pause, or True if that is unknown.
+    """Return whether the sender's clock advanced by at least half of `pause` - `rtt`, or True if this is unknown.
 
-    `by_clock`: the time in ns by which the clock advanced, which may be one tick too short; NEVER if it is unknown. The captured
-    pause is `pause` minus the round trip `rtt` (ns).
+    `pause`: the time in ns between two packets in the capture. `rtt`: the round trip in ns. `by_clock`: the time in ns by which
+    the clock advanced, which may be one tick too short; NEVER if it is unknown.
     """
     return by_clock == NEVER or 2 * (by_clock + unit_of(own)) >= pause - rtt

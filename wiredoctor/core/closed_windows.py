@@ -15,7 +15,10 @@ from wiredoctor.core.waits import ClosedWindow, Waits
 
 
 def follow_window(own: Side, packet: Packet, segment: Segment, least: i64) -> None:
-    """Update the closed windows of the side `own` from the window that its packet announces."""
+    """Update the closed windows of the side `own` from the window that its packet announces.
+
+    `least`: the shortest time in ns for which a closed window counts; see `change_window`.
+    """
     if packet.flags & (ACK | RST | SYN) != ACK or segment.ack < own.acknowledged:
         return
     is_zero = packet.window == 0
@@ -31,11 +34,11 @@ def follow_window(own: Side, packet: Packet, segment: Segment, least: i64) -> No
 def change_window(
     window: ClosedWindow | None, is_closed: bool, packet: Packet, segment: Segment, least: i64
 ) -> ClosedWindow | None:
-    """Return the state of a closed window after the receiver announced a window; None if no data was delayed by one.
+    """Return the newest closed window of a receiver after it announced a window; None if there is no closed window that counts.
 
-    `window`: the state before the announcement, or None. `is_closed`: true if the announced window counts as closed. If a closed
-    window opens after less than `least` ns, it delayed no data, unless the receiver discarded data. If the window closes again, a
-    new state replaces the earlier one.
+    `window`: the closed window before the announcement, or None. `is_closed`: true if the announced window counts as closed. A
+    closed window that opens after less than `least` ns does not count, unless the receiver discarded data. If a window closes
+    again, a new object replaces `window`, unless the receiver still refuses the data that it discarded.
     """
     if is_closed:
         if window is not None and window.is_refusing and not window.is_closed:
@@ -59,7 +62,7 @@ def change_window(
 
 
 def close_again(window: ClosedWindow) -> None:
-    """Mark a window as closed again: it was reopened, but its receiver has still accepted none of the refused data."""
+    """Mark a reopened window as closed again, because its receiver has still accepted none of the refused data."""
     window.is_closed = True
     window.opened_frame = window.opened_time = NEVER
     if window.resumed_frame != NEVER:
@@ -87,9 +90,9 @@ def count_probe(window: ClosedWindow | None, packet: Packet) -> None:
 
 
 def take_closed_window(own: Side, waits: Waits, packet: Packet, segment: Segment) -> ClosedWindow | None:
-    """If this segment is the first new data since the peer's closed window reopened, forget that window and return its state.
+    """Return the closed window of the peer if it delayed this segment, the first new data since the window reopened.
 
-    Otherwise return None.
+    Return None for any other segment. The window is forgotten at the first new data, even if it did not delay this data.
     """
     if segment.new_bytes <= 0 or packet.length <= 1:
         return None

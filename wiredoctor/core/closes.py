@@ -30,8 +30,8 @@ SHORTEST_GRACE_PERIOD: Final = 1_000_000_000
 def close(connection: Connection, own: Side, packet: Packet, segment: Segment) -> None:
     """Record a FIN or RST if it is the first FIN or the first RST of its side.
 
-    Two FINs, or one RST, close the connection. The data and the ACK number of an RST are not evaluated, and an RST does not
-    advance sequence numbers (delivery.py, acks.py, numbers.py). If an RST refused a SYN and a later SYN is answered, handshake.py
+    Two FINs, or one RST, close the connection. An RST neither delivers data nor advances sequence and acknowledgment numbers
+    (delivery.py, acks.py, numbers.py). If an RST refused a SYN and a later SYN is answered, handshake.py
     drops the RST. The message readers decide how an RST affects an open message.
     """
     closing = own.close
@@ -63,9 +63,9 @@ def close(connection: Connection, own: Side, packet: Packet, segment: Segment) -
 
 
 def is_of_first_rst(closing: Close, packet: Packet, ip: i64) -> bool:
-    """Return True if an RST is the first one of a side, or if the same host sent it shortly after the first one.
+    """Return True if an RST is the first RST of a side, or follows it shortly with the same time to live.
 
-    Any other RST is ignored, because kernels and firewalls may send RSTs with the address of either host.
+    Any other RST is ignored, because kernels and firewalls may send RSTs with the address of either host. `ip` is as in Side.ip.
     """
     if closing.rst_frame == NEVER:
         return True
@@ -120,8 +120,8 @@ def has_fin(side: Side) -> bool:
 def who_closed(client: Close | None, server: Close | None) -> tuple[i64, i64]:
     """Return who closed first (NOBODY, CLIENT, SERVER or BOTH), and how (BY_FIN, BY_RST, or NOBODY if nobody closed).
 
-    ACK numbers decide the order, not capture times: a side that acknowledges the peer's close closed later; if two FINs cross,
-    both sides closed. An RST counts as a close if its side sent no FIN.
+    A side that acknowledges the peer's FIN closed later, even if its own FIN was captured earlier. If two FINs cross, both sides
+    closed. An RST counts as a close if its side sent no FIN. If ACK numbers do not show the order, frame numbers decide.
     """
     if client is None or not is_over(client):
         return (NOBODY, NOBODY) if server is None or not is_over(server) else (SERVER, fin_or_rst(server))
@@ -158,7 +158,7 @@ def closing_frame(closing: Close) -> i64:
 
 
 def had_received_close(own: Close, peer: Close) -> bool:
-    """Return whether a side had received the close of its peer when the side itself closed."""
+    """Return whether a side had received the FIN or RST of its peer when it closed itself."""
     if peer.fin_frame != NEVER:
         ack = own.fin_ack if own.fin_frame != NEVER else own.rst_ack
         return ack != NEVER and ack > peer.fin_offset

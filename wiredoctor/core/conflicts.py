@@ -26,7 +26,7 @@ LONGEST_HEADER: Final = 60
 
 
 def compare_copies(connection: Connection, flight: Flight, packet: Packet, segment: Segment, places: Places) -> None:
-    """Count a segment as abnormal if other bytes were captured before at the same offsets of the stream."""
+    """Count a segment as abnormal if its bytes differ from those captured earlier at the same offsets of the stream."""
     if packet.length < LEAST or segment.new_bytes >= packet.length or segment.keep_alive_probe or packet.flags & (SYN | RST):
         return
     key = connection.key if segment.direction == 0 else reverse(connection.key)
@@ -45,7 +45,7 @@ def compare_copies(connection: Connection, flight: Flight, packet: Packet, segme
 
 
 def find_conflict(sent: list[FirstCopy], key: bytes, packet: Packet, segment: Segment, places: Places) -> FirstCopy | None:
-    """Return a segment from `sent` that has other bytes than a packet at the same offsets of the stream; None if there is none.
+    """Return the first segment in `sent` whose bytes differ from a packet's at the same offsets of the stream, or None.
 
     `sent`: segments as first captured. `key`: the addresses and ports in the direction of the packet.
     """

@@ -29,7 +29,7 @@ class Clock:
     def __init__(self, time: i64, stamp: i64) -> None:
         self.first_time: i64 = time
         self.first_stamp: i64 = stamp
-        """The first TSval. A tick length is too long if, by it, more time passed since this TSval than in the capture."""
+        """The first TSval of the side. It shows which tick lengths are too long (clocks.is_too_long)."""
         self.time: i64 = time
         self.stamp: i64 = stamp
         """The earlier TSval with which the next TSval is compared."""
@@ -56,7 +56,7 @@ class Previous:
         """The bytes of the receiver's window that were free after the segment."""
         self.message: i64 = NEVER
         self.full: bool = False
-        """True if the segment was full. False for a super-segment with a short remainder."""
+        """True if the segment was as long as the MSS, or a multiple of it (segmentation offload). See also `path_mss`."""
         self.small: bool = False
         self.push: bool = False
         self.last_in_flight: bool = False
@@ -99,7 +99,7 @@ class Previous:
 
 @mypyc_attr(acyclic=True)
 class Syn:
-    """The newest SYN of a side. The exception is `frame`, which belongs to the side's first SYN."""
+    """The newest SYN of a side; only `frame` is that of the side's first SYN."""
 
     def __init__(self, frame: i64 = NEVER) -> None:
         self.frame: i64 = frame
@@ -175,7 +175,7 @@ class Flight:
 
 @mypyc_attr(acyclic=True)
 class Path:
-    """How the IP headers of a side changed, and how long its connection was last idle; used in origins.py."""
+    """Changes in the IP headers of a side, and the last idle time of its connection; used in origins.py."""
 
     def __init__(self, ttl: i64) -> None:
         self.lowest_ttl: i64 = ttl
@@ -204,16 +204,14 @@ class Signs:
         self.trigger_time: i64 = NEVER
         """The capture time of the packet that triggered the FIN or RST, if the host itself could not have responded so early."""
         self.rtt: i64 = NEVER
-        """The smallest round trip in ns between the capture point and the host when the FIN or RST was captured."""
+        """The smallest round trip in ns between the capture point and the host, as known when the FIN or RST was captured."""
         self.ahead: i64 = 0
         """The number of bytes by which the sequence number of the FIN or RST exceeds the expected one."""
         self.later_frame: i64 = NEVER
         """The frame number of the first packet with which the side continues after the FIN or RST."""
         self.later_time: i64 = NEVER
         self.has_own_ttl: bool = False
-        """True if the side sent another packet after its FIN or RST, so a change of its path does not explain another time to
-        live.
-        """
+        """True if the side sent packets after its FIN or RST. A change of path then does not explain a different time to live."""
         self.is_filled: bool = False
         """True if data below the sequence number of the RST was captured after the RST."""
         self.is_written: bool = False
@@ -288,13 +286,13 @@ class Side:
         self.acknowledgment_jump: i64 = NEVER
         """The stream offset of an acknowledgment number far from `acknowledgment`; the next packet has to confirm it."""
         self.mss: i64 = mss
-        """The negotiated maximum segment size in bytes, with the timestamps option; that of Ethernet if the SYNs are missing."""
+        """The maximum size in bytes of this side's segments, counting the timestamps option; that of Ethernet without SYNs."""
         self.window_edge: i64 = NEVER
         """The offset in the peer's stream at which the newest window of this side ends."""
         self.window: i64 = -1
         """The window field of the newest announcement."""
         self.widest_window: i64 = -1
-        """The largest window field of this side after its SYN; SHRANK once it announced a smaller one: its program reads late."""
+        """The largest window field of this side after its SYN; SHRANK once a window was smaller, because a program reads late."""
         self.letters: i64 = 0
         """The kinds of packets that this side has sent, as bits; each is a letter of the connection's history (history.py)."""
         self.last_frame: i64 = NEVER
@@ -399,7 +397,7 @@ class Former:
         self.first: i64 = first
         self.second: i64 = second
         self.is_turned: bool = is_turned
-        """The value of Connection.is_turned for the previous connection. It shows in which direction the side `first` sends."""
+        """The value of Connection.is_turned of the previous connection; it shows which packets the side `first` sent."""
 
 
 @mypyc_attr(acyclic=True)
@@ -412,19 +410,19 @@ class SecondCopies:
         self.frame: i64 = NEVER
         self.time: i64 = NEVER
         self.first_frame: i64 = NEVER
-        """The frame number of the first packet that was captured twice, where it was captured first."""
+        """The frame number of the first copy of the first duplicate packet; `frame` is that of its second copy."""
         self.difference: i64 = 0
         """The difference between the duplicates: 1 interface, 2 link layer, 3 time to live, 4 encapsulation, 0 none."""
         self.routed_frame: i64 = NEVER
-        """The frame number of the first duplicate whose time to live differs from that of the packet as captured before."""
+        """The frame number of the first duplicate whose time to live differs from that of its earlier copy."""
 
 
 @mypyc_attr(acyclic=True)
 class Oddities:
     """Counts and first frames of abnormal observations.
 
-    These are ACKs of bytes that were not captured, super-segments, bytes that were sent twice with different content, reused
-    ports, and packets that were captured twice.
+    These are ACKs of bytes that were not captured, segments longer than their receiver accepts (segmentation offload), bytes that
+    were sent twice with different content, reused ports, and packets that were captured twice.
     """
 
     def __init__(self) -> None:
@@ -437,7 +435,7 @@ class Oddities:
         self.super_time: i64 = NEVER
         self.super_mss: i64 = -1
         self.conflicts: i64 = 0
-        """The number of packets with other bytes than were captured before at the same offsets."""
+        """The number of packets whose bytes differ from those captured earlier at the same offsets."""
         self.conflict_frame: i64 = NEVER
         self.conflict_time: i64 = NEVER
         self.conflict_first_frame: i64 = NEVER
@@ -529,4 +527,4 @@ def oddities_of(connection: Connection) -> Oddities:
 
 
 GONE: Final = Side()
-"""Replaces both sides of an ended connection."""
+"""The placeholder for both sides of an ended connection."""

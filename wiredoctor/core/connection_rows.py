@@ -45,7 +45,7 @@ NUMBERS: Final = (
     *ENDS,
     *CONTENT,
 )
-"""The column names of `connections` that have numbers.
+"""The names of the columns of `connections`, which all contain numbers.
 
 `closed_by` is an index into closes.CLOSED_BY, `close` one into closes.CLOSES. `history` and `more_history` contain letters as
 encoded by history.py. `protocol` is 0 without payload, otherwise an index into protocols.py plus 1. `hello` is an index into
@@ -114,7 +114,7 @@ class ConnectionRows:
         self.write_content(content)
 
     def write_content(self, content: HttpConnection | None) -> None:
-        """Write the columns about the content of a connection: protocol, number of exchanges, packets cut off, and TLS hellos."""
+        """Write the columns CONTENT: protocol, number of exchanges, packets cut off by the snap length, and TLS hellos."""
         out = self.rows.cells
         if content is None:
             out.write(NO_CONTENT)
@@ -263,9 +263,9 @@ def write_oddities(out: BytesWriter, oddities: Oddities) -> None:
 
 
 def write_copies(out: BytesWriter, copies: SecondCopies) -> None:
-    """Write the number of packets that were captured twice.
+    """Write the columns about packets that were captured twice.
 
-    Then write both frames, the time and the difference of the first of these packets.
+    They are the number of these packets, and both frames, the time and the difference of the first one.
     """
     write_i64_le(out, copies.count)
     write_i64_le(out, copies.frame)
@@ -277,8 +277,8 @@ def write_copies(out: BytesWriter, copies: SecondCopies) -> None:
 def is_one_sided(connection: Connection) -> bool:
     """Return whether packets of only one side were captured, although they show that the other side replied.
 
-    The evidence is that their ACK numbers advance, or that they acknowledge the reply to a SYN. If the beginning of the
-    connection was not captured, it suffices that the side sends new data and never retransmits.
+    The evidence is that their ACK numbers advance, or that they acknowledge the reply to a SYN. If the SYNs were not captured, it
+    is enough that the captured side sends new data and never retransmits.
     """
     side: Side = connection.first if connection.first.packets else connection.second
     if connection.first.packets and connection.second.packets:

@@ -1,13 +1,13 @@
 """Recognize packets that were captured twice. The second copy keeps its frame number and is not analyzed further.
 
 A switch that mirrors both received and sent packets, or a capture on two interfaces, records a packet twice. The rule
-`duplicate-packets` defines which packets are equal. A packet is not a copy if it has data or an acknowledgment beyond what its
-side sent within the last 100 ms. For almost every packet, two comparisons show this. For any other packet, the earlier packets of
-the side are searched, newest first. Those with the same sequence and acknowledgment numbers are compared completely.
+`duplicate-packets` defines which packets are equal. A packet is not a copy if its data or its acknowledgment goes beyond all that
+its side sent within the last 100 ms. Two comparisons show this for almost every packet. For any other packet, the earlier packets
+of the side are searched, newest first. Those with the same sequence and acknowledgment numbers are compared completely.
 
 A capture on all interfaces of a router contains each packet before and after a queue, in which it may wait for seconds. After a
-connection has shown a copy with a different time to live, copies of later packets are searched for 10 s. Their IP identification
-and timestamps must then be equal, because a retransmission has different ones.
+connection has shown a copy with a different time to live, copies of its later packets are searched in the last 10 s. Then the IP
+identification and the timestamps must also be equal, because they differ in a retransmission.
 """
 
 from __future__ import annotations
@@ -39,12 +39,12 @@ ID: Final = (1 << TTL_AT) - 1
 AT_ONCE: Final = 1_000_000
 """The maximum time in ns between duplicates that are equal in every layer.
 
-Such duplicates come from a mirror port; equal packets further apart may be retransmissions.
+These duplicates come from a mirror port; equal packets further apart may be retransmissions.
 """
 SEARCHED: Final = 1_024
-"""The maximum number of a side's packets that are compared with one packet. A link with 10 Gbit/s carries as many in 1 ms."""
+"""The maximum number of a side's packets that are compared with one packet. A link with 10 Gbit/s carries this many in 1 ms."""
 UNEQUAL: Final = 16
-"""Comparing the TCP options of two packets counts as this many comparisons, because reading them takes as long."""
+"""Comparing TCP options counts as this many comparisons of packets, because reading the options takes that long."""
 FORGOTTEN: Final = 64
 """Old packets are dropped once per this many new ones.
 
@@ -150,10 +150,10 @@ class Copies:
         self.mask = mask
 
     def alike(self, newest: i64, wanted: RecentPacket, packet: Packet) -> RecentPacket | None:
-        """Return the most recent packet of a side that has the sequence number, acknowledgment number and options of another
-        packet.
+        """Return the most recent packet of a side that has the same sequence number, acknowledgment number and options as
+        `packet`.
 
-        Return None if there is none. `packet`: the packet to compare with. `wanted`: its description. The search goes backwards
+        Return None if there is none. `wanted`: the entry of the ring buffer that describes `packet`. The search goes backwards
         from packet number `newest` of the ring buffer.
         """
         steps: i64 = 0
@@ -268,8 +268,8 @@ class Copies:
 def may_be_queued(copies: SecondCopies | None, first: RecentPacket, packet: Packet) -> bool:
     """Return whether a packet that comes long after `first` may be a duplicate of it that a router's queue delayed.
 
-    This requires that other packets of the connection were captured on both sides of a router before. The packet must also have
-    an IP identification and timestamps, and both must equal those of `first`.
+    An earlier packet of the connection must have been captured on both sides of a router, and the two packets must have different
+    times to live. The packet must have an IP identification and timestamps; the caller has compared both with those of `first`.
     """
     if copies is None or not NEVER < copies.routed_frame < first.frame or first.ttl() == packet.ttl:
         return False
@@ -289,9 +289,9 @@ def brings_new(reached: i64, claimed: i64, packet: Packet) -> bool:
 
 
 def raise_highest(side: Side, packet: Packet) -> bool:
-    """Update the highest sequence and acknowledgment numbers that a side has sent. Return whether the packet raised one of them.
+    """Update the highest sequence and acknowledgment numbers of a side. Return whether the packet raised one of them.
 
-    An RST never does.
+    An RST never raises them.
     """
     if packet.flags & RST:
         return False
@@ -319,7 +319,7 @@ def is_after(first: i64, second: i64) -> bool:
 
 
 def answers_another_syn(connection: Connection, first: RecentPacket, packet: Packet) -> bool:
-    """Return True if the client sent another SYN between two SYN-ACKs. Then the second SYN-ACK is not a duplicate of the first.
+    """Return True if the client sent another SYN between two SYN-ACKs, so the second SYN-ACK is not a duplicate of the first.
 
     Kernels repeat a SYN-ACK on a timer, and also in reply to a repeated SYN.
     """
@@ -330,7 +330,7 @@ def answers_another_syn(connection: Connection, first: RecentPacket, packet: Pac
 def may_be_repeated(packet: Packet) -> bool:
     """Return whether the packet is an RST without IP identification.
 
-    Two such RSTs may be identical without being duplicates: a host, or a device on the path in its name, may send one in reply to
-    each of several packets.
+    Two RSTs of this kind may be identical without being duplicates. A host, or a device that impersonates it, may send an RST in
+    reply to each of several packets.
     """
     return packet.length == 0 and packet.flags & RST != 0 and packet.ip_id <= 0

@@ -1,4 +1,4 @@
-"""The least strict thresholds of the enabled rules. The core only writes event rows that meet them; no rule could use others.
+"""The least strict thresholds of the enabled rules. The core only writes event rows that meet them; no rule uses other rows.
 
 The fields equal those of wiredoctor.rule_engine.cutoffs.Cutoffs.
 """
@@ -37,7 +37,7 @@ class Cutoffs:
         If the last segment comes later although the ACK was prompt, the sending program wrote it late.
         """
         self.min_probe_wait: i64 = 200 * MILLISECOND
-        """A small segment that is sent again may be a tail loss probe after at least this many ns, plus a round trip."""
+        """The minimum time, minus a round trip, between a small segment and the next one that may be its tail loss probe."""
         self.min_cork_wait: i64 = UNREACHABLE
         """The minimum time, minus round trips, from the ACK of a message's full segments to its short last segment."""
         self.max_cork_wait: i64 = -UNREACHABLE
@@ -69,10 +69,10 @@ class Cutoffs:
         self.min_event_pause: i64 = 500 * MILLISECOND
         """The minimum length of the pause before a burst of events that may have been held back."""
         self.min_held_events: i64 = 3
-        """The minimum number of events that must arrive together after such a pause to count as held back."""
+        """The minimum number of events that must arrive together after a pause to count as held back."""
 
         self.min_transfer: i64 = 1000 * MILLISECOND
-        """The minimum duration of a body. For a shorter body, it is not examined what limited the transfer rate."""
+        """The minimum duration of a body. The limits on the transfer rate of a shorter body are not examined."""
 
     def burst_gap(self) -> i64:
         """Return the shortest pause (ns) that separates two bursts. Callers use two round trips instead if that is longer."""

@@ -1,4 +1,4 @@
-"""Reassemble IP fragments into datagrams. Their bytes have positions from tables.SCRATCH on, above those of the capture file."""
+"""Reassemble IP fragments into datagrams. The bytes of datagrams have positions from tables.SCRATCH on."""
 
 from __future__ import annotations
 
@@ -51,7 +51,8 @@ class Datagrams:
     def add(self, addresses: bytes, key: tuple[int, int, int], first: i64, more: bool, content: bytes) -> bytes | None:
         """Add a fragment that begins with byte `first` of its datagram; `more`: further fragments follow.
 
-        If the datagram is complete, return the addresses followed by the datagram. Otherwise set `reason` and return None.
+        `addresses` and `key` identify the datagram. If it is complete, return the addresses followed by the datagram. Otherwise
+        set `reason` and return None.
         """
         if self.fragments is None:
             from wiredoctor.protocols.ip.fragments import FragmentStore

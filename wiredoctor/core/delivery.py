@@ -27,7 +27,7 @@ A link with 10 Gbit/s needs this long to use every sequence number once.
 
 
 def deliver(connection: Connection, own: Side, packet: Packet, segment: Segment, met: LimitsReached) -> None:
-    """Set which bytes of a segment are new. All are new if the side has not sent any byte at their offsets or after them."""
+    """Set which bytes of a segment are new. All are new if the side has not sent any byte at these or at higher offsets."""
     segment.highest_before = own.highest
     segment.new_start = segment.offset
     segment.new_bytes = 0
@@ -77,7 +77,7 @@ def add_gap(own: Side, gap: Gap, met: LimitsReached) -> None:
 
 
 def forget_gaps(gaps: list[Gap], met: LimitsReached) -> None:
-    """Drop the first gaps of a side if it has more than limits.HOLES."""
+    """Drop the first gaps of a side if it has more than limits.HOLES gaps."""
     excess: i64 = len(gaps) - limits.HOLES.value
     if excess > 0:
         del gaps[:excess]
@@ -112,7 +112,7 @@ def fill_gaps(own: Side, segment: Segment, end: i64, payload_end: i64, met: Limi
 
 
 def take_from_gaps(own: Side, gaps: list[Gap], start: i64, end: i64, payload_end: i64, pieces: list[Piece]) -> None:
-    """Remove the bytes [start, end) from the gaps of a side. Add those below `payload_end` that were in a gap to `pieces`."""
+    """Remove the bytes [start, end) from the gaps of a side. Append the removed bytes below `payload_end` to `pieces`."""
     first = max(count_gaps_from(gaps, start) - 1, 0)
     last = first
     left: list[Gap] = []
@@ -150,7 +150,7 @@ def count_gaps_from(gaps: list[Gap], start: i64) -> i64:
 def recognize_retransmission(own: Side, packet: Packet, segment: Segment) -> None:
     """Set whether a segment is a retransmission.
 
-    It is one if its payload, SYN or FIN was captured before, unless it is a keep-alive probe. Such a probe has 0 or 1 byte just
+    It is one if its payload, SYN or FIN was captured before, unless it is a keep-alive probe. A probe has 0 or 1 byte just
     below the highest sequence number (RFC 9293 section 3.8.4).
     """
     flags, length, before = packet.flags, packet.length, segment.highest_before

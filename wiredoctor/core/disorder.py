@@ -1,8 +1,8 @@
 """Find out why timestamps of a file go back: its packets are not in time order, or a clock was set back.
 
-A connection with packets before and after the place where the timestamps go back shows which of the two it is. Without one, the
-times before and after this place are compared: if they overlap, a clock may have been set back. If they do not overlap, the cause
-makes no difference, and the packets can be sorted by time.
+If a connection has packets before and after the place where the timestamps go back, its sequence numbers show the cause. Without
+such a connection, the times before and after this place are compared. If they overlap, a clock may have been set back. If they do
+not overlap, the cause makes no difference, and the packets can be sorted by time.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from wiredoctor.core.segment import ACK, FIN, SYN
 FEW: Final = 5
 """If timestamps go back for at least this many packets in a row, a clock may have been set back. Fewer packets were only late."""
 OFTEN: Final = 8
-"""If timestamps go back at more places than this, a clock only counts as set back where connections show it."""
+"""If timestamps go back at more places than this, only connections can show that a clock was set back."""
 MAX_PARTS: Final = 1 << 16
 """The maximum number of places where timestamps go back that are examined in a file."""
 FLOWS: Final = 1 << 16
@@ -211,10 +211,9 @@ class Disorder:
         own.sequence, own.acknowledgment, own.size = packet.sequence, acknowledgment, size
 
     def vote(self, seen: NewestOfSide, packet: Packet, part: Part, is_clock: bool) -> None:
-        """Count a packet that comes after `seen` in the file but has an earlier time.
+        """Count a packet that comes after `seen` in the file but has an earlier time, as evidence about the order of the file.
 
-        It is evidence about the order of the file. `is_clock`: true if sequence and acknowledgment numbers show that the order of
-        the file is right, so a clock was set back.
+        `is_clock`: true if sequence and acknowledgment numbers show that the order of the file is right, so a clock was set back.
         """
         newest = self.parts[len(self.parts) - 1] if self.parts else None
         if part.first_frame > seen.frame and part.latest_before > -LATEST:
@@ -241,7 +240,7 @@ class Disorder:
         self.flows = {key: flow for key, flow in self.flows.items() if newest[key] > limit}
 
     def set_back(self) -> list[int]:
-        """Return the frames before which a clock was set back, ascending."""
+        """Return the numbers of the frames before which a clock was set back, in ascending order."""
         order = [part for part in self.parts if part.for_order > 0 and part.for_order >= part.for_clock]
         clock = [part for part in self.parts if part.for_clock > part.for_order]
         if not (self.has_more or len(self.parts) > OFTEN or (order and not clock)):
@@ -249,7 +248,7 @@ class Disorder:
         return sorted(int(part.first_frame) for part in clock)
 
     def is_proved(self) -> bool:
-        """Return whether connections show that packets are slightly out of order, and none shows that their order is right."""
+        """Return whether connections show that packets are slightly out of order, and no connection shows the opposite."""
         return self.across_order + self.slight_order > 0 and self.across_clock + self.slight_clock == 0
 
     def is_unsorted(self) -> bool:

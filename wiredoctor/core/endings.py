@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 LATE_RESPONSE: Final = 60_000_000_000
-"""After an RST that may be forged, a connection stays open for this time (ns), because its apparent sender may continue.
+"""The time in ns for which a connection stays open after an RST that may be forged, because its apparent sender may continue.
 
 This is the default of nginx's proxy_read_timeout.
 """
@@ -56,7 +56,7 @@ def wake(talk: HttpConnection, clock: i64) -> None:
 
 
 def decide_next(talk: HttpConnection, clock: i64) -> bool:
-    """Process the earliest due event with its own time as the current time. Return False if nothing is due at `clock`."""
+    """Process the earliest due event as if it were processed on time. Return False if no event is due at `clock` (ns)."""
     answer, first, second = answers_at(talk), talk.first.gap_ends_at(), talk.second.gap_ends_at()
     gap = min(first, second)
     due = min(answer, gap)
@@ -82,7 +82,7 @@ def decide_next(talk: HttpConnection, clock: i64) -> bool:
 
 
 def answers_at(talk: HttpConnection) -> i64:
-    """Return the time at which a waiting response is read even if its request is still missing.
+    """Return the time at which a response that waits for its request is read, even if the request is still missing.
 
     Return the constant FOREVER if no response waits.
     """
@@ -113,7 +113,7 @@ def close_reason(talk: HttpConnection, direction: i64, deadline: i64) -> i64:
 
 
 def end_at_deadline(talk: HttpConnection, clock: i64) -> None:
-    """End the open messages if the server had closed before the deadline.
+    """End the open messages if the server had closed before the deadline, and no bytes before its FIN are missing.
 
     If only the client has closed its direction, the response stays open (RFC 9112 section 9.6).
     """
@@ -136,7 +136,7 @@ def has_all_before_fin(talk: HttpConnection, direction: i64) -> bool:
 def end(talk: HttpConnection, last_reason: i64, deadline: i64, clock: i64) -> None:
     """End the messages that had begun by the deadline. A direction that was not closed by then stays open.
 
-    If the deadline is FOREVER, every direction ends; one that was not closed ends for `last_reason`.
+    If the deadline is FOREVER, every direction ends. A direction that was not closed then has the end reason `last_reason`.
     """
     talk.clock = clock
     if is_settled(talk):
@@ -174,7 +174,7 @@ def is_settled(talk: HttpConnection) -> bool:
 
 
 def is_finished(talk: HttpConnection) -> bool:
-    """Return True if all rows of a connection are written and both sides sent a FIN. Only repeated packets can follow then."""
+    """Return True if all rows of a connection are written and it ended with two FINs, so only repeated packets can follow."""
     first, second = talk.connection.first.close, talk.connection.second.close
     if talk.deadline != NEVER or first is None or second is None:
         return False
@@ -247,7 +247,7 @@ def write_ended(talk: HttpConnection, deadline: i64, at_capture_end: bool) -> No
 def may_lack_response(talk: HttpConnection, request: Message | None) -> bool:
     """Return whether a request may have had a response that was not captured.
 
-    This is so if both hold: responses, or bytes of the server that the client acknowledged, are missing from the capture; and the
+    Two conditions must hold. The capture lacks responses, or bytes of the server that the client acknowledged. In addition, the
     server sent bytes that the client had not yet received when it sent the request.
     """
     if request is None:
@@ -265,7 +265,7 @@ def may_lack_response(talk: HttpConnection, request: Message | None) -> bool:
 def is_over_by(exchange: Exchange, deadline: i64) -> bool:
     """Return True if the request of an exchange had ended by the deadline, or if it was not captured.
 
-    If the result is true, only the response of the exchange may still have been open.
+    Only the response may then still have been open.
     """
     if not exchange.request_done or exchange.began > deadline:
         return False

@@ -12,11 +12,11 @@ class Events:
 
     def __init__(self) -> None:
         self.nagle_off: bool = False
-        """True if the sender is proved not to use Nagle's algorithm."""
+        """True if it is proved that the sender does not use Nagle's algorithm."""
         self.probe_frame: i64 = 0
         """The frame number of the tail loss probe that the segment acknowledges."""
         self.stall: Stall | None = None
-        """The stall that ends with the segment, which is the first ACK of more bytes after a retransmission."""
+        """The stall that the segment ends, as the first ACK of more bytes after a retransmission."""
         self.closure: ClosedWindow | None = None
         """The closed window that delayed the segment; the segment is the first new data since the window opened again."""
         self.run: Run | None = None

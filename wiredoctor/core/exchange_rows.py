@@ -1,8 +1,8 @@
 """Write rows of `exchanges`, `closes`, `messages` and `faults`.
 
 A row of `exchanges` is written when an exchange is final. Its row of `closes` follows once it is known how the connection
-continued. The row of `closes` refers to the row of `exchanges`, which is written again if it belonged to an earlier batch. Rows
-contain no text: a head is an index into a list of distinct heads, and targets are in a separate list.
+continued. The row of `closes` refers to the row of `exchanges`. If that row was handed to the rules in an earlier batch, it is
+written again. Rows contain no text: a head is an index into a list of distinct heads, and targets are in a separate list.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ EXCHANGE: Final = (
     *("extra", "request_id"),
     *("handshake", "both_directions", "gap_before", "rtt_client", "rtt_server", "finished_at"),
 )
-"""The column names of `exchanges`; the last six hold what was known about the connection when the exchange ended."""
+"""The column names of `exchanges`; the last six describe the connection as known when the exchange ended."""
 
 CLOSE: Final = (
     "row",
@@ -55,8 +55,8 @@ CLOSE: Final = (
 )
 """The column names of `closes`.
 
-`row`: where the exchange's row of `exchanges` is. If `row` is not negative, it is an index into the rows of the same batch. If it
-is negative, that row belonged to an earlier batch and is written again: -1 - `row` is an index into these repeated rows.
+`row`: the index of the exchange's row among the rows of `exchanges` in the same batch. If `row` is negative, that row belonged to
+an earlier batch and is written again; its index among these repeated rows is -1 - `row`.
 """
 
 MESSAGE_ROW: Final = ("connection", "direction", "role", "exchange", "target", *MESSAGE)
@@ -100,7 +100,7 @@ class HeadCodes:
 
 @mypyc_attr(acyclic=True)
 class Extra:
-    """Data that few exchanges have: interim responses, pauses and events of the response, and what limited a long body."""
+    """Data that few exchanges have: interim responses, pauses and events of the response, and the limits of a long transfer."""
 
     def __init__(
         self, interim: Interim | None, pauses: Pauses | None, pieces: Pieces | None, transfer: Transfer | None
@@ -169,9 +169,7 @@ class ExchangeRows:
         write_i64_le(out, exchange.final_at)
 
     def write_request_id(self, out: BytesWriter, request: Message | None, response: Message | None) -> None:
-        """Write the index of the request id that the request contains, or else of the one in the response; -1 if there is
-        neither.
-        """
+        """Write the index of the request id in the request, or in the response if the request has none; -1 if both have none."""
         request_id = b"" if request is None else request.request_id
         if len(request_id) == 0 and response is not None:
             request_id = response.request_id
@@ -182,7 +180,7 @@ class ExchangeRows:
             self.request_ids.append(request_id)
 
     def take(self) -> tuple[list[bytes], list[bytes]]:
-        """Return the rows of `exchanges` followed by the repeated ones, and the request targets of all. Begin a new batch."""
+        """Return the rows of `exchanges` followed by the repeated rows, and the request target of each row. Begin a new batch."""
         targets = self.targets + self.repeated_targets
         self.targets, self.repeated_targets = [], []
         return [*self.rows.take(), *self.repeated.take()], targets
@@ -219,9 +217,9 @@ def write_message(out: BytesWriter, codes: HeadCodes, message: Message | None) -
 
 
 def write_parts(out: BytesWriter, request: Message | None) -> None:
-    """Write the frame and time at which a request's head ended, then those at which its body began.
+    """Write the frame and time at which a request's head ended, the frame and time at which its body began, and a pause.
 
-    After them, write the longest of the body's first pauses (ns). Write NEVER in all columns if there is no request or no body.
+    The pause is the longest of the body's first pauses (ns). Write NEVER in all columns if there is no request or no body.
     """
     if request is not None and request.body_bytes > 0:
         write_i64_le(out, request.head_last_frame)
@@ -238,7 +236,7 @@ def write_parts(out: BytesWriter, request: Message | None) -> None:
 
 
 def write_known(out: BytesWriter, known: i64, rtt_client: i64, rtt_server: i64) -> None:
-    """Write what was known about a connection: three columns for the bits in `known`, and two round trips (ns).
+    """Write the columns about a connection as it was known: three for the bits in `known`, and two for round trips (ns).
 
     The bits are those of `find_known`.
     """
@@ -250,7 +248,7 @@ def write_known(out: BytesWriter, known: i64, rtt_client: i64, rtt_server: i64) 
 
 
 def find_known(talk: HttpConnection, frame: i64, time: i64) -> i64:
-    """Return bits for what was known about a connection at a given frame and time (ns).
+    """Return bits that describe a connection as it was known at a given frame and time (ns).
 
     HANDSHAKE: both SYNs were captured. BOTH_DIRECTIONS: both sides had sent packets. HAS_GAP: bytes had not been captured.
     """
@@ -388,7 +386,7 @@ class CloseRows:
         self, talk: HttpConnection, exchange: Exchange, following: Exchange | None, rtt_client: i64, rtt_server: i64,
         at_capture_end: bool,
     ) -> None:  # fmt: skip
-        """Write the columns that describe the close, for a connection that neither side has closed."""
+        """Write the columns of CLOSE after `row` for a connection that neither side has closed."""
         out = self.rows.cells
         known_time = exchange.last_time()
         known_frame: i64 = FOREVER
@@ -415,7 +413,7 @@ def write_rsts(out: BytesWriter, client: SideClose, server: SideClose) -> None:
 
 
 def answers_rest(exchange: Exchange, following: Exchange) -> bool:
-    """Return whether the server took the end of a request, which it had not read, for a new request, and responded to it."""
+    """Return whether `following` is only a response, because the server took the unread end of a request for a new request."""
     request = exchange.request
     return following.request is None and request is not None and request.reason != COMPLETE
 
@@ -430,7 +428,7 @@ def first_close(client: SideClose, server: SideClose) -> i64:
 def is_cut_off(exchange: Exchange) -> bool:
     """Return whether a close cut off an exchange.
 
-    If the final response had begun, the close must have ended it. If not, no later request may have a response, either.
+    If the final response had begun, it must have ended with the close. If it had not begun, no later request may have a response.
     """
     response = exchange.response
     if response is not None and not response.head.is_interim():
@@ -446,7 +444,7 @@ def is_cut_off(exchange: Exchange) -> bool:
 def write_rest(out: BytesWriter, client: SideClose, server: SideClose, exchange: Exchange) -> None:
     """Write the frame, time and sender of the last payload before the first close.
 
-    Then write whether a side had ended the WebSocket with a Close frame. The server's Close frame counts only if the
+    Then write whether a side had ended the WebSocket connection with a Close frame. The server's Close frame counts only if the
     server did not reset the connection: a reset may destroy the frame before the client's program reads it (RFC 6455 section
     7.1.1).
     """
@@ -487,7 +485,7 @@ class FaultRows:
         self.rows: list[tuple[object, ...]] = []
 
     def write(self, talk: HttpConnection, fault: Fault) -> None:
-        """Write a row of `faults`, with what is known about the connection at this time."""
+        """Write a row of `faults`, with the facts about the connection that are known at this time."""
         message, exchange = fault.message, fault.exchange
         request, connection = exchange.request, talk.connection
         oddities = connection.oddities

@@ -1,7 +1,7 @@
 """Detect faults: violations of HTTP framing or header section grammar. Rules decide which ones to report.
 
-After a framing fault the end of the message is unknown, so only the first fault of each direction is reported. A message that was
-found in the middle of a stream is never reported, because it may be part of a body.
+After a framing fault the end of the message is unknown, so later faults of the same direction are not reported. If a message was
+found by a search after missing bytes, its faults are never reported, because the message may be part of a body.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class Answer:
 
 
 def check_head(reader: Reader, message: Message, exchange: Exchange, data: bytes, how: i64) -> None:
-    """Report a fault in the framing of a new message. If there is none, report each kind of grammar fault once per direction.
+    """Report a fault in the framing of a new message. If there is none, report grammar faults, each kind once per direction.
 
     `how`: the framing of the message. `data`: the bytes of its header section.
     """
@@ -96,8 +96,8 @@ def check_announced(reader: Reader, message: Message, exchange: Exchange, data: 
 def find_contradiction(reader: Reader, message: Message, exchange: Exchange, how: i64) -> str:
     """Return the kind of fault in a message's framing fields; "" if there is none.
 
-    In a response without a body, or to a CONNECT request, these fields are not checked. If the request of a response was not
-    captured, it may be HEAD or CONNECT.
+    The fields of a response are not checked if it has no body or answers CONNECT, or if the request was not captured, because
+    that request may be HEAD or CONNECT.
     """
     fields, request = message.head.fields, exchange.request
     is_response = message.head.status >= 0
@@ -116,7 +116,7 @@ def find_contradiction(reader: Reader, message: Message, exchange: Exchange, how
 def check_range(reader: Reader, message: Message, exchange: Exchange) -> None:
     """Report a 206 response whose body ended with the last byte of its Content-Range, although Content-Length is larger.
 
-    The client waits for the bytes in between (RFC 9110 section 14.4). If other bytes came, or fewer, the response does not show
+    The client waits for the missing bytes (RFC 9110 section 14.4). If the body has any other length, the response does not show
     which of the two fields is wrong.
     """
     fields = message.head.fields
@@ -149,9 +149,10 @@ def check_chunk(reader: Reader, line: bytes, frame: i64, time: i64, offset: i64)
 def check_excess(reader: Reader, data: bytes, frame: i64, time: i64, offset: i64, ack: i64) -> None:
     """Report bytes that are not the beginning of a message, if they are excess bytes of the previous message.
 
-    If a request is outstanding, the bytes may be a response to it that is not HTTP, and nothing is reported yet. There are two
-    exceptions. If a header section follows the bytes, they are excess bytes. If the previous response announced a body that it
-    must not have, the bytes are that body.
+    If a request is outstanding, the server may have answered it with these bytes instead of HTTP, and nothing is reported yet.
+    There are two exceptions. If a header section follows the bytes, they are excess bytes. If the previous response announced a
+    body that it must not have, the bytes are that body. `ack`: the acknowledgment of the packet with the bytes, as a stream
+    offset.
     """
     if begins_message(reader, data):
         return
@@ -187,7 +188,7 @@ def announces_body(message: Message) -> bool:
 
 
 def find_excess(reader: Reader, data: bytes, frame: i64, time: i64, offset: i64, ack: i64) -> Fault | None:
-    """Return the fault of the message that ended at `offset` if the bytes after it are excess bytes; otherwise None."""
+    """Return the fault of the message that ended at `offset` if the bytes after it (`data`) are excess bytes, or None."""
     exchange = reader.previous
     if exchange is None or reader.previous_end != offset:
         return None
@@ -240,10 +241,10 @@ def resembles_response(data: bytes) -> bool:
 
 
 def settle_answer(reader: Reader, exchange: Exchange | None, is_answer: bool) -> None:
-    """Report bytes that are not HTTP. `is_answer`: they are the response to a request, not excess bytes of the previous response.
+    """Report the bytes other than HTTP in `exchange.answer`, if any.
 
-    Report nothing if they are a response but the connection may carry another protocol. It may if both sides sent data that is
-    not HTTP, and there was no valid response.
+    `is_answer`: the bytes are the response to a request, not excess bytes of the previous response. A response is not reported if
+    the connection may carry another protocol: both sides sent data that is not HTTP, and there was no valid response.
     """
     answer = None if exchange is None else exchange.answer
     if exchange is None or answer is None:
@@ -257,7 +258,7 @@ def settle_answer(reader: Reader, exchange: Exchange | None, is_answer: bool) ->
 
 
 def find_response_excess(reader: Reader, exchange: Exchange) -> str:
-    """Return the name of the fault if the bytes after a complete response do not begin a new response.
+    """Return the name of the fault if bytes that do not begin a response follow a complete response.
 
     Return "" if these bytes may be valid, for example if the response may answer a HEAD request.
     """
@@ -272,9 +273,9 @@ def find_response_excess(reader: Reader, exchange: Exchange) -> str:
 
 
 def find_request_excess(request: Message | None, ack: i64) -> str:
-    """Return the name of the fault if the bytes after a complete request do not begin a new request.
+    """Return the name of the fault if bytes that do not begin a request follow a complete request.
 
-    Return "" if this is not a fault. `ack`: the acknowledgment of the packet with these bytes, as an offset.
+    Return "" if this is not a fault. `ack`: the acknowledgment of the packet with these bytes, as a stream offset.
     """
     if request is None or request.reason != COMPLETE:
         return ""
@@ -292,7 +293,7 @@ def answers_its_request(reader: Reader, exchange: Exchange) -> bool:
 
 
 def begins_message(reader: Reader, data: bytes) -> bool:
-    """Return whether bytes look like the beginning of a message that cannot be parsed: truncated, or of another HTTP version.
+    """Return whether bytes look like the beginning of a message that is truncated or of another HTTP version.
 
     For example, a HomeKit accessory sends EVENT/1.0 messages without a request.
     """
@@ -302,7 +303,7 @@ def begins_message(reader: Reader, data: bytes) -> bool:
 
 
 def has_none(reader: Reader) -> bool:
-    """Return True if no message of this direction has been read yet."""
+    """Return True if no valid message of this direction has been read yet."""
     return reader.count == reader.abandoned
 
 

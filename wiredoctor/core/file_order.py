@@ -1,7 +1,7 @@
 """Number the connections of a sorted file by their first packets in the file, as Wireshark does.
 
-The packets of such a file are analyzed in time order. So the order of the connections is found when the file is divided into
-parts that are in time order (lanes, see sorting.py), and `Flows` takes the ids from that order.
+The packets of a sorted file are analyzed in time order. The order of connections in the file is found earlier, when the file is
+divided into parts that are in time order (lanes, see sorting.py). `Flows` takes the ids from this order.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class FileOrder:
         """The number of packets in the file."""
 
     def add(self, packet: Packet) -> None:
-        """Add the connection that begins with this packet of the file, if one does."""
+        """If a connection of the file begins with this packet, add the connection."""
         self.packets += 1
         if len(self.opened) >= self.most or self.headers.read(packet) != SEGMENT:
             return
@@ -51,7 +51,7 @@ class FileOrder:
             self.sequences[key][side] = packet.sequence
 
     def finish(self) -> None:
-        """Drop what only further packets would need."""
+        """Drop the state that only further packets would need."""
         self.sequences = {}
 
 

@@ -1,6 +1,6 @@
 """Keep segments with new data until they are acknowledged.
 
-The newest ones are kept longer, because retransmissions are compared with them.
+The newest segments are kept longer, because retransmissions are compared with them.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ def forget_old(flights: list[Flight], frame: i64) -> list[Flight]:
 
 
 def note_longest(data: Previous, segments: list[FirstCopy], count: i64) -> None:
-    """Record the length of the longest of the first `count` segments, which were acknowledged and will be dropped."""
+    """Record in `data` the length of the longest of the first `count` segments, which are acknowledged and will be dropped."""
     at: i64 = 0
     while at < count:
         if segments[at].length > data.longest_forgotten:

@@ -41,20 +41,20 @@ MASK: Final = (1 << HASHED) - 1
 
 
 class Share:
-    """The connections that one of several processes analyzes: those in every `count`th hash bucket."""
+    """The connections that one of `count` processes analyzes: those in the hash buckets with bucket % `count` == `number`."""
 
     def __init__(self, number: i64, count: i64) -> None:
         self.number: i64 = number
         self.count: i64 = count
         self.opened: BytesWriter = BytesWriter()
-        """The frame number at which each connection began, by connection id, as little-endian 64-bit integers."""
+        """The number of the first frame of each connection, in the order of connection ids, as little-endian 64-bit integers."""
 
     def has(self, packet: Packet) -> bool:
-        """Return whether the connection of a packet is one of those that this process analyzes."""
+        """Return whether this process analyzes the connection of a packet."""
         return bucket_of(packet) % self.count == self.number
 
     def has_key(self, key: bytes) -> bool:
-        """Return whether the connection with this key is one of those that this process analyzes."""
+        """Return whether this process analyzes the connection with this key."""
         return bucket(key) % self.count == self.number
 
 
@@ -79,9 +79,9 @@ class Flows:
         self.in_file: dict[bytes, OrderedDict[int, int]] | None = None
         """The ids of connections of a sorted file, by key (as in FileOrder) and by the sequence number of the first packet."""
         self.after: i64 = 0
-        """The number added to the first frame of a connection that has no id in `in_file`.
+        """The number added to the first frame number of a connection that has no id in `in_file`.
 
-        With it, the connection sorts after all connections that have an id.
+        It makes the connection sort after all connections that have an id.
         """
         self.held: list[int] = [0] * BUCKETS
         """The number of connections in each bucket."""
@@ -94,7 +94,7 @@ class Flows:
         self.closing_first: i64 = 0
         """The index in `closing` of the first connection that is still kept."""
         self.most_closing: i64 = FEWEST_CHAINS
-        """When `closing` has this length, retired connections are removed from it."""
+        """Retired connections are removed from `closing` as soon as `closing` has this length."""
         self.closed_before: list[tuple[int, int, Connection]] = []
         """A heap of closed connections that had more packets after they were queued: (last frame, watermark, connection)."""
         self.due: i64 = NEVER_DUE
@@ -143,7 +143,7 @@ class Flows:
         return (((addresses >> 32) * high + (addresses & WORD) * low + ports * last) & MASK) >> self.shift
 
     def is_reuse(self, connection: Connection, packet: Packet) -> bool:
-        """Return whether a packet shows that a later connection uses the ports of this one."""
+        """Return whether a packet shows that a later connection uses the ports of `connection`."""
         if packet.flags & (SYN | ACK) != SYN:
             return is_another(connection, packet)
         side = connection.first if packet.is_turned == connection.is_turned else connection.second
@@ -188,9 +188,9 @@ class Flows:
                     ids[sequence] = self.number(frame)
 
     def number_in_file(self, packet: Packet, key: bytes) -> i64:
-        """Return the id of a connection that begins with this packet.
+        """Return the id of a connection that begins with this packet, according to the order of the file.
 
-        It is the id that follows from the order of the file. If that order does not contain the connection, it is a new id.
+        If that order does not contain the connection, return a new id.
         """
         ids = None if self.in_file is None else self.in_file.get(canonical(key, packet))
         if not ids:
@@ -199,7 +199,7 @@ class Flows:
         return number
 
     def promise(self, packet: Packet) -> None:
-        """Reserve the next id for a connection that this packet will open, once the present connection on its ports is over."""
+        """Reserve the next id for a connection that this packet will open after the present connection on its ports is over."""
         if self.promises >= limits.PROMISED.value:
             self.promised_id(next(iter(self.promised)))
             self.met.add(limits.PROMISED)
@@ -289,10 +289,9 @@ class Flows:
         self.most_closing = max(FEWEST_CHAINS, 2 * len(self.closing))
 
     def pass_time(self, frame: i64, clock: i64) -> None:
-        """Retire closed connections whose retention time is over. If a hash bucket has too many connections, retire the longest
-        idle ones.
+        """Retire closed connections whose retention time is over. Retire more if a hash bucket has too many connections.
 
-        `frame` and `clock` are those of the record that was read.
+        `frame` and `clock`: the frame number of the record that was read, and the latest time (ns) so far.
         """
         if clock >= self.due:
             self.expire(frame, clock)
@@ -304,7 +303,7 @@ class Flows:
     def expire(self, frame: i64, clock: i64) -> None:
         """Retire the closed connections whose retention time is over.
 
-        When a connection is retired does not depend on other connections.
+        The time at which a connection is retired does not depend on other connections.
         """
         closing, at, late = self.closing, self.closing_first, self.closed_before
         self.due = NEVER_DUE
@@ -337,7 +336,7 @@ class Flows:
         return False
 
     def retire_closed(self, connection: Connection, last_frame: i64) -> None:
-        """Retire a closed connection. But if it has had packets after frame `last_frame`, check it again later."""
+        """Retire a closed connection; if it has had packets after frame `last_frame`, check it again later instead."""
         if not connection.closed or not connection.is_followed:
             return
         if connection.last_frame > last_frame:

@@ -1,6 +1,6 @@
-"""Read what the SYNs negotiate (segment sizes, window scales) and which side is the client.
+"""Read SYNs: the segment sizes and window scales that they negotiate, and which side is the client.
 
-Record replies to the client's SYN.
+Also record the replies to the client's SYN.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ DEFAULT_MSS: Final = 536
 """The MSS in bytes of a host whose SYN has no MSS option (RFC 9293 section 3.7.1). Every host accepts it."""
 DEFAULT_MSS_IPV6: Final = 1220
 LONGEST_SYN: Final = 1 << 16
-"""The maximum number of bytes that the reply to a SYN acknowledges: the SYN and any data in the same packet (RFC 7413)."""
+"""The maximum number of bytes that the reply to a SYN acknowledges: the data in the packet with the SYN (RFC 7413)."""
 
 
 def read_handshake(connection: Connection, own: Side, packet: Packet, segment: Segment) -> None:
-    """Record what a SYN negotiates, and the replies to the client's SYN: a SYN-ACK, or an RST that refuses it."""
+    """Record the options of a SYN, and the replies to the client's SYN: a SYN-ACK, or an RST that refuses the SYN."""
     if packet.flags & SYN:
         read_syn(own, packet)
         agree(connection)
@@ -89,8 +89,8 @@ def agree(connection: Connection) -> None:
 def announce_mss(connection: Connection, sender: Side, receiver: Side) -> None:
     """Set the maximum size of the segments that a side sends.
 
-    It is the size that the receiver accepts, or the size that the sender itself announces if that is less. A host rarely sends
-    larger segments than it announces, because both sizes follow from its MTU.
+    It is the smaller of two sizes: the size that the receiver accepts, and the size that the sender itself announces. A host
+    rarely sends larger segments than it announces, because both sizes follow from its MTU.
     """
     own = sender.syn
     sender.mss = accepted_size(connection, receiver)

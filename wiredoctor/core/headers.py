@@ -46,7 +46,7 @@ from wiredoctor.core.unsigned import u16, u32
 QUOTED_PORTS: Final = 8
 """The size in bytes of a TCP header's ports and sequence number. An ICMP error quotes at least these (RFC 792)."""
 JUMBO: Final = 65_535
-"""The maximum size in bytes of an IPv6 packet; the length field of a larger one is 0 (segmentation offload)."""
+"""The maximum payload in bytes of an IPv6 packet; the length field of a larger packet is 0 (segmentation offload)."""
 ADDRESSES: Final = 12
 """The offset of the addresses in an IPv4 header."""
 ICMP: Final = 1
@@ -82,7 +82,8 @@ HALF: Final = 1 << 31
 class Headers:
     """Reads the headers of packets.
 
-    Without `datagrams`, fragments are not reassembled; as many headers as possible are read from first fragments.
+    A method that reads one header returns the internal number of the next header, or one of the results SEGMENT, QUOTE, NOT_TCP,
+    AGAIN and MOVED (layers.py). Without `datagrams`, fragments are not reassembled, and only first fragments are read.
     """
 
     def __init__(self, datagrams: Datagrams | None) -> None:
@@ -121,9 +122,9 @@ class Headers:
         return header
 
     def read_again(self, packet: Packet) -> i64:
-        """Read a packet again from its first header, because its TCP segment may be in another buffer than its outer headers.
+        """Read a packet again from its first header, and hash its outer headers.
 
-        Hash the outer headers in this pass.
+        This is necessary because the TCP segment may be in a new buffer, without the outer headers.
         """
         layers = self.layers
         layers.hashing = True
@@ -139,7 +140,10 @@ class Headers:
         return header
 
     def follow(self, packet: Packet, header: i64) -> i64:
-        """Read the header with this number and all headers after it. Return SEGMENT, QUOTE, NOT_TCP, AGAIN or MOVED."""
+        """Read the header with internal number `header` and all headers after it.
+
+        Return SEGMENT, QUOTE, NOT_TCP, AGAIN or MOVED.
+        """
         layers, block = self.layers, packet.block
         count: i64 = 0
         while header > MOVED:
@@ -187,7 +191,7 @@ class Headers:
         return self.fragment(packet, block, at + total) if fragment else self.protocol(block, protocol)
 
     def ipv6(self, packet: Packet, block: bytes) -> i64:
-        """Read an IPv6 header (RFC 8200), with its hop-by-hop and destination options."""
+        """Read an IPv6 header and its extension headers (RFC 8200)."""
         layers = self.layers
         if not layers.has(40):
             return layers.refuse(CUT_IP)
@@ -210,7 +214,7 @@ class Headers:
         return self.inside_ip(packet, block)
 
     def inside_ip(self, packet: Packet, block: bytes) -> i64:
-        """Read the header that the protocol number of an IP header announces; in IPv6, extension headers may come before it."""
+        """Return the internal number of the header inside an IP packet, after skipping the extension headers of IPv6."""
         layers, protocol = self.layers, self.inside
         if layers.ip_version == 6:
             while protocol in (HOP_OPTIONS, ROUTING_HEADER, FRAGMENT_HEADER, DESTINATION_OPTIONS):
@@ -227,9 +231,9 @@ class Headers:
         return self.protocol(block, protocol)
 
     def enter(self, block: bytes, addresses: i64, version: i64) -> None:
-        """Store the addresses of an IP header.
+        """Store the position of the addresses of an IP header.
 
-        If the packet already had an IP header, that outer one counts as an encapsulation.
+        An IP header outside of this one counts as an encapsulation.
         """
         layers = self.layers
         if layers.hashing and layers.ip_headers and not layers.is_quoted:
@@ -297,7 +301,7 @@ class Headers:
         return route if route > 0 else self.addresses + 4
 
     def reroute(self, packet: Packet, block: bytes) -> i64:
-        """Continue reading in a modified packet: the final destination replaces the next hop of a source route."""
+        """Continue reading in a copy of the packet in which the final destination replaces the next hop of a source route."""
         layers = self.layers
         if not layers.hashing:
             return AGAIN
@@ -349,8 +353,9 @@ class Headers:
     ) -> i64:  # fmt: skip
         """Add a fragment that begins with byte `first` of its datagram. If the datagram is complete, continue reading in it.
 
-        `whole`: the index in the block at which the complete fragment ends. A fragment that was not captured completely is not
-        reassembled. Such a fragment is only read if it is the datagram's first one, which contains the TCP header.
+        `addresses` and `key` (protocol, identification and encapsulation) identify the datagram. `whole`: the index in the block
+        at which the complete fragment ends. A fragment that was not captured completely is not reassembled. It is only read if it
+        is the first fragment, which contains the TCP header.
         """
         layers, datagrams = self.layers, self.datagrams
         if layers.stop < whole or whole <= layers.at or datagrams is None:
@@ -367,7 +372,7 @@ class Headers:
     def move(self, packet: Packet, content: bytes, place: i64, limit: i64) -> i64:
         """Continue reading in `content`, which begins with the addresses of the current IP header.
 
-        `place`: the position of `content` in the capture. `limit`: its length on the network.
+        `place`: the position of `content` in the capture. `limit`: the length of `content` on the network.
         """
         layers = self.layers
         packet.block, packet.block_place = content, place
@@ -428,7 +433,10 @@ class Headers:
         return QUOTE
 
     def note_offset(self, packet: Packet, size: i64, segment: i64) -> None:
-        """Record an invalid data offset of a TCP header. A segment quoted by ICMP is ignored, because quotes are short."""
+        """Record that a TCP header has the invalid data offset `size` (bytes) in a segment of `segment` bytes.
+
+        Segments quoted by ICMP are ignored, because quotes are short.
+        """
         if self.layers.is_quoted or self.noted >= limits.ODDITIES.value:
             return
         self.noted += 1
@@ -494,8 +502,8 @@ def is_error(protocol: i64, kind: i64) -> bool:
 def without_all_options(packet: Packet, size: i64) -> None:
     """Mark the options that were not found in a TCP header as unknown, because the snap length may have cut them off.
 
-    If the header (`size` bytes) has room for timestamps and the packet has data, assume timestamps: no other option that long
-    occurs with data.
+    If the header (`size` bytes) has room for timestamps and the packet has data, assume timestamps: no other usual option in a
+    packet with data is this long.
     """
     if packet.mss == NO_OPTION:
         packet.mss = NOT_CAPTURED

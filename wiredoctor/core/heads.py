@@ -1,9 +1,9 @@
 """Parse header sections: the start line and the relevant fields (RFC 9112 sections 2 to 5).
 
-Header sections repeat. The relevant lines of a header section form a path in a tree of cached lines. At the end of the path is
-the Head object that all equal header sections share. At each node, the line that followed last time is tried first. For any other
-line, the length of its name and two of its letters show whether it may be relevant; a bytes object is only created if it may be.
-A header section with unusual syntax is parsed by wiredoctor.protocols.http1.head.
+Most header sections occur repeatedly. The relevant lines of a header section form a path in a tree of cached lines. At the end of
+the path is the Head object that all equal header sections share. At each node, the line that followed last time is tried first.
+For any other line, the length of its name and two of its letters show whether the line may be relevant; a bytes object is only
+created in this case. A header section with unusual syntax is parsed by wiredoctor.protocols.http1.head.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ ONES: Final = 0x0101010101010101
 """Eight bytes with the value 1."""
 VERSIONS: Final = (b" HTTP/1.1\r\n", b" HTTP/1.0\r\n")
 REST_OF_LINE: Final = 11
-"""The size in bytes of each text in VERSIONS, with which request lines usually end."""
+"""The size in bytes of each text in VERSIONS. Request lines usually end with one of these texts."""
 SLOTS: Final = 32
 MAX_LINES: Final = 256
 LONGEST: Final = 4096
@@ -60,7 +60,7 @@ Valid ids are shorter (protocols/http1/request_ids.py).
 
 FIXED: Final = 0
 LENGTH: Final = 1
-"""Values of `Lines.value`: a line that is always the same (FIXED), or a Content-Length, whose value differs (LENGTH)."""
+"""Values of `Lines.value`: FIXED for a line that is cached with its value, LENGTH for Content-Length, cached without it."""
 
 assert (MAX_LINES, LONGEST) == (grammar.MAX_LINES, grammar.LONGEST)
 
@@ -68,7 +68,7 @@ assert (MAX_LINES, LONGEST) == (grammar.MAX_LINES, grammar.LONGEST)
 class Head:
     """The start line and relevant fields of a header section.
 
-    The target, the length and the request id are not part of it, because these differ most often.
+    It does not contain the target, the length and the request id, because they differ between most messages.
     """
 
     def __init__(self, line: RequestLine | StatusLine, fields: Fields) -> None:
@@ -97,13 +97,13 @@ class Head:
         """True if the body should arrive in parts, as in an event stream."""
         self.is_suspect: bool = fields.suspect
         self.is_cut: bool = fields.cut
-        """True if a text was truncated."""
+        """True if a field value was truncated, because it was longer than limits.TEXT."""
         self.code: i64 = -1
         """The index of this head among the heads of the rows being written; see exchange_rows.HeadCodes."""
         self.batch: i64 = -1
 
     def is_interim(self) -> bool:
-        """Return whether this is a 1xx response that is followed by another response; a 101 is final."""
+        """Return whether this is the head of an interim response: any 1xx except 101, which is final."""
         return 100 <= self.status < 200 and self.status != 101
 
 
@@ -137,7 +137,7 @@ class HeadReader:
         self.target: bytes = b""
         self.request_id: bytes = b""
         self.id_rank: i64 = FIXED
-        """The rank (request_ids.py) of the field from which `request_id` was read; FIXED without one."""
+        """The rank (request_ids.py) of the field from which `request_id` was read; FIXED if no field had a request id."""
         self.remembered: i64 = 0
         self.most: i64 = limits.REMEMBERED_HEADS.value
         self.requests: Lines = Lines(b"", FIXED)
@@ -217,9 +217,9 @@ class HeadReader:
         return None
 
     def read_value(self, kind: i64, block: bytes, at: i64, stop: i64) -> i64:
-        """Set the length or the request id (`kind`) from the value at block[at].
+        """Set the length or the request id from the field value at block[at]. `kind`: LENGTH, or the rank of the request id.
 
-        Return the index after its line, or NO_LENGTH if the line has unusual syntax.
+        Return the index after the line, or NO_LENGTH if the line has unusual syntax.
         """
         if kind == LENGTH:
             return self.read_length(block, at, stop)
@@ -232,7 +232,7 @@ class HeadReader:
         return end + 2
 
     def read_length(self, block: bytes, at: i64, stop: i64) -> i64:
-        """Set the length from the value at block[at]. Return the index after its line, or NO_LENGTH if its syntax is unusual."""
+        """Set the length from the value at block[at]. Return the index after the line, or NO_LENGTH if the syntax is unusual."""
         if self.length != NO_LENGTH:
             return NO_LENGTH
         while at < stop and block[at] == SPACE:
@@ -264,10 +264,9 @@ class HeadReader:
         return found
 
     def follow_field(self, lines: Lines, line: bytes, size: i64) -> Lines:
-        """Return the node for a field line in the tree of cached lines, below the node `lines`. `size` is the length of the field
-        name.
+        """Return the node for a field line in the tree of cached lines, below the node `lines`.
 
-        Return `lines` itself if the field is not relevant.
+        Return `lines` itself if the field is not relevant. `size`: the length of the field name.
         """
         found = lines.following.get(line)
         if found is not None:
@@ -300,7 +299,7 @@ class HeadReader:
             self.remembered = 1
 
     def parse(self, head: bytes, response: bool) -> Head | None:
-        """Return the parsed head, whatever its syntax; None if its first line is not a start line."""
+        """Return the head parsed from `head`, even if its syntax is unusual; None if its first line is not a start line."""
         self.size = len(head)
         self.request_id = find_request_id(head)
         if response:
@@ -320,7 +319,7 @@ class HeadReader:
 def find_request_id(head: bytes) -> bytes:
     """Return the request id in a head, even if the syntax of the head is unusual; empty if the head has none.
 
-    If it has several, return the one with the lowest rank in request_ids.REQUEST_IDS.
+    If the head has several ids, return the id with the lowest rank in request_ids.REQUEST_IDS.
     """
     found = b""
     best: i64 = FIXED
@@ -408,7 +407,7 @@ def interesting_names() -> bytes:
 
 
 def length_of(fields: Fields) -> i64:
-    """Return the value of Content-Length, or NO_LENGTH without the field, or BAD_LENGTH if it is invalid."""
+    """Return the value of Content-Length; NO_LENGTH if the field is missing, BAD_LENGTH if its value is invalid."""
     if fields.content_length is not None:
         return fields.content_length
     return BAD_LENGTH if fields.bad_content_length else NO_LENGTH

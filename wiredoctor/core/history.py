@@ -25,13 +25,13 @@ SAW_RETRANSMISSION: Final = 128
 SAW_ZERO_WINDOW: Final = 256
 
 BITS: Final = 5
-"""The number of bits per letter in Connection.history. They contain the letter's index plus 1, plus 16 for direction 1."""
+"""The number of bits per letter in Connection.history: the index of the letter plus 1, plus 16 for direction 1."""
 FIRST_WORD: Final = 12
-"""The number of letters in the first 60 bits of a history."""
+"""The number of letters in Connection.history (60 bits). Any further letters are in Connection.more_history."""
 
 
 def count(connection: Connection, own: Side, packet: Packet, segment: Segment) -> None:
-    """Count a packet. If it is of a kind that this side has not sent before, append the letter to the connection's history."""
+    """Count a packet. For each kind of the packet that is new for this side, append a letter to the connection's history."""
     own.packets += 1
     own.bytes += segment.new_bytes
     flags = packet.flags
@@ -75,7 +75,7 @@ def note_letters(connection: Connection, direction: i64, fresh: i64) -> None:
 def in_letters(first: i64, more: i64, client: i64) -> str:
     """Return the letters in Connection.history (`first`) and more_history (`more`) as text.
 
-    The letters of the client are in upper case. `client`: the client's direction.
+    The client's letters are in upper case, the server's in lower case. `client`: the client's direction.
     """
     text = ""
     for word in (more, first):
@@ -88,7 +88,7 @@ def in_letters(first: i64, more: i64, client: i64) -> str:
 
 
 def note_super_segment(connection: Connection, peer: Side, packet: Packet) -> None:
-    """Count a segment that is longer than its receiver's MSS. Such segments exist only in captures on a host with offloading."""
+    """Count a segment that is longer than its receiver's MSS, as captured on a host with segmentation offload."""
     syn = peer.syn
     if not connection.has_both_syns or syn is None or syn.mss <= 0 or packet.length <= syn.mss:
         return

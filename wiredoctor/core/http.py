@@ -65,7 +65,7 @@ class Http:
             endings.watch_close(talk, packet.clock)
 
     def pass_time(self, clock: i64) -> None:
-        """Process everything that is due at time `clock` (ns), before a packet is read or while no packet comes."""
+        """Process the due alarms of all connections at time `clock` (ns), before a packet is read or while no packet comes."""
         talk = self.alarms.take(clock)
         while talk is not None:
             if not talk.is_over:
@@ -81,7 +81,7 @@ class Http:
         self.end(connection, AT_CAPTURE_END, clock)
 
     def end(self, connection: Connection, reason: i64, clock: i64) -> None:
-        """End the open messages of a connection for `reason` (why they ended), and free its HTTP state."""
+        """End the open messages of a connection with the end reason `reason`, and free its HTTP state."""
         talk = connection.http
         if talk is None:
             return
@@ -94,7 +94,7 @@ class Http:
         self.free(talk)
 
     def free(self, talk: HttpConnection) -> None:
-        """Free the HTTP state of a connection whose messages have ended, except for what describes the connection."""
+        """Free the HTTP state of a connection whose messages have ended, but keep the facts for its row of `connections`."""
         if self.bursts is not None:
             bursts.write_last(self, talk.first)
             bursts.write_last(self, talk.second)

@@ -62,8 +62,8 @@ STARTS: Final = frozenset([(method + b" ")[:4] for method in KNOWN_METHODS] + [b
 class Reader(Stream):
     """Reads the HTTP messages of one direction. `kind`: REQUEST or RESPONSE; -1 until a head was read.
 
-    `pos`: the offset in the stream up to which bytes were read. `waits`: true while a response waits for its request, which may
-    be captured later.
+    `pos`: the offset in the stream up to which bytes were read. `waits`: true while a response waits for its request, because the
+    request may be captured later.
     """
 
     def __init__(self, connection: HttpConnection | None, direction: i64) -> None:
@@ -86,7 +86,7 @@ class Reader(Stream):
         self.dropped: Partial | None = None
         """Bytes that looked like the beginning of a head until the current packet showed that they are not."""
         self.burst: Burst | None = None
-        """The burst that the next packet may continue; only if rows of bursts are requested."""
+        """The burst that the next packet may continue; None if there is none, or if the table `bursts` was not requested."""
         self.direction: i64 = direction
         self.kind: i64 = -1
         self.mode: i64 = HEAD
@@ -94,7 +94,7 @@ class Reader(Stream):
         self.waits: bool = False
         self.in_trailer: bool = False
         self.is_lost: bool = False
-        """True if messages may be missing after the newest request, or after the newest response whose request is certain."""
+        """True if messages may be missing since the newest request, or since the newest response whose request is certain."""
         self.is_seeking: bool = False
         """True if the current message is the first one after missing messages."""
         self.is_unsure: bool = False
@@ -149,7 +149,7 @@ class Reader(Stream):
     def leaves_out_body(self, message: Message, found: Range) -> bool:
         """Return whether the client sends its next request instead of the body of the current one.
 
-        A client that waits for 100 (Continue) may do so if it has received a final response (RFC 9110 section 10.1.1).
+        A client that waits for 100 (Continue) may leave out the body after a final response (RFC 9110 section 10.1.1).
         """
         exchange = self.exchange
         if self.kind != REQUEST or found.at < 0 or exchange is None or not exchange.response_done:
@@ -161,7 +161,7 @@ class Reader(Stream):
         return head is not None and head.has_known_method
 
     def read_head(self, found: Range) -> None:
-        """Read a head from a range, as far as the range contains it."""
+        """Read a head from a range. If the range contains only a part of the head, keep that part until the rest comes."""
         if found.at < 0:
             self.skip_gap_in_head(found)
             return
@@ -218,9 +218,9 @@ class Reader(Stream):
         self.reject_head(found, data, found.end)
 
     def may_begin_head(self, data: bytes) -> bool:
-        """Return whether bytes can begin a head in this direction.
+        """Return whether `data` can begin a head in this direction.
 
-        If no head was read yet on the connection, they may also begin a TLS handshake.
+        If no head was read yet on the connection, a TLS handshake is accepted, too.
         """
         if self.kind == REQUEST:
             return may_become_request(data)
@@ -305,9 +305,9 @@ class Reader(Stream):
             talk.stop_reading(exchange)
 
     def has_to_wait(self, ack: i64, time: i64) -> bool:
-        """Return whether a response with this ACK and time must wait because its request may still arrive.
+        """Return whether a response with this ACK and time (ns) must wait because its request may still arrive.
 
-        If so, schedule the end of the grace period; reading continues then, or earlier when the request arrives.
+        If it must wait, set an alarm for the end of the grace period. Reading continues then, or as soon as the request arrives.
         """
         talk = self.talk()
         if talk.may_answer(ack, time):
@@ -329,7 +329,7 @@ class Reader(Stream):
         return self.message is message
 
     def may_be_rest(self, message: Message, kind: i64) -> bool:
-        """Return whether the first request of a direction may really be the end of a line whose beginning was not captured."""
+        """Return whether the apparent first request of a direction may be the end of a line whose beginning was not captured."""
         if kind == RESPONSE or message.head.has_known_method:
             return False
         self.strayed = min(self.strayed, message.begin - 1)
@@ -387,7 +387,7 @@ class Reader(Stream):
             self.partial = None
 
     def skip_gap_in_head(self, found: Range) -> None:
-        """Continue after a gap inside a head, or at a place where a head may begin."""
+        """Skip missing bytes (`found`) inside a head, or at a place where a head may begin."""
         partial = self.partial
         if self.kind == RESPONSE and partial is not None and self.has_to_wait(partial.ack, partial.time):
             return
@@ -399,10 +399,10 @@ class Reader(Stream):
         self.pos = found.end
 
     def note_gap_in_framing(self, found: Range, is_expected: bool) -> None:
-        """Record that bytes are missing where a head or chunk framing may be: they were not captured, or the snap length cut them
-        off.
+        """Record that the bytes of `found` are missing, at a place where a head or chunk framing may be.
 
-        `is_expected`: the missing bytes certainly contain a part of a head or of chunk framing.
+        They were not captured, or the snap length cut them off. `is_expected`: these bytes certainly contain a part of a head or
+        of chunk framing.
         """
         talk = self.talk()
         talk.note_gap(found.time)
@@ -418,14 +418,14 @@ class Reader(Stream):
         return number
 
     def jumps_to(self, offset: i64) -> bool:
-        """Return True if all bytes up to an offset belong to the current body and are skipped without being examined."""
+        """Return True if all bytes up to `offset` in the stream belong to the current body and need not be examined."""
         message = self.message
         if message is None or message.pieces is not None:
             return False
         return self.mode == CLOSE or (self.mode == BODY and offset <= self.until)
 
     def finish(self, reason: i64) -> None:
-        """End the message for `reason`, whether it is complete or not. This is called for every message."""
+        """End the current message with the end reason `reason`, which may be COMPLETE. This is called once for every message."""
         message = self.message
         exchange = self.exchange
         if message is None or exchange is None:
@@ -445,7 +445,7 @@ class Reader(Stream):
         self.talk().end_message(self, exchange, message)
 
     def close(self, reason: i64) -> None:
-        """End the open message or head for `reason`, because no more bytes will come."""
+        """End the open message or head with the end reason `reason`, because no more bytes will come."""
         if self.kind == RESPONSE:
             faults.settle_answer(self, self.talk().waiting, True)
             if not faults.has_none(self):
@@ -493,7 +493,7 @@ class Reader(Stream):
             self.is_lost = True
 
     def seek(self, found: Range) -> None:
-        """Start to read a range as a head if it begins like one and none of it was read before. Otherwise, skip the range."""
+        """Switch to reading a head if a range begins like a head and none of it was read before. Otherwise, skip the range."""
         at = found.at
         if self.pos > found.start or at < 0 or found.block[at : at + min(4, found.end - found.start)] not in STARTS:
             # a part of the range was read as something that is not a message, so no head begins in the rest
@@ -524,4 +524,4 @@ class Reader(Stream):
 
 
 GONE: Final = Reader(None, 0)
-"""Replaces both readers of an ended connection."""
+"""The placeholder for both readers of an ended connection."""

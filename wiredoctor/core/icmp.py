@@ -30,7 +30,7 @@ ICMP_ERRORS: Final = (
 """The column names of `icmp_errors`, in the order in which they are written."""
 
 UNKNOWN: Final = "ICMP error about a connection that is not in the capture"
-"""The reason for not analyzing an ICMP error that quotes a packet of no captured connection.
+"""The reason why an ICMP error is not analyzed if the quoted packet belongs to no captured connection.
 
 The quoted packet took another path, or a NAT changed its addresses before it reached the sender of the error.
 """
@@ -90,10 +90,10 @@ class IcmpErrors:
         """The number of errors that quote no captured connection."""
 
     def add(self, message: Message, packet: Packet, connection: Connection | None, flags_known: bool) -> None:
-        """Add an error that quotes the TCP header in `packet`. `flags_known` is false if only the first half of that header was
-        quoted.
+        """Add an error that quotes the TCP header in `packet`.
 
-        `connection` is None if no connection has the quoted addresses and ports.
+        `connection` is None if no connection has the quoted addresses and ports. `flags_known` is false if the quote ends before
+        the flags of the TCP header.
         """
         direction: i64 = -1
         offset: i64 = NEVER
@@ -152,7 +152,7 @@ def note_syn(connection: Connection, direction: i64, packet: Packet, message: Me
 
 
 def note_error(own: Side, acknowledged: i64, offset: i64, packet: Packet, message: Message) -> None:
-    """Keep an ICMP error about unacknowledged data of a side if it is the first one, or the first one with an MTU.
+    """Keep an ICMP error about unacknowledged data of a side if it is the first error, or the first with an MTU.
 
     `offset`: the stream offset of that data. `acknowledged`: the offset up to which the peer has acknowledged.
     """
@@ -170,7 +170,7 @@ def note_error(own: Side, acknowledged: i64, offset: i64, packet: Packet, messag
 def offset_of(own: Side, packet: Packet) -> i64:
     """Return the stream offset of the sequence number that an ICMP error quotes, or NEVER if the stream's beginning is unknown.
 
-    Sequence numbers repeat every 4 GiB: of the possible offsets, the one nearest to the side's newest data is returned.
+    Sequence numbers repeat every 4 GiB, so the result is the possible offset that is nearest to the side's newest data.
     """
     if own.base == NO_BASE:
         return NEVER

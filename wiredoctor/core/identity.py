@@ -13,8 +13,7 @@ from wiredoctor.core.headers import Headers
 from wiredoctor.core.packet import Packet
 
 LONG: Final = 1 << 40
-"""The assumed length of a packet on the network, in bytes. The real one is unknown here, and headers that exceed it are rejected.
-"""
+"""The assumed length of a packet on the network, in bytes. The real length is unknown here; headers beyond it are rejected."""
 
 
 class Identity:
@@ -26,13 +25,13 @@ class Identity:
         self.packet: Packet = Packet()
 
     def of_packet(self, packet: Packet) -> tuple[int, int]:
-        """Return `link_hash` and `encapsulation` of a packet, as in tables.PACKETS."""
+        """Return the hashes `link_hash` and `encapsulation` of a packet; see tables.PACKETS."""
         if packet.outer is not None:
             return packet.outer.link_hash, packet.outer.encapsulation
         return self.of_record(packet.block, packet.at, packet.end, packet.link_type)
 
     def of_record(self, block: bytes, at: i64, end: i64, link_type: i64) -> tuple[int, int]:
-        """Return `link_hash` and `encapsulation` of the record at block[at:end], which must contain a TCP segment."""
+        """Return the hashes `link_hash` and `encapsulation` of the record at block[at:end], which must contain a TCP segment."""
         again = self.packet
         again.block, again.at, again.end = block, at, end
         again.wire_length, again.link_type = LONG, link_type

@@ -1,4 +1,4 @@
-"""Read heads that are split over packets, and end those that stay incomplete."""
+"""Read heads that are split over packets, and end heads that stay incomplete."""
 
 from __future__ import annotations
 
@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 
 
 def continue_head(reader: Reader, partial: Partial, found: Range) -> None:
-    """Read more bytes of an incomplete head. Parse the head if it is complete, or reject the bytes if they cannot become a
-    head.
+    """Read more bytes of an incomplete head. Parse the head as soon as it is complete.
+
+    Reject the bytes if they cannot become a head.
     """
     at = found.place(reader.pos)
     data = found.block[at : min(found.place(found.end), at + limits.HEAD.value)]
@@ -51,7 +52,10 @@ def keep(reader: Reader, partial: Partial, data: bytes) -> None:
 
 
 def announce(reader: Reader, ack: i64) -> None:
-    """Begin the exchange of a request with an incomplete head if the server already responds to it, for example with 408."""
+    """If the server already responds to a request with an incomplete head, for example with 408, begin the exchange.
+
+    `ack`: the acknowledgment of the response, as a stream offset.
+    """
     partial = reader.partial
     if partial is None or not partial.has_line or reader.announced is not None or partial.wire_offset >= ack:
         return
@@ -76,7 +80,7 @@ def message_of(reader: Reader, partial: Partial, head: Head, target: bytes, numb
 
 
 def cut_head(reader: Reader, reason: i64) -> None:
-    """End an incomplete head for `reason`. The head becomes a message if it has a valid start line."""
+    """End an incomplete head with the end reason `reason`. The head becomes a message if it has a valid start line."""
     partial = reader.partial
     if partial is None:
         return
@@ -103,7 +107,7 @@ def cut_head(reader: Reader, reason: i64) -> None:
 
 
 def give_up_head(reader: Reader) -> None:
-    """End an incomplete head as if the rest of it were missing, to free memory."""
+    """To free memory, end an incomplete head as if its remaining bytes were missing from the capture."""
     if reader.mode == HEAD and reader.partial is not None:
         reader.talk().note_gap(reader.partial.time)
         cut_head(reader, IN_GAP)

@@ -2,7 +2,7 @@
 
 Data is stored while bytes before it are missing, while it has to wait for the other direction, or while a head is incomplete.
 Sizes are counted per hash bucket of flows.py, so the result does not depend on which process analyzes which bucket. Bytes that
-were read in the meantime are not subtracted at once. Only when a bucket seems full, its bytes are counted again.
+were read in the meantime are only subtracted when a bucket seems full. Then all bytes of the bucket are counted again.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 PIECE: Final = 200
 """The memory in bytes that a stored range takes besides its content."""
 LISTED: Final = 2_000
-"""The memory in bytes of the lists of a connection that has stored stream data."""
+"""The memory in bytes that the lists of stored ranges take per connection, besides the ranges."""
 
 
 class Keeping:
@@ -46,7 +46,7 @@ class Keeping:
         self.is_full: bool = False
 
     def add(self, talk: HttpConnection, size: i64) -> None:
-        """Count `size` bytes that a connection begins to store."""
+        """Count `size` more bytes that a connection stores."""
         part = bucket(talk.connection.key)
         keeping = self.connections[part]
         if talk.number not in keeping:
@@ -64,10 +64,10 @@ class Keeping:
             self.connections[bucket(talk.connection.key)].pop(talk.number, None)
 
     def relieve(self, clock: i64) -> None:
-        """Count again the stored bytes of full hash buckets. In buckets that are indeed full, free memory.
+        """Count the stored bytes of seemingly full hash buckets again, and free memory until a quarter of each bucket is free.
 
-        Bytes are freed by reading them although bytes before them are missing, until a quarter of the bucket is free. Connections
-        whose bytes have waited longest come first.
+        To free stored bytes, they are read although bytes before them are missing. Connections whose bytes have waited longest
+        come first.
         """
         self.is_full = False
         for part in range(BUCKETS):
@@ -75,11 +75,10 @@ class Keeping:
                 self.bytes[part] = self.relieve_part(part, clock)
 
     def relieve_part(self, part: i64, clock: i64) -> i64:
-        """Count the stored bytes of a hash bucket again. If it is more than three quarters full, free memory. Return the
-        number of bytes that are still stored.
+        """Count the stored bytes of a hash bucket again, and return the number of bytes that are still stored at the end.
 
-        Bytes are freed by reading them although bytes before them are missing. Connections whose bytes have waited longest come
-        first.
+        If the bucket is more than three quarters full, free memory: stored bytes are read although bytes before them are missing.
+        Connections whose bytes have waited longest come first.
         """
         left: dict[int, HttpConnection] = {}
         total: i64 = 0

@@ -1,4 +1,4 @@
-"""Follow which ACKs have reached a sender, and so what the sender knows about its receiver's window.
+"""Track which ACKs have reached a sender, and thus the receive window that the sender knows.
 
 An ACK is captured before it reaches the sender. The sender's reaction to it is captured one round trip (between capture point and
 sender) after the ACK.
@@ -13,7 +13,7 @@ from mypy_extensions import i64, mypyc_attr
 from wiredoctor.core.segment import MILLISECOND, NEVER
 
 NO_WAY: Final = 200_000
-"""The maximum round trip in ns to a sender that is assumed to receive ACKs at once."""
+"""If the round trip (ns) between capture point and sender is at most this long, ACKs count as received when captured."""
 FINENESS: Final = 256
 """The number of parts into which a round trip is divided. If several ACKs are captured within one part, they count as one."""
 
@@ -43,7 +43,7 @@ class KnownWindow:
         self.frame: i64 = NEVER
         self.time: i64 = NEVER
         self.reached: i64 = NEVER
-        """The capture time of data that the sender sent after it had received the ACK `ack`."""
+        """The expected capture time of data that the sender sends as soon as it has received the ACK `ack`."""
         self.coming: list[Ack] = []
         self.first: i64 = 0
         """The index of the first ACK in transit."""
@@ -105,7 +105,7 @@ class KnownWindow:
             self.first = 0
 
     def allow(self, end: i64, now: i64) -> i64:
-        """Record that the sender has sent up to offset `end`, so an ACK with a large enough window must have reached it.
+        """Record that the sender has sent up to offset `end`, so an ACK with a large enough window must have reached the sender.
 
         Remove the first ACK in transit whose window ends at `end` or later, and all earlier ones. Return the time in ns from the
         capture of that ACK to `now`; NEVER if there is none.
@@ -121,7 +121,7 @@ class KnownWindow:
         return way
 
     def releases(self, now: i64, way: i64) -> bool:
-        """Return whether an ACK seems to have triggered the packet captured at `now`, because it reached the sender just before.
+        """Return whether an ACK seems to have triggered the packet captured at `now` (ns), by reaching the sender just before.
 
         `way`: the round trip in ns from the capture point to the sender.
         """

@@ -10,16 +10,16 @@ from wiredoctor.core.hashes import mix
 from wiredoctor.core.packet import Packet
 
 QUOTE: Final = -1
-"""The result of reading an ICMP error that quotes only the first half of a TCP header: ports and sequence number.
+"""The result for an ICMP error that quotes only a part of a TCP header, with ports and sequence number but without flags.
 
-QUOTE to MOVED are special results of reading a header. Any greater result is the number of the next header.
+QUOTE to MOVED are special results of reading a header. Any greater result is the internal number of the next header.
 """
 NOT_TCP: Final = 0
 SEGMENT: Final = 1
 AGAIN: Final = 2
-"""The result if the packet must be read a second time, now with hashes."""
+"""The result if the packet must be read a second time, in which its outer headers are hashed."""
 MOVED: Final = 3
-"""The result if the next header is in another block."""
+"""The result if the next header is in another block of bytes than the previous headers."""
 
 IPV4: Final = 4
 IPV6: Final = 5
@@ -80,7 +80,8 @@ QUOTED_TOO_LITTLE: Final = 0x11B
 TOO_MANY_HEADERS: Final = 0x11C
 """The reason why a packet with too many headers is not analyzed.
 
-CUT_LINK to TOO_MANY_HEADERS are such reasons, with texts in reasons.py. A reason below CUT_LINK is an IP protocol number.
+CUT_LINK to TOO_MANY_HEADERS are reasons of this kind, with texts in reasons.py. A reason below CUT_LINK is an unsupported IP
+protocol number.
 """
 OF_TYPE: Final = 0x10000
 """The reason for an unsupported EtherType is OF_TYPE plus this EtherType."""
@@ -157,7 +158,7 @@ class Layers:
         self.encapsulation: int = 0
 
     def begin(self, packet: Packet) -> None:
-        """Begin again at the first header of a packet."""
+        """Reset the state to the beginning of a packet, at its first header."""
         self.at = packet.at
         self.end = packet.end
         self.limit = packet.at + packet.wire_length
@@ -190,7 +191,7 @@ class Layers:
         return NOT_TCP
 
     def restrict(self, size: i64) -> None:
-        """Limit the packet to the next `size` bytes, as announced by a header, unless it ends earlier anyway."""
+        """Limit the packet to the next `size` bytes, as announced by a header, unless the packet ends earlier."""
         if self.at + size < self.limit:
             self.limit = self.at + size
             if self.limit < self.stop:

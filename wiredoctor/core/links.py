@@ -202,7 +202,7 @@ def pppoe(layers: Layers, block: bytes) -> i64:
 
 
 def ppp(layers: Layers, block: bytes) -> i64:
-    """Read a PPP header (RFC 1661), or one in Cisco's framing.
+    """Read a PPP header (RFC 1661), or a Cisco HDLC header.
 
     Address and control bytes (RFC 1662) may come before a PPP header, and the protocol number may be compressed to one byte.
     """
@@ -242,7 +242,7 @@ def multilink(layers: Layers, block: bytes) -> i64:
 
 
 def raw(layers: Layers, block: bytes) -> i64:
-    """Return the internal number (layers.py) of the IPv4 or IPv6 header, according to the version in the first half byte."""
+    """Return the internal number (layers.py) of the IPv4 or IPv6 header at the current position, by its version field."""
     if not layers.has(1):
         return layers.refuse(CUT_LINK)
     version = i64(block[layers.at]) >> 4
@@ -299,7 +299,7 @@ def loopback(layers: Layers, block: bytes) -> i64:
 def by_family(layers: Layers, family: i64) -> i64:
     """Return the internal number (layers.py) of the IPv4 or IPv6 header for an address family.
 
-    A `family` from FIRST_TYPE up is an EtherType.
+    A `family` of at least FIRST_TYPE is an EtherType.
     """
     if family == 2:
         return IPV4

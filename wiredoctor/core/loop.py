@@ -55,7 +55,7 @@ class Core:
         self.duplicates: i64 = 0
         self.recorder: PacketRecorder | None = None
         self.ordering: Ordering | None = None
-        """Sorts records by time; None if they are not sorted."""
+        """The object that sorts records by time; None if records are not sorted."""
         self.http_of: set[int] | None = None
         """The ids of the connections whose HTTP is read and whose rows are written; None means all.
 
@@ -140,7 +140,7 @@ class Core:
         self.flows.retired = []
 
     def finish(self, connections: list[Connection], clock: i64) -> None:
-        """End the connections in `connections`, which are open at the end of the capture."""
+        """End all `connections`, which are still open at the end of the capture. `clock`: the latest time (ns)."""
         self.http.pass_time(clock)
         for connection in connections:
             self.http.finish(connection, clock)
@@ -148,7 +148,7 @@ class Core:
         self.http.alarms.forget()  # the alarms refer back to `http` through objects that the garbage collector does not track
 
     def end(self, connection: Connection, clock: i64) -> None:
-        """Write the rows of an ended connection. If only ICMP errors quoted it, it has no rows except for these errors."""
+        """Write the rows of an ended connection. If only ICMP errors quoted the connection, only these errors have rows."""
         if self.icmp.waiting:
             self.icmp.end(connection)
         if connection.first_frame == NEVER or (self.http_of is not None and connection.id not in self.http_of):

@@ -17,7 +17,7 @@ from wiredoctor.core.packet import Packet
 from wiredoctor.core.segment import MILLISECOND, NEVER, Segment
 
 SHORTEST_GAP: Final = MILLISECOND // 2
-"""If a segment waited for an ACK, the minimum time in ns between the previous segment and this one."""
+"""The minimum time in ns between two segments if the second one waited for an ACK."""
 AT_ONCE: Final = 5 * MILLISECOND
 """The maximum time in ns from the arrival of an ACK to the data that could not be sent before this ACK."""
 MAX_ACKS: Final = 1024
@@ -26,18 +26,18 @@ MAX_ACKS: Final = 1024
 DID_NOT_WAIT: Final = 0
 WAITED: Final = 1
 MAY_HAVE_WAITED: Final = 2
-"""The result for a segment that may have waited. The caller assumes that it did if the previous packets came quickly.
+"""The result for a segment that may have waited. The caller assumes that it waited if the previous packets came quickly.
 
 There are two reasons for this result. If no ACK came, only pacing can have delayed the segment. If little data was in flight, a
-congestion window can have delayed it only if this data consists of small segments.
+congestion window can have delayed the segment only if the data in flight consisted of small segments.
 """
 
 
 @mypyc_attr(acyclic=True)
 class Releases:
-    """The receiver's recent ACKs, by which it is decided whether the sender waited for one of them.
+    """The receiver's recent ACKs, used to decide whether the sender waited for one of them.
 
-    `ack` and `edge` describe the last ACK before these: the offset up to which it acknowledges data, and the end of its window.
+    `ack` and `edge` describe the ACK before the stored ones: its acknowledged offset, and the end of its window.
     """
 
     def __init__(self, ack: i64, edge: i64) -> None:
