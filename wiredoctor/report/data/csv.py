@@ -26,9 +26,9 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 COLUMNS = [key.name for key in in_order("number", "capture", "severity", "confidence") if key.name != "measures"]
 COLUMNS[COLUMNS.index("evidence") : COLUMNS.index("evidence") + 1] = ["frames", "evidence", "measures"]
-"""The columns of findings. They are the keys of JSON, and `frames`, the frame numbers of the evidence.
+"""The columns of findings: the keys of a finding in JSON, and `frames`, the frame numbers of the evidence.
 
-A list is one cell, whose elements are joined with "; ".
+A list is written as one cell, with its elements joined by "; ".
 """
 
 

@@ -149,7 +149,8 @@ def _exchange_columns() -> list[str]:
 def _exchange(ends: CaptureEnds) -> list[pl.Expr]:
     """Return the columns of an exchange in JSON schema 1, with all times in seconds.
 
-    The last of these columns have the same names as columns of the table `exchanges`, in which times are in ns.
+    The columns `request_time`, `server_time` and `response_time` have the same names in the table `exchanges`, but are in ns
+    there.
     """
     return [
         pl.col("capture"),
@@ -208,7 +209,7 @@ def _extent(side: str) -> list[pl.Expr]:
 
 
 def _stall_findings(findings: list[Finding]) -> pl.DataFrame:
-    """Return a row for each exchange that lost time; `stalled` lists rule and delay of each of its findings in time order."""
+    """Return a row for each exchange that lost time. `stalled` lists the rule and delay (s) of its findings in time order."""
     costly = [f for f in findings if f.delay is not None and f.connection is not None and f.exchange is not None]
     costly.sort(key=lambda f: (f.elapsed, f.rule))
     frame = pl.DataFrame(

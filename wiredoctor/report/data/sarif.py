@@ -51,7 +51,8 @@ _NOTIFICATIONS = {
 }
 
 _IN_PROPERTIES_NOT = ("rule", "severity", "title", "message", "evidence", "capture", "fingerprint")
-"""Keys of a JSON finding that are left out of the SARIF properties, because SARIF has its own place for them."""
+"""Keys of a JSON finding that are left out of the SARIF properties, because other parts of a SARIF result contain their values.
+"""
 
 Json = dict[str, Any]
 
@@ -177,9 +178,7 @@ def _step(e: Evidence, capture: str, places: Mapping[str, int]) -> Json:
 
 
 def _plain(text: str) -> str:
-    """Return the text with brackets escaped where they would form a link, because SARIF messages may contain `[x](y)` (section
-    3.11).
-    """
+    """Return the text with brackets escaped if they would form a link: in SARIF messages, `[x](y)` is a link (section 3.11)."""
     return clean(text).replace("](", "]\\(")
 
 
