@@ -22,10 +22,10 @@ _HOST_NAME = Regex(r"([\w.~!$&'()*+,;=%-]{1,255}|\[[0-9A-Fa-f:.]{2,45}\])(:[0-9]
 
 
 class Moment(NamedTuple):
-    """A limit of a time span, in ns since `base`: the first packet of a capture, 1970, or midnight.
+    """The beginning or the end of a time span, in ns since `base`: the first packet of a capture, 1970, or midnight.
 
-    `unit`: the precision in ns, from the number of digits given; 0 for seconds since the first packet. `offset`: by how many ns
-    the given time zone is ahead of UTC; 0 for a number of seconds; None if no zone is given.
+    `unit`: the precision in ns, from the number of digits given; 0 for seconds since the first packet. `offset`: the UTC offset
+    of the given time zone in ns; 0 for a number of seconds; None if no zone is given.
     """
 
     nanoseconds: int
@@ -61,7 +61,7 @@ class Moment(NamedTuple):
     def around(self, skew: int) -> tuple[Moment, Moment]:
         """Return the earliest and the latest time that this moment can mean, given its precision.
 
-        Both are moved outward by `skew` ns.
+        The earliest time is moved back, and the latest time forward, by `skew` ns.
         """
         first = self._replace(nanoseconds=self.nanoseconds - skew)
         return first, self._replace(nanoseconds=self.nanoseconds + self.unit + skew)
@@ -87,7 +87,7 @@ class Filter(NamedTuple):
 
     @property
     def places(self) -> bool:
-        """True if the filter restricts connections or exchanges, by host, port, id, time or request id."""
+        """True if the filter selects connections or exchanges by host, port, id, time or request id."""
         wanted = self.hosts or self.names or self.ports or self.connections or self.begin or self.end or self.request_id
         return bool(wanted)
 

@@ -19,7 +19,7 @@ class Format(NamedTuple):
     `suffix`: the suffix of an -o file that selects this format; "/" for a folder, "" if no suffix does. `writer`: the module
     below wiredoctor.report and its function that writes the format; it takes a report, a binary file and Options. `printed`:
     whether the format may be written to standard output. `packets`: "needed" if the format can be written only while the capture
-    can be read again; "wanted" if it then contains more. `people`: whether people read the format, not programs.
+    can be read again; "wanted" if it contains more in this case. `people`: whether people read the format, not programs.
     """
 
     name: str

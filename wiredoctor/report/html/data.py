@@ -21,8 +21,10 @@ if TYPE_CHECKING:
 MAX_FINDINGS = 20_000
 
 MAX_TEXT = 6_000_000
-"""The maximum number of characters of all request targets of a page. If they have more, all long targets are cut to one
-length."""
+"""The number of characters that all request targets on a page share equally.
+
+Longer targets are cut to their share, which is at least _SHORTEST and at most _LONGEST characters.
+"""
 _LONGEST, _SHORTEST = 500, 48
 
 _WORDS = ["request_method", "request_host", "response_reason", "response_content_type", "response_framing", "response_end_reason"]
@@ -89,9 +91,10 @@ def exchange_columns(kept: LimitedRows, connections: pl.DataFrame) -> Columns:
 
 
 def front_rows(report: Report, rows: pl.DataFrame, names: Sequence[str]) -> list[int]:
-    """Return one value per row: the index in `rows` of the client's exchange for which a gateway sent the row's request.
+    """Return one value per row: the index in `rows` of the client's exchange whose request a gateway forwarded in the row's
+    exchange.
 
-    The value is -1 if no gateway sent the request. The list is empty if all values would be -1.
+    The value is -1 if the row's exchange forwarded no request. The list is empty if all values would be -1.
     """
     key = ["capture", "connection", "exchange"]
     tries = [
