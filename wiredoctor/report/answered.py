@@ -1,4 +1,4 @@
-"""The types of the answers in mcp/answers.py; `wiredoctor mcp` publishes them as the output schemas of its tools.
+"""The types of the answers in mcp/answers.py. `wiredoctor mcp` publishes these types as the output schemas of its tools.
 
 Only pydantic reads these types. The command line works without pydantic, so mcp/answers.py imports them for type checkers only.
 Below Python 3.12, pydantic requires TypedDict from typing_extensions.

@@ -127,7 +127,7 @@ def engine_for(report: Report) -> EngineType:
 
 
 def _with_server_names(report: Report, rows: pl.DataFrame) -> pl.DataFrame:
-    """Replace the hash of the server (column `endpoint`) with its name (column `server`); null if its connection is not known."""
+    """Replace the hash of the server (column `endpoint`) with its name (column `server`), or with null if it is not known."""
     key = ["capture", "connection"]
     first = rows.lazy().group_by("capture", "endpoint").agg(pl.col("connection").min()).collect()
     wanted = pl.col("connection").is_in(first["connection"].unique().implode())
@@ -192,7 +192,7 @@ def _of_server(server: str | None, statuses: Mapping[int, int], blamed: _Blamed 
 class _Blamed:
     """Finds out which failures a gateway generated, passed on, or hid by repeating the request.
 
-    The failures are counted by server and status.
+    Failures are responses with a status of 500 or above, counted by server and status.
     """
 
     def __init__(self, report: Report, only: str | None) -> None:

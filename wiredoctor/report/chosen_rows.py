@@ -14,9 +14,9 @@ from wiredoctor.report.row_choice import Order, RowChoice, TableName
 from wiredoctor.text.time_of_day import nanoseconds
 
 _AFTER_ALL = 1000
-"""The number that stands for the status of a request without a response.
+"""The sort value, instead of a status, of a request without a response.
 
-It is higher than all status codes, so such a request comes first when rows are sorted by descending status.
+It is higher than all status codes, so these requests come first when rows are sorted by descending status.
 """
 
 _AFTER_KNOWN = 1 << 61

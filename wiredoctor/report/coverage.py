@@ -108,7 +108,7 @@ class Coverage(NamedTuple):
     """The coverage of a report.
 
     `checked`: what was checked, and by which rules. `healthy`: the rules that had something to judge and found nothing, in
-    catalogue order. `not_judged`: what could not be judged. Exchanges and connections that ended abnormally come first, worst
+    catalog order. `not_judged`: what could not be judged. Exchanges and connections that ended abnormally come first, worst
     first. Then come connections, exchanges and rules that could not be judged completely for other reasons.
     """
 
@@ -127,8 +127,8 @@ class Coverage(NamedTuple):
     knows_failures: bool = True
     """True if every rule that reports failures ran. Otherwise, a rule that did not run may explain a failure."""
     begun_before: int = 0
-    """The number of connections with an unknown protocol that began before the capture. They may carry HTTP that also began
-    before the capture.
+    """The number of connections with an unknown protocol that began before the capture. These connections may carry HTTP messages
+    that also began before the capture.
     """
 
     @property
@@ -354,8 +354,8 @@ def _connections(report: Report) -> dict[str, int]:
 def _marked_connections(report: Report) -> pl.LazyFrame:
     """Return the connections with the column `explained`: true if a finding about a failure explains the connection's end.
 
-    A finding about many connections names a client, a server or both. It explains the ends of their connections, but only of
-    connections that were never established or were reset at once.
+    A finding about many connections names a client, a server or both. Such a finding explains the ends of the connections with
+    these names that were never established or were reset at once.
     """
     key = ["capture", "connection"]
     rows = report.scan_connections()

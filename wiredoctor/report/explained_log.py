@@ -88,8 +88,8 @@ class _Findings:
     def of(self, one: CapturedExchange) -> list[Finding]:
         """Return the findings about an exchange, then the findings about its connection that overlap the exchange in time.
 
-        If the connection leads to a gateway, the gateway's findings on connections to upstream servers also count as findings
-        about it.
+        If the connection leads to a gateway, these include findings about the gateway's exchanges with upstream servers for this
+        connection.
         """
         first = self._starts[one.capture]
         begin, end = (one.start - first) / SECOND, (one.end - first) / SECOND

@@ -114,7 +114,7 @@ def _left_out(report: Report) -> Iterator[tuple[LeftOutBy, Finding]]:
 
 
 def findings_with_failures(report: Report) -> list[Finding]:
-    """Return the findings of the report, then those about failures that were left out of it.
+    """Return the findings of the report, then the findings about failures that were left out of the report.
 
     A request failed even if the finding about it was left out, for example because it is in a baseline.
     """
@@ -124,7 +124,7 @@ def findings_with_failures(report: Report) -> list[Finding]:
 def failed_exchanges(report: Report) -> dict[Place, Finding]:
     """Return the failed exchanges, each with the first finding about its failure. Findings left out of the report come last.
 
-    A failed request that a gateway forwarded appears twice: with its exchange on each side of the gateway.
+    A failed request that a gateway forwarded appears twice: once for the exchange on each side of the gateway.
     """
     failed: dict[Place, Finding] = {}
     for f in findings_with_failures(report):

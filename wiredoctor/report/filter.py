@@ -72,7 +72,7 @@ class Filter(NamedTuple):
 
     Several hosts, ports or connections are alternatives; conditions of different kinds must all hold. `hosts` are IP addresses;
     `names` are Host fields or TLS server names in lower case, with or without a port, or addresses with a port. Hosts and names
-    are one kind: a match of either is enough.
+    count as one kind of condition, so a match of either is enough.
     """
 
     hosts: tuple[str, ...] = ()
@@ -93,7 +93,7 @@ class Filter(NamedTuple):
 
     @property
     def by_clock(self) -> bool:
-        """True if the time span was given as a time of day or a date."""
+        """True if the time span was given as times of day or dates."""
         return any(bound is not None and bound.base != "first packet" for bound in (self.begin, self.end))
 
     def __str__(self) -> str:

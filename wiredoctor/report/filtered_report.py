@@ -32,7 +32,7 @@ from wiredoctor.text.time_of_day import DAY, nanoseconds
 
 
 def filter_report(report: Report, wanted: Filter) -> Report:
-    """Return the requested part of a report; its counts and its time lost cover only this part."""
+    """Return the requested part of a report, with counts and lost time that cover only this part."""
     if not wanted.places:
         return _filter_by_confidence(report, wanted.confidence)
     spans = {c.file: _span(c, wanted) for c in report.captures}

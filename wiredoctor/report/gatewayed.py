@@ -47,11 +47,10 @@ class Roles:
 
 
 def front_ids(report: Report) -> pl.DataFrame | None:
-    """Return a row for each exchange of a gateway with an upstream server: its key, and the client's exchange that it served
-    (`front`).
+    """Return the keys of the exchanges of gateways with upstream servers, each with the client's exchange that caused it.
 
-    The column `front` is "7#2" (exchange 2 of connection 7), or "7#2?" if the match is uncertain. Only exchanges in the report
-    are returned; None if there are none.
+    The column `front` contains the client's exchange as "7#2" (exchange 2 of connection 7), or "7#2?" if the match is uncertain.
+    Only exchanges in the report are returned; None if there are none.
     """
     tries = [
         known.tries.filter(pl.col("exchange").is_not_null()).with_columns(pl.lit(file).alias("capture"))

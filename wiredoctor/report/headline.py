@@ -129,9 +129,10 @@ def counts(report: Report, groups: Sequence[Group]) -> Counts:
 def headline(report: Report, groups: Sequence[Group], reach: Coverage, shown: str = "") -> str:
     """Return the most important fact of a report.
 
-    The first sentences say what is missing from the report or its captures. Then comes the first of these that applies: nothing
-    could be judged, requests failed, another error, time lost, a warning, or the text that `health` returns. The text also counts
-    unanswered requests, and statuses of 500 and above, that no finding explains. `shown`: a description of the report's filter.
+    The first sentences say what is missing from the report or its captures. Then comes the first of the following facts that
+    applies: nothing could be judged, requests failed, another error, time lost, a warning, or the text that `health` returns. The
+    text also counts unanswered requests, and statuses of 500 and above, that no finding explains. `shown`: a description of the
+    report's filter.
     """
     return " ".join([*missing(report), _finding_or_health(report, groups, reach, shown)])
 
@@ -218,7 +219,7 @@ def health(report: Report, reach: Coverage, shown: str = "", *, notes: int = 0, 
 
     The sentence says that nothing is wrong only under two conditions: every request was answered completely and without a server
     error, and every rule that reports failures ran. `shown`: a description of the report's filter. `notes`: the number of notes.
-    `lossy`: a finding reports that packets are missing from the capture.
+    `lossy`: whether a finding reports that packets are missing from the capture.
     """
     scope = f" ({shown})" if shown else ""
     doubts = unexplained(reach) + ([] if report.exchange_count else ["no HTTP exchange was seen"])

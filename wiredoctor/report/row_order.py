@@ -33,7 +33,7 @@ def in_memory() -> BinaryIO:
 
 
 class Ordered:
-    """Lines with sort keys. The text is in a spool; each key takes 8 bytes of memory."""
+    """Lines that will be sorted by their keys. The text of the lines is in a spool; each key takes 8 bytes of memory."""
 
     def __init__(self, spool: Spool = in_memory) -> None:
         self._file = spool()

@@ -1,4 +1,4 @@
-"""Compute statistics of each server: requests, failures, distribution of its response time, and time lost by cause.
+"""Compute statistics of each server: requests, failures, distribution of the server time, and time lost by cause.
 
 The statistics can also be computed for each host, path or client.
 """
@@ -31,7 +31,9 @@ NAMES = 3
 """The number of names that are kept per server, most frequent first; with virtual hosting, a server may have thousands."""
 
 LEAST_LOST = 0.001
-"""A cause is always listed if it cost at least this time (s), otherwise only if it cost at least 1 % of all time lost."""
+"""The minimum time lost (s) for which a cause is always listed. Other causes are listed if they cost at least 1 % of all time
+lost.
+"""
 
 FEWEST = {"p50": 3, "p95": 20, "p99": 100}
 """The minimum number of server times for each percentile that is shown. With fewer, p95 and p99 would be the longest time."""
@@ -59,14 +61,13 @@ class ServerStatistics(NamedTuple):
 
     `names`: the most frequent values of Host; for connections without HTTP, the TLS server names (SNI). `failed`: requests that
     failed according to the findings, as in the headline. A status of 500 or above alone is not a failure. If a gateway forwarded
-    a failed request, the numbers of the upstream server include the gateway's attempts without a complete response, and those
-    answered by another gateway with an error. `unanswered`: requests without a final response, if one of two conditions holds: a
-    finding of severity error is about them; or their connection ended and was captured in both directions, without a gap that may
-    hide the response.
-    `incomplete`: responses that were cut off, unless a finding of severity note shows that the client had received all it wanted.
-    `p50`, `p95`, `p99` and `longest`: the server time in seconds, from the end of a request to the beginning of its response;
-    None if no response was captured. `timed`: the number of server times. `lost`: the seconds lost according to the findings of
-    each rule.
+    a failed request, the number of an upstream server includes the gateway's attempts that got no complete response, or got an
+    error response from another gateway. `unanswered`: requests without a final response, if one of two conditions holds: a
+    finding of severity error is about the request; or the connection ended and was captured in both directions, without a gap
+    that may hide the response. `incomplete`: responses that were cut off, unless a finding of severity note shows that the client
+    had received all it wanted. `p50`, `p95`, `p99` and `longest`: the server time in seconds, from the end of a request to the
+    beginning of its response; None if no response was captured. `timed`: the number of server times. `lost`: the seconds lost
+    according to the findings of each rule.
     """
 
     key: str
@@ -227,7 +228,7 @@ def _count_connections(report: Report, key: str) -> list[_Connections]:
 def forwarded_requests(report: Report) -> int:
     """Return the number of requests that gateways certainly sent to upstream servers to serve requests of their clients.
 
-    The statistics count a request of a client twice in this case: at the gateway and at the upstream server.
+    The statistics count these requests twice: at the gateway, as sent by the client, and at the upstream server.
     """
     if (backs := find_backs(report)) is None:
         return 0

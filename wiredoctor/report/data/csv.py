@@ -1,7 +1,8 @@
 """Write findings, exchanges and connections as CSV (RFC 4180) for spreadsheets, with column names in the first line.
 
 A spreadsheet executes a cell that begins with =, +, -, @, a tab or a carriage return as a formula. Such text therefore gets a
-leading apostrophe, which spreadsheets hide. Numbers are unchanged, and so is a single "-", the name of standard input.
+leading apostrophe, which spreadsheets hide. Numbers stay unchanged. A single "-", the name of standard input, also stays
+unchanged.
 """
 
 from __future__ import annotations

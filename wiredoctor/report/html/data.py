@@ -21,9 +21,10 @@ if TYPE_CHECKING:
 MAX_FINDINGS = 20_000
 
 MAX_TEXT = 6_000_000
-"""The number of characters that all request targets on a page share equally.
+"""The approximate maximum number of characters of all request targets on a page together.
 
-Longer targets are cut to their share, which is at least _SHORTEST and at most _LONGEST characters.
+It is divided by the number of exchanges. Targets longer than the result are cut, but keep at least _SHORTEST and at most _LONGEST
+characters.
 """
 _LONGEST, _SHORTEST = 500, 48
 
@@ -91,10 +92,9 @@ def exchange_columns(kept: LimitedRows, connections: pl.DataFrame) -> Columns:
 
 
 def front_rows(report: Report, rows: pl.DataFrame, names: Sequence[str]) -> list[int]:
-    """Return one value per row: the index in `rows` of the client's exchange whose request a gateway forwarded in the row's
-    exchange.
+    """Return, for each row, the index in `rows` of the client's exchange for which a gateway sent the request of the row.
 
-    The value is -1 if the row's exchange forwarded no request. The list is empty if all values would be -1.
+    The index is -1 if no gateway sent the request. The list is empty if all values would be -1.
     """
     key = ["capture", "connection", "exchange"]
     tries = [

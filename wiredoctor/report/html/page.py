@@ -1,4 +1,4 @@
-"""Build the page from a template with the fixed content and the data that the page's script reads."""
+"""Build the page from a template. The page consists of fixed content and of data that its script reads."""
 
 from __future__ import annotations
 
@@ -95,7 +95,10 @@ def _time_of_day(time: str) -> str:
 
 
 def _moment(time: str | None) -> int | None:
-    """Convert RFC 3339 to ns since 1970; None if `time` is invalid, as in a forged report, or before January 2, 1970."""
+    """Convert RFC 3339 to ns since 1970.
+
+    Return None if `time` is before January 2, 1970, or is invalid, as it may be in a forged report.
+    """
     try:
         moment = nanoseconds(time or None)
     except ValueError:
@@ -245,7 +248,7 @@ def _capture(capture: CaptureSummary) -> Capture:
 def _omissions(
     report: Report, exchanges: row_limits.LimitedRows, connections: row_limits.LimitedRows, packets: graphs.Packets
 ) -> dict[str, str]:
-    """Return, for each part of the page, a text that says what it omits; "" if nothing is omitted."""
+    """Return, for each part of the page, a text that says what the part omits; "" if it omits nothing."""
     findings = len(report.findings)
     of_exchanges = (
         f"{exchanges.rows.height:,} of {count(exchanges.of, 'exchange')}: those with findings, of status 5xx or without "

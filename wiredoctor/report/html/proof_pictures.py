@@ -194,8 +194,8 @@ def _in_memory(report: Report) -> Report:
 def _about(report: Report, told: list[RenderedFinding]) -> Report:
     """Return the report with only the connections of these findings, and their exchanges, in memory.
 
-    A ladder reads these rows several times, and would search the tables of a large capture each time. If there are too many
-    exchanges, the report is returned unchanged.
+    Building ladders requires these rows several times, and searching the tables of a large capture each time would be slow. If
+    there are too many exchanges, the report is returned unchanged.
     """
     if not told:
         return report

@@ -47,10 +47,10 @@ class Servers:
 class Tiles:
     """The numbers at the top of a page, as texts.
 
-    `requests`, `failed`: the numbers of all and of failed requests. `percent`: the percentage of failed requests. `times`: the
-    names and values of server times. `lost`: the time lost. `causes`: the rules that cost the most time. `errors`: servers and
-    their numbers of responses with a status of 500 or above. `more_errors`: the number of servers with such responses that are
-    not in `errors`.
+    `requests`, `failed`: the number of all requests and of failed requests. `percent`: the percentage of failed requests.
+    `times`: the names and values of server times. `lost`: the time lost. `causes`: the rules that cost the most time. `errors`:
+    servers and their numbers of responses with a status of 500 or above. `more_errors`: the number of servers with such responses
+    that are not in `errors`.
     """
 
     requests: str

@@ -62,8 +62,8 @@ class Ladder(NamedTuple):
     """A ladder diagram as data, with steps in frame order.
 
     `client`, `server`: the endpoints. An endpoint with several ports is given as the host alone, an endpoint with several hosts
-    as "". `connections`: their ids in order. `left_out`: the number of packets of the connection after the last step; None if
-    unknown. `missing`: the reason why there are no steps, or "".
+    as "". `connections`: the ids of the connections in order. `left_out`: the number of packets of the connection after the last
+    step; None if unknown. `missing`: the reason why there are no steps, or "".
     """
 
     capture: str
@@ -90,9 +90,11 @@ def of_findings(report: Report, findings: Sequence[Finding], most: int = MAX_STE
 
 
 def of_finding(report: Report, finding: Finding, causes: Sequence[Finding], most: int = MAX_STEPS) -> list[Ladder]:
-    """Return the ladder of a finding with the evidence of its causes, then ladders of other connections that it involves.
+    """Return the ladder of a finding with the evidence of its causes, then ladders of other connections that the finding
+    involves.
 
-    The others are connections on which a gateway sent the finding's request, and connections of its causes; at most MAX_RELATED.
+    The other connections are connections on which a gateway sent the finding's request, and connections of its causes; at most
+    MAX_RELATED.
     """
     plan = _plan(report, finding, most)
     frames = {e.frame for one in causes if one.connection == finding.connection for e in one.evidence}

@@ -145,12 +145,12 @@ def style() -> str:
 def svg(
     ladder: Ladder, title: str, *, name: str = "ladder", alone: bool = True, narrow: bool = False, clock: Clock = NO_CLOCK
 ) -> str:
-    """Return the picture, or "" if there are no steps; `title` describes it to readers who cannot see it.
+    """Return the picture, or "" if there are no steps; `title` describes the picture to readers who cannot see it.
 
     `name`: the prefix of all ids in the picture, which must be unique on a page. `alone`: include style and background, for a
-    separate file or a page without that style. `narrow`: draw the picture for a phone, without a description of its own; it
-    refers to the description of the wide picture with the same name. `clock`: gives each step its time of day, in the attribute
-    `data-time`. Only the first step and those that are evidence show it.
+    separate file or a page without that style. `narrow`: draw the picture for a phone, without a description of its own; the
+    narrow picture refers to the description of the wide picture with the same name. `clock`: gives each step its time of day, in
+    the attribute `data-time`. Only the first step and steps that are evidence also show the time of day.
     """
     if not ladder.steps:
         return ""

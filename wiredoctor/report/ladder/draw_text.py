@@ -66,10 +66,10 @@ class Lanes(NamedTuple):
 
 
 def write_ladder(writer: TerminalWriter, ladder: Ladder, clock: Clock = NO_CLOCK) -> None:
-    """Write the ladder, or the reason why there is none; if the terminal is wide enough, it has times of day from `clock`.
+    """Write the ladder, or the reason why there is none. On a wide terminal, the ladder has times of day from `clock`.
 
-    Waits are drawn to scale: the longest wait of one side for the other fills the width. A longer idle time between two
-    exchanges is cut to that width.
+    Waits are drawn to scale: the longest wait of one side for the other fills the width. A longer idle time between two exchanges
+    is cut to that width.
     """
     if not ladder.steps:
         writer.paragraph(f"No packets to show: {ladder.missing}.")

@@ -77,7 +77,7 @@ class ByteStore:
                 self._take(order, portion.tables["pieces"], portion.read)
 
     def get(self, number: int) -> bytes | None:
-        """Return the bytes of the range with this index, or None if it was not captured completely."""
+        """Return the bytes of the range with the index `number`, or None if the range was not captured completely."""
         if self._missing[number]:
             return None
         at, length = int(self._place[number]), int(self._length[number])

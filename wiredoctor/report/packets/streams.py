@@ -1,8 +1,8 @@
 """Reassemble what both sides of a connection sent, in order of time and in bounded memory.
 
 The bytes come from findings.Portion, whose `pieces` are the new bytes of each packet, so nothing is repeated. Data after a gap
-waits until the gap is filled or given up. A gap is given up some time after the peer acknowledged the missing bytes, or if too
-many bytes wait.
+waits until the gap is filled or given up. A gap is given up if it is not filled soon after the peer acknowledged the missing
+bytes, or if too many bytes wait.
 """
 
 from __future__ import annotations

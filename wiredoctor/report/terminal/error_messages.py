@@ -1,6 +1,6 @@
 """Load error_messages.txt: error messages of programs, what they mean on the network, and the rules that explain them.
 
-Words that lead to one rule only are in rule_search_words.py instead.
+Search words that lead to only one rule are in rule_search_words.py instead.
 """
 
 from __future__ import annotations

@@ -115,7 +115,7 @@ class _Layout:
 
 Row = Mapping[str, Any]
 Cell = Callable[[Row, _Layout], str]
-"""A function that returns the text of one cell: for an exchange, in one column."""
+"""A function that returns the text of an exchange in one column of the list."""
 
 
 def write(
@@ -435,7 +435,8 @@ def _short(request: str, width: int, gap: str) -> str:
 def _bar(row: Row, layout: _Layout) -> str:
     """Return the bar of an exchange.
 
-    It ends with `x` if the connection closed before the response was complete, and with `+` if it is too long to be drawn.
+    The bar ends with `x` if the connection closed before the response was complete, or with `+` if the bar is too long for the
+    axis.
     """
     axis, color = layout.axes[row["capture"]], layout.paper.color
     start, end = row["start"], row["end"]

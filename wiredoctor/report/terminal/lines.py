@@ -38,7 +38,7 @@ MAX_ENDPOINT = 21
 """The width in characters of the longest IPv4 address with a port."""
 
 _FINE_BELOW = 100 * SECOND
-"""Times are shown in microseconds if the latest one is less than this (ns), otherwise in milliseconds."""
+"""If the latest time is less than this (ns), times are shown to the microsecond, otherwise to the millisecond."""
 
 
 class Encoded:

@@ -1,4 +1,4 @@
-"""Write the manual of the rules: the list of all rules, and the page of one rule, which is its docstring and thresholds."""
+"""Write the manual of the rules: the list of all rules, or the page of one rule: its docstring and thresholds."""
 
 from __future__ import annotations
 
@@ -146,7 +146,7 @@ def _write_page(writer: TerminalWriter, entry: Entry) -> None:
 
 
 def _write_others(writer: TerminalWriter, heading: str, entries: Mapping[str, Entry]) -> None:
-    """Write a heading, then one line for each rule. `entries`: the rules by the name that is written for them."""
+    """Write a heading, then one line for each rule. `entries`: the rules by the text that names the rule in its line."""
     if not entries:
         return
     writer.blank()

@@ -1,4 +1,6 @@
-"""Rank rules by the words of a question. Rare words count more, and so do words that occur together in one text of a rule."""
+"""Rank rules by the words of a question. Rare words count more than others. Words that occur together in one text of a rule also
+count more.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +42,8 @@ _SAME = (
     (r"\bdisconnect(?:s|ed|ing|ion)?\b|\bdrop(?:s|ped)? after\b", "idle cut"),
     (r"\bsse\b|\bserver sent events?\b|\beventsource\b", "event stream"),
 )
-"""Patterns, each with the words that replace its matches, both in questions and in texts about rules."""
+"""Patterns for different words with the same meaning, each with the word that replaces them in questions and in texts of rules.
+"""
 
 
 class RuleText(NamedTuple):

@@ -33,7 +33,9 @@ LEAST_COMPLAINT = 12
 """The number of characters that a matching description must exceed to rank above a shorter error message."""
 
 LONGEST_QUESTION = 7
-"""The maximum number of words of a question. Rules are ranked by each of its words, even if some words are a known phrase."""
+"""The maximum number of words of a question. For a question, all of its words are used to rank rules, even if some of them are a
+known phrase.
+"""
 
 MAX_RULES = 5
 """The maximum number of rules shown at once, unless a family was requested."""

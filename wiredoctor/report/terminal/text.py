@@ -37,7 +37,7 @@ FEW_CAPTURES = 3
 """The maximum number of captures that a report describes one by one, unless all are requested."""
 
 LEAST_PLACE = 14
-"""The minimum width of the column `where` in the table of problems: a server with a path."""
+"""The minimum width in characters of the column `where` (server and path) in the table of problems."""
 
 MAX_LEAST_PLACE = 34
 """The maximum width to which rows can raise LEAST_PLACE (see `Row.least_place`).
@@ -201,8 +201,8 @@ def _cells(row: Row, *, short_time: bool, sign: bool) -> list[str]:
 def _fitting_columns(widths: list[int], width: int, least: int) -> list[int]:
     """Return the indexes of the columns that fit in `width`, and reduce the width of one column in `widths`.
 
-    The column of servers and paths gets the width that the others leave, if that is at least `least`. If it is not, even after
-    other columns were omitted, the column is omitted, too, and the column of rules gets the remaining width.
+    The column of servers and paths gets the width that the other columns leave. Other columns are omitted until this width is at
+    least `least`. If that is not enough, the column of servers and paths is omitted instead, and the column of rules is reduced.
     """
     columns = list(range(len(widths)))
     for expendable in (_FIRST_SEEN, _TIME_LOST, _COUNT, _WHERE):
@@ -230,7 +230,7 @@ def write_group(
 ) -> None:
     """Write a problem: what happened, its evidence, and the remedy. With a `report`, also write the next commands.
 
-    `several`: the report covers several captures, so the capture is named.
+    `several`: whether the report covers several captures, so the capture must be named.
     """
     worst = group.worst
     label, extent = worst.severity.upper().ljust(9), sentences.extent(group)

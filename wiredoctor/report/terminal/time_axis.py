@@ -38,7 +38,7 @@ class TimeAxis:
 
     @classmethod
     def spanning(cls, begin: int, end: int, width: int) -> TimeAxis:
-        """Return the axis from `begin` to `end`. It begins at 0 instead of `begin` if that makes it at most 10 % longer."""
+        """Return the axis from `begin` to `end`. The axis begins at 0 instead of `begin` if this makes it at most 10 % longer."""
         begin = 0 if 0 < begin <= (end - begin) / 10 else begin
         return cls(begin, max(end - begin, _SHORTEST) / max(width, 1), width)
 
