@@ -37,7 +37,7 @@ class CheckedCount(NamedTuple):
     """The number of connections and exchanges of one protocol that were checked, and the rules that checked them.
 
     `what`: the protocol of the connections, "none" for connections without data, or "capture" for the captures themselves.
-    `families`: the families of which all rules ran. `rules`: the rules that ran, except those of `families`.
+    `families`: the families of which all rules ran. `rules`: the rules that ran in other families.
     """
 
     what: Subject
@@ -108,7 +108,7 @@ class Coverage(NamedTuple):
     """The coverage of a report.
 
     `checked`: what was checked, and by which rules. `healthy`: the rules that had something to judge and found nothing, in
-    catalog order. `not_judged`: what could not be judged. Exchanges and connections that ended abnormally come first, worst
+    catalogue order. `not_judged`: what could not be judged. Exchanges and connections that ended abnormally come first, worst
     first. Then come connections, exchanges and rules that could not be judged completely for other reasons.
     """
 

@@ -83,7 +83,7 @@ class Filter(NamedTuple):
     end: Moment | None = None
     confidence: Confidence = "low"
     request_id: str = ""
-    """A substring of the request id of exchanges."""
+    """A text that the request ids of the requested exchanges contain; "" for any request id."""
 
     @property
     def places(self) -> bool:
@@ -93,7 +93,7 @@ class Filter(NamedTuple):
 
     @property
     def by_clock(self) -> bool:
-        """True if the time span was given as times of day or dates."""
+        """True if the begin or the end of the time span was not given in seconds since the first packet."""
         return any(bound is not None and bound.base != "first packet" for bound in (self.begin, self.end))
 
     def __str__(self) -> str:

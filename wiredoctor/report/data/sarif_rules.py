@@ -16,7 +16,7 @@ _PROBLEM = {"error": "error", "warning": "warning", "note": "recommendation"}
 
 
 class Descriptors:
-    """The rules that a SARIF log describes: first the rules of the catalog, in catalog order, then other rules."""
+    """The rules that a SARIF log describes: first the rules of the catalogue, in its order, then other rules."""
 
     def __init__(self, rules: Mapping[str, Entry], named: Iterable[str]) -> None:
         wanted = dict.fromkeys(named)
@@ -29,7 +29,7 @@ class Descriptors:
         return self._places[name]
 
     def rules(self, findings: Iterable[Finding]) -> Iterator[Json]:
-        """Yield the SARIF descriptor of each rule. A rule that is not in the catalog is described by one of its findings."""
+        """Yield the SARIF descriptor of each rule. A rule that is not in the catalogue is described by one of its findings."""
         strangers = {one.rule: one for one in findings if one.rule not in self._rules}
         for name in self._names:
             if name in self._rules:
