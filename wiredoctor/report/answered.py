@@ -1,4 +1,4 @@
-"""The types of the answers in mcp/answers.py; `wiredoctor mcp` publishes them as the output schemas of its tools.
+"""The types of the answers in mcp/answers.py. `wiredoctor mcp` publishes these types as the output schemas of its tools.
 
 Only pydantic reads these types. The command line works without pydantic, so mcp/answers.py imports them for type checkers only.
 Below Python 3.12, pydantic requires TypedDict from typing_extensions.
@@ -16,9 +16,10 @@ from wiredoctor.findings import Confidence, Severity, Side
 from wiredoctor.findings.keys import KEYS, Key
 
 _whole = with_config(ConfigDict(extra="forbid"))
-"""A decorator for types with which pydantic rejects undeclared keys.
+"""A class decorator that makes pydantic reject keys that the type does not declare.
 
-Without it, an undeclared key would be missing from the structured content of an answer but present in its text copy.
+The MCP server sends every answer twice, as structured content and as text. Without the decorator, an undeclared key would be in
+the text only.
 """
 
 Elapsed = Annotated[float, Field(description="seconds since the first packet of the capture")]
@@ -39,7 +40,7 @@ class Capture(TypedDict):
 
 @_whole
 class Paged(TypedDict):
-    """The keys of every answer that contains one page of a list: the total number of rows, and the offset of the next page."""
+    """The keys of every answer that contains one page of a long list, such as the offset of the next page."""
 
     total: Annotated[int, Field(description="total number of rows, including those left out", ge=0)]
     next_offset: NotRequired[Annotated[int, Field(description="offset of the next page")]]

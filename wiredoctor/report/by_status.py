@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 c = pl.col
 
 SERVER_ERROR = 500
-"""Status codes of 500 and above report a server error (RFC 9110 section 15.6)."""
+"""The lowest status code of a server error (RFC 9110 section 15.6)."""
 
 REJECTIONS = (400, 408, 411, 413, 414, 417, 421, 426, 429, 431)
 """The statuses below 500 with which a server rejects a request because of its form, size, rate or connection (RFC 9110 section
@@ -31,11 +31,11 @@ FINAL = 200
 
 @dataclass(frozen=True, repr=False)
 class Failures:
-    """Responses of one server with one status of 500 or above.
+    """The responses of one server with the same status, which is 500 or above.
 
-    `own`: if the server is a gateway, how many responses it generated itself, per kind of gateway-error finding. `passed_on`:
-    if the server is a gateway, how many responses it forwarded, by upstream server. `repeated`: if the server is an upstream
-    server of a gateway, how many responses the gateway's client never saw because the gateway repeated the request.
+    `own`: the number of responses that the server generated as a gateway, by kind of gateway-error finding. `passed_on`: the
+    number of responses that the server forwarded as a gateway, by upstream server. `repeated`: the number of responses that a
+    gateway received from this server but did not forward, because it repeated the request.
     """
 
     status: int
@@ -53,8 +53,8 @@ class Failures:
 class ServerAnswers(NamedTuple):
     """The final responses of a server endpoint.
 
-    `server`: None for all servers that were not counted individually, because a long live capture had too many. `classes`: the
-    number of responses by class, such as "2xx".
+    `server`: None stands for all servers that a long live capture could not count individually, because there were too many.
+    `classes`: the number of responses by class, such as "2xx".
     """
 
     server: str | None
@@ -75,8 +75,9 @@ class ServerAnswers(NamedTuple):
 class Answered(NamedTuple):
     """The number of exchanges (`rows`) with the same values in all other fields.
 
-    `status`: the exact status if it is 500 or above or one of REJECTIONS, otherwise the last status of its class, such as 299.
-    `is_back`: a gateway had these exchanges with upstream servers, and the capture also contains the exchanges with its clients.
+    `status`: the exact status if it is 500 or above or one of REJECTIONS. Other statuses are counted together as the last status
+    of their class, such as 299. `is_back`: true if a gateway had these exchanges with upstream servers, and the capture also
+    contains the exchanges with its clients.
     """
 
     capture: str
@@ -126,7 +127,7 @@ def engine_for(report: Report) -> EngineType:
 
 
 def _with_server_names(report: Report, rows: pl.DataFrame) -> pl.DataFrame:
-    """Replace the hash of the server (column `endpoint`) with its name (column `server`); null if its connection is not known."""
+    """Replace the hash of the server (column `endpoint`) with its name (column `server`), or with null if it is not known."""
     key = ["capture", "connection"]
     first = rows.lazy().group_by("capture", "endpoint").agg(pl.col("connection").min()).collect()
     wanted = pl.col("connection").is_in(first["connection"].unique().implode())
@@ -139,8 +140,8 @@ def _with_server_names(report: Report, rows: pl.DataFrame) -> pl.DataFrame:
 def find_backs(report: Report) -> pl.DataFrame | None:
     """Return the capture, connection and exchange of each exchange that a gateway certainly had with an upstream server.
 
-    It may be unknown which of several client requests the gateway forwarded in such an exchange. Return None if there are no
-    such exchanges.
+    It may still be unknown which client request the gateway forwarded in the exchange. Return None if there are no exchanges with
+    upstream servers.
     """
     parts = [
         known.tries.filter(is_back(known)).select(
@@ -154,7 +155,7 @@ def find_backs(report: Report) -> pl.DataFrame | None:
 
 
 def is_back(known: Gateways) -> pl.Expr:
-    """Return an expression on gateways.TRIES: true for an exchange that a gateway certainly had with an upstream server."""
+    """Return an expression that is true for rows of gateways.TRIES in which a gateway certainly had an exchange with a server."""
     of_gateway = c("connection").is_in(pl.Series([*known.clients], dtype=pl.Int64).implode())
     return (c("certain") | of_gateway) & c("exchange").is_not_null()
 
@@ -191,7 +192,7 @@ def _of_server(server: str | None, statuses: Mapping[int, int], blamed: _Blamed 
 class _Blamed:
     """Finds out which failures a gateway generated, passed on, or hid by repeating the request.
 
-    The failures are counted by server and status.
+    Failures are responses with a status of 500 or above, counted by server and status.
     """
 
     def __init__(self, report: Report, only: str | None) -> None:
@@ -247,10 +248,10 @@ class _Blamed:
 
 
 def _near(tries: pl.DataFrame, failed: Iterable[Place]) -> pl.DataFrame:
-    """Return the attempts that certainly belong to a client request, if the request or one of its attempts failed.
+    """Return all attempts for each client request if the request or one of the attempts failed.
 
-    An attempt is an exchange of a gateway with an upstream server. `tries`: rows of gateways.TRIES. `failed`: the failed
-    exchanges as (connection, exchange).
+    An attempt is an exchange of a gateway with an upstream server. Attempts that may belong to another request are left out.
+    `tries`: rows of gateways.TRIES. `failed`: the failed exchanges as (connection, exchange).
     """
     front, back = ["front_connection", "front_exchange"], ["connection", "exchange"]
     sure = tries.filter("certain").select(*front, *back)

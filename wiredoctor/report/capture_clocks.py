@@ -17,7 +17,7 @@ WIDE = 120
 
 
 def clocks(report: Report) -> dict[str, Clock]:
-    """Return the clock of each capture by its name. If the captures do not all lie on one day, all clocks show dates."""
+    """Return the clock of each capture, by name of the capture. If captures are from different days, all clocks show dates."""
     dates = overall(report).dates
     return {c.file: Clock(nanoseconds(c.first_time), dates) for c in report.captures}
 

@@ -30,8 +30,10 @@ _SIZE = ["client_bytes", "server_bytes", "exchanges"]
 
 
 class SharedConversations(NamedTuple):
-    """The number of conversations that were captured at several points, and the largest number of points of any of them
-    (`points`)."""
+    """The number of conversations that were captured at several points.
+
+    `points`: the largest number of points at which one of them was captured.
+    """
 
     conversations: int
     points: int
@@ -42,9 +44,10 @@ def shared_conversations(report: Report) -> SharedConversations:
 
     Two connections of different captures are one conversation if their addresses and ports are equal, and if one of two
     conditions holds. First: they transferred the same number of bytes in each direction and the same number of exchanges, and
-    began within CLOCK_OFFSET of each other; the later one began with a SYN, or before the earlier one ended. Second: they existed
-    at the same time for most of the shorter one's life. The second condition recognizes conversations that look different at both
-    points because of losses. Loopback addresses exist on every host, so only the first condition counts for them.
+    began within CLOCK_OFFSET of each other. In addition, the later one began with a SYN, or before the earlier one ended. Second:
+    both existed at the same time for more than half of the lifetime of the shorter connection. The second condition recognizes
+    conversations that look different at both points because of losses. Loopback addresses exist on every host, so only the first
+    condition counts for them.
     """
     if len(report.captures) < 2:
         return SharedConversations(0, 0)
@@ -84,7 +87,7 @@ def _is_same(before: int) -> pl.Expr:
 
 
 def shared_sentence(report: Report) -> list[str]:
-    """Return a sentence if conversations were captured at several points, otherwise an empty list."""
+    """Return a list with a sentence about conversations captured at several points; an empty list if there are none."""
     conversations, points = shared_conversations(report)
     if not conversations:
         return []

@@ -14,9 +14,9 @@ from wiredoctor.report.row_choice import Order, RowChoice, TableName
 from wiredoctor.text.time_of_day import nanoseconds
 
 _AFTER_ALL = 1000
-"""The number that stands for the status of a request without a response.
+"""The sort value, instead of a status, of a request without a response.
 
-It is higher than all status codes, so such a request comes first when rows are sorted by descending status.
+It is higher than all status codes, so these requests come first when rows are sorted by descending status.
 """
 
 _AFTER_KNOWN = 1 << 61
@@ -35,11 +35,10 @@ def is_faulty(report: Report) -> pl.Expr:
 
 
 def rank(table: TableName, order: Order, ends: CaptureEnds, faulty: pl.Expr | None = None) -> pl.Expr:
-    """Return an expression for an integer by which rows are sorted in ascending order. Rows without a value come last.
+    """Return an expression for the integer by which rows are sorted in ascending order. Rows without a value come last.
 
-    In order of duration, exchanges that were still waiting when the capture ended come after those with a known duration, because
-    an idle long poll is not a fault. This does not apply to exchanges selected by `faulty`, because users search for requests
-    that hang.
+    If `order` is duration, exchanges that were still waiting when the capture ended come after all others, because an idle long
+    poll is not a fault. Exchanges for which `faulty` is true are an exception, because users search for requests that hang.
     """
     c = pl.col
     if order is Order.time:
@@ -58,7 +57,7 @@ def rank(table: TableName, order: Order, ends: CaptureEnds, faulty: pl.Expr | No
 
 
 def choose_rows(report: Report, table: TableName, choice: RowChoice) -> Report:
-    """Return the report, but with only the chosen rows of `table`."""
+    """Return a copy of the report in which `table` has only the chosen rows."""
     scan = report.scan_exchanges if table == "exchanges" else report.scan_connections
     if not (choice.statuses or choice.slow is not None or choice.top is not None):
         return report
@@ -90,7 +89,7 @@ def _filtered(scan: Scan, keep: Callable[[pl.LazyFrame], pl.LazyFrame]) -> Scan:
 
 
 def matches(table: TableName, choice: RowChoice, ends: CaptureEnds) -> pl.Expr:
-    """Return an expression that is true for rows with a status in `choice` that took at least `choice.slow`."""
+    """Return an expression that is true for rows that have one of the statuses in `choice` and took at least `choice.slow` ns."""
     wanted = pl.lit(value=True)
     if choice.statuses:
         wanted &= pl.any_horizontal(_has_status(one) for one in choice.statuses)

@@ -19,7 +19,7 @@ Scan = Callable[[], pl.LazyFrame]
 
 @runtime_checkable
 class Sliceable(Protocol):
-    """A scan that can return some rows without reading all rows before them."""
+    """A scan that can return a slice of its rows without reading all earlier rows."""
 
     def slice(self, first: int, count: int) -> pl.LazyFrame:
         """Return `count` rows, beginning with row `first`."""
@@ -89,8 +89,8 @@ def with_divisor(frame: pl.DataFrame) -> pl.DataFrame:
 def seconds(value: str | pl.Expr) -> pl.Expr:
     """Return an expression that converts ns (a column or an expression) to seconds, as the nearest double.
 
-    The result prints with at most nine decimals. The divisor is a column. Polars would replace a literal divisor by its
-    reciprocal, and two of five results would be off by one unit in the last place (0.044123456000000005).
+    The result prints with at most nine decimals. The divisor is a column, because Polars would replace a literal divisor by its
+    reciprocal. Two of five results would then be off by one unit in the last place (0.044123456000000005).
     """
     return (pl.col(value) if isinstance(value, str) else value).cast(pl.Float64) / pl.col(_NANOSECONDS)
 

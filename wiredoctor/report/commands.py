@@ -88,5 +88,5 @@ def _is_file(capture: CaptureSummary) -> bool:
 
 
 def _name(capture: CaptureSummary) -> str:
-    """Return the name of a capture, quoted for a shell; if it consists of several files, return a placeholder."""
+    """Return the name of a capture, quoted for a shell, or a placeholder if the capture consists of several files."""
     return _PLACEHOLDER if capture.files else clean(shlex.quote(capture.file))

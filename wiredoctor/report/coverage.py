@@ -28,14 +28,16 @@ Thing = Literal["connections", "exchanges", "rules"]
 Subject = Literal["http", "tls", "http2", "unknown", "none", "capture"]
 
 SUBJECTS: tuple[Subject, ...] = ("http", "tls", "http2", "unknown", "none", "capture")
-"""The subjects of checks: connections by protocol (tables.PROTOCOLS), and the captures themselves."""
+"""What rules check: connections, by protocol (tables.PROTOCOLS; "none" for connections without data), and the captures
+themselves.
+"""
 
 
 class CheckedCount(NamedTuple):
     """The number of connections and exchanges of one protocol that were checked, and the rules that checked them.
 
     `what`: the protocol of the connections, "none" for connections without data, or "capture" for the captures themselves.
-    `families`: the families in which all rules ran. `rules`: the rules of other families that ran.
+    `families`: the families of which all rules ran. `rules`: the rules that ran in other families.
     """
 
     what: Subject
@@ -49,7 +51,7 @@ class CheckedCount(NamedTuple):
 class NotJudged:
     """The number of connections, exchanges or rules (`what`) that could not be judged completely, for one reason.
 
-    `ending`: the key in UNJUDGED if exchanges or connections ended abnormally, otherwise "".
+    `ending`: if exchanges or connections ended abnormally, the key of the reason in UNJUDGED; otherwise "".
     """
 
     what: Thing
@@ -61,9 +63,9 @@ class NotJudged:
 class Answers(NamedTuple):
     """The numbers of requests (`requests`), of requests with a final response (`answered`), and of final responses by status.
 
-    `statuses`: by exact status from 500 on and for REJECTIONS, otherwise by the last status of a class, such as 299.
-    `explained`: the number of responses explained by findings about gateways, by status, from 500 on. Findings that were left
-    out of the report count, too.
+    `statuses`: the number of final responses by status. Statuses below 500 that are not in REJECTIONS are counted together as the
+    last status of their class, such as 299. `explained`: the number of responses that findings about gateways explain, by status
+    of 500 or above. Findings that were left out of the report count, too.
     """
 
     requests: int
@@ -125,8 +127,8 @@ class Coverage(NamedTuple):
     knows_failures: bool = True
     """True if every rule that reports failures ran. Otherwise, a rule that did not run may explain a failure."""
     begun_before: int = 0
-    """The number of connections with an unknown protocol that began before the capture. They may carry HTTP that also began
-    before the capture.
+    """The number of connections with an unknown protocol that began before the capture. These connections may carry HTTP messages
+    that also began before the capture.
     """
 
     @property
@@ -159,7 +161,9 @@ _CUT = (
     "packets were cut after {} bytes, in which neither HTTP/1.x nor TLS was recognized: "
     "only stalls and connection attempts were checked",
 )
-"""Reasons why the protocol of connections is unknown: for a snap length below _TOO_SHORT bytes, and for a larger one."""
+"""Two reasons why the protocol of connections is unknown: one for a snap length below _TOO_SHORT bytes, one for larger snap
+lengths.
+"""
 
 _SHORT = 128
 """The maximum snap length in bytes that may hide whether a connection is HTTP or TLS."""
@@ -303,7 +307,7 @@ def _nothing_for(connections: int, exchanges: int) -> str:
 
 
 def _count_checked(report: Report, carried: dict[str, int], exchanges: int, captures: int) -> list[CheckedCount]:
-    """Return one CheckedCount per protocol, and one for the captures themselves, without those that no rule checked."""
+    """Return one CheckedCount per protocol, and one for the captures themselves. Subjects that no rule checked are left out."""
 
     partly = {rule.family for rule in report.unasked.values()}
 
@@ -331,8 +335,8 @@ def _count_checked(report: Report, carried: dict[str, int], exchanges: int, capt
 def _protocol_reasons() -> list[str]:
     """Return the keys under which connections are counted.
 
-    The keys are those of _CONNECTIONS; "none" for connections without data; "both_" and a protocol (such as "both_http") for
-    connections captured in both directions; and "rows" for all connections.
+    These are the keys of _CONNECTIONS and three more kinds: "none" counts connections without data, "rows" counts all
+    connections, and "both_http", "both_tls" and so on count connections of a protocol that were captured in both directions.
     """
     return [*_CONNECTIONS, "none", *(f"both_{name}" for name in _CARRIED), "rows"]
 
@@ -350,8 +354,8 @@ def _connections(report: Report) -> dict[str, int]:
 def _marked_connections(report: Report) -> pl.LazyFrame:
     """Return the connections with the column `explained`: true if a finding about a failure explains the connection's end.
 
-    A finding about many connections names a client, a server or both. It explains the ends of their connections, but only of
-    connections that were never established or were reset at once.
+    A finding about many connections names a client, a server or both. Such a finding explains the ends of the connections with
+    these names that were never established or were reset at once.
     """
     key = ["capture", "connection"]
     rows = report.scan_connections()
@@ -407,9 +411,9 @@ def _of_connections() -> dict[str, pl.Expr]:
 
 
 def _exchanges(report: Report) -> dict[str, int]:
-    """Return the number of exchanges for "unasked" (without a captured request), for "judged", and for "rows".
+    """Return three numbers of exchanges by key: "rows", "judged" and "unasked"; empty if there are no exchanges.
 
-    "judged" stands for the exchanges that can be judged, "rows" for all exchanges. The result is empty if there are none.
+    "rows" counts all exchanges, "judged" those that can be judged, and "unasked" those whose request was not captured.
     """
     if not report.exchange_count:
         return {}
@@ -434,7 +438,7 @@ def _of_exchanges() -> dict[str, pl.Expr]:
 
 
 def _with_explained(answers: dict[str, Answers], report: Report) -> dict[str, Answers]:
-    """Return the answers with `explained`: how many responses of each status are explained by findings about gateways.
+    """Return the answers with `explained` filled in: the number of responses of each status that findings about gateways explain.
 
     If several gateways passed on the same response, only the exchange nearest to the client counts.
     """

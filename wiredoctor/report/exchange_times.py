@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 c = pl.col
 
 CaptureEnds = Mapping[str, int]
-"""The time of the last packet of each capture, in ns since its first one."""
+"""The time of the last packet of each capture, in ns since the first packet of the capture."""
 
 
 def capture_ends(report: Report) -> CaptureEnds:
-    """Return the time of the last packet of each capture that has timestamps, in ns since its first packet."""
+    """Return the time of the last packet of each capture that has timestamps, in ns since the first packet of the capture."""
     return {
         one.file: last - first
         for one in report.captures
@@ -123,8 +123,8 @@ def count_waiting(report: Report) -> int:
 def took_until(ends: CaptureEnds) -> pl.Expr:
     """Return an expression for the time (ns) at which an exchange was over.
 
-    This is the time of its last byte or, if the response never came or broke off, the end of the client's wait. It is null if
-    neither is known.
+    This is the time of the last byte or, if the response never came or broke off, the end of the client's wait. The time is null
+    if neither is known.
     """
     return pl.coalesce(wait_end(ends), pl.when(is_final()).then(exchange_end()))
 

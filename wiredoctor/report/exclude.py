@@ -60,7 +60,7 @@ def _glob(text: str) -> re.Pattern[str]:
 def without_ignored(report: Report, entries: Sequence[Ignore]) -> Report:
     """Return the report without the findings that `entries` exclude.
 
-    A finding that several entries match is counted for the first of them.
+    If several entries match a finding, it is counted for the first of these entries.
     """
     for entry in entries:
         report = _leave_out(report, "ignore", entry.reason, entry.fits)

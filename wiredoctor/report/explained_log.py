@@ -22,7 +22,7 @@ _COLUMNS = (
 
 
 class ExplainedLine(NamedTuple):
-    """A log line with its exchange, and the findings about it; those about the exchange itself come first."""
+    """A log line with its exchange, and the findings about the exchange, followed by findings about its connection."""
 
     match: Match
     findings: list[Finding]
@@ -88,8 +88,8 @@ class _Findings:
     def of(self, one: CapturedExchange) -> list[Finding]:
         """Return the findings about an exchange, then the findings about its connection that overlap the exchange in time.
 
-        If a gateway served the exchange, findings about the gateway's connections to upstream servers belong to its connection,
-        too.
+        If the connection leads to a gateway, these include findings about the gateway's exchanges with upstream servers for this
+        connection.
         """
         first = self._starts[one.capture]
         begin, end = (one.start - first) / SECOND, (one.end - first) / SECOND

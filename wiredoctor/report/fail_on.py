@@ -10,14 +10,16 @@ from wiredoctor.report.coverage import find_coverage
 from wiredoctor.report.terminal.sentences import unexplained
 
 Least = Literal["error", "warning", "note", "any"]
-"""The lowest severity that makes the command fail. "any" stands for notes and everything unexplained (see `reaches_level`)."""
+"""The lowest severity that makes the command fail. With "any", notes and unexplained failures count, too (see `reaches_level`).
+"""
 
 
 def reaches_level(report: Report, least: Least, selected: Collection[str] = ()) -> bool:
     """Return whether the report makes the command fail.
 
-    The command fails if `fails` is true for one of the findings. If `least` is "any", dropped packets make it fail too, and so
-    does anything unexplained: an abnormal ending, a connection that could not be compared, or a status of 500 or above.
+    The command fails if `fails` is true for one of the findings. If `least` is "any", the command also fails if packets were
+    dropped, or if `sentences.unexplained` reports something. This may be an exchange without a complete response, a failed
+    connection, or a status of 500 or above that no finding explains.
     """
     if any(fails(one, least, selected) for one in report.findings):
         return True

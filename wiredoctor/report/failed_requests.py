@@ -27,11 +27,14 @@ FAILURES: Mapping[str, tuple[str | None, ...] | None] = {
 """The rules whose errors mean that a request or a connection failed for the client, with the kinds that count (None: all)."""
 
 _CHUNKS = "invalid-chunk"
-"""A rule whose findings count as failures only if they are about responses: a request with invalid chunks still gets a
-response."""
+"""The rule whose findings count as failures only if they are about responses, because a request with invalid chunks still gets a
+response.
+"""
 
 _GAVE_UP = "client-abort"
-"""A rule whose warnings count as failures, too: the client did not get its response, although nothing violated the protocol."""
+"""The rule whose warnings count as failures, too, because the client did not get its response although nothing violated the
+protocol.
+"""
 
 _IDLE = "idle-close"
 _NO_CONNECTION = "connect-failed"
@@ -44,10 +47,10 @@ class FailedRequests(NamedTuple):
     """The number of failed requests as clients saw them, and of connections that failed without a request.
 
     `noun`: "request", or "connection" if no finding of the report is about a failed request. `left_out`: the number of failures
-    whose findings were left out of the report, by reason. `cause`: a finding with the most frequent cause of the other failures,
-    and the number of failures with this cause; None if there are no other failures. `at_least`: the true number may be higher,
-    because a limit left out findings or some rules did not run. `idle_timeouts`: the known idle timeouts in seconds, by capture
-    and server.
+    whose findings were left out of the report, by reason. `cause`: a finding with the most frequent cause of the failures that
+    are not left out, and the number of failures with this cause; None if all are left out. `at_least`: whether the true number
+    may be higher, because a limit left out findings or some rules did not run. `idle_timeouts`: the known idle timeouts in
+    seconds, by capture and server.
     """
 
     requests: int
@@ -102,7 +105,7 @@ def _has_hidden_failures(report: Report) -> bool:
 
 
 def _left_out(report: Report) -> Iterator[tuple[LeftOutBy, Finding]]:
-    """Yield each finding about a failure that was left out of the report, with the reason why it was left out."""
+    """Yield the findings about failures that were left out of the report, each after the reason why it was left out."""
     files = {capture.file for capture in report.captures}
     for left in report.left_out:
         for f in left.failures:
@@ -111,7 +114,7 @@ def _left_out(report: Report) -> Iterator[tuple[LeftOutBy, Finding]]:
 
 
 def findings_with_failures(report: Report) -> list[Finding]:
-    """Return the findings of the report, then those about failures that were left out of it.
+    """Return the findings of the report, then the findings about failures that were left out of the report.
 
     A request failed even if the finding about it was left out, for example because it is in a baseline.
     """
@@ -121,7 +124,7 @@ def findings_with_failures(report: Report) -> list[Finding]:
 def failed_exchanges(report: Report) -> dict[Place, Finding]:
     """Return the failed exchanges, each with the first finding about its failure. Findings left out of the report come last.
 
-    A failed request that a gateway forwarded appears twice: with its exchange on each side of the gateway.
+    A failed request that a gateway forwarded appears twice: once for the exchange on each side of the gateway.
     """
     failed: dict[Place, Finding] = {}
     for f in findings_with_failures(report):
@@ -158,7 +161,7 @@ def _is_failure(f: Finding) -> bool:
 
 
 def _backs(report: Report, failures: Iterable[Finding]) -> set[Place]:
-    """Return the exchanges that a gateway certainly had with upstream servers on the connections of these failures."""
+    """Return the exchanges that a gateway certainly had with upstream servers on the connections of `failures`."""
     import polars as pl
 
     from wiredoctor.report.by_status import is_back

@@ -1,4 +1,4 @@
-"""Format tables with one line per row for people; colors are added directly because there may be a million lines."""
+"""Format tables with one line per row for people. There may be a million rows, so colors are added as plain escape sequences."""
 
 from __future__ import annotations
 
@@ -46,12 +46,12 @@ def heading(fields: Sequence[Field]) -> str:
 
 
 def width(fields: Sequence[Field]) -> int:
-    """Return the width of all columns with one space between them."""
+    """Return the total width of the columns in characters, with one space between neighbors."""
     return sum(f.width for f in fields) + len(fields) - 1
 
 
 def fitting(fixed: Sequence[Field], optional: Sequence[Field], room: int) -> list[Field]:
-    """Return the optional columns before the first one that does not fit beside the fixed columns."""
+    """Return as many of the optional columns, in order, as fit beside the fixed columns in `room` characters."""
     shown: list[Field] = []
     for one in optional:
         if width([*fixed, *shown, one]) > room:
@@ -76,5 +76,5 @@ def footer(sentences: Sequence[str], room: int) -> str:
 
 
 def no_room(columns: Sequence[str]) -> str:
-    """Return a sentence that names the columns for which a table has no room."""
+    """Return a sentence that names `columns` as those for which a table has no room."""
     return f"No room for the column{'s' * (len(columns) > 1)} {', '.join(columns)}: set COLUMNS or use --format json."

@@ -22,10 +22,10 @@ _HOST_NAME = Regex(r"([\w.~!$&'()*+,;=%-]{1,255}|\[[0-9A-Fa-f:.]{2,45}\])(:[0-9]
 
 
 class Moment(NamedTuple):
-    """A limit of a time span, in ns since `base`: the first packet of a capture, 1970, or midnight.
+    """The beginning or the end of a time span, in ns since `base`: the first packet of a capture, 1970, or midnight.
 
-    `unit`: the precision in ns, from the number of digits given; 0 for seconds since the first packet. `offset`: by how many ns
-    the given time zone is ahead of UTC; 0 for a number of seconds; None if no zone is given.
+    `unit`: the precision in ns, from the number of digits given; 0 for seconds since the first packet. `offset`: the UTC offset
+    of the given time zone in ns; 0 for a number of seconds; None if no zone is given.
     """
 
     nanoseconds: int
@@ -61,7 +61,7 @@ class Moment(NamedTuple):
     def around(self, skew: int) -> tuple[Moment, Moment]:
         """Return the earliest and the latest time that this moment can mean, given its precision.
 
-        Both are moved outward by `skew` ns.
+        The earliest time is moved back, and the latest time forward, by `skew` ns.
         """
         first = self._replace(nanoseconds=self.nanoseconds - skew)
         return first, self._replace(nanoseconds=self.nanoseconds + self.unit + skew)
@@ -72,7 +72,7 @@ class Filter(NamedTuple):
 
     Several hosts, ports or connections are alternatives; conditions of different kinds must all hold. `hosts` are IP addresses;
     `names` are Host fields or TLS server names in lower case, with or without a port, or addresses with a port. Hosts and names
-    are one kind: a match of either is enough.
+    count as one kind of condition, so a match of either is enough.
     """
 
     hosts: tuple[str, ...] = ()
@@ -83,17 +83,17 @@ class Filter(NamedTuple):
     end: Moment | None = None
     confidence: Confidence = "low"
     request_id: str = ""
-    """A substring of the request id of exchanges."""
+    """A text that the request ids of the requested exchanges contain; "" for any request id."""
 
     @property
     def places(self) -> bool:
-        """True if the filter restricts connections or exchanges, by host, port, id, time or request id."""
+        """True if the filter selects connections or exchanges by host, port, id, time or request id."""
         wanted = self.hosts or self.names or self.ports or self.connections or self.begin or self.end or self.request_id
         return bool(wanted)
 
     @property
     def by_clock(self) -> bool:
-        """True if the time span was given as a time of day or a date."""
+        """True if the begin or the end of the time span was not given in seconds since the first packet."""
         return any(bound is not None and bound.base != "first packet" for bound in (self.begin, self.end))
 
     def __str__(self) -> str:

@@ -1,6 +1,6 @@
 """Reduce a report to the requested hosts, ports, connections, time span and confidence.
 
-The analysis covers the complete capture, so ids, frames and findings are those of the full report.
+The report is filtered after the analysis of the complete capture, so ids, frame numbers and findings stay the same.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from wiredoctor.text.time_of_day import DAY, nanoseconds
 
 
 def filter_report(report: Report, wanted: Filter) -> Report:
-    """Return the requested part of a report; its counts and its time lost cover only this part."""
+    """Return the requested part of a report, with counts and lost time that cover only this part."""
     if not wanted.places:
         return _filter_by_confidence(report, wanted.confidence)
     spans = {c.file: _span(c, wanted) for c in report.captures}
@@ -67,7 +67,7 @@ def _misses_bytes(finding: Finding) -> bool:
 
 
 def _loses_bytes(report: Report) -> bool:
-    """Return whether the capture lacks bytes, or the beginning, of a connection in the report."""
+    """Return whether the capture lacks bytes or the beginning of any connection in the report."""
     if not report.captures:
         return True
     lost = pl.col("client_unseen_bytes") + pl.col("server_unseen_bytes") > 0
@@ -88,7 +88,7 @@ def _filter_by_confidence(report: Report, least: Confidence) -> Report:
 
 
 def _narrow_tables(report: Report, narrowed: Report, wanted: Filter, spans: dict[str, Span], named: Named) -> None:
-    """Store the filtered tables of `report` in `narrowed`, and how many rows each has."""
+    """Store the filtered tables of `report` in `narrowed`, together with their numbers of rows."""
     narrowed.scan_connections = Filtered(report.scan_connections, lambda t: t.filter(_connection_wanted(wanted, spans, named)))
     narrowed.connection_count = narrowed.scan_connections().select(pl.len()).collect().item()
     narrowed.scan_exchanges = Filtered(report.scan_exchanges, _exchange_filter(report, wanted, spans, named))
@@ -127,9 +127,9 @@ def _servers_of(report: Report, connections: tuple[int, ...]) -> set[str]:
 class Named(NamedTuple):
     """The exchanges and connections that the requested names select.
 
-    `rows` and `exchanges`: exchanges selected by Host, and connections selected by TLS name or endpoint. The column `exchange` is
-    null for connections. `connections` and `servers`: the connections and servers of these rows. If no names were requested,
-    `rows` is None and the other fields are empty.
+    `rows` and `exchanges` contain the same keys: of exchanges selected by Host, and of connections selected by TLS server name or
+    endpoint, with null or None as the exchange. `connections` and `servers`: the connections and servers of these keys. If no
+    names were requested, `rows` is None and the other fields are empty.
     """
 
     rows: pl.DataFrame | None

@@ -16,10 +16,11 @@ if TYPE_CHECKING:
 class Format(NamedTuple):
     """A format of reports.
 
-    `suffix`: the suffix of an -o file that selects this format; "/" for a folder, "" if no suffix does. `writer`: the module
-    below wiredoctor.report and its function that writes the format; it takes a report, a binary file and Options. `printed`:
-    whether the format may be written to standard output. `packets`: "needed" if the format can be written only while the capture
-    can be read again; "wanted" if it then contains more. `people`: whether people read the format, not programs.
+    `suffix`: the suffix of an -o file that selects this format; "/" for a folder, "" if no suffix does. `writer`: the module in
+    wiredoctor.report and the function in this module that writes the format. The function takes a report, a binary file and
+    Options. `printed`: whether the format may be written to standard output. `packets`: "needed" if the format can be written
+    only while the capture can be read again; "wanted" if it contains more in this case. `people`: whether people read the format,
+    not programs.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""Find the role of each exchange at a gateway. JSON and CSV have it as `gateway`."""
+"""Find the role that each exchange has at a gateway, for the column `gateway` in JSON and CSV."""
 
 from __future__ import annotations
 
@@ -47,10 +47,10 @@ class Roles:
 
 
 def front_ids(report: Report) -> pl.DataFrame | None:
-    """Return, for each exchange of a gateway with an upstream server, the client's exchange that caused it.
+    """Return the keys of the exchanges of gateways with upstream servers, each with the client's exchange that caused it.
 
-    The column `front` is "7#2" (exchange 2 of connection 7), or "7#2?" if the match is uncertain. The result contains only
-    exchanges in the report; if there are none, it is None.
+    The column `front` contains the client's exchange as "7#2" (exchange 2 of connection 7), or "7#2?" if the match is uncertain.
+    Only exchanges in the report are returned; None if there are none.
     """
     tries = [
         known.tries.filter(pl.col("exchange").is_not_null()).with_columns(pl.lit(file).alias("capture"))

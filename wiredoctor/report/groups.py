@@ -11,7 +11,7 @@ from wiredoctor.text.durations import LONG_UNITS, SECOND, UNITS
 from wiredoctor.text.regex import Regex
 
 MAX_GROUPS = 10
-"""The number of problems described in one part of a report, such as a JUnit case."""
+"""The maximum number of problems described in one part of a report, such as a JUnit test case."""
 
 ProblemKey = tuple[str | None, ...]
 
@@ -22,7 +22,7 @@ _LASTED = Regex(rf"(?P<lead>^After| for| took| waited| complete, after) (?P<time
 """A pattern for the part of a title that says how long one occurrence lasted."""
 
 _AFTER = Regex(rf",? {_TIME} after (?:the|its) request(?:,(?= before))?| after {_TIME}(?=$|[;,])")
-"""A pattern for the part of a title that says when one occurrence ended; the title is complete without it."""
+"""A pattern for the part of a title that says after what time one occurrence ended. The title is complete without this part."""
 
 _REQUESTS = (
     (Regex(r" to start answering (?P<request>.+)$"), r" to start answering requests such as \g<request>"),
@@ -39,7 +39,7 @@ _REQUESTS = (
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Group:
-    """A problem: findings that one change would fix, in report order. Each finding is an occurrence of it."""
+    """A problem: findings that one change would fix, in report order. Each of them is an occurrence of the problem."""
 
     findings: tuple[Finding, ...]
 
@@ -50,7 +50,7 @@ class Group:
 
     @cached_property
     def title(self) -> str:
-        """The title of the worst finding, changed so it is true of all findings: "took up to 9 s", "requests such as GET /a"."""
+        """The title of the worst finding, generalized to all findings, as in "took up to 9 s" and "requests such as GET /a"."""
         title, titles = self.worst.title, {f.title for f in self.findings}
         if len(titles) == 1:
             return title
@@ -96,9 +96,9 @@ def _nanoseconds(time: str) -> float:
 
 
 def problem_key(f: Finding) -> ProblemKey:
-    """Return a key that is the same for all occurrences of a problem, whatever their client, path or capture.
+    """Return a key that all occurrences of a problem have in common.
 
-    If a problem has no server, its occurrences have the same capture and client.
+    Occurrences may differ in client, path and capture. If a problem has no server, they must have the same capture and client.
     """
     place = (f.server, None) if f.server is not None else (f.capture, host(f.client))
     return f.rule, f.kind, f.side, f.severity, *place

@@ -30,13 +30,14 @@ _NO_HTTP = {
     ),
     "none": ("the only connection carried no data", "none of the {} connections carried data"),
 }
-"""Reasons why no HTTP could be read, by the protocol of all connections: for one connection, and for several."""
+"""Reasons why no HTTP could be read if all connections have the same protocol, by protocol: for one connection, and for several.
+"""
 
 _UNREADABLE = ("tls", "http2")
 """Protocols whose connections may carry HTTP that cannot be read. Only their stalls and connection attempts are judged."""
 
 _OTHER = ("the only connection carries neither HTTP/1.x nor TLS", "each of the {} connections carries neither HTTP/1.x nor TLS")
-"""Clauses for captures that have only connections of another protocol: for one connection, and for several.
+"""Clauses for captures without HTTP and TLS, in which all connections carry other data: for one connection, and for several.
 
 Stalls and connection attempts of these connections are judged.
 """
@@ -45,7 +46,8 @@ _BEGUN_BEFORE = (
     "the only connection began before the capture, so its protocol is unknown",
     "each of the {} connections began before the capture, so its protocol is unknown",
 )
-"""Clauses for captures that have only the later parts of connections, in which no protocol is recognized."""
+"""Clauses for captures of connections that all began earlier, and whose protocol is unknown: for one connection, and for several.
+"""
 
 _CLAUSES: Mapping[tuple[str, str | None], str] = {
     ("connect-failed", "refused"): "{server} refused the connection",
@@ -57,7 +59,7 @@ _CLAUSES: Mapping[tuple[str, str | None], str] = {
     ("keep-alive-race", "stale-pool"): "the client used a connection that {server} had closed",
     ("malformed-head", "no-status-line"): "what {server} sent is not HTTP",
 }
-"""Clauses that name a cause, for findings whose title does not begin with "The server"."""
+"""Clauses that follow "because", by rule and kind. For other findings, the clause is made from the title."""
 
 _LEFT_OUT: Mapping[LeftOutBy, str] = {"baseline": "known", "ignore": "ignored", "confidence": "of lower confidence"}
 """The word for findings that were left out, by reason."""
@@ -79,7 +81,7 @@ _FIRST_WORDS = (
     "Segments",
     "The",
 )
-"""The first words of titles that become lower case within a sentence; others may be names."""
+"""The first words of titles that are written in lower case within a sentence. Other first words may be names."""
 
 _SUBJECTS = ("A", "An", "Connecting", "Segments", "The")
 """The first words of titles that can follow "because"."""
@@ -127,9 +129,10 @@ def counts(report: Report, groups: Sequence[Group]) -> Counts:
 def headline(report: Report, groups: Sequence[Group], reach: Coverage, shown: str = "") -> str:
     """Return the most important fact of a report.
 
-    The first sentences say what is missing from the report or its captures. Then comes the first of these that applies: nothing
-    could be judged, requests failed, another error, time lost, a warning, or the text that `health` returns. The text also counts
-    unanswered requests, and statuses of 500 and above, that no finding explains. `shown`: a description of the report's filter.
+    The first sentences say what is missing from the report or its captures. Then comes the first of the following facts that
+    applies: nothing could be judged, requests failed, another error, time lost, a warning, or the text that `health` returns. The
+    text also counts unanswered requests, and statuses of 500 and above, that no finding explains. `shown`: a description of the
+    report's filter.
     """
     return " ".join([*missing(report), _finding_or_health(report, groups, reach, shown)])
 
@@ -145,9 +148,9 @@ def missing(report: Report) -> list[str]:
 
 
 def doubts(report: Report, reach: Coverage, shown: str = "") -> list[str]:
-    """Return sentences about what is missing or unexplained, for a quiet report without findings.
+    """Return sentences about missing data and unexplained failures, for a quiet report without findings.
 
-    The list is empty if nothing is missing or unexplained. `shown`: a description of the report's filter.
+    The list is empty if there are none. `shown`: a description of the report's filter.
     """
     lines = [*incomplete(report), *lacking(report)]
     if not unexplained(reach) and reach.exchanges:
@@ -214,9 +217,9 @@ def nothing_to_diagnose(report: Report, shown: str) -> str:
 def health(report: Report, reach: Coverage, shown: str = "", *, notes: int = 0, lossy: bool = False) -> str:
     """Return the sentence for a report without lost time, and without errors and warnings except about the capture itself.
 
-    It says that nothing is wrong only if every request was answered completely and without a server error, and if every rule that
-    reports failures ran. `shown`: a description of the report's filter. `notes`: the number of notes. `lossy`: a finding reports
-    that packets are missing from the capture.
+    The sentence says that nothing is wrong only under two conditions: every request was answered completely and without a server
+    error, and every rule that reports failures ran. `shown`: a description of the report's filter. `notes`: the number of notes.
+    `lossy`: whether a finding reports that packets are missing from the capture.
     """
     scope = f" ({shown})" if shown else ""
     doubts = unexplained(reach) + ([] if report.exchange_count else ["no HTTP exchange was seen"])
@@ -257,7 +260,7 @@ def _by_reason(number: Mapping[LeftOutBy, int]) -> str:
 
 
 def _not_http(report: Report, groups: Sequence[Group], reach: Coverage) -> str:
-    """Return a sentence on why no connection has readable HTTP, and on what could be judged instead.
+    """Return a sentence that says why no HTTP could be read on any connection, and what could be judged instead.
 
     Return "" if there are exchanges, or if the connections have different reasons.
     """
@@ -300,7 +303,7 @@ def _unread(reach: Coverage) -> list[str]:
 
 
 def _other_protocol(reach: Coverage) -> str:
-    """Return a clause if no connection carries HTTP or TLS, as far as the capture shows their protocols; otherwise ""."""
+    """Return a clause if data was captured on every connection, but no protocol was recognized in it; otherwise ""."""
     if not reach.connections or reach.carried.get("unknown") != reach.connections:
         return ""
     clauses = _BEGUN_BEFORE if reach.begun_before == reach.connections else _OTHER
@@ -340,7 +343,7 @@ def _because(finding: Finding, title: str, idle_timeouts: Mapping[tuple[str, str
 
 
 def _idle_timeout(finding: Finding, idle_timeouts: Mapping[tuple[str, str | None], float]) -> float:
-    """Return the idle timeout (s) known for the server of a finding; otherwise, the one that the finding shows, or 0."""
+    """Return the idle timeout (s) of a finding's server: the known one, otherwise the one that the finding shows, otherwise 0."""
     known = idle_timeouts.get((finding.capture, finding.server))
     shown = float(finding.measures.get("limit", 0.0)) if finding.kind != "forgotten" else 0.0
     return known if known is not None else shown if shown >= LEAST_IDLE_TIMEOUT else 0.0

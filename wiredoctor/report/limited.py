@@ -15,15 +15,15 @@ LIMITS: Mapping[str, tuple[str, str]] = {
     "application": ("response_application_time", "application"),
     "path": ("response_path_time", "path"),
 }
-"""For each cause that limits a response: the column of its time, and a short word for it."""
+"""The causes that limit the speed of a response, each with the column that contains its time, and a short word for it."""
 
 COLUMNS = [column for column, _ in LIMITS.values()]
 _LIMITED = pl.List(pl.Struct({"by": pl.String, "time": pl.Float64}))
 
 
 def parts() -> pl.Expr:
-    """Return an expression for a list of the causes that limited the speed of a response, each with its seconds, in the order of
-    LIMITS.
+    """Return an expression for the list of causes that limited the speed of a response, with the seconds of each, in LIMITS
+    order.
 
     The list is empty for responses that are too short to judge.
     """
@@ -33,9 +33,10 @@ def parts() -> pl.Expr:
 
 
 def shares(times: list[int | None], *, short: bool = False) -> list[str]:
-    """Return the causes that limited the speed of a response, each with its share of the time, largest first.
+    """Return the causes that limited the speed of a response, each with its percentage of the time, largest first.
 
-    For example "receive-window 82 %" or, with `short`, "window 82 %". `times`: ns in the order of LIMITS.
+    Causes below 1 % are omitted. For example, "receive-window 82 %" or, with `short`, "window 82 %". `times`: the time (ns) of
+    each cause in LIMITS.
     """
     known = [(time or 0, name, word) for time, (name, (_, word)) in zip(times, LIMITS.items(), strict=True)]
     whole = sum(time for time, _, _ in known)

@@ -61,7 +61,7 @@ def _height(rows: pl.LazyFrame) -> int:
 
 
 def _conditions(report: Report, table: TableName, wanted: Filter, choice: RowChoice) -> Iterator[tuple[str, int, str]]:
-    """Yield, for each condition of the filter, its option, the number of rows that meet it, and a sentence about the values."""
+    """Yield, for each condition: its option, the number of rows that meet it, and a sentence about the values that rows have."""
     if wanted.hosts or wanted.names:
         hosts = [*wanted.hosts, *(name for name in wanted.names if name not in wanted.hosts)]
         part = Filter(hosts=wanted.hosts, names=wanted.names)
@@ -157,7 +157,7 @@ def _first_and_last(report: Report) -> tuple[int, int] | None:
 def _other_zone(report: Report, table: TableName, wanted: Filter) -> str:
     """Return a sentence that names the time zone in which the requested times of day would match rows.
 
-    Return "" if the times name a zone, or unless exactly one zone is possible. Zones differ by multiples of half an hour.
+    Return "" if the times name a zone, or if no zone or more than one would match. Zones with offsets in half hours are tried.
     """
     span = _first_and_last(report)
     named = any(bound is not None and bound.offset is not None for bound in (wanted.begin, wanted.end))

@@ -14,19 +14,18 @@ from wiredoctor.report.words import clean, count, duration, shorten
 from wiredoctor.text.time_of_day import DAY, nanoseconds, time_text
 
 MAX_ROWS = 20
-"""The number of problems in the table; the others follow as a list of rules."""
+"""The maximum number of problems in the table (but see MAX_ERRORS). Further problems follow as a list of their rules."""
 
 MAX_ERRORS = 25
-"""The maximum number of rows if all of them are errors. It exceeds MAX_ROWS, because a table should not omit just a few
-errors."""
+"""The maximum number of rows if all of them are errors. It exceeds MAX_ROWS, so the table never omits just a few errors."""
 
 LEAST_PATH = 6
-"""The minimum length of a shortened path; if there is less room, the path is omitted."""
+"""The minimum length of a shortened path in characters. If there is less room, the path is omitted."""
 
 OVERLAP = "Some of these times overlap; the total counts them once."
 CAUSES_FIRST = "A cause is listed before its effects, even if they cost more time."
 LEAST_OVERLAP = 0.001
-"""The difference in seconds between the sum of all times and the total above which a note explains that times overlap.
+"""The number of seconds by which the sum of all times must exceed the total time lost before a note says that times overlap.
 
 The sum must also exceed the total by more than 1 %. Smaller differences may come from rounding, because times are shown with
 three digits.
@@ -75,7 +74,9 @@ class Row:
 
     @property
     def least_place(self) -> int:
-        """The width of host and mark; 0 without a mark. The mark must stay visible, because it distinguishes similar rows."""
+        """The width of host and mark in characters; 0 if there is no mark. The mark must stay visible, as it distinguishes
+        similar rows.
+        """
         return len(self.host) + 1 + len(self.mark) if self.mark else 0
 
     def shortened_place(self, width: int, gap: str) -> str:
@@ -117,9 +118,8 @@ def split_rows(report: Report, groups: Sequence[Group]) -> tuple[list[Row], Sequ
 def notes_on_times(report: Report, groups: Sequence[Group]) -> str:
     """Return one or two sentences that explain the times lost; "" if nothing has to be explained.
 
-    The first explains why a problem precedes another one of the same severity that cost more: it is the cause of the other. This
-    sentence is omitted if there are more than MAX_ROWS problems. The second explains why the times of all problems add up to more
-    than the total.
+    The first sentence says that a cause precedes its effects, even if they cost more time. It is omitted if there are more than
+    MAX_ROWS problems. The second one says that times overlap, so they add up to more than the total.
     """
     costs = [(SEVERITIES.index(group.worst.severity), -(group.delay or 0.0)) for group in groups]
     notes = [] if costs == sorted(costs) or len(groups) > MAX_ROWS else [CAUSES_FIRST]
@@ -165,9 +165,9 @@ def _with_kind(row: Row) -> Row:
 
 
 def _with_side(row: Row) -> Row:
-    """Return the row with a mark that distinguishes it from rows of the same rule and place: the kind and side of its problem.
+    """Return the row with a mark that distinguishes it from rows with the same rule and place.
 
-    For a problem without a server, the mark is the capture.
+    The mark is the kind and side of the problem or, for a problem without a server, the capture.
     """
     worst = row.group.worst
     if worst.server is None:
@@ -179,8 +179,8 @@ def _with_side(row: Row) -> Row:
 def _first_seen(group: Group, *, dates: bool) -> tuple[str, str]:
     """Return when a problem was first seen, as two texts: "2026-01-31 10:42:16.123" and the shorter "01-31 10:42:16".
 
-    If `dates` is false, both texts have only the time. In a capture without times of day, both are the time since the first
-    packet.
+    If `dates` is false, both texts have only the time of day. In a capture without times of day, both texts are the time since
+    the first packet.
     """
     moments = [moment for f in group.findings if (moment := nanoseconds(f.first_seen_time)) is not None]
     if not moments or min(moments) < DAY:

@@ -1,4 +1,4 @@
-"""What a user chooses about a table: its rows, their order and their grouping."""
+"""Define what a user can choose for a table: the rows, their order, and how they are grouped."""
 
 from __future__ import annotations
 
@@ -37,7 +37,9 @@ class RowChoice(NamedTuple):
 
 
 def parse_statuses(texts: list[str]) -> tuple[str, ...]:
-    """Split comma-separated lists of "502", "5xx", "any" and "none". Raise ValueError with the first other part as its text."""
+    """Split comma-separated lists of "502", "5xx", "any" and "none". Raise ValueError, with the first invalid part as its
+    message.
+    """
     parts = [part.strip().lower() for text in texts for part in text.split(",")]
     for part in parts:
         if not _STATUS.fullmatch(part):
@@ -57,7 +59,7 @@ class Grouping(StrEnum):
 class ServerOrder(StrEnum):
     """The order of the rows of servers.
 
-    If rows are sorted by a time (`p50` to `max`), those without enough responses come last, sorted by their longest time.
+    If rows are sorted by a time (`p50` to `max`), rows with too few responses for it come last, sorted by their longest time.
     """
 
     failed = "failed"

@@ -1,4 +1,4 @@
-"""Sort lines on disk. They arrive in any order, and may be too many for memory."""
+"""Sort lines on disk. Lines may be added in any order, and may need more space than there is in memory."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 Array = np.ndarray[Any, Any]
 Spool = Callable[[], BinaryIO]
-"""A function that opens a file for writing and reading: a temporary file, or memory for little data.
+"""A function that opens a temporary file for writing and reading. For little data, the file may be in memory.
 
 The file disappears when it is closed.
 """
@@ -33,7 +33,7 @@ def in_memory() -> BinaryIO:
 
 
 class Ordered:
-    """Lines with sort keys. The text is in a spool; each key takes 8 bytes of memory."""
+    """Lines that will be sorted by their keys. The text of the lines is in a spool; each key takes 8 bytes of memory."""
 
     def __init__(self, spool: Spool = in_memory) -> None:
         self._file = spool()

@@ -1,4 +1,4 @@
-"""Compute statistics of each server: requests, failures, distribution of its response time, and time lost by cause.
+"""Compute statistics of each server: requests, failures, distribution of the server time, and time lost by cause.
 
 The statistics can also be computed for each host, path or client.
 """
@@ -31,10 +31,12 @@ NAMES = 3
 """The number of names that are kept per server, most frequent first; with virtual hosting, a server may have thousands."""
 
 LEAST_LOST = 0.001
-"""A cause is always listed if it cost at least this time (s), otherwise only if it cost at least 1 % of all time lost."""
+"""The minimum time lost (s) for which a cause is always listed. Other causes are listed if they cost at least 1 % of all time
+lost.
+"""
 
 FEWEST = {"p50": 3, "p95": 20, "p99": 100}
-"""The minimum number of server times for each percentile that is shown. With fewer, it would simply be the longest time."""
+"""The minimum number of server times for each percentile that is shown. With fewer, p95 and p99 would be the longest time."""
 
 EXACT_TIMES = 100_000
 """The maximum number of exchanges for exact percentiles.
@@ -47,11 +49,11 @@ _MICROSECOND = SECOND // 1_000_000
 _KEY = ["capture", "connection"]
 
 _VERSION = r"^v[0-9]+(?:\.[0-9]+)*$"
-"""A pattern for a segment of a path that names the version of an API."""
+"""A pattern for a path segment that names the version of an API, such as "v2"."""
 
 
 _ENDS = (Grouping.server, Grouping.client)
-"""The groupings by one end of the connections: server or client."""
+"""The groupings by an endpoint of connections: by server or by client."""
 
 
 class ServerStatistics(NamedTuple):
@@ -59,14 +61,13 @@ class ServerStatistics(NamedTuple):
 
     `names`: the most frequent values of Host; for connections without HTTP, the TLS server names (SNI). `failed`: requests that
     failed according to the findings, as in the headline. A status of 500 or above alone is not a failure. If a gateway forwarded
-    a failed request, the numbers of the upstream server include the gateway's attempts without a complete response, and those
-    answered by another gateway with an error. `unanswered`: requests without a final response, if one of two conditions holds: a
-    finding of severity error is about them; or their connection ended and was captured in both directions, without a gap that may
-    hide the response.
-    `incomplete`: responses that were cut off, unless a finding of severity note shows that the client had received all it wanted.
-    `p50`, `p95`, `p99` and `longest`: the server time in seconds, from the end of a request to the beginning of its response;
-    None if no response was captured. `timed`: the number of server times. `lost`: the seconds lost according to the findings of
-    each rule.
+    a failed request, the number of an upstream server includes the gateway's attempts that got no complete response, or got an
+    error response from another gateway. `unanswered`: requests without a final response, if one of two conditions holds: a
+    finding of severity error is about the request; or the connection ended and was captured in both directions, without a gap
+    that may hide the response. `incomplete`: responses that were cut off, unless a finding of severity note shows that the client
+    had received all it wanted. `p50`, `p95`, `p99` and `longest`: the server time in seconds, from the end of a request to the
+    beginning of its response; None if no response was captured. `timed`: the number of server times. `lost`: the seconds lost
+    according to the findings of each rule.
     """
 
     key: str
@@ -145,7 +146,7 @@ def server_statistics(report: Report, by: Grouping = Grouping.server) -> list[Se
 
 
 def sort_servers(some: list[ServerStatistics], order: ServerOrder) -> list[ServerStatistics]:
-    """Return the rows with the largest value first, or in order of names; ties are broken as in the order `failed`."""
+    """Sort the statistics by `order`: largest value first, or by name. Ties are broken as in the order `failed`."""
     if order is ServerOrder.names:
         return sorted(some, key=lambda one: one.key)
     value = _VALUES[order]
@@ -203,7 +204,7 @@ def _count_connections(report: Report, key: str) -> list[_Connections]:
     """Count the connections by the value of column `key`.
 
     A connection with only one SYN, sent less than a second before the end of the capture, counts neither as established nor as
-    never established, because the answer may have come later.
+    never established, because the SYN-ACK may have come later.
     """
     from wiredoctor.tables import SMALL
 
@@ -227,7 +228,7 @@ def _count_connections(report: Report, key: str) -> list[_Connections]:
 def forwarded_requests(report: Report) -> int:
     """Return the number of requests that gateways certainly sent to upstream servers to serve requests of their clients.
 
-    The statistics count a request of a client twice in this case: at the gateway and at the upstream server.
+    The statistics count these requests twice: at the gateway, as sent by the client, and at the upstream server.
     """
     if (backs := find_backs(report)) is None:
         return 0
@@ -248,7 +249,7 @@ def overall_statistics(report: Report) -> ServerStatistics:
 
 
 def _judged(report: Report) -> pl.LazyFrame | None:
-    """Return the exchanges whose findings change how they are counted, with four flags; None if there are none.
+    """Return the exchanges that are counted differently because of findings, with four flags; None if there are none.
 
     `is_failed`: the exchange failed. `is_error`: a finding of severity error is about it. `is_left`: the client closed the
     connection early and lost nothing (a note of client-abort). `is_try`: a gateway sent it to serve a client request that failed.
@@ -344,17 +345,18 @@ def _flags() -> list[pl.Expr]:
 
 
 def _nearest_rank(percent: int) -> pl.Expr:
-    """Return a percentile by nearest rank. Rows are sorted by `time`, the server time in ns; each time occurs `len` times.
+    """Return an expression for a percentile by nearest rank. Rows are sorted by `time` (server time in ns), which occurs `len`
+    times.
 
-    It is the smallest value that at least `percent` % of the values do not exceed. The interpolation "nearest" of Polars rounds
-    the rank instead, which hides the slowest requests.
+    The percentile is the smallest value that at least `percent` % of the values do not exceed. The interpolation "nearest" of
+    Polars rounds the rank instead, which hides the slowest requests.
     """
     number = pl.col("len").cast(pl.Int64)
     return pl.col("time").filter(number.cum_sum() * 100 >= number.sum() * percent).first()
 
 
 Counts = dict[str, int | None]
-"""The numbers of one group: name of the number -> value, which is a count or a time in ns. A missing value is None or 0."""
+"""The numbers of one group by name. Each number is a count or a time in ns. A missing number is None or 0."""
 
 
 def _count(rows: pl.LazyFrame, report: Report, *, connections: bool) -> tuple[dict[str, Counts], dict[str, tuple[str, ...]]]:
@@ -392,7 +394,7 @@ def _count(rows: pl.LazyFrame, report: Report, *, connections: bool) -> tuple[di
 
 
 def _time_lost(report: Report, rows: pl.LazyFrame, by: Grouping) -> dict[str, Counter[str]]:
-    """Return for each group the time lost (ns) according to the findings of each rule; findings without a group are left out."""
+    """Return, for each group, the time lost (ns) by rule, according to the findings. Findings without a group are left out."""
     costly = [one for one in report.findings if one.delay]
     keys: dict[tuple[str, int, int], str] = {}
     if by in {Grouping.host, Grouping.path} and costly:

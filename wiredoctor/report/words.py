@@ -65,7 +65,7 @@ def join_words(parts: Sequence[str]) -> str:
 
 
 def scale(length: float, longest: float, width: int) -> int:
-    """Return the length of a bar in whole characters if a bar for `longest` has `width` characters."""
+    """Return the length in characters of a bar for `length`, if a bar for `longest` has `width` characters."""
     if not math.isfinite(length) or length <= 0 or longest <= 0:
         return 0
     return min(width, round(length / longest * width))

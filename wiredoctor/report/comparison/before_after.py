@@ -45,7 +45,7 @@ def page(changes: Changes, *, everything: bool = False, quiet: bool = False) -> 
 
 
 def other_notes(changes: Changes) -> list[str]:
-    """Return the notes except the one that is shown as the headline."""
+    """Return all notes except the one that the headline contains."""
     return [note for note in changes.notes if note != changes.mismatch]
 
 
@@ -152,9 +152,9 @@ def _place(one: EndpointChange) -> str:
 
 
 def _request_first(one: EndpointChange, heading: str) -> str:
-    """Return the name of an endpoint for a narrow table. It begins with the method, which stays visible if the name is cut.
+    """Return the name of an endpoint for a narrow table. The method comes first, so it stays visible if the name is cut.
 
-    The server follows only if it is not in the `heading`.
+    The server comes last. It is left out if there is a `heading`, because the heading names the server.
     """
     request = (one.request_for_people or f"{one.method} {one.path}").strip()
     return request if heading or not one.server else f"{request} ({one.server})"

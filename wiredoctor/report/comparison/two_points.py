@@ -130,7 +130,7 @@ def _was(number: int) -> str:
 
 
 def _remarks(way: Way) -> Iterator[str]:
-    """Yield sentences about one direction that explain values in the table of directions, or that add to them."""
+    """Yield sentences that explain the values of one direction in the table of directions, or add information to them."""
     to = f"To the {_OTHER[way.sender]}"
     if way.retransmissions:
         why = [
@@ -237,8 +237,7 @@ def _change_text(one: Changed) -> str:
 def _packets(result: TwoPoints, *, everything: bool) -> Iterator[Part]:
     """Yield the packets that only one capture has.
 
-    Packets from times when the other point was not capturing are left out, because it is normal that the other capture lacks
-    them.
+    Packets from times when the other point was not capturing are left out, because the other capture cannot contain them.
     """
     telling = [one for one in result.packets if one.kind != "outside"]
     if not telling:

@@ -1,7 +1,8 @@
 """Write findings, exchanges and connections as CSV (RFC 4180) for spreadsheets, with column names in the first line.
 
 A spreadsheet executes a cell that begins with =, +, -, @, a tab or a carriage return as a formula. Such text therefore gets a
-leading apostrophe, which spreadsheets hide. Numbers are unchanged, and so is a single "-", the name of standard input.
+leading apostrophe, which spreadsheets hide. Numbers stay unchanged. A single "-", the name of standard input, also stays
+unchanged.
 """
 
 from __future__ import annotations
@@ -26,9 +27,9 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 COLUMNS = [key.name for key in in_order("number", "capture", "severity", "confidence") if key.name != "measures"]
 COLUMNS[COLUMNS.index("evidence") : COLUMNS.index("evidence") + 1] = ["frames", "evidence", "measures"]
-"""The columns of findings. They are the keys of JSON, and `frames`, the frame numbers of the evidence.
+"""The columns of findings: the keys of a finding in JSON, and `frames`, the frame numbers of the evidence.
 
-A list is one cell, whose elements are joined with "; ".
+A list is written as one cell, with its elements joined by "; ".
 """
 
 

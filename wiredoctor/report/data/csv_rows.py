@@ -59,7 +59,7 @@ def _cell(value: pl.Expr, dtype: Any, name: str) -> pl.Expr:
 
 
 def _one(dtype: Any) -> pl.Expr:
-    """Return an expression that formats a list element as text, for example "rule: 0.2" for a stall."""
+    """Return an expression that formats an element of a list as text, such as "rule: 0.2" for a rule and a delay."""
     return _join_fields(pl.element(), dtype) if isinstance(dtype, pl.Struct) else pl.element().cast(pl.String)
 
 

@@ -66,7 +66,7 @@ def _creator(report: Report) -> dict[str, str]:
 
 
 def _once(report: Report) -> list[CaptureSummary]:
-    """Return the captures that have timestamps; of captures with the same file name, return only the last."""
+    """Return the captures that have timestamps. If several captures have the same file name, return only the last of them."""
     return [c for c in {c.file: c for c in report.captures}.values() if c.first_time is not None]
 
 
@@ -100,8 +100,8 @@ def _comment(report: Report, entries: int, *, bodies: bool) -> str:
 
 
 def _batches(report: Report) -> Iterator[tuple[str, pl.DataFrame]]:
-    """Yield the name of a capture and a batch of its exchanges whose request was captured; every call yields them in the same
-    order.
+    """Yield pairs: the name of a capture, and a batch of its exchanges whose request was captured. The order is the same in every
+    call.
     """
     for batch in batches(report.scan_exchanges, COLUMNS):
         for (name,), rows in batch.filter("has_request").partition_by("capture", maintain_order=True, as_dict=True).items():

@@ -89,7 +89,7 @@ deflate has two: its format is zlib's, but many servers send raw deflate data (R
 
 
 def _inflate(data: bytes, windows: tuple[int, ...], most: int, *, whole: bool) -> bytes | None:
-    """Decompress data with the first of these zlib window sizes that works; stop after `most` + 1 bytes of output.
+    """Decompress data with the first zlib window size in `windows` that works; stop after `most` + 1 bytes of output.
 
     Return None if no window size works. If `whole` is true, a window size also fails if the compressed data is cut off.
     """

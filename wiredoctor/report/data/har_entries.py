@@ -38,9 +38,9 @@ Without this type, Chromium guesses from the order of requests.
 """
 
 PRECONNECTED = 1_000_000_000
-"""The maximum idle time in ns from the opening of a connection to its first request if it was opened for that request.
+"""The maximum time in ns from the opening of a connection to the first request, for a connection opened for this request.
 
-Browsers also open connections in advance; these may be idle for longer.
+Browsers also open connections in advance, which may be idle for longer.
 """
 
 
@@ -67,7 +67,7 @@ class Bytes:
 
 
 def all_entries(report: Report, places: Mapping[str, int], stored: Bytes) -> dict[str, Entries]:
-    """Return, by name of capture, the object that builds its entries. `places`: the index of each capture."""
+    """Return the builder of entries for each capture, by name of the capture. `places`: the index of each capture."""
     answered = pl.coalesce("newest_answer_time", "first_answer_time").alias("answered")
     columns = [answered if name == "answered" else pl.col(name) for name in _OF_CONNECTIONS]
     rows = report.scan_connections().select(columns).collect()
@@ -91,8 +91,9 @@ def all_entries(report: Report, places: Mapping[str, int], stored: Bytes) -> dic
 class Entries:
     """Builds the entries of a capture.
 
-    `capture`: the name of the capture. `page`: the id of its page. `prefix`: the prefix of its connection ids. `first`: its start
-    (ns since 1970). `findings`: its findings by connection and exchange.
+    `capture`: the name of the capture. `page`: the id of the HAR page that stands for the capture. `prefix`: the prefix of the
+    connection ids. `first`: the start of the capture (ns since 1970). `findings`: the findings about the capture, by connection
+    and exchange.
     """
 
     capture: str
@@ -176,10 +177,10 @@ def _timings(row: Row) -> tuple[int, dict[str, int]]:
 
 
 def _connecting(row: Row, start: int) -> tuple[int, int]:
-    """Return how long a new connection was idle before its first request, and how long it took to open it, in ns.
+    """Return two times in ns: how long a new connection was idle before its first request, and how long opening it took.
 
-    Both values are -1 unless the exchange is the first one on a connection with a captured handshake. The idle time is also -1
-    if it exceeds PRECONNECTED. Opening a connection lasts from the first SYN to the last SYN-ACK, plus the round trip between
+    Both values are -1 unless the exchange is the first one on a connection with a captured handshake. The idle time is also -1 if
+    it exceeds PRECONNECTED. Opening a connection lasts from the first SYN to the last SYN-ACK, plus the round trip between
     capture point and client.
     """
     if row["exchange"] != 0 or not row["handshake"] or row["syn_time"] is None or row["answered"] is None:

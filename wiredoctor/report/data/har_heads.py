@@ -19,7 +19,9 @@ _PARAMETER = re.compile(r"(?:timeout|max)=\d{1,9}", re.IGNORECASE)
 _MEDIA_TYPE = re.compile(r"[A-Za-z0-9!#$&^_.+-]{1,64}/[A-Za-z0-9!#$&^_.+*-]{1,64}")
 _AUTHENTICATION = frozenset(("authorization", "proxy-authorization", "www-authenticate", "proxy-authenticate"))
 _SHORT = 256
-"""The maximum length of a cached field in characters. It bounds the cache: a capture may have thousands of different fields."""
+"""The maximum length of a cached field in characters. The limit bounds the size of the cache, because a capture may have
+thousands of different fields.
+"""
 
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
@@ -27,7 +29,7 @@ _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 def fields(head: bytes, *, secrets: bool) -> list[Header]:
     """Return the field lines of a header section in order (RFC 9112 section 5), without lines that have no colon.
 
-    They are redacted unless `secrets` is true. Names and values are decoded as Latin-1.
+    The values are redacted unless `secrets` is true. Names and values are decoded as Latin-1.
     """
     lines: list[tuple[str, str]] = []
     for raw in head.decode("latin-1").split("\n")[1:]:

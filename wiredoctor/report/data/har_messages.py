@@ -23,7 +23,7 @@ _UNSAFE = re.compile(r"[^!#$&-;=?-Z_a-z~%\[\]*]")
 class Message:
     """The content of one HTTP message, as read from the packets.
 
-    `headers`: its fields; None if the header section was not captured completely or the packets were not kept. `body`: None if
+    `headers`: the fields; None if the header section was not captured completely or the packets were not kept. `body`: None if
     bodies were not requested or nothing could be read.
     """
 

@@ -95,8 +95,9 @@ def _without_findings(report: Report, shown: str) -> dict[str, Any]:
 
 
 def write_one_table(report: Report, out: Sink, table: str, spool: Spool = in_memory) -> None:
-    """Write a JSON report with only one table ("connections" or "exchanges"); its rows have the same keys as in the complete
-    report.
+    """Write a JSON report with only one table ("connections" or "exchanges").
+
+    The rows have the same keys as in the complete report.
     """
     out.write(report_head(report))
     write_table(report, out, table, spool)

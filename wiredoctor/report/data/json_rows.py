@@ -32,7 +32,7 @@ _TEXTS = {
 
 
 Text = Callable[[pl.DataFrame], "bytes | memoryview"]
-"""A function that converts rows to lines."""
+"""A function that converts a batch of rows to lines of text."""
 
 
 def write_connections(report: Report, out: Sink, spool: Spool = in_memory) -> int:
@@ -85,7 +85,7 @@ def schema(table: str) -> pl.Schema:
 def _add(lines: Ordered, report: Report, batch: pl.DataFrame, keys: list[str], columns: list[pl.Expr], text: Text) -> None:
     """Sort the rows of a batch and add them to `lines`.
 
-    Because they are added in sorted order, most of them are later read from the spool in long sequential runs.
+    Rows of a batch are sorted first, so most rows can later be read from the spool in long sequential runs.
     """
     place = pl.Series("capture", [c.file for c in report.captures], dtype=pl.String).unique(maintain_order=True).to_frame()
     if place.height == 1:
@@ -108,7 +108,7 @@ _BEYOND = re.compile("[\x7f-\U0010ffff]")
 
 
 def _ascii(lines: bytes) -> bytes:
-    """Return JSON with all characters beyond ASCII escaped, because names of captures may contain control characters."""
+    """Return the JSON lines with all non-ASCII characters escaped, because names of captures may contain control characters."""
     if lines.isascii() and b"\x7f" not in lines:
         return lines
     return _BEYOND.sub(
@@ -149,7 +149,8 @@ def _exchange_columns() -> list[str]:
 def _exchange(ends: CaptureEnds) -> list[pl.Expr]:
     """Return the columns of an exchange in JSON schema 1, with all times in seconds.
 
-    The last of these columns have the same names as columns of the table `exchanges`, in which times are in ns.
+    The columns `request_time`, `server_time` and `response_time` have the same names in the table `exchanges`, but are in ns
+    there.
     """
     return [
         pl.col("capture"),
@@ -208,7 +209,7 @@ def _extent(side: str) -> list[pl.Expr]:
 
 
 def _stall_findings(findings: list[Finding]) -> pl.DataFrame:
-    """Return a row for each exchange that lost time; `stalled` lists rule and delay of each of its findings in time order."""
+    """Return a row for each exchange that lost time. `stalled` lists the rule and delay (s) of its findings in time order."""
     costly = [f for f in findings if f.delay is not None and f.connection is not None and f.exchange is not None]
     costly.sort(key=lambda f: (f.elapsed, f.rule))
     frame = pl.DataFrame(

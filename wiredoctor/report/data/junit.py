@@ -1,7 +1,7 @@
 """Write findings as JUnit XML for Jenkins and GitLab: a suite is a capture, a case is a rule.
 
-There is no standard. The output fits the schemas of Jenkins' xUnit plugin, GitLab and pytest's `xunit2`. The time of a case is
-the time in seconds lost by its findings, not the duration of the check.
+There is no standard. The output fits the schemas of Jenkins' xUnit plugin, GitLab and pytest's `xunit2`. The `time` of a case is
+the time (s) that its findings cost, not the duration of the check.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _PAPER = Terminal(width=100, unicode=True)
 
 
 class _Suite:
-    """The test suite of a capture: its test cases as XML, and their numbers by result."""
+    """The test suite of a capture: the test cases as XML, and the number of cases by result."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -102,7 +102,7 @@ def write(
 def _first_lines(report: Report, capture: CaptureSummary, far: Coverage, shown: str) -> list[str]:
     """Return the first lines about a capture.
 
-    They are its headline and counts, shared conversations, and a line for each server with statuses of 500 or above.
+    These lines are the headline, the counts, a sentence on conversations in several captures, and one line per server with 5xx.
     """
     found = [one for one in report.findings if one.capture == capture.file]
     delay = report.delay if len(report.captures) == 1 else total_delay(found)

@@ -1,7 +1,7 @@
 """Write findings as SARIF 2.1.0 (OASIS, Static Analysis Results Interchange Format), for code-scanning pages.
 
-A capture has no lines, but these pages require one, so the line is the frame number (region.startLine, SARIF section 3.30.5). The
-`properties` of the run explain this.
+Code-scanning pages require a line number. A capture has no lines, so the frame number is used (region.startLine, SARIF section
+3.30.5). The `properties` of the run explain this.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
 
 _BASE = "%SRCROOT%"
-"""The name that stands for the base of relative paths in SARIF."""
+"""The SARIF name of the folder to which relative paths refer."""
 
 _FRAMES_AS_LINES = "A capture has no lines: startLine is a frame number (frame.number in Wireshark)."
 
@@ -51,7 +51,8 @@ _NOTIFICATIONS = {
 }
 
 _IN_PROPERTIES_NOT = ("rule", "severity", "title", "message", "evidence", "capture", "fingerprint")
-"""Keys of a JSON finding that are left out of the SARIF properties, because SARIF has its own place for them."""
+"""Keys of a JSON finding that are left out of the SARIF properties, because other parts of a SARIF result contain their values.
+"""
 
 Json = dict[str, Any]
 
@@ -177,9 +178,7 @@ def _step(e: Evidence, capture: str, places: Mapping[str, int]) -> Json:
 
 
 def _plain(text: str) -> str:
-    """Return the text with brackets escaped where they would form a link, because SARIF messages may contain `[x](y)` (section
-    3.11).
-    """
+    """Return the text with brackets escaped if they would form a link: in SARIF messages, `[x](y)` is a link (section 3.11)."""
     return clean(text).replace("](", "]\\(")
 
 

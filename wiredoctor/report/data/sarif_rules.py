@@ -12,11 +12,11 @@ from wiredoctor.report.words import clean
 Json = dict[str, Any]
 
 _PROBLEM = {"error": "error", "warning": "warning", "note": "recommendation"}
-"""The severities of GitHub's code scanning (`problem.severity`), by severity of a finding."""
+"""The severity of a rule in GitHub's code scanning (`problem.severity`), by severity of its findings."""
 
 
 class Descriptors:
-    """The rules that a SARIF log describes: first those of the catalogue, in its order, then others."""
+    """The rules that a SARIF log describes: first the rules of the catalogue, in its order, then other rules."""
 
     def __init__(self, rules: Mapping[str, Entry], named: Iterable[str]) -> None:
         wanted = dict.fromkeys(named)
@@ -29,7 +29,7 @@ class Descriptors:
         return self._places[name]
 
     def rules(self, findings: Iterable[Finding]) -> Iterator[Json]:
-        """Yield the SARIF descriptor of each rule. A rule outside the catalogue is described by its findings."""
+        """Yield the SARIF descriptor of each rule. A rule that is not in the catalogue is described by one of its findings."""
         strangers = {one.rule: one for one in findings if one.rule not in self._rules}
         for name in self._names:
             if name in self._rules:

@@ -21,7 +21,7 @@ SCRIPTS = ("base", "theme", "findings", "compare_page")
 
 
 class Pair(NamedTuple):
-    """A line of a card that compares a value before and after: both values as text, and the lengths of their bars (0 to 100)."""
+    """A line of a card: the value of something before and after, as text and as lengths of bars (0 to 100)."""
 
     name: str
     before: str
@@ -33,8 +33,8 @@ class Pair(NamedTuple):
 class Card(NamedTuple):
     """A finding with its values before and after.
 
-    `number`: the number of the card. `extent`: how often it occurred, as text. `pairs`: the values to compare. `sentences`:
-    sentences about the difference.
+    `number`: the number of the card. `extent`: how often the finding occurred, as text. `pairs`: the values to compare.
+    `sentences`: sentences about the difference.
     """
 
     number: int

@@ -21,8 +21,11 @@ if TYPE_CHECKING:
 MAX_FINDINGS = 20_000
 
 MAX_TEXT = 6_000_000
-"""The maximum number of characters of all request targets of a page. If they have more, all long targets are cut to one
-length."""
+"""The approximate maximum number of characters of all request targets on a page together.
+
+It is divided by the number of exchanges. Targets longer than the result are cut, but keep at least _SHORTEST and at most _LONGEST
+characters.
+"""
 _LONGEST, _SHORTEST = 500, 48
 
 _WORDS = ["request_method", "request_host", "response_reason", "response_content_type", "response_framing", "response_end_reason"]
@@ -89,9 +92,9 @@ def exchange_columns(kept: LimitedRows, connections: pl.DataFrame) -> Columns:
 
 
 def front_rows(report: Report, rows: pl.DataFrame, names: Sequence[str]) -> list[int]:
-    """Return one value per row: the index in `rows` of the client's exchange for which a gateway sent the row's request.
+    """Return, for each row, the index in `rows` of the client's exchange for which a gateway sent the request of the row.
 
-    The value is -1 if no gateway sent the request. The list is empty if all values would be -1.
+    The index is -1 if no gateway sent the request. The list is empty if all values would be -1.
     """
     key = ["capture", "connection", "exchange"]
     tries = [

@@ -25,7 +25,7 @@ findings.
 
 MAX_BURST_CONNECTIONS = 2_000
 MAX_BURSTS = 64
-"""The maximum number of bursts per body; if there are more, those with the shortest pauses between them are merged."""
+"""The maximum number of bursts per body. If there are more, those with the shortest pauses between them are merged."""
 MAX_BODIES = 5_000
 MAX_STALLS = 200
 
@@ -42,7 +42,7 @@ Place = tuple[str, int]
 """The key of a connection: capture, connection."""
 
 Bodies = dict[tuple[str, int], tuple[str, int, int]]
-"""The exchanges of response bodies, as (capture, connection, exchange), by (capture, message)."""
+"""The exchange of each response body: (capture, connection, exchange) by (capture, id of the message)."""
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""Build the page from a template with the fixed content and the data that the page's script reads."""
+"""Build the page from a template. The page consists of fixed content and of data that its script reads."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ if TYPE_CHECKING:
     from wiredoctor.report.row_order import Sink
 
 SCRIPTS = ("base", "axis", "grid", "exchanges", "connections", "sequence", "theme", "findings", "main")
-"""Files of the page's script; each depends on those before it."""
+"""The files that make up the page's script, in order: each may depend on earlier ones."""
 
 
 class Capture(NamedTuple):
-    """A capture on the page: its contents, the time of its first packet (RFC 3339, or ""), its duration, and lines about it."""
+    """A capture on the page: its name, contents, first packet (time in RFC 3339, or ""), duration, and further lines about it."""
 
     file: str
     contents: str
@@ -44,7 +44,7 @@ class Capture(NamedTuple):
 
 
 class Block(NamedTuple):
-    """Data of a page: the id of its element, and its encoded text (data.pack)."""
+    """A block of data in a page: the id of the HTML element, and the encoded text (data.pack)."""
 
     name: str
     text: str
@@ -95,7 +95,10 @@ def _time_of_day(time: str) -> str:
 
 
 def _moment(time: str | None) -> int | None:
-    """Convert RFC 3339 to ns since 1970; None if `time` is invalid, as in a forged report, or before January 2, 1970."""
+    """Convert RFC 3339 to ns since 1970.
+
+    Return None if `time` is before January 2, 1970, or is invalid, as it may be in a forged report.
+    """
     try:
         moment = nanoseconds(time or None)
     except ValueError:
@@ -214,7 +217,10 @@ def _page_texts(report: Report, groups: list[Group], shown: str, *, quiet: bool)
 
 
 def _cause(report: Report, groups: list[Group], far: Coverage) -> int:
-    """Return the number of the card for the headline's cause; 0 if no link is needed: no cause, no card, or the first card."""
+    """Return the number of the card that shows the cause named in the headline.
+
+    Return 0 if there is no cause or no card, or if it is the first card, to which no link is needed.
+    """
     cause = find_failed(report, far).cause
     if cause is None:
         return 0
@@ -242,7 +248,7 @@ def _capture(capture: CaptureSummary) -> Capture:
 def _omissions(
     report: Report, exchanges: row_limits.LimitedRows, connections: row_limits.LimitedRows, packets: graphs.Packets
 ) -> dict[str, str]:
-    """Return, for each part of the page, a text that says what it omits; "" if nothing is omitted."""
+    """Return, for each part of the page, a text that says what the part omits; "" if it omits nothing."""
     findings = len(report.findings)
     of_exchanges = (
         f"{exchanges.rows.height:,} of {count(exchanges.of, 'exchange')}: those with findings, of status 5xx or without "

@@ -21,15 +21,15 @@ from wiredoctor.report.words import SECOND, clean, duration
 from wiredoctor.text.time_of_day import Clock
 
 MAX_SECTIONS = 200
-"""The maximum number of problems with a section of their own; further ones are only named."""
+"""The maximum number of problems that have a section of their own. Further problems are only named."""
 
 MAX_LISTED = 200
-"""The maximum number of findings listed below the worst one of a problem."""
+"""The maximum number of findings listed for a problem in addition to the worst one."""
 _ALL_LISTED = 5_000
-"""The maximum number of findings listed on a page below the worst ones of all problems together."""
+"""The maximum number of findings listed on a page, in all problems together, in addition to the worst finding of each."""
 
 MAX_PICTURES = 120
-"""The maximum number of pictures on a page. With more problems, there is one picture for the worst finding of each."""
+"""The maximum number of pictures on a page. If there are more problems, each problem has one picture, of its worst finding."""
 MAX_IN_GROUP = 12
 """The maximum number of pictures for one problem."""
 
@@ -53,7 +53,7 @@ class RenderedFinding:
 
     @property
     def number(self) -> int:
-        """The finding's number."""
+        """The number of the finding or, if it has none, its position in the report, from 1."""
         return self.finding.number or self.place + 1
 
     @property
@@ -103,7 +103,7 @@ class Section:
 
     @property
     def rule_and_confidence(self) -> str:
-        """The rule, the confidence, and the finding that caused this one, if any."""
+        """The rule and confidence of the worst finding, and its cause, if known."""
         return rule_and_confidence(self.group)
 
     @property
@@ -113,7 +113,7 @@ class Section:
 
     @property
     def example(self) -> str:
-        """The text that identifies the section's finding, such as its number, connection and request."""
+        """The text that identifies the worst finding by its number, connection, request and so on."""
         return example(self.group, when=False)
 
     @property
@@ -184,7 +184,7 @@ def _draw(report: Report, told: list[RenderedFinding]) -> None:
 def _in_memory(report: Report) -> Report:
     """Return the report with all connections and exchanges in memory, with the columns that ladders need.
 
-    If there are many small captures, this is faster than reading their files for each ladder.
+    For many small captures, this is faster than reading the tables from their files for each ladder.
     """
     connections = report.scan_connections().select("capture", "exchanges", *CONNECTION).collect()
     exchanges = report.scan_exchanges().select("capture", *EXCHANGE).collect()
@@ -194,8 +194,8 @@ def _in_memory(report: Report) -> Report:
 def _about(report: Report, told: list[RenderedFinding]) -> Report:
     """Return the report with only the connections of these findings, and their exchanges, in memory.
 
-    A ladder reads these rows several times, and would search the tables of a large capture each time. If there are too many
-    exchanges, the report is returned unchanged.
+    Building ladders requires these rows several times, and searching the tables of a large capture each time would be slow. If
+    there are too many exchanges, the report is returned unchanged.
     """
     if not told:
         return report

@@ -20,7 +20,7 @@ from wiredoctor.text.time_of_day import nanoseconds
 MAX_EXCHANGES = 100_000
 MAX_CONNECTIONS = 50_000
 MAX_BARS = 2_400
-"""The maximum number of time steps in which exchanges are counted if a page does not show all of them."""
+"""The maximum number of time steps in the counts of exchanges over time, for a page that does not show all exchanges."""
 
 EXCHANGE = [
     *(
@@ -48,15 +48,15 @@ CONNECTION = [
 COMPLETE, CLOSED, WAITING, UNKNOWN = range(4)
 """How an exchange ended.
 
-COMPLETE: with a response. CLOSED: the connection closed before the response was complete. WAITING: it was still open at the end
-of the capture. UNKNOWN: its end was not captured.
+COMPLETE: with a response. CLOSED: the connection closed before the response was complete. WAITING: the client was still waiting
+at the end of the capture. UNKNOWN: the end of the exchange was not captured.
 """
 
 _BADNESS = "_badness"
 
 
 class LimitedRows(NamedTuple):
-    """The rows that fit on the page, sorted by capture, then by time. `of`: the number of rows in the report."""
+    """The rows that fit on the page, sorted by capture, then by time. `of`: the number of all rows in the report."""
 
     rows: pl.DataFrame
     of: int
@@ -118,7 +118,7 @@ def _failed() -> pl.Expr:
 
 
 def _finding_keys(findings: Iterable[Finding], keys: list[str]) -> pl.DataFrame:
-    """Return the columns `capture` and `keys` of each row that has a finding."""
+    """Return the keys of the rows that have findings: the column `capture` and the columns in `keys`."""
     places = {(f.capture, *(getattr(f, key) for key in keys)) for f in findings}
     rows = sorted(place for place in places if None not in place)
     types = {"connection": pl.Int64, "exchange": pl.Int32}

@@ -17,7 +17,7 @@ _FIRST_BIN = 16_384
 """The first interval in ns for merging lines. If too many lines are left, they are merged again with longer intervals."""
 
 PLAIN, RESENT, LATE, PROBE, SYN_FIN, RESET = range(6)
-"""Kinds of lines: new data, retransmission, out-of-order data that fill a gap, keep-alive probe, SYN or FIN, RST."""
+"""Kinds of lines: new data, retransmission, out-of-order data that fills a gap, keep-alive probe, SYN or FIN, RST."""
 
 _RUN = np.dtype([("begin", "i8"), ("end", "i8"), ("low", "i8"), ("high", "i8"), ("packets", "i8"), ("kind", "i1")])
 _ACK = np.dtype([("time", "i8"), ("ack", "i8"), ("edge", "i8")])
@@ -27,7 +27,7 @@ class Lane:
     """One direction of a connection: the segments that one side sent, and the ACKs and windows that the other side returned.
 
     Stream offsets are in bytes, times in ns since the first packet of the capture. If there are too many segments or ACKs, those
-    within an interval of time are merged.
+    in the same interval of time are merged.
     """
 
     def __init__(self) -> None:

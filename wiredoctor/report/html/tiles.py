@@ -15,7 +15,9 @@ MAX_CAUSES, MAX_SERVERS, MAX_ROWS = 5, 4, 100
 
 
 class Cause(NamedTuple):
-    """A rule and the time lost by its findings. `percent`: its share of all time lost. `color`: the index of its color."""
+    """A rule and the time that its findings cost. `percent`: the percentage of all time lost. `color`: the index of the rule's
+    color.
+    """
 
     rule: str
     lost: str
@@ -45,10 +47,10 @@ class Servers:
 class Tiles:
     """The numbers at the top of a page, as texts.
 
-    `requests`, `failed`: the numbers of all and of failed requests. `percent`: the share of failed requests. `times`: the names
-    and values of server times. `lost`: the time lost. `causes`: the rules that cost the most time. `errors`: servers and their
-    numbers of responses with a status of 500 or above. `more_errors`: the number of servers with such responses that are not in
-    `errors`.
+    `requests`, `failed`: the number of all requests and of failed requests. `percent`: the percentage of failed requests.
+    `times`: the names and values of server times. `lost`: the time lost. `causes`: the rules that cost the most time. `errors`:
+    servers and their numbers of responses with a status of 500 or above. `more_errors`: the number of servers with such responses
+    that are not in `errors`.
     """
 
     requests: str

@@ -25,9 +25,9 @@ class Wait(NamedTuple):
     """The wait before a step.
 
     `seconds`: None before the first step and between steps of different connections. `left_out`: the number of packets of the
-    connection that are omitted here; None if unknown. `of_finding`: the finding counts this time as lost. `waited_for`: the side
-    that ended the wait by sending or, for a repeated SYN, the side that did not respond; None if there was no wait, the side is
-    unknown, or packets are omitted. `idle`: no exchange was open.
+    connection that are omitted here; None if unknown. `of_finding`: whether the finding counts this time as lost. `waited_for`:
+    the side that ended the wait by sending or, for a repeated SYN, the side that did not respond. It is None if there was no
+    wait, if the side is unknown, or if packets are omitted. `idle`: whether no exchange was open.
     """
 
     seconds: float | None
@@ -61,9 +61,9 @@ class Step(NamedTuple):
 class Ladder(NamedTuple):
     """A ladder diagram as data, with steps in frame order.
 
-    `client`, `server`: the endpoints. If there are several ports, it is the host without a port; if there are several hosts, "".
-    `connections`: their ids in order. `left_out`: the number of packets of the connection after the last step; None if unknown.
-    `missing`: the reason why there are no steps, or "".
+    `client`, `server`: the endpoints. An endpoint with several ports is given as the host alone, an endpoint with several hosts
+    as "". `connections`: the ids of the connections in order. `left_out`: the number of packets of the connection after the last
+    step; None if unknown. `missing`: the reason why there are no steps, or "".
     """
 
     capture: str
@@ -81,7 +81,7 @@ NO_SEGMENTS = "the connection has no packets in this range"
 
 
 def of_findings(report: Report, findings: Sequence[Finding], most: int = MAX_STEPS) -> list[Ladder]:
-    """Return a ladder for each finding: its evidence, its request, and packets in between; at most `most` packets.
+    """Return a ladder for each finding, with at most `most` packets: its evidence, its request, and packets in between.
 
     The ladder of a finding without a connection contains only its evidence, which may come from several connections.
     """
@@ -90,9 +90,11 @@ def of_findings(report: Report, findings: Sequence[Finding], most: int = MAX_STE
 
 
 def of_finding(report: Report, finding: Finding, causes: Sequence[Finding], most: int = MAX_STEPS) -> list[Ladder]:
-    """Return the ladder of a finding with the evidence of its causes, then ladders of other connections that it involves.
+    """Return the ladder of a finding with the evidence of its causes, then ladders of other connections that the finding
+    involves.
 
-    The others are connections on which a gateway sent the finding's request, and connections of its causes; at most MAX_RELATED.
+    The other connections are connections on which a gateway sent the finding's request, and connections of its causes; at most
+    MAX_RELATED.
     """
     plan = _plan(report, finding, most)
     frames = {e.frame for one in causes if one.connection == finding.connection for e in one.evidence}
@@ -146,7 +148,7 @@ def of_connection(
     """Return the ladder of a connection, or of its part in `frames` (both included) or `span` (seconds since the first packet).
 
     If there are more than `most` packets, the ladder shows the first, the last and the notable ones. If `connection` is None, it
-    shows the first `most` packets in `frames`, of any connection. `findings`: their notes are added to the packets.
+    shows the first `most` packets of any connections in `frames`. `findings`: findings whose notes are added to the packets.
     """
     wanted = frozenset(e.frame for f in findings if f.capture == capture for e in f.evidence)
     if connection is None and frames:
@@ -223,7 +225,8 @@ def _notes(findings: Sequence[Finding]) -> dict[int, tuple[str, ...]]:
 
 
 def _counted_time(finding: Finding) -> tuple[float, float] | None:
-    """Return the start and end of the time that the finding counts as lost, in seconds since the first packet, or None.
+    """Return the start and end of the time that the finding counts as lost, in seconds since the first packet; None if no time is
+    lost.
 
     Start and end are the times of two packets of the evidence that are at least as far apart as the delay. If there are several
     such pairs, the pair with the smallest distance is used; if there is none, the first and the last packet of the evidence.

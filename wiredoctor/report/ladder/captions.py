@@ -31,7 +31,7 @@ MARKS = {
     "dsack": "reports a duplicate",
     "acked_unseen": "ACKed unseen segment",
 }
-"""The mark that a step gets if a column of `segments` is true or nonzero, by column."""
+"""The marks of steps by column of the table `segments`. A step gets a mark if the value of the column is true or nonzero."""
 
 _BROKE_OFF = ("fin", "rst")
 
@@ -46,8 +46,8 @@ def flags(bits: int) -> str:
 class PacketCaption(NamedTuple):
     """Facts about a segment that follow from earlier packets of the ladder.
 
-    `repeats`: the frame that it retransmits, or None. `closes`: whether it is the first to acknowledge a FIN. `wider`: whether
-    its window is larger than the previous window of the same side.
+    `repeats`: the frame that the segment retransmits, or None. `closes`: whether the segment is the first to acknowledge a FIN.
+    `wider`: whether the receive window is larger than in the previous segment of the same side.
     """
 
     repeats: int | None
@@ -56,7 +56,7 @@ class PacketCaption(NamedTuple):
 
 
 def marks(row: dict[str, Any], caption: PacketCaption) -> tuple[str, ...]:
-    """Return the marks of a segment, from MARKS; a window update is marked only if it makes the window larger."""
+    """Return the marks of a segment, from MARKS. A window update is marked only if it makes the window larger."""
     return tuple(mark for name, mark in MARKS.items() if row[name] and (caption.wider or name != "window_update"))
 
 
@@ -105,7 +105,9 @@ class Message(NamedTuple):
 
 
 class LadderMessages:
-    """Describes segments by the HTTP messages that they carry. `captions`: their PacketCaptions, by frame and connection."""
+    """Describes segments by the HTTP messages that they carry. `captions`: the PacketCaption of each segment, by frame and
+    connection.
+    """
 
     def __init__(self, rows: Rows) -> None:
         self._rows = rows
@@ -145,9 +147,9 @@ class LadderMessages:
         self._open.setdefault(connection, []).append((min(known, default=0), end))
 
     def _close_after(self, connection: int, frame: int) -> int:
-        """Return the frame of the first FIN or RST after this frame; without one, return this frame.
+        """Return the frame of the first FIN or RST after `frame`, or `frame` itself if there is none.
 
-        If a response broke off, its client waited until the FIN or RST.
+        If a response broke off, the client waited until the FIN or RST.
         """
         closes = (
             row["frame"]
@@ -157,7 +159,7 @@ class LadderMessages:
         return next(closes, frame)
 
     def open_between(self, connection: int, first: int, last: int) -> bool:
-        """Return whether a single exchange was open from frame `first` to frame `last`."""
+        """Return whether at least one exchange was open all the time from frame `first` to frame `last`."""
         begun = bisect_right(self._open.get(connection, []), (first, 1 << 62))
         return begun > 0 and last <= self._ends[connection][begun - 1]
 
@@ -228,7 +230,7 @@ def _response(exchange: dict[str, Any]) -> str:
 
 
 def _message_parts(message: Message, begin: int, end: int) -> Iterator[str]:
-    """Describe which parts of a message are in bytes `begin` to `end` of its stream."""
+    """Yield texts that describe which parts of a message are in bytes `begin` to `end` of its stream."""
     if begin < message.head_end:
         head = min(end, message.head_end) - begin
         whole = begin == message.start and end >= message.head_end

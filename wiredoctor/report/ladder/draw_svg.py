@@ -31,16 +31,16 @@ TALLEST = 150
 _TALL = 84
 """The height in pixels of the longest wait if the finding counts no time as lost."""
 _LEAST = 7
-"""The minimum height in pixels of a wait that is drawn, which leaves room for a line of text."""
+"""The minimum height to scale, in pixels, of a wait that is drawn. The wait is then at least as high as a line of text."""
 
 _CLOCK_SIGNS = 12
 """The number of characters in a time of day without its date."""
 
 _REST = 0.01
-"""The minimum length in seconds of an idle time that is drawn."""
+"""The minimum idle time, in seconds, that is drawn."""
 
 _SHORTEST = 1e-3
-"""The full height stands for at least this many seconds, so a wait of microseconds does not look long."""
+"""The minimum time, in seconds, that the full height represents, so a wait of microseconds does not look long."""
 
 COLOURS = {
     "light": {
@@ -117,10 +117,10 @@ def _widest(ladder: Ladder) -> tuple[int, int]:
 
 
 class _Place(NamedTuple):
-    """Where a step is drawn, in pixels: its preceding wait begins at `top` and is `wait` high; its arrow is at `y`.
+    """The vertical position of a step, in pixels: its preceding wait begins at `top` and is `wait` high; its arrow is at `y`.
 
-    `compressed`: the wait is drawn shorter than to scale. `time`: the time of day, in RFC 3339 and as text. `shows_time`:
-    whether the picture shows it.
+    `compressed`: whether the wait is drawn shorter than to scale. `time`: the time of day, in RFC 3339 and as text. `shows_time`:
+    whether the picture shows the time of day.
     """
 
     step: Step
@@ -145,12 +145,12 @@ def style() -> str:
 def svg(
     ladder: Ladder, title: str, *, name: str = "ladder", alone: bool = True, narrow: bool = False, clock: Clock = NO_CLOCK
 ) -> str:
-    """Return the picture, or "" if there are no steps; `title` describes it to readers who cannot see it.
+    """Return the picture, or "" if there are no steps; `title` describes the picture to readers who cannot see it.
 
     `name`: the prefix of all ids in the picture, which must be unique on a page. `alone`: include style and background, for a
-    separate file or a page without that style. `narrow`: draw the picture for a phone, without a description of its own; it
-    refers to the description of the wide picture with the same name. `clock`: gives each step its time of day, in the attribute
-    `data-time`. Only the first step and those that are evidence show it.
+    separate file or a page without that style. `narrow`: draw the picture for a phone, without a description of its own; the
+    narrow picture refers to the description of the wide picture with the same name. `clock`: gives each step its time of day, in
+    the attribute `data-time`. Only the first step and steps that are evidence also show the time of day.
     """
     if not ladder.steps:
         return ""
@@ -207,7 +207,7 @@ def _places(ladder: Ladder, columns: _Columns, clock: Clock) -> tuple[list[_Plac
 
 
 def _height(wait: Wait, longest: float, tallest: int) -> tuple[int, bool]:
-    """Return the height of a wait in pixels (0: not drawn), and whether it was reduced.
+    """Return the height of a wait in pixels (0: not drawn), and whether the height was reduced.
 
     A wait of `longest` seconds is `tallest` pixels high. The height of a longer wait is reduced, so it is not to scale.
     """

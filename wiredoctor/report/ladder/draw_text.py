@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from wiredoctor.report.terminal.terminal import TerminalWriter
 
 _NARROW, _USUAL, _WIDE = 10, 18, 40
-"""The number of characters between the two sides: on a narrow terminal, on one with 80 columns, and on the widest."""
+"""The number of characters between the two sides on a narrow terminal, on a terminal with 80 columns, and on a very wide one."""
 
 _READABLE = 35
 """The minimum number of characters for packet descriptions. If there is less space, the two sides are drawn closer together."""
@@ -24,7 +24,7 @@ _DRAWN = 0.02
 
 _SHORTEST = 1e-6
 _SHORTEST_SCALE = 1e-3
-"""The full width stands for at least this many seconds, so a wait of a microsecond does not look long."""
+"""The minimum time, in seconds, that the full width represents, so a wait of a microsecond does not look long."""
 
 _LEAST_TEXT = 20
 
@@ -66,10 +66,10 @@ class Lanes(NamedTuple):
 
 
 def write_ladder(writer: TerminalWriter, ladder: Ladder, clock: Clock = NO_CLOCK) -> None:
-    """Write the ladder, or the reason why there is none; if the terminal is wide enough, it has times of day from `clock`.
+    """Write the ladder, or the reason why there is none. On a wide terminal, the ladder has times of day from `clock`.
 
-    Waits are drawn to scale: the longest wait of one side for the other fills the width. A longer idle time between two
-    exchanges is cut to that width.
+    Waits are drawn to scale: the longest wait of one side for the other fills the width. A longer idle time between two exchanges
+    is cut to that width.
     """
     if not ladder.steps:
         writer.paragraph(f"No packets to show: {ladder.missing}.")
@@ -105,8 +105,9 @@ def _lanes(ladder: Ladder, width: int, clock: int) -> Lanes:
 def _longest(steps: tuple[Step, ...]) -> float:
     """Return the length in seconds of the wait that is drawn in full width.
 
-    Three kinds of waits count: waits that a finding counts as lost, waits that one side ended by sending, and waits without idle
-    time and omitted packets. If there are none of these, all waits count. The result is at least _SHORTEST_SCALE.
+    Three kinds of waits count: waits that a finding counts as lost, waits for one of the two sides, and waits in which an
+    exchange was open and no packet is omitted. If there are no such waits, all waits count. The result is at least
+    _SHORTEST_SCALE.
     """
     waits = [step.before for step in steps if step.before.seconds is not None]
     meant = [w.seconds or 0.0 for w in waits if w.of_finding or w.waited_for or (not w.idle and not w.left_out)]

@@ -35,8 +35,8 @@ class Plan(NamedTuple):
 class Choice:
     """Chooses the rows for a plan while a capture is read.
 
-    It keeps the first `most` rows (and the last `most`, if the plan has `ends`), the wanted frames with their neighbors, and some
-    notable packets. `over`: true once no further row can be needed.
+    The choice keeps the first `most` rows (and the last `most`, if the plan has `ends`), the wanted frames with their neighbors,
+    and some notable packets. `over`: true as soon as no further rows can be needed.
     """
 
     def __init__(self, plan: Plan) -> None:

@@ -16,7 +16,7 @@ UNMASKED = "the following bytes are shown as sent, without masking"
 _SHOWN = [chr(code) if 0x20 <= code < 0x7F else f"\\x{code:02x}" for code in range(256)]
 _LINES = re.compile(rb"[^\n]*\n?")
 _PIECE = 4096
-"""Data without line ends is broken into lines of at least this many bytes."""
+"""The minimum number of bytes per line when data without line ends is broken into lines."""
 
 
 class Window(NamedTuple):
@@ -38,7 +38,7 @@ class Window(NamedTuple):
         )
 
     def over(self, event: Run | Hole) -> bool:
-        """Return whether this event lies beyond the requested frames or times, so no later event was requested either.
+        """Return whether this event, and thus every later one, lies beyond the requested frames or times.
 
         One second is added to the times, because packets may have been captured out of order.
         """

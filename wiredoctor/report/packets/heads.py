@@ -28,8 +28,9 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 class Head(NamedTuple):
     """A header section, as shown to people.
 
-    `message`: "request" or "response". `exchange`: the index of its exchange. `frame`: the packet with its first byte. `bytes`:
-    its length. `lines`: its redacted lines, or None if it was not captured completely. `more`: the number of omitted lines.
+    `message`: "request" or "response". `exchange`: the index of the exchange. `frame`: the packet with the first byte. `bytes`:
+    the length of the header section. `lines`: the redacted lines, or None if the header section was not captured completely.
+    `more`: the number of omitted lines.
     """
 
     message: str

@@ -23,7 +23,7 @@ Array = np.ndarray[Any, Any]
 _WINDOW, _WINDOWS = 1 << 16, 4
 """The number of bytes of the spool that are read at once, and the number of these windows that are kept in memory.
 
-There are several, because header sections and bodies of both directions alternate.
+Several windows are kept, because header sections and bodies of both directions are read alternately.
 """
 
 _BYTES_AT_ONCE = 4 << 20
@@ -77,7 +77,7 @@ class ByteStore:
                 self._take(order, portion.tables["pieces"], portion.read)
 
     def get(self, number: int) -> bytes | None:
-        """Return the bytes of the range with this index, or None if it was not captured completely."""
+        """Return the bytes of the range with the index `number`, or None if the range was not captured completely."""
         if self._missing[number]:
             return None
         at, length = int(self._place[number]), int(self._length[number])
@@ -119,10 +119,10 @@ class ByteStore:
             end = at + len(data)
 
     def _wanted_pieces(self, order: Array, pieces: pl.DataFrame) -> Iterator[tuple[int, int, int, int]]:
-        """Yield where the captured bytes of a packet overlap a requested range.
+        """Yield the overlaps between captured bytes and requested ranges.
 
-        Each result has four values: the index of the range, the position in the spool, the position in the data read from the
-        capture, and the length in bytes.
+        An overlap is a tuple of four numbers: the index of the range, the position in the spool, the position in the data read
+        from the capture, and the length in bytes.
         """
         stream = pieces.get_column("connection").to_numpy() << 1 | pieces.get_column("direction").to_numpy().astype(np.int64)
         begin, length = pieces.get_column("offset").to_numpy(), pieces.get_column("captured").to_numpy()

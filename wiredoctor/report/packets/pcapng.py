@@ -18,10 +18,10 @@ from wiredoctor.report.terminal.sentences import failing
 from wiredoctor.report.words import clean, count, duration
 
 MAX_ON_A_FRAME = 50
-"""The number of findings described in the comments of one packet; further ones are only counted."""
+"""The maximum number of findings described in the comments of one packet. Further findings are only counted."""
 
 MAX_LISTED = 200
-"""The number of findings listed in the file comment."""
+"""The maximum number of findings listed in the comment on the file."""
 
 _RECORD = {"records": ["frame", "connection"]}
 
@@ -29,7 +29,7 @@ _LONGEST = 4_000
 """The maximum length of a comment in characters. Longer comments are cut."""
 
 _SHORTEST_WAIT = 1e-6
-"""A comment mentions the wait between two frames of a finding if it lasted at least this long, in seconds."""
+"""The minimum wait, in seconds, between two frames of a finding that a comment mentions."""
 
 
 class _Note(NamedTuple):

@@ -1,8 +1,8 @@
 """Reassemble what both sides of a connection sent, in order of time and in bounded memory.
 
 The bytes come from findings.Portion, whose `pieces` are the new bytes of each packet, so nothing is repeated. Data after a gap
-waits until the gap is filled or given up. A gap is given up some time after the peer acknowledged the missing bytes, or if too
-many bytes wait.
+waits until the gap is filled or given up. A gap is given up if it is not filled soon after the peer acknowledged the missing
+bytes, or if too many bytes wait.
 """
 
 from __future__ import annotations
@@ -23,14 +23,16 @@ MAX_WAITING = 16 << 20
 """The maximum number of bytes of one side that wait for a gap to be filled; a receiver's window is rarely larger."""
 
 LATE = SECOND
-"""The time in ns within which an acknowledged packet may still appear, because packets may be captured out of order."""
+"""The time in ns after an ACK within which the acknowledged packet may still appear, as packets may be captured out of order."""
 
 PIECE = ["connection", "direction", "frame", "time", "offset", "length", "captured", "payload"]
 _ACK = ["direction", "frame", "time", "ack"]
 
 
 class Run(NamedTuple):
-    """Bytes that one side sent, starting at `offset` in its stream. `late`: whether later bytes were yielded before."""
+    """Bytes that one side sent, starting at `offset` in its stream. `late`: whether bytes that follow in the stream were yielded
+    earlier.
+    """
 
     direction: int
     frame: int
@@ -103,7 +105,7 @@ class _Side:
                 yield from self._take_ready()
 
     def end(self) -> Iterator[Run | Hole]:
-        """Yield all data that still waits, and the gaps before it, because the connection has ended."""
+        """Yield all data that still waits, and the gaps in front of it, at the end of the connection."""
         while self._waiting:
             offset = self._first()
             yield from self._release(offset, *self._waiting[offset][:2])

@@ -1,4 +1,4 @@
-"""Write one line per finding, like a compiler: capture, frame, severity, rule and title. The form is stable, so grep works."""
+"""Write one line per finding, like a compiler: capture, frame, severity, rule and title. The format is stable, so grep works."""
 
 from __future__ import annotations
 

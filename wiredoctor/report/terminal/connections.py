@@ -59,9 +59,9 @@ class _Layout:
     """The layout of the list.
 
     `fields`: the columns in order. `axes`, `clocks`: the time axis and the clock of each capture. `common`: the texts that all
-    lines have in common, by column. `relative`: all captures have the same axis, and each bar begins at its left end. `latest`:
-    the latest time (ns). `lane`, `busy`: the characters of a bar without and with an exchange. `names`: the text that names each
-    capture.
+    lines have in common, by column. `relative`: whether all captures have the same axis, and each bar begins at the left end of
+    the axis. `latest`: the latest time (ns). `lane`, `busy`: the characters of a bar without and with an exchange. `names`: the
+    text that names each capture.
     """
 
     fields: dict[str, Field]
@@ -82,9 +82,9 @@ def write(
 ) -> None:  # fmt: skip
     """Write one line per connection.
 
-    In order of time, captures follow one another, each with its connections in order of ids. In any other order, the connections
-    of all captures are sorted together. `relative`: draw every bar from the start of its own connection. This is also done if
-    captures are sorted together.
+    If `order` is time, captures follow one another, each with its connections in order of ids. Otherwise, the connections of all
+    captures are sorted together. `relative`: draw each bar from the start of its connection. This is also done if the connections
+    of several captures are sorted together.
     """
     names = names_of_captures(report, order)
     made = _layout(report, paper, names, order, relative=relative or bool(names))
@@ -124,7 +124,7 @@ def _layout(
 ) -> tuple[_Layout, list[str]] | None:  # fmt: skip
     """Return the layout, and sentences about columns that do not fit; None if there are no connections.
 
-    The columns by which the list is sorted are always shown.
+    The columns with the values by which the list is sorted are always shown.
     """
     facts = _extremes(report.scan_connections())
     if not facts.height:

@@ -134,7 +134,10 @@ def _markdown_lines(part: Part) -> Iterator[str]:
 
 
 def _list_item(text: str) -> str:
-    """Escape the text of a list item; return an invisible placeholder for "", which would make a heading of the line above."""
+    """Escape the text of a list item.
+
+    Return an invisible placeholder for "", because an empty item would turn the line above into a heading.
+    """
     return escape_markdown(text) or "&#8203;"
 
 

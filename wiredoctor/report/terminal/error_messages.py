@@ -1,6 +1,6 @@
 """Load error_messages.txt: error messages of programs, what they mean on the network, and the rules that explain them.
 
-Words that lead to one rule only are in rule_search_words.py instead.
+Search words that lead to only one rule are in rule_search_words.py instead.
 """
 
 from __future__ import annotations
@@ -14,11 +14,10 @@ REUSED = "reused"
 """The case in which the request was not the first one on its connection."""
 
 CAUSE = "cause"
-"""The case of a rule that finds the cause of the problem reported by the rule before it."""
+"""The case of a rule that finds the cause of the problem that the preceding rule reports."""
 
 _QUOTES = "cause first"
-"""The words that precede the rules of some messages in error_messages.txt: such a message only wraps a more specific one, its
-cause."""
+"""The words that precede the rules of a message in error_messages.txt if the message quotes a more specific message."""
 
 
 _RULE = re.compile(r"([a-z0-9-]+)(?: \(([^)]*)\))?")
@@ -39,9 +38,10 @@ class Case(NamedTuple):
 class Message(NamedTuple):
     """A group of error messages with the same meaning: a row of error_messages.txt.
 
-    `software`: the program or library that prints them; "" if many do. `said`: the texts of the messages, in the notation of that
-    file. `means`: their meaning. `cases`: the rules that explain them; empty if no rule does. `read`: how the source was verified
-    (s, d, i or u, as explained in that file) or "". `quotes`: whether the messages quote a more specific message.
+    `software`: the program or library that prints the messages; "" if many do. `said`: the texts of the messages, in the notation
+    of the file. `means`: their meaning. `cases`: the rules that explain the messages; empty if no rule does. `read`: how the
+    source was verified (s, d, i or u, as explained in the file) or "". `quotes`: whether the messages quote a more specific
+    message.
     """
 
     software: str
@@ -54,7 +54,7 @@ class Message(NamedTuple):
 
     @property
     def rules(self) -> tuple[str, ...]:
-        """The names of the rules of all cases, in order."""
+        """The names of the rules in all cases, in order."""
         return tuple(name for case in self.cases for name, _ in case.rules)
 
     @property

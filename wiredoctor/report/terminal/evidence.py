@@ -16,7 +16,7 @@ MAX_FRAMES = 12
 _SHORTEST_DRAWN = 1e-6
 
 _SHORTEST_SCALE = 1e-3
-"""The minimum wait in seconds that the longest bar represents, so a wait of a microsecond does not look long."""
+"""The minimum time, in seconds, that the longest bar represents, so a wait of a microsecond does not look long."""
 
 
 def write_proof(writer: TerminalWriter, finding: Finding, *, everything: bool = False, indent: int = 2) -> None:

@@ -65,11 +65,12 @@ class _Facts(NamedTuple):
     """Facts about all exchanges that determine the layout.
 
     `spans`: for each capture, the start of the first exchange and the end of the last one (ns). `ends`: the time of each
-    capture's last packet. `texts`: the maximum widths of texts. `common`: texts that all lines have in common, by column.
-    `longest`: the longest duration (ns). `usual`: a duration (ns) that only few exchanges exceed. `is_limited`: it is known what
-    limited the speed of a response. `has_bad`: a response has status 4xx or 5xx. `has_rest`: a client waited for the rest of a
-    response that broke off. `has_closed`: a connection closed before the response was complete. `has_waiting`: a client was still
-    waiting at the end of the capture.
+    capture's last packet. `texts`: the maximum width of the texts in each column. `common`: texts that all lines have in common,
+    by column. `longest`: the longest duration (ns). `usual`: a duration (ns) that only few exchanges exceed. Each of the flags is
+    true if there is at least one exchange of its kind. `is_limited`: it is known what limited the speed of the response.
+    `has_bad`: the response has status 4xx or 5xx. `has_rest`: the client waited for the rest of a response that broke off.
+    `has_closed`: the connection closed before the response was complete. `has_waiting`: the client was still waiting at the end
+    of the capture.
     """
 
     spans: Mapping[str, tuple[int, int]]
@@ -90,9 +91,9 @@ class _Layout:
     """The layout of the list.
 
     `fields`: the columns in order. `axes`, `clocks`, `ends`: the time axis, the clock and the time of the last packet of each
-    capture. `relative`: all captures have the same axis, and each bar begins at its left end. `latest`: the latest time (ns).
-    `signs`: the character of each phase in a bar. `names`: the text that names each capture. `has_doubt`: a match of gateway
-    requests is uncertain.
+    capture. `relative`: whether all captures have the same axis, and each bar begins at the left end of the axis. `latest`: the
+    latest time (ns). `signs`: the character of each phase in a bar. `names`: the text that names each capture. `has_doubt`:
+    whether it is uncertain which request a gateway forwarded in an exchange.
     """
 
     fields: dict[str, Field]
@@ -114,7 +115,7 @@ class _Layout:
 
 Row = Mapping[str, Any]
 Cell = Callable[[Row, _Layout], str]
-"""A function that returns the text of an exchange's line in one column."""
+"""A function that returns the text of an exchange in one column of the list."""
 
 
 def write(
@@ -123,10 +124,10 @@ def write(
 ) -> None:  # fmt: skip
     """Write one line per exchange.
 
-    In order of time, captures follow one another, each with its exchanges in order of first frames. In any other order, the
-    exchanges of all captures are sorted together. `relative`: draw every bar from the start of its own exchange. This is also
-    done if captures are sorted together. `waiting_left_out`: the number of exchanges that --top leaves out only because they were
-    still waiting.
+    If `order` is time, captures follow one another, each with its exchanges in order of first frames. Otherwise, the exchanges of
+    all captures are sorted together. `relative`: draw each bar from the start of its exchange. This is also done if the exchanges
+    of several captures are sorted together. `waiting_left_out`: the number of exchanges that --top leaves out only because they
+    were still waiting for a response.
     """
     if report.secrets:
         out.write(f"{SECRETS}\n")
@@ -305,7 +306,7 @@ _TIME_HEADINGS = ("req time", "server time", "resp time")
 
 
 def _optional(report: Report, facts: _Facts, took: int) -> dict[str, Field]:
-    """Return the optional columns, the most important first. As many of them are shown as fit.
+    """Return the optional columns by name, the most important first. The list shows as many of them as fit.
 
     `took`: the width of a column of times.
     """
@@ -434,7 +435,8 @@ def _short(request: str, width: int, gap: str) -> str:
 def _bar(row: Row, layout: _Layout) -> str:
     """Return the bar of an exchange.
 
-    It ends with `x` if the connection closed before the response was complete, and with `+` if it is too long to be drawn.
+    The bar ends with `x` if the connection closed before the response was complete, or with `+` if the bar is too long for the
+    axis.
     """
     axis, color = layout.axes[row["capture"]], layout.paper.color
     start, end = row["start"], row["end"]

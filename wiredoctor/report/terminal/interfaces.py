@@ -50,7 +50,7 @@ def _write_interface(interface: Interface, cells: Sequence[str], out: TextIO, pa
 
 
 def _address_lines(interface: Interface, room: int) -> Iterator[str]:
-    """Yield lines with as many addresses as fit into `room` characters each, then a line with the description.
+    """Yield lines of at most `room` characters: first the addresses, as many per line as fit, then the description.
 
     Yield at least one line, which may be empty.
     """

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from wiredoctor.report.terminal.terminal import Terminal
 
 SEVERITY_SIGNS: Mapping[str, str] = {"error": "E", "warning": "W", "note": "N"}
-"""The character that marks a line with findings, by the worst severity of these findings."""
+"""The characters that mark lines with findings, by the worst severity of a line's findings."""
 
 _SEVERITY_STYLES = {"error": "bold red", "warning": "bold yellow", "note": "bold cyan"}
 _MAX_NAME = 24
@@ -35,10 +35,10 @@ LONG = 120 * SECOND
 """The minimum duration in ns that may be written with two units, as in "23 h 59 min"."""
 
 MAX_ENDPOINT = 21
-"""The width of the longest IPv4 address with a port."""
+"""The width in characters of the longest IPv4 address with a port."""
 
 _FINE_BELOW = 100 * SECOND
-"""Times are shown in microseconds if the latest one is less than this (ns), otherwise in milliseconds."""
+"""If the latest time is less than this (ns), times are shown to the microsecond, otherwise to the millisecond."""
 
 
 class Encoded:
@@ -54,10 +54,10 @@ class Encoded:
 
 
 def names_of_captures(report: Report, order: Order) -> dict[str, str]:
-    """Return the texts for a column that names the capture of each line: file names without the folders that all captures share.
+    """Return the text that names each capture in a column: its file name without the folders that all captures share.
 
-    The result is empty if the column is not needed: if there is only one capture, or if lines are in order of time, because each
-    capture then has its own title.
+    The result is empty if the column is not needed. This is the case if there is only one capture, or if `order` is time, because
+    each capture then has its own title.
     """
     files = [*dict.fromkeys(one.file for one in report.captures)]
     if order is Order.time or len(files) < 2:
@@ -77,11 +77,11 @@ def capture_field(names: Mapping[str, str]) -> dict[str, Field]:
 def add_titles(
     lines: Ordered, report: Report, titles: Mapping[str, str], paper: Terminal, *, together: bool
 ) -> dict[str, int]:  # fmt: skip
-    """Add a title above the lines of each capture, or one above all lines if they are sorted `together`.
+    """Add a title above the lines of each capture or, with `together`, one title above the lines of all captures.
 
-    Return the position of each capture. `titles`: the text for each capture; if there are several captures, the name of the
-    capture precedes it. A capture without a text gets no title. Every line must have four sort keys: the position of its capture
-    and three more.
+    Return the position of each capture among the sorted lines. `titles`: the title of each capture. The name of the capture
+    precedes the title if there are several captures. A capture that is not in `titles` gets no title. Every line must have four
+    sort keys: the position of its capture and three more.
     """
     if together:
         title = f"{next(iter(titles.values()))}\n"
@@ -112,7 +112,7 @@ def time_of_day_field(known: Mapping[str, Clock]) -> Field:
 def common_texts(common: Mapping[str, str]) -> list[str]:
     """Return a list with one sentence that names the texts common to all lines; an empty list if there are none.
 
-    `common`: these texts by column. Their columns are not shown.
+    `common`: the texts by column. The columns themselves are not shown.
     """
     texts = {name: clean(text) for name, text in common.items() if text}
     if texts.get("host") == texts.get("server"):
@@ -151,7 +151,7 @@ def severity_sign(severity: str | None, *, color: bool) -> str:
 
 
 def signs_explained(severities: Iterable[str]) -> list[str]:
-    """Return a sentence that explains the characters for these severities, in a list; the list is empty if there are none."""
+    """Return a list with a sentence that explains the characters for `severities`; an empty list if there are no severities."""
     there = set(severities)
     shown = [name for name in SEVERITY_SIGNS if name in there]
     if not shown:

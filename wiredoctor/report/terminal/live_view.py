@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 MAX_GROUPS = 1_000
-"""The maximum number of problems that are kept. When there is a further problem, the least severe problem is dropped."""
+"""The maximum number of problems that are kept. If there are more, the least severe one is dropped."""
 
 
 class LiveStatus(Protocol):
@@ -45,7 +45,7 @@ class LiveStatus(Protocol):
 class Running:
     """A problem during a live capture.
 
-    `worst`: its most expensive finding. `count`: its number of findings. `delay`: the seconds lost; None if no finding has a
+    `worst`: the most expensive finding. `count`: the number of findings. `delay`: the seconds lost; None if no finding has a
     delay.
     """
 
@@ -54,7 +54,7 @@ class Running:
     delay: float | None = None
 
     def add(self, finding: Finding) -> None:
-        """Count a finding of this problem, and add its delay. If it is the most expensive finding so far, it becomes `worst`."""
+        """Count a finding of this problem, and add its delay. The most expensive finding so far becomes `worst`."""
         if (finding.delay or 0.0) > (self.worst.delay or 0.0):
             self.worst = finding
         self.count += 1
@@ -69,7 +69,7 @@ class Running:
 
 @dataclass
 class Tally:
-    """The problems of a live capture so far. If there are more than MAX_GROUPS, the least serious ones are dropped."""
+    """The problems of a live capture so far. If there are more than MAX_GROUPS, the least severe ones are dropped."""
 
     groups: dict[ProblemKey, Running] = field(default_factory=dict[ProblemKey, Running])
 
@@ -109,7 +109,7 @@ class Rates:
 
 
 def lines(title: str, running: float, status: LiveStatus, rates: Rates, tally: Tally, paper: Terminal, height: int) -> list[Text]:
-    """Return the lines of the screen, at most `height` of them. One problem is shown even if there is no room for it.
+    """Return at most `height` lines for the screen. At least one problem is shown, even if there is no room for it.
 
     `title`: what is captured. `running`: seconds since the start.
     """
@@ -183,7 +183,7 @@ def extent_of(group: Running) -> str:
 
 
 def place_line(finding: Finding) -> str:
-    """Format the rule, both endpoints, the connection and the request of a finding on one line."""
+    """Format the rule, the client's host, the server, the connection and the request of a finding on one line."""
     ends = " -> ".join(end for end in (host(finding.client), finding.server) if end)
     place = "" if finding.connection is None else f"connection {finding.connection}"
     return clean(", ".join(part for part in (finding.rule_and_kind, ends, place, finding.request or "") if part))
@@ -198,7 +198,7 @@ def plain(finding: Finding, *, date: bool = False) -> str:
 def recurrence(finding: Finding, group: Running, *, date: bool = False) -> str:
     """Format a line that reports another occurrence of a problem.
 
-    It contains the time, the severity, the rule, the server, and the number of occurrences so far.
+    The line contains the time, the severity, the rule, the server, and the number of occurrences and the time lost so far.
     """
     place = ", ".join(part for part in (finding.rule_and_kind, finding.server or host(finding.client) or "") if part)
     lost = f", {duration(group.delay)} lost" if group.delay else ""

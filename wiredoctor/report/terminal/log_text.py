@@ -68,7 +68,7 @@ def _headline(result: ExplainedLog, inside: list[ExplainedLine], slow: float) ->
 
 
 def _log_facts(result: ExplainedLog) -> str:
-    """Return sentences on the number of lines, the format of the log, the meaning of its times, and its clock."""
+    """Return sentences about a log: its number of lines, its format, the meaning of its times, and the offset of its clock."""
     forms = " and ".join(FORMATS[form] for form in result.formats)
     moments = {one.match.line.moment or result.matches.moment for one in result.lines}
     facts = [f"{count(result.log.total, 'line')}{f' ({forms})' if forms else ''}."]

@@ -1,4 +1,4 @@
-"""Write the manual of the rules: the list of all rules, and the page of one rule, which is its docstring and thresholds."""
+"""Write the manual of the rules: the list of all rules, or the page of one rule: its docstring and thresholds."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def severities(rule: Rule) -> list[Severity]:
 
 
 def write_list(entries: Iterable[Entry], out: TextIO, paper: Terminal, *, ignored: Collection[str] = ()) -> None:
-    """Write one line per rule, grouped by family, and below it the thresholds that the configuration changes.
+    """Write one line per rule, grouped by family. Below the line of a rule, write its thresholds that the configuration changes.
 
     `ignored`: names of the rules that the configuration excludes.
     """
@@ -146,7 +146,7 @@ def _write_page(writer: TerminalWriter, entry: Entry) -> None:
 
 
 def _write_others(writer: TerminalWriter, heading: str, entries: Mapping[str, Entry]) -> None:
-    """Write a heading, then one line for each rule. `entries`: the rules by the name that is written for them."""
+    """Write a heading, then one line for each rule. `entries`: the rules by the text that names the rule in its line."""
     if not entries:
         return
     writer.blank()

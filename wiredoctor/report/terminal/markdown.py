@@ -36,11 +36,12 @@ MAX_CELL = 100
 IN_FULL = 2
 """The number of problems shown with message, evidence and remedy.
 
-All problems are shown like this on request, and if no capture file remains from which a later command could show them.
+All problems are shown like this if the user requests it, or if no capture file was kept with which a later command could show
+them.
 """
 
 PROOF = Terminal(width=88, unicode=True)
-"""The maximum width in characters of a code block without a scroll bar."""
+"""The properties of a code block, with the maximum width (in characters) that needs no scroll bar."""
 
 _SIGNS = re.compile(r"[\\`*_{}\[\]<>|~&$]")
 _AT_THE_START = re.compile(r"^(\d*)([#+=.)-])")
@@ -57,9 +58,9 @@ def escape_markdown(text: str) -> str:
 
 
 def _mark_references(text: str) -> str:
-    """Mark the places where mentions, links and issue numbers must be interrupted, so GitHub does not recognize them.
+    """Insert marks into mentions, links and issue numbers where they must be interrupted so GitHub does not recognize them.
 
-    The mark is a character that cannot occur otherwise, because `clean` escapes it.
+    The mark is a character that cannot be in the text, because `clean` escapes it.
     """
     return _REFERENCE.sub(lambda m: f"{m[0]}\ue000", text)
 

@@ -19,14 +19,14 @@ LONGEST_GAP = 300
 """The maximum length in characters of the text in a gap, such as a host with its path."""
 
 SHORTEST_PIECE = 12
-"""The minimum number of characters with which a part of a message identifies the message."""
+"""The minimum number of characters that a part of a message must have to identify the message."""
 
 SMALL_WORDS = re.compile(
     r"\b(a|an|and|are|as|at|be|but|by|for|from|has|have|in|is|it|my|not|of|on|or|so|that|the|to|was|when|why|with)\b"
 )
 
 _NO_TEXT = re.compile(r"\x1b\[[0-9;]*[A-Za-z]|\\[nrt](?![a-z])")
-"""A pattern for text that terminals and JSON insert: colors and line ends."""
+"""A pattern for color codes and escaped line ends, which terminals and JSON insert into messages."""
 _UNSEEN = re.compile("[\u00ad\u200b-\u200d\u2060\ufeff]")
 """A pattern for invisible characters that browsers insert into words."""
 
@@ -66,9 +66,9 @@ def search(text: str) -> tuple[Message, int] | None:
 
 
 def search_all(text: str) -> list[tuple[bool, int, Message]]:
-    """Return all known messages in a text as tuples.
+    """Return all known messages in a text, each in a tuple of three values.
 
-    A tuple consists of three values: false if the message quotes another one; the length of the match; and the message.
+    The values are: false if the message quotes another message; the length of the match; and the message.
     """
     pasted = _Text(" ".join(text.split()), f" {plain(text)} ")
     return [(not row.quotes, size, row) for row, sign, size in _signs() if _has(pasted, sign)]

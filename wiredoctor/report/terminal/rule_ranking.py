@@ -1,4 +1,6 @@
-"""Rank rules by the words of a question. Rare words count more, and so do words that occur together in one text of a rule."""
+"""Rank rules by the words of a question. Rare words count more than others. Words that occur together in one text of a rule also
+count more.
+"""
 
 from __future__ import annotations
 
@@ -13,16 +15,16 @@ from wiredoctor.report.terminal.error_messages import Message, messages
 from wiredoctor.report.terminal.message_search import SMALL_WORDS, plain
 
 _PHRASE, _TITLE, _PAGE = 3.0, 2.0, 0.7
-"""The weights of words in a rule's texts: phrases that users type, names and titles, and the manual page."""
+"""The weights of words in three kinds of a rule's texts: phrases that users type; name and titles; and the manual page."""
 
 _LATER = 0.75
-"""The weight of each further rule of an error message, relative to the preceding one."""
+"""The weight of each further rule that explains an error message, relative to the weight of the preceding rule."""
 
 _FILLER = 0.2
-"""The weight of words that occur in so many questions that they say little about the rule."""
+"""The weight of fillers: words that occur in so many questions that they say little about the rule."""
 
 _STATUS = 2.0
-"""The weight of a status code, which says more than the words around it."""
+"""The weight of a status code, which says more about the rule than other words."""
 
 _LEAST = 0.4
 """The minimum score of a rule, relative to the best one. Rules with a lower score are not shown."""
@@ -40,7 +42,8 @@ _SAME = (
     (r"\bdisconnect(?:s|ed|ing|ion)?\b|\bdrop(?:s|ped)? after\b", "idle cut"),
     (r"\bsse\b|\bserver sent events?\b|\beventsource\b", "event stream"),
 )
-"""Patterns, each with the words that replace its matches, both in questions and in texts about rules."""
+"""Patterns for different words with the same meaning, each with the word that replaces them in questions and in texts of rules.
+"""
 
 
 class RuleText(NamedTuple):
@@ -103,7 +106,7 @@ def _score(texts: Iterable[_Stems], weights: Mapping[str, float]) -> float:
     """Return how well a rule's texts match a question.
 
     Each word of the question counts with the best weight among the texts that contain it. The text that fits best adds to the
-    score. It fits well if it contains many words of the question and few others.
+    score. A text fits well if it contains many words of the question and few others.
     """
     best: dict[str, float] = {}
     fit = 0.0

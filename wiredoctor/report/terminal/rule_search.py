@@ -24,23 +24,25 @@ _UNIT = re.compile(r"(?<=[0-9]) (?=(?:ns|us|ms|s)\b)")
 _MEANINGFUL = re.compile(r"\w")
 
 SHORTEST_PIECE = 8
-"""The minimum number of characters of a search phrase that is searched for in longer texts, such as logs.
+"""The minimum number of characters that a search phrase must have to be searched for in longer texts, such as logs.
 
-A shorter phrase may occur there by chance, so it does not identify its rule.
+A shorter phrase may occur in such texts by chance, so it does not identify its rule.
 """
 
 LEAST_COMPLAINT = 12
-"""The number of characters above which a matching description ranks above a shorter error message."""
+"""The number of characters that a matching description must exceed to rank above a shorter error message."""
 
 LONGEST_QUESTION = 7
-"""The maximum number of words of a question. Rules are ranked by each of its words, even if some words are a known phrase."""
+"""The maximum number of words of a question. For a question, all of its words are used to rank rules, even if some of them are a
+known phrase.
+"""
 
 MAX_RULES = 5
 """The maximum number of rules shown at once, unless a family was requested."""
 
 
 class Match(IntEnum):
-    """The quality of a match between a rule and the words of a search, worst first."""
+    """How well a rule matches the words of a search, from worst to best."""
 
     NOWHERE = 0
     SOME_WORDS = 1
@@ -59,7 +61,7 @@ class SearchResult(NamedTuple, Generic[E]):
 
 
 def find(entries: Mapping[str, E], words: str) -> SearchResult[E]:
-    """Return the rules that match the words: a name, an error message, or a description."""
+    """Return the rules that match `words`, which may be a name, an error message, or a description."""
     if (named := words.strip().lower().replace("_", "-")) in entries:
         return SearchResult([entries[named]], sure=True)
     wanted = _plain(words)
@@ -93,7 +95,7 @@ def _answers(entry: Entry, wanted: str) -> bool:
     """Return whether a text of a rule contains these words.
 
     The texts are the rule's name, its titles, its first line and its search phrases. A search phrase also counts if the words
-    contain it and nothing else that matters (see `covers`).
+    contain the phrase and, apart from it, only fillers (see `covers`).
     """
     texts = (_plain(f"{entry.name} {entry.family}"), *map(_plain, _each_title(entry.rule)), _plain(_first_line(entry)))
     return any(_has(text, wanted) for text in texts) or any(

@@ -43,7 +43,9 @@ MAX_INCOMPLETE = 3
 
 
 def incomplete(report: Report) -> list[str]:
-    """Return a sentence for each input that could not be read completely. If there are too many, the last one counts the rest."""
+    """Return a sentence for each input that could not be read completely. If there are too many, the last sentence counts the
+    rest.
+    """
     shown, rest = report.incomplete[:MAX_INCOMPLETE], report.incomplete[MAX_INCOMPLETE:]
     return [*shown, *([f"{count(len(rest), 'more input')} could not be read completely."] if rest else [])]
 
@@ -102,8 +104,8 @@ _WAITING = ("no-answer", "request-stopped")
 def unexplained(reach: Coverage) -> list[str]:
     """Return clauses about failures that no finding explains, and about exchanges whose result is unknown.
 
-    For example "2 of 5 requests were never answered" or "6 of 40 responses have status 503". If some rules that might explain
-    the failures did not run, only one clause is returned, which counts the failures.
+    Examples are "2 of 5 requests were never answered" and "6 of 40 responses have status 503". If there are failures, but some
+    rules that might explain them did not run, return only one clause, which counts the failures.
     """
     if not reach.knows_failures and (clause := _not_checked(reach)):
         return [clause]
@@ -179,7 +181,7 @@ def _have_status(number: int, answers: Answers, status: str) -> str:
 
 
 def _not_checked(reach: Coverage) -> str:
-    """Return a clause that counts the failed requests or, if no request failed, the failed connections; "" without failures."""
+    """Return a clause that counts the failed requests or, if no request failed, the failed connections; "" if nothing failed."""
     answers, endings = reach.answers, reach.endings
     unanswered = sum(endings.get(reason, 0) for reason in (*_LOST, *_BROKEN_OFF, "cut-short", "reset-doubted", "unreadable"))
     errors = sum(answers.unexplained.values())
@@ -202,10 +204,10 @@ def failing(reach: Coverage) -> list[str]:
 
 
 def _failing(one: ServerAnswers, unknown: str) -> str:
-    """Describe the responses of a server with status 500 or above. `unknown` describes those without a known reason.
+    """Describe the responses of a server with status 500 or above. `unknown`: the words for responses without a known reason.
 
-    For example "10.0.0.2:80: 4 of 60 responses have status 500 or above: 3 x 502 (2 from the gateway itself, gateway-error
-    of kind closed; 1 not explained), 1 x 503 (...)".
+    For example "10.0.0.2:80: 4 of 60 responses have status 500 or above: 3 x 502 (2 from the gateway itself, gateway-error of
+    kind closed; 1 not explained), 1 x 503 (...)".
     """
     most = sorted(one.failures, key=lambda failed: (-failed.count, failed.status))
     shown = [f"{failed.count:,} x {failed.status} ({_failure_counts(failed, unknown)})" for failed in most[:MAX_KINDS]]
@@ -258,7 +260,9 @@ def times(group: Group) -> str:
 
 
 def extent(group: Group) -> str:
-    """Return the number of occurrences and the time lost. For a single finding: only the time, or "" if its title contains it."""
+    """Return the number of occurrences and the time lost; for a single finding, only the time lost, or "" if its title contains
+    the time.
+    """
     if group.count > 1:
         return times(group)
     delay = duration(group.delay) if group.delay and group.delay > 0 else ""
@@ -296,7 +300,8 @@ def product(software: str) -> str:
 
 
 def example(group: Group, *, when: bool = True) -> str:
-    """Describe which of a problem's findings is shown, and where it is. `when`: also say when it began.
+    """Describe which finding of a problem is shown, and the connection, exchange and so on that it is about. `when`: also say
+    when the finding began.
 
     For example "worst of 38: finding 7 (3f2a91c0), connection 3, exchange 2, GET /items, status 200, TIME".
     """
@@ -320,7 +325,7 @@ _ELSEWHERE = {
     "client": Regex(r"\b[Ll]et (?:both|one side|the (?:server|proxy|gateway|balancer))\b|\bor the server's\b|^Before a server "),
     "server": Regex(r"\b[Ll]et (?:both|one side|the (?:client|proxy|gateway|balancer))\b|\bof the gateway\b"),
 }
-"""By side ("client" or "server"), a pattern for remedies that also ask the other side or a gateway to change something."""
+"""By side ("client" or "server"), a pattern for remedies that also require a change on the other side or on a gateway."""
 
 
 def change(finding: Finding) -> str:
@@ -421,8 +426,8 @@ def _checked_line(one: CheckedCount) -> str:
 def checked_heading(report: Report, reach: Coverage) -> str:
     """Return the heading of `checked_lines`: "Checked and healthy", or "Checked" if it is not certain that all is healthy.
 
-    It is certain if all of these are true: There was a connection. Nothing was found, left out or unexplained. No response had a
-    status of 500 or above. The snap length hid nothing. All rules that report failures ran.
+    It is certain only under these conditions: there was a connection; nothing was found, left out or unexplained; no response had
+    a status of 500 or above; the snap length hid no protocol; and all rules that report failures ran.
     """
     known = report.left_out or reach.answers.failures
     doubts = report.findings or known or not report.connection_count or unexplained(reach) or reach.snap_length is not None

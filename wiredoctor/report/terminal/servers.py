@@ -27,12 +27,15 @@ if TYPE_CHECKING:
 _LEFT_OUT_FIRST = ("lost to", "req/conn", "conns", "p99", "fail%", "4xx", "5xx", "p95", "name", "p50")
 _ONLY_WITH_VALUES = ("fail%", "no conn", "4xx", "5xx", "p50", "p95", "p99", "max", "lost to")
 _LEAST_KEY = {Grouping.server: 21, Grouping.client: 21, Grouping.host: 28, Grouping.path: 32}
-"""The minimum width of the first column: an IPv4 address with its port fits, and a host or a path can be recognized."""
+"""The minimum width of the first column in characters: enough for an IPv4 address with a port, and to recognize a host or a path.
+"""
 _READABLE_NAME, _LEAST_NAME = 18, 10
-"""The minimum widths of the column `name`. The smaller one applies if leaving out other columns does not make enough room."""
+"""Two minimum widths of the column `name`. The smaller one applies if leaving out other columns does not make enough room."""
 
 _PAGE = 40
-"""The maximum number of lines with all causes of lost time. If there are more, each server gets one line with as many as fit."""
+"""The maximum number of lines for all causes of lost time. If more are needed, each server gets one line with the causes that
+fit.
+"""
 
 _TIED = "\xa0"
 
@@ -128,7 +131,8 @@ def _names(one: ServerStatistics) -> list[str]:
 
 
 def _fitting_names(one: ServerStatistics, room: int, paper: Terminal) -> tuple[str, int]:
-    """Return as many names as fit, followed by the number of the others, as in "a.example +2", and that number by itself.
+    """Return two values: as many names as fit, followed by the number of the others ("a.example +2"), and the number of the
+    others.
 
     At least one name is returned, shortened if necessary. If there are none, return "" and 0.
     """
@@ -211,9 +215,9 @@ def _fields(lines: Sequence[Mapping[str, str]], by: Grouping, order: ServerOrder
 
 
 def _shrunk(fields: Mapping[str, Field], room: int, least: Mapping[str, int]) -> dict[str, Field]:
-    """Return the columns, with some of them made narrower until all fit in `room`.
+    """Return the columns after making some of them narrower until all fit in `room` characters.
 
-    `least`: the columns that may become narrower, and the minimum width of each.
+    `least`: the minimum widths of the columns that may become narrower.
     """
     fields = dict(fields)
     while (excess := width(list(fields.values())) - room) > 0:

@@ -33,8 +33,8 @@ _MESSAGE = ("offset", "head_bytes", "frame")
 class ShowRequest(NamedTuple):
     """A request to show a finding, a connection, or a part of a connection.
 
-    A part is an exchange, a range of frames, or a span in seconds since the first packet of the capture. Both ends are included.
-    `everything`: show all packets and header sections.
+    A part is an exchange, a range of frames, or a span in seconds since the first packet of the capture. Ranges and spans include
+    both ends. `everything`: show all packets and header sections.
     """
 
     finding: Finding | None
@@ -47,7 +47,7 @@ class ShowRequest(NamedTuple):
 
 
 class Related(NamedTuple):
-    """Another connection that a finding involves: its row, its ladder, and a description of its role."""
+    """Another connection that a finding involves: the row and the ladder of the connection, and a description of its role."""
 
     row: dict[str, Any] | None
     ladder: Ladder
@@ -114,7 +114,10 @@ def _related(report: Report, asked: ShowRequest, ladder: Ladder, causes: Sequenc
 
 
 def _request_id(report: Report, asked: ShowRequest) -> str:
-    """Return the request id of the requested finding's exchange or, without a finding, of the requested exchange, or ""."""
+    """Return the request id of the exchange that the requested finding is about or, without a finding, of the requested exchange.
+
+    Return "" if there is no request id.
+    """
     exchange = asked.finding.exchange if asked.finding else asked.exchange
     if exchange is None or asked.connection is None:
         return ""
@@ -149,8 +152,8 @@ def exchange_frames(report: Report, capture: str, connection: int, exchange: int
 def _heads(report: Report, asked: ShowRequest, ladder: Ladder) -> tuple[list[Head], int]:
     """Return header sections, and the number of those that are omitted.
 
-    For a finding, the header sections of its exchange are returned. For a connection, they are those of the requested exchange
-    or, without one, of all exchanges with a message that begins within the ladder.
+    For a finding, these are the header sections of its exchange. For a connection, these are the header sections of the requested
+    exchange or, without one, of all exchanges with a message that begins within the ladder.
     """
     access = report.packets.get(asked.capture)
     if access is None or asked.connection is None or not ladder.steps:

@@ -1,4 +1,4 @@
-"""Write a line per rule: its numbers of occurrences and problems, and the time that they cost."""
+"""Write one line per rule, with the number of occurrences, the number of problems, and the time lost."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 _HEADINGS = ("occurrences", "problems", "severity", "rule", "time lost")
 _NUMBERS = 2
-"""The number of columns that are aligned right; they come first."""
+"""The number of columns, from the left, that are aligned right."""
 
 
 def write_as(report: Report, out: BinaryIO, options: Options) -> None:

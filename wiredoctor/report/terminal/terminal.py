@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 SEVERITY_STYLE = {"error": "bold red", "warning": "bold yellow", "note": "bold cyan"}
 
 LEAST_WIDTH = 40
-"""The minimum width of a terminal at which this module wraps lines. On a narrower one, the terminal itself wraps them."""
+"""The minimum width of a terminal for which this module wraps lines. Narrower terminals wrap them by themselves."""
 
 MAX_PROSE = 110
 """The maximum width of text in characters, because longer lines are hard to read; drawings and tables may be wider."""
@@ -107,7 +107,7 @@ class TerminalWriter:
     def paragraph(self, *parts: str | tuple[str, str], indent: int = 0, hang: int = 0) -> None:
         """Write wrapped text from strings and (text, style) pairs. Lines after the first are indented by `hang` more characters.
 
-        A line never breaks between a number and its unit, a date and its time, an option and its number, or in "rule-name 12, ".
+        A line never breaks between a number and its unit, a date and its time, an option and its number, or a rule and its count.
         """
         text = _assemble(parts)
         text.plain = _QUANTITY.sub(_TIED, text.plain)

@@ -37,13 +37,13 @@ FEW_CAPTURES = 3
 """The maximum number of captures that a report describes one by one, unless all are requested."""
 
 LEAST_PLACE = 14
-"""The minimum width of the column `where` in the table of problems: a server with a path."""
+"""The minimum width in characters of the column `where` (server and path) in the table of problems."""
 
 MAX_LEAST_PLACE = 34
 """The maximum width to which rows can raise LEAST_PLACE (see `Row.least_place`).
 
-A row needs room for its server and for the mark that distinguishes it from similar rows. An IPv4 address with its port and most
-marks fit.
+A row needs room for its server and for the mark that distinguishes it from similar rows. This width is enough for an IPv4 address
+with a port and most marks.
 """
 
 MAX_TABLE = 140
@@ -103,9 +103,10 @@ def write(
 
 
 def _hidden(report: Report, groups: list[Group]) -> int:
-    """Return the number of problems that the report does not describe in full unless the user requests that.
+    """Return the number of problems that the report describes in full only if the user requests it.
 
-    If the packets were not kept, the user cannot request it later, so the report describes up to MAX_ROWS problems in full.
+    The number is 0 if there are at most MAX_ROWS problems and the packets were not kept, because the user cannot request more
+    later.
     """
     if len(groups) <= MAX_ROWS and not are_kept(report):
         return 0
@@ -152,7 +153,7 @@ class Detail(IntEnum):
 
 
 def _fitting_detail(writer: TerminalWriter, group: Group, report: Report, *, several: bool) -> Detail:
-    """Return the greatest detail with which a problem fits in the rest of MAX_LINES; PLACE if it does not fit."""
+    """Return the greatest detail with which a problem fits into the remaining lines of MAX_LINES; PLACE if none fits."""
     for detail in (Detail.FULL, Detail.REMEDY):
         trial = TerminalWriter(io.StringIO(), writer.paper)
         write_group(trial, group, report=report, several=several, everything=False, detail=detail)
@@ -164,7 +165,8 @@ def _fitting_detail(writer: TerminalWriter, group: Group, report: Report, *, sev
 def write_table(writer: TerminalWriter, rows: Sequence[Row]) -> None:
     """Write the table of problems, no wider than the terminal.
 
-    If it is too wide, times are shortened first, then severities, then hosts and paths. Columns are omitted last.
+    If the table is too wide, times are shortened first, then severities, then hosts and paths. As a last resort, columns are
+    omitted.
     """
     gap, width = writer.paper.gap, min(writer.width, MAX_TABLE)
     for short_time, sign in ((False, False), (True, False), (True, True)):
@@ -199,8 +201,8 @@ def _cells(row: Row, *, short_time: bool, sign: bool) -> list[str]:
 def _fitting_columns(widths: list[int], width: int, least: int) -> list[int]:
     """Return the indexes of the columns that fit in `width`, and reduce the width of one column in `widths`.
 
-    The column of servers and paths gets the remaining width, which is at least `least`. If it does not fit, it is omitted, and
-    the column of rules gets the remaining width.
+    The column of servers and paths gets the width that the other columns leave. Other columns are omitted until this width is at
+    least `least`. If that is not enough, the column of servers and paths is omitted instead, and the column of rules is reduced.
     """
     columns = list(range(len(widths)))
     for expendable in (_FIRST_SEEN, _TIME_LOST, _COUNT, _WHERE):
@@ -228,7 +230,7 @@ def write_group(
 ) -> None:
     """Write a problem: what happened, its evidence, and the remedy. With a `report`, also write the next commands.
 
-    `several`: the report covers several captures, so the capture is named.
+    `several`: whether the report covers several captures, so the capture must be named.
     """
     worst = group.worst
     label, extent = worst.severity.upper().ljust(9), sentences.extent(group)

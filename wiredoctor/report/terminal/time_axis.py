@@ -12,12 +12,13 @@ _LEAST_APART = 8
 """The minimum number of characters between two ticks of the axis."""
 
 _UNITS = ((100_000_000, 1_000_000_000, "s"), (100_000, 1_000_000, "ms"), (100, 1_000, "us"), (0, 1, "ns"))
-"""The unit of an axis by the distance of its ticks: the minimum distance in ns, the unit in ns, and its name."""
+"""The units of an axis by the distance between its ticks: the minimum distance in ns, the length of the unit in ns, and its name.
+"""
 
 _MAX_UNITS = 10
 """An axis that begins at this many seconds or later is labeled in seconds, even if its ticks are close together.
 
-The same holds for milliseconds and microseconds.
+The same number applies to milliseconds and microseconds.
 """
 
 _SHORTEST = 1_000_000
@@ -37,7 +38,7 @@ class TimeAxis:
 
     @classmethod
     def spanning(cls, begin: int, end: int, width: int) -> TimeAxis:
-        """Return the axis from `begin` to `end`. It begins at 0 instead of `begin` if that makes it at most 10 % longer."""
+        """Return the axis from `begin` to `end`. The axis begins at 0 instead of `begin` if this makes it at most 10 % longer."""
         begin = 0 if 0 < begin <= (end - begin) / 10 else begin
         return cls(begin, max(end - begin, _SHORTEST) / max(width, 1), width)
 
