@@ -58,7 +58,7 @@ class Archive:
         self._budget: Budget | None = None
 
     def captures(self) -> list[Listed]:
-        """Return the captures sorted by name."""
+        """Return the captures sorted by name, at most MAX_FILES."""
         found: list[Listed] = []
         for number, root in enumerate(self.roots, 1):
             for path in _walk(root):

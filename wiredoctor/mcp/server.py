@@ -211,7 +211,7 @@ class Tools:
     ) -> Explained:
         """Explain a rule: its meaning, its evidence, what it does not cover, and what to do.
 
-        Finds it by name or by search words.
+        The rule is found by its name or by search words.
         """
         from wiredoctor.report.terminal.manual import write_message, write_page
         from wiredoctor.report.terminal.rule_search import at_once, find, message
