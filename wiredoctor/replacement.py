@@ -89,9 +89,9 @@ class Target(NamedTuple):
         return found.st_mode
 
     def check_owner(self, found: os.stat_result) -> None:
-        """Raise PermissionError if the folder is shared, like /tmp, and the file belongs neither to this user nor to its owner.
+        """Raise PermissionError if another user owns the file and its folder is shared, like /tmp.
 
-        `found`: the status of the file.
+        The folder's owner does not count as another user. `found`: the status of the file.
         """
         if self.folder is not None and not self.is_open_file:
             folder = os.stat(".", dir_fd=self.folder)

@@ -210,7 +210,7 @@ class _Tap:
         return blocks
 
     def count_drops(self) -> int:
-        """Return the total number of dropped packets. Reading the kernel's counter resets it, so this method adds them up."""
+        """Return the total number of dropped packets. The kernel resets its counter when it is read, so its values are added."""
         with contextlib.suppress(OSError):
             _, dropped = struct.unpack("=II", self.socket.getsockopt(_SOL_PACKET, _STATISTICS, 8))
             self._dropped += dropped

@@ -86,7 +86,7 @@ class Writing:
                 self._write(piece)
 
     def _next(self) -> Piece:
-        """Return the next complete blocks that fit into the current file, or into a new one if none fit there.
+        """Return the next complete blocks that fit into the current file. If none fit, begin a new file first.
 
         The piece is empty if no block is complete.
         """
