@@ -96,7 +96,7 @@ Maker = Callable[["Batch"], "pl.Series | Array"]
 
 
 class Kind(NamedTuple):
-    """The functions and references that turn the arrays (cells) that the core writes into the columns of a table."""
+    """A kind of table: its columns, and how they are computed from the arrays (cells) that the core writes."""
 
     columns: Mapping[str, Column]
     makers: Mapping[str, Maker]

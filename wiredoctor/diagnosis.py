@@ -217,7 +217,7 @@ _FRAMES = re.compile(r"( && )?frame\.number in \{[^}]*\}")
 
 
 def _add_file(finding: Finding, capture: Captured) -> Finding:
-    """Return the finding with the name of the file that contains each packet of its evidence."""
+    """Return the finding with a file name, and the frame number in that file, for each packet of its evidence."""
     places = [capture.locate(step.frame) for step in finding.evidence]
     steps = zip(finding.evidence, places, strict=True)
     evidence = tuple(step if place is None else step._replace(file=place[0], file_frame=place[1]) for step, place in steps)

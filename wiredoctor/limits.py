@@ -45,7 +45,7 @@ class Limit:
         return f"{self.value:,} {self.unit}"
 
     def describe(self, count: int) -> str:
-        """Return the sentence for the report if the limit left out or cut off `count` things."""
+        """Return the report's sentence about `count` things that the limit left out or cut off."""
         return self.sentence.format(limit=self.text, count=_Count(count))
 
 

@@ -50,7 +50,7 @@ class Folder:
             self._folder = tempfile.TemporaryDirectory(prefix="wiredoctor-", dir=self.inside, ignore_cleanup_errors=True)
 
     def remove(self) -> None:
-        """Remove the folder and its contents, even if it is still referenced."""
+        """Remove the folder and its contents, even if this object is still referenced."""
         if self._folder is not None:
             self._folder.cleanup()
 

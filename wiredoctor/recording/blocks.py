@@ -53,7 +53,7 @@ class Blocks:
         self.dropped_before: dict[int, int] = {}
         """The number of dropped packets that the backend will not report, by interface number.
 
-        An interface's number is added to the next statistics block of this interface.
+        The dropped packets are added to those in the next statistics block of the interface.
         """
 
     def restart(self) -> None:
@@ -175,9 +175,9 @@ class Blocks:
         return "", kind, length
 
     def _add_drops(self, at: int, length: int) -> None:
-        """Add an interface's count in `dropped_before` to the statistics block of `length` bytes that begins at index `at`.
+        """Add the drops from `dropped_before` to a statistics block, which begins at index `at` and has `length` bytes.
 
-        Remove the count, so it is added only once.
+        Then remove the drops of the block's interface from `dropped_before`, so they are added only once.
         """
         block = bytes(memoryview(self._buffer)[at : at + length])
         (interface,) = struct.unpack_from(self._order + "I", block, 8)

@@ -231,7 +231,7 @@ def _forget_interfaces() -> None:
 
 
 def _expand_any(interfaces: Sequence[str]) -> list[str]:
-    """Replace `any` in a list of interfaces by all interfaces that are up."""
+    """Return a list of interfaces in which all interfaces that are up replace `any`."""
     everything = [name for _, name in socket.if_nameindex() if is_up(name)]
     return list(dict.fromkeys(each for name in interfaces for each in (everything if name == "any" else [name])))
 

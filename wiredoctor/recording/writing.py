@@ -27,7 +27,7 @@ class Writing:
         self.blocks = blocks
         self.packets = 0
         self.full = ""
-        """The reason why writing is no longer possible; empty while it works."""
+        """The reason why writing is no longer possible; empty while it is possible."""
         self._events = events
         self._limit = ENDLESS if limit is None else limit
         self._earlier: int | None = None  # packets dropped in earlier sections

@@ -35,7 +35,7 @@ def drop_across_clock_steps(
 def _unsure_since(rows: pl.DataFrame, steps: Array) -> pl.DataFrame:
     """Set low confidence for candidates if a clock step lies between the frame `since_frame` and their first packet.
 
-    The smallest round trip of such a candidate was measured between these two packets, so it may be wrong.
+    The smallest round-trip time, on which the candidate relies, was measured between these two packets, so it may be wrong.
     """
     if "since_frame" not in rows.columns:
         return rows

@@ -1,4 +1,4 @@
-"""The tables by name: those that reports read, those that rules read, and those that a second pass returns."""
+"""The tables by name: those that reports read, those that rules read, and those that a second pass over the capture returns."""
 
 from __future__ import annotations
 
