@@ -385,7 +385,7 @@ class View:
     def slice(self, first: int, height: int, load: Callable[[Part], Batch]) -> View:
         """Return `height` rows, starting with row `first`. Columns are created for these rows only.
 
-        `load` returns the rows of a part; it is called for each part with such rows.
+        `load` returns all rows of a part; it is called for each part that has some of the requested rows.
         """
         cut: list[_BatchSlice] = []
         begin = 0
