@@ -29,7 +29,7 @@ def take_cells(rows: Rows, names: Sequence[str]) -> Cells:
 
 
 def to_cells(written: Sequence[bytes], names: Sequence[str]) -> Cells:
-    """Convert rows that the core has written to cells. `names`: the names of the values in each row."""
+    """Return the cells of rows that the core has written. `names`: the names of the values in each row."""
     parts = [np.frombuffer(part, dtype="<i8").reshape(-1, len(names)) for part in written if part]
     count = sum(map(len, parts))
     if not count:
@@ -96,11 +96,11 @@ Maker = Callable[["Batch"], "pl.Series | Array"]
 
 
 class Kind(NamedTuple):
-    """How the columns of a table are made from the arrays (cells) that the core writes."""
+    """A kind of table: its columns, and how they are computed from the arrays (cells) that the core writes."""
 
     columns: Mapping[str, Column]
     makers: Mapping[str, Maker]
-    """The functions that compute columns, for all columns that are not simply the cell of the same name."""
+    """The functions that compute columns, by column name. A column without a function equals the cell of the same name."""
     places: Mapping[str, str]
     """For each cell that refers to the rows of another data frame (in Batch.parts), the name of that data frame.
 
@@ -131,7 +131,7 @@ class Batch:
         self.texts = texts
         self.parts = parts
         self._places: dict[str, pl.Series] = {}
-        """The indexes in `parts` by cell, kept because many columns are made from the same cell."""
+        """For each cell that refers to `parts`, the row indexes; they are kept because many columns use the same cell."""
 
     def cell(self, name: str) -> Array:
         """Return the numbers that the core wrote into the cell `name`, one for each row."""
@@ -230,7 +230,7 @@ class _Unread(dict[str, Value]):
 class StoredBatch(NamedTuple):
     """The rows of one table, stored in files.
 
-    `places`: for each cell, the offset, type and number of its values in the file.
+    `places`: for each cell, the byte offset of its values in the file, their type, and their number.
     """
 
     path: Path
@@ -252,9 +252,9 @@ class StoredBatch(NamedTuple):
 
 
 class Renumbered(NamedTuple):
-    """Rows from one part of a capture, with the connection ids of the complete capture.
+    """Rows from one part of a capture, with the connection ids and message ids of the complete capture.
 
-    `ids`: for each connection id in the part, the id in the complete capture.
+    `ids`: for each connection id in the part, the connection id in the complete capture.
     """
 
     batch: Part
@@ -277,7 +277,7 @@ _KEPT = "is this row kept?"
 """The name of a temporary column that says whether a row passes a filter; no column of a table has this name."""
 
 MAX_ROWS = 1 << 15
-"""The maximum number of rows for which a query gets columns at once; more would take much memory and gain no time."""
+"""The maximum number of rows that a query gets at once; larger blocks of rows need more memory and save no time."""
 
 FEW_OF = 4
 """If a filter keeps fewer than 1/FEW_OF of the rows, the columns that it does not need are created for these rows only."""
@@ -365,7 +365,7 @@ class View:
         self.names: Mapping[str, str] = {column.name: column.name for column in table.columns} if names is None else names
         self.height = sum(batch.height for batch in batches)
         self._made: dict[str, pl.Series] = {}
-        """The columns created so far. They are only kept if rows are few: creating a column then takes longer than a query."""
+        """The columns created so far. They are kept only for few rows: then, creating a column takes longer than a query."""
 
     def select(self, names: Sequence[str]) -> pl.DataFrame:
         """Return a data frame with these columns."""
@@ -385,7 +385,7 @@ class View:
     def slice(self, first: int, height: int, load: Callable[[Part], Batch]) -> View:
         """Return `height` rows, starting with row `first`. Columns are created for these rows only.
 
-        `load` returns the rows of a part; it is called for each part with such rows.
+        `load` returns all rows of a part; it is called for each part that has some of the requested rows.
         """
         cut: list[_BatchSlice] = []
         begin = 0

@@ -76,7 +76,7 @@ class Done:
 def without_collector() -> Generator[None]:
     """Suspend the garbage collector in the `with` block, because it would scan the open connections again and again.
 
-    The code in the block must not create reference cycles that last.
+    The code in the block must not create many reference cycles, because they are not freed before its end.
     """
     enabled = gc.isenabled()
     gc.disable()
@@ -138,7 +138,7 @@ def _resolve(
     gateways; and the number of connections that were not compared with others.
 
     There is one finding per cause. The rules that compare connections or exchanges run here, over the complete capture or over
-    the end of a long one, so the oldest connections may not be compared. `totals` is filled with the totals of each rule.
+    the end of a long one, so the oldest connections may not be compared. The function fills `totals` with each rule's totals.
     """
     modules = rules.modules
     scans = {"connections": connections.scan(), "captures": analysis.capture_table().lazy(), **_exchange_tables(exchanges)}
@@ -209,7 +209,7 @@ def _exchange_tables(rows: Spill) -> dict[str, pl.LazyFrame]:
 
 
 def _without_frames(finding: Finding) -> Finding:
-    """Return the finding with a display filter that fits the unsorted file: without frame numbers, which differ there."""
+    """Return the finding without frame numbers in its display filter: in the file, which is unsorted, the numbers differ."""
     return replace(finding, display_filter=_FRAMES.sub("", finding.display_filter))
 
 
@@ -217,7 +217,7 @@ _FRAMES = re.compile(r"( && )?frame\.number in \{[^}]*\}")
 
 
 def _add_file(finding: Finding, capture: Captured) -> Finding:
-    """Return the finding with the name of the file that contains each packet of its evidence."""
+    """Return the finding with a file name, and the frame number in that file, for each packet of its evidence."""
     places = [capture.locate(step.frame) for step in finding.evidence]
     steps = zip(finding.evidence, places, strict=True)
     evidence = tuple(step if place is None else step._replace(file=place[0], file_frame=place[1]) for step, place in steps)

@@ -18,11 +18,11 @@ _HOUR = 3_600 * SECOND
 
 @dataclass(eq=False, repr=False)
 class Limit:
-    """A limit on memory or work. `unit` says what `value` counts; times (unit "ns") are in nanoseconds.
+    """A limit on memory or work. `unit` names the things that `value` counts; times have the unit "ns".
 
-    stage: where the limit applies. sentence: the text for the report if the limit was reached, with the placeholders {limit} and
-    {count}. `{count:head was|heads were}` has one form for a count of one and another for larger counts. The sentence is "" if
-    nothing is lost, or if the result itself shows what was cut off.
+    stage: the part of the analysis in which the limit applies. sentence: the text for the report if the limit was reached, with
+    the placeholders {limit} and {count}. `{count:head was|heads were}` has one form for a count of one and another for larger
+    counts. The sentence is "" if nothing is lost, or if the result itself shows that something was cut off.
     """
 
     name: str
@@ -45,7 +45,7 @@ class Limit:
         return f"{self.value:,} {self.unit}"
 
     def describe(self, count: int) -> str:
-        """Return the sentence for a report in which the limit was reached `count` times."""
+        """Return the report's sentence about `count` things that the limit left out or cut off."""
         return self.sentence.format(limit=self.text, count=_Count(count))
 
 
@@ -59,7 +59,7 @@ class _Count(int):
 
 @dataclass(eq=False, repr=False)
 class LimitsReached:
-    """The limits that were reached: how often, by name. All stages of an analysis share this object."""
+    """The number of things that each limit left out or cut off, by limit name. All stages of an analysis share this object."""
 
     counts: dict[str, int] = field(default_factory=dict[str, int])
 

@@ -74,8 +74,8 @@ def analyze(
     {"nagle-delayed-ack": {"min-ack-delay": "20 ms"}}. Unknown names and invalid thresholds raise ValueError.
 
     An input that cannot be read raises CaptureError. If `on_error` is given, the input is skipped instead, and `on_error` is
-    called with one line about it. `progress` is called with the completed fraction, 0 to 1. `epoch_packets` limits the memory and
-    changes nothing else.
+    called with one line about it. `progress` is called with the completed fraction, 0 to 1. `epoch_packets`: the number of
+    packets after which rules judge the new rows; it limits the memory and changes no result.
 
     `max_spool`: the number of bytes that compressed captures and standard input may use in the temporary folder at the same
     time. Data beyond this limit is not read, and the report says so (`Report.incomplete`). None: 2 GB or half of the free space,
@@ -169,7 +169,7 @@ def _part(progress: Progress | None, number: int, count: int) -> Progress:
 def _shareable_bytes(capture: CaptureFiles) -> int:
     """Return how many bytes each process would have to read if several processes analyzed the capture.
 
-    Return 0 if each of them would have to decompress several files, because a single process is faster then.
+    Return 0 if each process would have to decompress several files, because a single process is faster then.
     """
     if len(capture.members) == 1:
         return capture.members[0].open().size

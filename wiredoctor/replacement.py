@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from typing import Any, BinaryIO, NamedTuple, cast
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-"""The error numbers of a write for which there is no free space."""
+"""The error numbers with which a write fails because there is no space for the data."""
 
 _RELATIVE = {os.open, os.stat, os.readlink, os.rename, os.unlink, os.access} <= os.supports_dir_fd
 """True if the system can open files relative to an open folder. Windows cannot, so paths are used unchanged."""
@@ -64,7 +64,7 @@ class Target(NamedTuple):
             os.close(self.folder)
 
     def check_writable(self) -> None:
-        """Raise OSError if a replacement cannot succeed."""
+        """Raise OSError if this process may not write the file or, if it does not exist, may not create it in its folder."""
         existing = self.existing_mode()
         effective = {"effective_ids": True} if os.access in os.supports_effective_ids else {}
         place = self.name if existing is not None else "." if self.folder is not None else os.path.dirname(self.name) or "."
@@ -89,7 +89,10 @@ class Target(NamedTuple):
         return found.st_mode
 
     def check_owner(self, found: os.stat_result) -> None:
-        """Raise PermissionError if the file belongs to another user and its folder is shared, like /tmp."""
+        """Raise PermissionError if another user owns the file and its folder is shared, like /tmp.
+
+        The folder's owner does not count as another user. `found`: the status of the file.
+        """
         if self.folder is not None and not self.is_open_file:
             folder = os.stat(".", dir_fd=self.folder)
             is_shared = folder.st_mode & stat.S_ISVTX and folder.st_mode & (stat.S_IWOTH | stat.S_IWGRP)

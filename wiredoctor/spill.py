@@ -1,7 +1,7 @@
-"""Store the finished rows of a long capture: in memory while they are few, in temporary Arrow files when there are many.
+"""Store the finished rows of a long capture: in memory while they are few, in temporary files when there are many.
 
-The files are compressed, because most columns of ordinary traffic are null or nearly constant. They take a seventh of the space,
-and are written faster.
+Data frames are written to compressed Arrow files, because most columns of ordinary traffic are null or nearly constant. These
+files take a seventh of the space, and are written faster. A `BatchSpill` writes its arrays as they are (see `batches.store`).
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Folder:
             self._folder = tempfile.TemporaryDirectory(prefix="wiredoctor-", dir=self.inside, ignore_cleanup_errors=True)
 
     def remove(self) -> None:
-        """Remove the folder and its contents, even if it is still referenced."""
+        """Remove the folder and its contents, even if this object is still referenced."""
         if self._folder is not None:
             self._folder.cleanup()
 
@@ -139,7 +139,7 @@ class BatchSpill(Spill):
     _whole: pl.DataFrame | None = None
     """All columns of a table with few rows, kept from the first time they were read."""
     _loaded: tuple[Part, Batch] | None = None
-    """The part that contains the last rows of the last slice, as stored and as loaded: the next slice begins there."""
+    """The newest loaded part, as stored and as loaded. It is kept because the next slice usually begins in the same part."""
 
     @property
     def batches(self) -> list[Part]:
@@ -176,9 +176,9 @@ class BatchSpill(Spill):
     def scan_as(
         self, table: Table, names: Mapping[str, str] | None = None, first: int = 0, count: int | None = None
     ) -> pl.LazyFrame:
-        """Return `count` rows (None: all), beginning with row `first`, as rows of another table.
+        """Return `count` rows (None: all), beginning with row `first`, as rows of the table `table`.
 
-        `names`: for each column of that table, the name of the column in these rows.
+        `names`: for each column of `table`, the name of the stored column; None if the names are equal.
         """
         if self.rows <= SMALL:
             return self._small_table(table, names).slice(first, count).lazy()
@@ -193,9 +193,9 @@ class BatchSpill(Spill):
         return self._loaded[1]
 
     def _small_table(self, table: Table, names: Mapping[str, str] | None) -> pl.DataFrame:
-        """Return all columns of a table with few rows.
+        """Return all rows, which are few, as rows of the table `table`. `names` is as in `scan_as`.
 
-        They are computed only once, because a hundred columns take milliseconds and are read a dozen times.
+        The columns are computed only once, because a hundred columns take milliseconds and are read a dozen times.
         """
         if self._whole is None or self._whole.height != self.rows:
             self._whole = View(self.batches, self.table).all_columns()
@@ -207,9 +207,9 @@ class BatchSpill(Spill):
 
 @dataclass(eq=False, repr=False)
 class SpillWindow(Spill):
-    """The newer rows of a growing capture. Old ones are dropped.
+    """The newer rows of a growing capture; older rows are dropped.
 
-    `tally` counts the dropped rows: its column `rows` has the number of rows for each combination of values in the columns
+    `tally` counts the dropped rows: its column `rows` has the number of rows for each combination of values of the expressions
     `kinds`.
     """
 
@@ -260,7 +260,7 @@ class SpillWindow(Spill):
 def renumber(rows: pl.LazyFrame, number: pl.Series, names: list[str]) -> pl.LazyFrame:
     """Return rows from a part of the capture with the connection ids and message ids of the complete capture.
 
-    `number`: for each connection id in that part, the id in the complete capture.
+    `number`: for each connection id in that part, the connection id in the complete capture. `names`: the columns of the rows.
     """
     ids = pl.lit(number)
     fresh = [ids.gather(pl.col("connection")).alias("connection")] if "connection" in names else []

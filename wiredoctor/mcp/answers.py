@@ -64,7 +64,7 @@ class WrongQuestion(ValueError):
 
 
 def diagnosis(report: Report, page: Page) -> Diagnosis:
-    """Return what is wrong: groups of findings that the same change would fix, worst first."""
+    """Return the diagnosis of a capture. Findings that the same change would fix are grouped; the worst group is first."""
     groups = group_findings(report.findings)
     capture = report.captures[0]
     unread = sorted(capture.not_analysed.items())
@@ -185,7 +185,7 @@ def _exchange(row: dict[str, Any]) -> ExchangeRow:
 
 
 def connection(report: Report, number: int, frames: tuple[int, int] | None) -> ShowAnswer:
-    """Return a connection as a ladder with its header sections. `frames`: the first and last frame to show; None for all."""
+    """Return a connection as a ladder diagram, and its header sections. `frames`: the first and last frame; None for all."""
     _check_connection(report, number)
     if frames is not None and frames[0] > frames[1]:
         raise WrongQuestion(f"first_frame ({frames[0]}) is after last_frame ({frames[1]})")
@@ -198,7 +198,7 @@ def _check_connection(report: Report, number: int) -> None:
 
 
 def finding(report: Report, number: int) -> Proof:
-    """Return a finding with its evidence as a ladder, and the header sections of its exchange."""
+    """Return a finding with its evidence as a ladder diagram, and the header sections of its exchange."""
     found = next((f for f in report.findings if f.number == number), None)
     if found is None:
         raise WrongQuestion(f"there is no finding {number}; the report has {len(report.findings):,}")
@@ -229,7 +229,7 @@ def _show_answer(report: Report, asked: ShowRequest) -> ShowAnswer:
 
 
 def take_page(answer: List, name: str, page: Page, *, cut_out: bool = False) -> List:
-    """Return a copy of an answer with one page of its list `name`: only the requested rows, and only as many as fit.
+    """Return a copy of an answer with one page of its list `name`: the requested rows, but only as many as MAX_CHARACTERS allows.
 
     `cut_out`: true if the list already begins at the offset of the page.
     """

@@ -58,7 +58,7 @@ class Archive:
         self._budget: Budget | None = None
 
     def captures(self) -> list[Listed]:
-        """Return the captures sorted by name."""
+        """Return the captures sorted by name, at most MAX_FILES."""
         found: list[Listed] = []
         for number, root in enumerate(self.roots, 1):
             for path in _walk(root):
@@ -154,7 +154,7 @@ class Archive:
 
 
 def _walk(root: str) -> Iterator[str]:
-    """Yield the paths of all files in a folder and its subfolders that have the name of a capture (NAMED)."""
+    """Yield the paths of files that are named like captures (NAMED), in a folder and its subfolders down to MAX_DEPTH levels."""
     for folder, below, files in os.walk(root):
         below.sort()
         if folder.removeprefix(root).count(os.sep) >= MAX_DEPTH:

@@ -44,7 +44,7 @@ MAX_SECONDS = 1e9
 """The maximum of a time in seconds: more than 30 years, but its nanoseconds still fit in 64 bits."""
 
 MAX_NAME = 100
-"""The maximum number of characters of a name, such as that of a rule."""
+"""The maximum number of characters of a name, such as a rule's name."""
 MAX_WORDS = 4096
 """The maximum number of characters of a text that is searched in a capture."""
 
@@ -79,7 +79,7 @@ def serve(archive: Archive) -> None:
 
 
 def server(archive: Archive) -> Server:
-    """Return the server with its tools."""
+    """Return an MCP server that offers the methods of `Tools`."""
     made = Server(
         "wiredoctor", title="wiredoctor", version=wiredoctor.__version__, instructions=INSTRUCTIONS, log_level="CRITICAL"
     )
@@ -211,7 +211,7 @@ class Tools:
     ) -> Explained:
         """Explain a rule: its meaning, its evidence, what it does not cover, and what to do.
 
-        Finds it by name or by search words.
+        The rule is found by its name or by search words.
         """
         from wiredoctor.report.terminal.manual import write_message, write_page
         from wiredoctor.report.terminal.rule_search import at_once, find, message

@@ -67,9 +67,9 @@ class Backend:
         return "; ".join(found.text for found in troubles)
 
     def restart(self) -> Trouble | None:
-        """Restart the backend on the interfaces that are up.
+        """Restart the backend on the interfaces that are up; do nothing if no interface is up.
 
-        Return the reason if that fails; otherwise None, even if no interface is up. Raise StoppedError if a stop is requested.
+        Return the reason if the restart fails, otherwise None. Raise StoppedError if a stop is requested.
         """
         interfaces = self._links.usable()  # none for a stream, which cannot begin again
         found = self._start(self._name, interfaces) if interfaces else None

@@ -22,9 +22,9 @@ _ROOM = 1 << 20
 """The number of bytes that are read at once, and kept free in the buffer. It is the capacity of a pipe."""
 
 _ISB_DROPPED, _ISB_OS_DROPPED = 5, 7
-"""The options of an Interface Statistics Block with packets dropped by the interface and by the system.
+"""The options isb_ifdrop and isb_osdrop of an Interface Statistics Block: packets dropped by the interface and by the system.
 
-Drops by the system are libpcap's ps_drop; dumpcap writes them in the first of these options.
+Packets dropped by the system are libpcap's ps_drop; dumpcap writes their number as isb_ifdrop.
 """
 
 
@@ -49,11 +49,11 @@ class Blocks:
         self.preamble = b""
         """The section header and interface descriptions of the current section, as blocks."""
         self.dropped: dict[int, int] = {}
-        """The number of dropped packets by interface number, as the statistics blocks of the current section report it."""
+        """The number of dropped packets by interface number, according to the statistics blocks of the current section."""
         self.dropped_before: dict[int, int] = {}
         """The number of dropped packets that the backend will not report, by interface number.
 
-        It is added to the next statistics block of the interface.
+        The dropped packets are added to those in the next statistics block of the interface.
         """
 
     def restart(self) -> None:
@@ -175,9 +175,9 @@ class Blocks:
         return "", kind, length
 
     def _add_drops(self, at: int, length: int) -> None:
-        """Add an interface's count in `dropped_before` to the statistics block of `length` bytes that begins at index `at`.
+        """Add the drops from `dropped_before` to a statistics block, which begins at index `at` and has `length` bytes.
 
-        Remove the count, so it is added only once.
+        Then remove the drops of the block's interface from `dropped_before`, so they are added only once.
         """
         block = bytes(memoryview(self._buffer)[at : at + length])
         (interface,) = struct.unpack_from(self._order + "I", block, 8)

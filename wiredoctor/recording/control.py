@@ -22,7 +22,7 @@ _LONGEST = 4096
 STOP: Message = {"do": "stop"}
 
 SIGNAL: Message = {"do": "stop"}
-"""The stop request that stands for a signal, not for a request of the analysis."""
+"""The stop request that is used if a signal, not the analysis, requests the stop."""
 
 
 class Control:

@@ -23,8 +23,8 @@ _SOL_PACKET, _STATISTICS = 263, 6
 class Counters:
     """Counts the packets that the kernel dropped before a backend process could read them.
 
-    Reading a counter resets it, so the statistics that the backend writes do not include the drops counted here. The caller adds
-    them.
+    Reading a counter resets it, so the statistics that the backend writes do not include the drops counted here. The caller must
+    add these drops.
     """
 
     def __init__(self, process: int, interfaces: Sequence[str]) -> None:

@@ -51,14 +51,14 @@ class Events:
 
     @property
     def is_behind(self) -> bool:
-        """True if so many events are queued that the reader seems to have stopped reading."""
+        """True if more than _MAX_UNSENT events are queued, so the reader has probably stopped reading."""
         return len(self._waiting) > _MAX_UNSENT
 
     def send_event(self, event: str, *, descriptor: int | None = None, **what: object) -> None:
         """Queue an event that must not be lost, and send what the pipe accepts.
 
-        `what`: the other keys of the event's JSON object. `descriptor`: sent with the event and then closed; if the reader cannot
-        receive descriptors, it is closed at once.
+        `what`: the other keys of the event's JSON object. `descriptor`: a descriptor that is sent with the event and then closed;
+        it is only closed if the reader cannot receive descriptors.
         """
         self._progress = b""  # this event is sent after the pending progress, and the next progress is newer
         if descriptor is not None and self._socket is None:

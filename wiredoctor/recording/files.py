@@ -22,7 +22,7 @@ _NUMBERS = 99_999
 """The highest number in file names of a ring, which have five digits; after that, numbers restart at 1."""
 
 _MAX_INCOMPLETE = 1000
-"""The highest number in the name of an incomplete capture that is kept."""
+"""The numbers in the names of incomplete captures are less than this."""
 
 _CLOSES_WITHIN, _NAP = 1.0, 0.02
 """The maximum time in seconds to wait for the analysis to close a removed file, and the time between two checks.
@@ -57,8 +57,8 @@ class Output(Protocol):
     def write(self, piece: Piece) -> int:
         """Write complete blocks, and return the number of bytes for which there was space.
 
-        If this is less than their size, none of the blocks count as written, and a regular file is truncated to its previous
-        size.
+        If there was not enough space for all blocks, none of them count as written, and a regular file is truncated to its
+        previous size.
         """
         ...
 
@@ -117,7 +117,7 @@ def _write(file: int, data: memoryview) -> int:
 
 
 class Single:
-    """Writes one file with exactly this name. An existing file keeps its content until capturing begins."""
+    """Writes one file, at exactly the given path. An existing file keeps its content until capturing begins."""
 
     def __init__(self, path: str, events: Events) -> None:
         self.written = 0

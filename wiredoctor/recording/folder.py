@@ -33,8 +33,8 @@ class PrivateFolder:
     """A temporary folder that is removed with this object. The constructor raises OSError if the folder cannot be created.
 
     `gid`: the group of the user that the analysis runs as; None if the user does not change. `path`: the path of the folder.
-    `lock`: a descriptor of the folder, which is locked while a process has it open. `rows`: a descriptor of the subfolder for
-    rows. `rows_path`: a path to the subfolder that this process can use as any user.
+    `lock`: a descriptor of the folder; the folder is locked while a process has this descriptor open. `rows`: a descriptor of the
+    subfolder for rows. `rows_path`: a path to the subfolder that this process can use as any user.
     """
 
     def __init__(self, gid: int | None = None) -> None:
@@ -62,7 +62,7 @@ def _locked_folder() -> tuple[str, int]:
 
 
 def keep(path: str) -> None:
-    """Protect a private folder from `remove_abandoned` until this process ends, even if its creator releases its lock."""
+    """Protect a private folder from `remove_abandoned` until this process ends, even if its creator unlocks the folder."""
     with contextlib.suppress(OSError):
         _lock(os.open(path, _FOLDER), fcntl.LOCK_SH)
 
@@ -155,7 +155,7 @@ def _is_private(folder: int) -> bool:
 def _is_old_ring(folder: int) -> bool:
     """Return whether this folder of an older version is abandoned.
 
-    It is abandoned if it has packet files, and no process has one of them open. Apart from these files, it may only contain
+    It is abandoned if it has packet files and no process has any of them open. Apart from these files, it may only contain
     temporary folders.
     """
     names = os.listdir(folder)

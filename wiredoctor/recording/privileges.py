@@ -59,11 +59,11 @@ def has(capability: int) -> bool:
 def keep_only(
     capabilities: Collection[int], *, gained: Collection[int] | None = None, no_new_privileges: bool = True
 ) -> list[str]:
-    """Remove all capabilities except `capabilities` from the five sets of the calling thread.
+    """Remove all capabilities except `capabilities` from the five capability sets of the calling thread.
 
-    Return a phrase for each step that the kernel refused. No capability is added that the process does not have. Ambient
-    capabilities that are kept stay ambient, so executed programs have them too. `gained`: the capabilities that stay in the
-    bounding set; the default is `capabilities`. With `no_new_privileges`, executed programs cannot gain any others.
+    Return a phrase for each step that the kernel refused. The function never adds a capability. Ambient capabilities that are
+    kept stay ambient, so executed programs have them too. `gained`: the capabilities that stay in the bounding set; the default
+    is `capabilities`. With `no_new_privileges`, executed programs cannot gain other capabilities.
     """
     if sys.platform != "linux":
         return []

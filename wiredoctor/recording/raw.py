@@ -210,7 +210,7 @@ class _Tap:
         return blocks
 
     def count_drops(self) -> int:
-        """Return the total number of dropped packets. Reading the kernel's counter resets it, so this method adds them up."""
+        """Return the total number of dropped packets. The kernel resets its counter when it is read, so its values are added."""
         with contextlib.suppress(OSError):
             _, dropped = struct.unpack("=II", self.socket.getsockopt(_SOL_PACKET, _STATISTICS, 8))
             self._dropped += dropped
@@ -231,7 +231,7 @@ def _forget_interfaces() -> None:
 
 
 def _expand_any(interfaces: Sequence[str]) -> list[str]:
-    """Replace `any` in a list of interfaces by all interfaces that are up."""
+    """Return a list of interfaces in which all interfaces that are up replace `any`."""
     everything = [name for _, name in socket.if_nameindex() if is_up(name)]
     return list(dict.fromkeys(each for name in interfaces for each in (everything if name == "any" else [name])))
 

@@ -285,7 +285,7 @@ class Recorder:
                 self._asked_for_drops.append(time.time_ns())
 
     def _report_interface_changes(self) -> None:
-        """Report changes of interfaces. Stop the backend if one of its interfaces is gone, or an interface that it lacks came up.
+        """Report changes of interfaces. Stop the backend if one of its interfaces is gone, or if another interface came up.
 
         The backend is then restarted on the interfaces that are up.
         """

@@ -27,7 +27,7 @@ class OutputFile(NamedTuple):
 
 
 class Request(NamedTuple):
-    """What to capture, and into which files.
+    """A request to the recorder: what to capture, and into which files.
 
     `file` is None for a ring of files without names in `folder`. `snaplen` (bytes), `duration` (seconds) and `packets` are
     limits; None means no limit. `buffer`: the kernel memory for packets in MiB per interface. `backend`: one of BACKENDS, or None

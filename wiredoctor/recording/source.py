@@ -103,9 +103,9 @@ _CHATTER = re.compile(
 
 
 def trouble(backend: str, complaint: str) -> Trouble:
-    """Return a backend's problem according to its error messages, `complaint`.
+    """Return the reason why a backend cannot capture, derived from its error messages `complaint`.
 
-    The text is the first line of the messages; all lines if the capture filter is invalid.
+    The text of the result is the first line of the messages, or all lines if the capture filter is invalid.
     """
     lines = [line.strip() for line in complaint.replace("\r", "\n").splitlines()]
     lines = [line.removeprefix(f"{backend}: ") for line in lines if not _CHATTER.match(line)]

@@ -27,7 +27,7 @@ _ADVICE = (
     " (Debian: sudo dpkg-reconfigure wireshark-common, and join the group wireshark)."
     " Or run wiredoctor as root: sudo wiredoctor live ..."
 )
-"""The advice on permissions if the check of permissions gives none."""
+"""The advice on permissions that is used if the check of permissions has no advice."""
 
 
 def start(backend: str, interfaces: Sequence[str], request: Request) -> Source:

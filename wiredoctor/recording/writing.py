@@ -27,7 +27,7 @@ class Writing:
         self.blocks = blocks
         self.packets = 0
         self.full = ""
-        """The reason why writing is no longer possible; empty while it works."""
+        """The reason why writing is no longer possible; empty while it is possible."""
         self._events = events
         self._limit = ENDLESS if limit is None else limit
         self._earlier: int | None = None  # packets dropped in earlier sections
@@ -86,7 +86,7 @@ class Writing:
                 self._write(piece)
 
     def _next(self) -> Piece:
-        """Return the next complete blocks that fit into the current file, or into a new one if none fit there.
+        """Return the next complete blocks that fit into the current file. If none fit, begin a new file first.
 
         The piece is empty if no block is complete.
         """

@@ -1,5 +1,7 @@
 """Run the rules: tables become candidates, and candidates become findings.
 
+A candidate is a row that a rule found in the tables and that may become a finding.
+
 `load` finds and selects the rules and sets their thresholds. `find_candidates` runs them batch by batch, `find_summaries` once at
 the end. `judge` keeps the candidates that prove a problem, and `resolve` turns these into findings, one per cause.
 """

@@ -18,10 +18,10 @@ FIRST_REPETITION = SECOND
 """The maximum time in ns until a SYN is retransmitted for the first time (RFC 6298 section 2)."""
 
 SILENCE = 3 * SECOND
-"""The minimum time in ns from the last packet to the end of the capture if unacknowledged data, or an incomplete request, is to
-count as abnormal.
+"""The minimum time in ns from the last packet to the end of the capture for two ends to be abnormal.
 
-A sender would have retransmitted by then (RFC 6298). If it has not, packets are missing from the capture, or the sender is gone.
+These are unacknowledged data and an incomplete request. A sender would have retransmitted by then (RFC 6298). If it has not,
+packets are missing from the capture, or the sender is gone.
 """
 
 GOODBYE = 85
@@ -58,8 +58,8 @@ def suspect_exchanges() -> pl.Expr:
 def _met_no_connection() -> pl.Expr:
     """Return an expression that is true if the client's host answered a response with an RST without ACK flag.
 
-    Such an RST means that the host no longer knew the connection. The client may have acknowledged the response before that; only
-    the connection's row in `connections` shows whether it did.
+    This RST means that the host no longer knew the connection. The client may have acknowledged the response before the RST; only
+    the connection's row in `connections` shows that.
     """
     flagless = (c("client_close_rst") == 1) & c("client_close_ack").is_null() & c("server_close_frame").is_null()
     answer = c("client_close_time") - c("response_end")
@@ -119,7 +119,7 @@ def _is_closed() -> pl.Expr:
 
 
 def _is_left() -> pl.Expr:
-    """Return an expression that is true if a tunnel or an endless stream was not first closed by the server."""
+    """Return an expression that is true for a tunnel or an endless stream that the server was not the first to close."""
     client, server = c("client_close_frame").is_not_null(), c("server_close_frame").is_not_null()
     client_first = client & (~server | (c("client_close_time") <= c("server_close_time")).fill_null(value=True))
     return (c("upgraded") | (c("response_framing") == "tunnel") | streams()) & (client_first | ~_is_closed())
@@ -218,7 +218,7 @@ def _is_doubted(answered: pl.Expr) -> pl.Expr:
     """Return an expression that is true if an RST ended the exchange, but the host in its source address may not have sent it.
 
     There are two signs. The server continues the response after an RST with its address. Or the client's first close is an RST
-    without the ACK flag: hosts answer a segment of an unknown connection like that, but programs do not close like that.
+    without the ACK flag: a host sends this RST if it does not know the connection, but not if a program closes it.
 
     `answered`: an expression that is true if a final response has begun.
     """

@@ -24,7 +24,7 @@ KEY = ["connection", "exchange"]
 FRONT = ["front_connection", "front_exchange"]
 
 RETRIED = ("no-response", "keep-alive-race", "connect-failed", "truncated-response", "gateway-error")
-"""The rules whose findings become less severe if the gateway repeated the request and its client got a response."""
+"""The rules whose findings become less severe if the gateway repeated the request and the gateway's client got a response."""
 
 ACROSS_GATEWAYS = (
     *RETRIED,
@@ -102,10 +102,10 @@ def add_streaming_behind(found: Mapping[str, Rows], tries: pl.DataFrame, exchang
 
 
 def given_up_by_gateways(found: Mapping[str, Rows], clients: Collection[int]) -> dict[str, Rows]:
-    """Change the text of candidates in which a client gave up, if this client is a gateway.
+    """Change candidates about client aborts and about clients that did not read, if their client is a gateway.
 
-    `clients` are the connections whose client is a gateway. Either the other side of this gateway was captured, or its requests
-    contain fields that only gateways add, or several User-Agents on one connection.
+    `clients` are the connections whose client is a gateway. Either the other side of this gateway was captured, or the gateway's
+    requests contain fields that only gateways add, or several User-Agents on one connection.
     """
     whole = {**found}
     if clients and "zero-window-stall" in whole:
@@ -127,7 +127,7 @@ def given_up_by_gateways(found: Mapping[str, Rows], clients: Collection[int]) ->
 
 
 def _stall_gateway_readers(rows: pl.DataFrame, clients: Collection[int]) -> pl.DataFrame:
-    """Turn `own-pace` candidates into ordinary stalls if their client is a gateway.
+    """Turn `own-pace` candidates (the client reads at its own pace) into ordinary stalls if this client is a gateway.
 
     While the gateway does not read the data, its own client waits for the data.
     """
@@ -176,9 +176,10 @@ class _Try(NamedTuple):
     `front`: the connection and exchange of the gateway's client.
     `place`: the connection and exchange of the try; an attempt has no exchange.
     `start`: when the try began.
-    `end`: when the response began; without a response, when the connection closed; None if the SYN was never answered.
-    `whole`: the response is complete. `head`: its header section is.
-    `over`: when the response ended; if it never did, when the connection closed; for an attempt, as `end`.
+    `end`: for a request, when the response began or, without a response, when the connection closed. For an attempt, when an RST
+    refused it or, if the server sent other packets, when the last packet came. None if none of this happened.
+    `whole`: the response is complete. `head`: the header section of the response is complete.
+    `over`: when the response ended; without a complete response, when the connection closed; for an attempt, as `end`.
     `last`: for a request, when the last byte of the response came; for an attempt, when an RST refused it; None if that never
     happened.
     """
@@ -209,9 +210,9 @@ class _FrontExchange(NamedTuple):
 
 
 class _Tries:
-    """All tries of gateways for those clients' exchanges in which a connection in `some` is involved.
+    """The tries of gateways, restricted to clients' exchanges that involve a connection in `some`.
 
-    A connection is involved if it carries the exchange or one of its tries. A try can be looked up by the exchange of the
+    A connection is involved if it carries the exchange or one of the tries for it. A try can be looked up by the exchange of the
     gateway's client, or by the try's own connection and exchange.
     """
 
@@ -243,7 +244,7 @@ class _Tries:
             self.by_place[one.place] = one
 
     def at(self, row: Mapping[str, Any]) -> _Try | None:
-        """Return the try (request or attempt to connect) to which a candidate behind a gateway belongs; None if it belongs to
+        """Return the try (request or attempt to connect) of a gateway to which the candidate `row` belongs; None if there is
         none.
         """
         return self.by_place.get((row["connection"], row["exchange"])) or self.by_place.get((row["connection"], None))
@@ -251,7 +252,7 @@ class _Tries:
     def later(self, one: _Try) -> tuple[_Try, _FrontExchange] | None:
         """Return the later try whose response the client got, and the client's exchange with the gateway.
 
-        Return None if the client got no response, or got that of `one`.
+        Return None if the client got no response, a 5xx response, or the response of `one`.
         """
         front = self.fronts.get(one.front)
         if front is None or front.status is None or not 200 <= front.status < 500:
@@ -378,7 +379,7 @@ def _given_up(rows: pl.DataFrame, known: _Tries) -> pl.DataFrame:
 def _waited_for(last: _Try, left: int) -> str | None:
     """Return a sentence about the server for which a gateway was still waiting when its client left.
 
-    If the gateway was not waiting, return None. `last`: its last try. `left`: the time (ns) at which the client left.
+    If the gateway was not waiting, return None. `last`: the gateway's last try. `left`: the time (ns) at which the client left.
     """
     attempt = last.place[1] is None
     over = last.last if attempt else last.over  # after its last SYN, a gateway still waits for an answer

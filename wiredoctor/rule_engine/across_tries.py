@@ -1,7 +1,6 @@
-"""Find candidates that belong together: those about a client's exchange with a gateway, and those about the gateway's tries for
-it.
+"""Find candidates that belong together: one about a client's exchange with a gateway, others about the gateway's tries for it.
 
-The words are explained in across_gateways.py.
+The words "gateway" and "try" are explained in across_gateways.py.
 """
 
 from __future__ import annotations
@@ -28,10 +27,10 @@ class CertainTries:
         self.tries = known if known.is_empty() else known.filter("certain").select(*TRIES.schema)
 
     def of_front(self, mine: pl.DataFrame, causes: pl.DataFrame) -> pl.DataFrame:
-        """Return the candidates in `mine` that candidates in `causes` explain.
+        """Return the candidates in `mine`, on the server side of a gateway, that candidates in `causes` explain.
 
-        Those in `mine` are on the server side of a gateway, those in `causes` on its client side. A candidate explains
-        candidates of its own rule only if they ended at the same time or later.
+        The candidates in `causes` are on the client side of the gateway. A candidate explains candidates of its own rule only if
+        they ended at the same time or later.
         """
         said = causes.select("connection", "exchange", "rule", "end").rename(
             {"connection": _FRONT[0], "exchange": _FRONT[1], "rule": "rule_of_cause", "end": "end_of_cause"}
@@ -41,10 +40,10 @@ class CertainTries:
         return self._with_front(mine, self.tries).join(said, on=[*_FRONT]).filter(first).unique("id")
 
     def causes(self, mine: pl.DataFrame, cause: pl.DataFrame) -> set[tuple[int, int, int]]:
-        """Return (candidate id, start of a try, id of the cause) for candidates about exchanges on the client side of a gateway.
+        """Return (candidate id, start of a try in ns, id of the cause) for the candidates `mine`.
 
-        A try is a connection or request of the gateway for such an exchange. The cause is the first candidate in `cause` that
-        belongs to the try. `mine`: the candidates.
+        These are about exchanges on the client side of a gateway. A try is a request or attempt to connect that the gateway made
+        for the exchange. The cause is the first candidate in `cause` that belongs to the try.
         """
         if self.tries.is_empty():
             return set()
@@ -73,9 +72,10 @@ class CertainTries:
         return pl.concat(found)
 
     def with_fronts(self, core: pl.DataFrame) -> pl.DataFrame:
-        """Add the column `front` to candidates behind a gateway: the connection of the client that was waiting for the gateway.
+        """Add the column `front` to candidates: the connection of the client for which a gateway made the candidate's try.
 
-        If there are several gateways in a row, it is the connection of the outermost client. For other candidates it is null.
+        If there are several gateways in a row, it is the connection of the outermost client. It is null for candidates that
+        belong to no try.
         """
         if self.tries.is_empty():
             return core.with_columns(pl.lit(None, pl.Int64).alias("front"))

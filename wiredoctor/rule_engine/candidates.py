@@ -91,7 +91,7 @@ class CandidateStore:
         self._written = self._joined = len(self._batches)
 
     def forget(self, most: int) -> None:
-        """Delete the files with the oldest candidates if more than `most` candidates are in files."""
+        """Delete the files with the oldest candidates until at most `most` candidates are in files."""
         stored = [rows for batch in self._batches for rows in batch.values() if isinstance(rows, Slice)]
         excess = sum(rows.height for rows in stored) - most
         for rows in stored:
@@ -137,7 +137,7 @@ def together(parts: list[pl.DataFrame | Slice]) -> pl.DataFrame | StoredCandidat
 
 
 def _join_neighbors(parts: list[pl.DataFrame | Slice]) -> list[pl.DataFrame | Slice]:
-    """Return the parts with adjacent slices of a file merged, because these are then read together."""
+    """Return the parts with adjacent slices of a file merged, so they are read together."""
     whole: list[pl.DataFrame | Slice] = []
     for rows in parts:
         last = whole[-1] if whole else None
@@ -151,7 +151,7 @@ def _join_neighbors(parts: list[pl.DataFrame | Slice]) -> list[pl.DataFrame | Sl
 class StoredCandidates:
     """The candidates of a rule, some of them in files.
 
-    It has those methods and properties of a data frame that `resolve` needs.
+    This class has the methods and properties of a data frame that `resolve` needs.
     """
 
     def __init__(self, parts: list[pl.DataFrame | Slice]) -> None:

@@ -21,9 +21,9 @@ from wiredoctor.text.suggestion import suggestion
 
 Find = Callable[..., pl.LazyFrame]
 Screen = Callable[[], "pl.Expr | Mapping[str, pl.Expr]"]
-"""A cheap expression on the first table that `find` reads.
+"""Returns a cheap expression on the first table that `find` reads, or one expression for each of several tables.
 
-If `find` returns a row, the expression is true for at least one row.
+If `find` returns a row, one of the expressions is true for at least one row of its table.
 """
 Judge = Callable[[pl.DataFrame, Any], tuple[pl.DataFrame, Any]]
 Conclude = Callable[[pl.DataFrame, pl.LazyFrame, pl.LazyFrame], pl.DataFrame]
@@ -31,7 +31,7 @@ Conclude = Callable[[pl.DataFrame, pl.LazyFrame, pl.LazyFrame], pl.DataFrame]
 JudgeAll = Callable[[pl.DataFrame], pl.DataFrame]
 """Judges all candidates of an event rule together at the end, instead of `judge`."""
 ByLimits = Callable[..., pl.DataFrame]
-"""Judges candidates by how their servers close connections: (candidates, IdleTimes, `live`) -> candidates.
+"""Judges candidates by when and how their servers close connections: (candidates, IdleTimes, `live`) -> candidates.
 
 With `live`, only facts that are known soon after a close are used. The candidates need the column `endpoint`; those about a
 connection also need `final_at`.
@@ -39,10 +39,10 @@ connection also need `final_at`.
 ByClients = Callable[..., pl.DataFrame]
 """Judges candidates by what their clients did on other connections: (candidates, same_client.Clients) -> candidates.
 
-The candidates need these columns, all in ns. `ended_at`: the time of the close; the clients' actions near it are examined.
-`waited`: how long the client had waited for the response; null if its earlier waits do not matter. `due`: the time at which all
-relevant facts are known. The rule adds the column `pending_until`: the time (ns) until which the result of a repeated request may
-still change the candidate; null if nothing can change it.
+The candidates need these columns, all in ns. `ended_at`: the time of the close; the clients' actions near this time are examined.
+`waited`: how long the client had waited for the response; null if the client's earlier waits do not matter. `due`: the time at
+which all relevant facts are known. The rule adds the column `pending_until`: the time (ns) until which the result of a repeated
+request may still change the candidate; null if nothing can change it.
 """
 DeclareCutoffs = Callable[[], Mapping[str, int]]
 """Returns the fields of cutoffs.Cutoffs that the rule needs, with values derived from its configured thresholds."""

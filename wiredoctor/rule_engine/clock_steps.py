@@ -35,7 +35,7 @@ def drop_across_clock_steps(
 def _unsure_since(rows: pl.DataFrame, steps: Array) -> pl.DataFrame:
     """Set low confidence for candidates if a clock step lies between the frame `since_frame` and their first packet.
 
-    The smallest round trip of such a candidate was measured between these two packets, so it may be wrong.
+    The smallest round-trip time, on which the candidate relies, was measured between these two packets, so it may be wrong.
     """
     if "since_frame" not in rows.columns:
         return rows
@@ -46,7 +46,7 @@ def _unsure_since(rows: pl.DataFrame, steps: Array) -> pl.DataFrame:
 def unsure_across(
     found: Mapping[str, pl.DataFrame], modules: Mapping[str, RuleModule], shuffled: Sequence[int]
 ) -> dict[str, pl.DataFrame]:
-    """Return the candidates. Those that depend on times of packets that were out of order get at most medium confidence.
+    """Return the candidates. If one depends on the times of packets that were out of order, it gets at most medium confidence.
 
     `shuffled`: the numbers of the frames that had to be sorted, in ascending order.
     """
@@ -68,7 +68,7 @@ def unsure_across(
 
 
 def _is_timeless(module: RuleModule, rows: pl.DataFrame) -> pl.Series:
-    """Return, for each candidate, whether the order of packets alone proves its finding."""
+    """Return, for each candidate, whether the order of packets alone proves it, without their times."""
     kinds = module.rule.timeless
     if isinstance(kinds, bool):
         return pl.repeat(kinds, rows.height, dtype=pl.Boolean, eager=True)
@@ -78,11 +78,10 @@ def _is_timeless(module: RuleModule, rows: pl.DataFrame) -> pl.Series:
 def split_at_clock_steps(
     tables: Mapping[str, pl.LazyFrame], modules: Mapping[str, RuleModule], steps: Sequence[int]
 ) -> list[tuple[dict[str, RuleModule], dict[str, pl.LazyFrame]]]:
-    """Return the rules about the capture with `tables`, and all other rules with tables that omit connections across a clock
-    step.
+    """Return two pairs of rules and tables. Connections with packets before and after a clock step are only in the first pair.
 
-    The other rules count packets and compare their times, so a connection with packets before and after a step would mislead
-    them. `steps` is as in `drop_across_clock_steps`.
+    The first pair has the rules about the capture, the second pair all others. The others count packets and compare their times,
+    so these connections would mislead them. `steps` is as in `drop_across_clock_steps`.
     """
     frames = np.asarray(steps, dtype=np.int64)
     spans = tables["connections"].select("connection", "first_frame", "last_frame").collect()
@@ -97,9 +96,7 @@ def split_at_clock_steps(
 
 
 def _is_raw(module: RuleModule) -> bool:
-    """Return whether the rule only collects raw candidates, and later derives the final ones from the idle times of all
-    connections.
-    """
+    """Return whether the rule's candidates are raw: the rule later derives the final ones from idle times of all connections."""
     return module.rule.summary and module.by_limits is not None
 
 

@@ -41,8 +41,8 @@ def with_exchanges(core: pl.DataFrame, timed: pl.Expr, exchanges: pl.LazyFrame) 
 def _spans(exchanges: pl.LazyFrame, asked: pl.DataFrame) -> pl.DataFrame:
     """Return the exchanges on the connections of `asked`: `connection`, `index` (in the connection), `begin` and `over` (ns).
 
-    `over`: the time by which this exchange and all earlier ones of its connection had ended; FOREVER if any of them has no
-    complete response.
+    `over`: the time by which this exchange and all earlier ones of its connection had ended; -NEVER (later than any packet) if
+    any of them has no complete response.
     """
     over = pl.when(c("response_end_reason") == "complete").then("response_end").fill_null(-NEVER)
     return (

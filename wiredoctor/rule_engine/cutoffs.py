@@ -62,7 +62,8 @@ class Cutoffs(NamedTuple):
     space, or until the sender's override timer expired (RFC 9293 section 3.8.6.2.1).
     """
     min_run: int = UNREACHABLE
-    """`runs`: the minimum number of segments in a run of small segments. Two are enough if the run goes on in the next message.
+    """`runs`: the minimum number of segments in a run of small segments. Two segments are enough if the run continues in the next
+    message.
     """
     max_run: int = -UNREACHABLE
     """`runs`: the maximum number of segments in a run."""

@@ -86,7 +86,7 @@ def plugin_rules(load: Callable[[str], RuleModule], own: Iterable[RuleModule]) -
 def _entries() -> list[tuple[str, EntryPoint]]:
     """Return pairs (package name, entry point) for the entry points of rules.
 
-    Most packages have none, so only the entry points of the others are parsed.
+    Most packages have no rules, so only the entry points of packages with rules are parsed.
     """
     having = [d for d in distributions() if ENTRY_POINTS in (d.read_text("entry_points.txt") or "")]
     found = {(e.name, e.value): (_distribution_name(d), e) for d in having for e in d.entry_points if e.group == ENTRY_POINTS}

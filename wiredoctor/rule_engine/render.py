@@ -109,11 +109,11 @@ def _order(finding: Finding) -> tuple[Any, ...]:
 
 
 NOTICED = SECOND // 1000
-"""The total time in ns below which similar findings become notes, because users do not notice such a short time."""
+"""The total delay in ns below which the findings of one problem become notes, because users do not notice so short a delay."""
 
 
 def _findings_of_rule(module: RuleModule, settled: pl.DataFrame, candidates: Rows, file: str, first_time: int) -> list[Finding]:
-    """Return the findings of a rule. If all findings of one problem together cost next to nothing, they become notes."""
+    """Return the findings of a rule. The findings of one problem become notes if their total delay is known and below NOTICED."""
     told = [*_each_finding(module, settled, candidates, file, first_time)]
     costs: dict[tuple[str | None, ...], list[int | None]] = {}
     for one, cost in told:
@@ -191,7 +191,7 @@ def _finding(module: RuleModule, texts: _Texts, values: dict[str, Any], times: s
 def separate_masks(finding: Finding) -> Finding:
     """Return the finding with `*` in place of MASK in its texts.
 
-    Its field `masked` has the same texts with MASKED instead, because people might take a `*` for a part of the original text.
+    The finding's field `masked` gets the same texts with MASKED instead: people might take a `*` for a part of the original text.
     """
     texts = [finding.title, finding.message, finding.request, finding.remedy, *(step.note for step in finding.evidence)]
     if not any(text is not None and redact.MASK in text for text in texts):
@@ -235,7 +235,9 @@ _LARGE = re.compile(
     r'"[^"]*"|(?<![\w.,:/-])(?<!\bRFC )(?<!\bframe )(?<!\bpacket )(?<!\bport )'
     rf"(?P<number>[0-9]{{4,}})(?= {_NOUN}\b| (?:in flight|missing|more)\b| of [0-9,]+ {_NOUN}\b)"
 )
-"""Matches a count of something without commas between thousands. It also matches quoted text, which is to be left unchanged."""
+"""Matches a count without thousands separators, such as "1448" in "1448 bytes". It also matches quoted text, which must not
+change.
+"""
 
 
 def _format_counts(text: str) -> str:
@@ -288,7 +290,7 @@ def _software(text: str | None) -> str | None:
 
 
 def _format_value(value: Any, is_time: bool) -> Any:
-    """Return a value as texts show it: a duration (ns) with a unit, text without terminal control characters, "" for None."""
+    """Return a value for use in texts: a duration (ns) with a unit, text without terminal control characters, "" for None."""
     if value is None:
         return ""
     if isinstance(value, str):

@@ -49,7 +49,7 @@ def resolve(
     known: Gateways | None = None,
     passed: pl.DataFrame | None = None,
 ) -> list[Finding]:
-    """Return the findings of one capture, sorted by severity (worst first), delay and frame number.
+    """Return the findings of one capture by severity (worst first), delay and frame number, but each cause before its effects.
 
     `modules`, `candidates`: the rules that ran, and all their candidates.
     `connections`, `exchanges`: the finished rows of the capture; only the needed ones are read.
@@ -57,7 +57,7 @@ def resolve(
     `only`: the names of the rules to report. Candidates of other rules are used only to explain theirs.
     `met`: counts the candidates and findings that a limit omits.
     `keep`: splits the resolved candidates into those to report now and those that were reported earlier.
-    `totals`: receives what each rule found, before any limit applies.
+    `totals`: receives the number and delay of each rule's findings, before the limit on findings applies.
     `losses`: the times in which packets were dropped, from capture.drops.spans. If a candidate relies on the absence of packets
     in such a time, it has at most medium confidence, or is dropped.
     `explains`: a function that is called with all candidates, after their exchanges and endpoints have been added.
@@ -98,9 +98,10 @@ def resolve(
 def _one_per_cause(
     core: pl.DataFrame, modules: Mapping[str, RuleModule], behind: CertainTries, losses: Sequence[tuple[int | None, int]]
 ) -> pl.DataFrame:
-    """Return the candidates that no other candidate explains or repeats. Their delays are shortened so that no time counts twice.
+    """Return the candidates that no other candidate explains or repeats. Shorten their delays, so no time counts twice.
 
-    A candidate that depends on silence until the end of the capture is dropped if packets were lost in that time.
+    Drop `silent` candidates, which only explain others. Drop a candidate that depends on silence until the end of the capture if
+    packets were lost in that time.
     """
     told = ~pl.col("silent").fill_null(value=False)
     core = core.filter(told & ~pl.col("id").is_in(_explained_ids(core, modules, behind).implode())).drop("silent")
@@ -111,9 +112,7 @@ def _one_per_cause(
 
 
 def _within_losses(modules: Mapping[str, RuleModule], losses: Sequence[tuple[int | None, int]]) -> pl.Expr:
-    """Return an expression `in_loss`: true if a candidate relies on the absence of packets at a time in which packets were
-    dropped.
-    """
+    """Return an expression `in_loss` that is true if a candidate relies on the absence of packets while packets were dropped."""
     absent = pl.col("rule").is_in([name for name, module in modules.items() if module.rule.absence])
     return (absent & _during(losses)).alias("in_loss")
 
@@ -171,7 +170,7 @@ def _with_requests(core: pl.DataFrame, exchanges: pl.LazyFrame) -> pl.DataFrame:
 
 
 def _explained_ids(core: pl.DataFrame, modules: Mapping[str, RuleModule], behind: CertainTries) -> pl.Series:
-    """Return the ids of the candidates that other candidates explain, even if those are themselves explained."""
+    """Return the ids of the candidates that other candidates explain, even if the others are themselves explained."""
     by_rule = {str(part["rule"][0]): part for part in core.partition_by("rule", maintain_order=True)}
     gone = [pl.Series("id", [], dtype=pl.UInt32)]
     for rule, every in by_rule.items():
@@ -240,7 +239,7 @@ def _until(mine: pl.DataFrame, cause: pl.DataFrame) -> set[tuple[int, int]]:
 def _waits(mine: pl.DataFrame, cause: pl.DataFrame) -> set[tuple[int, int]]:
     """Return (candidate id, id of its cause) for candidates about a wait that the cause explains.
 
-    The cause explains the wait if it lasted at least as long as the part of the wait that followed it.
+    The cause explains the wait if the cause lasted at least as long as the wait continued afterwards.
     """
     key = _KEYS["exchange"]
     causes = cause.select(*key, "frame", cause="id", begun="start", over="end")
@@ -308,7 +307,7 @@ _SCOPES: dict[str, Callable[[pl.DataFrame, pl.DataFrame], pl.DataFrame]] = {
 def _without_overlaps(core: pl.DataFrame) -> pl.DataFrame:
     """Shorten delays so that no time of a connection counts twice.
 
-    Where two candidates overlap, the time counts for the one that began first.
+    If two candidates overlap, the common time counts only for the candidate that began first.
     """
     costly = (
         core.filter(pl.col("delay").is_not_null() & pl.col("connection").is_not_null())

@@ -72,8 +72,8 @@ def find_summaries(
     """Yield the candidates that the summary rules find in the complete tables, by rule name.
 
     The tables are read lazily; a missing table counts as empty, which takes less time than to query an empty one. `few`: see
-    `are_few`. `many`: stream the rows where their order does not matter, and yield the candidates of each rule before the next
-    one runs.
+    `are_few`. `many`: stream the rows if their order does not matter, and yield the candidates of each rule before the next rule
+    runs.
     """
     running = [m for m in enabled(modules.values()) if m.rule.summary]
     lazy = _LazyTables(scan)
@@ -129,10 +129,10 @@ def judge_idle_limits(
     modules: Mapping[str, RuleModule], found: Mapping[str, Rows], closes: pl.LazyFrame, connections: pl.LazyFrame,
     *, live: bool = False,
 ) -> dict[str, Rows]:  # fmt: skip
-    """Judge the candidates of rules about idle timeouts by the times at which their servers closed and refused other
-    connections.
+    """Judge the candidates of rules about idle timeouts. Return the remaining candidates of all rules.
 
-    Return the candidates of all rules. With `live`, only facts that are known soon after each close are used.
+    The evidence is when the candidates' servers closed and refused other connections. With `live`, only facts that are known
+    soon after each close are used.
     """
     asking = {
         name: rows
@@ -159,7 +159,7 @@ def beside_others(
     modules: Mapping[str, RuleModule], found: Mapping[str, Rows], closes: pl.LazyFrame, exchanges: pl.LazyFrame,
     connections: pl.LazyFrame, clients: Collection[int],
 ) -> dict[str, Rows]:  # fmt: skip
-    """Judge candidates by what their clients did on other connections. Return the candidates of all rules.
+    """Judge candidates by what their clients did on other connections. Return the remaining candidates of all rules.
 
     `clients`: the connections whose client is a gateway.
     """
@@ -243,8 +243,8 @@ def _promising(
 ) -> list[RuleModule]:
     """Return the rules that may have a candidate, according to their screening expressions.
 
-    All expressions of a table are evaluated in one query, because planning a query for each rule takes longer. `tables`: those
-    that have rows.
+    All expressions of a table are evaluated in one query, because planning a query for each rule takes longer. `tables`: the
+    tables that have rows.
     """
     screens: dict[str, dict[str, pl.Expr]] = {}
     asked: list[tuple[RuleModule | None, pl.LazyFrame]] = []
@@ -294,7 +294,7 @@ def _tables_of(module: RuleModule, lazy: Mapping[str, pl.LazyFrame]) -> Mapping[
 def _for_other_packages(tables: Mapping[str, pl.LazyFrame]) -> Mapping[str, pl.LazyFrame]:
     """Return the tables, redacted and with the earlier names of columns, for rules of other packages.
 
-    They are redacted because such a rule may print what it reads.
+    The tables are redacted because these rules may print values from them. They are unchanged if secrets are shown.
     """
     named = {name: with_old_names(name, rows) for name, rows in tables.items()}
     return named if secrets_are_shown() else all_masked(named)

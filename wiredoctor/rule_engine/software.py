@@ -35,8 +35,8 @@ def with_software(
     The software is taken from the field (User-Agent or Server) of the message in the candidate's own exchange; it is unknown if
     that message lacks the field. If the message itself is missing (a lost request has no response), the field is taken from the
     last message on the connection that has it.
-    If a candidate has no connection, its server's last exchange is used for the Server field. The User-Agent is then known only
-    if all exchanges between its client and its server have the same one.
+    If a candidate has no connection, the last exchange of its server is used for the Server field. The User-Agent is then known
+    only if all exchanges between its client and its server have the same User-Agent.
     `gateway_software` is known from the gateway's own requests. `known`: the gateways of the capture. `passed`: the result of
     `passed_on`, required if `exchanges` is not complete.
     """

@@ -14,7 +14,7 @@ from wiredoctor.text.durations import duration_text
 c = pl.col
 
 LEAST = SECOND
-"""The shortest stall in ns that counts: servers wait longer before they give up on a client that does not read."""
+"""The shortest stall in ns that may explain a close: servers wait longer for a client that does not read."""
 
 CLIENT_STALLED = "client-stalled"
 """The kind of `gateway-error` for a gateway that gave up a response because its own client did not read."""
@@ -26,7 +26,7 @@ _READ = (
 """The advice for a client that left while its own window was closed."""
 
 _PATIENCE = "Only then raise a timeout."
-"""The advice about timeouts for a client that left while its own window was closed: the server did not keep it waiting."""
+"""The advice about timeouts for a client that left while its own window was closed. This client did not wait for the server."""
 
 DRAINED = 5 * SECOND
 """The maximum time in ns between the end of the stall and the server's close: the server's kernel first sends buffered data."""
@@ -57,9 +57,7 @@ def may_follow_stall() -> pl.Expr:
 
 
 def _aborts_after_stalls(found: Mapping[str, Rows]) -> Mapping[str, Rows]:
-    """Change the texts of `client-abort` candidates if no data had come before the client left because its own window was
-    closed.
-    """
+    """Change the texts of `client-abort` candidates if the response paused because the client's receive window was closed."""
     if not {"client-abort", "zero-window-stall"} <= found.keys():
         return found
     aborts = _frame(found["client-abort"]).with_row_index("number")

@@ -24,7 +24,7 @@ Parts = list[tuple[dict[str, RuleModule], dict[str, pl.LazyFrame]]]
 
 
 def window_start(connections: pl.LazyFrame, exchanges: pl.LazyFrame, counts: tuple[int, int]) -> int | None:
-    """Return the frame number of the first connection that is compared; None if all connections can be compared.
+    """Return the number of the first frame of the window; None if all connections can be compared.
 
     `counts`: the number of rows of `connections` and of `exchanges`. Frame numbers are used instead of times, because a clock
     may be set back.
@@ -40,9 +40,9 @@ def window_start(connections: pl.LazyFrame, exchanges: pl.LazyFrame, counts: tup
 
 
 def _start_of_last(frames: pl.LazyFrame, count: int) -> int | None:
-    """Return the lowest of the `count` highest numbers in the column `frame`; None if it has no more than `count` numbers.
+    """Return the lowest of the `count` highest numbers in the column `frame`; None if the column has at most `count` numbers.
 
-    The numbers are counted in ranges first, so that only those in one range have to be sorted.
+    The numbers are counted in ranges first, so only the numbers in one range have to be sorted.
     """
     of_range = pl.col("frame") // _FRAMES
     ranges = frames.drop_nulls().group_by(of_range.alias("range")).len().collect(engine="streaming")
@@ -104,7 +104,7 @@ def _of_connections(tables: Mapping[str, pl.LazyFrame], which: pl.Expr, names: s
 def _filter_by(rows: pl.LazyFrame, holds: pl.Expr) -> pl.LazyFrame:
     """Return the rows for which an expression that calls Python is true.
 
-    It is computed as a column first. If it were a filter, Polars would pickle it for the source of `View.lazy`, which needs
-    cloudpickle.
+    The expression is computed as a column first. If it were a filter, Polars would pickle it for the source of `View.lazy`, which
+    needs cloudpickle.
     """
     return rows.with_columns(holds.alias("_holds")).filter("_holds").drop("_holds")

@@ -91,9 +91,9 @@ _ORDER = ("frame", "connection", "exchange", "start", "end", "row")
 
 
 def _longest(core: pl.DataFrame, most: int) -> pl.DataFrame:
-    """Return at most `most` candidates: those with the longest delays, and of equal delays the earliest.
+    """Return at most `most` candidates: those with the longest delays and, if delays are equal, the earliest.
 
-    Each rule may keep the same number of candidates. A rule that has fewer leaves the rest of its share to the other rules.
+    Each rule may keep the same number of candidates. If a rule has fewer, the other rules may keep more.
     """
     if core.height <= most:
         return core

@@ -46,8 +46,8 @@ c = pl.col
 class Explained(NamedTuple):
     """The ends of connections and exchanges that findings explain.
 
-    `connections`: rows with a connection and an index `since`. The ends of its exchanges with this index or a higher one are
-    explained (-1: of all its exchanges).
+    `connections`: rows with a connection and an index `since`. The ends of the connection's exchanges with this index or a higher
+    one are explained (-1: of all its exchanges).
     `endpoints`: rows with a client, a server or both; the ends of all connections of these endpoints are explained.
     """
 
@@ -227,7 +227,7 @@ class _Source(NamedTuple):
     def abnormal(self, engine: Literal["auto", "streaming"], *, few: bool) -> pl.DataFrame:
         """Return the rows of abnormal ends, at most HELD + 1.
 
-        Unless rows are few, the suspects are read first: in a single query, Polars would compute the reason of every row.
+        Unless `few` is true, the suspects are read first: in a single query, Polars would compute the reason of every row.
         """
         if few:
             return self.query().collect()
@@ -245,7 +245,7 @@ def _repeated(
     connection.
 
     RFC 9112 section 9.3.2 requires a client to do that, so nothing is wrong. For each request, only the next answered request of
-    the same kind on another connection is examined, because the capture may contain very many of them.
+    the same kind on another connection is examined, because there may be very many.
     `left`, `connections`: the unjudged requests, and their connections.
     `answers`, `hosts`: all exchanges, among which are the repetitions, and the connections of these exchanges.
     """

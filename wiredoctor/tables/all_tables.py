@@ -1,4 +1,4 @@
-"""The tables by name: those that reports read, those that rules read, and those that a second pass returns."""
+"""The tables by name: those that reports read, those that rules read, and those that a second pass over the capture returns."""
 
 from __future__ import annotations
 
@@ -39,7 +39,10 @@ READ_AGAIN = TABLES | {
     "records": replace(RECORDS, columns=(PACKETS.columns[0], _OWNER, *RECORDS.columns)),
     "packets": replace(PACKETS, columns=(_OWNER, *PACKETS.columns)),
 }
-"""The tables of a second pass, in which records also have their frame number, and packets their connection id."""
+"""The tables that a second pass over the capture returns.
+
+Unlike in the first pass, records also have their frame number and connection id, and packets have their connection id.
+"""
 
 _ENDS = (_n("client", TEXT, "", "client endpoint, address:port"), _n("server", TEXT, "", "server endpoint, address:port"))
 

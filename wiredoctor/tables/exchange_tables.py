@@ -264,8 +264,9 @@ _CLOSE = (
 """The columns of EXCHANGES about events after an exchange."""
 
 AS_OF = ("handshake", "both_directions", "gap_before", "rtt_client", "rtt_server")
-"""The columns of EXCHANGES about the state of the connection: at the end of the exchange in `exchanges`, at the close in
-`closes`.
+"""The columns of EXCHANGES about the state of the connection.
+
+The rows of `exchanges` describe the state at the end of the exchange, the rows of `closes` the state at the close.
 """
 
 _FINAL_AT = _c("final_at", I64, "ns", "the row describes the state at this capture time")

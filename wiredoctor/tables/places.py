@@ -1,6 +1,6 @@
-"""Select rows by connection or exchange with filters, which Polars passes on to where the rows are read.
+"""Select rows by connection or exchange with filters, which Polars applies while it reads the rows.
 
-A join would create all columns of all rows first.
+A join would first create all columns of all rows.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ _EXCHANGES = 1 << 31
 
 
 def of_connections(rows: pl.LazyFrame, places: pl.DataFrame) -> pl.LazyFrame:
-    """Return the rows whose `connection` is one of those in `places`."""
+    """Return the rows whose `connection` also occurs in `places`."""
     return rows.filter(pl.col("connection").is_in(places["connection"].drop_nulls().unique().implode()))
 
 
 def of_exchanges(rows: pl.LazyFrame, places: pl.DataFrame) -> pl.LazyFrame:
-    """Return the rows whose `connection` and `exchange` are those of a row in `places`."""
+    """Return the rows whose `connection` and `exchange` also occur together in a row of `places`."""
     number = pl.col("connection").cast(pl.Int64) * _EXCHANGES + pl.col("exchange")
     return rows.filter(number.is_in(places.select(number.unique().drop_nulls().alias("number"))["number"].implode()))

@@ -68,8 +68,8 @@ class Table:
 
     `at_packet`: a row is final as soon as its packet has been read; later events of its exchange do not change it.
     `exchange_by_time`: if a row names no exchange, a finding from it belongs to the exchange that was waiting at the row's time.
-    `writer`: the function that decides what becomes a row, or whose docstring explains it, with its path below wiredoctor/, such
-    as "core/stalls.py:Stalls.write_release".
+    `writer`: the function that decides which events become rows, or whose docstring explains this; with its path below
+    wiredoctor/, such as "core/stalls.py:Stalls.write_release".
     """
 
     name: str

@@ -20,12 +20,12 @@ A ladder describes one or more connections, with one line per packet. It becomes
 A line describes a packet: its time in seconds (`+0.010`: after the previous packet), its direction (`>` from the client, `<`
 from the server), its flags (S F R P and `.` for ACK), and optional parts in any order:
 
-    "text\r\n"   the payload, with Python's escapes. "ab"*50 repeats a text, and body*5000 the first letter of a word.
+    "text\r\n"   the payload, with Python's escapes. "ab"*50 repeats a text. body*5000 repeats the first letter of a word.
                  + joins parts.
     1:1461(1460) the sequence numbers of the first byte and after the last one; the SYN has the number 0. By default, these are
-                 the next unsent bytes of the side. If no payload is given, all bytes are x.
+                 the next unsent bytes of the sender. If no payload is given, all bytes are x.
     ack 39       the acknowledgment number; by default, everything received in order from the other side
-    win 65535    the window in bytes, after scaling; it applies until the side gives another one
+    win 65535    the window in bytes, after scaling; it applies until the sender's next line with a window
     mss 1460     the option for the maximum segment size;   wscale 7   the option for the window scale
     ts           has timestamps;   sack 101:201   has a SACK block;   ttl 64   the time to live;   id 7   the IPv4 identification
     left 0.031   its TSval shows that it was sent at this time; by default, at the time of its line

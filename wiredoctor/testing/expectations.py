@@ -32,7 +32,7 @@ class Expected:
     frames: tuple[int, ...] | None = None
 
     def fits(self, finding: Any) -> bool:
-        """Return whether this finding is as expected."""
+        """Return whether a finding has all expected values."""
         said = [(getattr(self, n), getattr(finding, n)) for n in ("rule", "side", "kind", "severity", "confidence")]
         if any(mine is not None and mine != theirs for mine, theirs in said):
             return False
@@ -107,7 +107,7 @@ def check_everywhere(text: str, **how: Any) -> None:
 
 
 def findings(text: str, at: str | None = None, **how: Any) -> list[Finding]:
-    """Return what wiredoctor finds in the traffic of a ladder. The ladder's expectations are ignored.
+    """Return the findings in the traffic of a ladder. The ladder's expectations are ignored.
 
     `at`: the capture point, as for `check`. `how`: options for `wiredoctor.analyze`.
     """

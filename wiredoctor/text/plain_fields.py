@@ -32,7 +32,7 @@ LISTS: Mapping[str, Regex[str]] = {
     "pragma": Regex("no-cache"),
     "range": Regex(r"(?:bytes=)?(?:[0-9]{1,18}-[0-9]{0,18}|-[0-9]{1,18})"),
 }
-"""Fields that are lists, and the form that an item must have to be shown."""
+"""The pattern of the list items that may be shown, by the name of a field whose value is a list."""
 
 VALUES: Mapping[str, Regex[str]] = {
     **dict.fromkeys(("date", "last-modified", "expires", "if-modified-since", "if-unmodified-since"), _DATE),
@@ -40,7 +40,7 @@ VALUES: Mapping[str, Regex[str]] = {
     "content-range": Regex(r"bytes (?:[0-9]{1,18}-[0-9]{1,18}|\*)/(?:[0-9]{1,18}|\*)"),
     "retry-after": _NUMBER,
 }
-"""Other fields, and the form that their value must have to be shown."""
+"""The pattern of the values that may be shown, by the name of a field whose value is not a list."""
 
 
 def plain_value(name: str, value: str) -> str | None:

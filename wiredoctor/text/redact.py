@@ -22,9 +22,9 @@ _SHOWING: ContextVar[bool] = ContextVar("secrets are shown", default=False)
 
 @contextmanager
 def showing_secrets(shown: bool) -> Generator[None]:
-    """While the context is active, show targets, names and payload as they were sent, in this thread only.
+    """In the `with` block, and in this thread only, show targets, names and payload as sent if `shown` is true.
 
-    If `shown` is False, they are redacted as usual.
+    If `shown` is false, redact them as usual.
     """
     token = _SHOWING.set(shown)
     try:
@@ -108,7 +108,7 @@ _KEYS = Regex(
     r"|(?<=/)bot[0-9]+%3A[A-Za-z0-9_-]{20,}"  # Telegram, with an escaped colon
     r")",
 )
-"""Keys and tokens with a prefix that their issuer documents."""
+"""Matches keys and tokens that begin with a prefix documented by their issuer."""
 
 _HOOK = Regex(
     r"((?<=/)(?:"
@@ -121,7 +121,7 @@ _HOOK = Regex(
     r"|hooks/(?:[A-Za-z0-9]{17}|[0-9a-f]{24})/"  # Rocket.Chat
     r"))(?![a-z-]*(?:/|\Z))[^/]+"
 )
-"""Paths of webhooks: anyone who knows the last segment can post to them."""
+"""Matches webhook paths, including the secret segment; anyone who knows this segment can post to the webhook."""
 
 _LINK = Regex(
     r"(?:(?:password|pw)[-_]?)?reset(?:[-_]?password)?|recover(?:y)?"
@@ -129,13 +129,15 @@ _LINK = Regex(
     r"|(?:accept[-_]?)?invit(?:e|ation)s?|unsub(?:scribe)?|opt[-_]?out|magic(?:[-_]?links?)?|login[-_]?link|one[-_]?time[-_]?login",
     re.IGNORECASE,
 )
-"""Path segments of links sent by mail: the next segment is a secret that only the receiver of the mail knows."""
+"""Matches path segments such as `verify` in links sent by mail: the next segment is a secret of the receiver of the mail."""
 
 _PLAIN = Regex(r"[A-Za-z._-]*|v[0-9]{1,2}")
-"""A path segment that is not redacted although it follows one of _LINK: a plain word, a file name or a version."""
+"""Matches path segments that are not redacted even after a segment that matches _LINK: plain words, file names and versions."""
 
 _OF_DJANGO = Regex(r"[0-9a-z]{1,13}-[0-9a-f]{20,64}")
-"""A token of Django's PasswordResetTokenGenerator. The segment before it is the user's number in Base64, often only letters."""
+"""Matches tokens of Django's PasswordResetTokenGenerator. The segment before the token is the user's number in Base64, often
+only letters.
+"""
 
 _BEFORE_AT = Regex(r"[^/]+@")
 _USERS = Regex(r"(?<=//)[^/@]*:[^@]*@")
@@ -186,7 +188,7 @@ def _masked_target(target: str, mask_path: Callable[[str], str]) -> str:
 def masked_host(host: str) -> str:
     """Mask a Host field or an authority.
 
-    User information becomes `*@`. An invalid host becomes `*`. A host name without a dot becomes `*` where it looks like a token.
+    User information becomes `*@`. An invalid host becomes `*`, and so do parts of a name without dots that look like tokens.
     """
     user, at, name = host.rpartition("@")
     del user
@@ -243,7 +245,8 @@ def without_tokens(text: str) -> str:
 def _random(run: str) -> bool:
     """Return whether a run of letters, digits and `_+%-` looks random.
 
-    It does if letters and digits alternate repeatedly in one word, or if upper and lower case alternate often in a long word.
+    The run looks random if letters and digits alternate repeatedly in one word, or if upper and lower case alternate often in a
+    long word.
     """
     for word in _WORDS.findall(run):
         if len(_TURN.findall(word)) > 1 or (len(word) >= 20 and 3 * len(_CASE.findall(word)) >= len(word)):

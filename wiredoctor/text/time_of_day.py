@@ -149,7 +149,7 @@ class Clock(NamedTuple):
     def rfc3339(self, elapsed: float) -> str:
         """Return the time of a packet in RFC 3339 (UTC, six decimals); empty if the time is unknown.
 
-        `elapsed`: the ns since the first packet.
+        `elapsed`: the time since the first packet, in ns.
         """
         return "" if self.first is None else f"{rfc3339(self.first + round(elapsed))[:-4]}Z"
 
@@ -240,7 +240,7 @@ def _parsed(text: str) -> datetime:
 
 
 def _since_epoch(moment: datetime) -> int:
-    """Return a time as nanoseconds since 1970, without its fraction of a second. Raise ValueError if it cannot be converted.
+    """Return a time, truncated to seconds, as nanoseconds since 1970. Raise ValueError if it cannot be converted.
 
     A time without a zone is in the report's time zone.
     """

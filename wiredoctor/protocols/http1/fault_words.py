@@ -88,10 +88,9 @@ def find_place(head: bytes, kind: int) -> str:
 
 
 def _field(name: bytes, line: bytes) -> str:
-    """Return how reports name an invalid field: by its name, because the value may contain secrets.
+    """Return the text by which reports identify an invalid field. This is its name, because the value may contain secrets.
 
-    If the line was truncated within the name, the name is replaced, because it may contain secrets too. If secrets are shown,
-    return the complete field.
+    If `name` may contain secrets too, return a replacement. If secrets are shown, return the complete field.
     """
     if secrets_are_shown():
         return line[:MAX_OF_A_FIELD].removesuffix(b"\r").decode("latin-1")

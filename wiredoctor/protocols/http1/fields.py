@@ -84,15 +84,15 @@ class Fields:
     navigation: bool = False
     """True if a browser requests a page."""
     range_start: int = NEVER
-    """The first byte requested by Range: bytes=N-."""
+    """The offset of the first byte that Range requests (N in `bytes=N-`); NEVER if unknown."""
     content_range: str = ""
     """Content-Range, if its value is a range of bytes; "" otherwise."""
     range_length: int = NEVER
-    """The number of bytes in that range."""
+    """The number of bytes in the range that `content_range` names; NEVER if there is none."""
     malformed: int = 0
     """The grammar faults as bits, such as BARE_LF."""
     cut: bool = False
-    """True if a text is longer than the part that is stored."""
+    """True if the value of a field was too long and only its beginning is stored."""
     event_stream: bool = False
     """True if the parts of the body should arrive one by one, according to its media type."""
     endless: bool = False
@@ -104,7 +104,7 @@ class Fields:
 
     @property
     def suspect(self) -> bool:
-        """True if the fields may have a fault that faults.py reports."""
+        """True if the fields may have a fault that core/faults.py reports."""
         return bool(self.malformed or self.transfer_codings) or self.bad_content_length
 
 
@@ -164,7 +164,7 @@ _STALE = Regex(r"\bstale\s*=\s*\"?true\b", re.IGNORECASE)
 
 
 def _accept(fields: Fields, values: list[str]) -> None:
-    """If HTML comes first in Accept, record that a browser requests a page; browsers send it first only for pages."""
+    """Record that a browser requests a page if HTML comes first in Accept; browsers send HTML first only for pages."""
     fields.navigation |= values[0].lower().startswith("text/html")
 
 
@@ -252,7 +252,7 @@ _CONTROL = Regex(r"[\x00-\x08\x0a-\x1f\x7f]")
 
 
 def bound_text(text: str) -> str:
-    """Return at most the first limits.TEXT characters of a text; no more than that is stored."""
+    """Return the part of a text that is stored: its first limits.TEXT characters."""
     return text[: limits.TEXT.value]
 
 
@@ -349,7 +349,7 @@ READERS: dict[bytes, Callable[[Fields, list[str]], None]] = {
     b"sec-websocket-version": _websocket_version,
     **dict.fromkeys((b"icy-br", b"icy-genre", b"icy-metaint", b"icy-name", b"icy-pub", b"icy-url"), _icy),
 }
-"""The functions that add a field to Fields, from the values of all lines of the field."""
+"""The functions that store a field in Fields, by lower-case field name. They get the values of all lines of the field."""
 
 TEXTS = frozenset(
     (

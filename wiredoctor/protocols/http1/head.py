@@ -117,7 +117,7 @@ class HeadParser:
         return fields if whole == lines else self._broken(fields, find_folding_faults(lines))
 
     def _broken(self, fields: Fields, wrong: int) -> Fields:
-        """Return a copy of `fields` with more grammar faults: `wrong` (bits). Parsing single lines cannot find these faults."""
+        """Return a copy of `fields` with the grammar faults `wrong` (bits) added. No single line shows these faults."""
         self.met += 1
         return replace(fields, number=self.met - 1, malformed=fields.malformed | wrong)
 
@@ -207,7 +207,7 @@ def _interest(name: bytes) -> int:
 
 
 def head_lines(head: bytes) -> tuple[list[bytes], int]:
-    """Return the lines of a header section without line ends, and BARE_LF if a line ends with LF alone; otherwise 0.
+    """Return the lines of a header section without line ends, and a fault: BARE_LF if a line ends with LF alone, otherwise 0.
 
     A bare LF ends a line too (RFC 9112 section 2.2).
     """
@@ -222,7 +222,7 @@ def head_lines(head: bytes) -> tuple[list[bytes], int]:
 
 
 def find_folding_faults(lines: list[bytes]) -> int:
-    """Return the faults of a header section with folded lines, as bits. `lines`: the lines as sent, not unfolded."""
+    """Return the faults of a header section that has folded lines, as bits. `lines`: the lines as sent, not unfolded."""
     return FOLDING | (CONTROL_BYTE if any(map(has_controls, lines)) else 0)
 
 

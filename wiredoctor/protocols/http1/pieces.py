@@ -15,9 +15,9 @@ from wiredoctor.protocols.http1.framing import CHUNKED, LENGTH, UNTIL_CLOSE
 from wiredoctor.tables import MILLISECOND, NEVER, NONE
 
 GAP = 5 * MILLISECOND
-"""Packets of a body that are less than this time (ns) apart were sent together."""
+"""The minimum gap in ns between two flights. A flight is a series of packets of a body that were sent together."""
 CHUNK_GAP = 10 * MILLISECOND
-"""Chunks that are less than this time (ns) apart were sent together; only the number of such chunks matters."""
+"""The first chunks count as sent together (`Pieces.early`) until a gap between packets of at least this time (ns)."""
 LONGEST = 20 * MILLISECOND
 """The maximum duration in ns of a lump (events that a buffer released together).
 
@@ -29,13 +29,16 @@ AT_ONCE = MILLISECOND // 4
 """If FEWEST_AT_ONCE or more packets took at most this many ns per packet, their data was ready at the same time."""
 FEWEST_AT_ONCE = 4
 LARGE = 10
-"""The minimum number of events in a large lump; a program may generate fewer events in a single step."""
+"""The minimum number of events in a large lump (events that a buffer released together).
+
+A program may generate fewer events than this in a single step.
+"""
 LARGEST = 1024
 """Larger chunks are counted as chunks of this size in bytes. This bounds memory and keeps the median of small chunks exact."""
 SHOWN = 3
 """The maximum number of lumps (events that a buffer released together) whose packets are stored."""
 EARLY = 2
-"""The maximum number of chunks that are counted in the first flight (packets that were sent together)."""
+"""The maximum number of chunks that `Pieces.early` counts: those that began before the first gap of CHUNK_GAP."""
 
 
 class Flight:
@@ -86,7 +89,7 @@ class Pieces:
     """The chunks, flights and events of one response so far. Flights and lumps are explained at the beginning of this module.
 
     `early`: the number of data chunks that began before the first gap of 10 ms, at most EARLY. `alone`: the number of chunk size
-    lines in packets without content. `apart`: the number of chunks that began some time (`flush_gap`) after the previous one.
+    lines in packets without content. `apart`: the number of chunks that began at least a given time after the previous one.
     `began`: the time at which the newest chunk began. `lines`: every data chunk ended with a newline. `counter`: counts the
     events; None if events are not counted. `is_timed`: flights are tracked. `full`: the number of flights with content.
 
@@ -175,7 +178,8 @@ class Pieces:
         """Ignore the gap before the newest packet, in which the sender waited for the receiver. Return whether the gap is
         ignored.
 
-        `gap`: its length in ns. `if_quick`: ignore the gap only if the packets before it were sent in quick succession.
+        `gap`: the length of the gap in ns. `if_quick`: ignore the gap only if the packets before it were sent in quick
+        succession.
         """
         flight, before = self.newest, self.newest if gap < GAP else self.before
         if not self.is_timed or before.frame == NEVER:
@@ -206,9 +210,9 @@ class Pieces:
             flight.ticks += max(ticks, 0)
 
     def chunk(self, size: int, time: int, flush_gap: int, *, alone: bool) -> None:
-        """Record a chunk size line. `apart` counts it if at least `flush_gap` ns passed since the previous chunk began.
+        """Record a chunk size line. Count it in `self.apart` if at least `flush_gap` ns passed since the previous chunk began.
 
-        `alone`: the line is in a packet without content.
+        `size`: the size of the chunk in bytes. `time`: in ns. `alone`: the line is in a packet without content.
         """
         self.apart += time - self.began >= flush_gap and bool(self.sizes)
         self.began = time

@@ -37,7 +37,7 @@ class _Datagram:
         self.spans[low:high] = [(first, end)]
 
     def join(self) -> bytes | None:
-        """Return the datagram if it is complete, or None. Where fragments overlap, the one that begins first is used."""
+        """Return the datagram if it is complete, or None. Overlapping bytes are taken from the fragment that begins first."""
         first, end = self.spans[0]
         if self.size is None or first or end < self.size:
             return None

@@ -16,8 +16,8 @@ _LONGEST = 60
 def sack_blocks(read: Callable[[int, int], bytes], packet: Mapping[str, Any]) -> list[tuple[int, int]]:
     """Return the SACK blocks of a row of tables.PACKETS as pairs of sequence numbers; empty if the header is not found.
 
-    The header ends where the payload begins (column `payload`). Its start is found by its length, ports, sequence number and
-    acknowledgment number. `read(place, length)` returns bytes of the capture.
+    The TCP header ends where the payload begins (column `payload`). It begins where a header with the right length, ports,
+    sequence number and acknowledgment number is found. `read(place, length)` returns bytes of the capture.
     """
     head = struct.pack(">HHII", packet["source_port"], packet["destination_port"], packet["seq"], packet["ack"])
     before = read(packet["payload"] - _LONGEST, _LONGEST)

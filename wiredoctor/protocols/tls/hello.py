@@ -80,7 +80,7 @@ class Side:
         return True
 
     def _record_head(self, data: bytes, at: int) -> int:
-        """Read missing bytes of the five-byte record header from data[at:]. Return how many of them were there."""
+        """Read missing bytes of the five-byte record header from data[at:]. Return the number of bytes read."""
         if self.record == 0:
             self.head, self.record = b"", _NO_RECORD
         part = data[at : at + 5 - len(self.head)]
@@ -131,7 +131,7 @@ def may_begin(data: bytes) -> bool:
 
 
 def _read(body: bytes, kind: int) -> Hello:
-    """Parse the body of a handshake message (a hello) of this kind. Return NOTHING if its lengths are inconsistent."""
+    """Parse the body of a hello message; `kind` is _CLIENT or _SERVER. Return NOTHING if its lengths are inconsistent."""
     try:
         extensions = dict(_extensions(body, kind))
         name, protocols = extensions.get(_SERVER_NAME, b""), extensions.get(_PROTOCOLS, b"")
@@ -180,9 +180,9 @@ def _number(data: bytes, at: int, size: int) -> int:
 
 
 def _vector(data: bytes, size: int) -> bytes:
-    """Return the content of a TLS vector, which begins with the length of its content in `size` bytes.
+    """Return the content of a TLS vector. The vector begins with a length field of `size` bytes.
 
-    Raise ValueError unless the length equals that of the remaining bytes.
+    Raise ValueError unless the length field equals the number of bytes after it.
     """
     if size + _number(data, 0, size) != len(data):
         raise ValueError
@@ -190,7 +190,7 @@ def _vector(data: bytes, size: int) -> bytes:
 
 
 def _vectors(data: bytes) -> Iterator[bytes]:
-    """Yield the strings of a sequence in which a length of one byte precedes each string.
+    """Yield the strings of a sequence in which a one-byte length field precedes each string.
 
     Raise ValueError if the lengths are inconsistent.
     """
