@@ -268,7 +268,7 @@ def _list_medians(slow: pl.DataFrame, groups: pl.DataFrame) -> pl.DataFrame:
             *("key", "server"),
             (
                 c("one").list.join(", ")
-                + pl.when(c("beyond") > 0).then(pl.format(", and {} more about as long", "beyond")).otherwise(pl.lit(""))
+                + pl.when(c("beyond") > 0).then(pl.format(", and {} more took about as long", "beyond")).otherwise(pl.lit(""))
             ).alias("listed"),
         )
     )

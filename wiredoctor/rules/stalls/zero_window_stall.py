@@ -340,7 +340,9 @@ def _stall_texts() -> list[pl.Expr]:
         ": it sent that data again at growing intervals{}, and its timer expired only {} after the window had opened",
         *(repeated, duration(c("waited") - c("closed"))),
     )
-    times = pl.format(" in all, {} times: each time its timer sent what fit, {} bytes at most", "count", "window")
+    times = pl.format(
+        " in all, {} times. Each time, only its timer made it send what fit into the window, {} bytes at most", "count", "window"
+    )
     probed = pl.format(" of that time, as its probes ({}) show", c("window_probes") + c("copies"))
     return [
         *_text_columns(
