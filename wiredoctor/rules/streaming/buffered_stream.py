@@ -421,7 +421,7 @@ def _candidate(
     """
     server, via = row["response_server"] or "", row["response_via"] or ""
     asked = (
-        " This response already has that field, so something other than nginx holds the data back, alone or in addition to nginx."
+        " This response already has that field, so something other than nginx holds the data back, perhaps in addition to nginx."
     )
     likely = proof == LIKELY
     return {
