@@ -288,8 +288,8 @@ WAITING = Limit(
 KEPT = Limit(
     "waiting-bytes", "http", 512 * _MIB, "bytes",
     "Bytes of all connections that wait for missing bytes, for the other direction, or for the end of a header section. "
-    "Connections are divided into 64 groups as for `open-connections`, and each group has 1/64 of the limit. If a group is "
-    "full, those of its bytes that have waited longest are read without waiting",
+    "Connections are divided into 64 groups as for `open-connections`, and each group has 1/64 of the limit. If a group is full, "
+    "the bytes that have waited longest in it are read without further waiting",
     "{count:connection was|connections were} read with gaps because {limit} were waiting for missing bytes",
 )  # fmt: skip
 TEXT = Limit(

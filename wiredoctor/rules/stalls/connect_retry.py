@@ -161,6 +161,6 @@ def _plainer() -> pl.Expr:
     asked_less = pl.col("syn_ecn_or_data") & ~pl.col("answered_syn_ecn_or_data")
     told = (
         " The first SYN requested ECN or carried data (TCP Fast Open), and the SYN that was answered did not. A middlebox may "
-        "drop SYNs that do so."
+        "drop SYNs that use these options."
     )
     return pl.when(asked_less).then(pl.lit(told)).otherwise(pl.lit(""))

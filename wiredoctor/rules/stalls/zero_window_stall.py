@@ -323,7 +323,7 @@ def _stall_texts() -> list[pl.Expr]:
     several = c("count") > 1
     long = c("closed") >= MIN_WAIT.value
     small = "has a receive buffer smaller than two segments"
-    no_memory = "its kernel had no memory for the data that it had allowed"
+    no_memory = "its kernel had no memory for the data that its window had allowed"
     threw = pl.lit(", discarded the data that still arrived") + pl.when(several).then(
         pl.format(" {} times in a row, and opened the window after", "count")
     ).otherwise(pl.lit(" and opened the window"))
