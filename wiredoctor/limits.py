@@ -120,7 +120,7 @@ FRAME_RUNS = Limit(
 )  # fmt: skip
 ODDITIES = Limit(
     "oddities", "decode", 1_000, "oddities of a capture",
-    "A capture of broken packets must not fill a table with a row for each; rules read only the first few",
+    "A capture of broken packets must not fill a table with a row for each packet; rules read only the first few rows",
 )  # fmt: skip
 SCRATCH = Limit(
     "fragment-bytes", "decode", 64 * _MIB, "bytes",
@@ -210,7 +210,8 @@ PROMISED = Limit(
     "Connection numbers that are reserved at a time: while a SYN that reuses the ports of an earlier connection waits to be "
     "sorted, the next number is reserved for its connection. No more packets than this can wait. Beyond the limit, the "
     "oldest reservation is dropped: its connection was probably never opened, for example because its SYN was a copy",
-    "{count:connection|connections} may have a higher number than in Wireshark, because numbers were reserved for {limit}",
+    "{count:connection|connections} may have a higher number than in Wireshark, because the numbers of {limit} were already "
+    "reserved",
 )  # fmt: skip
 ICMP_ERRORS = Limit(
     "icmp-errors", "tcp", 100, "ICMP errors about a connection",
@@ -287,8 +288,8 @@ WAITING = Limit(
 KEPT = Limit(
     "waiting-bytes", "http", 512 * _MIB, "bytes",
     "Bytes of all connections that wait for missing bytes, for the other direction, or for the end of a header section. "
-    "Connections are divided into 64 groups as for `open-connections`, and each group has 1/64 of the limit. If a group is "
-    "full, those of its bytes that have waited longest are read without waiting",
+    "Connections are divided into 64 groups as for `open-connections`, and each group has 1/64 of the limit. If a group is full, "
+    "the bytes that have waited longest in it are read without further waiting",
     "{count:connection was|connections were} read with gaps because {limit} were waiting for missing bytes",
 )  # fmt: skip
 TEXT = Limit(
@@ -355,7 +356,8 @@ SETTLED_CANDIDATES = Limit(
 LIVE_PAIRED = Limit(
     "live-paired", "rules", 8_192, "exchanges",
     "The newest exchanges of a live capture. The causes of failures at a gateway are searched for among them, which takes a "
-    "twentieth of a second. If a cause is not found while the failed exchange is among them, only the final report has it",
+    "twentieth of a second. If the cause of a failure is not found while the failed exchange is among them, only the final "
+    "report names the cause",
 )  # fmt: skip
 SUMMARIES_TOGETHER = Limit(
     "summaries-together", "rules", 200_000, "connections and exchanges",

@@ -159,7 +159,7 @@ def test_a_wrong_check_sum_is_said(tmp_path: Path, method: str) -> None:
     packed = bytearray(COMPRESS[method](CONTENT))
     packed[{"gzip": -5, "xz": -40, "zstandard": -1, "lz4": -1}[method]] ^= 0xFF
     capture, columns = read(tmp_path / "x", bytes(packed))
-    assert f"the {method} data are damaged after" in (capture.damage or "")
+    assert f"the {method} data is damaged after" in (capture.damage or "")
     assert len(columns["time"]) == len(PACKETS)
 
 

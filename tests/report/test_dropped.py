@@ -185,4 +185,4 @@ def test_a_part_whose_statistics_are_those_of_the_whole(tmp_path: Path) -> None:
     report = wiredoctor.analyze(with_drops(tmp_path, HEALTHY, statistics(757, received=9_361)))
     [loss] = [f for f in report.findings if f.kind == "dropped"]
     assert "757 of 10,118 packets" in loss.title
-    assert f"This file has {report.captures[0].packets:,} of the 9,361 packets that it processed" in loss.message
+    assert f"This file has {report.captures[0].packets:,} of the 9,361 packets that the program processed" in loss.message

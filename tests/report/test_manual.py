@@ -178,7 +178,7 @@ def test_what_a_search_found() -> None:
   tail               error, warning  A segment waited for nothing.
   nagle-delayed-ack  error, warning  A segment waited for nothing.
 
-wiredoctor explain tail shows the page of the first.
+wiredoctor explain tail shows the page of the first rule.
 """
     )
 

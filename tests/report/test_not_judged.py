@@ -254,6 +254,6 @@ def test_what_deselected_rules_may_explain_is_counted_once_and_not_called_unknow
     assert "1 of 5 connections failed for an unknown reason" in said(of(*left))
     some = {"checked": {"idle-close": Checked("lifetime", "closes")}}
     some["unasked"] = {"no-response": Checked("lifetime", "exchanges", ends=True)}
-    why = "(rules that did not run may say why)"
+    why = "(rules that did not run may explain why)"
     assert said(of(*left, **some)) == f"The selected rule found nothing, but 2 of 5 requests were not answered completely {why}."
     assert said(of(*left[2:], **some)) == f"The selected rule found nothing, but 1 of 5 connections failed {why}."

@@ -218,7 +218,7 @@ def _write(
 def _loss_text(method: str | None, after: int, error: Exception) -> str:
     if isinstance(error, EOFError):
         return f"the {method} data ends too early, after {after:,} bytes of capture"
-    what = f"the {method} data are damaged" if method else "reading failed"
+    what = f"the {method} data is damaged" if method else "reading failed"
     reason = " ".join(str(error).split())
     return f"{what} after {after:,} bytes of capture ({reason or type(error).__name__})"
 

@@ -96,7 +96,7 @@ KEYS = (
     Key("elapsed", "seconds", "time of the first evidence, since the first packet of the capture"),
     Key("delay", "seconds", "the maximum time that the user would save without the problem", nullable=True, least=0),
     Key("count", "whole", "number of events that this finding represents", least=1),
-    Key("measures", "numbers", "every number that the message names"),
+    Key("measures", "numbers", "every number in the message"),
     Key("evidence", "objects", "the evidence, in order of frames", item="a packet of the evidence", keys=EVIDENCE),
     Key("remedy", "text", "what to change"),
     Key("references", "objects", "standards and manuals", item="a source", keys=REFERENCE),

@@ -77,7 +77,7 @@ UNJUDGED: dict[str, Ending] = {
     "one-sided": Ending("exchanges", "only one direction was captured"),
     "breaks-off": Ending("connections", "data was neither acknowledged nor sent again: packets are missing, or a host is gone"),
     "not-compared": Ending(
-        "connections", "rules that compare connections, such as gateway-error, see only the end of so long a capture"
+        "connections", "rules that compare connections, such as gateway-error, see only the end of a capture as long as this one"
     ),
 }
 """The reasons why an exchange or a connection is not judged, worst first. For all reasons except the last one, the exchange

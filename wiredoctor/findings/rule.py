@@ -171,7 +171,7 @@ class Rule(NamedTuple):
 
 
 CANDIDATE_COLUMNS = {
-    "connection": "id, or null for one that is about the capture",
+    "connection": "id, or null for a candidate about the capture",
     "exchange": "index in the connection, or null",
     "kind": "name of the kind, or null",
     "side": "client, server or null: who has to change something",

@@ -54,7 +54,7 @@ def _refusal_reason(mine: Privileges) -> str:
     except PermissionError:
         return "is refused packet sockets"
     except OSError as error:
-        return f"gets no packet sockets: {error.strerror}"
+        return f"cannot open packet sockets: {error.strerror}"
     return ""
 
 

@@ -149,7 +149,7 @@ CONNECTIONS = Table(
         _c("alpn_offered", TEXT, "", "protocols that the ClientHello offers (ALPN), separated by commas"),
         _c("alpn_chosen", TEXT, "", "the protocol in the ServerHello (up to TLS 1.2; later versions encrypt it)"),
         _c("encrypted_hello", BOOL, "", "a part of the ClientHello is encrypted (ECH): the name may be just that of a front end"),
-        _c("final_at", I64, "ns", "the row describes the state at this capture time"),
+        _c("final_at", I64, "ns", "capture time of the state that the row describes"),
     ),
     subject="connections",
     writer="core/connection_rows.py:ConnectionRows.write",
@@ -189,8 +189,8 @@ FOREIGN_CLOSES = Table(
             "goes_on",
             BOOL,
             "",
-            "the side continues with data at or above the sequence number of the FIN or RST, with a SYN-ACK, or a second after "
-            "its RST with any data or a FIN",
+            "the side continues with data at or above the sequence number of the FIN or RST, with a SYN-ACK, or, a second or "
+            "more after its RST, with any data or a FIN",
         ),
         _n("later_frame", I64, "", "first such packet after an RST"),
         _n("later_time", I64, "ns", "time of `later_frame`"),

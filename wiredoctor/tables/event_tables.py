@@ -410,7 +410,7 @@ UNACKNOWLEDGED = Table(
         _c("icmp_code", I32, "", "code of the error"),
         _n("icmp_mtu", I64, "bytes", "MTU that the error reports"),
         _c("frame", I64, "", "packet that ends the repetition: the ACK, or the last copy"),
-        _c("time", I64, "ns", "the row describes the state at this capture time"),
+        _c("time", I64, "ns", "capture time of the state that the row describes"),
     ),
     subject="segments",
     at_packet=True,

@@ -118,7 +118,8 @@ _ORIGINS = (
 
 EXCHANGES = Table(
     "exchanges",
-    "a request and its final response, written once the exchange is final: at the next request, at a close, or at the end",
+    "a request and its final response, written once the exchange is final: at the next request, at a close, or at the end of the "
+    "capture",
     (
         _c("connection", I64, "", "connection id"),
         _c("exchange", I32, "", "0-based index of the exchange in its connection"),
@@ -240,7 +241,7 @@ EXCHANGES = Table(
             "the connection was upgraded, and the last segment of either side ends with a WebSocket Close frame; the server's "
             "does not count if an RST followed it instead of a FIN",
         ),
-        _c("final_at", I64, "ns", "the row describes the state at this capture time"),
+        _c("final_at", I64, "ns", "capture time of the state that the row describes"),
         _c("at_capture_end", BOOL, "", "the row was written only because the capture ended"),
     ),
     writer="core/exchange_rows.py:ExchangeRows.write",
@@ -269,7 +270,7 @@ AS_OF = ("handshake", "both_directions", "gap_before", "rtt_client", "rtt_server
 The rows of `exchanges` describe the state at the end of the exchange, the rows of `closes` the state at the close.
 """
 
-_FINAL_AT = _c("final_at", I64, "ns", "the row describes the state at this capture time")
+_FINAL_AT = _c("final_at", I64, "ns", "capture time of the state that the row describes")
 
 FINISHED_AT = "finished_at"
 """The name of the column of STORED_EXCHANGES that holds `final_at` of FINISHED_EXCHANGES."""
@@ -300,7 +301,8 @@ _OF_CLOSES = {
 
 CLOSES = Table(
     "closes",
-    "an exchange with later events on its connection, written once they are known: at the next request, a close, or the end",
+    "an exchange with later events on its connection, written once these are known: at the next request, at a close, or at the "
+    "end of the capture",
     tuple(c for c in EXCHANGES.columns if c.name in _OF_CLOSES),
 )
 

@@ -41,7 +41,7 @@ CAPTURES = Table(
             "shuffled_frame_before",
             LIST64,
             "",
-            "for each of these five: of the packets before it in the file, the one with the latest time",
+            "for each of these five, the packet with the latest time among the packets before it in the file",
         ),
         _c("shuffled_time_before", LIST64, "ns", "times of `shuffled_frame_before`"),
         _n("dropped", I64, "", "packets dropped before they could be captured; null if the capture does not count them"),

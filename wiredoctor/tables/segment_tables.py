@@ -48,7 +48,12 @@ SEGMENTS = Table(
         ),
         _c("opens_gap", BOOL, "", "the payload begins above the highest byte captured, so bytes are missing before it"),
         _c("overlap", BOOL, "", "part of the payload was captured before, part is new"),
-        _c("keep_alive_probe", BOOL, "", "keep-alive probe: 0 or 1 byte just below the highest (RFC 9293 section 3.8.4)"),
+        _c(
+            "keep_alive_probe",
+            BOOL,
+            "",
+            "keep-alive probe: 0 or 1 byte just below the highest sequence number sent (RFC 9293 section 3.8.4)",
+        ),
         _c("pure_ack", BOOL, "", "pure ACK: no payload, SYN, FIN or RST"),
         _c(
             "window_update",

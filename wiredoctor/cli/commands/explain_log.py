@@ -48,7 +48,7 @@ Key = Annotated[
     typer.Option(
         "--key",
         metavar="ROLE=NAME",
-        help=f"For JSON lines: the key that holds {', '.join(_ROLES)} (repeatable).",
+        help=f"For JSON lines: NAME is the key that holds ROLE ({', '.join(_ROLES)}; repeatable).",
     ),
 ]
 

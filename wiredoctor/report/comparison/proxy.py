@@ -98,7 +98,7 @@ def _exchanges(result: Proxied) -> Iterator[str]:
     if result.retried:
         yield f"{count(result.retried, 'request')} forwarded more than once."
     if result.own:
-        yield f"{count(result.own, 'request')} not forwarded: answered by the proxy itself, or forwarded elsewhere."
+        yield f"{count(result.own, 'request')} not seen at the back: answered by the proxy itself, or forwarded elsewhere."
     if result.unasked:
         asked = "the proxy sent them on its own, or for other clients"
         yield f"{count(result.unasked, 'exchange')} at the back without a request at the front: {asked}."

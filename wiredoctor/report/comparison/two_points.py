@@ -83,7 +83,9 @@ def _clock(clock: Clock) -> Iterator[Line]:
     drift = "The clocks do not drift significantly"
     if clock.drift is not None:
         faster = "gains" if clock.drift > 0 else "loses"
-        drift = f"It {faster} {abs(clock.drift):.3g} us in each second (give or take {clock.drift_error or 0.0:.2g})"
+        drift = (
+            f"The server's clock {faster} {abs(clock.drift):.3g} us in each second (give or take {clock.drift_error or 0.0:.2g})"
+        )
     yield Line(
         f"The clock of the server's capture is {_precise(abs(clock.offset))} {ahead} that of the client's capture, "
         f"if packets take equally long in both directions. The error is at most {duration(clock.round_trip / 2)}, "
@@ -139,7 +141,7 @@ def _remarks(way: Way) -> Iterator[str]:
                 (way.ack_lost, "the ACK was lost between the points"),
                 (way.ack_late, "the ACK took too long"),
                 (way.ack_beyond, f"the ACK was lost or late beyond the {way.sender}'s point"),
-                (way.ack_not_sent, "the ACK had not been sent yet"),
+                (way.ack_not_sent, "the ACK left after the retransmission"),
             )
             if n
         ]

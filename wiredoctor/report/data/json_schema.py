@@ -128,7 +128,10 @@ ANSWERS = _object(
             status=_integer("the status code"),
             count=_integer("how many", 1),
             own=_NUMBERS
-            | {"description": "responses that a gateway generated itself, by the kind of gateway-error, which says why"},
+            | {
+                "description": "responses that a gateway generated itself, by the kind of the finding of gateway-error, which "
+                "shows why"
+            },
             passed_on=_NUMBERS | {"description": "responses that a gateway forwarded, by the server that sent them"},
             repeated=_integer("responses after which a gateway sent the request to another server"),
             unexplained=_integer("responses without an explanation"),
@@ -183,7 +186,7 @@ NOT_JUDGED = _object(
     frame=_integer("the frame to look at, equal to frame.number", 1),
     time=_text("time of that frame, RFC 3339 UTC", pattern=UTC),
     elapsed=_seconds("time of that frame, since the first packet of the capture"),
-    waited=_or_null(_seconds("time from its last packet to the end of the capture; null if it had ended")),
+    waited=_or_null(_seconds("time from its last packet to the end of the capture; null if it had ended before")),
 )
 
 CONNECTION = _object(
@@ -225,8 +228,8 @@ def _message(meaning: str, first: dict[str, Schema], last: dict[str, Schema]) ->
         **first,
         frame=_or_null(_integer("packet with its first byte", 1)),
         last_frame=_or_null(_integer("packet that supplied its last missing byte", 1)),
-        start=_or_null(_seconds("when its first byte was seen")),
-        end=_or_null(_seconds("when its last missing byte was seen")),
+        start=_or_null(_seconds("when its first byte was captured")),
+        end=_or_null(_seconds("when its last missing byte was captured")),
         head_bytes=_or_null(_integer("start line and header section with the empty line, in bytes")),
         body_bytes=_or_null(_integer("captured content, without chunk framing, in bytes")),
         framing=_one_of("how the end of the message is determined, RFC 9112 section 6.3", FRAMINGS),
@@ -360,7 +363,9 @@ _SUMMARY = _object(
     checked=_list(
         _object(
             "connections of one kind, and the rules that checked them",
-            what=_one_of("connections by protocol, captured in both directions; or the captures themselves", SUBJECTS),
+            what=_one_of(
+                "what was checked: connections by protocol, captured in both directions, or the captures themselves", SUBJECTS
+            ),
             connections=_integer("number of connections"),
             exchanges=_integer("number of their HTTP exchanges"),
             families=_list(_text("name of a family"), "families whose applicable rules all ran"),

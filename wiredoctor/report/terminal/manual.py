@@ -63,7 +63,7 @@ def write_found(entries: Iterable[Entry], words: str, out: TextIO, paper: Termin
     for entry in found:
         _write_line(writer, entry.name, entry, max(len(e.name) for e in found), 2)
     writer.blank()
-    writer.paragraph(f"wiredoctor explain {found[0].name} shows the page of the first.")
+    writer.paragraph(f"wiredoctor explain {found[0].name} shows the page of the first rule.")
 
 
 def _write_line(writer: TerminalWriter, name: str, entry: Entry, longest: int, indent: int) -> None:

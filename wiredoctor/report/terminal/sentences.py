@@ -185,7 +185,7 @@ def _not_checked(reach: Coverage) -> str:
     answers, endings = reach.answers, reach.endings
     unanswered = sum(endings.get(reason, 0) for reason in (*_LOST, *_BROKEN_OFF, "cut-short", "reset-doubted", "unreadable"))
     errors = sum(answers.unexplained.values())
-    why = "(rules that did not run may say why)"
+    why = "(rules that did not run may explain why)"
     if failed := min(unanswered + errors, answers.requests):
         parts = ["not answered completely"] * bool(unanswered) + ["answered with status 500 or above"] * bool(errors)
         return f"{part_of(failed, answers.requests, 'request')} {'was' if failed == 1 else 'were'} {' or '.join(parts)} {why}"

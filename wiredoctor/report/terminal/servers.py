@@ -40,7 +40,7 @@ fit.
 _TIED = "\xa0"
 
 _FAILED = "failed: requests without a complete response, or with an error from a gateway itself (wiredoctor analyze says why)"
-_TIMES = "p50 to max: from the end of the request to the response"
+_TIMES = "p50 to max: from the end of a request to its response"
 _TOO_FEW = f"p50, p95 and p99 need {', '.join(map(str, [*FEWEST.values()][:-1]))} and {FEWEST['p99']} responses"
 _NO_CONNECTION = "no conn: connections that were never established, or that failed before a request"
 _NAMES = {Grouping.server: "host", Grouping.client: "server"}

@@ -67,9 +67,9 @@ RULE = Rule(
         "{place_word}). Connections affected: {touched:,} of {connections:,}{part}. The network delivered these bytes, but the "
         "capture lost them. No conclusion is drawn from the missing data.",
         "dropped": "The program that captured on {dropped_on} counted {dropped:,} packets that were dropped before it could "
-        "process them{when}. This file has {packets:,} of the {captured:,} packets that it processed. The dropped packets were "
-        "lost only from the capture, not on the network. A packet that seems to be absent in that time may only be missing "
-        "from the capture, so findings that depend on its absence have medium confidence at most.",
+        "process them{when}. This file has {packets:,} of the {captured:,} packets that the program processed. The dropped "
+        "packets were lost only from the capture, not on the network. A packet that seems to be absent in that time may only be "
+        "missing from the capture, so findings that depend on its absence have medium confidence at most.",
     },
     remedy={None: _REMEDY, "dropped": _REMEDY},
     display_filter="tcp.analysis.ack_lost_segment || tcp.analysis.lost_segment",

@@ -45,7 +45,7 @@ _UNFRAMED = (
 )
 
 RULE = Rule(
-    symptom="a client that waits for nothing",
+    symptom="a client that waits although it has received everything",
     severity={"left-waiting": "error", "closed": "warning"},
     title={
         "left-waiting": "The {status} does not say where it ends: the client waited {waited} for the close",

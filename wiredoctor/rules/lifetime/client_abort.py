@@ -409,13 +409,13 @@ def _superseded_texts(one: Ended, ended_at: int) -> dict[str, str]:
         return {
             "superseded": "had the response to another copy of its request, and canceled this one",
             "superseded_means": f" It had sent the same request on connection {one.other.connection} and got {one.other.status}.",
-            "superseded_remedy": "If the client sends the second copy later, it sends fewer of them.",
+            "superseded_remedy": "The client needs fewer second copies if it waits longer before it sends them.",
         }
     asked = shorten(_request_text(one.other), REQUEST_LENGTH)
     return {
         "superseded": "replaced its request with another one",
         "superseded_means": f" Within {duration_text(abs(one.other.start - ended_at))} it requested {asked} instead.",
-        "superseded_remedy": "If the client waits for a pause in typing before each request, it sends fewer of them.",
+        "superseded_remedy": "The client sends fewer requests if it waits for a pause in typing before each of them.",
     }
 
 
@@ -457,7 +457,7 @@ _LOOK_THERE = (
     "was restarted. "
 )
 
-_NO_RESPONSE, _STILL_SENDING = ", before it had the response", ", while it was still sending it"
+_NO_RESPONSE, _STILL_SENDING = ", before it had the response", ", while it was still sending the request"
 
 _TOO_LONG = (
     "Check whether the server's program had written its complete response: if Content-Length announces more than that, and the "
@@ -465,7 +465,7 @@ _TOO_LONG = (
 )
 _CONTINUE = (
     "Let the server, or the proxy in front of it, answer 100 (Continue), or let the client send its body without waiting for it "
-    "(Java's HttpClient waits without limit: no expectContinue). "
+    "(Java's HttpClient waits without limit, so do not set expectContinue). "
 )
 _UNFINISHED = "Check whether the server's program ends its response: until the last chunk (size 0) comes, the client waits. "
 

@@ -61,8 +61,8 @@ RULE = Rule(
     remedy="Look for a device that ends connections in the name of others: an intrusion prevention system or a firewall with a "
     "rule for this traffic, a balancer or NAT with an idle timeout, a censoring network, or a Linux router whose rules reject "
     "packets in conntrack state INVALID (REJECT --reject-with tcp-reset). {hops}A capture at the {sender} shows that it sent no "
-    "{close}: "
-    "wiredoctor compare --both-sides puts both captures side by side. Let the device drop packets, or exempt this traffic.",
+    "{close}: wiredoctor compare --both-sides puts both captures side by side. Let the device drop packets instead, or exempt "
+    "this traffic.",
     references=(
         Reference(
             "RFC 9293 section 3.10.7.4, acceptable resets",

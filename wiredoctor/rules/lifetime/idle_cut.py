@@ -89,13 +89,12 @@ EARLY = Threshold(
 )
 ENOUGH = Threshold(
     "3 idle times",
-    "the number of equal idle times that prove a timeout; of three unrelated ones, two agreed in half of the "
+    "the number of equal idle times that prove a timeout; of three unrelated idle times, two were equal in half of the "
     "recordings, but never all three",
 )
 PAIR = Threshold(
     "2 idle times",
-    "the number of equal idle times that suggest a timeout if there are no others; two of two are unlikely to agree by "
-    "coincidence",
+    "this many equal idle times suggest a timeout if no other idle times are known; two are unlikely to be equal by coincidence",
 )
 SHARE = Threshold(
     "75 %", "the minimum share of a side's idle times that are equal; otherwise the side has other reasons to close"
@@ -392,16 +391,18 @@ def _similar_closes_text() -> pl.Expr:
     """Return the text with the number of other connections that were closed after the same idle time."""
     which = (
         pl.when(c("alike_rests") == c("rests"))
-        .then(pl.format(" All {} connections", "rests"))
-        .otherwise(pl.format(" {} of {} connections", "alike_rests", "rests"))
+        .then(pl.format(" All {} idle connections", "rests"))
+        .otherwise(pl.format(" {} of {} idle connections", "alike_rests", "rests"))
     )
     shortest, longest = duration(c("shortest_ns")), duration(c("longest_ns"))
     span = pl.when(shortest == longest).then(longest).otherwise(pl.format("{} to {}", shortest, longest))
     limit = pl.format(": that is a timeout of {}.", duration(c("limit_ns")))
-    several = which + pl.format(" that the {} closed while idle had been idle for {}", "side", span) + limit
+    several = which + pl.format(" that the {} closed had been idle for {}", "side", span) + limit
     single = pl.lit(" The capture shows no similar close: a timeout may have expired, or that side decided to close.")
     differ = pl.format(
-        " The {} idle times after which that side closed connections differ: it may have decided to close each of them.", "rests"
+        " The {} idle times after which that side closed connections differ: each close may have been its decision, not a "
+        "timeout.",
+        "rests",
     )
     low = pl.when(c("rests") > 1).then(differ).otherwise(single)
     return pl.when("again").then(several).when(c("verdict") == "low").then(low).otherwise(pl.lit(""))

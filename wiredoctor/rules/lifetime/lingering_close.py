@@ -77,8 +77,8 @@ RULE = Rule(
 
 LINGERS = Threshold(
     "5 s",
-    "the minimum time from the end of the response to the close; it is longer than any round trip, and longer than a server "
-    "needs to learn that everything was received",
+    "the minimum time from the end of the response to the close; no round trip takes this long, and no server needs this long to "
+    "learn that the client has received everything",
 )
 
 

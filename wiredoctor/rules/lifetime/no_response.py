@@ -392,7 +392,7 @@ _SEEN_LATE = 2 * SECOND
 def _worker_limit(wait: int) -> str:
     """Return the sentence that names the servers whose worker timeout matches the wait (ns); "" if there are none."""
     whose = next(((s, name) for s, name in _WORKERS if 0 <= wait - s * SECOND <= _SEEN_LATE), None)
-    return f" {whose[0]} s is the default time after which {whose[1]} kill a busy worker." if whose else ""
+    return f" {whose[0]} s is the default timeout for busy workers of {whose[1]}." if whose else ""
 
 
 _BODIES = (

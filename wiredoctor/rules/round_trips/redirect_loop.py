@@ -73,8 +73,8 @@ FOLLOWED = Threshold(
 )
 POLLED = Threshold(
     "10 s",
-    "a redirect that comes this long after its request ends a long poll, whose client repeats the "
-    "request until a result is ready",
+    "if a redirect comes at least this long after its request, it is the end of a long poll: the client repeats the request "
+    "until a result is ready",
 )
 MOST = Threshold(
     "60 requests", "the maximum number of requests for a URL that redirects to https: curl gives up after 50 redirects"

@@ -12,7 +12,7 @@ from wiredoctor.rules.shared.reading_pace import PLAYERS
 from wiredoctor.rules.shared.same_client import FAILED, WINDOW, Clients, Close, Request
 from wiredoctor.tables import MILLISECOND, SECOND
 
-TOGETHER = Threshold("50 ms", "the maximum time between closes of one host that count as one event: a program ended")
+TOGETHER = Threshold("50 ms", "the maximum time between closes of one host that count as one event, the end of a program")
 SEVERAL = Threshold(
     "3 connections",
     "the minimum number of connections with different waits that a program must have closed; timeouts would not close these at "

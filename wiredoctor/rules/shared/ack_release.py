@@ -33,11 +33,12 @@ QUICK_ACK = Threshold(
 )
 ENDPOINTS = Threshold(
     "4096 endpoint sides",
-    "the number of endpoint sides with stored stalls, which bounds the memory; the least recently seen is dropped",
+    "the number of endpoints with stored stalls, which bounds the memory; an endpoint's server and its clients are one side "
+    "each, and the least recently seen side is dropped",
 )
 SIDES = Threshold(
     "16384 connection sides",
-    "the number of connection sides with stored candidates, which bounds the memory; the least recently seen is dropped",
+    "the number of sides of connections with stored candidates, which bounds the memory; the least recently seen side is dropped",
 )
 
 MAX_KERNEL_RESPONSE = 3 * MILLISECOND // 2

@@ -11,8 +11,8 @@ c = pl.col
 
 IDLE = Threshold(
     "1 s",
-    "the minimum idle time before a close by an idle timeout; no common server has a shorter one, and an "
-    "earlier close belongs to the response",
+    "the minimum idle time before a close by an idle timeout; no common server has a shorter timeout, and an earlier close has "
+    "to do with the response",
 )
 DECIDED = Threshold(
     "1 s",

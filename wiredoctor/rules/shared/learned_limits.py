@@ -71,13 +71,15 @@ class Limit(NamedTuple):
         """Return a text that says where the timeout comes from: announced, learned from closes, or assumed."""
         closes = "one close" if self.closes == 1 else f"{self.closes:,} closes"
         if self.how == "announced":
-            beyond = "" if self.low == (self.said or 0) * SECOND else "; it closes a second after that, as Node does"
+            beyond = "" if self.low == (self.said or 0) * SECOND else "; the server closes a second after that, as Node does"
             return f"announced: Keep-Alive: timeout={self.said}{beyond}"
         if self.how == "usual":
             return "a common default that the capture does not show"
         if self.how == "met":
             return f"learned from {self.closes:,} requests that arrived as it expired"
-        return f"learned from {closes}" + ("; it checks for idle connections only now and then" if self.how == "coarse" else "")
+        return f"learned from {closes}" + (
+            "; the server checks for idle connections only now and then" if self.how == "coarse" else ""
+        )
 
 
 class End(NamedTuple):

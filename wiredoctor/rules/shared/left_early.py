@@ -30,7 +30,8 @@ STILL_WAITING = Threshold(
     "5 s", "the time without data after a FIN for which a half-closed client still waits; after that, the client has given up"
 )
 REFUSED = Threshold(
-    "1 s", "the time, or two round trips if longer, within which an RST that follows the response is a reaction to it"
+    "1 s",
+    "an RST that comes within this time after the response (or within two round trips, if longer) is a reaction to the response",
 )
 TIMEOUT_SHARE = Threshold(
     "2 %", "the tolerance for a common timeout: timers are not later than this, and a match this close is no coincidence"

@@ -261,8 +261,8 @@ def _without_timeout(row: Mapping[str, Any], rests: IdleTimes, until: int | None
             return Explanation(rested, means + _PROBABLY_ENDED, _DRAIN)
         means = (
             f"{after}Its closes came after similar idle times ({duration_text(doubt.low)} to {duration_text(doubt.high)}), but "
-            "nearly always as a client asked again, so the idle times may be the interval at which it asks: either the server's "
-            "idle timeout expired, or a process of the server ended then. The packets cannot tell which."
+            "nearly always as a client sent its next request, so the idle times may be the interval between its requests: "
+            "either the server's idle timeout expired, or a process of the server ended then. The packets cannot tell which."
         )
         return Explanation(rested, means, _DRAIN + _SHORTER.format(""))
     longer = 0 if rests.announced_timeout(connection) is not None else rests.outlived(endpoint, rested, until)

@@ -27,8 +27,8 @@ WINDOW = 5 * SECOND
 AGAIN = Threshold("100 ms", "the time, plus two round trips, within which a client repeats a lost request")
 CONCURRENT = Threshold(
     "10 %",
-    "a copy of a lost request may not be its repetition if the client also sent another copy as soon after at least this share "
-    "of the same requests that were answered in the 5 s before",
+    "the client also sends copies of requests that were answered: if this share of the same requests in the 5 s before had a "
+    "copy as soon, a copy of the lost request may not be a repetition",
 )
 FAILED = 500
 """The lowest status that counts as a failure."""

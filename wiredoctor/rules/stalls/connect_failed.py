@@ -201,8 +201,8 @@ SYNS = Threshold(
 )
 PATIENCE = Threshold(
     "30 s",
-    "the minimum time without an answer after the last SYN; it is longer than any answer takes, and than the pauses "
-    "between the first five SYNs of Linux",
+    "the minimum time without an answer after the last SYN; no answer takes this long, and the pauses between the first five "
+    "SYNs of Linux are shorter",
 )
 AT_THE_END = Threshold(
     "3 s",
@@ -211,7 +211,7 @@ AT_THE_END = Threshold(
 )
 GIVEN_UP = Threshold(
     "2 SYNs",
-    "the minimum number of SYNs if a gateway has reported the failure to its own client, because the gateway has given up",
+    "the minimum number of SYNs if a gateway has reported the failure to its own client; it has given up, so no more SYNs follow",
 )
 LONE = Threshold(
     "900 ms",

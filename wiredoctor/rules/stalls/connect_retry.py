@@ -160,7 +160,7 @@ def _icmp_text() -> pl.Expr:
 def _plainer() -> pl.Expr:
     asked_less = pl.col("syn_ecn_or_data") & ~pl.col("answered_syn_ecn_or_data")
     told = (
-        " Unlike the first SYN, the SYN that was answered did not request ECN, or had no data (TCP Fast Open). A middlebox may "
+        " The first SYN requested ECN or carried data (TCP Fast Open), and the SYN that was answered did not. A middlebox may "
         "drop SYNs that use these options."
     )
     return pl.when(asked_less).then(pl.lit(told)).otherwise(pl.lit(""))

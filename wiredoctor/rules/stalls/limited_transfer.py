@@ -120,8 +120,8 @@ MIN_RTT = Threshold(
 )
 MIN_UNSCALED = Threshold(
     "32768 bytes",
-    "the minimum window for kind no-window-scaling; the largest unscaled window is 65,535 bytes, and one below half of that is "
-    "small for another reason",
+    "the minimum window for kind no-window-scaling; the largest unscaled window is 65,535 bytes, and a window of less than half "
+    "of that is small for another reason",
 )
 LARGEST_UNSCALED = 65_535
 """The largest value of the window field, in bytes."""

@@ -57,7 +57,7 @@ _REMEDY = (
 )
 
 RULE = Rule(
-    symptom="a request that takes 200 ms more, or seconds",
+    symptom="a request that takes 200 ms longer, or several seconds",
     severity="warning",
     title={
         "timeout": "The connection stalled for {gap} until a retransmission timer expired",

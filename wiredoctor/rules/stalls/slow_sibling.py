@@ -64,7 +64,9 @@ TIMES = Threshold("5 times", "the minimum factor: servers that share a load diff
 BEYOND = Threshold(
     "100 ms", "the minimum difference that users notice; one of two fast servers may well take five times as long as the other"
 )
-ABOVE = Threshold("75 %", "at least this share of the server's responses must be slow: then it is always slow, not just at times")
+ABOVE = Threshold(
+    "75 %", "at least this share of the server's responses must be slow, so a server that is slow only at times is not reported"
+)
 USUAL = Threshold(
     "90 %",
     "a response is slow if it takes longer than this share of the other servers' responses; those servers may be "
@@ -268,7 +270,7 @@ def _list_medians(slow: pl.DataFrame, groups: pl.DataFrame) -> pl.DataFrame:
             *("key", "server"),
             (
                 c("one").list.join(", ")
-                + pl.when(c("beyond") > 0).then(pl.format(", and {} more about as long", "beyond")).otherwise(pl.lit(""))
+                + pl.when(c("beyond") > 0).then(pl.format(", and {} more took about as long", "beyond")).otherwise(pl.lit(""))
             ).alias("listed"),
         )
     )

@@ -404,7 +404,8 @@ def _candidate_columns(rows: pl.DataFrame) -> pl.DataFrame:
     left = pl.when(client_close > c("first_time")).then(client_close)
     delay = (pl.min_horizontal(end, left) - start).clip(lower_bound=0)
     survived = pl.format(
-        " The longest idle time that a connection between the two survived in this capture is {}.", duration(c("survived_rest"))
+        " The longest idle time that a connection between these two hosts survived in this capture is {}.",
+        duration(c("survived_rest")),
     )
     judged = named.with_columns(
         _missing().alias("missing"),

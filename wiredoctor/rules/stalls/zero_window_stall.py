@@ -324,7 +324,7 @@ def _stall_texts() -> list[pl.Expr]:
     several = c("count") > 1
     long = c("closed") >= MIN_WAIT.value
     small = "has a receive buffer smaller than two segments"
-    no_memory = "its kernel had no memory for the data that it had allowed"
+    no_memory = "its kernel had no memory for the data that its window had allowed"
     threw = pl.lit(", discarded the data that still arrived") + pl.when(several).then(
         pl.format(" {} times in a row, and opened the window after", "count")
     ).otherwise(pl.lit(" and opened the window"))
@@ -341,7 +341,9 @@ def _stall_texts() -> list[pl.Expr]:
         ": it sent that data again at growing intervals{}, and its timer expired only {} after the window had opened",
         *(repeated, duration(c("waited") - c("closed"))),
     )
-    times = pl.format(" in all, {} times: each time its timer sent what fit, {} bytes at most", "count", "window")
+    times = pl.format(
+        " in all, {} times. Each time, only its timer made it send what fit into the window, {} bytes at most", "count", "window"
+    )
     probed = pl.format(" of that time, as its probes ({}) show", c("window_probes") + c("copies"))
     return [
         *_text_columns(

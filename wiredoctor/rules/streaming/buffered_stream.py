@@ -116,15 +116,15 @@ MIN_WAIT = Threshold(
     "500 ms", "the minimum wait before a lump (events that arrive together); programs send the first event of a stream earlier"
 )
 MIN_CODED_WAIT = Threshold(
-    "1 s", "the minimum wait before a body that cannot be decoded; it may be a single event that took long to compute"
+    "1 s", "the minimum wait before a body that cannot be decoded; such a body may be a single event that took long to compute"
 )
 MIN_CODED_BYTES = Threshold("300 bytes", "the minimum size of a compressed body; one or two events are smaller")
 MIN_EVENTS = Threshold("3 events", "the minimum number of events that must arrive together (a lump); two may be a coincidence")
 MANY_EVENTS = Threshold("20 events", "the minimum number of events in the whole body; a program may send fewer in one step")
-MOST_OF = Threshold("90 %", "the minimum share of the events that arrived in lumps, several at a time")
+MOST_OF = Threshold("90 %", "the minimum share of the events that must arrive in lumps, several at a time")
 MIN_CHUNKS = Threshold(
     "2 chunks",
-    "the minimum number of data chunks: one chunk is a body of unknown length, two come from a program that flushes",
+    "the minimum number of data chunks: any body of unknown length may be one chunk, but two come from a program that flushes",
     most="2 chunks",
 )
 ENDPOINTS = Threshold(
@@ -280,7 +280,7 @@ def _events(row: dict[str, Any], before: _Streamed | None) -> list[dict[str, Any
     waits = _waits(row, word, at_first=at_first)
     every = [packet for wait in waits for packet in wait]
     if proof == EARLIER and before is not None:
-        every = [_packet(before.frame, before.end, "an earlier response to this path: its events came one by one"), *every]
+        every = [_packet(before.frame, before.end, "an earlier response for this path: its events came one by one"), *every]
     how, why = _arrival_text(row, word, lumps, at_first=at_first), _cause_text(row, proof)
     return [_candidate(row, "event-stream", word, wait, how=how, why=why, evidence=every, proof=proof) for wait in waits]
 
@@ -331,8 +331,9 @@ def _arrival_text(row: dict[str, Any], word: str, lumps: int, *, at_first: bool)
 
 
 _WHY = {
-    CUT: "A program does not stop inside an event: a buffer between it and the capture point was full.",
-    EARLIER: "In an earlier response to this path, the parts came one by one: something between the program and the capture "
+    CUT: "A burst ended in the middle of an event, where no program pauses: a buffer between the program and the capture point "
+    "was full.",
+    EARLIER: "In an earlier response for this path, the parts came one by one. So something between the program and the capture "
     "point buffers them.",
     LIKELY: "Something between the program and the capture point may buffer them, or the program sends them all at once.",
     OTHER_SIDE: "",
@@ -366,7 +367,7 @@ def _chunks(row: dict[str, Any], before: _Streamed | None) -> list[dict[str, Any
     if not (several and row["whole"] and row["response_bursts"] == 1 and _came_late(row)):
         return []
     packets = wait = _one_burst(row, f"the whole body, {row['response_chunks']:,} chunks")
-    proof, why = OTHER_SIDE, "the other side of the gateway shows them earlier"
+    proof, why = OTHER_SIDE, "on the other side of the gateway they came earlier"
     if before is not None:
         proof, why = EARLIER, "this server has streamed this media type before"
         packets = [_packet(before.frame, before.end, "an earlier response of this server, which came piece by piece"), *packets]
@@ -428,7 +429,7 @@ def _candidate(
     """
     server, via = row["response_server"] or "", row["response_via"] or ""
     asked = (
-        " This response already has that field, so something other than nginx holds the data back, alone or in addition to nginx."
+        " This response already has that field, so something other than nginx holds the data back, perhaps in addition to nginx."
     )
     likely = proof == LIKELY
     return {

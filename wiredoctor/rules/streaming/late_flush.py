@@ -59,10 +59,16 @@ RULE = Rule(
             "ASP.NET: Response.Flush() after the head of the page. IIS sends flushed data in chunks only if HTTP keep-alive is "
             "on, and dynamic compression may buffer it.",
         ),
-        Advice("server", "PHP|Apache|nginx", "If the page comes from PHP: output_buffering off (or ob_flush()), then flush()."),
-        Advice("server", "gunicorn|uvicorn|hypercorn|waitress|Werkzeug|Python", "Python: a streaming response (a generator)."),
-        Advice("server", "Apache-Coyote|Tomcat|Jetty|Java", "Java: flushBuffer() on the response."),
-        Advice("server", "Express|^$", "If the server is Node: res.write() the head first, then the rest."),
+        Advice(
+            "server",
+            "PHP|Apache|nginx",
+            "If the page comes from PHP: turn output_buffering off (or call ob_flush()), then call flush().",
+        ),
+        Advice(
+            "server", "gunicorn|uvicorn|hypercorn|waitress|Werkzeug|Python", "Python: use a streaming response (a generator)."
+        ),
+        Advice("server", "Apache-Coyote|Tomcat|Jetty|Java", "Java: call flushBuffer() on the response."),
+        Advice("server", "Express|^$", "If the server is Node: write the head first with res.write(), then the rest."),
     ),
     summary=True,
     absence=True,

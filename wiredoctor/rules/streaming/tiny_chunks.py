@@ -89,7 +89,7 @@ def find(exchanges: pl.LazyFrame) -> pl.LazyFrame:
     flushed = 2 * c("response_chunks_apart") >= c("response_chunks") - 1
     tiny = c("response_median_chunk") < TINY.value
     alone = c("response_chunk_lines_sent_separately") >= MIN_ALONE.value
-    median = pl.format("Their median is {} bytes.", "response_median_chunk")
+    median = pl.format("Their median size is {} bytes.", "response_median_chunk")
     lines = pl.format("{} chunk-size lines came in packets without content.", "response_chunk_lines_sent_separately")
     return (
         exchanges.filter(c("response_chunks") >= MIN_CHUNKS.value)
