@@ -231,7 +231,7 @@ def _run(control: _Control, command: Sequence[str], limits: Sequence[tuple[float
         _become(command, theirs)
     theirs.close()
     _leave_streams(keep=(control.fileno(), ours.fileno()))
-    listener, failure = _receive(ours)
+    listener = _receive(ours)
     ours.settimeout(None)
     if listener is None:
         control.report(event=UNSUPPORTED)
@@ -263,7 +263,7 @@ def _run(control: _Control, command: Sequence[str], limits: Sequence[tuple[float
             control.report(event="overdue")
     _, status = os.waitpid(child, 0)
     code = os.waitstatus_to_exitcode(status)
-    control.report(event="ended", code=code if code >= 0 else 128 - code, text=_read_failure(ours) or failure)
+    control.report(event="ended", code=code if code >= 0 else 128 - code, text=_read_failure(ours))
     _stay(listener, control)
 
 
@@ -384,16 +384,13 @@ def _install() -> int | None:
     return listener if listener >= 0 else None
 
 
-def _receive(ours: socket.socket) -> tuple[int | None, str]:
-    """Wait for the program's process to send the filter's descriptor. Return the descriptor and "" (no error is known yet).
-
-    The descriptor is None if the filter was not installed.
-    """
+def _receive(ours: socket.socket) -> int | None:
+    """Wait for the program's process to send the filter's descriptor. Return None if the filter was not installed."""
     _, rights, _, _ = ours.recvmsg(1, socket.CMSG_SPACE(4), getattr(socket, "MSG_CMSG_CLOEXEC", 0))
     for level, kind, data in rights:
         if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
-            return struct.unpack_from("i", data)[0], ""
-    return None, ""
+            return struct.unpack_from("i", data)[0]
+    return None
 
 
 def _read_failure(ours: socket.socket) -> str:

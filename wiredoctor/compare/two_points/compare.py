@@ -240,9 +240,8 @@ def _notes(held: Wire, one: ComparedCapture, two: ComparedCapture, many: tuple[i
     for forward in (True, False):
         usual, others = hops(held, forward)
         if others and usual is not None:
-            notes.append(
-                f"the time to live of {others:,} packets shows a number of hops other than {usual}: there is more than one route"
-            )
+            packets = "1 packet" if others == 1 else f"{others:,} packets"
+            notes.append(f"the time to live of {packets} shows a number of hops other than {usual}: there is more than one route")
     for capture in (one, two):
         if capture.summary.damage:
             notes.append(f"{capture.summary.file} is damaged: {capture.summary.damage}")
