@@ -212,7 +212,7 @@ SLOW_RULES = "slow-response,nagle-delayed-ack,delayed-ack-stall"
         (
             "foreign-reset-of-a-request-server.pcap",
             "The 3 selected rules found nothing, but the only request was not answered completely (rules that did not run may "
-            "say why).",
+            "explain why).",
         ),
     ],
 )

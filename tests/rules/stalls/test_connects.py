@@ -174,7 +174,7 @@ def test_what_became_of_the_first_syn(changes: dict[str, Any], words: str) -> No
 
 def test_a_syn_that_asked_for_less_was_answered() -> None:
     [retry] = found("connect-retry", rows("connections", retried(syn_ecn_or_data=True)))
-    assert "did not request ECN" in retry["plainer"]
+    assert "the SYN that was answered did not" in retry["plainer"]
     [retry] = found("connect-retry", rows("connections", retried(syn_ecn_or_data=True, answered_syn_ecn_or_data=True)))
     assert retry["plainer"] == ""
 
