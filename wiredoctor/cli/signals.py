@@ -117,7 +117,7 @@ def begin() -> None:
 
 
 def finish() -> None:
-    """Declare that no command runs: from now on, signals end the process immediately."""
+    """Record that no command is running anymore: from now on, signals end the process immediately."""
     # no call and no loop may come first, because Python checks for signals there
     _State.is_running = False
 

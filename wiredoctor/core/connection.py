@@ -160,7 +160,7 @@ class Flight:
         self.side: Side | None = side
         """The side that sent the segments; None after its connection has ended."""
         self.segments: list[FirstCopy] = []
-        """The segments that continued the stream when they were captured."""
+        """The segments that arrived in order: each began where the stream had ended."""
         self.unacknowledged: i64 = 0
         """The index in `segments` of the first unacknowledged segment."""
         self.late: list[FirstCopy] | None = None

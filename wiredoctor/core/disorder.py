@@ -19,7 +19,8 @@ from wiredoctor.core.records import ACROSS, AHEAD, LATEST, LEAST, SHUFFLED, Reco
 from wiredoctor.core.segment import ACK, FIN, SYN
 
 FEW: Final = 5
-"""If timestamps go back for at least this many packets in a row, a clock may have been set back. Fewer packets were only late."""
+"""If timestamps go back for at least this many packets in a row, a clock may have been set back. In a
+shorter run, the packets merely arrived late."""
 OFTEN: Final = 8
 """If timestamps go back at more places than this, only connections can show that a clock was set back."""
 MAX_PARTS: Final = 1 << 16

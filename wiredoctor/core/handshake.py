@@ -193,7 +193,7 @@ def refuse_syn(handshake: Handshake, packet: Packet, segment: Segment) -> None:
 
 
 def reopen(connection: Connection, handshake: Handshake, packet: Packet) -> None:
-    """Drop the RST that refused a SYN: a later SYN is answered now, so the RST did not close the connection.
+    """Drop the RST that refused a SYN: a later SYN has now been answered, so the RST did not close the connection.
 
     For example, Windows sends another SYN after a refusal. If the client sent no SYN after the RST, a device on the path may have
     sent the RST. In that case, the RST is kept as evidence.

@@ -208,7 +208,7 @@ class HttpConnection:
         return SILENT if self.tls is None else self.tls.result()
 
     def note_gap(self, time: i64) -> None:
-        """Record when a packet first showed that a head or chunk framing is missing from the capture."""
+        """Record when a packet first showed that chunk framing or a head is missing from the capture."""
         self.gap_time = time if self.gap_time == NEVER else min(time, self.gap_time)
 
     def add_fault(self, fault: Fault) -> None:

@@ -271,7 +271,7 @@ class Repetition:
         self.unseen_bytes: i64 = 0
         """The number of bytes of the peer known to be missing from the capture when the data was sent for the second time."""
         self.own_acknowledged: i64 = NEVER
-        """The offset up to which this side had acknowledged the peer's data when the repeated data was sent for the second time.
+        """The offset up to which this side had acknowledged the peer's data when the data was retransmitted for the first time.
         """
         self.exchange: i64 = -1
         self.is_http: bool = False

@@ -19,7 +19,9 @@ MAX_OPEN = 400
 """The maximum number of clients' exchanges (fronts) with the same key that are compared with a request of a gateway."""
 
 MAX_POSSIBLE = 64
-"""The maximum number of possible fronts of a gateway's request (back); with more, the right one cannot be determined."""
+"""The maximum number of client requests (fronts) that a gateway may have forwarded as one request (back); with more, the
+right one cannot be determined.
+"""
 
 MAX_EDGES = 300_000
 """The maximum number of possible pairs in which the back has several possible fronts; later backs are paired by time order."""

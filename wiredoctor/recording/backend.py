@@ -28,7 +28,7 @@ class StoppedError(Exception):
 
 
 class Backend:
-    """Starts and restarts the program or the sockets that capture for a request.
+    """Starts and restarts the program or the sockets that capture the packets for a `Request`.
 
     `source`: the running backend, or None. The pcapng blocks of the backend go to `blocks`. `control`: the files on which stop
     requests arrive.

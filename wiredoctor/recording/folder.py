@@ -153,9 +153,9 @@ def _is_private(folder: int) -> bool:
 
 
 def _is_old_ring(folder: int) -> bool:
-    """Return whether this folder of an older version is abandoned.
+    """Return whether a folder that an older version of wiredoctor made is abandoned.
 
-    It is abandoned if it has packet files and no process has any of them open. Apart from these files, it may only contain
+    It is abandoned if it has packet files and no process has any of them open. Apart from these files, it may contain only
     temporary folders.
     """
     names = os.listdir(folder)

@@ -33,7 +33,7 @@ Endpoint = Annotated[str, Field(description="address:port, or only the address i
 
 @_whole
 class Capture(TypedDict):
-    path: Annotated[str, Field(description="name of the capture, which the other tools take")]
+    path: Annotated[str, Field(description="name of the capture; pass it to the other tools")]
     bytes: int
     changed: Annotated[int, Field(description="seconds since 1970")]
 

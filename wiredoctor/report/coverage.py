@@ -65,7 +65,7 @@ class Answers(NamedTuple):
 
     `statuses`: the number of final responses by status. Statuses below 500 that are not in REJECTIONS are counted together as the
     last status of their class, such as 299. `explained`: the number of responses that findings about gateways explain, by status
-    of 500 or above. Findings that were left out of the report count, too.
+    of 500 or above, including findings that the report leaves out.
     """
 
     requests: int
@@ -197,9 +197,10 @@ def find_coverage(report: Report) -> Coverage:
 
 
 def coverage_by_capture(report: Report) -> dict[str, Coverage]:
-    """Return the coverage of each capture by name. A rule counts as healthy even if its findings were excluded.
+    """Return the coverage of each capture by name.
 
-    The tables are read only once for all captures together.
+    A rule without findings in the report counts as healthy, even if its findings were excluded. The tables are read only
+    once for all captures together.
     """
     connections, exchanges = _each_connections(report), _each_exchanges(report)
     found: dict[str, set[str]] = {}

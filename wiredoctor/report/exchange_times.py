@@ -123,7 +123,7 @@ def count_waiting(report: Report) -> int:
 def took_until(ends: CaptureEnds) -> pl.Expr:
     """Return an expression for the time (ns) at which an exchange was over.
 
-    This is the time of the last byte or, if the response never came or broke off, the end of the client's wait. The time is null
+    This is the time of the last byte or, if the response broke off or never came, the end of the client's wait. The time is null
     if neither is known.
     """
     return pl.coalesce(wait_end(ends), pl.when(is_final()).then(exchange_end()))

@@ -392,7 +392,7 @@ def _waited_for(last: _Try, left: int) -> str | None:
         if last.status is not None and last.end is not None and last.end <= left:
             return None  # the response had begun, and went on
         return f"{waiting} had not answered in {duration_text(left - last.start)}."
-    return f"{waiting} had sent only a part of its response, and nothing for {duration_text(left - last.last)}."
+    return f"{waiting} had sent only part of its response, and then nothing for {duration_text(left - last.last)}."
 
 
 def _counted_once(rows: pl.DataFrame, known: _Tries) -> pl.DataFrame:

@@ -23,7 +23,7 @@ class Cutoffs(NamedTuple):
     """
 
     min_ack_delay: int = UNREACHABLE
-    """`releases`: the minimum delay of an ACK that a segment waited for."""
+    """For the table `releases`: the minimum delay of an ACK that a segment waited for."""
     max_ack_delay: int = -UNREACHABLE
     """`releases`: the maximum delay of an ACK that a segment waited for, and the maximum wait (without the round trip) of a
     segment that may be a tail loss probe.

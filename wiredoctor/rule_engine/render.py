@@ -235,8 +235,8 @@ _LARGE = re.compile(
     r'"[^"]*"|(?<![\w.,:/-])(?<!\bRFC )(?<!\bframe )(?<!\bpacket )(?<!\bport )'
     rf"(?P<number>[0-9]{{4,}})(?= {_NOUN}\b| (?:in flight|missing|more)\b| of [0-9,]+ {_NOUN}\b)"
 )
-"""Matches a count without thousands separators, such as "1448" in "1448 bytes". It also matches quoted text, which must not
-change.
+"""Matches a count without thousands separators, such as "1448" in "1448 bytes". It also matches quoted text, so that the
+replacement can leave it unchanged.
 """
 
 

@@ -56,7 +56,7 @@ class Explained(NamedTuple):
 
 
 def explained_keys(core: pl.DataFrame, modules: Mapping[str, RuleModule]) -> Explained:
-    """Return the connections and exchanges whose ends these candidates explain.
+    """Return the connections and exchanges whose end is explained by one of the candidates in `core`.
 
     `core` has the columns that `resolve` adds, including the client and the server of each candidate.
     """

@@ -207,7 +207,7 @@ FOREIGN_CLOSES = Table(
 
 TRIES = Table(
     "tries",
-    "an attempt of a gateway to serve an exchange of its client, if the capture has both sides of the gateway: a request that it "
+    "an attempt by a gateway to serve a client's exchange, if the capture has both sides of the gateway: a request that it "
     "forwarded to a server, or an attempt to connect (a connection that it opened for the exchange and that carried no request)",
     (
         _c("front_connection", I64, "", "connection id of the client's exchange with the gateway"),

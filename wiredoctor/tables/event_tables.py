@@ -236,7 +236,7 @@ WINDOW_STALLS = Table(
             "timer (the window had no room for a full segment, until the sender's timer sent what fit), never_opened (the "
             "window was 0 when the connection or the capture ended)",
         ),
-        _c("count", I32, "", "number of stalls in the row"),
+        _c("count", I32, "", "number of stalls that this row covers"),
         _c("waited", I64, "ns", "total time of the stalls"),
         _c("closed", I64, "ns", "part of `waited` with a window of 0"),
         _c("start_frame", I64, "", "the receiver's packet with which the first stall begins"),

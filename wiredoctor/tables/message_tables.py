@@ -40,7 +40,7 @@ MESSAGE_COLUMNS = (
     ),
     _c("upgrade", TEXT, "", "Upgrade in lower case; unknown words masked"),
     _c("via", TEXT, "", "the field Via"),
-    _n("websocket_version", I32, "", "Sec-WebSocket-Version, the first of several"),
+    _n("websocket_version", I32, "", "Sec-WebSocket-Version (the first value if there are several)"),
     _n("chunks", I32, "", "number of data chunks so far, if the body is chunked"),
     _n("offset", I64, "bytes", "stream offset of the first byte of the message"),
     _n(

@@ -14,7 +14,7 @@ CAPTURES = Table(
         _c("format", TEXT, "", "file format: pcap, pcapng or snoop"),
         _c("packets", I64, "", "number of packet records read"),
         _c("bytes", I64, "bytes", "size of the file"),
-        _c("last_frame", I64, "", "number of the last packet; 0 without packets"),
+        _c("last_frame", I64, "", "number of the last packet; 0 if there are none"),
         _n("first_time", I64, "ns", "time of the first packet, since 1970 in UTC; null if it does not fit in 64 bits"),
         _c("last_time", I64, "ns", "time of the last packet, since the first packet"),
         _c("damage", TEXT, "", "what could not be read, and where; empty if everything was read"),

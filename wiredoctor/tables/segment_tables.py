@@ -207,7 +207,7 @@ SEGMENTS = Table(
             "small_run",
             I32,
             "",
-            "number of segments of the run of small segments up to this one; 0 if this segment continues no run",
+            "position of this segment in its run of small segments; 0 if it does not continue a run",
         ),
         _c("small_run_bytes", I64, "bytes", "payload of these segments"),
         _n("small_run_frame", I64, "", "first segment of the run"),

@@ -413,7 +413,7 @@ def test_what_may_be_behind_a_gateway_with_another_address_is_told(more: str, sa
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ("hung inside its response", "had sent only a part of its response, and nothing for 7 s."),
+        ("hung inside its response", "had sent only part of its response, and then nothing for 7 s."),
         ("the client left first, and the gateway ended its try", "had not answered in 3 s."),
     ],
 )

@@ -57,7 +57,7 @@ def _parts(lines: Callable[[], Iterator[bytes]]) -> tuple[dict[str, Any], Rows |
     for line in rest:
         kept.append(line)
         if (size := size + len(line)) > MAX_TEXT:
-            raise NoReport("is too large for a report whose layout is not wiredoctor's")
+            raise NoReport("is too large to be read: it was reformatted after wiredoctor wrote it")
     top = _read_document(b"".join(kept))
     for name, made in _TABLES.items():
         if name not in taken and name in top:

@@ -31,7 +31,7 @@ from wiredoctor.findings import Reference, Rule, Threshold
 from wiredoctor.rules.shared.evidence import one_capture_candidate, packet
 
 RULE = Rule(
-    symptom="nothing (the rule shows which times are not those on the wire)",
+    symptom="nothing (the rule only shows which times are not those on the wire)",
     severity="note",
     title="The capture has segments above the MSS: it was taken on a host with segmentation offload",
     message="{super_segments:,} segments on {touched:,} of {connections:,} connections exceeded the MSS of their receiver, so "

@@ -90,7 +90,7 @@ RULE = Rule(
     title={
         None: "The server closes idle connections after {limit}",
         "inverted": "The server closes idle connections after {limit}; a client keeps them longer",
-        "stop": "A process of the server ended, and {closes:,} idle {connection_word} with it",
+        "stop": "A server process ended, and {closes:,} idle {connection_word} with it",
     },
     message={
         None: _OBSERVED + "{nothing_lost} client that keeps idle connections longer may lose a request.",

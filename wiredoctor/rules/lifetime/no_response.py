@@ -401,7 +401,7 @@ _BODIES = (
     (60, "nginx (client_body_timeout) and lighttpd (server.max-read-idle)"),
     (120, "IIS (connectionTimeout)"),
 )
-"""The default times (s) after which servers give up a request if no byte of its body arrives during this time."""
+"""The default times in seconds that servers wait for the next byte of a request body before they give up on the request."""
 
 
 def _body_limit(quiet: int | None) -> str:
@@ -473,7 +473,7 @@ def _pause_text(quiet: pl.Expr) -> pl.Expr:
 
 
 _STILL = (
-    "Find out what the client was waiting for in the middle of its body (a slow source, a suspended program, an interrupted "
+    "Find out why the client paused in the middle of the request body (a slow source, a suspended program, an interrupted "
     "path). If such pauses are normal, make the server's body timeout longer than they are (nginx "
     "client_body_timeout, Apache httpd RequestReadTimeout, haproxy timeout client, Node server.requestTimeout)."
 )

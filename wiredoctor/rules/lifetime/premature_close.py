@@ -164,8 +164,8 @@ def find(closes: pl.LazyFrame) -> pl.LazyFrame:
 def by_limits(rows: pl.DataFrame, rests: IdleTimes, *, live: bool) -> pl.DataFrame:
     """Drop closes that happened when a server process ended.
 
-    If an endpoint closed like this at only one moment, and longer than NO_IDLE_TIME after the response, a process may have ended
-    then: the kind is "once", with at most medium confidence.
+    If all closes of an endpoint happened at one moment, more than NO_IDLE_TIME after the responses, a process may have ended
+    then. These closes are kept, but with the kind "once" and at most medium confidence.
     """
     later = pl.col("gap").cast(pl.Int64).fill_null(0) > NO_IDLE_TIME
     return rests.with_single_closes(rests.without_stopped(rows, live=live), later, live=live)

@@ -118,7 +118,7 @@ RULE = Rule(
         Advice("client", "node|axios|undici", "Node before release 19: an http.Agent with keepAlive: true."),
         Advice("client", "^Java/", "Java's HttpURLConnection: read the stream to its end, the error stream as well."),
         Advice("client", "Apache-HttpClient", "Apache HttpClient: one CloseableHttpClient; consume every entity."),
-        Advice("client", "okhttp", "OkHttp: one OkHttpClient, and close every response body."),
+        Advice("client", "okhttp", "OkHttp: share one OkHttpClient, and close every response body."),
         Advice("client", "ApacheBench", "ab: use the option -k."),
         Advice(
             "client",

@@ -29,7 +29,8 @@ EXACT = 5 * MILLISECOND
 EXACT_SHARE = 200
 """A timer is exact if it closes more than half of all connections within EXACT (ns) of one another.
 
-The limit is 1/EXACT_SHARE of the idle time if that is longer. Three or more recorded ends of processes took 22 ms and more.
+For long idle times, the tolerance is 1/EXACT_SHARE of the idle time if that is longer than EXACT. In recordings of ending
+processes, three or more closes were spread over 22 ms or more.
 """
 EARLY, TARDY = 2 * MILLISECOND, 10 * MILLISECOND
 """The tolerances in ns below (EARLY) and above (TARDY) a whole number of seconds for the shortest idle time before a close.

@@ -163,9 +163,9 @@ class Front(NamedTuple):
 class Failure(NamedTuple):
     """Why a gateway failed its client.
 
-    `last`: the try that shows the `kind`. `tries`: all tries.
+    `last`: the try that decides the `kind` of the finding. `tries`: all tries.
     `through`: the gateways that forwarded the failure, beginning with the outermost.
-    `whole`: it is certain that these tries belong to the exchange.
+    `whole`: whether all of these tries certainly belong to the exchange.
     `guessed`: as in Front.
     """
 
@@ -305,7 +305,7 @@ def _failed_before(last: Try | None, left: int) -> bool:
 
 
 def _truncation_kind(front: Exchange, last: Try | None) -> str | None:
-    """Return "truncated" if a gateway's response was cut off because the server's response to it was cut off; otherwise None.
+    """Return "truncated" if a gateway's response was cut off because its server's response was cut off; otherwise None.
 
     If the client left first, the result is None. `front`: the exchange of the gateway's client. `last`: the gateway's last try.
     """

@@ -77,8 +77,8 @@ def number(version: int, type: int, code: int) -> int:
 
 
 def error_text(numbers: pl.Expr) -> pl.Expr:
-    """Return ICMP errors as text: 'ICMP "host unreachable" (type 3, code 1)'. `numbers`: the errors as numbers that `key`
-    returns.
+    """Return ICMP errors as text: 'ICMP "host unreachable" (type 3, code 1)'. `numbers`: the errors as numbers, as
+    returned by `key`.
     """
     return numbers.map_elements(_error_text, return_dtype=pl.String)
 

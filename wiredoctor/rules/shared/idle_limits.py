@@ -76,7 +76,7 @@ IDLE_LIMITS = (
     IdleLimit(
         "Azure Load Balancer",
         240,
-        "idleTimeoutInMinutes; it closes only where enableTcpReset is on",
+        "idleTimeoutInMinutes; the load balancer closes idle connections only if enableTcpReset is on",
         Reference(
             "Microsoft, Azure Load Balancer: TCP reset and idle timeout",
             "https://learn.microsoft.com/en-us/azure/load-balancer/load-balancer-tcp-reset",

@@ -27,7 +27,7 @@ CONTINUE = Threshold(
     "1 s", "a client that closes at least this long after a head with Expect: 100-continue had waited for the 100"
 )
 STILL_WAITING = Threshold(
-    "5 s", "the time without data after a FIN for which a half-closed client still waits; after that, the client has given up"
+    "5 s", "how long a half-closed client goes on waiting without data after its FIN; after that, it has given up"
 )
 REFUSED = Threshold(
     "1 s",

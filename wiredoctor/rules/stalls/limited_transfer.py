@@ -107,7 +107,7 @@ RULE = Rule(
     explained_by=(("zero-window-stall", "time"), ("delayed-ack-stall", "time"), ("nagle-delayed-ack", "time")),
 )
 
-MIN_TIME = Threshold("1 s", "the minimum duration: users notice this as slow; shorter transfers end while still in slow start")
+MIN_TIME = Threshold("1 s", "the minimum duration: users perceive this as slow; shorter transfers end while still in slow start")
 MIN_SHARE = Threshold(
     "60 %",
     "the round trips that the buffer limited must make up at least this share of the transfer time; otherwise the buffer is "

@@ -386,7 +386,7 @@ def _stall_evidence() -> pl.Expr:
     sent = (
         pl.when("timer")
         .then(pl.format("{} bytes, which fill the window, after {}", "sent_bytes", duration(c("sent_time") - c("start_time"))))
-        .otherwise(pl.lit("the discarded data is sent again, now with room"))
+        .otherwise(pl.lit("the discarded data is sent again, now that the window has room"))
     )
     return evidence(
         ("start_frame", "start_time", start),

@@ -10,8 +10,8 @@ Why it hurts
     proxy that forwards each chunk has the same costs again.
 
 How it is proved
-    The response has 2 kB or more in ten or more data chunks, and their median is below 128 bytes. Or a chunk-size line came in
-    a packet without content five times or more.
+    The response has 2 kB or more in ten or more data chunks, and their median is below 128 bytes. Or at least five
+    chunk-size lines came in packets of their own, without content.
 
 What it is not
     The parts of an event stream (text/event-stream, application/x-ndjson, multipart/x-mixed-replace) and of other endless
