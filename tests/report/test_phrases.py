@@ -66,15 +66,15 @@ def test_a_group_is_as_sure_as_the_finding_that_it_shows() -> None:
 @pytest.mark.parametrize(
     ("side", "remedy", "heading"),
     [
-        ("server", "Let the server send Content-Length with the response.", "What to do on the server"),
-        ("server", "Let the program that sets Content-Length count bytes.", "What to do on the server"),
+        ("server", "Have the server send Content-Length with the response.", "What to do on the server"),
+        ("server", "Have the program that sets Content-Length count bytes.", "What to do on the server"),
         ("client", "Turn preemptive authentication on in the client.", "What to do on the client"),
         (None, "Capture on both sides of each suspect at once.", "What to do"),
-        ("client", "Let the server say Connection: close. Let the client repeat requests.", "What to do"),
-        ("client", "Let the client send its body, or let the server answer 100 (Continue).", "What to do"),
+        ("client", "Have the server say Connection: close. Have the client repeat requests.", "What to do"),
+        ("client", "Have the client send its body, or have the server answer 100 (Continue).", "What to do"),
         ("client", "Make the client's timeout shorter, or the server's longer.", "What to do"),
-        ("server", "Let the gateway forward the upgrade.", "What to do"),
-        ("server", "Let both sides use version 13.", "What to do"),
+        ("server", "Have the gateway forward the upgrade.", "What to do"),
+        ("server", "Have both sides use version 13.", "What to do"),
         ("client", "Nothing has to change: no user was kept waiting.", "What to do"),
     ],
 )

@@ -29,7 +29,7 @@ def remedy(rule: str, request: str, response: str) -> str:
 )
 def test_a_page_behind_the_response_to_a_chunked_request(asked: str, behind: str, advised: bool) -> None:
     response = rf'"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok{behind}"'
-    assert ("let it decode chunks" in remedy("excess-body", asked, response)) is advised
+    assert ("have it decode chunks" in remedy("excess-body", asked, response)) is advised
 
 
 @pytest.mark.parametrize(("behind", "advised"), [(r"HTTP/1.1 500 Error\r\n\r\n", True), (r"more text\r\n", False)])

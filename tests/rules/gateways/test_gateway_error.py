@@ -101,7 +101,7 @@ def test_the_pool_is_named_only_if_the_connection_was_kept() -> None:
 def test_no_idle_timeout_is_suspected_of_a_close_that_came_too_soon_for_one() -> None:
     told = of("on a connection used before")
     assert "pool" not in told.remedy
-    assert "let the gateway repeat idempotent requests" in told.remedy
+    assert "have the gateway repeat idempotent requests" in told.remedy
 
 
 def test_a_close_after_bytes_that_are_not_http_is_not_said_to_lack_a_response() -> None:

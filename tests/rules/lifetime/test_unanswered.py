@@ -46,7 +46,7 @@ def test_a_request_that_was_received_and_not_answered() -> None:
 def test_the_limits_that_may_have_closed_a_first_request_are_named(title: str, head: str | None) -> None:
     [told] = findings(dict(ladders_in(Path(__file__).with_name("no_response.txt")))[title])
     assert "So does a server that expects TLS on this port" in told.message
-    assert "let the client use https" in told.remedy
+    assert "have the client use https" in told.remedy
     assert ("buffer-size" in told.remedy) == ("a head of" in told.message) == (head is not None)
     assert head is None or head in told.message
 

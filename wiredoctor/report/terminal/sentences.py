@@ -322,8 +322,10 @@ def example(group: Group, *, when: bool = True) -> str:
 
 
 _ELSEWHERE = {
-    "client": Regex(r"\b[Ll]et (?:both|one side|the (?:server|proxy|gateway|balancer))\b|\bor the server's\b|^Before a server "),
-    "server": Regex(r"\b[Ll]et (?:both|one side|the (?:client|proxy|gateway|balancer))\b|\bof the gateway\b"),
+    "client": Regex(
+        r"\b(?:[Hh]ave|[Ll]et) (?:both|one side|the (?:server|proxy|gateway|balancer))\b|\bor the server's\b|^Before a server "
+    ),
+    "server": Regex(r"\b(?:[Hh]ave|[Ll]et) (?:both|one side|the (?:client|proxy|gateway|balancer))\b|\bof the gateway\b"),
 }
 """By side ("client" or "server"), a pattern for remedies that also require a change on the other side or on a gateway."""
 

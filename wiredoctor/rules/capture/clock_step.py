@@ -34,7 +34,7 @@ What it is not
     interfaces are not a step. A clock that was set forward looks like a pause and is not reported.
 
 What to do
-    Let the time service slew the clock instead of stepping it during a capture, and merge captures by time. Kinds
+    Have the time service slew the clock instead of stepping it during a capture, and merge captures by time. Kinds
     out-of-order and unsorted: nothing has to be done for this report; for other programs, sort the file with reordercap.
 
 References
@@ -74,7 +74,7 @@ RULE = Rule(
         ),
     },
     remedy={
-        None: "Capture again without setting the clock: let chrony or ntpd slew it (chrony: no makestep after the start). If "
+        None: "Capture again without setting the clock: have chrony or ntpd slew it (chrony: no makestep after the start). If "
         "files were joined, join them by time (mergecap without -a; reordercap repairs a file), or analyze them one by one.",
         "out-of-order": "Nothing has to be done for this report. Before Wireshark or another program reads the file, sort it: "
         "reordercap in.pcap out.pcap.",

@@ -65,7 +65,7 @@ _TOLD_APART = (
 """The descriptions of how the duplicates of a packet differ, indexed by `connections.duplicate_difference`."""
 
 _CURES = (
-    "Let the mirror port copy one direction of each port only (rx or tx, not both).",
+    "Have the mirror port copy one direction of each port only (rx or tx, not both).",
     "Capture on one interface instead of all of them (tcpdump -i eth0, not -i any).",
     "Capture on one side of the router or balancer, or mirror only one of its ports.",
     "Capture on one side of the router, or mirror only one of its ports.",

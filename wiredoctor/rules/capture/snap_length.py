@@ -16,7 +16,7 @@ What it is not
     capture-loss reports them. Payload that is not known to be HTTP does not count.
 
 What to do
-    Capture complete packets (tcpdump -s 0), and let the mirror send complete packets.
+    Capture complete packets (tcpdump -s 0), and have the mirror send complete packets.
 
 References
     tcpdump(1), option -s.

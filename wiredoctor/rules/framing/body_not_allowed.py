@@ -22,7 +22,7 @@ What it is not
     finding is a note.
 
 What to do
-    Let handlers write nothing after the head of a 204, a 304 or a response to HEAD. Frameworks ensure that unless a handler
+    Have handlers write nothing after the head of a 204, a 304 or a response to HEAD. Frameworks ensure that unless a handler
     writes to the connection directly. Kind announced: send a 204 without Content-Length and Transfer-Encoding.
 
 References
@@ -57,10 +57,10 @@ RULE = Rule(
         "503, nghttpx with 502.",
     },
     remedy={
-        None: "Let the server write nothing after the head of {of}. Such bodies come from handlers that answer HEAD like "
+        None: "Have the server write nothing after the head of {of}. Such bodies come from handlers that answer HEAD like "
         "GET, from error pages and JSON that a framework or filter adds to each response, from the last chunk (0) of an "
         "empty chunked body, and from proxies that forward the body of an application.",
-        "announced": "Let the server send {of} without Content-Length and Transfer-Encoding. If the handler sets them itself "
+        "announced": "Have the server send {of} without Content-Length and Transfer-Encoding. If the handler sets them itself "
         "(Node's writeHead and CGI programs send them unchecked), remove them. If a filter or framework adds them to "
         "each response, exempt this status.",
     },

@@ -17,7 +17,7 @@ What it is not
     A proxy may answer an HTTP/1.1 request with HTTP/1.0. A response to HEAD, a 204 or a 304 has no body.
 
 What to do
-    Let the server check the version of the request, or let the client, which is often a proxy, use HTTP/1.1.
+    Have the server check the version of the request, or have the client, which is often a proxy, use HTTP/1.1.
 
 References
     RFC 9112 sections 6.1 and 7.1.
@@ -37,7 +37,7 @@ RULE = Rule(
     message="{request} used {request_version}, and the {status} in response says Transfer-Encoding: chunked, which was "
     "introduced in HTTP/1.1. An {request_version} client treats chunk sizes as content, and waits for the connection to "
     "close.{known}",
-    remedy="Let the program that writes the chunks check the version of the request, or leave the framing to the server, which "
+    remedy="Have the program that writes the chunks check the version of the request, or leave the framing to the server, which "
     "checks it. To HTTP/1.0 clients it has to send Content-Length, or end the body by closing. If a proxy sends "
     "HTTP/1.0 requests, configure it for HTTP/1.1.",
     references=(

@@ -20,7 +20,7 @@ What it is not
     could announce.
 
 What to do
-    Let the server announce the length of the body (Content-Length), or send it in chunks (Transfer-Encoding: chunked).
+    Have the server announce the length of the body (Content-Length), or send it in chunks (Transfer-Encoding: chunked).
 
 References
     RFC 9112 sections 6.3, 8 and 9.3.
@@ -42,7 +42,7 @@ RULE = Rule(
     message="The {status} to {request} ({response_version}) has neither Content-Length nor Transfer-Encoding, and {announced}. "
     "So its body ({body_bytes:,} bytes captured) ends with the connection. That is legal, but a truncated body looks the same, "
     "and each such response costs a connection.",
-    remedy="Let the server send Content-Length with the response, or Transfer-Encoding: chunked if the length is not known in "
+    remedy="Have the server send Content-Length with the response, or Transfer-Encoding: chunked if the length is not known in "
     "advance. Then the connection can stay open, too.",
     references=(
         Reference("RFC 9112 section 6.3, message body length", "https://www.rfc-editor.org/rfc/rfc9112.html#section-6.3"),

@@ -49,9 +49,9 @@ RULE = Rule(
         "more bytes follow. The client waits for them until its timeout, or until the server closes the connection.",
     },
     remedy={
-        None: "Let only one component frame the message: the server, the framework or the HTTP library. {origin}",
-        "range": "Let the server send the length of the range in Content-Length: last byte - first byte + 1. Programs that serve "
-        "ranges by themselves often send the length of the whole file, or forget that the last byte is part of the range.",
+        None: "Have only one component frame the message: the server, the framework or the HTTP library. {origin}",
+        "range": "Have the server send the length of the range in Content-Length: last byte - first byte + 1. Programs that "
+        "serve ranges by themselves often send the length of the whole file, or forget that the last byte is part of the range.",
     },
     references=(
         Reference("RFC 9112 section 6.3, message body length", "https://www.rfc-editor.org/rfc/rfc9112.html#section-6.3"),

@@ -20,8 +20,8 @@ What it is not
     unframed-request-body reports it. Bytes after 101 Switching Protocols or CONNECT belong to another protocol.
 
 What to do
-    Let the program that sets Content-Length count the bytes that it sends, after encoding and compression. If an error page
-    follows the response to a chunked request, the server took the chunks for its next request: let it decode them.
+    Have the program that sets Content-Length count the bytes that it sends, after encoding and compression. If an error page
+    follows the response to a chunked request, the server took the chunks for its next request: have it decode them.
 
 References
     RFC 9110 section 8.6. RFC 9112 sections 6.2, 6.3 and 11.2.
@@ -42,7 +42,7 @@ RULE = Rule(
     message="The {what} announced {due:,} bytes of body (Content-Length), but the {side} sent more bytes after them, and they "
     "are not the beginning of another message. The {peer} stops after Content-Length bytes: the end of the body is "
     "lost, and the {peer} takes the extra bytes for the beginning of the next {what} on this connection.",
-    remedy="Let the program that sets Content-Length count bytes and not characters, including line ends, after compression, "
+    remedy="Have the program that sets Content-Length count bytes and not characters, including line ends, after compression, "
     "templates and filters. Or leave the field to the server, the framework or the HTTP library, which count correctly. "
     "A proxy that changes bodies must change the length, too.",
     references=(
@@ -55,7 +55,7 @@ RULE = Rule(
             "server",
             "",
             "Here an HTML page follows the response to a request with a body. If the body of the request was chunked, the "
-            "server may have taken the chunks for its next request and rejected them: let it decode chunks, or let the client "
+            "server may have taken the chunks for its next request and rejected them: have it decode chunks, or have the client "
             "send Content-Length.",
             "page_follows",
         ),

@@ -83,7 +83,7 @@ _REMEDIES: dict[str | None, str] = {
     "such as a certificate that is forwarded in a field, has the same effect.",
     "control-byte": "Check every value for control characters and line ends before it goes into a field. They come "
     "from user input, from binary data, and from strings with their terminating NUL.",
-    "content-length": "Let the HTTP library count the body. Common mistakes are an empty or unset variable, a plus or minus "
+    "content-length": "Have the HTTP library count the body. Common mistakes are an empty or unset variable, a plus or minus "
     "sign, a unit, and digits of another base.",
     "no-colon": "Find out what else writes into the head besides the HTTP library: a program that prints a message or a warning "
     "before its head is complete, or a value that contains a line end.",
@@ -91,12 +91,12 @@ _REMEDIES: dict[str | None, str] = {
 }
 _LOOK = (
     "Look into the server's log at that time: a program failed before it had written the head of its response, and its output (a "
-    "traceback, a message) went to the client. Let it print to standard error, and let the server answer 500. If another program "
-    "listens on that port, send the request elsewhere."
+    "traceback, a message) went to the client. Have it print to standard error, and have the server answer 500. If another "
+    "program listens on that port, send the request elsewhere."
 )
-_SPEAK_TLS = "Let the client use TLS (https) on this port, or send the request to a port of the server without TLS."
+_SPEAK_TLS = "Have the client use TLS (https) on this port, or send the request to a port of the server without TLS."
 _SPEAK_HTTP2 = (
-    "Let the client speak HTTP/2 on this port, or send the request to a port with HTTP/1. curl: --http2-prior-knowledge; "
+    "Have the client speak HTTP/2 on this port, or send the request to a port with HTTP/1. curl: --http2-prior-knowledge; "
     "haproxy: proto h2 on the server line; nginx: proxy_http_version 2 (1.29.4 and later), or grpc_pass for gRPC; Apache "
     "httpd: mod_proxy_http2 with h2c://; Caddy: h2c:// in reverse_proxy."
 )

@@ -21,7 +21,7 @@ What it is not
     keep-alive, may end with the connection. Endless media (column endless of the table exchanges) end only with a close.
 
 What to do
-    Let the server announce the length of the body (Content-Length), or send it in chunks (Transfer-Encoding: chunked). Or let
+    Have the server announce the length of the body (Content-Length), or send it in chunks (Transfer-Encoding: chunked). Or have
     it send Connection: close, and close.
 
 References
@@ -58,8 +58,8 @@ RULE = Rule(
         "closed": _UNFRAMED + "The connection was closed {waited} after the last byte by {until}. The response got through, "
         "but the connection could not be used again, and a truncated response would have looked the same.",
     },
-    remedy="Let the server send Content-Length with the response, or Transfer-Encoding: chunked if the length is not known in "
-    "advance. If it has to end the response by closing, let it send Connection: close and close at once.",
+    remedy="Have the server send Content-Length with the response, or Transfer-Encoding: chunked if the length is not known in "
+    "advance. If it has to end the response by closing, have it send Connection: close and close at once.",
     references=(
         Reference("RFC 9112 section 6.3, message body length", "https://www.rfc-editor.org/rfc/rfc9112.html#section-6.3"),
         Reference("RFC 9112 section 9.3, persistence", "https://www.rfc-editor.org/rfc/rfc9112.html#section-9.3"),

@@ -54,8 +54,8 @@ RULE = Rule(
         "15 KiB.",
     },
     remedy={
-        "request": "Find out which fields of the request are large: cookies that grow, a long query, tokens. Let the server set "
-        "fewer or smaller cookies, and let the client send long parameters in a body. Or raise the limit of the server and of "
+        "request": "Find out which fields of the request are large: cookies that grow, a long query, tokens. Have the server set "
+        "fewer or smaller cookies, and have the client send long parameters in a body. Or raise the limit of the server and of "
         "every proxy in front of it.",
         "response": "Find out which fields of the response are large, such as Set-Cookie and Content-Security-Policy, and "
         "shorten them. If a client must accept them, raise its limit (Node: --max-http-header-size).",

@@ -17,7 +17,7 @@ What it is not
     another protocol. If a request has a Content-Length that is too small, excess-body reports it.
 
 What to do
-    Let the client send Content-Length or Transfer-Encoding: chunked.
+    Have the client send Content-Length or Transfer-Encoding: chunked.
 
 References
     RFC 9112 sections 6.3 and 2.2.
@@ -37,7 +37,7 @@ RULE = Rule(
     message="The request {request} ({version}) has neither Content-Length nor Transfer-Encoding, so it ends with its head. But "
     "the client sent more bytes after it, and they are not the beginning of another request. The server does not "
     "accept them as a body: the data is lost, and the server reads it as an invalid next request.",
-    remedy="Let the client send Content-Length with the body, or Transfer-Encoding: chunked if the length is not known in "
+    remedy="Have the client send Content-Length with the body, or Transfer-Encoding: chunked if the length is not known in "
     "advance. HTTP libraries do so if the body is passed to them; programs without a library must do it themselves. ",
     references=(
         Reference("RFC 9112 section 6.3, message body length", "https://www.rfc-editor.org/rfc/rfc9112.html#section-6.3"),

@@ -45,7 +45,7 @@ What it is not
 What to do
     If the finding names as its cause another finding, on the connection behind the gateway, start with that one. Kinds refused,
     unreachable: check whether the server is up and listens on the address that the gateway uses. Kinds closed, truncated:
-    look into the server's log. Kind closed: also let the gateway's pool keep idle connections for less time than the server
+    look into the server's log. Kind closed: also have the gateway's pool keep idle connections for less time than the server
     does. Kind timed-out: make the server faster, or raise the gateway's timeout. Kind unsent: find out why the server does
     not read. Kind rejected-response: correct the response, or raise the gateway's limits. Kind client-stalled: find out why the
     client does not read, or raise the gateway's timeout for clients (nginx send_timeout, haproxy timeout client). Kind
@@ -162,9 +162,9 @@ RULE = Rule(
         "something else. Examine it (a stack trace, its CPU time), and limit the size of requests to it.",
         "rejected-response": "Examine what the server behind the gateway sent: {what}.{look}",
         "truncated": "{look}",
-        "client-stalled": "Find out why the client did not read for so long. If such pauses are normal, let the gateway wait "
+        "client-stalled": "Find out why the client did not read for so long. If such pauses are normal, have the gateway wait "
         "longer for its clients (nginx: send_timeout; haproxy: timeout client; httpd: TimeOut; Envoy: stream_idle_timeout), or "
-        "let it store the response of the server (nginx: proxy_buffering, proxy_max_temp_file_size).",
+        "have it store the response of the server (nginx: proxy_buffering, proxy_max_temp_file_size).",
         "not-passed-on": "Check the limits and health checks of the gateway, and its log at that second (nginx: no "
         "live upstreams, limit_conn, limit_req; haproxy: maxconn, timeout queue, the state of its servers; httpd: status=+H and "
         "retry of ProxyPass; Caddy: health checks, fail_duration).",
@@ -454,15 +454,15 @@ _STARVED = "the client had not sent its complete request"
 _SOONER = "Make the server behind the gateway answer sooner, or "
 _FEED = (
     "Find out what the client was waiting for in the middle of its body (a slow source, a suspended program, an interrupted "
-    "path). If such pauses are normal, let the gateway read requests completely before it forwards them (nginx "
+    "path). If such pauses are normal, have the gateway read requests completely before it forwards them (nginx "
     "proxy_request_buffering on, haproxy option http-buffer-request), or "
 )
 _POOL = (
-    " If the gateway used a connection that this server was closing, change the pool of the gateway. Let it keep idle "
+    " If the gateway used a connection that this server was closing, change the pool of the gateway. Have it keep idle "
     "connections for less time than the server does (nginx: keepalive_timeout in upstream; haproxy: pool-purge-delay; httpd: ttl "
-    "of ProxyPass; Caddy: keepalive), or let it repeat idempotent requests."
+    "of ProxyPass; Caddy: keepalive), or have it repeat idempotent requests."
 )
-_REPEAT = " If the request arrived while the server was closing that connection, let the gateway repeat idempotent requests."
+_REPEAT = " If the request arrived while the server was closing that connection, have the gateway repeat idempotent requests."
 _LONG = (
     " If the head is too long for the gateway: nginx proxy_buffer_size, haproxy tune.bufsize less tune.maxrewrite, Node "
     "--max-http-header-size, Go Transport.MaxResponseHeaderBytes, Caddy max_response_header."

@@ -23,7 +23,7 @@ What it is not
     that was requested, does not count as kind version: servers also send these if the field Upgrade is missing.
 
 What to do
-    Kind dropped: let the proxy forward the upgrade, and use HTTP/1.1 to the server. Kind version: let both sides use version
+    Kind dropped: have the proxy forward the upgrade, and use HTTP/1.1 to the server. Kind version: have both sides use version
     13 of the protocol. Kind unsupported: check whether the server supports WebSocket on this path; if a proxy is in front of
     the server, check its configuration too.
 
@@ -64,11 +64,11 @@ RULE = Rule(
         "unsupported": _ANSWERED + "{guess}",
     },
     remedy={
-        "dropped": "Let the gateway forward the upgrade. {setting}",
-        "version": "Let both sides use version 13 (RFC 6455), the only one in use. Replace the library on the side "
+        "dropped": "Have the gateway forward the upgrade. {setting}",
+        "version": "Have both sides use version 13 (RFC 6455), the only one in use. Replace the library on the side "
         "that uses another one.",
         "unsupported": "Check whether the server supports WebSocket on this path, and what it rejects (its log). If a proxy is "
-        "in front of it, let it forward the upgrade: nginx needs proxy_http_version 1.1, proxy_set_header Upgrade $http_upgrade "
+        "in front of it, have it forward the upgrade: nginx needs proxy_http_version 1.1, proxy_set_header Upgrade $http_upgrade "
         'and Connection "upgrade"; Apache httpd upgrade=websocket with mod_proxy_http (2.4.47 and later), or mod_proxy_wstunnel; '
         "HAProxy and Caddy need no setting.",
     },

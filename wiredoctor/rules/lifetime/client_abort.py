@@ -96,7 +96,7 @@ What to do
     Kinds timeout, gave-up: find out why the server needs longer than the client waited, and only then raise the client's
     timeout. If part of the response came: check whether Content-Length announces more than the program writes. Kind unread:
     a health check that does not read the body can use HEAD or request a smaller page. Kind stopped: if the responses matter,
-    let the program wait for them before it ends. Kind superseded: let the client wait for a pause in typing, or send a
+    have the program wait for them before it ends. Kind superseded: have the client wait for a pause in typing, or send a
     second copy later. Kinds left, seek, stream: nothing has to change.
 
 References
@@ -135,11 +135,11 @@ c = pl.col
 
 _CLOSED = "The client closed the connection ({close}) {wait} after its request {request}. By then {had}."
 _NOTHING = "Nothing has to change: no user was kept waiting. "
-_NOTICE = "Let the server detect that the client is gone, and stop its work for it."
+_NOTICE = "Have the server detect that the client is gone, and stop its work for it."
 _PATIENCE = (
     "Find out first why the response took longer than the client waited; only then raise the client's timeout. "
     + _NOTICE
-    + " Let clients wait longer before each retry."
+    + " Have clients wait longer before each retry."
 )
 _SLOW_UPLOAD = (
     "Find out why the client had not sent its complete request by then: a slow source, a rate limit, a slow or interrupted path. "
@@ -196,7 +196,7 @@ RULE = Rule(
         "gave-up": _CLOSED + "{unknown_there}",
     },
     remedy={
-        "stopped": _NOTHING + "If the responses matter, let the program wait for them before it ends. " + _NOTICE,
+        "stopped": _NOTHING + "If the responses matter, have the program wait for them before it ends. " + _NOTICE,
         "unread": "{unread_remedy}",
         "superseded": _NOTHING + "{superseded_remedy}",
         "left": _NOTHING + _NOTICE,
@@ -380,7 +380,7 @@ def _unread_texts(one: Ended, status: int | None, read: int | None, large_head: 
         return {
             "unread": "right after its request, without waiting for the response",
             "unread_means": " The FIN followed the request at once: the client did not wait.",
-            "unread_remedy": "If it matters whether the request succeeded, let the client read the response before it closes. "
+            "unread_remedy": "If it matters whether the request succeeded, have the client read the response before it closes. "
             "Some servers stop their work for a client that has closed.",
         }
     if large_head is not None:
@@ -390,14 +390,14 @@ def _unread_texts(one: Ended, status: int | None, read: int | None, large_head: 
             f"{duration_text(read or 0)} after the response began: the head may exceed the client's limit, or the client did not "
             "want the body.",
             "unread_remedy": "Compare the size of the head with the limits of the client (nginx as a proxy: proxy_buffer_size, "
-            "4 or 8 kB by default; its error log then says upstream sent too big header), and let the server send fewer or "
+            "4 or 8 kB by default; its error log then says upstream sent too big header), and have the server send fewer or "
             "smaller fields. ",
         }
     return {
         "unread": f"after the head of the {status}: it did not want the body",
         "unread_means": f" It had the head of the response and closed {duration_text(read or 0)} after the response began.",
-        "unread_remedy": "If a check needs only the status, let it use HEAD or request a small page. If the client wants to "
-        "reuse the connection, let it read the body to its end before closing it (Go: io.Copy(io.Discard, response.Body)).",
+        "unread_remedy": "If a check needs only the status, have it use HEAD or request a small page. If the client wants to "
+        "reuse the connection, have it read the body to its end before closing it (Go: io.Copy(io.Discard, response.Body)).",
     }
 
 
@@ -464,8 +464,8 @@ _TOO_LONG = (
     "connection stays open, the client waits for bytes that never come. "
 )
 _CONTINUE = (
-    "Let the server, or the proxy in front of it, answer 100 (Continue), or let the client send its body without waiting for it "
-    "(Java's HttpClient waits without limit, so do not set expectContinue). "
+    "Have the server, or the proxy in front of it, answer 100 (Continue), or have the client send its body without waiting for "
+    "it (Java's HttpClient waits without limit, so do not set expectContinue). "
 )
 _UNFINISHED = "Check whether the server's program ends its response: until the last chunk (size 0) comes, the client waits. "
 

@@ -35,7 +35,7 @@ What it is not
     server has forgotten, keep-alive-race reports it as kind forgotten.
 
 What to do
-    Find the device: its TTL shows how many hops away it is. Let it drop packets or answer with ICMP instead of forging resets,
+    Find the device: its TTL shows how many hops away it is. Have it drop packets or answer with ICMP instead of forging resets,
     or exempt this traffic.
 
 References
@@ -61,7 +61,7 @@ RULE = Rule(
     remedy="Look for a device that ends connections in the name of others: an intrusion prevention system or a firewall with a "
     "rule for this traffic, a balancer or NAT with an idle timeout, a censoring network, or a Linux router whose rules reject "
     "packets in conntrack state INVALID (REJECT --reject-with tcp-reset). {hops}A capture at the {sender} shows that it sent no "
-    "{close}: wiredoctor compare --both-sides puts both captures side by side. Let the device drop packets instead, or exempt "
+    "{close}: wiredoctor compare --both-sides puts both captures side by side. Have the device drop packets instead, or exempt "
     "this traffic.",
     references=(
         Reference(

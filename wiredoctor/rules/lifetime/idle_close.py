@@ -51,7 +51,7 @@ What it is not
 What to do
     Nothing has to change if all clients give up idle connections sooner than the server. Kind inverted: shorten the idle
     timeout of that client's pool, or lengthen the server's. Kind stop: if requests were lost, start the new process first,
-    and let the old one finish its requests.
+    and have the old one finish its requests.
 
 References
     RFC 9112 sections 9.3 and 9.5, AWS on the idle timeout of application load balancers.
@@ -104,9 +104,9 @@ RULE = Rule(
         "client's: nginx keepalive_timeout, Apache httpd KeepAliveTimeout, Node server.keepAliveTimeout, gunicorn --keep-alive, "
         "uvicorn --timeout-keep-alive, IIS connectionTimeout. If the client is a balancer or a proxy (AWS application load "
         "balancer: 60 s, nginx upstream keepalive_timeout: 60 s), the server behind it needs the longer one.",
-        "stop": "Nothing has to change if no request was lost. Otherwise let the new process accept connections first. Let the "
+        "stop": "Nothing has to change if no request was lost. Otherwise have the new process accept connections first. Have the "
         "old one answer the requests that it has, with Connection: close, before it closes (nginx -s quit, apachectl "
-        "graceful-stop, Node server.close, Go Server.Shutdown, haproxy's soft stop, gunicorn's SIGTERM). Let clients repeat "
+        "graceful-stop, Node server.close, Go Server.Shutdown, haproxy's soft stop, gunicorn's SIGTERM). Have clients repeat "
         "requests that are safe to repeat.",
     },
     display_filter="frame.number in {{{frames}}}",

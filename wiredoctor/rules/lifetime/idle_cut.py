@@ -29,7 +29,7 @@ What it is not
     HTTP/2 is not judged.
 
 What to do
-    Let one side send something more often than the timeout: WebSocket pings, or comments in event streams. Or lengthen the
+    Have one side send something more often than the timeout: WebSocket pings, or comments in event streams. Or lengthen the
     timeout.
 
 References
@@ -61,8 +61,8 @@ RULE = Rule(
     title="{subject} was closed after {limit} idle",
     message="On {subject_of} of {request} no byte passed for {rest} in either direction. Then the {side} closed the connection "
     "with {close}, without announcing the close.{alike}{named}",
-    remedy="Let one side send something at least every {often}: {ping}. TCP keep-alive probes do not help: they carry no data. "
-    "Or lengthen the timeout where it is set: {settings}. Let clients reconnect automatically and request what they missed.",
+    remedy="Have one side send something at least every {often}: {ping}. TCP keep-alive probes do not help: they carry no data. "
+    "Or lengthen the timeout where it is set: {settings}. Have clients reconnect automatically and request what they missed.",
     references=(
         Reference("RFC 6455 section 5.5.2, ping frames", "https://www.rfc-editor.org/rfc/rfc6455.html#section-5.5.2"),
         Reference("HTML, event streams", "https://html.spec.whatwg.org/multipage/server-sent-events.html#authoring-notes"),

@@ -70,7 +70,7 @@ RULE = Rule(
     remedy={
         None: "Announce the idle timeout that the server really has. If the server's own timeout is as announced, something in "
         "front of it closes sooner (a balancer, a reverse proxy, a firewall). In that case set the longer timeout nearer "
-        "to the server, and let the device that talks to the client announce its own.",
+        "to the server, and have the device that talks to the client announce its own.",
         "once": "Check whether the server was restarted or reloaded at this time; then nothing has to change. Otherwise "
         "capture for longer. If it closes early again, announce the idle timeout that the server really has.",
     },

@@ -55,11 +55,11 @@ What it is not
     repeated the lost one.
 
 What to do
-    Make the idle timeout of the client's pool shorter than the server's, and let the client repeat idempotent requests. Kind
-    stale-pool: let the pool check a connection before it reuses it. Kind forgotten: stay below the timeouts of balancers,
+    Make the idle timeout of the client's pool shorter than the server's, and have the client repeat idempotent requests. Kind
+    stale-pool: have the pool check a connection before it reuses it. Kind forgotten: stay below the timeouts of balancers,
     NATs and firewalls too, or send TCP keep-alive probes. Kind at-limit: if the server was paused, find out what paused it.
-    If a process of the server ended, let it answer the requests that have arrived before it closes. If it closes without
-    announcing it, let it send `Connection: close`.
+    If a process of the server ended, have it answer the requests that have arrived before it closes. If it closes without
+    announcing it, have it send `Connection: close`.
 
 References
     RFC 9112 sections 9.3.1 and 9.6, RFC 9110 section 9.2.2, RFC 1122 section 4.2.2.13, Microsoft WebExceptionStatus.
@@ -98,7 +98,7 @@ c = pl.col
 
 _CLOSED = " {closed_after}{limit}{limit_means}"
 _IDLE = "When the client sent the request, the client's end of the connection had been idle for {idle}{idle_unknown}." + _CLOSED
-_REPEAT = "Let the client repeat idempotent requests if a reused connection is closed without an answer."
+_REPEAT = "Have the client repeat idempotent requests if a reused connection is closed without an answer."
 
 RULE = Rule(
     symptom="*socket hang up*, `ECONNRESET`, a 502 now and then",
@@ -125,7 +125,7 @@ RULE = Rule(
         "race": "{shorter}" + _REPEAT,
         "stale-pool": "{look}{shorter}" + _REPEAT,
         "forgotten": "Make the idle timeout of the client's pool shorter than those of the server and of everything between "
-        "them (balancer, NAT, firewall). Or let the client send TCP keep-alive probes (SO_KEEPALIVE with TCP_KEEPIDLE; the "
+        "them (balancer, NAT, firewall). Or have the client send TCP keep-alive probes (SO_KEEPALIVE with TCP_KEEPIDLE; the "
         "default of two hours is too long). " + _REPEAT,
         "at-limit": "{shorter}" + _REPEAT,
     },
@@ -286,7 +286,7 @@ def _unaware() -> pl.Expr:
 _FIN_UNSEEN = "and the request does not acknowledge the FIN"
 _RST_UNSEEN = "and a client that has received an RST sends no request"
 _WARNED = ". But the client had the previous response, which announced the close"
-_LOOK = "Let the pool check each connection before reuse: an idle connection that is readable has been closed by the server. "
+_LOOK = "Have the pool check each connection before reuse: an idle connection that is readable has been closed by the server. "
 _UNREAD = ", as the RST instead of a FIN shows"
 _FIN_KNOWN = (
     "the server's FIN on the same connection, and acknowledges that FIN: the client's kernel had received it, but its pool did "

@@ -24,8 +24,8 @@ What it is not
     response.
 
 What to do
-    Let the server close at once: shut down the sending side, read what still arrives, then close. Kind close-delimited: also
-    let it send Content-Length or Transfer-Encoding: chunked, so that no client has to wait for the close.
+    Have the server close at once: shut down the sending side, read what still arrives, then close. Kind close-delimited: also
+    have it send Content-Length or Transfer-Encoding: chunked, so that no client has to wait for the close.
 
 References
     RFC 9112 section 9.6, RFC 9112 section 6.3.
@@ -56,11 +56,11 @@ RULE = Rule(
         "the last of {body_bytes:,} body bytes. In that time the client could not know that the response was complete.",
     },
     remedy={
-        None: "Let the server close right after the response: shut down its sending side, read what still arrives for a short "
+        None: "Have the server close right after the response: shut down its sending side, read what still arrives for a short "
         "time, then close. Find out what keeps the socket open: a worker that waits for the client to close first, or a child "
         "process that has inherited it (close-on-exec).",
-        "close-delimited": "Let the server send Content-Length, or Transfer-Encoding: chunked, so that no client has to wait for "
-        "the close. Let it close when it has written the last byte. Find out what keeps the socket open: work that is done "
+        "close-delimited": "Have the server send Content-Length, or Transfer-Encoding: chunked, so that no client has to wait "
+        "for the close. Have it close when it has written the last byte. Find out what keeps the socket open: work that is done "
         "after the last write, or a child process that has inherited it (close-on-exec).",
     },
     references=(

@@ -42,7 +42,7 @@ What it is not
 What to do
     Look into the server's log at that time, and find out what ends or restarts its processes. Kind on-arrival: find out what
     listens on the port. Kind mid-request: if no byte of the body had come for a while, find out what the client was waiting
-    for, and check the server's timeout for bodies. Kind half-closed: let the client close its sending side only after it has
+    for, and check the server's timeout for bodies. Kind half-closed: have the client close its sending side only after it has
     the response.
 
 References
@@ -104,13 +104,13 @@ _LISTEN = (
     "Check whether a program listens at the target of the relay, on that address and not only on 127.0.0.1. Check whether the "
     "server is at its connection limit. "
 )
-_RESTART = "Find out why the server's process ended. If it was restarted, let the new process listen before the old one stops. "
+_RESTART = "Find out why the server's process ended. If it was restarted, have the new process listen before the old one stops. "
 _EXPECTS_TLS = " So does a server that expects TLS on this port."
-_TLS = "If the port expects TLS, let the client use https. "
+_TLS = "If the port expects TLS, have the client use https. "
 _LARGE_HEAD = " The request has a head of {} bytes; some servers close like this if a head exceeds their limit."
 _LARGE_HEAD_REMEDY = (
     "Compare the size of the head with the limits of the server (uWSGI buffer-size: 4 kB by default; Varnish http_req_size: "
-    "32 kB), and let the client send fewer or smaller cookies. "
+    "32 kB), and have the client send fewer or smaller cookies. "
 )
 _LOG = "Look into the logs of the server and of the program behind it at that time for "
 _SAY = "A server that cannot answer should send a status (500, 503, 504) before it closes."
@@ -158,11 +158,11 @@ RULE = Rule(
         "unread": "{listen}{head_remedy}"
         + _LOG
         + "what ends or restarts its processes (a limit of requests per worker, a reload, memory exhaustion). "
-        "Let a process answer all accepted requests before it ends. Let the client repeat a request if the log shows that "
+        "Have a process answer all accepted requests before it ends. Have the client repeat a request if the log shows that "
         "it was not read.",
         "at-once": "{listen}{head_remedy}" + _LOG + "a rule that drops requests on purpose, or a process that ended. " + _SAY,
-        "half-closed": "If the client wants the response, let it keep its side of the connection open until the response has "
-        "come (nc without -N; no shutdown(SHUT_WR) after a request). Or let the server go on when the client half-closes: "
+        "half-closed": "If the client wants the response, have it keep its side of the connection open until the response has "
+        "come (nc without -N; no shutdown(SHUT_WR) after a request). Or have the server go on when the client half-closes: "
         "nginx proxy_ignore_client_abort on, haproxy no option abortonclose.",
         "later": _LOG + "a process that ended, a worker that was killed for taking too long or too much memory, or a handler "
         "that closed. " + _SAY,
@@ -478,7 +478,7 @@ _STILL = (
     "client_body_timeout, Apache httpd RequestReadTimeout, haproxy timeout client, Node server.requestTimeout)."
 )
 _CONTINUE = (
-    "Let the server answer Expect: 100-continue at once, with 100 or with a final status. Let the client send its body if no "
+    "Have the server answer Expect: 100-continue at once, with 100 or with a final status. Have the client send its body if no "
     "response comes within a second."
 )
 _LOG_OF_BODY = (

@@ -79,11 +79,11 @@ RULE = Rule(
         "server: both close idle connections without an announcement.",
     },
     remedy={
-        None: "Let the server send Connection: close in the response after which it closes, or keep the connection open. "
-        "{cure}Until then let clients repeat requests that are safe to repeat. Turning keep-alive off in the client is the last "
+        None: "Have the server send Connection: close in the response after which it closes, or keep the connection open. "
+        "{cure}Until then have clients repeat requests that are safe to repeat. Turning keep-alive off in the client is the last "
         "resort.",
         "once": "Check whether the server was restarted or reloaded at this time; then nothing has to change. Otherwise "
-        "capture for longer. If it closes like this again, let the server send Connection: close in the response after "
+        "capture for longer. If it closes like this again, have the server send Connection: close in the response after "
         "which it closes.",
     },
     references=(

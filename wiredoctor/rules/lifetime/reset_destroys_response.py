@@ -21,7 +21,7 @@ What it is not
     reports it.
 
 What to do
-    Let the server read the rest, up to a limit, before it closes. Let clients announce large uploads with Expect: 100-continue.
+    Have the server read the rest, up to a limit, before it closes. Have clients announce large uploads with Expect: 100-continue.
 
 References
     RFC 9112 section 9.6, RFC 9110 section 10.1.1, RFC 9293 section 3.6, nginx's lingering_close.
@@ -46,10 +46,10 @@ RULE = Rule(
     "connection {gap} later, while the client was still sending. A reset makes the client's system discard data that "
     'the client has not read yet, so the client may see "connection reset by peer" or "broken pipe" instead of the '
     "{status}.",
-    remedy="Let the server read and discard the rest of the request, up to a limit in bytes and seconds, before it closes: "
+    remedy="Have the server read and discard the rest of the request, up to a limit in bytes and seconds, before it closes: "
     "shut down its sending side first, read, then close (RFC 9112 section 9.6). A reverse proxy that buffers complete requests "
-    "does it for the server. Let clients send Expect: 100-continue with large bodies, so that the server can refuse them first. "
-    "Let clients read while they send.",
+    "does it for the server. Have clients send Expect: 100-continue with large bodies, so that the server can refuse them first. "
+    "Have clients read while they send.",
     references=(
         Reference("RFC 9112 section 9.6, tear-down", "https://www.rfc-editor.org/rfc/rfc9112.html#section-9.6"),
         Reference("RFC 9110 section 10.1.1, Expect", "https://www.rfc-editor.org/rfc/rfc9110.html#section-10.1.1"),
@@ -60,7 +60,7 @@ RULE = Rule(
         Advice(
             "server",
             "gunicorn",
-            "gunicorn: the sync worker closes when the application has answered (recent releases read up to 64 kB first); let "
+            "gunicorn: the sync worker closes when the application has answered (recent releases read up to 64 kB first); have "
             "the application read wsgi.input, or put nginx in front of it, which buffers requests.",
         ),
         Advice(

@@ -25,8 +25,8 @@ What it is not
     Responses to HEAD, and 204 and 304, have no body.
 
 What to do
-    Look into the server's log at that time. If a program sets Content-Length itself, let it count bytes; if it writes chunks
-    itself, let it send the last one. Kind stream: nothing has to change if the server was stopped on purpose.
+    Look into the server's log at that time. If a program sets Content-Length itself, have it count bytes; if it writes chunks
+    itself, have it send the last one. Kind stream: nothing has to change if the server was stopped on purpose.
 
 References
     RFC 9112 sections 8 and 6.3.
@@ -62,9 +62,9 @@ _REMEDY = (
     "proxy, an upstream that closed.{own_framing}{cut}"
 )
 _OWN_LENGTH = (
-    " If the program sets Content-Length itself, let it count bytes and not characters, after compression and not before."
+    " If the program sets Content-Length itself, have it count bytes and not characters, after compression and not before."
 )
-_OWN_CHUNKS = " If the program writes its chunks itself, let it end the body with the last chunk (size 0)."
+_OWN_CHUNKS = " If the program writes its chunks itself, have it end the body with the last chunk (size 0)."
 _STREAM = (
     "Nothing has to change if the server was stopped on purpose. Otherwise look into its log at that time. A server that ends a "
     "stream properly sends the last chunk before it closes, so a client can tell the end from a failure."

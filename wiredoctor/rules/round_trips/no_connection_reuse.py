@@ -36,7 +36,7 @@ What it is not
     A client may also open a new connection because it checked its own and found it closed by the server.
 
 What to do
-    Let the client use a pool (a session, an agent, one HttpClient for all requests), and let it read responses to their end.
+    Have the client use a pool (a session, an agent, one HttpClient for all requests), and have it read responses to their end.
     Kind asked: also remove Connection: close from the requests. Kind cheap: nothing has to change.
 
 References
@@ -87,12 +87,12 @@ RULE = Rule(
         "negligible part of the time.",
     },
     remedy={
-        None: "Let the client reuse its connections: one session, agent or client object for all requests instead of one for "
-        "each, with a large enough pool. Let it read every response to its end before it continues.",
-        "asked": "Let the client leave Connection: close out of its requests, and keep a pool. If the client is a reverse "
+        None: "Have the client reuse its connections: one session, agent or client object for all requests instead of one for "
+        "each, with a large enough pool. Have it read every response to its end before it continues.",
+        "asked": "Have the client leave Connection: close out of its requests, and keep a pool. If the client is a reverse "
         'proxy: nginx closes upstream connections unless it has proxy_http_version 1.1, proxy_set_header Connection "" and a '
         "keepalive in the upstream block (the defaults in releases of 2026).",
-        "cheap": "Nothing has to change. If the server is further away, or uses TLS, let the client use a pool.",
+        "cheap": "Nothing has to change. If the server is further away, or uses TLS, have the client use a pool.",
     },
     display_filter="frame.number in {{{frames}}}",
     references=(

@@ -24,8 +24,8 @@ What it is not
 
 What to do
     Find out which rule of the server, or of a proxy in front of it, creates the redirect. If it redirects to https although
-    the client already uses https, let the proxy send X-Forwarded-Proto, and let the application trust it. If a site redirects
-    between two names (with and without www), or adds and removes a slash, let only one place decide. If a redirect sets a
+    the client already uses https, have the proxy send X-Forwarded-Proto, and have the application trust it. If a site redirects
+    between two names (with and without www), or adds and removes a slash, have only one place decide. If a redirect sets a
     cookie, check whether the client sends it back.
 
 References
@@ -51,7 +51,7 @@ RULE = Rule(
     message="{client} followed redirects from {request} ({code}), and each time they led back to the same URL: it was requested "
     "{requests:,} times.{others}{secure} Clients give up after 10 to 50 redirects.",
     remedy="Find out which rule of the server, or of a proxy in front of it, creates the redirect. {forwarded}If two places "
-    "redirect to each other (a name with and without www, a path with and without a slash), let only one of them decide. If the "
+    "redirect to each other (a name with and without www, a path with and without a slash), have only one of them decide. If the "
     "redirect sets a cookie, check whether the client sends it back.",
     display_filter="frame.number in {{{frames}}}",
     references=(
@@ -89,7 +89,7 @@ _SECURE = (
     "server."
 )
 _FORWARDED = (
-    "If a proxy terminates TLS, let it send X-Forwarded-Proto (nginx: proxy_set_header X-Forwarded-Proto $scheme), and let the "
+    "If a proxy terminates TLS, have it send X-Forwarded-Proto (nginx: proxy_set_header X-Forwarded-Proto $scheme), and have the "
     "application trust it, so that it does not redirect requests that are already secure. "
 )
 

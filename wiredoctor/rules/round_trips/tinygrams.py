@@ -48,7 +48,7 @@ RULE = Rule(
     title="The {side} sends its {what} in tiny segments: {average} bytes per packet",
     message="{segments} small packets of one {what} were sent within {lasted}, with {average} bytes each on average, "
     "although {mss:,} fit. Nagle's algorithm, which would have merged them, is turned off.",
-    remedy="Let the {side} collect its {what} in a buffer and hand it to TCP in one write (a buffered stream that is flushed "
+    remedy="Have the {side} collect its {what} in a buffer and hand it to TCP in one write (a buffered stream that is flushed "
     "once, writev, TCP_CORK or MSG_MORE); TCP_NODELAY can then stay on.",
     display_filter="tcp.stream == {connection} && frame.number >= {first_frame} && frame.number <= {last_frame} && tcp.len > 0",
     references=(

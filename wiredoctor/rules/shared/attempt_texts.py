@@ -171,8 +171,8 @@ _CHECK_RELAY = (
     "that time may show the reason."
 )
 _RESTART = (
-    "Find out why the server's process ended (its log at that time). If it was restarted, let the new process listen before the "
-    "old one stops (nginx -s reload, systemd socket activation, SO_REUSEPORT), or let clients try again."
+    "Find out why the server's process ended (its log at that time). If it was restarted, have the new process listen before the "
+    "old one stops (nginx -s reload, systemd socket activation, SO_REUSEPORT), or have clients try again."
 )
 
 

@@ -337,8 +337,8 @@ def _after_previous_response(rested: int) -> str:
 
 _WITH_WARNING = ", which had announced the close (Connection: close or an equivalent)."
 _UNANNOUNCED = ": that is not an idle timeout but an unannounced close (premature-close)."
-_ANNOUNCE = "Let the server say Connection: close with the response after which it closes. "
-HEED = "Let the client give up a connection whose response says Connection: close. "
+_ANNOUNCE = "Have the server say Connection: close with the response after which it closes. "
+HEED = "Have the client stop using a connection once a response says Connection: close. "
 
 
-_DRAIN = "Before a server process ends, let it stop accepting requests, answer those that it has, and then close. "
+_DRAIN = "Before a server process ends, have it stop accepting requests, answer those that it has, and then close. "

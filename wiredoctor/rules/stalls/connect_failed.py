@@ -84,8 +84,8 @@ What it is not
     client's request is more important.
 
 What to do
-    Kind refused: start the service, or let the client use the port on which it listens. Kind tried-next: let the server
-    listen on both addresses. Kind down: let the new process listen before the old one stops. Kind not-up-yet: nothing has to
+    Kind refused: start the service, or have the client use the port on which it listens. Kind tried-next: have the server
+    listen on both addresses. Kind down: have the new process listen before the old one stops. Kind not-up-yet: nothing has to
     change, because the program tried again. Kind prohibited: find the rule on the host that sent the error (iptables -nvL,
     nft list ruleset, ip route), and allow the connection. Kind unreachable: check the routes and neighbors of that router
     (ip route get, ip neigh). Kind timed-out: check whether the server is up, and which firewall on the path drops the
@@ -154,7 +154,7 @@ RULE = Rule(
             "Find the rule on {router}: each attempt raises the counter of a REJECT rule in iptables -nvL or nft list ruleset "
             "(iptables -j REJECT sends port unreachable unless --reject-with names another answer; firewalld and nft send "
             "administratively prohibited). A prohibit route in ip route has the same effect. On other routers the cause is an "
-            "access list. Allow this client and port there, or let the client use another path. In Kubernetes, kube-proxy "
+            "access list. Allow this client and port there, or have the client use another path. In Kubernetes, kube-proxy "
             "rejects connections to a Service without ready endpoints like this (kubectl get endpointslices). Security groups "
             "of a cloud are not the cause: they do not answer at all."
         ),
@@ -167,13 +167,13 @@ RULE = Rule(
         "PORT), and which firewall or security group drops the packets. A capture on the server shows whether the SYN arrives. "
         "{look_at_queue}Give clients a connect timeout of a few seconds, so that they try the next address.",
         "closed-at-once": "{closed_remedy}",
-        "tried-next": "Clients that know only the first address fail. Let the server listen on both (Node: server.listen(PORT) "
-        "without a host; nginx: listen 80 and listen [::]:80). Or let the name resolve only to the address on which it listens "
+        "tried-next": "Clients that know only the first address fail. Have the server listen on both (Node: server.listen(PORT) "
+        "without a host; nginx: listen 80 and listen [::]:80). Or have the name resolve only to the address on which it listens "
         "(/etc/hosts, DNS), or configure that address instead of the name (127.0.0.1 instead of localhost).",
         "not-up-yet": "Nothing has to change if the client tries again. Otherwise start the client when the server is ready: "
         "use a readiness probe, or condition: service_healthy in depends_on of Docker Compose.",
-        "down": "Let the new process listen before the old one stops (nginx -s reload, systemd socket activation, SO_REUSEPORT, "
-        "a rolling update behind a balancer), or let clients try again for that long.",
+        "down": "Have the new process listen before the old one stops (nginx -s reload, systemd socket activation, SO_REUSEPORT, "
+        "a rolling update behind a balancer), or have clients try again for that long.",
     },
     display_filter="{filter}",
     references=(

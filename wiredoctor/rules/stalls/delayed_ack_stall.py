@@ -38,7 +38,7 @@ What it is not
     reports a small segment that waits after another small one.
 
 What to do
-    Give the sender a larger send buffer, or let it write more before it waits: with several overlapped sends on Windows,
+    Give the sender a larger send buffer, or have it write more before it waits: with several overlapped sends on Windows,
     with one large write elsewhere. If the receiver's window was the reason, enlarge the receive buffer.
 
 References
@@ -149,9 +149,9 @@ def _limit() -> list[pl.Expr]:
     window = pl.lit("the receiver's window had no room for more.")
     sender = pl.lit("the sender's send buffer or its congestion window has room for one write only.")
     enlarge = pl.lit(
-        "Let the receiver announce a larger window (a larger SO_RCVBUF, or none, so that its kernel sizes the buffer)."
+        "Have the receiver announce a larger window (a larger SO_RCVBUF, or none, so that its kernel sizes the buffer)."
     )
-    write = pl.lit("Give the sender's sockets a larger send buffer, or let it write again before its last write is acknowledged.")
+    write = pl.lit("Give the sender's sockets a larger send buffer, or have it write before its last write is acknowledged.")
     return [
         pl.when(c("room")).then(sender).otherwise(window).alias("reason"),
         pl.when(c("http")).then(pl.lit(", though it had more to send")).otherwise(pl.lit("")).alias("more"),

@@ -21,7 +21,7 @@ What it is not
     retransmitted.
 
 What to do
-    Let the server answer 100 (Continue), or let the client send the body at once.
+    Have the server answer 100 (Continue), or have the client send the body at once.
 
 References
     RFC 9110 section 10.1.1.
@@ -42,7 +42,7 @@ RULE = Rule(
     title="The client waited {wait} for a 100 Continue that did not come",
     message="The head of {request} says Expect: 100-continue. The server sent no interim response, and the client sent the "
     "{sent} after {wait}{timer}.",
-    remedy="Let the client send its body without waiting, or let the server (or the proxy in front of it) answer 100 "
+    remedy="Have the client send its body without waiting, or have the server (or the proxy in front of it) answer 100 "
     "(Continue). ",
     references=(Reference("RFC 9110 section 10.1.1, Expect", "https://www.rfc-editor.org/rfc/rfc9110.html#section-10.1.1"),),
     explained_by=(("retransmission-stall", "time"), ("zero-window-stall", "time")),

@@ -81,11 +81,11 @@ RULE = Rule(
         "bytes. {window:,} bytes / {rtt} = {limit}. That is what a full send buffer looks like.{rest}" + _NEEDED,
     },
     remedy={
-        "receive-window": "Let the {side} announce a larger window. Linux sizes receive buffers up to the third value of "
+        "receive-window": "Have the {side} announce a larger window. Linux sizes receive buffers up to the third value of "
         "net.ipv4.tcp_rmem, unless the program sets SO_RCVBUF: remove that setting (nginx: rcvbuf of listen; Apache httpd: "
         "ReceiveBufferSize; HAProxy: tune.rcvbuf.client, tune.rcvbuf.server), or raise the limit above bandwidth x round trip. "
         "On Windows `netsh interface tcp show global` should show normal as the Receive Window Auto-Tuning Level." + _CHECK,
-        "no-window-scaling": "Let the {side} offer window scaling: net.ipv4.tcp_window_scaling = 1 on Linux (the default), a "
+        "no-window-scaling": "Have the {side} offer window scaling: net.ipv4.tcp_window_scaling = 1 on Linux (the default), a "
         "Receive Window Auto-Tuning Level of normal on Windows (`netsh interface tcp show global`). If the SYN has the option "
         "when it leaves the {side}, something on the path removes it: look for firewalls and balancers that normalize TCP "
         "options (Cisco ASA: tcp-options window-scale in a tcp-map). A Linux server that answers with SYN cookies can use the "

@@ -151,12 +151,13 @@ RULE = Rule(
         "corked": _CORKED,
     },
     remedy={
-        "head-body-split": "Let the {side} hand head and body to TCP in one write (one buffer, writev, or a buffered stream that "
-        "is flushed once)," + _OR,
-        "tail": "Let the {side} set TCP_NODELAY on its sockets, or give them a send buffer that holds a whole message.{receiver}",
-        "write-write-read": "Let the {side} collect what belongs together and write it once (a buffer, writev, TCP_CORK)," + _OR,
-        "probe-released": "Let the {side} collect what belongs together and write it once (a buffer, writev, TCP_CORK)," + _OR,
-        "corked": "Let the {side} clear TCP_CORK (TCP_NOPUSH on BSD and macOS) with setsockopt after the last write of a "
+        "head-body-split": "Have the {side} hand head and body to TCP in one write (one buffer, writev, or a buffered stream "
+        "that is flushed once)," + _OR,
+        "tail": "Have the {side} set TCP_NODELAY on its sockets, or give them a send buffer that holds a whole "
+        "message.{receiver}",
+        "write-write-read": "Have the {side} collect what belongs together and write it once (a buffer, writev, TCP_CORK)," + _OR,
+        "probe-released": "Have the {side} collect what belongs together and write it once (a buffer, writev, TCP_CORK)," + _OR,
+        "corked": "Have the {side} clear TCP_CORK (TCP_NOPUSH on BSD and macOS) with setsockopt after the last write of a "
         "message, or leave out MSG_MORE on the last send. Setting TCP_NODELAY does not send the held data while the socket is "
         "corked.",
     },

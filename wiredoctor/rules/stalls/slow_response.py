@@ -66,7 +66,7 @@ RULE = Rule(
         "behind it.",
     },
     remedy={
-        None: "Find out what the server does in that time: let its access log record how long requests take, trace the request "
+        None: "Find out what the server does in that time: have its access log record how long requests take, trace the request "
         "through the services that the server calls, and look for slow queries, locks and full worker pools. If the server "
         "waits on purpose (long polling), nothing is wrong.",
         "in-gateway": "Find out what requests wait for in the gateway: a queue or a connection limit (haproxy maxconn and "

@@ -21,7 +21,7 @@ What it is not
 
 What to do
     Take that server out of rotation and compare it with the others: its load, disk, caches, neighbors, and its path to the
-    database. Let the balancer choose the server with the fewest connections instead of taking turns.
+    database. Have the balancer choose the server with the fewest connections instead of taking turns.
 
 References
     The Tail at Scale (Dean and Barroso), nginx's least_conn, HAProxy's balance leastconn.
@@ -46,7 +46,7 @@ RULE = Rule(
     "{server} got {requests:,} of the {all_requests:,} requests ({share} %), and these took {delay} longer in total than they "
     "would have at the median of the others.",
     remedy="Take {server} out of rotation, and find the difference from the others: load, disk, caches, "
-    "memory, neighbors on the same machine, its path to the database. Let the balancer prefer servers with few open requests "
+    "memory, neighbors on the same machine, its path to the database. Have the balancer prefer servers with few open requests "
     "(nginx least_conn, HAProxy balance leastconn), so that a slow one gets fewer.",
     display_filter="frame.number in {{{frames}}}",
     references=(

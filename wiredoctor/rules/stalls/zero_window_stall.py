@@ -95,8 +95,8 @@ RULE = Rule(
     },
     remedy={
         None: "Find out what the {side}'s process does while it does not read (a full disk, a slow downstream, a lock, a "
-        "garbage collection, a full thread pool). Let it read ahead, or drop data that it cannot process. Larger receive buffers "
-        "(SO_RCVBUF, net.ipv4.tcp_rmem) bridge short pauses and hide long ones{buffer}. "
+        "garbage collection, a full thread pool). Have it read ahead, or drop data that it cannot process. Larger receive "
+        "buffers (SO_RCVBUF, net.ipv4.tcp_rmem) bridge short pauses and hide long ones{buffer}. "
         "If it limits its rate on purpose (curl --limit-rate), nothing has to change.",
         "scaling-removed": "Capture the SYN packets at both ends. A device between them (a firewall, a balancer, a SYN proxy) "
         "removes the window scale option, and has to pass it on. Until then turn scaling off at one end (on Linux "

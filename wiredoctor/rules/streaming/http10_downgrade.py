@@ -40,7 +40,7 @@ RULE = Rule(
     message="{server} answered {downgraded:,} of {requests:,} HTTP/1.1 requests with HTTP/1.0. {kept}HTTP/1.0 has no chunked "
     "coding: a response of unknown length ends with its connection, and a proxy cannot forward it piece by piece and keep the "
     "connection.",
-    remedy="Configure the server to speak HTTP/1.1. If a proxy is in front of it, let the proxy speak HTTP/1.1 to both sides.",
+    remedy="Configure the server to speak HTTP/1.1. If a proxy is in front of it, have the proxy speak HTTP/1.1 to both sides.",
     display_filter='http.response.version == "HTTP/1.0" && frame.number in {{{frames}}}',
     references=(
         Reference("RFC 9110 section 6.2, protocol version", "https://www.rfc-editor.org/rfc/rfc9110.html#section-6.2"),

@@ -22,7 +22,7 @@ What it is not
     such as the pictures of a camera, are left out: their clients show each part as it comes, and need no complete body.
 
 What to do
-    Let the server use Transfer-Encoding: chunked. IIS stops using it when HTTP keep-alive is turned off.
+    Have the server use Transfer-Encoding: chunked. IIS stops using it when HTTP keep-alive is turned off.
 
 References
     RFC 9112 sections 6.3, 7.1 and 9.3. RFC 7323 section 4.
@@ -44,7 +44,7 @@ RULE = Rule(
     "application, {paused} in all). The response has neither Content-Length nor Transfer-Encoding: chunked; its body ends when "
     "the connection closes. {says_close} An intermediary may hold back such a stream until it ends, and a stream that broke "
     "off looks complete.",
-    remedy="Let the server send the response with Transfer-Encoding: chunked, which every HTTP/1.1 client understands, and keep "
+    remedy="Have the server send the response with Transfer-Encoding: chunked, which every HTTP/1.1 client understands, and keep "
     "the connection open.",
     references=(
         Reference("RFC 9112 section 6.3, message body length", "https://www.rfc-editor.org/rfc/rfc9112.html#section-6.3"),
