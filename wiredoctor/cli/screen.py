@@ -27,7 +27,7 @@ REFRESH = 1.0
 
 
 LONG, SELDOM = 5.0, 60.0
-"""The lag of the analysis in seconds from which a note is printed, and the minimum time in seconds between two of these notes."""
+"""The minimum lag of the analysis (s) for a note to be printed, and the minimum time (s) between two of these notes."""
 
 LINE_INTERVAL = 5.0
 """The minimum number of seconds between two lines about one problem."""

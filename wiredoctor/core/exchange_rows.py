@@ -112,7 +112,7 @@ class Extra:
 
 
 class ExchangeRows:
-    """Writes the table `exchanges`. For the table `closes`, it writes rows of earlier batches again."""
+    """Writes the table `exchanges`. A row of an earlier batch is repeated if a new row of the table `closes` refers to it."""
 
     def __init__(self, codes: HeadCodes) -> None:
         self.codes: HeadCodes = codes

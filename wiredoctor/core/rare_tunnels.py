@@ -1,4 +1,5 @@
-"""Parse rare tunnels in UDP and GRE. Each function reads one header and returns the next one, as a constant of layers.py.
+"""Parse rare tunnels in UDP and GRE. Each function reads one header and returns the type of the next one, which is a
+constant in layers.py.
 
 If the header of a tunnel is invalid, the packet counts as plain UDP.
 """

@@ -22,7 +22,7 @@ class Rows:
         self.cells: BytesWriter = BytesWriter()
         """The newest rows."""
         self.parts: list[bytes] = []
-        """Earlier rows, in parts of TOGETHER rows."""
+        """Earlier rows: each item has TOGETHER of them."""
 
     def begin(self) -> BytesWriter:
         """Begin a row, and return the buffer to which its cells are written."""

@@ -446,9 +446,9 @@ def was_sent_before(ack: Previous, packet: Packet) -> bool:
 
 
 def may_be_paced(data: Previous, segment: Segment) -> bool:
-    """Return whether a segment may follow a small write only because its program writes at regular times.
+    """Return whether a segment may follow a small write merely because the program writes at regular times.
 
-    This is excluded if the segment completes a body and the small write is its head, because the program had both ready together.
+    Return False if the small write is the head of a message and the segment completes its body: the program had both ready.
     """
     whole = data.ends_head and not data.ends_message and segment.part.ends_message
     return sizes.is_small_data(data) and not whole

@@ -154,7 +154,7 @@ class Stall:
 
 @mypyc_attr(acyclic=True)
 class ClosedWindow:
-    """A receive window that its receiver closed, and what the sender sent until it continued."""
+    """A receive window that the receiver closed, and what the sender sent before it resumed sending new data."""
 
     def __init__(self) -> None:
         self.is_closed: bool = False

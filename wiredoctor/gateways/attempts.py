@@ -12,7 +12,7 @@ from wiredoctor.gateways.exchange_columns import LATE, NO_STATUS, OWN, SLACK, Ro
 from wiredoctor.tables import MILLISECOND, Array
 
 MAX_OPEN = 400
-"""The maximum number of clients' exchanges, newest first, that are searched for the one that caused an attempt."""
+"""To find the client's exchange that caused an attempt to connect, at most this many exchanges are searched, newest first."""
 
 GATEWAY = (502, 503, 504)
 """The statuses with which gateways respond after failed attempts."""

@@ -35,7 +35,7 @@ Even a killed process may end late, because it can be blocked in the kernel.
 _NAP, _LITTLE = 0.004, 128 << 10
 """`_NAP`: the time in seconds to wait after a read of fewer than `_LITTLE` bytes.
 
-Otherwise, a backend that writes each packet separately would wake this program for each packet.
+Without this wait, a backend that writes each packet separately would wake this program for each packet.
 """
 
 _LOOK = 1.0

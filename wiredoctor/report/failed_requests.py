@@ -176,7 +176,7 @@ def _backs(report: Report, failures: Iterable[Finding]) -> set[Place]:
 
 
 def _idle_timeouts(findings: Iterable[Finding]) -> dict[tuple[str, str | None], float]:
-    """Return the idle timeouts (s) that findings of the rule idle-close measured, by capture and server."""
+    """Return the idle timeouts (s) from the findings of the rule `idle-close`, by capture and server."""
     return {
         (f.capture, f.server): float(f.measures["limit"])
         for f in findings

@@ -117,7 +117,7 @@ def _own_paths() -> list[str]:
 
 
 def _load(path: str) -> RuleModule:
-    """Load a rule file. Raise RuleError if it is not a valid rule, or the exception from importing it."""
+    """Load a rule file. Raise RuleError if it is not a valid rule. Exceptions from importing it propagate."""
     return _describe(importlib.import_module(path))
 
 

@@ -224,7 +224,7 @@ class Pieces:
             self.early += 1
 
     def content(self, data: bytes) -> None:
-        """Count content bytes of the newest packet, and the events that end in them."""
+        """Count content bytes of the newest packet, and the events of the stream that end within these bytes."""
         if not self.is_timed or not data:
             return
         self.full += not self.newest.bytes

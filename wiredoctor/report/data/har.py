@@ -109,8 +109,8 @@ def _batches(report: Report) -> Iterator[tuple[str, pl.DataFrame]]:
 
 
 def _store_messages(report: Report, places: Mapping[str, int], spool: Spool, *, bodies: bool) -> Bytes:
-    """Read the captures again; return the header sections of all exchanges that become entries and, if `bodies` is true, their
-    bodies.
+    """Read the captures again; return the header sections of all exchanges that the HAR file contains and, if `bodies` is
+    true, their bodies.
     """
     ranges = Ranges()
     connections: dict[str, set[int]] = {}

@@ -17,11 +17,11 @@ CAUSE = "cause"
 """The case of a rule that finds the cause of the problem that the preceding rule reports."""
 
 _QUOTES = "cause first"
-"""The words that precede the rules of a message in error_messages.txt if the message quotes a more specific message."""
+"""The words before the list of rules of a message, in error_messages.txt, if the message quotes a more specific message."""
 
 
 _RULE = re.compile(r"([a-z0-9-]+)(?: \(([^)]*)\))?")
-"""A pattern for a rule, and its kinds in brackets."""
+"""Matches the name of a rule, optionally followed by kinds of the rule in parentheses."""
 
 
 class Case(NamedTuple):

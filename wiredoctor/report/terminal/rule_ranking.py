@@ -105,8 +105,8 @@ def _weight(stem: str, rules: int, of: int) -> float:
 def _score(texts: Iterable[_Stems], weights: Mapping[str, float]) -> float:
     """Return how well a rule's texts match a question.
 
-    Each word of the question counts with the best weight among the texts that contain it. The text that fits best adds to the
-    score. A text fits well if it contains many words of the question and few others.
+    Each word of the question scores the highest weight of the texts that contain it. The text that fits best earns a bonus. A
+    text fits well if it contains many words of the question and few others.
     """
     best: dict[str, float] = {}
     fit = 0.0

@@ -92,7 +92,7 @@ def _is_question(wanted: str) -> bool:
 
 
 def _answers(entry: Entry, wanted: str) -> bool:
-    """Return whether a text of a rule contains these words.
+    """Return whether any text of the rule contains the words of `wanted`.
 
     The texts are the rule's name, its titles, its first line and its search phrases. A search phrase also counts if the words
     contain the phrase and, apart from it, only fillers (see `covers`).
@@ -138,7 +138,7 @@ def at_once(found: list[E], words: str) -> list[E]:
 def _least(best: Match, *, sure: bool) -> Match:
     """Return the weakest match that is still shown if `best` is the best match.
 
-    `sure`: exactly one rule matches at least as well as SEARCHED.
+    `sure`: whether exactly one rule has a match of SEARCHED or better.
     """
     if best >= Match.SEARCHED and not sure:
         return Match.TITLE

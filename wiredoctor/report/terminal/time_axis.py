@@ -48,7 +48,7 @@ class TimeAxis:
         return self.begin + self.step * self.width
 
     def at(self, time: float) -> float:
-        """Return the position of a time in characters, without rounding."""
+        """Return the position, in characters, of a time (ns), without rounding."""
         return (time - self.begin) / self.step
 
     def cell(self, time: float) -> int:
