@@ -184,7 +184,8 @@ def announces_body(message: Message) -> bool:
     """
     if message.head.status < 0 or message.framing != NO_BODY:
         return False
-    return message.head.coding != NOT_CODED or (message.length > 0 and message.head.status == 204)
+    status = message.head.status
+    return message.head.coding != NOT_CODED or (message.length > 0 and (status < 200 or status == 204))
 
 
 def find_excess(reader: Reader, data: bytes, frame: i64, time: i64, offset: i64, ack: i64) -> Fault | None:

@@ -112,7 +112,7 @@ def _side(prefix: str, columns: tuple[Column, ...]) -> tuple[Column, ...]:
 
 
 _ORIGINS = (
-    "endpoint (the host in its source address), between (a device on the path), doubtful (only its TTL suggests a device), or "
+    "endpoint (the host in its source address), between (a device on the path), doubtful (its TTL suggests a device), or "
     "empty (unknown)"
 )
 

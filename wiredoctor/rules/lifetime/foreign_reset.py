@@ -29,10 +29,10 @@ How it is proved
 
 What it is not
     A reset with only one of these signs is not reported, because each sign also occurs in genuine resets. If that sign is the
-    TTL, the rule that reports the close mentions it, and has medium confidence. A kernel answers packets of an unknown connection
-    with an RST without ACK flag and with IP identification 0. After a change of route all later packets have another TTL. If both
-    sides keep sending after an RST, neither of them accepted it. If an RST answers a request on an idle connection that the
-    server has forgotten, keep-alive-race reports it as kind forgotten.
+    TTL, a finding about a request or response that the close cut off mentions it, and has medium confidence. A kernel answers
+    packets of an unknown connection with an RST without ACK flag and with IP identification 0. After a change of route all later
+    packets have another TTL. If both sides keep sending after an RST, neither of them accepted it. If an RST answers a request on
+    an idle connection that the server has forgotten, keep-alive-race reports it as kind forgotten.
 
 What to do
     Find the device: its TTL shows how many hops away it is. Have it drop packets or answer with ICMP instead of forging resets,

@@ -100,8 +100,9 @@ def find(closes: pl.LazyFrame) -> pl.LazyFrame:
     )
     due = pl.when(c("request_body_due").is_not_null()).then(pl.format(" of {}", "request_body_due")).otherwise(pl.lit(""))
     fin = pl.when(c("server_close_rst") == 0).then("server_close_frame").alias("fin_frame")
+    doubted = has_doubtful_close("server") & (c("server_close_rst") == 1)
     return rows.with_columns(fin).select(
-        *candidate("server", confidence(has_doubtful_close("server")), "request_frame", "request_start", "server_rst_time"),
+        *candidate("server", confidence(doubted), "request_frame", "request_start", "server_rst_time"),
         close_origin("server"),
         received.fill_null(0).alias("received"),
         due.alias("due"),
@@ -110,7 +111,11 @@ def find(closes: pl.LazyFrame) -> pl.LazyFrame:
             ("request_frame", "request_start", "the request"),
             ("response_frame", "response_start", _answer_note()),
             ("fin_frame", "server_close_time", "the server's FIN, which does not acknowledge the complete request"),
-            ("server_rst_frame", "server_rst_time", with_doubt("server", _reset_note())),
+            (
+                "server_rst_frame",
+                "server_rst_time",
+                pl.when(doubted).then(with_doubt("server", _reset_note())).otherwise(_reset_note()),
+            ),
         ),
     )
 
