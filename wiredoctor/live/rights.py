@@ -60,7 +60,7 @@ class Rights(NamedTuple):
 
 
 def target_user(environment: Mapping[str, str] = os.environ) -> User | None:
-    """Return the user for an analysis started by root: the caller of sudo, otherwise the user nobody.
+    """Return the user for an analysis started by root: the caller of sudo, otherwise the user named "nobody".
 
     Return None if this process is not root, or the system is not Linux.
     """

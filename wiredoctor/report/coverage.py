@@ -28,8 +28,8 @@ Thing = Literal["connections", "exchanges", "rules"]
 Subject = Literal["http", "tls", "http2", "unknown", "none", "capture"]
 
 SUBJECTS: tuple[Subject, ...] = ("http", "tls", "http2", "unknown", "none", "capture")
-"""What rules check: connections, by protocol (tables.PROTOCOLS; "none" for connections without data), and the captures
-themselves.
+"""The objects that rules check: connections by protocol (tables.PROTOCOLS; "none" for connections without data), and the
+captures themselves.
 """
 
 

@@ -21,7 +21,7 @@ _LATER = 0.75
 """The weight of each further rule that explains an error message, relative to the weight of the preceding rule."""
 
 _FILLER = 0.2
-"""The weight of fillers: words that occur in so many questions that they say little about the rule."""
+"""The weight of fillers: words that occur in questions about any rule, and so say little about the right one."""
 
 _STATUS = 2.0
 """The weight of a status code, which says more about the rule than other words."""

@@ -42,7 +42,7 @@ MAX_RULES = 5
 
 
 class Match(IntEnum):
-    """How well a rule matches the words of a search, from worst to best."""
+    """The quality of a match between a rule and the words of a search, from worst to best."""
 
     NOWHERE = 0
     SOME_WORDS = 1

@@ -327,7 +327,7 @@ _ELSEWHERE = {
     ),
     "server": Regex(r"\b(?:[Hh]ave|[Ll]et) (?:both|one side|the (?:client|proxy|gateway|balancer))\b|\bof the gateway\b"),
 }
-"""By side ("client" or "server"), a pattern for remedies that also require a change on the other side or on a gateway."""
+"""Patterns by side ("client" or "server"). Each matches remedies that also require a change on the other side or a gateway."""
 
 
 def change(finding: Finding) -> str:

@@ -110,7 +110,7 @@ def find(closes: pl.LazyFrame) -> pl.LazyFrame:
         evidence(
             ("request_frame", "request_start", "the request"),
             ("response_frame", "response_start", _challenge_note()),
-            ("server_close_frame", "server_close_time", with_doubt("server", _close_note(gap))),
+            ("server_close_frame", "server_close_time", with_doubt(has_doubtful_close("server"), _close_note(gap))),
         ),
     )
 

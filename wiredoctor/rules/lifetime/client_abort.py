@@ -286,7 +286,7 @@ def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
             evidence(
                 ("request_frame", "request_start", "the request"),
                 ("response_frame", "response_start", pl.format("the response begins: {}", "response_status")),
-                ("client_close_frame", "client_close_time", with_doubt("client", _close_note())),
+                ("client_close_frame", "client_close_time", with_doubt(has_doubtful_close("client"), _close_note())),
                 ("late_frame", "client_rst_time", "the client's RST: its socket is closed and accepts no response"),
                 ("unknown_frame", "server_close_time", "the server's RST without ACK flag: it does not know the connection"),
             ),

@@ -127,7 +127,7 @@ def find(closes: pl.LazyFrame) -> pl.LazyFrame:
                 "response_start",
                 pl.format("the response: Keep-Alive: timeout={}", "response_keep_alive_timeout"),
             ),
-            ("server_close_frame", "server_close_time", with_doubt("server", _close_note(idle))),
+            ("server_close_frame", "server_close_time", with_doubt(has_doubtful_close("server"), _close_note(idle))),
         ),
     )
 

@@ -161,8 +161,7 @@ def find(closes: pl.LazyFrame, foreign_closes: pl.LazyFrame) -> pl.LazyFrame:
     """
     before = c("server_close_time") - c("request_end")
     forgotten = c("kind") == "forgotten"
-    doubted = ~forgotten & has_doubtful_close("server")
-    sure = confidence((forgotten & ended_within_grace_period(DECIDED.value)) | doubted)
+    sure = confidence(pl.when(forgotten).then(ended_within_grace_period(DECIDED.value)).otherwise(has_doubtful_close("server")))
     end = pl.max_horizontal("request_end", "server_close_time")
     return _lost_by_kind(closes, foreign_closes).select(
         *candidate("client", sure, "request_frame", "request_start", end, kind=c("kind")),
@@ -346,7 +345,7 @@ def _close_note() -> pl.Expr:
         .then(taken)
         .otherwise(closed)
     )
-    return pl.when(c("kind") == "forgotten").then(note).otherwise(with_doubt("server", note))
+    return with_doubt((c("kind") != "forgotten") & has_doubtful_close("server"), note)
 
 
 def _request_note() -> pl.Expr:

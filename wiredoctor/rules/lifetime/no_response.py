@@ -265,7 +265,7 @@ def find(closes: pl.LazyFrame) -> pl.LazyFrame:
             ("begun_frame", "request_start", "the request begins"),
             ("ended_frame", "request_end", _end_note()),
             ("half_frame", "client_close_time", "the client's FIN: it has nothing more to send"),
-            ("server_close_frame", "server_close_time", with_doubt("server", _close_note(wait, no_ack))),
+            ("server_close_frame", "server_close_time", with_doubt(has_doubtful_close("server"), _close_note(wait, no_ack))),
         ),
         *("endpoint", "server_close_time", "final_at"),
         wait.alias("wait_ns"),

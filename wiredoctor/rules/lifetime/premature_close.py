@@ -156,7 +156,7 @@ def find(closes: pl.LazyFrame) -> pl.LazyFrame:
                 "response_start",
                 pl.format("the response, {}, also without Connection: close", "response_status"),
             ),
-            ("server_close_frame", "server_close_time", with_doubt("server", _close_note(gap))),
+            ("server_close_frame", "server_close_time", with_doubt(has_doubtful_close("server"), _close_note(gap))),
         ),
     )
 

@@ -111,11 +111,7 @@ def find(closes: pl.LazyFrame) -> pl.LazyFrame:
             ("request_frame", "request_start", "the request"),
             ("response_frame", "response_start", _answer_note()),
             ("fin_frame", "server_close_time", "the server's FIN, which does not acknowledge the complete request"),
-            (
-                "server_rst_frame",
-                "server_rst_time",
-                pl.when(doubted).then(with_doubt("server", _reset_note())).otherwise(_reset_note()),
-            ),
+            ("server_rst_frame", "server_rst_time", with_doubt(doubted, _reset_note())),
         ),
     )
 

@@ -164,7 +164,7 @@ def find(closes: pl.LazyFrame) -> pl.LazyFrame:
         evidence(
             ("request_frame", "request_start", "the request"),
             ("response_frame", "response_start", _head_note(sized, head)),
-            ("server_close_frame", "server_close_time", with_doubt("server", _close_note(came))),
+            ("server_close_frame", "server_close_time", with_doubt(has_doubtful_close("server"), _close_note(came))),
         ),
     )
 

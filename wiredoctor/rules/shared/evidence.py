@@ -76,15 +76,15 @@ def close_origin(side: str) -> pl.Expr:
 def has_doubtful_close(side: str) -> pl.Expr:
     """Return an expression for rows of `closes`: true if a side's FIN or RST has another TTL than its other packets.
 
-    A device on the path may have sent it, but nothing else suggests that.
+    A device on the path may have sent it, but that is not proved.
     """
     return pl.col(f"{side}_close_origin") == "doubtful"
 
 
-def with_doubt(side: str, note: pl.Expr) -> pl.Expr:
-    """Return `note`, which is about the FIN or RST of a side. Add to it if a device on the path may have sent that packet."""
+def with_doubt(doubted: pl.Expr, note: pl.Expr) -> pl.Expr:
+    """Return `note`, which is about a FIN or RST. If `doubted` is true, add that a device on the path may have sent it."""
     doubt = pl.lit("; its TTL differs from that of the host's other packets, so a device on the path may have sent it")
-    return pl.when(has_doubtful_close(side)).then(note + doubt).otherwise(note)
+    return pl.when(doubted).then(note + doubt).otherwise(note)
 
 
 def fin_or_rst(rst: str) -> pl.Expr:
