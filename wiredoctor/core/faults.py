@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from mypy_extensions import i64
 
 from wiredoctor.core.heads import NOT_CODED
-from wiredoctor.core.message import BROKEN, COMPLETE, LENGTH, NO_BODY, NO_END, REQUEST, RESPONSE, TUNNEL, Exchange, Message
+from wiredoctor.core.message import BROKEN, CHUNKED, COMPLETE, LENGTH, NO_BODY, NO_END, REQUEST, RESPONSE, TUNNEL, Exchange, Message
 from wiredoctor.core.segment import NEVER
 from wiredoctor.protocols.http1.fault_words import HTTP2_PREFACE, KINDS, MAX_SHOWN, find_place, framing_lines, is_method
 from wiredoctor.text.redact import payload
@@ -63,9 +63,13 @@ def check_head(reader: Reader, message: Message, exchange: Exchange, data: bytes
     name = find_contradiction(reader, message, exchange, how)
     fresh = message.head.fields.malformed & ~reader.malformed
     if name:
-        reader.has_fault = True
         frame, time = message.head_last_frame, message.head_time
-        report(reader, Fault(name, reader.kind, exchange, message, frame, time, message.offset, framing_lines(data)))
+        fault = Fault(name, reader.kind, exchange, message, frame, time, message.offset, framing_lines(data))
+        if message.head.status >= 0 and exchange.request is None:
+            reader.unproved = fault
+        else:
+            reader.has_fault = True
+            report(reader, fault)
     elif fresh:
         reader.malformed |= fresh
         for bit, kind in KINDS.items():
@@ -96,12 +100,15 @@ def check_announced(reader: Reader, message: Message, exchange: Exchange, data: 
 def find_contradiction(reader: Reader, message: Message, exchange: Exchange, how: i64) -> str:
     """Return the kind of fault in a message's framing fields; "" if there is none.
 
-    The fields of a response are not checked if it has no body or answers CONNECT, or if the request was not captured, because
-    that request may be HEAD or CONNECT.
+    The fields of a response are not checked if it has no body or answers CONNECT. If the request was not captured, they are
+    checked only if the body is chunked, because its first chunk shows that the request was not HEAD (`check_body`), and only if
+    all earlier bytes of the server were captured, because otherwise the response may be part of a body.
     """
     fields, request = message.head.fields, exchange.request
     is_response = message.head.status >= 0
-    if is_response and (how in (NO_BODY, TUNNEL) or request is None or request.head.method == "CONNECT"):
+    if is_response and (how in (NO_BODY, TUNNEL) or (request is not None and request.head.method == "CONNECT")):
+        return ""
+    if is_response and request is None and (how != CHUNKED or not is_captured(reader)):
         return ""
     codings = fields.transfer_codings
     if fields.lengths_differ or (fields.has_content_length and codings):
@@ -111,6 +118,19 @@ def find_contradiction(reader: Reader, message: Message, exchange: Exchange, how
     if is_response and codings and request is not None and request.head.is_http10 and answers_its_request(reader, exchange):
         return "chunked-to-http10"
     return ""
+
+
+def check_body(reader: Reader, message: Message) -> None:
+    """Report the fault in the fields of a response whose request was not captured, because its first chunk was read."""
+    fault = reader.unproved
+    if fault is not None and fault.message is message:
+        reader.has_fault = True
+        report(reader, fault)
+
+
+def is_captured(reader: Reader) -> bool:
+    """Return whether all bytes of a direction up to the current message were captured."""
+    return reader.strayed == NO_END and reader.talk().side_of(reader.direction).syn is not None
 
 
 def check_range(reader: Reader, message: Message, exchange: Exchange) -> None:
