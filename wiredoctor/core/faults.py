@@ -11,7 +11,19 @@ from typing import TYPE_CHECKING, Final
 from mypy_extensions import i64
 
 from wiredoctor.core.heads import NOT_CODED
-from wiredoctor.core.message import BROKEN, CHUNKED, COMPLETE, LENGTH, NO_BODY, NO_END, REQUEST, RESPONSE, TUNNEL, Exchange, Message
+from wiredoctor.core.message import (
+    BROKEN,
+    CHUNKED,
+    COMPLETE,
+    LENGTH,
+    NO_BODY,
+    NO_END,
+    REQUEST,
+    RESPONSE,
+    TUNNEL,
+    Exchange,
+    Message,
+)
 from wiredoctor.core.segment import NEVER
 from wiredoctor.protocols.http1.fault_words import HTTP2_PREFACE, KINDS, MAX_SHOWN, find_place, framing_lines, is_method
 from wiredoctor.text.redact import payload

@@ -16,8 +16,9 @@ How it is proved
 What it is not
     The same length may occur twice, as two fields or as a list (RFC 9110 section 8.6); that is not a conflict.
     Transfer-Encoding: identity counts as missing. In responses to HEAD and CONNECT, and in 1xx, 204 and 304, the fields do
-    not frame a body. Kind range: if as many bytes came as Content-Length says, Content-Range may be the wrong one, and no
-    client waits. If fewer bytes came than the range has, the response broke off.
+    not frame a body; a response whose request was not captured may answer HEAD, unless its first chunk was captured. Kind
+    range: if as many bytes came as Content-Length says, Content-Range may be the wrong one, and no client waits. If fewer
+    bytes came than the range has, the response broke off.
 
 What to do
     Send only one of them: Transfer-Encoding: chunked, or one Content-Length. Kind range: in a 206, Content-Length is the
