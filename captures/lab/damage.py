@@ -56,7 +56,7 @@ UNTIL = 4.0
 
 
 @recording(
-    title="Two connections on the same ports, 4 s apart; the capture lacks both handshakes",
+    title="Two connections on the same ports, seconds apart; the capture lacks both handshakes",
     at=("client", "server"),
     software=("python", "tshark"),
     connections=(Connection((get("/report", 300),), closed_by="server", repeat=2),),
@@ -70,8 +70,8 @@ UNTIL = 4.0
 )
 def ports_used_again(lab: Lab) -> None:
     """The client has only one port for its connections (net.ipv4.ip_local_port_range). It asks, the server answers and closes,
-    and 4 s later the client asks again from the same port. The SYNs and SYN-ACKs were then taken out with tshark, so that the
-    sequence numbers of both directions seem to jump by some 60 MB."""
+    and seconds later the client asks again from the same port. The SYNs and SYN-ACKs were then taken out with tshark, so that the
+    sequence numbers of both directions seem to jump by tens of megabytes."""
     raw_server(lab, [[CLOSING, {"do": "close"}]])
     lab.client.run("sysctl", "-q", "-w", "net.ipv4.ip_local_port_range=40000 40000")
     for pause in (0.0, UNTIL):
