@@ -9,7 +9,7 @@ import time
 from typing import TYPE_CHECKING
 
 import evidence
-from scenario import Connection, Find, Lab, curl, get, nginx, raw_server, recording, site
+from scenario import Connection, Find, Lab, curl, get, nginx, raw_client, raw_server, recording, site
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -39,6 +39,44 @@ def _cut(path: Path) -> None:
     """Cuts the file inside a packet, as a full disk or an interrupted copy does."""
     content = path.read_bytes()
     path.write_bytes(content[: len(content) * 2 // 3 - 7])
+
+
+def _lose_handshakes(path: Path) -> None:
+    """Takes the SYNs and SYN-ACKs out of a recording, as a filter for them does."""
+    whole = path.with_name("whole")
+    path.rename(whole)
+    words = ("tshark", "-n", "-r", str(whole), "-Y", "tcp.flags.syn == 0", "-F", "pcap", "-w", str(path))
+    subprocess.run(words, check=True, timeout=60)
+
+
+CLOSING = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Type: text/plain\r\nContent-Length: 300\r\n\r\n" + b"b" * 300
+ASKING = b"GET /report HTTP/1.1\r\nHost: 10.9.0.2:8080\r\n\r\n"
+UNTIL = 4.0
+"""Seconds between two connections: Linux counts initial sequence numbers up by 15.6 MB in each."""
+
+
+@recording(
+    title="Two connections on the same ports, seconds apart; the capture lacks both handshakes",
+    at=("client", "server"),
+    software=("python", "tshark"),
+    connections=(Connection((get("/report", 300),), closed_by="server", repeat=2),),
+    finds=(Find("capture-loss"),),
+    must_not={
+        "retransmission-stall": "nothing was sent twice",
+        "excess-body": "what follows belongs to another connection",
+        "no-response": "both requests were answered",
+    },
+    lose=_lose_handshakes,
+)
+def ports_used_again(lab: Lab) -> None:
+    """The client has only one port for its connections (net.ipv4.ip_local_port_range). It asks, the server answers and closes,
+    and seconds later the client asks again from the same port. The SYNs and SYN-ACKs were then taken out with tshark, so that the
+    sequence numbers of both directions seem to jump by tens of megabytes."""
+    raw_server(lab, [[CLOSING, {"do": "close"}]])
+    lab.client.run("sysctl", "-q", "-w", "net.ipv4.ip_local_port_range=40000 40000")
+    for pause in (0.0, UNTIL):
+        time.sleep(pause)
+        raw_client(lab, [[ASKING, {"read": ["GET"]}, {"do": "wait"}]])
 
 
 @recording(

@@ -182,6 +182,8 @@ def _record(scenario: Scenario, into: Path) -> list[Path]:
             if scenario.mend:
                 scenario.mend(path)
             papers.check(scenario, path)
+            if scenario.lose:
+                scenario.lose(path)
             papers.write(scenario, path, point, [software.version(program) for program in scenario.software])
         kept = [place(path, into) / path.name for path in paths.values()]
         for path, copy in zip(paths.values(), kept, strict=True):

@@ -125,6 +125,9 @@ class Scenario:
     loses: bool = False
     options: tuple[str, ...] = ()
     mend: Callable[[Path], None] | None = None
+    lose: Callable[[Path], None] | None = None
+    """Takes out of the recording what tshark needs to tell its connections apart, once it was held against what was meant."""
+
     spread: bool = False
     """The client opens connections and orders requests as it likes: the papers have both from tshark, and `connections`
     only says which exchanges there must be, however often each, and nothing else."""

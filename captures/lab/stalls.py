@@ -33,6 +33,27 @@ def server_head_body_split(lab: Lab) -> None:
 
 
 @recording(
+    title="A server sends head and body in two writes; recorded with a snap length of 68 bytes",
+    at=("client", "server"),
+    software=("python",),
+    connections=(Connection(()),),
+    finds=(Find("nagle-delayed-ack", "write-write-read", "server", 0, 9, measured=True, confidence="medium"),),
+    must_not={
+        "capture-loss": "nothing was lost, only cut",
+        "delayed-ack-stall": "what was held back is a small segment",
+        "slow-response": "no head was recorded",
+    },
+    options=("-s", "68"),
+    whole=False,
+)
+def split_and_snapped(lab: Lab) -> None:
+    """As server-head-body-split: ten GETs, each answered with one send for the head and one for the body. tcpdump keeps
+    68 bytes of each packet: the headers of IP and TCP, and two bytes of what they carry. The stalls need no more."""
+    raw_server(lab, [[HEAD, BODY]])
+    raw_client(lab, TEN_GETS)
+
+
+@recording(
     title="A server sends head and body in two writes; captured at the client",
     at="client",
     software=("python",),

@@ -17,6 +17,7 @@ from wiredoctor.report import by_status
 from wiredoctor.report.coverage import find_coverage
 from wiredoctor.report.data import json as report_json
 from wiredoctor.report.data import junit, sarif
+from wiredoctor.report.html import page
 from wiredoctor.report.terminal import markdown, sentences, text
 from wiredoctor.report.terminal.terminal import Terminal
 from wiredoctor.rule_engine import catalogue
@@ -109,10 +110,10 @@ SAID = "10.0.0.2:80: 3 of 6 responses have status 500 or above: 2 x 503 (not exp
 
 def test_every_format_names_the_failures(report: Report) -> None:
     assert sentences.failing(find_coverage(report)) == [SAID]
-    page = io.StringIO()
-    text.write(report, page, Terminal(width=200, unicode=True))
-    assert f"  {SAID}\n" in page.getvalue()
-    for write in (markdown.write, junit.write, partial(sarif.write, rules=catalogue())):
+    printed = io.StringIO()
+    text.write(report, printed, Terminal(width=200, unicode=True))
+    assert f"  {SAID}\n" in printed.getvalue()
+    for write in (markdown.write, junit.write, partial(sarif.write, rules=catalogue()), page.write):
         out = io.BytesIO()
         write(report, out)
         assert "2 x 503 (not explained)" in out.getvalue().decode().replace("\\", "")

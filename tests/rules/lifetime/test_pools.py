@@ -27,6 +27,7 @@ SENT = {
     "Python/3.11 aiohttp/3.9.1": "15 s",
     "python-requests/2.32.3": "no idle timeout",
     "python-urllib3/2.2.1": "no idle timeout",
+    "MS Web Services Client Protocol 4.0": "100 s",
     "": "1 minute",
 }
 
@@ -44,3 +45,9 @@ def test_one_piece_of_advice_for_each_client(agent: str) -> None:
 @pytest.mark.parametrize("agent", ["Mozilla/5.0 (X11; Linux x86_64) Gecko/20100101 Firefox/128.0", "HAProxy", "PHP/8.2"])
 def test_no_advice_for_others(agent: str) -> None:
     assert not advice(agent)
+
+
+def test_clients_without_a_user_agent_are_named_in_one_sentence() -> None:
+    [told] = advice("")
+    assert ".NET or Node" in told.text
+    assert len(re.findall(r"[.](?: |$)", told.text.replace(".NET ", "NET "))) == 1

@@ -64,8 +64,8 @@ RULE = Rule(
     },
     message={
         None: "{missing_bytes:,} bytes that their receiver acknowledged{reused} are not in the capture ({places:,} "
-        "{place_word}). Connections affected: {touched:,} of {connections:,}{part}. The network delivered these bytes, but the "
-        "capture lost them. No conclusion is drawn from the missing data.",
+        "{place_word}). Connections affected: {touched:,} of {connections:,}{part}.{delivered} No conclusion is drawn "
+        "from the missing data.",
         "dropped": "The program that captured on {dropped_on} counted {dropped:,} packets that were dropped before it could "
         "process them{when}. This file has {packets:,} of the {captured:,} packets that the program processed. The dropped "
         "packets were lost only from the capture, not on the network. A packet that seems to be absent in that time may only be "
@@ -119,8 +119,11 @@ def _unseen(connections: pl.LazyFrame) -> pl.LazyFrame:
     return told.with_columns(pl.when(c("touched") < c("connections")).then(share).otherwise(pl.lit("")).alias("part"), *_lack())
 
 
+_DELIVERED = " The network delivered these bytes, but the capture lost them."
+
+
 def _lack() -> list[pl.Expr]:
-    """Return the text columns about missing data: `lack` for the title, `reused` for the message."""
+    """Return the text columns about missing data: `lack` for the title, `reused`, `delivered`, `place_word` for the message."""
     holes = pl.format("{} acknowledged bytes", _thousands("missing_bytes"))
     one = c("handshakes") == 1
     again = pl.when(one).then(pl.lit("a handshake")).otherwise(pl.format("{} handshakes", _thousands("handshakes")))
@@ -131,6 +134,7 @@ def _lack() -> list[pl.Expr]:
         pl.when(c("holes") == 0).then(alone).when(c("handshakes") == 0).then(holes)
         .otherwise(holes + pl.lit(", and ") + alone).alias("lack"),
         pl.when(c("handshakes") == 0).then(pl.lit("")).otherwise(told).alias("reused"),
+        pl.when(c("holes") == 0).then(pl.lit("")).otherwise(pl.lit(_DELIVERED)).alias("delivered"),
         pl.when(c("places") == 1).then(pl.lit("place")).otherwise(pl.lit("places")).alias("place_word"),
     ]  # fmt: skip
 

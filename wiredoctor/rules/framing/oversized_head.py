@@ -83,7 +83,7 @@ RULE = Rule(
         Advice(
             "server",
             "^$",
-            "If the server is haproxy: tune.bufsize (16 KiB by default). Node: --max-http-header-size (16 KiB). Tomcat: "
+            "If the server is haproxy: tune.bufsize (16 KiB by default); Node: --max-http-header-size (16 KiB); Tomcat: "
             "maxHttpRequestHeaderSize (8 KiB).",
             "rejected",
         ),

@@ -4,7 +4,8 @@ What it means
     The server, or a device in front of it, ended the connection without a single byte of a response while the client was
     waiting. Packets do not show the reason: a process that ended or was killed looks like one that decided to close. But
     they show how much of the request had arrived. A server that expects TLS may close like this after a request in clear text,
-    and some servers after a head that exceeds their limit.
+    and some servers after a head that exceeds their limit. A gateway may close like this because a server behind it failed:
+    HAProxy and Apache httpd do so on connections that had been used before, so that the client repeats the request.
 
     Kind on-arrival: the server closed a fresh connection as soon as it had accepted it, before the request came. Kind
     mid-request: the server closed in the middle of an upload, when part of the request had arrived. Kind unread: the server
@@ -43,7 +44,7 @@ What to do
     Look into the server's log at that time, and find out what ends or restarts its processes. Kind on-arrival: find out what
     listens on the port. Kind mid-request: if no byte of the body had come for a while, find out what the client was waiting
     for, and check the server's timeout for bodies. Kind half-closed: have the client close its sending side only after it has
-    the response.
+    the response. If the server is a gateway, capture both sides on it: gateway-error then names the cause.
 
 References
     RFC 9110 section 15.6, RFC 9112 section 9.6, RFC 1122 section 4.2.2.13, nginx client_body_timeout.
@@ -113,6 +114,9 @@ _LARGE_HEAD_REMEDY = (
     "32 kB), and have the client send fewer or smaller cookies. "
 )
 _LOG = "Look into the logs of the server and of the program behind it at that time for "
+_BEHIND_GATEWAY_AT_ONCE = ", or, if the server is a gateway (HAProxy, Apache httpd), that a server behind it failed"
+_BEHIND_GATEWAY = "; or, if the server is a gateway (HAProxy, Apache httpd), a server behind it failed"
+_CAPTURE_BOTH = "If the server is a gateway, capture both sides on it (tcpdump -i any): that shows which server behind it failed."
 _SAY = "A server that cannot answer should send a status (500, 503, 504) before it closes."
 
 RULE = Rule(
@@ -142,10 +146,10 @@ RULE = Rule(
         "at-once": _TAKEN + "the server closed the connection {wait}{moment} without a byte of a "
         "response{interim_only}.{behind}{first_use}{relays}{large_head}{ended} A close this soon means that the server closed "
         "on purpose (nginx: return 444; a firewall rule; an aborted handler), or that a process ended as "
-        "it took the request{used_before}. The client cannot know whether the request was carried out.",
+        "it took the request{used_before}{behind_gateway}. The client cannot know whether the request was carried out.",
         "later": _TAKEN + "the server closed the connection {wait}{moment} without a byte of a "
         "response{interim_only}.{behind}{ended} A process had the request, and ended or gave "
-        "up.{worker_limit} The client cannot know whether the request was carried out.",
+        "up{behind_gateway}.{worker_limit} The client cannot know whether the request was carried out.",
         "half-closed": (
             "The client sent its FIN {closed_after} after {request}. A client may half-close like this and wait for the "
             "response; a client that has closed and wants no response looks the same. {wait} after the request the server "
@@ -182,6 +186,7 @@ RULE = Rule(
     ),
     caused_by=(("framing", "exchange"), ("truncated-response", "connection")),
     advice=(
+        Advice("server", "", _CAPTURE_BOTH, "behind_gateway"),
         Advice("server", "nginx", "nginx: return 444 closes without an answer on purpose."),
         Advice("server", "gunicorn", "gunicorn: a worker that is silent for longer than --timeout (30 s by default) is killed."),
         Advice("server", "gunicorn", "gunicorn: --max-requests ends a worker after that many requests.", "not_read"),
@@ -252,6 +257,8 @@ def find(closes: pl.LazyFrame) -> pl.LazyFrame:
         pl.when(large_head).then(pl.format(_LARGE_HEAD, "request_head_bytes")).otherwise(pl.lit("")).alias("large_head"),
         pl.when(large_head).then(pl.lit(_LARGE_HEAD_REMEDY)).otherwise(pl.lit("")).alias("head_remedy"),
         pl.when(c("rested") > 0).then(_race_text(c("idle"))).otherwise(pl.lit("")).alias("used_before"),
+        # gateways that close silently do so if the client can take the close for the end of an idle connection
+        pl.when((c("exchange") > 0) & ~half).then(_behind_gateway()).otherwise(pl.lit("")).alias("behind_gateway"),
         (c("took") == NOT_READ).alias("not_read"),
         pl.when(half).then((c("client_close_time") - c("request_end")).clip(0)).cast(DURATION).alias("closed_after"),
         _arrived_bytes().alias("came"),
@@ -415,6 +422,12 @@ _NOT_READ = (
     ", so the server's kernel had received it. But a system sends an RST instead of a FIN if data is left unread (RFC 1122), so "
     "probably no process had read the request. There was no response"
 )
+
+
+def _behind_gateway() -> pl.Expr:
+    """Return the text of another possible cause: a gateway that closed because a server behind it had failed; else ""."""
+    text = pl.when(c("took") == IMMEDIATE).then(pl.lit(_BEHIND_GATEWAY_AT_ONCE)).when(c("took") == AFTER_A_WHILE)
+    return text.then(pl.lit(_BEHIND_GATEWAY)).otherwise(pl.lit(""))
 
 
 def _race_text(rest: pl.Expr) -> pl.Expr:

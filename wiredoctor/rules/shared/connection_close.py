@@ -68,10 +68,15 @@ _CLIENT_POOLS = (
     ("python-httpx", "httpx: Limits(keepalive_expiry=...), 5 s by default."),
     ("aiohttp", "aiohttp: TCPConnector(keepalive_timeout=...), 15 s by default."),
     (
-        r"^$|\.NET|MS Web Services|WinHttp",
-        "If the client is .NET (which by default sends no User-Agent): SocketsHttpHandler.PooledConnectionIdleTimeout (1 "
-        "minute, 2 before .NET 6), in the .NET Framework ServicePoint.MaxIdleTime (100 s); KeepAlive = false is the last "
-        "resort.",
+        r"\.NET|MS Web Services|WinHttp",
+        ".NET: SocketsHttpHandler.PooledConnectionIdleTimeout (1 minute, 2 before .NET 6), in the .NET Framework "
+        "ServicePoint.MaxIdleTime (100 s); KeepAlive = false is the last resort.",
+    ),
+    (
+        "^$",
+        "If the client is .NET or Node, which by default send no User-Agent: SocketsHttpHandler.PooledConnectionIdleTimeout (1 "
+        "minute, 2 before .NET 6), or the timeout of the http.Agent (5 s in the http.globalAgent of Node 20, no limit in other "
+        "Agents).",
     ),
 )
 _GATEWAY_POOLS = (
