@@ -121,6 +121,7 @@ from wiredoctor.rules.shared.evidence import (
     evidence,
     fin_or_rst,
     has_doubtful_close,
+    packet_row,
     with_doubt,
 )
 from wiredoctor.rules.shared.left_early import FACTS, awaits_continue, begun, early, whole_response
@@ -342,7 +343,7 @@ def _texts_of_others(one: Ended, proof: list[dict[str, Any]], connection: int) -
             else f" At that time the same client requested a page: {asked}."
         )
         note = f"the same client requests {asked}{part}"
-        told |= {"filter": "", "evidence": [*proof, _packet(one.other.frame, one.other.start, note)]}
+        told |= {"filter": "", "evidence": [*proof, packet_row(one.other.frame, one.other.start, note)]}
     elif one.plays:
         told["left_means"] = " The client plays media: the user stopped it, or it had the part that it wanted."
     elif one.longest:
@@ -365,7 +366,7 @@ def _texts_of_others(one: Ended, proof: list[dict[str, Any]], connection: int) -
             else f" and was waiting for a response on all of them{span}"
         )
         more = [close for close in one.others if close.connection != connection][:_SHOWN]
-        notes = [_packet(close.frame, close.time, f"the client closes connection {close.connection}") for close in more]
+        notes = [packet_row(close.frame, close.time, f"the client closes connection {close.connection}") for close in more]
         told |= {"filter": "", "evidence": [*proof, *notes]}
     return told
 
@@ -425,10 +426,6 @@ def _request_text(one: Request) -> str:
 
 _SHOWN = 3
 """The maximum number of other connections, closed at the same moment, that are shown as evidence."""
-
-
-def _packet(frame: int, time: int, note: str) -> dict[str, Any]:
-    return {"frame": frame, "time": time, "note": note}
 
 
 def _sent_only_fin() -> pl.Expr:

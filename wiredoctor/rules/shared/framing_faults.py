@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
-from wiredoctor.rules.shared.evidence import EVIDENCE, candidate, grade, packet
+from wiredoctor.rules.shared.evidence import candidate, evidence, grade
 from wiredoctor.tables import SERVER
 
 c = pl.col
@@ -73,9 +73,8 @@ def _confidence() -> pl.Expr:
 
 def _evidence(message: pl.Expr, proof: pl.Expr) -> pl.Expr:
     asked = pl.format("the request: {}, {}", "request_method", "request_version")
-    items = [
-        packet("asked_frame", "request_time", asked),
-        packet("message_frame", "message_time", message),
-        packet("frame", "time", proof),
-    ]
-    return pl.concat_list(items).list.filter(pl.element().struct.field("frame").is_not_null()).cast(EVIDENCE).alias("evidence")
+    return evidence(
+        ("asked_frame", "request_time", asked),
+        ("message_frame", "message_time", message),
+        ("frame", "time", proof),
+    )

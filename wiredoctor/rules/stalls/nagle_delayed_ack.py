@@ -255,15 +255,13 @@ def judge(candidates: pl.DataFrame, state: held_segments.Stalls | None) -> tuple
     """Return the stalls with kind, delay and confidence, based on the rows so far; `state` is the memory of earlier rows."""
     # few captures have candidates, and these modules take a while to load
     from wiredoctor.rules.shared import held_segments
-    from wiredoctor.rules.shared.held_segment_verdicts import JUDGED_ONLY, stalls_with_texts
+    from wiredoctor.rules.shared.held_segment_verdicts import JUDGED_ONLY
 
     probe = TAIL_LOSS_PROBE.value, MAX_ACK_DELAY.value
     limits = held_segments.Limits(MIN_ACK_DELAY.value, probe, COUNTER_EVIDENCE.value, ENDPOINTS.value, SIDES.value)
     memory = state or held_segments.Stalls("nagle", limits)
-    candidates = held_segments.in_order(candidates)
-    verdicts = memory.judge(candidates)
-    found = stalls_with_texts(candidates, verdicts)
-    if not verdicts and candidates.height:
+    found = memory.judge(candidates)
+    if found.is_empty() and candidates.height:
         return found, memory
     texts = [
         *ack_release.text_columns(),
@@ -271,8 +269,8 @@ def judge(candidates: pl.DataFrame, state: held_segments.Stalls | None) -> tuple
         _counterexample_text().alias("before"),
         _doubt().alias("doubt"),
         _evidence(),
+        (pl.col("kind") != "corked").alias("by_nagle"),
     ]
-    texts.append((pl.col("kind") != "corked").alias("by_nagle"))
     return found.with_columns(texts).drop(JUDGED_ONLY), memory
 
 
