@@ -190,8 +190,7 @@ def masked_host(host: str) -> str:
 
     User information becomes `*@`. An invalid host becomes `*`, and so do parts of a name without dots that look like tokens.
     """
-    user, at, name = host.rpartition("@")
-    del user
+    _, at, name = host.rpartition("@")
     known = _HOST.fullmatch(name)
     return f"{'*@' if at else ''}{(name if '.' in name else without_tokens(name)) if known else '*'}"
 
@@ -248,10 +247,10 @@ def _random(run: str) -> bool:
     The run looks random if letters and digits alternate repeatedly in one word, or if upper and lower case alternate often in a
     long word.
     """
-    for word in _WORDS.findall(run):
-        if len(_TURN.findall(word)) > 1 or (len(word) >= 20 and 3 * len(_CASE.findall(word)) >= len(word)):
-            return True
-    return False
+    return any(
+        len(_TURN.findall(word)) > 1 or (len(word) >= 20 and 3 * len(_CASE.findall(word)) >= len(word))
+        for word in _WORDS.findall(run)
+    )
 
 
 def target(text: str) -> str:

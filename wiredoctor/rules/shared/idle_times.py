@@ -6,9 +6,11 @@ The rules about the end of connections share this code, so the closes of an endp
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
+from operator import attrgetter
+from typing import Any, TypeVar
 
 import polars as pl
 
@@ -29,10 +31,12 @@ from wiredoctor.rules.shared.learned_limits import (
     is_similar,
     learn,
 )
-from wiredoctor.rules.shared.process_stops import NONE, REFUSED, STRAGGLERS, Stop, Stops, Syn, Uses, stops_of, suspicious
+from wiredoctor.rules.shared.process_stops import NONE, REFUSED, STRAGGLERS, Stop, Stops, Syn, stops_of, suspicious
 from wiredoctor.tables import CLOSES, SECOND
 
 c = pl.col
+
+T = TypeVar("T")
 
 __all__ = ["LATE", "NEAR", "TOGETHER", "End", "IdleTimes", "Limit", "Stop", "Stops", "known_rests", "learn", "nothing_known"]
 
@@ -68,6 +72,20 @@ class _CloseMoment:
     has_early: bool = False
 
 
+def _once_per_endpoint(find: Callable[[IdleTimes, int, int | None], T]):
+    """Let a method (endpoint, until) compute its result only once per endpoint if `until` is None."""
+
+    def found(times: IdleTimes, endpoint: int, until: int | None = None) -> T:
+        if until is not None:
+            return find(times, endpoint, until)
+        key = (find.__name__, endpoint)
+        if key not in times.results:
+            times.results[key] = find(times, endpoint, None)
+        return times.results[key]
+
+    return found
+
+
 class IdleTimes:
     """The idle timeouts of servers, and the times at which their processes ended, as shown by the closes of the servers.
 
@@ -86,17 +104,15 @@ class IdleTimes:
         self._used: dict[int, list[Use]] = {}
         for endpoint, *use in used.sort("rest").iter_rows():
             self._used.setdefault(endpoint, []).append(Use(*use))
-        self._learned: dict[int, Limit | None] = {}
         self._doubts: dict[int, Doubt | None] = {}
-        self._following: dict[int, bool] = {}
         self._suspicious = suspicious(ends, syns)
         self._syns: dict[int, list[Syn]] = {}
         for endpoint, *syn in syns.sort("answered").iter_rows():
             self._syns.setdefault(endpoint, []).append(Syn(*syn))
         self._refusals = {endpoint: [syn.answered for syn in some if syn.refused] for endpoint, some in self._syns.items()}
-        self._stops: dict[int, Stops] = {}
-        self._moments: dict[int, list[_CloseMoment]] = {}
         self._exchanges = exchanges
+        self.results: dict[tuple[str, int], Any] = {}
+        """The results of methods with `_once_per_endpoint`: (name of the method, endpoint) -> result."""
 
     def limits(self, endpoint: int, connection: int, until: int | None = None) -> list[Limit]:
         """Return the idle timeouts of an endpoint from the best source that has any; empty if no source has one.
@@ -177,21 +193,14 @@ class IdleTimes:
         longer = len(answered_after(rest + limit.tolerance, self._used.get(endpoint, []), until))
         return longer if self._is_refuted(limit, endpoint, until) else 0
 
-    def learned_timeout(self, endpoint: int, until: int | None = None) -> Limit | None:
+    @_once_per_endpoint
+    def learned_timeout(self, endpoint: int, until: int | None) -> Limit | None:
         """Return the timeout that the closes of an endpoint show, or None; `until` as in `limits`."""
-        if until is None and endpoint in self._learned:
-            return self._learned[endpoint]
-        limit = learn(self._ordinary_closes(endpoint, until), self._used.get(endpoint, []), until)
-        if until is None:
-            self._learned[endpoint] = limit
-        return limit
+        return learn(self._ordinary_closes(endpoint, until), self._used.get(endpoint, []), until)
 
+    @_once_per_endpoint
     def _closes_follow_requests(self, endpoint: int, until: int | None) -> bool:
-        if until is not None:
-            return follow_requests(self._ordinary_closes(endpoint, until))
-        if endpoint not in self._following:
-            self._following[endpoint] = follow_requests(self._ordinary_closes(endpoint, None))
-        return self._following[endpoint]
+        return follow_requests(self._ordinary_closes(endpoint, until))
 
     def _ordinary_closes(self, endpoint: int, until: int | None) -> list[End]:
         """Return the closes of an endpoint, except closes of tunnels and closes due to the end of a process.
@@ -205,19 +214,15 @@ class IdleTimes:
             if end.sort != "open" and end.connection not in nothing and (until is None or end.known <= until)
         ]
 
-    def stops(self, endpoint: int, until: int | None = None) -> Stops:
+    @_once_per_endpoint
+    def stops(self, endpoint: int, until: int | None) -> Stops:
         """Return when processes at an endpoint ended; `until` is as in `limits`."""
         if endpoint not in self._suspicious:
             return NONE
-        if until is not None:
-            ends = [end for end in self._closes_of(endpoint) if end.known <= until]
-            syns = [syn for syn in self._syns.get(endpoint, []) if syn.answered <= until]
-            return stops_of(ends, syns, None, self._used.get(endpoint, []), until)
-        if endpoint not in self._stops:
-            uses = partial(self.uses, endpoint)
-            ends, syns, answered = self._closes_of(endpoint), self._syns.get(endpoint, []), self._used.get(endpoint, [])
-            self._stops[endpoint] = stops_of(ends, syns, uses, answered)
-        return self._stops[endpoint]
+        ends = [end for end in self._closes_of(endpoint) if until is None or end.known <= until]
+        syns = [syn for syn in self._syns.get(endpoint, []) if until is None or syn.answered <= until]
+        uses = partial(self.uses, endpoint) if until is None else None
+        return stops_of(ends, syns, uses, self._used.get(endpoint, []), until)
 
     def all_stops(self) -> dict[int, Stops]:
         """Return for each endpoint the times at which its processes ended."""
@@ -270,12 +275,11 @@ class IdleTimes:
             is_similar(rest, other) for moment in moments if moment is not own for other in moment.rests.values()
         )
 
+    @_once_per_endpoint
     def _close_moments(self, endpoint: int, until: int | None) -> list[_CloseMoment]:
         """Return the moments at which the endpoint closed idle connections, except when a process ended. `until` is as in
         `limits`.
         """
-        if until is None and endpoint in self._moments:
-            return self._moments[endpoint]
         stopped = self.stops(endpoint, until).connections
         moments: list[_CloseMoment] = []
         for end in self._closes_of(endpoint):
@@ -285,8 +289,6 @@ class IdleTimes:
                 moments.append(_CloseMoment(end.time, {}))
             moments[-1].rests[end.connection] = end.rest
             moments[-1].has_early |= end.is_early()
-        if until is None:
-            self._moments[endpoint] = moments
         return moments
 
     def is_refused(self, endpoint: int, time: int, until: int | None = None) -> bool:
@@ -296,15 +298,20 @@ class IdleTimes:
         first = bisect_left(refusals, time)
         return first < len(refusals) and refusals[first] <= last
 
-    def uses(self, endpoint: int) -> Uses:
-        """Return the exchanges of the endpoint."""
+    def uses(self, endpoint: int) -> pl.DataFrame:
+        """Return the exchanges of the endpoint, with some columns of tables.CLOSES and three more.
+
+        `answered`: a final response was captured. `closed`: the server closed. `first`: when the first request of the connection
+        began (ns). `final_at` (ns) is the time until which the exchange was observed.
+        """
         rows = self._exchanges.filter((c("endpoint") == endpoint) & c("has_request")).select(
             *("connection", "request_start", "request_end", "response_start", "response_end", "previous_end", "final_at"),
             "server_close_time",
             (c("has_response") & (c("response_status") >= 200)).fill_null(value=False).alias("answered"),
             c("server_close_frame").is_not_null().alias("closed"),
+            c("request_start").min().over("connection").alias("first"),
         )
-        return Uses(rows.collect())
+        return rows.collect()
 
     def answered_near(self, endpoints: Iterable[int], times: Iterable[int], untils: Iterable[int | None]) -> list[bool]:
         """Return for each endpoint whether it sent a response within a second before or after its time (ns) in `times`.
@@ -346,8 +353,8 @@ class IdleTimes:
         after `time`, or closed before `since` (ns), the start of `connection`. `until` is as in `limits`.
         """
         ends = self._closes_of(endpoint)
-        first = bisect_left(ends, max(time - TOGETHER, since), key=_time)
-        last = bisect_right(ends, time + TOGETHER, key=_time)
+        first = bisect_left(ends, max(time - TOGETHER, since), key=attrgetter("time"))
+        last = bisect_right(ends, time + TOGETHER, key=attrgetter("time"))
         near = (
             end
             for end in ends[first:last]
@@ -363,10 +370,6 @@ def _is_near(answers: list[tuple[int, int]], time: int, until: int | None) -> bo
     """
     first, last = bisect_left(answers, (time - SECOND,)), bisect_right(answers, (time + SECOND + 1,))
     return any(until is None or known <= until for _, known in answers[first:last])
-
-
-def _time(end: End) -> int:
-    return end.time
 
 
 def nothing_known() -> IdleTimes:

@@ -181,7 +181,7 @@ def _explain_suspension(
     if limit is None or any(_is_younger(rest, limit) for rest in others):
         return None
     c = pl.col
-    uses = rests.uses(row["endpoint"]).rows
+    uses = rests.uses(row["endpoint"])
     if until is not None:
         uses = uses.filter(c("final_at") <= until)
     begun = closed - later
