@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from functools import cache, partial
+from functools import partial
 
 from wiredoctor.text.escape import printable
 from wiredoctor.text.plain_fields import SENT
@@ -286,6 +286,8 @@ uri url us use used user variant version was whoa with you your
 """
 """Words of registered reason phrases, and of those that common servers use."""
 
+_USUAL_WORDS = frozenset(_PHRASES.split())
+
 _WORD = Regex(r"[^\s,.;:!'()-]+")
 
 
@@ -301,13 +303,8 @@ def masked_reason(reason: str) -> str:
     return " ".join([*(_WORD.sub(_keep_usual_word, word) for word in words[:16]), *more])
 
 
-@cache
-def _usual_words() -> frozenset[str]:
-    return frozenset(_PHRASES.split())
-
-
 def _keep_usual_word(word: re.Match[str]) -> str:
-    return word[0] if word[0].lower() in _usual_words() else "*"
+    return word[0] if word[0].lower() in _USUAL_WORDS else "*"
 
 
 def method(text: str) -> str:

@@ -36,9 +36,8 @@ import polars as pl
 
 from wiredoctor.findings import Advice, Reference, Rule, Threshold
 from wiredoctor.rules.shared.bounded_memory import BoundedMap
-from wiredoctor.rules.shared.evidence import candidate, evidence
+from wiredoctor.rules.shared.evidence import candidate, evidence, request_or_response
 from wiredoctor.rules.shared.numbers import DURATION
-from wiredoctor.tables import SERVER
 
 c = pl.col
 
@@ -111,7 +110,7 @@ def find(runs: pl.LazyFrame) -> pl.LazyFrame:
         c("small_run_flushes").alias("run_flushes"),
         "length",
         "mss",
-        pl.when(c("role") == SERVER).then(pl.lit("response")).otherwise(pl.lit("request")).alias("what"),
+        request_or_response().alias("what"),
     )
 
 

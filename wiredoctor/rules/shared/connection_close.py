@@ -50,6 +50,12 @@ def is_complete() -> pl.Expr:
     return complete & (c("response_status") >= 200)
 
 
+def is_delimited_by_close() -> pl.Expr:
+    """Return whether the body of a response has no other end than the close of its connection."""
+    response = c("has_request") & c("has_response") & ~c("upgraded") & (c("request_method") != "CONNECT")
+    return response & (c("response_framing") == "close-delimited") & ~c("response_has_transfer_encoding")
+
+
 def streams() -> pl.Expr:
     """Return whether the response is an endless stream: its media type is in ENDLESS, or `response_endless` is true."""
     return pl.col("response_endless") | pl.col("response_content_type").is_in(ENDLESS)

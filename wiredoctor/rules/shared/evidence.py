@@ -7,6 +7,7 @@ from typing import Literal
 import polars as pl
 
 from wiredoctor.rules.shared.numbers import duration
+from wiredoctor.tables import SERVER
 
 c = pl.col
 
@@ -96,6 +97,11 @@ def with_doubt(doubted: pl.Expr, note: pl.Expr) -> pl.Expr:
     """Return `note`, which is about a FIN or RST. If `doubted` is true, add that a device on the path may have sent it."""
     doubt = pl.lit("; its TTL differs from that of the host's other packets, so a device on the path may have sent it")
     return pl.when(doubted).then(note + doubt).otherwise(note)
+
+
+def request_or_response() -> pl.Expr:
+    """Return "response" if the server sent the message or segment; otherwise "request"."""
+    return pl.when(pl.col("role") == SERVER).then(pl.lit("response")).otherwise(pl.lit("request"))
 
 
 def fin_or_rst(rst: str) -> pl.Expr:

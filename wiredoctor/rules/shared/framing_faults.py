@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
-from wiredoctor.rules.shared.evidence import candidate, evidence, grade
+from wiredoctor.rules.shared.evidence import candidate, evidence, grade, request_or_response
 from wiredoctor.tables import SERVER
 
 c = pl.col
@@ -43,11 +43,6 @@ def candidates(rows: pl.LazyFrame, kind: pl.Expr, message: pl.Expr, proof: pl.Ex
         _evidence(message, proof),
         *more,
     )
-
-
-def request_or_response() -> pl.Expr:
-    """Return "response" if the server sent the message; otherwise "request"."""
-    return pl.when(pl.col("role") == SERVER).then(pl.lit("response")).otherwise(pl.lit("request"))
 
 
 def message_label() -> pl.Expr:

@@ -99,8 +99,7 @@ from wiredoctor.rules.shared.ack_release import (
     QUICK_ACK,
     SIDES,
 )
-from wiredoctor.rules.shared.evidence import evidence
-from wiredoctor.tables import SERVER
+from wiredoctor.rules.shared.evidence import evidence, request_or_response
 
 if TYPE_CHECKING:
     from wiredoctor.rules.shared import held_segments
@@ -275,8 +274,7 @@ def judge(candidates: pl.DataFrame, state: held_segments.Stalls | None) -> tuple
 
 
 def _message_label() -> pl.Expr:
-    message = pl.when(pl.col("role") == SERVER).then(pl.lit("response")).otherwise(pl.lit("request"))
-    return pl.when(pl.col("http")).then(message).otherwise(pl.lit("data"))
+    return pl.when(pl.col("http")).then(request_or_response()).otherwise(pl.lit("data"))
 
 
 def _counterexample_text() -> pl.Expr:
