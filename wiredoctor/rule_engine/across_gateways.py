@@ -304,26 +304,22 @@ def _answered_by_retry(module: RuleModule, rows: pl.DataFrame, known: _Tries) ->
         later = known.later(one)
         if later is not None and not (module.name == "truncated-response" and one.head):
             last, front = later
+            took = _took(one, last)
+            noticed = "noticed nothing" if took < IN_GATEWAY else f"got its response {duration_text(took)} later because of that"
             severity = row.get("severity") or by_kind(module.rule.severity, row["kind"])
             changes[number] = {
                 "severity": "warning" if severity == "error" else severity,
-                "delay": _took(one, last),
-                "end": max(one.start + _took(one, last), row["end"] or 0),
-                "addition": f"{_noticed(_took(one, last))}: the gateway repeated the request on {last.server} and answered "
+                "delay": took,
+                "end": max(one.start + took, row["end"] or 0),
+                "addition": f"The gateway's own client {noticed}: the gateway repeated the request on {last.server} and answered "
                 f"{front.status}.",
             }
         elif "truncated" in (module.name.removesuffix("-response"), row["kind"]) and _made_whole(one, known):
-            whole = (
-                "The gateway forwarded the response as if it were complete, so its client cannot know that something is missing."
-            )
-            changes[number] = {"addition": whole}
+            changes[number] = {
+                "addition": "The gateway forwarded the response as if it were complete, so its client cannot know that something "
+                "is missing."
+            }
     return _with_changes(rows, changes, _TEXT)
-
-
-def _noticed(took: int) -> str:
-    """Return a text about what the client of a gateway noticed of a failed try, which took `took` ns."""
-    did = "noticed nothing" if took < IN_GATEWAY else f"got its response {duration_text(took)} later because of that"
-    return f"The gateway's own client {did}"
 
 
 def _made_whole(one: _Try, known: _Tries) -> bool:

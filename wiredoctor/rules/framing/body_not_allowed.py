@@ -34,7 +34,7 @@ from __future__ import annotations
 import polars as pl
 
 from wiredoctor.findings import Advice, Reference, Rule
-from wiredoctor.rules.shared.framing_faults import candidates, candidates_of_fault, quoted_excerpt
+from wiredoctor.rules.shared.framing_faults import candidates_of_fault, quoted_excerpt
 
 _HARM = (
     "If the connection stays open, a client that does not discard these bytes takes them for the beginning of the next response, "
@@ -95,11 +95,10 @@ def find(faults: pl.LazyFrame) -> pl.LazyFrame:
         pl.when(closes).then(pl.lit(_WASTED)).otherwise(pl.lit(_HARM)).alias("harm"),
         pl.when(closes).then(pl.lit("note")).alias("severity"),
     )
-    announced = faults.filter(c("fault") == "body-announced")
     return pl.concat(
         [
             candidates_of_fault(faults, "body-not-allowed", head, proof, *texts, *harm),
-            candidates(announced, pl.lit("announced"), head, said, *texts),
+            candidates_of_fault(faults, "body-announced", head, said, *texts, kind="announced"),
         ],
         how="diagonal",
     )

@@ -87,8 +87,11 @@ _JUDGED_ONLY = ("run", "run_bytes", "run_frame", "run_time", "run_flushes", "bou
 
 def cutoffs() -> dict[str, int]:
     """Return the thresholds by which the core (wiredoctor.core) selects the rows of `runs` for this rule."""
-    return {"min_run": MIN_SEGMENTS.value, "max_run": LONGEST_LOOK.value, "max_run_interval": MAX_INTERVAL.value} | {
-        "min_flush_gap": FLUSHED.value
+    return {
+        "min_run": MIN_SEGMENTS.value,
+        "max_run": LONGEST_LOOK.value,
+        "max_run_interval": MAX_INTERVAL.value,
+        "min_flush_gap": FLUSHED.value,
     }
 
 

@@ -19,13 +19,15 @@ See RFC 9112 section 11.2.
 """
 
 
-def candidates_of_fault(faults: pl.LazyFrame, name: str, message: pl.Expr, proof: pl.Expr, *more: pl.Expr) -> pl.LazyFrame:
+def candidates_of_fault(
+    faults: pl.LazyFrame, name: str, message: pl.Expr, proof: pl.Expr, *more: pl.Expr, kind: str | None = None
+) -> pl.LazyFrame:  # fmt: skip
     """Return a candidate for each row of `faults` with the fault `name`.
 
     `message`: the evidence note for the first packet of the HTTP message. `proof`: the note for the packet that shows the fault.
-    `more`: additional columns.
+    `more`: additional columns. `kind`: the kind of the candidates.
     """
-    return candidates(faults.filter(pl.col("fault") == name), pl.lit(None, pl.String), message, proof, *more)
+    return candidates(faults.filter(pl.col("fault") == name), pl.lit(kind, pl.String), message, proof, *more)
 
 
 def candidates(rows: pl.LazyFrame, kind: pl.Expr, message: pl.Expr, proof: pl.Expr, *more: pl.Expr) -> pl.LazyFrame:
