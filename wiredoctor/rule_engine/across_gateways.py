@@ -14,7 +14,7 @@ import polars as pl
 
 from wiredoctor.findings import by_kind
 from wiredoctor.rule_engine.catalogue import RuleModule
-from wiredoctor.rule_engine.summary_columns import Rows
+from wiredoctor.rule_engine.summary_columns import Rows, as_frame
 from wiredoctor.tables import SECOND
 from wiredoctor.text.durations import duration_text
 
@@ -55,14 +55,14 @@ def through_gateways(
     """
     whole = {**found}
     if "gateway-error" in whole:
-        whole["gateway-error"] = _passed_on_nothing(_frame(whole["gateway-error"]), found)
-    sure = tries if tries.is_empty() else tries.filter("certain")
+        whole["gateway-error"] = _passed_on_nothing(as_frame(whole["gateway-error"]), found)
+    sure = tries.filter("certain")
     if sure.height and "idle-timeout-broken-promise" in whole:
-        broken = _frame(whole["idle-timeout-broken-promise"])
+        broken = as_frame(whole["idle-timeout-broken-promise"])
         whole["idle-timeout-broken-promise"] = _promised_by_itself(broken, sure, closes)
     changed = [name for name in (*RETRIED, "slow-response", "client-abort") if name in whole and whole[name].height]
     if sure.height and changed:
-        frames = {name: _frame(whole[name]) for name in changed}
+        frames = {name: as_frame(whole[name]) for name in changed}
         places = pl.concat([rows.select(pl.col("connection").cast(pl.Int64)) for rows in frames.values()])
         known = _Tries(sure, places["connection"].drop_nulls().unique(), closes, connections)
         for name, rows in frames.items():
@@ -82,12 +82,10 @@ def add_streaming_behind(found: Mapping[str, Rows], tries: pl.DataFrame, exchang
     last try. `exchanges` is the capture's table.
     """
     whole = {**found}
-    if tries.is_empty() or "buffered-stream" not in whole:
-        return whole
     sure = tries.filter("certain").drop_nulls("exchange")
-    if sure.is_empty():
+    if sure.is_empty() or "buffered-stream" not in whole:
         return whole
-    rows = _frame(whole["buffered-stream"])
+    rows = as_frame(whole["buffered-stream"])
     last = sure.sort("started").unique(FRONT, keep="last").select(*KEY, *FRONT)
     mine = last.join(rows.select(pl.col(name).alias(front) for name, front in zip(KEY, FRONT, strict=True)), on=FRONT, how="semi")
     began = exchanges.select(*KEY, "response_body_frame", "response_body_time").join(mine.lazy(), on=KEY).select(
@@ -109,10 +107,10 @@ def given_up_by_gateways(found: Mapping[str, Rows], clients: Collection[int]) ->
     """
     whole = {**found}
     if clients and "zero-window-stall" in whole:
-        whole["zero-window-stall"] = _stall_gateway_readers(_frame(whole["zero-window-stall"]), clients)
+        whole["zero-window-stall"] = _stall_gateway_readers(as_frame(whole["zero-window-stall"]), clients)
     if not clients or "client-abort" not in whole:
         return whole
-    rows = _frame(whole["client-abort"])
+    rows = as_frame(whole["client-abort"])
     changes: dict[int, dict[str, Any]] = {}
     for number, row in enumerate(rows.iter_rows(named=True)):
         if row["connection"] in clients and not row.get("title"):
@@ -138,18 +136,14 @@ def _stall_gateway_readers(rows: pl.DataFrame, clients: Collection[int]) -> pl.D
     )
 
 
-def _frame(rows: Rows) -> pl.DataFrame:
-    return rows if isinstance(rows, pl.DataFrame) else pl.concat([*rows.iter_slices(max(rows.height, 1))])
-
-
 def _passed_on_nothing(rows: pl.DataFrame, found: Mapping[str, Rows]) -> pl.DataFrame:
     """Drop `not-passed-on` candidates for requests that the gateway never processed.
 
     Either the gateway's close crossed the request, or the gateway's process never read the request.
     """
-    never = [_frame(found["keep-alive-race"]).select(KEY)] if "keep-alive-race" in found else []
+    never = [as_frame(found["keep-alive-race"]).select(KEY)] if "keep-alive-race" in found else []
     if "no-response" in found:
-        never.append(_frame(found["no-response"]).filter(c("kind").is_in(["unread", "on-arrival", "mid-request"])).select(KEY))
+        never.append(as_frame(found["no-response"]).filter(c("kind").is_in(["unread", "on-arrival", "mid-request"])).select(KEY))
     if not never:
         return rows
     own = rows.filter((c("kind") == "not-passed-on").fill_null(value=False))
@@ -234,7 +228,8 @@ class _Tries:
             *KEY, "client_host", "request_end", "response_start", "response_status", "response_end_reason"
         )
         self.fronts = {
-            (row["connection"], row["exchange"]): _front_exchange(row) for row in fronts.collect().iter_rows(named=True)
+            (connection, exchange): _FrontExchange(*front, whole=ended == "complete")
+            for connection, exchange, *front, ended in fronts.collect().iter_rows()
         }
         self.tries: dict[tuple[int, int], list[_Try]] = {}
         self.by_place: dict[tuple[int, int | None], _Try] = {}
@@ -262,13 +257,6 @@ class _Tries:
         return (last, front) if good else None
 
 
-def _front_exchange(row: Mapping[str, Any]) -> _FrontExchange:
-    return _FrontExchange(
-        row["client_host"], row["request_end"], row["response_start"], row["response_status"],
-        row["response_end_reason"] == "complete",
-    )  # fmt: skip
-
-
 def _try(row: Mapping[str, Any]) -> _Try:
     attempt = row["exchange"] is None
     whole = row["response_end_reason"] == "complete" and row["response_start"] is not None
@@ -291,13 +279,12 @@ def _with_changes(
     made = rows
     for name, dtype in schema.items():
         before = rows[name] if name in rows.columns else pl.Series(name, [None] * rows.height, dtype)
-        values = before.cast(pl.Int64).to_list() if isinstance(before.dtype, pl.Duration) else before.to_list()
+        plain = before.to_physical()  # a Duration would lose its nanoseconds as a Python value
+        values = plain.to_list()
         for number, change in changes.items():
             if name in change:
                 values[number] = change[name]
-        made = made.with_columns(pl.Series(name, values, pl.Int64 if isinstance(before.dtype, pl.Duration) else before.dtype))
-        if isinstance(before.dtype, pl.Duration):
-            made = made.with_columns(pl.col(name).cast(before.dtype))
+        made = made.with_columns(pl.Series(name, values, plain.dtype).cast(before.dtype))
     return made
 
 
@@ -317,26 +304,22 @@ def _answered_by_retry(module: RuleModule, rows: pl.DataFrame, known: _Tries) ->
         later = known.later(one)
         if later is not None and not (module.name == "truncated-response" and one.head):
             last, front = later
+            took = _took(one, last)
+            noticed = "noticed nothing" if took < IN_GATEWAY else f"got its response {duration_text(took)} later because of that"
             severity = row.get("severity") or by_kind(module.rule.severity, row["kind"])
             changes[number] = {
                 "severity": "warning" if severity == "error" else severity,
-                "delay": _took(one, last),
-                "end": max(one.start + _took(one, last), row["end"] or 0),
-                "addition": f"{_noticed(_took(one, last))}: the gateway repeated the request on {last.server} and answered "
+                "delay": took,
+                "end": max(one.start + took, row["end"] or 0),
+                "addition": f"The gateway's own client {noticed}: the gateway repeated the request on {last.server} and answered "
                 f"{front.status}.",
             }
         elif "truncated" in (module.name.removesuffix("-response"), row["kind"]) and _made_whole(one, known):
-            whole = (
-                "The gateway forwarded the response as if it were complete, so its client cannot know that something is missing."
-            )
-            changes[number] = {"addition": whole}
+            changes[number] = {
+                "addition": "The gateway forwarded the response as if it were complete, so its client cannot know that something "
+                "is missing."
+            }
     return _with_changes(rows, changes, _TEXT)
-
-
-def _noticed(took: int) -> str:
-    """Return a text about what the client of a gateway noticed of a failed try, which took `took` ns."""
-    did = "noticed nothing" if took < IN_GATEWAY else f"got its response {duration_text(took)} later because of that"
-    return f"The gateway's own client {did}"
 
 
 def _made_whole(one: _Try, known: _Tries) -> bool:

@@ -23,8 +23,7 @@ class CertainTries:
 
     def __init__(self, tries: pl.DataFrame | None) -> None:
         """Keep those rows of `tries` (tables.TRIES) whose column `certain` is true."""
-        known = TRIES.empty() if tries is None else tries
-        self.tries = known if known.is_empty() else known.filter("certain").select(*TRIES.schema)
+        self.tries = (TRIES.empty() if tries is None else tries).filter("certain").select(*TRIES.schema)
 
     def of_front(self, mine: pl.DataFrame, causes: pl.DataFrame) -> pl.DataFrame:
         """Return the candidates in `mine`, on the server side of a gateway, that candidates in `causes` explain.
@@ -102,17 +101,15 @@ def tries_of(known: Gateways) -> pl.DataFrame:
 
     A try that may belong to any of several exchanges has a row for each of them, in which `certain` is false.
     """
-    if known.tries.is_empty() and not known.doubtful:
-        return TRIES.empty()
     sure = known.tries.filter("certain").select(*TRIES.schema)
     started = {(c, e): t for c, e, t in known.tries.select("connection", "exchange", "started").iter_rows()}
     rows = [
         (*front, *back, False, started.get(back, 0)) for doubt in known.doubtful for front in doubt.fronts for back in doubt.backs
     ]
-    return pl.concat([sure, pl.DataFrame(rows, schema=TRIES.schema, orient="row")]) if rows else sure
+    return pl.concat([sure, pl.DataFrame(rows, schema=TRIES.schema, orient="row")])
 
 
 def fronts_of(known: Gateways) -> pl.DataFrame:
     """Return pairs (endpoint of a gateway, endpoint of a server behind it) as rows of tables.FRONTS."""
     rows = [(front, behind) for front, several in known.fronts.items() for behind in several]
-    return pl.DataFrame(rows, schema=FRONTS.schema, orient="row") if rows else FRONTS.empty()
+    return pl.DataFrame(rows, schema=FRONTS.schema, orient="row")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -25,10 +25,12 @@ class Slice(NamedTuple):
     first: int
     height: int
 
-    def load(self, columns: Sequence[str] | None = None) -> pl.DataFrame:
-        """Return these rows, with all columns or only those in `columns`."""
-        rows = pl.scan_ipc(self.path).slice(self.first, self.height)
-        return (rows if columns is None else rows.select(columns)).collect()
+    def load(self) -> pl.DataFrame:
+        """Return these rows."""
+        return pl.scan_ipc(self.path).slice(self.first, self.height).collect()
+
+
+Batch = dict[str, pl.DataFrame | Slice]
 
 
 @dataclass(eq=False, repr=False)
@@ -37,7 +39,7 @@ class CandidateStore:
 
     folder: Folder
     apart: bool = True
-    _batches: list[dict[str, pl.DataFrame | Slice]] = field(default_factory=list[dict[str, pl.DataFrame | Slice]])
+    _batches: list[Batch] = field(default_factory=list[Batch])
     _written: int = 0
     _joined: int = 0
     _held: int = 0
@@ -55,25 +57,18 @@ class CandidateStore:
     def _join(self) -> None:
         """Join the newest batches, rule by rule: a live capture adds many batches that contain only a few rows."""
         loose, joined = self._batches[self._joined :], Candidates()
-        for name in dict.fromkeys(name for batch in loose for name in batch):
-            having = [batch for batch in loose if name in batch]
-            frames = [rows for batch in having if isinstance(rows := batch[name], pl.DataFrame)]
-            if _alike(frames):
-                joined[name] = pl.concat(frames, rechunk=True)
-                for batch in having:
-                    del batch[name]
+        for name, having, frames in _by_rule(loose):
+            joined[name] = pl.concat(frames, rechunk=True)
+            for batch in having:
+                del batch[name]
         self._batches[self._joined :] = [{**joined}, *(batch for batch in loose if batch)]
         self._joined = len(self._batches)
 
     def _write(self) -> None:
         """Write the candidates that are in memory to files, one per rule."""
         held, self._held = self._batches[self._written :], 0
-        joined: dict[str, pl.DataFrame | Slice] = {}
-        for name in dict.fromkeys(name for batch in held for name in batch):
-            having = [batch for batch in held if name in batch]
-            frames = [rows for batch in having if isinstance(rows := batch[name], pl.DataFrame)]
-            if not _alike(frames):
-                continue  # a rule of another package has changed its columns, which `together` reports
+        joined: Batch = {}
+        for name, having, frames in _by_rule(held):
             path = self.folder.new_file("candidates")
             with room_needed(path.parent.parent):
                 pl.concat(frames).write_ipc(path)
@@ -124,6 +119,18 @@ class CandidateStore:
         return parts
 
 
+def _by_rule(batches: list[Batch]) -> Iterator[tuple[str, list[Batch], list[pl.DataFrame]]]:
+    """Yield for each rule its name, the batches in which it has candidates, and these candidates, which are in memory.
+
+    A rule of another package whose columns changed is left out; `together` reports it.
+    """
+    for name in dict.fromkeys(name for batch in batches for name in batch):
+        having = [batch for batch in batches if name in batch]
+        frames = [rows for batch in having if isinstance(rows := batch[name], pl.DataFrame)]
+        if _alike(frames):
+            yield name, having, frames
+
+
 def _alike(frames: list[pl.DataFrame]) -> bool:
     """Return whether these data frames have equal columns, of types that can be written to a file."""
     schema = frames[0].schema
@@ -158,11 +165,6 @@ class StoredCandidates:
         self._parts = parts
         heads = [rows.head(0) if isinstance(rows, pl.DataFrame) else rows._replace(height=0).load() for rows in parts]
         self.schema = pl.concat(heads).schema  # raises an error if the columns differ
-
-    @property
-    def columns(self) -> list[str]:
-        """The names of the columns."""
-        return self.schema.names()
 
     @property
     def height(self) -> int:

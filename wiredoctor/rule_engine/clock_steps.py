@@ -27,7 +27,7 @@ def drop_across_clock_steps(
     return {
         name: rows
         if modules[name].is_about_capture or _is_raw(modules[name])
-        else _unsure_since(rows.filter(_is_timeless(modules[name], rows) | ~_across(rows, frames)), frames)
+        else _unsure_since(rows.filter(_is_timeless(modules[name], rows) | ~_steps_between(*_ends(rows), frames)), frames)
         for name, rows in found.items()
     }
 
@@ -53,13 +53,12 @@ def unsure_across(
     if not shuffled:
         return {**found}
     frames = np.asarray(shuffled, dtype=np.int64)
-    less = {"high": "medium"}
     return {
         name: rows
         if modules[name].is_about_capture or _is_raw(modules[name]) or "confidence" not in rows.columns or rows.is_empty()
         else rows.with_columns(
             pl.when(~_is_timeless(modules[name], rows) & _around(rows, frames))
-            .then(pl.col("confidence").replace(less))
+            .then(pl.col("confidence").replace({"high": "medium"}))
             .otherwise("confidence")
             .alias("confidence")
         )
@@ -100,12 +99,6 @@ def _is_raw(module: RuleModule) -> bool:
     return module.rule.summary and module.by_limits is not None
 
 
-def _across(rows: pl.DataFrame, steps: Array) -> pl.Series:
-    """Return, for each candidate, whether it has packets before and after a step."""
-    first, newest = _ends(rows)
-    return _steps_between(first, newest, steps)
-
-
 def _around(rows: pl.DataFrame, frames: Array) -> pl.Series:
     """Return, for each candidate, whether one of the frames lies between its first and its last packet."""
     first, newest = _ends(rows)
@@ -123,7 +116,5 @@ def _ends(rows: pl.DataFrame) -> tuple[pl.Series, pl.Series]:
 
 def _steps_between(first: pl.Series, last: pl.Series, steps: Array) -> pl.Series:
     """Return, for each pair of frame numbers, whether a step comes after the frame `first` and not after the frame `last`."""
-    ends = (pl.coalesce(pl.col("f"), pl.lit(0)), pl.coalesce(pl.col("l"), pl.lit(0)))
-    known = pl.DataFrame({"f": first, "l": last}).select(ends[0], ends[1].alias("l"))
-    passed = [np.searchsorted(steps, known[name].to_numpy(), side="right") for name in ("f", "l")]
-    return pl.Series(passed[1] > passed[0])
+    before, until = (np.searchsorted(steps, frames.fill_null(0).to_numpy(), side="right") for frames in (first, last))
+    return pl.Series(until > before)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import Distribution, EntryPoint, distributions
 from typing import TYPE_CHECKING, TypeVar, get_args
 
@@ -139,15 +140,8 @@ def collect_guarded(
     except Exception:  # if wiredoctor's own query failed, it raises again below
         if all(module is None or module.plugin is None for module, _ in asked):
             raise
-    answers: list[pl.DataFrame | None] = []
-    for module, query in asked:
-        [answer] = pl.collect_all([query], optimizations=how) if module is None else _alone(module, query, how)
-        answers.append(answer)
-    return answers
-
-
-def _alone(module: RuleModule, query: pl.LazyFrame, how: pl.QueryOptFlags) -> list[pl.DataFrame] | list[None]:
-    return run_guarded(module, lambda: pl.collect_all([query], optimizations=how)) or [None]
+    alone = ((module, partial(query.collect, optimizations=how)) for module, query in asked)
+    return [collect() if module is None else run_guarded(module, collect) for module, collect in alone]
 
 
 _TYPES: dict[str, pl.DataType] = {

@@ -207,18 +207,16 @@ def _causes(parts: list[pl.DataFrame], modules: Mapping[str, RuleModule], behind
                 if (named == rule and scope != "tries") or asked not in (named, modules[named].family):
                     continue
                 causes = cause.filter(pl.col("kind").is_null()) if of_no_kind else cause
-                if scope == "until":
-                    pairs |= _until(mine, causes)
-                    continue
-                if scope == "wait":
-                    pairs |= _waits(mine, causes)
-                    continue
                 if scope == "tries":
                     tried |= behind.causes(mine, causes)
-                    continue
-                key = _KEYS[scope]
-                first = causes.sort("frame").unique(key, keep="first").select(*key, pl.col("id").alias("cause"))
-                pairs |= {*mine.select(*key, "id").join(first, on=key).select("id", "cause").iter_rows()}
+                elif scope == "until":
+                    pairs |= _until(mine, causes)
+                elif scope == "wait":
+                    pairs |= _waits(mine, causes)
+                else:
+                    key = _KEYS[scope]
+                    first = causes.sort("frame").unique(key, keep="first").select(*key, pl.col("id").alias("cause"))
+                    pairs |= {*mine.select(*key, "id").join(first, on=key).select("id", "cause").iter_rows()}
     in_order = dict.fromkeys((number, cause) for number, _, cause in sorted(tried))
     return [*sorted(pairs), *in_order]
 

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import polars as pl
 
 from wiredoctor.rule_engine.catalogue import RuleModule
 from wiredoctor.rule_engine.plugins import collect_guarded, enabled, run_guarded, with_required_columns
-from wiredoctor.rule_engine.summary_columns import Rows
+from wiredoctor.rule_engine.summary_columns import Rows, as_frame
 from wiredoctor.rules.shared.idle_times import known_rests
 from wiredoctor.rules.shared.same_client import known_clients
 from wiredoctor.tables import EVENT_TABLES, RULE_TABLES, SMALL, with_old_names
 from wiredoctor.text.redact import secrets_are_shown
 from wiredoctor.text.redact_tables import all_masked
+
+T = TypeVar("T")
 
 
 class Table(Protocol):
@@ -134,25 +136,8 @@ def judge_idle_limits(
     The evidence is when the candidates' servers closed and refused other connections. With `live`, only facts that are known
     soon after each close are used.
     """
-    asking = {
-        name: rows
-        for name, rows in found.items()
-        if modules[name].by_limits is not None and rows.height and _LIMITED not in rows.schema
-    }
-    whole = {**found}
-    if not asking:
-        return whole
-    frames = {name: pl.concat([*rows.iter_slices(rows.height)]) for name, rows in asking.items()}
-    rests = known_rests(closes, frames.values(), connections)
-    for name, frame in frames.items():
-        by_limits = modules[name].by_limits
-        assert by_limits is not None
-        left = run_guarded(modules[name], partial(by_limits, frame, rests, live=live))
-        if left is None or left.is_empty():
-            del whole[name]
-        else:
-            whole[name] = left.with_columns(pl.lit(value=True).alias(_LIMITED))
-    return whole
+    judges = {name: partial(m.by_limits, live=live) for name, m in modules.items() if m.by_limits is not None}
+    return _judge_by_facts(modules, found, judges, lambda frames: known_rests(closes, frames, connections), _LIMITED)
 
 
 def beside_others(
@@ -163,23 +148,32 @@ def beside_others(
 
     `clients`: the connections whose client is a gateway.
     """
-    asking = {
-        name: pl.concat([*rows.iter_slices(rows.height)])
-        for name, rows in found.items()
-        if modules[name].by_clients is not None and rows.height and _COMPARED not in rows.schema
-    }
+    judges = {name: m.by_clients for name, m in modules.items() if m.by_clients is not None}
+    return _judge_by_facts(
+        modules, found, judges, lambda frames: known_clients(closes, exchanges, connections, frames, clients), _COMPARED
+    )
+
+
+def _judge_by_facts(
+    modules: Mapping[str, RuleModule], found: Mapping[str, Rows], judges: Mapping[str, Callable[[pl.DataFrame, T], pl.DataFrame]],
+    facts: Callable[[Collection[pl.DataFrame]], T], mark: str,
+) -> dict[str, Rows]:  # fmt: skip
+    """Judge candidates by facts from other connections. Return the remaining candidates of all rules.
+
+    `judges`: the functions (candidates, facts) of the rules whose candidates need these facts. `facts`: returns the facts about
+    the candidates of all these rules. `mark`: the column that marks candidates as already judged.
+    """
+    frames = {name: as_frame(rows) for name, rows in found.items() if name in judges and rows.height and mark not in rows.schema}
     whole = {**found}
-    if not asking:
+    if not frames:
         return whole
-    known = known_clients(closes, exchanges, connections, asking.values(), clients)
-    for name, frame in asking.items():
-        by_clients = modules[name].by_clients
-        assert by_clients is not None
-        left = run_guarded(modules[name], partial(by_clients, frame, known))
+    known = facts(frames.values())
+    for name, frame in frames.items():
+        left = run_guarded(modules[name], partial(judges[name], frame, known))
         if left is None or left.is_empty():
             del whole[name]
         else:
-            whole[name] = left.with_columns(pl.lit(value=True).alias(_COMPARED))
+            whole[name] = left.with_columns(pl.lit(value=True).alias(mark))
     return whole
 
 
@@ -209,7 +203,7 @@ def conclude_all(
             steps.append(partial(_conclude_rule, module, connections, exchanges))
         if not steps or not rows.height:
             continue
-        frame = pl.concat([*rows.iter_slices(rows.height)])
+        frame = as_frame(rows)
         for step in steps:
             left = run_guarded(module, partial(step, frame))
             frame = frame.clear() if left is None else left

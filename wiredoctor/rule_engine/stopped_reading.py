@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 
-from wiredoctor.rule_engine.summary_columns import Rows
+from wiredoctor.rule_engine.summary_columns import Rows, as_frame
 from wiredoctor.tables import SECOND
 from wiredoctor.text.durations import duration_text
 
@@ -48,7 +48,15 @@ def after_stalls(found: Mapping[str, Rows]) -> Mapping[str, Rows]:
     The text of `truncated-response` names the stall as a possible cause, and its confidence becomes medium. For `gateway-error`,
     the kind becomes CLIENT_STALLED. The text of `client-abort` no longer blames the server if the client did not read.
     """
-    return _truncated_after_stalls(_gateways_after_stalls(_aborts_after_stalls(found)))
+    if "zero-window-stall" not in found:
+        return found
+    stalls = (
+        as_frame(found["zero-window-stall"])
+        .filter("of_client")
+        .select("connection", "kind", "evidence", stall_start="start", stall_end="end")
+    )
+    changed = {name: change(as_frame(found[name]), stalls) for name, change in _CHANGES.items() if name in found}
+    return {**found, **{name: rows for name, rows in changed.items() if rows is not None}}
 
 
 def may_follow_stall() -> pl.Expr:
@@ -56,42 +64,31 @@ def may_follow_stall() -> pl.Expr:
     return (c("rule") != "gateway-error") | (c("kind") == CLIENT_STALLED).fill_null(value=False)
 
 
-def _aborts_after_stalls(found: Mapping[str, Rows]) -> Mapping[str, Rows]:
+def _aborts_after_stalls(aborts: pl.DataFrame, stalls: pl.DataFrame) -> pl.DataFrame | None:
     """Change the texts of `client-abort` candidates if the response paused because the client's receive window was closed."""
-    if not {"client-abort", "zero-window-stall"} <= found.keys():
-        return found
-    aborts = _frame(found["client-abort"]).with_row_index("number")
-    stalls = _frame(found["zero-window-stall"]).filter("of_client")
-    stalls = stalls.select("connection", stall_start="start", stall_end="end")
+    aborts = aborts.with_row_index("number")
     closed = (c("stall_start") < c("end")) & (c("end") <= c("stall_end"))
     numbers = {*aborts.filter("paused").join(stalls, on="connection").filter(closed)["number"]}
     if not numbers:
-        return found
+        return None
     mine = c("number").is_in([*numbers])
     because = ", because the client's receive window was closed"
     proofs = [
         [{**one, "note": one["note"] + because} if number in numbers and one["note"].endswith(had) else one for one in proof]
         for number, had, proof in aborts.select("number", "had", "evidence").iter_rows()
     ]
-    changed = aborts.with_columns(
+    return aborts.with_columns(
         pl.when(mine).then(c("had") + because).otherwise("had").alias("had"),
         pl.when(mine).then(pl.lit(_READ)).otherwise("look_for_end").alias("look_for_end"),
         pl.when(mine).then(pl.lit(_PATIENCE)).otherwise("patience").alias("patience"),
         pl.Series("evidence", proofs, aborts.schema["evidence"]),
-    )
-    return {**found, "client-abort": changed.drop("number")}
+    ).drop("number")
 
 
-def _gateways_after_stalls(found: Mapping[str, Rows]) -> Mapping[str, Rows]:
+def _gateways_after_stalls(errors: pl.DataFrame, stalls: pl.DataFrame) -> pl.DataFrame | None:
     """Change `gateway-error` candidates if the gateway's client did not read when the gateway gave up the server behind it."""
-    if not {"gateway-error", "zero-window-stall"} <= found.keys():
-        return found
-    errors = _frame(found["gateway-error"])
     blocked = errors.with_row_index("number").filter(c("blocked_until").is_not_null())
-    if blocked.is_empty():
-        return found
-    stalls = _frame(found["zero-window-stall"]).filter("of_client")
-    stalls = stalls.select("connection", stall_start="start", stall_end="end", stall_evidence=c("evidence").list.first())
+    stalls = stalls.select("connection", "stall_start", "stall_end", stall_evidence=c("evidence").list.first())
     while_closed = (c("stall_start") + LEAST <= c("blocked_until")) & (c("blocked_until") <= c("stall_end"))
     behind = blocked.select("number", "connection", "blocked_until", "evidence").join(stalls, on="connection")
     behind = behind.filter(while_closed).unique("number", keep="last", maintain_order=True)
@@ -102,25 +99,21 @@ def _gateways_after_stalls(found: Mapping[str, Rows]) -> Mapping[str, Rows]:
         shown = sorted([*row["evidence"], closed], key=lambda packet: packet["frame"])
         changes[row["number"]] = duration_text(row["blocked_until"] - first["time"]), shown
     if not changes:
-        return found
+        return None
     number = pl.int_range(pl.len()).is_in([*changes])
     proofs = [changes[n][1] if n in changes else one for n, one in enumerate(errors["evidence"].to_list())]
     texts = [changes[n][0] if n in changes else "" for n in range(errors.height)]
-    changed = errors.with_columns(
+    return errors.with_columns(
         pl.when(number).then(pl.lit(CLIENT_STALLED)).otherwise("kind").alias("kind"),
         pl.when(number).then(pl.lit("client")).otherwise("side").alias("side"),
         pl.when(number & (c("confidence") == "high")).then(pl.lit("medium")).otherwise("confidence").alias("confidence"),
         pl.Series("evidence", proofs, errors.schema["evidence"]),
         pl.Series("unread", texts, pl.String),
     )
-    return {**found, "gateway-error": changed}
 
 
-def _truncated_after_stalls(found: Mapping[str, Rows]) -> Mapping[str, Rows]:
-    if not {"truncated-response", "zero-window-stall"} <= found.keys():
-        return found
-    stalls, cut = (_frame(found[name]) for name in ("zero-window-stall", "truncated-response"))
-    own = stalls.filter(c("of_client"), c("kind").is_null()).select("connection", stall_start="start", stall_end="end")
+def _truncated_after_stalls(cut: pl.DataFrame, stalls: pl.DataFrame) -> pl.DataFrame | None:
+    own = stalls.filter(c("kind").is_null()).select("connection", "stall_start", "stall_end")
     numbered = cut.with_row_index("number")
     behind = (
         numbered.filter(c("kind").is_null())
@@ -130,20 +123,23 @@ def _truncated_after_stalls(found: Mapping[str, Rows]) -> Mapping[str, Rows]:
         .agg((c("stall_end") - c("stall_start")).max().alias("stalled"))
     )
     if behind.is_empty():
-        return found
+        return None
     added = {number: _addition(stalled) for number, stalled in behind.iter_rows()}
     before = cut["addition"].to_list() if "addition" in cut.columns else [None] * cut.height
     texts = [" ".join(text for text in (one, added.get(number)) if text) or None for number, one in enumerate(before)]
     surely = pl.int_range(pl.len()).is_in([*added]) & (c("confidence") == "high")
-    changed = cut.with_columns(
+    return cut.with_columns(
         pl.when(surely).then(pl.lit("medium")).otherwise("confidence").alias("confidence"),
         pl.Series("addition", texts, pl.String),
     )
-    return {**found, "truncated-response": changed}
 
 
-def _frame(rows: Rows) -> pl.DataFrame:
-    return rows if isinstance(rows, pl.DataFrame) else pl.concat([*rows.iter_slices(max(rows.height, 1))])
+_CHANGES = {
+    "client-abort": _aborts_after_stalls,
+    "gateway-error": _gateways_after_stalls,
+    "truncated-response": _truncated_after_stalls,
+}
+"""The functions (candidates, stalls of clients) that return the changed candidates of a rule, or None if none changes."""
 
 
 def _addition(stalled: int) -> str:

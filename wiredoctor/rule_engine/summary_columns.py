@@ -52,6 +52,11 @@ class Rows(Protocol):
         ...
 
 
+def as_frame(rows: Rows) -> pl.DataFrame:
+    """Return the candidates of a rule as a data frame, in memory."""
+    return rows if isinstance(rows, pl.DataFrame) else pl.concat([*rows.iter_slices(max(rows.height, 1))])
+
+
 def candidate_frame(candidates: Mapping[str, Rows], met: LimitsReached | None) -> pl.DataFrame:
     """Return the candidates of all rules in one data frame.
 

@@ -27,9 +27,8 @@ def duration_text(nanoseconds: int, space: str = " ") -> str:
         return "-" + duration_text(-nanoseconds, space)
     step = 10 ** max(0, len(str(nanoseconds)) - SIGNIFICANT)
     rounded = (nanoseconds + step // 2) // step * step
-    second = UNITS[0][0]
-    if rounded >= LONG * second:
-        return _long((nanoseconds + second // 2) // second, space)
+    if rounded >= LONG * SECOND:
+        return _long((nanoseconds + SECOND // 2) // SECOND, space)
     if not rounded:
         return f"0{space}ms"
     size, unit = next(u for u in UNITS if rounded >= u[0])

@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from functools import cache, partial
+from functools import partial
 
 from wiredoctor.text.escape import printable
 from wiredoctor.text.plain_fields import SENT
@@ -190,8 +190,7 @@ def masked_host(host: str) -> str:
 
     User information becomes `*@`. An invalid host becomes `*`, and so do parts of a name without dots that look like tokens.
     """
-    user, at, name = host.rpartition("@")
-    del user
+    _, at, name = host.rpartition("@")
     known = _HOST.fullmatch(name)
     return f"{'*@' if at else ''}{(name if '.' in name else without_tokens(name)) if known else '*'}"
 
@@ -248,10 +247,10 @@ def _random(run: str) -> bool:
     The run looks random if letters and digits alternate repeatedly in one word, or if upper and lower case alternate often in a
     long word.
     """
-    for word in _WORDS.findall(run):
-        if len(_TURN.findall(word)) > 1 or (len(word) >= 20 and 3 * len(_CASE.findall(word)) >= len(word)):
-            return True
-    return False
+    return any(
+        len(_TURN.findall(word)) > 1 or (len(word) >= 20 and 3 * len(_CASE.findall(word)) >= len(word))
+        for word in _WORDS.findall(run)
+    )
 
 
 def target(text: str) -> str:
@@ -287,6 +286,8 @@ uri url us use used user variant version was whoa with you your
 """
 """Words of registered reason phrases, and of those that common servers use."""
 
+_USUAL_WORDS = frozenset(_PHRASES.split())
+
 _WORD = Regex(r"[^\s,.;:!'()-]+")
 
 
@@ -302,13 +303,8 @@ def masked_reason(reason: str) -> str:
     return " ".join([*(_WORD.sub(_keep_usual_word, word) for word in words[:16]), *more])
 
 
-@cache
-def _usual_words() -> frozenset[str]:
-    return frozenset(_PHRASES.split())
-
-
 def _keep_usual_word(word: re.Match[str]) -> str:
-    return word[0] if word[0].lower() in _usual_words() else "*"
+    return word[0] if word[0].lower() in _USUAL_WORDS else "*"
 
 
 def method(text: str) -> str:

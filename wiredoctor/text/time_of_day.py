@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from contextlib import suppress
 from contextvars import ContextVar
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
@@ -222,10 +223,8 @@ def _offset_of(zone: str) -> int:
 
 
 def _parsed(text: str) -> datetime:
-    try:
+    with suppress(ValueError):
         return datetime.fromisoformat(_BLANK_BEFORE_ZONE.sub("", text))
-    except ValueError:
-        pass
     is_utc = _GREENWICH.search(text) is not None
     for form in _FORMATS:
         try:

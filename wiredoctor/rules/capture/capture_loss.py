@@ -45,7 +45,7 @@ import polars as pl
 
 from wiredoctor.findings import Reference, Rule, Threshold
 from wiredoctor.rules.shared.evidence import EVIDENCE, capture_columns, one_capture_candidate, packet
-from wiredoctor.rules.shared.numbers import duration
+from wiredoctor.rules.shared.numbers import duration, grouped
 
 c = pl.col
 
@@ -124,9 +124,9 @@ _DELIVERED = " The network delivered these bytes, but the capture lost them."
 
 def _lack() -> list[pl.Expr]:
     """Return the text columns about missing data: `lack` for the title, `reused`, `delivered`, `place_word` for the message."""
-    holes = pl.format("{} acknowledged bytes", _thousands("missing_bytes"))
+    holes = pl.format("{} acknowledged bytes", grouped(c("missing_bytes")))
     one = c("handshakes") == 1
-    again = pl.when(one).then(pl.lit("a handshake")).otherwise(pl.format("{} handshakes", _thousands("handshakes")))
+    again = pl.when(one).then(pl.lit("a handshake")).otherwise(pl.format("{} handshakes", grouped(c("handshakes"))))
     whose = pl.when(one).then(pl.lit("the handshake of a connection")).otherwise(again + pl.lit(" of connections"))
     alone = again + pl.lit(" on reused ports")
     told = pl.format(", and {} on reused ports (no bytes are missing between the two connections),", whose)
@@ -163,8 +163,3 @@ def _percent(share: pl.Expr) -> pl.Expr:
 
 def _missing() -> pl.Expr:
     return pl.col("client_unseen_bytes") + pl.col("server_unseen_bytes")
-
-
-def _thousands(number: str) -> pl.Expr:
-    """Format a number with commas: "1,234"."""
-    return pl.col(number).map_elements("{:,}".format, return_dtype=pl.String)

@@ -94,7 +94,4 @@ def find(connections: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def _by_way(way: pl.Expr, texts: tuple[str, ...]) -> pl.Expr:
-    text = pl.lit(texts[0])
-    for number, other in enumerate(texts[1:], start=1):
-        text = pl.when(way == number).then(pl.lit(other)).otherwise(text)
-    return text
+    return pl.coalesce(*(pl.when(way == number).then(pl.lit(text)) for number, text in enumerate(texts)), pl.lit(texts[0]))

@@ -34,7 +34,7 @@ from __future__ import annotations
 import polars as pl
 
 from wiredoctor.findings import Advice, Reference, Rule
-from wiredoctor.rules.shared.framing_faults import candidates, quoted_excerpt
+from wiredoctor.rules.shared.framing_faults import candidates_of_fault, quoted_excerpt
 
 _HARM = (
     "If the connection stays open, a client that does not discard these bytes takes them for the beginning of the next response, "
@@ -90,17 +90,15 @@ def find(faults: pl.LazyFrame) -> pl.LazyFrame:
     proof = pl.format("after the head: {}, which is not the start of a response", quoted_excerpt())
     said = pl.format("its head says {}", quoted_excerpt())
     texts = (of.alias("of"), of_the.alias("of_the"), c("excerpt").alias("fields"))
-    sent = faults.filter(c("fault") == "body-not-allowed")
     closes = (c("announces_close") | c("request_connection_close")) & (c("status") >= 200)
     harm = (
         pl.when(closes).then(pl.lit(_WASTED)).otherwise(pl.lit(_HARM)).alias("harm"),
         pl.when(closes).then(pl.lit("note")).alias("severity"),
     )
-    announced = faults.filter(c("fault") == "body-announced")
     return pl.concat(
         [
-            candidates(sent, pl.lit(None, pl.String), head, proof, *texts, *harm),
-            candidates(announced, pl.lit("announced"), head, said, *texts),
+            candidates_of_fault(faults, "body-not-allowed", head, proof, *texts, *harm),
+            candidates_of_fault(faults, "body-announced", head, said, *texts, kind="announced"),
         ],
         how="diagonal",
     )

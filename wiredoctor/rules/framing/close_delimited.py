@@ -31,6 +31,7 @@ from __future__ import annotations
 import polars as pl
 
 from wiredoctor.findings import Advice, Reference, Rule
+from wiredoctor.rules.shared.connection_close import is_delimited_by_close
 from wiredoctor.rules.shared.evidence import candidate, confidence, evidence, fin_or_rst
 
 c = pl.col
@@ -74,10 +75,7 @@ def screen() -> pl.Expr:
 
 def find(closes: pl.LazyFrame) -> pl.LazyFrame:
     """Return a row for each response whose end is the close of its connection, as the server had announced."""
-    response = c("has_request") & c("has_response") & ~c("upgraded") & (c("request_method") != "CONNECT")
-    unframed = (c("response_framing") == "close-delimited") & ~c("response_has_transfer_encoding") & ~c("persistent")
-    unframed = unframed & ~c("response_endless")
-    return closes.filter(response & unframed).select(
+    return closes.filter(is_delimited_by_close() & ~c("persistent") & ~c("response_endless")).select(
         *candidate("server", confidence(), "response_frame", "response_start", "response_end"),
         "response_version",
         c("response_body_bytes").fill_null(0).alias("body_bytes"),

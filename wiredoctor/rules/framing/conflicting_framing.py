@@ -33,7 +33,7 @@ from __future__ import annotations
 import polars as pl
 
 from wiredoctor.findings import Advice, Reference, Rule
-from wiredoctor.rules.shared.framing_faults import SMUGGLING, candidates, candidates_of_fault, message_begins
+from wiredoctor.rules.shared.framing_faults import SMUGGLING, candidates_of_fault, message_begins
 
 RULE = Rule(
     symptom="400, 502, requests that nobody sent",
@@ -98,11 +98,10 @@ def find(faults: pl.LazyFrame) -> pl.LazyFrame:
         .alias("valid"),
         pl.when(both).then(pl.lit(_BOTH)).otherwise(pl.lit(_TWO_LENGTHS)).alias("origin"),
     )
-    ranges = faults.filter(pl.col("fault") == "range-ends-early")
     return pl.concat(
         [
             candidates_of_fault(faults, "conflicting-framing", message_begins(), head, pl.col("excerpt"), *texts),
-            candidates(ranges, pl.lit("range"), message_begins(), head, pl.col("excerpt")),
+            candidates_of_fault(faults, "range-ends-early", message_begins(), head, pl.col("excerpt"), kind="range"),
         ],
         how="diagonal",
     )

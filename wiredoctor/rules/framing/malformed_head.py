@@ -163,11 +163,10 @@ def find(faults: pl.LazyFrame) -> pl.LazyFrame:
         .otherwise(pl.lit(_LOOK))
     )
     place = pl.when(answered).then(pl.format('"{}"', "place")).otherwise("place")
-    told = told.with_columns(
+    return told.with_columns(
         pl.when(answered).then("answer").otherwise("evidence").alias("evidence"), place.alias("place"),
         spoken.alias("spoken"), look.alias("look"),
-    )  # fmt: skip
-    return told.drop("answer")
+    ).drop("answer")  # fmt: skip
 
 
 def _answer() -> pl.Expr:

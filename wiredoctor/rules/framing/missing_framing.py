@@ -33,7 +33,7 @@ from __future__ import annotations
 import polars as pl
 
 from wiredoctor.findings import Advice, Reference, Rule, Threshold
-from wiredoctor.rules.shared.connection_close import streams
+from wiredoctor.rules.shared.connection_close import is_delimited_by_close, streams
 from wiredoctor.rules.shared.evidence import candidate, confidence, evidence, fin_or_rst, server_closed_first
 from wiredoctor.rules.shared.numbers import DURATION, duration
 
@@ -91,13 +91,13 @@ def screen() -> pl.Expr:
 def find(closes: pl.LazyFrame) -> pl.LazyFrame:
     """Return a row for each response without framing on a connection that claims to be persistent."""
     left_open = c("server_close_frame").is_null() & c("client_close_frame").is_null()
-    left_waiting = (c("waited") >= WAITING.value) & ~streams()
-    left_waiting = left_waiting & (left_open | c("closer").is_not_null())
+    left_waiting = (c("waited") >= WAITING.value) & ~streams() & (left_open | c("closer").is_not_null())
     closed = (c("waited") < WAITING.value) & (c("closer") == "server") & ~c("response_endless")
     after = c("closed_at") >= c("response_start")
     kind = pl.when(left_waiting).then(pl.lit("left-waiting")).otherwise(pl.lit("closed"))
     delay = pl.when(left_waiting).then("waited")
-    return _with_close(closes.filter(_is_unframed())).filter(after & (left_waiting | closed)).select(
+    unframed = closes.filter(is_delimited_by_close() & c("last_on_connection") & c("persistent"))
+    return _with_close(unframed).filter(after & (left_waiting | closed)).select(
         *candidate("server", confidence(), "response_frame", "last_byte", "closed_at", kind=kind, delay=delay),
         c("response_body_bytes").fill_null(0).alias("body_bytes"),
         c("waited").cast(DURATION),
@@ -108,13 +108,6 @@ def find(closes: pl.LazyFrame) -> pl.LazyFrame:
             ("close_frame", "closed_at", pl.format("{}, {} after the last byte of the body", _until(), duration(c("waited")))),
         ),
     )  # fmt: skip
-
-
-def _is_unframed() -> pl.Expr:
-    """Return whether a final response ends with its connection although the connection claims to be persistent."""
-    response = c("has_request") & c("has_response") & ~c("upgraded") & (c("request_method") != "CONNECT")
-    unframed = (c("response_framing") == "close-delimited") & ~c("response_has_transfer_encoding")
-    return response & c("last_on_connection") & c("persistent") & unframed
 
 
 def _with_close(closes: pl.LazyFrame) -> pl.LazyFrame:

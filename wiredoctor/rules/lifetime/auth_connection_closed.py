@@ -32,6 +32,7 @@ import polars as pl
 from wiredoctor.findings import Advice, Reference, Rule, Threshold
 from wiredoctor.rules.shared.evidence import (
     candidate,
+    close_after_response,
     close_origin,
     confidence,
     evidence,
@@ -40,7 +41,7 @@ from wiredoctor.rules.shared.evidence import (
     server_closed_first,
     with_doubt,
 )
-from wiredoctor.rules.shared.numbers import DURATION, duration
+from wiredoctor.rules.shared.numbers import DURATION
 
 c = pl.col
 
@@ -98,25 +99,25 @@ def screen() -> pl.Expr:
 
 def find(closes: pl.LazyFrame) -> pl.LazyFrame:
     """Return a row for each challenge after which the server closed the connection."""
-    gap = c("server_close_time") - c("response_end")
+    gap = (c("server_close_time") - c("response_end")).clip(0)
     announced = pl.when(c("response_connection_close")).then(pl.lit(", as announced (Connection: close)"))
     return closes.filter(screen()).select(
         *candidate("server", confidence(has_doubtful_close("server")), "request_frame", "request_start", "server_close_time"),
         c("response_auth_scheme").alias("scheme"),
         fin_or_rst("server_close_rst").alias("close"),
         close_origin("server"),
-        gap.clip(0).cast(DURATION).alias("gap"),
+        gap.cast(DURATION).alias("gap"),
         announced.otherwise(pl.lit("")).alias("announced"),
         evidence(
             ("request_frame", "request_start", "the request"),
             ("response_frame", "response_start", _challenge_note()),
-            ("server_close_frame", "server_close_time", with_doubt(has_doubtful_close("server"), _close_note(gap))),
+            (
+                "server_close_frame",
+                "server_close_time",
+                with_doubt(has_doubtful_close("server"), close_after_response(gap)),
+            ),
         ),
     )
-
-
-def _close_note(gap: pl.Expr) -> pl.Expr:
-    return pl.format("the server's {}, {} after the end of the response", fin_or_rst("server_close_rst"), duration(gap.clip(0)))
 
 
 def _challenge_note() -> pl.Expr:

@@ -105,13 +105,12 @@ References
 
 from __future__ import annotations
 
-from typing import Any
-
 import polars as pl
 
-from wiredoctor.findings import Advice, Reference, Rule, Threshold, shorten
+from wiredoctor.findings import Advice, Reference, Rule, Threshold
 from wiredoctor.rules.shared import abort_reasons, left_early
-from wiredoctor.rules.shared.abort_reasons import Ended, decide
+from wiredoctor.rules.shared.abort_reasons import decide
+from wiredoctor.rules.shared.abort_texts import REASON_TEXTS, reason_columns, timeout_texts_from_syn
 from wiredoctor.rules.shared.connection_close import BROKEN_BEFORE, FRAMING_ERRORS
 from wiredoctor.rules.shared.evidence import (
     EVIDENCE,
@@ -126,10 +125,7 @@ from wiredoctor.rules.shared.evidence import (
 from wiredoctor.rules.shared.left_early import FACTS, awaits_continue, begun, early, whole_response
 from wiredoctor.rules.shared.left_early import screen as may_be_early
 from wiredoctor.rules.shared.numbers import DURATION, duration
-from wiredoctor.rules.shared.same_client import Clients, Request
-from wiredoctor.text import redact
-from wiredoctor.text.durations import duration_text
-from wiredoctor.text.escape import REQUEST_LENGTH
+from wiredoctor.rules.shared.same_client import Clients
 
 c = pl.col
 
@@ -295,140 +291,26 @@ def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
     ), None
 
 
-_WHYS = ("unread", "unread_means", "unread_remedy", "superseded", "superseded_means", "superseded_remedy")
-_WORDS = ("waits", "instead", "left_means", "filter")
-
-
 def by_clients(rows: pl.DataFrame, clients: Clients) -> pl.DataFrame:
     """Return the candidates with their kinds. These also depend on the other connections of their clients.
 
     Drop candidates to which no kind applies, and candidates whose client has only half-closed.
     """
     ended = [decide(row, clients) for row in rows.iter_rows(named=True)]
-    told = [_texts_of_others(one, *place) for one, place in zip(ended, rows.select("evidence", "connection").rows(), strict=True)]
-    seen = rows.select("response_status", "read", "large_head").rows()
-    whys = [_unread_texts(one, *facts) for one, facts in zip(ended, seen, strict=True)]
-    whys = [why | _superseded_texts(one, at) for why, one, at in zip(whys, ended, rows["ended_at"].to_list(), strict=True)]
+    told = [reason_columns(one, row) for one, row in zip(ended, rows.iter_rows(named=True), strict=True)]
     impatient = [one.kind in ("timeout", "gave-up") for one in ended]
     made = rows.with_columns(
         pl.Series("kind", [one.kind for one in ended], pl.String),
         pl.Series("silent", [one.silent for one in ended], pl.Boolean),
         pl.Series("closed", [len(one.others) for one in ended], pl.Int64),
-        pl.Series("evidence", [one.pop("evidence") for one in told], EVIDENCE),
+        pl.Series("evidence", [one["evidence"] for one in told], EVIDENCE),
         pl.Series("impatient", impatient, pl.Boolean),
         pl.Series("awaiting", impatient, pl.Boolean) & ~c("sending"),
         pl.lit(abort_reasons.TOGETHER.value).cast(DURATION).alias("within"),
-        *(pl.Series(name, [one[name] for one in told], pl.String) for name in _WORDS),
-        *(pl.Series(name, [one[name] for one in whys], pl.String) for name in _WHYS),
-        *_from_syn([one.from_syn for one in ended]),
+        *(pl.Series(name, [one[name] for one in told], pl.String) for name in REASON_TEXTS),
+        *timeout_texts_from_syn([one.from_syn for one in ended]),
     )
     return made.filter(pl.col("kind").is_not_null() & (pl.col("kind") != "half-closed"))
-
-
-def _texts_of_others(one: Ended, proof: list[dict[str, Any]], connection: int) -> dict[str, Any]:
-    """Return the columns that depend on the client's other connections: `evidence`, and the texts in _WORDS.
-
-    `one`: the reason why the client ended the exchange. `proof`: the evidence so far. `connection`: the candidate's connection.
-    """
-    own = f"tcp.stream == {connection} && "
-    told: dict[str, Any] = {**dict.fromkeys(_WORDS, ""), "filter": own, "evidence": proof}
-    if one.other is not None:
-        asked = shorten(_request_text(one.other), REQUEST_LENGTH)
-        part = "" if one.other.range_start is None else f" from byte {one.other.range_start:,} on"
-        told["instead"] = f"{asked}{part}"
-        told["left_means"] = (
-            f" A page was loading ({asked}), and the same client requested nothing for the next 5 s: the page was closed."
-            if one.closed
-            else f" At that time the same client requested a page: {asked}."
-        )
-        note = f"the same client requests {asked}{part}"
-        told |= {"filter": "", "evidence": [*proof, _packet(one.other.frame, one.other.start, note)]}
-    elif one.plays:
-        told["left_means"] = " The client plays media: the user stopped it, or it had the part that it wanted."
-    elif one.longest:
-        told["left_means"] = (
-            f" The client had once waited {duration_text(one.longest)} for the response to such a request, so its timeout is not "
-            "shorter than that."
-        )
-    elif one.too_soon:
-        told["left_means"] = (
-            f" A response takes at least a round trip ({duration_text(one.too_soon)}), and the client did not wait "
-            f"{'for the one that was on its way' if one.crosses else 'that long'}: "
-            "its user or its program ended the request."
-        )
-    waits = sorted(close.waited for close in one.others if close.waited is not None)
-    if one.others:
-        span = f" (for {duration_text(waits[0])} to {duration_text(waits[-1])})" if len(waits) > 1 else ""
-        told["waits"] = (
-            f" and was waiting for a response on {len(waits):,} of them{span}"
-            if len(waits) < len(one.others)
-            else f" and was waiting for a response on all of them{span}"
-        )
-        more = [close for close in one.others if close.connection != connection][:_SHOWN]
-        notes = [_packet(close.frame, close.time, f"the client closes connection {close.connection}") for close in more]
-        told |= {"filter": "", "evidence": [*proof, *notes]}
-    return told
-
-
-def _unread_texts(one: Ended, status: int | None, read: int | None, large_head: int | None) -> dict[str, str]:
-    """Return the texts for the kind unread.
-
-    `status`: the status of the response. `read`: the time (ns) from the start of the response to the client's close.
-    `large_head`: the size in bytes of a response head that the client may have rejected.
-    """
-    if one.not_awaited:
-        return {
-            "unread": "right after its request, without waiting for the response",
-            "unread_means": " The FIN followed the request at once: the client did not wait.",
-            "unread_remedy": "If it matters whether the request succeeded, have the client read the response before it closes. "
-            "Some servers stop their work for a client that has closed.",
-        }
-    if large_head is not None:
-        return {
-            "unread": f"after the head of the {status}, which may be too large for it",
-            "unread_means": f" The head has {large_head:,} bytes, and no byte of the body had come. The client closed "
-            f"{duration_text(read or 0)} after the response began: the head may exceed the client's limit, or the client did not "
-            "want the body.",
-            "unread_remedy": "Compare the size of the head with the limits of the client (nginx as a proxy: proxy_buffer_size, "
-            "4 or 8 kB by default; its error log then says upstream sent too big header), and have the server send fewer or "
-            "smaller fields. ",
-        }
-    return {
-        "unread": f"after the head of the {status}: it did not want the body",
-        "unread_means": f" It had the head of the response and closed {duration_text(read or 0)} after the response began.",
-        "unread_remedy": "If a check needs only the status, have it use HEAD or request a small page. If the client wants to "
-        "reuse the connection, have it read the body to its end before closing it (Go: io.Copy(io.Discard, response.Body)).",
-    }
-
-
-def _superseded_texts(one: Ended, ended_at: int) -> dict[str, str]:
-    """Return the texts for the kind superseded; empty texts if no other request is known. `ended_at`: the client's close (ns)."""
-    if one.other is None:
-        return dict.fromkeys(("superseded", "superseded_means", "superseded_remedy"), "")
-    if one.hedged:
-        return {
-            "superseded": "had the response to another copy of its request, and canceled this one",
-            "superseded_means": f" It had sent the same request on connection {one.other.connection} and got {one.other.status}.",
-            "superseded_remedy": "The client needs fewer second copies if it waits longer before it sends them.",
-        }
-    asked = shorten(_request_text(one.other), REQUEST_LENGTH)
-    return {
-        "superseded": "replaced its request with another one",
-        "superseded_means": f" Within {duration_text(abs(one.other.start - ended_at))} it requested {asked} instead.",
-        "superseded_remedy": "The client sends fewer requests if it waits for a pause in typing before each of them.",
-    }
-
-
-def _request_text(one: Request) -> str:
-    return redact.escape_around_masks(f"{redact.method(one.method)} {redact.target(one.target)}")
-
-
-_SHOWN = 3
-"""The maximum number of other connections, closed at the same moment, that are shown as evidence."""
-
-
-def _packet(frame: int, time: int, note: str) -> dict[str, Any]:
-    return {"frame": frame, "time": time, "note": note}
 
 
 def _sent_only_fin() -> pl.Expr:
@@ -549,20 +431,6 @@ def _timeout_texts() -> list[pl.Expr]:
         .alias("timeout_means"),
         known.then(pl.format(" Look for a timeout of {} s in the client.", timeout)).otherwise(nothing).alias("timeout_where"),
     ]
-
-
-def _from_syn(seconds: list[int | None]) -> list[pl.Expr]:
-    """Return the text columns for timeouts that began with the first of several SYNs.
-
-    `seconds`: the timeout of each row; None for rows whose texts remain unchanged.
-    """
-    texts = {
-        "timeout_named": ": a timeout of {} s",
-        "timeout_means": " It had sent its first SYN {} s before it closed, and had to retransmit it: a timeout expired.",
-        "timeout_where": " Look for a timeout of {} s in the client.",
-    }
-    known = pl.lit(pl.Series("from_syn", seconds, pl.Int64))
-    return [pl.when(known.is_not_null()).then(pl.format(text, known)).otherwise(name).alias(name) for name, text in texts.items()]
 
 
 def _close_note() -> pl.Expr:

@@ -48,6 +48,7 @@ import polars as pl
 
 from wiredoctor.findings import Reference, Rule
 from wiredoctor.rules.shared.evidence import candidate, confidence, evidence
+from wiredoctor.rules.shared.left_early import begun
 from wiredoctor.rules.shared.numbers import duration
 
 c = pl.col
@@ -113,11 +114,6 @@ def _confidence() -> pl.Expr:
     return pl.when(pl.col("exchange").is_null()).then(pl.lit("high")).otherwise(confidence(pl.lit(value=False)))
 
 
-def _begun() -> pl.Expr:
-    """Return whether any part of the final response was captured."""
-    return (pl.col("has_response") & (pl.col("response_status") >= 200)).fill_null(value=False)
-
-
 def _bytes_passed() -> pl.Expr:
     """Return the number of body bytes that passed the capture point before the client stopped receiving.
 
@@ -131,12 +127,12 @@ def _bytes_passed() -> pl.Expr:
 def _cut_off() -> pl.Expr:
     """Return whether the response had begun, but its end had not passed the capture point before the close."""
     later = (c("sender") == "server") & c("rst") & (c("response_end_offset") > c("reached"))
-    return _begun() & ((c("response_end_reason") != "complete") | later).fill_null(value=False)
+    return begun() & ((c("response_end_reason") != "complete") | later).fill_null(value=False)
 
 
 def _is_lost() -> pl.Expr:
     """Return whether a request or response was lost: it was incomplete at the close, or the request was never answered."""
-    unanswered = pl.col("has_request").fill_null(value=False) & ~_begun()
+    unanswered = pl.col("has_request").fill_null(value=False) & ~begun()
     return (unanswered | _cut_off()) & ~pl.col("upgraded").fill_null(value=False)
 
 

@@ -64,7 +64,7 @@ from typing import Any
 import polars as pl
 
 from wiredoctor.findings import Reference, Rule, Threshold
-from wiredoctor.rules.shared.connection_close import IDLE, POOLS, SELF_FRAMED, closed_as_announced
+from wiredoctor.rules.shared.connection_close import IDLE, POOLS, SELF_FRAMED, closed_as_announced, is_complete
 from wiredoctor.rules.shared.evidence import EVIDENCE, candidate, fin_or_rst, grade, packet, server_closed_first
 from wiredoctor.rules.shared.idle_defaults import is_default
 from wiredoctor.rules.shared.idle_times import LATE as TIMERS_LATE
@@ -148,18 +148,17 @@ def find(closes: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
     `closed_after`: the idle time before the close (ns; null if it is too short for an idle timeout). `used_after`: the idle time
     before the request (ns).
     """
-    whole = (c("request_end_reason") == "complete") & (c("response_end_reason") == "complete") & (c("response_status") >= 200)
     left_open = c("persistent") & ~c("upgraded") & c("response_framing").is_in(SELF_FRAMED)
     after = c("server_close_time") - c("response_end")
     both = c("has_request") & c("has_response")
     idle = (after > IDLE.value) | (closed_as_announced() & (c("response_keep_alive_timeout") > 0))
-    ended = (c("last_on_connection") & left_open & whole & server_closed_first()).fill_null(False)
+    ended = (c("last_on_connection") & left_open & is_complete() & server_closed_first()).fill_null(False)
     closing = (ended & idle).fill_null(False)
     # the idle time as seen by the server, at any capture point
     rested = c("request_start") - c("previous_end") + c("rtt_server").fill_null(0)
     lost = (candidates() & (c("server_close_ack") > c("request_offset")) & server_closed_first()).fill_null(False)
-    rows = closes.filter((both & (ended | (rested > IDLE.value).fill_null(False))) | lost)
     used = (rested > IDLE.value).fill_null(False)
+    rows = closes.filter((both & (ended | used)) | lost)
     # one row may have both: a use after one idle time, and a close after another
     facts = [
         *("connection", "endpoint", "final_at"),
@@ -181,14 +180,11 @@ def by_limits(rows: pl.DataFrame, rests: IdleTimes, *, live: bool) -> pl.DataFra
     stopped = rests.all_stops()
     ended = [number for stops in stopped.values() for number in stops.connections]
     limits = _limits(rows.with_columns(pl.when(~c("connection").is_in(ended)).then("closed_after")))
-    stops = [(server, stop) for endpoint, server in _servers(rows) if endpoint in stopped for stop in stopped[endpoint].stops]
+    servers = rows.select("endpoint", "server").unique().sort("server").iter_rows()
+    stops = [(server, stop) for endpoint, server in servers if endpoint in stopped for stop in stopped[endpoint].stops]
     if not stops:
         return limits
     return pl.concat([limits, _stops(stops)], how="diagonal")
-
-
-def _servers(rows: pl.DataFrame) -> list[tuple[int, str]]:
-    return rows.select("endpoint", "server").unique().sort("server").rows()
 
 
 def _limits(rows: pl.DataFrame) -> pl.DataFrame:

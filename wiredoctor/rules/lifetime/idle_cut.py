@@ -48,7 +48,7 @@ import polars as pl
 from wiredoctor.findings import Advice, Reference, Rule, Threshold
 from wiredoctor.rules.shared.bounded_memory import BoundedMap
 from wiredoctor.rules.shared.connection_close import streams
-from wiredoctor.rules.shared.evidence import confidence, evidence, fin_or_rst, grade, server_closed_first
+from wiredoctor.rules.shared.evidence import confidence, evidence, fin_or_rst, least_confidence, server_closed_first
 from wiredoctor.rules.shared.idle_limits import IDLE_LIMITS, limit_near, names_of_limit
 from wiredoctor.rules.shared.numbers import DURATION, duration
 from wiredoctor.tables import MILLISECOND, SECOND
@@ -353,7 +353,7 @@ def _with_texts(rows: pl.DataFrame) -> pl.DataFrame:
     words = {name: [getattr(one, name) for one in _WORDS] for name in _Words._fields}
     return rows.select(
         *("connection", "exchange", "kind", "side"),
-        _least("verdict", "seen").alias("confidence"),
+        least_confidence("verdict", "seen").alias("confidence"),
         pl.when(c("verdict") == "low").then(pl.lit("note")).otherwise(pl.lit("warning")).alias("severity"),
         *("frame", "start", "end", "delay", "evidence"),
         pl.when(c("close") == "RST").then(pl.lit("an RST")).otherwise(pl.lit("a FIN")).alias("close"),
@@ -377,14 +377,6 @@ def _keep_alive_interval() -> pl.Expr:
     """Return the interval (ns) at which data should be sent: half the idle timeout in whole seconds, at most a minute."""
     half = pl.col("limit_ns") // (2 * SECOND) * SECOND
     return pl.min_horizontal(half, pl.lit(60 * SECOND))
-
-
-def _least(*names: str) -> pl.Expr:
-    """Return the lowest of the confidences in the columns with these names."""
-    values = [pl.col(name) for name in names]
-    low = pl.any_horizontal(value == "low" for value in values)
-    medium = pl.any_horizontal(value == "medium" for value in values)
-    return grade(low, medium)
 
 
 def _similar_closes_text() -> pl.Expr:

@@ -38,9 +38,10 @@ from __future__ import annotations
 import polars as pl
 
 from wiredoctor.findings import Advice, Reference, Rule, Threshold
-from wiredoctor.rules.shared.connection_close import IDLE, SELF_FRAMED
+from wiredoctor.rules.shared.connection_close import IDLE, SELF_FRAMED, is_complete
 from wiredoctor.rules.shared.evidence import (
     candidate,
+    close_after_response,
     close_origin,
     confidence,
     evidence,
@@ -50,7 +51,7 @@ from wiredoctor.rules.shared.evidence import (
     with_doubt,
 )
 from wiredoctor.rules.shared.idle_times import IdleTimes
-from wiredoctor.rules.shared.numbers import DURATION, duration
+from wiredoctor.rules.shared.numbers import DURATION
 from wiredoctor.tables import SECOND
 
 _CLOSED = (
@@ -108,11 +109,10 @@ def find(closes: pl.LazyFrame) -> pl.LazyFrame:
     # the server counts from passing the last byte to its kernel, possibly long before that byte was sent
     longest = c("server_close_time") - c("response_start")
     early = (idle > IDLE.value) & (longest < promised - EARLY.value) & c("last_on_connection")
-    whole = (c("request_end_reason") == "complete") & (c("response_end_reason") == "complete") & (c("response_status") >= 200)
     left_open = c("persistent") & ~c("upgraded") & c("response_framing").is_in(SELF_FRAMED) & c("has_request")
     most = c("response_keep_alive_max")
     another = most.is_null() | (most > 0)
-    return closes.filter(early & whole & left_open & another & server_closed_first()).select(
+    return closes.filter(early & is_complete() & left_open & another & server_closed_first()).select(
         *candidate("server", confidence(has_doubtful_close("server")), "response_frame", "response_end", "server_close_time"),
         idle.cast(DURATION).alias("idle"),
         promised.cast(DURATION).alias("announced"),
@@ -127,7 +127,7 @@ def find(closes: pl.LazyFrame) -> pl.LazyFrame:
                 "response_start",
                 pl.format("the response: Keep-Alive: timeout={}", "response_keep_alive_timeout"),
             ),
-            ("server_close_frame", "server_close_time", with_doubt(has_doubtful_close("server"), _close_note(idle))),
+            ("server_close_frame", "server_close_time", with_doubt(has_doubtful_close("server"), close_after_response(idle))),
         ),
     )
 
@@ -139,7 +139,3 @@ def by_limits(rows: pl.DataFrame, rests: IdleTimes, *, live: bool) -> pl.DataFra
     most medium confidence.
     """
     return rests.with_single_closes(rests.without_stopped(rows, live=live), pl.lit(value=True), live=live)
-
-
-def _close_note(idle: pl.Expr) -> pl.Expr:
-    return pl.format("the server's {}, {} after the end of the response", fin_or_rst("server_close_rst"), duration(idle))

@@ -85,6 +85,7 @@ from wiredoctor.rules.shared.evidence import (
     evidence,
     fin_or_rst,
     has_doubtful_close,
+    least_confidence,
     with_doubt,
 )
 from wiredoctor.rules.shared.idle_times import IdleTimes
@@ -253,12 +254,8 @@ def by_limits(rows: pl.DataFrame, rests: IdleTimes, *, live: bool) -> pl.DataFra
     kept = rows.filter(pl.Series([one is not None for one in told], dtype=pl.Boolean))
     said = pl.DataFrame([one for one in told if one is not None], schema=_TOLD, orient="row")
     whole = kept.drop("side").with_columns(said.rename({"confidence": "surely"}))
-    order = pl.Enum(["low", "medium", "high"])
-    least = pl.min_horizontal(c("confidence").cast(order).to_physical(), c("surely").cast(order).to_physical())
-    names = {0: "low", 1: "medium", 2: "high"}
-    return whole.with_columns(
-        least.replace_strict(names, return_dtype=pl.String).alias("confidence"), c("limit").cast(DURATION)
-    ).drop("surely")
+    least = least_confidence("confidence", "surely").alias("confidence")
+    return whole.with_columns(least, c("limit").cast(DURATION)).drop("surely")
 
 
 def by_clients(rows: pl.DataFrame, clients: Clients) -> pl.DataFrame:

@@ -36,7 +36,7 @@ from __future__ import annotations
 import polars as pl
 
 from wiredoctor.findings import Advice, Reference, Rule, Threshold
-from wiredoctor.rules.shared.connection_close import FRAMING_ERRORS, SELF_FRAMED, streams
+from wiredoctor.rules.shared.connection_close import FRAMING_ERRORS, SELF_FRAMED, is_complete, streams
 from wiredoctor.rules.shared.evidence import candidate, confidence, evidence, fin_or_rst, server_closed_first
 from wiredoctor.rules.shared.numbers import DURATION, duration
 
@@ -93,7 +93,6 @@ def find(closes: pl.LazyFrame) -> pl.LazyFrame:
     answered = (
         c("has_request") & c("has_response") & ~c("upgraded") & c("last_on_connection") & c("both_directions") & ~c("persistent")
     )
-    final = (c("response_status") >= 200) & (c("request_end_reason") == "complete") & (c("response_end_reason") == "complete")
     left = c("client_close_time").is_null() | (c("client_close_time") - c("over") - _client_round_trip() > LINGERS.value)
     announced = c("response_connection_close") & c("response_framing").is_in(SELF_FRAMED)
     # the client acknowledges a FIN that was not captured
@@ -102,7 +101,7 @@ def find(closes: pl.LazyFrame) -> pl.LazyFrame:
     delimited = (c("response_framing") == "close-delimited") & ~c("response_has_transfer_encoding") & server_closed_first()
     waited = delimited & ~streams() & (c("server_close_time") - c("last_byte") >= LINGERS.value)
     first = pl.min_horizontal("server_close_time", "client_close_time")
-    rows = closes.filter(answered & final).with_columns(
+    rows = closes.filter(answered & is_complete()).with_columns(
         pl.coalesce(first, "final_at").alias("closed_at"),
         pl.max_horizontal("response_end", "request_end").alias("over"),
         # a server that answers before an upload is complete reads the rest of it

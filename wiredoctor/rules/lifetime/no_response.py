@@ -83,10 +83,11 @@ from wiredoctor.rules.shared.lost_requests import (
     also_lost_text,
     find_lost,
     fresh,
+    only_interim,
     repetition_columns,
 )
 from wiredoctor.rules.shared.lost_requests import screen as may_be_lost
-from wiredoctor.rules.shared.numbers import DURATION, duration, grouped
+from wiredoctor.rules.shared.numbers import DURATION, duration, grouped, other_connections
 from wiredoctor.rules.shared.same_client import Clients, beside_repetitions
 from wiredoctor.tables import CLIENT, SECOND
 from wiredoctor.text.durations import duration_text
@@ -232,8 +233,7 @@ def find(closes: pl.LazyFrame) -> pl.LazyFrame:
     # whether the request was read is only inferred, and so is the delay if the round trip is unknown
     inferred = half | (c("took") == NOT_READ) | ((c("took") == AFTER_A_WHILE) & c("later").is_null())
     sure = pl.when(no_ack & ~asked).then(pl.lit("low")).otherwise(confidence(inferred | has_doubtful_close("server")))
-    interim = c("has_response") & (c("response_status") < 200).fill_null(value=False)
-    said = pl.when(interim).then(pl.format(" (except an interim {})", "response_status")).otherwise(pl.lit(""))
+    said = pl.when(only_interim()).then(pl.format(" (except an interim {})", "response_status")).otherwise(pl.lit(""))
     early = fresh()
     large_head = (c("request_head_bytes") >= LARGE_HEAD.value).fill_null(value=False)
     quiet = _time_without_request_bytes()
@@ -385,8 +385,7 @@ def _process_end_text(row: Mapping[str, Any], rests: IdleTimes, until: int | Non
             if number
             else ""
         )
-    which = "another connection" if others == 1 else f"{others:,} other connections"
-    return f" Within {duration_text(TOGETHER)} the server closed {which}: a server process ended."
+    return f" Within {duration_text(TOGETHER)} the server closed {other_connections(others)}: a server process ended."
 
 
 _WORKERS = ((30, "gunicorn (--timeout)"), (60, "Puma (worker_timeout) and Unicorn (timeout)"))

@@ -44,10 +44,12 @@ from wiredoctor.rules.shared.connection_close import (
     SELF_FRAMED,
     closed_as_announced,
     ended_within_grace_period,
+    is_complete,
 )
 from wiredoctor.rules.shared.connection_close import IDLE as IMMEDIATE
 from wiredoctor.rules.shared.evidence import (
     candidate,
+    close_after_response,
     close_origin,
     confidence,
     evidence,
@@ -58,7 +60,7 @@ from wiredoctor.rules.shared.evidence import (
 )
 from wiredoctor.rules.shared.idle_times import IdleTimes
 from wiredoctor.rules.shared.learned_limits import NO_IDLE_TIME
-from wiredoctor.rules.shared.numbers import DURATION, duration
+from wiredoctor.rules.shared.numbers import DURATION
 
 c = pl.col
 
@@ -122,7 +124,6 @@ RULE = Rule(
 
 def screen() -> pl.Expr:
     """Return an expression that is true for the rows that become candidates."""
-    whole = (c("request_end_reason") == "complete") & (c("response_end_reason") == "complete") & (c("response_status") >= 200)
     self_framed = c("response_framing").is_in(SELF_FRAMED)
     gap = c("server_close_time") - c("response_end")
     # a FIN or RST before the response is forged, or belongs to an earlier connection
@@ -131,7 +132,7 @@ def screen() -> pl.Expr:
     # a client whose tunnel was refused sends its next request elsewhere
     refused = (c("request_method") == "CONNECT") & (c("response_status") != 407)
     promised = ~refused & c("has_request") & c("has_response") & c("persistent") & ~c("upgraded")
-    return promised & whole & self_framed & closed & server_closed_first()
+    return promised & is_complete() & self_framed & closed & server_closed_first()
 
 
 def find(closes: pl.LazyFrame) -> pl.LazyFrame:
@@ -183,6 +184,5 @@ _UNAUTHORIZED_CURE = (
 
 
 def _close_note(gap: pl.Expr) -> pl.Expr:
-    closer = fin_or_rst("server_close_rst")
-    later = pl.format("the server's {}, {} after the end of the response", closer, duration(gap))
-    return pl.when(gap > 0).then(later).otherwise(pl.format("the server's {}, together with the end of the response", closer))
+    together = pl.format("the server's {}, together with the end of the response", fin_or_rst("server_close_rst"))
+    return pl.when(gap > 0).then(close_after_response(gap)).otherwise(together)

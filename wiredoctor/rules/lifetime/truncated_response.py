@@ -52,7 +52,7 @@ from wiredoctor.rules.shared.evidence import (
     with_doubt,
 )
 from wiredoctor.rules.shared.idle_times import TOGETHER, IdleTimes
-from wiredoctor.rules.shared.numbers import DURATION, duration
+from wiredoctor.rules.shared.numbers import DURATION, duration, other_connections
 from wiredoctor.text.durations import duration_text
 
 c = pl.col
@@ -198,8 +198,8 @@ def by_limits(rows: pl.DataFrame, rests: IdleTimes, *, live: bool) -> pl.DataFra
         "endpoint", "connection", "server_close_time", "final_at"
     ).iter_rows():
         others = len(rests.closed_together(endpoint, connection, time, final_at + TOGETHER if live else None))
-        which = "another connection" if others == 1 else f"{others:,} other connections"
-        texts.append(f" Within {duration_text(TOGETHER)} the server also closed {which}." if others else "")
+        closed = f" Within {duration_text(TOGETHER)} the server also closed {other_connections(others)}."
+        texts.append(closed if others else "")
     return rows.with_columns(pl.Series("together", texts, pl.String))
 
 

@@ -48,7 +48,7 @@ from __future__ import annotations
 import polars as pl
 
 from wiredoctor.findings import Advice, Reference, Rule, Threshold
-from wiredoctor.rules.shared.connection_close import SELF_FRAMED, round_trip
+from wiredoctor.rules.shared.connection_close import SELF_FRAMED, is_complete, round_trip
 from wiredoctor.rules.shared.evidence import EVIDENCE, grade, packet, server_closed_first
 from wiredoctor.rules.shared.reading_pace import COMMANDS
 from wiredoctor.tables import SECOND
@@ -202,8 +202,7 @@ def find(closes: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
     `kind` is null unless the connection was used for only one exchange: "asked" if the request said Connection: close; "kept" if
     the server kept the connection open.
     """
-    whole = (c("request_end_reason") == "complete") & (c("response_end_reason") == "complete") & (c("response_status") >= 200)
-    single = c("has_request") & whole & ~c("upgraded") & c("handshake") & (c("exchange") == 0)
+    single = c("has_request") & is_complete() & ~c("upgraded") & c("handshake") & (c("exchange") == 0)
     closed = pl.when(server_closed_first()).then("server_close_time")
     soon = (closed - c("response_end") <= IMMEDIATE.value).fill_null(False)
     itself = c("server_close_origin") != "between"

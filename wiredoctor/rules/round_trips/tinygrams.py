@@ -36,9 +36,8 @@ import polars as pl
 
 from wiredoctor.findings import Advice, Reference, Rule, Threshold
 from wiredoctor.rules.shared.bounded_memory import BoundedMap
-from wiredoctor.rules.shared.evidence import candidate, evidence
+from wiredoctor.rules.shared.evidence import candidate, evidence, request_or_response
 from wiredoctor.rules.shared.numbers import DURATION
-from wiredoctor.tables import SERVER
 
 c = pl.col
 
@@ -88,8 +87,11 @@ _JUDGED_ONLY = ("run", "run_bytes", "run_frame", "run_time", "run_flushes", "bou
 
 def cutoffs() -> dict[str, int]:
     """Return the thresholds by which the core (wiredoctor.core) selects the rows of `runs` for this rule."""
-    return {"min_run": MIN_SEGMENTS.value, "max_run": LONGEST_LOOK.value, "max_run_interval": MAX_INTERVAL.value} | {
-        "min_flush_gap": FLUSHED.value
+    return {
+        "min_run": MIN_SEGMENTS.value,
+        "max_run": LONGEST_LOOK.value,
+        "max_run_interval": MAX_INTERVAL.value,
+        "min_flush_gap": FLUSHED.value,
     }
 
 
@@ -111,7 +113,7 @@ def find(runs: pl.LazyFrame) -> pl.LazyFrame:
         c("small_run_flushes").alias("run_flushes"),
         "length",
         "mss",
-        pl.when(c("role") == SERVER).then(pl.lit("response")).otherwise(pl.lit("request")).alias("what"),
+        request_or_response().alias("what"),
     )
 
 

@@ -249,11 +249,9 @@ def _replacing_request(own: Request, row: Mapping[str, Any], clients: Clients) -
     """Return the request that replaced `own`: the same path with another query; None if there is none."""
     until = row["ended_at"] + REPLACED.value + 2 * row["round_trip"]
     since = max(row["ended_at"] - REPLACED.value, own.start + 1)
-    for other in clients.other_requests(own, since, until):
-        same = (other.method, other.host, other.path) == (own.method, own.host, own.path)
-        if same and other.target != own.target:
-            return other
-    return None
+    others = (other for other in clients.other_requests(own, since, until) if other.target != own.target)
+    place = (own.method, own.host, own.path)
+    return next((other for other in others if (other.method, other.host, other.path) == place), None)
 
 
 def _answered_copy(own: Request, row: Mapping[str, Any], clients: Clients) -> Request | None:
@@ -298,9 +296,11 @@ def _closed_page(own: Request, row: Mapping[str, Any], clients: Clients) -> Requ
     before = clients.other_requests(own, own.start - SHORT.value, own.start)
     page = next((other for other in before if other.navigation), None)
     after = row["ended_at"] + 1
-    if page is None or clients.went_on(row["connection"], after, after + WINDOW):
-        return None
-    if any(clients.other_requests(own, after, after + WINDOW)):
+    if (
+        page is None
+        or clients.went_on(row["connection"], after, after + WINDOW)
+        or any(clients.other_requests(own, after, after + WINDOW))
+    ):
         return None
     return page
 
@@ -312,8 +312,6 @@ def _other_part(own: Request, row: Mapping[str, Any], clients: Clients) -> Reque
     download that broke off.
     """
     since, until = min(own.start, row["ended_at"] - WINDOW), row["ended_at"] + WINDOW
-    for other in clients.other_requests(own, since, until):
-        replaces = other.range_start is not None or other.start > own.start
-        if replaces and other.asks_the_same(own) and other.range_start != own.range_start:
-            return other
-    return None
+    others = (other for other in clients.other_requests(own, since, until) if other.asks_the_same(own))
+    parts = (other for other in others if other.range_start is not None or other.start > own.start)
+    return next((other for other in parts if other.range_start != own.range_start), None)

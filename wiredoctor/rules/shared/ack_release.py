@@ -188,11 +188,8 @@ def ack_note() -> pl.Expr:
 
 def delayed_ack_timer_name(ack_delay: pl.Expr) -> pl.Expr:
     """Return the text that names the systems whose delayed-ACK timer is near `ack_delay` (ns)."""
-    words = pl.lit(_UNKNOWN_TIMER)
-    for first, last, text in reversed(_TIMERS):
-        inside = (ack_delay >= first * MILLISECOND) & (ack_delay < last * MILLISECOND)
-        words = pl.when(inside).then(pl.lit(text)).otherwise(words)
-    return words
+    near = ((ack_delay.is_between(first * MILLISECOND, last * MILLISECOND, "left"), text) for first, last, text in _TIMERS)
+    return pl.coalesce(*(pl.when(is_near).then(pl.lit(text)) for is_near, text in near), pl.lit(_UNKNOWN_TIMER))
 
 
 def _head_only() -> pl.Expr:

@@ -7,10 +7,21 @@ come after two seconds of idle time. That is the interval of the client, not a t
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
+from operator import attrgetter
 from typing import NamedTuple
 
-from wiredoctor.rules.shared.learned_limits import MAX_CLOSES, NEAR, TOGETHER, End, Limit, Use, is_similar
+from wiredoctor.rules.shared.learned_limits import (
+    MAX_CLOSES,
+    TOGETHER,
+    End,
+    Limit,
+    Use,
+    is_between,
+    is_similar,
+    similar_within,
+    without_repetitions,
+)
 from wiredoctor.tables import MILLISECOND, SECOND
 
 FEW = 3
@@ -68,14 +79,15 @@ def doubt_about(
     """
     low, high = _shortest(limit.low), _longest(limit.high)
     lost_or_idle = (end for end in ends[-MAX_CLOSES:] if end.sort in ("idle", "unaware", "met"))
-    closes = _one_per_moment(end for end in lost_or_idle if _is_within(end.rest, low, high))
+    near = (end for end in lost_or_idle if end.rest is not None and low <= end.rest <= high)
+    closes = without_repetitions(near, TOGETHER, _are_similar)
     if not closes:
         return None
     rests = sorted(end.rest or 0 for end in closes)
     if limit.how not in ("coarse", "met") and _is_whole(limit.low):
         return None
-    near = uses[bisect_left(uses, low, key=_idle_time) : bisect_right(uses, high, key=_idle_time)]
-    answered = [use.rest for use in near if until is None or use.known <= until]
+    alike = uses[bisect_left(uses, low, key=attrgetter("rest")) : bisect_right(uses, high, key=attrgetter("rest"))]
+    answered = [use.rest for use in alike if until is None or use.known <= until]
     if len(answered) >= FEW and FEW_SHARE * len(answered) >= len(closes):
         # a connection that was closed on a request had not been idle for longer when that arrived
         lost = sorted((end.rest or 0) - (end.waited or 0) for end in closes)
@@ -85,46 +97,22 @@ def doubt_about(
     if len(closes) == 1 or (limit.how != "coarse" and _are_exact(rests)):
         return None
     times = requests()
-    asked = sum(_is_near(times, end.time, _similar(end.rest or 0)) for end in closes)
+    within = [(end.time, similar_within(end.rest or 0)) for end in closes]
+    asked = sum(is_between(times, time - slack, time + slack) for time, slack in within)
     return Doubt(rests[0], rests[-1], 0) if 100 * asked >= ASKED_SHARE * len(closes) else None
 
 
-def _similar(rest: int) -> int:
-    """Return the greatest difference (ns) between `rest` and a similar idle time, as in `is_similar`."""
-    return rest * 5 // 100 + NEAR
-
-
 def _shortest(low: int) -> int:
-    return low - _similar(low)
+    return low - similar_within(low)
 
 
 def _longest(high: int) -> int:
-    return high + _similar(high)
-
-
-def _is_within(rest: int | None, low: int, high: int) -> bool:
-    return rest is not None and low <= rest <= high
-
-
-def _one_per_moment(ends: Iterable[End]) -> list[End]:
-    """Return the closes; of several that came together after similar idle times, return only the first."""
-    kept: list[End] = []
-    for end in ends:
-        if not any(_are_similar(end, other) for other in _newest(kept, end.time)):
-            kept.append(end)
-    return kept
+    return high + similar_within(high)
 
 
 def _are_similar(first: End, second: End) -> bool:
     shortest, longest = sorted((first.rest or 0, second.rest or 0))
     return is_similar(longest, shortest)
-
-
-def _newest(kept: list[End], time: int) -> Iterable[End]:
-    for end in reversed(kept):
-        if time - end.time > TOGETHER:
-            return
-        yield end
 
 
 def _are_exact(rests: list[int]) -> bool:
@@ -140,11 +128,3 @@ def _are_exact(rests: list[int]) -> bool:
 def _is_whole(low: int) -> bool:
     """Return whether an idle time (ns) is a whole number of seconds, or slightly longer."""
     return (low + EARLY) % SECOND <= EARLY + TARDY
-
-
-def _is_near(times: Sequence[int], time: int, within: int) -> bool:
-    return bisect_left(times, time - within) < bisect_right(times, time + within)
-
-
-def _idle_time(use: Use) -> int:
-    return use.rest

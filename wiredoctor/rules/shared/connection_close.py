@@ -44,6 +44,18 @@ ENDLESS = ("text/event-stream", "application/x-ndjson", "multipart/x-mixed-repla
 """The media types of streams, whose parts come one by one with idle times between them."""
 
 
+def is_complete() -> pl.Expr:
+    """Return whether request and response are complete, and the response is final."""
+    complete = (c("request_end_reason") == "complete") & (c("response_end_reason") == "complete")
+    return complete & (c("response_status") >= 200)
+
+
+def is_delimited_by_close() -> pl.Expr:
+    """Return whether the body of a response has no other end than the close of its connection."""
+    response = c("has_request") & c("has_response") & ~c("upgraded") & (c("request_method") != "CONNECT")
+    return response & (c("response_framing") == "close-delimited") & ~c("response_has_transfer_encoding")
+
+
 def streams() -> pl.Expr:
     """Return whether the response is an endless stream: its media type is in ENDLESS, or `response_endless` is true."""
     return pl.col("response_endless") | pl.col("response_content_type").is_in(ENDLESS)

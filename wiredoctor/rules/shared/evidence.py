@@ -6,6 +6,9 @@ from typing import Literal
 
 import polars as pl
 
+from wiredoctor.rules.shared.numbers import duration
+from wiredoctor.tables import SERVER
+
 c = pl.col
 
 EVIDENCE = pl.List(pl.Struct({"frame": pl.Int64, "time": pl.Int64, "note": pl.String}))
@@ -37,6 +40,11 @@ def packet(frame: str, time: str, note: pl.Expr) -> pl.Expr:
     )
 
 
+def packet_row(frame: int, time: int, note: str) -> dict[str, int | str]:
+    """Return an item of evidence, for rules that create rows in Python. `time` is in ns."""
+    return {"frame": frame, "time": time, "note": note}
+
+
 def confidence(inferred: pl.Expr | None = None) -> pl.Expr:
     """Return the confidence of a candidate from a row of `exchanges` or `closes`.
 
@@ -58,10 +66,9 @@ def server_closed_first() -> pl.Expr:
     does not acknowledge the server's FIN, the client did not know of that FIN. RSTs are never acknowledged, so the result is
     false if the server sent an RST and the client closed, too.
     """
-    knew = ((c("client_close_ack") > c("server_close_offset")) & (c("server_close_rst") == 0)).fill_null(False)
     # after a gap, the server may acknowledge a FIN after the request that was not captured
     unseen = (c("gap_before") & (c("server_close_ack") > c("request_end_offset"))).fill_null(False)
-    first = c("server_close_frame").is_not_null() & (c("client_close_frame").is_null() | knew)
+    first = c("server_close_frame").is_not_null() & (c("client_close_frame").is_null() | client_knew_of_fin())
     return first & ~unseen & ~c("server_close_contradicted") & (c("server_close_origin") != "between")
 
 
@@ -71,6 +78,11 @@ def close_origin(side: str) -> pl.Expr:
     """
     origin = pl.col(f"{side}_close_origin")
     return pl.when(origin.is_in(["endpoint", "between"])).then(origin).alias("origin")
+
+
+def client_knew_of_fin() -> pl.Expr:
+    """Return whether the client closed after it had received the server's FIN: its own FIN or RST acknowledges that FIN."""
+    return ((c("client_close_ack") > c("server_close_offset")) & (c("server_close_rst") == 0)).fill_null(False)
 
 
 def has_doubtful_close(side: str) -> pl.Expr:
@@ -87,9 +99,24 @@ def with_doubt(doubted: pl.Expr, note: pl.Expr) -> pl.Expr:
     return pl.when(doubted).then(note + doubt).otherwise(note)
 
 
+def request_or_response() -> pl.Expr:
+    """Return "response" if the server sent the message or segment; otherwise "request"."""
+    return pl.when(pl.col("role") == SERVER).then(pl.lit("response")).otherwise(pl.lit("request"))
+
+
 def fin_or_rst(rst: str) -> pl.Expr:
     """Return "RST" if this column, such as `server_close_rst`, is 1; otherwise "FIN"."""
     return pl.when(pl.col(rst) == 1).then(pl.lit("RST")).otherwise(pl.lit("FIN"))
+
+
+def close_after_response(gap: pl.Expr) -> pl.Expr:
+    """Return the note for a FIN or RST of the server. `gap`: the time (ns) from the end of the response."""
+    return pl.format("the server's {}, {} after the end of the response", fin_or_rst("server_close_rst"), duration(gap))
+
+
+def least_confidence(*names: str) -> pl.Expr:
+    """Return the lowest of the confidences in the columns with these names."""
+    return grade(*(pl.any_horizontal(pl.col(name) == level for name in names) for level in ("low", "medium")))
 
 
 def candidate(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
-from wiredoctor.rules.shared.evidence import EVIDENCE, candidate, grade, packet
+from wiredoctor.rules.shared.evidence import candidate, evidence, grade, request_or_response
 from wiredoctor.tables import SERVER
 
 c = pl.col
@@ -19,13 +19,15 @@ See RFC 9112 section 11.2.
 """
 
 
-def candidates_of_fault(faults: pl.LazyFrame, name: str, message: pl.Expr, proof: pl.Expr, *more: pl.Expr) -> pl.LazyFrame:
+def candidates_of_fault(
+    faults: pl.LazyFrame, name: str, message: pl.Expr, proof: pl.Expr, *more: pl.Expr, kind: str | None = None
+) -> pl.LazyFrame:  # fmt: skip
     """Return a candidate for each row of `faults` with the fault `name`.
 
     `message`: the evidence note for the first packet of the HTTP message. `proof`: the note for the packet that shows the fault.
-    `more`: additional columns.
+    `more`: additional columns. `kind`: the kind of the candidates.
     """
-    return candidates(faults.filter(pl.col("fault") == name), pl.lit(None, pl.String), message, proof, *more)
+    return candidates(faults.filter(pl.col("fault") == name), pl.lit(kind, pl.String), message, proof, *more)
 
 
 def candidates(rows: pl.LazyFrame, kind: pl.Expr, message: pl.Expr, proof: pl.Expr, *more: pl.Expr) -> pl.LazyFrame:
@@ -43,11 +45,6 @@ def candidates(rows: pl.LazyFrame, kind: pl.Expr, message: pl.Expr, proof: pl.Ex
         _evidence(message, proof),
         *more,
     )
-
-
-def request_or_response() -> pl.Expr:
-    """Return "response" if the server sent the message; otherwise "request"."""
-    return pl.when(pl.col("role") == SERVER).then(pl.lit("response")).otherwise(pl.lit("request"))
 
 
 def message_label() -> pl.Expr:
@@ -73,9 +70,8 @@ def _confidence() -> pl.Expr:
 
 def _evidence(message: pl.Expr, proof: pl.Expr) -> pl.Expr:
     asked = pl.format("the request: {}, {}", "request_method", "request_version")
-    items = [
-        packet("asked_frame", "request_time", asked),
-        packet("message_frame", "message_time", message),
-        packet("frame", "time", proof),
-    ]
-    return pl.concat_list(items).list.filter(pl.element().struct.field("frame").is_not_null()).cast(EVIDENCE).alias("evidence")
+    return evidence(
+        ("asked_frame", "request_time", asked),
+        ("message_frame", "message_time", message),
+        ("frame", "time", proof),
+    )

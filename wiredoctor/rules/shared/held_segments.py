@@ -12,7 +12,7 @@ import polars as pl
 
 from wiredoctor.rules.shared.ack_release import MAX_KERNEL_RESPONSE
 from wiredoctor.rules.shared.bounded_memory import BoundedMap
-from wiredoctor.rules.shared.held_segment_verdicts import Row, Verdict
+from wiredoctor.rules.shared.held_segment_verdicts import Row, Verdict, stalls_with_texts
 from wiredoctor.tables import MILLISECOND, NEVER
 
 Cause = Literal["nagle", "whole"]
@@ -108,13 +108,8 @@ class Limits:
     sides: int
 
 
-def in_order(candidates: pl.DataFrame) -> pl.DataFrame:
-    """Return candidates in the order in which they became final."""
-    return candidates.sort("final_frame", "held_frame")
-
-
 class Stalls:
-    """The bounded state of a rule about held-back segments. Rows must come in the order of `in_order`."""
+    """The bounded state of a rule about held-back segments."""
 
     def __init__(self, cause: Cause, limits: Limits) -> None:
         self._cause = cause
@@ -122,9 +117,10 @@ class Stalls:
         self._endpoints = BoundedMap(_Endpoint, limits.endpoints)
         self._sides = BoundedMap(_Side, limits.sides)
 
-    def judge(self, candidates: pl.DataFrame) -> list[Verdict]:
-        """Return the stalls among these rows that this rule has to report."""
-        return list(self._judge(candidates))
+    def judge(self, candidates: pl.DataFrame) -> pl.DataFrame:
+        """Return the stalls among these candidates that this rule has to report, with the columns of `stalls_with_texts`."""
+        candidates = candidates.sort("final_frame", "held_frame")  # the order in which they became final
+        return stalls_with_texts(candidates, [*self._judge(candidates)])
 
     def _judge(self, candidates: pl.DataFrame) -> Iterator[Verdict]:
         for index, values in enumerate(candidates.select(Row._fields).iter_rows()):

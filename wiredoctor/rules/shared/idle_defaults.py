@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import polars as pl
 
+from wiredoctor.rules.shared.numbers import map_numbers
 from wiredoctor.tables import SECOND
 
 ANY = ""
@@ -97,11 +98,7 @@ def _is(server: str, product: _Product) -> bool:
 
 def is_default(limit: pl.Expr) -> pl.Expr:
     """Return whether this idle timeout (ns) is a common default."""
-
-    def near(limits: pl.Series) -> pl.Series:
-        return pl.Series(limits.name, [bool(_near(n)) for n in limits.cast(pl.Int64).to_list()], dtype=pl.Boolean)
-
-    return limit.map_batches(near, return_dtype=pl.Boolean, is_elementwise=True)
+    return map_numbers(limit, lambda ns: bool(_near(ns)), pl.Boolean())
 
 
 def _near(limit: int | None) -> list[tuple[int, _Product]]:

@@ -151,12 +151,9 @@ def limit_near(rest: pl.Expr) -> pl.Expr:
 
     Only products that end idle connections with a FIN or RST are considered.
     """
-    found = pl.lit(None, pl.Int64)
-    for seconds in sorted({limit.seconds for limit in IDLE_LIMITS if limit.closes}):
-        limit = seconds * SECOND
-        tolerance = max(NEAR, round(limit * NEAR_SHARE))
-        found = pl.when((rest - limit).abs() <= tolerance).then(pl.lit(limit, pl.Int64)).otherwise(found)
-    return found
+    limits = sorted({limit.seconds * SECOND for limit in IDLE_LIMITS if limit.closes})
+    near = {limit: (rest - limit).abs() <= max(NEAR, round(limit * NEAR_SHARE)) for limit in limits}
+    return pl.coalesce(pl.when(is_near).then(pl.lit(limit, pl.Int64)) for limit, is_near in near.items())
 
 
 def names_of_limit(limit: pl.Expr) -> pl.Expr:

@@ -6,16 +6,17 @@ The rules about the end of connections share this code, so the closes of an endp
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
+from operator import attrgetter
+from typing import Any, TypeVar
 
 import polars as pl
 
 from wiredoctor.rules.shared.client_intervals import Doubt, doubt_about
-from wiredoctor.rules.shared.connection_close import ENDLESS, SELF_FRAMED
-from wiredoctor.rules.shared.evidence import server_closed_first
 from wiredoctor.rules.shared.idle_defaults import usual_limits
+from wiredoctor.rules.shared.idle_time_rows import ENDS, SYNS, announcements, answered_syns, server_closes, used_idle_times
 from wiredoctor.rules.shared.learned_limits import (
     EARLIEST,
     LATE,
@@ -29,10 +30,12 @@ from wiredoctor.rules.shared.learned_limits import (
     is_similar,
     learn,
 )
-from wiredoctor.rules.shared.process_stops import NONE, REFUSED, STRAGGLERS, Stop, Stops, Syn, Uses, stops_of, suspicious
+from wiredoctor.rules.shared.process_stops import NONE, REFUSED, STRAGGLERS, Stop, Stops, Syn, stops_of, suspicious
 from wiredoctor.tables import CLOSES, SECOND
 
 c = pl.col
+
+T = TypeVar("T")
 
 __all__ = ["LATE", "NEAR", "TOGETHER", "End", "IdleTimes", "Limit", "Stop", "Stops", "known_rests", "learn", "nothing_known"]
 
@@ -68,6 +71,20 @@ class _CloseMoment:
     has_early: bool = False
 
 
+def _once_per_endpoint(find: Callable[[IdleTimes, int, int | None], T]):
+    """Let a method (endpoint, until) compute its result only once per endpoint if `until` is None."""
+
+    def found(times: IdleTimes, endpoint: int, until: int | None = None) -> T:
+        if until is not None:
+            return find(times, endpoint, until)
+        key = (find.__name__, endpoint)
+        if key not in times.results:
+            times.results[key] = find(times, endpoint, None)
+        return times.results[key]
+
+    return found
+
+
 class IdleTimes:
     """The idle timeouts of servers, and the times at which their processes ended, as shown by the closes of the servers.
 
@@ -86,17 +103,15 @@ class IdleTimes:
         self._used: dict[int, list[Use]] = {}
         for endpoint, *use in used.sort("rest").iter_rows():
             self._used.setdefault(endpoint, []).append(Use(*use))
-        self._learned: dict[int, Limit | None] = {}
         self._doubts: dict[int, Doubt | None] = {}
-        self._following: dict[int, bool] = {}
         self._suspicious = suspicious(ends, syns)
         self._syns: dict[int, list[Syn]] = {}
         for endpoint, *syn in syns.sort("answered").iter_rows():
             self._syns.setdefault(endpoint, []).append(Syn(*syn))
         self._refusals = {endpoint: [syn.answered for syn in some if syn.refused] for endpoint, some in self._syns.items()}
-        self._stops: dict[int, Stops] = {}
-        self._moments: dict[int, list[_CloseMoment]] = {}
         self._exchanges = exchanges
+        self.results: dict[tuple[str, int], Any] = {}
+        """The results of methods with `_once_per_endpoint`: (name of the method, endpoint) -> result."""
 
     def limits(self, endpoint: int, connection: int, until: int | None = None) -> list[Limit]:
         """Return the idle timeouts of an endpoint from the best source that has any; empty if no source has one.
@@ -177,21 +192,14 @@ class IdleTimes:
         longer = len(answered_after(rest + limit.tolerance, self._used.get(endpoint, []), until))
         return longer if self._is_refuted(limit, endpoint, until) else 0
 
-    def learned_timeout(self, endpoint: int, until: int | None = None) -> Limit | None:
+    @_once_per_endpoint
+    def learned_timeout(self, endpoint: int, until: int | None) -> Limit | None:
         """Return the timeout that the closes of an endpoint show, or None; `until` as in `limits`."""
-        if until is None and endpoint in self._learned:
-            return self._learned[endpoint]
-        limit = learn(self._ordinary_closes(endpoint, until), self._used.get(endpoint, []), until)
-        if until is None:
-            self._learned[endpoint] = limit
-        return limit
+        return learn(self._ordinary_closes(endpoint, until), self._used.get(endpoint, []), until)
 
+    @_once_per_endpoint
     def _closes_follow_requests(self, endpoint: int, until: int | None) -> bool:
-        if until is not None:
-            return follow_requests(self._ordinary_closes(endpoint, until))
-        if endpoint not in self._following:
-            self._following[endpoint] = follow_requests(self._ordinary_closes(endpoint, None))
-        return self._following[endpoint]
+        return follow_requests(self._ordinary_closes(endpoint, until))
 
     def _ordinary_closes(self, endpoint: int, until: int | None) -> list[End]:
         """Return the closes of an endpoint, except closes of tunnels and closes due to the end of a process.
@@ -205,19 +213,15 @@ class IdleTimes:
             if end.sort != "open" and end.connection not in nothing and (until is None or end.known <= until)
         ]
 
-    def stops(self, endpoint: int, until: int | None = None) -> Stops:
+    @_once_per_endpoint
+    def stops(self, endpoint: int, until: int | None) -> Stops:
         """Return when processes at an endpoint ended; `until` is as in `limits`."""
         if endpoint not in self._suspicious:
             return NONE
-        if until is not None:
-            ends = [end for end in self._closes_of(endpoint) if end.known <= until]
-            syns = [syn for syn in self._syns.get(endpoint, []) if syn.answered <= until]
-            return stops_of(ends, syns, None, self._used.get(endpoint, []), until)
-        if endpoint not in self._stops:
-            uses = partial(self.uses, endpoint)
-            ends, syns, answered = self._closes_of(endpoint), self._syns.get(endpoint, []), self._used.get(endpoint, [])
-            self._stops[endpoint] = stops_of(ends, syns, uses, answered)
-        return self._stops[endpoint]
+        ends = [end for end in self._closes_of(endpoint) if until is None or end.known <= until]
+        syns = [syn for syn in self._syns.get(endpoint, []) if until is None or syn.answered <= until]
+        uses = partial(self.uses, endpoint) if until is None else None
+        return stops_of(ends, syns, uses, self._used.get(endpoint, []), until)
 
     def all_stops(self) -> dict[int, Stops]:
         """Return for each endpoint the times at which its processes ended."""
@@ -270,12 +274,11 @@ class IdleTimes:
             is_similar(rest, other) for moment in moments if moment is not own for other in moment.rests.values()
         )
 
+    @_once_per_endpoint
     def _close_moments(self, endpoint: int, until: int | None) -> list[_CloseMoment]:
         """Return the moments at which the endpoint closed idle connections, except when a process ended. `until` is as in
         `limits`.
         """
-        if until is None and endpoint in self._moments:
-            return self._moments[endpoint]
         stopped = self.stops(endpoint, until).connections
         moments: list[_CloseMoment] = []
         for end in self._closes_of(endpoint):
@@ -285,8 +288,6 @@ class IdleTimes:
                 moments.append(_CloseMoment(end.time, {}))
             moments[-1].rests[end.connection] = end.rest
             moments[-1].has_early |= end.is_early()
-        if until is None:
-            self._moments[endpoint] = moments
         return moments
 
     def is_refused(self, endpoint: int, time: int, until: int | None = None) -> bool:
@@ -296,15 +297,20 @@ class IdleTimes:
         first = bisect_left(refusals, time)
         return first < len(refusals) and refusals[first] <= last
 
-    def uses(self, endpoint: int) -> Uses:
-        """Return the exchanges of the endpoint."""
+    def uses(self, endpoint: int) -> pl.DataFrame:
+        """Return the exchanges of the endpoint, with some columns of tables.CLOSES and three more.
+
+        `answered`: a final response was captured. `closed`: the server closed. `first`: when the first request of the connection
+        began (ns). `final_at` (ns) is the time until which the exchange was observed.
+        """
         rows = self._exchanges.filter((c("endpoint") == endpoint) & c("has_request")).select(
             *("connection", "request_start", "request_end", "response_start", "response_end", "previous_end", "final_at"),
             "server_close_time",
             (c("has_response") & (c("response_status") >= 200)).fill_null(value=False).alias("answered"),
             c("server_close_frame").is_not_null().alias("closed"),
+            c("request_start").min().over("connection").alias("first"),
         )
-        return Uses(rows.collect())
+        return rows.collect()
 
     def answered_near(self, endpoints: Iterable[int], times: Iterable[int], untils: Iterable[int | None]) -> list[bool]:
         """Return for each endpoint whether it sent a response within a second before or after its time (ns) in `times`.
@@ -346,8 +352,8 @@ class IdleTimes:
         after `time`, or closed before `since` (ns), the start of `connection`. `until` is as in `limits`.
         """
         ends = self._closes_of(endpoint)
-        first = bisect_left(ends, max(time - TOGETHER, since), key=_time)
-        last = bisect_right(ends, time + TOGETHER, key=_time)
+        first = bisect_left(ends, max(time - TOGETHER, since), key=attrgetter("time"))
+        last = bisect_right(ends, time + TOGETHER, key=attrgetter("time"))
         near = (
             end
             for end in ends[first:last]
@@ -365,28 +371,12 @@ def _is_near(answers: list[tuple[int, int]], time: int, until: int | None) -> bo
     return any(until is None or known <= until for _, known in answers[first:last])
 
 
-def _time(end: End) -> int:
-    return end.time
-
-
 def nothing_known() -> IdleTimes:
     """Return an object without any closes. It is created only when needed, because Polars must not run before a process forks."""
-    ends = pl.DataFrame(schema=_ENDS)
+    ends = pl.DataFrame(schema=ENDS)
     said = pl.DataFrame(schema={"connection": pl.Int64(), "said": pl.Int32(), "software": pl.String()})
     used = pl.DataFrame(schema=dict.fromkeys(("endpoint", *Use._fields), pl.Int64()))
-    return IdleTimes(ends, said, used, pl.DataFrame(schema=_SYNS), CLOSES.empty().lazy())
-
-
-_ENDS = {
-    **dict.fromkeys(("endpoint", "time", "rest", "connection", "known"), pl.Int64()),
-    **dict.fromkeys(("teaches", "reset"), pl.Boolean()),
-    "sort": pl.String(),
-    **dict.fromkeys(("waited", "said", "frame"), pl.Int64()),
-}
-"""The types of the columns of End, after `endpoint`."""
-
-_SYNS = {**dict.fromkeys(("endpoint", "time", "answered"), pl.Int64()), "refused": pl.Boolean(), "frame": pl.Int64()}
-"""The types of the columns of Syn, after `endpoint`."""
+    return IdleTimes(ends, said, used, pl.DataFrame(schema=SYNS), CLOSES.empty().lazy())
 
 
 def known_rests(
@@ -401,89 +391,6 @@ def known_rests(
         return nothing_known()
     wanted = pl.concat(frames).unique().drop_nulls()
     theirs = closes.filter(pl.col("endpoint").is_in(wanted["endpoint"].unique().implode()))
-    said = _announcements(closes.filter(pl.col("connection").is_in(wanted["connection"].unique().implode())))
-    syns = pl.LazyFrame(schema=_SYNS) if connections is None else _syns(connections, wanted)
-    return IdleTimes(*pl.collect_all([_ends(theirs), said, _used_idle_times(theirs), syns]), exchanges=closes)
-
-
-def _syns(connections: pl.LazyFrame, wanted: pl.DataFrame) -> pl.LazyFrame:
-    """For each endpoint in `wanted` that refused at least one SYN, return the answered SYNs to it, with the columns _SYNS."""
-    answered = pl.coalesce("refused_time", "newest_answer_time")
-    syns = connections.filter(c("syn_time").is_not_null() & answered.is_not_null())
-    named = connections.select("connection", "server").join(wanted.lazy(), on="connection").select("server", "endpoint").unique()
-    refused = syns.filter(c("refused_time").is_not_null()).select("server").unique()
-    return (
-        syns.select(
-            "server",
-            c("syn_time").alias("time"),
-            answered.alias("answered"),
-            c("refused_time").is_not_null().alias("refused"),
-            pl.coalesce("refused_frame", "newest_answer_frame").alias("frame"),
-        )
-        .join(refused, on="server", how="semi")
-        .join(named, on="server")
-        .select(*_SYNS)
-    )
-
-
-def _ends(closes: pl.LazyFrame) -> pl.LazyFrame:
-    """Return the columns _ENDS for each connection that the server closed first.
-
-    Connections whose close a message had announced are left out.
-    """
-    flagged = (c("server_close_rst") == 0) | c("server_close_ack").is_not_null()
-    rows = closes.filter(c("server_close_frame").is_not_null() & flagged & c("has_request"))
-    asked = c("request_end_reason") == "complete"
-    final = c("has_response") & (c("response_status") >= 200) & ~c("upgraded")
-    whole = final & asked & (c("response_end_reason") == "complete") & c("response_framing").is_in(SELF_FRAMED)
-    idle = whole & c("persistent") & c("last_on_connection") & (c("server_close_time") >= c("response_start"))
-    open_before = ~final & ~c("previous_announced_close") & ~c("upgraded")
-    met = open_before & (c("server_close_ack") > c("request_offset"))
-    unaware = open_before & (c("server_close_ack") <= c("request_offset")) & c("previous_end").is_not_null()
-    broken = final & c("response_end_reason").is_in(["fin", "rst"]) & c("response_framing").is_in(["content-length", "chunked"])
-    stream = final & (c("response_framing") == "close-delimited") & c("response_content_type").is_in(ENDLESS)
-    tunnel = c("upgraded") | stream
-    since = pl.when(idle).then("response_end").otherwise("previous_end")
-    rest = c("server_close_time") - since
-    # how long a connection lay unused before its first request, which may take longer than that
-    unused = pl.when(met & c("handshake")).then(c("request_start") + c("rtt_server").fill_null(0) - c("accepted_time"))
-    first = server_closed_first() | (unaware & ~c("server_close_contradicted") & (c("server_close_origin") != "between"))
-    sort = pl.when(idle).then(pl.lit("idle")).when(unaware).then(pl.lit("unaware")).when(met).then(pl.lit("met"))
-    return (
-        rows.filter((idle | met | unaware | broken | tunnel).fill_null(value=False) & first)
-        .select(
-            "endpoint",
-            c("server_close_time").alias("time"),
-            # an unfinished response or pipeline has no idle time
-            pl.when((rest >= 0) | idle).then(rest.clip(0)).when(rest.is_null()).then(unused.clip(0)).alias("rest"),
-            "connection",
-            c("final_at").alias("known"),
-            (idle | unaware).fill_null(value=False).alias("teaches"),
-            (met & (c("server_close_rst") == 1) & c("previous_end").is_not_null()).fill_null(value=False).alias("reset"),
-            sort.when(tunnel).then(pl.lit("open")).otherwise(pl.lit("broken")).alias("sort"),
-            pl.when(met).then(c("server_close_time") - c("request_start") - c("rtt_server").fill_null(0)).alias("waited"),
-            pl.when(idle).then(c("response_keep_alive_timeout").cast(pl.Int64)).alias("said"),
-            c("server_close_frame").alias("frame"),
-            "exchange",
-        )
-        .sort("connection", "exchange")
-        .unique("connection", keep="first", maintain_order=True)
-        .drop("exchange")
-    )
-
-
-def _used_idle_times(closes: pl.LazyFrame) -> pl.LazyFrame:
-    """Return the requests that were answered after an idle time, with `endpoint` and the columns of Use."""
-    arrived = c("request_start") + c("rtt_server").fill_null(0)
-    rest = arrived - c("previous_end")
-    rows = closes.filter(c("has_request") & c("has_response") & (c("response_status") >= 200) & (rest >= EARLIEST))
-    return rows.select("endpoint", rest.alias("rest"), arrived.alias("time"), c("final_at").alias("known"))
-
-
-def _announcements(closes: pl.LazyFrame) -> pl.LazyFrame:
-    """Return for each connection the timeout (s) that the last response announced, and the last nonempty Server field."""
-    rows = closes.filter(c("has_response") & (c("response_status") >= 200)).sort("connection", "exchange")
-    server = c("response_server").cast(pl.String)
-    return rows.group_by("connection").agg(
-        c("response_keep_alive_timeout").last().alias("said"), server.filter(server != "").last().alias("software")
-    )
+    said = announcements(closes.filter(pl.col("connection").is_in(wanted["connection"].unique().implode())))
+    syns = pl.LazyFrame(schema=SYNS) if connections is None else answered_syns(connections, wanted)
+    return IdleTimes(*pl.collect_all([server_closes(theirs), said, used_idle_times(theirs), syns]), exchanges=closes)

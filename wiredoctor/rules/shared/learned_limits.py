@@ -5,6 +5,8 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from itertools import takewhile
+from operator import attrgetter
 from typing import NamedTuple
 
 from wiredoctor.tables import MILLISECOND, SECOND
@@ -137,8 +139,8 @@ def learn(ends: list[End], uses: Sequence[Use] = (), until: int | None = None) -
     the endpoint closes exactly at the timeout, or checks its connections now and then. `until`: use only the requests that were
     known at this time (ns); None for all.
     """
-    ends = _one_per_decision(ends[-MAX_CLOSES:])
-    rests = sorted(end.rest for end in ends if end.teaches and end.rest is not None)
+    ends = _decisions(ends)
+    rests = idle_times_of(ends)
     if soon := _count_immediate(ends, rests):
         return Limit("soon", 0, NO_IDLE_TIME, soon)
     long = rests[bisect_left(rests, EARLIEST) :]
@@ -173,10 +175,10 @@ def _explains_more(coarse: Limit, sharp: Limit, ends: list[End], after: Callable
         return False
     checks = [end.time for end in ends if end.teaches]
     due = coarse.low + coarse.tolerance
-    return not any(_is_between(checks, use.time - use.rest + due, use.time - TOGETHER) for use in after(due))
+    return not any(is_between(checks, use.time - use.rest + due, use.time - TOGETHER) for use in after(due))
 
 
-def _is_between(times: list[int], first: int, last: int) -> bool:
+def is_between(times: Sequence[int], first: int, last: int) -> bool:
     """Return whether one of the times (ns) is between `first` and `last`. The times are in ascending order."""
     return bisect_left(times, first) < bisect_right(times, last)
 
@@ -186,18 +188,19 @@ def answered_after(rest: int, uses: Sequence[Use], until: int | None = None) -> 
 
     `uses`: in ascending order of their idle times. `until`: only those that were known at this time (ns); None for all.
     """
-    longer = uses[bisect_right(uses, rest, key=_idle_time) :]
+    longer = uses[bisect_right(uses, rest, key=attrgetter("rest")) :]
     return [use for use in longer if until is None or use.known <= until]
 
 
-def _idle_time(use: Use) -> int:
-    return use.rest
+def idle_times_of(ends: Iterable[End]) -> list[int]:
+    """Return the idle times (ns), in ascending order, of those closes from which a timeout can be learned."""
+    return sorted(end.rest for end in ends if end.teaches and end.rest is not None)
 
 
 def closes_soon(ends: list[End]) -> bool:
     """Return whether the server closes right after its responses."""
-    ends = _one_per_decision(ends[-MAX_CLOSES:])
-    return bool(_count_immediate(ends, sorted(end.rest for end in ends if end.teaches and end.rest is not None)))
+    ends = _decisions(ends)
+    return bool(_count_immediate(ends, idle_times_of(ends)))
 
 
 def follow_requests(ends: list[End]) -> bool:
@@ -206,8 +209,7 @@ def follow_requests(ends: list[End]) -> bool:
     In that case a handler gave up each time. The idle times may be similar only because the client sends requests at a regular
     interval.
     """
-    ends = _one_per_decision(ends[-MAX_CLOSES:])
-    reset = [(end.waited, end.rest) for end in ends if end.reset and end.waited is not None and end.rest is not None]
+    reset = [(end.waited, end.rest) for end in _decisions(ends) if end.reset and end.waited is not None and end.rest is not None]
     if len(reset) < 3:
         return False
     wait, spread = _median_and_deviation([waited for waited, _ in reset])
@@ -257,28 +259,32 @@ def _near_median(rests: list[int]) -> list[int]:
 def is_similar(rest: int, other: int) -> bool:
     """Return whether two idle times (ns) are so close that one timeout may have ended both.
 
-    They may differ by at most 5 % of the first, plus NEAR.
+    They may differ by at most `similar_within(rest)`.
     """
-    return abs(rest - other) <= rest * 5 // 100 + NEAR
+    return abs(rest - other) <= similar_within(rest)
 
 
-def _one_per_decision(ends: list[End]) -> list[End]:
-    """Return the closes without repetitions.
+def similar_within(rest: int) -> int:
+    """Return the greatest difference (ns) between `rest` and a similar idle time: 5 % of it, plus NEAR."""
+    return rest * 5 // 100 + NEAR
 
-    Of several closes that came together after similar idle times, only the first is kept.
-    """
+
+def _decisions(ends: list[End]) -> list[End]:
+    """Return the newest closes, without repetitions that came together with them after similar idle times."""
+    return without_repetitions(ends[-MAX_CLOSES:], DECIDED_ONCE, _is_again)
+
+
+def without_repetitions(ends: Iterable[End], within: int, is_again: Callable[[End, End], bool]) -> list[End]:
+    """Return the closes, except those that repeat one (`is_again`) at most `within` ns before them."""
     kept: list[End] = []
     for end in ends:
-        if not any(_is_again(end, other) for other in _newest(kept, end.time)):
+        if not any(is_again(end, other) for other in _newest(kept, end.time - within)):
             kept.append(end)
     return kept
 
 
-def _newest(kept: list[End], time: int) -> Iterable[End]:
-    for end in reversed(kept):
-        if time - end.time > DECIDED_ONCE:
-            return
-        yield end
+def _newest(kept: list[End], since: int) -> Iterable[End]:
+    return takewhile(lambda end: end.time >= since, reversed(kept))
 
 
 def _is_again(end: End, other: End) -> bool:

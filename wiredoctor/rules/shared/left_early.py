@@ -10,6 +10,8 @@ import polars as pl
 
 from wiredoctor.findings import Threshold
 from wiredoctor.rules.shared.connection_close import closed_against_request, grace_period, round_trip
+from wiredoctor.rules.shared.evidence import client_knew_of_fin
+from wiredoctor.rules.shared.numbers import map_numbers
 from wiredoctor.rules.shared.reading_pace import MEDIA
 from wiredoctor.rules.shared.same_client import WINDOW
 from wiredoctor.tables import SECOND
@@ -259,8 +261,7 @@ def _by_the_client() -> pl.Expr:
     ACK numbers show this. But RSTs are never acknowledged: if the server sent an RST, the order of frames is used instead.
     """
     reset = ((c("server_close_rst") == 1) & (c("server_close_frame") < c("client_close_frame"))).fill_null(False)
-    knew = ((c("client_close_ack") > c("server_close_offset")) & (c("server_close_rst") == 0)).fill_null(False)
-    return ~knew & ~closed_against_request() & ~reset
+    return ~client_knew_of_fin() & ~closed_against_request() & ~reset
 
 
 def _reset() -> pl.Expr:
@@ -330,12 +331,7 @@ def _response_continues() -> pl.Expr:
 def _timeout(wait: pl.Expr) -> pl.Expr:
     """Return the common timeout (s) that this wait matches; null if there is none."""
     share, most = TIMEOUT_SHARE.value, TIMEOUT_NEAR.value
-
-    def all_near(waits: pl.Series) -> pl.Series:
-        found = [None if wait is None else timeout_near(wait, share, most) for wait in waits.cast(pl.Int64).to_list()]
-        return pl.Series(waits.name, found, dtype=pl.Int64)
-
-    return wait.map_batches(all_near, return_dtype=pl.Int64, is_elementwise=True)
+    return map_numbers(wait, lambda ns: timeout_near(ns, share, most), pl.Int64())
 
 
 def timeout_near(wait: int, share: int, most: int) -> int | None:

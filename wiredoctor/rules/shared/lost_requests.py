@@ -10,6 +10,7 @@ import polars as pl
 
 from wiredoctor.findings import Threshold
 from wiredoctor.rules.shared.connection_close import client_idle_time, closed_against_request, round_trip
+from wiredoctor.rules.shared.evidence import client_knew_of_fin
 from wiredoctor.rules.shared.same_client import AGAIN
 
 c = pl.col
@@ -156,7 +157,7 @@ def _cause() -> pl.Expr:
     )
 
 
-def _interim() -> pl.Expr:
+def only_interim() -> pl.Expr:
     """Return whether only interim responses were captured."""
     return pl.col("has_response") & (pl.col("response_status") < 200).fill_null(value=False)
 
@@ -171,7 +172,7 @@ def _error_sent_before() -> pl.Expr:
 
 
 def _unanswered() -> pl.Expr:
-    return ~pl.col("has_response") | _interim() | _error_sent_before()
+    return ~pl.col("has_response") | only_interim() | _error_sent_before()
 
 
 def _server_sent_other_bytes() -> pl.Expr:
@@ -194,10 +195,9 @@ def _client_first() -> pl.Expr:
     later. One case is excluded: a client's RST without ACK flag after the server's RST. The client had already dropped the
     connection then.
     """
-    knew = ((c("client_close_ack") > c("server_close_offset")) & (c("server_close_rst") == 0)).fill_null(value=False)
     reset = (c("server_close_rst") == 1) & (c("server_close_frame") < c("client_close_frame"))
     dropped = (reset & (c("client_close_rst") == 1) & c("client_close_ack").is_null()).fill_null(value=False)
-    return c("client_close_frame").is_not_null() & ~knew & ~dropped
+    return c("client_close_frame").is_not_null() & ~client_knew_of_fin() & ~dropped
 
 
 def _forgotten() -> pl.Expr:

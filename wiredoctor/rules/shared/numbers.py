@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import polars as pl
 
 from wiredoctor.text.durations import duration_text
@@ -15,19 +17,24 @@ def duration(nanoseconds: pl.Expr) -> pl.Expr:
 
     This may be slow, because only findings need it.
     """
-    return nanoseconds.map_batches(_texts, return_dtype=pl.String, is_elementwise=True)
-
-
-def _texts(nanoseconds: pl.Series) -> pl.Series:
-    texts = [None if n is None else duration_text(n) for n in nanoseconds.cast(pl.Int64).to_list()]
-    return pl.Series(nanoseconds.name, texts, dtype=pl.String)
+    return map_numbers(nanoseconds, duration_text, pl.String())
 
 
 def grouped(numbers: pl.Expr) -> pl.Expr:
     """Format a column of integers as text, with commas between thousands."""
-    return numbers.map_batches(_grouped, return_dtype=pl.String, is_elementwise=True)
+    return map_numbers(numbers, "{:,}".format, pl.String())
 
 
-def _grouped(numbers: pl.Series) -> pl.Series:
-    texts = [None if n is None else f"{n:,}" for n in numbers.to_list()]
-    return pl.Series(numbers.name, texts, dtype=pl.String)
+def map_numbers(numbers: pl.Expr, convert: Callable[[int], object], dtype: pl.DataType) -> pl.Expr:
+    """Return the results of a Python function for a column of integers or durations (ns). Null stays null."""
+
+    def converted(values: pl.Series) -> pl.Series:
+        results = [None if n is None else convert(n) for n in values.cast(pl.Int64).to_list()]
+        return pl.Series(values.name, results, dtype=dtype)
+
+    return numbers.map_batches(converted, return_dtype=dtype, is_elementwise=True)
+
+
+def other_connections(number: int) -> str:
+    """Return "another connection" for 1, otherwise the number, as in "3 other connections"."""
+    return "another connection" if number == 1 else f"{number:,} other connections"

@@ -9,11 +9,23 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from operator import attrgetter
 from typing import NamedTuple
 
 import polars as pl
 
-from wiredoctor.rules.shared.learned_limits import EARLIEST, NEAR, NO_IDLE_TIME, TOGETHER, End, Limit, Use, closes_soon, learn
+from wiredoctor.rules.shared.learned_limits import (
+    EARLIEST,
+    NEAR,
+    NO_IDLE_TIME,
+    TOGETHER,
+    End,
+    Limit,
+    Use,
+    closes_soon,
+    idle_times_of,
+    learn,
+)
 from wiredoctor.tables import MILLISECOND, SECOND
 
 c = pl.col
@@ -99,16 +111,6 @@ class Stops(NamedTuple):
 NONE = Stops()
 
 
-class Uses(NamedTuple):
-    """The exchanges of an endpoint, with some columns of tables.CLOSES and two more.
-
-    `answered`: a final response was captured. `closed`: the server closed. `final_at` (ns) is the time until which the exchange
-    was observed.
-    """
-
-    rows: pl.DataFrame
-
-
 def suspicious(ends: pl.DataFrame, syns: pl.DataFrame) -> set[int]:
     """Return the endpoints at which a process may have ended, by a cheap test. `ends` are sorted by `endpoint` and `time`."""
     if ends.is_empty():
@@ -136,14 +138,14 @@ def suspicious(ends: pl.DataFrame, syns: pl.DataFrame) -> set[int]:
 def stops_of(
     ends: Sequence[End],
     syns: Sequence[Syn],
-    uses: Callable[[], Uses] | None = None,
+    uses: Callable[[], pl.DataFrame] | None = None,
     answered: Sequence[Use] = (),
     until: int | None = None,
 ) -> Stops:
     """Return when processes ended at one endpoint, as shown by its closes (`ends`) and by the SYNs to it, both in time order.
 
-    `uses` returns the endpoint's exchanges. It is called only if closes and SYNs are not sufficient to decide. `answered`,
-    `until`: the arguments `uses` and `until` of `learn`.
+    `uses` returns the endpoint's exchanges (see IdleTimes.uses). It is called only if closes and SYNs are not sufficient to
+    decide. `answered`, `until`: the arguments `uses` and `until` of `learn`.
     """
     soon = closes_soon([end for end in ends if end.sort != "open"])
     counting = [end for end in ends if not (soon and end.rest is not None and end.rest <= NO_IDLE_TIME)]
@@ -191,17 +193,12 @@ def _moments(ends: Iterable[End]) -> list[list[End]]:
     return moments
 
 
-def _rests(moment: Iterable[End]) -> list[int]:
-    """Return the idle times (ns), in ascending order, of those closes from which a timeout can be learned."""
-    return sorted(end.rest for end in moment if end.teaches and end.rest is not None)
-
-
 def _form(moment: list[End], syns: Sequence[Syn]) -> str | None:
     """Return the form of the end of a process (see `Stop`), as shown by closes and SYNs; None if they do not show one.
 
     `moment`: closes that followed one another immediately.
     """
-    rests = _rests(moment)
+    rests = idle_times_of(moment)
     if not rests:
         return None
     start, end = moment[0].time, moment[-1].time
@@ -211,7 +208,7 @@ def _form(moment: list[End], syns: Sequence[Syn]) -> str | None:
         return "b"
     if any(_is_under_way(one, rests[0]) for one in moment):
         return "c"
-    following = bisect_left(syns, start, key=_answered)
+    following = bisect_left(syns, start, key=attrgetter("answered"))
     return "d" if following < len(syns) and syns[following].refused else None
 
 
@@ -230,23 +227,32 @@ def _is_under_way(end: End, shortest: int) -> bool:
 
 def _fits_coarse_timeout(moment: list[End]) -> bool:
     """Return whether these closes fit an idle timeout of a server that checks its connections only now and then."""
-    rests = _rests(moment)
+    rests = idle_times_of(moment)
     return len(rests) > 2 and rests[-1] - rests[0] > SPREAD and rests[-1] <= 2 * rests[0]
 
 
-def _is_timeout_replaced(moment: list[End], uses: Uses) -> bool:
+def _is_timeout_replaced(moment: list[End], uses: pl.DataFrame) -> bool:
     """Return whether the server no longer uses an idle timeout that would explain these closes.
 
     No connection from before the closes may have been used again. A newer connection must have been idle for at least their
     shortest idle time, and must then have been used successfully or stayed open.
     """
-    start, end, shortest = moment[0].time, moment[-1].time, _rests(moment)[0]
-    rows = uses.rows.with_columns(c("request_start").min().over("connection").alias("first"))
-    if rows.filter((c("first") < start) & (c("request_start") > end)).height:
+    if _is_used_again(moment, uses):
         return False
-    used = c("answered") & (c("request_start") - c("previous_end") >= shortest)
-    rests = ~c("closed") & (c("final_at") - c("response_end") >= shortest)
-    return not rows.filter((c("first") > end) & (used | rests).fill_null(value=False)).is_empty()
+    newer = c("first") > moment[-1].time
+    return not uses.filter(newer & _outlasted(idle_times_of(moment)[0])).is_empty()
+
+
+def _is_used_again(moment: list[End], uses: pl.DataFrame) -> bool:
+    """Return whether a connection from before these closes was used after them."""
+    return not uses.filter((c("first") < moment[0].time) & (c("request_start") > moment[-1].time)).is_empty()
+
+
+def _outlasted(rest: int) -> pl.Expr:
+    """Return whether a connection was idle for at least `rest` ns, and then was used successfully or stayed open."""
+    used = c("answered") & (c("request_start") - c("previous_end") >= rest)
+    rests = ~c("closed") & (c("final_at") - c("response_end") >= rest)
+    return (used | rests).fill_null(value=False)
 
 
 def _only_closing_moment(moments: list[list[End]]) -> int | None:
@@ -254,7 +260,7 @@ def _only_closing_moment(moments: list[list[End]]) -> int | None:
 
     The responses on these connections must have ended at different times, much further apart than the closes.
     """
-    closing = [number for number, moment in enumerate(moments) if _rests(moment)]
+    closing = [number for number, moment in enumerate(moments) if idle_times_of(moment)]
     if len(closing) != 1:
         return None
     resting = sorted((end.rest, end.time) for end in moments[closing[0]] if end.teaches and end.rest is not None)
@@ -263,22 +269,19 @@ def _only_closing_moment(moments: list[list[End]]) -> int | None:
     return closing[0] if apart and shortest > NO_IDLE_TIME else None
 
 
-def _is_unexplained(moment: list[End], uses: Uses) -> bool:
+def _is_unexplained(moment: list[End], uses: pl.DataFrame) -> bool:
     """Return whether only the end of a process explains these closes.
 
     No older connection is used again, and the idle times match no timeout. They match none if the shortest is shorter than any
     timeout, if all are shorter than announced, or if another connection stayed open after a much longer idle time.
     """
-    start, end, rested = moment[0].time, moment[-1].time, _rests(moment)
-    rows = uses.rows.with_columns(c("request_start").min().over("connection").alias("first"))
-    if rows.filter((c("first") < start) & (c("request_start") > end)).height:
+    if _is_used_again(moment, uses):
         return False
+    rested = idle_times_of(moment)
     if rested[0] < EARLIEST or all(end.said is not None and end.is_early() for end in moment if end.teaches):
         return True
     longest = max(2 * rested[0], rested[-1]) + NEAR
-    used = c("answered") & (c("request_start") - c("previous_end") > longest)
-    rests = ~c("closed") & (c("final_at") - c("response_end") > longest)
-    return not rows.filter((used | rests).fill_null(value=False)).is_empty()
+    return not uses.filter(_outlasted(longest + 1)).is_empty()
 
 
 def _is_due(form: str, moment: list[End], limit: Limit | None) -> bool:
@@ -289,7 +292,7 @@ def _is_due(form: str, moment: list[End], limit: Limit | None) -> bool:
     said = max((end.said for end in moment if end.said is not None), default=None)
     known = [Limit("announced", said * SECOND, (said + 1) * SECOND, said=said)] if said is not None else []
     known += [limit] if limit is not None and limit.how in ("sharp", "coarse") else []
-    rests = _rests(moment) + [end.rest for end in moment if end.sort == "met" and end.rest is not None]
+    rests = idle_times_of(moment) + [end.rest for end in moment if end.sort == "met" and end.rest is not None]
     if form in ("b", "d"):
         return any(all(one.has(rest) for rest in rests) for one in known)
     return any(one.how != "coarse" and all(rest >= one.low - one.tolerance for rest in rests) for one in known)
@@ -304,7 +307,7 @@ def _stop(form: str, moment: list[End], syns: Sequence[Syn]) -> Stop:
         tuple(one for one in moment if one.teaches),
         sum(one.sort in ("met", "unaware") for one in moment),
         sum(one.sort in ("broken", "open") for one in moment),
-        tuple(_refused_syns(syns[bisect_left(syns, start, key=_answered) :], end + REFUSED)),
+        tuple(_refused_syns(syns[bisect_left(syns, start, key=attrgetter("answered")) :], end + REFUSED)),
     )
 
 
@@ -320,10 +323,6 @@ def _refused_syns(syns: Iterable[Syn], until: int) -> Iterator[Syn]:
         accepted |= not syn.refused
 
 
-def _answered(syn: Syn) -> int:
-    return syn.answered
-
-
 def _refused_until(stop: Stop, syns: Sequence[Syn]) -> int:
     """Return the time (ns) until which the process answered its last requests, as the refused SYNs show.
 
@@ -331,7 +330,7 @@ def _refused_until(stop: Stop, syns: Sequence[Syn]) -> int:
     time of the last close.
     """
     until = stop.end
-    for syn in syns[bisect_left(syns, stop.start, key=_answered) :]:
+    for syn in syns[bisect_left(syns, stop.start, key=attrgetter("answered")) :]:
         if not syn.refused or syn.answered > stop.end + DRAIN:
             break
         until = max(until, syn.answered)

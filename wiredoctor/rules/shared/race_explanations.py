@@ -11,6 +11,7 @@ from wiredoctor.findings import Threshold
 from wiredoctor.rules.shared.connection_close import IDLE as IMMEDIATE
 from wiredoctor.rules.shared.idle_defaults import default_of_server
 from wiredoctor.rules.shared.idle_times import LATE, NEAR, TOGETHER, IdleTimes, Limit, Stop
+from wiredoctor.rules.shared.numbers import other_connections
 from wiredoctor.tables import SECOND
 from wiredoctor.text.durations import duration_text
 
@@ -180,7 +181,7 @@ def _explain_suspension(
     if limit is None or any(_is_younger(rest, limit) for rest in others):
         return None
     c = pl.col
-    uses = rests.uses(row["endpoint"]).rows
+    uses = rests.uses(row["endpoint"])
     if until is not None:
         uses = uses.filter(c("final_at") <= until)
     begun = closed - later
@@ -282,7 +283,7 @@ _PROBABLY_ENDED = "A process of the server probably ended then."
 def _stop_text(rested: int, connection: int, stop: Stop) -> str:
     """Return a sentence saying that a process ended, with the facts that show it."""
     others = [end for end in stop.resting if end.connection != connection]
-    said = [f"it also closed {_connections(len(others))}, all idle"] if len(others) > 1 else []
+    said = [f"it also closed {other_connections(len(others))}, all idle"] if len(others) > 1 else []
     said += ["it also closed another idle connection"] if len(others) == 1 else []
     cut = "a response or a tunnel" if stop.cut == 1 else f"{stop.cut:,} responses or tunnels"
     said += [f"it cut off {cut}"] if stop.cut else []
@@ -298,7 +299,7 @@ def _single(row: Mapping[str, Any], rests: IdleTimes, others: list[int]) -> Expl
     whose = default_of_server(rested, server)
     means = f" after the previous response, which is probably its idle timeout{whose}."
     if said is None and others and not (server and whose):
-        count = f"{_connections(len(others))} after the same idle time"
+        count = f"{other_connections(len(others))} after the same idle time"
         means = (
             f" after the previous response. It also closed {count}: a process of the server ended then, or the same idle "
             "timeout expired on all of them."
@@ -324,11 +325,7 @@ def _closed_together_text(limits: list[Limit], rested: int, others: list[int]) -
         return ""
     low, high = duration_text(min(others)), duration_text(max(others))
     span = low if low == high else f"{low} to {high}"
-    return f"{_connections(len(others))} after {span} idle"
-
-
-def _connections(others: int) -> str:
-    return "another connection" if others == 1 else f"{others:,} other connections"
+    return f"{other_connections(len(others))} after {span} idle"
 
 
 def _after_previous_response(rested: int) -> str:

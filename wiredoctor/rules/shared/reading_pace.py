@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import polars as pl
 
+from wiredoctor.rules.shared.attempts import host_of
 from wiredoctor.tables import MILLISECOND, SECOND, of_connections
 
 c = pl.col
@@ -102,14 +103,15 @@ def _ftp_downloads(numbered: pl.LazyFrame, connections: pl.LazyFrame) -> pl.Lazy
     At the time of the download, such a receiver has a control connection to the sender's port 21. Either side may open the
     connection for the data. Only programs that download speak FTP, so no User-Agent is needed.
     """
-    server_host = c("server").str.replace(r":\d+$", "").str.strip_chars("[]")
     controls = connections.filter(c("server").str.ends_with(":21")).select(
         c("client_host").alias("ftp_client"),
-        server_host.alias("ftp_server"),
+        host_of("server").alias("ftp_server"),
         c("start").alias("ftp_start"),
         c("end").alias("ftp_end"),
     )
-    hosts = connections.select("connection", "client_host", server_host.alias("server_host")).unique("connection", keep="last")
+    hosts = connections.select("connection", "client_host", host_of("server").alias("server_host")).unique(
+        "connection", keep="last"
+    )
     receiver, sender = (
         pl.when("of_client").then(own).otherwise(other).alias(name)
         for own, other, name in (("client_host", "server_host", "ftp_client"), ("server_host", "client_host", "ftp_server"))

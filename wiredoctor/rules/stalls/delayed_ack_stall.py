@@ -131,14 +131,12 @@ def judge(candidates: pl.DataFrame, state: held_segments.Stalls | None) -> tuple
     """Return the stalls that small writes do not explain; `state` is the memory of earlier rows."""
     # few captures have candidates, and these modules take a while to load
     from wiredoctor.rules.shared import held_segments
-    from wiredoctor.rules.shared.held_segment_verdicts import JUDGED_ONLY, stalls_with_texts
+    from wiredoctor.rules.shared.held_segment_verdicts import JUDGED_ONLY
 
     limits = held_segments.Limits(MIN_ACK_DELAY.value, (0, 0), 1, ENDPOINTS.value, SIDES.value)
     memory = state or held_segments.Stalls("whole", limits)
-    candidates = held_segments.in_order(candidates)
-    verdicts = memory.judge(candidates)
-    found = stalls_with_texts(candidates, verdicts)
-    if not verdicts and candidates.height:
+    found = memory.judge(candidates)
+    if found.is_empty() and candidates.height:
         return found, memory
     found = found.with_columns(*ack_release.text_columns(), *_limit(), _evidence())
     return found.drop(name for name in JUDGED_ONLY if name != "in_flight"), memory

@@ -108,7 +108,5 @@ def find(exchanges: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def _timer(wait: pl.Expr) -> pl.Expr:
-    words = pl.lit("")
-    for first, last, text in _TIMERS:
-        words = pl.when(wait.is_between(first * MILLISECOND, last * MILLISECOND)).then(pl.lit(text)).otherwise(words)
-    return words
+    near = ((wait.is_between(first * MILLISECOND, last * MILLISECOND), text) for first, last, text in _TIMERS)
+    return pl.coalesce(*(pl.when(is_near).then(pl.lit(text)) for is_near, text in near), pl.lit(""))

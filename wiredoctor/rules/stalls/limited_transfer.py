@@ -48,7 +48,7 @@ from __future__ import annotations
 import polars as pl
 
 from wiredoctor.findings import Reference, Rule, Threshold
-from wiredoctor.rules.shared.evidence import candidate, evidence, grade
+from wiredoctor.rules.shared.evidence import candidate, evidence, grade, request_or_response
 from wiredoctor.rules.shared.numbers import DURATION, duration
 from wiredoctor.tables import MILLISECOND, SECOND, SERVER
 
@@ -152,7 +152,7 @@ def find(transfers: pl.LazyFrame) -> pl.LazyFrame:
             *candidate(_side(), sure, "first_frame", "start", "time", kind=c("kind")),
             c("frame").alias("last_frame"),
             "length",
-            pl.when(c("role") == SERVER).then(pl.lit("response")).otherwise(pl.lit("request")).alias("what"),
+            request_or_response().alias("what"),
             c("took").cast(DURATION).alias("took"),
             (c("share") * 100 // c("took")).alias("percent"),
             c("size").alias("window"),

@@ -99,8 +99,7 @@ from wiredoctor.rules.shared.ack_release import (
     QUICK_ACK,
     SIDES,
 )
-from wiredoctor.rules.shared.evidence import evidence
-from wiredoctor.tables import SERVER
+from wiredoctor.rules.shared.evidence import evidence, request_or_response
 
 if TYPE_CHECKING:
     from wiredoctor.rules.shared import held_segments
@@ -255,15 +254,13 @@ def judge(candidates: pl.DataFrame, state: held_segments.Stalls | None) -> tuple
     """Return the stalls with kind, delay and confidence, based on the rows so far; `state` is the memory of earlier rows."""
     # few captures have candidates, and these modules take a while to load
     from wiredoctor.rules.shared import held_segments
-    from wiredoctor.rules.shared.held_segment_verdicts import JUDGED_ONLY, stalls_with_texts
+    from wiredoctor.rules.shared.held_segment_verdicts import JUDGED_ONLY
 
     probe = TAIL_LOSS_PROBE.value, MAX_ACK_DELAY.value
     limits = held_segments.Limits(MIN_ACK_DELAY.value, probe, COUNTER_EVIDENCE.value, ENDPOINTS.value, SIDES.value)
     memory = state or held_segments.Stalls("nagle", limits)
-    candidates = held_segments.in_order(candidates)
-    verdicts = memory.judge(candidates)
-    found = stalls_with_texts(candidates, verdicts)
-    if not verdicts and candidates.height:
+    found = memory.judge(candidates)
+    if found.is_empty() and candidates.height:
         return found, memory
     texts = [
         *ack_release.text_columns(),
@@ -271,14 +268,13 @@ def judge(candidates: pl.DataFrame, state: held_segments.Stalls | None) -> tuple
         _counterexample_text().alias("before"),
         _doubt().alias("doubt"),
         _evidence(),
+        (pl.col("kind") != "corked").alias("by_nagle"),
     ]
-    texts.append((pl.col("kind") != "corked").alias("by_nagle"))
     return found.with_columns(texts).drop(JUDGED_ONLY), memory
 
 
 def _message_label() -> pl.Expr:
-    message = pl.when(pl.col("role") == SERVER).then(pl.lit("response")).otherwise(pl.lit("request"))
-    return pl.when(pl.col("http")).then(message).otherwise(pl.lit("data"))
+    return pl.when(pl.col("http")).then(request_or_response()).otherwise(pl.lit("data"))
 
 
 def _counterexample_text() -> pl.Expr:

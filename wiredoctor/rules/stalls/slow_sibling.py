@@ -146,8 +146,6 @@ def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
     slow = _slower(groups)
     slow = slow.join(_above(rows.join(groups.select(place), on=place, how="semi"), slow), on=place)
     slow = slow.filter(c("share_above") * 100 >= ABOVE.value)
-    if slow.is_empty():
-        return _candidate_columns(rows.clear(), slow, groups), None
     return _candidate_columns(rows, slow, groups), None
 
 

@@ -169,13 +169,13 @@ def find(closures: pl.LazyFrame, window_stalls: pl.LazyFrame) -> pl.LazyFrame:
 
 def _closures(closures: pl.LazyFrame) -> pl.LazyFrame:
     since = pl.when(_at_once()).then("closed_time").otherwise("window_probe_time")
-    wait = c("opened_time") - since
+    wait, closed = c("opened_time") - since, c("opened_time") - c("closed_time")
     return closures.filter(_had_data() & (wait >= min(PACE_WAIT.value, MIN_WAIT.value))).select(
         *candidate(None, _confidence(), "closed_frame", since, "opened_time", delay=wait),
         _RECEIVER,
         c("frame").alias("last_frame"),
         wait.cast(DURATION).alias("wait"),
-        (c("opened_time") - c("closed_time")).cast(DURATION).alias("closed"),
+        closed.cast(DURATION).alias("closed"),
         "closed_window",
         c("window_probes").alias("probes"),
         wait.alias("held_up"),
@@ -188,7 +188,7 @@ def _closures(closures: pl.LazyFrame) -> pl.LazyFrame:
         evidence(
             ("closed_frame", "closed_time", pl.format("the receiver announces a window of {} bytes", "closed_window")),
             ("window_probe_frame", "window_probe_time", "the sender probes the window: it has data"),
-            ("opened_frame", "opened_time", pl.format("the window update, {} after the window closed", duration(_closed_time()))),
+            ("opened_frame", "opened_time", pl.format("the window update, {} after the window closed", duration(closed))),
             ("frame", "time", pl.format("the sender goes on: {} bytes", "length")),
         ),
     )
@@ -396,10 +396,6 @@ def _stall_evidence() -> pl.Expr:
         ("sent_frame", "sent_time", sent),
         ("newest_frame", "last_time", end),
     )
-
-
-def _closed_time() -> pl.Expr:
-    return pl.col("opened_time") - pl.col("closed_time")
 
 
 def _at_once() -> pl.Expr:

@@ -57,7 +57,7 @@ import polars as pl
 
 from wiredoctor.findings import Advice, Reference, Rule, Threshold, shorten
 from wiredoctor.rules.shared.bounded_memory import BoundedMap
-from wiredoctor.rules.shared.evidence import CANDIDATE, confidence
+from wiredoctor.rules.shared.evidence import CANDIDATE, confidence, packet_row
 from wiredoctor.rules.shared.numbers import DURATION
 from wiredoctor.tables import NEVER
 from wiredoctor.text import redact
@@ -280,7 +280,7 @@ def _events(row: dict[str, Any], before: _Streamed | None) -> list[dict[str, Any
     waits = _waits(row, word, at_first=at_first)
     every = [packet for wait in waits for packet in wait]
     if proof == EARLIER and before is not None:
-        every = [_packet(before.frame, before.end, "an earlier response for this path: its events came one by one"), *every]
+        every = [packet_row(before.frame, before.end, "an earlier response for this path: its events came one by one"), *every]
     how, why = _arrival_text(row, word, lumps, at_first=at_first), _cause_text(row, proof)
     return [_candidate(row, "event-stream", word, wait, how=how, why=why, evidence=every, proof=proof) for wait in waits]
 
@@ -370,7 +370,10 @@ def _chunks(row: dict[str, Any], before: _Streamed | None) -> list[dict[str, Any
     proof, why = OTHER_SIDE, "on the other side of the gateway they came earlier"
     if before is not None:
         proof, why = EARLIER, "this server has streamed this media type before"
-        packets = [_packet(before.frame, before.end, "an earlier response of this server, which came piece by piece"), *packets]
+        packets = [
+            packet_row(before.frame, before.end, "an earlier response of this server, which came piece by piece"),
+            *packets,
+        ]
     return [_candidate(row, "chunked", "chunks", wait, why=why, evidence=packets, proof=proof)]
 
 
@@ -396,26 +399,22 @@ def _proof_behind_gateway(row: dict[str, Any], ahead: str) -> dict[str, Any]:
         "proof": BEHIND, "severity": None, "confidence": row["sure"], "were": "were",
         "named": row["named"].removesuffix(_CAPTURE),
         "why": row["why"] if row["kind"] == "chunked" else events,
-        "evidence": [_packet(row["earlier_frame"], row["earlier_time"], note), *row["evidence"]],
+        "evidence": [packet_row(row["earlier_frame"], row["earlier_time"], note), *row["evidence"]],
     }  # fmt: skip
 
 
 def _one_burst(row: dict[str, Any], what: str) -> list[dict[str, Any]]:
     return [
-        _packet(row["asked_frame"], row["asked_time"], "the last byte of the request"),
-        _packet(row["response_body_frame"], row["response_body_time"], f"{what}, {duration_text(row['wait'])} later"),
+        packet_row(row["asked_frame"], row["asked_time"], "the last byte of the request"),
+        packet_row(row["response_body_frame"], row["response_body_time"], f"{what}, {duration_text(row['wait'])} later"),
     ]
 
 
 def _pause(frames: list[int], times: list[int], word: str) -> list[dict[str, Any]]:
     return [
-        _packet(frames[0], times[0], "a burst of the body ends: all of it was acknowledged, and the window was open"),
-        _packet(frames[1], times[1], f"three or more {word} at once, {duration_text(times[1] - times[0])} later"),
+        packet_row(frames[0], times[0], "a burst of the body ends: all of it was acknowledged, and the window was open"),
+        packet_row(frames[1], times[1], f"three or more {word} at once, {duration_text(times[1] - times[0])} later"),
     ]
-
-
-def _packet(frame: int, time: int, note: str) -> dict[str, Any]:
-    return {"frame": frame, "time": time, "note": note}
 
 
 def _candidate(

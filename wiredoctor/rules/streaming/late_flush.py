@@ -29,7 +29,7 @@ from __future__ import annotations
 import polars as pl
 
 from wiredoctor.findings import Advice, Reference, Rule, Threshold
-from wiredoctor.rules.shared.evidence import EVIDENCE, candidate
+from wiredoctor.rules.shared.evidence import EVIDENCE, candidate, packet
 from wiredoctor.rules.shared.numbers import DURATION, duration
 from wiredoctor.tables import MILLISECOND, SECOND
 from wiredoctor.text import redact
@@ -172,16 +172,12 @@ def _proof() -> list[pl.Expr]:
     later = pl.format("the first byte of the page, {} later", duration(c("wait")))
     soon = pl.format("a GET whose Referer is the page, {} after its end", duration(c("asked_start") - c("response_end")))
     return [
-        _packet("request_last_frame", "request_end", pl.lit("the request for the page")),
-        _packet("response_frame", "response_start", later),
-        _packet("response_last_frame", "response_end", pl.lit("the end of the page, in the same burst")),
-        _packet("asked_frame", "asked_start", soon),
-        _packet("second_frame", "second_start", pl.lit("another one")),
+        packet("request_last_frame", "request_end", pl.lit("the request for the page")),
+        packet("response_frame", "response_start", later),
+        packet("response_last_frame", "response_end", pl.lit("the end of the page, in the same burst")),
+        packet("asked_frame", "asked_start", soon),
+        packet("second_frame", "second_start", pl.lit("another one")),
     ]
-
-
-def _packet(frame: str, time: str, note: pl.Expr) -> pl.Expr:
-    return pl.struct(pl.col(frame).alias("frame"), pl.col(time).alias("time"), note.alias("note"))
 
 
 def _names(referer: str, host: str, target: str) -> bool:

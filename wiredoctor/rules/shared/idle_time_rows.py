@@ -1,0 +1,105 @@
+"""Select the closes, SYNs, requests and announcements from which idle times are learned (idle_times.py)."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from wiredoctor.rules.shared.connection_close import ENDLESS, SELF_FRAMED
+from wiredoctor.rules.shared.evidence import server_closed_first
+from wiredoctor.rules.shared.learned_limits import EARLIEST
+
+c = pl.col
+
+ENDS = {
+    **dict.fromkeys(("endpoint", "time", "rest", "connection", "known"), pl.Int64()),
+    **dict.fromkeys(("teaches", "reset"), pl.Boolean()),
+    "sort": pl.String(),
+    **dict.fromkeys(("waited", "said", "frame"), pl.Int64()),
+}
+"""The types of the columns of End, after `endpoint`."""
+
+SYNS = {**dict.fromkeys(("endpoint", "time", "answered"), pl.Int64()), "refused": pl.Boolean(), "frame": pl.Int64()}
+"""The types of the columns of Syn, after `endpoint`."""
+
+
+def answered_syns(connections: pl.LazyFrame, wanted: pl.DataFrame) -> pl.LazyFrame:
+    """For each endpoint in `wanted` that refused at least one SYN, return the answered SYNs to it, with the columns SYNS."""
+    answered = pl.coalesce("refused_time", "newest_answer_time")
+    syns = connections.filter(c("syn_time").is_not_null() & answered.is_not_null())
+    named = connections.select("connection", "server").join(wanted.lazy(), on="connection").select("server", "endpoint").unique()
+    refused = syns.filter(c("refused_time").is_not_null()).select("server").unique()
+    return (
+        syns.select(
+            "server",
+            c("syn_time").alias("time"),
+            answered.alias("answered"),
+            c("refused_time").is_not_null().alias("refused"),
+            pl.coalesce("refused_frame", "newest_answer_frame").alias("frame"),
+        )
+        .join(refused, on="server", how="semi")
+        .join(named, on="server")
+        .select(*SYNS)
+    )
+
+
+def server_closes(closes: pl.LazyFrame) -> pl.LazyFrame:
+    """Return the columns ENDS for each connection that the server closed first.
+
+    Connections whose close a message had announced are left out.
+    """
+    flagged = (c("server_close_rst") == 0) | c("server_close_ack").is_not_null()
+    rows = closes.filter(c("server_close_frame").is_not_null() & flagged & c("has_request"))
+    asked = c("request_end_reason") == "complete"
+    final = c("has_response") & (c("response_status") >= 200) & ~c("upgraded")
+    whole = final & asked & (c("response_end_reason") == "complete") & c("response_framing").is_in(SELF_FRAMED)
+    idle = whole & c("persistent") & c("last_on_connection") & (c("server_close_time") >= c("response_start"))
+    open_before = ~final & ~c("previous_announced_close") & ~c("upgraded")
+    met = open_before & (c("server_close_ack") > c("request_offset"))
+    unaware = open_before & (c("server_close_ack") <= c("request_offset")) & c("previous_end").is_not_null()
+    broken = final & c("response_end_reason").is_in(["fin", "rst"]) & c("response_framing").is_in(["content-length", "chunked"])
+    stream = final & (c("response_framing") == "close-delimited") & c("response_content_type").is_in(ENDLESS)
+    tunnel = c("upgraded") | stream
+    since = pl.when(idle).then("response_end").otherwise("previous_end")
+    rest = c("server_close_time") - since
+    # how long a connection lay unused before its first request, which may take longer than that
+    unused = pl.when(met & c("handshake")).then(c("request_start") + c("rtt_server").fill_null(0) - c("accepted_time"))
+    first = server_closed_first() | (unaware & ~c("server_close_contradicted") & (c("server_close_origin") != "between"))
+    sort = pl.when(idle).then(pl.lit("idle")).when(unaware).then(pl.lit("unaware")).when(met).then(pl.lit("met"))
+    return (
+        rows.filter((idle | met | unaware | broken | tunnel).fill_null(value=False) & first)
+        .select(
+            "endpoint",
+            c("server_close_time").alias("time"),
+            # an unfinished response or pipeline has no idle time
+            pl.when((rest >= 0) | idle).then(rest.clip(0)).when(rest.is_null()).then(unused.clip(0)).alias("rest"),
+            "connection",
+            c("final_at").alias("known"),
+            (idle | unaware).fill_null(value=False).alias("teaches"),
+            (met & (c("server_close_rst") == 1) & c("previous_end").is_not_null()).fill_null(value=False).alias("reset"),
+            sort.when(tunnel).then(pl.lit("open")).otherwise(pl.lit("broken")).alias("sort"),
+            pl.when(met).then(c("server_close_time") - c("request_start") - c("rtt_server").fill_null(0)).alias("waited"),
+            pl.when(idle).then(c("response_keep_alive_timeout").cast(pl.Int64)).alias("said"),
+            c("server_close_frame").alias("frame"),
+            "exchange",
+        )
+        .sort("connection", "exchange")
+        .unique("connection", keep="first", maintain_order=True)
+        .drop("exchange")
+    )
+
+
+def used_idle_times(closes: pl.LazyFrame) -> pl.LazyFrame:
+    """Return the requests that were answered after an idle time, with `endpoint` and the columns of Use."""
+    arrived = c("request_start") + c("rtt_server").fill_null(0)
+    rest = arrived - c("previous_end")
+    rows = closes.filter(c("has_request") & c("has_response") & (c("response_status") >= 200) & (rest >= EARLIEST))
+    return rows.select("endpoint", rest.alias("rest"), arrived.alias("time"), c("final_at").alias("known"))
+
+
+def announcements(closes: pl.LazyFrame) -> pl.LazyFrame:
+    """Return for each connection the timeout (s) that the last response announced, and the last nonempty Server field."""
+    rows = closes.filter(c("has_response") & (c("response_status") >= 200)).sort("connection", "exchange")
+    server = c("response_server").cast(pl.String)
+    return rows.group_by("connection").agg(
+        c("response_keep_alive_timeout").last().alias("said"), server.filter(server != "").last().alias("software")
+    )
