@@ -40,6 +40,7 @@ import gateway_failures
 import idle_cuts
 import lifetimes
 import listing
+import lookalikes
 import losses
 import meetings
 import others
@@ -114,6 +115,7 @@ RECORDINGS = (
     gateway_failures,
     upgrades,
     windows,
+    lookalikes,
 )
 """These modules fill SCENARIOS."""
 

@@ -79,6 +79,8 @@ class Core:
             kind = self.headers.read(packet)
             if stalls.watches and kind == SEGMENT and packet.length > 0:
                 stalls.note_payload(packet)
+            if packet.clock <= stalls.broadcasts.until and kind == SEGMENT:
+                stalls.broadcasts.note(packet)
             connection: i64 = NEVER
             if kind == SEGMENT and (share is None or share.has(packet)):
                 connection = self.step(packet)

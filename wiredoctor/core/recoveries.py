@@ -151,6 +151,16 @@ def is_spurious(stall: Stall, packet: Packet) -> bool:
     return clocks.ticks(stall.original_stamp, echo) >= 0 and clocks.ticks(echo, stall.first_stamp) > 0
 
 
+def had_both_copies(own: Side, stall: Stall, packet: Packet, segment: Segment) -> bool:
+    """Return whether an ACK that ends a stall shows that no data was lost: its D-SACK reports the only retransmission.
+
+    `own`: the side that sent the ACK, a packet without data. By its sequence number, this side had sent nothing that was lost
+    before the capture point. So it did not respond to the data earlier: the data was late, or the response was not ready.
+    """
+    is_doubled = packet.dsack and stall.tries == 1 and not stall.is_first_copy
+    return is_doubled and packet.length == 0 and segment.offset == own.highest
+
+
 def answers_retransmission(stall: Stall, packet: Packet) -> bool:
     """Return whether an ACK was sent after the newest retransmission had arrived.
 

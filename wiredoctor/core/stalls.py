@@ -13,6 +13,7 @@ from mypy_extensions import i64
 
 from wiredoctor.core import clocks, pace, recoveries, sizes
 from wiredoctor.core.acks import whole_round_trip
+from wiredoctor.core.broadcasts import Broadcasts
 from wiredoctor.core.connection import SHRANK, Connection, Previous, Side
 from wiredoctor.core.connection_rows import hash_endpoint, is_server_second, sender_role
 from wiredoctor.core.cutoffs import Cutoffs
@@ -87,6 +88,7 @@ class Stalls:
         """
         self.due: i64 = FOREVER
         """The watermark at which the first held row is written even without further gaps."""
+        self.broadcasts: Broadcasts = Broadcasts()
 
     def write(self, connection: Connection, own: Side, peer: Side, packet: Packet, segment: Segment, events: Events) -> None:
         """Write the rows of the events that end with a segment. `own`: the state of its sender before the segment."""
@@ -103,11 +105,13 @@ class Stalls:
             self.releases.put(packet.frame)
             self.releases.put(1)
         if events.stall is not None:
-            self.write_recovery(connection, packet, segment, events)
+            self.write_recovery(connection, own, packet, segment, events)
         if events.closure is not None:
             self.write_closure(connection, own, peer, packet, segment, events)
         if events.run is not None:
             self.write_run(connection, own, packet, segment, events)
+        if segment.small and segment.new_bytes > 0 and not is_http(segment) and not events.nagle_off:
+            self.broadcasts.expect_ack(packet, segment, self.cutoffs.max_ack_delay)
 
     def find_release(
         self, own: Side, peer: Side, data: Previous, packet: Packet, segment: Segment, events: Events
@@ -190,12 +194,14 @@ class Stalls:
     ) -> None:  # fmt: skip
         """Hold the row of a small segment that may have waited for the delayed ACK of another small one.
 
-        Later gaps between segments may show that the program writes at regular times. No row is held if this is already known, or
-        if the receiver responded to the data on another connection.
+        Later gaps between segments may show that the program writes at regular times. No row is held if this is already known, if
+        the receiver responded to the data on another connection, or if the program wrote the same to several receivers.
         """
         gap = packet.time - data.time
         alike = pace.count_alike(own, gap)
-        if alike >= pace.ALIKE or (not is_http(segment) and pace.was_answered(own)):
+        if alike >= pace.ALIKE:
+            return
+        if not is_http(segment) and (pace.was_answered(own) or self.broadcasts.has_copy(packet, segment)):
             return
         ack = peer.previous or NOTHING
         is_message = is_http(segment) and not segment.part.event_stream
@@ -211,6 +217,8 @@ class Stalls:
             self.write_held(waiting.pop(0), packet.frame)
         waiting.append(held)
         self.held.append(held)
+        if not is_http(segment):
+            self.broadcasts.watch(held, packet, segment)
         self.due = min(self.due, held.due)
 
     def watch_ack(self, sender: Side, packet: Packet, segment: Segment) -> None:
@@ -337,8 +345,8 @@ class Stalls:
         put.put(1 if data.ends_head else 0)
         put.put(1 if data.ends_message else 0)
 
-    def write_recovery(self, connection: Connection, packet: Packet, segment: Segment, events: Events) -> None:
-        """Write a row of `recoveries`."""
+    def write_recovery(self, connection: Connection, own: Side, packet: Packet, segment: Segment, events: Events) -> None:
+        """Write a row of `recoveries`. `own`: the side that sent the ACK."""
         stall, part, put = events.stall, segment.part, self.recoveries
         if stall is None or stall.retransmission_time - stall.progress_time < self.cutoffs.min_stall:
             return
@@ -367,7 +375,8 @@ class Stalls:
         put.put(stall.retransmission_time)
         put.put(stall.retransmission_bytes)
         put.put(1 if stall.is_first_copy else 0)
-        put.put(1 if recoveries.is_spurious(stall, packet) else 0)
+        is_late = recoveries.is_spurious(stall, packet) or recoveries.had_both_copies(own, stall, packet, segment)
+        put.put(1 if is_late else 0)
         put.put(1 if recoveries.answers_retransmission(stall, packet) else 0)
 
     def write_closure(

@@ -100,6 +100,24 @@ class Watch:
 
 
 @mypyc_attr(acyclic=True)
+class Write:
+    """A segment with data that may have been written together with equal segments for other receivers (broadcasts.py)."""
+
+    def __init__(self, host: i64, addresses: i64, ports: i64, length: i64, time: i64, quiet: i64) -> None:
+        self.host: i64 = host
+        """A number for the address of the sender."""
+        self.addresses: i64 = addresses
+        """Packet.addresses of the segment. `ports` is also from this packet."""
+        self.ports: i64 = ports
+        self.length: i64 = length
+        self.time: i64 = time
+        self.quiet: i64 = quiet
+        """The time in ns for which the peer had sent nothing. For a segment with a held row: the minimum for others."""
+        self.held: HeldRelease | None = None
+        """The held row about the segment, if there is one."""
+
+
+@mypyc_attr(acyclic=True)
 class Pace:
     """The newest gaps of a side whose length its program chose. They show whether the program writes at regular times.
 

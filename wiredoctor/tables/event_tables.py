@@ -164,8 +164,8 @@ RECOVERIES = Table(
             "spurious",
             BOOL,
             "",
-            "the ACK's timestamps show that it answers the first copy, not a retransmission: the first copy was late, not lost "
-            "(RFC 3522)",
+            "nothing was lost. The ACK's timestamps show that it answers the first copy, not a retransmission (RFC 3522), or its "
+            "D-SACK reports the only retransmission, and its sender had sent no data that was lost before the capture point",
         ),
         _c("answers_retransmission", BOOL, "", "the ACK's timestamps show that it was sent after R had arrived"),
     ),

@@ -56,9 +56,11 @@ How it is proved
     must leave within 0.6 ms of the ACK's arrival, or within a tenth of the round trip. Otherwise three must leave as an ACK
     arrives. If the capture's clock counts milliseconds, 1 ms is added. If the sender wrote eight times before without being
     held back, its first two stalls are not reported. Nor is there a finding if the receiver's host sent data on another
-    connection within 1.5 ms of the ACK: that may be the response for which the sender waited. The first two findings have
-    low confidence if the snap length cut the payload, if bytes of the sender are missing from the capture, or if the capture
-    ends before the connection closes.
+    connection within 1.5 ms of the ACK: that may be the response for which the sender waited. Nor is there one if the sender's
+    host sent an equally long segment on another connection within 0.5 ms of the held-back one, and the receiver of that segment
+    had sent nothing for 5 ms: then a program wrote the same to several receivers, at a time of its own. The first two
+    findings have low confidence if the snap length cut the payload, if bytes of the sender are missing from the capture, or
+    if the capture ends before the connection closes.
 
     If the handshake was not captured, the held-back segments may mostly leave more than 1.5 ms after their ACKs. Then
     nothing is reported before the fourth of them. Nothing is reported either if the time from the first write to the

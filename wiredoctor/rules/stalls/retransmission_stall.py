@@ -24,8 +24,10 @@ What it is not
     A retransmission delays nothing if the receiver already had the data and owed no response. A D-SACK shows that the receiver
     had the data. So does an ACK that came too early to answer the retransmission and does not echo its timestamp. A segment may
     also be late, not lost, because it lay in a full queue for longer than the timer. Then the ACK that ends the wait echoes the
-    timestamp of the first copy (RFC 3522). Without timestamps such a segment looks lost. An idle connection with keep-alive
-    probes is not stalled. If a server is busy with its response, it has acknowledged the request, and nothing is retransmitted.
+    timestamp of the first copy (RFC 3522). Without timestamps such a segment looks lost. If both copies arrive together, the ACK
+    reports the second one in a D-SACK, and its sequence number shows that no response was lost. An idle connection with
+    keep-alive probes is not stalled. If a server is busy with its response, it has acknowledged the request, and nothing is
+    retransmitted.
     zero-window-stall reports a copy that was sent into a closed window, and the first copy after the window opened: the
     receiver had discarded the data. If the last segment was lost before the capture point, and no later segment shows the loss,
     the stall looks like a pause and is not reported.

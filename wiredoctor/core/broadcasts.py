@@ -1,0 +1,114 @@
+"""Find segments that a program wrote to several receivers at one time, such as the audio chunks of a conference.
+
+The program chose the time of such a write. A segment of it may be sent just when a delayed ACK arrives, but did not wait for that
+ACK. The proof is a segment of the same host with the same length on another connection, at the same time, which no ACK released:
+the peer of that connection had sent nothing for a while.
+
+Connections may be analyzed in different processes, so the packets of all connections are watched. They are watched only while the
+ACK of a small segment is due, because only then may a later segment have waited for this ACK.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from mypy_extensions import i64
+
+from wiredoctor.core.acks import add_round_trips
+from wiredoctor.core.octets import read_i64_be
+from wiredoctor.core.packet import IPV6, NAMED, WORD, Packet
+from wiredoctor.core.segment import FOREVER, MILLISECOND, NEVER, Segment
+from wiredoctor.core.waits import HeldRelease, Write
+
+TOGETHER: Final = MILLISECOND // 2
+"""The maximum time in ns between segments that a program wrote at one time: it writes to many receivers in this time."""
+QUIET: Final = 5 * MILLISECOND
+"""The minimum time in ns without a packet of the peer after which no ACK released a segment; a kernel needs a tenth of it."""
+MARGIN: Final = 4 * MILLISECOND
+"""The time in ns for which packets are watched after the last possible arrival of a delayed ACK."""
+SLOTS: Final = 4_096
+"""The number of entries for directions of connections.
+
+If several share an entry, a segment may seem to follow a packet of its peer. Then it proves nothing.
+"""
+MAX_WRITES: Final = 64
+"""The maximum number of recent segments that are compared, and of segments that wait for others."""
+
+
+class Broadcasts:
+    """Watches the packets of all connections while the ACK of a small segment is due (`expect_ack`)."""
+
+    def __init__(self) -> None:
+        self.until: i64 = NEVER
+        """The watermark up to which `note` must be called for each segment."""
+        self.newest: list[int] = [NEVER] * SLOTS
+        """The time of the newest packet in each direction of a connection, by `slot`."""
+        self.writes: list[Write] = []
+        """The segments of the last TOGETHER ns that no ACK released."""
+        self.held: list[Write] = []
+        """The segments of the last TOGETHER ns with held rows."""
+
+    def expect_ack(self, packet: Packet, segment: Segment, longest: i64) -> None:
+        """Watch packets until a delayed ACK of a small segment can have come. `longest`: the maximum ACK delay in ns."""
+        if segment.rtt_own == NEVER or segment.rtt_peer == NEVER:
+            return
+        until = packet.clock + longest + add_round_trips(segment.rtt_own, segment.rtt_peer) + MARGIN
+        if until > self.until:
+            self.until = until
+
+    def note(self, packet: Packet) -> None:
+        """Record a packet. If no ACK released it, it may show that a held segment of the same host waited for none either."""
+        at = slot(packet)
+        self.newest[at] = packet.time
+        answered: i64 = self.newest[at ^ 1]
+        quiet: i64 = NEVER if answered == NEVER else packet.time - answered
+        if packet.length == 0 or (quiet != NEVER and quiet < QUIET):
+            return
+        write = write_of(packet, FOREVER if quiet == NEVER else quiet)
+        self.writes = [one for one in self.writes if is_near(one, write)][1 - MAX_WRITES :]
+        self.writes.append(write)
+        self.held = [one for one in self.held if is_near(one, write)]
+        for one in self.held:
+            if one.held is not None and is_copy(write, one):
+                one.held.is_over = True
+
+    def has_copy(self, packet: Packet, segment: Segment) -> bool:
+        """Return whether the same host has just written as much to another receiver, without waiting for an ACK."""
+        written = write_of(packet, QUIET + segment.rtt_own)
+        return any(is_near(one, written) and is_copy(one, written) for one in self.writes)
+
+    def watch(self, held: HeldRelease, packet: Packet, segment: Segment) -> None:
+        """Drop a held row about a segment if the same host writes as much to another receiver soon."""
+        written = write_of(packet, QUIET + segment.rtt_own)
+        written.held = held
+        self.held = [*self.held[1 - MAX_WRITES :], written]
+
+
+def slot(packet: Packet) -> i64:
+    """Return the index of a packet's direction in Broadcasts.newest; `slot ^ 1` is that of the other direction."""
+    mixed = packet.addresses ^ packet.addresses >> 29 ^ packet.ports ^ packet.ports >> 16
+    return (mixed << 1 & SLOTS - 2) + (1 if packet.is_turned else 0)
+
+
+def host_of(packet: Packet) -> i64:
+    """Return a number for the address of a packet's sender."""
+    if packet.ports & IPV6 == 0:
+        return (packet.addresses if packet.is_turned else packet.addresses >> 32) & WORD
+    block, at = packet.block, packet.key_at
+    return (read_i64_be(block, at) ^ read_i64_be(block, at + 8)) & NAMED
+
+
+def write_of(packet: Packet, quiet: i64) -> Write:
+    """Return the facts about a segment with data. `quiet`: see Write."""
+    return Write(host_of(packet), packet.addresses, packet.ports, packet.length, packet.time, quiet)
+
+
+def is_near(one: Write, other: Write) -> bool:
+    """Return whether two segments were sent within TOGETHER."""
+    return -TOGETHER <= other.time - one.time <= TOGETHER
+
+
+def is_copy(one: Write, written: Write) -> bool:
+    """Return whether a segment that no ACK released is as long as another one of the same host, on another connection."""
+    is_other = one.addresses != written.addresses or one.ports != written.ports
+    return is_other and one.host == written.host and one.length == written.length and one.quiet >= written.quiet
