@@ -115,10 +115,8 @@ def severities(problems: Mapping[str, int]) -> str:
 
 def count_problems(groups: Iterable[Group]) -> dict[str, int]:
     """Return the number of problems by severity."""
-    each = dict.fromkeys(SEVERITIES, 0)
-    for group in groups:
-        each[group.worst.severity] += 1
-    return {**each}
+    number = Counter(group.worst.severity for group in groups)
+    return {severity: number[severity] for severity in SEVERITIES}
 
 
 def counts(report: Report, groups: Sequence[Group]) -> Counts:
@@ -139,12 +137,8 @@ def headline(report: Report, groups: Sequence[Group], reach: Coverage, shown: st
 
 def missing(report: Report) -> list[str]:
     """Return sentences about inputs that could not be read completely, and about packets that are missing from captures."""
-    lines = list(report.incomplete[:1])
-    if rest := len(report.incomplete) - 1 if report.incomplete else 0:
-        lines.append(f"{count(rest, 'more input')} could not be read completely.")
-    if loss := _loss(report):
-        lines.append(loss)
-    return lines
+    loss = _loss(report)
+    return [*incomplete(report, 1), *([loss] if loss else [])]
 
 
 def doubts(report: Report, reach: Coverage, shown: str = "") -> list[str]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 
 from wiredoctor.findings import UNJUDGED, CaptureSummary, Finding, LeftOut, Report, Unjudged, host
 from wiredoctor.report.by_status import Failures, ServerAnswers
@@ -42,12 +43,17 @@ MAX_INCOMPLETE = 3
 """The maximum number of lines about one kind of missing data: unreadable inputs, dropped packets, or captures out of order."""
 
 
-def incomplete(report: Report) -> list[str]:
+def incomplete(report: Report, most: int = MAX_INCOMPLETE) -> list[str]:
     """Return a sentence for each input that could not be read completely. If there are too many, the last sentence counts the
     rest.
     """
-    shown, rest = report.incomplete[:MAX_INCOMPLETE], report.incomplete[MAX_INCOMPLETE:]
-    return [*shown, *([f"{count(len(rest), 'more input')} could not be read completely."] if rest else [])]
+    return _at_most(most, report.incomplete, "more input", "{} could not be read completely.")
+
+
+def _at_most(most: int, sentences: Sequence[str], noun: str, others: str) -> list[str]:
+    """Return the first `most` sentences and, if there are more, the sentence `others`; in it, {} is their number with `noun`."""
+    rest = len(sentences) - most
+    return [*sentences[:most], *([others.format(count(rest, noun))] if rest > 0 else [])]
 
 
 def opening(report: Report) -> list[str]:
@@ -76,8 +82,7 @@ def unordered(captures: Iterable[CaptureSummary]) -> list[str]:
         for capture in captures
         if capture.sorted or capture.clock_steps
     ]
-    rest = len(lines) - MAX_INCOMPLETE
-    return lines if rest <= 0 else [*lines[:MAX_INCOMPLETE], f"{count(rest, 'more capture')} are not in time order."]
+    return _at_most(MAX_INCOMPLETE, lines, "more capture", "{} are not in time order.")
 
 
 def _times(number: int) -> str:
@@ -92,8 +97,7 @@ def lacking(report: Report) -> list[str]:
         for capture in report.captures
         if capture.dropped
     ]
-    rest = len(lines) - MAX_INCOMPLETE
-    return lines if rest <= 0 else [*lines[:MAX_INCOMPLETE], f"Packets of {count(rest, 'more capture')} were dropped."]
+    return _at_most(MAX_INCOMPLETE, lines, "more capture", "Packets of {} were dropped.")
 
 
 _LOST = ("closed", "after-close-announced")
@@ -241,10 +245,9 @@ def _count_by_status(failures: Mapping[int, int]) -> str:
 
 def other_packets(report: Report) -> str:
     """Describe the packets without TCP in all captures: " in 3 packets: ARP", " in 9 packets: UDP (6), ICMP (2), ARP (1)"."""
-    reasons: dict[str, int] = {}
+    reasons: Counter[str] = Counter()
     for capture in report.captures:
-        for reason, packets in capture.not_analysed.items():
-            reasons[reason] = reasons.get(reason, 0) + packets
+        reasons.update(capture.not_analysed)
     among = f" in {count(sum(capture.packets for capture in report.captures), 'packet')}"
     if len(reasons) < 2:
         return "".join(f"{among}: {reason}" for reason in reasons)
