@@ -91,7 +91,7 @@ def run(
     """
     from wiredoctor import core
     from wiredoctor.pipeline import run as analyze
-    from wiredoctor.report.terminal.sentences import incomplete
+    from wiredoctor.report.terminal.capture_sentences import incomplete
 
     unreadable: list[str] = [] if unread is None else unread
     prepare_process()

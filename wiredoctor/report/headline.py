@@ -10,7 +10,8 @@ from wiredoctor.findings import SEVERITIES, Finding, LeftOutBy, Report
 from wiredoctor.report.coverage import Coverage
 from wiredoctor.report.failed_requests import FailedRequests, find_failed, knows_failures
 from wiredoctor.report.groups import Group
-from wiredoctor.report.terminal.sentences import WORTH_TELLING, incomplete, lacking, rejections, unexplained
+from wiredoctor.report.terminal.capture_sentences import incomplete, lacking
+from wiredoctor.report.terminal.sentences import WORTH_TELLING, rejections, unexplained
 from wiredoctor.report.words import count, duration, join_words, part_of
 from wiredoctor.text.regex import Regex
 
@@ -199,7 +200,7 @@ def nothing_to_diagnose(report: Report, shown: str) -> str:
     """Return the sentence for a report without connections to diagnose. `shown`: a description of the report's filter."""
     from wiredoctor.report.filter import TIME_SPAN
     from wiredoctor.report.no_rows import packet_times
-    from wiredoctor.report.terminal.sentences import other_packets
+    from wiredoctor.report.terminal.capture_sentences import other_packets
 
     scope = f" ({shown})" if shown else ""
     empty = report.captures and not any(capture.packets for capture in report.captures)

@@ -15,7 +15,7 @@ from wiredoctor.report.capture_clocks import zone_line
 from wiredoctor.report.fields import Field, footer, heading, paint
 from wiredoctor.report.row_choice import Order, TableName
 from wiredoctor.report.row_order import Ordered
-from wiredoctor.report.terminal.sentences import unordered
+from wiredoctor.report.terminal.capture_sentences import unordered
 from wiredoctor.report.terminal.time_axis import TimeAxis
 from wiredoctor.report.words import SECOND, clean, shorten
 from wiredoctor.tables import NEVER

@@ -14,7 +14,7 @@ from wiredoctor.report.data.json import finding as finding_json
 from wiredoctor.report.ladder.build import MAX_STEPS, Ladder, of_connection, of_finding, places_behind
 from wiredoctor.report.packets.heads import Head, head_lines
 from wiredoctor.report.packets.streams import spans
-from wiredoctor.report.terminal.sentences import unordered
+from wiredoctor.report.terminal.capture_sentences import unordered
 from wiredoctor.text.time_of_day import Clock
 
 EVERY_STEP = 20_000

@@ -15,7 +15,7 @@ from wiredoctor.report.coverage import Coverage, find_coverage
 from wiredoctor.report.groups import Group, group_findings
 from wiredoctor.report.headline import counts, doubts, headline, missing
 from wiredoctor.report.overview import HEADINGS, MAX_ROWS, Row, notes_on_times, other_problems, split_rows
-from wiredoctor.report.terminal import sentences
+from wiredoctor.report.terminal import capture_sentences, sentences
 from wiredoctor.report.terminal.evidence import write_proof
 from wiredoctor.report.terminal.lines import SEVERITY_SIGNS
 from wiredoctor.report.terminal.terminal import SEVERITY_STYLE, Terminal, TerminalWriter, TextOutput
@@ -87,7 +87,7 @@ def write(
         writer.paragraph(numbers)
     if line := zone_line(report):
         writer.paragraph((line, "dim"))
-    for line in [line for line in sentences.opening(report) if line not in missing(report)]:
+    for line in [line for line in capture_sentences.opening(report) if line not in missing(report)]:
         writer.paragraph((line, "bold"))
     if groups:
         _write_problems(writer, report, groups, everything=everything)
@@ -313,8 +313,8 @@ def _write_read(writer: TerminalWriter, report: Report, far: Coverage, shown: st
 
 def _write_capture(writer: TerminalWriter, capture: CaptureSummary) -> None:
     writer.unbroken(capture.file, indent=2)
-    writer.paragraph(sentences.capture_facts(capture), indent=4, hang=2)
-    for line in (*sentences.encapsulated(capture), *sentences.not_analysed(capture)):
+    writer.paragraph(capture_sentences.capture_facts(capture), indent=4, hang=2)
+    for line in (*capture_sentences.encapsulated(capture), *capture_sentences.not_analysed(capture)):
         writer.paragraph(line, indent=4, hang=2)
     if capture.damage:
         writer.paragraph(("damaged: ", "bold"), capture.damage, indent=4, hang=2)
