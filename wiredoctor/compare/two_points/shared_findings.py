@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -167,8 +166,3 @@ def lost_packets(wire: Wire, verdicts: tuple[list[Verdict], list[Verdict]]) -> l
         frames = point.packets["frame"][rows.row[lost]]
         made += zip(rows.pair[lost].tolist(), times.astype(np.int64).tolist(), frames.tolist(), strict=True)
     return made
-
-
-def without_shares(finding: SideFinding) -> SideFinding:
-    """Return the finding without `shares`, which cannot be computed if the clocks are unknown."""
-    return replace(finding, shares=None)
