@@ -12,6 +12,7 @@ from wiredoctor.report.addresses import page_of_rule
 from wiredoctor.report.capture_clocks import zone_line
 from wiredoctor.report.commands import are_kept, next_commands, rest_in_full, show_any_command, was_kept
 from wiredoctor.report.coverage import Coverage, find_coverage
+from wiredoctor.report.fields import Field
 from wiredoctor.report.groups import Group, group_findings
 from wiredoctor.report.headline import counts, doubts, headline, missing
 from wiredoctor.report.overview import HEADINGS, MAX_ROWS, Row, notes_on_times, other_problems, split_rows
@@ -179,7 +180,7 @@ def write_table(writer: TerminalWriter, rows: Sequence[Row]) -> None:
     for number, line in enumerate(lines):
         if number:
             line[_WHERE] = rows[number - 1].shortened_place(widths[_WHERE], gap)
-        cells = [_align(shorten(line[c], widths[c], gap), widths[c], right=c in _NUMBERS) for c in columns]
+        cells = [Field("", widths[c], right=c in _NUMBERS).pad(shorten(line[c], widths[c], gap)) for c in columns]
         style = SEVERITY_STYLE[rows[number - 1].severity] if number else "dim"
         writer.unbroken((cells[0], style), ("  " + "  ".join(cells[1:]).rstrip(), "" if number else "dim"))
 
@@ -213,10 +214,6 @@ def _fitting_columns(widths: list[int], width: int, least: int) -> list[int]:
         columns.remove(expendable)
     widths[_RULE] = min(widths[_RULE], width - sum(widths[c] + 2 for c in columns if c != _RULE))
     return columns
-
-
-def _align(cell: str, width: int, *, right: bool) -> str:
-    return cell.rjust(width) if right else cell.ljust(width)
 
 
 def write_group(
