@@ -134,7 +134,7 @@ def test_every_way_to_write_the_table(tmp_path: Path, text: str) -> None:
 def test_a_project_that_is_merely_called_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Parsing it would cost a small capture as much as its analysis."""
     (tmp_path / "pyproject.toml").write_text("[project.scripts]\nwiredoctor = 'wiredoctor.cli:main'\n")
-    monkeypatch.setattr("wiredoctor.cli.config_file._parse", None)
+    monkeypatch.setattr("tomllib.loads", None)
     assert nearest(tmp_path) is None
 
 

@@ -20,15 +20,10 @@ def fingerprints(path: str) -> frozenset[str]:
     if not path:
         return frozenset()
     try:
-        text = Path(path).read_text("utf-8")
+        return frozenset(str(one["fingerprint"]) for one in _findings(Path(path).read_text("utf-8")))
     except OSError as error:
         raise UsageError(f"--baseline {path}: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise UsageError(f"--baseline {path}: is not JSON{_WRITE_ONE}") from None
-    try:
-        found = [*_findings(text)]
-        return frozenset(str(one["fingerprint"]) for one in found)
-    except (ValueError, RecursionError):  # also raised for numbers with thousands of digits and for deep nesting
+    except (ValueError, RecursionError):  # also for bytes that are not UTF-8, very long numbers, and deep nesting
         raise UsageError(f"--baseline {path}: is not JSON{_WRITE_ONE}") from None
     except (KeyError, TypeError):
         raise UsageError(f"--baseline {path}: is JSON, but not a wiredoctor report") from None

@@ -29,8 +29,9 @@ class Backend(StrEnum):
 
 
 def capture_order(
-    interfaces: Sequence[str], filter: str | None, write: str | None, ring: str | None, duration: str | None,
-    packets: int | None, snaplen: int | None, buffer: int | None, backend: Backend | None, outputs: Sequence[Output],
+    interfaces: Sequence[str], filter: str | None, write: str | None, outputs: Sequence[Output],
+    *, ring: str | None = None, duration: str | None = None, packets: int | None = None, snaplen: int | None = None,
+    buffer: int | None = None, backend: Backend | None = None,
 ) -> Order:  # fmt: skip
     """Convert the options of the command line to instructions for the recorder; raise UsageError if an option is invalid."""
     from wiredoctor.live import Order

@@ -133,7 +133,9 @@ def _table(file: Path) -> dict[str, Any] | None:
         text = file.read_text("utf-8")
         if file.name == SHARED and not _OURS.search(text):
             return None
-        content = _parse(text)
+        import tomllib
+
+        content = tomllib.loads(text)
     except RecursionError:
         raise UsageError(f"{file}: not TOML: nested too deeply") from None
     except ValueError as error:  # UnicodeDecodeError is one, too
@@ -143,12 +145,6 @@ def _table(file: Path) -> dict[str, Any] | None:
     tool: Any = content.get("tool", {})
     table = cast("dict[str, Any]", tool).get("wiredoctor") if isinstance(tool, dict) else None
     return None if table is None else _dict(table, f"{file}: tool.wiredoctor: must be a table")
-
-
-def _parse(text: str) -> dict[str, Any]:
-    import tomllib
-
-    return tomllib.loads(text)
 
 
 def read_table(table: Mapping[str, Any], file: str, catalogue: Catalogue, today: date) -> Configuration:

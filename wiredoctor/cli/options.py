@@ -61,12 +61,11 @@ class Color(StrEnum):
     never = "never"
 
 
-class Severity(StrEnum):
-    """The severity of a finding."""
+class TextOrJson(StrEnum):
+    """The formats of commands whose result is not a report or a table."""
 
-    error = "error"
-    warning = "warning"
-    note = "note"
+    text = "text"
+    json = "json"
 
 
 class Failing(StrEnum):

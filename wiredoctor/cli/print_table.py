@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, BinaryIO
 
 import typer
@@ -54,12 +55,8 @@ def print_table(asked: TableRequest) -> int:
     if asked.choice.top is not None and asked.choice.order is Order.duration and asked.table == "exchanges":
         left_out = count_waiting(choose_rows(report, asked.table, asked.choice._replace(top=None))) - count_waiting(chosen)
     nothing = "" if number else why_empty(chosen, asked.table, wanted, asked.choice)
-
-    def write(form: str, out: BinaryIO, paper: Terminal) -> None:
-        _write(chosen, asked, form, out, paper, left_out)
-
     if report.captures:
-        print_rows(asked.options, write, nothing)
+        print_rows(asked.options, partial(_write, chosen, asked, left_out), nothing)
     return Exit.OK if complete else Exit.BAD_INPUT
 
 
@@ -101,7 +98,7 @@ def why_empty(report: Report, table: TableName, wanted: Filter, choice: RowChoic
 
 
 def _write(
-    report: Report, asked: TableRequest, form: str, out: BinaryIO, paper: Terminal, waiting_left_out: int
+    report: Report, asked: TableRequest, waiting_left_out: int, form: str, out: BinaryIO, paper: Terminal
 ) -> None:  # fmt: skip
     from wiredoctor.report.data import csv_rows, json
     from wiredoctor.report.terminal import connections, exchanges

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack, suppress
+import signal
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from wiredoctor import Report
@@ -11,7 +12,7 @@ from wiredoctor.cli import signals
 from wiredoctor.cli.baselines import fingerprints
 from wiredoctor.cli.config_file import Configuration, check_thresholds
 from wiredoctor.cli.exit_codes import Exit, print_message
-from wiredoctor.cli.options import Failing, parse_rule_names
+from wiredoctor.cli.options import Failing, LiveOptions, parse_confidence, parse_filter, parse_rule_names
 from wiredoctor.cli.progress import Bar
 from wiredoctor.report.exclude import Ignore, without_ignored, without_known
 from wiredoctor.report.filter import Filter
@@ -73,6 +74,15 @@ def combine_request(
     return Request(settings, wanted, configuration.entries, file, fingerprints(file) if known is None else known)
 
 
+def combine_live_request(
+    catalogue: Mapping[str, Any], configuration: Configuration, options: LiveOptions, known: frozenset[str]
+) -> Request:  # fmt: skip
+    """Return the request that the options of `live` or `run` describe. `known`: as in combine_request."""
+    confidence = parse_confidence(options.min_confidence, configuration.min_confidence)
+    settings, wanted = Settings(show_secrets=options.show_secrets), parse_filter(confidence=confidence)
+    return combine_request(catalogue, configuration, settings, wanted, options.select, options.ignore, known=known)
+
+
 def run(
     captures: Sequence[str],
     request: Request,
@@ -91,7 +101,7 @@ def run(
     """
     from wiredoctor import core
     from wiredoctor.pipeline import run as analyze
-    from wiredoctor.report.terminal.sentences import incomplete
+    from wiredoctor.report.terminal.capture_sentences import incomplete
 
     unreadable: list[str] = [] if unread is None else unread
     prepare_process()
@@ -122,6 +132,20 @@ def run(
 
         check_connections(report, request.wanted.connections)
     return apply_filter(report, request), not (unreadable or report.incomplete)
+
+
+@contextmanager
+def handling_signals(handler: Callable[[int, Any], None]) -> Generator[None]:
+    """Let `handler` handle the signals in `signals.STOPPING` for a while, except signals that are ignored."""
+    before: dict[int, Any] = {}
+    for one in signals.STOPPING:
+        if signal.getsignal(one) is not signal.SIG_IGN:
+            before[one] = signal.signal(one, handler)
+    try:
+        yield
+    finally:
+        for one, earlier in before.items():
+            signal.signal(one, earlier)
 
 
 def prepare_process() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 from typing import BinaryIO
 
 from wiredoctor import Report
@@ -24,15 +25,12 @@ def write_report(report: Report, form: str, out: BinaryIO, paper: Terminal, opti
 def write_files(report: Report, files: Iterable[Output], options: Options, access: FileAccess = DIRECT) -> bool:
     """Write the outputs given with -o; print a line for each that cannot be written. Return whether all were written."""
 
-    def write(form: str, out: BinaryIO, paper: Terminal) -> None:
-        write_report(report, form, out, paper, options)
-
     def write_one(file: Output) -> None:
         if file.format == "tables":
             from wiredoctor.cli.folders import report_missing, write_tables
 
             report_missing(write_tables(report, file.path, options.tables_format, access))
         else:
-            write_file(file, write, access)
+            write_file(file, partial(write_report, report, options=options), access)
 
     return write_each(files, write_one)

@@ -20,7 +20,8 @@ from wiredoctor.engine import open_exchanges
 from wiredoctor.engine.live import LiveAnalysis
 from wiredoctor.engine.open_exchanges import ANSWERED
 from wiredoctor.findings import Finding
-from wiredoctor.live.at_gateways import RULE, AtGateways, GatewaySearch, Group, is_left_to_report
+from wiredoctor.live.at_gateways import RULE, AtGateways, GatewaySearch, is_left_to_report
+from wiredoctor.live.gateway_groups import Group
 from wiredoctor.rule_engine import RuleModule
 from wiredoctor.rule_engine.candidates import Candidates
 from wiredoctor.rule_engine.summary_columns import Rows

@@ -218,11 +218,9 @@ class Session:
                 self._remove(int(event["end"]), news)
             elif kind == "renamed":
                 self._capture.rename(str(event["path"]))
-            elif kind == "started":
-                news.notes.append(str(event["text"]))
             elif kind == "interface":
                 news.notes.append(f"{event['name']} is {event['state']}")
-            elif kind == "note":
+            elif kind in ("started", "note"):
                 news.notes.append(str(event["text"]))
 
     def _remove(self, end: int, news: News) -> None:

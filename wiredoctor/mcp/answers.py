@@ -17,7 +17,8 @@ from wiredoctor.report.data.json import finding as finding_json
 from wiredoctor.report.data.json import worst_servers
 from wiredoctor.report.groups import Group, group_findings
 from wiredoctor.report.headline import counts, headline
-from wiredoctor.report.terminal.sentences import capture_facts, failing, opening, reasons
+from wiredoctor.report.terminal.capture_sentences import capture_facts, opening
+from wiredoctor.report.terminal.sentences import failing, reasons
 from wiredoctor.report.terminal.show import ShowRequest, as_json, has_connection, look
 from wiredoctor.report.words import SECOND, count
 

@@ -179,13 +179,20 @@ def by_server(report: Report, rows: Iterable[Answered], capture: str | None = No
     return tuple(sorted(made, key=lambda one: (-one.failed, -one.responses, one.server is None, one.server or "")))
 
 
-def _of_server(server: str | None, statuses: Mapping[int, int], blamed: _Blamed | None) -> ServerAnswers:
+def count_classes(statuses: Mapping[int, int]) -> dict[str, int]:
+    """Return the number of responses by class, such as "2xx". `statuses`: the number of responses by status."""
     classes: Counter[str] = Counter()
     for status, number in sorted(statuses.items()):
         classes[f"{status // 100}xx"] += number
+    return {**classes}
+
+
+def _of_server(server: str | None, statuses: Mapping[int, int], blamed: _Blamed | None) -> ServerAnswers:
     failed = [(status, number) for status, number in sorted(statuses.items()) if status >= SERVER_ERROR]
     return ServerAnswers(
-        server, {**classes}, tuple(Failures(*one) if blamed is None else blamed.failures(server, *one) for one in failed)
+        server,
+        count_classes(statuses),
+        tuple(Failures(*one) if blamed is None else blamed.failures(server, *one) for one in failed),
     )
 
 

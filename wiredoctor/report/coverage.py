@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeVar
 
-import polars as pl
-
-from wiredoctor.findings import UNJUDGED, Checked, Report, host
-from wiredoctor.report.by_status import REJECTIONS, SERVER_ERROR, Answered, ServerAnswers, by_server, count_by_status, find_backs
-from wiredoctor.report.failed_requests import FAILURES, findings_with_failures, knows_failures
+from wiredoctor.findings import UNJUDGED, Checked, Report
+from wiredoctor.report.by_status import (
+    REJECTIONS,
+    SERVER_ERROR,
+    Answered,
+    ServerAnswers,
+    by_server,
+    count_by_status,
+    count_classes,
+    find_backs,
+)
+from wiredoctor.report.coverage_counts import (
+    CARRIED,
+    count_connections,
+    count_connections_by_capture,
+    count_exchanges,
+    count_exchanges_by_capture,
+)
+from wiredoctor.report.failed_requests import findings_with_failures, knows_failures
 
 if TYPE_CHECKING:
     from wiredoctor.tables import Subject as TableSubject
-
-c = pl.col
-
-_CARRIED = ("http", "tls", "http2", "unknown")
-"""The protocols of connections that carried data."""
 
 Key = TypeVar("Key")
 
@@ -81,11 +89,7 @@ class Answers(NamedTuple):
     @property
     def classes(self) -> dict[str, int]:
         """The number of responses by class, such as "2xx"."""
-        classes: dict[str, int] = {}
-        for status, number in sorted(self.statuses.items()):
-            name = f"{status // 100}xx"
-            classes[name] = classes.get(name, 0) + number
-        return classes
+        return count_classes(self.statuses)
 
     @property
     def failures(self) -> dict[int, int]:
@@ -192,7 +196,7 @@ def find_coverage(report: Report) -> Coverage:
     cuts = _snap_lengths(report)
     short = [length for length in cuts.values() if length is not None]
     cut = max(short) if short and len(short) == len(cuts) else None
-    made = _coverage(report, _connections(report), _exchanges(report), len(report.captures), found, endings, whole, cut)
+    made = _coverage(report, count_connections(report), count_exchanges(report), len(report.captures), found, endings, whole, cut)
     return made._replace(servers=by_server(report, rows))
 
 
@@ -202,7 +206,7 @@ def coverage_by_capture(report: Report) -> dict[str, Coverage]:
     A rule without findings in the report counts as healthy, even if its findings were excluded. The tables are read only
     once for all captures together.
     """
-    connections, exchanges = _each_connections(report), _each_exchanges(report)
+    connections, exchanges = count_connections_by_capture(report), count_exchanges_by_capture(report)
     found: dict[str, set[str]] = {}
     for one in report.findings:
         found.setdefault(one.capture, set()).add(one.rule)
@@ -229,10 +233,9 @@ def coverage_by_capture(report: Report) -> dict[str, Coverage]:
 
 
 def _sums(parts: Iterable[Mapping[Key, int]]) -> dict[Key, int]:
-    sums: dict[Key, int] = {}
+    sums: Counter[Key] = Counter()
     for part in parts:
-        for key, number in part.items():
-            sums[key] = sums.get(key, 0) + number
+        sums.update(part)
     return sums
 
 
@@ -242,13 +245,13 @@ def _coverage(
 ) -> Coverage:  # fmt: skip
     """Return the coverage of a report or of one of its captures.
 
-    `counted` and `exchanges`: the results of _connections and _exchanges. `captures`: the number of captures. `found`: the rules
-    with findings. `endings`: the number of abnormal endings by key of UNJUDGED. `cut`: the snap length if it may hide protocols,
-    or None.
+    `counted` and `exchanges`: the results of count_connections and count_exchanges. `captures`: the number of captures. `found`:
+    the rules with findings. `endings`: the number of abnormal endings by key of UNJUDGED. `cut`: the snap length if it may hide
+    protocols, or None.
     """
     carried = dict.fromkeys(_protocol_reasons(), 0) | counted
     judged = exchanges.get("judged", 0)
-    both = sum(carried[f"both_{name}"] for name in _CARRIED)
+    both = sum(carried[f"both_{name}"] for name in CARRIED)
     rows: dict[TableSubject, int] = {"exchanges": judged, "segments": both, "connections": carried["rows"], "captures": captures}
     # payload that is not HTTP is judged for stalls only
     of_http = {**rows, "segments": carried["both_http"]}
@@ -277,7 +280,7 @@ def _coverage(
         answers,
         carried["rows"],
         exchanges.get("rows", 0),
-        carried={name: carried[name] for name in (*_CARRIED, "none") if name in carried},
+        carried={name: carried[name] for name in (*CARRIED, "none") if name in carried},
         snap_length=cut,
         knows_failures=knows_failures(report),
         begun_before=carried.get("begun_before", 0),
@@ -339,103 +342,7 @@ def _protocol_reasons() -> list[str]:
     These are the keys of _CONNECTIONS and three more kinds: "none" counts connections without data, "rows" counts all
     connections, and "both_http", "both_tls" and so on count connections of a protocol that were captured in both directions.
     """
-    return [*_CONNECTIONS, "none", *(f"both_{name}" for name in _CARRIED), "rows"]
-
-
-def _connections(report: Report) -> dict[str, int]:
-    """Return the number of connections for each key that `_protocol_reasons` returns; empty if there are no connections."""
-    if not report.connection_count:
-        return {}
-    old = report.forgotten.get("connections")
-    old = None if old is None else old.with_columns(pl.lit(value=False).alias("explained"))
-    counts = _counts(_marked_connections(report), _of_connections(), old)
-    return {**counts, "rows": report.connection_count}
-
-
-def _marked_connections(report: Report) -> pl.LazyFrame:
-    """Return the connections with the column `explained`: true if a finding about a failure explains the connection's end.
-
-    A finding about many connections names a client, a server or both. Such a finding explains the ends of the connections with
-    these names that were never established or were reset at once.
-    """
-    key = ["capture", "connection"]
-    rows = report.scan_connections()
-    found = [f for f in findings_with_failures(report) if f.rule in FAILURES and f.family != "gateways"]
-    if not found:
-        return rows.with_columns(pl.lit(value=False).alias("explained"))
-    own = {(f.capture, f.connection) for f in found if f.connection is not None}
-    marks = pl.LazyFrame([*own], {"capture": pl.String(), "connection": pl.Int64()}, orient="row")
-    never_open = (c("protocol") == "none") & (~c("connected") | (c("close") == "rst"))
-    ends = [(f.capture, host(f.client), f.server) for f in found if f.connection is None]
-    of_many: list[pl.Expr] = []
-    for names in (("client_host",), ("server",), ("client_host", "server")):
-        values = {
-            "\0".join((file, *(_LOOPBACK.sub("localhost", name) for name in (client, server) if name is not None)))
-            for file, client, server in ends
-            if (client is not None, server is not None) == ("client_host" in names, "server" in names)
-        }
-        if values:
-            texts = [c("capture"), *(c(name).str.replace(_LOOPBACK.pattern, "localhost") for name in names)]
-            of_many.append(pl.concat_str(texts, separator="\0").is_in([*values]) & never_open)
-    explained = [c("own").fill_null(value=False), *of_many]
-    marked = rows.join(marks.with_columns(pl.lit(value=True).alias("own")), on=key, how="left")
-    return marked.with_columns(pl.any_horizontal(explained).alias("explained"))
-
-
-_LOOPBACK = re.compile(r"^(127\.0\.0\.1|\[::1\]|::1$)")
-"""A pattern for the addresses of the local host. All of them count as one address, because a client may try both IPv4 and IPv6.
-"""
-
-
-def _each_connections(report: Report) -> dict[str, dict[str, int]]:
-    """Return the numbers that `_connections` returns, counted for each capture."""
-    if not report.connection_count:
-        return {}
-    if len(report.captures) == 1:
-        return {report.captures[0].file: _connections(report)}
-    return _counts_each(_marked_connections(report), _of_connections())
-
-
-def _of_connections() -> dict[str, pl.Expr]:
-    protocols = {name: c("protocol") == name for name in (*_CARRIED, "none")}
-    one_sided = (c("client_packets") == 0) | (c("server_packets") == 0)
-    return {
-        **protocols,
-        **{f"both_{name}": protocols[name] & ~one_sided for name in _CARRIED},
-        "one_sided": one_sided & (c("protocol") != "none"),
-        "unseen": ~one_sided & (c("client_unseen_bytes") + c("server_unseen_bytes") > 0),
-        "late": ~one_sided & ~c("handshake") & (c("protocol") != "none"),
-        "begun_before": ~c("handshake") & protocols["unknown"],
-        "open": ~one_sided & (c("closed_by") == "") & (c("protocol") == "http") & ~c("explained"),
-        "unused": protocols["none"] & ~c("explained"),
-    }
-
-
-def _exchanges(report: Report) -> dict[str, int]:
-    """Return three numbers of exchanges by key: "rows", "judged" and "unasked"; empty if there are no exchanges.
-
-    "rows" counts all exchanges, "judged" those that can be judged, and "unasked" those whose request was not captured.
-    """
-    if not report.exchange_count:
-        return {}
-    counts = _counts(report.scan_exchanges(), _of_exchanges(), report.forgotten.get("exchanges"))
-    return {**counts, "rows": report.exchange_count}
-
-
-def _each_exchanges(report: Report) -> dict[str, dict[str, int]]:
-    """Return the numbers that `_exchanges` returns, counted for each capture."""
-    if not report.exchange_count:
-        return {}
-    if len(report.captures) == 1:
-        return {report.captures[0].file: _exchanges(report)}
-    return _counts_each(report.scan_exchanges(), _of_exchanges())
-
-
-def _of_exchanges() -> dict[str, pl.Expr]:
-    return {
-        "judged": c("both_directions"),
-        "unasked": ~c("has_request"),
-    }
+    return [*_CONNECTIONS, "none", *(f"both_{name}" for name in CARRIED), "rows"]
 
 
 def _with_explained(answers: dict[str, Answers], report: Report) -> dict[str, Answers]:
@@ -467,30 +374,10 @@ def _each_answers(rows: Iterable[Answered]) -> dict[str, Answers]:
         if row.is_back:
             continue
         before = answers.get(row.capture, Answers(0, 0, {}))
-        final = row.is_final and row.status is not None
-        statuses = _sums([before.statuses, {row.status: row.rows}]) if final and row.status is not None else before.statuses
+        final = {row.status: row.rows} if row.is_final and row.status is not None else {}
         answers[row.capture] = Answers(
             before.requests + row.has_request * row.rows,
             before.answered + (row.has_request and row.is_final) * row.rows,
-            statuses,
+            _sums((before.statuses, final)),
         )
     return answers
-
-
-def _counts_each(table: pl.LazyFrame, flags: dict[str, pl.Expr]) -> dict[str, dict[str, int]]:
-    """Return, for each capture, the total number of rows ("rows"), and the number of rows in which each flag is true."""
-    sums = [flag.sum().alias(name) for name, flag in flags.items()]
-    rows = table.group_by("capture").agg(*sums, pl.len().cast(pl.Int64).alias("rows")).collect().to_dicts()
-    return {row.pop("capture"): row for row in rows}
-
-
-def _counts(table: pl.LazyFrame, flags: dict[str, pl.Expr], forgotten: pl.DataFrame | None) -> dict[str, int]:
-    """Return the number of rows in which each flag is true.
-
-    `forgotten`: counts of rows that a live capture no longer has, as in Report.
-    """
-    counts: dict[str, int] = table.select(flag.sum().alias(name) for name, flag in flags.items()).collect().row(0, named=True)
-    if forgotten is None:
-        return counts
-    rows = forgotten.lazy().select((flag * forgotten["rows"]).sum().alias(name) for name, flag in flags.items())
-    return {name: counts[name] + more for name, more in rows.collect().row(0, named=True).items()}

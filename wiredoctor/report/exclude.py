@@ -63,16 +63,17 @@ def without_ignored(report: Report, entries: Sequence[Ignore]) -> Report:
     If several entries match a finding, it is counted for the first of these entries.
     """
     for entry in entries:
-        report = _leave_out(report, "ignore", entry.reason, entry.fits)
+        report = leave_out(report, "ignore", entry.reason, entry.fits)
     return report
 
 
 def without_known(report: Report, fingerprints: Collection[str], baseline: str) -> Report:
     """Return the report without the findings whose fingerprints are in `fingerprints`, which come from the file `baseline`."""
-    return _leave_out(report, "baseline", baseline, lambda finding: finding.fingerprint in fingerprints)
+    return leave_out(report, "baseline", baseline, lambda finding: finding.fingerprint in fingerprints)
 
 
-def _leave_out(report: Report, by: LeftOutBy, reason: str, unwanted: Callable[[Finding], bool]) -> Report:
+def leave_out(report: Report, by: LeftOutBy, reason: str, unwanted: Callable[[Finding], bool]) -> Report:
+    """Return the report without the findings for which `unwanted` is true, and with a note that says what excluded them."""
     gone = [f for f in report.findings if unwanted(f)]
     if not gone:
         return report

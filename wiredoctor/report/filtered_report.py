@@ -17,7 +17,6 @@ from wiredoctor.findings import (
     CaptureSummary,
     Confidence,
     Finding,
-    LeftOut,
     Report,
     RuleTotal,
     Unjudged,
@@ -25,7 +24,7 @@ from wiredoctor.findings import (
     total_delay,
 )
 from wiredoctor.report.columns import Filtered
-from wiredoctor.report.failed_requests import FAILURES
+from wiredoctor.report.exclude import leave_out
 from wiredoctor.report.filter import FAR, Filter
 from wiredoctor.text.durations import SECOND
 from wiredoctor.text.time_of_day import DAY, nanoseconds
@@ -78,13 +77,7 @@ def _loses_bytes(report: Report) -> bool:
 def _filter_by_confidence(report: Report, least: Confidence) -> Report:
     """Return the report without findings whose confidence is lower than `least`."""
     sure = CONFIDENCES[: CONFIDENCES.index(least) + 1]
-    unsure = [f for f in report.findings if f.confidence not in sure]
-    if not unsure:
-        return report
-    findings = [f for f in report.findings if f.confidence in sure]
-    failures = tuple(f for f in unsure if f.rule in FAILURES)
-    said = LeftOut("confidence", least, len(unsure), tuple(sorted({f.rule for f in unsure})), failures)
-    return replace(report, findings=findings, delay=total_delay(findings), left_out=[*report.left_out, said])
+    return leave_out(report, "confidence", least, lambda finding: finding.confidence not in sure)
 
 
 def _narrow_tables(report: Report, narrowed: Report, wanted: Filter, spans: dict[str, Span], named: Named) -> None:

@@ -10,7 +10,8 @@ from wiredoctor.findings import SEVERITIES, Finding, LeftOutBy, Report
 from wiredoctor.report.coverage import Coverage
 from wiredoctor.report.failed_requests import FailedRequests, find_failed, knows_failures
 from wiredoctor.report.groups import Group
-from wiredoctor.report.terminal.sentences import WORTH_TELLING, incomplete, lacking, rejections, unexplained
+from wiredoctor.report.terminal.capture_sentences import incomplete, lacking
+from wiredoctor.report.terminal.sentences import WORTH_TELLING, rejections, unexplained
 from wiredoctor.report.words import count, duration, join_words, part_of
 from wiredoctor.text.regex import Regex
 
@@ -115,10 +116,8 @@ def severities(problems: Mapping[str, int]) -> str:
 
 def count_problems(groups: Iterable[Group]) -> dict[str, int]:
     """Return the number of problems by severity."""
-    each = dict.fromkeys(SEVERITIES, 0)
-    for group in groups:
-        each[group.worst.severity] += 1
-    return {**each}
+    number = Counter(group.worst.severity for group in groups)
+    return {severity: number[severity] for severity in SEVERITIES}
 
 
 def counts(report: Report, groups: Sequence[Group]) -> Counts:
@@ -139,12 +138,8 @@ def headline(report: Report, groups: Sequence[Group], reach: Coverage, shown: st
 
 def missing(report: Report) -> list[str]:
     """Return sentences about inputs that could not be read completely, and about packets that are missing from captures."""
-    lines = list(report.incomplete[:1])
-    if rest := len(report.incomplete) - 1 if report.incomplete else 0:
-        lines.append(f"{count(rest, 'more input')} could not be read completely.")
-    if loss := _loss(report):
-        lines.append(loss)
-    return lines
+    loss = _loss(report)
+    return [*incomplete(report, 1), *([loss] if loss else [])]
 
 
 def doubts(report: Report, reach: Coverage, shown: str = "") -> list[str]:
@@ -205,7 +200,7 @@ def nothing_to_diagnose(report: Report, shown: str) -> str:
     """Return the sentence for a report without connections to diagnose. `shown`: a description of the report's filter."""
     from wiredoctor.report.filter import TIME_SPAN
     from wiredoctor.report.no_rows import packet_times
-    from wiredoctor.report.terminal.sentences import other_packets
+    from wiredoctor.report.terminal.capture_sentences import other_packets
 
     scope = f" ({shown})" if shown else ""
     empty = report.captures and not any(capture.packets for capture in report.captures)

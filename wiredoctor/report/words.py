@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from wiredoctor.findings import shorten
 from wiredoctor.text.durations import SECOND, duration_text
 
-__all__ = ["SECOND", "clean", "count", "duration", "join_words", "part_of", "scale", "shorten", "size"]
+__all__ = ["SECOND", "clean", "count", "duration", "duration_or_dash", "join_words", "part_of", "scale", "shorten", "size"]
 
 
 def clean(text: str) -> str:
@@ -27,6 +27,11 @@ def _escape(code: int) -> str:
 def duration(seconds: float, space: str = " ") -> str:
     """Format seconds with three digits: "44.1 ms", "7.9 s", "3 min 20 s"; `space` goes between number and unit."""
     return duration_text(round(seconds * SECOND), space)
+
+
+def duration_or_dash(seconds: float | None) -> str:
+    """Format seconds as `duration` does; "-" stands for None."""
+    return "-" if seconds is None else duration(seconds)
 
 
 def _three_digits(number: float) -> str:

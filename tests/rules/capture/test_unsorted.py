@@ -18,7 +18,7 @@ from tests.rules.capture.test_out_of_order import FILES, FOLDER
 from tests.support.sweeps import sweep
 from wiredoctor import limits
 from wiredoctor.findings import Report
-from wiredoctor.report.terminal.sentences import opening
+from wiredoctor.report.terminal.capture_sentences import opening
 from wiredoctor.testing.wire import Packet
 
 MS = 1_000_000

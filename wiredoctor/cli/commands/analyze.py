@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, BinaryIO
+from functools import partial
+from typing import Annotated
 
 import typer
 
@@ -15,7 +16,6 @@ from wiredoctor.cli.rulebook import every_rule
 from wiredoctor.cli.running import combine_request, report_exit, run
 from wiredoctor.cli.writing import write_files, write_report
 from wiredoctor.report.formats import Options, wants_packets
-from wiredoctor.report.terminal.terminal import Terminal
 from wiredoctor.settings import Settings
 from wiredoctor.text.time_of_day import use_utc
 
@@ -115,11 +115,8 @@ def analyze(
         only_findings=only_findings, rules=rules,
     )  # fmt: skip
 
-    def write(form: str, out: BinaryIO, paper: Terminal) -> None:
-        write_report(report, form, out, paper, write_options)
-
     if report.captures:
         complete = write_files(report, files, write_options)
-        write_stdout(format, write, color)
+        write_stdout(format, partial(write_report, report, options=write_options), color)
         code = code if complete or signals.stopped_reading() else Exit.BAD_INPUT
     return code

@@ -14,7 +14,7 @@ from wiredoctor.cli import options
 from wiredoctor.cli.compare_inputs import CompareInput, open_capture, read_side
 from wiredoctor.cli.config_file import configuration
 from wiredoctor.cli.exit_codes import Exit, UsageError
-from wiredoctor.cli.outputs import Output, outputs, write_each, write_file, write_stdout
+from wiredoctor.cli.outputs import outputs, write_each, write_file, write_stdout
 from wiredoctor.cli.rulebook import every_rule
 from wiredoctor.cli.running import combine_request
 from wiredoctor.report.terminal.terminal import Terminal, TextOutput
@@ -57,7 +57,7 @@ class Comparison(NamedTuple):
     json: Callable[[BinaryIO], None]
     html: Callable[[BinaryIO], None]
     page: Callable[[], Iterator[Part]]
-    worse: Callable[[str], bool]
+    worse: Callable[[str], bool] = lambda _: False
 
 
 Inputs = Annotated[
@@ -142,14 +142,8 @@ def compare(
         comparison = _before_after(inputs, asked, rules, any_server=any_server, tolerance=tolerance / 100, everything=everything)
     if comparison is None:
         return Exit.BAD_INPUT
-
-    def write(form: str, out: BinaryIO, paper: Terminal) -> None:
-        _write(comparison, form, out, paper)
-
-    def write_one(file: Output) -> None:
-        write_file(file, write)
-
-    complete = write_each(files, write_one)
+    write = partial(_write, comparison)
+    complete = write_each(files, lambda file: write_file(file, write))
     write_stdout(format, write, color)
     if not complete:
         return Exit.BAD_INPUT
@@ -218,7 +212,6 @@ def _both_sides(inputs: list[str], asked: CompareInput, *, proxy: bool, everythi
         partial(comparison_json.write, points, "two-points"),
         partial(_write_parts, page, " and ".join(inputs)),
         page,
-        _never,
     )
 
 
@@ -242,7 +235,6 @@ def _compare_proxy(reports: list[Report], asked: CompareInput, *, everything: bo
         partial(comparison_json.write, comparison, "proxy"),
         partial(_write_parts, page, f"{comparison.front.name} and {comparison.back.name}"),
         page,
-        _never,
     )
 
 
@@ -269,11 +261,6 @@ def _without_shared(reports: list[Report], front: ProxySide, back: ProxySide) ->
             "use --both-sides without --proxy"
         )
     return sides
-
-
-def _never(what: str) -> bool:
-    del what
-    return False
 
 
 def _write(comparison: Comparison, form: str, out: BinaryIO, paper: Terminal) -> None:

@@ -6,7 +6,6 @@ import contextlib
 import sys
 import zlib
 from collections.abc import Generator, Iterable
-from enum import StrEnum
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, BinaryIO, cast
 
@@ -27,13 +26,6 @@ from wiredoctor.text.time_of_day import use_utc
 
 if TYPE_CHECKING:
     from wiredoctor.report.explained_log import ExplainedLog
-
-
-class LogFormat(StrEnum):
-    """Formats on standard output."""
-
-    text = "text"
-    json = "json"
 
 
 LONGEST_LINE = 1 << 20
@@ -58,7 +50,7 @@ def explain_log(
     captures: options.Captures,
     slow: Slow = "1s",
     key: Key = None,
-    format: Annotated[LogFormat, typer.Option("--format", "-f", help="What to print.")] = LogFormat.text,
+    format: Annotated[options.TextOrJson, typer.Option("--format", "-f", help="What to print.")] = options.TextOrJson.text,
     everything: Annotated[bool, typer.Option("--all", help="Show all lines, not only the first 50.")] = False,
     merge: options.Merge = False,
     max_spool: options.MaxSpool = None,

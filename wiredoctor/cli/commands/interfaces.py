@@ -2,28 +2,20 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from typing import Annotated
 
 import typer
 
 import wiredoctor
 from wiredoctor.cli.exit_codes import Exit, UsageError
-from wiredoctor.cli.options import Color, Colors
+from wiredoctor.cli.options import Color, Colors, TextOrJson
 from wiredoctor.cli.outputs import stdout_paper
 from wiredoctor.cli.pager import paged
 from wiredoctor.report.terminal.terminal import TextOutput
 
 
-class InterfaceFormat(StrEnum):
-    """Formats of the list of interfaces on standard output."""
-
-    text = "text"
-    json = "json"
-
-
 def interfaces(
-    format: Annotated[InterfaceFormat, typer.Option("--format", "-f", help="text or json.")] = InterfaceFormat.text,
+    format: Annotated[TextOrJson, typer.Option("--format", "-f", help="text or json.")] = TextOrJson.text,
     color: Colors = Color.auto,
 ) -> int:
     """List network interfaces with their addresses, and check whether and how this user may capture on them."""
@@ -36,7 +28,7 @@ def interfaces(
         raise UsageError(str(error)) from None
     paper = stdout_paper(color)
     with paged() as page, TextOutput(page, paper) as out:
-        if format == InterfaceFormat.json:
+        if format == TextOrJson.json:
             write_json(found, permission, out, wiredoctor.__version__)
         else:
             write(found, permission, out, paper)

@@ -10,8 +10,9 @@ import time
 from collections.abc import Generator, Sequence
 from dataclasses import replace
 from enum import StrEnum
+from functools import partial
 from types import FrameType
-from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, cast
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
@@ -28,11 +29,9 @@ from wiredoctor.cli.live_source import IMAGE, find_source
 from wiredoctor.cli.outputs import DIRECT, FileAccess, Output, outputs, write_stdout
 from wiredoctor.cli.recorder_access import file_access
 from wiredoctor.cli.rulebook import every_rule
-from wiredoctor.cli.running import Request, apply_filter, combine_request, prepare_process, report_exit
+from wiredoctor.cli.running import Request, apply_filter, combine_live_request, handling_signals, prepare_process, report_exit
 from wiredoctor.cli.writing import write_files, write_report
 from wiredoctor.report.formats import Options, needs_packets
-from wiredoctor.report.terminal.terminal import Terminal
-from wiredoctor.settings import Settings
 from wiredoctor.text.time_of_day import use_utc
 
 if TYPE_CHECKING:
@@ -154,7 +153,10 @@ def live(
         raise UsageError("-o: a report that copies packets needs all of them: add --write FILE without --ring")
     check_copies(files, [], merge=False, only_findings=only_findings)
     local = [option for option, value in (("--buffer", buffer), ("--backend", backend)) if value is not None]
-    order = capture_order(interface or (), filter, write, ring, duration, packets, snaplen, buffer, backend, files)
+    order = capture_order(
+        interface or (), filter, write, files,
+        ring=ring, duration=duration, packets=packets, snaplen=snaplen, buffer=buffer, backend=backend,
+    )  # fmt: skip
     configuration = read_file(shared.config)
     known = fingerprints(configuration.baseline)
     if source is None and not interface and ssh is None and kubectl is None:
@@ -171,9 +173,7 @@ def live(
         view = stack.enter_context(_view(name, format, shared.color, quiet=shared.quiet))
         rules = every_rule()
         read = check_configuration(configuration, rules)
-        sure = options.parse_confidence(shared.min_confidence, read.min_confidence)
-        settings, what = Settings(show_secrets=shared.show_secrets), options.parse_filter(confidence=sure)
-        request = combine_request(rules, read, settings, what, shared.select, shared.ignore, known=known)
+        request = combine_live_request(rules, read, shared, known)
         if shared.show_secrets and not shared.quiet:
             print_message("the output contains secrets (--show-secrets): share it with care")
         report, interrupted = _run(started, name, request, view, quiet=shared.quiet, verbose=shared.verbose)
@@ -266,7 +266,6 @@ def _ended_by_signals(session: Session) -> Generator[list[int]]:
 
     Yield a list to which the number of the first signal is added.
     """
-    before: dict[int, Any] = {}
     first: list[int] = []
     came = 0.0
 
@@ -280,14 +279,8 @@ def _ended_by_signals(session: Session) -> Generator[list[int]]:
         first.append(number)
         session.stop()
 
-    for one in signals.STOPPING:
-        if signal.getsignal(one) is not signal.SIG_IGN:
-            before[one] = signal.signal(one, end)
-    try:
+    with handling_signals(end):
         yield first
-    finally:
-        for one, handler in before.items():
-            signal.signal(one, handler)
 
 
 def _write(
@@ -302,12 +295,10 @@ def _write(
     """Write the report to standard output and to the files of -o. Return whether all of these files could be written."""
     from wiredoctor.cli.screen import JsonLines
 
-    def write(form: str, out: BinaryIO, paper: Terminal) -> None:
-        write_report(report, form, out, paper, write_options)
-
     complete = write_files(report, files, write_options, access)
     if format == LiveFormat.jsonl:
         cast("JsonLines", view).finish(report)
     else:
-        write_stdout("text", write, color, pages=False)  # this process may no longer start other processes
+        # this process may no longer start other processes, such as a pager
+        write_stdout("text", partial(write_report, report, options=write_options), color, pages=False)
     return complete

@@ -10,7 +10,7 @@ import time
 from collections import deque
 from collections.abc import Generator
 from types import FrameType
-from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
+from typing import TYPE_CHECKING, Annotated, BinaryIO
 
 import typer
 
@@ -24,7 +24,7 @@ from wiredoctor.cli.exit_codes import Exit, UsageError, apology, print_message
 from wiredoctor.cli.outputs import DIRECT, outputs, stderr_paper
 from wiredoctor.cli.recorder_access import file_access
 from wiredoctor.cli.rulebook import every_rule
-from wiredoctor.cli.running import apply_filter, combine_request, prepare_process, report_exit
+from wiredoctor.cli.running import apply_filter, combine_live_request, handling_signals, prepare_process, report_exit
 from wiredoctor.cli.writing import write_files, write_report
 from wiredoctor.report.filter import Filter
 from wiredoctor.report.formats import Options, needs_packets
@@ -118,7 +118,7 @@ def run(
     interfaces = ["lo"] if isolate else interface or ["any"]
     seconds = parse_time_limit(duration)
     limits = [] if seconds is None else [(seconds, signal.SIGTERM), (seconds + GRACE, signal.SIGKILL)]
-    order = capture_order(interfaces, with_ports(filter, port) or FILTER, write, None, None, None, None, None, None, files)
+    order = capture_order(interfaces, with_ports(filter, port) or FILTER, write, files)
     configuration = read_file(shared.config)
     known = fingerprints(configuration.baseline)
     prepare_process()
@@ -132,11 +132,7 @@ def run(
     ):
         rules = every_rule()
         read = check_configuration(configuration, rules)
-        sure = options.parse_confidence(shared.min_confidence, read.min_confidence)
-        what = options.parse_filter(confidence=sure)
-        request = combine_request(
-            rules, read, Settings(show_secrets=shared.show_secrets), what, shared.select, shared.ignore, known=known
-        )
+        request = combine_live_request(rules, read, shared, known)
         # arguments may be secret, such as curl's --user
         name = write or f"run: {shlex.join(command if shared.show_secrets else command[:1])}"
         whole = _watch(started, program, name, request.settings, verbose=shared.verbose, quiet=shared.quiet)
@@ -207,7 +203,6 @@ def _forwarded(program: Supervisor) -> Generator[None]:
     The first SIGINT is not forwarded, because Ctrl-C in the terminal reaches the program directly. Later ones are forwarded,
     because they may come from kill -INT.
     """
-    before: dict[int, Any] = {}
     interrupted: list[bool] = []
 
     def forward(number: int, _: FrameType | None) -> None:
@@ -218,14 +213,8 @@ def _forwarded(program: Supervisor) -> Generator[None]:
         else:
             interrupted.append(True)
 
-    for one in signals.STOPPING:
-        if signal.getsignal(one) is not signal.SIG_IGN:
-            before[one] = signal.signal(one, forward)
-    try:
+    with handling_signals(forward):
         yield
-    finally:
-        for one, handler in before.items():
-            signal.signal(one, handler)
 
 
 def _watch(started: Started, program: Supervisor, name: str, settings: Settings, *, quiet: bool, verbose: bool) -> Report:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, BinaryIO
 
 import typer
@@ -44,11 +45,7 @@ def servers(
             report = for_people(report)
         statistics = sort_servers(server_statistics(report, by), sort)
         nothing = "" if statistics else why_empty(report, _SUBJECTS.get(by, "connections"), table.filter, RowChoice())
-
-        def write(form: str, out: BinaryIO, paper: Terminal) -> None:
-            _write(report, statistics, form, out, paper, by=by, top=top, order=sort)
-
-        print_rows(table, write, nothing)
+        print_rows(table, partial(_write, report, statistics, by=by, top=top, order=sort), nothing)
     return Exit.OK if complete else Exit.BAD_INPUT
 
 

@@ -28,13 +28,6 @@ if TYPE_CHECKING:
     from wiredoctor.report.terminal.show import ShowRequest
 
 
-class ShowFormat(StrEnum):
-    """Formats on standard output."""
-
-    text = "text"
-    json = "json"
-
-
 class FollowedSide(StrEnum):
     """The values of --side: whose bytes --follow prints."""
 
@@ -84,7 +77,7 @@ def show(
     follow: Follow = False,
     side: Annotated[FollowedSide, typer.Option("--side", help="The side whose bytes --follow prints.")] = FollowedSide.both,
     raw: Raw = False,
-    format: Annotated[ShowFormat, typer.Option("--format", "-f", help="What to print.")] = ShowFormat.text,
+    format: Annotated[options.TextOrJson, typer.Option("--format", "-f", help="What to print.")] = options.TextOrJson.text,
     merge: options.Merge = False,
     max_spool: options.MaxSpool = None,
     select: options.Selects = None,
@@ -147,7 +140,7 @@ def _connection_and_exchange(place: str | None, exchange: int | None) -> tuple[i
 
 def _check(
     finding: str | None, connection: int | None, exchange: int | None, at: str | None, *, follow: bool, raw: bool,
-    side: FollowedSide, form: ShowFormat,
+    side: FollowedSide, form: options.TextOrJson,
 ) -> None:  # fmt: skip
     """Raise UsageError for options that do not fit together."""
     if finding is not None and connection is not None:
@@ -160,7 +153,7 @@ def _check(
         raise UsageError("--exchange needs --connection")
     if not follow and (raw or side != FollowedSide.both):
         raise UsageError("--side and --raw need --follow")
-    if follow and form != ShowFormat.text:
+    if follow and form != options.TextOrJson.text:
         raise UsageError("--follow prints text, or bytes with --raw: omit --format")
     if raw and side == FollowedSide.both:
         raise UsageError("--raw writes the bytes of one side: add --side client or --side server")
@@ -222,21 +215,20 @@ def _show_request(
     return ShowRequest(None, capture.file, connection, exchange, frames, seconds_in(capture, span))
 
 
-def _show(report: Report, asked: ShowRequest, form: ShowFormat, color: options.Color) -> None:
+def _show(report: Report, asked: ShowRequest, form: options.TextOrJson, color: options.Color) -> None:
     from wiredoctor.report.terminal.show import as_json, look
 
-    if form == ShowFormat.json:
-        import json
+    if form == options.TextOrJson.json:
+        from wiredoctor.report.data.json import ascii_text
 
-        shown = look(report, asked)
-        sys.stdout.write(json.dumps(as_json(shown, report), ensure_ascii=True, allow_nan=False).replace("\x7f", "\\u007f") + "\n")
+        sys.stdout.write(ascii_text(as_json(look(report, asked), report)) + "\n")
         return
     from wiredoctor.report.for_people import for_people
     from wiredoctor.report.terminal.show_text import write
 
     if not report.secrets:
         report, asked = for_people(report), asked._replace(finding=asked.finding and asked.finding.for_people())
-    shown = look(report, asked)
+    shown = look(report, asked)  # before a pager starts
     paper = stdout_paper(color)
     with paged() as page, TextOutput(page, paper) as out:
         write(shown, TerminalWriter(out, paper), secrets=report.secrets)

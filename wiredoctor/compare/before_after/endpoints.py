@@ -70,18 +70,16 @@ def times_of(seen: ComparedSide, *, any_server: bool) -> Times:
     )  # fmt: skip
     counts = rows.group_by(keys, maintain_order=True).len().sort("len", descending=True, maintain_order=True)
     most = counts.head(MAX_ENDPOINTS).select(keys)
-    made = Times({}, {}, {}, {}, {}, counts.height - most.height)
-    for server_name, number in counts.group_by("server", maintain_order=True).agg(pl.col("len").sum()).iter_rows():
-        made.servers[server_name] = number
+    servers = counts.group_by("server", maintain_order=True).agg(pl.col("len").sum())
     upgrades = rows.group_by("server", maintain_order=True).agg(pl.col("upgraded").sum())
-    made.upgrades.update((name, number) for name, number in upgrades.iter_rows())
+    shown = {(verb, path): text for verb, path, text in reversed(places)}
+    made = Times({}, dict(servers.iter_rows()), dict(upgrades.iter_rows()), shown, {}, counts.height - most.height)
     kept = rows.join(most, on=keys, how="semi", nulls_equal=True) if made.left_out else rows
     for (server_name, verb, path), group in kept.group_by(keys, maintain_order=True):
         total, server_time = (np.sort(group[name].drop_nulls().to_numpy()) for name in ("total", "server_time"))
         made.endpoints[_text(server_name), str(verb), str(path)] = Pair(total, server_time, group.height)
-    made.shown = {(verb, path): shown for verb, path, shown in reversed(places)}
-    for (verb, path, shown), (method, target) in zip(places, kinds.iter_rows(), strict=True):
-        if "*" in verb or "*" in shown:
+    for (verb, path, text), (method, target) in zip(places, kinds.iter_rows(), strict=True):
+        if "*" in verb or "*" in text:
             made.for_people.setdefault((verb, path), request_for_people(method, target, seen.for_people.get(target or "")))
     return made
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, cast
 
@@ -143,16 +144,14 @@ def _read_side(name: str, top: dict[str, Any], connections: Rows | None, exchang
         exchanges is not None,
     )  # fmt: skip
     servers = {(capture, number): str(server) for capture, number, server in connections or ()}
-    counts: dict[str, int] = {}
-    for server in servers.values():
-        counts[server] = counts.get(server, 0) + 1
     rows = None
     if exchanges is not None:
         named = [(servers.get((row[0], row[1])), *row[2:]) for row in exchanges if row[2] is not None]
         rows = pl.DataFrame(named, schema=TIMES, orient="row")
     notes = left_out_notes(one["findings"] for one in summary.get("left_out", ()))
     notes += [_text(line) for line in summary.get("incomplete", ())]
-    return ComparedSide(source, findings, rows, counts if connections is not None else None, judged, judged, notes)
+    counts = None if connections is None else Counter(servers.values())
+    return ComparedSide(source, findings, rows, counts, judged, judged, notes)
 
 
 def _finding(one: dict[str, Any]) -> Finding:

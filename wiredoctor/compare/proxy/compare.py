@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -173,13 +174,12 @@ class _Sides:
 
         If one capture contains both sides, each finding counts for the side of its connection.
         """
-        made: dict[tuple[str, str], int] = {}
+        made: Counter[tuple[str, str]] = Counter()
         for number, rows in enumerate((self.front, self.back)):
             own = set(rows["connection"].to_list())
             for finding in self.recorded[number].findings:
                 if finding.connection in own or (not self.one and finding.connection is None):
-                    key = ("back" if number else "front", finding.rule)
-                    made[key] = made.get(key, 0) + finding.count
+                    made["back" if number else "front", finding.rule] += finding.count
         return [(side, rule, count) for (side, rule), count in made.items()]
 
     def notes(self, answers: list[OwnAnswer]) -> list[str]:

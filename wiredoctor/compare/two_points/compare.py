@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -28,7 +30,7 @@ from wiredoctor.compare.two_points.result import (
     Way,
     Where,
 )
-from wiredoctor.compare.two_points.shared_findings import Shared, lost_packets, without_shares
+from wiredoctor.compare.two_points.shared_findings import Shared, lost_packets
 from wiredoctor.tables import ACK, FIN, RST, SECOND, SYN, Array
 
 if TYPE_CHECKING:
@@ -36,8 +38,6 @@ if TYPE_CHECKING:
 
 MAX_LISTED = 1_000
 """The maximum number of packets and connections that are listed individually."""
-
-_KINDS: tuple[OneSidedKind, ...] = ("lost", "lost-or-not-recorded", "not-recorded", "injected", "outside")
 
 _HOW: tuple[HowMatched, HowMatched, HowMatched] = ("addresses", "rewritten-addresses", "rewritten-numbers")
 
@@ -63,7 +63,7 @@ def two_points(one: ComparedCapture, two: ComparedCapture, version: str) -> TwoP
         version, _compared_file(one, "client"), _compared_file(two, "server"), swapped, clock,
         [_way(held, near, far, verdicts, forward=forward) for forward in (True, False)] if len(held.pairs) else [],
         _waiting(held, one.exchanges, two.exchanges),
-        findings if clock else [without_shares(f) for f in findings],
+        findings if clock else [replace(f, shares=None) for f in findings],
         changes(held),
         packets[:MAX_LISTED],
         _pairs(held)[:MAX_LISTED],
@@ -125,12 +125,8 @@ def _way(held: Wire, near: Streams, far: Streams, verdicts: tuple[list[Verdict],
     )  # fmt: skip
 
 
-def _counts(verdicts: list[Verdict], rows: Rows, forward: bool) -> dict[OneSidedKind, int]:
-    counts: dict[OneSidedKind, int] = dict.fromkeys(_KINDS, 0)
-    for verdict in verdicts:
-        if bool(rows.forward[verdict.row]) == forward:
-            counts[verdict.kind] += 1
-    return counts
+def _counts(verdicts: list[Verdict], rows: Rows, forward: bool) -> Counter[OneSidedKind]:
+    return Counter(verdict.kind for verdict in verdicts if bool(rows.forward[verdict.row]) == forward)
 
 
 def _one_sided(held: Wire, verdicts: list[Verdict], *, second: bool) -> list[OneSided]:
@@ -141,11 +137,10 @@ def _one_sided(held: Wire, verdicts: list[Verdict], *, second: bool) -> list[One
     for verdict in sorted(verdicts, key=lambda v: v.kind == "outside")[:MAX_LISTED]:
         at = int(rows.row[verdict.row])
         what = _packet_label(int(p["flags"][at]), int(p["length"][at]))
-        one = OneSided(
+        made.append(OneSided(
             "server" if second else "client", int(p["frame"][at]), float(p["time"][at] / SECOND), int(p["connection"][at]),
             "client" if rows.forward[verdict.row] else "server", verdict.kind, what, verdict.why,
-        )  # fmt: skip
-        made.append(one)
+        ))  # fmt: skip
     return made
 
 
@@ -165,11 +160,11 @@ def _pairs(held: Wire) -> list[Pair]:
     matched = np.bincount(held.a.pair[(held.partner != NOBODY) | (held.part_a == 2)], minlength=count)
     only_a = np.bincount(held.a.pair[(held.partner == NOBODY) & (held.part_a == 0)], minlength=count)
     only_b = np.bincount(held.b.pair[(held.back == NOBODY) & (held.part_b == 0)], minlength=count)
-    made: list[Pair] = []
-    for n, (a, b, how) in enumerate(zip(held.pairs.one.tolist(), held.pairs.two.tolist(), held.pairs.how.tolist(), strict=True)):
-        counts = int(matched[n]), int(only_a[n]), int(only_b[n])
-        made.append(Pair(a, b, *ends[0][a], *ends[1][b], _HOW[int(how)], *counts))
-    return made
+    columns = (held.pairs.one, held.pairs.two, held.pairs.how, matched, only_a, only_b)
+    return [
+        Pair(a, b, *ends[0][a], *ends[1][b], _HOW[int(how)], *counts)
+        for a, b, how, *counts in zip(*(column.tolist() for column in columns), strict=True)
+    ]
 
 
 def _ends(point: Point) -> dict[int, tuple[str, str]]:
@@ -190,8 +185,7 @@ def _waiting(held: Wire, one: pl.DataFrame, two: pl.DataFrame) -> Waiting | None
 
     Exchanges correspond if their requests begin at the same byte of the connection.
     """
-    keys: list[Array] = []
-    times: list[Array] = []
+    frames: list[pl.DataFrame] = []
     for second, rows in enumerate((one, two)):
         chosen = rows.filter(pl.col("server_time").is_not_null() & pl.col("request_offset").is_not_null())
         ids = held.pairs.two if second else held.pairs.one
@@ -202,14 +196,8 @@ def _waiting(held: Wire, one: pl.DataFrame, two: pl.DataFrame) -> Waiting | None
         pair = order[at[known]] if len(ids) else at[known]
         group = pair * 2 + ~held.turned[pair]
         place = offset[known] + (held.shift[group] if second else 0)
-        keys.append(np.stack([pair, place], axis=1))
-        times.append(chosen["server_time"].to_numpy()[known])
-    frames = [
-        pl.DataFrame({"pair": key[:, 0], "place": key[:, 1], "time": time}).unique(
-            ["pair", "place"], keep="first", maintain_order=True
-        )
-        for key, time in zip(keys, times, strict=True)
-    ]
+        starts = pl.DataFrame({"pair": pair, "place": place, "time": chosen["server_time"].to_numpy()[known]})
+        frames.append(starts.unique(["pair", "place"], keep="first", maintain_order=True))
     both = frames[0].join(frames[1], on=["pair", "place"], maintain_order="left")
     turned = held.turned[both["pair"].to_numpy()] if both.height else np.empty(0, bool)
     first, second = both["time"].to_numpy(), both["time_right"].to_numpy()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass
 
 import numpy as np
@@ -55,7 +56,7 @@ def pair(one: Point, two: Point) -> Pairs:
     """Pair the connections of both captures; each connection is in at most one pair."""
     votes = _votes(_signatures(one.packets), one.packets["connection"], _signatures(two.packets), two.packets["connection"])
     same = _same_addresses(one, two)
-    found = _best_partners(votes, same, len(one.connections), len(two.connections))
+    found = _best_partners(votes, same)
     pairs = [(a, b, ADDRESSES if (a, b) in same else NUMBERS) for a, b in found]
     taken_one, taken_two = {a for a, _ in found}, {b for _, b in found}
     left = {(a, b) for a, b in same if a not in taken_one and b not in taken_two}
@@ -113,12 +114,11 @@ def _same_addresses(one: Point, two: Point) -> set[tuple[int, int]]:
     return same
 
 
-def _best_partners(votes: list[tuple[int, int, int]], same: set[tuple[int, int]], ones: int, twos: int) -> list[tuple[int, int]]:
+def _best_partners(votes: list[tuple[int, int, int]], same: set[tuple[int, int]]) -> list[tuple[int, int]]:
     """Return the best pairs of connections; each connection is in at most one pair.
 
     Two connections are paired if they have at least two packets in common; one is enough if their addresses are equal.
     """
-    del ones, twos
     left, right, found = set[int](), set[int](), list[tuple[int, int]]()
     ranked = sorted(votes, key=lambda v: (-v[0], (v[1], v[2]) not in same, v[1], v[2]))
     for count, a, b in ranked:
@@ -137,22 +137,15 @@ def _by_offsets(one: Point, two: Point, candidates: set[tuple[int, int]]) -> lis
     """
     if not candidates:
         return []
-    wanted = [np.unique([pair[side] for pair in candidates]) for side in (0, 1)]
-    signs: list[Array] = []
-    owners: list[Array] = []
-    for point, chosen in zip((one, two), wanted, strict=True):
+    held = (defaultdict[int, set[int]](set), defaultdict[int, set[int]](set))
+    for side, point in enumerate((one, two)):
         p = point.packets
-        rows = np.isin(p["connection"], chosen) & (p["length"] > 0)
-        signs.append(hash_rows(p["offset"][rows], p["ack_offset"][rows], p["length"][rows], p["from_client"][rows]))
-        owners.append(p["connection"][rows])
-    votes: dict[tuple[int, int], int] = {}
-    held = [dict[int, set[int]](), dict[int, set[int]]()]
-    for side in (0, 1):
-        for owner, sign in zip(owners[side].tolist(), signs[side].tolist(), strict=True):
-            held[side].setdefault(owner, set()).add(sign)
-    for a, b in candidates:
-        votes[a, b] = len(held[0].get(a, set()) & held[1].get(b, set()))
-    return _best_partners([(n, a, b) for (a, b), n in votes.items() if n], candidates, 0, 0)
+        rows = np.isin(p["connection"], [pair[side] for pair in candidates]) & (p["length"] > 0)
+        signs = hash_rows(p["offset"][rows], p["ack_offset"][rows], p["length"][rows], p["from_client"][rows])
+        for owner, sign in zip(p["connection"][rows].tolist(), signs.tolist(), strict=True):
+            held[side][owner].add(sign)
+    votes = [(len(held[0][a] & held[1][b]), a, b) for a, b in candidates]
+    return _best_partners([vote for vote in votes if vote[0]], candidates)
 
 
 def _set_shifts(pairs: Pairs, one: Point, two: Point) -> None:

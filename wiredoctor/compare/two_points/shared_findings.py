@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -12,7 +11,7 @@ import numpy as np
 from wiredoctor.compare.two_points.matching import NOBODY
 from wiredoctor.compare.two_points.result import Shares, SideFinding
 from wiredoctor.findings import SEVERITIES, Finding
-from wiredoctor.tables import SECOND, Array
+from wiredoctor.tables import SECOND
 
 if TYPE_CHECKING:
     from wiredoctor.compare.two_points.losses import Verdict
@@ -37,9 +36,7 @@ class Shared:
             self.lost.setdefault(pair, []).append((time, frame))
         self.pair_of = (dict(zip(wire.pairs.one.tolist(), range(len(wire.pairs)), strict=True)),
                         dict(zip(wire.pairs.two.tolist(), range(len(wire.pairs)), strict=True)))  # fmt: skip
-        self.frames = tuple(
-            _rows_by_frame(point.packets["frame"], rows.row) for point, rows in ((wire.one, wire.a), (wire.two, wire.b))
-        )
+        self.frames = (wire.one.packets["frame"][wire.a.row], wire.two.packets["frame"][wire.b.row])
         trip = max((line.gap for line in wire.lines if line.gap == line.gap), default=0.0)
         self.near = NEAR + int(max(trip, 0.0, sum(wire.typical)))
 
@@ -138,11 +135,10 @@ class Shared:
         The times are in ns of the first clock. Return None if only one capture has the packet. `frame`: its number in the first
         capture or, with `second`, in the second.
         """
-        frames, rows = self.frames[int(second)]
-        at = int(np.searchsorted(frames, frame))
-        if at >= len(frames) or frames[at] != frame:
+        frames = self.frames[int(second)]
+        row = int(np.searchsorted(frames, frame))
+        if row >= len(frames) or frames[row] != frame:
             return None
-        row = int(rows[at])
         a, b = (int(self.wire.back[row]), row) if second else (row, int(self.wire.partner[row]))
         if NOBODY in (a, b):
             return None
@@ -150,11 +146,6 @@ class Shared:
         there = float(self.wire.on_first(self.wire.b.time[b : b + 1])[0])
         forward = bool(self.wire.a.forward[a])
         return (True, here, there) if forward else (False, there, here)
-
-
-def _rows_by_frame(frames: Array, rows: Array) -> tuple[Array, Array]:
-    """Return the frame numbers of the packets in `rows`, and the index of each packet in `rows`."""
-    return frames[rows], np.arange(len(rows))
 
 
 def lost_packets(wire: Wire, verdicts: tuple[list[Verdict], list[Verdict]]) -> list[tuple[int, int, int]]:
@@ -167,8 +158,3 @@ def lost_packets(wire: Wire, verdicts: tuple[list[Verdict], list[Verdict]]) -> l
         frames = point.packets["frame"][rows.row[lost]]
         made += zip(rows.pair[lost].tolist(), times.astype(np.int64).tolist(), frames.tolist(), strict=True)
     return made
-
-
-def without_shares(finding: SideFinding) -> SideFinding:
-    """Return the finding without `shares`, which cannot be computed if the clocks are unknown."""
-    return replace(finding, shares=None)

@@ -12,10 +12,7 @@ _WRONG = 0x5555
 
 def ones_complement_sum(data: bytes) -> int:
     """Return the ones' complement sum of 16-bit words (RFC 1071)."""
-    total = int(np.frombuffer(data + b"\0" * (len(data) % 2), dtype=">u2").sum(dtype=np.int64))
-    while total > 0xFFFF:
-        total = (total >> 16) + (total & 0xFFFF)
-    return total
+    return _add(int(np.frombuffer(data + b"\0" * (len(data) % 2), dtype=">u2").sum(dtype=np.int64)))
 
 
 def renew(before: bytes, after: bytearray, frame: Frame) -> None:

@@ -52,12 +52,9 @@ def hello(data: bytes, tokens: Tokens) -> bytes:
     at = 38
     at = _opaque(data, made, at, 1, end)
     if data[0] == 1:
-        begin = at
-        at = _opaque(data, made, at, 2, end)
-        made[begin:at] = data[begin:at]
-        begin = at
-        at = _opaque(data, made, at, 1, end)
-        made[begin:at] = data[begin:at]
+        for length in (2, 1):
+            begin, at = at, _opaque(data, made, at, length, end)
+            made[begin:at] = data[begin:at]
     else:
         made[at : min(at + 3, end)] = data[at : min(at + 3, end)]
         at += 3

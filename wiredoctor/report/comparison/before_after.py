@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from wiredoctor.compare import LEAST_TIMES
 from wiredoctor.compare.before_after.result import Changes, EndpointChange, FindingChange, RuleChange, Shift, Source
-from wiredoctor.report.terminal.document import MAX_ROWS, Grid, Heading, Line, Part, Title
+from wiredoctor.report.terminal.document import MAX_ROWS, Grid, Heading, Line, Part, Title, limited_lines, line_about_others
 from wiredoctor.report.words import count, duration, shorten
 
 HEADINGS = {
@@ -29,10 +29,8 @@ def page(changes: Changes, *, everything: bool = False, quiet: bool = False) -> 
         findings = [one for one in changes.findings if one.status == status]
         if findings:
             yield Heading(heading)
-            shown = findings if everything else findings[:_MAX_SHOWN]
-            yield from (Line(_finding(one), one.severity, _below(one)) for one in shown)
-            if left := len(findings) - len(shown):
-                yield Line(f"{left:,} more; --all shows them.")
+            lines = (Line(_finding(one), one.severity, _below(one)) for one in findings)
+            yield from limited_lines(lines, len(findings), _MAX_SHOWN, everything=everything)
     yield from _endpoints(changes, everything=everything)
     if changes.rules:
         yield Heading("By rule: occurrences, and occurrences per 100 exchanges")
@@ -133,17 +131,14 @@ def _endpoints(changes: Changes, *, everything: bool) -> Iterator[Part]:
         some = [one for one in told if is_(one, verdict)]
         if some:
             yield Heading(verdict.capitalize())
-            shown = some if everything else some[:_MAX_SHOWN]
-            yield from (Line(_place(one), None, tuple(endpoint_sentences(one, verdict))) for one in shown)
-            if left := len(some) - len(shown):
-                yield Line(f"{left:,} more; --all shows them.")
+            lines = (Line(_place(one), None, tuple(endpoint_sentences(one, verdict))) for one in some)
+            yield from limited_lines(lines, len(some), _MAX_SHOWN, everything=everything)
     servers = {one.server for one in changes.endpoints}
     where = f" of {next(iter(servers))}" if len(servers) == 1 and None not in servers else ""
     yield Heading(f"By endpoint{where}: time from the first byte of the request to the last byte of the response")
     rows = changes.endpoints if everything else changes.endpoints[:MAX_ROWS]
     yield Grid(ENDPOINT_HEADINGS, tuple((_request_first(one, where), *endpoint_row(one)[1:]) for one in rows))
-    if left := len(changes.endpoints) - len(rows):
-        yield Line(f"{left:,} more; --all shows them.")
+    yield from line_about_others(len(changes.endpoints) - len(rows))
 
 
 def _place(one: EndpointChange) -> str:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import fields, is_dataclass
 from typing import Any, cast
 
-from wiredoctor.report.data.json import SCHEMA_VERSION
+from wiredoctor.report.data.json import SCHEMA_VERSION, ascii_text
 from wiredoctor.report.row_order import Sink
 
 
@@ -29,17 +28,13 @@ def write(comparison: Any, kind: str, out: Sink) -> None:
 
 def _write(value: Any, out: Sink) -> None:
     if not isinstance(value, list) or not value:
-        out.write(_text(value))
+        out.write(ascii_text(value).encode())
         return
     lead = b"[\n  "
     for element in cast("list[Any]", value):
-        out.write(lead + _text(element))
+        out.write(lead + ascii_text(element).encode())
         lead = b",\n  "
     out.write(b"\n ]")
-
-
-def _text(value: Any) -> bytes:
-    return json.dumps(value, ensure_ascii=True, allow_nan=False).replace("\x7f", "\\u007f").encode()
 
 
 def _plain(value: Any) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from wiredoctor.report.terminal.document import MAX_ROWS, Grid, Heading, Line, Part, Title
+from wiredoctor.report.terminal.document import MAX_ROWS, Grid, Heading, Line, Part, Title, limited_lines, line_about_others
 from wiredoctor.report.words import count, duration, shorten
 from wiredoctor.text.escape import SHORT_REQUEST_LENGTH
 
@@ -28,10 +28,8 @@ def page(result: Proxied, *, everything: bool = False, quiet: bool = False) -> I
     yield from _times(result)
     if result.answers:
         yield Heading("Responses that did not come from the server")
-        shown = result.answers if everything else result.answers[:_MAX_SHOWN]
-        yield from (Line(_answer(one), None, (one.backend,)) for one in shown)
-        if left := len(result.answers) - len(shown):
-            yield Line(f"{left:,} more; --all shows them.")
+        lines = (Line(_answer(one), None, (one.backend,)) for one in result.answers)
+        yield from limited_lines(lines, len(result.answers), _MAX_SHOWN, everything=everything)
     yield Heading("Exchanges")
     yield from (Line(text) for text in _exchanges(result))
     if result.changes:
@@ -112,8 +110,7 @@ def _changes(result: Proxied, *, everything: bool) -> Iterator[Part]:
         yield Heading(f"What the proxy changes in {message}s")
         shown = changes if everything else changes[:MAX_ROWS]
         yield Grid(("", f"at the {sides[0]}", f"at the {sides[1]}", "exchanges"), tuple(map(_change, shown)))
-        if left := len(changes) - len(shown):
-            yield Line(f"{left:,} more; --all shows them.")
+        yield from line_about_others(len(changes) - len(shown))
 
 
 def _change(one: Rewritten) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from wiredoctor.report.terminal.document import MAX_ROWS, Grid, Heading, Line, Part, Title
+from wiredoctor.report.terminal.document import MAX_ROWS, Grid, Heading, Line, Part, Title, limited_lines
 from wiredoctor.report.words import count, duration, shorten
 from wiredoctor.text.escape import SHORT_REQUEST_LENGTH
 
@@ -262,14 +262,14 @@ def _alone(result: TwoPoints, *, everything: bool) -> Iterator[Part]:
     if not result.alone:
         return
     yield Heading("Connections in one capture only")
-    rows = result.alone if everything else result.alone[:MAX_ROWS]
-    for one in rows:
-        ends = f"{one.client} -> {one.server}"
-        yield Line(
-            f"the {one.recording}'s: connection {one.connection}, {ends}, {count(one.packets, 'packet')}, from frame {one.frame}"
+    lines = (
+        Line(
+            f"the {one.recording}'s: connection {one.connection}, {one.client} -> {one.server}, "
+            f"{count(one.packets, 'packet')}, from frame {one.frame}"
         )
-    if left := len(result.alone) - len(rows):
-        yield Line(f"{left:,} more; --all shows them.")
+        for one in result.alone
+    )
+    yield from limited_lines(lines, len(result.alone), MAX_ROWS, everything=everything)
 
 
 def _file_facts(one: ComparedFile) -> str:

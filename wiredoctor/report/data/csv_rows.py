@@ -16,25 +16,13 @@ _LIST = "; "
 
 def write(report: Report, out: Sink, table: str, spool: Spool = in_memory) -> None:
     """Write the column names, then one line per row in order of capture and id."""
-    first = True
-
-    def text(batch: pl.DataFrame) -> bytes:
-        nonlocal first
-        flat = batch.select(_flat(batch))
-        if first:
-            out.write(flat.head(0).write_csv(line_terminator="\r\n").encode())
-            first = False
-        return flat.write_csv(include_header=False, line_terminator="\r\n").encode("utf-8", "replace")
-
-    number = json_rows.write_as(report, out, table, text, spool)
-    if not number:
-        out.write((",".join(column_names(table)) + "\r\n").encode())
-
-
-def column_names(table: str) -> list[str]:
-    """Return the names of the CSV columns of a table, for reports in which the table has no rows."""
     empty = pl.DataFrame(schema=json_rows.schema(table))
-    return empty.select(_flat(empty)).columns
+    out.write(empty.select(_flat(empty)).write_csv(line_terminator="\r\n").encode())
+    json_rows.write_as(report, out, table, _lines, spool)
+
+
+def _lines(batch: pl.DataFrame) -> bytes:
+    return batch.select(_flat(batch)).write_csv(include_header=False, line_terminator="\r\n").encode("utf-8", "replace")
 
 
 def _flat(batch: pl.DataFrame) -> list[pl.Expr]:

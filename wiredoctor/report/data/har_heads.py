@@ -56,10 +56,8 @@ def _redact_field(name: str, value: str) -> tuple[str, str]:
     return printable(field_name(name.strip())) or "*", printable(_redact_value(name.strip().lower(), value))
 
 
-@lru_cache(4_096)
-def _redact_repeated(name: str, value: str) -> tuple[str, str]:
-    """Redact a field line. Results are cached, because most field lines occur in many messages."""
-    return _redact_field(name, value)
+_redact_repeated = lru_cache(4_096)(_redact_field)
+"""Redacts a field line. Results are cached, because most field lines occur in many messages."""
 
 
 def _redact_value(name: str, value: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -84,7 +85,7 @@ def _without_findings(report: Report, shown: str) -> dict[str, Any]:
     return {
         "summary": _summary(report, far, shown),
         "schema_version": SCHEMA_VERSION,
-        "tool": _tool(report),
+        "tool": tool(report),
         "secrets": report.secrets,
         "captures": [_capture(c) for c in report.captures],
         "limits": report.limits,
@@ -116,7 +117,7 @@ def write_table_lines(report: Report, out: Sink, table: str, spool: Spool = in_m
     """Write the table "connections" or "exchanges" as JSON Lines."""
     from wiredoctor.report.data import json_rows
 
-    (json_rows.write_connections if table == "connections" else json_rows.write_exchanges)(report, out, spool)
+    json_rows.write_as(report, out, table, json_rows.ndjson, spool)
 
 
 class Comma:
@@ -139,11 +140,12 @@ class Comma:
 
 def report_head(report: Report) -> bytes:
     """Return the encoded beginning of a JSON object: schema version, tool, and whether secrets are shown."""
-    head = {"schema_version": SCHEMA_VERSION, "tool": _tool(report), "secrets": report.secrets}
+    head = {"schema_version": SCHEMA_VERSION, "tool": tool(report), "secrets": report.secrets}
     return ("{" + "".join(f'"{key}": {ascii_text(value)},\n ' for key, value in head.items())[:-1]).encode()
 
 
-def _tool(report: Report) -> dict[str, Any]:
+def tool(report: Report) -> dict[str, Any]:
+    """Return the program that wrote the report, by name and version."""
     return {"name": "wiredoctor", "version": report.version}
 
 
@@ -191,16 +193,14 @@ def _capture(capture: CaptureSummary) -> dict[str, Any]:
 
 
 def _summary(report: Report, far: Coverage, shown: str) -> dict[str, Any]:
-    counts = dict.fromkeys(SEVERITIES, 0)
-    for one in report.findings:
-        counts[one.severity] += 1
+    found = Counter(one.severity for one in report.findings)
     groups = group_findings(report.findings)
     return {
         "headline": headline(report, groups, far, shown),
         "connections": report.connection_count,
         "exchanges": report.exchange_count,
         "problems": count_problems(groups),
-        "findings": counts,
+        "findings": {severity: found[severity] for severity in SEVERITIES},
         "delay": report.delay,
         "checked": [one._asdict() for one in far.checked],
         "healthy": far.healthy,

@@ -35,23 +35,8 @@ Text = Callable[[pl.DataFrame], "bytes | memoryview"]
 """A function that converts a batch of rows to lines of text."""
 
 
-def write_connections(report: Report, out: Sink, spool: Spool = in_memory) -> int:
-    """Write a JSON object for each connection, on a line of its own, in order of capture and id; return the number of
-    connections.
-    """
-    return write_as(report, out, "connections", _ndjson, spool)
-
-
-def write_exchanges(report: Report, out: Sink, spool: Spool = in_memory) -> int:
-    """Write a JSON object for each exchange, on a line of its own, in order of capture, connection and index.
-
-    Return the number of exchanges.
-    """
-    return write_as(report, out, "exchanges", _ndjson, spool)
-
-
-def write_as(report: Report, out: Sink, table: str, text: Text, spool: Spool = in_memory) -> int:
-    """Write "connections" or "exchanges" with the columns of the JSON report; return the number of rows.
+def write_as(report: Report, out: Sink, table: str, text: Text, spool: Spool = in_memory) -> None:
+    """Write "connections" or "exchanges" with the columns of the JSON report.
 
     Rows are sorted by capture and ids. `text` converts a batch of rows to lines.
     """
@@ -66,9 +51,7 @@ def write_as(report: Report, out: Sink, table: str, text: Text, spool: Spool = i
             placed = batch.join(ends, on=_KEY[:2], how="left", maintain_order="left")
             joined = roles.add(placed.join(stalled, on=_KEY, how="left", maintain_order="left"))
             _add(lines, report, joined, ["connection", "exchange"], columns, text)
-    number = len(lines)
     lines.write(out)
-    return number
 
 
 def schema(table: str) -> pl.Schema:
@@ -98,7 +81,7 @@ def _add(lines: Ordered, report: Report, batch: pl.DataFrame, keys: list[str], c
     lines.add(tuple(values[order] for values in places), text(batch[pl.Series(order)].select(columns)))
 
 
-def _ndjson(rows: pl.DataFrame) -> bytes:
+def ndjson(rows: pl.DataFrame) -> bytes:
     text = BytesIO()
     rows.write_ndjson(text)
     return _ascii(text.getvalue())

@@ -7,9 +7,9 @@ the time (s) that its findings cost, not the duration of the check.
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, NamedTuple, cast
 from xml.sax.saxutils import escape, quoteattr
 
 from wiredoctor.findings import CaptureSummary, Finding, Report, total_delay
@@ -20,18 +20,8 @@ from wiredoctor.report.groups import MAX_GROUPS, Group, group_findings
 from wiredoctor.report.headline import counts, headline
 from wiredoctor.report.overview import other_problems
 from wiredoctor.report.row_order import Sink
-from wiredoctor.report.terminal.sentences import (
-    SECRETS,
-    capture_facts,
-    encapsulated,
-    failing,
-    lacking,
-    left_out_lines,
-    not_analysed,
-    reasons,
-    times,
-    unexplained,
-)
+from wiredoctor.report.terminal.capture_sentences import capture_facts, encapsulated, lacking, not_analysed
+from wiredoctor.report.terminal.sentences import SECRETS, failing, left_out_lines, reasons, times, unexplained
 from wiredoctor.report.terminal.terminal import Terminal, TerminalWriter
 from wiredoctor.report.terminal.text import write_group
 from wiredoctor.report.words import clean
@@ -42,28 +32,23 @@ if TYPE_CHECKING:
 _PAPER = Terminal(width=100, unicode=True)
 
 
-class _Suite:
-    """The test suite of a capture: the test cases as XML, and the number of cases by result."""
+class _Case(NamedTuple):
+    """A test case as XML, with its result and the time lost in seconds."""
 
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.cases: list[str] = []
-        self.failures = self.errors = self.skipped = 0
-        self.time = 0.0
+    text: str
+    failed: bool = False
+    skipped: bool = False
+    error: bool = False
+    time: float = 0.0
 
-    def add(self, case: str, *, failed: bool = False, skipped: bool = False, error: bool = False, time: float = 0.0) -> None:
-        self.cases.append(case)
-        self.failures += failed
-        self.skipped += skipped
-        self.errors += error
-        self.time += time
 
-    @property
-    def numbers(self) -> dict[str, str]:
-        return {
-            "tests": str(len(self.cases)), "failures": str(self.failures), "errors": str(self.errors),
-            "skipped": str(self.skipped), "time": f"{self.time:.9f}",
-        }  # fmt: skip
+class _Suite(NamedTuple):
+    """The test suite of a capture, or of the inputs that could not be read. `first`: the first lines about the capture."""
+
+    name: str
+    cases: list[_Case]
+    capture: CaptureSummary | None = None
+    first: Sequence[str] = ()
 
 
 def write_as(report: Report, out: Sink, options: Options) -> None:
@@ -88,14 +73,15 @@ def write(
         findings.setdefault(one.capture, {}).setdefault(one.rule, []).append(one)
     bad = {id(one) for one in report.findings if fails(one, fail_on, selected)}
     summaries = {capture.file: capture for capture in report.captures}
-    suites: list[tuple[_Suite, CaptureSummary | None, list[str]]] = []
+    suites: list[_Suite] = []
     for name, rules in findings.items():
-        suite = _capture(report, name, rules, far.get(name), lambda f: id(f) in bad)
-        if (capture := summaries.get(name)) and name in far:
-            _ends(suite, report, capture, far[name], failing=fail_on == "any")
-        suites.append((suite, capture, _first_lines(report, capture, far[name], shown) if capture and name in far else []))
+        cases, first = [*_rule_cases(report, name, rules, far.get(name), lambda f: id(f) in bad)], list[str]()
+        if (capture := summaries.get(name)) is not None:
+            cases += _ends(report, capture, far[name], failing=fail_on == "any")
+            first = _first_lines(report, capture, far[name], shown)
+        suites.append(_Suite(name, cases, capture, first))
     if lines := [*unread, *report.incomplete]:
-        suites.append((_unread(lines), None, []))
+        suites.append(_Suite("inputs that could not be read completely", [*map(_unread, lines)]))
     out.write(_document(report, suites).encode("utf-8", "backslashreplace"))
 
 
@@ -115,67 +101,69 @@ def _first_lines(report: Report, capture: CaptureSummary, far: Coverage, shown: 
     return [headline(alone, groups, far, shown), *([numbers] if numbers else []), *shared_sentence(report), *failing(far)]
 
 
-def _document(report: Report, suites: list[tuple[_Suite, CaptureSummary | None, list[str]]]) -> str:
-    whole = _Suite("wiredoctor")
-    for suite, *_ in suites:
-        whole.cases += suite.cases
-        whole.failures += suite.failures
-        whole.errors += suite.errors
-        whole.skipped += suite.skipped
-        whole.time += suite.time
-    inner = [_suite(report, *each) for each in suites]
+def _document(report: Report, suites: list[_Suite]) -> str:
+    numbers = _numbers([case for suite in suites for case in suite.cases])
+    inner = [_suite(report, suite) for suite in suites]
     head = '<?xml version="1.0" encoding="UTF-8"?>\n'
-    return head + _element("testsuites", {"name": "wiredoctor", **whole.numbers}, inner) + "\n"
+    return head + _element("testsuites", {"name": "wiredoctor", **numbers}, inner) + "\n"
 
 
-def _suite(report: Report, suite: _Suite, capture: CaptureSummary | None, first: list[str]) -> str:
-    attributes = {"name": suite.name, **suite.numbers}
-    inner = suite.cases
+def _numbers(cases: list[_Case]) -> dict[str, str]:
+    """Return the number of cases by result, and the sum of their times, as attributes."""
+    return {
+        "tests": str(len(cases)),
+        "failures": str(sum(one.failed for one in cases)),
+        "errors": str(sum(one.error for one in cases)),
+        "skipped": str(sum(one.skipped for one in cases)),
+        "time": f"{sum(one.time for one in cases):.9f}",
+    }
+
+
+def _suite(report: Report, suite: _Suite) -> str:
+    attributes = {"name": suite.name, **_numbers(suite.cases)}
+    inner, capture = [case.text for case in suite.cases], suite.capture
     if capture is not None:
         if capture.first_time is not None:
             # the schema allows neither a time zone nor fractions of a second
             attributes["timestamp"] = capture.first_time[:19]
         properties = {"wiredoctor": report.version, "packets": str(capture.packets), "secrets": str(report.secrets).lower()}
         each = [_element("property", {"name": name, "value": value}) for name, value in properties.items()]
-        inner = [_element("properties", {}, each), *inner, _text("system-out", "\n".join(_closing(report, capture, first)))]
+        inner = [_element("properties", {}, each), *inner, _text("system-out", "\n".join(_closing(report, capture, suite.first)))]
     return _element("testsuite", attributes, inner)
 
 
-def _capture(
+def _rule_cases(
     report: Report, name: str, rules: dict[str, list[Finding]], far: Coverage | None, bad: Callable[[Finding], bool]
-) -> _Suite:
-    suite = _Suite(name)
+) -> Iterator[_Case]:
+    """Yield the test case of each rule for the capture `name`. `rules`: its findings by rule."""
     healthy = set(far.healthy) if far else set[str]()
     for rule, what in report.checked.items():
         found = rules.get(rule, [])
-        suite_case(suite, f"wiredoctor.{what.family}", rule, found, bad, judged=bool(found) or rule in healthy)
+        yield _rule_case(name, f"wiredoctor.{what.family}", rule, found, bad, judged=bool(found) or rule in healthy)
     for rule, found in rules.items():
         if rule not in report.checked:
-            suite_case(suite, f"wiredoctor.{found[0].family}", rule, found, bad, judged=True)
-    return suite
+            yield _rule_case(name, f"wiredoctor.{found[0].family}", rule, found, bad, judged=True)
 
 
-def _ends(suite: _Suite, report: Report, capture: CaptureSummary, far: Coverage, *, failing: bool) -> None:
-    """Add a test case for dropped packets and unexplained endings, if there are any. `failing`: whether this case fails."""
+def _ends(report: Report, capture: CaptureSummary, far: Coverage, *, failing: bool) -> Iterator[_Case]:
+    """Yield a test case for dropped packets and unexplained endings, if there are any. `failing`: whether this case fails."""
     alone = replace(report, captures=[capture], not_judged=[one for one in report.not_judged if one.capture == capture.file])
     said = [*lacking(alone), *(f"{clause}." for clause in unexplained(far))]
     if not said:
         return
     told = "\n".join([*said, *(f"not judged: {line}" for line in reasons(alone, far))])
     inner = _text("failure", told, {"message": said[0], "type": "not-judged"}) if failing else _text("system-out", told)
-    attributes = {"classname": "wiredoctor.ends", "name": "not-judged", "time": "0.000000000", "file": suite.name}
-    suite.add(_element("testcase", attributes, [inner]), failed=failing)
+    attributes = {"classname": "wiredoctor.ends", "name": "not-judged", "time": "0.000000000", "file": capture.file}
+    yield _Case(_element("testcase", attributes, [inner]), failed=failing)
 
 
-def suite_case(
-    suite: _Suite, family: str, rule: str, found: list[Finding], bad: Callable[[Finding], bool], *, judged: bool
-) -> None:
-    """Add the test case of a rule to the suite.
+def _rule_case(file: str, family: str, rule: str, found: list[Finding], bad: Callable[[Finding], bool], *, judged: bool) -> _Case:
+    """Return the test case of a rule for the capture `file`.
 
     `bad`: returns whether a finding makes the case fail. `judged`: false if the capture has nothing for the rule to check.
     """
     time = sum(one.delay or 0.0 for one in found)
-    attributes = {"classname": family, "name": rule, "time": f"{time:.9f}", "file": suite.name}
+    attributes = {"classname": family, "name": rule, "time": f"{time:.9f}", "file": file}
     failing, others = [one for one in found if bad(one)], [one for one in found if not bad(one)]
     inner: list[str] = []
     if not judged:
@@ -187,15 +175,12 @@ def suite_case(
         inner.append(_text("failure", _paragraphs(groups), {"message": message, "type": worst.worst.severity}))
     if others:
         inner.append(_text("system-out", _paragraphs(group_findings(others))))
-    suite.add(_element("testcase", attributes, inner), failed=bool(failing), skipped=not judged, time=time)
+    return _Case(_element("testcase", attributes, inner), failed=bool(failing), skipped=not judged, time=time)
 
 
-def _unread(lines: list[str]) -> _Suite:
-    suite = _Suite("inputs that could not be read completely")
-    for line in lines:
-        error = _text("error", line, {"message": line, "type": "unreadable"})
-        suite.add(_element("testcase", {"classname": "wiredoctor.input", "name": line, "time": "0"}, [error]), error=True)
-    return suite
+def _unread(line: str) -> _Case:
+    error = _text("error", line, {"message": line, "type": "unreadable"})
+    return _Case(_element("testcase", {"classname": "wiredoctor.input", "name": line, "time": "0"}, [error]), error=True)
 
 
 def _paragraphs(groups: list[Group]) -> str:
@@ -211,7 +196,7 @@ def _paragraphs(groups: list[Group]) -> str:
     return out.getvalue().rstrip("\n")
 
 
-def _closing(report: Report, capture: CaptureSummary, first: list[str]) -> Iterator[str]:
+def _closing(report: Report, capture: CaptureSummary, first: Iterable[str]) -> Iterator[str]:
     """Yield the `first` lines, then lines about the capture, about limits that were reached, and about excluded findings."""
     yield from first
     if report.secrets:

@@ -18,10 +18,11 @@ from wiredoctor.report.data.sarif_rules import Descriptors
 from wiredoctor.report.groups import group_findings
 from wiredoctor.report.headline import count_problems, counts, headline
 from wiredoctor.report.row_order import Sink
+from wiredoctor.report.terminal.capture_sentences import not_analysed
 from wiredoctor.report.terminal.evidence import in_file
 from wiredoctor.report.terminal.manual import Entry
 from wiredoctor.report.terminal.markdown import escape_markdown as markdown_escaped
-from wiredoctor.report.terminal.sentences import failing, left_out_lines, not_analysed, reasons
+from wiredoctor.report.terminal.sentences import failing, left_out_lines, reasons
 from wiredoctor.report.words import clean
 
 if TYPE_CHECKING:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
@@ -141,15 +142,12 @@ def _tiles(changes: Changes) -> Iterator[Tile]:
 
 
 def _groups(changes: Changes) -> Iterator[Group]:
-    number = 0
+    numbers = itertools.count(1)
     for status, heading in before_after.HEADINGS.items():
         findings = [one for one in changes.findings if one.status == status]
-        cards: list[Card] = []
-        for one in findings[:MAX_CARDS]:
-            number += 1
-            cards.append(_card(number, one))
+        cards = tuple(_card(next(numbers), one) for one in findings[:MAX_CARDS])
         if cards:
-            yield Group(status, heading, tuple(cards), _left(len(findings) - len(cards)))
+            yield Group(status, heading, cards, _left(len(findings) - len(cards)))
 
 
 def _left(number: int) -> str:

@@ -21,7 +21,7 @@ from wiredoctor.report.html import data, graphs, problem_table, proof_pictures, 
 from wiredoctor.report.ladder.draw_svg import RULES
 from wiredoctor.report.overview import other_problems
 from wiredoctor.report.server_statistics import server_statistics
-from wiredoctor.report.terminal import sentences
+from wiredoctor.report.terminal import capture_sentences, sentences
 from wiredoctor.report.words import clean, count, duration
 from wiredoctor.text.time_of_day import DAY, SECOND, is_utc, nanoseconds, time_text, zone_text
 
@@ -191,7 +191,7 @@ def _page_texts(report: Report, groups: list[Group], shown: str, *, quiet: bool)
         "more_servers": f"The worst {tiles.MAX_ROWS:,} servers ({count(servers.left_out, 'other is', 'others are')} left out)"
         if servers and servers.left_out
         else "",
-        "incomplete": sentences.opening(report),
+        "incomplete": capture_sentences.opening(report),
         "secrets": sentences.SECRETS if report.secrets else "",
         "left": other_problems(groups[proof_pictures.MAX_SECTIONS :]) if len(groups) > proof_pictures.MAX_SECTIONS else "",
         "captures": [_capture(c) for c in report.captures],
@@ -241,7 +241,11 @@ def _capture(capture: CaptureSummary) -> Capture:
     first, last = nanoseconds(capture.first_time), nanoseconds(capture.last_time)
     length = "" if first is None or last is None or last <= first else duration((last - first) / SECOND)
     return Capture(
-        capture.file, sentences.capture_contents(capture), capture.first_time or "", length, sentences.contents_lines(capture)
+        capture.file,
+        capture_sentences.capture_contents(capture),
+        capture.first_time or "",
+        length,
+        capture_sentences.contents_lines(capture),
     )  # fmt: skip
 
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from wiredoctor.findings import Report
 from wiredoctor.report.failed_requests import knows_failures
 from wiredoctor.report.server_statistics import FEWEST, ServerStatistics, overall_statistics, worth_listing
-from wiredoctor.report.words import clean, count, duration
+from wiredoctor.report.words import clean, count, duration, duration_or_dash
 
 MAX_CAUSES, MAX_SERVERS, MAX_ROWS = 5, 4, 100
 
@@ -104,10 +104,10 @@ def _times(one: ServerStatistics) -> tuple[tuple[str, str], ...]:
     the number of responses and the slowest time.
     """
     if one.timed < 2:
-        return ((count(one.timed, "response"), _time(one.longest)),)
+        return ((count(one.timed, "response"), duration_or_dash(one.longest)),)
     if "p50" not in (shown := one.percentiles):
-        return (("fastest", _time(one.p50)), ("slowest", _time(one.longest)))
-    return (*((name, _time(value)) for name, value in shown.items()), ("slowest", _time(one.longest)))
+        return (("fastest", duration_or_dash(one.p50)), ("slowest", duration_or_dash(one.longest)))
+    return (*((name, duration_or_dash(value)) for name, value in shown.items()), ("slowest", duration_or_dash(one.longest)))
 
 
 def _failed(number: int, *, certain: bool) -> str:
@@ -119,10 +119,6 @@ def _percent(part: int, of: int) -> str:
         return ""
     share = 100 * part / of
     return "<1 %" if share < 1 else f"{min(share, 99) if part < of else 100:.0f} %"
-
-
-def _time(seconds: float | None) -> str:
-    return "-" if seconds is None else duration(seconds)
 
 
 def _causes(whole: ServerStatistics) -> tuple[Cause, ...]:
@@ -145,9 +141,9 @@ def _row(one: ServerStatistics) -> ServerRow:
         NOT_USABLE: number(one.unusable_connections),
         "4xx": number(one.client_errors),
         "5xx": number(one.server_errors),
-        **{name: _time(one.percentiles.get(name)) for name in FEWEST},
-        "Max": _time(one.longest),
-        "Time lost": _time(one.time_lost or None),
+        **{name: duration_or_dash(one.percentiles.get(name)) for name in FEWEST},
+        "Max": duration_or_dash(one.longest),
+        "Time lost": duration_or_dash(one.time_lost or None),
         "Connections": f"{one.connections:,}",
     }
     bad = {"Failed": one.failed, NOT_USABLE: one.failed_connections, "5xx": one.server_errors}

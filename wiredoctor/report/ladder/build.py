@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-import polars as pl
-
 from wiredoctor.findings import Finding, Report, Side
 from wiredoctor.report.ladder.captions import LadderMessages, flags, kind, marks
 from wiredoctor.report.ladder.load import Rows, read
@@ -171,8 +169,7 @@ def _plan(report: Report, finding: Finding, most: int) -> Plan:
 def _frames_of(report: Report, capture: str, connection: int | None, exchange: int | None) -> frozenset[int]:
     if exchange is None:
         return frozenset()
-    place = {"capture": capture, "connection": connection, "exchange": exchange}
-    row = report.scan_exchanges().filter(pl.all_horizontal(pl.col(name) == value for name, value in place.items()))
+    row = report.scan_exchanges().filter(capture=capture, connection=connection, exchange=exchange)
     names = [f"{side}_{name}" for side in ("request", "response") for name in ("frame", "last_frame")]
     found = row.select(names).head(1).collect().rows()
     return frozenset(frame for frame in found[0] if frame is not None) if found else frozenset()

@@ -7,8 +7,8 @@ from html import escape
 from typing import NamedTuple
 
 from wiredoctor.report.ladder.build import Ladder, Step, Wait
-from wiredoctor.report.ladder.draw_text import NO_CLOCK
-from wiredoctor.report.words import SECOND, clean, count, duration, shorten
+from wiredoctor.report.ladder.draw_text import NO_CLOCK, not_shown
+from wiredoctor.report.words import SECOND, clean, duration, shorten
 from wiredoctor.text.time_of_day import Clock
 
 WIDTH = 880
@@ -161,7 +161,7 @@ def svg(
     for place in places:
         body += [_gap(place, columns), _arrow(place, columns, several=several)]
     if ladder.left_out:
-        body.append(_text(columns.middle, height - _FOOT, _more(ladder.left_out), "dim", "middle"))
+        body.append(_text(columns.middle, height - _FOOT, not_shown(ladder.left_out), "dim", "middle"))
     kind = "ladder narrow" if narrow else "ladder" if alone else "ladder wide"
     head = (
         f'<svg class="{kind}" xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" '
@@ -257,7 +257,7 @@ def _gap(place: _Place, columns: _Columns) -> str:
         text = _wait_text(wait) + (" (drawn shorter)" if place.compressed else "")
         made.append(_text(columns.middle, place.top + place.wait // 2 + 4, text, "lost" if wait.of_finding else "dim", "middle"))
     if wait.left_out:
-        made.append(_text(columns.middle, place.top + place.wait + _LINE - 2, _more(wait.left_out), "dim", "middle"))
+        made.append(_text(columns.middle, place.top + place.wait + _LINE - 2, not_shown(wait.left_out), "dim", "middle"))
     return "".join(made)
 
 
@@ -266,10 +266,6 @@ def _wait_text(wait: Wait) -> str:
     if wait.waited_for:
         return f"{length} until the {wait.waited_for} sends"
     return f"{length} idle" if wait.idle else length
-
-
-def _more(left_out: int) -> str:
-    return f"{count(left_out, 'packet')} not shown"
 
 
 def _arrow(place: _Place, columns: _Columns, *, several: bool) -> str:

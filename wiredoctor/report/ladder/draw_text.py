@@ -90,7 +90,7 @@ def write_ladder(writer: TerminalWriter, ladder: Ladder, clock: Clock = NO_CLOCK
         _write_wait(writer, step.before, lanes, characters, longest)
         _write_step(writer, step, lanes, characters, clock)
     if ladder.left_out:
-        writer.unbroken((" " * lanes.lead + _not_shown(ladder.left_out), "dim"))
+        writer.unbroken((" " * lanes.lead + not_shown(ladder.left_out), "dim"))
 
 
 def _lanes(ladder: Ladder, width: int, clock: int) -> Lanes:
@@ -117,7 +117,7 @@ def _longest(steps: tuple[Step, ...]) -> float:
 def _write_wait(writer: TerminalWriter, wait: Wait, lanes: Lanes, characters: Characters, longest: float) -> None:
     seconds = wait.seconds or 0.0
     drawn = seconds >= _SHORTEST and (wait.of_finding or seconds >= longest * _DRAWN)
-    hidden = _not_shown(wait.left_out) if wait.left_out else ""
+    hidden = not_shown(wait.left_out) if wait.left_out else ""
     if not drawn:
         if hidden:
             writer.unbroken((" " * lanes.lead + _sides("", lanes, characters) + f"  {hidden}", "dim"))
@@ -141,7 +141,8 @@ def _sides(label: str, lanes: Lanes, characters: Characters) -> str:
     return characters.side + label.center(lanes.between) + characters.side
 
 
-def _not_shown(packets: int) -> str:
+def not_shown(packets: int) -> str:
+    """Return a note about packets that a ladder leaves out."""
     return f"{count(packets, 'packet')} not shown"
 
 

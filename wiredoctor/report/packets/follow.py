@@ -64,7 +64,6 @@ def text(events: Iterable[Run | Hole], ends: dict[int, tuple[str, str]], window:
         if not window.has(event):
             continue
         side, end = ends[event.direction]
-        sign, style = (">", "cyan") if side == "client" else ("<", "green")
         hole, late = isinstance(event, Hole), isinstance(event, Run) and event.late
         if rest and (hole or late or event.direction != speaker):
             yield _line(rest, *_sign(ends, speaker))
@@ -79,7 +78,7 @@ def text(events: Iterable[Run | Hole], ends: dict[int, tuple[str, str]], window:
         if rest.endswith(b"\n") or len(rest) >= _PIECE:
             whole, rest = [*whole, rest], b""
         for line in whole:
-            yield _line(line, sign, style)
+            yield _line(line, *_sign(ends, speaker))
     if rest:
         yield _line(rest, *_sign(ends, speaker))
 

@@ -101,8 +101,7 @@ class _Side:
             while self.next < offset and self._waiting and self._first() < offset:
                 yield from self._release(self._first(), frame, time)
             if self.next < offset:
-                yield from self._hole(offset, frame, time)
-                yield from self._take_ready()
+                yield from self._release(offset, frame, time)
 
     def end(self) -> Iterator[Run | Hole]:
         """Yield all data that still waits, and the gaps in front of it, at the end of the connection."""
@@ -117,12 +116,10 @@ class _Side:
         return self._order[0]
 
     def _release(self, offset: int, frame: int, time: int) -> Iterator[Run | Hole]:
-        yield from self._hole(offset, frame, time)
-        yield from self._take_ready()
-
-    def _hole(self, offset: int, frame: int, time: int) -> Iterator[Hole]:
+        """Yield a gap up to `offset`, and the data after it."""
         yield Hole(self.direction, frame, time, self.next, offset - self.next, cut=False)
         self.next = offset
+        yield from self._take_ready()
 
     def _take_ready(self) -> Iterator[Run | Hole]:
         while self.next in self._waiting:

@@ -11,7 +11,7 @@ import polars as pl
 
 from wiredoctor.findings import Report
 from wiredoctor.report import chosen_rows, exchange_times
-from wiredoctor.report.capture_clocks import WITHOUT_YEAR, clocks, has_times_of_day, zone_line
+from wiredoctor.report.capture_clocks import WITHOUT_YEAR, clocks, has_times_of_day
 from wiredoctor.report.columns import batches
 from wiredoctor.report.fields import Field, fitting, footer, no_room, paint, squeeze, width
 from wiredoctor.report.row_choice import Order
@@ -24,15 +24,14 @@ from wiredoctor.report.terminal.lines import (
     add_titles,
     capture_field,
     clock,
-    common_texts,
     headings,
     names_of_captures,
     severity_sign,
     signs_explained,
     time_of_day_field,
     worst_severities,
+    write_opening,
 )
-from wiredoctor.report.terminal.sentences import unordered
 from wiredoctor.report.terminal.terminal import Terminal
 from wiredoctor.report.terminal.time_axis import TimeAxis
 from wiredoctor.report.words import SECOND, count, duration, shorten, size
@@ -94,11 +93,7 @@ def write(
     layout, missing = made
     room = max(paper.width, NARROWEST)
     worst = worst_severities(report, "connections")
-    if zone := zone_line(report):
-        out.write(f"{zone}\n")
-    out.write(footer(unordered(report.captures), room))
-    out.write(footer(common_texts(layout.common), room))
-    out.write(_legend(layout))
+    write_opening(report, out, layout.common, _legend(layout), room)
     lines = Ordered(spool)
     titles = {name: headings(layout.fields, axis, color=paper.color) for name, axis in layout.axes.items()}
     places = add_titles(lines, report, titles, paper, together=bool(names))

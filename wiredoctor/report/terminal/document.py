@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from typing import NamedTuple, TextIO
 
 from wiredoctor.findings import Severity
@@ -46,6 +47,19 @@ class Grid(NamedTuple):
 
 
 Part = Title | Heading | Line | Grid
+
+
+def limited_lines(lines: Iterable[Line], number: int, most: int, *, everything: bool) -> Iterator[Line]:
+    """Yield the first `most` of `number` lines, and a line that counts the others; with `everything`, yield all lines."""
+    shown = number if everything else min(number, most)
+    yield from islice(lines, shown)
+    yield from line_about_others(number - shown)
+
+
+def line_about_others(number: int) -> Iterator[Line]:
+    """Yield a line that counts the lines or rows that the page leaves out, if there are any."""
+    if number:
+        yield Line(f"{number:,} more; --all shows them.")
 
 
 def write_text(parts: Iterable[Part], out: TextIO, paper: Terminal) -> None:

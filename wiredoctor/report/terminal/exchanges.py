@@ -11,7 +11,7 @@ import polars as pl
 from wiredoctor.findings import Report
 from wiredoctor.report import chosen_rows, exchange_times, limited
 from wiredoctor.report.by_status import FINAL
-from wiredoctor.report.capture_clocks import WITHOUT_YEAR, clocks, has_times_of_day, zone_line
+from wiredoctor.report.capture_clocks import WITHOUT_YEAR, clocks, has_times_of_day
 from wiredoctor.report.columns import batches, escape_column
 from wiredoctor.report.fields import Field, fitting, footer, no_room, paint, squeeze, width
 from wiredoctor.report.gatewayed import KEY, front_ids
@@ -25,15 +25,15 @@ from wiredoctor.report.terminal.lines import (
     add_titles,
     capture_field,
     clock,
-    common_texts,
     headings,
     names_of_captures,
     severity_sign,
     signs_explained,
     time_of_day_field,
     worst_severities,
+    write_opening,
 )
-from wiredoctor.report.terminal.sentences import SECRETS, unordered
+from wiredoctor.report.terminal.sentences import SECRETS
 from wiredoctor.report.terminal.terminal import Terminal
 from wiredoctor.report.terminal.time_axis import TimeAxis
 from wiredoctor.report.words import SECOND, count, duration, shorten, size
@@ -138,12 +138,8 @@ def write(
     names = names_of_captures(report, order)
     fronts = front_ids(report)
     layout, missing = _layout(report, facts, paper, names, fronts, order, relative=relative or bool(names))
-    worst = worst_severities(report, "exchanges")
-    if zone := zone_line(report):
-        out.write(f"{zone}\n")
-    out.write(footer(unordered(report.captures), max(paper.width, NARROWEST)))
-    out.write(footer(common_texts(facts.common), max(paper.width, NARROWEST)))
-    out.write(_legend(layout))
+    worst, room = worst_severities(report, "exchanges"), max(paper.width, NARROWEST)
+    write_opening(report, out, facts.common, _legend(layout), room)
     lines = Ordered(spool)
     titles = {name: headings(layout.fields, axis, color=paper.color) for name, axis in layout.axes.items()}
     places = add_titles(lines, report, titles, paper, together=bool(names))
@@ -163,7 +159,7 @@ def write(
     if waiting_left_out:
         closing.append(_left_out(waiting_left_out))
     closing.append("; ".join(_signs(facts, layout, worst.values(), order)))
-    out.write(footer([*closing, *missing], max(paper.width, NARROWEST)))
+    out.write(footer([*closing, *missing], room))
 
 
 def _left_out(waiting: int) -> str:

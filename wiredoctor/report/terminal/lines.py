@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, TextIO
 import numpy as np
 import polars as pl
 
-from wiredoctor.findings import Report, Severity
-from wiredoctor.report.fields import Field, heading, paint
+from wiredoctor.findings import SEVERITIES, Report, Severity
+from wiredoctor.report.capture_clocks import zone_line
+from wiredoctor.report.fields import Field, footer, heading, paint
 from wiredoctor.report.row_choice import Order, TableName
 from wiredoctor.report.row_order import Ordered
+from wiredoctor.report.terminal.capture_sentences import unordered
 from wiredoctor.report.terminal.time_axis import TimeAxis
 from wiredoctor.report.words import SECOND, clean, shorten
 from wiredoctor.tables import NEVER
@@ -109,7 +111,15 @@ def time_of_day_field(known: Mapping[str, Clock]) -> Field:
     return Field("time of day", max([11, *(one.width for one in known.values())]))
 
 
-def common_texts(common: Mapping[str, str]) -> list[str]:
+def write_opening(report: Report, out: TextIO, common: Mapping[str, str], legend: str, room: int) -> None:
+    """Write the lines above the headings: time zone, captures out of order, what all lines have in common, and the legend."""
+    if zone := zone_line(report):
+        out.write(f"{zone}\n")
+    out.write(footer([*unordered(report.captures), *_common_texts(common)], room))
+    out.write(legend)
+
+
+def _common_texts(common: Mapping[str, str]) -> list[str]:
     """Return a list with one sentence that names the texts common to all lines; an empty list if there are none.
 
     `common`: the texts by column. The columns themselves are not shown.
@@ -128,21 +138,17 @@ def worst_severities(report: Report, table: TableName) -> dict[tuple[str, int, i
     """
     of_exchanges = table == "exchanges"
     worst: dict[tuple[str, int, int], Severity] = {}
-    ranks = [*SEVERITY_SIGNS]
-    for one in report.findings:
-        if one.connection is None or (of_exchanges and one.exchange is None):
-            continue
-        place = (one.capture, one.connection, one.exchange if of_exchanges and one.exchange is not None else -1)
-        if place not in worst or ranks.index(one.severity) < ranks.index(worst[place]):
-            worst[place] = one.severity
-    scan = report.scan_exchanges if of_exchanges else report.scan_connections
+    for one in sorted(report.findings, key=lambda one: SEVERITIES.index(one.severity), reverse=True):  # the worst comes last
+        exchange = one.exchange if of_exchanges else -1
+        if one.connection is not None and exchange is not None:
+            worst[one.capture, one.connection, exchange] = one.severity
     if not worst:
         return {}
-    keys = {"capture": pl.String(), "connection": pl.Int64(), **({"exchange": pl.Int64()} if of_exchanges else {})}
-    places = pl.LazyFrame([place[: len(keys)] for place in worst], keys, orient="row")
-    shown = scan().select(pl.col(name).cast(dtype) for name, dtype in keys.items())
-    there = places.join(shown, on=[*keys], how="semi").collect().iter_rows()
-    return {place: worst[place] for row in there for place in [(row[0], row[1], row[2] if of_exchanges else -1)]}
+    keys = {"capture": pl.String(), "connection": pl.Int64(), "exchange": pl.Int64()}
+    scan = report.scan_exchanges() if of_exchanges else report.scan_connections().with_columns(exchange=pl.lit(-1))
+    shown = scan.select(pl.col(name).cast(dtype) for name, dtype in keys.items())
+    there = pl.LazyFrame([*worst], keys, orient="row").join(shown, on=[*keys], how="semi").collect().iter_rows()
+    return {place: worst[place] for place in there}
 
 
 def severity_sign(severity: str | None, *, color: bool) -> str:

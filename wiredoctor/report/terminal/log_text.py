@@ -9,7 +9,8 @@ from wiredoctor.access_log.log_line import LogLine
 from wiredoctor.findings import Report
 from wiredoctor.report.capture_clocks import zone_line
 from wiredoctor.report.commands import show_command, show_place_command
-from wiredoctor.report.terminal.sentences import SECRETS, unordered
+from wiredoctor.report.terminal.capture_sentences import unordered
+from wiredoctor.report.terminal.sentences import SECRETS
 from wiredoctor.report.terminal.terminal import SEVERITY_STYLE, TerminalWriter
 from wiredoctor.report.words import SECOND, count, duration, shorten
 from wiredoctor.text.escape import REQUEST_LENGTH

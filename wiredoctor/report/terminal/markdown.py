@@ -14,7 +14,7 @@ from wiredoctor.report.groups import Group, group_findings
 from wiredoctor.report.headline import counts, doubts, headline, missing
 from wiredoctor.report.overview import HEADINGS, Row, notes_on_times, other_problems, split_rows
 from wiredoctor.report.row_order import Sink
-from wiredoctor.report.terminal import sentences
+from wiredoctor.report.terminal import capture_sentences, sentences
 from wiredoctor.report.terminal.evidence import proof_lines
 from wiredoctor.report.terminal.terminal import Terminal
 from wiredoctor.report.words import clean, count, shorten
@@ -125,7 +125,7 @@ def _first_lines(report: Report, groups: list[Group], far: Coverage, shown: str)
         lines.append(f"{escape_markdown(numbers)}\n")
     if line := zone_line(report):
         lines.append(f"{escape_markdown(line)}\n")
-    said = [line for line in sentences.opening(report) if line not in missing(report)]
+    said = [line for line in capture_sentences.opening(report) if line not in missing(report)]
     return lines + [f"**{escape_markdown(line)}**\n" for line in (*said, *([sentences.SECRETS] if report.secrets else []))]
 
 
@@ -178,8 +178,8 @@ def _closing(report: Report, far: Coverage, shown: str) -> Iterator[str]:
     yield "<details><summary>Input and coverage</summary>"
     yield ""
     for capture in report.captures[:MAX_CAPTURES]:
-        yield f"- {code(shorten(capture.file, MAX_NAME))}: {escape_markdown(sentences.capture_facts(capture))}"
-        yield from (f"  - {escape_markdown(line)}" for line in sentences.contents_lines(capture))
+        yield f"- {code(shorten(capture.file, MAX_NAME))}: {escape_markdown(capture_sentences.capture_facts(capture))}"
+        yield from (f"  - {escape_markdown(line)}" for line in capture_sentences.contents_lines(capture))
     if len(report.captures) > MAX_CAPTURES:
         yield f"- and {count(len(report.captures) - MAX_CAPTURES, 'more capture')}"
     yield f"- {escape_markdown(sentences.totals(report, shown))}"

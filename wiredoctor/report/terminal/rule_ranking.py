@@ -120,12 +120,17 @@ def _score(texts: Iterable[_Stems], weights: Mapping[str, float]) -> float:
     return sum(best.values()) + fit
 
 
+def stem(word: str) -> str:
+    """Return a word without its ending, such as "clos" for closed, closes and closing, so that all forms of a word match."""
+    return re.sub(r"(?<=\w{3})(ing|ed|es|s|e)$", "", word)
+
+
 @cache
 def _stems(text: str) -> frozenset[str]:
     words = plain(text)
     for pattern, word in _SAME:
         words = re.sub(pattern, word, words)
-    return frozenset(re.sub(r"(?<=\w{3})(ing|ed|es|s|e)$", "", word) for word in SMALL_WORDS.sub("", words).split())
+    return frozenset(stem(word) for word in SMALL_WORDS.sub("", words).split())
 
 
 _FILLERS = _stems(

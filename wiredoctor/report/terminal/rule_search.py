@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
 from wiredoctor.report.terminal.error_messages import Message
 from wiredoctor.report.terminal.message_search import SMALL_WORDS, search, search_whole
-from wiredoctor.report.terminal.rule_ranking import RuleText, covers, rank
+from wiredoctor.report.terminal.rule_ranking import RuleText, covers, rank, stem
 from wiredoctor.report.terminal.rule_search_words import SEARCHES
 
 if TYPE_CHECKING:
@@ -159,7 +159,7 @@ def _rate(entry: Entry, wanted: str) -> Match:
 
 
 def _by_words(page: str, wanted: str) -> Match:
-    meant = [_stem(word) for word in SMALL_WORDS.sub("", wanted).split()]
+    meant = [stem(word) for word in SMALL_WORDS.sub("", wanted).split()]
     there = sum(f" {word}" in f" {page}" for word in meant)
     if not there:
         return Match.NOWHERE
@@ -176,16 +176,11 @@ def _nearness(entry: Entry, wanted: str) -> float:
 
 
 def _stems(text: str) -> set[str]:
-    return {_stem(word) for word in SMALL_WORDS.sub("", text).split()}
+    return {stem(word) for word in SMALL_WORDS.sub("", text).split()}
 
 
 def _first_line(entry: Entry) -> str:
     return entry.doc.partition("\n")[0]
-
-
-def _stem(word: str) -> str:
-    """Return a word without its ending, such as "clos" for closed, closes and closing, so that all forms of a word match."""
-    return re.sub(r"(?<=\w{3})(ing|ed|es|s|e)$", "", word)
 
 
 def _search_words(entry: Entry) -> tuple[str, ...]:

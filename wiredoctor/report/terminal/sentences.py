@@ -1,24 +1,21 @@
-"""Sentences shared by all human-readable formats: how many findings there are, which software was seen, inputs, and coverage."""
+"""Sentences shared by all human-readable formats: about problems, failures, software, coverage and what was left out."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
-from wiredoctor.findings import UNJUDGED, CaptureSummary, Finding, LeftOut, Report, Unjudged, host
+from wiredoctor.findings import UNJUDGED, Finding, LeftOut, Report, Unjudged, host
 from wiredoctor.report.by_status import Failures, ServerAnswers
 from wiredoctor.report.capture_clocks import began
-from wiredoctor.report.capture_points import shared_sentence
 from wiredoctor.report.commands import short_fingerprint
 from wiredoctor.report.coverage import Answers, CheckedCount, Coverage, NotJudged
 from wiredoctor.report.failed_requests import knows_failures
 from wiredoctor.report.groups import Group
-from wiredoctor.report.words import SECOND, count, duration, join_words, part_of, shorten, size
+from wiredoctor.report.words import count, duration, join_words, part_of, shorten
 from wiredoctor.text.escape import REQUEST_LENGTH
 from wiredoctor.text.regex import Regex
-from wiredoctor.text.time_of_day import nanoseconds, time_text, zone_name
 
-MAX_REASONS = 5
 MAX_KINDS = 3
 MAX_SERVERS = 10
 MAX_EXAMPLES = 3
@@ -33,68 +30,8 @@ _BROWSERS = tuple(
 
 """Browsers whose User-Agent begins with Mozilla, the rarer ones first, because each also names the browsers that it imitates."""
 
-
 SECRETS = "This report contains secrets: nothing in it is masked (--show-secrets)."
 """The first line of a report without redaction."""
-
-
-MAX_INCOMPLETE = 3
-"""The maximum number of lines about one kind of missing data: unreadable inputs, dropped packets, or captures out of order."""
-
-
-def incomplete(report: Report) -> list[str]:
-    """Return a sentence for each input that could not be read completely. If there are too many, the last sentence counts the
-    rest.
-    """
-    shown, rest = report.incomplete[:MAX_INCOMPLETE], report.incomplete[MAX_INCOMPLETE:]
-    return [*shown, *([f"{count(len(rest), 'more input')} could not be read completely."] if rest else [])]
-
-
-def opening(report: Report) -> list[str]:
-    """Return the sentences at the start of a report.
-
-    They are about unreadable inputs, dropped packets, captures out of order, and conversations that several captures contain.
-    """
-    return [*incomplete(report), *lacking(report), *unordered(report.captures), *shared_sentence(report)]
-
-
-def unordered(captures: Iterable[CaptureSummary]) -> list[str]:
-    """Return a sentence for each capture that is not in time order, with the remedy.
-
-    If there are too many captures, the last sentence counts the others.
-    """
-    lines = [
-        f"{capture.file} is not in time order, so its packets were sorted: frame numbers are those of the file that "
-        "reordercap IN OUT writes, connection numbers those of the file itself."
-        if capture.sorted and not capture.clock_steps
-        else f"{capture.file} is not in time order: its timestamps go back {_times(capture.clock_steps)}, and its packets were "
-        "sorted between these jumps. Frame numbers count packets in this order, which is not that of reordercap. "
-        "No finding depends on times across such a jump."
-        if capture.sorted
-        else f"{capture.file} is not in time order: its timestamps go back {_times(capture.clock_steps)}. No finding depends on "
-        "times across such a jump. If files were appended, sort the result first: reordercap IN OUT."
-        for capture in captures
-        if capture.sorted or capture.clock_steps
-    ]
-    rest = len(lines) - MAX_INCOMPLETE
-    return lines if rest <= 0 else [*lines[:MAX_INCOMPLETE], f"{count(rest, 'more capture')} are not in time order."]
-
-
-def _times(number: int) -> str:
-    return "once" if number == 1 else f"{number:,} times"
-
-
-def lacking(report: Report) -> list[str]:
-    """Return a sentence for each capture with dropped packets. If there are too many, the last sentence counts the others."""
-    lines = [
-        f"{capture.dropped:,} of {count(capture.dropped_of, 'packet')} were dropped while {capture.file} was captured. "
-        "Packets that seem lost may only be missing from the capture."
-        for capture in report.captures
-        if capture.dropped
-    ]
-    rest = len(lines) - MAX_INCOMPLETE
-    return lines if rest <= 0 else [*lines[:MAX_INCOMPLETE], f"Packets of {count(rest, 'more capture')} were dropped."]
-
 
 _LOST = ("closed", "after-close-announced")
 _BROKEN_OFF = ("request-cut-short", "head-unfinished")
@@ -239,21 +176,6 @@ def _count_by_status(failures: Mapping[int, int]) -> str:
     return ", ".join([*shown, *([f"others: {rest:,}"] if rest else [])])
 
 
-def other_packets(report: Report) -> str:
-    """Describe the packets without TCP in all captures: " in 3 packets: ARP", " in 9 packets: UDP (6), ICMP (2), ARP (1)"."""
-    reasons: dict[str, int] = {}
-    for capture in report.captures:
-        for reason, packets in capture.not_analysed.items():
-            reasons[reason] = reasons.get(reason, 0) + packets
-    among = f" in {count(sum(capture.packets for capture in report.captures), 'packet')}"
-    if len(reasons) < 2:
-        return "".join(f"{among}: {reason}" for reason in reasons)
-    most = sorted(reasons.items(), key=lambda r: (-r[1], r[0]))
-    shown, rest = most[:MAX_KINDS], most[MAX_KINDS:]
-    others = [f"{count(len(rest), 'other kind')} ({sum(packets for _, packets in rest):,})"] if rest else []
-    return f"{among}: {', '.join([*(f'{reason} ({packets:,})' for reason, packets in shown), *others])}"
-
-
 def times(group: Group) -> str:
     """Return the number of occurrences of a problem, and the time lost: "38 times, 7.9 s lost"."""
     return f"{count(group.count, 'time')}, {duration(group.delay)} lost" if group.delay else count(group.count, "time")
@@ -343,43 +265,6 @@ def totals(report: Report, shown: str = "") -> str:
     """Return the numbers of connections and exchanges: "3 TCP connections, 7 HTTP exchanges"; `shown` describes the filter."""
     text = f"{count(report.connection_count, 'TCP connection')}, {count(report.exchange_count, 'HTTP exchange')}"
     return f"{text} shown (only {shown}; all was read)" if shown else text
-
-
-def capture_facts(capture: CaptureSummary) -> str:
-    """Describe a capture in one line: format, link types, packets, size, start and duration."""
-    return ", ".join(part for part in (capture_contents(capture), _span(capture)) if part)
-
-
-def capture_contents(capture: CaptureSummary) -> str:
-    """Describe a capture in one line: format, link types, packets and size."""
-    links = ", ".join(f"link type {name}" if name.isdecimal() else name for name in capture.link_types)
-    return ", ".join(part for part in (capture.format, links, count(capture.packets, "packet"), size(capture.bytes)) if part)
-
-
-def encapsulated(capture: CaptureSummary) -> list[str]:
-    """Return a line that names the encapsulations of TCP in a capture; an empty list if there are none."""
-    inside = sorted(capture.encapsulations.items(), key=lambda e: (-e[1], e[0]))
-    parts = [f"{name} ({count(packets, 'packet')})" for name, packets in inside]
-    return [f"TCP inside {', '.join(parts)}"] if parts else []
-
-
-def not_analysed(capture: CaptureSummary) -> list[str]:
-    """Return lines about packets that were not analyzed, by reason, then about duplicates, then about dropped packets."""
-    reasons = sorted(capture.not_analysed.items(), key=lambda r: (-r[1], r[0]))
-    lines = [f"not analyzed: {reason}, {count(packets, 'packet')}" for reason, packets in reasons[:MAX_REASONS]]
-    if rest := reasons[MAX_REASONS:]:
-        lines.append(f"not analyzed: {count(len(rest), 'other reason')}, {count(sum(n for _, n in rest), 'packet')}")
-    if capture.duplicates:
-        lines.append(f"captured twice and left out: {count(capture.duplicates, 'packet')}")
-    if capture.dropped:
-        lines.append(f"dropped while capturing: {count(capture.dropped, 'packet')}")
-    return lines
-
-
-def contents_lines(capture: CaptureSummary) -> list[str]:
-    """Return lines about encapsulations, packets that were not analyzed, and damage of the file."""
-    lines = encapsulated(capture) + not_analysed(capture)
-    return [*lines, f"damaged: {capture.damage}"] if capture.damage else lines
 
 
 def checked_lines(reach: Coverage) -> list[str]:
@@ -493,12 +378,3 @@ def _left_out_line(one: LeftOut) -> str:
         "confidence": f"with less than {one.reason} confidence",
     }
     return f"{number} ({rules}) {why[one.by]}"
-
-
-def _span(capture: CaptureSummary) -> str:
-    """Return start and duration of a capture: "from 2026-01-31 12:00:00 UTC for 12.5 s"; "" if there are no timestamps."""
-    first, last = nanoseconds(capture.first_time), nanoseconds(capture.last_time)
-    if first is None or last is None:
-        return ""
-    begin = time_text(first, date=True).partition(".")[0]
-    return f"from {begin} {zone_name(first)}" + (f" for {duration((last - first) / SECOND)}" if last > first else "")

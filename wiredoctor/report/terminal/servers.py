@@ -19,7 +19,7 @@ from wiredoctor.report.server_statistics import (
 )
 from wiredoctor.report.terminal.lines import NARROWEST
 from wiredoctor.report.terminal.sentences import SECRETS
-from wiredoctor.report.words import clean, count, duration, shorten
+from wiredoctor.report.words import clean, count, duration, duration_or_dash, shorten
 
 if TYPE_CHECKING:
     from wiredoctor.report.terminal.terminal import Terminal
@@ -117,9 +117,9 @@ def _cells(one: ServerStatistics) -> dict[str, str]:
         "no conn": f"{one.unusable_connections:,}" if one.unusable_connections else "-",
         "4xx": f"{one.client_errors:,}" if one.client_errors else "-",
         "5xx": f"{one.server_errors:,}" if one.server_errors else "-",
-        **{name: _time(one.percentiles.get(name)) for name in FEWEST},
-        "max": _time(one.longest),
-        "lost": _time(one.time_lost or None),
+        **{name: duration_or_dash(one.percentiles.get(name)) for name in FEWEST},
+        "max": duration_or_dash(one.longest),
+        "lost": duration_or_dash(one.time_lost or None),
         "conns": f"{one.connections:,}",
         "req/conn": "-" if one.requests_per_connection is None else f"{one.requests_per_connection:.1f}",
     }
@@ -154,10 +154,6 @@ def _share(part: int, whole: int) -> str:
     if percent < 1:
         return "<1%"
     return f"{min(percent, 99) if part < whole else percent:.0f}%"
-
-
-def _time(seconds: float | None) -> str:
-    return "-" if seconds is None else duration(seconds)
 
 
 def _without_values(lines: Sequence[Mapping[str, str]]) -> list[str]:

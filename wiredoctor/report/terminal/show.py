@@ -9,12 +9,12 @@ import polars as pl
 
 from wiredoctor.findings import Finding, Report, printable
 from wiredoctor.report.capture_clocks import clocks
-from wiredoctor.report.data.json import SCHEMA_VERSION
+from wiredoctor.report.data.json import SCHEMA_VERSION, tool
 from wiredoctor.report.data.json import finding as finding_json
 from wiredoctor.report.ladder.build import MAX_STEPS, Ladder, of_connection, of_finding, places_behind
 from wiredoctor.report.packets.heads import Head, head_lines
 from wiredoctor.report.packets.streams import spans
-from wiredoctor.report.terminal.sentences import unordered
+from wiredoctor.report.terminal.capture_sentences import unordered
 from wiredoctor.text.time_of_day import Clock
 
 EVERY_STEP = 20_000
@@ -203,7 +203,7 @@ def as_json(shown: ShownPackets, report: Report) -> dict[str, Any]:
     """Return the shown packets as a JSON object, in the format of `show`."""
     return {
         "schema_version": SCHEMA_VERSION,
-        "tool": {"name": "wiredoctor", "version": report.version},
+        "tool": tool(report),
         "secrets": report.secrets,
         "capture": shown.asked.capture,
         "connection": _connection(shown.connection),

@@ -12,10 +12,11 @@ from wiredoctor.report.addresses import page_of_rule
 from wiredoctor.report.capture_clocks import zone_line
 from wiredoctor.report.commands import are_kept, next_commands, rest_in_full, show_any_command, was_kept
 from wiredoctor.report.coverage import Coverage, find_coverage
+from wiredoctor.report.fields import Field
 from wiredoctor.report.groups import Group, group_findings
 from wiredoctor.report.headline import counts, doubts, headline, missing
 from wiredoctor.report.overview import HEADINGS, MAX_ROWS, Row, notes_on_times, other_problems, split_rows
-from wiredoctor.report.terminal import sentences
+from wiredoctor.report.terminal import capture_sentences, sentences
 from wiredoctor.report.terminal.evidence import write_proof
 from wiredoctor.report.terminal.lines import SEVERITY_SIGNS
 from wiredoctor.report.terminal.terminal import SEVERITY_STYLE, Terminal, TerminalWriter, TextOutput
@@ -87,7 +88,7 @@ def write(
         writer.paragraph(numbers)
     if line := zone_line(report):
         writer.paragraph((line, "dim"))
-    for line in [line for line in sentences.opening(report) if line not in missing(report)]:
+    for line in [line for line in capture_sentences.opening(report) if line not in missing(report)]:
         writer.paragraph((line, "bold"))
     if groups:
         _write_problems(writer, report, groups, everything=everything)
@@ -179,7 +180,7 @@ def write_table(writer: TerminalWriter, rows: Sequence[Row]) -> None:
     for number, line in enumerate(lines):
         if number:
             line[_WHERE] = rows[number - 1].shortened_place(widths[_WHERE], gap)
-        cells = [_align(shorten(line[c], widths[c], gap), widths[c], right=c in _NUMBERS) for c in columns]
+        cells = [Field("", widths[c], right=c in _NUMBERS).pad(shorten(line[c], widths[c], gap)) for c in columns]
         style = SEVERITY_STYLE[rows[number - 1].severity] if number else "dim"
         writer.unbroken((cells[0], style), ("  " + "  ".join(cells[1:]).rstrip(), "" if number else "dim"))
 
@@ -213,10 +214,6 @@ def _fitting_columns(widths: list[int], width: int, least: int) -> list[int]:
         columns.remove(expendable)
     widths[_RULE] = min(widths[_RULE], width - sum(widths[c] + 2 for c in columns if c != _RULE))
     return columns
-
-
-def _align(cell: str, width: int, *, right: bool) -> str:
-    return cell.rjust(width) if right else cell.ljust(width)
 
 
 def write_group(
@@ -313,8 +310,8 @@ def _write_read(writer: TerminalWriter, report: Report, far: Coverage, shown: st
 
 def _write_capture(writer: TerminalWriter, capture: CaptureSummary) -> None:
     writer.unbroken(capture.file, indent=2)
-    writer.paragraph(sentences.capture_facts(capture), indent=4, hang=2)
-    for line in (*sentences.encapsulated(capture), *sentences.not_analysed(capture)):
+    writer.paragraph(capture_sentences.capture_facts(capture), indent=4, hang=2)
+    for line in (*capture_sentences.encapsulated(capture), *capture_sentences.not_analysed(capture)):
         writer.paragraph(line, indent=4, hang=2)
     if capture.damage:
         writer.paragraph(("damaged: ", "bold"), capture.damage, indent=4, hang=2)
