@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from scenario import PEERS, Connection, Exchange, Lab, curl, get, gunicorn, node, raw_client, raw_server, recording
+from scenario import PEERS, Connection, Exchange, Lab, curl, get, gunicorn, node, raw_client, raw_talk, recording
 
 NODE = "http://10.9.0.2:8080"
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 300\r\n\r\n"
@@ -43,8 +43,7 @@ def node_upload(lab: Lab) -> None:
     asks for 100 bytes, all on one connection."""
     node(lab, "node_app.js")
     again = ["--next", "-sS", "-o", "/dev/null"]
-    form = lab.folder / "form"
-    form.write_bytes(b"u" * 60_000)
+    form = lab.file("form", b"u" * 60_000)
     post = ["-H", "Expect:", "--data-binary", f"@{form}", f"{NODE}/form"]
     put = ["-H", "Expect:", "-T", "-", f"{NODE}/stream-in"]
     curl(lab, *post, *again, *put, *again, f"{NODE}/bytes/100", input=b"s" * 30_000)
@@ -63,8 +62,7 @@ def node_upload_snapped(lab: Lab) -> None:
     """curl posts 300 kB with a Content-Length and then asks for 100 bytes on the same connection. Bodies are cut
     short in the recording."""
     node(lab, "node_app.js")
-    form = lab.folder / "form"
-    form.write_bytes(b"u" * 300_000)
+    form = lab.file("form", b"u" * 300_000)
     again = ["--next", "-sS", "-o", "/dev/null"]
     curl(lab, "-H", "Expect:", "--data-binary", f"@{form}", f"{NODE}/form", *again, f"{NODE}/bytes/100")
 
@@ -209,8 +207,7 @@ def node_ab_keep_alive(lab: Lab) -> None:
 def thinking_server(lab: Lab) -> None:
     """The look-alike of server-head-body-split: Nagle's algorithm is on and the client delays its ACK of the head, but
     the application writes the body only 80 ms after the head."""
-    raw_server(lab, [[HEAD, 0.08, b"b" * 300]])
-    raw_client(lab, [[step for _ in range(8) for step in (REQUEST, {"read": ["GET"]}, 0.01)]])
+    raw_talk(lab, [[HEAD, 0.08, b"b" * 300]], [[step for _ in range(8) for step in (REQUEST, {"read": ["GET"]}, 0.01)]])
 
 
 @recording(
@@ -222,8 +219,9 @@ def thinking_server(lab: Lab) -> None:
 )
 def thinking_server_nodelay(lab: Lab) -> None:
     """As thinking-server, with TCP_NODELAY, and with 45 ms: close to the time of the delayed ACK."""
-    raw_server(lab, [[HEAD, 0.045, b"b" * 300]], nodelay=True)
-    raw_client(lab, [[step for _ in range(8) for step in (REQUEST, {"read": ["GET"]}, 0.01)]])
+    raw_talk(
+        lab, [[HEAD, 0.045, b"b" * 300]], [[step for _ in range(8) for step in (REQUEST, {"read": ["GET"]}, 0.01)]], nodelay=True
+    )
 
 
 @recording(
@@ -235,5 +233,4 @@ def thinking_server_nodelay(lab: Lab) -> None:
 )
 def server_two_sends_nodelay(lab: Lab) -> None:
     """The healthy twin of server-head-body-split: the same sends, with TCP_NODELAY."""
-    raw_server(lab, [[HEAD, b"b" * 300]], nodelay=True)
-    raw_client(lab, [[step for _ in range(10) for step in (REQUEST, {"read": ["GET"]}, 0.01)]])
+    raw_talk(lab, [[HEAD, b"b" * 300]], [[step for _ in range(10) for step in (REQUEST, {"read": ["GET"]}, 0.01)]], nodelay=True)

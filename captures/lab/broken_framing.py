@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
+from typing import Any
 
 from impairments import Conditions
-from scenario import PEERS, SEEN, Connection, Exchange, Find, Lab, get, raw_client, raw_server, recording, unanswered
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from scenario import PEERS, SEEN, Connection, Exchange, Find, Lab, get, raw_talk, recording, unanswered
 
 ROWS = b"row 1,0001,open\nrow 2,0002,open\n"
 REQUEST = b"GET /rows.csv HTTP/1.1\r\nHost: 10.9.0.2:8080\r\n\r\n"
@@ -26,115 +23,85 @@ def _chunked(*pieces: bytes) -> bytes:
     return b"".join(b"%x\r\n%s\r\n" % (len(piece), piece) for piece in (*pieces, b""))
 
 
-def _answered(response: bytes, request: bytes = REQUEST) -> Callable[[Lab], None]:
+def _answered(lab: Lab, response: bytes, request: bytes = REQUEST) -> None:
     """The client sends a request on each of two connections, and the server writes this in one send."""
-
-    def play(lab: Lab) -> None:
-        raw_server(lab, [[response]])
-        raw_client(lab, [[request, READ]] * 2)
-
-    return play
+    raw_talk(lab, [[response]], [[request, READ]] * 2)
 
 
-def _twice(
-    rule: str, exchange: Exchange, kind: str | None = None, side: str = "server"
-) -> tuple[tuple[Connection, ...], tuple[Find, ...]]:
-    """Two connections with this exchange, and what must be found on each."""
-    return (Connection((exchange,), repeat=2),), tuple(Find(rule, kind, side, number) for number in range(2))
-
-
-_CONNECTIONS, _FINDS = _twice("excess-body", get("/rows.csv", len(ROWS)))
+def _twice(rule: str, exchange: Exchange, kind: str | None = None, side: str = "server") -> dict[str, Any]:
+    """Papers of two connections with this exchange, and of what must be found on each."""
+    finds = tuple(Find(rule, kind, side, number) for number in range(2))
+    return {"connections": (Connection((exchange,), repeat=2),), "finds": finds}
 
 
 @recording(
     title="A body that is longer than its Content-Length, twice",
     at="client",
     software=("python",),
-    connections=_CONNECTIONS,
-    finds=_FINDS,
+    **_twice("excess-body", get("/rows.csv", len(ROWS))),
 )
 def longer_than_announced(lab: Lab) -> None:
     """The hand-written server counts characters where it has to count bytes: nine more follow the body."""
-    _answered(_head(b"HTTP/1.1 200 OK", b"Content-Length: %d" % len(ROWS)) + ROWS + b"\xc3\xa4" * 4 + b"\n")(lab)
-
-
-_CONNECTIONS, _FINDS = _twice("body-not-allowed", Exchange("GET", "/rows.csv", 304, 0, "none"))
+    _answered(lab, _head(b"HTTP/1.1 200 OK", b"Content-Length: %d" % len(ROWS)) + ROWS + b"\xc3\xa4" * 4 + b"\n")
 
 
 @recording(
     title="A 304 that has a body, twice",
     at="server",
     software=("python",),
-    connections=_CONNECTIONS,
-    finds=_FINDS,
+    **_twice("body-not-allowed", Exchange("GET", "/rows.csv", 304, 0, "none")),
 )
 def not_modified_with_body(lab: Lab) -> None:
     """The hand-written server answers 304 Not Modified and writes the page behind the head all the same."""
-    _answered(_head(b"HTTP/1.1 304 Not Modified", b'ETag: "1"') + ROWS)(lab)
-
-
-_CONNECTIONS, _FINDS = _twice("invalid-chunk", get("/rows.csv", SEEN, response_framing="chunked"))
+    _answered(lab, _head(b"HTTP/1.1 304 Not Modified", b'ETag: "1"') + ROWS)
 
 
 @recording(
     title="Chunk sizes that are written in decimal, twice",
     at="client",
     software=("python",),
-    connections=_CONNECTIONS,
-    finds=_FINDS,
+    **_twice("invalid-chunk", get("/rows.csv", SEEN, response_framing="chunked")),
     must_not={"client-abort": "the client could not read on", "truncated-response": "what came cannot be read"},
 )
 def decimal_chunk_sizes(lab: Lab) -> None:
     """The hand-written server writes the sizes of its chunks in decimal: each looks longer than it is, and does not end with
     CRLF where it should."""
     body = b"".join(b"%d\r\n%s\r\n" % (len(row), row) for row in ROWS.splitlines(keepends=True) * 4) + b"0\r\n\r\n"
-    _answered(_head(b"HTTP/1.1 200 OK", b"Transfer-Encoding: chunked") + body)(lab)
-
-
-_CONNECTIONS, _FINDS = _twice("conflicting-framing", get("/rows.csv", len(ROWS), response_framing="chunked"))
+    _answered(lab, _head(b"HTTP/1.1 200 OK", b"Transfer-Encoding: chunked") + body)
 
 
 @recording(
     title="Content-Length and Transfer-Encoding together, twice",
     at="client",
     software=("python",),
-    connections=_CONNECTIONS,
-    finds=_FINDS,
+    **_twice("conflicting-framing", get("/rows.csv", len(ROWS), response_framing="chunked")),
 )
 def length_and_chunks(lab: Lab) -> None:
     """The hand-written server sends chunks, and hands on the Content-Length that its application had set."""
     fields = b"Content-Length: %d" % len(ROWS), b"Transfer-Encoding: chunked"
-    _answered(_head(b"HTTP/1.1 200 OK", *fields) + _chunked(ROWS))(lab)
-
-
-_CONNECTIONS, _FINDS = _twice("malformed-head", get("/rows.csv", len(ROWS)), "bare-lf")
+    _answered(lab, _head(b"HTTP/1.1 200 OK", *fields) + _chunked(ROWS))
 
 
 @recording(
     title="Header lines that end with LF alone, twice",
     at="server",
     software=("python",),
-    connections=_CONNECTIONS,
-    finds=_FINDS,
+    **_twice("malformed-head", get("/rows.csv", len(ROWS)), "bare-lf"),
 )
 def bare_line_feeds(lab: Lab) -> None:
     """The hand-written server prints its head line by line, as a CGI script does, and nobody makes CRLF of the line ends."""
-    _answered(b"HTTP/1.1 200 OK\nContent-Length: %d\n\n" % len(ROWS) + ROWS)(lab)
-
-
-_CONNECTIONS, _FINDS = _twice("chunked-to-http10", get("/rows.csv", len(ROWS), response_framing="chunked"))
+    _answered(lab, b"HTTP/1.1 200 OK\nContent-Length: %d\n\n" % len(ROWS) + ROWS)
 
 
 @recording(
     title="A chunked response to an HTTP/1.0 client, twice",
     at="client",
     software=("python",),
-    connections=_CONNECTIONS,
-    finds=_FINDS,
+    **_twice("chunked-to-http10", get("/rows.csv", len(ROWS), response_framing="chunked")),
 )
 def chunks_for_http10(lab: Lab) -> None:
     """The requests are of HTTP/1.0, and the hand-written server answers in chunks, of which they know nothing."""
-    _answered(_head(b"HTTP/1.1 200 OK", b"Transfer-Encoding: chunked") + _chunked(ROWS), OLD_REQUEST)(lab)
+    _answered(lab, _head(b"HTTP/1.1 200 OK", b"Transfer-Encoding: chunked") + _chunked(ROWS), OLD_REQUEST)
 
 
 @recording(
@@ -147,8 +114,11 @@ def chunks_for_http10(lab: Lab) -> None:
 def form_without_length(lab: Lab) -> None:
     """The hand-written client posts a form with neither Content-Length nor Transfer-Encoding, head and body in one send. To
     the server the request ends with its head; it answers 400."""
-    raw_server(lab, [[b"HTTP/1.1 400 Bad Request\r\nContent-Length: 3\r\n\r\nno\n"]])
-    raw_client(lab, [[b"POST /form HTTP/1.1\r\nHost: 10.9.0.2:8080\r\n\r\nname=value&other=1", READ]] * 2)
+    raw_talk(
+        lab,
+        [[b"HTTP/1.1 400 Bad Request\r\nContent-Length: 3\r\n\r\nno\n"]],
+        [[b"POST /form HTTP/1.1\r\nHost: 10.9.0.2:8080\r\n\r\nname=value&other=1", READ]] * 2,
+    )
 
 
 @recording(
@@ -160,8 +130,9 @@ def form_without_length(lab: Lab) -> None:
 )
 def coding_without_chunks(lab: Lab) -> None:
     """The hand-written server names the compression of its body in Transfer-Encoding instead of Content-Encoding, and closes."""
-    raw_server(lab, [[_head(b"HTTP/1.1 200 OK", b"Transfer-Encoding: gzip") + ROWS, {"do": "close"}]])
-    raw_client(lab, [[REQUEST, {"do": "wait"}]] * 2)
+    raw_talk(
+        lab, [[_head(b"HTTP/1.1 200 OK", b"Transfer-Encoding: gzip") + ROWS, {"do": "close"}]], [[REQUEST, {"do": "wait"}]] * 2
+    )
 
 
 WORKS, FAILS = get("/works", 300), unanswered("GET", "/fails")
@@ -185,8 +156,7 @@ WORKS, FAILS = get("/works", 300), unanswered("GET", "/fails")
 def traceback_for_a_response(lab: Lab) -> None:
     """A hand-written server for WSGI-like programs sends the traceback of a program that fails to the client, and closes. curl
     asks once on a connection, and three times on another."""
-    lab.server.start(sys.executable, str(PEERS / "careless.py"), "8080")
-    lab.server.wait_for_listener(8080)
+    lab.server.serve(8080, sys.executable, str(PEERS / "careless.py"), "8080")
     for targets in (("fails",), ("works", "works", "fails")):
         urls = [f"http://10.9.0.2:8080/{target}" for target in targets]
         lab.client.run("curl", "-sS", "--max-time", "20", *urls, check=False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from scenario import PEERS, Connection, Exchange, Find, Lab, curl, get, nginx, raw_client, raw_server, recording, site
+from scenario import PEERS, Connection, Exchange, Find, Lab, curl, get, nginx, raw_server, raw_talk, recording
 
 REFUSAL = (
     b'HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: Basic realm="reports"\r\n'
@@ -41,8 +41,9 @@ def unauthorized_closes(lab: Lab) -> None:
 def second_exchange_closes(lab: Lab) -> None:
     """As unauthorized-closes, but a GET has been answered on the connection before. The client waits for the
     server's close and sends nothing more."""
-    raw_server(lab, [[FINE], [SILENT, CLOSE]])
-    raw_client(lab, [[REQUEST, {"read": ["GET"]}, 0.05, REQUEST, {"read": ["GET"]}, {"do": "wait"}, 0.2]] * 2)
+    raw_talk(
+        lab, [[FINE], [SILENT, CLOSE]], [[REQUEST, {"read": ["GET"]}, 0.05, REQUEST, {"read": ["GET"]}, {"do": "wait"}, 0.2]] * 2
+    )
 
 
 @recording(
@@ -71,8 +72,7 @@ def unauthorized_close_announced(lab: Lab) -> None:
 )
 def nginx_connection_close(lab: Lab) -> None:
     """nginx with keepalive_timeout 0, two GETs by curl, each on its own connection."""
-    site(lab, small=700, large=20_000)
-    nginx(lab, "keepalive_timeout 0;")
+    nginx(lab, "keepalive_timeout 0;", small=700, large=20_000)
     curl(lab, "http://10.9.0.2/small.txt", "http://10.9.0.2/large.txt")
 
 
@@ -102,8 +102,7 @@ REFUSED = Exchange("GET", "/report", 401, 7)
 def ntlm_closed(lab: Lab) -> None:
     """A hand-written server answers NTLM's second step with a challenge and closes the connection on which the third
     had to come, without saying so."""
-    raw_server(lab, [[CHALLENGE % b""], [CHALLENGE % TOKEN, CLOSE]])
-    raw_client(lab, [[HANDSHAKE[0], READ, 0.02, HANDSHAKE[1], READ, WAIT]])
+    raw_talk(lab, [[CHALLENGE % b""], [CHALLENGE % TOKEN, CLOSE]], [[HANDSHAKE[0], READ, 0.02, HANDSHAKE[1], READ, WAIT]])
 
 
 @recording(
@@ -115,5 +114,6 @@ def ntlm_closed(lab: Lab) -> None:
 )
 def ntlm_kept(lab: Lab) -> None:
     """The healthy twin of ntlm-closed."""
-    raw_server(lab, [[CHALLENGE % b""], [CHALLENGE % TOKEN], [FINE]])
-    raw_client(lab, [[step for request in HANDSHAKE for step in (request, READ, 0.02)]])
+    raw_talk(
+        lab, [[CHALLENGE % b""], [CHALLENGE % TOKEN], [FINE]], [[step for request in HANDSHAKE for step in (request, READ, 0.02)]]
+    )

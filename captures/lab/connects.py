@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from impairments import Conditions, Loss
-from scenario import Connection, Find, Lab, get, over_ipv6, raw_client, raw_server, recording
+from scenario import Connection, Find, Lab, get, over_ipv6, raw_talk, recording
 from stalls import REQUEST
 
 FINE = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 300\r\n\r\n" + b"f" * 300
@@ -32,8 +32,7 @@ INNOCENT = {
 def lost_syn(lab: Lab) -> None:
     """Two GETs on one connection over a round trip of 20 ms. The first SYN is lost before it comes to the server; the
     client's kernel sends it again after a second. At the server there is nothing to be seen of it."""
-    raw_server(lab, [[FINE]])
-    raw_client(lab, TWO_GETS)
+    raw_talk(lab, [[FINE]], TWO_GETS)
 
 
 @recording(
@@ -48,8 +47,7 @@ def lost_syn(lab: Lab) -> None:
 def lost_syn_ack(lab: Lab) -> None:
     """As lost-syn, but the SYN arrives, and its SYN-ACK is lost on the way back. Both kernels send again what they have sent;
     at the client that answer cannot be seen."""
-    raw_server(lab, [[FINE]])
-    raw_client(lab, TWO_GETS)
+    raw_talk(lab, [[FINE]], TWO_GETS)
 
 
 @recording(
@@ -111,8 +109,7 @@ def unanswered_syns(lab: Lab) -> None:
 )
 def rtt_800(lab: Lab) -> None:
     """Two GETs on one connection over a satellite's round trip: the SYN-ACK comes just before a SYN would be sent again."""
-    raw_server(lab, [[FINE]])
-    raw_client(lab, TWO_GETS)
+    raw_talk(lab, [[FINE]], TWO_GETS)
 
 
 @recording(
@@ -126,6 +123,5 @@ def rtt_800(lab: Lab) -> None:
 def rtt_1300(lab: Lab) -> None:
     """As rtt-800, over a path that is longer than the client's patience: it sends its SYN again before the answer to the
     first can be there."""
-    raw_server(lab, [[FINE]])
-    raw_client(lab, TWO_GETS)
+    raw_talk(lab, [[FINE]], TWO_GETS)
     time.sleep(3)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from scenario import Connection, Find, Lab, curl, nginx, recording, site
+from scenario import Connection, Find, Lab, curl, nginx, recording
 from static_servers import FOUR, SIZES, URLS
 
 
@@ -26,8 +26,7 @@ from static_servers import FOUR, SIZES, URLS
 def snapped_heads(lab: Lab) -> None:
     """A GET by curl from nginx; tcpdump keeps 96 bytes of each packet, as it did by
     default when it was young: thirty of a head."""
-    site(lab, **SIZES)
-    nginx(lab)
+    nginx(lab, **SIZES)
     curl(lab, URLS[0])
 
 
@@ -51,6 +50,5 @@ def bridge_any(lab: Lab) -> None:
         "link set br0 up",
     ):
         lab.client.run("ip", *words.split())
-    site(lab, **SIZES)
-    nginx(lab)
+    nginx(lab, **SIZES)
     curl(lab, *URLS)

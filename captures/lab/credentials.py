@@ -13,8 +13,7 @@ ASKED_TO_CLOSE = Find("no-connection-reuse", "asked", "client", note=True)
 
 def _protected(lab: Lab, when: str) -> None:
     site(lab, a=300)
-    users = lab.folder / "users"
-    users.write_text("reader:{PLAIN}secret\n")
+    users = lab.file("users", "reader:{PLAIN}secret\n")
     nginx(lab, f'server_tokens off; auth_basic "reports"; auth_basic_user_file {users};')
     lab.client.run(sys.executable, str(PEERS / "urllib_basic.py"), when, "5", "http://10.9.0.2/a.txt")
 

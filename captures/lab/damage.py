@@ -9,7 +9,7 @@ import time
 from typing import TYPE_CHECKING
 
 import evidence
-from scenario import Connection, Find, Lab, curl, get, nginx, raw_client, raw_server, recording, site
+from scenario import Connection, Find, Lab, Steps, curl, get, nginx, raw_client, raw_server, recording, site
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,6 +33,22 @@ def _lose(path: Path) -> None:
     path.rename(whole)
     lost = [str(frames[index]) for index in LOST]
     subprocess.run(["editcap", "-F", "pcap", str(whole), str(path), *lost], check=True, timeout=60)
+
+
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: %d\r\n\r\n"
+
+
+def _overrun(lab: Lab, large: Steps, *, after: float, seconds: float) -> None:
+    """Serves the large page in these steps. The recorder stands still for so many seconds, so long after curl has begun."""
+    small = [HEAD % 300 + b"s" * 300]
+    raw_server(lab, [small, large, small], 80, nodelay=True)
+    client = lab.client.start("curl", "-sS", "--max-time", "20", *URLS, stdout=subprocess.DEVNULL)
+    time.sleep(after)
+    assert lab.recorder
+    os.killpg(lab.recorder.pid, signal.SIGSTOP)
+    time.sleep(seconds)
+    os.killpg(lab.recorder.pid, signal.SIGCONT)
+    client.wait(20)
 
 
 def _cut(path: Path) -> None:
@@ -92,8 +108,7 @@ def ports_used_again(lab: Lab) -> None:
 def lost_packets(lab: Lab) -> None:
     """Three GETs by curl on one connection, the second of 60 kB; five full segments of it were then taken out with
     editcap: three in a row and two alone, 7,240 bytes in three places. The client acknowledged them all."""
-    site(lab, a=300, large=60_000, b=900)
-    nginx(lab)
+    nginx(lab, a=300, large=60_000, b=900)
     curl(lab, *URLS)
 
 
@@ -112,18 +127,8 @@ def overrun(lab: Lab) -> None:
     """Three GETs by curl on one connection to a hand-written server, which sends the second response in fifty pieces of
     8,688 bytes, 10 ms apart. tcpdump has a ring of 32 kB and stands still for a quarter of a second in the middle of it:
     the kernel drops packets of both directions."""
-    head = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: %d\r\n\r\n"
     piece = b"w" * 6 * SEGMENT
-    small = [head % 300 + b"s" * 300]
-    large = [head % (50 * len(piece)), *[step for _ in range(50) for step in (piece, 0.01)]]
-    raw_server(lab, [small, large, small], 80, nodelay=True)
-    client = lab.client.start("curl", "-sS", "--max-time", "20", *URLS, stdout=subprocess.DEVNULL)
-    time.sleep(0.2)
-    assert lab.recorder
-    os.killpg(lab.recorder.pid, signal.SIGSTOP)
-    time.sleep(0.25)
-    os.killpg(lab.recorder.pid, signal.SIGCONT)
-    client.wait(20)
+    _overrun(lab, [HEAD % (50 * len(piece)), *[step for _ in range(50) for step in (piece, 0.01)]], after=0.2, seconds=0.25)
 
 
 @recording(
@@ -141,18 +146,10 @@ def overrun(lab: Lab) -> None:
 def overrun_counted(lab: Lab) -> None:
     """As overrun, with pieces of 2,896 bytes that are 60 ms apart, and dumpcap with its smallest ring, which stands still for two
     seconds. The Interface Statistics Block at the end of the file says how many packets are missing."""
-    head = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: %d\r\n\r\n"
     piece = b"w" * 2 * SEGMENT
-    small = [head % 300 + b"s" * 300]
-    large = [head % (60 * len(piece)) + piece, *[step for _ in range(59) for step in (0.06, piece)]]
-    raw_server(lab, [small, large, small], 80, nodelay=True)
-    client = lab.client.start("curl", "-sS", "--max-time", "20", *URLS, stdout=subprocess.DEVNULL)
-    time.sleep(0.5)
-    assert lab.recorder
-    os.killpg(lab.recorder.pid, signal.SIGSTOP)
-    time.sleep(2.0)
-    os.killpg(lab.recorder.pid, signal.SIGCONT)
-    client.wait(20)
+    _overrun(
+        lab, [HEAD % (60 * len(piece)) + piece, *[step for _ in range(59) for step in (0.06, piece)]], after=0.5, seconds=2.0
+    )
 
 
 @recording(
@@ -168,6 +165,5 @@ def overrun_counted(lab: Lab) -> None:
 def cut_off(lab: Lab) -> None:
     """Two GETs by curl on one connection, the second of 30 kB; the file was then cut inside a packet of it, about two
     thirds in."""
-    site(lab, a=300, large=30_000)
-    nginx(lab)
+    nginx(lab, a=300, large=30_000)
     curl(lab, *URLS[:2])

@@ -84,16 +84,14 @@ def _kept(*words: str) -> list[str]:
 
 
 def _haproxy(lab: Lab, _binaries: Path, limit: float) -> subprocess.Popen[bytes]:
-    conf = lab.folder / "haproxy.cfg"
-    conf.write_text(HAPROXY.format(folder=lab.folder, limit=int(limit * 1000), port=PORT))
-    return lab.server.start("haproxy", "-W", "-db", "-q", "-f", str(conf), **DEVNULL)
+    conf = lab.file("haproxy.cfg", HAPROXY.format(folder=lab.folder, limit=int(limit * 1000), port=PORT))
+    return lab.server.start("haproxy", "-W", "-db", "-q", "-f", conf, **DEVNULL)
 
 
 def _caddy(lab: Lab, _binaries: Path, limit: float) -> subprocess.Popen[bytes]:
-    conf = lab.folder / "Caddyfile"
-    conf.write_text(CADDY.format(limit=int(limit * 1000), port=PORT))
+    conf = lab.file("Caddyfile", CADDY.format(limit=int(limit * 1000), port=PORT))
     environment = {**os.environ, **dict.fromkeys(("HOME", "XDG_DATA_HOME", "XDG_CONFIG_HOME"), str(lab.folder))}
-    words = _kept("caddy", "run", "--config", str(conf), "--adapter", "caddyfile")
+    words = _kept("caddy", "run", "--config", conf, "--adapter", "caddyfile")
     return lab.server.start(*words, env=environment, **DEVNULL)
 
 

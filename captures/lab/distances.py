@@ -8,7 +8,20 @@ import sys
 from closes import CLOSE, SILENT
 from framing import ROWS, SIZE
 from impairments import Conditions
-from scenario import PEERS, Connection, Exchange, Find, Lab, curl, get, nginx, node, raw_client, raw_server, recording, site
+from scenario import (
+    PEERS,
+    Connection,
+    Exchange,
+    Find,
+    Lab,
+    curl,
+    get,
+    nginx,
+    node,
+    raw_server,
+    raw_talk,
+    recording,
+)
 from stalls import BODY, HEAD, REQUEST
 from static_servers import SIZES, URLS
 
@@ -25,8 +38,7 @@ HEALTHY = {
 
 
 def _split(lab: Lab) -> None:
-    raw_server(lab, [[HEAD, BODY]])
-    raw_client(lab, [[step for _ in range(6) for step in (REQUEST, {"read": ["GET"]}, 0.01)]])
+    raw_talk(lab, [[HEAD, BODY]], [[step for _ in range(6) for step in (REQUEST, {"read": ["GET"]}, 0.01)]])
 
 
 @recording(
@@ -57,8 +69,7 @@ def split_rtt_120(lab: Lab) -> None:
 
 
 def _pages(lab: Lab) -> None:
-    site(lab, **SIZES, e=40_000)
-    nginx(lab)
+    nginx(lab, **SIZES, e=40_000)
     urls = [*URLS, "http://10.9.0.2/e.txt"]
     lab.client.run(sys.executable, str(PEERS / "session.py"), "0.01", *urls)
 
@@ -109,8 +120,7 @@ def node_rtt_120(lab: Lab) -> None:
     """curl posts 3,000 bytes with `Expect: 100-continue`, 20 kB without, and asks for six chunks that node writes
     130 ms apart, all on one connection."""
     node(lab, "node_app.js")
-    form = lab.folder / "form"
-    form.write_bytes(b"u" * 20_000)
+    form = lab.file("form", b"u" * 20_000)
     again = ["--next", "-sS", "-o", "/dev/null"]
     url = "http://10.9.0.2:8080"
     announced = ["-H", "Expect: 100-continue", "-d", "e" * 3_000, f"{url}/announced"]

@@ -7,8 +7,8 @@ import sys
 
 from asynchronous import EVERYWHERE, MIXED, MIXED_PATHS, UPLOADED, UPLOADS
 from impairments import Conditions
-from others import NO_HTTP, TLS, certificate, redis
-from scenario import PEERS, Connection, Exchange, Lab, curl, get, nginx, recording, site
+from others import NO_HTTP, TLS, redis
+from scenario import PEERS, Connection, Exchange, Lab, curl, get, nginx, nginx_with_tls, recording
 from small_servers import pipeline
 from stacks import V4, V6, asgi, gets, go_server, haproxy, jetty, node_fetch, python_client, squid, tomcat
 from static_servers import SIZES
@@ -104,10 +104,7 @@ def hypercorn_rtt_120(lab: Lab) -> None:
 def haproxy_download_rtt_20(lab: Lab) -> None:
     """nginx runs on the client's host: what HAProxy gets and what it passes on travel over the same wire, in opposite
     directions. Bodies are cut short in the recording."""
-    site(lab, **SIZES, large=250_000)
-    lab.server, lab.client = lab.client, lab.server
-    nginx(lab, "listen 8080;")
-    lab.server, lab.client = lab.client, lab.server
+    nginx(lab.turned, "listen 8080;", **SIZES, large=250_000)
     haproxy(lab, "server one 10.9.0.1:8080")
     curl(lab, "http://10.9.0.2/a.txt", "http://10.9.0.2/large.txt")
 
@@ -126,11 +123,7 @@ def haproxy_download_rtt_20(lab: Lab) -> None:
 )
 def squid_tls(lab: Lab) -> None:
     """Two GETs by curl over TLS through Squid from nginx, which runs on the client's host."""
-    site(lab, **SIZES)
-    key, public = certificate(lab)
-    lab.server, lab.client = lab.client, lab.server
-    nginx(lab, f"listen 443 ssl; ssl_certificate {public}; ssl_certificate_key {key};")
-    lab.server, lab.client = lab.client, lab.server
+    nginx_with_tls(lab.turned, **SIZES)
     squid(lab)
     pages = [f"https://10.9.0.1/{name}.txt" for name in ("a", "d")]
     curl(lab, "--insecure", "-x", "http://10.9.0.2:3128", *pages)

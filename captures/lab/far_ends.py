@@ -5,7 +5,7 @@ from __future__ import annotations
 from closes import ANNOUNCED, CHALLENGE, HANDSHAKE, REFUSED, SILENT, TOKEN
 from everywhere import everywhere
 from lifetimes import ANSWERED_AND_LOST, CLOSE, FINE, READ, REQUEST, WAIT
-from scenario import Connection, Exchange, Find, Lab, get, raw_client, raw_server, unanswered
+from scenario import Connection, Exchange, Find, Lab, get, raw_client, raw_server, raw_talk, unanswered
 
 FORGET = {"do": "forget"}
 AGAIN = [1.5, REQUEST, READ]
@@ -32,8 +32,7 @@ def _race(kind: str) -> Find:
 def crossed(lab: Lab, rtt: float) -> None:
     """A server closes 1.5 s after its response; the client's next request leaves half a round trip before the close comes
     to it."""
-    raw_server(lab, [[FINE, 1.5, CLOSE]])
-    raw_client(lab, [[REQUEST, READ, 1.5 - rtt / 2, REQUEST, WAIT], AGAIN])
+    raw_talk(lab, [[FINE, 1.5, CLOSE]], [[REQUEST, READ, 1.5 - rtt / 2, REQUEST, WAIT], AGAIN])
 
 
 @everywhere(
@@ -42,12 +41,10 @@ def crossed(lab: Lab, rtt: float) -> None:
     connections=(Connection((get("/report", 5, repeat=2),), repeat=2),),
     must_not={"keep-alive-race": "the client closed first", "no-connection-reuse": "connections are used twice"},
 )
-def retired_in_time(lab: Lab, rtt: float) -> None:
+def retired_in_time(lab: Lab, _: float) -> None:
     """What mends crossed, stale-pool and forgotten: the server's idle limit is 1.5 s, that of the client's pool 1 s. A
     request after a longer rest gets a connection of its own."""
-    del rtt
-    raw_server(lab, [[FINE], [FINE, 1.5, CLOSE]])
-    raw_client(lab, [[REQUEST, READ, 0.8, REQUEST, READ, 1.0]] * 2)
+    raw_talk(lab, [[FINE], [FINE, 1.5, CLOSE]], [[REQUEST, READ, 0.8, REQUEST, READ, 1.0]] * 2)
 
 
 @everywhere(
@@ -60,8 +57,7 @@ def retired_in_time(lab: Lab, rtt: float) -> None:
 )
 def stale_pool(lab: Lab, rtt: float) -> None:
     """A server closes 1.5 s after its response. The client asks again half a second after the close has come to it."""
-    raw_server(lab, [[FINE, 1.5, CLOSE]])
-    raw_client(lab, [[REQUEST, READ, 2.0 + rtt, REQUEST, WAIT], AGAIN])
+    raw_talk(lab, [[FINE, 1.5, CLOSE]], [[REQUEST, READ, 2.0 + rtt, REQUEST, WAIT], AGAIN])
 
 
 @everywhere(
@@ -71,12 +67,10 @@ def stale_pool(lab: Lab, rtt: float) -> None:
     finds=(_race("forgotten"),),
     must_not=NOT_EARLY,
 )
-def forgotten(lab: Lab, rtt: float) -> None:
+def forgotten(lab: Lab, _: float) -> None:
     """A server drops an idle connection after 1.5 s without a word, as one does that was restarted, or a balancer that is
     full. The client asks again after 2 s, and the server's kernel answers with a reset."""
-    del rtt
-    raw_server(lab, [[FINE, 1.5, FORGET]])
-    raw_client(lab, [[REQUEST, READ, 2.0, REQUEST, WAIT], AGAIN])
+    raw_talk(lab, [[FINE, 1.5, FORGET]], [[REQUEST, READ, 2.0, REQUEST, WAIT], AGAIN])
 
 
 @everywhere(
@@ -89,8 +83,7 @@ def forgotten(lab: Lab, rtt: float) -> None:
 def early_close_crossed(lab: Lab, rtt: float) -> None:
     """A server closes three quarters of a round trip after its response, and says nothing. The client sends its next request a
     quarter after it has the response: they cross."""
-    raw_server(lab, [[FINE, 0.75 * rtt, CLOSE]])
-    raw_client(lab, [[REQUEST, READ, 0.25 * rtt, REQUEST, WAIT], AGAIN])
+    raw_talk(lab, [[FINE, 0.75 * rtt, CLOSE]], [[REQUEST, READ, 0.25 * rtt, REQUEST, WAIT], AGAIN])
 
 
 @everywhere(
@@ -103,8 +96,7 @@ def early_close_crossed(lab: Lab, rtt: float) -> None:
 def early_close_met_later(lab: Lab, rtt: float) -> None:
     """A server closes 5 ms after its response, and says nothing. The client's pool does not look, and uses the connection
     again 2 s later."""
-    raw_server(lab, [[FINE, 0.005, CLOSE]])
-    raw_client(lab, [[REQUEST, READ, 2.0 + rtt, REQUEST, WAIT], AGAIN])
+    raw_talk(lab, [[FINE, 0.005, CLOSE]], [[REQUEST, READ, 2.0 + rtt, REQUEST, WAIT], AGAIN])
 
 
 @everywhere(
@@ -114,12 +106,10 @@ def early_close_met_later(lab: Lab, rtt: float) -> None:
     finds=(Find("premature-close", None, "server", 0),),
     must_not={"keep-alive-race": "nothing was sent on the closed connection", "idle-close": "it was not idle"},
 )
-def refused_and_closed(lab: Lab, rtt: float) -> None:
+def refused_and_closed(lab: Lab, _: float) -> None:
     """A GET is answered, the next is refused by a 401 with a Content-Length and without Connection: close, and the server closes
     10 ms later."""
-    del rtt
-    raw_server(lab, [[FINE], [SILENT, 0.01, CLOSE]])
-    raw_client(lab, [[REQUEST, READ, 0.02, REQUEST, READ, WAIT], AGAIN])
+    raw_talk(lab, [[FINE], [SILENT, 0.01, CLOSE]], [[REQUEST, READ, 0.02, REQUEST, READ, WAIT], AGAIN])
 
 
 @everywhere(
@@ -128,11 +118,9 @@ def refused_and_closed(lab: Lab, rtt: float) -> None:
     connections=(Connection((get("/report", 5), ASKED), closed_by="server"), WORKS),
     must_not={"premature-close": "the close was announced", "lingering-close": "the server closed at once"},
 )
-def refused_and_announced(lab: Lab, rtt: float) -> None:
+def refused_and_announced(lab: Lab, _: float) -> None:
     """What mends refused-and-closed: the same, with Connection: close on the 401."""
-    del rtt
-    raw_server(lab, [[FINE], [ANNOUNCED, 0.01, CLOSE]])
-    raw_client(lab, [[REQUEST, READ, 0.02, REQUEST, READ, WAIT], AGAIN])
+    raw_talk(lab, [[FINE], [ANNOUNCED, 0.01, CLOSE]], [[REQUEST, READ, 0.02, REQUEST, READ, WAIT], AGAIN])
 
 
 @everywhere(
@@ -142,11 +130,13 @@ def refused_and_announced(lab: Lab, rtt: float) -> None:
     finds=(Find("auth-connection-closed", None, "server", 0),),
     must_not={"premature-close": "it is said more exactly"},
 )
-def handshake_closed(lab: Lab, rtt: float) -> None:
+def handshake_closed(lab: Lab, _: float) -> None:
     """As ntlm-closed."""
-    del rtt
-    raw_server(lab, [[CHALLENGE % b""], [CHALLENGE % TOKEN, CLOSE]])
-    raw_client(lab, [[HANDSHAKE[0], READ, 0.02, HANDSHAKE[1], READ, WAIT], [1.5, HANDSHAKE[0], READ]])
+    raw_talk(
+        lab,
+        [[CHALLENGE % b""], [CHALLENGE % TOKEN, CLOSE]],
+        [[HANDSHAKE[0], READ, 0.02, HANDSHAKE[1], READ, WAIT], [1.5, HANDSHAKE[0], READ]],
+    )
 
 
 @everywhere(
@@ -156,11 +146,9 @@ def handshake_closed(lab: Lab, rtt: float) -> None:
     finds=(Find("no-response", "later", "server", 0),),
     must_not={"premature-close": "nothing was answered", "keep-alive-race": "the request came first"},
 )
-def not_answered(lab: Lab, rtt: float) -> None:
+def not_answered(lab: Lab, _: float) -> None:
     """A hand-written server answers a request, reads the next, waits for 50 ms and closes."""
-    del rtt
-    raw_server(lab, [[FINE], [0.05, CLOSE]])
-    raw_client(lab, [[REQUEST, READ, 0.02, REQUEST, WAIT], AGAIN])
+    raw_talk(lab, [[FINE], [0.05, CLOSE]], [[REQUEST, READ, 0.02, REQUEST, WAIT], AGAIN])
 
 
 @everywhere(
@@ -187,11 +175,9 @@ def cut_short(lab: Lab, rtt: float) -> None:
     finds=(Find("idle-close", None, "server", note=True),),
     must_not={"premature-close": "it had been idle for 1.5 s", "keep-alive-race": "no request was lost"},
 )
-def rested(lab: Lab, rtt: float) -> None:
+def rested(lab: Lab, _: float) -> None:
     """A hand-written server closes connections that were idle for 1.5 s; the client closes when it hears of it."""
-    del rtt
-    raw_server(lab, [[FINE], [FINE, 1.5, CLOSE]])
-    raw_client(lab, [[REQUEST, READ, 0.1, REQUEST, READ, WAIT]] * 2)
+    raw_talk(lab, [[FINE], [FINE, 1.5, CLOSE]], [[REQUEST, READ, 0.1, REQUEST, READ, WAIT]] * 2)
 
 
 REFUSAL = b"HTTP/1.1 413 Payload Too Large\r\nConnection: close\r\nContent-Length: 9\r\n\r\ntoo much\n"
@@ -223,9 +209,8 @@ def refused_upload(lab: Lab, rtt: float) -> None:
     connections=(Connection((Exchange("POST", "/upload", 413, 9, request_body=6_000),), closed_by="server"),),
     must_not={"reset-destroys-response": "the server read all of it", "premature-close": "the close was announced"},
 )
-def refused_upload_read(lab: Lab, rtt: float) -> None:
+def refused_upload_read(lab: Lab, _: float) -> None:
     """What mends refused-upload: the server reads the whole upload before it closes."""
-    del rtt
     raw_server(lab, [[REFUSAL, CLOSE]])
     raw_client(lab, [[UPLOAD % 6_000, *[step for _ in range(6) for step in (PIECE, 0.04)], READ, WAIT]], nodelay=True)
 
@@ -237,9 +222,8 @@ def refused_upload_read(lab: Lab, rtt: float) -> None:
     finds=(Find("client-abort", "timeout", "client", 0), Find("slow-response", None, "server", 0, measured=True, note=True)),
     must_not={"no-response": "the client closed first", "premature-close": "the client closed first"},
 )
-def gives_up(lab: Lab, rtt: float) -> None:
+def gives_up(lab: Lab, _: float) -> None:
     """curl --max-time 1; the client's kernel refuses the late answer."""
-    del rtt
     raw_server(lab, [[2.0, FINE]])
     lab.client.run("curl", "-sS", "--max-time", "1", "http://10.9.0.2:8080/report", check=False)
     lab.client.run("sleep", "2")

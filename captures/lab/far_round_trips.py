@@ -5,7 +5,7 @@ from __future__ import annotations
 from closes import SILENT
 from everywhere import everywhere
 from lifetimes import CLOSE, FINE, READ, REQUEST, WAIT
-from scenario import Connection, Exchange, Find, Lab, get, raw_client, raw_server
+from scenario import Connection, Exchange, Find, Lab, get, raw_talk
 from stalls import BODY, HEAD
 
 CHALLENGED = Exchange("GET", "/report", 401, 25)
@@ -20,12 +20,10 @@ CLOSING = FINE.replace(b"OK\r\n", b"OK\r\nConnection: close\r\n")
     finds=(Find("repeated-auth-challenge", None, "client", measured=True),),
     must_not={"premature-close": "the client closed"},
 )
-def challenged_each_time(lab: Lab, rtt: float) -> None:
+def challenged_each_time(lab: Lab, _: float) -> None:
     """Five GETs on one connection by a client that sends each without credentials first, is refused by a 401 and repeats it with
     them: pre-authentication was switched on, and does not work."""
-    del rtt
-    raw_server(lab, [[SILENT], [FINE]] * 5)
-    raw_client(lab, [[step for _ in range(5) for step in (REQUEST, READ, WITH_CREDENTIALS, READ, 0.02)]])
+    raw_talk(lab, [[SILENT], [FINE]] * 5, [[step for _ in range(5) for step in (REQUEST, READ, WITH_CREDENTIALS, READ, 0.02)]])
 
 
 @everywhere(
@@ -34,11 +32,9 @@ def challenged_each_time(lab: Lab, rtt: float) -> None:
     connections=(Connection((CHALLENGED, *[get("/report", 5)] * 5)),),
     must_not={"repeated-auth-challenge": "there is one"},
 )
-def challenged_once(lab: Lab, rtt: float) -> None:
+def challenged_once(lab: Lab, _: float) -> None:
     """What mends challenged-each-time: the client remembers that credentials were wanted."""
-    del rtt
-    raw_server(lab, [[SILENT], [FINE]])
-    raw_client(lab, [[REQUEST, READ, *[step for _ in range(5) for step in (WITH_CREDENTIALS, READ, 0.02)]]])
+    raw_talk(lab, [[SILENT], [FINE]], [[REQUEST, READ, *[step for _ in range(5) for step in (WITH_CREDENTIALS, READ, 0.02)]]])
 
 
 @everywhere(
@@ -48,11 +44,9 @@ def challenged_once(lab: Lab, rtt: float) -> None:
     finds=(Find("keep-alive-disabled", None, "server", measured=True),),
     must_not={"premature-close": "the close was announced", "no-connection-reuse": "the server would not have it"},
 )
-def one_each(lab: Lab, rtt: float) -> None:
+def one_each(lab: Lab, _: float) -> None:
     """Four GETs one after the other; the server answers each with Connection: close and closes."""
-    del rtt
-    raw_server(lab, [[CLOSING, CLOSE]])
-    raw_client(lab, [[REQUEST, READ, WAIT]] * 4)
+    raw_talk(lab, [[CLOSING, CLOSE]], [[REQUEST, READ, WAIT]] * 4)
 
 
 @everywhere(
@@ -62,11 +56,9 @@ def one_each(lab: Lab, rtt: float) -> None:
     finds=(Find("no-connection-reuse", None, "client", measured=True),),
     must_not={"keep-alive-disabled": "the server left the connection open", "client-abort": "the response was complete"},
 )
-def used_once(lab: Lab, rtt: float) -> None:
+def used_once(lab: Lab, _: float) -> None:
     """Four GETs one after the other, each on a connection of its own, which the server would have kept."""
-    del rtt
-    raw_server(lab, [[FINE]])
-    raw_client(lab, [[REQUEST, READ, 0.02]] * 4)
+    raw_talk(lab, [[FINE]], [[REQUEST, READ, 0.02]] * 4)
 
 
 @everywhere(
@@ -75,11 +67,9 @@ def used_once(lab: Lab, rtt: float) -> None:
     connections=(Connection((get("/report", 5, repeat=4),)),),
     must_not={"keep-alive-disabled": "the connection is kept", "no-connection-reuse": "the connection is used again"},
 )
-def one_for_all(lab: Lab, rtt: float) -> None:
+def one_for_all(lab: Lab, _: float) -> None:
     """What mends one-each and used-once."""
-    del rtt
-    raw_server(lab, [[FINE]])
-    raw_client(lab, [[step for _ in range(4) for step in (REQUEST, READ, 0.02)]])
+    raw_talk(lab, [[FINE]], [[step for _ in range(4) for step in (REQUEST, READ, 0.02)]])
 
 
 @everywhere(
@@ -88,11 +78,9 @@ def one_for_all(lab: Lab, rtt: float) -> None:
     connections=(Connection((get("/report", 300, repeat=6),)),),
     must_not={"nagle-delayed-ack": "each response is one segment"},
 )
-def one_send(lab: Lab, rtt: float) -> None:
+def one_send(lab: Lab, _: float) -> None:
     """What mends split-rtt-20 and split-rtt-120: the same responses, written in one piece."""
-    del rtt
-    raw_server(lab, [[HEAD + BODY]])
-    raw_client(lab, [[step for _ in range(6) for step in (REQUEST, READ, 0.01)]])
+    raw_talk(lab, [[HEAD + BODY]], [[step for _ in range(6) for step in (REQUEST, READ, 0.01)]])
 
 
 @everywhere(
@@ -104,8 +92,6 @@ def one_send(lab: Lab, rtt: float) -> None:
         "nagle-delayed-ack": "eight answers, not pieces of one",
     },
 )
-def pipelined(lab: Lab, rtt: float) -> None:
+def pipelined(lab: Lab, _: float) -> None:
     """Twice four GETs in one send; the server answers one by one, without Nagle."""
-    del rtt
-    raw_server(lab, [[FINE]], nodelay=True)
-    raw_client(lab, [[REQUEST * 4, {"read": ["GET"] * 4}, 0.05] * 2])
+    raw_talk(lab, [[FINE]], [[REQUEST * 4, {"read": ["GET"] * 4}, 0.05] * 2], nodelay=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from everywhere import everywhere
 from framing import ROWS, SIZE
 from lifetimes import CLOSE, READ, WAIT
-from scenario import Connection, Find, Lab, Steps, get, raw_client, raw_server
+from scenario import Connection, Find, Lab, Steps, get, raw_talk
 
 ASK = b"GET /rows.csv HTTP/1.1\r\nHost: 10.9.0.2:8080\r\n\r\n"
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: %s\r\n%s\r\n\r\n"
@@ -34,11 +34,9 @@ def _paused(pieces: list[bytes], pause: float) -> Steps:
     finds=(Find("unchunked-streaming", None, "server", 0),),
     must_not={"close-delimited": "that it streams is more", "premature-close": "the close was announced"},
 )
-def unchunked(lab: Lab, rtt: float) -> None:
+def unchunked(lab: Lab, _: float) -> None:
     """As unchunked-stream, with pauses of 300 ms between the pieces."""
-    del rtt
-    raw_server(lab, [[HEAD % (CSV, UNFRAMED), *_paused(ROWS, 0.3), CLOSE]])
-    raw_client(lab, [[ASK, READ, WAIT]])
+    raw_talk(lab, [[HEAD % (CSV, UNFRAMED), *_paused(ROWS, 0.3), CLOSE]], [[ASK, READ, WAIT]])
 
 
 @everywhere(
@@ -47,11 +45,9 @@ def unchunked(lab: Lab, rtt: float) -> None:
     connections=(Connection((get("/rows.csv", SIZE, response_framing="chunked"),)),),
     must_not={"unchunked-streaming": "it is chunked", "buffered-stream": "its pieces come as they are written"},
 )
-def in_chunks(lab: Lab, rtt: float) -> None:
+def in_chunks(lab: Lab, _: float) -> None:
     """What mends unchunked: the same pieces and pauses, with Transfer-Encoding: chunked, on a connection that is kept."""
-    del rtt
-    raw_server(lab, [[HEAD % (CSV, CHUNKED), *_paused([*map(chunk, ROWS)], 0.3), LAST]])
-    raw_client(lab, [[ASK, READ, 0.02]])
+    raw_talk(lab, [[HEAD % (CSV, CHUNKED), *_paused([*map(chunk, ROWS)], 0.3), LAST]], [[ASK, READ, 0.02]])
 
 
 @everywhere(
@@ -60,12 +56,10 @@ def in_chunks(lab: Lab, rtt: float) -> None:
     connections=(Connection((get("/rows.csv", EVENT_BYTES, response_framing="chunked"),)),),
     must_not={"slow-response": "it took less than a second", "buffered-stream": "what a program says at once looks the same"},
 )
-def events_held(lab: Lab, rtt: float) -> None:
+def events_held(lab: Lab, _: float) -> None:
     """Six events, text/event-stream in chunks, which something on the server's side collects: 900 ms after the request all
     come in one send. They are too few to tell that from an agent that says six things at a step."""
-    del rtt
-    raw_server(lab, [[0.9, HEAD % (EVENTS, CHUNKED) + b"".join(map(chunk, EVENT)) + LAST]])
-    raw_client(lab, [[ASK, READ, 0.02]])
+    raw_talk(lab, [[0.9, HEAD % (EVENTS, CHUNKED) + b"".join(map(chunk, EVENT)) + LAST]], [[ASK, READ, 0.02]])
 
 
 @everywhere(
@@ -74,11 +68,9 @@ def events_held(lab: Lab, rtt: float) -> None:
     connections=(Connection((get("/rows.csv", EVENT_BYTES, response_framing="chunked"),)),),
     must_not={"buffered-stream": "each event comes when it is written", "tiny-chunks": "these are events"},
 )
-def events_one_by_one(lab: Lab, rtt: float) -> None:
+def events_one_by_one(lab: Lab, _: float) -> None:
     """What mends events-held: the same events, 150 ms apart."""
-    del rtt
-    raw_server(lab, [[HEAD % (EVENTS, CHUNKED), *_paused([*map(chunk, EVENT)], 0.15), LAST]])
-    raw_client(lab, [[ASK, READ, 0.02]])
+    raw_talk(lab, [[HEAD % (EVENTS, CHUNKED), *_paused([*map(chunk, EVENT)], 0.15), LAST]], [[ASK, READ, 0.02]])
 
 
 @everywhere(
@@ -88,12 +80,10 @@ def events_one_by_one(lab: Lab, rtt: float) -> None:
     finds=(Find("missing-framing", "left-waiting", "server", 0, measured=True),),
     must_not={"unchunked-streaming": "the body came at once", "premature-close": "nothing else could end the response"},
 )
-def no_end(lab: Lab, rtt: float) -> None:
+def no_end(lab: Lab, _: float) -> None:
     """A response of HTTP/1.1 with neither Content-Length, Transfer-Encoding nor Connection: close. Head and body leave in one
     send; the server closes 2 s later."""
-    del rtt
-    raw_server(lab, [[b"HTTP/1.1 200 OK\r\nContent-Type: text/csv\r\n\r\n" + BODY, 2.0, CLOSE]])
-    raw_client(lab, [[ASK, READ]])
+    raw_talk(lab, [[b"HTTP/1.1 200 OK\r\nContent-Type: text/csv\r\n\r\n" + BODY, 2.0, CLOSE]], [[ASK, READ]])
 
 
 FIVE_CHUNKS = HEAD % (CSV, CHUNKED + b"\r\nConnection: close") + b"".join(map(chunk, ROWS)) + LAST
@@ -106,12 +96,10 @@ FIVE_CHUNKS = HEAD % (CSV, CHUNKED + b"\r\nConnection: close") + b"".join(map(ch
     finds=(Find("lingering-close", None, "server", 0),),
     must_not={"premature-close": "the close was announced", "idle-close": "the close was announced"},
 )
-def lingers(lab: Lab, rtt: float) -> None:
+def lingers(lab: Lab, _: float) -> None:
     """A response in chunks says Connection: close. The client has its end, and waits for the close that was announced; the
     server closes 6 s later."""
-    del rtt
-    raw_server(lab, [[FIVE_CHUNKS, 6.0, CLOSE]])
-    raw_client(lab, [[ASK, READ, WAIT]])
+    raw_talk(lab, [[FIVE_CHUNKS, 6.0, CLOSE]], [[ASK, READ, WAIT]])
 
 
 @everywhere(
@@ -120,11 +108,9 @@ def lingers(lab: Lab, rtt: float) -> None:
     connections=(Connection((get("/rows.csv", SIZE, response_framing="chunked"),), closed_by="server"),),
     must_not={"lingering-close": "the server closed at once", "premature-close": "the close was announced"},
 )
-def closes_with_the_last_chunk(lab: Lab, rtt: float) -> None:
+def closes_with_the_last_chunk(lab: Lab, _: float) -> None:
     """What mends lingers."""
-    del rtt
-    raw_server(lab, [[FIVE_CHUNKS, CLOSE]])
-    raw_client(lab, [[ASK, READ, WAIT]])
+    raw_talk(lab, [[FIVE_CHUNKS, CLOSE]], [[ASK, READ, WAIT]])
 
 
 @everywhere(
@@ -137,9 +123,7 @@ def closes_with_the_last_chunk(lab: Lab, rtt: float) -> None:
     ),
     must_not={"premature-close": "the close was announced", "missing-framing": "the close was announced"},
 )
-def lingers_unframed(lab: Lab, rtt: float) -> None:
+def lingers_unframed(lab: Lab, _: float) -> None:
     """A response says Connection: close and has neither Content-Length nor Transfer-Encoding: the client waits for the close to
     know that it has all, and the server closes 6 s after the last byte."""
-    del rtt
-    raw_server(lab, [[HEAD % (CSV, UNFRAMED) + BODY, 6.0, CLOSE]])
-    raw_client(lab, [[ASK, READ]])
+    raw_talk(lab, [[HEAD % (CSV, UNFRAMED) + BODY, 6.0, CLOSE]], [[ASK, READ]])

@@ -6,7 +6,7 @@ from everywhere import everywhere
 from far_streams import ASK, CHUNKED, CSV, HEAD, LAST, chunk
 from framing import ROWS, SIZE
 from lifetimes import CLOSE, FINE, READ, REQUEST, WAIT
-from scenario import Connection, Exchange, Find, Lab, get, raw_client, raw_server
+from scenario import Connection, Exchange, Find, Lab, get, raw_client, raw_server, raw_talk
 from stalls import BODY
 
 SIX = (Connection((get("/report", 300, repeat=6),)),)
@@ -22,11 +22,9 @@ ORDER = b"POST /order HTTP/1.1\r\nHost: 10.9.0.2:8080\r\nContent-Length: 300\r\n
     finds=(Find("nagle-delayed-ack", "write-write-read", "server", 0, 5, measured=True),),
     must_not={"slow-response": "it took less than a second", "retransmission-stall": "nothing was lost"},
 )
-def three_writes(lab: Lab, rtt: float) -> None:
+def three_writes(lab: Lab, _: float) -> None:
     """As server-three-writes, six GETs on one connection."""
-    del rtt
-    raw_server(lab, [[STATUS_LINE, FIELDS, BODY]])
-    raw_client(lab, SIX_GETS)
+    raw_talk(lab, [[STATUS_LINE, FIELDS, BODY]], SIX_GETS)
 
 
 @everywhere(
@@ -36,12 +34,10 @@ def three_writes(lab: Lab, rtt: float) -> None:
     finds=(Find("nagle-delayed-ack", "head-body-split", "client", 0, 5, measured=True),),
     must_not={"slow-response": "the server had no body to answer", "expect-continue-stall": "no 100 was asked for"},
 )
-def posted_apart(lab: Lab, rtt: float) -> None:
+def posted_apart(lab: Lab, _: float) -> None:
     """Six POSTs on one connection, head and body in two sends, Nagle's algorithm on. The first is spared: Linux
     acknowledges at once until it has answered."""
-    del rtt
-    raw_server(lab, [[FINE]])
-    raw_client(lab, [[step for _ in range(6) for step in (ORDER % b"", BODY, {"read": ["POST"]}, 0.01)]])
+    raw_talk(lab, [[FINE]], [[step for _ in range(6) for step in (ORDER % b"", BODY, {"read": ["POST"]}, 0.01)]])
 
 
 @everywhere(
@@ -51,9 +47,8 @@ def posted_apart(lab: Lab, rtt: float) -> None:
     finds=(Find("expect-continue-stall", None, "client", 0, 2, measured=True),),
     must_not={"slow-response": "the server had no body to answer", "nagle-delayed-ack": "the client waited for a 100"},
 )
-def not_continued(lab: Lab, rtt: float) -> None:
+def not_continued(lab: Lab, _: float) -> None:
     """A hand-written client waits for a 100 for a second, as curl does, and then sends the body; twice."""
-    del rtt
     raw_server(lab, [[FINE]])
     post = [ORDER % b"Expect: 100-continue\r\n", 1.0, BODY, {"read": ["POST"]}, 0.05]
     raw_client(lab, [post * 2])
@@ -66,11 +61,9 @@ def not_continued(lab: Lab, rtt: float) -> None:
     finds=(Find("slow-response", None, "server", 0, measured=True, note=True),),
     must_not={"nagle-delayed-ack": "each message is one send", "retransmission-stall": "nothing was lost"},
 )
-def thinks(lab: Lab, rtt: float) -> None:
+def thinks(lab: Lab, _: float) -> None:
     """As slow-answer: the second of three answers takes its time."""
-    del rtt
-    raw_server(lab, [[FINE], [1.2, FINE], [FINE]])
-    raw_client(lab, [[step for _ in range(3) for step in (REQUEST, READ, 0.01)]])
+    raw_talk(lab, [[FINE], [1.2, FINE], [FINE]], [[step for _ in range(3) for step in (REQUEST, READ, 0.01)]])
 
 
 @everywhere(
@@ -81,12 +74,15 @@ def thinks(lab: Lab, rtt: float) -> None:
     finds=(Find("tinygrams", None, "server", 0, 2),),
     must_not={"nagle-delayed-ack": "TCP_NODELAY is set"},
 )
-def in_crumbs(lab: Lab, rtt: float) -> None:
+def in_crumbs(lab: Lab, _: float) -> None:
     """As crumbs, twice."""
-    del rtt
     pieces = [step for _ in range(20) for step in (b"c" * 30, 0.001)]
-    raw_server(lab, [[b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 600\r\n\r\n", *pieces]], nodelay=True)
-    raw_client(lab, [[step for _ in range(2) for step in (REQUEST, READ, 0.01)]])
+    raw_talk(
+        lab,
+        [[b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 600\r\n\r\n", *pieces]],
+        [[step for _ in range(2) for step in (REQUEST, READ, 0.01)]],
+        nodelay=True,
+    )
 
 
 @everywhere(
@@ -98,8 +94,7 @@ def in_crumbs(lab: Lab, rtt: float) -> None:
 )
 def kept_too_long(lab: Lab, rtt: float) -> None:
     """A server closes connections that were idle for 1.5 s; the client looks after them 1.3 s later, before it uses them."""
-    raw_server(lab, [[FINE, 1.5, CLOSE]])
-    raw_client(lab, [[REQUEST, READ, 2.8 + rtt]] * 2)
+    raw_talk(lab, [[FINE, 1.5, CLOSE]], [[REQUEST, READ, 2.8 + rtt]] * 2)
 
 
 PROMISING = FINE.replace(b"OK\r\n", b"OK\r\nConnection: keep-alive\r\nKeep-Alive: timeout=5\r\n")
@@ -112,11 +107,9 @@ PROMISING = FINE.replace(b"OK\r\n", b"OK\r\nConnection: keep-alive\r\nKeep-Alive
     finds=tuple(Find("idle-timeout-broken-promise", None, "server", number) for number in range(2)),
     must_not={"idle-close": "the broken promise says more", "premature-close": "it had been idle for 2 s"},
 )
-def promise_broken(lab: Lab, rtt: float) -> None:
+def promise_broken(lab: Lab, _: float) -> None:
     """Keep-Alive: timeout=5, and a close after 2 s; the client closes when it hears of it."""
-    del rtt
-    raw_server(lab, [[PROMISING, 2.0, CLOSE]])
-    raw_client(lab, [[REQUEST, READ, WAIT]] * 2)
+    raw_talk(lab, [[PROMISING, 2.0, CLOSE]], [[REQUEST, READ, WAIT]] * 2)
 
 
 @everywhere(
@@ -128,8 +121,6 @@ def promise_broken(lab: Lab, rtt: float) -> None:
         "unchunked-streaming": "it is chunked",
     },
 )
-def lines_held(lab: Lab, rtt: float) -> None:
+def lines_held(lab: Lab, _: float) -> None:
     """Five chunks of lines that belong to a stream; something collects them, and after 900 ms they come in one send."""
-    del rtt
-    raw_server(lab, [[0.9, HEAD % (CSV, CHUNKED) + b"".join(map(chunk, ROWS)) + LAST]])
-    raw_client(lab, [[ASK, READ, 0.02]])
+    raw_talk(lab, [[0.9, HEAD % (CSV, CHUNKED) + b"".join(map(chunk, ROWS)) + LAST]], [[ASK, READ, 0.02]])

@@ -6,7 +6,7 @@ import sys
 
 from everywhere import everywhere
 from far_streams import CHUNKED, CSV, EVENT, EVENT_BYTES, EVENTS, HEAD, LAST, READ, chunk
-from scenario import PEERS, Connection, Find, Lab, curl, get, nginx, node, raw_client, raw_server, recording, site
+from scenario import PEERS, Connection, Find, Lab, curl, get, nginx, node, raw_client, raw_server, raw_talk, recording
 
 FRAMED = {"response_framing": "chunked"}
 ASK = b"GET /%s HTTP/1.1\r\nHost: 10.9.0.2:8080\r\n\r\n"
@@ -26,17 +26,15 @@ def _asked(lab: Lab, target: bytes) -> None:
         "nagle-delayed-ack": "the application wrote late",
     },
 )
-def events_fast(lab: Lab, rtt: float) -> None:
+def events_fast(lab: Lab, _: float) -> None:
     """Three GETs on one connection, each answered with six events, 15, 50 and 130 ms apart; the server waits 600 ms before
     the first. TCP_NODELAY is set."""
-    del rtt
     pieces = [*map(chunk, EVENT)]
     answers = [
         [0.6, HEAD % (EVENTS, CHUNKED) + pieces[0], *(step for piece in pieces[1:] for step in (pause, piece)), LAST]
         for pause in (0.015, 0.05, 0.13)
     ]
-    raw_server(lab, answers, nodelay=True)
-    raw_client(lab, [[step for _ in answers for step in (ASK % b"events", READ, 0.02)]])
+    raw_talk(lab, answers, [[step for _ in answers for step in (ASK % b"events", READ, 0.02)]], nodelay=True)
 
 
 @recording(
@@ -61,10 +59,9 @@ def events_with_pauses(lab: Lab) -> None:
     connections=(Connection((get("/events", 2 * EVENT_BYTES, **FRAMED),)),),
     must_not={"slow-response": "the head came at once", "buffered-stream": "what a program says at once looks the same"},
 )
-def events_in_blocks(lab: Lab, rtt: float) -> None:
+def events_in_blocks(lab: Lab, _: float) -> None:
     """Something collects events until it has four, which takes 700 ms. The head of the response passes at once. A dashboard that
     shows four things every 700 ms sends the same."""
-    del rtt
     twelve = [*map(chunk, EVENT * 2)]
     steps = [step for first in (0, 4, 8) for step in (0.7, b"".join(twelve[first : first + 4]))]
     raw_server(lab, [[HEAD % (EVENTS, CHUNKED), *steps, LAST]])
@@ -150,8 +147,7 @@ def yielded_lines(lab: Lab) -> None:
 def _flask_like(lab: Lab, name: str) -> None:
     """Starts gunicorn with an application of peers/yielding.py."""
     words = ["-m", "gunicorn", "--worker-class", "gthread", "--threads", "4", "--chdir", str(PEERS), "--bind", "10.9.0.2:8000"]
-    lab.server.start(sys.executable, *words, f"yielding:{name}", stderr=-3)
-    lab.server.wait_for_listener(8000)
+    lab.server.serve(8000, sys.executable, *words, f"yielding:{name}", stderr=-3)
 
 
 @recording(
@@ -199,8 +195,7 @@ def chunk_lines_alone(lab: Lab) -> None:
 )
 def gzip_download(lab: Lab) -> None:
     """curl --compressed asks twice for a text of 200 kB, of which nginx makes chunks as its buffers fill."""
-    site(lab, a=200_000)
-    nginx(lab, "gzip on; gzip_types text/plain; gzip_min_length 0;")
+    nginx(lab, "gzip on; gzip_types text/plain; gzip_min_length 0;", a=200_000)
     curl(lab, "--compressed", *["http://10.9.0.2/a.txt"] * 2)
 
 

@@ -16,11 +16,10 @@ from scenario import (
     curl,
     get,
     nginx,
+    nginx_with_tls,
     over_ipv6,
-    raw_client,
-    raw_server,
+    raw_talk,
     recording,
-    site,
     unanswered,
 )
 
@@ -42,8 +41,7 @@ LARGE = 60_000
 
 
 def _download(lab: Lab, host: str = "10.9.0.2") -> None:
-    site(lab, large=LARGE)
-    nginx(lab)
+    nginx(lab, large=LARGE)
     curl(lab, "-g", "--max-time", "8", f"http://{host}/large.txt", check=False)
     time.sleep(1)
 
@@ -92,8 +90,7 @@ def foreign_reset_of_a_request(lab: Lab) -> None:
     """An intrusion prevention system near the client sees a GET and resets both sides with ACK flag and IP ID 0. The client has
     its reset a quarter of a round trip after its request, before the server can have answered; at the server the client's
     packets had counted. Both have another TTL than the hosts' own."""
-    raw_server(lab, [[0.4, FINE]])
-    raw_client(lab, [[REQUEST, WAIT]])
+    raw_talk(lab, [[0.4, FINE]], [[REQUEST, WAIT]])
 
 
 @recording(
@@ -107,8 +104,7 @@ def foreign_reset_of_a_request(lab: Lab) -> None:
 )
 def foreign_reset_after_a_response(lab: Lab) -> None:
     """The same box resets the client's side when the response has passed. Its IP ID is 0, and the server's count."""
-    raw_server(lab, [[FINE, 2.0]])
-    raw_client(lab, [[REQUEST, READ, WAIT]])
+    raw_talk(lab, [[FINE, 2.0]], [[REQUEST, READ, WAIT]])
 
 
 @recording(
@@ -123,11 +119,7 @@ def foreign_reset_after_a_response(lab: Lab) -> None:
 )
 def foreign_reset_in_tls(lab: Lab) -> None:
     """As foreign-reset, over TLS 1.3: what was cut cannot be read."""
-    site(lab, large=LARGE)
-    key, certificate = (str(lab.folder / name) for name in ("key.pem", "certificate.pem"))
-    made = ["-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", certificate, "-days", "30", "-subj", "/CN=lab"]
-    lab.server.run("openssl", "req", *made)
-    nginx(lab, f"listen 443 ssl; ssl_certificate {certificate}; ssl_certificate_key {key};")
+    nginx_with_tls(lab, large=LARGE)
     curl(lab, "--insecure", "--max-time", "8", "https://10.9.0.2/large.txt", check=False)
     time.sleep(1)
 
@@ -156,5 +148,4 @@ def reset_by_the_server_ipv6(lab: Lab) -> None:
 
 def _reset_by_the_server(lab: Lab, address: str) -> None:
     head = FINE.partition(b"Content-Length")[0] + b"Content-Length: 50000\r\n\r\n"
-    raw_server(lab, [[head + b"t" * 6_000, 0.1, {"do": "reset"}]])
-    raw_client(lab, [[REQUEST, WAIT]], address=address)
+    raw_talk(lab, [[head + b"t" * 6_000, 0.1, {"do": "reset"}]], [[REQUEST, WAIT]], address=address)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from scenario import Connection, Find, Lab, Steps, curl, get, node, raw_client, raw_server, recording
+from scenario import Connection, Find, Lab, Steps, curl, get, node, raw_server, raw_talk, recording
 
 CLOSE = {"do": "close"}
 ROWS = [b"".join(b"row %d,%04d,open\n" % (piece, row) for row in range(12)) for piece in range(5)]
@@ -126,8 +126,7 @@ def unframed_held(lab: Lab) -> None:
     """The first scenario of Microsoft's KB Q240146: the request asks to keep the connection, the response agrees, has neither
     Content-Length nor Transfer-Encoding, and is written in two sends. The server closes 150 ms later: the body had
     left with the delayed ACK. An ordinary exchange goes before, because Linux acknowledges at once at first."""
-    raw_server(lab, [[FRAMED], [UNFRAMED % b"keep-alive", BODY, 0.15, CLOSE]])
-    raw_client(lab, TWICE)
+    raw_talk(lab, [[FRAMED], [UNFRAMED % b"keep-alive", BODY, 0.15, CLOSE]], TWICE)
 
 
 @recording(
@@ -140,8 +139,7 @@ def unframed_held(lab: Lab) -> None:
 )
 def unframed_held_close_announced(lab: Lab) -> None:
     """`Connection: close` makes the missing length legal. The body waits for the delayed ACK of the head as before."""
-    raw_server(lab, [[FRAMED], [UNFRAMED % b"close", BODY, 0.15, CLOSE]])
-    raw_client(lab, TWICE)
+    raw_talk(lab, [[FRAMED], [UNFRAMED % b"close", BODY, 0.15, CLOSE]], TWICE)
 
 
 @recording(
@@ -154,8 +152,7 @@ def unframed_held_close_announced(lab: Lab) -> None:
 )
 def unframed_with_fin(lab: Lab) -> None:
     """As unframed-held, but the server closes at once: its kernel sends the body together with the FIN."""
-    raw_server(lab, [[FRAMED], [UNFRAMED % b"keep-alive", BODY, CLOSE]])
-    raw_client(lab, TWICE)
+    raw_talk(lab, [[FRAMED], [UNFRAMED % b"keep-alive", BODY, CLOSE]], TWICE)
 
 
 @recording(
@@ -168,8 +165,7 @@ def unframed_with_fin(lab: Lab) -> None:
 )
 def unframed_nodelay(lab: Lab) -> None:
     """As unframed-held, with TCP_NODELAY: only the framing is missing."""
-    raw_server(lab, [[FRAMED], [UNFRAMED % b"keep-alive", BODY, 0.15, CLOSE]], nodelay=True)
-    raw_client(lab, TWICE)
+    raw_talk(lab, [[FRAMED], [UNFRAMED % b"keep-alive", BODY, 0.15, CLOSE]], TWICE, nodelay=True)
 
 
 @recording(

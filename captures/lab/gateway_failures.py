@@ -33,9 +33,8 @@ def ask(lab: Lab, *requests: tuple[str, str] | tuple[str, str, int]) -> None:
         fields = {"User-Agent": "shop/1.0", **({"X-Do": deed} if deed else {})}
         method = {"method": "POST", "body": body[0]} if body else {"method": "GET"}
         plan.append({"at": 0.2 * number, "id": str(number), "target": target, "fields": fields, **method})
-    path = lab.folder / "plan.json"
-    path.write_text(json.dumps([plan]))
-    lab.user.run(sys.executable, str(PEERS / "told_client.py"), PROXY_FRONT, "80", str(path))
+    path = lab.file("plan.json", json.dumps([plan]))
+    lab.user.run(sys.executable, str(PEERS / "told_client.py"), PROXY_FRONT, "80", path)
 
 
 @recording(

@@ -78,8 +78,9 @@ class Gateway:
         folder.mkdir(exist_ok=True)
         words = STARTS[self.maker](self, folder)
         log = (folder / "log").open("w")
-        host.start(*words, stdout=log, stderr=log, env={**os.environ, "HOME": str(folder), "XDG_DATA_HOME": str(folder)})
-        host.wait_for_listener(self.port)
+        host.serve(
+            self.port, *words, stdout=log, stderr=log, env={**os.environ, "HOME": str(folder), "XDG_DATA_HOME": str(folder)}
+        )
 
     def plain(self) -> dict[str, str]:
         """The routes with one server behind them that change no path."""
@@ -242,5 +243,4 @@ def start_servers(host: Host, folder: Path, *ports: int) -> None:
         command = [sys.executable, str(PEERS / "told_server.py"), str(port), *words[port]]
         if port == FRAIL:
             command = ["sh", "-c", f"while :; do {' '.join(command)}; sleep 1; done"]
-        host.start(*command, env=environment, stderr=subprocess.DEVNULL)
-        host.wait_for_listener(port)
+        host.serve(port, *command, env=environment, stderr=subprocess.DEVNULL)

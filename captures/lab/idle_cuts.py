@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from applications import websocket_frame
 from impairments import Conditions
-from scenario import Connection, Exchange, Find, apache, get, nginx, node, over_ipv6, raw_client, raw_server, recording
+from scenario import Connection, Exchange, Find, apache, get, nginx, node, over_ipv6, raw_client, raw_server, raw_talk, recording
 
 if TYPE_CHECKING:
     from scenario import Lab, Steps
@@ -53,10 +53,8 @@ CUT = "the stream rested, and that is said"
 
 
 def _haproxy(lab: Lab) -> None:
-    conf = lab.folder / "haproxy.cfg"
-    conf.write_text(HAPROXY)
-    lab.server.start("haproxy", "-db", "-q", "-f", str(conf))
-    lab.server.wait_for_listener(80)
+    conf = lab.file("haproxy.cfg", HAPROXY)
+    lab.server.serve(80, "haproxy", "-db", "-q", "-f", conf)
 
 
 def _message(text: bytes) -> Steps:
@@ -159,8 +157,7 @@ def events_cut(lab: Lab) -> None:
 )
 def events_left(lab: Lab) -> None:
     """The twin of events-cut, without a limit: the application has nothing to tell for long, and the clients close."""
-    raw_server(lab, [[STREAM + EVENT, 0.2, EVENT, 30.0]])
-    raw_client(lab, [[EVENTS, 0.2 + rest] for rest in (5.5, 8.0, 6.3)])
+    raw_talk(lab, [[STREAM + EVENT, 0.2, EVENT, 30.0]], [[EVENTS, 0.2 + rest] for rest in (5.5, 8.0, 6.3)])
 
 
 @recording(

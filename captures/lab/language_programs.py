@@ -7,6 +7,7 @@ from __future__ import annotations
 import os
 import zlib
 from pathlib import Path
+from typing import Any
 
 from program import (
     ALONE,
@@ -45,6 +46,11 @@ def built(build: str, words: str) -> Serve:
     return serve
 
 
+def compiled(name: str, title: str, build: str, words: str, use: tuple[Words, ...], needs: str, **more: Any) -> Program:
+    """A program that a command line builds and another one starts, with its clients, and the compiler that it needs."""
+    return Program(name, title, built(build, words), use, (needs,), must=KILLED, **more)
+
+
 def here(words: str) -> Words:
     """A command line of the shell; {here} is the folder of the sources."""
     return shell(words.replace("{here}", str(HERE)))
@@ -55,16 +61,13 @@ DANCER = "plackup -E deployment -s HTTP::Server::PSGI -p 8080 {here}/app.psgi"
 LUA = "lua5.3 {here}/client.lua"
 
 LANGUAGES = (
-    Program(
+    compiled(
         "nim",
         "Nim: asynchttpserver and httpclient",
-        built(
-            "nim c --verbosity:0 --opt:none --nimcache:s -o:server {here}/server.nim && nim c --verbosity:0 --opt:none --nimcache:c -o:client {here}/client.nim",
-            "built/server",
-        ),
+        "nim c --verbosity:0 --opt:none --nimcache:s -o:server {here}/server.nim && nim c --verbosity:0 --opt:none --nimcache:c -o:client {here}/client.nim",
+        "built/server",
         (shell("built/client"), http_client("httpx")),
-        ("nim",),
-        must=KILLED,
+        "nim",
         seconds=25,
     ),
     Program(
@@ -87,56 +90,53 @@ LANGUAGES = (
         must=KILLED,
         seconds=25,
     ),
-    Program(
+    compiled(
         "mono",
         "Mono: HttpListener, HttpClient and WebClient",
-        built(
-            "mcs -out:server.exe {here}/server.cs && mcs -out:client.exe -r:System.Net.Http {here}/client.cs",
-            "mono built/server.exe",
-        ),
+        "mcs -out:server.exe {here}/server.cs && mcs -out:client.exe -r:System.Net.Http {here}/client.cs",
+        "mono built/server.exe",
         (shell("mono built/client.exe"), http_client("httpx")),
-        ("mcs",),
+        "mcs",
         may={NAGLE: HELD},
-        must=KILLED,
         seconds=28,
     ),
-    Program(
+    compiled(
         "inets",
         "Erlang/OTP: httpd and httpc of inets",
-        built("erlc {here}/answer.erl", "erl -noshell -pa built -s answer serve"),
+        "erlc {here}/answer.erl",
+        "erl -noshell -pa built -s answer serve",
         (shell("erl -noshell -pa built -s answer use"), shell(LUA.replace("{here}", str(HERE)))),
-        ("erlc",),
+        "erlc",
         may={NAGLE: HELD},
-        must=KILLED,
         seconds=25,
     ),
-    Program(
+    compiled(
         "httplib",
         "C++: cpp-httplib, with clients that keep connections and one that does not",
-        built("g++ -O1 -pthread {here}/httplib.cpp -o it -lcpp-httplib -lssl -lcrypto", "built/it serve"),
+        "g++ -O1 -pthread {here}/httplib.cpp -o it -lcpp-httplib -lssl -lcrypto",
+        "built/it serve",
         (shell("built/it keep"), shell("built/it each")),
-        ("g++",),
-        must=KILLED,
+        "g++",
         may={**ALONE, NAGLE: HELD},
         seconds=30,
     ),
-    Program(
+    compiled(
         "poco",
         "C++: POCO's HTTPServer and HTTPClientSession",
-        built("g++ -O1 {here}/poco.cpp -o it -lPocoNet -lPocoFoundation", "built/it serve"),
+        "g++ -O1 {here}/poco.cpp -o it -lPocoNet -lPocoFoundation",
+        "built/it serve",
         (shell("built/it use"), http_client("httpx")),
-        ("g++",),
-        must=KILLED,
+        "g++",
         seconds=25,
     ),
-    Program(
+    compiled(
         "pascal",
         "Free Pascal: TFPHttpServer and TFPHTTPClient",
-        built("fpc -v0 -FU. -FE. {here}/server.pas && fpc -v0 -FU. -FE. {here}/client.pas", "built/server"),
+        "fpc -v0 -FU. -FE. {here}/server.pas && fpc -v0 -FU. -FE. {here}/client.pas",
+        "built/server",
         (shell("built/client"), http_client("httpx")),
-        ("fpc",),
+        "fpc",
         may={"keep-alive-race": "its server closes without saying so, and its client does not look"},
-        must=KILLED,
         seconds=25,
     ),
     Program(

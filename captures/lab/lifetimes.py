@@ -18,6 +18,7 @@ from scenario import (
     node,
     raw_client,
     raw_server,
+    raw_talk,
     recording,
     site,
     unanswered,
@@ -42,8 +43,7 @@ ANSWERED_AND_LOST = (get("/report", 5), unanswered("GET", "/report"))
 )
 def idle_close(lab: Lab) -> None:
     """nginx with `keepalive_timeout 2s`; a hand-written client reads a response and then closes when the server does."""
-    site(lab, a=300)
-    nginx(lab, "keepalive_timeout 2s;")
+    nginx(lab, "keepalive_timeout 2s;", a=300)
     raw_client(lab, [[PAGE, READ, WAIT]] * 3, 80)
 
 
@@ -58,8 +58,7 @@ def idle_close(lab: Lab) -> None:
 def apache_idle_close(lab: Lab) -> None:
     """Apache keeps an idle connection for 5 s by default, and says so only to clients that ask for keep-alive, which this one
     does not; it asks twice and waits."""
-    site(lab, a=300)
-    apache(lab)
+    apache(lab, a=300)
     raw_client(lab, [[PAGE, READ, 0.1, PAGE, READ, WAIT]], 80)
 
 
@@ -96,8 +95,7 @@ def idle_close_inverted(lab: Lab) -> None:
 def race(lab: Lab) -> None:
     """Over a round trip of 120 ms a server closes 1.5 s after its response; the client sends its next request 20 ms
     later, 40 ms before the close comes to it. The server's kernel resets the connection."""
-    raw_server(lab, [[FINE, 1.5, CLOSE]])
-    raw_client(lab, [[REQUEST, READ, 1.46, REQUEST, WAIT]])
+    raw_talk(lab, [[FINE, 1.5, CLOSE]], [[REQUEST, READ, 1.46, REQUEST, WAIT]])
 
 
 @recording(
@@ -111,8 +109,7 @@ def race(lab: Lab) -> None:
 def stale_pool(lab: Lab) -> None:
     """A server closes 1.5 s after its response. The client asks again half a second later, without looking whether
     there is something to read; its kernel had known for half a second."""
-    raw_server(lab, [[FINE, 1.5, CLOSE]])
-    raw_client(lab, [[REQUEST, READ, 2.0, REQUEST, WAIT]] * 2)
+    raw_talk(lab, [[FINE, 1.5, CLOSE]], [[REQUEST, READ, 2.0, REQUEST, WAIT]] * 2)
 
 
 @recording(
@@ -127,8 +124,7 @@ def stale_pool(lab: Lab) -> None:
 def forgotten(lab: Lab) -> None:
     """A server gives an idle connection up after 1.5 s with a reset that never reaches the client, as a firewall does
     that forgets connections in silence. The client asks again after 2 s."""
-    raw_server(lab, [[FINE, 1.5, RESET]])
-    raw_client(lab, [[REQUEST, READ, 2.0, REQUEST, WAIT]])
+    raw_talk(lab, [[FINE, 1.5, RESET]], [[REQUEST, READ, 2.0, REQUEST, WAIT]])
 
 
 @recording(
@@ -224,5 +220,4 @@ def client_gives_up_download(lab: Lab) -> None:
 )
 def client_resets(lab: Lab) -> None:
     """A hand-written server has sent 20,000 of 50,000 bytes when the client, which has read none of them, closes."""
-    raw_server(lab, [[HEAD + b"t" * 20_000, 2.0, b"t" * 30_000]])
-    raw_client(lab, [[REQUEST, 0.5]])
+    raw_talk(lab, [[HEAD + b"t" * 20_000, 2.0, b"t" * 30_000]], [[REQUEST, 0.5]])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from impairments import Conditions, Loss
-from scenario import Connection, Find, Lab, get, raw_client, raw_server, recording
+from scenario import Connection, Find, Lab, get, raw_talk, recording
 from stalls import REQUEST
 
 RESPONSE = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: %d\r\n\r\n"
@@ -30,8 +30,7 @@ def lost_response(lab: Lab) -> None:
     """Three GETs on one connection over a round trip of 20 ms; the second response is a single segment and lost
     before it comes to the client. Nothing follows that could tell: a timer has to expire. The client's own timer runs
     too, and it repeats its request; at the client that is all that can be seen."""
-    raw_server(lab, [[SMALL]])
-    raw_client(lab, THREE_GETS)
+    raw_talk(lab, [[SMALL]], THREE_GETS)
 
 
 @recording(
@@ -45,8 +44,7 @@ def lost_response(lab: Lab) -> None:
 )
 def lost_twice(lab: Lab) -> None:
     """As lost-response, but its first repetition is lost as well: one hole, one silence."""
-    raw_server(lab, [[SMALL]])
-    raw_client(lab, THREE_GETS)
+    raw_talk(lab, [[SMALL]], THREE_GETS)
 
 
 @recording(
@@ -60,8 +58,7 @@ def lost_twice(lab: Lab) -> None:
 )
 def lost_request(lab: Lab) -> None:
     """As lost-response, but it is the second request that does not arrive."""
-    raw_server(lab, [[SMALL]])
-    raw_client(lab, THREE_GETS)
+    raw_talk(lab, [[SMALL]], THREE_GETS)
 
 
 @recording(
@@ -76,5 +73,4 @@ def lost_request(lab: Lab) -> None:
 def lost_segment_fast(lab: Lab) -> None:
     """A GET of 12 kB over a round trip of 200 ms: nine segments leave at once, the first is lost, and the client says so
     with each of the others."""
-    raw_server(lab, [[LARGE]])
-    raw_client(lab, [[REQUEST, {"read": ["GET"]}]])
+    raw_talk(lab, [[LARGE]], [[REQUEST, {"read": ["GET"]}]])

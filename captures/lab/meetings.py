@@ -107,9 +107,8 @@ def ask(
     lab.server.wait_for_listener(PORT)
     where = {"address": "127.0.0.1" if front else "10.9.0.2", "port": front or PORT, "behind": ["10.9.0.2", PORT]}
     plan = {**where, "parent": parent.pid, "seed": lab.client.name, "numbered": False, "apart": 0.0, "spread": 0.002, **pool}
-    script = lab.folder / "pool.json"
-    script.write_text(json.dumps(plan))
-    lab.client.run(sys.executable, str(PEERS / "timed_pool.py"), str(script), timeout=90)
+    script = lab.file("pool.json", json.dumps(plan))
+    lab.client.run(sys.executable, str(PEERS / "timed_pool.py"), script, timeout=90)
 
 
 @recording(

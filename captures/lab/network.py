@@ -67,6 +67,11 @@ class Host:
             time.sleep(0.05)
         raise TimeoutError(f"nothing listens on port {port} of {self.name}")
 
+    def serve(self, port: int, *words: str, **options: Any) -> None:
+        """Starts a command as `start` does, and returns when something listens on this TCP port."""
+        self.start(*words, **options)
+        self.wait_for_listener(port)
+
     def stop_all(self) -> None:
         for process in reversed(self.started):
             stop(process)

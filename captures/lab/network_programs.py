@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 from program import (
     ALONE,
@@ -12,10 +13,8 @@ from program import (
     KILLED,
     MODULES,
     NAGLE,
-    PORT,
     URL,
     Program,
-    Serve,
     Words,
     command,
     http_client,
@@ -33,9 +32,10 @@ def session(way: str) -> Words:
     return (sys.executable, str(HERE / "sessions.py"), way)
 
 
-def served(words: str, port: int = PORT, **texts: str) -> Serve:
-    """Serve with a command line, and files of these names and texts."""
-    return command(words, port, **texts)
+def web_framework(name: str, title: str, **more: Any) -> Program:
+    """A web framework of peers/languages/sessions.py, which two clients in Python and one in Lua ask."""
+    use = (http_client("httpx"), http_client("httpx"), shell(f"lua5.3 {HERE}/client.lua"))
+    return Program(name, title, command(f"{SESSIONS} web {name}"), use, (name,), must=KILLED, seconds=25, **more)
 
 
 RSS = (
@@ -277,34 +277,13 @@ NETWORK = (
         ("thriftpy2",),
         may={NAGLE: HELD},
     ),
-    Program(
+    web_framework(
         "bottle",
         "Bottle on wsgiref",
-        command(f"{SESSIONS} web bottle"),
-        (http_client("httpx"), http_client("httpx"), shell(f"lua5.3 {HERE}/client.lua")),
-        ("bottle",),
         may={**ALONE, NAGLE: HELD, "unchunked-streaming": "wsgiref answers as HTTP/1.0"},
-        must=KILLED,
-        seconds=25,
     ),
-    Program(
-        "klein",
-        "Klein on Twisted",
-        command(f"{SESSIONS} web klein"),
-        (http_client("httpx"), http_client("httpx"), shell(f"lua5.3 {HERE}/client.lua")),
-        ("klein",),
-        must=KILLED,
-        seconds=25,
-    ),
-    Program(
-        "pyramid",
-        "Pyramid on waitress, which closes idle connections after 3 s",
-        command(f"{SESSIONS} web pyramid"),
-        (http_client("httpx"), http_client("httpx"), shell(f"lua5.3 {HERE}/client.lua")),
-        ("pyramid",),
-        must=KILLED,
-        seconds=25,
-    ),
+    web_framework("klein", "Klein on Twisted"),
+    web_framework("pyramid", "Pyramid on waitress, which closes idle connections after 3 s"),
     Program(
         "node-red",
         "Node-RED: its editor, its socket, a flow that answers",

@@ -6,21 +6,13 @@ import os
 import sys
 
 from impairments import Conditions
-from scenario import PEERS, Connection, Find, Lab, curl, nginx, raw_client, recording, site
+from scenario import PEERS, Connection, Find, Lab, certificate, curl, nginx, nginx_with_tls, raw_client, recording, site
 from static_servers import SIZES
 
 NO_HTTP = {"malformed-head": "it is no HTTP", "no-response": "it is no HTTP", "excess-body": "it is no HTTP"}
 TALK = {**NO_HTTP, "nagle-delayed-ack": "each message is one send", "tinygrams": "each message is answered"}
 QUIET = (Connection(()),)
 TLS = (Find("encrypted", note=True),)
-
-
-def certificate(lab: Lab) -> tuple[str, str]:
-    """Key and certificate, made for the recording."""
-    key, public = (str(lab.folder / name) for name in ("key.pem", "certificate.pem"))
-    made = ["-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", public, "-days", "30", "-subj", "/CN=lab"]
-    lab.server.run("openssl", "req", *made)
-    return key, public
 
 
 @recording(
@@ -40,8 +32,7 @@ def tls_s_server(lab: Lab) -> None:
         page = root / f"{name}.txt"
         head = b"HTTP/1.0 200 OK\r\nContent-Type: text/plain\r\n\r\n"
         page.write_bytes(head + page.read_bytes())
-    lab.server.start("openssl", "s_server", *listen, cwd=root, stdout=-3, stderr=-3)
-    lab.server.wait_for_listener(8443)
+    lab.server.serve(8443, "openssl", "s_server", *listen, cwd=root, stdout=-3, stderr=-3)
     curl(lab, "--insecure", *[f"https://[fd00:9::2]:8443/{name}.txt" for name in ("a", "c")])
 
 
@@ -56,9 +47,7 @@ def tls_s_server(lab: Lab) -> None:
 )
 def tls_rtt_120(lab: Lab) -> None:
     """Five GETs by curl on one connection, the last of 40 kB."""
-    site(lab, **SIZES, e=40_000)
-    key, public = certificate(lab)
-    nginx(lab, f"listen 443 ssl; ssl_certificate {public}; ssl_certificate_key {key};")
+    nginx_with_tls(lab, **SIZES, e=40_000)
     curl(lab, "--insecure", *[f"https://10.9.0.2/{name}.txt" for name in (*SIZES, "e")])
 
 
@@ -71,8 +60,7 @@ def tls_rtt_120(lab: Lab) -> None:
 )
 def nginx_http2(lab: Lab) -> None:
     """Three GETs of an httpx.Client that speaks HTTP/2 only, on one connection: its preface looks like a request, and is none."""
-    site(lab, **SIZES)
-    nginx(lab, "listen 8080 http2;")
+    nginx(lab, "listen 8080 http2;", **SIZES)
     urls = [f"http://10.9.0.2:8080/{name}.txt" for name in ("a", "b", "d")]
     lab.client.run(sys.executable, str(PEERS / "http2_client.py"), *urls)
 
@@ -130,8 +118,7 @@ def sshd(lab: Lab) -> None:
         "PermitRootLogin": "prohibit-password",
     }
     options = [word for name, value in settings.items() for word in ("-o", f"{name}={value}")]
-    lab.server.start("/usr/sbin/sshd", "-D", "-f", "/dev/null", *options, stderr=-3)
-    lab.server.wait_for_listener(2222)
+    lab.server.serve(2222, "/usr/sbin/sshd", "-D", "-f", "/dev/null", *options, stderr=-3)
 
 
 def ssh(lab: Lab, command: str) -> None:
@@ -142,8 +129,7 @@ def ssh(lab: Lab, command: str) -> None:
 def redis(lab: Lab) -> None:
     """Starts Redis, which keeps nothing."""
     words = ("--port", "6379", "--bind", "0.0.0.0", "--protected-mode", "no", "--save", "", "--dir", str(lab.folder))
-    lab.server.start("redis-server", *words, stdout=-3)
-    lab.server.wait_for_listener(6379)
+    lab.server.serve(6379, "redis-server", *words, stdout=-3)
 
 
 @recording(
@@ -202,8 +188,7 @@ def postgres(lab: Lab) -> None:
         rules.write("host all all fd00:9::/64 trust\n")
     options = {"listen_addresses": "*", "port": "5433", "unix_socket_directories": str(lab.folder), "fsync": "off"}
     words = [word for name, value in options.items() for word in ("-c", f"{name}={value}")]
-    lab.server.start(*user, "postgres", "-D", str(data), *words, stderr=-3)
-    lab.server.wait_for_listener(5433)
+    lab.server.serve(5433, *user, "postgres", "-D", str(data), *words, stderr=-3)
 
 
 MAIL = (Connection((), closed_by=None),)
@@ -236,6 +221,5 @@ def smtp_smtpd(lab: Lab) -> None:
 
 
 def _mail(lab: Lab, *server: str) -> None:
-    lab.server.start(sys.executable, *server, stderr=-3)
-    lab.server.wait_for_listener(2525)
+    lab.server.serve(2525, sys.executable, *server, stderr=-3)
     lab.client.run(sys.executable, str(PEERS / "smtp_client.py"), "10.9.0.2")

@@ -19,8 +19,7 @@ CHUNKED, UNFRAMED = {"response_framing": "chunked"}, {"response_framing": "close
 
 def page_server(lab: Lab, *options: str) -> None:
     """Starts peers/node_pages.js on port 8080 of the server, and has it answer once out of sight: the first time is slow."""
-    lab.server.start("node", str(PEERS / "node_pages.js"), "8080", *options)
-    lab.server.wait_for_listener(8080)
+    lab.server.serve(8080, "node", str(PEERS / "node_pages.js"), "8080", *options)
     lab.server.run("curl", "-sS", "http://127.0.0.1:8080/page/1/flushed")
 
 
@@ -31,10 +30,9 @@ def page_server(lab: Lab, *options: str) -> None:
     finds=(Find("late-flush", None, "server", note=True),),
     must_not={"slow-response": "it took less than a second", "no-connection-reuse": "the sub-resources overlap"},
 )
-def page_whole(lab: Lab, rtt: float) -> None:
+def page_whole(lab: Lab, _: float) -> None:
     """node writes the page when all of it is ready. What is named in its head is asked for when the page has come: a
     style sheet and a script, at the same time."""
-    del rtt
     page_server(lab)
     lab.client.run(sys.executable, str(PEERS / "browser.py"), f"{PAGE}/whole")
 
@@ -45,9 +43,8 @@ def page_whole(lab: Lab, rtt: float) -> None:
     connections=(Connection((get("/page/800/flushed", PAGE_BYTES, **CHUNKED),), closed_by=None), *ASSETS),
     must_not={"late-flush": "the sub-resources overlap with the page", "unchunked-streaming": "it is chunked"},
 )
-def page_flushed(lab: Lab, rtt: float) -> None:
+def page_flushed(lab: Lab, _: float) -> None:
     """What mends page-whole: node writes the head of the page as its first chunk and the rest 800 ms later."""
-    del rtt
     page_server(lab)
     lab.client.run(sys.executable, str(PEERS / "browser.py"), f"{PAGE}/flushed")
 

@@ -6,7 +6,7 @@ import sys
 
 from asynchronous import MIXED, MIXED_PATHS, UPLOADED, UPLOADS
 from impairments import Conditions
-from scenario import PEERS, Connection, Exchange, Find, Lab, curl, get, nginx, node, recording, site
+from scenario import PEERS, Connection, Exchange, Find, Lab, curl, get, nginx, node, recording
 from stacks import asgi, gets, haproxy, lighttpd, python_app, python_client, squid, varnish
 from static_servers import FOUR, SIZES, URLS
 from threaded import WSGI, WSGI_PATHS
@@ -47,16 +47,9 @@ def haproxy_waitress(lab: Lab) -> None:
 def haproxy_uvicorn_rtt_20(lab: Lab) -> None:
     """An httpx.Client asks HAProxy, which asks uvicorn on the client's host: both conversations travel over the same wire,
     in opposite directions."""
-    start_on_client(lab)
+    asgi(lab.turned, "uvicorn", port=8081)
     haproxy(lab, "server one 10.9.0.1:8081")
     python_client(lab, "httpx", [*gets(*MIXED_PATHS), *UPLOADS], FRONT)
-
-
-def start_on_client(lab: Lab) -> None:
-    """Starts uvicorn on port 8081 of the client's host."""
-    lab.server, lab.client = lab.client, lab.server
-    asgi(lab, "uvicorn", port=8081)
-    lab.server, lab.client = lab.client, lab.server
 
 
 @recording(
@@ -70,8 +63,7 @@ def start_on_client(lab: Lab) -> None:
 def varnish_lighttpd(lab: Lab) -> None:
     """One curl command with twelve URLs over the cable to Varnish, which asks lighttpd over the loopback interface for what it
     does not have yet, on one connection that it keeps."""
-    site(lab, **SIZES)
-    lighttpd(lab, port=8080)
+    lighttpd(lab, port=8080, **SIZES)
     varnish(lab, "127.0.0.1:8080")
     curl(lab, *URLS * 3)
 
@@ -86,8 +78,7 @@ def varnish_lighttpd(lab: Lab) -> None:
 )
 def varnish_rtt_120(lab: Lab) -> None:
     """As varnish-lighttpd, the client's side only: hits are as fast as misses, the round trip is what takes time."""
-    site(lab, **SIZES)
-    lighttpd(lab, port=8080)
+    lighttpd(lab, port=8080, **SIZES)
     varnish(lab, "127.0.0.1:8080")
     paths = [f"/{name}.txt" for name in SIZES]
     python_client(lab, "urllib3", [*gets(*paths * 2), ("HEAD", "", "/d.txt")], FRONT)
@@ -159,16 +150,9 @@ ORIGIN = "http://10.9.0.1:8080"
 )
 def squid_forward(lab: Lab) -> None:
     """curl asks Squid for two pages of node, which runs on the client's host: both conversations are on the same cable."""
-    node_on_client(lab)
+    node(lab.turned, "node_app.js")
     squid(lab)
     curl(lab, "-x", VIA, f"{ORIGIN}/bytes/3000", f"{ORIGIN}/stream/3/20")
-
-
-def node_on_client(lab: Lab) -> None:
-    """Starts node's application on the client's host."""
-    lab.server, lab.client = lab.client, lab.server
-    node(lab, "node_app.js")
-    lab.server, lab.client = lab.client, lab.server
 
 
 @recording(
@@ -185,6 +169,6 @@ def node_on_client(lab: Lab) -> None:
 def squid_connect_rtt_20(lab: Lab) -> None:
     """curl --proxytunnel asks Squid to CONNECT to node on the client's host, and then asks node twice through the tunnel. What
     is in the tunnel is no exchange with Squid; behind Squid it is one with node."""
-    node_on_client(lab)
+    node(lab.turned, "node_app.js")
     squid(lab)
     curl(lab, "-p", "-x", VIA, f"{ORIGIN}/bytes/3000", f"{ORIGIN}/bytes/200")

@@ -106,8 +106,7 @@ def command(words: str, port: int = PORT, **files: str) -> Serve:
         _pages(lab)
         for name, text in files.items():
             (lab.folder / name.replace("_", ".")).write_text(placed(text))
-        lab.server.start("sh", "-c", f"exec {placed(words)}", stdout=-3, stderr=-3, stdin=-3, cwd=lab.folder)
-        lab.server.wait_for_listener(port)
+        lab.server.serve(port, "sh", "-c", f"exec {placed(words)}", stdout=-3, stderr=-3, stdin=-3, cwd=lab.folder)
 
     return serve
 

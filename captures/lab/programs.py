@@ -72,7 +72,6 @@ PROGRAMS: dict[str, Program] = {
     )
 }
 
-REFUSED = ("connect-failed",)
 CUT = ("no-response", "truncated-response", "keep-alive-race", "connect-failed", "gateway-error", "client-abort")
 
 

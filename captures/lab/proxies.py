@@ -9,7 +9,7 @@ from impairments import Conditions
 from lifetimes import CLOSE, FINE, READ, REQUEST
 from network import PROXY_FRONT
 from pages import CHUNKED, PAGE_BYTES, UNFRAMED, page_server
-from scenario import PEERS, Connection, Exchange, Find, Lab, get, raw_server, recording, steps_as_json, unanswered
+from scenario import PEERS, Connection, Exchange, Find, Lab, get, raw_server, raw_user, recording, unanswered
 
 NGINX = """\
 daemon off; worker_processes 1; pid {folder}/nginx.pid; error_log {folder}/error.log warn;
@@ -46,31 +46,19 @@ sub vcl_backend_response {{ set beresp.do_stream = {stream}; }}
 
 
 def _nginx(lab: Lab, more: str = HTTP_1_1, upstream: str = "") -> None:
-    conf = lab.folder / "proxy.conf"
-    conf.write_text(NGINX.format(folder=lab.folder, more=more, upstream=upstream))
-    lab.client.start("nginx", "-c", str(conf))
-    lab.client.wait_for_listener(80)
+    conf = lab.file("proxy.conf", NGINX.format(folder=lab.folder, more=more, upstream=upstream))
+    lab.client.serve(80, "nginx", "-c", conf)
 
 
 def _haproxy(lab: Lab, mode: str = "http") -> None:
-    conf = lab.folder / "haproxy.cfg"
-    conf.write_text(HAPROXY.format(mode=mode))
-    lab.client.start("haproxy", "-db", "-q", "-f", str(conf))
-    lab.client.wait_for_listener(80)
+    conf = lab.file("haproxy.cfg", HAPROXY.format(mode=mode))
+    lab.client.serve(80, "haproxy", "-db", "-q", "-f", conf)
 
 
 def _varnish(lab: Lab, *, stream: bool) -> None:
-    conf = lab.folder / "proxy.vcl"
-    conf.write_text(VCL.format(stream=str(stream).lower()))
-    words = ["-F", "-j", "none", "-n", str(lab.folder / "varnish"), "-a", ":80", "-f", str(conf), "-s", "malloc,8m"]
-    lab.client.start("varnishd", *words, stdout=-3, stderr=-3)
-    lab.client.wait_for_listener(80)
-
-
-def _user(lab: Lab, *steps: object) -> None:
-    """What somebody before the proxy does on a connection, as raw_client."""
-    assert lab.user
-    lab.user.run(sys.executable, str(PEERS / "raw_client.py"), PROXY_FRONT, "80", steps_as_json([steps]))
+    conf = lab.file("proxy.vcl", VCL.format(stream=str(stream).lower()))
+    words = ["-F", "-j", "none", "-n", str(lab.folder / "varnish"), "-a", ":80", "-f", conf, "-s", "malloc,8m"]
+    lab.client.serve(80, "varnishd", *words, stdout=-3, stderr=-3)
 
 
 def _browse(lab: Lab, how: str) -> None:
@@ -104,7 +92,7 @@ def behind_nginx_unauthorized(lab: Lab) -> None:
     connection open and sends the next request, 1.5 s later, on a new one."""
     raw_server(lab, [[FINE], [SILENT, 0.005, CLOSE]])
     _nginx(lab)
-    _user(lab, REQUEST, READ, 0.05, REQUEST, READ, 1.5, REQUEST, READ, 0.05)
+    raw_user(lab, REQUEST, READ, 0.05, REQUEST, READ, 1.5, REQUEST, READ, 0.05)
 
 
 @recording(
@@ -120,7 +108,7 @@ def behind_tcp_balancer_unauthorized(lab: Lab) -> None:
     """HAProxy in mode tcp passes on what it gets, and closes where its server closes. The user waits for the close."""
     raw_server(lab, [[FINE], [SILENT, 0.005, CLOSE]])
     _haproxy(lab, "tcp")
-    _user(lab, REQUEST, READ, 0.05, REQUEST, READ, 1.3)
+    raw_user(lab, REQUEST, READ, 0.05, REQUEST, READ, 1.3)
 
 
 @recording(
@@ -142,7 +130,7 @@ def behind_haproxy_unauthorized(lab: Lab) -> None:
     user may try again."""
     raw_server(lab, [[FINE], [SILENT, 0.015, CLOSE]])
     _haproxy(lab)
-    _user(lab, REQUEST, READ, 0.05, REQUEST, READ, 0.004, REQUEST, {"do": "wait"}, 1.3)
+    raw_user(lab, REQUEST, READ, 0.05, REQUEST, READ, 0.004, REQUEST, {"do": "wait"}, 1.3)
 
 
 @recording(
@@ -164,7 +152,7 @@ def behind_haproxy_announced(lab: Lab) -> None:
     another to its server."""
     raw_server(lab, [[FINE], [ANNOUNCED, 0.015, CLOSE]])
     _haproxy(lab)
-    _user(lab, REQUEST, READ, 0.05, REQUEST, READ, 0.004, REQUEST, READ, 0.05)
+    raw_user(lab, REQUEST, READ, 0.05, REQUEST, READ, 0.004, REQUEST, READ, 0.05)
 
 
 @recording(
@@ -186,7 +174,7 @@ def behind_nginx_race(lab: Lab) -> None:
     sent while the server's close is on its way, and may not be repeated: nginx answers 502."""
     raw_server(lab, [[FINE, REST, CLOSE]])
     _nginx(lab)
-    _user(lab, ORDER, {"read": ["POST"]}, REST - 0.0105, ORDER, {"read": ["POST"]}, 1.3)
+    raw_user(lab, ORDER, {"read": ["POST"]}, REST - 0.0105, ORDER, {"read": ["POST"]}, 1.3)
 
 
 @recording(
@@ -203,7 +191,7 @@ def behind_nginx_retired(lab: Lab) -> None:
     """What mends behind-nginx-race: `keepalive_timeout 1s` in the upstream block, less than the 1.5 s of the server."""
     raw_server(lab, [[FINE, REST, CLOSE]])
     _nginx(lab, upstream="keepalive_timeout 1s;")
-    _user(lab, ORDER, {"read": ["POST"]}, REST - 0.0105, ORDER, {"read": ["POST"]}, 1.3)
+    raw_user(lab, ORDER, {"read": ["POST"]}, REST - 0.0105, ORDER, {"read": ["POST"]}, 1.3)
 
 
 def _page(how: str, front: dict[str, str], back: dict[str, str], closed_by: str | None) -> tuple[Connection, ...]:
@@ -304,7 +292,7 @@ def behind_nginx_events_held(lab: Lab) -> None:
     """node sends six events 150 ms apart. In HTTP/1.0 it may not chunk, and nginx passes on only the whole."""
     page_server(lab)
     _nginx(lab, more="")
-    _user(lab, SUBSCRIBE, READ, 0.05)
+    raw_user(lab, SUBSCRIBE, READ, 0.05)
 
 
 @recording(
@@ -320,7 +308,7 @@ def behind_nginx_events_passed(lab: Lab) -> None:
     """What mends behind-nginx-events-held: `proxy_http_version 1.1`."""
     page_server(lab)
     _nginx(lab)
-    _user(lab, SUBSCRIBE, READ, 0.05)
+    raw_user(lab, SUBSCRIBE, READ, 0.05)
 
 
 @recording(
@@ -336,7 +324,7 @@ def behind_varnish_events_held(lab: Lab) -> None:
     """`set beresp.do_stream = false`: Varnish fetches the whole and gives it a Content-Length."""
     page_server(lab)
     _varnish(lab, stream=False)
-    _user(lab, SUBSCRIBE, READ, 0.05)
+    raw_user(lab, SUBSCRIBE, READ, 0.05)
 
 
 @recording(
@@ -352,7 +340,7 @@ def behind_varnish_events_passed(lab: Lab) -> None:
     """What mends behind-varnish-events-held: Varnish's default."""
     page_server(lab)
     _varnish(lab, stream=True)
-    _user(lab, SUBSCRIBE, READ, 0.05)
+    raw_user(lab, SUBSCRIBE, READ, 0.05)
 
 
 UNBUFFERED = "/events/6/150/unbuffered"
@@ -375,7 +363,7 @@ def behind_nginx_events_unbuffered(lab: Lab) -> None:
     X-Accel-Buffering: no."""
     page_server(lab)
     _nginx(lab, more="")
-    _user(lab, SUBSCRIBE.replace(b"/150", b"/150/unbuffered"), READ, 0.05)
+    raw_user(lab, SUBSCRIBE.replace(b"/150", b"/150/unbuffered"), READ, 0.05)
 
 
 ROWS_OF_JSON = sum(len(f'{{"id": {n}}}\n') for n in range(1, 9))
@@ -397,4 +385,4 @@ def behind_nginx_lines_held(lab: Lab) -> None:
     """As behind-nginx-events-held, with newline-delimited JSON: eight lines 100 ms apart, the first at once."""
     page_server(lab)
     _nginx(lab, more="")
-    _user(lab, SUBSCRIBE.replace(b"/events/6/150", b"/lines/8/100"), READ, 0.05)
+    raw_user(lab, SUBSCRIBE.replace(b"/events/6/150", b"/lines/8/100"), READ, 0.05)

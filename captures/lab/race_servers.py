@@ -176,9 +176,8 @@ FINE = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 5\r\n\r\
 
 
 def _soon(lab: Lab, _binaries: Path, limit: float, _workers: int = 1, *_more: str) -> subprocess.Popen[bytes]:
-    script = lab.folder / "answers.json"
-    script.write_text(steps_as_json([[FINE, limit, {"do": "close"}]]))
-    return lab.server.start(sys.executable, str(PEERS / "raw_server.py"), str(PORT), str(script), "nodelay", **DEVNULL)
+    script = lab.file("answers.json", steps_as_json([[FINE, limit, {"do": "close"}]]))
+    return lab.server.start(sys.executable, str(PEERS / "raw_server.py"), str(PORT), script, "nodelay", **DEVNULL)
 
 
 SERVERS = {
@@ -289,6 +288,5 @@ def proxy(lab: Lab, name: str) -> int:
     (folder / conf).write_text(text.format(folder=folder, front=FRONT, back=f"10.9.0.2:{PORT}"))
     more = ("--adapter", "caddyfile") if name == "caddy" else ()
     environment = {**os.environ, **dict.fromkeys(("HOME", "XDG_DATA_HOME", "XDG_CONFIG_HOME"), str(folder))}
-    lab.client.start(*words, str(folder / conf), *more, **DEVNULL, env=environment)
-    lab.client.wait_for_listener(FRONT)
+    lab.client.serve(FRONT, *words, str(folder / conf), *more, **DEVNULL, env=environment)
     return FRONT

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 METHODS = (b"GET ", b"POST ")
-LOOPBACK = 20
 TIMES = 1 << 31
 
 

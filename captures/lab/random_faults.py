@@ -109,16 +109,14 @@ def _serve(case: Plan, server: Host, folder: Path) -> int:
             (root / str(size)).write_bytes(b"s" * size)
         conf = folder / "nginx.conf"
         conf.write_text(NGINX.format(folder=folder, more="keepalive_timeout 120s;", besides=""))
-        server.start("nginx", "-c", str(conf))
-        server.wait_for_listener(80)
+        server.serve(80, "nginx", "-c", str(conf))
         return 80
     program = (
         [sys.executable, str(PEERS / "silence_server.py")]
         if case.server == "python"
         else ["node", str(PEERS / "silence_server.js")]
     )
-    server.start(*program, "8080")
-    server.wait_for_listener(8080)
+    server.serve(8080, *program, "8080")
     return 8080
 
 

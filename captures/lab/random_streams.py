@@ -144,8 +144,7 @@ def make(folder: Path, case: Plan) -> None:
         server.run("sysctl", "-q", "-w", f"net.ipv4.tcp_congestion_control={case.congestion}")
         work = Path(name)
         (work / "plan.json").write_text(json.dumps(case.streams))
-        server.start(sys.executable, str(PEERS / "streamer.py"), str(APP), str(work / "plan.json"), str(work))
-        server.wait_for_listener(APP)
+        server.serve(APP, sys.executable, str(PEERS / "streamer.py"), str(APP), str(work / "plan.json"), str(work))
         port = _start_proxy(case, server, work)
         words = [f"{stream}:{turn * 0.1:.1f}" for turn, stream in enumerate(case.streams)]
         with strung.recorded(case.point, folder / f"{case.name}.pcap"):
@@ -204,8 +203,7 @@ ProxyPass / http://127.0.0.1:{APP}/ {flush}
         words = ["apache2", "-X", "-f", _written(work / "httpd.conf", conf)]
     else:
         return APP
-    server.start(*words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    server.wait_for_listener(FRONT)
+    server.serve(FRONT, *words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     return FRONT
 
 

@@ -6,7 +6,7 @@ Such receivers delay every ACK: there is no first exchange that is spared.
 from __future__ import annotations
 
 from impairments import Conditions
-from scenario import Connection, Exchange, Find, Lab, get, node, patient, raw_client, raw_server, recording
+from scenario import Connection, Exchange, Find, Lab, get, node, patient, raw_client, raw_talk, recording
 from stalls import BODY, HEAD, REQUEST
 
 BOTH_ENDS = ("client", "server")
@@ -20,8 +20,7 @@ ORDERS = (Connection((Exchange("POST", "/order", 200, 0, request_body=400, repea
 
 def _split(lab: Lab) -> None:
     patient(lab.server)
-    raw_server(lab, [[HEAD, BODY]])
-    raw_client(lab, GETS)
+    raw_talk(lab, [[HEAD, BODY]], GETS)
 
 
 @recording(
@@ -75,8 +74,7 @@ def receiver_500_ms(lab: Lab) -> None:
 def receiver_200_ms_nodelay(lab: Lab) -> None:
     """The healthy twin of receiver-200-ms."""
     patient(lab.server)
-    raw_server(lab, [[HEAD, BODY]], nodelay=True)
-    raw_client(lab, GETS)
+    raw_talk(lab, [[HEAD, BODY]], GETS, nodelay=True)
 
 
 @recording(
@@ -121,8 +119,7 @@ def tail_200_ms(lab: Lab) -> None:
     at once, but not the small one, because the small head is not acknowledged yet."""
     patient(lab.server)
     head = HEAD.replace(b" 300\r", b" 1748\r")
-    raw_server(lab, [[head, b"b" * 1_448, BODY]])
-    raw_client(lab, GETS)
+    raw_talk(lab, [[head, b"b" * 1_448, BODY]], GETS)
 
 
 @recording(
@@ -138,8 +135,7 @@ def tail_200_ms(lab: Lab) -> None:
 def probe_released(lab: Lab) -> None:
     """As receiver-500-ms, but the server is Linux with its defaults: after 200 ms its tail loss probe sends the body that
     Nagle's algorithm had held."""
-    raw_server(lab, [[HEAD, BODY]])
-    raw_client(lab, [GETS[0][:9]])
+    raw_talk(lab, [[HEAD, BODY]], [GETS[0][:9]])
 
 
 @recording(
@@ -157,5 +153,4 @@ def one_segment_window(lab: Lab) -> None:
     patient(lab.server)
     route = ("10.9.0.0/24", "dev", "eth0", "proto", "kernel", "scope", "link", "src", "10.9.0.2", "initcwnd", "1")
     lab.server.run("ip", "route", "replace", *route)
-    raw_server(lab, [[HEAD.replace(b" 300\r", b" 4000\r") + b"b" * 4_000]])
-    raw_client(lab, [[REQUEST, {"read": ["GET"]}]] * 2)
+    raw_talk(lab, [[HEAD.replace(b" 300\r", b" 4000\r") + b"b" * 4_000]], [[REQUEST, {"read": ["GET"]}]] * 2)

@@ -6,7 +6,7 @@ The recorded "server" is the router where the addresses behind it (10.9.2.0/24, 
 from __future__ import annotations
 
 from connects import FINE, REPORTS, TWO_GETS
-from scenario import Connection, Find, Lab, over_ipv6, raw_client, raw_server, recording
+from scenario import Connection, Find, Lab, over_ipv6, raw_talk, recording
 
 ERRORS = "tcp or icmp or (icmp6 and ip6[40] < 128)"
 """Without neighbour discovery."""
@@ -107,5 +107,4 @@ def outlived_error(lab: Lab) -> None:
     second = ("-m", "statistic", "--mode", "nth", "--every", "3", "--packet", "1")
     requests = ("-p", "tcp", "--dport", "8080", "--tcp-flags", "PSH", "PSH", *second)
     lab.server.run("iptables", "-A", "INPUT", *requests, "-j", "REJECT", "--reject-with", "icmp-host-unreachable")
-    raw_server(lab, [[FINE]])
-    raw_client(lab, TWO_GETS)
+    raw_talk(lab, [[FINE]], TWO_GETS)

@@ -20,8 +20,7 @@ def _each_alone(closed_by: str | None) -> tuple[Connection, ...]:
 def _gunicorn_sync(lab: Lab) -> None:
     """gunicorn with its default worker on port 8000."""
     words = ["-m", "gunicorn", "--chdir", str(PEERS), "--bind", f"{lab.server.address}:8000", "wsgi_app:application"]
-    lab.server.start(sys.executable, *words, stderr=-3)
-    lab.server.wait_for_listener(8000)
+    lab.server.serve(8000, sys.executable, *words, stderr=-3)
 
 
 def _apart(lab: Lab, how: str, *urls: str) -> None:
@@ -64,8 +63,7 @@ def http_server_refuses_upload(lab: Lab) -> None:
     """A client announces 40,000 bytes and sends 1,000 of them every 25 ms. python -m http.server --protocol HTTP/1.1 answers
     501 when it has read the head, and closes; its kernel answers the second piece with a reset."""
     words = ("-m", "http.server", "8080", "--protocol", "HTTP/1.1", "--directory", str(site(lab, **SMALL)))
-    lab.server.start(sys.executable, *words, stderr=-3)
-    lab.server.wait_for_listener(8080)
+    lab.server.serve(8080, sys.executable, *words, stderr=-3)
     raw_client(lab, [_upload("/report", 8080, 40_000)], nodelay=True)
 
 
@@ -95,8 +93,7 @@ def gunicorn_sync_upload(lab: Lab) -> None:
 def nginx_breaks_its_promise(lab: Lab) -> None:
     """nginx with keepalive_timeout 3s 30s: the second value is what it says in Keep-Alive: timeout. A hand-written client
     asks on one connection and waits for the close, then on another."""
-    site(lab, **SMALL)
-    nginx(lab, "keepalive_timeout 3s 30s;")
+    nginx(lab, "keepalive_timeout 3s 30s;", **SMALL)
     raw_client(lab, [[_request("/a.txt"), {"read": ["GET"]}, {"do": "wait"}]] * 2, 80)
 
 
@@ -110,8 +107,7 @@ def nginx_breaks_its_promise(lab: Lab) -> None:
 )
 def nginx_keeps_its_promise(lab: Lab) -> None:
     """The twin of nginx-breaks-its-promise: keepalive_timeout 3s 3s."""
-    site(lab, **SMALL)
-    nginx(lab, "keepalive_timeout 3s 3s;")
+    nginx(lab, "keepalive_timeout 3s 3s;", **SMALL)
     raw_client(lab, [[_request("/a.txt"), {"read": ["GET"]}, {"do": "wait"}]], 80)
 
 
@@ -129,8 +125,7 @@ def _request(target: str) -> bytes:
 )
 def requests_without_session(lab: Lab) -> None:
     """Four times requests.get, 50 ms apart; nginx with its defaults."""
-    site(lab, **SMALL)
-    nginx(lab)
+    nginx(lab, **SMALL)
     _apart(lab, "requests", *URLS)
 
 
@@ -144,8 +139,7 @@ def requests_without_session(lab: Lab) -> None:
 )
 def urllib_asks_to_close(lab: Lab) -> None:
     """Four times urllib.request.urlopen, 50 ms apart; nginx with its defaults closes as it was asked to."""
-    site(lab, **SMALL)
-    nginx(lab)
+    nginx(lab, **SMALL)
     _apart(lab, "urllib", *URLS)
 
 
@@ -212,6 +206,5 @@ def curl_basic(lab: Lab) -> None:
 def python_http10(lab: Lab) -> None:
     """curl asks in HTTP/1.1 for four pages of Python's http.server with its defaults."""
     words = ("-m", "http.server", "8080", "--directory", str(site(lab, **SMALL)))
-    lab.server.start(sys.executable, *words, stderr=-3)
-    lab.server.wait_for_listener(8080)
+    lab.server.serve(8080, sys.executable, *words, stderr=-3)
     curl(lab, *[f"http://10.9.0.2:8080/{name}.txt" for name in SMALL])

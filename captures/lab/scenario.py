@@ -10,11 +10,11 @@ import json
 import os
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from network import RING, Host
+from network import PROXY_FRONT, RING, Host
 
 if TYPE_CHECKING:
     import subprocess
@@ -96,6 +96,17 @@ class Lab:
 
     user: Host | None = None
     """Where the client is a proxy: who is before it."""
+
+    @property
+    def turned(self) -> Lab:
+        """The same lab with client and server exchanged, to start a server on the client's host."""
+        return replace(self, client=self.server, server=self.client)
+
+    def file(self, name: str, content: str | bytes) -> str:
+        """Writes a file into the folder, and returns its path."""
+        path = self.folder / name
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        return str(path)
 
 
 @dataclass(frozen=True)
@@ -225,27 +236,37 @@ ErrorDocument 404 "There is no such page."
 """
 
 
-def nginx(lab: Lab, more: str = "", besides: str = "") -> None:
-    """Starts nginx on port 80 of the server, with these directives in its server and besides it."""
-    conf = lab.folder / "nginx.conf"
-    conf.write_text(NGINX.format(folder=lab.folder, more=more, besides=besides))
-    lab.server.start("nginx", "-c", str(conf))
-    lab.server.wait_for_listener(80)
+def nginx(lab: Lab, more: str = "", besides: str = "", /, **sizes: int) -> None:
+    """Starts nginx on port 80 of the server, with these directives in its server and besides it, and pages of these sizes."""
+    site(lab, **sizes)
+    conf = lab.file("nginx.conf", NGINX.format(folder=lab.folder, more=more, besides=besides))
+    lab.server.serve(80, "nginx", "-c", conf)
 
 
-def apache(lab: Lab, more: str = "") -> None:
-    """Starts Apache httpd on port 80 of the server, with these directives besides its own."""
-    site(lab)
-    conf = lab.folder / "apache2.conf"
-    conf.write_text(APACHE.format(folder=lab.folder) + more)
-    lab.server.start("apache2", "-X", "-f", str(conf))
-    lab.server.wait_for_listener(80)
+def certificate(lab: Lab) -> tuple[str, str]:
+    """Key and certificate, made for the recording."""
+    key, public = (str(lab.folder / name) for name in ("key.pem", "certificate.pem"))
+    made = ["-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", public, "-days", "30", "-subj", "/CN=lab"]
+    lab.server.run("openssl", "req", *made)
+    return key, public
+
+
+def nginx_with_tls(lab: Lab, **sizes: int) -> None:
+    """Starts nginx on ports 80 and 443 of the server, with pages of these sizes."""
+    key, public = certificate(lab)
+    nginx(lab, f"listen 443 ssl; ssl_certificate {public}; ssl_certificate_key {key};", **sizes)
+
+
+def apache(lab: Lab, more: str = "", /, **sizes: int) -> None:
+    """Starts Apache httpd on port 80 of the server, with these directives besides its own, and pages of these sizes."""
+    site(lab, **sizes)
+    conf = lab.file("apache2.conf", APACHE.format(folder=lab.folder) + more)
+    lab.server.serve(80, "apache2", "-X", "-f", conf)
 
 
 def node(lab: Lab, program: str, port: int = 8080) -> None:
     """Starts a server from peers/ with node."""
-    lab.server.start("node", str(PEERS / program), str(port))
-    lab.server.wait_for_listener(port)
+    lab.server.serve(port, "node", str(PEERS / program), str(port))
 
 
 Steps = list[Any]
@@ -260,8 +281,7 @@ def steps_as_json(steps: Any) -> str:
 def gunicorn(lab: Lab, address: str) -> None:
     """Starts gunicorn with threads and the application of peers/ on port 8000 of an address of the server."""
     words = ["-m", "gunicorn", "--worker-class", "gthread", "--threads", "4", "--chdir", str(PEERS), "--bind", f"{address}:8000"]
-    lab.server.start(sys.executable, *words, "wsgi_app:application", stderr=-3)
-    lab.server.wait_for_listener(8000)
+    lab.server.serve(8000, sys.executable, *words, "wsgi_app:application", stderr=-3)
 
 
 def patient(host: Host) -> None:
@@ -272,17 +292,29 @@ def patient(host: Host) -> None:
 
 def raw_server(lab: Lab, answers: list[Steps], port: int = 8080, *options: str, nodelay: bool = False) -> None:
     """Starts peers/raw_server.py: each request of a connection is answered by the next of `answers`, the last one for ever."""
-    script = lab.folder / f"answers-{port}.json"
-    script.write_text(steps_as_json(answers))
-    words = [sys.executable, str(PEERS / "raw_server.py"), str(port), str(script)]
-    lab.server.start(*words, *options, *(["nodelay"] if nodelay else []))
-    lab.server.wait_for_listener(port)
+    script = lab.file(f"answers-{port}.json", steps_as_json(answers))
+    words = [sys.executable, str(PEERS / "raw_server.py"), str(port), script]
+    lab.server.serve(port, *words, *options, *(["nodelay"] if nodelay else []))
 
 
 def raw_client(lab: Lab, connections: list[Steps], port: int = 8080, *, address: str = "10.9.0.2", nodelay: bool = False) -> None:
     """Runs peers/raw_client.py: one connection after the other, each with its steps."""
     words = [sys.executable, str(PEERS / "raw_client.py"), address, str(port), steps_as_json(connections)]
     lab.client.run(*words, *(["nodelay"] if nodelay else []))
+
+
+def raw_user(lab: Lab, *steps: object) -> None:
+    """Runs peers/raw_client.py as somebody before the proxy, on one connection with these steps."""
+    assert lab.user
+    lab.user.run(sys.executable, str(PEERS / "raw_client.py"), PROXY_FRONT, "80", steps_as_json([steps]))
+
+
+def raw_talk(
+    lab: Lab, answers: list[Steps], connections: list[Steps], *, address: str = "10.9.0.2", nodelay: bool = False
+) -> None:
+    """Starts peers/raw_server.py, with or without Nagle's algorithm, and runs peers/raw_client.py against it."""
+    raw_server(lab, answers, nodelay=nodelay)
+    raw_client(lab, connections, address=address)
 
 
 def curl(lab: Lab, *words: str, **options: Any) -> subprocess.CompletedProcess[bytes]:

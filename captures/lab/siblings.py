@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING
 
 from impairments import Conditions
-from network import PROXY_FRONT
-from scenario import PEERS, Connection, Find, get, raw_client, raw_server, recording, steps_as_json
+from scenario import Connection, Find, get, raw_client, raw_server, raw_user, recording
 
 if TYPE_CHECKING:
     from scenario import Lab
@@ -37,15 +35,13 @@ def _go_round(lab: Lab, *pauses: float) -> None:
     conf = lab.folder / "proxy.conf"
     servers = " ".join(f"server 10.9.0.2:{port};" for port in PORTS)
     conf.write_text(NGINX.format(folder=lab.folder, servers=servers))
-    lab.client.start("nginx", "-c", str(conf))
-    lab.client.wait_for_listener(80)
+    lab.client.serve(80, "nginx", "-c", str(conf))
     steps = [
         step
         for number in range(len(GETS))
         for step in (f"GET /item/{number} HTTP/1.1\r\nHost: shop.example\r\n\r\n".encode(), {"read": ["GET"]})
     ]
-    assert lab.user
-    lab.user.run(sys.executable, str(PEERS / "raw_client.py"), PROXY_FRONT, "80", steps_as_json([steps]))
+    raw_user(lab, *steps)
 
 
 @recording(

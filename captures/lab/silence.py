@@ -23,8 +23,8 @@ from scenario import (
     over_ipv6,
     raw_client,
     raw_server,
+    raw_talk,
     recording,
-    site,
     unanswered,
 )
 
@@ -63,14 +63,19 @@ def _said(kind: str, connection: int = 0, **more: Any) -> tuple[Find, ...]:
 
 
 def _pages(lab: Lab, *options: str) -> None:
-    lab.server.start(sys.executable, str(PEERS / "silence_server.py"), "8080", *options)
-    lab.server.wait_for_listener(8080)
+    lab.server.serve(8080, sys.executable, str(PEERS / "silence_server.py"), "8080", *options)
 
 
 def _ask(lab: Lab, *steps: dict[str, Any], library: str = "requests", timeout: float = 8, host: str = "10.9.0.2") -> None:
     """Plays the steps of peers/silence_client.py."""
     words = [library, f"http://{host}:8080", str(timeout), json.dumps(steps)]
     lab.client.run(sys.executable, str(PEERS / "silence_client.py"), *words)
+
+
+def _ask_pages(lab: Lab, *steps: dict[str, Any], **how: Any) -> None:
+    """Starts peers/silence_server.py, and plays the steps of its client."""
+    _pages(lab)
+    _ask(lab, *steps, **how)
 
 
 OVER_IPV6 = "[fd00:9::2]"
@@ -83,9 +88,8 @@ HOLE = (Connection((PAGE, Exchange("POST", "/up", None, None, "", request_body=8
 
 
 def _hole(lab: Lab, host: str = "10.9.0.2", size: int = 8_000, *, again: bool = False) -> None:
-    _pages(lab)
     page = {"get": "/size/300"}
-    _ask(lab, page, {"post": "/up", "size": size}, *[page] * again, host=host)
+    _ask_pages(lab, page, {"post": "/up", "size": size}, *[page] * again, host=host)
 
 
 @recording(
@@ -165,8 +169,7 @@ def black_hole_server_closes_ipv6(lab: Lab) -> None:
 )
 def black_hole_408(lab: Lab) -> None:
     """As black-hole-server-closes, but the server is node, which says 408 (Request Timeout) before it closes."""
-    lab.server.start("node", str(PEERS / "silence_server.js"), "8080", "4000")
-    lab.server.wait_for_listener(8080)
+    lab.server.serve(8080, "node", str(PEERS / "silence_server.js"), "8080", "4000")
     _ask(lab, SMALL, UP)
 
 
@@ -202,8 +205,7 @@ def black_hole_tail(lab: Lab) -> None:
 def black_hole_nothing_but_the_head(lab: Lab) -> None:
     """As black-hole-server-closes, but the server waits without end. 8 seconds later the session GETs the page on a new
     connection. A client that stopped sending would look the same."""
-    _pages(lab)
-    _ask(lab, SMALL, UP, SMALL)
+    _ask_pages(lab, SMALL, UP, SMALL)
 
 
 @recording(
@@ -249,8 +251,7 @@ def black_hole_ipv6(lab: Lab) -> None:
 def black_hole_beside_small_pages(lab: Lab) -> None:
     """A client posts nine full segments; each 2.5 seconds a small page is asked for on a connection of its own, and comes. The
     link carries 1,000 bytes."""
-    _pages(lab)
-    _ask(lab, {"beat": 2.5}, {"post": "/up", "size": 9 * 1_448}, library="http.client")
+    _ask_pages(lab, {"beat": 2.5}, {"post": "/up", "size": 9 * 1_448}, library="http.client")
 
 
 @recording(
@@ -264,8 +265,7 @@ def black_hole_beside_small_pages(lab: Lab) -> None:
 )
 def black_hole_download(lab: Lab) -> None:
     """The link before the client carries 1,200 bytes: nginx' small page passes, its page of 9,000 bytes does not."""
-    site(lab, small=300, large=9_000)
-    nginx(lab)
+    nginx(lab, small=300, large=9_000)
     again = ["--next", "-sS", "-o", "/dev/null", "--max-time", "8"]
     curl(lab, "http://10.9.0.2/small.txt", *again, "http://10.9.0.2/large.txt", check=False)
 
@@ -284,8 +284,7 @@ def black_hole_download_beyond(lab: Lab) -> None:
     """The link before the server carries 1,300 bytes. The small page comes; of the page of 30,000 bytes only ACKs of the server
     come, whose sequence numbers are ahead: that of the request, which curl repeats because nothing acknowledged it (the ACK was
     to come with the response), and that of curl's FIN after 7 seconds."""
-    lab.server.start("node", str(PEERS / "silence_server.js"), "8080")
-    lab.server.wait_for_listener(8080)
+    lab.server.serve(8080, "node", str(PEERS / "silence_server.js"), "8080")
     base, again = f"http://{OVER_IPV6}:8080", ["--next", "-g", "-sS", "-o", "/dev/null", "--max-time", "7"]
     curl(lab, "-g", f"{base}/size/300", *again, f"{base}/size/30000", check=False)
 
@@ -327,8 +326,7 @@ def too_large_ipv6(lab: Lab) -> None:
 
 def _page_too_large(lab: Lab, host: str = "10.9.0.2") -> None:
     _deaf(lab.server)
-    site(lab, small=300, large=9_000)
-    nginx(lab)
+    nginx(lab, small=300, large=9_000)
     again = ["--next", "-g", "-sS", "-o", "/dev/null", "--max-time", "8"]
     curl(lab, "-g", f"http://{host}/small.txt", *again, f"http://{host}/large.txt", check=False)
     time.sleep(1)
@@ -403,8 +401,7 @@ BOTH_WAYS = Fault(rested=6.0)
 def forgotten_silently(lab: Lab) -> None:
     """A requests.Session GETs a page, rests for 8 seconds, GETs it again, waits for 8 seconds in vain, and GETs it on a new
     connection. A box behind the middle has dropped all packets of the first since it rested for 6 seconds."""
-    _pages(lab)
-    _ask(lab, *RESTED, {"get": "/size/300"})
+    _ask_pages(lab, *RESTED, {"get": "/size/300"})
     time.sleep(2)
 
 
@@ -417,8 +414,7 @@ def forgotten_silently(lab: Lab) -> None:
 )
 def forgotten_silently_ipv6(lab: Lab) -> None:
     """As forgotten-silently, over IPv6, with urllib3."""
-    _pages(lab)
-    _ask(lab, *RESTED, {"get": "/size/300"}, library="urllib3", host=OVER_IPV6)
+    _ask_pages(lab, *RESTED, {"get": "/size/300"}, library="urllib3", host=OVER_IPV6)
     time.sleep(2)
 
 
@@ -432,8 +428,7 @@ def forgotten_silently_ipv6(lab: Lab) -> None:
 )
 def forgotten_silently_seen_behind(lab: Lab) -> None:
     """As forgotten-silently, recorded behind the box."""
-    _pages(lab)
-    _ask(lab, *RESTED, {"get": "/size/300"})
+    _ask_pages(lab, *RESTED, {"get": "/size/300"})
 
 
 @recording(
@@ -447,15 +442,13 @@ def forgotten_silently_seen_behind(lab: Lab) -> None:
 )
 def forgotten_towards_the_client(lab: Lab) -> None:
     """As forgotten-silently, but only what comes from the server is dropped, and the client does not try again."""
-    _pages(lab)
-    _ask(lab, *RESTED)
+    _ask_pages(lab, *RESTED)
 
 
 @over_ipv6(forgotten_towards_the_client, wire=Conditions(0.030, faults=(Fault(sides=FROM_SERVER, rested=6.0),)))
 def forgotten_towards_the_client_ipv6(lab: Lab) -> None:
     """As forgotten-towards-the-client, over IPv6."""
-    _pages(lab)
-    _ask(lab, *RESTED, host=OVER_IPV6)
+    _ask_pages(lab, *RESTED, host=OVER_IPV6)
 
 
 @recording(
@@ -468,8 +461,7 @@ def forgotten_towards_the_client_ipv6(lab: Lab) -> None:
 )
 def rest_survived_ipv6(lab: Lab) -> None:
     """As rest-survived, over IPv6."""
-    _pages(lab)
-    _ask(lab, *RESTED, host=OVER_IPV6)
+    _ask_pages(lab, *RESTED, host=OVER_IPV6)
 
 
 @recording(
@@ -482,8 +474,7 @@ def rest_survived_ipv6(lab: Lab) -> None:
 )
 def rest_survived(lab: Lab) -> None:
     """The healthy twin of forgotten-silently."""
-    _pages(lab)
-    _ask(lab, *RESTED)
+    _ask_pages(lab, *RESTED)
 
 
 @recording(
@@ -496,8 +487,7 @@ def rest_survived(lab: Lab) -> None:
 )
 def forgotten_unused(lab: Lab) -> None:
     """A requests.Session GETs a page, rests for 3 seconds and ends. Its FIN is repeated, and nobody waits for anything."""
-    _pages(lab)
-    _ask(lab, {"get": "/size/300"}, {"rest": 3})
+    _ask_pages(lab, {"get": "/size/300"}, {"rest": 3})
     time.sleep(5)
 
 
@@ -507,8 +497,7 @@ PART = (Connection((Exchange("GET", "/large.txt", 200, None),), closed_by=None),
 
 
 def _download(lab: Lab, host: str = "10.9.0.2") -> None:
-    site(lab, large=120_000)
-    nginx(lab)
+    nginx(lab, large=120_000)
     curl(lab, "-g", "--max-time", "8", f"http://{host}/large.txt", check=False)
     time.sleep(6)
 
@@ -611,15 +600,13 @@ ASKED_TWICE = [REQUEST, READ, 1.2, REQUEST, 8]
 def gone(lab: Lab) -> None:
     """A hand-written client GETs a page, and again after 1.2 seconds; by then a box behind the middle drops everything. It gives
     up after 8 seconds."""
-    raw_server(lab, [[FINE]])
-    raw_client(lab, [ASKED_TWICE])
+    raw_talk(lab, [[FINE]], [ASKED_TWICE])
 
 
 @over_ipv6(gone, at="client", wire=Conditions(0.060, faults=(Fault(LATER),)))
 def gone_ipv6(lab: Lab) -> None:
     """As gone, over IPv6."""
-    raw_server(lab, [[FINE]])
-    raw_client(lab, [ASKED_TWICE], address="fd00:9::2")
+    raw_talk(lab, [[FINE]], [ASKED_TWICE], address="fd00:9::2")
 
 
 @recording(
@@ -634,15 +621,13 @@ def gone_ipv6(lab: Lab) -> None:
 def answer_gone(lab: Lab) -> None:
     """As gone, but the request arrives; a box before the middle, seen from the client, drops the answer. The server repeats it,
     and the client its request."""
-    raw_server(lab, [[FINE]])
-    raw_client(lab, [ASKED_TWICE])
+    raw_talk(lab, [[FINE]], [ASKED_TWICE])
 
 
 @over_ipv6(answer_gone, at="server", wire=Conditions(0.030, faults=(Fault(LATER, FROM_SERVER),)))
 def answer_gone_ipv6(lab: Lab) -> None:
     """As answer-gone, over IPv6."""
-    raw_server(lab, [[FINE]])
-    raw_client(lab, [ASKED_TWICE], address="fd00:9::2")
+    raw_talk(lab, [[FINE]], [ASKED_TWICE], address="fd00:9::2")
 
 
 @recording(
@@ -657,9 +642,8 @@ def answer_gone_ipv6(lab: Lab) -> None:
 def gone_and_tried_again(lab: Lab) -> None:
     """A box forgets all connections after a second. A requests.Session, whose time-out is 0.8 seconds, asks again on a new
     one."""
-    _pages(lab)
     page = {"get": "/size/300"}
-    _ask(lab, page, {"rest": 1.2}, page, page, timeout=0.8)
+    _ask_pages(lab, page, {"rest": 1.2}, page, page, timeout=0.8)
 
 
 @recording(
@@ -676,8 +660,7 @@ def gone_and_tried_again(lab: Lab) -> None:
 def unreachable(lab: Lab) -> None:
     """As gone, but the box is a router without a route to the server, and says so. Linux does not double its time-out then (RFC
     6069): the copies are 225 ms apart. The capture ends with 60 packets."""
-    raw_server(lab, [[FINE]])
-    raw_client(lab, [ASKED_TWICE])
+    raw_talk(lab, [[FINE]], [ASKED_TWICE])
 
 
 @recording(
@@ -693,8 +676,7 @@ def unreachable(lab: Lab) -> None:
 )
 def client_unreachable(lab: Lab) -> None:
     """As unreachable, but the request arrives, and the router has no route back to the client."""
-    raw_server(lab, [[FINE]])
-    raw_client(lab, [ASKED_TWICE])
+    raw_talk(lab, [[FINE]], [ASKED_TWICE])
 
 
 @recording(
@@ -709,8 +691,7 @@ def client_unreachable(lab: Lab) -> None:
 )
 def unreachable_ipv6(lab: Lab) -> None:
     """As unreachable, over IPv6, with the code of a firewall."""
-    raw_server(lab, [[FINE]])
-    raw_client(lab, [ASKED_TWICE], address="fd00:9::2")
+    raw_talk(lab, [[FINE]], [ASKED_TWICE], address="fd00:9::2")
 
 
 # Healthy twins.
@@ -727,8 +708,7 @@ def unreachable_ipv6(lab: Lab) -> None:
 )
 def path_recovers(lab: Lab) -> None:
     """The healthy twin of gone: its fourth copy or a later one arrives."""
-    raw_server(lab, [[FINE]])
-    raw_client(lab, [[REQUEST, READ, 1.2, REQUEST, READ]])
+    raw_talk(lab, [[FINE]], [[REQUEST, READ, 1.2, REQUEST, READ]])
 
 
 @recording(
@@ -742,8 +722,7 @@ def path_recovers(lab: Lab) -> None:
 )
 def slow_server(lab: Lab) -> None:
     """The request was acknowledged at once; nothing is lost."""
-    _pages(lab)
-    _ask(lab, {"get": "/size/300"}, {"get": "/slow/6000/300"})
+    _ask_pages(lab, {"get": "/size/300"}, {"get": "/slow/6000/300"})
 
 
 @recording(
@@ -760,8 +739,7 @@ def slow_server(lab: Lab) -> None:
 )
 def closed_window(lab: Lab) -> None:
     """A GET of 200 kB from nginx; the server's probes of the closed window are answered, each time."""
-    site(lab, large=200_000)
-    nginx(lab)
+    nginx(lab, large=200_000)
     raw_client(lab, [[b"GET /large.txt HTTP/1.1\r\nHost: 10.9.0.2\r\n\r\n", 4, READ]], 80)
 
 
@@ -777,8 +755,7 @@ def closed_window(lab: Lab) -> None:
 )
 def gone_one_sided(lab: Lab) -> None:
     """As gone, but only what the client sent was captured: its copies prove nothing there."""
-    raw_server(lab, [[FINE]])
-    raw_client(lab, [ASKED_TWICE])
+    raw_talk(lab, [[FINE]], [ASKED_TWICE])
 
 
 def _end_with_second_copy(path: Path) -> None:
@@ -804,5 +781,4 @@ def _numbers(path: Path, expression: str) -> list[int]:
 )
 def gone_cut_early(lab: Lab) -> None:
     """As gone; the capture ends half a second after the request."""
-    raw_server(lab, [[FINE]])
-    raw_client(lab, [ASKED_TWICE])
+    raw_talk(lab, [[FINE]], [ASKED_TWICE])

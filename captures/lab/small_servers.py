@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from impairments import Conditions
-from scenario import SEEN, Connection, Exchange, Find, Lab, curl, get, raw_client, recording, site
+from scenario import SEEN, Connection, Exchange, Find, Lab, curl, get, raw_client, recording
 from stacks import V4, caddy, gets, lighttpd, node_fetch, php, python_client
 from static_servers import FOUR, SIZES, URLS
 
@@ -21,8 +21,7 @@ EVERYWHERE = ("client", "middle", "server")
 )
 def lighttpd_wget(lab: Lab) -> None:
     """One wget command with four URLs of 300 bytes to 12 kB. Recorded over IPv6."""
-    site(lab, **SIZES)
-    lighttpd(lab)
+    lighttpd(lab, **SIZES)
     lab.client.run("wget", "-q", "-O", "/dev/null", *[SIX + path for path in PATHS])
 
 
@@ -48,8 +47,7 @@ def lighttpd_wget(lab: Lab) -> None:
 def lighttpd_ranges(lab: Lab) -> None:
     """curl asks for the first 100 bytes of a page of 12,345, for all from 10,000 on, for two pieces at once, for bytes
     behind its end, for its head, for all of it, and for all of it if it has changed; all on one connection."""
-    site(lab, **SIZES)
-    lighttpd(lab)
+    lighttpd(lab, **SIZES)
     page, tag = "http://10.9.0.2/d.txt", str(lab.folder / "etag")
     ranges = [word for part in ("0-99", "10000-", "0-9,1000-1999", "99999-") for word in ("-r", part, page, *AGAIN)]
     curl(lab, *ranges, "-I", page, *AGAIN, "--etag-save", tag, page, *AGAIN, "--etag-compare", tag, page)
@@ -65,8 +63,7 @@ def lighttpd_ranges(lab: Lab) -> None:
 def lighttpd_rtt_20(lab: Lab) -> None:
     """Five GETs of an httpx.Client on one connection, the last of 30 kB; one conversation, captured at the client, half-way
     and at the server."""
-    site(lab, **SIZES, e=30_000)
-    lighttpd(lab)
+    lighttpd(lab, **SIZES, e=30_000)
     python_client(lab, "httpx", gets(*PATHS, "/e.txt"), "http://10.9.0.2")
 
 
@@ -88,8 +85,7 @@ def lighttpd_rtt_20(lab: Lab) -> None:
 )
 def lighttpd_pipelined(lab: Lab) -> None:
     """A hand-written client writes four requests in one send and then reads the four responses. Recorded over IPv6."""
-    site(lab, **SIZES)
-    lighttpd(lab)
+    lighttpd(lab, **SIZES)
     pipeline(lab, ["GET /a.txt", "GET /nothing", "HEAD /c.txt", "GET /b.txt"], 80)
 
 
@@ -118,8 +114,7 @@ def pipeline(lab: Lab, lines: list[str], port: int = 8080) -> None:
 def caddy_gzip(lab: Lab) -> None:
     """node's fetch asks for gzip, and Caddy compresses what is larger than 512 bytes: a page of 300 bytes comes as it is,
     one of 5 kB with its new Content-Length, pages of 800 and 900 kB in chunks."""
-    site(lab, **SIZES, e=800_000, f=900_000)
-    caddy(lab, "encode gzip")
+    caddy(lab, "encode gzip", **SIZES, e=800_000, f=900_000)
     node_fetch(lab, gets("/a.txt", "/c.txt", "/e.txt", "/f.txt"), "http://10.9.0.2")
 
 
@@ -134,8 +129,7 @@ def caddy_gzip(lab: Lab) -> None:
 )
 def caddy_download_rtt_120(lab: Lab) -> None:
     """Slow start: bursts of segments with a round trip between them, each larger than the one before."""
-    site(lab, **SIZES, large=300_000)
-    caddy(lab)
+    caddy(lab, **SIZES, large=300_000)
     curl(lab, URLS[0], "http://10.9.0.2/large.txt")
 
 
@@ -155,8 +149,7 @@ def caddy_download_rtt_120(lab: Lab) -> None:
 )
 def caddy_redirects(lab: Lab) -> None:
     """curl follows four redirects, each on the connection on which it came. Recorded over IPv6."""
-    site(lab, **SIZES)
-    caddy(lab, "\n".join(f"    redir /old/{code} /a.txt {code}" for code in (301, 302, 307, 308)))
+    caddy(lab, "\n".join(f"    redir /old/{code} /a.txt {code}" for code in (301, 302, 307, 308)), **SIZES)
     curl(lab, "-L", *[f"{SIX}/old/{code}" for code in (301, 302, 307, 308)])
 
 

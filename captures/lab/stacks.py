@@ -6,7 +6,7 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from scenario import PEERS
+from scenario import PEERS, site
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -56,16 +56,14 @@ def go_client(lab: Lab, wanted: list[Wanted], base: str = V4) -> None:
 
 def python_app(lab: Lab, name: str, *more: str) -> None:
     """Starts peers/NAME_app.py on the server."""
-    lab.server.start(sys.executable, str(PEERS / f"{name}_app.py"), *more, stdout=-3, stderr=-3)
-    lab.server.wait_for_listener(int(more[-1]))
+    lab.server.serve(int(more[-1]), sys.executable, str(PEERS / f"{name}_app.py"), *more, stdout=-3, stderr=-3)
 
 
 def asgi(lab: Lab, server: str, *more: str, address: str = "0.0.0.0", port: int = 8080) -> None:
     """Starts uvicorn or hypercorn with peers/asgi_app.py."""
     where = ["--bind", f"{address}:{port}"] if server == "hypercorn" else ["--host", address.strip("[]"), "--port", str(port)]
     begin = [sys.executable, "-m", server, *where, *more, "asgi_app:application"]
-    lab.server.start(*begin, cwd=PEERS, stdout=-3, stderr=-3)
-    lab.server.wait_for_listener(port)
+    lab.server.serve(port, *begin, cwd=PEERS, stdout=-3, stderr=-3)
 
 
 def jvm(lab: Lab, program: str, classes: str, *more: str) -> None:
@@ -73,8 +71,7 @@ def jvm(lab: Lab, program: str, classes: str, *more: str) -> None:
     first request has to wait for classes that are loaded."""
     environment = {**os.environ, "CATALINA_BASE": str(lab.folder)}
     command = ("java", "-cp", classes, str(PEERS / f"{program}.java"), "8080", *more)
-    lab.server.start(*command, cwd=lab.folder, stdout=-3, stderr=-3, env=environment)
-    lab.server.wait_for_listener(8080)
+    lab.server.serve(8080, *command, cwd=lab.folder, stdout=-3, stderr=-3, env=environment)
     expecting = ("-H", "Expect: 100-continue", "-d", "warm")
     for words in (expecting, ("-X", "GET")):
         lab.server.run("curl", "-sS", "-o", "/dev/null", "--max-time", "20", *words, "http://127.0.0.1:8080/upload")
@@ -92,8 +89,7 @@ def tomcat(lab: Lab) -> None:
 
 def go_server(lab: Lab) -> None:
     """Starts the application in Go."""
-    lab.server.start(str(_built(lab, "go_server")), "8080")
-    lab.server.wait_for_listener(8080)
+    lab.server.serve(8080, str(_built(lab, "go_server")), "8080")
 
 
 def _built(lab: Lab, program: str) -> Path:
@@ -105,8 +101,7 @@ def _built(lab: Lab, program: str) -> Path:
 
 def php(lab: Lab) -> None:
     """Starts PHP's built-in server."""
-    lab.server.start("php", "-S", "0.0.0.0:8080", str(PEERS / "php_app.php"), stdout=-3, stderr=-3)
-    lab.server.wait_for_listener(8080)
+    lab.server.serve(8080, "php", "-S", "0.0.0.0:8080", str(PEERS / "php_app.php"), stdout=-3, stderr=-3)
 
 
 LIGHTTPD = """\
@@ -114,19 +109,18 @@ server.document-root = "{folder}/site"
 server.bind = "0.0.0.0"
 server.port = {port}
 $SERVER["socket"] == "[::]:{port}" {{ }}
-server.modules = ({modules})
+server.modules = ()
 mimetype.assign = (".txt" => "text/plain", ".html" => "text/html")
 index-file.names = ("index.txt")
 {more}
 """
 
 
-def lighttpd(lab: Lab, more: str = "", modules: str = "", port: int = 80) -> None:
-    """Starts lighttpd with the pages of `site`."""
-    conf = lab.folder / "lighttpd.conf"
-    conf.write_text(LIGHTTPD.format(folder=lab.folder, more=more, modules=modules, port=port))
-    lab.server.start("lighttpd", "-D", "-f", str(conf), stderr=-3)
-    lab.server.wait_for_listener(port)
+def lighttpd(lab: Lab, more: str = "", /, port: int = 80, **sizes: int) -> None:
+    """Starts lighttpd with pages of these sizes."""
+    site(lab, **sizes)
+    conf = lab.file("lighttpd.conf", LIGHTTPD.format(folder=lab.folder, more=more, port=port))
+    lab.server.serve(port, "lighttpd", "-D", "-f", conf, stderr=-3)
 
 
 CADDY = """\
@@ -142,14 +136,13 @@ CADDY = """\
 """
 
 
-def caddy(lab: Lab, more: str = "") -> None:
-    """Starts Caddy with the pages of `site`."""
-    conf = lab.folder / "Caddyfile"
-    conf.write_text(CADDY.format(folder=lab.folder, more=more))
+def caddy(lab: Lab, more: str = "", /, **sizes: int) -> None:
+    """Starts Caddy with pages of these sizes."""
+    site(lab, **sizes)
+    conf = lab.file("Caddyfile", CADDY.format(folder=lab.folder, more=more))
     environment = {**os.environ, "HOME": str(lab.folder), "XDG_DATA_HOME": str(lab.folder), "XDG_CONFIG_HOME": str(lab.folder)}
-    command = ("caddy", "run", "--config", str(conf), "--adapter", "caddyfile")
-    lab.server.start(*command, stdout=-3, stderr=-3, env=environment)
-    lab.server.wait_for_listener(80)
+    command = ("caddy", "run", "--config", conf, "--adapter", "caddyfile")
+    lab.server.serve(80, *command, stdout=-3, stderr=-3, env=environment)
 
 
 HAPROXY = """\
@@ -168,17 +161,14 @@ backend application
 
 def haproxy(lab: Lab, backend: str) -> None:
     """Starts HAProxy on port 80 before this backend."""
-    conf = lab.folder / "haproxy.cfg"
-    conf.write_text(HAPROXY.format(backend=backend))
-    lab.server.start("haproxy", "-db", "-q", "-f", str(conf))
-    lab.server.wait_for_listener(80)
+    conf = lab.file("haproxy.cfg", HAPROXY.format(backend=backend))
+    lab.server.serve(80, "haproxy", "-db", "-q", "-f", conf)
 
 
 def varnish(lab: Lab, backend: str) -> None:
     """Starts Varnish on port 80 before a backend, given as HOST:PORT."""
     where = str(lab.folder / "varnish")
-    lab.server.start("varnishd", "-F", "-n", where, "-a", ":80", "-b", backend, "-j", "none", stdout=-3, stderr=-3)
-    lab.server.wait_for_listener(80)
+    lab.server.serve(80, "varnishd", "-F", "-n", where, "-a", ":80", "-b", backend, "-j", "none", stdout=-3, stderr=-3)
 
 
 SQUID = """\
@@ -199,11 +189,9 @@ pinger_enable off
 
 def squid(lab: Lab) -> None:
     """Starts Squid as a forward proxy on port 3128."""
-    conf = lab.folder / "squid.conf"
-    conf.write_text(SQUID.format(folder=lab.folder))
+    conf = lab.file("squid.conf", SQUID.format(folder=lab.folder))
     lab.folder.chmod(0o777)
-    lab.server.start("squid", "-N", "-f", str(conf), stdout=-3, stderr=-3)
-    lab.server.wait_for_listener(3128)
+    lab.server.serve(3128, "squid", "-N", "-f", conf, stdout=-3, stderr=-3)
 
 
 def chromium(host: Host, folder: Path, url: str, *more: str) -> None:

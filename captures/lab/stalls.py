@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 
-from scenario import PEERS, Connection, Exchange, Find, Lab, get, node, raw_client, raw_server, recording, site
+from scenario import PEERS, Connection, Exchange, Find, Lab, get, node, raw_client, raw_talk, recording, site
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 300\r\n\r\n"
 BODY = b"b" * 300
@@ -28,8 +28,7 @@ PIECES_BY_SERVER = (Find("nagle-delayed-ack", "write-write-read", "server", 0, 9
 def server_head_body_split(lab: Lab) -> None:
     """A hand-written server answers ten GETs on one connection with two sends each, one for the head and one
     for the body of 300 bytes, and leaves Nagle's algorithm on. 10 ms lie between the exchanges."""
-    raw_server(lab, [[HEAD, BODY]])
-    raw_client(lab, TEN_GETS)
+    raw_talk(lab, [[HEAD, BODY]], TEN_GETS)
 
 
 @recording(
@@ -63,8 +62,7 @@ def split_and_snapped(lab: Lab) -> None:
 )
 def client_sees_head_body_split(lab: Lab) -> None:
     """As server-head-body-split, recorded at the other end of the cable."""
-    raw_server(lab, [[HEAD, BODY]])
-    raw_client(lab, TEN_GETS)
+    raw_talk(lab, [[HEAD, BODY]], TEN_GETS)
 
 
 @recording(
@@ -78,8 +76,7 @@ def server_three_writes(lab: Lab) -> None:
     """A hand-written server answers ten GETs on one connection with three sends each: the status line, the
     header fields, the body. The status line travels alone; the rest waits for its ACK."""
     line, fields = HEAD[:17], HEAD[17:]
-    raw_server(lab, [[line, fields, BODY]])
-    raw_client(lab, TEN_GETS)
+    raw_talk(lab, [[line, fields, BODY]], TEN_GETS)
 
 
 @recording(
@@ -92,8 +89,7 @@ def server_three_writes(lab: Lab) -> None:
 def server_body_pieces(lab: Lab) -> None:
     """A hand-written server answers ten GETs on one connection: head and the first 60 bytes of the body in one send,
     then three sends of 80 bytes. The three wait together for the ACK of the first."""
-    raw_server(lab, [[HEAD + BODY[:60], BODY[60:140], BODY[140:220], BODY[220:]]])
-    raw_client(lab, TEN_GETS)
+    raw_talk(lab, [[HEAD + BODY[:60], BODY[60:140], BODY[140:220], BODY[220:]]], TEN_GETS)
 
 
 @recording(
@@ -106,8 +102,7 @@ def server_body_pieces(lab: Lab) -> None:
 def server_late_and_held(lab: Lab) -> None:
     """As server-head-body-split, but the application is 10 ms late with the body: the first exchange, which does not
     stall, shows it. The delays are shorter by as much, because without Nagle the body had come 10 ms after the head."""
-    raw_server(lab, [[HEAD, 0.01, BODY]])
-    raw_client(lab, TEN_GETS)
+    raw_talk(lab, [[HEAD, 0.01, BODY]], TEN_GETS)
 
 
 @recording(
@@ -120,8 +115,7 @@ def server_late_and_held(lab: Lab) -> None:
 def python_http_server(lab: Lab) -> None:
     """`python -m http.server --protocol HTTP/1.1`, ten GETs of a requests.Session, 10 ms between them."""
     words = ["-m", "http.server", "--protocol", "HTTP/1.1", "--directory", str(site(lab, page=900)), "8080"]
-    lab.server.start(sys.executable, *words, stderr=-3, stdout=-3)
-    lab.server.wait_for_listener(8080)
+    lab.server.serve(8080, sys.executable, *words, stderr=-3, stdout=-3)
     lab.client.run(sys.executable, str(PEERS / "session.py"), "0.01", *["http://10.9.0.2:8080/page.txt"] * 10)
 
 
@@ -136,8 +130,7 @@ def python_http_server(lab: Lab) -> None:
 def java_httpserver(lab: Lab) -> None:
     """The HTTP server of the JDK with its defaults, ten GETs of a requests.Session, 10 ms between them.
     `-Dsun.net.httpserver.nodelay=true` would cure it."""
-    lab.server.start("java", str(PEERS / "JavaServer.java"), "8080", "400")
-    lab.server.wait_for_listener(8080)
+    lab.server.serve(8080, "java", str(PEERS / "JavaServer.java"), "8080", "400")
     lab.client.run(sys.executable, str(PEERS / "session.py"), "0.01", *["http://10.9.0.2:8080/greeting"] * 10)
 
 

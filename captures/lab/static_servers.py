@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from scenario import PEERS, Connection, Exchange, Lab, apache, curl, get, nginx, raw_client, recording, site
+from scenario import PEERS, Connection, Exchange, Lab, apache, curl, get, nginx, raw_client, recording
 
 SIZES = {"a": 300, "b": 1_447, "c": 5_000, "d": 12_345}
 FOUR = tuple(get(f"/{name}.txt", size) for name, size in SIZES.items())
@@ -19,8 +19,7 @@ URLS = [f"http://10.9.0.2/{name}.txt" for name in SIZES]
 )
 def nginx_curl(lab: Lab) -> None:
     """One curl command with four URLs of 300 bytes to 12 kB; the last is larger than the first window's segments."""
-    site(lab, **SIZES)
-    nginx(lab)
+    nginx(lab, **SIZES)
     curl(lab, *URLS)
 
 
@@ -33,8 +32,7 @@ def nginx_curl(lab: Lab) -> None:
 )
 def nginx_requests(lab: Lab) -> None:
     """A requests.Session, 10 ms between the exchanges. The client asks for gzip, nginx does not compress here."""
-    site(lab, **SIZES)
-    nginx(lab)
+    nginx(lab, **SIZES)
     lab.client.run(sys.executable, str(PEERS / "session.py"), "0.01", *URLS * 3)
 
 
@@ -47,8 +45,7 @@ def nginx_requests(lab: Lab) -> None:
 )
 def nginx_ab_keep_alive(lab: Lab) -> None:
     """ab -k asks in HTTP/1.0 with Connection: keep-alive, twenty times on one connection."""
-    site(lab, **SIZES)
-    nginx(lab)
+    nginx(lab, **SIZES)
     lab.client.run("ab", "-q", "-k", "-n", "20", "-c", "1", "http://10.9.0.2/c.txt")
 
 
@@ -72,8 +69,7 @@ def nginx_ab_keep_alive(lab: Lab) -> None:
 def apache_curl(lab: Lab) -> None:
     """One curl command with five transfers on one connection: a GET, a HEAD of the same page, a GET with the
     ETag of the first, a page that does not exist, another GET."""
-    site(lab, **SIZES)
-    apache(lab)
+    apache(lab, **SIZES)
     again = ["--next", "-sS", "-o", "/dev/null"]
     page, tag = "http://10.9.0.2/c.txt", str(lab.folder / "etag")
     known = ["--etag-save", tag, page, *again, "-I", page, *again, "--etag-compare", tag, page]
@@ -88,8 +84,7 @@ def apache_curl(lab: Lab) -> None:
 )
 def apache_requests(lab: Lab) -> None:
     """As nginx-requests, from Apache with its defaults; 10 ms between the exchanges."""
-    site(lab, **SIZES)
-    apache(lab)
+    apache(lab, **SIZES)
     lab.client.run(sys.executable, str(PEERS / "session.py"), "0.01", *URLS * 3)
 
 
@@ -106,8 +101,7 @@ def apache_requests(lab: Lab) -> None:
 )
 def apache_ab(lab: Lab) -> None:
     """ab without -k: twelve requests in HTTP/1.0, one after the other."""
-    site(lab, **SIZES)
-    apache(lab)
+    apache(lab, **SIZES)
     lab.client.run("ab", "-q", "-n", "12", "-c", "1", "http://10.9.0.2/b.txt")
 
 
@@ -127,8 +121,7 @@ def apache_ab(lab: Lab) -> None:
 def nginx_pipelined(lab: Lab) -> None:
     """A hand-written client writes three GETs and a HEAD in one send, reads the four responses, and does so three times
     on one connection."""
-    site(lab, **SIZES)
-    nginx(lab)
+    nginx(lab, **SIZES)
     lines = ("GET /a.txt", "GET /b.txt", "HEAD /d.txt", "GET /c.txt")
     batch = "".join(f"{line} HTTP/1.1\r\nHost: 10.9.0.2\r\n\r\n" for line in lines).encode()
     raw_client(lab, [[batch, {"read": ["GET", "GET", "HEAD", "GET"]}, 0.02] * 3], 80)
@@ -145,6 +138,5 @@ def nginx_pipelined(lab: Lab) -> None:
 )
 def nginx_download_snapped(lab: Lab) -> None:
     """Bodies are cut short in the recording, heads are not: nothing that matters is missing."""
-    site(lab, **SIZES, large=400_000)
-    nginx(lab)
+    nginx(lab, **SIZES, large=400_000)
     curl(lab, URLS[0], "http://10.9.0.2/large.txt")

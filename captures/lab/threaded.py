@@ -132,8 +132,7 @@ def tomcat_rtt_20(lab: Lab) -> None:
 def tomcat_expect_rtt_120(lab: Lab) -> None:
     """curl posts 20 kB twice with `Expect: 100-continue`, and asks for 500 bytes, all on one connection. Over IPv6."""
     tomcat(lab)
-    form = lab.folder / "form"
-    form.write_bytes(b"u" * 20_000)
+    form = lab.file("form", b"u" * 20_000)
     post = ["-H", "Expect: 100-continue", "--data-binary", f"@{form}", f"{V6}/upload", *AGAIN]
     curl(lab, *post, *post, f"{V6}/bytes/500")
 

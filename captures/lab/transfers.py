@@ -6,7 +6,7 @@ import sys
 
 from impairments import Conditions
 from network import Host
-from scenario import PEERS, Connection, Exchange, Find, Lab, curl, get, over_ipv6, raw_client, raw_server, recording
+from scenario import PEERS, Connection, Exchange, Find, Lab, curl, get, over_ipv6, raw_client, raw_server, raw_talk, recording
 
 POINTS = ("client", "server")
 FAR = Conditions(delay=0.15)
@@ -30,8 +30,7 @@ def body(size: int) -> bytes:
 
 def _with_a_window_of_32_kb(lab: Lab, address: str = "10.9.0.2") -> None:
     set_kernel(lab.client, "net.ipv4.tcp_rmem=4096 32768 32768")
-    raw_server(lab, [[body(160_000)]])
-    raw_client(lab, ANSWER, address=address)
+    raw_talk(lab, [[body(160_000)]], ANSWER, address=address)
 
 
 @recording(
@@ -66,8 +65,7 @@ def window_of_32_kb_upload(lab: Lab) -> None:
     """As window-of-32-kb, the other way: a POST of 160 kB to a server with that net.ipv4.tcp_rmem."""
     set_kernel(lab.server, "net.ipv4.tcp_rmem=4096 32768 32768")
     raw_server(lab, [[b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nfine\n"]])
-    form = lab.folder / "form"
-    form.write_bytes(b"b" * 160_000)
+    form = lab.file("form", b"b" * 160_000)
     short = [word for name in ("Expect", "User-Agent", "Accept", "Content-Type") for word in ("-H", f"{name}:")]
     curl(lab, *short, "--data-binary", f"@{form}", "http://10.9.0.2:8080/large")
 
@@ -86,8 +84,7 @@ def window_of_32_kb_upload(lab: Lab) -> None:
 def no_window_scaling(lab: Lab) -> None:
     """A GET of 560 kB by a client with net.ipv4.tcp_window_scaling=0: behind slow start 65,535 bytes per round trip."""
     set_kernel(lab.client, "net.ipv4.tcp_window_scaling=0")
-    raw_server(lab, [[body(560_000)]])
-    raw_client(lab, ANSWER)
+    raw_talk(lab, [[body(560_000)]], ANSWER)
 
 
 @recording(
@@ -105,8 +102,7 @@ def no_window_scaling_at_the_server(lab: Lab) -> None:
     """As no-window-scaling, recorded where the server sends it. It begins with 45 segments, so 360 kB are enough."""
     set_kernel(lab.client, "net.ipv4.tcp_window_scaling=0")
     lab.server.run("ip", "route", "change", "10.9.0.0/24", "dev", "eth0", "src", "10.9.0.2", "initcwnd", "45")
-    raw_server(lab, [[body(360_000)]])
-    raw_client(lab, ANSWER)
+    raw_talk(lab, [[body(360_000)]], ANSWER)
 
 
 @recording(
@@ -123,8 +119,7 @@ def written_by_a_clock(lab: Lab) -> None:
     """A GET of 160 kB from a server that writes 20 kB of it every 400 ms. Neither a window nor a buffer is full."""
     whole = body(160_000)
     pieces = [whole[at : at + 20_000] for at in range(0, len(whole), 20_000)]
-    raw_server(lab, [[step for piece in pieces for step in (piece, 0.4)]])
-    raw_client(lab, ANSWER)
+    raw_talk(lab, [[step for piece in pieces for step in (piece, 0.4)]], ANSWER)
 
 
 @recording(
@@ -161,8 +156,7 @@ BUFFERED = str(PEERS / "buffered.py")
 
 
 def _with_a_send_buffer(lab: Lab, address: str = "10.9.0.2") -> None:
-    lab.server.start(sys.executable, BUFFERED, "serve", "8080", "1100000", BUFFER)
-    lab.server.wait_for_listener(8080)
+    lab.server.serve(8080, sys.executable, BUFFERED, "serve", "8080", "1100000", BUFFER)
     raw_client(lab, ANSWER, address=address)
 
 

@@ -7,7 +7,7 @@ import sys
 from gateway_failures import BOTH
 from gateways import A, Gateway
 from network import PROXY_FRONT
-from scenario import PEERS, Connection, Exchange, Find, Lab, get, raw_client, raw_server, recording, site, steps_as_json
+from scenario import PEERS, Connection, Exchange, Find, Lab, get, raw_client, raw_talk, recording, site, steps_as_json
 from scenario import nginx as start_nginx
 from stacks import python_app
 
@@ -99,5 +99,8 @@ def websocket_unsupported(lab: Lab) -> None:
 )
 def websocket_version(lab: Lab) -> None:
     """A client of 2011 asks in version 8; the server says 426 and names version 13. Both are hand-written."""
-    raw_server(lab, [[b"HTTP/1.1 426 Upgrade Required\r\nSec-WebSocket-Version: 13\r\nContent-Length: 0\r\n\r\n"]])
-    raw_client(lab, [[upgrade(8), {"read": ["GET"]}, 0.05]])
+    raw_talk(
+        lab,
+        [[b"HTTP/1.1 426 Upgrade Required\r\nSec-WebSocket-Version: 13\r\nContent-Length: 0\r\n\r\n"]],
+        [[upgrade(8), {"read": ["GET"]}, 0.05]],
+    )

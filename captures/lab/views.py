@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from scenario import Connection, Find, Lab, curl, get, nginx, recording, site, unanswered
+from scenario import Connection, Find, Lab, curl, get, nginx, nginx_with_tls, recording, unanswered
 from static_servers import FOUR, SIZES, URLS
 
 ANSWERS = tuple(replace(exchange, method="", target="") for exchange in FOUR)
@@ -23,8 +23,7 @@ ANSWERS = tuple(replace(exchange, method="", target="") for exchange in FOUR)
 def one_sided(lab: Lab) -> None:
     """Four GETs by curl from nginx, as in nginx-curl; the capture filter lets only the server's packets through.
     That the client closed first cannot be seen."""
-    site(lab, **SIZES)
-    nginx(lab)
+    nginx(lab, **SIZES)
     curl(lab, *URLS)
 
 
@@ -40,8 +39,7 @@ def one_sided(lab: Lab) -> None:
 )
 def one_sided_requests(lab: Lab) -> None:
     """The other half of a conversation as in one-sided."""
-    site(lab, **SIZES)
-    nginx(lab)
+    nginx(lab, **SIZES)
     curl(lab, *URLS)
 
 
@@ -55,11 +53,7 @@ def one_sided_requests(lab: Lab) -> None:
 )
 def encrypted(lab: Lab) -> None:
     """Four GETs by curl on one connection over TLS 1.3; the certificate was made for the recording by openssl."""
-    site(lab, **SIZES)
-    key, certificate = (str(lab.folder / name) for name in ("key.pem", "certificate.pem"))
-    made = ["-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", certificate, "-days", "30", "-subj", "/CN=lab"]
-    lab.server.run("openssl", "req", *made)
-    nginx(lab, f"listen 443 ssl; ssl_certificate {certificate}; ssl_certificate_key {key};")
+    nginx_with_tls(lab, **SIZES)
     curl(lab, "--insecure", *[url.replace("http:", "https:") for url in URLS])
 
 
@@ -76,6 +70,5 @@ def encrypted(lab: Lab) -> None:
 )
 def offload_snapped(lab: Lab) -> None:
     """Two GETs by curl from nginx, the second of 300 kB, with TSO, GSO and GRO on, as on any server of today."""
-    site(lab, **SIZES, large=300_000)
-    nginx(lab)
+    nginx(lab, **SIZES, large=300_000)
     curl(lab, URLS[0], "http://10.9.0.2/large.txt")

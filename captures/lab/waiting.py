@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from impairments import Conditions
-from scenario import Connection, Exchange, Find, Lab, curl, get, nginx, node, raw_client, raw_server, recording, site
+from scenario import Connection, Exchange, Find, Lab, curl, get, nginx, node, raw_client, raw_server, raw_talk, recording
 from stalls import BODY, HEAD, REQUEST
 
 FINE = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 5\r\n\r\nfine\n"
@@ -42,8 +42,7 @@ def expect_unanswered(lab: Lab) -> None:
 def slow_reader_snapped(lab: Lab) -> None:
     """A GET of 200 kB from nginx by a hand-written client that rests for 1.5 s before it reads: its receive buffer
     fills, its window closes."""
-    site(lab, large=200_000)
-    nginx(lab)
+    nginx(lab, large=200_000)
     raw_client(lab, [[b"GET /large.txt HTTP/1.1\r\nHost: 10.9.0.2\r\n\r\n", 1.5, {"read": ["GET"]}]], 80)
 
 
@@ -60,8 +59,7 @@ def slow_reader_snapped(lab: Lab) -> None:
 def lazy_server_snapped(lab: Lab) -> None:
     """curl posts 400 kB to node, whose application begins to read after 1.5 s."""
     node(lab, "node_app.js")
-    form = lab.folder / "form"
-    form.write_bytes(b"u" * 400_000)
+    form = lab.file("form", b"u" * 400_000)
     curl(lab, "-H", "Expect:", "--data-binary", f"@{form}", "http://10.9.0.2:8080/lazy/1500")
 
 
@@ -75,8 +73,7 @@ def lazy_server_snapped(lab: Lab) -> None:
 )
 def slow_answer(lab: Lab) -> None:
     """Three GETs on one connection; the second answer takes its time."""
-    raw_server(lab, [[FINE], [1.2, FINE], [FINE]])
-    raw_client(lab, [[step for _ in range(3) for step in (REQUEST, {"read": ["GET"]}, 0.01)]])
+    raw_talk(lab, [[FINE], [1.2, FINE], [FINE]], [[step for _ in range(3) for step in (REQUEST, {"read": ["GET"]}, 0.01)]])
 
 
 @recording(
@@ -92,8 +89,12 @@ def crumbs(lab: Lab) -> None:
     """Three GETs on one connection; the hand-written server sends the head and then twenty pieces of 30 bytes, 1 ms
     apart, with TCP_NODELAY."""
     pieces = [step for _ in range(20) for step in (b"c" * 30, 0.001)]
-    raw_server(lab, [[b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 600\r\n\r\n", *pieces]], nodelay=True)
-    raw_client(lab, [[step for _ in range(3) for step in (REQUEST, {"read": ["GET"]}, 0.01)]])
+    raw_talk(
+        lab,
+        [[b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 600\r\n\r\n", *pieces]],
+        [[step for _ in range(3) for step in (REQUEST, {"read": ["GET"]}, 0.01)]],
+        nodelay=True,
+    )
 
 
 @recording(
@@ -106,5 +107,4 @@ def crumbs(lab: Lab) -> None:
 )
 def thinking_rtt_20(lab: Lab) -> None:
     """As thinking-server, at three points of a wire."""
-    raw_server(lab, [[HEAD, 0.08, BODY]])
-    raw_client(lab, [[step for _ in range(6) for step in (REQUEST, {"read": ["GET"]}, 0.01)]])
+    raw_talk(lab, [[HEAD, 0.08, BODY]], [[step for _ in range(6) for step in (REQUEST, {"read": ["GET"]}, 0.01)]])

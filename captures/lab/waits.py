@@ -92,10 +92,9 @@ def delayed_acks(path: Path, number: int, side: str) -> list[Wait]:
     return [Wait(None, h.wait) for h in held if h.released and h.wait >= DELAYED_ACK and h.after.length >= FULL]
 
 
-def thinking(path: Path, number: int, side: str) -> list[Wait]:
+def thinking(path: Path, number: int, _: str) -> list[Wait]:
     """From the last byte of each request to the first of its response, less the round trip to the server, where that
     is a second or more."""
-    del side
     stream = segments(path)[number]
     client = client_port(stream)
     data = [segment for segment in stream if segment.length]
@@ -104,9 +103,8 @@ def thinking(path: Path, number: int, side: str) -> list[Wait]:
     return [Wait(None, wait) for before, after in turns if (wait := after.time - before.time - rtt) >= 1]
 
 
-def expecting(path: Path, number: int, side: str) -> list[Wait]:
+def expecting(path: Path, number: int, _: str) -> list[Wait]:
     """From the head of each request that expects 100 to the first byte of its body."""
-    del side
     rows = fields(path, f'tcp.stream == {number} && tcp.payload contains "Expect: 100-"', "frame.number")
     stream = segments(path)[number]
     starts = {int(frame) for [frame] in rows}
@@ -130,10 +128,9 @@ def closed_window(path: Path, number: int, side: str) -> list[Wait]:
     return [wait for wait in found if wait.delay >= 0.1]
 
 
-def repeated(path: Path, number: int, side: str) -> list[Wait]:
+def repeated(path: Path, number: int, _: str) -> list[Wait]:
     """From the last progress (new data, or an ACK that advances) to the retransmission that was then acknowledged, where
     that is 150 ms or more; *fast* behind three duplicate ACKs."""
-    del side
     found: list[Wait] = []
     highest: dict[int, int] = {}
     acknowledged: dict[int, int] = {}
@@ -164,15 +161,13 @@ def _until_the_close(path: Path, number: int) -> float:
     return next(segment for segment in from_server if segment.flags & FIN).time - last.time
 
 
-def late_end(path: Path, number: int, side: str) -> list[Wait]:
+def late_end(path: Path, number: int, _: str) -> list[Wait]:
     """How long a client waited for the announced close that ends a body."""
-    del side
     return [Wait("close-delimited", _until_the_close(path, number))]
 
 
-def unknown_end(path: Path, number: int, side: str) -> list[Wait]:
+def unknown_end(path: Path, number: int, _: str) -> list[Wait]:
     """How long a client waited for a close that nothing had announced, and that ends a body."""
-    del side
     return [Wait("left-waiting", _until_the_close(path, number))]
 
 

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from program import (
     ALONE,
     BROKEN,
@@ -18,7 +20,6 @@ from program import (
     SERVER,
     URL,
     Program,
-    behind,
     command,
     http_client,
     node,
@@ -120,6 +121,16 @@ TCL_USER = (
     "{ if {[catch {set t [::http::geturl http://10.9.0.2:8080/$p -keepalive 1 -timeout 8000]; ::http::cleanup $t} e]} {puts stderr $e}; after 300 }"
 )
 
+FPM_SERVER = command(
+    "sh -c 'php-fpm8.2 -R -y fpm.conf -c /dev/null & exec lighttpd -D -f l.conf'", fpm_conf=FPM, l_conf=LIGHTTPD, app_php=PHP
+)
+
+
+def small_server(name: str, title: str, client: str, **more: Any) -> Program:
+    """A server of peers/programs/http_servers.py, and a client of http_clients.py."""
+    return Program(name, title, python(name, "http_servers.py"), (http_client(client),), (name, client), must=KILLED, **more)
+
+
 APPLICATIONS = (
     Program(
         "tornado",
@@ -202,57 +213,17 @@ APPLICATIONS = (
         ("lua5.1", "/got"),
         must=BROKEN,
     ),
-    Program(
-        "fastwsgi",
-        "FastWSGI and libcurl",
-        python("fastwsgi", "http_servers.py"),
-        (http_client("pycurl"),),
-        ("fastwsgi", "pycurl"),
-        must=KILLED,
-    ),
-    Program(
-        "gevent",
-        "Gevent's server and client",
-        python("gevent", "http_servers.py"),
-        (http_client("geventhttpclient"),),
-        ("gevent", "geventhttpclient"),
-        must=KILLED,
-        may={NAGLE: HELD},
-    ),
-    Program(
-        "eventlet",
-        "Eventlet and reqwest",
-        python("eventlet", "http_servers.py"),
-        (http_client("primp"),),
-        ("eventlet", "primp"),
-        must=KILLED,
-        may={NAGLE: HELD},
-    ),
-    Program(
-        "cherrypy",
-        "CherryPy and reqwest",
-        python("cherrypy", "http_servers.py"),
-        (http_client("primp"),),
-        ("cherrypy", "primp"),
-        must=KILLED,
-    ),
-    Program(
+    small_server("fastwsgi", "FastWSGI and libcurl", "pycurl"),
+    small_server("gevent", "Gevent's server and client", "geventhttpclient", may={NAGLE: HELD}),
+    small_server("eventlet", "Eventlet and reqwest", "primp", may={NAGLE: HELD}),
+    small_server("cherrypy", "CherryPy and reqwest", "primp"),
+    small_server(
         "socketify",
         "uWebSockets and libcurl",
-        python("socketify", "http_servers.py"),
-        (http_client("pycurl"),),
-        ("socketify", "pycurl"),
-        must=KILLED,
+        "pycurl",
         may={"no-response": "it closes on HEAD", "excess-body": "it sends more than its Content-Length"},
     ),
-    Program(
-        "robyn",
-        "Robyn (Actix) and reqwest",
-        python("robyn", "http_servers.py"),
-        (http_client("primp"),),
-        ("robyn", "primp"),
-        must=KILLED,
-    ),
+    small_server("robyn", "Robyn (Actix) and reqwest", "primp"),
     Program(
         "daphne",
         "Daphne and needle",
@@ -322,14 +293,7 @@ APPLICATIONS = (
     Program(
         "lighttpd-fpm",
         "lighttpd before PHP-FPM, and superagent",
-        behind(
-            lambda _: None,
-            "sh -c 'php-fpm8.2 -R -y fpm.conf -c /dev/null & exec lighttpd -D -f l.conf'",
-            PORT,
-            fpm_conf=FPM,
-            l_conf=LIGHTTPD,
-            app_php=PHP,
-        ),
+        FPM_SERVER,
         (script_user("superagent"),),
         ("lighttpd", "php-fpm8.2", "/superagent"),
         must=KILLED,
@@ -337,14 +301,7 @@ APPLICATIONS = (
     Program(
         "httpx-fpm",
         "lighttpd before PHP-FPM, and httpx",
-        behind(
-            lambda _: None,
-            "sh -c 'php-fpm8.2 -R -y fpm.conf -c /dev/null & exec lighttpd -D -f l.conf'",
-            PORT,
-            fpm_conf=FPM,
-            l_conf=LIGHTTPD,
-            app_php=PHP,
-        ),
+        FPM_SERVER,
         (http_client("httpx"),),
         ("lighttpd", "php-fpm8.2", "httpx"),
     ),

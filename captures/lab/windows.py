@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from impairments import Conditions
-from scenario import Connection, Exchange, Find, Lab, get, raw_client, raw_server, recording
+from scenario import Connection, Exchange, Find, Lab, get, raw_client, raw_talk, recording
 from transfers import CUT, body, set_kernel
 
 GET = b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -25,8 +25,7 @@ NEAR = Conditions(delay=0.01)
 def thrown_away(lab: Lab) -> None:
     """A GET of 40 kB by a client that sets SO_RCVBUF to 4096 when the connection is open, and reads 0.7 s after its request. What
     the server sends until it knows of the closed window finds no memory; the server repeats it, at growing intervals."""
-    raw_server(lab, [[body(40_000)]])
-    raw_client(lab, [[{"buffer": 4096}, GET, 0.7, {"read": ["GET"]}]])
+    raw_talk(lab, [[body(40_000)]], [[{"buffer": 4096}, GET, 0.7, {"read": ["GET"]}]])
 
 
 @recording(
@@ -45,8 +44,7 @@ def window_of_1440_bytes(lab: Lab) -> None:
     open. The window is 1440 bytes, 8 less than a segment: what the server had sent before finds no memory, and for the rest it
     waits for its timer before each segment."""
     set_kernel(lab.client, "net.ipv4.tcp_window_scaling=0")
-    raw_server(lab, [[body(30_000)]])
-    raw_client(lab, [[{"buffer": 1024}, GET, {"read": ["GET"]}]])
+    raw_talk(lab, [[body(30_000)]], [[{"buffer": 1024}, GET, {"read": ["GET"]}]])
 
 
 @recording(
@@ -64,8 +62,7 @@ def never_read(lab: Lab) -> None:
     """A POST of 10 MB to a server that accepts the connection and reads nothing, with a receive buffer of 16 kB. The client sends
     what fits (10,333 bytes of it), waits for 3 s and resets the connection."""
     set_kernel(lab.server, "net.ipv4.tcp_rmem=4096 16384 16384")
-    lab.server.start("python3", "-c", DEAF)
-    lab.server.wait_for_listener(8080)
+    lab.server.serve(8080, "python3", "-c", DEAF)
     head = b"POST /large HTTP/1.1\r\nHost: a\r\nContent-Length: 10000000\r\n\r\n"
     raw_client(lab, [[{"do": "reset"}, head + b"b" * 40_000, 3.0]])
 
@@ -91,5 +88,4 @@ time.sleep(30)
 def window_of_2_kb_at_first(lab: Lab) -> None:
     """The healthy twin of window-of-1440-bytes: net.ipv4.tcp_rmem="4096 4096 4096" bounds the first window, too."""
     set_kernel(lab.client, "net.ipv4.tcp_rmem=4096 4096 4096")
-    raw_server(lab, [[body(30_000)]])
-    raw_client(lab, [[GET, {"read": ["GET"]}]])
+    raw_talk(lab, [[body(30_000)]], [[GET, {"read": ["GET"]}]])

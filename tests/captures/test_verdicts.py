@@ -20,6 +20,7 @@ import pytest
 import wiredoctor
 from tests.captures.papers import EACH, PATHS
 from tests.captures.reports import report_of
+from tests.support.analysis import analyze_bytes
 from tests.support.recordings import find_recording
 from tests.support.sweeps import SLOW
 from wiredoctor.findings import Report, host
@@ -279,8 +280,7 @@ def test_no_failure_is_lost_in_a_part_of_a_recording(part: int, tmp_path: Path) 
     cut = tmp_path / "part.pcap"
     wrong: dict[str, object] = {}
     for path in [path for path in PATHS if path.suffix == ".pcap" and path.stat().st_size < 100_000][part::PARTS]:
-        cut.write_bytes(_part_of(path, chance))
-        report = wiredoctor.analyze(cut)
+        report = analyze_bytes(cut, _part_of(path, chance))
         said = headline(report, group_findings(report.findings), find_coverage(report))
         if left := [*unexplained(report), *denied(report, said)] or wrong_verdict(report):
             wrong[path.name] = left

@@ -17,6 +17,7 @@ from typer.testing import CliRunner, Result
 
 import wiredoctor
 from tests.capture.reading import Opened, contents, whole
+from tests.support.analysis import analyze_bytes
 from tests.support.recordings import find_recording
 from tests.support.sweeps import SLOW, sweep
 from wiredoctor import limits
@@ -171,8 +172,7 @@ def of_the_second(report: wiredoctor.Report) -> Finding:
 def test_what_a_gateway_sent_is_never_missing(more: tuple[str, ...], tmp_path: Path) -> None:
     """The first request would seem to have been sent to no server, if connection 2 were left out."""
     path, small = tmp_path / "whole.pcap", tmp_path / "small.pcapng"
-    path.write_bytes(capture(AT_A_GATEWAY))
-    whole = wiredoctor.analyze(path)
+    whole = analyze_bytes(path, capture(AT_A_GATEWAY))
     said = run(path, "--finding", of_the_second(whole).number, "-o", small, *more)
     assert said.exit_code == 0, said.output
     there = {(f.rule, f.kind) for f in wiredoctor.analyze(small).findings}
@@ -215,8 +215,7 @@ def test_a_lossy_capture_stays_one(dropped: int, more: tuple[str, ...], tmp_path
     """The counts stay, also where most packets go; so the extract shows the finding with the confidence that it has."""
     path, small = tmp_path / "lossy.pcapng", tmp_path / "small.pcapng"
     counts = write.statistics(0, 0, dropped, 9_000, None, 0)
-    path.write_bytes(find_recording("client-sees-head-body-split.pcapng").read_bytes() + counts)
-    before = wiredoctor.analyze(path)
+    before = analyze_bytes(path, find_recording("client-sees-head-body-split.pcapng").read_bytes() + counts)
     assert run(path, "--finding", "1", *more, "-o", small).exit_code == 0
     after = wiredoctor.analyze(small)
     assert after.captures[0].packets < before.captures[0].packets

@@ -18,7 +18,6 @@ from wiredoctor.findings import Report
 from wiredoctor.report.data import table_folder
 from wiredoctor.tables import DERIVED, OLD_NAMES, TABLES
 
-ROOT = Path(__file__).parents[2]
 CAPTURE = find_recording("server-head-body-split.pcap")
 
 

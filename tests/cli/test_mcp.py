@@ -77,7 +77,6 @@ def planted() -> bytes:
     return to_pcap(ladder_packets(talk))
 
 
-Asked = list[tuple[str, dict[str, Any]]]
 QUESTIONS: dict[str, Callable[[str], tuple[str, dict[str, Any]]]] = {
     "list": lambda _: ("list_captures", {}),
     "analyze": lambda path: ("analyze", {"path": path}),

@@ -29,7 +29,6 @@ from wiredoctor.report.data import sarif
 from wiredoctor.report.data import table_folder as exported
 from wiredoctor.report.formats import Options
 
-ROOT = Path(__file__).parents[2]
 CAPTURE = find_recording("server-head-body-split.pcap")
 PYTHON = [sys.executable, "-m", "wiredoctor"]
 

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import wiredoctor
 from tests.ladders import Packet, ladder_packets, to_pcap
+from tests.support.analysis import analyze_bytes
 from wiredoctor.findings import Report
 from wiredoctor.report.data import json as report_json
 
@@ -28,9 +28,8 @@ def analyzed(packets: Sequence[Packet] | bytes, **how: Any) -> Report:
     """The report of these packets (or of this capture file), with all that was sent."""
     how.setdefault("show_secrets", True)
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "talk.pcap"
-        path.write_bytes(packets if isinstance(packets, bytes) else to_pcap(packets))
-        return wiredoctor.analyze(path, select=RULES, **how)
+        content = packets if isinstance(packets, bytes) else to_pcap(packets)
+        return analyze_bytes(Path(folder) / "talk.pcap", content, select=RULES, **how)
 
 
 def exchanges(text: str, handshake: str = HANDSHAKE, **how: Any) -> list[dict[str, Any]]:

@@ -7,7 +7,6 @@ import pytest
 from tests.http.talk import HANDSHAKE, analyzed, briefs, connections, exchanges, rows
 from tests.ladders import ladder_packets, to_pcap
 
-HELLO = r"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"
 NOT_HTTP = {
     "SMTP": (r"220 mail.example ESMTP\r\n", r"EHLO a\r\n", r"250-mail.example\r\n250 OK\r\n", r"MAIL FROM:<a@b>\r\n"),
     "SSH": (r"SSH-2.0-OpenSSH_9.6\r\n", r"SSH-2.0-OpenSSH_9.2\r\n", r"\x00\x00\x05\x14\x08\x14", r"\x00\x00\x05\xdc\x08\x14"),

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-import wiredoctor
 from tests.ladders import Packet, ladder_packets, ladders_in, to_pcap
 from tests.live.playing import Played, Stop, pcapng, play, with_silence
 from tests.live.test_played import as_json, assert_true_to, of_file, times_of_day
+from tests.support.analysis import analyze_bytes
 from tests.support.recordings import find_recording
 from tests.support.sweeps import SLOW, sweep
 from wiredoctor import gateways
@@ -293,8 +293,7 @@ def test_what_is_open_is_paired_as_if_the_capture_ended_now(name: str, tmp_path:
     monkeypatch.setattr(AtGateways, "note", note)
     play([(trace, 0)], stops)
     for stop, live in zip(stops, seen, strict=False):
-        cut.write_bytes(whole[: stop.end])
-        [file] = wiredoctor.analyze(cut).gateways.values()
+        [file] = analyze_bytes(cut, whole[: stop.end]).gateways.values()
         assert live.tries.rows() == file.tries.rows()
         assert (live.fronts, live.doubtful, live.clients) == (file.fronts, file.doubtful, file.clients)
 

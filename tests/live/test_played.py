@@ -15,7 +15,7 @@ import pytest
 
 import wiredoctor
 from tests.captures.papers import EACH_RULE, ONE_EACH, PATHS, read
-from tests.ladders import ladder_packets, set_back, to_pcap
+from tests.ladders import Packet, ladder_packets, set_back, to_pcap
 from tests.live.playing import Played, Stop, block_ends, pcapng, play, with_silence
 from tests.pipeline import recording
 from tests.pipeline.ladders import FILES, ends, no_gateways_between, together
@@ -42,6 +42,13 @@ def of_file(path: Path) -> str:
         patch.setattr(pipeline.rule_engine, "judge", partial(rule_engine.judge, live=True))
         patch.setattr(pipeline.diagnosis, "diagnose", partial(diagnosis.diagnose, live=True))
         return as_json(wiredoctor.analyze(path))
+
+
+def written(folder: Path, packets: list[Packet]) -> tuple[Path, list[Stop]]:
+    """Write a trace with these packets; return its path and where its packets end."""
+    (folder / "ladder.pcap").write_bytes(to_pcap(packets))
+    trace = folder / "trace.pcapng"
+    return trace, pcapng(folder / "ladder.pcap", trace)
 
 
 def as_json(report: Report) -> str:
@@ -298,9 +305,8 @@ LATE = """
 def test_findings_are_told_at_once_after_the_clock_was_set_back(tmp_path: Path) -> None:
     """Six responses take three seconds each. The clock is set back by an hour after the SYN and SYN/ACK of the third."""
     packets = ladder_packets("".join(LATE.format(number, 8 * number) for number in range(1, 7)))
-    (tmp_path / "ladder.pcap").write_bytes(to_pcap(set_back(packets, 20, 3600 * SECOND)))
-    trace = tmp_path / "trace.pcapng"
-    played = play([(trace, 0)], pcapng(tmp_path / "ladder.pcap", trace))
+    trace, stops = written(tmp_path, set_back(packets, 20, 3600 * SECOND))
+    played = play([(trace, 0)], stops)
     assert_true_to(played)
     assert [(analysed, one.rule) for analysed, one in played.told] == [(9 * number + 6, "slow-response") for number in range(6)]
     assert times_of_day(as_json(played.report)) == times_of_day(of_file(trace))
@@ -331,9 +337,8 @@ def test_a_packet_stamped_years_ahead_finishes_nothing(tmp_path: Path, *, shuffl
     stamped = [replace(p, time=p.time + (TEN_YEARS if i == 17 else 0)) for i, p in enumerate(packets)]
     if shuffled:
         stamped[5], stamped[6] = stamped[6], replace(stamped[5], time=stamped[6].time - 5 * SECOND // 1000)
-    (tmp_path / "ladder.pcap").write_bytes(to_pcap(stamped))
-    trace = tmp_path / "trace.pcapng"
-    played = play([(trace, 0)], pcapng(tmp_path / "ladder.pcap", trace))
+    trace, stops = written(tmp_path, stamped)
+    played = play([(trace, 0)], stops)
     assert_true_to(played)
     told = [(one.connection, analysed) for analysed, one in played.told if one.rule == "no-response"]
     assert [connection for connection, _ in told] == [*range(5)]
@@ -372,9 +377,7 @@ def test_a_request_that_is_repeated_on_a_healthy_connection_is_not_listed(
     start: str, again: str, listed: list[str], step: int, tmp_path: Path
 ) -> None:
     """`live` keeps other rows of healthy connections than of those that may have failed."""
-    (tmp_path / "ladder.pcap").write_bytes(to_pcap(ladder_packets(REPEATED.format(start=start, again=again))))
-    trace = tmp_path / "trace.pcapng"
-    stops = pcapng(tmp_path / "ladder.pcap", trace)
+    trace, stops = written(tmp_path, ladder_packets(REPEATED.format(start=start, again=again)))
     played = play([(trace, 0)], [*stops[step - 1 : -1 : step], stops[-1]])
     assert [(one.reason, one.request) for one in played.report.not_judged] == [("after-close-announced", each) for each in listed]
     assert as_json(played.report) == of_file(trace)
@@ -412,9 +415,7 @@ def test_a_new_connection_to_the_same_server_that_is_answered(
     more: str, server: str, confidence: str, step: int, tmp_path: Path
 ) -> None:
     """It confirms that the path forgot the first connection, open or closed, also in findings that are reported at once."""
-    (tmp_path / "ladder.pcap").write_bytes(to_pcap(ladder_packets(NEIGHBOR.format(server=server, more=more))))
-    trace = tmp_path / "trace.pcapng"
-    stops = pcapng(tmp_path / "ladder.pcap", trace)
+    trace, stops = written(tmp_path, ladder_packets(NEIGHBOR.format(server=server, more=more)))
     silent = with_silence(trace, stops, 10.0)
     played = play([(trace, 0)], [*silent[step - 1 : -1 : step], silent[-1]])
     assert_true_to(played)
@@ -428,14 +429,13 @@ def test_a_new_connection_to_the_same_server_that_is_answered(
 
 def test_a_stall_in_a_response_that_goes_on_is_told_while_it_does(tmp_path: Path) -> None:
     """An upload waited for a delayed ACK. It has ended; its response has begun and continues for a minute."""
-    (tmp_path / "ladder.pcap").write_bytes(to_pcap(ladder_packets(LONG_ANSWER)))
-    stops = pcapng(tmp_path / "ladder.pcap", tmp_path / "trace.pcapng")
-    played = play([(tmp_path / "trace.pcapng", 0)], stops)
+    trace, stops = written(tmp_path, ladder_packets(LONG_ANSWER))
+    played = play([(trace, 0)], stops)
     assert_true_to(played)
     [(analysed, found)] = [(analysed, f) for analysed, f in played.told if f.rule == "nagle-delayed-ack"]
     assert (found.side, found.status) == ("client", 200)
     assert analysed == 8  # the packet with the head of the answer
-    assert as_json(played.report) == of_file(tmp_path / "trace.pcapng")
+    assert as_json(played.report) == of_file(trace)
 
 
 LONG_ANSWER = """
@@ -480,12 +480,11 @@ WAITED = """
 @pytest.mark.parametrize(("rule", "text"), [("slow-response", SLOW_LADDER), ("expect-continue-stall", WAITED)])
 def test_what_a_finished_response_proves_is_told_though_the_connection_stays_open(rule: str, text: str, tmp_path: Path) -> None:
     """The finding is reported with the last packet of the response; the capture ends with an ACK, without a close."""
-    (tmp_path / "ladder.pcap").write_bytes(to_pcap(ladder_packets(text)))
-    stops = pcapng(tmp_path / "ladder.pcap", tmp_path / "trace.pcapng")
-    played = play([(tmp_path / "trace.pcapng", 0)], stops)
+    trace, stops = written(tmp_path, ladder_packets(text))
+    played = play([(trace, 0)], stops)
     assert_true_to(played)
     assert [(analysed, found.rule) for analysed, found in played.told] == [(len(stops) - 1, rule)]
-    assert as_json(played.report) == of_file(tmp_path / "trace.pcapng")
+    assert as_json(played.report) == of_file(trace)
 
 
 LOST = """
@@ -521,9 +520,8 @@ PROBED = """
 )
 def test_what_an_ack_may_explain_waits_for_it(rule: str, text: str, tmp_path: Path) -> None:
     """The response ends with the last packet but one; the last packet shows what took so long."""
-    (tmp_path / "ladder.pcap").write_bytes(to_pcap(ladder_packets(text)))
-    stops = pcapng(tmp_path / "ladder.pcap", tmp_path / "trace.pcapng")
-    played = play([(tmp_path / "trace.pcapng", 0)], stops)
+    trace, stops = written(tmp_path, ladder_packets(text))
+    played = play([(trace, 0)], stops)
     assert_true_to(played)
     assert [(analysed, found.rule) for analysed, found in played.told] == [(len(stops), rule)]
 
@@ -543,10 +541,8 @@ ABORTED = """
 
 def test_what_was_told_before_is_named_as_a_cause(tmp_path: Path) -> None:
     """The late response is reported when it arrives, and the client's abort when the close is decided."""
-    (tmp_path / "ladder.pcap").write_bytes(to_pcap(ladder_packets(ABORTED)))
-    trace = tmp_path / "trace.pcapng"
-    stops = with_silence(trace, pcapng(tmp_path / "ladder.pcap", trace), 10.0)
-    played = play([(trace, 0)], stops)
+    trace, stops = written(tmp_path, ladder_packets(ABORTED))
+    played = play([(trace, 0)], with_silence(trace, stops, 10.0))
     assert_true_to(played)
     assert [(analysed, f.rule, len(f.caused_by)) for analysed, f in played.told] == [
         (8, "slow-response", 0),
@@ -563,10 +559,9 @@ def unanswered(tmp_path: Path, more: str) -> Played:
     request = '"GET / HTTP/1.1\\r\\nHost: a\\r\\n\\r\\n"'
     copies = "".join(f"{time} > P. 1:28 {request}\n" for time in SENT_AGAIN)
     text = f"0.000 > S win 64240 mss 1460\n0.010 < S. win 64240 mss 1460\n0.010 > .\n{copies}{more}"
-    (tmp_path / "ladder.pcap").write_bytes(to_pcap(ladder_packets(text)))
-    stops = pcapng(tmp_path / "ladder.pcap", tmp_path / "trace.pcapng")
-    played = play([(tmp_path / "trace.pcapng", 0)], stops)
-    assert as_json(played.report) == of_file(tmp_path / "trace.pcapng")
+    trace, stops = written(tmp_path, ladder_packets(text))
+    played = play([(trace, 0)], stops)
+    assert as_json(played.report) == of_file(trace)
     return played
 
 
@@ -630,9 +625,7 @@ ACKNOWLEDGED_LAST = "\n  12.502 > . ack 3021\n"
     ],
 )
 def test_missing_data_is_told_early_and_not_reported_if_it_comes_later(more: str, tmp_path: Path, *, remains: bool) -> None:
-    (tmp_path / "ladder.pcap").write_bytes(to_pcap(ladder_packets(HOLE + more)))
-    trace = tmp_path / "trace.pcapng"
-    stops = pcapng(tmp_path / "ladder.pcap", trace)
+    trace, stops = written(tmp_path, ladder_packets(HOLE + more))
     end, time = stops[8].end, stops[8].time
     quiet = [Stop(end, time + n * SECOND, time + (n + 1) * SECOND) for n in range(10)]
     played = play([(trace, 0)], with_silence(trace, [*stops[:8], *quiet, *stops[9:]], 5.0))

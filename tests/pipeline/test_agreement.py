@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 import wiredoctor
 from tests.pipeline.agreement import disagreements
 from tests.pipeline.faults import ladders
+from tests.support.analysis import analyze_bytes
 from tests.support.sweeps import SLOW, examples
 from wiredoctor.testing import POINTS, capture
 
@@ -30,8 +31,8 @@ def test_findings_of_several_faults_agree(
 ) -> None:
     text, steps = drawing
     path = tmp_path_factory.mktemp("faults") / "faults.pcap"
-    path.write_bytes(capture(text, at))
-    assert disagreements(wiredoctor.analyze(path, epoch_packets=epoch_packets)) == [], f"{steps}\n{text}"
+    report = analyze_bytes(path, capture(text, at), epoch_packets=epoch_packets)
+    assert disagreements(report) == [], f"{steps}\n{text}"
 
 
 def _foreign() -> list[Path]:

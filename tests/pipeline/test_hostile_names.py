@@ -10,9 +10,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-import wiredoctor
 from tests.ladders import to_pcap
 from tests.pipeline.test_secrets import outputs, spoken
+from tests.support.analysis import analyze_bytes
 from tests.support.sweeps import SLOW
 from wiredoctor.rule_engine.plugins import Plugin
 
@@ -44,8 +44,8 @@ def test_of_packets(tmp_path: Path, one: str, two: str, three: str, secrets: boo
     path = tmp_path / "names.pcap"
     # an x at its end: with blanks inside and at the end it is the request line of no HTTP
     asked = f"GET /{one}?{two}={three}x HTTP/1.1\r\nHost: {two}\r\nUser-Agent: {three}\r\nX{one} : {two}"
-    path.write_bytes(to_pcap(spoken(asked, f"HTTP/1.1 200 {one}\r\nServer: {two}\r\nContent-Length: 1\r\n\r\nx{three}{one}")))
-    report = wiredoctor.analyze(path, show_secrets=secrets, keep=True)
+    answered = f"HTTP/1.1 200 {one}\r\nServer: {two}\r\nContent-Length: 1\r\n\r\nx{three}{one}"
+    report = analyze_bytes(path, to_pcap(spoken(asked, answered)), show_secrets=secrets, keep=True)
     assert {"excess-body", "malformed-head"} & {f.rule for f in report.findings}
     for name, output in outputs(report).items():
         assert (name, [sign for sign in output if sign != "\n" and not sign.isprintable()]) == (name, [])
@@ -54,9 +54,7 @@ def test_of_packets(tmp_path: Path, one: str, two: str, three: str, secrets: boo
 @SLOW
 @pytest.mark.parametrize("name", [b"a\xff\xfe.pcap", b"a\n\x1b[31m<b>\xc2\x9b\xe2\x80\xae.pcap", "[bold]é`|=1.pcap".encode()])
 def test_of_files(tmp_path: Path, name: bytes) -> None:
-    path = tmp_path / os.fsdecode(name)
-    path.write_bytes(to_pcap(spoken("GET / HTTP/1.1", "")))
-    report = wiredoctor.analyze(path, keep=True)
+    report = analyze_bytes(tmp_path / os.fsdecode(name), to_pcap(spoken("GET / HTTP/1.1", "")), keep=True)
     made = outputs(report)
     assert len(report.exchanges) == 1
     for way in ("json", "exchanges jsonl", "text 80", "markdown"):

@@ -11,12 +11,12 @@ from random import Random
 
 import pytest
 
-import wiredoctor
 from tests.decode import udp as udps
 from tests.decode.packets import ethernet, ipv4, vlan
 from tests.decode.rare import gre
 from tests.decode.udp import udp, vxlan
 from tests.pipeline.ladders import FILES, together
+from tests.support.analysis import analyze_bytes
 from tests.support.sweeps import sweep
 from wiredoctor.testing import wire
 
@@ -61,8 +61,7 @@ def found(path: Path, packets: list[tuple[int, bytes, int]]) -> Counter[tuple[st
     data = struct.pack("<IHHiIII", 0xA1B23C4D, 2, 4, 0, 0, 262144, 1)
     for time, frame, length in sorted(packets):
         data += struct.pack("<IIII", 1_700_000_000 + time // 10**9, time % 10**9, len(frame), length) + frame
-    path.write_bytes(data)
-    return Counter((f.rule, f.kind, f.connection, f.exchange) for f in wiredoctor.analyze(path).findings)
+    return Counter((f.rule, f.kind, f.connection, f.exchange) for f in analyze_bytes(path, data).findings)
 
 
 @pytest.mark.parametrize("file", sweep(FILES[::8], FILES[:1].__contains__), ids=lambda file: file.stem)

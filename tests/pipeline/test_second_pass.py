@@ -10,6 +10,7 @@ import pytest
 
 import wiredoctor
 from tests.pipeline.feeding import ORDER, open_capture, tables
+from tests.support.analysis import analyze_bytes
 from tests.support.recordings import find_recording, find_stem
 from tests.support.sweeps import sweep
 from wiredoctor import rule_engine
@@ -136,9 +137,7 @@ STALL = """
 def test_columns_describe_what_they_say_whatever_rules_run(
     time: str, how: dict[str, Any], frames: list[int], tmp_path: Path
 ) -> None:
-    path = tmp_path / "stall.pcap"
-    path.write_bytes(capture(STALL.replace("TIME", time)))
-    [source] = wiredoctor.analyze(path, keep=True, **how).packets.values()
+    [source] = analyze_bytes(tmp_path / "stall.pcap", capture(STALL.replace("TIME", time)), keep=True, **how).packets.values()
     assert source.tables(["segments"])["segments"].filter("ends_stall")["frame"].to_list() == frames
 
 

@@ -19,6 +19,7 @@ from tests.compare.comparisons import all_forms
 from tests.ladders import Packet, ladder_packets, ladders_in, to_pcap
 from tests.pipeline.planting import MARK, NAMES, SHOWN, leaks, planted, secret, values
 from tests.report.pages import page_data
+from tests.support.analysis import analyze_bytes
 from tests.support.command_line import run_command
 from tests.support.sweeps import examples, sweep
 from wiredoctor.findings import Report
@@ -241,9 +242,7 @@ FIRST_OF_EACH_RULE = 1_000
 @pytest.mark.parametrize("step", sweep((1, FIRST_OF_EACH_RULE), FIRST_OF_EACH_RULE.__eq__))
 def test_nothing_of_a_secret_leaves(tmp_path: Path, step: int) -> None:
     """The capture has secrets in every place, and every rule has a finding."""
-    path = tmp_path / "planted.pcap"
-    path.write_bytes(one_capture(all_talks(Random(1), step)))
-    masked = wiredoctor.analyze(path, keep=True)
+    masked = analyze_bytes(tmp_path / "planted.pcap", one_capture(all_talks(Random(1), step)), keep=True)
     assert catalogue().keys() - {f.rule for f in masked.findings} == OF_THE_FILE
     for name, output in outputs(masked).items():
         assert (name, leaks(output)[:5]) == (name, [])
@@ -323,8 +322,7 @@ def test_nothing_leaves_of_what_is_no_head_at_all(tmp_path: Path, talks: list[tu
     """The capture has few connections, because writing the reports takes the time."""
     path = tmp_path / "soup.pcap"
     said = (spoken(head + asked, line + answered + "\r\n\r\n") for head, asked, line, answered in talks)
-    path.write_bytes(one_capture(said))
-    for name, output in outputs(wiredoctor.analyze(path, keep=True)).items():
+    for name, output in outputs(analyze_bytes(path, one_capture(said), keep=True)).items():
         assert (name, leaks(output)) == (name, []), talks
 
 
@@ -346,9 +344,7 @@ def test_what_show_secrets_changes(places: Path) -> None:
 )
 def test_each_place_is_shown(tmp_path: Path, place: str) -> None:
     client, server = (side.replace("{s}", SECRET) for side in PLACES[place])
-    path = tmp_path / "place.pcap"
-    path.write_bytes(to_pcap(spoken(client, server)))
-    report = wiredoctor.analyze(path, show_secrets=True)
+    report = analyze_bytes(tmp_path / "place.pcap", to_pcap(spoken(client, server)), show_secrets=True)
     out = io.BytesIO()
     json.write(report, out, full=True)
     assert SECRET in out.getvalue().decode()
@@ -360,9 +356,8 @@ def test_each_place_is_shown(tmp_path: Path, place: str) -> None:
 @pytest.mark.parametrize("place", ["excess", "excess of a form", "no chunk", "body of HEAD"])
 def test_payload_is_shown_up_to_32_bytes(tmp_path: Path, place: str) -> None:
     client, server = (side.replace("{s}", SECRET) for side in PLACES[place])
-    path = tmp_path / "place.pcap"
-    path.write_bytes(to_pcap(spoken(client, server)))
-    [finding] = [f for f in wiredoctor.analyze(path, show_secrets=True).findings if f.family == "framing"]
+    report = analyze_bytes(tmp_path / "place.pcap", to_pcap(spoken(client, server)), show_secrets=True)
+    [finding] = [f for f in report.findings if f.family == "framing"]
     [note] = [e.note for e in finding.evidence if MARK in e.note]
     shown = note.partition('"')[2].rpartition('"')[0]
     assert shown.encode().decode("unicode_escape").encode("latin-1") in (client + server).encode("latin-1")
@@ -370,9 +365,9 @@ def test_payload_is_shown_up_to_32_bytes(tmp_path: Path, place: str) -> None:
 
 
 def test_fields_that_nothing_speaks_of_are_not_kept(tmp_path: Path) -> None:
-    path = tmp_path / "cookie.pcap"
-    path.write_bytes(to_pcap(spoken(f"GET / HTTP/1.1\r\nCookie: {SECRET}\r\nX-Api-Key: {SECRET}", "")))
-    assert not leaks(str(outputs(wiredoctor.analyze(path, show_secrets=True))))
+    packets = spoken(f"GET / HTTP/1.1\r\nCookie: {SECRET}\r\nX-Api-Key: {SECRET}", "")
+    report = analyze_bytes(tmp_path / "cookie.pcap", to_pcap(packets), show_secrets=True)
+    assert not leaks(str(outputs(report)))
 
 
 def test_the_command_line(places: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,6 +16,7 @@ import wiredoctor
 from tests.ladders import ladder_packets, ladders_in, set_back, to_pcap
 from tests.pipeline import feeding, processes
 from tests.pipeline.processes import WRITTEN
+from tests.support.analysis import analyze_bytes
 from tests.support.sweeps import sweep
 from wiredoctor import Report, limits, rule_engine
 from wiredoctor.findings import UNJUDGED
@@ -175,8 +176,8 @@ def test_what_comes_after_the_clock_was_set_back_is_compared(tmp_path: Path, mon
     limited(monkeypatch, 4)
     path = tmp_path / "back.pcap"
     early = set_back(ladder_packets(closing(40, 2 * HOUR + 120)), 0, round(2 * HOUR * SECOND))
-    path.write_bytes(to_pcap([*ladder_packets("\n".join([closing(1, 0), last_packet(2 * HOUR)])), *early]))
-    report = wiredoctor.analyze(path, select=["keep-alive-disabled"])
+    packets = [*ladder_packets("\n".join([closing(1, 0), last_packet(2 * HOUR)])), *early]
+    report = analyze_bytes(path, to_pcap(packets), select=["keep-alive-disabled"])
     assert rules_of(report) == ["keep-alive-disabled"]
     assert report.findings[0].measures["exchanges"] == 3
     assert uncompared(report) == 3

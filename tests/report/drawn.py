@@ -57,7 +57,6 @@ READ = """async (patience) => {
 """What somebody reads who goes through the whole page."""
 
 SECOND = 1_000_000_000
-WHICH = re.compile(r"(?:(?:worst|first) of [\d,]+: )?finding (\d+)")
 PHASES = ("request", "server", "response")
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 
-import wiredoctor
+from tests.support.analysis import analyze_bytes
 from wiredoctor import tables
 from wiredoctor.findings import CaptureSummary, Checked, Evidence, Finding, Reference, Report, fingerprint, printable
 from wiredoctor.testing import capture as ladder_capture
@@ -24,9 +24,7 @@ NAGLE_REMEDY = (
 
 def report_of(ladder: str, folder: Path) -> Report:
     """Analyze the conversation that a ladder describes (wiredoctor.testing)."""
-    path = folder / "some.pcap"
-    path.write_bytes(ladder_capture(ladder))
-    return wiredoctor.analyze(path)
+    return analyze_bytes(folder / "some.pcap", ladder_capture(ladder))
 
 
 def finding(**changes: Any) -> Finding:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-import wiredoctor
 from tests.report.examples import connection, exchange, report
+from tests.support.analysis import analyze_bytes
 from wiredoctor.findings import LeftOut, Report
 from wiredoctor.report.coverage import coverage_by_capture, find_coverage
 from wiredoctor.report.groups import group_findings
@@ -28,9 +28,7 @@ EXCHANGE = """
 
 
 def analyze(folder: Path, request: str, snap: int) -> Report:
-    path = folder / "some.pcap"
-    path.write_bytes(capture(EXCHANGE.format(request=request, snap=snap)))
-    return wiredoctor.analyze(path)
+    return analyze_bytes(folder / "some.pcap", capture(EXCHANGE.format(request=request, snap=snap)))
 
 
 @pytest.mark.parametrize("snap", [54, 56])

@@ -17,16 +17,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-import wiredoctor
 from tests.ladders import Packet, ladder_packets, to_pcap
 from tests.report.examples import capture, connection, exchange, finding, report, without_request, without_response
 from tests.report.har_schema import HAR, faults
+from tests.support.analysis import analyze_bytes
 from wiredoctor import limits
 from wiredoctor.findings import Report
 from wiredoctor.report.data import har
 from wiredoctor.report.data.har_bodies import content_text, decode, without_chunks
 
-ROOT = Path(__file__).parents[2]
 HANDSHAKE = "0.000 > S  0:0(0) win 64240 mss 1460\n0.010 < S. 0:0(0) ack 1 win 64240 mss 1460\n0.020 > . 1:1(0) ack 1\n"
 
 
@@ -43,8 +42,7 @@ def entries_of(tmp_path: Path, ladder: str, *, bodies: bool = False, **how: Any)
     """The entries of a conversation behind a handshake."""
     path = tmp_path / "talk.pcap"
     packets: list[Packet] = ladder_packets(HANDSHAKE + ladder)
-    path.write_bytes(to_pcap(packets))
-    return written(wiredoctor.analyze(path, keep=True, **how), bodies=bodies)["entries"]
+    return written(analyze_bytes(path, to_pcap(packets), keep=True, **how), bodies=bodies)["entries"]
 
 
 def said(head: str, body: bytes = b"") -> str:

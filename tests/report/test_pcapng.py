@@ -16,6 +16,7 @@ from typer.testing import CliRunner, Result
 
 import wiredoctor
 from tests.capture.files import Packet, block, enhanced, interface, obsolete, option, section, simple
+from tests.support.analysis import analyze_bytes
 from tests.support.recordings import find_recording
 from tests.support.sweeps import SLOW, sweep
 from wiredoctor import Report
@@ -145,8 +146,7 @@ def sections(order: str) -> bytes:
 @pytest.mark.parametrize("order", sweep("<>", {">"}.__contains__))
 def test_blocks_of_all_kinds_stay_as_they_are(tmp_path: Path, order: str) -> None:
     path = tmp_path / "sections.pcapng"
-    path.write_bytes(sections(order))
-    report = wiredoctor.analyze(path, keep=True)
+    report = analyze_bytes(path, sections(order), keep=True)
     assert [f.rule for f in report.findings] == ["keep-alive-race", "gateway-error"]
     before, after = [*blocks(path.read_bytes())], [*blocks(annotated(report))]
     assert [kind for kind, _ in before] == [kind for kind, _ in after]
@@ -198,9 +198,7 @@ def test_files_of_a_rotation_are_put_together_and_merged_ones_woven(tmp_path: Pa
     report = wiredoctor.analyze(*files, keep=True)
     assert [kind for kind, _ in blocks(annotated(report))] == [kind for kind, _ in parts]
     merged = wiredoctor.analyze(find_recording("behind-nginx-race.pcap"), files[0], merge=True, keep=True)
-    copy = tmp_path / "merged.pcapng"
-    copy.write_bytes(annotated(merged))
-    again = wiredoctor.analyze(copy)
+    again = analyze_bytes(tmp_path / "merged.pcapng", annotated(merged))
     assert again.captures[0].packets == merged.captures[0].packets
     assert again.captures[0].first_time == merged.captures[0].first_time
     assert [[e[:3] for e in f.evidence] for f in again.findings] == [[e[:3] for e in f.evidence] for f in merged.findings]
@@ -210,8 +208,7 @@ def test_merged_files_keep_their_counts_of_dropped_packets(tmp_path: Path) -> No
     path, copy = tmp_path / "lossy.pcapng", tmp_path / "merged.pcapng"
     path.write_bytes(sections("<") + write.statistics(0, 0, 7, 90, 5, 9))
     merged = wiredoctor.analyze(path, find_recording("behind-nginx-race.pcap"), merge=True, keep=True)
-    copy.write_bytes(annotated(merged))
-    again = wiredoctor.analyze(copy, keep=True)
+    again = analyze_bytes(copy, annotated(merged), keep=True)
     [one], [other] = merged.packets.values(), again.packets.values()
     assert merged.captures[0].dropped == again.captures[0].dropped == 7
     assert other.drops() == one.drops() != []
@@ -255,9 +252,8 @@ def test_only_what_is_concerned(tmp_path: Path, name: str) -> None:
 
 def test_times_before_1970_and_the_frame_check_sequence(tmp_path: Path) -> None:
     made = write.interface(Interface(1), seconds=-5, fcs=32)
-    path = tmp_path / "early.pcapng"
-    path.write_bytes(write.section("x") + made + write.packet(0, 1, b"ab", 2))
-    assert wiredoctor.analyze(path).captures[0].first_time == "1969-12-31T23:59:55.000000001Z"
+    report = analyze_bytes(tmp_path / "early.pcapng", write.section("x") + made + write.packet(0, 1, b"ab", 2))
+    assert report.captures[0].first_time == "1969-12-31T23:59:55.000000001Z"
     assert option("<", 13, b"\x20") in made
 
 

@@ -13,6 +13,7 @@ import pytest
 import wiredoctor
 from tests.report.examples import report as example_report
 from tests.report.test_by_status import GET, connection
+from tests.support.analysis import analyze_bytes
 from tests.support.recordings import find_recording
 from tests.support.sweeps import sweep
 from wiredoctor.findings import Report
@@ -52,9 +53,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Report:
         connection(3, "10.0.0.3:8080", 200, 301, start=2, slow=1.5),
         "\n".join(lost),
     ]
-    path = tmp_path_factory.mktemp("servers") / "some.pcap"
-    path.write_bytes(capture("\n".join(text) + "\n"))
-    return wiredoctor.analyze(path)
+    return analyze_bytes(tmp_path_factory.mktemp("servers") / "some.pcap", capture("\n".join(text) + "\n"))
 
 
 def test_failures_of_each_server(report: Report) -> None:
@@ -163,9 +162,7 @@ def test_server_times(report: Report) -> None:
 def test_quantiles_are_of_the_nearest_rank(tmp_path: Path) -> None:
     """One of twenty responses takes a second: it changes the 99th percentile, but not the median or the 95th."""
     text = [connection(number, "10.0.0.2:80", 200, start=number, slow=1.0 if number == 20 else 0.01) for number in range(1, 21)]
-    path = tmp_path / "some.pcap"
-    path.write_bytes(capture("\n".join(text) + "\n"))
-    [one] = server_statistics(wiredoctor.analyze(path))
+    [one] = server_statistics(analyze_bytes(tmp_path / "some.pcap", capture("\n".join(text) + "\n")))
     assert [one.p50, one.p95, one.p99, one.longest] == pytest.approx([0.011, 0.011, 1.001, 1.001])
 
 
@@ -282,8 +279,7 @@ def test_connections_that_no_finding_explains_count_as_well(tmp_path: Path) -> N
     answered = connection(9, "10.0.0.2:80", 200, start=21)
     last = "connection 10, start 40, client 10.0.0.1:5001, server 10.0.0.7:80\n  0.000  >  S"
     path = tmp_path / "some.pcap"
-    path.write_bytes(capture("\n".join((*silent, refused, answered, last)) + "\n"))
-    one = wiredoctor.analyze(path)
+    one = analyze_bytes(path, capture("\n".join((*silent, refused, answered, last)) + "\n"))
     rows = {row.key: row for row in server_statistics(one)}
     assert {key: row.unusable_connections for key, row in rows.items()} == {"10.0.0.9:443": 7, "10.0.0.8:80": 1, "10.0.0.2:80": 0}
     assert rows["10.0.0.9:443"].failed_connections == 0
@@ -299,9 +295,7 @@ def test_connections_that_no_finding_explains_count_as_well(tmp_path: Path) -> N
 
 
 def test_a_connection_without_requests_counts_at_its_server_only(tmp_path: Path) -> None:
-    path = tmp_path / "unused.pcap"
-    path.write_bytes(capture("  0.000  >  S\n  0.001  <  S.\n  0.002  >  .\n"))
-    one = wiredoctor.analyze(path)
+    one = analyze_bytes(tmp_path / "unused.pcap", capture("  0.000  >  S\n  0.001  <  S.\n  0.002  >  .\n"))
     [row] = server_statistics(one)
     assert (row.requests, row.connections, row.unusable_connections) == (0, 1, 0)
     assert server_statistics(one, Grouping.client) == []
@@ -339,9 +333,7 @@ def test_a_space_is_before_each_unit(report: Report) -> None:
 
 
 def test_columns_without_any_value_are_left_out(tmp_path: Path) -> None:
-    path = tmp_path / "some.pcap"
-    path.write_bytes(capture(connection(1, "10.0.0.2:80", 200, 200) + "\n"))
-    text = printed(wiredoctor.analyze(path), 200)
+    text = printed(analyze_bytes(tmp_path / "some.pcap", capture(connection(1, "10.0.0.2:80", 200, 200) + "\n")), 200)
     assert {"4xx", "5xx", "fail%", "no", "conn"}.isdisjoint(text.splitlines()[0].split())
     assert "failed:" not in text
     assert "No room" not in text
@@ -371,9 +363,7 @@ def test_orders(report: Report, order: ServerOrder, expected: list[str]) -> None
     ("number", "names"), [(2, []), (3, ["p50"]), (19, ["p50"]), (20, ["p50", "p95"]), (100, ["p50", "p95", "p99"])]
 )
 def test_a_percentile_needs_enough_responses(tmp_path: Path, number: int, names: list[str]) -> None:
-    path = tmp_path / "some.pcap"
-    path.write_bytes(capture(connection(1, "10.0.0.2:80", *[200] * number) + "\n"))
-    one = wiredoctor.analyze(path)
+    one = analyze_bytes(tmp_path / "some.pcap", capture(connection(1, "10.0.0.2:80", *[200] * number) + "\n"))
     assert [name for name in printed(one, 200).splitlines()[0].split() if name in FEWEST] == names
     assert ("p50, p95 and p99 need 3, 20 and 100 responses" in printed(one, 200)) == (number < 100)
     [row] = server_statistics(one)
@@ -435,7 +425,6 @@ def test_the_percentile_of_32_is_the_31st(tmp_path: Path, slow: int) -> None:
         connection(1, "10.0.0.2:80", *[200] * (32 - slow)),
         connection(2, "10.0.0.2:80", *[200] * slow, start=60, slow=1.0),
     )
-    path.write_bytes(capture(f"{fast}\n{late}\n"))
-    [one] = server_statistics(wiredoctor.analyze(path))
+    [one] = server_statistics(analyze_bytes(path, capture(f"{fast}\n{late}\n")))
     assert one.requests == 32
     assert [one.p50, one.p95, one.p99] == pytest.approx([0.001, 1.001 if slow == 2 else 0.001, 1.001], abs=0.011)

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 import wiredoctor
+from tests.support.analysis import analyze_bytes
 from tests.support.sweeps import in_turn
 from wiredoctor.findings import Report
 from wiredoctor.report.coverage import find_coverage
@@ -235,9 +236,7 @@ def test_without_such_a_rule_segments_are_never_a_frame(analysed: Analyse, monke
 def test_a_rule_gets_the_rows_within_its_own_cutoffs(shortest: int, frames: list[int], install: Install, tmp_path: Path) -> None:
     """The ACK of the head is delayed by 3 ms, for which none of ours looks."""
     install("acme.timing.every_release", about_packets("releases", {"min_ack_delay": shortest, "max_ack_delay": 10**9}))
-    path = tmp_path / "split.pcap"
-    path.write_bytes(capture(SPLIT))
-    found = wiredoctor.analyze(path, select=["every-release"]).findings
+    found = analyze_bytes(tmp_path / "split.pcap", capture(SPLIT), select=["every-release"]).findings
     assert [f.evidence[0].frame for f in found] == frames
 
 

@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 import polars as pl
 import pytest
 
-import wiredoctor
 from tests.rules.frames import MS, S
+from tests.support.analysis import analyze_bytes
 from tests.support.sweeps import SLOW
 from wiredoctor import rule_engine
 from wiredoctor.tables import CONNECTIONS, STORED_EXCHANGES, Table
@@ -156,7 +156,5 @@ connection 2, start {start:.3f}, client 10.0.0.1:4002
 def test_the_time_counts_from_the_response_that_announced_the_close(
     first: str, pause: float, listed: list[str], tmp_path: Path
 ) -> None:
-    path = tmp_path / "a.pcap"
-    path.write_bytes(capture(repeated(first, pause)))
-    found = wiredoctor.analyze(path).not_judged
+    found = analyze_bytes(tmp_path / "a.pcap", capture(repeated(first, pause))).not_judged
     assert [(one.reason, one.request) for one in found] == [("after-close-announced", f"GET {target}") for target in listed]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-import wiredoctor
+from tests.support.analysis import analyze_bytes
 from wiredoctor.testing import capture
 
 REQUEST = r'"GET / HTTP/1.1\r\nHost: a\r\n\r\n"'
@@ -33,6 +33,5 @@ def connections(handshake: float) -> str:
     ("handshake", "severity"), [(0.00002, "note"), (0.00049, "note"), (0.00051, "warning"), (0.01, "warning")]
 )
 def test_handshakes_that_nobody_notices_are_a_note(handshake: float, severity: str, tmp_path: Path) -> None:
-    path = tmp_path / "some.pcap"
-    path.write_bytes(capture(connections(handshake) + "\n"))
-    assert [(f.rule, f.severity) for f in wiredoctor.analyze(path).findings] == [("keep-alive-disabled", severity)]
+    report = analyze_bytes(tmp_path / "some.pcap", capture(connections(handshake) + "\n"))
+    assert [(f.rule, f.severity) for f in report.findings] == [("keep-alive-disabled", severity)]

@@ -12,6 +12,7 @@ import polars as pl
 import pytest
 
 import wiredoctor
+from tests.support.analysis import analyze_bytes
 from tests.support.recordings import find_recording
 from tests.support.sweeps import sweep
 from wiredoctor import rule_engine
@@ -439,8 +440,7 @@ EXPLAINED = {
 
 
 def listed(one: Case, path: Path, at: str | None = None, **how: Any) -> list[tuple[str, int | None]]:
-    path.write_bytes(capture(one.packets, at))
-    report = wiredoctor.analyze(path, **how)
+    report = analyze_bytes(path, capture(one.packets, at), **how)
     counted = {reason: number for (_, reason), number in report.not_judged_counts.items()}
     found = [(one.reason, one.exchange) for one in report.not_judged]
     assert counted == {reason: [name for name, _ in found].count(reason) for reason in counted}
@@ -527,17 +527,14 @@ def test_many_refused_connections_of_a_scan_are_explained_by_one_finding(tmp_pat
         "  0.000  >  S  win 64240 mss 1460\n  0.010  <  R."
         for port in range(1, 40)
     ]
-    path = tmp_path / "a.pcap"
-    path.write_bytes(capture("\n" + "\n".join(lines) + "\n"))
-    report = wiredoctor.analyze(path)
+    report = analyze_bytes(tmp_path / "a.pcap", capture("\n" + "\n".join(lines) + "\n"))
     assert [(f.rule, f.connection) for f in report.findings] == [("connect-failed", None)]
     assert report.not_judged == []
 
 
 def test_what_is_said_of_it(tmp_path: Path) -> None:
-    path = tmp_path / "a.pcap"
-    path.write_bytes(capture(OPEN + r'  0.011 > P. "GET /a?key=1234 HTTP/1.1\r\nHost: a\r\n\r\n"' + "\n  3.211 < .\n"))
-    [one] = wiredoctor.analyze(path).not_judged
+    text = OPEN + r'  0.011 > P. "GET /a?key=1234 HTTP/1.1\r\nHost: a\r\n\r\n"' + "\n  3.211 < .\n"
+    [one] = analyze_bytes(tmp_path / "a.pcap", capture(text)).not_judged
     assert (one.request, one.frame, one.elapsed, one.waited) == ("GET /a?key=*", 4, 0.011, 3.2)
     assert one.message == "no answer for 3.2 s when the capture ended"
     assert (one.client, one.server, one.time[11:]) == ("10.0.0.1:40001", "10.0.0.2:80", "22:13:20.011000000Z")

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-import wiredoctor
 from tests.ladders import STALL, ladder_packets, set_back, to_pcap
+from tests.support.analysis import analyze_bytes
 from tests.support.sweeps import sweep
 from wiredoctor import diagnosis, limits, spill
 from wiredoctor.findings import Finding
@@ -24,9 +24,8 @@ connection 2, start 0.300, client 10.0.0.9:4000, server 10.0.0.8:80
 
 def analysed(folder: Path, text: str, behind: int, back: int, epoch: int = 128_000) -> list[Finding]:
     """Return the findings if the clock is set back by `back` nanoseconds after `behind` packets."""
-    path = folder / "stepped.pcap"
-    path.write_bytes(to_pcap(set_back(ladder_packets(text), behind, back)))
-    return list(wiredoctor.analyze(path, epoch_packets=epoch).findings)
+    packets = set_back(ladder_packets(text), behind, back)
+    return list(analyze_bytes(folder / "stepped.pcap", to_pcap(packets), epoch_packets=epoch).findings)
 
 
 def rules(findings: list[Finding]) -> list[str]:

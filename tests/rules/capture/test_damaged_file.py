@@ -9,6 +9,7 @@ import pytest
 
 import wiredoctor
 from tests.ladders import ladder_packets, to_pcap
+from tests.support.analysis import analyze_bytes
 from wiredoctor.capture import CaptureError
 
 if TYPE_CHECKING:
@@ -37,9 +38,7 @@ def edges(data: bytes) -> list[int]:
 def test_where_a_file_ends(packets: int, off: int, tmp_path: Path) -> None:
     data = to_pcap(ladder_packets(LADDER))
     end = edges(data)[packets] + off
-    path = tmp_path / "cut.pcap"
-    path.write_bytes(data[:end])
-    report = wiredoctor.analyze(path, select=["damaged-file"])
+    report = analyze_bytes(tmp_path / "cut.pcap", data[:end], select=["damaged-file"])
     inside = end <= len(data) and end not in edges(data)
     assert [(f.rule, f.confidence) for f in report.findings] == [("damaged-file", "high")] * inside
     assert report.captures[0].packets == sum(edge <= end for edge in edges(data)) - 1
@@ -53,9 +52,9 @@ def with_zeros(data: bytes, packets: int, zeros: int, tail: bytes = b"") -> byte
 @pytest.mark.parametrize("zeros", [16, 17, 4096, 1 << 20])
 @pytest.mark.parametrize("packets", [2, 6])
 def test_zeros_at_the_end_were_never_written(packets: int, zeros: int, tmp_path: Path) -> None:
-    path = tmp_path / "power.pcap"
-    path.write_bytes(with_zeros(to_pcap(ladder_packets(LADDER)), packets, zeros))
-    report = wiredoctor.analyze(path, select=["capture"])
+    report = analyze_bytes(
+        tmp_path / "power.pcap", with_zeros(to_pcap(ladder_packets(LADDER)), packets, zeros), select=["capture"]
+    )
     assert [(f.rule, f.severity) for f in report.findings] == [("damaged-file", "warning")]
     assert f"zeros from packet {packets + 1} on" in report.findings[0].message
     assert report.captures[0].packets == packets
@@ -64,9 +63,9 @@ def test_zeros_at_the_end_were_never_written(packets: int, zeros: int, tmp_path:
 def test_an_empty_record_amid_the_file_is_a_packet(tmp_path: Path) -> None:
     """Zeros with data after them are empty packets of 1970."""
     data = to_pcap(ladder_packets(LADDER))
-    path = tmp_path / "empty.pcap"
-    path.write_bytes(with_zeros(data, 6, 16 * 100_000, data[24 : edges(data)[1]]))
-    report = wiredoctor.analyze(path, select=["damaged-file"])
+    report = analyze_bytes(
+        tmp_path / "empty.pcap", with_zeros(data, 6, 16 * 100_000, data[24 : edges(data)[1]]), select=["damaged-file"]
+    )
     assert not report.findings
     assert report.captures[0].packets == 6 + 100_000 + 1
 

@@ -15,6 +15,7 @@ import wiredoctor
 from tests.capture import files
 from tests.ladders import ladders_in
 from tests.pipeline.processes import is_same, report, reports
+from tests.support.analysis import analyze_bytes
 from tests.support.sweeps import SLOW, sweep
 from wiredoctor.findings import Finding, Report
 from wiredoctor.testing.notation import ladder_packets
@@ -48,12 +49,10 @@ def test_what_is_found_is_what_is_found_in_order(title: str, tmp_path: Path) -> 
     """A step back of more than 1 ms shows that records are out of order; then everything is found."""
     packets = sorted((p for p in ladder_packets(LADDERS[title]) if not p.uncaptured), key=lambda p: p.time)
     in_order, out_of_order = tmp_path / "in_order.pcap", tmp_path / "out_of_order.pcap"
-    in_order.write_bytes(to_pcap(packets))
-    expected = wiredoctor.analyze(in_order)
+    expected = analyze_bytes(in_order, to_pcap(packets))
     for seed in range(2):
         written = by_threads(packets, seed)
-        out_of_order.write_bytes(to_pcap(written))
-        found = wiredoctor.analyze(out_of_order)
+        found = analyze_bytes(out_of_order, to_pcap(written))
         notes = [(f.kind, f.severity) for f in found.findings if f.rule == "clock-step"]
         is_shown = any(before.time - after.time > MS for before, after in pairwise(written))
         assert notes == [("out-of-order", "note")] * is_shown
@@ -93,9 +92,7 @@ ORDERS = {
 @pytest.mark.parametrize("epoch", sweep([1, 3, 128_000], {1}.__contains__))
 @pytest.mark.parametrize("order", ORDERS)
 def test_a_stream_is_found_all_the_same(order: str, epoch: int, tmp_path: Path) -> None:
-    path = tmp_path / "shuffled.pcap"
-    path.write_bytes(stream(ORDERS[order]))
-    found = {f.rule: f for f in wiredoctor.analyze(path, epoch_packets=epoch).findings}
+    found = {f.rule: f for f in analyze_bytes(tmp_path / "shuffled.pcap", stream(ORDERS[order]), epoch_packets=epoch).findings}
     assert set(found) == {"unchunked-streaming"} | ({"clock-step"} if order != "in order" else set())
     assert found["unchunked-streaming"].confidence == ("high" if order == "in order" else "medium")
 
@@ -104,9 +101,7 @@ def test_findings_far_from_what_was_moved_stay_sure(tmp_path: Path) -> None:
     other = STREAM.replace("\n  0.", "\n  5.")
     packets = [*ladder_packets(STREAM), *ladder_packets(f"connection 2, client 10.0.0.7:4007, server 10.0.0.8:80{other}")]
     packets[6], packets[7] = packets[7], packets[6]
-    path = tmp_path / "two.pcap"
-    path.write_bytes(to_pcap(packets))
-    streams = [f for f in wiredoctor.analyze(path).findings if f.rule == "unchunked-streaming"]
+    streams = [f for f in analyze_bytes(tmp_path / "two.pcap", to_pcap(packets)).findings if f.rule == "unchunked-streaming"]
     assert sorted((f.connection or 0, f.confidence) for f in streams) == [(0, "medium"), (1, "high")]
 
 
@@ -186,7 +181,6 @@ def test_interfaces_whose_clocks_differ_are_left_as_they_are(tmp_path: Path) -> 
     for p in packets:
         content, time = to_pcap([p])[40:], (p.time - packets[0].time) // 1_000 + 10_000 - 3_000 * p.side
         out += files.enhanced("<", files.Packet(time, content, len(content), p.side))
-    path.write_bytes(out)
-    whole = wiredoctor.analyze(path, keep=True)
+    whole = analyze_bytes(path, out, keep=True)
     assert "clock-step" not in {f.rule for f in whole.findings}
     assert whole.packets[str(path)].tables(["records"])["records"]["frame"].is_sorted()

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 import wiredoctor
+from tests.support.analysis import analyze_bytes
 from wiredoctor.testing import capture, ladders_in
 
 LADDERS = dict(ladders_in(Path(__file__).with_name("capture_loss.txt")))
@@ -21,8 +22,7 @@ BEGUN = """
 
 
 def analyzed(path: Path, text: str) -> wiredoctor.Analysis:
-    path.write_bytes(capture(text))
-    return wiredoctor.analyze(path)
+    return analyze_bytes(path, capture(text))
 
 
 @pytest.mark.parametrize("title", AGAIN)

@@ -15,6 +15,7 @@ import wiredoctor
 from tests.capture import files
 from tests.ladders import STALL, ladder_packets, ladders_in, set_back, to_pcap
 from tests.rules.capture.test_out_of_order import FILES, FOLDER
+from tests.support.analysis import analyze_bytes
 from tests.support.sweeps import sweep
 from wiredoctor import limits
 from wiredoctor.findings import Report
@@ -54,8 +55,7 @@ def at_different_times(packets: list[Packet]) -> list[Packet]:
 
 
 def analyzed(path: Path, packets: list[Packet]) -> Report:
-    path.write_bytes(to_pcap(packets))
-    return wiredoctor.analyze(path)
+    return analyze_bytes(path, to_pcap(packets))
 
 
 def to_pcapng(packets: list[tuple[Packet, int]], interfaces: int = 2) -> bytes:
@@ -106,10 +106,8 @@ def test_an_interface_that_is_written_late(by: int, tmp_path: Path) -> None:
     late = [p for n in range(8) for p in moved(ladder_packets(CUT_SHORT.replace("4000", f"{4000 + n}")), n * SECOND + 5 * MS)]
     both = [(p, 0) for p in on_time] + [(p, 1) for p in late]
     path = tmp_path / "router.pcapng"
-    path.write_bytes(to_pcapng(sorted(both, key=lambda one: one[0].time)))
-    expected = wiredoctor.analyze(path)
-    path.write_bytes(to_pcapng(sorted(both, key=lambda one: one[0].time + one[1] * by)))
-    found = wiredoctor.analyze(path)
+    expected = analyze_bytes(path, to_pcapng(sorted(both, key=lambda one: one[0].time)))
+    found = analyze_bytes(path, to_pcapng(sorted(both, key=lambda one: one[0].time + one[1] * by)))
     assert notes(found) == UNSORTED
     assert brief(found) == brief(expected)
     assert {f.rule for f in expected.findings} >= {"nagle-delayed-ack", "truncated-response"}
@@ -156,8 +154,8 @@ def test_interfaces_whose_clocks_differ_by_seconds_are_left_as_they_are(tmp_path
     """Two hosts that were captured together: each direction on one of them, in the order of arrival."""
     packets = ladder_packets(STALL)
     path = tmp_path / "hosts.pcapng"
-    path.write_bytes(to_pcapng([(replace(p, time=p.time + 60 * SECOND - 10 * SECOND * p.side), p.side) for p in packets]))
-    whole = wiredoctor.analyze(path, keep=True)
+    stepped = [(replace(p, time=p.time + 60 * SECOND - 10 * SECOND * p.side), p.side) for p in packets]
+    whole = analyze_bytes(path, to_pcapng(stepped), keep=True)
     assert notes(whole) == []
     assert whole.packets[str(path)].tables(["records"])["records"]["frame"].is_sorted()
     assert whole.exchange_count == 1
@@ -196,8 +194,7 @@ def test_a_capture_of_too_many_parts_stays_in_its_order(tmp_path: Path, monkeypa
 def test_a_second_pass_and_a_copy_have_the_same_frames(tmp_path: Path) -> None:
     newer, older = ladder_packets(STALL), moved(ladder_packets(CUT_SHORT), -HOUR)
     path = tmp_path / "both.pcapng"
-    path.write_bytes(to_pcapng([(p, 0) for p in newer + older], 1))
-    whole = wiredoctor.analyze(path, keep=True)
+    whole = analyze_bytes(path, to_pcapng([(p, 0) for p in newer + older], 1), keep=True)
     access = whole.packets[str(path)]
     records = access.tables(["records"])["records"]
     assert records["frame"].to_list() == [*range(1, len(newer + older) + 1)]
@@ -262,9 +259,7 @@ def test_connections_have_the_numbers_of_the_file(seed: int, jobs: int, tmp_path
     later = moved(parts[4], 20 * HOUR)  # the same ports
     parts.append([replace(p, seq=p.seq + 5_000_000) if p.side == 0 else replace(p, ack=(p.ack or 0) + 5_000_000) for p in later])
     draw.shuffle(parts)
-    path = tmp_path / "parts.pcap"
-    path.write_bytes(to_pcap([p for part in parts for p in part]))
-    found = wiredoctor.analyze(path, jobs=jobs)
+    found = analyze_bytes(tmp_path / "parts.pcap", to_pcap([p for part in parts for p in part]), jobs=jobs)
     assert found.captures[0].sorted
     ports = found.connections.sort("connection").select("connection", "client")
     assert ports["connection"].to_list() == [*range(10)]
@@ -278,7 +273,6 @@ def test_a_direction_that_is_written_a_little_late(tmp_path: Path) -> None:
     unclear = [(p, 0) for p in ladder_packets(f"connection 1, client 10.0.0.7:4001{STALL}")]
     unclear += [(p, 1) for p in moved(ladder_packets(f"connection 1, client 10.0.0.7:4002{STALL}"), 5 * MS)]
     path = tmp_path / "tap.pcapng"
-    path.write_bytes(to_pcapng(sorted(unclear + proof, key=lambda one: one[0].time + one[1] * 300 * MS)))
-    whole = wiredoctor.analyze(path, keep=True)
+    whole = analyze_bytes(path, to_pcapng(sorted(unclear + proof, key=lambda one: one[0].time + one[1] * 300 * MS)), keep=True)
     assert notes(whole) == [("out-of-order", "note")]
     assert whole.packets[str(path)].tables(["records"])["records"]["time"].is_sorted()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-import wiredoctor
+from tests.support.analysis import analyze_bytes
 from wiredoctor.testing import capture
 
 GET = r'"GET /a HTTP/1.1\r\nHost: a\r\n\r\n"'
@@ -44,7 +44,7 @@ connection 2, start 0.003, client 10.0.0.2:5001, server 10.0.9.1:8001
 
 @pytest.mark.parametrize(("in_front", "behind", "broken"), [(60, 60, False), (60, 5, True)], ids=["passed on", "its own"])
 def test_only_what_it_announced_itself_is_a_promise(in_front: int, behind: int, broken: bool, tmp_path: Path) -> None:
-    path = tmp_path / "both.pcap"
-    path.write_bytes(capture(both_sides(in_front, behind)))
-    found = [(f.rule, f.connection) for f in wiredoctor.analyze(path).findings]
+    found = [
+        (f.rule, f.connection) for f in analyze_bytes(tmp_path / "both.pcap", capture(both_sides(in_front, behind))).findings
+    ]
     assert (("idle-timeout-broken-promise", 0) in found) is broken

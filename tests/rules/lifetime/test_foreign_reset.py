@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-import wiredoctor
+from tests.support.analysis import analyze_bytes
 from wiredoctor.testing import capture, findings
 
 if TYPE_CHECKING:
@@ -114,9 +114,7 @@ def test_what_is_missing_is_what_had_not_passed_before_the_reset() -> None:
 
 def test_an_ordinary_close_names_its_sender(tmp_path: Path) -> None:
     text = REQUEST + "  0.300  <  F.   id 7001 ttl 52\n  0.300  >  F.   id 103\n"
-    path = tmp_path / "close.pcap"
-    path.write_bytes(capture(text))
-    report = wiredoctor.analyze(path)
+    report = analyze_bytes(tmp_path / "close.pcap", capture(text))
     assert [(f.rule, f.origin) for f in report.findings] == [("no-response", "endpoint")]
     [row] = report.exchanges.select("server_close_origin", "client_close_origin").rows()
     assert row == ("endpoint", "endpoint")

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-import wiredoctor
 from tests.icmp import CONNECT, CONNECT6, ROUTER4, ROUTER6, Error, capture
+from tests.support.analysis import analyze_bytes
 from tests.support.sweeps import SLOW, sweep
 from wiredoctor.findings import Finding
 
@@ -37,9 +37,7 @@ def found(request: pytest.FixtureRequest, tmp_path: Path) -> Found:
 
 def same_in_steps(folder: Path, sizes: Sequence[int], ladder: str, *errors: Error) -> list[Finding]:
     """Return what is found, the same in steps of each size."""
-    path = folder / "refused.pcap"
-    path.write_bytes(capture(ladder, *errors))
-    reports = [wiredoctor.analyze(path, epoch_packets=size) for size in sizes]
+    reports = [analyze_bytes(folder / "refused.pcap", capture(ladder, *errors), epoch_packets=size) for size in sizes]
     texts = [[str(finding) for finding in report.findings] for report in reports]
     assert all(text == texts[0] for text in texts)
     return reports[0].findings
