@@ -9,7 +9,7 @@ import time
 from typing import TYPE_CHECKING
 
 import evidence
-from scenario import Connection, Find, Lab, Steps, curl, get, nginx, raw_client, raw_server, recording, site
+from scenario import Connection, Find, Lab, Steps, curl, get, nginx, raw_client, raw_server, recording
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -88,6 +88,21 @@ def websockets_cut_ipv6(lab: Lab) -> None:
 
 
 @recording(
+    title="nginx cuts three WebSockets after 3 s without a message, which is shorter than any usual idle timeout",
+    at="client",
+    software=("nginx", "node", "python"),
+    connections=(Connection((CHAT,), closed_by="server", repeat=3),),
+    must_not={"idle-cut": "users and programs pause for seconds", "premature-close": "after 101 it is no HTTP"},
+    wire=Conditions(0.010),
+)
+def websockets_cut_soon(lab: Lab) -> None:
+    """As websockets-cut, with `proxy_read_timeout 3s`: programs report code 1006, and only "Not judged" names the closes."""
+    node(lab, "node_app.js")
+    nginx(lab, PROXY % "3s")
+    raw_client(lab, [[UPGRADE, 0.2, *_message(b"one") * count, WAIT] for count in (1, 3, 2)], 80)
+
+
+@recording(
     title="A WebSocket that pings every 2 s through a proxy with an idle timeout of 6 s, until its user leaves",
     at="server",
     software=("nginx", "node", "python"),

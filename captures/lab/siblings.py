@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from impairments import Conditions
-from scenario import Connection, Find, get, raw_client, raw_server, raw_user, recording
+from scenario import Connection, Exchange, Find, get, raw_client, raw_server, raw_user, recording
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from scenario import Lab
 
 NGINX = """\
@@ -73,10 +75,12 @@ def behind_nginx_siblings(lab: Lab) -> None:
     _go_round(lab, 0.008, 0.020, 0.012)
 
 
-def _ask_each(lab: Lab, address: str, *pauses: float) -> None:
-    """One client and three servers that think for so long: a connection to each, with twelve requests."""
+def _ask_each(lab: Lab, address: str, *pauses: float, last: Sequence[bytes] = (ITEM,)) -> None:
+    """One client and three servers that think for so long: a connection to each, with twelve requests. The last server gives the
+    answers in `last` in turn."""
     for port, pause in zip(PORTS, pauses, strict=True):
-        raw_server(lab, [[pause, ITEM]], port, nodelay=True)
+        answers = [[pause, answer] for answer in (last if port == PORTS[-1] else (ITEM,))]
+        raw_server(lab, answers * ROUNDS if len(answers) > 1 else answers, port, nodelay=True)
     for first, port in enumerate(PORTS):
         numbers = range(first, len(GETS), len(PORTS))
         ask = [f"GET /item/{number} HTTP/1.1\r\nHost: shop.example\r\n\r\n".encode() for number in numbers]
@@ -95,6 +99,31 @@ def _ask_each(lab: Lab, address: str, *pauses: float) -> None:
 def slow_sibling_ipv6(lab: Lab) -> None:
     """As behind-nginx-slow-sibling, without nginx: a client that asks three servers, over IPv6 and a round trip of 20 ms."""
     _ask_each(lab, "fd00:9::2", 0.008, 0.180, 0.008)
+
+
+BUSY = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 5\r\n\r\nbusy\n"
+ANSWERED = tuple(
+    Connection(tuple(Exchange("GET", f"/item/{number}", *outcome) for number, outcome in answers), closed_by=None)
+    for answers in (
+        [(number, (503, 5) if port == 2 and number % 2 else (200, 12)) for number in range(port, len(GETS), len(PORTS))]
+        for port in range(len(PORTS))
+    )
+)
+
+
+@recording(
+    title="One of three servers takes 180 ms, and another one answers six of twelve requests with 503",
+    at=("client", "server"),
+    software=("python",),
+    connections=ANSWERED,
+    finds=(Find("slow-sibling", None, "server"),),
+    must_not={"slow-response": "it takes less than a second", "gateway-error": "no gateway is in the capture"},
+    wire=Conditions(0.020),
+)
+def slow_sibling_and_errors(lab: Lab) -> None:
+    """As slow-sibling-ipv6, over IPv4: the server on port 8082 is slow, and the one on port 8083 answers every other request with
+    503."""
+    _ask_each(lab, "10.9.0.2", 0.008, 0.180, 0.008, last=(ITEM, BUSY))
 
 
 @recording(

@@ -48,8 +48,7 @@ def server_head_body_split(lab: Lab) -> None:
 def split_and_snapped(lab: Lab) -> None:
     """As server-head-body-split: ten GETs, each answered with one send for the head and one for the body. tcpdump keeps
     68 bytes of each packet: the headers of IP and TCP, and two bytes of what they carry. The stalls need no more."""
-    raw_server(lab, [[HEAD, BODY]])
-    raw_client(lab, TEN_GETS)
+    raw_talk(lab, [[HEAD, BODY]], TEN_GETS)
 
 
 @recording(

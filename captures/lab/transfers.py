@@ -87,6 +87,14 @@ def no_window_scaling(lab: Lab) -> None:
     raw_talk(lab, [[body(560_000)]], ANSWER)
 
 
+@over_ipv6(no_window_scaling)
+def no_window_scaling_ipv6(lab: Lab) -> None:
+    """As no-window-scaling, over IPv6; the setting is that of both versions."""
+    set_kernel(lab.client, "net.ipv4.tcp_window_scaling=0")
+    raw_server(lab, [[body(560_000)]])
+    raw_client(lab, ANSWER, address="fd00:9::2")
+
+
 @recording(
     title="No window scaling over a round trip of 300 ms, at the server; recorded with a snap length of 112 bytes",
     at="server",

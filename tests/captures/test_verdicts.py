@@ -222,6 +222,21 @@ def test_what_an_error_explains_is_not_listed_as_not_judged(path: Path) -> None:
     assert contradictions(report_of(path)) == []
 
 
+CLOSES_OF_HTTP = {
+    *("auth-connection-closed", "client-abort", "close-delimited", "idle-timeout-broken-promise", "idle-cut", "keep-alive-race"),
+    *("lingering-close", "missing-framing", "no-response", "premature-close", "reset-destroys-response", "truncated-response"),
+}
+"""Rules whose findings name the FIN or RST of one connection as evidence, if it was captured."""
+
+
+@EACH
+def test_a_finding_that_names_a_close_says_who_sent_it(path: Path) -> None:
+    found = report_of(path).findings
+    assert {one.origin for one in found} <= {None, "endpoint", "between"}
+    closes = [one for one in found if any(re.search(r"'s (FIN|RST)\b", packet.note) for packet in one.evidence)]
+    assert [one.rule for one in closes if one.rule in CLOSES_OF_HTTP and one.origin is None] == []
+
+
 @EACH
 def test_every_failure_of_a_recording_is_explained_or_listed(path: Path) -> None:
     report = report_of(path)

@@ -42,6 +42,7 @@ def test_candidates_have_all_names_of_the_texts(module: RuleModule) -> None:
     asked = set().union(*(names_in(t) for t in templates))
     assert not asked - set(found.columns) - set(GIVEN_NAMES)
     assert not set(CANDIDATE_COLUMNS) - set(found.columns)
+    assert not asked & {"origin", "front", "addition"}  # fields of the finding itself, which a text would fill
     assert found.height == 0
 
 

@@ -513,3 +513,82 @@ def test_a_server_that_ignores_a_syn_costs_the_time_until_the_gateway_tries_anot
     assert (told.rule, told.kind, told.connection) == ("connect-failed", "timed-out", 1)
     assert said in told.message
     assert report.delay == pytest.approx(wait, abs=0.001)
+
+
+ASKED_FAR = r"""
+  connection 1
+  0.0000  >  S    mss 1460 id 100
+  0.0204  <  S.   mss 1460 id 0 ttl 52
+  0.0204  >  .    id 101
+  0.0210  >  P.   "GET /1/a/order HTTP/1.1\r\nHost: a\r\n\r\n" id 102
+"""
+TRY_FAR = r"""
+  connection 2, client 10.0.0.2:50002, server 10.0.0.3:8001
+  0.0220  >  S    mss 1460
+  0.0424  <  S.   mss 1460 ttl 52 id 0
+  0.0424  >  .
+  0.0426  >  P.   "GET /1/a/order HTTP/1.1\r\nHost: a\r\n\r\n"
+"""
+GOT_502 = r"""
+  0.0900  <  P.   "HTTP/1.1 502 Bad Gateway\r\nServer: nginx/1.22.1\r\nContent-Length: 3\r\n\r\nbad" id 7001 ttl 52
+  0.0910  >  F.   id 103
+  0.1115  <  F.   id 7002 ttl 52
+"""
+GOT_PART = r"""
+  0.0900  <  P.   "HTTP/1.1 200 OK\r\nServer: nginx/1.22.1\r\nContent-Length: 30\r\n\r\nbad" id 7001 ttl 52
+  0.0920  <  F.   id 7002 ttl 52
+  0.0925  >  F.   id 103
+"""
+ANSWER_FAR = r"""
+  0.0630  <  .    ttl 52 id 7001
+  0.0640  <  .    ttl 52 id 7002
+  0.0700  <  P.   "HTTP/1.1 200 OK\r\nContent-Length: 30\r\n\r\nbad" ttl 52 id 7003
+"""
+
+
+def test_a_device_that_resets_the_try_is_named_and_not_the_server() -> None:
+    found = findings(ASKED_FAR + GOT_502 + TRY_FAR + "  0.0430  <  R.   ttl 253 id 7001 ack 37\n")
+    foreign, told = found
+    assert (foreign.rule, told.rule, told.kind, told.origin, told.side) == (
+        *("foreign-reset", "gateway-error", "closed", "between", None),
+    )
+    assert told.title == (
+        "The gateway answered 502: a device on the path to the server behind it closed the connection without a response"
+    )
+    assert "a device on the path, not the server behind it (10.0.0.3:8001), closed the connection (RST)" in told.message
+    assert told.remedy.startswith("The cause is behind the gateway: look for the device that ended the connection")
+    assert "log" not in told.remedy
+    assert "the RST that a device on the path sent in the server's name, without a response" in [e.note for e in told.evidence]
+    assert [cause.rule for cause in told.caused_by] == ["foreign-reset"]
+
+
+def test_a_device_that_breaks_off_the_response_behind_the_gateway() -> None:
+    found = findings(ASKED_FAR + GOT_PART + TRY_FAR + ANSWER_FAR + "  0.0720  <  R.   ttl 253 id 0\n")
+    [told] = [one for one in found if one.rule == "gateway-error"]
+    assert (told.kind, told.origin, told.side) == ("truncated", "between", None)
+    assert told.title == "The gateway broke off its 200: a device on the path broke off the response of the server behind it"
+    assert "a device on the path broke off the response of the server behind it (10.0.0.3:8001) (RST in its name)" in told.message
+    assert told.remedy.startswith("Look for the device that ended the connection in the name of the server behind it")
+    assert not [one for one in found if one.rule == "truncated-response"]
+
+
+@pytest.mark.parametrize(("ttl", "origin", "confidence"), [(52, "endpoint", "high"), (63, None, "medium")])
+def test_a_close_behind_the_gateway_with_another_ttl_is_doubted(ttl: int, origin: str | None, confidence: str) -> None:
+    for close in ("F.", "R."):
+        found = findings(ASKED_FAR + GOT_502 + TRY_FAR + f"  0.0830  <  {close}   ttl {ttl} id 7001\n")
+        [told] = [one for one in found if one.rule == "gateway-error"]
+        assert (told.kind, told.side, told.origin, told.confidence) == ("closed", "server", origin, confidence)
+        [note] = [e.note for e in told.evidence if "without a response" in e.note]
+        assert ("its TTL differs" in note) == (ttl == 63)
+
+
+def test_a_device_that_resets_the_front_makes_no_failure_of_the_gateway() -> None:
+    """The gateway then gives up its try, because it believes that its client has left."""
+    found = findings(ASKED_FAR + "  0.0220  <  R.   ttl 253 id 7001 ack 37\n" + TRY_FAR + "  0.0830  >  F.\n")
+    assert [(one.rule, one.origin) for one in found] == [("foreign-reset", "between")]
+
+
+def test_the_origin_of_the_gateways_own_close() -> None:
+    found = findings(ASKED_FAR + GOT_502 + TRY_FAR + "  0.0830  >  F.\n")
+    [told] = [one for one in found if one.rule == "gateway-error"]
+    assert (told.kind, told.origin) == ("timed-out", "endpoint")

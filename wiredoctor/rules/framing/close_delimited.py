@@ -32,7 +32,16 @@ import polars as pl
 
 from wiredoctor.findings import Advice, Reference, Rule
 from wiredoctor.rules.shared.connection_close import is_delimited_by_close
-from wiredoctor.rules.shared.evidence import candidate, confidence, evidence, fin_or_rst
+from wiredoctor.rules.shared.evidence import (
+    candidate,
+    close_origin,
+    confidence,
+    evidence,
+    fin_or_rst,
+    has_doubtful_close,
+    whose_close,
+    with_doubt,
+)
 
 c = pl.col
 
@@ -80,6 +89,7 @@ def find(closes: pl.LazyFrame) -> pl.LazyFrame:
         "response_version",
         c("response_body_bytes").fill_null(0).alias("body_bytes"),
         _announcement_text().alias("announced"),
+        close_origin("server"),
         evidence(
             (
                 "response_frame",
@@ -89,7 +99,10 @@ def find(closes: pl.LazyFrame) -> pl.LazyFrame:
             (
                 "server_close_frame",
                 "server_close_time",
-                pl.format("the server's {}: the end of the body", fin_or_rst("server_close_rst")),
+                with_doubt(
+                    has_doubtful_close("server"),
+                    pl.format("{}: the end of the body", whose_close("server", fin_or_rst("server_close_rst"))),
+                ),
             ),
         ),
     )

@@ -50,7 +50,7 @@ RULE = Rule(
         "more bytes follow. The client waits for them until its timeout, or until the server closes the connection.",
     },
     remedy={
-        None: "Have only one component frame the message: the server, the framework or the HTTP library. {origin}",
+        None: "Have only one component frame the message: the server, the framework or the HTTP library. {usual_cause}",
         "range": "Have the server send the length of the range in Content-Length: last byte - first byte + 1. Programs that "
         "serve ranges by themselves often send the length of the whole file, or forget that the last byte is part of the range.",
     },
@@ -96,7 +96,7 @@ def find(faults: pl.LazyFrame) -> pl.LazyFrame:
         .then(pl.lit("In RFC 9112 Transfer-Encoding takes precedence."))
         .otherwise(pl.lit("RFC 9112 calls different lengths invalid."))
         .alias("valid"),
-        pl.when(both).then(pl.lit(_BOTH)).otherwise(pl.lit(_TWO_LENGTHS)).alias("origin"),
+        pl.when(both).then(pl.lit(_BOTH)).otherwise(pl.lit(_TWO_LENGTHS)).alias("usual_cause"),
     )
     return pl.concat(
         [

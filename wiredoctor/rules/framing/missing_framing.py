@@ -34,7 +34,16 @@ import polars as pl
 
 from wiredoctor.findings import Advice, Reference, Rule, Threshold
 from wiredoctor.rules.shared.connection_close import is_delimited_by_close, streams
-from wiredoctor.rules.shared.evidence import candidate, confidence, evidence, fin_or_rst, server_closed_first
+from wiredoctor.rules.shared.evidence import (
+    candidate,
+    close_origin,
+    confidence,
+    evidence,
+    fin_or_rst,
+    has_doubtful_close,
+    server_closed_first,
+    with_doubt,
+)
 from wiredoctor.rules.shared.numbers import DURATION, duration
 
 c = pl.col
@@ -97,15 +106,17 @@ def find(closes: pl.LazyFrame) -> pl.LazyFrame:
     kind = pl.when(left_waiting).then(pl.lit("left-waiting")).otherwise(pl.lit("closed"))
     delay = pl.when(left_waiting).then("waited")
     unframed = closes.filter(is_delimited_by_close() & c("last_on_connection") & c("persistent"))
+    closed_later = pl.format("{}, {} after the last byte of the body", _until(), duration(c("waited")))
     return _with_close(unframed).filter(after & (left_waiting | closed)).select(
         *candidate("server", confidence(), "response_frame", "last_byte", "closed_at", kind=kind, delay=delay),
         c("response_body_bytes").fill_null(0).alias("body_bytes"),
         c("waited").cast(DURATION),
         "response_version",
         _until().alias("until"),
+        close_origin(c("closer")),
         evidence(
             ("response_frame", "response_start", "the head: no Content-Length, no Transfer-Encoding, no Connection: close"),
-            ("close_frame", "closed_at", pl.format("{}, {} after the last byte of the body", _until(), duration(c("waited")))),
+            ("close_frame", "closed_at", with_doubt(has_doubtful_close(c("closer")), closed_later)),
         ),
     )  # fmt: skip
 
@@ -114,10 +125,11 @@ def _with_close(closes: pl.LazyFrame) -> pl.LazyFrame:
     """Add `closer` (server or client), `close_frame`, `close_rst`, and `waited`: the time (ns) from the last body byte to the
     close.
 
-    If neither side closed, the first three are null, and `waited` ends at `final_at`.
+    If neither side closed, the first three are null, and `waited` ends at `final_at`. A close that a device on the path sent does
+    not count: foreign-reset reports it.
     """
     server = server_closed_first()
-    client = c("client_close_time").is_not_null()
+    client = c("client_close_time").is_not_null() & (c("client_close_origin") != "between")
     return closes.with_columns(
         pl.when(server).then(pl.lit("server")).when(client).then(pl.lit("client")).alias("closer"),
         pl.when(server).then("server_close_frame").when(client).then("client_close_frame").alias("close_frame"),

@@ -1,11 +1,12 @@
 """A gateway failed its client, and the gateway's connection to the server behind it shows why.
 
 What it means
-    A gateway is a reverse proxy: nginx, haproxy, Apache httpd, Caddy, an ingress. Its client got an error that the gateway
-    made itself (502, 503, 504), no response, or a response that broke off. The capture also contains the connection from the
-    gateway to the server behind it, which shows the cause. That server refused the connection, did not answer the SYN, or
-    closed without a response. Or it was too slow, did not read the request, sent something that the gateway rejected, or
-    broke off its response. Or the gateway's own client did not read the response. Or the gateway contacted no server.
+    A gateway is a reverse proxy: nginx, haproxy, Apache httpd, Caddy, an ingress. Its client got an error that the gateway made
+    itself (502, 503, 504), no response, or a response that broke off. The capture also contains the connection from the gateway
+    to the server behind it, which shows the cause. That server refused the connection, did not answer the SYN, or closed
+    without a response, or a device on the path closed in its name. Or it was too slow, did not read the request, sent something
+    that the gateway rejected, or broke off its response. Or the gateway's own client did not read the response. Or the gateway
+    contacted no server.
 
 Why it hurts
     The user sees "502 Bad Gateway", and most people have only the log of the gateway. haproxy and httpd may close a reused
@@ -21,14 +22,15 @@ How it is proved
 
     The gateway may have made several attempts to get the response from a server. The last attempt decides the kind. Kind
     refused: an RST answers the SYN. Kind unreachable: nothing answers it, or only an ICMP error does. Kind closed: a FIN or RST
-    came before any byte of a response, and before the gateway's own close. Kind timed-out: before the server responded or
-    closed, the gateway closed its connection to the server or answered its client. If the client had not sent its complete
-    request by then, the finding says so, because the server was still waiting for it. Kind unsent: as timed-out, but the server
-    had closed its receive window before it had the complete request. Kind rejected-response: the server had sent a complete or
-    partial response, or bytes that are not HTTP, and the gateway did not forward them. Kind truncated: the server's response
-    broke off, or the gateway stopped waiting for it, and the gateway's response broke off too or never began. Kind
-    client-stalled: as truncated, but the gateway gave up while its client's receive window had been closed for 1 s or longer,
-    and the gateway had closed its receive window towards the server, too. Kind not-passed-on: the gateway made no attempt.
+    came before any byte of a response, and before the gateway's own close. If foreign-reset proves that a device on the path
+    sent it, the finding names that device, also for kind truncated. Kind timed-out: before the server responded or closed, the
+    gateway closed its connection to the server or answered its client. If the client had not sent its complete request by then,
+    the finding says so, because the server was still waiting for it. Kind unsent: as timed-out, but the server had closed its
+    receive window before it had the complete request. Kind rejected-response: the server had sent a complete or partial
+    response, or bytes that are not HTTP, and the gateway did not forward them. Kind truncated: the server's response broke off,
+    or the gateway stopped waiting for it, and the gateway's response broke off too or never began. Kind client-stalled: as
+    truncated, but the gateway gave up while its client's receive window had been closed for 1 s or longer, and the gateway had
+    closed its receive window towards the server, too. Kind not-passed-on: the gateway made no attempt.
 
     Kind unseen: the client got a 502 or 504 (or a 503 from Varnish, Squid or Envoy, or in response to CONNECT), but the capture
     does not contain the other side of the gateway. There is one finding per gateway and status. It names servers that may be
@@ -37,10 +39,11 @@ How it is proved
     than HTTP (such as FastCGI).
 
 What it is not
-    Not reported: a gateway that forwards an error of the server, a client that closes while the attempt is still open, an event
-    stream that ends, and a request that never arrived completely and that the gateway did not forward. If a request arrived as
-    the gateway itself closed an idle connection, and was never forwarded, keep-alive-race reports it. If one attempt failed and
-    a later one succeeded, the client noticed nothing, and the finding about the failed attempt becomes a warning.
+    Not reported: a gateway that forwards an error of the server, a client that closes while the attempt is still open, a device
+    on the path that resets the client's connection in the gateway's name (foreign-reset reports it), an event stream that ends,
+    and a request that never arrived completely and that the gateway did not forward. If a request arrived as the gateway itself
+    closed an idle connection, and was never forwarded, keep-alive-race reports it. If one attempt failed and a later one
+    succeeded, the client noticed nothing, and the finding about the failed attempt becomes a warning.
 
 What to do
     If the finding names as its cause another finding, on the connection behind the gateway, start with that one. Kinds refused,
@@ -89,10 +92,14 @@ from wiredoctor.rules.shared.gateway_texts import (
     blocked_until,
     broken_text,
     client_result,
+    closer_text,
     failure_evidence,
     failure_filter,
+    failure_origin,
     fault_text,
     gateway_software,
+    is_close_doubtful,
+    is_cut_by_device,
     is_starved,
     may_be_too_long,
     message_reason,
@@ -131,7 +138,7 @@ RULE = Rule(
     title={
         "refused": "{outcome}: the server behind it refused the connection",
         "unreachable": "{outcome}: {unreached}",
-        "closed": "{outcome}: the server behind it closed the connection without a response",
+        "closed": "{outcome}: {closer} closed the connection without a response",
         "timed-out": "{outcome}: {late}",
         "unsent": "{outcome}: the server behind it did not read the request",
         "rejected-response": "{outcome}: it rejected the response of the server behind it",
@@ -156,7 +163,7 @@ RULE = Rule(
         "when it starts: reload it, or use resolver with a variable in proxy_pass.",
         "unreachable": "Check whether the server behind the gateway is up and has this address (ip neigh and ip route get on "
         "the gateway), and which firewall or security group on the path drops or rejects the packets.",
-        "closed": "The cause is behind the gateway: look into the log of the server behind it at that second.{look}",
+        "closed": "The cause is behind the gateway: {examine}.{look}",
         "timed-out": "{in_time}raise the timeout of the gateway, which was {waited} here ({setting}).",
         "unsent": "The server behind the gateway does not read the request: its process is stopped, busy, or waiting for "
         "something else. Examine it (a stack trace, its CPU time), and limit the size of requests to it.",
@@ -218,6 +225,8 @@ def _may_have_failed() -> pl.Expr:
     # if only the client's packets were captured, the gateway may have answered
     seen = c("has_response") | c("both_directions")
     closed = seen & (c("server_close_frame").is_not_null() | c("client_close_frame").is_not_null())
+    # foreign-reset reports a device between the client and the gateway
+    closed &= (c("server_close_origin") != "between") & (c("client_close_origin") != "between")
     return c("has_request") & ((c("response_status") >= 500).fill_null(value=False) | (~answered.fill_null(value=False) & closed))
 
 
@@ -385,6 +394,8 @@ def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
 
 
 _TEXTS = (
+    "closer",
+    "examine",
     "outcome",
     "unreached",
     "late",
@@ -407,7 +418,7 @@ _SCHEMA = pl.Schema({
     "exchange": pl.Int32(),
     **{name: pl.String() for name in ("kind", "side", "confidence")},
     "evidence": EVIDENCE,
-    **{name: pl.String() for name in (*_TEXTS, "server")},
+    **{name: pl.String() for name in (*_TEXTS, "server", "origin")},
     "wait": DURATION, "waited": DURATION, "code": pl.Int64(), "responses": pl.Int64(), "total": pl.Int64(), "own": pl.Boolean(),
     "blocked_until": pl.Int64(),
 })  # fmt: skip
@@ -471,6 +482,11 @@ _LOOK_BEHIND = (
     "Look into the log of the server behind the gateway at that second: a crash, a worker that was killed for taking too long, "
     "or a wrong Content-Length."
 )
+_EXAMINE_SERVER = "look into the log of the server behind it at that second"
+_EXAMINE_PATH = (
+    "look for the device that ended the connection in the name of the server behind it; the finding foreign-reset about that "
+    "connection says how far away it is"
+)
 _LOOK_AT_GATEWAY = (
     "Look into the gateway's log at that second: the gateway itself closed its connection to the server behind it (a timeout, a "
     "limit, a restart)."
@@ -490,14 +506,17 @@ def _candidate(row: Mapping[str, Any], front: Exchange, failure: Failure, until:
     by_icmp = isinstance(last, Attempt) and last.rejected <= front.answered + SLACK
     got, outcome = client_result(front)
     starved = is_starved(front, failure)
+    foreign = is_cut_by_device(failure)
     return {
         "connection": front.key[0], "exchange": front.key[1], "kind": failure.kind,
-        "side": None if failure.kind == "unreachable" else "client" if starved else "server",
+        "side": None if failure.kind == "unreachable" or foreign else "client" if starved else "server",
         "confidence": "low" if no_neighbor else _confidence(front, failure),
         "frame": front.values["request_frame"], "start": asked, "end": max(end, until),
         "delay": wait if wait >= WAITED.value else None,
         "evidence": failure_evidence(front, failure, lost),
+        "origin": failure_origin(front, failure),
         "outcome": outcome, "got": got, "why": f": {message_reason(front, failure, lost, no_neighbor)}",
+        "closer": closer_text(failure), "examine": _EXAMINE_PATH if foreign else _EXAMINE_SERVER,
         "unreached": _BY_ICMP if by_icmp else _UNANSWERED,
         "late": _STARVED if starved else _LATE, "in_time": _FEED if starved else _SOONER,
         "wait": wait, "waited": wait if last is None else time_waited(front, last),
@@ -519,6 +538,9 @@ def _look(front: Exchange, failure: Failure) -> str:
     ended it.
     """
     last = failure.last
+    if is_cut_by_device(failure):
+        # the remedies of the other kinds are whole sentences about the path
+        return f"{_EXAMINE_PATH[0].upper()}{_EXAMINE_PATH[1:]}." if failure.kind == "truncated" else ""
     if failure.kind == "closed" and isinstance(last, Exchange):
         if last.values["handshake"] and last.key[1] == 0 and not last.met_a_close:
             return ""
@@ -568,4 +590,4 @@ def _confidence(front: Exchange, failure: Failure) -> str:
     inferred = failure.kind == "not-passed-on" or not failure.whole or not all(one.values["handshake"] for one in seen)
     # a server also sends 503 or closes on purpose, and another program on the same host may have tried to connect meanwhile
     on_purpose = front.status in {503, None} and all(isinstance(one, Attempt) for one in failure.tries)
-    return "medium" if inferred or on_purpose else "high"
+    return "medium" if inferred or on_purpose or is_close_doubtful(front, failure) else "high"

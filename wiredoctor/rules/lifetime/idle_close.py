@@ -65,7 +65,17 @@ import polars as pl
 
 from wiredoctor.findings import Reference, Rule, Threshold
 from wiredoctor.rules.shared.connection_close import IDLE, POOLS, SELF_FRAMED, closed_as_announced, is_complete
-from wiredoctor.rules.shared.evidence import EVIDENCE, candidate, fin_or_rst, grade, packet, server_closed_first
+from wiredoctor.rules.shared.evidence import (
+    EVIDENCE,
+    candidate,
+    close_origin,
+    fin_or_rst,
+    grade,
+    has_doubtful_close,
+    packet,
+    server_closed_first,
+    with_doubt,
+)
 from wiredoctor.rules.shared.idle_defaults import is_default
 from wiredoctor.rules.shared.idle_times import LATE as TIMERS_LATE
 from wiredoctor.rules.shared.idle_times import End, IdleTimes, Stop
@@ -166,6 +176,8 @@ def find(closes: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
         pl.when(used & ~lost).then(rested).alias("used_after"),
         c("request_frame", "request_start", "response_last_frame", "response_end"),
         c("server_close_frame", "server_close_time", "server_close_rst"),
+        close_origin("server"),
+        has_doubtful_close("server").alias("doubted"),
         lost.alias("lost"),
         c("response_keep_alive_timeout").cast(pl.Int64).alias("promise"),
         (~c("handshake")).alias("guessed"),
@@ -201,7 +213,8 @@ def _limits(rows: pl.DataFrame) -> pl.DataFrame:
         c("server_close_time").min().alias("first_close"),
         c("promise").min(),
         c("promise").max().alias("longest_promise"),
-        c("guessed").all(),
+        (c("guessed") | c("doubted")).all().alias("guessed"),
+        pl.when(c("origin").n_unique() == 1).then(c("origin").first()).alias("origin"),
         c("doubtful").all(),
         _evidence(("response_last_frame", "response_end", _left_open_note()),
                ("server_close_frame", "server_close_time", c("note"))),
@@ -288,7 +301,7 @@ def _candidate_columns(servers: pl.DataFrame) -> pl.DataFrame:
         c("shortest").cast(DURATION).alias("least"),
         *(pl.when(several).then(name).cast(DURATION).alias(name) for name in ("shortest", "longest")),
         *(pl.when(several).then(pl.lit(text)).otherwise(pl.lit("")).alias(name) for name, text in _SPREAD.items()),
-        "closes",
+        *("closes", "origin"),
         pl.when(c("closes") == 1).then(pl.lit("connection")).otherwise(pl.lit("connections")).alias("connection_word"),
         _announced_text().alias("announced"),
         pl.when("lost").then(pl.lit("A")).otherwise(pl.lit("No request was lost in this capture, but a")).alias("nothing_lost"),
@@ -309,7 +322,8 @@ def _left_open_note() -> pl.Expr:
 
 def _note() -> pl.Expr:
     closed = (fin_or_rst("server_close_rst"), duration(pl.col("closed_after")))
-    return pl.format("connection {}: the server's {}, {} later", "connection", *closed)
+    note = pl.format("connection {}: the server's {}, {} later", "connection", *closed)
+    return with_doubt(pl.col("doubted"), note)
 
 
 def _evidence(*packets: tuple[str, str, pl.Expr]) -> pl.Expr:
@@ -356,6 +370,7 @@ def _of_stop(server: str, stop: Stop) -> dict[str, Any]:
         "ended_how": _ended_how(stop),
         "met_by": _lost_text(stop),
         "pool_limit": False,
+        "origin": None,
         "evidence": [{"frame": frame, "time": time, "note": note} for frame, time, note in shown],
     }
 

@@ -48,7 +48,16 @@ import polars as pl
 from wiredoctor.findings import Advice, Reference, Rule, Threshold
 from wiredoctor.rules.shared.bounded_memory import BoundedMap
 from wiredoctor.rules.shared.connection_close import streams
-from wiredoctor.rules.shared.evidence import confidence, evidence, fin_or_rst, least_confidence, server_closed_first
+from wiredoctor.rules.shared.evidence import (
+    close_origin,
+    confidence,
+    evidence,
+    fin_or_rst,
+    has_doubtful_close,
+    least_confidence,
+    server_closed_first,
+    with_doubt,
+)
 from wiredoctor.rules.shared.idle_limits import IDLE_LIMITS, limit_near, names_of_limit
 from wiredoctor.rules.shared.numbers import DURATION, duration
 from wiredoctor.tables import MILLISECOND, SECOND
@@ -130,7 +139,8 @@ def find(closes: pl.LazyFrame) -> pl.LazyFrame:
     )
     by_server = rows.filter("by_server", c("tunnel") | _stream() | _is_unfinished())
     # client-abort reports a client that breaks off a download
-    by_client = rows.filter(~c("by_server"), c("client_close_frame").is_not_null(), c("tunnel") | _stream())
+    itself = (c("client_close_origin") != "between") & (c("server_close_origin") != "between")
+    by_client = rows.filter(~c("by_server"), c("client_close_frame").is_not_null(), itself, c("tunnel") | _stream())
     sides = (
         _closed_by(by_server, "server", c("last_payload_role") == 0),
         _closed_by(by_client, "client", c("last_payload_role") == 1),
@@ -179,7 +189,8 @@ def _closed_by(rows: pl.LazyFrame, side: str, from_afar: pl.Expr) -> pl.LazyFram
         *("connection", "exchange"),
         pl.lit(None, pl.String).alias("kind"),
         pl.lit(side).alias("side"),
-        confidence().alias("seen"),
+        confidence(has_doubtful_close(side)).alias("seen"),
+        close_origin(side),
         c(f"{side}_close_frame").alias("frame"),
         c("last_payload_time").alias("start"),
         c(f"{side}_close_time").alias("end"),
@@ -191,7 +202,11 @@ def _closed_by(rows: pl.LazyFrame, side: str, from_afar: pl.Expr) -> pl.LazyFram
         evidence(
             ("response_frame", "response_start", pl.format("the response, {}", "response_status")),
             ("last_payload_frame", "last_payload_time", pl.format("the last payload, from the {}", role)),
-            (f"{side}_close_frame", f"{side}_close_time", pl.format("the {}'s {}, {} later", pl.lit(side), "close", later)),
+            (
+                f"{side}_close_frame",
+                f"{side}_close_time",
+                with_doubt(has_doubtful_close(side), pl.format("the {}'s {}, {} later", pl.lit(side), "close", later)),
+            ),
         ),
     )
 
@@ -355,7 +370,7 @@ def _with_texts(rows: pl.DataFrame) -> pl.DataFrame:
         *("connection", "exchange", "kind", "side"),
         least_confidence("verdict", "seen").alias("confidence"),
         pl.when(c("verdict") == "low").then(pl.lit("note")).otherwise(pl.lit("warning")).alias("severity"),
-        *("frame", "start", "end", "delay", "evidence"),
+        *("frame", "start", "end", "delay", "evidence", "origin"),
         pl.when(c("close") == "RST").then(pl.lit("an RST")).otherwise(pl.lit("a FIN")).alias("close"),
         c("rest_ns").cast(DURATION).alias("rest"),
         c("limit_ns").cast(DURATION).alias("limit"),

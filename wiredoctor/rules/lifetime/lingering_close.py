@@ -37,7 +37,17 @@ import polars as pl
 
 from wiredoctor.findings import Advice, Reference, Rule, Threshold
 from wiredoctor.rules.shared.connection_close import FRAMING_ERRORS, SELF_FRAMED, is_complete, streams
-from wiredoctor.rules.shared.evidence import candidate, confidence, evidence, fin_or_rst, server_closed_first
+from wiredoctor.rules.shared.evidence import (
+    candidate,
+    close_origin,
+    confidence,
+    evidence,
+    fin_or_rst,
+    has_doubtful_close,
+    server_closed_first,
+    whose_close,
+    with_doubt,
+)
 from wiredoctor.rules.shared.numbers import DURATION, duration
 
 c = pl.col
@@ -124,27 +134,30 @@ def _candidate_columns(rows: pl.LazyFrame) -> pl.LazyFrame:
     by_server = (c("server_close_time") == c("closed_at")).fill_null(False)
     by_client = (c("client_close_time") == c("closed_at")).fill_null(False) & ~by_server & ~delimited
     frame = pl.when(by_server | delimited).then("server_close_frame").when(by_client).then("client_close_frame")
-    who = pl.when(by_server | delimited).then(pl.format("the server's {}", fin_or_rst("server_close_rst")))
-    until = who.when(by_client).then(pl.format("the client's {}", fin_or_rst("client_close_rst")))
+    who = pl.when(by_server | delimited).then(whose_close("server", fin_or_rst("server_close_rst")))
+    until = who.when(by_client).then(whose_close("client", fin_or_rst("client_close_rst")))
     rows = rows.with_columns(
         waited.alias("waited"),
         until.otherwise(pl.lit("the end of the capture")).alias("until"),
         frame.alias("close_frame"),
+        pl.when(by_server | delimited).then(pl.lit("server")).when(by_client).then(pl.lit("client")).alias("closer"),
         pl.when(uploaded).then("request_last_frame").when(~delimited).then("response_last_frame").alias("end_frame"),
         pl.when(uploaded).then(pl.lit("the request ends here")).otherwise(pl.lit("the response ends here")).alias("end_note"),
         start.alias("start"),
     )
+    doubted = has_doubtful_close(c("closer"))
     kind, delay = (pl.when(delimited).then(value) for value in (pl.lit("close-delimited"), "waited"))
     return rows.select(
-        *candidate("server", confidence(), "response_frame", "start", c("start") + c("waited"), kind=kind, delay=delay),
+        *candidate("server", confidence(doubted), "response_frame", "start", c("start") + c("waited"), kind=kind, delay=delay),
         c("waited").cast(DURATION),
         c("response_body_bytes").fill_null(0).alias("body_bytes"),
         "until",
+        close_origin(c("closer")),
         c("close_frame").is_null().alias("until_end"),
         evidence(
             ("response_frame", "response_start", _head_note(delimited)),
             ("end_frame", "start", pl.col("end_note")),
-            ("close_frame", "closed_at", pl.format("{}, {} later", "until", duration(c("waited")))),
+            ("close_frame", "closed_at", with_doubt(doubted, pl.format("{}, {} later", "until", duration(c("waited"))))),
         ),
     )
 

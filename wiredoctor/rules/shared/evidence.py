@@ -72,11 +72,13 @@ def server_closed_first() -> pl.Expr:
     return first & ~unseen & ~c("server_close_contradicted") & (c("server_close_origin") != "between")
 
 
-def close_origin(side: str) -> pl.Expr:
+def close_origin(side: str | pl.Expr) -> pl.Expr:
     """Return the column `origin` of a candidate: who sent the FIN or RST of this side, "endpoint" or "between"; null if that is
     uncertain.
+
+    `side`: "client" or "server", or an expression for it; the origin of a null side is null.
     """
-    origin = pl.col(f"{side}_close_origin")
+    origin = _origin(side)
     return pl.when(origin.is_in(["endpoint", "between"])).then(origin).alias("origin")
 
 
@@ -85,18 +87,37 @@ def client_knew_of_fin() -> pl.Expr:
     return ((c("client_close_ack") > c("server_close_offset")) & (c("server_close_rst") == 0)).fill_null(False)
 
 
-def has_doubtful_close(side: str) -> pl.Expr:
+def has_doubtful_close(side: str | pl.Expr) -> pl.Expr:
     """Return an expression for rows of `closes`: true if a side's FIN or RST has another TTL than its other packets.
 
-    A device on the path may have sent it, but that is not proved.
+    A device on the path may have sent it, but that is not proved. `side`: as in `close_origin`.
     """
-    return pl.col(f"{side}_close_origin") == "doubtful"
+    return (_origin(side) == "doubtful").fill_null(value=False)
+
+
+def _origin(side: str | pl.Expr) -> pl.Expr:
+    if isinstance(side, str):
+        return pl.col(f"{side}_close_origin")
+    return pl.when(side == "server").then("server_close_origin").when(side == "client").then("client_close_origin")
+
+
+def whose_close(side: str | pl.Expr, close: pl.Expr) -> pl.Expr:
+    """Return the words for the FIN or RST (`close`) of a side, such as "the server's RST"; null if `side` is null.
+
+    They say so if a device on the path sent it in the name of that side. `side`: as in `close_origin`.
+    """
+    name = pl.lit(side) if isinstance(side, str) else side
+    foreign = pl.format("the {} that a device on the path sent in the {}'s name", close, name)
+    return pl.when(_origin(side) == "between").then(foreign).otherwise(pl.format("the {}'s {}", name, close))
+
+
+DOUBTFUL_TTL = "; its TTL differs from that of the host's other packets, so a device on the path may have sent it"
+"""The text about a FIN or RST that a device on the path may have sent."""
 
 
 def with_doubt(doubted: pl.Expr, note: pl.Expr) -> pl.Expr:
     """Return `note`, which is about a FIN or RST. If `doubted` is true, add that a device on the path may have sent it."""
-    doubt = pl.lit("; its TTL differs from that of the host's other packets, so a device on the path may have sent it")
-    return pl.when(doubted).then(note + doubt).otherwise(note)
+    return pl.when(doubted).then(note + pl.lit(DOUBTFUL_TTL)).otherwise(note)
 
 
 def request_or_response() -> pl.Expr:

@@ -53,7 +53,7 @@ COLUMNS = (
     *("previous_end_offset", "response_endless"),
     *("client_close_frame", "client_close_time", "client_close_rst", "server_close_frame", "server_close_time"),
     *("server_close_rst", "server_close_ack", "server_close_offset", "gap_before", "request_has_gap", "response_has_gap"),
-    "handshake",
+    *("client_close_origin", "server_close_origin", "handshake"),
 )
 """The columns of tables.CLOSES that are read for the exchange of a gateway's client, and for the gateway's own requests."""
 

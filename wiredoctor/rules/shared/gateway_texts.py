@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from wiredoctor.rules.shared.evidence import DOUBTFUL_TTL
 from wiredoctor.rules.shared.gateway_kinds import LATE, LONG_HEAD, SLACK, Attempt, Exchange, Failure, Try
 from wiredoctor.tables import SECOND
 from wiredoctor.text.durations import duration_text
@@ -68,15 +69,17 @@ def message_reason(front: Exchange, failure: Failure, lost: Mapping[str, Any] | 
             return f"{who} could not connect to {behind}: an ICMP error answered its SYN"
         syns = last.values["syns"]
         return f"{behind} did not answer" + (f" (SYN sent {syns} times)" if syns > 1 else "")
+    foreign = is_cut_by_device(failure)
+    closer = f"a device on the path, not {behind}," if foreign else behind
     if kind == "closed" and last.asked_in_part:
         after = duration_text(max(last.dropped - last.values["request_start"], 0))
         return (
-            f"{behind} closed the connection ({_close(last, 'server')}) in the middle of the request, {after} after it began, "
+            f"{closer} closed the connection ({_close(last, 'server')}) in the middle of the request, {after} after it began, "
             "without a response"
         )
     if kind == "closed":
         after = duration_text(max(last.dropped - last.asked, 0))
-        return f"{behind} closed the connection ({_close(last, 'server')}) {after} after the request, without a response"
+        return f"{closer} closed the connection ({_close(last, 'server')}) {after} after the request, without a response"
     if is_starved(front, failure):
         return f"the client had sent only part of its request, so {behind} could not answer it, and {gave_up}"
     if kind == "timed-out":
@@ -86,11 +89,32 @@ def message_reason(front: Exchange, failure: Failure, lost: Mapping[str, Any] | 
         return f"{behind} did not read the request: its window stayed closed until {gave_up}"
     if kind == "rejected-response":
         return f"{behind} sent {fault_text(last)}, and {who} rejected it"
+    if foreign:
+        return f"a device on the path broke off the response of {behind} ({_close(last, 'server')} in its name)"
     if last.server_first:
         return f"{behind} broke off its response ({_close(last, 'server')})"
     stalled = time_stalled(front, failure)
     nothing = "" if stalled is None else f", and then nothing for {duration_text(stalled)}"
     return f"only part of the response of {behind} had come{nothing}, and {gave_up}"
+
+
+def is_cut_by_device(failure: Failure) -> bool:
+    """Return whether a device on the path ended the last try in the name of the server behind the gateway."""
+    last = failure.last
+    if failure.kind not in ("closed", "truncated", "rejected-response") or not isinstance(last, Exchange):
+        return False
+    return _closer(last) == "server" and last.values["server_close_origin"] == "between"
+
+
+def is_close_doubtful(front: Exchange, failure: Failure) -> bool:
+    """Return whether a device on the path may have ended the last try, or the client's exchange, which is not proved."""
+    closes = [(one, _closer(one)) for one in (failure.last, front) if isinstance(one, Exchange)]
+    return any(who is not None and one.values[f"{who}_close_origin"] == "doubtful" for one, who in closes)
+
+
+def closer_text(failure: Failure) -> str:
+    """Return the text for the title about who closed the connection to the server behind the gateway."""
+    return "a device on the path to the server behind it" if is_cut_by_device(failure) else "the server behind it"
 
 
 def is_starved(front: Exchange, failure: Failure) -> bool:
@@ -115,6 +139,8 @@ def time_stalled(front: Exchange, failure: Failure) -> int | None:
 def broken_text(front: Exchange, failure: Failure) -> str:
     """Return the text for the title about a response that broke off: who ended it."""
     last = failure.last
+    if is_cut_by_device(failure):
+        return "a device on the path broke off the response of the server behind it"
     if not isinstance(last, Exchange) or last.server_first:
         return "the response of the server behind it broke off"
     if time_stalled(front, failure) is not None:
@@ -229,6 +255,26 @@ def failure_evidence(front: Exchange, failure: Failure, lost: Mapping[str, Any] 
     return sorted(found, key=lambda packet: packet["frame"])
 
 
+def failure_origin(front: Exchange, failure: Failure) -> str | None:
+    """Return who sent the FIN or RST that decides a failure: "endpoint" or "between".
+
+    The close of the last try decides, otherwise that of the client's exchange. Return None if the evidence names no close, or if
+    its sender is uncertain.
+    """
+    for one in (failure.last, front):
+        if isinstance(one, Exchange) and (who := _closer(one)) is not None:
+            origin = one.values[f"{who}_close_origin"]
+            return origin if origin in ("endpoint", "between") else None
+    return None
+
+
+def _closer(one: Exchange) -> str | None:
+    """Return the side whose close the evidence names: server or client; None if it names no close."""
+    who = "client" if _is_late(one) or not one.server_first else "server"
+    named = _is_late(one) or not (one.whole or one.end_is_unknown)
+    return who if named and one.values[f"{who}_close_frame"] is not None else None
+
+
 def _try_evidence(one: Try, passed_on: bool, until: int) -> Iterator[Packet]:
     """Yield the evidence of a try.
 
@@ -275,11 +321,23 @@ def _end_evidence(one: Exchange, server: str, client: str) -> Iterator[Packet]:
     nothing = ", after a response that is not HTTP" if one.garbage else ", without a response"
     waited = nothing if one.server_first else ", without having received a response"
     before = ", before the response was complete" if one.begun else waited
-    yield v, f"{who}_close_frame", f"{who}_close_time", f"{whose} {_close(one, who)}{before}"
+    yield v, f"{who}_close_frame", f"{who}_close_time", f"{_whose_close(one, who, whose)}{before}{_doubt(one, who)}"
 
 
 def _close(one: Exchange, side: str) -> str:
     return "RST" if one.values[f"{side}_close_rst"] == 1 else "FIN"
+
+
+def _whose_close(one: Exchange, side: str, whose: str) -> str:
+    """Return the words for the FIN or RST of a side. `whose`: its name in the possessive case."""
+    if one.values[f"{side}_close_origin"] == "between":
+        return f"the {_close(one, side)} that a device on the path sent in {whose} name"
+    return f"{whose} {_close(one, side)}"
+
+
+def _doubt(one: Exchange, side: str) -> str:
+    """Return the text that doubts who sent the FIN or RST of a side; "" if there is no doubt."""
+    return DOUBTFUL_TTL if one.values[f"{side}_close_origin"] == "doubtful" else ""
 
 
 def failure_filter(front: Exchange, failure: Failure) -> str:
