@@ -12,7 +12,8 @@ import polars as pl
 from wiredoctor.batches import Batch, Kind, Maker, View, series, take_cells, to_cells
 from wiredoctor.core.bursts import APPLICATION
 from wiredoctor.core.bursts import COLUMNS as BURST
-from wiredoctor.core.exchange_rows import CLOSE, EXCHANGE, MESSAGE_ROW, CloseRows, Extra, MessageRows
+from wiredoctor.core.close_rows import CLOSE, CloseRows
+from wiredoctor.core.exchange_rows import EXCHANGE, MESSAGE_ROW, Extra, MessageRows
 from wiredoctor.core.heads import Head
 from wiredoctor.core.origins import ORIGINS
 from wiredoctor.core.rows import Rows
