@@ -108,10 +108,9 @@ class Kind(NamedTuple):
     """
 
     @classmethod
-    def of(cls, table: Table, makers: Mapping[str, Maker], places: Mapping[str, str]) -> Kind:
+    def of(cls, table: Table, makers: Mapping[str, Maker], places: Mapping[str, str]) -> None:
         """Create the Kind of a table, and register it in KINDS."""
-        kind = KINDS[table.name] = cls({column.name: column for column in table.columns}, makers, places)
-        return kind
+        KINDS[table.name] = cls({column.name: column for column in table.columns}, makers, places)
 
 
 KINDS: dict[str, Kind] = {}
@@ -372,9 +371,9 @@ class View:
         if not self.height:
             return self.table.empty().select(names)
         if self.height > SMALL:
-            return pl.concat([self._of_batch(batch, names) for batch in self.batches])
+            return pl.concat([self._columns(batch.load(), names) for batch in self.batches])
         if missing := [name for name in names if name not in self._made]:
-            made = pl.concat([self._of_batch(batch, missing) for batch in self.batches], rechunk=True)
+            made = pl.concat([self._columns(batch.load(), missing) for batch in self.batches], rechunk=True)
             self._made |= made.to_dict()
         return pl.DataFrame([self._made[name] for name in names])
 
@@ -396,9 +395,6 @@ class View:
                 cut.append(_BatchSlice(load(whole), before + low, high - low))
             begin += batch.height
         return View(cut, self.table, self.names)
-
-    def _of_batch(self, batch: Part | _BatchSlice, names: Sequence[str]) -> pl.DataFrame:
-        return self._columns(batch.load(), names)
 
     def _columns(self, loaded: Batch, names: Sequence[str]) -> pl.DataFrame:
         return pl.DataFrame([loaded.column(self.names[name]).alias(name) for name in names])

@@ -95,24 +95,21 @@ def waiting(folder: Folder, batches: Iterable[Candidates]) -> CandidateStore:
 
 
 def diagnose(
-    capture: Captured, analysis: Analysis, rules: RuleSet, found: CandidateStore, connections: Spill, exchanges: Spill,
-    judge: Callable[[Candidates], Candidates], *, live: bool = False,
+    analysis: Analysis, rules: RuleSet, judge: Callable[[Candidates], Candidates], *, live: bool = False
 ) -> Done:  # fmt: skip
     """Build the results for a capture that has been read to its end.
 
-    A candidate is a row that a rule found and that may become a finding. `found`: the candidates of rules that judge single
-    events. `judge` is called with the candidates of rules that judge connections or exchanges together, and returns those to
-    report. `live`: findings were already reported as soon as they were final, so they do not change.
+    A candidate is a row that a rule found and that may become a finding. `analysis.found` has the candidates of rules that judge
+    single events. `judge` is called with the candidates of rules that judge connections or exchanges together, and returns those
+    to report. `live`: findings were already reported as soon as they were final, so they do not change.
     """
+    capture, connections, exchanges = analysis.capture, analysis.connections, analysis.exchanges
     totals: dict[str, RuleTotal] = {}
-    findings, explained, known, uncompared = _resolve(
-        capture, analysis, rules, found, connections, exchanges, judge, totals, live=live
-    )
-    suspects = analysis.suspects(exchanges, connections)
+    findings, explained, known, uncompared = _resolve(analysis, rules, judge, totals, live=live)
     left = rule_engine.unjudged(
-        *suspects, explained, answers=exchanges.scan(), hosts=connections.scan(), counts=(exchanges.rows, connections.rows),
-        latest=analysis.latest, most=limits.UNJUDGED.value, file=capture.file, first_time=capture.first_time or 0,
-        many=_are_many(connections, exchanges),
+        *analysis.suspects(), explained, answers=exchanges.scan(), hosts=connections.scan(),
+        counts=(exchanges.rows, connections.rows), latest=analysis.latest, most=limits.UNJUDGED.value, file=capture.file,
+        first_time=capture.first_time or 0, many=_are_many(connections, exchanges),
     )  # fmt: skip
     if uncompared:
         left.counts["not-compared"] = uncompared
@@ -131,8 +128,7 @@ def diagnose(
 
 
 def _resolve(
-    capture: Captured, analysis: Analysis, rules: RuleSet, found: CandidateStore, connections: Spill, exchanges: Spill,
-    judge: Callable[[Candidates], Candidates], totals: dict[str, RuleTotal], *, live: bool,
+    analysis: Analysis, rules: RuleSet, judge: Callable[[Candidates], Candidates], totals: dict[str, RuleTotal], *, live: bool
 ) -> tuple[list[Finding], rule_engine.Explained, gateways.Gateways, int]:  # fmt: skip
     """Return four results: the findings; the abnormal ends of connections and exchanges that the findings explain; the
     gateways; and the number of connections that were not compared with others.
@@ -140,7 +136,8 @@ def _resolve(
     There is one finding per cause. The rules that compare connections or exchanges run here, over the complete capture or over
     the end of a long one, so the oldest connections may not be compared. The function fills `totals` with each rule's totals.
     """
-    modules = rules.modules
+    capture, connections, exchanges = analysis.capture, analysis.connections, analysis.exchanges
+    modules, found = rules.modules, analysis.found
     scans = {"connections": connections.scan(), "captures": analysis.capture_table().lazy(), **_exchange_tables(exchanges)}
     known = gateways.find(exchanges.scan(), connections.scan()) if exchanges.rows else gateways.Gateways()
     if analysis.reported_tries is not None:

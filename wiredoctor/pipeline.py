@@ -204,15 +204,14 @@ def _read_once(
     if settings.jobs > 1 and sys.platform == "linux" and _shareable_bytes(capture) >= SHARED_FROM:
         from wiredoctor.engine import processes
 
-        analysis, batches, connections, exchanges = processes.analyze(capture, rules, cutoffs, settings, folder, tell, is_stopped)
-        found = diagnosis.waiting(folder, map(judge, batches))
+        analysis, batches = processes.analyze(capture, rules, cutoffs, settings, folder, tell, is_stopped)
+        analysis.found = diagnosis.waiting(folder, map(judge, batches))
     else:
         analysis = Analysis(capture, rules.modules, folder, cutoffs, open_capture_records(capture))
         analysis.run(settings.batch_packets, tell, judge, is_stopped)
-        found, connections, exchanges = analysis.found, analysis.connections, analysis.exchanges
     if analysis.is_stopped:
         share = int(100 * min(analysis.records.position / max(capture.size, 1), 1.0))
         incomplete.append(
             f"Reading was stopped: only the first {analysis.records.frame:,} packets of {capture.file} were analyzed ({share}%)."
         )
-    return diagnosis.diagnose(capture, analysis, rules, found, connections, exchanges, judge)
+    return diagnosis.diagnose(analysis, rules, judge)

@@ -69,7 +69,7 @@ class Target(NamedTuple):
         effective = {"effective_ids": True} if os.access in os.supports_effective_ids else {}
         place = self.name if existing is not None else "." if self.folder is not None else os.path.dirname(self.name) or "."
         if not os.access(place, os.W_OK, dir_fd=self.folder, **effective):
-            raise _error(errno.EACCES, "no permission to write", self.path)
+            raise OSError(errno.EACCES, "no permission to write", self.path)
 
     def existing_mode(self) -> int | None:
         """Return the type and permissions of the file; None if it does not exist.
@@ -82,9 +82,9 @@ class Target(NamedTuple):
         except FileNotFoundError:
             return None
         if stat.S_ISDIR(found.st_mode):
-            raise _error(errno.EISDIR, "is a directory", self.path)
+            raise OSError(errno.EISDIR, "is a directory", self.path)
         if stat.S_ISLNK(found.st_mode):
-            raise _error(errno.ELOOP, "became a symbolic link", self.path)
+            raise OSError(errno.ELOOP, "became a symbolic link", self.path)
         self.check_owner(found)
         return found.st_mode
 
@@ -98,7 +98,7 @@ class Target(NamedTuple):
             is_shared = folder.st_mode & stat.S_ISVTX and folder.st_mode & (stat.S_IWOTH | stat.S_IWGRP)
             if is_shared and found.st_uid not in (os.geteuid(), folder.st_uid):
                 text = f"belongs to another user (uid {found.st_uid}) and anyone may write to its folder"
-                raise _error(errno.EACCES, text, self.path)
+                raise OSError(errno.EACCES, text, self.path)
 
 
 def resolve(path: str | os.PathLike[str]) -> Target:
@@ -124,22 +124,22 @@ def _walk(path: str) -> Target:
             name = rest.pop()
             place = os.path.join(walked, name)
             if not rest and name in (".", ".."):
-                raise _error(errno.EISDIR, "is a directory", path)
+                raise OSError(errno.EISDIR, "is a directory", path)
             try:
                 found = os.stat(name, dir_fd=folder, follow_symlinks=False)
             except FileNotFoundError:
                 if rest:
-                    raise _error(errno.ENOENT, f"there is no folder {place}", path) from None
+                    raise OSError(errno.ENOENT, f"there is no folder {place}", path) from None
                 return Target(folder, name, path)
             if stat.S_ISLNK(found.st_mode):
                 links += 1
                 if links > _MAX_LINKS:
-                    raise _error(errno.ELOOP, "too many symbolic links", path)
+                    raise OSError(errno.ELOOP, "too many symbolic links", path)
                 of_kernel = found.st_dev == _proc()
                 owner, text = _read_link(folder, name)
                 # in a user namespace, /proc/self seems to belong to another user
                 if owner not in (0, os.geteuid()) and not (of_kernel and name in ("self", "thread-self")):
-                    raise _error(errno.EACCES, f"{place} is a symbolic link of another user (uid {owner})", path)
+                    raise OSError(errno.EACCES, f"{place} is a symbolic link of another user (uid {owner})", path)
                 # in /proc/PID/fd, the text of a link need not be a path
                 if not (of_kernel and (text.startswith("/") or ":" in text)):
                     if text.startswith("/"):
@@ -151,7 +151,7 @@ def _walk(path: str) -> Target:
                 folder, walked = _descend(folder, name, _FOLDER), place
             elif rest:
                 if not stat.S_ISDIR(found.st_mode):
-                    raise _error(errno.ENOTDIR, f"{place} is not a folder", path)
+                    raise OSError(errno.ENOTDIR, f"{place} is not a folder", path)
                 folder, walked = _descend(folder, name, _FOLDER | _NOFOLLOW), place
             else:
                 return Target(folder, name, path)
@@ -276,7 +276,7 @@ class Replacement:
         flags = os.O_WRONLY | _NOFOLLOW | _NONBLOCK | _NOCTTY | _BINARY
         existing = self._existing = self._keep(os.open(self._target.name, flags, dir_fd=self._target.folder))
         if not stat.S_ISREG(os.fstat(existing).st_mode):
-            raise _error(errno.EEXIST, "was changed in the meantime", self._target.path)
+            raise OSError(errno.EEXIST, "was changed in the meantime", self._target.path)
         return existing
 
     def _open(self) -> int:
@@ -449,7 +449,3 @@ def _naming(path: str) -> Generator[None]:
     except OSError as error:
         error.filename, error.filename2 = path, None
         raise
-
-
-def _error(number: int, text: str, path: str) -> OSError:
-    return OSError(number, text, path)

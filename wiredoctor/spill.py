@@ -213,7 +213,7 @@ class SpillWindow(Spill):
     `kinds`.
     """
 
-    kinds: tuple[pl.Expr, ...] = ()
+    kinds: tuple[pl.Expr, ...] = field(kw_only=True)
     tally: pl.DataFrame | None = None
     names: dict[int, str] = field(default_factory=dict[int, str])
     """The address and port of each endpoint in `tally`, by hash."""
@@ -245,8 +245,6 @@ class SpillWindow(Spill):
             self._needed.clear()
 
     def _count(self, rows: pl.LazyFrame) -> None:
-        if not self.kinds:
-            return
         alike = rows.select(*self.kinds, pl.lit(1, pl.Int64).alias("rows"))
         if self.tally is not None:
             alike = pl.concat([self.tally.lazy(), alike])
@@ -257,15 +255,15 @@ class SpillWindow(Spill):
         return pl.concat([*(rows.lazy() for rows in self._needed), super().scan()])
 
 
-def renumber(rows: pl.LazyFrame, number: pl.Series, names: list[str]) -> pl.LazyFrame:
+def renumber(rows: pl.DataFrame, number: pl.Series) -> pl.DataFrame:
     """Return rows from a part of the capture with the connection ids and message ids of the complete capture.
 
-    `number`: for each connection id in that part, the connection id in the complete capture. `names`: the columns of the rows.
+    `number`: for each connection id in that part, the connection id in the complete capture.
     """
     ids = pl.lit(number)
-    fresh = [ids.gather(pl.col("connection")).alias("connection")] if "connection" in names else []
+    fresh = [ids.gather(pl.col("connection")).alias("connection")] if "connection" in rows.columns else []
     for name in ("request_message", "response_message"):
-        if name in names:
+        if name in rows.columns:
             message, low = pl.col(name), 1 << MESSAGE_BITS
             fresh.append((ids.gather(message // low) * low + message % low).alias(name))
     return rows.with_columns(fresh)

@@ -20,6 +20,7 @@ from wiredoctor.core.flows import Flows
 from wiredoctor.core.headers import Headers
 from wiredoctor.core.http import Http
 from wiredoctor.core.layers import SEGMENT
+from wiredoctor.core.message import AT_CAPTURE_END
 from wiredoctor.core.packet import Packet
 from wiredoctor.core.pairing import HttpConnection
 from wiredoctor.core.pcap import PcapRecords
@@ -75,7 +76,7 @@ class Core:
     def end(self) -> None:
         """End what is open: the capture is over."""
         for connection in self.connections:
-            self.http.finish(connection, self.packet.clock)
+            self.http.end(connection, AT_CAPTURE_END, self.packet.clock)
 
     def exchanges(self) -> pl.DataFrame:
         """Return all exchanges with what followed them, as tables.EXCHANGES."""

@@ -53,7 +53,7 @@ def with_ids(rows: pl.DataFrame, ids: pl.Series) -> pl.DataFrame:
     for name in rows.columns:
         if name.endswith("message") and name not in ("request_message", "response_message") and rows[name].dtype == pl.Int64:
             rows = rows.with_columns((pl.lit(ids).gather(pl.col(name) // low) * low + pl.col(name) % low).alias(name))
-    return renumber(rows.lazy(), ids, rows.columns).collect()
+    return renumber(rows, ids)
 
 
 def join(shares: list[Written]) -> dict[str, list[str]]:

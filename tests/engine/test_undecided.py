@@ -10,8 +10,7 @@ import pytest
 
 from tests.core.talk import Core
 from tests.ladders import ladder_packets, to_pcap
-from wiredoctor.core.exchange_rows import FOREVER
-from wiredoctor.core.segment import NEVER
+from wiredoctor.core.segment import FOREVER, NEVER
 from wiredoctor.engine import open_exchanges
 
 FAR = "far"

@@ -52,7 +52,7 @@ ended."""
 
 def open_capture(path: Path) -> CaptureFiles:
     """Open a capture of one file."""
-    return open_capture_files(Input(str(path), (str(path),)), OpenFiles(Budget.of(None)), _fail)
+    return open_capture_files(Input(str(path), (str(path),)), OpenFiles(Budget()), _fail)
 
 
 def _fail(line: str) -> None:

@@ -26,9 +26,7 @@ NAMES = ("connection", "direction", "role", "frame", "handshake")
 def written(rows: list[tuple[int, ...]]) -> Rows:
     made = Rows(len(NAMES))
     for row in rows:
-        made.begin()
-        for value in row:
-            made.put(value)
+        made.add([*row])
     return made
 
 

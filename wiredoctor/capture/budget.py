@@ -52,11 +52,6 @@ class Budget:
         self.most = most
         self.held = 0
 
-    @classmethod
-    def of(cls, most: int | Budget | None) -> Budget:
-        """Return `most` if it is a Budget, otherwise a new Budget with `most` as its limit."""
-        return most if isinstance(most, Budget) else cls(most)
-
     def counts(self, *, compressed: bool) -> bool:
         """Return whether this budget limits an input. `compressed`: the input is a compressed file; otherwise it is a pipe."""
         return compressed or self.most is not None

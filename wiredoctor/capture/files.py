@@ -164,14 +164,7 @@ class CaptureFile:
 
     def read_plain(self, offset: int, size: int) -> bytes:
         """Return `size` bytes of the file at `offset` without unpacking it."""
-        return os.pread(self.plain().fileno(), size, offset)
-
-    def plain(self) -> BinaryIO:
-        """Return the file opened for reading its raw bytes, which may be compressed.
-
-        Raise OSError if it cannot be opened or was replaced.
-        """
-        return self._opened.plain(self)
+        return os.pread(self._opened.plain(self).fileno(), size, offset)
 
     def head(self, size: int) -> tuple[bytes, str | None]:
         """Return the first `size` unpacked bytes, or a few more, and a description of damage in them or None."""

@@ -11,7 +11,7 @@ from mypy_extensions import i64
 
 from wiredoctor.core.cutoffs import BURST_GAP
 from wiredoctor.core.heads import LF
-from wiredoctor.core.message import BODY, CHUNK_END, CHUNKED, CLOSE, COMPLETE, IN_GAP, REQUEST, Message, Pauses
+from wiredoctor.core.message import BODY, CHUNK_END, CHUNKED, CLOSE, COMPLETE, IN_GAP, REQUEST, Message
 from wiredoctor.core.segment import NEVER
 from wiredoctor.core.stream import CUT, GAP, Range
 
@@ -95,9 +95,7 @@ def note_early_pause(message: Message, pause: i64) -> None:
     """Record a pause (ns) in the body of a request if it is one of the first EARLY pauses."""
     if pause < BURST_GAP:
         return
-    pauses = message.pauses
-    if pauses is None:
-        pauses = message.pauses = Pauses()
+    pauses = message.noted_pauses()
     if pauses.early < EARLY:
         pauses.early += 1
         pauses.longest_early = max(pauses.longest_early, pause)

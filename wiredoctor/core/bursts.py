@@ -171,9 +171,7 @@ def note_pause(
     Also record a long `pause` (ns) before the burst if `reasons`, the result of `explain_pause`, has all bits of APPLICATION.
     `rtt`: the round trip in ns.
     """
-    pauses = message.pauses
-    if pauses is None:
-        pauses = message.pauses = Pauses()
+    pauses = message.noted_pauses()
     pauses.bursts += 1
     if reasons != APPLICATION:
         return
@@ -195,13 +193,10 @@ def note_pause_after_head(
         return
     if explain_pause(pause, segment, previous, own, peer, packet) != APPLICATION:
         return
-    pauses = message.pauses
-    if pauses is None:
-        pauses = message.pauses = Pauses()
     stamp, rtt = clocks.stamp_of(packet), whole_round_trip(segment)
     found = Pause(previous.frame, previous.time, packet.frame, packet.time, rtt, previous.stamp, stamp)
     found.after_head = True
-    pauses.open.append(found)
+    message.noted_pauses().open.append(found)
 
 
 def settle_pauses(pauses: Pauses, own: Side) -> None:
@@ -257,24 +252,26 @@ def write_last(http: Http, reader: Reader) -> None:
 
 def write_burst(http: Http, reader: Reader, burst: Burst, own: Side) -> None:
     """Write a row of `bursts` if that table was requested."""
-    rows = http.bursts
-    if rows is None:
+    if http.bursts is None:
         return
-    rows.begin()
-    rows.put(reader.talk().number)
-    rows.put(reader.direction)
-    rows.put(burst.message)
-    rows.put(burst.exchange)
-    rows.put(burst.index)
-    rows.put(burst.first_frame)
-    rows.put(burst.last_frame)
-    rows.put(burst.start)
-    rows.put(burst.end)
-    rows.put(burst.bytes)
-    rows.put(burst.segments)
-    rows.put(burst.largest)
-    rows.put(burst.pause)
-    rows.put(burst.pause_frame)
-    rows.put(burst.reasons)
-    rows.put(burst.late)
-    rows.put(clocks.elapsed(own, burst.stamp, burst.last_stamp))
+    http.bursts.add(
+        [
+            reader.talk().number,
+            reader.direction,
+            burst.message,
+            burst.exchange,
+            burst.index,
+            burst.first_frame,
+            burst.last_frame,
+            burst.start,
+            burst.end,
+            burst.bytes,
+            burst.segments,
+            burst.largest,
+            burst.pause,
+            burst.pause_frame,
+            burst.reasons,
+            burst.late,
+            clocks.elapsed(own, burst.stamp, burst.last_stamp),
+        ]
+    )

@@ -284,19 +284,13 @@ class ChainRecords(Records):
         """Close the active file after its last packet, and record its dropped packets and its damage."""
         file.records.end()
         for count in file.records.drops.counts:
-            self.drops.add(self.place(count, file))
+            self.drops.add(shift_count(count, int(file.shift), int(self.number_of(file, count.interface))))
         own, shuffled = file.records.times.shuffled, self.times.shuffled
         shuffled.count += own.count
         shuffled.worst = max(shuffled.worst, own.worst)
         self.note_damage(file.number, self.files.close(file.number, file.records))
         self.done += self.files.size(file.number)
         self.active = None
-
-    def place(self, count: Count, file: ChainFile) -> Count:
-        """Return a drop count of a file, with the interface number and the times converted to those of the combined capture."""
-        since = None if count.since is None else clip(count.since + int(file.shift))
-        until = clip(count.until + int(file.shift))
-        return Count(int(self.number_of(file, count.interface)), since, until, count.total, count.received)
 
     def note_damage(self, number: i64, damage: str | None) -> None:
         """Record the damage of a file, if any, and name the damaged files in `damage`."""
@@ -311,6 +305,12 @@ class ChainRecords(Records):
 def clip(time: int) -> int:
     """Return a time difference (ns), limited to -LATEST to LATEST."""
     return min(max(time, -LATEST), LATEST)
+
+
+def shift_count(count: Count, by: int, interface: int) -> Count:
+    """Return a count of dropped packets with `by` ns added to its times, and with the number `interface`."""
+    since = None if count.since is None else clip(count.since + by)
+    return Count(interface, since, clip(count.until + by), count.total, count.received)
 
 
 def copy_record(packet: Packet, to: Packet) -> None:

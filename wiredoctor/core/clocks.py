@@ -14,6 +14,7 @@ from typing import Final
 from mypy_extensions import i64
 
 from wiredoctor.core.connection import Clock, Previous, Side
+from wiredoctor.core.numbers import wrap
 from wiredoctor.core.packet import Packet
 from wiredoctor.core.segment import MILLISECOND, NEVER
 from wiredoctor.core.unsigned import u32
@@ -38,8 +39,6 @@ FEWEST: Final = 8
 SURE: Final = 2
 """The minimum number of votes (see `vote`) for a tick length to count as known."""
 MAX_VOTES: Final = 16
-HALF: Final = 1 << 31
-WORD: Final = 0xFFFFFFFF
 
 
 def stamp_of(packet: Packet) -> i64:
@@ -84,7 +83,7 @@ def find_option(packet: Packet, kind: i64, length: i64 = 0) -> i64:
 
 def ticks(since: i64, until: i64) -> i64:
     """Return how many ticks TSval `until` is later than TSval `since`; negative if it is earlier."""
-    return (until - since + HALF & WORD) - HALF
+    return wrap(until - since)
 
 
 def learn(own: Side, time: i64, stamp: i64) -> None:
@@ -127,11 +126,9 @@ def is_too_long(clock: Clock, unit: i64, time: i64, stamp: i64) -> bool:
 
 def find_unit(passed: i64, count: i64) -> i64:
     """Return the common tick length (ns) for which `count` ticks take `passed` ns, within 25 %; 0 if none fits."""
-    i: i64 = 0
-    while i < len(UNITS):
-        if fits(passed, count * UNITS[i], 4):
-            return UNITS[i]
-        i += 1
+    for unit in UNITS:
+        if fits(passed, count * unit, 4):
+            return unit
     return 0
 
 

@@ -503,6 +503,10 @@ class Connection:
         self.oddities: Oddities | None = None
         self.http: object | None = None
 
+    def sides(self, direction: i64) -> tuple[Side, Side]:
+        """Return the side that sends in a direction, and its peer."""
+        return (self.first, self.second) if direction == 0 else (self.second, self.first)
+
     def strip(self) -> None:
         """Drop the state that only further packets would need.
 

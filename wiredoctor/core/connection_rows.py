@@ -73,9 +73,7 @@ class ConnectionRows:
         of the HTTP client, or -1. It is only used to find the client if no SYN was captured.
         """
         direction = client_direction(connection, speaker)
-        client, server = connection.first, connection.second
-        if direction == 1:
-            client, server = server, client
+        client, server = connection.sides(direction)
         out = self.rows.begin()
         write_i64_le(out, connection.id)
         write_i64_le(out, direction)

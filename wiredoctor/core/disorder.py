@@ -14,6 +14,7 @@ from mypy_extensions import i64
 from wiredoctor.core.datagrams import Datagrams
 from wiredoctor.core.headers import Headers
 from wiredoctor.core.layers import SEGMENT
+from wiredoctor.core.numbers import wrap
 from wiredoctor.core.packet import Packet
 from wiredoctor.core.records import ACROSS, AHEAD, LATEST, LEAST, SHUFFLED, Records
 from wiredoctor.core.segment import ACK, FIN, SYN
@@ -32,7 +33,6 @@ NEAR: Final = 1 << 24
 
 A larger difference shows another connection on the same ports.
 """
-HALF: Final = 1 << 31
 
 
 class Part:
@@ -198,7 +198,7 @@ class Disorder:
         size = packet.length + (i64(1) if packet.flags & (SYN | FIN) else i64(0))
         is_other = False
         if packet.flags & (SYN | ACK) == SYN and own.frame > 0:
-            apart = signed(packet.sequence - own.sequence)
+            apart = wrap(packet.sequence - own.sequence)
             is_other = apart > 0 or apart <= -NEAR  # another connection on the same ports
         if is_other:
             other.frame = 0
@@ -259,11 +259,6 @@ class Disorder:
         return self.is_across or self.has_more or len(self.parts) > len(self.set_back())
 
 
-def signed(number: i64) -> i64:
-    """Return a difference of two sequence numbers as a signed number (RFC 9293 section 3.4)."""
-    return (number + HALF & 0xFFFFFFFF) - HALF
-
-
 def order_after(first: NewestOfSide, is_own: bool, sequence: i64, acknowledgment: i64, size: i64) -> i64:
     """Return 1 if sequence and acknowledgment numbers show that a packet is later than `first`, -1 if it is earlier, 0 if
     unknown.
@@ -273,12 +268,12 @@ def order_after(first: NewestOfSide, is_own: bool, sequence: i64, acknowledgment
     apart: i64 = 0
     if is_own:
         if first.acknowledgment >= 0 and acknowledgment >= 0 and first.acknowledgment != acknowledgment:
-            apart = signed(acknowledgment - first.acknowledgment)
+            apart = wrap(acknowledgment - first.acknowledgment)
         elif first.size > 0 and size > 0:
-            apart = signed(sequence - first.sequence)
-    elif acknowledgment >= 0 and first.size > 0 and signed(acknowledgment - first.sequence) > 0:
-        apart = signed(acknowledgment - first.sequence)
-    elif first.acknowledgment >= 0 and size > 0 and signed(first.acknowledgment - sequence) > 0:
+            apart = wrap(sequence - first.sequence)
+    elif acknowledgment >= 0 and first.size > 0 and wrap(acknowledgment - first.sequence) > 0:
+        apart = wrap(acknowledgment - first.sequence)
+    elif first.acknowledgment >= 0 and size > 0 and wrap(first.acknowledgment - sequence) > 0:
         apart = -1
     if apart < 0:
         return -1

@@ -1,8 +1,9 @@
-"""Write rows of `exchanges`, `closes`, `messages` and `faults`.
+"""Write rows of `exchanges`, `messages` and `faults`.
 
-A row of `exchanges` is written when an exchange is final. Its row of `closes` follows once it is known how the connection
-continued. The row of `closes` refers to the row of `exchanges`. If that row was handed to the rules in an earlier batch, it is
-written again. Rows contain no text: a head is an index into a list of distinct heads, and targets are in a separate list.
+A row of `exchanges` is written when an exchange is final. Its row of `closes` (close_rows.py) follows once it is known how the
+connection continued. The row of `closes` refers to the row of `exchanges`. If that row was handed to the rules in an earlier
+batch, it is written again. Rows contain no text: a head is an index into a list of distinct heads, and targets are in a separate
+list.
 """
 
 from __future__ import annotations
@@ -11,15 +12,12 @@ from typing import TYPE_CHECKING, Final
 
 from mypy_extensions import i64, mypyc_attr
 
-from wiredoctor.core.closes import BY_FIN, BY_RST, grace_period
-from wiredoctor.core.connection import Close, Side
 from wiredoctor.core.faults import Fault
 from wiredoctor.core.heads import Head
-from wiredoctor.core.message import COMPLETE, Exchange, Message
+from wiredoctor.core.message import Exchange, Message
 from wiredoctor.core.octets import BytesWriter, write_i64_le
-from wiredoctor.core.origins import BETWEEN, UNKNOWN, ForeignCloses, fin_origin, rst_origin
 from wiredoctor.core.rows import Rows, pack_cells
-from wiredoctor.core.segment import FOREVER, NEVER
+from wiredoctor.core.segment import NEVER
 
 if TYPE_CHECKING:
     from wiredoctor.core.message import Interim, Pauses
@@ -44,21 +42,6 @@ EXCHANGE: Final = (
 )
 """The column names of `exchanges`; the last six describe the connection as known when the exchange ended."""
 
-CLOSE: Final = (
-    "row",
-    *("at_close_handshake", "at_close_both_directions", "at_close_gap_before", "at_close_rtt_client", "at_close_rtt_server"),
-    *("final_at", "last_on_connection", "at_capture_end", "client_close_frame", "client_close_time", "client_close_ack"),
-    *("client_close_rst", "server_close_frame", "server_close_time", "server_close_ack", "server_close_rst"),
-    *("server_close_offset", "server_close_contradicted", "server_rst_frame", "server_rst_time"),
-    *("client_rst_frame", "client_rst_time", "client_rst_ack", "client_close_origin", "server_close_origin"),
-    *("accepted_frame", "accepted_time", "last_payload_frame", "last_payload_time", "last_payload_role", "says_goodbye"),
-)
-"""The column names of `closes`.
-
-`row`: the index of the exchange's row among the rows of `exchanges` in the same batch. If `row` is negative, that row belonged to
-an earlier batch and is written again; its index among these repeated rows is -1 - `row`.
-"""
-
 MESSAGE_ROW: Final = ("connection", "direction", "role", "exchange", "target", *MESSAGE)
 """The column names of `messages`."""
 
@@ -66,13 +49,10 @@ HANDSHAKE: Final = 1
 BOTH_DIRECTIONS: Final = 2
 HAS_GAP: Final = 4
 """The bit for bytes missing from the capture. HANDSHAKE: both SYNs were captured. BOTH_DIRECTIONS: both sides sent packets."""
-NO_CLOSE: Final = Close()
 NO_MESSAGE: Final = pack_cells([NEVER] * 8 + [0, 0, NEVER, 0, -1, NEVER, NEVER, NEVER, -1])
 """The values of the columns MESSAGE for a message that was not captured."""
-NOBODY_CLOSED: Final = pack_cells(
-    [NEVER] * 3 + [-1] + [NEVER] * 3 + [-1, NEVER, 0] + [NEVER] * 5 + [UNKNOWN] * 2 + [NEVER] * 4 + [-1, 0]
-)
-"""The values of the columns CLOSE, beginning with client_close_frame, for an open connection."""
+NO_PARTS: Final = pack_cells([NEVER] * 5)
+"""The cells of the parts of a request that was not captured or has no body."""
 
 
 class HeadCodes:
@@ -227,12 +207,8 @@ def write_parts(out: BytesWriter, request: Message | None) -> None:
         write_i64_le(out, request.body_frame)
         write_i64_le(out, request.body_time)
         write_i64_le(out, 0 if request.pauses is None else request.pauses.longest_early)
-        return
-    write_i64_le(out, NEVER)
-    write_i64_le(out, NEVER)
-    write_i64_le(out, NEVER)
-    write_i64_le(out, NEVER)
-    write_i64_le(out, NEVER)
+    else:
+        out.write(NO_PARTS)
 
 
 def write_known(out: BytesWriter, known: i64, rtt_client: i64, rtt_server: i64) -> None:
@@ -263,219 +239,6 @@ def find_known(talk: HttpConnection, frame: i64, time: i64) -> i64:
     if is_unseen or NEVER < talk.gap_time <= time:
         known |= HAS_GAP
     return known
-
-
-@mypyc_attr(acyclic=True, free_list_len=1)
-class SideClose:
-    """A side's close, and its first RST.
-
-    The close is the side's FIN. If there is no FIN, or if a device on the path sent the RST before the FIN, the close is the RST.
-    """
-
-    def __init__(self, side: Side, peer: Side) -> None:
-        close = side.close
-        if close is None:
-            close = NO_CLOSE
-        is_fin = close.fin_frame != NEVER
-        self.origin: i64 = UNKNOWN
-        if close.rst_frame != NEVER and (not is_fin or close.rst_frame < close.fin_frame):
-            self.origin = rst_origin(side, close)
-            is_fin = is_fin and self.origin != BETWEEN
-        if is_fin:
-            self.origin = fin_origin(side, peer, close)
-        self.frame: i64 = close.fin_frame if is_fin else close.rst_frame
-        self.time: i64 = close.fin_time if is_fin else close.rst_time
-        self.ack: i64 = close.fin_ack if is_fin else close.rst_ack
-        self.offset: i64 = close.fin_offset if is_fin else close.rst_offset
-        self.is_fin: bool = is_fin
-        self.is_contradicted: bool = is_fin and side.highest > close.fin_offset + 1
-        self.rst: Close = close
-        self.has_rst: bool = close.rst_frame != NEVER
-
-    def keep_until(self, frame: i64, deadline: i64) -> None:
-        """Ignore a close or RST of this side that came after the next exchange began (at `frame`), or after the deadline."""
-        if (deadline != NEVER and self.time > deadline) or (frame != NEVER and self.frame > frame):
-            self.frame = self.time = self.ack = self.offset = NEVER
-            self.is_fin = self.is_contradicted = False
-            self.origin = UNKNOWN
-        if (deadline != NEVER and self.rst.rst_time > deadline) or (frame != NEVER and self.rst.rst_frame >= frame):
-            self.has_rst = False
-
-    def write(self, out: BytesWriter) -> None:
-        """Write the frame, time, acknowledged offset and kind of the close: 0 FIN, 1 RST, -1 none."""
-        write_i64_le(out, self.frame)
-        write_i64_le(out, self.time)
-        write_i64_le(out, self.ack)
-        kind: i64 = 1
-        if self.frame == NEVER:
-            kind = -1
-        elif self.is_fin:
-            kind = 0
-        write_i64_le(out, kind)
-
-
-class CloseRows:
-    """Writes the table `closes`. FINs and RSTs that a device on the path sent also get a row of `foreign_closes`."""
-
-    def __init__(self, exchanges: ExchangeRows) -> None:
-        self.exchanges: ExchangeRows = exchanges
-        self.rows: Rows = Rows(len(CLOSE))
-        self.foreign: ForeignCloses = ForeignCloses()
-
-    def close(
-        self, talk: HttpConnection, exchange: Exchange, following: Exchange | None, rtt_client: i64, rtt_server: i64,
-        decided: i64, at_capture_end: bool,
-    ) -> None:  # fmt: skip
-        """Write a row of `closes`, which describes how a connection continued or closed after an exchange.
-
-        `following`: the next exchange, if any. `decided`: the deadline after a close, if the row became final because this
-        deadline passed; otherwise the constant NEVER.
-        """
-        write_i64_le(self.rows.begin(), self.exchanges.place(talk, exchange))
-        if following is not None and answers_rest(exchange, following):
-            following = None
-        client_side, server_side = talk.side_of(talk.client), talk.side_of(1 - talk.client)
-        if client_side.close is None and server_side.close is None:
-            self.write_open(talk, exchange, following, rtt_client, rtt_server, at_capture_end)
-            return
-        client, server = SideClose(client_side, server_side), SideClose(server_side, client_side)
-        frame: i64 = NEVER
-        start: i64 = NEVER
-        is_last = following is None or following.request is None
-        if following is not None and following.began_frame < first_close(client, server) and is_cut_off(exchange):
-            # the close ended this exchange although a pipelined request had followed
-            following = None
-        if following is not None:
-            frame, start = following.began_frame, following.began
-        deadline: i64 = NEVER
-        if server.time != NEVER and (frame == NEVER or server.frame < frame):
-            deadline = server.time + grace_period(rtt_client, rtt_server)
-        is_last = is_last or (deadline != NEVER and start > deadline)
-        if deadline != NEVER and exchange.began > deadline:
-            # an exchange that began after everything had ended has its own deadline: that of the FIN or RST in reply
-            deadline = decided
-        client.keep_until(frame, deadline)
-        server.keep_until(frame, deadline)
-        closed = max(client.time, server.time)
-        known_time = max(exchange.last_time(), closed)
-        known_frame: i64 = FOREVER
-        if decided == NEVER and frame != NEVER:
-            known_frame = max(frame, exchange.last_frame())
-        out = self.rows.cells
-        write_known(out, find_known(talk, known_frame, known_time), rtt_client, rtt_server)
-        write_i64_le(out, find_final_at(talk, following, known_time, deadline, at_capture_end))
-        write_i64_le(out, i64(is_last))
-        write_i64_le(out, i64(at_capture_end))
-        client.write(out)
-        server.write(out)
-        write_i64_le(out, server.offset)
-        write_i64_le(out, i64(server.is_contradicted))
-        write_rsts(out, client, server)
-        write_i64_le(out, client.origin)
-        write_i64_le(out, server.origin)
-        accepted = server_side.syn
-        write_i64_le(out, i64(NEVER) if accepted is None or accepted.repeated else accepted.frame)
-        write_i64_le(out, i64(NEVER) if accepted is None else accepted.time)
-        write_rest(out, client, server, exchange)
-        if client.origin == BETWEEN:
-            self.foreign.write(talk.connection, exchange.index, talk.client, talk.client, client.is_fin)
-        if server.origin == BETWEEN:
-            self.foreign.write(talk.connection, exchange.index, 1 - talk.client, talk.client, server.is_fin)
-
-    def write_open(
-        self, talk: HttpConnection, exchange: Exchange, following: Exchange | None, rtt_client: i64, rtt_server: i64,
-        at_capture_end: bool,
-    ) -> None:  # fmt: skip
-        """Write the columns of CLOSE after `row` for a connection that neither side has closed."""
-        out = self.rows.cells
-        known_time = exchange.last_time()
-        known_frame: i64 = FOREVER
-        if following is not None:
-            known_frame = max(following.began_frame, exchange.last_frame())
-        write_known(out, find_known(talk, known_frame, known_time), rtt_client, rtt_server)
-        write_i64_le(out, find_final_at(talk, following, known_time, NEVER, at_capture_end))
-        write_i64_le(out, i64(following is None or following.request is None))
-        write_i64_le(out, i64(at_capture_end))
-        out.write(NOBODY_CLOSED)
-
-
-def write_rsts(out: BytesWriter, client: SideClose, server: SideClose) -> None:
-    """Write the frame and time of the server's first RST, then the frame, time and acknowledged offset of the client's first
-    RST.
-    """
-    rst = server.rst if server.has_rst else NO_CLOSE
-    write_i64_le(out, rst.rst_frame)
-    write_i64_le(out, rst.rst_time)
-    rst = client.rst if client.has_rst else NO_CLOSE
-    write_i64_le(out, rst.rst_frame)
-    write_i64_le(out, rst.rst_time)
-    write_i64_le(out, rst.rst_ack)
-
-
-def answers_rest(exchange: Exchange, following: Exchange) -> bool:
-    """Return whether `following` is only a response, because the server took the unread end of a request for a new request."""
-    request = exchange.request
-    return following.request is None and request is not None and request.reason != COMPLETE
-
-
-def first_close(client: SideClose, server: SideClose) -> i64:
-    """Return the frame number of the first close, or NEVER if neither side closed."""
-    if client.frame == NEVER or server.frame == NEVER:
-        return max(client.frame, server.frame)
-    return min(client.frame, server.frame)
-
-
-def is_cut_off(exchange: Exchange) -> bool:
-    """Return whether a close cut off an exchange.
-
-    If the final response had begun, it must have ended with the close. If it had not begun, no later request may have a response.
-    """
-    response = exchange.response
-    if response is not None and not response.head.is_interim():
-        return response.reason == BY_FIN or response.reason == BY_RST
-    later = exchange.next
-    while later is not None:
-        if later.response is not None:
-            return False
-        later = later.next
-    return True
-
-
-def write_rest(out: BytesWriter, client: SideClose, server: SideClose, exchange: Exchange) -> None:
-    """Write the frame, time and sender of the last payload before the first close.
-
-    Then write whether a side had ended the WebSocket connection with a Close frame. The server's Close frame counts only if the
-    server did not reset the connection: a reset may destroy the frame before the client's program reads it (RFC 6455 section
-    7.1.1).
-    """
-    is_client = server.frame == NEVER or NEVER < client.frame < server.frame
-    first = client if is_client else server
-    rest = first.rst
-    if first.frame == NEVER or rest.rest_time == NEVER:
-        write_i64_le(out, NEVER)
-        write_i64_le(out, NEVER)
-        write_i64_le(out, -1)
-    else:
-        write_i64_le(out, rest.rest_frame)
-        write_i64_le(out, rest.rest_time)
-        write_i64_le(out, i64(0) if is_client == rest.rest_is_own else i64(1))
-    server_ended = exchange.server_says_goodbye and (server.is_fin or server.frame == NEVER)
-    write_i64_le(out, i64(exchange.client_says_goodbye or server_ended))
-
-
-def find_final_at(talk: HttpConnection, following: Exchange | None, known_time: i64, deadline: i64, at_capture_end: bool) -> i64:
-    """Return the time up to which a row of `closes` describes the connection.
-
-    This is the first of these times that applies: the current time at the end of the capture; the beginning of the next exchange;
-    the deadline after a close, if it has passed; the time of the connection's last packet.
-    """
-    if at_capture_end:
-        return talk.clock
-    if following is not None:
-        return max(following.began, known_time)
-    if deadline != NEVER and deadline <= talk.clock:
-        return deadline
-    return talk.connection.end
 
 
 class FaultRows:

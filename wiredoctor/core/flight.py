@@ -87,8 +87,5 @@ def forget_old(flights: list[Flight], frame: i64) -> list[Flight]:
 
 def note_longest(data: Previous, segments: list[FirstCopy], count: i64) -> None:
     """Record in `data` the length of the longest of the first `count` segments, which are acknowledged and will be dropped."""
-    at: i64 = 0
-    while at < count:
-        if segments[at].length > data.longest_forgotten:
-            data.longest_forgotten = segments[at].length
-        at += 1
+    for sent in segments[:count]:
+        data.longest_forgotten = max(data.longest_forgotten, sent.length)

@@ -22,7 +22,7 @@ from wiredoctor.core.file_order import FileOrder, canonical
 from wiredoctor.core.octets import BytesWriter, write_i64_le
 from wiredoctor.core.packet import IPV6, WORD, Packet, key_of, reverse
 from wiredoctor.core.reuse import is_another, is_near, note_former
-from wiredoctor.core.segment import ACK, NEVER, SYN
+from wiredoctor.core.segment import ACK, SYN
 from wiredoctor.core.unsigned import u16, u32
 from wiredoctor.limits import LimitsReached
 
@@ -346,10 +346,7 @@ class Flows:
 
     def make_room(self) -> None:
         """Retire connections in hash buckets with too many of them: first closed connections, then those idle for longest."""
-        crowded: dict[int, list[Connection]] = {}
-        for number, held in enumerate(self.held):
-            if held > self.most:
-                crowded[number] = []
+        crowded: dict[int, list[Connection]] = {number: [] for number, held in enumerate(self.held) if held > self.most}
         if not crowded:
             return
         for connection in self.open_connections():
@@ -377,9 +374,7 @@ def eviction_rank(connection: Connection) -> int:
 
     Closed connections come first, then those idle for longest.
     """
-    rank: i64 = 0
-    if connection.last_frame != NEVER:
-        rank = connection.last_frame
+    rank = max(connection.last_frame, 0)
     return rank if connection.closed else rank + CLOSED_FIRST
 
 

@@ -1,7 +1,7 @@
 """Read the HTTP of all connections: take packets, and write rows of exchanges, closes and faults.
 
 `Http.read` finds the HttpConnection of the packet's connection (pairing.py). The HttpConnection passes new bytes in order
-(reassembly.py) to the reader of their direction (http1.py, heads.py). Rows are written by exchange_rows.py.
+(reassembly.py) to the reader of their direction (http1.py, heads.py). Rows are written by exchange_rows.py and close_rows.py.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from mypy_extensions import i64
 from wiredoctor import limits
 from wiredoctor.core import bursts, endings, transfers
 from wiredoctor.core.alarms import Alarms
+from wiredoctor.core.close_rows import CloseRows
 from wiredoctor.core.connection import Connection
 from wiredoctor.core.cutoffs import Cutoffs
-from wiredoctor.core.exchange_rows import CloseRows, ExchangeRows, FaultRows, HeadCodes, MessageRows
+from wiredoctor.core.exchange_rows import ExchangeRows, FaultRows, HeadCodes, MessageRows
 from wiredoctor.core.heads import HeadReader
 from wiredoctor.core.keeping import Keeping
-from wiredoctor.core.message import AT_CAPTURE_END, IN_GAP
 from wiredoctor.core.message_parts import clear_unread
 from wiredoctor.core.packet import Packet
 from wiredoctor.core.pairing import HttpConnection
@@ -71,14 +71,6 @@ class Http:
             if not talk.is_over:
                 endings.wake(talk, clock)
             talk = self.alarms.take(clock)
-
-    def retire(self, connection: Connection, clock: i64) -> None:
-        """End all open messages of a connection that has no more packets, and free its state."""
-        self.end(connection, IN_GAP, clock)
-
-    def finish(self, connection: Connection, clock: i64) -> None:
-        """End the open messages of a connection when the capture ends."""
-        self.end(connection, AT_CAPTURE_END, clock)
 
     def end(self, connection: Connection, reason: i64, clock: i64) -> None:
         """End the open messages of a connection with the end reason `reason`, and free its HTTP state."""

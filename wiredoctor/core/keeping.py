@@ -36,13 +36,11 @@ class Keeping:
         self.met: LimitsReached = met
         self.most: i64 = max(limits.KEPT.value // BUCKETS, 1)
         self.bytes: list[int] = [0] * BUCKETS
-        self.connections: list[dict[int, HttpConnection]] = []
+        self.connections: list[dict[int, HttpConnection]] = [{} for _ in range(BUCKETS)]
         """For each hash bucket, the connections with stored stream data.
 
         Connections whose bytes have waited longest come first.
         """
-        for _ in range(BUCKETS):
-            self.connections.append({})
         self.is_full: bool = False
 
     def add(self, talk: HttpConnection, size: i64) -> None:
@@ -114,7 +112,4 @@ def count_kept(talk: HttpConnection) -> i64:
 
 def count_pieces(pieces: list[Piece]) -> i64:
     """Return the memory in bytes that a list of stored ranges takes."""
-    total: i64 = 0
-    for piece in pieces:
-        total += len(piece.data) + PIECE
-    return total
+    return sum([len(piece.data) + PIECE for piece in pieces])

@@ -190,6 +190,13 @@ class Layers:
         self.reason = reason
         return NOT_TCP
 
+    def ip_by_version(self, block: bytes, reason: i64) -> i64:
+        """Return the IPv4 or IPv6 header at the current position, by its version field. Refuse it if it has another version."""
+        version = i64(block[self.at]) >> 4
+        if version == 4:
+            return IPV4
+        return IPV6 if version == 6 else self.refuse(reason)
+
     def restrict(self, size: i64) -> None:
         """Limit the packet to the next `size` bytes, as announced by a header, unless the packet ends earlier."""
         if self.at + size < self.limit:

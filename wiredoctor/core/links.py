@@ -176,14 +176,12 @@ def mpls(layers: Layers, block: bytes) -> i64:
     if not layers.has(1):
         return layers.refuse(NOT_MPLS)
     at = layers.at
-    version = i64(block[at]) >> 4
-    if version == 4:
-        return IPV4
-    if version == 6:
-        return IPV6
+    header = layers.ip_by_version(block, NOT_MPLS)
+    if header != NOT_TCP:
+        return header
     if layers.has(14) and is_frame(block, at + 12) and not (layers.has(18) and is_frame(block, at + 16)):
         return ETHERNET
-    if version == 0 and layers.has(4):  # RFC 4385: a control word, then an Ethernet frame
+    if block[at] >> 4 == 0 and layers.has(4):  # RFC 4385: a control word, then an Ethernet frame
         layers.at += 4
         return ETHERNET
     return layers.refuse(NOT_MPLS)
@@ -245,10 +243,7 @@ def raw(layers: Layers, block: bytes) -> i64:
     """Return the internal number (layers.py) of the IPv4 or IPv6 header at the current position, by its version field."""
     if not layers.has(1):
         return layers.refuse(CUT_LINK)
-    version = i64(block[layers.at]) >> 4
-    if version == 4:
-        return IPV4
-    return IPV6 if version == 6 else layers.refuse(BAD_IP)
+    return layers.ip_by_version(block, BAD_IP)
 
 
 def read_cooked(layers: Layers, block: bytes) -> i64:

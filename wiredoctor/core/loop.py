@@ -14,6 +14,7 @@ from wiredoctor.core.headers import Headers
 from wiredoctor.core.http import Http
 from wiredoctor.core.icmp import IcmpErrors
 from wiredoctor.core.layers import QUOTE, SEGMENT
+from wiredoctor.core.message import AT_CAPTURE_END, IN_GAP
 from wiredoctor.core.message_parts import clear_unread
 from wiredoctor.core.ordering import Ordering
 from wiredoctor.core.packet import Packet
@@ -137,7 +138,7 @@ class Core:
     def retire(self, clock: i64) -> None:
         """End the connections that can no longer get packets."""
         for connection in self.flows.retired:
-            self.http.retire(connection, clock)
+            self.http.end(connection, IN_GAP, clock)
             self.end(connection, clock)
         self.flows.retired = []
 
@@ -145,7 +146,7 @@ class Core:
         """End all `connections`, which are still open at the end of the capture. `clock`: the latest time (ns)."""
         self.http.pass_time(clock)
         for connection in connections:
-            self.http.finish(connection, clock)
+            self.http.end(connection, AT_CAPTURE_END, clock)
             self.end(connection, clock)
         self.http.alarms.forget()  # the alarms refer back to `http` through objects that the garbage collector does not track
 

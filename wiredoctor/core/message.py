@@ -146,6 +146,13 @@ class Message:
         self.transfer: Transfer | None = None
         """The state that shows what limits the rate of the body; None unless the body is long."""
 
+    def noted_pauses(self) -> Pauses:
+        """Return the pauses of the message, which are created at the first call."""
+        pauses = self.pauses
+        if pauses is None:
+            pauses = self.pauses = Pauses()
+        return pauses
+
     def reaches(self, frame: i64, time: i64) -> None:
         """Record that a packet contains a part of the message.
 

@@ -394,23 +394,14 @@ class Ordering:
     def first_place(self) -> i64:
         """Return the lowest position of a held record in the capture, or the constant LATEST if no packet is held."""
         place: i64 = LATEST
-        at = self.gone
-        while at < len(self.queue):
-            packet = self.queue[at].packet
-            place = min(place, packet.block_place + packet.at)
-            at += 1
-        for held in self.late:
+        for held in self.queue[self.gone :] + self.late:
             place = min(place, held.packet.block_place + held.packet.at)
         return place
 
     def first_frame(self) -> i64:
         """Return the lowest frame number that was not returned yet. If no packet is held, it is the number of the next record."""
         frame: i64 = self.records.frame + 1
-        at = self.gone
-        while at < len(self.queue):
-            frame = min(frame, self.queue[at].packet.frame)
-            at += 1
-        for held in self.late:
+        for held in self.queue[self.gone :] + self.late:
             frame = min(frame, held.packet.frame)
         return frame
 

@@ -81,25 +81,27 @@ def note_change(own: Side, packet: Packet, ip: i64) -> None:
         return
     ttl, old_ttl = packet.ttl, before >> ID_BITS
     identification, old = ip & ID_MASK, before & ID_MASK
-    path = own.path
     if ttl != old_ttl:
-        if path is None:
-            path = own.path = Path(old_ttl)
+        path = path_of(own)
         path.lowest_ttl = min(path.lowest_ttl, ttl)
         path.highest_ttl = max(path.highest_ttl, ttl)
         own.ip = ttl << ID_BITS | old
     if identification == 1 and old > 1:
-        if path is None:
-            path = own.path = Path(old_ttl)
-        path.has_zero_id = True
+        path_of(own).has_zero_id = True
         return
     if (old - identification) & 0xFFFF <= NEAR:
         return  # the packet was captured late
     own.ip = ip
     if old > 1 and (identification - old) & 0xFFFF > NEAR:
-        if path is None:
-            path = own.path = Path(old_ttl)
-        path.packets = own.packets - 1
+        path_of(own).packets = own.packets - 1
+
+
+def path_of(own: Side) -> Path:
+    """Return what is recorded about the path of a side's packets, and create it at the first call. `own.ip` must be known."""
+    path = own.path
+    if path is None:
+        own.path = path = Path(own.ip >> ID_BITS)
+    return path
 
 
 def note_rest(own: Side, time: i64, rest: i64) -> None:
@@ -109,9 +111,7 @@ def note_rest(own: Side, time: i64, rest: i64) -> None:
     """
     if own.ip == NEVER:
         return
-    path = own.path
-    if path is None:
-        path = own.path = Path(own.ip >> ID_BITS)
+    path = path_of(own)
     path.rest_end = time
     path.rest = rest
 
@@ -413,11 +413,8 @@ class ForeignCloses:
 
         A FIN or RST that ended an exchange already has a row. `client`: the direction of the client.
         """
-        direction: i64 = 0
-        while direction < 2:
-            own, peer = connection.first, connection.second
-            if direction == 1:
-                own, peer = peer, own
+        for direction in range(2):
+            own, peer = connection.sides(direction)
             closing = own.close
             if closing is not None and has_signs(own, closing):
                 is_fin = closing.fin_frame != NEVER
@@ -427,7 +424,6 @@ class ForeignCloses:
                     is_fin = is_fin and not is_foreign
                 if is_fin and fin_origin(own, peer, closing) == BETWEEN:
                     self.write_new(connection, direction, client, True, closing.fin_signs)
-            direction += 1
 
     def write_new(self, connection: Connection, direction: i64, client: i64, is_fin: bool, signs: Signs | None) -> None:
         """Write a row for a FIN (`is_fin`) or RST that a device on the path sent, unless it already has one.
@@ -442,9 +438,7 @@ class ForeignCloses:
 
         `exchange`: the index of the exchange that the FIN or RST ended, or NONE. `client`: the direction of the client.
         """
-        own, peer = connection.first, connection.second
-        if direction == 1:
-            own, peer = peer, own
+        own, peer = connection.sides(direction)
         closing = own.close
         assert closing is not None
         frame, time, ack, ip, signs = closing.rst_frame, closing.rst_time, closing.rst_ack, closing.rst_ip, closing.rst_signs

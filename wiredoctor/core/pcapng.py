@@ -13,6 +13,7 @@ from mypy_extensions import i64
 from wiredoctor import limits
 from wiredoctor.capture import damage as words
 from wiredoctor.capture import drops
+from wiredoctor.capture.formats import section_order
 from wiredoctor.capture.model import Interface
 from wiredoctor.capture.pcapng import blocks
 from wiredoctor.core.packet import NO_PACKET, Packet
@@ -237,8 +238,7 @@ class PcapngRecords(Records):
         """Read a section header or an interface description. Return False if reading cannot continue after it."""
         at = self.at
         if kind == SECTION:
-            magic = self.block[at + 8 : at + 12]
-            order = {b"\x4d\x3c\x2b\x1a": "<", b"\x1a\x2b\x3c\x4d": ">"}.get(magic)
+            order = section_order(self.block[at : at + SMALLEST])
             if order is None:
                 self.damage = words.no_byte_order(self.position)
                 return False

@@ -50,6 +50,17 @@ IPNET: Final = 226
 IPOIB: Final = 242
 PKTAP: Final = 258
 
+FIXED: Final = {
+    ENC: (12, RAW),  # OpenBSD: family (in host byte order), SPI and flags
+    IP_OVER_FC: (16, LLC),
+    PPP_PPPD: (2, PPP),
+    PPP_WITH_DIRECTION: (1, PPP),
+    CISCO_HDLC_WITH_DIRECTION: (1, CISCO_HDLC),
+}
+"""The size of the header of a link type, and the header after it."""
+NETANALYZER: Final = (4, ETHERNET)
+"""The same for the remaining link type."""
+
 
 def rare_link(layers: Layers, block: bytes) -> i64:
     """Read the header of the current link type. Return the next header, as a constant of layers.py."""
@@ -85,17 +96,8 @@ def rare_link(layers: Layers, block: bytes) -> i64:
 
 def skip_fixed(layers: Layers, kind: i64) -> i64:
     """Skip a header of fixed size that has no relevant fields. Return the next header, as a constant of layers.py."""
-    if kind == ENC:  # OpenBSD: family (in host byte order), SPI and flags
-        return layers.past(12, RAW)
-    if kind == IP_OVER_FC:
-        return layers.past(16, LLC)
-    if kind == PPP_PPPD:
-        return layers.past(2, PPP)
-    if kind == PPP_WITH_DIRECTION:
-        return layers.past(1, PPP)
-    if kind == CISCO_HDLC_WITH_DIRECTION:
-        return layers.past(1, CISCO_HDLC)
-    return layers.past(4, ETHERNET)  # netANALYZER: a header of 4 bytes
+    size, header = FIXED.get(kind, NETANALYZER)
+    return layers.past(size, header)
 
 
 def token_ring(layers: Layers, block: bytes) -> i64:

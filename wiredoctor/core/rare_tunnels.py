@@ -95,10 +95,7 @@ def lisp(layers: Layers, block: bytes) -> i64:
     if not layers.has(9):
         return NOT_TCP
     layers.at += 8
-    version = i64(block[layers.at]) >> 4
-    if version == 4:
-        return IPV4
-    return IPV6 if version == 6 else NOT_TCP
+    return layers.ip_by_version(block, UDP_PROTOCOL)
 
 
 def vxlan_gpe(layers: Layers, block: bytes) -> i64:

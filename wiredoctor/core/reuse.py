@@ -50,9 +50,7 @@ def is_another(connection: Connection, packet: Packet) -> bool:
         if packet.flags & (ACK | RST) == ACK:
             note_changed_copy(connection, packet)
         return False
-    own, peer = connection.first, connection.second
-    if packet.is_turned != connection.is_turned:
-        own, peer = connection.second, connection.first
+    own, peer = connection.sides(0 if packet.is_turned == connection.is_turned else 1)
     ahead, acked = distances(own, peer, packet)
     if ahead == 0 or acked == 0 or is_of_former(connection, packet):
         return False
@@ -157,12 +155,10 @@ def note_changed_copy(connection: Connection, packet: Packet) -> bool:
     This happens if a connection was captured on both sides of a firewall that changes the numbers. Packets with the old
     numbers and with the new ones will follow, so store the old numbers of both sides.
     """
-    is_first = packet.is_turned == connection.is_turned
-    if packet.ip_id <= 0 or connection.last_packet != packet.ip_id << 1 | (0 if is_first else 1):
+    direction: i64 = 0 if packet.is_turned == connection.is_turned else 1
+    if packet.ip_id <= 0 or connection.last_packet != packet.ip_id << 1 | direction:
         return False
-    own, peer = connection.first, connection.second
-    if not is_first:
-        own, peer = peer, own
+    own, peer = connection.sides(direction)
     if own.base == NO_BASE or peer.base == NO_BASE or own.base + 1 + own.sequence == packet.sequence:
         return False
     sent, heard = own.base + 1 + own.sequence, peer.base + 1 + own.acknowledgment

@@ -7,7 +7,7 @@ from typing import Final
 
 from mypy_extensions import i64
 
-from wiredoctor.core.octets import BytesWriter, write_i64_le
+from wiredoctor.core.octets import BytesWriter
 
 TOGETHER: Final = 256
 """The number of rows per buffer. A buffer fits in the processor's cache, and no rows are copied when the table grows."""
@@ -32,9 +32,9 @@ class Rows:
         self.count += 1
         return self.cells
 
-    def put(self, value: i64) -> None:
-        """Write the next cell of the newest row."""
-        write_i64_le(self.cells, value)
+    def add(self, cells: list[int]) -> None:
+        """Write a complete row. This is slower than `begin`, so it is for rows that are rare."""
+        self.begin().write(pack_cells(cells))
 
     def take(self) -> list[bytes]:
         """Return the cells of all rows as little-endian 64-bit integers, in one or more parts. Begin a new table."""

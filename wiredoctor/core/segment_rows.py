@@ -294,13 +294,13 @@ def write_piece(
 ) -> None:  # fmt: skip
     """Write a row of `pieces`: new bytes [start, end) of a stream."""
     into = start - segment.offset
-    rows.begin()
-    rows.put(connection.id)
-    rows.put(segment.direction)
-    rows.put(role)
-    rows.put(packet.frame)
-    rows.put(packet.time)
-    rows.put(start)
-    rows.put(end - start)
-    rows.put(min(max(packet.captured - into, 0), end - start))
-    rows.put(packet.place + into)
+    out = rows.begin()
+    write_i64_le(out, connection.id)
+    write_i64_le(out, segment.direction)
+    write_i64_le(out, role)
+    write_i64_le(out, packet.frame)
+    write_i64_le(out, packet.time)
+    write_i64_le(out, start)
+    write_i64_le(out, end - start)
+    write_i64_le(out, min(max(packet.captured - into, 0), end - start))
+    write_i64_le(out, packet.place + into)

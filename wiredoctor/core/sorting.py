@@ -16,8 +16,8 @@ from mypy_extensions import i64
 
 from wiredoctor import limits
 from wiredoctor.capture.clock_steps import Step
-from wiredoctor.capture.drops import Count, Drops
-from wiredoctor.core.chain import ChainFile, ChainRecords, Files, clip
+from wiredoctor.capture.drops import Drops
+from wiredoctor.core.chain import ChainFile, ChainRecords, Files, shift_count
 from wiredoctor.core.file_formats import open_records
 from wiredoctor.core.file_order import FileOrder
 from wiredoctor.core.packet import Packet
@@ -323,6 +323,5 @@ def shifted(drops: Drops, by: int) -> Drops:
     """Return counts of dropped packets with `by` ns added to their times."""
     made = Drops()
     for one in drops.counts:
-        since = None if one.since is None else clip(one.since + by)
-        made.add(Count(one.interface, since, clip(one.until + by), one.total, one.received))
+        made.add(shift_count(one, by, one.interface))
     return made

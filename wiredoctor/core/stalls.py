@@ -19,7 +19,7 @@ from wiredoctor.core.connection_rows import hash_endpoint, is_server_second, sen
 from wiredoctor.core.cutoffs import Cutoffs
 from wiredoctor.core.events import Events
 from wiredoctor.core.packet import NOT_CAPTURED, Packet
-from wiredoctor.core.rows import Rows
+from wiredoctor.core.rows import Rows, pack_cells
 from wiredoctor.core.segment import FOREVER, NEVER, Segment
 from wiredoctor.core.waits import HeldRelease, Watch
 
@@ -78,7 +78,6 @@ class Stalls:
         self.recoveries: Rows = Rows(len(RECOVERIES))
         self.closures: Rows = Rows(len(CLOSURES))
         self.runs: Rows = Rows(len(RUNS))
-        self.scratch: Rows = Rows(len(RELEASES))
         self.held: list[HeldRelease] = []
         """Rows of `releases` that are written or dropped when later gaps show whether the program writes at regular times."""
         self.watches: list[Watch] = []
@@ -101,9 +100,8 @@ class Stalls:
         if sort == WAITED and data is not None and sizes.judge_size(own, packet, segment)[3] and may_be_paced(data, segment):
             self.hold_release(connection, own, peer, packet, segment, events, data)
         elif sort:
-            self.write_release(self.releases, connection, own, peer, packet, segment, events, sort)
-            self.releases.put(packet.frame)
-            self.releases.put(1)
+            cells = self.describe_release(connection, own, peer, packet, segment, events, sort)
+            self.releases.add([*cells, packet.frame, True])
         if events.stall is not None:
             self.write_recovery(connection, own, packet, segment, events)
         if events.closure is not None:
@@ -207,8 +205,8 @@ class Stalls:
         is_message = is_http(segment) and not segment.part.event_stream
         if not is_message and pace.may_be_chance(own, packet.time - ack.ack_time - segment.rtt_own, segment):
             return
-        self.write_release(self.scratch, connection, own, peer, packet, segment, events, WAITED)
-        held = HeldRelease(self.scratch.take()[0], data.time, gap, packet.clock + pace.LONGEST)
+        cells = pack_cells(self.describe_release(connection, own, peer, packet, segment, events, WAITED))
+        held = HeldRelease(cells, data.time, gap, packet.clock + pace.LONGEST)
         held.alike = held.alike_before = alike
         held.is_message = is_message
         held.is_sure = not pace.pace_of(own).is_torn
@@ -261,9 +259,7 @@ class Stalls:
         `frame`: the number of the packet at which the row becomes final.
         """
         if not held.is_over and not pace.is_paced(held):
-            self.releases.begin().write(held.cells)
-            self.releases.put(frame)
-            self.releases.put(1 if held.is_sure else 0)
+            self.releases.begin().write(held.cells + pack_cells([frame, held.is_sure]))
         held.is_over = True
 
     def pass_time(self, clock: i64, frame: i64) -> None:
@@ -286,161 +282,166 @@ class Stalls:
         self.settle_held(connection.first, frame, True)
         self.settle_held(connection.second, frame, True)
 
-    def write_release(
-        self, put: Rows, connection: Connection, own: Side, peer: Side, packet: Packet, segment: Segment, events: Events,
-        sort: i64,
-    ) -> None:  # fmt: skip
-        """Write a row of `releases`, except its last two cells, `final_frame` and `pace_seen`, which may be known only later."""
+    def describe_release(
+        self, connection: Connection, own: Side, peer: Side, packet: Packet, segment: Segment, events: Events, sort: i64
+    ) -> list[int]:  # fmt: skip
+        """Return a row of `releases` without its last two cells, `final_frame` and `pace_seen`, which may be known only later."""
         part = segment.part
         mss, full, _, small_start = sizes.judge_size(own, packet, segment)
         syn = own.syn
         role = sender_role(connection, segment)
         is_second = segment.direction if role == 1 else 1 - segment.direction if role == 0 else is_server_second(connection)
-        put.begin()
-        put.put(connection.id)
-        put.put(segment.direction)
-        put.put(role)
-        put.put(hash_endpoint(connection.key, is_second == 0))
-        put.put(1 if is_http(segment) else 0)
-        put.put(part.exchange)
-        put.put(part.message)
-        put.put(1 if connection.has_both_syns else 0)
-        put.put(mss)
-        put.put(1 if syn is None or syn.mss > 0 or syn.mss == NOT_CAPTURED else 0)
-        put.put(connection.first_frame)
-        put.put(1 if events.nagle_off else 0)
         data = own.previous or NOTHING
-        self.put_data(put, data)
         ack = peer.previous or NOTHING
         if data.frame == NEVER or ack.ack_frame <= data.frame:
             ack = NOTHING
-        put.put(ack.ack_frame)
-        put.put(ack.ack_time)
-        put.put(ack.ack_delay)
-        put.put(ack.ack_bytes if ack.ack_frame != NEVER else NEVER)
-        put.put(ack.ack_gap)
-        put.put(1 if peer.widest_window == SHRANK else 0)
-        put.put(packet.frame)
-        put.put(packet.time)
-        put.put(packet.length)
-        put.put(1 if is_unread(packet, segment) else 0)
-        put.put(1 if small_start else 0)
-        put.put(1 if full else 0)
-        put.put(1 if part.ends_message else 0)
-        put.put(segment.rtt_own)
-        put.put(segment.rtt_peer)
-        put.put(1 if part.event_stream else 0)
-        put.put(1 if pace.is_nagle_seen(own) else 0)
-        put.put(events.probe_frame)
-        put.put(sort)
-
-    def put_data(self, put: Rows, data: Previous) -> None:
-        """Write the cells that describe the sender's previous segment with new data."""
-        put.put(data.frame)
-        put.put(data.time)
-        put.put(data.length if data.frame != NEVER else -1)
-        put.put(1 if sizes.is_full_data(data) else 0)
-        put.put(1 if sizes.is_small_data(data) else 0)
-        put.put(data.room)
-        put.put(1 if data.ends_head else 0)
-        put.put(1 if data.ends_message else 0)
+        return [
+            connection.id,
+            segment.direction,
+            role,
+            hash_endpoint(connection.key, is_second == 0),
+            is_http(segment),
+            part.exchange,
+            part.message,
+            connection.has_both_syns,
+            mss,
+            syn is None or syn.mss > 0 or syn.mss == NOT_CAPTURED,
+            connection.first_frame,
+            events.nagle_off,
+            data.frame,
+            data.time,
+            data.length if data.frame != NEVER else -1,
+            sizes.is_full_data(data),
+            sizes.is_small_data(data),
+            data.room,
+            data.ends_head,
+            data.ends_message,
+            ack.ack_frame,
+            ack.ack_time,
+            ack.ack_delay,
+            ack.ack_bytes if ack.ack_frame != NEVER else NEVER,
+            ack.ack_gap,
+            peer.widest_window == SHRANK,
+            packet.frame,
+            packet.time,
+            packet.length,
+            is_unread(packet, segment),
+            small_start,
+            full,
+            part.ends_message,
+            segment.rtt_own,
+            segment.rtt_peer,
+            part.event_stream,
+            pace.is_nagle_seen(own),
+            events.probe_frame,
+            sort,
+        ]
 
     def write_recovery(self, connection: Connection, own: Side, packet: Packet, segment: Segment, events: Events) -> None:
         """Write a row of `recoveries`. `own`: the side that sent the ACK."""
-        stall, part, put = events.stall, segment.part, self.recoveries
+        stall, part = events.stall, segment.part
         if stall is None or stall.retransmission_time - stall.progress_time < self.cutoffs.min_stall:
             return
-        put.begin()
-        put.put(connection.id)
-        put.put(segment.direction)
-        put.put(sender_role(connection, segment))
-        put.put(packet.frame)
-        put.put(packet.time)
-        put.put(1 if part.http else 0)
-        put.put(1 if part.is_incomplete else 0)
-        put.put(1 if packet.dsack else 0)
-        put.put(segment.new_bytes)
-        put.put(segment.acked_unseen)
-        put.put(1 if connection.has_both_syns else 0)
-        put.put(1 if segment.opens_gap else 0)
-        put.put(segment.rtt_own)
-        put.put(segment.rtt_peer)
-        put.put(stall.progress_frame)
-        put.put(stall.progress_time)
-        put.put(stall.duplicate_acks)
-        put.put(stall.tries)
-        put.put(stall.first_frame)
-        put.put(stall.first_time)
-        put.put(stall.retransmission_frame)
-        put.put(stall.retransmission_time)
-        put.put(stall.retransmission_bytes)
-        put.put(1 if stall.is_first_copy else 0)
         is_late = recoveries.is_spurious(stall, packet) or recoveries.had_both_copies(own, stall, packet, segment)
-        put.put(1 if is_late else 0)
-        put.put(1 if recoveries.answers_retransmission(stall, packet) else 0)
+        self.recoveries.add(
+            [
+                connection.id,
+                segment.direction,
+                sender_role(connection, segment),
+                packet.frame,
+                packet.time,
+                part.http,
+                part.is_incomplete,
+                packet.dsack,
+                segment.new_bytes,
+                segment.acked_unseen,
+                connection.has_both_syns,
+                segment.opens_gap,
+                segment.rtt_own,
+                segment.rtt_peer,
+                stall.progress_frame,
+                stall.progress_time,
+                stall.duplicate_acks,
+                stall.tries,
+                stall.first_frame,
+                stall.first_time,
+                stall.retransmission_frame,
+                stall.retransmission_time,
+                stall.retransmission_bytes,
+                stall.is_first_copy,
+                is_late,
+                recoveries.answers_retransmission(stall, packet),
+            ]
+        )
 
     def write_closure(
         self, connection: Connection, own: Side, peer: Side, packet: Packet, segment: Segment, events: Events
     ) -> None:  # fmt: skip
         """Write a row of `closures`."""
-        closure, part, put = events.closure, segment.part, self.closures
+        closure, part = events.closure, segment.part
         if closure is None or closure.opened_time - closure.closed_time < self.cutoffs.min_closed_window:
             return
         data = own.previous or NOTHING
-        put.begin()
-        put.put(connection.id)
-        put.put(segment.direction)
-        put.put(part.exchange)
-        put.put(packet.frame)
-        put.put(packet.time)
-        put.put(segment.offset)
-        put.put(packet.length)
-        put.put(1 if connection.has_both_syns else 0)
-        put.put(1 if part.http else 0)
-        put.put(1 if data.ends_message else 0)
-        put.put(1 if data.last_in_flight else 0)
-        put.put(1 if peer.payload_frame > data.frame else 0)
-        put.put(1 if segment.opens_gap else 0)
-        put.put(1 if segment.fills_gap else 0)
-        put.put(segment.rtt_own)
-        put.put(closure.closed_frame)
-        put.put(closure.closed_time)
-        put.put(closure.closed_window)
-        put.put(closure.probes)
-        put.put(closure.probe_frame)
-        put.put(closure.probe_time)
-        put.put(closure.opened_frame)
-        put.put(closure.opened_time)
+        self.closures.add(
+            [
+                connection.id,
+                segment.direction,
+                part.exchange,
+                packet.frame,
+                packet.time,
+                segment.offset,
+                packet.length,
+                connection.has_both_syns,
+                part.http,
+                data.ends_message,
+                data.last_in_flight,
+                peer.payload_frame > data.frame,
+                segment.opens_gap,
+                segment.fills_gap,
+                segment.rtt_own,
+                closure.closed_frame,
+                closure.closed_time,
+                closure.closed_window,
+                closure.probes,
+                closure.probe_frame,
+                closure.probe_time,
+                closure.opened_frame,
+                closure.opened_time,
+            ]
+        )
 
     def write_run(self, connection: Connection, own: Side, packet: Packet, segment: Segment, events: Events) -> None:
         """Write a row of `runs` if the run is long, or if another message begins in it."""
-        run, part, put, data = events.run, segment.part, self.runs, own.previous
+        run, part, data = events.run, segment.part, own.previous
         if run is None or data is None or part.message == NEVER or run.segments > self.cutoffs.max_run:
             return
         if run.segments < self.cutoffs.min_run and part.message == data.message:
             return
-        put.begin()
-        put.put(connection.id)
-        put.put(segment.direction)
-        put.put(sender_role(connection, segment))
-        put.put(part.exchange)
-        put.put(packet.frame)
-        put.put(packet.time)
-        put.put(packet.length)
-        put.put(1 if connection.has_both_syns else 0)
-        put.put(sizes.judge_size(own, packet, segment)[0])
-        put.put(part.message)
-        put.put(data.message)
-        put.put(1 if part.event_stream else 0)
-        put.put(1 if events.nagle_off else 0)
-        put.put(segment.in_flight_before)
-        put.put(segment.rtt_own)
-        put.put(segment.rtt_peer)
-        put.put(run.segments)
-        put.put(run.bytes)
-        put.put(run.frame)
-        put.put(run.time)
-        put.put(run.flushes)
+        self.runs.add(
+            [
+                connection.id,
+                segment.direction,
+                sender_role(connection, segment),
+                part.exchange,
+                packet.frame,
+                packet.time,
+                packet.length,
+                connection.has_both_syns,
+                sizes.judge_size(own, packet, segment)[0],
+                part.message,
+                data.message,
+                part.event_stream,
+                events.nagle_off,
+                segment.in_flight_before,
+                segment.rtt_own,
+                segment.rtt_peer,
+                run.segments,
+                run.bytes,
+                run.frame,
+                run.time,
+                run.flushes,
+            ]
+        )
 
 
 def was_sent_before(ack: Previous, packet: Packet) -> bool:

@@ -133,10 +133,7 @@ class Story:
         `recorder.write` those of `segments` and `pieces`, if they were requested.
         """
         segment = self.segment
-        if segment.direction == 0:
-            own, peer = connection.first, connection.second
-        else:
-            own, peer = connection.second, connection.first
+        own, peer = connection.sides(segment.direction)
         self.prove(own, peer, packet)
         self.find_stalls(connection, own, peer, packet)
         history.count(connection, own, packet, segment)

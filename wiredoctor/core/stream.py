@@ -9,6 +9,7 @@ continues without them. Which bytes TCP counts as new does not depend on that (d
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from typing import Final
 
 from mypy_extensions import i64, mypyc_attr
@@ -132,17 +133,10 @@ class Waiting:
         Return NEVER if the gap is not acknowledged.
         """
         first = self.pieces[0]
-        low: i64 = 0
-        high: i64 = len(self.acks)
-        while low < high:
-            middle = (low + high) // 2
-            if self.acks[middle] < first.start:
-                low = middle + 1
-            else:
-                high = middle
-        if low == len(self.acks):
+        place = bisect_left(self.acks, first.start)
+        if place == len(self.acks):
             return NEVER
-        time: i64 = self.times[low]
+        time: i64 = self.times[place]
         return time if time > first.time else first.time
 
 

@@ -48,6 +48,9 @@ MACSEC_UNREADABLE: Final = 0x0C
 Source: IEEE 802.1AE section 9.5.
 """
 
+SERVICE_PROTOCOLS: Final = {1: IPV4, 2: IPV6, 3: ETHERNET, 4: TAG, 5: MPLS}
+"""The headers by the protocol numbers of NSH and VXLAN-GPE."""
+
 
 def tag(layers: Layers, block: bytes) -> i64:
     """Read the header of the current EtherType (one of links.TAGS). Return the next header, as a constant of layers.py."""
@@ -135,13 +138,6 @@ def service_protocol(layers: Layers, protocol: i64) -> i64:
 
     Return the constant NOT_TCP if it is not supported.
     """
-    if protocol == 1:
-        return IPV4
-    if protocol == 2:
-        return IPV6
-    if protocol == 3:
-        return ETHERNET
     if protocol == 4:
         layers.type = NSH
-        return TAG
-    return MPLS if protocol == 5 else NOT_TCP
+    return SERVICE_PROTOCOLS.get(protocol, NOT_TCP)

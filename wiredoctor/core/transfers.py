@@ -56,6 +56,8 @@ TRANSFERS: Final = (
 )
 """The names of the columns that a row of `transfers` contains."""
 
+NO_SYN: Final = Syn()
+
 
 @mypyc_attr(acyclic=True)
 class Round:
@@ -353,10 +355,7 @@ class Transfer:
             return 0
         if not self.is_clocked(count) and not self.is_capped(middle):
             return 0
-        kept = 0
-        for flight in flights:
-            if abs(flight - middle) <= near:
-                kept += 1
+        kept = len([flight for flight in flights if abs(flight - middle) <= near])
         if kept * 10 < count * 6:
             return 0
         return self.steady // count * kept
@@ -374,10 +373,7 @@ class Transfer:
         If an application writes at regular times, the bytes in flight often exceed their median: the application falls behind
         while the congestion window is small, and catches up later.
         """
-        above = 0
-        for flight in self.flights:
-            if flight * 10 > middle * 11:
-                above += 1
+        above = len([flight for flight in self.flights if flight * 10 > middle * 11])
         few = above * SELDOM <= len(self.flights) and max(self.flights) * 4 <= middle * 5
         return min(self.flights[:3]) * 10 <= middle * 7 and few
 
@@ -423,47 +419,49 @@ def write(rows: Rows, talk: HttpConnection, message: Message, direction: i64, le
         message.transfer = None
         return
     connection = talk.connection
-    own, peer = (connection.first, connection.second) if direction == 0 else (connection.second, connection.first)
-    rows.begin()
-    rows.put(connection.id)
-    rows.put(direction)
-    rows.put(1 if message.head.status >= 0 else 0)
-    rows.put(message.exchange)
-    rows.put(message.last_frame)
-    rows.put(message.last_body_time)
-    rows.put(message.body_bytes)
-    rows.put(message.body_frame)
-    rows.put(message.body_time)
-    rows.put(1 if connection.has_both_syns else 0)
-    rows.put(1 if message.has_gap else 0)
-    rows.put(transfer.receive_window)
-    rows.put(transfer.send_buffer)
-    rows.put(transfer.loss)
-    rows.put(transfer.application)
-    rows.put(transfer.path)
-    write_sizes(rows, transfer)
-    write_scaling(rows, own.syn, peer.syn)
-    for syn in (own.syn, peer.syn):
-        rows.put(NEVER if syn is None else syn.frame)
-        rows.put(NEVER if syn is None else syn.time)
+    own, peer = connection.sides(direction)
+    own_syn, peer_syn = own.syn or NO_SYN, peer.syn or NO_SYN
+    rows.add(
+        [
+            connection.id,
+            direction,
+            message.head.status >= 0,
+            message.exchange,
+            message.last_frame,
+            message.last_body_time,
+            message.body_bytes,
+            message.body_frame,
+            message.body_time,
+            connection.has_both_syns,
+            message.has_gap,
+            transfer.receive_window,
+            transfer.send_buffer,
+            transfer.loss,
+            transfer.application,
+            transfer.path,
+            transfer.rtt,
+            transfer.ceiling if transfer.send_buffer > 0 else NEVER,
+            transfer.flight,
+            transfer.flight_frame,
+            transfer.flight_time,
+            transfer.largest if transfer.largest > 0 else NEVER,
+            transfer.window,
+            transfer.window_frame,
+            transfer.window_time,
+            transfer.filled_frame,
+            transfer.filled_time,
+            offers_scaling(own.syn),
+            offers_scaling(peer.syn),
+            own_syn.frame,
+            own_syn.time,
+            peer_syn.frame,
+            peer_syn.time,
+        ]
+    )
 
 
-def write_sizes(rows: Rows, transfer: Transfer) -> None:
-    """Write the round trip, the bytes in flight, the window, and the frames and times of the packets that show them."""
-    rows.put(transfer.rtt)
-    rows.put(transfer.ceiling if transfer.send_buffer > 0 else i64(NEVER))
-    rows.put(transfer.flight)
-    rows.put(transfer.flight_frame)
-    rows.put(transfer.flight_time)
-    rows.put(transfer.largest if transfer.largest > 0 else i64(NEVER))
-    rows.put(transfer.window)
-    rows.put(transfer.window_frame)
-    rows.put(transfer.window_time)
-    rows.put(transfer.filled_frame)
-    rows.put(transfer.filled_time)
-
-
-def write_scaling(rows: Rows, own: Syn | None, peer: Syn | None) -> None:
-    """Write whether the sender's and the receiver's SYN offered window scaling (RFC 7323): 1 or 0 each, -1 if unknown."""
-    for syn in (own, peer):
-        rows.put(i64(-1) if syn is None or syn.window_shift == NOT_CAPTURED else i64(1) if syn.window_shift >= 0 else i64(0))
+def offers_scaling(syn: Syn | None) -> i64:
+    """Return 1 if a SYN offered window scaling (RFC 7323), 0 if it did not, or -1 if that is unknown."""
+    if syn is None or syn.window_shift == NOT_CAPTURED:
+        return -1
+    return 1 if syn.window_shift >= 0 else 0

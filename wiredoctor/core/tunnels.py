@@ -265,12 +265,7 @@ def gtp(layers: Layers, block: bytes) -> i64:
         following = i64(block[layers.at - 1])
     if not layers.has(1):
         return layers.refuse(UDP_PROTOCOL)
-    version = i64(block[layers.at]) >> 4
-    if version == 4:
-        return IPV4
-    if version == 6:
-        return IPV6
-    return layers.refuse(UDP_PROTOCOL)
+    return layers.ip_by_version(block, UDP_PROTOCOL)
 
 
 def l2tp(layers: Layers, block: bytes) -> i64:

@@ -162,9 +162,7 @@ class Repetitions:
 
         `frame`: the packet with the ACK that ends the repetition, or NEVER.
         """
-        own, peer = connection.first, connection.second
-        if direction == 1:
-            own, peer = peer, own
+        own = connection.first if direction == 0 else connection.second
         if own.waits is None or own.waits.repetition is None:
             return
         repetition = own.waits.repetition
@@ -172,13 +170,11 @@ class Repetitions:
             return
         if repetition.was_acknowledged and has_gone_on(own, repetition):
             return
-        self.put_row(connection, direction, own, peer, repetition, frame, clock)
+        self.put_row(connection, direction, repetition, frame, clock)
 
     def write_missing(self, connection: Connection, direction: i64, clock: i64) -> None:
         """Write a direction's row for data that was neither captured nor acknowledged by the peer."""
-        own, peer = connection.first, connection.second
-        if direction == 1:
-            own, peer = peer, own
+        own, peer = connection.sides(direction)
         if own.waits is None or own.waits.missing is None:
             return
         missing = own.waits.missing
@@ -189,7 +185,7 @@ class Repetitions:
         missing.has_early_row = self.is_early
         missing.length = end - start
         missing.rest = silence_of(connection, own, peer, missing)
-        self.put_row(connection, direction, own, peer, missing, NEVER, clock)
+        self.put_row(connection, direction, missing, NEVER, clock)
 
     def withdraw(self, connection: Connection, direction: i64, missing: Repetition, frame: i64, clock: i64) -> None:
         """Write a row that withdraws an earlier row about missing data, because the data arrived or was acknowledged after all.
@@ -197,111 +193,95 @@ class Repetitions:
         Do nothing if there is no earlier row. In the new row, `frame` is the packet that acknowledged the data or showed that it
         arrived. If there is none, `frame` is the last packet that showed that the data was missing.
         """
-        if not missing.has_early_row:
-            return
-        missing.has_early_row = False
-        own, peer = connection.first, connection.second
-        if direction == 1:
-            own, peer = peer, own
-        self.put_row(connection, direction, own, peer, missing, frame, clock)
+        if missing.has_early_row:
+            missing.has_early_row = False
+            self.put_row(connection, direction, missing, frame, clock)
 
-    def put_row(
-        self, connection: Connection, direction: i64, own: Side, peer: Side, repetition: Repetition, frame: i64, clock: i64
-    ) -> None:  # fmt: skip
+    def put_row(self, connection: Connection, direction: i64, repetition: Repetition, frame: i64, clock: i64) -> None:
         """Write a row. `frame`: the packet with the ACK that ends the repetition, or NEVER. `clock`: the watermark."""
-        put = self.rows
-        put.begin()
-        put.put(connection.id)
-        put.put(direction)
-        put.put(role_of(connection, direction))
-        put.put(repetition.exchange)
-        put.put(i64(repetition.is_http))
-        put.put(i64(connection.has_both_syns))
-        put.put(own.rtt)
-        put.put(peer.rtt)
-        self.put_copies(repetition)
-        put.put(frame)
-        self.put_sizes(own, peer, repetition)
-        self.put_peer(peer, repetition)
-        put.put(repetition.rest)
-        put.put(i64(repetition.is_continued))
-        put.put(i64(repetition.is_owed))
-        self.put_close(own.close)
-        self.put_close(peer.close)
-        put.put(i64(is_reset_unknown(peer.close, own, repetition)))
+        own, peer = connection.sides(direction)
         error = None if own.waits is None else own.waits.error
-        self.put_error(NO_ERROR if error is None or error.offset < repetition.start else error)
-        put.put(repetition.last_frame if frame == NEVER else frame)
-        put.put(clock)
+        if error is None or error.offset < repetition.start:
+            error = NO_ERROR
+        self.rows.add(
+            [
+                connection.id,
+                direction,
+                role_of(connection, direction),
+                repetition.exchange,
+                repetition.is_http,
+                connection.has_both_syns,
+                own.rtt,
+                peer.rtt,
+                repetition.length,
+                repetition.is_fin,
+                repetition.was_acknowledged,
+                repetition.copies,
+                repetition.first_frame,
+                repetition.first_time,
+                repetition.second_frame,
+                repetition.second_time,
+                repetition.last_frame,
+                repetition.last_time,
+                frame,
+                *describe_sizes(own, peer, repetition),
+                repetition.heard_frame,
+                repetition.heard_time,
+                repetition.peer_frame,
+                repetition.peer_time,
+                peer.unseen_bytes > repetition.unseen_bytes,
+                repeats_too(peer),
+                peer.window == 0,
+                repetition.rest,
+                repetition.is_continued,
+                repetition.is_owed,
+                *describe_close(own.close or NOT_CLOSED),
+                *describe_close(peer.close or NOT_CLOSED),
+                is_reset_unknown(peer.close, own, repetition),
+                error.frame,
+                error.time,
+                error.address_bytes,
+                error.high,
+                error.low,
+                error.type,
+                error.code,
+                error.mtu,
+                repetition.last_frame if frame == NEVER else frame,
+                clock,
+            ]
+        )
 
-    def put_copies(self, repetition: Repetition) -> None:
-        """Write the cells that describe the repeated data: its length and kind, how often it was sent, and when."""
-        put = self.rows
-        put.put(repetition.length)
-        put.put(i64(repetition.is_fin))
-        put.put(i64(repetition.was_acknowledged))
-        put.put(repetition.copies)
-        put.put(repetition.first_frame)
-        put.put(repetition.first_time)
-        put.put(repetition.second_frame)
-        put.put(repetition.second_time)
-        put.put(repetition.last_frame)
-        put.put(repetition.last_time)
 
-    def put_sizes(self, own: Side, peer: Side, repetition: Repetition) -> None:
-        """Write the lengths of two segments, and the frame and time of the peer's newest SACK.
+def describe_sizes(own: Side, peer: Side, repetition: Repetition) -> list[int]:
+    """Return the lengths of two segments, and the frame and time of the peer's newest SACK.
 
-        The segments are the shortest unacknowledged and the longest acknowledged one.
-        """
-        put, waits = self.rows, peer.waits
-        sack_frame: i64 = NEVER
-        sack_time: i64 = NEVER
-        sack_start: i64 = 0
-        sack_end: i64 = 0
-        if waits is not None and waits.sack_frame > repetition.first_frame and waits.sack_start > repetition.start:
-            sack_frame, sack_time, sack_start, sack_end = waits.sack_frame, waits.sack_time, waits.sack_start, waits.sack_end
-        if repetition.copies == 0:
-            smallest, largest = repetition.mss, longest_of(own)
-        else:
-            smallest, largest = segment_sizes(own, repetition, sack_start, sack_end)
-        put.put(smallest)
-        put.put(largest)
-        put.put(sack_frame)
-        put.put(sack_time)
+    The segments are the shortest unacknowledged and the longest acknowledged one.
+    """
+    waits = peer.waits
+    sack_frame: i64 = NEVER
+    sack_time: i64 = NEVER
+    sack_start: i64 = 0
+    sack_end: i64 = 0
+    if waits is not None and waits.sack_frame > repetition.first_frame and waits.sack_start > repetition.start:
+        sack_frame, sack_time, sack_start, sack_end = waits.sack_frame, waits.sack_time, waits.sack_start, waits.sack_end
+    if repetition.copies == 0:
+        smallest, largest = repetition.mss, longest_of(own)
+    else:
+        smallest, largest = segment_sizes(own, repetition, sack_start, sack_end)
+    return [smallest, largest, sack_frame, sack_time]
 
-    def put_peer(self, peer: Side, repetition: Repetition) -> None:
-        """Write the cells about the packets of the peer that were captured."""
-        put = self.rows
-        put.put(repetition.heard_frame)
-        put.put(repetition.heard_time)
-        put.put(repetition.peer_frame)
-        put.put(repetition.peer_time)
-        put.put(i64(peer.unseen_bytes > repetition.unseen_bytes))
-        other = None if peer.waits is None else peer.waits.repetition
-        put.put(i64(other is not None and misses_acks(other) and not has_gone_on(peer, other)))
-        put.put(i64(peer.window == 0))
 
-    def put_close(self, close: Close | None) -> None:
-        """Write the frame, the time and the kind of a side's first FIN, or of its first RST if it sent no FIN."""
-        put = self.rows
-        if close is None:
-            close = NOT_CLOSED
-        is_rst = close.fin_frame == NEVER and close.rst_frame != NEVER
-        put.put(close.rst_frame if is_rst else close.fin_frame)
-        put.put(close.rst_time if is_rst else close.fin_time)
-        put.put(i64(is_rst))
+def repeats_too(peer: Side) -> bool:
+    """Return whether the peer repeats data that was acknowledged, so the ACKs do not reach it."""
+    other = None if peer.waits is None else peer.waits.repetition
+    return other is not None and misses_acks(other) and not has_gone_on(peer, other)
 
-    def put_error(self, error: DataError) -> None:
-        """Write the cells about the ICMP error that quotes the data."""
-        put = self.rows
-        put.put(error.frame)
-        put.put(error.time)
-        put.put(error.address_bytes)
-        put.put(error.high)
-        put.put(error.low)
-        put.put(error.type)
-        put.put(error.code)
-        put.put(error.mtu)
+
+def describe_close(close: Close) -> list[int]:
+    """Return the frame and time of a side's first FIN, or of its first RST if it sent no FIN; and whether it is an RST."""
+    if close.fin_frame == NEVER and close.rst_frame != NEVER:
+        return [close.rst_frame, close.rst_time, True]
+    return [close.fin_frame, close.fin_time, False]
 
 
 class Pending:

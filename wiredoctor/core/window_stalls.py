@@ -232,56 +232,53 @@ class WindowStalls:
 
         `frame`: the packet that ends the row. `window`: the state of that direction's window, if it was still closed at the end.
         """
-        peer, own = connection.first, connection.second
-        if receiver == 1:
-            peer, own = own, peer
+        peer, own = connection.sides(receiver)
         if peer.waits is None or peer.waits.window_stall is None:
             return
-        stall, put, data = peer.waits.window_stall, self.rows, own.previous
+        stall, data = peer.waits.window_stall, own.previous
         peer.waits.window_stall = None
-        put.begin()
-        put.put(connection.id)
-        put.put(1 - receiver)
-        put.put(frame)
-        put.put(i64(is_http(connection)))
-        put.put(i64(connection.has_both_syns))
-        put.put(stall.sort)
-        put.put(stall.count)
-        put.put(stall.waited)
-        put.put(stall.shut)
-        put.put(stall.start_frame)
-        put.put(stall.start_time)
-        put.put(stall.window)
-        put.put(window.probes)
-        put.put(window.probe_frame)
-        put.put(window.probe_time)
-        put.put(stall.copies)
-        put.put(stall.copy_frame)
-        put.put(stall.copy_time)
-        put.put(stall.opened_frame)
-        put.put(stall.opened_time)
-        put.put(stall.sent_frame)
-        put.put(stall.sent_time)
-        put.put(stall.sent_bytes)
-        put.put(stall.end_frame)
-        put.put(stall.end_time)
-        put.put(i64(data is not None and data.ends_message))
-        self.put_close(own.close, stall)
         unscaled = own.syn is not None and own.syn.window_shift >= 0 and peer.syn is not None and peer.syn.window_shift == -1
-        put.put(peer.syn.window if unscaled and peer.syn is not None else i64(NEVER))
+        self.rows.add(
+            [
+                connection.id,
+                1 - receiver,
+                frame,
+                is_http(connection),
+                connection.has_both_syns,
+                stall.sort,
+                stall.count,
+                stall.waited,
+                stall.shut,
+                stall.start_frame,
+                stall.start_time,
+                stall.window,
+                window.probes,
+                window.probe_frame,
+                window.probe_time,
+                stall.copies,
+                stall.copy_frame,
+                stall.copy_time,
+                stall.opened_frame,
+                stall.opened_time,
+                stall.sent_frame,
+                stall.sent_time,
+                stall.sent_bytes,
+                stall.end_frame,
+                stall.end_time,
+                data is not None and data.ends_message,
+                *describe_close(own.close or NOT_CLOSED, stall.start_frame),
+                peer.syn.window if unscaled and peer.syn is not None else NEVER,
+            ]
+        )
 
-    def put_close(self, close: Close | None, stall: WindowStall) -> None:
-        """Write the frame, time and kind of the sender's first FIN or RST since the stall began."""
-        put = self.rows
-        if close is None:
-            close = NOT_CLOSED
-        has_rst = close.rst_frame >= stall.start_frame and close.rst_frame != NEVER
-        has_fin = close.fin_frame >= stall.start_frame and close.fin_frame != NEVER
-        if has_fin and has_rst:
-            has_rst = close.rst_frame < close.fin_frame
-        put.put(close.rst_frame if has_rst else close.fin_frame if has_fin else i64(NEVER))
-        put.put(close.rst_time if has_rst else close.fin_time if has_fin else i64(NEVER))
-        put.put(i64(has_rst))
+
+def describe_close(close: Close, since: i64) -> list[int]:
+    """Return the frame and time of a side's first FIN or RST since frame `since`, and whether it is an RST."""
+    has_rst = close.rst_frame >= since and close.rst_frame != NEVER
+    has_fin = close.fin_frame >= since and close.fin_frame != NEVER
+    if has_rst and not (has_fin and close.fin_frame <= close.rst_frame):
+        return [close.rst_frame, close.rst_time, True]
+    return [close.fin_frame, close.fin_time, False] if has_fin else [NEVER, NEVER, False]
 
 
 def add(stall: WindowStall, waited: i64, shut: i64, frame: i64, time: i64) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache, partial
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,11 +11,10 @@ import polars as pl
 
 from wiredoctor.batches import Batch, Kind, Maker, View, series, take_cells, to_cells
 from wiredoctor.core.bursts import APPLICATION
-from wiredoctor.core.bursts import COLUMNS as BURST
-from wiredoctor.core.exchange_rows import CLOSE, EXCHANGE, MESSAGE_ROW, CloseRows, Extra, MessageRows
+from wiredoctor.core.close_rows import CLOSE, CloseRows
+from wiredoctor.core.exchange_rows import EXCHANGE, MESSAGE_ROW, Extra, MessageRows
 from wiredoctor.core.heads import Head
 from wiredoctor.core.origins import ORIGINS
-from wiredoctor.core.rows import Rows
 from wiredoctor.protocols.http1.pieces import Pieces
 from wiredoctor.protocols.http1.request_ids import WELL_FORMED
 from wiredoctor.tables import (
@@ -76,12 +75,7 @@ def head_part(heads: Sequence[Head]) -> pl.DataFrame:
 
     The first row is for messages without a header section.
     """
-    return _make_head_part(heads) if heads else _no_heads()
-
-
-@cache
-def _no_heads() -> pl.DataFrame:
-    return _make_head_part(())
+    return _make_head_part(heads) if heads else _NO_HEADS
 
 
 def _make_head_part(heads: Sequence[Head]) -> pl.DataFrame:
@@ -110,6 +104,9 @@ def _part_column(column: Column, values: Sequence[Any], none: Any = None) -> pl.
     return series if sentinel is None else series.set(series == sentinel, None)
 
 
+_NO_HEADS = _make_head_part(())
+
+
 def exchange_batches(closes: CloseRows, heads: pl.DataFrame) -> tuple[Batch, Batch]:
     """Take the rows of the tables `exchanges` and `closes` from the core, and return each table's rows as a batch.
 
@@ -135,12 +132,10 @@ def exchange_batches(closes: CloseRows, heads: pl.DataFrame) -> tuple[Batch, Bat
 
 def _request_id_part(values: Sequence[bytes]) -> pl.DataFrame:
     """Return a data frame with the request ids as they were sent. The first row is empty, for exchanges without a request id."""
-    return pl.DataFrame([_texts([b"", *values]).alias("request_id")]) if values else _no_request_ids()
+    return pl.DataFrame([_texts([b"", *values]).alias("request_id")]) if values else _NO_REQUEST_IDS
 
 
-@cache
-def _no_request_ids() -> pl.DataFrame:
-    return pl.DataFrame([pl.Series("request_id", [""], dtype=pl.String)])
+_NO_REQUEST_IDS = pl.DataFrame([pl.Series("request_id", [""], dtype=pl.String)])
 
 
 def _request_id(batch: Batch) -> pl.Series:
@@ -252,12 +247,7 @@ def _extra_part(extras: Sequence[Extra]) -> pl.DataFrame:
 
     The first row is for exchanges without any of these.
     """
-    return _make_extra_part(extras) if extras else _no_extras()
-
-
-@cache
-def _no_extras() -> pl.DataFrame:
-    return _make_extra_part(())
+    return _make_extra_part(extras) if extras else _NO_EXTRAS
 
 
 def _make_extra_part(extras: Sequence[Extra]) -> pl.DataFrame:
@@ -282,6 +272,9 @@ def _make_extra_part(extras: Sequence[Extra]) -> pl.DataFrame:
     }
     types = {column.name: column for column in EXCHANGES.columns}
     return pl.DataFrame([_part_column(types[name], columns[name], _NOT_COUNTED.get(name)) for name in _EXTRAS])
+
+
+_NO_EXTRAS = _make_extra_part(())
 
 
 def _piece_numbers(extra: Extra) -> tuple[Any, ...]:
@@ -320,22 +313,13 @@ def message_batch(table: MessageRows, heads: pl.DataFrame) -> Batch:
     return Batch("messages", height, cells, {"target": targets[series(cells["target"]).cast(pl.UInt32)]}, {"heads": heads})
 
 
-def burst_batch(rows: Rows) -> Batch:
-    """Take the rows of the table `bursts` from the core, and return them."""
-    return Batch("bursts", int(rows.count), take_cells(rows, BURST), {}, {})
-
-
 def _has_reason(bit: int) -> Maker:
     return lambda batch: batch.cell("reasons") & bit != 0
 
 
 def event_frame(table: Table, rows: Sequence[tuple[object, ...]]) -> pl.DataFrame | View:
-    """Return rows of `table` (`faults` or `foreign_closes`) as a data frame; an empty View if there are no rows."""
+    """Return rows of `table` (`faults`, `foreign_closes` or `oddities`) as a data frame; an empty View if there are no rows."""
     return table.frame({name: [row[i] for row in rows] for i, name in enumerate(table.schema)}) if rows else View([], table)
-
-
-def _by_application(batch: Batch) -> Array:
-    return batch.cell("reasons") == APPLICATION
 
 
 def _message_makers() -> dict[str, Maker]:
@@ -357,6 +341,9 @@ Kind.of(
 Kind.of(MESSAGES, _message_makers(), {})
 Kind.of(
     BURSTS,
-    {name: _has_reason(1 << bit) for bit, name in enumerate(_REASONS)} | {"pause_application": _by_application},
+    {
+        **{name: _has_reason(1 << bit) for bit, name in enumerate(_REASONS)},
+        "pause_application": lambda batch: batch.cell("reasons") == APPLICATION,
+    },
     {},
 )

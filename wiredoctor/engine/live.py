@@ -10,8 +10,8 @@ import polars as pl
 from wiredoctor import limits, rule_engine
 from wiredoctor.batches import Batch, View
 from wiredoctor.core.connection_rows import hash_endpoint
-from wiredoctor.core.exchange_rows import FOREVER
 from wiredoctor.core.records import LATEST
+from wiredoctor.core.segment import FOREVER
 from wiredoctor.engine.growing import GrowingCapture
 from wiredoctor.engine.run import Analysis
 from wiredoctor.rule_engine import RuleModule
@@ -163,10 +163,9 @@ class LiveAnalysis(Analysis):
             kept_connections.add(connections.filter(rule_engine.suspect_connections() | known))
             self._suspected.difference_update(connections["connection"])
 
-    def suspects(self, exchanges: Spill, connections: Spill) -> tuple[pl.LazyFrame, pl.LazyFrame]:
+    def suspects(self) -> tuple[pl.LazyFrame, pl.LazyFrame]:
         """Return the rows of the exchanges that may have failed, and the rows of their connections.
 
         These rows are stored separately, so they include rows that were dropped from `exchanges` and `connections`.
         """
-        del exchanges, connections
         return self._suspects[0].scan(), self._suspects[1].scan()

@@ -12,13 +12,14 @@ from itertools import count
 import polars as pl
 
 from wiredoctor.batches import View
+from wiredoctor.core.close_rows import CloseRows
 from wiredoctor.core.connection import Connection, Side
 from wiredoctor.core.connection_rows import ConnectionRows
-from wiredoctor.core.exchange_rows import FOREVER, CloseRows, ExchangeRows, Extra, HeadCodes
+from wiredoctor.core.exchange_rows import ExchangeRows, Extra, HeadCodes
 from wiredoctor.core.http1 import Reader
 from wiredoctor.core.message import AT_CAPTURE_END, OFF, SEEK, TLS, Exchange
 from wiredoctor.core.pairing import HttpConnection
-from wiredoctor.core.segment import NEVER
+from wiredoctor.core.segment import FOREVER, NEVER
 from wiredoctor.core.waits import ClosedWindow, Waits, WindowStall
 from wiredoctor.engine.frames import exchange_batches, head_part
 from wiredoctor.engine.row_tables import connection_batch

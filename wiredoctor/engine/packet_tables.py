@@ -40,28 +40,22 @@ def take_segment_tables(recorder: SegmentRecorder, tables: dict[str, Table]) -> 
 
 
 def _frame(table: Table, rows: Rows, names: Sequence[str]) -> pl.DataFrame:
-    """Take the rows of a table from the core, and return them as a data frame. `names`: the names of the values in each row."""
+    """Take the rows of a table from the core, and return them as a data frame, in which the sentinels are null.
+
+    `names`: the names of the values in each row.
+    """
     if not rows.count:
         return table.empty()
     cells = np.frombuffer(b"".join(rows.take()), dtype="<i8").reshape(-1, rows.width)
     places = {name: place for place, name in enumerate(names)}
-    columns: dict[str, Array] = {}
+    series: list[pl.Series] = []
+    nulls: list[pl.Expr] = []
     for column in table.columns:
         if column.name == "options_hash":
             values = _hash_options(cells[:, places["options_size"] :])
         else:
             values = np.ascontiguousarray(cells[:, places[column.name]])
-        columns[column.name] = values.view(np.uint64) if column.dtype == pl.UInt64() else values
-    return _make_frame(table, columns)
-
-
-def _make_frame(table: Table, columns: dict[str, Array]) -> pl.DataFrame:
-    """Return a data frame with the columns of a table; each column's sentinel value becomes null."""
-    series: list[pl.Series] = []
-    nulls: list[pl.Expr] = []
-    for column in table.columns:
-        values = columns[column.name]
-        one = pl.Series(column.name, values)
+        one = pl.Series(column.name, values.view(np.uint64) if column.dtype == pl.UInt64() else values)
         sentinel = column.sentinel
         value = pl.col(column.name)
         if sentinel is not None and one.len() and (one == sentinel).any():

@@ -79,7 +79,10 @@ class Worker:
             raise no_room(self.outcome.parent.parent)
         if self.status:
             traceback = pickle.loads(self.outcome.read_bytes()) if self.outcome.exists() else ""
-            raise _with_note(traceback or "a worker process ended before its result was written")
+            reason = traceback or "a worker process ended before its result was written"
+            error = RuntimeError(reason)
+            error.add_note(reason)  # a traceback shows the note; it contains no bytes of the capture
+            raise error
 
     def result(self) -> Result:
         """Wait for the process and return its result. Raise the same errors as `poll`."""
@@ -113,24 +116,14 @@ class CommonEnd:
             self._end[0] = max(self._batches) + 2
 
 
-def _with_note(reason: str) -> RuntimeError:
-    """Return a RuntimeError with the reason as its text and as a note, which a traceback shows.
-
-    The note contains no bytes of the capture.
-    """
-    error = RuntimeError(reason)
-    error.add_note(reason)
-    return error
-
-
 def analyze(
     capture: CaptureFiles, rules: RuleSet, cutoffs: Cutoffs, settings: Settings, folder: Folder, progress: Progress,
     is_stopped: Stopping = never,
-) -> tuple[Analysis, Iterator[Candidates], BatchSpill, BatchSpill]:  # fmt: skip
+) -> tuple[Analysis, Iterator[Candidates]]:  # fmt: skip
     """Analyze a capture in `settings.jobs` processes, including this one.
 
-    Return four values: the analysis of this process; the candidates of all processes, batch by batch, not yet judged by the
-    rules; all rows of connections; and all rows of exchanges. Connection ids are those of the complete capture. Raise
+    Return the analysis of this process, which has the rows of connections and exchanges of all processes; and the candidates of
+    all processes, batch by batch, not yet judged by the rules. Connection ids are those of the complete capture. Raise
     RuntimeError if another process fails.
     """
     parent, count = os.getpid(), min(settings.jobs, BUCKETS)
@@ -157,7 +150,7 @@ def analyze(
             return end.is_before(number, batch)
 
         with rules.configured():
-            analysis.run(settings.batch_packets, tell, _unjudged, is_over)
+            analysis.run(settings.batch_packets, tell, lambda found: found, is_over)
         return analysis
 
     def watch(done: float) -> None:
@@ -181,10 +174,6 @@ def analyze(
             worker.stop()
         raise
     return _join(analysis, rules.modules, results)
-
-
-def _unjudged(found: Candidates) -> Candidates:
-    return found
 
 
 def start(folder: Folder, number: int, work: Callable[[int], Result]) -> Worker:
@@ -232,9 +221,7 @@ def _write(path: Path, outcome: Result | str) -> None:
     part.rename(path)
 
 
-def _join(
-    analysis: Analysis, modules: Mapping[str, RuleModule], results: list[Result]
-) -> tuple[Analysis, Iterator[Candidates], BatchSpill, BatchSpill]:
+def _join(analysis: Analysis, modules: Mapping[str, RuleModule], results: list[Result]) -> tuple[Analysis, Iterator[Candidates]]:
     """Join the results of the other processes with this process's `analysis`. Return the same values as `analyze`."""
     assert analysis.core.share is not None
     ids = number_connections([analysis.core.share.opened.getvalue(), *(result.opened for result in results)])
@@ -243,12 +230,9 @@ def _join(
         analysis.core.duplicates += result.duplicates
         analysis.core.icmp.unknown += result.unknown_quotes
     analysis.met.join(result.limits for result in results)
-    return (
-        analysis,
-        _join_batches(modules, [analysis.found, *(result.found for result in results)], ids),
-        _join_rows(analysis.connections, [result.connections for result in results], ids),
-        _join_rows(analysis.exchanges, [result.exchanges for result in results], ids),
-    )
+    analysis.connections = _join_rows(analysis.connections, [result.connections for result in results], ids)
+    analysis.exchanges = _join_rows(analysis.exchanges, [result.exchanges for result in results], ids)
+    return analysis, _join_batches(modules, [analysis.found, *(result.found for result in results)], ids)
 
 
 def number_connections(opened: Sequence[bytes]) -> list[pl.Series]:
@@ -273,11 +257,7 @@ def _join_batches(
     """
     for batches in zip(*shares, strict=True):
         parts = zip(batches, ids, strict=True)
-        yield merge_candidates(modules, [{name: _with_ids(rows, own) for name, rows in found.items()} for found, own in parts])
-
-
-def _with_ids(rows: pl.DataFrame, ids: pl.Series) -> pl.DataFrame:
-    return renumber(rows.lazy(), ids, rows.columns).collect()
+        yield merge_candidates(modules, [{name: renumber(rows, own) for name, rows in found.items()} for found, own in parts])
 
 
 def _join_rows(own: BatchSpill, others: Sequence[Sequence[StoredBatch]], ids: Sequence[pl.Series]) -> BatchSpill:

@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 
 from wiredoctor.batches import Batch, Kind, Maker, View, series, take_cells
+from wiredoctor.core.bursts import COLUMNS as BURST_CELLS
 from wiredoctor.core.closes import CLOSED_BY, CLOSES
 from wiredoctor.core.connection_rows import NUMBERS, ConnectionRows
 from wiredoctor.core.history import in_letters
@@ -25,7 +26,7 @@ from wiredoctor.core.transfers import TRANSFERS as TRANSFER_CELLS
 from wiredoctor.core.unacknowledged import UNACKNOWLEDGED as UNACKNOWLEDGED_CELLS
 from wiredoctor.core.window_stalls import SORTS as WINDOW_SORTS
 from wiredoctor.core.window_stalls import WINDOW_STALLS as WINDOW_STALL_CELLS
-from wiredoctor.engine.frames import burst_batch, event_frame, exchange_batches, head_part, message_batch
+from wiredoctor.engine.frames import event_frame, exchange_batches, head_part, message_batch
 from wiredoctor.protocols.tls.hello import SILENT
 from wiredoctor.tables import (
     BURSTS,
@@ -69,18 +70,15 @@ def take_tables(core: Core) -> tuple[Tables, Batch, Batch]:
     exchanges, stored = exchange_batches(http.closes, heads)
     connections = connection_batch(core.connections)
     oddities, core.headers.oddities = core.headers.oddities, []
-    tables = {
+    tables: Tables = {
         **{table.name: _events(table, rows, cells) for table, rows, cells in _event_rows(core)},
         "exchanges": View([exchanges], FINISHED_EXCHANGES, FINISHED_OF_STORED),
         "closes": View([stored], CLOSES_TABLE, CLOSES_OF_STORED),
         "faults": event_frame(FAULTS, http.faults.take()),
         "foreign_closes": event_frame(FOREIGN_CLOSES, http.closes.foreign.take()),
         "messages": View([] if http.messages is None else [message_batch(http.messages, heads)], MESSAGES),
-        "bursts": View([] if http.bursts is None else [burst_batch(http.bursts)], BURSTS),
         "connections": View([connections], CONNECTIONS),
-        "oddities": ODDITIES.frame(dict(zip(ODDITIES.schema, zip(*oddities, strict=True), strict=True)))
-        if oddities
-        else View([], ODDITIES),
+        "oddities": event_frame(ODDITIES, oddities),
     }
     return tables, stored, connections
 
@@ -89,8 +87,6 @@ def count_rows(core: Core) -> int:
     """Return the number of new rows in all tables except `segments`."""
     http = core.http
     tables = [http.closes.rows, http.exchanges.rows, core.connections.rows, *(rows for _, rows, _ in _event_rows(core))]
-    if http.bursts is not None:
-        tables.append(http.bursts)
     if http.messages is not None:
         tables.append(http.messages.rows)
     return sum(int(rows.count) for rows in tables) + len(http.faults.rows) + len(core.headers.oddities)
@@ -108,6 +104,7 @@ def _event_rows(core: Core) -> tuple[tuple[Table, Rows, Sequence[str]], ...]:
         (ICMP_ERRORS, core.icmp.rows, ICMP_CELLS),
         (UNACKNOWLEDGED, story.repetitions.rows, UNACKNOWLEDGED_CELLS),
         (TRANSFERS, core.http.transfers, TRANSFER_CELLS),
+        *([] if core.http.bursts is None else [(BURSTS, core.http.bursts, BURST_CELLS)]),
     )
 
 
@@ -208,18 +205,13 @@ def _makers() -> dict[str, Maker]:
     for name, names in (("closed_by", CLOSED_BY), ("close", CLOSES), ("protocol", ("none", *_PROTOCOLS))):
         makers[name] = _name_maker(name, names)
     for name in _HELLO:
-        makers[name] = _of_hello(name)
+        makers[name] = partial(Batch.of_part, part="hellos", name=name, cell="hello")
     return makers
 
 
 def _name_maker(cell: str, names: Sequence[str]) -> Maker:
     """Return a function that makes a column of names; the core's column `cell` contains indexes into `names`."""
-    values = pl.Series(names)
-    return lambda batch: batch.gather(values, cell)
-
-
-def _of_hello(name: str) -> Maker:
-    return lambda batch: batch.of_part("hellos", name, "hello")
+    return partial(Batch.gather, values=pl.Series(names), cell=cell)
 
 
 Kind.of(CONNECTIONS, _makers(), {"hello": "hellos"})

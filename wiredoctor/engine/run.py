@@ -30,7 +30,7 @@ from wiredoctor.limits import LimitsReached
 from wiredoctor.rule_engine import RuleModule
 from wiredoctor.rule_engine.candidates import Candidates, CandidateStore
 from wiredoctor.rule_engine.cutoffs import Cutoffs
-from wiredoctor.spill import BatchSpill, Folder, Spill
+from wiredoctor.spill import BatchSpill, Folder
 from wiredoctor.tables import CAPTURES, CONNECTIONS, NEVER, ODDITIES, SEGMENTS, STORED_EXCHANGES
 
 Progress = Callable[[float], None]
@@ -183,9 +183,9 @@ class Analysis:
     def _see(self, exchanges: pl.DataFrame | View) -> None:
         """Do nothing. A live analysis overrides this method to record the exchanges that failed."""
 
-    def suspects(self, exchanges: Spill, connections: Spill) -> tuple[pl.LazyFrame, pl.LazyFrame]:
+    def suspects(self) -> tuple[pl.LazyFrame, pl.LazyFrame]:
         """Return the rows of the exchanges that may have failed, and of their connections. Here, all rows are returned."""
-        return exchanges.scan(), connections.scan()
+        return self.exchanges.scan(), self.connections.scan()
 
     @property
     def latest(self) -> int:

@@ -19,7 +19,7 @@ from typing import Any
 import polars as pl
 
 from wiredoctor import gateways, limits, rule_engine
-from wiredoctor.core.exchange_rows import FOREVER
+from wiredoctor.core.segment import FOREVER
 from wiredoctor.engine import open_exchanges
 from wiredoctor.engine.live import LiveAnalysis
 from wiredoctor.gateways import LATE, Gateways, Place

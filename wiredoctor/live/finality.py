@@ -15,7 +15,7 @@ import polars as pl
 
 from wiredoctor import gateways, limits, rule_engine
 from wiredoctor.core.connection import Connection
-from wiredoctor.core.exchange_rows import FOREVER
+from wiredoctor.core.segment import FOREVER
 from wiredoctor.engine import open_exchanges
 from wiredoctor.engine.live import LiveAnalysis
 from wiredoctor.engine.open_exchanges import ANSWERED

@@ -332,7 +332,7 @@ class Session:
 
         a.finish(judge)
         a.found.append(self._held.take(None))
-        done = diagnosis.diagnose(self._capture, a, self._rules, a.found, a.connections, a.exchanges, judge, live=True)
+        done = diagnosis.diagnose(a, self._rules, judge, live=True)
         if self._lost:
             done.limits.append(f"{self._lost:,} bytes were overwritten in the ring before they could be analyzed")
         if restarts := self._recorder.progress.restarts:

@@ -104,7 +104,7 @@ RELEASES = Table(
     subject="segments",
     at_packet=True,
     exchange_by_time=True,
-    writer="core/stalls.py:Stalls.write_release",
+    writer="core/stalls.py:Stalls.describe_release",
 )
 
 RECOVERIES = Table(

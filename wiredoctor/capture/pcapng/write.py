@@ -35,7 +35,7 @@ def comment(text: str) -> Option:
 def section(program: str, comments: Sequence[str] = ()) -> bytes:
     """Return a little-endian Section Header Block that names `program` as its writer."""
     fixed = struct.pack("<IHHq", _MAGIC, 1, 0, _UNKNOWN_LENGTH)
-    return _block("<", SECTION, fixed + _options("<", [(_APPLICATION, program.encode()), *map(comment, comments)]))
+    return _block(SECTION, fixed + _options([(_APPLICATION, program.encode()), *map(comment, comments)]))
 
 
 def interface(described: Interface, seconds: int = 0, fcs: int | None = None) -> bytes:
@@ -52,7 +52,7 @@ def interface(described: Interface, seconds: int = 0, fcs: int | None = None) ->
     if seconds:
         options.append((_OFFSET, struct.pack("<q", seconds)))
     fixed = struct.pack("<HHI", described.link_type & 0xFFFF, 0, described.snaplen & 0xFFFFFFFF)
-    return _block("<", INTERFACE, fixed + _options("<", options))
+    return _block(INTERFACE, fixed + _options(options))
 
 
 def packet(number: int, ticks: int, data: bytes, length: int, options: bytes = b"") -> bytes:
@@ -76,13 +76,13 @@ def statistics(number: int, ticks: int, dropped: int, received: int, since: int 
     """
     after = "" if since is None else f"after {since} and "
     counts = [(_DROPPED, struct.pack("<Q", dropped))] + ([(_RECEIVED, struct.pack("<Q", received))] if received else [])
-    options = _options("<", [comment(f"dropped {after}until {until} ns since 1970"), *counts])
-    return _block("<", STATISTICS, struct.pack("<III", number, ticks >> 32, ticks & 0xFFFFFFFF) + options)
+    options = _options([comment(f"dropped {after}until {until} ns since 1970"), *counts])
+    return _block(STATISTICS, struct.pack("<III", number, ticks >> 32, ticks & 0xFFFFFFFF) + options)
 
 
 def comments_alone(texts: Sequence[str]) -> bytes:
     """Return the encoded options of a block that has no options except these comments."""
-    return _options("<", _bound_options([comment(text) for text in texts])) if texts else b""
+    return _options(_bound_options([comment(text) for text in texts])) if texts else b""
 
 
 def with_comments(block: bytes, order: str, kind: int, texts: Sequence[str]) -> bytes:
@@ -141,10 +141,10 @@ def _raw(order: str, options: Sequence[Option]) -> bytes:
     return b"".join(struct.pack(order + "HH", code, len(value)) + value + bytes(-len(value) & 3) for code, value in options)
 
 
-def _options(order: str, options: Sequence[Option]) -> bytes:
-    return _raw(order, options) + bytes(4)
+def _options(options: Sequence[Option]) -> bytes:
+    return _raw("<", options) + bytes(4)
 
 
-def _block(order: str, kind: int, body: bytes) -> bytes:
-    size = struct.pack(order + "I", len(body) + 12)
-    return struct.pack(order + "I", kind) + size + body + size
+def _block(kind: int, body: bytes) -> bytes:
+    size = struct.pack("<I", len(body) + 12)
+    return struct.pack("<I", kind) + size + body + size

@@ -287,9 +287,8 @@ def may_become_request(data: bytes) -> bool:
     if newline:
         return request_line(line.removesuffix(b"\r")) is not None
     method, space, _ = data.partition(b" ")
-    if not space:
-        return len(method) <= 40 and _TOKEN.match(method.removesuffix(b"\r")) is not None
-    return len(method) <= 40 and _TOKEN.match(method) is not None
+    name = method if space else method.removesuffix(b"\r")
+    return len(method) <= 40 and _TOKEN.match(name) is not None
 
 
 def may_become_response(data: bytes) -> bool:
