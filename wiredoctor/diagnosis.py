@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import re
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -44,6 +43,7 @@ from wiredoctor.tables import (
     finished_exchanges,
 )
 from wiredoctor.text.redact_tables import redact_table
+from wiredoctor.text.regex import Regex
 
 if TYPE_CHECKING:
     from wiredoctor.engine.run import Analysis
@@ -210,7 +210,7 @@ def _without_frames(finding: Finding) -> Finding:
     return replace(finding, display_filter=_FRAMES.sub("", finding.display_filter))
 
 
-_FRAMES = re.compile(r"( && )?frame\.number in \{[^}]*\}")
+_FRAMES = Regex(r"( && )?frame\.number in \{[^}]*\}")
 
 
 def _add_file(finding: Finding, capture: Captured) -> Finding:

@@ -1,7 +1,5 @@
 """The declarations in a rule file."""
 
-from __future__ import annotations
-
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar

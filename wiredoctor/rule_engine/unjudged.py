@@ -60,9 +60,10 @@ def explained_keys(core: pl.DataFrame, modules: Mapping[str, RuleModule]) -> Exp
 
     `core` has the columns that `resolve` adds, including the client and the server of each candidate.
     """
-    if core.is_empty():
+    ending = [name for name, module in modules.items() if module.rule.ends]
+    if core.is_empty() or not core["rule"].is_in(ending).any():
         return Explained(_NO_CONNECTIONS, _NO_ENDPOINTS)
-    those = core.lazy().filter(c("rule").is_in([name for name, module in modules.items() if module.rule.ends]))
+    those = core.lazy().filter(c("rule").is_in(ending))
     connections = (
         those.filter(c("connection").is_not_null())
         .group_by("connection")

@@ -157,7 +157,7 @@ def find(closes: pl.LazyFrame) -> pl.LazyFrame:
     )
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class _Accepted:
     """The size in bytes of the largest request head that a server has accepted."""
 

@@ -1,7 +1,5 @@
 """Declare the columns that decide whether a held-back segment is a stall, and add the verdicts to the stalls."""
 
-from __future__ import annotations
-
 from typing import Any, NamedTuple
 
 import polars as pl

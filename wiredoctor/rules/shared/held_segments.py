@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from statistics import median, quantiles
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import polars as pl
 
@@ -41,7 +41,7 @@ Without a handshake, the measured round trip may include the server's computing 
 _KINDS = {"head": "head-body-split", "full": "tail", "small": "write-write-read"}
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class _Side:
     """The state of one direction of a connection. Times are in nanoseconds.
 
@@ -67,7 +67,7 @@ class _Side:
     late: deque[tuple[int, int]] = field(default_factory=lambda: deque[tuple[int, int]](maxlen=32))
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class _Endpoint:
     """The state that is kept for an endpoint. The server and its clients have one state each.
 
@@ -90,8 +90,7 @@ class _Endpoint:
     first: list[Verdict] = field(default_factory=list[Verdict])
 
 
-@dataclass(frozen=True)
-class Limits:
+class Limits(NamedTuple):
     """The limits of a rule about held-back segments.
 
     `shortest`: the shortest ACK delay (ns) that counts even if it occurs once.

@@ -1,7 +1,5 @@
 """Learn the idle timeout of a server from its closes."""
 
-from __future__ import annotations
-
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
