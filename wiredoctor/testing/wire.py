@@ -5,9 +5,11 @@ from __future__ import annotations
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv6Address, ip_address
-from typing import Any
+from functools import lru_cache
+from ipaddress import ip_address
 
+TCP = 6
+"""The number of TCP in the IP header."""
 FIN, SYN, RST, PSH, ACK, URG, ECE, CWR = 1, 2, 4, 8, 16, 32, 64, 128
 FLAGS = {"F": FIN, "S": SYN, "R": RST, "P": PSH, ".": ACK, "U": URG, "E": ECE, "C": CWR}
 
@@ -77,39 +79,45 @@ def to_pcap(packets: Sequence[Packet], first_time: int = 1_700_000_000) -> bytes
 
 def frame_bytes(packet: Packet, number: int = 0) -> bytes:
     """Return a packet as an Ethernet frame. `number`: its IPv4 identification, unless the ladder sets one."""
-    from dpkt.ethernet import ETH_TYPE_IP, ETH_TYPE_IP6, Ethernet
-    from dpkt.ip import IP
-    from dpkt.ip6 import IP6
+    from dpkt.dpkt import in_cksum
 
     ends = [_end(packet.peers.client), _end(packet.peers.server)]
     macs = [b"\x02\0\0\0\0\x01", b"\x02\0\0\0\0\x02"]
     (source, source_port), (destination, destination_port) = ends if packet.side == 0 else reversed(ends)
-    segment: Any = _tcp(packet, source_port, destination_port)
-    between: dict[str, Any] = {"src": source.packed, "dst": destination.packed, "data": segment}
-    if isinstance(source, IPv6Address):
-        inside: Any = IP6(nxt=6, hlim=packet.ttl, plen=len(segment), **between)
+    segment = _tcp(packet, source_port, destination_port)
+    pseudo_header = source + destination + struct.pack(">II", len(segment), TCP)
+    segment = _with_checksum(segment, 16, in_cksum(pseudo_header + segment))
+    if len(source) == 16:
+        kind = 0x86DD
+        header = struct.pack(">IHBB", 0x60000000, len(segment), TCP, packet.ttl) + source + destination
     else:
+        kind = 0x0800
         ip_id = number & 0xFFFF if packet.ip_id is None else packet.ip_id
-        inside = IP(p=6, ttl=packet.ttl, id=ip_id, df=1, len=20 + len(segment), **between)
-    kind = ETH_TYPE_IP6 if isinstance(source, IPv6Address) else ETH_TYPE_IP
-    return bytes(Ethernet(src=macs[packet.side], dst=macs[1 - packet.side], type=kind, data=inside))
+        header = struct.pack(">BBHHHBBH", 0x45, 0, 20 + len(segment), ip_id, 0x4000, packet.ttl, TCP, 0) + source + destination
+        header = _with_checksum(header, 10, in_cksum(header))
+    return macs[1 - packet.side] + macs[packet.side] + struct.pack(">H", kind) + header + segment
 
 
-def _end(text: str) -> tuple[IPv4Address | IPv6Address, int]:
+@lru_cache(maxsize=4096)
+def _end(text: str) -> tuple[bytes, int]:
+    """Return the address, as in a packet, and the port of an end such as "10.0.0.1:80" or "[fd00::1]:80"."""
     host, _, port = text.rpartition(":")
-    return ip_address(host.strip("[]")), int(port)
+    return ip_address(host.strip("[]")).packed, int(port)
 
 
-def _tcp(packet: Packet, source_port: int, destination_port: int) -> Any:
-    from dpkt.tcp import TCP
+def _with_checksum(header: bytes, place: int, checksum: int) -> bytes:
+    return header[:place] + struct.pack(">H", checksum) + header[place + 2 :]
 
+
+def _tcp(packet: Packet, source_port: int, destination_port: int) -> bytes:
+    """Return the TCP segment of a packet, with 0 as its checksum (RFC 9293 section 3.1)."""
     options = _options(packet)
     mine, other = packet.peers.isn[packet.side], packet.peers.isn[1 - packet.side]
     ack = (packet.ack or 0) + other if packet.flags & ACK else 0
-    return TCP(
-        sport=source_port, dport=destination_port, seq=(packet.seq + mine) & 0xFFFFFFFF, ack=ack & 0xFFFFFFFF,
-        off=(20 + len(options)) // 4, flags=packet.flags, win=packet.window, opts=options, data=packet.payload,
-    )  # fmt: skip
+    numbers = (packet.seq + mine) & 0xFFFFFFFF, ack & 0xFFFFFFFF
+    words = (20 + len(options)) // 4
+    header = struct.pack(">HHIIBBHHH", source_port, destination_port, *numbers, words << 4, packet.flags, packet.window, 0, 0)
+    return header + options + packet.payload
 
 
 def _options(packet: Packet) -> bytes:
