@@ -140,7 +140,7 @@ def collect_guarded(
     except Exception:  # if wiredoctor's own query failed, it raises again below
         if all(module is None or module.plugin is None for module, _ in asked):
             raise
-    alone = ((module, partial(query.collect, optimizations=how)) for module, query in asked)
+    alone = ((module, partial(query.collect, optimizations=how, engine=engine)) for module, query in asked)
     return [collect() if module is None else run_guarded(module, collect) for module, collect in alone]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import polars as pl
 
@@ -16,6 +16,9 @@ from wiredoctor.rules.shared.same_client import known_clients
 from wiredoctor.tables import EVENT_TABLES, RULE_TABLES, SMALL, with_old_names
 from wiredoctor.text.redact import secrets_are_shown
 from wiredoctor.text.redact_tables import all_masked
+
+if TYPE_CHECKING:
+    from polars._typing import EngineType
 
 T = TypeVar("T")
 
@@ -256,7 +259,7 @@ def _promising(
     asked += [(None, _of_their_columns(tables[table], expressions)) for table, expressions in screens.items()]
     # one after the other, since each query holds the columns that it reads
     together = [[query] for query in asked] if many else [asked]
-    for answer in (one for some in together for one in collect_guarded(some, _planning(few), "streaming" if many else "auto")):
+    for answer in (one for some in together for one in collect_guarded(some, _planning(few), _engine(few, many))):
         if answer is not None:
             found |= {name: promising or found.get(name, False) for name, promising in answer.row(0, named=True).items()}
     return [m for m in enabled(running) if found.get(m.name, True)]
@@ -298,6 +301,11 @@ def _planning(few: bool) -> pl.QueryOptFlags:
     return pl.QueryOptFlags.none() if few else pl.QueryOptFlags()
 
 
+def _engine(few: bool, many: bool) -> EngineType:
+    """Return the engine of Polars that takes the least time for few rows, or the least memory for many."""
+    return "in-memory" if few else "streaming" if many else "auto"
+
+
 def _find(
     running: list[RuleModule], lazy: Mapping[str, pl.LazyFrame], *, few: bool, many: bool = False
 ) -> dict[str, pl.DataFrame]:
@@ -310,6 +318,6 @@ def _find(
     if not asked:
         return {}
     any_order = all(m.rule.any_order for m, _ in asked)
-    answers = collect_guarded([*asked], _planning(few), "streaming" if many and any_order else "auto")
+    answers = collect_guarded([*asked], _planning(few), _engine(few, many and any_order))
     found = zip(asked, answers, strict=True)
     return {m.name: rows for (m, _), rows in found if rows is not None and rows.height}

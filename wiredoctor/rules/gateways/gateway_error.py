@@ -247,6 +247,7 @@ def find(
         failed.join(ends, on="connection")
         .join(said, on=["connection", "exchange"], how="left")
         .join(fronts.select("server", known=pl.lit(value=True)).unique(), on="server", how="left")
+        .cache()
     )
     of_try = {name: f"try_{name}" for name in (*COLUMNS, *OF_CONNECTION)}
     given = _status_passed_on(tries, closes)
@@ -257,11 +258,11 @@ def find(
         .join(closes.select(COLUMNS), on=["connection", "exchange"], how="left")
         .rename(of_try)
     )
-    told = at_front.join(behind, left_on=["connection", "exchange"], right_on=["of", "of_exchange"], how="left")
+    told = at_front.join(behind, left_on=["connection", "exchange"], right_on=["of", "of_exchange"], how="left").cache()
     seen = told.filter(pl.col("known") | pl.col("try_connection").is_not_null())
     seen = _with_last_contacts(seen, tries, closes, connections)
-    vain = failed_connections(tries, connections)
-    likely = likely_fronts(told, vain, _repeated(tries, closes))
+    vain = failed_connections(tries, connections).cache()
+    likely = likely_fronts(told, vain, _repeated(tries, closes)).cache()
     loose = unassigned_attempts(tries, connections, vain, likely)
     known = _known_routes(tries, exchanges, connections).join(
         at_front.select("server", "route"), on=["server", "route"], how="semi"

@@ -275,13 +275,13 @@ def find(connections: pl.LazyFrame, tries: pl.LazyFrame) -> pl.LazyFrame:
             c("attempt").is_not_null().alias("of_gateway"),
         )
         .select("connection", "number", sure.alias("sure"), "client", "server", "client_host", "syns", "of_gateway", *_PROOF)
+        .cache()
     )
     timed_out = failed.filter(c("number") == attempts.TIMED_OUT).with_columns(attempts.host_of("server").alias("server_host"))
     for host in ("client_host", "server_host"):
         timed_out = timed_out.join(_unseen(connections, host), on=host, how="anti")
-    return _with_outcome(
-        pl.concat([failed.filter(c("number") != attempts.TIMED_OUT), timed_out.drop("server_host")]), connections
-    )
+    known = pl.concat([failed.filter(c("number") != attempts.TIMED_OUT), timed_out.drop("server_host")])
+    return _with_outcome(known.cache(), connections)
 
 
 _PROOF = (
@@ -300,7 +300,7 @@ def _with_outcome(failed: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFra
     no_network = c("error").is_in([icmp.number(*one) for one in icmp.NO_NETWORK]).fill_null(value=False)
     asked = failed.filter(~c("of_gateway")).with_columns(over, no_network.alias("no_network"))
     pairs = attempts.other_refusals(asked.filter(c("number") == attempts.REFUSED), NEXT_ADDRESS.value)
-    asked = asked.join(pairs, on="connection", how="left").filter(~c("superseded").fill_null(value=False))
+    asked = asked.join(pairs, on="connection", how="left").filter(~c("superseded").fill_null(value=False)).cache()
     usable = connections.filter(~_closed_at_once())
     nexts = attempts.next_addresses(asked.filter(c("other_frame").is_null()), usable, NEXT_ADDRESS.value)
     accepted = attempts.acceptances(asked.filter(c("number").is_in([attempts.REFUSED, attempts.TIMED_OUT])), usable)
