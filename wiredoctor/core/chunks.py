@@ -120,8 +120,6 @@ def read_line(reader: Reader, found: Range, message: Message, line: bytes) -> No
                 content_end = reader.until if message.chunks > 0 else message.head_end
                 is_alone = found.start >= content_end and found.end == reader.pos
                 pieces.chunk(length, found.time, reader.talk().http.cutoffs.min_flush_gap, alone=is_alone)
-            if message.chunks == 0:
-                faults.check_body(reader, message)
             message.chunks += 1
             reader.mode = BODY
             reader.until = reader.pos + length

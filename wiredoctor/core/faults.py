@@ -30,6 +30,7 @@ from wiredoctor.text.redact import payload
 
 if TYPE_CHECKING:
     from wiredoctor.core.http1 import Reader
+    from wiredoctor.core.pairing import HttpConnection
 
 ANNOUNCED: Final = 1 << 16
 """The bit of Reader.malformed for a 1xx or 204 response that announces a body; other bits are those of Fields.malformed."""
@@ -78,7 +79,7 @@ def check_head(reader: Reader, message: Message, exchange: Exchange, data: bytes
         frame, time = message.head_last_frame, message.head_time
         fault = Fault(name, reader.kind, exchange, message, frame, time, message.offset, framing_lines(data))
         if message.head.status >= 0 and exchange.request is None:
-            reader.unproved = fault
+            reader.talk().hold_fault(fault)
         else:
             reader.has_fault = True
             report(reader, fault)
@@ -113,7 +114,7 @@ def find_contradiction(reader: Reader, message: Message, exchange: Exchange, how
     """Return the kind of fault in a message's framing fields; "" if there is none.
 
     The fields of a response are not checked if it has no body or answers CONNECT. If the request was not captured, they are
-    checked only if the body is chunked, because its first chunk shows that the request was not HEAD (`check_body`), and only if
+    checked only if the body is chunked, because its first chunk shows that the request was not HEAD (`report_held`), and only if
     all earlier bytes of the server were captured, because otherwise the response may be part of a body.
     """
     fields, request = message.head.fields, exchange.request
@@ -130,14 +131,6 @@ def find_contradiction(reader: Reader, message: Message, exchange: Exchange, how
     if is_response and codings and request is not None and request.head.is_http10 and answers_its_request(reader, exchange):
         return "chunked-to-http10"
     return ""
-
-
-def check_body(reader: Reader, message: Message) -> None:
-    """Report the fault in the fields of a response whose request was not captured, because its first chunk was read."""
-    fault = reader.unproved
-    if fault is not None and fault.message is message:
-        reader.has_fault = True
-        report(reader, fault)
 
 
 def is_captured(reader: Reader) -> bool:
@@ -338,6 +331,16 @@ def begins_message(reader: Reader, data: bytes) -> bool:
 def has_none(reader: Reader) -> bool:
     """Return True if no valid message of this direction has been read yet."""
     return reader.count == reader.abandoned
+
+
+def report_held(talk: HttpConnection, fault: Fault) -> None:
+    """Report a fault that was held, unless it is in the fields of a response that may have no body, because it has no chunk."""
+    message = fault.message
+    if fault.role == RESPONSE and message.framing == CHUNKED:
+        if message.chunks == 0:
+            return
+        talk.reader_of(1 - talk.client).has_fault = True
+    talk.add_fault(fault)
 
 
 def report(reader: Reader, fault: Fault) -> None:

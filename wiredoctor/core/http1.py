@@ -52,7 +52,6 @@ from wiredoctor.protocols.tls.hello import may_begin as may_begin_tls
 
 if TYPE_CHECKING:
     from wiredoctor.core.bursts import Burst
-    from wiredoctor.core.faults import Fault
     from wiredoctor.core.pairing import HttpConnection
 
 STARTS: Final = frozenset([(method + b" ")[:4] for method in KNOWN_METHODS] + [b"HTTP"])
@@ -88,8 +87,6 @@ class Reader(Stream):
         """Bytes that looked like the beginning of a head until the current packet showed that they are not."""
         self.burst: Burst | None = None
         """The burst that the next packet may continue; None if there is none, or if the table `bursts` was not requested."""
-        self.unproved: Fault | None = None
-        """A fault in the fields of a response that may have no body, because its request was not captured."""
         self.direction: i64 = direction
         self.kind: i64 = -1
         self.mode: i64 = HEAD

@@ -63,7 +63,7 @@ class HttpConnection:
         self.last_waiting: Exchange | None = None
         """The last exchange without a final response."""
         self.held_faults: list[Fault] | None = None
-        """Faults that are reported when the next response begins (see faults.report and faults.check_announced)."""
+        """Faults that are reported when the next response begins (see faults.report, check_head and check_announced)."""
         self.is_doubtful: bool = False
         """True if the client sent bytes that are not HTTP, and no response has shown that the connection carries HTTP."""
         self.is_sliding: bool = False
@@ -225,9 +225,9 @@ class HttpConnection:
         """Write the rows of the faults that were held."""
         held = self.held_faults
         if held is not None:
-            for fault in held:
-                self.add_fault(fault)
             self.held_faults = None
+            for fault in held:
+                faults.report_held(self, fault)
 
     # requests and responses
 
