@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import wiredoctor
-from tests.captures.papers import EACH_RULE, PATHS, read
+from tests.captures.papers import EACH_RULE, ONE_EACH, read
 from tests.captures.reports import report_of
 from tests.extract.rewriting import SEED, said, words
 from tests.support.sweeps import sweep
@@ -19,7 +19,7 @@ from wiredoctor.findings import Report
 from wiredoctor.protocols.http1.head import KNOWN_METHODS
 from wiredoctor.text.redact import masked_reason
 
-SPEAKING = [path for path in PATHS if read(path).finds]
+SPEAKING = [path for path in ONE_EACH if read(path).finds]
 USUAL = {part.decode() for word in set(FIELD_NAMES).union(*KEPT.values(), KNOWN_METHODS) for part in words(word)}
 
 

@@ -37,6 +37,8 @@ __all__ = ["cable", "everybodys"]
 
 REAL = capturing()
 
+SUDO = [{}, {"SUDO_UID": "1234", "SUDO_GID": "1235"}, {"SUDO_UID": "0", "SUDO_GID": "0"}]
+"""What sudo says of the user in the environment; without it, root itself has started the program."""
 BACKENDS = ["raw", *(pytest.param(name, marks=needs(name)) for name in ("dumpcap", "tcpdump"))]
 
 FORMATS = ("r.txt", "r.json", "r.md", "r.html", "r.sarif", "r.xml", "r.csv", "r.har", "r.pcapng", "tables/")
@@ -134,8 +136,10 @@ def check_recorder(run: Run) -> None:
 @SLOW
 @REAL
 @needs("setpriv")
-@pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize("sudo", [{}, {"SUDO_UID": "1234", "SUDO_GID": "1235"}, {"SUDO_UID": "0", "SUDO_GID": "0"}])
+@pytest.mark.parametrize(
+    ("backend", "sudo"),
+    [*(("raw", sudo) for sudo in SUDO), *(pytest.param(name, SUDO[1], marks=needs(name)) for name in ("dumpcap", "tcpdump"))],
+)
 def test_root(python: Python, sudo: dict[str, str], backend: str, cable: Cable, tmp_path: Path) -> None:
     folder = tmp_path / "out"
     folder.mkdir(mode=0o700)

@@ -50,9 +50,10 @@ UNREAD = (
     *("snapped", "cut-off", "cut-short", "truncated", "resets", "gives-up", "refused-upload", "refuses-upload", "pipelined"),
     *("events-cut", "events-left", "path-dies", "reset-by-the-server", "window-of-32-kb", "deaf"),
     *("black-hole-server-closes", "black-hole-408", "black-hole-nothing-but-the-head"),
+    "ports-used-again",
 )
-"""In the names of recordings that tshark does not read: bodies that are cut or cut off, and pipelined HEADs, whose answers it
-takes for longer than they are."""
+"""In the names of recordings that tshark does not read: bodies that are cut or cut off, pipelined HEADs, whose answers it
+takes for longer than they are, and connections on used ports without SYNs, which it takes for one."""
 
 COMPARED = [path for path in ONE_EACH if not any(word in path.stem for word in UNREAD)]
 

@@ -108,7 +108,7 @@ def test_every_format_for_people_and_json_say_so(tmp_path: Path) -> None:
 def test_recordings_of_different_conversations_share_none() -> None:
     """Names of recordings end with their point, so that those of ONE_EACH are of different conversations."""
     assert len(ONE_EACH) < len(PATHS)
-    assert shared_conversations(wiredoctor.analyze(*map(str, ONE_EACH))) == (0, 0)
+    assert shared_conversations(wiredoctor.analyze(*map(str, ONE_EACH), select=["capture-loss"])) == (0, 0)
 
 
 def test_a_quiet_report_without_problems_does_not_mention_them(tmp_path: Path) -> None:
