@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any
 
+import polars as pl
+
 from wiredoctor import diagnosis, rule_engine
 from wiredoctor.capture import Budget, CaptureError, Input, NoRoom, TooManyFiles, find_inputs
 from wiredoctor.capture.files import OpenFiles
@@ -114,7 +116,9 @@ def run(
     done: list[diagnosis.Done] = []
     incomplete: list[str] = []
     files = OpenFiles(budget or Budget(settings.max_spool))
-    with diagnosis.without_collector(), rules.configured(), showing_secrets(settings.show_secrets):
+    # the streaming engine, the default since Polars 2, takes more time to start than most queries take
+    in_memory = pl.Config(engine_affinity="in-memory")
+    with in_memory, diagnosis.without_collector(), rules.configured(), showing_secrets(settings.show_secrets):
         failed = on_error or _raise
         cutoffs = rules.cutoffs()
 
