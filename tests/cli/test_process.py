@@ -45,16 +45,16 @@ def test_help_is_quick(words: list[str]) -> None:
     assert "wiredoctor" in done.stdout + done.stderr
 
 
-@pytest.mark.parametrize(
-    ("name", "given"), in_turn(["_RJEM_MALLOC_CONF", "OPENBLAS_NUM_THREADS", "POLARS_ENGINE_AFFINITY"], [None, "7"])
-)
+MODEST = {"_RJEM_MALLOC_CONF": "narenas:1,", "OPENBLAS_NUM_THREADS": "1", "POLARS_ENGINE_AFFINITY": "in-memory"}
+
+
+@pytest.mark.parametrize(("name", "given"), in_turn(MODEST, [None, "7"]))
 def test_libraries_are_told_to_be_modest_unless_the_user_says_otherwise(name: str, given: str | None) -> None:
-    modest = {"_RJEM_MALLOC_CONF": "narenas:1,", "OPENBLAS_NUM_THREADS": "1", "POLARS_ENGINE_AFFINITY": "in-memory"}[name]
     code = f"import os\nfrom wiredoctor.cli import main\ntry:\n    main()\nfinally:\n    print(os.environ['{name}'])"
     environment = {k: v for k, v in clean_environment().items() if k != name} | ({name: given} if given else {})
     done = subprocess.run([sys.executable, "-c", code, "--version"], capture_output=True, text=True, env=environment, check=True)
     told = done.stdout.splitlines()[-1]
-    assert told == given if given else told.startswith(modest)
+    assert told == given if given else told.startswith(MODEST[name])
 
 
 @pytest.mark.parametrize("form", sweep(["json", "jsonl"], "json".__eq__))

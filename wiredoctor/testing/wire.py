@@ -79,7 +79,7 @@ def to_pcap(packets: Sequence[Packet], first_time: int = 1_700_000_000) -> bytes
 
 def frame_bytes(packet: Packet, number: int = 0) -> bytes:
     """Return a packet as an Ethernet frame. `number`: its IPv4 identification, unless the ladder sets one."""
-    from dpkt.dpkt import in_cksum
+    from dpkt.dpkt import in_cksum  # pyright: ignore[reportUnknownVariableType]  dpkt has no types
 
     ends = [_end(packet.peers.client), _end(packet.peers.server)]
     macs = [b"\x02\0\0\0\0\x01", b"\x02\0\0\0\0\x02"]
