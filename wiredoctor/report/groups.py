@@ -21,8 +21,13 @@ _TIME = rf"\d[\d.]* (?:{'|'.join(_UNITS)})\b(?: \d+ (?:{'|'.join(_UNITS)})\b)*"
 _LASTED = Regex(rf"(?P<lead>^After| for| took| waited| complete, after) (?P<time>{_TIME})")
 """A pattern for the part of a title that says how long one occurrence lasted."""
 
-_AFTER = Regex(rf",? {_TIME} after (?:the|its) request(?:,(?= before))?| after {_TIME}(?=$|[;,])")
-"""A pattern for the part of a title that says after what time one occurrence ended. The title is complete without this part."""
+_OMITTED = Regex(
+    rf",? {_TIME} after (?:the|its) request(?:,(?= before))?| after {_TIME}(?=$|[;,])|: it takes {_TIME}, the others {_TIME}$"
+)
+"""A pattern for the part of a title that says after what time one occurrence ended, or how slow one server is.
+
+The title is complete without this part.
+"""
 
 _REQUESTS = (
     (Regex(r" to start answering (?P<request>.+)$"), r" to start answering requests such as \g<request>"),
@@ -57,8 +62,8 @@ class Group:
         for pattern, several in _REQUESTS:
             if len(_matches(pattern, "request", titles)) > 1:
                 title = pattern.sub(several, title)
-        if len(_matches(_AFTER, 0, titles)) > 1:
-            title = _AFTER.sub("", title)
+        if len(_matches(_OMITTED, 0, titles)) > 1:
+            title = _OMITTED.sub("", title)
         if len(times := _matches(_LASTED, "time", titles)) > 1:
             title = _LASTED.sub(rf"\g<lead> up to {max(times, key=_nanoseconds)}", title, count=1)
         return title
