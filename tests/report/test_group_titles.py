@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
+import wiredoctor
 from tests.report.counted import written
 from tests.report.examples import finding, report_of
+from tests.support.recordings import find_recording
 from wiredoctor.findings import Report
 from wiredoctor.report.coverage import find_coverage
 from wiredoctor.report.groups import group_findings
@@ -114,3 +116,10 @@ def test_of_equally_costly_occurrences_the_first_of_all_captures_is_shown() -> N
     assert group.worst is first
     costly = finding(delay=0.3, elapsed=20.0, time="2026-01-31T12:00:20.000000000Z")
     assert group_findings([later, first, costly])[0].worst is costly
+
+
+def test_two_servers_that_are_slow_differently_share_no_time() -> None:
+    paths = [find_recording(f"slow-sibling-and-errors-{point}.pcap") for point in ("client", "server")]
+    report = wiredoctor.analyze(*paths, select=["slow-sibling"])
+    assert len({finding.title for finding in report.findings}) == 2
+    assert [group.title for group in group_findings(report.findings)] == ["One of 3 servers is slow"]
