@@ -25,8 +25,11 @@ def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame, *, possible: bool =
     if several is None:
         return Gateways()
     clients = _forwarding_clients(asked) if forwarded or agents else frozenset[int]()
-    if not several and failed.is_empty():
-        return Gateways(clients=clients)
+    if not several:
+        # the gateway is the only server that got requests, so its own attempts went to others
+        failed = failed.filter(~pl.col("server").is_in(_servers(connections).implode()))
+        if failed.is_empty():
+            return Gateways(clients=clients)
     from wiredoctor.gateways.attempts import attempts
     from wiredoctor.gateways.pairs import pairs
 
@@ -39,6 +42,11 @@ def _failed_attempts(connections: pl.LazyFrame) -> pl.LazyFrame:
     failed = c("refused_frame").is_not_null() | c("first_answer_frame").is_null()
     some = connections.filter(c("syn_time").is_not_null() & (c("exchanges") == 0) & (c("client_bytes") == 0) & failed)
     return some.select("connection", "server", "client_host", "syn_time", "refused_time")
+
+
+def _servers(connections: pl.LazyFrame) -> pl.Series:
+    """Return the servers that got requests."""
+    return connections.filter(pl.col("exchanges") > 0).select("server").unique().collect()["server"]
 
 
 def _forwarding_clients(asked: pl.LazyFrame) -> frozenset[int]:
