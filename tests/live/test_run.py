@@ -138,6 +138,15 @@ def test_the_exit_code_is_that_of_the_program(words: list[str], code: int, said:
 
 
 @REAL
+def test_the_program_gets_the_environment_of_the_user() -> None:
+    """Not what wiredoctor sets for its own libraries."""
+    unset = {"_RJEM_MALLOC_CONF", "POLARS_ENGINE_AFFINITY"}
+    environment = {name: value for name, value in os.environ.items() if name not in unset} | {"OPENBLAS_NUM_THREADS": "3"}
+    code = f"import os; print(os.environ['OPENBLAS_NUM_THREADS'], {unset} & {{*os.environ}})"
+    assert run("--", sys.executable, "-c", code, env=environment).stdout == "3 set()\n"
+
+
+@REAL
 @SLOW
 def test_what_follows_the_program_is_for_it() -> None:
     done = run("cat", "-A", "-", input="a\tb\n")

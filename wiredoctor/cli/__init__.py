@@ -22,6 +22,9 @@ start no threads: they would spin while waiting for work that never comes. Polar
 names none: the streaming engine, the default since Polars 2, takes more time to start than most queries take, and 6 MB.
 """
 
+added_variables: list[str] = []
+"""The environment variables that `main` has set; programs that the user runs do not get them."""
+
 
 def main() -> None:
     """Run the command that sys.argv names, then raise SystemExit with its exit code."""
@@ -35,8 +38,9 @@ def main() -> None:
         os._exit(130)
     import gc
 
-    for name, value in _LIBRARIES.items():
-        os.environ.setdefault(name, value)
+    for name in _LIBRARIES.keys() - os.environ.keys():
+        os.environ[name] = _LIBRARIES[name]
+        added_variables.append(name)
     gc.disable()  # otherwise the collector scans the objects of all imported libraries again and again, for little gain
     from wiredoctor.cli.app import run
 

@@ -46,10 +46,12 @@ class Supervisor:
     """A process that runs the program on request, and reports over a socket. Start it before giving up any privileges.
 
     `limits`: pairs of a time in seconds and a signal, in order of time. If the program still runs after that time, the program
-    and its descendants get the signal.
+    and its descendants get the signal. `without`: the environment variables that the program does not get.
     """
 
-    def __init__(self, command: Sequence[str], limits: Sequence[tuple[float, signal.Signals]] = ()) -> None:
+    def __init__(
+        self, command: Sequence[str], limits: Sequence[tuple[float, signal.Signals]] = (), without: Sequence[str] = ()
+    ) -> None:
         self.has_begun = False
         self.ended: int | None = None
         """The exit code of the program, or 128 plus its signal; None while it runs."""
@@ -69,6 +71,8 @@ class Supervisor:
         self.process = os.fork()
         if self.process == 0:
             self._socket.close()
+            for name in without:
+                os.environ.pop(name, None)
             _supervise(theirs, command, limits)
         theirs.close()
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, BinaryIO
 import typer
 
 from wiredoctor import Report
-from wiredoctor.cli import options, signals
+from wiredoctor.cli import added_variables, options, signals
 from wiredoctor.cli.baselines import fingerprints
 from wiredoctor.cli.capture_order import capture_order, parse_time_limit, with_ports
 from wiredoctor.cli.completion import interfaces as proposed_interfaces
@@ -125,7 +125,7 @@ def run(
     if isolate:
         _isolate(quiet=shared.quiet)
     with (
-        contextlib.closing(Supervisor(command, limits)) as program,
+        contextlib.closing(Supervisor(command, limits, without=added_variables)) as program,
         _forwarded(program),
         start(order) as started,
         _keeping_code(program) as kept,
