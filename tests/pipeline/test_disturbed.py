@@ -161,9 +161,6 @@ UNKNOWABLE = {
     "retransmission_stall": (
         # a piece that is captured earlier makes the wait as long as the least that counts
         "speaks: 150 ms are one",
-        # the time stamp of a segment that is captured behind the next one is not kept, so no ACK can be seen to answer it
-        "silent: two tries by the timer, and the first copy of several segments arrives after both",
-        "silent: a request waits in a full queue for longer than the sender's timer, and nothing is lost",
     ),
     # the last segment that is captured is not the highest one, so the data before the close does not seem to lack room, and the
     # server seems to have stopped

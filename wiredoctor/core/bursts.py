@@ -67,7 +67,7 @@ class Burst:
         self.pause_frame: i64 = NEVER
         self.reasons: i64 = 0
         self.late: i64 = NEVER
-        self.stamp: i64 = clocks.stamp_of(packet)
+        self.stamp: i64 = packet.stamp
         """The TSval of the burst's first packet. `last_stamp` is the TSval of its last packet."""
         self.last_stamp: i64 = self.stamp
 
@@ -119,7 +119,7 @@ def join_flights(
         gap = packet.time - previous.time
         if waited != DID_NOT_WAIT and pieces.waited(gap, if_quick=waited == MAY_HAVE_WAITED):
             return
-    time, before, stamp = i64(NEVER), i64(NEVER), clocks.stamp_of(packet)
+    time, before, stamp = i64(NEVER), i64(NEVER), packet.stamp
     if previous is not None and previous.frame != NEVER:
         time, before = previous.time, previous.stamp
     elif syn is not None:
@@ -176,7 +176,7 @@ def note_pause(
     if reasons != APPLICATION:
         return
     if pause >= cutoffs.min_pause:
-        stamp = clocks.stamp_of(packet)
+        stamp = packet.stamp
         pauses.open.append(Pause(previous.frame, previous.time, packet.frame, packet.time, rtt, previous.stamp, stamp))
         if len(pauses.open) == MAX_OPEN:
             settle_pauses(pauses, own)
@@ -193,7 +193,7 @@ def note_pause_after_head(
         return
     if explain_pause(pause, segment, previous, own, peer, packet) != APPLICATION:
         return
-    stamp, rtt = clocks.stamp_of(packet), whole_round_trip(segment)
+    stamp, rtt = packet.stamp, whole_round_trip(segment)
     found = Pause(previous.frame, previous.time, packet.frame, packet.time, rtt, previous.stamp, stamp)
     found.after_head = True
     message.noted_pauses().open.append(found)
@@ -234,7 +234,7 @@ def continue_burst(
         if pause != NEVER and previous is not None:
             burst.pause, burst.pause_frame, burst.reasons = pause, previous.frame, reasons
             burst.late = clocks.lateness(own, packet)
-    burst.last_frame, burst.end, burst.last_stamp = packet.frame, packet.time, clocks.stamp_of(packet)
+    burst.last_frame, burst.end, burst.last_stamp = packet.frame, packet.time, packet.stamp
     burst.bytes += size
     burst.segments += 1
     burst.largest = max(burst.largest, packet.length)

@@ -41,17 +41,6 @@ SURE: Final = 2
 MAX_VOTES: Final = 16
 
 
-def stamp_of(packet: Packet) -> i64:
-    """Return the TSval of a packet, or NEVER if it has no timestamps option."""
-    if not packet.has_timestamps:
-        return NEVER
-    at = packet.tcp + HEADER
-    if packet.payload - at == OPTION and packet.payload <= packet.end and u32(packet.block, at) == PLAIN:
-        return u32(packet.block, at + 4)
-    at = find_option(packet, KIND, LENGTH)
-    return i64(NEVER) if at < 0 else u32(packet.block, at + 2)
-
-
 def echo_of(packet: Packet) -> i64:
     """Return the TSecr of a packet, which echoes a TSval of the peer, or NEVER if it has no timestamps option."""
     at: i64 = find_option(packet, KIND, LENGTH) if packet.has_timestamps else -1
@@ -177,7 +166,7 @@ def lateness(own: Side, packet: Packet) -> i64:
     time, before = data.time, data.stamp
     if data.frame == NEVER and syn is not None:
         time, before = syn.time, syn.stamp
-    by_clock = elapsed(own, before, stamp_of(packet))
+    by_clock = elapsed(own, before, packet.stamp)
     return i64(NEVER) if by_clock == NEVER else packet.time - time - by_clock
 
 

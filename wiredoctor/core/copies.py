@@ -17,7 +17,6 @@ from typing import Final
 from mypy_extensions import i64
 
 from wiredoctor import limits
-from wiredoctor.core.clocks import stamp_of
 from wiredoctor.core.connection import Connection, SecondCopies, Side, Syn, oddities_of
 from wiredoctor.core.identity import Identity
 from wiredoctor.core.packet import Packet
@@ -236,7 +235,7 @@ class Copies:
         """
         if syn is None or syn.stamp == NEVER or packet.ip_id <= 0 or not WITHIN < packet.time - syn.time <= QUEUED:
             return False
-        if ip & ID != packet.ip_id + 1 or ip >> TTL_AT == packet.ttl or stamp_of(packet) != syn.stamp:
+        if ip & ID != packet.ip_id + 1 or ip >> TTL_AT == packet.ttl or packet.stamp != syn.stamp:
             return False
         self.note(connection, packet, syn.frame, 3, True)
         return True

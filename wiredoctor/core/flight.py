@@ -53,6 +53,18 @@ def find_sent(sent: list[FirstCopy], start: i64) -> i64:
     return low
 
 
+def find_first(flight: Flight, start: i64) -> FirstCopy | None:
+    """Return the segment that first contained the byte at offset `start`; None if it was dropped or not captured."""
+    at = find_sent(flight.segments, start) - 1
+    if at >= 0 and start < flight.segments[at].end:
+        return flight.segments[at]
+    late = flight.late
+    if late is None:
+        return None
+    at = find_sent(late, start) - 1
+    return late[at] if at >= 0 and start < late[at].end else None
+
+
 def forget_old(flights: list[Flight], frame: i64) -> list[Flight]:
     """Drop segments that were first captured more than limits.FIRST_COPIES frames ago; return the flights with segments left.
 

@@ -65,7 +65,7 @@ def read_syn(own: Side, packet: Packet) -> None:
     syn.window_shift = packet.window_shift
     syn.window = packet.window
     syn.has_timestamps = packet.has_timestamps
-    syn.stamp = clocks.stamp_of(packet)
+    syn.stamp = packet.stamp
 
 
 def agree(connection: Connection) -> None:
@@ -138,7 +138,7 @@ def count_syn(handshake: Handshake, packet: Packet) -> None:
     if handshake.syns == 1:
         handshake.syn_time = packet.time
         handshake.has_extras = has_extras
-        handshake.stamp = clocks.stamp_of(packet)
+        handshake.stamp = packet.stamp
         return
     repeated = handshake.repeated
     if repeated is None:
@@ -150,7 +150,7 @@ def count_syn(handshake: Handshake, packet: Packet) -> None:
     repeated.last_frame = packet.frame
     repeated.last_time = packet.time
     repeated.last_has_extras = has_extras
-    repeated.last_stamp = clocks.stamp_of(packet)
+    repeated.last_stamp = packet.stamp
 
 
 def answer_syn(connection: Connection, handshake: Handshake, packet: Packet) -> None:

@@ -40,6 +40,7 @@ from wiredoctor.core.layers import (
 from wiredoctor.core.links import LINK_ETHERNET, ethernet, first_header
 from wiredoctor.core.packet import NO_OPTION, NOT_CAPTURED, OuterHeaders, Packet, name_ipv4, name_ipv6
 from wiredoctor.core.reasons import Tally
+from wiredoctor.core.segment import NEVER
 from wiredoctor.core.tunnels import is_tunnel, step
 from wiredoctor.core.unsigned import u16, u32
 
@@ -412,6 +413,7 @@ class Headers:
         packet.outer = None
         packet.mss = packet.window_shift = NO_OPTION
         packet.has_timestamps = packet.sack = packet.dsack = False
+        packet.stamp = NEVER
         if payload > at + TCP_HEADER:
             self.options(packet, block, at + TCP_HEADER, payload if payload < end else end)
         if payload > end:
@@ -447,6 +449,7 @@ class Headers:
         """Read the TCP options in block[at:end], up to the first invalid one."""
         if end - at == 12 and u32(block, at) == PLAIN_TIMESTAMPS:
             packet.has_timestamps = True
+            packet.stamp = u32(block, at + 4)
             return
         while at < end:
             kind = i64(block[at])
@@ -464,6 +467,7 @@ class Headers:
                 packet.window_shift = min(i64(block[at + 2]), LARGEST_SHIFT)
             elif kind == 8 and size == 10:
                 packet.has_timestamps = True
+                packet.stamp = u32(block, at + 2)
             elif kind == 5 and size >= 10:
                 packet.sack = True
                 packet.dsack = is_duplicate(block, at + 2, size - 2, packet.acknowledgment)

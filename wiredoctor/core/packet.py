@@ -8,6 +8,7 @@ from typing import Final
 from mypy_extensions import i64
 
 from wiredoctor.core.octets import read_i32_be, read_i64_be
+from wiredoctor.core.segment import NEVER
 from wiredoctor.core.unsigned import u16, u32
 
 NO_OPTION: Final = -1
@@ -83,6 +84,8 @@ class Packet:
         self.mss: i64 = NO_OPTION
         self.window_shift: i64 = NO_OPTION
         self.has_timestamps: bool = False
+        self.stamp: i64 = NEVER
+        """The TSval of the timestamps option (RFC 7323); NEVER without one, or if the snap length may have cut it off."""
         self.sack: bool = False
         self.dsack: bool = False
         self.is_quoted: bool = False

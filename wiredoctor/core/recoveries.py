@@ -22,7 +22,7 @@ from wiredoctor.core.connection import (
     Side,
     waits_of,
 )
-from wiredoctor.core.flight import find_sent
+from wiredoctor.core.flight import find_first
 from wiredoctor.core.octets import read_i32_be
 from wiredoctor.core.packet import Packet
 from wiredoctor.core.places import Places
@@ -75,11 +75,11 @@ def try_again(
         stall.progress_time = connection.progress_time
         stall.first_frame = packet.frame
         stall.first_time = packet.time
-        stall.first_stamp = clocks.stamp_of(packet)
+        stall.first_stamp = packet.stamp
         if stall.first_stamp != NEVER and not segment.fills_gap and own.flight is not None and places is not None:
             stall.original_stamp = stamp_of_first(own.flight, waited_for, places)
     stall.tries += 1
-    stall.last_stamp = clocks.stamp_of(packet)
+    stall.last_stamp = packet.stamp
     stall.retransmission_frame = packet.frame
     stall.retransmission_time = packet.time
     stall.retransmission_bytes = packet.length
@@ -106,7 +106,7 @@ def note_lone(connection: Connection, own: Side, peer: Side, packet: Packet, seg
     lone.progress_frame, lone.progress_time = connection.progress_frame, connection.progress_time
     lone.first_frame = lone.retransmission_frame = packet.frame
     lone.first_time = lone.retransmission_time = packet.time
-    lone.first_stamp = lone.last_stamp = clocks.stamp_of(packet)
+    lone.first_stamp = lone.last_stamp = packet.stamp
     lone.retransmission_bytes, lone.tries, lone.is_first_copy = packet.length, 1, True
     lone.echo = echo
     waits_of(own).lone = lone
@@ -134,10 +134,10 @@ def note_jump(own: Side, peer: Side, packet: Packet, segment: Segment) -> None:
 
 def stamp_of_first(flight: Flight, offset: i64, places: Places) -> i64:
     """Return the TSval of the first copy of the byte at `offset`, or NEVER if it is unknown."""
-    i = find_sent(flight.segments, offset) - 1
-    if i < 0 or flight.segments[i].end <= offset or flight.segments[i].place == NEVER:
+    first = find_first(flight, offset)
+    if first is None or first.place == NEVER:
         return NEVER
-    return clocks.stamp_before(places.read(flight.segments[i].place - clocks.OPTION, clocks.OPTION))
+    return clocks.stamp_before(places.read(first.place - clocks.OPTION, clocks.OPTION))
 
 
 def is_spurious(stall: Stall, packet: Packet) -> bool:

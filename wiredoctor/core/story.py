@@ -100,7 +100,7 @@ class Story:
             handshake.read_handshake(connection, own, packet, segment)
         delivery.deliver(connection, own, packet, segment, self.met)
         if segment.new_bytes > 0 and (own.previous is None or packet.time >= own.previous.clock_due):
-            clocks.learn(own, packet.time, clocks.stamp_of(packet))
+            clocks.learn(own, packet.time, packet.stamp)
         delivery.see_acknowledged(connection, peer, packet, segment, self.met)
         acks.acknowledge(connection, own, peer, packet, segment, self.most_unacknowledged)
         sizes.measure_flight(own, peer, packet, segment)
@@ -269,7 +269,7 @@ class Story:
             own.previous = data = Previous()
         if packet.time - data.time >= SHORTEST_PAUSE:
             data.pause_start, data.pause_end, data.pause_frame = data.time, packet.time, packet.frame
-        data.stamp = clocks.stamp_of(packet)
+        data.stamp = packet.stamp
         data.frame = packet.frame
         data.time = packet.time
         data.end = segment.offset + packet.length
@@ -303,4 +303,4 @@ class Story:
         ack.ack_bytes = segment.acked_bytes
         # a host echoes the timestamp of a packet if it has acknowledged everything before it (RFC 7323 section 4.3)
         is_echoed = segment.ack_delay >= self.cutoffs.min_ack_delay and segment.offset <= peer.acknowledged
-        ack.ack_stamp = clocks.stamp_of(packet) if is_echoed else i64(NEVER)
+        ack.ack_stamp = packet.stamp if is_echoed else i64(NEVER)

@@ -17,7 +17,6 @@ from mypy_extensions import i64
 from wiredoctor.core.connection import (
     Close,
     Connection,
-    FirstCopy,
     Flight,
     Previous,
     Side,
@@ -25,7 +24,7 @@ from wiredoctor.core.connection import (
 )
 from wiredoctor.core.cutoffs import Cutoffs
 from wiredoctor.core.delivery import count_acknowledged
-from wiredoctor.core.flight import find_sent
+from wiredoctor.core.flight import find_first
 from wiredoctor.core.packet import Packet
 from wiredoctor.core.pairing import HttpConnection
 from wiredoctor.core.rows import Rows
@@ -395,18 +394,6 @@ def is_answered_early(connection: Connection, direction: i64) -> bool:
 def longest_of(own: Side) -> i64:
     """Return the payload size in bytes of the longest captured segment of a side."""
     return i64(0) if own.previous is None else own.previous.longest
-
-
-def find_first(flight: Flight, start: i64) -> FirstCopy | None:
-    """Return the segment that first contained the byte at offset `start`; None if it was dropped or not captured."""
-    at = find_sent(flight.segments, start) - 1
-    if at >= 0 and start < flight.segments[at].end:
-        return flight.segments[at]
-    late = flight.late
-    if late is None:
-        return None
-    at = find_sent(late, start) - 1
-    return late[at] if at >= 0 and start < late[at].end else None
 
 
 def note_earlier_peer_packet(connection: Connection, peer: Side, repetition: Repetition, segment: Segment) -> None:
