@@ -8,15 +8,15 @@ total and this one were read. The block may precede packets that were captured b
 
 from __future__ import annotations
 
-import re
 import struct
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 from wiredoctor.capture.pcapng.blocks import read_options
+from wiredoctor.text.regex import Regex
 
 _COMMENT, _RECEIVED, _DROPPED_BY_INTERFACE, _DROPPED_BY_SYSTEM = 1, 4, 5, 7
-_SAID = re.compile(rb"dropped (?:after (\d{1,19}))?(?: and )?(?:until (\d{1,19}))? ns since 1970")
+_SAID = Regex(rb"dropped (?:after (\d{1,19}))?(?: and )?(?:until (\d{1,19}))? ns since 1970")
 _WORD: dict[str, Literal["little", "big"]] = {"<": "little", ">": "big"}
 _FIXED = 20
 """The size in bytes of an Interface Statistics Block without its options."""

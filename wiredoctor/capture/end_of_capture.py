@@ -7,17 +7,17 @@ the comment also contains the number of packets, and is ignored if the file has 
 
 from __future__ import annotations
 
-import re
 import struct
 from typing import NamedTuple
 
 from wiredoctor.capture.pcapng.blocks import STATISTICS, read_options
+from wiredoctor.text.regex import Regex
 
 _FIXED, _COMMENT = 24, 1
 LONGEST = 1 << 10
 """The maximum size in bytes of a block with the end time. A larger block was written by another program."""
 
-_SAID = re.compile(rb"captured until (\d{1,19}) ns since 1970: (\d{1,15}) packets")
+_SAID = Regex(rb"captured until (\d{1,19}) ns since 1970: (\d{1,15}) packets")
 
 
 class Ending(NamedTuple):

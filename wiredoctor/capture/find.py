@@ -11,9 +11,10 @@ from typing import NamedTuple
 
 from wiredoctor import limits
 from wiredoctor.capture.model import CaptureError
+from wiredoctor.text.regex import Regex
 
 _COMPRESSED = r"(?:\.(?:gz|bz2|xz|zst|lz4))?"
-_NAME = re.compile(rf"(?P<stem>.+?)(?:(?P<suffix>\.(?:pcapng|pcap|cap|dmp|dump))(?P<number>\d*))?{_COMPRESSED}", re.DOTALL)
+_NAME = Regex(rf"(?P<stem>.+?)(?:(?P<suffix>\.(?:pcapng|pcap|cap|dmp|dump))(?P<number>\d*))?{_COMPRESSED}", re.DOTALL)
 """A pattern for the parts of a file name.
 
 tcpdump -C appends a number to the suffix, as in trace.pcap, trace.pcap1, trace.pcap2. With -W, the first file is trace.pcap0 or
@@ -24,7 +25,7 @@ _DATE = r"20\d\d-?[01]\d-?[0-3]\d"
 _TIME = r"[0-2]\d[-:.]?[0-5]\d[-:.]?[0-6]\d"
 _RING = r"(?P<counter>\d{5})_(?P<ring>\d{14})"
 _WHEN = rf"(?P<time>{_DATE}(?:[-_T. ]?{_TIME})?|1\d{{9}})"
-_VARYING = re.compile(rf"(?<!\d)(?:{_RING}|{_WHEN}|(?P<long>\d{{5,9}}))(?!\d)")
+_VARYING = Regex(rf"(?<!\d)(?:{_RING}|{_WHEN}|(?P<long>\d{{5,9}}))(?!\d)")
 """A pattern for the part that differs between the names of rotated files. A number after the suffix (_NAME) may differ, too.
 
 It matches the counter and start time of dumpcap -b (trace_00001_20240131235959.pcapng, dumpcap(1)). It also matches the date,

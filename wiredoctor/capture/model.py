@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from wiredoctor.text.regex import Regex
 
 if TYPE_CHECKING:
     from wiredoctor.capture.end_of_capture import Ending
@@ -105,12 +106,12 @@ class Captured(Protocol):
         ...
 
 
-_SURROGATE = re.compile("[\ud800-\udfff]")
+_SURROGATE = Regex("[\ud800-\udfff]")
 
 
 def readable(name: str) -> str:
     r"""Return a file name as text that can be encoded: bytes that are not UTF-8 (lone surrogates in Python) become \xNN."""
-    return _SURROGATE.sub(lambda sign: f"\\x{ord(sign[0]) & 0xFF:02x}", name)
+    return name if name.isascii() else _SURROGATE.sub(lambda sign: f"\\x{ord(sign[0]) & 0xFF:02x}", name)
 
 
 class Interface(NamedTuple):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -85,8 +85,7 @@ or connection did not end normally.
 """
 
 
-@dataclass(frozen=True)
-class Unjudged:
+class Unjudged(NamedTuple):
     """An exchange (or a connection, if `exchange` is None) that did not end normally and that no finding explains.
 
     `reason`: a key of UNJUDGED. `message`: a short description. `frame`: the frame number of the packet to look at; `elapsed`:
@@ -106,12 +105,12 @@ class Unjudged:
     time: str
     elapsed: float
     waited: float | None = None
-    masked_request: str | None = field(default=None, compare=False, repr=False, metadata={"private": True})
+    masked_request: str | None = None
     """The request with (masked) in place of masked parts; None if nothing in it is masked."""
 
     def for_people(self) -> Unjudged:
         """Return a copy in which "(masked)" replaces the parts of the request that may be secret."""
-        return self if self.masked_request is None else replace(self, request=self.masked_request, masked_request=None)
+        return self if self.masked_request is None else self._replace(request=self.masked_request, masked_request=None)
 
 
 class CaptureSummary(NamedTuple):

@@ -43,19 +43,19 @@ def _marked_connections(report: Report) -> pl.LazyFrame:
     of_many: list[pl.Expr] = []
     for names in (("client_host",), ("server",), ("client_host", "server")):
         values = {
-            "\0".join((file, *(_LOOPBACK.sub("localhost", name) for name in (client, server) if name is not None)))
+            "\0".join((file, *(re.sub(_LOOPBACK, "localhost", name) for name in (client, server) if name is not None)))
             for file, client, server in ends
             if (client is not None, server is not None) == ("client_host" in names, "server" in names)
         }
         if values:
-            texts = [c("capture"), *(c(name).str.replace(_LOOPBACK.pattern, "localhost") for name in names)]
+            texts = [c("capture"), *(c(name).str.replace(_LOOPBACK, "localhost") for name in names)]
             of_many.append(pl.concat_str(texts, separator="\0").is_in([*values]) & never_open)
     explained = [c("own").fill_null(value=False), *of_many]
     marked = rows.join(marks.with_columns(pl.lit(value=True).alias("own")), on=key, how="left")
     return marked.with_columns(pl.any_horizontal(explained).alias("explained"))
 
 
-_LOOPBACK = re.compile(r"^(127\.0\.0\.1|\[::1\]|::1$)")
+_LOOPBACK = r"^(127\.0\.0\.1|\[::1\]|::1$)"
 """A pattern for the addresses of the local host. All of them count as one address, because a client may try both IPv4 and IPv6.
 """
 

@@ -39,6 +39,7 @@ from wiredoctor.tables import SECOND
 from wiredoctor.text import redact
 from wiredoctor.text.durations import duration_text
 from wiredoctor.text.escape import REQUEST_LENGTH
+from wiredoctor.text.regex import Regex
 
 GIVEN_NAMES = (
     *("client", "server", "side", "peer", "request", "status", "server_software", "client_software"),
@@ -218,7 +219,7 @@ def _evidence(packets: Sequence[Mapping[str, Any]]) -> Iterator[Evidence]:
         )
 
 
-_ONE = re.compile(
+_ONE = Regex(
     r"(?<![\w.,:])(?<!\bof )1 (byte|packet|segment|connection|exchange|request|response|burst|chunk|event|pause|place|write)s\b"
     r"( are\b| were\b| have\b| come\b| carry\b| contradict\b)?"
 )
@@ -227,11 +228,11 @@ _SINGULAR = {
     " come": " comes", " carry": " carries", " contradict": " contradicts",
 }  # fmt: skip
 
-_ONLY = re.compile(r"(?<![\w.,:])1 of 1 (connection|exchange|request|response)s\b")
+_ONLY = Regex(r"(?<![\w.,:])1 of 1 (connection|exchange|request|response)s\b")
 
 
 _NOUN = "(?:bytes?|packets|segments|connections|exchanges|requests|responses|bursts|chunks?|events|places|writes|lines|times)"
-_LARGE = re.compile(
+_LARGE = Regex(
     r'"[^"]*"|(?<![\w.,:/-])(?<!\bRFC )(?<!\bframe )(?<!\bpacket )(?<!\bport )'
     rf"(?P<number>[0-9]{{4,}})(?= {_NOUN}\b| (?:in flight|missing|more)\b| of [0-9,]+ {_NOUN}\b)"
 )

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 
-_ESCAPED = re.compile(r"[^\x20-\x7e]")
+from wiredoctor.text.regex import Regex
+
+_ESCAPED = Regex(r"[^\x20-\x7e]")
 
 
 def printable(text: str) -> str:

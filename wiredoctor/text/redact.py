@@ -84,7 +84,7 @@ def escape_around_masks(text: str) -> str:
 # request targets and hosts
 
 _USER = Regex(r"([A-Za-z][A-Za-z0-9+.-]{0,31}:)?//")
-_HOST = Regex(rf"(?:[*{SENT}]|[A-Za-z0-9._-]{{0,255}}|\[[0-9A-Fa-f:.%]{{0,64}}\])(?::[0-9]{{0,5}})?")
+_HOST = Regex(rf"(?:\*|{SENT}|[A-Za-z0-9._-]{{0,255}}|\[[0-9A-Fa-f:.%]{{0,64}}\])(?::[0-9]{{0,5}})?")
 _RUN = Regex(r"[A-Za-z0-9_+%-]{16,}")
 _WORDS = Regex(r"[A-Za-z0-9]{6,}")
 _TURN = Regex(r"(?<=[0-9])(?=[A-Za-z])|(?<=[A-Za-z])(?=[0-9])")
@@ -109,6 +109,8 @@ _KEYS = Regex(
     r")",
 )
 """Matches keys and tokens that begin with a prefix documented by their issuer."""
+_SHORTEST_KEY = 15
+"""The length of the shortest text that _KEYS matches: `xoxb-`, then ten characters."""
 
 _HOOK = Regex(
     r"((?<=/)(?:"
@@ -203,7 +205,9 @@ def _masked_pair(pair: str) -> str:
 
 
 def _masked_path(path: str) -> str:
-    path = _KEYS.sub("*", _identity_path(path))
+    path = _identity_path(path)
+    if len(path) >= _SHORTEST_KEY:
+        path = _KEYS.sub("*", path)
     if path.count("/") > 1:
         path = _HOOK.sub(r"\1*", path)
     parts = path.split("/")
@@ -293,7 +297,7 @@ _WORD = Regex(r"[^\s,.;:!'()-]+")
 
 def masked_method(method: str) -> str:
     """Return a method if it is registered or consists of capital letters; otherwise `*`."""
-    return method if not method or _METHOD.fullmatch(method) or method.lower() in _METHODS else "*"
+    return method if not method or method.lower() in _METHODS or _METHOD.fullmatch(method) else "*"
 
 
 def masked_reason(reason: str) -> str:

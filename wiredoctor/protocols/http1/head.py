@@ -29,6 +29,7 @@ from wiredoctor.protocols.http1.fields import (
     field_line,
     has_controls,
 )
+from wiredoctor.text.regex import Regex
 
 FOLDED = -1
 """The value used instead of a line's id (see HeadParser) if the line continues the previous field."""
@@ -52,7 +53,7 @@ At the start of a stream, or after a request, any token is a method.
 
 _REQUEST_LINE = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]{1,40}) +(\S(?:.*\S)?) +(HTTP/[0-9]\.[0-9])[ \t]*\Z", re.DOTALL)
 _STATUS_LINE = re.compile(rb"(HTTP/[0-9]\.[0-9]) +([0-9]{3})(?:[ \t\r](.*))?\s*\Z", re.DOTALL)
-_TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+\Z")
+_TOKEN = Regex(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+\Z")
 
 
 class RequestLine(NamedTuple):

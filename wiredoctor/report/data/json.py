@@ -221,7 +221,7 @@ def _summary(report: Report, far: Coverage, shown: str) -> dict[str, Any]:
 
 
 def _unjudged(one: Unjudged) -> dict[str, Any]:
-    return {name: value for name, value in asdict(one).items() if name != "masked_request"}
+    return {name: value for name, value in one._asdict().items() if name != "masked_request"}
 
 
 def _answers(one: ServerAnswers) -> dict[str, Any]:

@@ -243,7 +243,7 @@ def find(
     failed = closes.filter(_may_have_failed()).select(COLUMNS)
     ends = connections.select("connection", *OF_CONNECTION)
     said = exchanges.select("connection", "exchange", "response_reason", "response_server", _route().alias("route"))
-    at_front = (
+    at_front = (  # cached, like other frames of this function: without the optimizer, each use would compute a frame again
         failed.join(ends, on="connection")
         .join(said, on=["connection", "exchange"], how="left")
         .join(fronts.select("server", known=pl.lit(value=True)).unique(), on="server", how="left")

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from statistics import median, quantiles
 from typing import Any, Literal, NamedTuple
 
 import polars as pl
@@ -240,7 +239,13 @@ class Stalls:
         """
         late = endpoint.late.get(row.part, ()) if row.http or row.unread else ()
         before = [lateness for _, frame, lateness in late if frame < row.held_frame][-self._limits.exchanges :]
-        return int(median(before)) if before else 0
+        return int(_median(before)) if before else 0
+
+
+def _median(values: Iterable[int]) -> float:
+    from statistics import median  # loads ten modules, and few captures need it
+
+    return median(values)
 
 
 def _cause(row: Row, side: _Side) -> Cause | None:
@@ -310,13 +315,15 @@ def _program_paces(row: Row, side: _Side) -> bool:
     """
     side.late.append((row.after, row.gap))
     after, gaps = [a for a, _ in side.late], [g for _, g in side.late]
-    if median(after) <= MAX_KERNEL_RESPONSE:
+    if _median(after) <= MAX_KERNEL_RESPONSE:
         return False
     return len(after) < LATE_STARTS or 2 * _spread(gaps) < _spread(after)
 
 
 def _spread(values: list[int]) -> float:
     """Return the difference between the last and the first decile of these values."""
+    from statistics import quantiles
+
     deciles = quantiles(values, n=10, method="inclusive")
     return deciles[-1] - deciles[0]
 
@@ -329,5 +336,5 @@ def _is_counted(row: Row, side: _Side, short: bool) -> bool:
     if not short:
         return True
     side.short.append(row.delay)
-    middle = median(side.short)
+    middle = _median(side.short)
     return sum(abs(delay - middle) <= middle / 10 for delay in side.short) >= 5
