@@ -21,7 +21,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "gateways": {"tables"},
     "access_log": {"text"},
     "findings": {"gateways", "tables", "text"},
-    "capture": {"limits", "tables"},
+    "capture": {"limits", "tables", "text"},
     "protocols": {"limits", "tables", "text"},
     "core": {"capture", "limits", "protocols", "tables", "text"},
     "batches": {"core", "tables"},

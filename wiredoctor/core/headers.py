@@ -408,7 +408,6 @@ class Headers:
         packet.length = limit - payload
         packet.captured = max(min(layers.stop, limit) - payload, i64(0))
         packet.payload = payload
-        packet.place = packet.block_place + payload
         packet.is_quoted = layers.is_quoted
         packet.outer = None
         packet.mss = packet.window_shift = NO_OPTION

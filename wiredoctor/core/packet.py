@@ -40,9 +40,9 @@ class Packet:
 
     `block` contains the bytes of the file around the packet: the record is block[at:end], the TCP header begins at block[tcp],
     the payload at block[payload]. For a reassembled datagram, `block` contains the addresses and the datagram instead, between
-    `at` and `end`. `place` is the position of the payload in the capture, `block_place` the position of the block. A position
-    below SCRATCH is an offset in the file; a higher one is an offset in the buffer of reassembled datagrams. Times are in
-    nanoseconds since the first packet, lengths are in bytes.
+    `at` and `end`. `block_place` is the position of the block in the capture: below SCRATCH, it is an offset in the file; a
+    higher one is an offset in the buffer of reassembled datagrams. Times are in nanoseconds since the first packet, lengths are
+    in bytes.
     """
 
     def __init__(self) -> None:
@@ -80,7 +80,6 @@ class Packet:
         self.captured: i64 = 0
         """The number of captured payload bytes, at most `length`."""
         self.payload: i64 = 0
-        self.place: i64 = 0
         self.mss: i64 = NO_OPTION
         self.window_shift: i64 = NO_OPTION
         self.has_timestamps: bool = False
@@ -95,6 +94,11 @@ class Packet:
         """
         self.outer: OuterHeaders | None = None
         """Properties of headers that are not in `block`; None if `block` has all headers."""
+
+    @property
+    def place(self) -> i64:
+        """The position of the payload in the capture, see `block_place`."""
+        return self.block_place + self.payload
 
 
 SECRET: Final = os.urandom(48)
