@@ -78,7 +78,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Exclude what stays until the end from garbage collection: some 29,000 tests."""
+    """Exclude what stays until the end from garbage collection: some 27,000 tests."""
     gc.freeze()
 
 
