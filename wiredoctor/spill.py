@@ -138,6 +138,8 @@ class BatchSpill(Spill):
     _batches: list[Batch] = field(default_factory=list[Batch])
     _whole: pl.DataFrame | None = None
     """All columns of a table with few rows, kept from the first time they were read."""
+    _shown: dict[Table, pl.DataFrame] = field(default_factory=dict[Table, pl.DataFrame])
+    """The same rows as rows of the tables that were requested."""
     _loaded: tuple[Part, Batch] | None = None
     """The newest loaded part, as stored and as loaded. It is kept because the next slice usually begins in the same part."""
 
@@ -199,10 +201,12 @@ class BatchSpill(Spill):
         """
         if self._whole is None or self._whole.height != self.rows:
             self._whole = View(self.batches, self.table).all_columns()
-        shown = View([], table, names).names
-        frame = self._whole[[*shown.values()]]
-        frame.columns = [*shown]
-        return frame
+            self._shown.clear()
+        if table not in self._shown:
+            shown = View([], table, names).names
+            self._shown[table] = self._whole[[*shown.values()]]
+            self._shown[table].columns = [*shown]
+        return self._shown[table]
 
 
 @dataclass(eq=False, repr=False)

@@ -1,4 +1,4 @@
-"""Test that each capture with expected findings still shows them after anonymization, without any original text."""
+"""Test that captures with expected findings still show them after anonymization, without any original text."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from wiredoctor.findings import Report
 from wiredoctor.protocols.http1.head import KNOWN_METHODS
 from wiredoctor.text.redact import masked_reason
 
-SPEAKING = [path for path in ONE_EACH if read(path).finds]
+SPEAKING = [path for path in sorted({*ONE_EACH[::2], *EACH_RULE}) if read(path).finds]
 USUAL = {part.decode() for word in set(FIELD_NAMES).union(*KEPT.values(), KNOWN_METHODS) for part in words(word)}
 
 

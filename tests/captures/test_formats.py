@@ -1,7 +1,7 @@
 """Every form of a report, written from every capture and opened by another program: findings, counts and delays are the same.
 
-Reports are of a batch of captures each, which hold all captures, and of one capture of each conversation alone.
-Annotated copies are of one capture each.
+Reports are of a batch of captures each, which hold all captures, and of some captures alone. Annotated copies are of one capture
+each.
 """
 
 from __future__ import annotations
@@ -43,10 +43,13 @@ if TYPE_CHECKING:
 COPIED = re.compile(rf" *(Wireshark: |https?://|(Next: )?wiredoctor |{re.escape(str(PATHS[0].parents[1]))})")
 """Lines that may be wider than a terminal: a filter, an address, a command, a file."""
 
-SOME_BATCHES = sorted({*QUICK_BATCHES, *range(0, len(BATCHES), 3)})
-"""For what is also checked of each capture alone."""
+ALONE = sorted({*ONE_EACH[::3], *EACH_RULE})
+"""For what is also checked of all captures in their batches."""
 PAINTED = re.compile(r"\x1b\[[0-9;]*m|\x1b]8;[^\x1b]*\x1b\\\\")
 """Colours and hyperlinks."""
+
+WIDTHS = (80, 120, 80, 200)
+"""Columns of the terminals on which captures are shown in turn: most overflows are seen on narrow ones."""
 
 EACH_BATCH = pytest.mark.parametrize("batch", sweep(range(len(BATCHES)), QUICK_BATCHES.__contains__))
 
@@ -76,19 +79,19 @@ def test_reports_put_together_are_one_of_several_captures() -> None:
     assert whole_json(together([report_of(path) for path in paths])) == whole_json(at_once)
 
 
-@pytest.mark.parametrize("path", sweep(ONE_EACH, EACH_RULE[::6].__contains__), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", sweep(ALONE, EACH_RULE[::6].__contains__), ids=lambda path: path.stem)
 def test_formats_of_one_capture(path: Path) -> None:
     parsed, page = _written(path)
     check_for_programs(report_of(path), parsed, bodies=True)
     check_page(page, parsed)
 
 
-@pytest.mark.parametrize("path", sweep(ONE_EACH, EACH_RULE[1::4].__contains__), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", sweep(ALONE, EACH_RULE[1::4].__contains__), ids=lambda path: path.stem)
 def test_first_lines_are_the_same_in_all_formats(path: Path) -> None:
     check_counts(report_of(path), *_written(path))
 
 
-@pytest.mark.parametrize("batch", sweep(SOME_BATCHES, QUICK_BATCHES.__contains__))
+@EACH_BATCH
 def test_formats_for_other_programs(batch: int) -> None:
     report, parsed = _told(batch)
     assert len(parsed["captures"]) == len(BATCHES[batch])
@@ -98,7 +101,8 @@ def test_formats_for_other_programs(batch: int) -> None:
 @EACH_BATCH
 def test_markdown(batch: int) -> None:
     for path in BATCHES[batch]:
-        check_markdown(report_of(path))
+        if path in ONE_EACH:
+            check_markdown(report_of(path))
 
 
 @EACH_BATCH
@@ -128,44 +132,42 @@ def test_annotated_copies_in_tshark(batch: int, tmp_path: Path) -> None:
 def test_text_keeps_to_the_width(path: Path) -> None:
     """Colour and encoding change no width; only what is copied (filters, addresses, commands) may be wider.
 
-    Of the 18 combinations each capture tries six, and the next one six others.
+    Of the 18 combinations each capture tries two, one with everything, and the next captures others.
     """
     report = report_of(path)
-    for place, width in enumerate((80, 120, 200)):
-        papers = (Terminal(width), Terminal(width, color=True), Terminal(width, unicode=True))
-        for everything in (False, True):
-            out = io.StringIO()
-            text.write(report, out, papers[(ONE_EACH.index(path) + place + everything) % 3], everything=everything)
-            lines = re.sub(r"\x1b\[[0-9;]*m", "", out.getvalue()).splitlines()
-            wide = [line for line in lines if len(line) > width and not COPIED.match(line)]
-            assert wide == []
+    first, width = ONE_EACH.index(path), WIDTHS[ONE_EACH.index(path) % len(WIDTHS)]
+    papers = (Terminal(width), Terminal(width, color=True), Terminal(width, unicode=True))
+    for everything in (False, True):
+        out = io.StringIO()
+        text.write(report, out, papers[(first // len(WIDTHS) + everything) % 3], everything=everything)
+        lines = re.sub(r"\x1b\[[0-9;]*m", "", out.getvalue()).splitlines()
+        wide = [line for line in lines if len(line) > width and not COPIED.match(line)]
+        assert wide == []
 
 
 @pytest.mark.parametrize("path", sweep(ONE_EACH, EACH_RULE[3::24].__contains__), ids=lambda path: path.stem)
 def test_lists_and_ladders_keep_to_the_width(path: Path) -> None:
     """Of exchanges, connections, servers and findings, with secrets and without, which are longer.
 
-    Each capture is shown at each width, on one of two papers, and with half of the groups of servers; the next one is shown on
-    the other paper.
+    Each capture is shown at one width, on one of two papers, and with half of the groups of servers; the next ones are shown at
+    other widths, on the other paper, with the other half.
     """
     report = report_of(path)
     masked = for_people(dataclasses.replace(report, secrets=False, scan_exchanges=_masked(report.scan_exchanges)))
     shown = [look(report, ShowRequest(f, f.capture, f.connection)) for f in report.findings[:2]]
-    counted = {by: server_statistics(masked, by) for by in Grouping}
-    papers = [Terminal(width) if turn % 2 else Terminal(width, color=True, unicode=True, links=True)
-              for turn, width in enumerate((80, 120, 200), ONE_EACH.index(path))]  # fmt: skip
-    for turn, paper in enumerate(papers, ONE_EACH.index(path) // 2):
-        out = io.StringIO()
-        one = masked if turn % 2 else report
-        exchanges.write(one, out, paper, relative=bool(turn // 2 % 2))
-        connections.write(masked if turn // 2 % 2 else report, out, paper)
-        for by in [*counted][turn % 2 :: 2]:
-            servers.write(masked, counted[by], out, paper, by=by)
-        for one_look in shown:
-            show_text.write(one_look, TerminalWriter(out, paper), secrets=True)
-        lines = PAINTED.sub("", out.getvalue()).splitlines()
-        wide = [line for line in lines if len(line) > paper.width and not COPIED.match(line)]
-        assert wide == []
+    turn, place = divmod(ONE_EACH.index(path), len(WIDTHS))
+    width = WIDTHS[place]
+    paper = Terminal(width) if turn % 2 else Terminal(width, color=True, unicode=True, links=True)
+    out = io.StringIO()
+    exchanges.write(masked if turn // 2 % 2 else report, out, paper, relative=bool(turn // 4 % 2))
+    connections.write(masked if turn // 4 % 2 else report, out, paper)
+    for by in [*Grouping][turn // 2 % 2 :: 2]:
+        servers.write(masked, server_statistics(masked, by), out, paper, by=by)
+    for one_look in shown:
+        show_text.write(one_look, TerminalWriter(out, paper), secrets=True)
+    lines = PAINTED.sub("", out.getvalue()).splitlines()
+    wide = [line for line in lines if len(line) > width and not COPIED.match(line)]
+    assert wide == []
 
 
 def _masked(scan: Any) -> Any:

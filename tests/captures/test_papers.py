@@ -15,7 +15,7 @@ from tests.support.sweeps import sweep
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.captures.papers import Key
+    from tests.captures.papers import Key, Papers
     from wiredoctor.findings import Finding, Report
 
 ABSENT = {"method": "", "target": "", "response_framing": "none"}
@@ -35,14 +35,8 @@ def of_finding(finding: Finding) -> Key:
     return finding.rule, finding.kind, finding.side, finding.connection, finding.severity == "note"
 
 
-@EACH
-def test_packets(path: Path) -> None:
-    [capture] = report_of(path).captures
-    assert capture.packets == read(path).packets
-
-
-@EACH
-def test_every_exchange_is_understood(path: Path) -> None:
+def check_exchanges(report: Report, papers: Papers) -> None:
+    """Each exchange is understood, with its interim responses and the sizes of its bodies."""
     columns = {
         "connection": "connection",
         "exchange": "exchange",
@@ -51,52 +45,29 @@ def test_every_exchange_is_understood(path: Path) -> None:
         "status": "response_status",
         "response_framing": "response_framing",
     }
-    frame = report_of(path).exchanges.sort("connection", "exchange")
+    frame, written = report.exchanges.sort("connection", "exchange"), papers.exchanges
     seen = frame.select(**columns).to_dicts()
-    assert seen == [{name: exchange.get(name, ABSENT.get(name)) for name in columns} for exchange in read(path).exchanges]
-
-
-@EACH
-def test_interim_responses(path: Path) -> None:
-    frame = report_of(path).exchanges.sort("connection", "exchange")
-    assert [list(codes) for codes in frame["interim"]] == [e.get("interim", []) for e in read(path).exchanges]
-
-
-@EACH
-def test_every_request_body_has_its_size(path: Path) -> None:
-    frame = report_of(path).exchanges.sort("connection", "exchange")
-    meant = [e.get("request_body", 0 if "method" in e else None) for e in read(path).exchanges]
+    assert seen == [{name: exchange.get(name, ABSENT.get(name)) for name in columns} for exchange in written]
+    assert [list(codes) for codes in frame["interim"]] == [e.get("interim", []) for e in written]
+    meant = [e.get("request_body", 0 if "method" in e else None) for e in written]
     assert frame["request_body_bytes"].to_list() == meant
-
-
-@EACH
-def test_every_response_body_has_its_size(path: Path) -> None:
-    """Papers without a size are of bodies that the capture has only in part, of unknown size."""
-    frame = report_of(path).exchanges.sort("connection", "exchange")
-    sizes = zip(frame["response_body_bytes"].to_list(), read(path).exchanges, strict=True)
+    # papers without a size are of bodies that the capture has only in part, of unknown size
+    sizes = zip(frame["response_body_bytes"].to_list(), written, strict=True)
     known = [(size, exchange["response_body"]) for size, exchange in sizes if "response_body" in exchange]
     assert [size for size, _ in known] == [meant for _, meant in known]
 
 
-@EACH
-def test_who_closed_first(path: Path) -> None:
-    frame = report_of(path).connections.sort("connection")
-    assert frame["closed_by"].to_list() == [c.get("closed_by", "") for c in read(path).connections]
+def check_connections(report: Report, papers: Papers) -> None:
+    """Who closed first."""
+    frame = report.connections.sort("connection")
+    assert frame["closed_by"].to_list() == [c.get("closed_by", "") for c in papers.connections]
 
 
-@EACH
-def test_findings_are_those_of_the_papers(path: Path) -> None:
-    assert Counter(map(of_finding, report_of(path).findings)) == read(path).findings
-
-
-@EACH
-def test_findings_agree(path: Path) -> None:
-    assert disagreements(report_of(path)) == []
-
-
-@EACH
-def test_what_must_not_be_said_is_not_said(path: Path) -> None:
-    assert not {f.rule for f in report_of(path).findings} & read(path).must_not
+def check_findings(report: Report, papers: Papers) -> None:
+    """They are those of the papers, agree with each other, and say nothing that must not be said."""
+    assert Counter(map(of_finding, report.findings)) == papers.findings
+    assert disagreements(report) == []
+    assert not {f.rule for f in report.findings} & papers.must_not
 
 
 _BEHIND = {
@@ -118,13 +89,25 @@ BOTH_SIDES = {f"behind-{proxy}-{what}" for proxy, some in _BEHIND.items() for wh
 """Recordings of both sides of a proxy."""
 
 
-@EACH
-def test_gateways_are_seen_where_there_are_some(path: Path) -> None:
-    [known] = report_of(path).gateways.values()
+def check_gateways(report: Report, path: Path) -> None:
+    """They are seen where there are some."""
+    [known] = report.gateways.values()
     assert bool(known.fronts) == (path.stem in BOTH_SIDES)
     assert known.tries["certain"].all()
     # a proxy answers at one address
     assert len(known.fronts) <= 1 + (path.stem == "behind-two-gateways")
+
+
+@EACH
+def test_a_capture_is_what_its_papers_say(path: Path) -> None:
+    """One test for all that they say: there are thousands of tests of captures, and each costs some time of its own."""
+    report, papers = report_of(path), read(path)
+    [capture] = report.captures
+    assert capture.packets == papers.packets
+    check_exchanges(report, papers)
+    check_connections(report, papers)
+    check_findings(report, papers)
+    check_gateways(report, path)
 
 
 def _is_quick(case: tuple[Path, dict[str, Any]]) -> bool:

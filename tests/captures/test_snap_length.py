@@ -8,15 +8,15 @@ from pathlib import Path
 import pytest
 
 import wiredoctor
-from tests.captures.papers import EACH_RULE
-from tests.support.recordings import PATHS
+from tests.captures.papers import EACH_RULE, ONE_EACH
+from tests.captures.reports import report_of
 from tests.support.sweeps import sweep
-from wiredoctor.findings import Finding
+from wiredoctor.findings import Finding, Report
 
 SNAP_LENGTHS = (54, 66, 96)
 STALLS = ["nagle-delayed-ack", "delayed-ack-stall"]
 ENDIAN = {b"\xd4\xc3\xb2\xa1": "<", b"\xa1\xb2\xc3\xd4": ">"}
-PCAPS = [path for path in PATHS if path.suffix == ".pcap" and path.open("rb").read(4) in ENDIAN]
+PCAPS = [path for path in ONE_EACH if path.suffix == ".pcap" and path.open("rb").read(4) in ENDIAN]
 
 
 def cut(path: Path, snap: int) -> bytes:
@@ -32,19 +32,19 @@ def cut(path: Path, snap: int) -> bytes:
     return b"".join(found)
 
 
-def stalls(path: Path) -> dict[tuple[str, int | None, int], Finding]:
+def stalls(report: Report) -> dict[tuple[str, int | None, int], Finding]:
     """The stalls by rule, connection and the frame of D."""
-    found = wiredoctor.analyze(path, select=STALLS).findings
+    found = [one for one in report.findings if one.rule in STALLS]
     return {(one.rule, one.connection, one.evidence[0].frame): one for one in found}
 
 
 @pytest.mark.parametrize("path", sweep(PCAPS, EACH_RULE[2::6].__contains__), ids=lambda path: path.stem)
 def test_the_same_stalls_are_told_of_a_cut_capture(tmp_path: Path, path: Path) -> None:
     """The next capture is cut at the next length."""
-    whole = stalls(path)
+    whole = stalls(report_of(path))
     short = tmp_path / "short.pcap"
     short.write_bytes(cut(path, SNAP_LENGTHS[PCAPS.index(path) % len(SNAP_LENGTHS)]))
-    told = stalls(short)
+    told = stalls(wiredoctor.analyze(short, select=STALLS))
     assert told.keys() == whole.keys()
     for key, one in told.items():
         assert one.delay == pytest.approx(whole[key].delay, abs=0.002), key

@@ -32,6 +32,9 @@ from wiredoctor.tables import SECOND
 SHORT = 200
 """Packets up to which a capture, every fourth of them, is played packet by packet."""
 
+PLAYED = sorted({*ONE_EACH[::2], *EACH_RULE})
+"""Packet by packet or in steps of seven. All captures are fed in such steps as files (tests/pipeline/test_fed_every_way.py)."""
+
 SUMMARIES = {name for name, module in catalogue().items() if module.rule.summary}
 
 
@@ -87,7 +90,7 @@ def assert_true_to(played: Played) -> None:
         assert {*finding.caused_by} <= {*reported[one].caused_by}
 
 
-@pytest.mark.parametrize("path", sweep(ONE_EACH, EACH_RULE[::16].__contains__), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", sweep(PLAYED, EACH_RULE[::16].__contains__), ids=lambda path: path.stem)
 def test_recordings(path: Path, tmp_path: Path) -> None:
     stops = pcapng(path, tmp_path / "trace.pcapng")
     step = 1 if read(path).packets <= SHORT and path in ONE_EACH[::4] else 7

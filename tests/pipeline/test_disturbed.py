@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from dataclasses import replace
 from itertools import pairwise
@@ -49,6 +50,9 @@ def said(packets: Sequence[Packet], tmp_path: Path) -> list[dict[str, Any]]:
 
 EDGE = 200
 """Bytes at each end of a payload that are split: heads, and the beginning and the end of a long body."""
+ALIKE = re.compile(rb"(.)\1{3}(\1+)\1{4}", re.DOTALL)
+"""A run of equal bytes, as ladders have them for a body. The second group, all but four bytes at each end, is not split: one more
+byte of the same says nothing new."""
 
 
 def byte_by_byte(packet: Packet) -> list[Packet]:
@@ -57,7 +61,9 @@ def byte_by_byte(packet: Packet) -> list[Packet]:
     if size < 2 or size > 3000:
         return [packet]
     parts: list[Packet] = []
-    for i, end in pairwise([*range(min(EDGE, size)), *range(max(EDGE, size - EDGE), size), size]):
+    whole = {n for run in ALIKE.finditer(packet.payload) for n in range(run.start(2) + 1, run.end(2))}
+    places = (*range(min(EDGE, size)), *range(max(EDGE, size - EDGE), size), size)
+    for i, end in pairwise(place for place in places if place not in whole):
         flags = packet.flags & ~(SYN if i else 0) & ~(FIN if end < size else 0)
         seq = packet.seq + i + (bool(packet.flags & SYN) if i else 0)
         parts.append(replace(packet, seq=seq, payload=packet.payload[i:end], flags=flags))
@@ -189,16 +195,13 @@ def test_shuffled_brings_no_new_error_or_warning(file: Path, tmp_path: Path) -> 
 def test_truncated_anywhere(path: Path, tmp_path: Path) -> None:
     """No exception, wherever the file ends; what is whole before that is listed."""
     data = path.read_bytes()
-    random = Random(path.stem)
-    whole = len(read(path).exchanges)
-    for _ in range(2):
-        cut = tmp_path / "cut.pcap"
-        cut.write_bytes(data[: random.randrange(24, len(data))])
-        try:
-            report = wiredoctor.analyze(cut)
-        except CaptureError:
-            continue
-        assert report.exchanges.height <= whole
+    cut = tmp_path / "cut.pcap"
+    cut.write_bytes(data[: Random(path.stem).randrange(24, len(data))])
+    try:
+        report = wiredoctor.analyze(cut)
+    except CaptureError:
+        return
+    assert report.exchanges.height <= len(read(path).exchanges)
 
 
 @pytest.mark.parametrize("path", sweep(PATHS[::4], PATHS[::80].__contains__), ids=lambda path: path.stem)

@@ -27,20 +27,21 @@ AT_POINTS = [
     )
     for path, number, title, text in LADDERS
     for place, at in enumerate(POINTS)
-    if number % len(POINTS) == place or stands_alone(title, text)
+    if stands_alone(title, text) or (number % 2 and number % len(POINTS) == place)
 ]
-"""Each ladder by itself at one point in turn, those that must stand alone at all. All ladders of a file at once, which costs a
-twentieth, are fed at all points; a quick run does that instead."""
+"""Ladders by themselves: every other one at one point in turn, those that must stand alone at all. All ladders of a file at once,
+which costs a twentieth, are fed at all points; a quick run does that instead."""
 
 IN_EPOCHS = [
     pytest.param(
-        *(text, EPOCHS[number // 2 % len(EPOCHS)]),
+        *(text, None if stands_alone(title, text) else POINTS[number % len(POINTS)], EPOCHS[number // 2 % len(EPOCHS)]),
         id=f"{path.stem}: {title}",
         marks=quick_if(stands_alone(title, text) and number % 4 == 0),
     )
     for path, number, title, text in LADDERS
     if number % 2 == 0
 ]
+"""The others by themselves, in steps. That steps change nothing is also asked of all ladders of a file at once, below."""
 
 TOGETHER = [
     pytest.param(file, at, id=f"{file.stem}-{at}", marks=quick_if(number % len(POINTS) == place))
@@ -63,9 +64,9 @@ def test_ladders_together(file: Path, at: str) -> None:
     check_together(file, at)
 
 
-@pytest.mark.parametrize(("text", "epoch_packets"), IN_EPOCHS)
-def test_where_epochs_end_does_not_matter(text: str, epoch_packets: int) -> None:
-    check(text, epoch_packets=epoch_packets)
+@pytest.mark.parametrize(("text", "at", "epoch_packets"), IN_EPOCHS)
+def test_where_epochs_end_does_not_matter(text: str, at: str | None, epoch_packets: int) -> None:
+    check(text, at, epoch_packets=epoch_packets)
 
 
 @pytest.mark.parametrize("file", sweep(FILES, FILES[::6].__contains__), ids=lambda file: file.stem)

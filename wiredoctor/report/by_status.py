@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
+from weakref import WeakKeyDictionary
 
 import polars as pl
 
@@ -89,8 +90,18 @@ class Answered(NamedTuple):
     rows: int
 
 
+_counted: WeakKeyDictionary[Report, list[Answered]] = WeakKeyDictionary()
+"""The results of `count_by_status`. Each part of a report that counts needs them, and so does each format that is written."""
+
+
 def count_by_status(report: Report) -> list[Answered]:
-    """Count the exchanges by server and status. The table of exchanges is read only once, which saves time."""
+    """Count the exchanges by server and status. The table of exchanges is read only once for each report, which saves time."""
+    if report not in _counted:
+        _counted[report] = _count_by_status(report)
+    return _counted[report]
+
+
+def _count_by_status(report: Report) -> list[Answered]:
     if not report.exchange_count:
         return []
     status, names = c("response_status"), [capture.file for capture in report.captures]

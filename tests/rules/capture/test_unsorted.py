@@ -88,15 +88,14 @@ def test_any_order_gives_what_the_right_order_gives(title: str, tmp_path: Path) 
     packets = in_order([p for p in ladder_packets(LADDERS[title]) if not p.uncaptured])
     packets = at_different_times(packets)
     expected = analyzed(tmp_path / "trace.pcap", packets)
-    for seed in range(3):
-        shuffled = random.Random(seed).sample(packets, len(packets))
-        found = analyzed(tmp_path / "trace.pcap", shuffled)
-        if any(a.time - b.time > 50 * MS for a, b in pairwise(shuffled)):
-            said = {*notes(found)}
-            assert said & {(None, "warning"), *UNSORTED}, "the report says that the file is not in time order"
-            assert said <= {(None, "warning"), *UNSORTED, ("out-of-order", "note")}
-        if notes(found) == UNSORTED:
-            assert brief(found) == brief(expected)
+    shuffled = random.Random([*LADDERS].index(title) % 3).sample(packets, len(packets))
+    found = analyzed(tmp_path / "trace.pcap", shuffled)
+    if any(a.time - b.time > 50 * MS for a, b in pairwise(shuffled)):
+        said = {*notes(found)}
+        assert said & {(None, "warning"), *UNSORTED}, "the report says that the file is not in time order"
+        assert said <= {(None, "warning"), *UNSORTED, ("out-of-order", "note")}
+    if notes(found) == UNSORTED:
+        assert brief(found) == brief(expected)
 
 
 @pytest.mark.parametrize("by", [SECOND, HOUR])
