@@ -174,7 +174,7 @@ def _label(content: dict[str, Any], one: dict[str, Any], deaths: list[float]) ->
     near = (one["rest"] or 0.0) >= content["limit"] - 0.1
     if not dies:
         return ("race", "idle limit") if near else ("unknown", "")
-    if near and how in ("recycle", "restart"):
+    if near and how in ("recycle", "restart", "die"):  # a request that would have ended the process may have met the limit
         return "unknown", "either"
     label = "crash" if one["acknowledged"] != "none" else "fin-race-of-dying-worker"
     return label, kind if kind in ("die", "shot") else how
