@@ -13,7 +13,14 @@ TRIPS = (0.0, 0.0, 0.0, 0.0, 0.001, 0.005, 0.02, 0.06, 0.15)
 """Round trips in seconds; 0 is a veth pair, or the loopback interface."""
 
 BEHIND = ("gunicorn", "uvicorn", "node", "node-silent", "nginx", "apache", "go", "java", "tomcat", "jetty")
-SOFTWARE_OF_CRASHES = ("gunicorn", "uvicorn", "node", "node-silent", "go", "java", "tomcat", "jetty", "nginx", "apache-prefork")
+SOFTWARE_OF_CRASHES = (
+    *("gunicorn", "gunicorn-sync", "uvicorn", "node", "node-silent", "go", "java", "tomcat", "jetty", "nginx", "apache-prefork"),
+)
+CLOSES_SOON = ("soon", "gunicorn-sync")
+"""Servers that close after each answer: `soon` without a word, gunicorn's sync worker with `Connection: close`."""
+
+LIBRARIES = ("requests", "node", "go", "httpx", "aiohttp", "undici", "java")
+PYTHON = ("gunicorn", "gunicorn-sync", "uvicorn")
 LONG = 75.0
 """A limit that nothing reaches."""
 
@@ -41,12 +48,12 @@ class Plan:
 def race(number: int, seed: int) -> Plan:
     """A pool or a proxy whose requests come when the server's limit ends."""
     chance = random.Random(f"{seed}-race-{number}")
-    names = [*BEHIND, "soon"]
+    names = [*BEHIND, *CLOSES_SOON]
     server = names[number % len(names)]
-    proxy = chance.choice(PROXIES) if chance.random() < 0.4 and server != "soon" else ""
+    proxy = chance.choice(PROXIES) if chance.random() < 0.4 and server not in CLOSES_SOON else ""
     known = SERVERS[server]
     limit = chance.choice(known.limits)
-    rtt = chance.choice(TRIPS if server != "soon" else TRIPS[:5])
+    rtt = chance.choice(TRIPS if server not in CLOSES_SOON else TRIPS[:5])
     at = ("loopback",) if rtt == 0.0 and not proxy and chance.random() < 0.4 else ("client", "server")
     pool: dict[str, Any] = {
         "aim": limit,
@@ -63,7 +70,7 @@ def race(number: int, seed: int) -> Plan:
     if proxy:
         pool |= {"groups": [chance.choice((8, 16, 24))], "at_once": True}
         pool |= {"paths": [["/slow/15", 1]]} if server not in ("nginx", "apache") else {}
-    if server == "soon":
+    if server in CLOSES_SOON:
         pool |= {
             "aim": 0.0,
             "rests": [0.0, 0.004],
@@ -72,6 +79,7 @@ def race(number: int, seed: int) -> Plan:
             "settle": 0.02,
             "again": 0.4,
             "seconds": 15.0,
+            "heedless": True,
         }
     return Plan(f"race-{number}", "race", server, limit, rtt, at, proxy, pool=pool)
 
@@ -85,14 +93,14 @@ def crash(number: int, seed: int) -> Plan:
     rtt = chance.choice(TRIPS)
     at = ("loopback",) if rtt == 0.0 and chance.random() < 0.4 else ("client", "server")
     hows = ["kill -9", "kill -9", "SIGTERM", "die"]
-    if server in ("gunicorn", "uvicorn"):
-        hows += ["recycle", "restart"] if server == "gunicorn" else ["recycle"]
+    if server in PYTHON:
+        hows += ["recycle"] if server == "uvicorn" else ["recycle", "restart"]
     if server in ("nginx", "apache-prefork"):
         hows = ["kill -9", "SIGTERM", "restart"]
     how = chance.choice(hows)
-    workers = chance.choice((1, 2, 4, 8)) if server in ("gunicorn", "uvicorn", "node", "node-silent", "nginx") else 1
+    workers = chance.choice((1, 2, 4, 8)) if server in (*PYTHON, "node", "node-silent", "nginx") else 1
     paths = [["/bytes/20", 6], [f"/slow/{chance.choice((5, 30, 100))}", 4]]
-    if server in ("gunicorn", "uvicorn", "node", "node-silent", "go"):
+    if server in (*PYTHON, "node", "node-silent", "go"):
         paths.append([f"/work/{chance.choice((5, 20, 60))}", chance.choice((1, 4))])
     if how == "die":
         died = chance.choice(("die", "shot")) if server not in ("java", "tomcat", "jetty") else "die"
@@ -118,11 +126,11 @@ def crash(number: int, seed: int) -> Plan:
         "kill_parent": how == "restart",
         "how": how,
     }
-    if how == "kill -9" and server in ("gunicorn", "uvicorn", "node", "node-silent") and chance.random() < 0.6:
+    if how == "kill -9" and server in (*PYTHON, "node", "node-silent") and chance.random() < 0.6:
         pool |= {"stuck": 400, "kill_after": [0.01, chance.choice((0.05, 0.3))], "kill_all": True}
     more: tuple[str, ...] = ()
     if how == "recycle":
-        words = "--max-requests" if server == "gunicorn" else "--limit-max-requests"
+        words = "--limit-max-requests" if server == "uvicorn" else "--max-requests"
         more = (words, str(chance.choice((20, 40))))
     if server == "apache-prefork" and how == "restart":
         pool["signal"] = "SIGHUP"
@@ -157,7 +165,7 @@ def library(number: int, seed: int) -> Plan:
     """A library's pool, whose requests come when the server's limit ends."""
     chance = random.Random(f"{seed}-library-{number}")
     servers = ("gunicorn", "node-silent", "go", "node", "uvicorn", "jetty", "nginx", "apache")
-    client, server = ("requests", "node", "go")[number % 3], servers[number % len(servers)]
+    client, server = LIBRARIES[number % len(LIBRARIES)], servers[number % len(servers)]
     limit = chance.choice(SERVERS[server].limits)
     pool = {
         "aim": limit + (1.0 if server.startswith("node") else 0.0),

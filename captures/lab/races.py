@@ -5,7 +5,7 @@
 
 Real servers, and pools and proxies that use their connections again; a round trip of 0 to 150 ms. `race-N`: requests timed at the
 idle limit. `crash-N`: processes that are killed, restarted and recycled, or end in a handler. `purpose-N`: closes on purpose.
-`library-N`: as race-N, by the pools of requests, node and Go.
+`library-N`: as race-N, by the pools of requests, httpx, aiohttp, node's http.Agent, undici, Go and Java.
 NAME.json beside NAME-client.pcap and so on says of each lost request how it was lost, from the packets (race_truth.py) and from
 what was done to the server, never from wiredoctor. Run `make` as root. A recording takes about a minute, most of it waiting.
 """
@@ -93,8 +93,9 @@ def make(folder: Path, plan: Plan) -> None:
                 recordings.enter_context(tcpdump(host, path, interface=interface, expression=f"tcp port {PORT}"))
         said = _ask(lab, binaries, plan, parent.pid)
         time.sleep(0.5 + 2 * plan.rtt)
-    program = SERVERS[plan.server].software
-    versions = [software.version(name) for name in (program, {"apache": "apache2"}.get(plan.proxy, plan.proxy)) if name]
+    client = {"pool": "", "java": "java-client"}.get(plan.client, plan.client)
+    programs = SERVERS[plan.server].software, {"apache": "apache2"}.get(plan.proxy, plan.proxy), client
+    versions = [software.version(name) for name in programs if name]
     content = asdict(plan) | {"software": versions, "events": said[:-1], "said": said[-1] if said else {}}
     content = judge(folder, content)
     counts = Counter(f"{one['label']}/{one['acknowledged']}" for view in content["views"].values() for one in view["lost"])
@@ -120,11 +121,17 @@ def _ask(lab: Lab, binaries: Path, plan: Plan, parent: int) -> list[dict[str, An
 def _library(lab: Lab, binaries: Path, plan: Plan, base: str) -> list[dict[str, Any]]:
     """Runs the pool of a library, while another client keeps the server busy now and then."""
     words = [base, *(str(plan.pool[name]) for name in ("connections", "seconds", "aim", "spread", "busy"))]
-    command = {
-        "requests": [sys.executable, str(PEERS / "requests_pool.py")],
-        "node": ["node", str(PEERS / "agent_pool.js")],
-        "go": [str(built(binaries, lab.client, "transport_pool.go"))] if plan.client == "go" else [],
-    }[plan.client]
+    if plan.client in ("requests", "httpx"):
+        command = [sys.executable, str(PEERS / "threaded_pools.py"), plan.client]
+    elif plan.client == "aiohttp":
+        command = [sys.executable, str(PEERS / "aiohttp_pool.py")]
+    elif plan.client == "go":
+        command = [str(built(binaries, lab.client, "transport_pool.go"))]
+    elif plan.client == "java":
+        classes = str(built(binaries, lab.client, "ClientPool"))
+        command = ["java", "-XX:TieredStopAtLevel=1", "-Xshare:auto", "-XX:+UseSerialGC", "-cp", classes, "ClientPool"]
+    else:
+        command = ["node", str(PEERS / "agent_pool.js"), plan.client]
     done = lab.client.run(*command, *words, timeout=plan.pool["seconds"] + 60)
     return [json.loads(done.stdout.decode())]
 
@@ -167,7 +174,7 @@ def _label(content: dict[str, Any], one: dict[str, Any], deaths: list[float]) ->
     near = (one["rest"] or 0.0) >= content["limit"] - 0.1
     if not dies:
         return ("race", "idle limit") if near else ("unknown", "")
-    if near and how in ("recycle", "restart"):
+    if near and how in ("recycle", "restart", "die"):  # a request that would have ended the process may have met the limit
         return "unknown", "either"
     label = "crash" if one["acknowledged"] != "none" else "fin-race-of-dying-worker"
     return label, kind if kind in ("die", "shot") else how

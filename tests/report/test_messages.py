@@ -33,7 +33,7 @@ CODES = re.compile(r"^(?:[A-Za-z]{2}--|[A-Z]{2,3} |EPIPE$|GOAWAY$|UNAVAILABLE$)"
 
 IN_PASSING = {
     *("NAT", "MTU", "PMTUD", "IPS", "DNS", "rmem", "one pod", "backlog", "http2", "gRPC", "10054", "10060", "10061", "EPIPE"),
-    *("Connection is closed", "UC", "UF"),
+    *("UC", "UF"),
 }
 """Words that other texts use in passing: they count where not much else is said."""
 

@@ -3,7 +3,8 @@
 PLAN is a JSON file. Connections stand in groups; a group asks at once, rests, asks again, and so on. With `aim` the rest is that
 after which the server closes: learned from the closes of the first round, then followed, so that half of the requests come
 too late. The answers say in `X-Port` which connection they came over, so that this works through a proxy, too. With `rests` the
-rest is drawn between two times, or always the same. After a request a share of the rounds ends a child of `parent`, by a
+rest is drawn between two times, or always the same. With `heedless` it uses a connection again although an answer said that it
+would be closed. After a request a share of the rounds ends a child of `parent`, by a
 signal. Says as JSON, a line each, which processes it ended and when, and at last how many requests were answered.
 """
 
@@ -96,7 +97,7 @@ class Connection:
         known.add(port)
         self.pool.counts["answered" if lines[0].split(b" ")[1] < b"500" else "failed"] += 1
         self.got, self.answered, self.asked = b"", time.monotonic(), None
-        if fields.get(b"connection", b"").strip() == b"close":
+        if fields.get(b"connection", b"").strip() == b"close" and not self.pool.plan.get("heedless"):
             self.close()
         elif self.pool.plan.get("chain") and self.socket:
             here = self.socket

@@ -1,4 +1,4 @@
-// As requests_pool.py, with Go's http.Transport: transport_pool BASE CONNECTIONS SECONDS AIM SPREAD BUSY
+// As threaded_pools.py, with Go's http.Transport: transport_pool BASE CONNECTIONS SECONDS AIM SPREAD BUSY
 package main
 
 import (

@@ -8,6 +8,7 @@ import polars as pl
 import pytest
 
 from tests.rules.frames import S, connection, found, rows
+from wiredoctor.rules.capture import encrypted
 from wiredoctor.rules.shared.evidence import one_capture_candidate, packet
 
 
@@ -156,3 +157,11 @@ def test_what_the_hellos_of_encrypted_connections_say() -> None:
 def test_hellos_that_say_nothing() -> None:
     [note] = found("encrypted", rows("connections", connection(protocol="tls")))
     assert (note["names"], note["offered"], note["chosen"], note["hidden"]) == ("", "", "", "")
+
+
+def test_a_server_name_that_occurs_twice() -> None:
+    """Polars 2.1 panics if a select shares parts of such an expression with others."""
+    named = pl.LazyFrame({"server_name": ["b.example", "c.example", "", "a.example", "d.example", "a.example"]})
+    some = encrypted._most("{}", "server_name")  # pyright: ignore[reportPrivateUsage]
+    text = "a.example (on 2 connections), b.example, c.example and 1 more"
+    assert named.select(pl.len(), pl.col("server_name").min(), some.alias("names")).collect()["names"].to_list() == [text]

@@ -343,6 +343,17 @@ def test_attempts_of_nobody_belong_to_those_whose_route_leads_to_that_server() -
     assert owners("/gone", "/refused", "/new", "/new", "/new") == [3]
 
 
+@pytest.mark.parametrize(("route", "kind"), [("/refused", "refused"), ("/up", "not-passed-on"), ("/new", "not-passed-on")])
+def test_a_busy_gateway_connects_late_where_the_route_leads_to_that_server(route: str, kind: str) -> None:
+    """nginx on a machine at its limit: 28 ms from the request to its SYN, and 39 ms from the refusal to its response."""
+    fronts = {(1, 0): Front(answered(502, 72 * MS, connection=1))}
+    lead = {("10.0.0.2:80", "/up"): {"10.0.0.4:8001"}, ("10.0.0.2:80", "/refused"): {"10.0.0.3:8001"}}
+    late = {"10.0.0.2:80": [attempt(28 * MS, refused=33 * MS)]}
+    [failure] = failures(assign_attempts(fronts, late, {(1, 0): route}, lead)).values()
+    assert failure.kind == kind
+    assert not assign_attempts(fronts, {"10.0.0.2:80": [attempt(-MS, refused=33 * MS)]}, {(1, 0): route}, lead)[1, 0].tries
+
+
 @pytest.mark.parametrize("words", ["whose path led to that server", "whose host led to that server"])
 def test_what_a_route_led_to_is_learned_from_requests_that_succeeded(words: str) -> None:
     """The other request was answered first, so only the route shows whose attempt was refused."""

@@ -114,6 +114,16 @@ def test_a_timeout_as_long_as_the_interval_of_a_client(
         assert lost(server, at) == AT_LIMIT
 
 
+@pytest.mark.parametrize(("delayed", "speaks", "at"), in_turn([(1, True), (2, False)], POINTS))
+def test_a_few_responses_that_were_delayed_do_not_hide_a_timer(delayed: int, speaks: bool, at: str) -> None:
+    """A response that is late on its way makes the idle time after it shorter."""
+    rests = [1.95] * delayed + [2.0004 + 0.004 * number for number in range(24 - delayed)]
+    server = polled(0.001, tuple(rests))
+    answered(server, 2.11, 6)
+    server.met(2.05, 0.0005, "R.", 100)
+    assert lost(server, at) == (AT_LIMIT if speaks else UNREAD)
+
+
 @pytest.mark.parametrize(("answered_after", "speaks", "at"), in_turn([(2.3, False), (1.9, True)], POINTS))
 def test_a_server_that_checks_its_connections_now_and_then(answered_after: float, speaks: bool, at: str) -> None:
     """Requests that come before its timeout are answered, so it exists. If the idle time does not matter, it does not."""

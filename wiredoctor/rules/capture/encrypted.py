@@ -94,9 +94,11 @@ def _if_any(text: str, name: str) -> pl.Expr:
 def _most(text: str, name: str) -> pl.Expr:
     """Return `text`, filled with the most frequent values of the column `name`; "" if the column has no values."""
     values = pl.col(name).filter(pl.col(name) != "")
-    value, count = values.unique(maintain_order=True), values.unique_counts()
+    # within a list, because Polars 2.1 mixes up the lengths of shared parts of expressions in a select: it panics
+    value, count = pl.element().unique(maintain_order=True), pl.element().unique_counts()
     told = pl.when(count > 1).then(pl.format("{} (on {} connections)", value, count)).otherwise(value)
-    most = told.sort_by(count, descending=True, maintain_order=True).head(NAMED.value).implode().list.join(", ")
+    told = told.sort_by(count, descending=True, maintain_order=True).head(NAMED.value)
+    most = values.implode().list.eval(told).list.join(", ")
     rest = values.n_unique().cast(pl.Int64) - NAMED.value
     more = pl.when(rest > 0).then(pl.format(" and {} more", rest)).otherwise(pl.lit(""))
     return pl.when(values.len() > 0).then(pl.format(text, most + more)).otherwise(pl.lit(""))

@@ -114,10 +114,10 @@ RULE = Rule(
         "client's: nginx keepalive_timeout, Apache httpd KeepAliveTimeout, Node server.keepAliveTimeout, gunicorn --keep-alive, "
         "uvicorn --timeout-keep-alive, IIS connectionTimeout. If the client is a balancer or a proxy (AWS application load "
         "balancer: 60 s, nginx upstream keepalive_timeout: 60 s), the server behind it needs the longer one.",
-        "stop": "Nothing has to change if no request was lost. Otherwise have the new process accept connections first. Have the "
+        "stop": "Nothing has to change if no request was lost. Otherwise have the new process accept connections first, have the "
         "old one answer the requests that it has, with Connection: close, before it closes (nginx -s quit, apachectl "
-        "graceful-stop, Node server.close, Go Server.Shutdown, haproxy's soft stop, gunicorn's SIGTERM). Have clients repeat "
-        "requests that are safe to repeat.",
+        "graceful-stop, Node server.close, Go Server.Shutdown, haproxy's soft stop, gunicorn's SIGTERM), and have clients "
+        "repeat requests that are safe to repeat.",
     },
     display_filter="frame.number in {{{frames}}}",
     references=(

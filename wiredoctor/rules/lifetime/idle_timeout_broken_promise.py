@@ -69,11 +69,11 @@ RULE = Rule(
         "server: both close idle connections early.",
     },
     remedy={
-        None: "Announce the idle timeout that the server really has. If the server's own timeout is as announced, something in "
-        "front of it closes sooner (a balancer, a reverse proxy, a firewall). In that case set the longer timeout nearer "
-        "to the server, and have the device that talks to the client announce its own.",
-        "once": "Check whether the server was restarted or reloaded at this time; then nothing has to change. Otherwise "
-        "capture for longer. If it closes early again, announce the idle timeout that the server really has.",
+        None: "Announce the idle timeout that the server really has. If that is as announced, something in front of the server "
+        "closes sooner (a balancer, a reverse proxy, a firewall): set the longer timeout nearer to the server, and have the "
+        "device that talks to the client announce its own.",
+        "once": "If the server was restarted or reloaded at this time, nothing has to change. Otherwise capture for longer, "
+        "and if it closes early again, announce the idle timeout that the server really has.",
     },
     references=(
         Reference("RFC 9112 section 9.5, failures and timeouts", "https://www.rfc-editor.org/rfc/rfc9112.html#section-9.5"),

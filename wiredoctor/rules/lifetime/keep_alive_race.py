@@ -126,7 +126,7 @@ RULE = Rule(
         "race": "{shorter}" + _REPEAT,
         "stale-pool": "{look}{shorter}" + _REPEAT,
         "forgotten": "Make the idle timeout of the client's pool shorter than those of the server and of everything between "
-        "them (balancer, NAT, firewall). Or have the client send TCP keep-alive probes (SO_KEEPALIVE with TCP_KEEPIDLE; the "
+        "them (balancer, NAT, firewall), or have the client send TCP keep-alive probes (SO_KEEPALIVE with TCP_KEEPIDLE; the "
         "default of two hours is too long). " + _REPEAT,
         "at-limit": "{shorter}" + _REPEAT,
     },

@@ -163,8 +163,8 @@ RULE = Rule(
         "unread": "{listen}{head_remedy}"
         + _LOG
         + "what ends or restarts its processes (a limit of requests per worker, a reload, memory exhaustion). "
-        "Have a process answer all accepted requests before it ends. Have the client repeat a request if the log shows that "
-        "it was not read.",
+        "Have a process answer all accepted requests before it ends, and have the client repeat a request if the log shows "
+        "that it was not read.",
         "at-once": "{listen}{head_remedy}" + _LOG + "a rule that drops requests on purpose, or a process that ended. " + _SAY,
         "half-closed": "If the client wants the response, have it keep its side of the connection open until the response has "
         "come (nc without -N; no shutdown(SHUT_WR) after a request). Or have the server go on when the client half-closes: "

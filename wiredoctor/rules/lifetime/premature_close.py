@@ -82,11 +82,10 @@ RULE = Rule(
     },
     remedy={
         None: "Have the server send Connection: close in the response after which it closes, or keep the connection open. "
-        "{cure}Until then have clients repeat requests that are safe to repeat. Turning keep-alive off in the client is the last "
+        "{cure}Until then have clients repeat requests that are safe to repeat; turning keep-alive off in the client is the last "
         "resort.",
-        "once": "Check whether the server was restarted or reloaded at this time; then nothing has to change. Otherwise "
-        "capture for longer. If it closes like this again, have the server send Connection: close in the response after "
-        "which it closes.",
+        "once": "If the server was restarted or reloaded at this time, nothing has to change. Otherwise capture for longer, "
+        "and if it closes like this again, have the server send Connection: close in the response after which it closes.",
     },
     references=(
         Reference("RFC 9112 section 9.3, persistence", "https://www.rfc-editor.org/rfc/rfc9112.html#section-9.3"),

@@ -19,6 +19,8 @@ CONNECTED_WITHIN = 25_000_000
 
 It is also the maximum time from the failure of that connection to the gateway's response. The longest measured time is 21 ms.
 """
+CONNECTED_LATE = 250_000_000
+"""As CONNECTED_WITHIN, for busy machines: it applies if other requests show that the request's route leads to that server."""
 
 
 def assign_attempts(
@@ -38,6 +40,8 @@ def assign_attempts(
     """
     without = {key: front.exchange for key, front in fronts.items() if not front.tries}
     some = {key: _possible_attempts(one, loose.get(one.server, ())) for key, one in without.items()}
+    servers = _servers_of_routes(fronts, routes, some, known or {})
+    some |= _late_attempts(without, some, loose, {key: servers.get(_route(fronts, routes, key)) or set() for key in without})
     owners: dict[int, list[Key]] = {}
     attempts: dict[int, Attempt] = {}
     for key, maybe in some.items():
@@ -45,7 +49,6 @@ def assign_attempts(
             owners.setdefault(one.values["connection"], []).append(key)
             attempts[one.values["connection"]] = one
     taken: set[Key] = set()
-    servers = _servers_of_routes(fronts, routes, some, known or {})
     for number, one in sorted(attempts.items(), key=lambda item: item[1].values["syn_time"]):
         if free := [key for key in owners[number] if key not in taken]:
             taken.add(min(free, key=lambda key: _distance(fronts[key].exchange, one, servers.get(_route(fronts, routes, key)))))
@@ -106,8 +109,31 @@ def _tried_later(front: Exchange, some: Sequence[Attempt]) -> bool:
     return slow and any(front.asked <= one.values["syn_time"] <= front.answered - LONE_SYN for one in some)
 
 
-def _possible_attempts(front: Exchange, some: Sequence[Attempt]) -> tuple[Attempt, ...]:
-    """Return the attempts in `some` that may have been made for this exchange, which has no try."""
+def _late_attempts(
+    without: Mapping[Key, Exchange],
+    some: Mapping[Key, Sequence[Attempt]],
+    loose: Mapping[str, Sequence[Attempt]],
+    servers: Mapping[Key, Set[str]],
+) -> dict[Key, tuple[Attempt, ...]]:
+    """Return the attempts of a busy gateway for exchanges that have none in `some`.
+
+    These attempts went to a server of the exchange's route, and fit no other exchange. `servers`: those of the routes.
+    """
+    taken = {one.values["connection"] for maybe in some.values() for one in maybe}
+    late: dict[Key, tuple[Attempt, ...]] = {}
+    for key, front in without.items():
+        if servers[key] and not some[key]:
+            free = [one for one in loose.get(front.server, ()) if one.server in servers[key]]
+            free = [one for one in free if one.values["connection"] not in taken]
+            late[key] = _possible_attempts(front, free, CONNECTED_LATE)
+    return {key: maybe for key, maybe in late.items() if maybe}
+
+
+def _possible_attempts(front: Exchange, some: Sequence[Attempt], within: int = CONNECTED_WITHIN) -> tuple[Attempt, ...]:
+    """Return the attempts in `some` that may have been made for this exchange, which has no try.
+
+    `within`: the time in ns in which a gateway opens a connection for a request, or responds after its failure.
+    """
     if front.begun and (front.status or 0) < 500:
         return ()
     made: list[Attempt] = []
@@ -115,9 +141,9 @@ def _possible_attempts(front: Exchange, some: Sequence[Attempt]) -> tuple[Attemp
         begun = one.values["syn_time"]
         if not front.asked - SLACK <= begun <= front.answered + SLACK:
             continue
-        soon = begun <= front.asked + CONNECTED_WITHIN
+        soon = begun <= front.asked + within
         if one.refused < LATE:
-            fits = one.refused <= front.answered + SLACK and (soon or one.refused >= front.answered - CONNECTED_WITHIN)
+            fits = one.refused <= front.answered + SLACK and (soon or one.refused >= front.answered - within)
         else:
             fits = soon and front.answered - begun >= LONE_SYN
         if fits:

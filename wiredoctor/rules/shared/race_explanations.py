@@ -16,9 +16,8 @@ from wiredoctor.tables import SECOND
 from wiredoctor.text.durations import duration_text
 
 _SHORTER = (
-    "Make the idle timeout of the client's pool shorter than the server's{}. If the client is a proxy or a "
-    "balancer, make the timeout of the server behind it the longer one (AWS application load balancers and nginx's upstream "
-    "keepalive_timeout keep connections for 60 s). "
+    "Make the idle timeout of the client's pool shorter than the server's{}; if the client is a proxy or a balancer, make that "
+    "of the server behind it the longer one (AWS application load balancers and nginx's upstream keepalive_timeout: 60 s). "
 )
 
 

@@ -1,4 +1,6 @@
-"""Pools of requests that ask again when an idle limit ends: requests_pool.py BASE CONNECTIONS SECONDS AIM SPREAD BUSY.
+"""Pools of requests or httpx that ask again when an idle limit ends.
+
+    threaded_pools.py LIBRARY BASE CONNECTIONS SECONDS AIM SPREAD BUSY
 
 One session per thread. AIM is the rest in seconds, which is followed: later where the connection was still there (`X-Port`),
 earlier where it was not. BUSY: another session keeps the server busy for so many milliseconds now and then. Says counts as JSON.
@@ -10,20 +12,33 @@ import sys
 import threading
 import time
 
-import requests
-
-BASE, (CONNECTIONS, SECONDS, AIM, SPREAD, BUSY) = sys.argv[1], map(float, sys.argv[2:])
+LIBRARY, BASE, (CONNECTIONS, SECONDS, AIM, SPREAD, BUSY) = sys.argv[1], sys.argv[2], map(float, sys.argv[3:])
 STEP = 0.001
 counts = {"answered": 0, "lost": 0, "aim": AIM}
 deadline = time.monotonic() + SECONDS
 
+if LIBRARY == "requests":
+    import requests
+
+    FAILURES = requests.ConnectionError
+
+    def opened():
+        return requests.Session()
+else:
+    import httpx
+
+    FAILURES = httpx.TransportError
+
+    def opened():
+        return httpx.Client(limits=httpx.Limits(max_connections=1, keepalive_expiry=60), trust_env=False)
+
 
 def ask_again():
-    session, port = requests.Session(), None
+    session, port = opened(), None
     while time.monotonic() < deadline:
         try:
             answer = session.get(f"{BASE}/bytes/20", timeout=5)
-        except requests.ConnectionError:
+        except FAILURES:
             counts["lost"] += 1
             counts["aim"] -= STEP
             continue
@@ -34,7 +49,7 @@ def ask_again():
 
 
 def keep_busy():
-    session = requests.Session()
+    session = opened()
     while time.monotonic() < deadline:
         session.get(f"{BASE}/work/{int(BUSY)}", timeout=5)
         time.sleep(random.uniform(0.01, 0.1))
