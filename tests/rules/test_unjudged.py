@@ -462,6 +462,21 @@ def test_it_is_listed_wherever_it_is_captured(title: str, at: str, tmp_path: Pat
     assert listed(LISTED[title], tmp_path / "a.pcap", at) == [*LISTED[title].listed]
 
 
+@pytest.mark.parametrize(
+    ("at", "packets", "idle"),
+    [
+        ("client", '  1.000  <  P.  "\\x81\\x02hi"\n  1.001  >  .\n  4.001  <  F.\n', 3.001),
+        ("client", "  1.000  >  P.  masked\n  1.010  <  .\n  4.010  <  F.\n", 3.0),
+        ("server", "  1.000  >  P.  masked\n  1.010  <  .\n  4.010  <  F.\n", 3.0),
+        ("client", "  1.000  >  P.  masked\n  1.010  <  .\n  4.005  >  F.\n  4.010  <  F.\n", None),
+    ],
+)
+def test_the_idle_time_of_a_cut_websocket(at: str, packets: str, idle: float | None, tmp_path: Path) -> None:
+    text = OPEN + WEBSOCKET + packets.replace("masked", r'"\x81\x82\x01\x02\x03\x04ik"') + LATER
+    cut = analyze_bytes(tmp_path / "a.pcap", capture(text, at)).not_judged
+    assert [(one.reason, one.idle) for one in cut] == ([] if idle is None else [("websocket-cut", pytest.approx(idle))])
+
+
 def test_every_reason_has_a_case() -> None:
     told = {reason for one in LISTED.values() for reason, _ in one.listed}
     of_other_rules = {"closed", "cut-short", "refused"}  # what rules that were not requested explain

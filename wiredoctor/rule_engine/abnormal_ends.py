@@ -12,7 +12,7 @@ import polars as pl
 
 from wiredoctor.findings import UNJUDGED
 from wiredoctor.rules.shared.connection_close import streams
-from wiredoctor.tables import MILLISECOND, SECOND
+from wiredoctor.tables import CLIENT, MILLISECOND, SECOND
 
 FIRST_REPETITION = SECOND
 """The maximum time in ns until a SYN is retransmitted for the first time (RFC 6298 section 2)."""
@@ -100,6 +100,7 @@ def abnormal_exchange_columns(latest: int) -> list[pl.Expr]:
         (pl.lit(latest, pl.Int64) - last).alias("waited"),
         pl.max_horizontal("request_start", "previous_end").alias("over"),
         pl.lit(0, pl.Int64).alias("bytes"),
+        _idle_before_close().alias("idle"),
         c("request_method"),
         c("request_target"),
         _may_be_lost().alias("if_unacknowledged"),
@@ -116,6 +117,17 @@ def _is_closed() -> pl.Expr:
     """Return an expression that is true if the server closed the connection, or the client reset it."""
     reset = c("client_close_rst").eq(1).fill_null(value=False) | c("client_rst_frame").is_not_null()
     return c("server_close_frame").is_not_null() | reset
+
+
+def _idle_before_close() -> pl.Expr:
+    """Return an expression for the time in ns without payload before the server closed; null unless it closed first.
+
+    If the client sent the last payload, the time counts from its arrival at the server.
+    """
+    to_server = pl.when(c("last_payload_role") == CLIENT).then(c("rtt_server").fill_null(0)).otherwise(0)
+    idle = c("server_close_time") - c("last_payload_time") - to_server
+    first = c("client_close_time").is_null() | (c("server_close_time") <= c("client_close_time"))
+    return pl.when(first & (idle >= 0)).then(idle)
 
 
 def _is_left() -> pl.Expr:
@@ -284,6 +296,7 @@ def abnormal_connection_columns(latest: int) -> list[pl.Expr]:
         quiet.alias("waited"),
         c("end").alias("over"),
         pending.alias("bytes"),
+        pl.lit(None, pl.Int64).alias("idle"),
         pl.lit("").alias("request_method"),
         pl.lit("").alias("request_target"),
         c("client_host"),
