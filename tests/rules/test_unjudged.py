@@ -102,6 +102,13 @@ LISTED = {
   0.400  >  R""",
         ("reset-doubted", 0),
     ),
+    "a response that an RST with the client's address but another TTL breaks off": case(
+        rf"""  0.011  >  P.  {GET}
+  0.022  <  P.  "HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\n"+body*1000
+  0.023  >  .
+  0.025  >  R.  ttl 55""",
+        ("reset-doubted", 0),
+    ),
     "a response that reaches a host which no longer knows the connection": case(
         f"  0.011  >  P.  {GET}\n  6.022  <  P.  {OK}\n  6.022  >  R", ("reset-doubted", 0)
     ),

@@ -229,15 +229,20 @@ def _rejects_foreign_bytes() -> pl.Expr:
 def _is_doubted(answered: pl.Expr) -> pl.Expr:
     """Return an expression that is true if an RST ended the exchange, but the host in its source address may not have sent it.
 
-    There are two signs. The server continues the response after an RST with its address. Or the client's first close is an RST
-    without the ACK flag: a host sends this RST if it does not know the connection, but not if a program closes it.
+    There are three signs. The server continues the response after an RST with its address. Or the client's first close is an RST
+    whose TTL differs from that of its other packets. Or it is an RST without the ACK flag: a host sends this RST if it does not
+    know the connection, but not if a program closes it.
 
     `answered`: an expression that is true if a final response has begun.
     """
     later = (c("response_end_offset") > c("server_close_offset")) & (c("response_end") > c("server_close_time"))
     goes_on = answered & (c("server_close_rst") == 1) & later
-    unknown = (c("client_close_rst") == 1) & c("client_close_ack").is_null() & c("server_close_frame").is_null()
-    return (goes_on | unknown).fill_null(value=False)
+    by_client, server_open = c("client_close_rst") == 1, c("server_close_frame").is_null()
+    unknown = by_client & c("client_close_ack").is_null() & server_open
+    # the server answers packets that come after the RST with RSTs
+    first = server_open | (c("client_close_time") < c("server_close_time"))
+    other_ttl = by_client & (c("client_close_origin") == "doubtful") & first.fill_null(value=False)
+    return (goes_on | unknown | other_ttl).fill_null(value=False)
 
 
 def abnormal_connection_columns(latest: int) -> list[pl.Expr]:

@@ -10,7 +10,7 @@ import polars as pl
 
 from wiredoctor.findings import Threshold
 from wiredoctor.rules.shared.connection_close import closed_against_request, grace_period, round_trip
-from wiredoctor.rules.shared.evidence import client_knew_of_fin
+from wiredoctor.rules.shared.evidence import client_knew_of_fin, has_doubtful_close
 from wiredoctor.rules.shared.numbers import map_numbers
 from wiredoctor.rules.shared.reading_pace import MEDIA
 from wiredoctor.rules.shared.same_client import WINDOW
@@ -127,7 +127,8 @@ def early(rows: pl.LazyFrame) -> pl.LazyFrame:
     asked_all = c("request_end_reason") == "complete"
     due = (begun() | asked_all | (c("request_framing") != "none")) & ~_endless()
     read_timeout = pl.when(begun() & (c("response_end_reason") != "complete")).then(_timeout(read))
-    return rows.filter(due & _by_the_client() & (_reset() | _left_early() | _half_closed() | awaits_continue())).with_columns(
+    early_close = _by_the_client() & (_reset() | _left_early() | _half_closed() | awaits_continue()) & ~_may_be_foreign()
+    return rows.filter(due & early_close).with_columns(
         c("client_close_time").alias("ended_at"),
         wait.alias("waited"),
         pl.max_horizontal(c("client_close_time") + WINDOW, "final_at").alias("due"),
@@ -199,6 +200,15 @@ def _head_only() -> pl.Expr:
     had = c("client_close_ack") >= c("response_offset") + c("response_head_bytes")
     soon = c("client_close_time") - c("response_start") <= pl.max_horizontal(pl.lit(AT_ONCE.value), 4 * round_trip())
     return (begun() & (c("response_framing") != "none") & had & soon).fill_null(value=False)
+
+
+def _may_be_foreign() -> pl.Expr:
+    """Return whether a device on the path may have sent the RST, and nothing else shows that the client closed.
+
+    The RST ended a response that the client was receiving, and its TTL differs from that of the client's other packets. A client
+    that stops reading right after the head would look the same.
+    """
+    return _head_only() & (c("client_close_rst") == 1).fill_null(value=False) & has_doubtful_close("client")
 
 
 def _in_pieces() -> pl.Expr:
