@@ -109,6 +109,22 @@ LISTED = {
   0.025  >  R.  ttl 55""",
         ("reset-doubted", 0),
     ),
+    "a complete response of which an RST with another TTL acknowledges only a part": case(
+        rf"""  0.011  >  P.  {GET}
+  0.022  <  P.  "HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n"+body*500
+  0.023  >  .
+  0.0231 <  P.  body*500
+  0.024  >  R.  ack 542 ttl 55""",
+        ("reset-doubted", 0),
+    ),
+    "a response whose first half reaches a host which no longer knows the connection": case(
+        rf"""  0.011  >  P.  {GET}
+  0.022  <  P.  "HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n"+body*500
+  0.023  >  R   29:29(0)
+  0.0231 <  P.  body*500
+  0.024  >  R   29:29(0)""",
+        ("reset-doubted", 0),
+    ),
     "a response that reaches a host which no longer knows the connection": case(
         f"  0.011  >  P.  {GET}\n  6.022  <  P.  {OK}\n  6.022  >  R", ("reset-doubted", 0)
     ),

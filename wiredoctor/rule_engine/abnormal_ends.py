@@ -52,18 +52,38 @@ def suspect_exchanges() -> pl.Expr:
     """Return a cheap filter that is true for every row of `exchanges` with a reason from `abnormal_exchange_columns`."""
     unread = ~c("has_response") | (c("response_end_reason") != "complete") | (c("request_end_reason") != "complete")
     cut = c("upgraded") & c("server_close_frame").is_not_null()  # perhaps a WebSocket; to compare texts is not cheap
-    return unread | ~c("has_request") | ((c("response_status") < 200) & ~c("upgraded")) | _met_no_connection() | cut
+    lost = _met_no_connection() | _is_reset_unread()
+    return unread | ~c("has_request") | ((c("response_status") < 200) & ~c("upgraded")) | lost | cut
 
 
 def _met_no_connection() -> pl.Expr:
     """Return an expression that is true if the client's host answered a response with an RST without ACK flag.
 
     This RST means that the host no longer knew the connection. The client may have acknowledged the response before the RST; only
-    the connection's row in `connections` shows that.
+    the connection's row in `connections` shows that. The RST may answer the first segments of a long response while the server is
+    still sending the last ones.
     """
     flagless = (c("client_close_rst") == 1) & c("client_close_ack").is_null() & c("server_close_frame").is_null()
     answer = c("client_close_time") - c("response_end")
-    return (flagless & (answer >= 0) & (answer <= c("rtt_client") + REPLY)).fill_null(value=False)
+    after = c("client_close_time") >= c("response_start")
+    return (flagless & after & (answer <= c("rtt_client") + REPLY)).fill_null(value=False)
+
+
+def _is_reset_unread() -> pl.Expr:
+    """Return an expression that is true if an RST with the client's address, which perhaps another host sent, ended a response
+    before it had been acknowledged.
+    """
+    unread = (c("client_close_ack") < c("response_end_offset")) & (c("client_close_time") >= c("response_start"))
+    return (_may_be_foreign_rst() & unread).fill_null(value=False)
+
+
+def _may_be_foreign_rst() -> pl.Expr:
+    """Return an expression that is true if the client was the first to close, by an RST of which one sign says that another host
+    sent it: its TTL, its IP identification, or its time.
+    """
+    # the server answers packets that come after the RST with RSTs
+    first = c("server_close_frame").is_null() | (c("client_close_time") < c("server_close_time"))
+    return (c("client_close_rst") == 1) & c("client_close_origin").is_in(["doubtful", ""]) & first
 
 
 def _is_cut_websocket() -> pl.Expr:
@@ -143,12 +163,14 @@ def _has_gap() -> pl.Expr:
 
 
 def _may_be_lost() -> pl.Expr:
-    """Return an expression that is true if a complete response came when the client's host no longer knew the connection.
+    """Return an expression that is true if a complete response came when the client's host no longer knew the connection, or was
+    ended by an RST that perhaps another host sent.
 
     The response was lost unless the client had acknowledged it before; only the connection's row in `connections` shows that.
     """
     ends = (c("response_end_reason") == "complete") & (c("request_end_reason") == "complete")
-    return _is_answered() & ends & ~_is_left() & c("both_directions") & ~_has_gap() & _met_no_connection()
+    lost = _met_no_connection() | _is_reset_unread()
+    return _is_answered() & ends & ~_is_left() & c("both_directions") & ~_has_gap() & lost
 
 
 def _needs_no_rest() -> pl.Expr:
@@ -230,19 +252,15 @@ def _is_doubted(answered: pl.Expr) -> pl.Expr:
     """Return an expression that is true if an RST ended the exchange, but the host in its source address may not have sent it.
 
     There are three signs. The server continues the response after an RST with its address. Or the client's first close is an RST
-    whose TTL differs from that of its other packets. Or it is an RST without the ACK flag: a host sends this RST if it does not
-    know the connection, but not if a program closes it.
+    that does not fit its other packets. Or it is an RST without the ACK flag: a host sends this RST if it does not know the
+    connection, but not if a program closes it.
 
     `answered`: an expression that is true if a final response has begun.
     """
     later = (c("response_end_offset") > c("server_close_offset")) & (c("response_end") > c("server_close_time"))
     goes_on = answered & (c("server_close_rst") == 1) & later
-    by_client, server_open = c("client_close_rst") == 1, c("server_close_frame").is_null()
-    unknown = by_client & c("client_close_ack").is_null() & server_open
-    # the server answers packets that come after the RST with RSTs
-    first = server_open | (c("client_close_time") < c("server_close_time"))
-    other_ttl = by_client & (c("client_close_origin") == "doubtful") & first.fill_null(value=False)
-    return (goes_on | unknown | other_ttl).fill_null(value=False)
+    unknown = (c("client_close_rst") == 1) & c("client_close_ack").is_null() & c("server_close_frame").is_null()
+    return (goes_on | unknown | _may_be_foreign_rst()).fill_null(value=False)
 
 
 def abnormal_connection_columns(latest: int) -> list[pl.Expr]:

@@ -325,8 +325,8 @@ _MESSAGES: Mapping[str, str | Callable[[int, int], str]] = {
     "cut-short": "the response broke off when the connection was closed",
     "websocket-cut": "the server closed the WebSocket without a Close frame, or reset it before the client had sent one, which "
     "programs report as code 1006",
-    "reset-doubted": "reset, but perhaps not by that host: it goes on sending, or the RST has no ACK flag, or another TTL than "
-    "the host's other packets. This is one sign of a device on the path, and foreign-reset needs two",
+    "reset-doubted": "reset, but perhaps not by that host: it goes on sending, or the RST has no ACK flag, or does not fit the "
+    "host's other packets (TTL, IP identification, time). This is one sign of a device on the path, and foreign-reset needs two",
     "request-cut-short": "the request broke off when the connection was closed",
     "unreadable": "the server sent something that is not a readable response",
     "request-unreadable": "the end of the request cannot be determined",

@@ -10,7 +10,7 @@ import polars as pl
 
 from wiredoctor.findings import Threshold
 from wiredoctor.rules.shared.connection_close import closed_against_request, grace_period, round_trip
-from wiredoctor.rules.shared.evidence import client_knew_of_fin, has_doubtful_close
+from wiredoctor.rules.shared.evidence import client_knew_of_fin
 from wiredoctor.rules.shared.numbers import map_numbers
 from wiredoctor.rules.shared.reading_pace import MEDIA
 from wiredoctor.rules.shared.same_client import WINDOW
@@ -205,10 +205,11 @@ def _head_only() -> pl.Expr:
 def _may_be_foreign() -> pl.Expr:
     """Return whether a device on the path may have sent the RST, and nothing else shows that the client closed.
 
-    The RST ended a response that the client was receiving, and its TTL differs from that of the client's other packets. A client
-    that stops reading right after the head would look the same.
+    The RST ended a response that the client was receiving, and does not fit the client's other packets: its TTL, its IP
+    identification or its time is one sign of a device. A client that stops reading right after the head would look the same.
     """
-    return _head_only() & (c("client_close_rst") == 1).fill_null(value=False) & has_doubtful_close("client")
+    doubted = c("client_close_origin").is_in(["doubtful", ""])
+    return _head_only() & (c("client_close_rst") == 1).fill_null(value=False) & doubted.fill_null(value=False)
 
 
 def _in_pieces() -> pl.Expr:
