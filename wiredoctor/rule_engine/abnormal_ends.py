@@ -52,7 +52,7 @@ def suspect_exchanges() -> pl.Expr:
     """Return a cheap filter that is true for every row of `exchanges` with a reason from `abnormal_exchange_columns`."""
     unread = ~c("has_response") | (c("response_end_reason") != "complete") | (c("request_end_reason") != "complete")
     cut = c("upgraded") & c("server_close_frame").is_not_null()  # perhaps a WebSocket; to compare texts is not cheap
-    lost = _met_no_connection() | _is_reset_unread()
+    lost = _met_no_connection() | _is_reset_unread()  # whether that RST is doubtful is a text, too
     return unread | ~c("has_request") | ((c("response_status") < 200) & ~c("upgraded")) | lost | cut
 
 
@@ -70,11 +70,9 @@ def _met_no_connection() -> pl.Expr:
 
 
 def _is_reset_unread() -> pl.Expr:
-    """Return an expression that is true if an RST with the client's address, which perhaps another host sent, ended a response
-    before it had been acknowledged.
-    """
+    """Return an expression that is true if an RST with the client's address acknowledges only a part of the response."""
     unread = (c("client_close_ack") < c("response_end_offset")) & (c("client_close_time") >= c("response_start"))
-    return (_may_be_foreign_rst() & unread).fill_null(value=False)
+    return ((c("client_close_rst") == 1) & unread).fill_null(value=False)
 
 
 def _may_be_foreign_rst() -> pl.Expr:
@@ -169,7 +167,7 @@ def _may_be_lost() -> pl.Expr:
     The response was lost unless the client had acknowledged it before; only the connection's row in `connections` shows that.
     """
     ends = (c("response_end_reason") == "complete") & (c("request_end_reason") == "complete")
-    lost = _met_no_connection() | _is_reset_unread()
+    lost = _met_no_connection() | (_is_reset_unread() & _may_be_foreign_rst()).fill_null(value=False)
     return _is_answered() & ends & ~_is_left() & c("both_directions") & ~_has_gap() & lost
 
 
