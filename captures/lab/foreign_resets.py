@@ -78,6 +78,52 @@ def foreign_reset_ipv6(lab: Lab) -> None:
 
 
 @recording(
+    title="A device on the path resets both sides of a download; recorded with a snap length of 400 bytes",
+    at="server",
+    software=("nginx", "curl"),
+    connections=PART,
+    finds=FOREIGN,
+    must_not=NOBODY,
+    wire=_box(0.010, Start(payload=20_000, side="server"), BOTH, place="client"),
+    options=("-s", "400"),
+    whole=False,
+)
+def foreign_reset_of_a_download(lab: Lab) -> None:
+    """As foreign-reset, captured at the server: the box is near the client, and resets the server, too. The RST in the client's
+    name has the ACK flag, another TTL than the client's packets, and IP ID 0 where these count."""
+    _download(lab)
+
+
+@over_ipv6(
+    foreign_reset_of_a_download,
+    title="A device on the path resets both sides of a download; IPv6; recorded with a snap length of 400 bytes",
+    finds=(),
+    wire=_box(0.030, Start(payload=20_000, side="server"), BOTH, place="client"),
+)
+def foreign_reset_of_a_download_ipv6(lab: Lab) -> None:
+    """As foreign-reset-of-a-download, over IPv6, which has no identification. The hop limit of the RST is one sign: it does not
+    show who sent it, and "Not judged" says so."""
+    _download(lab, "[fd00:9::2]")
+
+
+@recording(
+    title="A device on the path resets a download towards the client, captured at the server; recorded with a snap length of 400 "
+    "bytes",
+    at="server",
+    software=("nginx", "curl"),
+    connections=PART,
+    must_not=NOBODY,
+    wire=_box(0.010, Start(payload=20_000, side="server"), place="client"),
+    options=("-s", "400"),
+    whole=False,
+)
+def foreign_reset_seen_beyond(lab: Lab) -> None:
+    """As foreign-reset, captured at the server, where the forged RST never passes. The client's kernel no longer knows the
+    connection, and answers the rest of the response with RSTs without ACK flag: they do not show who ended it."""
+    _download(lab)
+
+
+@recording(
     title="A device on the path resets both sides because of a request",
     at=("client", "middle", "server"),
     software=("python",),

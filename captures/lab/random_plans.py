@@ -187,15 +187,18 @@ def _narrow(draw: Draw) -> tuple[bool, int]:
 
 
 def shrunk_upload(draw: Draw) -> Plan:
-    """Small requests pass, an upload does not, and no router says so. That the server is alive is shown by the SACK of a tail,
-    or by another connection; where neither is, the link and the path cannot be told apart."""
+    """Small requests pass, an upload does not, and no router says so. That the server is alive is shown by the SACK of a tail
+    that fits the link, or by another connection; where neither is, the link and the path cannot be told apart."""
     ipv6, carries = _narrow(draw)
     variant = draw.chance.choice(("tail", "beat", "alone"))
     size = draw.chance.randint(4_000, 8_000) if variant == "tail" else draw.chance.randint(30_000, 100_000)
     steps = [*draw.before()[:-1], {"post": "/up", "size": size}]
     if variant == "beat":
         steps.insert(0, {"beat": 0.8})  # each on a connection of its own
-    names = ["unanswered large-only"] + (MESSAGE if variant == "alone" else [])
+    full, headers = (1_428, 72) if ipv6 else (1_448, 52)
+    tail = size % full
+    unseen = variant == "alone" or (variant == "tail" and not 0 < tail <= carries - headers)
+    names = ["unanswered large-only"] + (MESSAGE if unseen else [])
     fault = draw.fault(Start(), TO_SERVER, above=carries)
     harmless = ("no-connection-reuse",) if variant == "beat" else ()
     return draw.plan(f"shrunk upload, {variant}", (names, None), ipv6=ipv6, steps=steps, faults=(fault,), harmless=harmless)

@@ -679,6 +679,16 @@ def client_unreachable(lab: Lab) -> None:
     raw_talk(lab, [[FINE]], [ASKED_TWICE])
 
 
+@over_ipv6(
+    client_unreachable,
+    title="A router answers each packet of a server with an ICMPv6 error: the client's address is unreachable",
+    wire=Conditions(0.010, hops=2, faults=(Fault(LATER, FROM_SERVER, answer=Icmp(3)),)),
+)
+def client_unreachable_ipv6(lab: Lab) -> None:
+    """As client-unreachable, over IPv6."""
+    raw_talk(lab, [[FINE]], [ASKED_TWICE], address="fd00:9::2")
+
+
 @recording(
     title="A router answers each packet of a connection with an ICMPv6 error: administratively prohibited",
     at=("client", "middle"),

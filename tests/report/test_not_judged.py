@@ -155,6 +155,25 @@ def test_the_lines() -> None:
     assert reasons(MANY, find_coverage(MANY)) == LINES
 
 
+@pytest.mark.parametrize(
+    ("idle", "said"),
+    [
+        ((2.794, 2.893, 3.001), " (each after 2.79 s to 3 s without data)"),
+        ((3.0, 3.0, 3.0), " (each after 3 s without data)"),
+        ((30.0, 30.3), " (each after 30 s to 30.3 s without data)"),
+        ((2.794, 3.001), ""),
+        ((2.6, 2.893, 3.001), ""),
+        ((0.9, 0.9, 0.9), ""),
+        ((3.0, 3.0, None), ""),
+        ((3.0,), ""),
+    ],
+)
+def test_cut_streams_that_were_idle_for_the_same_time(idle: tuple[float | None, ...], said: str) -> None:
+    cut = of(*(unjudged("websocket-cut", number, idle=one) for number, one in enumerate(idle)))
+    [line] = reasons(cut, find_coverage(cut))
+    assert f"no rule explains why{said}: GET /items/0 (frame 4)" in line
+
+
 def test_of_many_the_first_are_shown() -> None:
     some = of(*(unjudged(number=number) for number in range(1, 4)), not_judged_counts={("trace.pcap", "no-answer"): 41})
     [line] = reasons(some, find_coverage(some))

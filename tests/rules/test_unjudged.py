@@ -102,6 +102,29 @@ LISTED = {
   0.400  >  R""",
         ("reset-doubted", 0),
     ),
+    "a response that an RST with the client's address but another TTL breaks off": case(
+        rf"""  0.011  >  P.  {GET}
+  0.022  <  P.  "HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\n"+body*1000
+  0.023  >  .
+  0.025  >  R.  ttl 55""",
+        ("reset-doubted", 0),
+    ),
+    "a complete response of which an RST with another TTL acknowledges only a part": case(
+        rf"""  0.011  >  P.  {GET}
+  0.022  <  P.  "HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n"+body*500
+  0.023  >  .
+  0.0231 <  P.  body*500
+  0.024  >  R.  ack 542 ttl 55""",
+        ("reset-doubted", 0),
+    ),
+    "a response whose first half reaches a host which no longer knows the connection": case(
+        rf"""  0.011  >  P.  {GET}
+  0.022  <  P.  "HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n"+body*500
+  0.023  >  R   29:29(0)
+  0.0231 <  P.  body*500
+  0.024  >  R   29:29(0)""",
+        ("reset-doubted", 0),
+    ),
     "a response that reaches a host which no longer knows the connection": case(
         f"  0.011  >  P.  {GET}\n  6.022  <  P.  {OK}\n  6.022  >  R", ("reset-doubted", 0)
     ),
@@ -460,6 +483,21 @@ OPENED = [title for title, one in LISTED.items() if one.packets.startswith(OPEN)
 @pytest.mark.parametrize("title", sweep(OPENED, OPENED[::3].__contains__))
 def test_it_is_listed_wherever_it_is_captured(title: str, at: str, tmp_path: Path) -> None:
     assert listed(LISTED[title], tmp_path / "a.pcap", at) == [*LISTED[title].listed]
+
+
+@pytest.mark.parametrize(
+    ("at", "packets", "idle"),
+    [
+        ("client", '  1.000  <  P.  "\\x81\\x02hi"\n  1.001  >  .\n  4.001  <  F.\n', 3.001),
+        ("client", "  1.000  >  P.  masked\n  1.010  <  .\n  4.010  <  F.\n", 3.0),
+        ("server", "  1.000  >  P.  masked\n  1.010  <  .\n  4.010  <  F.\n", 3.0),
+        ("client", "  1.000  >  P.  masked\n  1.010  <  .\n  4.005  >  F.\n  4.010  <  F.\n", None),
+    ],
+)
+def test_the_idle_time_of_a_cut_websocket(at: str, packets: str, idle: float | None, tmp_path: Path) -> None:
+    text = OPEN + WEBSOCKET + packets.replace("masked", r'"\x81\x82\x01\x02\x03\x04ik"') + LATER
+    cut = analyze_bytes(tmp_path / "a.pcap", capture(text, at)).not_judged
+    assert [(one.reason, one.idle) for one in cut] == ([] if idle is None else [("websocket-cut", pytest.approx(idle))])
 
 
 def test_every_reason_has_a_case() -> None:

@@ -25,6 +25,7 @@ from wiredoctor.core.connection import (
 from wiredoctor.core.cutoffs import Cutoffs
 from wiredoctor.core.delivery import count_acknowledged
 from wiredoctor.core.flight import find_first
+from wiredoctor.core.origins import UNKNOWN, fin_origin, rst_origin
 from wiredoctor.core.packet import Packet
 from wiredoctor.core.pairing import HttpConnection
 from wiredoctor.core.rows import Rows
@@ -36,8 +37,9 @@ UNACKNOWLEDGED: Final = (
     *("acknowledged_before", "copies", "first_frame", "first_time", "second_frame", "second_time", "last_frame", "last_time"),
     *("acknowledged_frame", "smallest_unacknowledged", "largest_acknowledged", "sack_frame", "sack_time"),
     *("heard_frame", "heard_time", "peer_frame", "peer_time", "peer_unseen", "peer_repeats", "window_closed", "rest"),
-    *("message_continued", "message_owed", "own_close_frame", "own_close_time", "own_close_rst"),
-    *("peer_close_frame", "peer_close_time", "peer_close_rst", "peer_rst_unknown", "icmp_frame", "icmp_time"),
+    *("message_continued", "message_owed", "own_close_frame", "own_close_time", "own_close_rst", "own_close_origin"),
+    *("peer_close_frame", "peer_close_time", "peer_close_rst", "peer_close_origin", "peer_rst_unknown"),
+    *("icmp_frame", "icmp_time"),
     *("address_bytes", "icmp_router_high", "icmp_router_low", "icmp_type", "icmp_code", "icmp_mtu", "frame", "time"),
 )
 """The names of the columns that a row of `unacknowledged` contains."""
@@ -51,7 +53,6 @@ REPEATS: Final = 3
 
 Fewer repetitions do not show that, because one ACK may have been lost.
 """
-NOT_CLOSED: Final = Close()
 NO_ERROR: Final = DataError(NEVER, NEVER, NEVER)
 
 
@@ -234,8 +235,8 @@ class Repetitions:
                 repetition.rest,
                 repetition.is_continued,
                 repetition.is_owed,
-                *describe_close(own.close or NOT_CLOSED),
-                *describe_close(peer.close or NOT_CLOSED),
+                *describe_close(own, peer),
+                *describe_close(peer, own),
                 is_reset_unknown(peer.close, own, repetition),
                 error.frame,
                 error.time,
@@ -276,11 +277,17 @@ def repeats_too(peer: Side) -> bool:
     return other is not None and misses_acks(other) and not has_gone_on(peer, other)
 
 
-def describe_close(close: Close) -> list[int]:
-    """Return the frame and time of a side's first FIN, or of its first RST if it sent no FIN; and whether it is an RST."""
+def describe_close(own: Side, peer: Side) -> list[int]:
+    """Return four facts about a side's first FIN, or about its first RST if it sent no FIN.
+
+    They are its frame, its time, whether it is an RST, and its origin: an index of origins.ORIGINS.
+    """
+    close = own.close
+    if close is None:
+        return [NEVER, NEVER, False, UNKNOWN]
     if close.fin_frame == NEVER and close.rst_frame != NEVER:
-        return [close.rst_frame, close.rst_time, True]
-    return [close.fin_frame, close.fin_time, False]
+        return [close.rst_frame, close.rst_time, True, rst_origin(own, close)]
+    return [close.fin_frame, close.fin_time, False, fin_origin(own, peer, close)]
 
 
 class Pending:

@@ -16,6 +16,7 @@ from wiredoctor.core.connection_rows import NUMBERS, ConnectionRows
 from wiredoctor.core.history import in_letters
 from wiredoctor.core.icmp import ICMP_ERRORS as ICMP_CELLS
 from wiredoctor.core.loop import Core
+from wiredoctor.core.origins import ORIGINS
 from wiredoctor.core.rows import Rows
 from wiredoctor.core.stalls import CLOSURES as CLOSURE_CELLS
 from wiredoctor.core.stalls import RECOVERIES as RECOVERY_CELLS
@@ -218,6 +219,10 @@ Kind.of(CONNECTIONS, _makers(), {"hello": "hellos"})
 Kind.of(RELEASES, {"sort": _name_maker("sort", SORTS)}, {})
 Kind.of(WINDOW_STALLS, {"sort": _name_maker("sort", WINDOW_SORTS)}, {})
 Kind.of(ICMP_ERRORS, {"router": lambda batch: _host(batch, "router", in_brackets=False)}, {})
-Kind.of(UNACKNOWLEDGED, {"icmp_router": lambda batch: _host(batch, "icmp_router", in_brackets=False)}, {})
+_UNACKNOWLEDGED: dict[str, Maker] = {
+    "icmp_router": lambda batch: _host(batch, "icmp_router", in_brackets=False),
+    **{f"{side}_close_origin": _name_maker(f"{side}_close_origin", ORIGINS) for side in ("own", "peer")},
+}
+Kind.of(UNACKNOWLEDGED, _UNACKNOWLEDGED, {})
 for _table in (RECOVERIES, CLOSURES, RUNS, TRANSFERS):
     Kind.of(_table, {}, {})

@@ -90,7 +90,7 @@ class Unjudged(NamedTuple):
 
     `reason`: a key of UNJUDGED. `message`: a short description. `frame`: the frame number of the packet to look at; `elapsed`:
     its time in seconds since the first packet. `waited`: the time in seconds from the last packet to the end of the capture, if
-    the exchange was still waiting.
+    the exchange was still waiting. `idle`: the time in seconds without payload before the server cut a WebSocket or a response.
     """
 
     capture: str
@@ -105,6 +105,7 @@ class Unjudged(NamedTuple):
     time: str
     elapsed: float
     waited: float | None = None
+    idle: float | None = None
     masked_request: str | None = None
     """The request with (masked) in place of masked parts; None if nothing in it is masked."""
 

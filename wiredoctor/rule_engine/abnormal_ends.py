@@ -12,7 +12,7 @@ import polars as pl
 
 from wiredoctor.findings import UNJUDGED
 from wiredoctor.rules.shared.connection_close import streams
-from wiredoctor.tables import MILLISECOND, SECOND
+from wiredoctor.tables import CLIENT, MILLISECOND, SECOND
 
 FIRST_REPETITION = SECOND
 """The maximum time in ns until a SYN is retransmitted for the first time (RFC 6298 section 2)."""
@@ -52,18 +52,36 @@ def suspect_exchanges() -> pl.Expr:
     """Return a cheap filter that is true for every row of `exchanges` with a reason from `abnormal_exchange_columns`."""
     unread = ~c("has_response") | (c("response_end_reason") != "complete") | (c("request_end_reason") != "complete")
     cut = c("upgraded") & c("server_close_frame").is_not_null()  # perhaps a WebSocket; to compare texts is not cheap
-    return unread | ~c("has_request") | ((c("response_status") < 200) & ~c("upgraded")) | _met_no_connection() | cut
+    lost = _met_no_connection() | _is_reset_unread()  # whether that RST is doubtful is a text, too
+    return unread | ~c("has_request") | ((c("response_status") < 200) & ~c("upgraded")) | lost | cut
 
 
 def _met_no_connection() -> pl.Expr:
     """Return an expression that is true if the client's host answered a response with an RST without ACK flag.
 
     This RST means that the host no longer knew the connection. The client may have acknowledged the response before the RST; only
-    the connection's row in `connections` shows that.
+    the connection's row in `connections` shows that. The RST may answer the first segments of a long response while the server is
+    still sending the last ones.
     """
     flagless = (c("client_close_rst") == 1) & c("client_close_ack").is_null() & c("server_close_frame").is_null()
     answer = c("client_close_time") - c("response_end")
-    return (flagless & (answer >= 0) & (answer <= c("rtt_client") + REPLY)).fill_null(value=False)
+    after = c("client_close_time") >= c("response_start")
+    return (flagless & after & (answer <= c("rtt_client") + REPLY)).fill_null(value=False)
+
+
+def _is_reset_unread() -> pl.Expr:
+    """Return an expression that is true if an RST with the client's address acknowledges only a part of the response."""
+    unread = (c("client_close_ack") < c("response_end_offset")) & (c("client_close_time") >= c("response_start"))
+    return ((c("client_close_rst") == 1) & unread).fill_null(value=False)
+
+
+def _may_be_foreign_rst() -> pl.Expr:
+    """Return an expression that is true if the client was the first to close, by an RST of which one sign says that another host
+    sent it: its TTL, its IP identification, or its time.
+    """
+    # the server answers packets that come after the RST with RSTs
+    first = c("server_close_frame").is_null() | (c("client_close_time") < c("server_close_time"))
+    return (c("client_close_rst") == 1) & c("client_close_origin").is_in(["doubtful", ""]) & first
 
 
 def _is_cut_websocket() -> pl.Expr:
@@ -100,6 +118,7 @@ def abnormal_exchange_columns(latest: int) -> list[pl.Expr]:
         (pl.lit(latest, pl.Int64) - last).alias("waited"),
         pl.max_horizontal("request_start", "previous_end").alias("over"),
         pl.lit(0, pl.Int64).alias("bytes"),
+        _idle_before_close().alias("idle"),
         c("request_method"),
         c("request_target"),
         _may_be_lost().alias("if_unacknowledged"),
@@ -118,6 +137,17 @@ def _is_closed() -> pl.Expr:
     return c("server_close_frame").is_not_null() | reset
 
 
+def _idle_before_close() -> pl.Expr:
+    """Return an expression for the time in ns without payload before the server closed; null unless it closed first.
+
+    If the client sent the last payload, the time counts from its arrival at the server.
+    """
+    to_server = pl.when(c("last_payload_role") == CLIENT).then(c("rtt_server").fill_null(0)).otherwise(0)
+    idle = c("server_close_time") - c("last_payload_time") - to_server
+    first = c("client_close_time").is_null() | (c("server_close_time") <= c("client_close_time"))
+    return pl.when(first & (idle >= 0)).then(idle)
+
+
 def _is_left() -> pl.Expr:
     """Return an expression that is true for a tunnel or an endless stream that the server was not the first to close."""
     client, server = c("client_close_frame").is_not_null(), c("server_close_frame").is_not_null()
@@ -131,12 +161,14 @@ def _has_gap() -> pl.Expr:
 
 
 def _may_be_lost() -> pl.Expr:
-    """Return an expression that is true if a complete response came when the client's host no longer knew the connection.
+    """Return an expression that is true if a complete response came when the client's host no longer knew the connection, or was
+    ended by an RST that perhaps another host sent.
 
     The response was lost unless the client had acknowledged it before; only the connection's row in `connections` shows that.
     """
     ends = (c("response_end_reason") == "complete") & (c("request_end_reason") == "complete")
-    return _is_answered() & ends & ~_is_left() & c("both_directions") & ~_has_gap() & _met_no_connection()
+    lost = _met_no_connection() | (_is_reset_unread() & _may_be_foreign_rst()).fill_null(value=False)
+    return _is_answered() & ends & ~_is_left() & c("both_directions") & ~_has_gap() & lost
 
 
 def _needs_no_rest() -> pl.Expr:
@@ -217,15 +249,16 @@ def _rejects_foreign_bytes() -> pl.Expr:
 def _is_doubted(answered: pl.Expr) -> pl.Expr:
     """Return an expression that is true if an RST ended the exchange, but the host in its source address may not have sent it.
 
-    There are two signs. The server continues the response after an RST with its address. Or the client's first close is an RST
-    without the ACK flag: a host sends this RST if it does not know the connection, but not if a program closes it.
+    There are three signs. The server continues the response after an RST with its address. Or the client's first close is an RST
+    that does not fit its other packets. Or it is an RST without the ACK flag: a host sends this RST if it does not know the
+    connection, but not if a program closes it.
 
     `answered`: an expression that is true if a final response has begun.
     """
     later = (c("response_end_offset") > c("server_close_offset")) & (c("response_end") > c("server_close_time"))
     goes_on = answered & (c("server_close_rst") == 1) & later
     unknown = (c("client_close_rst") == 1) & c("client_close_ack").is_null() & c("server_close_frame").is_null()
-    return (goes_on | unknown).fill_null(value=False)
+    return (goes_on | unknown | _may_be_foreign_rst()).fill_null(value=False)
 
 
 def abnormal_connection_columns(latest: int) -> list[pl.Expr]:
@@ -284,6 +317,7 @@ def abnormal_connection_columns(latest: int) -> list[pl.Expr]:
         quiet.alias("waited"),
         c("end").alias("over"),
         pending.alias("bytes"),
+        pl.lit(None, pl.Int64).alias("idle"),
         pl.lit("").alias("request_method"),
         pl.lit("").alias("request_target"),
         c("client_host"),

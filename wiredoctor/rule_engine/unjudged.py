@@ -286,6 +286,7 @@ def _unjudged_item(row: dict[str, object], file: str, first_time: int) -> Unjudg
     marked = redact.escape_around_masks(f"{redact.method(method)} {redact.target(str(row['request_target']))}") if method else ""
     request, masked = (shorten(marked.replace(redact.MASK, mask), MAX_REQUEST) or None for mask in ("*", redact.MASKED))
     message = _MESSAGES[reason]
+    idle = row["idle"] if reason in _CUT else None
     return Unjudged(
         capture=file,
         connection=_as_int(row["connection"]),
@@ -300,6 +301,7 @@ def _unjudged_item(row: dict[str, object], file: str, first_time: int) -> Unjudg
         time=rfc3339(first_time + time),
         elapsed=time / SECOND,
         waited=_as_int(row["waited"]) / SECOND if reason in _WAITING else None,
+        idle=idle / SECOND if isinstance(idle, int) else None,
     )
 
 
@@ -307,6 +309,7 @@ _WAITING = (
     *("no-answer", "silence", "breaks-off", "syn-ack-lost", "no-connection"),
     *("request-stopped", "request-unfinished", "response-unfinished"),
 )
+_CUT = ("websocket-cut", "cut-short")
 
 
 def _as_int(value: object) -> int:
@@ -322,8 +325,8 @@ _MESSAGES: Mapping[str, str | Callable[[int, int], str]] = {
     "cut-short": "the response broke off when the connection was closed",
     "websocket-cut": "the server closed the WebSocket without a Close frame, or reset it before the client had sent one, which "
     "programs report as code 1006",
-    "reset-doubted": "reset, but perhaps not by that host: it goes on sending, or the RST has no ACK flag. This is one sign of "
-    "a device on the path, and foreign-reset needs two",
+    "reset-doubted": "reset, but perhaps not by that host: it goes on sending, or the RST has no ACK flag, or does not fit the "
+    "host's other packets (TTL, IP identification, time). This is one sign of a device on the path, and foreign-reset needs two",
     "request-cut-short": "the request broke off when the connection was closed",
     "unreadable": "the server sent something that is not a readable response",
     "request-unreadable": "the end of the request cannot be determined",

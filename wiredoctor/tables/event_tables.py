@@ -313,6 +313,12 @@ RUNS = Table(
     writer="core/stalls.py:Stalls.write_run",
 )
 
+CLOSE_ORIGINS = (
+    "endpoint (the host in its source address), between (a device on the path), doubtful (its TTL suggests a device), or "
+    "empty (unknown)"
+)
+"""The values of columns that say who sent a FIN or RST."""
+
 UNACKNOWLEDGED = Table(
     "unacknowledged",
     "data, or a FIN, that its sender sent three times or more: the lowest unacknowledged data, or data that its sender repeated "
@@ -393,9 +399,11 @@ UNACKNOWLEDGED = Table(
         _n("own_close_frame", I64, "", "first FIN of the sender (its first RST if it sent no FIN)"),
         _n("own_close_time", I64, "ns", "time of `own_close_frame`"),
         _c("own_close_rst", BOOL, "", "`own_close_frame` is an RST"),
+        _c("own_close_origin", TEXT, "", f"who sent `own_close_frame`: {CLOSE_ORIGINS}"),
         _n("peer_close_frame", I64, "", "first FIN of the receiver (its first RST if it sent no FIN)"),
         _n("peer_close_time", I64, "ns", "time of `peer_close_frame`"),
         _c("peer_close_rst", BOOL, "", "`peer_close_frame` is an RST"),
+        _c("peer_close_origin", TEXT, "", f"who sent `peer_close_frame`: {CLOSE_ORIGINS}"),
         _c(
             "peer_rst_unknown",
             BOOL,

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import polars as pl
 
-from wiredoctor.tables.event_tables import LIMITED_COLUMNS
+from wiredoctor.tables.event_tables import CLOSE_ORIGINS, LIMITED_COLUMNS
 from wiredoctor.tables.message_tables import MESSAGE_COLUMNS, REQUEST_COLUMNS, RESPONSE_COLUMNS
 from wiredoctor.tables.table import BOOL, I8, I32, I64, LIST64, STATUSES, TEXT, Column, Rows, Table
 from wiredoctor.tables.table import nullable as _n
@@ -111,11 +111,6 @@ def _side(prefix: str, columns: tuple[Column, ...]) -> tuple[Column, ...]:
     return tuple(Column(f"{prefix}_{c.name}", c.dtype, c.unit, c.meaning, c.nullable) for c in columns)
 
 
-_ORIGINS = (
-    "endpoint (the host in its source address), between (a device on the path), doubtful (its TTL suggests a device), or "
-    "empty (unknown)"
-)
-
 EXCHANGES = Table(
     "exchanges",
     "a request and its final response, written once the exchange is final: at the next request, at a close, or at the end of the "
@@ -216,8 +211,8 @@ EXCHANGES = Table(
         _n("client_rst_frame", I64, "", "first RST of the client, with or without a FIN before it"),
         _n("client_rst_time", I64, "ns", "time of `client_rst_frame`"),
         _n("client_rst_ack", I64, "bytes", "offset in the server's stream up to which the client's RST acknowledges data"),
-        _c("client_close_origin", TEXT, "", f"who sent the FIN or RST in client_close_frame: {_ORIGINS}"),
-        _c("server_close_origin", TEXT, "", f"who sent the FIN or RST in server_close_frame: {_ORIGINS}"),
+        _c("client_close_origin", TEXT, "", f"who sent the FIN or RST in client_close_frame: {CLOSE_ORIGINS}"),
+        _c("server_close_origin", TEXT, "", f"who sent the FIN or RST in server_close_frame: {CLOSE_ORIGINS}"),
         _n(
             "accepted_frame",
             I64,

@@ -187,6 +187,7 @@ NOT_JUDGED = _object(
     time=_text("time of that frame, RFC 3339 UTC", pattern=UTC),
     elapsed=_seconds("time of that frame, since the first packet of the capture"),
     waited=_or_null(_seconds("time from its last packet to the end of the capture; null if it had ended before")),
+    idle=_or_null(_seconds("time without data before the server cut a WebSocket or a response; otherwise null", least=0)),
 )
 
 CONNECTION = _object(

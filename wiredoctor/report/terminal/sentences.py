@@ -23,6 +23,13 @@ MAX_EXAMPLE = 40
 WORTH_TELLING = 0.001
 """The minimum lost time in seconds that the headline reports. It excludes, for example, handshakes within one host."""
 SOFTWARE_LENGTH = 40
+SHORTEST_IDLE = 1.0
+"""The minimum idle time in seconds of streams that were cut after the same time. Shorter ones are equal by chance."""
+SAME_IDLE_SHARE, SAME_IDLE, EARLY = 0.01, 0.02, 0.3
+"""The tolerance for equal idle times, as in the rule idle-cut: this share of the time, plus this many seconds.
+
+For three or more idle times, it is at least EARLY seconds, because nginx and HAProxy may close this much early.
+"""
 
 _BROWSERS = tuple(
     rf"\b{name}[/ ][\d.]+" for name in ("Edge?", "OPR", "FxiOS", "Firefox", "CriOS", "Chrome", "MSIE", "Trident", "Safari")
@@ -340,9 +347,22 @@ def reasons(report: Report, reach: Coverage) -> list[str]:
     """Return a line for each reason why something could not be judged: "2 of 5 connections: TLS, not decrypted ..."."""
     whole = {"connections": reach.connections, "exchanges": reach.exchanges, "rules": len(report.checked)}
     return [
-        f"{part_of(one.count, whole[one.what], one.what.removesuffix('s'))}: {one.reason}{_examples(report, one)}"
+        f"{part_of(one.count, whole[one.what], one.what.removesuffix('s'))}: {one.reason}{_equal_idle_times(report, one)}"
+        f"{_examples(report, one)}"
         for one in reach.not_judged
     ]
+
+
+def _equal_idle_times(report: Report, of: NotJudged) -> str:
+    """Return " (each after 3 s without data)" if all streams that were cut had been idle for the same time; otherwise ""."""
+    idle = sorted(one.idle for one in report.not_judged if one.reason == of.ending and one.idle is not None) if of.ending else []
+    if len(idle) < max(2, of.count) or idle[0] < SHORTEST_IDLE:
+        return ""
+    tolerance = max(SAME_IDLE_SHARE * idle[-1] + SAME_IDLE, EARLY if len(idle) > 2 else 0)
+    if idle[-1] - idle[0] > tolerance:
+        return ""
+    shortest, longest = duration(idle[0]), duration(idle[-1])
+    return f" (each after {longest if shortest == longest else f'{shortest} to {longest}'} without data)"
 
 
 def _examples(report: Report, of: NotJudged) -> str:

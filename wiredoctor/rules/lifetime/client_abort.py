@@ -40,7 +40,8 @@ How it is proved
 
     - The close acknowledges the head of the response, and came as soon as the client could have received the head. If the
       head has 4,000 bytes or more, and no byte of the body had come, the client may have rejected it: the head may exceed its
-      limit.
+      limit. An RST that does not fit the client's other packets (TTL, IP identification, time) is not reported: a device on
+      the path may have sent it, and the report lists the exchange under "Not judged".
     - The FIN came with the end of the request, and the client had never waited for the response to such a request before.
 
     Kind superseded, one of these:

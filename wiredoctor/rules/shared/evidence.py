@@ -76,7 +76,8 @@ def close_origin(side: str | pl.Expr) -> pl.Expr:
     """Return the column `origin` of a candidate: who sent the FIN or RST of this side, "endpoint" or "between"; null if that is
     uncertain.
 
-    `side`: "client" or "server", or an expression for it; the origin of a null side is null.
+    `side`: "client" or "server", or an expression for it; the origin of a null side is null. For rows of `unacknowledged`: "own"
+    or "peer".
     """
     origin = _origin(side)
     return pl.when(origin.is_in(["endpoint", "between"])).then(origin).alias("origin")

@@ -127,7 +127,8 @@ def early(rows: pl.LazyFrame) -> pl.LazyFrame:
     asked_all = c("request_end_reason") == "complete"
     due = (begun() | asked_all | (c("request_framing") != "none")) & ~_endless()
     read_timeout = pl.when(begun() & (c("response_end_reason") != "complete")).then(_timeout(read))
-    return rows.filter(due & _by_the_client() & (_reset() | _left_early() | _half_closed() | awaits_continue())).with_columns(
+    early_close = _by_the_client() & (_reset() | _left_early() | _half_closed() | awaits_continue()) & ~_may_be_foreign()
+    return rows.filter(due & early_close).with_columns(
         c("client_close_time").alias("ended_at"),
         wait.alias("waited"),
         pl.max_horizontal(c("client_close_time") + WINDOW, "final_at").alias("due"),
@@ -199,6 +200,16 @@ def _head_only() -> pl.Expr:
     had = c("client_close_ack") >= c("response_offset") + c("response_head_bytes")
     soon = c("client_close_time") - c("response_start") <= pl.max_horizontal(pl.lit(AT_ONCE.value), 4 * round_trip())
     return (begun() & (c("response_framing") != "none") & had & soon).fill_null(value=False)
+
+
+def _may_be_foreign() -> pl.Expr:
+    """Return whether a device on the path may have sent the RST, and nothing else shows that the client closed.
+
+    The RST ended a response that the client was receiving, and does not fit the client's other packets: its TTL, its IP
+    identification or its time is one sign of a device. A client that stops reading right after the head would look the same.
+    """
+    doubted = c("client_close_origin").is_in(["doubtful", ""])
+    return _head_only() & (c("client_close_rst") == 1).fill_null(value=False) & doubted.fill_null(value=False)
 
 
 def _in_pieces() -> pl.Expr:

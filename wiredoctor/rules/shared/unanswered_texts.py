@@ -9,7 +9,7 @@ from __future__ import annotations
 import polars as pl
 
 from wiredoctor.rules.shared import icmp
-from wiredoctor.rules.shared.evidence import evidence
+from wiredoctor.rules.shared.evidence import close_origin, evidence, has_doubtful_close, with_doubt
 from wiredoctor.rules.shared.numbers import duration, grouped
 
 c = pl.col
@@ -23,10 +23,10 @@ def _amount_text() -> pl.Expr:
 
 
 def with_texts(rows: pl.DataFrame) -> pl.DataFrame:
-    """Add the texts of the message, and the evidence."""
+    """Add the texts of the message, the evidence, and the origin of the FIN and RST in it."""
     what = pl.when("fin").then(pl.lit("its FIN")).otherwise(_amount_text())
     worded = rows.with_columns(what.alias("what"), _broken_path_text().alias("fate")).with_columns(_texts())
-    return worded.with_columns(*_extra_evidence()).with_columns(_evidence())
+    return worded.with_columns(*_extra_evidence()).with_columns(_evidence(), _origin())
 
 
 def _texts() -> list[pl.Expr]:
@@ -42,7 +42,13 @@ def _texts() -> list[pl.Expr]:
         *(sent, "receiver", "sender"),
     )
     reset = c("peer_close_rst") & (c("peer_close_frame") > c("last_frame")).fill_null(value=False)
-    ended = pl.format("The {} ended the connection with an RST after the last copy.", "receiver")
+    ended = (
+        pl.when(c("peer_close_origin") == "between")
+        .then(
+            pl.format("A device on the path ended the connection with an RST in the {}'s name after the last copy.", "receiver")
+        )
+        .otherwise(pl.format("The {} ended the connection with an RST after the last copy.", "receiver"))
+    )
     longest = pl.format("and the largest acknowledged segment has {}", "largest_acknowledged")
     tried = pl.format(
         " Every segment that was not acknowledged has {} bytes or more, {}; the {} was alive at that time ({}).",
@@ -151,12 +157,11 @@ def _extra_evidence() -> list[pl.Expr]:
 def _evidence() -> pl.Expr:
     ahead = pl.format("a packet of the {} whose sequence number is after data that never came", "sender")
     sends = pl.when("missing").then(ahead).otherwise(pl.format("the {} sends {}", "sender", "what"))
+    sends = with_doubt(c("fin") & has_doubtful_close("own"), sends)
     again = pl.format("sent again after {}", duration(c("second_time") - c("first_time")))
     last = pl.format("copy {}, {} after the first", "copies", duration(c("last_time") - c("first_time")))
     another = pl.format("another such packet, {} later", duration(c("last_time") - c("first_time")))
     last = pl.when("missing").then(another).otherwise(last)
-    own_close = pl.when("own_close_rst").then(pl.lit("RST")).otherwise(pl.lit("FIN"))
-    peer_close = pl.when("peer_close_rst").then(pl.lit("RST")).otherwise(pl.lit("FIN"))
     return evidence(
         ("before_frame", "heard_time", pl.format("the {}'s last packet before the unanswered data", "receiver")),
         ("first_frame", "first_time", sends),
@@ -165,6 +170,27 @@ def _evidence() -> pl.Expr:
         ("smaller_frame", "sack_time", pl.format("the {} reports smaller later data by SACK", "receiver")),
         ("icmp_frame", "icmp_time", pl.format("{} sends {}, and quotes the segment", "router", "report")),
         ("final_frame", "last_time", last),
-        ("gave_up_frame", "own_close_time", pl.format("the {} gives up: {}", "sender", own_close)),
-        ("ended_frame", "peer_close_time", pl.format("the {} of the {}", peer_close, "receiver")),
+        ("gave_up_frame", "own_close_time", _close_text("own", pl.format("the {} gives up: {}", "sender", _close("own")))),
+        ("ended_frame", "peer_close_time", _close_text("peer", pl.format("the {} of the {}", _close("peer"), "receiver"))),
     )
+
+
+def _close(side: str) -> pl.Expr:
+    return pl.when(f"{side}_close_rst").then(pl.lit("RST")).otherwise(pl.lit("FIN"))
+
+
+def _close_text(side: str, note: pl.Expr) -> pl.Expr:
+    """Return the note for a FIN or RST. `side`: own (the sender's) or peer. `note`: the text if the host itself sent it."""
+    name = "sender" if side == "own" else "receiver"
+    foreign = pl.format("the {} that a device on the path sent in the {}'s name", _close(side), name)
+    between = c(f"{side}_close_origin") == "between"
+    return pl.when(between).then(foreign).otherwise(with_doubt(has_doubtful_close(side), note))
+
+
+def _origin() -> pl.Expr:
+    """Return the column `origin`: who sent the FIN or RST in the evidence. If there are two, it is null unless both are equal."""
+    own, peer = close_origin("own"), close_origin("peer")
+    names_own = c("fin") | c("gave_up_frame").is_not_null()
+    names_peer = c("ended_frame").is_not_null()
+    differ = names_own & names_peer & ~own.eq_missing(peer)
+    return pl.when(~differ).then(pl.when(names_own).then(own).when(names_peer).then(peer)).alias("origin")

@@ -239,7 +239,8 @@ _FACTS = (
     *("copies", "first_frame", "first_time", "second_frame", "second_time", "last_frame", "last_time", "acknowledged_frame"),
     *("smallest_unacknowledged", "largest_acknowledged", "sack_frame", "sack_time", "heard_frame", "heard_time"),
     *("peer_frame", "peer_time", "peer_unseen", "peer_repeats", "window_closed", "rest", "message_continued", "message_owed"),
-    *("own_close_frame", "own_close_time", "own_close_rst", "peer_close_frame", "peer_close_time", "peer_close_rst"),
+    *("own_close_frame", "own_close_time", "own_close_rst", "own_close_origin"),
+    *("peer_close_frame", "peer_close_time", "peer_close_rst", "peer_close_origin"),
     *("peer_rst_unknown", "icmp_frame", "icmp_time", "icmp_router", "icmp_type", "icmp_code", "icmp_mtu", "frame", "time"),
 )
 
@@ -252,7 +253,7 @@ def _round_trip() -> pl.Expr:
 
 def _never_acknowledged() -> pl.Expr:
     """Return whether no ACK covers the data, although the receiver was captured and its window was open."""
-    counts = (c("length") > 1) | (c("fin") & c("message_owed"))
+    counts = (c("length") > 1) | (c("fin") & c("message_owed") & (c("own_close_origin") != "between"))
     seen = c("heard_frame").is_not_null() & ~c("window_closed") & ~c("peer_unseen")
     enough = _sent_often_enough(repeated=pl.lit(value=True))
     return c("acknowledged_frame").is_null() & counts & seen & ~_missing() & ~_is_explained_otherwise() & enough
@@ -325,7 +326,8 @@ def _sent_often_enough(*, repeated: pl.Expr) -> pl.Expr:
     """
     # the last copy may still be answered
     open_end = c("time") - c("last_time") < pl.max_horizontal(pl.lit(ANSWERABLE.value), 2 * _round_trip())
-    closed = c("own_close_frame") > c("first_frame")
+    # a sender has not given up if a device on the path closed in its name
+    closed = (c("own_close_frame") > c("first_frame")) & (c("own_close_origin") != "between")
     counted = c("copies") - (open_end & ~closed.fill_null(value=False)).cast(pl.Int32)
     closed = closed.fill_null(value=False) | c("fin")
     often = (counted >= COPIES.value) & (c("last_time") - c("first_time") >= SPAN.value)
