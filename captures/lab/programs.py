@@ -28,6 +28,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from call_programs import CALLS_OF_NODE, CALLS_OF_PYTHON
 from command_programs import COMMANDS
 from daemon_programs import DAEMONS
 from document_programs import DOCUMENTS
@@ -41,6 +42,7 @@ from part_programs import PARTS
 from program import Program
 from scenario import Lab
 from service_programs import PUSHES, SERVICES
+from system_programs import SYSTEMS
 from tool_programs import ARCHIVES, PACKAGES, READERS, SCANS
 from web_programs import APPLICATIONS, LONG_POLLS
 
@@ -61,6 +63,8 @@ PROGRAMS: dict[str, Program] = {
             *READERS,
             *LIBRARIES,
             *CALLS,
+            *CALLS_OF_PYTHON,
+            *CALLS_OF_NODE,
             *SLOW,
             *PARTS,
             *COMMANDS,
@@ -68,6 +72,7 @@ PROGRAMS: dict[str, Program] = {
             *DOCUMENTS,
             *LANGUAGES,
             *NETWORK,
+            *SYSTEMS,
         ),
     )
 }

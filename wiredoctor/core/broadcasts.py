@@ -31,8 +31,12 @@ SLOTS: Final = 4_096
 
 If several share an entry, a segment may seem to follow a packet of its peer. Then it proves nothing.
 """
-MAX_WRITES: Final = 64
-"""The maximum number of recent segments that are compared, and of segments that wait for others."""
+STEP: Final = MILLISECOND // 2
+"""A later packet of a direction within this time in ns is not recorded, because the entry for the earlier one covers it."""
+KINDS: Final = 256
+"""The number of entries for recent segments, by host and length. If several share an entry, it has the newest."""
+MAX_HELD: Final = 64
+"""The maximum number of segments with held rows that wait for others."""
 
 
 class Broadcasts:
@@ -42,9 +46,9 @@ class Broadcasts:
         self.until: i64 = NEVER
         """The watermark up to which `note` must be called for each segment."""
         self.newest: list[int] = [NEVER] * SLOTS
-        """The time of the newest packet in each direction of a connection, by `slot`."""
-        self.writes: list[Write] = []
-        """The segments of the last TOGETHER ns that no ACK released."""
+        """The latest time, by `slot`, at which a direction of a connection may have had a packet; up to STEP too late."""
+        self.writes: list[Write | None] = [None] * KINDS
+        """The newest segment that no ACK released, by `kind_of`."""
         self.held: list[Write] = []
         """The segments of the last TOGETHER ns with held rows."""
 
@@ -59,14 +63,19 @@ class Broadcasts:
     def note(self, packet: Packet) -> None:
         """Record a packet. If no ACK released it, it may show that a held segment of the same host waited for none either."""
         at = slot(packet)
-        self.newest[at] = packet.time
-        answered: i64 = self.newest[at ^ 1]
-        quiet: i64 = NEVER if answered == NEVER else packet.time - answered
-        if packet.length == 0 or (quiet != NEVER and quiet < QUIET):
+        known: i64 = self.newest[at]
+        if not known - STEP <= packet.time <= known:  # also after the clock was set back
+            self.newest[at] = packet.time + STEP
+        if packet.length == 0:
             return
-        write = write_of(packet, FOREVER if quiet == NEVER else quiet)
-        self.writes = [one for one in self.writes if is_near(one, write)][1 - MAX_WRITES :]
-        self.writes.append(write)
+        answered: i64 = self.newest[at ^ 1]
+        quiet: i64 = FOREVER if answered == NEVER else packet.time - answered
+        if quiet < QUIET:
+            return
+        write = write_of(packet, quiet)
+        self.writes[kind_of(write)] = write
+        if not self.held:
+            return
         self.held = [one for one in self.held if is_near(one, write)]
         for one in self.held:
             if one.held is not None and is_copy(write, one):
@@ -75,13 +84,14 @@ class Broadcasts:
     def has_copy(self, packet: Packet, segment: Segment) -> bool:
         """Return whether the same host has just written as much to another receiver, without waiting for an ACK."""
         written = write_of(packet, QUIET + segment.rtt_own)
-        return any(is_near(one, written) and is_copy(one, written) for one in self.writes)
+        one = self.writes[kind_of(written)]
+        return one is not None and is_near(one, written) and is_copy(one, written)
 
     def watch(self, held: HeldRelease, packet: Packet, segment: Segment) -> None:
         """Drop a held row about a segment if the same host writes as much to another receiver soon."""
         written = write_of(packet, QUIET + segment.rtt_own)
         written.held = held
-        self.held = [*self.held[1 - MAX_WRITES :], written]
+        self.held = [*self.held[1 - MAX_HELD :], written]
 
 
 def slot(packet: Packet) -> i64:
@@ -101,6 +111,12 @@ def host_of(packet: Packet) -> i64:
 def write_of(packet: Packet, quiet: i64) -> Write:
     """Return the facts about a segment with data. `quiet`: see Write."""
     return Write(host_of(packet), packet.addresses, packet.ports, packet.length, packet.time, quiet)
+
+
+def kind_of(write: Write) -> i64:
+    """Return the index in Broadcasts.writes for segments of a host and a length."""
+    mixed = write.host ^ write.host >> 16 ^ write.host >> 8 ^ write.length ^ write.length >> 8
+    return mixed & KINDS - 1
 
 
 def is_near(one: Write, other: Write) -> bool:

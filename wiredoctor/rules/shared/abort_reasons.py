@@ -21,6 +21,11 @@ SEVERAL = Threshold(
 PAIR = Threshold(
     "2 connections", "the minimum number of closed connections if the client then requests nothing more from that server"
 )
+NO_TIMEOUT = Threshold(
+    "20 ms",
+    "a client that closes sooner after its request, and another of its connections at that moment, has ended: its timeouts are "
+    "longer",
+)
 REPLACED = Threshold("50 ms", "the maximum time (plus two round trips) within which a program replaces a request by the next one")
 MOVED = Threshold(
     "500 ms",
@@ -172,7 +177,11 @@ def _closed_by_program(connection: int, moment: int, timeout: int | None, client
     server = next((close.server for close in near if close.connection == connection), None)
     same = [close for close in near if close.server == server]
     fits = timeout is not None or any(_is_timeout(wait) for wait in waits) or _share_a_timer(same)
-    if len(same) < PAIR.value or fits or clients.went_on(connection, moment + 1, moment + WINDOW):
+    if len(same) < PAIR.value or fits:
+        return ()
+    due = [close for close in same if close.waited is not None]
+    at_once = all((close.waited or 0) < NO_TIMEOUT.value and _awaits(close, clients) for close in due)
+    if not at_once and clients.went_on(connection, moment + 1, moment + WINDOW):
         return ()
     return tuple(same)
 

@@ -24,7 +24,8 @@ What it is not
     A retransmission delays nothing if the receiver already had the data and owed no response. A D-SACK shows that the receiver
     had the data. So does an ACK that came too early to answer the retransmission and does not echo its timestamp. A segment may
     also be late, not lost, because it lay in a full queue for longer than the timer. Then the ACK that ends the wait echoes the
-    timestamp of the first copy (RFC 3522). Without timestamps such a segment looks lost. If both copies arrive together, the ACK
+    timestamp of the first copy (RFC 3522). Without timestamps such a segment looks lost; the evidence says whether timestamps
+    show that the ACK answers the retransmission. If both copies arrive together, the ACK
     reports the second one in a D-SACK, and its sequence number shows that no response was lost. An idle connection with
     keep-alive probes is not stalled. If a server is busy with its response, it has acknowledged the request, and nothing is
     retransmitted.
@@ -144,7 +145,7 @@ def find(recoveries: pl.LazyFrame) -> pl.LazyFrame:
                 ("stall_frame", "stall_time", "the last new data or advancing ACK before the stall"),
                 ("first_retransmission_frame", "first_retransmission_time", "retransmitted, also lost"),
                 ("retransmitted_frame", "retransmitted_time", _recovery_note(gap)),
-                ("frame", "time", "its acknowledgment"),
+                ("frame", "time", _acknowledgment_note()),
             ),
         )
     )
@@ -201,6 +202,13 @@ def _retransmission_text() -> pl.Expr:
         .then(pl.format("the sender retransmitted the {} {} times until they were acknowledged", what, tries))
         .otherwise(pl.format("the sender retransmitted the {}, and they were acknowledged", what))
     )
+
+
+def _acknowledgment_note() -> pl.Expr:
+    """Return the note of the ACK, which says whether the timestamps show that it answers this copy."""
+    by_clock = c("answers_retransmission") & ~c("retransmitted_late")
+    told = pl.lit("its acknowledgment; the timestamps show that it answers this copy")
+    return pl.when(by_clock).then(told).otherwise(pl.lit("its acknowledgment"))
 
 
 def _recovery_note(gap: pl.Expr) -> pl.Expr:
