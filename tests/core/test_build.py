@@ -323,8 +323,8 @@ def test_nothing_compiled_is_in_the_repository() -> None:
     binary = {".c", ".cc", ".cpp", ".h", ".o", ".a", ".so", ".pyd", ".dylib", ".whl"}
     folders = [path for path in ROOT.iterdir() if path.is_dir() and not path.name.startswith(".") and path.name not in ignored]
     found = {path for folder in folders for path in folder.rglob("*") if path.suffix in binary}
-    # not the product: installed reference products, and programs in C++ whose traffic the lab records
+    # not the product: installed reference products, and programs in C and C++ whose traffic the lab records
     data, peers = ROOT / "tests" / "benchmarks" / "data", ROOT / "captures" / "lab" / "peers"
     found = {path for path in found if not path.is_relative_to(data)}
-    found = {path for path in found if path.suffix != ".cpp" or not path.is_relative_to(peers)}
+    found = {path for path in found if path.suffix not in (".c", ".cpp") or not path.is_relative_to(peers)}
     assert [path for path in found if path.parent != ROOT / "wiredoctor" / "core" or path.suffix != ".so"] == []

@@ -13,7 +13,7 @@ from tests.decode.packets import Record, capture, ethernet, ipv4, ipv6, tcp
 from tests.decode.test_headers import WAYS
 from tests.support.sweeps import examples
 from wiredoctor.core.links import LINKS
-from wiredoctor.core.packet import Packet
+from wiredoctor.core.packet import Packet, place_of_payload
 from wiredoctor.tables import SCRATCH
 
 OPTIONS = b"\2\4\5\xb4\1\3\3\7\1\1\x08\x0a" + bytes(8) + b"\1\1\5\x0a" + bytes(8)
@@ -78,7 +78,7 @@ def test_payload(way: str) -> None:
     front = Front()
     assert front.read(packet)
     assert packet.block[packet.payload : packet.payload + packet.captured] == b"hello"
-    if packet.place < SCRATCH:
-        assert packet.place - packet.payload == 1 << 40
+    if place_of_payload(packet) < SCRATCH:
+        assert place_of_payload(packet) - packet.payload == 1 << 40
     else:
-        assert front.datagrams.scratch[packet.place - SCRATCH :][: packet.captured] == b"hello"
+        assert front.datagrams.scratch[place_of_payload(packet) - SCRATCH :][: packet.captured] == b"hello"

@@ -11,7 +11,7 @@ from tests.pipeline.feeding import open_capture
 from wiredoctor.core.datagrams import Datagrams
 from wiredoctor.core.headers import Headers
 from wiredoctor.core.layers import SEGMENT
-from wiredoctor.core.packet import Packet, key_of
+from wiredoctor.core.packet import Packet, key_of, place_of_payload
 from wiredoctor.engine.opening import open_capture_records
 from wiredoctor.tables import ACK, FIN, RST, SCRATCH, SYN
 
@@ -74,7 +74,7 @@ def _with_tcp(one: Seen, packet: Packet, place: int, sides: dict[FlowKey, int]) 
     flow = (size, *ends[0], *ends[1])
     lower = int(sender == ends[0])
     side = lower ^ sides.setdefault(flow, lower)
-    payload = packet.place - place if packet.place < SCRATCH else -1
+    payload = place_of_payload(packet) - place if place_of_payload(packet) < SCRATCH else -1
     header = payload - _header_length(one.data, payload, packet) if 0 <= payload <= len(one.data) else -1
     return replace(
         one, flow=flow, side=side, flags=packet.flags, seq=packet.sequence, size=packet.length, tcp=header, payload=payload

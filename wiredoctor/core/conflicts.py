@@ -15,7 +15,7 @@ from mypy_extensions import i64
 from wiredoctor import limits
 from wiredoctor.core.connection import Connection, FirstCopy, Flight, oddities_of
 from wiredoctor.core.flight import find_sent
-from wiredoctor.core.packet import Packet, reverse
+from wiredoctor.core.packet import Packet, place_of_payload, reverse
 from wiredoctor.core.places import Places
 from wiredoctor.core.segment import NEVER, RST, SYN, Segment
 
@@ -74,7 +74,7 @@ def is_conflict(first: FirstCopy, key: bytes, packet: Packet, segment: Segment, 
         return False
     if packet.captured != packet.length or first.captured != first.length:
         return False
-    return is_sound(key, packet.place, packet.length, places) and is_sound(key, first.place, first.length, places)
+    return is_sound(key, place_of_payload(packet), packet.length, places) and is_sound(key, first.place, first.length, places)
 
 
 def is_sound(key: bytes, place: i64, length: i64, places: Places) -> bool:

@@ -9,7 +9,7 @@ from mypy_extensions import i64
 
 from wiredoctor import limits
 from wiredoctor.core.connection import FirstCopy, Flight, Previous, Side
-from wiredoctor.core.packet import Packet
+from wiredoctor.core.packet import Packet, place_of_payload
 from wiredoctor.core.segment import SYN, Segment
 
 
@@ -28,7 +28,7 @@ def remember_sent(own: Side, packet: Packet, segment: Segment, new_flights: list
     sent.captured = packet.captured
     # a segment that fills several gaps has no single range
     if segment.pieces is None and packet.flags & SYN == 0:
-        sent.place = packet.place
+        sent.place = place_of_payload(packet)
     if own.highest > segment.highest_before:
         flight.segments.append(sent)
         return

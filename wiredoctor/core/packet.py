@@ -95,15 +95,15 @@ class Packet:
         self.outer: OuterHeaders | None = None
         """Properties of headers that are not in `block`; None if `block` has all headers."""
 
-    @property
-    def place(self) -> i64:
-        """The position of the payload in the capture, see `block_place`."""
-        return self.block_place + self.payload
-
 
 SECRET: Final = os.urandom(48)
 """The secret for hashing IPv6 addresses, so no capture can be crafted whose connections all have the same hash."""
 WORD: Final = 0xFFFFFFFF
+
+
+def place_of_payload(packet: Packet) -> i64:
+    """Return the position of the payload in the capture, see `Packet.block_place`."""
+    return packet.block_place + packet.payload
 
 
 def name_ipv4(packet: Packet, block: bytes, addresses: i64, ports: i64) -> None:

@@ -7,7 +7,7 @@ from typing import Final
 from mypy_extensions import i64, mypyc_attr
 
 from wiredoctor.core.octets import read_i64_be
-from wiredoctor.core.packet import OuterHeaders, Packet
+from wiredoctor.core.packet import OuterHeaders, Packet, place_of_payload
 from wiredoctor.core.unsigned import u32
 
 OPTIONS: Final = (1 << 22) - 1
@@ -58,7 +58,7 @@ class RecentPacket:
         self.shape = shape
         self.ip = packet.ip_id + 1 | packet.ttl << 17 | packet.link_type << 25 | checksum(packet) << 41
         self.interface = packet.interface
-        self.place = packet.place
+        self.place = place_of_payload(packet)
         at = packet.at
         self.layout = packet.end - at | (packet.tcp - at) << 19 | (packet.payload - at) << 38
         self.outer = packet.outer

@@ -8,7 +8,7 @@ from mypy_extensions import i64
 
 from wiredoctor.core.identity import Identity
 from wiredoctor.core.octets import BytesWriter, read_i64_be, write_i64_le
-from wiredoctor.core.packet import IPV6, Packet, key_of
+from wiredoctor.core.packet import IPV6, Packet, key_of, place_of_payload
 from wiredoctor.core.rows import Rows
 from wiredoctor.core.segment import NEVER
 from wiredoctor.core.unsigned import u16, u32
@@ -137,7 +137,7 @@ class PacketRecorder:
         write_i64_le(out, packet.window)
         write_i64_le(out, packet.length)
         write_i64_le(out, packet.captured)
-        write_i64_le(out, packet.place)
+        write_i64_le(out, place_of_payload(packet))
         write_i64_le(out, packet.mss)
         write_i64_le(out, packet.window_shift)
         write_i64_le(out, i64(packet.has_timestamps))

@@ -11,7 +11,7 @@ from wiredoctor.core.connection import Connection, Previous, Side
 from wiredoctor.core.connection_rows import hash_endpoint, is_server_second, sender_role
 from wiredoctor.core.events import Events
 from wiredoctor.core.octets import BytesWriter, write_i64_le
-from wiredoctor.core.packet import NOT_CAPTURED, Packet
+from wiredoctor.core.packet import NOT_CAPTURED, Packet, place_of_payload
 from wiredoctor.core.recorder import Extras, Selection, overlap
 from wiredoctor.core.rows import Rows
 from wiredoctor.core.segment import NEVER, RST, SYN, Segment
@@ -303,4 +303,4 @@ def write_piece(
     write_i64_le(out, start)
     write_i64_le(out, end - start)
     write_i64_le(out, min(max(packet.captured - into, 0), end - start))
-    write_i64_le(out, packet.place + into)
+    write_i64_le(out, place_of_payload(packet) + into)
