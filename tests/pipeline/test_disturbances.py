@@ -48,13 +48,17 @@ def blamed(path: Path, names: Sequence[str], tmp_path: Path) -> list[str]:
     return told
 
 
-CRUMBS = {("werkzeug-two-pages", name) for name in NAMES if name.startswith("drop-acks")}
-"""Known: the server writes its heads in crumbs; without the ACKs between them they look as if they had not waited for any."""
+KNOWN = {
+    # the server writes its heads in crumbs; without the ACKs between them they look as if they had not waited for any
+    *(("werkzeug-two-pages", name) for name in NAMES if name.startswith("drop-acks")),
+    # recorded before the response, the RST has one sign left, its TTL: before it, the server has only one identification
+    ("foreign-reset-after-a-response", "queues"),
+}
 
 
 @pytest.mark.parametrize("path", sweep(SMALL, SMALL[::24].__contains__), ids=lambda path: path.stem)
 def test_recordings(path: Path, tmp_path: Path) -> None:
-    names = [name for name in NAMES if (path.stem, name) not in CRUMBS]
+    names = [name for name in NAMES if (path.stem, name) not in KNOWN]
     assert blamed(path, Random(path.stem).sample(names, 2), tmp_path) == []
 
 
