@@ -24,11 +24,10 @@ What it is not
     A retransmission delays nothing if the receiver already had the data and owed no response. A D-SACK shows that the receiver
     had the data. So does an ACK that came too early to answer the retransmission and does not echo its timestamp. A segment may
     also be late, not lost, because it lay in a full queue for longer than the timer. Then the ACK that ends the wait echoes the
-    timestamp of the first copy (RFC 3522). Without timestamps such a segment looks lost; the evidence says whether timestamps
-    show that the ACK answers the retransmission. If both copies arrive together, the ACK
-    reports the second one in a D-SACK, and its sequence number shows that no response was lost. An idle connection with
-    keep-alive probes is not stalled. If a server is busy with its response, it has acknowledged the request, and nothing is
-    retransmitted.
+    timestamp of the first copy (RFC 3522). Without timestamps such a segment looks lost; the evidence says so if timestamps show
+    that the ACK answers the retransmission. If both copies arrive together, the ACK reports the second one in a D-SACK, and its
+    sequence number shows that no response was lost. An idle connection with keep-alive probes is not stalled. If a server is busy
+    with its response, it has acknowledged the request, and nothing is retransmitted.
     zero-window-stall reports a copy that was sent into a closed window, and the first copy after the window opened: the
     receiver had discarded the data. If the last segment was lost before the capture point, and no later segment shows the loss,
     the stall looks like a pause and is not reported.
@@ -205,10 +204,10 @@ def _retransmission_text() -> pl.Expr:
 
 
 def _acknowledgment_note() -> pl.Expr:
-    """Return the note of the ACK, which says whether the timestamps show that it answers this copy."""
+    """Return the note of the ACK. It says if the timestamps show that the ACK answers the retransmission and no earlier copy."""
     by_clock = c("answers_retransmission") & ~c("retransmitted_late")
-    told = pl.lit("its acknowledgment; the timestamps show that it answers this copy")
-    return pl.when(by_clock).then(told).otherwise(pl.lit("its acknowledgment"))
+    proved = pl.lit("its acknowledgment; the timestamps show that it answers this copy")
+    return pl.when(by_clock).then(proved).otherwise(pl.lit("its acknowledgment"))
 
 
 def _recovery_note(gap: pl.Expr) -> pl.Expr:
