@@ -82,6 +82,14 @@ LISTED = {
     "a client that breaks off its own request": case(
         f"  0.011  >  P.  {POST}\n  0.030  <  .\n  5.000  >  R.", ("request-cut-short", 0)
     ),
+    "a client that still sends when the capture ends, after an early response that announces the close": case(
+        f"  0.011  >  P.  {POST}\n"
+        r"""  0.022  <  P.  "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok"
+  0.023  <  F.
+  0.033  >  P.  x*50
+  0.043  <  .""",
+        ("request-unfinished", 0),
+    ),
     "a client that breaks off its own request before the response rejects it": case(
         f"  0.011  >  P.  {POST}\n  0.012  >  F.\n"
         r"""  0.022  <  P.  "HTTP/1.1 400 Bad\r\nConnection: close\r\nContent-Length: 2\r\n\r\nno"
