@@ -291,10 +291,7 @@ def _rows(report: Report, exchanges: pl.LazyFrame, connections: pl.LazyFrame, by
     `key`: the group of the exchange. `name`: a name that may be listed for the group. If `by` is None, all exchanges are in one
     group.
     """
-    segment = pl.when(~pl.element().str.contains(_VERSION)).then(pl.element().str.replace_all("[0-9]+", "#"))
-    path = c("request_target").str.replace(r"[?#].*$", "").str.split("/")
-    path = path.list.eval(segment.otherwise(pl.element())).list.join("/")
-    own = {Grouping.host: c("request_host"), Grouping.path: c("request_method") + " " + path}.get(by) if by else None
+    own = c("request_host") if by is Grouping.host else _method_and_path() if by is Grouping.path else None
     narrow = exchanges.select(  # before the joins, which copy each column
         *_KEY, "exchange", c("request_host").alias("host"), *_flags(), *([] if own is None else [own.alias("own")])
     )
@@ -320,6 +317,13 @@ def _rows(report: Report, exchanges: pl.LazyFrame, connections: pl.LazyFrame, by
         key.fill_null("").alias("key"),
         (c("server") if by is Grouping.client else c("host")).fill_null("").alias("name"),
     )
+
+
+def _method_and_path() -> pl.Expr:
+    """Return an expression for the request's method and path, with `#` for each number in the path except in a version (v1.2)."""
+    segment = pl.when(~pl.element().str.contains(_VERSION)).then(pl.element().str.replace_all("[0-9]+", "#"))
+    path = c("request_target").str.replace(r"[?#].*$", "").str.split("/")
+    return c("request_method") + " " + path.list.eval(segment.otherwise(pl.element())).list.join("/")
 
 
 def _flags() -> list[pl.Expr]:

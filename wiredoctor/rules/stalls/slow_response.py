@@ -159,8 +159,14 @@ def _begun_late(exchanges: pl.LazyFrame) -> pl.LazyFrame:
 def _is_long_poll() -> pl.Expr:
     """Return whether the request says that it is a long poll: a GET of an Engine.IO session (Socket.IO), or of SignalR."""
     target = c("request_target").cast(pl.String)
-    poll = target.str.contains(r"[?&]transport=polling(?:&|$)") & target.str.contains(r"[?&]sid=")
-    signalr = target.str.contains(r"(?i)/poll\?(?:.*&)?transport=longPolling(?:&|$)")
+    query = "&" + target.str.splitn("?", 2).struct.field("field_1") + "&"
+
+    def has(text: str) -> pl.Expr:
+        return query.str.contains(text, literal=True)
+
+    poll = has("&transport=polling&") & has("&sid=")
+    is_poll_path = target.str.to_lowercase().str.contains("/poll?", literal=True)
+    signalr = is_poll_path & query.str.to_lowercase().str.contains("&transport=longpolling&", literal=True)
     return ((c("request_method").cast(pl.String) == "GET") & (poll | signalr)).fill_null(value=False)
 
 
@@ -190,8 +196,8 @@ def _paused() -> pl.Expr:
     ).fill_null(False)
 
 
-def _pause(number: int) -> pl.Expr:
-    """Return the duration (ns) of the recorded pause with this index; null if the response has fewer pauses."""
+def _pause(number: int | pl.Expr) -> pl.Expr:
+    """Return the duration (ns) of the recorded pause with this index (from 0); null if the response has fewer pauses."""
     times = pl.col("response_pause_times").list
     return times.get(2 * number + 1, null_on_oob=True) - times.get(2 * number, null_on_oob=True)
 
@@ -205,15 +211,12 @@ def _paused_after_head() -> pl.Expr:
 
 
 def _pauses(exchanges: pl.LazyFrame) -> pl.LazyFrame:
-    found = exchanges.filter(_paused() & c("has_request") & c("has_response") & ~c("pairing_assumed"))
-    return pl.concat([_long_pauses(found, number) for number in range(RECORDED)])
-
-
-def _long_pauses(exchanges: pl.LazyFrame, number: int) -> pl.LazyFrame:
-    """Return a row for each response whose recorded pause with this index (from 0) took at least MIN_WAIT."""
-    wait = _pause(number)
-    after_head = _paused_after_head() if number == 0 else pl.lit(value=False)
-    found = exchanges.filter(wait >= MIN_WAIT.value).with_columns(
+    """Return a row for each pause of at least MIN_WAIT that was recorded in a response."""
+    number, wait = c("pause"), _pause(c("pause"))
+    after_head = _paused_after_head() & (number == 0)
+    each = exchanges.filter(_paused() & c("has_request") & c("has_response") & ~c("pairing_assumed"))
+    each = each.with_columns(pl.lit([*range(RECORDED)]).alias("pause")).explode("pause")
+    found = each.filter(wait >= MIN_WAIT.value).with_columns(
         *(c(f"response_pause_{what}s").list.get(2 * number).alias(f"last_{what}") for what in ("frame", "time")),
         *(c(f"response_pause_{what}s").list.get(2 * number + 1).alias(f"next_{what}") for what in ("frame", "time")),
     )
