@@ -22,8 +22,10 @@ from wiredoctor.capture.drops import Dropped, spans
 from wiredoctor.capture.files import OpenFiles
 from wiredoctor.core.packet import Packet
 from wiredoctor.engine.opening import open_capture_files, open_capture_records
+from wiredoctor.recording import raw
 from wiredoctor.recording.blocks import Blocks
 from wiredoctor.recording.files import ENDLESS
+from wiredoctor.recording.request import Request
 
 OVERFLOW = 10_000
 """More datagrams than a buffer of 1 MiB holds, however slowly they come: each takes a few hundred bytes of it at least."""
@@ -93,6 +95,26 @@ def test_packets_of_the_loopback_interface_count_once(backend: str, tmp_path: Pa
         while records.next(packet):
             pass
         assert records.drops.packets_with_drops(50) == ended["packets"] == 50
+
+
+@needs_root
+def test_packets_that_are_not_read_in_time_after_a_stop_count_as_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(raw, "_LAST_TURN", 0.0)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as target:
+        target.bind(("127.0.0.1", 0))
+        place = target.getsockname()
+        request = Request(["lo"], f"udp port {place[1]}", None, "", None, None, None, None, 1, "raw", [], waits=False)
+        source = raw.Raw(["lo"], request)
+        blocks = Blocks()
+        [wake, _] = source.files()
+        source.read(wake, blocks)
+        for _ in range(50):
+            target.sendto(b"a", place)
+        source.stop()
+        source.read(wake, blocks)
+        assert source.ended
+        source.close(blocks)
+    assert source.dropped == {0: 50}
 
 
 def read_drops(file: Path) -> tuple[list[Dropped], int]:

@@ -30,8 +30,11 @@ _LONGEST = 262_144
 _TURN = 1000
 """The maximum number of packets read from one socket before other sockets and events are served."""
 
-_LAST_TURN = 0.8
-"""The maximum time in seconds for reading the packets left in the sockets after a stop."""
+_LAST_TURN = 2.0
+"""The maximum time in seconds for reading the packets left in the sockets after a stop. The rest counts as dropped."""
+
+_COUNTING = 1.0
+"""The maximum time in seconds for counting the rest, which takes a tenth of the time of reading it."""
 
 _LINK_TYPES = {1: 1, 772: 1, 519: 101, 768: 101, 776: 101, 65_534: 101, 801: 105, 802: 119, 803: 127}
 """The LINKTYPE_ value of a capture by the ARPHRD_ value of its interface (linux/if_arp.h).
@@ -113,8 +116,11 @@ class Raw:
             tap.shut()
         came, end = 0, time.monotonic() + _LAST_TURN
         for number, tap in enumerate(self._taps):
-            while (got := self._packets(number, tap, blocks)) and time.monotonic() < end:
+            while time.monotonic() < end and (got := self._packets(number, tap, blocks)):
                 came += got
+        end = time.monotonic() + _COUNTING
+        for tap in self._taps:
+            tap.drop_unread(end)
         self.ended = True
         return came
 
@@ -208,6 +214,14 @@ class _Tap:
             blocks.append(encode.packet(number, stamp or time.time_ns(), data, length))
         self.packets += len(blocks)
         return blocks
+
+    def drop_unread(self, end: float) -> None:
+        """Count the packets left in the socket as dropped, until the time `end` of the monotonic clock at the latest."""
+        nothing = bytearray(1)
+        with contextlib.suppress(OSError):  # no more packets are there
+            while time.monotonic() < end:
+                _, address = self.socket.recvfrom_into(nothing)
+                self._dropped += not (self._loopback and address[2] == _OUTGOING)
 
     def count_drops(self) -> int:
         """Return the total number of dropped packets. The kernel resets its counter when it is read, so its values are added."""
