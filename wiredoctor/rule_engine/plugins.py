@@ -129,17 +129,17 @@ def run_guarded(module: RuleModule, work: Callable[[], T]) -> T | None:
 def collect_guarded(
     asked: list[tuple[RuleModule | None, pl.LazyFrame]], how: pl.QueryOptFlags, engine: EngineType = "auto"
 ) -> list[pl.DataFrame | None]:
-    """Return the results of several queries, which run together.
+    """Return the results of several queries, which run together, or one after another on the engine `in-memory`.
 
     Each query belongs to a rule, or to wiredoctor itself (None). If a query of a rule from another package fails, its result is
     None. If one of wiredoctor's own queries fails, the error is raised.
     """
-    queries = [query for _, query in asked]
-    try:
-        return [*pl.collect_all(queries, optimizations=how, engine=engine)]
-    except Exception:  # if wiredoctor's own query failed, it raises again below
-        if all(module is None or module.plugin is None for module, _ in asked):
-            raise
+    if engine != "in-memory":  # with few rows, running together saves no time and takes more memory
+        try:
+            return [*pl.collect_all([query for _, query in asked], optimizations=how, engine=engine)]
+        except Exception:  # if wiredoctor's own query failed, it raises again below
+            if all(module is None or module.plugin is None for module, _ in asked):
+                raise
     alone = ((module, partial(query.collect, optimizations=how, engine=engine)) for module, query in asked)
     return [collect() if module is None else run_guarded(module, collect) for module, collect in alone]
 
