@@ -63,9 +63,8 @@ RULE = Rule(
         "dropped": "{dropped:,} of {dropped_of:,} packets ({share}) were dropped while the capture was made",
     },
     message={
-        None: "{missing_bytes:,} bytes that their receiver acknowledged{reused} are not in the capture ({places:,} "
-        "{place_word}). Connections affected: {touched:,} of {connections:,}{part}.{delivered} No conclusion is drawn "
-        "from the missing data.",
+        None: "{what_lacks} not in the capture ({places:,} {place_word}, {missing_bytes:,} bytes). Connections affected: "
+        "{touched:,} of {connections:,}{part}.{delivered} No conclusion is drawn from the missing data.",
         "dropped": "The program that captured on {dropped_on} counted {dropped:,} packets that were dropped before it could "
         "process them{when}. This file has {packets:,} of the {captured:,} packets that the program processed. The dropped "
         "packets were lost only from the capture, not on the network. A packet that seems to be absent in that time may only be "
@@ -123,18 +122,24 @@ _DELIVERED = " The network delivered these bytes, but the capture lost them."
 
 
 def _lack() -> list[pl.Expr]:
-    """Return the text columns about missing data: `lack` for the title, `reused`, `delivered`, `place_word` for the message."""
+    """Return text columns about missing data: `lack` for the title; `what_lacks`, `delivered`, `place_word` for the message."""
     holes = pl.format("{} acknowledged bytes", grouped(c("missing_bytes")))
     one = c("handshakes") == 1
-    again = pl.when(one).then(pl.lit("a handshake")).otherwise(pl.format("{} handshakes", grouped(c("handshakes"))))
-    whose = pl.when(one).then(pl.lit("the handshake of a connection")).otherwise(again + pl.lit(" of connections"))
-    alone = again + pl.lit(" on reused ports")
-    told = pl.format(", and {} on reused ports (no bytes are missing between the two connections),", whose)
+    several = pl.format("{} handshakes", grouped(c("handshakes")))
+    again = pl.when(one).then(pl.lit("a handshake")).otherwise(several) + pl.lit(" on reused ports")
+    both = pl.when(one).then(pl.lit("the handshake of a connection")).otherwise(several + pl.lit(" of connections"))
+    alone = (
+        pl.when(one).then(pl.lit("The handshake of a connection on reused ports is"))
+        .otherwise(several + pl.lit(" of connections on reused ports are"))
+    )  # fmt: skip
+    acknowledged = pl.lit("Bytes that their receiver acknowledged")
+    only_holes, only_handshakes = c("handshakes") == 0, c("holes") == 0
     return [
-        pl.when(c("holes") == 0).then(alone).when(c("handshakes") == 0).then(holes)
-        .otherwise(holes + pl.lit(", and ") + alone).alias("lack"),
-        pl.when(c("handshakes") == 0).then(pl.lit("")).otherwise(told).alias("reused"),
-        pl.when(c("holes") == 0).then(pl.lit("")).otherwise(pl.lit(_DELIVERED)).alias("delivered"),
+        pl.when(only_handshakes).then(again).when(only_holes).then(holes)
+        .otherwise(holes + pl.lit(", and ") + again).alias("lack"),
+        pl.when(only_handshakes).then(alone).when(only_holes).then(acknowledged + pl.lit(" are"))
+        .otherwise(acknowledged + pl.lit(", and ") + both + pl.lit(" on reused ports, are")).alias("what_lacks"),
+        pl.when(only_handshakes).then(pl.lit("")).otherwise(pl.lit(_DELIVERED)).alias("delivered"),
         pl.when(c("places") == 1).then(pl.lit("place")).otherwise(pl.lit("places")).alias("place_word"),
     ]  # fmt: skip
 
