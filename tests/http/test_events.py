@@ -18,7 +18,7 @@ from wiredoctor import limits
 from wiredoctor.protocols.http1.event_streams import CodedError, make_counter
 from wiredoctor.protocols.http1.fields import Fields
 from wiredoctor.protocols.http1.framing import CHUNKED, LENGTH, NO_BODY, UNTIL_CLOSE
-from wiredoctor.protocols.http1.pieces import GAP, LARGEST, LONGEST, Pieces, is_left_out, pieces_of
+from wiredoctor.protocols.http1.pieces import GAP, LARGEST, LONGEST, MAX_UNDECIDED, Pieces, is_left_out, pieces_of
 
 SSE, LINES, PARTS = "text/event-stream", "application/x-ndjson", "multipart/x-mixed-replace"
 
@@ -204,14 +204,16 @@ def test_only_lumps_behind_a_pause_were_held() -> None:
     three = b"a\nb\nc\n"
     pieces = flights((1, 0, three), (2, 600, three), (3, 1200, b"a\nb\n"), (4, 1800, b"a\n"))
     for frame in (2, 3, 4):
-        pieces.paused(frame, (frame - 1, 0), emptied=True)
+        pieces.paused(frame, (frame - 1, 0), 0, emptied=True)
     pieces.count_lumps(3)
+    assert (pieces.held, len(pieces.flights)) == (0, 4)  # the sender's clock may become known
+    pieces.count_lumps(3, MS)
     assert (pieces.held, pieces.held_events, [f.frame for f in pieces.shown], list(pieces.flights)) == (1, 3, [2], [4])
     pieces.comes(5, 1801 * MS)
     pieces.content(three)
-    pieces.count_lumps(3)
+    pieces.count_lumps(3, MS)
     assert pieces.held == 1  # more may come
-    pieces.count_lumps(3, over=True)
+    pieces.count_lumps(3, MS, over=True)
     assert (pieces.held, [f.frame for f in pieces.shown]) == (2, [2, 4])
 
 
@@ -219,7 +221,7 @@ def test_only_lumps_behind_a_pause_were_held() -> None:
 def test_a_lump_that_ends_inside_an_event(emptied: bool, cut: int) -> None:
     pieces = flights((1, 0, b"a\n"), (2, 600, b"a\nb\nc\nd"), (3, 1200, b"e\nf\ng\n"))
     for frame in (2, 3):
-        pieces.paused(frame, (frame - 1, 0), emptied=emptied)
+        pieces.paused(frame, (frame - 1, 0), 0, emptied=emptied)
     pieces.count_lumps(3, over=True)
     assert (pieces.held, pieces.cut, pieces.first_cut) == (2, cut, False)
 
@@ -251,6 +253,31 @@ def test_the_clock_of_the_sender_says_how_long_a_lump_took() -> None:
     assert pieces.first.is_lump(3, 0)
     assert pieces.first.is_lump(3, LONGEST // 21)
     assert not pieces.first.is_lump(3, MS)
+
+
+@pytest.mark.parametrize(
+    ("ticks", "rtt", "held"),
+    [(249, 0, 0), (250, 0, 1), (249, 3 * MS, 1), (None, 0, 1)],
+    ids=["on its way", "half of the wait", "more than the round trip", "no timestamps"],
+)
+def test_a_lump_that_was_on_its_way_is_not_counted_once_the_clock_is_known(ticks: int | None, rtt: int, held: int) -> None:
+    pieces = flights((1, 0, b"a\n"), (2, 502, b"b\nc\nd\n"))
+    pieces.paused(2, (1, 0), rtt, emptied=True)
+    if ticks is not None:
+        pieces.ticked(2, 502 * MS, ticks)
+    pieces.comes(3, 600 * MS)
+    pieces.count_lumps(3)
+    assert pieces.held == 0
+    pieces.count_lumps(3, MS, over=True)
+    assert pieces.held == held
+    assert pieces.held_by_clock() == ([None if ticks is None else ticks * MS] if held else [])
+
+
+def test_lumps_are_counted_when_too_many_are_undecided() -> None:
+    pieces = flights(*((n, 600 * n, b"a\nb\nc\n") for n in range(1, MAX_UNDECIDED + 1)))
+    pieces.paused(1, (0, 0), 0, emptied=True)
+    pieces.count_lumps(3)
+    assert (pieces.held, list(pieces.flights)) == (1, [MAX_UNDECIDED])
 
 
 def test_nothing_is_counted_out_of_order() -> None:

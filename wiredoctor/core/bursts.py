@@ -96,9 +96,12 @@ def describe_body(
     elif previous is not None and reader.kind == RESPONSE and previous.ends_head and previous.message == number:
         note_pause_after_head(message, segment, previous, own, peer, packet, http.cutoffs)
     reader.burst_message = number
-    if message is not None and message.pieces is not None and message.pieces.is_timed:
-        join_flights(message, message.pieces, previous, own, peer, packet, segment)
-        message.pieces.count_lumps(http.cutoffs.min_held_events, clocks.unit_of(own))
+    if message is not None and message.pieces is not None:
+        if message.pieces.is_timed:
+            join_flights(message, message.pieces, previous, own, peer, packet, segment)
+            message.pieces.count_lumps(http.cutoffs.min_held_events, clocks.unit_of(own))
+        elif message.body_frame == packet.frame:
+            note_ticks(message.pieces, previous, own, packet)
     if http.bursts is not None:
         size = segment.new_bytes if overtakes else part.body_bytes
         continue_burst(http, reader, segment, number, size, pause, reasons, previous, own, packet)
@@ -111,7 +114,7 @@ def join_flights(
 
     If the sender was waiting for an ACK or for room in the window, record instead that this time does not count.
     """
-    releases, syn = message.releases, own.syn
+    releases = message.releases
     if releases is None:
         message.releases = Releases(peer.acknowledged, peer.window_edge)
     elif previous is not None:
@@ -119,6 +122,12 @@ def join_flights(
         gap = packet.time - previous.time
         if waited != DID_NOT_WAIT and pieces.waited(gap, if_quick=waited == MAY_HAVE_WAITED):
             return
+    note_ticks(pieces, previous, own, packet)
+
+
+def note_ticks(pieces: Pieces, previous: Previous | None, own: Side, packet: Packet) -> None:
+    """Record in `pieces` how far the sender's clock advanced between the side's previous data, or its SYN, and this packet."""
+    syn = own.syn
     time, before, stamp = i64(NEVER), i64(NEVER), packet.stamp
     if previous is not None and previous.frame != NEVER:
         time, before = previous.time, previous.stamp
@@ -181,7 +190,7 @@ def note_pause(
         if len(pauses.open) == MAX_OPEN:
             settle_pauses(pauses, own)
     if pause >= cutoffs.min_event_pause and message.pieces is not None and message.pieces.is_timed:
-        message.pieces.paused(packet.frame, (previous.frame, previous.time), emptied=previous.small)
+        message.pieces.paused(packet.frame, (previous.frame, previous.time), rtt, emptied=previous.small)
 
 
 def note_pause_after_head(
@@ -203,7 +212,8 @@ def settle_pauses(pauses: Pauses, own: Side) -> None:
     """Count the undecided pauses, except those that the sender's clock shows to be delays in transit."""
     for pause in pauses.open:
         length = pause.end - pause.time
-        if not clocks.agrees(own, clocks.elapsed(own, pause.stamp, pause.end_stamp), length, pause.rtt):
+        by_clock = clocks.elapsed(own, pause.stamp, pause.end_stamp)
+        if not clocks.agrees(own, by_clock, length, pause.rtt):
             continue
         if not pause.after_head:
             pauses.application += 1
@@ -211,6 +221,7 @@ def settle_pauses(pauses: Pauses, own: Side) -> None:
         if pauses.application <= 3:
             pauses.frames += [pause.frame, pause.end_frame]
             pauses.times += [pause.time, pause.end]
+            pauses.by_clock.append(by_clock)
     pauses.open = []
 
 

@@ -83,8 +83,9 @@ class Pauses:
 
     `bursts`: the number of bursts. `application`: the number of pauses that the application caused. `total`: the sum of these
     pauses in ns. `frames` and `times`: the frame numbers and times (ns) of the packets before and after each of the first three
-    pauses. If there is a long pause between head and body, both lists begin with it, although `application` does not count it.
-    `open`: pauses that may have been delays in transit; this is decided once the sender's clock is known.
+    pauses. `by_clock`: by how many ns the sender's clock advanced in each of them; NEVER if unknown. If there is a long pause
+    between head and body, these lists begin with it, although `application` does not count it. `open`: pauses that may have been
+    delays in transit; this is decided once the sender's clock is known.
     """
 
     def __init__(self) -> None:
@@ -93,6 +94,7 @@ class Pauses:
         self.total: i64 = 0
         self.frames: list[int] = []
         self.times: list[int] = []
+        self.by_clock: list[int] = []
         self.open: list[Pause] = []
         self.early: i64 = 0
         """The number of pauses so far in the body of a request; only the first bodies.EARLY pauses are counted."""

@@ -23,7 +23,7 @@ from mypy_extensions import i64
 from wiredoctor.core.acks import whole_round_trip
 from wiredoctor.core.connection import Side, waits_of
 from wiredoctor.core.packet import WORD, Packet
-from wiredoctor.core.segment import MILLISECOND, Segment
+from wiredoctor.core.segment import MILLISECOND, NEVER, Segment
 from wiredoctor.core.waits import HeldRelease, Pace, Watch
 
 BEFORE: Final = 32
@@ -117,6 +117,10 @@ def note_gap(own: Side, gap: i64, after_ack: i64, segment: Segment) -> None:
     else:
         pace.gaps[pace.next] = gap
         pace.next = (pace.next + 1) % BEFORE
+    if own.previous is None or own.previous.frame != pace.waited_frame:
+        if len(pace.written) >= BEFORE:
+            del pace.written[0]
+        pace.written.append(gap)
     for held in pace.held:
         held.later += 1
         if are_alike(held.gap, gap) and not uses_nagle(pace):
@@ -131,6 +135,20 @@ def count_alike(own: Side, gap: i64) -> i64:
             if are_alike(gap, one):
                 count += 1
     return count
+
+
+def usual_gap(own: Side, gap: i64) -> i64:
+    """Return the median of the recent gaps that are shorter than `gap` (ns), if the program chose their lengths.
+
+    This is about how long after the previous data the program wrote a segment that was held back until a gap of `gap` had passed.
+    Gaps after held-back segments do not count, because these were written earlier. Return NEVER if there are fewer than ALIKE
+    gaps, or if the side uses Nagle's algorithm: then prompt ACKs ended its shortest gaps.
+    """
+    if own.waits is None or own.waits.pace is None or uses_nagle(own.waits.pace):
+        return NEVER
+    shorter = sorted([one for one in own.waits.pace.written if one < gap])
+    count = len(shorter)
+    return i64(shorter[count // 2]) if count >= ALIKE else i64(NEVER)
 
 
 def uses_nagle(pace: Pace) -> bool:

@@ -38,7 +38,7 @@ RELEASES: Final = (
     *("previous_ack_frame", "previous_ack_time", "previous_ack_delay", "previous_ack_bytes", "previous_ack_interval"),
     "window_shrank",
     *("frame", "time", "length", "unread", "small_start", "full", "ends_message", "rtt_own", "rtt_peer"),
-    *("event_stream", "nagle_seen", "probe_frame", "sort", "final_frame", "pace_seen"),
+    *("event_stream", "nagle_seen", "usual_gap", "probe_frame", "sort", "final_frame", "pace_seen"),
 )
 RECOVERIES: Final = (
     *("connection", "direction", "role", "frame", "time", "http", "message_incomplete", "dsack", "new_bytes", "acked_unseen"),
@@ -99,6 +99,7 @@ class Stalls:
                 sort = found
         if sort == WAITED and data is not None and sizes.judge_size(own, packet, segment)[3] and may_be_paced(data, segment):
             self.hold_release(connection, own, peer, packet, segment, events, data)
+            pace.pace_of(own).waited_frame = packet.frame
         elif sort:
             cells = self.describe_release(connection, own, peer, packet, segment, events, sort)
             self.releases.add([*cells, packet.frame, True])
@@ -333,6 +334,7 @@ class Stalls:
             segment.rtt_peer,
             part.event_stream,
             pace.is_nagle_seen(own),
+            NEVER if data.frame == NEVER else pace.usual_gap(own, packet.time - data.time),
             events.probe_frame,
             sort,
         ]

@@ -129,6 +129,10 @@ class Pace:
         self.gaps: list[int] = []
         self.next: i64 = 0
         """The index of the oldest gap, which the next gap replaces once the list is full."""
+        self.written: list[int] = []
+        """The newest gaps after segments that were sent as soon as they were written, as far as is known."""
+        self.waited_frame: i64 = NEVER
+        """The newest segment that may have waited for a delayed ACK. The gap after it is shorter than the program made it."""
         self.count: i64 = 0
         """The number of gaps before segments that were not held back, including `released`."""
         self.released: i64 = 0

@@ -232,8 +232,8 @@ def _makers() -> dict[str, Maker]:
 
 _EXTRAS = (
     *("interim", "interim_times", "response_bursts", "response_application_pauses", "response_pause_total"),
-    *("response_pause_frames", "response_pause_times", *(f"response_{name}" for name in _PIECES)),
-    *("response_held_frames", "response_held_times"),
+    *("response_pause_frames", "response_pause_times", "response_pause_by_clock", *(f"response_{name}" for name in _PIECES)),
+    *("response_held_frames", "response_held_times", "response_held_by_clock"),
     *(f"response_{name}_time" for name in _LIMITED),
 )
 """The columns that are computed from objects of class Extra (core/exchange_rows.py)."""
@@ -262,9 +262,11 @@ def _make_extra_part(extras: Sequence[Extra]) -> pl.DataFrame:
         "response_pause_total": [p.total if p else 0 for p in pauses],
         "response_pause_frames": [p.frames if p else [] for p in pauses],
         "response_pause_times": [p.times if p else [] for p in pauses],
+        "response_pause_by_clock": [[None if n == NEVER else n for n in p.by_clock] if p else [] for p in pauses],
         **{f"response_{name}": [row[k] for row in numbers] for k, name in enumerate(_PIECES)},
         "response_held_frames": [[n for f in some if f.pause for n in (f.pause[0], f.frame)] for some in held],
         "response_held_times": [[n for f in some if f.pause for n in (f.pause[1], f.time)] for some in held],
+        "response_held_by_clock": [x.pieces.held_by_clock() if x.pieces else [] for x in extras],
         **{
             f"response_{name}_time": [NEVER if x.transfer is None else getattr(x.transfer, name) for x in extras]
             for name in _LIMITED

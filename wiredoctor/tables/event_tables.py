@@ -76,6 +76,14 @@ RELEASES = Table(
         _RTT_PEER,
         _c("event_stream", BOOL, "", "the packet belongs to an event stream"),
         _c("nagle_seen", BOOL, "", "prompt ACKs released earlier small segments of the sender, so it uses Nagle's algorithm"),
+        _n(
+            "usual_gap",
+            I64,
+            "ns",
+            "median of the recent times from a segment that was not held back, and whose ACK came promptly, to the sender's next "
+            "one, as far as they are 5 ms or more and shorter than that from D to S; null if there are fewer than three, or if "
+            "`nagle_seen`",
+        ),
         _c(
             "probe_frame",
             I64,

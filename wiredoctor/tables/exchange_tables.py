@@ -29,6 +29,13 @@ _RESPONSE_BURSTS = (
         "body, then the first pauses in the body",
     ),
     _c("pause_times", LIST64, "ns", "times of these packets"),
+    _c(
+        "pause_by_clock",
+        LIST64,
+        "ns",
+        "for each of these pauses: by how much the sender's clock advanced in it, according to the timestamps (RFC 7323); an "
+        "element is null if that clock is unknown",
+    ),
 )
 
 _RESPONSE_PIECES = (
@@ -57,8 +64,8 @@ _RESPONSE_PIECES = (
         "first_late",
         I64,
         "ns",
-        "how much longer the first body packet of an event stream was in transit than the previous packet, by the sender's "
-        "timestamps; null if the timestamps do not show it",
+        "how much longer the first body packet of a chunked response or an event stream was in transit than the previous packet, "
+        "by the sender's timestamps; null if the timestamps do not show it",
     ),
     _c(
         "held_bursts",
@@ -93,6 +100,7 @@ _RESPONSE_PIECES = (
         "most 6 frames)",
     ),
     _c("held_times", LIST64, "ns", "times of the packets in `response_held_frames`"),
+    _c("held_by_clock", LIST64, "ns", "for each of these lumps: as `response_pause_by_clock`, for the pause before the lump"),
 )
 
 _RESPONSE_LIMITED = tuple(

@@ -120,6 +120,7 @@ BLOCKS: dict[str, Any] = {
     "response_large_events": 33,
     "response_held_frames": [10, 12, 20, 22, 30, 32],
     "response_held_times": [1 * S, 2 * S, 3 * S, 4 * S, 5 * S, 6 * S],
+    "response_held_by_clock": [1 * S, 1 * S, 1 * S],
 }
 
 
@@ -149,14 +150,32 @@ def test_a_first_lump_that_is_cut() -> None:
     assert {(one["proof"], one["severity"], one["confidence"]) for one in cut} == {("cut", None, "high")}
 
 
-def test_the_other_side_of_a_gateway_proves_few_events() -> None:
-    row = answered(**HELD | {"response_events": 3, "response_first_events": 3})
+@pytest.mark.parametrize(
+    ("changes", "confidence", "said"),
+    [
+        pytest.param({"response_first_late": 3 * MS}, "high", " (497 ms by the server's timestamps)", id="by its clock"),
+        pytest.param({"response_first_late": -1 * MS}, "high", " (500 ms by the server's timestamps)", id="within a tick"),
+        pytest.param({}, "medium", "; no timestamps show when it was sent", id="the path may have made the wait"),
+        pytest.param({"rtt_server": 1 * MS - 1}, "high", "", id="captured at the gateway"),
+    ],
+)
+def test_the_other_side_of_a_gateway_proves_few_events(changes: dict[str, Any], confidence: str, said: str) -> None:
+    row = answered(**HELD | {"response_events": 3, "response_first_events": 3} | changes)
     row["response_body_time"] = row["request_end"] + (row["rtt_server"] or 0) + 500 * MS
     assert told(row) == []
     assert told(row, earlier=500 * MS - 1) == []
     [one] = told(row, earlier=500 * MS)
-    assert (one["proof"], one["severity"], one["confidence"], one["were"]) == ("behind", None, "high", "were")
+    assert (one["proof"], one["severity"], one["confidence"], one["were"]) == ("behind", None, confidence, "were")
     assert one["evidence"][0]["frame"] == 9
+    assert one["evidence"][-1]["note"] == "3 events at once, 500 ms later" + said
+
+
+def test_a_path_does_not_cut_an_event_in_two() -> None:
+    shown = held(0, **BLOCKS | {"response_cut_lumps": 1})
+    unshown = held(0, **BLOCKS | {"response_cut_lumps": 1, "response_held_by_clock": [None, None, None]})
+    assert {one["confidence"] for one in shown + unshown} == {"high"}
+    assert shown[0]["evidence"][1]["note"] == "three or more events at once, 1 s later (1 s by the server's timestamps)"
+    assert unshown[0]["evidence"][1]["note"] == "three or more events at once, 1 s later; no timestamps show when it was sent"
 
 
 CODED: dict[str, Any] = {"response_events": None, "response_first_events": 0, "response_content_encoding": "br"}

@@ -15,6 +15,7 @@ STREAM = {
     "response_pause_total": 110 * MS,
     "response_pause_frames": [6, 8, 9, 11],
     "response_pause_times": [100 * MS, 160 * MS, 200 * MS, 250 * MS],
+    "response_pause_by_clock": [59 * MS, 50 * MS],
 }
 
 
@@ -51,7 +52,13 @@ def test_a_response_of_http10_need_not_say_close() -> None:
         pytest.param({"request_version": "HTTP/1.0"}, id="the client knows no chunks"),
         pytest.param({"response_bursts": 1}, id="one burst"),
         pytest.param(
-            {"response_application_pauses": 0, "response_pause_frames": [], "response_pause_times": []}, id="reader's pauses"
+            {
+                "response_application_pauses": 0,
+                "response_pause_frames": [],
+                "response_pause_times": [],
+                "response_pause_by_clock": [],
+            },
+            id="reader's pauses",
         ),
         pytest.param({"upgraded": True}, id="upgraded"),
         pytest.param({"has_request": False}, id="request not captured"),
@@ -63,10 +70,26 @@ def test_silent(changes: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize(("pause", "speaks"), [(50 * MS, True), (50 * MS - 1, False)])
 def test_edges_of_a_pause(pause: int, speaks: bool) -> None:
-    one = {"response_pause_frames": [6, 8], "response_pause_times": [100 * MS, 100 * MS + pause]}
+    times = [100 * MS, 100 * MS + pause]
+    one = {"response_pause_frames": [6, 8], "response_pause_times": times, "response_pause_by_clock": [pause]}
     assert bool(streams(**one)) is speaks
 
 
 def test_confidence() -> None:
     assert {c["confidence"] for c in streams(handshake=False)} == {"medium"}
     assert {c["confidence"] for c in streams(response_has_gap=True)} == {"low"}
+
+
+@pytest.mark.parametrize(
+    ("by_clock", "rtt_server", "confidence", "said"),
+    [
+        pytest.param(59 * MS, 10 * MS, "high", " (59 ms by the server's timestamps)", id="its clock shows the pause"),
+        pytest.param(None, 10 * MS, "medium", "; no timestamps show when it was sent", id="the path may have made it"),
+        pytest.param(None, 1 * MS, "medium", "; no timestamps show when it was sent", id="no longer near"),
+        pytest.param(None, 1 * MS - 1, "high", "", id="captured at the server"),
+        pytest.param(59 * MS, 0, "high", "", id="captured at the server, and no witness is needed"),
+    ],
+)
+def test_who_shows_that_the_server_made_the_pause(by_clock: int | None, rtt_server: int, confidence: str, said: str) -> None:
+    first = streams(response_pause_by_clock=[by_clock, by_clock], rtt_server=rtt_server)[0]
+    assert (first["confidence"], first["evidence"][-1]["note"]) == (confidence, "the next burst, 60 ms later" + said)

@@ -38,6 +38,8 @@ LARGEST = 1024
 """Larger chunks are counted as chunks of this size in bytes. This bounds memory and keeps the median of small chunks exact."""
 SHOWN = 3
 """The maximum number of lumps (events that a buffer released together) whose packets are stored."""
+MAX_UNDECIDED = 64
+"""The maximum number of flights of a body that are not counted as long as the sender's clock is unknown."""
 EARLY = 2
 """The maximum number of chunks that `Pieces.early` counts: those that began before the first gap of CHUNK_GAP."""
 
@@ -48,19 +50,20 @@ class Flight:
 
     `bytes`: the number of content bytes. `ticks`: by how much the sender's clock advanced over the packets. `inside`: the flight
     ends inside an event. `pause`: the frame and time of the last packet before the flight, if the application paused for a long
-    time after it. `emptied`: that packet was small, so nothing was left to send. `gap`: the time in ns before the flight.
-    `gap_ticks`: by how much the sender's clock advanced in this time; NEVER if unknown.
+    time after it. `emptied`: that packet was small, so nothing was left to send. `rtt`: the round trip in ns at that time. `gap`:
+    the time in ns before the flight. `gap_ticks`: by how much the sender's clock advanced in this time; NEVER if unknown.
     """
 
     __slots__ = (
-        *("bytes", "emptied", "events", "frame", "gap", "gap_ticks", "inside", "packets", "pause", "span", "ticks", "time"),
+        *("bytes", "emptied", "events", "frame", "gap", "gap_ticks", "inside", "packets", "pause", "rtt", "span", "ticks"),
+        "time",
     )
 
     def __init__(self, frame: int, time: int) -> None:
         self.frame, self.time, self.span, self.packets, self.events, self.bytes = frame, time, 0, 1, 0, 0
         self.pause: tuple[int, int] | None = None
         self.emptied = self.inside = False
-        self.ticks, self.gap, self.gap_ticks = 0, 0, NEVER
+        self.ticks, self.gap, self.gap_ticks, self.rtt = 0, 0, NEVER, 0
 
     def took(self, tick: int) -> int:
         """Return the duration of the flight in ns: by the capture or by the sender's clock, whichever is longer.
@@ -84,6 +87,21 @@ class Flight:
         """
         together = self.events >= 2 * self.packets or self.took(tick) <= MAX_PER_PACKET * self.packets
         return self.events >= least and self.is_quick(tick) and together
+
+    def gap_by_clock(self, tick: int) -> int | None:
+        """Return by how many ns the sender's clock advanced in the time before the flight, or None if that is unknown.
+
+        `tick` is as in `took`.
+        """
+        return self.gap_ticks * tick if tick and self.gap_ticks != NEVER else None
+
+    def was_late_in_transit(self, tick: int) -> bool:
+        """Return whether the sender's clock shows that the path, and not the sender, made most of the time before the flight.
+
+        `tick` is as in `took`. The condition is that of core/clocks.py, `agrees`.
+        """
+        by_clock = self.gap_by_clock(tick)
+        return by_clock is not None and 2 * (by_clock + tick) < self.gap - self.rtt
 
 
 class Pieces:
@@ -204,7 +222,7 @@ class Pieces:
 
     def ticked(self, frame: int, gap: int, ticks: int) -> None:
         """Record that the sender's clock advanced by `ticks` in the `gap` (ns) since the previous packet."""
-        flight = self.newest
+        flight = self.newest if self.is_timed or self.first is None else self.first
         if flight.frame == frame:
             flight.gap, flight.gap_ticks = gap, ticks
         else:
@@ -250,34 +268,42 @@ class Pieces:
         self.is_timed = self.together = False
         self.flights.clear()
 
-    def paused(self, frame: int, before: tuple[int, int], *, emptied: bool) -> None:
+    def paused(self, frame: int, before: tuple[int, int], rtt: int, *, emptied: bool) -> None:
         """Record that the application had paused for a long time before frame `frame`.
 
-        `before`: the frame and time of the previous packet. `emptied`: that packet was small, so nothing was left to send.
+        `before`: the frame and time of the previous packet. `rtt`: the round trip in ns. `emptied`: that packet was small, so
+        nothing was left to send.
         """
         flight = self.flights.get(frame)
         if flight is not None:
-            flight.pause, flight.emptied = before, emptied
+            flight.pause, flight.rtt, flight.emptied = before, rtt, emptied
 
     def count_lumps(self, least: int, tick: int = 0, *, over: bool = False) -> None:
         """Count the lumps of `least` events or more after long pauses. A lump is a series of events that a buffer released
         together.
 
         `tick`: the length of a tick of the sender's clock in ns, 0 if unknown. The pauses before all flights must be known.
-        `over`: the body has ended. Before that, the newest flight is not counted, because more events may belong to it.
+        `over`: the body has ended. Before that, the newest flight is not counted, because more events may belong to it. As long
+        as the sender's clock is unknown, nothing is counted: that clock may show that the path delayed the packets.
         """
         self.tick = tick
+        if not tick and not over and len(self.flights) < MAX_UNDECIDED:
+            return
         first = self.first
         if over and first is not None and tick and first.gap_ticks != NEVER:
             self.first_late = first.gap - first.gap_ticks * tick
         for flight in self.flights.values():
             if over or flight is not self.newest:
-                if flight.pause is not None and flight.is_lump(least, tick):
+                if flight.pause is not None and flight.is_lump(least, tick) and not flight.was_late_in_transit(tick):
                     self._hold(flight, least)
                 self.settled = flight
         self.flights = {} if over or not self.flights else {self.newest.frame: self.newest}
         if over and self.counter is not None:
             self.counter.close()
+
+    def held_by_clock(self) -> list[int | None]:
+        """Return, for each of the first lumps, by how many ns the sender's clock advanced in the pause before it."""
+        return [flight.gap_by_clock(self.tick) for flight in self.shown if flight.pause]
 
     def _hold(self, flight: Flight, least: int) -> None:
         self.held += 1

@@ -89,6 +89,9 @@ _AT_MOST = " If they were written some time after the first write, the wait was 
 This is possible in event streams, for small writes, and if the ends of messages are unknown.
 """
 
+_USUAL = " If an ACK comes at once, the program writes again {} after a write (median); that time is not counted."
+"""The text that is used if the usual time between two writes was subtracted from the wait, and the payload is not HTTP."""
+
 _UNKNOWN_TIMER = "it is unknown which system has this timer; Linux's grows up to 200 ms"
 
 
@@ -141,6 +144,7 @@ def candidates(releases: pl.LazyFrame, shortest: int, longest: int, quick: int) 
         _after_ack().is_between(-_EARLY, MAX_KERNEL_RESPONSE).fill_null(False).alias("sharp"),
         _wide().alias("wide"),
         lateness.clip(0).alias("lateness"),
+        (c("usual_gap") - c("rtt_own") - c("rtt_peer")).clip(0).alias("usual"),
         c("previous_data_length").alias("sent_bytes"),
         c("length").alias("held_bytes"),
     )
@@ -168,7 +172,14 @@ def _inferred_text() -> pl.Expr:
     is_http = pl.col("http")
     small = (pl.col("part") == "small") & pl.col("nagle_seen") & (pl.col("delay") == pl.col("ack_delay"))
     paused = pl.col("event_stream") | small.fill_null(value=False)
-    late = pl.when(is_http & ~paused).then(pl.lit("")).otherwise(pl.lit(_AT_MOST))
+    usual = pl.col("ack_delay") - pl.col("delay")
+    late = (
+        pl.when(~is_http & (usual > 0))
+        .then(pl.format(_USUAL, duration(usual)))
+        .when(is_http & ~paused)
+        .then(pl.lit(""))
+        .otherwise(pl.lit(_AT_MOST))
+    )
     return late + pl.when(is_http).then(pl.lit("")).otherwise(pl.lit(_UNREAD))
 
 

@@ -7,7 +7,7 @@ from typing import Literal
 import polars as pl
 
 from wiredoctor.rules.shared.numbers import duration
-from wiredoctor.tables import SERVER
+from wiredoctor.tables import MILLISECOND, SERVER
 
 c = pl.col
 
@@ -52,6 +52,38 @@ def confidence(inferred: pl.Expr | None = None) -> pl.Expr:
     """
     guessed = ~c("handshake") if inferred is None else ~c("handshake") | inferred
     return grade(pl.any_horizontal("gap_before", "request_has_gap", "response_has_gap"), guessed)
+
+
+NEAR = MILLISECOND
+"""If the round trip (ns) to a host is shorter, the capture point is at that host or close to it.
+
+So short a path does not delay packets for so long that the delay looks like a pause of a program.
+"""
+
+
+def is_unwitnessed(by_clock: pl.Expr) -> pl.Expr:
+    """Return, for a row of `exchanges`, whether the path may have made a pause of the server.
+
+    That is so if the server's clock does not show the pause (`by_clock`, in ns, is null), and the server is not NEAR.
+    """
+    return by_clock.is_null() & is_far()
+
+
+def is_far() -> pl.Expr:
+    """Return, for a row of `exchanges`, whether the server is not NEAR; true if its distance is unknown."""
+    return (c("rtt_server") >= NEAR).fill_null(value=True)
+
+
+def witness_text(by_clock: pl.Expr) -> pl.Expr:
+    """Return the end of a note about a pause of the server: whether the server's timestamps show the pause, too.
+
+    It is empty if the server is NEAR: then no witness is needed. `by_clock`: as in `is_unwitnessed`.
+    """
+    shown = pl.format(" ({} by the server's timestamps)", duration(by_clock))
+    return pl.when(~is_far()).then(pl.lit("")).otherwise(pl.coalesce(shown, pl.lit(NO_WITNESS)))
+
+
+NO_WITNESS = "; no timestamps show when it was sent"
 
 
 def grade(low: pl.Expr | str, medium: pl.Expr | str) -> pl.Expr:

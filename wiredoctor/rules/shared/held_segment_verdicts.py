@@ -21,7 +21,7 @@ JUDGED_ONLY = (
     ),
     *("lone_ack", "waited", "prompt", "probe", "corked", "answers", "part", "ends", "begins", "small", "full", "room", "nagle"),
     *("event_stream", "nagle_seen", "pace_seen"),
-    *("after", "gap", "narrow", "sharp", "wide", "lateness", "answer_frame", "answer_time", "prompt_before"),
+    *("after", "gap", "narrow", "sharp", "wide", "lateness", "usual", "answer_frame", "answer_time", "prompt_before"),
 )
 """The columns that are needed only to decide whether a segment stalled. The texts of the rules do not use them."""
 
@@ -67,6 +67,7 @@ class Row(NamedTuple):
     sharp: bool
     wide: bool
     lateness: int
+    usual: int | None
     sent_bytes: int
 
 

@@ -219,6 +219,9 @@ class Stalls:
         cap = "low" if cause == "nagle" and (_may_be_chance(row, endpoint) or _no_small_in_flight(row)) else row.confidence
         confidence = cap if sure or cap == "low" else "medium"
         kind = _KINDS[row.part] if cause == "nagle" and row.part else None
+        if cause == "nagle" and not row.http and not row.unread and row.usual is not None:
+            # which writes belong together is unknown, so this time only shows how long the segment waited, not whether it did
+            usual = row.usual
         return Verdict(index, {}, kind, max(0, row.delay - usual), confidence, side.prompt)
 
     def _remember(self, endpoint: _Endpoint, row: Row) -> None:

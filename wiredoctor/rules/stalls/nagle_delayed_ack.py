@@ -51,6 +51,11 @@ How it is proved
     between events do not count either. A segment was not held back, however, if it left clearly longer after its ACK than those
     segments did after theirs: longer than 0.1 ms plus twice their mean time.
 
+    A program may have written the held-back piece some time after the first write, so the wait was shorter than the delay of the
+    ACK. Pieces whose ACK came at once show how long the program usually takes. This time is subtracted. For payload that is not
+    HTTP, three such pauses of the same sender are needed, and only those that are shorter than the time between both pieces
+    count.
+
     Payload that is not HTTP does not show whether a message was finished, so it needs more proof. A single segment that
     leaves as the ACK arrives may be a coincidence. So one segment of this sender (on any connection to the same endpoint)
     must leave within 0.6 ms of the ACK's arrival, or within a tenth of the round trip. Otherwise three must leave as an ACK

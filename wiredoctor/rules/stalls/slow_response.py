@@ -16,7 +16,9 @@ How it is proved
     Kind mid-response: the server paused for 1 s or more, between head and body or in the body. This pause is at least three
     times as long as all other pauses of the response together. Two pauses of 1 s or more may also meet this condition
     together, if the response has a Content-Length and they are not about equally long. A server that limits its rate makes
-    equal pauses. All earlier data was acknowledged, the client's window had room, and nothing was retransmitted.
+    equal pauses. All earlier data was acknowledged, the client's window had room, and nothing was retransmitted. If segments
+    carry timestamps (RFC 7323), the server's clock must show the pause, too. Without timestamps, confidence is medium if the
+    round trip between capture point and server is 1 ms or more, because a path that delays packets would look the same.
 
     If a capture holds both sides of a gateway, the time that the server behind it needs belongs to that server. The remaining
     time is the gateway's own. If that is 1 s or more, the kind is in-gateway.
@@ -43,7 +45,7 @@ import polars as pl
 
 from wiredoctor.findings import Advice, Reference, Rule, Threshold
 from wiredoctor.rules.shared.connection_close import ENDLESS
-from wiredoctor.rules.shared.evidence import candidate, confidence, evidence
+from wiredoctor.rules.shared.evidence import candidate, confidence, evidence, is_unwitnessed, witness_text
 from wiredoctor.rules.shared.numbers import DURATION, duration
 
 c = pl.col
@@ -214,6 +216,7 @@ def _pauses(exchanges: pl.LazyFrame) -> pl.LazyFrame:
     """Return a row for each pause of at least MIN_WAIT that was recorded in a response."""
     number, wait = c("pause"), _pause(c("pause"))
     after_head = _paused_after_head() & (number == 0)
+    by_clock = c("response_pause_by_clock").list.get(number, null_on_oob=True)
     each = exchanges.filter(_paused() & c("has_request") & c("has_response") & ~c("pairing_assumed"))
     each = each.with_columns(pl.lit([*range(RECORDED)]).alias("pause")).explode("pause")
     found = each.filter(wait >= MIN_WAIT.value).with_columns(
@@ -222,7 +225,15 @@ def _pauses(exchanges: pl.LazyFrame) -> pl.LazyFrame:
     )
     # a server may answer while the request still arrives, and then it waits for the client
     return found.filter(c("last_time") >= c("request_end")).select(
-        *candidate("server", confidence(), "next_frame", "last_time", "next_time", kind=pl.lit("mid-response"), delay=wait),
+        *candidate(
+            "server",
+            confidence(is_unwitnessed(by_clock)),
+            "next_frame",
+            "last_time",
+            "next_time",
+            kind=pl.lit("mid-response"),
+            delay=wait,
+        ),
         wait.cast(DURATION).alias("wait"),
         pl.when(after_head).then(pl.lit("between head and body of")).otherwise(pl.lit("in the middle of")).alias("where"),
         pl.when(after_head)
@@ -232,7 +243,7 @@ def _pauses(exchanges: pl.LazyFrame) -> pl.LazyFrame:
         evidence(
             ("response_frame", "response_start", "the response begins"),
             ("last_frame", "last_time", "the last packet before the pause"),
-            ("next_frame", "next_time", pl.format("the response goes on, {} later", duration(wait))),
+            ("next_frame", "next_time", pl.format("the response goes on, {} later{}", duration(wait), witness_text(by_clock))),
         ),
     )
 

@@ -29,6 +29,10 @@ How it is proved
     of 20 events or more, or it consists of two or more lumps of at least 10 events each. Or its content coding cannot be
     decoded, and the complete body came in one lump a second or more after the request.
 
+    If segments carry timestamps (RFC 7323), the sender's clock must show a wait, too. Without timestamps, confidence is at most
+    medium if the round trip between capture point and server is 1 ms or more: a path that delays packets delivers them together,
+    too. It does not end a lump inside an event, so the first of the three facts needs no timestamps.
+
     Kind chunked is a note. The complete body came in one burst, 500 ms or more after the request, and at least two of its
     data chunks came together. In addition, the other side of a gateway shows that the chunks had reached the gateway 500 ms
     earlier, or the server has already streamed a response of this media type.
@@ -57,7 +61,7 @@ import polars as pl
 
 from wiredoctor.findings import Advice, Reference, Rule, Threshold, shorten
 from wiredoctor.rules.shared.bounded_memory import BoundedMap
-from wiredoctor.rules.shared.evidence import CANDIDATE, confidence, packet_row
+from wiredoctor.rules.shared.evidence import CANDIDATE, NO_WITNESS, confidence, is_far, packet_row
 from wiredoctor.rules.shared.numbers import DURATION
 from wiredoctor.tables import NEVER
 from wiredoctor.text import redact
@@ -154,7 +158,7 @@ _FACTS = (
     *("status", "content_type", "content_encoding", "server", "via", "accel_buffering", "body_bytes", "chunks", "bursts"),
     *("frame", "start", "end", "last_frame", "body_frame", "body_time", "events", "first_events", "first_late", "held_bursts"),
     *("held_events", "large_lumps", "large_events", "cut_lumps", "first_cut", "one_flight", "flights", "held_frames"),
-    *("held_times", "early_chunks", "application_pauses"),
+    *("held_times", "held_by_clock", "early_chunks", "application_pauses"),
 )
 
 LIKELY, OTHER_SIDE, CUT, EARLIER, BEHIND = "likely", "other-side", "cut", "earlier-stream", "behind"
@@ -205,6 +209,7 @@ def find(exchanges: pl.LazyFrame) -> pl.LazyFrame:
         "connection",
         "exchange",
         confidence().alias("confidence"),
+        is_far().alias("far"),
         c("response_frame").alias("frame"),
         "endpoint",
         "final_at",
@@ -314,8 +319,11 @@ def _waits(row: dict[str, Any], word: str, *, at_first: bool) -> list[list[dict[
 
     `at_first`: as in `_proof`.
     """
-    frames, times = row["response_held_frames"], row["response_held_times"]
-    waits = [_pause(frames[i : i + 2], times[i : i + 2], word) for i in range(0, len(frames), 2)]
+    packets = zip(row["response_held_frames"], row["response_held_times"], strict=True)
+    waits = [
+        _pause(before, after, word, _witness_text(row, by_clock))
+        for before, after, by_clock in zip(packets, packets, row["response_held_by_clock"], strict=True)
+    ]
     if at_first:
         waits.insert(0, _one_burst(row, f"{row['response_first_events']:,} {word} at once"))
     return waits
@@ -404,17 +412,38 @@ def _proof_behind_gateway(row: dict[str, Any], ahead: str) -> dict[str, Any]:
 
 
 def _one_burst(row: dict[str, Any], what: str) -> list[dict[str, Any]]:
+    late = row["response_first_late"]
+    witness = _witness_text(row, None if late is None else row["wait"] - max(late, 0))
     return [
         packet_row(row["asked_frame"], row["asked_time"], "the last byte of the request"),
-        packet_row(row["response_body_frame"], row["response_body_time"], f"{what}, {duration_text(row['wait'])} later"),
+        packet_row(row["response_body_frame"], row["response_body_time"], f"{what}, {duration_text(row['wait'])} later{witness}"),
     ]
 
 
-def _pause(frames: list[int], times: list[int], word: str) -> list[dict[str, Any]]:
+def _pause(before: tuple[int, int], after: tuple[int, int], word: str, witness: str) -> list[dict[str, Any]]:
+    """Return the packets before and after a pause, each given as its frame and time (ns). `witness`: from `_witness_text`."""
     return [
-        packet_row(frames[0], times[0], "a burst of the body ends: all of it was acknowledged, and the window was open"),
-        packet_row(frames[1], times[1], f"three or more {word} at once, {duration_text(times[1] - times[0])} later"),
+        packet_row(*before, "a burst of the body ends: all of it was acknowledged, and the window was open"),
+        packet_row(*after, f"three or more {word} at once, {duration_text(after[1] - before[1])} later{witness}"),
     ]
+
+
+def _witness_text(row: dict[str, Any], by_clock: int | None) -> str:
+    """Return the end of the note about a wait, as `evidence.witness_text` does for rules that create rows in Polars."""
+    if not row["far"]:
+        return ""
+    return NO_WITNESS if by_clock is None else f" ({duration_text(by_clock)} by the server's timestamps)"
+
+
+def _max_confidence(row: dict[str, Any], proof: str) -> str:
+    """Return the confidence of a candidate that `proof` proves.
+
+    If neither the server's clock nor a short path shows that the server waited, the path may have delayed the parts. It does not
+    cut an event in two, however.
+    """
+    shown = [row["response_first_late"], *row["response_held_by_clock"]]
+    unwitnessed = row["far"] and all(time is None for time in shown)
+    return "medium" if unwitnessed and proof != CUT and row["confidence"] == "high" else row["confidence"]
 
 
 def _candidate(
@@ -430,12 +459,12 @@ def _candidate(
     asked = (
         " This response already has that field, so something other than nginx holds the data back, perhaps in addition to nginx."
     )
-    likely = proof == LIKELY
+    likely, sure = proof == LIKELY, _max_confidence(row, proof)
     return {
         "connection": row["connection"], "exchange": row["exchange"], "kind": kind, "side": "server",
-        "confidence": "low" if likely else row["confidence"], "frame": row["frame"], "delay": None, "evidence": evidence,
+        "confidence": "low" if likely else sure, "frame": row["frame"], "delay": None, "evidence": evidence,
         "start": wait[0]["time"], "end": wait[-1]["time"], "severity": "note" if likely else None, "proof": proof,
-        "sure": row["confidence"], "body_time": row["response_body_time"], "were": "may have been" if likely else "were",
+        "sure": sure, "body_time": row["response_body_time"], "were": "may have been" if likely else "were",
         "earlier_frame": None, "earlier_time": None,
         "wait": row["wait"], "body_bytes": row["response_body_bytes"], "chunks": row["response_chunks"],
         "media": row["response_content_type"], "events_word": word, "how": how, "why": why, "named": _proxy_text(server, via),

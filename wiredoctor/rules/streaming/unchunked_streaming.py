@@ -14,7 +14,8 @@ How it is proved
     bursts with a pause of the application of 50 ms or more between them. A single pause in a body of 64 kB or more must be at
     least 200 ms long. During the pause all earlier data was acknowledged, the receiver's window was open, and nothing was lost.
     If segments carry timestamps (RFC 7323), the server's clock must show the pause, too: between the segments before and after
-    it, at least half of the pause minus a round trip passed.
+    it, at least half of the pause minus a round trip passed. Without timestamps, confidence is medium if the round trip between
+    capture point and server is 1 ms or more, because a path that delays packets would look the same.
 
 What it is not
     A pause that comes from a slow reader, a lost packet, a stalled path or the slow start of a connection is not a pause
@@ -33,7 +34,7 @@ from __future__ import annotations
 import polars as pl
 
 from wiredoctor.findings import Advice, Reference, Rule, Threshold
-from wiredoctor.rules.shared.evidence import candidate, confidence, evidence
+from wiredoctor.rules.shared.evidence import candidate, confidence, evidence, is_unwitnessed, witness_text
 from wiredoctor.rules.shared.numbers import DURATION, duration
 
 RULE = Rule(
@@ -107,11 +108,12 @@ def find(exchanges: pl.LazyFrame) -> pl.LazyFrame:
         c("response_pause_frames").list.gather_every(2, 1).alias("after"),
         c("response_pause_times").list.gather_every(2).alias("pause_start"),
         c("response_pause_times").list.gather_every(2, 1).alias("pause_end"),
-    ).explode("before", "after", "pause_start", "pause_end")
+        c("response_pause_by_clock").alias("by_clock"),
+    ).explode("before", "after", "pause_start", "pause_end", "by_clock")
     pause = c("pause_end") - c("pause_start")
     lone = (c("response_application_pauses") == 1) & (c("response_body_bytes") >= LARGE_BODY)
     return pauses.filter((pause >= MIN_PAUSE.value) & (~lone | (pause >= LONE_PAUSE.value))).select(
-        *candidate("server", confidence(), "response_frame", "pause_start", "pause_end"),
+        *candidate("server", confidence(is_unwitnessed(c("by_clock"))), "response_frame", "pause_start", "pause_end"),
         c("response_body_bytes").alias("body_bytes"),
         c("response_bursts").alias("bursts"),
         c("response_application_pauses").alias("pauses"),
@@ -120,7 +122,7 @@ def find(exchanges: pl.LazyFrame) -> pl.LazyFrame:
         evidence(
             ("response_frame", "response_start", "the response's head: neither Content-Length nor Transfer-Encoding"),
             ("before", "pause_start", "a burst of the body ends: all of it was acknowledged, and the window was open"),
-            ("after", "pause_end", pl.format("the next burst, {} later", duration(pause))),
+            ("after", "pause_end", pl.format("the next burst, {} later{}", duration(pause), witness_text(c("by_clock")))),
         ),
     )
 
