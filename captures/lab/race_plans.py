@@ -19,7 +19,10 @@ SOFTWARE_OF_CRASHES = (
 CLOSES_SOON = ("soon", "gunicorn-sync")
 """Servers that close after each answer: `soon` without a word, gunicorn's sync worker with `Connection: close`."""
 
-LIBRARIES = ("requests", "node", "go", "httpx", "aiohttp", "undici", "java")
+LIBRARIES = (
+    *("requests", "node", "go", "httpx", "aiohttp", "undici", "java"),
+    *("okhttp", "httpclient4", "httpclient5", "dotnet", "net-http-persistent", "excon", "guzzle", "reqwest"),
+)
 PYTHON = ("gunicorn", "gunicorn-sync", "uvicorn")
 LONG = 75.0
 """A limit that nothing reaches."""

@@ -5,6 +5,7 @@ A starter returns the process whose children are the workers: a master, or the k
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from collections.abc import Callable
@@ -21,10 +22,27 @@ if TYPE_CHECKING:
     from scenario import Lab
 
 PORT, FRONT = 8080, 8000
+
+
+def _jars(*names: str) -> str:
+    return ":".join(f"/usr/share/java/{name}.jar" for name in names)
+
+
 LIBRARIES = {
     "MortalServer": "",
     "TomcatServer": "/usr/share/tomcat10/lib/*:/usr/share/tomcat10/bin/tomcat-juli.jar",
     "MortalJetty": "/usr/share/jetty9/lib/*",
+    "OkHttpPool": _jars("okhttp", "okio"),
+    "HttpClient4Pool": _jars("httpclient", "httpcore", "commons-logging"),
+    "HttpClient5Pool": _jars("httpclient5", "httpcore5", "httpcore5-h2", "slf4j-api"),
+}
+"""The class path of programs in Java."""
+
+DOTNET = {
+    "runtimeOptions": {
+        "framework": {"name": "Microsoft.NETCore.App", "version": "3.1.0"},
+        "configProperties": {"System.Globalization.Invariant": True},
+    }
 }
 DEVNULL = {"stdout": -3, "stderr": -3}
 
@@ -45,15 +63,22 @@ class Server:
 
 
 def built(binaries: Path, host: Host, program: str) -> Path:
-    """Compiles a program of peers/ in Go or Java, once."""
+    """Compiles a program of peers/ in Go, C# or Java, once."""
     if program.endswith(".go"):
         binary = binaries / program[:-3]
         if not binary.exists():
             environment = {**os.environ, "GOCACHE": str(binaries / "go-cache"), "CGO_ENABLED": "0", "GO111MODULE": "off"}
             host.run("go", "build", "-o", str(binary), str(PEERS / program), env=environment, timeout=300)
         return binary
+    if program.endswith(".cs"):
+        binary = binaries / f"{program[:-3]}.exe"
+        if not binary.exists():
+            binary.with_suffix(".runtimeconfig.json").write_text(json.dumps(DOTNET))
+            host.run("mcs", "-r:System.Net.Http.dll", f"-out:{binary}", str(PEERS / program), timeout=300)
+        return binary
     if not (binaries / f"{program}.class").exists():
-        host.run("javac", "-d", str(binaries), "-cp", LIBRARIES.get(program, ""), str(PEERS / f"{program}.java"), timeout=300)
+        path = f"{binaries}:{LIBRARIES.get(program, '')}"
+        host.run("javac", "-d", str(binaries), "-cp", path, str(PEERS / f"{program}.java"), timeout=300)
     return binaries
 
 

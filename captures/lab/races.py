@@ -5,7 +5,8 @@
 
 Real servers, and pools and proxies that use their connections again; a round trip of 0 to 150 ms. `race-N`: requests timed at the
 idle limit. `crash-N`: processes that are killed, restarted and recycled, or end in a handler. `purpose-N`: closes on purpose.
-`library-N`: as race-N, by the pools of requests, httpx, aiohttp, node's http.Agent, undici, Go and Java.
+`library-N`: as race-N, by the pools of requests, httpx, aiohttp, node's http.Agent, undici, Go, Java, OkHttp, Apache HttpClient 4
+and 5, .NET, Net::HTTP::Persistent, Excon, Guzzle and reqwest.
 NAME.json beside NAME-client.pcap and so on says of each lost request how it was lost, from the packets (race_truth.py) and from
 what was done to the server, never from wiredoctor. Run `make` as root. A recording takes about a minute, most of it waiting.
 """
@@ -29,7 +30,7 @@ from batch import is_wanted, make_missing, parser_of
 from impairments import Conditions
 from network import Host, cable, tcpdump
 from race_plans import FAMILIES, LONG, Plan, planned
-from race_servers import FRONT, PORT, SERVERS, built, proxy
+from race_servers import FRONT, LIBRARIES, PORT, SERVERS, built, proxy
 from scenario import PEERS, Lab
 
 if TYPE_CHECKING:
@@ -37,6 +38,14 @@ if TYPE_CHECKING:
 
 WITHIN = 200.0
 """Seconds in which a recording is over, or fails."""
+
+JAVA = {
+    "java": "ClientPool$OfJava",
+    "okhttp": "OkHttpPool",
+    "httpclient4": "HttpClient4Pool",
+    "httpclient5": "HttpClient5Pool",
+}
+"""The pools in Java, and their classes."""
 
 ENDED_TOGETHER = 1.0
 """Seconds after the death of a process in which its connections end."""
@@ -93,7 +102,7 @@ def make(folder: Path, plan: Plan) -> None:
                 recordings.enter_context(tcpdump(host, path, interface=interface, expression=f"tcp port {PORT}"))
         said = _ask(lab, binaries, plan, parent.pid)
         time.sleep(0.5 + 2 * plan.rtt)
-    client = {"pool": "", "java": "java-client"}.get(plan.client, plan.client)
+    client = {"pool": "", "java": "java-client", "reqwest": "pyreqwest"}.get(plan.client, plan.client)
     programs = SERVERS[plan.server].software, {"apache": "apache2"}.get(plan.proxy, plan.proxy), client
     versions = [software.version(name) for name in programs if name]
     content = asdict(plan) | {"software": versions, "events": said[:-1], "said": said[-1] if said else {}}
@@ -121,17 +130,26 @@ def _ask(lab: Lab, binaries: Path, plan: Plan, parent: int) -> list[dict[str, An
 def _library(lab: Lab, binaries: Path, plan: Plan, base: str) -> list[dict[str, Any]]:
     """Runs the pool of a library, while another client keeps the server busy now and then."""
     words = [base, *(str(plan.pool[name]) for name in ("connections", "seconds", "aim", "spread", "busy"))]
-    if plan.client in ("requests", "httpx"):
-        command = [sys.executable, str(PEERS / "threaded_pools.py"), plan.client]
-    elif plan.client == "aiohttp":
+    client, host = plan.client, lab.client
+    if client in ("requests", "httpx", "reqwest"):
+        command = [sys.executable, str(PEERS / "threaded_pools.py"), client]
+    elif client == "aiohttp":
         command = [sys.executable, str(PEERS / "aiohttp_pool.py")]
-    elif plan.client == "go":
-        command = [str(built(binaries, lab.client, "transport_pool.go"))]
-    elif plan.client == "java":
-        classes = str(built(binaries, lab.client, "ClientPool"))
-        command = ["java", "-XX:TieredStopAtLevel=1", "-Xshare:auto", "-XX:+UseSerialGC", "-cp", classes, "ClientPool"]
+    elif client == "go":
+        command = [str(built(binaries, host, "transport_pool.go"))]
+    elif client in JAVA:
+        path = f"{built(binaries, host, 'ClientPool')}:{LIBRARIES.get(JAVA[client], '')}"
+        if client != "java":
+            built(binaries, host, JAVA[client])
+        command = ["java", "-XX:TieredStopAtLevel=1", "-Xshare:auto", "-XX:+UseSerialGC", "-cp", path, "ClientPool", JAVA[client]]
+    elif client == "dotnet":
+        command = [software.dotnet(), "exec", str(built(binaries, host, "client_pool.cs"))]
+    elif client in ("net-http-persistent", "excon"):
+        command = ["ruby", str(PEERS / "threaded_pool.rb"), client]
+    elif client == "guzzle":
+        command = ["php", str(PEERS / "guzzle_pool.php")]
     else:
-        command = ["node", str(PEERS / "agent_pool.js"), plan.client]
+        command = ["node", str(PEERS / "agent_pool.js"), client]
     done = lab.client.run(*command, *words, timeout=plan.pool["seconds"] + 60)
     return [json.loads(done.stdout.decode())]
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,15 @@ def _module(name: str, label: str = "") -> Program:
 
 def _package(name: str, *version: str, package: str = "", label: str = "") -> Program:
     return Program((name, *version), f"apt-get install {package or name}", f"{label or name} {{version}}")
+
+
+def _jar(name: str, package: str, label: str) -> Program:
+    return Program(("sh", "-c", f"ls /usr/share/java/{name}-[0-9]*.jar"), f"apt-get install {package}", f"{label} {{version}}")
+
+
+def _gem(name: str, module: str) -> Program:
+    code = f"require {name!r}; puts {module}::VERSION"
+    return Program(("ruby", "-e", code), f"apt-get install ruby-{name.replace('/', '-')}", f"{module} {{version}}")
 
 
 LAB = ("tcpdump", "tshark", "editcap", "dumpcap", "ip", "ss", "ethtool")
@@ -57,6 +68,18 @@ PROGRAMS = {
     "jetty": Program(("sh", "-c", "ls /usr/share/jetty9/lib/jetty-server-*.jar"), "apt-get install jetty9", "Jetty {version}"),
     "tomcat": Program(("sh", "/usr/share/tomcat10/bin/version.sh"), "apt-get install tomcat10", "Tomcat {version}"),
     "java-client": Program(("java", "-version"), "apt-get install openjdk-17-jdk-headless", "OpenJDK {version}, java.net.http"),
+    "okhttp": _jar("okhttp", "libokhttp-java", "OkHttp"),
+    "httpclient4": _jar("httpclient", "libhttpclient-java", "Apache HttpClient"),
+    "httpclient5": _jar("httpclient5", "libhttpclient5-java", "Apache HttpClient"),
+    "dotnet": _module("dotnetcore2", ".NET Core"),
+    "pyreqwest": _module("pyreqwest", "reqwest, in pyreqwest"),
+    "net-http-persistent": _gem("net/http/persistent", "Net::HTTP::Persistent"),
+    "excon": _gem("excon", "Excon"),
+    "guzzle": Program(
+        ("sh", "-c", "dpkg-query -W php-guzzlehttp-guzzle"),
+        "apt-get install php-guzzlehttp-guzzle php-curl php-cli",
+        "Guzzle {version}",
+    ),
     "chromium": _package("chromium", "--version", label="Chromium"),
     "wget": _package("wget", "--version", label="Wget"),
     "wrk": Program(("sh", "-c", "wrk -v || true"), "apt-get install wrk", "wrk {version}"),
@@ -93,6 +116,16 @@ def version(name: str) -> str:
     """Name and version, as the papers have it."""
     found = re.search(r"\d+(\.\d+)+", _said(name))
     return PROGRAMS[name].label.format(version=found[0] if found else "of unknown version")
+
+
+def dotnet() -> str:
+    """Return the path of the program that runs .NET assemblies, from the package dotnetcore2."""
+    found = importlib.util.find_spec("dotnetcore2")
+    assert found, missing({"dotnet"})
+    assert found.submodule_search_locations
+    program = Path(found.submodule_search_locations[0]) / "bin/dotnet"
+    program.chmod(0o755)
+    return str(program)
 
 
 def _said(name: str) -> str:

@@ -16,7 +16,7 @@ from tests.live.test_played import as_json, assert_true_to, of_file, times_of_da
 from tests.support.analysis import analyze_bytes
 from tests.support.recordings import find_recording
 from tests.support.sweeps import SLOW, sweep
-from wiredoctor import gateways
+from wiredoctor import gateways, rule_engine
 from wiredoctor.engine import open_exchanges
 from wiredoctor.findings import Finding
 from wiredoctor.gateways import TRIES, Doubt, Gateways
@@ -31,7 +31,7 @@ LADDERS = {
     for name, text in ladders_in(Path(__file__).parents[1] / "rules" / "gateways" / "gateway_error.txt")
     if name.startswith("speaks") and "=> gateway-error" in text and "kind unseen" not in text
 }
-SOON = 5.0
+SOON = 3.5
 """Seconds after the client got it, within which a failure is told."""
 
 NOT_PROVEN = {
@@ -94,8 +94,8 @@ def waits(found: Played) -> list[float]:
 
 @pytest.mark.parametrize("name", sweep(LADDERS, [*LADDERS][::12].__contains__))
 def test_every_kind_is_told_with_its_causes(name: str, tmp_path: Path) -> None:
-    """A close is decided a second after it, and a SYN without an answer in three. That nothing came is known a second late; there
-    are two searches in a second, and four looks."""
+    """A close is decided a second after it, and a SYN without an answer, too. That nothing came is known a second late; there are
+    two searches in a second, and four looks."""
     found = played(LADDERS[name], tmp_path)
     told, report = failures([one for _, one in found.told]), failures(found.report.findings)
     assert report
@@ -153,6 +153,16 @@ def test_recordings(name: str, kind: str, tmp_path: Path) -> None:
     assert as_json(found.report) == of_file(trace)
     assert [one for one, *_ in failures([one for _, one in found.told])] == [kind]
     assert max(waits(found)) <= SOON
+
+
+def test_rules_that_a_failure_at_the_front_explains_wait_for_its_gateway() -> None:
+    waiting = {
+        name
+        for name, module in rule_engine.catalogue().items()
+        if (RULE, "front") in module.rule.explained_by and not module.rule.summary
+    }
+    assert waiting
+    assert waiting <= {*rule_engine.ACROSS_GATEWAYS}
 
 
 CLOSED = """
@@ -266,6 +276,49 @@ def test_a_server_that_still_works_is_not_waited_for_once_the_gateway_has_closed
         if one.rule == RULE
     ]
     assert told == ([("timed-out", True)] if "F." in close else [])
+
+
+HALF = """
+  connection 7
+  0.0000  >  S    mss 1460
+  0.0004  <  S.   mss 1460
+  0.0004  >  .
+  0.0010  >  P.   "GET /half HTTP/1.1\\r\\nHost: a\\r\\n\\r\\n"
+  1.0030  <  P.   "HTTP/1.1 504 Gateway Time-out\\r\\nContent-Length: 3\\r\\n\\r\\nbad"
+  1.0035  >  .
+  connection 8, client 10.0.0.2:50008, server 10.0.0.3:8001
+  0.0020  >  S    mss 1460
+  0.0024  <  S.   mss 1460
+  0.0024  >  .
+  0.0026  >  P.   "GET /half HTTP/1.1\\r\\nHost: a\\r\\n\\r\\n"
+  0.2000  <  P.   "HTTP/1.1 200 OK\\r\\nConte"
+  0.2010  >  .
+  1.0028  >  F.
+  1.0030  <  .
+"""
+"""A server sends a part of a head, and does not close when its gateway does."""
+
+SLOW_HEAD = """
+  connection 9
+  0.0000  >  S    mss 1460
+  0.0004  <  S.   mss 1460
+  0.0004  >  .
+  0.0010  >  P.   "GET /slow HTTP/1.1\\r\\nHo"
+  0.0012  <  .
+"""
+"""A client does not complete its request."""
+
+
+@pytest.mark.parametrize("other", [pytest.param(HALF, id="response"), pytest.param(SLOW_HEAD, id="request")])
+def test_an_incomplete_head_on_another_connection_is_not_waited_for(other: str, tmp_path: Path) -> None:
+    """No request that was sent on before can be paired with a request whose head is complete later, and a response belongs to its
+    own request. How that one failed is known only when its head is complete or its connection is over."""
+    closed = [CLOSED.format(n, n + 0.1, front=2 * n - 3, back=2 * n - 2, path=f"p{n}") for n in (2, 3)]
+    found = played(other + "".join(closed), tmp_path)
+    told = failures([one for _, one in found.told])
+    assert [kind for kind, *_ in told] == ["closed", "closed"]
+    assert max(waits(found)) <= SOON
+    assert [one for one in failures(found.report.findings) if one not in told] == ([("timed-out", 0, 0)] if other == HALF else [])
 
 
 @SLOW

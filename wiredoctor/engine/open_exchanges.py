@@ -58,13 +58,29 @@ def undecided_since(connection: Connection) -> tuple[int, int]:
     return min([*lacking, *unfinished], default=FOREVER), min([*lacking, *unknown], default=FOREVER)
 
 
-def unread_since(connection: Connection) -> int:
-    """Return the capture time (ns) of the oldest bytes that cannot be parsed yet.
+def unread_since(connection: Connection, *, from_gateway: bool) -> int:
+    """Return the capture time (ns) of the oldest bytes that cannot be parsed yet and may change how earlier exchanges are paired.
 
-    Return the constant FOREVER if there are no such bytes, and -FOREVER if their time is unknown.
+    Return the constant FOREVER if there are no such bytes, and -FOREVER if their time is unknown. `from_gateway`: whether the
+    client of the connection may be a gateway.
+
+    An incomplete head of a response is ignored, because its exchange is known (see `is_in_response_head`). An incomplete head of
+    a request counts only if a gateway may have sent it: a gateway forwards a client's request when the head is complete, not
+    earlier.
     """
     http = http_of(connection)
-    return FOREVER if http is None else min((time for reader in _readers(http) for time in _lacking(reader)), default=FOREVER)
+    if http is None:
+        return FOREVER
+    client = connection.client if http.client < 0 and has_begun(connection) else http.client
+    ignored = {1 - client, *(() if from_gateway else (client,))} if client >= 0 else set[int]()
+    lacking = [time for side, reader in enumerate(_readers(http)) for time in _lacking(reader, without_partial=side in ignored)]
+    return min(lacking, default=FOREVER)
+
+
+def is_in_response_head(connection: Connection) -> bool:
+    """Return whether only a part of a response's head was captured so far."""
+    http = http_of(connection)
+    return http is not None and http.client >= 0 and _readers(http)[1 - http.client].partial is not None
 
 
 def window_closed_since(connection: Connection) -> int:
@@ -250,12 +266,12 @@ def _open(http: HttpConnection) -> Iterator[Exchange]:
         exchange = exchange.next
 
 
-def _lacking(reader: Reader) -> Iterator[int]:
-    """Yield the capture times (ns) of the bytes that a reader cannot parse yet.
+def _lacking(reader: Reader, *, without_partial: bool = False) -> Iterator[int]:
+    """Yield the capture times (ns) of the bytes that a reader cannot parse yet; `without_partial`: except an incomplete head.
 
     Yield -FOREVER if the reader waits for the other direction of the connection and has not buffered any bytes meanwhile.
     """
-    if reader.partial is not None:
+    if reader.partial is not None and not without_partial:
         yield reader.partial.time
     if reader.waiting is not None:
         yield reader.waiting.pieces[0].time

@@ -165,8 +165,17 @@ class AtGateways:
             return GatewaySearch(known, exchanges, connections, servers, {}, pl.DataFrame(), whole or Gateways())
         endpoints = [*known.fronts, *(one for behind in known.fronts.values() for one in behind)]
         theirs = {*ends.filter(pl.any_horizontal(pl.col("client", "server").is_in(endpoints)))["connection"]}
-        unread = min((open_exchanges.unread_since(one) for one in open_ones if one.id in theirs), default=FOREVER)
-        pairing = Pairing(known, pl.concat([stored, now]), now, ends, servers)
+        behind = {one for some in known.fronts.values() for one in some}
+        unread = min(
+            (
+                open_exchanges.unread_since(one, from_gateway=servers.get(one.id) not in known.fronts.keys() - behind)
+                for one in open_ones
+                if one.id in theirs
+            ),
+            default=FOREVER,
+        )
+        half = {one.id for one in open_ones if open_exchanges.is_in_response_head(one)}
+        pairing = Pairing(known, pl.concat([stored, now]), now, ends, servers, half)
         until = Until(min(clock, unread), clock, self._complete_from(stored, ends))
         groups = pairing.final_groups({*of, *self._waiting}, until, whole)
         failures = pl.DataFrame()

@@ -20,8 +20,11 @@ SLACK = MILLISECOND
 Only events that are older than this are final.
 """
 
-LATE_ANSWER = 3 * SECOND
-"""The time in ns for which a SYN of a gateway may still be answered after the gateway gave up that connection attempt."""
+LATE_ANSWER = SECOND
+"""The time in ns for which a SYN of a gateway may still be answered after the gateway gave up that connection attempt.
+
+Nobody repeats the SYN then, and answers hardly ever need more than a second.
+"""
 
 MEMORY = 10 * SECOND
 """The maximum time in ns for which an earlier failure makes a gateway fail requests without forwarding them.
@@ -95,12 +98,19 @@ class Pairing:
     """
 
     def __init__(
-        self, known: Gateways, exchanges: pl.DataFrame, now: pl.DataFrame, ends: pl.DataFrame, servers: Mapping[int, str]
+        self,
+        known: Gateways,
+        exchanges: pl.DataFrame,
+        now: pl.DataFrame,
+        ends: pl.DataFrame,
+        servers: Mapping[int, str],
+        half: Collection[int],
     ) -> None:
         """Index the exchanges.
 
         `exchanges`: all exchanges. `now`: the exchanges without a stored row, because their connection is still open. `ends`:
-        rows of tables.CONNECTIONS. `servers`: the server's endpoint by connection id.
+        rows of tables.CONNECTIONS. `servers`: the server's endpoint by connection id. `half`: the ids of the connections on which
+        only a part of a response's head was captured so far.
         """
         c = pl.col
         self._known, self._servers = known, servers
@@ -127,7 +137,7 @@ class Pairing:
         # the gateway closed without waiting, so data that the server still sends does not reach the client
         first = c("server_close_time").is_null() | (c("client_close_time") < c("server_close_time"))
         given_up = c("client_close_time").is_not_null() & first & (c("request_end_reason") == "complete") & ~c("has_response")
-        read = (c("client_unacknowledged") == 0) & ~c("history").str.contains("w", literal=True)
+        read = (c("client_unacknowledged") == 0) & ~c("history").str.contains("w", literal=True) & ~c("connection").is_in([*half])
         late = undone.filter(given_up.fill_null(value=False)).join(ends.filter(read), on="connection", how="semi")
         self._given_up: set[Place] = {*late.select("connection", "exchange").iter_rows()}
         vain = c("refused_frame").is_not_null() | c("first_answer_frame").is_null()

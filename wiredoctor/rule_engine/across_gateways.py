@@ -33,6 +33,7 @@ ACROSS_GATEWAYS = (
     "idle-timeout-broken-promise",
     "buffered-stream",
     "zero-window-stall",
+    "oversized-head",
 )
 """The rules whose findings depend on what happened on the other side of a gateway."""
 

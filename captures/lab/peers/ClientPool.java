@@ -8,22 +8,38 @@ import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
 
-/** As threaded_pools.py, with java.net.http.HttpClient: BASE CONNECTIONS SECONDS AIM SPREAD BUSY. */
+/**
+ * As threaded_pools.py: ClientPool CLASS BASE CONNECTIONS SECONDS AIM SPREAD BUSY. CLASS is the pool: ClientPool$OfJava
+ * (java.net.http.HttpClient), or a class of another file.
+ */
 public class ClientPool {
+    /** A pool of one connection. get returns X-Port. */
+    interface Pool {
+        String get(String url) throws IOException, InterruptedException;
+    }
+
+    static class OfJava implements Pool {
+        final HttpClient client = HttpClient.newBuilder().version(HttpClient.Version.HTTP_1_1).build();
+
+        public String get(String url) throws IOException, InterruptedException {
+            HttpRequest request = HttpRequest.newBuilder(URI.create(url)).timeout(Duration.ofSeconds(5)).build();
+            HttpResponse<byte[]> response = client.send(request, BodyHandlers.ofByteArray());
+            return response.headers().firstValue("X-Port").orElse("");
+        }
+    }
+
     static final double STEP = 0.001;
-    static String base;
+    static String kind, base;
     static double aim, spread;
     static long deadline;
     static int answered, lost;
 
-    static String get(HttpClient client, String path) throws IOException, InterruptedException {
-        HttpRequest request = HttpRequest.newBuilder(URI.create(base + path)).timeout(Duration.ofSeconds(5)).build();
-        HttpResponse<byte[]> response = client.send(request, BodyHandlers.ofByteArray());
-        return response.headers().firstValue("X-Port").orElse("");
-    }
-
-    static HttpClient opened() {
-        return HttpClient.newBuilder().version(HttpClient.Version.HTTP_1_1).build();
+    static Pool opened() {
+        try {
+            return (Pool) Class.forName(kind).getDeclaredConstructor().newInstance();
+        } catch (ReflectiveOperationException e) {
+            throw new IllegalArgumentException(e);
+        }
     }
 
     static synchronized double count(boolean isAnswered, String before, String port) {
@@ -34,11 +50,11 @@ public class ClientPool {
     }
 
     static void askAgain() {
-        HttpClient client = opened();
+        Pool pool = opened();
         String port = "";
         while (System.nanoTime() < deadline) {
             try {
-                String now = get(client, "/bytes/20");
+                String now = pool.get(base + "/bytes/20");
                 double rest = count(true, port, now);
                 port = now;
                 Thread.sleep((long) (1_000 * rest), (int) (1e9 * rest % 1e6));
@@ -51,10 +67,10 @@ public class ClientPool {
     }
 
     static void keepBusy(int milliseconds) {
-        HttpClient client = opened();
+        Pool pool = opened();
         while (System.nanoTime() < deadline) {
             try {
-                get(client, "/work/" + milliseconds);
+                pool.get(base + "/work/" + milliseconds);
                 Thread.sleep((long) (10 + 90 * Math.random()));
             } catch (IOException e) {
                 continue;
@@ -65,13 +81,14 @@ public class ClientPool {
     }
 
     public static void main(String[] words) throws InterruptedException {
-        base = words[0];
-        aim = Double.parseDouble(words[3]);
-        spread = Double.parseDouble(words[4]);
-        deadline = System.nanoTime() + (long) (1e9 * Double.parseDouble(words[2]));
-        int busy = (int) Double.parseDouble(words[5]);
+        kind = words[0];
+        base = words[1];
+        aim = Double.parseDouble(words[4]);
+        spread = Double.parseDouble(words[5]);
+        deadline = System.nanoTime() + (long) (1e9 * Double.parseDouble(words[3]));
+        int busy = (int) Double.parseDouble(words[6]);
         List<Thread> all = new ArrayList<>();
-        for (int n = 0; n < Double.parseDouble(words[1]); n++) all.add(new Thread(ClientPool::askAgain));
+        for (int n = 0; n < Double.parseDouble(words[2]); n++) all.add(new Thread(ClientPool::askAgain));
         if (busy > 0) all.add(new Thread(() -> keepBusy(busy)));
         for (Thread one : all) one.start();
         for (Thread one : all) one.join();

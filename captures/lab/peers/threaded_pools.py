@@ -1,4 +1,4 @@
-"""Pools of requests or httpx that ask again when an idle limit ends.
+"""Pools of requests, httpx or reqwest (as pyreqwest) that ask again when an idle limit ends.
 
     threaded_pools.py LIBRARY BASE CONNECTIONS SECONDS AIM SPREAD BUSY
 
@@ -11,6 +11,7 @@ import random
 import sys
 import threading
 import time
+from datetime import timedelta
 
 LIBRARY, BASE, (CONNECTIONS, SECONDS, AIM, SPREAD, BUSY) = sys.argv[1], sys.argv[2], map(float, sys.argv[3:])
 STEP = 0.001
@@ -24,6 +25,24 @@ if LIBRARY == "requests":
 
     def opened():
         return requests.Session()
+elif LIBRARY == "reqwest":
+    from pyreqwest import exceptions
+    from pyreqwest.client import SyncClientBuilder
+
+    FAILURES = exceptions.RequestError
+
+    class Session:
+        """reqwest in the manner of requests."""
+
+        def __init__(self):
+            self.client = SyncClientBuilder().build()
+
+        def get(self, url, timeout):
+            response = self.client.get(url).timeout(timedelta(seconds=timeout)).build().send()
+            response.bytes()
+            return response
+
+    opened = Session
 else:
     import httpx
 

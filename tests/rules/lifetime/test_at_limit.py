@@ -405,6 +405,36 @@ def test_a_busy_server_that_closes_after_its_answers(rest: float, wait: float, f
     assert [one.kind for one in findings(server.text()) if one.severity == "error"] == [kind]
 
 
+@pytest.mark.parametrize("round_trip", sweep(ROUND_TRIPS, ROUND_TRIPS[2:3].__contains__))
+@pytest.mark.parametrize(
+    ("closes", "again", "rest", "wait", "flags", "kind"),
+    [
+        (10, False, 0.1, 0.04, "R.", "at-limit"),
+        (10, False, 0.3, 0.45, "R.", "at-limit"),
+        pytest.param(9, False, 0.1, 0.04, "R.", "unread", id="too few closes"),
+        pytest.param(10, True, 0.1, 0.04, "R.", "unread", id="it has answered a second request"),
+        pytest.param(10, False, 0.1, 0.6, "R.", "unread", id="the request was unread for longer", marks=SLOW),
+        pytest.param(10, False, 0.4, 0.04, "R.", "unread", id="it rested for longer", marks=SLOW),
+        pytest.param(10, False, 0.1, 0.04, "F.", "later", id="a process has read the request", marks=SLOW),
+    ],
+)
+def test_a_server_that_closes_after_all_its_answers(
+    closes: int, again: bool, rest: float, wait: float, flags: str, kind: str, round_trip: float
+) -> None:
+    """It was going to close, however late it is on a busy machine: it never answers a second request on a connection."""
+    server = Server(round_trip)
+    for number in range(closes):
+        server.idle(10 + 30 * number, 0.002)
+    if again:
+        server.used_again(500, 0.5)
+    server.met(rest, wait, flags, 600)
+    for at in points(round_trip):
+        [error] = [one for one in findings(server.text(), at) if one.severity == "error"]
+        assert error.kind == kind
+        said = "never answered a second request" in error.message
+        assert said is (kind == "at-limit")
+
+
 def test_a_server_that_closes_after_its_answers() -> None:
     """It does not announce that: two closes met nobody."""
     server = Server(0.03)

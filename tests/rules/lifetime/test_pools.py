@@ -28,6 +28,15 @@ SENT = {
     "python-requests/2.32.3": "no idle timeout",
     "python-urllib3/2.2.1": "no idle timeout",
     "MS Web Services Client Protocol 4.0": "100 s",
+    "GuzzleHttp/7": "118 s",
+    "GuzzleHttp/6.5.5 curl/7.88.1 PHP/8.2.7": "118 s",
+    "ReactorNetty/1.1.9": "no limit",
+    "Vert.x-WebClient/4.4.4": "60 s",
+    "AHC/2.1": "60 s",
+    "python-pyreqwest/0.15.1": "90 s",
+    "Ruby": "5 s",
+    "excon/0.88.0": "no idle timeout",
+    "Dart/3.2 (dart:io)": "15 s",
     "": "1 minute",
 }
 
@@ -49,5 +58,5 @@ def test_no_advice_for_others(agent: str) -> None:
 
 def test_clients_without_a_user_agent_are_named_in_one_sentence() -> None:
     [told] = advice("")
-    assert ".NET or Node" in told.text
+    assert ".NET, Node or Rust" in told.text
     assert len(re.findall(r"[.](?: |$)", told.text.replace(".NET ", "NET "))) == 1

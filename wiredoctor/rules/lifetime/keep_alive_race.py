@@ -32,6 +32,11 @@ How it is proved
     With a FIN stricter limits apply, because a process that has read the request also sends a FIN. Nothing is reported if
     within 50 ms the server also closed connections whose idle time was shorter than the timeout: then a process ended.
 
+    Some servers close right after their responses without announcing it, within 20 ms. If an RST shows that the request was not
+    read, the request must have come in this time, and the close up to 500 ms later: the process was busy. If the server has
+    closed in this way at least 10 times and never answered a second request on a connection, the request may also have come up
+    to 300 ms later.
+
     Closes after similar idle times may also have another reason: a client sends a request every two seconds, say, and processes
     of the server end at these moments. So no timeout is learned if the server answered other requests after similar idle times,
     unless the shortest idle time before a close is a whole number of seconds, as timeouts are. If there are too few of these

@@ -63,7 +63,7 @@ def streams() -> pl.Expr:
 
 _CLIENT_POOLS = (
     ("^Go-http-client", "Go: http.Transport.IdleConnTimeout (90 s in http.DefaultTransport, no limit in other Transports)."),
-    ("curl", "libcurl: CURLOPT_MAXAGE_CONN (118 s by default)."),
+    ("curl|^GuzzleHttp", "libcurl: CURLOPT_MAXAGE_CONN (118 s by default)."),
     ("okhttp", "OkHttp: the keepAliveDuration of its ConnectionPool (5 minutes by default)."),
     ("undici|^node$", "Node's fetch: the keepAliveTimeout of undici's Agent (4 s by default)."),
     (
@@ -77,6 +77,16 @@ _CLIENT_POOLS = (
         "Java's HttpClient: the system property jdk.httpclient.keepalive.timeout (30 s by default; 20 minutes in Java 17).",
     ),
     ("^Java/", "Java's HttpURLConnection: the system property http.keepAlive.time.server (5 s by default)."),
+    ("ReactorNetty", "Reactor Netty: ConnectionProvider.builder(...).maxIdleTime(...) (no limit by default)."),
+    ("^Vert[.]x", "Vert.x: HttpClientOptions.setKeepAliveTimeout (60 s by default)."),
+    ("^AHC/", "AsyncHttpClient: setPooledConnectionIdleTimeout (60 s by default)."),
+    ("reqwest", "reqwest: ClientBuilder::pool_idle_timeout (90 s by default)."),
+    (
+        "^Ruby$",
+        "Ruby: Net::HTTP::Persistent's idle_timeout (5 s by default), or Net::HTTP's keep_alive_timeout (2 s).",
+    ),
+    ("^excon", "Excon: there is no idle timeout, but idempotent: true repeats lost requests."),
+    ("^Dart/", "Dart: HttpClient.idleTimeout (15 s by default)."),
     ("python-httpx", "httpx: Limits(keepalive_expiry=...), 5 s by default."),
     ("aiohttp", "aiohttp: TCPConnector(keepalive_timeout=...), 15 s by default."),
     (
@@ -86,9 +96,9 @@ _CLIENT_POOLS = (
     ),
     (
         "^$",
-        "If the client is .NET or Node, which by default send no User-Agent: SocketsHttpHandler.PooledConnectionIdleTimeout (1 "
-        "minute, 2 before .NET 6), or the timeout of the http.Agent (5 s in the http.globalAgent of Node 20, no limit in other "
-        "Agents).",
+        "If the client is .NET, Node or Rust (no User-Agent by default): SocketsHttpHandler.PooledConnectionIdleTimeout "
+        "(1 minute, 2 before .NET 6), the timeout of the http.Agent (5 s in the http.globalAgent of Node 20, no limit in other "
+        "Agents), or pool_idle_timeout of hyper and reqwest (90 s).",
     ),
 )
 _GATEWAY_POOLS = (
@@ -113,8 +123,10 @@ POOLS = (
 Sources of the defaults: net/http transport.go; curl lib/url.c; okhttp ConnectionPool.kt; undici lib/dispatcher/client.js;
 http.globalAgent.options and new http.Agent().options in Node 20; httpclient5 RequestConfig; httpclient 4.5.14
 DefaultConnectionKeepAliveStrategy; java.net.http module-info.java; ConnectionPool and KeepAliveCache of JDK 17; httpx _config.py;
-aiohttp connector.py; urllib3 connectionpool.py; Microsoft's pages on SocketsHttpHandler.PooledConnectionIdleTimeout and
-ServicePointManager.MaxServicePointIdleTime.
+aiohttp connector.py; urllib3 connectionpool.py; reqwest async_impl/client.rs; hyper client/builder; net-http-persistent
+persistent.rb; Net::HTTP#keep_alive_timeout of Ruby 3; excon connection.rb; Vert.x HttpClientOptions.java; Reactor Netty's
+reference guide; ahc-default.properties; dart:io HttpClient.idleTimeout; Microsoft's pages on
+SocketsHttpHandler.PooledConnectionIdleTimeout and ServicePointManager.MaxServicePointIdleTime.
 """
 
 

@@ -312,6 +312,14 @@ class IdleTimes:
         )
         return rows.collect()
 
+    @_once_per_endpoint
+    def answers_again(self, endpoint: int, until: int | None) -> bool:
+        """Return whether the endpoint answered a second request on a connection, as far as known at `until`."""
+        rows = self._exchanges.filter((c("endpoint") == endpoint) & c("has_request") & c("previous_end").is_not_null())
+        known = pl.lit(value=True) if until is None else c("final_at") <= until
+        answered = (c("has_response") & (c("response_status") >= 200)).fill_null(value=False)
+        return rows.filter(answered & known).select(pl.len()).collect().item() > 0
+
     def answered_near(self, endpoints: Iterable[int], times: Iterable[int], untils: Iterable[int | None]) -> list[bool]:
         """Return for each endpoint whether it sent a response within a second before or after its time (ns) in `times`.
 

@@ -65,6 +65,11 @@ LAY = Threshold(
     "a server counts as paused if requests were waiting on at least this many connections; on a single one, a slow "
     "handler may have given up",
 )
+ALWAYS = Threshold(
+    "10 closes",
+    "a server closes after every response if this many of its closes came right after a response, and it never answered a "
+    "second request on a connection",
+)
 COMPANY = Threshold(
     "2 connections",
     "a server that checks for idle connections periodically must have closed at least this many other connections at the same "
@@ -104,7 +109,7 @@ def explain(row: Mapping[str, Any], rests: IdleTimes, *, live: bool) -> Explanat
     if row["kind"] == "at-limit":
         if stop is not None and stop.form in ("a", "b", "c"):
             limits = [limit for limit in limits if limit.how == "soon"]
-        met = next((limit for limit in limits if _is_at(limit, row, others)), None)
+        met = next((limit for limit in limits if _is_at(limit, row, others) or _is_doomed(limit, row, rests, until)), None)
         return _explain_suspension(row, rests, limits, others, until) if met is None else _at_limit(row, met, rests)
     return _explain_close(row, rests, limits, others, stop, until)
 
@@ -137,6 +142,17 @@ def _is_at(limit: Limit, row: Mapping[str, Any], others: list[int]) -> bool:
     return reached and (later <= quick.value or (later <= slow.value and due) or on_time)
 
 
+def _is_doomed(limit: Limit, row: Mapping[str, Any], rests: IdleTimes, until: int | None) -> bool:
+    """Return whether the server closes after every response, so it was going to close the connection of an unread request.
+
+    On a busy machine the process may be about to close for longer than it usually takes. `until`: as in `IdleTimes.limits`.
+    """
+    if limit.how != "soon" or limit.closes < ALWAYS.value or not row["by_rst"] or row["later"] is None:
+        return False
+    late = row["rest_ns"] <= limit.high + LATE and row["later"] <= BUSY_RST.value
+    return late and not rests.answers_again(row["endpoint"], until)
+
+
 def _is_younger(rest: int, limit: Limit) -> bool:
     """Return whether a close after this idle time (ns) came too early for this timeout, so it had another reason."""
     return rest < limit.low * YOUNGER.value // 100 - limit.tolerance
@@ -149,6 +165,8 @@ _SURE = {"sharp": "high", "coarse": "high", "soon": "high", "single": "medium", 
 def _at_limit(row: Mapping[str, Any], limit: Limit, rests: IdleTimes) -> Explanation:
     if limit.how == "soon":
         times = f"{limit.closes:,} of its closes came within {duration_text(limit.high)} of the previous response"
+        if row["rest_ns"] > limit.high:
+            times += ", and it never answered a second request on a connection"
         means = f" after the previous response, as it often does without announcing it ({times})."
         return Explanation(row["rested"] or None, means, _ANNOUNCE, confidence=_SURE[limit.how])
     means = f" after the previous response: its idle timeout is {_timeout_text(limit, row, rests)}."
