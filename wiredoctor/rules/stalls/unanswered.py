@@ -432,10 +432,7 @@ def _candidate_columns(rows: pl.DataFrame) -> pl.DataFrame:
         pl.when(c("survived_rest") >= RECENT.value).then(survived).otherwise(pl.lit("")).alias("survived"),
         pl.lit(None, pl.String).alias("side"),
         _confidence().alias("confidence"),
-        pl.when(c("exchange").is_not_null() & ~c("delivered"))
-        .then(pl.lit("error"))
-        .otherwise(pl.lit("warning"))
-        .alias("severity"),
+        pl.when(failed).then(pl.lit("error")).otherwise(pl.lit("warning")).alias("severity"),
         c("first_frame").alias("frame"),
         start.alias("start"),
         end.alias("end"),
