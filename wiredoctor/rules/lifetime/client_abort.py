@@ -33,10 +33,12 @@ How it is proved
     - There are three or more, to any servers, and it had waited for clearly different times.
     - There are two or more, to one server. No wait matches a common timeout, and the same client requested nothing more from
       that server. It may have opened connections on which it sent nothing. If it had waited for less than 20 ms, shorter than
-      any timeout, it may have requested more: another run of a program may follow at once. But if the closes are spread over 4
-      ms or more, and the waits differ by at most a quarter of that, each request had a timeout of its own.
+      any timeout, it may have requested more: another run of a program may follow at once.
     - There are three or more, to one server, and no wait matches a common timeout. The client may have requested more. But on
       each connection it had once waited at least as long for the response to a similar request.
+
+    If the closes are spread over 4 ms or more, and the waits since the requests, or since the SYNs, differ by at most a quarter
+    of that, then each request had a timeout of its own, and the first two of these do not apply.
 
     Kind unread, one of these:
 
