@@ -119,6 +119,25 @@ def behind_caddy_traceback(lab: Lab) -> None:
 
 
 @recording(
+    title="Behind nginx: a traceback in place of a response, which nginx passes on",
+    software=("nginx", "python"),
+    connections=(
+        Connection((get("/a/list", 40), unanswered("GET", "/a/order"))),
+        Connection((get("/a/list", 40), unanswered("GET", "/a/order")), closed_by="server"),
+    ),
+    finds=(Find("malformed-head", "no-status-line", "server", 0), Find("malformed-head", "no-status-line", "server", 1)),
+    must_not={"excess-body": "the response before it was over, and a request was waiting"},
+    whole=False,
+    **BOTH,
+)
+def behind_nginx_traceback(lab: Lab) -> None:
+    """The application behind writes a traceback where a status line belongs, and closes. nginx takes it for a response of
+    HTTP/0.9 and passes it on, so that its user blames nginx."""
+    gateway(lab, "nginx", A)
+    ask(lab, ("/a/list", ""), ("/a/order", "garbage"))
+
+
+@recording(
     title="Behind nginx: a server that never reads",
     software=("nginx", "python"),
     connections=(

@@ -31,6 +31,7 @@ from typing import Any
 from call_programs import CALLS_OF_NODE, CALLS_OF_PYTHON
 from command_programs import COMMANDS
 from daemon_programs import DAEMONS
+from desktop_programs import DESKTOPS
 from document_programs import DOCUMENTS
 from file_programs import FILE_SERVERS, LATER_PROXIES, LOAD_TESTS, PROXIES
 from impairments import Conditions
@@ -73,6 +74,7 @@ PROGRAMS: dict[str, Program] = {
             *LANGUAGES,
             *NETWORK,
             *SYSTEMS,
+            *DESKTOPS,
         ),
     )
 }

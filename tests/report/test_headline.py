@@ -96,6 +96,18 @@ def test_the_cause_of_a_cause_is_named() -> None:
     assert said(of(alone)).endswith(" because the server behind 10.0.0.2:80 closed the connection without a response.")
 
 
+def test_the_last_try_of_a_gateway_is_the_cause() -> None:
+    down = lost(5, rule="connect-failed", kind="refused", server="10.0.9.8:8001", exchange=None, title="Connection refused")
+    back = lost(6, rule="malformed-head", family="framing", kind="no-status-line", server="10.0.9.9:8001")
+    front = lost(1, rule="gateway-error", family="gateways", kind="rejected-response",
+                 caused_by=(down.place[1], back.place[1]))  # fmt: skip
+    known = of(front, down, back)
+    assert " because what 10.0.9.9:8001 sent is not HTTP." in said(known)
+    stalled = lost(1, rule="zero-window-stall", family="stalls", kind=None, title="The client did not read")
+    cut = replace(front, caused_by=(stalled.place[1], back.place[1]))
+    assert " because the client did not read" in said(of(cut, stalled))
+
+
 def test_causes_in_a_circle_end() -> None:
     one = lost(1)
     two = lost(2, caused_by=(Cause("keep-alive-race", 11, "race", 1, 0),))

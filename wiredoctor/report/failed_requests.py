@@ -214,9 +214,11 @@ class _Causes:
     def _first(self, f: Finding) -> Finding:
         seen = {f.place}
         while True:
-            known = (self._at.get((f.capture, cause)) for cause in f.caused_by)
-            before = next((one for one in known if one is not None and one.place not in seen), None)
-            if before is None:
+            causes = (self._at.get((f.capture, cause)) for cause in f.caused_by)
+            known = [one for one in causes if one is not None and one.place not in seen]
+            if not known:
                 return f
+            # the last try of a gateway decided what it responded
+            before = next((one for one in known if one.connection == f.connection), known[-1])
             seen.add(before.place)
             f = before

@@ -118,6 +118,7 @@ RULE = Rule(
     title=_TITLES,
     message={_NO_STATUS: _ANSWER} | {kind: "In the head of the {what} " + text + _ONCE for kind, text in _WHAT.items()},
     remedy=_REMEDIES,
+    caused_by=(("malformed-head", "tries"),),
     references=(
         Reference("RFC 9112 section 2.2, message parsing", "https://www.rfc-editor.org/rfc/rfc9112.html#section-2.2"),
         Reference("RFC 9112 section 4, status line", "https://www.rfc-editor.org/rfc/rfc9112.html#section-4"),

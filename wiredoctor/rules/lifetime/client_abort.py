@@ -37,6 +37,9 @@ How it is proved
     - There are three or more, to one server, and no wait matches a common timeout. The client may have requested more. But on
       each connection it had once waited at least as long for the response to a similar request.
 
+    If the closes are spread over 4 ms or more, and the waits since the requests, or since the SYNs, differ by at most a quarter
+    of that, then each request had a timeout of its own, and the first two of these do not apply.
+
     Kind unread, one of these:
 
     - The close acknowledges the head of the response, and came as soon as the client could have received the head. If the

@@ -26,6 +26,11 @@ NO_TIMEOUT = Threshold(
     "a client that closes sooner after its request, and another of its connections at that moment, has ended: its timeouts are "
     "longer",
 )
+ONE_BY_ONE = Threshold(
+    "4 ms",
+    "the minimum time between the first and last of some closes, if each is due to a timeout of its own; a program that ends "
+    "closes its connections sooner one after the other",
+)
 REPLACED = Threshold("50 ms", "the maximum time (plus two round trips) within which a program replaces a request by the next one")
 MOVED = Threshold(
     "500 ms",
@@ -172,11 +177,14 @@ def _closed_by_program(connection: int, moment: int, timeout: int | None, client
     """
     near = clients.closes(connection, moment - TOGETHER.value, moment + TOGETHER.value)
     waits = [close.waited for close in near if close.waited is not None]
+    if _one_by_one([(close, _since_opening(close, clients)) for close in near]):
+        return ()
     if len(waits) >= SEVERAL.value and max(waits) - min(waits) > max(waits) // 10 + 20 * MILLISECOND:
         return tuple(near)
     server = next((close.server for close in near if close.connection == connection), None)
     same = [close for close in near if close.server == server]
     fits = timeout is not None or any(_is_timeout(wait) for wait in waits) or _share_a_timer(same)
+    fits = fits or _one_by_one([(close, close.waited) for close in same])
     if len(same) < PAIR.value or fits:
         return ()
     due = [close for close in same if close.waited is not None]
@@ -230,6 +238,27 @@ def _share_a_timer(closes: Sequence[Close]) -> bool:
     """
     waits = {None if close.waited is None else _timer(close.waited) for close in closes}
     return len(waits) == 1 and waits.isdisjoint({None, 0})
+
+
+def _one_by_one(closes: Sequence[tuple[Close, int | None]]) -> bool:
+    """Return whether these connections were closed at the intervals at which their requests were sent, or were opened.
+
+    Then each request had a timeout of its own, which need not be a whole number of seconds. The end of a program closes all
+    connections at the same time, however long each of them has waited. Each close comes with the time (ns) since the client sent
+    the request, or opened the connection; None if it was not waiting.
+    """
+    waits = [waited for _, waited in closes if waited is not None]
+    if len(waits) < max(len(closes), PAIR.value):
+        return False
+    spread = max(close.time for close, _ in closes) - min(close.time for close, _ in closes)
+    return spread >= ONE_BY_ONE.value and 4 * (max(waits) - min(waits)) <= spread
+
+
+def _since_opening(close: Close, clients: Clients) -> int | None:
+    """Return the age (ns) of a connection at its close, if the client was waiting for the response to its first request."""
+    own = clients.newest_request(close.connection)
+    first = own is not None and own.exchange == 0 and close.waited is not None
+    return close.time - clients.opened(close.connection) if first else None
 
 
 def _is_timeout(wait: int) -> bool:

@@ -99,6 +99,7 @@ class Clients:
         self._asked: dict[Who, list[Request]] = {}
         self._who: dict[int, str] = {}
         self._server: dict[int, str] = {}
+        self._opened: dict[int, int] = {}
         self._repeated_syn: dict[int, int] = {}
         self._by_place: dict[tuple[int, int], tuple[Who, Request]] = {}
         self._newest: dict[int, Request] = {}
@@ -110,6 +111,7 @@ class Clients:
         self._longest: dict[bool, dict[tuple[Who, str, str, str, int | None], list[tuple[int, int]]]] = {}
         for connection, host, server, start, syns, is_unused in opened.iter_rows():
             self._who[connection], self._server[connection] = host, server
+            self._opened[connection] = start
             if syns > 1:
                 self._repeated_syn[connection] = start
             if not is_unused:
@@ -148,6 +150,10 @@ class Clients:
     def user_agent(self, one: Request) -> str:
         """Return the User-Agent of the client that sent this request."""
         return self._by_place[one.connection, one.exchange][0][1]
+
+    def opened(self, connection: int) -> int:
+        """Return when the first packet of a connection was captured (ns), usually its SYN."""
+        return self._opened[connection]
 
     def repeated_syn(self, connection: int) -> int | None:
         """Return when the first of several SYNs of a connection was sent (ns); None if there was only one SYN."""

@@ -64,6 +64,14 @@ def _texts() -> list[pl.Expr]:
         .then(covered)
         .otherwise(pl.format("{}; none of the copies was acknowledged.", sent))
         .alias("sent_again"),
+        pl.when("acknowledged_before")
+        .then(pl.format("although the {} had acknowledged it", "receiver"))
+        .otherwise(pl.lit("and it was never acknowledged"))
+        .alias("unheard"),
+        pl.when("acknowledged_before")
+        .then(pl.format("the ACKs of the {}'s data do not reach it", "sender"))
+        .otherwise(pl.format("the {}'s data was never acknowledged", "sender"))
+        .alias("never"),
         pl.when(reset).then(ended).otherwise(nothing).alias("seen"),
         pl.when("missing").then(_smaller_segments_text()).otherwise(tried).alias("sizes"),
         _elsewhere_text().alias("others"),

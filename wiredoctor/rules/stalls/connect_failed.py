@@ -32,9 +32,10 @@ How it is proved
     again.
 
     Kind timed-out: at least three SYNs have the same sequence number, the server sent no packet, and nothing followed for 30
-    s after the last SYN. If the capture ends sooner, or the ports were used again, 3 s after the third SYN are enough, with
-    lower confidence. If the client is a gateway that then reported the failure to its own client, two SYNs are enough, or
-    one SYN that stayed unanswered for 0.9 s.
+    s after the last SYN. If the capture ends sooner, or the ports were used again, 3 s after the first SYN and 0.9 s after the
+    third are enough, with lower confidence. Two SYNs are enough if the client tried again on another connection, and that had
+    no answer either. If the client is a gateway that then reported the failure to its own client, two SYNs are enough, or one
+    SYN that stayed unanswered for 0.9 s.
 
     Kind closed-at-once: the server's RST came within a second of its SYN-ACK. The server had sent no data, and the client
     none either, or only the first message of a TLS handshake. The sequence and ACK numbers of the RST show that no data of
@@ -206,17 +207,22 @@ PATIENCE = Threshold(
 )
 AT_THE_END = Threshold(
     "3 s",
-    "the minimum time without an answer after the third SYN, if the capture ends before PATIENCE; still longer than any "
+    "the minimum time without an answer after the first SYN, if the capture ends before PATIENCE; still longer than any "
     "round trip",
 )
 GIVEN_UP = Threshold(
     "2 SYNs",
-    "the minimum number of SYNs if a gateway has reported the failure to its own client; it has given up, so no more SYNs follow",
+    "the minimum number of SYNs if the client has certainly given up: a gateway reported the failure to its own client, or the "
+    "client tried again on another connection, in vain",
+)
+AGAIN = Threshold(
+    "2 attempts",
+    "the minimum number of attempts of one client at one server, if each sent only two SYNs; a connect timeout of 2 s ends them",
 )
 LONE = Threshold(
     "900 ms",
-    "if a gateway reported a failure after a single SYN, this SYN must have stayed unanswered for this long; Linux "
-    "repeats it after 1 s",
+    "the minimum time without an answer after the last SYN that is needed as proof: the third one, or the only one of a gateway "
+    "that then reported a failure; Linux repeats a SYN after 1 s",
 )
 NEXT_WAIT = Threshold(
     "1 s", "if a client tries the other address only after this time, a user has waited, so the finding is a warning"
@@ -229,7 +235,7 @@ SHARED_THRESHOLDS = (attempt_groups,)
 def screen() -> Mapping[str, pl.Expr]:
     """Return a cheap condition for each table. If no row of a batch meets its condition, the batch has no candidate findings."""
     told = pl.col("refused_frame").is_not_null() | pl.col("syn_error_frame").is_not_null() | _closed_at_once()
-    return {"connections": told | (pl.col("syns") >= SYNS.value), "tries": pl.col("exchange").is_null()}
+    return {"connections": told | (pl.col("syns") >= GIVEN_UP.value), "tries": pl.col("exchange").is_null()}
 
 
 def find(connections: pl.LazyFrame, tries: pl.LazyFrame) -> pl.LazyFrame:
@@ -238,12 +244,14 @@ def find(connections: pl.LazyFrame, tries: pl.LazyFrame) -> pl.LazyFrame:
     only_syns = (c("client_packets") == c("syns")) | (c("history") == "STR")
     no_answer = (c("server_packets") == 0) & only_syns
     waited, since_third = c("final_at") - c("last_syn_time"), c("final_at") - c("third_syn_time")
-    enough = (waited >= PATIENCE.value) | (since_third >= AT_THE_END.value)
+    late = (c("final_at") - c("syn_time") >= AT_THE_END.value) & (since_third >= LONE.value)
+    enough = (waited >= PATIENCE.value) | late
     # a gateway that has answered its client has given up the attempt
     given_up = c("attempt").fill_null(value=False) & (
         (c("syns") >= GIVEN_UP.value) | (c("final_at") - c("syn_time") >= LONE.value)
     )
-    silence = no_answer & (((c("syns") >= SYNS.value) & enough) | given_up)
+    few = no_answer & (c("syns") == GIVEN_UP.value) & (waited >= LONE.value)
+    silence = no_answer & (((c("syns") >= SYNS.value) & enough) | given_up) | (few & c("again").fill_null(value=False))
     refused = c("refused_frame").is_not_null() & c("first_answer_frame").is_null() & ~c("connected")
     quoted = c("syn_error_frame").is_not_null() & no_answer
     dropped = _closed_at_once()
@@ -261,10 +269,12 @@ def find(connections: pl.LazyFrame, tries: pl.LazyFrame) -> pl.LazyFrame:
         .otherwise(attempts.TIMED_OUT)
     )
     of_gateways = tries.filter(c("exchange").is_null()).group_by("connection").agg(attempt=c("certain").any())
+    in_vain = _tried_in_vain(connections.filter(few))
     last = pl.when(c("last_syn_frame") != c("syn_frame")).then("last_syn_frame")
     sure = refused | dropped | (quoted & (prohibited | (waited >= AT_THE_END.value))) | (waited >= PATIENCE.value)
     failed = (
         connections.join(of_gateways, on="connection", how="left")
+        .join(in_vain, on=["client_host", "server"], how="left")
         .filter((c("syns") > 0) & (refused | quoted | silence | dropped).fill_null(value=False))
         .with_columns(last.alias("last_syn_frame"), kind.cast(pl.UInt8).alias("number"))
         .with_columns(
@@ -288,6 +298,17 @@ _PROOF = (
     *("syn_frame", "syn_time", "answer_frame", "answer_time", "last_syn_frame", "last_syn_time", "first_answer_time"),
     *("error", "router"),
 )
+
+
+def _tried_in_vain(few: pl.LazyFrame) -> pl.LazyFrame:
+    """Return the clients (`client_host`) and servers of repeated attempts without an answer, with a column `again`: True.
+
+    `few`: attempts that ended after two SYNs, because the client's timeout is short.
+    """
+    first_to_last = c("final_at").max() - c("syn_time").min()
+    tried = few.group_by("client_host", "server").agg(pl.len().alias("attempts"), first_to_last.alias("since_first"))
+    often = (c("attempts") >= AGAIN.value) & (c("since_first") >= AT_THE_END.value)
+    return tried.filter(often).select("client_host", "server", pl.lit(value=True).alias("again"))
 
 
 def _with_outcome(failed: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:

@@ -23,8 +23,9 @@ How it is proved
 
     If the capture point is on the receiver's side of the fault, the ACKs are in the capture but do not reach the sender.
     After an ACK of the data has passed the capture point, the same data must come three more times, spread over at least 0.8
-    s, and no new data may follow. Such a finding has medium confidence. While the fault lasts, `wiredoctor live` reports it
-    three seconds after the fourth copy.
+    s, and no new data may follow. Such a finding has medium confidence. It is a warning if it is about a response that the
+    client has received completely: then the request did not fail, but the server does not know that. While the fault lasts,
+    `wiredoctor live` reports it three seconds after the fourth copy.
 
     A capture beyond a path MTU black hole, such as at the client of a download, contains none of the copies. Then sequence
     numbers show the loss: those of the sender's small packets (its ACKs, the end of the message) are ahead of all data that
@@ -61,7 +62,7 @@ from wiredoctor.findings import Reference, Rule, Threshold
 from wiredoctor.rules.shared.neighbors import compare_neighbors
 from wiredoctor.rules.shared.numbers import DURATION, duration
 from wiredoctor.rules.shared.unanswered_texts import with_texts
-from wiredoctor.tables import CLIENT, SERVER
+from wiredoctor.tables import CLIENT, SERVER, of_connections
 
 c = pl.col
 
@@ -88,10 +89,9 @@ RULE = Rule(
         "too-large": "Segments of the {sender} are too large for the path, where a link carries only {mtu:,} bytes",
         "large-only": "Segments of {smallest:,} bytes from the {sender} never arrive, but smaller ones do",
         "unreachable": "{router} reports that it cannot deliver what the {sender} sent: {report}",
-        "after-idle": "After {idle} idle the {sender}'s data was never acknowledged: the path has probably forgotten the "
-        "connection",
-        "mid-message": "The path broke in the middle of a message: the {sender}'s data was never acknowledged",
-        "gone": "The {sender} sent the same data {copies} times, and it was never acknowledged",
+        "after-idle": "After {idle} idle {never}: the path has probably forgotten the connection",
+        "mid-message": "The path broke in the middle of a message: {never}",
+        "gone": "The {sender} sent the same data {copies} times, {unheard}",
     },
     message={
         "too-large": _SENT + " {router} reported {report}. The {sender} did not send smaller segments: the report does not "
@@ -211,6 +211,7 @@ def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
     alone = rows.with_columns(
         pl.lit(None, pl.Int8).alias("client_direction"),
         *(pl.lit(value=False).alias(name) for name in ("alive_elsewhere", "same_elsewhere", "answered_later", "repeated")),
+        pl.lit(value=False).alias("delivered"),
         pl.lit(None, pl.Int64).alias("survived_rest"),
     )
     return _candidate_columns(alone), None
@@ -223,7 +224,7 @@ def conclude(rows: pl.DataFrame, connections: pl.LazyFrame, exchanges: pl.LazyFr
     key = ["connection", "sender_direction", "first_frame"]
     last = rows.unique(key, keep="last", maintain_order=True).filter(pl.col("acknowledged_frame").is_null())
     raw = last.select("sender_direction", *_FACTS)
-    marked = compare_neighbors(raw.with_row_index("number"), connections, exchanges)
+    marked = compare_neighbors(_with_delivered(raw, exchanges).with_row_index("number"), connections, exchanges)
     both = marked.filter(_large_only() & ~pl.col("fin"))
     several = pl.col("number").is_in(both.filter(pl.len().over("client_host", "server_host") > 1)["number"].implode())
     told = _candidate_columns(marked.with_columns(several.alias("same_elsewhere")))
@@ -232,6 +233,20 @@ def conclude(rows: pl.DataFrame, connections: pl.LazyFrame, exchanges: pl.LazyFr
     order = ["fin", "acknowledged_before", "start"]
     first = sure.sort(order, maintain_order=True).unique("connection", keep="first", maintain_order=True)
     return first.select(rows.columns).cast(rows.schema)
+
+
+def _with_delivered(rows: pl.DataFrame, exchanges: pl.LazyFrame) -> pl.DataFrame:
+    """Add the column `delivered`: whether the data belongs to a response that arrived completely, as the client's ACKs show."""
+    acknowledged = rows.filter("acknowledged_before", c("role") == SERVER)
+    whole = (
+        of_connections(exchanges, acknowledged)
+        .filter(c("response_end_reason") == "complete")
+        .select("connection", "exchange", pl.lit(value=True).alias("whole"))
+        .collect()
+    )
+    delivered = c("acknowledged_before") & (c("role") == SERVER) & c("whole")
+    joined = rows.join(whole, on=["connection", "exchange"], how="left", maintain_order="left")
+    return joined.with_columns(delivered.fill_null(value=False).alias("delivered")).drop("whole")
 
 
 _FACTS = (
@@ -409,6 +424,7 @@ def _candidate_columns(rows: pl.DataFrame) -> pl.DataFrame:
         " The longest idle time that a connection between these two hosts survived in this capture is {}.",
         duration(c("survived_rest")),
     )
+    failed = c("exchange").is_not_null() & ~c("delivered")
     judged = named.with_columns(
         _missing().alias("missing"),
         _alive().alias("alive"),
@@ -416,7 +432,7 @@ def _candidate_columns(rows: pl.DataFrame) -> pl.DataFrame:
         pl.when(c("survived_rest") >= RECENT.value).then(survived).otherwise(pl.lit("")).alias("survived"),
         pl.lit(None, pl.String).alias("side"),
         _confidence().alias("confidence"),
-        pl.when(c("exchange").is_not_null()).then(pl.lit("error")).otherwise(pl.lit("warning")).alias("severity"),
+        pl.when(failed).then(pl.lit("error")).otherwise(pl.lit("warning")).alias("severity"),
         c("first_frame").alias("frame"),
         start.alias("start"),
         end.alias("end"),
