@@ -69,7 +69,7 @@ def _texts() -> list[pl.Expr]:
         .otherwise(pl.lit("and it was never acknowledged"))
         .alias("unheard"),
         pl.when("acknowledged_before")
-        .then(pl.format("the ACKs of the {}'s data do not reach it", "sender"))
+        .then(pl.format("the ACKs of the {}'s data do not reach the {}", "sender", "sender"))
         .otherwise(pl.format("the {}'s data was never acknowledged", "sender"))
         .alias("never"),
         pl.when(reset).then(ended).otherwise(nothing).alias("seen"),
