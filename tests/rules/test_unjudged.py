@@ -365,6 +365,14 @@ NORMAL = {
   0.042  >  F.
   0.053  <  ."""
     ),
+    "an upload whose client closes seconds after an early response which rejects it": case(
+        f"  0.011  >  P.  {POST}\n"
+        r"""  0.022  <  P.  "HTTP/1.1 413 Too Large\r\nConnection: close\r\nContent-Length: 2\r\n\r\nno"
+  0.023  <  F.
+  0.023  >  .
+  6.000  >  F.
+  6.010  <  .""" + LATER
+    ),
     "an upload that its client stops after an early response which rejects it": case(
         rf"""  0.011  >  P.  {POST}
   0.022  <  P.  "HTTP/1.1 413 Too Large\r\nContent-Length: 2\r\n\r\nno"

@@ -221,7 +221,8 @@ def settle_pauses(pauses: Pauses, own: Side) -> None:
         if pauses.application <= 3:
             pauses.frames += [pause.frame, pause.end_frame]
             pauses.times += [pause.time, pause.end]
-            pauses.by_clock.append(by_clock)
+            is_shown = by_clock != NEVER and 2 * by_clock >= length - pause.rtt  # a coarse clock may not have advanced
+            pauses.by_clock.append(by_clock if is_shown else NEVER)
     pauses.open = []
 
 

@@ -31,10 +31,10 @@ _TURN = 1000
 """The maximum number of packets read from one socket before other sockets and events are served."""
 
 _LAST_TURN = 2.0
-"""The maximum time in seconds for reading the packets left in the sockets after a stop. The rest counts as dropped."""
+"""The maximum time in seconds for reading the packets left in the sockets after a stop. Others are dropped (`_COUNTING`)."""
 
 _COUNTING = 1.0
-"""The maximum time in seconds for counting the rest, which takes a tenth of the time of reading it."""
+"""The maximum time in seconds for counting those dropped packets. It is enough for a million packets."""
 
 _LINK_TYPES = {1: 1, 772: 1, 519: 101, 768: 101, 776: 101, 65_534: 101, 801: 105, 802: 119, 803: 127}
 """The LINKTYPE_ value of a capture by the ARPHRD_ value of its interface (linux/if_arp.h).

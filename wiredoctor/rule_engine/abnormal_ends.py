@@ -215,7 +215,7 @@ def _reason(waited: pl.Expr) -> pl.Expr:
         .when(~asked & closed & (c("request_framing") == "none"))
         .then(pl.lit("head-unfinished"))
         .when(~asked & closed & answered & ended & _needs_no_rest())
-        .then(pl.when(c("client_close_time").is_null()).then(pl.lit("request-unfinished")))
+        .then(pl.when(c("at_capture_end") & c("client_close_time").is_null()).then(pl.lit("request-unfinished")))
         .when(~asked & closed)
         .then(pl.lit("request-cut-short"))
         .when(~asked & (waited >= SILENCE) & ~answered)

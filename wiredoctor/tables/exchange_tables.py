@@ -25,8 +25,8 @@ _RESPONSE_BURSTS = (
         "pause_frames",
         LIST64,
         "",
-        "last packet before and first packet after a pause, for at most three pauses: a pause of at least 1 s between head and "
-        "body, then the first pauses in the body",
+        "last packet before and first packet after a pause, for at most four pauses: a pause of at least 1 s between head and "
+        "body, then the first three pauses in the body",
     ),
     _c("pause_times", LIST64, "ns", "times of these packets"),
     _c(
@@ -34,7 +34,7 @@ _RESPONSE_BURSTS = (
         LIST64,
         "ns",
         "for each of these pauses: by how much the sender's clock advanced in it, according to the timestamps (RFC 7323); an "
-        "element is null if that clock is unknown",
+        "element is null if that clock does not show the pause",
     ),
 )
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.rules.frames import MS, answered, found, rows
+from tests.support.analysis import analyze_bytes
+from wiredoctor.testing.notation import ladder_packets
+from wiredoctor.testing.wire import to_pcap
 
 STREAM = {
     "response_framing": "close-delimited",
@@ -93,3 +97,28 @@ def test_confidence() -> None:
 def test_who_shows_that_the_server_made_the_pause(by_clock: int | None, rtt_server: int, confidence: str, said: str) -> None:
     first = streams(response_pause_by_clock=[by_clock, by_clock], rtt_server=rtt_server)[0]
     assert (first["confidence"], first["evidence"][-1]["note"]) == (confidence, "the next burst, 60 ms later" + said)
+
+
+SLOW_CLOCK = r"""
+  connection 1, tick 0.001 0.100
+  0.000  >  S    mss 1460 ts
+  0.030  <  S.   mss 1460 ts left 0.0
+  0.030  >  .    ts
+  0.031  >  P.   "GET /a HTTP/1.1\r\nHost: a\r\n\r\n" ts
+  1.005  <  P.   "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n\r\nhello" ts
+  1.005  >  .    ts
+  1.069  <  P.   x*300 ts left 1.006
+  1.069  >  .    ts
+  1.071  <  P.   x*300 ts
+  1.071  >  .    ts
+  3.511  <  F. ts
+  3.511  >  F. ts
+  3.541  <  . ts
+"""
+
+
+def test_a_clock_whose_ticks_are_longer_than_the_pause_is_no_witness(tmp_path: Path) -> None:
+    """The path delays the second segment by 63 ms, which the server's clock, with a tick of 100 ms, cannot show."""
+    [one] = analyze_bytes(tmp_path / "slow_clock.pcap", to_pcap(ladder_packets(SLOW_CLOCK))).findings
+    assert (one.rule, one.confidence) == ("unchunked-streaming", "medium")
+    assert one.evidence[-1].note.endswith("no timestamps show when it was sent")

@@ -95,6 +95,11 @@ class Flight:
         """
         return self.gap_ticks * tick if tick and self.gap_ticks != NEVER else None
 
+    def gap_shown_by_clock(self, tick: int) -> int | None:
+        """Return `gap_by_clock`, or None if it does not show that the sender waited, because the ticks of its clock are long."""
+        by_clock = self.gap_by_clock(tick)
+        return by_clock if by_clock is not None and 2 * by_clock >= self.gap - self.rtt else None
+
     def was_late_in_transit(self, tick: int) -> bool:
         """Return whether the sender's clock shows that the path, and not the sender, made most of the time before the flight.
 
@@ -302,8 +307,11 @@ class Pieces:
             self.counter.close()
 
     def held_by_clock(self) -> list[int | None]:
-        """Return, for each of the first lumps, by how many ns the sender's clock advanced in the pause before it."""
-        return [flight.gap_by_clock(self.tick) for flight in self.shown if flight.pause]
+        """Return, for each of the first lumps, by how many ns the sender's clock advanced in the pause before it.
+
+        The value is None if the clock does not show the pause.
+        """
+        return [flight.gap_shown_by_clock(self.tick) for flight in self.shown if flight.pause]
 
     def _hold(self, flight: Flight, least: int) -> None:
         self.held += 1

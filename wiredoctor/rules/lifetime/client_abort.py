@@ -37,8 +37,9 @@ How it is proved
     - There are three or more, to one server, and no wait matches a common timeout. The client may have requested more. But on
       each connection it had once waited at least as long for the response to a similar request.
 
-    If the closes are spread over 4 ms or more, and the waits since the requests, or since the SYNs, differ by at most a quarter
-    of that, then each request had a timeout of its own, and the first two of these do not apply.
+    The first two do not apply if the closes are spread over 4 ms or more, each of the requests was the first on its connection,
+    and the times from the SYNs to the closes differ by at most a quarter of that: then each connection had a timeout of its own.
+    Nor does the second apply if the waits for one server differ so little.
 
     Kind unread, one of these:
 

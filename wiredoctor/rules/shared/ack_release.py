@@ -89,8 +89,8 @@ _AT_MOST = " If they were written some time after the first write, the wait was 
 This is possible in event streams, for small writes, and if the ends of messages are unknown.
 """
 
-_USUAL = " If an ACK comes at once, the program writes again {} after a write (median); that time is not counted."
-"""The text that is used if the usual time between two writes was subtracted from the wait, and the payload is not HTTP."""
+_USUAL = " If an ACK comes at once, the program writes again {} after it (median); that time is not counted."
+"""The text that is used if the usual time from an ACK to the next write was subtracted, and the payload is not HTTP."""
 
 _UNKNOWN_TIMER = "it is unknown which system has this timer; Linux's grows up to 200 ms"
 

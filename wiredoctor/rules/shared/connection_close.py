@@ -85,7 +85,7 @@ _CLIENT_POOLS = (
         "^Ruby$",
         "Ruby: Net::HTTP::Persistent's idle_timeout (5 s by default), or Net::HTTP's keep_alive_timeout (2 s).",
     ),
-    ("^excon", "Excon: there is no idle timeout, but idempotent: true repeats lost requests."),
+    ("^excon", "Excon: there is no idle timeout, but its option idempotent repeats lost requests."),
     ("^Dart/", "Dart: HttpClient.idleTimeout (15 s by default)."),
     ("python-httpx", "httpx: Limits(keepalive_expiry=...), 5 s by default."),
     ("aiohttp", "aiohttp: TCPConnector(keepalive_timeout=...), 15 s by default."),

@@ -33,9 +33,9 @@ How it is proved
 
     Kind timed-out: at least three SYNs have the same sequence number, the server sent no packet, and nothing followed for 30
     s after the last SYN. If the capture ends sooner, or the ports were used again, 3 s after the first SYN and 0.9 s after the
-    third are enough, with lower confidence. Two SYNs are enough if the client tried again on another connection, and that had
-    no answer either. If the client is a gateway that then reported the failure to its own client, two SYNs are enough, or one
-    SYN that stayed unanswered for 0.9 s.
+    third are enough, with lower confidence. Two SYNs are enough if the client's next connection to the server, within 30 s, had
+    no answer either, and the server had 3 s after the first SYN, and 0.9 s after the last one of each. If the client is a
+    gateway that then reported the failure to its own client, two SYNs are enough, or one SYN that stayed unanswered for 0.9 s.
 
     Kind closed-at-once: the server's RST came within a second of its SYN-ACK. The server had sent no data, and the client
     none either, or only the first message of a TLS handshake. The sequence and ACK numbers of the RST show that no data of
@@ -212,17 +212,13 @@ AT_THE_END = Threshold(
 )
 GIVEN_UP = Threshold(
     "2 SYNs",
-    "the minimum number of SYNs if the client has certainly given up: a gateway reported the failure to its own client, or the "
-    "client tried again on another connection, in vain",
-)
-AGAIN = Threshold(
-    "2 attempts",
-    "the minimum number of attempts of one client at one server, if each sent only two SYNs; a connect timeout of 2 s ends them",
+    "the minimum number of SYNs if the client has given up: a gateway reported the failure to its own client, or the client "
+    "then tried again on another connection, in vain",
 )
 LONE = Threshold(
     "900 ms",
-    "the minimum time without an answer after the last SYN that is needed as proof: the third one, or the only one of a gateway "
-    "that then reported a failure; Linux repeats a SYN after 1 s",
+    "the minimum time without an answer after the last SYN that is needed as proof: the third one, the second one if the client "
+    "then tried again, or the only one of a gateway that then reported a failure; Linux repeats a SYN after 1 s",
 )
 NEXT_WAIT = Threshold(
     "1 s", "if a client tries the other address only after this time, a user has waited, so the finding is a warning"
@@ -250,8 +246,8 @@ def find(connections: pl.LazyFrame, tries: pl.LazyFrame) -> pl.LazyFrame:
     given_up = c("attempt").fill_null(value=False) & (
         (c("syns") >= GIVEN_UP.value) | (c("final_at") - c("syn_time") >= LONE.value)
     )
-    few = no_answer & (c("syns") == GIVEN_UP.value) & (waited >= LONE.value)
-    silence = no_answer & (((c("syns") >= SYNS.value) & enough) | given_up) | (few & c("again").fill_null(value=False))
+    few = (c("syns") >= GIVEN_UP.value) & (waited >= LONE.value)
+    silence = no_answer & (((c("syns") >= SYNS.value) & enough) | given_up | (few & c("again").fill_null(value=False)))
     refused = c("refused_frame").is_not_null() & c("first_answer_frame").is_null() & ~c("connected")
     quoted = c("syn_error_frame").is_not_null() & no_answer
     dropped = _closed_at_once()
@@ -269,12 +265,12 @@ def find(connections: pl.LazyFrame, tries: pl.LazyFrame) -> pl.LazyFrame:
         .otherwise(attempts.TIMED_OUT)
     )
     of_gateways = tries.filter(c("exchange").is_null()).group_by("connection").agg(attempt=c("certain").any())
-    in_vain = _tried_in_vain(connections.filter(few))
+    again = _tried_again(connections, no_answer & few, (c("syns") == GIVEN_UP.value) & no_answer & few)
     last = pl.when(c("last_syn_frame") != c("syn_frame")).then("last_syn_frame")
     sure = refused | dropped | (quoted & (prohibited | (waited >= AT_THE_END.value))) | (waited >= PATIENCE.value)
     failed = (
         connections.join(of_gateways, on="connection", how="left")
-        .join(in_vain, on=["client_host", "server"], how="left")
+        .join(again, on="connection", how="left")
         .filter((c("syns") > 0) & (refused | quoted | silence | dropped).fill_null(value=False))
         .with_columns(last.alias("last_syn_frame"), kind.cast(pl.UInt8).alias("number"))
         .with_columns(
@@ -300,15 +296,30 @@ _PROOF = (
 )
 
 
-def _tried_in_vain(few: pl.LazyFrame) -> pl.LazyFrame:
-    """Return the clients (`client_host`) and servers of repeated attempts without an answer, with a column `again`: True.
+def _tried_again(connections: pl.LazyFrame, in_vain: pl.Expr, short: pl.Expr) -> pl.LazyFrame:
+    """Return the ids of attempts without an answer before or after which the client tried in vain, too, with `again`: True.
 
-    `few`: attempts that ended after two SYNs, because the client's timeout is short.
+    `in_vain`: whether an attempt had no answer. `short`: whether it ended after so few SYNs that it proves nothing alone. The
+    client's next connection to the server must have begun after the last SYN of the attempt before, at most PATIENCE later.
     """
-    first_to_last = c("final_at").max() - c("syn_time").min()
-    tried = few.group_by("client_host", "server").agg(pl.len().alias("attempts"), first_to_last.alias("since_first"))
-    often = (c("attempts") >= AGAIN.value) & (c("since_first") >= AT_THE_END.value)
-    return tried.filter(often).select("client_host", "server", pl.lit(value=True).alias("again"))
+    pair = ["client_host", "server"]
+    asked = connections.filter(short).select(pair).unique()
+    tried = (
+        connections.filter(c("syns") > 0)
+        .join(asked, on=pair, how="semi")
+        .select("connection", *pair, "syn_time", "last_syn_time", in_vain.alias("in_vain"))
+        .sort("syn_time", "connection")
+    )
+
+    def before(name: str) -> pl.Expr:
+        return c(name).shift().over(pair)
+
+    since_last = c("syn_time") - before("last_syn_time")
+    late = c("last_syn_time") + LONE.value - before("syn_time") >= AT_THE_END.value
+    second = c("in_vain") & before("in_vain") & since_last.is_between(1, PATIENCE.value) & late
+    both = tried.with_columns(second.fill_null(value=False).alias("second"))
+    again = c("second") | c("second").shift(-1).over(pair).fill_null(value=False)
+    return both.filter(again).select("connection", pl.lit(value=True).alias("again"))
 
 
 def _with_outcome(failed: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:

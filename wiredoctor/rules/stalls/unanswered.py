@@ -224,7 +224,7 @@ def conclude(rows: pl.DataFrame, connections: pl.LazyFrame, exchanges: pl.LazyFr
     key = ["connection", "sender_direction", "first_frame"]
     last = rows.unique(key, keep="last", maintain_order=True).filter(pl.col("acknowledged_frame").is_null())
     raw = last.select("sender_direction", *_FACTS)
-    marked = compare_neighbors(_with_delivered(raw, exchanges).with_row_index("number"), connections, exchanges)
+    marked = compare_neighbors(_with_delivered(raw, connections, exchanges).with_row_index("number"), connections, exchanges)
     both = marked.filter(_large_only() & ~pl.col("fin"))
     several = pl.col("number").is_in(both.filter(pl.len().over("client_host", "server_host") > 1)["number"].implode())
     told = _candidate_columns(marked.with_columns(several.alias("same_elsewhere")))
@@ -235,12 +235,14 @@ def conclude(rows: pl.DataFrame, connections: pl.LazyFrame, exchanges: pl.LazyFr
     return first.select(rows.columns).cast(rows.schema)
 
 
-def _with_delivered(rows: pl.DataFrame, exchanges: pl.LazyFrame) -> pl.DataFrame:
-    """Add the column `delivered`: whether the data belongs to a response that arrived completely, as the client's ACKs show."""
+def _with_delivered(rows: pl.DataFrame, connections: pl.LazyFrame, exchanges: pl.LazyFrame) -> pl.DataFrame:
+    """Add the column `delivered`: whether the data belongs to a complete response, and the client acknowledged all data."""
     acknowledged = rows.filter("acknowledged_before", c("role") == SERVER)
+    of_all = of_connections(connections, acknowledged).filter(c("server_unacknowledged") == 0)
     whole = (
         of_connections(exchanges, acknowledged)
         .filter(c("response_end_reason") == "complete")
+        .join(of_all.select("connection"), on="connection", how="semi")
         .select("connection", "exchange", pl.lit(value=True).alias("whole"))
         .collect()
     )
