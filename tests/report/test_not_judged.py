@@ -65,6 +65,10 @@ VERDICTS = [
     (of(unjudged("unreadable")), "No known fault, but 1 of 5 requests got bytes that are not an HTTP response."),
     (of(unjudged("reset-doubted")), "No known fault, but 1 of 5 exchanges was reset."),
     (of(unjudged("websocket-cut", 9)), "No known fault, but 1 of 5 exchanges is a WebSocket that was cut."),
+    (
+        of(unjudged("tunnel-unanswered", 9)),
+        "No known fault, but 1 of 5 exchanges is a tunnel through which nothing came back.",
+    ),
     (of(unjudged("cut-short", 9)), "No known fault, but 1 of 5 responses broke off."),
     (of(unjudged("response-unfinished", 9)), "No known fault, but 1 of 5 responses was still incomplete when the capture ended."),
     (of(unjudged("one-sided"), unjudged("gap", 2)), "No known fault, but 2 of 5 exchanges were captured only in part."),

@@ -57,6 +57,12 @@ WEBSOCKET = r"""
   0.023  >  .
 """
 
+TUNNEL = r"""
+  0.011  >  P.  "CONNECT a:443 HTTP/1.1\r\nHost: a:443\r\n\r\n"
+  0.022  <  P.  "HTTP/1.1 200 Connection established\r\n\r\n"
+  0.023  >  .
+"""
+
 LISTED = {
     "a request that nobody answers": case(f"  0.011  >  P.  {GET}\n  0.030  <  .", ("no-answer", 0)),
     "two in a pipeline, of which the second has no answer": case(
@@ -135,6 +141,18 @@ LISTED = {
     ),
     "a response that reaches a host which no longer knows the connection": case(
         f"  0.011  >  P.  {GET}\n  6.022  <  P.  {OK}\n  6.022  >  R", ("reset-doubted", 0)
+    ),
+    "a tunnel that the server closes after the client's data": case(
+        TUNNEL + "  0.024  >  P.  x*200\n  0.034  <  .\n  0.300  <  F.\n  0.301  >  F.\n  0.311  <  .", ("tunnel-unanswered", 0)
+    ),
+    "a tunnel that the server resets after the client's data": case(
+        TUNNEL + "  0.024  >  P.  x*200\n  0.300  <  R.", ("tunnel-unanswered", 0)
+    ),
+    "a tunnel that the server closes at once": case(
+        TUNNEL + "  0.025  <  F.\n  0.026  >  F.\n  0.036  <  .", ("tunnel-unanswered", 0)
+    ),
+    "a tunnel whose client waits in vain": case(
+        TUNNEL + "  0.024  >  P.  x*200\n  0.034  <  .\n  5.000  >  F.\n  5.010  <  F.\n  5.010  >  .", ("tunnel-unanswered", 0)
     ),
     "a WebSocket that the server resets": case(
         WEBSOCKET
@@ -378,6 +396,14 @@ NORMAL = {
   0.022  <  P.  "HTTP/1.1 413 Too Large\r\nContent-Length: 2\r\n\r\nno"
   0.023  >  F.
   0.034  <  F."""
+    ),
+    "a tunnel that its client leaves right after its first data": case(
+        TUNNEL + "  0.024  >  P.  x*200\n  0.034  <  .\n  0.100  >  F.\n  0.110  <  F.\n  0.110  >  ."
+    ),
+    "a tunnel that its client does not use": case(TUNNEL + "  5.000  >  F.\n  5.010  <  F.\n  5.010  >  ."),
+    "a tunnel through which data came back": case(
+        TUNNEL
+        + "  0.024  >  P.  x*200\n  0.034  <  P.  y*300\n  0.035  >  P.  x*31\n  0.045  <  F.\n  0.046  >  F.\n  0.056  <  ."
     ),
     "an event stream that its client leaves": case(
         rf"""  0.011  >  P.  {GET}

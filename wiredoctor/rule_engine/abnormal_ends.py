@@ -34,7 +34,10 @@ GOAWAY frame. Nothing is lost if the server does not read it.
 REPLY = 50 * MILLISECOND
 """The maximum time in ns, not counting the round trip, within which a host answers a segment of a connection it does not know."""
 CLOSED_WITHIN = SECOND
-"""The maximum time in ns from the SYN-ACK until a host closes an unused connection, if it did not wait for a request."""
+"""The maximum time in ns from the SYN-ACK until a host closes an unused connection, if it did not wait for a request.
+
+In a tunnel, it counts from the response. A client that closes sooner after its data may not have waited for an answer.
+"""
 
 CLIENT_ERROR = 400
 """The lowest status of a response that rejects its request (RFC 9110 section 15.5)."""
@@ -53,7 +56,9 @@ def suspect_exchanges() -> pl.Expr:
     unread = ~c("has_response") | (c("response_end_reason") != "complete") | (c("request_end_reason") != "complete")
     cut = c("upgraded") & c("server_close_frame").is_not_null()  # perhaps a WebSocket; to compare texts is not cheap
     lost = _met_no_connection() | _is_reset_unread()  # whether that RST is doubtful is a text, too
-    return unread | ~c("has_request") | ((c("response_status") < 200) & ~c("upgraded")) | lost | cut
+    closed = c("server_close_frame").is_not_null() | c("client_close_frame").is_not_null()
+    tunnel = (c("upgraded") | (c("response_framing") == "tunnel")) & closed
+    return unread | ~c("has_request") | ((c("response_status") < 200) & ~c("upgraded")) | lost | cut | tunnel
 
 
 def _met_no_connection() -> pl.Expr:
@@ -92,6 +97,24 @@ def _is_cut_websocket() -> pl.Expr:
     is_websocket = c("upgraded") & (c("response_upgrade") == "websocket")
     by_server = c("client_close_frame").is_null() | (c("server_close_frame") < c("client_close_frame"))
     return (is_websocket & c("server_close_frame").is_not_null() & by_server & ~c("says_goodbye")).fill_null(value=False)
+
+
+def _is_unanswered_tunnel() -> pl.Expr:
+    """Return an expression that is true if no data came through a tunnel or upgraded connection before it was closed.
+
+    The client had sent data after the response, and the server closed first, or the client after CLOSED_WITHIN. Or the server
+    closed first within CLOSED_WITHIN after its response. A connection that was upgraded to WebSocket does not count, because its
+    Close frames tell more (`_is_cut_websocket`).
+    """
+    tunnel = (c("response_framing") == "tunnel") | (c("upgraded") & (c("response_upgrade") != "websocket"))
+    nothing = c("server_close_offset") <= c("response_end_offset")  # of the server after its response
+    unheard = c("server_close_frame").is_null() & (c("client_close_ack") <= c("response_end_offset"))
+    sent = (c("last_payload_role") == CLIENT) & (c("last_payload_time") > c("response_end"))
+    client_first = (c("client_close_time") < c("server_close_time")).fill_null(value=False)
+    at_once = c("server_close_time") - c("response_end") < CLOSED_WITHIN
+    waited = (c("client_close_time") - c("last_payload_time") >= CLOSED_WITHIN).fill_null(value=False)
+    by_server = nothing & ~client_first & (sent | at_once)
+    return (tunnel & (by_server | ((nothing | unheard) & sent & waited))).fill_null(value=False)
 
 
 def suspect_connections() -> pl.Expr:
@@ -200,7 +223,7 @@ def _reason(waited: pl.Expr) -> pl.Expr:
     return (
         pl.when(_rejects_foreign_bytes())
         .then(pl.lit("request-not-http"))
-        .when(((answered & ended & asked) | (left & asked)) & ~_may_be_lost() & ~_is_cut_websocket())
+        .when(((answered & ended & asked) | (left & asked)) & ~_may_be_lost() & ~_is_cut_websocket() & ~_is_unanswered_tunnel())
         .then(None)
         .when(~c("both_directions"))
         .then(pl.lit("one-sided"))
@@ -208,6 +231,8 @@ def _reason(waited: pl.Expr) -> pl.Expr:
         .then(pl.lit("gap"))
         .when(_is_cut_websocket())
         .then(pl.lit("websocket-cut"))
+        .when(_is_unanswered_tunnel())
+        .then(pl.lit("tunnel-unanswered"))
         .when(c("request_end_reason") == "error")
         .then(pl.lit("request-unreadable"))
         .when(unread)

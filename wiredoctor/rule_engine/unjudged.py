@@ -138,7 +138,7 @@ def _as_of_the_end() -> pl.Expr:
     that cut heads of the connection is the likely reason for its gaps.
     """
     waiting = c("reason") == "no-answer"
-    may_be_lost = c("reason").is_in(["no-answer", "response-unfinished", "unreadable", "websocket-cut"])
+    may_be_lost = c("reason").is_in(["no-answer", "response-unfinished", "unreadable", "websocket-cut", "tunnel-unanswered"])
     has_gap = (c("reason") == "gap") | (may_be_lost & c("unseen").fill_null(value=False))
     return (
         pl.when(has_gap & c("snapped").fill_null(value=False))
@@ -325,6 +325,7 @@ _MESSAGES: Mapping[str, str | Callable[[int, int], str]] = {
     "cut-short": "the response broke off when the connection was closed",
     "websocket-cut": "the server closed the WebSocket without a Close frame, or reset it before the client had sent one, which "
     "programs report as code 1006",
+    "tunnel-unanswered": "the tunnel was closed, and no data of the server had come through it",
     "reset-doubted": "reset, but perhaps not by that host: it goes on sending, or the RST has no ACK flag, or does not fit the "
     "host's other packets (TTL, IP identification, time). This is one sign of a device on the path, and foreign-reset needs two",
     "request-cut-short": "the request broke off when the connection was closed",

@@ -77,6 +77,13 @@ def unexplained(reach: Coverage) -> list[str]:
             "is a WebSocket that was cut",
             "are WebSockets that were cut",
         ),
+        (
+            endings.get("tunnel-unanswered", 0),
+            reach.exchanges,
+            "exchange",
+            "is a tunnel through which nothing came back",
+            "are tunnels through which nothing came back",
+        ),
         (endings.get("reset-doubted", 0), reach.exchanges, "exchange", "was reset", "were reset"),
         (
             endings.get("response-unfinished", 0),

@@ -30,7 +30,8 @@ How it is proved
     Kind stopped: within 50 ms, the same host closed several connections while it was waiting for responses. One of these
     must be true:
 
-    - There are three or more, to any servers, and it had waited for clearly different times.
+    - There are three or more, to any servers, and it had waited for clearly different times. Waits that match a common timeout
+      do not count.
     - There are two or more, to one server. No wait matches a common timeout, and the same client requested nothing more from
       that server. It may have opened connections on which it sent nothing. If it had waited for less than 20 ms, shorter than
       any timeout, it may have requested more: another run of a program may follow at once.
@@ -51,13 +52,15 @@ How it is proved
 
     Kind superseded, one of these:
 
-    - At the time of the close, the same client (host and User-Agent) requested the same path with another query.
+    - At the time of the close, the same client (host and User-Agent) requested the same path with another query, by GET or HEAD,
+      and the wait matches no common timeout.
     - The client had sent the same request on another connection, and the response to that copy had just come. If more than
       one copy got its response during this wait, this does not apply.
 
     Kind left, one of these:
 
-    - The client had waited less than 4 s, and within half a second of the close it requested a page or received one.
+    - The client had waited less than 4 s, and within half a second of the close it requested a page or received one. If the wait
+      matches a common timeout, it must have requested the page before the close.
     - The client had requested a page at most 4 s before this request, waited less than 4 s, and then requested nothing for
       5 s.
     - The client had once waited longer for the response to such a request, which a client with a shorter timeout does not do.

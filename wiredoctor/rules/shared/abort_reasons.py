@@ -179,7 +179,8 @@ def _closed_by_program(connection: int, moment: int, timeout: int | None, client
     waits = [close.waited for close in near if close.waited is not None]
     if _one_by_one([(close, _since_opening(close, clients)) for close in near]):
         return ()
-    if len(waits) >= SEVERAL.value and max(waits) - min(waits) > max(waits) // 10 + 20 * MILLISECOND:
+    undue = [wait for wait in waits if not _is_timeout(wait)]
+    if len(undue) >= SEVERAL.value and max(undue) - min(undue) > max(undue) // 10 + 20 * MILLISECOND:
         return tuple(near)
     server = next((close.server for close in near if close.connection == connection), None)
     same = [close for close in near if close.server == server]
@@ -284,7 +285,13 @@ def _is_not_awaited(close: Close, clients: Clients) -> bool:
 
 
 def _replacing_request(own: Request, row: Mapping[str, Any], clients: Clients) -> Request | None:
-    """Return the request that replaced `own`: the same path with another query; None if there is none."""
+    """Return the request that replaced `own`: the same path with another query; None if there is none.
+
+    A client that has waited for as long as a common timeout repeats its request, perhaps with another query (a time stamp, a new
+    signature).
+    """
+    if row["timeout"] is not None or own.method not in ("GET", "HEAD"):
+        return None
     until = row["ended_at"] + REPLACED.value + 2 * row["round_trip"]
     since = max(row["ended_at"] - REPLACED.value, own.start + 1)
     others = (other for other in clients.other_requests(own, since, until) if other.target != own.target)
@@ -316,11 +323,16 @@ def _answered_copy(own: Request, row: Mapping[str, Any], clients: Clients) -> Re
 
 
 def _next_page(own: Request, row: Mapping[str, Any], clients: Clients) -> Request | None:
-    """Return the request for the page that the user opened instead of waiting for the response to `own`; None if none."""
+    """Return the request for the page that the user opened instead of waiting for the response to `own`; None if none.
+
+    A script may open another page after a timeout. So after a wait as long as a common timeout, the page must have been requested
+    before the close.
+    """
     if row["waited"] >= SHORT.value or own.navigation:
         return None
     moment, slack = row["ended_at"], MOVED.value + 2 * row["round_trip"]
-    for other in clients.other_requests(own, own.start + 1, moment + slack):
+    latest = moment + slack if row["timeout"] is None else moment
+    for other in clients.other_requests(own, own.start + 1, latest):
         begun = other.answered is not None and moment - slack <= other.answered <= moment
         if other.navigation and (other.start >= moment - slack or begun):
             return other
