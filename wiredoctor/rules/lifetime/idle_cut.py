@@ -22,11 +22,12 @@ How it is proved
     idle time has low confidence, and is only a note.
 
 What it is not
-    If a user leaves a page, the client closes after a time that no other connection shares. A WebSocket close frame or a
-    last chunk announces a close. A server that stops closes all connections at the same moment, whatever their idle times. A
-    request without any response yet (a long poll) belongs to client-abort or no-response. If the connection was idle between
-    two requests, idle-close reports it. TCP keep-alive probes do not count as data, and proxies do not count them either.
-    HTTP/2 is not judged.
+    If a user leaves a page, the client closes after a time that no other connection shares. A client that closes its own idle
+    CONNECT tunnels does so as it closes idle connections: its pool has a timeout. A WebSocket close frame or a last chunk
+    announces a close. A server that stops closes all connections at the same moment, whatever their idle times. A request
+    without any response yet (a long poll) belongs to client-abort or no-response. If the connection was idle between two
+    requests, idle-close reports it. TCP keep-alive probes do not count as data, and proxies do not count them either. HTTP/2
+    is not judged.
 
 What to do
     Have one side send something more often than the timeout: WebSocket pings, or comments in event streams. Or lengthen the
@@ -140,7 +141,10 @@ def find(closes: pl.LazyFrame) -> pl.LazyFrame:
     by_server = rows.filter("by_server", c("tunnel") | _stream() | _is_unfinished())
     # client-abort reports a client that breaks off a download
     itself = (c("client_close_origin") != "between") & (c("server_close_origin") != "between")
-    by_client = rows.filter(~c("by_server"), c("client_close_frame").is_not_null(), itself, c("tunnel") | _stream())
+    # the client of a CONNECT closes its idle tunnels as it closes its idle connections
+    own_tunnel = (c("request_method") == "CONNECT").fill_null(value=False)
+    left = (c("tunnel") & ~own_tunnel) | _stream()
+    by_client = rows.filter(~c("by_server"), c("client_close_frame").is_not_null(), itself, left)
     sides = (
         _closed_by(by_server, "server", c("last_payload_role") == 0),
         _closed_by(by_client, "client", c("last_payload_role") == 1),

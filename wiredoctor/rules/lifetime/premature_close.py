@@ -20,10 +20,10 @@ How it is proved
 
 What it is not
     A close more than a second after the response ends an idle connection and is not reported. Nor is a close after one second
-    if the server announced this timeout (Keep-Alive: timeout=1). Not reported either: a response that says `Connection: close`,
-    a body that ends with the connection, and a close that the client began or that both sides began at once. Closes after an
-    upgrade, of a tunnel, or after a refused tunnel (a response to CONNECT other than 407) are not judged. If a process of the
-    server ended with all its idle connections, idle-close reports it as kind stop.
+    if the server announced this timeout (Keep-Alive: timeout=1). Not reported either: a response that says `Connection:
+    close` or `Keep-Alive: max=0`, a body that ends with the connection, and a close that the client began or that both sides
+    began at once. Closes after an upgrade, of a tunnel, or after a refused tunnel (a response to CONNECT other than 407) are
+    not judged. If a process of the server ended with all its idle connections, idle-close reports it as kind stop.
 
 What to do
     Send `Connection: close` in the response that ends a connection, or keep the connection open. Kind once: check whether
@@ -130,7 +130,8 @@ def screen() -> pl.Expr:
     closed &= ~closed_as_announced()
     # a client whose tunnel was refused sends its next request elsewhere
     refused = (c("request_method") == "CONNECT") & (c("response_status") != 407)
-    promised = ~refused & c("has_request") & c("has_response") & c("persistent") & ~c("upgraded")
+    no_more = (c("response_keep_alive_max") == 0).fill_null(value=False)  # the server accepts no further request
+    promised = ~refused & ~no_more & c("has_request") & c("has_response") & c("persistent") & ~c("upgraded")
     return promised & is_complete() & self_framed & closed & server_closed_first()
 
 
