@@ -10,12 +10,13 @@ Why it hurts
 
 How it is proved
     Two or more servers (addresses or ports) each sent the same client ten or more responses for the same method, site and path.
-    Paths that differ only in digits count as the same. What counts is the time from the end of a request to the beginning of
-    its response, less the round trip. The median of the slow server is at least five times that of the others, and at least 100
+    Paths that differ only in digits count as the same. Only responses with the same status are compared; all 2xx count as the
+    same. What counts is the time from the end of a request to the beginning of its response, less the round trip. The median of the slow server is at least five times that of the others, and at least 100
     ms longer. Three in four of its responses take longer than nine in ten of the responses of the others.
 
 What it is not
-    Servers of different sites, or with responses of very different sizes, do different work. Monitoring programs
+    Servers of different sites, or with responses of very different sizes, do different work. So does a server that rejects
+    requests (503, 404) or redirects them: it is quick because it does none of the work. Monitoring programs
     (Prometheus, health checks) send the same requests to servers that do different work, so they are excluded. If a server
     is slow only at times, slow-response reports it. Time lost in TCP is reported by the other rules about stalls.
 
@@ -116,7 +117,7 @@ def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def _with_keys(rows: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
-    """Return the needed columns of each exchange, with `key`: a hash of client host, method, site and path."""
+    """Return the needed columns of each exchange, with `key`: a hash of client host, method, site, path and status."""
     host = c("request_host").str.to_lowercase()
     site = host.str.replace(r":[0-9]+$", "").str.replace_all("[0-9]+", "0")
     path = c("request_target").str.extract(r"^(?:[A-Za-z]+://[^/?#]*)?([^?#]*)").fill_null("").str.replace_all("[0-9]+", "0")
@@ -124,14 +125,15 @@ def _with_keys(rows: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
         *("connection", "client_host", "server", "request_method"),
         pl.when(host.str.contains(_NO_NAME)).then(pl.lit("")).otherwise(site).alias("site"),
         path.alias("path"),
+        pl.when(c("response_status") < 300).then(200).otherwise("response_status").alias("status"),
         (c("server_time") - c("rtt_server")).clip(0).alias("time"),
         c("response_body_bytes").fill_null(0).alias("size"),
         c("gap_before").alias("doubtful"),
         *("request_frame", "request_start", "response_frame", "response_start"),
     )
     return asked.select(
-        pl.struct("client_host", "request_method", "site", "path").hash().alias("key"),
-        pl.exclude("site"),
+        pl.struct("client_host", "request_method", "site", "path", "status").hash().alias("key"),
+        pl.exclude("site", "status"),
         c("request_frame").alias("frame"),
     )
 
