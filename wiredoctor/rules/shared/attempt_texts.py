@@ -74,7 +74,7 @@ _REASONS = {
         *((4, 3, 1), (4, 3, 7)),
         (6, 1, 3),
     ),
-    ": the packet passed too many routers, usually because of a routing loop": ((4, 11, 0), (6, 3, 0)),
+    ": the packet passed too many routers, usually because of a routing loop": icmp.TIME_EXCEEDED,
 }
 _ERRNO = {
     '"Connection refused"': ((4, 3, 3), (6, 1, 4)),

@@ -84,6 +84,10 @@ What it is not
     reports it. The attempt of a gateway keeps its kind, such as refused, even if another one succeeds: the result of its
     client's request is more important.
 
+    A traceroute sends SYNs that routers discard on purpose because the TTL is low. So the ICMP error "time exceeded" is not a
+    failure if the server answered another SYN of the client within 60 s before or after, or if two or more routers sent such
+    errors about SYNs of the client to that host.
+
 What to do
     Kind refused: start the service, or have the client use the port on which it listens. Kind tried-next: have the server
     listen on both addresses. Kind down: have the new process listen before the old one stops. Kind not-up-yet: nothing has to
@@ -225,6 +229,11 @@ NEXT_WAIT = Threshold(
 )
 AT_ONCE = Threshold("1 s", "the reset must come this soon after the SYN-ACK; a server that waits for a request closes later")
 SOON = Threshold("60 s", "a server that is starting or restarting accepts connections after at most this time")
+TRACED = Threshold(
+    "60 s",
+    "if the server answers another SYN of the client at most this much before or after one whose TTL was used up, there is no "
+    "routing loop; traceroute takes less time for all hops together",
+)
 SHARED_THRESHOLDS = (attempt_groups,)
 
 
@@ -265,6 +274,7 @@ def find(connections: pl.LazyFrame, tries: pl.LazyFrame) -> pl.LazyFrame:
         .otherwise(attempts.TIMED_OUT)
     )
     of_gateways = tries.filter(c("exchange").is_null()).group_by("connection").agg(attempt=c("certain").any())
+    time_exceeded = quoted & error.is_in([icmp.number(*one) for one in icmp.TIME_EXCEEDED])
     again = _tried_again(connections, no_answer & few, (c("syns") == GIVEN_UP.value) & no_answer & few)
     last = pl.when(c("last_syn_frame") != c("syn_frame")).then("last_syn_frame")
     sure = refused | dropped | (quoted & (prohibited | (waited >= AT_THE_END.value))) | (waited >= PATIENCE.value)
@@ -272,6 +282,7 @@ def find(connections: pl.LazyFrame, tries: pl.LazyFrame) -> pl.LazyFrame:
         connections.join(of_gateways, on="connection", how="left")
         .join(again, on="connection", how="left")
         .filter((c("syns") > 0) & (refused | quoted | silence | dropped).fill_null(value=False))
+        .join(_traced(connections, time_exceeded), on="connection", how="anti")
         .with_columns(last.alias("last_syn_frame"), kind.cast(pl.UInt8).alias("number"))
         .with_columns(
             _of_kind("refused_frame", "syn_error_frame", "last_frame").alias("answer_frame"),
@@ -320,6 +331,25 @@ def _tried_again(connections: pl.LazyFrame, in_vain: pl.Expr, short: pl.Expr) ->
     both = tried.with_columns(second.fill_null(value=False).alias("second"))
     again = c("second") | c("second").shift(-1).over(pair).fill_null(value=False)
     return both.filter(again).select("connection", pl.lit(value=True).alias("again"))
+
+
+def _traced(connections: pl.LazyFrame, time_exceeded: pl.Expr) -> pl.LazyFrame:
+    """Return the ids of attempts that did not fail but measure the path, as traceroute does with SYNs of a low TTL.
+
+    `time_exceeded`: whether a router reported that the TTL of the SYN was used up.
+    """
+    place = ["client_host", "server"]
+    host = attempts.host_of("server").alias("server_host")
+    expired = connections.filter(time_exceeded.fill_null(value=False))
+    expired = expired.select("connection", *place, host, "syn_time", "syn_error_router").sort("syn_time", "connection").cache()
+    routers = c("syn_error_router").n_unique().over("client_host", "server_host")
+    answers = connections.filter(c("first_answer_time").is_not_null()).join(expired, on=place, how="semi")
+    answers = answers.select(*place, c("first_answer_time").alias("answered_time")).sort("answered_time")
+    reached = expired.join_asof(
+        answers, left_on="syn_time", right_on="answered_time", by=place, strategy="nearest", tolerance=TRACED.value,
+        check_sortedness=False,
+    ).filter(c("answered_time").is_not_null())  # fmt: skip
+    return pl.concat([expired.filter(routers > 1).select("connection"), reached.select("connection")])
 
 
 def _with_outcome(failed: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
