@@ -51,7 +51,9 @@ How it is proved
     come from several servers if a router has no route to the network of the first address: then the client cannot reach any
     server there.
 
-    2. down: the address had accepted connections before, and accepted one again within 60 s of the first refusal.
+    2. down: the address had accepted connections before, and accepted one again within 60 s of the first refusal. If it
+    accepted one between two refusals less than 1 s apart, it was not down, and the kind is refused: its listen queue is full
+    (Windows then answers with an RST), or a limit rejects some connections.
     It is a note if there was only one attempt, from the server's own host: many servers connect to their own port before they
     listen, to learn whether it is free.
 
@@ -135,8 +137,7 @@ RULE = Rule(
         "down": "No connections accepted for {down_for}: {where}",
     },
     message={
-        "refused": "{where} answered the SYN of {whose} with an RST{tries}: nothing listens there, or a firewall rejects the "
-        "connection.{before}{other}{many}",
+        "refused": "{where} answered the SYN of {whose} with an RST{tries}{because}.{before}{other}{many}",
         "prohibited": "{router} answered the SYN of {whose} to {where} with {said}: a rule there forbids the connection. "
         "Programs report {errno}.{again}{many}",
         "unreachable": "{router} answered the SYN of {whose} to {where} with {said}{reason}. Programs report "
@@ -152,9 +153,7 @@ RULE = Rule(
         "next one {down_for} after the first refusal{outages}. In most cases that is a restart.{probe}{other}{many}",
     },
     remedy={
-        "refused": "Check whether the service runs and listens on this address and port (ss -ltn on the server; a service that "
-        "listens only on 127.0.0.1 refuses other hosts). Check whether the client uses the right port, and whether a firewall "
-        "rejects it (an RST whose TTL differs from the server's other packets is not from the server).",
+        "refused": "{refused_remedy}",
         "prohibited": (
             "Find the rule on {router}: each attempt raises the counter of a REJECT rule in iptables -nvL or nft list ruleset "
             "(iptables -j REJECT sends port unreachable unless --reject-with names another answer; firewalld and nft send "
@@ -229,6 +228,11 @@ NEXT_WAIT = Threshold(
 )
 AT_ONCE = Threshold("1 s", "the reset must come this soon after the SYN-ACK; a server that waits for a request closes later")
 SOON = Threshold("60 s", "a server that is starting or restarting accepts connections after at most this time")
+BUSY = Threshold(
+    "1 s",
+    "if a server accepts a connection between two refusals less than this apart, it did not restart: few servers can do that "
+    "twice in this time",
+)
 TRACED = Threshold(
     "60 s",
     "if the server answers another SYN of the client at most this much before or after one whose TTL was used up, there is no "
@@ -365,7 +369,7 @@ def _with_outcome(failed: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFra
     asked = asked.join(pairs, on="connection", how="left").filter(~c("superseded").fill_null(value=False)).cache()
     usable = connections.filter(~_closed_at_once())
     nexts = attempts.next_addresses(asked.filter(c("other_frame").is_null()), usable, NEXT_ADDRESS.value)
-    accepted = attempts.acceptances(asked.filter(c("number").is_in([attempts.REFUSED, attempts.TIMED_OUT])), usable)
+    accepted = attempts.acceptances(asked.filter(c("number").is_in([attempts.REFUSED, attempts.TIMED_OUT])), usable, BUSY.value)
     known = failed.join(pairs, on="connection", how="left").filter(~c("superseded").fill_null(value=False))
     known = known.join(nexts, on="connection", how="left").join(accepted, on="connection", how="left")
     known = known.join(_ended(failed), on="connection", how="left")
@@ -374,25 +378,28 @@ def _with_outcome(failed: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFra
     at_next = c("next_frame").is_not_null()
     late = c("next_syn_time") - c("syn_time") >= NEXT_WAIT.value
     soon = (c("accepted_time") - c("down_since") <= SOON.value).fill_null(value=False)
+    was_down = soon & c("before_frame").is_not_null() & ~c("busy").fill_null(value=False)
+    not_up = soon & c("before_frame").is_null()
+    back = was_down | not_up
     kind = (
         pl.when(at_next & late)
         .then(attempts.TRIED_LATE)
         .when(at_next)
         .then(attempts.TRIED_NEXT)
-        .when(soon & c("before_frame").is_not_null() & _checks_port())
+        .when(was_down & _checks_port())
         .then(attempts.PORT_CHECK)
-        .when(soon & c("before_frame").is_not_null())
+        .when(was_down)
         .then(attempts.DOWN)
-        .when(soon)
+        .when(not_up)
         .then(attempts.NOT_UP_YET)
         .otherwise("number")
     )
     return known.with_columns(kind.cast(pl.UInt8).alias("number"), c("number").alias("failed_as")).select(
         *("connection", "number", "failed_as", "sure", "client", "server", "client_host", "syns", "of_gateway", *_PROOF),
-        *("other_frame", "other_time", "next_server", "ended_time"),
-        pl.when(at_next).then("next_frame").when(soon).then("accepted_frame").alias("then_frame"),
-        pl.when(at_next).then("next_time").when(soon).then("accepted_time").alias("then_time"),
-        pl.when(at_next).then("next_syn_time").when(soon).then("down_since").alias("since"),
+        *("other_frame", "other_time", "next_server", "ended_time", "busy"),
+        pl.when(at_next).then("next_frame").when(back).then("accepted_frame").alias("then_frame"),
+        pl.when(at_next).then("next_time").when(back).then("accepted_time").alias("then_time"),
+        pl.when(at_next).then("next_syn_time").when(back).then("down_since").alias("since"),
         *(
             pl.when(c("number").is_in([attempts.DOWN, attempts.PORT_CHECK, attempts.REFUSED, attempts.TIMED_OUT]))
             .then(name)
@@ -481,6 +488,7 @@ def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
         (c("then_time") - pl.when(c("next_server").is_null()).then("since").otherwise("syn_time")).cast(DURATION).alias("then"),
         c("down_for").cast(DURATION),
         (c("syn_time") - c("before_time")).alias("accepted_before"),
+        c("busy").fill_null(value=False),
         (c("answer_time") - c("first_answer_time")).cast(DURATION).alias("reset_after"),
         (c("ended_time") - c("answer_time")).alias("ended_after"),
         *first.drop("row", "end", "lost", "waited_for", "down_for").columns,
