@@ -203,3 +203,49 @@ def test_other_servers_answer_over_ipv4(code: int, other: str, kind: str, found:
     [finding] = found(ladder, Error(0.02, 1, 1, code))
     assert (finding.rule, finding.kind) == ("connect-failed", kind)
     assert finding.severity == ("note" if kind == "tried-next" else "error")
+
+
+HOPS4, HOPS6 = ("10.0.0.254", "172.16.1.1"), ("fd00::fe", "fd01::1")
+ANSWERED = "connection 9, start {start}, client 10.0.0.1:40009, server 10.0.0.2:{port}\n" + V4
+
+
+def syns(servers: Sequence[str], client: str = "10.0.0.1") -> str:
+    """Return a SYN to each of these servers, 0.1 s apart."""
+    return "".join(
+        f"connection {n}, start {n / 10}, client {client}:{41000 + n}, server {server}\n  0.000  >  S    mss 1460\n"
+        for n, server in enumerate(servers, start=1)
+    )
+
+
+@pytest.mark.parametrize("start", ["0.31", "60.0"])
+def test_traceroute_with_syns(start: str, found: Found) -> None:
+    """Its SYNs expire at a router on purpose; a later one gets to the server."""
+    ladder = syns(["10.0.0.2:443"] * 2) + ANSWERED.format(start=start, port=443) + LATER
+    assert found(ladder, *(Error(n / 10 + 0.02, n, 11, 0, kept=8) for n in (1, 2))) == []
+
+
+@pytest.mark.parametrize(
+    ("server", "client", "hops", "type"),
+    [("10.0.0.2:443", "10.0.0.1", HOPS4, 11), ("[fd00::2]:443", "[fd00::1]", HOPS6, 3)],
+    ids=["IPv4", "IPv6"],
+)
+def test_traceroute_to_a_server_that_does_not_answer(
+    server: str, client: str, hops: tuple[str, str], type: int, found: Found
+) -> None:
+    errors = [Error(n / 10 + 0.02, n, type, 0, router=hop) for n, hop in enumerate(hops, start=1)]
+    assert found(syns([server] * 2, client) + LATER, *errors) == []
+
+
+@pytest.mark.parametrize(("start", "port"), [("61.0", 443), ("0.31", 80)], ids=["a minute later", "another port"])
+def test_the_ttl_expires_in_a_loop(start: str, port: int, found: Found) -> None:
+    ladder = syns(["10.0.0.2:443"] * 2) + ANSWERED.format(start=start, port=port) + LATER
+    findings = found(ladder, *(Error(n / 10 + 0.02, n, 11, 0) for n in (1, 2)))
+    assert [finding.kind for finding in findings] == ["unreachable"] * 2
+    assert all("routing loop" in finding.message for finding in findings)
+
+
+@pytest.mark.parametrize("code", [0, 1])
+def test_two_routers_have_no_route(code: int, found: Found) -> None:
+    """Only an expired TTL says nothing about a connection."""
+    errors = [Error(n / 10 + 0.02, n, 3, code, router=hop) for n, hop in enumerate(HOPS4, start=1)]
+    assert [finding.kind for finding in found(syns(["10.0.0.2:443"] * 2) + LATER, *errors)] == ["unreachable"] * 2

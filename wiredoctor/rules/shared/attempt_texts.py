@@ -74,7 +74,7 @@ _REASONS = {
         *((4, 3, 1), (4, 3, 7)),
         (6, 1, 3),
     ),
-    ": the packet passed too many routers, usually because of a routing loop": ((4, 11, 0), (6, 3, 0)),
+    ": the packet passed too many routers, usually because of a routing loop": icmp.TIME_EXCEEDED,
 }
 _ERRNO = {
     '"Connection refused"': ((4, 3, 3), (6, 1, 4)),
@@ -150,6 +150,8 @@ def _outcome() -> tuple[pl.Expr, ...]:
         .then(pl.lit(_RELAY_OR_FILTER))
         .otherwise(pl.format(_ENDED, duration(c("ended_after"))))
         .alias("accepted_by"),
+        pl.when("busy").then(pl.lit(_BUSY)).otherwise(pl.lit(_NOT_LISTENING)).alias("because"),
+        pl.when("busy").then(pl.lit(_CHECK_QUEUE)).otherwise(pl.lit(_CHECK_LISTENER)).alias("refused_remedy"),
         pl.when(c("ended_after").is_null()).then(pl.lit(_CHECK_RELAY)).otherwise(pl.lit(_RESTART)).alias("closed_remedy"),
         *_accepted_before(),
     )
@@ -170,6 +172,22 @@ _CHECK_RELAY = (
     "hosts.allow and hosts.deny, tcp-request connection reject in haproxy, a connection limit). The log of the service at "
     "that time may show the reason."
 )
+_NOT_LISTENING = ": nothing listens there, or a firewall rejects the connection"
+_BUSY = (
+    ", but accepted another connection between two refusals less than a second apart: its listen queue is full, or a limit "
+    "rejects some connections"
+)
+_CHECK_LISTENER = (
+    "Check whether the service runs and listens on this address and port (ss -ltn on the server; a service that "
+    "listens only on 127.0.0.1 refuses other hosts). Check whether the client uses the right port, and whether a firewall "
+    "rejects it (an RST whose TTL differs from the server's other packets is not from the server)."
+)
+_CHECK_QUEUE = (
+    "Check whether the program accepts connections fast enough, and give its listen queue more room (the backlog of listen): "
+    "Windows answers with an RST if that queue is full. Check whether a firewall or balancer limits the rate or number of "
+    "connections (iptables connlimit or hashlimit with REJECT --reject-with tcp-reset). Have the client reuse connections, or "
+    "open fewer at once."
+)
 _RESTART = (
     "Find out why the server's process ended (its log at that time). If it was restarted, have the new process listen before the "
     "old one stops (nginx -s reload, systemd socket activation, SO_REUSEPORT), or have clients try again."
@@ -183,7 +201,7 @@ def _accepted_before() -> tuple[pl.Expr, ...]:
     ended = " The server had accepted a connection {} earlier: its process has ended since, or a connection limit was reached."
     full = "it had accepted a connection {} earlier, so its listen queue is full, it has ended, or a device drops some SYNs"
     return (
-        known.then(pl.format(ended, ago)).otherwise(pl.lit("")).alias("before"),
+        pl.when("busy").then(pl.lit("")).otherwise(known.then(pl.format(ended, ago)).otherwise(pl.lit(""))).alias("before"),
         known.then(pl.format(full, ago))
         .otherwise(pl.lit("the server is not there, or something on the path drops the packets"))
         .alias("assumed"),

@@ -137,7 +137,7 @@ def _run(column: str) -> pl.Expr:
     return (c(column) != c(column).shift(1)).over(_PLACE).fill_null(value=True).cum_sum().over(_PLACE)
 
 
-def acceptances(refused: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
+def acceptances(refused: pl.LazyFrame, connections: pl.LazyFrame, within: int) -> pl.LazyFrame:
     """Return a row for each refused attempt if the server accepted a connection, from any client, at another time.
 
     `before_frame`, `before_time`: the first connection that the server accepted; null if the server accepted none before the
@@ -146,10 +146,13 @@ def acceptances(refused: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFram
     `down_since`: when the first of the refused attempts with the same `accepted_frame` failed (ns). If a client tried both
     addresses of a host (`other_frame`), connections to both count. A connection that was open when the capture began counts as
     accepted before the attempt.
+    `busy`: True if the server accepted a connection between two refusals less than `within` ns apart, and the attempt was one of
+    these, or failed between the same acceptances.
     """
     own, either = c("server").hash(), one_host("server").hash()
     places = refused.select(
-        "connection", "syn_time", "over", pl.when(c("other_frame").is_null()).then(own).otherwise(either).alias("place")
+        *("connection", "syn_time", "over", "number"),
+        pl.when(c("other_frame").is_null()).then(own).otherwise(either).alias("place"),
     )
     open_before = (c("syns") == 0) & (c("client_bytes") + c("server_bytes") > 0)
     accepted = connections.filter(c("first_answer_frame").is_not_null() | open_before).select(
@@ -166,11 +169,32 @@ def acceptances(refused: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFram
     )
     later = known.filter(~c("open_before")).select("place", c("frame").alias("accepted_frame"), c("time").alias("accepted_time"))
     before = c("before_time") < c("syn_time")
-    return (
+    found = (
         places.join(first, on="place")
         .with_columns(pl.when(before).then(name).alias(name) for name in ("before_time", "before_frame"))
         .sort("over")
         .join_asof(later, left_on="over", right_on="accepted_time", by="place", strategy="forward", check_sortedness=False)
         .with_columns(c("over").min().over("place", "accepted_frame").alias("down_since"))
-        .select("connection", "before_frame", "before_time", "accepted_frame", "accepted_time", "down_since")
+        .cache()
     )
+    busy = _busy(found.filter(c("number") == REFUSED), within)
+    return found.join(busy, on=["place", "accepted_frame"], how="left").select(
+        *("connection", "before_frame", "before_time", "accepted_frame", "accepted_time", "down_since"),
+        c("busy").fill_null(value=False),
+    )
+
+
+def _busy(refused: pl.LazyFrame, within: int) -> pl.LazyFrame:
+    """Return `place` and `accepted_frame` of refusals, less than `within` ns apart, that differ in `accepted_frame`.
+
+    `busy` is True in all rows.
+    """
+    rows = refused.sort("over", "connection")
+
+    def after(name: str) -> pl.Expr:
+        return c(name).shift(-1).over("place")
+
+    near = (after("over") - c("over") < within) & (c("accepted_frame") != after("accepted_frame")).fill_null(value=True)
+    pairs = rows.with_columns(after("accepted_frame").alias("next"), near.alias("near")).filter("near")
+    both = pl.concat([pairs.select("place", "accepted_frame"), pairs.select("place", c("next").alias("accepted_frame"))])
+    return both.drop_nulls().unique().with_columns(pl.lit(value=True).alias("busy"))

@@ -64,6 +64,9 @@ NO_NETWORK: Final = ((4, 3, 0), (4, 3, 6), (6, 1, 0))
 They do not show that a host is down.
 """
 
+TIME_EXCEEDED: Final = ((4, 11, 0), (6, 3, 0))
+"""The (IP version, type, code) of errors which show that a packet passed as many routers as its TTL allowed."""
+
 
 def key(router: str, type: str, code: str) -> pl.Expr:
     """Return an expression that combines IP version (from the router's address), type and code into one number."""

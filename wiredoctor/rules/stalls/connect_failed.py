@@ -51,7 +51,9 @@ How it is proved
     come from several servers if a router has no route to the network of the first address: then the client cannot reach any
     server there.
 
-    2. down: the address had accepted connections before, and accepted one again within 60 s of the first refusal.
+    2. down: the address had accepted connections before, and accepted one again within 60 s of the first refusal. If it
+    accepted one between two refusals less than 1 s apart, it was not down, and the kind is refused: its listen queue is full
+    (Windows then answers with an RST), or a limit rejects some connections.
     It is a note if there was only one attempt, from the server's own host: many servers connect to their own port before they
     listen, to learn whether it is free.
 
@@ -83,6 +85,10 @@ What it is not
     the client had sent an HTTP request, no-response reports the close. If the server did not send the reset, foreign-reset
     reports it. The attempt of a gateway keeps its kind, such as refused, even if another one succeeds: the result of its
     client's request is more important.
+
+    A traceroute sends SYNs that routers discard on purpose because the TTL is low. So the ICMP error "time exceeded" is not a
+    failure if the server answered another SYN of the client within 60 s before or after, or if two or more routers sent such
+    errors about SYNs of the client to that host.
 
 What to do
     Kind refused: start the service, or have the client use the port on which it listens. Kind tried-next: have the server
@@ -131,8 +137,7 @@ RULE = Rule(
         "down": "No connections accepted for {down_for}: {where}",
     },
     message={
-        "refused": "{where} answered the SYN of {whose} with an RST{tries}: nothing listens there, or a firewall rejects the "
-        "connection.{before}{other}{many}",
+        "refused": "{where} answered the SYN of {whose} with an RST{tries}{because}.{before}{other}{many}",
         "prohibited": "{router} answered the SYN of {whose} to {where} with {said}: a rule there forbids the connection. "
         "Programs report {errno}.{again}{many}",
         "unreachable": "{router} answered the SYN of {whose} to {where} with {said}{reason}. Programs report "
@@ -148,9 +153,7 @@ RULE = Rule(
         "next one {down_for} after the first refusal{outages}. In most cases that is a restart.{probe}{other}{many}",
     },
     remedy={
-        "refused": "Check whether the service runs and listens on this address and port (ss -ltn on the server; a service that "
-        "listens only on 127.0.0.1 refuses other hosts). Check whether the client uses the right port, and whether a firewall "
-        "rejects it (an RST whose TTL differs from the server's other packets is not from the server).",
+        "refused": "{refused_remedy}",
         "prohibited": (
             "Find the rule on {router}: each attempt raises the counter of a REJECT rule in iptables -nvL or nft list ruleset "
             "(iptables -j REJECT sends port unreachable unless --reject-with names another answer; firewalld and nft send "
@@ -225,6 +228,16 @@ NEXT_WAIT = Threshold(
 )
 AT_ONCE = Threshold("1 s", "the reset must come this soon after the SYN-ACK; a server that waits for a request closes later")
 SOON = Threshold("60 s", "a server that is starting or restarting accepts connections after at most this time")
+BUSY = Threshold(
+    "1 s",
+    "if a server accepts a connection between two refusals less than this apart, it did not restart: few servers can do that "
+    "twice in this time",
+)
+TRACED = Threshold(
+    "60 s",
+    "if the server answers another SYN of the client at most this much before or after one whose TTL was used up, there is no "
+    "routing loop; traceroute takes less time for all hops together",
+)
 SHARED_THRESHOLDS = (attempt_groups,)
 
 
@@ -265,6 +278,7 @@ def find(connections: pl.LazyFrame, tries: pl.LazyFrame) -> pl.LazyFrame:
         .otherwise(attempts.TIMED_OUT)
     )
     of_gateways = tries.filter(c("exchange").is_null()).group_by("connection").agg(attempt=c("certain").any())
+    time_exceeded = quoted & error.is_in([icmp.number(*one) for one in icmp.TIME_EXCEEDED])
     again = _tried_again(connections, no_answer & few, (c("syns") == GIVEN_UP.value) & no_answer & few)
     last = pl.when(c("last_syn_frame") != c("syn_frame")).then("last_syn_frame")
     sure = refused | dropped | (quoted & (prohibited | (waited >= AT_THE_END.value))) | (waited >= PATIENCE.value)
@@ -272,6 +286,7 @@ def find(connections: pl.LazyFrame, tries: pl.LazyFrame) -> pl.LazyFrame:
         connections.join(of_gateways, on="connection", how="left")
         .join(again, on="connection", how="left")
         .filter((c("syns") > 0) & (refused | quoted | silence | dropped).fill_null(value=False))
+        .join(_traced(connections, time_exceeded), on="connection", how="anti")
         .with_columns(last.alias("last_syn_frame"), kind.cast(pl.UInt8).alias("number"))
         .with_columns(
             _of_kind("refused_frame", "syn_error_frame", "last_frame").alias("answer_frame"),
@@ -322,6 +337,25 @@ def _tried_again(connections: pl.LazyFrame, in_vain: pl.Expr, short: pl.Expr) ->
     return both.filter(again).select("connection", pl.lit(value=True).alias("again"))
 
 
+def _traced(connections: pl.LazyFrame, time_exceeded: pl.Expr) -> pl.LazyFrame:
+    """Return the ids of attempts that did not fail but measure the path, as traceroute does with SYNs of a low TTL.
+
+    `time_exceeded`: whether a router reported that the TTL of the SYN was used up.
+    """
+    place = ["client_host", "server"]
+    host = attempts.host_of("server").alias("server_host")
+    expired = connections.filter(time_exceeded.fill_null(value=False))
+    expired = expired.select("connection", *place, host, "syn_time", "syn_error_router").sort("syn_time", "connection").cache()
+    routers = c("syn_error_router").n_unique().over("client_host", "server_host")
+    answers = connections.filter(c("first_answer_time").is_not_null()).join(expired, on=place, how="semi")
+    answers = answers.select(*place, c("first_answer_time").alias("answered_time")).sort("answered_time")
+    reached = expired.join_asof(
+        answers, left_on="syn_time", right_on="answered_time", by=place, strategy="nearest", tolerance=TRACED.value,
+        check_sortedness=False,
+    ).filter(c("answered_time").is_not_null())  # fmt: skip
+    return pl.concat([expired.filter(routers > 1).select("connection"), reached.select("connection")])
+
+
 def _with_outcome(failed: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
     """Set the final kinds of failures. If localhost refused a client at both addresses, drop the first of the two refusals.
 
@@ -335,7 +369,7 @@ def _with_outcome(failed: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFra
     asked = asked.join(pairs, on="connection", how="left").filter(~c("superseded").fill_null(value=False)).cache()
     usable = connections.filter(~_closed_at_once())
     nexts = attempts.next_addresses(asked.filter(c("other_frame").is_null()), usable, NEXT_ADDRESS.value)
-    accepted = attempts.acceptances(asked.filter(c("number").is_in([attempts.REFUSED, attempts.TIMED_OUT])), usable)
+    accepted = attempts.acceptances(asked.filter(c("number").is_in([attempts.REFUSED, attempts.TIMED_OUT])), usable, BUSY.value)
     known = failed.join(pairs, on="connection", how="left").filter(~c("superseded").fill_null(value=False))
     known = known.join(nexts, on="connection", how="left").join(accepted, on="connection", how="left")
     known = known.join(_ended(failed), on="connection", how="left")
@@ -344,25 +378,28 @@ def _with_outcome(failed: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFra
     at_next = c("next_frame").is_not_null()
     late = c("next_syn_time") - c("syn_time") >= NEXT_WAIT.value
     soon = (c("accepted_time") - c("down_since") <= SOON.value).fill_null(value=False)
+    was_down = soon & c("before_frame").is_not_null() & ~c("busy").fill_null(value=False)
+    not_up = soon & c("before_frame").is_null()
+    back = was_down | not_up
     kind = (
         pl.when(at_next & late)
         .then(attempts.TRIED_LATE)
         .when(at_next)
         .then(attempts.TRIED_NEXT)
-        .when(soon & c("before_frame").is_not_null() & _checks_port())
+        .when(was_down & _checks_port())
         .then(attempts.PORT_CHECK)
-        .when(soon & c("before_frame").is_not_null())
+        .when(was_down)
         .then(attempts.DOWN)
-        .when(soon)
+        .when(not_up)
         .then(attempts.NOT_UP_YET)
         .otherwise("number")
     )
     return known.with_columns(kind.cast(pl.UInt8).alias("number"), c("number").alias("failed_as")).select(
         *("connection", "number", "failed_as", "sure", "client", "server", "client_host", "syns", "of_gateway", *_PROOF),
-        *("other_frame", "other_time", "next_server", "ended_time"),
-        pl.when(at_next).then("next_frame").when(soon).then("accepted_frame").alias("then_frame"),
-        pl.when(at_next).then("next_time").when(soon).then("accepted_time").alias("then_time"),
-        pl.when(at_next).then("next_syn_time").when(soon).then("down_since").alias("since"),
+        *("other_frame", "other_time", "next_server", "ended_time", "busy"),
+        pl.when(at_next).then("next_frame").when(back).then("accepted_frame").alias("then_frame"),
+        pl.when(at_next).then("next_time").when(back).then("accepted_time").alias("then_time"),
+        pl.when(at_next).then("next_syn_time").when(back).then("down_since").alias("since"),
         *(
             pl.when(c("number").is_in([attempts.DOWN, attempts.PORT_CHECK, attempts.REFUSED, attempts.TIMED_OUT]))
             .then(name)
@@ -451,6 +488,7 @@ def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
         (c("then_time") - pl.when(c("next_server").is_null()).then("since").otherwise("syn_time")).cast(DURATION).alias("then"),
         c("down_for").cast(DURATION),
         (c("syn_time") - c("before_time")).alias("accepted_before"),
+        c("busy").fill_null(value=False),
         (c("answer_time") - c("first_answer_time")).cast(DURATION).alias("reset_after"),
         (c("ended_time") - c("answer_time")).alias("ended_after"),
         *first.drop("row", "end", "lost", "waited_for", "down_for").columns,

@@ -13,7 +13,8 @@ How it is proved
     The request says Expect: 100-continue, and no interim response was captured. The first byte of the body came at least 250
     ms after the head was complete. The first three pauses within the body, less a round trip, are all shorter than half of
     that wait. With longer pauses the client may be reading the body from a slow source, and would have been as late without
-    Expect.
+    Expect. Confidence is low if the wait is not the timeout of a known client: a source may give nothing at first, and a body
+    whose first copy was lost before the capture point comes late, too.
 
 What it is not
     Not reported: a client that does not wait for the 100 but reads its body from a slow source, and a server that sends the 100
@@ -69,6 +70,7 @@ _TIMERS = (
     (2_900, 3_300, ": Apache HttpClient waits for 3 s"),
 )
 """Ranges of waits (ms), each with the clients whose timeout is in the range."""
+_NO_TIMER = ". No known client has that timeout, so the body may have been late for another reason"
 
 
 def screen() -> pl.Expr:
@@ -84,6 +86,8 @@ def find(exchanges: pl.LazyFrame) -> pl.LazyFrame:
     round_trip = pl.sum_horizontal(c("rtt_client", "rtt_server").clip(0))
     whole = (c("request_end_reason") == "complete") & ~c("request_has_gap")
     body = pl.format("{} bytes of the body", grouped(c("request_body_bytes")))
+    timer = _timer(wait)
+    sure = pl.when(timer.is_null()).then(pl.lit("low")).otherwise(confidence())
     slow_source = 2 * (c("request_body_pause") - round_trip) >= wait
     return (
         exchanges.filter(c("request_expect_continue") & (wait >= MIN_WAIT.value))
@@ -95,10 +99,10 @@ def find(exchanges: pl.LazyFrame) -> pl.LazyFrame:
             c("both_directions"),
         )
         .select(
-            *candidate("client", confidence(), "request_head_last_frame", "request_head_time", "request_body_time", delay=wait),
+            *candidate("client", sure, "request_head_last_frame", "request_head_time", "request_body_time", delay=wait),
             wait.cast(DURATION).alias("wait"),
             pl.when(whole).then(body).otherwise(pl.lit("body")).alias("sent"),
-            _timer(wait).alias("timer"),
+            timer.fill_null(_NO_TIMER).alias("timer"),
             evidence(
                 ("request_head_last_frame", "request_head_time", "the head: Expect: 100-continue"),
                 ("request_body_frame", "request_body_time", pl.format("the body begins, {} later", duration(wait))),
@@ -108,5 +112,6 @@ def find(exchanges: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def _timer(wait: pl.Expr) -> pl.Expr:
+    """Return the text about the clients whose timeout matches the wait; null if no known timeout does."""
     near = ((wait.is_between(first * MILLISECOND, last * MILLISECOND), text) for first, last, text in _TIMERS)
-    return pl.coalesce(*(pl.when(is_near).then(pl.lit(text)) for is_near, text in near), pl.lit(""))
+    return pl.coalesce(*(pl.when(is_near).then(pl.lit(text)) for is_near, text in near))

@@ -46,6 +46,7 @@ import polars as pl
 from wiredoctor.findings import Advice, Reference, Rule, Threshold
 from wiredoctor.rules.shared.connection_close import ENDLESS
 from wiredoctor.rules.shared.evidence import candidate, confidence, evidence, is_unwitnessed, witness_text
+from wiredoctor.rules.shared.long_polls import is_long_poll
 from wiredoctor.rules.shared.numbers import DURATION, duration
 
 c = pl.col
@@ -144,7 +145,7 @@ def _begun_late(exchanges: pl.LazyFrame) -> pl.LazyFrame:
             ~c("pairing_assumed"),
             (c("request_end_reason") == "complete") & ((c("response_status") >= 200) | (c("response_status") == 101)),
         )
-        .filter(~_is_long_poll())
+        .filter(~is_long_poll())
         .select(
             *candidate("server", confidence(), "response_frame", begin, "response_start", delay=wait),
             wait.cast(DURATION).alias("wait"),
@@ -156,20 +157,6 @@ def _begun_late(exchanges: pl.LazyFrame) -> pl.LazyFrame:
             ),
         )
     )
-
-
-def _is_long_poll() -> pl.Expr:
-    """Return whether the request says that it is a long poll: a GET of an Engine.IO session (Socket.IO), or of SignalR."""
-    target = c("request_target").cast(pl.String)
-    query = "&" + target.str.splitn("?", 2).struct.field("field_1") + "&"
-
-    def has(text: str) -> pl.Expr:
-        return query.str.contains(text, literal=True)
-
-    poll = has("&transport=polling&") & has("&sid=")
-    is_poll_path = target.str.to_lowercase().str.contains("/poll?", literal=True)
-    signalr = is_poll_path & query.str.to_lowercase().str.contains("&transport=longpolling&", literal=True)
-    return ((c("request_method").cast(pl.String) == "GET") & (poll | signalr)).fill_null(value=False)
 
 
 def _paused() -> pl.Expr:

@@ -10,14 +10,18 @@ Why it hurts
 
 How it is proved
     Two or more servers (addresses or ports) each sent the same client ten or more responses for the same method, site and path.
-    Paths that differ only in digits count as the same. What counts is the time from the end of a request to the beginning of
-    its response, less the round trip. The median of the slow server is at least five times that of the others, and at least 100
-    ms longer. Three in four of its responses take longer than nine in ten of the responses of the others.
+    Paths that differ only in digits count as the same. Only responses with the same status are compared; all 2xx count as the
+    same. What counts is the time from the end of a request to the beginning of its response, less the round trip. The median of
+    the slow server is at least five times that of the others, and at least 100 ms longer. Three in four of its responses take
+    longer than nine in ten of the responses of the others.
 
 What it is not
-    Servers of different sites, or with responses of very different sizes, do different work. Monitoring programs
-    (Prometheus, health checks) send the same requests to servers that do different work, so they are excluded. If a server
-    is slow only at times, slow-response reports it. Time lost in TCP is reported by the other rules about stalls.
+    Servers of different sites, or with responses of very different sizes, do different work. So does a server that rejects
+    requests (503, 404) or redirects them: it is quick because it does none of the work. Monitoring programs (Prometheus, health
+    checks) send the same requests to servers that do different work, so they are excluded, as is the path /metrics. Long polls
+    that declare themselves (Socket.IO, SignalR) are excluded because they wait for the next event. If the Host field is an
+    address, only servers with the same port are compared. If a server is slow only at times, slow-response reports it. Time
+    lost in TCP is reported by the other rules about stalls.
 
 What to do
     Take that server out of rotation and compare it with the others: its load, disk, caches, neighbors, and its path to the
@@ -33,6 +37,7 @@ import polars as pl
 
 from wiredoctor.findings import Reference, Rule, Threshold
 from wiredoctor.rules.shared.evidence import EVIDENCE, candidate, packet
+from wiredoctor.rules.shared.long_polls import is_long_poll
 from wiredoctor.rules.shared.numbers import DURATION, duration
 from wiredoctor.text import redact
 
@@ -79,11 +84,17 @@ LISTED = Threshold("5 servers", "the maximum number of servers listed; more are 
 _SMALL = 4096
 """The number of bytes added to all sizes before they are compared, because small sizes differ by large ratios without reason."""
 
-_MONITORING = "^(Prometheus|kube-probe|ELB-HealthChecker|GoogleHC|Consul Health Check)"
+_MONITORING = (
+    "(?i)^(Prometheus|vm_promscrape|Grafana ?(Agent|Alloy)|Alloy/|OpenTelemetry Collector|otelcol|Telegraf|Datadog|Zabbix"
+    "|kube-probe|ELB-HealthChecker|GoogleHC|Consul Health Check)"
+)
 """A pattern for the User-Agent of programs that send the same requests to different kinds of servers."""
 
+_METRICS = r"^(?:[A-Za-z]+://[^/?#]*)?/(metrics|actuator/prometheus)(\?|$)"
+"""A pattern for the target of requests for the metrics of a server; each server has different ones."""
+
 _NO_NAME = r"^(\[|[0-9.]+(:[0-9]+)?$)"
-"""A pattern for a Host field that does not name the site: an address, or nothing."""
+"""A pattern for a Host field that does not name the site, because it is an address."""
 
 
 def _slow() -> pl.Expr:
@@ -103,9 +114,9 @@ def screen() -> pl.Expr:
 
 def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
     """Return a row for each response to a request that at least one server often answers slowly."""
-    answered = (
-        c("has_request") & (c("response_status") >= 200) & ~c("upgraded") & ~c("request_user_agent").str.contains(_MONITORING)
-    )
+    monitoring = c("request_user_agent").str.contains(_MONITORING) | c("request_target").str.contains(_METRICS)
+    other_work = monitoring.fill_null(value=False) | is_long_poll()
+    answered = c("has_request") & (c("response_status") >= 200) & ~c("upgraded") & ~other_work
     known = connections.select("connection", "client_host", "server")
     rows = exchanges.filter(answered & c("server_time").is_not_null() & c("rtt_server").is_not_null())
     places = c("client_host").first()
@@ -116,22 +127,24 @@ def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def _with_keys(rows: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
-    """Return the needed columns of each exchange, with `key`: a hash of client host, method, site and path."""
+    """Return the needed columns of each exchange, with `key`: a hash of client host, method, site, path and status."""
     host = c("request_host").str.to_lowercase()
     site = host.str.replace(r":[0-9]+$", "").str.replace_all("[0-9]+", "0")
     path = c("request_target").str.extract(r"^(?:[A-Za-z]+://[^/?#]*)?([^?#]*)").fill_null("").str.replace_all("[0-9]+", "0")
     asked = rows.join(connections, on="connection").select(
         *("connection", "client_host", "server", "request_method"),
-        pl.when(host.str.contains(_NO_NAME)).then(pl.lit("")).otherwise(site).alias("site"),
+        # different ports of addresses are often different services
+        pl.when(host.str.contains(_NO_NAME)).then(c("server").str.extract(r"(:[0-9]+)$")).otherwise(site).alias("site"),
         path.alias("path"),
+        pl.when(c("response_status") < 300).then(200).otherwise("response_status").alias("status"),
         (c("server_time") - c("rtt_server")).clip(0).alias("time"),
         c("response_body_bytes").fill_null(0).alias("size"),
         c("gap_before").alias("doubtful"),
         *("request_frame", "request_start", "response_frame", "response_start"),
     )
     return asked.select(
-        pl.struct("client_host", "request_method", "site", "path").hash().alias("key"),
-        pl.exclude("site"),
+        pl.struct("client_host", "request_method", "site", "path", "status").hash().alias("key"),
+        pl.exclude("site", "status"),
         c("request_frame").alias("frame"),
     )
 

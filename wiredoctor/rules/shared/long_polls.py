@@ -1,0 +1,21 @@
+"""Tell requests that wait for the next event from those that the server answers as soon as it can."""
+
+from __future__ import annotations
+
+import polars as pl
+
+c = pl.col
+
+
+def is_long_poll() -> pl.Expr:
+    """Return whether the request says that it is a long poll: a GET of an Engine.IO session (Socket.IO), or of SignalR."""
+    target = c("request_target").cast(pl.String)
+    query = "&" + target.str.splitn("?", 2).struct.field("field_1") + "&"
+
+    def has(text: str) -> pl.Expr:
+        return query.str.contains(text, literal=True)
+
+    poll = has("&transport=polling&") & has("&sid=")
+    is_poll_path = target.str.to_lowercase().str.contains("/poll?", literal=True)
+    signalr = is_poll_path & query.str.to_lowercase().str.contains("&transport=longpolling&", literal=True)
+    return ((c("request_method").cast(pl.String) == "GET") & (poll | signalr)).fill_null(value=False)
