@@ -73,6 +73,7 @@ class Fields:
     auth_scheme: str = ""
     auth_token: bool = False
     auth_stale: bool = False
+    has_retry_after: bool = False
     accel_buffering: str = ""
     forwarded: bool = False
     """True if there is a field that gateways add, such as Via or X-Forwarded-For."""
@@ -230,6 +231,10 @@ def _icy(fields: Fields, _values: list[str]) -> None:
     fields.icy = True
 
 
+def _retry_after(fields: Fields, _values: list[str]) -> None:
+    fields.has_retry_after = True
+
+
 def _websocket_key(fields: Fields, values: list[str]) -> None:
     fields.has_websocket_key = bool(values[0])
 
@@ -348,6 +353,7 @@ READERS: dict[bytes, Callable[[Fields, list[str]], None]] = {
     b"content-disposition": _content_disposition,
     b"www-authenticate": _challenge,
     b"proxy-authenticate": _challenge,
+    b"retry-after": _retry_after,
     b"x-accel-buffering": _text("accel_buffering", lower=True),
     b"x-forwarded-for": _read_forwarded_for,
     b"x-forwarded-host": _read_forwarded,
