@@ -118,6 +118,8 @@ def explain(row: Mapping[str, Any], rests: IdleTimes, *, live: bool) -> Explanat
             limits = [limit for limit in limits if limit.how == "soon"]
         if rests.is_refused(row["endpoint"], row["server_close_time"], until):
             limits = [limit for limit in limits if limit.how not in _ASSUMED]
+        endpoint, rest = row["endpoint"], row["rest_ns"]
+        limits = [one for one in limits if one.how not in _ASSUMED or not rests.is_survived(one, endpoint, rest, until)]
         met = next((limit for limit in limits if _is_at(limit, row, others) or _is_doomed(limit, row, rests, until)), None)
         return _explain_suspension(row, rests, limits, others, until) if met is None else _at_limit(row, met, rests)
     return _explain_close(row, rests, limits, others, stop, until)
