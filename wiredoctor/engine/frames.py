@@ -41,7 +41,7 @@ _OF_REQUESTS = (
 )
 _OF_RESPONSES = (
     *("server", "auth_scheme", "accel_buffering", "auth_token", "auth_stale", "keep_alive_timeout", "keep_alive_max"),
-    *("status", "reason", "location"),
+    *("status", "reason", "location", "has_retry_after"),
 )
 _OF_HEADS = (*_TEXTS, *_FLAGS, "has_transfer_encoding", "version", "websocket_version")
 """The columns of MESSAGES that are determined by the head of the message, for requests and responses alike."""

@@ -88,8 +88,9 @@ RESPONSE_COLUMNS = (
     _n("keep_alive_timeout", I32, "s", "timeout parameter of Keep-Alive"),
     _n("keep_alive_max", I32, "", "max parameter of Keep-Alive"),
     _c("auth_scheme", TEXT, "", "scheme of WWW-Authenticate or Proxy-Authenticate in lower case; empty if it is unknown"),
-    _c("auth_token", BOOL, "", "the challenge of that scheme has a token"),
+    _c("auth_token", BOOL, "", "the challenge of that scheme has a token, and not one that rejects the client"),
     _c("auth_stale", BOOL, "", "a challenge has stale=true: Digest needs a new nonce, not new credentials"),
+    _c("has_retry_after", BOOL, "", "there is a field Retry-After"),
     _c("accel_buffering", TEXT, "", "X-Accel-Buffering; unknown words masked"),
 )
 

@@ -30,6 +30,8 @@ def test_those_who_got_it_are_counted_too() -> None:
     [told] = of("somebody else got")
     assert "answered 1 of 2 requests" in told.message
     assert told.client == "10.0.0.1"
+    assert "so the server supports it there" in told.message
+    assert "proxy" not in told.message + told.remedy
 
 
 def test_a_server_that_has_one_is_told_from_one_that_may_have_none() -> None:

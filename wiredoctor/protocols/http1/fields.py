@@ -73,6 +73,7 @@ class Fields:
     auth_scheme: str = ""
     auth_token: bool = False
     auth_stale: bool = False
+    has_retry_after: bool = False
     accel_buffering: str = ""
     forwarded: bool = False
     """True if there is a field that gateways add, such as Via or X-Forwarded-For."""
@@ -230,6 +231,10 @@ def _icy(fields: Fields, _values: list[str]) -> None:
     fields.icy = True
 
 
+def _retry_after(fields: Fields, _values: list[str]) -> None:
+    fields.has_retry_after = True
+
+
 def _websocket_key(fields: Fields, values: list[str]) -> None:
     fields.has_websocket_key = bool(values[0])
 
@@ -244,8 +249,21 @@ def _websocket_version(fields: Fields, values: list[str]) -> None:
 def _challenge(fields: Fields, values: list[str]) -> None:
     scheme, _, rest = values[0].partition(" ")
     fields.auth_scheme = _scheme(scheme)
-    fields.auth_token = bool(rest.strip()) and scheme.lower() in ("ntlm", "negotiate")
+    token = rest.strip()
+    fields.auth_token = bool(token) and scheme.lower() in ("ntlm", "negotiate") and not _is_rejection(token)
     fields.auth_stale = any(_STALE.search(value) for value in values)
+
+
+_REJECT = Regex(rb"\xa1(?:[\x00-\x7f]|\x81.|\x82..)0(?:[\x00-\x7f]|\x81.|\x82..)\xa0\x03\x0a\x01\x02", re.DOTALL)
+"""A NegTokenResp whose negState is reject (RFC 4178 section 4.2.2)."""
+
+
+def _is_rejection(token: str) -> bool:
+    """Return whether a token (in base64) ends the authentication, so the client has nothing to answer."""
+    try:
+        return bool(_REJECT.match(binascii.a2b_base64(token[:24].encode("latin-1"))))
+    except binascii.Error:
+        return False
 
 
 _CONTROL = Regex(r"[\x00-\x08\x0a-\x1f\x7f]")
@@ -335,6 +353,7 @@ READERS: dict[bytes, Callable[[Fields, list[str]], None]] = {
     b"content-disposition": _content_disposition,
     b"www-authenticate": _challenge,
     b"proxy-authenticate": _challenge,
+    b"retry-after": _retry_after,
     b"x-accel-buffering": _text("accel_buffering", lower=True),
     b"x-forwarded-for": _read_forwarded_for,
     b"x-forwarded-host": _read_forwarded,

@@ -16,9 +16,10 @@ How it is proved
     to, and the head has at least 8,000 bytes. Kind response: the head has more than 16 KiB, which is Node's limit.
 
 What it is not
-    A 400 without an announced close usually comes from an application and is not reported. Nor is a request with a large head
-    that was accepted, or a large response to a browser. If a gateway rejected a response and answered with an error,
-    gateway-error reports it.
+    A 400 without an announced close usually comes from an application and is not reported. Nor is a 400 if the server has
+    accepted a head of that size before, or one of nearly that size (within 10 %) and announced a close then, too. Nor is a
+    request with a large head that was accepted, or a large response to a browser. If a gateway rejected a response and answered
+    with an error, gateway-error reports it.
 
 What to do
     Find out which fields are large, in the browser's developer tools or in Wireshark. Store the data in a session on the
@@ -98,6 +99,10 @@ LARGE_RESPONSE = Threshold(
     "the size above which a response head is reported; Node's clients reject larger heads, and other clients have higher limits",
 )
 
+CLEARLY = Threshold(
+    "10 %",
+    "if a server announces a close even when it accepts a large head, a head with a 400 must be larger by more than this",
+)
 ENDPOINTS = Threshold(
     "10000 endpoints", "the number of servers whose largest accepted head is remembered, which bounds the memory"
 )
@@ -108,10 +113,15 @@ _REASONS = {414: " (URI Too Long)", 431: " (Request Header Fields Too Large)"}
 _DOUBT = ", which is the probable cause: many servers reject heads of more than 8 KiB and close the connection"
 
 
+def _closes() -> pl.Expr:
+    """Return whether the server announced a close although the client did not ask for it."""
+    asked = c("request_connection_close") | (c("request_version") != "HTTP/1.1")
+    return (c("response_connection_close") & ~asked).fill_null(value=False)
+
+
 def _rejected() -> pl.Expr:
     status, large = c("response_status"), c("request_head_bytes") >= LARGE_REQUEST.value
-    asked = c("request_connection_close") | (c("request_version") != "HTTP/1.1")
-    perhaps = (status == _BAD_REQUEST) & c("response_connection_close") & ~asked & large
+    perhaps = (status == _BAD_REQUEST) & _closes() & large
     known = c("has_request") & c("request_head_bytes").is_not_null()
     return (known & (status.is_in(_TOO_LARGE) | perhaps)).fill_null(value=False)
 
@@ -139,7 +149,7 @@ def find(closes: pl.LazyFrame) -> pl.LazyFrame:
     sure = confidence(rejected & (status == _BAD_REQUEST))
     return closes.filter(rejected | _accepted() | (_too_large_for_programs() & ~browser)).select(
         *candidate("server", sure, "request_frame", "request_start", "response_start", kind=kind),
-        *("endpoint", "request_head_bytes", _accepted().alias("accepted")),
+        *("endpoint", "request_head_bytes", _accepted().alias("accepted"), _closes().alias("closes")),
         (rejected | (_too_large_for_programs() & ~browser)).alias("reported"),
         status.cast(pl.Int64).alias("code"),
         pl.when(rejected).then("request_head_bytes").otherwise("response_head_bytes").alias("size"),
@@ -159,9 +169,14 @@ def find(closes: pl.LazyFrame) -> pl.LazyFrame:
 
 @dataclass(eq=False, repr=False)
 class _Accepted:
-    """The size in bytes of the largest request head that a server has accepted."""
+    """The request heads that a server has accepted.
+
+    `size`: the size of the largest in bytes. `closes`: the server announced a close with the response to one of them, so an
+    announced close does not show that it rejected a head.
+    """
 
     size: int = 0
+    closes: bool = False
 
 
 def judge(rows: pl.DataFrame, known: BoundedMap[_Accepted] | None) -> tuple[pl.DataFrame, BoundedMap[_Accepted]]:
@@ -172,11 +187,13 @@ def judge(rows: pl.DataFrame, known: BoundedMap[_Accepted] | None) -> tuple[pl.D
     """
     known = BoundedMap(_Accepted, ENDPOINTS.value) if known is None else known
     kept: list[bool] = []
-    for endpoint, size, accepted, code, reported in rows.select(
-        "endpoint", "request_head_bytes", "accepted", "code", "reported"
+    for endpoint, size, accepted, closes, code, reported in rows.select(
+        "endpoint", "request_head_bytes", "accepted", "closes", "code", "reported"
     ).iter_rows():
         server = known[endpoint]
-        kept.append(reported and (code != _BAD_REQUEST or size > server.size))
+        most = server.size * (100 + CLEARLY.value) // 100 if server.closes else server.size
+        kept.append(reported and (code != _BAD_REQUEST or size > most))
         if accepted:
             server.size = max(server.size, size)
+            server.closes |= closes
     return rows.filter(pl.Series(kept, dtype=pl.Boolean)), known

@@ -19,8 +19,10 @@ How it is proved
 What it is not
     Redirections and refusals by authentication or access rules are regular responses of a WebSocket server. A 502 or 504
     says that the gateway got no valid response, and gateway-error reports that. Nothing is reported if the client tries
-    again at once and gets its WebSocket, or if there is no response at all. A 426, or a response that names the very version
-    that was requested, does not count as kind version: servers also send these if the field Upgrade is missing.
+    again at once and gets its WebSocket, or if there is no response at all. A 429 or 503 with Retry-After is not reported if
+    another request for the same path got a WebSocket: the server supports it, but has too much to do. A 426, or a response
+    that names the very version that was requested, does not count as kind version: servers also send these if the field
+    Upgrade is missing.
 
 What to do
     Kind dropped: have the proxy forward the upgrade, and use HTTP/1.1 to the server. Kind version: have both sides use version
@@ -49,6 +51,14 @@ _NGINX = (
 )
 _HTTPD = "Apache httpd: upgrade=websocket in ProxyPass (2.4.47 and later, with mod_proxy_http), or mod_proxy_wstunnel."
 
+_CHECK = (
+    "Check whether the server supports WebSocket on this path, and what it rejects (its log). If a proxy is in front of it, have "
+    "it forward the upgrade: nginx needs proxy_http_version 1.1, proxy_set_header Upgrade $http_upgrade and Connection "
+    '"upgrade"; Apache httpd upgrade=websocket with mod_proxy_http (2.4.47 and later), or mod_proxy_wstunnel; HAProxy and Caddy '
+    "need no setting."
+)
+_CHECK_REQUEST = "Find out why the server refused this request but not the others: see the response's body and the server's log."
+
 RULE = Rule(
     symptom="*unexpected response code*, WebSocket close code 1006 at once",
     severity={"dropped": "error", "version": "warning", "unsupported": "warning"},
@@ -67,10 +77,7 @@ RULE = Rule(
         "dropped": "Have the gateway forward the upgrade. {setting}",
         "version": "Have both sides use version 13 (RFC 6455), the only one in use. Replace the library on the side "
         "that uses another one.",
-        "unsupported": "Check whether the server supports WebSocket on this path, and what it rejects (its log). If a proxy is "
-        "in front of it, have it forward the upgrade: nginx needs proxy_http_version 1.1, proxy_set_header Upgrade $http_upgrade "
-        'and Connection "upgrade"; Apache httpd upgrade=websocket with mod_proxy_http (2.4.47 and later), or mod_proxy_wstunnel; '
-        "HAProxy and Caddy need no setting.",
+        "unsupported": "{check}",
     },
     display_filter="frame.number in {{{frames}}}",
     references=(
@@ -91,6 +98,9 @@ SHOWN = Threshold("3 requests", "the maximum number of requests shown as evidenc
 _REPORTED_ELSEWHERE = (401, 403, 407, 502, 504)
 """The statuses that depend on the user, or that a gateway sends because it got no response (see gateway-error)."""
 
+_BUSY = (429, 503)
+"""The statuses with which a server refuses a request for the moment if it also sends Retry-After."""
+
 _UPGRADE_REQUIRED = 426
 _EITHER = (
     "Either the server does not support WebSocket on this path, or a proxy in between dropped the field Upgrade, so the server "
@@ -108,6 +118,11 @@ _OLD = (
 _HAS_ONE = (
     "A server that supports WebSocket on this path gives this answer if the field Upgrade is missing. So a proxy in between "
     "has dropped the field; a capture behind that proxy would show this."
+)
+
+_GAVE_OTHERS = (
+    "Other requests for a WebSocket on this path succeeded, so the server supports it there. The body of the response may say "
+    "why the server refused this one."
 )
 
 
@@ -145,6 +160,7 @@ def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame, tries: pl.LazyFrame
         c("response_websocket_version").alias("spoken"),
         c("response_status").alias("status"),
         c("response_reason").alias("reason"),
+        c("response_has_retry_after").alias("later"),
         c("response_server").alias("software"),
         *("request_frame", "request_start", "response_frame", "response_start"),
         c("gap_before").alias("doubtful"),
@@ -198,13 +214,16 @@ def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
         .otherwise(pl.lit("unsupported"))
     )
     place = ["server", "path", "kind"]
-    refused = refused.with_columns(kind.alias("kind")).sort("request_frame", "connection")
+    given = rows.filter("upgraded").select(*place[:2], pl.lit(value=True).alias("given")).unique()
+    refused = refused.with_columns(kind.alias("kind")).join(given, on=place[:2], how="left")
+    busy = c("given") & c("later") & c("status").is_in(_BUSY) & (c("kind") == "unsupported")
+    refused = refused.filter(~busy.fill_null(value=False)).sort("request_frame", "connection")
     shown = refused.group_by(place, maintain_order=True).head(SHOWN.value).group_by(place).agg(_evidence())
     every = rows.group_by(place[:2]).agg(pl.len().cast(pl.Int64).alias("all_requests"))
     told = refused.group_by(place).agg(
         pl.len().cast(pl.Int64).alias("requests"),
         c("client_host").n_unique().alias("clients"),
-        c("old", "client_host", "status", "reason", "asked", "spoken", "software", "^behind.*$").first(),
+        c("old", "given", "client_host", "status", "reason", "asked", "spoken", "software", "^behind.*$").first(),
         c("status").n_unique().alias("statuses"),
         c("request_frame").first().alias("frame"),
         c("request_start").min().alias("start"),
@@ -278,6 +297,7 @@ def _candidate_columns(told: pl.DataFrame) -> pl.DataFrame:
     """Return the columns of a candidate, including its texts, for each row."""
     answer = pl.format("{} {}", "status", "reason").str.strip_chars()
     more = pl.when(c("statuses") > 1).then(pl.lit(" and others")).otherwise(pl.lit(""))
+    supports = c("given").fill_null(value=False) & ~c("old") & (c("status") != _UPGRADE_REQUIRED)
     has_one = (c("status") == _UPGRADE_REQUIRED) | c("spoken").is_not_null()
     paths = [redact.target(path) for path in told["path"]]
     reasons = [None if reason is None else redact.reason(reason) for reason in told["reason"]]
@@ -292,8 +312,10 @@ def _candidate_columns(told: pl.DataFrame) -> pl.DataFrame:
         *("server", "path", "requests", "all_requests", "asked", "spoken"),
         pl.when(c("clients") == 1).then("client_host").alias("client"),
         (answer + more).alias("answer"),
-        pl.when("old").then(pl.lit(_OLD)).when(has_one).then(pl.lit(_HAS_ONE)).when(c("status") == 400).then(pl.lit(_REJECTED))
+        pl.when("old").then(pl.lit(_OLD)).when(supports).then(pl.lit(_GAVE_OTHERS))
+        .when(has_one).then(pl.lit(_HAS_ONE)).when(c("status") == 400).then(pl.lit(_REJECTED))
         .otherwise(pl.lit(_EITHER)).alias("guess"),
+        pl.when(supports).then(pl.lit(_CHECK_REQUEST)).otherwise(pl.lit(_CHECK)).alias("check"),
         "behind",
         _forwarding_text().alias("how"),
         _setting().alias("setting"),

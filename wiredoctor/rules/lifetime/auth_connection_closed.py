@@ -13,7 +13,8 @@ How it is proved
     server's FIN or RST follows within a second, before any FIN or RST of the client.
 
 What it is not
-    The first 401 names the schemes without a token, and the server may close after it. If the server closes more than a
+    The first 401 names the schemes without a token, and the server may close after it. It may also close after a token that
+    rejects the client (RFC 4178, negState reject): there is nothing left to answer. If the server closes more than a
     second after the challenge, the client had not continued, so the connection was idle. A close by the client does not
     count.
 

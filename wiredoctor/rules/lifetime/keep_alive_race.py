@@ -30,7 +30,10 @@ How it is proved
     come within 100 ms of its request, and these RSTs must outnumber the requests that were answered after longer idle times.
     Otherwise the server resets some requests on purpose. An RST instead of a FIN shows that data was left unread (RFC 1122).
     With a FIN stricter limits apply, because a process that has read the request also sends a FIN. Nothing is reported if
-    within 50 ms the server also closed connections whose idle time was shorter than the timeout: then a process ended.
+    within 50 ms the server also closed connections whose idle time was shorter than the timeout: then a process ended. Nor if a
+    SYN was refused within a second after the close, unless the timeout is learned from other closes. A timeout that is
+    announced or a common default does not count either if the server answered at least two requests, and more than it lost,
+    after idle times of that length.
 
     Some servers close right after their responses without announcing it, within 20 ms. If an RST shows that the request was not
     read, the request must have come in this time, and the close up to 500 ms later: the process was busy. If the server has

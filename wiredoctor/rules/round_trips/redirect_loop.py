@@ -11,14 +11,16 @@ Why it hurts
 
 How it is proved
     The same client (host, User-Agent and X-Forwarded-For) followed a series of redirects: within a second after each, its next
-    request for the URL in the Location was redirected, too. The series contains the same URL at least five times.
+    request for the URL in the Location was redirected, too. The series contains the same URL at least five times. The method
+    counts: a client follows a 303 with a GET, and also a 301 or 302 to a POST; otherwise it repeats the method.
 
     If the Location begins with https although the request was not encrypted, a loop is reported only on two conditions: the
     request comes from a gateway (it has a field such as X-Forwarded-For), and the URL was requested at most 60 times, because
     clients give up before that.
 
 What it is not
-    Not reported: a client that regularly requests a redirected URL without following the redirect, such as a health check. Nor
+    Not reported: a client that regularly requests a redirected URL without following the redirect, such as a health check, or
+    one that sends the next POST. Nor
     is a form or a login that leads back to the first URL, if that URL then has another response. Nor is a long poll whose
     redirects take 10 s or more.
 
@@ -82,6 +84,8 @@ MOST = Threshold(
 SHOWN = Threshold("3 redirects", "the maximum number of redirects shown as evidence; the message has the total")
 
 _FOLLOWED = (301, 302, 303, 307, 308)
+_SEE_OTHER = 303
+_POST_BECOMES_GET = (301, 302)
 _AUTHORITY = r"^(?:([A-Za-z][A-Za-z0-9+.-]*):)?//([^/?#]*)"
 _DEFAULT_PORT = r":(80|443)?$"
 _SECURE = (
@@ -117,6 +121,7 @@ def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
     client = (c("client_host"), *(c(f"request_{name}").cast(pl.String).fill_null("") for name in ("user_agent", "forwarded_for")))
     host, target = c("request_host").cast(pl.String), c("request_target").cast(pl.String).str.replace(_AUTHORITY, "")
     location = c("response_location").str.replace("#.*", "")
+    method = c("request_method").cast(pl.String)
     requests = (
         exchanges.filter("has_request")
         .join(connections.select("connection", "client_host", "server"), on="connection")
@@ -126,8 +131,8 @@ def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
             c("response_status").cast(pl.Int64).alias("code"),
             counts.alias("redirects"),
             _is_secure().alias("secure"),
-            _hash(*client, _without_port(host), target).alias("url"),
-            _hash(*client, _host_of(location, host), _target_of(location, target)).alias("to_url"),
+            _hash(*client, method, _without_port(host), target).alias("url"),
+            _hash(*client, _method_after(method), _host_of(location, host), _target_of(location, target)).alias("to_url"),
         )
     )
     redirects = requests.filter(c("redirects") & (c("response_start") - c("request_start") < POLLED.value))
@@ -161,6 +166,13 @@ def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
 def _hash(*texts: pl.Expr) -> pl.Expr:
     """Return a hash of texts; hashes take less memory than the URLs of a million requests."""
     return pl.struct(text.alias(str(i)) for i, text in enumerate(texts)).hash()
+
+
+def _method_after(method: pl.Expr) -> pl.Expr:
+    """Return the method of the request that follows a redirect (RFC 9110 section 15.4). `method`: that of the redirected one."""
+    see_other = (c("response_status") == _SEE_OTHER) & (method != "HEAD")
+    posted = c("response_status").is_in(_POST_BECOMES_GET) & (method == "POST")
+    return pl.when(see_other | posted).then(pl.lit("GET")).otherwise(method)
 
 
 def _without_port(host: pl.Expr) -> pl.Expr:

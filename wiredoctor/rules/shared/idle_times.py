@@ -31,7 +31,7 @@ from wiredoctor.rules.shared.learned_limits import (
     learn,
 )
 from wiredoctor.rules.shared.process_stops import NONE, REFUSED, STRAGGLERS, Stop, Stops, Syn, stops_of, suspicious
-from wiredoctor.tables import CLOSES, SECOND
+from wiredoctor.tables import CLOSES, MILLISECOND, SECOND
 
 c = pl.col
 
@@ -45,6 +45,8 @@ SURVIVED_SHARE = 4
 
 Only requests after an idle time longer than the timeout count.
 """
+ALMOST = 3 * MILLISECOND
+"""A request counts as answered after a timeout even if its idle time (ns) was shorter by this, because timers are not exact."""
 LEARNED_SHARE = 2
 """A timeout that was learned from closes is refuted by more than this many answered requests per close.
 
@@ -149,6 +151,18 @@ class IdleTimes:
         if limit.how == "usual" and self._closes_earlier(limit, endpoint, until):
             return True
         return answered >= SURVIVED and SURVIVED_SHARE * answered >= limit.closes
+
+    def is_survived(self, limit: Limit, endpoint: int, rest: int, until: int | None = None) -> bool:
+        """Return whether the endpoint answered more requests than it lost when this timeout should have expired.
+
+        `rest`: the idle time (ns) of a lost request. `until`: as in `limits`.
+        """
+        since = min(rest, limit.low) - ALMOST
+        answered = len(answered_after(since, self._used.get(endpoint, []), until))
+        if answered < SURVIVED:
+            return False
+        lost = sum(end.sort in ("met", "unaware") and (end.rest or 0) >= since for end in self._ordinary_closes(endpoint, until))
+        return answered > lost
 
     def _closes_earlier(self, limit: Limit, endpoint: int, until: int | None) -> bool:
         """Return whether most closes came after idle times that are too short for this timeout."""

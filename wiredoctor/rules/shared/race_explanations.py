@@ -80,6 +80,13 @@ YOUNGER = Threshold("90 %", "a connection that was idle for less than this share
 UNLIKE = Threshold("5 %", "if idle times differ by more than this, no single timeout closed the connections")
 
 
+_ASSUMED = ("announced", "usual")
+"""The sources of idle timeouts (`Limit.how`) that no close has shown.
+
+If the server refuses a SYN soon after a close, its process has ended, and such a timeout does not explain the close.
+"""
+
+
 class Explanation(NamedTuple):
     """The columns that the idle times of the server add to a candidate: the confidence, texts, and the idle timeout (`limit` and
     `idle_limit`, in ns).
@@ -109,6 +116,10 @@ def explain(row: Mapping[str, Any], rests: IdleTimes, *, live: bool) -> Explanat
     if row["kind"] == "at-limit":
         if stop is not None and stop.form in ("a", "b", "c"):
             limits = [limit for limit in limits if limit.how == "soon"]
+        if rests.is_refused(row["endpoint"], row["server_close_time"], until):
+            limits = [limit for limit in limits if limit.how not in _ASSUMED]
+        endpoint, rest = row["endpoint"], row["rest_ns"]
+        limits = [one for one in limits if one.how not in _ASSUMED or not rests.is_survived(one, endpoint, rest, until)]
         met = next((limit for limit in limits if _is_at(limit, row, others) or _is_doomed(limit, row, rests, until)), None)
         return _explain_suspension(row, rests, limits, others, until) if met is None else _at_limit(row, met, rests)
     return _explain_close(row, rests, limits, others, stop, until)
