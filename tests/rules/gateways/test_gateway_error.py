@@ -274,6 +274,8 @@ SILENT = exchange(server_close_time=10 * MS, server_close_frame=9)
     ("front", "tries", "kind"),
     [
         (BAD, [], "not-passed-on"),
+        (answered(500, 10 * MS, connection=1), [], None),
+        (SILENT, [], "not-passed-on"),
         (BAD, [answered(502, 9 * MS)], None),
         (BAD, [answered(500, 9 * MS)], "rejected-response"),
         (BAD, [answered(200, 9 * MS)], "rejected-response"),

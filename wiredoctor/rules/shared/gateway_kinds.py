@@ -288,7 +288,9 @@ def kind_of(front: Exchange, tries: Sequence[Try]) -> str | None:
     elif front.left < front.began:
         return None
     if last is None:
-        return "not-passed-on" if front.begun or front.arrived else None
+        # an application answers 500 for a fault of its own, without calling anybody
+        may_lack_server = front.status in GATEWAY_ERRORS if front.begun else front.arrived
+        return "not-passed-on" if may_lack_server else None
     if isinstance(last, Attempt):
         if front.met_a_close and not any(isinstance(one, Exchange) for one in tries):
             return None
