@@ -236,13 +236,14 @@ def asked_others(
         .select(c("loose_of").alias("server"), c("syn_time").alias("start"), c("end").alias("over"))
     )
     made = pl.concat([requests, others], how="vertical_relaxed").sort("start").cache()
-    for time, name, strategy in (("asked", "first", "forward"), ("answered", "last", "backward")):
-        one = made.select("server", c("start").alias(f"{name}_start"), c("over").alias(f"{name}_over"))
-        slack = -SLACK if strategy == "forward" else SLACK
-        waits = waits.with_columns((c(time) + slack).alias("key")).sort("key")
-        waits = waits.join_asof(
-            one, left_on="key", right_on=f"{name}_start", by="server", strategy=strategy, check_sortedness=False, coalesce=False
-        )
+    first = made.select("server", c("start").alias("first_start"))
+    last = made.select("server", c("start").alias("last_start"), c("over").alias("last_over"))
+    waits = waits.with_columns((c("asked") - SLACK).alias("after")).sort("after")
+    waits = waits.join_asof(
+        first, left_on="after", right_on="first_start", by="server", strategy="forward", check_sortedness=False, coalesce=False
+    )
+    waits = waits.with_columns((c("answered") + SLACK).alias("until")).sort("until")
+    waits = waits.join_asof(last, left_on="until", right_on="last_start", by="server", check_sortedness=False, coalesce=False)
     soon = c("first_start") <= pl.min_horizontal(c("asked") + CONNECTED_WITHIN, c("answered") + SLACK)
     awaited = (c("last_start") >= c("asked") - SLACK) & (c("last_over") >= c("answered") - CONNECTED_WITHIN).fill_null(value=True)
     return waits.filter(soon | awaited).select("connection", "exchange", asked_others=pl.lit(value=True)).unique()
