@@ -17,6 +17,8 @@ from wiredoctor.report import by_status
 from wiredoctor.report.coverage import find_coverage
 from wiredoctor.report.data import json as report_json
 from wiredoctor.report.data import junit, sarif
+from wiredoctor.report.fail_on import reaches_level
+from wiredoctor.report.headline import headline
 from wiredoctor.report.html import page
 from wiredoctor.report.terminal import markdown, sentences, text
 from wiredoctor.report.terminal.terminal import Terminal
@@ -203,3 +205,56 @@ def test_what_a_gateway_passed_on_and_what_it_repeated(tmp_path: Path) -> None:
     # what its client saw counts once
     assert find_coverage(report).answers.statuses == {299: 1, 503: 1}
     assert "1 passed on from 10.0.9.1:8001" in sentences.failing(find_coverage(report))[1]
+
+
+HIDDEN = r"""
+  connection 1, client 10.0.0.1:4001, server 10.0.0.2:80
+  0.0000  >  S    mss 1460
+  0.0004  <  S.   mss 1460
+  0.0004  >  .
+  0.0010  >  P.   "GET /health HTTP/1.1\r\nHost: a\r\n\r\n"
+  0.0500  <  P.   "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nno"
+  0.0910  >  F.
+  0.0914  <  F.
+  0.0914  >  .
+  connection 2, client 10.0.0.2:50002, server 10.0.0.3:8001
+  0.0030  >  S    mss 1460
+  0.0034  <  S.   mss 1460
+  0.0034  >  .
+  0.0040  >  P.   "GET /health HTTP/1.1\r\nHost: a\r\n\r\n"
+  0.0130  <  P.   "HTTP/1.1 503 A\r\nContent-Length: 4\r\n\r\ndown"
+  0.0930  >  F.
+  0.0934  <  F.
+  0.0934  >  .
+"""
+"""The server behind an application fails, and the application tells its client so in a 200."""
+
+
+def test_a_failure_behind_a_gateway_that_its_client_did_not_get_is_not_nothing(tmp_path: Path) -> None:
+    report = analyzed(tmp_path, HIDDEN)
+    far = find_coverage(report)
+    said = "1 response with status 503 from behind a gateway was not forwarded"
+    assert (report.findings, far.hidden, sentences.unexplained(far)) == ([], {503: 1}, [said])
+    assert headline(report, [], far) == f"No known fault, but {said}."
+    assert sentences.checked_heading(report, far) == "Checked"
+    assert reaches_level(report, "any")
+
+
+def test_failures_behind_a_gateway_are_counted_by_status(tmp_path: Path) -> None:
+    report = analyzed(
+        tmp_path,
+        connection(1, "10.0.0.2:80", 200, 404, 200, slow=0.2),
+        connection(2, "10.0.9.1:8001", 503, 500, 500, client="10.0.0.2", slow=0.1),
+    )
+    rows = [(0, number, 1, number, True, number + 1) for number in range(3)]
+    report.gateways = {report.captures[0].file: Gateways(pl.DataFrame(rows, TRIES, orient="row"))}
+    [said] = sentences.unexplained(find_coverage(report))
+    assert said == "3 responses with status 500 or above (500: 2, 503: 1) from behind a gateway were not forwarded"
+
+
+@pytest.mark.parametrize("status", ["502", "503"])
+def test_a_failure_behind_a_gateway_counts_once_if_its_client_got_one(tmp_path: Path, status: str) -> None:
+    """The gateway forwards the 503, or answers 502 because of it."""
+    far = find_coverage(analyzed(tmp_path, HIDDEN.replace("200 OK", f"{status} A")))
+    assert far.answers.failures == {int(status): 1}
+    assert far.hidden == {}

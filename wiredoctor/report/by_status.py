@@ -55,12 +55,14 @@ class ServerAnswers(NamedTuple):
     """The final responses of a server endpoint.
 
     `server`: None stands for all servers that a long live capture could not count individually, because there were too many.
-    `classes`: the number of responses by class, such as "2xx".
+    `classes`: the number of responses by class, such as "2xx". `hidden`: the number of responses by status of 500 or above that a
+    gateway received as its last ones for a request, while its client got no server error, and no finding tells of that request.
     """
 
     server: str | None
     classes: dict[str, int]
     failures: tuple[Failures, ...]
+    hidden: Mapping[int, int] = {}
 
     @property
     def responses(self) -> int:
@@ -204,6 +206,7 @@ def _of_server(server: str | None, statuses: Mapping[int, int], blamed: _Blamed 
         server,
         count_classes(statuses),
         tuple(Failures(*one) if blamed is None else blamed.failures(server, *one) for one in failed),
+        {} if blamed is None else blamed.hidden(server, *(status for status, _ in failed)),
     )
 
 
@@ -217,6 +220,7 @@ class _Blamed:
         self._own: dict[tuple[str | None, int], Counter[str]] = {}
         self._passed_on: dict[tuple[str | None, int], Counter[str]] = {}
         self._repeated: Counter[tuple[str | None, int]] = Counter()
+        self._hidden: Counter[tuple[str | None, int]] = Counter()
         told: dict[tuple[str, int, int], str] = {}
         for one in chain(report.findings, *(left.failures for left in report.left_out)):
             if one.rule == "gateway-error" and one.connection is not None and one.exchange is not None:
@@ -237,6 +241,10 @@ class _Blamed:
                 self._repeated[failed[before[0], before[1]]] += 1
             last[front, index] = connection, exchange
             front_of[connection, exchange] = front, index
+        for place, (connection, exchange) in last.items():
+            sent = None if exchange is None else failed.get((connection, exchange))
+            if sent is not None and place not in failed and (capture, *place) not in told:
+                self._hidden[sent] += 1
         for place, (server, status) in failed.items():
             behind = last.get(place)
             kind, outer = told.get((capture, *place)), place
@@ -263,6 +271,10 @@ class _Blamed:
         place = server, status
         own, passed_on = self._own.get(place, Counter[str]()), self._passed_on.get(place, Counter[str]())
         return Failures(status, number, {**own}, {**passed_on}, self._repeated[place])
+
+    def hidden(self, server: str | None, *statuses: int) -> dict[int, int]:
+        """Return the number of responses of a server, by status, that its gateway's client did not get in any form."""
+        return {status: number for status in statuses if (number := self._hidden[server, status])}
 
 
 def _near(tries: pl.DataFrame, failed: Iterable[Place]) -> pl.DataFrame:

@@ -136,6 +136,11 @@ class Coverage(NamedTuple):
     """
 
     @property
+    def hidden(self) -> dict[int, int]:
+        """The number of responses of 500 or above, by status, that servers behind gateways sent and that reached no client."""
+        return dict(sorted(_sums(one.hidden for one in self.servers).items()))
+
+    @property
     def shows_payload(self) -> bool:
         """True if the captured packets are long enough to recognize the protocol of their payload."""
         return self.snap_length is None or self.snap_length >= _TOO_SHORT

@@ -182,7 +182,7 @@ def _finding_or_health(report: Report, groups: Sequence[Group], reach: Coverage,
     doubts = _and(unexplained(reach), "; ")
     if failed.cause is not None:
         # no finding is about a request, so errors in responses would stay unmentioned
-        errors = doubts if failed.noun == "connection" and reach.answers.unexplained else ""
+        errors = doubts if failed.noun == "connection" and (reach.answers.unexplained or reach.hidden) else ""
         return f"{_failed(failed, failed.cause, groups)}{errors}{scope}."
     if judged and judged[0].worst.severity == "error":
         return f"{_title_and_place(judged[0])}{doubts}{scope}."

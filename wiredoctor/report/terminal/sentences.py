@@ -115,6 +115,11 @@ def unexplained(reach: Coverage) -> list[str]:
     if failures := answers.unexplained:
         which = str(next(iter(failures))) if len(failures) == 1 else f"500 or above ({_count_by_status(failures)})"
         said.append(_have_status(sum(failures.values()), answers, which))
+    if hidden := reach.hidden:
+        number = sum(hidden.values())
+        which = str(next(iter(hidden))) if len(hidden) == 1 else f"500 or above ({_count_by_status(hidden)})"
+        verb = "was" if number == 1 else "were"
+        said.append(f"{count(number, 'response')} with status {which} from behind a gateway {verb} not forwarded")
     return said
 
 

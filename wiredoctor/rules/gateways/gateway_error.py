@@ -20,17 +20,20 @@ How it is proved
     the server within 50 ms after its client connected, and closes the client's connection without a response within 50 ms after
     the refusal.
 
-    The gateway may have made several attempts to get the response from a server. The last attempt decides the kind. Kind
-    refused: an RST answers the SYN. Kind unreachable: nothing answers it, or only an ICMP error does. Kind closed: a FIN or RST
-    came before any byte of a response, and before the gateway's own close. If foreign-reset proves that a device on the path
-    sent it, the finding names that device, also for kind truncated. Kind timed-out: before the server responded or closed, the
-    gateway closed its connection to the server or answered its client. If the client had not sent its complete request by then,
-    the finding says so, because the server was still waiting for it. Kind unsent: as timed-out, but the server had closed its
-    receive window before it had the complete request. Kind rejected-response: the server had sent a complete or partial
-    response, or bytes that are not HTTP, and the gateway did not forward them. Kind truncated: the server's response broke off,
-    or the gateway stopped waiting for it, and the gateway's response broke off too or never began. Kind client-stalled: as
-    truncated, but the gateway gave up while its client's receive window had been closed for 1 s or longer, and the gateway had
-    closed its receive window towards the server, too. Kind not-passed-on: the gateway made no attempt.
+    The gateway may have made several attempts to get the response from a server. The last attempt decides the kind. Kind refused:
+    an RST answers the SYN. Kind unreachable: nothing answers it, or only an ICMP error does. Kind closed: a FIN or RST came
+    before any byte of a response, and before the gateway's own close. If foreign-reset proves that a device on the path sent it,
+    the finding names that device, also for kind truncated. Kind timed-out: before the server responded or closed, the gateway
+    closed its connection to the server or answered its client. If the client had not sent its complete request by then, the
+    finding says so, because the server was still waiting for it. Kind unsent: as timed-out, but the server had closed its receive
+    window before it had the complete request. Kind rejected-response: the server had sent a complete or partial response, or
+    bytes that are not HTTP, and the gateway did not forward them. If the response was complete and no error itself, the gateway
+    must have answered 502 or 503 within 100 ms after it. Any other failure within that time counts, too, except 504, if the head
+    of the response has 4 KiB or more. Kind truncated: the server's response broke off, or the gateway stopped waiting for it, and
+    the gateway's response broke off too or never began. Kind client-stalled: as truncated, but the gateway gave up while its
+    client's receive window had been closed for 1 s or longer, and the gateway had closed its receive window towards the server,
+    too. Kind not-passed-on: the gateway made no attempt, and answered 502, 503 or 504, or did not answer. Not if its host made
+    another request or connection within 25 ms after the client's request, or one that ended within 25 ms before the failure.
 
     Kind unseen: the client got a 502 or 504 (or a 503 from Varnish, Squid or Envoy, or in response to CONNECT), but the capture
     does not contain the other side of the gateway. There is one finding per gateway and status. It names servers that may be
@@ -68,6 +71,7 @@ import polars as pl
 from wiredoctor.findings import CANDIDATE_COLUMNS, Advice, Reference, Rule, Severity, Threshold
 from wiredoctor.rules.shared.evidence import EVIDENCE
 from wiredoctor.rules.shared.gateway_attempts import (
+    asked_others,
     assign_attempts,
     failed_at_once,
     failed_connections,
@@ -261,6 +265,8 @@ def find(
     told = at_front.join(behind, left_on=["connection", "exchange"], right_on=["of", "of_exchange"], how="left").cache()
     seen = told.filter(pl.col("known") | pl.col("try_connection").is_not_null())
     seen = _with_last_contacts(seen, tries, closes, connections)
+    lone = told.filter(c("known") & c("try_connection").is_null())
+    seen = seen.join(asked_others(lone, tries, closes, connections), on=["connection", "exchange"], how="left")
     vain = failed_connections(tries, connections).cache()
     likely = likely_fronts(told, vain, _repeated(tries, closes)).cache()
     loose = unassigned_attempts(tries, connections, vain, likely)
@@ -430,6 +436,8 @@ def _front(rows: list[dict[str, Any]]) -> Front:
     tried = sorted((row for row in rows if row["try_connection"] is not None), key=_order)
     if any(row["try_server"] is None or (row["try_exchange"] is not None and row["try_request_start"] is None) for row in tried):
         return Front(own, (), certain=False)  # tried on a connection that is too old to be examined
+    if not tried and rows[0]["asked_others"]:
+        return Front(own, (), certain=False)
     tries = tuple(Attempt(row, "try_") if row["try_exchange"] is None else Exchange(row, "try_") for row in tried)
     certain = all(row["certain"] for row in tried)
     if not certain:

@@ -180,13 +180,7 @@ def unassigned_attempts(
     It is unknown for which request the gateway opened the connection. `loose_of`: the gateway's address and port as a server.
     `likely`: exchanges with servers that are probably gateways.
     """
-    sides = connections.select("connection", "client_host", "server")
-    hosts = (
-        tries.filter("certain")
-        .join(sides.select("connection", "client_host"), on="connection")
-        .join(sides.select(c("connection").alias("front_connection"), c("server").alias("loose_of")), on="front_connection")
-        .select("client_host", "loose_of")
-    )
+    hosts = _hosts_of_gateways(tries, connections)
     hosts = pl.concat([hosts, likely.select("client_host", c("server").alias("loose_of"))]).unique()
     named = {name: f"try_{name}" for name in ("connection", *OF_CONNECTION)}
     return (
@@ -197,6 +191,62 @@ def unassigned_attempts(
         .sort("try_syn_time")
         .head(MAX_LOOSE)
     )
+
+
+def _hosts_of_gateways(tries: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
+    """Return the host from which each gateway (`loose_of`: its address and port as a server) contacts servers."""
+    sides = connections.select("connection", "client_host", "server")
+    return (
+        tries.filter("certain")
+        .join(sides.select("connection", "client_host"), on="connection")
+        .join(sides.select(c("connection").alias("front_connection"), c("server").alias("loose_of")), on="front_connection")
+        .select("client_host", "loose_of")
+    )
+
+
+def asked_others(
+    lone: pl.LazyFrame, tries: pl.LazyFrame, closes: pl.LazyFrame, connections: pl.LazyFrame
+) -> pl.LazyFrame:  # fmt: skip
+    """Return the exchanges of `lone` for which the gateway may have made another request, with `asked_others` = true.
+
+    `lone`: clients' exchanges with gateways, without tries. The other request differs from the client's, so it is no try: a
+    subrequest to an authorization service, a call of an application, or a protocol other than HTTP. It began soon after the
+    client's request, or it was the last to begin and the gateway failed soon after its end. Others may be health checks.
+    """
+    closed = pl.min_horizontal("client_close_time", "server_close_time")
+    asked = pl.coalesce("request_end", "request_start")
+    began = pl.when("has_response").then("response_start")
+    waits = lone.select(
+        *("connection", "exchange", "server"), asked.alias("asked"), pl.coalesce(began, closed, asked).alias("answered")
+    )
+    hosts = _hosts_of_gateways(tries, connections).unique()
+    hosts = hosts.join(waits.select(c("server").alias("loose_of")).unique(), on="loose_of", how="semi")
+    of_host = connections.join(hosts, on="client_host").filter(c("server") != c("loose_of")).cache()
+    requests = (
+        closes.filter("has_request", c("request_start").is_not_null())
+        .join(of_host.select("connection", "loose_of"), on="connection")
+        .join(tries, on=["connection", "exchange"], how="anti")
+        .select(
+            c("loose_of").alias("server"), c("request_start").alias("start"), pl.coalesce("response_end", closed).alias("over")
+        )
+    )
+    others = (
+        of_host.filter(c("exchanges") == 0, c("client_bytes") > 0, c("syn_time").is_not_null())
+        .join(tries, on="connection", how="anti")
+        .select(c("loose_of").alias("server"), c("syn_time").alias("start"), c("end").alias("over"))
+    )
+    made = pl.concat([requests, others], how="vertical_relaxed").sort("start").cache()
+    first = made.select("server", c("start").alias("first_start"))
+    last = made.select("server", c("start").alias("last_start"), c("over").alias("last_over"))
+    waits = waits.with_columns((c("asked") - SLACK).alias("after")).sort("after")
+    waits = waits.join_asof(
+        first, left_on="after", right_on="first_start", by="server", strategy="forward", check_sortedness=False, coalesce=False
+    )
+    waits = waits.with_columns((c("answered") + SLACK).alias("until")).sort("until")
+    waits = waits.join_asof(last, left_on="until", right_on="last_start", by="server", check_sortedness=False, coalesce=False)
+    soon = c("first_start") <= pl.min_horizontal(c("asked") + CONNECTED_WITHIN, c("answered") + SLACK)
+    awaited = (c("last_start") >= c("asked") - SLACK) & (c("last_over") >= c("answered") - CONNECTED_WITHIN).fill_null(value=True)
+    return waits.filter(soon | awaited).select("connection", "exchange", asked_others=pl.lit(value=True)).unique()
 
 
 def failed_at_once(front: Front) -> bool:

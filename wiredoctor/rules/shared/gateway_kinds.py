@@ -14,11 +14,20 @@ from wiredoctor.rules.shared.connection_close import ENDLESS
 from wiredoctor.tables import SECOND
 
 WHILE_READING = 100_000_000
-"""The maximum time in ns from the last data of a head to the reaction of a gateway that rejects it.
+"""The maximum time in ns from the last data of a head, or of a complete response, to the reaction of a gateway that rejects it.
 
 The reaction is a response to the client, or a close.
 """
 GATEWAY_TIMEOUT = 504
+
+GATEWAY_ERRORS = frozenset({502, 503, 504})
+"""The statuses with which a gateway reports a failure behind it (RFC 9110 section 15.6), or that it has no server to ask.
+
+An application that calls other services also sends other statuses, for faults of its own.
+"""
+
+SERVER_ERROR = 500
+"""The lowest status of a server error (RFC 9110 section 15.6)."""
 
 SLACK = 50_000
 """The tolerance in ns for two events on different connections whose packets were captured in the wrong order."""
@@ -279,7 +288,9 @@ def kind_of(front: Exchange, tries: Sequence[Try]) -> str | None:
     elif front.left < front.began:
         return None
     if last is None:
-        return "not-passed-on" if front.begun or front.arrived else None
+        # an application answers 500 for a fault of its own, without calling anybody
+        may_lack_server = front.status in GATEWAY_ERRORS if front.begun else front.arrived
+        return "not-passed-on" if may_lack_server else None
     if isinstance(last, Attempt):
         if front.met_a_close and not any(isinstance(one, Exchange) for one in tries):
             return None
@@ -334,12 +345,29 @@ def _of_exchange(front: Exchange, last: Exchange) -> str | None:
             broke_off = last.server_first and last.dropped <= until
             rejected = broke_off or _is_rejected_while_reading(front, last)
             return "rejected-response" if rejected else "timed-out"
-        return "rejected-response" if last.whole or front.begun else "truncated"
+        if last.whole:
+            return "rejected-response" if _is_rejected(front, last) else None
+        return "rejected-response" if front.begun else "truncated"
     if last.garbage:
         return "rejected-response"
     if last.server_first and last.dropped <= until:
         return "closed"
     return "unsent" if last.kept else "timed-out"
+
+
+def _is_rejected(front: Exchange, last: Exchange) -> bool:
+    """Return whether the gateway rejected this complete response of its server.
+
+    An application that calls another service may fail later, and for a reason of its own. So if the server's response is no
+    error, the gateway must react at once. It does not wait for anything, so 504 would be wrong. With a status other than 502 and
+    503, or without a response, the head of the server's response must be so long that gateways reject it by default.
+    """
+    if (last.status or 0) >= SERVER_ERROR:
+        return True
+    came = last.values["response_end"]
+    if front.status == GATEWAY_TIMEOUT or (came is not None and front.answered - came > WHILE_READING):
+        return False
+    return front.status in GATEWAY_ERRORS or (last.values["response_head_bytes"] or 0) >= LONG_HEAD
 
 
 def _is_rejected_while_reading(front: Exchange, last: Exchange) -> bool:
