@@ -119,7 +119,7 @@ def test_of_equally_costly_occurrences_the_first_of_all_captures_is_shown() -> N
 
 
 def test_two_servers_that_are_slow_differently_share_no_time() -> None:
-    paths = [find_recording(f"slow-sibling-and-errors-{point}.pcap") for point in ("client", "server")]
+    paths = [find_recording(f"slow-sibling-ipv6-{point}.pcap") for point in ("client", "server")]
     report = wiredoctor.analyze(*paths, select=["slow-sibling"])
     assert len({finding.title for finding in report.findings}) == 2
     assert [group.title for group in group_findings(report.findings)] == ["One of 3 servers is slow"]
