@@ -84,7 +84,7 @@ _BEHIND = {
 BOTH_SIDES = {f"behind-{proxy}-{what}" for proxy, some in _BEHIND.items() for what in some} | {
     *("haproxy-download-rtt-20", "haproxy-uvicorn-rtt-20-client", "haproxy-uvicorn-rtt-20-middle"),
     *("haproxy-uvicorn-rtt-20-server", "haproxy-waitress", "nginx-uvicorn", "nginx-uvicorn-kept", "squid-forward"),
-    *("varnish-lighttpd", "behind-two-gateways"),
+    *("varnish-lighttpd", "behind-two-gateways", "behind-nginx-traceback"),
 }
 """Recordings of both sides of a proxy."""
 
