@@ -23,7 +23,7 @@ Only events that are older than this are final.
 LATE_ANSWER = SECOND
 """The time in ns for which a SYN of a gateway may still be answered after the gateway gave up that connection attempt.
 
-Nobody repeats the SYN then, and answers hardly ever need more than a second.
+The gateway does not repeat the SYN then, and a server that answers it needs much less than a second.
 """
 
 MEMORY = 10 * SECOND

@@ -1,4 +1,5 @@
-"""Find out what followed a failed connection attempt: another address answered, or the server accepted later.
+"""Find out what came before and after a connection attempt: another address answered, the server accepted later, or the client
+tried again in vain. Also tell attempts that failed from those that only measure the path.
 
 Failed attempts are rows with `connection`, `client_host`, `server`, `syn_time` and `over`: the time (ns) when the client learned
 of the failure, or sent its last SYN. There may be a million of them. Only a few share a port with an accepted connection; these
@@ -198,3 +199,53 @@ def _busy(refused: pl.LazyFrame, within: int) -> pl.LazyFrame:
     pairs = rows.with_columns(after("accepted_frame").alias("next"), near.alias("near")).filter("near")
     both = pl.concat([pairs.select("place", "accepted_frame"), pairs.select("place", c("next").alias("accepted_frame"))])
     return both.drop_nulls().unique().with_columns(pl.lit(value=True).alias("busy"))
+
+
+def tried_again(
+    connections: pl.LazyFrame, in_vain: pl.Expr, short: pl.Expr, *, within: int, alone: int, together: int
+) -> pl.LazyFrame:  # fmt: skip
+    """Return the ids of attempts without an answer before or after which the client tried in vain, too, with `again`: True.
+
+    `in_vain`: whether an attempt had no answer. `short`: whether it ended after so few SYNs that it proves nothing alone. The
+    client's next connection to the server must have begun after the last SYN of the attempt before, at most `within` ns
+    later. It must not have been answered for `alone` ns after its last SYN, nor for `together` ns after the first SYN of the
+    attempt before.
+    """
+    pair = ["client_host", "server"]
+    asked = connections.filter(short).select(pair).unique()
+    tried = (
+        connections.filter(c("syns") > 0)
+        .join(asked, on=pair, how="semi")
+        .select("connection", *pair, "syn_time", "last_syn_time", in_vain.alias("in_vain"))
+        .sort("syn_time", "connection")
+    )
+
+    def before(name: str) -> pl.Expr:
+        return c(name).shift().over(pair)
+
+    since_last = c("syn_time") - before("last_syn_time")
+    late = c("last_syn_time") + alone - before("syn_time") >= together
+    second = c("in_vain") & before("in_vain") & since_last.is_between(1, within) & late
+    both = tried.with_columns(second.fill_null(value=False).alias("second"))
+    again = c("second") | c("second").shift(-1).over(pair).fill_null(value=False)
+    return both.filter(again).select("connection", pl.lit(value=True).alias("again"))
+
+
+def traced(connections: pl.LazyFrame, time_exceeded: pl.Expr, within: int) -> pl.LazyFrame:
+    """Return the ids of attempts that did not fail but measure the path, as traceroute does with SYNs of a low TTL.
+
+    `time_exceeded`: whether a router reported that the TTL of the SYN was used up. Either the server answered another SYN of the
+    client at most `within` ns before or after, or two or more routers sent such reports.
+    """
+    place = ["client_host", "server"]
+    host = host_of("server").alias("server_host")
+    expired = connections.filter(time_exceeded.fill_null(value=False))
+    expired = expired.select("connection", *place, host, "syn_time", "syn_error_router").sort("syn_time", "connection").cache()
+    routers = c("syn_error_router").n_unique().over("client_host", "server_host")
+    answers = connections.filter(c("first_answer_time").is_not_null()).join(expired, on=place, how="semi")
+    answers = answers.select(*place, c("first_answer_time").alias("answered_time")).sort("answered_time")
+    reached = expired.join_asof(
+        answers, left_on="syn_time", right_on="answered_time", by=place, strategy="nearest", tolerance=within,
+        check_sortedness=False,
+    ).filter(c("answered_time").is_not_null())  # fmt: skip
+    return pl.concat([expired.filter(routers > 1).select("connection"), reached.select("connection")])

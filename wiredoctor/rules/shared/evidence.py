@@ -79,11 +79,10 @@ def witness_text(by_clock: pl.Expr) -> pl.Expr:
 
     It is empty if the server is NEAR: then no witness is needed. `by_clock`: as in `is_unwitnessed`.
     """
-    shown = pl.format(" ({} by the server's timestamps)", duration(by_clock))
-    return pl.when(~is_far()).then(pl.lit("")).otherwise(pl.coalesce(shown, pl.lit(NO_WITNESS)))
+    return pl.when(~is_far()).then(pl.lit("")).otherwise(pl.coalesce(pl.format(WITNESS, duration(by_clock)), pl.lit(NO_WITNESS)))
 
 
-NO_WITNESS = "; no timestamps show when it was sent"
+WITNESS, NO_WITNESS = " ({} by the server's timestamps)", "; no timestamps show when it was sent"
 
 
 def grade(low: pl.Expr | str, medium: pl.Expr | str) -> pl.Expr:

@@ -279,14 +279,17 @@ def find(connections: pl.LazyFrame, tries: pl.LazyFrame) -> pl.LazyFrame:
     )
     of_gateways = tries.filter(c("exchange").is_null()).group_by("connection").agg(attempt=c("certain").any())
     time_exceeded = quoted & error.is_in([icmp.number(*one) for one in icmp.TIME_EXCEEDED])
-    again = _tried_again(connections, no_answer & few, (c("syns") == GIVEN_UP.value) & no_answer & few)
+    again = attempts.tried_again(
+        connections, no_answer & few, (c("syns") == GIVEN_UP.value) & no_answer & few,
+        within=PATIENCE.value, alone=LONE.value, together=AT_THE_END.value,
+    )  # fmt: skip
     last = pl.when(c("last_syn_frame") != c("syn_frame")).then("last_syn_frame")
     sure = refused | dropped | (quoted & (prohibited | (waited >= AT_THE_END.value))) | (waited >= PATIENCE.value)
     failed = (
         connections.join(of_gateways, on="connection", how="left")
         .join(again, on="connection", how="left")
         .filter((c("syns") > 0) & (refused | quoted | silence | dropped).fill_null(value=False))
-        .join(_traced(connections, time_exceeded), on="connection", how="anti")
+        .join(attempts.traced(connections, time_exceeded, TRACED.value), on="connection", how="anti")
         .with_columns(last.alias("last_syn_frame"), kind.cast(pl.UInt8).alias("number"))
         .with_columns(
             _of_kind("refused_frame", "syn_error_frame", "last_frame").alias("answer_frame"),
@@ -309,51 +312,6 @@ _PROOF = (
     *("syn_frame", "syn_time", "answer_frame", "answer_time", "last_syn_frame", "last_syn_time", "first_answer_time"),
     *("error", "router"),
 )
-
-
-def _tried_again(connections: pl.LazyFrame, in_vain: pl.Expr, short: pl.Expr) -> pl.LazyFrame:
-    """Return the ids of attempts without an answer before or after which the client tried in vain, too, with `again`: True.
-
-    `in_vain`: whether an attempt had no answer. `short`: whether it ended after so few SYNs that it proves nothing alone. The
-    client's next connection to the server must have begun after the last SYN of the attempt before, at most PATIENCE later.
-    """
-    pair = ["client_host", "server"]
-    asked = connections.filter(short).select(pair).unique()
-    tried = (
-        connections.filter(c("syns") > 0)
-        .join(asked, on=pair, how="semi")
-        .select("connection", *pair, "syn_time", "last_syn_time", in_vain.alias("in_vain"))
-        .sort("syn_time", "connection")
-    )
-
-    def before(name: str) -> pl.Expr:
-        return c(name).shift().over(pair)
-
-    since_last = c("syn_time") - before("last_syn_time")
-    late = c("last_syn_time") + LONE.value - before("syn_time") >= AT_THE_END.value
-    second = c("in_vain") & before("in_vain") & since_last.is_between(1, PATIENCE.value) & late
-    both = tried.with_columns(second.fill_null(value=False).alias("second"))
-    again = c("second") | c("second").shift(-1).over(pair).fill_null(value=False)
-    return both.filter(again).select("connection", pl.lit(value=True).alias("again"))
-
-
-def _traced(connections: pl.LazyFrame, time_exceeded: pl.Expr) -> pl.LazyFrame:
-    """Return the ids of attempts that did not fail but measure the path, as traceroute does with SYNs of a low TTL.
-
-    `time_exceeded`: whether a router reported that the TTL of the SYN was used up.
-    """
-    place = ["client_host", "server"]
-    host = attempts.host_of("server").alias("server_host")
-    expired = connections.filter(time_exceeded.fill_null(value=False))
-    expired = expired.select("connection", *place, host, "syn_time", "syn_error_router").sort("syn_time", "connection").cache()
-    routers = c("syn_error_router").n_unique().over("client_host", "server_host")
-    answers = connections.filter(c("first_answer_time").is_not_null()).join(expired, on=place, how="semi")
-    answers = answers.select(*place, c("first_answer_time").alias("answered_time")).sort("answered_time")
-    reached = expired.join_asof(
-        answers, left_on="syn_time", right_on="answered_time", by=place, strategy="nearest", tolerance=TRACED.value,
-        check_sortedness=False,
-    ).filter(c("answered_time").is_not_null())  # fmt: skip
-    return pl.concat([expired.filter(routers > 1).select("connection"), reached.select("connection")])
 
 
 def _with_outcome(failed: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:

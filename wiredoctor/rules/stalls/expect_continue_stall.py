@@ -13,8 +13,8 @@ How it is proved
     The request says Expect: 100-continue, and no interim response was captured. The first byte of the body came at least 250
     ms after the head was complete. The first three pauses within the body, less a round trip, are all shorter than half of
     that wait. With longer pauses the client may be reading the body from a slow source, and would have been as late without
-    Expect. Confidence is low if the wait is not the timeout of a known client: a source may give nothing at first, and a body
-    whose first copy was lost before the capture point comes late, too.
+    Expect. If the wait is not the timeout of a known client, confidence is low, and it is only a note: a source may give
+    nothing at first, and a body whose first copy was lost before the capture point comes late, too.
 
 What it is not
     Not reported: a client that does not wait for the 100 but reads its body from a slow source, and a server that sends the 100
@@ -87,7 +87,8 @@ def find(exchanges: pl.LazyFrame) -> pl.LazyFrame:
     whole = (c("request_end_reason") == "complete") & ~c("request_has_gap")
     body = pl.format("{} bytes of the body", grouped(c("request_body_bytes")))
     timer = _timer(wait)
-    sure = pl.when(timer.is_null()).then(pl.lit("low")).otherwise(confidence())
+    unknown = timer.is_null()
+    sure = pl.when(unknown).then(pl.lit("low")).otherwise(confidence())
     slow_source = 2 * (c("request_body_pause") - round_trip) >= wait
     return (
         exchanges.filter(c("request_expect_continue") & (wait >= MIN_WAIT.value))
@@ -100,6 +101,7 @@ def find(exchanges: pl.LazyFrame) -> pl.LazyFrame:
         )
         .select(
             *candidate("client", sure, "request_head_last_frame", "request_head_time", "request_body_time", delay=wait),
+            pl.when(unknown).then(pl.lit("note")).otherwise(pl.lit("warning")).alias("severity"),
             wait.cast(DURATION).alias("wait"),
             pl.when(whole).then(body).otherwise(pl.lit("body")).alias("sent"),
             timer.fill_null(_NO_TIMER).alias("timer"),

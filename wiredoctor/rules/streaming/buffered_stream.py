@@ -61,7 +61,7 @@ import polars as pl
 
 from wiredoctor.findings import Advice, Reference, Rule, Threshold, shorten
 from wiredoctor.rules.shared.bounded_memory import BoundedMap
-from wiredoctor.rules.shared.evidence import CANDIDATE, NO_WITNESS, confidence, is_far, packet_row
+from wiredoctor.rules.shared.evidence import CANDIDATE, NO_WITNESS, WITNESS, confidence, is_far, packet_row
 from wiredoctor.rules.shared.numbers import DURATION
 from wiredoctor.tables import NEVER
 from wiredoctor.text import redact
@@ -432,7 +432,7 @@ def _witness_text(row: dict[str, Any], by_clock: int | None) -> str:
     """Return the end of the note about a wait, as `evidence.witness_text` does for rules that create rows in Polars."""
     if not row["far"]:
         return ""
-    return NO_WITNESS if by_clock is None else f" ({duration_text(by_clock)} by the server's timestamps)"
+    return NO_WITNESS if by_clock is None else WITNESS.format(duration_text(by_clock))
 
 
 def _max_confidence(row: dict[str, Any], proof: str) -> str:
