@@ -95,6 +95,10 @@ UNKNOWABLE: dict[tuple[str, str], tuple[str, ...]] = {
         # the answer to the second try is lost
         "silent: the client tried again at once, and got it",
     ),
+    # the WebSockets on the same path are lost
+    ("websocket_failed", "lose-run"): (
+        "silent: 429 and 503 on a path where others have a WebSocket: the server has too much to do",
+    ),
     # without whole heads, the request behind the gateway cannot be paired with that of its client, who left first
     ("gateway_error", "snap-96"): (
         "silent: the client left a gateway whose server hung inside its response: one client-abort, which names that server",

@@ -78,6 +78,7 @@ class PendingFindings:
     """The cached result of `_gateways`. At that time, there were `_looked_at` rows of exchanges and connections."""
     _settled: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=_KEY_SCHEMA))
     _held: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=_KEY_SCHEMA))
+    """The keys of candidates that wait until their connection is over, because they have no exchange yet."""
 
     def __post_init__(self) -> None:
         self._failed = AtGateways(self.analysis, self.modules)
@@ -175,7 +176,7 @@ class PendingFindings:
             tries=tries, known=known, passed=passed,
         )  # fmt: skip
         self._remember(tries, groups, ready)
-        self._held = pl.concat([self._held, *held]).unique()
+        self._held = pl.concat([self._held.join(ready, on=_KEY, how="anti"), *held]).unique()
         self._settled = pl.concat([self._settled, ready.join(self._held, on=_KEY, how="anti")], rechunk=True)
         self._forget(of)
         return findings

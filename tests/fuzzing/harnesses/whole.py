@@ -22,6 +22,9 @@ SHORT = 600
 SAME_CLIENT = ("client-abort", "keep-alive-race")
 """Rules whose proof may include other connections of the client, which it closed at once or on which it repeated a request."""
 
+SAME_SERVER = ("connect-failed",)
+"""Rules whose proof may include other connections to the server, which it accepted before."""
+
 
 def run(data: bytes, thorough: int | None = None) -> None:
     """`thorough`: which of the costlier checks are made too; by default the content decides, so that each input has some."""
@@ -60,7 +63,8 @@ def _same_report(whole: bytes, parts: bytes, step: int) -> None:
 def _check_tables(path: Path, packets: int, parsed: dict[str, object]) -> None:
     """Check the tables, with and without that of messages, and that evidence is on the connection that it is about.
 
-    It may also be on the other side of a gateway, or on another connection of the client (see SAME_CLIENT)."""
+    It may also be on the other side of a gateway, or on another connection of the client or to the server (see SAME_CLIENT and
+    SAME_SERVER)."""
     seen = tables(path, messages=False, in_order=True)
     check_tables(seen, packets)
     detailed = tables(path, in_order=True)
@@ -68,6 +72,7 @@ def _check_tables(path: Path, packets: int, parsed: dict[str, object]) -> None:
     connection_of = {**frames_of(seen["segments"]), **frames_of(seen["icmp_errors"])}
     behind = _behind(seen)
     clients = dict(seen["connections"].select("connection", "client_host").iter_rows())
+    servers = dict(seen["connections"].select("connection", "server").iter_rows())
     for finding in parsed["findings"]:  # type: ignore[attr-defined]
         if finding["connection"] is None or finding["rule"] == "duplicate-packets":
             continue
@@ -76,6 +81,8 @@ def _check_tables(path: Path, packets: int, parsed: dict[str, object]) -> None:
             mine |= behind.get(finding["connection"], set())
         if finding["rule"] in SAME_CLIENT:
             mine |= {connection for connection, client in clients.items() if client == clients[finding["connection"]]}
+        if finding["rule"] in SAME_SERVER:
+            mine |= {connection for connection, server in servers.items() if server == servers[finding["connection"]]}
         outside = [e["frame"] for e in finding["evidence"] if connection_of.get(e["frame"]) not in mine]
         must(not outside, f"evidence of {finding['rule']} is of its connection", outside, finding["connection"])
 
