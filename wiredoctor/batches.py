@@ -131,6 +131,8 @@ class Batch:
         self.parts = parts
         self._places: dict[str, pl.Series] = {}
         """For each cell that refers to `parts`, the row indexes; they are kept because many columns use the same cell."""
+        self._made: dict[str, pl.Series] = {}
+        """The columns created so far. They are kept only for few rows: then, creating a column takes longer than a query."""
 
     def cell(self, name: str) -> Array:
         """Return the numbers that the core wrote into the cell `name`, one for each row."""
@@ -139,11 +141,16 @@ class Batch:
     def column(self, name: str) -> pl.Series:
         """Return a column, with null in place of the values that mean "unknown".
 
-        It is not cached, because columns take more memory than all cells.
+        It is cached only for few rows, because columns take more memory than all cells.
         """
+        if (made := self._made.get(name)) is not None:
+            return made
         kind = KINDS[self.kind]
         values = kind.makers[name](self) if name in kind.makers else self.cells[name]
-        return values if isinstance(values, pl.Series) else self._series(kind.columns[name], values)
+        made = values if isinstance(values, pl.Series) else self._series(kind.columns[name], values)
+        if self.height <= SMALL:
+            self._made[name] = made
+        return made
 
     def _series(self, column: Column, values: Array) -> pl.Series:
         sentinel = column.sentinel
@@ -363,19 +370,13 @@ class View:
         self.table = table
         self.names: Mapping[str, str] = {column.name: column.name for column in table.columns} if names is None else names
         self.height = sum(batch.height for batch in batches)
-        self._made: dict[str, pl.Series] = {}
-        """The columns created so far. They are kept only for few rows: then, creating a column takes longer than a query."""
 
     def select(self, names: Sequence[str]) -> pl.DataFrame:
         """Return a data frame with these columns."""
         if not self.height:
             return self.table.empty().select(names)
-        if self.height > SMALL:
-            return pl.concat([self._columns(batch.load(), names) for batch in self.batches])
-        if missing := [name for name in names if name not in self._made]:
-            made = pl.concat([self._columns(batch.load(), missing) for batch in self.batches], rechunk=True)
-            self._made |= made.to_dict()
-        return pl.DataFrame([self._made[name] for name in names])
+        parts = [self._columns(batch.load(), names) for batch in self.batches]
+        return parts[0] if len(parts) == 1 else pl.concat(parts, rechunk=self.height <= SMALL)
 
     def all_columns(self) -> pl.DataFrame:
         """Return a data frame with all columns."""
