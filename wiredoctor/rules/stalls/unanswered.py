@@ -188,6 +188,16 @@ ANSWERABLE = Threshold(
     "sooner, that copy does not count",
 )
 
+FAREWELL = Threshold(
+    "96 bytes",
+    "the maximum length of the record with which TLS closes a connection (close_notify): it has 24 to 85 bytes, depending on the "
+    "cipher, and with GOAWAY of HTTP/2 at most 77; a response of HTTP is longer",
+)
+AT_ONCE = Threshold(
+    "50 ms",
+    "the maximum time between a close_notify and the FIN, in either order: one call of the TLS library and one of close",
+)
+
 
 def cutoffs() -> dict[str, int]:
     """Return the cutoff for the core (wiredoctor.core): the minimum number of copies of the same data for a row of
@@ -223,7 +233,7 @@ def conclude(rows: pl.DataFrame, connections: pl.LazyFrame, exchanges: pl.LazyFr
     """
     key = ["connection", "sender_direction", "first_frame"]
     last = rows.unique(key, keep="last", maintain_order=True).filter(pl.col("acknowledged_frame").is_null())
-    raw = last.select("sender_direction", *_FACTS)
+    raw = _without_farewells(last.select("sender_direction", *_FACTS), connections)
     marked = compare_neighbors(_with_delivered(raw, connections, exchanges).with_row_index("number"), connections, exchanges)
     both = marked.filter(_large_only() & ~pl.col("fin"))
     several = pl.col("number").is_in(both.filter(pl.len().over("client_host", "server_host") > 1)["number"].implode())
@@ -233,6 +243,26 @@ def conclude(rows: pl.DataFrame, connections: pl.LazyFrame, exchanges: pl.LazyFr
     order = ["fin", "acknowledged_before", "start"]
     first = sure.sort(order, maintain_order=True).unique("connection", keep="first", maintain_order=True)
     return first.select(rows.columns).cast(rows.schema)
+
+
+def _without_farewells(rows: pl.DataFrame, connections: pl.LazyFrame) -> pl.DataFrame:
+    """Drop data that is probably a close_notify of TLS: a host closed an idle connection, and no one waits for this data.
+
+    A phone or a laptop that has left the network acknowledges nothing, so servers of many clients often repeat such data.
+    """
+    until_fin = c("own_close_time") - c("first_time")
+    closes = (until_fin.abs() <= AT_ONCE.value) & ~c("own_close_rst") & (c("own_close_origin") != "between")
+    last = c("exchange").is_null() & (c("length") <= FAREWELL.value) & (c("rest") >= REST.value) & (c("copies") > 0)
+    candidates = rows.filter((last & closes).fill_null(value=False))
+    if candidates.is_empty():
+        return rows
+    tls = of_connections(connections, candidates).filter(c("protocol") == "tls").select("connection").collect()
+    return rows.join(
+        candidates.join(tls, on="connection", how="semi"),
+        on=["connection", "sender_direction", "first_frame"],
+        how="anti",
+        maintain_order="left",
+    )
 
 
 def _with_delivered(rows: pl.DataFrame, connections: pl.LazyFrame, exchanges: pl.LazyFrame) -> pl.DataFrame:
