@@ -14,6 +14,12 @@ from wiredoctor.rules.shared.numbers import duration, grouped
 
 c = pl.col
 
+_LISTEN_QUEUE = (
+    "Check on the server whether the listen queue is full: ss -ltn shows its length (Recv-Q above Send-Q: full), and nstat -az "
+    "TcpExtListenOverflows counts dropped connections. If so, find out why the process does not accept: it hangs, or all of its "
+    "threads are busy. "
+)
+
 
 def _amount_text() -> pl.Expr:
     """Return the text with the amount of data: "1,460 bytes of the request"; for data outside an exchange, only "1,460 bytes"."""
@@ -79,6 +85,7 @@ def _texts() -> list[pl.Expr]:
         _icmp_text().alias("report"),
         c("icmp_mtu").alias("mtu"),
         c("icmp_router").alias("router"),
+        pl.when("syn_ack_again").then(pl.lit(_LISTEN_QUEUE)).otherwise(nothing).alias("queue"),
     ]
 
 
@@ -139,7 +146,14 @@ def _broken_path_text() -> pl.Expr:
         "The path broke, or the {} is gone. A slow application is not the cause: the kernel acknowledges arriving data.",
         "receiver",
     )
-    return pl.when("acknowledged_before").then(back).when("peer_repeats").then(one_way).otherwise(both)
+    not_accepted = pl.format(
+        "The {} is alive: it sends its SYN-ACK again, as if the ACK of the client had not come. Either its listen queue is full "
+        "because its process accepts no connections (the kernel then drops the ACK and the data), or nothing of the client "
+        "reaches it any more.",
+        "receiver",
+    )
+    told = pl.when("acknowledged_before").then(back).when("syn_ack_again").then(not_accepted)
+    return told.when("peer_repeats").then(one_way).otherwise(both)
 
 
 def _icmp_text() -> pl.Expr:
@@ -156,10 +170,17 @@ def _extra_evidence() -> list[pl.Expr]:
         pl.when(c("last_frame") > c("first_frame")).then("last_frame").alias("final_frame"),
         pl.when(c("heard_frame") < c("first_frame")).then("heard_frame").alias("before_frame"),
         pl.when(large).then("sack_frame").alias("smaller_frame"),
-        pl.when(c("alive") & large & (c("peer_frame") > c("first_frame"))).then("peer_frame").alias("alive_frame"),
+        pl.when(c("alive") & (large | _repeats_syn_ack()) & (c("peer_frame") > c("first_frame")))
+        .then("peer_frame")
+        .alias("alive_frame"),
         pl.when(c("own_close_frame") > c("last_frame")).then("own_close_frame").alias("gave_up_frame"),
         pl.when(c("missing") | (c("peer_close_frame") > c("last_frame"))).then("peer_close_frame").alias("ended_frame"),
     ]
+
+
+def _repeats_syn_ack() -> pl.Expr:
+    """Return whether the newest packet of the receiver is a repeated SYN-ACK."""
+    return c("syn_ack_again") & c("peer_frame").ne_missing(c("peer_close_frame"))
 
 
 def _evidence() -> pl.Expr:

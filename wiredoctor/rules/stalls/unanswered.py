@@ -9,7 +9,8 @@ What it means
     segments are lost while smaller ones arrive, which is a path MTU black hole. Kind unreachable: a router reports by ICMP
     that it cannot deliver the segments. Kind after-idle: the connection had been idle, and probably a NAT, a firewall or a
     balancer had forgotten it. Kind mid-message: the path broke while a message was being sent. Kind gone: none of these; the
-    receiver or the complete path is gone.
+    receiver or the complete path is gone. Or the server's listen queue is full: then its kernel drops the ACK that ends the
+    handshake and the request, and sends its SYN-ACK again.
 
 Why it hurts
     The application waits for its own timeout: Linux retransmits data for 15 minutes before it gives up. Users see "read
@@ -117,7 +118,7 @@ RULE = Rule(
         "the default of two hours is too long) or pings of the application protocol. Otherwise raise the idle timeout of the "
         "NAT, firewall or balancer. " + _LIMIT,
         "mid-message": _FIND + _LIMIT,
-        "gone": _FIND + _LIMIT,
+        "gone": "{queue}" + _FIND + _LIMIT,
     },
     display_filter="tcp.stream == {connection} && frame.number >= {first_frame} && frame.number <= {last_frame}",
     references=(
@@ -221,7 +222,7 @@ def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
     alone = rows.with_columns(
         pl.lit(None, pl.Int8).alias("client_direction"),
         *(pl.lit(value=False).alias(name) for name in ("alive_elsewhere", "same_elsewhere", "answered_later", "repeated")),
-        pl.lit(value=False).alias("delivered"),
+        *(pl.lit(value=False).alias(name) for name in ("delivered", "syn_ack_again")),
         pl.lit(None, pl.Int64).alias("survived_rest"),
     )
     return _candidate_columns(alone), None
@@ -235,6 +236,7 @@ def conclude(rows: pl.DataFrame, connections: pl.LazyFrame, exchanges: pl.LazyFr
     last = rows.unique(key, keep="last", maintain_order=True).filter(pl.col("acknowledged_frame").is_null())
     raw = _without_farewells(last.select("sender_direction", *_FACTS), connections)
     marked = compare_neighbors(_with_delivered(raw, connections, exchanges).with_row_index("number"), connections, exchanges)
+    marked = _with_syn_ack_again(marked, connections)
     both = marked.filter(_large_only() & ~pl.col("fin"))
     several = pl.col("number").is_in(both.filter(pl.len().over("client_host", "server_host") > 1)["number"].implode())
     told = _candidate_columns(marked.with_columns(several.alias("same_elsewhere")))
@@ -263,6 +265,15 @@ def _without_farewells(rows: pl.DataFrame, connections: pl.LazyFrame) -> pl.Data
         how="anti",
         maintain_order="left",
     )
+
+
+def _with_syn_ack_again(rows: pl.DataFrame, connections: pl.LazyFrame) -> pl.DataFrame:
+    """Add the column `syn_ack_again`: whether all that the server sent were SYN-ACKs, several of them (and perhaps an RST)."""
+    only_syn_acks = c("history").str.contains("^[A-Zhtr]*$") & c("history").str.contains("h.*t")
+    seen = of_connections(connections, rows).filter(only_syn_acks).select("connection", pl.lit(value=True).alias("again"))
+    of_client = (c("sender_direction") == c("client_direction")) & c("again")
+    joined = rows.join(seen.collect(), on="connection", how="left", maintain_order="left")
+    return joined.with_columns(of_client.fill_null(value=False).alias("syn_ack_again")).drop("again")
 
 
 def _with_delivered(rows: pl.DataFrame, connections: pl.LazyFrame, exchanges: pl.LazyFrame) -> pl.DataFrame:
@@ -411,7 +422,7 @@ def _kind() -> pl.Expr:
         .then(pl.lit("unreachable"))
         .when(c("fin"))
         .then(pl.lit("mid-message"))
-        .when(c("rest") >= REST.value)
+        .when((c("rest") >= REST.value) & ~c("syn_ack_again"))
         .then(pl.lit("after-idle"))
         .when(c("message_continued"))
         .then(pl.lit("mid-message"))
