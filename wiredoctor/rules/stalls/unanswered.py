@@ -41,10 +41,11 @@ How it is proved
 What it is not
     If the server is only slow, its kernel has acknowledged the request. retransmission-stall reports data that is acknowledged
     in the end, zero-window-stall a closed window, and keep-alive-race a request that gets an RST without ACK flag. Keep-alive
-    probes, and copies after the receiver's RST, do not count. Nothing is reported if the capture has only one direction, or if
-    it ends before the last copy can be acknowledged. If the receiver acknowledged segments that are not in the capture, the
-    capture dropped them: capture-loss reports that. A loss that is repaired later, even after the receiver's FIN, is not a
-    black hole.
+    probes, and copies after the receiver's RST, do not count. Nor does the last data of a host that closes an idle connection,
+    right before its FIN: a short TLS record (close_notify), or a 408 without a request. No one waits for it. Nothing is
+    reported if the capture has only one direction, or if it ends before the last copy can be acknowledged. If the receiver
+    acknowledged segments that are not in the capture, the capture dropped them: capture-loss reports that. A loss that is
+    repaired later, even after the receiver's FIN, is not a black hole.
 
 What to do
     Kinds too-large, large-only: clamp the MSS or let ICMP through. Kind after-idle: close idle connections earlier, or send
@@ -234,7 +235,7 @@ def conclude(rows: pl.DataFrame, connections: pl.LazyFrame, exchanges: pl.LazyFr
     """
     key = ["connection", "sender_direction", "first_frame"]
     last = rows.unique(key, keep="last", maintain_order=True).filter(pl.col("acknowledged_frame").is_null())
-    raw = _without_farewells(last.select("sender_direction", *_FACTS), connections)
+    raw = _without_farewells(last.select("sender_direction", *_FACTS), connections, exchanges)
     marked = compare_neighbors(_with_delivered(raw, connections, exchanges).with_row_index("number"), connections, exchanges)
     marked = _with_syn_ack_again(marked, connections)
     both = marked.filter(_large_only() & ~pl.col("fin"))
@@ -247,24 +248,26 @@ def conclude(rows: pl.DataFrame, connections: pl.LazyFrame, exchanges: pl.LazyFr
     return first.select(rows.columns).cast(rows.schema)
 
 
-def _without_farewells(rows: pl.DataFrame, connections: pl.LazyFrame) -> pl.DataFrame:
-    """Drop data that is probably a close_notify of TLS: a host closed an idle connection, and no one waits for this data.
+def _without_farewells(rows: pl.DataFrame, connections: pl.LazyFrame, exchanges: pl.LazyFrame) -> pl.DataFrame:
+    """Drop the last data of a host that closed an idle connection, because no one waits for it.
 
-    A phone or a laptop that has left the network acknowledges nothing, so servers of many clients often repeat such data.
+    Such data is a close_notify of TLS, or a 408 without a request. A phone or a laptop that has left the network acknowledges
+    nothing, so servers of many clients often repeat such data.
     """
-    until_fin = c("own_close_time") - c("first_time")
-    closes = (until_fin.abs() <= AT_ONCE.value) & ~c("own_close_rst") & (c("own_close_origin") != "between")
-    last = c("exchange").is_null() & (c("length") <= FAREWELL.value) & (c("rest") >= REST.value) & (c("copies") > 0)
-    candidates = rows.filter((last & closes).fill_null(value=False))
+    between = c("own_close_time") - c("first_time")
+    closes = (between.abs() <= AT_ONCE.value) & ~c("own_close_rst") & (c("own_close_origin") != "between") & (c("copies") > 0)
+    candidates = rows.filter(closes.fill_null(value=False))
     if candidates.is_empty():
         return rows
     tls = of_connections(connections, candidates).filter(c("protocol") == "tls").select("connection").collect()
-    return rows.join(
-        candidates.join(tls, on="connection", how="semi"),
-        on=["connection", "sender_direction", "first_frame"],
-        how="anti",
-        maintain_order="left",
-    )
+    timed_out = of_connections(exchanges, candidates).filter(c("request_frame").is_null(), c("response_status") == 408)
+    short = candidates.filter(c("exchange").is_null(), c("length") <= FAREWELL.value, c("rest") >= REST.value)
+    unasked = timed_out.select("connection", "exchange").collect()
+    farewells = pl.concat([
+        short.join(tls, on="connection", how="semi"),
+        candidates.join(unasked, on=["connection", "exchange"], how="semi"),
+    ])  # fmt: skip
+    return rows.join(farewells, on=["connection", "sender_direction", "first_frame"], how="anti", maintain_order="left")
 
 
 def _with_syn_ack_again(rows: pl.DataFrame, connections: pl.LazyFrame) -> pl.DataFrame:
