@@ -20,6 +20,8 @@ _LISTEN_QUEUE = (
     "threads are busy. "
 )
 
+_CLIENT_GONE = " Or the client is gone: a phone that leaves the network, or a laptop that is closed, ends no connection."
+
 
 def _amount_text() -> pl.Expr:
     """Return the text with the amount of data: "1,460 bytes of the request"; for data outside an exchange, only "1,460 bytes"."""
@@ -63,6 +65,8 @@ def _texts() -> list[pl.Expr]:
         "receiver",
         _alive_text(),
     )
+    # a client that opened another connection later has not left the network
+    client_gone = (c("sender") == "server") & ~c("answered_later")
     return [
         pl.when("missing")
         .then(never_came)
@@ -86,6 +90,11 @@ def _texts() -> list[pl.Expr]:
         c("icmp_mtu").alias("mtu"),
         c("icmp_router").alias("router"),
         pl.when("syn_ack_again").then(pl.lit(_LISTEN_QUEUE)).otherwise(nothing).alias("queue"),
+        pl.when(client_gone).then(pl.lit(_CLIENT_GONE)).otherwise(nothing).alias("gone"),
+        pl.when(client_gone)
+        .then(pl.lit("the client is gone, or the path has forgotten the connection"))
+        .otherwise(pl.lit("the path has probably forgotten the connection"))
+        .alias("suspect"),
     ]
 
 

@@ -8,9 +8,9 @@ What it means
     Kind too-large: a router reports by ICMP that segments are larger than the next link carries. Kind large-only: full
     segments are lost while smaller ones arrive, which is a path MTU black hole. Kind unreachable: a router reports by ICMP
     that it cannot deliver the segments. Kind after-idle: the connection had been idle, and probably a NAT, a firewall or a
-    balancer had forgotten it. Kind mid-message: the path broke while a message was being sent. Kind gone: none of these; the
-    receiver or the complete path is gone. Or the server's listen queue is full: then its kernel drops the ACK that ends the
-    handshake and the request, and sends its SYN-ACK again.
+    balancer had forgotten it, or the client was gone. Kind mid-message: the path broke while a message was being sent. Kind
+    gone: none of these; the receiver or the complete path is gone. Or the server's listen queue is full: then its kernel
+    drops the ACK that ends the handshake and the request, and sends its SYN-ACK again.
 
 Why it hurts
     The application waits for its own timeout: Linux retransmits data for 15 minutes before it gives up. Users see "read
@@ -91,7 +91,7 @@ RULE = Rule(
         "too-large": "Segments of the {sender} are too large for the path, where a link carries only {mtu:,} bytes",
         "large-only": "Segments of {smallest:,} bytes from the {sender} never arrive, but smaller ones do",
         "unreachable": "{router} reports that it cannot deliver what the {sender} sent: {report}",
-        "after-idle": "After {idle} idle {never}: the path has probably forgotten the connection",
+        "after-idle": "After {idle} idle {never}: {suspect}",
         "mid-message": "The path broke in the middle of a message: {never}",
         "gone": "The {sender} sent the same data {copies} times, {unheard}",
     },
@@ -105,7 +105,7 @@ RULE = Rule(
         + " No payload had passed for {idle} before. A NAT, a firewall or a balancer between the two keeps state for each "
         "connection, and drops that state after some time without packets. From then on it silently discards the connection's "
         "packets.{others}{survived} AWS Network Load Balancers forget a connection after 350 s by default, Azure's load "
-        "balancer after 240 s; RFC 5382 asks NATs for 2 h 4 min at least.",
+        "balancer after 240 s; RFC 5382 asks NATs for 2 h 4 min at least.{gone}",
         "mid-message": _SENT + "{context} {fate}{others}",
         "gone": _SENT + "{context} {fate}{others}",
     },
