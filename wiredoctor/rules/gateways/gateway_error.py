@@ -34,6 +34,9 @@ How it is proved
     client's receive window had been closed for 1 s or longer, and the gateway had closed its receive window towards the server,
     too. Kind not-passed-on: the gateway made no attempt, and answered 502, 503 or 504, or did not answer. Not if its host made
     another request or connection within 25 ms after the client's request, or one that ended within 25 ms before the failure.
+    If the capture shows no server to which the gateway forwards requests like this one (the same host and first segment of the
+    path), the gateway may have asked a server that the capture does not show: on another port, on a Unix socket or behind TLS.
+    Then confidence is low, and the finding says so.
 
     Kind unseen: the client got a 502 or 504 (or a 503 from Varnish, Squid or Envoy, or in response to CONNECT), but the capture
     does not contain the other side of the gateway. There is one finding per gateway and status. It names servers that may be
@@ -148,7 +151,7 @@ RULE = Rule(
         "rejected-response": "{outcome}: it rejected the response of the server behind it",
         "truncated": "{outcome}: {broke}",
         "client-stalled": "{outcome}: its client did not read",
-        "not-passed-on": "{outcome}: it sent the request to no server",
+        "not-passed-on": "{outcome}: {unasked}",
         "unseen": "The server answered {code}, which may be a gateway's own answer: {responses} of {total} responses",
     },
     message={
@@ -176,7 +179,7 @@ RULE = Rule(
         "client-stalled": "Find out why the client did not read for so long. If such pauses are normal, have the gateway wait "
         "longer for its clients (nginx: send_timeout; haproxy: timeout client; httpd: TimeOut; Envoy: stream_idle_timeout), or "
         "have it store the response of the server (nginx: proxy_buffering, proxy_max_temp_file_size).",
-        "not-passed-on": "Check the limits and health checks of the gateway, and its log at that second (nginx: no "
+        "not-passed-on": "{elsewhere}Check the limits and health checks of the gateway, and its log at that second (nginx: no "
         "live upstreams, limit_conn, limit_req; haproxy: maxconn, timeout queue, the state of its servers; httpd: status=+H and "
         "retry of ProxyPass; Caddy: health checks, fail_duration).",
         "unseen": _RECORD + " Until then look into the gateway's log at that second.",
@@ -396,7 +399,8 @@ def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
         # the gateway nearest to the server made the error, and the others forwarded it
         made = by_front.get(one.through[-1].key, []) if one.through else by_front[key]
         software = gateway_software(made[0]) if made else ""
-        told.append(_candidate(by_front[key][0], fronts[key].exchange, one, until.get(key, 0), software))
+        leads = (str(by_front[key][0]["server"]), routes[key]) in known
+        told.append(_candidate(by_front[key][0], fronts[key].exchange, one, until.get(key, 0), software, leads=leads))
     return pl.DataFrame(told, schema=_SCHEMA, orient="row"), None
 
 
@@ -413,6 +417,8 @@ _TEXTS = (
     "setting",
     "what",
     "broke",
+    "unasked",
+    "elsewhere",
     "look",
     "unread",
     "looks",
@@ -500,10 +506,22 @@ _LOOK_AT_GATEWAY = (
     "Look into the gateway's log at that second: the gateway itself closed its connection to the server behind it (a timeout, a "
     "limit, a restart)."
 )
+_UNASKED = "it sent the request to no server"
+_NOT_SHOWN = "the capture shows no request to a server behind it"
+_ELSEWHERE = (
+    "Find out which server the gateway asks for this path, and capture its traffic with that server too (tcpdump -i any, without "
+    "a filter for ports). If the capture cannot show it (a Unix socket, TLS), look into the log of that server. "
+)
 _BY_ICMP = "an ICMP error answered its SYN to the server behind it"
 
 
-def _candidate(row: Mapping[str, Any], front: Exchange, failure: Failure, until: int, software: str) -> dict[str, Any]:
+def _candidate(
+    row: Mapping[str, Any], front: Exchange, failure: Failure, until: int, software: str, *, leads: bool
+) -> dict[str, Any]:  # fmt: skip
+    """Return a candidate.
+
+    `leads`: whether the capture shows a server to which the gateway forwarded requests like this one.
+    """
     end = _failed_at(front, failure)
     # the client may still have been sending its body
     sending = front.asked > end or (failure.kind == "closed" and front.asked_in_part)
@@ -511,6 +529,8 @@ def _candidate(row: Mapping[str, Any], front: Exchange, failure: Failure, until:
     wait = end - asked
     lost = _recent_refusal(row, front) if failure.kind == "not-passed-on" else None
     no_neighbor = failure.kind == "not-passed-on" and 1 <= _periods(wait, NO_NEIGHBOR.value) <= 4
+    # a server that the capture does not show may have been asked, unless another fact shows why the gateway asked none
+    hidden = failure.kind == "not-passed-on" and not leads and lost is None and not no_neighbor
     last = failure.last
     by_icmp = isinstance(last, Attempt) and last.rejected <= front.answered + SLACK
     got, outcome = client_result(front)
@@ -519,14 +539,15 @@ def _candidate(row: Mapping[str, Any], front: Exchange, failure: Failure, until:
     return {
         "connection": front.key[0], "exchange": front.key[1], "kind": failure.kind,
         "side": None if failure.kind == "unreachable" or foreign else "client" if starved else "server",
-        "confidence": "low" if no_neighbor else _confidence(front, failure),
+        "confidence": "low" if no_neighbor or hidden else _confidence(front, failure),
         "frame": front.values["request_frame"], "start": asked, "end": max(end, until),
         "delay": wait if wait >= WAITED.value else None,
         "evidence": failure_evidence(front, failure, lost),
         "origin": failure_origin(front, failure),
-        "outcome": outcome, "got": got, "why": f": {message_reason(front, failure, lost, no_neighbor)}",
+        "outcome": outcome, "got": got, "why": f": {message_reason(front, failure, lost, no_neighbor, hidden=hidden)}",
         "closer": closer_text(failure), "examine": _EXAMINE_PATH if foreign else _EXAMINE_SERVER,
         "unreached": _BY_ICMP if by_icmp else _UNANSWERED,
+        "unasked": _NOT_SHOWN if hidden else _UNASKED, "elsewhere": _ELSEWHERE if hidden else "",
         "late": _STARVED if starved else _LATE, "in_time": _FEED if starved else _SOONER,
         "wait": wait, "waited": wait if last is None else time_waited(front, last),
         "more": tries_text(failure), "setting": SETTINGS.get(software, USUAL_LIMITS),

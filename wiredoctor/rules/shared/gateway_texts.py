@@ -48,15 +48,25 @@ def client_result(front: Exchange) -> tuple[str, str]:
     return f"got no response from {gateway}{left}", "The gateway sent no response"
 
 
-def message_reason(front: Exchange, failure: Failure, lost: Mapping[str, Any] | None, no_neighbor: bool) -> str:
+_NOT_SHOWN = (
+    "the capture shows no request of the gateway to a server. The gateway sent none, or it asked a server that this capture does "
+    "not show, for example on another port, on a Unix socket or behind TLS"
+)
+
+
+def message_reason(
+    front: Exchange, failure: Failure, lost: Mapping[str, Any] | None, no_neighbor: bool, *, hidden: bool
+) -> str:  # fmt: skip
     """Return the text that states the reason in the message.
 
     `lost`: a row with the server that the gateway could not reach shortly before (`lost_server`), if any. `no_neighbor`: the
-    gateway answered after about as long as one to four ARP timeouts take.
+    gateway answered after about as long as one to four ARP timeouts take. `hidden`: the gateway may have asked a server that the
+    capture does not show.
     """
     last, kind = failure.last, failure.kind
     if last is None:
-        return "the gateway sent the request to no server" + _no_try_reason(front, lost, no_neighbor)
+        no_try = _NOT_SHOWN if hidden else "the gateway sent the request to no server"
+        return no_try + _no_try_reason(front, lost, no_neighbor)
     # with gateways in a row, the one nearest to the server
     who = f"the gateway {failure.through[-1].server}" if failure.through else "the gateway"
     gave_up = f"{who} gave up"
