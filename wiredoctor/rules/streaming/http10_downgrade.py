@@ -15,9 +15,10 @@ How it is proved
 What it is not
     A client that sends HTTP/1.0 requests (ab, older proxies) gets what it asked for. After a 2xx response to CONNECT, the
     connection is a tunnel and is not judged. A server that also answers with HTTP/1.1 is left out: balancers and firewalls
-    have error pages that begin with HTTP/1.0, whatever the server behind them speaks. A server that answered only with 400 is
-    left out, too, because Go's TLS server rejects HTTP in clear text with HTTP/1.0. Endless media, such as a radio station, end
-    with their connection anyway (column endless of the table exchanges).
+    have redirects and error pages that begin with HTTP/1.0, whatever the server behind them speaks. So a server is left out,
+    too, if its only HTTP/1.0 responses are redirections, 400, 403, 408 or of 500 and above: F5 BIG-IP redirects to HTTPS like
+    this, HAProxy before 2.1 answered 503, and Go's TLS server rejects HTTP in clear text with 400. Endless media, such as a
+    radio station, end with their connection anyway (column endless of the table exchanges).
 
 What to do
     Configure HTTP/1.1 on the server, or on the proxy toward its application.
@@ -64,6 +65,10 @@ RULE = Rule(
 SHOWN = Threshold("3 responses", "the maximum number of responses shown as evidence; the message has the totals")
 
 
+_OF_BALANCERS = (400, 403, 408)
+"""The client errors that balancers and TLS servers answer themselves with HTTP/1.0, without asking the server behind them."""
+
+
 def screen() -> pl.Expr:
     """Return a cheap condition: if no row of a batch meets it, the batch has no candidate findings."""
     return pl.col("response_version") == "HTTP/1.0"
@@ -74,6 +79,8 @@ def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
     c = pl.col
     asked = c("has_request") & (c("request_version") == "HTTP/1.1") & ~c("upgraded") & ~c("response_endless")
     old = asked & (c("response_version") == "HTTP/1.0")
+    status = c("response_status")
+    of_balancers = status.is_between(300, 399) | status.is_in(_OF_BALANCERS) | (status >= 500)
     servers = (
         exchanges.filter(c("response_status") >= 101)
         .select(
@@ -92,7 +99,7 @@ def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
         .agg(
             c("asked").sum().cast(pl.Int64).alias("requests"),
             c("new").any(),
-            (c("old") & (c("response_status") != 400)).any().alias("served"),
+            (c("old") & ~of_balancers).any().alias("served"),
             c("old").sum().cast(pl.Int64).alias("downgraded"),
             (c("old") & c("persistent")).sum().cast(pl.Int64).alias("persistent"),
             c("response_frame").filter("old").min().alias("frame"),
