@@ -14,7 +14,7 @@ from tests.support.recordings import find_recording
 from wiredoctor.compare import collect_proxy_side, compare_proxy, is_significant
 from wiredoctor.compare.proxy.result import Proxied
 from wiredoctor.report.comparison import json as comparison_json
-from wiredoctor.report.comparison.proxy import page
+from wiredoctor.report.comparison.proxy import headline, page
 from wiredoctor.report.terminal.document import write_text
 from wiredoctor.report.terminal.terminal import Terminal
 
@@ -51,6 +51,11 @@ def test_a_proxy_that_collects_a_stream() -> None:
     assert {("framing", "close-delimited", "chunked"), ("pieces with pauses between them", "several", "one")} <= changes(
         told, "response"
     )
+
+
+def test_a_request_that_was_never_forwarded_is_not_counted_among_those_that_were() -> None:
+    said = headline(of("behind-nginx-unreachable"))
+    assert said.startswith("1 exchange went through the proxy; 1 request got an error from the proxy, or no response; ")
 
 
 @pytest.mark.parametrize("name", ["behind-nginx-events-passed", "behind-varnish-events-passed", "behind-nginx-events-unbuffered"])

@@ -48,7 +48,7 @@ def headline(result: Proxied) -> str:
     wrong = [one for one in result.answers if (one.status or 500) >= 500]
     parts = [f"{count(result.matched, 'exchange')} went through the proxy"]
     if wrong:
-        parts.append(f"{len(wrong):,} of them ended with an error from the proxy or without a response")
+        parts.append(f"{count(len(wrong), 'request')} got an error from the proxy, or no response")
     held = result.responses_collected
     if held:
         parts.append(f"{count(held, 'response')} {'was' if held == 1 else 'were'} buffered until the last byte arrived")
