@@ -317,7 +317,7 @@ def _stop_text(rested: int, connection: int, stop: Stop) -> str:
     said += [f"it cut off {cut}"] if stop.cut else []
     refused = len(stop.refused)
     said += [f"it refused {'a SYN' if refused == 1 else f'{refused:,} SYNs'} after that"] if refused else []
-    how = f" ({', '.join(said)})" if said else ""
+    how = f" ({'; '.join(said)})" if said else ""
     return f"{_after_previous_response(rested)}: a process of the server ended then{how}."
 
 
