@@ -12,12 +12,14 @@ Why it hurts
 How it is proved
     A client and a server had three or more HTTP/1.1 exchanges, each on its own connection whose handshake was captured.
     The client did not ask to close, and every response with a status below 400 says Connection: close. At least three such
-    responses are needed.
+    responses are needed. At least two of these connections began within 75 s after an earlier response, so keep-alive would
+    have saved their handshakes.
 
 What it is not
     If the client asks for the close, no-connection-reuse reports it. If the server uses HTTP/1.0, http10-downgrade reports
     it. After errors (400, 408, 413, 500, 502, ...) many servers and gateways close anyway, so errors are not counted. A
-    server may also end a connection with the last of many responses.
+    server may also end a connection with the last of many responses. If requests are minutes apart, a server with keep-alive
+    would have closed the idle connection before the next one.
 
 What to do
     Turn keep-alive on, or put a proxy that supports it in front of the server.
@@ -79,6 +81,11 @@ RULE = Rule(
 ENOUGH = Threshold(
     "3 exchanges", "the minimum number of exchanges: one may be the last of many on a connection, and two may be a coincidence"
 )
+KEPT = Threshold(
+    "75 s",
+    "keep-alive saves a handshake if a connection begins at most this long after an earlier response; nginx keeps idle "
+    "connections for 75 s by default, and most servers and pools keep them for less",
+)
 SHOWN = Threshold("3 connections", "the maximum number of connections shown as evidence; the message has the totals")
 
 
@@ -94,7 +101,8 @@ def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
     # after an error, many servers close anyway
     answered = (c("response_status") >= 200) & (c("response_status") < 400)
     answers = exchanges.filter(asked & answered & ~streams())
-    pairs = _pairs(answers, connections).filter(c("every") & (c("exchanges") >= ENOUGH.value))
+    several = (c("exchanges") >= ENOUGH.value) & (c("wasted") >= ENOUGH.value - 1)
+    pairs = _pairs(answers, connections).filter(c("every") & several)
     sure = pl.when("doubtful").then(pl.lit("low")).otherwise(pl.lit("high"))
     return (
         _with_evidence(answers, connections, pairs)
@@ -103,7 +111,7 @@ def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
             c("client_host").alias("client"),
             "server",
             "exchanges",
-            (c("exchanges") - 1).alias("wasted"),
+            "wasted",
             "evidence",
         )
         .sort("frame")
@@ -114,8 +122,9 @@ def _pairs(answers: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
     """Return a row for each pair of client host and server, with the numbers for the message and the frames of the first
     responses.
 
-    `every`: true if each response is the first on its connection and closes it. `pair`: a hash of the two names, because a
-    million names would take a third more memory.
+    `every`: true if each response is the first on its connection and closes it. `wasted`: the number of handshakes that
+    keep-alive would have saved; `delay`: their time (ns). `pair`: a hash of the two names, because a million names would take a
+    third more memory.
     """
     rtt = round_trip()
     known = connections.select(
@@ -127,17 +136,20 @@ def _pairs(answers: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
         (c("response_connection_close") & ~c("request_has_gap") & (c("exchange") == 0)).alias("closes"),
     )
     seen = c("handshake")
-    first = seen & (c("start") == c("start").filter(seen).min())
+    follows = seen & seen.shift(1) & (c("pair") == c("pair").shift(1))
+    wasted = (follows & (c("start") - c("response_end").shift(1) <= KEPT.value)).fill_null(value=False)
     return (
         rows.join(known, on="connection")
+        .sort("pair", "handshake", "start", "response_frame")
+        .with_columns(wasted.alias("wasted"))
         .group_by("pair")
         .agg(
             c("closes").all().alias("every"),
             seen.sum().cast(pl.Int64).alias("exchanges"),
             c("start").filter(seen).min(),
             c("response_end").filter(seen).max().alias("end"),
-            # the time of all handshakes but the first
-            (c("rtt").filter(seen).sum() - c("rtt").filter(first).min()).alias("delay"),
+            c("wasted").sum().cast(pl.Int64),
+            c("rtt").filter("wasted").sum().alias("delay"),
             c("gap_before").filter(seen).any().alias("doubtful"),
             c("response_frame").filter(seen).bottom_k(max(SHOWN.value, 1)),
         )
