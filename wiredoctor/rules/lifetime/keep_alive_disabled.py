@@ -12,14 +12,14 @@ Why it hurts
 How it is proved
     A client and a server had three or more HTTP/1.1 exchanges, each on its own connection whose handshake was captured.
     The client did not ask to close, and every response with a status below 400 says Connection: close. At least three such
-    responses are needed. At least two of these connections began within 75 s after an earlier response, so keep-alive would
-    have saved their handshakes.
+    responses are needed. At least two of these connections began when an earlier one would have been idle, for at most 75 s, so
+    keep-alive would have saved their handshakes.
 
 What it is not
     If the client asks for the close, no-connection-reuse reports it. If the server uses HTTP/1.0, http10-downgrade reports
     it. After errors (400, 408, 413, 500, 502, ...) many servers and gateways close anyway, so errors are not counted. A
     server may also end a connection with the last of many responses. If requests are minutes apart, a server with keep-alive
-    would have closed the idle connection before the next one.
+    would have closed the idle connection before the next one. Requests that are sent at once need a connection each.
 
 What to do
     Turn keep-alive on, or put a proxy that supports it in front of the server.
@@ -33,7 +33,7 @@ from __future__ import annotations
 import polars as pl
 
 from wiredoctor.findings import Advice, Reference, Rule, Threshold
-from wiredoctor.rules.shared.connection_close import round_trip, streams
+from wiredoctor.rules.shared.connection_close import RECEIVED, round_trip, streams, time_to_receive
 from wiredoctor.rules.shared.evidence import EVIDENCE, candidate, packet
 
 c = pl.col
@@ -79,7 +79,9 @@ RULE = Rule(
 )
 
 ENOUGH = Threshold(
-    "3 exchanges", "the minimum number of exchanges: one may be the last of many on a connection, and two may be a coincidence"
+    "3 exchanges",
+    "the minimum number of exchanges, and one more than the minimum number of connections that keep-alive would have saved; one "
+    "exchange may be the last of many on a connection, and two may be a coincidence",
 )
 KEPT = Threshold(
     "75 s",
@@ -101,8 +103,8 @@ def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
     # after an error, many servers close anyway
     answered = (c("response_status") >= 200) & (c("response_status") < 400)
     answers = exchanges.filter(asked & answered & ~streams())
-    several = (c("exchanges") >= ENOUGH.value) & (c("wasted") >= ENOUGH.value - 1)
-    pairs = _pairs(answers, connections).filter(c("every") & several)
+    enough = (c("exchanges") >= ENOUGH.value) & (c("wasted") >= ENOUGH.value - 1)
+    pairs = _pairs(answers, connections).filter(c("every") & enough)
     sure = pl.when("doubtful").then(pl.lit("low")).otherwise(pl.lit("high"))
     return (
         _with_evidence(answers, connections, pairs)
@@ -122,13 +124,16 @@ def _pairs(answers: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
     """Return a row for each pair of client host and server, with the numbers for the message and the frames of the first
     responses.
 
-    `every`: true if each response is the first on its connection and closes it. `wasted`: the number of handshakes that
-    keep-alive would have saved; `delay`: their time (ns). `pair`: a hash of the two names, because a million names would take a
-    third more memory.
+    `every`: true if each response is the first on its connection and closes it. `wasted`: the number of connections that
+    keep-alive would have saved; `delay`: the time of their handshakes (ns). `pair`: a hash of the two names, because a million
+    names would take a third more memory.
     """
     rtt = round_trip()
     known = connections.select(
-        *("connection", "start", "handshake"), rtt.alias("rtt"), (c("client_host").hash() ^ c("server").hash(1)).alias("pair")
+        *("connection", "start", "handshake", "end"),
+        rtt.alias("rtt"),
+        time_to_receive(RECEIVED.value).alias("to_client"),
+        (c("client_host").hash() ^ c("server").hash(1)).alias("pair"),
     )
     rows = answers.select(
         *("connection", "response_frame", "response_end", "gap_before"),
@@ -136,24 +141,39 @@ def _pairs(answers: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
         (c("response_connection_close") & ~c("request_has_gap") & (c("exchange") == 0)).alias("closes"),
     )
     seen = c("handshake")
-    follows = seen & seen.shift(1) & (c("pair") == c("pair").shift(1))
-    wasted = (follows & (c("start") - c("response_end").shift(1) <= KEPT.value)).fill_null(value=False)
+    saved = _saved(c("start").filter(seen), c("received").filter(seen))
     return (
         rows.join(known, on="connection")
-        .sort("pair", "handshake", "start", "response_frame")
-        .with_columns(wasted.alias("wasted"))
+        .with_columns((pl.coalesce("response_end", "end") + c("to_client")).alias("received"))
         .group_by("pair")
         .agg(
             c("closes").all().alias("every"),
             seen.sum().cast(pl.Int64).alias("exchanges"),
             c("start").filter(seen).min(),
             c("response_end").filter(seen).max().alias("end"),
-            c("wasted").sum().cast(pl.Int64),
-            c("rtt").filter("wasted").sum().alias("delay"),
+            saved.sum().cast(pl.Int64).alias("wasted"),
+            c("rtt").filter(seen).sort_by(c("start").filter(seen)).filter(saved).sum().alias("delay"),
             c("gap_before").filter(seen).any().alias("doubtful"),
             c("response_frame").filter(seen).bottom_k(max(SHOWN.value, 1)),
         )
     )
+
+
+def _saved(opened: pl.Expr, received: pl.Expr) -> pl.Expr:
+    """Return for each connection, in the order of `opened`, whether keep-alive would have saved its handshake.
+
+    With keep-alive, a connection is free from the time `received`, at which the client has the complete response, until it is
+    used again or has been idle for KEPT. A client opens a new one if all are busy, that is, if the number of requests without
+    a complete response reaches a new maximum. After a pause in which all have been closed, the maximum is counted afresh.
+    """
+    starts, ends = opened.sort(), received.sort()
+    over = ends.search_sorted(starts, side="right").cast(pl.Int64)
+    busy = pl.int_range(1, starts.len() + 1) - over
+    recently = starts - ends.gather((over - 1).clip(0)) <= KEPT.value
+    afresh = ((busy == 1) & ~recently).cum_sum()
+    # a summand that grows with each pause begins a new maximum
+    most = (busy + afresh * starts.len()).cum_max()
+    return ((most.diff() == 0) & recently).fill_null(value=False)
 
 
 def _with_evidence(answers: pl.LazyFrame, connections: pl.LazyFrame, pairs: pl.LazyFrame) -> pl.LazyFrame:

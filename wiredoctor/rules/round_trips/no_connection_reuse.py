@@ -48,7 +48,7 @@ from __future__ import annotations
 import polars as pl
 
 from wiredoctor.findings import Advice, Reference, Rule, Threshold
-from wiredoctor.rules.shared.connection_close import SELF_FRAMED, is_complete, round_trip
+from wiredoctor.rules.shared.connection_close import RECEIVED, SELF_FRAMED, is_complete, round_trip, time_to_receive
 from wiredoctor.rules.shared.evidence import EVIDENCE, grade, packet, server_closed_first
 from wiredoctor.rules.shared.reading_pace import COMMANDS
 from wiredoctor.tables import SECOND
@@ -177,11 +177,6 @@ CLOSED = Threshold(
     "if each connection may be from another process: the minimum share of connections that the client had closed before it "
     "opened the next one; the others may be from processes that ran side by side",
 )
-RECEIVED = Threshold(
-    "95 %",
-    "the minimum time between a response and the next SYN, as a share of the round trip to the client; a SYN that comes sooner "
-    "left before the client had the response (5 % are for rounded times)",
-)
 SHOWN = Threshold("3 connections", "the maximum number of connections shown as evidence; the message has the totals")
 
 
@@ -230,7 +225,7 @@ def find(closes: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
         c("first_frame").alias("frame"),
         c("start").alias("opened"),
         rtt.alias("rtt"),
-        (c("rtt_client").fill_null(0).clip(0) * RECEIVED.value // 100).alias("to_client"),
+        time_to_receive(RECEIVED.value).alias("to_client"),
     )
     return last.join(known, on="connection").select(
         *("connection", "exchange", "frame", "opened", "keeps", "closed", "rtt", "client_host", "server", "doubtful"),

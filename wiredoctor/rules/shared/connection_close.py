@@ -20,6 +20,11 @@ DECIDED = Threshold(
     "request (keep-alive-race); if the capture ends sooner, confidence is lower",
     most="1 s",
 )
+RECEIVED = Threshold(
+    "95 %",
+    "the minimum time between a response and the next SYN, as a share of the round trip to the client; a SYN that comes sooner "
+    "left before the client had the response (5 % are for rounded times)",
+)
 
 FRAMING_ERRORS = (
     *("missing-framing", "excess-body", "conflicting-framing", "invalid-chunk", "body-not-allowed/"),
@@ -136,6 +141,14 @@ def round_trip() -> pl.Expr:
     It is the sum of the parts on both sides of the capture point; an unknown part counts as 0.
     """
     return c("rtt_client").fill_null(0) + c("rtt_server").fill_null(0)
+
+
+def time_to_receive(percent: int) -> pl.Expr:
+    """Return the minimum time (ns) between the end of a response and a SYN that the client sends because it has the response.
+
+    Both pass the capture point, so this is `percent` of the round trip between that point and the client (see RECEIVED).
+    """
+    return c("rtt_client").fill_null(0).clip(0) * percent // 100
 
 
 def grace_period(at_least: int) -> pl.Expr:
