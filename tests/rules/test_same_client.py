@@ -12,8 +12,8 @@ from wiredoctor.tables import ASKED, CLOSES, CONNECTIONS, EXCHANGES, SECOND
 ASK = {
     "exchange": 0, "request_frame": 4, "request_start": 10 * SECOND, "request_method": "GET", "request_host": "a",
     "request_target": "/poll/1", "request_user_agent": "u", "request_forwarded": False, "request_forwarded_for": "",
-    "request_navigation": False, "request_range_start": None, "response_start": 18 * SECOND, "response_status": 200,
-    "response_end": 19 * SECOND, "response_end_reason": "complete",
+    "request_navigation": False, "request_range_start": None, "request_has_credentials": False, "response_start": 18 * SECOND,
+    "response_status": 200, "response_end": 19 * SECOND, "response_end_reason": "complete",
 }  # fmt: skip
 
 

@@ -333,6 +333,7 @@ def _request_row(http: HttpConnection, exchange: Exchange) -> tuple[object, ...]
         fields.forwarded_for,
         fields.navigation,
         None if fields.range_start == NEVER else fields.range_start,
+        fields.has_credentials,
         began,
         response.head.status if response else None,
         None,  # what is open has no end

@@ -253,6 +253,7 @@ EXCHANGES = Table(
 ASKED = (
     *("connection", "exchange", "request_frame", "request_start", "request_method", "request_host", "request_target"),
     *("request_user_agent", "request_forwarded", "request_forwarded_for", "request_navigation", "request_range_start"),
+    "request_has_credentials",
     *("response_start", "response_status", "response_end", "response_end_reason"),
 )
 """The columns of EXCHANGES about the request, and about when its response began and ended."""

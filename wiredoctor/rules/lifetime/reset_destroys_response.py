@@ -17,8 +17,9 @@ How it is proved
 
 What it is not
     A server may answer early and go on reading, or send its FIN and wait for the client's (a lingering close). A client may
-    stop its upload when it has seen the response. If a reset cuts off the response to a complete request, truncated-response
-    reports it.
+    stop its upload when it has seen the response. A client that sends the request again with credentials before the RST
+    arrives, on another connection, has read the 401 or 407. If a reset cuts off the response to a complete request,
+    truncated-response reports it.
 
 What to do
     Have the server read the rest, up to a limit, before it closes. Have clients announce large uploads with Expect: 100-continue.
@@ -32,9 +33,11 @@ from __future__ import annotations
 import polars as pl
 
 from wiredoctor.findings import Advice, Reference, Rule, Threshold
-from wiredoctor.rules.shared.connection_close import grace_period
+from wiredoctor.rules.shared.auth_challenges import REFUSED
+from wiredoctor.rules.shared.connection_close import RECEIVED, grace_period, time_to_receive
 from wiredoctor.rules.shared.evidence import candidate, close_origin, confidence, evidence, has_doubtful_close, with_doubt
 from wiredoctor.rules.shared.numbers import DURATION, duration
+from wiredoctor.rules.shared.same_client import Clients
 
 c = pl.col
 
@@ -42,8 +45,8 @@ RULE = Rule(
     symptom="*connection reset by peer* or *broken pipe* on an upload, instead of the status that says why",
     severity="error",
     title="The {status} to an upload may have been lost: the server reset the connection before it had read the request",
-    message="The server answered {request} with {status} when it had received {received}{due} bytes of the body, and reset the "
-    "connection {gap} later, while the client was still sending. A reset makes the client's system discard data that "
+    message="The server answered {request} with {status} when it had received {received}{of_due} bytes of the body, and reset "
+    "the connection {gap} later, while the client was still sending. A reset makes the client's system discard data that "
     'the client has not read yet, so the client may see "connection reset by peer" or "broken pipe" instead of the '
     "{status}.",
     remedy="Have the server read and discard the rest of the request, up to a limit in bytes and seconds, before it closes: "
@@ -101,12 +104,18 @@ def find(closes: pl.LazyFrame) -> pl.LazyFrame:
     due = pl.when(c("request_body_due").is_not_null()).then(pl.format(" of {}", "request_body_due")).otherwise(pl.lit(""))
     fin = pl.when(c("server_close_rst") == 0).then("server_close_frame").alias("fin_frame")
     doubted = has_doubtful_close("server") & (c("server_close_rst") == 1)
+    to_client = time_to_receive(RECEIVED.value)
+    arrival = c("server_rst_time") + to_client
     return rows.with_columns(fin).select(
         *candidate("server", confidence(doubted), "request_frame", "request_start", "server_rst_time"),
         close_origin("server"),
         received.fill_null(0).alias("received"),
-        due.alias("due"),
+        due.alias("of_due"),
         (c("server_rst_time") - c("response_start")).clip(0).cast(DURATION).alias("gap"),
+        pl.when(c("response_status").is_in(REFUSED)).then(c("response_end") + to_client).alias("challenged"),
+        arrival.alias("ended_at"),
+        pl.lit(None, pl.Int64).alias("waited"),
+        pl.max_horizontal(arrival, "final_at").alias("due"),
         evidence(
             ("request_frame", "request_start", "the request"),
             ("response_frame", "response_start", _answer_note()),
@@ -114,6 +123,25 @@ def find(closes: pl.LazyFrame) -> pl.LazyFrame:
             ("server_rst_frame", "server_rst_time", with_doubt(doubted, _reset_note())),
         ),
     )
+
+
+def by_clients(rows: pl.DataFrame, clients: Clients) -> pl.DataFrame:
+    """Return the candidates without those whose client had read the response before the RST arrived."""
+    facts = rows.select("connection", "exchange", "challenged", "ended_at").iter_rows()
+    return rows.filter(pl.Series([not _is_read(clients, *one) for one in facts], dtype=pl.Boolean))
+
+
+def _is_read(clients: Clients, connection: int, exchange: int, challenged: int | None, reset: int) -> bool:
+    """Return whether the client answered a challenge: it sent the request again, with credentials, before the RST arrived.
+
+    `challenged`: the time (ns) from which a packet at the capture point may be an answer to the challenge; None if there is none.
+    `reset`: the time from which it may be a reaction to the RST.
+    """
+    own = clients.request(connection, exchange)
+    if own is None or own.has_credentials or challenged is None:
+        return False
+    later = clients.other_requests(own, challenged, reset - 1)
+    return any(other.has_credentials and other.asks_the_same(own) and other.connection != connection for other in later)
 
 
 def _unread(ack: str) -> pl.Expr:

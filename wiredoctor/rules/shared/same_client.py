@@ -1,6 +1,6 @@
 """Collect what a client did on its other connections: its requests and its closes.
 
-Rules about a client that left, or that repeats lost requests, share this code, so the requests of a host are examined once for
+Rules about a client that left, or that repeats requests, share this code, so the requests of a host are examined once for
 all of them. The same client is the same host with the same User-Agent; 127.0.0.1 and ::1 are one host. Behind a gateway,
 X-Forwarded-For must be the same, too; a gateway that does not send it has many users, who cannot be distinguished.
 """
@@ -60,6 +60,7 @@ class Request(NamedTuple):
     target: str
     navigation: bool
     range_start: int | None
+    has_credentials: bool
     answered: int | None
     status: int | None
     completed: int | None
@@ -418,6 +419,7 @@ def _requests(exchanges: pl.LazyFrame) -> pl.LazyFrame:
         c("request_target").cast(pl.String).alias("target"),
         c("request_navigation").alias("navigation"),
         c("request_range_start").alias("range_start"),
+        c("request_has_credentials").alias("has_credentials"),
         pl.when(final).then("response_start").alias("answered"),
         pl.when(final).then(c("response_status").cast(pl.Int64)).alias("status"),
         pl.when(final & (c("response_end_reason") == "complete")).then("response_end").alias("completed"),
