@@ -48,7 +48,15 @@ from __future__ import annotations
 import polars as pl
 
 from wiredoctor.findings import Advice, Reference, Rule, Threshold
-from wiredoctor.rules.shared.connection_close import RECEIVED, SELF_FRAMED, is_complete, round_trip, time_to_receive
+from wiredoctor.rules.shared.connection_close import (
+    RECEIVED,
+    SELF_FRAMED,
+    SEVERAL,
+    START,
+    is_complete,
+    round_trip,
+    time_to_receive,
+)
 from wiredoctor.rules.shared.evidence import EVIDENCE, grade, packet, server_closed_first
 from wiredoctor.rules.shared.reading_pace import COMMANDS
 from wiredoctor.tables import SECOND
@@ -164,13 +172,6 @@ LOOKED = Threshold(
     "50 ms",
     "a client that checks its connection and finds it closed by the server sends its FIN and the next SYN within "
     "this time, plus a round trip",
-)
-START = Threshold(
-    "50 ms", "with longer pauses between an exchange and the next connection, each connection may be from another process"
-)
-SEVERAL = Threshold(
-    "10 exchanges",
-    "if each exchange may be from another process, fewer than this many are only a note; a user may have typed the commands",
 )
 CLOSED = Threshold(
     "75 %",

@@ -13,6 +13,14 @@ How it is proved
     credentials of that user before, for the same path or one above it. NTLM and Negotiate authenticate a connection and must
     challenge each new one. For these two schemes, only challenges on a connection with accepted credentials count.
 
+    A process that makes one request and ends has to wait for a challenge each time, unless it sends credentials unasked. No
+    packet shows which process sent a request. But the end of a process closes its connections, and a process needs time to
+    start. So a request may be the first of a new process if it is the first on its connection, the client had closed the
+    connections on which it had sent credentials, and 50 ms or more have passed since the last response. If this holds for
+    three quarters of the challenged requests, and fewer than three came on a connection with accepted credentials, the
+    confidence is medium. The severity is note if there are fewer than ten, if the client is a program that is run as a command
+    (curl, git, Subversion and the like, by User-Agent), or if the pauses are longer than 5 s (the median).
+
 What it is not
     The first challenge of a client, of a connection (NTLM, Negotiate), of a user or of a part of the site is needed. A
     Digest challenge with stale=true asks for a new nonce, so it is needed too. Refused credentials are another matter and
@@ -34,8 +42,11 @@ from typing import Any
 import polars as pl
 
 from wiredoctor.findings import Advice, Reference, Rule, Threshold
-from wiredoctor.rules.shared.auth_challenges import BOUND, REFUSED, Pair, Row
+from wiredoctor.rules.shared.auth_challenges import BOUND, REFUSED, Pair, Repeated, Row
+from wiredoctor.rules.shared.connection_close import SEVERAL, START, round_trip
 from wiredoctor.rules.shared.evidence import CANDIDATE
+from wiredoctor.rules.shared.reading_pace import COMMANDS
+from wiredoctor.text.regex import Regex
 
 c = pl.col
 
@@ -80,6 +91,16 @@ RULE = Rule(
 )
 
 ENOUGH = Threshold("3 requests", "the minimum number of requests; two may come from two programs, or concern two parts of a site")
+SEPARATE = Threshold(
+    "75 %",
+    "the minimum share of the challenged requests that may each be the first of a new process; others may be from processes that "
+    "ran side by side",
+)
+SCHEDULED = Threshold(
+    "5 s",
+    "if each challenged request may be from another process, and the pauses are longer (the median), they are only a note, "
+    "however many: a scheduler or a user may start the processes",
+)
 SHOWN = Threshold("3 requests", "the maximum number of requests shown as evidence; the message has the totals")
 _CONNECTION_BOUND = (
     "NTLM and Negotiate authenticate a connection: look for a server that challenges each request (IIS: "
@@ -117,9 +138,18 @@ def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
         *("request_frame", "request_start", "response_frame", "response_start", "response_end"),
         c("rtt_client").fill_null(0),
         c("gap_before").alias("doubtful"),
+        "exchange",
+        c("request_user_agent").cast(pl.String).alias("agent"),
         c("request_frame").alias("frame"),
     )
-    known = connections.select("connection", "client_host", "server")
+    rtt = round_trip()
+    known = connections.select(
+        *("connection", "client_host", "server"),
+        c("start").alias("opened"),
+        # the end of the connection is later only if a FIN came long after the server's
+        pl.when(c("closed_by") != "").then(c("end") - rtt).alias("ended"),
+        rtt.alias("rtt"),
+    )
     return rows.join(known, on="connection").select(*Row._fields, "frame")
 
 
@@ -141,6 +171,8 @@ def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
 _NAMES = {"basic": "Basic", "digest": "Digest", "ntlm": "NTLM", "negotiate": "Negotiate", "bearer": "Bearer"}
 
 _SCHEMA = CANDIDATE | {
+    "severity": pl.String(),
+    "addition": pl.String(),
     "client": pl.String(),
     "server": pl.String(),
     "requests": pl.Int64(),
@@ -150,25 +182,53 @@ _SCHEMA = CANDIDATE | {
 }
 
 
-def _candidate(repeated: list[tuple[Row, Row]]) -> dict[str, Any]:
-    """Return the candidate of a client host and server, from its needlessly challenged requests and their repetitions."""
-    first, last = repeated[0][0], repeated[-1]
-    scheme = last[1].scheme
+_COMMANDS = Regex(rf"(?i)(?:{COMMANDS.removeprefix('(?i)')})|^(?:git|git-lfs|SVN)/")
+_PROCESSES = (
+    "Each of these requests may be the first of a new process, which cannot know what the server accepts: there was time to "
+    "start one before each of them."
+)
+
+
+def _candidate(repeated: list[Repeated]) -> dict[str, Any]:
+    """Return the candidate of a client host and server, from its needlessly challenged requests."""
+    first, last = repeated[0].refused, repeated[-1]
+    scheme = last.again.scheme
+    separate = _may_be_processes(repeated)
     return {
         "side": "client",
-        "confidence": "low" if any(a.doubtful or b.doubtful for a, b in repeated) else "high",
+        "confidence": "low"
+        if any(one.refused.doubtful or one.again.doubtful for one in repeated)
+        else "medium"
+        if separate
+        else "high",
+        "severity": "note" if separate and _is_expected(repeated) else None,
+        "addition": _PROCESSES if separate else None,
         "frame": first.request_frame,
         "start": first.request_start,
-        "end": last[1].response_end,
-        "delay": sum(refused.response_end - refused.request_start + refused.rtt_client for refused, _ in repeated),
+        "end": last.again.response_end,
+        "delay": sum(one.refused.response_end - one.refused.request_start + one.refused.rtt_client for one in repeated),
         "client": first.client_host,
         "server": first.server,
         "requests": len(repeated),
-        "challenge": last[0].status,
+        "challenge": last.refused.status,
         "scheme": _NAMES.get(scheme, scheme),
         "connection_bound": _CONNECTION_BOUND if scheme in BOUND else "",
-        "evidence": [item for pair in repeated[: SHOWN.value] for item in _evidence(*pair)],
+        "evidence": [item for one in repeated[: SHOWN.value] for item in _evidence(one.refused, one.again)],
     }
+
+
+def _may_be_processes(repeated: list[Repeated]) -> bool:
+    """Return whether each challenged request may be the first of a new process."""
+    fresh = sum(one.pause is not None and one.pause >= START.value for one in repeated)
+    same = sum(one.same_connection for one in repeated)
+    return same < ENOUGH.value and 100 * fresh >= SEPARATE.value * len(repeated)
+
+
+def _is_expected(repeated: list[Repeated]) -> bool:
+    """Return whether one process per request is to be expected, because there are few, or because something starts them."""
+    pauses = sorted(one.pause for one in repeated if one.pause is not None)
+    commands = sum(_COMMANDS.search(one.refused.agent) is not None for one in repeated)
+    return len(repeated) < SEVERAL.value or pauses[len(pauses) // 2] > SCHEDULED.value or 2 * commands > len(repeated)
 
 
 def _evidence(refused: Row, again: Row) -> Iterator[dict[str, Any]]:

@@ -23,7 +23,11 @@ DEEPEST = 32
 
 
 class Row(NamedTuple):
-    """A request with credentials, or one that was refused because it had none (`scheme` is ""). Times are in ns."""
+    """A request with credentials, or one that was refused because it had none (`scheme` is ""). Times are in ns.
+
+    `opened`, `ended`: the times of its connection's SYN and of the client's close, or an estimate; `ended` is None if the
+    connection was not closed. `agent`: the User-Agent.
+    """
 
     client_host: str
     server: str
@@ -41,6 +45,11 @@ class Row(NamedTuple):
     response_end: int
     rtt_client: int
     doubtful: bool
+    exchange: int
+    opened: int
+    ended: int | None
+    rtt: int
+    agent: str
 
     @property
     def is_accepted(self) -> bool:
@@ -48,18 +57,33 @@ class Row(NamedTuple):
         return self.status not in REFUSED
 
 
-@dataclass(eq=False, repr=False)
-class Pair:
-    """The state of a client host and a server.
+class Repeated(NamedTuple):
+    """A needlessly challenged request, and its repetition with credentials.
 
-    `repeated`: pairs of a needlessly challenged request and its repetition with credentials.
+    `pause`: the time (ns) since the last response to credentials, in which another process may have started. None if the request
+    was not the first of its connection, or if a connection on which the client had sent credentials was open.
+    `same_connection`: true if credentials had been accepted on the same connection, so the same process was challenged again.
     """
 
-    repeated: list[tuple[Row, Row]] = field(default_factory=list[tuple[Row, Row]])
+    refused: Row
+    again: Row
+    pause: int | None
+    same_connection: bool
+
+
+@dataclass(eq=False, repr=False)
+class Pair:
+    """The state of a client host and a server. `repeated`: the needlessly challenged requests."""
+
+    repeated: list[Repeated] = field(default_factory=list[Repeated])
+    _over: int = 0
+    _all_ended: int | None = 0
     _places: dict[tuple[str, int | None, str], int] = field(default_factory=dict[tuple[str, int | None, str], int])
     _users: dict[int | None, int] = field(default_factory=dict[int | None, int])
     _connections: dict[int, int] = field(default_factory=dict[int, int])
-    _refused: dict[tuple[str, str, str], Row] = field(default_factory=dict[tuple[str, str, str], Row])
+    _refused: dict[tuple[str, str, str], tuple[Row, int | None]] = field(
+        default_factory=dict[tuple[str, str, str], tuple[Row, int | None]]
+    )
 
     def follow(self, row: Row) -> None:
         """Process the next request, in order of time. If the challenge to an earlier copy was needless, add that copy and `row`
@@ -67,16 +91,29 @@ class Pair:
         """
         key = row.host, row.method, row.target
         if not row.scheme:
-            _remember(self._refused, key, row)
+            _remember(self._refused, key, (row, self._pause_before(row)))
             return
-        before = self._refused.pop(key, None)
+        before, pause = self._refused.pop(key, (None, None))
         if before is not None and before.response_start <= row.request_start and self._needless(before, row):
-            self.repeated.append((before, row))
+            self.repeated.append(Repeated(before, row, pause, self._was_accepted_on(before)))
+        self._over = max(self._over, row.response_end)
+        self._all_ended = None if self._all_ended is None or row.ended is None else max(self._all_ended, row.ended)
         if row.is_accepted:
             _remember(self._connections, row.connection, self._connections.get(row.connection, row.response_end))
             _remember(self._users, row.user, self._users.get(row.user, row.response_end))
             place = row.host, row.user, _directory(row)
             _remember(self._places, place, self._places.get(place, row.response_end))
+
+    def _pause_before(self, refused: Row) -> int | None:
+        """Return the field `pause` of Repeated."""
+        if refused.exchange or self._all_ended is None or self._all_ended > refused.opened:
+            return None
+        return refused.opened - self._over - refused.rtt
+
+    def _was_accepted_on(self, refused: Row) -> bool:
+        """Return whether credentials had been accepted on the connection of a refused request before it was sent."""
+        now = refused.request_start
+        return self._connections.get(refused.connection, now + 1) <= now
 
     def _needless(self, refused: Row, again: Row) -> bool:
         """Return whether the challenge was needless, because the credentials in `again`, the repetition, had been accepted
@@ -84,7 +121,7 @@ class Pair:
         """
         now = refused.request_start
         if again.scheme in BOUND:
-            return self._connections.get(refused.connection, now + 1) <= now
+            return self._was_accepted_on(refused)
         if not again.is_accepted:
             return False
         if refused.status == 407:

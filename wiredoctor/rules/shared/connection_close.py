@@ -25,6 +25,13 @@ RECEIVED = Threshold(
     "the minimum time between a response and the next SYN, as a share of the round trip to the client; a SYN that comes sooner "
     "left before the client had the response (5 % are for rounded times)",
 )
+START = Threshold(
+    "50 ms", "with longer pauses between an exchange and the next connection, each connection may be from another process"
+)
+SEVERAL = Threshold(
+    "10 exchanges",
+    "if each exchange may be from another process, fewer than this many are only a note; a user may have typed the commands",
+)
 
 FRAMING_ERRORS = (
     *("missing-framing", "excess-body", "conflicting-framing", "invalid-chunk", "body-not-allowed/"),
