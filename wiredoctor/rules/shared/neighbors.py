@@ -12,7 +12,7 @@ c = pl.col
 _HOSTS = ("client_host", "server_host")
 
 
-def compare_neighbors(rows: pl.DataFrame, connections: pl.LazyFrame, exchanges: pl.LazyFrame) -> pl.DataFrame:
+def compare_neighbors(rows: pl.DataFrame, connections: pl.LazyFrame, exchanges: pl.LazyFrame, spread: int) -> pl.DataFrame:
     """Add columns that show what other connections of the same two hosts reveal about unacknowledged data.
 
     `rows` describe the data: `number`, `connection`, `exchange`, `sender_direction`, `first_time`, `second_time` and `last_time`
@@ -20,6 +20,7 @@ def compare_neighbors(rows: pl.DataFrame, connections: pl.LazyFrame, exchanges: 
     `client_direction`). The others are:
     `alive_elsewhere`: the receiver sent a packet on another connection during the retransmissions;
     `answered_later`: the server sent a response on a connection that was opened after the first copy;
+    `down`: the server did not answer SYNs of the client at that time either (see `_unanswered_attempts`);
     `repeated`: a connection that was opened after the first copy carries the same request;
     `survived_rest`: the longest idle time (ns) after which this server still answered a request of the client; null if unknown.
     """
@@ -48,6 +49,7 @@ def compare_neighbors(rows: pl.DataFrame, connections: pl.LazyFrame, exchanges: 
     return rows.with_columns(
         _among(alive).alias("alive_elsewhere"),
         _among(answered).alias("answered_later"),
+        _among(_unanswered_attempts(others, elsewhere, spread)).alias("down"),
         _among(repeated).alias("repeated"),
     ).join(_survived_idle_times(said), on="number", how="left", maintain_order="left")
 
@@ -56,7 +58,7 @@ def _of_the_same_hosts(rows: pl.DataFrame, connections: pl.LazyFrame) -> pl.Data
     """Return the connections with the same client host and server host as a connection in `rows`."""
     ends = connections.select(
         *("connection", "client_host", "server", "client_direction", "start", "server_bytes", "first_answer_frame"),
-        *("first_answer_time", "syn_time"),
+        *("first_answer_time", "syn_time", "last_syn_time", "syns", "server_packets"),
         pl.col("server").str.replace(r":\d+$", "").alias("server_host"),
     )
     mine = of_connections(ends, rows)
@@ -80,8 +82,35 @@ def _receiver_sent_meanwhile(of_server: str, of_client: str) -> pl.Expr:
     the client. The one for the receiver is used.
     """
     time = pl.when("is_client").then(of_server).otherwise(of_client)
-    due = c("last_time") + (c("last_time") - c("first_time"))
-    return time.is_between("second_time", due).fill_null(value=False)
+    return time.is_between("second_time", _due()).fill_null(value=False)
+
+
+def _due() -> pl.Expr:
+    """Return the time (ns) at which the sender would have sent the data again at the latest."""
+    return c("last_time") + (c("last_time") - c("first_time"))
+
+
+def _unanswered_attempts(others: pl.DataFrame, elsewhere: pl.DataFrame, spread: int) -> pl.DataFrame:
+    """Return the attempts of a client to connect to the server that does not acknowledge its data, if they were not answered.
+
+    An attempt counts if at least two SYNs were not answered, the SYNs span at least `spread` ns, the last one was sent after the
+    first copy, and the first one before a further copy was due. From the second copy to the last SYN, the server must not have
+    sent a packet on another connection.
+    """
+    # a server that is up again answers a later SYN
+    unanswered = (c("server_packets") == 0) | ((c("syns") > 2) & c("first_answer_frame").is_not_null())
+    same = c("is_client") & (c("server") == c("server_other"))
+    meanwhile = (c("last_syn_time") > c("first_time")) & (c("syn_time") <= _due())
+    tried = others.filter(same & unanswered & meanwhile & (c("last_syn_time") - c("syn_time") >= spread))
+    alive = pl.concat([
+        others.select("number", c("first_answer_time").alias("alive_time")),
+        elsewhere.select("number", c("response_start").alias("alive_time")),
+    ]).drop_nulls()  # fmt: skip
+    heard = tried.sort("last_syn_time").join_asof(
+        alive.sort("alive_time"), left_on="last_syn_time", right_on="alive_time", by="number", allow_exact_matches=False,
+        check_sortedness=False,
+    )  # fmt: skip
+    return heard.filter(c("alive_time").is_null() | (c("alive_time") < c("second_time"))).select("number")
 
 
 def _survived_idle_times(said: pl.DataFrame) -> pl.DataFrame:

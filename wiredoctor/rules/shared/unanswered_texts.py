@@ -120,13 +120,19 @@ def _alive_text() -> pl.Expr:
 
 
 def _elsewhere_text() -> pl.Expr:
+    large = c("kind") == "large-only"
+    tried = pl.lit(" The server did not answer a new connection of the client at that time either.")
+    later = pl.lit(" A connection that the client opened later to the same server was answered.")
     return (
-        pl.when((c("kind") == "large-only") & c("same_elsewhere"))
+        pl.when(large & c("same_elsewhere"))
         .then(pl.lit(" Another connection of the two hosts shows the same."))
-        .when((c("kind") != "large-only") & c("answered_later"))
-        .then(pl.lit(" A connection that the client opened later to the same server was answered."))
-        .otherwise(pl.lit(""))
-    )
+        .when(large)
+        .then(pl.lit(""))
+        .otherwise(
+            pl.when("down").then(tried).otherwise(pl.lit(""))
+            + pl.when("answered_later").then(later).otherwise(pl.lit(""))
+        )
+    )  # fmt: skip
 
 
 def _last_packet_text() -> pl.Expr:

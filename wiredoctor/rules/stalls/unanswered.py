@@ -38,6 +38,9 @@ How it is proved
     before the end of its request, such as a 408, is not such data. Or packets ahead of the gap were seen for at least 3 s. Or
     both sides left the connection open for at least 3 s after such a packet, and the capture went on.
 
+    The kind is not after-idle if the server did not answer SYNs of a new connection at that time either: a NAT that has
+    forgotten one connection lets new connections pass.
+
 What it is not
     If the server is only slow, its kernel has acknowledged the request. retransmission-stall reports data that is acknowledged
     in the end, zero-window-stall a closed window, and keep-alive-race a request that gets an RST without ACK flag. Keep-alive
@@ -179,6 +182,11 @@ RECENT = Threshold(
     "a packet of the receiver shows that the receiver was running if the packet came at most this long (or four round trips, "
     "if that is longer) before the data was first sent",
 )
+TRIED = Threshold(
+    "900 ms",
+    "the SYNs of a new connection must be unanswered for at least this time to show that the server cannot be reached at all; "
+    "Linux repeats a SYN after 1 s, and a single SYN may be lost",
+)
 PATH_MTU = Threshold(
     "536 bytes",
     "smaller segments are not lost because of their size: this is the default MSS of IPv4 (RFC 9293 section 3.7.1), which "
@@ -223,7 +231,7 @@ def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
     alone = rows.with_columns(
         pl.lit(None, pl.Int8).alias("client_direction"),
         *(pl.lit(value=False).alias(name) for name in ("alive_elsewhere", "same_elsewhere", "answered_later", "repeated")),
-        *(pl.lit(value=False).alias(name) for name in ("delivered", "syn_ack_again")),
+        *(pl.lit(value=False).alias(name) for name in ("down", "delivered", "syn_ack_again")),
         pl.lit(None, pl.Int64).alias("survived_rest"),
     )
     return _candidate_columns(alone), None
@@ -236,7 +244,8 @@ def conclude(rows: pl.DataFrame, connections: pl.LazyFrame, exchanges: pl.LazyFr
     key = ["connection", "sender_direction", "first_frame"]
     last = rows.unique(key, keep="last", maintain_order=True).filter(pl.col("acknowledged_frame").is_null())
     raw = _without_farewells(last.select("sender_direction", *_FACTS), connections, exchanges)
-    marked = compare_neighbors(_with_delivered(raw, connections, exchanges).with_row_index("number"), connections, exchanges)
+    numbered = _with_delivered(raw, connections, exchanges).with_row_index("number")
+    marked = compare_neighbors(numbered, connections, exchanges, TRIED.value)
     marked = _with_syn_ack_again(marked, connections)
     both = marked.filter(_large_only() & ~pl.col("fin"))
     several = pl.col("number").is_in(both.filter(pl.len().over("client_host", "server_host") > 1)["number"].implode())
@@ -425,7 +434,7 @@ def _kind() -> pl.Expr:
         .then(pl.lit("unreachable"))
         .when(c("fin"))
         .then(pl.lit("mid-message"))
-        .when((c("rest") >= REST.value) & ~c("syn_ack_again"))
+        .when((c("rest") >= REST.value) & ~c("syn_ack_again") & ~c("down"))
         .then(pl.lit("after-idle"))
         .when(c("message_continued"))
         .then(pl.lit("mid-message"))
