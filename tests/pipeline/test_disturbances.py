@@ -105,6 +105,12 @@ UNKNOWABLE: dict[tuple[str, str], tuple[str, ...]] = {
     ),
     # what the server said shows that it is no HTTP; the client's side alone is, byte for byte, a request with a body
     ("malformed_head", "drop-side-1"): ("silent: another that sends both at once",),
+    # only the handshake shows that the window was closed before there was anything to read
+    ("zero_window_stall", "no-handshake"): (
+        "silent: a balancer announces a window of 0 in its SYN-ACK, and never reaches the server",
+        "silent: a SYN proxy announces a window of 0 in its SYN-ACK, and opens it when the server has accepted",
+        "silent: a balancer that never reaches the server is probed with one byte",
+    ),
     # without the SYN-ACK, an RST that came after it refuses the connection
     ("connect_failed", "lose-1%"): ("silent: reset after the SYN-ACK, by something on the way",),
     # what tells these from an impatient client is on other connections, which are lost

@@ -49,10 +49,12 @@ How it is proved
 
 What it is not
     Not reported: a small window that opens at once, a sender that has nothing to send or whose message is complete, and
-    keep-alive probes. A full window with data in flight empties within a round trip. retransmission-stall reports a segment
-    that is lost while the window is open. One or two long pauses of any other client that limits its rate may show no regular
-    pace, so they are reported as a warning: a process that was stopped looks the same. Linux opens a full receive buffer only
-    after the application has read much of it, and on a fast network the buffer is megabytes large.
+    keep-alive probes. A window that was 0 before any data was sent is not reported either, because nothing can be unread: a
+    SYN proxy or a balancer keeps its window closed until it has connected to its server. A full window with data in flight
+    empties within a round trip. retransmission-stall reports a segment that is lost while the window is open. One or two long
+    pauses of any other client that limits its rate may show no regular pace, so they are reported as a warning: a process that
+    was stopped looks the same. Linux opens a full receive buffer only after the application has read much of it, and on a fast
+    network the buffer is megabytes large.
 
 What to do
     Find out what the receiving process does during the stall. A larger receive buffer helps only against short
@@ -72,7 +74,7 @@ from wiredoctor.findings import Reference, Rule, Threshold
 from wiredoctor.rules.shared.evidence import candidate, evidence, grade
 from wiredoctor.rules.shared.numbers import DURATION, duration
 from wiredoctor.rules.shared.reading_pace import with_pace
-from wiredoctor.tables import MILLISECOND
+from wiredoctor.tables import MILLISECOND, of_connections
 
 c = pl.col
 
@@ -185,6 +187,7 @@ def _closures(closures: pl.LazyFrame) -> pl.LazyFrame:
         ),
         _counted_text().alias("shown"),
         pl.lit(None, pl.Int64).alias("unscaled_window"),
+        (c("handshake") & (c("offset") <= 1)).alias("from_start"),
         evidence(
             ("closed_frame", "closed_time", pl.format("the receiver announces a window of {} bytes", "closed_window")),
             ("window_probe_frame", "window_probe_time", "the sender probes the window: it has data"),
@@ -227,6 +230,7 @@ def _stalls(rows: pl.LazyFrame) -> pl.LazyFrame:
         *_pace_columns(pl.when(~c("never")).then("end_time"), pl.lit(None), c("never") & c("sender_close_frame").is_null()),
         *_stall_texts(),
         "unscaled_window",
+        (c("handshake") & c("never")).alias("from_start"),
         _stall_evidence(),
     )
 
@@ -241,9 +245,12 @@ def _is_scaled(window: pl.Expr) -> pl.Expr:
 def conclude(rows: pl.DataFrame, connections: pl.LazyFrame, exchanges: pl.LazyFrame) -> pl.DataFrame:
     """Give candidates the kind own-pace if the client reads at its own pace.
 
-    Then drop candidates that are too short to report.
+    Then drop candidates that are too short to report. Also drop those whose receiver never had anything to read.
     """
-    known = with_pace(rows.drop("of_client"), connections, exchanges, OWN_PACE.value)
+    sent = _sent_bytes(rows, connections)
+    unread = ~c("from_start") | (c("opened").is_null() & (c("sent").fill_null(2) > 1))
+    told = rows.with_columns(sent).filter(unread).drop("sent")
+    known = with_pace(told.drop("of_client"), connections, exchanges, OWN_PACE.value)
     timed = c("period").is_not_null()
     paced = (timed | c("rate").is_not_null() | c("plays")) & c("may_pause")
     brief = (c("longest_pause") <= BRIEF_PAUSE.value) & (c("paused_percent") <= BRIEF_SHARE.value) & c("may_pause")
@@ -278,6 +285,16 @@ def conclude(rows: pl.DataFrame, connections: pl.LazyFrame, exchanges: pl.LazyFr
         .filter(c("held_up") >= MIN_WAIT.value)
         .select(*rows.columns, "severity", "addition")
     )
+
+
+def _sent_bytes(rows: pl.DataFrame, connections: pl.LazyFrame) -> pl.Series:
+    """Return, for each row, `sent`: the bytes that the sender sent on the connection; null if the connection is unknown."""
+    ends = of_connections(connections, rows).select("connection", "client_direction", "client_bytes", "server_bytes").collect()
+    joined = rows.select("connection", "direction").join(
+        ends.unique("connection", keep="last"), on="connection", how="left", maintain_order="left"
+    )
+    by_server = c("direction") == c("client_direction")
+    return joined.select(pl.when(by_server).then("server_bytes").otherwise("client_bytes").alias("sent"))["sent"]
 
 
 def _pace_columns(opened: pl.Expr, offset: pl.Expr, may_pause: pl.Expr) -> list[pl.Expr]:
