@@ -16,8 +16,8 @@ def compare_neighbors(rows: pl.DataFrame, connections: pl.LazyFrame, exchanges: 
     """Add columns that show what other connections of the same two hosts reveal about unacknowledged data.
 
     `rows` describe the data: `number`, `connection`, `exchange`, `sender_direction`, `first_time`, `second_time` and `last_time`
-    (of the first, second and last copy). Some of the added columns describe the connection (hosts, `server` and
-    `client_direction`). The others are:
+    (of the first, second and last copy). Some of the added columns describe the connection (hosts, `server`,
+    `client_direction`, and `reset`: the server sent an RST). The others are:
     `alive_elsewhere`: the receiver sent a packet on another connection during the retransmissions;
     `answered_later`: the server sent a response on a connection that was opened after the first copy;
     `down`: the server did not answer SYNs of the client at that time either (see `_unanswered_attempts`);
@@ -25,7 +25,7 @@ def compare_neighbors(rows: pl.DataFrame, connections: pl.LazyFrame, exchanges: 
     `survived_rest`: the longest idle time (ns) after which this server still answered a request of the client; null if unknown.
     """
     ends = _of_the_same_hosts(rows, connections)
-    own = ends.select("connection", *_HOSTS, "server", "client_direction")
+    own = ends.select("connection", *_HOSTS, "server", "client_direction", c("history").str.contains("r").alias("reset"))
     rows = rows.join(own, on="connection", how="left", maintain_order="left")
     asked = rows.select(
         *("number", *_HOSTS, "server", "connection", "exchange", "first_time", "second_time", "last_time"),
@@ -58,7 +58,7 @@ def _of_the_same_hosts(rows: pl.DataFrame, connections: pl.LazyFrame) -> pl.Data
     """Return the connections with the same client host and server host as a connection in `rows`."""
     ends = connections.select(
         *("connection", "client_host", "server", "client_direction", "start", "server_bytes", "first_answer_frame"),
-        *("first_answer_time", "syn_time", "last_syn_time", "syns", "server_packets"),
+        *("first_answer_time", "syn_time", "last_syn_time", "syns", "server_packets", "history"),
         pl.col("server").str.replace(r":\d+$", "").alias("server_host"),
     )
     mine = of_connections(ends, rows)

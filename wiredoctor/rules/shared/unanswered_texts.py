@@ -1,7 +1,8 @@
 """Write the texts and the evidence about data that was never acknowledged, for `unanswered`.
 
 The rows have the columns of `unacknowledged`, and those that the rule adds: `sender`, `receiver` ("client" or "server"), `kind`,
-`missing` (no copy of the data was captured), `alive` (the receiver was running) and `gap_time` (ns without a full segment).
+`missing` (no copy of the data was captured), `alive` (the receiver was running), `closed_later` (its FIN came after the first
+copy should have arrived) and `gap_time` (ns without a full segment).
 """
 
 from __future__ import annotations
@@ -189,7 +190,9 @@ def _extra_evidence() -> list[pl.Expr]:
         .then("peer_frame")
         .alias("alive_frame"),
         pl.when(c("own_close_frame") > c("last_frame")).then("own_close_frame").alias("gave_up_frame"),
-        pl.when(c("missing") | (c("peer_close_frame") > c("last_frame"))).then("peer_close_frame").alias("ended_frame"),
+        pl.when(c("missing") | c("closed_later") | (c("peer_close_frame") > c("last_frame")))
+        .then("peer_close_frame")
+        .alias("ended_frame"),
     ]
 
 

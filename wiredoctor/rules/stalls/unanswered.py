@@ -43,12 +43,14 @@ How it is proved
 
 What it is not
     If the server is only slow, its kernel has acknowledged the request. retransmission-stall reports data that is acknowledged
-    in the end, zero-window-stall a closed window, and keep-alive-race a request that gets an RST without ACK flag. Keep-alive
-    probes, and copies after the receiver's RST, do not count. Nor does the last data of a host that closes an idle connection,
-    right before its FIN: a short TLS record (close_notify), or a 408 without a request. No one waits for it. Nothing is
-    reported if the capture has only one direction, or if it ends before the last copy can be acknowledged. If the receiver
-    acknowledged segments that are not in the capture, the capture dropped them: capture-loss reports that. A loss that is
-    repaired later, even after the receiver's FIN, is not a black hole.
+    in the end, and zero-window-stall a closed window. keep-alive-race reports a request that gets an RST without ACK flag, or
+    that was on its way when the server sent its FIN. If the first copy should have arrived before the server sent its FIN, the
+    request is reported here, unless an RST answers a later copy. Keep-alive probes, and copies after the receiver's RST, do not
+    count. Nor does the last data of a host that closes an idle connection, right before its FIN: a short TLS record
+    (close_notify), or a 408 without a request. No one waits for it. Nothing is reported if the capture has only one direction,
+    or if it ends before the last copy can be acknowledged. If the receiver acknowledged segments that are not in the capture,
+    the capture dropped them: capture-loss reports that. A loss that is repaired later, even after the receiver's FIN, is not a
+    black hole.
 
 What to do
     Kinds too-large, large-only: clamp the MSS or let ICMP through. Kind after-idle: close idle connections earlier, or send
@@ -231,7 +233,7 @@ def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
     alone = rows.with_columns(
         pl.lit(None, pl.Int8).alias("client_direction"),
         *(pl.lit(value=False).alias(name) for name in ("alive_elsewhere", "same_elsewhere", "answered_later", "repeated")),
-        *(pl.lit(value=False).alias(name) for name in ("down", "delivered", "syn_ack_again")),
+        *(pl.lit(value=False).alias(name) for name in ("down", "reset", "delivered", "syn_ack_again")),
         pl.lit(None, pl.Int64).alias("survived_rest"),
     )
     return _candidate_columns(alone), None
@@ -245,7 +247,9 @@ def conclude(rows: pl.DataFrame, connections: pl.LazyFrame, exchanges: pl.LazyFr
     last = rows.unique(key, keep="last", maintain_order=True).filter(pl.col("acknowledged_frame").is_null())
     raw = _without_farewells(last.select("sender_direction", *_FACTS), connections, exchanges)
     numbered = _with_delivered(raw, connections, exchanges).with_row_index("number")
-    marked = compare_neighbors(numbered, connections, exchanges, TRIED.value)
+    compared = compare_neighbors(numbered, connections, exchanges, TRIED.value)
+    # a copy after the FIN reached the server if an RST answered it
+    marked = compared.filter(~(_closed_later() & c("http") & c("reset")))
     marked = _with_syn_ack_again(marked, connections)
     both = marked.filter(_large_only() & ~pl.col("fin"))
     several = pl.col("number").is_in(both.filter(pl.len().over("client_host", "server_host") > 1)["number"].implode())
@@ -380,13 +384,25 @@ def _gap_time() -> pl.Expr:
 def _is_explained_otherwise() -> pl.Expr:
     """Return whether another fact explains the missing ACK.
 
-    keep-alive-race reports requests that an RST without ACK flag rejected, or whose last copy was sent after the server had
-    closed. A receiver that has reset the connection, whether client or server, acknowledges no more data.
+    keep-alive-race reports requests that an RST without ACK flag rejected, or that were first sent before the server's FIN could
+    be known, or after it. A receiver that has reset the connection, whether client or server, acknowledges no more data.
     """
     asks = c("http") & (c("role") == CLIENT).fill_null(value=False)
     forgotten = c("peer_rst_unknown") & (c("rest") >= RECENT.value)
     met = (c("peer_close_frame") < c("last_frame")).fill_null(value=False)
-    return (asks & (forgotten | met)) | (met & c("peer_close_rst"))
+    return (asks & (forgotten | (met & ~_closed_later()))) | (met & c("peer_close_rst"))
+
+
+def _closed_later() -> pl.Expr:
+    """Return whether a server sent its FIN during the client's retransmissions, after the first copy should have arrived.
+
+    The FIN does not acknowledge that copy, so the copy was lost. The FIN arrived, so the path had not forgotten the connection.
+    (A client's FIN does not show that: a NAT or firewall lets packets out even if it has forgotten their connection.)
+    """
+    later = c("peer_close_time") - c("first_time") > c("rtt_peer").fill_null(0).clip(0) + ALIVE.value
+    during = (c("peer_close_frame") > c("first_frame")) & (c("peer_close_frame") < c("last_frame"))
+    itself = (c("role") == CLIENT) & ~c("peer_close_rst") & (c("peer_close_origin") != "between")
+    return (later & during & itself & c("rtt_peer").is_not_null() & ~c("acknowledged_before")).fill_null(value=False)
 
 
 def _sent_often_enough(*, repeated: pl.Expr) -> pl.Expr:
@@ -434,7 +450,7 @@ def _kind() -> pl.Expr:
         .then(pl.lit("unreachable"))
         .when(c("fin"))
         .then(pl.lit("mid-message"))
-        .when((c("rest") >= REST.value) & ~c("syn_ack_again") & ~c("down"))
+        .when((c("rest") >= REST.value) & ~c("syn_ack_again") & ~c("down") & ~_closed_later())
         .then(pl.lit("after-idle"))
         .when(c("message_continued"))
         .then(pl.lit("mid-message"))
@@ -483,6 +499,7 @@ def _candidate_columns(rows: pl.DataFrame) -> pl.DataFrame:
     judged = named.with_columns(
         _missing().alias("missing"),
         _alive().alias("alive"),
+        _closed_later().alias("closed_later"),
         _gap_time().alias("gap_time"),
         pl.when(c("survived_rest") >= RECENT.value).then(survived).otherwise(pl.lit("")).alias("survived"),
         pl.lit(None, pl.String).alias("side"),
