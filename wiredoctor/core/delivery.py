@@ -14,6 +14,7 @@ from wiredoctor import limits
 from wiredoctor.core.connection import Connection, Gap, Side, oddities_of
 from wiredoctor.core.numbers import JUMP
 from wiredoctor.core.packet import Packet
+from wiredoctor.core.reuse import is_of_former
 from wiredoctor.core.segment import ACK, FIN, NEVER, RST, SYN, Piece, Segment
 from wiredoctor.limits import LimitsReached
 
@@ -169,18 +170,20 @@ def recognize_retransmission(own: Side, packet: Packet, segment: Segment) -> Non
     segment.retransmission = again or (flags & SYN != 0 and syn is not None and syn.repeated)
 
 
-def see_acknowledged(connection: Connection, peer: Side, packet: Packet, segment: Segment, met: LimitsReached) -> None:
+def see_acknowledged(
+    connection: Connection, own: Side, peer: Side, packet: Packet, segment: Segment, met: LimitsReached
+) -> None:  # fmt: skip
     """Count the bytes of the peer that a packet acknowledges although they were not captured.
 
     An ACK beyond the peer's highest captured byte shows that the peer has sent more. An ACK that is ahead by more than any window
-    is ignored.
+    is ignored. So is the reply to a SYN of a host that still knows the previous connection on these ports.
     """
     segment.acked_unseen = 0
     ack = segment.ack
     if ack == NEVER or packet.flags & RST or peer.reached == NEVER:
         return
     if ack > peer.highest:
-        if ack - peer.reached > JUMP:
+        if ack - peer.reached > JUMP or (own.syn is None and peer.payload_frame == NEVER and is_of_former(connection, packet)):
             return
         acknowledge_gaps(peer, peer.highest, segment, met)
         extend_gap(peer, ack, segment, most_since(connection, peer, packet), met)

@@ -13,6 +13,7 @@ from wiredoctor.core import clocks, origins
 from wiredoctor.core.connection import (
     ETHERNET_MSS,
     ETHERNET_MSS_IPV6,
+    NO_BASE,
     Connection,
     Handshake,
     RepeatedSyn,
@@ -51,6 +52,31 @@ def read_handshake(connection: Connection, own: Side, packet: Packet, segment: S
             answer_syn(connection, handshake, packet)
         elif kind == RST | ACK:
             refuse_syn(handshake, packet, segment)
+
+
+def forget_former(connection: Connection, own: Side, peer: Side) -> None:
+    """Forget the numbers that the peer sent before a repeated SYN, if it sent neither a SYN nor data.
+
+    The peer still knew an earlier connection on these ports, and sent a challenge ACK with the numbers of that connection. The
+    client answers it with an RST, which ends only the earlier connection (RFC 9293 section 3.10.7.3).
+    """
+    if peer.syn is not None or peer.reached == NEVER or own.payload_frame != NEVER or peer.payload_frame != NEVER:
+        return
+    peer.base = NO_BASE
+    peer.sequence = peer.acknowledgment = 0
+    peer.sequence_jump = peer.acknowledgment_jump = NEVER
+    peer.acknowledged = peer.highest = peer.reached = peer.window_edge = NEVER
+    peer.window = peer.widest_window = -1
+    own.highest = own.reached
+    own.gaps = None
+    own.unseen_bytes = 0
+    oddities = connection.oddities
+    if oddities is not None:
+        oddities.unseen_places = 0
+        oddities.unseen_frame = oddities.unseen_time = NEVER
+    if own.close is not None and own.close.fin_frame == NEVER:
+        connection.closed = False
+        origins.forget_rst(own.close)
 
 
 def read_syn(own: Side, packet: Packet) -> None:

@@ -95,13 +95,15 @@ class Story:
         if packet.frame > connection.last_frame:
             connection.last_frame = packet.frame
         connection.last_clock = packet.clock
+        if packet.flags & (SYN | ACK) == SYN and own.syn is not None:
+            handshake.forget_former(connection, own, peer)
         numbers.number(own, peer, packet, segment)
         if packet.flags & (SYN | RST):
             handshake.read_handshake(connection, own, packet, segment)
         delivery.deliver(connection, own, packet, segment, self.met)
         if segment.new_bytes > 0 and (own.previous is None or packet.time >= own.previous.clock_due):
             clocks.learn(own, packet.time, packet.stamp)
-        delivery.see_acknowledged(connection, peer, packet, segment, self.met)
+        delivery.see_acknowledged(connection, own, peer, packet, segment, self.met)
         acks.acknowledge(connection, own, peer, packet, segment, self.most_unacknowledged)
         sizes.measure_flight(own, peer, packet, segment)
         delivery.recognize_retransmission(own, packet, segment)

@@ -17,8 +17,10 @@ How it is proved
 
 What it is not
     A SYN with another sequence number is a new connection. A SYN may be in the capture twice because a mirror port copied it.
-    If the round trip is longer than the client's timer, the SYN is sent again although nothing is lost. connect-failed reports
-    a connection that was never established.
+    If the round trip is longer than the client's timer, the SYN is sent again although nothing is lost. If the server still
+    knows an earlier connection on the same ports, it answers the SYN with an ACK of that connection. The client ends that
+    connection with an RST and sends its SYN again (RFC 9293): nothing was lost. connect-failed reports a connection that was
+    never established.
 
 What to do
     Check whether the server drops SYNs because its queue of new connections is full. If it does not, find the loss between
@@ -91,8 +93,10 @@ def find(connections: pl.LazyFrame) -> pl.LazyFrame:
     earlier = pl.when(c("first_answer_frame") != c("newest_answer_frame")).then("first_answer_frame")
     answered = pl.when(c("answered_syn_frame") != c("syn_frame")).then("answered_syn_frame")
     late = c("last_syn_time") - c("syn_time") >= MIN_WAIT.value
+    # an ACK of the server before any SYN-ACK, and the client's RST
+    challenged = c("history").str.contains("^Sag?RT?h")
     return (
-        connections.filter((c("syns") > 1) & c("connected") & late & (delay >= MIN_WAIT.value) & ~impatient)
+        connections.filter((c("syns") > 1) & c("connected") & late & (delay >= MIN_WAIT.value) & ~impatient & ~challenged)
         .with_columns(earlier.alias("earlier_frame"), answered.alias("helpful_frame"))
         .select(
             *candidate(None, "high", "syn_frame", "syn_time", c("syn_time") + delay, delay=delay, of="connection"),
