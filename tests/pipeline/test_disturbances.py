@@ -99,6 +99,10 @@ UNKNOWABLE: dict[tuple[str, str], tuple[str, ...]] = {
     ("websocket_failed", "lose-run"): (
         "silent: 429 and 503 on a path where others have a WebSocket: the server has too much to do",
     ),
+    # the connections of the WebSockets on the same path go on over the step, so no rule judges them
+    ("websocket_failed", "clock-step"): (
+        "silent: 429 and 503 on a path where others have a WebSocket: the server has too much to do",
+    ),
     # without whole heads, the request behind the gateway cannot be paired with that of its client, who left first
     ("gateway_error", "snap-96"): (
         "silent: the client left a gateway whose server hung inside its response: one client-abort, which names that server",

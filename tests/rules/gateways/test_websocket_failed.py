@@ -68,3 +68,18 @@ def test_what_the_gateway_did_and_what_sets_it_right(words: str, how: str, setti
 def test_the_server_behind_is_told_where_the_gateway_passed_it_on() -> None:
     [told] = of("told once, of the server behind")
     assert told.server == "10.0.0.3:8001"
+
+
+@pytest.mark.parametrize(
+    ("words", "where"),
+    [
+        ("WebSocket is redirected to the path with a slash", "same path with a slash at its end. Browsers do"),
+        ("to https, www.", "same path over https. Browsers do"),
+        ("without its slash", "same path without the slash at its end. Browsers do"),
+    ],
+)
+def test_a_redirection_that_browsers_do_not_follow(words: str, where: str) -> None:
+    [told] = of(words)
+    assert where in told.message
+    assert "the URL to which the redirection leads" in told.remedy
+    assert "proxy in front" not in told.remedy

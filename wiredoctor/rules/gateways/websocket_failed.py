@@ -12,25 +12,30 @@ Why it hurts
 
 How it is proved
     A GET with Upgrade: websocket and Sec-WebSocket-Key got a final response. The response is not a 101, not a redirection, and
-    not a refusal by authentication or access rules (401, 403, 407). Kind dropped: both sides of a gateway are in the capture,
-    and its forwarded request has no Upgrade: websocket, or is HTTP/1.0. Kind version: the response names a version of the
-    protocol (Sec-WebSocket-Version) other than the requested one. Kind unsupported: everything else.
+    not a refusal by authentication or access rules (401, 403, 407). A redirection (301, 302, 307, 308) counts, too, if a browser
+    made the request and the redirection leads to the same host and path: only the scheme, the port, "www." or a slash at the end
+    of the path differ. Browsers do not follow redirections of the handshake. Confidence is medium then, because only User-Agent
+    shows the browser. Kind dropped: both sides of a gateway are in the capture, and its forwarded request has no Upgrade:
+    websocket, or is HTTP/1.0. Kind version: the response names a version of the protocol (Sec-WebSocket-Version) other than the
+    requested one. Kind unsupported: everything else.
 
 What it is not
-    Redirections and refusals by authentication or access rules are regular responses of a WebSocket server. A 502 or 504
-    says that the gateway got no valid response, and gateway-error reports that. Nothing is reported if the client tries
-    again at once and gets its WebSocket, or if there is no response at all. A 429 or 503 with Retry-After is not reported if
-    another request for the same path got a WebSocket: the server supports it, but has too much to do. A 426, or a response
-    that names the very version that was requested, does not count as kind version: servers also send these if the field
-    Upgrade is missing.
+    Other redirections, for example to a login page, and refusals by authentication or access rules are regular responses of a
+    WebSocket server. Programs other than browsers may follow a redirection (RFC 6455 section 4.1). A 502 or 504 says that the
+    gateway got no valid response, and gateway-error reports that. Nothing is reported if the client tries again at once and
+    gets its WebSocket, or if there is no response at all. A 429 or 503 with Retry-After is not reported if another request for
+    the same path got a WebSocket: the server supports it, but has too much to do. A 426, or a response that names the very
+    version that was requested, does not count as kind version: servers also send these if the field Upgrade is missing.
 
 What to do
     Kind dropped: have the proxy forward the upgrade, and use HTTP/1.1 to the server. Kind version: have both sides use version
     13 of the protocol. Kind unsupported: check whether the server supports WebSocket on this path; if a proxy is in front of
-    the server, check its configuration too.
+    the server, check its configuration too. If the response is a redirection, open the WebSocket at the URL to which it leads, or
+    have the server answer the handshake without a redirection.
 
 References
-    RFC 6455 sections 4.1, 4.2.2 and 4.4, RFC 9110 section 7.8, nginx's WebSocket proxying, Apache's mod_proxy_http.
+    WHATWG WebSockets, opening handshake. RFC 6455 sections 4.1, 4.2.2 and 4.4, RFC 9110 section 7.8, nginx's WebSocket
+    proxying, Apache's mod_proxy_http.
 """
 
 from __future__ import annotations
@@ -57,6 +62,10 @@ _CHECK = (
     '"upgrade"; Apache httpd upgrade=websocket with mod_proxy_http (2.4.47 and later), or mod_proxy_wstunnel; HAProxy and Caddy '
     "need no setting."
 )
+_CHECK_REDIRECTION = (
+    "Open the WebSocket at the URL to which the redirection leads (wss:// in place of https://), or have the server answer the "
+    "handshake at this URL without a redirection (nginx: a location for this path exactly; Django: APPEND_SLASH)."
+)
 _CHECK_REQUEST = "Find out why the server refused this request but not the others: see the response's body and the server's log."
 
 RULE = Rule(
@@ -81,6 +90,7 @@ RULE = Rule(
     },
     display_filter="frame.number in {{{frames}}}",
     references=(
+        Reference("WHATWG WebSockets, opening handshake", "https://websockets.spec.whatwg.org/#websocket-opening-handshake"),
         Reference("RFC 6455 section 4.2.2, the server's handshake", "https://www.rfc-editor.org/rfc/rfc6455.html#section-4.2.2"),
         Reference("RFC 6455 section 4.4, several versions", "https://www.rfc-editor.org/rfc/rfc6455.html#section-4.4"),
         Reference("RFC 9110 section 7.8, Upgrade", "https://www.rfc-editor.org/rfc/rfc9110.html#section-7.8"),
@@ -97,6 +107,12 @@ SHOWN = Threshold("3 requests", "the maximum number of requests shown as evidenc
 
 _REPORTED_ELSEWHERE = (401, 403, 407, 502, 504)
 """The statuses that depend on the user, or that a gateway sends because it got no response (see gateway-error)."""
+
+_REDIRECTIONS = (301, 302, 307, 308)
+"""The statuses with which a server sends a handshake to another URL."""
+
+_BROWSER = "Mozilla/"
+"""How the User-Agent of every browser begins."""
 
 _BUSY = (429, 503)
 """The statuses with which a server refuses a request for the moment if it also sends Retry-After."""
@@ -118,6 +134,11 @@ _OLD = (
 _HAS_ONE = (
     "A server that supports WebSocket on this path gives this answer if the field Upgrade is missing. So a proxy in between "
     "has dropped the field; a capture behind that proxy would show this."
+)
+
+_REDIRECTED = (
+    "The redirection leads to the same path{}. Browsers do not follow redirections of a WebSocket handshake, so the WebSocket "
+    "failed."
 )
 
 _GAVE_OTHERS = (
@@ -142,7 +163,35 @@ def _names_websocket() -> pl.Expr:
 def _is_refusal() -> pl.Expr:
     status = pl.col("response_status")
     refusal = (status >= 200) & ((status < 300) | (status >= 400)) & ~status.is_in(_REPORTED_ELSEWHERE)
-    return refusal.fill_null(value=False)
+    return refusal.fill_null(value=False) | _is_redirected()
+
+
+_URL = r"^(?:[A-Za-z][A-Za-z0-9+.-]*:)?//([^/?#]*)"
+
+
+def _is_redirected() -> pl.Expr:
+    """Return whether a browser's request was redirected to its own URL, give or take scheme, port, "www." and a final slash.
+
+    A login page has another path, or, if it is the root of its site, another host.
+    """
+    location = pl.col("response_location")
+    host = pl.coalesce(pl.col("request_target").str.extract(_URL), pl.col("request_host"))
+    same_host = (_bare_host(location.str.extract(_URL)) == _bare_host(host)).fill_null(value=~location.str.contains(_URL))
+    same = same_host & (_bare_path(_path(location)) == _bare_path(_path(pl.col("request_target")))) & (location != "")
+    browser = pl.col("request_user_agent").cast(pl.String).str.starts_with(_BROWSER)
+    return (pl.col("response_status").is_in(_REDIRECTIONS) & browser & same).fill_null(value=False)
+
+
+def _path(url: pl.Expr) -> pl.Expr:
+    return url.str.extract(r"^(?:(?:[A-Za-z][A-Za-z0-9+.-]*:)?//[^/?#]*)?([^?#]*)").fill_null("")
+
+
+def _bare_path(path: pl.Expr) -> pl.Expr:
+    return path.str.strip_chars_end("/")
+
+
+def _bare_host(host: pl.Expr) -> pl.Expr:
+    return host.str.to_lowercase().str.replace(r":[0-9]*$", "").str.replace(r"^www\.", "")
 
 
 def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame, tries: pl.LazyFrame, fronts: pl.LazyFrame) -> pl.LazyFrame:
@@ -150,11 +199,13 @@ def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame, tries: pl.LazyFrame
     too.
     """
     got = _is_handshake() & c("upgraded")
-    path = c("request_target").str.extract(r"^(?:[A-Za-z]+://[^/?#]*)?([^?#]*)").fill_null("")
     rows = exchanges.filter((_is_handshake() & _is_refusal()) | got).select(
         *("connection", "exchange", "upgraded"),
         (c("request_version") == "HTTP/1.0").alias("old"),
-        path.alias("path"),
+        _path(c("request_target")).alias("path"),
+        _is_redirected().alias("redirected"),
+        c("response_location").str.to_lowercase().str.starts_with("https:").fill_null(value=False).alias("to_https"),
+        _path(c("response_location")).str.ends_with("/").alias("to_slash"),
         c("request_user_agent").alias("agent"),
         c("request_websocket_version").alias("asked"),
         c("response_websocket_version").alias("spoken"),
@@ -223,7 +274,8 @@ def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
     told = refused.group_by(place).agg(
         pl.len().cast(pl.Int64).alias("requests"),
         c("client_host").n_unique().alias("clients"),
-        c("old", "given", "client_host", "status", "reason", "asked", "spoken", "software", "^behind.*$").first(),
+        c("old", "given", "redirected", "to_https", "to_slash", "client_host", "status", "reason", "asked", "spoken").first(),
+        c("software", "^behind.*$").first(),
         c("status").n_unique().alias("statuses"),
         c("request_frame").first().alias("frame"),
         c("request_start").min().alias("start"),
@@ -234,13 +286,18 @@ def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
 
 
 def _without_success_elsewhere(rows: pl.DataFrame) -> pl.DataFrame:
-    """Return the refused requests, except those whose client got the WebSocket on another connection at about that time."""
-    place = ["client_host", "agent", "server", "path"]
-    got = rows.filter("upgraded").select(*place, "connection", "response_start")
+    """Return the refused requests, except those whose client got the WebSocket on another connection at about that time.
+
+    A client that follows a redirection may do so on the same connection, and finds another server or a path with a slash.
+    """
+    rows = rows.with_columns(_bare_path(c("path")).alias("bare"))
+    place = ["client_host", "agent", "bare"]
+    got = rows.filter("upgraded").select(*place, "connection", "server", "path", "response_start")
     refused = rows.filter(~c("upgraded"))
     near = (c("response_start_got") - c("response_start")).abs() <= AGAIN.value
-    other = c("connection_got") != c("connection")
-    healed = refused.join(got, on=place, suffix="_got").filter(near & other).select("connection", "exchange")
+    other = (c("connection_got") != c("connection")) & (c("server_got") == c("server")) & (c("path_got") == c("path"))
+    found = refused.join(got, on=place, suffix="_got").filter(near & (other | c("redirected")))
+    healed = found.select("connection", "exchange").unique()
     return refused.join(healed, on=["connection", "exchange"], how="anti")
 
 
@@ -293,6 +350,19 @@ def _setting() -> pl.Expr:
     )
 
 
+def _difference_text() -> pl.Expr:
+    """Return the text about how the URL of a redirection differs from the requested one."""
+    has_slash = c("path").str.ends_with("/")
+    slash = (
+        pl.when(c("to_slash") & ~has_slash)
+        .then(pl.lit(" with a slash at its end"))
+        .when(~c("to_slash") & has_slash & (c("path") != "/"))
+        .then(pl.lit(" without the slash at its end"))
+        .otherwise(pl.lit(""))
+    )
+    return slash + pl.when("to_https").then(pl.lit(" over https")).otherwise(pl.lit(""))
+
+
 def _candidate_columns(told: pl.DataFrame) -> pl.DataFrame:
     """Return the columns of a candidate, including its texts, for each row."""
     answer = pl.format("{} {}", "status", "reason").str.strip_chars()
@@ -306,16 +376,24 @@ def _candidate_columns(told: pl.DataFrame) -> pl.DataFrame:
         pl.Series("reason", reasons, dtype=pl.String),
     )
     side = pl.when(c("old") & (c("kind") == "unsupported")).then(pl.lit("client")).otherwise(pl.lit("server"))
-    sure = pl.when("doubtful").then(pl.lit("low")).otherwise(pl.lit("high"))
+    sure = (
+        pl.when("doubtful")
+        .then(pl.lit("low"))
+        .when(c("redirected") & (c("kind") == "unsupported"))
+        .then(pl.lit("medium"))
+        .otherwise(pl.lit("high"))
+    )
     return told.select(
         *candidate(side, sure, "frame", "start", "end", kind=c("kind"), of="server"),
         *("server", "path", "requests", "all_requests", "asked", "spoken"),
         pl.when(c("clients") == 1).then("client_host").alias("client"),
         (answer + more).alias("answer"),
-        pl.when("old").then(pl.lit(_OLD)).when(supports).then(pl.lit(_GAVE_OTHERS))
+        pl.when("redirected").then(pl.format(_REDIRECTED, _difference_text()))
+        .when("old").then(pl.lit(_OLD)).when(supports).then(pl.lit(_GAVE_OTHERS))
         .when(has_one).then(pl.lit(_HAS_ONE)).when(c("status") == 400).then(pl.lit(_REJECTED))
         .otherwise(pl.lit(_EITHER)).alias("guess"),
-        pl.when(supports).then(pl.lit(_CHECK_REQUEST)).otherwise(pl.lit(_CHECK)).alias("check"),
+        pl.when("redirected").then(pl.lit(_CHECK_REDIRECTION))
+        .when(supports).then(pl.lit(_CHECK_REQUEST)).otherwise(pl.lit(_CHECK)).alias("check"),
         "behind",
         _forwarding_text().alias("how"),
         _setting().alias("setting"),
