@@ -20,23 +20,25 @@ How it is proved
     the server within 50 ms after its client connected, and closes the client's connection without a response within 50 ms after
     the refusal.
 
-    The gateway may have made several attempts to get the response from a server. The last attempt decides the kind. Kind refused:
-    an RST answers the SYN. Kind unreachable: nothing answers it, or only an ICMP error does. Kind closed: a FIN or RST came
-    before any byte of a response, and before the gateway's own close. If foreign-reset proves that a device on the path sent it,
-    the finding names that device, also for kind truncated. Kind timed-out: before the server responded or closed, the gateway
-    closed its connection to the server or answered its client. If the client had not sent its complete request by then, the
-    finding says so, because the server was still waiting for it. Kind unsent: as timed-out, but the server had closed its receive
-    window before it had the complete request. Kind rejected-response: the server had sent a complete or partial response, or
-    bytes that are not HTTP, and the gateway did not forward them. If the response was complete and no error itself, the gateway
-    must have answered 502 or 503 within 100 ms after it. Any other failure within that time counts, too, except 504, if the head
-    of the response has 4 KiB or more. Kind truncated: the server's response broke off, or the gateway stopped waiting for it, and
-    the gateway's response broke off too or never began. Kind client-stalled: as truncated, but the gateway gave up while its
-    client's receive window had been closed for 1 s or longer, and the gateway had closed its receive window towards the server,
-    too. Kind not-passed-on: the gateway made no attempt, and answered 502, 503 or 504, or did not answer. Not if its host made
-    another request or connection within 25 ms after the client's request, or one that ended within 25 ms before the failure.
-    If the capture shows no server to which the gateway forwards requests like this one (the same host and first segment of the
-    path), the gateway may have asked a server that the capture does not show: on another port, on a Unix socket or behind TLS.
-    Then confidence is low, and the finding says so.
+    The gateway may have made several attempts to get the response from a server. The last attempt decides the kind. A complete
+    response without a server error does not decide if its attempt began before an earlier attempt had ended: it is the response
+    to a copy of the request (nginx mirror), and the gateway throws it away. Kind refused: an RST answers the SYN. Kind
+    unreachable: nothing answers it, or only an ICMP error does. Kind closed: a FIN or RST came before any byte of a response,
+    and before the gateway's own close. If foreign-reset proves that a device on the path sent it, the finding names that device,
+    also for kind truncated. Kind timed-out: before the server responded or closed, the gateway closed its connection to the
+    server or answered its client. If the client had not sent its complete request by then, the finding says so, because the
+    server was still waiting for it. Kind unsent: as timed-out, but the server had closed its receive window before it had the
+    complete request. Kind rejected-response: the server had sent a complete or partial response, or bytes that are not HTTP, and
+    the gateway did not forward them. If the response was complete and no error itself, the gateway must have answered 502 or 503
+    within 100 ms after it. Any other failure within that time counts, too, except 504, if the head of the response has 4 KiB or
+    more. Kind truncated: the server's response broke off, or the gateway stopped waiting for it, and the gateway's response
+    broke off too or never began. Kind client-stalled: as truncated, but the gateway gave up while its client's receive window
+    had been closed for 1 s or longer, and the gateway had closed its receive window towards the server, too. Kind not-passed-on:
+    the gateway made no attempt, and answered 502, 503 or 504, or did not answer. Not if its host made another request or
+    connection within 25 ms after the client's request, or one that ended within 25 ms before the failure. If the capture shows
+    no server to which the gateway forwards requests like this one (the same host and first segment of the path), the gateway may
+    have asked a server that the capture does not show: on another port, on a Unix socket or behind TLS. Then confidence is low,
+    and the finding says so.
 
     Kind unseen: the client got a 502 or 504 (or a 503 from Varnish, Squid or Envoy, or in response to CONNECT), but the capture
     does not contain the other side of the gateway. There is one finding per gateway and status. It names servers that may be

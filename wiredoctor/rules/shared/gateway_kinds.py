@@ -108,6 +108,17 @@ class Exchange:
         self.asked = v["request_end"] if v["request_end"] is not None else v["request_start"]
 
     @property
+    def started(self) -> int:
+        """The time (ns) at which the client sent the SYN for this request, or the request if the connection was open already."""
+        opened = self.values["syn_time"] if self.key[1] == 0 else None
+        return int(self.values["request_start"] if opened is None else opened)
+
+    @property
+    def ended(self) -> int:
+        """The time (ns) of the first close, or of the end of the response if that came first."""
+        return min(self.values["response_end"] if self.whole else LATE, self.left, self.dropped)
+
+    @property
     def begun(self) -> bool:
         """True if a final response began."""
         return self.began < LATE
@@ -151,6 +162,12 @@ class Attempt:
         # if an RST follows, the ICMP error did not decide
         rejected = self.values["syn_error_time"]
         self.rejected = LATE if rejected is None or self.refused < LATE else rejected
+
+    @property
+    def ended(self) -> int:
+        """The time (ns) at which the connection failed. If nothing answered the SYN, the time of the last SYN."""
+        failed = min(self.refused, self.rejected)
+        return self.values["last_syn_time"] if failed == LATE else failed
 
 
 Try = Exchange | Attempt
@@ -256,12 +273,17 @@ def _may_belong(front: Exchange, one: Try) -> bool:
 def last_of(tries: Sequence[Try]) -> Try | None:
     """Return the try that decided the outcome; None if there are no tries.
 
-    The last try decides, with one exception. If the server refused the last connection, and had closed without a response in an
-    earlier try, the earlier try decides, because its request had probably crashed the server.
+    The last try decides, with two exceptions. If the server refused the last connection, and had closed without a response in an
+    earlier try, the earlier try decides, because its request had probably crashed the server. If the last try got a complete
+    response without a server error, and began before earlier tries had ended, it was a copy of the request, whose response a
+    gateway throws away (nginx mirror, Envoy request_mirror_policies). Then those earlier tries decide.
     """
     if not tries:
         return None
     last = tries[-1]
+    if isinstance(last, Exchange) and last.whole and (last.status or 0) < SERVER_ERROR:
+        meanwhile = [one for one in tries[:-1] if one.ended > last.started + SLACK]
+        return last_of(meanwhile) if meanwhile else last
     if isinstance(last, Attempt) and last.refused < LATE:
         died = [one for one in tries if isinstance(one, Exchange) and one.server == last.server and _gone(one)]
         return died[-1] if died else last
