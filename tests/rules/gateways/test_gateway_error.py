@@ -614,3 +614,15 @@ def test_the_origin_of_the_gateways_own_close() -> None:
     found = findings(ASKED_FAR + GOT_502 + TRY_FAR + "  0.0830  >  F.\n")
     [told] = [one for one in found if one.rule == "gateway-error"]
     assert (told.kind, told.origin) == ("timed-out", "endpoint")
+
+
+def test_the_own_statuses_of_a_gateway_say_why_it_failed() -> None:
+    told = of("Cloudflare's 521")
+    assert "With this status Cloudflare says that the server behind it refused the connection." in told.message
+    assert told.message.endswith("so it is unknown why.")
+    assert "log of the server behind Cloudflare" in told.remedy
+    told = of("a 503 of AWS ALB")
+    assert "no server behind it is registered or in use, unless one of its rules sends a fixed response." in told.message
+    assert "describe-target-health" in told.remedy
+    assert "idle_timeout.timeout_seconds" in of("a 504 of AWS ALB").message
+    assert "a gateway reports the failure of a server behind it" in of("a 503 of Squid").message

@@ -40,11 +40,11 @@ How it is proved
     have asked a server that the capture does not show: on another port, on a Unix socket or behind TLS. Then confidence is low,
     and the finding says so.
 
-    Kind unseen: the client got a 502 or 504 (or a 503 from Varnish, Squid or Envoy, or in response to CONNECT), but the capture
-    does not contain the other side of the gateway. There is one finding per gateway and status. It names servers that may be
-    behind the gateway. While a response was due, a host contacted each of these servers. That host is not a client of the
-    gateway, so it may be the gateway itself under another address. That host failed to connect, or used TLS or a protocol other
-    than HTTP (such as FastCGI).
+    Kind unseen: the client got a 502 or 504 (or a 503 from Varnish, Squid, Envoy or AWS ALB, or in response to CONNECT, or 520
+    to 526 from Cloudflare), but the capture does not contain the other side of the gateway. There is one finding per gateway and
+    status. It names servers that may be behind the gateway. While a response was due, a host contacted each of these servers.
+    That host is not a client of the gateway, so it may be the gateway itself under another address. That host failed to connect,
+    or used TLS or a protocol other than HTTP (such as FastCGI).
 
 What it is not
     Not reported: a gateway that forwards an error of the server, a client that closes while the attempt is still open, a device
@@ -63,7 +63,7 @@ What to do
     not-passed-on: check the limits and health checks of the gateway. Kind unseen: capture on the gateway, and look into its log.
 
 References
-    RFC 9110 sections 3.7 and 15.6. The manuals of nginx, haproxy and httpd.
+    RFC 9110 sections 3.7 and 15.6. The manuals of nginx, haproxy and httpd. The lists of errors of Cloudflare and AWS ALB.
 """
 
 from __future__ import annotations
@@ -136,10 +136,6 @@ _KINDS = (
     "not-passed-on",
 )
 _ERROR: Severity = "error"
-_RECORD = (
-    "Capture both sides on the gateway: tcpdump -i any -s 0 -w both.pcap 'tcp port 80 or tcp port 8001', with its own port "
-    "and the ports of the servers behind it."
-)
 
 RULE = Rule(
     symptom="502, 503 or 504 from a proxy, or a connection that it closes without an answer",
@@ -162,9 +158,8 @@ RULE = Rule(
         "client's receive window had been closed for {unread}. The gateway could forward nothing, so it had stopped reading, "
         "too, and the server behind it had to wait.{more}",
         "unseen": "Status {code} was returned in {responses} of {total} responses of {server}; the median wait was "
-        "{wait}.{looks}{limit} With this status a gateway reports the failure of a server behind it. The capture has no "
-        "readable connection to such a server{behind}, so it is unknown whether the gateway or a server behind it sent the "
-        "status, and why.",
+        "{wait}.{looks}{limit} With this status {means}. The capture has no readable connection to such a server{behind}, so it "
+        "is unknown {unknown}.",
     },
     remedy={
         "refused": "Start the server behind the gateway, or check whether it listens on this address and port (ss -ltn "
@@ -184,13 +179,21 @@ RULE = Rule(
         "not-passed-on": "{elsewhere}Check the limits and health checks of the gateway, and its log at that second (nginx: no "
         "live upstreams, limit_conn, limit_req; haproxy: maxconn, timeout queue, the state of its servers; httpd: status=+H and "
         "retry of ProxyPass; Caddy: health checks, fail_duration).",
-        "unseen": _RECORD + " Until then look into the gateway's log at that second.",
+        "unseen": "{record}",
     },
     display_filter="{filter}",
     references=(
         Reference("RFC 9110 section 15.6, server errors", "https://www.rfc-editor.org/rfc/rfc9110.html#section-15.6"),
         Reference("RFC 9110 section 3.7, gateways", "https://www.rfc-editor.org/rfc/rfc9110.html#section-3.7"),
         Reference("nginx, ngx_http_proxy_module", "https://nginx.org/en/docs/http/ngx_http_proxy_module.html"),
+        Reference(
+            "Cloudflare, 5xx errors",
+            "https://developers.cloudflare.com/support/troubleshooting/http-status-codes/cloudflare-5xx-errors/",
+        ),
+        Reference(
+            "AWS, errors of Application Load Balancers",
+            "https://docs.aws.amazon.com/elasticloadbalancing/latest/application/load-balancer-troubleshooting.html",
+        ),
         Reference("Apache httpd, mod_proxy", "https://httpd.apache.org/docs/2.4/mod/mod_proxy.html"),
     ),
     explained_by=(("idle-cut", "exchange"), ("gateway-error", "front")),
@@ -426,6 +429,9 @@ _TEXTS = (
     "looks",
     "limit",
     "behind",
+    "means",
+    "unknown",
+    "record",
     "filter",
 )
 _SCHEMA = pl.Schema({

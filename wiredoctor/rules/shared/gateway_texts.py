@@ -24,6 +24,8 @@ SETTINGS = {
     "Varnish": "Varnish: first_byte_timeout of the backend, 60 s by default",
     "Squid": "Squid: read_timeout, 15 minutes by default",
     "Traffic Server": "Apache Traffic Server: proxy.config.http.transaction_no_activity_timeout_out, 30 s by default",
+    "Cloudflare": "Cloudflare: proxy_read_timeout, which only some plans can change",
+    "AWS ALB": "AWS ALB: idle_timeout.timeout_seconds, 60 s by default",
 }
 
 
@@ -372,6 +374,8 @@ def gateway_software(row: Mapping[str, Any]) -> str:
         ("Squid", "squid"),
         ("Envoy", "envoy"),
         ("Traffic Server", "ATS"),
+        ("Cloudflare", "cloudflare"),
+        ("AWS ALB", "awselb/"),
     ):
         if server.startswith(begins):
             return name

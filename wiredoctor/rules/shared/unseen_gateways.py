@@ -14,6 +14,34 @@ c = pl.col
 
 _UNSEEN = (502, 504)
 
+_CLOUDFLARE = {
+    520: "the server behind it sent an empty, unknown or unexpected response",
+    521: "the server behind it refused the connection",
+    522: "the server behind it did not answer the SYN, or did not acknowledge the request",
+    523: "the server behind it cannot be reached, for example because no route leads to its address",
+    524: "the server behind it accepted the request, but did not respond in time",
+    525: "the TLS handshake with the server behind it failed",
+    526: "the certificate of the server behind it is not valid",
+}
+"""What Cloudflare's own statuses mean, as its documentation says (Cloudflare 5xx errors)."""
+
+_RECORD = (
+    "Capture both sides on the gateway: tcpdump -i any -s 0 -w both.pcap 'tcp port 80 or tcp port 8001', with its own port "
+    "and the ports of the servers behind it. Until then look into the gateway's log at that second."
+)
+_RECORD_BEHIND = {
+    "Cloudflare": (
+        "Look into the log of the server behind Cloudflare at that second, and check that its firewall accepts Cloudflare's "
+        "addresses. Capture on that server: tcpdump -i any -s 0 -w behind.pcap 'tcp port 80 or tcp port 443'."
+    ),
+    "AWS ALB": (
+        "Check whether targets are registered and healthy (aws elbv2 describe-target-health), and whether a rule of the load "
+        "balancer sends a fixed response. Its access log says which target it asked and what that target answered. Capture on "
+        "the targets: tcpdump -i any -s 0 -w behind.pcap 'tcp port 8080', with their port."
+    ),
+}
+"""The remedy for gateways on which nobody can capture, by software."""
+
 
 def unseen_gateways(
     exchanges: pl.LazyFrame, connections: pl.LazyFrame, tries: pl.LazyFrame, fronts: pl.LazyFrame
@@ -27,9 +55,12 @@ def unseen_gateways(
     squid = server.str.to_lowercase().str.starts_with("squid")
     # Envoy replaces Server, so only the media type suggests that a response is its own
     envoy = server.str.to_lowercase().str.ends_with("envoy") & (c("response_content_type") == "text/plain")
+    # an ALB passes the field Server of its targets on; a fixed response of a rule is seldom HTML
+    balancer = server.str.starts_with("awselb/") & (c("response_content_type") == "text/html")
     made = (status == 503) & pl.any_horizontal(
-        said.fill_null(value=False) for said in (varnish, squid, envoy, c("request_method") == "CONNECT")
+        said.fill_null(value=False) for said in (varnish, squid, envoy, balancer, c("request_method") == "CONNECT")
     )
+    made |= status.is_in([*_CLOUDFLARE]) & (server.str.to_lowercase() == "cloudflare").fill_null(value=False)
     given = exchanges.filter(c("has_response"), c("has_request"), status >= 200).join(
         connections.select("connection", "server"), on="connection"
     )
@@ -97,12 +128,22 @@ def _servers_of_other_hosts_text(row: Mapping[str, Any]) -> str:
     return "".join(f" ({one})" for one in said)
 
 
+def _own_meaning(software: str, code: int) -> str:
+    """Return what a status means if only a gateway with this software itself sends it; otherwise ""."""
+    if software == "Cloudflare" and code in _CLOUDFLARE:
+        return f"Cloudflare says that {_CLOUDFLARE[code]}"
+    if software == "AWS ALB" and code == 503:
+        return "an AWS ALB says that no server behind it is registered or in use, unless one of its rules sends a fixed response"
+    return ""
+
+
 def endpoint_candidate(row: Mapping[str, Any], seconds: int) -> dict[str, Any]:
     """Return the candidate for a server and a status in a capture that has no connections of gateways to servers.
 
     `seconds`: the whole number of seconds that the median wait is close to; 0 if there is none.
     """
     software = gateway_software(row)
+    own = _own_meaning(software, row["code"])
     limit = f" The median wait is close to {seconds} s: a timeout of the gateway ({SETTINGS.get(software, USUAL_LIMITS)})."
     return {
         "connection": None, "exchange": None, "kind": "unseen", "side": "server", "confidence": "medium",
@@ -113,6 +154,9 @@ def endpoint_candidate(row: Mapping[str, Any], seconds: int) -> dict[str, Any]:
         "server": row["server"],
         "looks": f" The response looks like one from {software}." if software else "",
         "limit": limit if row["code"] == 504 and seconds else "",
+        "means": own or "a gateway reports the failure of a server behind it",
+        "unknown": "why" if own else "whether the gateway or a server behind it sent the status, and why",
+        "record": _RECORD_BEHIND.get(software, _RECORD),
         "behind": _servers_of_other_hosts_text(row),
         "filter": f"http.response.code == {row['code']}",
         "wait": row["median"] or 0, "code": row["code"], "responses": row["responses"], "total": row["total"], "own": False,
