@@ -17,7 +17,8 @@ What it is not
     If the response claims to keep the connection open, missing-framing reports it. 204, 304, and responses to HEAD and
     CONNECT have no body. If there is a transfer coding and the final one is not chunked, unfinished-transfer-coding reports
     it. Endless media (column endless of the table exchanges), such as the pictures of a camera, have no end that a length
-    could announce.
+    could announce. A response of 400 or above that announces the close although its request did not is left out, too: the server
+    closes because of the error, with or without a length (Node's 431, Go's 400).
 
 What to do
     Have the server announce the length of the body (Content-Length), or send it in chunks (Transfer-Encoding: chunked).
@@ -84,7 +85,8 @@ def screen() -> pl.Expr:
 
 def find(closes: pl.LazyFrame) -> pl.LazyFrame:
     """Return a row for each response whose end is the close of its connection, as the server had announced."""
-    return closes.filter(is_delimited_by_close() & ~c("persistent") & ~c("response_endless")).select(
+    by_choice = ~c("persistent") & ~c("response_endless") & ~_closes_because_of_error()
+    return closes.filter(is_delimited_by_close() & by_choice).select(
         *candidate("server", confidence(), "response_frame", "response_start", "response_end"),
         "response_version",
         c("response_body_bytes").fill_null(0).alias("body_bytes"),
@@ -106,6 +108,12 @@ def find(closes: pl.LazyFrame) -> pl.LazyFrame:
             ),
         ),
     )
+
+
+def _closes_because_of_error() -> pl.Expr:
+    """Return whether the response is an error after which only the server wants to close."""
+    wanted = c("request_connection_close") | (c("request_version") < "HTTP/1.1")
+    return ((c("response_status") >= 400) & ~wanted).fill_null(value=False)
 
 
 def _announcement_text() -> pl.Expr:
