@@ -17,7 +17,7 @@ What it is not
     connection is a tunnel and is not judged. A server that also answers with HTTP/1.1 is left out: balancers and firewalls
     have redirects and error pages that begin with HTTP/1.0, whatever the server behind them speaks. So a server is left out,
     too, if its only HTTP/1.0 responses are redirections, 400, 403, 408 or of 500 and above: F5 BIG-IP redirects to HTTPS like
-    this, HAProxy before 2.1 answered 503, and Go's TLS server rejects HTTP in clear text with 400. Endless media, such as a
+    this, old releases of HAProxy answered 503, and Go's TLS server rejects HTTP in clear text with 400. Endless media, such as a
     radio station, end with their connection anyway (column endless of the table exchanges).
 
 What to do
