@@ -57,6 +57,18 @@ def test_lines(pieces: list[bytes]) -> None:
     assert counted(LINES, pieces) == lines(b"".join(pieces))
 
 
+@pytest.mark.parametrize("coding", ["", "gzip", "deflate"])
+def test_the_line_end_of_an_event_may_come_with_the_next_one(coding: str) -> None:
+    counter = make_counter(Fields(0, content_type=LINES, content_encoding=coding))
+    assert counter is not None
+    coder = zlib.compressobj(wbits=31 if coding == "gzip" else 15)
+    seen = []
+    for piece in (b"{}", b"\n{}\n{}", b"\n{", b"}\n{}", b"\r\n{}\n"):
+        counter.count(coder.compress(piece) + coder.flush(zlib.Z_SYNC_FLUSH) if coding else piece)
+        seen.append((counter.began_with_end, counter.inside))
+    assert seen == [(False, True), (True, True), (True, True), (False, True), (True, False)]
+
+
 PART = b"--frame\r\nContent-Type: image/jpeg\r\n\r\nJP-EG--fra\nme\r\n"
 
 

@@ -41,6 +41,11 @@ class Counter(Protocol):
         """True if the bytes so far end inside an event."""
         ...
 
+    @property
+    def began_with_end(self) -> bool:
+        """True if the newest bytes began with the line end of an event that was otherwise complete before."""
+        ...
+
     def count(self, data: bytes, /) -> int:
         """Return how many events end in these bytes, which continue the stream. Raise CodedError if they cannot be decoded."""
         ...
@@ -52,11 +57,12 @@ class Counter(Protocol):
 class Lines:
     """Counts events, each of which ends with at least `least` line ends (LF or CR LF). Empty events do not count."""
 
-    __slots__ = ("_begun", "_ends", "_least", "_pattern")
+    __slots__ = ("_begun", "_ends", "_least", "_pattern", "began_with_end")
 
     def __init__(self, least: int) -> None:
         self._least, self._pattern = least, re.compile(rb"\n{%d,}" % least)
         self._begun, self._ends = False, 0
+        self.began_with_end = False
 
     @property
     def inside(self) -> bool:
@@ -71,7 +77,8 @@ class Lines:
         data = data.replace(b"\r", b"")
         rest = data.lstrip(b"\n")
         ends = self._ends + len(data) - len(rest)
-        found = int(self._begun and self._ends < self._least <= ends)
+        self.began_with_end = self._begun and self._ends < self._least <= ends
+        found = int(self.began_with_end)
         self._ends = min(ends, self._least)
         if rest:
             found += len(self._pattern.findall(rest))
@@ -88,7 +95,7 @@ class Parts:
         self._delimiter: bytes | None = b""
         self._rest = b""
 
-    inside = False
+    inside = began_with_end = False
     """Always false: the end of a part is only known when the next delimiter has arrived."""
 
     def close(self) -> None:
@@ -120,11 +127,12 @@ class Coded:
     Deflate is accepted without the zlib header too, because many servers omit it (RFC 9110 section 8.4.1).
     """
 
-    __slots__ = ("__weakref__", "_events", "_inflate", "_is_gzip", "_made", "_read", "_start")
+    __slots__ = ("__weakref__", "_events", "_inflate", "_is_gzip", "_made", "_read", "_start", "began_with_end")
 
     def __init__(self, events: Counter, coding: str) -> None:
         self._events, self._is_gzip = events, coding != "deflate"
         self._start, self._read, self._made = b"", 0, 0
+        self.began_with_end = False
         self._inflate = zlib.decompressobj(47) if self._is_gzip else None
         _OPEN.add(self)
 
@@ -141,6 +149,7 @@ class Coded:
     def count(self, data: bytes) -> int:
         """Decode these bytes, and return how many events end in them. Raise CodedError if they cannot be decoded."""
         self._read += len(data)
+        self.began_with_end = False
         if self._inflate is None:
             data = self._start = self._start + data
             if len(data) < 2:
@@ -154,13 +163,15 @@ class Coded:
             raise CodedError from error
 
     def _count(self, data: bytes) -> int:
-        found, is_more, inflate = 0, True, self._inflate
+        found, is_more, inflate, before = 0, True, self._inflate, self._made
         while inflate is not None and (data or is_more):
             made = inflate.decompress(data, STEP)
             self._made += len(made)
             if self._made > FREE + MAX_TIMES * self._read:
                 raise CodedError
             found += self._events.count(made)
+            if self._made == before + len(made):
+                self.began_with_end = self._events.began_with_end
             data, is_more = inflate.unconsumed_tail, len(made) == STEP
             if inflate.eof:
                 data = inflate.unused_data

@@ -49,9 +49,10 @@ class Flight:
     them.
 
     `bytes`: the number of content bytes. `ticks`: by how much the sender's clock advanced over the packets. `inside`: the flight
-    ends inside an event. `pause`: the frame and time of the last packet before the flight, if the application paused for a long
-    time after it. `emptied`: that packet was small, so nothing was left to send. `rtt`: the round trip in ns at that time. `gap`:
-    the time in ns before the flight. `gap_ticks`: by how much the sender's clock advanced in this time; NEVER if unknown.
+    ends inside an event, and not only before its line end. `pause`: the frame and time of the last packet before the flight, if
+    the application paused for a long time after it. `emptied`: that packet was small, so nothing was left to send. `rtt`: the
+    round trip in ns at that time. `gap`: the time in ns before the flight. `gap_ticks`: by how much the sender's clock advanced
+    in this time; NEVER if unknown.
     """
 
     __slots__ = (
@@ -250,7 +251,8 @@ class Pieces:
         """Count content bytes of the newest packet, and the events of the stream that end within these bytes."""
         if not self.is_timed or not data:
             return
-        self.full += not self.newest.bytes
+        is_first = not self.newest.bytes
+        self.full += is_first
         self.newest.bytes += len(data)
         if self.counter is not None:
             try:
@@ -258,6 +260,9 @@ class Pieces:
             except CodedError:
                 self._stop_counting()
                 return
+            if is_first and self.counter.began_with_end:
+                # some programs write the line end before each event but the first (Jackson's SequenceWriter)
+                self.before.inside = False
             self.newest.events += found
             self.newest.inside = self.counter.inside
             self.events += found

@@ -21,9 +21,10 @@ How it is proved
     body, after decoding gzip or deflate.
 
     Kind event-stream is a warning if one of three facts proves it. First: a lump ends inside an event, and another lump
-    follows. A full buffer ends there, but programs write complete events. Second: at least 20 events came, nine tenths of
-    them in two or more lumps, and an earlier stream of the same path came event by event. Third: the capture has both sides
-    of a gateway, and the events had reached the gateway half a second earlier.
+    follows. A full buffer ends there, but programs write complete events. A lump that ends right before a line end does
+    not count, because some programs write the line end before each event. Second: at least 20 events came, nine tenths of
+    them in two or more lumps, and an earlier stream of the same path came event by event. Third: the capture has both
+    sides of a gateway, and the events had reached the gateway half a second earlier.
 
     Kind event-stream is a note with low confidence if buffering is only likely. In that case the complete body is one lump
     of 20 events or more, or it consists of two or more lumps of at least 10 events each. Or its content coding cannot be
