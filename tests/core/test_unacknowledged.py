@@ -8,8 +8,11 @@ import pytest
 
 from tests.core.tcp_talk import Talk, open_talk
 from wiredoctor.core.cutoffs import Cutoffs
-from wiredoctor.core.segment import MILLISECOND, NEVER
+from wiredoctor.core.packet import Packet
+from wiredoctor.core.recoveries import MAX_SACKED, note_sack
+from wiredoctor.core.segment import MILLISECOND, NEVER, Segment
 from wiredoctor.core.unacknowledged import UNACKNOWLEDGED
+from wiredoctor.core.waits import Waits
 
 MS = MILLISECOND
 
@@ -217,3 +220,35 @@ def test_data_that_comes_in_the_end_or_was_acknowledged(comes: bool) -> None:
     talk.client(3_020, "F.", 1_101, 6_001)
     talk.server(3_040, ".", 6_001, 1_102)
     assert at_end(talk) == []
+
+
+def sack(waits: Waits, *blocks: tuple[int, int], cut: int = 0) -> list[int]:
+    """The ranges that are known after an ACK of 1,000 with these blocks; offset 0 is sequence number 1,000."""
+    packet, segment = Packet(), Segment()
+    edges = [edge for block in blocks for edge in block]
+    packet.block = bytes([*bytes(20), 1, 1, 5, 2 + 8 * len(blocks)]) + struct.pack(f">{len(edges)}I", *edges)
+    packet.tcp, packet.payload, packet.end = 0, len(packet.block), len(packet.block) - cut
+    packet.acknowledgment, segment.ack = 1_000, 0
+    note_sack(waits, packet, segment)
+    return waits.sacked
+
+
+def test_all_blocks_of_a_sack_count_and_those_before() -> None:
+    waits = Waits()
+    assert sack(waits, (2_000, 2_100), (1_500, 1_600)) == [1_000, 1_100, 500, 600]
+    assert sack(waits, (3_000, 3_100), (2_000, 2_100)) == [1_000, 1_100, 500, 600, 2_000, 2_100]
+    # a block that grows joins two others
+    assert sack(waits, (1_600, 2_050)) == [2_000, 2_100, 500, 1_100]
+    assert sack(waits, (1_700, 1_800)) == [2_000, 2_100, 500, 1_100]
+
+
+def test_only_the_newest_ranges_of_sacks_are_kept() -> None:
+    waits = Waits()
+    for number in range(2 * MAX_SACKED):
+        sack(waits, (2_000 + 100 * number, 2_050 + 100 * number))
+    assert len(waits.sacked) == 2 * MAX_SACKED
+    assert waits.sacked[-2:] == [1_000 + 100 * (2 * MAX_SACKED - 1), 1_050 + 100 * (2 * MAX_SACKED - 1)]
+
+
+def test_a_block_that_was_not_captured_does_not_count() -> None:
+    assert sack(Waits(), (2_000, 2_100), (1_500, 1_600), cut=4) == [1_000, 1_100]

@@ -38,6 +38,8 @@ SIGNATURE: Final = (1 << 56) - 1
 SACK: Final = 5
 """The kind number of the TCP option with SACK blocks (RFC 2018 section 3)."""
 WORD: Final = 0xFFFFFFFF
+MAX_SACKED: Final = 16
+"""The maximum number of ranges kept of a side's SACK blocks; the oldest are dropped."""
 
 
 def take_recovery(waits: Waits) -> Stall | None:
@@ -184,6 +186,8 @@ def count_duplicate_acks(connection: Connection, own: Side, packet: Packet, segm
     if segment.acked_bytes > 0:
         if waits is not None:
             waits.duplicate_acks = 0
+            if waits.sacked and not packet.sack:
+                waits.sacked.clear()
         return
     if not segment.duplicate_ack and not (packet.sack and not packet.dsack and segment.pure_ack):
         return
@@ -199,13 +203,42 @@ def count_duplicate_acks(connection: Connection, own: Side, packet: Packet, segm
 
 
 def note_sack(waits: Waits, packet: Packet, segment: Segment) -> None:
-    """Record the first SACK block of a packet: the newest data that its sender has received after a gap (RFC 2018 section 4)."""
+    """Record the SACK blocks of a packet: the data that its sender has received after a gap (RFC 2018 section 4).
+
+    The first block contains the newest data. A packet has room for three or four blocks, so earlier ones are kept.
+    """
     at = clocks.find_option(packet, SACK)
     if at < 0:
         return
+    block, edge = packet.block, at + 2
+    end = min(at + i64(block[at + 1]), packet.payload, packet.end)
     waits.sack_frame, waits.sack_time = packet.frame, packet.time
-    waits.sack_start = segment.ack + (u32(packet.block, at + 2) - packet.acknowledgment & WORD)
-    waits.sack_end = segment.ack + (u32(packet.block, at + 6) - packet.acknowledgment & WORD)
+    waits.sack_start = segment.ack + (u32(block, edge) - packet.acknowledgment & WORD)
+    while edge + 8 <= end:
+        start = segment.ack + (u32(block, edge) - packet.acknowledgment & WORD)
+        add_range(waits.sacked, start, segment.ack + (u32(block, edge + 4) - packet.acknowledgment & WORD))
+        edge += 8
+    if len(waits.sacked) > 2 * MAX_SACKED:
+        del waits.sacked[: len(waits.sacked) - 2 * MAX_SACKED]
+
+
+def add_range(ranges: list[int], start: i64, end: i64) -> None:
+    """Add the range from `start` to `end` to `ranges`, and merge it with those that it overlaps or touches.
+
+    `ranges`: the start and end of each range in turn.
+    """
+    at: i64 = len(ranges) - 2
+    while at >= 0:
+        low: i64 = ranges[at]
+        high: i64 = ranges[at + 1]
+        if low <= start and end <= high:
+            return
+        if low <= end and start <= high:
+            start, end = min(start, low), max(end, high)
+            del ranges[at : at + 2]
+        at -= 2
+    ranges.append(start)
+    ranges.append(end)
 
 
 def note_progress(connection: Connection, packet: Packet, segment: Segment) -> None:

@@ -260,14 +260,13 @@ def describe_sizes(own: Side, peer: Side, repetition: Repetition) -> list[int]:
     waits = peer.waits
     sack_frame: i64 = NEVER
     sack_time: i64 = NEVER
-    sack_start: i64 = 0
-    sack_end: i64 = 0
+    sacked: list[int] = []
     if waits is not None and waits.sack_frame > repetition.first_frame and waits.sack_start > repetition.start:
-        sack_frame, sack_time, sack_start, sack_end = waits.sack_frame, waits.sack_time, waits.sack_start, waits.sack_end
+        sack_frame, sack_time, sacked = waits.sack_frame, waits.sack_time, waits.sacked
     if repetition.copies == 0:
         smallest, largest = repetition.mss, longest_of(own)
     else:
-        smallest, largest = segment_sizes(own, repetition, sack_start, sack_end)
+        smallest, largest = segment_sizes(own, repetition, sacked)
     return [smallest, largest, sack_frame, sack_time]
 
 
@@ -472,11 +471,11 @@ def describe(content: HttpConnection, repetition: Repetition, direction: i64) ->
         exchange = exchange.next
 
 
-def segment_sizes(own: Side, repetition: Repetition, sack_start: i64, sack_end: i64) -> tuple[i64, i64]:
+def segment_sizes(own: Side, repetition: Repetition, sacked: list[int]) -> tuple[i64, i64]:
     """Return the payload sizes in bytes of the shortest unacknowledged and the longest acknowledged segment; 0 means none.
 
-    Data between `sack_start` and `sack_end` counts as acknowledged. An offload super-segment counts as several full segments and
-    a remainder.
+    Data in the ranges `sacked` (the start and end of each in turn) counts as acknowledged. An offload super-segment counts as
+    several full segments and a remainder.
     """
     smallest: i64 = 0
     largest: i64 = 0
@@ -487,7 +486,7 @@ def segment_sizes(own: Side, repetition: Repetition, sack_start: i64, sack_end: 
     for sent in own.flight.segments:
         if sent.length <= 0:
             continue
-        if sent.end <= repetition.start or (sack_start <= sent.start and sent.end <= sack_end):
+        if sent.end <= repetition.start or is_within(sacked, sent.start, sent.end):
             largest = max(largest, min(sent.length, repetition.mss))
             continue
         least = sent.length
@@ -498,6 +497,16 @@ def segment_sizes(own: Side, repetition: Repetition, sack_start: i64, sack_end: 
         if smallest == 0 or least < smallest:
             smallest = least
     return smallest, largest
+
+
+def is_within(ranges: list[int], start: i64, end: i64) -> bool:
+    """Return whether one of `ranges` (the start and end of each in turn) contains all bytes from `start` to `end`."""
+    at: i64 = 0
+    while at + 1 < len(ranges):
+        if ranges[at] <= start and end <= ranges[at + 1]:
+            return True
+        at += 2
+    return False
 
 
 def misses_acks(repetition: Repetition) -> bool:
