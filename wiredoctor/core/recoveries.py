@@ -154,12 +154,14 @@ def is_spurious(stall: Stall, packet: Packet) -> bool:
 
 
 def had_both_copies(own: Side, stall: Stall, packet: Packet, segment: Segment) -> bool:
-    """Return whether an ACK that ends a stall shows that no data was lost: its D-SACK reports the only retransmission.
+    """Return whether an ACK that ends a stall shows that no data was lost: its D-SACK reports the first retransmission.
 
-    `own`: the side that sent the ACK, a packet without data. By its sequence number, this side had sent nothing that was lost
-    before the capture point. So it did not respond to the data earlier: the data was late, or the response was not ready.
+    If there were several, the ACK must echo the timestamp of the first: then the later ones had not arrived yet. `own`: the side
+    that sent the ACK, a packet without data. By its sequence number, this side had sent nothing that was lost before the capture
+    point. So it did not respond to the data earlier: the data was late, or the response was not ready.
     """
-    is_doubled = packet.dsack and stall.tries == 1 and not stall.is_first_copy
+    answers_first = stall.tries == 1 or (stall.first_stamp != NEVER and clocks.echo_of(packet) == stall.first_stamp)
+    is_doubled = packet.dsack and answers_first and not stall.is_first_copy
     return is_doubled and packet.length == 0 and segment.offset == own.highest
 
 

@@ -173,7 +173,7 @@ RECOVERIES = Table(
             BOOL,
             "",
             "nothing was lost. The ACK's timestamps show that it answers the first copy, not a retransmission (RFC 3522), or its "
-            "D-SACK reports the only retransmission, and its sender had sent no data that was lost before the capture point",
+            "D-SACK reports the first retransmission, and its sender had sent no data that was lost before the capture point",
         ),
         _c("answers_retransmission", BOOL, "", "the ACK's timestamps show that it was sent after R had arrived"),
     ),

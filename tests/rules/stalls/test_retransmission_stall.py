@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.rules.frames import MS, S, events, found
+from tests.rules.frames import MS, S, events, found, rows
 from wiredoctor.testing.expectations import check
 
 
@@ -116,3 +116,30 @@ def test_an_ack_that_echoes_the_copy_answers_it_however_soon_it_comes(echo: str,
   0.901  >  .    ts
   => {expected or "nothing"}
 """)
+
+
+def late(**changes: Any) -> list[dict[str, Any]]:
+    """A response that was late, not lost: the ACK of its first copy comes 1.01 s after it, and the client is 10 ms away."""
+    row = {
+        "frame": 9, "time": 1_030 * MS, "connection": 0, "role": 0, "http": True, "handshake": True, "rtt_own": 10 * MS,
+        "rtt_peer": 0, "stall_frame": 5, "stall_time": 20 * MS, "retransmission_count": 1, "first_retransmission_frame": 8,
+        "first_retransmission_time": 230 * MS, "retransmitted_frame": 8, "retransmitted_time": 230 * MS,
+        "retransmitted_bytes": 100, "spurious": True,
+    }  # fmt: skip
+    return found("retransmission-stall", rows("recoveries", row | changes))
+
+
+def test_late() -> None:
+    [stall] = late()
+    assert (stall["kind"], stall["side"], stall["delay"], stall["confidence"]) == ("late", None, S, "high")
+    assert (stall["start"], stall["end"]) == (20 * MS, 1_030 * MS)
+    assert late(time=1_030 * MS - 1) == []
+    assert late(http=False) == []
+
+
+def test_late_by_a_d_sack() -> None:
+    """The receiver owed a response, and the first retransmission was late, too: by 500 ms."""
+    by_d_sack = {"dsack": True, "message_incomplete": True, "first_retransmission_time": 520 * MS, "retransmitted_time": 520 * MS}
+    assert [stall["kind"] for stall in late(**by_d_sack)] == ["late"]
+    assert late(**by_d_sack | {"first_retransmission_time": 520 * MS + 1}) == []
+    assert late(**by_d_sack | {"message_incomplete": False}) == []

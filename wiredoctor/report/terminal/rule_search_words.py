@@ -30,7 +30,7 @@ SEARCHES: dict[str, tuple[str, ...]] = {
     ),
     "retransmission-stall": (
         *("packet loss", "lost packets", "retransmission", "retransmit", "RTO", "timeout", "200 ms", "slow", "latency"),
-        *("dropped packets", "TCP Retransmission", "TCP Dup ACK", "hangs"),
+        *("dropped packets", "TCP Retransmission", "TCP Spurious Retransmission", "TCP Dup ACK", "hangs"),
     ),
     "zero-window-stall": ("zero window", "TCP ZeroWindow", "TCP Window Full", "slow reader", "backpressure", "slow", "hangs"),
     "expect-continue-stall": (

@@ -1,10 +1,10 @@
-"""A connection stalled until a lost segment was retransmitted.
+"""A connection stalled because segments were lost, or held back on the way.
 
 What it means
     A segment or its acknowledgment was lost, and the connection stalled until the sender noticed. Kind timeout: the
     retransmission timer expired, which takes at least 200 ms on Linux and twice as long with each further attempt (RFC 6298).
     Kind fast: three duplicate ACKs reported the loss (RFC 5681), which takes about one round trip, or a few if queues are
-    full.
+    full. Kind late: nothing was lost, but packets of an HTTP exchange were held back for a second or more.
 
 Why it hurts
     A lost packet adds the complete timeout to an exchange that would have taken a few milliseconds. Short exchanges suffer
@@ -20,13 +20,17 @@ How it is proved
     as a retransmission if the sender sent only this full segment, waited for its ACK (as TCP timestamps show), and then
     continued at once with data far above it, as Linux does (RFC 5682): the data in between was sent before the pause.
 
+    Kind late: the ACK that ended the stall shows that the first copy arrived. It echoes the timestamp of this copy (RFC 3522),
+    or its D-SACK reports the first retransmission as a duplicate, which was late, too. The kernel acknowledges data within half a
+    second, so the data or the ACK was late.
+
 What it is not
     A retransmission delays nothing if the receiver already had the data and owed no response. A D-SACK shows that the receiver
     had the data. So does an ACK that came too early to answer the retransmission and does not echo its timestamp. A segment may
-    also be late, not lost, because it lay in a full queue for longer than the timer. Then the ACK that ends the wait echoes the
-    timestamp of the first copy (RFC 3522). Without timestamps such a segment looks lost; the evidence says so if timestamps show
-    that the ACK answers the retransmission. If both copies arrive together, the ACK reports the second one in a D-SACK, and its
-    sequence number shows that no response was lost. An idle connection with keep-alive probes is not stalled. If a server is busy
+    also be late, not lost, because it lay in a full queue for longer than the timer. That is reported (kind late) only if it took
+    a second or more. Without timestamps such a segment looks lost; the evidence says so if timestamps show that the ACK answers
+    the retransmission. If both copies arrive together, the ACK reports the second one in a D-SACK, and its sequence number shows
+    that no response was lost. An idle connection with keep-alive probes is not stalled. If a server is busy
     with its response, it has acknowledged the request, and nothing is retransmitted.
     zero-window-stall reports a copy that was sent into a closed window, and the first copy after the window opened: the
     receiver had discarded the data. If the last segment was lost before the capture point, and no later segment shows the loss,
@@ -35,7 +39,7 @@ What it is not
 What to do
     Find the place where packets are lost: check the counters of interfaces and queues on the path, and capture on both sides
     of a suspect. If the first data of a connection was lost, the server may have dropped it because its listen queue was
-    full.
+    full. Kind late: find the place where packets wait, such as a wireless link, a full queue, or a paused virtual machine.
 
 References
     RFC 6298, RFC 5681 section 3.2, RFC 8985, RFC 3522, RFC 5682.
@@ -64,12 +68,16 @@ RULE = Rule(
     title={
         "timeout": "The connection stalled for {gap} until a retransmission timer expired",
         "fast": "The connection stalled for {gap} until a segment reported as missing was retransmitted",
+        "late": "The connection stalled for {gap}: packets were held back, but not lost",
     },
     message={
         "timeout": "For {gap}, no new data came and no outstanding data was acknowledged: {lost}. The sender noticed this when "
         "its retransmission timer expired (at least 200 ms on Linux, longer with each attempt); {again}.",
         "fast": "For {gap}, no new data came and no outstanding data was acknowledged: {lost}. {duplicates} duplicate ACKs "
         "reported a missing segment; {again}.",
+        "late": "For {gap}, no new data came and no outstanding data was acknowledged. The sender retransmitted the "
+        "{retransmitted_bytes:,} bytes {times}, but the first copy had not been lost: {proof}. The path held packets back in one "
+        "direction or in both, or the receiving host stood still: its kernel would have acknowledged the data at once.",
     },
     remedy={
         "timeout": _REMEDY
@@ -78,6 +86,9 @@ RULE = Rule(
         "RFC 8985; on by default in Linux) prevent many of these timeouts: check that neither a sysctl nor a middlebox "
         "turns them off.",
         "fast": _REMEDY,
+        "late": "Find where packets wait between client and server: a wireless or mobile link that pauses, a full queue (tc -s "
+        "qdisc), a traffic shaper, a link or a VPN that is set up again, or a virtual machine that is paused (the steal time in "
+        "vmstat). Captures from both sides of a suspect show whether packets wait between them.",
     },
     display_filter="tcp.stream == {connection} && frame.number >= {first_frame} && frame.number <= {last_frame}",
     references=(
@@ -110,6 +121,15 @@ FAST = Threshold(
     "4 round trips",
     "the maximum time of a repair by duplicate ACKs, even if queues are full; a longer wait was ended by the timer",
 )
+LATE = Threshold(
+    "1 s", "the minimum time without progress if nothing was lost; full queues often hold packets for less, and few users notice"
+)
+
+HELD = Threshold(
+    "500 ms",
+    "if a D-SACK comes sooner after the first retransmission, not counting the round trip, the path was not slow, and the ACK of "
+    "the first copy was lost",
+)
 
 
 def cutoffs() -> dict[str, int]:
@@ -119,6 +139,11 @@ def cutoffs() -> dict[str, int]:
 
 def find(recoveries: pl.LazyFrame) -> pl.LazyFrame:
     """Return a row for each ACK that ended a stall because it acknowledged a retransmission."""
+    return pl.concat([_lost(recoveries), _late(recoveries)], how="diagonal")
+
+
+def _lost(recoveries: pl.LazyFrame) -> pl.LazyFrame:
+    """Return a row for each stall that began with a loss."""
     gap = c("retransmitted_time") - c("stall_time")
     # the timer causes a second retransmission, and one that comes much later than the duplicate ACKs
     soon = (gap <= FAST.value * (c("rtt_own") + c("rtt_peer"))).fill_null(True)
@@ -142,12 +167,59 @@ def find(recoveries: pl.LazyFrame) -> pl.LazyFrame:
             c("retransmission_count").alias("tries"),
             evidence(
                 ("stall_frame", "stall_time", "the last new data or advancing ACK before the stall"),
-                ("first_retransmission_frame", "first_retransmission_time", "retransmitted, also lost"),
+                ("first_retransmission_frame", "first_retransmission_time", _earlier_note()),
                 ("retransmitted_frame", "retransmitted_time", _recovery_note(gap)),
                 ("frame", "time", _acknowledgment_note()),
             ),
         )
     )
+
+
+def _late(recoveries: pl.LazyFrame) -> pl.LazyFrame:
+    """Return a row for each long stall of an HTTP exchange without a loss: data or its ACK was late."""
+    gap = c("time") - c("stall_time")
+    wait = gap - c("rtt_own").fill_null(0).clip(0)
+    answered = c("time") - c("retransmitted_time") <= MAX_ANSWER.value
+    # a receiver that had the data and owed no response kept no one waiting; an ACK may also have been lost before a D-SACK, if
+    # the path was quick when that answered the retransmission
+    held = c("time") - c("first_retransmission_time") - c("rtt_own").fill_null(0).clip(0) >= HELD.value
+    waited = ~c("dsack") | (c("message_incomplete") & held)
+    earlier = c("first_retransmission_frame") != c("retransmitted_frame")
+    proof = (
+        pl.when("dsack")
+        .then(pl.lit("the D-SACK in its ACK reports that a copy had come before"))
+        .otherwise(pl.lit("its ACK echoes the timestamp of that copy"))
+    )
+    return (
+        recoveries.filter((wait >= LATE.value) & answered & c("spurious") & c("http") & waited)
+        .with_columns(pl.when(earlier).then("first_retransmission_frame").alias("first_retransmission_frame"))
+        .select(
+            *candidate(
+                None, _confidence_late(), "stall_frame", "stall_time", "time", kind=pl.lit("late"), delay=wait, of="connection"
+            ),
+            c("frame").alias("last_frame"),
+            gap.cast(DURATION).alias("gap"),
+            _times_text().alias("times"),
+            proof.alias("proof"),
+            "retransmitted_bytes",
+            evidence(
+                ("stall_frame", "stall_time", "the last new data or advancing ACK before the stall"),
+                ("first_retransmission_frame", "first_retransmission_time", "retransmitted, without need"),
+                ("retransmitted_frame", "retransmitted_time", "retransmitted, without need"),
+                ("frame", "time", pl.format("the acknowledgment of the first copy, after {} without progress", duration(gap))),
+            ),
+        )
+    )
+
+
+def _times_text() -> pl.Expr:
+    tries = c("retransmission_count")
+    return pl.when(tries == 1).then(pl.lit("once")).otherwise(pl.format("{} times", tries))
+
+
+def _earlier_note() -> pl.Expr:
+    """Return the note of the first of several retransmissions. A D-SACK leaves open which of the copies arrived."""
+    return pl.when("dsack").then(pl.lit("retransmitted")).otherwise(pl.lit("retransmitted, also lost"))
 
 
 def _acked_too_early() -> pl.Expr:
@@ -169,10 +241,18 @@ def _receiver_waited() -> pl.Expr:
     return ~had | (answer_due & (~_acked_too_early() | (pl.col("new_bytes") > 0)))
 
 
+def _is_torn() -> pl.Expr:
+    """Return whether the capture lacks segments before the ACK."""
+    return c("opens_gap") | (c("acked_unseen") > 0)
+
+
+def _confidence_late() -> pl.Expr:
+    return grade(_is_torn(), ~c("handshake"))
+
+
 def _confidence() -> pl.Expr:
-    hole = c("opens_gap") | (c("acked_unseen") > 0)
     inferred = ~c("handshake") | c("rtt_own").is_null() | _acked_too_early()
-    return grade(hole, inferred)
+    return grade(_is_torn(), inferred)
 
 
 def _lost_text() -> pl.Expr:
