@@ -138,19 +138,32 @@ def test_a_server_field_that_is_passed_on_is_not_the_gateways() -> None:
     assert at_a_gateway([front, back], gateways(), connection=1).server_software == "nginx/1.22.1"
 
 
-@pytest.mark.parametrize(("other", "found"), [("curl/8", "curl/8"), ("ab/2", None)])
-def test_a_host_that_runs_two_programs_has_no_name(other: str, found: str | None) -> None:
-    """A finding about a host may be about any of its programs."""
+PROGRAMS = (*ADVICE, Advice("client", "curl", "curl: C."), Advice("client", "^$", "If the client is .NET: N."))
+
+
+@pytest.mark.parametrize(
+    ("other", "known", "found", "remedy"),
+    [
+        ("curl/8", {}, "curl/8", "mend it If the client is curl: C."),
+        ("ab/2", {}, None, "mend it"),
+        ("ab/2", {"user_agent": "ocaml-cohttp/4"}, "ocaml-cohttp/4", "mend it"),
+        ("ab/2", {"user_agent": "curl/8"}, "curl/8", "mend it If the client is curl: C."),
+        ("curl/8", {"user_agent": ""}, None, "mend it If the client is .NET: N."),
+    ],
+)
+def test_a_host_that_runs_two_programs_has_no_name(other: str, known: dict[str, str], found: str | None, remedy: str) -> None:
+    """A finding about a host may be about any of its programs, unless the candidate knows about which. Advice for unknown
+    software is not for several known programs."""
     of_client = candidates(
-        candidate(connection=None, exchange=None, client="10.0.0.1", server="10.0.0.2:80"),
-        client=pl.String(), server=pl.String(),
+        candidate(connection=None, exchange=None, client="10.0.0.1", server="10.0.0.2:80", side="client", **known),
+        client=pl.String(), server=pl.String(), user_agent=pl.String(),
     )  # fmt: skip
     [one] = settled(
-        [module("a", advice=ADVICE)],
+        [module("a", advice=PROGRAMS)],
         {"a": of_client},
         exchanges=rows(
             "exchanges", answered(request_user_agent="curl/8"), answered(connection=1, request_user_agent=other)
         ).lazy(),
         connections=rows("connections", connection(), connection(connection=1)).lazy(),
     )
-    assert one.client_software == found
+    assert (one.client_software, one.remedy) == (found, remedy)

@@ -105,8 +105,9 @@ class Advice(NamedTuple):
     """A sentence at the end of a remedy. It is given if the side that has to change something is `side` and runs `software`.
 
     `software` is a regular expression that is searched, ignoring case, in the Server field (side server) or the User-Agent field
-    (side client). "" always matches; "^$" matches if the software is unknown. A client that is a gateway gets the advice for
-    side "gateway", because it forwards the User-Agent of its clients; only "httpd" can be recognized there. Advice for the
+    (side client). "" always matches; "^$" matches if the software is unknown, but not if a client may be any of several known
+    programs. A client that is a gateway gets the advice for side "gateway", because it forwards the User-Agent of its clients;
+    only "httpd" can be recognized there. Advice for the
     software of a client begins with "If the client is", because an unknown gateway may have forwarded the User-Agent. `where` may
     name a column of the candidates: the advice is then only given if that column is not null, 0, false or empty.
     """
@@ -189,6 +190,7 @@ of occurrences, if not one.
 `silent`: true if another candidate is reported instead of this one, which may still explain other candidates.
 `until_end`: true if the candidate lasts until the end of the capture only because nothing ended it. Such a candidate is dropped
 if packets were dropped between its `start` and `end`.
+`user_agent`: the User-Agent of the client, empty if it sends none; for candidates without a connection that know it.
 `direction`: the direction of the sender that has to change something; `build_findings` derives the side from it.
 `last_frame`: the frame number of the newest evidence. `judge` receives the rows in the order of this column, or of `frame` if it
 is missing. With `any_order`, it receives them in any order.

@@ -312,6 +312,8 @@ def _advice(advice: tuple[Advice, ...], side: Side | None, values: Mapping[str, 
     fitting = tuple(a for a in advice if not a.where or values[a.where])
     if side == "client" and values.get("client_is_gateway"):
         return _matching_advice(fitting, "gateway", values["gateway_software"])
+    if side == "client" and values.get("client_is_mixed"):
+        return _matching_advice(fitting, side, None)
     software = values["server_software"] if side == "server" else values["client_software"]
     speaks_http = bool(software) or values["connection"] is None or values["exchange"] is not None
     return _matching_advice(fitting, side, software if speaks_http else None)
@@ -322,7 +324,7 @@ def _matching_advice(advice: tuple[Advice, ...], side: Side | Literal["gateway"]
     """Return the advice for this side and software; "" if there is none.
 
     `software` is "" if the HTTP messages do not name it. It is None on connections without HTTP, where advice for an HTTP server
-    would mislead.
+    would mislead, and if the client may be any of several programs.
     """
     fitting = [
         f"If the client is {one.text}" if side == "client" and one.software and not one.text.startswith("If ") else one.text

@@ -29,18 +29,23 @@ def with_software(
     core: pl.DataFrame, connections: pl.LazyFrame, exchanges: pl.LazyFrame, known: Gateways | None = None,
     passed: pl.DataFrame | None = None,
 ) -> pl.DataFrame:  # fmt: skip
-    """Add the columns of FIELDS to candidates (the software of client and server), and `client_is_gateway` and
-    `gateway_software`.
+    """Add the columns of FIELDS to candidates (the software of client and server), and `client_is_mixed`, `client_is_gateway`
+    and `gateway_software`.
 
     The software is taken from the field (User-Agent or Server) of the message in the candidate's own exchange; it is unknown if
     that message lacks the field. If the message itself is missing (a lost request has no response), the field is taken from the
     last message on the connection that has it.
-    If a candidate has no connection, the last exchange of its server is used for the Server field. The User-Agent is then known
-    only if all exchanges between its client and its server have the same User-Agent.
+    If a candidate has no connection, the last exchange of its server is used for the Server field. The User-Agent is then taken
+    from the candidate's column `user_agent` (empty: the client sends none). If that is null, it is known only if all exchanges
+    between its client and its server have the same User-Agent; if they have several, `client_is_mixed` is true.
     `gateway_software` is known from the gateway's own requests. `known`: the gateways of the capture. `passed`: the result of
     `passed_on`, required if `exchanges` is not complete.
     """
     core = core.with_columns(pl.col(field).alias(name) for name, (field, _) in FIELDS.items())
+    if "user_agent" not in core.columns:
+        core = core.with_columns(pl.lit(None, pl.String).alias("user_agent"))
+    core = core.with_columns(pl.coalesce("client_software", "user_agent").alias("client_software"))
+    core = core.with_columns(pl.lit(value=False).alias("client_is_mixed"))
     for name in FIELDS:
         core = _fill_from_exchanges(core, name, ["connection"], exchanges)
     if core["connection"].null_count():
@@ -120,18 +125,24 @@ def _fill_from_exchanges(core: pl.DataFrame, name: str, keys: Sequence[str], exc
     unknown = missing & (pl.col(name).fill_null("") == "")
     if "connection" not in keys:
         unknown &= pl.col("connection").is_null()
+    if "client" in keys:
+        unknown &= pl.col("user_agent").is_null()
     places = core.filter(unknown).select(keys).drop_nulls().unique()
     if places.is_empty():
         return core
     newest = pl.col(field).sort_by("connection", "exchange").last()
+    several = pl.lit(value=False)
     if "client" in keys:  # a host may run several programs, and the finding may be about any of them
-        newest = pl.when(pl.col(field).n_unique() == 1).then(newest)
+        several = pl.col(field).n_unique() > 1
+        newest = pl.when(~several).then(newest)
     said = (
         exchanges.filter(pl.col(field).fill_null("") != "")
         .join(places.lazy(), on=keys, how="semi")
         .group_by(keys)
-        .agg(newest.alias("said"))
+        .agg(newest.alias("said"), several.alias("several"))
         .collect()
     )
     filled = core.join(said, on=keys, how="left", maintain_order="left")
-    return filled.with_columns(pl.when(unknown).then("said").otherwise(name).alias(name)).drop("said")
+    mixed = c("client_is_mixed") | (unknown & c("several").fill_null(value=False))
+    said_by = pl.when(unknown).then("said").otherwise(name)
+    return filled.with_columns(said_by.alias(name), mixed.alias("client_is_mixed")).drop("said", "several")

@@ -26,8 +26,9 @@ _CORE = {
     "server": pl.String(),
     "silent": pl.Boolean(),
     "until_end": pl.Boolean(),
+    "user_agent": pl.String(),
 }
-"""The columns that `resolve` reads; the last five may be missing in candidates."""
+"""The columns that `resolve` reads; the last six may be missing in candidates."""
 
 
 class Rows(Protocol):

@@ -391,6 +391,7 @@ def _candidate_columns(pairs: pl.DataFrame) -> pl.DataFrame:
         "delay",
         c("client_host").cast(pl.String).alias("client"),
         c("server").cast(pl.String),
+        c("agent").cast(pl.String).alias("user_agent"),
         # the programs of a host are distinguished only if there are several
         pl.when(pl.len().over("client_host", "server") > 1)
         .then(pl.lit(" (") + c("agent").cast(pl.String).str.extract(r"^([^\s/]+)") + pl.lit(")"))
