@@ -2,7 +2,7 @@
 
 The rows have the columns of `unacknowledged`, and those that the rule adds: `sender`, `receiver` ("client" or "server"), `kind`,
 `missing` (no copy of the data was captured), `alive` (the receiver was running), `closed_later` (its FIN came after the first
-copy should have arrived) and `gap_time` (ns without a full segment).
+copy should have arrived), `maybe_large_only` (perhaps only large segments are lost) and `gap_time` (ns without a full segment).
 """
 
 from __future__ import annotations
@@ -19,6 +19,11 @@ _LISTEN_QUEUE = (
     "Check on the server whether the listen queue is full: ss -ltn shows its length (Recv-Q above Send-Q: full), and nstat -az "
     "TcpExtListenOverflows counts dropped connections. If so, find out why the process does not accept: it hangs, or all of its "
     "threads are busy. "
+)
+
+_PING = (
+    "If the other host answers small packets, check the MTU of the path: on Linux ping -M do -s 1472 shows whether packets of "
+    "1,500 bytes pass. "
 )
 
 _CLIENT_GONE = " Or the client is gone: a phone that leaves the network, or a laptop that is closed, ends no connection."
@@ -91,12 +96,25 @@ def _texts() -> list[pl.Expr]:
         c("icmp_mtu").alias("mtu"),
         c("icmp_router").alias("router"),
         pl.when("syn_ack_again").then(pl.lit(_LISTEN_QUEUE)).otherwise(nothing).alias("queue"),
+        pl.when("maybe_large_only").then(_size_text()).otherwise(nothing).alias("size"),
+        pl.when("maybe_large_only").then(pl.lit(_PING)).otherwise(nothing).alias("ping"),
         pl.when(client_gone).then(pl.lit(_CLIENT_GONE)).otherwise(nothing).alias("gone"),
         pl.when(client_gone)
         .then(pl.lit("the client is gone, or the path has forgotten the connection"))
         .otherwise(pl.lit("the path has probably forgotten the connection"))
         .alias("suspect"),
     ]
+
+
+def _size_text() -> pl.Expr:
+    """Return the text which says that the size of the segments may be the reason, and why."""
+    small = pl.format("the largest segment that was acknowledged has {} bytes", grouped(c("largest_acknowledged")))
+    return pl.format(
+        " It is also possible that only large packets are lost (a path MTU black hole): every segment that was not acknowledged "
+        "has {} bytes or more, and {}.",
+        grouped(c("smallest_unacknowledged")),
+        pl.when(c("largest_acknowledged") > 0).then(small).otherwise(pl.lit("no data was acknowledged before")),
+    )
 
 
 def _smaller_segments_text() -> pl.Expr:

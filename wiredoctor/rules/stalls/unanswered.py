@@ -10,7 +10,8 @@ What it means
     that it cannot deliver the segments. Kind after-idle: the connection had been idle, and probably a NAT, a firewall or a
     balancer had forgotten it, or the client was gone. Kind mid-message: the path broke while a message was being sent. Kind
     gone: none of these; the receiver or the complete path is gone. Or the server's listen queue is full: then its kernel
-    drops the ACK that ends the handshake and the request, and sends its SYN-ACK again.
+    drops the ACK that ends the handshake and the request, and sends its SYN-ACK again. If no segment as large as the lost
+    ones was ever acknowledged, the text of the kinds mid-message and gone names a path MTU black hole as a possibility.
 
 Why it hurts
     The application waits for its own timeout: Linux retransmits data for 15 minutes before it gives up. Users see "read
@@ -111,8 +112,8 @@ RULE = Rule(
         "connection, and drops that state after some time without packets. From then on it silently discards the connection's "
         "packets.{others}{survived} AWS Network Load Balancers forget a connection after 350 s by default, Azure's load "
         "balancer after 240 s; RFC 5382 asks NATs for 2 h 4 min at least.{gone}",
-        "mid-message": _SENT + "{context} {fate}{others}",
-        "gone": _SENT + "{context} {fate}{others}",
+        "mid-message": _SENT + "{context} {fate}{size}{others}",
+        "gone": _SENT + "{context} {fate}{size}{others}",
     },
     remedy={
         "too-large": _SIZES,
@@ -123,8 +124,8 @@ RULE = Rule(
         "{idle}), or keep them alive: more often than every {idle}, send TCP keep-alive probes (SO_KEEPALIVE with TCP_KEEPIDLE; "
         "the default of two hours is too long) or pings of the application protocol. Otherwise raise the idle timeout of the "
         "NAT, firewall or balancer. " + _LIMIT,
-        "mid-message": _FIND + _LIMIT,
-        "gone": "{queue}" + _FIND + _LIMIT,
+        "mid-message": "{ping}" + _FIND + _LIMIT,
+        "gone": "{queue}{ping}" + _FIND + _LIMIT,
     },
     display_filter="tcp.stream == {connection} && frame.number >= {first_frame} && frame.number <= {last_frame}",
     references=(
@@ -440,6 +441,15 @@ def _large_only() -> pl.Expr:
     return larger & recently & arrives & (_alive() | c("alive_elsewhere"))
 
 
+def _may_be_large_only() -> pl.Expr:
+    """Return whether no segment was acknowledged that is as large as the unacknowledged ones, although nothing shows that the
+    receiver was running at that time.
+    """
+    larger = (c("smallest_unacknowledged") > c("largest_acknowledged")) & (c("smallest_unacknowledged") > PATH_MTU.value)
+    other = c("acknowledged_before") | c("peer_repeats") | c("syn_ack_again") | c("down") | c("fin")
+    return larger & ~other
+
+
 def _kind() -> pl.Expr:
     return (
         pl.when(c("icmp_mtu").is_not_null())
@@ -500,6 +510,7 @@ def _candidate_columns(rows: pl.DataFrame) -> pl.DataFrame:
         _missing().alias("missing"),
         _alive().alias("alive"),
         _closed_later().alias("closed_later"),
+        _may_be_large_only().alias("maybe_large_only"),
         _gap_time().alias("gap_time"),
         pl.when(c("survived_rest") >= RECENT.value).then(survived).otherwise(pl.lit("")).alias("survived"),
         pl.lit(None, pl.String).alias("side"),

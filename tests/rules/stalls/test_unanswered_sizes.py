@@ -1,0 +1,32 @@
+"""unanswered names the size of the segments as a possibility if no segment of that size was ever acknowledged."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from wiredoctor.testing import findings, ladders_in
+
+LADDERS = dict(ladders_in(Path(__file__).with_name("unanswered.txt")))
+
+
+def the_ladder(words: str) -> str:
+    [text] = [text for title, text in LADDERS.items() if words in title]
+    return text
+
+
+@pytest.mark.parametrize(
+    ("words", "size"),
+    [
+        ("no full segment after it, which may be a matter of size", "has 1,460 bytes or more, and the largest segment that was"),
+        ("the rest of a response whose beginning was acknowledged", ""),
+        ("three copies are enough over three seconds", ""),
+        ("full ones behind it arrive", ""),
+        ("it repeats its SYN-ACK, and the client gives up", ""),
+    ],
+)
+def test_size(words: str, size: str) -> None:
+    [finding] = findings(the_ladder(words))
+    assert ("path MTU black hole" in finding.message) is ("ping -M do" in finding.remedy) is bool(size)
+    assert size in finding.message
