@@ -275,6 +275,14 @@ def test_time_lost_does_not_hide_what_nothing_explains() -> None:
     assert said(one).endswith("; the only response has status 503.")
 
 
+def test_what_nothing_explains_comes_before_notes() -> None:
+    note = finding(delay=0.4, severity="note")
+    one = report([note], [connection(1)], [exchange(1, response_status=503)])
+    assert said(one).startswith("The only response has status 503; 400 ms was lost to waiting: Nagle")
+    fine = report([note], [connection(1)], [exchange(1)])
+    assert said(fine).startswith("No request failed, but 400 ms was lost to waiting: Nagle")
+
+
 @pytest.mark.parametrize(
     ("statuses", "but"),
     [

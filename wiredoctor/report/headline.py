@@ -188,7 +188,12 @@ def _finding_or_health(report: Report, groups: Sequence[Group], reach: Coverage,
     if judged and judged[0].worst.severity == "error":
         return f"{_title_and_place(judged[0])}{doubts}{scope}."
     if report.delay >= WORTH_TELLING:
-        return f"{_time_lost(report, judged or groups, reach)}{doubts}{scope}."
+        lost = _time_lost(report, judged or groups, reach)
+        if doubts and all(group.worst.severity == "note" for group in groups):
+            # failures come before the cost of what may be as it should be
+            errors = join_words(unexplained(reach))
+            return f"{errors[:1].upper()}{errors[1:]}; {lost}{scope}."
+        return f"{lost}{doubts}{scope}."
     if warnings := [group for group in judged if group.worst.severity == "warning"]:
         return f"{_title_and_place(warnings[0])}{doubts}{scope}."
     if faulty := [group for group in groups if group.worst.severity != "note"]:
