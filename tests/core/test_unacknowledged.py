@@ -252,3 +252,73 @@ def test_only_the_newest_ranges_of_sacks_are_kept() -> None:
 
 def test_a_block_that_was_not_captured_does_not_count() -> None:
     assert sack(Waits(), (2_000, 2_100), (1_500, 1_600), cut=4) == [1_000, 1_100]
+
+
+def probed(talk: Talk, *times: float, length: int = 0) -> Talk:
+    """The client sends a keep-alive probe at each of these times (ms)."""
+    for time in times:
+        talk.client(time, ".", 1_100, 5_001, length)
+    return talk
+
+
+def test_probes_of_a_connection_on_which_no_message_is_due() -> None:
+    talk = repeated(open_talk(cutoffs()), 20)
+    talk.server(31, ".", 5_001, 1_101)
+    probed(talk, 15_000, 30_000, 45_000)
+    assert at_end(talk) == []
+
+
+@pytest.mark.parametrize("length", [0, 1])
+def test_probes_without_an_answer(length: int) -> None:
+    """Windows sends a byte in each probe."""
+    talk = repeated(open_talk(cutoffs()), 20)
+    talk.server(31, ".", 5_001, 1_101)
+    probed(talk, 15_000, 30_000, 45_000, length=length)
+    waits = talk.connection.first.waits
+    assert waits is not None
+    assert waits.probing is not None
+    waits.probing.is_owed = True
+    (row,) = at_end(talk)
+    assert (row["keep_alive"], row["length"], row["copies"], row["first_frame"], row["last_frame"]) == (1, 0, 3, 6, 8)
+    assert (row["heard_frame"], row["rest"], row["acknowledged_before"]) == (5, (15_000 - 31) * MS, 0)
+
+
+def test_an_answer_to_a_probe_starts_the_count_again() -> None:
+    talk = repeated(open_talk(cutoffs()), 20)
+    talk.server(31, ".", 5_001, 1_101)
+    probed(talk, 15_000, 30_000, 45_000)
+    talk.server(45_010, ".", 5_001, 1_101)
+    waits = talk.connection.first.waits
+    assert waits is not None
+    assert waits.probing is None
+
+
+@pytest.mark.parametrize(("flags", "seq", "written"), [("R", 5_001, True), ("R", 5_002, False), ("R.", 5_001, False)])
+def test_an_rst_of_a_host_that_does_not_know_the_connection(flags: str, seq: int, *, written: bool) -> None:
+    """It has no ACK flag, and its sequence number is the acknowledgment number of the data."""
+    talk = repeated(open_talk(cutoffs()), 400_000)
+    talk.server(400_010, flags, seq, 1_001 if "." in flags else 0)
+    rows = at_end(talk)
+    assert [(row["copies"], row["first_frame"], row["peer_rst_unknown"]) for row in rows] == [(1, 4, 1)] * written
+
+
+@pytest.mark.parametrize(("server_speaks", "answers"), [(False, 0), (True, 1)])
+def test_whether_the_data_may_be_an_answer(*, server_speaks: bool, answers: int) -> None:
+    talk = open_talk(cutoffs())
+    talk.server(15, "P.", 5_001, 1_001, 10)
+    talk.client(20, "P.", 1_001, 5_011, 50)
+    talk.server(31, ".", 5_011, 1_051)
+    if server_speaks:
+        talk.server(40, "P.", 5_011, 1_051, 20)
+    repeated(talk, 8_000, 8_200, 8_600, first=1_051)
+    (row,) = at_end(talk)
+    assert row["answers"] == answers
+
+
+@pytest.mark.parametrize(("fin", "follows"), [(1_101, 1), (1_102, 0), (None, 0)])
+def test_whether_a_fin_follows_the_data(fin: int | None, follows: int) -> None:
+    talk = repeated(open_talk(cutoffs()), 20, 220, 640)
+    if fin is not None:
+        talk.client(5_000, "F.", fin, 5_001)
+    row = at_end(talk)[0]
+    assert row["fin_follows"] == follows

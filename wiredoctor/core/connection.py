@@ -422,7 +422,8 @@ class Oddities:
     """Counts and first frames of abnormal observations.
 
     These are ACKs of bytes that were not captured, segments longer than their receiver accepts (segmentation offload), bytes that
-    were sent twice with different content, reused ports, and packets that were captured twice.
+    were sent twice with different content, reused ports, SYN-ACKs after the client's first ACK, and packets that were captured
+    twice.
     """
 
     def __init__(self) -> None:
@@ -442,6 +443,9 @@ class Oddities:
         self.reuse_frame: i64 = NEVER
         """The frame number of the first packet on reused ports, if it is not a SYN."""
         self.reuse_time: i64 = NEVER
+        self.late_answer_frame: i64 = NEVER
+        """The frame number of a SYN-ACK after the client's first ACK: the last one before any payload, or the first after it."""
+        self.late_answer_time: i64 = NEVER
         self.copies: SecondCopies | None = None
 
 

@@ -41,6 +41,7 @@ NUMBERS: Final = (
     *("syn_error_frame", "syn_error_time", "syn_error_type", "syn_error_code", "syn_error_high", "syn_error_low"),
     *("acked_unseen_count", "unseen_frame", "unseen_time", "super_segments", "super_frame", "super_time", "super_mss"),
     *("conflicts", "conflict_frame", "conflict_time", "conflict_first_frame", "reuse_frame", "reuse_time"),
+    *("late_answer_frame", "late_answer_time"),
     *("duplicates", "duplicate_frame", "duplicate_time", "duplicate_first_frame", "duplicate_difference", "final_at"),
     *ENDS,
     *CONTENT,
@@ -257,6 +258,8 @@ def write_oddities(out: BytesWriter, oddities: Oddities) -> None:
     write_i64_le(out, oddities.conflict_first_frame)
     write_i64_le(out, oddities.reuse_frame)
     write_i64_le(out, oddities.reuse_time)
+    write_i64_le(out, oddities.late_answer_frame)
+    write_i64_le(out, oddities.late_answer_time)
     write_copies(out, NO_COPIES if oddities.copies is None else oddities.copies)
 
 

@@ -19,6 +19,7 @@ from wiredoctor.core.connection import (
     RepeatedSyn,
     Side,
     Syn,
+    oddities_of,
 )
 from wiredoctor.core.headers import LARGEST_SHIFT
 from wiredoctor.core.packet import NOT_CAPTURED, Packet
@@ -41,9 +42,11 @@ def read_handshake(connection: Connection, own: Side, packet: Packet, segment: S
     if handshake is None or handshake.syn_frame == NEVER:
         return
     client = connection.first if connection.client == 0 else connection.second
-    if client.acknowledged != NEVER:
-        return
     kind = packet.flags & (SYN | ACK | RST)
+    if client.acknowledged != NEVER:
+        if kind == SYN | ACK and own is not client:
+            note_late_answer(connection, own, client, packet)
+        return
     if own is client:
         if kind == SYN:
             count_syn(handshake, packet)
@@ -200,6 +203,18 @@ def answer_syn(connection: Connection, handshake: Handshake, packet: Packet) -> 
         # a host that has queued the first SYN repeats its answer to that SYN, and echoes the timestamp of that SYN
         stamp, echo = handshake.stamp, clocks.echo_of(packet)
         handshake.echoes_first = echo != NEVER and echo == stamp and stamp != repeated.last_stamp
+
+
+def note_late_answer(connection: Connection, server: Side, client: Side, packet: Packet) -> None:
+    """Record a SYN-ACK that the server sends although the client has already acknowledged one.
+
+    Either that ACK did not arrive or was dropped because the listen queue was full, or the server answers a second SYN.
+    """
+    oddities = oddities_of(connection)
+    is_first = oddities.late_answer_frame == NEVER
+    if is_first or (server.payload_frame == NEVER and client.payload_frame == NEVER):
+        oddities.late_answer_frame = packet.frame
+        oddities.late_answer_time = packet.time
 
 
 def refuse_syn(handshake: Handshake, packet: Packet, segment: Segment) -> None:

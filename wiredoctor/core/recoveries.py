@@ -25,6 +25,7 @@ from wiredoctor.core.connection import (
 from wiredoctor.core.flight import find_first
 from wiredoctor.core.octets import read_i32_be
 from wiredoctor.core.packet import Packet
+from wiredoctor.core.pairing import HttpConnection
 from wiredoctor.core.places import Places
 from wiredoctor.core.segment import FIN, MILLISECOND, NEVER, RST, SYN, Segment
 from wiredoctor.core.unsigned import u32
@@ -57,15 +58,19 @@ def try_again(
 ) -> None:  # fmt: skip
     """Record a segment with the first byte that the peer has not acknowledged: a retransmission, or a late first transmission.
 
+    A FIN without data counts if it ends a body and the peer has not closed: then the peer waits for it.
+
     Only record it if there was no progress for at least `least` ns: no new data, no FIN, and no ACK of more bytes. `places`:
     reads the TSval of the first transmission from the capture; None if this is not possible.
     """
     waited_for = peer.acknowledged
     if segment.fills_gap:
-        is_waited_for = segment.new_start == waited_for
+        is_waited_for = segment.new_start == waited_for and packet.length > 0
+    elif packet.length == 0:
+        is_waited_for = segment.offset == waited_for and packet.flags & FIN != 0 and ends_body(connection, peer, segment)
     else:
         is_waited_for = waited_for == NEVER or segment.offset <= waited_for < segment.offset + packet.length
-    if not is_waited_for or packet.length == 0 or packet.flags & (SYN | RST):
+    if not is_waited_for or packet.flags & (SYN | RST):
         return
     if connection.progress_time == NEVER or packet.time - connection.progress_time < least:
         return
@@ -87,6 +92,24 @@ def try_again(
     stall.retransmission_bytes = packet.length
     stall.is_first_copy = segment.fills_gap
     stall.duplicate_acks = peer.waits.duplicate_acks if peer.waits is not None else 0
+
+
+def ends_body(connection: Connection, peer: Side, segment: Segment) -> bool:
+    """Return whether a FIN ends the body of an HTTP message, and the peer has not closed before it."""
+    content = connection.http
+    if content is None or peer.close is not None:
+        return False
+    assert isinstance(content, HttpConnection)
+    return content.reader_of(segment.direction).ends_by_close
+
+
+def answered_again(connection: Connection, stall: Stall) -> bool:
+    """Return whether the server sent its SYN-ACK again during a stall, although the client had acknowledged it before.
+
+    So the server had dropped the client's ACK and the data after it, because its listen queue was full, or they were lost.
+    """
+    oddities = connection.oddities
+    return oddities is not None and oddities.late_answer_frame > stall.progress_frame
 
 
 def note_lone(connection: Connection, own: Side, peer: Side, packet: Packet, segment: Segment, least: i64) -> None:

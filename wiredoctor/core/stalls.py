@@ -44,7 +44,7 @@ RECOVERIES: Final = (
     *("connection", "direction", "role", "frame", "time", "http", "message_incomplete", "dsack", "new_bytes", "acked_unseen"),
     *("handshake", "opens_gap", "rtt_own", "rtt_peer", "stall_frame", "stall_time", "stall_duplicate_acks"),
     *("retransmission_count", "first_retransmission_frame", "first_retransmission_time", "retransmitted_frame"),
-    *("retransmitted_time", "retransmitted_bytes", "retransmitted_late", "spurious", "answers_retransmission"),
+    *("retransmitted_time", "retransmitted_bytes", "retransmitted_late", "spurious", "answers_retransmission", "syn_ack_again"),
 )
 CLOSURES: Final = (
     *("connection", "direction", "exchange", "frame", "time", "offset", "length", "handshake", "http"),
@@ -373,6 +373,7 @@ class Stalls:
                 stall.is_first_copy,
                 is_late,
                 recoveries.answers_retransmission(stall, packet),
+                recoveries.answered_again(connection, stall),
             ]
         )
 

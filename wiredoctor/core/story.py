@@ -113,8 +113,11 @@ class Story:
             origins.go_on(connection, own, peer, packet, segment)
         if packet.flags & (FIN | RST):
             closes.close(connection, own, packet, segment)
-            if packet.flags & RST and self.repetitions.is_early:
-                self.repetitions.close(connection, packet.clock)
+            if packet.flags & RST:
+                if packet.flags & ACK == 0:
+                    self.repetitions.note_reset(connection, own, peer, packet, segment)
+                if self.repetitions.is_early:
+                    self.repetitions.close(connection, packet.clock)
 
     def forget(self, frame: i64) -> None:
         """Drop segments from `flights` that were first captured too long ago to be compared (see flight.forget_old).
@@ -178,6 +181,8 @@ class Story:
                 events.stall = recoveries.take_recovery(peer.waits)
             if peer.waits.repetition is not None:
                 self.repetitions.note_peer_packet(connection, peer, peer.waits.repetition, packet, segment)
+            if peer.waits.probing is not None:
+                self.repetitions.answer_probes(connection, peer, peer.waits.probing, packet, segment)
         if segment.retransmission or segment.fills_gap:
             waits = peer.waits
             if waits is None or not self.window_stalls.take_copy(connection, own, waits, packet, segment):
@@ -187,7 +192,9 @@ class Story:
             if segment.opens_gap:
                 recoveries.note_jump(own, peer, packet, segment)
             recoveries.note_lone(connection, own, peer, packet, segment, cutoffs.min_stall)
-        if segment.retransmission or segment.overlap:
+        if segment.keep_alive_probe:
+            self.repetitions.note_probe(connection, own, peer, packet, segment)
+        elif segment.retransmission or segment.overlap:
             self.repetitions.note_copy(connection, own, peer, packet, segment)
         is_ahead = segment.offset > segment.highest_before and segment.highest_before != NEVER and not segment.full
         if is_ahead or (own.waits is not None and own.waits.missing is not None):

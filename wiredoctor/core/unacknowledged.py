@@ -1,5 +1,8 @@
 """Find data that a side sends repeatedly because it is not acknowledged, or because the ACKs do not arrive.
 
+Keep-alive probes without an answer are found too, if their sender waits for the rest of a message. So is data that was sent only
+once, if the peer answered it with the RST of a host that does not know the connection.
+
 If a side's lowest unacknowledged data was sent often enough, a row is written when the data is acknowledged after all, or when
 the connection or the capture ends. State is created at the first retransmission of that data. Facts about earlier packets come
 from other state that is stored for all connections.
@@ -34,6 +37,7 @@ from wiredoctor.core.waits import DataError, Repetition
 
 UNACKNOWLEDGED: Final = (
     *("connection", "direction", "role", "exchange", "http", "handshake", "rtt_own", "rtt_peer", "length", "fin"),
+    *("keep_alive", "answers", "fin_follows"),
     *("acknowledged_before", "copies", "first_frame", "first_time", "second_frame", "second_time", "last_frame", "last_time"),
     *("acknowledged_frame", "smallest_unacknowledged", "largest_acknowledged", "sack_frame", "sack_time"),
     *("heard_frame", "heard_time", "peer_frame", "peer_time", "peer_unseen", "peer_repeats", "window_closed", "rest"),
@@ -82,7 +86,8 @@ class Repetitions:
         waits = waits_of(own)
         repetition = waits.repetition
         if repetition is None or repetition.start != start or repetition.was_acknowledged != was_acknowledged:
-            waits.repetition = repetition = begin(connection, own, peer, packet, segment, start, was_acknowledged)
+            repetition = begin(connection, own, peer, packet, segment.mss, segment.direction, start, was_acknowledged)
+            waits.repetition = repetition
         repetition.copies += 1
         repetition.last_frame, repetition.last_time = packet.frame, packet.time
         if repetition.copies == EARLY_ROW_COPIES and self.is_early:
@@ -109,6 +114,50 @@ class Repetitions:
             if self.is_early:
                 self.pending.append(Pending(packet.clock + WAITS_FOR_ACK, connection, missing, segment.direction))
 
+    def note_probe(self, connection: Connection, own: Side, peer: Side, packet: Packet, segment: Segment) -> None:
+        """Count a keep-alive probe that the peer has not answered yet (RFC 9293 section 3.8.4)."""
+        waits = waits_of(own)
+        probing = waits.probing
+        if probing is None or probing.start != segment.offset:
+            waits.probing = begin_probing(connection, peer, packet, segment)
+            return
+        if probing.copies == 1:
+            probing.second_frame, probing.second_time = packet.frame, packet.time
+        probing.copies += 1
+        probing.last_frame, probing.last_time = packet.frame, packet.time
+        if probing.copies == EARLY_ROW_COPIES and probing.is_owed and self.is_early:
+            self.pending.append(Pending(packet.clock + WAITS_FOR_ACK, connection, probing, segment.direction))
+
+    def answer_probes(self, connection: Connection, side: Side, probing: Repetition, packet: Packet, segment: Segment) -> None:
+        """Forget the keep-alive probes of a side, because the peer sent a packet. If a row was written early, withdraw it.
+
+        If the side has reset the connection before, the packet comes too late, and the probes remain unanswered.
+        """
+        if side.waits is None or (side.close is not None and side.close.rst_frame != NEVER):
+            return
+        side.waits.probing = None
+        if probing.has_early_row:
+            self.put_row(connection, 1 - segment.direction, probing, packet.frame, packet.clock)
+
+    def note_reset(self, connection: Connection, own: Side, peer: Side, packet: Packet, segment: Segment) -> None:
+        """Record an RST that answers the peer's unacknowledged data, from a host that does not know the connection."""
+        close, acknowledged = own.close, own.acknowledged
+        if close is None or close.rst_frame != packet.frame or acknowledged == NEVER or peer.flight is None:
+            return
+        sent = find_first(peer.flight, acknowledged)
+        if sent is None or sent.length == 0:
+            return
+        waits = waits_of(peer)
+        repetition = waits.repetition
+        if repetition is None or repetition.start != acknowledged:
+            direction = 1 - segment.direction
+            repetition = begin(connection, peer, own, packet, segment.mss, direction, acknowledged, False)
+            repetition.second_frame, repetition.second_time = sent.frame, sent.time
+            repetition.last_frame, repetition.last_time = sent.frame, sent.time
+        if is_reset_unknown(close, peer, repetition):
+            repetition.was_reset = True
+            waits.repetition = repetition
+
     def note_peer_packet(
         self, connection: Connection, side: Side, repetition: Repetition, packet: Packet, segment: Segment
     ) -> None:
@@ -134,13 +183,15 @@ class Repetitions:
                 self.pending.insert(0, Pending(clock, connection, side.waits.repetition, direction))
             if side.waits is not None and side.waits.missing is not None:
                 self.pending.insert(0, Pending(clock, connection, side.waits.missing, direction))
+            if side.waits is not None and side.waits.probing is not None:
+                self.pending.insert(0, Pending(clock, connection, side.waits.probing, direction))
 
     def end(self, connection: Connection, clock: i64) -> None:
-        """Write the rows of an ended connection for data that was not acknowledged."""
-        self.write(connection, 0, NEVER, clock)
-        self.write(connection, 1, NEVER, clock)
-        self.write_missing(connection, 0, clock)
-        self.write_missing(connection, 1, clock)
+        """Write the rows of an ended connection for data that was not acknowledged, and for probes that were not answered."""
+        for direction in range(2):
+            self.write(connection, direction, NEVER, clock)
+            self.write_missing(connection, direction, clock)
+            self.write_probes(connection, direction, clock)
 
     def due(self) -> i64:
         """Return the time at which the next row about still unacknowledged data is due, or the constant FOREVER if none is."""
@@ -156,6 +207,8 @@ class Repetitions:
                 self.write(connection, pending.direction, NEVER, pending.time)
             elif side.waits is not None and side.waits.missing is pending.repetition:
                 self.write_missing(connection, pending.direction, pending.time)
+            elif side.waits is not None and side.waits.probing is pending.repetition:
+                self.write_probes(connection, pending.direction, pending.time)
 
     def write(self, connection: Connection, direction: i64, frame: i64, clock: i64) -> None:
         """Write the row of a direction if it has repeated data often enough.
@@ -166,7 +219,7 @@ class Repetitions:
         if own.waits is None or own.waits.repetition is None:
             return
         repetition = own.waits.repetition
-        if repetition.copies < self.cutoffs.min_copies:
+        if repetition.copies < self.cutoffs.min_copies and not repetition.was_reset:
             return
         if repetition.was_acknowledged and has_gone_on(own, repetition):
             return
@@ -186,6 +239,16 @@ class Repetitions:
         missing.length = end - start
         missing.rest = silence_of(connection, own, peer, missing)
         self.put_row(connection, direction, missing, NEVER, clock)
+
+    def write_probes(self, connection: Connection, direction: i64, clock: i64) -> None:
+        """Write a direction's row for keep-alive probes without an answer, if the peer owed its sender the rest of a message."""
+        own = connection.first if direction == 0 else connection.second
+        if own.waits is None or own.waits.probing is None:
+            return
+        probing = own.waits.probing
+        if probing.is_owed and probing.copies >= self.cutoffs.min_copies:
+            probing.has_early_row = self.is_early
+            self.put_row(connection, direction, probing, NEVER, clock)
 
     def withdraw(self, connection: Connection, direction: i64, missing: Repetition, frame: i64, clock: i64) -> None:
         """Write a row that withdraws an earlier row about missing data, because the data arrived or was acknowledged after all.
@@ -215,6 +278,9 @@ class Repetitions:
                 peer.rtt,
                 repetition.length,
                 repetition.is_fin,
+                repetition.is_probe,
+                repetition.is_answer,
+                is_before_fin(own, repetition),
                 repetition.was_acknowledged,
                 repetition.copies,
                 repetition.first_frame,
@@ -265,6 +331,8 @@ def describe_sizes(own: Side, peer: Side, repetition: Repetition) -> list[int]:
         sack_frame, sack_time, sacked = waits.sack_frame, waits.sack_time, waits.sacked
     if repetition.copies == 0:
         smallest, largest = repetition.mss, longest_of(own)
+    elif repetition.is_probe:
+        smallest, largest = i64(0), longest_of(own)
     else:
         smallest, largest = segment_sizes(own, repetition, sacked)
     return [smallest, largest, sack_frame, sack_time]
@@ -300,15 +368,23 @@ class Pending:
 
 
 def begin(
-    connection: Connection, own: Side, peer: Side, packet: Packet, segment: Segment, start: i64, was_acknowledged: bool
-) -> Repetition:  # fmt: skip
+    connection: Connection,
+    own: Side,
+    peer: Side,
+    packet: Packet,
+    mss: i64,
+    direction: i64,
+    start: i64,
+    was_acknowledged: bool,
+) -> Repetition:
     """Create and return the state of repeated data, when the data is captured for the second time.
 
-    `start`: the offset of the data. `was_acknowledged`: an ACK of the data had been captured by then.
+    `direction` and `start`: the direction and the offset of the data. `was_acknowledged`: an ACK of the data had been captured by
+    then.
     """
     repetition = Repetition(start, was_acknowledged)
     sent = None if own.flight is None else find_first(own.flight, start)
-    repetition.mss = segment.mss
+    repetition.mss = mss
     repetition.second_frame, repetition.second_time = packet.frame, packet.time
     close = own.close
     if sent is not None:
@@ -322,14 +398,33 @@ def begin(
         repetition.first_frame, repetition.first_time, repetition.length = packet.frame, packet.time, packet.length
     repetition.unseen_bytes = peer.unseen_bytes
     repetition.own_acknowledged = own.acknowledged
-    note_earlier_peer_packet(connection, peer, repetition, segment)
+    note_earlier_peer_packet(connection, peer, repetition, direction)
     if own.previous is not None:
-        repetition.rest = find_rest(connection, own.previous, peer.previous, repetition, first_of_flight(own.flight, repetition))
+        first = first_of_flight(own.flight, repetition)
+        repetition.rest = find_rest(connection, own.previous, peer.previous, repetition, first)
+        repetition.is_answer = is_answer(own.previous, peer.previous, first)
     content = connection.http
     if content is not None:
         assert isinstance(content, HttpConnection)
-        describe(content, repetition, segment.direction)
+        describe(content, repetition, direction)
     return repetition
+
+
+def begin_probing(connection: Connection, peer: Side, packet: Packet, segment: Segment) -> Repetition:
+    """Create and return the state of keep-alive probes, at the first probe since the peer's newest packet."""
+    probing = Repetition(segment.offset, False)
+    probing.is_probe = True
+    probing.mss = segment.mss
+    probing.first_frame = probing.second_frame = probing.last_frame = packet.frame
+    probing.first_time = probing.second_time = probing.last_time = packet.time
+    probing.rest = max(packet.time - connection.end, 0)
+    probing.unseen_bytes = peer.unseen_bytes
+    note_earlier_peer_packet(connection, peer, probing, segment.direction)
+    content = connection.http
+    if content is not None:
+        assert isinstance(content, HttpConnection)
+        describe(content, probing, segment.direction)
+    return probing
 
 
 def find_missing(own: Side) -> tuple[i64, i64]:
@@ -402,7 +497,7 @@ def longest_of(own: Side) -> i64:
     return i64(0) if own.previous is None else own.previous.longest
 
 
-def note_earlier_peer_packet(connection: Connection, peer: Side, repetition: Repetition, segment: Segment) -> None:
+def note_earlier_peer_packet(connection: Connection, peer: Side, repetition: Repetition, direction: i64) -> None:
     """Set the frame and time of the peer's newest known packet before the data was sent for the second time."""
     data = peer.previous
     if data is not None:
@@ -411,7 +506,7 @@ def note_earlier_peer_packet(connection: Connection, peer: Side, repetition: Rep
             repetition.heard_frame, repetition.heard_time = data.ack_frame, data.ack_time
     if peer.syn is not None and repetition.heard_frame == NEVER:
         repetition.heard_frame, repetition.heard_time = peer.syn.frame, peer.syn.time
-    if connection.last_packet & 1 != segment.direction and peer.last_frame > repetition.heard_frame:
+    if connection.last_packet & 1 != direction and peer.last_frame > repetition.heard_frame:
         repetition.heard_frame, repetition.heard_time = peer.last_frame, connection.end
     if repetition.heard_frame > repetition.first_frame:
         repetition.peer_frame, repetition.peer_time = repetition.heard_frame, repetition.heard_time
@@ -447,20 +542,41 @@ def find_rest(connection: Connection, own: Previous, peer: Previous | None, repe
     return max(rest, 0)
 
 
+def is_answer(own: Previous, peer: Previous | None, first: i64) -> bool:
+    """Return whether the newest payload before repeated data was first sent came from the peer.
+
+    `first`: the frame number of the first unacknowledged segment.
+    """
+    if peer is None or peer.frame == NEVER:
+        return False
+    own_end = own.pause_start if own.pause_frame == first else own.time
+    return peer.frame > first or peer.time > own_end
+
+
+def is_before_fin(own: Side, repetition: Repetition) -> bool:
+    """Return whether a FIN of a side follows directly after the repeated data, in the same packet or a later one."""
+    close = own.close
+    if close is None or close.fin_offset == NEVER or repetition.length == 0:
+        return False
+    return close.fin_offset == repetition.start + repetition.length
+
+
 def describe(content: HttpConnection, repetition: Repetition, direction: i64) -> None:
     """Set the exchange to which repeated data belongs, and whether earlier data of its message had been acknowledged.
 
-    For a FIN, set the exchange that the peer had not finished.
+    For a FIN or a keep-alive probe, set the exchange that the peer had not finished.
     """
     repetition.is_http = content.client >= 0
     exchange = content.oldest
     while exchange is not None:
         request, response = exchange.request, exchange.response
         message = request if direction == content.client else response
-        if repetition.is_fin:
+        if repetition.is_fin or repetition.is_probe:
             is_over = exchange.response_done if direction == content.client else exchange.request_done
             if not is_over and not repetition.is_owed:
-                repetition.is_owed = repetition.is_continued = True
+                awaited = response if direction == content.client else request
+                repetition.is_owed = True
+                repetition.is_continued = repetition.is_fin or awaited is not None
                 repetition.exchange = exchange.index
         elif message is not None and message.offset <= repetition.start:
             if message.end_offset == NEVER or repetition.start < message.end_offset:

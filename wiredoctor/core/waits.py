@@ -270,6 +270,12 @@ class Repetition:
         """True if an ACK of the data had already been captured when the data was sent for the second time."""
         self.is_fin: bool = False
         """True if a FIN without data is repeated."""
+        self.is_probe: bool = False
+        """True if keep-alive probes are repeated. Then `start` is their offset, just below the highest sequence number."""
+        self.was_reset: bool = False
+        """True if the peer answered the data with the RST of a host that does not know the connection."""
+        self.is_answer: bool = False
+        """True if the newest payload before the data was first sent came from the peer, so the data may answer it."""
         self.copies: i64 = 1
         """The number of known captured copies of the data, including the first; 0 for missing data (unacknowledged.py)."""
         self.length: i64 = 0
@@ -300,11 +306,12 @@ class Repetition:
         self.is_continued: bool = False
         """True if an earlier part of the same message was acknowledged, or if the peer was sending a message."""
         self.is_owed: bool = False
-        """True if the repeated data is a FIN, and the peer still had to send the rest of a message."""
+        """True if the repeated data is a FIN or a probe, and the peer still had to send the rest of a message."""
         self.is_answered_early: bool = False
         """True if the missing data belongs to a request, and a response came before the end of this request."""
         self.has_early_row: bool = False
-        """True if a row about missing data was already written. If the data arrives after all, a second row withdraws the first.
+        """True if a row about missing data, or about probes, was already written. If the data arrives after all, or a probe is
+        answered, a second row withdraws the first.
         """
 
 
@@ -327,6 +334,8 @@ class Waits:
         self.repetition: Repetition | None = None
         self.missing: Repetition | None = None
         """Data of this side that was never captured, although other packets of this side show that it was sent."""
+        self.probing: Repetition | None = None
+        """The keep-alive probes that this side has sent since the peer's newest packet; None if there are none."""
         self.error: DataError | None = None
         self.duplicate_acks: i64 = 0
         """The number of duplicate ACKs that this side has sent since its acknowledgment number last advanced."""

@@ -103,6 +103,13 @@ CONNECTIONS = Table(
         _n("unseen_time", I64, "ns", "time of `unseen_frame`"),
         _n("reuse_frame", I64, "", "first packet of the connection, if its ports were used before and its SYN is missing"),
         _n("reuse_time", I64, "ns", "time of `reuse_frame`"),
+        _n(
+            "late_answer_frame",
+            I64,
+            "",
+            "a SYN-ACK after the client had acknowledged one: the last one before any payload, or otherwise the first",
+        ),
+        _n("late_answer_time", I64, "ns", "time of `late_answer_frame`"),
         _c("one_sided", BOOL, "", "only packets of one side were captured, although they acknowledge packets of the other"),
         _c("super_segments", I64, "", "number of segments longer than the MSS that their receiver announced"),
         _n("super_frame", I64, "", "first of these segments"),

@@ -176,6 +176,7 @@ RECOVERIES = Table(
             "D-SACK reports the first retransmission, and its sender had sent no data that was lost before the capture point",
         ),
         _c("answers_retransmission", BOOL, "", "the ACK's timestamps show that it was sent after R had arrived"),
+        _c("syn_ack_again", BOOL, "", "the server repeated its SYN-ACK during the stall, although the client had ACKed one"),
     ),
     subject="segments",
     at_packet=True,
@@ -331,12 +332,13 @@ UNACKNOWLEDGED = Table(
     "unacknowledged",
     "data, or a FIN, that its sender sent three times or more: the lowest unacknowledged data, or data that its sender repeated "
     "although it was acknowledged. Also missing data: no copy was captured (`copies` is 0) and it was never acknowledged, but "
-    "the sequence numbers of later packets show that it was sent. Written when the data is acknowledged, or when the "
-    "connection or the capture ends",
+    "the sequence numbers of later packets show that it was sent. Also keep-alive probes without an answer while a message was "
+    "incomplete, and data that was answered with an RST for an unknown connection. Written when the data is acknowledged, or "
+    "when the connection or the capture ends",
     (
         *_WHERE,
         _ROLE,
-        _n("exchange", I32, "", "index of the exchange with the data; for a FIN, of the exchange that is unfinished"),
+        _n("exchange", I32, "", "index of the exchange with the data; for a FIN or a probe, of the exchange that is unfinished"),
         _HTTP,
         _HANDSHAKE,
         _n("rtt_own", I64, "ns", "round trip from the capture point to the sender"),
@@ -345,9 +347,12 @@ UNACKNOWLEDGED = Table(
             "length",
             I32,
             "bytes",
-            "payload length of the segment with the first copy; 0 for a FIN; without copies, all missing bytes",
+            "payload length of the segment with the first copy; 0 for a FIN or a probe; without copies, all missing bytes",
         ),
         _c("fin", BOOL, "", "a FIN without data is repeated"),
+        _c("keep_alive", BOOL, "", "keep-alive probes (RFC 9293 section 3.8.4), to which the receiver has sent nothing"),
+        _c("answers", BOOL, "", "the newest payload before the first copy came from the receiver, so the data may answer it"),
+        _c("fin_follows", BOOL, "", "a FIN of the sender follows directly after the data, in the same packet or a later one"),
         _c("acknowledged_before", BOOL, "", "an ACK of the data was captured before the second copy"),
         _c("copies", I32, "", "how often the data was sent, including the first time; 0 if no copy was captured"),
         _c(
@@ -403,7 +408,7 @@ UNACKNOWLEDGED = Table(
             "a part of the same message was acknowledged earlier, the receiver was in the middle of a message of its own, or "
             "the data is a FIN whose sender still had to receive the rest of a message",
         ),
-        _c("message_owed", BOOL, "", "the data is a FIN whose sender still had to receive the rest of a message"),
+        _c("message_owed", BOOL, "", "the data is a FIN or a probe whose sender still had to receive the rest of a message"),
         _n("own_close_frame", I64, "", "first FIN of the sender (its first RST if it sent no FIN)"),
         _n("own_close_time", I64, "ns", "time of `own_close_frame`"),
         _c("own_close_rst", BOOL, "", "`own_close_frame` is an RST"),

@@ -26,6 +26,16 @@ _PING = (
     "1,500 bytes pass. "
 )
 
+_RETRANSMITS = (
+    "The kernel retransmits data for 15 minutes on Linux. Give requests a timeout, or set TCP_USER_TIMEOUT "
+    "(net.ipv4.tcp_retries2 for the whole host), so that the application does not wait that long."
+)
+
+_PROBES = (
+    "Probes that are sent sooner, more often or fewer times (TCP_KEEPIDLE, TCP_KEEPINTVL, TCP_KEEPCNT) end such a wait earlier, "
+    "as does a timeout for requests."
+)
+
 _CLIENT_GONE = " Or the client is gone: a phone that leaves the network, or a laptop that is closed, ends no connection."
 
 
@@ -38,8 +48,10 @@ def _amount_text() -> pl.Expr:
 
 def with_texts(rows: pl.DataFrame) -> pl.DataFrame:
     """Add the texts of the message, the evidence, and the origin of the FIN and RST in it."""
-    what = pl.when("fin").then(pl.lit("its FIN")).otherwise(_amount_text())
-    worded = rows.with_columns(what.alias("what"), _broken_path_text().alias("fate")).with_columns(_texts())
+    what = pl.when("fin").then(pl.lit("its FIN")).when("keep_alive").then(pl.lit("a keep-alive probe")).otherwise(_amount_text())
+    copy = pl.when("keep_alive").then(pl.lit("probe")).otherwise(pl.lit("copy"))
+    named = rows.with_columns(what.alias("what"), copy.alias("copy"))
+    worded = named.with_columns(_broken_path_text().alias("fate")).with_columns(_texts())
     return worded.with_columns(*_extra_evidence()).with_columns(_evidence(), _origin())
 
 
@@ -51,6 +63,7 @@ def _texts() -> list[pl.Expr]:
     )
     span = duration(c("last_time") - c("first_time"))
     sent = pl.format("The {} sent {} {} times within {}", "sender", "what", "copies", span)
+    probed = pl.format("{}; none of these probes was answered.", sent)
     covered = pl.format(
         "{}, although an ACK of the {} for this data had passed the capture point: the ACKs do not reach the {}.",
         *(sent, "receiver", "sender"),
@@ -78,14 +91,23 @@ def _texts() -> list[pl.Expr]:
         .then(never_came)
         .when("acknowledged_before")
         .then(covered)
+        .when("keep_alive")
+        .then(probed)
         .otherwise(pl.format("{}; none of the copies was acknowledged.", sent))
         .alias("sent_again"),
         pl.when("acknowledged_before")
         .then(pl.format("although the {} had acknowledged it", "receiver"))
+        .when("keep_alive")
+        .then(pl.lit("and none was answered"))
         .otherwise(pl.lit("and it was never acknowledged"))
         .alias("unheard"),
+        pl.when("keep_alive").then("what").otherwise(pl.lit("the same data")).alias("data"),
+        pl.when("keep_alive").then(pl.lit("No packet had passed")).otherwise(pl.lit("No payload had passed")).alias("quiet"),
+        pl.when("keep_alive").then(pl.lit(_PROBES)).otherwise(pl.lit(_RETRANSMITS)).alias("limit"),
         pl.when("acknowledged_before")
         .then(pl.format("the ACKs of the {}'s data do not reach the {}", "sender", "sender"))
+        .when("keep_alive")
+        .then(pl.format("none of the {}'s keep-alive probes was answered", "sender"))
         .otherwise(pl.format("the {}'s data was never acknowledged", "sender"))
         .alias("never"),
         pl.when(reset).then(ended).otherwise(nothing).alias("seen"),
@@ -157,7 +179,9 @@ def _elsewhere_text() -> pl.Expr:
 def _last_packet_text() -> pl.Expr:
     """Return the text with the time of the receiver's last packet."""
     heard = pl.coalesce("peer_time", "heard_time")
-    since = pl.format(" The last packet of the {} came {} before the last copy.", "receiver", duration(c("last_time") - heard))
+    since = pl.format(
+        " The last packet of the {} came {} before the last {}.", "receiver", duration(c("last_time") - heard), "copy"
+    )
     message = pl.when(c("sender") == "client").then(pl.lit("response")).otherwise(pl.lit("request"))
     silent = pl.format(
         " Before the {} closed, it had waited {} for the rest of the {}, and had received nothing.",
@@ -165,7 +189,10 @@ def _last_packet_text() -> pl.Expr:
         duration(c("rest")),
         message,
     )
-    closed = pl.when(c("fin")).then(silent).otherwise(pl.lit(""))
+    waiting = pl.format(" The {} was waiting for the rest of the {}.", "sender", message)
+    first = pl.format(" The {} was waiting for the {}.", "sender", message)
+    probing = pl.when("message_continued").then(waiting).otherwise(first)
+    closed = pl.when(c("fin")).then(silent).when("keep_alive").then(probing).otherwise(pl.lit(""))
     return closed + pl.when(c("last_time") > heard).then(since).otherwise(pl.lit(""))
 
 
@@ -186,7 +213,11 @@ def _broken_path_text() -> pl.Expr:
         "reaches it any more.",
         "receiver",
     )
-    told = pl.when("acknowledged_before").then(back).when("syn_ack_again").then(not_accepted)
+    unprobed = pl.format(
+        "The path broke, or the {} is gone. A slow application is not the cause: the kernel answers each probe that arrives.",
+        "receiver",
+    )
+    told = pl.when("acknowledged_before").then(back).when("keep_alive").then(unprobed).when("syn_ack_again").then(not_accepted)
     return told.when("peer_repeats").then(one_way).otherwise(both)
 
 
@@ -224,7 +255,7 @@ def _evidence() -> pl.Expr:
     sends = pl.when("missing").then(ahead).otherwise(pl.format("the {} sends {}", "sender", "what"))
     sends = with_doubt(c("fin") & has_doubtful_close("own"), sends)
     again = pl.format("sent again after {}", duration(c("second_time") - c("first_time")))
-    last = pl.format("copy {}, {} after the first", "copies", duration(c("last_time") - c("first_time")))
+    last = pl.format("{} {}, {} after the first", "copy", "copies", duration(c("last_time") - c("first_time")))
     another = pl.format("another such packet, {} later", duration(c("last_time") - c("first_time")))
     last = pl.when("missing").then(another).otherwise(last)
     return evidence(

@@ -23,6 +23,9 @@ How it is proved
     sender then gave up (RST, FIN, or the same request on a new connection). No ACK covers its first byte, although the
     receiver had acknowledged the handshake or earlier data in this capture, and its window was not closed.
 
+    TCP keep-alive probes count in the same way if their sender was waiting for the rest of a message: the kernel answers each
+    probe that arrives. The receiver sent nothing after the first of them.
+
     If the capture point is on the receiver's side of the fault, the ACKs are in the capture but do not reach the sender.
     After an ACK of the data has passed the capture point, the same data must come three more times, spread over at least 0.8
     s, and no new data may follow. Such a finding has medium confidence. It is a warning if it is about a response that the
@@ -43,15 +46,15 @@ How it is proved
     forgotten one connection lets new connections pass.
 
 What it is not
-    If the server is only slow, its kernel has acknowledged the request. retransmission-stall reports data that is acknowledged
-    in the end, and zero-window-stall a closed window. keep-alive-race reports a request that gets an RST without ACK flag, or
-    that was on its way when the server sent its FIN. If the first copy should have arrived before the server sent its FIN, the
-    request is reported here, unless an RST answers a later copy. Keep-alive probes, and copies after the receiver's RST, do not
-    count. Nor does the last data of a host that closes an idle connection, right before its FIN: a short TLS record
-    (close_notify), or a 408 without a request. No one waits for it. Nothing is reported if the capture has only one direction,
-    or if it ends before the last copy can be acknowledged. If the receiver acknowledged segments that are not in the capture,
-    the capture dropped them: capture-loss reports that. A loss that is repaired later, even after the receiver's FIN, is not a
-    black hole.
+    If the server is only slow, its kernel has acknowledged the request, and answers keep-alive probes. retransmission-stall
+    reports data that is acknowledged in the end, and zero-window-stall a closed window. keep-alive-race reports a request
+    that gets an RST without ACK flag, or that was on its way when the server sent its FIN. If the first copy should have
+    arrived before the server sent its FIN, the request is reported here, unless an RST answers a later copy. Probes of an
+    idle connection, and copies after the receiver's RST, do not count. Nor does the last data of a host that closes an idle
+    connection, right before its FIN: a short TLS record (close_notify), or a 408 without a request. No one waits for it.
+    Nothing is reported if the capture has only one direction, or if it ends before the last copy can be acknowledged. If
+    the receiver acknowledged segments that are not in the capture, the capture dropped them: capture-loss reports that. A
+    loss that is repaired later, even after the receiver's FIN, is not a black hole.
 
 What to do
     Kinds too-large, large-only: clamp the MSS or let ICMP through. Kind after-idle: close idle connections earlier, or send
@@ -79,10 +82,6 @@ _FIND = (
     "Capture on both sides of each suspect at once (firewall, VPN gateway, balancer, router) to see where the packets end. "
     "Check the logs, drop counters and failovers of these devices at that time. "
 )
-_LIMIT = (
-    "The kernel retransmits data for 15 minutes on Linux. Give requests a timeout, or set TCP_USER_TIMEOUT "
-    "(net.ipv4.tcp_retries2 for the whole host), so that the application does not wait that long."
-)
 _SIZES = (
     "Clamp the MSS where the narrow link begins: iptables -t mangle -A FORWARD -p tcp --tcp-flags SYN,RST SYN -j TCPMSS "
     "--clamp-mss-to-pmtu (or --set-mss). Let ICMP type 3 code 4 and ICMPv6 type 2 pass through firewalls: they report the size "
@@ -99,7 +98,7 @@ RULE = Rule(
         "unreachable": "{router} reports that it cannot deliver what the {sender} sent: {report}",
         "after-idle": "After {idle} idle {never}: {suspect}",
         "mid-message": "The path broke in the middle of a message: {never}",
-        "gone": "The {sender} sent the same data {copies} times, {unheard}",
+        "gone": "The {sender} sent {data} {copies} times, {unheard}",
     },
     message={
         "too-large": _SENT + " {router} reported {report}. The {sender} did not send smaller segments: the report does not "
@@ -107,8 +106,7 @@ RULE = Rule(
         "large-only": _SENT + "{sizes} A link on the path carries no packets of that size, and the ICMP message that should "
         "report it does not arrive, or is ignored: a path MTU black hole.{others}",
         "unreachable": _SENT + " {router} reported {report}.{context}",
-        "after-idle": _SENT
-        + " No payload had passed for {idle} before. A NAT, a firewall or a balancer between the two keeps state for each "
+        "after-idle": _SENT + " {quiet} for {idle} before. A NAT, a firewall or a balancer between the two keeps state for each "
         "connection, and drops that state after some time without packets. From then on it silently discards the connection's "
         "packets.{others}{survived} AWS Network Load Balancers forget a connection after 350 s by default, Azure's load "
         "balancer after 240 s; RFC 5382 asks NATs for 2 h 4 min at least.{gone}",
@@ -119,13 +117,13 @@ RULE = Rule(
         "too-large": _SIZES,
         "large-only": _SIZES,
         "unreachable": "Find out why that router or firewall does not deliver the packets: a route or a host that is down, or a "
-        "rule that was changed while the connection was open. " + _LIMIT,
+        "rule that was changed while the connection was open. {limit}",
         "after-idle": "Close idle connections sooner than the path forgets them (the idle timeout of the client's pool below "
         "{idle}), or keep them alive: more often than every {idle}, send TCP keep-alive probes (SO_KEEPALIVE with TCP_KEEPIDLE; "
         "the default of two hours is too long) or pings of the application protocol. Otherwise raise the idle timeout of the "
-        "NAT, firewall or balancer. " + _LIMIT,
-        "mid-message": "{ping}" + _FIND + _LIMIT,
-        "gone": "{queue}{ping}" + _FIND + _LIMIT,
+        "NAT, firewall or balancer. {limit}",
+        "mid-message": "{ping}" + _FIND + "{limit}",
+        "gone": "{queue}{ping}" + _FIND + "{limit}",
     },
     display_filter="tcp.stream == {connection} && frame.number >= {first_frame} && frame.number <= {last_frame}",
     references=(
@@ -174,6 +172,11 @@ REST = Threshold(
     "5 s",
     "the minimum idle time that counts; NATs hardly forget a connection sooner (RFC 5382 demands more than two "
     "hours), and the shortest observed times were a few seconds",
+)
+PROBED = Threshold(
+    "120 s",
+    "the minimum idle time before keep-alive probes that counts; programs that send probes to keep a connection in the tables of "
+    "devices on the path send them more often",
 )
 ALIVE = Threshold(
     "10 ms",
@@ -310,8 +313,9 @@ def _with_delivered(rows: pl.DataFrame, connections: pl.LazyFrame, exchanges: pl
 
 
 _FACTS = (
-    *("connection", "exchange", "role", "http", "handshake", "rtt_own", "rtt_peer", "length", "fin", "acknowledged_before"),
-    *("copies", "first_frame", "first_time", "second_frame", "second_time", "last_frame", "last_time", "acknowledged_frame"),
+    *("connection", "exchange", "role", "http", "handshake", "rtt_own", "rtt_peer", "length", "fin", "keep_alive"),
+    *("acknowledged_before", "copies", "first_frame", "first_time", "second_frame", "second_time", "last_frame", "last_time"),
+    "acknowledged_frame",
     *("smallest_unacknowledged", "largest_acknowledged", "sack_frame", "sack_time", "heard_frame", "heard_time"),
     *("peer_frame", "peer_time", "peer_unseen", "peer_repeats", "window_closed", "rest", "message_continued", "message_owed"),
     *("own_close_frame", "own_close_time", "own_close_rst", "own_close_origin"),
@@ -328,7 +332,8 @@ def _round_trip() -> pl.Expr:
 
 def _never_acknowledged() -> pl.Expr:
     """Return whether no ACK covers the data, although the receiver was captured and its window was open."""
-    counts = (c("length") > 1) | (c("fin") & c("message_owed") & (c("own_close_origin") != "between"))
+    awaited = c("message_owed") & (c("keep_alive") | (c("fin") & (c("own_close_origin") != "between")))
+    counts = (c("length") > 1) | awaited
     seen = c("heard_frame").is_not_null() & ~c("window_closed") & ~c("peer_unseen")
     enough = _sent_often_enough(repeated=pl.lit(value=True))
     return c("acknowledged_frame").is_null() & counts & seen & ~_missing() & ~_is_explained_otherwise() & enough
@@ -451,6 +456,7 @@ def _may_be_large_only() -> pl.Expr:
 
 
 def _kind() -> pl.Expr:
+    least = pl.when("keep_alive").then(PROBED.value).otherwise(REST.value)
     return (
         pl.when(c("icmp_mtu").is_not_null())
         .then(pl.lit("too-large"))
@@ -460,7 +466,7 @@ def _kind() -> pl.Expr:
         .then(pl.lit("unreachable"))
         .when(c("fin"))
         .then(pl.lit("mid-message"))
-        .when((c("rest") >= REST.value) & ~c("syn_ack_again") & ~c("down") & ~_closed_later())
+        .when((c("rest") >= least) & ~c("syn_ack_again") & ~c("down") & ~_closed_later())
         .then(pl.lit("after-idle"))
         .when(c("message_continued"))
         .then(pl.lit("mid-message"))
