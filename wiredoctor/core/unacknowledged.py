@@ -154,7 +154,9 @@ class Repetitions:
             repetition = begin(connection, peer, own, packet, segment.mss, direction, acknowledged, False)
             repetition.second_frame, repetition.second_time = sent.frame, sent.time
             repetition.last_frame, repetition.last_time = sent.frame, sent.time
-        if is_reset_unknown(close, peer, repetition):
+        # a later packet, such as an answer to a keep-alive probe, showed that the path still knew the connection
+        is_silent = own.last_frame <= max(repetition.heard_frame, repetition.peer_frame)
+        if is_silent and is_reset_unknown(close, peer, repetition):
             repetition.was_reset = True
             waits.repetition = repetition
 

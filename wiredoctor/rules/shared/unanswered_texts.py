@@ -39,6 +39,12 @@ _PROBES = (
 _CLIENT_GONE = " Or the client is gone: a phone that leaves the network, or a laptop that is closed, ends no connection."
 
 
+_CLIENT_RESTARTED = (
+    " Or the client's host was restarted, or the client had given up, and its own RST was lost. In all cases the client did not "
+    "get the response."
+)
+
+
 def _amount_text() -> pl.Expr:
     """Return the text with the amount of data: "1,460 bytes of the request"; for data outside an exchange, only "1,460 bytes"."""
     message = pl.when(c("sender") == "client").then(pl.lit("request")).otherwise(pl.lit("response"))
@@ -64,6 +70,11 @@ def _texts() -> list[pl.Expr]:
     span = duration(c("last_time") - c("first_time"))
     sent = pl.format("The {} sent {} {} times within {}", "sender", "what", "copies", span)
     probed = pl.format("{}; none of these probes was answered.", sent)
+    again = pl.when(c("copies") > 1).then(pl.format(" {} times", "copies")).otherwise(pl.lit(""))
+    refused = pl.format(
+        "The {} sent {}{}, and got an RST without ACK flag: whoever sent this RST does not know the connection.",
+        *("sender", "what", again),
+    )
     covered = pl.format(
         "{}, although an ACK of the {} for this data had passed the capture point: the ACKs do not reach the {}.",
         *(sent, "receiver", "sender"),
@@ -91,6 +102,8 @@ def _texts() -> list[pl.Expr]:
         .then(never_came)
         .when("acknowledged_before")
         .then(covered)
+        .when("forgotten")
+        .then(refused)
         .when("keep_alive")
         .then(probed)
         .otherwise(pl.format("{}; none of the copies was acknowledged.", sent))
@@ -108,9 +121,15 @@ def _texts() -> list[pl.Expr]:
         .then(pl.format("the ACKs of the {}'s data do not reach the {}", "sender", "sender"))
         .when("keep_alive")
         .then(pl.format("none of the {}'s keep-alive probes was answered", "sender"))
+        .when("forgotten")
+        .then(pl.lit("the response was answered with an RST"))
         .otherwise(pl.format("the {}'s data was never acknowledged", "sender"))
         .alias("never"),
-        pl.when(reset).then(ended).otherwise(nothing).alias("seen"),
+        pl.when(reset & ~c("forgotten")).then(ended).otherwise(nothing).alias("seen"),
+        pl.when("forgotten")
+        .then(pl.lit("answers the connection's packets with an RST"))
+        .otherwise(pl.lit("silently discards the connection's packets"))
+        .alias("discards"),
         pl.when("missing").then(_smaller_segments_text()).otherwise(tried).alias("sizes"),
         _elsewhere_text().alias("others"),
         _last_packet_text().alias("context"),
@@ -120,8 +139,15 @@ def _texts() -> list[pl.Expr]:
         pl.when("syn_ack_again").then(pl.lit(_LISTEN_QUEUE)).otherwise(nothing).alias("queue"),
         pl.when("maybe_large_only").then(_size_text()).otherwise(nothing).alias("size"),
         pl.when("maybe_large_only").then(pl.lit(_PING)).otherwise(nothing).alias("ping"),
-        pl.when(client_gone).then(pl.lit(_CLIENT_GONE)).otherwise(nothing).alias("gone"),
-        pl.when(client_gone)
+        pl.when("forgotten")
+        .then(pl.lit(_CLIENT_RESTARTED))
+        .when(client_gone)
+        .then(pl.lit(_CLIENT_GONE))
+        .otherwise(nothing)
+        .alias("gone"),
+        pl.when("forgotten")
+        .then(pl.lit("the path has forgotten the connection, or the client's host was restarted"))
+        .when(client_gone)
         .then(pl.lit("the client is gone, or the path has forgotten the connection"))
         .otherwise(pl.lit("the path has probably forgotten the connection"))
         .alias("suspect"),
@@ -231,7 +257,7 @@ def _extra_evidence() -> list[pl.Expr]:
     """Return the frames that are evidence only in some candidates; null in the others."""
     large = c("kind") == "large-only"
     return [
-        pl.when(~c("missing")).then("second_frame").alias("again_frame"),
+        pl.when(c("copies") > 1).then("second_frame").alias("again_frame"),
         pl.when(c("last_frame") > c("first_frame")).then("last_frame").alias("final_frame"),
         pl.when(c("heard_frame") < c("first_frame")).then("heard_frame").alias("before_frame"),
         pl.when(large).then("sack_frame").alias("smaller_frame"),

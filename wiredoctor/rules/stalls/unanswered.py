@@ -26,6 +26,10 @@ How it is proved
     TCP keep-alive probes count in the same way if their sender was waiting for the rest of a message: the kernel answers each
     probe that arrives. The receiver sent nothing after the first of them.
 
+    A response that is sent once is enough if it comes after 60 s without packets of the client and is answered with an RST
+    without ACK flag, as from a host that does not know the connection. The client had sent no FIN or RST before. This is kind
+    after-idle: the device that had forgotten the connection, or the restarted host of the client, discarded the response.
+
     If the capture point is on the receiver's side of the fault, the ACKs are in the capture but do not reach the sender.
     After an ACK of the data has passed the capture point, the same data must come three more times, spread over at least 0.8
     s, and no new data may follow. Such a finding has medium confidence. It is a warning if it is about a response that the
@@ -107,9 +111,9 @@ RULE = Rule(
         "report it does not arrive, or is ignored: a path MTU black hole.{others}",
         "unreachable": _SENT + " {router} reported {report}.{context}",
         "after-idle": _SENT + " {quiet} for {idle} before. A NAT, a firewall or a balancer between the two keeps state for each "
-        "connection, and drops that state after some time without packets. From then on it silently discards the connection's "
-        "packets.{others}{survived} AWS Network Load Balancers forget a connection after 350 s by default, Azure's load "
-        "balancer after 240 s; RFC 5382 asks NATs for 2 h 4 min at least.{gone}",
+        "connection, and drops that state after some time without packets. From then on it {discards}.{others}{survived} AWS "
+        "Network Load Balancers forget a connection after 350 s by default, Azure's load balancer after 240 s; RFC 5382 asks "
+        "NATs for 2 h 4 min at least.{gone}",
         "mid-message": _SENT + "{context} {fate}{size}{others}",
         "gone": _SENT + "{context} {fate}{size}{others}",
     },
@@ -178,6 +182,11 @@ PROBED = Threshold(
     "the minimum idle time before keep-alive probes that counts; programs that send probes to keep a connection in the tables of "
     "devices on the path send them more often",
 )
+FORGOTTEN = Threshold(
+    "60 s",
+    "the minimum idle time before a response that is answered with an RST without ACK flag; this is the shortest idle timeout "
+    "that AWS Network Load Balancers allow, and after a shorter time the client may have given up, with an RST that was lost",
+)
 ALIVE = Threshold(
     "10 ms",
     "a packet of the receiver shows that the receiver was running if the packet comes this long (plus the round trip to the "
@@ -228,7 +237,8 @@ def find(unacknowledged: pl.LazyFrame) -> pl.LazyFrame:
     A row about data that was acknowledged later withdraws an earlier finding about this data.
     """
     # a column `direction` would name the side that must change
-    found = unacknowledged.filter(_never_acknowledged() | _full_segments_lost() | c("acknowledged_frame").is_not_null())
+    withdrawn = c("acknowledged_frame").is_not_null()
+    found = unacknowledged.filter(_never_acknowledged() | _full_segments_lost() | _forgotten() | withdrawn)
     return found.select(c("direction").alias("sender_direction"), *_FACTS)
 
 
@@ -258,7 +268,7 @@ def conclude(rows: pl.DataFrame, connections: pl.LazyFrame, exchanges: pl.LazyFr
     both = marked.filter(_large_only() & ~pl.col("fin"))
     several = pl.col("number").is_in(both.filter(pl.len().over("client_host", "server_host") > 1)["number"].implode())
     told = _candidate_columns(marked.with_columns(several.alias("same_elsewhere")))
-    sure = told.filter(_missing() | _sent_often_enough(repeated=pl.col("repeated")))
+    sure = told.filter(_missing() | _sent_often_enough(repeated=pl.col("repeated")) | _forgotten())
     # a candidate about a FIN comes last, so a finding about earlier data that was reported live stays
     order = ["fin", "acknowledged_before", "start"]
     first = sure.sort(order, maintain_order=True).unique("connection", keep="first", maintain_order=True)
@@ -337,6 +347,16 @@ def _never_acknowledged() -> pl.Expr:
     seen = c("heard_frame").is_not_null() & ~c("window_closed") & ~c("peer_unseen")
     enough = _sent_often_enough(repeated=pl.lit(value=True))
     return c("acknowledged_frame").is_null() & counts & seen & ~_missing() & ~_is_explained_otherwise() & enough
+
+
+def _forgotten() -> pl.Expr:
+    """Return whether a response was answered with the RST of a host that does not know the connection, after a long rest.
+
+    The client had sent no packet during this rest, not even an answer to a keep-alive probe.
+    """
+    silent = c("first_time") - c("heard_time") >= FORGOTTEN.value
+    response = c("http") & (c("role") == SERVER) & c("exchange").is_not_null() & (c("length") > 1) & (c("copies") > 0)
+    return (c("peer_rst_unknown") & response & silent & (c("rest") >= FORGOTTEN.value)).fill_null(value=False)
 
 
 def _missing() -> pl.Expr:
@@ -501,6 +521,7 @@ def _candidate_columns(rows: pl.DataFrame) -> pl.DataFrame:
     # the sender of a FIN had waited before it, so the time before the FIN counts
     until = pl.when(_still_missing()).then("time").otherwise("last_time")
     waited = pl.when(_missing()).then(pl.coalesce("peer_close_time", until)).when("fin").then("first_time").otherwise(None)
+    waited = pl.when(_forgotten()).then("first_time").otherwise(waited)
     start = pl.coalesce(waited - pl.when(_missing()).then(_gap_time()).otherwise("rest"), "first_time")
     end = pl.coalesce(waited, pl.max_horizontal("last_time", "own_close_time"))
     # the client waits no longer when it has closed, although the server may go on sending; a FIN before that is a half-close
@@ -514,6 +535,7 @@ def _candidate_columns(rows: pl.DataFrame) -> pl.DataFrame:
     failed = c("exchange").is_not_null() & ~c("delivered")
     judged = named.with_columns(
         _missing().alias("missing"),
+        _forgotten().alias("forgotten"),
         _alive().alias("alive"),
         _closed_later().alias("closed_later"),
         _may_be_large_only().alias("maybe_large_only"),
