@@ -55,10 +55,11 @@ What it is not
     that gets an RST without ACK flag, or that was on its way when the server sent its FIN. If the first copy should have
     arrived before the server sent its FIN, the request is reported here, unless an RST answers a later copy. Probes of an
     idle connection, and copies after the receiver's RST, do not count. Nor does the last data of a host that closes an idle
-    connection, right before its FIN: a short TLS record (close_notify), or a 408 without a request. No one waits for it.
-    Nothing is reported if the capture has only one direction, or if it ends before the last copy can be acknowledged. If
-    the receiver acknowledged segments that are not in the capture, the capture dropped them: capture-loss reports that. A
-    loss that is repaired later, even after the receiver's FIN, is not a black hole.
+    connection, right before its FIN: a short TLS record (close_notify), a 408 without a request, or a last line of a
+    protocol such as SMTP that answers nothing. No one waits for it. Nothing is reported if the capture has only one
+    direction, or if it ends before the last copy can be acknowledged. If the receiver acknowledged segments that are not in
+    the capture, the capture dropped them: capture-loss reports that. A loss that is repaired later, even after the
+    receiver's FIN, is not a black hole.
 
 What to do
     Kinds too-large, large-only: clamp the MSS or let ICMP through. Kind after-idle: close idle connections earlier, or send
@@ -220,7 +221,15 @@ FAREWELL = Threshold(
 )
 AT_ONCE = Threshold(
     "50 ms",
-    "the maximum time between a close_notify and the FIN, in either order: one call of the TLS library and one of close",
+    "the maximum time between a close_notify or a last line and the FIN, in either order: one call to send, and one to close",
+)
+LINGERS = Threshold(
+    "10 s",
+    "the maximum time for which a TLS host waits for the close_notify of its peer before it sends its own FIN; a host whose ping "
+    "is not answered waits longer",
+)
+LAST_LINE = Threshold(
+    "512 bytes", "the maximum length of the last line: that of a reply line in SMTP (RFC 5321 section 4.5.3.1.5)"
 )
 
 
@@ -278,21 +287,26 @@ def conclude(rows: pl.DataFrame, connections: pl.LazyFrame, exchanges: pl.LazyFr
 def _without_farewells(rows: pl.DataFrame, connections: pl.LazyFrame, exchanges: pl.LazyFrame) -> pl.DataFrame:
     """Drop the last data of a host that closed an idle connection, because no one waits for it.
 
-    Such data is a close_notify of TLS, or a 408 without a request. A phone or a laptop that has left the network acknowledges
-    nothing, so servers of many clients often repeat such data.
+    Such data is a close_notify of TLS, a 408 without a request, or a short last line of another protocol that answers nothing
+    (SMTP's 421). A phone or a laptop that has left the network acknowledges nothing, so servers of many clients often repeat such
+    data. A TLS host may wait for the peer's close_notify before it sends its FIN.
     """
     between = c("own_close_time") - c("first_time")
-    closes = (between.abs() <= AT_ONCE.value) & ~c("own_close_rst") & (c("own_close_origin") != "between") & (c("copies") > 0)
-    candidates = rows.filter(closes.fill_null(value=False))
+    closes = ~c("own_close_rst") & (c("own_close_origin") != "between") & (c("copies") > 0)
+    at_once = (between.abs() <= AT_ONCE.value).fill_null(value=False)
+    later = c("fin_follows") & between.is_between(0, LINGERS.value)
+    candidates = rows.filter(closes & (at_once | later.fill_null(value=False)))
     if candidates.is_empty():
         return rows
-    tls = of_connections(connections, candidates).filter(c("protocol") == "tls").select("connection").collect()
+    seen = of_connections(connections, candidates).select("connection", "protocol").collect()
     timed_out = of_connections(exchanges, candidates).filter(c("request_frame").is_null(), c("response_status") == 408)
-    short = candidates.filter(c("exchange").is_null(), c("length") <= FAREWELL.value, c("rest") >= REST.value)
+    idle = candidates.filter(c("exchange").is_null(), c("rest") >= REST.value)
+    last_line = idle.filter(at_once & c("fin_follows") & ~c("answers") & (c("length") <= LAST_LINE.value))
     unasked = timed_out.select("connection", "exchange").collect()
     farewells = pl.concat([
-        short.join(tls, on="connection", how="semi"),
-        candidates.join(unasked, on=["connection", "exchange"], how="semi"),
+        idle.filter(c("length") <= FAREWELL.value).join(seen.filter(c("protocol") == "tls"), on="connection", how="semi"),
+        last_line.join(seen.filter(c("protocol") == "unknown"), on="connection", how="semi"),
+        candidates.filter(at_once).join(unasked, on=["connection", "exchange"], how="semi"),
     ])  # fmt: skip
     return rows.join(farewells, on=["connection", "sender_direction", "first_frame"], how="anti", maintain_order="left")
 
@@ -324,6 +338,7 @@ def _with_delivered(rows: pl.DataFrame, connections: pl.LazyFrame, exchanges: pl
 
 _FACTS = (
     *("connection", "exchange", "role", "http", "handshake", "rtt_own", "rtt_peer", "length", "fin", "keep_alive"),
+    *("answers", "fin_follows"),
     *("acknowledged_before", "copies", "first_frame", "first_time", "second_frame", "second_time", "last_frame", "last_time"),
     "acknowledged_frame",
     *("smallest_unacknowledged", "largest_acknowledged", "sack_frame", "sack_time", "heard_frame", "heard_time"),
