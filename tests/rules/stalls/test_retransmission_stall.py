@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import polars as pl
 import pytest
 
 from tests.rules.frames import MS, S, events, found, rows
 from wiredoctor.testing.expectations import check
 
 
-def stalls(**changes: Any) -> list[dict[str, Any]]:
+def recoveries(**changes: Any) -> pl.DataFrame:
     """A response segment, lost behind the capture point and sent again after 210 ms; the client is 10 ms away."""
     row = {
         "frame": 9, "time": 240 * MS, "connection": 0, "direction": 0, "role": 0, "http": True, "handshake": True,
@@ -19,7 +20,12 @@ def stalls(**changes: Any) -> list[dict[str, Any]]:
         "retransmitted_frame": 8,
         "retransmitted_time": 230 * MS, "retransmitted_bytes": 100,
     }  # fmt: skip
-    return found("retransmission-stall", events("recoveries", row | changes))
+    return events("recoveries", row | changes)
+
+
+def stalls(**changes: Any) -> list[dict[str, Any]]:
+    """What the rule finds in this row."""
+    return found("retransmission-stall", recoveries(**changes))
 
 
 def test_a_stall() -> None:
@@ -100,6 +106,16 @@ def test_what_was_lost() -> None:
     assert stalls(role=1)[0]["lost"] == "a segment of the request, or its acknowledgment, was lost"
     assert stalls(http=False)[0]["lost"].startswith("a segment of the data")
     assert "lost before the capture point" in stalls(retransmitted_late=True)[0]["lost"]
+
+
+def test_a_full_listen_queue_is_named_first_if_the_syn_ack_was_repeated() -> None:
+    again = pl.lit(value=True).alias("syn_ack_again")
+    [stall] = found("retransmission-stall", recoveries(role=1).with_columns(again))
+    assert "listen queue" in stall["lost"]
+    assert stall["queue"]
+    assert not stalls(role=1)[0]["queue"]
+    [of_response] = found("retransmission-stall", recoveries().with_columns(again))
+    assert not of_response["queue"]
 
 
 @pytest.mark.parametrize(("echo", "expected"), [("0.241", "retransmission-stall, kind timeout, delay 0.210"), ("0.031", "")])

@@ -39,7 +39,8 @@ What it is not
 What to do
     Find the place where packets are lost: check the counters of interfaces and queues on the path, and capture on both sides
     of a suspect. If the first data of a connection was lost, the server may have dropped it because its listen queue was
-    full. Kind late: find the place where packets wait, such as a wireless link, a full queue, or a paused virtual machine.
+    full. This is likely if the server sent its SYN-ACK again after the client's ACK. Kind late: find the place where packets
+    wait, such as a wireless link, a full queue, or a paused virtual machine.
 
 References
     RFC 6298, RFC 5681 section 3.2, RFC 8985, RFC 3522, RFC 5682.
@@ -56,6 +57,11 @@ from wiredoctor.tables import MILLISECOND, SERVER
 
 c = pl.col
 
+_QUEUE = (
+    "Check first whether the server's listen queue is full: on Linux ss -ltn shows its length (Recv-Q above Send-Q: full), and "
+    "nstat -az TcpExtListenOverflows counts dropped connections. If so, find out why the process accepts too slowly, or raise "
+    "its backlog and net.core.somaxconn. "
+)
 _REMEDY = (
     "Find where packets are lost between client and server. Check the error and drop counters of interfaces (ip -s link, "
     "ethtool -S), queues (tc -s qdisc) and switches, traffic policing, and overloaded wireless links. Captures from both sides "
@@ -80,7 +86,8 @@ RULE = Rule(
         "direction or in both, or the receiving host stood still: its kernel would have acknowledged the data at once.",
     },
     remedy={
-        "timeout": _REMEDY
+        "timeout": "{queue}"
+        + _REMEDY
         + " If the first data of a connection was lost, the server may have dropped it because its listen queue was full: "
         "on Linux nstat -az TcpExtListenOverflows counts that. Selective acknowledgments and tail loss probes (RFC 2018, "
         "RFC 8985; on by default in Linux) prevent many of these timeouts: check that neither a sysctl nor a middlebox "
@@ -162,6 +169,7 @@ def _lost(recoveries: pl.LazyFrame) -> pl.LazyFrame:
             c("frame").alias("last_frame"),
             gap.cast(DURATION).alias("gap"),
             _lost_text().alias("lost"),
+            pl.when(_refused()).then(pl.lit(_QUEUE)).otherwise(pl.lit("")).alias("queue"),
             _retransmission_text().alias("again"),
             c("stall_duplicate_acks").alias("duplicates"),
             c("retransmission_count").alias("tries"),
@@ -255,6 +263,11 @@ def _confidence() -> pl.Expr:
     return grade(_is_torn(), inferred)
 
 
+def _refused() -> pl.Expr:
+    """Return whether the server seems not to have accepted the connection when the data first came (kind timeout)."""
+    return c("syn_ack_again") & (c("role") == SERVER).fill_null(value=False)
+
+
 def _lost_text() -> pl.Expr:
     """Return the text about what the capture shows of the loss.
 
@@ -262,8 +275,14 @@ def _lost_text() -> pl.Expr:
     """
     message = pl.when(pl.col("role") == SERVER).then(pl.lit("request")).otherwise(pl.lit("response"))
     what = pl.when(pl.col("http")).then(message).otherwise(pl.lit("data"))
+    refused = pl.lit(
+        "the server sent its SYN-ACK again, so it had dropped the client's ACK and data because its listen queue was full, or "
+        "both were lost"
+    )
     return (
-        pl.when(pl.col("retransmitted_late"))
+        pl.when(_refused())
+        .then(refused)
+        .when(pl.col("retransmitted_late"))
         .then(pl.format("a segment of the {} was lost before the capture point", what))
         .when(pl.col("http") & (pl.col("role") == SERVER))
         .then(pl.lit("a segment of the request, or its acknowledgment, was lost"))
