@@ -24,6 +24,9 @@ How it is proved
     or its D-SACK reports the first retransmission as a duplicate, which was late, too. The kernel acknowledges data within half a
     second, so the data or the ACK was late.
 
+    A FIN without data counts if it ends a response whose body has no other end, and the client has not closed before: then the
+    client waits for it.
+
 What it is not
     A retransmission delays nothing if the receiver already had the data and owed no response. A D-SACK shows that the receiver
     had the data. So does an ACK that came too early to answer the retransmission and does not echo its timestamp. A segment may
@@ -268,6 +271,11 @@ def _refused() -> pl.Expr:
     return c("syn_ack_again") & (c("role") == SERVER).fill_null(value=False)
 
 
+def _is_fin() -> pl.Expr:
+    """Return whether a FIN without data was retransmitted. The body that it ends has no other end."""
+    return c("retransmitted_bytes") == 0
+
+
 def _lost_text() -> pl.Expr:
     """Return the text about what the capture shows of the loss.
 
@@ -282,6 +290,8 @@ def _lost_text() -> pl.Expr:
     return (
         pl.when(_refused())
         .then(refused)
+        .when(_is_fin())
+        .then(pl.lit("the FIN that ends the response, or its acknowledgment, was lost"))
         .when(pl.col("retransmitted_late"))
         .then(pl.format("a segment of the {} was lost before the capture point", what))
         .when(pl.col("http") & (pl.col("role") == SERVER))
@@ -293,9 +303,12 @@ def _lost_text() -> pl.Expr:
 def _retransmission_text() -> pl.Expr:
     tries = pl.col("retransmission_count")
     what = pl.format("{} bytes", "retransmitted_bytes")
+    fin = pl.when(tries > 1).then(pl.format("the FIN {} times until it was", tries)).otherwise(pl.lit("the FIN, and it was"))
     return (
         pl.when(pl.col("retransmitted_late"))
         .then(pl.format("the missing {} then came, and were acknowledged", what))
+        .when(_is_fin())
+        .then(pl.format("the sender retransmitted {} acknowledged", fin))
         .when(tries > 1)
         .then(pl.format("the sender retransmitted the {} {} times until they were acknowledged", what, tries))
         .otherwise(pl.format("the sender retransmitted the {}, and they were acknowledged", what))
