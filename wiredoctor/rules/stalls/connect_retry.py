@@ -1,8 +1,10 @@
-"""A connection was established only after a SYN retransmission.
+"""A connection was established only after a SYN or SYN-ACK was sent again.
 
 What it means
     The client's first SYN, or the server's answer to it, did not arrive. TCP waits for a long time before it retransmits a
     SYN: 1 s on Linux, Windows and macOS, then twice as long with each attempt (RFC 6298 section 2). A later SYN was answered.
+    Or the client's ACK of the SYN-ACK was lost or dropped, so a server that speaks first began only after it had sent its
+    SYN-ACK again.
 
 Why it hurts
     The program that needs the connection waits for one, three or seven seconds. Hardly any other lost packet costs as much.
@@ -13,7 +15,10 @@ How it is proved
     by a SYN-ACK, which the client acknowledged. If an earlier SYN-ACK was captured, that SYN-ACK was lost on the way to the
     client. If the SYN-ACK echoes the timestamp of the first SYN and not that of the repeated one (RFC 7323), the first SYN
     had arrived, and its answer was lost or late. If an ICMP error quotes an earlier SYN, a router could not deliver that SYN
-    at that time.
+    at that time. If both SYNs were answered within 200 ms, after the second one was sent, nothing was lost: they were late.
+
+    If there was only one SYN: the server sent its SYN-ACK again 200 ms or more after the first, although the client had
+    acknowledged it. No side had sent data before, and the first data then came from the server.
 
 What it is not
     A SYN with another sequence number is a new connection. A SYN may be in the capture twice because a mirror port copied it.
@@ -37,17 +42,15 @@ import polars as pl
 from wiredoctor.findings import Reference, Rule, Threshold
 from wiredoctor.rules.shared import icmp
 from wiredoctor.rules.shared.evidence import candidate, evidence
-from wiredoctor.rules.shared.numbers import DURATION, duration
+from wiredoctor.rules.shared.numbers import duration
+
+c = pl.col
 
 RULE = Rule(
     symptom="a request that takes one, three or seven seconds more",
     severity="warning",
     title="Connecting took {delay} longer because {why}",
-    message=(
-        "The client had to send its SYN {syns} times to connect to {server}: {cause}. The successful SYN left "
-        "{lost_time} after the first, when the client's timer expired (1 s on common systems, 3 s on older ones, doubled with "
-        "each attempt).{plainer}"
-    ),
+    message="{again} to connect to {server}: {cause}. {left}{plainer}",
     remedy="{check}",
     display_filter="tcp.stream == {connection} && tcp.flags.syn == 1",
     references=(
@@ -69,6 +72,16 @@ _ANSWER_LOST = (
     "server to the client: captures from both ends show where."
 )
 
+_ACK_LOST = (
+    "Check first whether the server's listen queue is full: on Linux ss -ltn shows its length (Recv-Q above Send-Q: full), and "
+    "nstat -az TcpExtListenOverflows counts dropped connections. If not, look for packets that are lost on the way from the "
+    "client to the server: captures from both ends show where."
+)
+_LATE = (
+    "Find out what delays the first packets of a connection: a radio or a VPN that has to wake up, a full queue, or a busy "
+    "server. Captures from both ends show where."
+)
+
 MIN_WAIT = Threshold(
     "200 ms",
     "the minimum time between two SYNs; SYN timers of all common systems are longer (1 s; on Windows 500 ms after a refusal), "
@@ -78,34 +91,41 @@ MIN_WAIT = Threshold(
 
 def screen() -> pl.Expr:
     """Return a cheap condition: if no row of a batch meets it, the batch has no candidate findings."""
-    return pl.col("syns") > 1
+    return (pl.col("syns") > 1) | pl.col("late_answer_frame").is_not_null()
 
 
 def find(connections: pl.LazyFrame) -> pl.LazyFrame:
-    """Return a row for each connection whose SYN was retransmitted and finally answered."""
-    c = pl.col
+    """Return a row for each connection whose SYN, or SYN-ACK, was retransmitted and finally answered."""
     by_syn, by_answer = c("answered_syn_time") - c("syn_time"), c("newest_answer_time") - c("first_answer_time")
+    by_late_answer = c("late_answer_time") - c("first_answer_time")
     # the server's timer may have retransmitted the SYN-ACK just before the client retransmitted the SYN
-    delay = pl.when(by_syn >= MIN_WAIT.value).then(by_syn).otherwise(by_answer)
+    by_client = pl.when(by_syn >= MIN_WAIT.value).then(by_syn).otherwise(by_answer)
+    delay = pl.when(_ack_lost()).then(by_late_answer).otherwise(by_client)
     again = c("second_syn_time") - c("syn_time")
     # if the round trip is longer than the timer, the SYN is retransmitted before its answer can arrive
-    impatient = c("data_rtt") >= again
-    earlier = pl.when(c("first_answer_frame") != c("newest_answer_frame")).then("first_answer_frame")
+    impatient = (c("data_rtt") >= again).fill_null(value=False)
+    several = c("first_answer_frame") != c("newest_answer_frame")
     answered = pl.when(c("answered_syn_frame") != c("syn_frame")).then("answered_syn_frame")
-    late = c("last_syn_time") - c("syn_time") >= MIN_WAIT.value
+    late = (c("last_syn_time") - c("syn_time") >= MIN_WAIT.value) & ~impatient
     # an ACK of the server before any SYN-ACK, and the client's RST
     challenged = c("history").str.contains("^Sag?RT?h")
+    counts = ((c("syns") > 1) & late & ~challenged) | _ack_lost()
     return (
-        connections.filter((c("syns") > 1) & c("connected") & late & (delay >= MIN_WAIT.value) & ~impatient & ~challenged)
-        .with_columns(earlier.alias("earlier_frame"), answered.alias("helpful_frame"))
+        connections.filter(counts & c("connected") & (delay >= MIN_WAIT.value))
+        .with_columns(
+            pl.when(several | _ack_lost()).then("first_answer_frame").alias("earlier_frame"),
+            answered.alias("helpful_frame"),
+            pl.when(~_ack_lost()).then("newest_answer_frame").alias("final_frame"),
+            pl.when(_ack_lost() | _both_answered()).then("late_answer_frame").alias("again_frame"),
+        )
         .select(
             *candidate(None, "high", "syn_frame", "syn_time", c("syn_time") + delay, delay=delay, of="connection"),
-            c("newest_answer_frame").alias("last_frame"),
-            delay.cast(DURATION).alias("lost_time"),
-            "syns",
+            pl.when(_ack_lost()).then("late_answer_frame").otherwise("newest_answer_frame").alias("last_frame"),
+            _again().alias("again"),
+            _left(delay).alias("left"),
             _why().alias("why"),
             _cause().alias("cause"),
-            pl.when(_answer_lost()).then(pl.lit(_ANSWER_LOST)).otherwise(pl.lit(_SYN_LOST)).alias("check"),
+            _check().alias("check"),
             _plainer().alias("plainer"),
             evidence(
                 ("syn_frame", "syn_time", "the first SYN"),
@@ -115,12 +135,48 @@ def find(connections: pl.LazyFrame) -> pl.LazyFrame:
                     "syn_error_time",
                     pl.format("{} sends {}, and quotes the SYN", "syn_error_router", _icmp_text()),
                 ),
-                ("earlier_frame", "first_answer_time", "a SYN-ACK that did not reach the client"),
+                (
+                    "earlier_frame",
+                    "first_answer_time",
+                    pl.when(_ack_lost())
+                    .then(pl.lit("the first SYN-ACK"))
+                    .when(_both_answered())
+                    .then(pl.lit("the answer to one SYN"))
+                    .otherwise(pl.lit("a SYN-ACK that did not reach the client")),
+                ),
                 ("helpful_frame", "answered_syn_time", pl.format("the SYN again, {} after the first", duration(by_syn))),
-                ("newest_answer_frame", "newest_answer_time", "its answer, which the client acknowledges"),
+                ("final_frame", "newest_answer_time", "its answer, which the client acknowledges"),
+                (
+                    "again_frame",
+                    "late_answer_time",
+                    pl.when(_ack_lost())
+                    .then(pl.format("the SYN-ACK again, {} after the first", duration(by_late_answer)))
+                    .otherwise(pl.lit("the answer to the other SYN")),
+                ),
             ),
         )
     )
+
+
+def _ack_lost() -> pl.Expr:
+    """Return whether a server that speaks first did so only after it had sent its SYN-ACK again, although the client had
+    acknowledged it.
+
+    HTTP and TLS clients speak first, so they do not wait for such a SYN-ACK.
+    """
+    wait = c("late_answer_time") - c("first_answer_time")
+    speaks = (c("protocol") == "unknown") & c("history").str.contains("^[^Dd]*t[^Dd]*d")
+    return ((c("syns") == 1) & (wait >= MIN_WAIT.value) & speaks).fill_null(value=False)
+
+
+def _both_answered() -> pl.Expr:
+    """Return whether both SYNs were answered, shortly after each other and after the second was sent, so nothing was lost.
+
+    A server that sends its SYN-ACK again because its timer expired waits longer than MIN_WAIT.
+    """
+    second = pl.when(c("first_answer_frame") != c("newest_answer_frame")).then("newest_answer_time").otherwise("late_answer_time")
+    soon = second - c("first_answer_time") < MIN_WAIT.value
+    return ((c("syns") == 2) & soon & (c("first_answer_time") >= c("second_syn_time"))).fill_null(value=False)
 
 
 def _answer_lost() -> pl.Expr:
@@ -131,9 +187,45 @@ def _answer_lost() -> pl.Expr:
     return pl.col("answer_echoes_first_syn") & pl.col("refused_frame").is_null() & pl.col("syn_error_frame").is_null()
 
 
+def _again() -> pl.Expr:
+    tried = pl.format("The client had to send its SYN {} times", "syns")
+    return pl.when(_ack_lost()).then(pl.lit("The server had to send its SYN-ACK again for the client")).otherwise(tried)
+
+
+def _left(delay: pl.Expr) -> pl.Expr:
+    """Return the sentence about the timer that ended the wait."""
+    by_client = pl.format(
+        "The successful SYN left {} after the first, when the client's timer expired (1 s on common systems, 3 s on older ones, "
+        "doubled with each attempt).",
+        duration(delay),
+    )
+    by_server = pl.format("The SYN-ACK came again {} after the first, when the server's timer expired.", duration(delay))
+    return pl.when(_ack_lost()).then(by_server).otherwise(by_client)
+
+
+def _check() -> pl.Expr:
+    return (
+        pl.when(_ack_lost())
+        .then(pl.lit(_ACK_LOST))
+        .when(_both_answered())
+        .then(pl.lit(_LATE))
+        .when(_answer_lost())
+        .then(pl.lit(_ANSWER_LOST))
+        .otherwise(pl.lit(_SYN_LOST))
+    )
+
+
 def _why() -> pl.Expr:
     lost = pl.lit("the answer to the SYN was lost or late")
-    return pl.when(_answer_lost()).then(lost).otherwise(pl.lit("the SYN had to be retransmitted"))
+    return (
+        pl.when(_ack_lost())
+        .then(pl.lit("the client's ACK was lost or dropped"))
+        .when(_both_answered())
+        .then(pl.lit("both SYNs or their answers were late"))
+        .when(_answer_lost())
+        .then(lost)
+        .otherwise(pl.lit("the SYN had to be retransmitted"))
+    )
 
 
 def _cause() -> pl.Expr:
@@ -144,11 +236,19 @@ def _cause() -> pl.Expr:
         "retransmitted one. An earlier SYN-ACK was lost, or this one was late"
     )
     refused = pl.format("the first was refused by an RST (frame {})", "refused_frame")
+    unheard = pl.lit(
+        "the client's ACK was lost, or the server dropped it because its listen queue was full. The server speaks first, and "
+        "could begin only after an ACK of the repeated SYN-ACK"
+    )
     return (
         pl.when(pl.col("refused_frame").is_not_null())
         .then(refused)
         .when(pl.col("syn_error_frame").is_not_null())
         .then(pl.format("{} answered one of them with {} (frame {})", "syn_error_router", _icmp_text(), "syn_error_frame"))
+        .when(_ack_lost())
+        .then(unheard)
+        .when(_both_answered())
+        .then(pl.lit("the server answered both within a short time, so nothing was lost. The SYNs or their answers were late"))
         .when(pl.col("earlier_frame").is_not_null())
         .then(answered)
         .when(_answer_lost())
