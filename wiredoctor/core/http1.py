@@ -100,8 +100,6 @@ class Reader(Stream):
         self.is_unsure: bool = False
         """True if the current message may be part of a body."""
         self.has_fault: bool = False
-        self.ends_by_close: bool = False
-        """True if the last message ends with the FIN, because its body has no announced end."""
         self.until: i64 = 0
         self.count: i64 = 0
         """The number of messages so far, including rejected heads."""
@@ -358,7 +356,6 @@ class Reader(Stream):
             self.in_trailer = False
         elif how == UNTIL_CLOSE:
             self.mode = CLOSE
-            self.ends_by_close = True
         else:
             self.finish(ERROR)
             self.lose()

@@ -23,6 +23,7 @@ from wiredoctor.core.connection import (
     waits_of,
 )
 from wiredoctor.core.flight import find_first
+from wiredoctor.core.message import UNTIL_CLOSE
 from wiredoctor.core.octets import read_i32_be
 from wiredoctor.core.packet import Packet
 from wiredoctor.core.pairing import HttpConnection
@@ -95,12 +96,17 @@ def try_again(
 
 
 def ends_body(connection: Connection, peer: Side, segment: Segment) -> bool:
-    """Return whether a FIN ends the body of an HTTP message, and the peer has not closed before it."""
+    """Return whether a FIN ends the body of a response without an announced end, and the peer has not closed before it."""
     content = connection.http
     if content is None or peer.close is not None:
         return False
     assert isinstance(content, HttpConnection)
-    return content.reader_of(segment.direction).ends_by_close
+    reader = content.reader_of(segment.direction)
+    exchange = reader.previous if reader.exchange is None else reader.exchange
+    if exchange is None or segment.direction == content.client:
+        return False
+    response = exchange.response
+    return response is not None and response.framing == UNTIL_CLOSE
 
 
 def answered_again(connection: Connection, stall: Stall) -> bool:
