@@ -180,8 +180,8 @@ REST = Threshold(
 )
 PROBED = Threshold(
     "120 s",
-    "the minimum idle time before keep-alive probes that counts; programs that send probes to keep a connection in the tables of "
-    "devices on the path send them more often",
+    "the minimum time without packets before keep-alive probes that counts as idle; programs that send probes to keep a "
+    "connection in the tables of devices on the path send them more often",
 )
 FORGOTTEN = Threshold(
     "60 s",
