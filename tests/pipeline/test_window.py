@@ -117,12 +117,12 @@ def as_text(report: Report) -> str:
 
 
 def test_days_are_compared_as_a_whole(tmp_path: Path) -> None:
-    """Only the number of rows bounds the memory: three connections, two of them 100 hours after the first."""
+    """Only the number of rows bounds the memory: four connections, three of them 100 hours after the first."""
     report = analysed(
-        tmp_path, closing(1, 0, 1), closing(10, 100 * HOUR, 2), last_packet(101 * HOUR), select=["keep-alive-disabled"]
+        tmp_path, closing(1, 0, 1), closing(10, 100 * HOUR, 3), last_packet(101 * HOUR), select=["keep-alive-disabled"]
     )
     assert rules_of(report) == ["keep-alive-disabled"]
-    assert report.findings[0].measures["exchanges"] == 3
+    assert report.findings[0].measures["exchanges"] == 4
     assert uncompared(report) == 0
 
 

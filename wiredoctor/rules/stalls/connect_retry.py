@@ -121,7 +121,7 @@ def find(connections: pl.LazyFrame) -> pl.LazyFrame:
         .select(
             *candidate(None, "high", "syn_frame", "syn_time", c("syn_time") + delay, delay=delay, of="connection"),
             pl.when(_ack_lost()).then("late_answer_frame").otherwise("newest_answer_frame").alias("last_frame"),
-            _again().alias("again"),
+            _attempt_text().alias("again"),
             _left(delay).alias("left"),
             _why().alias("why"),
             _cause().alias("cause"),
@@ -187,7 +187,7 @@ def _answer_lost() -> pl.Expr:
     return pl.col("answer_echoes_first_syn") & pl.col("refused_frame").is_null() & pl.col("syn_error_frame").is_null()
 
 
-def _again() -> pl.Expr:
+def _attempt_text() -> pl.Expr:
     tried = pl.format("The client had to send its SYN {} times", "syns")
     return pl.when(_ack_lost()).then(pl.lit("The server had to send its SYN-ACK again for the client")).otherwise(tried)
 
