@@ -162,7 +162,7 @@ def black_hole_server_closes_ipv6(lab: Lab) -> None:
     at="server",
     software=("node", "requests"),
     connections=(Connection((PAGE, Exchange("POST", "/up", 408, 0, "close-delimited", request_body=0)), closed_by="server"),),
-    finds=(*_said("large-only", confidence="medium"), Find("close-delimited", None, "server", 0, note=True)),
+    finds=_said("large-only", confidence="medium"),
     must_not=NOBODY,
     wire=Conditions(0.010, hops=2, faults=(NARROW,)),
     whole=False,

@@ -46,6 +46,8 @@ NOT_PROVEN = {
     "timed-out at the inner gateway, whose 502 the outer one passes on",
     # no pair at all: only the final report knows that no request shows what is behind them
     "two gateways on one host were refused at the same time, and no other request shows that they are gateways",
+    # the main server has not answered yet, and the copy's server has: only the final report knows which of them decided
+    "timed-out: the main server does not answer, and the copy for another server got a 200",
     # the health check is paired with no client's request, and only the final report knows that it never will be
     "queued, then not passed on, while the gateway checked the health of the server behind it",
 }
