@@ -112,7 +112,7 @@ _REDIRECTIONS = (301, 302, 307, 308)
 """The statuses with which a server sends a handshake to another URL."""
 
 _BROWSER = "Mozilla/"
-"""How the User-Agent of every browser begins."""
+"""The beginning of every browser's User-Agent."""
 
 _BUSY = (429, 503)
 """The statuses with which a server refuses a request for the moment if it also sends Retry-After."""
