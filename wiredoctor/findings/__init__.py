@@ -39,6 +39,7 @@ from wiredoctor.findings.rule import (
     ThresholdKey,
     by_kind,
     configured,
+    configured_thresholds,
     threshold_name,
 )
 from wiredoctor.text.escape import printable, shorten
@@ -76,6 +77,7 @@ __all__ = [
     "by_kind",
     "causes_first",
     "configured",
+    "configured_thresholds",
     "fingerprint",
     "group_key",
     "host",

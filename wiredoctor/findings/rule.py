@@ -94,6 +94,11 @@ def configured(thresholds: Mapping[ThresholdKey, str]) -> Generator[None]:
         _CONFIGURED.reset(token)
 
 
+def configured_thresholds() -> frozenset[tuple[ThresholdKey, str]]:
+    """Return the thresholds that `configured` applies now. What depends on thresholds may be cached with this as the key."""
+    return frozenset(_CONFIGURED.get().items())
+
+
 class Reference(NamedTuple):
     """A source for a claim of a rule."""
 

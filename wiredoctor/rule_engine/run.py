@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from functools import partial
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import polars as pl
 
-from wiredoctor.rule_engine.catalogue import RuleModule
+from wiredoctor.findings import configured_thresholds
+from wiredoctor.rule_engine.catalogue import RuleModule, Screen
 from wiredoctor.rule_engine.plugins import collect_guarded, enabled, run_guarded, with_required_columns
 from wiredoctor.rule_engine.summary_columns import Rows, as_frame
 from wiredoctor.rules.shared.idle_times import known_rests
@@ -274,8 +275,14 @@ def _of_their_columns(rows: Table | pl.LazyFrame, expressions: Mapping[str, pl.E
 def _screens(module: RuleModule) -> Mapping[str, pl.Expr]:
     """Return the screening expressions of a rule, by table name."""
     assert module.screen is not None
-    screen = module.screen()
-    return {module.tables[0]: screen} if isinstance(screen, pl.Expr) else screen
+    return _screens_with(module.screen, module.tables[0], configured_thresholds())
+
+
+@lru_cache(maxsize=256)
+def _screens_with(screen: Screen, first: str, _thresholds: frozenset[object]) -> Mapping[str, pl.Expr]:
+    """Return the expressions of `screen` with these thresholds. Without a table name, they are for the table `first`."""
+    expressions = screen()
+    return {first: expressions} if isinstance(expressions, pl.Expr) else expressions
 
 
 def _screen_queries(module: RuleModule, lazy: Mapping[str, pl.LazyFrame]) -> list[pl.LazyFrame]:
