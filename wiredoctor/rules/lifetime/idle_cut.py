@@ -12,7 +12,7 @@ Why it hurts
 
 How it is proved
     All data is acknowledged, the window is open, no byte of payload passes for 5 s or longer, and the next event is the FIN or
-    RST.
+    RST. If a server closed three or more WebSockets after the same idle time, 2 s are enough.
 
     Confidence is high if the server closed and the idle time is the default of a common proxy or balancer (within 0.5 % or 50
     ms). It is also high if one side closed three or more connections after the same idle time, and these are at least three
@@ -90,6 +90,10 @@ RULE = Rule(
 )
 
 REST = Threshold("5 s", "the minimum idle time: users and programs pause for seconds, and no common idle timeout is shorter")
+SOON = Threshold(
+    "2 s",
+    "the minimum idle time of WebSockets that a server closed, if three are equal; a server that is done sends a Close frame",
+)
 SAME = Threshold("1 %", "the tolerance for equal idle times; timers that are set to the same time differ by less")
 SAME_NEAR = Threshold("20 ms", "the tolerance that is added for short idle times; a loaded machine delays timers by this much")
 EARLY = Threshold(
@@ -128,7 +132,8 @@ _WHOLE_EARLY, _WHOLE_LATE = 300 * MILLISECOND, 120 * MILLISECOND
 def screen() -> pl.Expr:
     """Return a cheap condition: if no row of a batch meets it, the batch has no candidate findings."""
     closed = pl.coalesce("server_close_time", "client_close_time")
-    return ((closed - c("last_payload_time")) >= REST.value - SECOND) & ~c("says_goodbye") & c("last_on_connection")
+    least = pl.when("upgraded").then(SOON.value).otherwise(REST.value)
+    return ((closed - c("last_payload_time")) >= least - SECOND) & ~c("says_goodbye") & c("last_on_connection")
 
 
 def find(closes: pl.LazyFrame) -> pl.LazyFrame:
@@ -149,7 +154,8 @@ def find(closes: pl.LazyFrame) -> pl.LazyFrame:
         _closed_by(by_server, "server", c("last_payload_role") == 0),
         _closed_by(by_client, "client", c("last_payload_role") == 1),
     )
-    return pl.concat(sides).filter(c("rest_ns") >= REST.value)
+    soon = (c("what") == _WEBSOCKET) & (c("side") == "server") & (c("rest_ns") >= SOON.value)
+    return pl.concat(sides).filter((c("rest_ns") >= REST.value) | soon)
 
 
 def _is_upgraded() -> pl.Expr:
@@ -215,11 +221,15 @@ def _closed_by(rows: pl.LazyFrame, side: str, from_afar: pl.Expr) -> pl.LazyFram
     )
 
 
+_WEBSOCKET = 0
+"""The index of WebSockets in _WORDS."""
+
+
 def _kind_of_stream() -> pl.Expr:
     """Return the kind of stream or tunnel that was open, as an index into _WORDS."""
     return (
         pl.when(c("tunnel") & (c("response_upgrade") == "websocket"))
-        .then(0)
+        .then(_WEBSOCKET)
         .when(c("tunnel") & c("response_content_type").str.starts_with("application/vnd.docker."))
         .then(6)
         .when(c("tunnel") & (c("response_framing") == "tunnel"))
@@ -359,10 +369,11 @@ def _with_texts(rows: pl.DataFrame) -> pl.DataFrame:
     by_server = c("side") == "server"
     many = (c("alike_rests") >= ENOUGH.value) & (c("alike_rests") * 100 >= c("rests") * SHARE.value)
     equal = c("longest_ns") - c("shortest_ns") <= c("median") * SAME.value // 100 + SAME_NEAR.value
-    pair = (c("all_rests") == PAIR.value) & (c("alike_rests") == PAIR.value) & equal
+    long_enough = c("rest_ns") >= REST.value
+    pair = (c("all_rests") == PAIR.value) & (c("alike_rests") == PAIR.value) & equal & long_enough
     unlike = (c("others") > 0) | (c("near") * 100 < c("rests") * NAMED.value)
-    named = common.is_not_null() & by_server & ~unlike
-    alone = by_server & c("told_alone") & (c("others") == 0)
+    named = common.is_not_null() & by_server & ~unlike & long_enough
+    alone = by_server & c("told_alone") & (c("others") == 0) & long_enough
     verdict = pl.when(many | named).then(pl.lit("high")).when(pair).then(pl.lit("medium")).when(alone).then(pl.lit("low"))
     rows = rows.with_columns(verdict.alias("verdict"), common.alias("common"), (many | pair).alias("again")).filter(
         c("verdict").is_not_null()
@@ -394,7 +405,7 @@ def _whole_second(rest: pl.Expr) -> pl.Expr:
 
 def _keep_alive_interval() -> pl.Expr:
     """Return the interval (ns) at which data should be sent: half the idle timeout in whole seconds, at most a minute."""
-    half = pl.col("limit_ns") // (2 * SECOND) * SECOND
+    half = pl.max_horizontal(pl.col("limit_ns") // (2 * SECOND) * SECOND, pl.lit(SECOND))
     return pl.min_horizontal(half, pl.lit(60 * SECOND))
 
 
