@@ -40,16 +40,19 @@ PARTS = 16
 
 ENDS = {name for name, module in catalogue().items() if module.rule.ends}
 ENDLESS = ("text/event-stream", "application/x-ndjson", "multipart/x-mixed-replace")
-LONG = 3_000_000_000
+SECOND = 1_000_000_000
+LONG = 3 * SECOND
 
 
 def failed(exchange: dict[str, Any]) -> bool:
-    """Whether an exchange has no final response, lacks the end of a message that has one, or is a WebSocket that was cut."""
+    """Whether an exchange has no final response, lacks the end of a message that has one, or is a WebSocket that was cut or a
+    tunnel that was reset."""
     if exchange["upgraded"] and exchange["response_upgrade"] == "websocket":
         server, client = exchange["server_close_frame"], exchange["client_close_frame"]
         return server is not None and (client is None or server < client) and not exchange["says_goodbye"]
     if exchange["upgraded"] or exchange["response_framing"] == "tunnel":
-        return False
+        server, client = exchange["server_close_frame"], exchange["client_close_frame"]
+        return server is not None and exchange["server_close_rst"] == 1 and (client is None or server < client)
     final = exchange["has_response"] and exchange["response_status"] >= 200
     if exchange["has_request"] and (not final or exchange["request_end_reason"] != "complete"):
         return True
@@ -59,7 +62,8 @@ def failed(exchange: dict[str, Any]) -> bool:
 
 def broken(connection: dict[str, Any], latest: int) -> bool:
     """Whether a connection was refused or never came about, was reset with data that was not acknowledged or without a byte of an
-    answer, or fell silent while data waited, and none of EXCEPTIONS says why that is not known to be a failure."""
+    answer, or fell silent while data waited, and none of EXCEPTIONS says why that is not known to be a failure; or whether the
+    first message of TLS or HTTP/2 was acknowledged and not answered for a second until the client left, or to the end."""
     pending = connection["client_unacknowledged"] + connection["server_unacknowledged"]
     silent, history = gone(connection, latest), {*connection["history"]}
     unanswered = connection["client_bytes"] > 0 and connection["server_bytes"] == 0
@@ -67,7 +71,11 @@ def broken(connection: dict[str, Any], latest: int) -> bool:
     never_up = connection["syns"] > 0 and not connection["connected"] and (refused or silent)
     reset = bool(history & {*"Rr"}) and (pending > 0 or unanswered)
     silence = not history & {*"FfRr"} and pending > 0 and silent
-    return (never_up or reset or silence) and not any(one(connection) for one in EXCEPTIONS.values())
+    hello = connection["protocol"] in ("tls", "http2") and unanswered and connection["first_answer_frame"] is not None
+    whole = not pending and not connection["server_unseen_bytes"]
+    left = connection["closed_by"] == "client" and connection["end"] - (connection["first_answer_time"] or 0) >= SECOND
+    unheard = hello and whole and (left or (not history & {*"FfRr"} and silent))
+    return unheard or ((never_up or reset or silence) and not any(one(connection) for one in EXCEPTIONS.values()))
 
 
 EXCEPTIONS: dict[str, Callable[[dict[str, Any]], bool]] = {

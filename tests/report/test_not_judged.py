@@ -69,6 +69,7 @@ VERDICTS = [
         of(unjudged("tunnel-unanswered", 9)),
         "No known fault, but 1 of 5 exchanges is a tunnel through which nothing came back.",
     ),
+    (of(unjudged("tunnel-reset", 9)), "No known fault, but 1 of 5 exchanges is a tunnel that was reset."),
     (of(unjudged("cut-short", 9)), "No known fault, but 1 of 5 responses broke off."),
     (of(unjudged("response-unfinished", 9)), "No known fault, but 1 of 5 responses was still incomplete when the capture ended."),
     (of(unjudged("one-sided"), unjudged("gap", 2)), "No known fault, but 2 of 5 exchanges were captured only in part."),

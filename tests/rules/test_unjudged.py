@@ -26,6 +26,8 @@ OPEN = """
   0.010  >  .
 """
 GET = r'"GET /a HTTP/1.1\r\nHost: a\r\n\r\n"'
+HELLO = r'"\x16\x03\x01\x00\x6c\x01\x00\x00\x68\x03\x03" + x*102'
+PREFACE = r'"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00"'
 POST = r'"POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\n"'
 OK = r'"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"'
 HEAD = r'"HTTP/1.1 200 OK\r\nContent-Length: 2000\r\n\r\n"'
@@ -147,6 +149,10 @@ LISTED = {
     ),
     "a tunnel that the server resets after the client's data": case(
         TUNNEL + "  0.024  >  P.  x*200\n  0.300  <  R.", ("tunnel-unanswered", 0)
+    ),
+    "a tunnel that the server resets, after data in both directions": case(
+        TUNNEL + "  0.024  >  P.  x*200\n  0.034  <  P.  x*300\n  0.035  >  P.  x*10\n  0.050  <  .\n  1.200  <  R.",
+        ("tunnel-reset", 0),
     ),
     "a tunnel that the server closes at once": case(
         TUNNEL + "  0.025  <  F.\n  0.026  >  F.\n  0.036  <  .", ("tunnel-unanswered", 0)
@@ -307,6 +313,15 @@ LISTED = {
     "no HTTP, reset by a client that never got a byte": case(
         '  0.011  >  P.  "\\x00\\x01hello"\n  0.030  <  .\n  9.000  >  R.', ("reset", None)
     ),
+    "a TLS ClientHello that is acknowledged and never answered, until the client gives up": case(
+        f"  0.011  >  P.  {HELLO}\n  0.022  <  .\n  7.000  >  F.\n  7.011  <  .", ("hello-unanswered", None)
+    ),
+    "a TLS ClientHello that is acknowledged and not answered yet": case(
+        f"  0.011  >  P.  {HELLO}\n  0.022  <  ." + LATER, ("hello-unanswered", None)
+    ),
+    "an HTTP/2 preface that is acknowledged and never answered": case(
+        f"  0.011  >  P.  {PREFACE}\n  0.022  <  .\n  5.000  >  F.\n  5.011  <  F.\n  5.011  >  .", ("hello-unanswered", None)
+    ),
     "data that is repeated and never acknowledged": case(
         '  0.011  >  P.  "\\x00\\x01hello"\n  0.300  >  P.  1:8(7)\n  0.900  >  P.  1:8(7)' + LATER, ("silence", None)
     ),
@@ -334,6 +349,12 @@ LISTED = {
 }
 
 NORMAL = {
+    "a TLS connection in reserve that the client closes at once": case(
+        f"  0.011  >  P.  {HELLO}\n  0.022  <  .\n  0.300  >  F.\n  0.311  <  F.\n  0.311  >  ."
+    ),
+    "a tunnel that the client closes, and the server resets after it": case(
+        TUNNEL + "  0.024  >  P.  x*200\n  0.034  <  P.  x*300\n  0.035  >  .\n  1.200  >  F.\n  1.211  <  R."
+    ),
     "an RST without ACK flag soon after a response that was acknowledged": case(
         f"  0.011  >  P.  {GET}\n  6.022  <  P.  {OK}\n  6.022  >  .\n  6.040  >  R"
     ),

@@ -46,6 +46,7 @@ UNJUDGED: dict[str, Ending] = {
     "cut-short": Ending("exchanges", "the response broke off, and no rule explains why"),
     "websocket-cut": Ending("exchanges", "WebSockets closed by the server without a closing handshake, and no rule explains why"),
     "tunnel-unanswered": Ending("exchanges", "tunnels closed before any data of the server came through them"),
+    "tunnel-reset": Ending("exchanges", "tunnels reset by the server, and no rule explains why"),
     "request-cut-short": Ending("exchanges", "the client's request broke off, and no rule explains why"),
     "reset-doubted": Ending("exchanges", "reset, but perhaps not by the host whose address is in the RST"),
     "unreadable": Ending("exchanges", "the server sent something that is not a readable response"),
@@ -55,6 +56,7 @@ UNJUDGED: dict[str, Ending] = {
     ),
     "reset": Ending("connections", "reset while something was in progress, and no rule explains why"),
     "closed-unanswered": Ending("connections", "closed by the server without a byte of a response, and no rule explains why"),
+    "hello-unanswered": Ending("connections", "the client's TLS ClientHello or HTTP/2 preface arrived, but got no answer"),
     "silence": Ending("connections", "data was never acknowledged, and no more packets came"),
     "refused": Ending("connections", "refused, and no rule explains why"),
     "syn-ack-lost": Ending("connections", "the client repeated its SYN although the server had answered: no SYN-ACK reaches it"),
@@ -91,7 +93,8 @@ class Unjudged(NamedTuple):
 
     `reason`: a key of UNJUDGED. `message`: a short description. `frame`: the frame number of the packet to look at; `elapsed`:
     its time in seconds since the first packet. `waited`: the time in seconds from the last packet to the end of the capture, if
-    the exchange was still waiting. `idle`: the time in seconds without payload before the server cut a WebSocket or a response.
+    the exchange was still waiting. `idle`: the time in seconds without payload before the server cut a WebSocket, a tunnel or a
+    response.
     """
 
     capture: str

@@ -1,9 +1,9 @@
 """Polars expressions that determine why exchanges and connections did not end normally.
 
 Normal ends are: a reset after all responses; an idle connection at the end of the capture; an endless stream (event stream or
-tunnel) that the client leaves; and a tunnel, other than a WebSocket, that the server closes. In protocols that cannot be read
-(TLS and others), it is also normal that a client closes or resets the connection after the server has sent data: the packets do
-not show whether the client was still waiting.
+tunnel) that the client leaves; and a tunnel, other than a WebSocket, that the server closes by a FIN. In protocols that cannot be
+read (TLS and others), it is also normal that a client closes or resets the connection after the server has sent data: the packets
+do not show whether the client was still waiting.
 """
 
 from __future__ import annotations
@@ -117,6 +117,21 @@ def _is_unanswered_tunnel() -> pl.Expr:
     return (tunnel & (by_server | ((nothing | unheard) & sent & waited))).fill_null(value=False)
 
 
+def _is_reset_tunnel() -> pl.Expr:
+    """Return an expression that is true if the server was the first to close a tunnel or an upgraded connection, by an RST.
+
+    Its Close frames tell more about a WebSocket (`_is_cut_websocket`).
+    """
+    tunnel = (c("response_framing") == "tunnel") | (c("upgraded") & (c("response_upgrade") != "websocket"))
+    first = c("client_close_frame").is_null() | (c("server_close_frame") < c("client_close_frame"))
+    return (tunnel & (c("server_close_rst") == 1) & first).fill_null(value=False)
+
+
+def _is_cut_tunnel() -> pl.Expr:
+    """Return an expression that is true if a tunnel, an upgraded connection or a WebSocket ended abnormally."""
+    return _is_cut_websocket() | _is_unanswered_tunnel() | _is_reset_tunnel()
+
+
 def suspect_connections() -> pl.Expr:
     """Return a cheap filter that is true for every row of `connections` with a reason from `abnormal_connection_columns`."""
     pending = (c("client_unacknowledged") > 0) | (c("server_unacknowledged") > 0)
@@ -223,7 +238,7 @@ def _reason(waited: pl.Expr) -> pl.Expr:
     return (
         pl.when(_rejects_foreign_bytes())
         .then(pl.lit("request-not-http"))
-        .when(((answered & ended & asked) | (left & asked)) & ~_may_be_lost() & ~_is_cut_websocket() & ~_is_unanswered_tunnel())
+        .when(((answered & ended & asked) | (left & asked)) & ~_may_be_lost() & ~_is_cut_tunnel())
         .then(None)
         .when(~c("both_directions"))
         .then(pl.lit("one-sided"))
@@ -233,6 +248,8 @@ def _reason(waited: pl.Expr) -> pl.Expr:
         .then(pl.lit("websocket-cut"))
         .when(_is_unanswered_tunnel())
         .then(pl.lit("tunnel-unanswered"))
+        .when(_is_reset_tunnel())
+        .then(pl.lit("tunnel-reset"))
         .when(c("request_end_reason") == "error")
         .then(pl.lit("request-unreadable"))
         .when(unread)
@@ -308,6 +325,10 @@ def abnormal_connection_columns(latest: int) -> list[pl.Expr]:
     late = c("client_unacknowledged") > pl.when(says_goodbye).then(GOODBYE).otherwise(0)
     refused_data = (by_server | one_way) & ~reset & late & c("history").str.contains("[Rr]")
     unfinished = silent & (pending > 0) & ~c("history").str.contains("[FfRr]")
+    # a client that closes sooner may have opened the connection in reserve
+    waited = (c("end") - c("first_answer_time") >= CLOSED_WITHIN).fill_null(value=False)
+    given_up = (c("closed_by") == "client") & ~reset & waited
+    unheard = says_goodbye & one_way & (c("server_unseen_bytes") == 0) & (given_up | ((c("close") == "") & silent))
     # the client answers each packet of the server at most once; its other packets after the SYNs are probes
     probed = c("client_packets") - c("syns") - c("server_packets") >= PROBES
     reason = (
@@ -327,6 +348,8 @@ def abnormal_connection_columns(latest: int) -> list[pl.Expr]:
         .then(pl.lit("closed-unanswered"))
         .when(~http & ((reset & (one_way | (by_server & (pending > 0)))) | refused_data))
         .then(pl.lit("reset"))
+        .when(~http & unheard & (pending == 0))
+        .then(pl.lit("hello-unanswered"))
         .when(silent & (pending > 0) & c("history").str.contains("[Tt]") & ~c("history").str.contains("[Rr]"))
         .then(pl.lit("silence"))
         .when(~http & unfinished)

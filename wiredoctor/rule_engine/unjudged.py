@@ -138,7 +138,8 @@ def _as_of_the_end() -> pl.Expr:
     that cut heads of the connection is the likely reason for its gaps.
     """
     waiting = c("reason") == "no-answer"
-    may_be_lost = c("reason").is_in(["no-answer", "response-unfinished", "unreadable", "websocket-cut", "tunnel-unanswered"])
+    tunnels = ["websocket-cut", "tunnel-unanswered", "tunnel-reset"]
+    may_be_lost = c("reason").is_in(["no-answer", "response-unfinished", "unreadable", *tunnels])
     has_gap = (c("reason") == "gap") | (may_be_lost & c("unseen").fill_null(value=False))
     return (
         pl.when(has_gap & c("snapped").fill_null(value=False))
@@ -306,10 +307,10 @@ def _unjudged_item(row: dict[str, object], file: str, first_time: int) -> Unjudg
 
 
 _WAITING = (
-    *("no-answer", "silence", "breaks-off", "syn-ack-lost", "no-connection"),
+    *("no-answer", "hello-unanswered", "silence", "breaks-off", "syn-ack-lost", "no-connection"),
     *("request-stopped", "request-unfinished", "response-unfinished"),
 )
-_CUT = ("websocket-cut", "cut-short")
+_CUT = ("websocket-cut", "tunnel-reset", "cut-short")
 
 
 def _as_int(value: object) -> int:
@@ -326,6 +327,7 @@ _MESSAGES: Mapping[str, str | Callable[[int, int], str]] = {
     "websocket-cut": "the server closed the WebSocket without a Close frame, or reset it before the client had sent one, which "
     "programs report as code 1006",
     "tunnel-unanswered": "the tunnel was closed, and no data of the server had come through it",
+    "tunnel-reset": "the server reset the tunnel: an end that it did not intend, or a decision to drop it",
     "reset-doubted": "reset, but perhaps not by that host: it goes on sending, or the RST has no ACK flag, or does not fit the "
     "host's other packets (TTL, IP identification, time). This is one sign of a device on the path, and foreign-reset needs two",
     "request-cut-short": "the request broke off when the connection was closed",
@@ -335,6 +337,7 @@ _MESSAGES: Mapping[str, str | Callable[[int, int], str]] = {
     "this port",
     "reset": lambda _, number: f"reset{f' while {_bytes(number)} were in transit' if number else ''}",
     "closed-unanswered": "the server closed the connection without a byte of a response",
+    "hello-unanswered": "the server's kernel acknowledged the first message of TLS or HTTP/2, but no program answered it",
     "silence": lambda waited, number: f"{_bytes(number)} not acknowledged, and no packet for {duration_text(waited)}",
     "breaks-off": lambda waited, number: (
         f"{_bytes(number)} neither acknowledged nor retransmitted, and no packet for "

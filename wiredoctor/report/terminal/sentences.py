@@ -84,6 +84,13 @@ def unexplained(reach: Coverage) -> list[str]:
             "is a tunnel through which nothing came back",
             "are tunnels through which nothing came back",
         ),
+        (
+            endings.get("tunnel-reset", 0),
+            reach.exchanges,
+            "exchange",
+            "is a tunnel that was reset",
+            "are tunnels that were reset",
+        ),
         (endings.get("reset-doubted", 0), reach.exchanges, "exchange", "was reset", "were reset"),
         (
             endings.get("response-unfinished", 0),
