@@ -62,8 +62,11 @@ def failed(exchange: dict[str, Any]) -> bool:
 
 def broken(connection: dict[str, Any], latest: int) -> bool:
     """Whether a connection was refused or never came about, was reset with data that was not acknowledged or without a byte of an
-    answer, or fell silent while data waited, and none of EXCEPTIONS says why that is not known to be a failure; or whether the
-    first message of TLS or HTTP/2 was acknowledged and not answered for a second until the client left, or to the end."""
+    answer, or fell silent while data waited, and none of EXCEPTIONS says why that is not known to be a failure.
+
+    Or whether the first message of TLS or HTTP/2 was acknowledged and not answered for a second until the client left, or to the
+    end; or whether the server reset a connection whose protocol is not read.
+    """
     pending = connection["client_unacknowledged"] + connection["server_unacknowledged"]
     silent, history = gone(connection, latest), {*connection["history"]}
     unanswered = connection["client_bytes"] > 0 and connection["server_bytes"] == 0
@@ -75,7 +78,9 @@ def broken(connection: dict[str, Any], latest: int) -> bool:
     whole = not pending and not connection["server_unseen_bytes"]
     left = connection["closed_by"] == "client" and connection["end"] - (connection["first_answer_time"] or 0) >= SECOND
     unheard = hello and whole and (left or (not history & {*"FfRr"} and silent))
-    return unheard or ((never_up or reset or silence) and not any(one(connection) for one in EXCEPTIONS.values()))
+    silent_protocol = connection["protocol"] != "none" and not connection["exchanges"]
+    reset_unread = silent_protocol and (connection["closed_by"], connection["close"]) == ("server", "rst")
+    return unheard or reset_unread or ((never_up or reset or silence) and not any(one(connection) for one in EXCEPTIONS.values()))
 
 
 EXCEPTIONS: dict[str, Callable[[dict[str, Any]], bool]] = {

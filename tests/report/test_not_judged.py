@@ -78,6 +78,10 @@ VERDICTS = [
         "No known fault, but 1 of 5 connections failed for an unknown reason.",
     ),
     (
+        of(unjudged("server-reset", 2, exchange=None, request=None)),
+        "No known fault, but 1 of 5 connections was reset by the server.",
+    ),
+    (
         of(unjudged("breaks-off", 2, exchange=None, request=None)),
         "No known fault, but 1 of 5 connections ended with unacknowledged data.",
     ),

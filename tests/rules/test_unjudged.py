@@ -310,6 +310,9 @@ LISTED = {
     "no HTTP, reset by the server in the middle of what it sent": case(
         '  0.011  >  P.  "\\x00\\x01hello"\n  0.022  <  P.  x*1000\n  0.023  <  R.', ("reset", None)
     ),
+    "no HTTP, reset by the server after an answer that was acknowledged": case(
+        '  0.011  >  P.  "\\x00\\x01hello"\n  0.022  <  P.  x*1000\n  0.023  >  .\n  2.000  <  R.', ("server-reset", None)
+    ),
     "no HTTP, reset by a client that never got a byte": case(
         '  0.011  >  P.  "\\x00\\x01hello"\n  0.030  <  .\n  9.000  >  R.', ("reset", None)
     ),
@@ -351,6 +354,9 @@ LISTED = {
 NORMAL = {
     "a TLS connection in reserve that the client closes at once": case(
         f"  0.011  >  P.  {HELLO}\n  0.022  <  .\n  0.300  >  F.\n  0.311  <  F.\n  0.311  >  ."
+    ),
+    "no HTTP, closed by the client, and reset by the server after that": case(
+        '  0.011  >  P.  "\\x00\\x01hello"\n  0.022  <  P.  x*1000\n  0.023  >  .\n  2.000  >  F.\n  2.011  <  R.'
     ),
     "a tunnel that the client closes, and the server resets after it": case(
         TUNNEL + "  0.024  >  P.  x*200\n  0.034  <  P.  x*300\n  0.035  >  .\n  1.200  >  F.\n  1.211  <  R."

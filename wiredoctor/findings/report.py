@@ -78,6 +78,7 @@ UNJUDGED: dict[str, Ending] = {
     "gap": Ending("exchanges", "not answered, or not completely, and packets were lost on the path or while capturing"),
     "snap-length": Ending("exchanges", "the snap length cut off parts of their heads or of their chunk framing"),
     "one-sided": Ending("exchanges", "only one direction was captured"),
+    "server-reset": Ending("connections", "reset by the server; in this protocol the packets do not show what was in progress"),
     "breaks-off": Ending("connections", "data was neither acknowledged nor sent again: packets are missing, or a host is gone"),
     "not-compared": Ending(
         "connections", "rules that compare connections, such as gateway-error, see only the end of a capture as long as this one"

@@ -3,7 +3,7 @@
 Normal ends are: a reset after all responses; an idle connection at the end of the capture; an endless stream (event stream or
 tunnel) that the client leaves; and a tunnel, other than a WebSocket, that the server closes by a FIN. In protocols that cannot be
 read (TLS and others), it is also normal that a client closes or resets the connection after the server has sent data: the packets
-do not show whether the client was still waiting.
+do not show whether the client was still waiting. A server that resets such a connection is listed.
 """
 
 from __future__ import annotations
@@ -136,8 +136,9 @@ def suspect_connections() -> pl.Expr:
     """Return a cheap filter that is true for every row of `connections` with a reason from `abnormal_connection_columns`."""
     pending = (c("client_unacknowledged") > 0) | (c("server_unacknowledged") > 0)
     one_way = (c("client_bytes") > 0) & (c("server_bytes") == 0)
+    reset = (c("close") == "rst") & (c("closed_by") == "server") & (c("exchanges") == 0)
     unused = (c("protocol") == "none") & ((c("syns") > 0) | (c("close") != ""))
-    return pending | one_way | unused
+    return pending | one_way | unused | reset
 
 
 def abnormal_exchange_columns(latest: int) -> list[pl.Expr]:
@@ -352,6 +353,8 @@ def abnormal_connection_columns(latest: int) -> list[pl.Expr]:
         .then(pl.lit("hello-unanswered"))
         .when(silent & (pending > 0) & c("history").str.contains("[Tt]") & ~c("history").str.contains("[Rr]"))
         .then(pl.lit("silence"))
+        .when(~http & reset & by_server)
+        .then(pl.lit("server-reset"))
         .when(~http & unfinished)
         .then(pl.lit("breaks-off"))
     )

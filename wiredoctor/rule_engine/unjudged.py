@@ -343,6 +343,7 @@ _MESSAGES: Mapping[str, str | Callable[[int, int], str]] = {
         f"{_bytes(number)} neither acknowledged nor retransmitted, and no packet for "
         f"{duration_text(waited)}: packets are missing from the capture, or the sender is gone"
     ),
+    "server-reset": "the server reset the connection, and the packets do not show whether anything was in progress",
     "refused": "an RST answered the SYN",
     "syn-ack-lost": "the client repeated its SYN although the server had answered it more than once. No SYN-ACK reaches the "
     "client: a firewall drops it, or it takes another path and is lost there",

@@ -43,6 +43,7 @@ SECRETS = "This report contains secrets: nothing in it is masked (--show-secrets
 _LOST = ("closed", "after-close-announced")
 _BROKEN_OFF = ("request-cut-short", "head-unfinished")
 _WAITING = ("no-answer", "request-stopped")
+_NOT_BROKEN = ("breaks-off", "not-compared", "server-reset")
 
 
 def unexplained(reach: Coverage) -> list[str]:
@@ -54,8 +55,9 @@ def unexplained(reach: Coverage) -> list[str]:
     if not reach.knows_failures and (clause := _not_checked(reach)):
         return [clause]
     answers, endings = reach.answers, reach.endings
-    unended, uncompared = endings.get("breaks-off", 0), endings.get("not-compared", 0)
-    broken = sum(number for reason, number in endings.items() if UNJUDGED[reason].what == "connections") - unended - uncompared
+    unended, uncompared, reset = (endings.get(reason, 0) for reason in _NOT_BROKEN)
+    broken = sum(number for reason, number in endings.items() if UNJUDGED[reason].what == "connections")
+    broken -= unended + uncompared + reset
     lost, waiting, off = (sum(endings.get(reason, 0) for reason in some) for some in (_LOST, _WAITING, _BROKEN_OFF))
     partly = sum(endings.get(reason, 0) for reason in ("gap", "snap-length", "one-sided"))
     clauses = [
@@ -110,6 +112,7 @@ def unexplained(reach: Coverage) -> list[str]:
             "reject bytes that are not an HTTP request",
         ),
         (broken, reach.connections, "connection", *(["failed for an unknown reason"] * 2)),
+        (reset, reach.connections, "connection", "was reset by the server", "were reset by the server"),
         (unended, reach.connections, "connection", *(["ended with unacknowledged data"] * 2)),
         (uncompared, reach.connections, "connection", "was not compared with the others", "were not compared with the others"),
     ]
@@ -152,8 +155,7 @@ def _not_checked(reach: Coverage) -> str:
     if failed := min(unanswered + errors, answers.requests):
         parts = ["not answered completely"] * bool(unanswered) + ["answered with status 500 or above"] * bool(errors)
         return f"{part_of(failed, answers.requests, 'request')} {'was' if failed == 1 else 'were'} {' or '.join(parts)} {why}"
-    apart = ("breaks-off", "not-compared")
-    broken = sum(number for name, number in endings.items() if UNJUDGED[name].what == "connections" and name not in apart)
+    broken = sum(number for name, number in endings.items() if UNJUDGED[name].what == "connections" and name not in _NOT_BROKEN)
     return f"{part_of(broken, reach.connections, 'connection')} failed {why}" if broken else ""
 
 
