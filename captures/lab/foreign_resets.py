@@ -106,6 +106,17 @@ def foreign_reset_of_a_download_ipv6(lab: Lab) -> None:
     _download(lab, "[fd00:9::2]")
 
 
+@over_ipv6(
+    foreign_reset_of_a_download,
+    title="A device near the server resets both sides of a download; IPv6; recorded with a snap length of 400 bytes",
+    wire=_box(0.030, Start(payload=20_000, side="server"), BOTH),
+)
+def foreign_reset_near_the_server_ipv6(lab: Lab) -> None:
+    """As foreign-reset-of-a-download-ipv6, but the box is near the server: besides the hop limit, the time shows it, because the
+    RST acknowledges data that could not have reached the client yet."""
+    _download(lab, "[fd00:9::2]")
+
+
 @recording(
     title="A device on the path resets a download towards the client, captured at the server; recorded with a snap length of 400 "
     "bytes",

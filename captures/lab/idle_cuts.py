@@ -104,6 +104,14 @@ def websockets_cut_soon(lab: Lab) -> None:
     raw_client(lab, [[UPGRADE, 0.2, *_message(b"one") * count, WAIT] for count in (1, 3, 2)], 80)
 
 
+@over_ipv6(websockets_cut_soon, at="server")
+def websockets_cut_soon_ipv6(lab: Lab) -> None:
+    """As websockets-cut-soon, over IPv6, captured at the server."""
+    node(lab, "node_app.js")
+    nginx(lab, PROXY % "3s")
+    raw_client(lab, [[UPGRADE, 0.2, *_message(b"one") * count, WAIT] for count in (1, 3, 2)], 80, address="fd00:9::2")
+
+
 @recording(
     title="A WebSocket that pings every 2 s through a proxy with an idle timeout of 6 s, until its user leaves",
     at="server",
