@@ -179,7 +179,7 @@ def denied(report: Report, said: str) -> list[tuple[str, int, int | None]]:
     ]
     bad += [("connection", row["connection"], None) for row in report.connections.iter_rows(named=True) if broken(row, latest)]
     summed = [f for f in report.findings if f.rule in ENDS and f.connection is None and f.severity != "error"]
-    return [(what, *place) for what, *place in bad if tuple(place) not in notes | backs and not summed]
+    return [one for one in bad if one[1:] not in notes | backs and not summed]
 
 
 @EACH
