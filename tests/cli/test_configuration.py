@@ -232,7 +232,7 @@ def test_a_baseline_without_findings(run: Run, analysis: FakeAnalysis) -> None:
 @pytest.mark.parametrize(
     ("content", "says"),
     [
-        (None, "No such file or directory"),
+        (None, "no such file or directory"),
         (b"\xff\xfe", "is not JSON"),
         (b"", "is not JSON"),
         (b"Dear Sir", "is not JSON"),

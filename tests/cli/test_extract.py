@@ -126,6 +126,29 @@ def test_a_finding_that_is_whole_is_as_it_was(path: Path, tmp_path: Path) -> Non
     assert "instead of" not in said
 
 
+def test_a_description_that_needs_other_packets_is_not_called_unchanged(tmp_path: Path) -> None:
+    small = tmp_path / "small.pcapng"
+    said = unwrapped(run(find_recording("killed-on-the-way-client.pcap"), "--finding", "1", "-o", small).output)
+    whole = wiredoctor.analyze(find_recording("killed-on-the-way-client.pcap")).findings[0]
+    [cut] = [f for f in wiredoctor.analyze(small).findings if key(f) == key(whole)]
+    assert "it also closed 3 other connections" in whole.message
+    assert cut.message != whole.message
+    assert "shows finding 1 of the capture: " in said
+    assert "its description differs, because it depends on packets that were left out" in said
+
+
+def test_one_frame_is_a_frame(tmp_path: Path) -> None:
+    said = unwrapped(run(find_recording("python-http10.pcap"), "--finding", "1", "-o", tmp_path / "small.pcapng").output)
+    assert "now in frame 6\n" in said
+
+
+@pytest.mark.filterwarnings("error::UserWarning")
+def test_a_finding_about_the_file_is_refused_in_one_line(tmp_path: Path) -> None:
+    result = run(find_recording("cut-off.pcap"), "--finding", "1", "-o", tmp_path / "small.pcapng")
+    said = "wiredoctor: --finding 1: no part of the capture shows this finding: it concerns the complete file\n"
+    assert (result.exit_code, result.output) == (2, said)
+
+
 def test_a_cause_that_is_not_shown_is_named() -> None:
     [whole] = [f for f in wiredoctor.analyze(find_recording("behind-apache-crash.pcap")).findings if f.caused_by]
     assert causes_not_shown(whole, replace(whole, caused_by=())) == ["no-response"]

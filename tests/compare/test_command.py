@@ -194,3 +194,8 @@ def test_the_page_names_every_key(heading: str, classes: tuple[Any, ...]) -> Non
     named = set(re.findall(r"`([a-z0-9_]+)`", part)) | {"version"}
     written = [(c, f.name) for c in classes for f in fields(c) if not f.metadata.get("private")]
     assert [f"{c.__name__}.{name}" for c, name in written if name not in named] == []
+
+
+def test_one_request_is_not_some_of_them(run: Callable[..., Result]) -> None:
+    one = run("--both-sides", "--proxy", find_recording("behind-nginx-deaf.pcap")).stdout
+    assert "1 request forwarded, not over a reused connection." in one

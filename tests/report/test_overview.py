@@ -45,6 +45,14 @@ def test_a_problem_was_first_seen_when_its_request_began(tmp_path: Path) -> None
     assert table.rows[0].first_seen == 5.03
 
 
+def test_a_capture_without_times_of_day_does_not_hide_the_times_of_others() -> None:
+    dated = finding(number=1, time="2026-01-31T10:42:16.123000000Z")
+    undated = finding(number=2, time="1970-01-01T00:00:01.000000000Z", elapsed=-1e9)
+    one = report([dated, undated])
+    rows = split_rows(one, [*group_findings(one.findings)] * 2)[0]
+    assert {row.first_seen for row in rows} == {"10:42:16.123"}
+
+
 def test_a_finding_concerns_the_time_of_its_request(tmp_path: Path) -> None:
     """Here the request begins 5 s before the stall that is the proof."""
     slow = RACE.partition("  5.022")[0].replace("0.022", "5.022")

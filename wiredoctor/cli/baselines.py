@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from wiredoctor.cli.exit_codes import UsageError
+from wiredoctor.cli.exit_codes import UsageError, reason
 
 _WRITE_ONE = "; write a report of the earlier capture with: wiredoctor analyze CAPTURE -o known.json"
 
@@ -22,7 +22,7 @@ def fingerprints(path: str) -> frozenset[str]:
     try:
         return frozenset(str(one["fingerprint"]) for one in _findings(Path(path).read_text("utf-8")))
     except OSError as error:
-        raise UsageError(f"--baseline {path}: {error.strerror}") from None
+        raise UsageError(f"--baseline {path}: {reason(error, path)}") from None
     except (ValueError, RecursionError):  # also for bytes that are not UTF-8, very long numbers, and deep nesting
         raise UsageError(f"--baseline {path}: is not JSON{_WRITE_ONE}") from None
     except (KeyError, TypeError):

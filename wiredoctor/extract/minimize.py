@@ -148,7 +148,7 @@ class Cutter:
         """
         report = self._whole.report
         rows = report.connections
-        of_server = pl.col("server") == finding.server
+        of_server = pl.col("server").eq_missing(finding.server)
         of_both = of_server & (pl.col("client_host") == _host(finding.client or ""))
         tried = own
         for chosen in (of_both, of_server, pl.lit(value=True)):

@@ -98,8 +98,10 @@ class Finding:
 
     `total_delay` then counts the delay on this connection.
     """
-    request_elapsed: float | None = field(default=None, compare=False, repr=False, metadata={"private": True})
-    """The time at which the request of the finding's exchange began, in seconds since the first packet; None without a request.
+    began: float | None = field(default=None, compare=False, repr=False, metadata={"private": True})
+    """The time at which the request of the finding's exchange began, in seconds since the first packet.
+
+    Without a request, it is the time at which the fault began, or None if that is not after the first evidence.
 
     Server logs contain this time. The evidence may begin earlier (a FIN that crossed the request) or later (a stall in the
     response).
@@ -120,13 +122,16 @@ class Finding:
 
     @property
     def first_seen(self) -> float:
-        """The time of the finding's request or, without a request, of its first evidence, in seconds since the first packet."""
-        return self.elapsed if self.request_elapsed is None else self.request_elapsed
+        """The time of the finding's request or, without a request, of the fault, in seconds since the first packet.
+
+        Evidence may be earlier than the fault: a connection that the server accepted before it refused another one.
+        """
+        return self.elapsed if self.began is None else self.began
 
     @property
     def first_seen_time(self) -> str:
         """The time `first_seen` as a timestamp (RFC 3339)."""
-        moment = None if self.request_elapsed is None else nanoseconds(self.time)
+        moment = None if self.began is None else nanoseconds(self.time)
         return self.time if moment is None else rfc3339(moment + round((self.first_seen - self.elapsed) * SECOND))
 
     @property

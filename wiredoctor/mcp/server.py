@@ -22,6 +22,7 @@ from wiredoctor.mcp.protocol import Server
 from wiredoctor.report.answered import Captures, Diagnosis, Exchanges, Explained, Findings, Proof, ShowAnswer
 from wiredoctor.report.terminal.terminal import Terminal
 from wiredoctor.report.words import clean, shorten
+from wiredoctor.text.suggestion import suggestion
 
 INSTRUCTIONS = (
     "wiredoctor reads packet captures and diagnoses HTTP/1.x over TCP: stalls, closed connections, broken framing. "
@@ -222,7 +223,8 @@ class Tools:
         if told and not told.rules:
             raise Refused(f"no rule covers that: {told.means}")
         if not found:
-            raise Refused(f"no rule covers that; the rules are {', '.join(rules)}")
+            families = ", ".join(dict.fromkeys(rule.family for rule in rules.values()))
+            raise Refused(f"no rule covers that{suggestion(words, rules, f'; these families list their rules: {families}')}")
         named = at_once(found, words)
         if not sure:
             return {"rules": [{"name": one.name, "summary": one.doc.partition(chr(10))[0]} for one in named]}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 
 from wiredoctor.findings import CaptureSummary, Finding, Report
@@ -14,8 +15,10 @@ MAX_NAMED = 3
 """The maximum number of captures that a command names. If there are more, the command has a placeholder."""
 
 _LIVE = ("live: ", "run: ")
-_NOT_FILES = ("-", *_LIVE)
+_STANDARD_INPUT = "-"
 _PLACEHOLDER = "CAPTURE"
+_ESCAPED_BYTE = re.compile(r"\\x[89a-f][0-9a-f]")
+"""How reports write a byte of a file name that is not UTF-8."""
 
 
 def short_fingerprint(finding: Finding) -> str:
@@ -84,9 +87,26 @@ def are_kept(report: Report) -> bool:
 
 
 def _is_file(capture: CaptureSummary) -> bool:
-    return not capture.file.startswith(_NOT_FILES)
+    return capture.file != _STANDARD_INPUT and was_kept(capture.file)
 
 
 def _name(capture: CaptureSummary) -> str:
     """Return the name of a capture, quoted for a shell, or a placeholder if the capture consists of several files."""
-    return _PLACEHOLDER if capture.files else clean(shlex.quote(capture.file))
+    return _PLACEHOLDER if capture.files else shell_word(capture.file)
+
+
+def shell_word(file: str) -> str:
+    """Return the name of a file as printable text that a shell turns into that name, and that no command reads as an option.
+
+    Control characters, and bytes that are not UTF-8, need the quotes $'...' of bash, zsh and POSIX.1-2024.
+    """
+    name = file.encode(errors="surrogateescape").decode(errors="backslashreplace")
+    name = f"./{name}" if name.startswith("-") else name
+    if clean(name) == name and not _ESCAPED_BYTE.search(name):
+        return shlex.quote(name)
+    parts = re.split(f"({_ESCAPED_BYTE.pattern})", name)
+    return "$'" + "".join(part if n % 2 else clean(_quoted(part)) for n, part in enumerate(parts)) + "'"
+
+
+def _quoted(text: str) -> str:
+    return text.replace("\\", "\\\\").replace("'", "\\'")

@@ -153,7 +153,9 @@ def _finding(module: RuleModule, texts: _Texts, values: dict[str, Any], times: s
     request = redact.escape_around_masks(f"{redact.method(method)} {redact.target(target)}") if method else None
     values |= _template_values(values, side, [e.frame for e in evidence]) | {"request": shorten(request or "", REQUEST_LENGTH)}
     written = {name: _format_value(values[name], name in times) for name in texts.names}
-    delay = values["delay"]
+    delay, began = values["delay"], values["request_start"]
+    if began is None and (values["start"] or 0) > moment:
+        began = values["start"]
     return separate_masks(Finding(
         rule=module.name,
         family=module.family,
@@ -185,7 +187,7 @@ def _finding(module: RuleModule, texts: _Texts, values: dict[str, Any], times: s
         ignore_target=printable(redact.identity_target(target)),
         origin=values.get("origin"),
         front=values.get("front"),
-        request_elapsed=None if values["request_start"] is None else values["request_start"] / SECOND,
+        began=None if began is None else began / SECOND,
     ))  # fmt: skip
 
 

@@ -43,6 +43,28 @@ def same_in_steps(folder: Path, sizes: Sequence[int], ladder: str, *errors: Erro
     return reports[0].findings
 
 
+ENDED = """
+connection 1
+0.0000  >  S    mss 1460
+0.0002  <  S.   mss 1460
+0.0003  >  .
+0.0010  >  F.
+0.0012  <  F.
+0.0013  >  .
+connection 2, client 10.0.0.1:40002, server 10.0.0.2:80
+4.3000  >  S    mss 1460
+4.3010  <  R.
+"""
+
+
+def test_a_refusal_is_seen_when_it_happened_not_when_the_server_still_accepted(found: Found) -> None:
+    [finding] = found(ENDED)
+    assert (finding.rule, finding.kind) == ("connect-failed", "refused")
+    assert finding.evidence[0].note == "the server had accepted connections"
+    assert (finding.elapsed, finding.first_seen) == (0.0002, 4.3)
+    assert finding.first_seen_time.endswith(":24.300000000Z")  # ladders begin at second 20 of a minute
+
+
 @pytest.mark.parametrize("code", sweep(range(16), {1, 3, 13}.__contains__))
 def test_destination_unreachable(code: int, found: Found) -> None:
     [finding] = found(SYN + LATER, Error(0.02, 1, 3, code))

@@ -39,7 +39,7 @@ def _suggestion(words: str, rules: Collection[str]) -> str:
     near = suggestion(words, rules)
     if "did you mean" in near:
         return near
-    makers = dict.fromkeys(row.software.split()[0].rstrip(",") for row in messages() if row.software)
+    makers = dict.fromkeys(row.software.split()[0].rstrip(",").removesuffix("'s") for row in messages() if row.software)
     return f"{near}; wiredoctor knows error messages of {', '.join(makers)}"
 
 

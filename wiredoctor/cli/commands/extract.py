@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 import shutil
 import sys
 from collections.abc import Callable, Generator
@@ -154,6 +153,7 @@ def _anonymous(cut: Extract, path: Path, attempt: Path, analyse: Callable[[Path]
 
 def _report_extract(output: str, report: Report, cut: Extract, anonymous: Checked | None, number: str | None) -> None:
     from wiredoctor.extract.minimize import causes_not_shown
+    from wiredoctor.report.commands import shell_word
     from wiredoctor.report.groups import group_findings
     from wiredoctor.report.headline import counts
 
@@ -163,10 +163,15 @@ def _report_extract(output: str, report: Report, cut: Extract, anonymous: Checke
         shown, found, packets = anonymous.report, found and anonymous.like(found), len(anonymous.frames)
     lines = [f"{clean(output)}: {packets:,} of {count(capture.packets, 'packet')}"]
     if found is not None and number is not None:
-        others = _changed_numbers(chosen_finding(report, number), found)
-        lines.append(f"a new analysis shows finding {number} of the capture{'' if others else ' unchanged'}: {_facts(found)}")
+        whole = chosen_finding(report, number)
+        others = _changed_numbers(whole, found)
+        # the anonymized finding has other names in its text
+        told = others or cut.found is None or _text(cut.found) == _text(whole)
+        same = told and not others
+        lines.append(f"a new analysis shows finding {number} of the capture{' unchanged' if same else ''}: {_facts(found)}")
         lines += [f"its numbers cover only the packets that were kept: {others}"] if others else []
-        causes = causes_not_shown(chosen_finding(report, number), found)
+        lines += [] if told else ["its description differs, because it depends on packets that were left out"]
+        causes = causes_not_shown(whole, found)
         lines += [f"its cause cannot be seen without packets that were left out: {', '.join(causes)}"] if causes else []
     else:
         shows = str(counts(shown, group_findings(shown.findings))) or "no problem"
@@ -179,7 +184,7 @@ def _report_extract(output: str, report: Report, cut: Extract, anonymous: Checke
         lines.append("addresses, names, tokens and bodies were replaced; a search found no originals")
         if anonymous.left_out:
             lines.append(f"packets left out because they could not be parsed completely: {left_out(anonymous.left_out)}")
-    name = clean(shlex.quote(output))
+    name = shell_word(output)
     by_number = "" if found is None else f"wiredoctor show {name} --finding {found.number}"
     lines.append(f"next: {by_number or f'wiredoctor analyze {name}'}")
     paper = stdout_paper(options.Color.never)
@@ -195,6 +200,10 @@ def _changed_numbers(whole: Finding, cut: Finding) -> str:
 
     written = [(one.name.replace("_", " "), _number(one.cut), _number(one.whole)) for one in differences(whole, cut)]
     return ", ".join(f"{name} {here} instead of {there}" for name, here, there in written if here != there)
+
+
+def _text(finding: Finding) -> tuple[str, str, str]:
+    return finding.title, finding.message, finding.remedy
 
 
 def _number(value: float) -> str:
@@ -216,6 +225,7 @@ def _invented(cut: Extract) -> list[str]:
 
 
 def _facts(finding: Finding) -> str:
-    frames = ", ".join(str(e.frame) for e in finding.evidence[:8])
+    shown = finding.evidence[:8]
+    frames = f"frame{'s' if len(shown) > 1 else ''} {', '.join(str(e.frame) for e in shown)}"
     delay = f", {duration(finding.delay)}" if finding.delay else ""
-    return f"{finding.rule_and_kind}, {finding.confidence} confidence{delay}" + (f", now in frames {frames}" if frames else "")
+    return f"{finding.rule_and_kind}, {finding.confidence} confidence{delay}" + (f", now in {frames}" if shown else "")

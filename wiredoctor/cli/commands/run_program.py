@@ -165,6 +165,7 @@ def run(
 
 def _write_requests(report: Report, out: BinaryIO, paper: Terminal, file: str | None) -> None:
     """Write how the time of the slowest request was spent, and which command shows all requests."""
+    from wiredoctor.report.commands import shell_word
     from wiredoctor.report.terminal.slowest_request import slowest_request
 
     with TextOutput(out, paper) as stream:
@@ -174,7 +175,7 @@ def _write_requests(report: Report, out: BinaryIO, paper: Terminal, file: str | 
             writer.paragraph(line)
         if file is None:
             writer.paragraph("The packets were not kept. To see each request, add -w FILE.pcapng, and then:")
-        writer.unbroken(("Next: ", "bold"), f"wiredoctor exchanges {shlex.quote(file or 'FILE.pcapng')}")
+        writer.unbroken(("Next: ", "bold"), f"wiredoctor exchanges {shell_word(file or 'FILE.pcapng')}")
 
 
 @contextlib.contextmanager

@@ -92,7 +92,10 @@ def _answer(one: OwnAnswer) -> str:
 
 
 def _exchanges(result: Proxied) -> Iterator[str]:
-    yield f"{count(result.matched, 'request')} forwarded, {result.reused:,} of them over a reused connection."
+    which = f"{result.reused:,} of them " if result.reused else "none of them "
+    if result.matched == 1:
+        which = "" if result.reused else "not "
+    yield f"{count(result.matched, 'request')} forwarded, {which}over a reused connection."
     if result.retried:
         yield f"{count(result.retried, 'request')} forwarded more than once."
     if result.own:
