@@ -46,7 +46,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "extract": {"capture", "findings", "limits", "protocols", "replacement", "tables", "text", "wiredoctor"},
     "compare": {"findings", "gateways", "tables", "text"},
     "report": {"access_log", "compare", "findings", "gateways", "interfaces", "limits", "tables", "text"},
-    "mcp": {"cli", "findings", "pipeline", "report", "wiredoctor"},
+    "mcp": {"cli", "findings", "pipeline", "report", "text", "wiredoctor"},
     "cli": {
         *("compare", "core", "extract", "interfaces", "live", "mcp", "pipeline"),
         *("replacement", "report", "settings", "text", "wiredoctor"),

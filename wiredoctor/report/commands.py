@@ -105,8 +105,8 @@ def shell_word(file: str) -> str:
     if clean(name) == name and not _ESCAPED_BYTE.search(name):
         return shlex.quote(name)
     parts = re.split(f"({_ESCAPED_BYTE.pattern})", name)
-    return "$'" + "".join(part if n % 2 else clean(_quoted(part)) for n, part in enumerate(parts)) + "'"
+    return "$'" + "".join(part if n % 2 else clean(_with_quotes_escaped(part)) for n, part in enumerate(parts)) + "'"
 
 
-def _quoted(text: str) -> str:
+def _with_quotes_escaped(text: str) -> str:
     return text.replace("\\", "\\\\").replace("'", "\\'")
