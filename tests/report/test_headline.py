@@ -102,7 +102,7 @@ def test_the_last_try_of_a_gateway_is_the_cause() -> None:
     front = lost(1, rule="gateway-error", family="gateways", kind="rejected-response",
                  caused_by=(down.place[1], back.place[1]))  # fmt: skip
     known = of(front, down, back)
-    assert " because what 10.0.9.9:8001 sent is not HTTP." in said(known)
+    assert said(known).endswith(" because what 10.0.9.9:8001 sent is not HTTP.")
     stalled = lost(1, rule="zero-window-stall", family="stalls", kind=None, title="The client did not read")
     cut = replace(front, caused_by=(stalled.place[1], back.place[1]))
     assert " because the client did not read" in said(of(cut, stalled))
@@ -267,6 +267,33 @@ def test_failed_connections_do_not_hide_an_error_that_nothing_explains(status: i
     refused = lost(2, rule="connect-failed", family="stalls", kind="refused", exchange=None, count=2, title="Connection refused")
     text = said(report([refused], [connection(n) for n in range(3)], [exchange(1, response_status=status)]))
     assert text == f"2 of 3 connections failed because 10.0.0.2:80 refused the connection{more}."
+
+
+@pytest.mark.parametrize(
+    ("kind", "severity", "more"),
+    [
+        ("refused", "error", "; 26 connection attempts failed"),
+        ("down", "warning", "; 26 connection attempts failed"),
+        ("not-up-yet", "note", ""),
+        ("tried-next", "warning", ""),
+    ],
+)
+def test_a_failed_request_does_not_hide_failed_connections(kind: str, severity: str, more: str) -> None:
+    """When a server dies, one request fails, and the connections for all later ones."""
+    refused = lost(2, rule="connect-failed", family="stalls", kind=kind, severity=severity, exchange=None, count=26)
+    stale = lost(1, kind="stale-pool")
+    because = "because the client used a connection that 10.0.0.2:80 had closed"
+    assert said(of(stale, refused)) == f"1 of 33 requests failed {because}{more}."
+
+
+def test_the_connections_of_a_gateway_are_the_cause() -> None:
+    refused = lost(2, rule="connect-failed", family="stalls", kind="refused", exchange=None, title="Connection refused")
+    error = lost(1, rule="gateway-error", family="gateways", kind="refused", caused_by=(refused.place[1],))
+    assert said(of(error, refused)) == "1 of 33 requests failed because 10.0.0.2:80 refused the connection."
+    broken = lost(3, rule="truncated-response", kind=None, title="The server closed the connection early")
+    several = said(of(broken, replace(broken, connection=4), error, refused))
+    assert several.startswith("3 of 33 requests failed, 2 of them because ")
+    assert "attempt" not in several
 
 
 def test_time_lost_does_not_hide_what_nothing_explains() -> None:

@@ -67,6 +67,7 @@ _LEFT_OUT: Mapping[LeftOutBy, str] = {"baseline": "known", "ignore": "ignored", 
 """The word for findings that were left out, by reason."""
 
 _LOSS = "capture-loss"
+_NO_CONNECTION = "connect-failed"
 
 _FIRST_WORDS = (
     "A",
@@ -131,8 +132,8 @@ def headline(report: Report, groups: Sequence[Group], reach: Coverage, shown: st
 
     The first sentences say what is missing from the report or its captures. Then comes the first of the following facts that
     applies: nothing could be judged, requests failed, another error, time lost, a warning, or the text that `health` returns. The
-    text also counts unanswered requests, and statuses of 500 and above, that no finding explains. `shown`: a description of the
-    report's filter.
+    text also counts unanswered requests, and statuses of 500 and above, that no finding explains, and connection attempts that
+    failed beside the requests. `shown`: a description of the report's filter.
     """
     return " ".join([*missing(report), _finding_or_health(report, groups, reach, shown)])
 
@@ -184,7 +185,8 @@ def _finding_or_health(report: Report, groups: Sequence[Group], reach: Coverage,
     if failed.cause is not None:
         # no finding is about a request, so errors in responses would stay unmentioned
         errors = doubts if failed.noun == "connection" and (reach.answers.unexplained or reach.hidden) else ""
-        return f"{_failed(failed, failed.cause, groups)}{errors}{scope}."
+        attempts = _failed_attempts(report, failed.cause[0])
+        return f"{_failed(failed, failed.cause, groups)}{attempts}{errors}{scope}."
     if judged and judged[0].worst.severity == "error":
         return f"{_title_and_place(judged[0])}{doubts}{scope}."
     if report.delay >= WORTH_TELLING:
@@ -328,6 +330,23 @@ def _failed(failed: FailedRequests, cause: tuple[Finding, int], groups: Sequence
     return head + (f", {caused:,} of them" if caused < number else "") + because
 
 
+def _failed_attempts(report: Report, cause: Finding) -> str:
+    """Return a clause that counts the failed connection attempts: "; 26 connection attempts failed".
+
+    Return "" if there are none. Attempts that are the cause of other findings do not count.
+    """
+    if cause.rule == _NO_CONNECTION:
+        return ""
+    causes = {(finding.capture, one) for finding in report.findings for one in finding.caused_by}
+    apart = [finding for finding in _unconnected(report) if finding.severity != "note" and finding.place not in causes]
+    number = sum(finding.count for finding in apart)
+    return f"; {count(number, 'connection attempt')} failed" if number else ""
+
+
+def _unconnected(report: Report) -> list[Finding]:
+    return [finding for finding in report.findings if finding.rule == _NO_CONNECTION and finding.kind != "tried-next"]
+
+
 def _because(finding: Finding, title: str, idle_timeouts: Mapping[tuple[str, str | None], float]) -> str:
     """Return the cause of failures like `finding` as a clause: " because 10.0.0.2:80 closes idle connections after 2 s"."""
     server = finding.server or "the server"
@@ -368,7 +387,7 @@ def _time_lost(report: Report, groups: Sequence[Group], reach: Coverage) -> str:
     answers = reach.answers
     answered = answers.requests and answers.answered == answers.requests and not unexplained(reach)
     fine = answered and knows_failures(report) and not report.left_out and not missing(report)
-    unconnected = [finding for finding in report.findings if finding.rule == "connect-failed" and finding.kind != "tried-next"]
+    unconnected = _unconnected(report)
     if any(finding.severity != "note" for finding in unconnected):
         lead = "Connection attempts failed, and "
     else:

@@ -51,6 +51,11 @@ class CertainTries:
         found = places.join(behind.rename({"id": "cause"}), on=[*_FRONT]).select("id", "started", "cause")
         return {*found.iter_rows()}
 
+    def seen_in_front(self, core: pl.DataFrame) -> pl.DataFrame:
+        """Return the candidates about tries, each placed at the client's exchange for which the try was made."""
+        placed = self._with_front(core, self.whole_chain()).drop("connection", "exchange")
+        return placed.rename({_FRONT[0]: "connection", _FRONT[1]: "exchange"})
+
     def whole_chain(self) -> pl.DataFrame:
         """Return the tries (requests of gateways, and attempts to connect), each with the client's exchange for which it was
         made.

@@ -212,7 +212,7 @@ def _causes(parts: list[pl.DataFrame], modules: Mapping[str, RuleModule], behind
                 elif scope == "until":
                     pairs |= _until(mine, causes)
                 elif scope == "wait":
-                    pairs |= _waits(mine, causes)
+                    pairs |= _waits(mine, causes, behind)
                 else:
                     key = _KEYS[scope]
                     first = causes.sort("frame").unique(key, keep="first").select(*key, pl.col("id").alias("cause"))
@@ -234,13 +234,16 @@ def _until(mine: pl.DataFrame, cause: pl.DataFrame) -> set[tuple[int, int]]:
     return {*found.sort("frame").unique("id", keep="last").select("id", "cause").iter_rows()}
 
 
-def _waits(mine: pl.DataFrame, cause: pl.DataFrame) -> set[tuple[int, int]]:
+def _waits(mine: pl.DataFrame, cause: pl.DataFrame, behind: CertainTries) -> set[tuple[int, int]]:
     """Return (candidate id, id of its cause) for candidates about a wait that the cause explains.
 
-    The cause explains the wait if the cause lasted at least as long as the wait continued afterwards.
+    The cause explains the wait if the cause lasted at least as long as the wait continued afterwards. It belongs to the same
+    exchange, or to a try of the gateway that the client waited for.
     """
     key = _KEYS["exchange"]
-    causes = cause.select(*key, "frame", cause="id", begun="start", over="end")
+    columns = (*key, "frame", "id", "start", "end")
+    both = pl.concat([cause.select(columns), behind.seen_in_front(cause).select(columns)])
+    causes = both.rename({"id": "cause", "start": "begun", "end": "over"})
     found = mine.select(*key, "id", "end").join(causes, on=key).filter(c("end") - c("over") <= c("over") - c("begun"))
     return {*found.sort("frame").unique("id", keep="first").select("id", "cause").iter_rows()}
 

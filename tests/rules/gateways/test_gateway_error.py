@@ -626,3 +626,34 @@ def test_the_own_statuses_of_a_gateway_say_why_it_failed() -> None:
     assert "describe-target-health" in told.remedy
     assert "idle_timeout.timeout_seconds" in of("a 504 of AWS ALB").message
     assert "a gateway reports the failure of a server behind it" in of("a 503 of Squid").message
+
+
+@pytest.mark.parametrize(("answered", "begun", "causes"), [(3.0, "3.000", ["slow-response"]), (1.2, "1.200", [])])
+def test_a_slow_server_behind_is_the_cause_if_the_client_gives_up(answered: float, begun: str, causes: list[str]) -> None:
+    """Of the client that gave up after 2.5 s. A server behind that took 1.2 s does not explain most of that wait."""
+    of_response = [] if answered < 2.5 else [f"  {answered + 0.001:.3f}  <  P.   {RESPONSE}", f"  {answered + 0.0012:.4f}  >  R"]
+    lines = [
+        "  connection 1",
+        "  0.000  >  S    mss 1460",
+        "  0.0004  <  S.   mss 1460",
+        "  0.0004  >  .",
+        r'  0.001  >  P.   "GET /slow/behind HTTP/1.1\r\nHost: a\r\n\r\n"',
+        "  0.0012  <  .",
+        "  2.501  >  F.",
+        "  2.5012  <  .",
+        *of_response,
+        "  connection 2, client 10.0.0.2:50002, server 10.0.0.3:8001",
+        "  0.002  >  S    mss 1460",
+        "  0.0024  <  S.   mss 1460",
+        "  0.0024  >  .",
+        r'  0.0026  >  P.   "GET /slow/behind HTTP/1.1\r\nHost: a\r\n\r\n"',
+        "  0.0028  <  .",
+        f"  {begun}  <  P.   {RESPONSE}",
+        f"  {answered + 0.0002:.4f}  >  .",
+    ]
+    found = {(one.rule, one.connection): one for one in findings("\n".join(lines))}
+    assert any(rule == "slow-response" for rule, _ in found)
+    assert [(cause.rule, cause.connection) for cause in found["client-abort", 0].caused_by] == [(cause, 1) for cause in causes]
+
+
+RESPONSE = r'"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"'

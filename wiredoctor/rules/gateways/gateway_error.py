@@ -14,11 +14,11 @@ Why it hurts
 
 How it is proved
     A request of the client and a request of the gateway are paired if method, target, fields, lengths and time leave only one
-    choice. The gateway failed in one of three ways. Its response has a status of 500 or above, and the server behind it had not
-    sent that status in the last attempt. Or there is no response, and the gateway closed first. Or its response broke off
-    because the server's response did. A TCP relay whose server refuses each connection is recognized by times: it connects to
-    the server within 50 ms after its client connected, and closes the client's connection without a response within 50 ms after
-    the refusal.
+    choice. The gateway failed in one of three ways. Its response has a status of 500 or above (or 408, although the request was
+    complete), and the server behind it had not sent that status in the last attempt. Or there is no response, and the gateway
+    closed first. Or its response broke off because the server's response did. A TCP relay whose server refuses each connection
+    is recognized by times: it connects to the server within 50 ms after its client connected, and closes the client's connection
+    without a response within 50 ms after the refusal.
 
     The gateway may have made several attempts to get the response from a server. The last attempt decides the kind. A complete
     response without a server error does not decide if its attempt began before an earlier attempt had ended: it is the response
@@ -86,6 +86,7 @@ from wiredoctor.rules.shared.gateway_attempts import (
 from wiredoctor.rules.shared.gateway_kinds import (
     COLUMNS,
     OF_CONNECTION,
+    REQUEST_TIMEOUT,
     SLACK,
     Attempt,
     Exchange,
@@ -239,7 +240,8 @@ def _may_have_failed() -> pl.Expr:
     closed = seen & (c("server_close_frame").is_not_null() | c("client_close_frame").is_not_null())
     # foreign-reset reports a device between the client and the gateway
     closed &= (c("server_close_origin") != "between") & (c("client_close_origin") != "between")
-    return c("has_request") & ((c("response_status") >= 500).fill_null(value=False) | (~answered.fill_null(value=False) & closed))
+    error = (c("response_status") >= 500) | (c("response_status") == REQUEST_TIMEOUT)
+    return c("has_request") & (error.fill_null(value=False) | (~answered.fill_null(value=False) & closed))
 
 
 def find(
@@ -599,7 +601,7 @@ def _look(front: Exchange, failure: Failure) -> str:
 
 def _failed_at(front: Exchange, failure: Failure) -> int:
     """Return the time (ns) at which the client learned that its request had failed."""
-    whole = front.begun and (failure.kind != "truncated" or (front.status or 0) >= 500)
+    whole = front.begun and (failure.kind != "truncated" or front.is_error)
     return front.began if whole else min(front.dropped, front.left)
 
 

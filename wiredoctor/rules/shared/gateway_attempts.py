@@ -134,7 +134,7 @@ def _possible_attempts(front: Exchange, some: Sequence[Attempt], within: int = C
 
     `within`: the time in ns in which a gateway opens a connection for a request, or responds after its failure.
     """
-    if front.begun and (front.status or 0) < 500:
+    if front.begun and not front.is_error:
         return ()
     made: list[Attempt] = []
     for one in some:

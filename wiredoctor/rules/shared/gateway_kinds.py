@@ -29,6 +29,9 @@ An application that calls other services also sends other statuses, for faults o
 SERVER_ERROR = 500
 """The lowest status of a server error (RFC 9110 section 15.6)."""
 
+REQUEST_TIMEOUT = 408
+"""Filtering proxies (e2guardian, ziproxy) answer with this status, instead of 502 or 504, when the server behind them fails."""
+
 SLACK = 50_000
 """The tolerance in ns for two events on different connections whose packets were captured in the wrong order."""
 
@@ -122,6 +125,16 @@ class Exchange:
     def begun(self) -> bool:
         """True if a final response began."""
         return self.began < LATE
+
+    @property
+    def is_error(self) -> bool:
+        """True if the final response is an error that a gateway may have made: a status of 500 or above, or 408.
+
+        A 408 to an incomplete request is about the client, which was too slow.
+        """
+        status = self.status or 0
+        asked = self.values["request_end_reason"] == "complete"
+        return self.begun and (status >= SERVER_ERROR or (status == REQUEST_TIMEOUT and asked))
 
     @property
     def arrived(self) -> bool:
@@ -300,7 +313,7 @@ def kind_of(front: Exchange, tries: Sequence[Try]) -> str | None:
     None if it did not fail, or if the gateway only forwarded a server's failure.
     """
     last = last_of(tries)
-    if front.begun and (front.status or 0) < 500:
+    if front.begun and not front.is_error:
         return _truncation_kind(front, last)
     if front.garbage:
         return None

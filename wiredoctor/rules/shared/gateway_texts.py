@@ -42,7 +42,7 @@ def time_waited(front: Exchange, last: Try) -> int:
 def client_result(front: Exchange) -> tuple[str, str]:
     """Return two texts about what the client received: one for the message, one for the title."""
     gateway = f"the gateway {front.server}"
-    if front.begun and (front.status or 0) >= 500:
+    if front.is_error:
         return f"got {front.status} from {gateway}", f"The gateway answered {front.status}"
     left = ", which closed the connection" if front.server_first else ", and the client left"
     if front.begun:

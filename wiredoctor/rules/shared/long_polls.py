@@ -8,7 +8,10 @@ c = pl.col
 
 
 def is_long_poll() -> pl.Expr:
-    """Return whether the request says that it is a long poll: a GET of an Engine.IO session (Socket.IO), or of SignalR."""
+    """Return whether the request says that it is a long poll.
+
+    It is a GET of an Engine.IO session (Socket.IO) or of SignalR, or a GET or POST of CouchDB's `_changes` with feed=longpoll.
+    """
     target = c("request_target").cast(pl.String)
     query = "&" + target.str.splitn("?", 2).struct.field("field_1") + "&"
 
@@ -18,4 +21,6 @@ def is_long_poll() -> pl.Expr:
     poll = has("&transport=polling&") & has("&sid=")
     is_poll_path = target.str.to_lowercase().str.contains("/poll?", literal=True)
     signalr = is_poll_path & query.str.to_lowercase().str.contains("&transport=longpolling&", literal=True)
-    return ((c("request_method").cast(pl.String) == "GET") & (poll | signalr)).fill_null(value=False)
+    couchdb = target.str.contains("/_changes?", literal=True) & has("&feed=longpoll&")
+    method = c("request_method").cast(pl.String)
+    return (((method == "GET") & (poll | signalr)) | (method.is_in(["GET", "POST"]) & couchdb)).fill_null(value=False)

@@ -114,7 +114,7 @@ def _texts() -> list[pl.Expr]:
         .then(pl.lit("and none was answered"))
         .otherwise(pl.lit("and it was never acknowledged"))
         .alias("unheard"),
-        pl.when("keep_alive").then("what").otherwise(pl.lit("the same data")).alias("data"),
+        pl.when(c("keep_alive") | c("fin")).then("what").otherwise(pl.lit("the same data")).alias("data"),
         pl.when("keep_alive").then(pl.lit("No packet had passed")).otherwise(pl.lit("No payload had passed")).alias("quiet"),
         pl.when("keep_alive").then(pl.lit(_PROBES)).otherwise(pl.lit(_RETRANSMITS)).alias("limit"),
         pl.when("acknowledged_before")
@@ -123,7 +123,11 @@ def _texts() -> list[pl.Expr]:
         .then(pl.format("none of the {}'s keep-alive probes was answered", "sender"))
         .when("forgotten")
         .then(pl.lit("the response was answered with an RST"))
-        .otherwise(pl.format("the {}'s data was never acknowledged", "sender"))
+        .otherwise(
+            pl.format(
+                "the {}'s {} was never acknowledged", "sender", pl.when("fin").then(pl.lit("FIN")).otherwise(pl.lit("data"))
+            )
+        )
         .alias("never"),
         pl.when(reset & ~c("forgotten")).then(ended).otherwise(nothing).alias("seen"),
         pl.when("forgotten")
@@ -210,9 +214,10 @@ def _last_packet_text() -> pl.Expr:
     )
     message = pl.when(c("sender") == "client").then(pl.lit("response")).otherwise(pl.lit("request"))
     silent = pl.format(
-        " Before the {} closed, it had waited {} for the rest of the {}, and had received nothing.",
+        " Before the {} closed, it had waited {} for the {}{}, and had received nothing.",
         "sender",
         duration(c("rest")),
+        pl.when("not_begun").then(pl.lit("")).otherwise(pl.lit("rest of the ")),
         message,
     )
     waiting = pl.format(" The {} was waiting for the rest of the {}.", "sender", message)
@@ -243,7 +248,21 @@ def _broken_path_text() -> pl.Expr:
         "The path broke, or the {} is gone. A slow application is not the cause: the kernel answers each probe that arrives.",
         "receiver",
     )
-    told = pl.when("acknowledged_before").then(back).when("keep_alive").then(unprobed).when("syn_ack_again").then(not_accepted)
+    idle = pl.format(
+        "The path broke or has forgotten the connection, or the {} is gone. A slow application is not the cause: the kernel "
+        "acknowledges a FIN that arrives.",
+        "receiver",
+    )
+    told = (
+        pl.when("acknowledged_before")
+        .then(back)
+        .when("not_begun")
+        .then(idle)
+        .when("keep_alive")
+        .then(unprobed)
+        .when("syn_ack_again")
+        .then(not_accepted)
+    )
     return told.when("peer_repeats").then(one_way).otherwise(both)
 
 

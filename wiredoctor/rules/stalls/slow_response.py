@@ -24,12 +24,12 @@ How it is proved
     time is the gateway's own. If that is 1 s or more, the kind is in-gateway.
 
 What it is not
-    A request that declares itself a long poll (Socket.IO: transport=polling with a session; SignalR: transport=longPolling)
-    waits for the next event. If the connection stalled in that time, the rule about the stall reports it instead. A long upload
-    is not a slow response. Nor is a response that comes in many pieces, such as an event stream or a throttled download. Nor is
-    a late response that follows an interim response, such as 102, by less than a second. An exchange is ignored if messages are
-    missing from the capture, so that request and response are paired only by assumption. If the first copy of a response was
-    lost before the capture point, the loss looks like a slow server.
+    A request that declares itself a long poll (Socket.IO: transport=polling with a session; SignalR: transport=longPolling;
+    CouchDB: _changes with feed=longpoll) waits for the next event. If the connection stalled in that time, the rule about the
+    stall reports it instead. A long upload is not a slow response. Nor is a response that comes in many pieces, such as an
+    event stream or a throttled download. Nor is a late response that follows an interim response, such as 102, by less than a
+    second. An exchange is ignored if messages are missing from the capture, so that request and response are paired only by
+    assumption. If the first copy of a response was lost before the capture point, the loss looks like a slow server.
 
 What to do
     Examine the server: its access log with times, a trace of the request, and the slow query log of its database. Kind
@@ -204,7 +204,8 @@ def _pauses(exchanges: pl.LazyFrame) -> pl.LazyFrame:
     number, wait = c("pause"), _pause(c("pause"))
     after_head = _paused_after_head() & (number == 0)
     by_clock = c("response_pause_by_clock").list.get(number, null_on_oob=True)
-    each = exchanges.filter(_paused() & c("has_request") & c("has_response") & ~c("pairing_assumed"))
+    # CouchDB sends the beginning of its response at once
+    each = exchanges.filter(_paused() & c("has_request") & c("has_response") & ~c("pairing_assumed") & ~is_long_poll())
     each = each.with_columns(pl.lit([*range(RECORDED)]).alias("pause")).explode("pause")
     found = each.filter(wait >= MIN_WAIT.value).with_columns(
         *(c(f"response_pause_{what}s").list.get(2 * number).alias(f"last_{what}") for what in ("frame", "time")),

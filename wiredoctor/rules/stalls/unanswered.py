@@ -18,7 +18,7 @@ Why it hurts
     timed out", "Connection timed out", "context deadline exceeded", or a transfer that hangs. A new connection often works.
 
 How it is proved
-    The data has more than one byte, or it is a FIN whose sender still waited for the rest of a message. It was sent four
+    The data has more than one byte, or it is a FIN whose sender still waited for a message or the rest of it. It was sent four
     times, spread over at least a second. Three times are enough if they are spread over at least three seconds, or if the
     sender then gave up (RST, FIN, or the same request on a new connection). No ACK covers its first byte, although the
     receiver had acknowledged the handshake or earlier data in this capture, and its window was not closed.
@@ -48,6 +48,10 @@ How it is proved
 
     The kind is not after-idle if the server did not answer SYNs of a new connection at that time either: a NAT that has
     forgotten one connection lets new connections pass.
+
+    If the data is the FIN of a client that had waited for its response and received no part of it, the path may have broken
+    at any time of this wait. Then the kind is after-idle only if a connection that the client opened later was answered.
+    Otherwise it is gone.
 
 What it is not
     If the server is only slow, its kernel has acknowledged the request, and answers keep-alive probes. retransmission-stall
@@ -256,7 +260,7 @@ def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
     alone = rows.with_columns(
         pl.lit(None, pl.Int8).alias("client_direction"),
         *(pl.lit(value=False).alias(name) for name in ("alive_elsewhere", "same_elsewhere", "answered_later", "repeated")),
-        *(pl.lit(value=False).alias(name) for name in ("down", "reset", "delivered", "syn_ack_again")),
+        *(pl.lit(value=False).alias(name) for name in ("down", "reset", "delivered", "not_begun", "syn_ack_again")),
         pl.lit(None, pl.Int64).alias("survived_rest"),
     )
     return _candidate_columns(alone), None
@@ -269,7 +273,7 @@ def conclude(rows: pl.DataFrame, connections: pl.LazyFrame, exchanges: pl.LazyFr
     key = ["connection", "sender_direction", "first_frame"]
     last = rows.unique(key, keep="last", maintain_order=True).filter(pl.col("acknowledged_frame").is_null())
     raw = _without_farewells(last.select("sender_direction", *_FACTS), connections, exchanges)
-    numbered = _with_delivered(raw, connections, exchanges).with_row_index("number")
+    numbered = _with_not_begun(_with_delivered(raw, connections, exchanges), exchanges).with_row_index("number")
     compared = compare_neighbors(numbered, connections, exchanges, TRIED.value)
     # a copy after the FIN reached the server if an RST answered it
     marked = compared.filter(~(_closed_later() & c("http") & c("reset")))
@@ -334,6 +338,16 @@ def _with_delivered(rows: pl.DataFrame, connections: pl.LazyFrame, exchanges: pl
     delivered = c("acknowledged_before") & (c("role") == SERVER) & c("whole")
     joined = rows.join(whole, on=["connection", "exchange"], how="left", maintain_order="left")
     return joined.with_columns(delivered.fill_null(value=False).alias("delivered")).drop("whole")
+
+
+def _with_not_begun(rows: pl.DataFrame, exchanges: pl.LazyFrame) -> pl.DataFrame:
+    """Add the column `not_begun`: whether a client closed before the first byte of the response that it waited for."""
+    closed = rows.filter("fin", c("role") == CLIENT)
+    none = of_connections(exchanges, closed).filter(c("response_frame").is_null())
+    found = none.select("connection", "exchange", pl.lit(value=True).alias("none")).collect()
+    joined = rows.join(found, on=["connection", "exchange"], how="left", maintain_order="left")
+    not_begun = c("fin") & (c("role") == CLIENT) & c("none")
+    return joined.with_columns(not_begun.fill_null(value=False).alias("not_begun")).drop("none")
 
 
 _FACTS = (
@@ -499,11 +513,14 @@ def _kind() -> pl.Expr:
         .then(pl.lit("large-only"))
         .when(c("icmp_frame").is_not_null())
         .then(pl.lit("unreachable"))
-        .when(c("fin"))
+        .when(c("fin") & ~c("not_begun"))
         .then(pl.lit("mid-message"))
+        # the path may have broken while the client waited, unless it carries other connections
+        .when(c("fin") & ~c("answered_later"))
+        .then(pl.lit("gone"))
         .when((c("rest") >= least) & ~c("syn_ack_again") & ~c("down") & ~_closed_later())
         .then(pl.lit("after-idle"))
-        .when(c("message_continued"))
+        .when(c("message_continued") & ~c("fin"))
         .then(pl.lit("mid-message"))
         .otherwise(pl.lit("gone"))
     )
