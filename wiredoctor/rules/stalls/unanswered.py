@@ -79,10 +79,17 @@ from __future__ import annotations
 import polars as pl
 
 from wiredoctor.findings import Reference, Rule, Threshold
+from wiredoctor.rules.shared import unanswered_context
 from wiredoctor.rules.shared.neighbors import compare_neighbors
 from wiredoctor.rules.shared.numbers import DURATION, duration
+from wiredoctor.rules.shared.unanswered_context import (
+    with_delivered,
+    with_not_begun,
+    with_syn_ack_again,
+    without_farewells,
+)
 from wiredoctor.rules.shared.unanswered_texts import with_texts
-from wiredoctor.tables import CLIENT, SERVER, of_connections
+from wiredoctor.tables import CLIENT, SERVER
 
 c = pl.col
 
@@ -218,23 +225,7 @@ ANSWERABLE = Threshold(
     "sooner, that copy does not count",
 )
 
-FAREWELL = Threshold(
-    "96 bytes",
-    "the maximum length of the record with which TLS closes a connection (close_notify): it has 24 to 85 bytes, depending on the "
-    "cipher, and with GOAWAY of HTTP/2 at most 77; a response of HTTP is longer",
-)
-AT_ONCE = Threshold(
-    "50 ms",
-    "the maximum time between a close_notify or a last line and the FIN, in either order: one call to send, and one to close",
-)
-LINGERS = Threshold(
-    "10 s",
-    "the maximum time for which a TLS host waits for the close_notify of its peer before it sends its own FIN; a host whose ping "
-    "is not answered waits longer",
-)
-LAST_LINE = Threshold(
-    "512 bytes", "the maximum length of the last line: that of a reply line in SMTP (RFC 5321 section 4.5.3.1.5)"
-)
+SHARED_THRESHOLDS = (unanswered_context,)
 
 
 def cutoffs() -> dict[str, int]:
@@ -272,12 +263,12 @@ def conclude(rows: pl.DataFrame, connections: pl.LazyFrame, exchanges: pl.LazyFr
     """
     key = ["connection", "sender_direction", "first_frame"]
     last = rows.unique(key, keep="last", maintain_order=True).filter(pl.col("acknowledged_frame").is_null())
-    raw = _without_farewells(last.select("sender_direction", *_FACTS), connections, exchanges)
-    numbered = _with_not_begun(_with_delivered(raw, connections, exchanges), exchanges).with_row_index("number")
+    raw = without_farewells(last.select("sender_direction", *_FACTS), connections, exchanges, REST.value)
+    numbered = with_not_begun(with_delivered(raw, connections, exchanges), exchanges).with_row_index("number")
     compared = compare_neighbors(numbered, connections, exchanges, TRIED.value)
     # a copy after the FIN reached the server if an RST answered it
     marked = compared.filter(~(_closed_later() & c("http") & c("reset")))
-    marked = _with_syn_ack_again(marked, connections)
+    marked = with_syn_ack_again(marked, connections)
     both = marked.filter(_large_only() & ~pl.col("fin"))
     several = pl.col("number").is_in(both.filter(pl.len().over("client_host", "server_host") > 1)["number"].implode())
     told = _candidate_columns(marked.with_columns(several.alias("same_elsewhere")))
@@ -286,68 +277,6 @@ def conclude(rows: pl.DataFrame, connections: pl.LazyFrame, exchanges: pl.LazyFr
     order = ["fin", "acknowledged_before", "start"]
     first = sure.sort(order, maintain_order=True).unique("connection", keep="first", maintain_order=True)
     return first.select(rows.columns).cast(rows.schema)
-
-
-def _without_farewells(rows: pl.DataFrame, connections: pl.LazyFrame, exchanges: pl.LazyFrame) -> pl.DataFrame:
-    """Drop the last data of a host that closed an idle connection, because no one waits for it.
-
-    Such data is a close_notify of TLS, a 408 without a request, or a short last line of another protocol that answers nothing
-    (SMTP's 421). A phone or a laptop that has left the network acknowledges nothing, so servers of many clients often repeat such
-    data. A TLS host may wait for the peer's close_notify before it sends its FIN.
-    """
-    between = c("own_close_time") - c("first_time")
-    closes = ~c("own_close_rst") & (c("own_close_origin") != "between") & (c("copies") > 0)
-    at_once = (between.abs() <= AT_ONCE.value).fill_null(value=False)
-    later = c("fin_follows") & between.is_between(0, LINGERS.value)
-    candidates = rows.filter(closes & (at_once | later.fill_null(value=False)))
-    if candidates.is_empty():
-        return rows
-    seen = of_connections(connections, candidates).select("connection", "protocol").collect()
-    timed_out = of_connections(exchanges, candidates).filter(c("request_frame").is_null(), c("response_status") == 408)
-    idle = candidates.filter(c("exchange").is_null(), c("rest") >= REST.value)
-    last_line = idle.filter(at_once & c("fin_follows") & ~c("answers") & (c("length") <= LAST_LINE.value))
-    unasked = timed_out.select("connection", "exchange").collect()
-    farewells = pl.concat([
-        idle.filter(c("length") <= FAREWELL.value).join(seen.filter(c("protocol") == "tls"), on="connection", how="semi"),
-        last_line.join(seen.filter(c("protocol") == "unknown"), on="connection", how="semi"),
-        candidates.filter(at_once).join(unasked, on=["connection", "exchange"], how="semi"),
-    ])  # fmt: skip
-    return rows.join(farewells, on=["connection", "sender_direction", "first_frame"], how="anti", maintain_order="left")
-
-
-def _with_syn_ack_again(rows: pl.DataFrame, connections: pl.LazyFrame) -> pl.DataFrame:
-    """Add the column `syn_ack_again`: whether all that the server sent were SYN-ACKs, several of them (and perhaps an RST)."""
-    only_syn_acks = c("history").str.contains("^[A-Zhtr]*$") & c("history").str.contains("h.*t")
-    seen = of_connections(connections, rows).filter(only_syn_acks).select("connection", pl.lit(value=True).alias("again"))
-    of_client = (c("sender_direction") == c("client_direction")) & c("again")
-    joined = rows.join(seen.collect(), on="connection", how="left", maintain_order="left")
-    return joined.with_columns(of_client.fill_null(value=False).alias("syn_ack_again")).drop("again")
-
-
-def _with_delivered(rows: pl.DataFrame, connections: pl.LazyFrame, exchanges: pl.LazyFrame) -> pl.DataFrame:
-    """Add the column `delivered`: whether the data belongs to a complete response, and the client acknowledged all data."""
-    acknowledged = rows.filter("acknowledged_before", c("role") == SERVER)
-    of_all = of_connections(connections, acknowledged).filter(c("server_unacknowledged") == 0)
-    whole = (
-        of_connections(exchanges, acknowledged)
-        .filter(c("response_end_reason") == "complete")
-        .join(of_all.select("connection"), on="connection", how="semi")
-        .select("connection", "exchange", pl.lit(value=True).alias("whole"))
-        .collect()
-    )
-    delivered = c("acknowledged_before") & (c("role") == SERVER) & c("whole")
-    joined = rows.join(whole, on=["connection", "exchange"], how="left", maintain_order="left")
-    return joined.with_columns(delivered.fill_null(value=False).alias("delivered")).drop("whole")
-
-
-def _with_not_begun(rows: pl.DataFrame, exchanges: pl.LazyFrame) -> pl.DataFrame:
-    """Add the column `not_begun`: whether a client closed before the first byte of the response that it waited for."""
-    closed = rows.filter("fin", c("role") == CLIENT)
-    none = of_connections(exchanges, closed).filter(c("response_frame").is_null())
-    found = none.select("connection", "exchange", pl.lit(value=True).alias("none")).collect()
-    joined = rows.join(found, on=["connection", "exchange"], how="left", maintain_order="left")
-    not_begun = c("fin") & (c("role") == CLIENT) & c("none")
-    return joined.with_columns(not_begun.fill_null(value=False).alias("not_begun")).drop("none")
 
 
 _FACTS = (
