@@ -38,6 +38,7 @@ NOT_PROVEN = {
     # the only pair of exchanges in the capture, and the front says nothing of a server behind it: that may be chance
     "truncated on both sides",
     "truncated, where the client did not read, but the server closed in the middle of its response",
+    "timed out, and 408 in front, as of e2guardian and ziproxy",
     # a response had begun, and its server has not closed: more of it may come
     "truncated, because the server stalled in its response until the gateway gave up",
     "truncated, because the gateway itself closed while the response was arriving",
