@@ -18,13 +18,14 @@ ProblemKey = tuple[str | None, ...]
 _UNITS = {unit: seconds * SECOND for seconds, unit in LONG_UNITS} | {unit: size for size, unit in UNITS}
 _TIME = rf"\d[\d.]* (?:{'|'.join(_UNITS)})\b(?: \d+ (?:{'|'.join(_UNITS)})\b)*"
 
-_LASTED = Regex(rf"(?P<lead>^After| for| took| waited| complete, after) (?P<time>{_TIME})")
+_LASTED = Regex(rf"(?P<lead>^After| for| took| waited| complete, after| was closed after) (?P<time>{_TIME})")
 """A pattern for the part of a title that says how long one occurrence lasted."""
 
 _OMITTED = Regex(
     rf",? {_TIME} after (?:the|its) request(?:,(?= before))?| after {_TIME}(?=$|[;,])|: it takes {_TIME}, the others {_TIME}$"
+    rf"|: a timeout of {_TIME}$"
 )
-"""A pattern for the part of a title that says after what time one occurrence ended, or how slow one server is.
+"""A pattern for the part of a title that says after what time one occurrence ended, by which timeout, or how slow one server is.
 
 The title is complete without this part.
 """
