@@ -76,6 +76,8 @@ def _check_tables(path: Path, packets: int, parsed: dict[str, object]) -> None:
     for finding in parsed["findings"]:  # type: ignore[attr-defined]
         if finding["connection"] is None or finding["rule"] == "duplicate-packets":
             continue
+        if finding["kind"] == "tried-next":
+            continue  # the address that answered is another server, perhaps of IPv4 while this one is of IPv6
         mine = {finding["connection"]}
         if finding["rule"] in ("gateway-error", "buffered-stream"):
             mine |= behind.get(finding["connection"], set())
