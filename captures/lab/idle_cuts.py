@@ -97,8 +97,8 @@ def websockets_cut_ipv6(lab: Lab) -> None:
     wire=Conditions(0.010),
 )
 def websockets_cut_soon(lab: Lab) -> None:
-    """As websockets-cut, with `proxy_read_timeout 3s`. Users pause longer than that: only that nginx says no goodbye, and cuts
-    three after the same rest, shows the timeout."""
+    """As websockets-cut, with `proxy_read_timeout 3s`. Users pause for longer than 3 s, too. What shows the timeout is
+    that nginx sends no Close frame, and cuts three WebSockets after the same idle time."""
     node(lab, "node_app.js")
     nginx(lab, PROXY % "3s")
     raw_client(lab, [[UPGRADE, 0.2, *_message(b"one") * count, WAIT] for count in (1, 3, 2)], 80)

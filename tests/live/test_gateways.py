@@ -108,6 +108,32 @@ def test_every_kind_is_told_with_its_causes(name: str, tmp_path: Path) -> None:
     assert max(waits(found), default=0) <= SOON
 
 
+FORWARDED = r"""
+connection 11, client 10.0.0.1:4011, server 10.0.0.2:80
+  0.000 > S mss 1460
+  0.001 < S. mss 1460
+  0.001 > .
+  0.002 > P. "GET /fine HTTP/1.1\r\nHost: a\r\n\r\n"
+  0.010 < P. "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+  0.010 > .
+connection 12, client 10.0.0.2:50012, server 10.0.0.3:8001
+  0.003 > S mss 1460
+  0.004 < S. mss 1460
+  0.004 > .
+  0.005 > P. "GET /fine HTTP/1.1\r\nHost: a\r\n\r\n"
+  0.008 < P. "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+  0.008 > .
+"""
+
+
+def test_a_408_is_told_at_once_of_a_gateway_that_has_forwarded_before(tmp_path: Path) -> None:
+    ladder = LADDERS["timed out, and 408 in front, as of e2guardian and ziproxy"]
+    before = [replace(packet, time=packet.time - SECOND) for packet in ladder_packets(FORWARDED)]
+    found = play_packets([*before, *ladder_packets(ladder)], tmp_path)
+    assert failures([one for _, one in found.told]) == failures(found.report.findings) == [("timed-out", 2, 0)]
+    assert max(waits(found)) <= SOON
+
+
 BEFORE = "connection 9, client 10.0.9.1:4000, server 10.0.9.2:80\n 0.0 > S mss 1460\n 0.1 < S. mss 1460\n 0.2 > .\n"
 
 

@@ -12,8 +12,10 @@ import wiredoctor
 from tests.captures.papers import EACH_KIND, EACH_RULE
 from tests.rules.frames import in_order
 from tests.support.sweeps import SLOW
+from wiredoctor.findings import configured
 from wiredoctor.rule_engine import RuleModule, catalogue, run
 from wiredoctor.rules.shared.idle_times import nothing_known
+from wiredoctor.tables import SECOND
 
 SCREENED = {name for name, module in catalogue().items() if module.screen is not None}
 
@@ -74,3 +76,19 @@ def speaking_rules(paths: Sequence[Path], monkeypatch: pytest.MonkeyPatch) -> se
     for path in paths:
         wiredoctor.analyze(path)
     return speaking
+
+
+def test_screens_follow_the_configured_thresholds() -> None:
+    module = catalogue()["idle-cut"]
+    key = module.thresholds["REST"].key
+    assert key is not None
+    [usual] = run._screens(module).values()
+    with configured({key: "9 s"}):
+        [longer] = run._screens(module).values()
+    [again] = run._screens(module).values()
+    seven_seconds = {
+        **{"last_payload_time": 0, "server_close_time": 7 * SECOND, "client_close_time": None},
+        **{"upgraded": False, "says_goodbye": False, "last_on_connection": True},
+    }
+    rest = pl.DataFrame([seven_seconds])
+    assert [rest.select(one).item() for one in (usual, longer, again)] == [True, False, True]

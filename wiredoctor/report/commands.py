@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 
 from wiredoctor.findings import CaptureSummary, Finding, Report
 from wiredoctor.report.words import clean, count
+from wiredoctor.text.regex import Regex
 
 SHORT = 8
 """The number of fingerprint digits that reports show, and that `--finding` and `[[ignore]]` accept."""
@@ -17,8 +17,10 @@ MAX_NAMED = 3
 _LIVE = ("live: ", "run: ")
 _STANDARD_INPUT = "-"
 _PLACEHOLDER = "CAPTURE"
-_ESCAPED_BYTE = re.compile(r"\\x[89a-f][0-9a-f]")
-"""How reports write a byte of a file name that is not UTF-8."""
+_ESCAPED_BYTE = r"x[89a-f][0-9a-f]"
+"""What follows a backslash where a report writes a byte of a file name that is not UTF-8, as in caf\\xe9.pcap."""
+_HAS_ESCAPED_BYTE = Regex(rf"\\{_ESCAPED_BYTE}")
+_OTHER_BACKSLASH = Regex(rf"\\(?!{_ESCAPED_BYTE})")
 
 
 def short_fingerprint(finding: Finding) -> str:
@@ -102,11 +104,7 @@ def shell_word(file: str) -> str:
     """
     name = file.encode(errors="surrogateescape").decode(errors="backslashreplace")
     name = f"./{name}" if name.startswith("-") else name
-    if clean(name) == name and not _ESCAPED_BYTE.search(name):
+    if clean(name) == name and not _HAS_ESCAPED_BYTE.search(name):
         return shlex.quote(name)
-    parts = re.split(f"({_ESCAPED_BYTE.pattern})", name)
-    return "$'" + "".join(part if n % 2 else clean(_with_quotes_escaped(part)) for n, part in enumerate(parts)) + "'"
-
-
-def _with_quotes_escaped(text: str) -> str:
-    return text.replace("\\", "\\\\").replace("'", "\\'")
+    escaped = _OTHER_BACKSLASH.sub(r"\\\\", name).replace("'", r"\'")
+    return f"$'{clean(escaped)}'"

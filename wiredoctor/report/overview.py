@@ -179,8 +179,8 @@ def _with_side(row: Row) -> Row:
 def _first_seen(group: Group, *, dates: bool) -> tuple[str, str]:
     """Return when a problem was first seen, as two texts: "2026-01-31 10:42:16.123" and the shorter "01-31 10:42:16".
 
-    If `dates` is false, both texts have only the time of day. In captures without times of day, both texts are the time since
-    the first packet; a capture without them does not hide the times of others.
+    If `dates` is false, both texts have only the time of day. If no capture of the problem has times of day, both texts are the
+    time since the first packet.
     """
     moments = [moment for f in group.findings if (moment := nanoseconds(f.first_seen_time)) is not None and moment >= DAY]
     if not moments:

@@ -327,7 +327,7 @@ _MESSAGES: Mapping[str, str | Callable[[int, int], str]] = {
     "websocket-cut": "the server closed the WebSocket without a Close frame, or reset it before the client had sent one, which "
     "programs report as code 1006",
     "tunnel-unanswered": "the tunnel was closed, and no data of the server had come through it",
-    "tunnel-reset": "the server reset the tunnel: an end that it did not intend, or a decision to drop it",
+    "tunnel-reset": "the server reset the tunnel, and the packets do not show why",
     "reset-doubted": "reset, but perhaps not by that host: it goes on sending, or the RST has no ACK flag, or does not fit the "
     "host's other packets (TTL, IP identification, time). This is one sign of a device on the path, and foreign-reset needs two",
     "request-cut-short": "the request broke off when the connection was closed",

@@ -164,13 +164,13 @@ def _report_extract(output: str, report: Report, cut: Extract, anonymous: Checke
     lines = [f"{clean(output)}: {packets:,} of {count(capture.packets, 'packet')}"]
     if found is not None and number is not None:
         whole = chosen_finding(report, number)
-        others = _changed_numbers(whole, found)
-        # the anonymized finding has other names in its text
-        told = others or cut.found is None or _text(cut.found) == _text(whole)
-        same = told and not others
-        lines.append(f"a new analysis shows finding {number} of the capture{' unchanged' if same else ''}: {_facts(found)}")
-        lines += [f"its numbers cover only the packets that were kept: {others}"] if others else []
-        lines += [] if told else ["its description differs, because it depends on packets that were left out"]
+        numbers = _changed_numbers(whole, found)
+        # `found` may be anonymized, which changes the names in its text
+        has_other_text = not numbers and cut.found is not None and _text(cut.found) != _text(whole)
+        unchanged = "" if numbers or has_other_text else " unchanged"
+        lines.append(f"a new analysis shows finding {number} of the capture{unchanged}: {_facts(found)}")
+        lines += [f"its numbers cover only the packets that were kept: {numbers}"] if numbers else []
+        lines += ["its description differs, because it depends on packets that were left out"] if has_other_text else []
         causes = causes_not_shown(whole, found)
         lines += [f"its cause cannot be seen without packets that were left out: {', '.join(causes)}"] if causes else []
     else:

@@ -56,8 +56,7 @@ def unexplained(reach: Coverage) -> list[str]:
         return [clause]
     answers, endings = reach.answers, reach.endings
     unended, uncompared, reset = (endings.get(reason, 0) for reason in _NOT_BROKEN)
-    broken = sum(number for reason, number in endings.items() if UNJUDGED[reason].what == "connections")
-    broken -= unended + uncompared + reset
+    broken = _broken_connections(endings)
     lost, waiting, off = (sum(endings.get(reason, 0) for reason in some) for some in (_LOST, _WAITING, _BROKEN_OFF))
     partly = sum(endings.get(reason, 0) for reason in ("gap", "snap-length", "one-sided"))
     clauses = [
@@ -146,6 +145,11 @@ def _have_status(number: int, answers: Answers, status: str) -> str:
     return f"{part_of(number, answers.responses, 'response')} {'has' if number == 1 else 'have'} status {status}"
 
 
+def _broken_connections(endings: Mapping[str, int]) -> int:
+    """Return the number of connections that failed for a reason that no finding explains."""
+    return sum(number for name, number in endings.items() if UNJUDGED[name].what == "connections" and name not in _NOT_BROKEN)
+
+
 def _not_checked(reach: Coverage) -> str:
     """Return a clause that counts the failed requests or, if no request failed, the failed connections; "" if nothing failed."""
     answers, endings = reach.answers, reach.endings
@@ -155,7 +159,7 @@ def _not_checked(reach: Coverage) -> str:
     if failed := min(unanswered + errors, answers.requests):
         parts = ["not answered completely"] * bool(unanswered) + ["answered with status 500 or above"] * bool(errors)
         return f"{part_of(failed, answers.requests, 'request')} {'was' if failed == 1 else 'were'} {' or '.join(parts)} {why}"
-    broken = sum(number for name, number in endings.items() if UNJUDGED[name].what == "connections" and name not in _NOT_BROKEN)
+    broken = _broken_connections(endings)
     return f"{part_of(broken, reach.connections, 'connection')} failed {why}" if broken else ""
 
 

@@ -404,9 +404,8 @@ def _whole_second(rest: pl.Expr) -> pl.Expr:
 
 
 def _keep_alive_interval() -> pl.Expr:
-    """Return the interval (ns) at which data should be sent: half the idle timeout in whole seconds, at most a minute."""
-    half = pl.max_horizontal(pl.col("limit_ns") // (2 * SECOND) * SECOND, pl.lit(SECOND))
-    return pl.min_horizontal(half, pl.lit(60 * SECOND))
+    """Return the interval (ns) at which data should be sent: half the idle timeout in whole seconds, from 1 s to a minute."""
+    return (pl.col("limit_ns") // (2 * SECOND) * SECOND).clip(SECOND, 60 * SECOND)
 
 
 def _similar_closes_text() -> pl.Expr:

@@ -1,4 +1,4 @@
-"""What other requests of a gateway say about one that failed."""
+"""Find what a gateway did with other requests, which helps to explain why it failed at one."""
 
 from __future__ import annotations
 

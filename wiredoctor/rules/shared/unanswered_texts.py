@@ -114,6 +114,7 @@ def _texts() -> list[pl.Expr]:
         .then(pl.lit("and none was answered"))
         .otherwise(pl.lit("and it was never acknowledged"))
         .alias("unheard"),
+        pl.when("not_begun").then(pl.format("The {} fell silent: the", "receiver")).otherwise(pl.lit("The")).alias("opening"),
         pl.when(c("keep_alive") | c("fin")).then("what").otherwise(pl.lit("the same data")).alias("data"),
         pl.when("keep_alive").then(pl.lit("No packet had passed")).otherwise(pl.lit("No payload had passed")).alias("quiet"),
         pl.when("keep_alive").then(pl.lit(_PROBES)).otherwise(pl.lit(_RETRANSMITS)).alias("limit"),

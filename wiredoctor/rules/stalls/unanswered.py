@@ -114,7 +114,7 @@ RULE = Rule(
         "unreachable": "{router} reports that it cannot deliver what the {sender} sent: {report}",
         "after-idle": "After {idle} idle {never}: {suspect}",
         "mid-message": "The path broke in the middle of a message: {never}",
-        "gone": "The {sender} sent {data} {copies} times, {unheard}",
+        "gone": "{opening} {sender} sent {data} {copies} times, {unheard}",
     },
     message={
         "too-large": _SENT + " {router} reported {report}. The {sender} did not send smaller segments: the report does not "
