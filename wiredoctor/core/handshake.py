@@ -242,7 +242,7 @@ def reopen(connection: Connection, handshake: Handshake, packet: Packet) -> None
     server = connection.second if connection.client == 0 else connection.first
     repeated = handshake.repeated
     if (repeated is None or repeated.last_frame < handshake.refused_frame) and server.close is not None:
-        origins.note_later(server.close, packet, server.rtt)
+        origins.note_later(server.close, packet, server.rtt, server.close.rst_ack != NEVER)
         return
     connection.closed = False
     for side in (connection.first, connection.second):

@@ -18,7 +18,7 @@ from mypy_extensions import i64
 from wiredoctor.core.acks import add_round_trips
 from wiredoctor.core.connection import Close, Connection, Flight, Path, Side, Signs
 from wiredoctor.core.packet import Packet
-from wiredoctor.core.segment import ACK, FIN, MILLISECOND, NEVER, RST, Segment
+from wiredoctor.core.segment import ACK, FIN, MILLISECOND, NEVER, RST, SYN, Segment
 from wiredoctor.tables import NONE
 
 TTL: Final = 1
@@ -245,8 +245,9 @@ def go_on(connection: Connection, own: Side, peer: Side, packet: Packet, segment
         has_more = packet.length > 0 and segment.offset + packet.length > closing.rst_offset
         # a host that has reset a connection repeats nothing and ends nothing: only an overtaken packet may come, and soon
         has_more = has_more or (packet.time - closing.rst_time >= REST and (packet.length > 0 or packet.flags & FIN != 0))
-        if has_more or acknowledges_more(closing, packet, segment):
-            note_later(closing, packet, segment.rtt_own)
+        if has_more or still_acknowledges(closing, packet, segment):
+            is_later = closing.rst_ack != NEVER and (has_more or segment.ack > closing.rst_ack)
+            note_later(closing, packet, segment.rtt_own, is_later)
         elif closing.rst_signs is not None and segment.new_bytes > 0:
             closing.rst_signs.is_filled = True
     closing = peer.close
@@ -263,29 +264,30 @@ def go_on(connection: Connection, own: Side, peer: Side, packet: Packet, segment
         connection.closed = is_closed(connection)
 
 
-def acknowledges_more(closing: Close, packet: Packet, segment: Segment) -> bool:
-    """Return whether a packet acknowledges more than an earlier RST of the same side.
+def still_acknowledges(closing: Close, packet: Packet, segment: Segment) -> bool:
+    """Return whether a side sends an ACK although it has sent an RST.
 
-    An RST without the ACK flag acknowledges nothing, and may have overtaken the packet. After such an RST, the packet must come
-    more than OVERTAKEN ns later.
+    An RST without the ACK flag may overtake an ACK, and so may one that acknowledges as much. The ACK must then come more than
+    OVERTAKEN ns later.
     """
-    if segment.ack == NEVER or segment.acked_bytes <= 0:
+    if segment.ack == NEVER:
         return False
-    if closing.rst_ack != NEVER:
-        return segment.ack > closing.rst_ack
-    return packet.time - closing.rst_time > OVERTAKEN
+    if closing.rst_ack == NEVER:
+        return segment.acked_bytes > 0 and packet.time - closing.rst_time > OVERTAKEN
+    is_pure_ack = packet.length == 0 and packet.flags & (SYN | FIN) == 0
+    return segment.ack > closing.rst_ack or (is_pure_ack and packet.time - closing.rst_time > OVERTAKEN)
 
 
-def note_later(closing: Close, packet: Packet, rtt: i64) -> None:
+def note_later(closing: Close, packet: Packet, rtt: i64, is_later: bool) -> None:
     """Store the first packet with which a side continues after its RST, and whether the side sent that packet after the RST.
 
-    An RST without the ACK flag may overtake packets in flight if the path becomes shorter, but hardly by half a round trip.
-    `rtt`: the round trip in ns between the capture point and that side, or NEVER if it is unknown.
+    If the packet itself does not show that it is later (`is_later`), the RST may have overtaken it on a path that became shorter,
+    but hardly by half a round trip. `rtt`: the round trip in ns between the capture point and that side, or NEVER if it is unknown.
     """
     signs = closing.rst_signs
     if signs is None:
         closing.rst_signs = signs = Signs()
-    if closing.rst_ack != NEVER or packet.time - closing.rst_time > max(OVERTAKEN, rtt // 2):
+    if is_later or packet.time - closing.rst_time > max(OVERTAKEN, rtt // 2):
         signs.has_own_ttl = True
     if signs.later_frame == NEVER:
         signs.found |= GOES_ON

@@ -16,10 +16,10 @@ How it is proved
     although that host increments it with every packet. Or its IP identification is not near those of the host, although the
     host increments it and sent a packet less than a second before. Or its IP identification is that of the other side's last
     packet, or the next one. The host that seems to have sent the RST goes on sending: data at or above the sequence number of
-    the RST, any data or a FIN a second later, ACKs of new data, or a SYN-ACK after an RST that refused the SYN. The packet
-    came less than half a round trip after the packet that it answers. It is a FIN and lacks the timestamp option that all other
-    packets carry. Its sequence number lies above the next expected byte and inside the window, and the packet did not merely
-    overtake the data in between.
+    the RST, any data or a FIN a second later, ACKs of new data, an ACK without data more than 1 ms after an RST with the ACK
+    flag, or a SYN-ACK after an RST that refused the SYN. The packet came less than half a round trip after the packet that it
+    answers. It is a FIN and lacks the timestamp option that all other packets carry. Its sequence number lies above the next
+    expected byte and inside the window, and the packet did not merely overtake the data in between.
 
     If an RST shows one of these signs, its host may still send the response, so wiredoctor waits for the response for up to
     a minute.
