@@ -16,8 +16,9 @@ How it is proved
 
 What it is not
     Another message may begin exactly there, requested or not (such as a 408). Old browsers send empty lines after the body
-    of a request. If a response must not have a body at all, body-not-allowed reports it. If a request announces no body,
-    unframed-request-body reports it. Bytes after 101 Switching Protocols or CONNECT belong to another protocol.
+    of a request. If a server sends only an empty line after the last response of a connection, the finding is a warning. If a
+    response must not have a body at all, body-not-allowed reports it. If a request announces no body, unframed-request-body
+    reports it. Bytes after 101 Switching Protocols or CONNECT belong to another protocol.
 
 What to do
     Have the program that sets Content-Length count the bytes that it sends, after encoding and compression. If an error page
@@ -32,6 +33,7 @@ from __future__ import annotations
 import polars as pl
 
 from wiredoctor.findings import Advice, Reference, Rule
+from wiredoctor.rules.shared.evidence import request_or_response
 from wiredoctor.rules.shared.framing_faults import candidates_of_fault, message_label, quoted_excerpt
 from wiredoctor.tables import SERVER
 
@@ -40,8 +42,7 @@ RULE = Rule(
     severity="error",
     title="The {side} sent more bytes than the Content-Length of its {what} announced",
     message="The {what} announced {due:,} bytes of body (Content-Length), but the {side} sent more bytes after them, and they "
-    "are not the beginning of another message. The {peer} stops after Content-Length bytes: the end of the body is "
-    "lost, and the {peer} takes the extra bytes for the beginning of the next {what} on this connection.",
+    "are not the beginning of another message. {loss}",
     remedy="Have the program that sets Content-Length count bytes and not characters, including line ends, after compression, "
     "templates and filters. Or leave the field to the server, the framework or the HTTP library, which count correctly. "
     "A proxy that changes bodies must change the length, too.",
@@ -66,13 +67,32 @@ RULE = Rule(
     ends=True,
 )
 
+LOSS = (
+    "The {} stops after Content-Length bytes: the end of the body is lost, and the {} takes the extra bytes for the beginning of "
+    "the next {} on this connection."
+)
+HARMLESS = "They are only an empty line, and the server then closes the connection, so most clients do not notice them."
+
 
 def find(faults: pl.LazyFrame) -> pl.LazyFrame:
-    """Return a row for each message that is longer than its Content-Length."""
+    """Return a row for each message that is longer than its Content-Length.
+
+    The row is a warning if only an empty line follows the last response of a connection.
+    """
     head = pl.format("the {}: Content-Length {}", message_label(), "body_due")
     proof = pl.format("after the body: {}, which is not the start of a message", quoted_excerpt())
     with_body = pl.col("request_method").is_in(["POST", "PUT", "PATCH"])
     page_follows = (pl.col("role") == SERVER) & with_body & pl.col("excerpt").str.starts_with("<")
+    peer = pl.when(pl.col("role") == SERVER).then(pl.lit("client")).otherwise(pl.lit("server"))
+    loss = pl.format(LOSS, peer, peer, request_or_response())
+    is_harmless = (pl.col("role") == SERVER) & pl.col("announces_close") & (pl.col("excerpt") == "\r\n")
     return candidates_of_fault(
-        faults, "excess-body", head, proof, pl.col("body_due").alias("due"), page_follows.alias("page_follows")
+        faults,
+        "excess-body",
+        head,
+        proof,
+        pl.col("body_due").alias("due"),
+        page_follows.alias("page_follows"),
+        pl.when(is_harmless).then(pl.lit("warning")).otherwise(pl.lit("error")).alias("severity"),
+        pl.when(is_harmless).then(pl.lit(HARMLESS)).otherwise(loss).alias("loss"),
     )
