@@ -16,9 +16,11 @@ def compare_neighbors(rows: pl.DataFrame, connections: pl.LazyFrame, exchanges: 
     """Add columns that show what other connections of the same two hosts reveal about unacknowledged data.
 
     `rows` describe the data: `number`, `connection`, `exchange`, `sender_direction`, `first_time`, `second_time` and `last_time`
-    (of the first, second and last copy). Some of the added columns describe the connection (hosts, `server`,
-    `client_direction`, and `reset`: the server sent an RST). The others are:
+    (of the first, second and last copy), and `smallest_unacknowledged` (the length of the shortest segment in bytes). Some of the
+    added columns describe the connection (hosts, `server`, `client_direction`, and `reset`: the server sent an RST). The others
+    are:
     `alive_elsewhere`: the receiver sent a packet on another connection during the retransmissions;
+    `fits_elsewhere`: on another connection, the receiver acknowledged a message in one segment that is at least as long;
     `answered_later`: the server sent a response on a connection that was opened after the first copy;
     `down`: the server did not answer SYNs of the client at that time either (see `_unanswered_attempts`);
     `repeated`: a connection that was opened after the first copy carries the same request;
@@ -30,6 +32,7 @@ def compare_neighbors(rows: pl.DataFrame, connections: pl.LazyFrame, exchanges: 
     asked = rows.select(
         *("number", *_HOSTS, "server", "connection", "exchange", "first_time", "second_time", "last_time"),
         (c("sender_direction") == c("client_direction")).alias("is_client"),
+        "smallest_unacknowledged",
     )
     talks = _exchanges_on(exchanges, ends)
     others = asked.join(ends, on=_HOSTS, suffix="_other").filter(c("connection") != c("connection_other"))
@@ -48,6 +51,7 @@ def compare_neighbors(rows: pl.DataFrame, connections: pl.LazyFrame, exchanges: 
     ])  # fmt: skip
     return rows.with_columns(
         _among(alive).alias("alive_elsewhere"),
+        _among(elsewhere.filter(_carried_as_much())).alias("fits_elsewhere"),
         _among(answered).alias("answered_later"),
         _among(_unanswered_attempts(others, elsewhere, spread)).alias("down"),
         _among(repeated).alias("repeated"),
@@ -59,6 +63,7 @@ def _of_the_same_hosts(rows: pl.DataFrame, connections: pl.LazyFrame) -> pl.Data
     ends = connections.select(
         *("connection", "client_host", "server", "client_direction", "start", "server_bytes", "first_answer_frame"),
         *("first_answer_time", "syn_time", "last_syn_time", "syns", "server_packets", "history"),
+        *("client_unacknowledged", "server_unacknowledged"),
         pl.col("server").str.replace(r":\d+$", "").alias("server_host"),
     )
     mine = of_connections(ends, rows)
@@ -70,8 +75,25 @@ def _exchanges_on(exchanges: pl.LazyFrame, ends: pl.DataFrame) -> pl.DataFrame:
     some = of_connections(exchanges, ends).select(
         *("connection", "exchange", "request_method", "request_target", "request_start", "response_frame", "response_start"),
         *("previous_end", "rtt_client"),
+        *(_length_in_one_segment(message).alias(f"{message}_segment") for message in ("request", "response")),
     )
     return some.collect().join(ends, on="connection", how="left")
+
+
+def _length_in_one_segment(message: str) -> pl.Expr:
+    """Return the length in bytes of a request or response (`message`) that was sent in one segment, otherwise null."""
+    in_one = c(f"{message}_frame") == c(f"{message}_last_frame")
+    return pl.when(in_one).then(c(f"{message}_head_bytes") + c(f"{message}_body_bytes"))
+
+
+def _carried_as_much() -> pl.Expr:
+    """Return whether an exchange has a message from the sender of the data in one segment that is at least as long as the data's
+    smallest, on a connection whose data was all acknowledged.
+    """
+    by_client = c("is_client") & (c("client_unacknowledged") == 0)
+    by_server = ~c("is_client") & (c("server_unacknowledged") == 0)
+    length = pl.when(by_client).then("request_segment").when(by_server).then("response_segment")
+    return (length >= c("smallest_unacknowledged")).fill_null(value=False)
 
 
 def _receiver_sent_meanwhile(of_server: str, of_client: str) -> pl.Expr:

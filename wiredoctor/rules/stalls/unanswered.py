@@ -46,6 +46,9 @@ How it is proved
     before the end of its request, such as a 408, is not such data. Or packets ahead of the gap were seen for at least 3 s. Or
     both sides left the connection open for at least 3 s after such a packet, and the capture went on.
 
+    The kind is not large-only if another connection of the two hosts carried a segment of that size, up to 1,220 bytes, which
+    every path of IPv6 carries. The path of larger segments may have changed between the two.
+
     The kind is not after-idle if the server did not answer SYNs of a new connection at that time either: a NAT that has
     forgotten one connection lets new connections pass.
 
@@ -219,6 +222,11 @@ PATH_MTU = Threshold(
     "smaller segments are not lost because of their size: this is the default MSS of IPv4 (RFC 9293 section 3.7.1), which "
     "practically every path carries",
 )
+EVERY_PATH = Threshold(
+    "1220 bytes",
+    "segments up to this length are lost for another reason if another connection of the two hosts carried one; every path of "
+    "IPv6 has an MTU of 1,280 bytes (RFC 8200 section 5), and nearly every path of IPv4",
+)
 ANSWERABLE = Threshold(
     "500 ms",
     "an ACK of the last copy may still come within this time (or two round trips, if longer); if the capture ends "
@@ -250,8 +258,8 @@ def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
     """Return all candidates. Only the packets of their own connection have been examined so far (see `conclude`)."""
     alone = rows.with_columns(
         pl.lit(None, pl.Int8).alias("client_direction"),
-        *(pl.lit(value=False).alias(name) for name in ("alive_elsewhere", "same_elsewhere", "answered_later", "repeated")),
-        *(pl.lit(value=False).alias(name) for name in ("down", "reset", "delivered", "not_begun", "syn_ack_again")),
+        *(pl.lit(value=False).alias(name) for name in ("alive_elsewhere", "fits_elsewhere", "same_elsewhere", "answered_later")),
+        *(pl.lit(value=False).alias(name) for name in ("repeated", "down", "reset", "delivered", "not_begun", "syn_ack_again")),
         pl.lit(None, pl.Int64).alias("survived_rest"),
     )
     return _candidate_columns(alone), None
@@ -417,20 +425,29 @@ def _alive() -> pl.Expr:
 
 
 def _large_only() -> pl.Expr:
-    larger = (c("smallest_unacknowledged") > c("largest_acknowledged")) & (c("smallest_unacknowledged") > PATH_MTU.value)
     recently = c("first_time") - c("heard_time") <= pl.max_horizontal(pl.lit(RECENT.value), 4 * _round_trip())
     # a receiver that retransmits acknowledged data does not get small packets either
     arrives = ~c("acknowledged_before") & ~c("peer_repeats")
-    return larger & recently & arrives & (_alive() | c("alive_elsewhere"))
+    return _are_too_large() & recently & arrives & (_alive() | c("alive_elsewhere"))
+
+
+def _are_too_large() -> pl.Expr:
+    """Return whether the unacknowledged segments may be too large for the path: none of their size was acknowledged.
+
+    On other connections of the two hosts, an acknowledged segment counts only up to EVERY_PATH: the path of larger ones may have
+    changed since then.
+    """
+    size = c("smallest_unacknowledged")
+    fits = c("fits_elsewhere") & (size <= EVERY_PATH.value)
+    return (size > c("largest_acknowledged")) & (size > PATH_MTU.value) & ~fits
 
 
 def _may_be_large_only() -> pl.Expr:
     """Return whether no segment was acknowledged that is as large as the unacknowledged ones, although nothing shows that the
     receiver was running at that time.
     """
-    larger = (c("smallest_unacknowledged") > c("largest_acknowledged")) & (c("smallest_unacknowledged") > PATH_MTU.value)
     other = c("acknowledged_before") | c("peer_repeats") | c("syn_ack_again") | c("down") | c("fin")
-    return larger & ~other
+    return _are_too_large() & ~other
 
 
 def _kind() -> pl.Expr:
