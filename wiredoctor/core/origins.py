@@ -161,6 +161,8 @@ def ip_id_signs(own: Side, peer: Side, packet: Packet, is_ahead: bool) -> i64:
     identification, last, other = packet.ip_id, id_of(own), id_of(peer)
     if last < 0 or identification < 0:
         return 0
+    if last > 0 and identification > 0 and (identification - last) & 0xFFFF <= NEAR:
+        return 0
     path = own.path
     earlier: i64 = 0 if path is None else path.packets
     counts = last > 0 and own.packets - earlier >= COUNTED
@@ -281,8 +283,8 @@ def still_acknowledges(closing: Close, packet: Packet, segment: Segment) -> bool
 def note_later(closing: Close, packet: Packet, rtt: i64, is_later: bool) -> None:
     """Store the first packet with which a side continues after its RST, and whether the side sent that packet after the RST.
 
-    If the packet itself does not show that it is later (`is_later`), the RST may have overtaken it on a path that became shorter,
-    but hardly by half a round trip. `rtt`: the round trip in ns between the capture point and that side, or NEVER if it is unknown.
+    If the packet itself does not show that it is later (`is_later`), the RST may have overtaken it on a path that became
+    shorter, but hardly by half a round trip. `rtt`: the round trip in ns between the capture point and that side, or NEVER.
     """
     signs = closing.rst_signs
     if signs is None:

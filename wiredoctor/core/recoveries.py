@@ -24,7 +24,6 @@ from wiredoctor.core.connection import (
 )
 from wiredoctor.core.flight import find_first
 from wiredoctor.core.message import UNTIL_CLOSE
-from wiredoctor.core.octets import read_i32_be
 from wiredoctor.core.packet import Packet
 from wiredoctor.core.pairing import HttpConnection
 from wiredoctor.core.places import Places
@@ -36,7 +35,6 @@ DOUBLED: Final = MILLISECOND
 """The maximum time in ns between a packet and its duplicate from a mirror port."""
 AT_ONCE: Final = 10 * MILLISECOND
 """The maximum time in ns from an ACK to the next segment that it allows; two round trips are added."""
-SIGNATURE: Final = (1 << 56) - 1
 SACK: Final = 5
 """The kind number of the TCP option with SACK blocks (RFC 2018 section 3)."""
 WORD: Final = 0xFFFFFFFF
@@ -208,7 +206,7 @@ def count_duplicate_acks(connection: Connection, own: Side, packet: Packet, segm
 
     A copy made by a mirror port does not count: it equals the previous packet and follows it within 1 ms. An ACK with SACK blocks
     counts even if it changes the window, because Linux enlarges the window while data after a gap arrives (RFC 6675 section 2).
-    `options`: the result of `sign_options`.
+    `options`: the checksum of its TCP options (recent.checksum).
     """
     waits = own.waits
     if packet.sack and not packet.dsack:
@@ -277,13 +275,3 @@ def note_progress(connection: Connection, packet: Packet, segment: Segment) -> N
     if segment.new_bytes > 0 or segment.acked_bytes > 0 or (packet.flags & FIN and not segment.retransmission):
         connection.progress_frame = packet.frame
         connection.progress_time = packet.time
-
-
-def sign_options(packet: Packet) -> i64:
-    """Return a hash of the TCP option bytes, by which a mirror port's duplicate of a pure ACK is recognized."""
-    signature: i64 = 0
-    block, i, end = packet.block, packet.tcp + 20, min(packet.payload, packet.end)
-    while i + 4 <= end:
-        signature = (signature * 31 + i64(read_i32_be(block, i))) & SIGNATURE
-        i += 4
-    return signature

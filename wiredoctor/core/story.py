@@ -24,6 +24,7 @@ from wiredoctor.core import (
     nagle,
     numbers,
     origins,
+    recent,
     recoveries,
     runs,
     sizes,
@@ -201,7 +202,7 @@ class Story:
             self.repetitions.note_missing(connection, own, peer, packet, segment)
         options: i64 = -1
         if segment.pure_ack:
-            options = recoveries.sign_options(packet)
+            options = recent.checksum(packet)
             recoveries.count_duplicate_acks(connection, own, packet, segment, options)
         elif own.waits is not None and segment.acked_bytes > 0:
             own.waits.duplicate_acks = 0

@@ -149,7 +149,7 @@ _GAVE_OTHERS = (
 
 def screen() -> pl.Expr:
     """Return a cheap condition: if no row of a batch meets it, the batch has no candidate findings."""
-    return pl.col("request_has_websocket_key") & _is_refusal()
+    return pl.col("request_has_websocket_key") & (_refuses() | pl.col("response_status").is_in(_REDIRECTIONS))
 
 
 def _is_handshake() -> pl.Expr:
@@ -161,9 +161,13 @@ def _names_websocket() -> pl.Expr:
 
 
 def _is_refusal() -> pl.Expr:
+    return _refuses() | _is_redirected()
+
+
+def _refuses() -> pl.Expr:
     status = pl.col("response_status")
     refusal = (status >= 200) & ((status < 300) | (status >= 400)) & ~status.is_in(_REPORTED_ELSEWHERE)
-    return refusal.fill_null(value=False) | _is_redirected()
+    return refusal.fill_null(value=False)
 
 
 _URL = r"^(?:[A-Za-z][A-Za-z0-9+.-]*:)?//([^/?#]*)"

@@ -243,7 +243,8 @@ SHARED_THRESHOLDS = (attempt_groups,)
 
 def screen() -> Mapping[str, pl.Expr]:
     """Return a cheap condition for each table. If no row of a batch meets its condition, the batch has no candidate findings."""
-    told = pl.col("refused_frame").is_not_null() | pl.col("syn_error_frame").is_not_null() | _closed_at_once()
+    reset = (pl.col("close") == "rst") & (pl.col("server_bytes") == 0)
+    told = pl.col("refused_frame").is_not_null() | pl.col("syn_error_frame").is_not_null() | reset
     return {"connections": told | (pl.col("syns") >= GIVEN_UP.value), "tries": pl.col("exchange").is_null()}
 
 
