@@ -147,7 +147,7 @@ def stops_of(
     `uses` returns the endpoint's exchanges (see IdleTimes.uses). It is called only if closes and SYNs are not sufficient to
     decide. `answered`, `until`: the arguments `uses` and `until` of `learn`.
     """
-    soon = closes_soon([end for end in ends if end.sort != "open"])
+    soon = closes_soon([end for end in ends if end.sort != "open" and not _is_last(end, syns)])
     counting = [end for end in ends if not (soon and end.rest is not None and end.rest <= NO_IDLE_TIME)]
     moments = _moments(counting)
     forms = [_form(moment, syns) for moment in moments]
@@ -181,6 +181,12 @@ def stops_of(
         else:
             whole.append(_with_stragglers(stop, counting, last, inside, limit))
     return Stops(tuple(_merge_stops(whole)), frozenset(late))
+
+
+def _is_last(end: End, syns: Sequence[Syn]) -> bool:
+    """Return whether the next SYN after a close was refused within REFUSED, so that the process that closed had ended."""
+    following = bisect_left(syns, end.time, key=attrgetter("answered"))
+    return following < len(syns) and syns[following].refused and syns[following].answered <= end.time + REFUSED
 
 
 def _moments(ends: Iterable[End]) -> list[list[End]]:
