@@ -12,6 +12,7 @@ from wiredoctor.findings import Threshold
 from wiredoctor.rules.shared.connection_close import client_idle_time, closed_against_request, round_trip
 from wiredoctor.rules.shared.evidence import client_knew_of_fin
 from wiredoctor.rules.shared.same_client import AGAIN
+from wiredoctor.tables import CLIENT
 
 c = pl.col
 
@@ -205,7 +206,10 @@ def _forgotten() -> pl.Expr:
     alone = (c("server_close_rst") == 1) & c("server_close_ack").is_null() & (c("server_close_offset") == c("request_ack"))
     answers = (c("server_close_frame") > c("request_frame")) & (client_idle_time() >= REST.value)
     first = c("client_close_frame").is_null() | (c("client_close_frame") > c("server_close_frame"))
-    return (alone & answers & first & ~c("previous_announced_close")).fill_null(value=False)
+    # a host that has acknowledged the request knew the connection
+    acknowledged = (c("last_payload_role") == CLIENT) & (c("last_payload_frame") >= c("request_frame"))
+    known = c("previous_announced_close") | acknowledged.fill_null(value=False)
+    return (alone & answers & first & ~known).fill_null(value=False)
 
 
 def fresh() -> pl.Expr:
