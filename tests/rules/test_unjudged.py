@@ -287,6 +287,22 @@ LISTED = {
         ("syn-ack-lost", None),
         opened=False,
     ),
+    "SYN-ACKs that a firewall rejects with an RST in the client's name": case(
+        """
+  0.000  >  S    win 64240 mss 1460
+  0.001  <  S.   win 64240 mss 1460
+  0.001  >  R    1:1(0)
+  1.010  >  S    0:0(0) win 64240 mss 1460
+  1.011  <  S.   0:0(0) win 64240 mss 1460
+  1.011  >  R    1:1(0)
+  3.020  >  S    0:0(0) win 64240 mss 1460
+  3.021  <  S.   0:0(0) win 64240 mss 1460
+  3.021  >  R    1:1(0)
+"""
+        + LATER,
+        ("syn-ack-lost", None),
+        opened=False,
+    ),
     "a window of 0 behind the handshake that is probed and never opens": Case(
         """
   0.000  >  S    win 64240 mss 1460
@@ -372,6 +388,16 @@ NORMAL = {
   0.022  <  P.  "HTTP/1.1 401 No\r\nContent-Length: 0\r\n\r\n"
   0.023  >  F.
   0.034  <  ."""
+    ),
+    "a port that is checked, with a late copy of the SYN": case(
+        """
+  0.000  >  S    win 64240 mss 1460
+  0.001  <  S.   win 64240 mss 1460
+  0.001  >  R    1:1(0)
+  0.002  >  S    0:0(0) win 64240 mss 1460
+  0.003  >  R    1:1(0)
+""",
+        opened=False,
     ),
     "a SYN-ACK that is repeated, and acknowledged again": case(
         "  1.010  <  S.  win 64240 mss 1460\n  1.010  >  .\n  3.010  <  S.  win 64240 mss 1460\n  3.010  >  ."

@@ -322,6 +322,9 @@ def abnormal_connection_columns(latest: int) -> list[pl.Expr]:
     only_syns = (c("client_packets") == c("syns")) | (c("history") == "STR")
     unanswered = (c("server_packets") == 0) & only_syns & ~c("one_sided")
     never_up = ~c("connected") & (c("closed_by") == "")
+    unheard_syn_acks = (c("syns") > 1) & never_up & (c("client_packets") == c("syns")) & (c("server_packets") > 1)
+    # a client that had sent the RST itself would not repeat its SYN; only one may be a late copy
+    rejected = ~c("connected") & (c("syns") > 2) & c("history").str.starts_with("ShRT")
     says_goodbye = (c("protocol") == "tls") | (c("protocol") == "http2")
     late = c("client_unacknowledged") > pl.when(says_goodbye).then(GOODBYE).otherwise(0)
     refused_data = (by_server | one_way) & ~reset & late & c("history").str.contains("[Rr]")
@@ -335,7 +338,7 @@ def abnormal_connection_columns(latest: int) -> list[pl.Expr]:
     reason = (
         pl.when((c("syns") > 0) & refused)
         .then(pl.lit("refused"))
-        .when((c("syns") > 1) & nothing & never_up & (c("client_packets") == c("syns")) & (c("server_packets") > 1))
+        .when(nothing & (unheard_syn_acks | rejected))
         .then(pl.lit("syn-ack-lost"))
         .when((c("syns") > 0) & (unanswered | (nothing & never_up & both)) & ((quiet >= FIRST_REPETITION) | (c("syns") > 1)))
         .then(pl.lit("no-connection"))
