@@ -99,7 +99,12 @@ def decide(row: Mapping[str, Any], clients: Clients) -> Ended:
     not_awaited = row["at_end"] and not row["half_closed"]
     if not_awaited and (own is None or not clients.longest_wait(own, row["ended_at"])):
         return Ended("unread", not_awaited=True)
-    if group := _closed_by_program(row["connection"], row["ended_at"], row["timeout"], clients):
+    group = _closed_by_program(row["connection"], row["ended_at"], row["timeout"], clients)
+    if row["half_closed"] and all((close.waited or 0) <= NOT_AWAITED.value for close in group):
+        group = ()  # each request ended with a FIN, as that of a client that half-closes
+    if own is not None and row["partial"] and (other := _complete_beside(own, group, clients)) is not None:
+        return Ended("seek", other)
+    if group:
         first = _first(group, clients)
         silent = (
             first is not None
@@ -353,6 +358,17 @@ def _closed_page(own: Request, row: Mapping[str, Any], clients: Clients) -> Requ
     ):
         return None
     return page
+
+
+def _complete_beside(own: Request, group: Sequence[Close], clients: Clients) -> Request | None:
+    """Return the request for another part of the resource, or all of it, whose complete response came on one of these
+    connections; None if there is none.
+
+    A download manager that requests a resource in parts cancels a part that another connection has delivered.
+    """
+    newest = (clients.newest_request(close.connection) for close in group if close.waited is None)
+    others = (other for other in newest if other is not None and other.asks_the_same(own))
+    return next((other for other in others if other.range_start != own.range_start), None)
 
 
 def _other_part(own: Request, row: Mapping[str, Any], clients: Clients) -> Request | None:
