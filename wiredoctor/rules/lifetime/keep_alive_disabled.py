@@ -72,7 +72,12 @@ RULE = Rule(
             "Werkzeug",
             "This is Flask's development server (Werkzeug), which does this by design and is not meant for production.",
         ),
-        Advice("server", "Python/.*BaseHTTP|SimpleHTTP|WSGIServer", 'Python\'s http.server: protocol_version = "HTTP/1.1".'),
+        Advice("server", "Python/.*BaseHTTP|SimpleHTTP", 'Python\'s http.server: protocol_version = "HTTP/1.1".'),
+        Advice(
+            "server",
+            "WSGIServer",
+            "Python's wsgiref is meant for development: serve the application with waitress, uWSGI or gunicorn (worker gthread).",
+        ),
     ),
     summary=True,
     any_order=True,

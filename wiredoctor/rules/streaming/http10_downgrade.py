@@ -52,7 +52,13 @@ RULE = Rule(
     advice=(
         Advice(
             "server",
-            "Python/",
+            "WSGIServer",
+            "Python's wsgiref speaks only HTTP/1.0 and is meant for development: serve the application with waitress, uWSGI or "
+            "gunicorn.",
+        ),
+        Advice(
+            "server",
+            "^(?!.*WSGIServer).*Python/",
             'Python\'s http.server: protocol_version = "HTTP/1.1" in the handler (python -m http.server --protocol HTTP/1.1), '
             "with a Content-Length in every response.",
         ),
