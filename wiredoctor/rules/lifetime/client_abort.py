@@ -267,7 +267,7 @@ def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
         .collect()
         .with_columns(
             pl.when(late).then("client_rst_frame").alias("late_frame"),
-            pl.when(_unknown_to_server()).then("server_close_frame").alias("unknown_frame"),
+            pl.when("unknown").then("server_close_frame").alias("unknown_frame"),
             c("waited").alias("wait"),
             _received_text().alias("had"),
         )
@@ -284,8 +284,8 @@ def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
             .then("response_head_bytes")
             .alias("large_head"),
             *_timeout_texts(),
-            pl.when(_unknown_to_server()).then(pl.lit(_UNKNOWN_THERE)).otherwise(pl.lit("")).alias("unknown_there"),
-            pl.when(_unknown_to_server()).then(pl.lit(_LOOK_THERE)).otherwise(pl.lit("")).alias("look_there"),
+            pl.when("unknown").then(pl.lit(_UNKNOWN_THERE)).otherwise(pl.lit("")).alias("unknown_there"),
+            pl.when("unknown").then(pl.lit(_LOOK_THERE)).otherwise(pl.lit("")).alias("look_there"),
             _look_for_end().alias("look_for_end"),
             pl.when("sending").then(pl.lit(_STILL_SENDING)).otherwise(pl.lit(_NO_RESPONSE)).alias("progress"),
             pl.when("sending").then(pl.lit(_SLOW_UPLOAD)).otherwise(pl.lit(_PATIENCE)).alias("patience"),
@@ -329,13 +329,6 @@ def _sent_only_fin() -> pl.Expr:
     Then nothing shows that the client stopped reading.
     """
     return (c("client_close_rst") == 0) & c("server_close_frame").is_null() & c("client_rst_frame").is_null()
-
-
-def _unknown_to_server() -> pl.Expr:
-    """Return whether the server answered the client's FIN like a segment of an unknown connection (RFC 9293 section 3.10.7.1)."""
-    after = (c("client_close_rst") == 0) & (c("server_close_time") >= c("client_close_time"))
-    bare = (c("server_close_rst") == 1) & c("server_close_ack").is_null()
-    return (after & bare & (c("server_close_offset") == c("client_close_ack")) & _received_nothing()).fill_null(False)
 
 
 # words

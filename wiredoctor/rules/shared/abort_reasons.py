@@ -120,7 +120,7 @@ def decide(row: Mapping[str, Any], clients: Clients) -> Ended:
         return Ended(None)
     if own is not None and row["partial"] and not row["stood_still"] and (other := _other_part(own, row, clients)) is not None:
         return Ended("seek", other)
-    if row["in_pieces"]:
+    if row["in_pieces"] and not row["unknown"]:
         return Ended("stream")
     player = own is not None and own.method == "GET" and re.search(PLAYERS, clients.user_agent(own)) is not None
     if (row["media"] or player) and row["received"] and not row["stood_still"]:

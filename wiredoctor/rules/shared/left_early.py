@@ -91,6 +91,7 @@ def screen() -> pl.Expr:
 FACTS = (
     *("ended_at", "waited", "due", "timeout", "half_closed", "uploading", "begun", "head_only", "in_pieces", "stood_still"),
     *("partial", "round_trip", "to_client", "media", "opens", "unsized", "received", "crosses", "at_end", "sending"),
+    "unknown",
 )
 """The columns of `early` that `decide` needs."""
 
@@ -118,6 +119,7 @@ def early(rows: pl.LazyFrame) -> pl.LazyFrame:
     `crosses`: the response had begun, but the client closed before it received any of it.
     `at_end`: the FIN came with the end of the request, and acknowledges nothing of the response.
     `sending`: the request was not complete, and the response began only after the client had closed.
+    `unknown`: the server no longer knew the connection when the client's FIN came.
     """
     wait, asked = c("client_close_time") - c("request_start"), c("client_close_time") - c("request_end")
     # a limit on the complete transfer, such as curl's --max-time, counts from the SYN
@@ -156,7 +158,15 @@ def early(rows: pl.LazyFrame) -> pl.LazyFrame:
         (~asked_all & begun() & (c("response_start") > c("client_close_time")) & ~awaits_continue())
         .fill_null(value=False)
         .alias("sending"),
+        _unknown_to_server().alias("unknown"),
     )
+
+
+def _unknown_to_server() -> pl.Expr:
+    """Return whether the server answered the client's FIN like a segment of an unknown connection (RFC 9293 section 3.10.7.1)."""
+    after = (c("client_close_rst") == 0) & (c("server_close_time") >= c("client_close_time"))
+    bare = (c("server_close_rst") == 1) & c("server_close_ack").is_null()
+    return (after & bare & (c("server_close_offset") == c("client_close_ack"))).fill_null(value=False)
 
 
 def _timeout_start_text(wait: pl.Expr, asked: pl.Expr, connecting: pl.Expr) -> pl.Expr:

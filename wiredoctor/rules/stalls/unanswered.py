@@ -39,9 +39,9 @@ How it is proved
     A capture beyond a path MTU black hole, such as at the client of a download, contains none of the copies. Then sequence
     numbers show the loss: those of the sender's small packets (its ACKs, the end of the message) are ahead of all data that
     arrived. The kind is large-only with medium confidence if four conditions hold. At least two full segments are missing, or
-    one is missing for at least a second. No full segment arrived before; a segment above 536 bytes counts as full if the
-    handshake was not captured, or if the missing bytes are a whole number of such segments. The receiver acknowledged none of
-    the missing data.
+    one, which may be smaller, is missing for at least a second. No full segment arrived before; a segment above 536 bytes
+    counts as full if the handshake was not captured, or if the missing bytes are a whole number of such segments. The
+    receiver acknowledged none of the missing data.
     And one of three facts shows that no repair came. The receiver closed the connection after a second without data; a response
     before the end of its request, such as a 408, is not such data. Or packets ahead of the gap were seen for at least 3 s. Or
     both sides left the connection open for at least 3 s after such a packet, and the capture went on.
@@ -250,7 +250,9 @@ def find(unacknowledged: pl.LazyFrame) -> pl.LazyFrame:
     """
     # a column `direction` would name the side that must change
     withdrawn = c("acknowledged_frame").is_not_null()
-    found = unacknowledged.filter(_never_acknowledged() | _full_segments_lost() | _forgotten() | withdrawn)
+    length = pl.when(_missing()).then(pl.min_horizontal("smallest_unacknowledged", "length")).otherwise("smallest_unacknowledged")
+    rows = unacknowledged.with_columns(length.alias("smallest_unacknowledged"))
+    found = rows.filter(_never_acknowledged() | _full_segments_lost() | _forgotten() | withdrawn)
     return found.select(c("direction").alias("sender_direction"), *_FACTS)
 
 
