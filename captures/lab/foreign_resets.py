@@ -97,12 +97,11 @@ def foreign_reset_of_a_download(lab: Lab) -> None:
 @over_ipv6(
     foreign_reset_of_a_download,
     title="A device on the path resets both sides of a download; IPv6; recorded with a snap length of 400 bytes",
-    finds=(),
     wire=_box(0.030, Start(payload=20_000, side="server"), BOTH, place="client"),
 )
 def foreign_reset_of_a_download_ipv6(lab: Lab) -> None:
-    """As foreign-reset-of-a-download, over IPv6, which has no identification. The hop limit of the RST is one sign: it does not
-    show who sent it, and "Not judged" says so."""
+    """As foreign-reset-of-a-download, over IPv6, which has no identification: the hop limit of the RST shows it, and the ACKs
+    that the client sends after it."""
     _download(lab, "[fd00:9::2]")
 
 
