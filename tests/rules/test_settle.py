@@ -219,6 +219,25 @@ def test_a_stall_belongs_to_the_exchange_that_waited_for_it() -> None:
     assert place(25, 35, connection=1) is None
 
 
+def test_a_stall_belongs_to_no_exchange_that_may_have_ended() -> None:
+    missing: dict[str, Any] = {"response_start": None, "response_end": None, "response_status": None, "has_response": False}
+    spans: list[tuple[int, int, dict[str, Any]]] = [
+        *((0, 20, missing), (1, 40, {})),
+        *((2, 60, {"response_end_reason": "hole"}), (3, 80, {"response_end_reason": "error"})),
+    ]
+    given = [
+        answered(exchange=n, request_start=begin * MS, response_start=(begin + 5) * MS, response_end=(begin + 10) * MS) | changes
+        for n, begin, changes in spans
+    ]
+
+    def place(start: int) -> int | None:
+        row = candidate(exchange=None, start=start * MS, end=(start + 1) * MS)
+        [finding] = settled([module("a")], {"a": candidates(row)}, exchanges=rows("exchanges", *given).lazy())
+        return finding.exchange
+
+    assert [place(start) for start in (25, 45, 55, 61, 70, 75, 90, 95)] == [0, 1, None, 2, 2, None, 3, None]
+
+
 def test_scope_connection() -> None:
     assert told("connection", candidate(), candidate(exchange=1)) == ["cause"]
     assert told("connection", candidate(), candidate(connection=1)) == ["cause", "effect"]

@@ -42,11 +42,17 @@ def _spans(exchanges: pl.LazyFrame, asked: pl.DataFrame) -> pl.DataFrame:
     """Return the exchanges on the connections of `asked`: `connection`, `index` (in the connection), `begin` and `over` (ns).
 
     `over`: the time by which this exchange and all earlier ones of its connection had ended; -NEVER (later than any packet) if
-    any of them has no complete response.
+    the response of any of them had not ended when the connection did. If bytes of its framing are missing or contradictory
+    ("hole", "error"), it is unknown which later packets belong to the response, so it counts as ended when reading stopped. A
+    missing response ended before the response to a later request, because a server responds in order.
     """
-    over = pl.when(c("response_end_reason") == "complete").then("response_end").fill_null(-NEVER)
+    is_read = c("response_end_reason").is_in(["complete", "hole", "error"])
+    answers = pl.when(c("request_start").is_not_null()).then(c("response_start"))
+    later = answers.shift(-1).cum_min(reverse=True).backward_fill().over("connection") - 1
+    over = pl.when(c("response_start").is_null()).then(later).when(is_read).then("response_end").fill_null(-NEVER)
     return (
         of_connections(exchanges, asked)
+        .sort("connection", "exchange")
         .select(
             "connection",
             c("exchange").alias("index"),
@@ -55,6 +61,5 @@ def _spans(exchanges: pl.LazyFrame, asked: pl.DataFrame) -> pl.DataFrame:
         )
         .drop_nulls("begin")
         .collect()
-        .sort("connection", "index")
         .with_columns(c("over").cum_max().over("connection"))
     )
