@@ -74,6 +74,7 @@ How it is proved
     Content-Length and the present wait matches no common timeout.
 
     Kind seek: within five seconds, the client requested another range of the same resource, or all of it instead of a range.
+    Or it canceled a range within 50 ms of closing another connection, which had delivered another part, or all, of the resource.
 
     Kind stream: the response has no Content-Length. In addition, one of these is true:
 
@@ -194,7 +195,7 @@ RULE = Rule(
         "unread": _CLOSED + "{unread_means}",
         "superseded": _CLOSED + "{superseded_means}",
         "left": _CLOSED + "{left_means}",
-        "seek": _CLOSED + " It requested {instead} instead.",
+        "seek": _CLOSED + " It also requested {instead}.",
         "stream": _CLOSED
         + " The response announces no length and came piece by piece: a client can end it only by closing the connection."
         "{timeout_means}",
