@@ -70,10 +70,12 @@ NOT_AFTER_IT = (
     "speaks: the client's identification, and the server goes on",
     "speaks: a sequence number ahead, which the server reaches",
     "speaks: instead of an answer, without ACK flag, and the server answers as if nothing had happened",
+    "speaks: a box resets towards the client, with identification 0, and the server goes on with an ACK of the request",
     "silent: the path changes with the reset, and the server goes on with it",
     # the next SYN shows that the RST ended nothing; the second RST, that there was another sender
     "silent: a SYN is refused and sent again",
     "speaks: several resets at once, of which the second has identification 0",
+    "speaks: a device resets in the server's name, without ACK flag, while the server works on a request that it has acknowledged",
     # the same over IPv6
     "speaks: over IPv6, where there is no identification",
 )
@@ -87,6 +89,11 @@ UNKNOWABLE: dict[tuple[str, str], tuple[str, ...]] = {
     # only the dropped ACKs say that the client's window was closed
     ("gateway_error", "drop-acks-0"): ("speaks: client-stalled: the client did not read, and the gateway gave up",),
     ("foreign_reset", "ends-early"): NOT_AFTER_IT,
+    # only the dropped ACK says that the server went on, or knew the connection
+    ("foreign_reset", "drop-acks-1"): (
+        "speaks: a device resets in the server's name, without ACK flag, while the server works on a request that it has acknowledged",
+        "speaks: a box resets towards the client, with identification 0, and the server goes on with an ACK of the request",
+    ),
     ("foreign_reset", "middle"): (*NOT_AFTER_IT, *NOT_BEFORE_IT),
     ("websocket_failed", "drop-flow-sides"): (
         # of a gateway that passed on a refusal, the side that shows the server behind is lost: what is left is, packet for
