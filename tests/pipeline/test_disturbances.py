@@ -75,7 +75,7 @@ NOT_AFTER_IT = (
     # the next SYN shows that the RST ended nothing; the second RST, that there was another sender
     "silent: a SYN is refused and sent again",
     "speaks: several resets at once, of which the second has identification 0",
-    "speaks: a device resets in the server's name, without ACK flag, while the server works on a request that it has acknowledged",
+    "speaks: a device resets in the server's name, without ACK flag, after the server has acknowledged the request",
     # the same over IPv6
     "speaks: over IPv6, where there is no identification",
 )
@@ -91,7 +91,7 @@ UNKNOWABLE: dict[tuple[str, str], tuple[str, ...]] = {
     ("foreign_reset", "ends-early"): NOT_AFTER_IT,
     # only the dropped ACK says that the server went on, or knew the connection
     ("foreign_reset", "drop-acks-1"): (
-        "speaks: a device resets in the server's name, without ACK flag, while the server works on a request that it has acknowledged",
+        "speaks: a device resets in the server's name, without ACK flag, after the server has acknowledged the request",
         "speaks: a box resets towards the client, with identification 0, and the server goes on with an ACK of the request",
     ),
     ("foreign_reset", "middle"): (*NOT_AFTER_IT, *NOT_BEFORE_IT),
