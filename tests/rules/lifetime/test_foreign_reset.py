@@ -1,4 +1,7 @@
-"""Test what ladders cannot express about foreign-reset: no host can send a reset that comes too early."""
+"""Test what ladders cannot express about foreign-reset.
+
+No host can send a reset that comes too early, and only a capture at the client can show that a path overtook the server's ACK.
+"""
 
 from __future__ import annotations
 
@@ -125,3 +128,18 @@ def test_json_says_it(tmp_path: Path) -> None:
 
     [found] = findings(REQUEST + "  0.0220  <  R.   id 0 ttl 253 ack 29\n")
     assert json.loads(json.dumps(finding(found)))["origin"] == "between"
+
+
+@pytest.mark.parametrize(
+    ("ttl", "time", "is_foreign"),
+    [
+        pytest.param(53, "0.304", False, id="a hop shorter, and less than half a round trip later"),
+        pytest.param(53, "0.340", True, id="a hop shorter, but much later: the server goes on with its own TTL"),
+        pytest.param(52, "0.304", False, id="the same path: one sign"),
+        pytest.param(255, "0.304", True, id="a TTL that no change of path explains"),
+    ],
+)
+def test_an_ack_after_the_reset_may_be_overtaken(ttl: int, time: str, is_foreign: bool) -> None:
+    acks = f"  0.042  <  .    id 7001 ttl 52\n  0.300  <  R.   id 7003 ttl {ttl}\n  {time}  <  .    id 7002 ttl 52\n"
+    told = findings(REQUEST + acks, at="client")
+    assert ("foreign-reset" in {finding.rule for finding in told}) == is_foreign
