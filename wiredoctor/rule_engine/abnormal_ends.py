@@ -323,7 +323,7 @@ def abnormal_connection_columns(latest: int) -> list[pl.Expr]:
     unanswered = (c("server_packets") == 0) & only_syns & ~c("one_sided")
     never_up = ~c("connected") & (c("closed_by") == "")
     unheard_syn_acks = (c("syns") > 1) & never_up & (c("client_packets") == c("syns")) & (c("server_packets") > 1)
-    # a client that had sent the RST itself would not repeat its SYN; only one may be a late copy
+    # a client that had sent the RST itself would not repeat its SYN; a single repetition may be a late copy
     rejected = ~c("connected") & (c("syns") > 2) & c("history").str.starts_with("ShRT")
     says_goodbye = (c("protocol") == "tls") | (c("protocol") == "http2")
     late = c("client_unacknowledged") > pl.when(says_goodbye).then(GOODBYE).otherwise(0)

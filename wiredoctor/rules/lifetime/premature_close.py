@@ -23,7 +23,8 @@ What it is not
     if the server announced this timeout (Keep-Alive: timeout=1). Not reported either: a response that says `Connection:
     close` or `Keep-Alive: max=0`, a body that ends with the connection, and a close that the client began or that both sides
     began at once. Closes after an upgrade, of a tunnel, or after a refused tunnel (a response to CONNECT other than 407) are
-    not judged. If a process of the server ended with all its idle connections, idle-close reports it as kind stop.
+    not judged. If a process of the server ended with all its idle connections, idle-close reports it as kind stop. So it does
+    if the next SYN is refused within a second, unless the server also closes right after other responses.
 
 What to do
     Send `Connection: close` in the response that ends a connection, or keep the connection open. Kind once: check whether

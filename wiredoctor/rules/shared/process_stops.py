@@ -1,8 +1,8 @@
 """Find when a process of a server ended: it closed connections at one moment, and no idle timeout explains these closes.
 
-All rules about closes share this code. The steps are: leave out closes right after responses; find moments at which a process
-may have ended; learn idle timeouts from all other closes; and drop the moments that these timeouts explain. No step changes the
-result of an earlier one.
+All rules about closes share this code. The steps are: leave out closes right after responses if that is the server's habit; find
+moments at which a process may have ended; learn idle timeouts from all other closes; and drop the moments that these timeouts
+explain. No step changes the result of an earlier one.
 """
 
 from __future__ import annotations

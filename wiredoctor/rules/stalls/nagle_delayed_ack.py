@@ -286,7 +286,7 @@ def _message_label() -> pl.Expr:
 
 def _counterexample_text() -> pl.Expr:
     """Return the text that supports the proof: a similar segment did not wait when the receiver acknowledged promptly."""
-    told = " Earlier on this connection the receiver had acknowledged such a segment at once, and the rest followed that ACK."
+    told = " Earlier on this connection the receiver acknowledged such a segment at once, and the rest was sent after that ACK."
     return pl.when(pl.col("prompt_before")).then(pl.lit(told)).otherwise(pl.lit(""))
 
 
