@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-BATCH_PACKETS = 100_000
+BATCH_PACKETS = 200_000
 """The number of packets of a batch. After each batch, rules judge the rows that the core has written."""
 
 

@@ -161,18 +161,21 @@ def _persistent(batch: Batch) -> Array:
     captured is assumed to announce none.
     """
     heads = batch.parts["heads"]
-    is_old, keeps = heads["version"] < "HTTP/1.1", heads["connection_keep_alive"].clone()
+    is_old = (heads["version"] < "HTTP/1.1").to_numpy(writable=True)
+    keeps = heads["connection_keep_alive"].to_numpy(writable=True)
     is_old[0], keeps[0] = False, True
+    request, response = (batch.cells[f"{side}_head"] for side in ("request", "response"))
 
-    def both(flag: pl.Series) -> Array:
-        return (batch.of_rows(flag, "request_head") & batch.of_rows(flag, "response_head")).to_numpy()
+    def both(flag: Array) -> Array:
+        last_is_none = np.roll(flag, -1)  # the number -1 stands for the first row
+        return last_is_none[request] & last_is_none[response]
 
-    found = (batch.cells["response_head"] >= 0) & both(~heads["connection_close"])
+    found = (response >= 0) & both(~heads["connection_close"].to_numpy())
     if is_old.any():
-        found &= both(~is_old) | both(keeps)
+        found = found & (both(~is_old) | both(keeps))
     for side in ("request", "response"):
         if batch.cells[f"{side}_has_gap"].any():
-            found &= (batch.cell(f"{side}_has_gap") == 0) | (batch.cell(f"{side}_framing") != 0)
+            found = found & ((batch.cell(f"{side}_has_gap") == 0) | (batch.cell(f"{side}_framing") != 0))
     return found
 
 
@@ -186,9 +189,10 @@ def _between(first: str, second: str, needed: Sequence[str], least: int | None =
     def make(batch: Batch) -> Array:
         values = batch.cell(second) - batch.cell(first)
         if least is not None:
-            values = np.maximum(values, least)
+            np.maximum(values, least, out=values)
         for head in needed:
-            values = np.where(batch.cell(head) >= 0, values, NEVER)
+            if (lacks := batch.cells[head] < 0).any():
+                values[np.broadcast_to(lacks, len(values))] = NEVER
         return values
 
     return make

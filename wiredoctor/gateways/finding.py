@@ -27,7 +27,8 @@ def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame, *, possible: bool =
     clients = _forwarding_clients(asked) if forwarded or agents else frozenset[int]()
     if not several:
         # the gateway is the only server that got requests, so its own attempts went to others
-        failed = failed.filter(~pl.col("server").is_in(_servers(connections).implode()))
+        if not failed.is_empty():
+            failed = failed.filter(~pl.col("server").is_in(_servers(connections).implode()))
         if failed.is_empty():
             return Gateways(clients=clients)
     from wiredoctor.gateways.attempts import attempts

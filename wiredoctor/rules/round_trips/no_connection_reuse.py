@@ -295,31 +295,42 @@ def _runs(rows: pl.DataFrame) -> pl.DataFrame:
     Only the needed columns are sorted: sorting all of them would take three times the memory.
     """
     order = rows.select(pl.arg_sort_by("opened", "frame", "exchange"))["opened"]
-    last = rows["connection"].gather(order).is_last_distinct()
+    order = order.filter(rows["connection"].gather(order).is_last_distinct())
     pair = c("client_host").to_physical().cast(pl.UInt64) * (1 << 32) + c("server").to_physical()
+    program = (pair.hash() ^ c("agent").to_physical().hash()).alias("program")
+    order = order.gather(rows.select(program)[order].select(pl.arg_sort_by("program", maintain_order=True))["program"])
+    all_received = c("received").cum_max().over("program").shift(1)
+    times = rows.select(program, "opened", "received")[order]
+    free = times.select(free=((c("opened") >= all_received) & (c("program") == c("program").shift(1))).fill_null(value=False))
+    together = free["free"].rle().struct.unnest()
+    if not (together["value"] & (together["len"] >= ENOUGH.value - 1)).any():  # a busy client uses many connections side by side
+        return _NO_RUNS
     lean = rows.select(
         pair.hash().alias("pair"),
-        (pair.hash() ^ c("agent").to_physical().hash()).alias("program"),
-        *("kind", "opened", "over", "received", "keeps", "closed", "exchanges", "final_at", "left", "rtt"),
+        program,
+        *("kind", "opened", "over", "keeps", "closed", "exchanges", "final_at", "left", "rtt"),
         pl.int_range(pl.len(), dtype=pl.UInt32).alias("row"),
-    )[order.filter(last)]
+    )[order].with_columns(free)
     counts = c("kind") == "asked"
     if (lean["kind"] == "kept").any():
         counts |= (c("kind") == "kept") & ~_checks_connections(lean) & ~_used_again() & ~_still_open()
     kind = pl.when(counts).then(c("kind") == "asked").alias("kind")
-    lean = lean.with_columns(kind).sort("program", maintain_order=True)
-    before = {name: c(name).shift(1) for name in ("program", "kind", "over", "keeps", "closed", "left")}
-    free = c("opened") >= c("received").cum_max().over("program").shift(1)
+    lean = lean.with_columns(kind)
+    before = {name: c(name).shift(1) for name in ("kind", "over", "keeps", "closed", "left")}
     usable = before["closed"].is_null() | (before["closed"] > c("opened")) | c("kind")
     soon = c("opened") - before["over"] <= before["keeps"]
-    follows = (c("program") == before["program"]) & (c("kind") == before["kind"]) & free & usable & soon
+    follows = c("free") & (c("kind") == before["kind"]) & usable & soon
     # a process that ends closes its connection; the time includes a round trip if the capture point is near the server
     ended = (before["left"] <= c("opened")).fill_null(value=False)
     pause = pl.when(ended).then(c("opened") - before["over"] - c("rtt")).otherwise(0).alias("pause")
     runs = lean.select("row", "program", "kind", pause, ended.alias("ended"), follows.fill_null(value=False).alias("follows"))
-    run = (~runs["follows"]).cast(pl.UInt32).cum_sum()
-    long = pl.DataFrame({"run": run}).select(pl.len().over("run") >= ENOUGH.value).to_series()
-    return runs.filter(long & runs["kind"].is_not_null()).drop("kind")
+    long = pl.len().over((~c("follows")).cum_sum()) >= ENOUGH.value
+    return runs.filter(long & c("kind").is_not_null()).drop("kind")
+
+
+_NO_RUNS = pl.DataFrame(
+    schema={"row": pl.UInt32(), "program": pl.UInt64(), "pause": pl.Int64(), "ended": pl.Boolean(), "follows": pl.Boolean()}
+)
 
 
 def _checks_connections(lean: pl.DataFrame) -> pl.Series:
@@ -329,7 +340,7 @@ def _checks_connections(lean: pl.DataFrame) -> pl.Series:
     must have done so for at least half of the connections that the server closed first.
     """
     given_up = lean.select("pair", "closed", "left", "rtt").with_row_index("at").filter(c("closed").is_not_null())
-    opened = lean.select("pair", c("opened").alias("next"))
+    opened = lean.select("pair", c("opened").alias("next")).sort("next")
     following = given_up.filter(c("left").is_not_null()).sort("left").join_asof(
         opened, left_on="left", right_on="next", by="pair", strategy="forward", check_sortedness=False
     )  # fmt: skip
