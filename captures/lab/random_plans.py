@@ -139,15 +139,14 @@ def forgotten_while_waiting(draw: Draw) -> Plan:
     think = draw.chance.randint(6_500, 7_500)
     steps = [*draw.before(), {"get": f"/slow/{think}/300"}]
     fault = draw.fault(Start(), BOTH, rested=limit)
-    return draw.plan("forgotten while waiting", (MESSAGE, IDLE), steps=steps, faults=(fault,), timeout=14.0, after=8.0)
+    return draw.plan("forgotten while waiting", (GONE, IDLE), steps=steps, faults=(fault,), timeout=14.0, after=8.0)
 
 
 def dies_while_thinking(draw: Draw) -> Plan:
     """The path dies while a server thinks: its answer is lost, or the ACK of it."""
     sides = draw.sides(BOTH, TO_SERVER, FROM_SERVER)
     steps = [*draw.before(), {"tell": draw.chance.uniform(1.2, 2)}, {"get": f"/slow/{draw.chance.randint(3_000, 4_000)}/300"}]
-    views = (GONE if sides == TO_SERVER else MESSAGE, GONE)
-    return draw.plan("died while thinking", views, steps=steps, faults=(draw.fault(TOLD, sides),), timeout=11.0)
+    return draw.plan("died while thinking", (GONE, GONE), steps=steps, faults=(draw.fault(TOLD, sides),), timeout=11.0)
 
 
 def mid_response(draw: Draw) -> Plan:
