@@ -20,6 +20,7 @@ from tests.gateways.made import (
     attempts,
     pairs,
 )
+from wiredoctor.tables import MILLISECOND
 
 
 def test_a_request_that_is_passed_on() -> None:
@@ -65,6 +66,19 @@ def test_a_server_that_is_given_up_for_another_is_not_before_it() -> None:
     made.once(LOOPBACK, "127.0.0.1:8002", 1001, None)
     made.once(LOOPBACK, "127.0.0.1:8001", 1011, 1029)
     assert made.found().fronts == {"127.0.0.1:80": ("127.0.0.1:8001", "127.0.0.1:8002")}
+
+
+def test_a_response_whose_head_breaks_off_is_not_forwarded() -> None:
+    made = Traffic()
+    front, back = made.passed(0, 20)
+    late = made.once(CLIENT, FRONT, 100, 140)
+    early = made.once(OTHER_CLIENT, FRONT, 100.1, 112)
+    cut_off = {"response_end_reason": "fin", "response_framing": "none", "server_close_time": 130 * MILLISECOND}
+    cut = made.once(INSIDE, BACK, 101, 103, **cut_off)  # until 130 ms, when the early client has its response
+    silent = made.once(INSIDE, BACK, 101.1, 110, None)
+    second, last = made.once(INSIDE, OTHER_BACK, 111, 111.9), made.once(INSIDE, OTHER_BACK, 131, 139)
+    found = pairs(made.found())
+    assert found == {(front, back, True), (late, cut, True), (late, last, True), (early, silent, True), (early, second, True)}
 
 
 def test_two_gateways_in_a_row() -> None:

@@ -30,7 +30,7 @@ EXCHANGES = [
     *("request_method", "request_target", "request_user_agent", "request_referer", "request_content_type"),
     *("request_has_credentials", "request_credentials_scheme", "request_credentials_user", "request_forwarded_for"),
     *("request_framing", "request_end_reason", "request_body_bytes"),
-    *("response_status", "response_start", "response_end", "response_end_reason", "response_body_bytes"),
+    *("response_status", "response_start", "response_end", "response_end_reason", "response_framing", "response_body_bytes"),
     *("response_has_content_length", "response_content_type", "response_content_encoding"),
     *("client_close_time", "server_close_time", "previous_end_offset", "last_on_connection"),
 ]
@@ -179,6 +179,8 @@ def _ends() -> list[pl.Expr]:
     final = (
         c("has_response") & c("response_status").is_not_null() & ((c("response_status") >= 200) | (c("response_status") == 101))
     )
+    # a gateway cannot forward a response whose head is cut off
+    final &= ~((c("response_framing") == "none") & c("response_end_reason").is_in(["fin", "rst"]))
     start = c("request_start")
     # a close before the request ended an earlier exchange
     gone, closed = (
