@@ -1,4 +1,8 @@
-"""Find responses that a server or a gateway cut off after its client had stopped reading, perhaps because of a timeout."""
+"""Find messages that a server or a gateway cut off after their receiver had stopped reading.
+
+If the client had stopped reading a response, the reason may be a timeout. A server that had stopped reading a request was not
+waiting for the client.
+"""
 
 from __future__ import annotations
 
@@ -43,19 +47,20 @@ def until_close(start: str, end: str) -> pl.Expr:
 
 
 def after_stalls(found: Mapping[str, Rows]) -> Mapping[str, Rows]:
-    """Return the candidates; change those about a cut-off response if a `zero-window-stall` of the client may be the cause.
+    """Return the candidates; change those about a cut-off message if a `zero-window-stall` of its receiver may be the cause.
 
-    The text of `truncated-response` names the stall as a possible cause, and its confidence becomes medium. For `gateway-error`,
+    Candidates of `no-response` no longer blame the client if it paused because the server did not read. The text of `truncated-response` names the stall as a possible cause, and its confidence becomes medium. For `gateway-error`,
     the kind becomes CLIENT_STALLED. The text of `client-abort` no longer blames the server if the client did not read.
     """
     if "zero-window-stall" not in found:
         return found
-    stalls = (
-        as_frame(found["zero-window-stall"])
-        .filter("of_client")
-        .select("connection", "kind", "evidence", stall_start="start", stall_end="end")
+    stalls = as_frame(found["zero-window-stall"]).select(
+        *("connection", "kind", "evidence", "of_client"), stall_start="start", stall_end="end"
     )
-    changed = {name: change(as_frame(found[name]), stalls) for name, change in _CHANGES.items() if name in found}
+    of_client, of_server = stalls.filter("of_client"), stalls.filter(~c("of_client"))
+    changed = {name: change(as_frame(found[name]), of_client) for name, change in _CHANGES.items() if name in found}
+    if "no-response" in found:
+        changed["no-response"] = _requests_after_stalls(as_frame(found["no-response"]), of_server)
     return {**found, **{name: rows for name, rows in changed.items() if rows is not None}}
 
 
@@ -110,6 +115,41 @@ def _gateways_after_stalls(errors: pl.DataFrame, stalls: pl.DataFrame) -> pl.Dat
         pl.Series("evidence", proofs, errors.schema["evidence"]),
         pl.Series("unread", texts, pl.String),
     )
+
+
+def _requests_after_stalls(lost: pl.DataFrame, stalls: pl.DataFrame) -> pl.DataFrame | None:
+    """Change `no-response` candidates if the client paused in the middle of a request because the server did not read."""
+    paused = lost.with_row_index("number").filter(c("quiet_ns").is_not_null())
+    own = stalls.select("connection", "stall_end", stall_evidence=c("evidence").list.first())
+    closed = c("server_close_time") - c("stall_evidence").struct.field("time")
+    mostly = (c("server_close_time") <= c("stall_end")) & (2 * closed >= c("quiet_ns"))
+    places = paused.select("number", "connection", "server_close_time", "quiet_ns", "evidence")
+    behind = places.join(own, on="connection").filter(mostly).unique("number", keep="first", maintain_order=True)
+    changes: dict[int, tuple[str, list[dict[str, Any]]]] = {}
+    for row in behind.iter_rows(named=True):
+        first = {**row["stall_evidence"], "note": "the server's window is closed: it does not read"}
+        shown = sorted([*row["evidence"], first], key=lambda packet: packet["frame"])
+        changes[row["number"]] = duration_text(row["server_close_time"] - first["time"]), shown
+    if not changes:
+        return None
+    number = pl.int_range(pl.len()).is_in([*changes])
+    texts = [_NOT_READ.format(changes[n][0]) if n in changes else had for n, had in enumerate(lost["paused"])]
+    proofs = [changes[n][1] if n in changes else one for n, one in enumerate(lost["evidence"].to_list())]
+    return lost.with_columns(
+        pl.when(number).then(pl.lit("server")).otherwise("side").alias("side"),
+        pl.when(number).then(pl.lit("")).otherwise("body_limit").alias("body_limit"),
+        pl.when(number).then(pl.lit(_READ_BODY)).otherwise("body_remedy").alias("body_remedy"),
+        pl.Series("paused", texts, pl.String),
+        pl.Series("evidence", proofs, lost.schema["evidence"]),
+    )
+
+
+_NOT_READ = " For {}, the server's receive window had been closed: the server no longer read the request, so the client waited."
+
+_READ_BODY = (
+    "Find out why the server stopped reading, and why it then closed. Look into its log at that time for a process that hung, or "
+    "that was stopped or killed. If the server is a proxy, the server behind it may not have read."
+)
 
 
 def _truncated_after_stalls(cut: pl.DataFrame, stalls: pl.DataFrame) -> pl.DataFrame | None:

@@ -13,6 +13,7 @@ STALLS = Path(__file__).parents[1] / "stalls"
 LADDERS = {
     **dict(ladders_in(STALLS / "zero_window_stall.txt")),
     **dict(ladders_in(Path(__file__).with_name("truncated_response.txt"))),
+    **dict(ladders_in(Path(__file__).with_name("no_response.txt"))),
 }
 
 LEAVES = "  1.540  >  R.\n"
@@ -38,3 +39,16 @@ def test_a_client_that_leaves_a_download_at_its_own_pace() -> None:
     cut = text[: text.index("  1.532  <")] + LEAVES
     told = {one.rule: one for one in findings(cut)}
     assert (told["zero-window-stall"].kind, told["client-abort"].caused_by) == ("own-pace", ())
+
+
+@pytest.mark.parametrize(
+    ("words", "side", "blamed"),
+    [
+        ("and its process is killed", "server", "For 2.68 s, the server's receive window had been closed"),
+        ("then the client pauses in the middle of an upload", None, "the client or the path had stopped"),
+    ],
+)
+def test_who_held_up_an_upload(words: str, side: str | None, blamed: str) -> None:
+    [text] = [ladder for title, ladder in LADDERS.items() if words in title]
+    [found] = [one for one in findings(text) if one.rule == "no-response"]
+    assert (found.side, blamed in found.message) == (side, True)

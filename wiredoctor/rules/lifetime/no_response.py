@@ -29,7 +29,8 @@ How it is proved
     to the same port is refused within a second of the close, the process that listened there has ended. Otherwise a relay may
     have accepted the connection, unless the server responded on another connection within a second. Kind mid-request: the
     close acknowledges the beginning of the request. The body was not complete at that time, even if the client sent more
-    afterwards.
+    afterwards. If no byte of it had come for a while, the client or the path had stopped, unless the server's receive window
+    was closed: then the server had stopped reading.
 
 What it is not
     If a request on a reused connection crossed the server's close, keep-alive-race reports it. truncated-response reports a
@@ -43,7 +44,7 @@ What it is not
 What to do
     Look into the server's log at that time, and find out what ends or restarts its processes. Kind on-arrival: find out what
     listens on the port. Kind mid-request: if no byte of the body had come for a while, find out what the client was waiting
-    for, and check the server's timeout for bodies. Kind half-closed: have the client close its sending side only after it has
+    for, and check the server's timeout for bodies; if the server had stopped reading, find out why. Kind half-closed: have the client close its sending side only after it has
     the response. If the server is a gateway, capture both sides on it: gateway-error then names the cause.
 
 References
