@@ -49,8 +49,9 @@ def until_close(start: str, end: str) -> pl.Expr:
 def after_stalls(found: Mapping[str, Rows]) -> Mapping[str, Rows]:
     """Return the candidates; change those about a cut-off message if a `zero-window-stall` of its receiver may be the cause.
 
-    Candidates of `no-response` no longer blame the client if it paused because the server did not read. The text of `truncated-response` names the stall as a possible cause, and its confidence becomes medium. For `gateway-error`,
-    the kind becomes CLIENT_STALLED. The text of `client-abort` no longer blames the server if the client did not read.
+    Candidates of `no-response` no longer blame the client if it paused because the server did not read. The text of
+    `truncated-response` names the stall as a possible cause, and its confidence becomes medium. For `gateway-error`, the kind
+    becomes CLIENT_STALLED. The text of `client-abort` no longer blames the server if the client did not read.
     """
     if "zero-window-stall" not in found:
         return found

@@ -52,3 +52,13 @@ def test_who_held_up_an_upload(words: str, side: str | None, blamed: str) -> Non
     [text] = [ladder for title, ladder in LADDERS.items() if words in title]
     [found] = [one for one in findings(text) if one.rule == "no-response"]
     assert (found.side, blamed in found.message) == (side, True)
+
+
+def test_who_did_not_read_a_request() -> None:
+    """A host that does not know the connection says nothing about a worker."""
+    start = '  5.000  >  .    1:1 ack 1\n  5.001  >  P.   1:28 "GET / HTTP/1.1\\r\\nHost: a\\r\\n\\r\\n" ack 1\n'
+    [unknown] = findings(start + "  5.011  <  R    1:1\n")
+    [unread] = findings(start + "  5.211  <  R.   1:1 ack 28\n")
+    assert unknown.kind == unread.kind == "unread"
+    assert ("NAT" in unknown.message, "worker" in unknown.message) == (True, False)
+    assert ("NAT" in unread.message, "worker" in unread.message) == (False, True)

@@ -30,3 +30,18 @@ def test_size(words: str, size: str) -> None:
     [finding] = findings(the_ladder(words))
     assert ("path MTU black hole" in finding.message) is ("ping -M do" in finding.remedy) is bool(size)
     assert size in finding.message
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ("which uses SYN cookies, does not repeat its SYN-ACK", "nothing but its SYN-ACK: the path broke, or it is gone, or its"),
+        ("it repeats its SYN-ACK, and the client gives up", "is alive: it sends its SYN-ACK again"),
+        ("three copies are enough over three seconds", "or its listen queue is full"),
+        ("the rest of a response whose beginning was acknowledged", ""),
+    ],
+)
+def test_a_listen_queue_that_may_be_full(words: str, told: str) -> None:
+    [finding] = findings(the_ladder(words))
+    assert ("listen queue" in finding.message) is ("ss -ltn" in finding.remedy) is bool(told)
+    assert told in finding.message

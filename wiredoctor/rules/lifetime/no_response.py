@@ -44,8 +44,9 @@ What it is not
 What to do
     Look into the server's log at that time, and find out what ends or restarts its processes. Kind on-arrival: find out what
     listens on the port. Kind mid-request: if no byte of the body had come for a while, find out what the client was waiting
-    for, and check the server's timeout for bodies; if the server had stopped reading, find out why. Kind half-closed: have the client close its sending side only after it has
-    the response. If the server is a gateway, capture both sides on it: gateway-error then names the cause.
+    for, and check the server's timeout for bodies; if the server had stopped reading, find out why. Kind half-closed: have the
+    client close its sending side only after it has the response. If the server is a gateway, capture both sides on it:
+    gateway-error then names the cause.
 
 References
     RFC 9110 section 15.6, RFC 9112 section 9.6, RFC 1122 section 4.2.2.13, nginx client_body_timeout.
@@ -116,6 +117,10 @@ _LARGE_HEAD_REMEDY = (
     "32 kB), and have the client send fewer or smaller cookies. "
 )
 _LOG = "Look into the logs of the server and of the program behind it at that time for "
+_FIND_PROCESS = (
+    _LOG + "what ends or restarts its processes (a limit of requests per worker, a reload, memory exhaustion). Have a process "
+    "answer all accepted requests before it ends. "
+)
 _BEHIND_GATEWAY_AT_ONCE = ", or, if the server is a gateway (HAProxy, Apache httpd), that a server behind it failed"
 _BEHIND_GATEWAY = "; or, if the server is a gateway (HAProxy, Apache httpd), a server behind it failed"
 _CAPTURE_BOTH = "If the server is a gateway, capture both sides on it (tcpdump -i any): that shows which server behind it failed."
@@ -141,9 +146,8 @@ RULE = Rule(
         "accepted the request, so it can be repeated.",
         "mid-request": "When the server closed the connection ({close}), {came:,} {of_due} of {request} had arrived. The "
         "server sent no byte of a response{interim_only}.{behind}{paused}{ended}{body_limit}",
-        "unread": "{lead}{request}{unread_how}{interim_only}.{behind}{first_use}{relays}{large_head}{ended} This happens if a "
-        "worker is recycled, restarted, stopped or killed, or was busy until it closed. An application or a firewall that "
-        "resets on purpose looks the same. A request that no process has read can be repeated, whatever its method: the "
+        "unread": "{lead}{request}{unread_how}{interim_only}.{behind}{first_use}{relays}{large_head}{ended} This happens if "
+        "{unread_why} looks the same. A request that no process has read can be repeated, whatever its method: the "
         "server's log shows whether this one was.",
         "at-once": _TAKEN + "the server closed the connection {wait}{moment} without a byte of a "
         "response{interim_only}.{behind}{first_use}{relays}{large_head}{ended} A close this soon means that the server closed "
@@ -161,11 +165,8 @@ RULE = Rule(
     remedy={
         "on-arrival": "{listen}" + _SAY,
         "mid-request": "{body_remedy}",
-        "unread": "{listen}{head_remedy}"
-        + _LOG
-        + "what ends or restarts its processes (a limit of requests per worker, a reload, memory exhaustion). "
-        "Have a process answer all accepted requests before it ends, and have the client repeat a request if the log shows "
-        "that it was not read.",
+        "unread": "{listen}{head_remedy}{unread_remedy}Have the client repeat a request if the server's log shows that it was "
+        "not read.",
         "at-once": "{listen}{head_remedy}" + _LOG + "a rule that drops requests on purpose, or a process that ended. " + _SAY,
         "half-closed": "If the client wants the response, have it keep its side of the connection open until the response has "
         "come (nc without -N; no shutdown(SHUT_WR) after a request). Or have the server go on when the client half-closes: "
@@ -253,6 +254,8 @@ def find(closes: pl.LazyFrame) -> pl.LazyFrame:
         "requests",
         pl.when(no_ack).then(pl.lit("")).otherwise(pl.lit("The RST acknowledges the last byte of ")).alias("lead"),
         pl.when(no_ack).then(pl.lit(_UNKNOWN)).otherwise(pl.lit(_NOT_READ)).alias("unread_how"),
+        pl.when(no_ack).then(pl.lit(_MOVED)).otherwise(pl.lit(_RECYCLED)).alias("unread_why"),
+        pl.when(no_ack).then(pl.lit(_FIND_HOST)).otherwise(pl.lit(_FIND_PROCESS)).alias("unread_remedy"),
         pl.when(early).then(pl.lit(" It was the first request of a fresh connection.")).otherwise(pl.lit("")).alias("first_use"),
         ((early | (c("took") == ON_ARRIVAL)) & ~half).alias("on_fresh"),
         pl.when(large_head).then(pl.format(_LARGE_HEAD, "request_head_bytes")).otherwise(pl.lit("")).alias("large_head"),
@@ -417,7 +420,19 @@ def _body_limit(quiet: int | None) -> str:
     return f" {whose[0]} s is the default of {whose[1]}." if whose else ""
 
 
-_UNKNOWN = " got an RST without ACK flag: the host no longer knew the connection. There was no response"
+_UNKNOWN = " got an RST without ACK flag: the host did not know the connection. There was no response"
+_MOVED = (
+    "the host was restarted, or if a NAT or a balancer gives the packets of a connection another port, or sends them to another "
+    "server. A device that resets on purpose"
+)
+_FIND_HOST = (
+    "Find out whether the host was restarted at that time. If a NAT or a balancer is on the path, capture on both sides of it: "
+    "the connection may have had another port or another server before. "
+)
+_RECYCLED = (
+    "a worker is recycled, restarted, stopped or killed, or was busy until it closed. An application or a firewall that resets "
+    "on purpose"
+)
 _NOT_READ = (
     ", so the server's kernel had received it. But a system sends an RST instead of a FIN if data is left unread (RFC 1122), so "
     "probably no process had read the request. There was no response"

@@ -57,13 +57,19 @@ def without_farewells(
     return rows.join(farewells, on=["connection", "sender_direction", "first_frame"], how="anti", maintain_order="left")
 
 
-def with_syn_ack_again(rows: pl.DataFrame, connections: pl.LazyFrame) -> pl.DataFrame:
-    """Add the column `syn_ack_again`: whether all that the server sent were SYN-ACKs, several of them (and perhaps an RST)."""
-    only_syn_acks = c("history").str.contains("^[A-Zhtr]*$") & c("history").str.contains("h.*t")
-    seen = of_connections(connections, rows).filter(only_syn_acks).select("connection", pl.lit(value=True).alias("again"))
-    of_client = (c("sender_direction") == c("client_direction")) & c("again")
+def with_syn_acks(rows: pl.DataFrame, connections: pl.LazyFrame) -> pl.DataFrame:
+    """Add two columns: `only_syn_acks`, whether all that the server sent were SYN-ACKs (and perhaps an RST), and
+    `syn_ack_again`, whether there were several of them.
+    """
+    history = c("history")
+    only = history.str.contains("^[A-Zhtr]*$") & history.str.contains("h")
+    seen = of_connections(connections, rows).filter(only).select("connection", history.str.contains("h.*t").alias("again"))
     joined = rows.join(seen.collect(), on="connection", how="left", maintain_order="left")
-    return joined.with_columns(of_client.fill_null(value=False).alias("syn_ack_again")).drop("again")
+    of_client = (c("sender_direction") == c("client_direction")).fill_null(value=False)
+    return joined.with_columns(
+        (of_client & c("again").is_not_null()).alias("only_syn_acks"),
+        (of_client & c("again").fill_null(value=False)).alias("syn_ack_again"),
+    ).drop("again")
 
 
 def with_delivered(rows: pl.DataFrame, connections: pl.LazyFrame, exchanges: pl.LazyFrame) -> pl.DataFrame:

@@ -141,7 +141,7 @@ def _texts() -> list[pl.Expr]:
         _icmp_text().alias("report"),
         c("icmp_mtu").alias("mtu"),
         c("icmp_router").alias("router"),
-        pl.when("syn_ack_again").then(pl.lit(_LISTEN_QUEUE)).otherwise(nothing).alias("queue"),
+        pl.when("only_syn_acks").then(pl.lit(_LISTEN_QUEUE)).otherwise(nothing).alias("queue"),
         pl.when("maybe_large_only").then(_size_text()).otherwise(nothing).alias("size"),
         pl.when("maybe_large_only").then(pl.lit(_PING)).otherwise(nothing).alias("ping"),
         pl.when("forgotten")
@@ -245,6 +245,11 @@ def _broken_path_text() -> pl.Expr:
         "reaches it any more.",
         "receiver",
     )
+    never_accepted = pl.format(
+        "The {} has sent nothing but its SYN-ACK: the path broke, or it is gone, or its listen queue is full. While a process "
+        "accepts no connections and the queue is full, the kernel drops their data.",
+        "receiver",
+    )
     unprobed = pl.format(
         "The path broke, or the {} is gone. A slow application is not the cause: the kernel answers each probe that arrives.",
         "receiver",
@@ -263,6 +268,8 @@ def _broken_path_text() -> pl.Expr:
         .then(unprobed)
         .when("syn_ack_again")
         .then(not_accepted)
+        .when("only_syn_acks")
+        .then(never_accepted)
     )
     return told.when("peer_repeats").then(one_way).otherwise(both)
 

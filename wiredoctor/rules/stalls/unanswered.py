@@ -10,7 +10,7 @@ What it means
     that it cannot deliver the segments. Kind after-idle: the connection had been idle, and probably a NAT, a firewall or a
     balancer had forgotten it, or the client was gone. Kind mid-message: the path broke while a message was being sent. Kind
     gone: none of these; the receiver or the complete path is gone. Or the server's listen queue is full: then its kernel
-    drops the ACK that ends the handshake and the request, and sends its SYN-ACK again. If no segment as large as the lost
+    drops the ACK that ends the handshake and the request, and may send its SYN-ACK again. If no segment as large as the lost
     ones was ever acknowledged, the text of the kinds mid-message and gone names a path MTU black hole as a possibility.
 
 Why it hurts
@@ -88,7 +88,7 @@ from wiredoctor.rules.shared.numbers import DURATION, duration
 from wiredoctor.rules.shared.unanswered_context import (
     with_delivered,
     with_not_begun,
-    with_syn_ack_again,
+    with_syn_acks,
     without_farewells,
 )
 from wiredoctor.rules.shared.unanswered_texts import with_texts
@@ -261,7 +261,8 @@ def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
     alone = rows.with_columns(
         pl.lit(None, pl.Int8).alias("client_direction"),
         *(pl.lit(value=False).alias(name) for name in ("alive_elsewhere", "fits_elsewhere", "same_elsewhere", "answered_later")),
-        *(pl.lit(value=False).alias(name) for name in ("repeated", "down", "reset", "delivered", "not_begun", "syn_ack_again")),
+        *(pl.lit(value=False).alias(name) for name in ("repeated", "down", "reset", "delivered", "not_begun")),
+        *(pl.lit(value=False).alias(name) for name in ("only_syn_acks", "syn_ack_again")),
         pl.lit(None, pl.Int64).alias("survived_rest"),
     )
     return _candidate_columns(alone), None
@@ -278,7 +279,7 @@ def conclude(rows: pl.DataFrame, connections: pl.LazyFrame, exchanges: pl.LazyFr
     compared = compare_neighbors(numbered, connections, exchanges, TRIED.value)
     # a copy after the FIN reached the server if an RST answered it
     marked = compared.filter(~(_closed_later() & c("http") & c("reset")))
-    marked = with_syn_ack_again(marked, connections)
+    marked = with_syn_acks(marked, connections)
     both = marked.filter(_large_only() & ~pl.col("fin"))
     several = pl.col("number").is_in(both.filter(pl.len().over("client_host", "server_host") > 1)["number"].implode())
     told = _candidate_columns(marked.with_columns(several.alias("same_elsewhere")))
