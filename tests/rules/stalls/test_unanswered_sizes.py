@@ -45,3 +45,9 @@ def test_a_listen_queue_that_may_be_full(words: str, told: str) -> None:
     [finding] = findings(the_ladder(words))
     assert ("listen queue" in finding.message) is ("ss -ltn" in finding.remedy) is bool(told)
     assert told in finding.message
+
+
+def test_a_path_that_is_broken_in_one_direction() -> None:
+    [finding] = [one for one in findings(the_ladder("the client's FIN acknowledges no copy")) if one.rule == "unanswered"]
+    assert "The client is alive: 3.9 s after the first copy" in finding.message
+    assert "only the path from the server to the client is broken" in finding.message

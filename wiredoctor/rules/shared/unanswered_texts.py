@@ -12,6 +12,7 @@ import polars as pl
 from wiredoctor.rules.shared import icmp
 from wiredoctor.rules.shared.evidence import close_origin, evidence, has_doubtful_close, with_doubt
 from wiredoctor.rules.shared.numbers import duration, grouped
+from wiredoctor.tables import SECOND
 
 c = pl.col
 
@@ -35,6 +36,12 @@ _PROBES = (
     "Probes that are sent sooner, more often or fewer times (TCP_KEEPIDLE, TCP_KEEPINTVL, TCP_KEEPCNT) end such a wait earlier, "
     "as does a timeout for requests."
 )
+
+STILL_ALIVE = SECOND
+"""The minimum time in ns (plus the round trip) from the first copy to a packet which shows that only one direction is broken.
+
+If the complete path breaks, packets that are already on their way may still arrive.
+"""
 
 _CLIENT_GONE = " Or the client is gone: a phone that leaves the network, or a laptop that is closed, ends no connection."
 
@@ -235,6 +242,11 @@ def _broken_path_text() -> pl.Expr:
         "The {} is alive: it retransmits acknowledged data. So only the path from the {} to the {} is broken.",
         *("receiver", "sender", "receiver"),
     )
+    deaf = pl.format(
+        "The {} is alive: {} after the first copy it sent a packet that acknowledges none of them. So only the path from the {} "
+        "to the {} is broken.",
+        *("receiver", duration(c("peer_time") - c("first_time")), "sender", "receiver"),
+    )
     both = pl.format(
         "The path broke, or the {} is gone. A slow application is not the cause: the kernel acknowledges arriving data.",
         "receiver",
@@ -271,7 +283,8 @@ def _broken_path_text() -> pl.Expr:
         .when("only_syn_acks")
         .then(never_accepted)
     )
-    return told.when("peer_repeats").then(one_way).otherwise(both)
+    heard = (c("peer_time") - c("first_time") >= STILL_ALIVE + pl.sum_horizontal("rtt_own", "rtt_peer")) & ~c("peer_close_rst")
+    return told.when("peer_repeats").then(one_way).when(heard.fill_null(value=False)).then(deaf).otherwise(both)
 
 
 def _icmp_text() -> pl.Expr:
