@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import gc
 import os
+import signal
 from typing import Annotated
 
 import typer
@@ -44,10 +45,16 @@ def mcp(
         if not os.access(one, os.R_OK | os.X_OK):
             raise UsageError(f"--folder {one}: no permission to read")
     gc.enable()  # unlike other commands, a server runs for long
-    try:
-        serve(Archive(folder, Bounds(parse_size("--max-size", max_size) or 0, max_time)))
-    except signals.Interrupted as stopped:
-        # a thread reads standard input, and a normal exit would wait for it
-        atexit._run_exitfuncs()  # pyright: ignore[reportPrivateUsage]
-        signals.end(stopped.number)
+    for one in signals.STOPPING:
+        if signal.getsignal(one) is signals.stop:  # others are ignored
+            signal.signal(one, _leave)
+    serve(Archive(folder, Bounds(parse_size("--max-size", max_size) or 0, max_time)))
     return Exit.OK
+
+
+def _leave(number: int, _frame: object) -> None:
+    """End the process. A thread reads standard input, so an exception in the event loop could wait for it without end."""
+    for one in signals.STOPPING:
+        signal.signal(one, signal.SIG_IGN)
+    atexit._run_exitfuncs()  # pyright: ignore[reportPrivateUsage]
+    signals.end(number)
