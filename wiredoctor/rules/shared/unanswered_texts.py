@@ -242,7 +242,7 @@ def _broken_path_text() -> pl.Expr:
         "The {} is alive: it retransmits acknowledged data. So only the path from the {} to the {} is broken.",
         *("receiver", "sender", "receiver"),
     )
-    deaf = pl.format(
+    still_sends = pl.format(
         "The {} is alive: {} after the first copy it sent a packet that acknowledges none of them. So only the path from the {} "
         "to the {} is broken.",
         *("receiver", duration(c("peer_time") - c("first_time")), "sender", "receiver"),
@@ -258,8 +258,8 @@ def _broken_path_text() -> pl.Expr:
         "receiver",
     )
     never_accepted = pl.format(
-        "The {} has sent nothing but its SYN-ACK: the path broke, or it is gone, or its listen queue is full. While a process "
-        "accepts no connections and the queue is full, the kernel drops their data.",
+        "The {} has sent nothing but its SYN-ACK: the path broke, or it is gone, or its listen queue is full. If its process "
+        "accepts no connections, the queue fills, and then the kernel drops the data of new connections.",
         "receiver",
     )
     unprobed = pl.format(
@@ -283,8 +283,9 @@ def _broken_path_text() -> pl.Expr:
         .when("only_syn_acks")
         .then(never_accepted)
     )
-    heard = (c("peer_time") - c("first_time") >= STILL_ALIVE + pl.sum_horizontal("rtt_own", "rtt_peer")) & ~c("peer_close_rst")
-    return told.when("peer_repeats").then(one_way).when(heard.fill_null(value=False)).then(deaf).otherwise(both)
+    later = c("peer_time") - c("first_time") >= STILL_ALIVE + pl.sum_horizontal("rtt_own", "rtt_peer")
+    sends = (later & ~c("peer_close_rst")).fill_null(value=False)
+    return told.when("peer_repeats").then(one_way).when(sends).then(still_sends).otherwise(both)
 
 
 def _icmp_text() -> pl.Expr:
