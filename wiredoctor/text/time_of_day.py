@@ -58,7 +58,7 @@ def rfc3339(nanoseconds: int) -> str:
         moment = datetime(1970, 1, 1) + timedelta(seconds=seconds)
     except OverflowError:
         moment, rest = (datetime.max, 999_999_999) if seconds > 0 else (datetime.min, 0)
-    return f"{moment:%Y-%m-%dT%H:%M:%S}.{rest:09d}Z".rjust(30, "0")
+    return f"{moment.isoformat(timespec='seconds')}.{rest:09d}Z"
 
 
 def local(moment: int) -> datetime:

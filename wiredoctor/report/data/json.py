@@ -169,7 +169,10 @@ def separate(elements: Iterable[dict[str, Any]]) -> Iterator[bytes]:
 
 def ascii_text(value: Any) -> str:
     """Encode JSON in ASCII, so no character of it can control a terminal."""
-    return json.dumps(value, ensure_ascii=True, allow_nan=False).replace("\x7f", "\\u007f")
+    return _ENCODER.encode(value).replace("\x7f", "\\u007f")
+
+
+_ENCODER = json.JSONEncoder(ensure_ascii=True, allow_nan=False)
 
 
 def _capture(capture: CaptureSummary) -> dict[str, Any]:

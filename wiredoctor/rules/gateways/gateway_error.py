@@ -231,7 +231,13 @@ NEAR = Threshold("2 %", "the tolerance for a wait that matches a timeout of whol
 
 def screen() -> Mapping[str, pl.Expr]:
     """Return a cheap condition for each table. If no row of a batch meets its condition, the batch has no candidate findings."""
-    return {"closes": _may_have_failed(), "exchanges": c("response_status") >= 500}
+    # a low snap length cuts every head, and what follows such a head is unknown
+    partial = (c("response_end_reason") == "hole") & (c("response_framing") == "none") & ~_is_error()
+    return {"closes": _may_have_failed() & ~partial.fill_null(value=False), "exchanges": c("response_status") >= 500}
+
+
+def _is_error() -> pl.Expr:
+    return (c("response_status") >= 500) | (c("response_status") == REQUEST_TIMEOUT)
 
 
 def _may_have_failed() -> pl.Expr:
@@ -241,8 +247,7 @@ def _may_have_failed() -> pl.Expr:
     closed = seen & (c("server_close_frame").is_not_null() | c("client_close_frame").is_not_null())
     # foreign-reset reports a device between the client and the gateway
     closed &= (c("server_close_origin") != "between") & (c("client_close_origin") != "between")
-    error = (c("response_status") >= 500) | (c("response_status") == REQUEST_TIMEOUT)
-    return c("has_request") & (error.fill_null(value=False) | (~answered.fill_null(value=False) & closed))
+    return c("has_request") & (_is_error().fill_null(value=False) | (~answered.fill_null(value=False) & closed))
 
 
 def find(
