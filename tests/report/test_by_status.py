@@ -22,6 +22,7 @@ from wiredoctor.report.headline import headline
 from wiredoctor.report.html import page
 from wiredoctor.report.terminal import markdown, sentences, text
 from wiredoctor.report.terminal.terminal import Terminal
+from wiredoctor.report.unexplained import unexplained
 from wiredoctor.rule_engine import catalogue
 
 GET = r'"GET /{} HTTP/1.1\r\nHost: a\r\n\r\n"'
@@ -184,7 +185,7 @@ def test_a_forwarded_request_that_broke_off_counts_once(tmp_path: Path) -> None:
         "connection 2, client 10.0.0.2:50002, server 10.0.0.3:8001",
         *("  0.0020  >  S", "  0.0024  <  S.", "  0.0024  >  .", f"  0.0026  >  P.  {post}", "  0.0030  <  .", "  2.0010  >  R."),
     )
-    said = sentences.unexplained(find_coverage(report))
+    said = unexplained(find_coverage(report))
     assert said == ["the only request broke off"]
 
 
@@ -234,7 +235,7 @@ def test_a_failure_behind_a_gateway_that_its_client_did_not_get_is_not_nothing(t
     report = analyzed(tmp_path, HIDDEN)
     far = find_coverage(report)
     said = "1 response with status 503 from behind a gateway was not forwarded"
-    assert (report.findings, far.hidden, sentences.unexplained(far)) == ([], {503: 1}, [said])
+    assert (report.findings, far.hidden, unexplained(far)) == ([], {503: 1}, [said])
     assert headline(report, [], far) == f"No known fault, but {said}."
     assert sentences.checked_heading(report, far) == "Checked"
     assert reaches_level(report, "any")
@@ -248,7 +249,7 @@ def test_failures_behind_a_gateway_are_counted_by_status(tmp_path: Path) -> None
     )
     rows = [(0, number, 1, number, True, number + 1) for number in range(3)]
     report.gateways = {report.captures[0].file: Gateways(pl.DataFrame(rows, TRIES, orient="row"))}
-    [said] = sentences.unexplained(find_coverage(report))
+    [said] = unexplained(find_coverage(report))
     assert said == "3 responses with status 500 or above (500: 2, 503: 1) from behind a gateway were not forwarded"
 
 

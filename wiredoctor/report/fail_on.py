@@ -7,7 +7,7 @@ from typing import Literal
 
 from wiredoctor.findings import SEVERITIES, Finding, Report, Severity
 from wiredoctor.report.coverage import find_coverage
-from wiredoctor.report.terminal.sentences import unexplained
+from wiredoctor.report.unexplained import unexplained
 
 Least = Literal["error", "warning", "note", "any"]
 """The lowest severity that makes the command fail. With "any", notes and unexplained failures count, too (see `reaches_level`).
@@ -18,7 +18,7 @@ def reaches_level(report: Report, least: Least, selected: Collection[str] = ()) 
     """Return whether the report makes the command fail.
 
     The command fails if `fails` is true for one of the findings. If `least` is "any", the command also fails if packets were
-    dropped, or if `sentences.unexplained` reports something. This may be an exchange without a complete response, a failed
+    dropped, or if `unexplained` reports something. This may be an exchange without a complete response, a failed
     connection, or a status of 500 or above that no finding explains.
     """
     if any(fails(one, least, selected) for one in report.findings):

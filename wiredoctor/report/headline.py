@@ -11,9 +11,12 @@ from wiredoctor.report.coverage import Coverage
 from wiredoctor.report.failed_requests import FailedRequests, find_failed, knows_failures
 from wiredoctor.report.groups import Group
 from wiredoctor.report.terminal.capture_sentences import incomplete, lacking
-from wiredoctor.report.terminal.sentences import WORTH_TELLING, rejections, unexplained
+from wiredoctor.report.unexplained import rejections, unexplained
 from wiredoctor.report.words import count, duration, join_words, part_of
 from wiredoctor.text.regex import Regex
+
+WORTH_TELLING = 0.001
+"""The minimum lost time in seconds that the headline reports. It excludes, for example, handshakes within one host."""
 
 LEAST_IDLE_TIMEOUT = 1.0
 """The minimum idle timeout of common servers in seconds. If a server closes a connection earlier, the reason is not an idle

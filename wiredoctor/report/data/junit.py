@@ -21,9 +21,10 @@ from wiredoctor.report.headline import counts, headline
 from wiredoctor.report.overview import other_problems
 from wiredoctor.report.row_order import Sink
 from wiredoctor.report.terminal.capture_sentences import capture_facts, encapsulated, lacking, not_analysed
-from wiredoctor.report.terminal.sentences import SECRETS, failing, left_out_lines, reasons, times, unexplained
+from wiredoctor.report.terminal.sentences import SECRETS, failing, left_out_lines, reasons, times
 from wiredoctor.report.terminal.terminal import Terminal, TerminalWriter
 from wiredoctor.report.terminal.text import write_group
+from wiredoctor.report.unexplained import unexplained
 from wiredoctor.report.words import clean
 
 if TYPE_CHECKING:
