@@ -54,7 +54,7 @@ Running all rules takes as long as reading thousands of packets.
 """
 
 ROWS_AT_ONCE = 1 << 15
-"""If the rows of more than this many exchanges wait for the rules, the rules run before the end of the batch."""
+"""If the rows of more than this many exchanges or connections wait for the rules, the rules run before the end of the batch."""
 
 
 class OutOfOrder(Exception):
@@ -123,7 +123,8 @@ class Analysis:
     def _read(self, most: int, is_stopped: Stopping) -> tuple[int, list[Candidates]]:
         """Read at most `most` packets. Return the number of packets read, and the candidates found before the end of the batch.
 
-        Rules run before the end of the batch if many rows wait for them: one packet may end dozens of exchanges.
+        Rules run before the end of the batch if many rows wait for them: one packet may end dozens of exchanges, and in a flood
+        nearly every packet ends a connection.
         """
         parts: list[Candidates] = []
         read, count = 0, 1
@@ -135,7 +136,7 @@ class Analysis:
             if self.records.times.is_shuffled and self.is_first and not self.capture.is_order_known:
                 raise OutOfOrder
             read += count
-            if self.core.http.closes.rows.count > ROWS_AT_ONCE:
+            if max(self.core.http.closes.rows.count, self.core.connections.rows.count) > ROWS_AT_ONCE:
                 parts.append(self._find())
         return read, parts
 
