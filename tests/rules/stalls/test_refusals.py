@@ -65,6 +65,43 @@ def test_a_refusal_is_seen_when_it_happened_not_when_the_server_still_accepted(f
     assert finding.first_seen_time.endswith(":24.300000000Z")  # ladders begin at second 20 of a minute
 
 
+ACCEPTED = r"""
+connection {number}, start {start}, client 10.0.0.1:4000{number}
+0.0000  >  S    mss 1460
+{trip}  <  S.   mss 1460
+{trip}  >  .
+0.0800  >  F.
+0.1600  <  F.
+0.1600  >  .
+"""
+REJECTED = """
+connection 9, start 1.0, client 10.0.0.1:40009
+0.0000  >  S    mss 1460
+{after}  <  R.   ack 1
+"""
+
+
+@pytest.mark.parametrize(
+    ("accepted", "trip", "after", "kind"),
+    [
+        (2, "0.0600", "0.0060", "prohibited"),
+        (2, "0.0600", "0.0061", "refused"),  # may be jitter
+        (1, "0.0600", "0.0001", "refused"),  # a single SYN-ACK may have been late
+        (2, "0.0049", "0.0001", "refused"),  # a busy server may be that late
+        (2, "0.0050", "0.0001", "prohibited"),
+    ],
+)
+def test_an_rst_too_early_for_the_server_is_from_a_firewall(
+    accepted: int, trip: str, after: str, kind: str, found: Found
+) -> None:  # fmt: skip
+    before = [ACCEPTED.format(number=number, start=number / 10, trip=trip) for number in range(accepted)]
+    [finding] = found("".join([*before, REJECTED.format(after=after)]))
+    assert (finding.rule, finding.kind, finding.side) == ("connect-failed", kind, "server" if kind == "refused" else None)
+    assert finding.evidence[-1].frame == 6 * accepted + 2
+    if kind == "prohibited":
+        assert "A device nearer to the client than 10.0.0.2 answered" in finding.message
+
+
 @pytest.mark.parametrize("code", sweep(range(16), {1, 3, 13}.__contains__))
 def test_destination_unreachable(code: int, found: Found) -> None:
     [finding] = found(SYN + LATER, Error(0.02, 1, 3, code))

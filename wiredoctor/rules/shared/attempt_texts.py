@@ -19,6 +19,8 @@ def attempt_evidence() -> pl.Expr:
     answer = (
         pl.when(c("failed_as") == attempts.CLOSED_AT_ONCE)
         .then(pl.lit("the server's RST, before it sent any data"))
+        .when(c("answered_in").is_not_null())
+        .then(pl.format("an RST that acknowledges the SYN, {} after it", duration(c("answered_in"))))
         .when(c("error").is_null())
         .then(pl.lit("an RST that acknowledges the SYN"))
         .otherwise(quoting)
@@ -49,6 +51,42 @@ def _other_address() -> pl.Expr:
     )
 
 
+def answer_texts() -> tuple[pl.Expr, ...]:
+    """Return the texts about a device that rejected the SYN with an ICMP error, or an RST that came too early for the server.
+
+    `answerer`: the device. `said`: its answer. `forbids`: what its rule does. `prohibited_remedy`: what to do.
+    """
+    by_icmp = c("router").is_not_null()
+    nearer = pl.format("A device nearer to the client than {}", attempts.host_of("server"))
+    early = pl.format(
+        "an RST after {}, but that server's SYN-ACKs take at least {}", duration(c("answered_in")), duration(c("round_trip"))
+    )
+    return (
+        pl.when(by_icmp).then("router").otherwise(nearer).alias("answerer"),
+        pl.when(by_icmp).then(icmp.error_text(c("error"))).otherwise(early).alias("said"),
+        pl.when(by_icmp).then(pl.lit(_FORBIDS)).otherwise(pl.lit(_LIMITS)).alias("forbids"),
+        pl.when(by_icmp).then(pl.format(_FIND_RULE, "router")).otherwise(pl.lit(_FIND_DEVICE)).alias("prohibited_remedy"),
+    )
+
+
+_FORBIDS = "forbids the connection"
+_LIMITS = "forbids the connection, or limits the number or rate of connections"
+_FIND_RULE = (
+    "Find the rule on {}: each attempt raises the counter of a REJECT rule in iptables -nvL or nft list ruleset "
+    "(iptables -j REJECT sends port unreachable unless --reject-with names another answer; firewalld and nft send "
+    "administratively prohibited). A prohibit route in ip route has the same effect. On other routers the cause is an "
+    "access list. Allow this client and port there, or have the client use another path. In Kubernetes, kube-proxy "
+    "rejects connections to a Service without ready endpoints like this (kubectl get endpointslices). Security groups "
+    "of a cloud are not the cause: they do not answer at all."
+)
+_FIND_DEVICE = (
+    "Find the rule on the firewalls and routers of the client's network, and on the client itself: each attempt raises the "
+    "counter of a rule that rejects with a TCP reset (iptables -nvL, nft list ruleset), often behind a limit (connlimit, "
+    "hashlimit, ct count). Balancers and proxies also answer like this if no server behind them is available. Raise the limit "
+    "there, or have the client reuse connections."
+)
+
+
 def icmp_texts() -> tuple[pl.Expr, pl.Expr]:
     """Return the columns `reason` (why the ICMP error was sent) and `errno` (what Linux programs report, icmp_err_convert)."""
     error = pl.col("error")
@@ -59,7 +97,8 @@ def icmp_texts() -> tuple[pl.Expr, pl.Expr]:
 
     forwards = (pl.col("router") == attempts.host_of("server")) & error.is_in([icmp.number(*one) for one in _UNREACHABLE])
     reason = pl.when(forwards).then(pl.lit(_FORWARDED)).otherwise(told(_REASONS, ""))
-    return reason.alias("reason"), told(_ERRNO, '"No route to host"').alias("errno")
+    errno = pl.when(error.is_null()).then(pl.lit('"Connection refused"')).otherwise(told(_ERRNO, '"No route to host"'))
+    return reason.alias("reason"), errno.alias("errno")
 
 
 _UNREACHABLE = ((4, 3, 0), (4, 3, 1), (4, 3, 6), (4, 3, 7), (6, 1, 0), (6, 1, 3))

@@ -138,6 +138,33 @@ def _run(column: str) -> pl.Expr:
     return (c(column) != c(column).shift(1)).over(_PLACE).fill_null(value=True).cum_sum().over(_PLACE)
 
 
+def nearer_resets(
+    connections: pl.LazyFrame, refused: pl.Expr, *, least: int, times: int, accepted: int
+) -> pl.LazyFrame:  # fmt: skip
+    """Return a row for each refused attempt whose RST came too early for the server, so a device nearer to the client sent it.
+
+    `refused`: selects the refused attempts. `answered_in`: the time from the last SYN to the RST (ns). `round_trip`: the shortest
+    time from a SYN of this client to a SYN-ACK of this server (ns), in at least `accepted` connections. It is at least `least`
+    ns, and at least `times` as long as `answered_in`.
+    """
+    pair = (c("client_host").hash() ^ c("server").hash(1)).alias("pair")
+    reset = connections.filter(refused).select("connection", pair, (c("refused_time") - c("last_syn_time")).alias("answered_in"))
+    took = c("first_answer_time") - c("syn_time")
+    answered = (
+        connections.filter((c("syns") == 1) & c("first_answer_frame").is_not_null())
+        .select(pair, took.alias("round_trip"))
+        .join(reset.select("pair").unique(), on="pair", how="semi")
+        .group_by("pair")
+        .agg(c("round_trip").min(), pl.len().alias("number"))
+        .filter((c("number") >= accepted) & (c("round_trip") >= least))
+    )
+    return (
+        reset.join(answered, on="pair")
+        .filter(c("answered_in") * times <= c("round_trip"))
+        .select("connection", "answered_in", "round_trip")
+    )
+
+
 def acceptances(refused: pl.LazyFrame, connections: pl.LazyFrame, within: int) -> pl.LazyFrame:
     """Return a row for each refused attempt if the server accepted a connection, from any client, at another time.
 

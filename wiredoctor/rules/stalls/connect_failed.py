@@ -3,11 +3,11 @@
 What it means
     The client sent a SYN and got no connection that it could use. Kind refused: an RST came back at once, because nothing
     listens on that port, or because a firewall rejects the connection in this way. Kind prohibited: a firewall, or a route
-    that forbids the connection, answered with an ICMP error. Kind unreachable: a router answered with another ICMP error. It
-    has no route to the server, no host in that network has the address, or the packet ran into a routing loop. Kind
-    timed-out: no answer came, although the SYN was sent several times. Kind closed-at-once: the server answered with a
-    SYN-ACK, and reset the connection before it had sent any data. A relay does that if nothing listens behind it, and so
-    does a service that does not let the client in.
+    that forbids the connection, answered with an ICMP error, or with an RST in the server's name. Kind unreachable: a router
+    answered with another ICMP error. It has no route to the server, no host in that network has the address, or the packet
+    ran into a routing loop. Kind timed-out: no answer came, although the SYN was sent several times. Kind closed-at-once: the
+    server answered with a SYN-ACK, and reset the connection before it had sent any data. A relay does that if nothing listens
+    behind it, and so does a service that does not let the client in.
 
     Not every failed attempt is a failure. Kind tried-next: the client knows another address of the server, which answered. Kind
     not-up-yet: a program checked whether a port is free, or whether a server is up already. Kind down: the server was back
@@ -29,7 +29,9 @@ How it is proved
     with code 3, 9, 10 or 13, or in ICMPv6 with code 1, 4, 5 or 6. "Port unreachable" (code 3, in ICMPv6 code 4) is among
     them: a host itself answers a SYN to a closed port with an RST, so this error comes from a firewall. All other errors are
     of kind unreachable. Their confidence is lower if the capture ends within 3 s of the last SYN, because some clients try
-    again.
+    again. A refusal is also of kind prohibited if the RST came too early to be from the server: the server accepted at least
+    two other connections of the client on that port, its SYN-ACKs took at least 5 ms, and the RST took at most a tenth of
+    the shortest of these times.
 
     Kind timed-out: at least three SYNs have the same sequence number, the server sent no packet, and nothing followed for 30
     s after the last SYN. If the capture ends sooner, or the ports were used again, 3 s after the first SYN and 0.9 s after the
@@ -114,7 +116,7 @@ import polars as pl
 from wiredoctor.findings import Reference, Rule, Threshold
 from wiredoctor.rules.shared import attempt_groups, attempts, icmp
 from wiredoctor.rules.shared.attempt_groups import NEXT_ADDRESS, group_failures
-from wiredoctor.rules.shared.attempt_texts import attempt_evidence, icmp_texts, with_texts
+from wiredoctor.rules.shared.attempt_texts import answer_texts, attempt_evidence, icmp_texts, with_texts
 from wiredoctor.rules.shared.evidence import candidate
 from wiredoctor.rules.shared.numbers import DURATION
 
@@ -138,7 +140,7 @@ RULE = Rule(
     },
     message={
         "refused": "{where} answered the SYN of {whose} with an RST{tries}{because}.{before}{other}{many}",
-        "prohibited": "{router} answered the SYN of {whose} to {where} with {said}: a rule there forbids the connection. "
+        "prohibited": "{answerer} answered the SYN of {whose} to {where} with {said}: a rule there {forbids}. "
         "Programs report {errno}.{again}{many}",
         "unreachable": "{router} answered the SYN of {whose} to {where} with {said}{reason}. Programs report "
         "{errno}.{again}{many}",
@@ -154,14 +156,7 @@ RULE = Rule(
     },
     remedy={
         "refused": "{refused_remedy}",
-        "prohibited": (
-            "Find the rule on {router}: each attempt raises the counter of a REJECT rule in iptables -nvL or nft list ruleset "
-            "(iptables -j REJECT sends port unreachable unless --reject-with names another answer; firewalld and nft send "
-            "administratively prohibited). A prohibit route in ip route has the same effect. On other routers the cause is an "
-            "access list. Allow this client and port there, or have the client use another path. In Kubernetes, kube-proxy "
-            "rejects connections to a Service without ready endpoints like this (kubectl get endpointslices). Security groups "
-            "of a cloud are not the cause: they do not answer at all."
-        ),
+        "prohibited": "{prohibited_remedy}",
         "unreachable": "Check the route to the server on {router}: ip route get ADDRESS shows the route (which may be missing, "
         "or of type unreachable), and ip neigh shows whether a host answers for the address. Check whether the server is up "
         "and has this address, and whether the client has the right one (DNS, a recreated container or pod). If the time to "
@@ -233,6 +228,11 @@ BUSY = Threshold(
     "if a server accepts a connection between two refusals less than this apart, it did not restart: few servers can do that "
     "twice in this time",
 )
+NEARER = Threshold(
+    "5 ms", "the minimum time of the server's SYN-ACKs if earlier RSTs are from a nearer device; a host itself is never that late"
+)
+NEARER_TIMES = Threshold("10 times", "how much longer the SYN-ACKs must take than such an RST; jitter does not reach this")
+NEARER_SEEN = Threshold("2 connections", "the number of SYN-ACKs that show how far the server is; a single one may be late")
 TRACED = Threshold(
     "60 s",
     "if the server answers another SYN of the client at most this much before or after one whose TTL was used up, there is no "
@@ -263,14 +263,17 @@ def find(connections: pl.LazyFrame, tries: pl.LazyFrame) -> pl.LazyFrame:
     few = (c("syns") >= GIVEN_UP.value) & (waited >= LONE.value)
     silence = no_answer & (((c("syns") >= SYNS.value) & enough) | given_up | (few & c("again").fill_null(value=False)))
     refused = c("refused_frame").is_not_null() & c("first_answer_frame").is_null() & ~c("connected")
+    nearer = attempts.nearer_resets(
+        connections, refused, least=NEARER.value, times=NEARER_TIMES.value, accepted=NEARER_SEEN.value
+    )  # fmt: skip
     quoted = c("syn_error_frame").is_not_null() & no_answer
     dropped = _closed_at_once()
     error = icmp.key("syn_error_router", "syn_error_type", "syn_error_code")
     prohibited = error.is_in([icmp.number(*one) for one in icmp.PROHIBITED])
     kind = (
-        pl.when(refused)
+        pl.when(refused & c("answered_in").is_null())
         .then(attempts.REFUSED)
-        .when(quoted & prohibited)
+        .when(refused | (quoted & prohibited))
         .then(attempts.PROHIBITED)
         .when(quoted)
         .then(attempts.UNREACHABLE)
@@ -289,6 +292,7 @@ def find(connections: pl.LazyFrame, tries: pl.LazyFrame) -> pl.LazyFrame:
     failed = (
         connections.join(of_gateways, on="connection", how="left")
         .join(again, on="connection", how="left")
+        .join(nearer, on="connection", how="left")
         .filter((c("syns") > 0) & (refused | quoted | silence | dropped).fill_null(value=False))
         .join(attempts.traced(connections, time_exceeded, TRACED.value), on="connection", how="anti")
         .with_columns(last.alias("last_syn_frame"), kind.cast(pl.UInt8).alias("number"))
@@ -311,7 +315,7 @@ def find(connections: pl.LazyFrame, tries: pl.LazyFrame) -> pl.LazyFrame:
 
 _PROOF = (
     *("syn_frame", "syn_time", "answer_frame", "answer_time", "last_syn_frame", "last_syn_time", "first_answer_time"),
-    *("error", "router"),
+    *("error", "router", "answered_in", "round_trip"),
 )
 
 
@@ -409,7 +413,8 @@ def _of_kind(of_rst: str, of_icmp: str, of_close: str) -> pl.Expr:
     `of_rst`: for an RST in response to the SYN. `of_icmp`: for an ICMP error. `of_close`: for an RST soon after the SYN-ACK.
     """
     number = pl.col("number")
-    rst, nothing = number == attempts.REFUSED, number == attempts.TIMED_OUT
+    rst = (number == attempts.REFUSED) | pl.col("answered_in").is_not_null()
+    nothing = number == attempts.TIMED_OUT
     return pl.when(rst).then(of_rst).when(number == attempts.CLOSED_AT_ONCE).then(of_close).when(~nothing).then(of_icmp)
 
 
@@ -424,7 +429,7 @@ def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
     first = group_failures(rows)
     # only the few failures that are reported get texts and evidence; the others may be a million
     told = rows[first["row"]].hstack(first.drop("row"))
-    told = told.with_columns(icmp.error_text(pl.col("error")).alias("said"), *icmp_texts())
+    told = told.with_columns(*answer_texts(), *icmp_texts())
     kind = c("number").replace_strict(dict(enumerate(attempts.KINDS)), return_dtype=pl.String)
     by_server = [
         *(attempts.REFUSED, attempts.CLOSED_AT_ONCE, attempts.TRIED_NEXT, attempts.TRIED_LATE),
@@ -443,7 +448,8 @@ def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
         attempts.host_of("server").alias("server_host"),
         c("syns").cast(pl.Int64),
         (c("last_syn_time") - c("syn_time")).cast(DURATION).alias("lasted"),
-        *("router", "said", "reason", "errno", "number", "failed_as", "next_server", "other_frame", "waited_for"),
+        *("router", "answerer", "said", "forbids", "prohibited_remedy", "reason", "errno"),
+        *("number", "failed_as", "next_server", "other_frame", "waited_for"),
         (c("then_time") - pl.when(c("next_server").is_null()).then("since").otherwise("syn_time")).cast(DURATION).alias("then"),
         c("down_for").cast(DURATION),
         (c("syn_time") - c("before_time")).alias("accepted_before"),
