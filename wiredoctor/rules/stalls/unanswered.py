@@ -222,6 +222,11 @@ PATH_MTU = Threshold(
     "smaller segments are not lost because of their size: this is the default MSS of IPv4 (RFC 9293 section 3.7.1), which "
     "practically every path carries",
 )
+TOO_LARGE = Threshold(
+    "1000 bytes",
+    "data is not lost because of its size if the repeated segment is no longer: every path that QUIC can use carries UDP "
+    "payloads of 1,200 bytes (RFC 9000 section 14)",
+)
 EVERY_PATH = Threshold(
     "1220 bytes",
     "segments up to this length are lost for another reason if another connection of the two hosts carried one; every path of "
@@ -437,12 +442,13 @@ def _large_only() -> pl.Expr:
 def _are_too_large() -> pl.Expr:
     """Return whether the unacknowledged segments may be too large for the path: none of their size was acknowledged.
 
-    On other connections of the two hosts, an acknowledged segment counts only up to EVERY_PATH: the path of larger ones may have
-    changed since then.
+    The last of them may be small, but the first one, which is repeated, must be longer than TOO_LARGE. On other connections
+    of the two hosts, an acknowledged segment counts only up to EVERY_PATH: the path of larger ones may have changed since
+    then.
     """
     size = c("smallest_unacknowledged")
     fits = c("fits_elsewhere") & (size <= EVERY_PATH.value)
-    return (size > c("largest_acknowledged")) & (size > PATH_MTU.value) & ~fits
+    return (size > c("largest_acknowledged")) & (size > PATH_MTU.value) & (c("length") > TOO_LARGE.value) & ~fits
 
 
 def _may_be_large_only() -> pl.Expr:
