@@ -57,6 +57,19 @@ def not_modified_with_body(lab: Lab) -> None:
 
 
 @recording(
+    title="A server that answers each request twice",
+    at="client",
+    software=("python",),
+    connections=(Connection((get("/rows.csv", len(ROWS)), Exchange("", "", 200, len(ROWS))), repeat=2),),
+    finds=tuple(Find("unsolicited-response", None, "server", number) for number in range(2)),
+)
+def answered_twice(lab: Lab) -> None:
+    """The handler of the hand-written server goes on after it has answered, and answers again."""
+    response = _head(b"HTTP/1.1 200 OK", b"Content-Length: %d" % len(ROWS)) + ROWS
+    raw_talk(lab, [[response, 0.02, response]], [[REQUEST, READ]] * 2)
+
+
+@recording(
     title="Chunk sizes that are written in decimal, twice",
     at="client",
     software=("python",),

@@ -220,6 +220,7 @@ RULE = Rule(
     ),
     explained_by=(
         ("reset-destroys-response", "connection"),
+        ("unsolicited-response", "connection"),  # the client took it for an answer
         ("unanswered", "exchange"),
         ("idle-cut", "exchange"),
         ("gateway-error", "exchange"),

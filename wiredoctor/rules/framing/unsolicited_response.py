@@ -1,0 +1,116 @@
+"""A server sent a response that no request had asked for.
+
+What it means
+    The server answered a request completely, and then sent another complete response on the same connection, before the next
+    request had arrived.
+
+Why it hurts
+    HTTP/1.1 assigns responses to requests only by their order. A client that does not notice the surplus response takes it for
+    the answer to its next request, and then each answer on this connection belongs to the request before. One user may get the
+    data of another. Good clients close the connection ("Unsolicited response received on idle HTTP channel"), and a request
+    that they have just sent on it is lost.
+
+How it is proved
+    The surplus response is complete. The connection was captured from its handshake, without gaps. All bytes of the client
+    that the response acknowledges belong to requests that had been answered before.
+
+What it is not
+    Before it closes an idle connection, a server may send a response such as 408 without a request. So a response does not
+    count if its status is 400 or above, or if it announces the close. Interim responses (1xx) are no surplus. If a body
+    is longer than its Content-Length, and the rest does not begin another response, excess-body reports it. If the server took
+    other bytes of the client for a request, the response acknowledges these bytes, so it does not count.
+
+What to do
+    Find out why the server answers twice, and have it send one response to each request. Have clients close a connection on
+    which bytes come while no request is open.
+
+References
+    RFC 9112 section 9.2.
+"""
+
+from __future__ import annotations
+
+import polars as pl
+
+from wiredoctor.findings import Reference, Rule
+from wiredoctor.rules.shared.evidence import candidate, evidence
+
+c = pl.col
+
+RULE = Rule(
+    symptom="answers that belong to another request, *unsolicited response*",
+    severity="error",
+    title="The server sent a response that no request had asked for",
+    message="{server} answered {request} completely and then sent another complete response ({surplus}) before it had another "
+    "request.{others} {effect}",
+    remedy="Have the server send one response to each request. Look for a handler that goes on after it has answered (an error "
+    "page after a response, a missing return, a filter that writes its own response), and for a proxy that forwards a response "
+    "twice. Have clients close a connection on which bytes come while no request is open.",
+    references=(
+        Reference(
+            "RFC 9112 section 9.2, associating a response to a request", "https://www.rfc-editor.org/rfc/rfc9112.html#section-9.2"
+        ),
+    ),
+    summary=True,
+    ends=True,
+)
+
+_MIXED_UP = (
+    "The client sent another request on the connection after that: it may take the surplus response for the answer, and then "
+    "each later answer belongs to the request before."
+)
+_CLOSED = "The client sent no further request on the connection."
+
+
+def screen() -> pl.Expr:
+    """Return a cheap condition: if no row of a batch meets it, the batch has no candidate findings."""
+    return ~c("has_request") & c("response_status").is_between(200, 399)
+
+
+def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
+    """Return a row for each connection with a surplus response."""
+    complete = (c("response_end_reason") == "complete") & (c("response_framing") != "close-delimited")
+    seen = c("handshake") & c("both_directions") & ~c("gap_before") & ~c("response_has_gap")
+    surplus = exchanges.filter(screen() & complete & seen & c("persistent")).select(
+        "connection", "response_frame", "response_start", "response_end", "response_status", asked="response_ack"
+    )
+    answered = exchanges.filter(c("has_request") & c("has_response")).select(
+        "connection", "exchange", "request_frame", "request_start", asked="request_end_offset", answer_frame="response_frame",
+        answer_time="response_start",
+    )  # fmt: skip
+    nexts = exchanges.filter("has_request").select("connection", next_frame="request_frame", next_time="request_start")
+    return (
+        surplus.join(answered, on=["connection", "asked"])
+        .sort("response_frame")
+        .group_by("connection", maintain_order=True)
+        .agg(pl.all().first(), pl.len().alias("responses"))
+        .join_asof(
+            nexts.sort("next_frame"), left_on="response_frame", right_on="next_frame", by="connection", strategy="forward",
+            check_sortedness=False,
+        )
+        .join(connections.select("connection", "server"), on="connection")
+        .select(
+            *candidate("server", "high", "response_frame", "response_start", "response_end"),
+            "server",
+            c("response_status").alias("surplus"),
+            _others().alias("others"),
+            pl.when(c("next_frame").is_null()).then(pl.lit(_CLOSED)).otherwise(pl.lit(_MIXED_UP)).alias("effect"),
+            pl.when(c("next_frame").is_null()).then(pl.lit("warning")).alias("severity"),
+            evidence(
+                ("request_frame", "request_start", "the request"),
+                ("answer_frame", "answer_time", "its response"),
+                ("response_frame", "response_start", _surplus_note()),
+                ("next_frame", "next_time", "the client's next request"),
+            ),
+        )
+        .sort("frame")
+    )  # fmt: skip
+
+
+def _others() -> pl.Expr:
+    more = pl.format(" The connection has {} surplus responses in all.", "responses")
+    return pl.when(c("responses") > 1).then(more).otherwise(pl.lit(""))
+
+
+def _surplus_note() -> pl.Expr:
+    return pl.format("another response, {}, which acknowledges no byte of a further request", "response_status")
