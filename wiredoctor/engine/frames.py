@@ -172,7 +172,7 @@ def _persistent(batch: Batch) -> Array:
 
     found = (response >= 0) & both(~heads["connection_close"].to_numpy())
     if is_old.any():
-        found = found & (both(~is_old) | both(keeps))
+        found = found & both(~is_old | keeps)
     for side in ("request", "response"):
         if batch.cells[f"{side}_has_gap"].any():
             found = found & ((batch.cell(f"{side}_has_gap") == 0) | (batch.cell(f"{side}_framing") != 0))

@@ -297,7 +297,7 @@ _OF_CLOSES = {
     *("response_ack", "response_head_bytes", "response_body_bytes", "response_body_due", "response_end_reason"),
     *("response_has_gap", "response_last_body_time", "response_framing", "response_has_transfer_encoding"),
     *("response_status", "response_version", "response_content_type", "response_connection_close"),
-    *("response_endless", "request_endless"),
+    *("response_connection_keep_alive", "response_endless", "request_endless"),
     *("response_keep_alive_timeout", "response_keep_alive_max", "response_auth_scheme", "response_auth_token"),
     *("request_framing", "response_server", "response_upgrade", "response_application_pauses", "request_range_start"),
     *("response_chunks", "response_median_chunk"),

@@ -123,7 +123,7 @@ def _announcement_text() -> pl.Expr:
         .then(pl.lit("it says Connection: close"))
         .when(c("request_connection_close"))
         .then(pl.lit("the request said Connection: close"))
-        .when(c("response_version") < "HTTP/1.1")
+        .when((c("response_version") < "HTTP/1.1") & ~c("response_connection_keep_alive"))
         .then(pl.lit("it is HTTP/1.0, and no field asks to keep the connection"))
         .otherwise(pl.lit("the request was HTTP/1.0 without keep-alive"))
     )

@@ -123,7 +123,7 @@ def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
         )
         .filter("served", ~c("new"))
     )
-    kept = pl.format("{} of these responses left the connection open because both sides asked for that. ", "persistent")
+    kept = pl.format("{} of these responses left the connection open, as their Connection field says. ", "persistent")
     return servers.select(
         *candidate("server", "high", "frame", "start", "end", of="server"),
         "server",
