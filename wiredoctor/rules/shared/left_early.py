@@ -338,7 +338,9 @@ def _unfinished() -> pl.Expr:
     False if the server may have sent it in packets that are missing from the capture.
     """
     # bytes that are not a response count: another protocol, or a response with missing packets
-    known = pl.when(c("has_response")).then("response_end_offset").otherwise("request_ack")
+    # a pipelined request does not acknowledge the response before it
+    answered_before = pl.max_horizontal("request_ack", "previous_end_offset")
+    known = pl.when(c("has_response")).then("response_end_offset").otherwise(answered_before)
     taken = (c("client_close_ack") > known).fill_null(False)
     sent = (c("server_close_offset") > known).fill_null(False)
     return ~taken & ((~begun() & ~sent) | (begun() & c("response_end_reason").is_in(["fin", "rst", "capture-end"])))
