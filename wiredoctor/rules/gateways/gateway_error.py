@@ -98,6 +98,7 @@ from wiredoctor.rules.shared.gateway_kinds import (
     failures,
 )
 from wiredoctor.rules.shared.gateway_texts import (
+    BODY_LIMITS,
     SETTINGS,
     USUAL_LIMITS,
     blocked_until,
@@ -513,7 +514,7 @@ def _look(front: Exchange, failure: Failure) -> str:
     return (
         "Find out why nothing more came from the server behind the gateway: look at its log at that time, or at a stack trace. "
         "Possible causes are a wrong Content-Length and packets that were lost on the path. If such pauses are normal, raise "
-        f"the timeout of the gateway, which was {duration_text(stalled)} here ({USUAL_LIMITS})."
+        f"the timeout of the gateway, which was {duration_text(stalled)} here ({BODY_LIMITS})."
     )
 
 

@@ -36,6 +36,7 @@ from wiredoctor.findings import Advice, Reference, Rule, Threshold
 from wiredoctor.rules.shared.auth_challenges import REFUSED
 from wiredoctor.rules.shared.connection_close import RECEIVED, grace_period, time_to_receive
 from wiredoctor.rules.shared.evidence import candidate, close_origin, confidence, evidence, has_doubtful_close, with_doubt
+from wiredoctor.rules.shared.gateway_kinds import REQUEST_TIMEOUT
 from wiredoctor.rules.shared.numbers import DURATION, duration
 from wiredoctor.rules.shared.same_client import Clients
 
@@ -49,10 +50,10 @@ RULE = Rule(
     "the connection {gap} later, while the client was still sending. A reset makes the client's system discard data that "
     'the client has not read yet, so the client may see "connection reset by peer" or "broken pipe" instead of the '
     "{status}.",
-    remedy="Have the server read and discard the rest of the request, up to a limit in bytes and seconds, before it closes: "
-    "shut down its sending side first, read, then close (RFC 9112 section 9.6). A reverse proxy that buffers complete requests "
-    "does it for the server. Have clients send Expect: 100-continue with large bodies, so that the server can refuse them first. "
-    "Have clients read while they send.",
+    remedy="{expired}Have the server read and discard the rest of the request, up to a limit in bytes and seconds, before it "
+    "closes: shut down its sending side first, read, then close (RFC 9112 section 9.6). A reverse proxy that buffers complete "
+    "requests does it for the server. Have clients send Expect: 100-continue with large bodies, so that the server can refuse "
+    "them first. Have clients read while they send.",
     references=(
         Reference("RFC 9112 section 9.6, tear-down", "https://www.rfc-editor.org/rfc/rfc9112.html#section-9.6"),
         Reference("RFC 9110 section 10.1.1, Expect", "https://www.rfc-editor.org/rfc/rfc9110.html#section-10.1.1"),
@@ -112,6 +113,7 @@ def find(closes: pl.LazyFrame) -> pl.LazyFrame:
         received.fill_null(0).alias("received"),
         due.alias("of_due"),
         (c("server_rst_time") - c("response_start")).clip(0).cast(DURATION).alias("gap"),
+        pl.when(c("response_status") == REQUEST_TIMEOUT).then(_limit_expired()).otherwise(pl.lit("")).alias("expired"),
         pl.when(c("response_status").is_in(REFUSED)).then(c("response_end") + to_client).alias("challenged"),
         arrival.alias("ended_at"),
         pl.lit(None, pl.Int64).alias("waited"),
@@ -147,6 +149,17 @@ def _is_read(clients: Clients, connection: int, exchange: int, challenged: int |
 def _unread(ack: str) -> pl.Expr:
     """Return True if the request never became complete, or if the acknowledgment number in the column `ack` does not cover it."""
     return (c("request_end_reason") == "rst") | (c(ack) < c("request_end_offset")).fill_null(False)
+
+
+def _limit_expired() -> pl.Expr:
+    return pl.format(_EXPIRED, duration(c("response_start") - c("request_start")))
+
+
+_EXPIRED = (
+    "The server's time limit for receiving a request had probably expired, {} after the request began: raise it (nginx "
+    "client_body_timeout; Apache httpd RequestReadTimeout; HAProxy timeout http-request; Node server.requestTimeout), or find "
+    "out why the upload is slow. "
+)
 
 
 def _answer_note() -> pl.Expr:

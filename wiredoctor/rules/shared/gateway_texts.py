@@ -15,6 +15,11 @@ USUAL_LIMITS = (
     "response_header_timeout, Varnish first_byte_timeout, Go ResponseHeaderTimeout"
 )
 """Names of gateways' timeouts, if the software of the gateway is unknown."""
+BODY_LIMITS = (
+    "nginx proxy_read_timeout, haproxy timeout server, httpd ProxyTimeout, Envoy timeout of the route, Varnish "
+    "between_bytes_timeout"
+)
+"""Names of gateways' timeouts that expire if a response pauses after its head."""
 SETTINGS = {
     "nginx": "nginx: proxy_read_timeout, 60 s by default",
     "haproxy": "haproxy: timeout server",
