@@ -64,14 +64,15 @@ _CLOSED = "The client sent no further request on the connection."
 
 def screen() -> pl.Expr:
     """Return a cheap condition: if no row of a batch meets it, the batch has no candidate findings."""
-    return ~c("has_request") & c("response_status").is_between(200, 399)
+    return ~c("has_request")
 
 
 def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
     """Return a row for each connection with a surplus response."""
+    accepting = c("response_status").is_between(200, 399)
     complete = (c("response_end_reason") == "complete") & (c("response_framing") != "close-delimited")
     seen = c("handshake") & c("both_directions") & ~c("gap_before") & ~c("response_has_gap")
-    surplus = exchanges.filter(screen() & complete & seen & c("persistent")).select(
+    surplus = exchanges.filter(screen() & accepting & complete & seen & c("persistent")).select(
         "connection", "response_frame", "response_start", "response_end", "response_status", asked="response_ack"
     )
     answered = exchanges.filter(c("has_request") & c("has_response")).select(
