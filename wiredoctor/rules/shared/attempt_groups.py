@@ -108,7 +108,9 @@ def _time_lost() -> pl.Expr:
     until = pl.when(c("number").is_in([attempts.TRIED_NEXT, attempts.TRIED_LATE])).then("since").otherwise(over)
     lost = until - c("syn_time")
     return (
-        pl.when(~c("number").is_in([attempts.NOT_UP_YET, attempts.DOWN, attempts.PORT_CHECK]) & (lost >= NOTICED))
+        pl.when(
+            ~c("number").is_in([attempts.NOT_UP_YET, attempts.DOWN, attempts.PORT_CHECK, attempts.GIVEN_UP]) & (lost >= NOTICED)
+        )
         .then(lost)
         .alias("lost")
     )

@@ -19,6 +19,8 @@ def attempt_evidence() -> pl.Expr:
     answer = (
         pl.when(c("failed_as") == attempts.CLOSED_AT_ONCE)
         .then(pl.lit("the server's RST, before it sent any data"))
+        .when(c("failed_as") == attempts.GIVEN_UP)
+        .then(pl.lit("the client's RST in response to the SYN-ACK"))
         .when(c("answered_in").is_not_null())
         .then(pl.format("an RST that acknowledges the SYN, {} after it", duration(c("answered_in"))))
         .when(c("error").is_null())

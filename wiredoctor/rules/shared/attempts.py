@@ -14,10 +14,10 @@ c = pl.col
 
 KINDS = (
     *("refused", "prohibited", "unreachable", "timed-out", "tried-next", "not-up-yet", "down", "tried-next"),
-    *("closed-at-once", "down"),
+    *("closed-at-once", "down", "given-up"),
 )
-REFUSED, PROHIBITED, UNREACHABLE, TIMED_OUT, TRIED_NEXT, NOT_UP_YET, DOWN, TRIED_LATE, CLOSED_AT_ONCE, PORT_CHECK = range(
-    len(KINDS)
+REFUSED, PROHIBITED, UNREACHABLE, TIMED_OUT, TRIED_NEXT, NOT_UP_YET, DOWN, TRIED_LATE, CLOSED_AT_ONCE, PORT_CHECK, GIVEN_UP = (
+    range(len(KINDS))
 )
 """Indexes into KINDS, the kinds of `connect-failed`. TRIED_LATE stands for kind tried-next with severity warning, PORT_CHECK for
 kind down with severity note.
@@ -163,6 +163,23 @@ def nearer_resets(
         .filter(c("answered_in") * times <= c("round_trip"))
         .select("connection", "answered_in", "round_trip")
     )
+
+
+def given_up_in_a_row(connections: pl.LazyFrame, given_up: pl.Expr, least: int) -> pl.LazyFrame:
+    """Return the attempts that `given_up` selects, if there are at least `least` of one client at one server, and if the client
+    got no other connection there between the first and the last of them.
+    """
+    pair = (c("client_host").hash() ^ c("server").hash(1)).alias("pair")
+    rows = connections.filter(given_up).select("connection", pair, "syn_time", "end")
+    runs = (
+        rows.group_by("pair")
+        .agg(c("syn_time").min().alias("first"), c("end").max().alias("last"), pl.len().alias("number"))
+        .filter(c("number") >= least)
+    )
+    others = connections.filter(c("first_answer_frame").is_not_null() & ~given_up).select(pair, "first_answer_time")
+    between = others.join(runs, on="pair").filter(c("first_answer_time").is_between("first", "last"))
+    in_a_row = runs.join(between, on="pair", how="anti")
+    return rows.join(in_a_row, on="pair", how="semi").select("connection", in_a_row=pl.lit(value=True))
 
 
 def acceptances(refused: pl.LazyFrame, connections: pl.LazyFrame, within: int) -> pl.LazyFrame:

@@ -7,7 +7,8 @@ What it means
     answered with another ICMP error. It has no route to the server, no host in that network has the address, or the packet
     ran into a routing loop. Kind timed-out: no answer came, although the SYN was sent several times. Kind closed-at-once: the
     server answered with a SYN-ACK, and reset the connection before it had sent any data. A relay does that if nothing listens
-    behind it, and so does a service that does not let the client in.
+    behind it, and so does a service that does not let the client in. Kind given-up: the server answered, but the client had
+    given up.
 
     Not every failed attempt is a failure. Kind tried-next: the client knows another address of the server, which answered. Kind
     not-up-yet: a program checked whether a port is free, or whether a server is up already. Kind down: the server was back
@@ -43,6 +44,9 @@ How it is proved
     none either, or only the first message of a TLS handshake. The sequence and ACK numbers of the RST show that no data of
     either side is missing from the capture. The client had not closed before.
 
+    Kind given-up: at least three times in a row, the client answered the SYN-ACK of the server with an RST. It had sent nothing
+    but its SYN, the round trip took at least 30 ms, and no other address answered the client.
+
     The kind of an attempt is the first of these that applies:
 
     1. tried-next: an address of the other IP version answered the same client on the same port with a SYN-ACK. The SYN-ACK came
@@ -61,7 +65,7 @@ How it is proved
 
     3. not-up-yet: the address had accepted no connection before, and accepted one within 60 s of the first refusal.
 
-    4. refused, prohibited, unreachable, timed-out or closed-at-once.
+    4. refused, prohibited, unreachable, timed-out, closed-at-once or given-up.
 
     A connection that the server resets at once does not count as an answer of another address, nor does it show that a
     server is up. If the next SYN to that port is refused within a second, the process that listened there has ended.
@@ -126,7 +130,7 @@ RULE = Rule(
     symptom="*connection refused*, *connect timed out*",
     severity={
         **dict.fromkeys(("refused", "prohibited", "unreachable", "timed-out", "closed-at-once"), "error"),
-        **{"tried-next": "note", "not-up-yet": "note", "down": "warning"},
+        **{"tried-next": "note", "not-up-yet": "note", "down": "warning", "given-up": "note"},
     },
     title={
         "refused": "Connection refused: {where}",
@@ -134,6 +138,7 @@ RULE = Rule(
         "unreachable": "Not reachable: {where}",
         "timed-out": "No answer to connection attempts: {where}",
         "closed-at-once": "Connection accepted and reset at once: {where}",
+        "given-up": "The client had given up connecting when the answer came: {where}",
         "tried-next": "{where} {did}, and {next_server} answered",
         "not-up-yet": "Not listening yet: {where}",
         "down": "No connections accepted for {down_for}: {where}",
@@ -147,6 +152,9 @@ RULE = Rule(
         "timed-out": "{where} did not answer the SYN of {whose}{sent}: {assumed}.{many}",
         "closed-at-once": "{where} accepted the connection of {whose} and reset it {reset_after} later, before it had sent a "
         'byte. Programs report "Connection reset by peer". {accepted_by}{many}',
+        "given-up": "{whose} answered the SYN-ACK of {where} with an RST instead of an ACK, {answered_after} after the SYN: the "
+        "program had given up, as it does when its connect timeout is shorter than the round trip. Or it only checks whether the "
+        "port is open, as some health checks and scanners do.{many}",
         "tried-next": "{where} {did} for {whose}. {next_server} answered {then} after that SYN. The server can be reached "
         "at only one of two addresses, but no request failed, because the client tried both.{waited}{many}",
         "not-up-yet": "{where} answered the SYN of {whose} with an RST. It accepted its first connection in this capture {then} "
@@ -166,6 +174,8 @@ RULE = Rule(
         "PORT), and which firewall or security group drops the packets. A capture on the server shows whether the SYN arrives. "
         "{look_at_queue}Give clients a connect timeout of a few seconds, so that they try the next address.",
         "closed-at-once": "{closed_remedy}",
+        "given-up": "If the client reports connect timeouts, give it a connect timeout of several round trips: a lost SYN alone "
+        "costs a second. If it is a health check or a scanner, nothing has to change.",
         "tried-next": "Clients that know only the first address fail. Have the server listen on both (Node: server.listen(PORT) "
         "without a host; nginx: listen 80 and listen [::]:80). Or have the name resolve only to the address on which it listens "
         "(/etc/hosts, DNS), or configure that address instead of the name (127.0.0.1 instead of localhost).",
@@ -221,6 +231,11 @@ LONE = Threshold(
 NEXT_WAIT = Threshold(
     "1 s", "if a client tries the other address only after this time, a user has waited, so the finding is a warning"
 )
+TOO_LATE = Threshold(
+    "30 ms",
+    "the minimum time from the SYN to the client's RST of kind given-up; no program gives up sooner, but health checks do",
+)
+IN_A_ROW = Threshold("3 attempts", "the minimum number of attempts of kind given-up; a client may end once while it connects")
 AT_ONCE = Threshold("1 s", "the reset must come this soon after the SYN-ACK; a server that waits for a request closes later")
 SOON = Threshold("60 s", "a server that is starting or restarting accepts connections after at most this time")
 BUSY = Threshold(
@@ -268,6 +283,8 @@ def find(connections: pl.LazyFrame, tries: pl.LazyFrame) -> pl.LazyFrame:
     )  # fmt: skip
     quoted = c("syn_error_frame").is_not_null() & no_answer
     dropped = _closed_at_once()
+    in_a_row = attempts.given_up_in_a_row(connections, _given_up(), IN_A_ROW.value)
+    abandoned = c("in_a_row").fill_null(value=False)
     error = icmp.key("syn_error_router", "syn_error_type", "syn_error_code")
     prohibited = error.is_in([icmp.number(*one) for one in icmp.PROHIBITED])
     kind = (
@@ -279,6 +296,8 @@ def find(connections: pl.LazyFrame, tries: pl.LazyFrame) -> pl.LazyFrame:
         .then(attempts.UNREACHABLE)
         .when(dropped)
         .then(attempts.CLOSED_AT_ONCE)
+        .when(abandoned)
+        .then(attempts.GIVEN_UP)
         .otherwise(attempts.TIMED_OUT)
     )
     of_gateways = tries.filter(c("exchange").is_null()).group_by("connection").agg(attempt=c("certain").any())
@@ -288,12 +307,13 @@ def find(connections: pl.LazyFrame, tries: pl.LazyFrame) -> pl.LazyFrame:
         within=PATIENCE.value, alone=LONE.value, together=AT_THE_END.value,
     )  # fmt: skip
     last = pl.when(c("last_syn_frame") != c("syn_frame")).then("last_syn_frame")
-    sure = refused | dropped | (quoted & (prohibited | (waited >= AT_THE_END.value))) | (waited >= PATIENCE.value)
+    sure = ~abandoned & (refused | dropped | (quoted & (prohibited | (waited >= AT_THE_END.value))) | (waited >= PATIENCE.value))
     failed = (
         connections.join(of_gateways, on="connection", how="left")
         .join(again, on="connection", how="left")
         .join(nearer, on="connection", how="left")
-        .filter((c("syns") > 0) & (refused | quoted | silence | dropped).fill_null(value=False))
+        .join(in_a_row, on="connection", how="left")
+        .filter((c("syns") > 0) & (refused | quoted | silence | dropped | abandoned).fill_null(value=False))
         .join(attempts.traced(connections, time_exceeded, TRACED.value), on="connection", how="anti")
         .with_columns(last.alias("last_syn_frame"), kind.cast(pl.UInt8).alias("number"))
         .with_columns(
@@ -338,6 +358,7 @@ def _with_outcome(failed: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFra
     known = known.join(_ended(failed), on="connection", how="left")
     # a server that ignores a SYN may be up
     known = known.with_columns(pl.when(c("number") == attempts.REFUSED).then("down_since").alias("down_since"))
+    known = known.filter((c("number") != attempts.GIVEN_UP) | c("next_frame").is_null())
     at_next = c("next_frame").is_not_null()
     late = c("next_syn_time") - c("syn_time") >= NEXT_WAIT.value
     soon = (c("accepted_time") - c("down_since") <= SOON.value).fill_null(value=False)
@@ -407,6 +428,12 @@ def _closed_at_once() -> pl.Expr:
     return (reset & quiet & none_unseen & (c("end") - c("first_answer_time") <= AT_ONCE.value)).fill_null(value=False)
 
 
+def _given_up() -> pl.Expr:
+    """Return whether the client answered the SYN-ACK with an RST, although it had sent only its SYN."""
+    late = c("end") - c("syn_time") >= TOO_LATE.value
+    return (c("history").str.contains("^ST?ht?R$") & (c("server_bytes") == 0) & late).fill_null(value=False)
+
+
 def _of_kind(of_rst: str, of_icmp: str, of_close: str) -> pl.Expr:
     """Return one of three columns, depending on the event that ended the attempt; null if nothing answered the SYN.
 
@@ -415,7 +442,14 @@ def _of_kind(of_rst: str, of_icmp: str, of_close: str) -> pl.Expr:
     number = pl.col("number")
     rst = (number == attempts.REFUSED) | pl.col("answered_in").is_not_null()
     nothing = number == attempts.TIMED_OUT
-    return pl.when(rst).then(of_rst).when(number == attempts.CLOSED_AT_ONCE).then(of_close).when(~nothing).then(of_icmp)
+    return (
+        pl.when(rst)
+        .then(of_rst)
+        .when(number.is_in([attempts.CLOSED_AT_ONCE, attempts.GIVEN_UP]))
+        .then(of_close)
+        .when(~nothing)
+        .then(of_icmp)
+    )
 
 
 def _unseen(connections: pl.LazyFrame, host: str) -> pl.LazyFrame:
@@ -435,7 +469,8 @@ def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
         *(attempts.REFUSED, attempts.CLOSED_AT_ONCE, attempts.TRIED_NEXT, attempts.TRIED_LATE),
         *(attempts.DOWN, attempts.PORT_CHECK),
     ]
-    side = pl.when(c("number").is_in(by_server)).then(pl.lit("server"))
+    by_client = c("number") == attempts.GIVEN_UP
+    side = pl.when(c("number").is_in(by_server)).then(pl.lit("server")).when(by_client).then(pl.lit("client"))
     sure = pl.when("sure").then(pl.lit("high")).otherwise(pl.lit("medium"))
     given = told.select(
         *candidate(side, sure, "syn_frame", "syn_time", "end", kind=kind, delay=c("lost"), of="connection"),
@@ -455,6 +490,7 @@ def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
         (c("syn_time") - c("before_time")).alias("accepted_before"),
         c("busy").fill_null(value=False),
         (c("answer_time") - c("first_answer_time")).cast(DURATION).alias("reset_after"),
+        (c("answer_time") - c("syn_time")).cast(DURATION).alias("answered_after"),
         (c("ended_time") - c("answer_time")).alias("ended_after"),
         *first.drop("row", "end", "lost", "waited_for", "down_for").columns,
         attempt_evidence(),
