@@ -243,13 +243,15 @@ PERSISTENCE = [
     ("HTTP/1.0", r"Connection: keep-alive\r\n", "HTTP/1.1", r"Connection: keep-alive\r\n", True),
     ("HTTP/1.1", "", "HTTP/1.0", "", False),
     ("HTTP/1.1", r"Connection: Keep-Alive\r\n", "HTTP/1.0", r"Connection: Keep-Alive\r\n", True),
-    ("HTTP/1.1", "", "HTTP/1.0", r"Connection: keep-alive\r\n", False),
+    ("HTTP/1.1", "", "HTTP/1.0", r"Connection: keep-alive\r\n", True),
+    ("HTTP/1.0", r"Connection: keep-alive\r\n", "HTTP/1.1", "", True),
+    ("HTTP/1.0", "", "HTTP/1.0", r"Connection: keep-alive\r\n", False),
 ]
 
 
 @pytest.mark.parametrize(("version", "fields", "answered", "answer_fields", "persistent"), PERSISTENCE)
 def test_persistence(version: str, fields: str, answered: str, answer_fields: str, persistent: bool) -> None:
-    """RFC 9112 section 9.3, as both sides see it."""
+    """RFC 9112 section 9.3: each message by its own version, as its recipient sees it."""
     talk = rf"""
         0.020 > P. "GET / {version}\r\n{fields}\r\n"
         0.030 < P. "{answered} 200 OK\r\nContent-Length: 0\r\n{answer_fields}\r\n"
