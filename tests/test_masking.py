@@ -12,7 +12,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+import wiredoctor
 from wiredoctor.findings import fingerprint
+from wiredoctor.testing import capture
 from wiredoctor.text import redact
 from wiredoctor.text.redact import (
     identity_target,
@@ -262,6 +264,23 @@ def test_payload(data: bytes, shown: str) -> None:
     assert redact.payload(data) == shown
     with showing_secrets(True):
         assert redact.payload(data) == data.decode("latin-1")
+
+
+UNANSWERED = r"""
+  0.000  >  S    win 64240 mss 1460
+  0.010  <  S.   win 64240 mss 1460
+  0.010  >  .
+  0.011  >  P.   "GET /a?token=hunter2 HTTP/1.1\r\nHost: a\r\n\r\n"
+  0.021  <  .
+"""
+
+
+def test_what_one_run_shows_the_next_one_masks(tmp_path: Path) -> None:
+    path = tmp_path / "unanswered.pcap"
+    path.write_bytes(capture(UNANSWERED))
+    shown, masked = (wiredoctor.analyze(path, show_secrets=secrets).not_judged for secrets in (True, False))
+    assert [one.request for one in shown] == ["GET /a?token=hunter2"]
+    assert [(one.request, one.masked_request) for one in masked] == [("GET /a?token=*", "GET /a?token=(masked)")]
 
 
 def test_what_is_shown_is_shown_within() -> None:

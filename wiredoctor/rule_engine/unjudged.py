@@ -6,7 +6,7 @@ These are exchanges without a response, truncated messages, and connections that
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import cache, lru_cache, partial
+from functools import cache, partial
 from typing import Literal, NamedTuple
 
 import polars as pl
@@ -283,7 +283,9 @@ def _repeated(
 
 def _unjudged_item(row: dict[str, object], file: str, first_time: int) -> Unjudged:
     reason, time = str(row["reason"]), _as_int(row["time"])
-    request, masked = _request_texts(str(row["request_method"] or ""), str(row["request_target"]))
+    method = str(row["request_method"] or "")
+    marked = redact.escape_around_masks(f"{redact.method(method)} {redact.target(str(row['request_target']))}") if method else ""
+    request, masked = (shorten(marked.replace(redact.MASK, mask), MAX_REQUEST) or None for mask in ("*", redact.MASKED))
     message = _MESSAGES[reason]
     idle = row["idle"] if reason in _CUT else None
     return Unjudged(
@@ -293,7 +295,7 @@ def _unjudged_item(row: dict[str, object], file: str, first_time: int) -> Unjudg
         client=str(row["client"]),
         server=str(row["server"]),
         request=request,
-        masked_request=masked,
+        masked_request=masked if redact.MASK in marked else None,
         reason=reason,
         message=message(_as_int(row["waited"]), _as_int(row["bytes"])) if callable(message) else message,
         frame=_as_int(row["frame"]),
@@ -302,16 +304,6 @@ def _unjudged_item(row: dict[str, object], file: str, first_time: int) -> Unjudg
         waited=_as_int(row["waited"]) / SECOND if reason in _WAITING else None,
         idle=idle / SECOND if isinstance(idle, int) else None,
     )
-
-
-@lru_cache(maxsize=1024)
-def _request_texts(method: str, target: str) -> tuple[str | None, str | None]:
-    """Return `request` and `masked_request` of an `Unjudged`. Many requests of a capture are equal."""
-    if not method:
-        return None, None
-    marked = redact.escape_around_masks(f"{redact.method(method)} {redact.target(target)}")
-    request, masked = (shorten(marked.replace(redact.MASK, mask), MAX_REQUEST) or None for mask in ("*", redact.MASKED))
-    return request, masked if redact.MASK in marked else None
 
 
 _WAITING = (
