@@ -9,6 +9,7 @@ from wiredoctor.report.coverage import Answers, Coverage
 from wiredoctor.report.words import count, part_of
 
 MAX_STATUSES = 3
+"""The maximum number of statuses that a clause names. The others are counted together."""
 
 _LOST = ("closed", "after-close-announced")
 _BROKEN_OFF = ("request-cut-short", "head-unfinished")

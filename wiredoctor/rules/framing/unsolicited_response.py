@@ -82,6 +82,7 @@ def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
     nexts = exchanges.filter("has_request").select("connection", next_frame="request_frame", next_time="request_start")
     return (
         surplus.join(answered, on=["connection", "asked"])
+        .filter(c("answer_frame") <= c("response_frame"))
         .sort("response_frame")
         .group_by("connection", maintain_order=True)
         .agg(pl.all().first(), pl.len().alias("responses"))

@@ -232,7 +232,7 @@ NEAR = Threshold("2 %", "the tolerance for a wait that matches a timeout of whol
 
 def screen() -> Mapping[str, pl.Expr]:
     """Return a cheap condition for each table. If no row of a batch meets its condition, the batch has no candidate findings."""
-    # a low snap length cuts every head, and what follows such a head is unknown
+    # a low snap length cuts every head; what follows such a head is unknown, so alone these responses prove no failure
     partial = (c("response_end_reason") == "hole") & (c("response_framing") == "none") & ~_is_error()
     return {"closes": _may_have_failed() & ~partial.fill_null(value=False), "exchanges": c("response_status") >= 500}
 

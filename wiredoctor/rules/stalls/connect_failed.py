@@ -99,12 +99,12 @@ What it is not
 What to do
     Kind refused: start the service, or have the client use the port on which it listens. Kind tried-next: have the server
     listen on both addresses. Kind down: have the new process listen before the old one stops. Kind not-up-yet: nothing has to
-    change, because the program tried again. Kind prohibited: find the rule on the host that sent the error (iptables -nvL,
-    nft list ruleset, ip route), and allow the connection. Kind unreachable: check the routes and neighbors of that router
-    (ip route get, ip neigh). Kind timed-out: check whether the server is up, and which firewall on the path drops the
-    packets; if it had accepted connections before, check whether its listen queue is full. Kind closed-at-once: check
-    whether a process listens behind the balancer or relay that accepted the connection, and whether the service lets this
-    client in.
+    change, because the program tried again. Kind prohibited: find the rule on the host that sent the error, or on the path
+    near the client if it sent an RST (iptables -nvL, nft list ruleset, ip route), and allow the connection. Kind unreachable:
+    check the routes and neighbors of that router (ip route get, ip neigh). Kind timed-out: check whether the server is up,
+    and which firewall on the path drops the packets; if it had accepted connections before, check whether its listen queue is
+    full. Kind closed-at-once: check whether a process listens behind the balancer or relay that accepted the connection, and
+    whether the service lets this client in. Kind given-up: give the client a connect timeout of several round trips.
 
 References
     RFC 9293 sections 3.5, 3.9.2.2 and 3.10.7, RFC 8305 section 5, RFC 792, RFC 1812 section 5.2.7, RFC 4443 section 3, tcp(7),
