@@ -168,9 +168,31 @@ def nearer_resets(
 def given_up_in_a_row(connections: pl.LazyFrame, given_up: pl.Expr, least: int) -> pl.LazyFrame:
     """Return the attempts that `given_up` selects, if there are at least `least` of one client at one server, and if the client
     got no other connection there between the first and the last of them.
+
+    An attempt does not count if an address of the other IP version accepted a connection on that port meanwhile: many clients
+    try both versions, and drop the slower attempt (RFC 8305 section 5).
     """
     pair = (c("client_host").hash() ^ c("server").hash(1)).alias("pair")
-    rows = connections.filter(given_up).select("connection", pair, "syn_time", "end")
+    port, ipv6, _ = _place_columns()
+    winners = connections.filter(c("first_answer_frame").is_not_null() & ~given_up).select(
+        port, ~ipv6, c("first_answer_time").alias("won")
+    )
+    # the capture point may be nearer to the winner than to the other address: up to a round trip earlier, it is the same time
+    since = c("syn_time") - (c("end") - c("syn_time"))
+    rows = (
+        connections.filter(given_up)
+        .select("connection", pair, "syn_time", "end", port, ipv6, since.alias("since"))
+        .sort("since")
+        .join_asof(
+            winners.sort("won"),
+            left_on="since",
+            right_on="won",
+            by=["port", "ipv6"],
+            strategy="forward",
+            check_sortedness=False,
+        )
+        .filter(c("won").is_null() | (c("won") > c("end")))
+    )
     runs = (
         rows.group_by("pair")
         .agg(c("syn_time").min().alias("first"), c("end").max().alias("last"), pl.len().alias("number"))

@@ -45,7 +45,7 @@ How it is proved
     either side is missing from the capture. The client had not closed before.
 
     Kind given-up: at least three times in a row, the client answered the SYN-ACK of the server with an RST. It had sent nothing
-    but its SYN, the round trip took at least 30 ms, and no other address answered the client.
+    but its SYN, the round trip took at least 30 ms, and no address of the other IP version answered on that port meanwhile.
 
     The kind of an attempt is the first of these that applies:
 
@@ -358,7 +358,6 @@ def _with_outcome(failed: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFra
     known = known.join(_ended(failed), on="connection", how="left")
     # a server that ignores a SYN may be up
     known = known.with_columns(pl.when(c("number") == attempts.REFUSED).then("down_since").alias("down_since"))
-    known = known.filter((c("number") != attempts.GIVEN_UP) | c("next_frame").is_null())
     at_next = c("next_frame").is_not_null()
     late = c("next_syn_time") - c("syn_time") >= NEXT_WAIT.value
     soon = (c("accepted_time") - c("down_since") <= SOON.value).fill_null(value=False)
