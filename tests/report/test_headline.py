@@ -317,6 +317,9 @@ def test_what_nothing_explains_comes_before_notes() -> None:
         ([400], ", but the only response has status 400"),
         ([200, 413], ", but 1 of 2 responses has status 413"),
         ([429, 408, 200], ", but 2 of 3 responses have status 408 or 429"),
+        ([401, 401, 200], ""),
+        ([401, 400], ", but 2 of 2 responses have status 4xx"),
+        ([404], ", but the only response has status 4xx"),
     ],
 )
 def test_requests_that_were_rejected_are_named(statuses: list[int], but: str) -> None:
