@@ -569,7 +569,9 @@ class HttpConnection:
             self.previous_end = max(self.previous_end, over)
             return
         self.previous_end = over
-        self.previous_close = response.head.announces_close or response.framing == UNTIL_CLOSE
+        # a first response without a request rejects bytes that are not HTTP, so it says nothing about later requests
+        rejects = exchange.request is None and exchange.index == 0 and self.side_of(self.client).syn is not None
+        self.previous_close = not rejects and (response.head.announces_close or response.framing == UNTIL_CLOSE)
         self.previous_end_offset = response.end_offset
 
     def drop(self, exchange: Exchange) -> None:

@@ -52,7 +52,8 @@ UNJUDGED: dict[str, Ending] = {
     "unreadable": Ending("exchanges", "the server sent something that is not a readable response"),
     "request-unreadable": Ending("exchanges", "the end of the request cannot be determined"),
     "request-not-http": Ending(
-        "exchanges", "the server rejected bytes that are not an HTTP/1.x request, such as TLS on a plain port"
+        "exchanges",
+        "the server rejected bytes that are not an HTTP/1.x request, such as TLS on a plain port, or a PROXY protocol header",
     ),
     "reset": Ending("connections", "reset while something was in progress, and no rule explains why"),
     "closed-unanswered": Ending("connections", "closed by the server without a byte of a response, and no rule explains why"),

@@ -45,10 +45,18 @@ def test_a_request_that_was_received_and_not_answered() -> None:
 )
 def test_the_limits_that_may_have_closed_a_first_request_are_named(title: str, head: str | None) -> None:
     [told] = findings(dict(ladders_in(Path(__file__).with_name("no_response.txt")))[title])
-    assert "So does a server that expects TLS on this port" in told.message
+    assert "So does a server that expects TLS, or a PROXY protocol header, on this port" in told.message
     assert "have the client use https" in told.remedy
     assert ("buffer-size" in told.remedy) == ("a head of" in told.message) == (head is not None)
     assert head is None or head in told.message
+
+
+def test_bytes_before_the_first_request_are_named() -> None:
+    ladders = dict(ladders_in(Path(__file__).with_name("no_response.txt")))
+    [told] = findings(ladders["speaks: at-once, a server that does not expect a PROXY protocol header"])
+    assert "had sent 41 bytes that are not HTTP/1.x, such as a PROXY protocol header" in told.message
+    assert "have the server accept it" in told.remedy
+    assert "PROXY" not in findings(ladders["speaks: at-once, an RST behind a request of two segments, of which something may have been read"])[0].remedy
 
 
 def test_a_pipelined_request() -> None:

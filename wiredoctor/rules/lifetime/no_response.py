@@ -4,7 +4,8 @@ What it means
     The server, or a device in front of it, ended the connection without a single byte of a response while the client was
     waiting. Packets do not show the reason: a process that ended or was killed looks like one that decided to close. But
     they show how much of the request had arrived. A server that expects TLS may close like this after a request in clear text,
-    and some servers after a head that exceeds their limit. A gateway may close like this because a server behind it failed:
+    a server that expects a PROXY protocol header after a request without one and the reverse, and some servers after a head
+    that exceeds their limit. A gateway may close like this because a server behind it failed:
     HAProxy and Apache httpd do so on connections that had been used before, so that the client repeats the request.
 
     Kind on-arrival: the server closed a fresh connection as soon as it had accepted it, before the request came. Kind
@@ -109,8 +110,18 @@ _LISTEN = (
     "server is at its connection limit. "
 )
 _RESTART = "Find out why the server's process ended. If it was restarted, have the new process listen before the old one stops. "
-_EXPECTS_TLS = " So does a server that expects TLS on this port."
+_EXPECTS_TLS = " So does a server that expects TLS, or a PROXY protocol header, on this port."
 _TLS = "If the port expects TLS, have the client use https. "
+_FOREIGN = (
+    " Before the request, the client had sent {:,} bytes that are not HTTP/1.x, such as a PROXY protocol header. A server that "
+    "does not expect them may close like this."
+)
+_FOREIGN_REMEDY = (
+    "Find out what the client sends before its request. If it is a PROXY protocol header (haproxy: send-proxy, nginx: "
+    "proxy_protocol on, AWS NLB: proxy protocol v2), have the server accept it, or have the client stop sending it. "
+)
+_PROXY_HEADER = 15
+"""The length in bytes of the shortest PROXY protocol header, "PROXY UNKNOWN" (haproxy.org, proxy-protocol.txt section 2.1)."""
 _LARGE_HEAD = " The request has a head of {} bytes; some servers close like this if a head exceeds their limit."
 _LARGE_HEAD_REMEDY = (
     "Compare the size of the head with the limits of the server (uWSGI buffer-size: 4 kB by default; Varnish http_req_size: "
@@ -258,6 +269,7 @@ def find(closes: pl.LazyFrame) -> pl.LazyFrame:
         pl.when(no_ack).then(pl.lit(_FIND_HOST)).otherwise(pl.lit(_FIND_PROCESS)).alias("unread_remedy"),
         pl.when(early).then(pl.lit(" It was the first request of a fresh connection.")).otherwise(pl.lit("")).alias("first_use"),
         ((early | (c("took") == ON_ARRIVAL)) & ~half).alias("on_fresh"),
+        pl.when(_follows_other_bytes()).then("request_offset").alias("foreign_bytes"),
         pl.when(large_head).then(pl.format(_LARGE_HEAD, "request_head_bytes")).otherwise(pl.lit("")).alias("large_head"),
         pl.when(large_head).then(pl.lit(_LARGE_HEAD_REMEDY)).otherwise(pl.lit("")).alias("head_remedy"),
         pl.when(c("rested") > 0).then(_race_text(c("idle"))).otherwise(pl.lit("")).alias("used_before"),
@@ -282,6 +294,12 @@ def find(closes: pl.LazyFrame) -> pl.LazyFrame:
         wait.alias("wait_ns"),
         *FACTS,
     )  # fmt: skip
+
+
+def _follows_other_bytes() -> pl.Expr:
+    """Return whether the connection began with bytes that are not HTTP/1.x, at least as many as in a PROXY protocol header."""
+    begins = (c("exchange") == 0) & c("handshake") & c("both_directions") & ~c("gap_before")
+    return (begins & (c("request_offset") >= _PROXY_HEADER)).fill_null(value=False)
 
 
 def _unanswered(closes: pl.LazyFrame) -> pl.LazyFrame:
@@ -348,18 +366,28 @@ def by_limits(rows: pl.DataFrame, rests: IdleTimes, *, live: bool) -> pl.DataFra
     said = {
         **{"ended": ended, "worker_limit": workers, "body_limit": bodies},
         "relays": [
-            f" {_RELAYS}.{_EXPECTS_TLS if came else ''}" if relay else _LIMITED if answer else ""
-            for relay, answer, came in zip(relays, limited, arrived, strict=True)
+            _FOREIGN.format(foreign)
+            if foreign
+            else f" {_RELAYS}.{_EXPECTS_TLS if came else ''}"
+            if relay
+            else _LIMITED
+            if answer
+            else ""
+            for foreign, relay, answer, came in zip(rows["foreign_bytes"], relays, limited, arrived, strict=True)
         ],
         "listen": [
-            f"{_LISTEN}{_TLS if came else ''}"
+            _FOREIGN_REMEDY
+            if foreign
+            else f"{_LISTEN}{_TLS if came else ''}"
             if relay
             else f"{_AT_LIMIT}{_SUPPORTED if came else ''}"
             if answer
             else _RESTART
             if down
             else ""
-            for relay, answer, down, came in zip(relays, limited, restarts, arrived, strict=True)
+            for foreign, relay, answer, down, came in zip(
+                rows["foreign_bytes"], relays, limited, restarts, arrived, strict=True
+            )
         ],
     }
     return rows.with_columns(pl.Series(name, texts, pl.String) for name, texts in said.items())
