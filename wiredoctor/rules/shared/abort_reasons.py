@@ -188,7 +188,12 @@ def _closed_by_program(connection: int, moment: int, timeout: int | None, client
     if len(undue) >= SEVERAL.value and max(undue) - min(undue) > max(undue) // 10 + 20 * MILLISECOND:
         return tuple(near)
     server = next((close.server for close in near if close.connection == connection), None)
-    same = [close for close in near if close.server == server]
+    # another program's connection that was not waiting ends by itself at any time
+    same = [
+        close
+        for close in near
+        if close.server == server and (close.waited is not None or clients.may_be_same(connection, close.connection))
+    ]
     fits = timeout is not None or any(_is_timeout(wait) for wait in waits) or _share_a_timer(same)
     fits = fits or _one_by_one([(close, close.waited) for close in same])
     if len(same) < PAIR.value or fits:

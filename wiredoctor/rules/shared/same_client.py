@@ -233,8 +233,12 @@ class Clients:
         """
         sent = self._sent.get((self._who.get(connection, ""), self._server.get(connection, "")), [])
         some = sent[bisect_left(sent, (since,)) : bisect_right(sent, (until + 1,))]
+        return any(self.may_be_same(connection, other) for _, other in some)
+
+    def may_be_same(self, connection: int, other: int) -> bool:
+        """Return whether the clients of two connections of one host have the same User-Agent, or one has an unknown one."""
         own = self._agent.get(connection)
-        return any(own is None or self._agent.get(other, own) == own for _, other in some)
+        return own is None or self._agent.get(other, own) == own
 
 
 def nobody() -> Clients:
