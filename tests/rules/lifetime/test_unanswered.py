@@ -59,6 +59,14 @@ def test_bytes_before_the_first_request_are_named() -> None:
     assert "PROXY" not in findings(ladders["speaks: at-once, an RST behind a request of two segments, of which something may have been read"])[0].remedy
 
 
+def test_a_time_limit_is_named_if_the_upload_took_a_second() -> None:
+    ladders = dict(ladders_in(Path(__file__).with_name("no_response.txt")))
+    [told] = findings(ladders["speaks: mid-request, a time limit for an upload that drips"])
+    assert "still sending, 2 s after the beginning of the request: a time limit of the server" in told.message
+    [told] = findings(ladders["speaks: mid-request, a FIN when a tenth of the body had come"])
+    assert "The client was still sending: a process of the server ended" in told.message
+
+
 def test_a_pipelined_request() -> None:
     """It left before the response to the one before it had come; behind that, nothing came."""
     pipelined = {"previous_end": 8 * S + 1, "request_ack": 0}

@@ -217,6 +217,11 @@ PAUSE = Threshold(
     "the minimum pause in a body after which the client or the path counts as stopped; pauses in a body that is still being "
     "sent are shorter",
 )
+LIMITED = Threshold(
+    "1 s",
+    "the minimum time from the beginning of an unfinished request to the close that a time limit for receiving requests may "
+    "explain; such limits are seldom shorter",
+)
 LARGE_HEAD = Threshold(
     "4000 bytes",
     "the minimum size of a request head that may be the reason for a close; uWSGI's default "
@@ -521,11 +526,20 @@ def _of_due() -> pl.Expr:
 
 
 def _pause_text(quiet: pl.Expr) -> pl.Expr:
-    """Return the text that says why the request was incomplete: a missing 100 Continue, a pause, or the server's process."""
+    """Return the text that says why the request was incomplete: a missing 100 Continue, a pause, a time limit, or the server's
+    process.
+    """
     still = pl.format(" No byte had come for {}: the client or the path had stopped, and the server gave up.", duration(quiet))
     waits = pl.format(" The client had sent Expect: 100-continue, and no 100 came within {}.", duration(quiet))
+    sending = c("server_close_time") - c("request_start")
+    slow = pl.format(
+        " The client was still sending, {} after the beginning of the request: a time limit of the server for receiving a request "
+        "expired, or a process of the server ended, or gave up the request.",
+        duration(sending),
+    )
     busy = pl.lit(" The client was still sending: a process of the server ended, or gave up the request.")
-    return pl.when(_awaits_continue()).then(waits).when(quiet >= PAUSE.value).then(still).otherwise(busy)
+    reason = pl.when(_awaits_continue()).then(waits).when(quiet >= PAUSE.value).then(still)
+    return reason.when(sending >= LIMITED.value).then(slow).otherwise(busy)
 
 
 _STILL = (
@@ -538,8 +552,9 @@ _CONTINUE = (
     "response comes within a second."
 )
 _LOG_OF_BODY = (
-    _LOG + "a process that ended, was restarted or killed, a limit on memory or on the size of bodies, or a handler that "
-    "closed before it had read everything. " + _SAY
+    _LOG + "a process that ended, was restarted or killed, a limit on memory or on the size of bodies, a time limit for receiving "
+    "a request (Node server.requestTimeout, Tornado body_timeout, Go http.Server.ReadTimeout), or a handler that closed before "
+    "it had read everything. " + _SAY
 )
 
 
