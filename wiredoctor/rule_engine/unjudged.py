@@ -345,8 +345,9 @@ _MESSAGES: Mapping[str, str | Callable[[int, int], str]] = {
     ),
     "server-reset": "the server reset the connection, and the packets do not show whether anything was in progress",
     "refused": "an RST answered the SYN",
-    "syn-ack-lost": "the client repeated its SYN although the server had answered it more than once. No SYN-ACK reaches the "
-    "client: a firewall drops or rejects it, or it takes another path and is lost there",
+    "syn-ack-lost": "the client repeated its SYN although the server had answered it more than once. The client gets no SYN-ACK "
+    "that it accepts: a firewall drops or rejects it, it is lost on another path, or it reaches the client with another address "
+    "than that to which the client sent its SYN (DNAT of one direction only)",
     "no-connection": lambda waited, _: f"no connection was established, and no packet came for {duration_text(waited)}",
     "probes-unanswered": "the client sent nothing but probes, which the server did not answer. The SYN-ACK may have announced "
     "a window of 0: then a device answers in place of the server (a SYN proxy, a balancer) and does not reach it",

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
 
+from tests.ladders import ladders_in
 from tests.rules.frames import MS, S, connection, found, rows
 from wiredoctor.rule_engine import catalogue
+from wiredoctor.testing import findings
 
 
 def refused(number: int, client: str = "10.0.0.1", server: str = "10.0.0.2:80") -> dict[str, Any]:
@@ -131,6 +134,17 @@ def test_proofs_and_words_are_made_of_what_is_told_alone() -> None:
     assert found_ones["next_server"].null_count() == found_ones.height
     assert module.judge is not None
     assert module.judge(found_ones, None)[0].height == 1
+
+
+def test_the_address_that_answered_instead_is_named() -> None:
+    ladders = dict(ladders_in(Path(__file__).with_name("connect_failed.txt")))
+    [told] = findings(ladders["speaks: the SYN-ACKs come from another address than that to which the client sends its SYNs"])
+    assert "the SYN-ACK came from 10.0.0.2:80 instead" in told.message
+    assert "SNAT" in told.remedy
+    assert "traceroute" not in told.remedy
+    [told] = findings(ladders["speaks: nobody is there, and the capture goes on for 30 s"])
+    assert "the server is not there" in told.message
+    assert "traceroute" in told.remedy
 
 
 def test_hosts_in_ipv6() -> None:

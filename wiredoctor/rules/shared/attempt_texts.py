@@ -243,11 +243,32 @@ def _accepted_before() -> tuple[pl.Expr, ...]:
     full = "it had accepted a connection {} earlier, so its listen queue is full, it has ended, or a device drops some SYNs"
     return (
         pl.when("busy").then(pl.lit("")).otherwise(known.then(pl.format(ended, ago)).otherwise(pl.lit(""))).alias("before"),
-        known.then(pl.format(full, ago))
+        pl.when(c("next_server").is_not_null())
+        .then(pl.format(_ELSEWHERE, "next_server"))
+        .when(c("accepted_before").is_not_null() & (c("servers") == 1))
+        .then(pl.format(full, ago))
         .otherwise(pl.lit("the server is not there, or something on the path drops the packets"))
         .alias("assumed"),
-        known.then(pl.lit(_LOOK_AT_QUEUE)).otherwise(pl.lit("")).alias("look_at_queue"),
+        pl.when(c("next_server").is_not_null())
+        .then(pl.lit(_TRANSLATE_BOTH_WAYS))
+        .otherwise(pl.format("{}{}", pl.lit(_LOOK_FOR_SERVER), known.then(pl.lit(_LOOK_AT_QUEUE)).otherwise(pl.lit(""))))
+        .alias("timed_out_remedy"),
     )
+
+
+_ELSEWHERE = (
+    "the SYN-ACK came from {} instead. The client had sent no SYN to that address, so its host rejects or ignores the SYN-ACK. The "
+    "SYN reached a server, but the answer keeps the server's own address"
+)
+_TRANSLATE_BOTH_WAYS = (
+    "Find the device that forwards the SYN to that server (DNAT, a balancer), and have the answers return through it: route them "
+    "there, or have the device also translate the client's address (SNAT, masquerade). In LVS with direct routing, give the server "
+    "the virtual address on its loopback interface. "
+)
+_LOOK_FOR_SERVER = (
+    "Check whether the server is up and has this address, whether there is a path to it (traceroute -T -p PORT), and which "
+    "firewall or security group drops the packets. A capture on the server shows whether the SYN arrives. "
+)
 
 
 _LOOK_AT_QUEUE = (

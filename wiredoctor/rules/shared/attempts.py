@@ -130,6 +130,25 @@ def next_addresses(failed: pl.LazyFrame, connections: pl.LazyFrame, within: int)
     )
 
 
+def answered_elsewhere(unanswered: pl.LazyFrame, connections: pl.LazyFrame, within: int) -> pl.LazyFrame:
+    """Return a row for each attempt whose SYN another address answered: a SYN-ACK came to the same address and port of the client.
+
+    The client sent no SYN to that address, and at most an RST (RFC 9293 section 3.10.7.3). The SYN-ACK came during the attempt or
+    up to `within` ns after it. Columns: `stray_server`, and `stray_frame` and `stray_time` (ns) of the first such SYN-ACK.
+
+    A port that tried several addresses does not count: a scanner uses one port for all, and its capture may lack a SYN.
+    """
+    stray = connections.filter((c("syns") == 0) & c("history").str.contains("^h[Rt]*$")).select(
+        "client", c("server").alias("stray_server"), c("first_frame").alias("stray_frame"), c("start").alias("stray_time")
+    )
+    rows = unanswered.select("connection", "client", "syn_time", "last_syn_time").join(stray, on="client")
+    until = pl.max_horizontal("syn_time", "last_syn_time") + within
+    alone = c("connection").n_unique().over("client") == 1
+    due = rows.filter(alone & c("stray_time").is_between("syn_time", until))
+    first = due.sort("stray_frame").unique("connection", keep="first")
+    return first.select("connection", "stray_server", "stray_frame", "stray_time")
+
+
 def _run(column: str) -> pl.Expr:
     """Number the runs of equal values: the number rises by 1 if the value of `column` differs from that in the previous row.
 

@@ -103,7 +103,7 @@ What to do
     near the client if it sent an RST (iptables -nvL, nft list ruleset, ip route), and allow the connection. Kind unreachable:
     check the routes and neighbors of that router (ip route get, ip neigh). Kind timed-out: check whether the server is up,
     and which firewall on the path drops the packets; if it had accepted connections before, check whether its listen queue is
-    full. Kind closed-at-once: check whether a process listens behind the balancer or relay that accepted the connection, and
+    full; if another address answered, have the answers take the way back through the device that translates addresses. Kind closed-at-once: check whether a process listens behind the balancer or relay that accepted the connection, and
     whether the service lets this client in. Kind given-up: give the client a connect timeout of several round trips.
 
 References
@@ -170,9 +170,7 @@ RULE = Rule(
         "and has this address, and whether the client has the right one (DNS, a recreated container or pod). If the time to "
         "live was exceeded, traceroute shows which routers forward the packets in a loop. If the address answered for itself, "
         "check the host to which it forwards the port (iptables -t nat -S, docker ps, kubectl get endpointslices).",
-        "timed-out": "Check whether the server is up and has this address, whether there is a path to it (traceroute -T -p "
-        "PORT), and which firewall or security group drops the packets. A capture on the server shows whether the SYN arrives. "
-        "{look_at_queue}Give clients a connect timeout of a few seconds, so that they try the next address.",
+        "timed-out": "{timed_out_remedy}Give clients a connect timeout of a few seconds, so that they try the next address.",
         "closed-at-once": "{closed_remedy}",
         "given-up": "If the client reports connect timeouts, give it a connect timeout of several round trips: a lost SYN alone "
         "costs a second. If it is a health check or a scanner, nothing has to change.",
@@ -343,7 +341,8 @@ def _with_outcome(failed: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFra
     """Set the final kinds of failures. If localhost refused a client at both addresses, drop the first of the two refusals.
 
     `failed_as`: the kind without regard to other attempts. `then_frame`, `then_time`: the SYN-ACK to another attempt that decides
-    the final kind. Attempts of gateways keep their kind, because the result of their client's request is more important.
+    the final kind, or the SYN-ACK that `next_server` sent although the SYN went to another address (kind timed-out). Attempts of
+    gateways keep their kind, because the result of their client's request is more important.
     """
     over = pl.max_horizontal("answer_time", "last_syn_time").alias("over")
     no_network = c("error").is_in([icmp.number(*one) for one in icmp.NO_NETWORK]).fill_null(value=False)
@@ -356,6 +355,8 @@ def _with_outcome(failed: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFra
     known = failed.join(pairs, on="connection", how="left").filter(~c("superseded").fill_null(value=False))
     known = known.join(nexts, on="connection", how="left").join(accepted, on="connection", how="left")
     known = known.join(_ended(failed), on="connection", how="left")
+    timed_out = failed.filter(c("number") == attempts.TIMED_OUT)
+    known = known.join(attempts.answered_elsewhere(timed_out, connections, LONE.value), on="connection", how="left")
     # a server that ignores a SYN may be up
     known = known.with_columns(pl.when(c("number") == attempts.REFUSED).then("down_since").alias("down_since"))
     at_next = c("next_frame").is_not_null()
@@ -379,9 +380,10 @@ def _with_outcome(failed: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFra
     )
     return known.with_columns(kind.cast(pl.UInt8).alias("number"), c("number").alias("failed_as")).select(
         *("connection", "number", "failed_as", "sure", "client", "server", "client_host", "syns", "of_gateway", *_PROOF),
-        *("other_frame", "other_time", "next_server", "ended_time", "busy"),
-        pl.when(at_next).then("next_frame").when(back).then("accepted_frame").alias("then_frame"),
-        pl.when(at_next).then("next_time").when(back).then("accepted_time").alias("then_time"),
+        *("other_frame", "other_time", "ended_time", "busy"),
+        pl.coalesce("next_server", "stray_server").alias("next_server"),
+        pl.when(at_next).then("next_frame").when(back).then("accepted_frame").otherwise("stray_frame").alias("then_frame"),
+        pl.when(at_next).then("next_time").when(back).then("accepted_time").otherwise("stray_time").alias("then_time"),
         pl.when(at_next).then("next_syn_time").when(back).then("down_since").alias("since"),
         *(
             pl.when(c("number").is_in([attempts.DOWN, attempts.PORT_CHECK, attempts.REFUSED, attempts.TIMED_OUT]))
