@@ -60,7 +60,7 @@ UNJUDGED: dict[str, Ending] = {
     "hello-unanswered": Ending("connections", "the client's TLS ClientHello or HTTP/2 preface arrived, but got no answer"),
     "silence": Ending("connections", "data was never acknowledged, and no more packets came"),
     "refused": Ending("connections", "refused, and no rule explains why"),
-    "syn-ack-lost": Ending("connections", "the client repeated its SYN although the server had answered: it gets no SYN-ACK that it accepts"),
+    "syn-ack-lost": Ending("connections", "the client repeated its SYN although the server had answered: it accepts no SYN-ACK"),
     "no-connection": Ending("connections", "the connection was not established while it was captured"),
     "probes-unanswered": Ending("connections", "established, but the server answered none of the client's probes"),
     "closed-unused": Ending("connections", "closed by the server as soon as it was open, and no data was captured"),

@@ -390,9 +390,7 @@ def by_limits(rows: pl.DataFrame, rests: IdleTimes, *, live: bool) -> pl.DataFra
             else _RESTART
             if down
             else ""
-            for foreign, relay, answer, down, came in zip(
-                rows["foreign_bytes"], relays, limited, restarts, arrived, strict=True
-            )
+            for foreign, relay, answer, down, came in zip(rows["foreign_bytes"], relays, limited, restarts, arrived, strict=True)
         ],
     }
     return rows.with_columns(pl.Series(name, texts, pl.String) for name, texts in said.items())
@@ -533,8 +531,8 @@ def _pause_text(quiet: pl.Expr) -> pl.Expr:
     waits = pl.format(" The client had sent Expect: 100-continue, and no 100 came within {}.", duration(quiet))
     sending = c("server_close_time") - c("request_start")
     slow = pl.format(
-        " The client was still sending, {} after the beginning of the request: a time limit of the server for receiving a request "
-        "expired, or a process of the server ended, or gave up the request.",
+        " The client was still sending, {} after the beginning of the request: a time limit of the server for receiving a "
+        "request expired, or a process of the server ended, or gave up the request.",
         duration(sending),
     )
     busy = pl.lit(" The client was still sending: a process of the server ended, or gave up the request.")
@@ -552,9 +550,9 @@ _CONTINUE = (
     "response comes within a second."
 )
 _LOG_OF_BODY = (
-    _LOG + "a process that ended, was restarted or killed, a limit on memory or on the size of bodies, a time limit for receiving "
-    "a request (Node server.requestTimeout, Tornado body_timeout, Go http.Server.ReadTimeout), or a handler that closed before "
-    "it had read everything. " + _SAY
+    _LOG + "a process that ended, was restarted or killed, a limit on memory or on the size of bodies, a time limit for "
+    "receiving a request (Node server.requestTimeout, Tornado body_timeout, Go http.Server.ReadTimeout), or a handler that "
+    "closed before it had read everything. " + _SAY
 )
 
 

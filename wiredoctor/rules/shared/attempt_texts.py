@@ -257,13 +257,13 @@ def _accepted_before() -> tuple[pl.Expr, ...]:
 
 
 _ELSEWHERE = (
-    "the SYN-ACK came from {} instead. The client had sent no SYN to that address, so its host rejects or ignores the SYN-ACK. The "
-    "SYN reached a server, but the answer keeps the server's own address"
+    "the SYN-ACK came from {} instead. The client had sent no SYN to that address, so its host rejects or ignores the SYN-ACK. "
+    "The SYN reached a server, but the answer keeps the server's own address"
 )
 _TRANSLATE_BOTH_WAYS = (
     "Find the device that forwards the SYN to that server (DNAT, a balancer), and have the answers return through it: route them "
-    "there, or have the device also translate the client's address (SNAT, masquerade). In LVS with direct routing, give the server "
-    "the virtual address on its loopback interface. "
+    "there, or have the device also translate the client's address (SNAT, masquerade). In LVS with direct routing, give the "
+    "server the virtual address on its loopback interface. "
 )
 _LOOK_FOR_SERVER = (
     "Check whether the server is up and has this address, whether there is a path to it (traceroute -T -p PORT), and which "

@@ -131,7 +131,7 @@ def next_addresses(failed: pl.LazyFrame, connections: pl.LazyFrame, within: int)
 
 
 def answered_elsewhere(unanswered: pl.LazyFrame, connections: pl.LazyFrame, within: int) -> pl.LazyFrame:
-    """Return a row for each attempt whose SYN another address answered: a SYN-ACK came to the same address and port of the client.
+    """Return a row for each attempt whose SYN another address answered: a SYN-ACK came to the client's address and port.
 
     The client sent no SYN to that address, and at most an RST (RFC 9293 section 3.10.7.3). The SYN-ACK came during the attempt or
     up to `within` ns after it. Columns: `stray_server`, and `stray_frame` and `stray_time` (ns) of the first such SYN-ACK.

@@ -103,8 +103,9 @@ What to do
     near the client if it sent an RST (iptables -nvL, nft list ruleset, ip route), and allow the connection. Kind unreachable:
     check the routes and neighbors of that router (ip route get, ip neigh). Kind timed-out: check whether the server is up,
     and which firewall on the path drops the packets; if it had accepted connections before, check whether its listen queue is
-    full; if another address answered, have the answers take the way back through the device that translates addresses. Kind closed-at-once: check whether a process listens behind the balancer or relay that accepted the connection, and
-    whether the service lets this client in. Kind given-up: give the client a connect timeout of several round trips.
+    full; if another address answered, have the answers return through the device that translates the server's address. Kind
+    closed-at-once: check whether a process listens behind the balancer or relay that accepted the connection, and whether the
+    service lets this client in. Kind given-up: give the client a connect timeout of several round trips.
 
 References
     RFC 9293 sections 3.5, 3.9.2.2 and 3.10.7, RFC 8305 section 5, RFC 792, RFC 1812 section 5.2.7, RFC 4443 section 3, tcp(7),
