@@ -106,9 +106,11 @@ def _unread_texts(one: Ended, status: int | None, read: int | None, large_head: 
         }
     return {
         "unread": f"after the head of the {status}: it did not want the body",
-        "unread_means": f" It had the head of the response and closed {duration_text(read or 0)} after the response began.",
+        "unread_means": f" It had the head of the response and closed {duration_text(read or 0)} after the response began. A "
+        "client with a limit on the size of responses closes like this, too.",
         "unread_remedy": "If a check needs only the status, have it use HEAD or request a small page. If the client wants to "
-        "reuse the connection, have it read the body to its end before closing it (Go: io.Copy(io.Discard, response.Body)).",
+        "reuse the connection, have it read the body to its end before closing it (Go: io.Copy(io.Discard, response.Body)). If "
+        "the response was too large for the client, raise its limit (axios maxContentLength, libcurl CURLOPT_MAXFILESIZE).",
     }
 
 
